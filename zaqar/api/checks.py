@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of who and what a request names, before anything else is read."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+from zaqar.controllers.limits import MAX_PROJECT, Limits, is_name
+from zaqar.errors import InvalidRequest
+from zaqar.models import Kind, Scope
+
+#: Path value that names the queue or topic, with its kind.
+_SCOPES = {'queue_name': Kind.QUEUE, 'topic_name': Kind.TOPIC}
+
+
+def client_id(text: str | None, limits: Limits) -> str:
+    """Return the canonical form of a Client-ID.
+
+    :raises InvalidRequest: absent, or not of the form that is set
+    """
+    if text is None:
+        raise InvalidRequest(
+            'The "Client-Id" header is required.',
+            title='Missing header value',
+        )
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return _plain_client_id(text, limits)
+
+
+def _plain_client_id(text: str, limits: Limits) -> str:
+    shortest, longest = (
+        limits.min_length_client_id,
+        limits.max_length_client_id,
+    )
+    if limits.client_id_uuid_safe == 'strict':
+        fault = 'Malformed hexadecimal UUID.'
+    elif shortest <= len(text) <= longest:
+        return text
+    else:
+        fault = (
+            f'Length of client id must be at least {shortest} and no '
+            f'greater than {longest}.'
+        )
+    raise InvalidRequest(fault, title='Wrong UUID value')
+
+
+def project(text: str | None) -> str:
+    """Return the project of a request.
+
+    :raises InvalidRequest: absent or empty
+    """
+    if text is None:
+        raise InvalidRequest(
+            'The header X-PROJECT-ID was missing', title='Project-Id Missing'
+        )
+    if not text:
+        raise InvalidRequest(
+            'X-PROJECT-ID cannot be an empty string. Specify the right '
+            'header X-PROJECT-ID and retry.',
+            title='Empty project header not allowed',
+        )
+    return text
+
+
+def scope(project_id: str, path: Mapping[str, str]) -> Scope | None:
+    """Return the queue or topic that a path names, None if none.
+
+    :raises InvalidRequest: a name that is none, or too long a project
+    """
+    for key, kind in _SCOPES.items():
+        if key in path:
+            return _scope(project_id, path[key], kind)
+    if len(project_id) > MAX_PROJECT:
+        raise _malformed(Kind.QUEUE)
+    return None
+
+
+def _scope(project_id: str, name: str, kind: Kind) -> Scope:
+    if len(project_id) > MAX_PROJECT or not is_name(name):
+        raise _malformed(kind)
+    return Scope(project_id, name, kind)
+
+
+def _malformed(kind: Kind) -> InvalidRequest:
+    return InvalidRequest(
+        f'The format of the submitted {kind} name or project id is not valid.',
+        title=f'Invalid {kind} identification',
+    )

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on claims."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zaqar.api import documents, schemas
+from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
+from zaqar.controllers import claims
+
+_DECODER = msgspec.json.Decoder(claims.ClaimOptions)
+
+
+def _decode(raw: bytes) -> claims.ClaimOptions:
+    return documents.struct(raw, _DECODER)
+
+
+def _options(required: bool) -> Body:
+    seconds = {'type': 'integer', 'minimum': 60}
+    return Body(
+        decode=_decode,
+        schema=schemas.obj(
+            {'ttl': seconds, 'grace': seconds}, optional=['ttl', 'grace']
+        ),
+        required=required,
+        max_size=documents.metadata_size,
+        too_large=documents.small_body_too_large,
+    )
+
+
+OPERATIONS = (
+    Operation(
+        name='claim_create',
+        http='POST /v2/queues/{queue_name}/claims',
+        rule=Rule('claims:create', ANYONE, 'Claim messages of a queue.'),
+        call=claims.create,
+        summary='Claim the oldest free messages of a queue.',
+        failure='Claim could not be created',
+        answers={201: schemas.MESSAGES, 204: None},
+        query=(Param('limit', 'int', 'Messages to claim.', 'claim_limit'),),
+        body=_options(required=False),
+        rel='rel/post_claim',
+    ),
+    Operation(
+        name='claim_get',
+        http='GET /v2/queues/{queue_name}/claims/{claim_id}',
+        rule=Rule('claims:get', ANYONE, 'Show a claim.'),
+        call=claims.get,
+        summary='Show a live claim with its messages.',
+        failure='Claim could not be queried',
+        answers={200: schemas.CLAIM},
+        rel='rel/claim',
+    ),
+    Operation(
+        name='claim_update',
+        http='PATCH /v2/queues/{queue_name}/claims/{claim_id}',
+        rule=Rule('claims:update', ANYONE, 'Renew a claim.'),
+        call=claims.renew,
+        summary='Renew a claim as if it were made now.',
+        failure='Claim could not be updated',
+        answers={204: None},
+        body=_options(required=True),
+        rel='rel/patch_claim',
+    ),
+    Operation(
+        name='claim_delete',
+        http='DELETE /v2/queues/{queue_name}/claims/{claim_id}',
+        rule=Rule('claims:delete', ANYONE, 'Release a claim.'),
+        call=claims.release,
+        summary='Release a claim; its messages are free at once.',
+        failure='Claim could not be deleted',
+        answers={204: None},
+        rel='rel/delete_claim',
+    ),
+)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one way in: authorize, validate, call.
+
+Both transports end here, so that a policy, a schema or a limit holds
+whichever way a request came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zaqar.api import query
+from zaqar.api.operation import Body, Operation
+from zaqar.api.policies import Authorizer
+from zaqar.controllers.context import Context
+from zaqar.controllers.limits import Limits
+from zaqar.errors import InvalidBody, StoreUnavailable
+from zaqar.models import Identity, Scope
+from zaqar.storage.catalogue import Catalogue
+
+#: Reads the body once the caller may: given the most bytes worth reading
+#: beyond the limit, returns it, or None if the request has none.
+BodyReader = Callable[[Body, int], bytes | None]
+
+
+class Dispatcher:
+    """Runs operations.
+
+    :param authorizer: asks the policy
+    :param catalogue: where the data is
+    :param limits: what an operator has set
+    """
+
+    def __init__(
+        self, authorizer: Authorizer, catalogue: Catalogue, limits: Limits
+    ) -> None:
+        self._authorizer = authorizer
+        self._catalogue = catalogue
+        self.limits = limits
+
+    def run(
+        self,
+        operation: Operation,
+        identity: Identity,
+        *,
+        scope: Scope | None,
+        path: Mapping[str, str],
+        values: Mapping[str, Sequence[str]],
+        read_body: BodyReader,
+    ) -> Any:
+        """Run an operation and return what its function returns.
+
+        :param scope: see :func:`zaqar.api.checks.scope`
+        :param path: the further values of the path, by name
+        :param values: the query, each name with all its values
+        :raises ZaqarError: everything that is not success
+        """
+        self._authorizer.check(operation.rule, identity, scope, path)
+        arguments: dict[str, Any] = dict(path)
+        if scope is not None:
+            arguments['scope'] = scope
+        if operation.query:
+            arguments |= query.parse(operation.query, values)
+        if operation.keep_unknown:
+            arguments['filters'] = query.unknown(operation.query, values)
+        size = 0
+        if operation.body is not None:
+            raw = self._read(operation.body, read_body)
+            size = len(raw or b'')
+            arguments['document'] = _document(operation.body, raw)
+        context = Context(identity, self._catalogue, self.limits, size)
+        try:
+            return operation.call(context, **arguments)
+        except StoreUnavailable as error:
+            raise _explained(error, operation) from error
+
+    def _read(self, body: Body, read_body: BodyReader) -> bytes | None:
+        most = body.max_size(self.limits)
+        raw = read_body(body, most)
+        if raw is not None and len(raw) > most:
+            raise body.too_large(most)
+        return raw
+
+
+def _document(body: Body, raw: bytes | None) -> Any:
+    if raw is not None:
+        return body.decode(raw)
+    if body.required:
+        raise InvalidBody('Request body can not be empty')
+    return None
+
+
+def _explained(
+    error: StoreUnavailable, operation: Operation
+) -> StoreUnavailable:
+    return StoreUnavailable(
+        error.description
+        or f'{operation.failure}. Please try again in a few seconds.'
+    )

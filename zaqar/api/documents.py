@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bodies of requests: JSON text to what the functions take."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from zaqar.api import jsontext
+from zaqar.controllers.limits import Limits
+from zaqar.errors import InvalidBody, InvalidRequest, ZaqarError
+
+#: Where msgspec says that a fault is: ``$.messages[0].ttl``.
+_PLACE = re.compile(r'at `\$(?:.*\.)?(\w+)(?:\[[^`]*)?`')
+
+T = TypeVar('T')
+
+
+class NotAnObject(InvalidBody):
+    """An array where an object is wanted."""
+
+
+def struct(raw: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """Decode into a struct whose fields are integers or left raw.
+
+    :raises NotAnObject: an array
+    :raises InvalidBody: no JSON, or a field of another type
+    """
+    try:
+        return jsontext.decode(raw, decoder.decode)
+    except msgspec.ValidationError as error:
+        raise _misfit(raw, str(error)) from None
+
+
+def mapping(raw: bytes) -> dict[str, Any]:
+    """Decode into an object with any members."""
+    document = jsontext.decode_any(raw)
+    if not isinstance(document, dict):
+        raise InvalidBody('Document type not supported.')
+    return document
+
+
+def metadata_size(limits: Limits) -> int:
+    """Return the bytes that metadata, and any small document, may have."""
+    return limits.max_queue_metadata
+
+
+def small_body_too_large(most: int) -> ZaqarError:
+    """Return the answer to a small document that is not small."""
+    return InvalidBody(f'Request body is too large. Max size: {most}')
+
+
+def queue_metadata_too_large(most: int) -> ZaqarError:
+    """Return the answer to too much metadata at creation."""
+    return InvalidRequest(f'Queue metadata is too large. Max size: {most}')
+
+
+def patch_too_large(most: int) -> ZaqarError:
+    """Return the answer to too long a patch."""
+    return InvalidBody(f'Queue metadata is too large. Max size: {most}')
+
+
+def post_too_large(most: int) -> ZaqarError:
+    """Return the answer to too long a post."""
+    return InvalidRequest(
+        f'Message collection size is too large. Max size {most}'
+    )
+
+
+def _misfit(raw: bytes, fault: str) -> InvalidBody:
+    # A scalar is no document at all, and caught here.
+    if isinstance(jsontext.decode_any(raw), list):
+        return NotAnObject('Document type not supported.')
+    place = _PLACE.search(fault)
+    if place is None or place[1] == 'messages':
+        return InvalidBody('Document type not supported.')
+    return InvalidBody(f'The value of the "{place[1]}" field must be a int.')

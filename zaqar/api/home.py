@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The home document, read from the table.
+
+:source: JSON Home, draft-nottingham-json-home-03
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from zaqar.api import table
+from zaqar.api.operation import Operation
+
+_VARIABLE = re.compile(r'{(\w+)}')
+
+
+def document() -> dict[str, Any]:
+    """Return the home document of the operations that are routed."""
+    relations: dict[str, list[Operation]] = {}
+    for operation in table.OPERATIONS:
+        if operation.rel:
+            relations.setdefault(operation.rel, []).append(operation)
+    return {
+        'resources': {
+            rel: _resource(operations) for rel, operations in relations.items()
+        }
+    }
+
+
+def _resource(operations: Sequence[Operation]) -> dict[str, Any]:
+    first = operations[0]
+    params = [param for param in first.query if param.home]
+    names = ','.join(param.name for param in params)
+    variables = {name: name for name in _VARIABLE.findall(first.path)} | {
+        param.name: param.home for param in params
+    }
+    resource: dict[str, Any] = {
+        'href-template': first.path + (f'{{?{names}}}' if names else '')
+    }
+    if variables:
+        resource['href-vars'] = {
+            name: f'param/{home}' for name, home in variables.items()
+        }
+    resource['hints'] = _hints(operations)
+    return resource
+
+
+def _hints(operations: Sequence[Operation]) -> dict[str, Any]:
+    hints: dict[str, Any] = {
+        'allow': [operation.method for operation in operations],
+        'formats': {'application/json': {}},
+    }
+    if any(
+        operation.body
+        and operation.method in ('POST', 'PATCH')
+        and len(operations) == 1
+        for operation in operations
+    ):
+        hints['accept-post'] = ['application/json']
+    return hints

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on messages."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zaqar.api import documents, schemas, surrogates
+from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
+from zaqar.controllers import messages
+from zaqar.controllers.limits import Limits
+
+_DECODER = msgspec.json.Decoder(messages.Post)
+
+
+def _decode(raw: bytes) -> messages.Post:
+    if b'\\ud' in raw or b'\\uD' in raw:
+        return surrogates.decode_post(raw, _decode_text)
+    return _decode_text(raw)
+
+
+def _decode_text(raw: bytes) -> messages.Post:
+    try:
+        return documents.struct(raw, _DECODER)
+    except documents.NotAnObject:
+        # A bare array of messages is a document without "messages".
+        return messages.Post()
+
+
+def _most(limits: Limits) -> int:
+    return limits.max_messages_post_size
+
+
+_POST = Body(
+    decode=_decode,
+    schema=schemas.obj(
+        {
+            'messages': {
+                **schemas.array(
+                    schemas.obj(
+                        {
+                            'body': {},
+                            'ttl': {'type': 'integer', 'minimum': 60},
+                            'delay': {'type': 'integer', 'minimum': 0},
+                        },
+                        optional=['ttl', 'delay'],
+                    )
+                ),
+                'minItems': 1,
+            }
+        }
+    ),
+    required=True,
+    max_size=_most,
+    too_large=documents.post_too_large,
+)
+
+_GET_ALL = Rule('messages:get_all', ANYONE, 'List messages of a queue.')
+_IDS = Param('ids', 'ids', 'Return these messages instead of a page.')
+
+OPERATIONS = (
+    Operation(
+        name='message_post',
+        http='POST /v2/queues/{queue_name}/messages',
+        rule=Rule('messages:create', ANYONE, 'Post messages to a queue.'),
+        call=messages.post,
+        summary='Post messages, all or none; makes the queue if missing.',
+        failure='Messages could not be enqueued',
+        answers={201: schemas.POSTED},
+        body=_POST,
+        rel='rel/post_messages',
+    ),
+    Operation(
+        name='message_list',
+        http='GET /v2/queues/{queue_name}/messages',
+        rule=_GET_ALL,
+        call=messages.list_,
+        summary='List messages, oldest first, or get several by id.',
+        failure='Messages could not be listed',
+        answers={200: schemas.MESSAGE_PAGE},
+        query=(
+            Param('marker', 'text', 'Messages after this place.', 'marker'),
+            Param('limit', 'int', 'Messages of the page.', 'messages_limit'),
+            Param('echo', 'bool', "Show the caller's own too.", 'echo'),
+            Param(
+                'include_claimed',
+                'bool',
+                'Show claimed ones too.',
+                'include_claimed',
+            ),
+            Param('include_delayed', 'bool', 'Show delayed ones too.'),
+            _IDS,
+        ),
+        rel='rel/messages',
+    ),
+    Operation(
+        name='message_get_many',
+        http=None,
+        rule=_GET_ALL,
+        call=messages.get_many,
+        summary='Get several messages by id.',
+        failure='Messages could not be listed',
+        answers={200: schemas.MESSAGES},
+        query=(Param('ids', 'ids', 'Which messages.'),),
+    ),
+    Operation(
+        name='message_delete_many',
+        http='DELETE /v2/queues/{queue_name}/messages',
+        rule=Rule(
+            'messages:delete_all', ANYONE, 'Delete or pop several messages.'
+        ),
+        call=messages.delete_many,
+        summary='Delete messages by id, or pop the oldest free ones.',
+        failure='Messages could not be deleted',
+        answers={200: schemas.POPPED, 204: None},
+        query=(
+            Param('ids', 'ids', 'Messages to delete.', 'ids'),
+            Param('claim_ids', 'ids', 'Claims that hold them.'),
+            Param('pop', 'int', 'Free messages to take and delete.', 'pop'),
+        ),
+        rel='rel/messages_delete',
+    ),
+    Operation(
+        name='message_get',
+        http='GET /v2/queues/{queue_name}/messages/{message_id}',
+        rule=Rule('messages:get', ANYONE, 'Show a message.'),
+        call=messages.get,
+        summary='Get one message.',
+        failure='Message could not be retrieved',
+        answers={200: schemas.MESSAGE},
+        rel='rel/message_get',
+    ),
+    Operation(
+        name='message_delete',
+        http='DELETE /v2/queues/{queue_name}/messages/{message_id}',
+        rule=Rule('messages:delete', ANYONE, 'Delete a message.'),
+        call=messages.delete,
+        summary='Delete one message, with its claim if it is claimed.',
+        failure='Message could not be deleted',
+        answers={204: None},
+        query=(Param('claim_id', 'text', 'Its claim.', 'claim_id'),),
+        rel='rel/message_delete',
+    ),
+)

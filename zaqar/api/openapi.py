@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenAPI 3.1 document, read from the table.
+
+``python -m zaqar.api.openapi`` prints it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from zaqar import version
+from zaqar.api import schemas, table
+from zaqar.api.operation import PUBLIC, Body, Operation, Param
+
+_VARIABLE = re.compile(r'{(\w+)}')
+
+_TYPES: Mapping[str, Mapping[str, Any]] = {
+    'int': {'type': 'integer'},
+    'bool': {'type': 'boolean'},
+    'text': {'type': 'string'},
+    'ids': {'type': 'array', 'items': {'type': 'string'}},
+}
+
+#: Answers that every operation may give, by status.
+_FAULTS: Mapping[int, str] = {
+    400: 'Something in the request is wrong.',
+    401: 'No token, or none that is valid.',
+    403: 'The policy, or a claim, forbids it.',
+    404: 'The resource does not exist.',
+    406: 'The caller does not accept JSON.',
+    503: 'A store does not answer; try again.',
+}
+
+_HEADERS = [
+    {
+        'name': 'Client-ID',
+        'in': 'header',
+        'required': True,
+        'description': 'A UUID by which the client is known.',
+        'schema': {'type': 'string', 'format': 'uuid'},
+    },
+    {
+        'name': 'X-Project-ID',
+        'in': 'header',
+        'required': False,
+        'description': 'The project; with Keystone, the token tells.',
+        'schema': {'type': 'string', 'minLength': 1, 'maxLength': 256},
+    },
+]
+
+
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document of all routed operations."""
+    return {
+        'openapi': '3.1.0',
+        'info': {
+            'title': 'Messaging API v2',
+            'version': version.version_string(),
+            'license': {'name': 'Apache 2.0', 'identifier': 'Apache-2.0'},
+        },
+        'security': [{'token': []}, {}],
+        'paths': {
+            path: {
+                method.lower(): _operation(operation)
+                for method, operation in methods.items()
+            }
+            for path, methods in table.routes().items()
+        },
+        'components': {
+            'schemas': {'Error': schemas.ERROR},
+            'securitySchemes': {
+                'token': {
+                    'type': 'apiKey',
+                    'in': 'header',
+                    'name': 'X-Auth-Token',
+                }
+            },
+        },
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        'operationId': operation.name,
+        'summary': operation.summary,
+        'tags': [operation.name.split('_')[0]],
+        'parameters': _parameters(operation),
+        'responses': _responses(operation),
+    }
+    if operation.rule is not PUBLIC:
+        described['x-policy'] = operation.rule.name
+    if operation.body is not None:
+        described['requestBody'] = _body(operation.body)
+    return described
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    paths = [_path_parameter(n) for n in _VARIABLE.findall(operation.path)]
+    queries = [_query_parameter(param) for param in operation.query]
+    return [*paths, *queries, *_HEADERS]
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {'type': 'string'}
+    if name in ('queue_name', 'topic_name'):
+        schema['pattern'] = '^[A-Za-z0-9_.-]{1,64}$'
+    return {'name': name, 'in': 'path', 'required': True, 'schema': schema}
+
+
+def _query_parameter(param: Param) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        'name': param.name,
+        'in': 'query',
+        'required': False,
+        'description': param.summary,
+        'schema': _TYPES[param.kind],
+    }
+    if param.kind == 'ids':
+        found |= {'style': 'form', 'explode': False}
+    return found
+
+
+def _body(body: Body) -> dict[str, Any]:
+    media_type = body.media_type or 'application/json'
+    return {
+        'required': body.required,
+        'content': {media_type: {'schema': body.schema}},
+    }
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    faults = {
+        str(status): {
+            'description': text,
+            'content': _content({'$ref': '#/components/schemas/Error'}),
+        }
+        for status, text in _FAULTS.items()
+    }
+    if operation.body is not None and operation.body.media_type:
+        faults['409'] = faults['415'] = faults['400']
+    successes = {
+        str(status): _success(operation, schema)
+        for status, schema in operation.answers.items()
+    }
+    return faults | successes
+
+
+def _success(
+    operation: Operation, schema: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    answer: dict[str, Any] = {'description': operation.summary}
+    if schema is not None:
+        answer['content'] = _content(schema)
+    return answer
+
+
+def _content(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {'application/json': {'schema': schema}}
+
+
+def main() -> None:
+    """Print the document."""
+    json.dump(document(), sys.stdout, indent=2)
+    sys.stdout.write('\n')
+
+
+if __name__ == '__main__':
+    main()

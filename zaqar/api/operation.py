@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The records of which the API is made: an operation is declared once.
+
+A row holds data and one function. Route, WebSocket action, policy default,
+validation, home document and OpenAPI entry are all read from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from zaqar.controllers.limits import Limits
+
+#: A rule that anyone may pass who has been let in.
+ANYONE = ''
+ADMIN = 'role:admin'
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A policy rule with its default.
+
+    :ivar name: as in policy files, ``queues:create``
+    :ivar default: an oslo.policy expression
+    """
+
+    name: str
+    default: str
+    description: str
+
+
+#: Said aloud by rows that consult no policy.
+PUBLIC = Rule('', ANYONE, 'No rule: open to every caller.')
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A query parameter, over WebSocket a member of the body.
+
+    :ivar kind: how it is read; ``ids`` is a list of texts, over HTTP
+        separated by commas, repeated, or both
+    :ivar home: its name among the parameters of the home document, None to
+        leave it out
+    """
+
+    name: str
+    kind: Literal['int', 'bool', 'text', 'ids']
+    summary: str
+    home: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The document of a request.
+
+    :ivar decode: JSON text to the document that the function takes; raises
+        :class:`~zaqar.errors.InvalidRequest`
+    :ivar schema: a JSON Schema of it, for the OpenAPI document
+    :ivar required: whether an absent body is a fault; else the function gets
+        None
+    :ivar max_size: bytes it may have
+    :ivar too_large: builds the answer to one with more, from that number
+    :ivar media_type: what ``Content-Type`` must be, None for anything
+    """
+
+    decode: Callable[[bytes], Any]
+    schema: Mapping[str, Any]
+    required: bool
+    max_size: Callable[[Limits], int]
+    too_large: Callable[[int], Exception]
+    media_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing that can be asked for.
+
+    ``call`` takes the :class:`~zaqar.controllers.context.Context`, then by
+    name: ``scope`` if the path names a queue or topic, the other path values,
+    every query parameter (None where absent) and, if there is a body,
+    ``document``.
+
+    :ivar name: the WebSocket action
+    :ivar http: method and path, None for an action without a route
+    :ivar failure: what to say when a store does not answer
+    :ivar rel: the relation in the home document
+    :ivar answers: JSON Schema by status, None for an empty body
+    :ivar keep_unknown: also hand over, as ``filters``, query parameters that
+        are not declared
+    """
+
+    name: str
+    http: str | None
+    rule: Rule
+    call: Callable[..., Any]
+    summary: str
+    failure: str
+    answers: Mapping[int, Mapping[str, Any] | None]
+    query: tuple[Param, ...] = ()
+    body: Body | None = None
+    rel: str | None = None
+    keep_unknown: bool = False
+
+    @property
+    def method(self) -> str:
+        """The HTTP method, '' without a route."""
+        return self.http.split(' ')[0] if self.http else ''
+
+    @property
+    def path(self) -> str:
+        """The path template, '' without a route."""
+        return self.http.split(' ')[1] if self.http else ''

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Query strings to typed arguments.
+
+A blank value counts as absent. Of a repeated scalar the last one is taken;
+lists come separated by commas, repeated, or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zaqar.api.operation import Param
+from zaqar.errors import InvalidParameter
+
+_TRUE = frozenset(('true', 'True', 't', 'yes', 'y', '1', 'on'))
+_FALSE = frozenset(('false', 'False', 'f', 'no', 'n', '0', 'off'))
+
+
+def parse(
+    params: Sequence[Param], values: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Return the value of each declared parameter, None if absent.
+
+    :param values: as sent, each name with all its values
+    :raises InvalidParameter: a value of the wrong type
+    """
+    return {
+        param.name: _READERS[param.kind](param.name, values[param.name])
+        if param.name in values
+        else None
+        for param in params
+    }
+
+
+def unknown(
+    params: Sequence[Param], values: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    """Return what is not declared, without blank values."""
+    names = {param.name for param in params}
+    return {
+        name: found
+        for name, texts in values.items()
+        if name not in names and (found := [text for text in texts if text])
+    }
+
+
+def _text(name: str, texts: Sequence[str]) -> str | None:
+    return texts[-1] or None
+
+
+def _int(name: str, texts: Sequence[str]) -> int | None:
+    last = texts[-1].rpartition(',')[2]
+    if not last:
+        return None
+    try:
+        return int(last)
+    except ValueError:
+        raise InvalidParameter(
+            f'The "{name}" parameter is invalid. The value must be an integer.'
+        ) from None
+
+
+def _bool(name: str, texts: Sequence[str]) -> bool | None:
+    last = texts[-1].rpartition(',')[2]
+    if last in _TRUE:
+        return True
+    if last in _FALSE:
+        return False
+    if not last:
+        return None
+    raise InvalidParameter(
+        f'The "{name}" parameter is invalid. The value of the parameter must '
+        'be "true" or "false".'
+    )
+
+
+def _ids(name: str, texts: Sequence[str]) -> list[str] | None:
+    found = [part for text in texts for part in text.split(',') if part]
+    return found or None
+
+
+_READERS: Mapping[str, Callable[[str, Sequence[str]], Any]] = {
+    'text': _text,
+    'int': _int,
+    'bool': _bool,
+    'ids': _ids,
+}

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on queues."""
+
+from __future__ import annotations
+
+from zaqar.api import documents, jsontext, schemas
+from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
+from zaqar.controllers import queues
+from zaqar.controllers.json_patch import OPS
+
+PATCH_TYPE = 'application/openstack-messaging-v2.0-json-patch'
+
+_METADATA = Body(
+    decode=documents.mapping,
+    schema=schemas.METADATA,
+    required=False,
+    max_size=documents.metadata_size,
+    too_large=documents.queue_metadata_too_large,
+)
+_PATCH = Body(
+    decode=jsontext.decode_any,
+    schema=schemas.array(
+        schemas.obj(
+            {
+                'op': {'enum': list(OPS)},
+                'path': {'type': 'string', 'pattern': '^/metadata/[^/]+$'},
+                'value': {},
+            },
+            optional=['value'],
+        )
+    ),
+    required=True,
+    max_size=documents.metadata_size,
+    too_large=documents.patch_too_large,
+    media_type=PATCH_TYPE,
+)
+_PURGE = Body(
+    decode=jsontext.decode_any,
+    schema=schemas.obj(
+        {
+            'resource_types': schemas.array(
+                {'enum': list(queues.RESOURCE_TYPES)}
+            )
+        }
+    ),
+    required=False,
+    max_size=documents.metadata_size,
+    too_large=documents.small_body_too_large,
+)
+
+OPERATIONS = (
+    Operation(
+        name='queue_list',
+        http='GET /v2/queues',
+        rule=Rule('queues:get_all', ANYONE, 'List the queues of a project.'),
+        call=queues.list_,
+        summary='List queues by name.',
+        failure='Queues could not be listed',
+        answers={200: schemas.QUEUE_PAGE},
+        query=(
+            Param('marker', 'text', 'Names greater than this.', 'marker'),
+            Param('limit', 'int', 'Queues of the page.', 'queue_limit'),
+            Param('detailed', 'bool', 'Add the metadata.', 'detailed'),
+            Param('name', 'text', 'Only names that contain this.'),
+            Param('with_count', 'bool', 'Add the number of all queues.'),
+        ),
+        rel='rel/queues',
+        keep_unknown=True,
+    ),
+    Operation(
+        name='queue_create',
+        http='PUT /v2/queues/{queue_name}',
+        rule=Rule('queues:create', ANYONE, 'Create a queue.'),
+        call=queues.create,
+        summary='Create a queue; an existing one stays as it is.',
+        failure='Queue could not be created',
+        answers={201: None, 204: None},
+        body=_METADATA,
+        rel='rel/queue',
+    ),
+    Operation(
+        name='queue_get',
+        http='GET /v2/queues/{queue_name}',
+        rule=Rule('queues:get', ANYONE, 'Show the metadata of a queue.'),
+        call=queues.show,
+        summary='Show the metadata of a queue, whether it exists or not.',
+        failure='Queue metadata could not be retrieved',
+        answers={200: schemas.METADATA},
+        rel='rel/queue',
+    ),
+    Operation(
+        name='queue_update',
+        http='PATCH /v2/queues/{queue_name}',
+        rule=Rule('queues:update', ANYONE, 'Change the metadata of a queue.'),
+        call=queues.update,
+        summary='Change the metadata of a queue by a JSON patch.',
+        failure='Queue could not be updated',
+        answers={200: schemas.METADATA},
+        body=_PATCH,
+        rel='rel/queue',
+    ),
+    Operation(
+        name='queue_delete',
+        http='DELETE /v2/queues/{queue_name}',
+        rule=Rule('queues:delete', ANYONE, 'Delete a queue.'),
+        call=queues.delete,
+        summary='Delete a queue with its messages and claims.',
+        failure='Queue could not be deleted',
+        answers={204: None},
+        rel='rel/queue',
+    ),
+    Operation(
+        name='queue_get_stats',
+        http='GET /v2/queues/{queue_name}/stats',
+        rule=Rule('queues:stats', ANYONE, 'Count the messages of a queue.'),
+        call=queues.stats,
+        summary='Count the messages of a queue.',
+        failure='Queue stats could not be read',
+        answers={200: schemas.STATS},
+        rel='rel/queue_stats',
+    ),
+    Operation(
+        name='queue_purge',
+        http='POST /v2/queues/{queue_name}/purge',
+        rule=Rule('queues:purge', ANYONE, 'Remove what a queue holds.'),
+        call=queues.purge,
+        summary='Remove all messages of a queue and keep the queue.',
+        failure='Queue could not be purged',
+        answers={204: None},
+        body=_PURGE,
+        rel='rel/queue_purge',
+    ),
+)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON Schemas of answers, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Schema = Mapping[str, Any]
+
+TEXT: Schema = {'type': 'string'}
+COUNT: Schema = {'type': 'integer', 'minimum': 0}
+NOTHING = None
+
+
+def obj(
+    properties: Mapping[str, Schema], optional: Sequence[str] = ()
+) -> Schema:
+    """Return the schema of an object with these members and no others."""
+    return {
+        'type': 'object',
+        'properties': properties,
+        'required': [key for key in properties if key not in optional],
+        'additionalProperties': False,
+    }
+
+
+def array(items: Schema) -> Schema:
+    """Return the schema of an array."""
+    return {'type': 'array', 'items': items}
+
+
+LINKS: Schema = {
+    'type': 'array',
+    'items': obj({'rel': {'const': 'next'}, 'href': TEXT}),
+    'maxItems': 1,
+}
+
+METADATA: Schema = {
+    'type': 'object',
+    'description': 'Free keys, and the reserved ones listed.',
+    'properties': {
+        '_max_messages_post_size': {'type': ['integer', 'null']},
+        '_default_message_ttl': {'type': ['integer', 'null']},
+        '_default_message_delay': {'type': ['integer', 'null']},
+        '_dead_letter_queue': {'type': ['string', 'null']},
+        '_dead_letter_queue_messages_ttl': {'type': ['integer', 'null']},
+        '_max_claim_count': {'type': ['integer', 'null']},
+        '_enable_encrypt_messages': {'type': ['boolean', 'null']},
+        '_max_messages': {'type': ['integer', 'null']},
+        '_retry_policy': {'type': ['object', 'null']},
+        '_flavor': {},
+    },
+    'additionalProperties': True,
+}
+
+_MESSAGE = {
+    'id': TEXT,
+    'href': TEXT,
+    'ttl': COUNT,
+    'age': COUNT,
+    'body': {},
+    'checksum': {'type': 'string', 'pattern': '^MD5:[0-9a-f]{32}$'},
+}
+
+MESSAGE = obj(_MESSAGE, optional=['checksum'])
+MESSAGES = obj({'messages': array(MESSAGE)})
+MESSAGE_PAGE = obj(
+    {'messages': array(MESSAGE), 'links': LINKS}, optional=['links']
+)
+POPPED = obj(
+    {
+        'messages': array(
+            obj(
+                {
+                    **{k: v for k, v in _MESSAGE.items() if k != 'href'},
+                    'claim_id': {'type': ['string', 'null']},
+                    'claim_count': COUNT,
+                },
+                optional=['checksum'],
+            )
+        )
+    }
+)
+POSTED = obj({'resources': array(TEXT)})
+CLAIM = obj(
+    {'href': TEXT, 'ttl': COUNT, 'age': COUNT, 'messages': array(MESSAGE)}
+)
+QUEUE_PAGE = obj(
+    {
+        'queues': array(
+            obj(
+                {'name': TEXT, 'href': TEXT, 'metadata': METADATA},
+                optional=['metadata'],
+            )
+        ),
+        'links': LINKS,
+        'count': COUNT,
+    },
+    optional=['count'],
+)
+_END = obj({'href': TEXT, 'age': COUNT, 'created': TEXT})
+STATS = obj(
+    {
+        'messages': obj(
+            {
+                'claimed': COUNT,
+                'free': COUNT,
+                'total': COUNT,
+                'oldest': _END,
+                'newest': _END,
+            },
+            optional=['oldest', 'newest'],
+        )
+    }
+)
+ANY_OBJECT: Schema = {'type': 'object'}
+ERROR = obj({'title': TEXT, 'description': TEXT}, optional=['description'])

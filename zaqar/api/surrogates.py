@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""Message bodies with an escaped surrogate that has no partner.
+
+``"\ud800"`` is JSON by its grammar, and clients may expect it back as they
+sent it, but no decoder that yields proper text takes it; msgspec refuses it
+even in a part it need not decode. Such a post is rare. It is decoded as a copy
+in which every surrogate is replaced by a harmless escape of the same length,
+and the bodies are then cut out of the original.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from zaqar.controllers.messages import Post
+
+_ESCAPE = re.compile(rb'\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)', re.DOTALL)
+_SPACE = re.compile(r'[ \t\n\r]*')
+_JSON = json.JSONDecoder()
+
+
+def decode_post(raw: bytes, decode: Callable[[bytes], Post]) -> Post:
+    """Decode a post that may hold lone surrogates.
+
+    :param decode: decodes one without; its errors are passed on
+    """
+    harmless = _ESCAPE.sub(_harmless, raw)
+    post = decode(harmless)
+    if harmless == raw or post.messages is msgspec.UNSET:
+        return post
+    for message, body in zip(post.messages, _bodies(raw), strict=True):
+        if body is not None:
+            message.body = msgspec.Raw(body)
+    return post
+
+
+def _harmless(escape: re.Match[bytes]) -> bytes:
+    return b'\\u0020' if len(escape[0]) == 6 else escape[0]
+
+
+def _bodies(raw: bytes) -> Iterator[bytes | None]:
+    """Yield the text of each message's body, None where there is none."""
+    text = raw.decode()
+    document = dict(_members(text, 0))
+    for start in _items(text, document['messages'][0]):
+        span = dict(_members(text, start)).get('body')
+        yield text[slice(*span)].encode() if span else None
+
+
+def _members(text: str, at: int) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield name and span of each member of the object at a place."""
+    at = _skip(text, _skip(text, at) + 1)
+    while text[at] != '}':
+        name, at = _JSON.raw_decode(text, at)
+        start = _skip(text, _skip(text, at) + 1)
+        end = _JSON.raw_decode(text, start)[1]
+        yield name, (start, end)
+        at = _next(text, end)
+
+
+def _items(text: str, at: int) -> Iterator[int]:
+    """Yield where each item of the array at a place begins."""
+    at = _skip(text, at + 1)
+    while text[at] != ']':
+        yield at
+        at = _next(text, _JSON.raw_decode(text, at)[1])
+
+
+def _next(text: str, end: int) -> int:
+    at = _skip(text, end)
+    return _skip(text, at + 1) if text[at] == ',' else at
+
+
+def _skip(text: str, at: int) -> int:
+    blank = _SPACE.match(text, at)
+    return blank.end() if blank else at

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All operations, by action and by route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from zaqar.api import claims, discovery, messages, queues
+from zaqar.api.operation import Operation
+
+OPERATIONS: tuple[Operation, ...] = (
+    *discovery.OPERATIONS,
+    *queues.OPERATIONS,
+    *messages.OPERATIONS,
+    *claims.OPERATIONS,
+)
+
+BY_ACTION: Mapping[str, Operation] = {
+    operation.name: operation for operation in OPERATIONS
+}
+
+
+def routes() -> dict[str, dict[str, Operation]]:
+    """Return path template to method to operation."""
+    found: dict[str, dict[str, Operation]] = {}
+    for operation in OPERATIONS:
+        if operation.http:
+            found.setdefault(operation.path, {})[operation.method] = operation
+    return found

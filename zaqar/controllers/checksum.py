@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The checksum that clients may compare bodies with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+
+def of(body: bytes) -> str | None:
+    """Return the checksum of a JSON text, None for ``null``.
+
+    It is taken over the text that Python's ``json.dumps`` makes of the value,
+    so that a client need not know how the sender spelled it.
+    """
+    value = json.loads(body)
+    if value is None:
+        return None
+    text = json.dumps(value).encode()
+    digest = hashlib.md5(text, usedforsecurity=False).hexdigest()
+    return f'MD5:{digest}'

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How claims behave. A claim has no owner: its id is all one needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+
+import msgspec
+
+from zaqar.controllers import dead_letters
+from zaqar.controllers.context import Context
+from zaqar.controllers.limits import MIN_TTL, Limits, page_size
+from zaqar.controllers.results import Claimed
+from zaqar.errors import InvalidRequest, NotFound
+from zaqar.models import Queue, Scope
+from zaqar.storage.base import MessageStore
+
+
+class ClaimOptions(msgspec.Struct):
+    """The document of a claim: seconds."""
+
+    ttl: int | msgspec.UnsetType = msgspec.UNSET
+    grace: int | msgspec.UnsetType = msgspec.UNSET
+
+
+def create(
+    ctx: Context,
+    *,
+    scope: Scope,
+    limit: int | None,
+    document: ClaimOptions | None,
+) -> Claimed | None:
+    """Claim the oldest free messages.
+
+    :returns: None when nothing was free
+    """
+    ttl, grace, size = _terms(ctx.limits, document, limit)
+
+    def take(store: MessageStore, queue: Queue) -> Claimed | None:
+        now = store.clock.now()
+        claim = store.claim(
+            queue.qid,
+            now=now,
+            claim_id=secrets.token_hex(16),
+            ttl=ttl,
+            grace=grace,
+            limit=size,
+            max_claims=dead_letters.max_claims(queue),
+        )
+        if claim is None:
+            return None
+        if claim.exhausted:
+            dead_letters.move(ctx.catalogue, queue, claim, now)
+            claim = dataclasses.replace(claim, exhausted=())
+        return Claimed(claim, now) if claim.messages else None
+
+    return ctx.catalogue.ask(scope, take, None)
+
+
+def get(ctx: Context, *, scope: Scope, claim_id: str) -> Claimed:
+    """Return a live claim with its messages.
+
+    :raises NotFound: it is dead or holds nothing any more
+    """
+
+    def read(store: MessageStore, queue: Queue) -> Claimed | None:
+        now = store.clock.now()
+        claim = store.claimed(queue.qid, claim_id, now=now)
+        return None if claim is None else Claimed(claim, now)
+
+    found = ctx.catalogue.ask(scope, read, None)
+    if found is None:
+        raise _missing(scope, claim_id)
+    return found
+
+
+def renew(
+    ctx: Context,
+    *,
+    scope: Scope,
+    claim_id: str,
+    document: ClaimOptions | None,
+) -> None:
+    """Let a claim live as if it were made now.
+
+    What the document leaves out takes the default, not the former value.
+
+    :raises NotFound: it is dead
+    """
+    ttl, grace, _ = _terms(ctx.limits, document, None)
+
+    def extend(store: MessageStore, queue: Queue) -> bool:
+        now = store.clock.now()
+        return store.renew(queue.qid, claim_id, now=now, ttl=ttl, grace=grace)
+
+    if not ctx.catalogue.ask(scope, extend, False):
+        raise _missing(scope, claim_id)
+
+
+def release(ctx: Context, *, scope: Scope, claim_id: str) -> None:
+    """Free the messages of a claim at once; absent is fine."""
+
+    def free(store: MessageStore, queue: Queue) -> None:
+        store.release(queue.qid, claim_id, now=store.clock.now())
+
+    ctx.catalogue.ask(scope, free, None)
+
+
+def _terms(
+    limits: Limits, document: ClaimOptions | None, limit: int | None
+) -> tuple[int, int, int]:
+    """Return ttl, grace and number of messages, checked in that order."""
+    options = document or ClaimOptions()
+    ttl = _or_default(options.ttl, limits.default_claim_ttl)
+    grace = _or_default(options.grace, limits.default_claim_grace)
+    _check_seconds('TTL', ttl, limits.max_claim_ttl)
+    most = limits.max_messages_per_claim_or_pop
+    if limit is not None and not 1 <= limit <= most:
+        raise InvalidRequest(
+            f'Limit must be at least 1 and may not be greater than {most}.'
+        )
+    _check_seconds('grace', grace, limits.max_claim_grace)
+    return ttl, grace, page_size(limit, most)
+
+
+def _or_default(value: int | msgspec.UnsetType, default: int) -> int:
+    return default if value is msgspec.UNSET else value
+
+
+def _check_seconds(what: str, seconds: int, most: int) -> None:
+    if not MIN_TTL <= seconds <= most:
+        raise InvalidRequest(
+            f'The {what} for a claim may not exceed {most} seconds, and must '
+            f'be at least {MIN_TTL} seconds long.'
+        )
+
+
+def _missing(scope: Scope, claim_id: str) -> NotFound:
+    return NotFound(
+        f'Claim {claim_id} does not exist in queue {scope.name} for project '
+        f'{scope.project}'
+    )

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages that were handed out too often, and where they go.
+
+A move is safe against a crash at any step: the messages are held by a claim
+while each is first stored in the dead-letter queue, under its own id and with
+that id as the post's token, and then deleted with the claim. Who dies in
+between lets the claim lapse; the next claimer repeats the move, and the store
+recognises the token.
+"""
+
+from __future__ import annotations
+
+from zaqar.models import Claim, Message, NewMessage, Queue, Scope
+from zaqar.storage.base import MessageStore
+from zaqar.storage.catalogue import Catalogue
+
+
+def max_claims(queue: Queue) -> int:
+    """Return how often a message is handed out; 0 for without end.
+
+    Counting is on only while the queue names both number and target.
+    """
+    if not queue.metadata.get('_dead_letter_queue'):
+        return 0
+    return queue.metadata.get('_max_claim_count') or 0
+
+
+def move(catalogue: Catalogue, queue: Queue, claim: Claim, now: int) -> None:
+    """Move the exhausted messages of a claim to the dead-letter queue.
+
+    The queue is made if it is missing. A message keeps its id, body and
+    checksum, is free at once, and lives for the queue's
+    ``_dead_letter_queue_messages_ttl`` from now or else out its life.
+    """
+    scope = queue.scope
+    target = Scope(
+        scope.project, queue.metadata['_dead_letter_queue'], scope.kind
+    )
+    store = catalogue.store(queue)
+    ttl = queue.metadata.get('_dead_letter_queue_messages_ttl')
+    for message in claim.exhausted:
+        _post(catalogue, target, _letter(message, ttl, now))
+        store.delete(queue.qid, message.id, now=now, claim_id=claim.id)
+
+
+def _letter(message: Message, ttl: int | None, now: int) -> NewMessage:
+    # Rounded up: half a second of life is still a life.
+    remaining = -((now - message.expires_at) // 1000)
+    return NewMessage(
+        body=message.body,
+        ttl=ttl or max(remaining, 1),
+        rnd=message.id[16:],
+        client=message.client,
+        checksum=message.checksum,
+        id=message.id,
+    )
+
+
+def _post(catalogue: Catalogue, target: Scope, letter: NewMessage) -> None:
+    def append(store: MessageStore, queue: Queue) -> None:
+        store.post(
+            queue.qid,
+            [letter],
+            now=store.clock.now(),
+            token=letter.id or '',
+        )
+
+    catalogue.put(target, append)

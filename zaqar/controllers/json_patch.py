@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dialect of JSON patch that changes a queue's metadata.
+
+Only ``add``, ``replace`` and ``remove`` of ``/metadata/<key>``. Unlike RFC
+6902, a reserved key counts as present although nothing is stored: clients
+replace and remove what they are shown, defaults included.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zaqar.errors import Conflict, InvalidBody
+
+OPS = ('add', 'remove', 'replace')
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One operation of a patch."""
+
+    op: str
+    key: str
+    value: Any = None
+
+
+def parse(document: Any) -> list[Change]:
+    """Return the changes that a document asks for.
+
+    :param document: a JSON value
+    :raises InvalidBody: it is no patch
+    """
+    if not isinstance(document, list):
+        raise InvalidBody(
+            'Request body must be a JSON array of operation objects.'
+        )
+    return [_change(item) for item in document]
+
+
+def apply(
+    changes: Sequence[Change],
+    stored: Mapping[str, Any],
+    reserved: Collection[str],
+) -> dict[str, Any]:
+    """Return the metadata after the changes.
+
+    :raises Conflict: a key is replaced or removed that is not there
+    """
+    metadata = dict(stored)
+    for change in changes:
+        if change.op == 'add':
+            metadata[change.key] = change.value
+        elif change.key not in metadata and change.key not in reserved:
+            raise Conflict(
+                f"Can't {change.op} non-existent object {change.key}."
+            )
+        elif change.op == 'replace':
+            metadata[change.key] = change.value
+        else:
+            metadata.pop(change.key, None)
+    return metadata
+
+
+def _change(item: Any) -> Change:
+    if not isinstance(item, dict):
+        raise InvalidBody('Operations must be JSON objects.')
+    op = _op(item)
+    key = _key(item)
+    if op != 'remove' and 'value' not in item:
+        raise InvalidBody(f'Operation "{op}" requires a member named "value".')
+    return Change(op, key, item.get('value'))
+
+
+def _op(item: Mapping[str, Any]) -> str:
+    if 'op' not in item:
+        raise InvalidBody('Unable to find `op` in JSON Schema change.')
+    op = item['op']
+    if not isinstance(op, str) or op not in OPS:
+        raise InvalidBody(
+            f'Invalid operation: `{op}`. It must be one of the following: '
+            f'{", ".join(OPS)}.'
+        )
+    return op
+
+
+def _key(item: Mapping[str, Any]) -> str:
+    if 'path' not in item:
+        raise InvalidBody("Unable to find 'path' in JSON Schema change")
+    pointer = item['path']
+    if not isinstance(pointer, str):
+        raise InvalidBody('A JSON pointer must be a text.')
+    _check_pointer(pointer)
+    tokens = [_unescaped(token) for token in pointer.lstrip('/').split('/')]
+    if len(tokens) != 2:
+        raise InvalidBody(
+            f"Invalid JSON pointer for this resource: '{pointer}, e.g "
+            "/metadata/key'"
+        )
+    if tokens[0].lower() != 'metadata':
+        raise InvalidBody(
+            'The root of path must be metadata, e.g /metadata/key.'
+        )
+    return tokens[1]
+
+
+def _check_pointer(pointer: str) -> None:
+    fault = None
+    if not pointer.startswith('/'):
+        fault = 'must start with "/".'
+    elif '//' in pointer.lstrip('/'):
+        fault = 'must not hold adjacent "/".'
+    elif len(pointer) > 1 and pointer.endswith('/'):
+        fault = 'must not end with "/".'
+    elif re.search('~(?![01])', pointer):
+        fault = 'holds "~" not followed by "0" or "1".'
+    if fault is not None:
+        raise InvalidBody(f'Pointer `{pointer}` {fault}')
+
+
+def _unescaped(token: str) -> str:
+    return token.strip().replace('~1', '/').replace('~0', '~')

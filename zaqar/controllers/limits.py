@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The numbers an operator may set, and the checks against them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+
+from oslo_config import cfg
+
+GROUP = 'transport'
+
+#: Shortest life of a message, a claim and a grace period, in seconds.
+MIN_TTL = 60
+
+#: Items of a page when the client does not say.
+DEFAULT_PAGE = 10
+
+#: Longest name of a project, in characters.
+MAX_PROJECT = 256
+
+_NAME = re.compile(r'[A-Za-z0-9_.-]{1,64}')
+
+OPTS = [
+    cfg.IntOpt(
+        'default_message_ttl',
+        default=3600,
+        min=MIN_TTL,
+        help='Seconds a message lives when neither the client nor the '
+        'metadata of its queue says. Shown as _default_message_ttl.',
+    ),
+    cfg.IntOpt(
+        'default_message_delay',
+        default=0,
+        min=0,
+        help='Seconds before a message can be claimed or popped, when the '
+        'metadata of its queue does not say. Shown as '
+        '_default_message_delay.',
+    ),
+    cfg.IntOpt(
+        'default_claim_ttl',
+        default=300,
+        min=MIN_TTL,
+        help='Seconds a claim lives when the client does not say.',
+    ),
+    cfg.IntOpt(
+        'default_claim_grace',
+        default=60,
+        min=MIN_TTL,
+        help='Seconds a claimed message is kept beyond the end of its claim, '
+        'if it would die before it, when the client does not say.',
+    ),
+    cfg.IntOpt(
+        'max_queues_per_page',
+        default=20,
+        min=1,
+        help='Most queues or topics a client may ask for in one page.',
+    ),
+    cfg.IntOpt(
+        'max_messages_per_page',
+        default=20,
+        min=1,
+        help='Most messages a client may ask for in one page, and most ids '
+        'it may name in one bulk request.',
+    ),
+    cfg.IntOpt(
+        'max_messages_per_claim_or_pop',
+        default=20,
+        min=1,
+        help='Most messages a client may claim or pop in one request.',
+    ),
+    cfg.IntOpt(
+        'max_queue_metadata',
+        default=64 * 1024,
+        min=1,
+        help='Most bytes of the metadata of a queue, both as sent and as '
+        'stored.',
+    ),
+    cfg.IntOpt(
+        'max_messages_post_size',
+        default=256 * 1024,
+        min=1,
+        help='Most bytes of a request that posts messages. Shown as '
+        '_max_messages_post_size; a queue may lower it.',
+    ),
+    cfg.IntOpt(
+        'max_message_ttl',
+        default=1209600,
+        min=MIN_TTL,
+        help='Longest life a client may give a message, in seconds.',
+    ),
+    cfg.IntOpt(
+        'max_message_delay',
+        default=900,
+        min=0,
+        help='Longest delay a client may give a message, in seconds.',
+    ),
+    cfg.IntOpt(
+        'max_claim_ttl',
+        default=43200,
+        min=MIN_TTL,
+        help='Longest life a client may give a claim, in seconds.',
+    ),
+    cfg.IntOpt(
+        'max_claim_grace',
+        default=43200,
+        min=MIN_TTL,
+        help='Longest grace period a client may give a claim, in seconds.',
+    ),
+    cfg.IntOpt(
+        'max_messages_per_queue',
+        default=0,
+        min=0,
+        help='Most live messages of a queue, in every state; a post that '
+        'would pass it is refused as a whole with 403 "Queue is full". 0 '
+        'means no limit. The metadata key _max_messages lowers it for one '
+        'queue. A limited queue pays for it: posts and deletions of one '
+        'queue then wait for each other.',
+    ),
+    cfg.StrOpt(
+        'client_id_uuid_safe',
+        default='strict',
+        choices=[
+            ('strict', 'a UUID in any spelling'),
+            ('off', 'any text between the two lengths below'),
+        ],
+        help='What the header Client-ID may hold.',
+    ),
+    cfg.IntOpt(
+        'min_length_client_id',
+        default=10,
+        min=1,
+        help='Fewest characters of a Client-ID, with '
+        'client_id_uuid_safe = off.',
+    ),
+    cfg.IntOpt(
+        'max_length_client_id',
+        default=36,
+        min=1,
+        max=36,
+        help='Most characters of a Client-ID, with client_id_uuid_safe = off.',
+    ),
+    cfg.BoolOpt(
+        'message_delete_with_claim_id',
+        default=False,
+        help='Whether a bulk deletion must name, in claim_ids, the claims '
+        'that hold its messages. Off, it deletes claimed messages too.',
+    ),
+]
+
+DEFAULT_OPTS = [
+    cfg.BoolOpt(
+        'enable_checksum',
+        default=False,
+        help='Whether an MD5 checksum of the body is kept with each message '
+        'and shown to clients. Costs a decoding of each posted body.',
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The settings above, by the names of their options."""
+
+    default_message_ttl: int = 3600
+    default_message_delay: int = 0
+    default_claim_ttl: int = 300
+    default_claim_grace: int = 60
+    max_queues_per_page: int = 20
+    max_messages_per_page: int = 20
+    max_messages_per_claim_or_pop: int = 20
+    max_queue_metadata: int = 65536
+    max_messages_post_size: int = 262144
+    max_message_ttl: int = 1209600
+    max_message_delay: int = 900
+    max_claim_ttl: int = 43200
+    max_claim_grace: int = 43200
+    max_messages_per_queue: int = 0
+    client_id_uuid_safe: str = 'strict'
+    min_length_client_id: int = 10
+    max_length_client_id: int = 36
+    message_delete_with_claim_id: bool = False
+    enable_checksum: bool = False
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> Limits:
+        """Read them from a loaded configuration."""
+        conf.register_opts(OPTS, group=GROUP)
+        conf.register_opts(DEFAULT_OPTS)
+        values = {
+            f.name: conf[f.name]
+            if f.name == 'enable_checksum'
+            else conf[GROUP][f.name]
+            for f in dataclasses.fields(cls)
+        }
+        return cls(**values)
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text can be the name of a queue or topic."""
+    return bool(_NAME.fullmatch(text)) and text not in ('.', '..')
+
+
+def page_size(asked: int | None, maximum: int) -> int:
+    """Return the items a page may have; the caller has checked ``asked``."""
+    return min(DEFAULT_PAGE, maximum) if asked is None else asked

@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How messages behave: posted, read, deleted, popped."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from zaqar.controllers import checksum
+from zaqar.controllers.context import Context
+from zaqar.controllers.limits import MIN_TTL, Limits, page_size
+from zaqar.controllers.metadata import is_int
+from zaqar.controllers.results import (
+    MessagePage,
+    OneMessage,
+    Popped,
+    Posted,
+)
+from zaqar.errors import InvalidBody, InvalidRequest, NotFound
+from zaqar.models import Message, NewMessage, Page, Queue, Scope
+from zaqar.storage.base import SCAN_LIMIT, MessageStore
+
+#: Entries looked at, at most, to fill one page.
+MOST_SCANNED = 10_000
+
+
+class PostedMessage(msgspec.Struct):
+    """A message of a post.
+
+    ``delay`` stays undecoded, since most queues ignore it, faults and all.
+    """
+
+    body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    ttl: int | msgspec.UnsetType = msgspec.UNSET
+    delay: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class Post(msgspec.Struct):
+    """The document of a post."""
+
+    messages: list[PostedMessage] | msgspec.UnsetType = msgspec.UNSET
+
+
+def post(ctx: Context, *, scope: Scope, document: Post) -> Posted:
+    """Append messages, all or none, to a queue made if missing."""
+    queue = ctx.catalogue.find(scope)
+    metadata = queue.metadata if queue else {}
+    _check_size(ctx, metadata)
+    messages = _new_messages(ctx, metadata, document)
+    token = secrets.token_hex(16)
+
+    def append(store: MessageStore, queue: Queue) -> Sequence[str]:
+        return store.post(
+            queue.qid,
+            messages,
+            now=store.clock.now(),
+            token=token,
+            limit=_most_messages(queue.metadata, ctx.limits),
+        )
+
+    return Posted(ctx.catalogue.put(scope, append))
+
+
+def list_(
+    ctx: Context,
+    *,
+    scope: Scope,
+    marker: str | None,
+    limit: int | None,
+    echo: bool | None,
+    include_claimed: bool | None,
+    include_delayed: bool | None,
+    ids: Sequence[str] | None,
+) -> MessagePage:
+    """List messages, oldest first, or return those of ``ids``.
+
+    :param echo: whether to show those posted by the caller's own client
+    :param include_claimed: whether to show those under a live claim
+    :param include_delayed: whether to show those whose delay has not
+        passed; always so on queues without a default delay
+    :raises NotFound: ``ids`` are given and none of them exists
+    """
+    if ids is not None:
+        return get_many(ctx, scope=scope, ids=ids)
+    size = _page_size(limit, ctx.limits)
+
+    def read(store: MessageStore, queue: Queue) -> MessagePage:
+        now = store.clock.now()
+        delays = bool(_default_delay(queue.metadata, ctx.limits))
+        page = _full_page(
+            store,
+            queue.qid,
+            size,
+            now=now,
+            marker=marker,
+            exclude_client=None if echo else ctx.identity.client,
+            include_claimed=bool(include_claimed),
+            include_delayed=bool(include_delayed) or not delays,
+        )
+        again = {
+            'marker': None,
+            'limit': limit,
+            'echo': echo,
+            'include_claimed': include_claimed,
+            'include_delayed': include_delayed,
+        }
+        return MessagePage(page.messages, now, again, page.resume)
+
+    return ctx.catalogue.ask(scope, read, MessagePage((), 0, {}))
+
+
+def get_many(ctx: Context, *, scope: Scope, ids: Sequence[str]) -> MessagePage:
+    """Return messages by id, in queue order, each once.
+
+    :raises NotFound: none of them exists
+    """
+    if len(ids) > ctx.limits.max_messages_per_page:
+        raise _bad_page(ctx.limits.max_messages_per_page)
+    page = ctx.catalogue.ask(scope, _reader(ids), MessagePage((), 0))
+    if not page.messages:
+        raise NotFound(
+            f'No messages with IDs: {list(ids)} found in the queue '
+            f'{scope.name} for project {scope.project}.'
+        )
+    return page
+
+
+def get(ctx: Context, *, scope: Scope, message_id: str) -> OneMessage:
+    """Return one message.
+
+    :raises NotFound: it does not exist in this queue
+    """
+    page = ctx.catalogue.ask(scope, _reader([message_id]), MessagePage((), 0))
+    if not page.messages:
+        raise NotFound(
+            f'Message {message_id} does not exist in queue {scope.name} for '
+            f'project {scope.project}'
+        )
+    return OneMessage(page.messages[0], page.now)
+
+
+def delete(
+    ctx: Context, *, scope: Scope, message_id: str, claim_id: str | None
+) -> None:
+    """Delete one message; absent is fine.
+
+    :param claim_id: the live claim that holds it, needed if one does
+    :raises MessageClaimed: it is held by another claim
+    :raises InvalidDeletion: the claim is dead, or does not hold it
+    """
+
+    def remove(store: MessageStore, queue: Queue) -> None:
+        now = store.clock.now()
+        store.delete(queue.qid, message_id, now=now, claim_id=claim_id)
+
+    ctx.catalogue.ask(scope, remove, None)
+
+
+def delete_many(
+    ctx: Context,
+    *,
+    scope: Scope,
+    ids: Sequence[str] | None,
+    claim_ids: Sequence[str] | None,
+    pop: int | None,
+) -> Popped | None:
+    """Delete messages by id, or take the oldest free ones.
+
+    :param claim_ids: claims that must hold them, if an operator wants so
+    :returns: the popped ones, None after a deletion
+    """
+    guarded = ctx.limits.message_delete_with_claim_id
+    _check_deletion(ctx.limits, ids, claim_ids, pop)
+    if pop is not None:
+        return _pop(ctx, scope, pop)
+
+    def remove(store: MessageStore, queue: Queue) -> None:
+        store.delete_many(
+            queue.qid,
+            ids or (),
+            now=store.clock.now(),
+            claim_ids=claim_ids if guarded else None,
+        )
+
+    ctx.catalogue.ask(scope, remove, None)
+    return None
+
+
+def _check_size(ctx: Context, metadata: Mapping[str, Any]) -> None:
+    own = metadata.get('_max_messages_post_size')
+    general = ctx.limits.max_messages_post_size
+    if own and ctx.size > own:
+        most = min(own, general)
+        raise InvalidRequest(
+            'Message collection size is too large. The max size for current '
+            f'queue is {most}. It is calculated by max size = '
+            f'min(max_messages_post_size_config: {general}, '
+            f'max_messages_post_size_queue: {own}).'
+        )
+
+
+def _new_messages(
+    ctx: Context, metadata: Mapping[str, Any], document: Post
+) -> list[NewMessage]:
+    if document.messages is msgspec.UNSET:
+        raise InvalidRequest('No messages were found in the request body.')
+    if not document.messages:
+        raise InvalidRequest('No messages to enqueu.')
+    limits = ctx.limits
+    ttl = metadata.get('_default_message_ttl') or limits.default_message_ttl
+    delay = _default_delay(metadata, limits)
+    return [_new_message(item, ttl, delay, ctx) for item in document.messages]
+
+
+def _new_message(
+    item: PostedMessage, ttl: int, delay: int, ctx: Context
+) -> NewMessage:
+    if item.body is msgspec.UNSET:
+        raise InvalidBody('Missing "body" field.')
+    body = bytes(item.body)
+    limits = ctx.limits
+    return NewMessage(
+        body=body,
+        ttl=_ttl(ttl if item.ttl is msgspec.UNSET else item.ttl, limits),
+        rnd=secrets.token_hex(8),
+        client=ctx.identity.client,
+        delay=_delay(item.delay, delay, limits) if delay else 0,
+        checksum=checksum.of(body) if limits.enable_checksum else None,
+    )
+
+
+def _ttl(ttl: int, limits: Limits) -> int:
+    if MIN_TTL <= ttl <= limits.max_message_ttl:
+        return ttl
+    raise InvalidRequest(
+        f'The TTL for a message may not exceed {limits.max_message_ttl} '
+        f'seconds, and must be at least {MIN_TTL} seconds long.'
+    )
+
+
+def _delay(
+    raw: msgspec.Raw | msgspec.UnsetType, default: int, limits: Limits
+) -> int:
+    if raw is msgspec.UNSET:
+        return default
+    delay = msgspec.json.decode(raw)
+    if not is_int(delay):
+        raise InvalidBody('The value of the "delay" field must be a int.')
+    if 0 <= delay <= limits.max_message_delay:
+        return int(delay)
+    raise InvalidRequest(
+        f'The Delay TTL for a message may not exceed '
+        f'{limits.max_message_delay} seconds,and must be at least 0 seconds '
+        'long.'
+    )
+
+
+def _default_delay(metadata: Mapping[str, Any], limits: Limits) -> int:
+    return int(
+        metadata.get('_default_message_delay') or limits.default_message_delay
+    )
+
+
+def _most_messages(metadata: Mapping[str, Any], limits: Limits) -> int:
+    own = metadata.get('_max_messages') or 0
+    bounds = [most for most in (own, limits.max_messages_per_queue) if most]
+    return min(bounds, default=0)
+
+
+def _bad_page(most: int) -> InvalidRequest:
+    return InvalidRequest(
+        f'Limit must be at least 1 and may not be greater than {most}.'
+    )
+
+
+def _page_size(limit: int | None, limits: Limits) -> int:
+    most = limits.max_messages_per_page
+    if limit is not None and not 1 <= limit <= most:
+        raise _bad_page(most)
+    return page_size(limit, most)
+
+
+def _full_page(
+    store: MessageStore,
+    qid: str,
+    size: int,
+    *,
+    marker: str | None,
+    **options: Any,
+) -> Page:
+    """Read on until a page is full, the queue ends or enough was scanned.
+
+    Whatever was scanned, the page is empty only at the end of the queue,
+    since that is what clients take an empty page for.
+
+    :returns: a page whose ``resume`` is where the next one begins, None
+        only for an empty page
+    """
+    found: list[Message] = []
+    resume: str | None = marker
+    scanned = 0
+    while True:
+        page = store.list(
+            qid, limit=size - len(found), marker=resume, **options
+        )
+        found += page.messages
+        resume = page.resume
+        scanned += SCAN_LIMIT
+        full = len(found) == size or (found and scanned >= MOST_SCANNED)
+        if resume is None or full:
+            break
+    if resume is None and found:
+        resume = found[-1].marker
+    return Page(found, resume if found else None)
+
+
+def _reader(ids: Sequence[str]) -> Any:
+    def read(store: MessageStore, queue: Queue) -> MessagePage:
+        now = store.clock.now()
+        return MessagePage(store.get(queue.qid, ids, now=now), now)
+
+    return read
+
+
+def _check_deletion(
+    limits: Limits,
+    ids: Sequence[str] | None,
+    claim_ids: Sequence[str] | None,
+    pop: int | None,
+) -> None:
+    fault = (
+        _choice_fault(ids, pop)
+        or _range_fault(limits, ids, pop)
+        or _guard_fault(limits, ids, claim_ids)
+    )
+    if fault is not None:
+        raise InvalidRequest(fault)
+
+
+def _choice_fault(ids: Sequence[str] | None, pop: int | None) -> str | None:
+    if ids is not None and pop is not None:
+        return (
+            'pop and id params cannot be present together in the delete '
+            'request.'
+        )
+    if ids is None and pop is None:
+        return (
+            'The request should have either "ids" or "pop" parameter in the '
+            'request, to be able to delete.'
+        )
+    return None
+
+
+def _range_fault(
+    limits: Limits, ids: Sequence[str] | None, pop: int | None
+) -> str | None:
+    most = limits.max_messages_per_page
+    if ids is not None and len(ids) > most:
+        return (
+            'ids parameter should have at least 1 and not greater than '
+            f'{most} values.'
+        )
+    most = limits.max_messages_per_claim_or_pop
+    if pop is not None and not 1 <= pop <= most:
+        return (
+            f'Pop value must be at least 1 and may not be greater than {most}.'
+        )
+    return None
+
+
+def _guard_fault(
+    limits: Limits,
+    ids: Sequence[str] | None,
+    claim_ids: Sequence[str] | None,
+) -> str | None:
+    if not limits.message_delete_with_claim_id:
+        return None
+    if (ids is None) == (claim_ids is None):
+        return None
+    return (
+        'The request should have both "ids" and "claim_ids" parameter in the '
+        'request when message_delete_with_claim_id is True.'
+    )
+
+
+def _pop(ctx: Context, scope: Scope, limit: int) -> Popped:
+    def take(store: MessageStore, queue: Queue) -> Popped:
+        now = store.clock.now()
+        return Popped(store.pop(queue.qid, now=now, limit=limit), now)
+
+    return ctx.catalogue.ask(scope, take, Popped((), 0))

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reserved keys of a queue's metadata: checks and shown defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from zaqar.controllers import retry_policy
+from zaqar.controllers.limits import MIN_TTL, Limits, is_name
+from zaqar.models import Scope
+
+#: Keys that PATCH may replace or remove although they are not stored.
+RESERVED = (
+    '_max_messages_post_size',
+    '_default_message_ttl',
+    '_default_message_delay',
+    '_dead_letter_queue',
+    '_dead_letter_queue_messages_ttl',
+    '_max_claim_count',
+    '_enable_encrypt_messages',
+)
+
+#: Takes the value, the metadata's own scope and the limits; returns what is
+#: wrong, or None. ``null`` never gets here: it means "not set".
+Check = Callable[[Any, Scope, Limits], str | None]
+
+
+def shown(metadata: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    """Return metadata completed with defaults, as clients see it.
+
+    A reserved key whose value is falsy is shown with its default.
+    """
+    defaults = {
+        '_max_messages_post_size': limits.max_messages_post_size,
+        '_default_message_ttl': limits.default_message_ttl,
+        '_default_message_delay': limits.default_message_delay,
+        '_dead_letter_queue': None,
+        '_dead_letter_queue_messages_ttl': None,
+        '_max_claim_count': None,
+        '_enable_encrypt_messages': False,
+    }
+    return {
+        **metadata,
+        **{
+            key: metadata.get(key) or default
+            for key, default in defaults.items()
+        },
+    }
+
+
+def fault(
+    metadata: Mapping[str, Any], scope: Scope, limits: Limits
+) -> str | None:
+    """Return what is wrong with reserved keys, or None.
+
+    They are looked at in the order in which they are declared; the first
+    fault is returned.
+    """
+    for key, check in _CHECKS.items():
+        value = metadata.get(key)
+        if value is None:
+            continue
+        found = check(value, scope, limits)
+        if found is not None:
+            return found
+    return None
+
+
+def is_int(value: Any) -> bool:
+    """Tell whether a JSON value is an integer; booleans are none."""
+    return type(value) is int
+
+
+def _message_ttl(value: Any, scope: Scope, limits: Limits) -> str | None:
+    if not is_int(value):
+        return '_default_message_ttl must be integer.'
+    if MIN_TTL <= value <= limits.max_message_ttl:
+        return None
+    return (
+        f'_default_message_ttl can not exceed {limits.max_message_ttl} '
+        f'seconds, and must be at least {MIN_TTL} seconds long.'
+    )
+
+
+def _post_size(value: Any, scope: Scope, limits: Limits) -> str | None:
+    if not is_int(value):
+        return '_max_messages_post_size must be integer.'
+    if 1 <= value <= limits.max_messages_post_size:
+        return None
+    return (
+        '_max_messages_post_size can not exceed '
+        f'{limits.max_messages_post_size},  and must be at least greater '
+        'than 0.'
+    )
+
+
+def _max_claim_count(value: Any, scope: Scope, limits: Limits) -> str | None:
+    if not is_int(value):
+        return '_max_claim_count must be integer.'
+    return None if value >= 0 else '_max_claim_count can not be negative.'
+
+
+def _dead_letter_ttl(value: Any, scope: Scope, limits: Limits) -> str | None:
+    if not is_int(value):
+        return '_dead_letter_queue_messages_ttl must be integer.'
+    if MIN_TTL <= value <= limits.max_message_ttl:
+        return None
+    return (
+        'The TTL for a message may not exceed '
+        f'{limits.max_message_ttl} seconds, and must be at least '
+        f'{MIN_TTL} seconds long.'
+    )
+
+
+def _dead_letter_queue(value: Any, scope: Scope, limits: Limits) -> str | None:
+    if not isinstance(value, str) or not is_name(value):
+        return '_dead_letter_queue must be the name of a queue.'
+    if value == scope.name:
+        return '_dead_letter_queue must be another queue.'
+    return None
+
+
+def _message_delay(value: Any, scope: Scope, limits: Limits) -> str | None:
+    if not is_int(value):
+        return '_default_message_delay must be integer.'
+    if 0 <= value <= limits.max_message_delay:
+        return None
+    return (
+        f'The TTL can not exceed {limits.max_message_delay} seconds, and '
+        'must be at least 0 seconds long.'
+    )
+
+
+def _encryption(value: Any, scope: Scope, limits: Limits) -> str | None:
+    if not isinstance(value, bool):
+        return '_enable_encrypt_messages must be boolean.'
+    if value:
+        return (
+            '_enable_encrypt_messages is refused: this service has no '
+            'encryption key.'
+        )
+    return None
+
+
+def _retry_policy(value: Any, scope: Scope, limits: Limits) -> str | None:
+    return retry_policy.fault(value)
+
+
+def _max_messages(value: Any, scope: Scope, limits: Limits) -> str | None:
+    if is_int(value) and value >= 0:
+        return None
+    return '_max_messages must be an integer of at least 0.'
+
+
+_CHECKS: Mapping[str, Check] = {
+    '_default_message_ttl': _message_ttl,
+    '_max_messages_post_size': _post_size,
+    '_max_claim_count': _max_claim_count,
+    '_dead_letter_queue_messages_ttl': _dead_letter_ttl,
+    '_dead_letter_queue': _dead_letter_queue,
+    '_default_message_delay': _message_delay,
+    '_enable_encrypt_messages': _encryption,
+    '_retry_policy': _retry_policy,
+    '_max_messages': _max_messages,
+}

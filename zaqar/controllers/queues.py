@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How queues behave. A queue that does not exist reads as an empty one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from zaqar.controllers import json_patch, metadata
+from zaqar.controllers.context import Context
+from zaqar.controllers.limits import page_size
+from zaqar.controllers.results import Counted, NamedQueue, QueuePage
+from zaqar.errors import (
+    InvalidBody,
+    InvalidRequest,
+    NotFound,
+    StoreUnavailable,
+)
+from zaqar.models import Kind, Queue, Record, Scope, Stats
+
+#: Records read at a time while a filter is applied.
+BATCH = 200
+
+#: Tries of an update that meets others.
+ATTEMPTS = 5
+
+#: What a purge can remove.
+RESOURCE_TYPES = ('messages', 'subscriptions')
+
+
+def list_(
+    ctx: Context,
+    *,
+    marker: str | None,
+    limit: int | None,
+    detailed: bool | None,
+    name: str | None,
+    with_count: bool | None,
+    filters: Mapping[str, Sequence[str]],
+) -> QueuePage:
+    """List the project's queues by name, byte-wise ascending.
+
+    :param marker: names strictly greater; need not exist
+    :param name: only queues whose name contains it, literally
+    :param filters: only queues whose metadata holds each key with that
+        value, taken as an integer if it reads as one
+    """
+    size = _page_size(limit, ctx.limits.max_queues_per_page)
+    wanted = _wanted(filters)
+    found = []
+    for record in _records(ctx, marker, size):
+        if _fits(record, name, wanted):
+            found.append(_line(ctx, record, bool(detailed)))
+            if len(found) == size:
+                break
+    again = {
+        'marker': None,
+        'limit': limit,
+        'detailed': detailed,
+        'name': name,
+        'with_count': with_count,
+        **{key: texts[0] for key, texts in filters.items()},
+    }
+    return QueuePage(found, again, _count(ctx) if with_count else None)
+
+
+def create(
+    ctx: Context, *, scope: Scope, document: Mapping[str, Any] | None
+) -> bool:
+    """Make a queue; one that exists stays as it is.
+
+    :param document: its metadata
+    :returns: whether it was made
+    """
+    fields = document or {}
+    fault = metadata.fault(fields, scope, ctx.limits)
+    if fault is not None:
+        raise InvalidRequest(fault)
+    return ctx.catalogue.create(scope, fields)[1]
+
+
+def show(ctx: Context, *, scope: Scope) -> dict[str, Any]:
+    """Return a queue's metadata, completed with defaults."""
+    queue = ctx.catalogue.read(scope)
+    return metadata.shown(queue.metadata if queue else {}, ctx.limits)
+
+
+def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
+    """Change stored metadata, all of a patch or nothing.
+
+    :param document: a patch, see :mod:`zaqar.controllers.json_patch`
+    :returns: the metadata after it, completed with defaults
+    :raises NotFound: this operation makes no queue
+    """
+    changes = json_patch.parse(document)
+    for _ in range(ATTEMPTS):
+        queue = ctx.catalogue.read(scope)
+        if queue is None:
+            raise _missing(scope)
+        fields = json_patch.apply(changes, queue.metadata, metadata.RESERVED)
+        _check_result(ctx, scope, fields)
+        if not changes or ctx.catalogue.update(queue, fields):
+            return metadata.shown(fields, ctx.limits)
+    raise StoreUnavailable
+
+
+def delete(ctx: Context, *, scope: Scope) -> None:
+    """Remove a queue with its messages and claims; absent is fine."""
+    ctx.catalogue.delete(scope)
+
+
+def stats(ctx: Context, *, scope: Scope) -> Counted:
+    """Count a queue's messages."""
+
+    def count(store: Any, queue: Queue) -> Counted:
+        now = store.clock.now()
+        return Counted(store.stats(queue.qid, now=now), now)
+
+    return ctx.catalogue.ask(scope, count, Counted(Stats(), 0))
+
+
+def purge(ctx: Context, *, scope: Scope, document: Any) -> None:
+    """Remove what a queue holds and keep the queue.
+
+    :param document: ``{"resource_types": [...]}``, or None for all
+    """
+    if 'messages' not in _resource_types(document):
+        return
+
+    def empty(store: Any, queue: Queue) -> None:
+        store.purge(queue.qid, now=store.clock.now())
+
+    ctx.catalogue.ask(scope, empty, None)
+
+
+def _page_size(limit: int | None, maximum: int) -> int:
+    if limit is not None and not 1 <= limit <= maximum:
+        raise InvalidRequest(
+            f'Limit must be at least 1 and no greater than {maximum}.'
+        )
+    return page_size(limit, maximum)
+
+
+def _wanted(filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    for key, texts in filters.items():
+        if len(texts) > 1 or ',' in texts[0]:
+            raise InvalidRequest(
+                f'The filter "{key}" must have exactly one value.'
+            )
+    return {key: _value(texts[0]) for key, texts in filters.items()}
+
+
+def _value(text: str) -> int | str:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def _records(ctx: Context, marker: str | None, size: int) -> Iterator[Record]:
+    """Yield the project's records from ``marker`` on, read as needed."""
+    batch = size
+    if marker is not None:
+        # Not every store can compare this character. No name holds it, and
+        # so the text before it has the same names behind it.
+        marker = marker.partition('\0')[0]
+    while True:
+        records = ctx.catalogue.management.list(
+            Kind.QUEUE, ctx.identity.project, after=marker, limit=batch
+        )
+        yield from records
+        if len(records) < batch:
+            return
+        marker = records[-1].name
+        batch = BATCH
+
+
+def _fits(record: Record, name: str | None, wanted: Mapping[str, Any]) -> bool:
+    if name is not None and name not in record.name:
+        return False
+    fields = record.data.get('metadata') or {}
+    return all(
+        key in fields and _same(fields[key], value)
+        for key, value in wanted.items()
+    )
+
+
+def _same(stored: Any, value: int | str) -> bool:
+    # In Python, unlike in JSON, True equals 1.
+    return not isinstance(stored, bool) and bool(stored == value)
+
+
+def _line(ctx: Context, record: Record, detailed: bool) -> NamedQueue:
+    fields = record.data.get('metadata') or {}
+    return NamedQueue(
+        record.name, metadata.shown(fields, ctx.limits) if detailed else None
+    )
+
+
+def _count(ctx: Context) -> int:
+    return ctx.catalogue.management.count(Kind.QUEUE, ctx.identity.project)
+
+
+def _missing(scope: Scope) -> NotFound:
+    return NotFound(
+        f'{scope.kind.capitalize()} {scope.name} does not exist for project '
+        f'{scope.project}'
+    )
+
+
+def _check_result(
+    ctx: Context, scope: Scope, fields: Mapping[str, Any]
+) -> None:
+    fault = metadata.fault(fields, scope, ctx.limits)
+    if fault is None and (
+        len(msgspec.json.encode(fields)) > ctx.limits.max_queue_metadata
+    ):
+        fault = (
+            'Queue metadata is too large. Max size: '
+            f'{ctx.limits.max_queue_metadata}'
+        )
+    if fault is not None:
+        raise InvalidBody(fault)
+
+
+def _resource_types(document: Any) -> Sequence[str]:
+    if document is None:
+        return RESOURCE_TYPES
+    if not isinstance(document, dict) or 'resource_types' not in document:
+        raise InvalidRequest('Post body must contain key "resource_types".')
+    types = document['resource_types']
+    if not isinstance(types, list) or any(
+        item not in RESOURCE_TYPES for item in types
+    ):
+        allowed = ', '.join(f"'{item}'" for item in RESOURCE_TYPES)
+        raise InvalidRequest(
+            f'Resource types must be a sub set of {{{allowed}}}.'
+        )
+    return types

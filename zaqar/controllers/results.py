@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What controller functions return, for the transports' views to shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zaqar.models import Claim, Message, Stats
+
+
+@dataclass(frozen=True, slots=True)
+class NamedQueue:
+    """A line of a list of queues; metadata as shown, None if not asked."""
+
+    name: str
+    metadata: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePage:
+    """A page of queues.
+
+    :ivar again: the query of the page, to be repeated with a marker
+    :ivar count: all queues of the project, None if not asked
+    """
+
+    queues: Sequence[NamedQueue]
+    again: Mapping[str, Any]
+    count: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessagePage:
+    """A page of messages, or those that were asked for by id.
+
+    :ivar again: the query of the page, to be repeated with a marker
+    :ivar marker: where the next page begins, None without a next page
+    """
+
+    messages: Sequence[Message]
+    now: int
+    again: Mapping[str, Any] | None = None
+    marker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OneMessage:
+    """A message and the moment it was read."""
+
+    message: Message
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """Ids of new messages, in posting order."""
+
+    ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Popped:
+    """Messages that were taken out of the queue."""
+
+    messages: Sequence[Message]
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claim as it stood at ``now``."""
+
+    claim: Claim
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The statistics of a queue as they stood at ``now``."""
+
+    stats: Stats
+    now: int

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nouns of the service: frozen records that all layers share.
+
+Moments end in ``_at`` and are whole milliseconds since the epoch by the clock
+of the store; lifetimes (``ttl``, ``grace``, ``delay``) are whole seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Kind(enum.StrEnum):
+    """What a name of a project can stand for."""
+
+    QUEUE = 'queue'
+    TOPIC = 'topic'
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The name of a queue or topic within a project."""
+
+    project: str
+    name: str
+    kind: Kind = Kind.QUEUE
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A named object of the management store.
+
+    ``version`` changes with every replacement; see
+    :meth:`zaqar.storage.base.ManagementStore.replace`.
+    """
+
+    name: str
+    data: Mapping[str, Any]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue or topic that exists.
+
+    ``qid`` (32 hex digits) is the incarnation: a queue that is deleted and
+    made again under its name has another one, and so never meets old data.
+    """
+
+    scope: Scope
+    qid: str
+    metadata: Mapping[str, Any]
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A message on its way into a store.
+
+    :ivar body: JSON text, kept to the byte
+    :ivar rnd: 16 hex digits, the random half of the id, chosen by the
+        caller (unless ``id`` is given)
+    :ivar client: canonical client id of the poster
+    :ivar delay: seconds before it can be claimed
+    :ivar id: a full id to keep, for dead letters only
+    """
+
+    body: bytes
+    ttl: int
+    rnd: str
+    client: str
+    delay: int = 0
+    checksum: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A live message as a store hands it out.
+
+    :ivar id: 32 hex digits: sequence number, then the random half
+    :ivar ttl: as shown to clients; a claim may have raised it
+    :ivar claim_id: the *live* claim that holds it, else None
+    :ivar claim_count: how often it was handed out while counting was on
+    :ivar marker: its place in the queue, for paging; unlike the id it stays
+        good for a dead letter that has been deleted since
+    """
+
+    id: str
+    body: bytes
+    ttl: int
+    created_at: int
+    client: str
+    claim_id: str | None = None
+    claim_count: int = 0
+    checksum: str | None = None
+    expires_at: int = 0
+    marker: str = ''
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a listing.
+
+    :ivar resume: marker from which the listing goes on *without* a gap or
+        a repetition, or None when the end was reached. A page may hold fewer
+        items than asked for and still have a ``resume``.
+    """
+
+    messages: Sequence[Message]
+    resume: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A live claim with the messages it holds, in posting order.
+
+    :ivar exhausted: messages met while claiming whose count had already
+        reached the maximum; held by the claim, to be moved to the dead-letter
+        queue by the caller. Empty on a query.
+    """
+
+    id: str
+    ttl: int
+    expires_at: int
+    messages: Sequence[Message]
+    exhausted: Sequence[Message] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSpan:
+    """One end of a queue, for its statistics."""
+
+    id: str
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """How many live messages a queue holds; delayed ones are free."""
+
+    free: int = 0
+    claimed: int = 0
+    oldest: MessageSpan | None = None
+    newest: MessageSpan | None = None
+
+    @property
+    def total(self) -> int:
+        return self.free + self.claimed
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is asking, as verified by the transport.
+
+    :ivar project: the project that all data of the request belongs to
+    :ivar client: canonical client id
+    :ivar roles: as the token names them
+    :ivar values: the credentials offered to policy rules
+    """
+
+    project: str
+    client: str
+    roles: tuple[str, ...] = ()
+    request_id: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a driver owes: the contract of the two stores, in prose.
+
+A driver keeps state and decides nothing. Whatever is the same for every back
+end (limits, defaults, lazy creation, dead-letter moves, encryption, names and
+patterns) lives once, in the controllers. What must hold here:
+
+*Isolation.* Messages are keyed by ``qid``, the incarnation of a queue. An id,
+a marker or a claim of another ``qid`` does not exist. Ids that a client sends
+may be any text: one that cannot be an id is simply unknown.
+
+*Time.* Every call takes ``now`` in milliseconds and compares against that
+alone. A message is dead from ``created_at + ttl`` on, a claim from its
+``expires_at`` on, a delay is over at ``created_at + delay``: at that
+very millisecond the new state holds. What is dead is invisible to every call,
+whether or not it has been removed.
+
+*States.* A live message is free, claimed (by a live claim) or delayed.
+
+*Order.* The order of a queue is the order in which its posts became visible.
+A post is stored and seen as a whole. A message that comes back from a claim
+returns to its place.
+
+*Failures.* A call that cannot reach the server raises
+:class:`~zaqar.errors.StoreUnavailable` within five seconds, after the
+driver's own bounded retries. Every write may be retried by the driver, hence
+must be idempotent: the caller chooses claim ids and post tokens. Nothing is
+acknowledged before it is as durable as the server's settings can make it.
+
+*Threads.* Stores are shared by all threads of a process. They are opened
+after the process has forked and hold no transaction between calls.
+
+*Deleted queues.* :meth:`MessageStore.drop` leaves a tombstone for at least an
+hour. Calls that change or would answer "nothing" for such a ``qid`` raise
+:class:`~zaqar.errors.QueueGone`; a ``qid`` never seen is an empty queue.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zaqar import clock
+from zaqar.models import Claim, Message, NewMessage, Page, Record, Stats
+
+#: Entries that one :meth:`MessageStore.list` looks at, at most.
+SCAN_LIMIT = 1000
+
+
+class Capability(enum.StrEnum):
+    """What a driver promises beyond the contract, as flavors show it."""
+
+    FIFO = 'FIFO'
+    CLAIMS = 'CLAIMS'
+    DURABILITY = 'DURABILITY'
+    AOD = 'AOD'
+    HIGH_THROUGHPUT = 'HIGH_THROUGHPUT'
+
+
+class MessageStore(abc.ABC):
+    """Messages and claims of queues, each queue known by its ``qid``."""
+
+    #: The clock of the server behind the store; see :mod:`zaqar.clock`.
+    clock: clock.Clock
+
+    @abc.abstractmethod
+    def ping(self) -> None:
+        """Return when the server answers.
+
+        :raises StoreUnavailable: it does not
+        """
+
+    @abc.abstractmethod
+    def post(
+        self,
+        qid: str,
+        messages: Sequence[NewMessage],
+        *,
+        now: int,
+        token: str,
+        limit: int = 0,
+    ) -> Sequence[str]:
+        """Append messages, all or none, and return their ids in order.
+
+        A ``token`` seen before, within ten minutes or while a message kept
+        under it lives, stores nothing and returns the ids of the first time.
+        A message with an ``id`` of its own (a dead letter; then it is alone
+        in its post and the token is that id) is found by that id from then
+        on, and takes the last place of the queue all the same.
+
+        :param token: at most 64 characters
+        :param limit: live messages the queue may hold afterwards; 0 for any
+            number. Expired ones do not count. Dead letters pass 0.
+        :raises QueueFull: the limit would be passed; nothing is stored
+        :raises QueueGone: the queue was dropped; nothing is stored
+        """
+
+    @abc.abstractmethod
+    def list(
+        self,
+        qid: str,
+        *,
+        now: int,
+        limit: int,
+        marker: str | None = None,
+        exclude_client: str | None = None,
+        include_claimed: bool = False,
+        include_delayed: bool = False,
+    ) -> Page:
+        """List live messages after ``marker``, oldest first.
+
+        ``marker`` is the ``resume`` of a page or the id of a message, which
+        may be gone by now; paging skips nothing that was committed before
+        a page was read and repeats nothing. A marker that is neither
+        gives an empty page without ``resume``.
+
+        Looks at :data:`SCAN_LIMIT` entries at most: a page with a ``resume``
+        may be short, even empty. ``resume`` is None only at the end of the
+        queue; after a full page it names the last message of that page.
+        Messages carry their own ``marker`` too.
+
+        :param exclude_client: leave out messages posted by this client
+        :param include_claimed: show those under a live claim too
+        :param include_delayed: show those whose delay has not passed too
+        """
+
+    @abc.abstractmethod
+    def get(
+        self, qid: str, ids: Sequence[str], *, now: int
+    ) -> Sequence[Message]:
+        """Return the live ones of ``ids``, each once, in queue order."""
+
+    @abc.abstractmethod
+    def delete(
+        self, qid: str, message_id: str, *, now: int, claim_id: str | None
+    ) -> None:
+        """Delete a message; an absent one is fine.
+
+        :param claim_id: the live claim that must hold it; None for a
+            message that must not be claimed
+        :raises MessageClaimed: it is held by a live claim, and ``claim_id``
+            is None or names another live claim of the queue
+        :raises InvalidDeletion: ``claim_id`` names no live claim, or the
+            message is free
+        """
+
+    @abc.abstractmethod
+    def delete_many(
+        self,
+        qid: str,
+        ids: Sequence[str],
+        *,
+        now: int,
+        claim_ids: Sequence[str] | None = None,
+    ) -> None:
+        """Delete messages, claimed or not; absent ones are fine.
+
+        :param claim_ids: if given, live claims that together must hold every
+            live message named, else nothing is deleted
+        :raises MessageClaimed: a message is free or in another claim
+        :raises InvalidDeletion: one of ``claim_ids`` is no live claim
+        """
+
+    @abc.abstractmethod
+    def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
+        """Take and delete up to ``limit`` free messages, oldest first.
+
+        One atomic step; counts as no claim.
+        """
+
+    @abc.abstractmethod
+    def claim(
+        self,
+        qid: str,
+        *,
+        now: int,
+        claim_id: str,
+        ttl: int,
+        grace: int,
+        limit: int,
+        max_claims: int = 0,
+    ) -> Claim | None:
+        """Take up to ``limit`` free messages, oldest first.
+
+        A message is free when it has not expired, its delay has passed, and
+        no live claim holds it. A claim made at ``t`` is dead at exactly
+        ``t + ttl``. A message that would expire before that gets the shown
+        ttl ``ttl + grace`` and expires at ``t + ttl + grace``.
+
+        With ``max_claims`` the count of each message handed out goes up by
+        one, and messages whose count has reached it are not handed out: those
+        met on the way (before the last message taken, or all free ones when
+        fewer than ``limit`` could be taken; at most 100 in one call) come
+        back as ``exhausted``, held by the claim, on top of ``limit``.
+        Without it, counts stay as they are.
+
+        :param claim_id: chosen by the caller, at most 64 of
+            ``[A-Za-z0-9_-]``; repeating a call with it takes nothing twice
+        :returns: the claim, or None (no claim is made) when nothing was met
+        """
+
+    @abc.abstractmethod
+    def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
+        """Return a live claim that still holds messages, else None."""
+
+    @abc.abstractmethod
+    def renew(
+        self, qid: str, claim_id: str, *, now: int, ttl: int, grace: int
+    ) -> bool:
+        """Let a live claim and its messages live on, as if made now.
+
+        Counts stay. Lifetimes of messages are raised as by :meth:`claim`.
+
+        :returns: False if there is no such live claim
+        """
+
+    @abc.abstractmethod
+    def release(self, qid: str, claim_id: str, *, now: int) -> None:
+        """Free the messages of a claim at once; an unknown one is fine."""
+
+    @abc.abstractmethod
+    def stats(self, qid: str, *, now: int) -> Stats:
+        """Count live messages, exactly, and name both ends."""
+
+    @abc.abstractmethod
+    def purge(self, qid: str, *, now: int) -> None:
+        """Remove all messages and claims of a queue.
+
+        Constant time; the remains are swept later. Sequence numbers go on, so
+        that markers handed out before stay valid.
+        """
+
+    @abc.abstractmethod
+    def drop(self, qid: str, *, now: int) -> None:
+        """As :meth:`purge`, for good: leave a tombstone."""
+
+    @abc.abstractmethod
+    def sweep(self, *, now: int, batch: int) -> int:
+        """Remove dead and orphaned rows, ``batch`` at most.
+
+        One sweeper at a time per server; the others return 0 at once.
+
+        :returns: how many were removed; fewer than ``batch`` means clean
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give back all connections. The store is not used again."""
+
+
+class ManagementStore(abc.ABC):
+    """Small named JSON objects: queues, topics, pools, subscriptions, ...
+
+    A record is known by ``(kind, parent, name)``: ``kind`` is one of our own
+    words, ``parent`` any text up to 400 characters (a project, usually),
+    ``name`` up to 128. All three are compared byte by byte as UTF-8: blanks,
+    case and patterns have no meaning.
+    """
+
+    @abc.abstractmethod
+    def ping(self) -> None:
+        """Return when the server answers.
+
+        :raises StoreUnavailable: it does not
+        """
+
+    @abc.abstractmethod
+    def create(
+        self, kind: str, parent: str, name: str, data: Mapping[str, Any]
+    ) -> bool:
+        """Store a new record.
+
+        :returns: False, and nothing changes, if the name is taken
+        """
+
+    @abc.abstractmethod
+    def get(self, kind: str, parent: str, name: str) -> Record | None:
+        """Return the record, or None."""
+
+    @abc.abstractmethod
+    def replace(
+        self,
+        kind: str,
+        parent: str,
+        name: str,
+        data: Mapping[str, Any],
+        *,
+        version: int,
+    ) -> bool:
+        """Store other data, if the record still has this version.
+
+        :returns: False if it is gone or was changed since it was read
+        """
+
+    @abc.abstractmethod
+    def delete(self, kind: str, parent: str, name: str) -> Record | None:
+        """Remove a record and return what it was, or None."""
+
+    @abc.abstractmethod
+    def list(
+        self, kind: str, parent: str, *, after: str | None, limit: int
+    ) -> Sequence[Record]:
+        """Return records by name, byte-wise ascending.
+
+        :param after: names strictly greater; need not exist
+        """
+
+    @abc.abstractmethod
+    def count(self, kind: str, parent: str) -> int:
+        """Return the number of records of a kind under a parent."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give back all connections. The store is not used again."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A back end: what an entry point of the group ``zaqar.storage`` names.
+
+    The two functions take the URI and the options of the driver's group (or
+    of a pool, which override them), already typed, by the names of the
+    configuration file. They check the settings and, where it answers, the
+    server; an unreachable server is no error at that point.
+
+    :ivar schemes: URI schemes, without ``+driver``
+    :raises ConfigurationError: by both functions; one line naming the fault:
+        a malformed URI, refused credentials, a server too old, a folder that
+        is missing or not writable
+    """
+
+    name: str
+    schemes: tuple[str, ...]
+    capabilities: tuple[Capability, ...]
+    open_messages: Callable[[str, Mapping[str, Any]], MessageStore]
+    open_management: Callable[[str, Mapping[str, Any]], ManagementStore]

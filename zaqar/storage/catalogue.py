@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the name of a queue to its record and to the store of its messages.
+
+Records are kept in this process for a few seconds, so that the hot path asks
+the management store nothing; own changes are seen at once, those of other
+processes within :data:`FRESH` seconds. A queue that was deleted elsewhere in
+the meantime is noticed by its message store, which keeps a tombstone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from cachetools import TTLCache
+
+from zaqar.errors import QueueGone, StoreUnavailable
+from zaqar.models import Queue, Record, Scope
+from zaqar.storage.base import ManagementStore, MessageStore
+
+#: Seconds for which a record that was read is believed.
+FRESH = 5.0
+
+#: Records kept at most; beyond it the oldest are read again.
+CACHED = 10_000
+
+T = TypeVar('T')
+
+
+class Catalogue:
+    """Queues by name, and where their messages are.
+
+    :param management: keeps the records
+    :param messages: keeps the messages
+    :param timer: seconds by a clock that never goes back
+    """
+
+    def __init__(
+        self,
+        management: ManagementStore,
+        messages: MessageStore,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.management = management
+        self._messages = messages
+        self._lock = threading.Lock()
+        self._cache: TTLCache[Scope, Queue] = TTLCache(
+            CACHED, FRESH, timer=timer
+        )
+
+    def find(self, scope: Scope) -> Queue | None:
+        """Return the queue, perhaps as it was a moment ago, or None."""
+        return self._cached(scope) or self.read(scope)
+
+    def read(self, scope: Scope) -> Queue | None:
+        """Return the queue as it is now, or None."""
+        record = self.management.get(scope.kind, scope.project, scope.name)
+        if record is None:
+            self.forget(scope)
+            return None
+        return self._keep(_queue(scope, record))
+
+    def create(
+        self, scope: Scope, metadata: Mapping[str, Any]
+    ) -> tuple[Queue, bool]:
+        """Return the queue, made with ``metadata`` unless it exists.
+
+        :returns: the queue, and whether it was made by this call
+        """
+        for _ in range(3):
+            qid = secrets.token_hex(16)
+            data = {'qid': qid, 'metadata': metadata}
+            if self.management.create(
+                scope.kind, scope.project, scope.name, data
+            ):
+                return self._keep(Queue(scope, qid, metadata, 1)), True
+            found = self.read(scope)
+            if found is not None:
+                return found, False
+        # Made and deleted by others, time and again.
+        raise StoreUnavailable
+
+    def ensure(self, scope: Scope) -> Queue:
+        """Return the queue, made without metadata if it is missing."""
+        return self.find(scope) or self.create(scope, {})[0]
+
+    def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
+        """Store other metadata, if nobody changed it since it was read."""
+        scope = queue.scope
+        done = self.management.replace(
+            scope.kind,
+            scope.project,
+            scope.name,
+            {'qid': queue.qid, 'metadata': metadata},
+            version=queue.version,
+        )
+        self.forget(scope)
+        return done
+
+    def delete(self, scope: Scope) -> None:
+        """Remove the queue with its messages; a missing one is fine.
+
+        Messages go first: who dies between the steps leaves a record whose
+        messages are gone, which the next caller mends, and no process can
+        post into a queue that nobody will find again.
+        """
+        queue = self.read(scope)
+        if queue is None:
+            return
+        self._drop(queue)
+        record = self.management.delete(scope.kind, scope.project, scope.name)
+        self.forget(scope)
+        if record is not None and record.data['qid'] != queue.qid:
+            # Somebody mended the record between our two steps.
+            self._drop(_queue(scope, record))
+
+    def store(self, queue: Queue) -> MessageStore:
+        """Return the store that keeps the messages of a queue."""
+        return self._messages
+
+    def forget(self, scope: Scope) -> None:
+        """Read the record anew next time."""
+        with self._lock:
+            self._cache.pop(scope, None)
+
+    def ask(
+        self,
+        scope: Scope,
+        call: Callable[[MessageStore, Queue], T],
+        missing: T,
+    ) -> T:
+        """Run a call on a queue's messages.
+
+        :returns: its result, or ``missing`` if the queue does not exist
+        """
+        found: T = self._run(scope, self.find, call, missing)
+        return found
+
+    def put(self, scope: Scope, call: Callable[[MessageStore, Queue], T]) -> T:
+        """Run a call on a queue's messages, making the queue if missing."""
+        found: T = self._run(scope, self.ensure, call, None)
+        return found
+
+    def ping(self) -> None:
+        """Return when both stores answer.
+
+        :raises StoreUnavailable: one does not
+        """
+        self.management.ping()
+        self._messages.ping()
+
+    def sweep(self, batch: int) -> int:
+        """Remove dead rows, ``batch`` at most; return how many."""
+        store = self._messages
+        return store.sweep(now=store.clock.now(), batch=batch)
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self._messages.close()
+        self.management.close()
+
+    def _run(
+        self,
+        scope: Scope,
+        find: Callable[[Scope], Queue | None],
+        call: Callable[[MessageStore, Queue], T],
+        missing: Any,
+    ) -> Any:
+        for _ in range(3):
+            queue = find(scope)
+            if queue is None:
+                return missing
+            try:
+                return call(self.store(queue), queue)
+            except QueueGone:
+                self._mend(queue)
+        raise StoreUnavailable
+
+    def _mend(self, stale: Queue) -> None:
+        """Bring a record up to date whose messages have been dropped.
+
+        Most often it is merely ours that is old: the queue was deleted
+        elsewhere, and perhaps made again. If not, its deletion stopped half
+        way (or is on its way): the queue lives on, as a new incarnation.
+        """
+        queue = self.read(stale.scope)
+        if queue is not None and queue.qid == stale.qid:
+            fresh = dataclasses.replace(queue, qid=secrets.token_hex(16))
+            self.update(fresh, fresh.metadata)
+
+    def _drop(self, queue: Queue) -> None:
+        store = self.store(queue)
+        store.drop(queue.qid, now=store.clock.now())
+
+    def _cached(self, scope: Scope) -> Queue | None:
+        with self._lock:
+            return self._cache.get(scope)
+
+    def _keep(self, queue: Queue) -> Queue:
+        with self._lock:
+            self._cache[queue.scope] = queue
+        return queue
+
+
+def _queue(scope: Scope, record: Record) -> Queue:
+    return Queue(
+        scope,
+        record.data['qid'],
+        record.data.get('metadata') or {},
+        record.version,
+    )

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which release this is."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+
+def version_string() -> str:
+    """Return the version of the installed package."""
+    return importlib.metadata.version('zaqar')
