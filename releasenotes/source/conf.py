@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the release notes are built."""
+
+project = 'Zaqar Release Notes'
+copyright = 'OpenStack Foundation'
+extensions = ['reno.sphinxext']
+root_doc = 'index'

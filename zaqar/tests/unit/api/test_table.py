@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of operations tests itself."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import jsonschema
+import pytest
+
+from zaqar.api import home, openapi, policies, table
+from zaqar.api.operation import PUBLIC, Operation
+
+EACH = pytest.mark.parametrize(
+    'operation', table.OPERATIONS, ids=lambda operation: operation.name
+)
+
+
+def test_actions_and_routes_are_unique() -> None:
+    assert len(table.BY_ACTION) == len(table.OPERATIONS)
+    routes = [row.http for row in table.OPERATIONS if row.http]
+    assert len(set(routes)) == len(routes)
+
+
+@EACH
+def test_each_row_has_a_rule(operation: Operation) -> None:
+    if operation.rule is not PUBLIC:
+        assert re.fullmatch(r'[a-z]+:[a-z_]+', operation.rule.name)
+        assert operation.rule.description
+
+
+@EACH
+def test_each_row_says_what_it_does(operation: Operation) -> None:
+    assert operation.summary.endswith('.')
+    assert operation.failure
+    assert operation.answers
+    for param in operation.query:
+        assert param.summary.endswith('.')
+
+
+@EACH
+def test_each_row_has_valid_schemas(operation: Operation) -> None:
+    schemas = [schema for schema in operation.answers.values() if schema]
+    if operation.body is not None:
+        schemas.append(operation.body.schema)
+    for schema in schemas:
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@EACH
+def test_each_row_calls_a_function_that_takes_its_arguments(
+    operation: Operation,
+) -> None:
+    names = {'scope' if 'queue_name' in operation.path else None}
+    names |= set(re.findall(r'{(\w+)}', operation.path)) - {'queue_name'}
+    names |= {param.name for param in operation.query}
+    if operation.http is None:
+        names.add('scope')
+    if operation.body is not None:
+        names.add('document')
+    if operation.keep_unknown:
+        names.add('filters')
+    takes = set(inspect.signature(operation.call).parameters) - {'ctx'}
+    assert takes == names - {None}
+
+
+def test_one_rule_has_one_default() -> None:
+    names = [rule.name for rule in policies.rules()]
+    assert len(set(names)) == len(names)
+
+
+def test_the_policy_names_are_those_that_operators_know() -> None:
+    names = {rule.name for rule in policies.list_rules()}
+    assert {
+        'context_is_admin',
+        'admin_or_owner',
+        'queues:get_all',
+        'queues:create',
+        'queues:get',
+        'queues:delete',
+        'queues:update',
+        'queues:stats',
+        'queues:purge',
+        'messages:get_all',
+        'messages:create',
+        'messages:get',
+        'messages:delete',
+        'messages:delete_all',
+        'claims:create',
+        'claims:get',
+        'claims:delete',
+        'claims:update',
+        'ping:get',
+    } <= names
+
+
+def test_the_openapi_document_holds_every_route() -> None:
+    paths = openapi.document()['paths']
+    found = {
+        f'{method.upper()} {path}'
+        for path, methods in paths.items()
+        for method in methods
+    }
+    assert found == {row.http for row in table.OPERATIONS if row.http}
+
+
+@pytest.mark.parametrize(
+    ('rel', 'template', 'variables', 'allow', 'posts'),
+    [
+        (
+            'queues',
+            '/v2/queues{?marker,limit,detailed}',
+            {
+                'marker': 'marker',
+                'limit': 'queue_limit',
+                'detailed': 'detailed',
+            },
+            ['GET'],
+            False,
+        ),
+        (
+            'queue',
+            '/v2/queues/{queue_name}',
+            {'queue_name': 'queue_name'},
+            ['GET', 'PUT', 'DELETE', 'PATCH'],
+            False,
+        ),
+        (
+            'messages',
+            '/v2/queues/{queue_name}/messages'
+            '{?marker,limit,echo,include_claimed}',
+            {
+                'queue_name': 'queue_name',
+                'marker': 'marker',
+                'limit': 'messages_limit',
+                'echo': 'echo',
+                'include_claimed': 'include_claimed',
+            },
+            ['GET'],
+            False,
+        ),
+        (
+            'post_messages',
+            '/v2/queues/{queue_name}/messages',
+            {'queue_name': 'queue_name'},
+            ['POST'],
+            True,
+        ),
+        (
+            'messages_delete',
+            '/v2/queues/{queue_name}/messages{?ids,pop}',
+            {'queue_name': 'queue_name', 'ids': 'ids', 'pop': 'pop'},
+            ['DELETE'],
+            False,
+        ),
+        (
+            'message_delete',
+            '/v2/queues/{queue_name}/messages/{message_id}{?claim_id}',
+            {
+                'queue_name': 'queue_name',
+                'message_id': 'message_id',
+                'claim_id': 'claim_id',
+            },
+            ['DELETE'],
+            False,
+        ),
+        (
+            'post_claim',
+            '/v2/queues/{queue_name}/claims{?limit}',
+            {'queue_name': 'queue_name', 'limit': 'claim_limit'},
+            ['POST'],
+            True,
+        ),
+        (
+            'patch_claim',
+            '/v2/queues/{queue_name}/claims/{claim_id}',
+            {'queue_name': 'queue_name', 'claim_id': 'claim_id'},
+            ['PATCH'],
+            True,
+        ),
+        ('ping', '/v2/ping', None, ['GET'], False),
+    ],
+)
+def test_the_home_document_lists_relations(
+    rel: str,
+    template: str,
+    variables: dict[str, str] | None,
+    allow: list[str],
+    posts: bool,
+) -> None:
+    resource = home.document()['resources'][f'rel/{rel}']
+    found = resource.get('href-vars')
+    assert resource['href-template'] == template
+    assert found == (
+        variables
+        and {name: f'param/{known}' for name, known in variables.items()}
+    )
+    assert sorted(resource['hints']['allow']) == sorted(allow)
+    assert resource['hints']['formats'] == {'application/json': {}}
+    assert ('accept-post' in resource['hints']) is posts
