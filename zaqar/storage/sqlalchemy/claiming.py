@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Taking messages: claims, and pops, which are claims without a return.
+
+A row is free when its state says so, and also when its claim has lapsed or
+its delay has passed and nobody has touched it since: those are found by a
+second, usually empty look. Rows that a rival is taking are skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from zaqar.models import Claim, Message
+from zaqar.storage.sqlalchemy import queue_rows
+from zaqar.storage.sqlalchemy.rows import COLUMNS, QUEUE, message
+from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
+
+#: Exhausted messages of one claim, at most.
+MOST_EXHAUSTED = 100
+
+#: The two ways of being free. ``wake_at > 0`` is for engines whose index
+#: holds free rows too.
+_FREE = 'm.state = 0 AND m.expires_at > :now'
+_WOKEN = (
+    'm.state > 0 AND m.wake_at > 0 AND m.wake_at <= :now '
+    'AND m.expires_at > :now'
+)
+_HELD = (
+    f'SELECT {COLUMNS}, c.ttl, c.expires_at FROM claim c JOIN message m '
+    f'ON m.queue_id = c.queue_id AND m.claim_id = c.id '
+    f'WHERE c.queue_id = {QUEUE} AND c.id = :claim_id '
+    'AND c.expires_at > :now AND m.state = 1 AND m.expires_at > :now '
+    'ORDER BY m.seq'
+)
+#: Lifetimes; ``ttl`` comes first, since MySQL sees the new value of what
+#: stands before.
+_LIVE_ON = (
+    'ttl = CASE WHEN expires_at < :end THEN :raised ELSE ttl END, '
+    'expires_at = CASE WHEN expires_at < :end THEN :raised_end '
+    'ELSE expires_at END'
+)
+_CLAIM = (
+    'INSERT INTO claim (queue_id, id, ttl, expires_at) '
+    'VALUES (:queue_id, :claim_id, :ttl, :end)'
+)
+
+
+class RepeatedClaimError(Exception):
+    """The claim has been made before; nothing more is to be taken."""
+
+
+def candidates(where: str, count: str, limit: int) -> str:
+    """Return a SELECT of the first rows that are free in one way."""
+    return (
+        f'SELECT {COLUMNS} FROM message m WHERE m.queue_id = {QUEUE} '
+        f'AND {where} {count} ORDER BY m.seq LIMIT {limit}'
+    )
+
+
+def select_free(
+    session: Session, values: dict[str, Any], limit: int, count: str = ''
+) -> list[Row]:
+    """Return and lock the first free rows of a queue."""
+    rows: list[Row] = []
+    for where in (_FREE, _WOKEN):
+        sql = candidates(where, count, limit)
+        rows += session.all(
+            queue_rows.locking(session, sql, skip=True), values
+        )
+    return sorted(rows, key=lambda row: row[1])[:limit]
+
+
+def terms(now: int, ttl: int, grace: int) -> dict[str, Any]:
+    """Return the values that lifetimes are reckoned with."""
+    end = now + ttl * 1000
+    return {
+        'now': now,
+        'ttl': ttl,
+        'end': end,
+        'raised': ttl + grace,
+        'raised_end': end + grace * 1000,
+    }
+
+
+def claim(
+    session: Session,
+    qid: str,
+    claim_id: str,
+    values: dict[str, Any],
+    limit: int,
+    max_claims: int,
+) -> Claim | None:
+    """Claim messages within a transaction.
+
+    :raises RepeatedClaimError: there is such a claim; roll back
+    """
+    values = {**values, 'qid': qid, 'claim_id': claim_id, 'max': max_claims}
+    below = 'AND m.claim_count < :max' if max_claims else ''
+    taken = select_free(session, values, limit, below)
+    spent: list[Row] = []
+    if max_claims:
+        spent = _exhausted(session, values, taken, limit)
+    if not taken and not spent:
+        queue_rows.check_gone(session, qid)
+        return None
+    values['queue_id'] = (taken or spent)[0][0]
+    insert = queue_rows.ignoring(session.dialect, _CLAIM)
+    if not session.run(insert, values):
+        raise RepeatedClaimError
+    _hold(session, values, taken, 1 if max_claims else 0)
+    _hold(session, values, spent, 0)
+    return _made(claim_id, values, taken, spent, bool(max_claims))
+
+
+def _exhausted(
+    session: Session,
+    values: dict[str, Any],
+    taken: Sequence[Row],
+    limit: int,
+) -> list[Row]:
+    """Return rows met on the way that were handed out too often."""
+    count = 'AND m.claim_count >= :max'
+    if len(taken) == limit:
+        count += ' AND m.seq < :last'
+        values = {**values, 'last': taken[-1][1]}
+    return select_free(session, values, MOST_EXHAUSTED, count)
+
+
+def _hold(
+    session: Session, values: dict[str, Any], rows: Sequence[Row], more: int
+) -> None:
+    if rows:
+        seqs = [row[1] for row in rows]
+        session.run(
+            'UPDATE message SET state = 1, wake_at = :end, '
+            f'claim_id = :claim_id, claim_count = claim_count + {more}, '
+            f'{_LIVE_ON} WHERE queue_id = :queue_id '
+            f'AND seq IN ({marks("s", len(seqs))})',
+            {**values, **named('s', seqs)},
+        )
+
+
+def _made(
+    claim_id: str,
+    values: dict[str, Any],
+    taken: Sequence[Row],
+    spent: Sequence[Row],
+    counted: bool,
+) -> Claim:
+    return Claim(
+        claim_id,
+        values['ttl'],
+        values['end'],
+        [_held(row, claim_id, values, int(counted)) for row in taken],
+        [_held(row, claim_id, values, 0) for row in spent],
+    )
+
+
+def _held(
+    row: Row, claim_id: str, values: dict[str, Any], more: int
+) -> Message:
+    """Build a message as the claim has left it."""
+    found = message(row, values['now'])
+    dies = found.expires_at < values['end']
+    return replace(
+        found,
+        claim_id=claim_id,
+        claim_count=found.claim_count + more,
+        ttl=values['raised'] if dies else found.ttl,
+        expires_at=values['raised_end'] if dies else found.expires_at,
+    )
+
+
+def _at_once(limit: int, counting: bool) -> str:
+    """Return a claim as one statement (PostgreSQL)."""
+    queue = '(SELECT id FROM q)'
+
+    def free(where: str, count: str, most: int) -> str:
+        return (
+            f'SELECT m.seq FROM message m WHERE m.queue_id = {queue} '
+            f'AND {where} {count} ORDER BY m.seq LIMIT {most} '
+            'FOR UPDATE SKIP LOCKED'
+        )
+
+    below = 'AND m.claim_count < :max' if counting else ''
+    above = (
+        'AND m.claim_count >= :max AND m.seq < coalesce((SELECT max(seq) '
+        f'FROM taken HAVING count(*) = {limit}), 9223372036854775807)'
+    )
+    spent = (
+        f"""
+        e AS ({free(_FREE, above, MOST_EXHAUSTED)}),
+        f AS ({free(_WOKEN, above, MOST_EXHAUSTED)}),
+        spent AS (SELECT seq FROM (SELECT * FROM e UNION ALL SELECT * FROM f)
+            x ORDER BY seq LIMIT {MOST_EXHAUSTED}),"""
+        if counting
+        else ''
+    )
+    picked = 'SELECT seq, :more::int AS more FROM taken' + (
+        ' UNION ALL SELECT seq, 0 FROM spent' if counting else ''
+    )
+    return f"""
+    WITH q AS (
+        SELECT id FROM message_queue q WHERE qid = :qid
+        AND dropped_at IS NULL AND NOT EXISTS (SELECT 1 FROM claim c
+            WHERE c.queue_id = q.id AND c.id = :claim_id)),
+    a AS ({free(_FREE, below, limit)}),
+    b AS ({free(_WOKEN, below, limit)}),
+    taken AS (SELECT seq FROM (SELECT * FROM a UNION ALL SELECT * FROM b) x
+        ORDER BY seq LIMIT {limit}),{spent}
+    picked AS ({picked}),
+    u AS (
+        UPDATE message m SET state = 1, wake_at = :end,
+            claim_id = :claim_id, claim_count = claim_count + picked.more,
+            {_LIVE_ON}
+        FROM picked WHERE m.queue_id = {queue} AND m.seq = picked.seq
+        RETURNING {COLUMNS}, picked.more),
+    c AS (
+        INSERT INTO claim (queue_id, id, ttl, expires_at)
+        SELECT id, :claim_id, :ttl, :end FROM q
+        WHERE EXISTS (SELECT 1 FROM picked))
+    SELECT * FROM u ORDER BY seq
+    """
+
+
+_TEXTS: dict[tuple[int, bool], str] = {}
+
+
+def claim_at_once(
+    session: Session,
+    qid: str,
+    claim_id: str,
+    values: dict[str, Any],
+    limit: int,
+    max_claims: int,
+) -> Claim | None:
+    """Claim messages in one statement (PostgreSQL)."""
+    key = (limit, bool(max_claims))
+    sql = _TEXTS.get(key) or _TEXTS.setdefault(key, _at_once(*key))
+    rows = session.all(
+        sql,
+        {
+            **values,
+            'qid': qid,
+            'claim_id': claim_id,
+            'max': max_claims,
+            # Without counting every row is taken and none is counted.
+            'more': 1 if max_claims else 0,
+        },
+    )
+    if not rows:
+        queue_rows.check_gone(session, qid)
+        return held(session, qid, claim_id, values['now'])
+    taken = [row for row in rows if row[14] or not max_claims]
+    spent = [row for row in rows if max_claims and not row[14]]
+    return Claim(
+        claim_id,
+        values['ttl'],
+        values['end'],
+        [message(row, values['now']) for row in taken],
+        [message(row, values['now']) for row in spent],
+    )
+
+
+def held(session: Session, qid: str, claim_id: str, now: int) -> Claim | None:
+    """Return a live claim that still holds messages, else None."""
+    values = {'qid': qid, 'claim_id': claim_id, 'now': now}
+    rows = session.all(_HELD, values)
+    if not rows:
+        return None
+    ttl, expires_at = rows[0][14:]
+    messages = [message(row, now) for row in rows]
+    return Claim(claim_id, ttl, expires_at, messages)
+
+
+def renew(
+    session: Session, qid: str, claim_id: str, values: dict[str, Any]
+) -> bool:
+    """Let a claim and its messages live on, within a transaction."""
+    values = {**values, 'qid': qid, 'claim_id': claim_id}
+    found = session.run(
+        'UPDATE claim SET ttl = :ttl, expires_at = :end '
+        f'WHERE queue_id = {QUEUE} AND id = :claim_id '
+        'AND expires_at > :now',
+        values,
+    )
+    if not found and not _unchanged(session, values):
+        queue_rows.check_gone(session, qid)
+        return False
+    session.run(
+        f'UPDATE message SET wake_at = :end, {_LIVE_ON} '
+        f'WHERE queue_id = {QUEUE} AND claim_id = :claim_id '
+        'AND state = 1 AND expires_at > :now',
+        values,
+    )
+    return True
+
+
+def _unchanged(session: Session, values: dict[str, Any]) -> bool:
+    # MySQL does not count a row that an UPDATE leaves as it was.
+    return session.dialect == 'mysql' and bool(
+        session.one(
+            f'SELECT 1 FROM claim WHERE queue_id = {QUEUE} '
+            'AND id = :claim_id AND expires_at > :now',
+            values,
+        )
+    )
+
+
+def release(session: Session, qid: str, claim_id: str) -> None:
+    """Free the messages of a claim, within a transaction."""
+    values = {'qid': qid, 'claim_id': claim_id}
+    freed = session.run(
+        'UPDATE message SET state = 0, wake_at = 0, claim_id = NULL '
+        f'WHERE queue_id = {QUEUE} AND claim_id = :claim_id AND state = 1',
+        values,
+    )
+    gone = session.run(
+        f'DELETE FROM claim WHERE queue_id = {QUEUE} AND id = :claim_id',
+        values,
+    )
+    if not freed and not gone:
+        queue_rows.check_gone(session, qid)
+
+
+def pop(session: Session, qid: str, now: int, limit: int) -> Sequence[Message]:
+    """Take and delete free messages within a transaction."""
+    values = {'qid': qid, 'now': now}
+    rows = select_free(session, values, limit)
+    if not rows:
+        queue_rows.check_gone(session, qid)
+        return []
+    seqs = [row[1] for row in rows]
+    session.run(
+        'DELETE FROM message WHERE queue_id = :id '
+        f'AND seq IN ({marks("s", len(seqs))})',
+        {'id': rows[0][0], **named('s', seqs)},
+    )
+    queue_rows.take_away(session, rows[0][0], len(rows))
+    return [message(row, now) for row in rows]

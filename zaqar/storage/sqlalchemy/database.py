@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A database by its URI: connections, transactions, retries, errors."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.storage.sqlalchemy import schema
+from zaqar.storage.sqlalchemy.session import Session
+
+LOG = logging.getLogger(__name__)
+
+T = TypeVar('T')
+
+#: Tries of a piece of work that meets a dead connection or a deadlock, and
+#: the pauses between them in seconds.
+PAUSES = (0.0, 0.05, 0.3)
+
+#: Seconds after which no further try is begun.
+PATIENCE = 3.0
+
+#: Oldest servers, by the name of the product.
+OLDEST = {'PostgreSQL': (13, 0), 'MariaDB': (10, 6), 'MySQL': (8, 0)}
+
+
+class Database(abc.ABC):
+    """Where the tables are.
+
+    :ivar dialect: ``sqlite``, ``postgresql`` or ``mysql``
+    """
+
+    dialect: str
+
+    @abc.abstractmethod
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Run work whose statements each commit by themselves.
+
+        It may run more than once.
+
+        :raises StoreUnavailable: the server does not answer
+        """
+
+    @abc.abstractmethod
+    def write(self, work: Callable[[Session], T]) -> T:
+        """Run work in a transaction, committed durably before the return.
+
+        It may run more than once: also after a commit of which nobody knows
+        whether it happened.
+
+        :raises StoreUnavailable: the server does not answer
+        """
+
+    @abc.abstractmethod
+    def now(self) -> int:
+        """Return the server's time in milliseconds."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give back all connections."""
+
+    def ping(self) -> None:
+        """Return when the server answers."""
+        self.read(lambda session: session.one('SELECT 1', {}))
+
+
+class ServerDatabase(Database):
+    """PostgreSQL, MariaDB or MySQL, through SQLAlchemy's pool."""
+
+    def __init__(self, url: sa.URL) -> None:
+        self.dialect = url.get_backend_name().replace('mariadb', 'mysql')
+        self._postgresql = self.dialect == 'postgresql'
+        self._engine = sa.create_engine(
+            url,
+            pool_size=10,
+            max_overflow=10,
+            pool_timeout=PATIENCE,
+            # Every transaction is ended here, so there is nothing to reset.
+            pool_reset_on_return=None,
+            connect_args=_connect_args(self.dialect, url),
+        )
+        sa.event.listen(self._engine, 'connect', self._prepare)
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        return self._try(work, transaction=False)
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        return self._try(work, transaction=True)
+
+    def now(self) -> int:
+        sql = (
+            'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)'
+            if self._postgresql
+            else 'SELECT floor(unix_timestamp(sysdate(3)) * 1000)'
+        )
+        row = self.read(lambda session: session.one(sql, {}))
+        return int(row[0]) if row else 0
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def check(self) -> None:
+        """Complain about a server that answers but cannot be used.
+
+        :raises ConfigurationError: it refuses us, is too old, or has not got
+            our tables
+        """
+        try:
+            with self._engine.connect() as connection:
+                self._check_version(connection)
+                schema.check(connection)
+        except sa.exc.DBAPIError as error:
+            if _is_refusal(self.dialect, error.orig):
+                raise ConfigurationError(_first_line(error.orig)) from None
+            LOG.warning('The database does not answer yet: %s', error.orig)
+
+    def _check_version(self, connection: sa.Connection) -> None:
+        product = 'PostgreSQL'
+        found = self._engine.dialect.server_version_info or (0,)
+        if not self._postgresql:
+            is_mariadb = getattr(self._engine.dialect, 'is_mariadb', False)
+            product = 'MariaDB' if is_mariadb else 'MySQL'
+        if tuple(found[:2]) < OLDEST[product]:
+            raise ConfigurationError(
+                f'{product} {".".join(map(str, found[:2]))} is too old; '
+                f'{".".join(map(str, OLDEST[product]))} is needed'
+            )
+
+    def _prepare(self, connection: Any, _record: Any) -> None:
+        """Let every statement commit by itself unless we say BEGIN."""
+        if self._postgresql:
+            connection.autocommit = True
+            return
+        connection.autocommit(True)
+        with connection.cursor() as cursor:
+            # Gap locks of the default level make claimers wait.
+            cursor.execute(
+                'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED'
+            )
+            cursor.execute('SET SESSION innodb_lock_wait_timeout = 3')
+
+    def _try(self, work: Callable[[Session], T], *, transaction: bool) -> T:
+        end = time.monotonic() + PATIENCE
+        for pause in PAUSES:
+            if pause and time.monotonic() + pause < end:
+                time.sleep(pause)
+            try:
+                with self._session(transaction) as session:
+                    return work(session)
+            except _Transient as error:
+                cause = error.__cause__
+        LOG.error('The database does not answer: %s', cause)
+        raise StoreUnavailable from cause
+
+    @contextlib.contextmanager
+    def _session(self, transaction: bool) -> Iterator[Session]:
+        connection = self._connect()
+        try:
+            cursor = connection.cursor()
+            if transaction:
+                cursor.execute('BEGIN')
+            yield Session(cursor, self.dialect)
+            if transaction:
+                cursor.execute('COMMIT')
+            cursor.close()
+        except BaseException as error:
+            self._give_up(connection, error, transaction)
+            raise
+        else:
+            connection.close()
+
+    def _connect(self) -> Any:
+        try:
+            return self._engine.raw_connection()
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            raise _Transient from error
+
+    def _give_up(
+        self, connection: Any, error: BaseException, transaction: bool
+    ) -> None:
+        """Leave the connection clean or closed; pass on what may be tried."""
+        dbapi_error = self._engine.dialect.loaded_dbapi.Error
+        broken = isinstance(error, dbapi_error) and (
+            self._engine.dialect.is_disconnect(error, connection, None)
+            or _is_lost(self.dialect, error)
+        )
+        try:
+            if broken:
+                connection.invalidate()
+            elif transaction:
+                connection.cursor().execute('ROLLBACK')
+        except dbapi_error:
+            connection.invalidate()
+        finally:
+            connection.close()
+        if broken or _is_conflict(self.dialect, error):
+            raise _Transient from error
+
+
+class _Transient(Exception):
+    """The work may be tried again; the reason is its cause."""
+
+
+#: SQLSTATEs and MySQL error numbers.
+_CONFLICTS = {'40001', '40P01', '55P03', 1213, 1205, 1020}
+_LOST = {
+    '57P01',
+    '57P02',
+    '57P03',
+    '57014',
+    '53300',
+    '25006',
+    1040,
+    1053,
+    1290,
+    1836,
+    1927,
+    2003,
+    2006,
+    2013,
+    2055,
+}
+_REFUSALS = {
+    '28000',
+    '28P01',
+    '3D000',
+    '42501',
+    1044,
+    1045,
+    1049,
+    1698,
+}
+
+
+def _code(dialect: str, error: Any) -> Any:
+    if dialect == 'postgresql':
+        return getattr(error, 'sqlstate', None)
+    arguments = getattr(error, 'args', ())
+    return arguments[0] if arguments else None
+
+
+def _is_conflict(dialect: str, error: Any) -> bool:
+    return _code(dialect, error) in _CONFLICTS
+
+
+def _is_lost(dialect: str, error: Any) -> bool:
+    return _code(dialect, error) in _LOST
+
+
+def _is_refusal(dialect: str, error: Any) -> bool:
+    text = str(error)
+    return (
+        _code(dialect, error) in _REFUSALS
+        # A refusal at connect carries no SQLSTATE with this driver.
+        or 'authentication failed' in text
+        or ('database "' in text and 'does not exist' in text)
+        or ('role "' in text and 'does not exist' in text)
+    )
+
+
+def _first_line(error: Any) -> str:
+    return str(error).strip().splitlines()[-1]
+
+
+def _connect_args(dialect: str, url: sa.URL) -> Mapping[str, Any]:
+    """Bound every wait for the server to a few seconds."""
+    if dialect == 'postgresql':
+        settings = {
+            'connect_timeout': 2,
+            'tcp_user_timeout': 4000,
+            'application_name': 'zaqar',
+            'options': '-c statement_timeout=4500 '
+            '-c default_transaction_isolation=read\\ committed',
+        }
+    else:
+        settings = {
+            'connect_timeout': 2,
+            'read_timeout': 5,
+            'write_timeout': 5,
+            'charset': 'utf8mb4',
+        }
+    return {
+        key: value for key, value in settings.items() if key not in url.query
+    }

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deleting messages, with and without the claim that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zaqar.errors import InvalidDeletion, MessageClaimed
+from zaqar.storage.sqlalchemy import queue_rows, reading
+from zaqar.storage.sqlalchemy.rows import (
+    CLAIMED,
+    QUEUE,
+    is_claim_id,
+    parse_id,
+)
+from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
+
+_ONE = (
+    f'DELETE FROM message WHERE queue_id = {QUEUE} AND seq = :seq '
+    'AND rnd = :rnd AND public_id IS NULL AND expires_at > :now AND '
+)
+_UNCLAIMED = '(state <> 1 OR wake_at <= :now)'
+_HELD = 'state = 1 AND wake_at > :now AND claim_id = :claim_id'
+
+#: The deletion and its count in one statement (PostgreSQL).
+_AT_ONCE = (
+    'WITH d AS ({delete} RETURNING queue_id), '
+    'l AS (UPDATE message_queue q SET live = q.live - 1 FROM d '
+    'WHERE q.id = d.queue_id AND q.live IS NOT NULL) '
+    'SELECT count(*) FROM d'
+)
+_TAKE_ONE = (
+    'UPDATE message_queue SET live = live - 1 '
+    'WHERE qid = :qid AND live IS NOT NULL'
+)
+
+
+def delete_plain(
+    session: Session,
+    qid: str,
+    message_id: str,
+    now: int,
+    claim_id: str | None,
+) -> bool:
+    """Delete a message that is as it should be; return whether it was."""
+    own = parse_id(message_id)
+    if own is None or (claim_id is not None and not is_claim_id(claim_id)):
+        return False
+    values = {'qid': qid, 'seq': own[0], 'rnd': own[1], 'now': now}
+    values['claim_id'] = claim_id
+    sql = _ONE + (_UNCLAIMED if claim_id is None else _HELD)
+    if session.dialect == 'postgresql':
+        row = session.one(_AT_ONCE.format(delete=sql), values)
+        return bool(row and row[0])
+    if not session.run(sql, values):
+        return False
+    session.run(_TAKE_ONE, values)
+    return True
+
+
+def delete(
+    session: Session,
+    qid: str,
+    message_id: str,
+    now: int,
+    claim_id: str | None,
+) -> None:
+    """Delete a message within a transaction, or say why not.
+
+    :raises MessageClaimed: another claim holds it
+    :raises InvalidDeletion: the claim does not hold it
+    """
+    rows = reading.find(session, qid, [message_id], now, lock=True)
+    if not rows:
+        queue_rows.check_gone(session, qid)
+        return
+    row = rows[0]
+    holder = _holder(row, now)
+    if holder != claim_id:
+        raise _reason(session, qid, holder, claim_id, now)
+    _remove(session, row[0], rows)
+
+
+def delete_many(
+    session: Session,
+    qid: str,
+    ids: Sequence[str],
+    now: int,
+    claim_ids: Sequence[str] | None,
+) -> None:
+    """Delete messages within a transaction, all or none.
+
+    :raises MessageClaimed: one is not in any of the claims
+    :raises InvalidDeletion: one of the claims is none
+    """
+    if claim_ids is not None and not all(
+        _is_live(session, qid, claim_id, now) for claim_id in claim_ids
+    ):
+        raise _unknown_claim()
+    rows = reading.find(session, qid, ids, now, lock=True)
+    if not rows:
+        queue_rows.check_gone(session, qid)
+        return
+    if claim_ids is not None and any(
+        _holder(row, now) not in claim_ids for row in rows
+    ):
+        raise _claimed()
+    _remove(session, rows[0][0], rows)
+
+
+def _remove(session: Session, queue_id: int, rows: Sequence[Row]) -> None:
+    seqs = [row[1] for row in rows]
+    count = session.run(
+        'DELETE FROM message WHERE queue_id = :id '
+        f'AND seq IN ({marks("s", len(seqs))})',
+        {'id': queue_id, **named('s', seqs)},
+    )
+    queue_rows.take_away(session, queue_id, count)
+
+
+def _holder(row: Row, now: int) -> str | None:
+    state, wake_at, claim_id = row[8:11]
+    return claim_id if state == CLAIMED and wake_at > now else None
+
+
+def _reason(
+    session: Session,
+    qid: str,
+    holder: str | None,
+    claim_id: str | None,
+    now: int,
+) -> Exception:
+    if claim_id is not None and not _is_live(session, qid, claim_id, now):
+        return _unknown_claim()
+    if holder is not None:
+        return _claimed()
+    return InvalidDeletion(
+        'A claim was specified, but the message is not currently claimed.'
+    )
+
+
+def _claimed() -> MessageClaimed:
+    return MessageClaimed(
+        'This message is claimed; it cannot be deleted without a valid '
+        'claim ID.'
+    )
+
+
+def _unknown_claim() -> InvalidDeletion:
+    return InvalidDeletion(
+        'The specified claim does not exist or has expired.'
+    )
+
+
+def _is_live(session: Session, qid: str, claim_id: str, now: int) -> bool:
+    if not is_claim_id(claim_id):
+        return False
+    sql = (
+        f'SELECT 1 FROM claim WHERE queue_id = {QUEUE} '
+        'AND id = :claim_id AND expires_at > :now'
+    )
+    values = {'qid': qid, 'claim_id': claim_id, 'now': now}
+    return session.one(sql, values) is not None

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SQL databases as a back end of both planes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from oslo_config import cfg
+
+from zaqar.errors import ConfigurationError
+from zaqar.storage.base import Capability, Driver
+from zaqar.storage.sqlalchemy.database import Database, ServerDatabase
+from zaqar.storage.sqlalchemy.management import ManagementStore
+from zaqar.storage.sqlalchemy.messages import MessageStore
+from zaqar.storage.sqlalchemy.sqlite import SqliteDatabase
+
+_SYNCHRONOUS = cfg.StrOpt(
+    'sqlite_synchronous',
+    default='FULL',
+    choices=[
+        ('FULL', 'what was acknowledged survives a power cut'),
+        ('NORMAL', 'it survives the death of our processes only; faster'),
+    ],
+    help='How durable a commit to SQLite is.',
+)
+
+_URI = 'SQLAlchemy URL of the database: sqlite:////path/to/file, '
+_URI += 'postgresql+psycopg://user:password@host/name or '
+_URI += 'mysql+pymysql://user:password@host/name. '
+
+MANAGEMENT_OPTS = [
+    cfg.StrOpt(
+        'uri',
+        secret=True,
+        help=f'{_URI}Unset: that of the message store, else a file '
+        'zaqar.sqlite in state_path.',
+    ),
+    _SYNCHRONOUS,
+]
+MESSAGE_OPTS = [
+    cfg.StrOpt(
+        'uri',
+        secret=True,
+        help=f'{_URI}Unset: that of the management store, else a file '
+        'zaqar.sqlite in state_path.',
+    ),
+    cfg.IntOpt(
+        'group_commit_window_ms',
+        default=5,
+        min=0,
+        help='Milliseconds for which a post waits for a commit to its queue '
+        'that the same process has under way, so as to share the next one '
+        'with others. 0 commits each post alone. SQLite always shares.',
+    ),
+    _SYNCHRONOUS,
+]
+
+_BACKENDS = ('sqlite', 'postgresql', 'mysql', 'mariadb')
+#: Drivers we know how to read errors of.
+_DRIVERS = {'postgresql': 'psycopg', 'mysql': 'pymysql', 'mariadb': 'pymysql'}
+
+
+def open_messages(uri: str, options: Mapping[str, Any]) -> MessageStore:
+    """Open the message plane of a database."""
+    window = options.get('group_commit_window_ms', 5) / 1000
+    return MessageStore(_open(uri, options), window)
+
+
+def open_management(uri: str, options: Mapping[str, Any]) -> ManagementStore:
+    """Open the management plane of a database."""
+    return ManagementStore(_open(uri, options))
+
+
+def parse(uri: str) -> sa.URL:
+    """Read a URI; one without a driver gets the one we use.
+
+    :raises ConfigurationError: it is malformed or of another engine
+    """
+    try:
+        url = sa.make_url(uri)
+        backend = url.get_backend_name()
+    except (sa.exc.ArgumentError, ValueError):
+        raise ConfigurationError('the URI is malformed') from None
+    if backend not in _BACKENDS:
+        raise ConfigurationError(
+            f'"{backend}" is no engine of this driver; it knows '
+            f'{", ".join(_BACKENDS)}'
+        )
+    if backend in _DRIVERS:
+        return url.set(drivername=f'{backend}+{_DRIVERS[backend]}')
+    return url
+
+
+def _open(uri: str, options: Mapping[str, Any]) -> Database:
+    url = parse(uri)
+    if url.get_backend_name() == 'sqlite':
+        return SqliteDatabase(url, options.get('sqlite_synchronous', 'FULL'))
+    try:
+        database = ServerDatabase(url)
+    except (ImportError, sa.exc.ArgumentError, TypeError) as error:
+        raise ConfigurationError(
+            f'the database cannot be used: {error}'
+        ) from None
+    database.check()
+    return database
+
+
+DRIVER = Driver(
+    name='sqlalchemy',
+    schemes=_BACKENDS,
+    capabilities=(
+        Capability.FIFO,
+        Capability.CLAIMS,
+        Capability.DURABILITY,
+        Capability.AOD,
+    ),
+    open_messages=open_messages,
+    open_management=open_management,
+)

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records in the table ``record``.
+
+Each change is one statement, hence atomic by itself; only MySQL, which cannot
+return what it deletes, needs a transaction for that. A change may be repeated
+when the answer to it was lost: then what is found is compared with what was
+to be written, so that our own first try is not taken for a rival's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from zaqar.models import Record
+from zaqar.storage import base
+from zaqar.storage.sqlalchemy import tables
+from zaqar.storage.sqlalchemy.database import Database
+from zaqar.storage.sqlalchemy.session import Session
+
+T = TypeVar('T')
+
+#: MySQL's number for a key that is taken.
+_DUPLICATE = 1062
+
+_KEY = 'kind = :kind AND parent = :parent AND name = :name'
+_SELECT = 'SELECT name, data, version FROM record'
+_GET = f'{_SELECT} WHERE {_KEY}'
+_LIST = f'{_SELECT} WHERE kind = :kind AND parent = :parent'
+_COUNT = 'SELECT count(*) FROM record WHERE kind = :kind AND parent = :parent'
+_INSERT = (
+    'INSERT INTO record (kind, parent, name, data, version)'
+    ' VALUES (:kind, :parent, :name, :data, 1)'
+)
+_UPDATE = (
+    'UPDATE record SET data = :data, version = version + 1'
+    f' WHERE {_KEY} AND version = :version'
+)
+_DELETE = f'DELETE FROM record WHERE {_KEY}'
+
+
+class ManagementStore(base.ManagementStore):
+    """Records of a database whose tables exist.
+
+    :param database: belongs to this store from now on
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._is_mysql = database.dialect == 'mysql'
+
+    def ping(self) -> None:
+        self._database.ping()
+
+    def create(
+        self, kind: str, parent: str, name: str, data: Mapping[str, Any]
+    ) -> bool:
+        key = self._key(kind, parent, name)
+        text = _encode(data)
+        return self._change(
+            lambda session: self._insert(session, {**key, 'data': text}),
+            lambda session: _holds(session, key, 1, text),
+        )
+
+    def get(self, kind: str, parent: str, name: str) -> Record | None:
+        key = self._key(kind, parent, name)
+        return self._database.read(lambda session: _find(session, key))
+
+    def replace(
+        self,
+        kind: str,
+        parent: str,
+        name: str,
+        data: Mapping[str, Any],
+        *,
+        version: int,
+    ) -> bool:
+        key = self._key(kind, parent, name)
+        text = _encode(data)
+        params = {**key, 'data': text, 'version': version}
+        return self._change(
+            lambda session: session.run(_UPDATE, params) == 1,
+            lambda session: _holds(session, key, version + 1, text),
+        )
+
+    def delete(self, kind: str, parent: str, name: str) -> Record | None:
+        key = self._key(kind, parent, name)
+        if self._is_mysql:
+            return self._database.write(lambda session: _take(session, key))
+        sql = f'{_DELETE} RETURNING name, data, version'
+        # Read to the end: SQLite commits no statement that is under way.
+        rows = self._alone(lambda session: session.all(sql, key))
+        return _record(rows[0]) if rows else None
+
+    def list(
+        self, kind: str, parent: str, *, after: str | None, limit: int
+    ) -> Sequence[Record]:
+        params = {**self._key(kind, parent, after or ''), 'limit': limit}
+        beyond = '' if after is None else ' AND name > :name'
+        sql = f'{_LIST}{beyond} ORDER BY name LIMIT :limit'
+        rows = self._database.read(lambda session: session.all(sql, params))
+        return [_record(row) for row in rows]
+
+    def count(self, kind: str, parent: str) -> int:
+        key = self._key(kind, parent, '')
+        row = self._database.read(lambda session: session.one(_COUNT, key))
+        return int(row[0]) if row else 0
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _key(self, kind: str, parent: str, name: str) -> dict[str, Any]:
+        """Return the parameters that name a record.
+
+        :raises ValueError: longer than the columns, which not every engine
+            would notice
+        """
+        if len(parent) > tables.PARENT or len(name) > tables.NAME:
+            raise ValueError('the key of a record is too long')
+        if self._is_mysql:
+            # Compared as bytes; see tables.Key.
+            return {
+                'kind': kind,
+                'parent': parent.encode(),
+                'name': name.encode(),
+            }
+        return {'kind': kind, 'parent': parent, 'name': name}
+
+    def _alone(self, work: Callable[[Session], T]) -> T:
+        """Run one statement that changes something.
+
+        On a server it commits by itself, in one round trip.
+        """
+        if self._database.dialect == 'sqlite':
+            return self._database.write(work)
+        return self._database.read(work)
+
+    def _change(
+        self,
+        work: Callable[[Session], bool],
+        is_done: Callable[[Session], bool],
+    ) -> bool:
+        """Run work, repeated when nobody knows whether it was done.
+
+        :param is_done: tells, when a repetition finds nothing to do, whether
+            that is so because the first try succeeded
+        """
+        tries = 0
+
+        def attempt(session: Session) -> bool:
+            nonlocal tries
+            tries += 1
+            return work(session) or (tries > 1 and is_done(session))
+
+        return self._alone(attempt)
+
+    def _insert(self, session: Session, params: Mapping[str, Any]) -> bool:
+        if not self._is_mysql:
+            sql = f'{_INSERT} ON CONFLICT DO NOTHING'
+            return session.run(sql, params) == 1
+        try:
+            session.run(_INSERT, params)
+        except Exception as error:
+            # INSERT IGNORE would also cut off what is too long.
+            if error.args[:1] != (_DUPLICATE,):
+                raise
+            return False
+        return True
+
+
+def _find(session: Session, key: Mapping[str, Any]) -> Record | None:
+    row = session.one(_GET, key)
+    return _record(row) if row else None
+
+
+def _take(session: Session, key: Mapping[str, Any]) -> Record | None:
+    row = session.one(f'{_GET} FOR UPDATE', key)
+    if row is not None:
+        session.run(_DELETE, key)
+    return _record(row) if row else None
+
+
+def _holds(
+    session: Session, key: Mapping[str, Any], version: int, text: bytes
+) -> bool:
+    sql = f'SELECT version, data FROM record WHERE {_KEY}'
+    row = session.one(sql, key)
+    return row is not None and (row[0], bytes(row[1])) == (version, text)
+
+
+def _record(row: Sequence[Any]) -> Record:
+    name, data, version = row
+    if isinstance(name, bytes):
+        name = name.decode()
+    return Record(name, json.loads(data), version)
+
+
+def _encode(data: Mapping[str, Any]) -> bytes:
+    """Return JSON text.
+
+    ASCII only, since a client's text may hold surrogates without a partner,
+    which have no UTF-8.
+    """
+    return json.dumps(
+        dict(data), allow_nan=False, separators=(',', ':')
+    ).encode()

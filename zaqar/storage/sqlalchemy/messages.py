@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The message store on SQL: which statements make up each call.
+
+On PostgreSQL the hot calls are one statement each, hence one round trip; the
+other engines run the same steps in a transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zaqar import clock
+from zaqar.models import Claim, Message, NewMessage, Page, Stats
+from zaqar.storage import base
+from zaqar.storage.sqlalchemy import (
+    claiming,
+    deleting,
+    posting,
+    queue_rows,
+    reading,
+    sweeping,
+)
+from zaqar.storage.sqlalchemy.database import Database
+from zaqar.storage.sqlalchemy.gather import Gather
+from zaqar.storage.sqlalchemy.posting import Post
+from zaqar.storage.sqlalchemy.rows import is_claim_id
+from zaqar.storage.sqlalchemy.session import Session
+
+
+class MessageStore(base.MessageStore):
+    """Messages and claims in a database.
+
+    :param window: seconds a post waits for a commit of its queue that is
+        under way, so as to go with the next one; 0 to go alone
+    """
+
+    def __init__(self, database: Database, window: float) -> None:
+        self._database = database
+        self._at_once = database.dialect == 'postgresql'
+        embedded = database.dialect == 'sqlite'
+        self.clock = clock.Clock(None if embedded else database.now)
+        # SQLite's writer merges everything anyway.
+        self._gather: Gather[tuple[Post, int], Sequence[str]] = Gather(
+            self._post, 0 if embedded else window
+        )
+
+    def ping(self) -> None:
+        self._database.ping()
+
+    def post(
+        self,
+        qid: str,
+        messages: Sequence[NewMessage],
+        *,
+        now: int,
+        token: str,
+        limit: int = 0,
+    ) -> Sequence[str]:
+        post = Post(token, messages)
+        if not limit:
+            return self._gather.run(qid, (post, now))
+        return self._database.write(
+            lambda s: posting.post(s, qid, [post], now, limit)
+        )[0]
+
+    def list(
+        self,
+        qid: str,
+        *,
+        now: int,
+        limit: int,
+        marker: str | None = None,
+        exclude_client: str | None = None,
+        include_claimed: bool = False,
+        include_delayed: bool = False,
+    ) -> Page:
+        return self._database.read(
+            lambda s: reading.list_page(
+                s,
+                qid,
+                now=now,
+                limit=limit,
+                marker=marker,
+                exclude_client=exclude_client,
+                include_claimed=include_claimed,
+                include_delayed=include_delayed,
+            )
+        )
+
+    def get(
+        self, qid: str, ids: Sequence[str], *, now: int
+    ) -> Sequence[Message]:
+        return self._database.read(lambda s: reading.get(s, qid, ids, now))
+
+    def delete(
+        self, qid: str, message_id: str, *, now: int, claim_id: str | None
+    ) -> None:
+        def plain(session: Session) -> bool:
+            return deleting.delete_plain(
+                session, qid, message_id, now, claim_id
+            )
+
+        run = self._database.read if self._at_once else self._database.write
+        if not run(plain):
+            self._database.write(
+                lambda s: deleting.delete(s, qid, message_id, now, claim_id)
+            )
+
+    def delete_many(
+        self,
+        qid: str,
+        ids: Sequence[str],
+        *,
+        now: int,
+        claim_ids: Sequence[str] | None = None,
+    ) -> None:
+        self._database.write(
+            lambda s: deleting.delete_many(s, qid, ids, now, claim_ids)
+        )
+
+    def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
+        return self._database.write(lambda s: claiming.pop(s, qid, now, limit))
+
+    def claim(
+        self,
+        qid: str,
+        *,
+        now: int,
+        claim_id: str,
+        ttl: int,
+        grace: int,
+        limit: int,
+        max_claims: int = 0,
+    ) -> Claim | None:
+        terms = claiming.terms(now, ttl, grace)
+        if self._at_once:
+            return self._database.read(
+                lambda s: claiming.claim_at_once(
+                    s, qid, claim_id, terms, limit, max_claims
+                )
+            )
+        try:
+            return self._database.write(
+                lambda s: claiming.claim(
+                    s, qid, claim_id, terms, limit, max_claims
+                )
+            )
+        except claiming.RepeatedClaimError:
+            return self.claimed(qid, claim_id, now=now)
+
+    def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
+        if not is_claim_id(claim_id):
+            return None
+
+        def read(session: Session) -> Claim | None:
+            found = claiming.held(session, qid, claim_id, now)
+            if found is None:
+                queue_rows.check_gone(session, qid)
+            return found
+
+        return self._database.read(read)
+
+    def renew(
+        self, qid: str, claim_id: str, *, now: int, ttl: int, grace: int
+    ) -> bool:
+        if not is_claim_id(claim_id):
+            return False
+        terms = claiming.terms(now, ttl, grace)
+        return self._database.write(
+            lambda s: claiming.renew(s, qid, claim_id, terms)
+        )
+
+    def release(self, qid: str, claim_id: str, *, now: int) -> None:
+        if is_claim_id(claim_id):
+            self._database.write(lambda s: claiming.release(s, qid, claim_id))
+
+    def stats(self, qid: str, *, now: int) -> Stats:
+        return self._database.read(lambda s: reading.stats(s, qid, now))
+
+    def purge(self, qid: str, *, now: int) -> None:
+        self._database.write(
+            lambda s: queue_rows.empty(s, qid, now, dropped_at=None)
+        )
+
+    def drop(self, qid: str, *, now: int) -> None:
+        self._database.write(
+            lambda s: queue_rows.empty(s, qid, now, dropped_at=now)
+        )
+
+    def sweep(self, *, now: int, batch: int) -> int:
+        return self._database.write(lambda s: sweeping.sweep(s, now, batch))
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _post(
+        self, qid: str, items: Sequence[tuple[Post, int]]
+    ) -> Sequence[Sequence[str]]:
+        posts = [post for post, _ in items]
+        now = max(now for _, now in items)
+        if self._at_once:
+            found = self._database.read(
+                lambda s: posting.post_at_once(s, qid, posts, now)
+            )
+            if found is not None:
+                return found
+        return self._database.write(
+            lambda s: posting.post(s, qid, posts, now, 0)
+        )

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Storing messages.
+
+The queue's row is locked first, which makes the order of commits the order of
+sequence numbers: a reader that pages by number never passes a message that
+becomes visible later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zaqar.models import NewMessage
+from zaqar.storage.sqlalchemy import queue_rows
+from zaqar.storage.sqlalchemy.rows import DELAYED, FREE, make_id
+from zaqar.storage.sqlalchemy.session import Session
+
+#: Milliseconds for which a random token is remembered.
+TOKEN_LIFE = 600_000
+
+ID_LENGTH = 32
+
+_KNOWN = 'SELECT ids FROM post_token WHERE queue_id = :id AND token = :token'
+_TOKEN = (
+    'INSERT INTO post_token (queue_id, token, ids, keep_until) '
+    'VALUES (:id, :token, :ids, :keep_until)'
+)
+_ADVANCE = (
+    'UPDATE message_queue SET next_seq = next_seq + :count, '
+    'live = live + :count WHERE id = :id'
+)
+_INSERT = (
+    'INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at, '
+    'created_at, ttl, client, claim_count, checksum, public_id, body) '
+    'VALUES (:queue_id, :seq, :rnd, :state, :wake_at, :expires_at, '
+    ':created_at, :ttl, :client, 0, :checksum, :public_id, :body)'
+)
+
+#: Everything in one statement. ``q`` locks the row; a token that is taken
+#: leaves ``t`` short of a row, and so its messages unwritten.
+_AT_ONCE = """
+WITH q AS (
+    UPDATE message_queue SET next_seq = next_seq + :count,
+        live = live + :count
+    WHERE qid = :qid AND dropped_at IS NULL
+    RETURNING id, next_seq - :count AS first),
+p AS (
+    SELECT * FROM unnest(:offsets::bigint[], :rnds::text[], :ttls::int[],
+        :delays::bigint[], :clients::text[], :checksums::text[],
+        :public_ids::text[], :bodies::bytea[], :tokens::text[])
+    AS p (place, rnd, ttl, delay, client, checksum, public_id, body, token)),
+t AS (
+    INSERT INTO post_token (queue_id, token, ids, keep_until)
+    SELECT q.id, p.token,
+        convert_to(string_agg(coalesce(p.public_id,
+            lpad(to_hex(q.first + p.place), 16, '0') || p.rnd), ''
+            ORDER BY p.place), 'SQL_ASCII'),
+        :now + greatest(600000, max(CASE WHEN p.public_id IS NULL THEN 0
+            ELSE p.ttl::bigint * 1000 END))
+    FROM q, p GROUP BY q.id, p.token
+    ON CONFLICT DO NOTHING
+    RETURNING token, ids),
+m AS (
+    INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at,
+        created_at, ttl, client, claim_count, checksum, public_id, body)
+    SELECT q.id, q.first + p.place, p.rnd,
+        CASE WHEN p.delay > 0 THEN 2 ELSE 0 END,
+        CASE WHEN p.delay > 0 THEN :now + p.delay ELSE 0 END,
+        :now + p.ttl::bigint * 1000, :now, p.ttl, p.client, 0, p.checksum,
+        p.public_id, p.body
+    FROM q, p JOIN t ON t.token = p.token)
+SELECT token, ids FROM t
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """The messages of one call."""
+
+    token: str
+    messages: Sequence[NewMessage]
+
+
+def post_at_once(
+    session: Session, qid: str, posts: Sequence[Post], now: int
+) -> list[Sequence[str]] | None:
+    """Store posts in one statement (PostgreSQL).
+
+    :returns: the ids of each, or None where the queue or a token needs a
+        closer look by :func:`post`
+    """
+    flat = [(post, item) for post in posts for item in post.messages]
+    items = [item for _, item in flat]
+    values: dict[str, Any] = {
+        'qid': qid,
+        'now': now,
+        'count': len(items),
+        'offsets': list(range(len(items))),
+        'rnds': [item.rnd for item in items],
+        'ttls': [item.ttl for item in items],
+        'delays': [item.delay * 1000 for item in items],
+        'clients': [item.client for item in items],
+        'checksums': [item.checksum for item in items],
+        'public_ids': [item.id for item in items],
+        'bodies': [item.body for item in items],
+        'tokens': [post.token for post, _ in flat],
+    }
+    stored: dict[str, bytes] = {}
+    stored.update(session.all(_AT_ONCE, values))
+    if len(stored) < len(posts):
+        return None
+    return [_split(stored[post.token]) for post in posts]
+
+
+def post(
+    session: Session, qid: str, posts: Sequence[Post], now: int, limit: int
+) -> list[Sequence[str]]:
+    """Store posts within a transaction; return the ids of each.
+
+    :raises QueueFull: with ``limit``; there is only one post then
+    :raises QueueGone: the queue was dropped
+    """
+    queue = queue_rows.lock(session, qid, now)
+    answers: list[Sequence[str]] = []
+    rows: list[dict[str, Any]] = []
+    for item in posts:
+        known = session.one(_KNOWN, {'id': queue.id, 'token': item.token})
+        if known is not None:
+            answers.append(_split(known[0]))
+            continue
+        if limit:
+            queue_rows.make_room(
+                session, queue, len(item.messages), limit, now
+            )
+        first = queue.next_seq + len(rows)
+        ids = [
+            message.id or make_id(first + place, message.rnd)
+            for place, message in enumerate(item.messages)
+        ]
+        answers.append(ids)
+        session.run(_TOKEN, _token(queue.id, item, ids, now))
+        rows += [
+            _row(queue.id, first + place, message, now)
+            for place, message in enumerate(item.messages)
+        ]
+    if rows:
+        session.many(_INSERT, rows)
+        session.run(_ADVANCE, {'id': queue.id, 'count': len(rows)})
+    return answers
+
+
+def _split(ids: bytes) -> Sequence[str]:
+    text = bytes(ids).decode()
+    return [
+        text[start : start + ID_LENGTH]
+        for start in range(0, len(text), ID_LENGTH)
+    ]
+
+
+def _token(
+    queue_id: int, post: Post, ids: Sequence[str], now: int
+) -> dict[str, Any]:
+    letters = [item.ttl * 1000 for item in post.messages if item.id]
+    return {
+        'id': queue_id,
+        'token': post.token,
+        'ids': ''.join(ids).encode(),
+        'keep_until': now + max([TOKEN_LIFE, *letters]),
+    }
+
+
+def _row(
+    queue_id: int, seq: int, message: NewMessage, now: int
+) -> dict[str, Any]:
+    delay = message.delay * 1000
+    return {
+        'queue_id': queue_id,
+        'seq': seq,
+        'rnd': message.rnd,
+        'state': DELAYED if delay else FREE,
+        'wake_at': now + delay if delay else 0,
+        'expires_at': now + message.ttl * 1000,
+        'created_at': now,
+        'ttl': message.ttl,
+        'client': message.client,
+        'checksum': message.checksum,
+        'public_id': message.id,
+        'body': message.body,
+    }

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The row of a queue in the message plane: numbers, counts, tombstones."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from zaqar.errors import QueueFull, QueueGone
+from zaqar.storage.sqlalchemy.session import Session
+
+#: Milliseconds between two exact counts of a queue that is full.
+RECOUNT = 1000
+
+_FIND = (
+    'SELECT id, next_seq, live, counted_at, dropped_at FROM message_queue '
+    'WHERE qid = :qid'
+)
+_NEW = (
+    'INSERT INTO message_queue (qid, id, next_seq, dropped_at) '
+    'VALUES (:qid, :id, :seq, :dropped_at)'
+)
+_LEAVE = 'INSERT INTO garbage (queue_id) VALUES (:id)'
+_MOVE = (
+    'UPDATE message_queue SET id = :new, dropped_at = :dropped_at, '
+    'live = CASE WHEN live IS NULL THEN NULL ELSE 0 END WHERE id = :id'
+)
+_TAKE = (
+    'UPDATE message_queue SET live = live - :count '
+    'WHERE id = :id AND live IS NOT NULL'
+)
+_COUNTED = (
+    'UPDATE message_queue SET live = :live, counted_at = :now WHERE id = :id'
+)
+_EXPIRED = (
+    'SELECT seq FROM message WHERE queue_id = :id AND expires_at <= :now'
+)
+
+
+@dataclass(slots=True)
+class QueueRow:
+    """The row, locked for the rest of the transaction."""
+
+    id: int
+    next_seq: int
+    live: int | None
+    counted_at: int | None
+
+
+def new_id() -> int:
+    """Return an id under which there is nothing yet."""
+    return secrets.randbits(62) + 1
+
+
+def ignoring(dialect: str, insert: str) -> str:
+    """Let an INSERT pass over rows whose key is taken."""
+    if dialect == 'mysql':
+        return insert.replace('INSERT INTO', 'INSERT IGNORE INTO', 1)
+    return f'{insert} ON CONFLICT DO NOTHING'
+
+
+def locking(session: Session, select: str, *, skip: bool = False) -> str:
+    """Let a SELECT lock its rows, passing over locked ones if asked."""
+    if session.dialect == 'sqlite':
+        # Whoever writes is alone.
+        return select
+    return select + (' FOR UPDATE SKIP LOCKED' if skip else ' FOR UPDATE')
+
+
+def lock(session: Session, qid: str, now: int) -> QueueRow:
+    """Return the row of a queue, made if it is missing.
+
+    :raises QueueGone: it was dropped
+    """
+    sql = locking(session, _FIND)
+    row = session.one(sql, {'qid': qid})
+    if row is None:
+        # Numbers begin at the current microsecond, so that after a loss of
+        # data old markers stay behind new messages.
+        values = {
+            'qid': qid,
+            'id': new_id(),
+            'seq': now * 1000,
+            'dropped_at': None,
+        }
+        session.run(ignoring(session.dialect, _NEW), values)
+        row = session.one(sql, {'qid': qid})
+    if row is None or row[4] is not None:
+        raise QueueGone
+    return QueueRow(*row[:4])
+
+
+def check_gone(session: Session, qid: str) -> None:
+    """Complain about a dropped queue; one never seen is fine.
+
+    :raises QueueGone: it was dropped
+    """
+    row = session.one(_FIND, {'qid': qid})
+    if row is not None and row[4] is not None:
+        raise QueueGone
+
+
+def empty(
+    session: Session, qid: str, now: int, *, dropped_at: int | None
+) -> None:
+    """Leave all rows of a queue to the sweeper.
+
+    :param dropped_at: when it was deleted, None if it lives on
+    """
+    row = session.one(locking(session, _FIND), {'qid': qid})
+    if row is None:
+        if dropped_at is not None:
+            values = {'qid': qid, 'id': new_id(), 'seq': now * 1000}
+            values['dropped_at'] = dropped_at
+            session.run(ignoring(session.dialect, _NEW), values)
+        return
+    if row[4] is not None:
+        if dropped_at is None:
+            raise QueueGone
+        return
+    session.run(_LEAVE, {'id': row[0]})
+    session.run(
+        _MOVE, {'id': row[0], 'new': new_id(), 'dropped_at': dropped_at}
+    )
+
+
+def take_away(session: Session, queue_id: int, count: int) -> None:
+    """Note that messages were removed, if the queue is counted."""
+    if count:
+        session.run(_TAKE, {'id': queue_id, 'count': count})
+
+
+def make_room(
+    session: Session, row: QueueRow, count: int, limit: int, now: int
+) -> None:
+    """Check that ``count`` more messages fit in.
+
+    :raises QueueFull: they do not
+    """
+    if row.live is None:
+        _recount(session, row, now)
+    if _full(row, count, limit) and (
+        row.counted_at is None or now - row.counted_at >= RECOUNT
+    ):
+        _recount(session, row, now)
+    if _full(row, count, limit):
+        raise QueueFull(
+            f'The queue holds {row.live} messages and may hold {limit}.'
+        )
+
+
+def _full(row: QueueRow, count: int, limit: int) -> bool:
+    return (row.live or 0) + count > limit
+
+
+def _recount(session: Session, row: QueueRow, now: int) -> None:
+    """Remove what has expired and count the rest."""
+    values = {'id': row.id, 'now': now}
+    # Rows that somebody is deleting just now are skipped: that one waits for
+    # us to let go of the queue's row.
+    dead = session.all(locking(session, _EXPIRED, skip=True), values)
+    if dead:
+        session.many(
+            'DELETE FROM message WHERE queue_id = :id AND seq = :seq',
+            [{'id': row.id, 'seq': seq} for (seq,) in dead],
+        )
+    found = session.one(
+        'SELECT count(*) FROM message WHERE queue_id = :id', values
+    )
+    row.live = found[0] if found else 0
+    row.counted_at = now
+    session.run(_COUNTED, {**values, 'live': row.live})

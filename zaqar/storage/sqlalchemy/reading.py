@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looking at messages without changing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zaqar.models import Message, MessageSpan, Page, Stats
+from zaqar.storage.base import SCAN_LIMIT
+from zaqar.storage.sqlalchemy import queue_rows
+from zaqar.storage.sqlalchemy.rows import (
+    COLUMNS,
+    QUEUE,
+    make_marker,
+    message,
+    parse_id,
+    parse_marker,
+)
+from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
+
+_LIVE = f'm.queue_id = {QUEUE} AND m.expires_at > :now'
+_IS_FREE = 'm.state = 0'
+_WOKEN = 'm.state > 0 AND m.wake_at > 0 AND m.wake_at <= :now'
+_DELAYED = 'm.state = 2 AND m.wake_at > :now'
+_ANY = '1 = 1'
+_NOT_DELAYED = '(m.state <> 2 OR m.wake_at <= :now)'
+
+_PUBLIC = (
+    f'SELECT m.seq FROM message m WHERE m.queue_id = {QUEUE} '
+    'AND m.public_id = :public_id'
+)
+_COUNTS = (
+    f'SELECT (SELECT count(*) FROM message m WHERE {_LIVE} AND {_IS_FREE}), '
+    f'(SELECT count(*) FROM message m WHERE {_LIVE} AND {_WOKEN}), '
+    f'(SELECT count(*) FROM message m WHERE {_LIVE} AND m.state > 0 '
+    'AND m.wake_at > :now AND m.state = 2), '
+    f'(SELECT count(*) FROM message m WHERE {_LIVE} AND m.state > 0 '
+    'AND m.wake_at > :now AND m.state = 1)'
+)
+_END = (
+    f'SELECT {COLUMNS} FROM message m WHERE {_LIVE} ORDER BY m.seq %s LIMIT 1'
+)
+
+
+def list_page(
+    session: Session,
+    qid: str,
+    *,
+    now: int,
+    limit: int,
+    marker: str | None,
+    exclude_client: str | None,
+    include_claimed: bool,
+    include_delayed: bool,
+) -> Page:
+    """Return a page; see :meth:`zaqar.storage.base.MessageStore.list`."""
+    after = _after(session, qid, marker)
+    if after is None:
+        return Page([])
+    values: dict[str, Any] = {
+        'qid': qid,
+        'now': now,
+        'after': after,
+        'client': exclude_client,
+    }
+    kinds = _kinds(include_claimed, include_delayed)
+    rows = _rows(session, values, kinds, limit, exclude=False)
+    page = [message(row, now) for row in rows]
+    if any(item.client == exclude_client for item in page):
+        return _filtered_page(session, values, kinds, limit)
+    if not page:
+        queue_rows.check_gone(session, qid)
+    return Page(page, page[-1].marker if len(page) == limit else None)
+
+
+def _filtered_page(
+    session: Session, values: dict[str, Any], kinds: Sequence[str], limit: int
+) -> Page:
+    """Return a page without the messages of one client.
+
+    Tried only where the plain page holds some, since it scans far.
+    """
+    rows = _rows(session, values, kinds, limit, exclude=True)
+    if len(rows) == limit:
+        end = rows[-1][1]
+    else:
+        end = _scanned(session, values, kinds)
+    found = [
+        message(row, values['now'])
+        for row in rows
+        # What lies behind the place up to which all was seen comes again.
+        if end is None or row[1] <= end
+    ]
+    return Page(found, None if end is None else make_marker(end))
+
+
+def _kinds(include_claimed: bool, include_delayed: bool) -> Sequence[str]:
+    """Return conditions whose rows, together, are those to be shown.
+
+    Each can be answered from an index in the order of the queue, or is
+    usually empty.
+    """
+    if include_claimed:
+        return (_ANY,) if include_delayed else (_NOT_DELAYED,)
+    if include_delayed:
+        return _IS_FREE, _WOKEN, _DELAYED
+    return _IS_FREE, _WOKEN
+
+
+def _rows(
+    session: Session,
+    values: dict[str, Any],
+    kinds: Sequence[str],
+    limit: int,
+    *,
+    exclude: bool,
+) -> Sequence[Row]:
+    parts = ' UNION ALL '.join(_part(kind, limit, exclude) for kind in kinds)
+    sql = f'SELECT * FROM ({parts}) p ORDER BY seq LIMIT {limit}'
+    return session.all(sql, values)
+
+
+def _part(kind: str, limit: int, exclude: bool) -> str:
+    scan = (
+        f'SELECT {COLUMNS} FROM message m WHERE {_LIVE} AND m.seq > :after '
+        f'AND {kind} ORDER BY m.seq LIMIT '
+    )
+    if not exclude:
+        return f'SELECT * FROM ({scan}{limit}) s'
+    return (
+        f'SELECT * FROM (SELECT * FROM ({scan}{SCAN_LIMIT}) s '
+        f'WHERE client <> :client ORDER BY seq LIMIT {limit}) f'
+    )
+
+
+def _scanned(
+    session: Session, values: dict[str, Any], kinds: Sequence[str]
+) -> int | None:
+    """Return up to where a short page has looked, None for the end."""
+    parts = ' UNION ALL '.join(
+        f'SELECT * FROM (SELECT m.seq FROM message m WHERE {_LIVE} '
+        f'AND m.seq > :after AND {kind} ORDER BY m.seq '
+        f'LIMIT 1 OFFSET {SCAN_LIMIT - 1}) s'
+        for kind in kinds
+    )
+    row = session.one(f'SELECT min(seq) FROM ({parts}) p', values)
+    return row[0] if row else None
+
+
+def _after(session: Session, qid: str, marker: str | None) -> int | None:
+    """Return the number behind which a page begins, None for nowhere."""
+    if marker is None:
+        return -1
+    seq = parse_marker(marker)
+    if seq is not None:
+        return seq
+    own = parse_id(marker)
+    if own is None:
+        return None
+    # A dead letter's id says where it was in another queue.
+    row = session.one(_PUBLIC, {'qid': qid, 'public_id': marker})
+    return row[0] if row else own[0]
+
+
+def find(
+    session: Session,
+    qid: str,
+    ids: Sequence[str],
+    now: int,
+    *,
+    lock: bool = False,
+) -> list[Row]:
+    """Return rows of the live messages among ``ids``, in queue order."""
+    wanted = {text: own for text in ids if (own := parse_id(text))}
+    if not wanted:
+        return []
+    rows = {
+        row[1]: row
+        for row in _select(
+            session, qid, now, 'seq', [own[0] for own in wanted.values()], lock
+        )
+        if message(row, now).id in wanted
+    }
+    missing = set(wanted) - {message(row, now).id for row in rows.values()}
+    if missing:
+        letters = _select(session, qid, now, 'public_id', [*missing], lock)
+        rows |= {row[1]: row for row in letters}
+    return [rows[seq] for seq in sorted(rows)]
+
+
+def _select(
+    session: Session,
+    qid: str,
+    now: int,
+    column: str,
+    keys: Sequence[Any],
+    lock: bool,
+) -> Sequence[Row]:
+    sql = (
+        f'SELECT {COLUMNS} FROM message m WHERE {_LIVE} '
+        f'AND m.{column} IN ({marks("k", len(keys))})'
+    )
+    if lock:
+        sql = queue_rows.locking(session, sql + ' ORDER BY m.seq')
+    return session.all(sql, {'qid': qid, 'now': now, **named('k', keys)})
+
+
+def get(
+    session: Session, qid: str, ids: Sequence[str], now: int
+) -> Sequence[Message]:
+    """Return the live messages among ``ids``, in queue order."""
+    rows = find(session, qid, ids, now)
+    if not rows:
+        queue_rows.check_gone(session, qid)
+    return [message(row, now) for row in rows]
+
+
+def stats(session: Session, qid: str, now: int) -> Stats:
+    """Count live messages and name both ends."""
+    values = {'qid': qid, 'now': now}
+    row = session.one(_COUNTS, values)
+    free, woken, delayed, claimed = row or (0, 0, 0, 0)
+    oldest = _span(session, values, 'ASC')
+    newest = _span(session, values, 'DESC')
+    if oldest is None or newest is None:
+        queue_rows.check_gone(session, qid)
+        return Stats()
+    return Stats(free + woken + delayed, claimed, oldest, newest)
+
+
+def _span(
+    session: Session, values: dict[str, Any], direction: str
+) -> MessageSpan | None:
+    row = session.one(_END % direction, values)
+    if row is None:
+        return None
+    found = message(row, values['now'])
+    return MessageSpan(found.id, found.created_at)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SQLite, the embedded database.
+
+One connection of the process writes; threads that find it busy leave their
+work with whoever holds it, and all of it is committed at once, so that one
+``fsync`` serves many. Every thread has a connection of its own for reading,
+which never waits for the writer. Several processes of one machine may share
+the file; a network file system will lose data.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import os
+import pathlib
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+
+from zaqar import clock
+from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.storage.sqlalchemy import schema
+from zaqar.storage.sqlalchemy.database import Database
+from zaqar.storage.sqlalchemy.session import Session
+
+LOG = logging.getLogger(__name__)
+
+T = TypeVar('T')
+
+#: Seconds to wait for another process's transaction.
+BUSY_TIMEOUT = 4.5
+
+#: Has RETURNING.
+OLDEST = (3, 35)
+
+
+class SqliteDatabase(Database):
+    """A database in a file.
+
+    :param synchronous: ``FULL`` survives a power cut, ``NORMAL`` only the
+        death of processes
+    """
+
+    dialect = 'sqlite'
+
+    def __init__(self, url: sa.URL, synchronous: str) -> None:
+        self._path = _checked_path(url)
+        self._synchronous = synchronous
+        self._create()
+        self._writer = _Writer(self._connect())
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        with _errors_mapped():
+            return work(self._reader())
+
+    def write(self, work: Callable[[Session], T]) -> T:
+        with _errors_mapped():
+            return self._writer.run(work)
+
+    def now(self) -> int:
+        return clock.wall_ms()
+
+    def close(self) -> None:
+        self._writer.close()
+        with self._lock:
+            for reader in self._readers:
+                reader.close()
+            self._readers.clear()
+
+    def _reader(self) -> Session:
+        session: Session | None = getattr(self._local, 'session', None)
+        if session is None:
+            connection = self._connect()
+            connection.execute('PRAGMA query_only = ON')
+            with self._lock:
+                self._readers.append(connection)
+            session = Session(connection.cursor(), 'sqlite')
+            self._local.session = session
+        return session
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path,
+            timeout=BUSY_TIMEOUT,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute('PRAGMA journal_mode = WAL')
+        connection.execute(f'PRAGMA synchronous = {self._synchronous}')
+        # 32 MiB of pages; and less frequent checkpoints than every 4 MiB.
+        connection.execute('PRAGMA cache_size = -32768')
+        connection.execute('PRAGMA wal_autocheckpoint = 4000')
+        return connection
+
+    def _create(self) -> None:
+        """Make the tables, unless another process was faster."""
+        try:
+            self._connect().close()
+            schema.create_sqlite(self._path)
+        except (sqlite3.Error, sa.exc.DBAPIError) as error:
+            reason = getattr(error, 'orig', error)
+            raise ConfigurationError(
+                f'SQLite cannot use {self._path}: {reason}'
+            ) from None
+
+
+class _Job(Generic[T]):
+    """Work that waits to be written."""
+
+    __slots__ = ('done', 'error', 'result', 'work')
+
+    def __init__(self, work: Callable[[Session], T]) -> None:
+        self.work = work
+        self.done = False
+        self.result: T | None = None
+        self.error: BaseException | None = None
+
+
+class _Writer:
+    """The one connection that writes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._session = Session(connection.cursor(), 'sqlite')
+        self._pending: collections.deque[_Job[Any]] = collections.deque()
+        self._busy = threading.Lock()
+
+    def run(self, work: Callable[[Session], T]) -> T:
+        """Have work committed, by this thread or by one that is at it."""
+        job = _Job(work)
+        self._pending.append(job)
+        with self._busy:
+            if not job.done:
+                self._commit(self._drain())
+        if job.error is not None:
+            raise job.error
+        return job.result  # type: ignore[return-value]
+
+    def close(self) -> None:
+        with self._busy:
+            self._connection.close()
+
+    def _drain(self) -> list[_Job[Any]]:
+        # Ours was pending when we came, hence there is at least one; it
+        # may stand behind more than fit, so take all before it too.
+        count = len(self._pending)
+        return [self._pending.popleft() for _ in range(count)]
+
+    def _commit(self, jobs: list[_Job[Any]]) -> None:
+        try:
+            self._connection.execute('BEGIN IMMEDIATE')
+            for job in jobs:
+                self._perform(job)
+            self._connection.execute('COMMIT')
+        except BaseException as error:
+            for job in jobs:
+                job.error = job.error or error
+            with contextlib.suppress(sqlite3.Error):
+                if self._connection.in_transaction:
+                    self._connection.execute('ROLLBACK')
+        finally:
+            for job in jobs:
+                job.done = True
+
+    def _perform(self, job: _Job[Any]) -> None:
+        """Run one piece of work so that its failure undoes it alone."""
+        self._connection.execute('SAVEPOINT job')
+        try:
+            job.result = job.work(self._session)
+        except Exception as error:
+            job.error = error
+            self._connection.execute('ROLLBACK TO job')
+        self._connection.execute('RELEASE job')
+
+
+@contextlib.contextmanager
+def _errors_mapped() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        # Locked for too long, disk full, I/O error, file gone.
+        LOG.error('SQLite: %s', error)
+        raise StoreUnavailable from error
+
+
+def _checked_path(url: sa.URL) -> str:
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise ConfigurationError(
+            f'SQLite {sqlite3.sqlite_version} is too old; 3.35 is needed'
+        )
+    if url.database in (None, '', ':memory:'):
+        raise ConfigurationError(
+            'SQLite in memory would lose all data with each process; name a '
+            'file: sqlite:////path/to/file'
+        )
+    path = pathlib.Path(str(url.database)).absolute()
+    folder = path.parent
+    if not folder.is_dir():
+        raise ConfigurationError(f'the folder {folder} does not exist')
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigurationError(f'the folder {folder} is not writable')
+    return str(path)

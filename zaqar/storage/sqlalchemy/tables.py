@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of both planes.
+
+Names and keys are compared byte by byte on every engine, so they are kept as
+UTF-8 where the engine's own idea of text ignores case or trailing blanks.
+Indexes on ``message`` are partial where the engine can, and hold all that
+counting and claiming look at.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+
+METADATA = sa.MetaData()
+
+#: Longest parent and name of a record, in characters.
+PARENT = 400
+NAME = 128
+
+
+class Key(sa.types.TypeDecorator[str]):
+    """Text that is compared as its UTF-8 bytes.
+
+    :param length: characters
+    """
+
+    impl = sa.String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Any) -> Any:
+        """Pick a type without collation rules of its own."""
+        if dialect.name == 'mysql' or dialect.name == 'mariadb':
+            # VARBINARY neither pads nor folds.
+            return dialect.type_descriptor(mysql.VARBINARY(self.length * 4))
+        if dialect.name == 'postgresql':
+            return dialect.type_descriptor(
+                sa.String(self.length, collation='C')
+            )
+        return dialect.type_descriptor(sa.String(self.length))
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> Any:
+        """Encode where bytes are stored."""
+        if value is not None and dialect.name in ('mysql', 'mariadb'):
+            return value.encode()
+        return value
+
+    def process_result_value(self, value: Any, dialect: Any) -> str | None:
+        """Decode what was encoded."""
+        return value.decode() if isinstance(value, bytes) else value
+
+
+def _ascii(length: int) -> sa.types.TypeEngine[Any]:
+    """Return a type for our own ids: compared as bytes, one byte each."""
+    return sa.String(length).with_variant(
+        mysql.VARCHAR(length, charset='ascii', collation='ascii_bin'),
+        'mysql',
+        'mariadb',
+    )
+
+
+_BODY = sa.LargeBinary().with_variant(mysql.LONGBLOB(), 'mysql', 'mariadb')
+_JSON = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), 'mysql', 'mariadb')
+_BIG = sa.BigInteger()
+
+record = sa.Table(
+    'record',
+    METADATA,
+    sa.Column('kind', _ascii(16), nullable=False),
+    sa.Column('parent', Key(PARENT), nullable=False),
+    sa.Column('name', Key(NAME), nullable=False),
+    sa.Column('data', _JSON, nullable=False),
+    sa.Column('version', _BIG, nullable=False),
+    sa.PrimaryKeyConstraint('kind', 'parent', 'name'),
+    mysql_engine='InnoDB',
+    sqlite_with_rowid=False,
+)
+
+#: ``id`` names the queue in the other tables. A purge gives the queue another
+#: one and leaves the old one to the sweeper. ``live`` is NULL until a limit
+#: of messages is first asked for.
+queue = sa.Table(
+    'message_queue',
+    METADATA,
+    sa.Column('qid', _ascii(32), primary_key=True),
+    sa.Column('id', _BIG, nullable=False),
+    sa.Column('next_seq', _BIG, nullable=False),
+    sa.Column('live', _BIG),
+    sa.Column('counted_at', _BIG),
+    sa.Column('dropped_at', _BIG),
+    sa.Index('message_queue_id', 'id', unique=True),
+    sa.Index('message_queue_dropped', 'dropped_at'),
+    mysql_engine='InnoDB',
+    sqlite_with_rowid=False,
+)
+
+#: ``state``: 0 free, 1 claimed, 2 delayed; the last two until ``wake_at``.
+#: ``public_id`` is the id a dead letter brought along.
+message = sa.Table(
+    'message',
+    METADATA,
+    sa.Column('queue_id', _BIG, nullable=False),
+    sa.Column('seq', _BIG, nullable=False),
+    sa.Column('rnd', _ascii(16), nullable=False),
+    sa.Column('state', sa.SmallInteger, nullable=False),
+    sa.Column('wake_at', _BIG, nullable=False),
+    sa.Column('expires_at', _BIG, nullable=False),
+    sa.Column('created_at', _BIG, nullable=False),
+    sa.Column('ttl', sa.Integer, nullable=False),
+    sa.Column('client', Key(36), nullable=False),
+    sa.Column('claim_id', _ascii(64)),
+    sa.Column('claim_count', sa.Integer, nullable=False),
+    sa.Column('checksum', _ascii(36)),
+    sa.Column('public_id', _ascii(32)),
+    sa.Column('body', _BODY, nullable=False),
+    sa.PrimaryKeyConstraint('queue_id', 'seq'),
+    mysql_engine='InnoDB',
+    sqlite_with_rowid=False,
+    postgresql_with={
+        'fillfactor': 70,
+        'autovacuum_vacuum_scale_factor': 0.02,
+        'autovacuum_analyze_scale_factor': 0.02,
+        'autovacuum_vacuum_cost_delay': 0,
+    },
+)
+
+
+def _has_partial_indexes(*_: Any, dialect: Any = None, **__: Any) -> bool:
+    return dialect is None or dialect.name in ('postgresql', 'sqlite')
+
+
+def _partial(name: str, *columns: str, where: str) -> sa.Index:
+    return sa.Index(
+        name,
+        *columns,
+        postgresql_where=sa.text(where),
+        sqlite_where=sa.text(where),
+    )
+
+
+# Engines without partial indexes find free rows by the state in the first
+# one, and rows that wake by a moment above zero in the second.
+message.append_constraint(
+    _partial(
+        'message_free',
+        'queue_id',
+        'state',
+        'seq',
+        'expires_at',
+        where='state = 0',
+    )
+)
+message.append_constraint(
+    _partial(
+        'message_waking',
+        'queue_id',
+        'wake_at',
+        'seq',
+        'expires_at',
+        'state',
+        where='state > 0',
+    )
+)
+message.append_constraint(
+    _partial(
+        'message_delayed', 'queue_id', 'state', 'seq', where='state = 2'
+    ).ddl_if(callable_=cast(Any, _has_partial_indexes))
+)
+message.append_constraint(
+    _partial(
+        'message_claim',
+        'queue_id',
+        'claim_id',
+        where='claim_id IS NOT NULL',
+    )
+)
+message.append_constraint(
+    _partial(
+        'message_public',
+        'queue_id',
+        'public_id',
+        where='public_id IS NOT NULL',
+    )
+)
+sa.Index('message_expiry', message.c.expires_at)
+
+claim = sa.Table(
+    'claim',
+    METADATA,
+    sa.Column('queue_id', _BIG, nullable=False),
+    sa.Column('id', _ascii(64), nullable=False),
+    sa.Column('ttl', sa.Integer, nullable=False),
+    sa.Column('expires_at', _BIG, nullable=False),
+    sa.PrimaryKeyConstraint('queue_id', 'id'),
+    sa.Index('claim_expiry', 'expires_at'),
+    mysql_engine='InnoDB',
+    sqlite_with_rowid=False,
+)
+
+#: What was stored under a token: ``ids`` holds the ids one after another.
+post_token = sa.Table(
+    'post_token',
+    METADATA,
+    sa.Column('queue_id', _BIG, nullable=False),
+    sa.Column('token', _ascii(64), nullable=False),
+    sa.Column('ids', _BODY, nullable=False),
+    sa.Column('keep_until', _BIG, nullable=False),
+    sa.PrimaryKeyConstraint('queue_id', 'token'),
+    sa.Index('post_token_keep', 'keep_until'),
+    mysql_engine='InnoDB',
+    sqlite_with_rowid=False,
+)
+
+#: Ids of queues whose rows are to be removed.
+garbage = sa.Table(
+    'garbage',
+    METADATA,
+    sa.Column('queue_id', _BIG, primary_key=True, autoincrement=False),
+    mysql_engine='InnoDB',
+)

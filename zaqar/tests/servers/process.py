@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Child processes that serve tests and never outlive them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import pwd
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+
+import pytest
+
+#: Seconds a server may take to answer.
+PATIENCE = 60.0
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
+
+def missing(reason: str) -> NoReturn:
+    """End a test for want of a server: a failure in CI, a skip at home."""
+    if os.environ.get('CI'):
+        pytest.fail(f'A server is missing: {reason}')
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free now."""
+    with socket.socket() as found:
+        found.bind(('127.0.0.1', 0))
+        return int(found.getsockname()[1])
+
+
+def accepts(port: int) -> bool:
+    """Tell whether something listens on a port of 127.0.0.1."""
+    with contextlib.suppress(OSError):
+        socket.create_connection(('127.0.0.1', port), 1).close()
+        return True
+    return False
+
+
+def unprivileged(*names: str) -> pwd.struct_passwd | None:
+    """Return whom servers run as that refuse root; None if we are not."""
+    if os.geteuid() != 0:
+        return None
+    for name in (*names, 'nobody'):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    return None
+
+
+class Process:
+    """A running server.
+
+    :param log: file that takes its output
+    :param user: whom to run it as, None for ourselves
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: pathlib.Path,
+        *,
+        user: pwd.struct_passwd | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.log = log
+        self._command = command
+        with log.open('ab') as output:
+            self.child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=None if env is None else {**os.environ, **env},
+                preexec_fn=lambda: _prepare(user),
+            )
+
+    def wait_until(
+        self, ready: Callable[[], bool], patience: float = PATIENCE
+    ) -> None:
+        """Return when the server is ready.
+
+        :raises RuntimeError: it ended or is not ready in time; the text
+            holds the end of its log
+        """
+        end = time.monotonic() + patience
+        while not ready():
+            ended = self.child.poll() is not None
+            if ended or time.monotonic() > end:
+                self.stop()
+                tail = self.log.read_text(errors='replace')[-2000:]
+                state = 'ended' if ended else 'is not ready'
+                raise RuntimeError(f'{self._command[0]} {state}:\n{tail}')
+            time.sleep(0.02)
+
+    def stop(
+        self, how: signal.Signals = signal.SIGTERM, patience: float = 20.0
+    ) -> int:
+        """End the server and return its exit code."""
+        if self.child.poll() is None:
+            self.child.send_signal(how)
+            try:
+                self.child.wait(patience)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+        return self.child.wait()
+
+
+def _prepare(user: pwd.struct_passwd | None) -> None:
+    if user is not None:
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+    # Whatever ends the tests ends the server. After setuid, which clears it.
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
