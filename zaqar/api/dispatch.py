@@ -84,10 +84,10 @@ class Dispatcher:
 
 
 def _document(body: Body, raw: bytes | None) -> Any:
-    if raw is not None:
-        return body.decode(raw)
-    if body.required:
-        raise InvalidBody('Request body can not be empty')
+    if raw is None and body.required:
+        raise InvalidBody(body.absent)
+    if raw or body.required:
+        return body.decode(raw or b'')
     return None
 
 

@@ -63,6 +63,7 @@ class Body:
     :ivar max_size: bytes it may have
     :ivar too_large: builds the answer to one with more, from that number
     :ivar media_type: what ``Content-Type`` must be, None for anything
+    :ivar absent: what to say when there is none, and must be
     """
 
     decode: Callable[[bytes], Any]
@@ -71,6 +72,7 @@ class Body:
     max_size: Callable[[Limits], int]
     too_large: Callable[[int], Exception]
     media_type: str | None = None
+    absent: str = 'Request body can not be empty'
 
 
 @dataclass(frozen=True, slots=True)

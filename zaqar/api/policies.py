@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,8 @@ from zaqar.api import table
 from zaqar.api.operation import ADMIN, PUBLIC, Operation, Rule
 from zaqar.errors import Forbidden
 from zaqar.models import Identity, Scope
+
+LOG = logging.getLogger(__name__)
 
 #: Helpers for operators' own rules.
 HELPERS = (
@@ -112,7 +115,11 @@ class Authorizer:
         with self._lock:
             if self._timer() < self._until:
                 return
-            self._enforcer.load_rules()
+            try:
+                self._enforcer.load_rules()
+            except Exception:
+                # Whatever is wrong with the file: what held goes on.
+                LOG.exception('The policy file cannot be read again')
             self._decisions = {}
             self._until = self._timer() + REMEMBERED
 

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from zaqar.api import documents, jsontext, schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import queues
 from zaqar.controllers.json_patch import OPS
+from zaqar.errors import InvalidBody
 
 PATCH_TYPE = 'application/openstack-messaging-v2.0-json-patch'
 
@@ -17,8 +20,17 @@ _METADATA = Body(
     max_size=documents.metadata_size,
     too_large=documents.queue_metadata_too_large,
 )
+_NO_PATCH = 'PATCH body could not be empty for update.'
+
+
+def _decode_patch(raw: bytes) -> Any:
+    if not raw:
+        raise InvalidBody(_NO_PATCH)
+    return jsontext.decode_any(raw)
+
+
 _PATCH = Body(
-    decode=jsontext.decode_any,
+    decode=_decode_patch,
     schema=schemas.array(
         schemas.obj(
             {
@@ -33,6 +45,7 @@ _PATCH = Body(
     max_size=documents.metadata_size,
     too_large=documents.patch_too_large,
     media_type=PATCH_TYPE,
+    absent=_NO_PATCH,
 )
 _PURGE = Body(
     decode=jsontext.decode_any,

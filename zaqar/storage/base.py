@@ -43,6 +43,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oslo_config import cfg
+
 from zaqar import clock
 from zaqar.models import Claim, Message, NewMessage, Page, Record, Stats
 
@@ -327,6 +329,11 @@ class Driver:
     server; an unreachable server is no error at that point.
 
     :ivar schemes: URI schemes, without ``+driver``
+    :ivar message_opts: options of ``[drivers:message_store:<name>]``, ``uri``
+        among them
+    :ivar management_opts: the same of ``[drivers:management_store:<name>]``
+    :ivar default_uri: for a driver that needs no server, the URI in a folder
+        of ours; None for others
     :raises ConfigurationError: by both functions; one line naming the fault:
         a malformed URI, refused credentials, a server too old, a folder that
         is missing or not writable
@@ -337,3 +344,6 @@ class Driver:
     capabilities: tuple[Capability, ...]
     open_messages: Callable[[str, Mapping[str, Any]], MessageStore]
     open_management: Callable[[str, Mapping[str, Any]], ManagementStore]
+    message_opts: Sequence[cfg.Opt]
+    management_opts: Sequence[cfg.Opt]
+    default_uri: Callable[[str], str] | None = None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,6 +74,12 @@ def open_management(uri: str, options: Mapping[str, Any]) -> ManagementStore:
     return ManagementStore(_open(uri, options))
 
 
+def default_uri(folder: str) -> str:
+    """Return the URI of the embedded database in a folder."""
+    path = os.path.join(folder, 'zaqar.sqlite')
+    return sa.URL.create('sqlite', database=path).render_as_string()
+
+
 def parse(uri: str) -> sa.URL:
     """Read a URI; one without a driver gets the one we use.
 
@@ -118,4 +125,7 @@ DRIVER = Driver(
     ),
     open_messages=open_messages,
     open_management=open_management,
+    message_opts=MESSAGE_OPTS,
+    management_opts=MANAGEMENT_OPTS,
+    default_uri=default_uri,
 )

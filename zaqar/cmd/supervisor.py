@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A parent that keeps its children alive.
+
+One thread and no locks, hence safe to fork at any time. (cotyledon was
+weighed: it leaves the terminal's session, so that Ctrl-C under ``make`` never
+arrives, ends at once on it, and waits five seconds after the second death.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between the deaths of a child and its return: the first is used
+#: when it had lived for :data:`SETTLED`, then one after the other.
+PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+#: Seconds after which a child has proved that it can live.
+SETTLED = 10.0
+
+#: Seconds that children have for finishing what they are at.
+PATIENCE = 60.0
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+_WATCHED = (*_STOPPING, signal.SIGHUP, signal.SIGCHLD)
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass
+class Child:
+    """A process to keep alive.
+
+    :ivar work: runs in it; SIGTERM asks it to return
+    :ivar pid: 0 while there is none
+    :ivar due: when to start it, by the monotonic clock
+    """
+
+    name: str
+    work: Callable[[], None]
+    pid: int = 0
+    born: float = 0.0
+    due: float = 0.0
+    deaths: int = 0
+    leaving: set[int] = field(default_factory=set)
+
+
+class Supervisor:
+    """Starts children, and starts them again when they die.
+
+    SIGTERM and SIGINT end everything in good order, SIGHUP replaces each
+    child by a new one, which reads the configuration anew.
+    """
+
+    def __init__(self, children: Sequence[Child]) -> None:
+        self._children = children
+
+    def run(self) -> int:
+        """Work until told to stop; return the exit code."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        self._start_due()
+        while True:
+            found = signal.sigtimedwait(_WATCHED, self._next_due())
+            number = found.si_signo if found else 0
+            if number in _STOPPING:
+                return self._stop(signal.Signals(number).name)
+            if number == signal.SIGHUP:
+                self._replace_all()
+            self._bury()
+            self._start_due()
+
+    def _start_due(self) -> None:
+        for child in self._children:
+            if not child.pid and child.due <= time.monotonic():
+                self._start(child)
+
+    def _next_due(self) -> float:
+        waits = [
+            child.due - time.monotonic()
+            for child in self._children
+            if not child.pid
+        ]
+        return max(0.0, min(waits, default=3600.0))
+
+    def _start(self, child: Child) -> None:
+        parent = os.getpid()
+        child.pid = os.fork()
+        if not child.pid:
+            _live(child, parent)
+        child.born = time.monotonic()
+        LOG.info('Started %s as process %d', child.name, child.pid)
+
+    def _replace_all(self) -> None:
+        LOG.info('Replacing all children, as told by SIGHUP')
+        for child in self._children:
+            old, child.pid = child.pid, 0
+            child.deaths = 0
+            self._start(child)
+            if old:
+                child.leaving.add(old)
+                _send(old, signal.SIGTERM)
+
+    def _bury(self) -> None:
+        while found := _dead():
+            pid, status = found
+            for child in self._children:
+                child.leaving.discard(pid)
+                if child.pid == pid:
+                    self._mourn(child, status)
+
+    def _mourn(self, child: Child, status: int) -> None:
+        if time.monotonic() - child.born >= SETTLED:
+            child.deaths = 0
+        pause = PAUSES[min(child.deaths, len(PAUSES) - 1)]
+        LOG.error(
+            '%s (process %d) ended: %s; it is started again in %.1f s',
+            child.name,
+            child.pid,
+            _cause(status),
+            pause,
+        )
+        child.pid = 0
+        child.deaths += 1
+        child.due = time.monotonic() + pause
+
+    def _stop(self, reason: str) -> int:
+        LOG.info('Stopping, as told by %s', reason)
+        left = {child.pid for child in self._children if child.pid}
+        left = left.union(*(child.leaving for child in self._children))
+        for pid in left:
+            _send(pid, signal.SIGTERM)
+        end = time.monotonic() + PATIENCE
+        while left and time.monotonic() < end:
+            while found := _dead():
+                left.discard(found[0])
+            if left:
+                signal.sigtimedwait((signal.SIGCHLD,), 0.5)
+        for pid in left:
+            LOG.warning('Process %d does not end and is killed', pid)
+            _send(pid, signal.SIGKILL)
+        LOG.info('Stopped')
+        return 0
+
+
+def _live(child: Child, parent: int) -> None:
+    """Be the child: work, then leave without the parent's clean-up."""
+    code = 1
+    try:
+        # Whatever ends the parent ends us, in good order.
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        for number in _WATCHED:
+            signal.signal(number, signal.SIG_DFL)
+        # Ctrl-C reaches all of the terminal's processes; the parent decides.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+        if os.getppid() == parent:
+            child.work()
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        LOG.exception('%s failed', child.name)
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _dead() -> tuple[int, int] | None:
+    """Return a child that has ended, with its status; None if none has."""
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None
+
+
+def _cause(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return signal.Signals(os.WTERMSIG(status)).name
+    return f'exit code {os.waitstatus_to_exitcode(status)}'
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)

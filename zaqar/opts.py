@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All options, for the generator of the sample configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from oslo_config import cfg
+from oslo_log import log
+from oslo_middleware import cors
+
+from zaqar.cmd import server as cmd_server
+from zaqar.controllers import limits
+from zaqar.storage import loader, sweeper
+from zaqar.transport import auth
+from zaqar.transport.wsgi import middleware
+from zaqar.transport.wsgi import server as wsgi_server
+
+Group = tuple[str, Sequence[cfg.Opt]]
+
+
+def list_opts() -> list[Group]:
+    """Return every option with its group."""
+    general = [
+        *auth.OPTS,
+        *cmd_server.CLI_OPTS,
+        *loader.STATE_OPTS,
+        *limits.DEFAULT_OPTS,
+    ]
+    return [
+        ('DEFAULT', general),
+        (limits.GROUP, limits.OPTS),
+        (loader.GROUP, [*cmd_server.DRIVERS_OPTS, *loader.OPTS]),
+        (wsgi_server.GROUP, wsgi_server.OPTS),
+        (sweeper.GROUP, sweeper.OPTS),
+        *_drivers(),
+    ]
+
+
+def _drivers() -> list[Group]:
+    installed = loader.drivers()
+    return [
+        (
+            f'{loader.GROUP}:{plane}:{name}',
+            loader.options(installed[name], plane),
+        )
+        for plane in loader.PLANES
+        for name in sorted(installed)
+    ]
+
+
+def set_defaults() -> None:
+    """Let the sample show what we change of the libraries' options."""
+    cors.set_defaults(**middleware.CORS_DEFAULTS)
+    log.set_defaults()

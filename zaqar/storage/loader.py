@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a configuration to open stores, through entry points."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from oslo_config import cfg
+from stevedore import ExtensionManager
+
+from zaqar.errors import ConfigurationError
+from zaqar.storage.base import Driver, ManagementStore, MessageStore
+
+NAMESPACE = 'zaqar.storage'
+
+GROUP = 'drivers'
+
+#: Which driver, when nobody says.
+EMBEDDED = 'sqlalchemy'
+
+#: Drivers that existing configurations may speak of, installed or not.
+KNOWN = ('mongodb', 'redis', 'sqlalchemy', 'swift')
+
+Plane = Literal['message_store', 'management_store']
+
+PLANES: Sequence[Plane] = ('message_store', 'management_store')
+
+OPTS = [
+    cfg.StrOpt(
+        'message_store',
+        deprecated_name='storage',
+        help='Driver of the store that keeps messages and claims. Unset: '
+        f'"{EMBEDDED}", on an SQLite file in state_path unless its uri is '
+        'set.',
+    ),
+    cfg.StrOpt(
+        'management_store',
+        help='Driver of the store that keeps queues and everything else but '
+        'messages. Unset: the driver of the message store.',
+    ),
+]
+
+_SYSTEM = '/var/lib/zaqar'
+
+STATE_OPTS = [
+    cfg.StrOpt(
+        'state_path',
+        sample_default='/var/lib/zaqar',
+        help='Folder of the embedded database. Unset: /var/lib/zaqar if that '
+        'exists and is writable, else $XDG_STATE_HOME/zaqar, else '
+        '~/.local/state/zaqar.',
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Both planes, open."""
+
+    management: ManagementStore
+    messages: MessageStore
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What a configuration says of one plane.
+
+    :ivar driver: its name
+    :ivar blame: the option to name when the driver does not exist
+    """
+
+    plane: Plane
+    driver: str
+    blame: str
+
+    @property
+    def group(self) -> str:
+        return f'{GROUP}:{self.plane}:{self.driver}'
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make the options of both planes and of all drivers known."""
+    conf.register_opts(OPTS, GROUP)
+    conf.register_opts(STATE_OPTS)
+    installed = drivers()
+    for plane in PLANES:
+        for name in sorted({*installed, *KNOWN}):
+            conf.register_opts(
+                options(installed.get(name), plane), f'{GROUP}:{plane}:{name}'
+            )
+
+
+def options(driver: Driver | None, plane: Plane) -> Sequence[cfg.Opt]:
+    """Return the options of a driver; of a missing one, what we look at."""
+    if driver is None:
+        return [cfg.StrOpt('uri', secret=True, help='Not installed.')]
+    if plane == 'message_store':
+        return driver.message_opts
+    return driver.management_opts
+
+
+def drivers() -> Mapping[str, Driver]:
+    """Return the installed drivers by name."""
+    found: ExtensionManager[Any] = ExtensionManager(
+        NAMESPACE, on_load_failure_callback=_complain
+    )
+    return {extension.name: _plugin(extension) for extension in found}
+
+
+def open_stores(conf: cfg.ConfigOpts) -> Stores:
+    """Open what the configuration names.
+
+    :raises ConfigurationError: it names nothing that works; the text names
+        the option
+    """
+    register_opts(conf)
+    installed = drivers()
+    messages = _choose(conf, 'message_store', None)
+    management = _choose(conf, 'management_store', messages)
+    for choice in (messages, management):
+        if choice.driver not in installed:
+            raise ConfigurationError(
+                f'{choice.blame} = {choice.driver}: there is no such driver; '
+                f'installed are {", ".join(sorted(installed))}'
+            )
+    return Stores(
+        _open(conf, installed[management.driver], management, messages),
+        _open(conf, installed[messages.driver], messages, management),
+    )
+
+
+def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
+    """Return the folder for what we keep ourselves, made if it is missing.
+
+    :raises ConfigurationError: it cannot be made
+    """
+    folder = pathlib.Path(conf.state_path or _default_state_path())
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f'[DEFAULT] state_path: {folder} cannot be made: {error.strerror}'
+        ) from None
+    return folder
+
+
+def _default_state_path() -> pathlib.Path:
+    if os.path.isdir(_SYSTEM) and os.access(_SYSTEM, os.W_OK | os.X_OK):
+        return pathlib.Path(_SYSTEM)
+    given = os.environ.get('XDG_STATE_HOME')
+    # The base directory specification says to ignore relative paths.
+    if given and os.path.isabs(given):
+        return pathlib.Path(given) / 'zaqar'
+    return pathlib.Path.home() / '.local' / 'state' / 'zaqar'
+
+
+def _choose(
+    conf: cfg.ConfigOpts, plane: Plane, other: _Choice | None
+) -> _Choice:
+    """Return the driver of a plane; that of the other one if unset."""
+    option = f'[{GROUP}] {plane}'
+    chosen = conf[GROUP][plane]
+    if chosen:
+        return _Choice(plane, chosen, option)
+    found = (
+        _Choice(plane, other.driver, other.blame)
+        if other
+        else _Choice(plane, EMBEDDED, option)
+    )
+    _check_forgotten(conf, found, option)
+    return found
+
+
+def _check_forgotten(
+    conf: cfg.ConfigOpts, choice: _Choice, option: str
+) -> None:
+    """Refuse to start on an empty database beside a full one.
+
+    :raises ConfigurationError: a driver has a URI and was not chosen
+    """
+    for name in sorted({*drivers(), *KNOWN} - {choice.driver}):
+        group = f'{GROUP}:{choice.plane}:{name}'
+        if _is_set(conf, group):
+            raise ConfigurationError(
+                f'[{group}] uri is set, but {option} is not; set '
+                f'{choice.plane} = {name}, or remove the uri'
+            )
+
+
+def _is_set(conf: cfg.ConfigOpts, group: str) -> bool:
+    where = conf.get_location('uri', group)
+    return bool(where and where.location.is_user_controlled)
+
+
+def _open(
+    conf: cfg.ConfigOpts, driver: Driver, choice: _Choice, other: _Choice
+) -> Any:
+    opened = (
+        driver.open_messages
+        if choice.plane == 'message_store'
+        else driver.open_management
+    )
+    uri, blame = _uri(conf, driver, choice, other)
+    given = conf[choice.group]
+    values = {
+        opt.dest: given[opt.dest] for opt in options(driver, choice.plane)
+    }
+    try:
+        return opened(uri, values)
+    except ConfigurationError as error:
+        raise ConfigurationError(f'{blame}: {error}') from None
+
+
+def _uri(
+    conf: cfg.ConfigOpts, driver: Driver, choice: _Choice, other: _Choice
+) -> tuple[str, str]:
+    """Return the URI of a plane and the option it came from."""
+    groups = [choice.group]
+    if other.driver == choice.driver:
+        groups.append(other.group)
+    for group in groups:
+        if conf[group].uri:
+            return conf[group].uri, f'[{group}] uri'
+    if driver.default_uri is None:
+        raise ConfigurationError(f'[{choice.group}] uri is not set')
+    folder = str(state_path(conf))
+    return driver.default_uri(folder), '[DEFAULT] state_path'
+
+
+def _plugin(extension: Any) -> Driver:
+    found: Driver = extension.plugin
+    return found
+
+
+def _complain(_manager: Any, entry_point: Any, error: BaseException) -> None:
+    raise ConfigurationError(
+        f'the storage driver "{entry_point.name}" cannot be loaded: {error}'
+    )

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of the reference service, copied into the table ``record``.
+
+Used by revision 008 alone. The old tables are only read, for a way back. What
+has been copied already stays as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+#: Rows copied at once.
+BATCH = 1000
+
+_RECORD = sa.table(
+    'record',
+    sa.column('kind', sa.String),
+    sa.column('parent'),
+    sa.column('name'),
+    sa.column('data'),
+    sa.column('version', sa.BigInteger),
+)
+
+Row = Mapping[str, Any]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A table of the reference service.
+
+    :ivar parent: the column of the parent, None for records without one
+    :ivar json: the column that holds JSON, None for none
+    :ivar data: makes the new data of a row; ValueError for bad JSON
+    """
+
+    table: str
+    kind: str
+    parent: str | None
+    name: str
+    json: str | None
+    others: tuple[str, ...]
+    data: Callable[[Row], Mapping[str, Any]]
+
+    def select(self) -> sa.Select[Any]:
+        """Return the query for all rows."""
+        names = (self.parent, self.name, self.json, *self.others)
+        columns: list[sa.ColumnClause[Any]] = [
+            sa.column(name) for name in names if name is not None
+        ]
+        return sa.select(*columns).select_from(sa.table(self.table))
+
+
+def adopt(connection: sa.Connection, say: Say) -> None:
+    """Copy the rows of all old tables that are there.
+
+    :param say: prints a line of progress
+    """
+    present = set(sa.inspect(connection).get_table_names())
+    for source in SOURCES:
+        if source.table in present:
+            _copy(connection, source, say)
+
+
+def _copy(connection: sa.Connection, source: _Source, say: Say) -> None:
+    seen = 0
+    insert = _insert_missing(connection.dialect.name)
+    with _reader(connection) as reader:
+        found = reader.execute(
+            source.select(),
+            execution_options={'stream_results': True, 'yield_per': BATCH},
+        )
+        for rows in found.mappings().partitions():
+            connection.execute(
+                insert,
+                [_values(connection, source, dict(row), say) for row in rows],
+            )
+            seen += len(rows)
+            say(f'{source.table}: {seen} rows read')
+    kept = connection.scalar(
+        sa.select(sa.func.count()).where(_RECORD.c.kind == source.kind)
+    )
+    say(f'{source.table}: done, {kept} records of kind "{source.kind}"')
+
+
+@contextlib.contextmanager
+def _reader(connection: sa.Connection) -> Iterator[sa.Connection]:
+    """Yield a connection that can read while the other one writes."""
+    if connection.dialect.name in ('postgresql', 'sqlite'):
+        yield connection
+    else:
+        # MySQL sends a result whole before it takes another statement.
+        with connection.engine.connect() as other:
+            yield other
+
+
+def _insert_missing(dialect: str) -> Any:
+    """Return an INSERT that leaves what is there alone."""
+    if dialect == 'postgresql':
+        return postgresql.insert(_RECORD).on_conflict_do_nothing()
+    if dialect == 'sqlite':
+        return sqlite.insert(_RECORD).on_conflict_do_nothing()
+    return mysql.insert(_RECORD).on_duplicate_key_update(
+        version=_RECORD.c.version
+    )
+
+
+def _values(
+    connection: sa.Connection, source: _Source, row: Row, say: Say
+) -> dict[str, Any]:
+    parent = (row[source.parent] or '') if source.parent else ''
+    name = row[source.name]
+    try:
+        data = source.data(row)
+    except (ValueError, RecursionError):
+        say(
+            f'{source.table}: "{name}" of "{parent}" has unreadable '
+            f'{source.json}, which is left out'
+        )
+        data = source.data({**row, str(source.json): None})
+    # Those columns are compared as bytes, and declared so on MySQL.
+    encode = connection.dialect.name not in ('postgresql', 'sqlite')
+    return {
+        'kind': source.kind,
+        'parent': parent.encode() if encode else parent,
+        'name': name.encode() if encode else name,
+        'data': json.dumps(data, separators=(',', ':')).encode(),
+        'version': 1,
+    }
+
+
+def _queue(row: Row) -> Mapping[str, Any]:
+    # An incarnation of its own, as if the queue had just been made.
+    return {
+        'qid': secrets.token_hex(16),
+        'metadata': _decode(row['metadata'], dict),
+    }
+
+
+def _pool(row: Row) -> Mapping[str, Any]:
+    return {
+        'uri': row['uri'],
+        'weight': row['weight'],
+        'options': _decode(row['options'], dict),
+        # Emptied when its flavor was deleted.
+        'flavor': row['flavor'] or None,
+    }
+
+
+def _flavor(row: Row) -> Mapping[str, Any]:
+    return {'capabilities': _decode(row['capabilities'], list)}
+
+
+def _entry(row: Row) -> Mapping[str, Any]:
+    return {'pool': row['pool']}
+
+
+def _decode(value: Any, expected: type) -> Any:
+    """Read a JSON column; NULL, nothing and ``null`` are empty.
+
+    :raises ValueError: it holds no JSON, or a value of another type
+    """
+    text = value if isinstance(value, str) else bytes(value or b'').decode()
+    found = json.loads(text, parse_constant=_refuse) if text else None
+    if found is None:
+        return expected()
+    if not isinstance(found, expected):
+        raise ValueError(found)
+    return found
+
+
+def _refuse(constant: str) -> None:
+    # NaN and its like, which are no JSON.
+    raise ValueError(constant)
+
+
+SOURCES = (
+    _Source('Queues', 'queue', 'project', 'name', 'metadata', (), _queue),
+    _Source(
+        'Pools',
+        'pool',
+        None,
+        'name',
+        'options',
+        ('uri', 'weight', 'flavor'),
+        _pool,
+    ),
+    _Source(
+        'Flavors', 'flavor', 'project', 'name', 'capabilities', (), _flavor
+    ),
+    _Source(
+        'Catalogue', 'catalogue', 'project', 'queue', None, ('pool',), _entry
+    ),
+)

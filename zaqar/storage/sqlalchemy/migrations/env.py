@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run by alembic for each of its commands that concerns a database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alembic import context
+
+from zaqar.storage.sqlalchemy import migrations, tables
+
+OUR_TABLES = frozenset(tables.METADATA.tables)
+
+
+def is_ours(name: str | None, kind: str, _parents: Any) -> bool:
+    """Tell what autogenerate compares: not the tables of others."""
+    return kind != 'table' or name in OUR_TABLES
+
+
+def run_offline() -> None:
+    """Print the SQL."""
+    context.configure(
+        url=context.config.attributes['url'],
+        target_metadata=tables.METADATA,
+        literal_binds=True,
+        dialect_opts={'paramstyle': 'named'},
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def run_online() -> None:
+    """Work on the database, all in one transaction where it can."""
+    with migrations.connect(context.config.attributes['url']) as connection:
+        migrations.lock(connection)
+        context.configure(
+            connection=connection,
+            target_metadata=tables.METADATA,
+            include_name=is_ours,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+
+
+if context.is_offline_mode():
+    run_offline()
+else:
+    run_online()

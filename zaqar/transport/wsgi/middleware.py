@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers around the application, each a function that wraps another."""
+
+from __future__ import annotations
+
+import functools
+import re
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from keystonemiddleware import auth_token
+from oslo_config import cfg
+from oslo_context import context
+from oslo_middleware import cors, healthcheck
+
+from zaqar.api import openapi
+from zaqar.errors import NoRoute
+from zaqar.transport.wsgi.responses import (
+    LOCATION,
+    Answer,
+    App,
+    Environ,
+    StartResponse,
+    encode,
+    error_answer,
+)
+
+REQUEST_ID = 'x-openstack-request-id'
+
+_GLOBAL_ID = re.compile(r'req-[0-9a-fA-F-]{36}')
+
+_VERSIONS = encode(
+    {
+        'versions': [
+            {
+                'id': '2',
+                'status': 'CURRENT',
+                'updated': '2014-9-24T04:06:47Z',
+                'media-types': [
+                    {
+                        'base': 'application/json',
+                        'type': 'application/vnd.openstack.messaging-v2+json',
+                    }
+                ],
+                'links': [{'href': '/v2/', 'rel': 'self'}],
+            }
+        ]
+    }
+)
+
+
+#: What browsers may send and see. The project and the headers of pre-signed
+#: requests are ours: without them no browser could use either.
+CORS_DEFAULTS: dict[str, list[str]] = {
+    'allow_headers': [
+        'X-Auth-Token',
+        'X-Identity-Status',
+        'X-Roles',
+        'X-Service-Catalog',
+        'X-User-Id',
+        'X-Tenant-Id',
+        'X-OpenStack-Request-ID',
+        'X-Trace-Info',
+        'X-Trace-HMAC',
+        'Client-id',
+        'X-Project-Id',
+        'URL-Signature',
+        'URL-Expires',
+        'URL-Methods',
+        'URL-Paths',
+    ],
+    'expose_headers': [
+        'X-Auth-Token',
+        'X-Subject-Token',
+        'X-Service-Token',
+        'X-OpenStack-Request-ID',
+    ],
+    'allow_methods': ['GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'HEAD'],
+}
+
+
+def with_cors(app: App, conf: cfg.ConfigOpts) -> App:
+    """Answer browsers; costs nothing where none asks."""
+    cors.set_defaults(**CORS_DEFAULTS)
+    filtered = cors.CORS(app, conf)
+
+    def call(
+        environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        asked = (
+            environ['REQUEST_METHOD'] == 'OPTIONS' or 'HTTP_ORIGIN' in environ
+        )
+        found: Iterable[bytes] = (filtered if asked else app)(
+            environ, start_response
+        )
+        return found
+
+    return call
+
+
+def with_bare_location(app: App) -> App:
+    """Undo what WebOb does to ``Location`` on the way out."""
+
+    def call(
+        environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        return app(
+            environ, functools.partial(_restored, environ, start_response)
+        )
+
+    return call
+
+
+def _restored(
+    environ: Environ,
+    start_response: StartResponse,
+    status: str,
+    headers: list[tuple[str, str]],
+    *more: Any,
+) -> Any:
+    if LOCATION in environ:
+        bare = environ[LOCATION]
+        headers = [
+            (name, bare if name.lower() == 'location' else value)
+            for name, value in headers
+        ]
+    return start_response(status, headers, *more)
+
+
+def with_request_id(app: App) -> App:
+    """Give each request an id, in its answer and in our logs."""
+
+    def call(
+        environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        request_id = f'req-{uuid.uuid4()}'
+        environ['openstack.request_id'] = request_id
+        given = environ.get('HTTP_X_OPENSTACK_REQUEST_ID', '')
+        context.RequestContext(
+            request_id=request_id,
+            project_id=environ.get('HTTP_X_PROJECT_ID'),
+            global_request_id=given if _GLOBAL_ID.fullmatch(given) else None,
+        )
+        return app(
+            environ, functools.partial(_named, request_id, start_response)
+        )
+
+    return call
+
+
+def _named(
+    request_id: str,
+    start_response: StartResponse,
+    status: str,
+    headers: list[tuple[str, str]],
+    *more: Any,
+) -> Any:
+    return start_response(status, [*headers, (REQUEST_ID, request_id)], *more)
+
+
+def with_health(app: App, conf: cfg.ConfigOpts) -> App:
+    """Answer ``/healthcheck`` for load balancers, without any store."""
+    check = healthcheck.Healthcheck(
+        app,
+        {
+            'path': '/healthcheck',
+            'backends': 'disable_by_file',
+            'oslo_config_config': conf,
+        },
+    )
+
+    def call(
+        environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        asked = environ.get('PATH_INFO') == '/healthcheck'
+        found: Iterable[bytes] = (check if asked else app)(
+            environ, start_response
+        )
+        return found
+
+    return call
+
+
+def with_public_documents(app: App) -> App:
+    """Answer what everybody may read: versions and the OpenAPI document."""
+    versions = Answer(300, _VERSIONS)
+    public = {
+        '': versions,
+        '/': versions,
+        '//': versions,
+        '/v2/openapi.json': Answer(200, encode(openapi.document())),
+    }
+
+    def call(
+        environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        answer = public.get(environ.get('PATH_INFO', ''))
+        if answer is None or environ['REQUEST_METHOD'] not in ('GET', 'HEAD'):
+            return app(environ, start_response)
+        return answer(environ, start_response)
+
+    return call
+
+
+def without_signatures(app: App) -> App:
+    """Refuse pre-signed requests, with or without a signature in them.
+
+    Nothing here verifies one, and no other kind of authentication may
+    stand in for a signature that was sent.
+    """
+    refused = error_answer(NoRoute())
+
+    def call(
+        environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        signed = 'HTTP_URL_SIGNATURE' in environ
+        return (refused if signed else app)(environ, start_response)
+
+    return call
+
+
+def with_keystone(app: App, conf: cfg.ConfigOpts) -> App:
+    """Let in whoever shows a token, and take the identity from it."""
+    checked: App = auth_token.AuthProtocol(app, {'oslo_config_config': conf})
+    return checked

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading a request: checks of its headers, its query and its body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qs
+
+from webob import acceptparse
+
+from zaqar.api.operation import Body
+from zaqar.errors import (
+    InvalidBody,
+    InvalidRequest,
+    NotAcceptable,
+    UnsupportedMediaType,
+)
+from zaqar.transport.wsgi.responses import JSON, Environ
+
+_FORM = 'application/x-www-form-urlencoded'
+
+#: Spellings of ``Accept`` that need no parsing.
+_ACCEPTED = frozenset((None, '', '*/*', JSON))
+
+_OFFERS = (JSON, 'application/json-home')
+
+#: Bytes read at a time of a body whose length is not told.
+_CHUNK = 65536
+
+
+def check_form(environ: Environ) -> None:
+    """Refuse bodies that a browser's form would send.
+
+    :raises InvalidRequest: it is one
+    """
+    if (
+        environ.get('CONTENT_TYPE', '').lower() == _FORM
+        and environ.get('CONTENT_LENGTH', '') != ''
+    ):
+        raise InvalidRequest(
+            f'Endpoint does not accept `{_FORM}` content; currently supported '
+            f'media type is `{JSON}`; specify proper client-side media type '
+            'with the "Content-Type" header.',
+            title='Invalid Content-Type',
+        )
+
+
+def check_accept(environ: Environ) -> None:
+    """Refuse callers who would not take JSON.
+
+    :raises NotAcceptable: it is one
+    """
+    accept = environ.get('HTTP_ACCEPT')
+    if accept in _ACCEPTED:
+        return
+    header = acceptparse.create_accept_header(accept)
+    if not header.acceptable_offers(_OFFERS):
+        raise NotAcceptable(
+            f'The service answers in {JSON} only.', headers={'Vary': 'Accept'}
+        )
+
+
+def query(environ: Environ) -> Mapping[str, Sequence[str]]:
+    """Return the query, each name with all its values."""
+    text = environ.get('QUERY_STRING', '')
+    return parse_qs(text, keep_blank_values=True) if text else {}
+
+
+def read_body(environ: Environ, body: Body, most: int) -> bytes | None:
+    """Return the body, or None if there is none.
+
+    No more than needed to see that it is too long is read.
+
+    :param most: bytes that are of interest
+    :raises UnsupportedMediaType: the operation wants another type
+    :raises InvalidBody: it is shorter than announced
+    """
+    _check_media_type(environ, body)
+    length = _length(environ)
+    if length is None:
+        return _read_chunked(environ, most)
+    if length > most:
+        raise body.too_large(most)
+    raw: bytes = environ['wsgi.input'].read(length) if length else b''
+    if len(raw) < length:
+        raise InvalidBody('Request body is shorter than its Content-Length.')
+    return raw
+
+
+def _length(environ: Environ) -> int | None:
+    text = environ.get('CONTENT_LENGTH', '')
+    if text == '':
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidBody('Content-Length must be a number.')
+    return int(text)
+
+
+def _read_chunked(environ: Environ, most: int) -> bytes | None:
+    """Read a body that says itself where it ends."""
+    if 'chunked' not in environ.get('HTTP_TRANSFER_ENCODING', '').lower():
+        return None
+    parts: list[bytes] = []
+    left = most + 1
+    while left > 0:
+        part = environ['wsgi.input'].read(min(left, _CHUNK))
+        if not part:
+            break
+        parts.append(part)
+        left -= len(part)
+    return b''.join(parts)
+
+
+def _check_media_type(environ: Environ, body: Body) -> None:
+    wanted = body.media_type
+    if wanted is not None and environ.get('CONTENT_TYPE') != wanted:
+        accepted = {'Accept-Patch': wanted}
+        raise UnsupportedMediaType(
+            f'Accepted media type for PATCH: {accepted}.', headers=accepted
+        )

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers on their way out: a status, headers and bytes."""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from zaqar.errors import ZaqarError
+
+Headers = list[tuple[str, str]]
+StartResponse = Callable[..., Any]
+Environ = dict[str, Any]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+JSON = 'application/json'
+
+encode = msgspec.json.Encoder().encode
+
+_STATUS = {
+    status.value: f'{status.value} {status.phrase}'
+    for status in http.HTTPStatus
+}
+
+#: Where the bare ``Location`` is kept: WebOb, on which middleware stands,
+#: makes it absolute, and clients expect it as it is.
+LOCATION = 'zaqar.location'
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a view returns.
+
+    :ivar body: None for an answer without one, and without its headers
+    """
+
+    status: int
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = JSON
+
+    def __call__(
+        self, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Send it."""
+        headers = list(self.headers.items())
+        if 'Location' in self.headers:
+            environ[LOCATION] = self.headers['Location']
+        if self.body is None:
+            if self.status != 204:
+                headers.append(('Content-Length', '0'))
+            start_response(_STATUS[self.status], headers)
+            return []
+        headers.append(('Content-Type', self.content_type))
+        headers.append(('Content-Length', str(len(self.body))))
+        start_response(_STATUS[self.status], headers)
+        return [self.body]
+
+
+def json_answer(
+    document: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """Return a document as an answer."""
+    return Answer(status, encode(document), headers or {})
+
+
+def error_answer(error: ZaqarError) -> Answer:
+    """Return an error as an answer: always JSON."""
+    document = {'title': error.title}
+    if error.description is not None:
+        document['description'] = error.description
+    headers = {'Vary': 'Accept', **error.headers}
+    return Answer(error.status, encode(document), headers)

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what a controller returns to what HTTP says."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from zaqar.api import home
+from zaqar.controllers.results import (
+    Claimed,
+    Counted,
+    MessagePage,
+    OneMessage,
+    Popped,
+    Posted,
+    QueuePage,
+)
+from zaqar.models import Kind, Message, MessageSpan, Scope
+from zaqar.transport.wsgi.responses import Answer, encode, json_answer
+
+#: Takes a result, the queue or topic of the path (None without one) and the
+#: request's path.
+View = Callable[[Any, Any, str], Answer]
+
+_COLLECTION = {Kind.QUEUE: '/v2/queues', Kind.TOPIC: '/v2/topics'}
+
+
+def base(scope: Scope) -> str:
+    """Return the path of a queue or topic."""
+    return f'{_COLLECTION[scope.kind]}/{scope.name}'
+
+
+def message(item: Message, now: int, folder: str) -> dict[str, Any]:
+    """Return a message as clients know it.
+
+    :param folder: path of the queue's messages
+    """
+    href = f'{folder}/{item.id}'
+    if item.claim_id is not None:
+        # Clients take the claim's id from behind the last "=".
+        href += f'?claim_id={item.claim_id}'
+    shown = {
+        'id': item.id,
+        'href': href,
+        'ttl': item.ttl,
+        'age': _age(item.created_at, now),
+        'body': msgspec.Raw(item.body),
+    }
+    if item.checksum is not None:
+        shown['checksum'] = item.checksum
+    return shown
+
+
+def _age(since: int, now: int) -> int:
+    return max(0, now - since) // 1000
+
+
+def _next(path: str, again: Mapping[str, Any], marker: str) -> dict[str, str]:
+    query = urlencode(
+        {
+            key: _text(value)
+            for key, value in {**again, 'marker': marker}.items()
+            if value is not None
+        },
+        quote_via=quote,
+    )
+    return {'rel': 'next', 'href': f'{path}?{query}'}
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _home(result: None, scope: None, path: str) -> Answer:
+    return Answer(
+        200,
+        _HOME,
+        {'Cache-Control': 'max-age=86400'},
+        'application/json-home',
+    )
+
+
+def _ping(alive: bool, scope: None, path: str) -> Answer:
+    return Answer(204) if alive else Answer(503, headers={'Retry-After': '5'})
+
+
+def _queue_page(page: QueuePage, scope: None, path: str) -> Answer:
+    folder = _COLLECTION[Kind.QUEUE]
+    items = []
+    for queue in page.queues:
+        item = {'name': queue.name, 'href': f'{folder}/{queue.name}'}
+        if queue.metadata is not None:
+            item['metadata'] = queue.metadata  # type: ignore[assignment]
+        items.append(item)
+    links = []
+    if items:
+        links.append(_next(folder, page.again, items[-1]['name']))
+    document: dict[str, Any] = {'queues': items, 'links': links}
+    if page.count:
+        document['count'] = page.count
+    return json_answer(document)
+
+
+def _created(made: bool, scope: Scope, path: str) -> Answer:
+    return Answer(
+        201 if made else 204,
+        b'' if made else None,
+        {'Location': base(scope)},
+    )
+
+
+def _metadata(fields: Mapping[str, Any], scope: Scope, path: str) -> Answer:
+    return json_answer(fields)
+
+
+def _nothing(result: None, scope: Scope, path: str) -> Answer:
+    return Answer(204)
+
+
+def _stats(counted: Counted, scope: Scope, path: str) -> Answer:
+    stats = counted.stats
+    messages: dict[str, Any] = {
+        'claimed': stats.claimed,
+        'free': stats.free,
+        'total': stats.total,
+    }
+    for name, span in (('oldest', stats.oldest), ('newest', stats.newest)):
+        if span is not None and stats.total:
+            messages[name] = _span(span, counted.now, scope)
+    return json_answer({'messages': messages})
+
+
+def _span(span: MessageSpan, now: int, scope: Scope) -> dict[str, Any]:
+    created = datetime.datetime.fromtimestamp(
+        span.created_at // 1000, datetime.UTC
+    )
+    return {
+        'href': f'{base(scope)}/messages/{span.id}',
+        'age': _age(span.created_at, now),
+        'created': created.strftime('%Y-%m-%dT%H:%M:%SZ'),
+    }
+
+
+def _posted(posted: Posted, scope: Scope, path: str) -> Answer:
+    folder = f'{base(scope)}/messages'
+    location = f'{folder}?ids={",".join(posted.ids)}'
+    return json_answer(
+        {'resources': [f'{folder}/{item}' for item in posted.ids]},
+        201,
+        {'Location': location},
+    )
+
+
+def _message_page(page: MessagePage, scope: Scope, path: str) -> Answer:
+    folder = f'{base(scope)}/messages'
+    document: dict[str, Any] = {
+        'messages': [message(m, page.now, folder) for m in page.messages]
+    }
+    if page.again is not None:
+        document['links'] = (
+            [_next(folder, page.again, page.marker)] if page.marker else []
+        )
+    return json_answer(document)
+
+
+def _one_message(found: OneMessage, scope: Scope, path: str) -> Answer:
+    folder = f'{base(scope)}/messages'
+    return json_answer(message(found.message, found.now, folder))
+
+
+def _deleted(popped: Popped | None, scope: Scope, path: str) -> Answer:
+    if popped is None:
+        return Answer(204)
+    return json_answer(
+        {'messages': [_popped(m, popped.now) for m in popped.messages]}
+    )
+
+
+def _popped(item: Message, now: int) -> dict[str, Any]:
+    shown = {
+        'id': item.id,
+        'age': _age(item.created_at, now),
+        'ttl': item.ttl,
+        'body': msgspec.Raw(item.body),
+        'claim_id': None,
+        'claim_count': item.claim_count,
+    }
+    if item.checksum is not None:
+        shown['checksum'] = item.checksum
+    return shown
+
+
+def _claimed(found: Claimed | None, scope: Scope, path: str) -> Answer:
+    if found is None:
+        return Answer(204)
+    location = f'{base(scope)}/claims/{found.claim.id}'
+    messages = _claim_messages(found, scope)
+    return json_answer({'messages': messages}, 201, {'Location': location})
+
+
+def _claim(found: Claimed, scope: Scope, path: str) -> Answer:
+    claim = found.claim
+    return json_answer(
+        {
+            'href': f'{base(scope)}/claims/{claim.id}',
+            'ttl': claim.ttl,
+            'age': _age(claim.expires_at - claim.ttl * 1000, found.now),
+            'messages': _claim_messages(found, scope),
+        }
+    )
+
+
+def _claim_messages(found: Claimed, scope: Scope) -> list[dict[str, Any]]:
+    folder = f'{base(scope)}/messages'
+    return [message(m, found.now, folder) for m in found.claim.messages]
+
+
+_HOME = encode(home.document())
+
+VIEWS: Mapping[str, View] = {
+    'get_home_doc': _home,
+    'ping_node': _ping,
+    'ping_node_head': _ping,
+    'queue_list': _queue_page,
+    'queue_create': _created,
+    'queue_get': _metadata,
+    'queue_update': _metadata,
+    'queue_delete': _nothing,
+    'queue_get_stats': _stats,
+    'queue_purge': _nothing,
+    'message_post': _posted,
+    'message_list': _message_page,
+    'message_delete_many': _deleted,
+    'message_get': _one_message,
+    'message_delete': _nothing,
+    'claim_create': _claimed,
+    'claim_get': _claim,
+    'claim_update': _nothing,
+    'claim_delete': _nothing,
+}
