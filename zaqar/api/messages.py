@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 
 from zaqar.api import documents, schemas, surrogates
@@ -79,6 +81,7 @@ OPERATIONS = (
         failure='Messages could not be listed',
         answers={200: schemas.MESSAGE_PAGE},
         query=(
+            dataclasses.replace(_IDS, alone=True),
             Param('marker', 'text', 'Messages after this place.', 'marker'),
             Param('limit', 'int', 'Messages of the page.', 'messages_limit'),
             Param('echo', 'bool', "Show the caller's own too.", 'echo'),
@@ -89,7 +92,6 @@ OPERATIONS = (
                 'include_claimed',
             ),
             Param('include_delayed', 'bool', 'Show delayed ones too.'),
-            _IDS,
         ),
         rel='rel/messages',
     ),

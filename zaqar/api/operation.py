@@ -43,12 +43,14 @@ class Param:
         separated by commas, repeated, or both
     :ivar home: its name among the parameters of the home document, None to
         leave it out
+    :ivar alone: where it is given, no other is looked at
     """
 
     name: str
     kind: Literal['int', 'bool', 'text', 'ids']
     summary: str
     home: str | None = None
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

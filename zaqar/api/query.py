@@ -22,15 +22,19 @@ def parse(
 ) -> dict[str, Any]:
     """Return the value of each declared parameter, None if absent.
 
+    :param params: one that stands alone comes first
     :param values: as sent, each name with all its values
     :raises InvalidParameter: a value of the wrong type
     """
-    return {
-        param.name: _READERS[param.kind](param.name, values[param.name])
-        if param.name in values
-        else None
-        for param in params
-    }
+    found: dict[str, Any] = dict.fromkeys(param.name for param in params)
+    for param in params:
+        if param.name not in values:
+            continue
+        value = _READERS[param.kind](param.name, values[param.name])
+        found[param.name] = value
+        if param.alone and value is not None:
+            break
+    return found
 
 
 def unknown(

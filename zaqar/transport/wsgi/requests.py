@@ -22,7 +22,7 @@ _FORM = 'application/x-www-form-urlencoded'
 #: Spellings of ``Accept`` that need no parsing.
 _ACCEPTED = frozenset((None, '', '*/*', JSON))
 
-_OFFERS = (JSON, 'application/json-home')
+_OFFERS = (JSON, f'{JSON};charset=utf-8', 'application/json-home')
 
 #: Bytes read at a time of a body whose length is not told.
 _CHUNK = 65536

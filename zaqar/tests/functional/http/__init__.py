@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What HTTP clients see: the application on SQLite, with a moved clock."""

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A client of the application that can say things no library would."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from zaqar.service import Service
+
+CLIENT = str(uuid.UUID(int=1))
+OTHER_CLIENT = str(uuid.UUID(int=2))
+PROJECT = 'a-project'
+
+PATCH = 'application/openstack-messaging-v2.0-json-patch'
+
+#: Stands for a body that is not there.
+ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer, its headers by lower-case name."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def title(self) -> str:
+        return str(self.json['title'])
+
+    @property
+    def description(self) -> str:
+        return str(self.json['description'])
+
+    def is_error(self, status: int, title: str, part: str = '') -> bool:
+        """Tell whether it is this error, and shaped as errors are."""
+        assert self.status == status, self
+        assert self.headers['content-type'] == 'application/json'
+        assert self.headers['vary'] == 'Accept'
+        assert set(self.json) <= {'title', 'description'}
+        assert self.title == title, self
+        if part:
+            assert part in self.description, self
+        return True
+
+
+class MovedClock:
+    """The clock of the store; tests move it."""
+
+    def __init__(self) -> None:
+        self.at = 1_800_000_000_000
+
+    def now(self) -> int:
+        return self.at
+
+    def move(self, seconds: float) -> None:
+        self.at += int(seconds * 1000)
+
+
+@dataclass
+class Api:
+    """The application under test."""
+
+    service: Service
+    clock: MovedClock = field(default_factory=MovedClock)
+    project: str = PROJECT
+    client: str = CLIENT
+
+    def __post_init__(self) -> None:
+        self._app = self.service.application()
+        store = self.service.catalogue._messages
+        store.clock = self.clock  # type: ignore[assignment]
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        document: Any = ABSENT,
+        *,
+        raw: bytes | None = None,
+        headers: Mapping[str, str | None] | None = None,
+        environ: Mapping[str, Any] | None = None,
+    ) -> Response:
+        """Send a request.
+
+        :param document: sent as JSON
+        :param raw: sent as it is
+        :param headers: added to the usual ones; None takes one away
+        :param environ: laid over what the server would make of it
+        """
+        if document is not ABSENT:
+            raw = json.dumps(document).encode()
+        scope = self._environ(method, path, raw, headers or {})
+        return self._run({**scope, **(environ or {})})
+
+    def _environ(
+        self,
+        method: str,
+        path: str,
+        raw: bytes | None,
+        headers: Mapping[str, str | None],
+    ) -> dict[str, Any]:
+        path, _, query = path.partition('?')
+        found: dict[str, Any] = {
+            'REQUEST_METHOD': method,
+            'SCRIPT_NAME': '',
+            'PATH_INFO': unquote_to_bytes(path).decode('latin-1'),
+            'QUERY_STRING': query,
+            'SERVER_NAME': 'localhost',
+            'SERVER_PORT': '8888',
+            'SERVER_PROTOCOL': 'HTTP/1.1',
+            'REMOTE_ADDR': '127.0.0.1',
+            'wsgi.version': (1, 0),
+            'wsgi.url_scheme': 'http',
+            'wsgi.input': io.BytesIO(raw or b''),
+            'wsgi.errors': io.StringIO(),
+            'wsgi.multithread': True,
+            'wsgi.multiprocess': False,
+            'wsgi.run_once': False,
+        }
+        given = {'Client-ID': self.client, 'X-Project-ID': self.project}
+        if raw is not None:
+            given['Content-Length'] = str(len(raw))
+        for name, value in {**given, **headers}.items():
+            key = name.upper().replace('-', '_')
+            if key not in ('CONTENT_TYPE', 'CONTENT_LENGTH'):
+                key = f'HTTP_{key}'
+            if value is not None:
+                found[key] = value.encode().decode('latin-1')
+        return found
+
+    def _run(self, environ: dict[str, Any]) -> Response:
+        started: list[Any] = []
+
+        def start_response(
+            status: str, headers: list[tuple[str, str]], *_more: Any
+        ) -> None:
+            started[:] = [status, headers]
+
+        body = b''.join(self._app(environ, start_response))
+        status, headers = started
+        found = {name.lower(): value for name, value in headers}
+        if int(found.get('content-length', len(body))) != len(body):
+            assert environ['REQUEST_METHOD'] == 'HEAD'
+        return Response(int(status[:3]), found, body)
+
+    def as_other(self) -> Api:
+        """Return the same service for another client of the project."""
+        return self._for(client=OTHER_CLIENT)
+
+    def as_project(self, project: str) -> Api:
+        """Return the same service for another project."""
+        return self._for(project=project)
+
+    def _for(self, **changes: str) -> Api:
+        values = {'project': self.project, 'client': self.client, **changes}
+        return Api(self.service, self.clock, **values)
+
+    def post(self, queue: str, *bodies: Any, **fields: Any) -> list[str]:
+        """Post messages and return their ids."""
+        messages = [{'body': body, **fields} for body in bodies]
+        answer = self(
+            'POST', f'/v2/queues/{queue}/messages', {'messages': messages}
+        )
+        assert answer.status == 201, answer
+        return [path.split('/')[-1] for path in answer.json['resources']]
+
+    def claim(self, queue: str, **options: Any) -> Response:
+        """Claim messages."""
+        return self('POST', f'/v2/queues/{queue}/claims', options)
+
+    def bodies(self, queue: str, query: str = 'echo=true') -> list[Any]:
+        """Return the bodies that a listing shows."""
+        answer = self('GET', f'/v2/queues/{queue}/messages?{query}')
+        assert answer.status == 200, answer
+        return [message['body'] for message in answer.json['messages']]

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CORS and failures: http-api.md 2.4 and 15."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zaqar.api import table
+from zaqar.api.operation import Operation
+from zaqar.errors import StoreUnavailable
+from zaqar.tests.functional.http.client import PATCH, Api
+from zaqar.tests.functional.http.conftest import MakeApi
+
+ORIGIN = 'https://dashboard.example.org'
+PREFLIGHT = {
+    'Origin': ORIGIN,
+    'Access-Control-Request-Method': 'PUT',
+    'Access-Control-Request-Headers': 'X-Auth-Token, Client-ID, X-Project-Id, '
+    'URL-Signature, URL-Expires, URL-Methods, URL-Paths',
+}
+NOBODY = {'Client-ID': None, 'X-Project-ID': None}
+
+
+@pytest.fixture
+def cors(make_api: MakeApi) -> Api:
+    return make_api(f'[cors]\nallowed_origin = {ORIGIN}')
+
+
+def test_a_preflight_needs_no_identity(cors: Api) -> None:
+    headers = {**PREFLIGHT, **NOBODY}
+    answer = cors('OPTIONS', '/v2/queues/q', headers=headers)
+    assert answer.status == 200
+    assert answer.headers['access-control-allow-origin'] == ORIGIN
+    assert 'URL-Paths' in answer.headers['access-control-allow-headers']
+    unknown = {**headers, 'Access-Control-Request-Headers': 'X-Other'}
+    answer = cors('OPTIONS', '/v2/queues/q', headers=unknown)
+    assert 'access-control-allow-origin' not in answer.headers
+
+
+@pytest.mark.parametrize('path', ['/', '/v2/queues', '/v2/nothing'])
+def test_an_allowed_origin_is_told_on_any_answer(cors: Api, path: str) -> None:
+    answer = cors('GET', path, headers={'Origin': ORIGIN})
+    assert answer.headers['access-control-allow-origin'] == ORIGIN
+    assert answer.headers['access-control-allow-credentials'] == 'true'
+    assert 'origin' in answer.headers['vary'].lower()
+    exposed = answer.headers['access-control-expose-headers']
+    assert 'X-OpenStack-Request-ID' in exposed
+
+
+def test_another_origin_is_told_nothing(cors: Api) -> None:
+    answer = cors('GET', '/v2/queues', headers={'Origin': 'https://x.org'})
+    assert answer.status == 200
+    assert 'access-control-allow-origin' not in answer.headers
+
+
+def test_no_origin_is_allowed_by_default(api: Api) -> None:
+    answer = api('GET', '/v2/queues', headers={'Origin': ORIGIN})
+    assert 'access-control-allow-origin' not in answer.headers
+
+
+def test_location_stays_a_path_for_browsers(cors: Api) -> None:
+    answer = cors('PUT', '/v2/queues/q', headers={'Origin': ORIGIN})
+    assert answer.headers['location'] == '/v2/queues/q'
+
+
+@pytest.mark.parametrize('path', ['/v2/ping', '/v2/nothing', '/'])
+def test_every_options_is_200(api: Api, path: str) -> None:
+    assert api('OPTIONS', path, headers=NOBODY).status == 200
+
+
+def test_options_tell_what_is_allowed_to_whoever_passes_the_checks(
+    api: Api,
+) -> None:
+    answer = api('OPTIONS', '/v2/queues/q')
+    assert answer.headers['allow'] == 'DELETE, GET, PATCH, PUT, OPTIONS'
+    assert 'allow' not in api('OPTIONS', '/v2/queues/a@b').headers
+    assert 'allow' not in api('OPTIONS', '/v2/ping', headers=NOBODY).headers
+
+
+# Failures.
+
+
+def _path(operation: Operation) -> str:
+    path = operation.path.replace('{queue_name}', 'q')
+    for name in ('message_id', 'claim_id'):
+        path = path.replace(f'{{{name}}}', 'f' * 32)
+    query = {'message_list': '?ids=f', 'message_delete_many': '?pop=1'}
+    return path + query.get(operation.name, '')
+
+
+DOCUMENTS: dict[str, Any] = {
+    'message_post': {'messages': [{'body': 1}]},
+    'queue_update': [],
+    'claim_update': {},
+}
+
+STORING = [
+    row
+    for row in table.OPERATIONS
+    if row.http
+    and row.name not in ('get_home_doc', 'ping_node', 'ping_node_head')
+]
+
+
+@pytest.mark.parametrize('operation', STORING, ids=lambda row: row.name)
+@pytest.mark.parametrize('plane', ['management', '_messages'])
+def test_a_store_that_does_not_answer_is_503_with_the_operations_words(
+    api: Api, operation: Operation, plane: str
+) -> None:
+    api('PUT', '/v2/queues/q')
+    store = getattr(api.service.catalogue, plane)
+    _break(store)
+    api.service.catalogue._cache.clear()
+    document = DOCUMENTS.get(operation.name)
+    answer = api(
+        operation.method,
+        _path(operation),
+        **({} if document is None else {'document': document}),
+        headers={'Content-Type': PATCH},
+    )
+    if answer.status in (200, 201, 204):
+        # It had no need of this store.
+        assert plane == '_messages'
+        assert operation.name.startswith('queue_')
+        return
+    assert answer.is_error(
+        503,
+        'Service temporarily unavailable',
+        f'{operation.failure}. Please try again in a few seconds.',
+    )
+    assert answer.headers['retry-after'] == '5'
+
+
+def _break(store: Any) -> None:
+    def fail(*_arguments: Any, **_more: Any) -> Any:
+        raise StoreUnavailable
+
+    for name in type(store).__abstractmethods__ or dir(type(store)):
+        if name[0] != '_' and name != 'close':
+            setattr(store, name, fail)
+
+
+def test_what_nobody_foresaw_is_a_500_that_tells_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any, **_more: Any) -> Any:
+        raise RuntimeError('a secret')
+
+    monkeypatch.setattr(api.service.catalogue.management, 'list', fail)
+    answer = api('GET', '/v2/queues')
+    assert answer.is_error(500, 'Internal server error')
+    assert b'secret' not in answer.body
