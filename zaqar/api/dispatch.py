@@ -7,6 +7,9 @@ whichever way a request came.
 
 from __future__ import annotations
 
+import functools
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,9 +18,11 @@ from zaqar.api.operation import Body, Operation
 from zaqar.api.policies import Authorizer
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import Limits
-from zaqar.errors import InvalidBody, StoreUnavailable
+from zaqar.errors import InvalidBody, StoreUnavailable, ZaqarError
 from zaqar.models import Identity, Scope
 from zaqar.storage.catalogue import Catalogue
+
+LOG = logging.getLogger(__name__)
 
 #: Reads the body once the caller may: given the most bytes worth reading
 #: beyond the limit, returns it, or None if the request has none.
@@ -56,6 +61,24 @@ class Dispatcher:
         :param values: the query, each name with all its values
         :raises ZaqarError: everything that is not success
         """
+        call = functools.partial(
+            self._run, operation, identity, scope, path, values, read_body
+        )
+        if not LOG.isEnabledFor(logging.DEBUG):
+            return call()
+        # What was asked for; never bodies, which are not ours to read.
+        what = f'{operation.name} {scope or ""} {path} {values}'
+        return _logged(what, call)
+
+    def _run(
+        self,
+        operation: Operation,
+        identity: Identity,
+        scope: Scope | None,
+        path: Mapping[str, str],
+        values: Mapping[str, Sequence[str]],
+        read_body: BodyReader,
+    ) -> Any:
         self._authorizer.check(operation.rule, identity, scope, path)
         arguments: dict[str, Any] = dict(path)
         if scope is not None:
@@ -81,6 +104,19 @@ class Dispatcher:
         if raw is not None and len(raw) > most:
             raise body.too_large(most)
         return raw
+
+
+def _logged(what: str, call: Callable[[], Any]) -> Any:
+    began = time.perf_counter()
+    outcome = 'done'
+    try:
+        return call()
+    except ZaqarError as error:
+        outcome = f'{error.status} {error.title}'
+        raise
+    finally:
+        spent = (time.perf_counter() - began) * 1000
+        LOG.debug('%s: %s after %.1f ms', what, outcome, spent)
 
 
 def _document(body: Body, raw: bytes | None) -> Any:

@@ -22,7 +22,9 @@ def build(conf: cfg.ConfigOpts, dispatcher: Dispatcher) -> App:
     """
     keystone = auth.strategy(conf) == auth.KEYSTONE
     app: App = Application(Root(dispatcher, verified=keystone))
-    # Inside out. Only what comes with a token passes Keystone ...
+    # Inside out. Below Keystone, which has checked what is logged.
+    app = middleware.with_project_logged(app)
+    # Only what comes with a token passes Keystone ...
     if keystone:
         app = middleware.with_keystone(app, conf)
     # ... and a signature is decided before it: one that does not verify

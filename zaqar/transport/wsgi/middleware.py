@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import functools
+import logging
 import re
 import uuid
 from collections.abc import Iterable
 from typing import Any
 
+from keystoneauth1.exceptions import ClientException
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 from oslo_context import context
 from oslo_middleware import cors, healthcheck
 
 from zaqar.api import openapi
-from zaqar.errors import NoRoute
+from zaqar.errors import NoRoute, StoreUnavailable
 from zaqar.transport.wsgi.responses import (
     LOCATION,
     Answer,
@@ -25,6 +27,8 @@ from zaqar.transport.wsgi.responses import (
     encode,
     error_answer,
 )
+
+LOG = logging.getLogger(__name__)
 
 REQUEST_ID = 'x-openstack-request-id'
 
@@ -139,7 +143,6 @@ def with_request_id(app: App) -> App:
         given = environ.get('HTTP_X_OPENSTACK_REQUEST_ID', '')
         context.RequestContext(
             request_id=request_id,
-            project_id=environ.get('HTTP_X_PROJECT_ID'),
             global_request_id=given if _GLOBAL_ID.fullmatch(given) else None,
         )
         return app(
@@ -223,4 +226,33 @@ def without_signatures(app: App) -> App:
 def with_keystone(app: App, conf: cfg.ConfigOpts) -> App:
     """Let in whoever shows a token, and take the identity from it."""
     checked: App = auth_token.AuthProtocol(app, {'oslo_config_config': conf})
-    return checked
+    silent = error_answer(
+        StoreUnavailable('The identity service could not be asked.')
+    )
+
+    def call(
+        environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        try:
+            return checked(environ, start_response)
+        except ClientException:
+            # Some ways in which Keystone can be misconfigured pass through
+            # keystonemiddleware: no endpoint of the interface, for one.
+            LOG.exception('Keystone cannot be asked')
+            return silent(environ, start_response)
+
+    return call
+
+
+def with_project_logged(app: App) -> App:
+    """Name the project in our logs, once it is known to be true."""
+
+    def call(
+        environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        current = context.get_current()
+        if current is not None:
+            current.project_id = environ.get('HTTP_X_PROJECT_ID')
+        return app(environ, start_response)
+
+    return call

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs inside Keystone's own environment: its server, and its mint.
+
+A program for the interpreter there, started by
+:mod:`zaqar.tests.servers.keystone`; nothing of ours can be imported in it.
+Keystone reads further arguments, ``--config-file`` and the like, by itself.
+"""
+
+from __future__ import annotations
+
+import datetime
+import sys
+
+
+def serve(port: str) -> None:
+    """Serve Keystone on a port of 127.0.0.1."""
+    import waitress
+    from keystone.wsgi.api import application
+
+    waitress.serve(application, host='127.0.0.1', port=port)
+
+
+def mint(user: str, project: str, seconds: str) -> None:
+    """Print a token that ends in so many seconds, or so many ago."""
+    from keystone.common import provider_api
+    from keystone.server import backends, configure
+
+    configure()
+    backends.load_backends()
+    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+    token = provider_api.ProviderAPIs.token_provider_api.issue_token(
+        user,
+        ['password'],
+        expires_at=now + datetime.timedelta(seconds=int(seconds)),
+        project_id=project,
+    )
+    print(token.id)
+
+
+#: What can be asked for, with how many arguments it takes.
+PROGRAMS = {'serve': (serve, 1), 'mint': (mint, 3)}
+
+if __name__ == '__main__':
+    program, count = PROGRAMS[sys.argv[1]]
+    arguments = sys.argv[2 : 2 + count]
+    del sys.argv[1 : 2 + count]
+    program(*arguments)

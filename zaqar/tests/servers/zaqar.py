@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service itself, as an operator starts it."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import requests
+
+from zaqar.tests.servers import process
+
+_PYTHON = sys.executable
+
+_CONF = """
+[DEFAULT]
+state_path = {folder}
+{general}
+[drivers:transport:wsgi]
+port = {port}
+workers = {workers}
+{rest}
+"""
+
+
+class Zaqar:
+    """A ``zaqar-server`` on a port of its own.
+
+    :param folder: where its configuration, log and SQLite file are
+    :param general: lines of ``[DEFAULT]``
+    :param rest: the groups that follow
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        *,
+        general: str = '',
+        rest: str = '',
+        workers: int = 1,
+        port: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self.port = port or process.free_port()
+        self.url = f'http://127.0.0.1:{self.port}'
+        self.conf = folder / 'zaqar.conf'
+        self.conf.write_text(
+            _CONF.format(
+                folder=folder,
+                port=self.port,
+                workers=workers,
+                general=general,
+                rest=rest,
+            )
+        )
+        self.log = folder / 'log'
+
+    def start(self) -> Zaqar:
+        """Start it and wait until it answers."""
+        self.process = process.Process(self.command(), self.log)
+        self.process.wait_until(self.answers)
+        return self
+
+    def command(self, *more: str, program: str = 'server') -> list[str]:
+        """Return what runs one of our programs on this configuration."""
+        files = ['--config-file', str(self.conf)]
+        return [_PYTHON, '-m', f'zaqar.cmd.{program}', *files, *more]
+
+    def run(
+        self, *more: str, program: str = 'server'
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one of our programs to its end."""
+        return subprocess.run(
+            self.command(*more, program=program),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def answers(self) -> bool:
+        """Tell whether the port answers HTTP."""
+        try:
+            return requests.get(self.url, timeout=2).status_code == 300
+        except requests.RequestException:
+            return False
+
+    def workers(self) -> list[int]:
+        """Return the processes that answer requests."""
+        return children(self.process.child.pid)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it and return its exit code."""
+        return self.process.stop(how, patience=70.0)
+
+
+def with_database(url: str) -> str:
+    """Return the group that names a database."""
+    # oslo.config takes a dollar sign for a reference.
+    shown = url.replace('$', '$$')
+    return f'[drivers:management_store:sqlalchemy]\nuri = {shown}\n'
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that live."""
+    found = []
+    for entry in pathlib.Path('/proc').iterdir():
+        if entry.name.isdigit() and _parent(entry) == pid:
+            found.append(int(entry.name))
+    return sorted(found)
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs."""
+    return os.path.exists(f'/proc/{pid}') and _state(pid) != 'Z'
+
+
+def _stat(entry: pathlib.Path) -> list[str]:
+    try:
+        # What follows the name, which may hold blanks.
+        return (entry / 'stat').read_text().rpartition(')')[2].split()
+    except OSError:
+        return []
+
+
+def _parent(entry: pathlib.Path) -> int:
+    found = _stat(entry)
+    return int(found[1]) if found and found[0] != 'Z' else 0
+
+
+def _state(pid: int) -> str:
+    found = _stat(pathlib.Path('/proc') / str(pid))
+    return found[0] if found else 'Z'
