@@ -70,10 +70,12 @@ class Service:
         limits = Limits.from_conf(conf)
         authorizer = _authorizer(conf)
         auth.strategy(conf)
+        pace = Pace.from_conf(conf)
+        # Last, so that a fault elsewhere leaves no half-made database.
         stores = loader.open_stores(conf)
         self.catalogue = Catalogue(stores.management, stores.messages)
         self.dispatcher = Dispatcher(authorizer, self.catalogue, limits)
-        self._sweeper = Sweeper(self.catalogue, Pace.from_conf(conf))
+        self._sweeper = Sweeper(self.catalogue, pace)
 
     def application(self) -> App:
         """Return the WSGI application."""

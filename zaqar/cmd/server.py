@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         conf = service.configuration(PROG, words, _prepare)
         return _run(conf, words)
-    except ConfigurationError as error:
+    except (ConfigurationError, cfg.Error) as error:
+        # Values out of their range show when they are first read.
         print(f'{PROG}: {error}', file=sys.stderr)
         LOG.debug('Not started', exc_info=True)
         return 1

@@ -1,0 +1,509 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``zaqar-server`` as operators meet it: settings, signals, sudden deaths."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from zaqar.tests.servers import process, sql
+from zaqar.tests.servers.zaqar import Zaqar, children, is_alive, with_database
+
+HEADERS = {
+    'Client-ID': '3381af92-2b9e-11e3-b191-71861300734c',
+    'X-Project-ID': 'p',
+}
+MESSAGES = '/v2/queues/q/messages'
+
+MakeServer = Callable[..., Zaqar]
+
+
+@pytest.fixture
+def make_server(tmp_path: pathlib.Path) -> Iterator[MakeServer]:
+    """A function that prepares servers; those started end with the test."""
+    made: list[Zaqar] = []
+
+    def make(**settings: Any) -> Zaqar:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(Zaqar(folder, **settings))
+        return made[-1]
+
+    yield make
+    for server in made:
+        if hasattr(server, 'process'):
+            server.stop(signal.SIGKILL)
+
+
+def _until(condition: Callable[[], bool], patience: float = 20.0) -> bool:
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _post(server: Zaqar, body: Any, **more: Any) -> requests.Response:
+    return requests.post(
+        server.url + MESSAGES,
+        json={'messages': [{'body': body}]},
+        headers=HEADERS,
+        timeout=10,
+        **more,
+    )
+
+
+def _stored(server: Zaqar) -> list[Any]:
+    path, found = f'{MESSAGES}?echo=true&limit=20', []
+    with requests.Session() as session:
+        while path:
+            page = session.get(
+                server.url + path, headers=HEADERS, timeout=10
+            ).json()
+            found += [message['body'] for message in page['messages']]
+            path = page['links'][0]['href'] if page['links'] else ''
+    return found
+
+
+# The command line.
+
+
+@pytest.mark.parametrize('program', ['server', 'manage'])
+def test_help_and_version_are_there(
+    make_server: MakeServer, program: str
+) -> None:
+    server = make_server()
+    help_text = server.run('--help', program=program)
+    assert help_text.returncode == 0
+    assert '--config-file' in help_text.stdout
+    version = server.run('--version', program=program)
+    assert version.returncode == 0
+    assert re.match(r'\d+\.\d+', version.stdout)
+
+
+def test_a_wrong_option_is_a_usage_error(make_server: MakeServer) -> None:
+    done = make_server().run('--nonsense')
+    assert done.returncode == 2
+    assert 'usage: zaqar-server' in done.stderr
+
+
+FAULTY = [
+    (
+        '',
+        '[drivers]\nmessage_store = nonsense',
+        '[drivers] message_store = nonsense: there is no such driver',
+    ),
+    (
+        '',
+        '[drivers]\nmanagement_store = mongodb',
+        '[drivers] management_store = mongodb',
+    ),
+    (
+        '',
+        '[drivers:message_store:mongodb]\nuri = mongodb://x',
+        '[drivers:message_store:mongodb] uri is set, but [drivers] '
+        'message_store is not',
+    ),
+    (
+        '',
+        '[drivers:message_store:sqlalchemy]\nuri = nonsense',
+        '[drivers:message_store:sqlalchemy] uri: the URI is malformed',
+    ),
+    (
+        '',
+        '[drivers:message_store:sqlalchemy]\nuri = sqlite:////nowhere/x',
+        '[drivers:message_store:sqlalchemy] uri: the folder /nowhere does '
+        'not exist',
+    ),
+    (
+        '',
+        '[drivers:management_store:sqlalchemy]\nuri = sqlite://',
+        'SQLite in memory',
+    ),
+    (
+        'state_path = /proc/nowhere',
+        '',
+        '[DEFAULT] state_path: /proc/nowhere cannot be made',
+    ),
+    (
+        'auth_strategy = basic',
+        '',
+        '[DEFAULT] auth_strategy = basic: must be "keystone" or empty',
+    ),
+    ('', '[drivers]\ntransport = websocket', '[drivers] transport'),
+    ('', '[drivers]\ntransport = pigeon', 'transport'),
+    ('', '[transport]\nmax_message_ttl = many', 'max_message_ttl'),
+    ('', '[transport]\nmax_queues_per_page = 0', 'max_queues_per_page'),
+    ('', '[gc]\nbatch = 0', 'batch'),
+    ('', '[oslo_policy]\npolicy_file = {folder}/bad.yaml', 'policy_file'),
+]
+
+
+@pytest.mark.parametrize(('general', 'rest', 'text'), FAULTY)
+def test_a_bad_setting_is_told_in_one_line_and_leaves_nothing(
+    make_server: MakeServer, general: str, rest: str, text: str
+) -> None:
+    server = make_server(general=general)
+    (server.folder / 'bad.yaml').write_text('"queues:get": [unclosed')
+    rest = rest.format(folder=server.folder)
+    server.conf.write_text(f'{server.conf.read_text()}\n{rest}')
+    before = set(server.folder.iterdir())
+    done = server.run()
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith('zaqar-server: ')
+    assert text in line
+    assert set(server.folder.iterdir()) == before
+
+
+def test_a_missing_configuration_file_is_told(tmp_path: pathlib.Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'zaqar.cmd.server',
+            '--config-file',
+            str(tmp_path / 'nothing.conf'),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert 'nothing.conf' in done.stderr
+
+
+def test_a_taken_port_is_told(make_server: MakeServer) -> None:
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        done = make_server(port=taken.getsockname()[1]).run()
+    assert done.returncode == 1
+    assert '[drivers:transport:wsgi] bind, port: cannot listen' in done.stderr
+
+
+def test_an_open_service_warns(make_server: MakeServer) -> None:
+    server = make_server().start()
+    assert server.log.read_text().count('auth_strategy is not set') == 1
+
+
+# Databases.
+
+
+def test_a_database_that_is_not_there_is_told(
+    make_server: MakeServer, postgresql: sql.SqlServer
+) -> None:
+    url = postgresql.url.set(database='nothing').render_as_string(
+        hide_password=False
+    )
+    done = make_server(rest=with_database(url)).run()
+    assert done.returncode == 1
+    assert '[drivers:management_store:sqlalchemy] uri' in done.stderr
+    assert 'does not exist' in done.stderr
+
+
+@pytest.mark.parametrize('engine', ['postgresql', 'mariadb'])
+def test_a_database_without_tables_is_told_what_to_do(
+    make_server: MakeServer, request: pytest.FixtureRequest, engine: str
+) -> None:
+    url = request.getfixturevalue(engine).database()
+    done = make_server(rest=with_database(url)).run()
+    assert done.returncode == 1
+    assert '"zaqar-sql-db-manage upgrade head"' in done.stderr
+
+
+@pytest.mark.parametrize('kind', [sql.PostgreSQL, sql.MariaDB])
+def test_it_starts_without_its_database_and_recovers_by_itself(
+    make_server: MakeServer, kind: type[sql.OwnServer]
+) -> None:
+    if os.environ.get(f'ZAQAR_TEST_{kind.__name__.upper()}_URL'):
+        pytest.skip('a given server cannot be stopped')
+    database = kind(durable=True)
+    try:
+        server = make_server(rest=with_database(database.database()))
+        assert server.run('upgrade', 'head', program='manage').returncode == 0
+        database.halt()
+        server.start()
+        _expect_unavailable(server)
+        database.start()
+        assert _until(lambda: _post(server, 'first').status_code == 201)
+        # And once more while it runs.
+        database.kill()
+        _expect_unavailable(server)
+        database.start()
+        assert _until(lambda: _post(server, 'second').status_code == 201)
+        assert _stored(server) == ['first', 'second']
+        assert server.stop() == 0
+    finally:
+        database.stop()
+
+
+def _expect_unavailable(server: Zaqar) -> None:
+    began = time.monotonic()
+    answer = _post(server, 'never')
+    assert answer.status_code == 503
+    assert answer.headers['retry-after'] == '5'
+    assert answer.json()['title'] == 'Service temporarily unavailable'
+    assert time.monotonic() - began < 6
+    ping = requests.get(f'{server.url}/v2/ping', headers=HEADERS, timeout=10)
+    assert ping.status_code == 503
+
+
+# Signals and sudden deaths.
+
+
+class Load:
+    """Clients that post bodies of their own, each tried once."""
+
+    def __init__(self, server: Zaqar, clients: int = 8) -> None:
+        self.server = server
+        self.acknowledged: list[str] = []
+        self.other: collections.Counter[str] = collections.Counter()
+        self._ended = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(number,))
+            for number in range(clients)
+        ]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error: Any) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, client: int) -> None:
+        number = 0
+        with requests.Session() as session:
+            while not self._ended.is_set():
+                number += 1
+                self._post(session, f'{client}-{number}')
+
+    def _post(self, session: requests.Session, body: str) -> None:
+        try:
+            answer = session.post(
+                self.server.url + MESSAGES,
+                data=json.dumps({'messages': [{'body': body}]}),
+                headers=HEADERS,
+                timeout=20,
+            )
+        except requests.RequestException as error:
+            self.other[type(error).__name__] += 1
+        else:
+            if answer.status_code == 201:
+                self.acknowledged.append(body)
+            else:
+                self.other[str(answer.status_code)] += 1
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_under_load_loses_no_answer(
+    make_server: MakeServer, number: signal.Signals
+) -> None:
+    server = make_server(workers=2).start()
+    with Load(server) as load:
+        assert _until(lambda: len(load.acknowledged) > 200)
+        assert server.stop(number) == 0
+    server.start()
+    # All that was stored was acknowledged too: nobody has to guess.
+    assert sorted(_stored(server)) == sorted(load.acknowledged)
+    assert set(load.other) <= {'ConnectionError'}
+
+
+def _kill_a_worker(server: Zaqar, load: Load) -> None:
+    seen = len(load.acknowledged)
+    assert _until(lambda: len(server.workers()) == 2)
+    victim = server.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    assert _until(lambda: victim not in server.workers())
+    assert _until(lambda: len(load.acknowledged) > seen + 50)
+
+
+def test_a_killed_worker_comes_back(make_server: MakeServer) -> None:
+    server = make_server(workers=2).start()
+    with Load(server) as load:
+        for _ in range(3):
+            _kill_a_worker(server, load)
+    assert _until(lambda: len(server.workers()) == 2)
+    found = collections.Counter(_stored(server))
+    assert set(load.acknowledged) <= set(found)
+    assert set(found.values()) == {1}
+
+
+def test_workers_do_not_outlive_a_killed_supervisor(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(workers=2).start()
+    assert _until(lambda: len(server.workers()) == 2)
+    workers = server.workers()
+    server.stop(signal.SIGKILL)
+    assert _until(lambda: not any(is_alive(pid) for pid in workers))
+    server.start()
+    assert _post(server, 1).status_code == 201
+
+
+def test_sighup_reads_the_configuration_anew_without_a_failed_request(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(workers=2).start()
+    path = f'{server.url}{MESSAGES}?limit=50'
+    assert requests.get(path, headers=HEADERS, timeout=5).status_code == 400
+    text = server.conf.read_text()
+    server.conf.write_text(f'{text}\n[transport]\nmax_messages_per_page = 50')
+    workers = server.workers()
+
+    def replaced() -> bool:
+        return not set(workers) & set(server.workers())
+
+    with Load(server, clients=1):
+        os.kill(server.process.child.pid, signal.SIGHUP)
+        assert _until(replaced)
+    assert len(server.workers()) == 2
+    assert requests.get(path, headers=HEADERS, timeout=5).status_code == 200
+
+
+def test_a_worker_that_cannot_start_is_tried_again(
+    make_server: MakeServer,
+) -> None:
+    server = make_server().start()
+    text = server.conf.read_text()
+    server.conf.write_text(
+        text.replace('[DEFAULT]', '[DEFAULT]\nauth_strategy = x')
+    )
+    os.kill(server.workers()[0], signal.SIGKILL)
+    assert _until(lambda: 'auth_strategy = x' in server.log.read_text())
+    server.conf.write_text(text)
+    assert _until(server.answers)
+    assert server.stop() == 0
+
+
+def test_a_daemon_lives_without_its_terminal(make_server: MakeServer) -> None:
+    server = make_server()
+    log = server.folder / 'daemon.log'
+    done = server.run('--daemon', '--log-file', str(log))
+    assert done.returncode == 0
+    assert _until(server.answers)
+    pid = _listener(server)
+    try:
+        assert os.readlink(f'/proc/{pid}/fd/1') == os.devnull
+        assert os.getsid(pid) != os.getsid(0)
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    assert _until(lambda: not is_alive(pid))
+    assert not server.answers()
+
+
+def _listener(server: Zaqar) -> int:
+    """Return the process that has the configuration in its command line."""
+    for entry in pathlib.Path('/proc').iterdir():
+        with contextlib.suppress(OSError):
+            words = (entry / 'cmdline').read_bytes().split(b'\0')
+            pid = int(entry.name) if entry.name.isdigit() else 0
+            if str(server.conf).encode() in words and children(pid):
+                return pid
+    raise AssertionError('no such process')
+
+
+# Other WSGI servers.
+
+_WSGI = """
+import sys
+from wsgiref.simple_server import make_server
+from zaqar.transport.wsgi.app import application
+make_server('127.0.0.1', int(sys.argv[1]), application).serve_forever()
+"""
+
+
+def _wsgi(server: Zaqar, **env: str) -> process.Process:
+    return process.Process(
+        [sys.executable, '-c', _WSGI, str(server.port)], server.log, env=env
+    )
+
+
+def test_any_wsgi_server_can_load_the_application(
+    make_server: MakeServer,
+) -> None:
+    server = make_server()
+    running = _wsgi(server, OS_ZAQAR_CONFIG_FILES=str(server.conf))
+    try:
+        running.wait_until(server.answers)
+        assert _post(server, 1).status_code == 201
+        assert (server.folder / 'zaqar.sqlite').exists()
+    finally:
+        running.stop()
+
+
+def test_a_wsgi_server_is_told_what_is_wrong(make_server: MakeServer) -> None:
+    server = make_server(general='auth_strategy = x')
+    running = _wsgi(server, OS_ZAQAR_CONFIG_FILES=str(server.conf))
+    assert running.child.wait(30) == 1
+    (line,) = server.log.read_text().strip().splitlines()
+    assert line.startswith('zaqar-queues: [DEFAULT] auth_strategy = x')
+
+
+# What only a real connection can show.
+
+
+def _raw(server: Zaqar, request: bytes) -> bytes:
+    with socket.create_connection(('127.0.0.1', server.port), 5) as peer:
+        peer.sendall(request)
+        answer = b''
+        while part := peer.recv(65536):
+            answer += part
+    return answer
+
+
+def test_chunked_bodies_percent_encoding_and_head_on_the_wire(
+    make_server: MakeServer,
+) -> None:
+    server = make_server().start()
+    head = (
+        'Host: x\r\nConnection: close\r\n'
+        f'Client-ID: {HEADERS["Client-ID"]}\r\nX-Project-ID: p\r\n'
+    ).encode()
+    chunked = _raw(
+        server,
+        b'POST /v2/queues/a%2Eb/messages HTTP/1.1\r\n'
+        + head
+        + b'Transfer-Encoding: chunked\r\n\r\n'
+        b'10\r\n{"messages": [{"\r\n0d\r\nbody": "x"}]}\r\n0\r\n\r\n',
+    )
+    assert chunked.startswith(b'HTTP/1.1 201')
+    listed = _raw(server, b'GET /v2/queues HTTP/1.1\r\n' + head + b'\r\n')
+    assert b'"name":"a.b"' in listed
+    ping = _raw(server, b'HEAD /v2/ping HTTP/1.1\r\n' + head + b'\r\n')
+    assert ping.startswith(b'HTTP/1.1 204')
+    assert ping.endswith(b'\r\n\r\n')
+    slash = _raw(server, b'GET /v2/queues/a%2Fb HTTP/1.1\r\n' + head + b'\r\n')
+    assert slash.startswith(b'HTTP/1.1 404')
+
+
+def test_variables_of_the_process_are_no_headers(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('HTTP_X_PROJECT_ID', 'forged')
+    server = make_server().start()
+    only = {'Client-ID': HEADERS['Client-ID']}
+    answer = requests.get(f'{server.url}/v2/queues', headers=only, timeout=5)
+    assert answer.status_code == 400
+    assert answer.json()['title'] == 'Project-Id Missing'
