@@ -25,6 +25,9 @@ _TYPES: Mapping[str, Mapping[str, Any]] = {
     'ids': {'type': 'array', 'items': {'type': 'string'}},
 }
 
+#: What an answer is, where it is not plain JSON.
+_MEDIA_TYPES: Mapping[str, str] = {'get_home_doc': 'application/json-home'}
+
 #: Answers that every operation may give, by status.
 _FAULTS: Mapping[int, str] = {
     400: 'Something in the request is wrong.',
@@ -154,12 +157,15 @@ def _success(
 ) -> dict[str, Any]:
     answer: dict[str, Any] = {'description': operation.summary}
     if schema is not None:
-        answer['content'] = _content(schema)
+        kind = _MEDIA_TYPES.get(operation.name, 'application/json')
+        answer['content'] = _content(schema, kind)
     return answer
 
 
-def _content(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {'application/json': {'schema': schema}}
+def _content(
+    schema: Mapping[str, Any], kind: str = 'application/json'
+) -> dict[str, Any]:
+    return {kind: {'schema': schema}}
 
 
 def main() -> None:

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever is sent: no 500, an error in JSON, and nothing changed."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from zaqar import service
+from zaqar.api import table
+from zaqar.tests.functional.http.client import PATCH, Api
+
+FUZZ = settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+QUEUE = '/v2/queues/kept'
+
+#: Values at which types and ranges break.
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(['messages', '/metadata/a', '', '60', 2**63, -1, 60]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    *(
+                        'messages',
+                        'body',
+                        'ttl',
+                        'delay',
+                        'grace',
+                        'op',
+                        'path',
+                    ),
+                    *('value', 'resource_types', '_default_message_ttl'),
+                    *(
+                        '_max_claim_count',
+                        '_retry_policy',
+                        '_dead_letter_queue',
+                    ),
+                    *('_max_messages_post_size', '_max_messages', 'x', '\0'),
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+BODIES = st.binary(max_size=200) | VALUES.map(
+    lambda value: json.dumps(value).encode()
+)
+
+HEADER_TEXT = st.text(
+    st.characters(min_codepoint=0, max_codepoint=255), max_size=60
+)
+
+NAMES = st.sampled_from(
+    [
+        *('Client-ID', 'X-Project-ID', 'Accept', 'Content-Type'),
+        *('Content-Length', 'Transfer-Encoding', 'X-Roles', 'URL-Signature'),
+        *('X-Tenant-Id', 'X-OpenStack-Request-ID', 'Origin', 'EXTRA-SPEC'),
+        *('X-User-Id', 'X-HTTP-Method-Override', 'Host', 'Expect'),
+    ]
+)
+
+METHODS = st.sampled_from(
+    ['GET', 'PUT', 'POST', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS', 'TRACE', 'X']
+)
+
+
+@pytest.fixture(scope='module')
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """An application with something in it that must not change."""
+    folder: pathlib.Path = tmp_path_factory.mktemp('fuzz')
+    file = folder / 'zaqar.conf'
+    file.write_text(f'[DEFAULT]\nstate_path = {folder}\n')
+    conf = service.configuration('zaqar-server', ['--config-file', str(file)])
+    built = service.Service(conf)
+    api = Api(built)
+    api('PUT', QUEUE, {'a': 1})
+    api.post('kept', *range(5))
+    api('POST', f'{QUEUE}/claims?limit=2', {'ttl': 43200})
+    yield api
+    built.close()
+
+
+def _state(api: Api) -> Any:
+    """Return all there is to see, in this project and in any other."""
+    kept = Api(api.service, api.clock)
+    queues = kept('GET', '/v2/queues?detailed=1&with_count=1&limit=20')
+    messages = kept(
+        'GET',
+        f'{QUEUE}/messages?echo=1&include_claimed=1&include_delayed=1',
+    )
+    return queues.body, messages.body, kept('GET', f'{QUEUE}/stats').body
+
+
+def _check(api: Api, before: Any, answer: Any) -> None:
+    assert answer.status < 500, answer
+    if answer.status >= 400:
+        assert answer.headers['content-type'] == 'application/json'
+        assert answer.json['title']
+        assert _state(api) == before
+
+
+WRITERS = [
+    row for row in table.OPERATIONS if row.http and row.body is not None
+]
+
+
+@pytest.mark.parametrize('row', WRITERS, ids=lambda row: row.name)
+@FUZZ
+@given(raw=BODIES)
+def test_any_body(fuzzed: Api, row: Any, raw: bytes) -> None:
+    path = row.path.format(queue_name='kept', claim_id='f' * 32)
+    if row.name == 'queue_create':
+        path = QUEUE  # which exists, so that nothing may change
+    # The queue that is written to is another one, but for refusals.
+    before = _state(fuzzed)
+    answer = fuzzed(row.method, path, raw=raw, headers={'Content-Type': PATCH})
+    _check(fuzzed, before, answer)
+    if answer.status in (200, 201, 204) and _state(fuzzed) != before:
+        _restore(fuzzed)
+
+
+def _restore(api: Api) -> None:
+    api('DELETE', QUEUE)
+    api('PUT', QUEUE, {'a': 1})
+    api.post('kept', *range(5))
+    api('POST', f'{QUEUE}/claims?limit=2', {'ttl': 43200})
+
+
+@FUZZ
+@given(
+    headers=st.dictionaries(NAMES, HEADER_TEXT, max_size=4),
+    method=METHODS,
+    path=st.sampled_from(sorted(table.routes())),
+)
+def test_any_header(
+    fuzzed: Api, headers: dict[str, str], method: str, path: str
+) -> None:
+    path = path.format(
+        queue_name='fuzz', message_id='f' * 32, claim_id='f' * 32
+    )
+    before = _state(fuzzed)
+    environ = {_key(name): value for name, value in headers.items()}
+    answer = fuzzed(method, path, raw=b'{}', environ=environ)
+    assert answer.status < 500, answer
+    if answer.status >= 400:
+        assert _state(fuzzed) == before
+
+
+def _key(name: str) -> str:
+    key = name.upper().replace('-', '_')
+    return key if key.startswith('CONTENT_') else f'HTTP_{key}'
+
+
+@FUZZ
+@given(
+    path=st.text(
+        st.characters(min_codepoint=0, max_codepoint=255), max_size=40
+    ),
+    query=st.text(
+        st.characters(min_codepoint=33, max_codepoint=126), max_size=40
+    ),
+    method=METHODS,
+    base=st.sampled_from(
+        [*('/', '/v2/', '/v2/queues/'), f'{QUEUE}/messages/', f'{QUEUE}/']
+    ),
+)
+def test_any_path_and_query(
+    fuzzed: Api, path: str, query: str, method: str, base: str
+) -> None:
+    before = _state(fuzzed)
+    answer = fuzzed(
+        method,
+        '/',
+        raw=b'{}',
+        environ={'PATH_INFO': base + path, 'QUERY_STRING': query},
+    )
+    assert answer.status < 500, answer
+    if answer.status >= 400:
+        assert _state(fuzzed) == before
+
+
+@FUZZ
+@given(
+    values=st.dictionaries(
+        st.sampled_from(
+            [
+                *('limit', 'marker', 'echo', 'include_claimed', 'ids', 'pop'),
+                *('include_delayed', 'detailed', 'name', 'with_count'),
+                *('claim_id', 'claim_ids', 'other'),
+            ]
+        ),
+        st.sampled_from(
+            [
+                *('', '0', '-1', '1', '21', 'x', 'true', 'TRUE', 'None'),
+                *('%00', '%ff', '%C3%A9', 'a,b', 'f' * 32, '9' * 5000, '%20'),
+                '%D9%A1',
+            ]
+        ),
+        max_size=3,
+    ),
+    method=st.sampled_from(['GET', 'DELETE', 'POST']),
+    path=st.sampled_from(
+        ['/v2/queues', f'{QUEUE}/messages/x', '/v2/queues/fuzz/messages']
+    ),
+)
+def test_any_parameter(
+    fuzzed: Api, values: dict[str, str], method: str, path: str
+) -> None:
+    query = '&'.join(f'{name}={value}' for name, value in values.items())
+    before = _state(fuzzed)
+    answer = fuzzed(method, f'{path}?{query}', raw=b'')
+    assert answer.status < 500, answer
+    if answer.status >= 400:
+        assert _state(fuzzed) == before

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenAPI document and the service agree, whatever is generated."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+
+from zaqar import service
+from zaqar.api import table
+from zaqar.api.operation import Operation
+from zaqar.tests.functional.http.client import CLIENT, PATCH
+
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    schemathesis.checks.response_schema_conformance,
+    schemathesis.checks.status_code_conformance,
+    schemathesis.checks.content_type_conformance,
+]
+
+HEADERS = {'Client-ID': CLIENT, 'X-Project-ID': 'p'}
+
+
+@schemathesis.serializer(PATCH)
+def _as_json(_context: Any, value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+@pytest.fixture(scope='module')
+def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The document as the application gives it, bound to it."""
+    folder: pathlib.Path = tmp_path_factory.mktemp('schemathesis')
+    file = folder / 'zaqar.conf'
+    file.write_text(f'[DEFAULT]\nstate_path = {folder}\n')
+    conf = service.configuration('zaqar-server', ['--config-file', str(file)])
+    built = service.Service(conf)
+    yield schemathesis.openapi.from_wsgi(
+        '/v2/openapi.json', built.application()
+    )
+    built.close()
+
+
+@pytest.mark.parametrize(
+    'row',
+    [row for row in table.OPERATIONS if row.http],
+    ids=lambda row: row.name,
+)
+def test_generated_requests(document: Any, row: Operation) -> None:
+    operation = document[row.path][row.method]
+
+    @settings(
+        max_examples=60,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy())
+    def run(case: schemathesis.Case) -> None:
+        answer = case.call(headers=HEADERS)
+        case.validate_response(answer, checks=CHECKS)
+
+    run()

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each row of the table keeps its word: an exchange for every one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema
+import pytest
+
+from zaqar.api import table
+from zaqar.tests.functional.http.client import PATCH, Api, Response
+
+QUEUE = '/v2/queues/q'
+
+
+def _message(api: Api) -> str:
+    return f'{QUEUE}/messages/{api.post("q", 1)[0]}'
+
+
+def _claim(api: Api) -> str:
+    api.post('q', 1)
+    return api.claim('q').headers['location']
+
+
+def _patch(api: Api) -> Response:
+    api('PUT', QUEUE)
+    change = [{'op': 'add', 'path': '/metadata/a', 'value': 1}]
+    return api('PATCH', QUEUE, change, headers={'Content-Type': PATCH})
+
+
+def _get_stats(api: Api) -> Response:
+    _message(api)
+    return api('GET', f'{QUEUE}/stats')
+
+
+def _claim_create(api: Api) -> Response:
+    _message(api)
+    return api('POST', f'{QUEUE}/claims', {'ttl': 60})
+
+
+def _list(api: Api) -> Response:
+    _message(api)
+    return api('GET', f'{QUEUE}/messages?echo=1')
+
+
+def _queue_list(api: Api) -> Response:
+    api('PUT', QUEUE)
+    return api('GET', '/v2/queues?detailed=1&with_count=1')
+
+
+#: Makes the main success of each operation that has a route.
+EXCHANGES: dict[str, Callable[[Api], Response]] = {
+    'get_home_doc': lambda api: api('GET', '/v2/'),
+    'ping_node': lambda api: api('GET', '/v2/ping'),
+    'ping_node_head': lambda api: api('HEAD', '/v2/ping'),
+    'queue_list': _queue_list,
+    'queue_create': lambda api: api('PUT', QUEUE, {'a': 1}),
+    'queue_get': lambda api: api('GET', QUEUE),
+    'queue_update': _patch,
+    'queue_delete': lambda api: api('DELETE', QUEUE),
+    'queue_get_stats': _get_stats,
+    'queue_purge': lambda api: api('POST', f'{QUEUE}/purge'),
+    'message_post': lambda api: api(
+        'POST', f'{QUEUE}/messages', {'messages': [{'body': 1}]}
+    ),
+    'message_list': _list,
+    'message_delete_many': lambda api: api(
+        'DELETE', f'{QUEUE}/messages?pop=1'
+    ),
+    'message_get': lambda api: api('GET', _message(api)),
+    'message_delete': lambda api: api('DELETE', _message(api)),
+    'claim_create': _claim_create,
+    'claim_get': lambda api: api('GET', _claim(api)),
+    'claim_update': lambda api: api('PATCH', _claim(api), {}),
+    'claim_delete': lambda api: api('DELETE', _claim(api)),
+}
+
+
+def test_every_route_has_an_exchange() -> None:
+    assert set(EXCHANGES) == {row.name for row in table.OPERATIONS if row.http}
+
+
+@pytest.mark.parametrize('name', sorted(EXCHANGES))
+def test_an_operation_answers_as_its_row_says(api: Api, name: str) -> None:
+    row = table.BY_ACTION[name]
+    answer = EXCHANGES[name](api)
+    assert answer.status in row.answers
+    schema: Any = row.answers[answer.status]
+    if schema is None:
+        assert answer.body == b''
+    else:
+        jsonschema.validate(answer.json, schema)
+
+
+@pytest.mark.parametrize('name', sorted(EXCHANGES))
+def test_the_openapi_document_describes_the_answer(
+    api: Api, name: str
+) -> None:
+    row = table.BY_ACTION[name]
+    document = api('GET', '/v2/openapi.json').json
+    entry = document['paths'][row.path][row.method.lower()]
+    assert str(EXCHANGES[name](api).status) in entry['responses']
+    assert entry['summary'] == row.summary

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a configuration to open stores."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+from oslo_config import cfg
+
+from zaqar.errors import ConfigurationError
+from zaqar.storage import loader
+
+
+def _conf(folder: pathlib.Path, text: str = '') -> cfg.ConfigOpts:
+    file = folder / 'zaqar.conf'
+    file.write_text(text)
+    conf = cfg.ConfigOpts()
+    conf(['--config-file', str(file)], project='zaqar')
+    loader.register_opts(conf)
+    return conf
+
+
+def _open(conf: cfg.ConfigOpts) -> None:
+    stores = loader.open_stores(conf)
+    stores.messages.close()
+    stores.management.close()
+
+
+def test_nothing_set_is_a_file_in_the_state_path(
+    tmp_path: pathlib.Path,
+) -> None:
+    state = tmp_path / 'state' / 'deeper'
+    _open(_conf(tmp_path, f'[DEFAULT]\nstate_path = {state}'))
+    assert (state / 'zaqar.sqlite').is_file()
+    # What is in there is nobody else's business.
+    assert state.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize('plane', ['message_store', 'management_store'])
+def test_the_uri_of_one_plane_serves_both(
+    tmp_path: pathlib.Path, plane: str
+) -> None:
+    group = f'[drivers:{plane}:sqlalchemy]'
+    file = tmp_path / 'one.sqlite'
+    _open(_conf(tmp_path, f'{group}\nuri = sqlite:///{file}'))
+    assert [path.name for path in tmp_path.glob('*.sqlite')] == ['one.sqlite']
+
+
+def test_each_plane_may_have_its_own(tmp_path: pathlib.Path) -> None:
+    text = ''.join(
+        f'[drivers:{plane}:sqlalchemy]\nuri = sqlite:///{tmp_path}/{plane}\n'
+        for plane in loader.PLANES
+    )
+    _open(_conf(tmp_path, text))
+    assert (tmp_path / 'message_store').is_file()
+    assert (tmp_path / 'management_store').is_file()
+
+
+def test_the_old_name_of_the_driver_option_works(
+    tmp_path: pathlib.Path,
+) -> None:
+    conf = _conf(tmp_path, '[drivers]\nstorage = nonsense')
+    with pytest.raises(ConfigurationError, match='nonsense'):
+        loader.open_stores(conf)
+
+
+@pytest.mark.parametrize('name', ['mongodb', 'redis', 'swift'])
+@pytest.mark.parametrize('plane', loader.PLANES)
+def test_a_forgotten_driver_is_named(
+    tmp_path: pathlib.Path, name: str, plane: str
+) -> None:
+    conf = _conf(tmp_path, f'[drivers:{plane}:{name}]\nuri = {name}://x')
+    with pytest.raises(ConfigurationError, match=f'set {plane} = {name}'):
+        loader.open_stores(conf)
+
+
+def test_a_uri_beside_a_chosen_driver_is_no_mistake(
+    tmp_path: pathlib.Path,
+) -> None:
+    text = (
+        f'[DEFAULT]\nstate_path = {tmp_path}\n'
+        '[drivers]\nmessage_store = sqlalchemy\n'
+        'management_store = sqlalchemy\n'
+        '[drivers:message_store:redis]\nuri = redis://x'
+    )
+    _open(_conf(tmp_path, text))
+
+
+def test_the_state_path_follows_the_base_directories(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader, '_SYSTEM', str(tmp_path / 'nothing'))
+    monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'xdg'))
+    assert loader.state_path(_conf(tmp_path)) == tmp_path / 'xdg' / 'zaqar'
+    monkeypatch.setenv('XDG_STATE_HOME', 'relative')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    expected = tmp_path / '.local' / 'state' / 'zaqar'
+    assert loader.state_path(_conf(tmp_path)) == expected
+    system = tmp_path / 'system'
+    system.mkdir()
+    monkeypatch.setattr(loader, '_SYSTEM', str(system))
+    assert loader.state_path(_conf(tmp_path)) == system
