@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import threading
 import time
@@ -68,6 +69,33 @@ def list_rules() -> list[policy.RuleDefault]:
     return [*helpers, *documented]
 
 
+def get_enforcer() -> policy.Enforcer:
+    """Return the effective policy, for oslo.policy's tools.
+
+    They hand over their whole command line; only what names configuration
+    files is ours.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--config-file', action='append', default=[])
+    parser.add_argument('--config-dir', action='append', default=[])
+    found, _others = parser.parse_known_args()
+    conf = cfg.ConfigOpts()
+    conf(
+        [],
+        project='zaqar',
+        default_config_files=found.config_file or None,
+        default_config_dirs=found.config_dir or None,
+    )
+    return _enforcer(conf)
+
+
+def _enforcer(conf: cfg.ConfigOpts) -> policy.Enforcer:
+    enforcer = policy.Enforcer(conf)
+    enforcer.register_defaults(list_rules())
+    enforcer.load_rules()
+    return enforcer
+
+
 class Authorizer:
     """Asks oslo.policy, and remembers answers that depend on roles alone.
 
@@ -79,9 +107,7 @@ class Authorizer:
         conf: cfg.ConfigOpts,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._enforcer = policy.Enforcer(conf)
-        self._enforcer.register_defaults(list_rules())
-        self._enforcer.load_rules()
+        self._enforcer = _enforcer(conf)
         self._timer = timer
         self._decisions: dict[tuple[str, Any], bool] = {}
         self._until = 0.0
