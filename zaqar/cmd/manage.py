@@ -386,9 +386,9 @@ def _blaming(database: Database) -> Iterator[None]:
     except ConfigurationError as error:
         raise Failure(f'{database.option}: {error}') from error
     except sa.exc.SQLAlchemyError as error:
-        reason = str(getattr(error, 'orig', None) or error).strip()
+        reason = str(getattr(error, 'orig', None) or error)
         raise Failure(
-            f'{database.option}: {reason.splitlines()[-1]}'
+            f'{database.option}: {" ".join(reason.split())}'
         ) from error
 
 

@@ -131,10 +131,6 @@ message = sa.Table(
 )
 
 
-def _has_partial_indexes(*_: Any, dialect: Any = None, **__: Any) -> bool:
-    return dialect is None or dialect.name in ('postgresql', 'sqlite')
-
-
 def _partial(name: str, *columns: str, where: str) -> sa.Index:
     return sa.Index(
         name,
@@ -170,7 +166,7 @@ message.append_constraint(
 message.append_constraint(
     _partial(
         'message_delayed', 'queue_id', 'state', 'seq', where='state = 2'
-    ).ddl_if(callable_=cast(Any, _has_partial_indexes))
+    ).ddl_if(dialect=cast(Any, ('postgresql', 'sqlite')))
 )
 message.append_constraint(
     _partial(

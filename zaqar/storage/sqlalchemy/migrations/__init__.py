@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.sqlalchemy import schema
+from zaqar.storage.sqlalchemy import schema, tables
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -113,6 +113,23 @@ def connect(url: sa.URL) -> Iterator[sa.Connection]:
     """
     with _engine(url).begin() as connection:
         yield connection
+
+
+def is_ours(name: str | None, kind: str, _parents: Any) -> bool:
+    """Tell what autogenerate compares: not the tables of others."""
+    return kind != 'table' or name in tables.METADATA.tables
+
+
+def is_made(dialect: sa.Dialect) -> Callable[..., bool]:
+    """Return a function that tells which of our indexes an engine gets."""
+
+    def made(item: Any, _name: Any, kind: str, *_more: Any) -> bool:
+        if kind != 'index' or not isinstance(item, sa.Index):
+            return True
+        condition: Any = item._ddl_if
+        return condition is None or dialect.name in condition.dialect
+
+    return made
 
 
 def lock(connection: sa.Connection) -> None:

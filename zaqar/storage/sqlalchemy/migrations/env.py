@@ -3,18 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from alembic import context
 
 from zaqar.storage.sqlalchemy import migrations, tables
-
-OUR_TABLES = frozenset(tables.METADATA.tables)
-
-
-def is_ours(name: str | None, kind: str, _parents: Any) -> bool:
-    """Tell what autogenerate compares: not the tables of others."""
-    return kind != 'table' or name in OUR_TABLES
 
 
 def run_offline() -> None:
@@ -36,7 +27,8 @@ def run_online() -> None:
         context.configure(
             connection=connection,
             target_metadata=tables.METADATA,
-            include_name=is_ours,
+            include_name=migrations.is_ours,
+            include_object=migrations.is_made(connection.dialect),
         )
         with context.begin_transaction():
             context.run_migrations()
