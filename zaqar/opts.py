@@ -10,7 +10,7 @@ from oslo_log import log
 from oslo_middleware import cors
 
 from zaqar.cmd import server as cmd_server
-from zaqar.controllers import limits
+from zaqar.controllers import limits, signatures
 from zaqar.storage import loader, sweeper
 from zaqar.transport import auth
 from zaqar.transport.wsgi import middleware
@@ -32,6 +32,7 @@ def list_opts() -> list[Group]:
         (limits.GROUP, limits.OPTS),
         (loader.GROUP, [*cmd_server.DRIVERS_OPTS, *loader.OPTS]),
         (wsgi_server.GROUP, wsgi_server.OPTS),
+        (signatures.GROUP, signatures.OPTS),
         (sweeper.GROUP, sweeper.OPTS),
         *_drivers(),
     ]

@@ -18,6 +18,7 @@ from zaqar import version
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
 from zaqar.controllers.limits import Limits
+from zaqar.controllers.signatures import Signer
 from zaqar.errors import ConfigurationError
 from zaqar.storage import loader
 from zaqar.storage.catalogue import Catalogue
@@ -69,12 +70,15 @@ class Service:
         self.conf = conf
         limits = Limits.from_conf(conf)
         authorizer = _authorizer(conf)
+        signer = Signer.from_conf(conf)
         auth.strategy(conf)
         pace = Pace.from_conf(conf)
         # Last, so that a fault elsewhere leaves no half-made database.
         stores = loader.open_stores(conf)
         self.catalogue = Catalogue(stores.management, stores.messages)
-        self.dispatcher = Dispatcher(authorizer, self.catalogue, limits)
+        self.dispatcher = Dispatcher(
+            authorizer, self.catalogue, limits, signer
+        )
         self._sweeper = Sweeper(self.catalogue, pace)
 
     def application(self) -> App:

@@ -18,6 +18,7 @@ from zaqar.api.operation import Body, Operation
 from zaqar.api.policies import Authorizer
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import Limits
+from zaqar.controllers.signatures import Signer
 from zaqar.errors import InvalidBody, StoreUnavailable, ZaqarError
 from zaqar.models import Identity, Scope
 from zaqar.storage.catalogue import Catalogue
@@ -35,14 +36,20 @@ class Dispatcher:
     :param authorizer: asks the policy
     :param catalogue: where the data is
     :param limits: what an operator has set
+    :param signer: proves pre-signed requests
     """
 
     def __init__(
-        self, authorizer: Authorizer, catalogue: Catalogue, limits: Limits
+        self,
+        authorizer: Authorizer,
+        catalogue: Catalogue,
+        limits: Limits,
+        signer: Signer,
     ) -> None:
         self._authorizer = authorizer
         self._catalogue = catalogue
         self.limits = limits
+        self.signer = signer
 
     def run(
         self,
@@ -92,7 +99,9 @@ class Dispatcher:
             raw = self._read(operation.body, read_body)
             size = len(raw or b'')
             arguments['document'] = _document(operation.body, raw)
-        context = Context(identity, self._catalogue, self.limits, size)
+        context = Context(
+            identity, self._catalogue, self.limits, size, self.signer
+        )
         try:
             return operation.call(context, **arguments)
         except StoreUnavailable as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from zaqar.api import documents, jsontext, schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
-from zaqar.controllers import queues
+from zaqar.controllers import queues, signed_urls
 from zaqar.controllers.json_patch import OPS
 from zaqar.errors import InvalidBody
 
@@ -57,6 +57,21 @@ _PURGE = Body(
         }
     ),
     required=False,
+    max_size=documents.metadata_size,
+    too_large=documents.small_body_too_large,
+)
+
+_SHARE = Body(
+    decode=jsontext.decode_any,
+    schema=schemas.obj(
+        {
+            'paths': schemas.array({'enum': list(signed_urls.PATHS)}),
+            'methods': schemas.array(schemas.TEXT),
+            'expires': {'type': 'string', 'format': 'date-time'},
+        },
+        optional=['paths', 'methods', 'expires'],
+    ),
+    required=True,
     max_size=documents.metadata_size,
     too_large=documents.small_body_too_large,
 )
@@ -142,5 +157,16 @@ OPERATIONS = (
         answers={204: None},
         body=_PURGE,
         rel='rel/queue_purge',
+    ),
+    Operation(
+        name='queue_share',
+        http='POST /v2/queues/{queue_name}/share',
+        rule=Rule('queues:share', ANYONE, 'Make a pre-signed URL.'),
+        call=signed_urls.share,
+        summary='Make a pre-signed URL to parts of a queue.',
+        failure='The URL could not be made',
+        answers={200: schemas.GRANT},
+        body=_SHARE,
+        rel='rel/queue_share',
     ),
 )

@@ -116,3 +116,13 @@ STATS = obj(
 )
 ANY_OBJECT: Schema = {'type': 'object'}
 ERROR = obj({'title': TEXT, 'description': TEXT}, optional=['description'])
+
+GRANT = obj(
+    {
+        'paths': array(TEXT),
+        'methods': array(TEXT),
+        'project': TEXT,
+        'expires': TEXT,
+        'signature': {'type': 'string', 'pattern': '^[0-9a-f]{64}$'},
+    }
+)

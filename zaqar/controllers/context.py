@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zaqar.controllers.limits import Limits
+from zaqar.controllers.signatures import Signer
 from zaqar.models import Identity
 from zaqar.storage.catalogue import Catalogue
 
@@ -21,3 +22,4 @@ class Context:
     catalogue: Catalogue
     limits: Limits
     size: int = 0
+    signer: Signer = field(default_factory=Signer)

@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from zaqar.api import checks
 from zaqar.controllers.limits import Limits
+from zaqar.controllers.signatures import Grant, Signer
 from zaqar.errors import ConfigurationError, InvalidRequest
 from zaqar.models import Identity
 
@@ -41,6 +42,13 @@ _VALUES = {
 
 #: What stands in for a missing project without Keystone.
 _PROJECT = ('HTTP_X_PROJECT_ID', 'HTTP_X_TENANT_ID', 'HTTP_X_TENANT')
+
+
+#: How headers begin that speak of an identity ...
+_CLAIMS = ('HTTP_X_', 'HTTP_OPENSTACK_')
+
+#: ... and those that begin so and do not, or are covered by the signature.
+_HARMLESS = frozenset(('HTTP_X_PROJECT_ID', 'HTTP_X_OPENSTACK_REQUEST_ID'))
 
 
 def strategy(conf: cfg.ConfigOpts) -> str:
@@ -80,6 +88,38 @@ def identity(
             if key in environ
         },
     )
+
+
+def is_signed(environ: Mapping[str, Any], signer: Signer) -> bool:
+    """Tell whether the signature of a request opens what it asks for."""
+    try:
+        project = _text(environ.get('HTTP_X_PROJECT_ID', ''))
+    except InvalidRequest:
+        return False
+    grant = Grant(
+        environ.get('HTTP_URL_PATHS', '').split(','),
+        environ.get('HTTP_URL_METHODS', '').split(','),
+        project,
+        environ.get('HTTP_URL_EXPIRES', ''),
+    )
+    return bool(project) and signer.admits(
+        grant,
+        environ['HTTP_URL_SIGNATURE'],
+        environ['REQUEST_METHOD'],
+        environ.get('PATH_INFO', ''),
+    )
+
+
+def without_identity(environ: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the request without anything that claims to be somebody.
+
+    What remains of the caller is the project, which a signature covers.
+    """
+    return {
+        key: value
+        for key, value in environ.items()
+        if not key.startswith(_CLAIMS) or key in _HARMLESS
+    }
 
 
 def _roles(text: str) -> tuple[str, ...]:

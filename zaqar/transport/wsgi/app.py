@@ -21,15 +21,13 @@ def build(conf: cfg.ConfigOpts, dispatcher: Dispatcher) -> App:
     :raises ConfigurationError: an unknown ``auth_strategy``
     """
     keystone = auth.strategy(conf) == auth.KEYSTONE
-    app: App = Application(Root(dispatcher, verified=keystone))
-    # Inside out. Below Keystone, which has checked what is logged.
-    app = middleware.with_project_logged(app)
-    # Only what comes with a token passes Keystone ...
-    if keystone:
-        app = middleware.with_keystone(app, conf)
-    # ... and a signature is decided before it: one that does not verify
-    # must not be rescued by a token.
-    app = middleware.without_signatures(app)
+    inner: App = Application(Root(dispatcher, verified=keystone))
+    # Inside out. What is logged of an identity has been checked by then.
+    inner = middleware.with_project_logged(inner)
+    # Either a token decides who is asking ...
+    app = middleware.with_keystone(inner, conf) if keystone else inner
+    # ... or a signature, where there is one.
+    app = middleware.with_signatures(app, inner, dispatcher.signer)
     # Documents that ask for no identity.
     app = middleware.with_public_documents(app)
     app = middleware.with_health(app, conf)

@@ -17,7 +17,9 @@ from oslo_context import context
 from oslo_middleware import cors, healthcheck
 
 from zaqar.api import openapi
+from zaqar.controllers.signatures import Signer
 from zaqar.errors import NoRoute, StoreUnavailable
+from zaqar.transport import auth
 from zaqar.transport.wsgi.responses import (
     LOCATION,
     Answer,
@@ -206,19 +208,28 @@ def with_public_documents(app: App) -> App:
     return call
 
 
-def without_signatures(app: App) -> App:
-    """Refuse pre-signed requests, with or without a signature in them.
+def with_signatures(app: App, signed: App, signer: Signer) -> App:
+    """Let a signature decide where one was sent, even an empty one.
 
-    Nothing here verifies one, and no other kind of authentication may
-    stand in for a signature that was sent.
+    One that does not verify must not be rescued by a token, and one that does
+    brings no identity but the project it was made for.
+
+    :param app: for requests without a signature
+    :param signed: for those whose signature holds
     """
     refused = error_answer(NoRoute())
 
     def call(
         environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        signed = 'HTTP_URL_SIGNATURE' in environ
-        return (refused if signed else app)(environ, start_response)
+        if 'HTTP_URL_SIGNATURE' not in environ:
+            return app(environ, start_response)
+        if environ['REQUEST_METHOD'] == 'OPTIONS':
+            # Asked by browsers, which send no such header by themselves.
+            return app(environ, start_response)
+        if not auth.is_signed(environ, signer):
+            return refused(environ, start_response)
+        return signed(auth.without_identity(environ), start_response)
 
     return call
 

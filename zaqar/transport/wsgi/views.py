@@ -233,6 +233,7 @@ VIEWS: Mapping[str, View] = {
     'queue_delete': _nothing,
     'queue_get_stats': _stats,
     'queue_purge': _nothing,
+    'queue_share': _metadata,
     'message_post': _posted,
     'message_list': _message_page,
     'message_delete_many': _deleted,

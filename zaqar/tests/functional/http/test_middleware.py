@@ -96,11 +96,11 @@ DOCUMENTS: dict[str, Any] = {
     'claim_update': {},
 }
 
+#: What asks no store.
+_ALONE = ('get_home_doc', 'ping_node', 'ping_node_head', 'queue_share')
+
 STORING = [
-    row
-    for row in table.OPERATIONS
-    if row.http
-    and row.name not in ('get_home_doc', 'ping_node', 'ping_node_head')
+    row for row in table.OPERATIONS if row.http and row.name not in _ALONE
 ]
 
 

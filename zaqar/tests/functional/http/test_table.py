@@ -11,8 +11,15 @@ import pytest
 
 from zaqar.api import table
 from zaqar.tests.functional.http.client import PATCH, Api, Response
+from zaqar.tests.functional.http.conftest import MakeApi
 
 QUEUE = '/v2/queues/q'
+
+
+@pytest.fixture
+def api(make_api: MakeApi) -> Api:
+    """An application in which every operation can succeed."""
+    return make_api('[signed_url]\nsecret_key = a key of some length')
 
 
 def _message(api: Api) -> str:
@@ -62,6 +69,7 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
     'queue_delete': lambda api: api('DELETE', QUEUE),
     'queue_get_stats': _get_stats,
     'queue_purge': lambda api: api('POST', f'{QUEUE}/purge'),
+    'queue_share': lambda api: api('POST', f'{QUEUE}/share', {}),
     'message_post': lambda api: api(
         'POST', f'{QUEUE}/messages', {'messages': [{'body': 1}]}
     ),

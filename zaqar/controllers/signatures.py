@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signatures of requests: what they cover, made and proved.
+
+:source: http-api.md 5.2; every byte of what is signed is fixed by deployments
+    whose URLs must go on verifying
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from oslo_config import cfg
+
+from zaqar import clock
+from zaqar.errors import ConfigurationError, InvalidRequest
+
+GROUP = 'signed_url'
+
+OPTS = [
+    cfg.StrOpt(
+        'secret_key',
+        secret=True,
+        help='Key that signs pre-signed URLs and confirmations, at least 16 '
+        'bytes. All servers of a cloud share it; whoever knows it can read '
+        'and write every queue. Unset: no URL can be made or used.',
+    ),
+]
+
+#: Bytes below which a key could be guessed.
+SHORTEST_KEY = 16
+
+#: Between the parts: a backslash and an "n", not a line feed.
+_SEPARATOR = '\\n'
+
+_MOMENT = re.compile(
+    r'\d{4}-\d\d-\d\d'
+    r'([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?)?'
+    r'(Z|[+-]\d\d(:?\d\d)?)?'
+)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a signature vouches for, as it was sent.
+
+    :ivar expires: a moment as ISO 8601 text
+    """
+
+    paths: Sequence[str]
+    methods: Sequence[str]
+    project: str
+    expires: str
+
+
+class Signer:
+    """Signs and verifies.
+
+    :param key: None if there is none; then nothing can be signed, and
+        nothing verifies
+    :param wall: this process's clock, in milliseconds
+    """
+
+    def __init__(
+        self,
+        key: str | None = None,
+        wall: Callable[[], int] = clock.wall_ms,
+    ) -> None:
+        self._key = key.encode() if key else None
+        self._wall = wall
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> Signer:
+        """Read the key from a loaded configuration.
+
+        :raises ConfigurationError: it is too short
+        """
+        conf.register_opts(OPTS, GROUP)
+        key = conf[GROUP].secret_key
+        if key and len(key.encode()) < SHORTEST_KEY:
+            raise ConfigurationError(
+                f'[{GROUP}] secret_key is too short; {SHORTEST_KEY} bytes '
+                'are needed'
+            )
+        return cls(key)
+
+    def sign(self, grant: Grant) -> str:
+        """Return the signature as lower-case hex.
+
+        :raises InvalidRequest: there is no key
+        :raises ValueError: ``expires`` is no moment
+        """
+        if self._key is None:
+            raise InvalidRequest("The `key` can't be None")
+        text = _SEPARATOR.join(
+            (
+                ','.join(sorted(grant.paths)),
+                ','.join(sorted(grant.methods)),
+                grant.project,
+                shown(moment(grant.expires)),
+            )
+        )
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+    def admits(
+        self, grant: Grant, signature: str, method: str, path: str
+    ) -> bool:
+        """Tell whether a grant with its signature opens a path."""
+        if self._key is None or method not in grant.methods:
+            return False
+        if not any(_within(path, allowed) for allowed in grant.paths):
+            return False
+        try:
+            expected = self.sign(grant)
+            is_over = moment(grant.expires) <= self.now()
+        except ValueError:
+            return False
+        # As bytes: text with other than ASCII cannot be compared.
+        is_right = hmac.compare_digest(expected.encode(), signature.encode())
+        return is_right and not is_over
+
+    def now(self) -> datetime.datetime:
+        """Return the time, in UTC."""
+        return datetime.datetime.fromtimestamp(
+            self._wall() / 1000, datetime.UTC
+        )
+
+
+def moment(text: str) -> datetime.datetime:
+    """Read a moment; one without a zone is UTC.
+
+    :raises ValueError: it is none
+    """
+    if not _MOMENT.fullmatch(text):
+        raise ValueError(text)
+    found = datetime.datetime.fromisoformat(text.replace(',', '.'))
+    if found.tzinfo is None:
+        return found.replace(tzinfo=datetime.UTC)
+    try:
+        return found.astimezone(datetime.UTC)
+    except OverflowError:
+        raise ValueError(text) from None
+
+
+def shown(found: datetime.datetime) -> str:
+    """Return a moment as it is signed and shown: whole seconds, no zone."""
+    return found.replace(tzinfo=None).isoformat(timespec='seconds')
+
+
+def _within(path: str, allowed: str) -> bool:
+    return path == allowed or path.startswith(f'{allowed}/')

@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pre-signed URLs: http-api.md 5, and nothing gets in beside them."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Any
+
+import pytest
+
+from zaqar.api import table
+from zaqar.controllers.signatures import Grant, Signer
+from zaqar.errors import ConfigurationError
+from zaqar.tests.functional.http.client import PROJECT, Api, Response
+from zaqar.tests.functional.http.conftest import MakeApi
+
+KEY = 'a key of some length'
+SHARE = '/v2/queues/jobs/share'
+MESSAGES = '/v2/queues/jobs/messages'
+
+
+@pytest.fixture
+def api(make_api: MakeApi) -> Api:
+    return make_api(f'[signed_url]\nsecret_key = {KEY}')
+
+
+def _headers(shared: dict[str, Any], **changes: str | None) -> Any:
+    return {
+        'URL-Signature': shared['signature'],
+        'URL-Expires': shared['expires'],
+        'URL-Methods': ','.join(shared['methods']),
+        'URL-Paths': ','.join(shared['paths']),
+        'X-Project-ID': shared['project'],
+        **{name.replace('_', '-'): value for name, value in changes.items()},
+    }
+
+
+def _grant(api: Api, **document: Any) -> dict[str, Any]:
+    answer = api('POST', SHARE, document)
+    assert answer.status == 200, answer
+    return dict(answer.json)
+
+
+def _is_refused(answer: Response) -> bool:
+    assert answer.is_error(404, '404 Not Found')
+    assert answer.json == {'title': '404 Not Found'}
+    return True
+
+
+# Making one.
+
+
+def test_the_signature_is_the_one_that_deployments_have() -> None:
+    grant = Grant([MESSAGES], ['GET'], 'p', '2030-01-01T00:00:00')
+    assert Signer('key').sign(grant) == (
+        '032da1e3ec836fe1ab4ba4c2dcac6f5183ba9f8f0f5e68ac0c13ea5620857568'
+    )
+
+
+def test_nothing_asked_for_is_reading_messages_for_a_day(api: Api) -> None:
+    before = datetime.datetime.now(datetime.UTC)
+    found = _grant(api)
+    assert found['paths'] == [MESSAGES]
+    assert found['methods'] == ['GET']
+    assert found['project'] == PROJECT
+    assert re.fullmatch(r'[0-9a-f]{64}', found['signature'])
+    end = datetime.datetime.fromisoformat(f'{found["expires"]}+00:00')
+    assert abs((end - before).total_seconds() - 86400) < 60
+    assert len(api('GET', '/v2/queues').json['queues']) == 0
+
+
+@pytest.mark.parametrize('nothing', [None, []])
+def test_null_and_empty_lists_mean_the_defaults(
+    api: Api, nothing: Any
+) -> None:
+    found = _grant(api, paths=nothing, methods=nothing, expires=None)
+    assert (found['paths'], found['methods']) == ([MESSAGES], ['GET'])
+
+
+def test_lists_are_sorted_and_kept(api: Api) -> None:
+    found = _grant(
+        api,
+        paths=['subscriptions', 'messages', 'claims'],
+        methods=['post', 'GET', 'POST', 'GET'],
+    )
+    queue = '/v2/queues/jobs'
+    assert found['paths'] == [
+        f'{queue}/claims',
+        f'{queue}/messages',
+        f'{queue}/subscriptions',
+    ]
+    assert found['methods'] == ['GET', 'GET', 'POST', 'post']
+
+
+@pytest.mark.parametrize(
+    ('given', 'shown'),
+    [
+        ('2100-01-01T12:00:00', '2100-01-01T12:00:00'),
+        ('2100-01-01 12:00:00', '2100-01-01T12:00:00'),
+        ('2100-01-01', '2100-01-01T00:00:00'),
+        ('2100-01-01T12:00:00.123456', '2100-01-01T12:00:00'),
+        ('2100-01-01T12:00:00Z', '2100-01-01T12:00:00'),
+        ('2100-01-01T12:00:00+02:00', '2100-01-01T10:00:00'),
+        ('2100-01-01T12:00:00-02', '2100-01-01T14:00:00'),
+    ],
+)
+def test_an_end_may_be_written_in_many_ways(
+    api: Api, given: str, shown: str
+) -> None:
+    assert _grant(api, expires=given)['expires'] == shown
+
+
+DATE = '`expires` should be date format, for example 2016-01-01T00:00:00'
+
+
+@pytest.mark.parametrize(
+    ('document', 'title', 'text'),
+    [
+        ([], 'Invalid request body', ''),
+        ({'project_id': 'x'}, 'Invalid API request', 'Unknown keys: '),
+        ({'paths': ['stats']}, 'Invalid API request', 'Invalid paths: '),
+        ({'paths': 'messages'}, 'Invalid API request', '`paths`'),
+        ({'paths': [['messages']]}, 'Invalid API request', 'Invalid paths'),
+        (
+            {'methods': 'GET'},
+            'Invalid API request',
+            '`methods` should be a list',
+        ),
+        ({'methods': [1]}, 'Invalid API request', '`methods`'),
+        (
+            {'expires': 3600},
+            'Invalid API request',
+            f'{DATE}, not integer value: 3600',
+        ),
+        ({'expires': '20300101'}, 'Invalid API request', DATE),
+        ({'expires': 'tomorrow'}, 'Invalid API request', ''),
+        ({'expires': ''}, 'Invalid API request', ''),
+        ({'expires': '2100-13-01'}, 'Invalid API request', ''),
+        ({'expires': '9999-12-31T23:59:59-05'}, 'Invalid API request', ''),
+        ({'expires': []}, 'Invalid API request', ''),
+        ({'expires': {}}, 'Invalid API request', ''),
+        ({'expires': True}, 'Invalid API request', ''),
+        ({'expires': 1.5}, 'Invalid API request', ''),
+        (
+            {'expires': '2016-01-01T00:00:00'},
+            'Invalid API request',
+            '`expires` is lower than the current time',
+        ),
+    ],
+)
+def test_a_faulty_wish_is_refused(
+    api: Api, document: Any, title: str, text: str
+) -> None:
+    assert api('POST', SHARE, document).is_error(400, title, text)
+
+
+def test_a_body_is_needed(api: Api) -> None:
+    assert api('POST', SHARE).is_error(400, 'Invalid request body')
+
+
+def test_without_a_key_nothing_can_be_signed(make_api: MakeApi) -> None:
+    answer = make_api()('POST', SHARE, {})
+    assert answer.is_error(
+        400, 'Invalid API request', "The `key` can't be None"
+    )
+
+
+def test_a_short_key_stops_the_start(make_api: MakeApi) -> None:
+    with pytest.raises(ConfigurationError, match='secret_key is too short'):
+        make_api('[signed_url]\nsecret_key = fifteen bytes..')
+
+
+# Using one.
+
+
+def test_a_url_opens_what_it_names_and_what_is_below(api: Api) -> None:
+    signed = _headers(_grant(api, methods=['GET', 'POST', 'DELETE']))
+    document = {'messages': [{'body': 'hello'}]}
+    posted = api('POST', MESSAGES, document, headers=signed)
+    assert posted.status == 201
+    (path,) = posted.json['resources']
+    assert api('GET', path, headers=signed).json['body'] == 'hello'
+    listed = api('GET', f'{MESSAGES}?echo=1', headers=signed)
+    assert len(listed.json['messages']) == 1
+    assert api('DELETE', path, headers=signed).status == 204
+
+
+@pytest.mark.parametrize(
+    'path',
+    [
+        '/v2/queues/jobs',
+        '/v2/queues/jobs/stats',
+        '/v2/queues/jobs/claims',
+        '/v2/queues/jobs/messagesx',
+        '/v2/queues/other/messages',
+        '/v2/queues/jobs2/messages',
+        '/v2/queues',
+        '/v2/ping',
+        '/v2/',
+        '/v2/nothing',
+    ],
+)
+def test_a_url_opens_nothing_else(api: Api, path: str) -> None:
+    assert _is_refused(api('GET', path, headers=_headers(_grant(api))))
+
+
+@pytest.mark.parametrize('method', ['POST', 'DELETE', 'PUT', 'PATCH', 'HEAD'])
+def test_a_url_admits_its_methods_only(api: Api, method: str) -> None:
+    headers = _headers(_grant(api))
+    assert _is_refused(api(method, MESSAGES, {}, headers=headers))
+
+
+def test_a_dot_in_a_name_is_no_pattern(api: Api) -> None:
+    found = dict(api('POST', '/v2/queues/a.b/share', {}).json)
+    headers = _headers(found)
+    assert api('GET', '/v2/queues/a.b/messages', headers=headers).status == 200
+    path = '/v2/queues/aXb/messages'
+    assert _is_refused(api('GET', path, headers=headers))
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('URL-Signature', ''),
+        ('URL-Signature', 'f' * 64),
+        ('URL-Signature', 'é'),
+        ('URL-Expires', None),
+        ('URL-Expires', ''),
+        ('URL-Expires', 'never'),
+        ('URL-Expires', '2200-01-01T00:00:00'),
+        ('URL-Methods', None),
+        ('URL-Methods', 'GET,POST'),
+        ('URL-Methods', 'get'),
+        ('URL-Methods', ' GET'),
+        ('URL-Paths', None),
+        ('URL-Paths', '('),
+        ('URL-Paths', '.*'),
+        ('URL-Paths', '/v2/queues/jobs'),
+        ('URL-Paths', ''),
+        ('X-Project-ID', None),
+        ('X-Project-ID', ''),
+        ('X-Project-ID', 'b'),
+    ],
+)
+def test_whatever_is_altered_does_not_verify(
+    api: Api, name: str, value: str | None
+) -> None:
+    headers = {**_headers(_grant(api)), name: value}
+    assert _is_refused(api('GET', MESSAGES, headers=headers))
+
+
+def test_a_url_of_the_past_does_not_verify(api: Api) -> None:
+    expires = '2020-01-01T00:00:00'
+    grant = Grant([MESSAGES], ['GET'], PROJECT, expires)
+    headers = _headers(
+        {
+            'paths': grant.paths,
+            'methods': grant.methods,
+            'project': PROJECT,
+            'expires': expires,
+            'signature': Signer(KEY).sign(grant),
+        }
+    )
+    assert _is_refused(api('GET', MESSAGES, headers=headers))
+
+
+def test_a_url_ends_at_the_second() -> None:
+    now = [1_800_000_000_000]
+    signer = Signer(KEY, wall=lambda: now[0])
+    grant = Grant([MESSAGES], ['GET'], 'p', '2027-01-15T08:01:00')
+    signature = signer.sign(grant)
+    now[0] += 59_999
+    assert signer.admits(grant, signature, 'GET', MESSAGES)
+    now[0] += 1
+    assert not signer.admits(grant, signature, 'GET', MESSAGES)
+
+
+def test_another_key_does_not_verify(make_api: MakeApi, api: Api) -> None:
+    other = make_api('[signed_url]\nsecret_key = another key of length')
+    headers = _headers(_grant(api))
+    assert _is_refused(other('GET', MESSAGES, headers=headers))
+
+
+@pytest.mark.parametrize('end', ['Z', '+00:00'])
+def test_the_end_may_be_sent_with_its_zone(api: Api, end: str) -> None:
+    found = _grant(api)
+    headers = {**_headers(found), 'URL-Expires': f'{found["expires"]}{end}'}
+    assert api('GET', MESSAGES, headers=headers).status == 200
+
+
+def test_the_order_of_lists_is_free(api: Api) -> None:
+    found = _grant(api, paths=['messages', 'claims'], methods=['GET', 'PUT'])
+    headers = {
+        **_headers(found),
+        'URL-Paths': ','.join(reversed(found['paths'])),
+        'URL-Methods': ','.join(reversed(found['methods'])),
+    }
+    assert api('GET', MESSAGES, headers=headers).status == 200
+
+
+def test_a_client_id_is_still_needed(api: Api) -> None:
+    headers = {**_headers(_grant(api)), 'Client-ID': None}
+    answer = api('GET', MESSAGES, headers=headers)
+    assert answer.is_error(400, 'Missing header value')
+
+
+@pytest.mark.parametrize(
+    'header',
+    ['X-Roles', 'x-roles', 'X-Role', 'X-User-Id', 'X-Is-Admin-Project'],
+)
+def test_a_url_brings_no_role_and_no_user(
+    make_api: MakeApi, tmp_path: Any, header: str
+) -> None:
+    (tmp_path / 'policy.yaml').write_text(
+        '"messages:get_all": "role:admin or user_id:admin"'
+    )
+    api = make_api(
+        f'[signed_url]\nsecret_key = {KEY}\n'
+        f'[oslo_policy]\npolicy_file = {tmp_path}/policy.yaml'
+    )
+    headers = {**_headers(_grant(api)), header: 'admin'}
+    assert api('GET', MESSAGES, headers=headers).status == 403
+
+
+def test_a_url_brings_no_other_project(api: Api) -> None:
+    api.post('jobs', 'mine')
+    headers = {
+        **_headers(_grant(api)),
+        'X-Tenant-Id': 'b',
+        'X-Tenant': 'b',
+        'X-Project': 'b',
+    }
+    listed = api('GET', f'{MESSAGES}?echo=1', headers=headers)
+    assert len(listed.json['messages']) == 1
+
+
+#: Every value that a header could have which does not verify.
+FORGED = ('', 'garbage', 'f' * 64, 'of another queue', 'expired')
+
+
+@pytest.mark.parametrize(
+    'row', [row for row in table.OPERATIONS if row.http], ids=lambda r: r.name
+)
+@pytest.mark.parametrize('kind', FORGED)
+def test_no_route_lets_a_signature_in_that_does_not_hold(
+    api: Api, row: Any, kind: str
+) -> None:
+    values = dict.fromkeys(re.findall(r'{(\w+)}', row.path), 'x')
+    path = row.path.format(**values)
+    found = dict(api('POST', '/v2/queues/other/share', {}).json)
+    if kind == 'expired':
+        grant = Grant([path], [row.method], PROJECT, '2020-01-01T00:00:00')
+        found = {
+            'paths': grant.paths,
+            'methods': grant.methods,
+            'project': PROJECT,
+            'expires': grant.expires,
+            'signature': Signer(KEY).sign(grant),
+        }
+    elif kind != 'of another queue':
+        found['signature'] = kind
+    headers = {**_headers(found), 'X-Roles': 'admin'}
+    answer = api(row.method, path, {}, headers=headers)
+    assert _is_refused(answer)
