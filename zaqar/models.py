@@ -153,6 +153,24 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class Subscription:
+    """Somebody who is told of the messages of a queue or topic.
+
+    :ivar subscriber: a URI, whose scheme says how
+    :ivar confirmed: whether the subscriber has said yes
+    """
+
+    id: str
+    scope: Scope
+    subscriber: str
+    ttl: int
+    options: Mapping[str, Any]
+    confirmed: bool
+    created_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who is asking, as verified by the transport.
 

@@ -16,6 +16,13 @@ from zaqar.api.operation import Operation
 _VARIABLE = re.compile(r'{(\w+)}')
 
 
+#: Path values whose name in this document is another one.
+_NAMES = {'subscription_id': 'subscriptions_id'}
+
+#: Parameters that clients know of although no template has them.
+_MORE = {'rel/subscriptions_post': {'limit': 'subscription_limit'}}
+
+
 def document() -> dict[str, Any]:
     """Return the home document of the operations that are routed."""
     relations: dict[str, list[Operation]] = {}
@@ -24,20 +31,24 @@ def document() -> dict[str, Any]:
             relations.setdefault(operation.rel, []).append(operation)
     return {
         'resources': {
-            rel: _resource(operations) for rel, operations in relations.items()
+            rel: _resource(rel, operations)
+            for rel, operations in relations.items()
         }
     }
 
 
-def _resource(operations: Sequence[Operation]) -> dict[str, Any]:
+def _resource(rel: str, operations: Sequence[Operation]) -> dict[str, Any]:
     first = operations[0]
+    path = _VARIABLE.sub(_named, first.path)
     params = [param for param in first.query if param.home]
     names = ','.join(param.name for param in params)
-    variables = {name: name for name in _VARIABLE.findall(first.path)} | {
-        param.name: param.home for param in params
+    variables = {
+        **{name: name for name in _VARIABLE.findall(path)},
+        **{param.name: param.home for param in params},
+        **_MORE.get(rel, {}),
     }
     resource: dict[str, Any] = {
-        'href-template': first.path + (f'{{?{names}}}' if names else '')
+        'href-template': path + (f'{{?{names}}}' if names else '')
     }
     if variables:
         resource['href-vars'] = {
@@ -45,6 +56,10 @@ def _resource(operations: Sequence[Operation]) -> dict[str, Any]:
         }
     resource['hints'] = _hints(operations)
     return resource
+
+
+def _named(match: re.Match[str]) -> str:
+    return f'{{{_NAMES.get(match[1], match[1])}}}'
 
 
 def _hints(operations: Sequence[Operation]) -> dict[str, Any]:

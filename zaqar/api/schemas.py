@@ -117,6 +117,22 @@ STATS = obj(
 ANY_OBJECT: Schema = {'type': 'object'}
 ERROR = obj({'title': TEXT, 'description': TEXT}, optional=['description'])
 
+SUBSCRIBED = obj({'subscription_id': TEXT})
+
+SUBSCRIPTION = obj(
+    {
+        'id': TEXT,
+        'source': TEXT,
+        'subscriber': TEXT,
+        'ttl': COUNT,
+        'age': COUNT,
+        'options': {'type': 'object'},
+        'confirmed': {'type': 'boolean'},
+    }
+)
+
+SUBSCRIPTION_PAGE = obj({'subscriptions': array(SUBSCRIPTION), 'links': LINKS})
+
 GRANT = obj(
     {
         'paths': array(TEXT),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zaqar.api import claims, discovery, messages, queues
+from zaqar.api import claims, discovery, messages, queues, subscriptions
 from zaqar.api.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -13,6 +13,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *queues.OPERATIONS,
     *messages.OPERATIONS,
     *claims.OPERATIONS,
+    *subscriptions.OPERATIONS,
 )
 
 BY_ACTION: Mapping[str, Operation] = {

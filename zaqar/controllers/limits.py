@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oslo_config import cfg
@@ -109,6 +110,23 @@ OPTS = [
         help='Longest grace period a client may give a claim, in seconds.',
     ),
     cfg.IntOpt(
+        'default_subscription_ttl',
+        default=3600,
+        min=MIN_TTL,
+        help='Seconds a subscription lives when the client does not say.',
+    ),
+    cfg.IntOpt(
+        'max_subscriptions_per_page',
+        default=20,
+        min=1,
+        help='Most subscriptions a client may ask for in one page.',
+    ),
+    cfg.ListOpt(
+        'subscriber_types',
+        default=['http', 'https', 'mailto', 'trust+http', 'trust+https'],
+        help='Schemes of URIs that clients may subscribe.',
+    ),
+    cfg.IntOpt(
         'max_messages_per_queue',
         default=0,
         min=0,
@@ -176,6 +194,15 @@ class Limits:
     max_message_delay: int = 900
     max_claim_ttl: int = 43200
     max_claim_grace: int = 43200
+    default_subscription_ttl: int = 3600
+    max_subscriptions_per_page: int = 20
+    subscriber_types: Sequence[str] = (
+        'http',
+        'https',
+        'mailto',
+        'trust+http',
+        'trust+https',
+    )
     max_messages_per_queue: int = 0
     client_id_uuid_safe: str = 'strict'
     min_length_client_id: int = 10
@@ -194,6 +221,8 @@ class Limits:
             else conf[GROUP][f.name]
             for f in dataclasses.fields(cls)
         }
+        types = values['subscriber_types']
+        values['subscriber_types'] = tuple(item.lower() for item in types)
         return cls(**values)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import json_patch, metadata
+from zaqar.controllers import json_patch, metadata, subscriptions
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import page_size
 from zaqar.controllers.results import Counted, NamedQueue, QueuePage
@@ -126,7 +126,10 @@ def purge(ctx: Context, *, scope: Scope, document: Any) -> None:
 
     :param document: ``{"resource_types": [...]}``, or None for all
     """
-    if 'messages' not in _resource_types(document):
+    types = _resource_types(document)
+    if 'subscriptions' in types:
+        subscriptions.purge(ctx, scope)
+    if 'messages' not in types:
         return
 
     def empty(store: Any, queue: Queue) -> None:

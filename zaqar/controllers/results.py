@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.models import Claim, Message, Stats
+from zaqar.models import Claim, Message, Stats, Subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +81,16 @@ class Counted:
     """The statistics of a queue as they stood at ``now``."""
 
     stats: Stats
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionPage:
+    """A page of subscriptions.
+
+    :ivar again: the query of the page, to be repeated with a marker
+    """
+
+    subscriptions: Sequence[Subscription]
+    again: Mapping[str, Any]
     now: int

@@ -262,6 +262,9 @@ class ManagementStore(abc.ABC):
     case and patterns have no meaning.
     """
 
+    #: The clock of the server behind the store; see :mod:`zaqar.clock`.
+    clock: clock.Clock
+
     @abc.abstractmethod
     def ping(self) -> None:
         """Return when the server answers.

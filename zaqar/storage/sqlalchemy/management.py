@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from zaqar import clock
 from zaqar.models import Record
 from zaqar.storage import base
 from zaqar.storage.sqlalchemy import tables
@@ -49,6 +50,8 @@ class ManagementStore(base.ManagementStore):
     def __init__(self, database: Database) -> None:
         self._database = database
         self._is_mysql = database.dialect == 'mysql'
+        embedded = database.dialect == 'sqlite'
+        self.clock = clock.Clock(None if embedded else database.now)
 
     def ping(self) -> None:
         self._database.ping()

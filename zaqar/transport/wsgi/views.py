@@ -19,8 +19,9 @@ from zaqar.controllers.results import (
     Popped,
     Posted,
     QueuePage,
+    SubscriptionPage,
 )
-from zaqar.models import Kind, Message, MessageSpan, Scope
+from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
 from zaqar.transport.wsgi.responses import Answer, encode, json_answer
 
 #: Takes a result, the queue or topic of the path (None without one) and the
@@ -220,6 +221,43 @@ def _claim_messages(found: Claimed, scope: Scope) -> list[dict[str, Any]]:
     return [message(m, found.now, folder) for m in found.claim.messages]
 
 
+def subscription(item: Subscription, now: int) -> dict[str, Any]:
+    """Return a subscription as clients know it."""
+    return {
+        'id': item.id,
+        'source': item.scope.name,
+        'subscriber': item.subscriber,
+        'ttl': item.ttl,
+        'age': _age(item.created_at, now),
+        'options': item.options,
+        'confirmed': item.confirmed,
+    }
+
+
+def _subscription_page(
+    page: SubscriptionPage, scope: Scope, path: str
+) -> Answer:
+    items = [subscription(item, page.now) for item in page.subscriptions]
+    links = []
+    if items:
+        folder = f'{base(scope)}/subscriptions'
+        links.append(_next(folder, page.again, items[-1]['id']))
+    return json_answer({'subscriptions': items, 'links': links})
+
+
+def _subscribed(found: str, scope: Scope, path: str) -> Answer:
+    location = f'{base(scope)}/subscriptions'
+    return json_answer({'subscription_id': found}, 201, {'Location': location})
+
+
+def _one_subscription(found: Any, scope: Scope, path: str) -> Answer:
+    return json_answer(subscription(*found))
+
+
+def _changed(result: None, scope: Scope, path: str) -> Answer:
+    return Answer(204, headers={'Location': path})
+
+
 _HOME = encode(home.document())
 
 VIEWS: Mapping[str, View] = {
@@ -243,4 +281,10 @@ VIEWS: Mapping[str, View] = {
     'claim_get': _claim,
     'claim_update': _nothing,
     'claim_delete': _nothing,
+    'subscription_list': _subscription_page,
+    'subscription_create': _subscribed,
+    'subscription_get': _one_subscription,
+    'subscription_update': _changed,
+    'subscription_delete': _nothing,
+    'subscription_confirm': _changed,
 }

@@ -81,6 +81,8 @@ class Api:
         self._app = self.service.application()
         store = self.service.catalogue._messages
         store.clock = self.clock  # type: ignore[assignment]
+        management = self.service.catalogue.management
+        management.clock = self.clock  # type: ignore[assignment]
 
     def __call__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -128,7 +129,8 @@ WRITERS = [
 @FUZZ
 @given(raw=BODIES)
 def test_any_body(fuzzed: Api, row: Any, raw: bytes) -> None:
-    path = row.path.format(queue_name='kept', claim_id='f' * 32)
+    path = re.sub(r'{queue_name}', 'kept', row.path)
+    path = re.sub(r'{\w+}', 'f' * 32, path)
     if row.name == 'queue_create':
         path = QUEUE  # which exists, so that nothing may change
     # The queue that is written to is another one, but for refusals.
@@ -155,9 +157,8 @@ def _restore(api: Api) -> None:
 def test_any_header(
     fuzzed: Api, headers: dict[str, str], method: str, path: str
 ) -> None:
-    path = path.format(
-        queue_name='fuzz', message_id='f' * 32, claim_id='f' * 32
-    )
+    path = re.sub(r'{queue_name}', 'fuzz', path)
+    path = re.sub(r'{\w+}', 'f' * 32, path)
     before = _state(fuzzed)
     environ = {_key(name): value for name, value in headers.items()}
     answer = fuzzed(method, path, raw=b'{}', environ=environ)

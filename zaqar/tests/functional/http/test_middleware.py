@@ -84,7 +84,7 @@ def test_options_tell_what_is_allowed_to_whoever_passes_the_checks(
 
 def _path(operation: Operation) -> str:
     path = operation.path.replace('{queue_name}', 'q')
-    for name in ('message_id', 'claim_id'):
+    for name in ('message_id', 'claim_id', 'subscription_id'):
         path = path.replace(f'{{{name}}}', 'f' * 32)
     query = {'message_list': '?ids=f', 'message_delete_many': '?pop=1'}
     return path + query.get(operation.name, '')
@@ -94,6 +94,9 @@ DOCUMENTS: dict[str, Any] = {
     'message_post': {'messages': [{'body': 1}]},
     'queue_update': [],
     'claim_update': {},
+    'subscription_create': {'subscriber': 'http://a.b'},
+    'subscription_update': {'ttl': 60},
+    'subscription_confirm': {'confirmed': True},
 }
 
 #: What asks no store.
@@ -104,8 +107,16 @@ STORING = [
 ]
 
 
-@pytest.mark.parametrize('operation', STORING, ids=lambda row: row.name)
-@pytest.mark.parametrize('plane', ['management', '_messages'])
+#: Which store each operation needs, both if it needs both.
+NEEDS = [
+    pytest.param(row, plane, id=f'{row.name}-{plane}')
+    for row in STORING
+    for plane in ('management', '_messages')
+    if plane == 'management' or 'subscription' not in row.name
+]
+
+
+@pytest.mark.parametrize(('operation', 'plane'), NEEDS)
 def test_a_store_that_does_not_answer_is_503_with_the_operations_words(
     api: Api, operation: Operation, plane: str
 ) -> None:

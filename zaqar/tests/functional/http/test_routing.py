@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from zaqar.api import table
@@ -12,9 +14,7 @@ METHODS = ('GET', 'PUT', 'POST', 'PATCH', 'DELETE', 'HEAD')
 
 
 def _filled(path: str) -> str:
-    for name in ('queue_name', 'message_id', 'claim_id'):
-        path = path.replace(f'{{{name}}}', 'x')
-    return path
+    return re.sub(r'{\w+}', 'x', path)
 
 
 @pytest.mark.parametrize(

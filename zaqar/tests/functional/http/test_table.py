@@ -52,6 +52,16 @@ def _list(api: Api) -> Response:
     return api('GET', f'{QUEUE}/messages?echo=1')
 
 
+def _subscription(api: Api) -> str:
+    path = f'{QUEUE}/subscriptions'
+    made = api('POST', path, {'subscriber': 'http://a.b'})
+    return f'{path}/{made.json["subscription_id"]}'
+
+
+def _on_all(api: Api, method: str) -> Response:
+    return api(method, _subscription(api).rpartition('/')[0])
+
+
 def _queue_list(api: Api) -> Response:
     api('PUT', QUEUE)
     return api('GET', '/v2/queues?detailed=1&with_count=1')
@@ -83,6 +93,18 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
     'claim_get': lambda api: api('GET', _claim(api)),
     'claim_update': lambda api: api('PATCH', _claim(api), {}),
     'claim_delete': lambda api: api('DELETE', _claim(api)),
+    'subscription_list': lambda api: _on_all(api, 'GET'),
+    'subscription_create': lambda api: api(
+        'POST', f'{QUEUE}/subscriptions', {'subscriber': 'http://a.b'}
+    ),
+    'subscription_get': lambda api: api('GET', _subscription(api)),
+    'subscription_update': lambda api: api(
+        'PATCH', _subscription(api), {'ttl': 60}
+    ),
+    'subscription_delete': lambda api: api('DELETE', _subscription(api)),
+    'subscription_confirm': lambda api: api(
+        'PUT', f'{_subscription(api)}/confirm', {'confirmed': True}
+    ),
 }
 
 

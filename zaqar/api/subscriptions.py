@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on subscriptions."""
+
+from __future__ import annotations
+
+from zaqar.api import documents, jsontext, schemas
+from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
+from zaqar.controllers import subscriptions
+
+_ITEM = '/v2/queues/{queue_name}/subscriptions/{subscription_id}'
+_ALL = '/v2/queues/{queue_name}/subscriptions'
+
+_FIELDS: dict[str, schemas.Schema] = {
+    'subscriber': {'type': 'string', 'format': 'uri'},
+    'ttl': {'type': ['integer', 'null'], 'minimum': 60},
+    'options': {'type': ['object', 'null']},
+}
+
+
+def _body(schema: schemas.Schema, required: bool = False) -> Body:
+    return Body(
+        decode=jsontext.decode_any,
+        schema=schema,
+        required=required,
+        max_size=documents.metadata_size,
+        too_large=documents.small_body_too_large,
+    )
+
+
+OPERATIONS = (
+    Operation(
+        name='subscription_list',
+        http=f'GET {_ALL}',
+        rule=Rule(
+            'subscription:get_all', ANYONE, 'List subscriptions of a queue.'
+        ),
+        call=subscriptions.list_,
+        summary='List subscriptions in the order of their creation.',
+        failure='Subscriptions could not be listed',
+        answers={200: schemas.SUBSCRIPTION_PAGE},
+        query=(
+            Param('marker', 'text', 'Those created after this.', 'marker'),
+            Param(
+                'limit',
+                'int',
+                'Subscriptions of the page.',
+                'subscription_limit',
+            ),
+        ),
+        rel='rel/subscriptions_get',
+    ),
+    Operation(
+        name='subscription_create',
+        http=f'POST {_ALL}',
+        rule=Rule('subscription:create', ANYONE, 'Subscribe to a queue.'),
+        call=subscriptions.create,
+        summary='Subscribe to a queue; makes the queue if it is missing.',
+        failure='Subscription could not be created',
+        answers={201: schemas.SUBSCRIBED},
+        body=_body(schemas.obj(_FIELDS, optional=['ttl', 'options'])),
+        rel='rel/subscriptions_post',
+    ),
+    Operation(
+        name='subscription_get',
+        http=f'GET {_ITEM}',
+        rule=Rule('subscription:get', ANYONE, 'Show a subscription.'),
+        call=subscriptions.show,
+        summary='Show a subscription.',
+        failure='Subscription could not be retrieved',
+        answers={200: schemas.SUBSCRIPTION},
+        rel='rel/subscription',
+    ),
+    Operation(
+        name='subscription_update',
+        http=f'PATCH {_ITEM}',
+        rule=Rule('subscription:update', ANYONE, 'Change a subscription.'),
+        call=subscriptions.update,
+        summary='Change a subscription; what is null stays as it is.',
+        failure='Subscription could not be updated',
+        answers={204: None},
+        body=_body(
+            schemas.obj(_FIELDS, optional=['subscriber', 'ttl', 'options'])
+        ),
+        rel='rel/subscription_patch',
+    ),
+    Operation(
+        name='subscription_delete',
+        http=f'DELETE {_ITEM}',
+        rule=Rule('subscription:delete', ANYONE, 'End a subscription.'),
+        call=subscriptions.delete,
+        summary='End a subscription.',
+        failure='Subscription could not be deleted',
+        answers={204: None},
+        rel='rel/subscription',
+    ),
+    Operation(
+        name='subscription_confirm',
+        http=f'PUT {_ITEM}/confirm',
+        rule=Rule('subscription:confirm', ANYONE, 'Confirm a subscription.'),
+        call=subscriptions.confirm,
+        summary='Note whether the subscriber wants to be told.',
+        failure='Subscription could not be confirmed',
+        answers={204: None},
+        body=_body(schemas.obj({'confirmed': {'type': 'boolean'}})),
+    ),
+)

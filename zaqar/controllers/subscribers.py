@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a client may say of a subscription, checked.
+
+:source: http-api.md 8.1, notifications.md 2 to 4
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from zaqar.controllers import retry_policy
+from zaqar.controllers.limits import MIN_TTL, Limits
+from zaqar.errors import InvalidRequest
+
+#: The first second of the year 10000, which no calendar here has.
+END_OF_CALENDAR = 253_402_300_800
+
+#: Headers of a webhook's request that are ours alone.
+_OUR_HEADERS = frozenset(
+    (
+        'connection',
+        'content-length',
+        'host',
+        'transfer-encoding',
+        'x-auth-token',
+    )
+)
+
+#: Blanks, control characters and what cannot be sent as UTF-8.
+_UNFIT = re.compile(r'[\x00-\x20\x7f\ud800-\udfff]')
+
+_ADDRESS = re.compile(r'[^@]+@[^@]+')
+
+
+def subscriber(value: Any, limits: Limits) -> str:
+    """Return the URI of a subscriber.
+
+    :raises InvalidRequest: it is none, or of a scheme that is not served
+    """
+    if not isinstance(value, str) or not value:
+        raise InvalidRequest('The subscriber must be a URI.')
+    scheme, _, rest = value.partition(':')
+    if scheme.lower() not in limits.subscriber_types:
+        raise InvalidRequest(
+            'The subscriber type of subscription must be supported in the '
+            f'list {list(limits.subscriber_types)}.'
+        )
+    is_mail = scheme.lower() == 'mailto'
+    if _UNFIT.search(value) or not (_is_mail if is_mail else _is_web)(rest):
+        wanted = 'an address' if is_mail else 'a host'
+        raise InvalidRequest(f'The subscriber must be a URI with {wanted}.')
+    return value
+
+
+def ttl(value: Any, now: int) -> int:
+    """Return a lifetime in seconds.
+
+    :param now: in milliseconds
+    :raises InvalidRequest: it is none
+    """
+    if type(value) is not int:
+        raise InvalidRequest('TTL must be an integer.')
+    if value < MIN_TTL:
+        raise InvalidRequest(
+            'The TTL for a subscription must be at least '
+            f'{MIN_TTL} seconds long.'
+        )
+    if now // 1000 + value >= END_OF_CALENDAR:
+        raise InvalidRequest(
+            'The TTL seconds for a subscription plus current time must be '
+            f'less than {END_OF_CALENDAR}.'
+        )
+    return value
+
+
+def options(value: Any) -> Mapping[str, Any]:
+    """Return options; what stands for nothing is an empty object.
+
+    :raises InvalidRequest: they are none
+    """
+    if value in (None, '', []):
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidRequest('Options must be a dict.')
+    fault = _options_fault(value)
+    if fault is not None:
+        raise InvalidRequest(fault)
+    return value
+
+
+def _options_fault(found: Mapping[str, Any]) -> str | None:
+    if 'trust_id' in found:
+        # Whoever could name a trust could act for its trustor.
+        return 'The option trust_id cannot be set.'
+    if not isinstance(found.get('post_data', ''), str):
+        return 'The option post_data must be a string.'
+    if found.get('_retry_policy') is not None:
+        fault = retry_policy.fault(found['_retry_policy'])
+        if fault is not None:
+            return fault
+    return _headers_fault(found.get('post_headers', {}))
+
+
+def _headers_fault(headers: Any) -> str | None:
+    if not isinstance(headers, dict):
+        return 'The option post_headers must be a dict.'
+    for name, value in headers.items():
+        if not isinstance(value, str) or re.search(r'[\r\n]', name + value):
+            return f'The header {name!r} of post_headers must be plain text.'
+        if name.strip().lower() in _OUR_HEADERS:
+            return f'The header {name!r} of post_headers cannot be set.'
+    return None
+
+
+def _is_web(rest: str) -> bool:
+    try:
+        found = urlsplit(f'http:{rest}')
+        return bool(found.hostname) and found.port != 0
+    except ValueError:
+        return False
+
+
+def _is_mail(rest: str) -> bool:
+    return bool(_ADDRESS.fullmatch(rest.partition('?')[0]))

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscriptions: who is told of the messages of a queue or topic.
+
+Two records stand for one: the subscription under its id, which begins with
+the time of its creation, so that names are in order; and one under a digest
+of the subscriber, which names the id and keeps subscribers unique. The
+second is made first, and whoever finds it without the first completes it.
+
+:source: http-api.md 8, notifications.md 2
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from zaqar.controllers import subscribers
+from zaqar.controllers.context import Context
+from zaqar.controllers.limits import page_size
+from zaqar.controllers.results import SubscriptionPage
+from zaqar.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
+from zaqar.models import Kind, Record, Scope, Subscription
+
+#: Kinds of records.
+SUBSCRIPTION = 'subscription'
+SUBSCRIBER = 'subscriber'
+
+#: Tries of a change that others get in the way of.
+ATTEMPTS = 8
+
+#: Records read at a time while looking for live ones.
+BATCH = 100
+
+_ID = re.compile(r'[0-9a-f]{32}')
+
+_NO_UPDATE = 'Unable to update subscription'
+_NO_CONFIRMATION = 'Unable to confirm subscription'
+
+
+def list_(
+    ctx: Context,
+    *,
+    scope: Scope,
+    marker: str | None,
+    limit: int | None,
+) -> SubscriptionPage:
+    """List live subscriptions in the order of their creation."""
+    most = ctx.limits.max_subscriptions_per_page
+    if limit is not None and not 1 <= limit <= most:
+        raise InvalidRequest(
+            f'Limit must be at least 1 and may not be greater than {most}.'
+        )
+    size, now = page_size(limit, most), _now(ctx)
+    found: list[Subscription] = []
+    if marker is None or _ID.fullmatch(marker):
+        for one in live(ctx, scope, now, marker):
+            found.append(one)
+            if len(found) == size:
+                break
+    return SubscriptionPage(found, {'limit': limit}, now)
+
+
+def create(ctx: Context, *, scope: Scope, document: Any) -> str:
+    """Subscribe; the same subscriber again, unconfirmed, gets the same id.
+
+    :returns: the id
+    :raises Conflict: the subscriber has confirmed already
+    """
+    now = _now(ctx)
+    fresh = _fresh(ctx, scope, _object(document), now)
+    ctx.catalogue.ensure(scope)
+    for _ in range(ATTEMPTS):
+        found = _subscribe(ctx, scope, fresh, now)
+        if found is not None:
+            return found
+    raise StoreUnavailable
+
+
+def show(ctx: Context, *, scope: Scope, subscription_id: str) -> Any:
+    """Return a subscription and the time of looking."""
+    now = _now(ctx)
+    return _found(ctx, scope, subscription_id, now)[0], now
+
+
+def update(
+    ctx: Context, *, scope: Scope, subscription_id: str, document: Any
+) -> None:
+    """Change a subscription; members that are null stay as they are."""
+    now = _now(ctx)
+    changes = _changes(ctx, document, now)
+    for _ in range(ATTEMPTS):
+        found, version = _found(ctx, scope, subscription_id, now)
+        if _replace(ctx, scope, found, {**_data(found), **changes}, version):
+            return
+    raise StoreUnavailable
+
+
+def confirm(
+    ctx: Context, *, scope: Scope, subscription_id: str, document: Any
+) -> None:
+    """Note whether a subscriber wants to be told."""
+    if isinstance(document, list):
+        raise InvalidRequest(
+            "The 'confirmed' should be boolean.", title=_NO_CONFIRMATION
+        )
+    wanted = (document or {}).get('confirmed')
+    if not isinstance(wanted, bool):
+        raise InvalidRequest("The 'confirmed' should be boolean.")
+    now = _now(ctx)
+    for _ in range(ATTEMPTS):
+        found, version = _found(ctx, scope, subscription_id, now)
+        data = {**_data(found), 'confirmed': wanted}
+        if _replace(ctx, scope, found, data, version):
+            return
+    raise StoreUnavailable
+
+
+def delete(ctx: Context, *, scope: Scope, subscription_id: str) -> None:
+    """End a subscription; an absent one is fine."""
+    if not _ID.fullmatch(subscription_id):
+        return
+    store, parent = ctx.catalogue.management, _parent(scope)
+    gone = store.delete(SUBSCRIPTION, parent, subscription_id)
+    if gone is not None:
+        _drop_name(ctx, scope, gone.data['subscriber'], subscription_id)
+
+
+def purge(ctx: Context, scope: Scope) -> None:
+    """End all subscriptions of a queue or topic."""
+    store, parent = ctx.catalogue.management, _parent(scope)
+    for kind in (SUBSCRIPTION, SUBSCRIBER):
+        while records := store.list(kind, parent, after=None, limit=BATCH):
+            for record in records:
+                store.delete(kind, parent, record.name)
+
+
+def live(
+    ctx: Context, scope: Scope, now: int, marker: str | None = None
+) -> Iterator[Subscription]:
+    """Yield live subscriptions in order; remove dead ones on the way."""
+    store, parent = ctx.catalogue.management, _parent(scope)
+    while True:
+        records = store.list(SUBSCRIPTION, parent, after=marker, limit=BATCH)
+        for record in records:
+            found = _subscription(scope, record)
+            if found.expires_at > now:
+                yield found
+            else:
+                delete(ctx, scope=scope, subscription_id=found.id)
+        if len(records) < BATCH:
+            return
+        marker = records[-1].name
+
+
+def _subscribe(
+    ctx: Context, scope: Scope, fresh: Mapping[str, Any], now: int
+) -> str | None:
+    """Take one step; None if somebody else took one in between."""
+    store, parent = ctx.catalogue.management, _parent(scope)
+    name = _digest(fresh['subscriber'])
+    new_id = f'{now:012x}{secrets.token_hex(10)}'
+    if store.create(SUBSCRIBER, parent, name, {'id': new_id}):
+        store.create(SUBSCRIPTION, parent, new_id, fresh)
+        return new_id
+    index = store.get(SUBSCRIBER, parent, name)
+    if index is None:
+        return None
+    known_id: str = index.data['id']
+    record = store.get(SUBSCRIPTION, parent, known_id)
+    if record is None:
+        # Its maker is on the way, or died on it: either way it is ours too.
+        store.create(SUBSCRIPTION, parent, known_id, fresh)
+        return known_id
+    found = _subscription(scope, record)
+    if found.expires_at <= now:
+        delete(ctx, scope=scope, subscription_id=known_id)
+        return None
+    if found.confirmed:
+        raise _exists(scope)
+    return known_id
+
+
+def _replace(
+    ctx: Context,
+    scope: Scope,
+    old: Subscription,
+    data: Mapping[str, Any],
+    version: int,
+) -> bool:
+    store, parent = ctx.catalogue.management, _parent(scope)
+    moves = data['subscriber'] != old.subscriber
+    if moves:
+        _take_name(ctx, scope, data['subscriber'], old.id)
+        data = {**data, 'confirmed': False}
+    done = store.replace(SUBSCRIPTION, parent, old.id, data, version=version)
+    if moves:
+        loser = old.subscriber if done else data['subscriber']
+        _drop_name(ctx, scope, loser, old.id)
+    return done
+
+
+def _take_name(
+    ctx: Context, scope: Scope, subscriber: str, subscription_id: str
+) -> None:
+    store, parent = ctx.catalogue.management, _parent(scope)
+    name = _digest(subscriber)
+    if store.create(SUBSCRIBER, parent, name, {'id': subscription_id}):
+        return
+    index = store.get(SUBSCRIBER, parent, name)
+    if index is None or index.data['id'] != subscription_id:
+        raise _exists(scope)
+
+
+def _drop_name(
+    ctx: Context, scope: Scope, subscriber: str, subscription_id: str
+) -> None:
+    store, parent = ctx.catalogue.management, _parent(scope)
+    name = _digest(subscriber)
+    index = store.get(SUBSCRIBER, parent, name)
+    if index is not None and index.data['id'] == subscription_id:
+        store.delete(SUBSCRIBER, parent, name)
+
+
+def _found(
+    ctx: Context, scope: Scope, subscription_id: str, now: int
+) -> tuple[Subscription, int]:
+    record = None
+    if _ID.fullmatch(subscription_id):
+        record = ctx.catalogue.management.get(
+            SUBSCRIPTION, _parent(scope), subscription_id
+        )
+    if record is not None:
+        found = _subscription(scope, record)
+        if found.expires_at > now:
+            return found, record.version
+    raise NotFound(f'Subscription {subscription_id} does not exist')
+
+
+def _object(document: Any) -> Mapping[str, Any]:
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise InvalidRequest('Subscriptions must be a dict.')
+    return document
+
+
+def _fresh(
+    ctx: Context, scope: Scope, document: Mapping[str, Any], now: int
+) -> dict[str, Any]:
+    if 'subscriber' not in document:
+        raise InvalidRequest('Missing parameter subscriber in body.')
+    uri = subscribers.subscriber(document['subscriber'], ctx.limits)
+    options = subscribers.options(document.get('options'))
+    seconds = document.get('ttl')
+    if seconds is None:
+        seconds = ctx.limits.default_subscription_ttl
+    seconds = subscribers.ttl(seconds, now)
+    return {
+        'subscriber': uri,
+        'ttl': seconds,
+        'options': options,
+        'confirmed': False,
+        'created_at': now,
+        'expires_at': now + seconds * 1000,
+    }
+
+
+def _changes(ctx: Context, document: Any, now: int) -> dict[str, Any]:
+    if not document:
+        raise InvalidRequest('No subscription to create.')
+    given = {
+        key: value
+        for key, value in _object(document).items()
+        if value is not None
+    }
+    changes: dict[str, Any] = {}
+    if 'subscriber' in given:
+        changes['subscriber'] = subscribers.subscriber(
+            given['subscriber'], ctx.limits
+        )
+    if 'options' in given:
+        changes['options'] = subscribers.options(given['options'])
+    if 'ttl' in given:
+        changes['ttl'] = subscribers.ttl(given['ttl'], now)
+        changes['expires_at'] = now + changes['ttl'] * 1000
+    if not changes:
+        raise InvalidRequest(
+            'One of subscriber, ttl or options is needed.', title=_NO_UPDATE
+        )
+    return changes
+
+
+def _data(found: Subscription) -> dict[str, Any]:
+    return {
+        'subscriber': found.subscriber,
+        'ttl': found.ttl,
+        'options': found.options,
+        'confirmed': found.confirmed,
+        'created_at': found.created_at,
+        'expires_at': found.expires_at,
+    }
+
+
+def _subscription(scope: Scope, record: Record) -> Subscription:
+    return Subscription(record.name, scope, **record.data)
+
+
+def _parent(scope: Scope) -> str:
+    # The name holds no slash, so no two scopes share a parent.
+    return f'{scope.kind}/{scope.name}/{scope.project}'
+
+
+def _digest(subscriber: str) -> str:
+    return hashlib.sha256(subscriber.encode()).hexdigest()
+
+
+def _exists(scope: Scope) -> Conflict:
+    collection = 'queues' if scope.kind is Kind.QUEUE else 'topics'
+    return Conflict(
+        'Such subscription already exists. Subscriptions are unique by '
+        'project + queue + subscriber URI.',
+        headers={'Location': f'/v2/{collection}/{scope.name}/subscriptions'},
+    )
+
+
+def _now(ctx: Context) -> int:
+    return ctx.catalogue.management.clock.now()
