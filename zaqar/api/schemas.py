@@ -86,14 +86,18 @@ POSTED = obj({'resources': array(TEXT)})
 CLAIM = obj(
     {'href': TEXT, 'ttl': COUNT, 'age': COUNT, 'messages': array(MESSAGE)}
 )
+_NAMED = array(
+    obj(
+        {'name': TEXT, 'href': TEXT, 'metadata': METADATA},
+        optional=['metadata'],
+    )
+)
+
+TOPIC_PAGE = obj({'topics': _NAMED, 'links': LINKS})
+
 QUEUE_PAGE = obj(
     {
-        'queues': array(
-            obj(
-                {'name': TEXT, 'href': TEXT, 'metadata': METADATA},
-                optional=['metadata'],
-            )
-        ),
+        'queues': _NAMED,
         'links': LINKS,
         'count': COUNT,
     },
@@ -114,6 +118,21 @@ STATS = obj(
         )
     }
 )
+TOPIC_STATS = obj(
+    {
+        'messages': obj(
+            {
+                'claimed': COUNT,
+                'free': COUNT,
+                'total': COUNT,
+                'oldest': _END,
+                'newest': _END,
+            },
+            optional=['claimed', 'free', 'oldest', 'newest'],
+        )
+    }
+)
+
 ANY_OBJECT: Schema = {'type': 'object'}
 ERROR = obj({'title': TEXT, 'description': TEXT}, optional=['description'])
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zaqar.api import claims, discovery, messages, queues, subscriptions
+from zaqar.api import (
+    claims,
+    discovery,
+    flavors,
+    messages,
+    pools,
+    queues,
+    subscriptions,
+    topics,
+)
 from zaqar.api.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -14,6 +23,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *messages.OPERATIONS,
     *claims.OPERATIONS,
     *subscriptions.OPERATIONS,
+    *topics.OPERATIONS,
+    *pools.OPERATIONS,
+    *flavors.OPERATIONS,
 )
 
 BY_ACTION: Mapping[str, Operation] = {

@@ -138,6 +138,6 @@ def _check_seconds(what: str, seconds: int, most: int) -> None:
 
 def _missing(scope: Scope, claim_id: str) -> NotFound:
     return NotFound(
-        f'Claim {claim_id} does not exist in queue {scope.name} for project '
-        f'{scope.project}'
+        f'Claim {claim_id} does not exist in {scope.kind} {scope.name} '
+        f'for project {scope.project}'
     )

@@ -122,7 +122,7 @@ def get_many(ctx: Context, *, scope: Scope, ids: Sequence[str]) -> MessagePage:
     page = ctx.catalogue.ask(scope, _reader(ids), MessagePage((), 0))
     if not page.messages:
         raise NotFound(
-            f'No messages with IDs: {list(ids)} found in the queue '
+            f'No messages with IDs: {list(ids)} found in the {scope.kind} '
             f'{scope.name} for project {scope.project}.'
         )
     return page
@@ -136,8 +136,8 @@ def get(ctx: Context, *, scope: Scope, message_id: str) -> OneMessage:
     page = ctx.catalogue.ask(scope, _reader([message_id]), MessagePage((), 0))
     if not page.messages:
         raise NotFound(
-            f'Message {message_id} does not exist in queue {scope.name} for '
-            f'project {scope.project}'
+            f'Message {message_id} does not exist in {scope.kind} '
+            f'{scope.name} for project {scope.project}'
         )
     return OneMessage(page.messages[0], page.now)
 

@@ -8,25 +8,35 @@ from typing import Any
 
 from zaqar.controllers import retry_policy
 from zaqar.controllers.limits import MIN_TTL, Limits, is_name
-from zaqar.models import Scope
+from zaqar.models import Kind, Scope
 
-#: Keys that PATCH may replace or remove although they are not stored.
-RESERVED = (
+_OF_TOPICS = (
     '_max_messages_post_size',
     '_default_message_ttl',
     '_default_message_delay',
-    '_dead_letter_queue',
-    '_dead_letter_queue_messages_ttl',
-    '_max_claim_count',
-    '_enable_encrypt_messages',
 )
+
+#: Keys that are shown with a default, and that PATCH may replace or remove
+#: although they are not stored.
+RESERVED: Mapping[Kind, tuple[str, ...]] = {
+    Kind.QUEUE: (
+        *_OF_TOPICS,
+        '_dead_letter_queue',
+        '_dead_letter_queue_messages_ttl',
+        '_max_claim_count',
+        '_enable_encrypt_messages',
+    ),
+    Kind.TOPIC: _OF_TOPICS,
+}
 
 #: Takes the value, the metadata's own scope and the limits; returns what is
 #: wrong, or None. ``null`` never gets here: it means "not set".
 Check = Callable[[Any, Scope, Limits], str | None]
 
 
-def shown(metadata: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+def shown(
+    metadata: Mapping[str, Any], kind: Kind, limits: Limits
+) -> dict[str, Any]:
     """Return metadata completed with defaults, as clients see it.
 
     A reserved key whose value is falsy is shown with its default.
@@ -42,10 +52,7 @@ def shown(metadata: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     }
     return {
         **metadata,
-        **{
-            key: metadata.get(key) or default
-            for key, default in defaults.items()
-        },
+        **{key: metadata.get(key) or defaults[key] for key in RESERVED[kind]},
     }
 
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from zaqar.controllers import json_patch, metadata, subscriptions
+from zaqar.controllers import flavors, json_patch, metadata, subscriptions
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import page_size
 from zaqar.controllers.results import Counted, NamedQueue, QueuePage
@@ -47,23 +48,26 @@ def list_(
     :param filters: only queues whose metadata holds each key with that
         value, taken as an integer if it reads as one
     """
-    size = _page_size(limit, ctx.limits.max_queues_per_page)
-    wanted = _wanted(filters)
-    found = []
-    for record in _records(ctx, marker, size):
-        if _fits(record, name, wanted):
-            found.append(_line(ctx, record, bool(detailed)))
-            if len(found) == size:
-                break
-    again = {
-        'marker': None,
-        'limit': limit,
-        'detailed': detailed,
-        'name': name,
-        'with_count': with_count,
-        **{key: texts[0] for key, texts in filters.items()},
-    }
-    return QueuePage(found, again, _count(ctx) if with_count else None)
+    again = {'with_count': with_count} if with_count is not None else {}
+    page = _page(
+        ctx, Kind.QUEUE, marker, limit, detailed, name, filters, again
+    )
+    if with_count:
+        return dataclasses.replace(page, count=_count(ctx))
+    return page
+
+
+def list_topics(
+    ctx: Context,
+    *,
+    marker: str | None,
+    limit: int | None,
+    detailed: bool | None,
+    name: str | None,
+    filters: Mapping[str, Sequence[str]],
+) -> QueuePage:
+    """List the project's topics; see :func:`list_`."""
+    return _page(ctx, Kind.TOPIC, marker, limit, detailed, name, filters, {})
 
 
 def create(
@@ -78,13 +82,16 @@ def create(
     fault = metadata.fault(fields, scope, ctx.limits)
     if fault is not None:
         raise InvalidRequest(fault)
+    if not flavors.is_known(ctx, scope.project, fields.get('_flavor')):
+        raise InvalidRequest(f'Flavor {fields["_flavor"]} does not exist')
     return ctx.catalogue.create(scope, fields)[1]
 
 
 def show(ctx: Context, *, scope: Scope) -> dict[str, Any]:
     """Return a queue's metadata, completed with defaults."""
     queue = ctx.catalogue.read(scope)
-    return metadata.shown(queue.metadata if queue else {}, ctx.limits)
+    fields = queue.metadata if queue else {}
+    return metadata.shown(fields, scope.kind, ctx.limits)
 
 
 def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
@@ -99,10 +106,13 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
         queue = ctx.catalogue.read(scope)
         if queue is None:
             raise _missing(scope)
-        fields = json_patch.apply(changes, queue.metadata, metadata.RESERVED)
+        fields = json_patch.apply(
+            changes, queue.metadata, metadata.RESERVED[scope.kind]
+        )
         _check_result(ctx, scope, fields)
+        _check_flavor(ctx, queue, fields)
         if not changes or ctx.catalogue.update(queue, fields):
-            return metadata.shown(fields, ctx.limits)
+            return metadata.shown(fields, scope.kind, ctx.limits)
     raise StoreUnavailable
 
 
@@ -118,7 +128,7 @@ def stats(ctx: Context, *, scope: Scope) -> Counted:
         now = store.clock.now()
         return Counted(store.stats(queue.qid, now=now), now)
 
-    return ctx.catalogue.ask(scope, count, Counted(Stats(), 0))
+    return ctx.catalogue.ask(scope, count, Counted(Stats(), 0, exists=False))
 
 
 def purge(ctx: Context, *, scope: Scope, document: Any) -> None:
@@ -136,6 +146,35 @@ def purge(ctx: Context, *, scope: Scope, document: Any) -> None:
         store.purge(queue.qid, now=store.clock.now())
 
     ctx.catalogue.ask(scope, empty, None)
+
+
+def _page(
+    ctx: Context,
+    kind: Kind,
+    marker: str | None,
+    limit: int | None,
+    detailed: bool | None,
+    name: str | None,
+    filters: Mapping[str, Sequence[str]],
+    more: Mapping[str, Any],
+) -> QueuePage:
+    size = _page_size(limit, ctx.limits.max_queues_per_page)
+    wanted = _wanted(filters)
+    found = []
+    for record in _records(ctx, kind, marker, size):
+        if _fits(record, name, wanted):
+            found.append(_line(ctx, kind, record, bool(detailed)))
+            if len(found) == size:
+                break
+    again = {
+        'marker': None,
+        'limit': limit,
+        'detailed': detailed,
+        'name': name,
+        **more,
+        **{key: texts[0] for key, texts in filters.items()},
+    }
+    return QueuePage(kind, found, again)
 
 
 def _page_size(limit: int | None, maximum: int) -> int:
@@ -162,7 +201,9 @@ def _value(text: str) -> int | str:
         return text
 
 
-def _records(ctx: Context, marker: str | None, size: int) -> Iterator[Record]:
+def _records(
+    ctx: Context, kind: Kind, marker: str | None, size: int
+) -> Iterator[Record]:
     """Yield the project's records from ``marker`` on, read as needed."""
     batch = size
     if marker is not None:
@@ -171,7 +212,7 @@ def _records(ctx: Context, marker: str | None, size: int) -> Iterator[Record]:
         marker = marker.partition('\0')[0]
     while True:
         records = ctx.catalogue.management.list(
-            Kind.QUEUE, ctx.identity.project, after=marker, limit=batch
+            kind, ctx.identity.project, after=marker, limit=batch
         )
         yield from records
         if len(records) < batch:
@@ -195,11 +236,12 @@ def _same(stored: Any, value: int | str) -> bool:
     return not isinstance(stored, bool) and bool(stored == value)
 
 
-def _line(ctx: Context, record: Record, detailed: bool) -> NamedQueue:
+def _line(
+    ctx: Context, kind: Kind, record: Record, detailed: bool
+) -> NamedQueue:
     fields = record.data.get('metadata') or {}
-    return NamedQueue(
-        record.name, metadata.shown(fields, ctx.limits) if detailed else None
-    )
+    shown = metadata.shown(fields, kind, ctx.limits) if detailed else None
+    return NamedQueue(record.name, shown)
 
 
 def _count(ctx: Context) -> int:
@@ -226,6 +268,16 @@ def _check_result(
         )
     if fault is not None:
         raise InvalidBody(fault)
+
+
+def _check_flavor(
+    ctx: Context, queue: Queue, fields: Mapping[str, Any]
+) -> None:
+    flavor = fields.get('_flavor')
+    if flavor != queue.metadata.get('_flavor') and not flavors.is_known(
+        ctx, queue.scope.project, flavor
+    ):
+        raise NotFound(f'Flavor {flavor} does not exist')
 
 
 def _resource_types(document: Any) -> Sequence[str]:

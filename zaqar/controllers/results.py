@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.models import Claim, Message, Stats, Subscription
+from zaqar.models import Claim, Kind, Message, Stats, Subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +20,16 @@ class NamedQueue:
 
 @dataclass(frozen=True, slots=True)
 class QueuePage:
-    """A page of queues.
+    """A page of queues or topics.
 
     :ivar again: the query of the page, to be repeated with a marker
     :ivar count: all queues of the project, None if not asked
     """
 
+    kind: Kind
     queues: Sequence[NamedQueue]
     again: Mapping[str, Any]
-    count: int | None
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,14 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The statistics of a queue as they stood at ``now``."""
+    """The statistics of a queue as they stood at ``now``.
+
+    :ivar exists: whether there is such a queue
+    """
 
     stats: Stats
     now: int
+    exists: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from zaqar.api import home
+from zaqar.api import home, topics
 from zaqar.controllers.results import (
     Claimed,
     Counted,
@@ -22,6 +23,7 @@ from zaqar.controllers.results import (
     SubscriptionPage,
 )
 from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
+from zaqar.transport.wsgi import admin_views
 from zaqar.transport.wsgi.responses import Answer, encode, json_answer
 
 #: Takes a result, the queue or topic of the path (None without one) and the
@@ -77,10 +79,10 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _home(result: None, scope: None, path: str) -> Answer:
+def _home(modes: Set[str], scope: None, path: str) -> Answer:
     return Answer(
         200,
-        _HOME,
+        _home_document(frozenset(modes)),
         {'Cache-Control': 'max-age=86400'},
         'application/json-home',
     )
@@ -91,7 +93,7 @@ def _ping(alive: bool, scope: None, path: str) -> Answer:
 
 
 def _queue_page(page: QueuePage, scope: None, path: str) -> Answer:
-    folder = _COLLECTION[Kind.QUEUE]
+    folder = _COLLECTION[page.kind]
     items = []
     for queue in page.queues:
         item = {'name': queue.name, 'href': f'{folder}/{queue.name}'}
@@ -101,7 +103,8 @@ def _queue_page(page: QueuePage, scope: None, path: str) -> Answer:
     links = []
     if items:
         links.append(_next(folder, page.again, items[-1]['name']))
-    document: dict[str, Any] = {'queues': items, 'links': links}
+    key = folder.rpartition('/')[2]
+    document: dict[str, Any] = {key: items, 'links': links}
     if page.count:
         document['count'] = page.count
     return json_answer(document)
@@ -130,6 +133,9 @@ def _stats(counted: Counted, scope: Scope, path: str) -> Answer:
         'free': stats.free,
         'total': stats.total,
     }
+    if scope.kind is Kind.TOPIC and counted.exists:
+        # Nothing of a topic can be claimed.
+        messages = {'total': stats.total}
     for name, span in (('oldest', stats.oldest), ('newest', stats.newest)):
         if span is not None and stats.total:
             messages[name] = _span(span, counted.now, scope)
@@ -258,9 +264,12 @@ def _changed(result: None, scope: Scope, path: str) -> Answer:
     return Answer(204, headers={'Location': path})
 
 
-_HOME = encode(home.document())
+@functools.cache
+def _home_document(modes: frozenset[str]) -> bytes:
+    return encode(home.document(modes))
 
-VIEWS: Mapping[str, View] = {
+
+_VIEWS: Mapping[str, View] = {
     'get_home_doc': _home,
     'ping_node': _ping,
     'ping_node_head': _ping,
@@ -287,4 +296,14 @@ VIEWS: Mapping[str, View] = {
     'subscription_update': _changed,
     'subscription_delete': _nothing,
     'subscription_confirm': _changed,
+}
+
+#: By the name of the operation; those of topics look like those of queues.
+VIEWS: Mapping[str, View] = {
+    **_VIEWS,
+    **admin_views.VIEWS,
+    **{
+        operation.name: _VIEWS[topics.model(operation)]
+        for operation in topics.OPERATIONS
+    },
 }

@@ -157,6 +157,10 @@ class Api:
             assert environ['REQUEST_METHOD'] == 'HEAD'
         return Response(int(status[:3]), found, body)
 
+    def on_topics(self) -> Api:
+        """Return the same service, asked about topics for queues."""
+        return OnTopics(self.service, self.clock, self.project, self.client)
+
     def as_other(self) -> Api:
         """Return the same service for another client of the project."""
         return self._for(client=OTHER_CLIENT)
@@ -187,3 +191,11 @@ class Api:
         answer = self('GET', f'/v2/queues/{queue}/messages?{query}')
         assert answer.status == 200, answer
         return [message['body'] for message in answer.json['messages']]
+
+
+class OnTopics(Api):
+    """An application that is asked about topics wherever we say queues."""
+
+    def __call__(self, method: str, path: str, *rest: Any, **more: Any) -> Any:
+        path = path.replace('/v2/queues', '/v2/topics')
+        return super().__call__(method, path, *rest, **more)

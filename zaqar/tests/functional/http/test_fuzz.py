@@ -129,7 +129,7 @@ WRITERS = [
 @FUZZ
 @given(raw=BODIES)
 def test_any_body(fuzzed: Api, row: Any, raw: bytes) -> None:
-    path = re.sub(r'{queue_name}', 'kept', row.path)
+    path = re.sub(r'{(queue|topic)_name}', 'kept', row.path)
     path = re.sub(r'{\w+}', 'f' * 32, path)
     if row.name == 'queue_create':
         path = QUEUE  # which exists, so that nothing may change
@@ -157,7 +157,7 @@ def _restore(api: Api) -> None:
 def test_any_header(
     fuzzed: Api, headers: dict[str, str], method: str, path: str
 ) -> None:
-    path = re.sub(r'{queue_name}', 'fuzz', path)
+    path = re.sub(r'{(queue|topic)_name}', 'fuzz', path)
     path = re.sub(r'{\w+}', 'f' * 32, path)
     before = _state(fuzzed)
     environ = {_key(name): value for name, value in headers.items()}

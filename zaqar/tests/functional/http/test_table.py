@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jsonschema
 import pytest
 
-from zaqar.api import table
+from zaqar.api import table, topics
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 
@@ -105,6 +106,15 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
     'subscription_confirm': lambda api: api(
         'PUT', f'{_subscription(api)}/confirm', {'confirmed': True}
     ),
+}
+
+
+EXCHANGES |= {
+    row.name: functools.partial(
+        lambda exchange, api: exchange(api.on_topics()),
+        EXCHANGES[topics.model(row)],
+    )
+    for row in topics.OPERATIONS
 }
 
 

@@ -52,8 +52,9 @@ def test_each_row_has_valid_schemas(operation: Operation) -> None:
 def test_each_row_calls_a_function_that_takes_its_arguments(
     operation: Operation,
 ) -> None:
-    names = {'scope' if 'queue_name' in operation.path else None}
-    names |= set(re.findall(r'{(\w+)}', operation.path)) - {'queue_name'}
+    values = set(re.findall(r'{(\w+)}', operation.path))
+    scopes = {'queue_name', 'topic_name'}
+    names = {'scope' if values & scopes else None} | (values - scopes)
     names |= {param.name for param in operation.query}
     if operation.http is None:
         names.add('scope')

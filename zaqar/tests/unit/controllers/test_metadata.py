@@ -9,7 +9,7 @@ import pytest
 
 from zaqar.controllers import metadata
 from zaqar.controllers.limits import Limits
-from zaqar.models import Scope
+from zaqar.models import Kind, Scope
 
 LIMITS = Limits()
 SCOPE = Scope('p', 'q')
@@ -30,13 +30,13 @@ def fault(**fields: Any) -> str | None:
 
 
 def test_missing_keys_are_shown_with_defaults() -> None:
-    assert metadata.shown({'a': 0}, LIMITS) == {'a': 0, **DEFAULTS}
+    assert metadata.shown({'a': 0}, Kind.QUEUE, LIMITS) == {'a': 0, **DEFAULTS}
 
 
 @pytest.mark.parametrize('falsy', [0, '', None, False])
 def test_falsy_reserved_values_are_shown_as_defaults(falsy: Any) -> None:
     stored = dict.fromkeys(DEFAULTS, falsy)
-    assert metadata.shown(stored, LIMITS) == DEFAULTS
+    assert metadata.shown(stored, Kind.QUEUE, LIMITS) == DEFAULTS
 
 
 def test_null_is_not_set() -> None:

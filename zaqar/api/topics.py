@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on topics: those of queues, under other paths.
+
+A topic is a queue of which nobody claims; only the kind of the scope differs,
+and the rows say what is left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from zaqar.api import messages, queues, schemas, subscriptions
+from zaqar.api.operation import ANYONE, Operation, Rule
+from zaqar.controllers import queues as behaviour
+
+_PREFIX = 'topic_'
+
+_WORD = re.compile(r'\b[Qq]ueue\b')
+
+#: What differs, by the name of the queue's operation.
+_QUEUES: Mapping[str, Mapping[str, Any]] = {
+    'queue_list': {
+        'rule': Rule('topics:get_all', ANYONE, 'List topics.'),
+        'call': behaviour.list_topics,
+        'answers': {200: schemas.TOPIC_PAGE},
+    },
+    'queue_create': {
+        'rule': Rule('topics:create', ANYONE, 'Create a topic.'),
+    },
+    'queue_get': {
+        'rule': Rule('topics:get', ANYONE, 'Show the metadata of a topic.'),
+    },
+    'queue_update': {
+        'rule': Rule('topics:update', ANYONE, 'Change metadata of a topic.'),
+    },
+    'queue_delete': {
+        'rule': Rule('topics:delete', ANYONE, 'Delete a topic.'),
+    },
+    'queue_get_stats': {
+        'rule': Rule('topics:stats', ANYONE, 'Count messages of a topic.'),
+        'answers': {200: schemas.TOPIC_STATS},
+    },
+    'queue_purge': {
+        'rule': Rule('topics:purge', ANYONE, 'Remove what a topic holds.'),
+    },
+}
+
+
+def model(operation: Operation) -> str:
+    """Return the name of the queue's operation that looks the same."""
+    name = operation.name.removeprefix(_PREFIX)
+    return name if name in _KEPT else f'queue_{name}'
+
+
+def _of_topic(row: Operation, **changes: Any) -> Operation:
+    return dataclasses.replace(
+        row,
+        name=_PREFIX + row.name.removeprefix('queue_'),
+        http=_topics(str(row.http)),
+        summary=_WORD.sub(_translated, row.summary),
+        failure=_WORD.sub(_translated, row.failure),
+        rel=row.rel and _relation(row.rel),
+        **changes,
+    )
+
+
+def _topics(text: str) -> str:
+    return text.replace('queue', 'topic')
+
+
+def _translated(match: re.Match[str]) -> str:
+    return 'Topic' if match[0].istitle() else 'topic'
+
+
+def _relation(rel: str) -> str:
+    if 'queue' in rel:
+        return _topics(rel)
+    return rel.replace('rel/', f'rel/{_PREFIX}')
+
+
+def _without_count(row: Operation) -> dict[str, Any]:
+    kept = tuple(p for p in row.query if p.name != 'with_count')
+    return {'query': kept} if len(kept) < len(row.query) else {}
+
+
+_FROM_QUEUES = tuple(
+    _of_topic(row, **_without_count(row), **_QUEUES[row.name])
+    for row in queues.OPERATIONS
+    if row.name in _QUEUES
+)
+
+#: Messages and subscriptions of topics, under the rules of queues.
+_SHARED = tuple(
+    _of_topic(row)
+    for row in (*messages.OPERATIONS, *subscriptions.OPERATIONS)
+    if row.http
+)
+
+_KEPT = frozenset(row.name.removeprefix(_PREFIX) for row in _SHARED)
+
+OPERATIONS = (*_FROM_QUEUES, *_SHARED)
