@@ -85,6 +85,13 @@ class QueueFull(ZaqarError):
     default_title = 'Queue is full'
 
 
+class PoolInUse(ZaqarError):
+    """A pool that is still needed is deleted."""
+
+    status = 403
+    default_title = 'Unable to delete'
+
+
 class NoRoute(ZaqarError):
     """No such path, or a caller who must not learn that there is one."""
 

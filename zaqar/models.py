@@ -43,17 +43,35 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Former:
+    """Where a queue was before it moved to another pool.
+
+    :ivar until: when nobody puts messages there any more, by the clock of
+        that pool
+    """
+
+    pool: str
+    qid: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class Queue:
     """A queue or topic that exists.
 
     ``qid`` (32 hex digits) is the incarnation: a queue that is deleted and
     made again under its name has another one, and so never meets old data.
+
+    :ivar pool: where its messages are; '' where there are no pools
+    :ivar former: pools where a last message may have arrived
     """
 
     scope: Scope
     qid: str
     metadata: Mapping[str, Any]
     version: int
+    pool: str = ''
+    former: tuple[Former, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

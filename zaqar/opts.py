@@ -9,9 +9,10 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_middleware import cors
 
+from zaqar.api import modes
 from zaqar.cmd import server as cmd_server
-from zaqar.controllers import limits, signatures
-from zaqar.storage import loader, sweeper
+from zaqar.controllers import encryption, limits, signatures
+from zaqar.storage import loader, pooling, sweeper
 from zaqar.transport import auth
 from zaqar.transport.wsgi import middleware
 from zaqar.transport.wsgi import server as wsgi_server
@@ -24,16 +25,18 @@ def list_opts() -> list[Group]:
     general = [
         *auth.OPTS,
         *cmd_server.CLI_OPTS,
+        modes.POOLING,
         *loader.STATE_OPTS,
         *limits.DEFAULT_OPTS,
     ]
     return [
         ('DEFAULT', general),
-        (limits.GROUP, limits.OPTS),
+        (limits.GROUP, [*limits.OPTS, *encryption.OPTS]),
         (loader.GROUP, [*cmd_server.DRIVERS_OPTS, *loader.OPTS]),
         (wsgi_server.GROUP, wsgi_server.OPTS),
         (signatures.GROUP, signatures.OPTS),
         (sweeper.GROUP, sweeper.OPTS),
+        (pooling.GROUP, pooling.OPTS),
         *_drivers(),
     ]
 

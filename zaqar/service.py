@@ -4,24 +4,28 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 
 import oslo_policy.opts
 from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import version
+from zaqar.api import modes
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
+from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
 from zaqar.controllers.signatures import Signer
 from zaqar.errors import ConfigurationError
-from zaqar.storage import loader
+from zaqar.storage import loader, pooling
 from zaqar.storage.catalogue import Catalogue
+from zaqar.storage.pooled import PooledCatalogue
 from zaqar.storage.sweeper import Pace, Sweeper
 from zaqar.transport import auth
 from zaqar.transport.wsgi import app
@@ -71,13 +75,20 @@ class Service:
         limits = Limits.from_conf(conf)
         authorizer = _authorizer(conf)
         signer = Signer.from_conf(conf)
+        cipher = Cipher.from_conf(conf)
+        limits = dataclasses.replace(limits, can_encrypt=cipher.works)
         auth.strategy(conf)
         pace = Pace.from_conf(conf)
+        served = modes.from_conf(conf)
         # Last, so that a fault elsewhere leaves no half-made database.
-        stores = loader.open_stores(conf)
-        self.catalogue = Catalogue(stores.management, stores.messages)
+        self.catalogue = _catalogue(conf, served)
         self.dispatcher = Dispatcher(
-            authorizer, self.catalogue, limits, signer
+            authorizer,
+            self.catalogue,
+            limits,
+            signer,
+            cipher,
+            served,
         )
         self._sweeper = Sweeper(self.catalogue, pace)
 
@@ -178,6 +189,20 @@ def _authorizer(conf: cfg.ConfigOpts) -> Authorizer:
     oslo_policy.opts.set_defaults(conf)
     with _faults_explained('[oslo_policy] policy_file: '):
         return Authorizer(conf)
+
+
+def _catalogue(conf: cfg.ConfigOpts, served: Set[modes.Mode]) -> Catalogue:
+    conf.register_opts(pooling.OPTS, pooling.GROUP)
+    stores = loader.open_stores(conf)
+    if 'pooling' not in served:
+        return Catalogue(stores.management, stores.messages)
+    pools = pooling.Pools(
+        stores.management,
+        loader.PoolOpener(conf),
+        stores.messages,
+        use_virtual=conf[pooling.GROUP].enable_virtual_pool,
+    )
+    return PooledCatalogue(stores.management, stores.messages, pools)
 
 
 @contextlib.contextmanager

@@ -10,16 +10,18 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 from zaqar.api import query
+from zaqar.api.modes import Mode
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policies import Authorizer
 from zaqar.controllers.context import Context
+from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
 from zaqar.controllers.signatures import Signer
-from zaqar.errors import InvalidBody, StoreUnavailable, ZaqarError
+from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
 from zaqar.models import Identity, Scope
 from zaqar.storage.catalogue import Catalogue
 
@@ -37,6 +39,8 @@ class Dispatcher:
     :param catalogue: where the data is
     :param limits: what an operator has set
     :param signer: proves pre-signed requests
+    :param cipher: seals bodies of encrypted queues
+    :param modes: what is served beyond the API that everybody sees
     """
 
     def __init__(
@@ -45,11 +49,19 @@ class Dispatcher:
         catalogue: Catalogue,
         limits: Limits,
         signer: Signer,
+        cipher: Cipher,
+        modes: Set[Mode] = frozenset(),
     ) -> None:
         self._authorizer = authorizer
         self._catalogue = catalogue
+        self._modes = modes
         self.limits = limits
         self.signer = signer
+        self._cipher = cipher
+
+    def serves(self, operation: Operation) -> bool:
+        """Tell whether there is this operation here."""
+        return operation.needs <= self._modes
 
     def run(
         self,
@@ -86,6 +98,8 @@ class Dispatcher:
         values: Mapping[str, Sequence[str]],
         read_body: BodyReader,
     ) -> Any:
+        if not self.serves(operation):
+            raise NoRoute
         self._authorizer.check(operation.rule, identity, scope, path)
         arguments: dict[str, Any] = dict(path)
         if scope is not None:
@@ -100,7 +114,13 @@ class Dispatcher:
             size = len(raw or b'')
             arguments['document'] = _document(operation.body, raw)
         context = Context(
-            identity, self._catalogue, self.limits, size, self.signer
+            identity,
+            self._catalogue,
+            self.limits,
+            size,
+            self.signer,
+            self._cipher,
+            self._modes,
         )
         try:
             return operation.call(context, **arguments)

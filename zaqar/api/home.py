@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from zaqar.api import table
@@ -23,11 +23,18 @@ _NAMES = {'subscription_id': 'subscriptions_id'}
 _MORE = {'rel/subscriptions_post': {'limit': 'subscription_limit'}}
 
 
-def document() -> dict[str, Any]:
-    """Return the home document of the operations that are routed."""
+#: Relations that are said to have no template.
+_PLAIN = ('rel/health',)
+
+
+def document(modes: Set[str] = frozenset()) -> dict[str, Any]:
+    """Return the home document of the operations that are routed.
+
+    :param modes: see :mod:`zaqar.api.modes`
+    """
     relations: dict[str, list[Operation]] = {}
     for operation in table.OPERATIONS:
-        if operation.rel:
+        if operation.rel and operation.needs <= modes:
             relations.setdefault(operation.rel, []).append(operation)
     return {
         'resources': {
@@ -47,8 +54,9 @@ def _resource(rel: str, operations: Sequence[Operation]) -> dict[str, Any]:
         **{param.name: param.home for param in params},
         **_MORE.get(rel, {}),
     }
+    href = 'href' if rel in _PLAIN else 'href-template'
     resource: dict[str, Any] = {
-        'href-template': path + (f'{{?{names}}}' if names else '')
+        href: path + (f'{{?{names}}}' if names else '')
     }
     if variables:
         resource['href-vars'] = {

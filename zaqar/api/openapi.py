@@ -109,7 +109,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 
 def _path_parameter(name: str) -> dict[str, Any]:
     schema: dict[str, Any] = {'type': 'string'}
-    if name in ('queue_name', 'topic_name'):
+    if name in ('queue_name', 'topic_name', 'pool_name', 'flavor_name'):
         schema['pattern'] = '^[A-Za-z0-9_.-]{1,64}$'
     return {'name': name, 'in': 'path', 'required': True, 'schema': schema}
 

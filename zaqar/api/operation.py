@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from zaqar.api.modes import Mode
 from zaqar.controllers.limits import Limits
 
 #: A rule that anyone may pass who has been let in.
@@ -93,6 +94,7 @@ class Operation:
     :ivar answers: JSON Schema by status, None for an empty body
     :ivar keep_unknown: also hand over, as ``filters``, query parameters that
         are not declared
+    :ivar needs: modes that must be on, else there is no such operation
     """
 
     name: str
@@ -106,6 +108,7 @@ class Operation:
     body: Body | None = None
     rel: str | None = None
     keep_unknown: bool = False
+    needs: frozenset[Mode] = frozenset()
 
     @property
     def method(self) -> str:

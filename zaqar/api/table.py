@@ -9,6 +9,7 @@ from zaqar.api import (
     claims,
     discovery,
     flavors,
+    health,
     messages,
     pools,
     queues,
@@ -26,6 +27,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *topics.OPERATIONS,
     *pools.OPERATIONS,
     *flavors.OPERATIONS,
+    *health.OPERATIONS,
 )
 
 BY_ACTION: Mapping[str, Operation] = {

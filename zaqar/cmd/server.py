@@ -12,6 +12,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import service, version
+from zaqar.api import modes
 from zaqar.cmd.supervisor import Child, Supervisor
 from zaqar.errors import ConfigurationError
 from zaqar.transport.wsgi import server
@@ -21,12 +22,7 @@ LOG = log.getLogger(__name__)
 PROG = 'zaqar-server'
 
 CLI_OPTS = [
-    cfg.BoolOpt(
-        'admin_mode',
-        default=False,
-        help='Also serve what is for administrators: health, pools and '
-        'flavors.',
-    ),
+    modes.ADMIN_MODE,
     cfg.BoolOpt(
         'daemon',
         default=False,

@@ -13,7 +13,7 @@ from zaqar.controllers.context import Context
 from zaqar.controllers.limits import MIN_TTL, Limits, page_size
 from zaqar.controllers.results import Claimed
 from zaqar.errors import InvalidRequest, NotFound
-from zaqar.models import Queue, Scope
+from zaqar.models import Claim, Queue, Scope
 from zaqar.storage.base import MessageStore
 
 
@@ -51,9 +51,8 @@ def create(
         if claim is None:
             return None
         if claim.exhausted:
-            dead_letters.move(ctx.catalogue, queue, claim, now)
-            claim = dataclasses.replace(claim, exhausted=())
-        return Claimed(claim, now) if claim.messages else None
+            dead_letters.move(ctx, queue, claim, now)
+        return _opened(ctx, scope, claim, now) if claim.messages else None
 
     return ctx.catalogue.ask(scope, take, None)
 
@@ -67,7 +66,7 @@ def get(ctx: Context, *, scope: Scope, claim_id: str) -> Claimed:
     def read(store: MessageStore, queue: Queue) -> Claimed | None:
         now = store.clock.now()
         claim = store.claimed(queue.qid, claim_id, now=now)
-        return None if claim is None else Claimed(claim, now)
+        return None if claim is None else _opened(ctx, scope, claim, now)
 
     found = ctx.catalogue.ask(scope, read, None)
     if found is None:
@@ -105,6 +104,13 @@ def release(ctx: Context, *, scope: Scope, claim_id: str) -> None:
         store.release(queue.qid, claim_id, now=store.clock.now())
 
     ctx.catalogue.ask(scope, free, None)
+
+
+def _opened(ctx: Context, scope: Scope, claim: Claim, now: int) -> Claimed:
+    messages = ctx.cipher.opened(claim.messages, scope)
+    return Claimed(
+        dataclasses.replace(claim, messages=messages, exhausted=()), now
+    )
 
 
 def _terms(

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
+from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
 from zaqar.controllers.signatures import Signer
 from zaqar.models import Identity
@@ -16,6 +18,7 @@ class Context:
     """One caller at work.
 
     :ivar size: bytes of the request's body, 0 without one
+    :ivar modes: see :mod:`zaqar.api.modes`
     """
 
     identity: Identity
@@ -23,3 +26,5 @@ class Context:
     limits: Limits
     size: int = 0
     signer: Signer = field(default_factory=Signer)
+    cipher: Cipher = field(default_factory=Cipher)
+    modes: Set[str] = frozenset()

@@ -10,6 +10,7 @@ recognises the token.
 
 from __future__ import annotations
 
+from zaqar.controllers.context import Context
 from zaqar.models import Claim, Message, NewMessage, Queue, Scope
 from zaqar.storage.base import MessageStore
 from zaqar.storage.catalogue import Catalogue
@@ -25,7 +26,7 @@ def max_claims(queue: Queue) -> int:
     return queue.metadata.get('_max_claim_count') or 0
 
 
-def move(catalogue: Catalogue, queue: Queue, claim: Claim, now: int) -> None:
+def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> None:
     """Move the exhausted messages of a claim to the dead-letter queue.
 
     The queue is made if it is missing. A message keeps its id, body and
@@ -36,18 +37,21 @@ def move(catalogue: Catalogue, queue: Queue, claim: Claim, now: int) -> None:
     target = Scope(
         scope.project, queue.metadata['_dead_letter_queue'], scope.kind
     )
-    store = catalogue.store(queue)
+    store = ctx.catalogue.store(queue)
     ttl = queue.metadata.get('_dead_letter_queue_messages_ttl')
     for message in claim.exhausted:
-        _post(catalogue, target, _letter(message, ttl, now))
+        body = ctx.cipher.moved(message.body, scope, target, message.id[16:])
+        _post(ctx.catalogue, target, _letter(message, body, ttl, now))
         store.delete(queue.qid, message.id, now=now, claim_id=claim.id)
 
 
-def _letter(message: Message, ttl: int | None, now: int) -> NewMessage:
+def _letter(
+    message: Message, body: bytes, ttl: int | None, now: int
+) -> NewMessage:
     # Rounded up: half a second of life is still a life.
     remaining = -((now - message.expires_at) // 1000)
     return NewMessage(
-        body=message.body,
+        body=body,
         ttl=ttl or max(remaining, 1),
         rnd=message.id[16:],
         client=message.client,

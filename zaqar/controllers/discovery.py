@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from zaqar.controllers.context import Context
 from zaqar.errors import StoreUnavailable
 
 
-def home(ctx: Context) -> None:
-    """Ask for the home document, which views read from the table."""
+def home(ctx: Context) -> Set[str]:
+    """Return what the home document, read from the table, depends on."""
+    return ctx.modes
 
 
 def ping(ctx: Context) -> bool:

@@ -21,7 +21,10 @@ DEFAULT_PAGE = 10
 #: Longest name of a project, in characters.
 MAX_PROJECT = 256
 
-_NAME = re.compile(r'[A-Za-z0-9_.-]{1,64}')
+#: Longest name of a queue or topic, in characters.
+MAX_NAME = 64
+
+_NAME = re.compile(rf'[A-Za-z0-9_.-]{{1,{MAX_NAME}}}')
 
 OPTS = [
     cfg.IntOpt(
@@ -57,6 +60,18 @@ OPTS = [
         default=20,
         min=1,
         help='Most queues or topics a client may ask for in one page.',
+    ),
+    cfg.IntOpt(
+        'max_pools_per_page',
+        default=20,
+        min=1,
+        help='Most pools a client may ask for in one page.',
+    ),
+    cfg.IntOpt(
+        'max_flavors_per_page',
+        default=20,
+        min=1,
+        help='Most flavors a client may ask for in one page.',
     ),
     cfg.IntOpt(
         'max_messages_per_page',
@@ -179,13 +194,18 @@ DEFAULT_OPTS = [
 
 @dataclass(frozen=True)
 class Limits:
-    """The settings above, by the names of their options."""
+    """The settings above, by the names of their options.
+
+    :ivar can_encrypt: whether there is a key; see :mod:`.encryption`
+    """
 
     default_message_ttl: int = 3600
     default_message_delay: int = 0
     default_claim_ttl: int = 300
     default_claim_grace: int = 60
     max_queues_per_page: int = 20
+    max_pools_per_page: int = 20
+    max_flavors_per_page: int = 20
     max_messages_per_page: int = 20
     max_messages_per_claim_or_pop: int = 20
     max_queue_metadata: int = 65536
@@ -209,6 +229,7 @@ class Limits:
     max_length_client_id: int = 36
     message_delete_with_claim_id: bool = False
     enable_checksum: bool = False
+    can_encrypt: bool = False
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Limits:
@@ -220,6 +241,7 @@ class Limits:
             if f.name == 'enable_checksum'
             else conf[GROUP][f.name]
             for f in dataclasses.fields(cls)
+            if f.name != 'can_encrypt'
         }
         types = values['subscriber_types']
         values['subscriber_types'] = tuple(item.lower() for item in types)

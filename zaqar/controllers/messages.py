@@ -49,7 +49,9 @@ def post(ctx: Context, *, scope: Scope, document: Post) -> Posted:
     queue = ctx.catalogue.find(scope)
     metadata = queue.metadata if queue else {}
     _check_size(ctx, metadata)
-    messages = _new_messages(ctx, metadata, document)
+    messages: Sequence[NewMessage] = _new_messages(ctx, metadata, document)
+    if metadata.get('_enable_encrypt_messages'):
+        messages = ctx.cipher.sealed(messages, scope)
     token = secrets.token_hex(16)
 
     def append(store: MessageStore, queue: Queue) -> Sequence[str]:
@@ -107,7 +109,8 @@ def list_(
             'include_claimed': include_claimed,
             'include_delayed': include_delayed,
         }
-        return MessagePage(page.messages, now, again, page.resume)
+        messages = ctx.cipher.opened(page.messages, scope)
+        return MessagePage(messages, now, again, page.resume)
 
     return ctx.catalogue.ask(scope, read, MessagePage((), 0, {}))
 
@@ -119,7 +122,7 @@ def get_many(ctx: Context, *, scope: Scope, ids: Sequence[str]) -> MessagePage:
     """
     if len(ids) > ctx.limits.max_messages_per_page:
         raise _bad_page(ctx.limits.max_messages_per_page)
-    page = ctx.catalogue.ask(scope, _reader(ids), MessagePage((), 0))
+    page = _read(ctx, scope, ids)
     if not page.messages:
         raise NotFound(
             f'No messages with IDs: {list(ids)} found in the {scope.kind} '
@@ -133,7 +136,7 @@ def get(ctx: Context, *, scope: Scope, message_id: str) -> OneMessage:
 
     :raises NotFound: it does not exist in this queue
     """
-    page = ctx.catalogue.ask(scope, _reader([message_id]), MessagePage((), 0))
+    page = _read(ctx, scope, [message_id])
     if not page.messages:
         raise NotFound(
             f'Message {message_id} does not exist in {scope.kind} '
@@ -317,12 +320,13 @@ def _full_page(
     return Page(found, resume if found else None)
 
 
-def _reader(ids: Sequence[str]) -> Any:
+def _read(ctx: Context, scope: Scope, ids: Sequence[str]) -> MessagePage:
     def read(store: MessageStore, queue: Queue) -> MessagePage:
         now = store.clock.now()
-        return MessagePage(store.get(queue.qid, ids, now=now), now)
+        found = store.get(queue.qid, ids, now=now)
+        return MessagePage(ctx.cipher.opened(found, scope), now)
 
-    return read
+    return ctx.catalogue.ask(scope, read, MessagePage((), 0))
 
 
 def _check_deletion(
@@ -389,6 +393,7 @@ def _guard_fault(
 def _pop(ctx: Context, scope: Scope, limit: int) -> Popped:
     def take(store: MessageStore, queue: Queue) -> Popped:
         now = store.clock.now()
-        return Popped(store.pop(queue.qid, now=now, limit=limit), now)
+        found = store.pop(queue.qid, now=now, limit=limit)
+        return Popped(ctx.cipher.opened(found, scope), now)
 
     return ctx.catalogue.ask(scope, take, Popped((), 0))

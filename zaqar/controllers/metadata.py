@@ -142,7 +142,7 @@ def _message_delay(value: Any, scope: Scope, limits: Limits) -> str | None:
 def _encryption(value: Any, scope: Scope, limits: Limits) -> str | None:
     if not isinstance(value, bool):
         return '_enable_encrypt_messages must be boolean.'
-    if value:
+    if value and not limits.can_encrypt:
         return (
             '_enable_encrypt_messages is refused: this service has no '
             'encryption key.'

@@ -11,7 +11,7 @@ import msgspec
 
 from zaqar.controllers import flavors, json_patch, metadata, subscriptions
 from zaqar.controllers.context import Context
-from zaqar.controllers.limits import page_size
+from zaqar.controllers.limits import MAX_NAME, page_size
 from zaqar.controllers.results import Counted, NamedQueue, QueuePage
 from zaqar.errors import (
     InvalidBody,
@@ -207,9 +207,10 @@ def _records(
     """Yield the project's records from ``marker`` on, read as needed."""
     batch = size
     if marker is not None:
-        # Not every store can compare this character. No name holds it, and
-        # so the text before it has the same names behind it.
-        marker = marker.partition('\0')[0]
+        # Not every store can compare this character, or so long a text. No
+        # name holds it or is as long, and so what stands before has the same
+        # names behind it.
+        marker = marker.partition('\0')[0][: MAX_NAME + 1]
     while True:
         records = ctx.catalogue.management.list(
             kind, ctx.identity.project, after=marker, limit=batch

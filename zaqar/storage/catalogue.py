@@ -13,13 +13,13 @@ import dataclasses
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from cachetools import TTLCache
 
 from zaqar.errors import QueueGone, StoreUnavailable
-from zaqar.models import Queue, Record, Scope
+from zaqar.models import Former, Queue, Record, Scope
 from zaqar.storage.base import ManagementStore, MessageStore
 
 #: Seconds for which a record that was read is believed.
@@ -62,7 +62,7 @@ class Catalogue:
         if record is None:
             self.forget(scope)
             return None
-        return self._keep(_queue(scope, record))
+        return self._keep(self._loaded(scope, record))
 
     def create(
         self, scope: Scope, metadata: Mapping[str, Any]
@@ -72,12 +72,11 @@ class Catalogue:
         :returns: the queue, and whether it was made by this call
         """
         for _ in range(3):
-            qid = secrets.token_hex(16)
-            data = {'qid': qid, 'metadata': metadata}
+            queue = self._made(scope, metadata)
             if self.management.create(
-                scope.kind, scope.project, scope.name, data
+                scope.kind, scope.project, scope.name, self._data(queue)
             ):
-                return self._keep(Queue(scope, qid, metadata, 1)), True
+                return self._keep(queue), True
             found = self.read(scope)
             if found is not None:
                 return found, False
@@ -90,16 +89,11 @@ class Catalogue:
 
     def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
         """Store other metadata, if nobody changed it since it was read."""
-        scope = queue.scope
-        done = self.management.replace(
-            scope.kind,
-            scope.project,
-            scope.name,
-            {'qid': queue.qid, 'metadata': metadata},
-            version=queue.version,
-        )
-        self.forget(scope)
-        return done
+        return self._write(dataclasses.replace(queue, metadata=metadata))
+
+    def flavor_exists(self, project: str, name: str) -> bool:
+        """Tell whether queues of a project can be of a flavor."""
+        return True
 
     def delete(self, scope: Scope) -> None:
         """Remove the queue with its messages; a missing one is fine.
@@ -116,7 +110,7 @@ class Catalogue:
         self.forget(scope)
         if record is not None and record.data['qid'] != queue.qid:
             # Somebody mended the record between our two steps.
-            self._drop(_queue(scope, record))
+            self._drop(self._loaded(scope, record))
 
     def store(self, queue: Queue) -> MessageStore:
         """Return the store that keeps the messages of a queue."""
@@ -146,12 +140,13 @@ class Catalogue:
         return found
 
     def ping(self) -> None:
-        """Return when both stores answer.
+        """Return when all stores answer.
 
         :raises StoreUnavailable: one does not
         """
         self.management.ping()
-        self._messages.ping()
+        for store in self._stores():
+            store.ping()
 
     def sweep(self, batch: int) -> int:
         """Remove dead rows, ``batch`` at most; return how many."""
@@ -189,8 +184,58 @@ class Catalogue:
         """
         queue = self.read(stale.scope)
         if queue is not None and queue.qid == stale.qid:
-            fresh = dataclasses.replace(queue, qid=secrets.token_hex(16))
-            self.update(fresh, fresh.metadata)
+            self._write(self._renewed(queue))
+
+    def _made(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
+        """Return a queue that is about to be recorded."""
+        return Queue(scope, secrets.token_hex(16), metadata, 1)
+
+    def _renewed(self, queue: Queue) -> Queue:
+        """Return the next incarnation of a queue."""
+        return dataclasses.replace(queue, qid=secrets.token_hex(16))
+
+    def _loaded(self, scope: Scope, record: Record) -> Queue:
+        former = record.data.get('former') or ()
+        return Queue(
+            scope,
+            record.data['qid'],
+            record.data.get('metadata') or {},
+            record.version,
+            record.data.get('pool') or '',
+            tuple(Former(*place) for place in former),
+        )
+
+    def _data(self, queue: Queue) -> dict[str, Any]:
+        """Return what is recorded of a queue."""
+        data: dict[str, Any] = {'qid': queue.qid, 'metadata': queue.metadata}
+        if queue.pool:
+            data['pool'] = queue.pool
+        if queue.former:
+            data['former'] = [
+                [place.pool, place.qid, place.until] for place in queue.former
+            ]
+        return data
+
+    def _write(self, queue: Queue) -> bool:
+        """Record a queue, if nobody changed it since it was read."""
+        scope = queue.scope
+        done = self.management.replace(
+            scope.kind,
+            scope.project,
+            scope.name,
+            self._data(queue),
+            version=queue.version,
+        )
+        self.forget(scope)
+        return done
+
+    def openers(self) -> Mapping[str, Callable[[], MessageStore]]:
+        """Return what opens each store of messages, by the pool's name."""
+        return {'': lambda: self._messages}
+
+    def _stores(self) -> Iterable[MessageStore]:
+        """Return all stores of messages."""
+        return (self._messages,)
 
     def _drop(self, queue: Queue) -> None:
         store = self.store(queue)
@@ -204,12 +249,3 @@ class Catalogue:
         with self._lock:
             self._cache[queue.scope] = queue
         return queue
-
-
-def _queue(scope: Scope, record: Record) -> Queue:
-    return Queue(
-        scope,
-        record.data['qid'],
-        record.data.get('metadata') or {},
-        record.version,
-    )

@@ -133,6 +133,62 @@ def open_stores(conf: cfg.ConfigOpts) -> Stores:
     )
 
 
+class PoolOpener:
+    """Opens stores of messages by their URI alone.
+
+    Each gets settings of its own: those of its driver's group with the
+    options of the pool laid over them. What is read here at the start is
+    never written to.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        register_opts(conf)
+        plane: Plane = 'message_store'
+        self._drivers = drivers()
+        self._given: Mapping[str, Mapping[str, Any]] = {
+            name: {
+                opt.dest: conf[f'{GROUP}:{plane}:{name}'][opt.dest]
+                for opt in options(driver, plane)
+            }
+            for name, driver in self._drivers.items()
+        }
+
+    def driver(self, uri: str) -> Driver:
+        """Return the driver that knows the scheme of a URI.
+
+        :raises ConfigurationError: there is none
+        """
+        scheme, found, _rest = uri.partition(':')
+        for driver in self._drivers.values():
+            if found and scheme.partition('+')[0] in driver.schemes:
+                return driver
+        raise ConfigurationError(f'there is no driver for "{scheme}"')
+
+    def settings(
+        self, driver: Driver, given: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Return the settings of a pool; options of others are left out.
+
+        :raises ValueError: an option has a value of the wrong type
+        """
+        values = dict(self._given[driver.name])
+        for opt in driver.message_opts:
+            if opt.dest != 'uri' and given.get(opt.dest) is not None:
+                values[opt.dest] = opt.type(given[opt.dest])
+        return values
+
+    def open(self, uri: str, given: Mapping[str, Any]) -> MessageStore:
+        """Open the store of a pool.
+
+        :raises ConfigurationError: that cannot be done
+        """
+        driver = self.driver(uri)
+        try:
+            return driver.open_messages(uri, self.settings(driver, given))
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(str(error)) from None
+
+
 def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
     """Return the folder for what we keep ourselves, made if it is missing.
 

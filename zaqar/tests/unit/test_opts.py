@@ -34,6 +34,7 @@ def test_names_are_those_of_existing_configurations() -> None:
         ('DEFAULT', 'admin_mode'),
         ('DEFAULT', 'auth_strategy'),
         ('DEFAULT', 'enable_checksum'),
+        ('DEFAULT', 'pooling'),
         ('DEFAULT', 'state_path'),
         ('drivers', 'transport'),
         ('drivers', 'message_store'),
@@ -52,6 +53,8 @@ def test_names_are_those_of_existing_configurations() -> None:
         ('transport', 'default_claim_ttl'),
         ('transport', 'default_claim_grace'),
         ('transport', 'max_queues_per_page'),
+        ('transport', 'max_pools_per_page'),
+        ('transport', 'max_flavors_per_page'),
         ('transport', 'max_messages_per_page'),
         ('transport', 'max_messages_per_claim_or_pop'),
         ('transport', 'max_queue_metadata'),
@@ -70,6 +73,7 @@ def test_names_are_those_of_existing_configurations() -> None:
         ('transport', 'message_delete_with_claim_id'),
         ('gc', 'interval'),
         ('gc', 'batch'),
+        ('pooling:catalog', 'enable_virtual_pool'),
     } <= names
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,14 +70,18 @@ class Node:
         return self.value[1]
 
 
-def tree() -> Node:
-    """Return the paths of the table as a tree."""
+def tree(serves: Callable[[Operation], bool]) -> Node:
+    """Return the paths of the table as a tree.
+
+    :param serves: tells which operations there are
+    """
     root = Node()
     for path, methods in table.routes().items():
+        served = {m: row for m, row in methods.items() if serves(row)}
         node = root
         for step in path.split('/')[1:]:
             node = node.grow(step)
-        node.methods.update(methods)
+        node.methods.update(served)
     # The home document answers without its slash too.
     root.steps['v2'].methods.update(root.steps['v2'].steps[''].methods)
     return root
@@ -100,7 +104,7 @@ class Root:
     def __init__(self, dispatcher: Dispatcher, *, verified: bool) -> None:
         self._dispatcher = dispatcher
         self._verified = verified
-        self._tree = tree()
+        self._tree = tree(dispatcher.serves)
 
     def _route(self, path: str) -> Match:
         """Return what a path names.

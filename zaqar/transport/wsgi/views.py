@@ -92,6 +92,10 @@ def _ping(alive: bool, scope: None, path: str) -> Answer:
     return Answer(204) if alive else Answer(503, headers={'Retry-After': '5'})
 
 
+def _health(report: Mapping[str, Any], scope: None, path: str) -> Answer:
+    return json_answer(report)
+
+
 def _queue_page(page: QueuePage, scope: None, path: str) -> Answer:
     folder = _COLLECTION[page.kind]
     items = []
@@ -290,6 +294,7 @@ _VIEWS: Mapping[str, View] = {
     'claim_get': _claim,
     'claim_update': _nothing,
     'claim_delete': _nothing,
+    'health': _health,
     'subscription_list': _subscription_page,
     'subscription_create': _subscribed,
     'subscription_get': _one_subscription,

@@ -76,6 +76,7 @@ class Api:
     clock: MovedClock = field(default_factory=MovedClock)
     project: str = PROJECT
     client: str = CLIENT
+    roles: str | None = None
 
     def __post_init__(self) -> None:
         self._app = self.service.application()
@@ -132,6 +133,8 @@ class Api:
             'wsgi.run_once': False,
         }
         given = {'Client-ID': self.client, 'X-Project-ID': self.project}
+        if self.roles is not None:
+            given['X-Roles'] = self.roles
         if raw is not None:
             given['Content-Length'] = str(len(raw))
         for name, value in {**given, **headers}.items():
@@ -169,8 +172,17 @@ class Api:
         """Return the same service for another project."""
         return self._for(project=project)
 
-    def _for(self, **changes: str) -> Api:
-        values = {'project': self.project, 'client': self.client, **changes}
+    def as_admin(self) -> Api:
+        """Return the same service for an administrator."""
+        return self._for(roles='admin')
+
+    def _for(self, **changes: str | None) -> Api:
+        values: dict[str, Any] = {
+            'project': self.project,
+            'client': self.client,
+            'roles': self.roles,
+            **changes,
+        }
         return Api(self.service, self.clock, **values)
 
     def post(self, queue: str, *bodies: Any, **fields: Any) -> list[str]:

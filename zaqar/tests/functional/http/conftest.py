@@ -13,6 +13,11 @@ from zaqar.tests.functional.http.client import Api
 
 MakeApi = Callable[..., Api]
 
+#: What serves pools and flavors, to be continued in [DEFAULT].
+POOLED = 'admin_mode = true\npooling = true\n'
+
+VIRTUAL = '[pooling:catalog]\nenable_virtual_pool = true\n'
+
 
 @pytest.fixture
 def make_api(tmp_path: pathlib.Path) -> Iterator[MakeApi]:
@@ -33,6 +38,12 @@ def make_api(tmp_path: pathlib.Path) -> Iterator[MakeApi]:
     yield make
     for found in built:
         found.close()
+
+
+@pytest.fixture
+def whole(make_api: MakeApi) -> Api:
+    """The application with all there is, for an administrator."""
+    return make_api(POOLED + VIRTUAL).as_admin()
 
 
 @pytest.fixture

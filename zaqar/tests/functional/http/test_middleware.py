@@ -101,10 +101,15 @@ DOCUMENTS: dict[str, Any] = {
 }
 
 #: What asks no store.
-_ALONE = ('get_home_doc', 'ping_node', 'ping_node_head', 'queue_share')
+_ALONE = (
+    *('get_home_doc', 'ping_node', 'ping_node_head', 'queue_share'),
+    'health',  # tells, instead of failing
+)
 
 STORING = [
-    row for row in table.OPERATIONS if row.http and row.name not in _ALONE
+    row
+    for row in table.OPERATIONS
+    if row.http and row.name not in _ALONE and not row.needs
 ]
 
 

@@ -261,6 +261,8 @@ def test_a_marker_need_not_exist(api: Api) -> None:
         api('PUT', f'/v2/queues/{name}')
     assert _names(api('GET', '/v2/queues?marker=b')) == ['c']
     assert _names(api('GET', '/v2/queues?marker=%C3%A9')) == []
+    assert _names(api('GET', f'/v2/queues?marker={"a" * 5000}')) == ['c']
+    assert _names(api('GET', '/v2/queues?marker=a%00z')) == ['c']
 
 
 def test_detailed_adds_metadata_with_defaults(api: Api) -> None:

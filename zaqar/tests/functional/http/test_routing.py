@@ -81,12 +81,12 @@ def test_a_query_cannot_change_the_method(api: Api, override: str) -> None:
 @pytest.mark.parametrize('path', sorted(table.routes()))
 @pytest.mark.parametrize('method', METHODS)
 def test_a_method_that_is_not_there_is_405_and_tells_which_are(
-    api: Api, path: str, method: str
+    whole: Api, path: str, method: str
 ) -> None:
     known = table.routes()[path]
     if method in known:
         return
-    answer = api(method, _filled(path))
+    answer = whole(method, _filled(path))
     assert answer.is_error(405, '405 Method Not Allowed')
     assert answer.json == {'title': '405 Method Not Allowed'}
     expected = ', '.join([*sorted(known), 'OPTIONS'])

@@ -16,6 +16,7 @@ from zaqar import service
 from zaqar.api import table
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http.client import CLIENT, PATCH
+from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL
 
 CHECKS = [
     schemathesis.checks.not_a_server_error,
@@ -24,7 +25,7 @@ CHECKS = [
     schemathesis.checks.content_type_conformance,
 ]
 
-HEADERS = {'Client-ID': CLIENT, 'X-Project-ID': 'p'}
+HEADERS = {'Client-ID': CLIENT, 'X-Project-ID': 'p', 'X-Roles': 'admin'}
 
 
 @schemathesis.serializer(PATCH)
@@ -37,7 +38,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The document as the application gives it, bound to it."""
     folder: pathlib.Path = tmp_path_factory.mktemp('schemathesis')
     file = folder / 'zaqar.conf'
-    file.write_text(f'[DEFAULT]\nstate_path = {folder}\n')
+    file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{POOLED}{VIRTUAL}')
     conf = service.configuration('zaqar-server', ['--config-file', str(file)])
     built = service.Service(conf)
     yield schemathesis.openapi.from_wsgi(

@@ -12,7 +12,7 @@ import pytest
 
 from zaqar.api import table, topics
 from zaqar.tests.functional.http.client import PATCH, Api, Response
-from zaqar.tests.functional.http.conftest import MakeApi
+from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 
 QUEUE = '/v2/queues/q'
 
@@ -20,7 +20,8 @@ QUEUE = '/v2/queues/q'
 @pytest.fixture
 def api(make_api: MakeApi) -> Api:
     """An application in which every operation can succeed."""
-    return make_api('[signed_url]\nsecret_key = a key of some length')
+    signing = '[signed_url]\nsecret_key = a key of some length\n'
+    return make_api(POOLED + VIRTUAL + signing).as_admin()
 
 
 def _message(api: Api) -> str:
@@ -94,6 +95,7 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
     'claim_get': lambda api: api('GET', _claim(api)),
     'claim_update': lambda api: api('PATCH', _claim(api), {}),
     'claim_delete': lambda api: api('DELETE', _claim(api)),
+    'health': lambda api: api('GET', '/v2/health'),
     'subscription_list': lambda api: _on_all(api, 'GET'),
     'subscription_create': lambda api: api(
         'POST', f'{QUEUE}/subscriptions', {'subscriber': 'http://a.b'}
@@ -115,6 +117,47 @@ EXCHANGES |= {
         EXCHANGES[topics.model(row)],
     )
     for row in topics.OPERATIONS
+}
+
+POOL = '/v2/pools/east'
+FLAVOR = '/v2/flavors/fast'
+
+
+def _pool(api: Api) -> Response:
+    folder = api.service.conf.state_path
+    place = {'uri': f'sqlite:///{folder}/east.sqlite', 'weight': 1}
+    return api('PUT', POOL, place)
+
+
+def _on_pool(api: Api, method: str, path: str, *document: Any) -> Response:
+    assert _pool(api).status == 201
+    return api(method, path, *document)
+
+
+def _flavor(api: Api) -> Response:
+    return _on_pool(api, 'PUT', FLAVOR, {'pool_list': ['east']})
+
+
+def _on_flavor(api: Api, method: str, path: str, *document: Any) -> Response:
+    assert _flavor(api).status == 201
+    return api(method, path, *document)
+
+
+EXCHANGES |= {
+    'pool_create': _pool,
+    'pool_get': lambda api: _on_pool(api, 'GET', f'{POOL}?detailed=1'),
+    'pool_list': lambda api: _on_pool(api, 'GET', '/v2/pools?detailed=1'),
+    'pool_update': lambda api: _on_pool(api, 'PATCH', POOL, {'weight': 2}),
+    'pool_delete': lambda api: _on_pool(api, 'DELETE', POOL),
+    'flavor_create': _flavor,
+    'flavor_get': lambda api: _on_flavor(api, 'GET', FLAVOR),
+    'flavor_list': lambda api: _on_flavor(
+        api, 'GET', '/v2/flavors?detailed=1'
+    ),
+    'flavor_update': lambda api: _on_flavor(
+        api, 'PATCH', FLAVOR, {'pool_list': ['east']}
+    ),
+    'flavor_delete': lambda api: _on_flavor(api, 'DELETE', FLAVOR),
 }
 
 

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on flavors."""
+
+from __future__ import annotations
+
+from zaqar.api import documents, schemas
+from zaqar.api.operation import ADMIN, ANYONE, Body, Operation, Param, Rule
+from zaqar.api.pools import NEEDS
+from zaqar.controllers import flavors
+
+_NAMES = schemas.array(schemas.TEXT)
+_CAPABILITIES: schemas.Schema = {'type': 'array'}
+
+_FLAVOR = schemas.obj(
+    {
+        'name': schemas.TEXT,
+        'capabilities': _CAPABILITIES,
+        'pool_list': _NAMES,
+        'href': schemas.TEXT,
+    },
+    optional=['capabilities'],
+)
+
+_CREATE = Body(
+    decode=documents.mapping,
+    schema=schemas.obj(
+        {
+            'pool_list': {**_NAMES, 'minItems': 1},
+            'capabilities': schemas.ANY_OBJECT,
+        },
+        optional=['capabilities'],
+    ),
+    required=True,
+    max_size=documents.metadata_size,
+    too_large=documents.small_body_too_large,
+    absent='JSON could not be parsed.',
+)
+
+_UPDATE = Body(
+    decode=documents.mapping,
+    schema={
+        'type': 'object',
+        'properties': {'pool_list': {**_NAMES, 'minItems': 1}},
+        'required': ['pool_list'],
+    },
+    required=True,
+    max_size=documents.metadata_size,
+    too_large=documents.small_body_too_large,
+    absent='JSON could not be parsed.',
+)
+
+OPERATIONS = (
+    Operation(
+        name='flavor_list',
+        http='GET /v2/flavors',
+        rule=Rule('flavors:get_all', ANYONE, 'List the flavors.'),
+        call=flavors.list_,
+        summary='List the flavors of the project by name.',
+        failure='Flavors could not be listed',
+        answers={
+            200: schemas.obj(
+                {'flavors': schemas.array(_FLAVOR), 'links': schemas.LINKS}
+            )
+        },
+        query=(
+            Param('detailed', 'bool', 'Add the capabilities.', 'detailed'),
+            Param('limit', 'int', 'Flavors of the page.', 'flavor_limit'),
+            Param('marker', 'text', 'Names greater than this.', 'marker'),
+        ),
+        rel='rel/flavors',
+        needs=NEEDS,
+    ),
+    Operation(
+        name='flavor_get',
+        http='GET /v2/flavors/{flavor_name}',
+        rule=Rule('flavors:get', ANYONE, 'Show a flavor.'),
+        call=flavors.show,
+        summary='Show a flavor.',
+        failure='Flavor could not be retrieved',
+        answers={200: _FLAVOR},
+        rel='rel/flavor',
+        needs=NEEDS,
+    ),
+    Operation(
+        name='flavor_create',
+        http='PUT /v2/flavors/{flavor_name}',
+        rule=Rule('flavors:create', ADMIN, 'Create or replace a flavor.'),
+        call=flavors.create,
+        summary='Create a flavor of pools, or replace the one of that name.',
+        failure='Flavor could not be created',
+        answers={201: None},
+        body=_CREATE,
+        rel='rel/flavor',
+        needs=NEEDS,
+    ),
+    Operation(
+        name='flavor_update',
+        http='PATCH /v2/flavors/{flavor_name}',
+        rule=Rule('flavors:update', ADMIN, 'Change the pools of a flavor.'),
+        call=flavors.update,
+        summary='Change which pools a flavor has.',
+        failure='Flavor could not be updated',
+        answers={200: _FLAVOR},
+        body=_UPDATE,
+        rel='rel/flavor',
+        needs=NEEDS,
+    ),
+    Operation(
+        name='flavor_delete',
+        http='DELETE /v2/flavors/{flavor_name}',
+        rule=Rule('flavors:delete', ADMIN, 'Delete a flavor.'),
+        call=flavors.delete,
+        summary='Delete a flavor; its pools stay.',
+        failure='Flavor could not be deleted',
+        answers={204: None},
+        rel='rel/flavor',
+        needs=NEEDS,
+    ),
+)

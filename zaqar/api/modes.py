@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator switches on beyond the API that everybody sees."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Literal
+
+from oslo_config import cfg
+
+Mode = Literal['admin_mode', 'pooling']
+
+ADMIN_MODE = cfg.BoolOpt(
+    'admin_mode',
+    default=False,
+    help='Also serve what is for administrators: health, pools and flavors.',
+)
+
+POOLING = cfg.BoolOpt(
+    'pooling',
+    default=False,
+    deprecated_name='sharding',
+    help='Spread queues over pools. The management store then knows which '
+    'pool keeps the messages of a queue; administrators manage pools where '
+    'admin_mode is on.',
+)
+
+
+def from_conf(conf: cfg.ConfigOpts) -> Set[Mode]:
+    """Return the modes that are on in a loaded configuration."""
+    conf.register_opts([ADMIN_MODE, POOLING])
+    modes: tuple[Mode, ...] = ('admin_mode', 'pooling')
+    return frozenset(mode for mode in modes if conf[mode])

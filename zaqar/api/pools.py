@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Operations on pools, for administrators."""
+
+from __future__ import annotations
+
+from zaqar.api import documents, schemas
+from zaqar.api.modes import Mode
+from zaqar.api.operation import ADMIN, Body, Operation, Param, Rule
+from zaqar.controllers import pools
+
+NEEDS: frozenset[Mode] = frozenset(('admin_mode', 'pooling'))
+
+_NAME = schemas.TEXT
+_OPTIONS: schemas.Schema = {'type': 'object'}
+_FLAVOR: schemas.Schema = {'type': ['string', 'null']}
+_WEIGHT: schemas.Schema = {
+    'type': 'integer',
+    'minimum': 0,
+    'maximum': pools.MAX_WEIGHT,
+}
+_TEXT: schemas.Schema = {'type': 'string', 'maxLength': pools.MAX_TEXT}
+
+_SENT = {
+    'uri': _TEXT,
+    'weight': _WEIGHT,
+    'flavor': _TEXT,
+    'options': _OPTIONS,
+}
+
+_POOL = schemas.obj(
+    {
+        'name': _NAME,
+        'uri': schemas.TEXT,
+        'weight': _WEIGHT,
+        'flavor': _FLAVOR,
+        'href': schemas.TEXT,
+        'options': _OPTIONS,
+    },
+    optional=['options'],
+)
+
+_CREATE = Body(
+    decode=documents.mapping,
+    schema=schemas.obj(_SENT, optional=['flavor', 'options']),
+    required=True,
+    max_size=documents.metadata_size,
+    too_large=documents.small_body_too_large,
+    absent='JSON could not be parsed.',
+)
+
+_UPDATE = Body(
+    decode=documents.mapping,
+    schema={'type': 'object', 'properties': _SENT, 'minProperties': 1},
+    required=True,
+    max_size=documents.metadata_size,
+    too_large=documents.small_body_too_large,
+    absent='JSON could not be parsed.',
+)
+
+OPERATIONS = (
+    Operation(
+        name='pool_list',
+        http='GET /v2/pools',
+        rule=Rule('pools:get_all', ADMIN, 'List the pools.'),
+        call=pools.list_,
+        summary='List pools by name.',
+        failure='Pools could not be listed',
+        answers={
+            200: schemas.obj(
+                {'pools': schemas.array(_POOL), 'links': schemas.LINKS}
+            )
+        },
+        query=(
+            Param('detailed', 'bool', 'Add the options.', 'detailed'),
+            Param('limit', 'int', 'Pools of the page.', 'pool_limit'),
+            Param('marker', 'text', 'Names greater than this.', 'marker'),
+        ),
+        rel='rel/pools',
+        needs=NEEDS,
+    ),
+    Operation(
+        name='pool_get',
+        http='GET /v2/pools/{pool_name}',
+        rule=Rule('pools:get', ADMIN, 'Show a pool.'),
+        call=pools.show,
+        summary='Show a pool.',
+        failure='Pool could not be retrieved',
+        answers={200: _POOL},
+        query=(Param('detailed', 'bool', 'Add the options.'),),
+        rel='rel/pool',
+        needs=NEEDS,
+    ),
+    Operation(
+        name='pool_create',
+        http='PUT /v2/pools/{pool_name}',
+        rule=Rule('pools:create', ADMIN, 'Create or replace a pool.'),
+        call=pools.create,
+        summary='Create a pool, or replace the one of that name.',
+        failure='Pool could not be created',
+        answers={201: None},
+        body=_CREATE,
+        rel='rel/pool',
+        needs=NEEDS,
+    ),
+    Operation(
+        name='pool_update',
+        http='PATCH /v2/pools/{pool_name}',
+        rule=Rule('pools:update', ADMIN, 'Change a pool.'),
+        call=pools.update,
+        summary='Change what is given of a pool.',
+        failure='Pool could not be updated',
+        answers={200: _POOL},
+        body=_UPDATE,
+        rel='rel/pool',
+        needs=NEEDS,
+    ),
+    Operation(
+        name='pool_delete',
+        http='DELETE /v2/pools/{pool_name}',
+        rule=Rule('pools:delete', ADMIN, 'Delete a pool.'),
+        call=pools.delete,
+        summary='Delete a pool that neither a flavor nor a queue needs.',
+        failure='Pool could not be deleted',
+        answers={204: None},
+        rel='rel/pool',
+        needs=NEEDS,
+    ),
+)

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Message bodies at rest: sealed on the way in, opened on every way out.
+
+AES-256-GCM. A sealed body says itself that it is one, and under which key, so
+that a queue may change its mind and an operator his keys while messages of
+all kinds lie in it. Sealed together with the body is where it belongs: a row
+that is copied to another queue or project does not open there.
+
+:source: storage.md 3.9, design.md 1
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from oslo_config import cfg
+
+from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.models import Message, NewMessage, Scope
+
+LOG = logging.getLogger(__name__)
+
+GROUP = 'transport'
+
+OPTS = [
+    cfg.StrOpt(
+        'message_encryption_algorithms',
+        default='AES256',
+        help='How bodies of queues with _enable_encrypt_messages are '
+        'encrypted at rest: AES256, which is AES-256-GCM. RSA, known from '
+        'the reference service, has never worked and stops the start.',
+    ),
+    cfg.StrOpt(
+        'message_encryption_key',
+        secret=True,
+        help='Key for that, of at least 16 characters. Unset, and without '
+        'message_encryption_keys, queues cannot be encrypted.',
+    ),
+    cfg.ListOpt(
+        'message_encryption_keys',
+        default=[],
+        secret=True,
+        help='Keys for that, each as id:key, of at least 16 characters. The '
+        'first one encrypts, all of them decrypt: to change keys, put a new '
+        'one first, and take the old one away when its last message has '
+        'expired.',
+    ),
+]
+
+#: Characters below which a text could be guessed.
+SHORTEST_KEY = 16
+
+#: The id of a key that was given none.
+_UNNAMED = ''
+
+#: What the option was by default in the reference service: no secret.
+_NO_KEY = 'AES256'
+
+#: Begins what is sealed; no JSON text begins so.
+_MARK = b'\x01'
+_NONCE = 12
+
+_CONTEXT = b'zaqar message body v1'
+
+
+class Cipher:
+    """Seals and opens bodies.
+
+    :param keys: texts by id; the first one seals. Empty for none.
+    """
+
+    def __init__(self, keys: Mapping[str, str] | None = None) -> None:
+        self._keys = {
+            name: AESGCM(_derived(text)) for name, text in (keys or {}).items()
+        }
+        self._first = next(iter(self._keys), None)
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> Cipher:
+        """Read the keys from a loaded configuration.
+
+        :raises ConfigurationError: one is malformed or too short
+        """
+        conf.register_opts(OPTS, GROUP)
+        settings = conf[GROUP]
+        if settings.message_encryption_algorithms != 'AES256':
+            raise ConfigurationError(
+                f'[{GROUP}] message_encryption_algorithms = '
+                f'{settings.message_encryption_algorithms}: only AES256 works'
+            )
+        keys = dict(_named(pair) for pair in settings.message_encryption_keys)
+        single = settings.message_encryption_key
+        if single and single != _NO_KEY:
+            keys.setdefault(_UNNAMED, _checked(single, ''))
+        return cls(keys)
+
+    @property
+    def works(self) -> bool:
+        """Whether there is a key."""
+        return self._first is not None
+
+    def seal(self, body: bytes, scope: Scope, rnd: str) -> bytes:
+        """Return a body as it is kept.
+
+        :param rnd: the random half of the message's id
+        """
+        name = self._first
+        if name is None:
+            raise StoreUnavailable(
+                'The queue is encrypted, and this server has no key.'
+            )
+        nonce = os.urandom(_NONCE)
+        text = self._keys[name].encrypt(nonce, body, _place(name, scope, rnd))
+        label = name.encode()
+        return b''.join((_MARK, bytes([len(label)]), label, nonce, text))
+
+    def open(self, body: bytes, scope: Scope, rnd: str) -> bytes:
+        """Return a body as it was posted; one that was not sealed as it is.
+
+        :raises StoreUnavailable: its key is not here, or it was tampered with
+        """
+        if not is_sealed(body):
+            return body
+        size = body[1]
+        name = body[2 : 2 + size].decode()
+        start = 2 + size + _NONCE
+        key = self._keys.get(name)
+        try:
+            if key is not None:
+                return key.decrypt(
+                    body[2 + size : start],
+                    body[start:],
+                    _place(name, scope, rnd),
+                )
+        except InvalidTag:
+            LOG.error('A message of %s does not fit its seal', scope)
+        else:
+            LOG.error('The encryption key "%s" of %s is missing', name, scope)
+        raise StoreUnavailable('Messages could not be decrypted.')
+
+    def opened(
+        self, messages: Sequence[Message], scope: Scope
+    ) -> Sequence[Message]:
+        """Return messages with their bodies open."""
+        if not any(is_sealed(message.body) for message in messages):
+            return messages
+        return [
+            dataclasses.replace(
+                message, body=self.open(message.body, scope, message.id[16:])
+            )
+            for message in messages
+        ]
+
+    def sealed(
+        self, messages: Sequence[NewMessage], scope: Scope
+    ) -> Sequence[NewMessage]:
+        """Return messages with their bodies sealed."""
+        return [
+            dataclasses.replace(
+                message, body=self.seal(message.body, scope, message.rnd)
+            )
+            for message in messages
+        ]
+
+    def moved(
+        self, body: bytes, source: Scope, target: Scope, rnd: str
+    ) -> bytes:
+        """Return a kept body as it is kept in another queue."""
+        if not is_sealed(body):
+            return body
+        return self.seal(self.open(body, source, rnd), target, rnd)
+
+
+def is_sealed(body: bytes) -> bool:
+    """Tell whether a kept body is sealed."""
+    return body[:1] == _MARK
+
+
+def _derived(text: str) -> bytes:
+    derivation = HKDF(hashes.SHA256(), length=32, salt=None, info=_CONTEXT)
+    return derivation.derive(text.encode())
+
+
+def _place(name: str, scope: Scope, rnd: str) -> bytes:
+    parts = (name, scope.project, scope.kind, scope.name, rnd)
+    return json.dumps(parts).encode()
+
+
+def _named(pair: str) -> tuple[str, str]:
+    name, colon, text = pair.partition(':')
+    if not colon or not name or len(name.encode()) > 64:
+        raise ConfigurationError(
+            f'[{GROUP}] message_encryption_keys: each key is written as id:key'
+        )
+    return name, _checked(text, 's')
+
+
+def _checked(text: str, plural: str) -> str:
+    if len(text) < SHORTEST_KEY:
+        raise ConfigurationError(
+            f'[{GROUP}] message_encryption_key{plural}: a key has at least '
+            f'{SHORTEST_KEY} characters'
+        )
+    return text

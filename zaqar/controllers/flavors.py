@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How flavors are managed: names for pools of one kind.
+
+Which pools a flavor has is said by the pools: each has one flavor at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zaqar.controllers.context import Context
+from zaqar.controllers.limits import is_name
+from zaqar.controllers.pools import (
+    capabilities,
+    catalogue_of,
+    check_name,
+    page,
+)
+from zaqar.errors import InvalidBody, InvalidRequest, NotFound
+from zaqar.models import Record
+from zaqar.storage import flavoring
+from zaqar.storage.pooled import PooledCatalogue
+from zaqar.storage.pooling import Pools
+
+
+@dataclass(frozen=True, slots=True)
+class Flavor:
+    """A flavor with the names of its pools."""
+
+    name: str
+    capabilities: Sequence[Any]
+    pools: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class FlavorPage:
+    """A page of flavors.
+
+    :ivar again: the query of the page, to be repeated with a marker
+    """
+
+    flavors: Sequence[Flavor]
+    detailed: bool
+    again: Mapping[str, Any]
+
+
+def list_(
+    ctx: Context,
+    *,
+    detailed: bool | None,
+    limit: int | None,
+    marker: str | None,
+) -> FlavorPage:
+    """List the project's flavors by name, byte-wise ascending."""
+    most = ctx.limits.max_flavors_per_page
+    project = ctx.identity.project
+    records = page(ctx, flavoring.KIND, project, marker, limit, most)
+    by_flavor: dict[str | None, list[str]] = {}
+    for pool in catalogue_of(ctx).pools.all():
+        by_flavor.setdefault(pool.flavor, []).append(pool.name)
+    found = [_flavor(record, by_flavor.get(record.name)) for record in records]
+    again = {'limit': limit, 'detailed': detailed, 'marker': marker}
+    return FlavorPage(found, bool(detailed), again)
+
+
+def create(ctx: Context, *, flavor_name: str, document: Any) -> None:
+    """Make a flavor of pools, or change which they are."""
+    catalogue = _named(ctx, flavor_name)
+    unknown = sorted(set(document) - {'pool_list', 'capabilities'})
+    if unknown:
+        raise InvalidBody(f'Unexpected field: "{unknown[0]}".')
+    if not isinstance(document.get('capabilities', {}), dict):
+        raise InvalidBody('"capabilities" must be an object.')
+    wanted = _pool_list(document)
+    if not wanted:
+        raise InvalidRequest('Bad Request', title='Unable to create')
+    missing = _unknown(catalogue.pools, wanted)
+    if missing is not None:
+        raise InvalidRequest(
+            f'Flavor {flavor_name} could not be created, error:Pool '
+            f'{missing} does not exist',
+            title='Unable to create',
+        )
+    _put(catalogue, ctx.identity.project, flavor_name, wanted)
+
+
+def show(ctx: Context, *, flavor_name: str) -> Flavor:
+    """Return a flavor of the project, else of any other."""
+    catalogue = _named(ctx, flavor_name)
+    found = flavoring.find(
+        catalogue.management, ctx.identity.project, flavor_name
+    )
+    if found is None:
+        raise _missing(flavor_name)
+    return _flavor(found[1], _tagged(catalogue.pools, flavor_name))
+
+
+def update(ctx: Context, *, flavor_name: str, document: Any) -> Flavor:
+    """Change which pools a flavor has; other fields are ignored."""
+    catalogue = _named(ctx, flavor_name)
+    if 'pool_list' not in document:
+        raise InvalidBody('`pool_list` needs to be specified')
+    wanted = _pool_list(document)
+    if not wanted:
+        raise InvalidBody('"pool_list" must name a pool.')
+    found = flavoring.find(
+        catalogue.management, ctx.identity.project, flavor_name
+    )
+    if found is None:
+        raise _missing(flavor_name)
+    missing = _unknown(catalogue.pools, wanted)
+    if missing is not None:
+        raise InvalidRequest(
+            f'Flavor {flavor_name} cant be updated, error:Pool {missing} '
+            'does not exist',
+            title='updatefail',
+        )
+    data = _put(catalogue, found[0], flavor_name, wanted)
+    return Flavor(flavor_name, data['capabilities'], wanted)
+
+
+def delete(ctx: Context, *, flavor_name: str) -> None:
+    """Remove the project's flavor; its pools have none then."""
+    catalogue = _named(ctx, flavor_name)
+    project = ctx.identity.project
+    if catalogue.management.get(flavoring.KIND, project, flavor_name) is None:
+        return
+    if flavoring.delete(catalogue.management, project, flavor_name):
+        _untag(catalogue.pools, flavor_name, kept=())
+
+
+def is_known(ctx: Context, project: str, name: Any) -> bool:
+    """Tell whether the metadata of a queue may name a flavor.
+
+    Without pools it may say anything.
+    """
+    if not name or not isinstance(ctx.catalogue, PooledCatalogue):
+        return True
+    if not isinstance(name, str) or not is_name(name):
+        return False
+    return ctx.catalogue.flavor_exists(project, name)
+
+
+def _named(ctx: Context, name: str) -> PooledCatalogue:
+    check_name('flavor', name)
+    return catalogue_of(ctx)
+
+
+def _pool_list(document: Mapping[str, Any]) -> list[str]:
+    names = document.get('pool_list')
+    if not isinstance(names, list) or not all(
+        isinstance(name, str) for name in names
+    ):
+        raise InvalidBody('"pool_list" must be an array of names of pools.')
+    return names
+
+
+def _unknown(pools: Pools, names: Sequence[str]) -> str | None:
+    known = {pool.name for pool in pools.all()}
+    return next((name for name in names if name not in known), None)
+
+
+def _put(
+    catalogue: PooledCatalogue,
+    project: str,
+    name: str,
+    wanted: Sequence[str],
+) -> Mapping[str, Any]:
+    """Record a flavor and tag its pools with it, and no others."""
+    pools = catalogue.pools
+    first = pools.get(wanted[0])
+    offered = capabilities(pools, first.uri) if first else None
+    data = {'capabilities': offered or []}
+    flavoring.put(catalogue.management, project, name, data)
+    for pool in wanted:
+        pools.change(pool, {'flavor': name})
+    _untag(pools, name, kept=wanted)
+    return data
+
+
+def _untag(pools: Pools, name: str, *, kept: Collection[str]) -> None:
+    for pool in _tagged(pools, name):
+        if pool not in kept:
+            pools.change(pool, {'flavor': None})
+
+
+def _tagged(pools: Pools, name: str) -> list[str]:
+    return [pool.name for pool in pools.all() if pool.flavor == name]
+
+
+def _flavor(record: Record, pools: Sequence[str] | None) -> Flavor:
+    offered = record.data.get('capabilities') or []
+    return Flavor(record.name, offered, pools or [])
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound(f'Flavor {name} does not exist')

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the stores are, found out by using them.
+
+:source: http-api.md 3.3
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from zaqar.controllers.context import Context
+from zaqar.errors import StoreUnavailable
+from zaqar.models import NewMessage
+from zaqar.storage.base import ManagementStore, MessageStore
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds after which no further step is tried.
+DEADLINE = 10.0
+
+#: Messages of the probe.
+COUNT = 5
+
+#: Seconds that what a probe leaves behind lives on.
+TTL = 60
+
+#: Kind of the record that a probe makes.
+_KIND = 'probe'
+
+_CLIENT = 'health'
+
+
+def report(ctx: Context) -> dict[str, Any]:
+    """Return the state of every store.
+
+    With pooling it stands under each pool's name, beside
+    ``catalog_reachable``; without, it is the document itself.
+    """
+    management = ctx.catalogue.management
+    end = time.monotonic() + DEADLINE
+    states = {
+        name: _pool_state(management, opened, end)
+        for name, opened in ctx.catalogue.openers().items()
+    }
+    if 'pooling' not in ctx.modes:
+        return states['']
+    return {'catalog_reachable': _answers(management.ping), **states}
+
+
+def _pool_state(
+    management: ManagementStore,
+    opened: Callable[[], MessageStore],
+    end: float,
+) -> dict[str, Any]:
+    try:
+        store = opened()
+    except StoreUnavailable:
+        return {'storage_reachable': False, 'operation_status': {}}
+    return _state(management, store, end)
+
+
+def _state(
+    management: ManagementStore, store: MessageStore, end: float
+) -> dict[str, Any]:
+    reachable = _answers(store.ping)
+    probe = _Probe(management, store)
+    try:
+        status = _run(probe, end) if reachable else {}
+    finally:
+        probe.clean_up()
+    return {'storage_reachable': reachable, 'operation_status': status}
+
+
+def _answers(ping: Callable[[], None]) -> bool:
+    try:
+        ping()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def _run(probe: _Probe, end: float) -> dict[str, Any]:
+    """Take the steps; those behind one that failed are not tried."""
+    status: dict[str, Any] = {}
+    for name, step in probe.steps():
+        if time.monotonic() >= end:
+            LOG.warning('A probe of the stores takes too long')
+            break
+        status[name] = _tried(name, step)
+        if not status[name]['succeeded']:
+            break
+    return status
+
+
+def _tried(name: str, step: Callable[[], None]) -> dict[str, Any]:
+    began = time.monotonic()
+    ref = None
+    try:
+        step()
+    except Exception:
+        # Whatever a driver raises is what was to be found out.
+        ref = str(uuid.uuid4())
+        LOG.exception('%s of a probe failed, reference %s', name, ref)
+    return {
+        'succeeded': ref is None,
+        'seconds': time.monotonic() - began,
+        'ref': ref,
+    }
+
+
+class _Probe:
+    """A throw-away queue of a project that nobody has."""
+
+    def __init__(
+        self, management: ManagementStore, store: MessageStore
+    ) -> None:
+        self._management = management
+        self._store = store
+        self._project = f'health-{secrets.token_hex(16)}'
+        self._qid = secrets.token_hex(16)
+        self._claim = secrets.token_hex(16)
+        self._ids: list[str] = []
+
+    def steps(self) -> Iterator[tuple[str, Callable[[], None]]]:
+        """Yield what to try, in order, by the names that clients know."""
+        yield 'create_queue', self._create_queue
+        yield 'post_messages', self._post
+        yield 'claim_messages', self._take
+        yield 'list_messages', self._list
+        yield 'delete_messages', self._delete
+        yield 'delete_claim', self._release
+        yield 'bulk_delete_messages', self._delete_many
+        yield 'delete_queue', self._delete_queue
+
+    def clean_up(self) -> None:
+        """Leave nothing behind that a store would show."""
+        try:
+            self._delete_queue()
+        except StoreUnavailable:
+            LOG.warning('A probe could not be cleaned up')
+
+    def _create_queue(self) -> None:
+        self._management.create(
+            _KIND, self._project, 'queue', {'qid': self._qid}
+        )
+
+    def _post(self) -> None:
+        messages = [
+            NewMessage(b'{}', TTL, secrets.token_hex(8), _CLIENT)
+            for _ in range(COUNT)
+        ]
+        self._ids += self._store.post(
+            self._qid, messages, now=self._now(), token=secrets.token_hex(16)
+        )
+
+    def _take(self) -> None:
+        self._store.claim(
+            self._qid,
+            now=self._now(),
+            claim_id=self._claim,
+            ttl=TTL,
+            grace=TTL,
+            limit=2,
+        )
+
+    def _list(self) -> None:
+        self._store.list(self._qid, now=self._now(), limit=COUNT)
+
+    def _delete(self) -> None:
+        self._store.delete(
+            self._qid, self._ids[0], now=self._now(), claim_id=self._claim
+        )
+
+    def _release(self) -> None:
+        self._store.release(self._qid, self._claim, now=self._now())
+
+    def _delete_many(self) -> None:
+        self._store.delete_many(self._qid, self._ids, now=self._now())
+
+    def _delete_queue(self) -> None:
+        self._store.drop(self._qid, now=self._now())
+        self._management.delete(_KIND, self._project, 'queue')
+
+    def _now(self) -> int:
+        return self._store.clock.now()

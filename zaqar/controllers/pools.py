@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How pools are managed. They belong to the service, not to a project."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zaqar.controllers.context import Context
+from zaqar.controllers.limits import is_name, page_size
+from zaqar.errors import (
+    ConfigurationError,
+    Conflict,
+    InvalidBody,
+    InvalidRequest,
+    NoRoute,
+    NotFound,
+    PoolInUse,
+    StoreUnavailable,
+)
+from zaqar.models import Record
+from zaqar.storage import flavoring, pooling
+from zaqar.storage.base import Driver
+from zaqar.storage.pooled import PooledCatalogue
+from zaqar.storage.pooling import Pool, Pools
+
+LOG = logging.getLogger(__name__)
+
+#: Longest URI and flavor, in characters.
+MAX_TEXT = 255
+
+MAX_WEIGHT = 2**32 - 1
+
+#: Longest marker worth comparing: no name of ours is as long.
+_MAX_MARKER = 100
+
+_FIELDS = ('weight', 'uri', 'flavor', 'options')
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPage:
+    """A page of pools.
+
+    :ivar again: the query of the page, to be repeated with a marker
+    """
+
+    pools: Sequence[Pool]
+    detailed: bool
+    again: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPool:
+    """A pool and whether its options are shown."""
+
+    pool: Pool
+    detailed: bool = False
+
+
+def list_(
+    ctx: Context,
+    *,
+    detailed: bool | None,
+    limit: int | None,
+    marker: str | None,
+) -> PoolPage:
+    """List pools by name, byte-wise ascending."""
+    records = page(
+        ctx, pooling.KIND, '', marker, limit, ctx.limits.max_pools_per_page
+    )
+    again = {'limit': limit, 'detailed': detailed, 'marker': marker}
+    found = [pooling.pool_of(record) for record in records]
+    return PoolPage(found, bool(detailed), again)
+
+
+def create(ctx: Context, *, pool_name: str, document: Any) -> None:
+    """Make a pool, or another one under its name."""
+    pools = _named(ctx, pool_name).pools
+    unknown = sorted(set(document) - set(_FIELDS))
+    if unknown:
+        raise InvalidBody(f'Unexpected field: "{unknown[0]}".')
+    missing = [key for key in ('uri', 'weight') if key not in document]
+    if missing:
+        raise InvalidBody(f'The field "{missing[0]}" is required.')
+    fields = {'flavor': None, 'options': {}, **_checked(document)}
+    try:
+        _check_place(pools, pool_name, fields, ())
+    except _Misfit as error:
+        raise InvalidRequest(
+            str(error), title='Unable to create pool'
+        ) from None
+    pools.put(pool_name, fields)
+
+
+def show(ctx: Context, *, pool_name: str, detailed: bool | None) -> ShownPool:
+    """Return a pool."""
+    pool = _named(ctx, pool_name).pools.get(pool_name)
+    if pool is None:
+        raise _missing(pool_name)
+    return ShownPool(pool, bool(detailed))
+
+
+def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
+    """Change what is named of a pool; what is unknown is ignored."""
+    pools = _named(ctx, pool_name).pools
+    changes = _checked(document)
+    if not changes:
+        raise InvalidBody(
+            'One of `uri`, `weight`, `flavor`, or `options` needs to be '
+            'specified'
+        )
+    old = pools.get(pool_name)
+    if old is None:
+        raise _missing(pool_name)
+    fields = {
+        'uri': old.uri,
+        'flavor': old.flavor,
+        'options': old.options,
+        **changes,
+    }
+    same = [key for key in ('uri', 'flavor', 'options') if key not in changes]
+    try:
+        _check_place(pools, pool_name, fields, same)
+    except _Misfit as error:
+        raise InvalidRequest(
+            str(error), title='Unable to update pool'
+        ) from None
+    changed = pools.change(pool_name, changes)
+    if changed is None:
+        raise _missing(pool_name)
+    return ShownPool(changed)
+
+
+def delete(ctx: Context, *, pool_name: str) -> None:
+    """Remove a pool that nobody needs; an absent one is fine.
+
+    :raises PoolInUse: its flavor would have none, or a queue is in it
+    """
+    catalogue = _named(ctx, pool_name)
+    pool = catalogue.pools.get(pool_name)
+    if pool is None:
+        return
+    if _is_last(catalogue, ctx.identity.project, pool):
+        raise PoolInUse(
+            f'This pool is used by flavors {pool.flavor}; It cannot be '
+            'deleted.'
+        )
+    # From here on no queue is put there.
+    catalogue.pools.change(pool_name, {'closing': True})
+    if not pool.noted or catalogue.is_used(pool_name):
+        catalogue.pools.change(pool_name, {'closing': False})
+        raise PoolInUse('This pool is used by queues; It cannot be deleted.')
+    catalogue.pools.delete(pool_name)
+
+
+def catalogue_of(ctx: Context) -> PooledCatalogue:
+    """Return the catalogue, which must be one with pools.
+
+    :raises NoRoute: it is not
+    """
+    if not isinstance(ctx.catalogue, PooledCatalogue):
+        raise NoRoute
+    return ctx.catalogue
+
+
+def page(
+    ctx: Context,
+    kind: str,
+    parent: str,
+    marker: str | None,
+    limit: int | None,
+    maximum: int,
+) -> Sequence[Record]:
+    """Return a page of records.
+
+    :raises InvalidRequest: ``limit`` is out of bounds
+    """
+    if limit is not None and not 1 <= limit <= maximum:
+        raise InvalidRequest(
+            f'Limit must be at least 1 and no greater than {maximum}.'
+        )
+    if marker is not None:
+        # What follows makes no difference to a name, and is not always fit
+        # for a store.
+        marker = marker.partition('\0')[0][:_MAX_MARKER]
+    return catalogue_of(ctx).management.list(
+        kind, parent, after=marker, limit=page_size(limit, maximum)
+    )
+
+
+def capabilities(pools: Pools, uri: str) -> Sequence[str] | None:
+    """Return what the driver of a URI promises, None without a driver."""
+    try:
+        return [str(item) for item in pools.opener.driver(uri).capabilities]
+    except ConfigurationError:
+        return None
+
+
+def check_name(noun: str, name: str) -> None:
+    """Refuse what cannot be a name.
+
+    :raises InvalidRequest: it is none
+    """
+    if not is_name(name):
+        raise InvalidRequest(
+            f'The format of the submitted {noun} name is not valid.'
+        )
+
+
+def _named(ctx: Context, name: str) -> PooledCatalogue:
+    check_name('pool', name)
+    return catalogue_of(ctx)
+
+
+def _checked(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the known fields of a body, as they are kept.
+
+    :raises InvalidBody: one has the wrong type or size
+    """
+    found = {key: document[key] for key in _FIELDS if key in document}
+    for key in ('uri', 'flavor'):
+        if key in found and not _is_text(found[key]):
+            raise InvalidBody(
+                f'"{key}" must be a text of at most {MAX_TEXT} characters.'
+            )
+    weight = found.get('weight', 0)
+    if type(weight) is not int or not 0 <= weight <= MAX_WEIGHT:
+        raise InvalidBody(
+            f'"weight" must be an integer from 0 to {MAX_WEIGHT}.'
+        )
+    if not isinstance(found.get('options', {}), dict):
+        raise InvalidBody('"options" must be an object.')
+    if 'flavor' in found:
+        found['flavor'] = found['flavor'] or None
+    return found
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT
+
+
+class _Misfit(Exception):
+    """A pool differs from those of its flavor."""
+
+
+def _check_place(
+    pools: Pools, name: str, fields: Mapping[str, Any], same: Sequence[str]
+) -> None:
+    """Check that a pool can be used, and beside the others.
+
+    :param same: fields that have not changed, and so need no check
+    """
+    others = [pool for pool in pools.all() if pool.name != name]
+    if 'uri' not in same or 'options' not in same:
+        _check_connection(pools, fields)
+    if 'uri' not in same and any(p.uri == fields['uri'] for p in others):
+        raise Conflict('The database URI is in use by another pool.')
+    if 'uri' not in same or 'flavor' not in same:
+        _check_capabilities(pools, fields, others)
+
+
+def _check_connection(pools: Pools, fields: Mapping[str, Any]) -> None:
+    uri = fields['uri']
+    refusal = InvalidBody(f'cannot connect to {uri}')
+    try:
+        driver = pools.opener.driver(uri)
+    except ConfigurationError:
+        raise refusal from None
+    _check_options(pools, driver, fields['options'])
+    try:
+        store = pools.opener.open(uri, fields['options'])
+    except (ConfigurationError, StoreUnavailable) as error:
+        LOG.warning('A pool cannot be opened: %s', error)
+        raise refusal from None
+    try:
+        store.ping()
+    except StoreUnavailable:
+        raise refusal from None
+    finally:
+        store.close()
+
+
+def _check_options(
+    pools: Pools, driver: Driver, options: Mapping[str, Any]
+) -> None:
+    try:
+        pools.opener.settings(driver, options)
+    except (TypeError, ValueError) as error:
+        raise InvalidBody(f'"options": {error}.') from None
+
+
+def _check_capabilities(
+    pools: Pools, fields: Mapping[str, Any], others: Sequence[Pool]
+) -> None:
+    own = set(capabilities(pools, fields['uri']) or ())
+    for pool in others:
+        theirs = capabilities(pools, pool.uri)
+        if pool.flavor != fields['flavor'] or theirs is None:
+            continue
+        if set(theirs) != own:
+            raise _Misfit(
+                'The pool being added does not support the minimum set of '
+                'capabilities'
+            )
+
+
+def _is_last(catalogue: PooledCatalogue, project: str, pool: Pool) -> bool:
+    """Tell whether a flavor that exists would have no pool left."""
+    name = pool.flavor
+    if name is None or not is_name(name):
+        return False
+    if flavoring.find(catalogue.management, project, name) is None:
+        return False
+    return not any(
+        other.flavor == name and other.name != pool.name
+        for other in catalogue.pools.all()
+    )
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound(f'Pool {name} does not exist')

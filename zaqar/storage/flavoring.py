@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flavors: names for kinds of pools, given by projects.
+
+A flavor's record is of kind ``flavor`` under its project; which pools it has
+is recorded with the pools. Other projects may use it too, and find it through
+a record of kind ``flavor_owner`` under its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from zaqar.errors import StoreUnavailable
+from zaqar.models import Record
+from zaqar.storage.base import ManagementStore
+from zaqar.storage.pooling import ATTEMPTS, everything
+
+KIND = 'flavor'
+
+OWNER = 'flavor_owner'
+
+
+def find(
+    management: ManagementStore, project: str, name: str
+) -> tuple[str, Record] | None:
+    """Return a flavor of a project, else of any other, and whose it is."""
+    own = management.get(KIND, project, name)
+    if own is not None:
+        return project, own
+    return next(_of_any(management, name), None)
+
+
+def put(
+    management: ManagementStore,
+    project: str,
+    name: str,
+    data: Mapping[str, Any],
+) -> None:
+    """Record a flavor of a project, new or not."""
+    # First, so that there is no flavor that others cannot find.
+    management.create(OWNER, name, _key(project), {'project': project})
+    for _ in range(ATTEMPTS):
+        if management.create(KIND, project, name, data):
+            return
+        old = management.get(KIND, project, name)
+        if old is not None and management.replace(
+            KIND, project, name, data, version=old.version
+        ):
+            return
+    raise StoreUnavailable
+
+
+def delete(management: ManagementStore, project: str, name: str) -> bool:
+    """Remove a flavor of a project.
+
+    :returns: whether nobody has a flavor of this name any more
+    """
+    management.delete(KIND, project, name)
+    management.delete(OWNER, name, _key(project))
+    return find(management, project, name) is None
+
+
+def _of_any(
+    management: ManagementStore, name: str
+) -> Iterator[tuple[str, Record]]:
+    for owner in everything(management, OWNER, name):
+        project = owner.data['project']
+        found = management.get(KIND, project, name)
+        if found is not None:
+            yield project, found
+
+
+def _key(project: str) -> str:
+    """Return a project as the name of a record, which may be too short."""
+    return hashlib.sha256(project.encode()).hexdigest()

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The catalogue where there are pools.
+
+The pool of a queue stands in the queue's own record, so that both are made
+and read at once. Queues that the reference service has registered have a
+record of kind ``catalogue`` instead; those with neither are in the virtual
+pool, where they were before there were pools.
+
+A queue changes its pool only when its flavor is changed while it is empty.
+Other processes may take a few seconds to notice, hence its former pool is
+looked into for a while, and what has arrived there is brought along.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from zaqar import clock
+from zaqar.errors import Conflict, QueueGone, StoreUnavailable
+from zaqar.models import Former, Kind, Message, NewMessage, Queue, Scope
+from zaqar.models import Record as Recorded
+from zaqar.storage import flavoring
+from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.catalogue import Catalogue
+from zaqar.storage.pooling import VIRTUAL, PoolMissing, Pools, everything
+
+LOG = logging.getLogger(__name__)
+
+#: The mapping of the reference service: parent project, name queue.
+ENTRY = 'catalogue'
+
+#: What may be in a pool: parent pool, name incarnation.
+POOLED = 'pooled'
+
+#: Milliseconds for which a former pool is looked into: many times as long as
+#: any process believes what it knows of a queue.
+GRACE = 60_000
+
+#: Messages brought along at a time.
+BATCH = 100
+
+
+class PooledCatalogue(Catalogue):
+    """Queues by name, each in a pool.
+
+    :param messages: the virtual pool
+    """
+
+    def __init__(
+        self,
+        management: ManagementStore,
+        messages: MessageStore,
+        pools: Pools,
+    ) -> None:
+        super().__init__(management, messages)
+        self.pools = pools
+
+    def read(self, scope: Scope) -> Queue | None:
+        queue = super().read(scope)
+        if queue is not None and queue.former:
+            return self._settle(queue)
+        return queue
+
+    def create(
+        self, scope: Scope, metadata: Mapping[str, Any]
+    ) -> tuple[Queue, bool]:
+        # One that exists needs no pool, and stays where it is.
+        found = self.read(scope)
+        return (found, False) if found else super().create(scope, metadata)
+
+    def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
+        """Store other metadata; see the base class.
+
+        :raises Conflict: it changes the flavor of a queue with messages
+        """
+        if flavor(metadata) == flavor(queue.metadata):
+            return super().update(queue, metadata)
+        self._check_empty(queue)
+        queue = dataclasses.replace(queue, metadata=metadata)
+        if self._is_placed(queue):
+            return self._write(queue)
+        return self._move(queue)
+
+    def delete(self, scope: Scope) -> None:
+        queue = self.read(scope)
+        super().delete(scope)
+        if queue is not None:
+            for pool, qid in _places(queue):
+                self.management.delete(POOLED, pool, qid)
+            if scope.kind == Kind.QUEUE:
+                self.management.delete(ENTRY, scope.project, scope.name)
+
+    def store(self, queue: Queue) -> MessageStore:
+        return self.pools.store(queue.pool)
+
+    def flavor_exists(self, project: str, name: str) -> bool:
+        return flavoring.find(self.management, project, name) is not None
+
+    def sweep(self, batch: int) -> int:
+        """Remove dead rows of every pool, ``batch`` of each at most."""
+        removed = 0
+        for name in dict.fromkeys([*self.pools.names(), VIRTUAL]):
+            try:
+                store = self.pools.store(name)
+                removed += store.sweep(now=store.clock.now(), batch=batch)
+            except StoreUnavailable:
+                LOG.warning('Pool "%s" does not answer; swept later', name)
+        return removed
+
+    def close(self) -> None:
+        self.pools.close()
+        super().close()
+
+    def is_used(self, pool: str) -> bool:
+        """Tell whether a pool keeps a queue; it must be closing.
+
+        What was noted of queues that are gone is removed.
+        """
+        for note in everything(self.management, POOLED, pool):
+            if self._holds(pool, note):
+                return True
+            self.management.delete(POOLED, pool, note.name)
+        return False
+
+    def _holds(self, pool: str, note: Recorded) -> bool:
+        data = note.data
+        scope = Scope(data['project'], data['name'], Kind(data['kind']))
+        queue = Catalogue.read(self, scope)
+        if queue is not None:
+            return any(pool == place for place, _qid in _places(queue))
+        # It may be about to be made.
+        return clock.wall_ms() - int(data.get('at', 0)) < GRACE
+
+    def _made(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
+        queue = super()._made(scope, metadata)
+        return self._noted(queue, flavor(metadata))
+
+    def _noted(self, queue: Queue, wanted: Any) -> Queue:
+        """Return the queue in a pool that knows that it may be there.
+
+        :raises StoreUnavailable: there is no pool that fits
+        """
+        for _ in range(3):
+            placed = dataclasses.replace(queue, pool=self.pools.choose(wanted))
+            if placed.pool == VIRTUAL:
+                return placed
+            self._note(placed)
+            # Whoever deletes a pool closes it before looking for notes.
+            pool = self.pools.get(placed.pool)
+            if pool is not None and not pool.closing:
+                return placed
+            self.management.delete(POOLED, placed.pool, placed.qid)
+        raise StoreUnavailable
+
+    def _note(self, queue: Queue) -> None:
+        if queue.pool == VIRTUAL:
+            return
+        scope = queue.scope
+        data = {
+            'kind': scope.kind,
+            'project': scope.project,
+            'name': scope.name,
+            'at': clock.wall_ms(),
+        }
+        self.management.create(POOLED, queue.pool, queue.qid, data)
+
+    def _renewed(self, queue: Queue) -> Queue:
+        fresh = super()._renewed(queue)
+        self._note(fresh)
+        return fresh
+
+    def _loaded(self, scope: Scope, record: Recorded) -> Queue:
+        queue = super()._loaded(scope, record)
+        if queue.pool:
+            return queue
+        return dataclasses.replace(queue, pool=self._registered(scope))
+
+    def _registered(self, scope: Scope) -> str:
+        """Return where the reference service had a queue."""
+        if scope.kind != Kind.QUEUE:
+            return VIRTUAL
+        entry = self.management.get(ENTRY, scope.project, scope.name)
+        return str(entry.data['pool']) if entry else VIRTUAL
+
+    def openers(self) -> Mapping[str, Callable[[], MessageStore]]:
+        return {
+            name: functools.partial(self.pools.store, name)
+            for name in self.pools.names()
+        }
+
+    def _stores(self) -> Iterable[MessageStore]:
+        return (self.pools.store(name) for name in self.pools.names())
+
+    def _drop(self, queue: Queue) -> None:
+        for pool, qid in _places(queue):
+            try:
+                store = self.pools.store(pool)
+            except PoolMissing:
+                # Nothing to drop, and nobody who could.
+                continue
+            store.drop(qid, now=store.clock.now())
+
+    def _check_empty(self, queue: Queue) -> None:
+        for pool, qid in _places(queue):
+            store = self.pools.store(pool)
+            try:
+                total = store.stats(qid, now=store.clock.now()).total
+            except QueueGone:
+                continue
+            if total:
+                raise Conflict(
+                    f'{queue.scope.kind.capitalize()} {queue.scope.name} '
+                    'holds messages; its flavor can be changed only while it '
+                    'is empty.'
+                )
+
+    def _is_placed(self, queue: Queue) -> bool:
+        """Tell whether a queue may stay where it is."""
+        wanted = flavor(queue.metadata)
+        if queue.pool == VIRTUAL:
+            return not wanted and self.pools.use_virtual
+        pool = self.pools.get(queue.pool)
+        return pool is not None and pool.flavor == wanted
+
+    def _move(self, queue: Queue) -> bool:
+        """Let an empty queue go on in another pool, as its flavor says."""
+        old = self.pools.store(queue.pool)
+        left = Former(queue.pool, queue.qid, old.clock.now() + GRACE)
+        fresh = dataclasses.replace(
+            Catalogue._renewed(self, queue), former=(*queue.former, left)
+        )
+        moved = self._noted(fresh, flavor(queue.metadata))
+        done = self._write(moved)
+        if not done:
+            self.management.delete(POOLED, moved.pool, moved.qid)
+        return done
+
+    def _settle(self, queue: Queue) -> Queue | None:
+        """Bring along what arrived in former pools; forget those done."""
+        try:
+            over = [p for p in queue.former if self._is_over(queue, p)]
+        except StoreUnavailable:
+            LOG.warning('A former pool of %s is not seen', queue.scope)
+            return queue
+        if not over:
+            return queue
+        kept = tuple(place for place in queue.former if place not in over)
+        if self._write(dataclasses.replace(queue, former=kept)):
+            for place in over:
+                self.management.delete(POOLED, place.pool, place.qid)
+        return super().read(queue.scope)
+
+    def _is_over(self, queue: Queue, place: Former) -> bool:
+        """Bring along what a former pool has; tell whether that was all."""
+        old = self.pools.store(place.pool)
+        now = old.clock.now()
+        try:
+            # What is claimed or delayed there comes when it is free.
+            for message in old.list(place.qid, now=now, limit=BATCH).messages:
+                self._bring(queue, message, now)
+                old.delete_many(place.qid, [message.id], now=now)
+            if now < place.until or old.stats(place.qid, now=now).total:
+                return False
+            old.drop(place.qid, now=now)
+        except QueueGone:
+            return True
+        return True
+
+    def _bring(self, queue: Queue, message: Message, now: int) -> None:
+        letter = NewMessage(
+            body=message.body,
+            # Rounded up: half a second of life is still a life.
+            ttl=max(-((now - message.expires_at) // 1000), 1),
+            rnd=message.id[16:],
+            client=message.client,
+            checksum=message.checksum,
+            id=message.id,
+        )
+        store = self.pools.store(queue.pool)
+        # The token lets another process do the same at the same time.
+        try:
+            store.post(
+                queue.qid, [letter], now=store.clock.now(), token=message.id
+            )
+        except QueueGone:
+            # Deleted meanwhile, perhaps half; the former place stays.
+            raise StoreUnavailable from None
+
+
+def flavor(metadata: Mapping[str, Any]) -> Any:
+    """Return the flavor that metadata names, None for none."""
+    return metadata.get('_flavor') or None
+
+
+def _places(queue: Queue) -> list[tuple[str, str]]:
+    """Return where messages of a queue may be, with their incarnation."""
+    former = [(place.pool, place.qid) for place in queue.former]
+    return [(queue.pool, queue.qid), *former]

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bodies at rest: http-api.md 6.8, storage.md 3.9."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import pytest
+
+from zaqar.controllers.encryption import Cipher, is_sealed
+from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.models import Kind, Scope
+from zaqar.tests.functional.http.client import PATCH, Api
+from zaqar.tests.functional.http.conftest import MakeApi
+
+QUEUE = '/v2/queues/jobs'
+MESSAGES = f'{QUEUE}/messages'
+SECRET = 'attack at dawn'
+KEY = 'a key of some length'
+ON = {'_enable_encrypt_messages': True}
+
+SCOPE = Scope('p', 'q')
+RND = '0123456789abcdef'
+
+
+@pytest.fixture
+def api(make_api: MakeApi) -> Api:
+    api = make_api(f'[transport]\nmessage_encryption_key = {KEY}')
+    api('PUT', QUEUE, ON)
+    return api
+
+
+def _at_rest(api: Api) -> list[bytes]:
+    file = f'{api.service.conf.state_path}/zaqar.sqlite'
+    with sqlite3.connect(file) as database:
+        return [row[0] for row in database.execute('SELECT body FROM message')]
+
+
+def test_what_is_kept_cannot_be_read(api: Api) -> None:
+    api.post('jobs', SECRET, {'a': SECRET})
+    for body in _at_rest(api):
+        assert is_sealed(body)
+        assert SECRET.encode() not in body
+    assert len(set(_at_rest(api))) == 2
+
+
+BODIES = [SECRET, {'a': [1, None, True, 1.5]}, [], '', None, 0, 'é☃']
+
+
+def test_what_comes_out_is_what_was_posted_whichever_way(api: Api) -> None:
+    ids = api.post('jobs', *BODIES)
+    assert api.bodies('jobs') == BODIES
+    several = api('GET', f'{MESSAGES}?ids={",".join(ids)}').json['messages']
+    assert [message['body'] for message in several] == BODIES
+    for message, body in zip(ids, BODIES, strict=True):
+        assert api('GET', f'{MESSAGES}/{message}').json['body'] == body
+    claim = api.claim('jobs', ttl=60)
+    assert [m['body'] for m in claim.json['messages']] == BODIES
+    held = api('GET', claim.headers['location']).json['messages']
+    assert [message['body'] for message in held] == BODIES
+    api.clock.move(60)
+    popped = api('DELETE', f'{MESSAGES}?pop=20').json['messages']
+    assert [message['body'] for message in popped] == BODIES
+
+
+def test_the_checksum_is_that_of_the_plain_body(make_api: MakeApi) -> None:
+    api = make_api(
+        f'enable_checksum = true\n[transport]\nmessage_encryption_key = {KEY}'
+    )
+    api('PUT', QUEUE, ON)
+    (message,) = api.post('jobs', {'a': 1})
+    shown = api('GET', f'{MESSAGES}/{message}').json
+    assert shown['checksum'] == 'MD5:42b7b4f2921788ea14dac5566e6f06d0'
+
+
+def test_a_queue_may_change_its_mind(api: Api) -> None:
+    def switch(value: bool) -> None:
+        change = {
+            'op': 'replace',
+            'path': '/metadata/_enable_encrypt_messages',
+            'value': value,
+        }
+        answer = api('PATCH', QUEUE, [change], headers={'Content-Type': PATCH})
+        assert answer.status == 200
+
+    for number, value in enumerate((True, False, True)):
+        switch(value)
+        api.post('jobs', number)
+    assert [is_sealed(body) for body in _at_rest(api)] == [True, False, True]
+    assert api.bodies('jobs') == [0, 1, 2]
+    switch(False)
+    assert api.bodies('jobs') == [0, 1, 2]
+
+
+def test_dead_letters_are_sealed_for_their_new_queue(api: Api) -> None:
+    api('PUT', '/v2/queues/b', {**ON, '_dead_letter_queue': 'dead'})
+    change = {'op': 'add', 'path': '/metadata/_max_claim_count', 'value': 1}
+    api('PATCH', '/v2/queues/b', [change], headers={'Content-Type': PATCH})
+    api.post('b', SECRET)
+    api.claim('b', ttl=60)
+    api.clock.move(60)
+    assert api.claim('b').status == 204
+    assert [is_sealed(body) for body in _at_rest(api)] == [True]
+    assert api.bodies('dead') == [SECRET]
+
+
+def test_topics_are_sealed_too(api: Api) -> None:
+    on_topics = api.on_topics()
+    on_topics('PUT', '/v2/queues/news', ON)
+    on_topics.post('news', SECRET)
+    assert all(is_sealed(body) for body in _at_rest(api))
+    assert on_topics.bodies('news') == [SECRET]
+
+
+def test_a_row_moved_to_another_queue_does_not_open(api: Api) -> None:
+    api('PUT', '/v2/queues/other', ON)
+    api.post('jobs', SECRET)
+    api.post('other', 'x')
+    file = f'{api.service.conf.state_path}/zaqar.sqlite'
+    with sqlite3.connect(file) as database:
+        database.execute(
+            'UPDATE message SET body = (SELECT body FROM message LIMIT 1)'
+        )
+    seen = [
+        api('GET', f'/v2/queues/{q}/messages?echo=1')
+        for q in ('jobs', 'other')
+    ]
+    assert sorted(answer.status for answer in seen) == [200, 503]
+    assert SECRET.encode() not in seen[1].body
+
+
+# Keys.
+
+
+@pytest.mark.parametrize('text', ['', 'message_encryption_key = AES256'])
+def test_without_a_key_no_queue_can_be_encrypted(
+    make_api: MakeApi, text: str
+) -> None:
+    api = make_api(f'[transport]\n{text}')
+    answer = api('PUT', QUEUE, ON)
+    assert answer.is_error(400, 'Invalid API request', 'no encryption key')
+
+
+@pytest.mark.parametrize(
+    ('text', 'fault'),
+    [
+        ('message_encryption_key = fifteen letters', 'at least 16 characters'),
+        ('message_encryption_keys = a:short', 'at least 16 characters'),
+        ('message_encryption_keys = no colon at all here', 'id:key'),
+        ('message_encryption_algorithms = RSA', 'only AES256 works'),
+    ],
+)
+def test_a_bad_key_stops_the_start(
+    make_api: MakeApi, text: str, fault: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=fault):
+        make_api(f'[transport]\n{text}')
+
+
+def test_keys_can_be_changed_while_messages_lie_there() -> None:
+    old = Cipher({'1': KEY})
+    both = Cipher({'2': 'another key of length', '1': KEY})
+    new = Cipher({'2': 'another key of length'})
+    first = old.seal(b'"x"', SCOPE, RND)
+    second = both.seal(b'"y"', SCOPE, RND)
+    assert both.open(first, SCOPE, RND) == b'"x"'
+    assert new.open(second, SCOPE, RND) == b'"y"'
+    with pytest.raises(StoreUnavailable):
+        new.open(first, SCOPE, RND)
+    with pytest.raises(StoreUnavailable):
+        old.open(second, SCOPE, RND)
+
+
+@pytest.mark.parametrize(
+    'place',
+    [
+        (Scope('p', 'other'), RND),
+        (Scope('other', 'q'), RND),
+        (Scope('p', 'q', Kind.TOPIC), RND),
+        (SCOPE, 'f' * 16),
+    ],
+)
+def test_a_body_opens_in_its_own_place_only(place: Any) -> None:
+    cipher = Cipher({'1': KEY})
+    sealed = cipher.seal(b'"x"', SCOPE, RND)
+    with pytest.raises(StoreUnavailable):
+        cipher.open(sealed, *place)
+
+
+@pytest.mark.parametrize('at', [0, 2, 5, 20, -1])
+def test_a_body_that_was_tampered_with_does_not_open(at: int) -> None:
+    cipher = Cipher({'1': KEY})
+    sealed = bytearray(cipher.seal(b'{"a": 1}', SCOPE, RND))
+    sealed[at] ^= 1
+    if not is_sealed(bytes(sealed)):
+        return
+    with pytest.raises(StoreUnavailable):
+        cipher.open(bytes(sealed), SCOPE, RND)
+
+
+def test_the_same_body_is_never_sealed_alike() -> None:
+    cipher = Cipher({'1': KEY})
+    assert len({cipher.seal(b'1', SCOPE, RND) for _ in range(100)}) == 100

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Health: http-api.md 3.3."""
+
+from __future__ import annotations
+
+import pathlib
+import uuid
+from typing import Any
+
+import pytest
+
+from zaqar.errors import StoreUnavailable
+from zaqar.tests.functional.http.client import Api
+from zaqar.tests.functional.http.conftest import POOLED, MakeApi
+
+STEPS = [
+    'create_queue',
+    'post_messages',
+    'claim_messages',
+    'list_messages',
+    'delete_messages',
+    'delete_claim',
+    'bulk_delete_messages',
+    'delete_queue',
+]
+
+
+@pytest.fixture
+def api(make_api: MakeApi) -> Api:
+    return make_api('admin_mode = true').as_admin()
+
+
+def _is_well(state: dict[str, Any]) -> bool:
+    assert state['storage_reachable'] is True
+    assert list(state['operation_status']) == STEPS
+    for step in state['operation_status'].values():
+        assert set(step) == {'succeeded', 'seconds', 'ref'}
+        assert step['succeeded'] is True
+        assert 0 <= step['seconds'] < 5
+        assert step['ref'] is None
+    return True
+
+
+def test_a_store_is_tried_step_by_step(api: Api) -> None:
+    answer = api('GET', '/v2/health')
+    assert answer.status == 200
+    assert _is_well(answer.json)
+    assert 'catalog_reachable' not in answer.json
+
+
+def test_nothing_is_left_behind(api: Api) -> None:
+    api('GET', '/v2/health')
+    store = api.service.catalogue.management
+    assert store.list('probe', 'x', after=None, limit=10) == []
+    assert api('GET', '/v2/queues').json['queues'] == []
+
+
+def test_each_pool_is_tried(make_api: MakeApi, tmp_path: pathlib.Path) -> None:
+    api = make_api(POOLED).as_admin()
+    for name in ('east', 'west'):
+        pool = {'uri': f'sqlite:///{tmp_path}/{name}', 'weight': 1}
+        assert api('PUT', f'/v2/pools/{name}', pool).status == 201
+    found = api('GET', '/v2/health').json
+    assert found.pop('catalog_reachable') is True
+    assert set(found) == {'east', 'west'}
+    assert all(_is_well(state) for state in found.values())
+
+
+def test_a_step_that_fails_ends_the_probe_and_has_a_reference(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any, **_more: Any) -> Any:
+        raise StoreUnavailable
+
+    store = api.service.catalogue._messages
+    monkeypatch.setattr(store, 'claim', fail)
+    state = api('GET', '/v2/health').json
+    assert state['storage_reachable'] is True
+    assert list(state['operation_status']) == STEPS[:3]
+    failed = state['operation_status']['claim_messages']
+    assert failed['succeeded'] is False
+    assert uuid.UUID(failed['ref'])
+
+
+def test_a_store_that_does_not_answer_is_said_so(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any, **_more: Any) -> Any:
+        raise StoreUnavailable
+
+    store = api.service.catalogue._messages
+    for name in ('ping', 'drop'):
+        monkeypatch.setattr(store, name, fail)
+    answer = api('GET', '/v2/health')
+    assert (answer.status, answer.json) == (
+        200,
+        {'storage_reachable': False, 'operation_status': {}},
+    )
+
+
+def test_health_is_for_administrators_where_it_is_served(
+    make_api: MakeApi, api: Api
+) -> None:
+    member = api('GET', '/v2/health', headers={'X-Roles': 'member'})
+    assert member.is_error(403, 'Not authorized')
+    assert make_api()('GET', '/v2/health').is_error(404, '404 Not Found')
+    home = api('GET', '/v2/').json['resources']
+    assert home['rel/health']['href'] == '/v2/health'

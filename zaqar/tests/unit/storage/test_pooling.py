@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Open stores of pools: when they are opened, replaced and given up."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from oslo_config import cfg
+
+from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.storage import pooling
+from zaqar.storage.base import Driver, ManagementStore, MessageStore
+from zaqar.storage.loader import PoolOpener
+from zaqar.storage.sqlalchemy.driver import DRIVER
+
+QID = 'f' * 32
+
+
+@dataclass
+class Timer:
+    """Seconds that tests move."""
+
+    at: float = 100.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@dataclass
+class Counted:
+    """A driver that counts what is opened; the stores are real."""
+
+    opened: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+
+    def driver(self) -> Driver:
+        return dataclasses.replace(DRIVER, open_messages=self._open)
+
+    def _open(self, uri: str, values: Mapping[str, Any]) -> MessageStore:
+        self.opened.append((uri, values))
+        return DRIVER.open_messages(uri, values)
+
+
+@dataclass
+class Bench:
+    """Pools over a management store in a folder."""
+
+    folder: pathlib.Path
+    management: ManagementStore
+    counted: Counted
+    timer: Timer
+    pools: pooling.Pools
+
+    def uri(self, name: str) -> str:
+        return f'sqlite:///{self.folder}/{name}.sqlite'
+
+    def put(self, name: str, **fields: Any) -> None:
+        data = {'uri': self.uri(name), 'weight': 1, 'options': {}}
+        self.pools.put(name, {**data, 'flavor': None, **fields})
+
+    def put_elsewhere(self, name: str, **fields: Any) -> None:
+        """Change a pool as another process would."""
+        record = self.management.get('pool', '', name)
+        assert record is not None
+        data = {**record.data, **fields}
+        assert self.management.replace(
+            'pool', '', name, data, version=record.version
+        )
+
+
+def _opener(counted: Counted) -> PoolOpener:
+    conf = cfg.ConfigOpts()
+    conf([], project='zaqar-test')
+    opener = PoolOpener(conf)
+    opener._drivers = {'sqlalchemy': counted.driver()}
+    return opener
+
+
+@pytest.fixture
+def bench(tmp_path: pathlib.Path) -> Iterator[Bench]:
+    management = DRIVER.open_management(f'sqlite:///{tmp_path}/zaqar', {})
+    virtual = DRIVER.open_messages(f'sqlite:///{tmp_path}/zaqar', {})
+    counted, timer = Counted(), Timer()
+    pools = pooling.Pools(
+        management,
+        _opener(counted),
+        virtual,
+        use_virtual=False,
+        timer=timer,
+    )
+    yield Bench(tmp_path, management, counted, timer, pools)
+    pools.close()
+    virtual.close()
+    management.close()
+
+
+def test_a_store_is_opened_once(bench: Bench) -> None:
+    bench.put('east')
+    first = bench.pools.store('east')
+    bench.timer.at += 1000
+    assert bench.pools.store('east') is first
+    assert [uri for uri, _ in bench.counted.opened] == [bench.uri('east')]
+
+
+def test_a_change_elsewhere_is_seen_after_a_second(bench: Bench) -> None:
+    bench.put('east')
+    first = bench.pools.store('east')
+    bench.put_elsewhere('east', uri=bench.uri('moved'))
+    bench.timer.at += pooling.FRESH / 2
+    assert bench.pools.store('east') is first
+    bench.timer.at += pooling.FRESH / 2
+    assert bench.pools.store('east') is not first
+    assert bench.counted.opened[-1][0] == bench.uri('moved')
+
+
+def test_changed_options_open_the_store_anew(bench: Bench) -> None:
+    bench.put('east')
+    bench.pools.store('east')
+    bench.pools.change('east', {'options': {'group_commit_window_ms': 9}})
+    bench.pools.store('east')
+    windows = [
+        values['group_commit_window_ms'] for _, values in bench.counted.opened
+    ]
+    assert windows == [5, 9]
+
+
+@pytest.mark.parametrize('change', [{'weight': 7}, {'flavor': 'gold'}])
+def test_what_is_not_about_the_store_leaves_it_open(
+    bench: Bench, change: dict[str, Any]
+) -> None:
+    bench.put('east')
+    first = bench.pools.store('east')
+    bench.pools.change('east', change)
+    assert bench.pools.store('east') is first
+
+
+def test_a_store_that_was_replaced_can_finish_what_is_under_way(
+    bench: Bench,
+) -> None:
+    bench.put('east')
+    first = bench.pools.store('east')
+    bench.pools.change('east', {'uri': bench.uri('moved')})
+    bench.pools.store('east')
+    assert first.stats(QID, now=first.clock.now()).total == 0
+    bench.timer.at += pooling.LEISURE
+    bench.pools.change('east', {'uri': bench.uri('third')})
+    bench.pools.store('east')
+    with pytest.raises(Exception, match=r'closed|answer|unavailable'):
+        first.purge(QID, now=first.clock.now())
+
+
+def test_a_missing_pool_is_believed_to_be_missing_for_a_second(
+    bench: Bench,
+) -> None:
+    with pytest.raises(pooling.PoolMissing):
+        bench.pools.store('east')
+    data = {'uri': bench.uri('east'), 'weight': 1, 'options': {}}
+    bench.management.create('pool', '', 'east', data)
+    with pytest.raises(pooling.PoolMissing):
+        bench.pools.store('east')
+    bench.timer.at += pooling.FRESH
+    assert bench.pools.store('east')
+
+
+def test_a_pool_that_is_made_here_is_seen_at_once(bench: Bench) -> None:
+    with pytest.raises(pooling.PoolMissing):
+        bench.pools.store('east')
+    bench.put('east')
+    assert bench.pools.store('east')
+
+
+def test_a_pool_that_cannot_be_opened_is_tried_again_after_a_second(
+    bench: Bench,
+) -> None:
+    bench.put('east', uri=f'sqlite:///{bench.folder}/later/east.sqlite')
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            bench.pools.store('east')
+    assert len(bench.counted.opened) == 1
+    (bench.folder / 'later').mkdir()
+    bench.timer.at += pooling.FRESH
+    assert bench.pools.store('east')
+
+
+def test_a_pool_that_is_being_deleted_gets_no_queue(bench: Bench) -> None:
+    bench.put('east')
+    assert bench.pools.choose(None) == 'east'
+    bench.pools.change('east', {'closing': True})
+    with pytest.raises(StoreUnavailable):
+        bench.pools.choose(None)
+
+
+def test_all_pools_are_seen_however_many(bench: Bench) -> None:
+    names = [f'p{number:03}' for number in range(pooling.BATCH + 5)]
+    for name in names:
+        bench.put(name)
+    assert [pool.name for pool in bench.pools.all()] == names
+
+
+# Settings.
+
+
+def test_options_are_laid_over_the_drivers_and_read_as_its_types(
+    bench: Bench,
+) -> None:
+    opener = bench.pools.opener
+    given = {'group_commit_window_ms': '12', 'of_another_driver': 1}
+    values = opener.settings(DRIVER, given)
+    assert values['group_commit_window_ms'] == 12
+    assert values['sqlite_synchronous'] == 'FULL'
+    assert 'of_another_driver' not in values
+    assert opener.settings(DRIVER, {})['group_commit_window_ms'] == 5
+
+
+def test_the_uri_is_no_option(bench: Bench) -> None:
+    values = bench.pools.opener.settings(DRIVER, {'uri': 'sqlite:///x'})
+    assert values['uri'] != 'sqlite:///x'
+
+
+@pytest.mark.parametrize(
+    'uri', ['mongodb://a', 'sqlite', '', '://', 'postgresql']
+)
+def test_a_uri_needs_the_scheme_of_a_driver(bench: Bench, uri: str) -> None:
+    with pytest.raises(ConfigurationError):
+        bench.pools.opener.driver(uri)
+
+
+@pytest.mark.parametrize(
+    'uri',
+    [
+        'sqlite:///a',
+        'postgresql://h/n',
+        'postgresql+psycopg://h/n',
+        'mysql+pymysql://h/n',
+        'mariadb://h/n',
+    ],
+)
+def test_a_scheme_is_known_with_and_without_its_dialect(
+    bench: Bench, uri: str
+) -> None:
+    assert bench.pools.opener.driver(uri).name == 'sqlalchemy'

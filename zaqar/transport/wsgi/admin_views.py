@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What HTTP says of pools and flavors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from zaqar.controllers.flavors import Flavor, FlavorPage
+from zaqar.controllers.pools import PoolPage, ShownPool
+from zaqar.storage.pooling import Pool
+from zaqar.transport.wsgi.responses import Answer, json_answer
+
+_POOLS = '/v2/pools'
+_FLAVORS = '/v2/flavors'
+
+
+def _pool(pool: Pool, detailed: bool) -> dict[str, Any]:
+    shown = {
+        'name': pool.name,
+        'uri': pool.uri,
+        'weight': pool.weight,
+        'flavor': pool.flavor,
+        'href': f'{_POOLS}/{quote(pool.name)}',
+    }
+    return {**shown, 'options': pool.options} if detailed else shown
+
+
+def _flavor(flavor: Flavor, detailed: bool) -> dict[str, Any]:
+    shown = {
+        'name': flavor.name,
+        'pool_list': flavor.pools,
+        'href': f'{_FLAVORS}/{quote(flavor.name)}',
+    }
+    if detailed:
+        shown['capabilities'] = flavor.capabilities
+    return shown
+
+
+def _pool_page(page: PoolPage, scope: None, path: str) -> Answer:
+    items = [_pool(pool, page.detailed) for pool in page.pools]
+    return _page('pools', _POOLS, items, page.again)
+
+
+def _flavor_page(page: FlavorPage, scope: None, path: str) -> Answer:
+    items = [_flavor(flavor, page.detailed) for flavor in page.flavors]
+    return _page('flavors', _FLAVORS, items, page.again)
+
+
+def _page(
+    noun: str,
+    folder: str,
+    items: Sequence[Mapping[str, Any]],
+    again: Mapping[str, Any],
+) -> Answer:
+    links = []
+    if items:
+        following = {**again, 'marker': items[-1]['name']}
+        links.append({'rel': 'next', 'href': _href(folder, following)})
+    return json_answer(
+        {noun: items, 'links': links},
+        headers={'Content-Location': _href(folder, again)},
+    )
+
+
+def _href(folder: str, query: Mapping[str, Any]) -> str:
+    given = {
+        key: str(value).lower() if isinstance(value, bool) else value
+        for key, value in query.items()
+        if value is not None
+    }
+    text = urlencode(given, quote_via=quote)
+    return f'{folder}?{text}' if text else folder
+
+
+def _created(result: None, scope: None, path: str) -> Answer:
+    return Answer(201, b'', {'Location': path})
+
+
+def _one_pool(shown: ShownPool, scope: None, path: str) -> Answer:
+    return json_answer(_pool(shown.pool, shown.detailed))
+
+
+def _one_flavor(flavor: Flavor, scope: None, path: str) -> Answer:
+    return json_answer(_flavor(flavor, detailed=True))
+
+
+def _nothing(result: None, scope: None, path: str) -> Answer:
+    return Answer(204)
+
+
+VIEWS: Mapping[str, Callable[[Any, Any, str], Answer]] = {
+    'pool_list': _pool_page,
+    'pool_create': _created,
+    'pool_get': _one_pool,
+    'pool_update': _one_pool,
+    'pool_delete': _nothing,
+    'flavor_list': _flavor_page,
+    'flavor_create': _created,
+    'flavor_get': _one_flavor,
+    'flavor_update': _one_flavor,
+    'flavor_delete': _nothing,
+}
