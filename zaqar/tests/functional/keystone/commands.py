@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of OpenStack, as users run it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from zaqar.tests.functional.keystone.callers import Caller
+from zaqar.tests.servers import process
+from zaqar.tests.servers.keystone import DOMAIN, Keystone, User
+
+_CLOUD = 'test'
+
+#: How ``--debug`` shows a request and what came back.
+_CALL = re.compile(r'(http://\S+) "([A-Z]+) (/v2\S*) HTTP/1\.1" (\d{3})')
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended.
+
+    :ivar code: 0 if it succeeded
+    :ivar end: what it said last
+    :ivar calls: what it asked the service, as ``GET /v2/queues 200``
+    """
+
+    code: int
+    output: str
+    end: str
+    calls: list[str]
+
+    def read(self) -> Any:
+        """Return what it shows as JSON; fail if it failed."""
+        assert self.code == 0, self.end
+        return json.loads(self.output)
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Where a user types commands.
+
+    :ivar clouds: the user's ``clouds.yaml``
+    :ivar caller: the same user without commands
+    """
+
+    clouds: pathlib.Path
+    caller: Caller
+
+    def run(self, *words: str) -> Done:
+        """Run ``openstack messaging`` with further words to its end."""
+        done = subprocess.run(
+            [_program(), '--debug', 'messaging', *words],
+            cwd=self.clouds.parent,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        calls = [
+            f'{method} {path} {status}'
+            for origin, method, path, status in _CALL.findall(done.stderr)
+            if origin == self.caller.origin
+        ]
+        end = done.stderr[-2000:]
+        return Done(done.returncode, done.stdout, end, calls)
+
+    def show(self, *words: str) -> tuple[list[str], Any]:
+        """Return what a command asks and what it shows."""
+        done = self.run(*words, '-f', 'json')
+        return done.calls, done.read()
+
+    def do(self, *words: str) -> list[str]:
+        """Return what a command asks that shows nothing."""
+        done = self.run(*words)
+        assert (done.code, done.output) == (0, ''), done.end
+        return done.calls
+
+    def fail(self, *words: str) -> list[str]:
+        """Return what a command asks that does not succeed."""
+        done = self.run(*words)
+        assert done.code == 1, done.end
+        return done.calls
+
+    def _environment(self) -> dict[str, str]:
+        """Return this one without the clouds of whoever runs the tests."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(('OS_', 'XDG_'))
+        }
+        return {
+            **kept,
+            'HOME': str(self.clouds.parent),
+            'OS_CLIENT_CONFIG_FILE': str(self.clouds),
+            'OS_CLOUD': _CLOUD,
+        }
+
+
+def sit_down(keystone: Keystone, caller: Caller, user: User) -> Shell:
+    """Return the shell of a user, who is also a caller."""
+    auth = {
+        'auth_url': keystone.url,
+        'username': user.name,
+        'password': user.password,
+        'user_domain_id': DOMAIN,
+        'project_id': caller.project,
+    }
+    # JSON is YAML.
+    text = json.dumps({'clouds': {_CLOUD: {'auth': auth}}})
+    clouds = keystone.folder / f'{user.name}.yaml'
+    clouds.write_text(text)
+    return Shell(clouds, caller)
+
+
+@contextlib.contextmanager
+def in_catalogue(keystone: Keystone, origin: str) -> Iterator[None]:
+    """Let the catalogue name the service for the length of a block."""
+    headers = {'X-Auth-Token': keystone.system_token()}
+
+    def make(kind: str, body: Mapping[str, str]) -> str:
+        url = f'{keystone.url}/{kind}s'
+        answer = requests.post(
+            url, json={kind: body}, headers=headers, timeout=30
+        )
+        answer.raise_for_status()
+        return str(answer.json()[kind]['id'])
+
+    service = make('service', {'type': 'messaging', 'name': 'zaqar'})
+    where = {'service_id': service, 'interface': 'public', 'url': origin}
+    make('endpoint', where)
+    try:
+        yield
+    finally:
+        # The endpoint goes with it.
+        url = f'{keystone.url}/services/{service}'
+        requests.delete(url, headers=headers, timeout=30).raise_for_status()
+
+
+def _program() -> str:
+    found = pathlib.Path(sys.executable).with_name('openstack')
+    if not found.exists():
+        process.missing('python-openstackclient is not installed')
+    return str(found)

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``openstack messaging`` finds the service and does what it says."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from zaqar.tests.functional.keystone.callers import Caller
+from zaqar.tests.functional.keystone.commands import (
+    Shell,
+    in_catalogue,
+    sit_down,
+)
+from zaqar.tests.functional.keystone.conftest import configuration, serve
+from zaqar.tests.servers.keystone import Keystone
+
+_REFERENCE = pathlib.Path(__file__).parents[4] / 'api-ref' / 'clients.rst'
+
+_MODES = """
+[DEFAULT]
+admin_mode = true
+pooling = true
+[pooling:catalog]
+enable_virtual_pool = true
+[signed_url]
+secret_key = 0123456789abcdef
+[oslo_policy]
+policy_file = {policy}
+"""
+
+_POLICY = '"queues:purge": "role:admin"'
+
+
+@pytest.fixture(scope='module')
+def origin(
+    keystone: Keystone, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A service that the catalogue names and where only admins purge."""
+    folder = tmp_path_factory.mktemp('zaqar')
+    policy = folder / 'policy.yaml'
+    policy.write_text(_POLICY)
+    text = configuration(keystone) + _MODES.format(policy=policy)
+    with serve(text, folder) as url, in_catalogue(keystone, url):
+        yield url
+
+
+@pytest.fixture(scope='module')
+def project(keystone: Keystone) -> str:
+    """A project."""
+    return keystone.project()
+
+
+@pytest.fixture(scope='module')
+def user(keystone: Keystone, origin: str, project: str) -> Shell:
+    """A member of the project."""
+    return log_in(keystone, origin, project, 'member')
+
+
+@pytest.fixture(scope='module')
+def chief(keystone: Keystone, origin: str, project: str) -> Shell:
+    """An administrator of the project."""
+    return log_in(keystone, origin, project, 'admin')
+
+
+@pytest.fixture(scope='module')
+def foreigner(keystone: Keystone, origin: str) -> Shell:
+    """A member of another project."""
+    return log_in(keystone, origin, keystone.project(), 'member')
+
+
+@pytest.fixture
+def pools(chief: Shell, tmp_path: pathlib.Path) -> Iterator[str]:
+    """The names of two pools, as commands take them."""
+    names = ('left', 'right')
+    for name in names:
+        pool = {'uri': f'sqlite:///{tmp_path}/{name}.sqlite', 'weight': 1}
+        path = f'/v2/pools/{name}'
+        assert chief.caller.ask('PUT', path, json=pool).status_code == 201
+    yield ','.join(names)
+    for name in names:
+        chief.caller.ask('DELETE', f'/v2/pools/{name}')
+
+
+def log_in(keystone: Keystone, origin: str, project: str, role: str) -> Shell:
+    """Return the shell of somebody with a role in a project."""
+    user = keystone.user(project, role)
+    token = keystone.token(user, project)
+    return sit_down(keystone, Caller(origin, token, project), user)
+
+
+def subscribe(caller: Caller, queue: str) -> str:
+    """Make a subscription and return its path."""
+    path = f'/v2/queues/{queue}/subscriptions'
+    body = {'subscriber': 'http://example.org/jobs', 'ttl': 600}
+    made = caller.ask('POST', path, json=body).json()
+    return f'{path}/{made["subscription_id"]}'
+
+
+def total(caller: Caller, queue: str) -> int:
+    """Count the messages of a queue."""
+    stats = caller.ask('GET', f'/v2/queues/{queue}/stats').json()
+    return int(stats['messages']['total'])
+
+
+def test_ping_and_homedoc_reach_the_service(user: Shell) -> None:
+    assert user.show('ping') == (['GET /v2/ping 204'], {'Pingable': True})
+
+    done = user.run('homedoc')
+
+    assert done.calls == ['GET /v2/ 200']
+    assert 'rel/queues' in done.read()['resources']
+
+
+def test_a_queue_is_made_described_listed_counted_and_deleted(
+    user: Shell, queue: str
+) -> None:
+    path = f'/v2/queues/{queue}'
+    made = user.show('queue', 'create', queue)
+    changed = user.do('queue', 'set', 'metadata', queue, '{"colour": "red"}')
+    asked, described = user.show('queue', 'get', 'metadata', queue)
+    listed = user.show('queue', 'list', '--detailed', '--with_count')
+    counted = user.show('queue', 'stats', queue)
+    deleted = user.do('queue', 'delete', queue)
+
+    assert made == ([f'PUT {path} 201'], {'Name': queue})
+    assert changed == [f'GET {path} 200', f'PATCH {path} 200']
+    assert asked == [f'GET {path} 200']
+    assert described['Metadata']['colour'] == 'red'
+    assert listed[0] == ['GET /v2/queues?detailed=True&with_count=True 200']
+    (found,) = [item for item in listed[1] if item['Name'] == queue]
+    assert found['Metadata_Dict'] == described['Metadata']
+    nothing = {'claimed': 0, 'free': 0, 'total': 0}
+    assert counted[0] == [f'GET {path}/stats 200']
+    assert counted[1] == {'Stats': {'messages': nothing}}
+    assert deleted == [f'DELETE {path} 204']
+    assert not user.caller.owns(queue)
+
+
+def test_messages_are_posted_and_listed(user: Shell, queue: str) -> None:
+    path = f'/v2/queues/{queue}/messages'
+    words = (queue, '--client-id', user.caller.client)
+    texts = '[{"body": {"n": 1}, "ttl": 200}, {"body": "two"}]'
+
+    posted = user.do('message', 'post', *words, texts)
+    asked, every = user.show('message', 'list', *words, '--echo')
+    identifier = every[1]['ID']
+    one = user.show('message', 'list', *words, '--message-ids', identifier)
+
+    assert posted == [f'POST {path} 201']
+    rest = 'echo=True&include_claimed=False&include_delayed=False'
+    assert asked == [f'GET {path}?{rest} 200']
+    assert [(m['Body'], m['TTL']) for m in every] == [
+        ({'n': 1}, 200),
+        ('two', 3600),
+    ]
+    assert one[0] == [f'GET {path}?ids={identifier} 200']
+    assert [m['Body'] for m in one[1]] == ['two']
+
+
+def test_a_claim_is_made_shown_renewed_and_released(
+    user: Shell, queue: str
+) -> None:
+    user.caller.post(queue)
+    path = f'/v2/queues/{queue}/claims'
+
+    made = user.show('claim', 'create', queue, '--ttl', '90', '--limit', '5')
+    (message,) = made[1]
+    claim = (queue, message['Claim_ID'])
+    one = f'{path}/{message["Claim_ID"]}'
+    shown = user.show('claim', 'query', *claim)
+    renewed = user.show('claim', 'renew', *claim, '--ttl', '500')
+    lives = user.caller.ask('GET', one).json()
+    released = user.do('claim', 'release', *claim)
+
+    assert made[0] == [f'POST {path}?limit=5 201']
+    assert message['Messages'] == {'event': 'made'}
+    assert shown[0] == [f'GET {one} 200']
+    assert [item['Message'] for item in shown[1]] == [{'event': 'made'}]
+    assert renewed[0] == [f'PATCH {one} 204', f'GET {one} 200']
+    assert len(renewed[1]) == 1
+    assert lives['ttl'] == 500
+    assert released == [f'DELETE {one} 204']
+    assert user.caller.ask('GET', one).status_code == 404
+
+
+def test_a_subscription_is_made_listed_changed_shown_and_deleted(
+    user: Shell, queue: str
+) -> None:
+    path = f'/v2/queues/{queue}/subscriptions'
+    first, second = 'http://example.org/1', 'http://example.org/2'
+
+    made = user.show('subscription', 'create', queue, first, '600')
+    identifier = made[1]['ID']
+    one = f'{path}/{identifier}'
+    listed = user.show('subscription', 'list', queue)
+    words = ('--subscriber', second, '--ttl', '700', '--options', '{"n": 1}')
+    changed = user.show('subscription', 'update', queue, identifier, *words)
+    shown = user.show('subscription', 'show', queue, identifier)
+    deleted = user.do('subscription', 'delete', queue, identifier)
+
+    assert made[0] == [f'POST {path} 201', f'GET {one} 200']
+    assert made[1]['Subscriber'] == first
+    assert listed[0] == [f'GET {path} 200']
+    assert [(s['ID'], s['TTL']) for s in listed[1]] == [(identifier, 600)]
+    assert changed[0] == [f'PATCH {one} 204']
+    assert shown[0] == [f'GET {one} 200']
+    assert shown[1]['Subscriber'] == second
+    assert (shown[1]['TTL'], shown[1]['Options']) == (700, {'n': 1})
+    assert deleted == [f'DELETE {one} 204']
+    assert user.caller.ask('GET', one).status_code == 404
+
+
+def test_whoever_has_a_signed_url_needs_no_token(
+    user: Shell, queue: str
+) -> None:
+    words = ('--methods', 'GET,POST', '--ttl-seconds', '600')
+
+    asked, given = user.show('queue', 'signed', 'url', queue, *words)
+
+    assert asked == [f'POST /v2/queues/{queue}/share 200']
+    nobody = Caller(user.caller.origin)
+    signed = {
+        'URL-Signature': given['Signature'],
+        'URL-Expires': given['Expires'],
+        'URL-Methods': given['Methods'],
+        'URL-Paths': given['Paths'],
+        'X-Project-ID': given['Project ID'],
+    }
+    path = f'/v2/queues/{queue}/messages'
+    assert nobody.post(queue, headers=signed).status_code == 201
+    seen = nobody.ask('GET', f'{path}?echo=true', signed).json()
+    assert [m['body'] for m in seen['messages']] == [{'event': 'made'}]
+    assert nobody.ask('GET', path).status_code == 401
+    popped = nobody.ask('DELETE', f'{path}?pop=1', signed)
+    assert popped.status_code == 404
+    assert total(user.caller, queue) == 1
+
+
+def test_purge_is_refused_to_all_but_those_the_policy_names(
+    user: Shell, chief: Shell, queue: str
+) -> None:
+    user.caller.post(queue)
+    subscription = subscribe(user.caller, queue)
+    words = ('queue', 'purge', queue, '--resource_types', 'messages')
+
+    assert user.fail(*words) == [f'POST /v2/queues/{queue}/purge 403']
+    assert total(user.caller, queue) == 1
+    assert chief.do(*words) == [f'POST /v2/queues/{queue}/purge 204']
+    assert total(user.caller, queue) == 0
+    assert user.caller.ask('GET', subscription).status_code == 200
+
+
+def test_another_project_sees_nothing(
+    user: Shell, foreigner: Shell, queue: str
+) -> None:
+    user.caller.post(queue)
+    subscription = subscribe(user.caller, queue)
+    identifier = subscription.rpartition('/')[2]
+    words = (queue, '--echo', '--client-id', user.caller.client)
+
+    assert foreigner.show('queue', 'list')[1] == []
+    assert foreigner.show('message', 'list', *words)[1] == []
+    assert foreigner.show('subscription', 'list', queue)[1] == []
+    gone = foreigner.fail('subscription', 'show', queue, identifier)
+    assert gone == [f'GET {subscription} 404']
+    assert foreigner.do('queue', 'delete', queue)
+    assert user.caller.owns(queue)
+    assert total(user.caller, queue) == 1
+
+
+def test_pools_are_for_administrators(user: Shell) -> None:
+    assert user.fail('pool', 'list') == ['GET /v2/pools 403']
+
+
+def test_a_pool_is_made_listed_changed_shown_and_deleted(
+    chief: Shell, tmp_path: pathlib.Path
+) -> None:
+    uri = f'sqlite:///{tmp_path}/pool.sqlite'
+    made = chief.show('pool', 'create', 'near', uri, '7')
+    changed = chief.show('pool', 'update', 'near', '--pool_weight', '9')
+    listed = chief.show('pool', 'list', '--detailed')
+    shown = chief.show('pool', 'show', 'near')
+    deleted = chief.do('pool', 'delete', 'near')
+
+    one = '/v2/pools/near'
+    assert made[0] == [f'PUT {one} 201']
+    assert made[1]['Weight'] == 7
+    assert changed[0] == [f'PATCH {one} 200', f'GET {one} 200']
+    assert listed[0] == ['GET /v2/pools?detailed=True 200']
+    (found,) = [pool for pool in listed[1] if pool['Name'] == 'near']
+    assert (found['Weight'], found['URI']) == (9, uri)
+    assert shown[0] == [f'GET {one} 200']
+    assert (shown[1]['Weight'], shown[1]['URI']) == (9, uri)
+    assert deleted == [f'DELETE {one} 204']
+    assert chief.caller.ask('GET', one).status_code == 404
+
+
+def test_a_flavor_is_made_listed_changed_shown_and_deleted(
+    chief: Shell, pools: str
+) -> None:
+    made = chief.show('flavor', 'create', 'fast', '--pool_list', 'left')
+    words = ('--pool_list', pools)
+    changed = chief.show('flavor', 'update', 'fast', *words)
+    listed = chief.show('flavor', 'list', '--detailed')
+    shown = chief.show('flavor', 'show', 'fast')
+    deleted = chief.do('flavor', 'delete', 'fast')
+
+    one = '/v2/flavors/fast'
+    assert made[0] == [f'PUT {one} 201']
+    assert made[1]['Pool list'] == ['left']
+    assert changed[0] == [f'PATCH {one} 200', f'GET {one} 200']
+    assert listed[0] == ['GET /v2/flavors?detailed=True 200']
+    (found,) = listed[1]
+    assert sorted(found['Pool list']) == ['left', 'right']
+    assert 'CLAIMS' in found['Capabilities']
+    assert shown[0] == [f'GET {one} 200']
+    assert sorted(shown[1]['Pool list']) == ['left', 'right']
+    assert deleted == [f'DELETE {one} 204']
+    assert chief.caller.ask('GET', one).status_code == 404
+
+
+def test_health_tells_of_the_stores(chief: Shell) -> None:
+    done = chief.run('health')
+
+    assert done.calls == ['GET /v2/health 200']
+    health = done.read()
+    assert health.pop('catalog_reachable') is True
+    assert health
+    assert all(store['storage_reachable'] for store in health.values())
+
+
+def test_the_reference_tells_of_every_command() -> None:
+    found = importlib.metadata.entry_points(group='openstack.messaging.v2')
+    commands = [entry.name.replace('_', ' ') for entry in found]
+    text = _REFERENCE.read_text()
+
+    assert commands
+    assert [c for c in commands if f'``{c}' not in text] == []
