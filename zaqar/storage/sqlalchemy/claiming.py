@@ -14,7 +14,7 @@ from typing import Any
 
 from zaqar.models import Claim, Message
 from zaqar.storage.sqlalchemy import queue_rows
-from zaqar.storage.sqlalchemy.rows import COLUMNS, QUEUE, message
+from zaqar.storage.sqlalchemy.rows import COLUMNS, QUEUE, SPENT, message
 from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
 
 #: Exhausted messages of one claim, at most.
@@ -41,6 +41,11 @@ _LIVE_ON = (
     'expires_at = CASE WHEN expires_at < :end THEN :raised_end '
     'ELSE expires_at END'
 )
+#: Counts without the mark :data:`SPENT`, and with it.
+_COUNT = f'(claim_count & {SPENT - 1})'
+_MARKED = f'(claim_count | {SPENT})'
+_IS_FRESH = f'{_COUNT} < :max'
+_IS_SPENT = f'{_COUNT} >= :max'
 _CLAIM = (
     'INSERT INTO claim (queue_id, id, ttl, expires_at) '
     'VALUES (:queue_id, :claim_id, :ttl, :end)'
@@ -97,20 +102,20 @@ def claim(
     :raises RepeatedClaimError: there is such a claim; roll back
     """
     values = {**values, 'qid': qid, 'claim_id': claim_id, 'max': max_claims}
-    below = 'AND m.claim_count < :max' if max_claims else ''
+    below = f'AND {_IS_FRESH}' if max_claims else ''
     taken = select_free(session, values, limit, below)
     spent: list[Row] = []
     if max_claims:
         spent = _exhausted(session, values, taken, limit)
     if not taken and not spent:
         queue_rows.check_gone(session, qid)
-        return None
+        return repeated(session, qid, claim_id, values['now'])
     values['queue_id'] = (taken or spent)[0][0]
     insert = queue_rows.ignoring(session.dialect, _CLAIM)
     if not session.run(insert, values):
         raise RepeatedClaimError
-    _hold(session, values, taken, 1 if max_claims else 0)
-    _hold(session, values, spent, 0)
+    _hold(session, values, taken, f'{_COUNT} + {int(bool(max_claims))}')
+    _hold(session, values, spent, _MARKED)
     return _made(claim_id, values, taken, spent, bool(max_claims))
 
 
@@ -121,7 +126,7 @@ def _exhausted(
     limit: int,
 ) -> list[Row]:
     """Return rows met on the way that were handed out too often."""
-    count = 'AND m.claim_count >= :max'
+    count = f'AND {_IS_SPENT}'
     if len(taken) == limit:
         count += ' AND m.seq < :last'
         values = {**values, 'last': taken[-1][1]}
@@ -129,13 +134,13 @@ def _exhausted(
 
 
 def _hold(
-    session: Session, values: dict[str, Any], rows: Sequence[Row], more: int
+    session: Session, values: dict[str, Any], rows: Sequence[Row], count: str
 ) -> None:
     if rows:
         seqs = [row[1] for row in rows]
         session.run(
             'UPDATE message SET state = 1, wake_at = :end, '
-            f'claim_id = :claim_id, claim_count = claim_count + {more}, '
+            f'claim_id = :claim_id, claim_count = {count}, '
             f'{_LIVE_ON} WHERE queue_id = :queue_id '
             f'AND seq IN ({marks("s", len(seqs))})',
             {**values, **named('s', seqs)},
@@ -184,9 +189,9 @@ def _at_once(limit: int, counting: bool) -> str:
             'FOR UPDATE SKIP LOCKED'
         )
 
-    below = 'AND m.claim_count < :max' if counting else ''
+    below = f'AND {_IS_FRESH}' if counting else ''
     above = (
-        'AND m.claim_count >= :max AND m.seq < coalesce((SELECT max(seq) '
+        f'AND {_IS_SPENT} AND m.seq < coalesce((SELECT max(seq) '
         f'FROM taken HAVING count(*) = {limit}), 9223372036854775807)'
     )
     spent = (
@@ -198,8 +203,8 @@ def _at_once(limit: int, counting: bool) -> str:
         if counting
         else ''
     )
-    picked = 'SELECT seq, :more::int AS more FROM taken' + (
-        ' UNION ALL SELECT seq, 0 FROM spent' if counting else ''
+    picked = 'SELECT seq, false AS spent FROM taken' + (
+        ' UNION ALL SELECT seq, true FROM spent' if counting else ''
     )
     return f"""
     WITH q AS (
@@ -213,10 +218,11 @@ def _at_once(limit: int, counting: bool) -> str:
     picked AS ({picked}),
     u AS (
         UPDATE message m SET state = 1, wake_at = :end,
-            claim_id = :claim_id, claim_count = claim_count + picked.more,
+            claim_id = :claim_id, claim_count = CASE WHEN picked.spent
+                THEN {_MARKED} ELSE {_COUNT} + {int(counting)} END,
             {_LIVE_ON}
         FROM picked WHERE m.queue_id = {queue} AND m.seq = picked.seq
-        RETURNING {COLUMNS}, picked.more),
+        RETURNING {COLUMNS}, picked.spent),
     c AS (
         INSERT INTO claim (queue_id, id, ttl, expires_at)
         SELECT id, :claim_id, :ttl, :end FROM q
@@ -241,38 +247,54 @@ def claim_at_once(
     sql = _TEXTS.get(key) or _TEXTS.setdefault(key, _at_once(*key))
     rows = session.all(
         sql,
-        {
-            **values,
-            'qid': qid,
-            'claim_id': claim_id,
-            'max': max_claims,
-            # Without counting every row is taken and none is counted.
-            'more': 1 if max_claims else 0,
-        },
+        {**values, 'qid': qid, 'claim_id': claim_id, 'max': max_claims},
     )
     if not rows:
         queue_rows.check_gone(session, qid)
-        return held(session, qid, claim_id, values['now'])
-    taken = [row for row in rows if row[14] or not max_claims]
-    spent = [row for row in rows if max_claims and not row[14]]
+        return repeated(session, qid, claim_id, values['now'])
     return Claim(
         claim_id,
         values['ttl'],
         values['end'],
-        [message(row, values['now']) for row in taken],
-        [message(row, values['now']) for row in spent],
+        [message(row, values['now']) for row in rows if not row[14]],
+        [message(row, values['now']) for row in rows if row[14]],
     )
+
+
+def repeated(
+    session: Session, qid: str, claim_id: str, now: int
+) -> Claim | None:
+    """Return a claim whose first answer was lost, as it was made then."""
+    rows = _held_rows(session, qid, claim_id, now)
+    spent = [row for row in rows if row[11] & SPENT]
+    fresh = [row for row in rows if not row[11] & SPENT]
+    return _found(claim_id, now, fresh, spent) if rows else None
 
 
 def held(session: Session, qid: str, claim_id: str, now: int) -> Claim | None:
     """Return a live claim that still holds messages, else None."""
+    rows = _held_rows(session, qid, claim_id, now)
+    return _found(claim_id, now, rows, ()) if rows else None
+
+
+def _held_rows(
+    session: Session, qid: str, claim_id: str, now: int
+) -> Sequence[Row]:
     values = {'qid': qid, 'claim_id': claim_id, 'now': now}
-    rows = session.all(_HELD, values)
-    if not rows:
-        return None
-    ttl, expires_at = rows[0][14:]
-    messages = [message(row, now) for row in rows]
-    return Claim(claim_id, ttl, expires_at, messages)
+    return session.all(_HELD, values)
+
+
+def _found(
+    claim_id: str, now: int, fresh: Sequence[Row], spent: Sequence[Row]
+) -> Claim:
+    ttl, expires_at = (*fresh, *spent)[0][14:]
+    return Claim(
+        claim_id,
+        ttl,
+        expires_at,
+        [message(row, now) for row in fresh],
+        [message(row, now) for row in spent],
+    )
 
 
 def renew(
@@ -280,9 +302,10 @@ def renew(
 ) -> bool:
     """Let a claim and its messages live on, within a transaction."""
     values = {**values, 'qid': qid, 'claim_id': claim_id}
+    queue, values = queue_rows.for_change(session, values)
     found = session.run(
         'UPDATE claim SET ttl = :ttl, expires_at = :end '
-        f'WHERE queue_id = {QUEUE} AND id = :claim_id '
+        f'WHERE queue_id = {queue} AND id = :claim_id '
         'AND expires_at > :now',
         values,
     )
@@ -291,7 +314,7 @@ def renew(
         return False
     session.run(
         f'UPDATE message SET wake_at = :end, {_LIVE_ON} '
-        f'WHERE queue_id = {QUEUE} AND claim_id = :claim_id '
+        f'WHERE queue_id = {queue} AND claim_id = :claim_id '
         'AND state = 1 AND expires_at > :now',
         values,
     )
@@ -311,14 +334,16 @@ def _unchanged(session: Session, values: dict[str, Any]) -> bool:
 
 def release(session: Session, qid: str, claim_id: str) -> None:
     """Free the messages of a claim, within a transaction."""
-    values = {'qid': qid, 'claim_id': claim_id}
+    queue, values = queue_rows.for_change(
+        session, {'qid': qid, 'claim_id': claim_id}
+    )
     freed = session.run(
         'UPDATE message SET state = 0, wake_at = 0, claim_id = NULL '
-        f'WHERE queue_id = {QUEUE} AND claim_id = :claim_id AND state = 1',
+        f'WHERE queue_id = {queue} AND claim_id = :claim_id AND state = 1',
         values,
     )
     gone = session.run(
-        f'DELETE FROM claim WHERE queue_id = {QUEUE} AND id = :claim_id',
+        f'DELETE FROM claim WHERE queue_id = {queue} AND id = :claim_id',
         values,
     )
     if not freed and not gone:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.sqlalchemy import schema
+from zaqar.storage.sqlalchemy.deadline import limit, watched
 from zaqar.storage.sqlalchemy.session import Session
 
 LOG = logging.getLogger(__name__)
@@ -21,11 +23,17 @@ LOG = logging.getLogger(__name__)
 T = TypeVar('T')
 
 #: Tries of a piece of work that meets a dead connection or a deadlock, and
-#: the pauses between them in seconds.
-PAUSES = (0.0, 0.05, 0.3)
+#: the pauses before them in seconds, at most.
+PAUSES = (0.0, 0.02, 0.05, 0.1, 0.3, 0.6)
 
-#: Seconds after which no further try is begun.
-PATIENCE = 3.0
+#: Tries that may end in a lost connection.
+MOST_CONNECTIONS = 3
+
+#: Seconds after which no further try is begun; it may have to connect first.
+PATIENCE = 2.0
+
+#: Seconds after which a call ends, whatever it waits for.
+DEADLINE = 4.2
 
 #: Oldest servers, by the name of the product.
 OLDEST = {'PostgreSQL': (13, 0), 'MariaDB': (10, 6), 'MySQL': (8, 0)}
@@ -86,6 +94,8 @@ class ServerDatabase(Database):
             pool_reset_on_return=None,
             connect_args=_connect_args(self.dialect, url),
         )
+        if self._postgresql:
+            sa.event.listen(self._engine, 'do_connect', _connect_watched)
         sa.event.listen(self._engine, 'connect', self._prepare)
 
     def read(self, work: Callable[[Session], T]) -> T:
@@ -118,8 +128,11 @@ class ServerDatabase(Database):
                 schema.check(connection)
         except sa.exc.DBAPIError as error:
             if _is_refusal(self.dialect, error.orig):
-                raise ConfigurationError(_first_line(error.orig)) from None
-            LOG.warning('The database does not answer yet: %s', error.orig)
+                raise ConfigurationError(_one_line(error.orig)) from None
+            LOG.warning(
+                'The database does not answer yet: %s',
+                _one_line(error.orig),
+            )
 
     def _check_version(self, connection: sa.Connection) -> None:
         product = 'PostgreSQL'
@@ -147,22 +160,30 @@ class ServerDatabase(Database):
             cursor.execute('SET SESSION innodb_lock_wait_timeout = 3')
 
     def _try(self, work: Callable[[Session], T], *, transaction: bool) -> T:
-        end = time.monotonic() + PATIENCE
-        for pause in PAUSES:
-            if pause and time.monotonic() + pause < end:
-                time.sleep(pause)
+        begun = time.monotonic()
+        for number, pause in enumerate(PAUSES, start=1):
+            if time.monotonic() + pause > begun + PATIENCE:
+                break
+            if pause:
+                # Rivals that met once are not to meet again.
+                time.sleep(pause * random.uniform(0.5, 1))
             try:
-                with self._session(transaction) as session:
+                with self._session(transaction, begun + DEADLINE) as session:
                     return work(session)
             except _Transient as error:
                 cause = error.__cause__
-        LOG.error('The database does not answer: %s', cause)
+                if isinstance(error, _Lost) and number >= MOST_CONNECTIONS:
+                    break
+        LOG.error('The database does not answer: %s', _one_line(cause))
         raise StoreUnavailable from cause
 
     @contextlib.contextmanager
-    def _session(self, transaction: bool) -> Iterator[Session]:
+    def _session(
+        self, transaction: bool, deadline: float
+    ) -> Iterator[Session]:
         connection = self._connect()
         try:
+            limit(connection.driver_connection, self.dialect, deadline)
             cursor = connection.cursor()
             if transaction:
                 cursor.execute('BEGIN')
@@ -177,10 +198,15 @@ class ServerDatabase(Database):
             connection.close()
 
     def _connect(self) -> Any:
+        refusals = (
+            sa.exc.DBAPIError,
+            sa.exc.TimeoutError,
+            self._engine.dialect.loaded_dbapi.Error,
+        )
         try:
             return self._engine.raw_connection()
-        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-            raise _Transient from error
+        except refusals as error:
+            raise _Lost from error
 
     def _give_up(
         self, connection: Any, error: BaseException, transaction: bool
@@ -194,23 +220,47 @@ class ServerDatabase(Database):
         try:
             if broken:
                 connection.invalidate()
+                # The others are most likely as dead.
+                self._engine.dispose()
             elif transaction:
                 connection.cursor().execute('ROLLBACK')
         except dbapi_error:
             connection.invalidate()
         finally:
             connection.close()
-        if broken or _is_conflict(self.dialect, error):
+        if broken:
+            raise _Lost from error
+        if _is_conflict(self.dialect, error):
             raise _Transient from error
+
+
+def _connect_watched(
+    dialect: Any, _record: Any, args: Any, options: Any
+) -> Any:
+    return watched(dialect.loaded_dbapi).connect(*args, **options)
 
 
 class _Transient(Exception):
     """The work may be tried again; the reason is its cause."""
 
 
+class _Lost(_Transient):
+    """There is no connection, or none any more."""
+
+
 #: SQLSTATEs and MySQL error numbers.
-_CONFLICTS = {'40001', '40P01', '55P03', 1213, 1205, 1020}
+_CONFLICTS = {
+    '40001',
+    '40P01',
+    '55P03',
+    # Two tries of one claim at once: the second finds it made.
+    '23505',
+    1213,
+    1205,
+    1020,
+}
 _LOST = {
+    '08006',
     '57P01',
     '57P02',
     '57P03',
@@ -265,8 +315,8 @@ def _is_refusal(dialect: str, error: Any) -> bool:
     )
 
 
-def _first_line(error: Any) -> str:
-    return str(error).strip().splitlines()[-1]
+def _one_line(error: Any) -> str:
+    return ' '.join(str(error).split())
 
 
 def _connect_args(dialect: str, url: sa.URL) -> Mapping[str, Any]:
@@ -276,14 +326,14 @@ def _connect_args(dialect: str, url: sa.URL) -> Mapping[str, Any]:
             'connect_timeout': 2,
             'tcp_user_timeout': 4000,
             'application_name': 'zaqar',
-            'options': '-c statement_timeout=4500 '
+            'options': '-c statement_timeout=4000 '
             '-c default_transaction_isolation=read\\ committed',
         }
     else:
         settings = {
             'connect_timeout': 2,
-            'read_timeout': 5,
-            'write_timeout': 5,
+            'read_timeout': 2,
+            'write_timeout': 2,
             'charset': 'utf8mb4',
         }
     return {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from zaqar.errors import InvalidDeletion, MessageClaimed
 from zaqar.storage.sqlalchemy import queue_rows, reading
@@ -16,7 +17,7 @@ from zaqar.storage.sqlalchemy.rows import (
 from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
 
 _ONE = (
-    f'DELETE FROM message WHERE queue_id = {QUEUE} AND seq = :seq '
+    'DELETE FROM message WHERE queue_id = {queue} AND seq = :seq '
     'AND rnd = :rnd AND public_id IS NULL AND expires_at > :now AND '
 )
 _UNCLAIMED = '(state <> 1 OR wake_at <= :now)'
@@ -46,16 +47,30 @@ def delete_plain(
     own = parse_id(message_id)
     if own is None or (claim_id is not None and not is_claim_id(claim_id)):
         return False
-    values = {'qid': qid, 'seq': own[0], 'rnd': own[1], 'now': now}
-    values['claim_id'] = claim_id
-    sql = _ONE + (_UNCLAIMED if claim_id is None else _HELD)
+    values: dict[str, Any] = {
+        'qid': qid,
+        'seq': own[0],
+        'rnd': own[1],
+        'now': now,
+        'claim_id': claim_id,
+    }
+    queue, values = queue_rows.for_change(session, values)
+    sql = _ONE.format(queue=queue)
+    sql += _UNCLAIMED if claim_id is None else _HELD
     if session.dialect == 'postgresql':
         row = session.one(_AT_ONCE.format(delete=sql), values)
         return bool(row and row[0])
     if not session.run(sql, values):
         return False
-    session.run(_TAKE_ONE, values)
+    _take_one(session, values)
     return True
+
+
+def _take_one(session: Session, values: dict[str, Any]) -> None:
+    if session.dialect == 'mysql':
+        queue_rows.take_away(session, values['own_queue'], 1)
+    else:
+        session.run(_TAKE_ONE, values)
 
 
 def delete(

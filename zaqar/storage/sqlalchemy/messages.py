@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zaqar import clock
+from zaqar.errors import QueueFull
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base
 from zaqar.storage.sqlalchemy import (
@@ -59,9 +60,12 @@ class MessageStore(base.MessageStore):
         post = Post(token, messages)
         if not limit:
             return self._gather.run(qid, (post, now))
-        return self._database.write(
-            lambda s: posting.post(s, qid, [post], now, limit)
-        )[0]
+        found = self._database.write(
+            lambda s: posting.post_within(s, qid, post, now, limit)
+        )
+        if isinstance(found, QueueFull):
+            raise found
+        return found
 
     def list(
         self,
@@ -146,7 +150,9 @@ class MessageStore(base.MessageStore):
                 )
             )
         except claiming.RepeatedClaimError:
-            return self.claimed(qid, claim_id, now=now)
+            return self._database.read(
+                lambda s: claiming.repeated(s, qid, claim_id, now)
+            )
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
         if not is_claim_id(claim_id):

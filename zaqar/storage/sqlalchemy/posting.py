@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zaqar.errors import QueueFull
 from zaqar.models import NewMessage
 from zaqar.storage.sqlalchemy import queue_rows
 from zaqar.storage.sqlalchemy.rows import DELAYED, FREE, make_id
@@ -38,13 +39,16 @@ _INSERT = (
     ':created_at, :ttl, :client, 0, :checksum, :public_id, :body)'
 )
 
-#: Everything in one statement. ``q`` locks the row; a token that is taken
-#: leaves ``t`` short of a row, and so its messages unwritten.
+#: Everything in one statement. ``q`` locks the row, unless a token is known;
+#: one that was taken a moment ago leaves ``t`` short of a row, and so its
+#: messages unwritten.
 _AT_ONCE = """
 WITH q AS (
     UPDATE message_queue SET next_seq = next_seq + :count,
         live = live + :count
-    WHERE qid = :qid AND dropped_at IS NULL
+    WHERE qid = :qid AND dropped_at IS NULL AND NOT EXISTS (
+        SELECT 1 FROM post_token k WHERE k.queue_id = message_queue.id
+        AND k.token = ANY(:tokens::text[]))
     RETURNING id, next_seq - :count AS first),
 p AS (
     SELECT * FROM unnest(:offsets::bigint[], :rnds::text[], :ttls::int[],
@@ -91,6 +95,9 @@ def post_at_once(
     :returns: the ids of each, or None where the queue or a token needs a
         closer look by :func:`post`
     """
+    if len({post.token for post in posts}) < len(posts):
+        # Two at once make the same post.
+        return None
     flat = [(post, item) for post in posts for item in post.messages]
     items = [item for _, item in flat]
     values: dict[str, Any] = {
@@ -112,6 +119,19 @@ def post_at_once(
     if len(stored) < len(posts):
         return None
     return [_split(stored[post.token]) for post in posts]
+
+
+def post_within(
+    session: Session, qid: str, item: Post, now: int, limit: int
+) -> Sequence[str] | QueueFull:
+    """Store a post, or return the refusal.
+
+    Returned, not raised, since what was counted on the way is to be kept.
+    """
+    try:
+        return post(session, qid, [item], now, limit)[0]
+    except QueueFull as refusal:
+        return refusal
 
 
 def post(

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from zaqar.errors import QueueFull, QueueGone
+from zaqar.storage.sqlalchemy.rows import QUEUE
 from zaqar.storage.sqlalchemy.session import Session
 
 #: Milliseconds between two exact counts of a queue that is full.
@@ -29,11 +32,20 @@ _TAKE = (
     'UPDATE message_queue SET live = live - :count '
     'WHERE id = :id AND live IS NOT NULL'
 )
+_TAKE_BY_KEY = (
+    'UPDATE message_queue SET live = live - :count '
+    'WHERE qid = :qid AND id + 0 = :id AND live IS NOT NULL'
+)
+_COUNTED_QID = (
+    'SELECT qid FROM message_queue WHERE id = :id AND live IS NOT NULL'
+)
 _COUNTED = (
     'UPDATE message_queue SET live = :live, counted_at = :now WHERE id = :id'
 )
+#: By the index on the moment of death: few rows are dead, since they are
+#: swept, while the queue may hold millions.
 _EXPIRED = (
-    'SELECT seq FROM message WHERE queue_id = :id AND expires_at <= :now'
+    'SELECT seq FROM message WHERE queue_id + 0 = :id AND expires_at <= :now'
 )
 
 
@@ -107,12 +119,15 @@ def empty(
 
     :param dropped_at: when it was deleted, None if it lives on
     """
-    row = session.one(locking(session, _FIND), {'qid': qid})
+    find = locking(session, _FIND)
+    row = session.one(find, {'qid': qid})
+    if row is None and dropped_at is not None:
+        values = {'qid': qid, 'id': new_id(), 'seq': now * 1000}
+        values['dropped_at'] = dropped_at
+        if not session.run(ignoring(session.dialect, _NEW), values):
+            # Somebody has just posted the first message.
+            row = session.one(find, {'qid': qid})
     if row is None:
-        if dropped_at is not None:
-            values = {'qid': qid, 'id': new_id(), 'seq': now * 1000}
-            values['dropped_at'] = dropped_at
-            session.run(ignoring(session.dialect, _NEW), values)
         return
     if row[4] is not None:
         if dropped_at is None:
@@ -124,10 +139,34 @@ def empty(
     )
 
 
+def for_change(
+    session: Session, values: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return SQL for the id of the queue ``:qid`` in a change, and values.
+
+    On MySQL the subquery of a change locks the row it reads: deletions of
+    one queue would wait for posts and run into deadlocks with each other.
+    """
+    if session.dialect != 'mysql':
+        return QUEUE, {**values}
+    row = session.one(f'SELECT {QUEUE}', values)
+    return ':own_queue', {**values, 'own_queue': row[0] if row else None}
+
+
 def take_away(session: Session, queue_id: int, count: int) -> None:
     """Note that messages were removed, if the queue is counted."""
-    if count:
-        session.run(_TAKE, {'id': queue_id, 'count': count})
+    if not count:
+        return
+    values: dict[str, Any] = {'id': queue_id, 'count': count}
+    if session.dialect != 'mysql':
+        session.run(_TAKE, values)
+        return
+    # MySQL would wait for the row before it looks at the condition, and lock
+    # it by the index on ``id`` first: a deadlock with those who lock it by
+    # its key.
+    row = session.one(_COUNTED_QID, values)
+    if row is not None:
+        session.run(_TAKE_BY_KEY, {**values, 'qid': row[0]})
 
 
 def make_room(
@@ -139,6 +178,8 @@ def make_room(
     """
     if row.live is None:
         _recount(session, row, now)
+    if _full(row, count, limit):
+        _bury(session, row, now)
     if _full(row, count, limit) and (
         row.counted_at is None or now - row.counted_at >= RECOUNT
     ):
@@ -155,6 +196,18 @@ def _full(row: QueueRow, count: int, limit: int) -> bool:
 
 def _recount(session: Session, row: QueueRow, now: int) -> None:
     """Remove what has expired and count the rest."""
+    _bury(session, row, now)
+    values = {'id': row.id, 'now': now}
+    found = session.one(
+        'SELECT count(*) FROM message WHERE queue_id = :id', values
+    )
+    row.live = found[0] if found else 0
+    row.counted_at = now
+    session.run(_COUNTED, {**values, 'live': row.live})
+
+
+def _bury(session: Session, row: QueueRow, now: int) -> None:
+    """Remove what has expired."""
     values = {'id': row.id, 'now': now}
     # Rows that somebody is deleting just now are skipped: that one waits for
     # us to let go of the queue's row.
@@ -164,9 +217,5 @@ def _recount(session: Session, row: QueueRow, now: int) -> None:
             'DELETE FROM message WHERE queue_id = :id AND seq = :seq',
             [{'id': row.id, 'seq': seq} for (seq,) in dead],
         )
-    found = session.one(
-        'SELECT count(*) FROM message WHERE queue_id = :id', values
-    )
-    row.live = found[0] if found else 0
-    row.counted_at = now
-    session.run(_COUNTED, {**values, 'live': row.live})
+        take_away(session, row.id, len(dead))
+        row.live = None if row.live is None else row.live - len(dead)

@@ -82,16 +82,15 @@ def _filtered_page(
     Tried only where the plain page holds some, since it scans far.
     """
     rows = _rows(session, values, kinds, limit, exclude=True)
-    if len(rows) == limit:
-        end = rows[-1][1]
-    else:
-        end = _scanned(session, values, kinds)
+    end = _scanned(session, values, kinds)
     found = [
         message(row, values['now'])
         for row in rows
         # What lies behind the place up to which all was seen comes again.
         if end is None or row[1] <= end
     ]
+    if len(found) == limit:
+        return Page(found, found[-1].marker)
     return Page(found, None if end is None else make_marker(end))
 
 

@@ -10,6 +10,9 @@ from zaqar.storage.sqlalchemy.session import Row
 
 FREE, CLAIMED, DELAYED = 0, 1, 2
 
+#: In ``claim_count`` of a held message: it was exhausted when it was taken.
+SPENT = 1 << 30
+
 #: What a message is made of, in the order of :func:`message`.
 COLUMNS = (
     'm.queue_id, m.seq, m.rnd, m.public_id, m.body, m.ttl, m.created_at, '
@@ -84,7 +87,7 @@ def message(row: Row, now: int) -> Message:
         created_at=created_at,
         client=client.decode() if isinstance(client, bytes) else client,
         claim_id=claim_id if state == CLAIMED and wake_at > now else None,
-        claim_count=claim_count,
+        claim_count=claim_count & (SPENT - 1),
         checksum=checksum,
         expires_at=expires_at,
         marker=make_marker(seq),

@@ -156,7 +156,7 @@ class _Writer:
 
     def _commit(self, jobs: list[_Job[Any]]) -> None:
         try:
-            self._connection.execute('BEGIN IMMEDIATE')
+            self._begin(jobs)
             for job in jobs:
                 self._perform(job)
             self._connection.execute('COMMIT')
@@ -169,6 +169,14 @@ class _Writer:
         finally:
             for job in jobs:
                 job.done = True
+
+    def _begin(self, jobs: list[_Job[Any]]) -> None:
+        try:
+            self._connection.execute('BEGIN IMMEDIATE')
+        except sqlite3.OperationalError:
+            # Those who came meanwhile would have to wait as long again.
+            jobs += self._drain()
+            raise
 
     def _perform(self, job: _Job[Any]) -> None:
         """Run one piece of work so that its failure undoes it alone."""

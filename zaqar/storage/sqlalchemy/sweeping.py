@@ -39,7 +39,14 @@ class Dead:
 _EXPIRED = Dead('message', ('queue_id', 'seq'), 'expires_at <= :now')
 _DEAD = (
     Dead('claim', ('queue_id', 'id'), 'expires_at <= :now'),
-    Dead('post_token', ('queue_id', 'token'), 'keep_until <= :now'),
+    # A claim may have prolonged the life of a dead letter.
+    Dead(
+        'post_token',
+        ('queue_id', 'token'),
+        'keep_until <= :now AND NOT EXISTS (SELECT 1 FROM message m '
+        'WHERE m.queue_id = post_token.queue_id '
+        'AND m.public_id = post_token.token AND m.expires_at > :now)',
+    ),
     Dead('message_queue', ('qid',), f'dropped_at <= :now - {TOMBSTONE}'),
 )
 

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures over the harnesses: stores, queues, controllers, a moved clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from zaqar import clock
+from zaqar.controllers.context import Context
+from zaqar.controllers.limits import Limits
+from zaqar.models import Identity
+from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.catalogue import Catalogue
+from zaqar.tests.contract import harnesses
+from zaqar.tests.contract.harnesses import Feature, Harness
+from zaqar.tests.contract.probe import ALICE, Hand, Probe, token
+from zaqar.tests.contract.proxy import Proxy
+
+#: Seconds for which a server may count what we have just given back.
+SETTLING = 5.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare our marker."""
+    config.addinivalue_line(
+        'markers', 'needs(feature): run only where a harness declares it'
+    )
+
+
+@pytest.fixture(
+    scope='session', params=harnesses.HARNESSES, ids=lambda kind: kind.name
+)
+def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
+    """A driver with a server under it."""
+    found: Harness = request.param()
+    found.start()
+    yield found
+    found.stop()
+
+
+@pytest.fixture(autouse=True)
+def declared(request: pytest.FixtureRequest, harness: Harness) -> None:
+    """Skip a test of a feature that the harness does not declare."""
+    for mark in request.node.iter_markers('needs'):
+        feature: Feature = mark.args[0]
+        if feature not in harness.features:
+            pytest.skip(f'{harness.name} does not declare: {feature}')
+
+
+@pytest.fixture(scope='session')
+def uri(harness: Harness) -> str:
+    """A place that all tests share, each with queues of its own."""
+    return harness.database()
+
+
+@pytest.fixture(scope='session')
+def messages(harness: Harness, uri: str) -> Iterator[MessageStore]:
+    """The message store of the shared place, for the whole run."""
+    store = harness.open_messages(uri)
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope='session')
+def management(harness: Harness, uri: str) -> Iterator[ManagementStore]:
+    """The management store of the shared place."""
+    store = harness.open_management(uri)
+    yield store
+    store.close()
+
+
+@pytest.fixture(autouse=True)
+def given_back(harness: Harness, uri: str) -> Iterator[None]:
+    """Check that a test leaves no connection borrowed, nothing open."""
+    # What one test has lost is not held against the next.
+    borrowed, open_before = harness.borrowed(), harness.transactions(uri)
+    yield
+    assert settles(harness.borrowed, borrowed) == borrowed
+    left = settles(lambda: harness.transactions(uri), open_before)
+    assert left <= open_before, 'transactions are open'
+
+
+@pytest.fixture
+def hand() -> Hand:
+    """A clock at the true time, moved by the test alone."""
+    return Hand()
+
+
+@pytest.fixture
+def store(
+    messages: MessageStore, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> MessageStore:
+    """The message store; those who ask its clock see the hand."""
+    monkeypatch.setattr(messages, 'clock', clock.Clock(wall=hand.read))
+    return messages
+
+
+@pytest.fixture
+def queue(store: MessageStore, hand: Hand) -> Probe:
+    """A new queue."""
+    return Probe(store, hand)
+
+
+@pytest.fixture
+def another(store: MessageStore, hand: Hand) -> Probe:
+    """A second new queue."""
+    return Probe(store, hand)
+
+
+@pytest.fixture(scope='session')
+def four(
+    harness: Harness, uri: str, messages: MessageStore
+) -> Iterator[Sequence[MessageStore]]:
+    """Stores of four processes on the shared place."""
+    others = [harness.open_messages(uri) for _ in range(3)]
+    yield [messages, *others]
+    for store in others:
+        store.close()
+
+
+@pytest.fixture(params=['one process', 'four processes'])
+def eight(
+    request: pytest.FixtureRequest,
+    four: Sequence[MessageStore],
+    queue: Probe,
+) -> list[Probe]:
+    """The queue as eight workers see it."""
+    spread = 1 if request.param == 'one process' else 4
+    return [
+        Probe(four[number % spread], queue.hand, queue.qid)
+        for number in range(8)
+    ]
+
+
+@pytest.fixture
+def catalogue(management: ManagementStore, store: MessageStore) -> Catalogue:
+    """Queues by name."""
+    return Catalogue(management, store)
+
+
+@pytest.fixture
+def ctx(catalogue: Catalogue) -> Context:
+    """A caller of the controllers, in a project of its own."""
+    return Context(Identity(token(), ALICE), catalogue, Limits())
+
+
+@pytest.fixture
+def proxy(harness: Harness, uri: str) -> Iterator[Proxy]:
+    """A way to the server that can be cut."""
+    with Proxy(harness.endpoint(uri)) as found:
+        yield found
+
+
+@pytest.fixture
+def distant(
+    harness: Harness, uri: str, proxy: Proxy
+) -> Iterator[MessageStore]:
+    """A message store behind the proxy."""
+    store = harness.open_messages(harness.via(uri, proxy.port))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def distant_records(
+    harness: Harness, uri: str, proxy: Proxy
+) -> Iterator[ManagementStore]:
+    """A management store behind the proxy."""
+    store = harness.open_management(harness.via(uri, proxy.port))
+    yield store
+    store.close()
+
+
+def settles(count: Callable[[], int], wanted: int) -> int:
+    """Return a count, which may take a moment to become what is wanted."""
+    end = time.monotonic() + SETTLING
+    while (found := count()) != wanted and time.monotonic() < end:
+        time.sleep(0.02)
+    return found

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the suite opens the stores of each driver, on a real server."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import enum
+import os
+import pathlib
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+
+from zaqar.storage.base import Driver, ManagementStore, MessageStore
+from zaqar.storage.sqlalchemy import schema, tables
+from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.tests.servers import sql
+
+
+class Feature(enum.StrEnum):
+    """What a back end has beside the contract; tests may need it.
+
+    :cvar ENDPOINT: it is reached over TCP, so that connections can be cut
+    :cvar SERVER_CLOCK: it has a clock, which may differ from ours
+    :cvar FILE: it is a file that another process can lock
+    """
+
+    ENDPOINT = 'endpoint'
+    SERVER_CLOCK = 'server clock'
+    FILE = 'file'
+
+
+class Harness(abc.ABC):
+    """A driver, and a server to run it on.
+
+    :cvar name: shown in the names of the tests
+    :cvar features: what tests may count on
+    :cvar options: those of the driver's group, by name
+    """
+
+    name: ClassVar[str]
+    driver: ClassVar[Driver]
+    features: ClassVar[frozenset[Feature]] = frozenset()
+    options: ClassVar[Mapping[str, Any]] = {}
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Start the server, or call ``process.missing``."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """End it and leave nothing behind."""
+
+    @abc.abstractmethod
+    def database(self) -> str:
+        """Return the URI of a place that is empty and ready for use."""
+
+    def open_messages(self, uri: str) -> MessageStore:
+        """Open a message store."""
+        return self.driver.open_messages(uri, self.options)
+
+    def open_management(self, uri: str) -> ManagementStore:
+        """Open a management store."""
+        return self.driver.open_management(uri, self.options)
+
+    def connections(self, uri: str) -> int:
+        """Return how many connections the server counts, ours left out.
+
+        A harness that cannot tell answers 0.
+        """
+        return 0
+
+    def transactions(self, uri: str) -> int:
+        """Return how many transactions are open; see :meth:`connections`."""
+        return 0
+
+    def borrowed(self) -> int:
+        """Return how many pooled connections are not back in their pools."""
+        return 0
+
+    def endpoint(self, uri: str) -> tuple[str, int]:
+        """Return host and port of the server (``ENDPOINT``)."""
+        raise NotImplementedError
+
+    def via(self, uri: str, port: int) -> str:
+        """Return the URI with a port of 127.0.0.1 instead (``ENDPOINT``)."""
+        raise NotImplementedError
+
+    def locked(self, uri: str) -> contextlib.AbstractContextManager[None]:
+        """Keep all other writers out (``FILE``)."""
+        raise NotImplementedError
+
+    @abc.abstractmethod
+    def faulty(self) -> Mapping[str, str]:
+        """Return URIs that no store can be opened with, by their faults."""
+
+
+class Sqlite(Harness):
+    """SQLite, each database a file of its own."""
+
+    name = 'sqlite'
+    driver = DRIVER
+    features = frozenset({Feature.FILE})
+
+    def start(self) -> None:
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix='zaqar-test-'))
+        self._made = 0
+
+    def stop(self) -> None:
+        shutil.rmtree(self._folder)
+
+    def database(self) -> str:
+        self._made += 1
+        return f'sqlite:///{self._folder}/{self._made}.sqlite'
+
+    def connections(self, uri: str) -> int:
+        path = _path(uri)
+        return sum(target == path for target in _open_files())
+
+    def transactions(self, uri: str) -> int:
+        path = _path(uri)
+        if not os.path.exists(path):
+            return 0
+        with contextlib.closing(sqlite3.connect(path, timeout=0)) as other:
+            # Busy as long as anyone reads or writes.
+            row = other.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchone()
+        return int(row[0])
+
+    @contextlib.contextmanager
+    def locked(self, uri: str) -> Iterator[None]:
+        other = sqlite3.connect(_path(uri), isolation_level=None)
+        with contextlib.closing(other):
+            other.execute('BEGIN IMMEDIATE')
+            yield
+            other.execute('ROLLBACK')
+
+    def faulty(self) -> Mapping[str, str]:
+        file = self._folder / 'no-folder'
+        file.write_text('')
+        return {
+            'malformed URI': 'sqlite:/',
+            'another engine': 'oracle://127.0.0.1/zaqar',
+            'missing folder': f'sqlite:///{self._folder}/none/z.sqlite',
+            'folder is a file': f'sqlite:///{file}/z.sqlite',
+            'in memory': 'sqlite:///:memory:',
+        }
+
+
+class _Server(Harness):
+    """A database server, and databases made in it.
+
+    :cvar open_count: SQL that counts a database's connections
+    :cvar busy_count: SQL that counts its open transactions
+    """
+
+    driver = DRIVER
+    features = frozenset({Feature.ENDPOINT, Feature.SERVER_CLOCK})
+    kind: ClassVar[type[sql.OwnServer]]
+    open_count: ClassVar[str]
+    busy_count: ClassVar[str]
+
+    def start(self) -> None:
+        self._server = sql.start(self.kind)
+        self._made: list[str] = []
+        self._borrowed: set[Any] = set()
+        self._observer = _engine(self._server.url).connect()
+        sa.event.listen(sa.QueuePool, 'checkout', self._lend)
+        sa.event.listen(sa.QueuePool, 'checkin', self._take_back)
+
+    def stop(self) -> None:
+        sa.event.remove(sa.QueuePool, 'checkout', self._lend)
+        sa.event.remove(sa.QueuePool, 'checkin', self._take_back)
+        self._observer.close()
+        for uri in self._made:
+            self._server.drop(uri)
+        self._server.stop()
+
+    def database(self) -> str:
+        uri = self._empty()
+        _prepare(uri)
+        return uri
+
+    def connections(self, uri: str) -> int:
+        return self._ask(uri, self.open_count)
+
+    def transactions(self, uri: str) -> int:
+        return self._ask(uri, self.busy_count)
+
+    def borrowed(self) -> int:
+        return len(self._borrowed)
+
+    def endpoint(self, uri: str) -> tuple[str, int]:
+        url = sa.make_url(uri)
+        return str(url.host), int(url.port or 0)
+
+    def via(self, uri: str, port: int) -> str:
+        return _text(sa.make_url(uri).set(host='127.0.0.1', port=port))
+
+    def faulty(self) -> Mapping[str, str]:
+        url = self._server.url
+        return {
+            'malformed URI': _text(url).replace('://', ':/'),
+            'malformed port': f'{self.name}://zaqar@127.0.0.1:port/zaqar',
+            'another engine': 'oracle://127.0.0.1/zaqar',
+            'unknown user': _text(url.set(username='nobody_known')),
+            'unknown database': _text(url.set(database='zaqar_none')),
+            'missing tables': self._empty(),
+        }
+
+    def _empty(self) -> str:
+        uri = self._server.database()
+        self._made.append(uri)
+        return uri
+
+    def _ask(self, uri: str, question: str) -> int:
+        name = sa.make_url(uri).database
+        return int(
+            self._observer.scalar(sa.text(question), {'name': name}) or 0
+        )
+
+    def _lend(self, _connection: Any, record: Any, _proxy: Any) -> None:
+        self._borrowed.add(record)
+
+    def _take_back(self, _connection: Any, record: Any) -> None:
+        # May have failed before it was lent.
+        self._borrowed.discard(record)
+
+
+class PostgreSQL(_Server):
+    """PostgreSQL."""
+
+    name = 'postgresql'
+    kind = sql.PostgreSQL
+    open_count = 'SELECT count(*) FROM pg_stat_activity WHERE datname = :name'
+    busy_count = f"{open_count} AND state <> 'idle'"
+
+
+class MariaDB(_Server):
+    """MariaDB."""
+
+    name = 'mariadb'
+    kind = sql.MariaDB
+    open_count = (
+        'SELECT count(*) FROM information_schema.processlist WHERE db = :name'
+    )
+    busy_count = (
+        'SELECT count(*) FROM information_schema.innodb_trx t '
+        'JOIN information_schema.processlist p '
+        'ON p.id = t.trx_mysql_thread_id WHERE p.db = :name'
+    )
+
+
+#: All harnesses; see the package's docstring on how to add one.
+HARNESSES: list[type[Harness]] = [Sqlite, PostgreSQL, MariaDB]
+
+
+def register(harness: type[Harness]) -> None:
+    """Let the suite run over one more driver."""
+    HARNESSES.append(harness)
+
+
+def _prepare(uri: str) -> None:
+    """Make the tables in an empty database."""
+    engine = _engine(uri)
+    with engine.connect() as connection:
+        tables.METADATA.create_all(connection)
+        connection.exec_driver_sql(
+            'CREATE TABLE alembic_version '
+            '(version_num VARCHAR(32) NOT NULL PRIMARY KEY)'
+        )
+        connection.exec_driver_sql(
+            f"INSERT INTO alembic_version VALUES ('{schema.HEAD}')"
+        )
+
+
+def _engine(url: str | sa.URL) -> sa.Engine:
+    return sa.create_engine(
+        url, poolclass=sa.NullPool, isolation_level='AUTOCOMMIT'
+    )
+
+
+def _text(url: sa.URL) -> str:
+    return url.render_as_string(hide_password=False)
+
+
+def _path(uri: str) -> str:
+    return str(sa.make_url(uri).database)
+
+
+def _open_files() -> Iterator[str]:
+    for entry in pathlib.Path('/proc/self/fd').iterdir():
+        with contextlib.suppress(OSError):
+            yield os.readlink(entry)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The clock of a store: one for all processes, whatever their own say."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from zaqar import clock
+from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.tests.contract.crowd import each
+from zaqar.tests.contract.harnesses import Feature, Harness
+from zaqar.tests.contract.probe import Hand, Probe, bodies
+
+#: Milliseconds that two looks at one clock may be apart on a busy machine.
+NEAR = 2000
+
+MINUTES = 60_000
+
+
+class Skewed:
+    """A process whose own clock is off.
+
+    :param offset: milliseconds
+    """
+
+    def __init__(
+        self, store: MessageStore, offset: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.store = store
+        self._offset = offset * 1_000_000
+        self._patch = monkeypatch
+
+    def now(self) -> int:
+        """Return now by the store's clock, as this process sees it."""
+        true = time.time_ns
+        with self._patch.context() as patch:
+            patch.setattr(time, 'time_ns', lambda: true() + self._offset)
+            return self.store.clock.now()
+
+    def probe(self, qid: str | None = None, later: float = 0) -> Probe:
+        """Return a queue, worked at this process's now."""
+        hand = Hand()
+        hand.now = self.now()
+        hand.move(later)
+        return Probe(self.store, hand, qid)
+
+
+@pytest.fixture
+def node(
+    harness: Harness, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[type]:
+    """Make processes with clocks of their own."""
+    with contextlib.ExitStack() as stack:
+
+        def make(minutes: int) -> Skewed:
+            store = harness.open_messages(uri)
+            stack.callback(store.close)
+            return Skewed(store, minutes * MINUTES, monkeypatch)
+
+        yield make  # type: ignore[misc]
+
+
+def test_the_clock_of_a_store_is_near_the_true_time(
+    messages: MessageStore,
+) -> None:
+    assert abs(messages.clock.now() - clock.wall_ms()) < NEAR
+
+
+def test_both_planes_go_by_the_same_clock(
+    messages: MessageStore, management: ManagementStore
+) -> None:
+    assert abs(messages.clock.now() - management.clock.now()) < NEAR
+
+
+def test_the_clock_of_a_store_does_not_stand_still(
+    messages: MessageStore,
+) -> None:
+    first = messages.clock.now()
+    end = time.monotonic() + 5
+    while messages.clock.now() == first:
+        assert time.monotonic() < end
+
+
+@pytest.mark.needs(Feature.SERVER_CLOCK)
+@pytest.mark.parametrize('minutes', [-5, 5])
+def test_a_process_whose_clock_is_off_goes_by_the_stores(
+    node: type, minutes: int
+) -> None:
+    assert abs(node(minutes).now() - node(0).now()) < NEAR
+
+
+@pytest.mark.needs(Feature.SERVER_CLOCK)
+@pytest.mark.parametrize('minutes', [-5, 5])
+def test_a_claim_of_one_process_lapses_at_its_end_for_another(
+    node: type, minutes: int
+) -> None:
+    off, right = node(minutes), node(0)
+    queue = off.probe()
+    queue.post('a')
+    queue.take(ttl=60)
+    assert right.probe(queue.qid).claim() is None
+    assert right.probe(queue.qid, later=57).claim() is None
+    assert bodies(right.probe(queue.qid, later=62).take().messages) == ['a']
+
+
+@pytest.mark.needs(Feature.SERVER_CLOCK)
+@pytest.mark.parametrize('minutes', [-5, 5])
+def test_a_claim_is_respected_by_a_process_whose_clock_is_off(
+    node: type, minutes: int
+) -> None:
+    off, right = node(minutes), node(0)
+    queue = right.probe()
+    queue.post('a')
+    queue.take(ttl=60)
+    assert off.probe(queue.qid).claim() is None
+    assert off.probe(queue.qid, later=57).claim() is None
+    assert bodies(off.probe(queue.qid, later=62).take().messages) == ['a']
+
+
+@pytest.mark.needs(Feature.SERVER_CLOCK)
+@pytest.mark.parametrize('minutes', [-5, 5])
+def test_messages_and_delays_end_at_the_same_time_for_all(
+    node: type, minutes: int
+) -> None:
+    off, right = node(minutes), node(0)
+    queue = off.probe()
+    queue.post('dies', ttl=60)
+    queue.post('wakes', delay=60)
+    assert bodies(right.probe(queue.qid, later=57).walk()) == ['dies']
+    assert bodies(right.probe(queue.qid, later=62).walk()) == ['wakes']
+
+
+@pytest.mark.needs(Feature.SERVER_CLOCK)
+def test_eight_claimers_with_clocks_apart_take_each_message_once(
+    node: type,
+) -> None:
+    nodes = [node(minutes) for minutes in (-5, 0, 5)]
+    queue = nodes[1].probe()
+    queue.post(*range(400))
+    workers = [nodes[number % 3].probe(queue.qid) for number in range(8)]
+
+    def take_all(one: Probe) -> list[int]:
+        found: list[int] = []
+        while claim := one.claim(10, ttl=60):
+            found += bodies(claim.messages)
+        return found
+
+    taken = [body for some in each(take_all, workers) for body in some]
+    assert sorted(taken) == list(range(400))
+
+
+@pytest.mark.needs(Feature.SERVER_CLOCK)
+def test_the_order_is_that_of_posts_whatever_the_processes_clocks(
+    node: type,
+) -> None:
+    nodes = [node(minutes) for minutes in (5, -5, 0)]
+    first = nodes[0].probe()
+    first.post(0)
+    for number in range(1, 9):
+        nodes[number % 3].probe(first.qid).post(number)
+    assert bodies(first.walk(2)) == list(range(9))

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was acknowledged survives the process that was told so."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any
+
+from zaqar.tests.contract import victim
+from zaqar.tests.contract.harnesses import Harness
+from zaqar.tests.contract.probe import Hand, Probe, bodies, ids
+
+#: Answers after which the process is killed.
+ANSWERS = 40
+
+#: Seconds a new process may take to give one.
+PATIENCE = 60.0
+
+
+def reports_of_the_killed(
+    work: Callable[..., None], harness: Harness, uri: str, qid: str
+) -> list[Any]:
+    """Run work in a process, kill it in the middle, return its reports."""
+    # A new interpreter: stores are opened after a fork, never before.
+    spawning = multiprocessing.get_context('spawn')
+    ours, theirs = spawning.Pipe(duplex=False)
+    child = spawning.Process(
+        target=work, args=(type(harness), uri, qid, theirs), daemon=True
+    )
+    child.start()
+    theirs.close()
+    found: list[Any] = []
+    while len(found) < ANSWERS:
+        assert ours.poll(PATIENCE), 'the process reports nothing'
+        found.append(ours.recv())
+    child.kill()
+    child.join()
+    try:
+        while True:
+            found.append(ours.recv())
+    except EOFError:
+        return found
+
+
+def test_posts_survive_the_death_of_the_poster(
+    harness: Harness, uri: str, queue: Probe
+) -> None:
+    reports = reports_of_the_killed(
+        victim.post_and_report, harness, uri, queue.qid
+    )
+    stored = list(queue.walk())
+    acknowledged = [name for names in reports for name in names]
+    assert ids(stored)[: len(acknowledged)] == acknowledged
+    # One more post may have been made whose answer nobody heard.
+    assert len(stored) - len(acknowledged) in (0, 3)
+    sizes = {len(list(group)) for _, group in groupby(bodies(stored))}
+    assert sizes == {3}
+    queue.post('goes on')
+    assert queue.everything()[-1] == 'goes on'
+
+
+def test_deletions_survive_and_claims_lapse_after_the_death_of_the_claimer(
+    harness: Harness, uri: str, queue: Probe, hand: Hand
+) -> None:
+    posted = queue.post(*range(2000), ttl=7200)
+    reports = reports_of_the_killed(
+        victim.claim_and_report, harness, uri, queue.qid
+    )
+    claimed = {name for act, name in reports if act == 'claimed'}
+    deleted = {name for act, name in reports if act == 'deleted'}
+    # The claimer went by its own clock, which is ours.
+    hand.move(3600)
+    left = set(ids(queue.take(2000).messages))
+    assert not left & deleted
+    # At most one deletion and one claim were made that nobody heard of.
+    assert len(set(posted) - left - deleted) <= 1
+    assert len(claimed - deleted) <= 1

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statistics: exact counts of live messages, and both ends."""
+
+from __future__ import annotations
+
+from zaqar.models import MessageSpan, Stats
+from zaqar.tests.contract.probe import Hand, Probe
+
+
+def counts(queue: Probe) -> tuple[int, int, int]:
+    """Return free, claimed and all messages."""
+    found = queue.stats()
+    assert found.free + found.claimed == found.total
+    return found.free, found.claimed, found.total
+
+
+def test_a_queue_never_seen_has_no_messages_and_no_ends(
+    queue: Probe,
+) -> None:
+    assert queue.stats() == Stats(0, 0, None, None)
+
+
+def test_claimed_and_free_make_up_the_total(queue: Probe) -> None:
+    queue.post(*range(7))
+    queue.take(3)
+    assert counts(queue) == (4, 3, 7)
+
+
+def test_delayed_messages_are_free(queue: Probe, hand: Hand) -> None:
+    queue.post('a', delay=60)
+    queue.post('b')
+    assert counts(queue) == (2, 0, 2)
+    hand.move(60)
+    assert counts(queue) == (2, 0, 2)
+
+
+def test_counts_follow_every_change(queue: Probe) -> None:
+    one, two, three, *_ = queue.post(*range(6))
+    claim = queue.take(3)
+    queue.delete(one, claim.id)
+    assert counts(queue) == (3, 2, 5)
+    queue.delete_many(two)
+    assert counts(queue) == (3, 1, 4)
+    queue.pop(2)
+    assert counts(queue) == (1, 1, 2)
+    queue.release(claim.id)
+    assert counts(queue) == (2, 0, 2)
+    queue.delete(three)
+    assert counts(queue) == (1, 0, 1)
+    queue.purge()
+    assert counts(queue) == (0, 0, 0)
+
+
+def test_counts_are_exact_after_a_lapse(queue: Probe, hand: Hand) -> None:
+    queue.post(*range(5))
+    queue.take(2, ttl=60)
+    queue.take(1, ttl=120)
+    hand.before(60)
+    assert counts(queue) == (2, 3, 5)
+    hand.at_last()
+    assert counts(queue) == (4, 1, 5)
+    hand.move(60)
+    assert counts(queue) == (5, 0, 5)
+
+
+def test_counts_are_exact_after_an_expiry(queue: Probe, hand: Hand) -> None:
+    queue.post('a', 'b', ttl=60)
+    queue.post('c', ttl=3600)
+    hand.before(60)
+    assert counts(queue) == (3, 0, 3)
+    hand.at_last()
+    assert counts(queue) == (1, 0, 1)
+
+
+def test_a_renewed_claim_stays_claimed(queue: Probe, hand: Hand) -> None:
+    queue.post('a')
+    claim = queue.take(ttl=60)
+    hand.before(60)
+    queue.renew(claim.id, ttl=60)
+    hand.move(30)
+    assert counts(queue) == (0, 1, 1)
+
+
+def test_the_ends_are_the_first_and_last_live_message(
+    queue: Probe, hand: Hand
+) -> None:
+    (first,) = queue.post('a')
+    start = hand.now
+    hand.move(10)
+    queue.post('b')
+    hand.move(10)
+    (last,) = queue.post('c')
+    found = queue.stats()
+    assert found.oldest == MessageSpan(first, start)
+    assert found.newest == MessageSpan(last, start + 20_000)
+
+
+def test_both_ends_may_be_the_same_message(queue: Probe) -> None:
+    queue.post('a')
+    found = queue.stats()
+    assert found.oldest == found.newest
+    assert found.oldest is not None
+
+
+def test_the_ends_are_found_in_every_state(queue: Probe, hand: Hand) -> None:
+    (dead,) = queue.post('dead', ttl=60)
+    hand.move(60)
+    (first,) = queue.post('claimed')
+    queue.take()
+    (last,) = queue.post('delayed', delay=600)
+    found = queue.stats()
+    assert found.oldest is not None
+    assert found.newest is not None
+    assert (found.oldest.id, found.newest.id) == (first, last)
+    assert dead != first
+
+
+def test_a_dead_letter_is_the_newest_by_its_place(
+    queue: Probe, another: Probe
+) -> None:
+    (old,) = another.post('letter')
+    queue.post('a')
+    queue.letter('letter', old)
+    newest = queue.stats().newest
+    assert newest is not None
+    assert newest.id == old
