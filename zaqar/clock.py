@@ -38,6 +38,8 @@ class Clock:
         self._wall = wall
         self._offset = 0
         self._due = 0.0
+        self._failure: Exception | None = None
+        self._failures = 0
         self._lock = threading.Lock()
 
     def now(self) -> int:
@@ -52,15 +54,28 @@ class Clock:
     def _refresh(self, sample: Callable[[], int]) -> None:
         # One thread asks; the others go on with the old offset, unless
         # there is none yet.
+        seen = self._failures
         if not self._lock.acquire(blocking=self._due == 0.0):
             return
         try:
             if time.monotonic() < self._due:
                 return
+            if self._failures != seen and self._failure is not None:
+                # Somebody asked in vain while we waited. One after another
+                # would wait for the same silence.
+                raise self._failure
             before = self._wall()
-            there = sample()
+            there = self._asked(sample)
             # The server looked at its clock about half way.
             self._offset = there - (before + self._wall()) // 2
             self._due = time.monotonic() + SAMPLE_INTERVAL
         finally:
             self._lock.release()
+
+    def _asked(self, sample: Callable[[], int]) -> int:
+        try:
+            return sample()
+        except Exception as error:
+            self._failure = error
+            self._failures += 1
+            raise

@@ -41,7 +41,11 @@ def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> None:
     ttl = queue.metadata.get('_dead_letter_queue_messages_ttl')
     for message in claim.exhausted:
         body = ctx.cipher.moved(message.body, scope, target, message.id[16:])
-        _post(ctx.catalogue, target, _letter(message, body, ttl, now))
+        letter = _letter(message, body, ttl, now)
+        # A letter may come here again, from a queue whose dead letters it
+        # was once; the place it leaves is another one each time.
+        token = f'{queue.qid}{message.marker}'
+        _post(ctx.catalogue, target, letter, token)
         store.delete(queue.qid, message.id, now=now, claim_id=claim.id)
 
 
@@ -60,13 +64,15 @@ def _letter(
     )
 
 
-def _post(catalogue: Catalogue, target: Scope, letter: NewMessage) -> None:
+def _post(
+    catalogue: Catalogue, target: Scope, letter: NewMessage, token: str
+) -> None:
     def append(store: MessageStore, queue: Queue) -> None:
         store.post(
             queue.qid,
             [letter],
             now=store.clock.now(),
-            token=letter.id or '',
+            token=token,
         )
 
     catalogue.put(target, append)

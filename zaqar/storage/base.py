@@ -5,9 +5,10 @@ A driver keeps state and decides nothing. Whatever is the same for every back
 end (limits, defaults, lazy creation, dead-letter moves, encryption, names and
 patterns) lives once, in the controllers. What must hold here:
 
-*Isolation.* Messages are keyed by ``qid``, the incarnation of a queue. An id,
-a marker or a claim of another ``qid`` does not exist. Ids that a client sends
-may be any text: one that cannot be an id is simply unknown.
+*Isolation.* Messages are keyed by ``qid``, the incarnation of a queue. An id
+or a claim of another ``qid`` does not exist; a marker of another one is a
+place in this one at most, and shows nothing of the other. Ids that a client
+sends may be any text: one that cannot be an id is simply unknown.
 
 *Time.* Every call takes ``now`` in milliseconds and compares against that
 alone. A message is dead from ``created_at + ttl`` on, a claim from its
@@ -90,8 +91,8 @@ class MessageStore(abc.ABC):
         A ``token`` seen before, within ten minutes or while a message kept
         under it lives, stores nothing and returns the ids of the first time.
         A message with an ``id`` of its own (a dead letter; then it is alone
-        in its post and the token is that id) is found by that id from then
-        on, and takes the last place of the queue all the same.
+        in its post) is found by that id from then on, and takes the last
+        place of the queue all the same.
 
         :param token: at most 64 characters
         :param limit: live messages the queue may hold afterwards; 0 for any

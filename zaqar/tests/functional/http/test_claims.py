@@ -430,3 +430,17 @@ def test_popped_messages_show_their_count(api: Api) -> None:
     _hand_out(api)
     popped = api('DELETE', f'{QUEUE}/messages?pop=1').json['messages'][0]
     assert (popped['claim_id'], popped['claim_count']) == (None, 1)
+
+
+def test_a_letter_may_go_back_and_forth_between_two_queues(
+    api: Api,
+) -> None:
+    for name, other in (('a', 'b'), ('b', 'a')):
+        metadata = {'_max_claim_count': 1, '_dead_letter_queue': other}
+        api('PUT', f'/v2/queues/{name}', metadata)
+    api.post('a', 'ball')
+    for _ in range(3):
+        for name in 'ab':
+            assert _bodies(api.claim(name, ttl=60)) == ['ball']
+            api.clock.move(60)
+            assert api.claim(name, ttl=60).status == 204
