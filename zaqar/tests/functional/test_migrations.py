@@ -15,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from zaqar.models import Scope
+from zaqar.storage import flavoring
 from zaqar.storage.catalogue import Catalogue
 from zaqar.storage.sqlalchemy import (
     driver,
@@ -293,6 +294,7 @@ def test_a_database_of_the_reference_is_adopted(managed: Managed) -> None:
         'weight': 100,
         'options': {'max_retry_sleep': 1},
         'flavor': 'gold',
+        'noted': True,
     }
     flavor = management.get('flavor', 'p', 'gold')
     assert flavor is not None
@@ -300,6 +302,13 @@ def test_a_database_of_the_reference_is_adopted(managed: Managed) -> None:
     entry = management.get('catalogue', 'p', 'q1')
     assert entry is not None
     assert entry.data == {'pool': 'east'}
+    # What pools and other projects find them by.
+    notes = management.list('pooled', 'east', after=None, limit=10)
+    assert [note.data for note in notes] == [
+        {'kind': 'queue', 'project': 'p', 'name': 'q1'}
+    ]
+    found = flavoring.find(management, 'another', 'gold')
+    assert found == ('p', flavor)
     catalogue.close()
     assert _differences(managed) == []
     # The way back stays open.

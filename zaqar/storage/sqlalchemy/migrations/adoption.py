@@ -8,6 +8,7 @@ has been copied already stays as it is.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -40,6 +41,7 @@ class _Source:
     :ivar parent: the column of the parent, None for records without one
     :ivar json: the column that holds JSON, None for none
     :ivar data: makes the new data of a row; ValueError for bad JSON
+    :ivar key: makes the name of the record, if it is not that of the row
     """
 
     table: str
@@ -49,12 +51,15 @@ class _Source:
     json: str | None
     others: tuple[str, ...]
     data: Callable[[Row], Mapping[str, Any]]
+    key: Callable[[Row], str] | None = None
 
     def select(self) -> sa.Select[Any]:
         """Return the query for all rows."""
         names = (self.parent, self.name, self.json, *self.others)
         columns: list[sa.ColumnClause[Any]] = [
-            sa.column(name) for name in names if name is not None
+            sa.column(name)
+            for name in dict.fromkeys(names)
+            if name is not None
         ]
         return sa.select(*columns).select_from(sa.table(self.table))
 
@@ -117,7 +122,7 @@ def _values(
     connection: sa.Connection, source: _Source, row: Row, say: Say
 ) -> dict[str, Any]:
     parent = (row[source.parent] or '') if source.parent else ''
-    name = row[source.name]
+    name = source.key(row) if source.key else row[source.name]
     try:
         data = source.data(row)
     except (ValueError, RecursionError):
@@ -152,6 +157,8 @@ def _pool(row: Row) -> Mapping[str, Any]:
         'options': _decode(row['options'], dict),
         # Emptied when its flavor was deleted.
         'flavor': row['flavor'] or None,
+        # All queues in it are noted, see below.
+        'noted': True,
     }
 
 
@@ -161,6 +168,22 @@ def _flavor(row: Row) -> Mapping[str, Any]:
 
 def _entry(row: Row) -> Mapping[str, Any]:
     return {'pool': row['pool']}
+
+
+def _note(row: Row) -> Mapping[str, Any]:
+    # That the queue may be in the pool, found by the pool.
+    project = row['project'] or ''
+    return {'kind': 'queue', 'project': project, 'name': row['queue']}
+
+
+def _owner(row: Row) -> Mapping[str, Any]:
+    # Whose the flavor is, found by the flavor.
+    return {'project': row['project'] or ''}
+
+
+def _hash(*texts: str | None) -> str:
+    joined = '\0'.join(text or '' for text in texts)
+    return hashlib.sha256(joined.encode()).hexdigest()
 
 
 def _decode(value: Any, expected: type) -> Any:
@@ -197,6 +220,26 @@ SOURCES = (
         'Flavors', 'flavor', 'project', 'name', 'capabilities', (), _flavor
     ),
     _Source(
+        'Flavors',
+        'flavor_owner',
+        'name',
+        'name',
+        None,
+        ('project',),
+        _owner,
+        lambda row: _hash(row['project']),
+    ),
+    _Source(
         'Catalogue', 'catalogue', 'project', 'queue', None, ('pool',), _entry
+    ),
+    _Source(
+        'Catalogue',
+        'pooled',
+        'pool',
+        'queue',
+        None,
+        ('project',),
+        _note,
+        lambda row: _hash(row['project'], row['queue']),
     ),
 )

@@ -7,7 +7,6 @@ import pathlib
 
 import pytest
 from oslo_config import cfg
-from oslo_policy import opts
 
 from zaqar.api import table
 from zaqar.api.policies import REMEMBERED, Authorizer
@@ -26,9 +25,10 @@ class Policy:
         self._file = folder / 'policy.yaml'
         self._file.write_text('{}\n')
         self.time = 100.0
+        file = folder / 'zaqar.conf'
+        file.write_text(f'[oslo_policy]\npolicy_file = {self._file}\n')
         conf = cfg.ConfigOpts()
-        conf([], default_config_files=[])
-        opts.set_defaults(conf, str(self._file))
+        conf(['--config-file', str(file)])
         self._authorizer = Authorizer(conf, timer=lambda: self.time)
 
     def write(self, text: str) -> None:
