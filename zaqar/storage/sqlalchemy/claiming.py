@@ -14,7 +14,13 @@ from typing import Any
 
 from zaqar.models import Claim, Message
 from zaqar.storage.sqlalchemy import queue_rows
-from zaqar.storage.sqlalchemy.rows import COLUMNS, QUEUE, SPENT, message
+from zaqar.storage.sqlalchemy.rows import (
+    COLUMNS,
+    QUEUE,
+    SPENT,
+    message,
+    using,
+)
 from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
 
 #: Exhausted messages of one claim, at most.
@@ -27,8 +33,9 @@ _WOKEN = (
     'm.state > 0 AND m.wake_at > 0 AND m.wake_at <= :now '
     'AND m.expires_at > :now'
 )
+_INDEXES = {_FREE: 'message_free', _WOKEN: 'message_waking'}
 _HELD = (
-    f'SELECT {COLUMNS}, c.ttl, c.expires_at FROM claim c JOIN message m '
+    f'SELECT {COLUMNS}, c.ttl, c.expires_at FROM claim c JOIN message m%s '
     f'ON m.queue_id = c.queue_id AND m.claim_id = c.id '
     f'WHERE c.queue_id = {QUEUE} AND c.id = :claim_id '
     'AND c.expires_at > :now AND m.state = 1 AND m.expires_at > :now '
@@ -56,10 +63,11 @@ class RepeatedClaimError(Exception):
     """The claim has been made before; nothing more is to be taken."""
 
 
-def candidates(where: str, count: str, limit: int) -> str:
+def candidates(dialect: str, where: str, count: str, limit: int) -> str:
     """Return a SELECT of the first rows that are free in one way."""
+    hint = using(dialect, _INDEXES[where])
     return (
-        f'SELECT {COLUMNS} FROM message m WHERE m.queue_id = {QUEUE} '
+        f'SELECT {COLUMNS} FROM message m{hint} WHERE m.queue_id = {QUEUE} '
         f'AND {where} {count} ORDER BY m.seq LIMIT {limit}'
     )
 
@@ -70,7 +78,7 @@ def select_free(
     """Return and lock the first free rows of a queue."""
     rows: list[Row] = []
     for where in (_FREE, _WOKEN):
-        sql = candidates(where, count, limit)
+        sql = candidates(session.dialect, where, count, limit)
         rows += session.all(
             queue_rows.locking(session, sql, skip=True), values
         )
@@ -281,7 +289,7 @@ def _held_rows(
     session: Session, qid: str, claim_id: str, now: int
 ) -> Sequence[Row]:
     values = {'qid': qid, 'claim_id': claim_id, 'now': now}
-    return session.all(_HELD, values)
+    return session.all(_HELD % _by_claim(session), values)
 
 
 def _found(
@@ -313,12 +321,16 @@ def renew(
         queue_rows.check_gone(session, qid)
         return False
     session.run(
-        f'UPDATE message SET wake_at = :end, {_LIVE_ON} '
+        f'UPDATE message{_by_claim(session)} SET wake_at = :end, {_LIVE_ON} '
         f'WHERE queue_id = {queue} AND claim_id = :claim_id '
         'AND state = 1 AND expires_at > :now',
         values,
     )
     return True
+
+
+def _by_claim(session: Session) -> str:
+    return using(session.dialect, 'message_claim')
 
 
 def _unchanged(session: Session, values: dict[str, Any]) -> bool:
@@ -338,7 +350,8 @@ def release(session: Session, qid: str, claim_id: str) -> None:
         session, {'qid': qid, 'claim_id': claim_id}
     )
     freed = session.run(
-        'UPDATE message SET state = 0, wake_at = 0, claim_id = NULL '
+        f'UPDATE message{_by_claim(session)} '
+        'SET state = 0, wake_at = 0, claim_id = NULL '
         f'WHERE queue_id = {queue} AND claim_id = :claim_id AND state = 1',
         values,
     )

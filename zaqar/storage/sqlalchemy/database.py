@@ -30,10 +30,10 @@ PAUSES = (0.0, 0.02, 0.05, 0.1, 0.3, 0.6)
 MOST_CONNECTIONS = 3
 
 #: Seconds after which no further try is begun; it may have to connect first.
-PATIENCE = 2.0
+PATIENCE = 1.5
 
 #: Seconds after which a call ends, whatever it waits for.
-DEADLINE = 4.2
+DEADLINE = 4.0
 
 #: Oldest servers, by the name of the product.
 OLDEST = {'PostgreSQL': (13, 0), 'MariaDB': (10, 6), 'MySQL': (8, 0)}

@@ -16,6 +16,7 @@ from zaqar.storage.sqlalchemy.rows import (
     message,
     parse_id,
     parse_marker,
+    using,
 )
 from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
 
@@ -26,8 +27,16 @@ _DELAYED = 'm.state = 2 AND m.wake_at > :now'
 _ANY = '1 = 1'
 _NOT_DELAYED = '(m.state <> 2 OR m.wake_at <= :now)'
 
+#: What each kind is read by, where the order of the queue would mislead.
+#: MySQL has no partial indexes, so its ``message_free`` holds all states.
+_INDEXES = {
+    _IS_FREE: 'message_free',
+    _WOKEN: 'message_waking',
+    _DELAYED: 'message_delayed',
+}
+
 _PUBLIC = (
-    f'SELECT m.seq FROM message m WHERE m.queue_id = {QUEUE} '
+    f'SELECT m.seq FROM message m%s WHERE m.queue_id = {QUEUE} '
     'AND m.public_id = :public_id'
 )
 _COUNTS = (
@@ -115,14 +124,17 @@ def _rows(
     *,
     exclude: bool,
 ) -> Sequence[Row]:
-    parts = ' UNION ALL '.join(_part(kind, limit, exclude) for kind in kinds)
+    parts = ' UNION ALL '.join(
+        _part(session, kind, limit, exclude) for kind in kinds
+    )
     sql = f'SELECT * FROM ({parts}) p ORDER BY seq LIMIT {limit}'
     return session.all(sql, values)
 
 
-def _part(kind: str, limit: int, exclude: bool) -> str:
+def _part(session: Session, kind: str, limit: int, exclude: bool) -> str:
     scan = (
-        f'SELECT {COLUMNS} FROM message m WHERE {_LIVE} AND m.seq > :after '
+        f'SELECT {COLUMNS} FROM message m{_hint(session, kind)} '
+        f'WHERE {_LIVE} AND m.seq > :after '
         f'AND {kind} ORDER BY m.seq LIMIT '
     )
     if not exclude:
@@ -133,12 +145,20 @@ def _part(kind: str, limit: int, exclude: bool) -> str:
     )
 
 
+def _hint(session: Session, kind: str) -> str:
+    index = _INDEXES.get(kind)
+    if index == 'message_delayed' and session.dialect == 'mysql':
+        index = 'message_free'
+    return using(session.dialect, index) if index else ''
+
+
 def _scanned(
     session: Session, values: dict[str, Any], kinds: Sequence[str]
 ) -> int | None:
     """Return up to where a short page has looked, None for the end."""
     parts = ' UNION ALL '.join(
-        f'SELECT * FROM (SELECT m.seq FROM message m WHERE {_LIVE} '
+        'SELECT * FROM (SELECT m.seq '
+        f'FROM message m{_hint(session, kind)} WHERE {_LIVE} '
         f'AND m.seq > :after AND {kind} ORDER BY m.seq '
         f'LIMIT 1 OFFSET {SCAN_LIMIT - 1}) s'
         for kind in kinds
@@ -158,7 +178,8 @@ def _after(session: Session, qid: str, marker: str | None) -> int | None:
     if own is None:
         return None
     # A dead letter's id says where it was in another queue.
-    row = session.one(_PUBLIC, {'qid': qid, 'public_id': marker})
+    hint = using(session.dialect, 'message_public')
+    row = session.one(_PUBLIC % hint, {'qid': qid, 'public_id': marker})
     return row[0] if row else own[0]
 
 
@@ -196,8 +217,11 @@ def _select(
     keys: Sequence[Any],
     lock: bool,
 ) -> Sequence[Row]:
+    hint = ''
+    if column == 'public_id':
+        hint = using(session.dialect, 'message_public')
     sql = (
-        f'SELECT {COLUMNS} FROM message m WHERE {_LIVE} '
+        f'SELECT {COLUMNS} FROM message m{hint} WHERE {_LIVE} '
         f'AND m.{column} IN ({marks("k", len(keys))})'
     )
     if lock:

@@ -65,6 +65,12 @@ OPTS = [
     ),
 ]
 
+#: Seconds that requests under way have for their end.
+GRACE = 30.0
+
+#: Seconds between two looks at whether to end.
+_LOOK = 0.5
+
 #: Seconds after which an idle thread ends.
 _IDLE = 30
 
@@ -102,10 +108,8 @@ def serve(
     listener: socket.socket, app: App, *, threads: int, backlog: int
 ) -> None:
     """Answer requests until SIGTERM; finish those under way, then return."""
-    stop = _granian.WorkerSignal()
-    ended = threading.Event()
-    stop.add_cb(ended.set)
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop = _Stop()
+    signal.signal(signal.SIGTERM, lambda *_: stop.ask())
     # It closes what it is given.
     holder = _granian.SocketHolder(os.dup(listener.fileno()), False, backlog)
     worker = _granian.WSGIWorker(
@@ -122,8 +126,39 @@ def serve(
     # It wants an event loop, which WSGI never runs.
     loop = asyncio.new_event_loop()
     scheduler = _new_cbscheduler(loop, _callback(app), impl_asyncio=True)
-    worker.serve_mtr(scheduler, loop, stop)
-    ended.wait()
+    worker.serve_mtr(scheduler, loop, stop.event)
+    stop.wait()
+
+
+class _Stop:
+    """The end of a worker: asked for once, and waited for."""
+
+    def __init__(self) -> None:
+        self.event = _granian.WorkerSignal()
+        self._asked = threading.Event()
+        self._ended = threading.Event()
+        self.event.add_cb(self._ended.set)
+        self._parent = os.getppid()
+
+    def ask(self) -> None:
+        """Accept no more, finish what is under way, for so long only."""
+        if self._asked.is_set():
+            return
+        self._asked.set()
+        limit = threading.Timer(GRACE, os._exit, (1,))
+        limit.daemon = True
+        limit.start()
+        self.event.set()
+
+    def wait(self) -> None:
+        """Return when all is finished.
+
+        Looks up now and then: a signal that another thread was given waits
+        for this one to wake, and a parent may have gone without one.
+        """
+        while not self._ended.wait(_LOOK):
+            if os.getppid() != self._parent:
+                self.ask()
 
 
 def _callback(app: App) -> Callable[[Any, Environ], int]:

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m benchmarks.bench``: how fast one worker is on each store."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from benchmarks import depth, load, machine, rates, report, sources
+from benchmarks.operations import OPERATIONS
+from benchmarks.report import Table
+from benchmarks.target import Target
+
+#: Settings of ``--short``, for continuous integration.
+SHORT = {'seconds': 0.1, 'depth': 20_000, 'rounds': 20}
+
+#: Settings without it.
+FULL = {'seconds': 5.0, 'depth': 1_000_000, 'rounds': 200}
+
+#: Characters of the server's log that are shown when it fails.
+LOG_TAIL = 4000
+
+SECTION = 'Benchmark'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _options(arguments)
+    facts = {**machine.description(), **_settings(options)}
+    print(report.facts(facts))
+    tables: list[Table] = []
+    cores = machine.cores()
+    for name, found in sources.chosen(options.store):
+        try:
+            # Servers of databases are not pinned, hence start before us.
+            with found as source, machine.pinned(cores and cores[1]):
+                tables += _measured(source, options)
+        except sources.Missing as reason:
+            if os.environ.get('CI'):
+                raise
+            _say(f'{name} is left out: {reason}')
+    facts['Load average at the end'] = machine.load()
+    if options.markdown is not None:
+        _write(options.markdown, facts, tables)
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        'python -m benchmarks.bench', description=__doc__
+    )
+    add = parser.add_argument
+    add(
+        '--store',
+        action='append',
+        default=[],
+        metavar='URL',
+        help='database to measure, or one of '
+        f'{", ".join(sources.OWN)}, which are started for it if they are '
+        'installed; may be given again (all of the latter)',
+    )
+    add(
+        '--seconds',
+        type=float,
+        help='for each operation, for the service and again for the floor '
+        f'({FULL["seconds"]})',
+    )
+    add(
+        '--connections',
+        type=int,
+        default=8,
+        help='that ask at the same time (%(default)s)',
+    )
+    add(
+        '--depth',
+        type=int,
+        help='messages of the deep queue; 0 for no such table '
+        f'({FULL["depth"]:,})',
+    )
+    add(
+        '--rounds',
+        type=int,
+        help='calls of each operation in the table of depths '
+        f'({FULL["rounds"]})',
+    )
+    add(
+        '--operation',
+        action='append',
+        choices=[kind.title for kind in OPERATIONS],
+        help='measure only this one, as for a profile; may be given again',
+    )
+    add(
+        '--short',
+        action='store_true',
+        help='everything within a minute, with figures to match',
+    )
+    add(
+        '--markdown',
+        type=pathlib.Path,
+        metavar='FILE',
+        help='also write the tables to this file',
+    )
+    options = parser.parse_args(arguments)
+    for key, value in (SHORT if options.short else FULL).items():
+        if getattr(options, key) is None:
+            setattr(options, key, value)
+    return options
+
+
+def _settings(options: argparse.Namespace) -> Mapping[str, str]:
+    cores = machine.cores()
+    pinning = (
+        f'server and floor on core {cores[0]}, client on core {cores[1]}, '
+        'database servers on any'
+        if cores
+        else 'nothing is pinned: there is one core'
+    )
+    return {
+        'Settings': f'1 worker with 4 threads, {options.connections} '
+        f'connections, {options.seconds:g} s for each operation and side in '
+        f'slices of {min(rates.SLICE, options.seconds):g} s; '
+        f'{options.rounds} rounds in the table of depths',
+        'Cores': pinning,
+        'Load average at the start': machine.load(),
+    }
+
+
+def _measured(
+    source: sources.Source, options: argparse.Namespace
+) -> Iterator[Table]:
+    with (
+        tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder,
+        contextlib.ExitStack() as stack,
+    ):
+
+        def target(name: str) -> Target:
+            path = pathlib.Path(folder, name)
+            return stack.enter_context(_target(source, path))
+
+        first = target('rates')
+        yield _shown(_rates(source, options, first))
+        if options.depth:
+            # A server that has worked is a little slower than a fresh one.
+            pair = [
+                first if options.short else target(name)
+                for name in ('shallow', 'deep')
+            ]
+            yield _shown(_depths(source, options, *pair))
+
+
+def _rates(
+    source: sources.Source, options: argparse.Namespace, target: Target
+) -> Table:
+    bench = rates.Bench(
+        target, seconds=options.seconds, connections=options.connections
+    )
+    found = []
+    for kind in OPERATIONS:
+        if not options.operation or kind.title in options.operation:
+            _say(f'{source.title}: {kind.title} ...')
+            found.append(bench.measure(kind))
+    return rates.table(f'{source.title}: rates', found)
+
+
+def _depths(
+    source: sources.Source,
+    options: argparse.Namespace,
+    shallow: Target,
+    deep: Target,
+) -> Table:
+    _say(f'{source.title}: filling {options.depth:,} messages ...')
+    queues = [
+        depth.Filled(shallow, depth.SHALLOW),
+        depth.Filled(deep, options.depth),
+    ]
+    filling = f'filled in {queues[1].filling:.0f} s'
+    _say(f'{source.title}: {filling}')
+    times = []
+    for way in (depth.AtStore, depth.OverHttp):
+        _say(f'{source.title}: depths, {way.__name__} ...')
+        times.append(depth.measure(way, queues, options.rounds))
+    title = f'{source.title}: depths ({filling})'
+    return depth.table(title, options.depth, *times)
+
+
+@contextlib.contextmanager
+def _target(source: sources.Source, folder: pathlib.Path) -> Iterator[Target]:
+    folder.mkdir()
+    target = Target(source.database(), folder)
+    try:
+        yield target
+    except load.WrongAnswerError:
+        _say(target.server.log.read_text()[-LOG_TAIL:])
+        raise
+    finally:
+        target.close(tidy=not source.is_ours)
+
+
+def _shown(table: Table) -> Table:
+    print(table.text(), flush=True)
+    return table
+
+
+def _write(
+    path: pathlib.Path, facts: Mapping[str, str], tables: Sequence[Table]
+) -> None:
+    parts = [report.facts(facts), *(table.markdown() for table in tables)]
+    report.write_section(path, SECTION, '\n'.join(parts))
+
+
+def _say(text: str) -> None:
+    print(f'{time.strftime("%H:%M:%S")} {text}', file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except load.WrongAnswerError as error:
+        sys.exit(f'benchmarks.bench: {error}')

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine that figures come from: its cores, its disk, its load."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+
+#: Packages whose versions move the figures.
+PACKAGES = ('granian', 'pecan', 'msgspec', 'SQLAlchemy', 'psycopg', 'PyMySQL')
+
+#: Writes of which the middle one is shown.
+SYNCS = 50
+
+_PROC = pathlib.Path('/proc')
+
+
+def cores() -> tuple[int, int] | None:
+    """Return the core for the server and that for the client.
+
+    :returns: None on a machine with one core, where all share it
+    """
+    found = sorted(os.sched_getaffinity(0))
+    return (found[0], found[1]) if len(found) > 1 else None
+
+
+@contextlib.contextmanager
+def pinned(core: int | None) -> Iterator[None]:
+    """Keep this thread, and processes started meanwhile, on one core."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used, all threads."""
+    # The number of the clock of another process, as clock_getcpuclockid(3)
+    # makes it; Python has no name for it.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def rss(pid: int) -> int:
+    """Return the bytes of memory that a process holds, 0 if it is gone."""
+    with contextlib.suppress(OSError, IndexError):
+        pages = (_PROC / str(pid) / 'statm').read_text().split()[1]
+        return int(pages) * os.sysconf('SC_PAGE_SIZE')
+    return 0
+
+
+def load() -> str:
+    """Return the load averages as text."""
+    return ', '.join(f'{value:.2f}' for value in os.getloadavg())
+
+
+def description() -> Mapping[str, str]:
+    """Return what a reader must know of this machine, by heading."""
+    folder = tempfile.gettempdir()
+    versions = [f'{name} {_version(name)}' for name in PACKAGES]
+    return {
+        'Date': time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime()),
+        'Processor': f'{_cpu_model()}, {os.cpu_count()} cores',
+        'Memory': f'{_memory() / 2**30:.0f} GiB',
+        'System': f'{platform.system()} {platform.release()}',
+        'Disk': f'{_filesystem(folder)}, 4 KiB written and synced in '
+        f'{_sync_ms(folder):.2f} ms (median)',
+        'Software': f'Python {platform.python_version()}, '
+        + ', '.join(versions),
+        'Commit': _commit(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return '(none)'
+
+
+def _cpu_model() -> str:
+    for line in (_PROC / 'cpuinfo').read_text().splitlines():
+        if line.startswith('model name'):
+            return line.partition(':')[2].strip()
+    return platform.machine()
+
+
+def _memory() -> int:
+    return os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+
+
+def _filesystem(folder: str) -> str:
+    """Return the kind of file system of a folder; on tmpfs nothing syncs."""
+    path = os.path.realpath(folder)
+    best, kind = '', 'unknown'
+    for line in (_PROC / 'mounts').read_text().splitlines():
+        mount, found = line.split()[1:3]
+        inside = os.path.commonpath((path, mount)) == mount
+        if inside and len(mount) >= len(best):
+            best, kind = mount, found
+    return kind
+
+
+def _sync_ms(folder: str) -> float:
+    times = []
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        for _ in range(SYNCS):
+            begin = time.perf_counter()
+            file.write(bytes(4096))
+            os.fsync(file.fileno())
+            times.append(time.perf_counter() - begin)
+    return statistics.median(times) * 1000
+
+
+def _commit() -> str:
+    folder = pathlib.Path(__file__).parent
+    command = ('git', 'describe', '--always', '--dirty', '--abbrev=12')
+    with contextlib.suppress(OSError):
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() or '(none)'
+    return '(none)'

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables for the terminal and for Markdown files."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+#: How a new file begins.
+HEADING = '# Results\n\nMade by the programs here; see README.rst.\n\n'
+
+
+@dataclass
+class Table:
+    """Rows of text under headings; all but the first column are figures."""
+
+    title: str
+    head: Sequence[str]
+    rows: list[Sequence[str]] = field(default_factory=list)
+
+    def text(self) -> str:
+        """Return it for a terminal."""
+        lines = [self._line(row) for row in (self.head, *self.rows)]
+        rule = '  '.join('-' * width for width in self._widths())
+        return '\n'.join([self.title, lines[0], rule, *lines[1:], ''])
+
+    def markdown(self) -> str:
+        """Return it for a Markdown file."""
+        rule = ['---', *('---:' for _ in self.head[1:])]
+        rows = (self.head, rule, *self.rows)
+        lines = ['| ' + ' | '.join(row) + ' |' for row in rows]
+        return '\n'.join([f'### {self.title}', '', *lines, ''])
+
+    def _line(self, row: Sequence[str]) -> str:
+        widths = self._widths()
+        first = row[0].ljust(widths[0])
+        rest = [
+            cell.rjust(width)
+            for cell, width in zip(row[1:], widths[1:], strict=True)
+        ]
+        return '  '.join([first, *rest]).rstrip()
+
+    def _widths(self) -> list[int]:
+        columns = zip(self.head, *self.rows, strict=True)
+        return [max(map(len, column)) for column in columns]
+
+
+def facts(items: Mapping[str, str]) -> str:
+    """Return headings and what stands behind them as a Markdown list."""
+    return ''.join(f'- **{key}:** {text}\n' for key, text in items.items())
+
+
+def write_section(path: pathlib.Path, title: str, text: str) -> None:
+    """Put a section into a Markdown file in place of its former self."""
+    old = path.read_text() if path.exists() else HEADING
+    parts = re.split(r'(?m)^(?=## )', old)
+    new = f'## {title}\n\n{text.strip()}\n\n'
+    for index, part in enumerate(parts):
+        if part.startswith(f'## {title}\n'):
+            parts[index] = new
+            break
+    else:
+        parts.append(new)
+    path.write_text(''.join(parts).rstrip() + '\n')

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests as bytes, made before the clock runs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from benchmarks import floor, target
+from benchmarks.load import Step
+
+_HEAD = (
+    '{method} {path} HTTP/1.1\r\n'
+    'Host: 127.0.0.1\r\n'
+    'Accept: application/json\r\n'
+    'Client-ID: {client}\r\n'
+    'X-Project-ID: {project}\r\n'
+)
+
+
+def request(
+    project: str,
+    method: str,
+    path: str,
+    body: bytes = b'',
+    *,
+    client: str = target.READER,
+) -> bytes:
+    """Return a request."""
+    head = _HEAD.format(
+        method=method, path=path, client=client, project=project
+    )
+    if body:
+        head += 'Content-Type: application/json\r\n'
+        head += f'Content-Length: {len(body)}\r\n'
+    return f'{head}\r\n'.encode() + body
+
+
+class Requests:
+    """The requests that one queue is sent."""
+
+    def __init__(self, queue: target.Queue) -> None:
+        self._project = queue.project
+        self._path = queue.path
+
+    def post(self, count: int) -> Step:
+        """Return a post of some messages."""
+        message = b'{"ttl":%d,"body":%b}' % (target.TTL, target.BODY)
+        body = b'{"messages":[%b]}' % b','.join([message] * count)
+        path = f'{self._path}/messages'
+        made = request(self._project, 'POST', path, body, client=target.POSTER)
+        return Step(made, 201)
+
+    def list(self, marker: str = '') -> Step:
+        """Return a reading of a page."""
+        query = f'limit={floor.PAGE}' + (marker and f'&marker={marker}')
+        return self._step('GET', f'{self._path}/messages?{query}', 200)
+
+    def get(self, message_id: str) -> Step:
+        """Return a reading of one message."""
+        return self._step('GET', f'{self._path}/messages/{message_id}', 200)
+
+    def delete(self, message_id: str) -> Step:
+        """Return a deletion of a message that nobody has claimed."""
+        path = f'{self._path}/messages/{message_id}'
+        return self._step('DELETE', path, 204)
+
+    def delete_href(self, href: str) -> Step:
+        """Return a deletion of a claimed message, as a claim names it."""
+        return self._step('DELETE', href, 204)
+
+    def pop(self, count: int) -> Step:
+        """Return a pop."""
+        path = f'{self._path}/messages?pop={count}'
+        return self._step('DELETE', path, 200)
+
+    def claim(self) -> Step:
+        """Return a claim."""
+        path = f'{self._path}/claims?limit={floor.CLAIM}'
+        return Step(request(self._project, 'POST', path, self._terms()), 201)
+
+    def claimed(self, href: str) -> Step:
+        """Return a query of a claim."""
+        return self._step('GET', href, 200)
+
+    def renew(self, href: str) -> Step:
+        """Return a renewal of a claim."""
+        made = request(self._project, 'PATCH', href, self._terms())
+        return Step(made, 204)
+
+    def release(self, href: str) -> Step:
+        """Return a release of a claim."""
+        return self._step('DELETE', href, 204)
+
+    def stats(self) -> Step:
+        """Return a question for the counts."""
+        return self._step('GET', f'{self._path}/stats', 200)
+
+    def _step(self, method: str, path: str, status: int) -> Step:
+        return Step(request(self._project, method, path), status)
+
+    def _terms(self) -> bytes:
+        terms = {'ttl': floor.CLAIM_TTL, 'grace': floor.GRACE}
+        return msgspec.json.encode(terms)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where databases to be measured come from."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import functools
+import pathlib
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import pytest
+import sqlalchemy as sa
+
+from zaqar.tests.servers import sql
+
+#: What ``pytest`` raises where a server is not installed.
+Missing = (pytest.skip.Exception, pytest.fail.Exception)
+
+
+class Source(abc.ABC):
+    """A kind of database.
+
+    :ivar title: what it is, for the reader
+    :ivar is_ours: whether it goes when we go
+    """
+
+    title: str
+    is_ours = True
+
+    @abc.abstractmethod
+    def database(self) -> str:
+        """Return the URL of an empty database, or of the given one."""
+
+
+class Sqlite(Source):
+    """Files in a folder."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+        self._count = 0
+        self.title = f'SQLite {sqlite3.sqlite_version}, synchronous = FULL'
+
+    def database(self) -> str:
+        self._count += 1
+        return f'sqlite:///{self._folder / f"{self._count}.sqlite"}'
+
+
+class Own(Source):
+    """A server of the tests, set so that it waits for the disk."""
+
+    def __init__(self, server: sql.SqlServer) -> None:
+        self._server = server
+        self.title = _server_title(server.url)
+
+    def database(self) -> str:
+        return self._server.database()
+
+
+class Given(Source):
+    """A database of somebody else."""
+
+    is_ours = False
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.title = sa.make_url(url).render_as_string(hide_password=True)
+
+    def database(self) -> str:
+        return self._url
+
+
+@contextlib.contextmanager
+def sqlite() -> Iterator[Source]:
+    """Give SQLite files in a folder that goes afterwards."""
+    with tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder:
+        yield Sqlite(pathlib.Path(folder))
+
+
+@contextlib.contextmanager
+def own(kind: type[sql.OwnServer]) -> Iterator[Source]:
+    """Give databases on a server that ends afterwards.
+
+    :raises BaseException: one of :data:`Missing`: it is not installed
+    """
+    server = sql.start(kind, durable=True)
+    try:
+        yield Own(server)
+    finally:
+        server.stop()
+
+
+#: What we start ourselves.
+OWN: Mapping[str, Callable[[], contextlib.AbstractContextManager[Source]]] = {
+    'sqlite': sqlite,
+    'postgresql': functools.partial(own, sql.PostgreSQL),
+    'mariadb': functools.partial(own, sql.MariaDB),
+}
+
+
+@contextlib.contextmanager
+def given(url: str) -> Iterator[Source]:
+    """Give the database that a URL names."""
+    yield Given(url)
+
+
+def chosen(
+    words: Sequence[str],
+) -> Sequence[tuple[str, contextlib.AbstractContextManager[Source]]]:
+    """Return what to measure, with a name.
+
+    :param words: URLs and keys of :data:`OWN`; empty for all of the latter
+    """
+    return [
+        (word, OWN[word]()) if word in OWN else (_hidden(word), given(word))
+        for word in words or OWN
+    ]
+
+
+def _hidden(url: str) -> str:
+    return sa.make_url(url).render_as_string(hide_password=True)
+
+
+def _server_title(url: sa.URL) -> str:
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        version = connection.scalar(sa.text('SELECT version()'))
+    words = str(version).split()
+    if url.get_backend_name() == 'postgresql':
+        return f'{words[0]} {words[1]}, fsync = on'
+    return f'MariaDB {words[0]}, innodb_flush_log_at_trx_commit = 1'

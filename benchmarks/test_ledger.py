@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The soak's judge sees every kind of fault."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from benchmarks.ledger import Found, Outcome, Post, violations
+
+POSTS = [
+    Post(1, ['a', 'b'], Outcome.ACKNOWLEDGED, ['1', '2']),
+    Post(2, ['c'], Outcome.ACKNOWLEDGED, ['3']),
+    Post(1, ['d'], Outcome.ACKNOWLEDGED, ['4']),
+    Post(2, ['e', 'f'], Outcome.UNKNOWN),
+]
+LISTING = [
+    Found('1', 'a'),
+    Found('2', 'b'),
+    Found('3', 'c'),
+    Found('4', 'd'),
+    Found('5', 'e'),
+    Found('6', 'f'),
+]
+
+
+def test_a_whole_queue_is_fine() -> None:
+    assert violations(POSTS, LISTING) == []
+
+
+def test_an_unknown_post_may_be_missing() -> None:
+    assert violations(POSTS, LISTING[:4]) == []
+
+
+def test_posters_may_overtake_each_other() -> None:
+    assert violations(POSTS, [LISTING[2], *LISTING[:2], *LISTING[3:]]) == []
+
+
+@pytest.mark.parametrize(
+    ('listing', 'line'),
+    [
+        (LISTING[1:], 'a was acknowledged and is lost'),
+        ([*LISTING, Found('7', 'a')], 'a (acknowledged) is there 2 times'),
+        ([*LISTING, Found('7', 'e')], 'e (unknown) is there 2 times'),
+        ([*LISTING, Found('7', 'x')], 'x was never posted'),
+        ([*LISTING, Found('5', 'x')], 'the id 5 is there 2 times'),
+        (LISTING[:5], 'e: a part of its post is there'),
+        (
+            [*LISTING[:2], Found('9', 'c'), *LISTING[3:]],
+            'c has another id than was acknowledged',
+        ),
+        (
+            [LISTING[3], *LISTING[:3], *LISTING[4:]],
+            'd stands before what was posted before it',
+        ),
+        (
+            [LISTING[1], LISTING[0], *LISTING[2:]],
+            'b stands before what was posted before it',
+        ),
+    ],
+)
+def test_a_fault_is_seen(listing: Sequence[Found], line: str) -> None:
+    assert line in violations(POSTS, listing)
+
+
+def test_an_acknowledgement_without_ids_is_seen() -> None:
+    posts = [Post(1, ['a'], Outcome.ACKNOWLEDGED)]
+    found = violations(posts, LISTING[:1])
+    assert found == ['a: acknowledged with 0 ids']
