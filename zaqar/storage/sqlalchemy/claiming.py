@@ -19,6 +19,7 @@ from zaqar.storage.sqlalchemy.rows import (
     QUEUE,
     SPENT,
     message,
+    order,
     using,
 )
 from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
@@ -193,7 +194,7 @@ def _at_once(limit: int, counting: bool) -> str:
     def free(where: str, count: str, most: int) -> str:
         return (
             f'SELECT m.seq FROM message m WHERE m.queue_id = {queue} '
-            f'AND {where} {count} ORDER BY m.seq LIMIT {most} '
+            f'AND {where} {count} ORDER BY {order(where)} LIMIT {most} '
             'FOR UPDATE SKIP LOCKED'
         )
 

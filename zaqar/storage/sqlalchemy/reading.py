@@ -14,6 +14,7 @@ from zaqar.storage.sqlalchemy.rows import (
     QUEUE,
     make_marker,
     message,
+    order,
     parse_id,
     parse_marker,
     using,
@@ -135,7 +136,7 @@ def _part(session: Session, kind: str, limit: int, exclude: bool) -> str:
     scan = (
         f'SELECT {COLUMNS} FROM message m{_hint(session, kind)} '
         f'WHERE {_LIVE} AND m.seq > :after '
-        f'AND {kind} ORDER BY m.seq LIMIT '
+        f'AND {kind} ORDER BY {order(kind)} LIMIT '
     )
     if not exclude:
         return f'SELECT * FROM ({scan}{limit}) s'
@@ -159,7 +160,7 @@ def _scanned(
     parts = ' UNION ALL '.join(
         'SELECT * FROM (SELECT m.seq '
         f'FROM message m{_hint(session, kind)} WHERE {_LIVE} '
-        f'AND m.seq > :after AND {kind} ORDER BY m.seq '
+        f'AND m.seq > :after AND {kind} ORDER BY {order(kind)} '
         f'LIMIT 1 OFFSET {SCAN_LIMIT - 1}) s'
         for kind in kinds
     )
