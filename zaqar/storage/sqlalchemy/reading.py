@@ -135,7 +135,7 @@ def _rows(
 def _part(session: Session, kind: str, limit: int, exclude: bool) -> str:
     scan = (
         f'SELECT {COLUMNS} FROM message m{_hint(session, kind)} '
-        f'WHERE {_LIVE} AND m.seq > :after '
+        f'WHERE {_LIVE} AND {_behind(session, kind)} '
         f'AND {kind} ORDER BY {order(kind)} LIMIT '
     )
     if not exclude:
@@ -144,6 +144,19 @@ def _part(session: Session, kind: str, limit: int, exclude: bool) -> str:
         f'SELECT * FROM (SELECT * FROM ({scan}{SCAN_LIMIT}) s '
         f'WHERE client <> :client ORDER BY seq LIMIT {limit}) f'
     )
+
+
+def _behind(session: Session, kind: str) -> str:
+    """Return the condition that a row lies behind a place of the queue.
+
+    PostgreSQL leaves out of the bounds of ``message_free`` what that index is
+    restricted to anyway, although the column stands before the sequence
+    number, and would walk from the beginning of the queue. Both in one
+    comparison it does not take apart.
+    """
+    if kind == _IS_FREE and session.dialect == 'postgresql':
+        return '(m.state, m.seq) > (0, :after)'
+    return 'm.seq > :after'
 
 
 def _hint(session: Session, kind: str) -> str:
@@ -160,7 +173,8 @@ def _scanned(
     parts = ' UNION ALL '.join(
         'SELECT * FROM (SELECT m.seq '
         f'FROM message m{_hint(session, kind)} WHERE {_LIVE} '
-        f'AND m.seq > :after AND {kind} ORDER BY {order(kind)} '
+        f'AND {_behind(session, kind)} AND {kind} '
+        f'ORDER BY {order(kind)} '
         f'LIMIT 1 OFFSET {SCAN_LIMIT - 1}) s'
         for kind in kinds
     )
