@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The calls a worker makes, over HTTP or a WebSocket.
+
+Thin on purpose: what it costs to be a client is load that the service does
+not get.
+"""
+
+from __future__ import annotations
+
+import abc
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import urllib3
+
+from zaqar.errors import ConfigurationError
+
+#: Seconds after which an answer is given up.
+TIMEOUT = 30.0
+
+
+class Failed(Exception):
+    """A request without the answer it should have.
+
+    :ivar reason: the status, or the kind of failure
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim holds: its id and the ids of its messages."""
+
+    claim_id: str
+    message_ids: Sequence[str]
+
+
+class Client(abc.ABC):
+    """One connection, one request at a time.
+
+    Every call raises :class:`Failed` for an answer that is no success.
+    """
+
+    @abc.abstractmethod
+    def connect(self) -> None:
+        """Open the connection."""
+
+    @abc.abstractmethod
+    def delete_queue(self, queue: str) -> None:
+        """Delete a queue, whether or not it exists."""
+
+    @abc.abstractmethod
+    def post(self, queue: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Post messages."""
+
+    @abc.abstractmethod
+    def claim(
+        self, queue: str, *, ttl: int, grace: int, limit: int
+    ) -> Claimed | None:
+        """Claim messages; None when there are none."""
+
+    @abc.abstractmethod
+    def delete(self, queue: str, claim_id: str, message_id: str) -> None:
+        """Delete a claimed message."""
+
+    @abc.abstractmethod
+    def delete_many(self, queue: str, message_ids: Sequence[str]) -> None:
+        """Delete messages in one request."""
+
+    @abc.abstractmethod
+    def list(self, queue: str, marker: str | None, limit: int) -> str | None:
+        """List messages after a marker, claimed ones too.
+
+        :returns: the next marker; None at the end of the queue
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close the connection."""
+
+
+def connect(url: str, headers: Mapping[str, str]) -> Client:
+    """Return a client of its own ``Client-ID``, not yet connected.
+
+    :param headers: project and, if there is one, token
+    :raises ConfigurationError: the URL has another scheme
+    """
+    own = {**headers, 'Client-ID': str(uuid.uuid4())}
+    scheme = urlsplit(url).scheme
+    if scheme in ('http', 'https'):
+        return HttpClient(url, own)
+    if scheme in ('ws', 'wss'):
+        from zaqar.bench.sockets import SocketClient
+
+        return SocketClient(url, own)
+    raise ConfigurationError(
+        f'--server_url {url}: must begin with http, https, ws or wss'
+    )
+
+
+class HttpClient(Client):
+    """Over one kept connection."""
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        parts = urlsplit(url)
+        self._base = f'{parts.path.rstrip("/")}/v2/queues'
+        self._pool = urllib3.connection_from_url(
+            f'{parts.scheme}://{parts.netloc}',
+            maxsize=1,
+            timeout=TIMEOUT,
+            retries=False,
+            headers={**headers, 'Content-Type': 'application/json'},
+        )
+
+    def connect(self) -> None:
+        self._call('GET', '?limit=1')
+
+    def delete_queue(self, queue: str) -> None:
+        self._call('DELETE', f'/{queue}')
+
+    def post(self, queue: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        self._call('POST', f'/{queue}/messages', {'messages': messages})
+
+    def claim(
+        self, queue: str, *, ttl: int, grace: int, limit: int
+    ) -> Claimed | None:
+        answer = self._call(
+            'POST',
+            f'/{queue}/claims?limit={limit}',
+            {'ttl': ttl, 'grace': grace},
+        )
+        if not answer:
+            return None
+        messages = answer['messages']
+        claim_id = parse_qs(urlsplit(messages[0]['href']).query)['claim_id'][0]
+        return Claimed(claim_id, [item['id'] for item in messages])
+
+    def delete(self, queue: str, claim_id: str, message_id: str) -> None:
+        self._call(
+            'DELETE', f'/{queue}/messages/{message_id}?claim_id={claim_id}'
+        )
+
+    def delete_many(self, queue: str, message_ids: Sequence[str]) -> None:
+        self._call('DELETE', f'/{queue}/messages?ids={",".join(message_ids)}')
+
+    def list(self, queue: str, marker: str | None, limit: int) -> str | None:
+        place = f'&marker={marker}' if marker else ''
+        answer = self._call(
+            'GET',
+            f'/{queue}/messages?limit={limit}&include_claimed=true'
+            f'&echo=true{place}',
+        )
+        if not answer or not answer['messages']:
+            return None
+        query = parse_qs(urlsplit(answer['links'][0]['href']).query)
+        following: str = query['marker'][0]
+        return following
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _call(self, method: str, path: str, document: Any = None) -> Any:
+        body = None if document is None else msgspec.json.encode(document)
+        try:
+            answer = self._pool.urlopen(method, self._base + path, body=body)
+        except urllib3.exceptions.HTTPError as error:
+            raise Failed(type(error).__name__) from error
+        if answer.status >= 300:
+            raise Failed(str(answer.status))
+        return msgspec.json.decode(answer.data) if answer.data else None

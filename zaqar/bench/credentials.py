@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who the load generator is to the service."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from zaqar.errors import ConfigurationError
+
+#: The project of a service without authentication.
+PROJECT = 'zaqar-bench'
+
+_CLOUDS = ('devstack-admin', 'devstack')
+
+
+def headers() -> Mapping[str, str]:
+    """Return the headers that say who asks.
+
+    :raises ConfigurationError: Keystone is wanted and no credentials are
+        found, or it refuses them
+    """
+    if os.environ.get('OS_AUTH_STRATEGY') != 'keystone':
+        return {'X-Project-ID': PROJECT}
+    try:
+        from keystoneauth1 import exceptions
+        from openstack.config import OpenStackConfig
+        from openstack.exceptions import SDKException
+    except ImportError:
+        raise ConfigurationError(
+            'OS_AUTH_STRATEGY=keystone needs openstacksdk: pip install '
+            "'zaqar[bench]'"
+        ) from None
+    try:
+        session = OpenStackConfig().get_one(cloud=_cloud()).get_session()
+        return {
+            'X-Project-ID': session.get_project_id() or '',
+            'X-Auth-Token': session.get_token() or '',
+        }
+    except (SDKException, exceptions.ClientException) as error:
+        raise ConfigurationError(f'No token: {error}') from error
+
+
+def _cloud() -> str | None:
+    """Return the cloud of clouds.yaml to use; None for the environment."""
+    from openstack.config import OpenStackConfig
+
+    if os.environ.get('OS_CLOUD') or os.environ.get('OS_AUTH_URL'):
+        return None
+    known = OpenStackConfig().get_cloud_names()
+    return next((name for name in _CLOUDS if name in known), None)

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run of the load generator can be told on its command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from oslo_config import cfg
+
+from zaqar import version
+
+PROG = 'zaqar-bench'
+
+DESCRIPTION = """\
+Puts load on a running service and says what it took.
+
+Producers post messages to random queues, consumers claim messages and delete
+what they got, observers page through queues with the echo of claimed messages.
+Each role has a number of processes, each process a number of workers; a worker
+is a thread with a connection of its own and one request under way at a time.
+The clocks start when every worker is connected and warmed up.
+"""
+
+EPILOGUE = """\
+environment:
+  OS_AUTH_STRATEGY=keystone   take credentials from OS_* variables or
+                              clouds.yaml (OS_CLOUD, else devstack-admin,
+                              else devstack); otherwise no authentication
+
+messages:
+  The file is a JSON list of {"weight": W, "doc": {"ttl": S, "body": B}};
+  weights are between 0 and 1 and add up to 1. Without --messages_path
+  zaqar-benchmark-messages.json beside the configuration file is used,
+  and without that one message of --body_size bytes.
+
+exit codes:
+  0  the run is over       1  it could not run       2  wrong usage
+
+The queues are emptied of what earlier runs left, unless --skip_queue_reset.
+With --nodebug the result is one line of JSON, times in milliseconds.
+"""
+
+
+def _count(name: str, short: str, default: int, text: str) -> cfg.IntOpt:
+    return cfg.IntOpt(name, short=short, default=default, min=0, help=text)
+
+
+def _positive(name: str, short: str, default: int, text: str) -> cfg.IntOpt:
+    return cfg.IntOpt(name, short=short, default=default, min=1, help=text)
+
+
+OPTS: Sequence[cfg.Opt] = [
+    _count('producer_processes', 'pp', 1, 'Processes that post.'),
+    _count('producer_workers', 'pw', 10, 'Workers of each; 0 for no posts.'),
+    _count('consumer_processes', 'cp', 1, 'Processes that claim and delete.'),
+    _count('consumer_workers', 'cw', 0, 'Workers of each; 0 for no claims.'),
+    _count('observer_processes', 'op', 1, 'Processes that list.'),
+    _count('observer_workers', 'ow', 5, 'Workers of each; 0 for no lists.'),
+    _positive('messages_per_claim', 'cno', 5, 'Messages claimed at once.'),
+    _positive('messages_per_list', 'lno', 5, 'Messages listed at once.'),
+    _positive('messages_per_post', 'bno', 1, 'Messages posted at once.'),
+    _positive('time', 't', 5, 'Seconds that the load lasts.'),
+    cfg.FloatOpt(
+        'warm_up',
+        default=0.5,
+        min=0,
+        help='Seconds of the same load before anything is measured.',
+    ),
+    cfg.StrOpt(
+        'server_url',
+        short='s',
+        default='http://localhost:8888',
+        help='Where the service is; ws:// or wss:// for its WebSocket.',
+    ),
+    cfg.StrOpt(
+        'queue_prefix',
+        short='q',
+        default='ogre-test-queue',
+        help='Queues are named <prefix>-0, <prefix>-1, ...',
+    ),
+    _positive('num_queues', 'qno', 4, 'How many queues are used.'),
+    cfg.StrOpt('messages_path', short='m', help='File of sample messages.'),
+    _positive(
+        'body_size', 'bs', 64, 'Bytes of the body when there is no file.'
+    ),
+    cfg.IntOpt(
+        'api_version',
+        short='api',
+        default=2,
+        help='Version of the API; there is 2 only.',
+    ),
+    cfg.BoolOpt(
+        'bulk_delete',
+        default=False,
+        help='Delete the messages of a claim in one request.',
+    ),
+    cfg.BoolOpt(
+        'skip_queue_reset',
+        default=False,
+        help='Leave what is in the queues at the start.',
+    ),
+    cfg.BoolOpt(
+        'debug',
+        default=True,
+        help='Show a table and progress; with --nodebug one line of JSON.',
+    ),
+]
+
+
+class _Configuration(cfg.ConfigOpts):
+    """Keeps the line breaks of the texts around ``--help``."""
+
+    def _pre_setup(
+        self, *args: Any, **kwargs: Any
+    ) -> tuple[str, list[str], list[str]]:
+        answer: tuple[str, list[str], list[str]] = super()._pre_setup(
+            *args, **kwargs
+        )
+        parser: Any = self._oparser
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        return answer
+
+
+def parse(arguments: Sequence[str]) -> cfg.ConfigOpts:
+    """Read the command line; wrong usage exits with 2.
+
+    :raises oslo_config.cfg.Error: a configuration file cannot be read
+    """
+    conf = _Configuration()
+    conf.register_cli_opts(OPTS)
+    try:
+        conf(
+            list(arguments),
+            project='zaqar',
+            prog=PROG,
+            version=version.version_string(),
+            description=DESCRIPTION,
+            epilog=EPILOGUE,
+        )
+    except SystemExit as end:
+        # oslo.config ends with 1 for a value out of range, which it has said.
+        raise SystemExit(2 if end.code == 1 else end.code) from None
+    return conf

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same calls over a WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from zaqar.bench.client import TIMEOUT, Claimed, Client, Failed
+from zaqar.errors import ConfigurationError
+
+
+class SocketClient(Client):
+    """Over one connection, a frame each way for a call."""
+
+    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        try:
+            import websocket
+        except ImportError:
+            raise ConfigurationError(
+                'WebSocket mode needs websocket-client: '
+                "pip install 'zaqar[bench]'"
+            ) from None
+        self._library: Any = websocket
+        self._url = url
+        self._headers = headers
+        self._socket: Any = None
+
+    def connect(self) -> None:
+        try:
+            self._socket = self._library.create_connection(
+                self._url, timeout=TIMEOUT
+            )
+        except (OSError, self._library.WebSocketException) as error:
+            raise Failed(type(error).__name__) from error
+        if 'X-Auth-Token' in self._headers:
+            self._call('authenticate')
+
+    def delete_queue(self, queue: str) -> None:
+        self._call('queue_delete', queue_name=queue)
+
+    def post(self, queue: str, messages: Sequence[Mapping[str, Any]]) -> None:
+        self._call('message_post', queue_name=queue, messages=messages)
+
+    def claim(
+        self, queue: str, *, ttl: int, grace: int, limit: int
+    ) -> Claimed | None:
+        answer = self._call(
+            'claim_create',
+            queue_name=queue,
+            ttl=ttl,
+            grace=grace,
+            limit=limit,
+        )
+        if not answer.get('messages'):
+            return None
+        ids = [item['id'] for item in answer['messages']]
+        return Claimed(answer['claim_id'], ids)
+
+    def delete(self, queue: str, claim_id: str, message_id: str) -> None:
+        self._call(
+            'message_delete',
+            queue_name=queue,
+            message_id=message_id,
+            claim_id=claim_id,
+        )
+
+    def delete_many(self, queue: str, message_ids: Sequence[str]) -> None:
+        self._call(
+            'message_delete_many', queue_name=queue, message_ids=message_ids
+        )
+
+    def list(self, queue: str, marker: str | None, limit: int) -> str | None:
+        place = {'marker': marker} if marker else {}
+        answer = self._call(
+            'message_list',
+            queue_name=queue,
+            limit=limit,
+            include_claimed=True,
+            echo=True,
+            **place,
+        )
+        found: str | None = answer.get('marker')
+        return found if answer['messages'] else None
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+
+    def _call(self, action: str, **body: Any) -> Any:
+        frame = {'action': action, 'headers': self._headers, 'body': body}
+        try:
+            self._socket.send(msgspec.json.encode(frame).decode())
+            answer = msgspec.json.decode(self._socket.recv())
+        except (OSError, self._library.WebSocketException) as error:
+            raise Failed(type(error).__name__) from error
+        status = answer['headers']['status']
+        if status >= 300:
+            raise Failed(str(status))
+        return answer['body']

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``zaqar-bench``: put load on a service and say what it took."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+from oslo_config import cfg
+
+from zaqar.bench import credentials, crew, report, samples, settings
+from zaqar.bench.client import Failed, connect
+from zaqar.bench.roles import Load
+from zaqar.errors import ConfigurationError, ZaqarError
+
+_ROLES = ('producer', 'consumer', 'observer')
+
+_BAR = 40
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        conf = settings.parse(words)
+        figures = _measure(conf)
+    except (ConfigurationError, ZaqarError, Failed, cfg.Error) as error:
+        print(f'{settings.PROG}: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 1
+    if conf.debug:
+        print(report.text(figures))
+    else:
+        print(msgspec.json.encode(figures).decode())
+    return 0
+
+
+def _measure(conf: cfg.ConfigOpts) -> dict[str, Any]:
+    plan = _plan(conf)
+    if not conf.skip_queue_reset:
+        _reset(plan)
+    results = crew.run(plan, _progress(conf))
+    return report.summarize(results, _params(conf))
+
+
+def _plan(conf: cfg.ConfigOpts) -> crew.Plan:
+    if conf.api_version != 2:
+        raise ZaqarError(f'There is no version {conf.api_version} of the API')
+    names = [f'{conf.queue_prefix}-{i}' for i in range(conf.num_queues)]
+    pool = samples.load(conf.messages_path, conf.config_file, conf.body_size)
+    plan = crew.Plan(
+        url=conf.server_url,
+        headers=credentials.headers(),
+        crews=[
+            (role, conf[f'{role}_workers'])
+            for role in _ROLES
+            for _ in range(conf[f'{role}_processes'])
+            if conf[f'{role}_workers']
+        ],
+        load=Load(
+            queues=names,
+            pool=pool,
+            claim=conf.messages_per_claim,
+            list=conf.messages_per_list,
+            post=conf.messages_per_post,
+            bulk=conf.bulk_delete,
+        ),
+        seconds=conf.time,
+        warm_up=conf.warm_up,
+    )
+    if not plan.crews:
+        raise ZaqarError('No role has workers: nothing to do')
+    return plan
+
+
+def _params(conf: cfg.ConfigOpts) -> dict[str, dict[str, int]]:
+    return {
+        role: {
+            'processes': conf[f'{role}_processes'],
+            'workers': conf[f'{role}_workers'],
+        }
+        for role in _ROLES
+    }
+
+
+def _reset(plan: crew.Plan) -> None:
+    client = connect(plan.url, plan.headers)
+    try:
+        client.connect()
+        for queue in plan.load.queues:
+            client.delete_queue(queue)
+    except Failed as failure:
+        raise ZaqarError(f'{plan.url}: {failure.reason}') from failure
+    finally:
+        client.close()
+
+
+def _progress(conf: cfg.ConfigOpts) -> Callable[[float], None]:
+    """Return what draws the bar; nothing where nobody looks."""
+    if not (conf.debug and sys.stderr.isatty()):
+        return lambda gone: None
+
+    def draw(gone: float) -> None:
+        done = round(_BAR * gone / conf.time)
+        bar = '#' * done + '.' * (_BAR - done)
+        end = '\n' if gone >= conf.time else ''
+        with suppress(OSError):
+            print(
+                f'\r[{bar}] {gone:5.1f} of {conf.time} s',
+                end=end,
+                file=sys.stderr,
+                flush=True,
+            )
+
+    return draw
+
+
+if __name__ == '__main__':
+    sys.exit(main())

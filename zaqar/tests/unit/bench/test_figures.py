@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the load generator makes of what its workers saw."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import pytest
+
+from zaqar.bench import report, samples
+from zaqar.bench.crew import Result
+from zaqar.bench.roles import Tally
+from zaqar.bench.timing import Samples
+from zaqar.errors import ConfigurationError
+
+
+def _seconds(*values: float) -> Samples:
+    made = Samples()
+    for value in values:
+        made.add(value)
+    return made
+
+
+def test_quantiles_are_durations_that_were_seen() -> None:
+    thousand = _seconds(*(i / 1000 for i in range(1000, 0, -1)))
+
+    assert thousand.quantiles_ms() == {
+        'p50': 500.0,
+        'p95': 950.0,
+        'p99': 990.0,
+        'p999': 999.0,
+    }
+
+
+def test_one_request_is_every_quantile() -> None:
+    assert set(_seconds(0.25).quantiles_ms().values()) == {250.0}
+
+
+def test_nothing_measured_is_zero() -> None:
+    assert set(Samples().quantiles_ms().values()) == {0.0}
+    assert Samples().mean_ms == 0
+
+
+def test_merging_keeps_every_request_and_every_error() -> None:
+    first, second = _seconds(0.1), _seconds(0.3)
+    first.fail('503')
+    second.fail('503')
+
+    whole = Samples.merge([first, second])
+
+    assert (whole.successful, whole.total) == (2, 4)
+    assert whole.mean_ms == pytest.approx(200)
+    assert whole.errors == {'503': 2}
+
+
+def _result(role: str, seconds: float, messages: int = 0, **calls: Samples):
+    return Result(role, seconds, Tally(calls=calls, messages=messages))
+
+
+def test_a_role_lasts_as_long_as_its_slowest_worker() -> None:
+    figures = report.summarize(
+        [
+            _result('producer', 2.0, post=_seconds(0.5)),
+            _result('producer', 4.0, post=_seconds(0.5)),
+        ],
+        {},
+    )
+
+    assert figures['producer']['duration_sec'] == 4.0
+    assert figures['producer']['reqs_per_sec'] == 0.5
+
+
+def test_latencies_of_several_workers_are_not_mixed_up() -> None:
+    """Each call is timed by the worker that made it."""
+    figures = report.summarize(
+        [
+            _result(
+                'consumer', 1.0, 3, claim=_seconds(0.1), delete=_seconds(0.2)
+            ),
+            _result(
+                'consumer', 1.0, 4, claim=_seconds(0.3), delete=_seconds(0.4)
+            ),
+        ],
+        {},
+    )['consumer']
+
+    assert figures['ms_per_claim'] == pytest.approx(200)
+    assert figures['ms_per_delete'] == pytest.approx(300)
+    assert figures['messages_processed'] == 7
+    assert figures['claim_total_requests'] == 2
+    assert figures['total_reqs'] == 4
+
+
+def test_roles_without_workers_are_left_out() -> None:
+    figures = report.summarize([_result('observer', 1.0)], {'a': {'b': 1}})
+
+    assert list(figures) == ['observer', 'params']
+
+
+def test_the_keys_of_a_role_are_those_that_scripts_read() -> None:
+    keys = {'duration_sec', 'total_reqs', 'successful_reqs', 'reqs_per_sec'}
+    figures = report.summarize(
+        [_result('producer', 1.0), _result('consumer', 1.0)], {}
+    )
+
+    assert keys | {'ms_per_req'} <= set(figures['producer'])
+    assert keys | {'ms_per_claim', 'ms_per_delete'} <= set(figures['consumer'])
+
+
+def _write(folder: pathlib.Path, content: object) -> str:
+    path = folder / samples.FILE_NAME
+    path.write_text(json.dumps(content))
+    return str(path)
+
+
+def test_messages_are_drawn_by_weight(tmp_path: pathlib.Path) -> None:
+    path = _write(
+        tmp_path,
+        [
+            {'weight': 1, 'doc': {'ttl': 60, 'body': 'often'}},
+            {'weight': 0, 'doc': {'ttl': 60, 'body': 'never'}},
+        ],
+    )
+
+    drawn = samples.load(path, [], 1).draw(50)
+
+    assert {item['body'] for item in drawn} == {'often'}
+
+
+def test_a_file_beside_the_configuration_is_found(
+    tmp_path: pathlib.Path,
+) -> None:
+    _write(tmp_path, [{'weight': 1, 'doc': {'ttl': 60, 'body': 'mine'}}])
+
+    pool = samples.load(None, [str(tmp_path / 'zaqar.conf')], 1)
+
+    assert pool.draw(1)[0]['body'] == 'mine'
+
+
+def test_without_a_file_there_is_one_message_of_the_size_asked_for() -> None:
+    assert len(samples.load(None, [], 300).draw(1)[0]['body']) == 300
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [
+        ([{'weight': 0.4, 'doc': {}}], 'add up to 1'),
+        ([{'weight': 2, 'doc': {}}], r'\$\[0\]\.weight'),
+        ({'weight': 1}, 'array'),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused(
+    tmp_path: pathlib.Path, content: object, said: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        samples.load(_write(tmp_path, content), [], 1)
+
+
+def test_a_missing_file_is_named(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ConfigurationError, match='nowhere'):
+        samples.load(str(tmp_path / 'nowhere'), [], 1)
