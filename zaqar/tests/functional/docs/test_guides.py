@@ -19,7 +19,9 @@ GUIDES = ROOT / 'doc' / 'source' / 'user'
 SHOWN = 'http://127.0.0.1:8888'
 
 PAGES = [
-    page for page in sorted(GUIDES.glob('*.rst')) if any(sessions.steps(page))
+    page
+    for page in [*sorted(GUIDES.glob('*.rst')), ROOT / 'samples' / 'curl.rst']
+    if any(sessions.steps(page))
 ]
 
 _SETTINGS = """
@@ -42,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zaqar]:
 def test_there_are_commands_to_run() -> None:
     names = {page.stem for page in PAGES}
 
-    assert {'tutorial', 'patterns'} <= names
+    assert {'tutorial', 'patterns', 'curl'} <= names
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
