@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Redis and Valkey as a back end of both planes.
+
+Nothing here imports the client library: a service that uses another driver
+needs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from oslo_config import cfg
+
+from zaqar.errors import ConfigurationError
+from zaqar.storage import base
+from zaqar.storage.base import Capability, Driver
+from zaqar.storage.redis import address
+
+if TYPE_CHECKING:
+    from zaqar.storage.redis.server import Server
+
+_URI = """
+redis://[user:password@]host[:6379] for one server;
+redis://[...@]sentinel1[:26379],sentinel2?master=NAME for one that Sentinels
+watch; redis://[...@]/path/to.sock for a UNIX socket;
+redis+cluster://[...@]host1[:6379],host2 for a cluster. rediss in the place of
+redis, or ssl=true, means TLS. Behind a question mark: dbid (0), the database,
+except in a cluster; prefix (zq), what all keys begin with; socket_timeout (2),
+seconds to wait for an answer, at most 3; sentinel_username and
+sentinel_password; ssl_ca_certs, ssl_certfile, ssl_keyfile, ssl_cert_reqs and
+ssl_check_hostname, which go before the options of these names. Special
+characters of a password are written as %XX.
+"""
+
+_WAITING: Sequence[cfg.Opt] = [
+    cfg.IntOpt(
+        'wait_replicas',
+        default=0,
+        min=0,
+        help='Replicas that must have got a change before it is acknowledged. '
+        'When they have not after wait_timeout, the answer is 503, and the '
+        'change may be made nevertheless. 0 asks none: a failover may then '
+        'lose what was acknowledged a moment before.',
+    ),
+    cfg.FloatOpt(
+        'wait_timeout',
+        default=1.0,
+        min=0.001,
+        max=2.0,
+        help='Seconds to wait for wait_replicas.',
+    ),
+]
+
+
+def _opts(other: str) -> Sequence[cfg.Opt]:
+    return [
+        cfg.StrOpt(
+            'uri',
+            default='redis://127.0.0.1:6379',
+            secret=True,
+            help=f'{" ".join(_URI.split())} Unset: that of the {other} store, '
+            'if it is a Redis with a uri, else the default.',
+        ),
+        cfg.IntOpt(
+            'max_reconnect_attempts',
+            default=10,
+            min=0,
+            help='Tries after the first that a request may make while the '
+            'server does not answer. It never makes more than three tries '
+            'in all, nor goes on for more than five seconds.',
+        ),
+        cfg.FloatOpt(
+            'reconnect_sleep',
+            default=1.0,
+            min=0.0,
+            help='Seconds to wait before the third try, at most; the second '
+            'is made at once.',
+        ),
+        cfg.FloatOpt(
+            'connect_timeout',
+            default=1.0,
+            min=0.01,
+            max=2.0,
+            help='Seconds to wait for a connection.',
+        ),
+        *_WAITING,
+        *_ssl_opts(),
+    ]
+
+
+def _ssl_opts() -> Sequence[cfg.Opt]:
+    return [
+        cfg.StrOpt(
+            'ssl_ca_certs',
+            help='File of the authorities that may have signed the '
+            "server's certificate, in PEM. Unset: those of the system.",
+        ),
+        cfg.StrOpt(
+            'ssl_certfile',
+            help='File of our certificate, in PEM, for servers that ask '
+            'for one.',
+        ),
+        cfg.StrOpt(
+            'ssl_keyfile', help='File of the key of ssl_certfile, in PEM.'
+        ),
+        cfg.StrOpt(
+            'ssl_cert_reqs',
+            default='CERT_REQUIRED',
+            choices=[
+                ('CERT_REQUIRED', 'it must be signed by ssl_ca_certs'),
+                ('CERT_OPTIONAL', 'as CERT_REQUIRED, for a client'),
+                ('CERT_NONE', 'anybody may answer in its place'),
+            ],
+            help="What is asked of the server's certificate.",
+        ),
+        cfg.BoolOpt(
+            'ssl_check_hostname',
+            default=True,
+            help="Whether the server's certificate must name the host of the "
+            'URI.',
+        ),
+    ]
+
+
+MESSAGE_OPTS = _opts('management')
+MANAGEMENT_OPTS = _opts('message')
+
+
+def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
+    """Open the message plane of a server."""
+    server, prefix = _open(uri, options)
+    from zaqar.storage.redis.messages import MessageStore
+
+    return MessageStore(server, prefix)
+
+
+def open_management(
+    uri: str, options: Mapping[str, Any]
+) -> base.ManagementStore:
+    """Open the management plane of a server."""
+    server, prefix = _open(uri, options)
+    from zaqar.storage.redis.management import ManagementStore
+
+    return ManagementStore(server, prefix)
+
+
+def _open(uri: str, options: Mapping[str, Any]) -> tuple[Server, str]:
+    found = address.parse(uri, options)
+    try:
+        from zaqar.storage.redis import checking, server
+    except ImportError as error:
+        raise ConfigurationError(
+            f'the client library is missing ({error}); install zaqar[redis]'
+        ) from None
+    opened = server.Server(found)
+    try:
+        checking.check(opened, found)
+    except BaseException:
+        opened.close()
+        raise
+    return opened, found.prefix
+
+
+DRIVER = Driver(
+    name='redis',
+    schemes=('redis', 'rediss'),
+    capabilities=(
+        Capability.FIFO,
+        Capability.CLAIMS,
+        Capability.AOD,
+        Capability.HIGH_THROUGHPUT,
+    ),
+    open_messages=open_messages,
+    open_management=open_management,
+    message_opts=MESSAGE_OPTS,
+    management_opts=MANAGEMENT_OPTS,
+)

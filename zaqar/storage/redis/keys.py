@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names of keys."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from urllib.parse import quote
+
+#: Milliseconds for which posts of one moment share a hash of tokens. A token
+#: is looked for in the hash of now and in the one before, hence remembered
+#: for once to twice as long.
+TOKEN_LIFE = 600_000
+
+#: Keys of a queue, in the order of ``lua/queue.lua``:
+#: state, messages, all, free, claimed, delayed, waiting (delayed ones by
+#: place), expiry, touched, claims, lapses (claims by their end), letters.
+_QUEUE = 'smafcdwxkqeo'
+
+#: Places of some of them.
+ALL, CLAIMED, EXPIRY = 2, 4, 7
+
+
+@functools.lru_cache(maxsize=4096)
+def _fixed(prefix: str, qid: str) -> Sequence[str]:
+    return tuple(f'{prefix}:{{{qid}}}:{letter}' for letter in _QUEUE)
+
+
+def of_queue(prefix: str, qid: str, now: int) -> Sequence[str]:
+    """Return the keys of a queue, all in one slot.
+
+    :param now: decides which two hashes of tokens are meant
+    """
+    turn = now // TOKEN_LIFE
+    base = f'{prefix}:{{{qid}}}:t'
+    return (*_fixed(prefix, qid), f'{base}{turn}', f'{base}{turn - 1}')
+
+
+def of_records(prefix: str, kind: str, parent: str) -> Sequence[str]:
+    """Return the keys of the records of a kind under a parent."""
+    # Quoted, since a brace would end the tag.
+    base = f'{prefix}:{{{kind}/{quote(parent, safe="")}}}'
+    return f'{base}:r', f'{base}:n'
+
+
+def of_server(prefix: str) -> str:
+    """Return the key that decides which server of a cluster has the clock."""
+    return f'{prefix}:{{server}}'
+
+
+def of_lease(prefix: str) -> str:
+    """Return the key that whoever sweeps holds."""
+    return f'{prefix}:{{server}}:sweeper'
+
+
+def expiries(prefix: str) -> str:
+    """Return a pattern of the keys that tell when messages expire."""
+    return f'{prefix}:{{*}}:x'
+
+
+def queue_of(prefix: str, key: bytes) -> str:
+    """Return the queue that a key of :func:`expiries` belongs to."""
+    return key.decode()[len(prefix) + 2 : -3]

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections to one server, and what its errors mean."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from redis import connection as _connection
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from zaqar.storage.redis.address import Address, Host, Login
+
+Command = tuple[Any, ...]
+
+#: The client library gives its connections no types.
+Connection = Any
+_redis: Any = _connection
+
+#: Words that errors begin with, where the client library leaves them out.
+_WORDS: Sequence[tuple[type[Exception], str]] = (
+    (exceptions.MovedError, 'MOVED'),
+    (exceptions.AskError, 'ASK'),
+    (exceptions.NoScriptError, 'NOSCRIPT'),
+    (exceptions.ReadOnlyError, 'READONLY'),
+    (exceptions.TryAgainError, 'TRYAGAIN'),
+    (exceptions.ClusterDownError, 'CLUSTERDOWN'),
+    (exceptions.MasterDownError, 'MASTERDOWN'),
+    (exceptions.BusyLoadingError, 'LOADING'),
+    (exceptions.AuthenticationError, 'NOAUTH'),
+    (exceptions.NoPermissionError, 'NOPERM'),
+    (exceptions.OutOfMemoryError, 'OOM'),
+)
+
+
+#: How the client library is told not to introduce itself.
+_NAMELESS: Mapping[str, None] = (
+    {'driver_info': None}
+    if 'driver_info' in inspect.signature(_redis.AbstractConnection).parameters
+    else {'lib_name': None, 'lib_version': None}
+)
+
+
+_WITHIN = re.compile(r'Error running script.*: -([A-Z]+) ', re.DOTALL)
+
+
+class Lost(Exception):
+    """There is no connection, or none any more."""
+
+
+class Refused(Lost):
+    """The server does not let us in."""
+
+
+def code(answer: Any) -> str:
+    """Return the word that an error begins with, '' for other answers."""
+    if not isinstance(answer, exceptions.RedisError):
+        return ''
+    for kind, word in _WORDS:
+        if isinstance(answer, kind):
+            return word
+    # Redis 6 puts the errors of a script's commands into one of its own.
+    found = _WITHIN.search(str(answer))
+    if found:
+        return found[1]
+    words = str(answer).split()
+    return words[0] if words else 'ERR'
+
+
+class Link:
+    """Connections to one server, lent to one call at a time.
+
+    There are as many as there have been calls at once.
+
+    :param make: returns a connection that is not open yet
+    :ivar name: host of the server, for messages
+    """
+
+    def __init__(self, make: Callable[[], Connection], name: str) -> None:
+        self._make = make
+        self._idle: list[Connection] = []
+        self._lock = threading.Lock()
+        self.name = name
+
+    def exchange(
+        self, commands: Sequence[Command], until: float | None = None
+    ) -> list[Any]:
+        """Send commands at once and return their answers, errors included.
+
+        :param until: monotonic time at which to give up waiting; None for
+            the patience of the connection
+        :raises Lost: the connection was; nobody knows what has been done
+        """
+        is_fresh = until is not None
+        connection = self._make() if is_fresh else self._borrow()
+        try:
+            if until is not None:
+                _hurry(connection, until - time.monotonic())
+            connection.connect()
+            connection.send_packed_command(connection.pack_commands(commands))
+            answers = [_answer(connection) for _ in commands]
+        except (exceptions.RedisError, OSError) as error:
+            connection.disconnect()
+            # The others are most likely as dead.
+            self.close()
+            refusals = exceptions.AuthenticationError
+            kind = Refused if isinstance(error, refusals) else Lost
+            raise kind(_one_line(error)) from error
+        except BaseException:
+            connection.disconnect()
+            raise
+        if is_fresh:
+            connection.disconnect()
+        else:
+            self._give_back(connection)
+        return answers
+
+    def close(self) -> None:
+        """Close all connections that are not lent."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.disconnect()
+
+    def _borrow(self) -> Connection:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return self._make()
+
+    def _give_back(self, connection: Connection) -> None:
+        with self._lock:
+            self._idle.append(connection)
+
+
+def make_link(
+    address: Address,
+    host: Host | None,
+    *,
+    login: Login | None = None,
+    patience: float | None = None,
+) -> Link:
+    """Return a way to one server of an address.
+
+    :param host: None for the socket of the address
+    :param login: None for that of the address
+    :param patience: seconds for connecting and for each answer; None for
+        those of the address
+    """
+    who = address.login if login is None else login
+    options: dict[str, Any] = {
+        'username': who.username,
+        'password': who.password,
+        # Sentinels know no databases.
+        'db': address.database if login is None else 0,
+        'socket_timeout': patience or address.read_timeout,
+        'retry': Retry(NoBackoff(), 0),
+        'protocol': 2,
+        # It has no word for itself: that would be two more round trips.
+        **_NAMELESS,
+    }
+    if host is None:
+        options['path'] = address.path
+        return Link(
+            lambda: _redis.UnixDomainSocketConnection(**options), address.path
+        )
+    options |= {
+        'host': host[0],
+        'port': host[1],
+        'socket_connect_timeout': patience or address.connect_timeout,
+        'socket_keepalive': True,
+    }
+    if address.ssl is None:
+        return Link(lambda: _redis.Connection(**options), host[0])
+    options |= address.ssl
+    return Link(lambda: _redis.SSLConnection(**options), host[0])
+
+
+def _hurry(connection: Connection, seconds: float) -> None:
+    """Let a connection that is not open yet wait only so long."""
+    left = max(seconds, 0.05)
+    connection.socket_timeout = min(connection.socket_timeout, left / 2)
+    if isinstance(connection, _redis.Connection):
+        connection.socket_connect_timeout = min(
+            connection.socket_connect_timeout, left / 2
+        )
+
+
+def _answer(connection: Connection) -> Any:
+    try:
+        return connection.read_response()
+    except exceptions.AuthenticationError:
+        raise
+    except exceptions.ResponseError as error:
+        return error
+
+
+def _one_line(error: BaseException) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__

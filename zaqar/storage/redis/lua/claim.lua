@@ -1,0 +1,101 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- ARGV: now, budget, claim, ttl, grace (seconds), limit, most times a message
+-- is handed out or 0, most exhausted ones, most of them to pass over.
+-- Returns ttl, end and messages.
+
+local id, limit, most = ARGV[3], tonumber(ARGV[6]), tonumber(ARGV[7])
+local known_ttl, known_end, known = look_up(id)
+if known then
+    -- The first answer was lost.
+    local answer = {OK, known_ttl, known_end}
+    local seqs, records = held(id, known)
+    for place, blob in ipairs(values(own.messages, seqs)) do
+        show(answer, seqs[place], blob, records[place])
+    end
+    return answer
+end
+local budget = tonumber(ARGV[2])
+bury(own, due(own.expiry, budget))
+close(own, budget)
+if not advance(own, budget) then
+    return {AGAIN}
+end
+local ttl, grace = tonumber(ARGV[4]), tonumber(ARGV[5])
+local ends = now + ttl * 1000
+local raised, shown = ends + grace * 1000, text(ttl + grace)
+
+local seqs, blobs, records = {}, {}, {}
+local prolonged, dead = {}, {}
+local taken, spent, passed, after = 0, 0, 0, '-inf'
+
+local function take(seq, blob, record)
+    local count, life, life_shown = parse(record)
+    local worn = most > 0 and count >= most
+    if worn then
+        if spent == tonumber(ARGV[8]) then
+            passed = passed + 1
+            return
+        end
+        spent = spent + 1
+    else
+        taken = taken + 1
+        count = count + (most > 0 and 1 or 0)
+    end
+    local death = life > 0 and life or tonumber(string.sub(blob, 17, 31))
+    if death < ends then
+        life, life_shown = raised, shown
+        prolonged[#prolonged + 1] = text(raised)
+        prolonged[#prolonged + 1] = seq
+    end
+    seqs[#seqs + 1] = seq
+    blobs[#blobs + 1] = blob
+    records[#records + 1] =
+        format(count, life, life_shown, worn and '1' or '0', ends, id)
+end
+
+while taken < limit and passed < tonumber(ARGV[9]) do
+    local size = math.min(limit - taken, 500)
+    local found = call('ZRANGEBYSCORE', own.free, after, '+inf',
+        'LIMIT', 0, size)
+    local bodies = values(own.messages, found)
+    local marks = values(own.touched, found)
+    for place, seq in ipairs(found) do
+        if not bodies[place] or is_dead(bodies[place], marks[place]) then
+            dead[#dead + 1] = seq
+        else
+            take(seq, bodies[place], marks[place])
+        end
+    end
+    if #found < size then
+        break
+    elseif #dead >= CHUNK then
+        bury(own, dead)
+        return {AGAIN}
+    end
+    after = '(' .. found[#found]
+end
+bury(own, dead)
+if #seqs == 0 then
+    return {OK}
+end
+
+local ended, hash, entry = {}, {}, {text(ttl), text(ends)}
+local answer = {OK, text(ttl), text(ends)}
+for place, seq in ipairs(seqs) do
+    ended[#ended + 1] = text(ends)
+    ended[#ended + 1] = seq
+    hash[#hash + 1] = seq
+    hash[#hash + 1] = records[place]
+    entry[#entry + 1] = seq
+    show(answer, seq, blobs[place], records[place])
+end
+each('ZADD', own.expiry, prolonged)
+each('ZREM', own.free, seqs)
+each('ZADD', own.claimed, ended)
+each('HSET', own.touched, hash)
+call('HSET', own.claims, id, table.concat(entry, ' '))
+call('ZADD', own.lapses, ends, id)
+stretch(own, raised)
+settle(own, own.claimed, own.touched, own.claims, own.lapses, own.letters)
+return answer

@@ -1,0 +1,18 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- ARGV: now, claim or '', place, random half, whole id.
+
+local claim, answer = ARGV[2], {OK}
+find(2, 1, function(seq, _, record)
+    local by = holder(record)
+    if by == claim then
+        bury(own, {seq})
+    elseif claim ~= '' and not look_up(claim) then
+        answer = {UNKNOWN}
+    elseif by ~= '' then
+        answer = {CLAIMED}
+    else
+        answer = {INVALID}
+    end
+end)
+return answer

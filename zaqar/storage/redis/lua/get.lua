@@ -1,0 +1,9 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- ARGV: now, count, and for each: place, random half, whole id.
+
+local answer = {OK}
+find(2, tonumber(ARGV[2]), function(seq, blob, record)
+    show(answer, seq, blob, record)
+end)
+return answer

@@ -1,0 +1,13 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- KEYS: the lease. ARGV: 'take' or 'give', whose it is, milliseconds.
+
+local found = redis.call('GET', KEYS[1])
+if found and found ~= ARGV[2] then
+    return 0
+elseif ARGV[1] == 'take' then
+    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+else
+    redis.call('DEL', KEYS[1])
+end
+return 1

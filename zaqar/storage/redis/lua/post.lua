@@ -1,0 +1,108 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- ARGV: now, limit, whether there is a notice (0: none is wanted, 1: wanted,
+-- not at hand, 2: the next group is it), then a group for the post: token,
+-- random halves, latest death, id of a dead letter or '', count, and for each
+-- message: end of its delay or '', message; a group for the notice, whose
+-- queue is that of the second set of KEYS.
+
+local function known(q, token)
+    return call('HGET', q.tokens, token)
+        or call('HGET', q.old_tokens, token)
+        or call('HGET', q.letters, 't' .. token)
+end
+
+local function remember(q, token, record)
+    call('HSET', q.tokens, token, record)
+    if call('PTTL', q.tokens) < 0 then
+        -- Kept for ten to twenty minutes: until nobody looks there any more.
+        call('PEXPIRE', q.tokens, HOUR)
+    end
+end
+
+local function store(q, first, at, count)
+    local hash, all, expiry = {}, {}, {}
+    local ready, later, waiting = {}, {}, {}
+    local function flush()
+        each('HSET', q.messages, hash)
+        each('ZADD', q.all, all)
+        each('ZADD', q.expiry, expiry)
+        each('ZADD', q.free, ready)
+        each('ZADD', q.delayed, later)
+        each('ZADD', q.waiting, waiting)
+        hash, all, expiry = {}, {}, {}
+        ready, later, waiting = {}, {}, {}
+    end
+    local function put(list, score, member)
+        list[#list + 1] = score
+        list[#list + 1] = member
+    end
+    for number = 1, count do
+        local wakes, blob = ARGV[at + number * 2 - 1], ARGV[at + number * 2]
+        local seq = text(first + number - 1)
+        put(hash, seq, blob)
+        put(all, seq, seq)
+        put(expiry, tonumber(string.sub(blob, 17, 31)), seq)
+        if wakes == '' then
+            put(ready, seq, seq)
+        else
+            put(later, wakes, seq)
+            put(waiting, seq, seq)
+        end
+        if #hash >= CHUNK then
+            flush()
+        end
+    end
+    flush()
+end
+
+-- Store the group that begins behind ARGV[at]; return what its token leads to.
+local function append(q, at)
+    local token, halves, death = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    local letter, count = ARGV[at + 4], tonumber(ARGV[at + 5])
+    -- Numbers are no less than the current microsecond, so that after a loss
+    -- of data, all of it or the last second, old markers stay behind new
+    -- messages.
+    local last = tonumber(call('HGET', q.state, 'next') or 0)
+    local first = math.max(last, now * 1000)
+    call('HSET', q.state, 'next', text(first + count))
+    local record = text(first) .. ' ' .. halves
+    store(q, first, at + 5, count)
+    remember(q, token, record)
+    if letter ~= '' then
+        local seq = text(first)
+        call('HSET', q.letters, 'i' .. letter, seq, 't' .. token, record,
+            'r' .. seq, letter .. ' ' .. token)
+    end
+    stretch(q, tonumber(death))
+    settle(q, q.free, q.delayed, q.waiting, q.letters)
+    return record
+end
+
+local limit, notice = tonumber(ARGV[2]), ARGV[3]
+local mark = call('HGET', own.state, 'mark') or '1'
+local record = known(own, ARGV[4])
+if record then
+    return {OK, record, mark}
+end
+if mark ~= '0' and notice == '1' then
+    return {AGAIN, mark}
+end
+local count = tonumber(ARGV[8])
+-- Whoever posts buries as many: a queue that nobody reads does not grow.
+bury(own, due(own.expiry, math.min(count + 1, CHUNK)))
+if limit > 0 then
+    local live = call('ZCARD', own.all)
+        - call('ZCOUNT', own.expiry, '-inf', ARGV[1])
+    if live + count > limit then
+        return {FULL, live}
+    end
+end
+record = append(own, 3)
+if mark ~= '0' and notice == '2' then
+    local at, outbox = 8 + count * 2, named(14)
+    if not known(outbox, ARGV[at + 1]) then
+        append(outbox, at)
+    end
+end
+return {OK, record, mark}

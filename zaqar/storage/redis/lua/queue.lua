@@ -1,0 +1,256 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- What all scripts of a queue begin with.
+--
+-- KEYS are those of keys.py, all in one slot. ARGV[1] is now. Moments are
+-- milliseconds; a message is known by its place in the queue, a decimal
+-- number. Bodies pass through and are never looked into: what scripts need of
+-- a message stands at fixed offsets before it (rows.py).
+
+local call = redis.call
+
+local OK, AGAIN, GONE, FULL, CLAIMED, INVALID, UNKNOWN = 0, 1, 2, 3, 4, 5, 6
+
+-- Arguments of one command, at most: Lua's stack holds 8000.
+local CHUNK = 1000
+local HOUR = 3600000
+
+local now = tonumber(ARGV[1])
+
+local function named(at)
+    return {
+        state = KEYS[at + 1], messages = KEYS[at + 2], all = KEYS[at + 3],
+        free = KEYS[at + 4], claimed = KEYS[at + 5], delayed = KEYS[at + 6],
+        waiting = KEYS[at + 7], expiry = KEYS[at + 8],
+        touched = KEYS[at + 9], claims = KEYS[at + 10],
+        lapses = KEYS[at + 11], letters = KEYS[at + 12],
+        tokens = KEYS[at + 13], old_tokens = KEYS[at + 14],
+    }
+end
+
+local own = named(0)
+
+-- The plain form of "tostring" is exact up to 14 digits only.
+local function text(number)
+    return string.format('%.0f', number)
+end
+
+-- Run a command on a key with a list of any length.
+local function each(command, key, list)
+    for first = 1, #list, CHUNK do
+        local last = math.min(first + CHUNK - 1, #list)
+        call(command, key, unpack(list, first, last))
+    end
+end
+
+-- Return the values of a hash for a list of fields, false for missing ones.
+local function values(key, fields)
+    if #fields == 0 then
+        return {}
+    elseif #fields <= CHUNK then
+        return call('HMGET', key, unpack(fields))
+    end
+    local found = {}
+    for first = 1, #fields, CHUNK do
+        local last = math.min(first + CHUNK - 1, #fields)
+        local part = call('HMGET', key, unpack(fields, first, last))
+        for place = 1, #part do
+            found[#found + 1] = part[place]
+        end
+    end
+    return found
+end
+
+-- Let keys live as long as the messages, so that an idle queue goes by itself.
+local function settle(q, ...)
+    local life = call('PTTL', q.messages)
+    for _, key in ipairs({...}) do
+        if call('PTTL', key) < life - HOUR then
+            call('PEXPIRE', key, life)
+        end
+    end
+end
+
+-- Let a queue live until an hour after a message of it has died.
+local function stretch(q, death)
+    local life = math.max(death - now, 0) + HOUR
+    for _, key in ipairs({q.messages, q.all, q.expiry}) do
+        if call('PTTL', key) < life then
+            call('PEXPIRE', key, life + HOUR)
+        end
+    end
+end
+
+-- What claims have left on a message: how often it was handed out, until when
+-- its life was prolonged (0: it was not) and the ttl it shows since, whether
+-- its last claim met it exhausted, the end of that claim and its id.
+local function parse(record)
+    if not record then
+        return 0, 0, '0', '0', 0, ''
+    end
+    local count, raised, ttl, spent, ends, claim =
+        string.match(record, '^(%d+) (%d+) (%d+) (%d) (%d+) (.*)$')
+    return tonumber(count), tonumber(raised), ttl, spent, tonumber(ends), claim
+end
+
+local function format(count, raised, ttl, spent, ends, claim)
+    return text(count) .. ' ' .. text(raised) .. ' ' .. ttl .. ' ' .. spent
+        .. ' ' .. text(ends) .. ' ' .. claim
+end
+
+local function is_dead(blob, record)
+    local _, raised = parse(record)
+    if raised == 0 then
+        raised = tonumber(string.sub(blob, 17, 31))
+    end
+    return raised <= now
+end
+
+-- Return the live claim that holds a message, or ''.
+local function holder(record)
+    local _, _, _, _, ends, claim = parse(record)
+    return ends > now and claim or ''
+end
+
+-- Forget the ids and tokens of dead letters.
+local function forget(q, seqs)
+    local back, gone = {}, {}
+    for place, seq in ipairs(seqs) do
+        back[place] = 'r' .. seq
+    end
+    for place, entry in ipairs(values(q.letters, back)) do
+        if entry then
+            local id, token = string.match(entry, '^(%S+) (.*)$')
+            gone[#gone + 1] = back[place]
+            gone[#gone + 1] = 't' .. token
+            -- It may have come again meanwhile.
+            if call('HGET', q.letters, 'i' .. id) == seqs[place] then
+                gone[#gone + 1] = 'i' .. id
+            end
+        end
+    end
+    each('HDEL', q.letters, gone)
+end
+
+-- Remove messages.
+local function bury(q, seqs)
+    if #seqs == 0 then
+        return
+    end
+    if call('EXISTS', q.letters) == 1 then
+        forget(q, seqs)
+    end
+    for _, key in ipairs({q.messages, q.touched}) do
+        each('HDEL', key, seqs)
+    end
+    for _, key in ipairs({
+        q.all, q.free, q.claimed, q.delayed, q.waiting, q.expiry
+    }) do
+        each('ZREM', key, seqs)
+    end
+end
+
+-- Put messages back in their places among the free ones.
+local function free(q, seqs)
+    if #seqs == 0 then
+        return
+    end
+    local placed = {}
+    for _, seq in ipairs(seqs) do
+        placed[#placed + 1] = seq
+        placed[#placed + 1] = seq
+    end
+    each('ZADD', q.free, placed)
+    settle(q, q.free)
+end
+
+local function due(key, budget)
+    return call('ZRANGEBYSCORE', key, '-inf', ARGV[1], 'LIMIT', 0, budget)
+end
+
+-- Remove claims that have ended.
+local function close(q, budget)
+    local ended = due(q.lapses, budget)
+    each('HDEL', q.claims, ended)
+    each('ZREM', q.lapses, ended)
+    return #ended
+end
+
+-- Free what has lapsed or slept enough. Returns whether all that are free by
+-- now are among the free ones: a script takes only so many steps, and is
+-- called again for the rest.
+local function advance(q, budget)
+    local lapsed = due(q.claimed, budget)
+    local woken = due(q.delayed, budget)
+    each('ZREM', q.claimed, lapsed)
+    each('ZREM', q.delayed, woken)
+    each('ZREM', q.waiting, woken)
+    free(q, lapsed)
+    free(q, woken)
+    return #lapsed < budget and #woken < budget
+end
+
+-- Add a message to an answer.
+local function show(answer, seq, blob, record)
+    answer[#answer + 1] = seq
+    answer[#answer + 1] = blob
+    answer[#answer + 1] = record
+end
+
+-- Find live messages by triples of ARGV: place, random half, whole id. Calls
+-- back with place, message and record of each.
+local function find(at, count, found)
+    local seqs = {}
+    for number = 1, count do
+        seqs[number] = ARGV[at + number * 3 - 2]
+    end
+    local blobs = values(own.messages, seqs)
+    for number = 1, count do
+        local blob, seq = blobs[number], seqs[number]
+        if not blob or string.sub(blob, 47, 47) ~= 'n'
+            or string.sub(blob, 1, 16) ~= ARGV[at + number * 3 - 1] then
+            -- A dead letter is found by the id it brought.
+            seq = call('HGET', own.letters, 'i' .. ARGV[at + number * 3])
+            blob = seq and call('HGET', own.messages, seq)
+        end
+        if blob then
+            local record = call('HGET', own.touched, seq)
+            if not is_dead(blob, record) then
+                found(seq, blob, record)
+            end
+        end
+    end
+end
+
+-- Return what a live claim is made of, or nothing: ttl, end, places.
+local function look_up(claim)
+    local entry = call('HGET', own.claims, claim)
+    if not entry then
+        return nil
+    end
+    local ttl, ends, rest = string.match(entry, '^(%d+) (%d+)(.*)$')
+    if tonumber(ends) <= now then
+        return nil
+    end
+    local seqs = {}
+    for seq in string.gmatch(rest, '%d+') do
+        seqs[#seqs + 1] = seq
+    end
+    return ttl, ends, seqs
+end
+
+-- Return those of some places that a claim still holds, with their records.
+local function held(claim, seqs)
+    local places, records = {}, {}
+    for place, record in ipairs(values(own.touched, seqs)) do
+        if record and holder(record) == claim then
+            places[#places + 1] = seqs[place]
+            records[#records + 1] = record
+        end
+    end
+    return places, records
+end
+
+if call('HGET', own.state, 'gone') then
+    return {GONE}
+end

@@ -1,0 +1,32 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- A change of a record. KEYS: hash of records by name, their names in order.
+-- ARGV: what to do, name, JSON text, version, '1' when it is done again.
+-- A record is its version, a blank and its text.
+
+local call = redis.call
+local act, name, data, version = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local found = call('HGET', KEYS[1], name)
+
+if act == 'delete' then
+    call('HDEL', KEYS[1], name)
+    call('ZREM', KEYS[2], name)
+    return found
+end
+local wanted = act == 'create' and '1'
+    or string.format('%.0f', tonumber(version) + 1)
+wanted = wanted .. ' ' .. data
+-- Done again, it must not take its own first try for somebody else's.
+if ARGV[5] == '1' and found == wanted then
+    return 1
+end
+if act == 'create' then
+    if found then
+        return 0
+    end
+    call('ZADD', KEYS[2], 0, name)
+elseif not found or string.match(found, '^%d+') ~= version then
+    return 0
+end
+call('HSET', KEYS[1], name, wanted)
+return 1
