@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MongoDB as a back end of both planes, under two names.
+
+``mongodb.fifo`` hands messages out in the order of the queue, however many
+claim at the same time; with ``mongodb`` claimers that meet step aside.
+
+Nothing here imports the client library: a service that uses another driver
+needs none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from oslo_config import cfg
+
+from zaqar.errors import ConfigurationError
+from zaqar.storage import base
+from zaqar.storage.base import Capability, Driver
+
+#: Databases of a message plane, where nobody says.
+PARTITIONS = 2
+
+_CAPABILITIES = (
+    Capability.CLAIMS,
+    Capability.DURABILITY,
+    Capability.AOD,
+    Capability.HIGH_THROUGHPUT,
+)
+
+
+def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
+    """Open the message plane of ``mongodb``."""
+    return _messages(uri, options, 'messages', strictly=False)
+
+
+def open_fifo_messages(
+    uri: str, options: Mapping[str, Any]
+) -> base.MessageStore:
+    """Open the message plane of ``mongodb.fifo``."""
+    return _messages(uri, options, 'messages_fifo', strictly=True)
+
+
+def open_management(
+    uri: str, options: Mapping[str, Any]
+) -> base.ManagementStore:
+    """Open the management plane."""
+    found: base.ManagementStore = _opening().open_management(uri, options)
+    return found
+
+
+def _messages(
+    uri: str, options: Mapping[str, Any], kind: str, *, strictly: bool
+) -> base.MessageStore:
+    found: base.MessageStore = _opening().open_messages(
+        uri,
+        options,
+        kind=kind,
+        strictly=strictly,
+        partitions=options.get('partitions') or PARTITIONS,
+    )
+    return found
+
+
+def _opening() -> ModuleType:
+    try:
+        from zaqar.storage.mongodb import opening
+    except ImportError as error:
+        raise ConfigurationError(
+            f'the client library is missing ({error}); install zaqar[mongodb]'
+        ) from None
+    return opening
+
+
+def _options(plane: str, *, alias: bool) -> Sequence[cfg.Opt]:
+    """Return the options of a plane.
+
+    :param alias: whether they may stand in the group of ``mongodb``, too
+    """
+    group = f'drivers:{plane}:mongodb'
+
+    def also(name: str) -> list[cfg.DeprecatedOpt] | None:
+        return [cfg.DeprecatedOpt(name, group=group)] if alias else None
+
+    def text(name: str, help: str, **more: Any) -> cfg.Opt:
+        return cfg.StrOpt(name, help=help, deprecated_opts=also(name), **more)
+
+    found: list[cfg.Opt] = [
+        text(
+            'uri',
+            'Connection string of a replica set or of mongos: '
+            'mongodb://user:password@host1,host2,host3/?replicaSet=name'
+            '&tls=true. A server that is not replicated is refused unless '
+            '[DEFAULT] unreliable. Writes wait for a majority and its '
+            'journals, unless w and journal here say otherwise.',
+            secret=True,
+        ),
+        text(
+            'database',
+            'Name that those of all databases begin with. Another one is '
+            'another, empty store.',
+            default='zaqar',
+        ),
+        text(
+            'ssl_ca_certs',
+            'File with the certificates of the authorities that the '
+            'servers are checked by. Unset: those of the system. Only with '
+            'tls=true in the URI, like the three that follow.',
+        ),
+        text(
+            'ssl_certfile',
+            'File with the certificate to show to the servers.',
+        ),
+        text(
+            'ssl_keyfile',
+            'File with the key of ssl_certfile. Unset: it stands in '
+            'ssl_certfile.',
+        ),
+        text(
+            'ssl_cert_reqs',
+            'How the certificates of the servers are checked.',
+            default='CERT_REQUIRED',
+            choices=[
+                ('CERT_REQUIRED', 'they must be valid'),
+                ('CERT_OPTIONAL', 'the same'),
+                ('CERT_NONE', 'not at all: anyone may pose as the server'),
+            ],
+        ),
+    ]
+    if plane == 'message_store':
+        found.append(
+            cfg.IntOpt(
+                'partitions',
+                default=PARTITIONS,
+                min=1,
+                deprecated_opts=also('partitions'),
+                help='Number of databases that queues are spread over. After '
+                'a change most queues are looked for in the wrong one and '
+                'seem empty.',
+            )
+        )
+    return found + _ignored(also)
+
+
+def _ignored(
+    also: Callable[[str], list[cfg.DeprecatedOpt] | None],
+) -> list[cfg.Opt]:
+    """Return options that existing files may hold."""
+    numbers = {
+        'max_attempts': 1000,
+        'max_retry_sleep': 0.1,
+        'max_retry_jitter': 0.005,
+        'max_reconnect_attempts': 10,
+        'reconnect_sleep': 0.02,
+    }
+    return [
+        (cfg.IntOpt if isinstance(value, int) else cfg.FloatOpt)(
+            name,
+            default=value,
+            deprecated_opts=also(name),
+            deprecated_for_removal=True,
+            deprecated_reason='Tries are bounded by 5 seconds instead.',
+            help='Ignored.',
+        )
+        for name, value in numbers.items()
+    ]
+
+
+DRIVER = Driver(
+    name='mongodb',
+    schemes=('mongodb',),
+    capabilities=_CAPABILITIES,
+    open_messages=open_messages,
+    open_management=open_management,
+    message_opts=_options('message_store', alias=False),
+    management_opts=_options('management_store', alias=False),
+)
+
+FIFO = Driver(
+    name='mongodb.fifo',
+    schemes=('mongodb.fifo',),
+    capabilities=(Capability.FIFO, *_CAPABILITIES),
+    open_messages=open_fifo_messages,
+    open_management=open_management,
+    message_opts=_options('message_store', alias=True),
+    management_opts=_options('management_store', alias=True),
+)

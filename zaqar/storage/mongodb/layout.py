@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documents: what their fields mean, and how they are read.
+
+A message, in the collection ``message``:
+
+====== ================================================================
+_id    key of the queue, public id (16 + 16 bytes): found by its id
+k      key, sequence number (16 + 8): its place, for listing
+f      as ``k``, only while it is free: the next one to hand out
+d      as ``k``, only while it is delayed
+w      key, end of the claim or delay (16 + 8), only with one of them
+c      key, hash of the claim's id (16 + 16), only when claimed
+g      as ``c``, on one message of the claim: no id makes two claims
+a      when it is free again, 0 when it is free
+z      end of the delay, 0 without one; it stays when that has passed
+h      end of the claim, 0 without one
+e, t   moment of death (a date, for the TTL index), and ttl as shown
+m      when it was posted
+n, x   count of claims; whether the claim found it exhausted
+ci, ct id and ttl of the claim
+pl     on the message with ``g``: ids of all that the claim set out for
+b u s  body, client, checksum
+====== ================================================================
+
+The *key* of a queue is another one after a purge or a drop, so that its
+messages are gone at once. All binary fields that are compared have a fixed
+length, since MongoDB puts binary values in order by length first. The sparse
+indexes hold a message only in the state they are for, so that claimed ones
+are no burden to who looks for free ones.
+
+A post leaves a document with its token beside its messages, whose ``_id`` is
+text and whose place is behind all messages.
+
+A queue, in the collection ``queue``, by its qid: ``key``, ``next`` number,
+``sub`` (generation of the mark, negative for a silent queue), ``live`` (how
+many messages there are at most, if anyone asked), ``gone`` (when it was
+dropped) and ``old`` (former keys, whose messages are to be swept).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pymongo
+from bson.binary import Binary
+from bson.datetime_ms import DatetimeMS
+
+from zaqar.models import Message, NewMessage
+
+Document = dict[str, Any]
+
+#: Seconds after which the server removes what the sweeper has not.
+TIDY = 3600
+
+#: Field names of what a claim leaves, for its end.
+CLAIM_FIELDS = ('c', 'g', 'ci', 'ct', 'x', 'pl', 'w', 'd')
+
+MESSAGE_INDEXES: Sequence[pymongo.IndexModel] = (
+    pymongo.IndexModel([('k', 1)], name='place'),
+    pymongo.IndexModel([('f', 1)], name='free', sparse=True),
+    pymongo.IndexModel([('d', 1)], name='delayed', sparse=True),
+    pymongo.IndexModel([('w', 1)], name='waking', sparse=True),
+    pymongo.IndexModel([('c', 1)], name='claim', sparse=True),
+    pymongo.IndexModel([('g', 1)], name='guard', sparse=True, unique=True),
+    pymongo.IndexModel([('e', 1)], name='death', expireAfterSeconds=TIDY),
+)
+QUEUE_INDEXES: Sequence[pymongo.IndexModel] = (
+    pymongo.IndexModel([('gone', 1)], name='gone', sparse=True),
+    pymongo.IndexModel([('old', 1)], name='old', sparse=True),
+)
+RECORD_INDEXES: Sequence[pymongo.IndexModel] = (
+    pymongo.IndexModel([('p', 1), ('name', 1)], name='name'),
+)
+
+_ID = re.compile(r'[0-9a-f]{32}')
+_MARKER = re.compile(r'[0-9a-f]{16}')
+_CLAIM = re.compile(r'[A-Za-z0-9_-]{1,64}')
+
+#: The last sequence number.
+LAST = 2**63 - 1
+
+
+def date(moment: int) -> DatetimeMS:
+    """Return a moment in milliseconds as the server keeps it."""
+    return DatetimeMS(moment)
+
+
+def number(value: int) -> bytes:
+    """Return eight bytes in the order of the numbers."""
+    return max(0, value).to_bytes(8, 'big')
+
+
+def ahead(key: bytes) -> bytes:
+    """Return a place behind all messages of a queue."""
+    return key + b'\xff' * 8
+
+
+def places(key: bytes, first: int = 0) -> Document:
+    """Return the condition that a place is this or a later one."""
+    return {'$gte': place(key, first), '$lt': ahead(key)}
+
+
+def claims(key: bytes) -> Document:
+    """Return the condition that a queue's message is claimed."""
+    return {'$gte': key + b'\0' * 16, '$lte': key + b'\xff' * 16}
+
+
+def until(key: bytes, moment: int) -> Document:
+    """Return the condition that a moment of the queue has come."""
+    return {'$gte': place(key, 0), '$lte': place(key, moment)}
+
+
+def place(key: bytes, seq: int) -> bytes:
+    """Return the place of a message, or a moment of a queue."""
+    return key + number(seq)
+
+
+def message_id(key: bytes, text: str) -> Binary | None:
+    """Return the ``_id`` of a message, None if the text is no id."""
+    if not _ID.fullmatch(text):
+        return None
+    return Binary(key + bytes.fromhex(text))
+
+
+def parse_marker(text: str) -> int | None:
+    """Return the sequence number of a marker, None if it is no marker."""
+    if not _MARKER.fullmatch(text):
+        return None
+    seq = int(text, 16)
+    return seq if seq <= LAST else None
+
+
+def parse_id(text: str) -> int | None:
+    """Return the sequence number within an id, None if it is no id."""
+    return parse_marker(text[:16]) if _ID.fullmatch(text) else None
+
+
+def make_marker(seq: int) -> str:
+    """Return the marker behind a sequence number."""
+    return f'{seq:016x}'
+
+
+def make_id(seq: int, message: NewMessage) -> str:
+    """Return the id of a message that gets this number."""
+    return message.id or f'{seq:016x}{message.rnd}'
+
+
+def is_claim_id(text: str) -> bool:
+    """Tell whether a text can be the id of a claim."""
+    return bool(_CLAIM.fullmatch(text))
+
+
+def claim_key(key: bytes, claim_id: str) -> bytes:
+    """Return what the messages of a claim are found by."""
+    return key + hashlib.blake2b(claim_id.encode(), digest_size=16).digest()
+
+
+def token_id(key: bytes, token: str) -> str:
+    """Return the ``_id`` of the document of a post."""
+    return f'{key.hex()}/{token}'
+
+
+def new_message(key: bytes, seq: int, item: NewMessage, now: int) -> Document:
+    """Return the document of a message."""
+    at = place(key, seq)
+    found: Document = {
+        '_id': Binary(key + bytes.fromhex(make_id(seq, item))),
+        'k': at,
+        'a': 0,
+        'h': 0,
+        'z': 0,
+        'e': date(now + item.ttl * 1000),
+        't': item.ttl,
+        'm': now,
+        'n': 0,
+        'b': item.body,
+        # Text of a client may hold what has no UTF-8.
+        'u': encode(item.client),
+    }
+    if item.checksum is not None:
+        found['s'] = item.checksum
+    if item.delay:
+        end = now + item.delay * 1000
+        found |= {'a': end, 'z': end, 'd': at, 'w': place(key, end)}
+    else:
+        found['f'] = at
+    return found
+
+
+def message(found: Mapping[str, Any], now: int) -> Message:
+    """Build a message from its document."""
+    return Message(
+        id=bytes(found['_id'])[16:].hex(),
+        body=bytes(found['b']),
+        ttl=found['t'],
+        created_at=found['m'],
+        client=decode(found['u']),
+        claim_id=found['ci'] if found['h'] > now else None,
+        claim_count=found['n'],
+        checksum=found.get('s'),
+        expires_at=int(found['e']),
+        marker=bytes(found['k'])[16:].hex(),
+    )
+
+
+def seq_of(found: Mapping[str, Any]) -> int:
+    """Return the sequence number of a message's document."""
+    return int.from_bytes(bytes(found['k'])[16:], 'big')
+
+
+def encode(text: str) -> bytes:
+    """Return a text as bytes, whatever it holds."""
+    return text.encode('utf-8', 'surrogatepass')
+
+
+def decode(data: bytes) -> str:
+    """Return the text that :func:`encode` was given."""
+    return bytes(data).decode('utf-8', 'surrogatepass')

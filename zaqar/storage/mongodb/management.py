@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records in the collection ``record``.
+
+``_id`` is a hash of kind, parent and name; ``p`` one of kind and parent, so
+that the index on ``p, name`` lists what stands under a parent. Each change
+writes a number that nobody else has: when the answer to it was lost, that
+tells our own first try from a rival's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pymongo.errors import OperationFailure
+
+from zaqar import clock
+from zaqar.models import Record
+from zaqar.storage import base
+from zaqar.storage.mongodb.database import Database, is_duplicate
+from zaqar.storage.mongodb.layout import Document
+
+#: Characters of a key, as the contract has them.
+PARENT, NAME = 400, 128
+
+_FIELDS = {'name': 1, 'data': 1, 'version': 1}
+
+
+class ManagementStore(base.ManagementStore):
+    """Records of a database.
+
+    :param database: belongs to this store from now on
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.clock = clock.Clock(database.now)
+        # A record that was read may be compared with what is written next.
+        self._records = database.collection('record', committed=True)
+
+    def ping(self) -> None:
+        self._database.ping()
+
+    def create(
+        self, kind: str, parent: str, name: str, data: Mapping[str, Any]
+    ) -> bool:
+        key = _key(kind, parent, name)
+        mine = secrets.token_bytes(12)
+        document = {
+            '_id': key,
+            'p': _group(kind, parent),
+            'kind': kind,
+            'parent': parent,
+            'name': name,
+            'data': _encode(data),
+            'version': 1,
+            'by': mine,
+        }
+        try:
+            self._database.step(lambda: self._records.insert_one(document))
+        except OperationFailure as error:
+            if not is_duplicate(error):
+                raise
+            return self._is_mine(key, mine)
+        return True
+
+    def get(self, kind: str, parent: str, name: str) -> Record | None:
+        key = _key(kind, parent, name)
+        found = self._database.step(
+            lambda: self._records.find_one({'_id': key}, _FIELDS)
+        )
+        return _record(found) if found else None
+
+    def replace(
+        self,
+        kind: str,
+        parent: str,
+        name: str,
+        data: Mapping[str, Any],
+        *,
+        version: int,
+    ) -> bool:
+        key = _key(kind, parent, name)
+        mine = secrets.token_bytes(12)
+        change = {
+            'data': _encode(data),
+            'version': version + 1,
+            'by': mine,
+        }
+        found = self._database.step(
+            lambda: self._records.update_one(
+                {'_id': key, 'version': version}, {'$set': change}
+            )
+        )
+        return found.matched_count > 0 or self._is_mine(key, mine)
+
+    def delete(self, kind: str, parent: str, name: str) -> Record | None:
+        key = _key(kind, parent, name)
+        found = self._database.step(
+            lambda: self._records.find_one_and_delete(
+                {'_id': key}, projection=_FIELDS
+            )
+        )
+        return _record(found) if found else None
+
+    def list(
+        self, kind: str, parent: str, *, after: str | None, limit: int
+    ) -> Sequence[Record]:
+        where: Document = {'p': _group(kind, parent)}
+        if after is not None:
+            where['name'] = {'$gt': after}
+        rows = self._database.step(
+            lambda: list(
+                self._records.find(where, _FIELDS).sort('name', 1).limit(limit)
+            )
+        )
+        return [_record(row) for row in rows]
+
+    def count(self, kind: str, parent: str) -> int:
+        where = {'p': _group(kind, parent)}
+        return self._database.step(
+            lambda: self._records.count_documents(where)
+        )
+
+    def close(self) -> None:
+        self._database.close()
+
+    def _is_mine(self, key: bytes, mine: bytes) -> bool:
+        found = self._database.step(
+            lambda: self._records.find_one({'_id': key}, {'by': 1})
+        )
+        return found is not None and bytes(found['by']) == mine
+
+
+def _group(kind: str, parent: str) -> bytes:
+    return _hash(kind, parent)
+
+
+def _key(kind: str, parent: str, name: str) -> bytes:
+    """Return the ``_id`` of a record.
+
+    :raises ValueError: longer than other stores would take
+    """
+    if len(parent) > PARENT or len(name) > NAME:
+        raise ValueError('the key of a record is too long')
+    return _hash(kind, parent, name)
+
+
+def _hash(*parts: str) -> bytes:
+    found = hashlib.blake2b(digest_size=32)
+    for part in parts:
+        data = part.encode('utf-8', 'surrogatepass')
+        found.update(len(data).to_bytes(4, 'big') + data)
+    return found.digest()
+
+
+def _record(found: Document) -> Record:
+    return Record(found['name'], json.loads(found['data']), found['version'])
+
+
+def _encode(data: Mapping[str, Any]) -> bytes:
+    """Return JSON text.
+
+    As text it may hold names that would mean something to the server, and
+    numbers of any size. ASCII only: a client's text may hold surrogates
+    without a partner.
+    """
+    return json.dumps(
+        dict(data), allow_nan=False, separators=(',', ':')
+    ).encode()
