@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From settings to an open store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import requests
+from keystoneauth1.identity import generic, v3
+from keystoneauth1.plugin import BaseAuthPlugin
+from keystoneauth1.session import Session
+from swiftclient.authv1 import PasswordPlugin
+
+from zaqar.errors import ConfigurationError
+from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
+from zaqar.storage.swift.account import DEADLINE, Account
+from zaqar.storage.swift.bodies import INLINE
+from zaqar.storage.swift.messages import MessageStore
+
+_V1 = re.compile(r'/v1(\.0)?/?$')
+
+
+def open_messages(
+    uri: str,
+    options: Mapping[str, Any],
+    *,
+    inline: int = INLINE,
+    patience: float = DEADLINE,
+) -> MessageStore:
+    """Open the message plane; see :mod:`zaqar.storage.swift.driver`.
+
+    :param inline: bytes of a body that stays in the row
+    :param patience: seconds that Swift has for a call
+    """
+    account = _account(uri, options, patience)
+    try:
+        account.check()
+        rows = SQL.open_messages(*options['management'])
+    except BaseException:
+        account.close()
+        raise
+    return MessageStore(rows, account, inline)
+
+
+def _account(uri: str, options: Mapping[str, Any], patience: float) -> Account:
+    user, password, project = parse(uri)
+    insecure = bool(options.get('insecure'))
+    auth_url = options.get('auth_url') or ''
+    if urlsplit(auth_url).scheme not in ('http', 'https'):
+        raise ConfigurationError('auth_url is no URL of http or https')
+    auth = (
+        PasswordPlugin(auth_url, f'{project}:{user}', password)
+        if _V1.search(auth_url)
+        else _keystone(auth_url, user, password, project, options)
+    )
+    endpoint = {
+        key: options[key]
+        for key in ('region_name', 'interface')
+        if options.get(key)
+    }
+    session = Session(
+        auth, requests.Session(), verify=not insecure, timeout=2.0
+    )
+    return Account(
+        session,
+        endpoint,
+        insecure=insecure,
+        connections=options.get('max_connections') or 32,
+        patience=patience,
+    )
+
+
+def _keystone(
+    auth_url: str,
+    user: str,
+    password: str,
+    project: str,
+    options: Mapping[str, Any],
+) -> BaseAuthPlugin:
+    given: dict[str, Any] = {
+        'auth_url': auth_url,
+        'username': user,
+        'password': password,
+        'project_name': project,
+    }
+    for key in ('project_domain', 'user_domain'):
+        # The name has a default, so the id is what somebody has chosen.
+        which = 'id' if options.get(f'{key}_id') else 'name'
+        given[f'{key}_{which}'] = options.get(f'{key}_{which}') or 'Default'
+    # A URL without a version has to be asked for it.
+    if auth_url.rstrip('/').endswith('/v3'):
+        return v3.Password(**given)
+    return generic.Password(**given)
+
+
+def parse(uri: str) -> tuple[str, str, str]:
+    """Return user, password and project.
+
+    :raises ConfigurationError: one is missing, or the URI is malformed
+    """
+    try:
+        parts = urlsplit(uri)
+        user, password, host = parts.username, parts.password, parts.hostname
+    except ValueError:
+        raise ConfigurationError('the URI is malformed') from None
+    project = parts.path.strip('/')
+    if parts.scheme != 'swift' or not user or not password or not project:
+        raise ConfigurationError(
+            'the URI must be swift://user:password@/project'
+        )
+    if host or parts.query or parts.fragment or '/' in project:
+        raise ConfigurationError(
+            'the URI names user, password and project only; the rest is told '
+            'by options'
+        )
+    return unquote(user), unquote(password), unquote(project)

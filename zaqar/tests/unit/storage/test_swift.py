@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Swift is told, and what stands in rows: without a Swift."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zaqar.errors import ConfigurationError
+from zaqar.models import NewMessage
+from zaqar.storage.swift import bodies
+
+opening = pytest.importorskip('zaqar.storage.swift.opening')
+
+
+def new(body: bytes, rnd: str = '0' * 16) -> NewMessage:
+    return NewMessage(body=body, ttl=60, rnd=rnd, client='')
+
+
+@given(st.binary())
+def test_a_body_in_a_row_is_read_as_it_was(body: bytes) -> None:
+    assert bodies.unpack(bodies.inline(body)) == body
+
+
+@given(st.binary(), st.integers(0, 2**62))
+def test_a_reference_in_a_row_is_read_as_one(body: bytes, now: int) -> None:
+    made = bodies.reference(new(body), 0, 'token', now)
+    assert bodies.unpack(made.pack()) == made
+
+
+def test_names_differ_by_all_that_tells_messages_apart() -> None:
+    names = {
+        bodies.reference(*arguments, 0).name
+        for arguments in (
+            (new(b'a'), 0, 't'),
+            (new(b'b'), 0, 't'),
+            (new(b'a'), 1, 't'),
+            (new(b'a'), 0, 'u'),
+            (new(b'a', '1' * 16), 0, 't'),
+        )
+    }
+    assert len(names) == 5
+
+
+def test_a_name_does_not_depend_on_the_moment() -> None:
+    first, second = (
+        bodies.reference(new(b'a'), 0, 't', now).name for now in (1, 2)
+    )
+    assert first == second
+
+
+def test_an_object_lives_long_enough_until_an_hour_before_its_end() -> None:
+    made = bodies.Reference('name', 10_000_000)
+    assert not made.is_short(10_000_000 - 3_600_000)
+    assert made.is_short(10_000_000 - 3_600_000 + 1)
+
+
+@pytest.mark.parametrize(
+    ('uri', 'parts'),
+    [
+        ('swift://user:secret@/project', ('user', 'secret', 'project')),
+        ('swift://a%40b:p%2F%3A%25@/my%20own', ('a@b', 'p/:%', 'my own')),
+    ],
+)
+def test_a_uri_names_user_password_and_project(
+    uri: str, parts: tuple[str, str, str]
+) -> None:
+    assert opening.parse(uri) == parts
+
+
+@pytest.mark.parametrize(
+    'uri',
+    [
+        '',
+        'swift:',
+        'swift://',
+        'swift://user@/project',
+        'swift://user:@/project',
+        'swift://:secret@/project',
+        'swift://user:secret@/',
+        'swift://user:secret@/a/b',
+        'swift://user:secret@host/project',
+        'swift://user:secret@/project?auth_url=x',
+        'swift://[user:secret@/project',
+        'redis://user:secret@/project',
+    ],
+)
+def test_any_other_uri_is_refused_without_showing_the_password(
+    uri: str,
+) -> None:
+    with pytest.raises(ConfigurationError) as found:
+        opening.parse(uri)
+    assert 'secret' not in str(found.value)
