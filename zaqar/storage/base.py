@@ -34,6 +34,16 @@ after the process has forked and hold no transaction between calls.
 *Deleted queues.* :meth:`MessageStore.drop` leaves a tombstone for at least an
 hour. Calls that change or would answer "nothing" for such a ``qid`` raise
 :class:`~zaqar.errors.QueueGone`; a ``qid`` never seen is an empty queue.
+
+*Subscribers.* A queue is either silent or marked as one that may have
+subscribers. The mark stands where every post looks anyway, so that a post to
+a silent queue costs nothing more. A ``qid`` never seen is marked: only who has
+looked for subscriptions and found none clears the mark. A post to a marked
+queue leaves a notice in the queue :data:`OUTBOX` of the same store. That and
+all other internal queues, whose names begin like it, are queues like others,
+except that notices may come in any order and are no business of markers, and
+that they are neither purged nor dropped. No project can reach them: a queue of
+a project has 32 hex digits.
 """
 
 from __future__ import annotations
@@ -51,6 +61,12 @@ from zaqar.models import Claim, Message, NewMessage, Page, Record, Stats
 
 #: Entries that one :meth:`MessageStore.list` looks at, at most.
 SCAN_LIMIT = 1000
+
+#: The queue of a store that holds the notices of all posts to marked queues.
+OUTBOX = 'outbox'
+
+#: What notifiers have made of them: one message for each subscriber.
+DUES = f'{OUTBOX}.dues'
 
 
 class Capability(enum.StrEnum):
@@ -85,6 +101,7 @@ class MessageStore(abc.ABC):
         now: int,
         token: str,
         limit: int = 0,
+        notice: Callable[[], NewMessage] | None = None,
     ) -> Sequence[str]:
         """Append messages, all or none, and return their ids in order.
 
@@ -97,8 +114,42 @@ class MessageStore(abc.ABC):
         :param token: at most 64 characters
         :param limit: live messages the queue may hold afterwards; 0 for any
             number. Expired ones do not count. Dead letters pass 0.
+        :param notice: makes the message that goes to :data:`OUTBOX` if the
+            queue is marked: in the same step where the store can, else right
+            after it and before the return. A repeated post makes no second
+            one, and makes up for it where the first try did not get so far.
+            It is called once at most, and need not be for a silent queue.
         :raises QueueFull: the limit would be passed; nothing is stored
         :raises QueueGone: the queue was dropped; nothing is stored
+        """
+
+    @abc.abstractmethod
+    def mark_subscribed(self, qid: str, *, now: int) -> None:
+        """Mark a queue: every post after the return leaves a notice.
+
+        A purge keeps the mark.
+
+        :raises QueueGone: the queue was dropped
+        """
+
+    @abc.abstractmethod
+    def subscribed(self, qid: str, *, now: int) -> int:
+        """Return the generation of the mark, 0 for a silent queue.
+
+        Every :meth:`mark_subscribed` makes a new one, which no mark of the
+        queue had before. That of a queue never seen is 1.
+
+        :raises QueueGone: the queue was dropped
+        """
+
+    @abc.abstractmethod
+    def unmark_subscribed(
+        self, qid: str, generation: int, *, now: int
+    ) -> bool:
+        """Silence a queue, if its mark is still of this generation.
+
+        :returns: False, and nothing changes, if it is not
+        :raises QueueGone: the queue was dropped
         """
 
     @abc.abstractmethod
@@ -228,12 +279,21 @@ class MessageStore(abc.ABC):
     def stats(self, qid: str, *, now: int) -> Stats:
         """Count live messages, exactly, and name both ends."""
 
+    def volume(self, *, now: int) -> Stats | None:
+        """Estimate the live messages of all queues together.
+
+        For administrators: a driver may stop counting somewhere, and one that
+        cannot tell in bounded time answers None. Names no ends.
+        """
+        return None
+
     @abc.abstractmethod
     def purge(self, qid: str, *, now: int) -> None:
         """Remove all messages and claims of a queue.
 
         Constant time; the remains are swept later. Sequence numbers go on, so
-        that markers handed out before stay valid.
+        that markers handed out before stay valid. The mark of
+        :meth:`mark_subscribed` stays, too.
         """
 
     @abc.abstractmethod
@@ -338,6 +398,9 @@ class Driver:
     :ivar management_opts: the same of ``[drivers:management_store:<name>]``
     :ivar default_uri: for a driver that needs no server, the URI in a folder
         of ours; None for others
+    :ivar rows_of: the driver that the management store must have, since its
+        database takes rows of messages, too; ``open_messages`` is given its
+        URI and options, a pair, as the option ``management``
     :raises ConfigurationError: by both functions; one line naming the fault:
         a malformed URI, refused credentials, a server too old, a folder that
         is missing or not writable
@@ -351,3 +414,4 @@ class Driver:
     message_opts: Sequence[cfg.Opt]
     management_opts: Sequence[cfg.Opt]
     default_uri: Callable[[str], str] | None = None
+    rows_of: str | None = None

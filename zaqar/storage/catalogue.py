@@ -28,6 +28,10 @@ FRESH = 5.0
 #: Records kept at most; beyond it the oldest are read again.
 CACHED = 10_000
 
+#: What a queue lives on as whose deletion stopped half way: parent the
+#: incarnation that was dropped, name the next one.
+HEIR = 'heir'
+
 T = TypeVar('T')
 
 
@@ -108,9 +112,14 @@ class Catalogue:
         self._drop(queue)
         record = self.management.delete(scope.kind, scope.project, scope.name)
         self.forget(scope)
-        if record is not None and record.data['qid'] != queue.qid:
+        if record is None:
+            # Deleted by somebody else, or by us and the answer was lost:
+            # then nobody but an heir's note tells what the record was.
+            self._drop_heirs(queue)
+        elif record.data['qid'] != queue.qid:
             # Somebody mended the record between our two steps.
             self._drop(self._loaded(scope, record))
+            self._drop_heirs(queue)
 
     def store(self, queue: Queue) -> MessageStore:
         """Return the store that keeps the messages of a queue."""
@@ -183,8 +192,23 @@ class Catalogue:
         way (or is on its way): the queue lives on, as a new incarnation.
         """
         queue = self.read(stale.scope)
-        if queue is not None and queue.qid == stale.qid:
-            self._write(self._renewed(queue))
+        if queue is None or queue.qid != stale.qid:
+            return
+        heir = self._renewed(queue)
+        # Before the record, so that no deletion can miss it.
+        note = (HEIR, queue.qid, heir.qid)
+        self.management.create(*note, self._data(heir))
+        if not self._write(heir):
+            self.management.delete(*note)
+
+    def _drop_heirs(self, queue: Queue) -> None:
+        """Drop what a queue lived on as, after its record was deleted."""
+        parent = queue.qid
+        for note in self.management.list(HEIR, parent, after=None, limit=100):
+            heir = self._loaded(queue.scope, note)
+            self._drop(heir)
+            self.management.delete(HEIR, parent, note.name)
+            self._drop_heirs(heir)
 
     def _made(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
         """Return a queue that is about to be recorded."""

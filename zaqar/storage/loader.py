@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,6 +30,9 @@ Plane = Literal['message_store', 'management_store']
 
 PLANES: Sequence[Plane] = ('message_store', 'management_store')
 
+#: Stands something before a store: given it, its plane and its driver's name.
+Wrap = Callable[[Any, Plane, str], Any]
+
 OPTS = [
     cfg.StrOpt(
         'message_store',
@@ -46,6 +50,8 @@ OPTS = [
 
 _SYSTEM = '/var/lib/zaqar'
 
+_STATE_PATH = '[DEFAULT] state_path'
+
 STATE_OPTS = [
     cfg.StrOpt(
         'state_path',
@@ -53,6 +59,13 @@ STATE_OPTS = [
         help='Folder of the embedded database. Unset: /var/lib/zaqar if that '
         'exists and is writable, else $XDG_STATE_HOME/zaqar, else '
         '~/.local/state/zaqar.',
+    ),
+    cfg.BoolOpt(
+        'unreliable',
+        default=False,
+        help='Whether to start on a MongoDB that is not replicated or does '
+        'not wait for a majority, and so may lose what it acknowledged. '
+        'Other drivers do not look at it.',
     ),
 ]
 
@@ -63,6 +76,20 @@ class Stores:
 
     management: ManagementStore
     messages: MessageStore
+
+
+@dataclass(frozen=True)
+class Location:
+    """What a plane is opened with.
+
+    :ivar driver: its name
+    :ivar option: where the URI comes from, for people
+    """
+
+    plane: Plane
+    driver: str
+    uri: str
+    option: str
 
 
 @dataclass(frozen=True)
@@ -111,9 +138,10 @@ def drivers() -> Mapping[str, Driver]:
     return {extension.name: _plugin(extension) for extension in found}
 
 
-def open_stores(conf: cfg.ConfigOpts) -> Stores:
+def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
     """Open what the configuration names.
 
+    :param wrap: what callers of the stores are given instead
     :raises ConfigurationError: it names nothing that works; the text names
         the option
     """
@@ -123,14 +151,42 @@ def open_stores(conf: cfg.ConfigOpts) -> Stores:
     management = _choose(conf, 'management_store', messages)
     for choice in (messages, management):
         if choice.driver not in installed:
-            raise ConfigurationError(
-                f'{choice.blame} = {choice.driver}: there is no such driver; '
-                f'installed are {", ".join(sorted(installed))}'
-            )
-    return Stores(
+            raise _no_driver(choice, installed)
+    # Before anything is opened, so that the clearer complaint comes first.
+    _beside(
+        conf,
+        installed[messages.driver],
+        management=management,
+        messages=messages,
+    )
+    found = Stores(
         _open(conf, installed[management.driver], management, messages),
         _open(conf, installed[messages.driver], messages, management),
     )
+    if wrap is None:
+        return found
+    return Stores(
+        wrap(found.management, 'management_store', management.driver),
+        wrap(found.messages, 'message_store', messages.driver),
+    )
+
+
+def locations(conf: cfg.ConfigOpts) -> Sequence[Location]:
+    """Return what both planes would be opened with; touch nothing.
+
+    :raises ConfigurationError: it cannot be known
+    """
+    register_opts(conf)
+    installed = drivers()
+    messages = _choose(conf, 'message_store', None)
+    management = _choose(conf, 'management_store', messages)
+    found = []
+    for choice, other in ((management, messages), (messages, management)):
+        if choice.driver not in installed:
+            raise _no_driver(choice, installed)
+        uri, option = _uri(conf, installed[choice.driver], choice, other)
+        found.append(Location(choice.plane, choice.driver, uri, option))
+    return found
 
 
 class PoolOpener:
@@ -139,19 +195,24 @@ class PoolOpener:
     Each gets settings of its own: those of its driver's group with the
     options of the pool laid over them. What is read here at the start is
     never written to.
+
+    :param wrap: what callers of the stores are given instead
     """
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> None:
         register_opts(conf)
+        self._wrap = wrap
         plane: Plane = 'message_store'
         self._drivers = drivers()
         self._given: Mapping[str, Mapping[str, Any]] = {
-            name: {
-                opt.dest: conf[f'{GROUP}:{plane}:{name}'][opt.dest]
-                for opt in options(driver, plane)
-            }
+            name: _values(conf, driver, plane, name)
             for name, driver in self._drivers.items()
         }
+        messages = _choose(conf, plane, None)
+        management = _choose(conf, 'management_store', messages)
+        self._beside = functools.partial(
+            _beside, conf, management=management, messages=messages
+        )
 
     def driver(self, uri: str) -> Driver:
         """Return the driver that knows the scheme of a URI.
@@ -184,9 +245,14 @@ class PoolOpener:
         """
         driver = self.driver(uri)
         try:
-            return driver.open_messages(uri, self.settings(driver, given))
+            found = driver.open_messages(
+                uri, {**self.settings(driver, given), **self._beside(driver)}
+            )
         except (TypeError, ValueError) as error:
             raise ConfigurationError(str(error)) from None
+        if self._wrap is not None:
+            found = self._wrap(found, 'message_store', driver.name)
+        return found
 
 
 def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
@@ -194,7 +260,7 @@ def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
 
     :raises ConfigurationError: it cannot be made
     """
-    folder = pathlib.Path(conf.state_path or _default_state_path())
+    folder = _state_folder(conf)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -202,6 +268,11 @@ def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
             f'[DEFAULT] state_path: {folder} cannot be made: {error.strerror}'
         ) from None
     return folder
+
+
+def _state_folder(conf: cfg.ConfigOpts) -> pathlib.Path:
+    conf.register_opts(STATE_OPTS)
+    return pathlib.Path(conf.state_path or _default_state_path())
 
 
 def _default_state_path() -> pathlib.Path:
@@ -212,6 +283,15 @@ def _default_state_path() -> pathlib.Path:
     if given and os.path.isabs(given):
         return pathlib.Path(given) / 'zaqar'
     return pathlib.Path.home() / '.local' / 'state' / 'zaqar'
+
+
+def _no_driver(
+    choice: _Choice, installed: Mapping[str, Driver]
+) -> ConfigurationError:
+    return ConfigurationError(
+        f'{choice.blame} = {choice.driver}: there is no such driver; '
+        f'installed are {", ".join(sorted(installed))}'
+    )
 
 
 def _choose(
@@ -261,14 +341,49 @@ def _open(
         else driver.open_management
     )
     uri, blame = _uri(conf, driver, choice, other)
-    given = conf[choice.group]
-    values = {
-        opt.dest: given[opt.dest] for opt in options(driver, choice.plane)
-    }
+    if blame == _STATE_PATH:
+        state_path(conf)
+    values = _values(conf, driver, choice.plane, choice.driver)
+    if choice.plane == 'message_store':
+        values |= _beside(conf, driver, management=other, messages=choice)
     try:
         return opened(uri, values)
     except ConfigurationError as error:
         raise ConfigurationError(f'{blame}: {error}') from None
+
+
+def _values(
+    conf: cfg.ConfigOpts, driver: Driver, plane: Plane, name: str
+) -> dict[str, Any]:
+    given = conf[f'{GROUP}:{plane}:{name}']
+    found = {opt.dest: given[opt.dest] for opt in options(driver, plane)}
+    return {**found, 'unreliable': conf.unreliable}
+
+
+def _beside(
+    conf: cfg.ConfigOpts,
+    driver: Driver,
+    *,
+    management: _Choice,
+    messages: _Choice,
+) -> Mapping[str, Any]:
+    """Return what a driver is told of the management store, if anything.
+
+    :raises ConfigurationError: its rows cannot be kept there
+    """
+    if driver.rows_of is None:
+        return {}
+    if management.driver != driver.rows_of:
+        raise ConfigurationError(
+            f'the driver "{driver.name}" keeps rows in the database of the '
+            f'management store: set [{GROUP}] management_store = '
+            f'{driver.rows_of} (it is {management.driver})'
+        )
+    beside = drivers()[driver.rows_of]
+    uri, _ = _uri(conf, beside, management, messages)
+    plane: Plane = 'management_store'
+    values = _values(conf, beside, plane, management.driver)
+    return {'management': (uri, values)}
 
 
 def _uri(
@@ -278,13 +393,19 @@ def _uri(
     groups = [choice.group]
     if other.driver == choice.driver:
         groups.append(other.group)
-    for group in groups:
+    # What the other plane was given goes before a default of this one.
+    for group in sorted(groups, key=lambda group: _is_default(conf, group)):
         if conf[group].uri:
             return conf[group].uri, f'[{group}] uri'
     if driver.default_uri is None:
         raise ConfigurationError(f'[{choice.group}] uri is not set')
-    folder = str(state_path(conf))
-    return driver.default_uri(folder), '[DEFAULT] state_path'
+    folder = str(_state_folder(conf))
+    return driver.default_uri(folder), _STATE_PATH
+
+
+def _is_default(conf: cfg.ConfigOpts, group: str) -> bool:
+    where = conf.get_location('uri', group)
+    return bool(where and where.location is cfg.Locations.opt_default)
 
 
 def _plugin(extension: Any) -> Driver:

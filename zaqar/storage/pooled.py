@@ -19,7 +19,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from zaqar import clock
 from zaqar.errors import Conflict, QueueGone, StoreUnavailable
 from zaqar.models import Former, Kind, Message, NewMessage, Queue, Scope
 from zaqar.models import Record as Recorded
@@ -133,7 +132,7 @@ class PooledCatalogue(Catalogue):
         if queue is not None:
             return any(pool == place for place, _qid in _places(queue))
         # It may be about to be made.
-        return clock.wall_ms() - int(data.get('at', 0)) < GRACE
+        return self.management.clock.now() - int(data.get('at', 0)) < GRACE
 
     def _made(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
         queue = super()._made(scope, metadata)
@@ -150,8 +149,7 @@ class PooledCatalogue(Catalogue):
                 return placed
             self._note(placed)
             # Whoever deletes a pool closes it before looking for notes.
-            pool = self.pools.get(placed.pool)
-            if pool is not None and not pool.closing:
+            if self.pools.use(placed.pool):
                 return placed
             self.management.delete(POOLED, placed.pool, placed.qid)
         raise StoreUnavailable
@@ -164,7 +162,7 @@ class PooledCatalogue(Catalogue):
             'kind': scope.kind,
             'project': scope.project,
             'name': scope.name,
-            'at': clock.wall_ms(),
+            'at': self.management.clock.now(),
         }
         self.management.create(POOLED, queue.pool, queue.qid, data)
 

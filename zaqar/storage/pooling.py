@@ -2,8 +2,8 @@
 """Pools: where messages can be kept, and which pool a new queue gets.
 
 The record of a pool is of kind ``pool``: ``uri``, ``weight``, ``options``,
-``flavor``; ``closing`` while it is being deleted. A record of kind ``pooled``
-says under the pool's name that a queue may be there. It is written before the
+``flavor``. A record of kind ``pooled`` says under the pool's name that a
+queue may be there. It is written before the
 queue's own record and removed after it, so that a pool without such records
 keeps nothing. ``noted`` tells that this holds; pools that were adopted may
 keep queues of which there is no such record.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,8 +22,9 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.errors import ConfigurationError, Conflict, StoreUnavailable
 from zaqar.models import Record
+from zaqar.storage import pool_uris
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.loader import PoolOpener
 
@@ -57,6 +59,9 @@ BATCH = 200
 #: Tries of a change that meets others.
 ATTEMPTS = 5
 
+#: Milliseconds that a deletion may take.
+CLOSING = 60_000
+
 
 class PoolMissing(StoreUnavailable):
     """A queue is in a pool that does not exist."""
@@ -64,27 +69,45 @@ class PoolMissing(StoreUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A pool as it is recorded."""
+    """A pool as it is recorded.
+
+    :ivar closing: the deletion that is under way, '' for none
+    :ivar closing_at: since when
+    :ivar gone: whether that deletion has found it unused
+    """
 
     name: str
     uri: str
     weight: int
     flavor: str | None
     options: Mapping[str, Any]
-    closing: bool = False
+    closing: str = ''
+    closing_at: int = 0
+    gone: bool = False
     noted: bool = False
+
+    def is_over(self, now: int) -> bool:
+        """Tell whether its deletion cannot be under way any more."""
+        return now - self.closing_at >= CLOSING
+
+    def is_closed(self, now: int) -> bool:
+        """Tell whether no queue may be put there."""
+        return self.gone or (bool(self.closing) and not self.is_over(now))
 
 
 def pool_of(record: Record) -> Pool:
     """Return the pool that a record speaks of."""
     data = record.data
+    closing = data.get('closing') or {}
     return Pool(
         record.name,
         data['uri'],
         data['weight'],
         data.get('flavor') or None,
         data.get('options') or {},
-        bool(data.get('closing')),
+        closing.get('by', ''),
+        closing.get('at', 0),
+        bool(data.get('gone')),
         bool(data.get('noted')),
     )
 
@@ -123,35 +146,76 @@ class Pools:
         return None if record is None else pool_of(record)
 
     def put(self, name: str, data: Mapping[str, Any]) -> None:
-        """Record a pool, new or not."""
+        """Record a pool, new or not.
+
+        :raises Conflict: another one is being recorded with its URI
+        :raises StoreUnavailable: the one of this name is being deleted
+        """
+        self._take_uri(name, data['uri'])
+        old = self.get(name)
+        if old is not None and old.gone and not old.is_over(self._now()):
+            # What deletes it does not look again.
+            raise StoreUnavailable
         new = {**data, 'noted': True}
-        again = {**data, 'closing': False}
+        again = {**data, 'closing': None, 'gone': False}
         while not (
             self._management.create(KIND, '', name, new)
-            or self.change(name, again)
+            or self._changed(name, again)
         ):
             # Deleted between our two looks.
             continue
         self._stores.look_again(name)
+        if old is not None and old.uri != data['uri']:
+            pool_uris.give_back(self._management, old.uri, name)
 
     def change(self, name: str, changes: Mapping[str, Any]) -> Pool | None:
-        """Change members of a pool's record and return it, None if gone."""
-        for _ in range(ATTEMPTS):
-            record = self._management.get(KIND, '', name)
-            if record is None:
-                return None
-            data = {**record.data, **changes}
-            if self._management.replace(
-                KIND, '', name, data, version=record.version
-            ):
-                self._stores.look_again(name)
-                return pool_of(Record(name, data, record.version))
-        raise StoreUnavailable
+        """Change members of a pool's record and return it, None if gone.
 
-    def delete(self, name: str) -> None:
-        """Remove a pool's record; the caller has made sure."""
-        self._management.delete(KIND, '', name)
+        :raises Conflict: another one is being recorded with its new URI
+        """
+        if 'uri' not in changes:
+            return self._changed(name, changes)
+        old = self.get(name)
+        self._take_uri(name, changes['uri'])
+        changed = self._changed(name, changes)
+        if old is not None and changed is not None and old.uri != changed.uri:
+            pool_uris.give_back(self._management, old.uri, name)
+        return changed
+
+    def begin_deletion(self, name: str) -> str:
+        """Put no queue into a pool from here on; return the mark."""
+        mark = secrets.token_hex(8)
+        closing = {'by': mark, 'at': self._now()}
+        self._changed(name, {'closing': closing})
+        return mark
+
+    def give_up_deletion(self, name: str, mark: str) -> bool:
+        """Use a pool again; tell whether the mark was still there."""
+        return self._remark(name, mark, {'closing': None})
+
+    def end_deletion(self, name: str, mark: str) -> bool:
+        """Remove a pool that nobody uses.
+
+        :returns: False, and it stays, if others have taken the mark away
+        """
+        if not self._remark(name, mark, {'gone': True}):
+            return False
+        record = self._management.delete(KIND, '', name)
         self._stores.look_again(name)
+        if record is not None:
+            uri = record.data['uri']
+            pool_uris.give_back(self._management, uri, name)
+        return True
+
+    def use(self, name: str) -> bool:
+        """Tell whether a queue may be put into a pool, which is noted.
+
+        A deletion that has died is given up.
+        """
+        pool = self.get(name)
+        if pool is None or pool.is_closed(self._now()):
+            return False
+        return not pool.closing or self.give_up_deletion(name, pool.closing)
 
     def choose(self, flavor: Any) -> str:
         """Return the name of a pool for a new queue, at random by weight.
@@ -159,12 +223,13 @@ class Pools:
         :param flavor: its name; something falsy for none
         :raises StoreUnavailable: there is no pool that fits
         """
+        now = self._now()
         fitting = [
             pool
             for pool in self.all()
             if pool.flavor == (flavor or None)
             and pool.weight > 0
-            and not pool.closing
+            and not pool.is_closed(now)
         ]
         if fitting:
             weights = [pool.weight for pool in fitting]
@@ -192,6 +257,45 @@ class Pools:
     def close(self) -> None:
         """Give back all connections to pools."""
         self._stores.close()
+
+    def _changed(self, name: str, changes: Mapping[str, Any]) -> Pool | None:
+        for _ in range(ATTEMPTS):
+            record = self._management.get(KIND, '', name)
+            if record is None:
+                return None
+            data = {**record.data, **changes}
+            if self._management.replace(
+                KIND, '', name, data, version=record.version
+            ):
+                self._stores.look_again(name)
+                return pool_of(Record(name, data, record.version))
+        raise StoreUnavailable
+
+    def _remark(
+        self, name: str, mark: str, changes: Mapping[str, Any]
+    ) -> bool:
+        """Change a pool as long as it has this mark."""
+        for _ in range(ATTEMPTS):
+            record = self._management.get(KIND, '', name)
+            if record is None or pool_of(record).closing != mark:
+                return False
+            data = {**record.data, **changes}
+            if self._management.replace(
+                KIND, '', name, data, version=record.version
+            ):
+                return True
+        raise StoreUnavailable
+
+    def _now(self) -> int:
+        return self._management.clock.now()
+
+    def _take_uri(self, name: str, uri: str) -> None:
+        def uri_of(holder: str) -> str | None:
+            pool = self.get(holder)
+            return None if pool is None else pool.uri
+
+        if not pool_uris.take(self._management, uri, name, uri_of):
+            raise Conflict('The database URI is in use by another pool.')
 
 
 class OpenStores:

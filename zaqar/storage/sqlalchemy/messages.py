@@ -7,7 +7,7 @@ other engines run the same steps in a transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from zaqar import clock
 from zaqar.errors import QueueFull
@@ -16,10 +16,12 @@ from zaqar.storage import base
 from zaqar.storage.sqlalchemy import (
     claiming,
     deleting,
+    notices,
     posting,
     queue_rows,
     reading,
     sweeping,
+    volume,
 )
 from zaqar.storage.sqlalchemy.database import Database
 from zaqar.storage.sqlalchemy.gather import Gather
@@ -44,6 +46,7 @@ class MessageStore(base.MessageStore):
         self._gather: Gather[tuple[Post, int], Sequence[str]] = Gather(
             self._post, 0 if embedded else window
         )
+        self._silent = notices.Silent()
 
     def ping(self) -> None:
         self._database.ping()
@@ -56,16 +59,38 @@ class MessageStore(base.MessageStore):
         now: int,
         token: str,
         limit: int = 0,
+        notice: Callable[[], NewMessage] | None = None,
     ) -> Sequence[str]:
-        post = Post(token, messages)
+        post = Post(
+            token, messages, notices.Notice(notice) if notice else None
+        )
+        if post.notice and qid not in self._silent:
+            # Made before anything is locked.
+            post.notice.message()
         if not limit:
             return self._gather.run(qid, (post, now))
         found = self._database.write(
-            lambda s: posting.post_within(s, qid, post, now, limit)
+            lambda s: posting.post_within(
+                s, qid, post, now, limit, self._silent
+            )
         )
         if isinstance(found, QueueFull):
             raise found
         return found
+
+    def mark_subscribed(self, qid: str, *, now: int) -> None:
+        self._database.write(lambda s: notices.mark(s, qid, now))
+        self._silent.learn(qid, 1)
+
+    def subscribed(self, qid: str, *, now: int) -> int:
+        return self._database.read(lambda s: notices.generation(s, qid))
+
+    def unmark_subscribed(
+        self, qid: str, generation: int, *, now: int
+    ) -> bool:
+        return self._database.write(
+            lambda s: notices.unmark(s, qid, generation, now)
+        )
 
     def list(
         self,
@@ -183,6 +208,9 @@ class MessageStore(base.MessageStore):
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._database.read(lambda s: reading.stats(s, qid, now))
 
+    def volume(self, *, now: int) -> Stats:
+        return self._database.read(lambda s: volume.volume(s, now))
+
     def purge(self, qid: str, *, now: int) -> None:
         self._database.write(
             lambda s: queue_rows.empty(s, qid, now, dropped_at=None)
@@ -206,10 +234,12 @@ class MessageStore(base.MessageStore):
         now = max(now for _, now in items)
         if self._at_once:
             found = self._database.read(
-                lambda s: posting.post_at_once(s, qid, posts, now)
+                lambda s: posting.post_at_once(
+                    s, qid, posts, now, self._silent
+                )
             )
             if found is not None:
                 return found
         return self._database.write(
-            lambda s: posting.post(s, qid, posts, now, 0)
+            lambda s: posting.post(s, qid, posts, now, 0, self._silent)
         )

@@ -3,7 +3,7 @@
 
 The queue's row is locked first, which makes the order of commits the order of
 sequence numbers: a reader that pages by number never passes a message that
-becomes visible later.
+becomes visible later. The same row tells whether a notice is due.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any
 
 from zaqar.errors import QueueFull
 from zaqar.models import NewMessage
-from zaqar.storage.sqlalchemy import queue_rows
+from zaqar.storage.base import OUTBOX
+from zaqar.storage.sqlalchemy import notices, queue_rows
+from zaqar.storage.sqlalchemy.notices import Notice, Silent
 from zaqar.storage.sqlalchemy.rows import DELAYED, FREE, make_id
 from zaqar.storage.sqlalchemy.session import Session
 
@@ -41,15 +43,15 @@ _INSERT = (
 
 #: Everything in one statement. ``q`` locks the row, unless a token is known;
 #: one that was taken a moment ago leaves ``t`` short of a row, and so its
-#: messages unwritten.
+#: messages unwritten. ``{only}`` leaves to others what is not as expected.
 _AT_ONCE = """
 WITH q AS (
     UPDATE message_queue SET next_seq = next_seq + :count,
         live = live + :count
-    WHERE qid = :qid AND dropped_at IS NULL AND NOT EXISTS (
+    WHERE qid = :qid AND dropped_at IS NULL AND {only} AND NOT EXISTS (
         SELECT 1 FROM post_token k WHERE k.queue_id = message_queue.id
         AND k.token = ANY(:tokens::text[]))
-    RETURNING id, next_seq - :count AS first),
+    RETURNING id, next_seq - :count AS first, subscribed),
 p AS (
     SELECT * FROM unnest(:offsets::bigint[], :rnds::text[], :ttls::int[],
         :delays::bigint[], :clients::text[], :checksums::text[],
@@ -74,9 +76,34 @@ m AS (
         CASE WHEN p.delay > 0 THEN :now + p.delay ELSE 0 END,
         :now + p.ttl::bigint * 1000, :now, p.ttl, p.client, 0, p.checksum,
         p.public_id, p.body
-    FROM q, p JOIN t ON t.token = p.token)
-SELECT token, ids FROM t
+    FROM q, p JOIN t ON t.token = p.token){more}
+SELECT t.token, t.ids, q.subscribed FROM t, q
 """
+_NOTICES = """,
+n AS (
+    INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at,
+        created_at, ttl, client, claim_count, checksum, public_id, body)
+    SELECT o.id, n.seq, n.rnd,
+        CASE WHEN n.delay > 0 THEN 2 ELSE 0 END,
+        CASE WHEN n.delay > 0 THEN :now + n.delay ELSE 0 END,
+        :now + n.ttl::bigint * 1000, :now, n.ttl, n.client, 0, n.checksum,
+        NULL, n.body
+    FROM q, message_queue o, unnest(:n_seqs::bigint[], :n_rnds::text[],
+        :n_ttls::int[], :n_delays::bigint[], :n_clients::text[],
+        :n_checksums::text[], :n_bodies::bytea[], :n_tokens::text[])
+    AS n (seq, rnd, ttl, delay, client, checksum, body, token)
+    JOIN t ON t.token = n.token
+    WHERE o.qid = :outbox AND q.subscribed > 0)"""
+
+#: Nobody wants notices; the queue is thought to be silent; it is not, so that
+#: an outbox must be there.
+_PLAIN = _AT_ONCE.format(only='true', more='')
+_SILENT = _AT_ONCE.format(only='subscribed <= 0', more='')
+_TELLING = _AT_ONCE.format(
+    only='(subscribed <= 0 OR EXISTS (SELECT 1 FROM message_queue o '
+    'WHERE o.qid = :outbox))',
+    more=_NOTICES,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +112,15 @@ class Post:
 
     token: str
     messages: Sequence[NewMessage]
+    notice: Notice | None = None
 
 
 def post_at_once(
-    session: Session, qid: str, posts: Sequence[Post], now: int
+    session: Session,
+    qid: str,
+    posts: Sequence[Post],
+    now: int,
+    silent: Silent,
 ) -> list[Sequence[str]] | None:
     """Store posts in one statement (PostgreSQL).
 
@@ -114,28 +146,63 @@ def post_at_once(
         'bodies': [item.body for item in items],
         'tokens': [post.token for post, _ in flat],
     }
+    sql = _PLAIN
+    if any(post.notice for post in posts):
+        sql = _SILENT if qid in silent else _TELLING
+    if sql is _TELLING:
+        values |= _notices(posts, now)
     stored: dict[str, bytes] = {}
-    stored.update(session.all(_AT_ONCE, values))
+    for token, ids, generation in session.all(sql, values):
+        stored[token] = ids
+        silent.learn(qid, generation)
     if len(stored) < len(posts):
         return None
     return [_split(stored[post.token]) for post in posts]
 
 
+def _notices(posts: Sequence[Post], now: int) -> dict[str, Any]:
+    due = [
+        (post.token, post.notice.message()) for post in posts if post.notice
+    ]
+    first = notices.NUMBERS.take(now, len(due))
+    return {
+        'outbox': OUTBOX,
+        'n_tokens': [token for token, _ in due],
+        'n_seqs': [first + place for place in range(len(due))],
+        'n_rnds': [item.rnd for _, item in due],
+        'n_ttls': [item.ttl for _, item in due],
+        'n_delays': [item.delay * 1000 for _, item in due],
+        'n_clients': [item.client for _, item in due],
+        'n_checksums': [item.checksum for _, item in due],
+        'n_bodies': [item.body for _, item in due],
+    }
+
+
 def post_within(
-    session: Session, qid: str, item: Post, now: int, limit: int
+    session: Session,
+    qid: str,
+    item: Post,
+    now: int,
+    limit: int,
+    silent: Silent,
 ) -> Sequence[str] | QueueFull:
     """Store a post, or return the refusal.
 
     Returned, not raised, since what was counted on the way is to be kept.
     """
     try:
-        return post(session, qid, [item], now, limit)[0]
+        return post(session, qid, [item], now, limit, silent)[0]
     except QueueFull as refusal:
         return refusal
 
 
 def post(
-    session: Session, qid: str, posts: Sequence[Post], now: int, limit: int
+    session: Session,
+    qid: str,
+    posts: Sequence[Post],
+    now: int,
+    limit: int,
+    silent: Silent,
 ) -> list[Sequence[str]]:
     """Store posts within a transaction; return the ids of each.
 
@@ -143,6 +210,7 @@ def post(
     :raises QueueGone: the queue was dropped
     """
     queue = queue_rows.lock(session, qid, now)
+    silent.learn(qid, queue.subscribed)
     answers: list[Sequence[str]] = []
     rows: list[dict[str, Any]] = []
     for item in posts:
@@ -165,6 +233,8 @@ def post(
             _row(queue.id, first + place, message, now)
             for place, message in enumerate(item.messages)
         ]
+        if item.notice and queue.subscribed > 0:
+            notices.leave(session, item.notice.message(), now)
     if rows:
         session.many(_INSERT, rows)
         session.run(_ADVANCE, {'id': queue.id, 'count': len(rows)})

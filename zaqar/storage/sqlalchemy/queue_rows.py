@@ -16,8 +16,8 @@ from zaqar.storage.sqlalchemy.session import Session
 RECOUNT = 1000
 
 _FIND = (
-    'SELECT id, next_seq, live, counted_at, dropped_at FROM message_queue '
-    'WHERE qid = :qid'
+    'SELECT id, next_seq, live, counted_at, subscribed, dropped_at '
+    'FROM message_queue WHERE qid = :qid'
 )
 _NEW = (
     'INSERT INTO message_queue (qid, id, next_seq, dropped_at) '
@@ -57,6 +57,7 @@ class QueueRow:
     next_seq: int
     live: int | None
     counted_at: int | None
+    subscribed: int
 
 
 def new_id() -> int:
@@ -97,9 +98,9 @@ def lock(session: Session, qid: str, now: int) -> QueueRow:
         }
         session.run(ignoring(session.dialect, _NEW), values)
         row = session.one(sql, {'qid': qid})
-    if row is None or row[4] is not None:
+    if row is None or row[5] is not None:
         raise QueueGone
-    return QueueRow(*row[:4])
+    return QueueRow(*row[:5])
 
 
 def check_gone(session: Session, qid: str) -> None:
@@ -108,7 +109,7 @@ def check_gone(session: Session, qid: str) -> None:
     :raises QueueGone: it was dropped
     """
     row = session.one(_FIND, {'qid': qid})
-    if row is not None and row[4] is not None:
+    if row is not None and row[5] is not None:
         raise QueueGone
 
 
@@ -129,7 +130,7 @@ def empty(
             row = session.one(find, {'qid': qid})
     if row is None:
         return
-    if row[4] is not None:
+    if row[5] is not None:
         if dropped_at is None:
             raise QueueGone
         return

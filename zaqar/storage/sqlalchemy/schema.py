@@ -9,7 +9,7 @@ from zaqar.errors import ConfigurationError
 from zaqar.storage.sqlalchemy import tables
 
 #: The revision that this code works on; see the folder ``migrations``.
-HEAD = '008'
+HEAD = '009'
 
 _VERSION = sa.Table(
     'alembic_version',

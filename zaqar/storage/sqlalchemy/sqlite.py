@@ -17,6 +17,7 @@ import os
 import pathlib
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -93,7 +94,7 @@ class SqliteDatabase(Database):
             isolation_level=None,
             check_same_thread=False,
         )
-        connection.execute('PRAGMA journal_mode = WAL')
+        _use_wal(connection)
         connection.execute(f'PRAGMA synchronous = {self._synchronous}')
         # 32 MiB of pages; and less frequent checkpoints than every 4 MiB.
         connection.execute('PRAGMA cache_size = -32768')
@@ -110,6 +111,23 @@ class SqliteDatabase(Database):
             raise ConfigurationError(
                 f'SQLite cannot use {self._path}: {reason}'
             ) from None
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch a file to WAL; one that has it stays as it is.
+
+    Of two who switch a new file at once one is told that it is locked,
+    whatever the timeout.
+    """
+    end = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute('PRAGMA journal_mode = WAL')
+            return
+        except sqlite3.OperationalError as error:
+            if 'locked' not in str(error) or time.monotonic() >= end:
+                raise
+            time.sleep(0.01)
 
 
 class _Job(Generic[T]):

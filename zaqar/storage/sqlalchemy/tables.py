@@ -84,7 +84,9 @@ record = sa.Table(
 
 #: ``id`` names the queue in the other tables. A purge gives the queue another
 #: one and leaves the old one to the sweeper. ``live`` is NULL until a limit
-#: of messages is first asked for.
+#: of messages is first asked for. ``subscribed`` is the generation of the mark
+#: that the queue may have subscribers, or the negative of the last one while
+#: it is silent.
 queue = sa.Table(
     'message_queue',
     METADATA,
@@ -94,6 +96,7 @@ queue = sa.Table(
     sa.Column('live', _BIG),
     sa.Column('counted_at', _BIG),
     sa.Column('dropped_at', _BIG),
+    sa.Column('subscribed', _BIG, nullable=False, server_default=sa.text('1')),
     sa.Index('message_queue_id', 'id', unique=True),
     sa.Index('message_queue_dropped', 'dropped_at'),
     mysql_engine='InnoDB',
