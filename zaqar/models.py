@@ -196,6 +196,9 @@ class Identity:
     :ivar client: canonical client id
     :ivar roles: as the token names them
     :ivar values: the credentials offered to policy rules
+    :ivar token: what Keystone knows the caller by; never logged
+    :ivar address: URI under which the caller's own connection can be told of
+        messages, '' where there is none
     """
 
     project: str
@@ -203,3 +206,5 @@ class Identity:
     roles: tuple[str, ...] = ()
     request_id: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+    token: str | None = field(default=None, repr=False)
+    address: str = ''

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
+from zaqar.controllers.notices import Pipeline
 from zaqar.controllers.signatures import Signer
+from zaqar.controllers.trusts import Trusts
 from zaqar.models import Identity
 from zaqar.storage.catalogue import Catalogue
 
@@ -19,6 +21,7 @@ class Context:
 
     :ivar size: bytes of the request's body, 0 without one
     :ivar modes: see :mod:`zaqar.api.modes`
+    :ivar trusts: None where no user of ours could be trusted
     """
 
     identity: Identity
@@ -28,3 +31,5 @@ class Context:
     signer: Signer = field(default_factory=Signer)
     cipher: Cipher = field(default_factory=Cipher)
     modes: Set[str] = frozenset()
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    trusts: Trusts | None = None

@@ -10,10 +10,10 @@ recognises the token.
 
 from __future__ import annotations
 
+from zaqar.controllers import notices
 from zaqar.controllers.context import Context
 from zaqar.models import Claim, Message, NewMessage, Queue, Scope
 from zaqar.storage.base import MessageStore
-from zaqar.storage.catalogue import Catalogue
 
 
 def max_claims(queue: Queue) -> int:
@@ -40,12 +40,13 @@ def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> None:
     store = ctx.catalogue.store(queue)
     ttl = queue.metadata.get('_dead_letter_queue_messages_ttl')
     for message in claim.exhausted:
+        plain = ctx.cipher.open(message.body, scope, message.id[16:])
         body = ctx.cipher.moved(message.body, scope, target, message.id[16:])
         letter = _letter(message, body, ttl, now)
         # A letter may come here again, from a queue whose dead letters it
         # was once; the place it leaves is another one each time.
         token = f'{queue.qid}{message.marker}'
-        _post(ctx.catalogue, target, letter, token)
+        _post(ctx, target, letter, token, plain)
         store.delete(queue.qid, message.id, now=now, claim_id=claim.id)
 
 
@@ -65,14 +66,22 @@ def _letter(
 
 
 def _post(
-    catalogue: Catalogue, target: Scope, letter: NewMessage, token: str
+    ctx: Context, target: Scope, letter: NewMessage, token: str, plain: bytes
 ) -> None:
     def append(store: MessageStore, queue: Queue) -> None:
+        has_delay = bool(
+            queue.metadata.get('_default_message_delay')
+            or ctx.limits.default_message_delay
+        )
+        told = (plain, letter.ttl, 0 if has_delay else None)
         store.post(
             queue.qid,
             [letter],
             now=store.clock.now(),
             token=token,
+            notice=notices.of_post(ctx.cipher, queue, [told])
+            if ctx.pipeline.notifies
+            else None,
         )
 
-    catalogue.put(target, append)
+    ctx.catalogue.put(target, append)

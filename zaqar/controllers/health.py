@@ -68,12 +68,34 @@ def _state(
     management: ManagementStore, store: MessageStore, end: float
 ) -> dict[str, Any]:
     reachable = _answers(store.ping)
+    # Before the probe, which has messages of its own.
+    volume = _volume(store) if reachable else {}
     probe = _Probe(management, store)
     try:
         status = _run(probe, end) if reachable else {}
     finally:
         probe.clean_up()
-    return {'storage_reachable': reachable, 'operation_status': status}
+    return {
+        'storage_reachable': reachable,
+        **volume,
+        'operation_status': status,
+    }
+
+
+def _volume(store: MessageStore) -> dict[str, Any]:
+    """Return how many messages a store holds, nothing if it cannot tell."""
+    try:
+        found = store.volume(now=store.clock.now())
+    except StoreUnavailable:
+        return {}
+    if found is None:
+        return {}
+    counts = {
+        'free': found.free,
+        'claimed': found.claimed,
+        'total': found.total,
+    }
+    return {'message_volume': counts}
 
 
 def _answers(ping: Callable[[], None]) -> bool:

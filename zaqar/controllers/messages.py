@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import checksum
+from zaqar.controllers import checksum, notices, popping
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import MIN_TTL, Limits, page_size
 from zaqar.controllers.metadata import is_int
@@ -50,6 +50,7 @@ def post(ctx: Context, *, scope: Scope, document: Post) -> Posted:
     metadata = queue.metadata if queue else {}
     _check_size(ctx, metadata)
     messages: Sequence[NewMessage] = _new_messages(ctx, metadata, document)
+    told = _told(ctx, metadata, messages)
     if metadata.get('_enable_encrypt_messages'):
         messages = ctx.cipher.sealed(messages, scope)
     token = secrets.token_hex(16)
@@ -61,6 +62,9 @@ def post(ctx: Context, *, scope: Scope, document: Post) -> Posted:
             now=store.clock.now(),
             token=token,
             limit=_most_messages(queue.metadata, ctx.limits),
+            notice=notices.of_post(ctx.cipher, queue, told)
+            if ctx.pipeline.notifies
+            else None,
         )
 
     return Posted(ctx.catalogue.put(scope, append))
@@ -86,7 +90,7 @@ def list_(
     :raises NotFound: ``ids`` are given and none of them exists
     """
     if ids is not None:
-        return get_many(ctx, scope=scope, ids=ids)
+        return _named(ctx, scope, ids)
     size = _page_size(limit, ctx.limits)
 
     def read(store: MessageStore, queue: Queue) -> MessagePage:
@@ -115,14 +119,20 @@ def list_(
     return ctx.catalogue.ask(scope, read, MessagePage((), 0, {}))
 
 
-def get_many(ctx: Context, *, scope: Scope, ids: Sequence[str]) -> MessagePage:
+def get_many(
+    ctx: Context, *, scope: Scope, ids: Sequence[str] | None
+) -> MessagePage:
     """Return messages by id, in queue order, each once.
 
-    :raises NotFound: none of them exists
+    Ids of which nothing is known are left out.
     """
-    if len(ids) > ctx.limits.max_messages_per_page:
+    if not ids or len(ids) > ctx.limits.max_messages_per_page:
         raise _bad_page(ctx.limits.max_messages_per_page)
-    page = _read(ctx, scope, ids)
+    return _read(ctx, scope, ids)
+
+
+def _named(ctx: Context, scope: Scope, ids: Sequence[str]) -> MessagePage:
+    page = get_many(ctx, scope=scope, ids=ids)
     if not page.messages:
         raise NotFound(
             f'No messages with IDs: {list(ids)} found in the {scope.kind} '
@@ -178,7 +188,7 @@ def delete_many(
     guarded = ctx.limits.message_delete_with_claim_id
     _check_deletion(ctx.limits, ids, claim_ids, pop)
     if pop is not None:
-        return _pop(ctx, scope, pop)
+        return popping.pop(ctx, scope, pop)
 
     def remove(store: MessageStore, queue: Queue) -> None:
         store.delete_many(
@@ -265,6 +275,17 @@ def _default_delay(metadata: Mapping[str, Any], limits: Limits) -> int:
     return int(
         metadata.get('_default_message_delay') or limits.default_message_delay
     )
+
+
+def _told(
+    ctx: Context, metadata: Mapping[str, Any], messages: Sequence[NewMessage]
+) -> list[tuple[bytes, int, int | None]]:
+    """Return what subscribers are told; they see bodies in the clear."""
+    delays = _default_delay(metadata, ctx.limits)
+    return [
+        (item.body, item.ttl, item.delay if delays else None)
+        for item in messages
+    ]
 
 
 def _most_messages(metadata: Mapping[str, Any], limits: Limits) -> int:
@@ -388,12 +409,3 @@ def _guard_fault(
         'The request should have both "ids" and "claim_ids" parameter in the '
         'request when message_delete_with_claim_id is True.'
     )
-
-
-def _pop(ctx: Context, scope: Scope, limit: int) -> Popped:
-    def take(store: MessageStore, queue: Queue) -> Popped:
-        now = store.clock.now()
-        found = store.pop(queue.qid, now=now, limit=limit)
-        return Popped(ctx.cipher.opened(found, scope), now)
-
-    return ctx.catalogue.ask(scope, take, Popped((), 0))

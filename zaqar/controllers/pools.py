@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +37,12 @@ MAX_WEIGHT = 2**32 - 1
 
 #: Longest marker worth comparing: no name of ours is as long.
 _MAX_MARKER = 100
+
+#: What stands before and behind a password in a URI.
+_PASSWORD = re.compile(
+    r'(://[^/?#]*?:)[^/?#]*(@)'
+    r'|([?&][^=&]*(?:password|secret)[^=&]*=)[^&]*'
+)
 
 _FIELDS = ('weight', 'uri', 'flavor', 'options')
 
@@ -71,7 +79,7 @@ def list_(
         ctx, pooling.KIND, '', marker, limit, ctx.limits.max_pools_per_page
     )
     again = {'limit': limit, 'detailed': detailed, 'marker': marker}
-    found = [pooling.pool_of(record) for record in records]
+    found = [_visible(ctx, pooling.pool_of(record)) for record in records]
     return PoolPage(found, bool(detailed), again)
 
 
@@ -99,7 +107,7 @@ def show(ctx: Context, *, pool_name: str, detailed: bool | None) -> ShownPool:
     pool = _named(ctx, pool_name).pools.get(pool_name)
     if pool is None:
         raise _missing(pool_name)
-    return ShownPool(pool, bool(detailed))
+    return ShownPool(_visible(ctx, pool), bool(detailed))
 
 
 def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
@@ -130,7 +138,7 @@ def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
     changed = pools.change(pool_name, changes)
     if changed is None:
         raise _missing(pool_name)
-    return ShownPool(changed)
+    return ShownPool(_visible(ctx, changed))
 
 
 def delete(ctx: Context, *, pool_name: str) -> None:
@@ -147,12 +155,15 @@ def delete(ctx: Context, *, pool_name: str) -> None:
             f'This pool is used by flavors {pool.flavor}; It cannot be '
             'deleted.'
         )
+    pools = catalogue.pools
     # From here on no queue is put there.
-    catalogue.pools.change(pool_name, {'closing': True})
+    mark = pools.begin_deletion(pool_name)
     if not pool.noted or catalogue.is_used(pool_name):
-        catalogue.pools.change(pool_name, {'closing': False})
+        pools.give_up_deletion(pool_name, mark)
         raise PoolInUse('This pool is used by queues; It cannot be deleted.')
-    catalogue.pools.delete(pool_name)
+    if not pools.end_deletion(pool_name, mark) and pools.get(pool_name):
+        # By another deletion, or it has taken very long.
+        raise StoreUnavailable('The pool was changed meanwhile. Try again.')
 
 
 def catalogue_of(ctx: Context) -> PooledCatalogue:
@@ -207,6 +218,23 @@ def check_name(noun: str, name: str) -> None:
         raise InvalidRequest(
             f'The format of the submitted {noun} name is not valid.'
         )
+
+
+def _visible(ctx: Context, pool: Pool) -> Pool:
+    """Return a pool as the caller may see it.
+
+    An operator may let others than administrators look; passwords are none
+    of their business.
+    """
+    if 'admin' in ctx.identity.roles:
+        return pool
+    uri = _PASSWORD.sub(r'\1\3***\2', pool.uri)
+    secrets = ('password', 'secret', 'key')
+    options = {
+        name: '***' if any(word in name for word in secrets) else value
+        for name, value in pool.options.items()
+    }
+    return dataclasses.replace(pool, uri=uri, options=options)
 
 
 def _named(ctx: Context, name: str) -> PooledCatalogue:

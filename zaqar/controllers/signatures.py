@@ -88,6 +88,11 @@ class Signer:
             )
         return cls(key)
 
+    @property
+    def works(self) -> bool:
+        """Whether there is a key."""
+        return self._key is not None
+
     def sign(self, grant: Grant) -> str:
         """Return the signature as lower-case hex.
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from zaqar.controllers import retry_policy
-from zaqar.controllers.limits import MIN_TTL, Limits
+from zaqar.controllers.limits import MIN_TTL, Limits, is_name
 from zaqar.errors import InvalidRequest
 
 #: The first second of the year 10000, which no calendar here has.
@@ -32,6 +32,9 @@ _OUR_HEADERS = frozenset(
 #: Blanks, control characters and what cannot be sent as UTF-8.
 _UNFIT = re.compile(r'[\x00-\x20\x7f\ud800-\udfff]')
 
+#: Scheme of connections, which only we may name.
+SOCKET = 'websocket'
+
 _ADDRESS = re.compile(r'[^@]+@[^@]+')
 
 
@@ -43,7 +46,8 @@ def subscriber(value: Any, limits: Limits) -> str:
     if not isinstance(value, str) or not value:
         raise InvalidRequest('The subscriber must be a URI.')
     scheme, _, rest = value.partition(':')
-    if scheme.lower() not in limits.subscriber_types:
+    is_ours = scheme.lower() == SOCKET
+    if is_ours or scheme.lower() not in limits.subscriber_types:
         raise InvalidRequest(
             'The subscriber type of subscription must be supported in the '
             f'list {list(limits.subscriber_types)}.'
@@ -101,7 +105,13 @@ def _options_fault(found: Mapping[str, Any]) -> str | None:
         fault = retry_policy.fault(found['_retry_policy'])
         if fault is not None:
             return fault
+    if not _is_queue(found.get('_dead_letter_queue', 'none')):
+        return 'The option _dead_letter_queue must be the name of a queue.'
     return _headers_fault(found.get('post_headers', {}))
+
+
+def _is_queue(name: Any) -> bool:
+    return isinstance(name, str) and is_name(name)
 
 
 def _headers_fault(headers: Any) -> str | None:

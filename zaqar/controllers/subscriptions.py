@@ -11,18 +11,22 @@ second is made first, and whoever finds it without the first completes it.
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import hashlib
 import re
 import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zaqar.controllers import subscribers
+from zaqar.controllers import deliveries, notices, subscribers, trusts
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import page_size
 from zaqar.controllers.results import SubscriptionPage
+from zaqar.controllers.signatures import shown
 from zaqar.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
-from zaqar.models import Kind, Record, Scope, Subscription
+from zaqar.models import Kind, Queue, Record, Scope, Subscription
+from zaqar.storage.base import OUTBOX, ManagementStore, MessageStore
 
 #: Kinds of records.
 SUBSCRIPTION = 'subscription'
@@ -57,7 +61,7 @@ def list_(
     found: list[Subscription] = []
     if marker is None or _ID.fullmatch(marker):
         for one in live(ctx, scope, now, marker):
-            found.append(one)
+            found.append(_public(one))
             if len(found) == size:
                 break
     return SubscriptionPage(found, {'limit': limit}, now)
@@ -66,23 +70,42 @@ def list_(
 def create(ctx: Context, *, scope: Scope, document: Any) -> str:
     """Subscribe; the same subscriber again, unconfirmed, gets the same id.
 
+    The queue is marked before the return, so that the next post anywhere is
+    announced; the subscriber is asked whether that is wanted.
+
     :returns: the id
     :raises Conflict: the subscriber has confirmed already
     """
     now = _now(ctx)
-    fresh = _fresh(ctx, scope, _object(document), now)
+    fresh = _fresh(ctx, _object(document), now)
     ctx.catalogue.ensure(scope)
-    for _ in range(ATTEMPTS):
-        found = _subscribe(ctx, scope, fresh, now)
-        if found is not None:
-            return found
-    raise StoreUnavailable
+    trust_id = _trust(ctx, fresh)
+    try:
+        found, is_new = _subscribed(ctx, scope, fresh, now)
+    except BaseException:
+        _end_trust(ctx, trust_id)
+        raise
+    if not is_new:
+        _end_trust(ctx, trust_id)
+    _mark(ctx, scope)
+    if not fresh['confirmed']:
+        _ask(ctx, scope, found, fresh['ttl'], wanted=True)
+    return found
 
 
 def show(ctx: Context, *, scope: Scope, subscription_id: str) -> Any:
     """Return a subscription and the time of looking."""
     now = _now(ctx)
-    return _found(ctx, scope, subscription_id, now)[0], now
+    return _public(_found(ctx, scope, subscription_id, now)[0]), now
+
+
+def show_deliveries(
+    ctx: Context, *, scope: Scope, subscription_id: str
+) -> dict[str, Any]:
+    """Return what became of the deliveries of a subscription."""
+    _found(ctx, scope, subscription_id, _now(ctx))
+    store = ctx.catalogue.management
+    return deliveries.shown(deliveries.read(store, scope, subscription_id))
 
 
 def update(
@@ -93,7 +116,10 @@ def update(
     changes = _changes(ctx, document, now)
     for _ in range(ATTEMPTS):
         found, version = _found(ctx, scope, subscription_id, now)
-        if _replace(ctx, scope, found, {**_data(found), **changes}, version):
+        if _update(ctx, scope, found, changes, version):
+            if changes.get('subscriber', found.subscriber) != found.subscriber:
+                ttl = changes.get('ttl', found.ttl)
+                _ask(ctx, scope, found.id, ttl, wanted=True)
             return
     raise StoreUnavailable
 
@@ -114,6 +140,11 @@ def confirm(
         found, version = _found(ctx, scope, subscription_id, now)
         data = {**_data(found), 'confirmed': wanted}
         if _replace(ctx, scope, found, data, version):
+            if wanted:
+                _mark(ctx, scope)
+            else:
+                ttl = ctx.limits.default_subscription_ttl
+                _ask(ctx, scope, found.id, ttl, wanted=False)
             return
     raise StoreUnavailable
 
@@ -126,15 +157,19 @@ def delete(ctx: Context, *, scope: Scope, subscription_id: str) -> None:
     gone = store.delete(SUBSCRIPTION, parent, subscription_id)
     if gone is not None:
         _drop_name(ctx, scope, gone.data['subscriber'], subscription_id)
+        _end_trust(ctx, (gone.data['options'] or {}).get(trusts.OPTION))
+    deliveries.forget(store, scope, subscription_id)
 
 
 def purge(ctx: Context, scope: Scope) -> None:
     """End all subscriptions of a queue or topic."""
     store, parent = ctx.catalogue.management, _parent(scope)
-    for kind in (SUBSCRIPTION, SUBSCRIBER):
+    for kind in (SUBSCRIPTION, SUBSCRIBER, deliveries.KIND):
         while records := store.list(kind, parent, after=None, limit=BATCH):
             for record in records:
                 store.delete(kind, parent, record.name)
+                options = record.data.get('options') or {}
+                _end_trust(ctx, options.get(trusts.OPTION))
 
 
 def live(
@@ -155,16 +190,37 @@ def live(
         marker = records[-1].name
 
 
+def find(
+    store: ManagementStore, scope: Scope, subscription_id: str, now: int
+) -> Subscription | None:
+    """Return a live subscription with all its options, or None."""
+    record = store.get(SUBSCRIPTION, _parent(scope), subscription_id)
+    if record is None:
+        return None
+    found = _subscription(scope, record)
+    return found if found.expires_at > now else None
+
+
+def _subscribed(
+    ctx: Context, scope: Scope, fresh: Mapping[str, Any], now: int
+) -> tuple[str, bool]:
+    """Return the id, and whether it is a new one."""
+    for _ in range(ATTEMPTS):
+        found = _subscribe(ctx, scope, fresh, now)
+        if found is not None:
+            return found
+    raise StoreUnavailable
+
+
 def _subscribe(
     ctx: Context, scope: Scope, fresh: Mapping[str, Any], now: int
-) -> str | None:
+) -> tuple[str, bool] | None:
     """Take one step; None if somebody else took one in between."""
     store, parent = ctx.catalogue.management, _parent(scope)
     name = _digest(fresh['subscriber'])
     new_id = f'{now:012x}{secrets.token_hex(10)}'
     if store.create(SUBSCRIBER, parent, name, {'id': new_id}):
-        store.create(SUBSCRIPTION, parent, new_id, fresh)
-        return new_id
+        return new_id, store.create(SUBSCRIPTION, parent, new_id, fresh)
     index = store.get(SUBSCRIBER, parent, name)
     if index is None:
         return None
@@ -172,15 +228,118 @@ def _subscribe(
     record = store.get(SUBSCRIPTION, parent, known_id)
     if record is None:
         # Its maker is on the way, or died on it: either way it is ours too.
-        store.create(SUBSCRIPTION, parent, known_id, fresh)
-        return known_id
+        return known_id, store.create(SUBSCRIPTION, parent, known_id, fresh)
     found = _subscription(scope, record)
     if found.expires_at <= now:
         delete(ctx, scope=scope, subscription_id=known_id)
         return None
     if found.confirmed:
         raise _exists(scope)
-    return known_id
+    return known_id, False
+
+
+def _update(
+    ctx: Context,
+    scope: Scope,
+    old: Subscription,
+    changes: Mapping[str, Any],
+    version: int,
+) -> bool:
+    """Store changes, with another trust where one is needed."""
+    data = {**_data(old), **changes}
+    had = old.options.get(trusts.OPTION)
+    options = dict(data['options'])
+    options.pop(trusts.OPTION, None)
+    data['options'] = options
+    is_renewed = had is None or data['expires_at'] != old.expires_at
+    made = None
+    if is_renewed or not trusts.is_wanted(data['subscriber']):
+        made = _trust(ctx, data)
+    else:
+        data['options'] = {**options, trusts.OPTION: had}
+    done = False
+    try:
+        done = _replace(ctx, scope, old, data, version)
+    finally:
+        kept = data['options'].get(trusts.OPTION) if done else had
+        for trust_id in {had, made} - {kept}:
+            _end_trust(ctx, trust_id)
+    return done
+
+
+def _trust(ctx: Context, data: dict[str, Any]) -> str | None:
+    """Note a new trust in the options, if the subscriber needs one."""
+    if not trusts.is_wanted(data['subscriber']):
+        return None
+    if ctx.trusts is None:
+        raise InvalidRequest(
+            'Subscribers that want a token need a service with Keystone and '
+            'a user that can be trusted.'
+        )
+    trust_id = ctx.trusts.create(ctx.identity, data['ttl'])
+    data['options'] = {**data['options'], trusts.OPTION: trust_id}
+    return trust_id
+
+
+def _end_trust(ctx: Context, trust_id: str | None) -> None:
+    if trust_id is not None and ctx.trusts is not None:
+        ctx.trusts.delete(trust_id)
+
+
+def _mark(ctx: Context, scope: Scope) -> None:
+    """Let every post from now on leave a notice.
+
+    Whether or not anybody is told today: the pipeline may be switched on.
+    """
+
+    def mark(store: MessageStore, queue: Queue) -> None:
+        store.mark_subscribed(queue.qid, now=store.clock.now())
+
+    ctx.catalogue.put(scope, mark)
+
+
+def _ask(
+    ctx: Context, scope: Scope, subscription_id: str, ttl: int, *, wanted: bool
+) -> None:
+    """Have the subscriber asked, or told that it is over."""
+    if not (ctx.pipeline.notifies and ctx.pipeline.confirms):
+        return
+    now = _now(ctx)
+    if not deliveries.ask_now(
+        ctx.catalogue.management,
+        scope,
+        subscription_id,
+        wanted=wanted,
+        now=now,
+    ):
+        return
+    asked = notices.Asked(
+        scope.project,
+        scope.name,
+        subscription_id,
+        shown(ctx.signer.now() + datetime.timedelta(seconds=ttl)),
+        wanted,
+        str(scope.kind),
+    )
+
+    def put(store: MessageStore, queue: Queue) -> None:
+        store.post(
+            OUTBOX,
+            [notices.message(None, asked)],
+            now=store.clock.now(),
+            token=secrets.token_hex(16),
+        )
+
+    ctx.catalogue.put(scope, put)
+
+
+def _public(found: Subscription) -> Subscription:
+    """Return a subscription without what its owner has no business with."""
+    if trusts.OPTION not in found.options:
+        return found
+    options = dict(found.options)
+    del options[trusts.OPTION]
+    return dataclasses.replace(found, options=options)
 
 
 def _replace(
@@ -248,11 +407,9 @@ def _object(document: Any) -> Mapping[str, Any]:
 
 
 def _fresh(
-    ctx: Context, scope: Scope, document: Mapping[str, Any], now: int
+    ctx: Context, document: Mapping[str, Any], now: int
 ) -> dict[str, Any]:
-    if 'subscriber' not in document:
-        raise InvalidRequest('Missing parameter subscriber in body.')
-    uri = subscribers.subscriber(document['subscriber'], ctx.limits)
+    uri, is_own = _subscriber(ctx, document)
     options = subscribers.options(document.get('options'))
     seconds = document.get('ttl')
     if seconds is None:
@@ -262,10 +419,20 @@ def _fresh(
         'subscriber': uri,
         'ttl': seconds,
         'options': options,
-        'confirmed': False,
+        'confirmed': is_own,
         'created_at': now,
         'expires_at': now + seconds * 1000,
     }
+
+
+def _subscriber(ctx: Context, document: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return whom to tell, and whether it is the caller's own connection."""
+    if ctx.identity.address and document.get('subscriber', '') == '':
+        # Whoever asks over it need not be asked back.
+        return ctx.identity.address, True
+    if 'subscriber' not in document:
+        raise InvalidRequest('Missing parameter subscriber in body.')
+    return subscribers.subscriber(document['subscriber'], ctx.limits), False
 
 
 def _changes(ctx: Context, document: Any, now: int) -> dict[str, Any]:
@@ -309,8 +476,7 @@ def _subscription(scope: Scope, record: Record) -> Subscription:
 
 
 def _parent(scope: Scope) -> str:
-    # The name holds no slash, so no two scopes share a parent.
-    return f'{scope.kind}/{scope.name}/{scope.project}'
+    return deliveries.parent(scope)
 
 
 def _digest(subscriber: str) -> str:

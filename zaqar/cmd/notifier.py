@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``zaqar-notifier``: tell subscribers, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+from oslo_config import cfg
+from oslo_log import log
+
+from zaqar import service
+from zaqar.api import modes
+from zaqar.controllers import notices
+from zaqar.errors import ConfigurationError
+from zaqar.notification import settings
+from zaqar.notification.worker import Notifier
+
+LOG = log.getLogger(__name__)
+
+PROG = 'zaqar-notifier'
+
+#: Seconds between two looks at whether to end.
+_LOOK = 0.5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        conf = service.configuration(PROG, words, _prepare)
+        running = service.Service(conf)
+        if not running.notifies:
+            raise ConfigurationError(
+                f'[{notices.GROUP}] message_pipeline is empty: there is '
+                'nothing to deliver'
+            )
+        notifier = running.notifier()
+    except (ConfigurationError, cfg.Error) as error:
+        print(f'{PROG}: {error}', file=sys.stderr)
+        LOG.debug('Not started', exc_info=True)
+        return 1
+    run(notifier)
+    running.close()
+    return 0
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make the options known that say whether there is anything to do."""
+    conf.register_opts(settings.OPTS, settings.GROUP)
+    conf.register_opts(notices.OPTS, notices.GROUP)
+
+
+def is_embedded(conf: cfg.ConfigOpts) -> bool:
+    """Tell whether ``zaqar-server`` is to do the same."""
+    has_stage = any(conf[notices.GROUP].message_pipeline)
+    return bool(conf[settings.GROUP].embedded and has_stage)
+
+
+def run(notifier: Notifier, *, is_child: bool = False) -> None:
+    """Deliver until SIGTERM or SIGINT.
+
+    :param is_child: end with the parent, too
+    """
+    ended = threading.Event()
+    parent = os.getppid()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    notifier.start()
+    # Looks up now and then: a signal that another thread was given waits
+    # for this one to wake, and a parent may have gone without one.
+    while not ended.wait(_LOOK):
+        if is_child and os.getppid() != parent:
+            break
+    notifier.stop()
+
+
+def _prepare(conf: cfg.ConfigOpts) -> None:
+    conf.register_cli_opts([modes.ADMIN_MODE])
+    register_opts(conf)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Notices: what a post, or the wish to ask a subscriber, leaves behind.
+
+They lie in the outbox of the store that keeps the queue's messages until a
+notifier makes deliveries of them. Nothing is read for them in the request:
+who is to be told is looked up later, so that it costs a post one message more
+in the same step.
+
+:source: notifications.md 11
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from oslo_config import cfg
+
+from zaqar.controllers.encryption import Cipher
+from zaqar.errors import ConfigurationError
+from zaqar.models import Identity, Kind, Message, NewMessage, Queue, Scope
+from zaqar.storage.base import OUTBOX
+
+GROUP = 'storage'
+
+#: The stage that sends notifications.
+NOTIFIER = 'zaqar.notification.notifier'
+
+OPTS = [
+    cfg.ListOpt(
+        'message_pipeline',
+        default=[NOTIFIER],
+        help='Stages that posted messages pass. The only one there is, '
+        f'{NOTIFIER}, tells subscribers; set it empty and subscriptions can '
+        'be managed but stay silent. Any other name stops the start.',
+    ),
+    *(
+        cfg.ListOpt(
+            f'{kind}_pipeline',
+            default=[],
+            help=f'Stages that requests for {what} pass. There are none: any '
+            'name stops the start.',
+        )
+        for kind, what in (
+            ('queue', 'queues'),
+            ('claim', 'claims'),
+            ('subscription', 'subscriptions'),
+            ('topic', 'topics'),
+        )
+    ),
+]
+
+#: Seconds that a notice or a delivery waits for a notifier, at most.
+LIFETIME = 30 * 86_400
+
+#: Who has posted them.
+CLIENT = '00000000-0000-0000-0000-000000000000'
+
+#: What sealed notices are bound to: they say themselves whose they are.
+PLACE = Scope('', OUTBOX)
+
+
+class Payload(msgspec.Struct, omit_defaults=True):
+    """A message as its subscribers are told of it.
+
+    :ivar delay: seconds, only on queues that have a default delay
+    """
+
+    body: msgspec.Raw
+    ttl: int
+    delay: int | None = None
+
+
+class Posted(msgspec.Struct, tag='post', omit_defaults=True):
+    """Messages were posted.
+
+    :ivar qid: the incarnation of the queue, whose mark may be cleared
+    :ivar sealed: whether the queue's messages are encrypted
+    """
+
+    project: str
+    queue: str
+    qid: str
+    messages: list[Payload]
+    kind: str = 'queue'
+    sealed: bool = False
+
+
+class Asked(msgspec.Struct, tag='ask', omit_defaults=True):
+    """A subscriber is to be asked whether to be told, or told it is over.
+
+    :ivar wanted: False after an unsubscription
+    :ivar expires: until when the answer counts, as it is signed and shown
+    """
+
+    project: str
+    queue: str
+    subscription: str
+    expires: str
+    wanted: bool = True
+    kind: str = 'queue'
+
+
+Notice = Posted | Asked
+
+_DECODER: msgspec.json.Decoder[Notice] = msgspec.json.Decoder(Notice)
+_ENCODER = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Whether subscribers are told at all, and whether they are asked.
+
+    :ivar notifies: ``message_pipeline`` has the stage
+    :ivar confirms: ``[notification] require_confirmation``
+    """
+
+    notifies: bool = False
+    confirms: bool = False
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts, confirms: bool) -> Pipeline:
+        """Read it from a loaded configuration.
+
+        :raises ConfigurationError: a stage is unknown
+        """
+        conf.register_opts(OPTS, GROUP)
+        found = {
+            opt.name: [stage for stage in conf[GROUP][opt.name] if stage]
+            for opt in OPTS
+        }
+        for option, stages in found.items():
+            known = {NOTIFIER} if option == 'message_pipeline' else set()
+            for unknown in set(stages) - known:
+                raise ConfigurationError(
+                    f'[{GROUP}] {option}: there is no stage "{unknown}"'
+                )
+        return cls(bool(found['message_pipeline']), confirms)
+
+
+def of_post(
+    cipher: Cipher,
+    queue: Queue,
+    messages: Sequence[tuple[bytes, int, int | None]],
+) -> Callable[[], NewMessage]:
+    """Return what makes the notice of a post.
+
+    :param messages: body as JSON text, ttl, and the delay that is shown
+    """
+
+    def make() -> NewMessage:
+        sealed = bool(queue.metadata.get('_enable_encrypt_messages'))
+        posted = Posted(
+            queue.scope.project,
+            queue.scope.name,
+            queue.qid,
+            [
+                Payload(msgspec.Raw(body), ttl, delay)
+                for body, ttl, delay in messages
+            ],
+            str(queue.scope.kind),
+            sealed,
+        )
+        return message(cipher if sealed else None, posted)
+
+    return make
+
+
+def message(
+    cipher: Cipher | None, record: msgspec.Struct, **fields: Any
+) -> NewMessage:
+    """Return a record as it is kept.
+
+    :param cipher: seals it; None to leave it readable
+    :param fields: of the message, other than usual
+    """
+    rnd = secrets.token_hex(8)
+    body = _ENCODER.encode(record)
+    if cipher is not None:
+        body = cipher.seal(body, PLACE, rnd)
+    fields.setdefault('ttl', LIFETIME)
+    return NewMessage(body=body, rnd=rnd, client=CLIENT, **fields)
+
+
+def read(cipher: Cipher, found: Message) -> Notice:
+    """Return the notice that a message of the outbox is.
+
+    :raises StoreUnavailable: its key is not here
+    :raises msgspec.DecodeError: it is none
+    """
+    return _DECODER.decode(cipher.open(found.body, PLACE, found.id[16:]))
+
+
+def identity(project: str) -> Identity:
+    """Return who works on what is left behind for a project."""
+    return Identity(project, CLIENT)
+
+
+def scope_of(notice: Any) -> Scope:
+    """Return the queue or topic that a notice is about."""
+    return Scope(notice.project, notice.queue, Kind(notice.kind))

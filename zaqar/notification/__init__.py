@@ -1,0 +1,1 @@
+"""What is owed to subscribers: notices, deliveries, and those who send."""

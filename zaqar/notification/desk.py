@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One attempt: who is told, how, and what comes of it.
+
+:source: notifications.md 5, 6, 11
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from cachetools import TTLCache
+
+from zaqar.controllers import (
+    messages,
+    notices,
+    subscribers,
+    subscriptions,
+)
+from zaqar.controllers.context import Context
+from zaqar.controllers.notices import LIFETIME
+from zaqar.errors import StoreUnavailable, ZaqarError
+from zaqar.models import NewMessage, Scope, Subscription
+from zaqar.notification import confirm, dues, metrics, retry
+from zaqar.notification.dues import Due
+from zaqar.notification.leases import Lease, Leases
+from zaqar.notification.sender import Delivery, Outcome, Sender, Verdict
+from zaqar.notification.tally import Tally
+from zaqar.storage.base import MessageStore
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds for which a subscription is believed, and how many are kept.
+FRESH = 1.0
+KEPT = 10_000
+
+#: Seconds of a pause that is no pause.
+AT_ONCE = 0.05
+
+#: Seconds beyond the pauses of its policy after which a delivery to a host
+#: that is only probed is given up untried.
+GRACE = 600
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A due on its way through this process.
+
+    :ivar place: which of its messages is next
+    :ivar attempt: the number of the next attempt
+    :ivar later: what is to be stored in its place
+    """
+
+    due: Due
+    message_id: str
+    lease: Lease
+    leases: Leases
+    store: MessageStore
+    place: int = 0
+    attempt: int = 1
+    later: list[NewMessage] = field(default_factory=list)
+
+    @property
+    def host(self) -> str:
+        return self.due.host
+
+    @property
+    def key(self) -> tuple[Scope, str]:
+        """The subscription, for counting."""
+        return self.due.scope, self.due.subscription
+
+    def finish(self) -> None:
+        """Be done with, or go on as what is stored instead."""
+        self.leases.done(self.lease, self.message_id, self.later)
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """Where the public finds the service; None where nobody knows."""
+
+    http: str | None = None
+    websocket: str | None = None
+
+
+class Desk:
+    """Makes attempts.
+
+    :param endpoints: returns where the public finds the service
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        senders: Mapping[str, Sender],
+        tally: Tally,
+        *,
+        encrypted_over_http: bool = False,
+        endpoints: Callable[[], Public] = Public,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._ctx = ctx
+        self._senders = senders
+        self._tally = tally
+        self._over_http = encrypted_over_http
+        self._endpoints = endpoints
+        self._chance = chance
+        self._lock = threading.Lock()
+        self._known: TTLCache[tuple[Scope, str], Subscription] = TTLCache(
+            KEPT, FRESH
+        )
+
+    def work(self, job: Job) -> tuple[bool, bool | None]:
+        """Make the next attempt of a job.
+
+        :returns: whether there is more to do at once, and how the host did:
+            None if it was not asked
+        """
+        found = self._subscription(job.due)
+        if found is None:
+            # Nobody is owed anything any more.
+            job.finish()
+            return False, None
+        delivery = self._delivery(job, found)
+        scheme = found.subscriber.partition(':')[0].lower()
+        began = time.monotonic()
+        outcome = self._send(scheme, delivery, job)
+        metrics.counters().seconds.labels(scheme).observe(
+            time.monotonic() - began
+        )
+        more = self._settle(job, found, scheme, delivery, outcome)
+        if not more:
+            job.finish()
+        if outcome.reason.startswith(_NOT_ASKED):
+            return more, None
+        return more, outcome.verdict is not Verdict.RETRY
+
+    def park(self, job: Job, seconds: float) -> None:
+        """Put a job back for a while, since others come first.
+
+        One that has waited longer than its policy allows is given up.
+        """
+        due = job.due
+        now = job.store.clock.now()
+        found = self._subscription(due)
+        if found is None:
+            job.finish()
+            return
+        policy = self._policy(found)
+        patience = (sum(retry.pauses(policy)) + GRACE) * 1000
+        if due.parks and now - due.first_at > patience:
+            for place in range(job.place, len(due.messages) or 1):
+                job.place = place
+                delivery = self._delivery(job, found)
+                scheme = found.subscriber.partition(':')[0].lower()
+                outcome = Outcome(
+                    Verdict.REFUSED, 'the host has not answered for long'
+                )
+                self._give_up(job, found, scheme, delivery, outcome)
+            job.finish()
+            return
+        # So that they do not come back together.
+        seconds *= 1 + self._chance()
+        rest = _copy(
+            due,
+            messages=due.messages[job.place :],
+            first=due.first + job.place,
+            attempt=job.attempt,
+            parks=due.parks + 1,
+        )
+        job.later.append(self._kept(rest, policy, seconds))
+        job.finish()
+
+    def _subscription(self, due: Due) -> Subscription | None:
+        """Return the subscription, if its subscriber is still to be told."""
+        key = (due.scope, due.subscription)
+        with self._lock:
+            known = self._known.get(key)
+        # A refusal is never taken from memory: the subscriber may have agreed
+        # since, and what was posted after that is owed. A question goes to
+        # who is subscribed now.
+        if due.ask is None and self._wanted(due, known):
+            return known
+        management = self._ctx.catalogue.management
+        found = subscriptions.find(management, *key, management.clock.now())
+        if found is not None:
+            with self._lock:
+                self._known[key] = found
+        return self._wanted(due, found)
+
+    def _wanted(
+        self, due: Due, found: Subscription | None
+    ) -> Subscription | None:
+        if found is None or due.ask is not None:
+            return found
+        if self._ctx.pipeline.confirms and not found.confirmed:
+            return None
+        return found
+
+    def _delivery(self, job: Job, found: Subscription) -> Delivery:
+        due = job.due
+        if due.ask is not None:
+            public = self._endpoints()
+            notice = confirm.notice(
+                self._ctx.signer, due.ask, public.http, public.websocket
+            )
+            body = confirm.encoded(notice)
+        else:
+            body = dues.payload(due, due.messages[job.place])
+        return Delivery(
+            f'{due.id}.{due.first + job.place}',
+            due.project,
+            due.queue,
+            found.id,
+            found.subscriber,
+            found.options,
+            body,
+            job.attempt,
+            due.first_at,
+            due.ask is not None,
+        )
+
+    def _send(self, scheme: str, delivery: Delivery, job: Job) -> Outcome:
+        sender = self._senders.get(scheme)
+        if sender is None:
+            return Outcome(
+                Verdict.REFUSED, f'{_NOT_ASKED}nothing here sends to {scheme}:'
+            )
+        if job.due.sealed and scheme in _PLAIN and not self._over_http:
+            return Outcome(
+                Verdict.REFUSED,
+                f'{_NOT_ASKED}messages of an encrypted queue need https',
+            )
+        try:
+            return sender.send(delivery, now=job.store.clock.now())
+        except Exception:
+            LOG.exception('Sending to a subscriber by %s failed', scheme)
+            return Outcome(Verdict.RETRY, 'an error of the service')
+
+    def _settle(
+        self,
+        job: Job,
+        found: Subscription,
+        scheme: str,
+        delivery: Delivery,
+        outcome: Outcome,
+    ) -> bool:
+        """Draw the consequences; return whether the job goes on at once."""
+        now = job.store.clock.now()
+        if outcome.verdict is Verdict.DELIVERED:
+            metrics.counters().deliveries.labels(scheme, 'delivered').inc()
+            if not delivery.confirmation:
+                self._tally.delivered(job.key, now)
+            if outcome.confirmed:
+                self._confirm(job)
+            return self._next(job)
+        if outcome.verdict is Verdict.RETRY:
+            policy = self._policy(found)
+            pause = retry.pause(
+                policy, job.attempt, outcome.retry_after, self._chance()
+            )
+            if pause is not None:
+                metrics.counters().deliveries.labels(scheme, 'retried').inc()
+                self._tally.retried(job.key, outcome.reason, now)
+                return self._repeat(job, policy, pause)
+        self._give_up(job, found, scheme, delivery, outcome)
+        return self._next(job)
+
+    def _repeat(
+        self, job: Job, policy: Mapping[str, Any], pause: float
+    ) -> bool:
+        if pause < AT_ONCE:
+            job.attempt += 1
+            return True
+        due = job.due
+        one = _copy(
+            due,
+            messages=due.messages[job.place : job.place + 1],
+            first=due.first + job.place,
+            attempt=job.attempt + 1,
+            parks=0,
+        )
+        job.later.append(self._kept(one, policy, pause))
+        return self._next(job)
+
+    def _next(self, job: Job) -> bool:
+        job.place += 1
+        job.attempt = 1
+        return job.place < len(job.due.messages)
+
+    def _kept(
+        self, due: Due, policy: Mapping[str, Any], pause: float
+    ) -> NewMessage:
+        ttl = LIFETIME + sum(retry.pauses(policy))
+        # Rounded up: who asks to be left alone is.
+        delay = math.ceil(pause)
+        return dues.kept(self._ctx.cipher, due, ttl=ttl, delay=delay)
+
+    def _give_up(
+        self,
+        job: Job,
+        found: Subscription,
+        scheme: str,
+        delivery: Delivery,
+        outcome: Outcome,
+    ) -> None:
+        now = job.store.clock.now()
+        reason = outcome.reason.removeprefix(_NOT_ASKED)
+        gone = outcome.verdict is Verdict.GONE
+        metrics.counters().deliveries.labels(scheme, 'given_up').inc()
+        self._tally.given_up(job.key, reason, now, gone=gone)
+        LOG.warning(
+            'Delivery %s of queue %s, project %s, is given up after attempt '
+            '%d: %s',
+            delivery.id,
+            delivery.queue,
+            delivery.project,
+            delivery.attempt,
+            reason,
+        )
+        if not delivery.confirmation:
+            self._bury(job, found, delivery, reason)
+        is_socket = scheme == subscribers.SOCKET
+        if gone and (is_socket or self._tally.is_gone(job.key, now)):
+            # A connection never comes back under its address.
+            LOG.warning('Subscription %s is gone; it is removed', found.id)
+            subscriptions.delete(
+                self._ctx, scope=job.due.scope, subscription_id=found.id
+            )
+
+    def _bury(
+        self, job: Job, found: Subscription, delivery: Delivery, reason: str
+    ) -> None:
+        """Put a message that did not arrive where its owner wants it."""
+        name = found.options.get('_dead_letter_queue')
+        if not name:
+            metrics.counters().dead_letters.labels('no').inc()
+            return
+        letter = {
+            'notification': msgspec.Raw(delivery.body),
+            'subscription_id': found.id,
+            'subscriber': found.subscriber,
+            'attempts': delivery.attempt,
+            'reason': reason,
+        }
+        body = msgspec.Raw(msgspec.json.encode(letter))
+        post = messages.Post(messages=[messages.PostedMessage(body=body)])
+        scope = Scope(delivery.project, name)
+        try:
+            messages.post(self._silent(delivery), scope=scope, document=post)
+        except StoreUnavailable:
+            raise
+        except ZaqarError as error:
+            metrics.counters().dead_letters.labels('no').inc()
+            LOG.warning(
+                'Delivery %s cannot be kept in %s: %s',
+                delivery.id,
+                name,
+                error,
+            )
+        else:
+            metrics.counters().dead_letters.labels('yes').inc()
+
+    def _silent(self, delivery: Delivery) -> Context:
+        """Return a context in which nobody is told of a post.
+
+        A dead letter that is announced could go round in circles.
+        """
+        ctx = self._ctx
+        return Context(
+            notices.identity(delivery.project),
+            ctx.catalogue,
+            ctx.limits,
+            cipher=ctx.cipher,
+        )
+
+    def _confirm(self, job: Job) -> None:
+        try:
+            subscriptions.confirm(
+                self._ctx,
+                scope=job.due.scope,
+                subscription_id=job.due.subscription,
+                document={'confirmed': True},
+            )
+        except StoreUnavailable:
+            raise
+        except ZaqarError:
+            LOG.info('A subscription ended before it was confirmed')
+
+    def _policy(self, found: Subscription) -> Mapping[str, Any]:
+        queue = self._ctx.catalogue.find(found.scope)
+        return retry.chosen(queue.metadata if queue else {}, found.options)
+
+
+#: Schemes without TLS.
+_PLAIN = frozenset(('http', 'trust+http'))
+
+#: Begins reasons that say nothing about the host.
+_NOT_ASKED = '\0'
+
+
+def _copy(due: Due, **changes: Any) -> Due:
+    return msgspec.structs.replace(due, **changes)

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a notice to what is due to each subscriber.
+
+A notice is claimed, its dues are stored, and then it is deleted: who dies in
+between leaves it to another, whose dues are the same, under the same ids and,
+if nothing came in between, under the same token, so that a store recognises
+them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import random
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from zaqar.controllers import notices, subscriptions
+from zaqar.controllers.context import Context
+from zaqar.controllers.notices import LIFETIME, Asked, Notice
+from zaqar.errors import QueueGone
+from zaqar.models import Message, NewMessage, Scope, Subscription
+from zaqar.notification import dues, metrics
+from zaqar.notification.dues import Due
+from zaqar.storage.base import DUES, OUTBOX, MessageStore
+
+LOG = logging.getLogger(__name__)
+
+#: Notices of one claim, and the seconds it may take.
+BATCH = 100
+LEASE = 60
+
+#: Dues and bytes of one post, roughly.
+MOST = 500
+MOST_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """Who is subscribed to a queue, as read after the notices."""
+
+    told: Sequence[Subscription]
+    is_empty: bool
+
+
+def run(
+    ctx: Context,
+    store: MessageStore,
+    advise: Callable[[str], float | None] = lambda host: None,
+) -> int:
+    """Expand the notices that wait; return how many there were.
+
+    :param advise: returns the seconds for which a host has no room, if so
+    """
+    claim = store.claim(
+        OUTBOX,
+        now=store.clock.now(),
+        claim_id=secrets.token_hex(16),
+        ttl=LEASE,
+        grace=LEASE,
+        limit=BATCH,
+    )
+    if claim is None:
+        return 0
+    found = list(_readable(ctx, claim.messages))
+    generations = _generations(store, [notice for _, notice in found])
+    lists = _lists(ctx, {notices.scope_of(notice) for _, notice in found})
+    made = [
+        due
+        for message, notice in found
+        for due in _dues(notice, message, lists)
+    ]
+    ids = [message.id for message in claim.messages]
+    _put(ctx, store, made, ids, advise)
+    # What cannot be read can never be: it goes, too.
+    store.delete_many(OUTBOX, ids, now=store.clock.now())
+    metrics.counters().notices.inc(len(ids))
+    _silence(store, generations, lists)
+    return len(ids)
+
+
+def _readable(
+    ctx: Context, messages: Iterable[Message]
+) -> Iterator[tuple[Message, Notice]]:
+    for message in messages:
+        try:
+            yield message, notices.read(ctx.cipher, message)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            LOG.error('Notice %s cannot be read; it is lost', message.id)
+
+
+def _generations(
+    store: MessageStore, found: Sequence[Notice]
+) -> Mapping[str, tuple[Scope, int]]:
+    """Return marks of queues, read before anybody lists subscriptions."""
+    marks: dict[str, tuple[Scope, int]] = {}
+    for notice in found:
+        if isinstance(notice, Asked) or notice.qid in marks:
+            continue
+        try:
+            generation = store.subscribed(notice.qid, now=store.clock.now())
+        except QueueGone:
+            generation = 0
+        marks[notice.qid] = (notices.scope_of(notice), generation)
+    return marks
+
+
+def _lists(ctx: Context, scopes: Iterable[Scope]) -> Mapping[Scope, _Listed]:
+    now = ctx.catalogue.management.clock.now()
+    found = {}
+    for scope in scopes:
+        every = list(subscriptions.live(ctx, scope, now))
+        told = [
+            one for one in every if one.confirmed or not ctx.pipeline.confirms
+        ]
+        found[scope] = _Listed(told, not every)
+    return found
+
+
+def _dues(
+    notice: Notice, message: Message, lists: Mapping[Scope, _Listed]
+) -> Iterator[Due]:
+    scope = notices.scope_of(notice)
+    common: dict[str, Any] = {
+        'project': scope.project,
+        'queue': scope.name,
+        'kind': str(scope.kind),
+        'first_at': message.created_at,
+    }
+    if isinstance(notice, Asked):
+        yield Due(
+            id=f'{message.id}.{notice.subscription}',
+            subscription=notice.subscription,
+            host='',
+            ask=notice,
+            **common,
+        )
+        return
+    for one in lists[scope].told:
+        yield Due(
+            id=f'{message.id}.{one.id}',
+            subscription=one.id,
+            host=dues.host_of(one.subscriber),
+            messages=notice.messages,
+            sealed=notice.sealed,
+            **common,
+        )
+
+
+def _put(
+    ctx: Context,
+    store: MessageStore,
+    made: Sequence[Due],
+    ids: Sequence[str],
+    advise: Callable[[str], float | None],
+) -> None:
+    digest = hashlib.sha256(' '.join(ids).encode()).hexdigest()
+    kept = (_kept(ctx, due, advise(due.host)) for due in made)
+    for number, part in enumerate(_parts(kept)):
+        store.post(
+            DUES,
+            part,
+            now=store.clock.now(),
+            token=f'{number:x}.{digest}'[:64],
+        )
+
+
+def _kept(ctx: Context, due: Due, wait: float | None) -> NewMessage:
+    """Return a due as it is kept, for later if its host has no room."""
+    delay = 0
+    if wait is not None:
+        due.parks = 1
+        delay = math.ceil(wait * (1 + random.random()))
+    return dues.kept(ctx.cipher, due, ttl=LIFETIME, delay=delay)
+
+
+def _parts(messages: Iterable[NewMessage]) -> Iterator[list[NewMessage]]:
+    part: list[NewMessage] = []
+    size = 0
+    for message in messages:
+        if part and (
+            len(part) >= MOST or size + len(message.body) > MOST_BYTES
+        ):
+            yield part
+            part, size = [], 0
+        part.append(message)
+        size += len(message.body)
+    if part:
+        yield part
+
+
+def _silence(
+    store: MessageStore,
+    generations: Mapping[str, tuple[Scope, int]],
+    lists: Mapping[Scope, _Listed],
+) -> None:
+    """Clear the marks of queues to which nobody is subscribed."""
+    for qid, (scope, generation) in generations.items():
+        if generation and lists[scope].is_empty:
+            try:
+                store.unmark_subscribed(qid, generation, now=store.clock.now())
+            except QueueGone:
+                continue

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What we ask Keystone: trusts, tokens for them, and where services are.
+
+:source: notifications.md 7, 9
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from cachetools import LRUCache
+from keystoneauth1 import exceptions, loading
+from oslo_config import cfg
+
+from zaqar import clock
+from zaqar.errors import InvalidRequest, StoreUnavailable
+from zaqar.models import Identity
+from zaqar.notification import confirm
+from zaqar.notification.desk import Public
+
+LOG = logging.getLogger(__name__)
+
+GROUP = 'trustee'
+SERVICE = 'keystone_authtoken'
+
+#: Seconds before its end at which a token is renewed, and tokens kept.
+MARGIN = 60
+TOKENS = 1000
+
+#: Seconds for which the catalogue is believed, and after which it is asked
+#: for again if it could not be had.
+CATALOGUE = 300.0
+AGAIN = 30.0
+
+#: Trusts that agree in all but the second of their end, at most.
+TRIES = 5
+
+_TIMEOUT = 10
+
+
+def trustee_opts() -> list[cfg.Opt]:
+    """Return the options of ``[trustee]``, for the sample."""
+    found = [
+        *loading.get_auth_common_conf_options(),
+        *loading.get_session_conf_options(),
+        *loading.get_auth_plugin_conf_options('password'),
+    ]
+    return [_shown(option) for option in found]
+
+
+def _shown(option: cfg.Opt) -> cfg.Opt:
+    """Return a library's option as ours are shown."""
+    found = copy.copy(option)
+    found.name = found.dest
+    found.help = f'{str(found.help).strip().rstrip(".")}.'
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token for a trust.
+
+    :ivar hosts: those of the services it is for
+    """
+
+    text: str
+    expires_at: float
+    hosts: frozenset[str]
+
+
+class Keystone:
+    """Trusts with the user of ``[trustee]`` as trustee.
+
+    :param wall: seconds since the epoch
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        wall: Callable[[], float] = lambda: clock.wall_ms() / 1000,
+    ) -> None:
+        self._conf = conf
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._tokens: LRUCache[str, Token] = LRUCache(TOKENS)
+        loading.register_auth_conf_options(conf, GROUP)
+        loading.register_session_conf_options(conf, GROUP)
+        self._session: Any = loading.load_session_from_conf_options(
+            conf, GROUP, timeout=_TIMEOUT
+        )
+        self._auth: Any = self._plugin()
+        self._user_id: str | None = None
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> Keystone | None:
+        """Return it if there is a user who can be trusted."""
+        loading.register_auth_conf_options(conf, GROUP)
+        return cls(conf) if conf[GROUP].auth_type else None
+
+    def create(self, identity: Identity, seconds: int) -> str:
+        """Make a trust; see :class:`zaqar.controllers.trusts.Trusts`."""
+        if identity.token is None:
+            raise InvalidRequest(
+                'Only a caller with a token can have a subscriber told with '
+                'a token.'
+            )
+        try:
+            return self._create(identity.token, seconds)
+        except exceptions.ClientException as error:
+            LOG.error('No trust could be made: %s', error)
+            raise StoreUnavailable(
+                'The identity service has not made a trust.'
+            ) from error
+
+    def delete(self, trust_id: str) -> None:
+        """End a trust, as the trustor's own wish."""
+        with self._lock:
+            self._tokens.pop(trust_id, None)
+        try:
+            auth = self._plugin(trust_id)
+            self._session.delete(
+                f'{self._url()}/OS-TRUST/trusts/{trust_id}', auth=auth
+            )
+        except exceptions.NotFound:
+            return
+        except exceptions.ClientException as error:
+            LOG.warning(
+                'Trust %s could not be ended, it will expire: %s',
+                trust_id,
+                error,
+            )
+
+    def token(self, trust_id: str) -> Token:
+        """Return a token for a trust that lives for a while yet.
+
+        :raises ClientException: Keystone gives none
+        """
+        with self._lock:
+            found = self._tokens.get(trust_id)
+        if found is not None and found.expires_at - self._wall() > MARGIN:
+            return found
+        access = self._plugin(trust_id).get_access(self._session)
+        found = Token(
+            access.auth_token,
+            access.expires.timestamp(),
+            frozenset(_hosts(access.service_catalog.catalog)),
+        )
+        with self._lock:
+            self._tokens[trust_id] = found
+        return found
+
+    def drop(self, trust_id: str) -> None:
+        """Believe a token no more."""
+        with self._lock:
+            self._tokens.pop(trust_id, None)
+
+    def _create(self, token: str, seconds: int) -> str:
+        # Who the caller is and what it may do, by its own token.
+        headers = {'X-Auth-Token': token, 'X-Subject-Token': token}
+        answer = self._session.get(
+            f'{self._url()}/auth/tokens', headers=headers, authenticated=False
+        )
+        caller = answer.json()['token']
+        trust = {
+            'impersonation': True,
+            'project_id': caller['project']['id'],
+            'roles': [{'id': role['id']} for role in caller['roles']],
+            'trustor_user_id': caller['user']['id'],
+            'trustee_user_id': self._trustee(),
+        }
+        for more in range(TRIES):
+            end = self._end(seconds + more)
+            try:
+                made = self._session.post(
+                    f'{self._url()}/OS-TRUST/trusts',
+                    json={'trust': {**trust, 'expires_at': end}},
+                    headers={'X-Auth-Token': token},
+                    authenticated=False,
+                )
+            except exceptions.Conflict:
+                # The same trust up to the second; another second will do.
+                continue
+            return str(made.json()['trust']['id'])
+        raise exceptions.Conflict('there are as many trusts as that already')
+
+    def _end(self, seconds: int) -> str:
+        end = datetime.datetime.fromtimestamp(
+            self._wall(), datetime.UTC
+        ) + datetime.timedelta(seconds=seconds)
+        return end.strftime('%Y-%m-%dT%H:%M:%S.000000Z')
+
+    def _trustee(self) -> str:
+        if self._user_id is None:
+            self._user_id = str(self._auth.get_user_id(self._session))
+        return self._user_id
+
+    def _url(self) -> str:
+        url = str(self._conf[GROUP].auth_url or '').rstrip('/')
+        return url if url.endswith('/v3') else f'{url}/v3'
+
+    def _plugin(self, trust_id: str | None = None) -> Any:
+        options = {'trust_id': trust_id} if trust_id else {}
+        return loading.load_auth_from_conf_options(
+            self._conf, GROUP, **options
+        )
+
+
+class Endpoints:
+    """Where the public finds the service, by the service catalogue."""
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._conf = conf
+        self._timer = timer
+        self._lock = threading.Lock()
+        self._until = -1.0
+        self._found = Public()
+
+    def __call__(self) -> Public:
+        """Return what is known, or was a moment ago."""
+        with self._lock:
+            if self._timer() >= self._until:
+                self._refresh()
+            return self._found
+
+    def _refresh(self) -> None:
+        try:
+            entries = self._catalogue()
+        except Exception as error:
+            # Whatever a plugin may raise: links are missing, no more.
+            LOG.error('The service catalogue cannot be read: %s', error)
+            self._until = self._timer() + AGAIN
+            return
+        self._found = Public(
+            _endpoint(entries, confirm.TYPES, confirm.NAMES),
+            _endpoint(entries, confirm.SOCKET_TYPES, confirm.SOCKET_NAMES),
+        )
+        self._until = self._timer() + CATALOGUE
+
+    def _catalogue(self) -> Iterable[Mapping[str, Any]]:
+        conf = self._conf
+        loading.register_auth_conf_options(conf, SERVICE)
+        loading.register_session_conf_options(conf, SERVICE)
+        auth: Any = loading.load_auth_from_conf_options(conf, SERVICE)
+        if auth is None:
+            return ()
+        session: Any = loading.load_session_from_conf_options(
+            conf, SERVICE, timeout=_TIMEOUT
+        )
+        found: Iterable[Mapping[str, Any]] = auth.get_access(
+            session
+        ).service_catalog.catalog
+        return found
+
+
+def _endpoint(
+    entries: Iterable[Mapping[str, Any]],
+    types: Sequence[str],
+    names: Sequence[str],
+) -> str | None:
+    """Return the public URL of a service, by type, else by name."""
+    for key, wanted in (('type', types), ('name', names)):
+        for entry in entries:
+            if entry.get(key) not in wanted:
+                continue
+            for endpoint in entry.get('endpoints') or ():
+                if endpoint.get('interface') == 'public':
+                    return str(endpoint['url'])
+    return None
+
+
+def _hosts(entries: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    for entry in entries or ():
+        for endpoint in entry.get('endpoints') or ():
+            host = urlsplit(str(endpoint.get('url', ''))).hostname
+            if host:
+                yield host.lower()

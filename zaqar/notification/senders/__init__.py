@@ -1,0 +1,1 @@
+"""One module per way of telling a subscriber."""

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``trust+http`` and ``trust+https``: a webhook with a token.
+
+The token is that of the subscription's owner, hence is shown to hosts of the
+cloud alone: those of the service catalogue and of ``trust_targets``.
+
+:source: notifications.md 7
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from urllib.parse import urlsplit
+
+from keystoneauth1 import exceptions
+
+from zaqar.controllers.trusts import OPTION
+from zaqar.notification.addresses import Guard
+from zaqar.notification.keystone import Keystone, Token
+from zaqar.notification.sender import Delivery, Outcome, Verdict
+from zaqar.notification.senders import webhook
+from zaqar.notification.senders.calls import Caller
+from zaqar.notification.settings import Settings
+
+_PREFIX = 'trust+'
+_TOKEN = 'X-Auth-Token'
+
+
+class TrustSender:
+    """Sends what it is given to URLs of the cloud."""
+
+    schemes: tuple[str, ...] = ('trust+http', 'trust+https')
+
+    def __init__(self, settings: Settings, keystone: Keystone | None) -> None:
+        self._settings = settings
+        self._keystone = keystone
+        self._lock = threading.Lock()
+        self._hosts = settings.trust_targets
+        self._caller = Caller(
+            # Services of a cloud listen where they like.
+            Guard(settings.allowed_networks),
+            connect=settings.connect_timeout,
+            total=settings.request_timeout,
+            per_host=settings.max_in_flight_per_host,
+            is_exempt=lambda host: host.lower() in self._hosts,
+        )
+
+    def send(self, delivery: Delivery, *, now: int) -> Outcome:
+        """Make one attempt, a second one with another token after a 401."""
+        url = delivery.subscriber[len(_PREFIX) :]
+        body = webhook.content(delivery)
+        headers = _headers(delivery)
+        secret = (
+            delivery.options.get('_signing_secret')
+            or self._settings.signing_secret
+        )
+        headers |= webhook.marks(delivery, body, now, secret)
+        if delivery.confirmation:
+            # Nobody has shown yet that this is wanted: no token.
+            return webhook.attempt(self._caller, delivery, headers, body, url)
+        trust_id = delivery.options.get(OPTION)
+        if self._keystone is None or not trust_id:
+            return Outcome(Verdict.REFUSED, 'there is no trust')
+        outcome = self._with_token(delivery, headers, body, url, trust_id)
+        if outcome.reason == 'answered 401':
+            self._keystone.drop(trust_id)
+            outcome = self._with_token(delivery, headers, body, url, trust_id)
+        return outcome
+
+    def close(self) -> None:
+        """Give back connections."""
+        self._caller.close()
+
+    def _with_token(
+        self,
+        delivery: Delivery,
+        headers: dict[str, str],
+        body: bytes,
+        url: str,
+        trust_id: str,
+    ) -> Outcome:
+        assert self._keystone is not None
+        try:
+            token = self._keystone.token(trust_id)
+        except (exceptions.NotFound, exceptions.Forbidden):
+            return Outcome(Verdict.REFUSED, 'the trust has ended')
+        except exceptions.Unauthorized:
+            # So does Keystone call a trust that is gone, and a password of
+            # ours that is wrong, which an operator can mend.
+            return Outcome(Verdict.RETRY, 'Keystone gives no token')
+        except exceptions.ClientException:
+            return Outcome(Verdict.RETRY, 'Keystone does not answer')
+        fault = self._fault(url, token)
+        if fault is not None:
+            return Outcome(Verdict.REFUSED, fault)
+        found = {_TOKEN: token.text, **headers}
+        return webhook.attempt(self._caller, delivery, found, body, url)
+
+    def _fault(self, url: str, token: Token) -> str | None:
+        """Return why a token may not be shown there."""
+        parts = urlsplit(url)
+        host = (parts.hostname or '').lower()
+        with self._lock:
+            self._hosts = self._hosts | token.hosts
+        if host not in self._settings.trust_targets | token.hosts:
+            return 'tokens go to hosts of the cloud only'
+        if parts.scheme == 'https' or self._settings.trust_allow_http:
+            return None
+        if _is_here(host):
+            return None
+        return 'tokens need https'
+
+
+def create(settings: Settings) -> TrustSender:
+    """Return the sender that the entry points name."""
+    conf = settings.conf
+    keystone = None if conf is None else Keystone.from_conf(conf)
+    return TrustSender(settings, keystone)
+
+
+def _headers(delivery: Delivery) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in webhook.own_headers(delivery).items()
+        if name.strip().lower() != _TOKEN.lower()
+    }
+
+
+def _is_here(host: str) -> bool:
+    if host == 'localhost':
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

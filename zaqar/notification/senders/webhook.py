@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``http`` and ``https``: a POST per message.
+
+:source: notifications.md 4, 5
+"""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from zaqar.notification.addresses import AddressRefused, Guard
+from zaqar.notification.sender import Delivery, Outcome, Verdict
+from zaqar.notification.senders import signing
+from zaqar.notification.senders.calls import Answer, Caller, CallFailed
+from zaqar.notification.settings import Settings
+
+#: Where the message goes in a template, quotes and all.
+MARKER = b'"$zaqar_message$"'
+
+#: Answers that say "not now"; all of 500 and above do, too.
+_LATER = frozenset((408, 425, 429))
+
+_GONE = 410
+
+#: Headers that no option may set, whatever was stored before that was so.
+_OURS = frozenset(
+    ('connection', 'content-length', 'host', 'transfer-encoding')
+)
+
+
+class WebhookSender:
+    """Sends what it is given to URLs."""
+
+    schemes: tuple[str, ...] = ('http', 'https')
+
+    def __init__(self, caller: Caller, signing_secret: str | None) -> None:
+        self._caller = caller
+        self._secret = signing_secret
+
+    def send(self, delivery: Delivery, *, now: int) -> Outcome:
+        """Make one attempt."""
+        body = content(delivery)
+        headers = self._headers(delivery, body, now)
+        return attempt(self._caller, delivery, headers, body)
+
+    def close(self) -> None:
+        """Give back connections."""
+        self._caller.close()
+
+    def _headers(
+        self, delivery: Delivery, body: bytes, now: int
+    ) -> dict[str, str]:
+        found = own_headers(delivery)
+        secret = delivery.options.get('_signing_secret') or self._secret
+        found |= marks(delivery, body, now, secret)
+        return found
+
+
+def create(settings: Settings) -> WebhookSender:
+    """Return the sender that the entry points name."""
+    guard = Guard(settings.allowed_networks, settings.allowed_ports)
+    caller = Caller(
+        guard,
+        connect=settings.connect_timeout,
+        total=settings.request_timeout,
+        per_host=settings.max_in_flight_per_host,
+    )
+    return WebhookSender(caller, settings.signing_secret)
+
+
+def attempt(
+    caller: Caller,
+    delivery: Delivery,
+    headers: Mapping[str, str],
+    body: bytes,
+    url: str | None = None,
+) -> Outcome:
+    """Send a request and judge the answer."""
+    try:
+        answer = caller.post(url or delivery.subscriber, headers, body)
+    except CallFailed as error:
+        return Outcome(Verdict.RETRY, str(error))
+    except AddressRefused as error:
+        return Outcome(Verdict.REFUSED, str(error))
+    return judged(answer, delivery)
+
+
+def content(delivery: Delivery) -> bytes:
+    """Return the body of a request: the message, or the user's template."""
+    template = delivery.options.get('post_data')
+    if delivery.confirmation or not isinstance(template, str) or not template:
+        return delivery.body
+    return template.encode().replace(MARKER, delivery.body)
+
+
+def own_headers(delivery: Delivery) -> dict[str, str]:
+    """Return the content type, then what the user wants."""
+    found = {'Content-Type': 'application/json', 'Accept': '*/*'}
+    wanted = delivery.options.get('post_headers')
+    if isinstance(wanted, dict) and not delivery.confirmation:
+        for name, value in wanted.items():
+            if name.strip().lower() not in _OURS:
+                _replace(found, name, str(value))
+    return found
+
+
+def marks(
+    delivery: Delivery, body: bytes, now: int, secret: Any
+) -> dict[str, str]:
+    """Return what receivers can tell repetitions and forgeries by."""
+    seconds = now // 1000
+    found = {
+        'Webhook-Id': delivery.id,
+        'Webhook-Timestamp': str(seconds),
+        'X-Zaqar-Attempt': str(delivery.attempt),
+    }
+    if secret and isinstance(secret, str):
+        found['Webhook-Signature'] = signing.signature(
+            secret, delivery.id, seconds, body
+        )
+    return found
+
+
+def judged(answer: Answer, delivery: Delivery) -> Outcome:
+    """Return what an answer means."""
+    status = answer.status
+    reason = f'answered {status}'
+    if 200 <= status < 300:
+        return Outcome(
+            Verdict.DELIVERED, confirmed=_says_yes(answer, delivery)
+        )
+    if status == _GONE:
+        return Outcome(Verdict.GONE, reason)
+    if status < 400 or status >= 500 or status in _LATER:
+        return Outcome(Verdict.RETRY, reason, _retry_after(answer))
+    return Outcome(Verdict.REFUSED, reason)
+
+
+def _says_yes(answer: Answer, delivery: Delivery) -> bool:
+    """Tell whether a receiver has confirmed in its very answer.
+
+    Only with TLS, by which it is known to be who was asked.
+    """
+    if not delivery.confirmation or answer.status != 200:
+        return False
+    if not delivery.subscriber.lower().startswith(('https:', 'trust+https:')):
+        return False
+    try:
+        found = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get('confirmed') is True
+
+
+def _retry_after(answer: Answer) -> int | None:
+    text = answer.headers.get('Retry-After', '').strip()
+    if text.isdecimal() and len(text) < 10:
+        return int(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    wait = moment - datetime.datetime.now(datetime.UTC)
+    return max(0, int(wait.total_seconds()))
+
+
+def _replace(headers: dict[str, str], name: str, value: str) -> None:
+    """Set a header, whatever its case."""
+    for known in [key for key in headers if key.lower() == name.lower()]:
+        del headers[known]
+    headers[name] = value

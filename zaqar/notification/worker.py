@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The notifier: every store's outbox, and the threads that send.
+
+Many may run, in this process and others: what one has claimed the others
+leave alone, and what it held when it died is theirs when its claims lapse.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zaqar.controllers.context import Context
+from zaqar.errors import StoreUnavailable
+from zaqar.notification import metrics, registry
+from zaqar.notification.desk import Desk, Job, Public
+from zaqar.notification.lanes import LATER_BAD, SLOW, Lanes, Turn
+from zaqar.notification.sender import Sender
+from zaqar.notification.settings import Settings
+from zaqar.notification.source import Source
+from zaqar.notification.tally import Tally
+from zaqar.storage.base import MessageStore
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two looks at slow attempts, two writings of counts, and
+#: two looks at what pools there are.
+TICK = SLOW / 5
+TALLY = 1.0
+POOLS = 5.0
+
+
+class Notifier:
+    """Delivers what is due.
+
+    :param ctx: catalogue, cipher, signer and pipeline; whoever asks in it is
+        of no account
+    :param endpoints: returns where the public finds the service
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        settings: Settings,
+        endpoints: Callable[[], Public] = Public,
+        senders: Mapping[str, Sender] | None = None,
+    ) -> None:
+        self._ctx = ctx
+        self._settings = settings
+        self._senders = (
+            registry.senders(settings) if senders is None else senders
+        )
+        self._tally = Tally(ctx.catalogue.management)
+        self._lanes: Lanes[Job] = Lanes(
+            settings.max_notifier_workers, settings.max_in_flight_per_host
+        )
+        self._desk = Desk(
+            ctx,
+            self._senders,
+            self._tally,
+            encrypted_over_http=settings.encrypted_over_http,
+            endpoints=endpoints,
+        )
+        self._sources: dict[str, Source] = {}
+        self._threads: list[threading.Thread] = []
+        self._ended = threading.Event()
+        self._clerk = threading.Thread(
+            target=self._tend, name='notifier', daemon=True
+        )
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what there is to tell of this notifier."""
+        return {
+            'held deliveries': self._lanes.held,
+            'hosts with an open circuit': self._lanes.open_circuits(),
+            'stores': {
+                name or 'configured store': source.facts()
+                for name, source in list(self._sources.items())
+            },
+        }
+
+    def start(self) -> None:
+        """Begin."""
+        LOG.info(
+            'Delivering notifications to %s', ', '.join(sorted(self._senders))
+        )
+        for _ in range(self._settings.max_notifier_workers):
+            self._hire()
+        self._open_sources()
+        self._clerk.start()
+
+    def stop(self) -> None:
+        """Finish what is under way, give the rest back, and end."""
+        sources = list(self._sources.values())
+        for source in sources:
+            source.hold()
+        for job in self._lanes.close():
+            job.leases.leave(job.lease, job.message_id)
+        end = time.monotonic() + self._settings.request_timeout + 1
+        while self._lanes.in_flight and time.monotonic() < end:
+            time.sleep(0.02)
+        self._ended.set()
+        if self._clerk.is_alive():
+            self._clerk.join()
+        for source in sources:
+            source.stop()
+        self._tally.flush()
+        for sender in {
+            id(one): one for one in self._senders.values()
+        }.values():
+            sender.close()
+
+    def _tend(self) -> None:
+        """Do what is to be done now and then."""
+        tally_at = pools_at = time.monotonic()
+        while not self._ended.wait(TICK):
+            try:
+                self._park(self._lanes.look())
+                self._hire_enough()
+                now = time.monotonic()
+                if now >= tally_at:
+                    tally_at = now + TALLY
+                    metrics.counters().held.set(self._lanes.held)
+                    metrics.counters().open_circuits.set(
+                        self._lanes.open_circuits()
+                    )
+                    self._tally.flush()
+                if now >= pools_at:
+                    pools_at = now + POOLS
+                    self._open_sources()
+            except StoreUnavailable:
+                LOG.warning('The store of records does not answer')
+            except Exception:
+                # The edge of a thread: it must live on.
+                LOG.exception('The notifier has met an error')
+
+    def _open_sources(self) -> None:
+        """Work on the stores of all pools, new ones too."""
+        try:
+            openers = self._ctx.catalogue.openers()
+        except StoreUnavailable:
+            return
+        for name, opener in openers.items():
+            if name not in self._sources:
+                self._open_source(name, opener)
+        for name in set(self._sources) - set(openers):
+            self._sources.pop(name).stop()
+
+    def _open_source(
+        self, name: str, opener: Callable[[], MessageStore]
+    ) -> None:
+        source = Source(
+            name,
+            opener,
+            self._ctx,
+            self._lanes,
+            self._desk,
+            self._settings.max_outbox_per_project,
+        )
+        self._sources[name] = source
+        source.start()
+
+    def _hire_enough(self) -> None:
+        """Have threads for as many attempts as may begin."""
+        wanted = self._settings.max_notifier_workers + self._lanes.slow
+        while len(self._threads) < wanted:
+            self._hire()
+
+    def _hire(self) -> None:
+        thread = threading.Thread(
+            target=self._work,
+            name=f'sender {len(self._threads) + 1}',
+            daemon=True,
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        while True:
+            turn = self._lanes.take()
+            if turn is None:
+                return
+            try:
+                self._attempt(turn)
+            except Exception:
+                # The edge of a thread: it must live on.
+                LOG.exception('A delivery has met an error')
+
+    def _attempt(self, turn: Turn[Job]) -> None:
+        job = turn.job
+        if job.lease.is_lost:
+            # Somebody else has it.
+            self._lanes.end(turn)
+            return
+        try:
+            more, success = self._desk.work(job)
+        except BaseException as error:
+            self._lanes.end(turn)
+            job.leases.leave(job.lease, job.message_id)
+            if isinstance(error, StoreUnavailable):
+                return
+            raise
+        if success is not None:
+            self._park(self._lanes.learn(turn, success))
+        if more:
+            self._lanes.again(turn)
+        else:
+            self._lanes.end(turn)
+
+    def _park(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            try:
+                self._desk.park(job, LATER_BAD)
+            except StoreUnavailable:
+                job.leases.leave(job.lease, job.message_id)

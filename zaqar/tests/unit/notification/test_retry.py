@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When a delivery is tried again: notifications.md 6."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zaqar.controllers import retry_policy
+from zaqar.notification import retry
+
+DEFAULT = retry.chosen({}, {})
+
+
+@pytest.mark.parametrize(
+    ('function', 'shortest', 'longest', 'expected'),
+    [
+        ('linear', 5, 30, [5, 10, 15, 20, 25]),
+        ('arithmetic', 5, 30, [5, 7, 12, 20, 30]),
+        ('geometric', 5, 30, [5, 7, 12, 19, 30]),
+        ('exponential', 5, 30, [5, 7, 12, 19, 30]),
+        ('linear', 5, 15, [5, 10]),
+        ('arithmetic', 5, 15, [5, 15]),
+        ('geometric', 5, 15, [5, 15]),
+        ('exponential', 5, 15, [5, 15]),
+        ('linear', 0, 10, [0, 5]),
+        ('arithmetic', 0, 20, [0, 3, 10, 20]),
+    ],
+)
+def test_the_series_of_the_four_functions(
+    function: str, shortest: int, longest: int, expected: list[int]
+) -> None:
+    assert list(retry.series(function, shortest, longest)) == expected
+
+
+@pytest.mark.parametrize('function', retry_policy.FUNCTIONS)
+def test_no_series_is_without_end(function: str) -> None:
+    found = retry.series(function, 1, retry_policy.MAX_DELAY)
+    assert 1 < len(found) <= retry_policy.MAX_ATTEMPTS
+    assert list(found) == sorted(found)
+
+
+def test_by_default_there_are_15_attempts_over_180_seconds() -> None:
+    found = retry.pauses(DEFAULT)
+    assert found == [*[0] * 3, *[5] * 3, 5, 10, 15, 20, 25, *[30] * 3]
+    assert len(found) + 1 == 15
+    assert sum(found) == 180
+
+
+QUEUE = {'minimum_delay': 1}
+OWN = {'minimum_delay': 2}
+IGNORE = {'ignore_subscription_override': True}
+
+
+@pytest.mark.parametrize(
+    ('queue', 'own', 'delay'),
+    [
+        (None, None, 5),
+        (QUEUE, None, 1),
+        (QUEUE, {}, 1),
+        (None, OWN, 2),
+        (QUEUE, OWN, 2),
+        ({**QUEUE, **IGNORE}, OWN, 1),
+        (QUEUE, {**OWN, **IGNORE}, 1),
+        (None, {**OWN, **IGNORE}, 5),
+        ({**QUEUE, **IGNORE}, None, 1),
+    ],
+)
+def test_which_policy_counts(queue: Any, own: Any, delay: int) -> None:
+    found = retry.chosen({'_retry_policy': queue}, {'_retry_policy': own})
+    assert found['minimum_delay'] == delay
+    assert found['maximum_delay'] == 30
+
+
+def test_after_the_last_attempt_a_delivery_is_given_up() -> None:
+    assert retry.pause(DEFAULT, 14, None, 0.5) == 30
+    assert retry.pause(DEFAULT, 15, None, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ('chance', 'expected'), [(0.0, 27), (0.5, 30), (1.0, 33)]
+)
+def test_pauses_vary_by_a_tenth(chance: float, expected: float) -> None:
+    found = retry.pause(DEFAULT, 14, None, chance)
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ('asked', 'expected'),
+    [(10, 30), (60, 60), (90, 90), (91, 90), (10**9, 90)],
+)
+def test_a_receiver_may_ask_for_more_within_the_policy(
+    asked: int, expected: int
+) -> None:
+    assert retry.pause(DEFAULT, 14, asked, 0.5) == expected

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What senders make of a delivery, before anything is sent."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import email.utils
+
+import pytest
+
+from zaqar.notification import confirm, dues
+from zaqar.notification.sender import Delivery, Verdict
+from zaqar.notification.senders import mail, signing, webhook
+from zaqar.notification.senders.calls import Answer
+
+BODY = '{"body":"ü"}'.encode()
+
+
+def delivery(
+    subscriber: str = 'https://a.example/', **options: object
+) -> Delivery:
+    return Delivery('id', 'p', 'q', 's', subscriber, options, BODY)
+
+
+@pytest.mark.parametrize(
+    ('template', 'expected'),
+    [
+        ('"$zaqar_message$"', '{"body":"ü"}'),
+        ('["$zaqar_message$","$zaqar_message$"]', '[{0},{0}]'),
+        ('{"ä": "$zaqar_message$"}', '{"ä": {0}}'),
+        ('$zaqar_message$', '$zaqar_message$'),
+        ('', '{0}'),
+    ],
+)
+def test_templates(template: str, expected: str) -> None:
+    found = webhook.content(delivery(post_data=template)).decode()
+    assert found == expected.replace('{0}', BODY.decode())
+
+
+def test_headers_of_ours_cannot_be_set_by_what_was_stored_once() -> None:
+    found = webhook.own_headers(
+        delivery(post_headers={'Host': 'x', 'content-length': '1', 'A': 'b'})
+    )
+    assert found == {
+        'Content-Type': 'application/json',
+        'Accept': '*/*',
+        'A': 'b',
+    }
+
+
+def test_a_signature_is_that_of_the_standard() -> None:
+    # The example of standardwebhooks.com.
+    found = signing.signature(
+        'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+        'msg_p5jXN8AQM9LWM0D4loKWxJek',
+        1614265330,
+        b'{"test": 2432232314}',
+    )
+    assert found == 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE='
+
+
+def test_a_secret_may_be_any_text() -> None:
+    assert signing.key('plain') == b'plain'
+    assert signing.key('whsec_!') == b'whsec_!'
+    secret = base64.b64encode(b'key').decode()
+    assert signing.key(f'whsec_{secret}') == b'key'
+
+
+@pytest.mark.parametrize(
+    ('status', 'verdict'),
+    [
+        (200, Verdict.DELIVERED),
+        (204, Verdict.DELIVERED),
+        (301, Verdict.RETRY),
+        (304, Verdict.RETRY),
+        (400, Verdict.REFUSED),
+        (404, Verdict.REFUSED),
+        (408, Verdict.RETRY),
+        (410, Verdict.GONE),
+        (425, Verdict.RETRY),
+        (429, Verdict.RETRY),
+        (500, Verdict.RETRY),
+        (599, Verdict.RETRY),
+    ],
+)
+def test_what_answers_mean(status: int, verdict: Verdict) -> None:
+    answer = Answer(status, {}, b'')
+    assert webhook.judged(answer, delivery()).verdict is verdict
+
+
+def test_a_time_to_come_back_is_a_number_or_a_date() -> None:
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+    for text, least, most in (
+        ('120', 120, 120),
+        (email.utils.format_datetime(later), 3500, 3600),
+        ('Thu, 01 Jan 1970 00:00:00 GMT', 0, 0),
+    ):
+        answer = Answer(503, {'Retry-After': text}, b'')
+        found = webhook.judged(answer, delivery()).retry_after
+        assert found is not None
+        assert least <= found <= most
+    for text in ('soon', '-5', '1' * 30, ''):
+        answer = Answer(503, {'Retry-After': text}, b'')
+        assert webhook.judged(answer, delivery()).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ('uri', 'address', 'subject'),
+    [
+        ('mailto:a@b.c', 'a@b.c', ''),
+        ('MAILTO:a@b.c?subject=x%20y', 'a@b.c', 'x y'),
+        ('mailto:a@b.c?cc=d@e.f&Subject=x+y&subject=z', 'a@b.c', 'x+y'),
+        ('mailto:a%2Bb@c.d?subject=%C3%BC', 'a+b@c.d', 'ü'),
+    ],
+)
+def test_uris_of_mail(uri: str, address: str, subject: str) -> None:
+    assert mail.address_of(uri) == (address, subject)
+
+
+@pytest.mark.parametrize(
+    ('uri', 'host'),
+    [
+        ('http://A.example/x', 'a.example:80'),
+        ('https://a.example', 'a.example:443'),
+        ('https://a.example:8443/', 'a.example:8443'),
+        ('trust+https://a.example', 'a.example:443'),
+        ('mailto:a@b.c', 'mailto'),
+        ('http://[::1]:99999/', '::1:0'),
+    ],
+)
+def test_what_deliveries_are_told_apart_by(uri: str, host: str) -> None:
+    assert dues.host_of(uri) == host
+
+
+def test_an_endpoint_keeps_its_own_path() -> None:
+    assert confirm.joined('http://h/messaging/', '/v2/x') == (
+        'http://h/messaging/v2/x'
+    )
+    assert confirm.joined('http://h', '/v2/x') == 'http://h/v2/x'
