@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Traces for osprofiler: where the time of a request goes.
+
+Only requests whose ``X-Trace-Info`` is signed with a key of ours are traced.
+Off, no back end of osprofiler is loaded. On, what fails in a trace never fails
+the request. No body, token or argument is part of a trace.
+
+osprofiler has one back end for a process; of two services in one process the
+later one says which.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from oslo_config import cfg
+
+LOG = logging.getLogger(__name__)
+
+GROUP = 'profiler'
+
+#: Options of ours beside those of osprofiler.
+OPTS = [
+    cfg.BoolOpt(
+        'trace_wsgi_transport',
+        default=False,
+        help='Whether traces show the time of whole HTTP requests. Counts '
+        'where profiling is enabled.',
+    ),
+    cfg.BoolOpt(
+        'trace_message_store',
+        default=False,
+        help='Whether traces show each call on a store of messages. Counts '
+        'where profiling is enabled.',
+    ),
+    cfg.BoolOpt(
+        'trace_management_store',
+        default=False,
+        help='Whether traces show each call on the store of queues and '
+        'everything else but messages. Counts where profiling is enabled.',
+    ),
+]
+
+#: Options of osprofiler that are looked at before it is loaded; listed by
+#: its own namespace. The connection string may hold a password.
+LIBRARY_OPTS = [
+    cfg.BoolOpt('enabled', default=False, deprecated_name='profiler_enabled'),
+    cfg.StrOpt('hmac_keys', default='SECRET_KEY', secret=True),
+    cfg.StrOpt('connection_string', default='messaging://', secret=True),
+]
+
+_WSGI = 'wsgi'
+
+Store = TypeVar('Store')
+Environ = dict[str, Any]
+App = Callable[[Environ, Any], Iterable[bytes]]
+Notify = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Profiling:
+    """What is traced.
+
+    :ivar enabled: whether anything is
+    :ivar keys: with which traced requests are signed, commas between
+    :ivar planes: stores that are: ``message_store``, ``management_store``
+    """
+
+    enabled: bool = False
+    keys: str = ''
+    planes: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> Profiling:
+        """Read it from a loaded configuration, and open the back end."""
+        conf.register_opts([*OPTS, *LIBRARY_OPTS], GROUP)
+        settings = conf[GROUP]
+        if not settings.enabled:
+            return cls()
+        if settings.hmac_keys == 'SECRET_KEY':
+            LOG.warning(
+                '[profiler] hmac_keys is what everybody knows: anyone can '
+                'have requests traced. Set it.'
+            )
+        notify = _opened(conf)
+        if notify is None:
+            return cls()
+        _use(notify, wsgi=settings.trace_wsgi_transport)
+        planes = frozenset(
+            plane
+            for plane in ('message_store', 'management_store')
+            if settings[f'trace_{plane}']
+        )
+        return cls(True, settings.hmac_keys, planes)
+
+    def application(self, app: App) -> App:
+        """Return an application that traces requests which ask for it."""
+        if not self.enabled:
+            return app
+        from osprofiler import web
+
+        traced = web.WsgiMiddleware(app, self.keys, enabled=True)
+
+        def call(environ: Environ, start_response: Any) -> Iterable[bytes]:
+            asked = 'HTTP_X_TRACE_INFO' in environ
+            found: Iterable[bytes] = (traced if asked else app)(
+                environ, start_response
+            )
+            return found
+
+        return call
+
+    def store(self, store: Store, plane: str, driver: str) -> Store:
+        """Return a store whose calls are traced, if those of its plane are.
+
+        :param driver: its name
+        """
+        if plane not in self.planes:
+            return store
+        kind = plane.removesuffix('_store')
+        traced: Any = _Traced(store, f'{driver}_{kind}_controller')
+        found: Store = traced
+        return found
+
+
+class _Traced:
+    """Stands for a store."""
+
+    def __init__(self, store: Any, name: str) -> None:
+        self._store = store
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        found = getattr(self._store, attribute)
+        if not callable(found):
+            return found
+        return functools.partial(_run, f'{self._name}.{attribute}', found)
+
+
+def _run(name: str, call: Callable[..., Any], *given: Any, **more: Any) -> Any:
+    from osprofiler import profiler
+
+    if profiler.get() is None:
+        return call(*given, **more)
+    # What is given are bodies, names and ids: none of the trace's business.
+    with profiler.Trace(name, info={'function': {'name': name}}):
+        return call(*given, **more)
+
+
+def _opened(conf: cfg.ConfigOpts) -> Notify | None:
+    """Return what takes the points of a trace, or None if there is nothing.
+
+    Says in one line what is wrong.
+    """
+    try:
+        from osprofiler import opts
+        from osprofiler.drivers import base
+    except ImportError as error:
+        LOG.warning('Profiling is off: osprofiler cannot be loaded: %s', error)
+        return None
+    _register(conf, opts.list_opts())
+    where = conf[GROUP].connection_string
+    try:
+        driver = base.get_driver(
+            where,
+            conf=conf,
+            context={},
+            project='zaqar',
+            service='zaqar',
+            host=socket.gethostname(),
+        )
+        found: Notify = driver.notify
+        return found
+    except Exception as error:
+        # Each driver fails in ways of its own.
+        reason = ' '.join(str(error).split()).replace(where, '***')
+    # Not above, where our log would add what was raised, passwords and all.
+    LOG.warning(
+        'Profiling is off: the back end "%s" of [profiler] connection_string '
+        'cannot be loaded: %s',
+        where.partition(':')[0],
+        reason,
+    )
+    return None
+
+
+def _register(
+    conf: cfg.ConfigOpts, groups: Iterable[tuple[str, list[cfg.Opt]]]
+) -> None:
+    """Make osprofiler's other options known, which its drivers read."""
+    known = {option.dest for option in LIBRARY_OPTS}
+    for group, options in groups:
+        others = [option for option in options if option.dest not in known]
+        conf.register_opts(others if group == GROUP else options, group)
+
+
+def _use(notify: Notify, *, wsgi: bool) -> None:
+    """Let the points of this process's traces go somewhere.
+
+    :param wsgi: whether points of whole requests are among them
+    """
+    from osprofiler import notifier
+
+    def pass_on(point: dict[str, Any]) -> None:
+        if not wsgi and str(point.get('name')).startswith(_WSGI):
+            return
+        # What an exception says may hold what was asked for.
+        told = {**point.get('info', {})}
+        told.pop('message', None)
+        fault = ''
+        try:
+            notify({**point, 'info': told})
+        except Exception as error:
+            # A back end that is down must not take the service with it.
+            fault = type(error).__name__
+        if fault:
+            LOG.warning('A trace is lost: %s', fault)
+
+    notifier.set(pass_on)
