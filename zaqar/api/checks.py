@@ -11,7 +11,7 @@ from zaqar.errors import InvalidRequest
 from zaqar.models import Kind, Scope
 
 #: Path value that names the queue or topic, with its kind.
-_SCOPES = {'queue_name': Kind.QUEUE, 'topic_name': Kind.TOPIC}
+SCOPES = {'queue_name': Kind.QUEUE, 'topic_name': Kind.TOPIC}
 
 
 def client_id(text: str | None, limits: Limits) -> str:
@@ -70,7 +70,7 @@ def scope(project_id: str, path: Mapping[str, str]) -> Scope | None:
 
     :raises InvalidRequest: a name that is none, or too long a project
     """
-    for key, kind in _SCOPES.items():
+    for key, kind in SCOPES.items():
         if key in path:
             return _scope(project_id, path[key], kind)
     if len(project_id) > MAX_PROJECT:

@@ -11,25 +11,48 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 from zaqar.api import query
 from zaqar.api.modes import Mode
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policies import Authorizer
+from zaqar.controllers import subscriptions
 from zaqar.controllers.context import Context
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
+from zaqar.controllers.notices import Pipeline
 from zaqar.controllers.signatures import Signer
+from zaqar.controllers.trusts import Trusts
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
 from zaqar.models import Identity, Scope
 from zaqar.storage.catalogue import Catalogue
 
 LOG = logging.getLogger(__name__)
 
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The body of a request.
+
+    :ivar text: as JSON
+    :ivar size: bytes that were received for it, in whatever encoding
+    """
+
+    text: bytes
+    size: int
+
+
 #: Reads the body once the caller may: given the most bytes worth reading
 #: beyond the limit, returns it, or None if the request has none.
-BodyReader = Callable[[Body, int], bytes | None]
+BodyReader = Callable[[Body, int], Received | None]
+
+#: Given the name of an operation that is over, its outcome (a status that is
+#: an error, else ``2xx``) and the seconds it took.
+Observe = Callable[[str, str, float], None]
+
+NO_PIPELINE = Pipeline()
 
 
 class Dispatcher:
@@ -41,6 +64,9 @@ class Dispatcher:
     :param signer: proves pre-signed requests
     :param cipher: seals bodies of encrypted queues
     :param modes: what is served beyond the API that everybody sees
+    :param pipeline: whether subscribers are told of posts
+    :param trusts: makes trusts for subscribers who want tokens
+    :param observe: is told of each operation when it is over
     """
 
     def __init__(
@@ -51,6 +77,9 @@ class Dispatcher:
         signer: Signer,
         cipher: Cipher,
         modes: Set[Mode] = frozenset(),
+        pipeline: Pipeline = NO_PIPELINE,
+        trusts: Trusts | None = None,
+        observe: Observe | None = None,
     ) -> None:
         self._authorizer = authorizer
         self._catalogue = catalogue
@@ -58,6 +87,9 @@ class Dispatcher:
         self.limits = limits
         self.signer = signer
         self._cipher = cipher
+        self._pipeline = pipeline
+        self._trusts = trusts
+        self._observe = observe
 
     def serves(self, operation: Operation) -> bool:
         """Tell whether there is this operation here."""
@@ -83,11 +115,25 @@ class Dispatcher:
         call = functools.partial(
             self._run, operation, identity, scope, path, values, read_body
         )
+        if self._observe is not None:
+            call = functools.partial(
+                _observed, self._observe, operation.name, call
+            )
         if not LOG.isEnabledFor(logging.DEBUG):
             return call()
         # What was asked for; never bodies, which are not ours to read.
         what = f'{operation.name} {scope or ""} {path} {values}'
         return _logged(what, call)
+
+    def forget(self, scope: Scope, subscription_id: str) -> None:
+        """End a subscription whose connection is gone; ask no policy.
+
+        :raises StoreUnavailable: not now
+        """
+        context = self._context(Identity(scope.project, ''), 0)
+        subscriptions.delete(
+            context, scope=scope, subscription_id=subscription_id
+        )
 
     def _run(
         self,
@@ -110,10 +156,18 @@ class Dispatcher:
             arguments['filters'] = query.unknown(operation.query, values)
         size = 0
         if operation.body is not None:
-            raw = self._read(operation.body, read_body)
-            size = len(raw or b'')
-            arguments['document'] = _document(operation.body, raw)
-        context = Context(
+            found = self._read(operation.body, read_body)
+            size = found.size if found else 0
+            text = found.text if found else None
+            arguments['document'] = _document(operation.body, text)
+        context = self._context(identity, size)
+        try:
+            return operation.call(context, **arguments)
+        except StoreUnavailable as error:
+            raise _explained(error, operation) from error
+
+    def _context(self, identity: Identity, size: int) -> Context:
+        return Context(
             identity,
             self._catalogue,
             self.limits,
@@ -121,18 +175,30 @@ class Dispatcher:
             self.signer,
             self._cipher,
             self._modes,
+            self._pipeline,
+            self._trusts,
         )
-        try:
-            return operation.call(context, **arguments)
-        except StoreUnavailable as error:
-            raise _explained(error, operation) from error
 
-    def _read(self, body: Body, read_body: BodyReader) -> bytes | None:
+    def _read(self, body: Body, read_body: BodyReader) -> Received | None:
         most = body.max_size(self.limits)
-        raw = read_body(body, most)
-        if raw is not None and len(raw) > most:
+        found = read_body(body, most)
+        if found is not None and found.size > most:
             raise body.too_large(most)
-        return raw
+        return found
+
+
+def _observed(observe: Observe, name: str, call: Callable[[], Any]) -> Any:
+    began = time.perf_counter()
+    outcome = '500'
+    try:
+        found = call()
+        outcome = '2xx'
+        return found
+    except ZaqarError as error:
+        outcome = str(error.status)
+        raise
+    finally:
+        observe(name, outcome, time.perf_counter() - began)
 
 
 def _logged(what: str, call: Callable[[], Any]) -> Any:

@@ -58,7 +58,12 @@ _POST = Body(
 )
 
 _GET_ALL = Rule('messages:get_all', ANYONE, 'List messages of a queue.')
-_IDS = Param('ids', 'ids', 'Return these messages instead of a page.')
+_IDS = Param(
+    'ids',
+    'ids',
+    'Return these messages instead of a page.',
+    member='message_ids',
+)
 
 OPERATIONS = (
     Operation(
@@ -103,7 +108,7 @@ OPERATIONS = (
         summary='Get several messages by id.',
         failure='Messages could not be listed',
         answers={200: schemas.MESSAGES},
-        query=(Param('ids', 'ids', 'Which messages.'),),
+        query=(Param('ids', 'ids', 'Which messages.', member='message_ids'),),
     ),
     Operation(
         name='message_delete_many',
@@ -116,7 +121,13 @@ OPERATIONS = (
         failure='Messages could not be deleted',
         answers={200: schemas.POPPED, 204: None},
         query=(
-            Param('ids', 'ids', 'Messages to delete.', 'ids'),
+            Param(
+                'ids',
+                'ids',
+                'Messages to delete.',
+                'ids',
+                member='message_ids',
+            ),
             Param('claim_ids', 'ids', 'Claims that hold them.'),
             Param('pop', 'int', 'Free messages to take and delete.', 'pop'),
         ),

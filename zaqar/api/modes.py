@@ -25,9 +25,18 @@ POOLING = cfg.BoolOpt(
     'admin_mode is on.',
 )
 
+DEPRECATED_VERSIONS = cfg.ListOpt(
+    'enable_deprecated_api_versions',
+    default=[],
+    deprecated_for_removal=True,
+    deprecated_reason='Version 2 is the only one there is.',
+    help='Has no effect; known so that old files load. There is no version '
+    '1.1 of the API any more.',
+)
+
 
 def from_conf(conf: cfg.ConfigOpts) -> Set[Mode]:
     """Return the modes that are on in a loaded configuration."""
-    conf.register_opts([ADMIN_MODE, POOLING])
+    conf.register_opts([ADMIN_MODE, POOLING, DEPRECATED_VERSIONS])
     modes: tuple[Mode, ...] = ('admin_mode', 'pooling')
     return frozenset(mode for mode in modes if conf[mode])

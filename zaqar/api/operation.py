@@ -14,6 +14,9 @@ from typing import Any, Literal
 from zaqar.api.modes import Mode
 from zaqar.controllers.limits import Limits
 
+#: What an action without a route is about: messages of a queue.
+_UNROUTED = '/v2/queues/{queue_name}/messages'
+
 #: A rule that anyone may pass who has been let in.
 ANYONE = ''
 ADMIN = 'role:admin'
@@ -45,6 +48,7 @@ class Param:
     :ivar home: its name among the parameters of the home document, None to
         leave it out
     :ivar alone: where it is given, no other is looked at
+    :ivar member: its name in the body of a frame, if that is another one
     """
 
     name: str
@@ -52,6 +56,7 @@ class Param:
     summary: str
     home: str | None = None
     alone: bool = False
+    member: str = ''
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ class Body:
     :ivar too_large: builds the answer to one with more, from that number
     :ivar media_type: what ``Content-Type`` must be, None for anything
     :ivar absent: what to say when there is none, and must be
+    :ivar member: over WebSocket, the member of the frame's body that is the
+        document; '' where the members of the document stand in the body
     """
 
     decode: Callable[[bytes], Any]
@@ -76,6 +83,7 @@ class Body:
     too_large: Callable[[int], Exception]
     media_type: str | None = None
     absent: str = 'Request body can not be empty'
+    member: str = ''
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +127,8 @@ class Operation:
     def path(self) -> str:
         """The path template, '' without a route."""
         return self.http.split(' ')[1] if self.http else ''
+
+    @property
+    def target(self) -> str:
+        """The path template, or what an action without a route is about."""
+        return self.path or _UNROUTED

@@ -19,6 +19,7 @@ _METADATA = Body(
     required=False,
     max_size=documents.metadata_size,
     too_large=documents.queue_metadata_too_large,
+    member='metadata',
 )
 _NO_PATCH = 'PATCH body could not be empty for update.'
 
@@ -46,6 +47,7 @@ _PATCH = Body(
     too_large=documents.patch_too_large,
     media_type=PATCH_TYPE,
     absent=_NO_PATCH,
+    member='changes',
 )
 _PURGE = Body(
     decode=jsontext.decode_any,

@@ -150,6 +150,30 @@ SUBSCRIPTION = obj(
     }
 )
 
+_MOMENT: Schema = {'type': 'string', 'format': 'date-time'}
+_NULL: Schema = {'type': 'null'}
+
+DELIVERIES = obj(
+    {
+        'delivered': COUNT,
+        'retried': COUNT,
+        'given_up': COUNT,
+        'last_delivery_at': {'anyOf': [_MOMENT, _NULL]},
+        'last_failure': {
+            'anyOf': [
+                obj(
+                    {
+                        'at': _MOMENT,
+                        'reason': TEXT,
+                        'given_up': {'type': 'boolean'},
+                    }
+                ),
+                _NULL,
+            ]
+        },
+    }
+)
+
 SUBSCRIPTION_PAGE = obj({'subscriptions': array(SUBSCRIPTION), 'links': LINKS})
 
 GRANT = obj(

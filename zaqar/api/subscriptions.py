@@ -71,6 +71,19 @@ OPERATIONS = (
         rel='rel/subscription',
     ),
     Operation(
+        name='subscription_deliveries',
+        http=f'GET {_ITEM}/deliveries',
+        rule=Rule(
+            'subscription:get_deliveries',
+            ANYONE,
+            'Show what became of the deliveries of a subscription.',
+        ),
+        call=subscriptions.show_deliveries,
+        summary='Show what became of the deliveries of a subscription.',
+        failure='Deliveries could not be retrieved',
+        answers={200: schemas.DELIVERIES},
+    ),
+    Operation(
         name='subscription_update',
         http=f'PATCH {_ITEM}',
         rule=Rule('subscription:update', ANYONE, 'Change a subscription.'),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -20,7 +21,13 @@ from zaqar.controllers.messages import Post
 
 _ESCAPE = re.compile(rb'\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)', re.DOTALL)
 _SPACE = re.compile(r'[ \t\n\r]*')
-_JSON = json.JSONDecoder()
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse)
 
 
 def decode_post(raw: bytes, decode: Callable[[bytes], Post]) -> Post:
@@ -36,6 +43,22 @@ def decode_post(raw: bytes, decode: Callable[[bytes], Post]) -> Post:
         if body is not None:
             message.body = msgspec.Raw(body)
     return post
+
+
+def members(raw: bytes) -> dict[str, bytes]:
+    """Take an object apart: the text of each member by name.
+
+    :raises ValueError: it is no JSON, or no object
+    :raises IndexError: it ends too early
+    :raises RecursionError: it is nested too deep
+    """
+    text = raw.decode()
+    document = _JSON.decode(text)
+    if not isinstance(document, dict):
+        raise ValueError('no object')
+    return {
+        name: text[slice(*span)].encode() for name, span in _members(text, 0)
+    }
 
 
 def _harmless(escape: re.Match[bytes]) -> bytes:

@@ -87,6 +87,7 @@ def identity(
             for name, key in _VALUES.items()
             if key in environ
         },
+        environ.get('HTTP_X_AUTH_TOKEN') if verified else None,
     )
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 from zaqar.controllers.flavors import Flavor, FlavorPage
 from zaqar.controllers.pools import PoolPage, ShownPool
 from zaqar.storage.pooling import Pool
+from zaqar.transport import shapes
 from zaqar.transport.wsgi.responses import Answer, json_answer
 
 _POOLS = '/v2/pools'
@@ -17,25 +18,13 @@ _FLAVORS = '/v2/flavors'
 
 
 def _pool(pool: Pool, detailed: bool) -> dict[str, Any]:
-    shown = {
-        'name': pool.name,
-        'uri': pool.uri,
-        'weight': pool.weight,
-        'flavor': pool.flavor,
-        'href': f'{_POOLS}/{quote(pool.name)}',
-    }
-    return {**shown, 'options': pool.options} if detailed else shown
+    href = f'{_POOLS}/{quote(pool.name)}'
+    return {'href': href, **shapes.pool(pool, detailed)}
 
 
 def _flavor(flavor: Flavor, detailed: bool) -> dict[str, Any]:
-    shown = {
-        'name': flavor.name,
-        'pool_list': flavor.pools,
-        'href': f'{_FLAVORS}/{quote(flavor.name)}',
-    }
-    if detailed:
-        shown['capabilities'] = flavor.capabilities
-    return shown
+    href = f'{_FLAVORS}/{quote(flavor.name)}'
+    return {'href': href, **shapes.flavor(flavor, detailed)}
 
 
 def _pool_page(page: PoolPage, scope: None, path: str) -> Answer:

@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 import functools
-import logging
 import re
 import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from keystoneauth1.exceptions import ClientException
-from keystonemiddleware import auth_token
 from oslo_config import cfg
 from oslo_context import context
 from oslo_middleware import cors, healthcheck
@@ -19,18 +16,14 @@ from oslo_middleware import cors, healthcheck
 from zaqar.api import openapi
 from zaqar.controllers.signatures import Signer
 from zaqar.errors import NoRoute, StoreUnavailable
-from zaqar.transport import auth
+from zaqar.transport import auth, keystone
+from zaqar.transport.interface import App, Environ, StartResponse
 from zaqar.transport.wsgi.responses import (
     LOCATION,
     Answer,
-    App,
-    Environ,
-    StartResponse,
     encode,
     error_answer,
 )
-
-LOG = logging.getLogger(__name__)
 
 REQUEST_ID = 'x-openstack-request-id'
 
@@ -236,23 +229,10 @@ def with_signatures(app: App, signed: App, signer: Signer) -> App:
 
 def with_keystone(app: App, conf: cfg.ConfigOpts) -> App:
     """Let in whoever shows a token, and take the identity from it."""
-    checked: App = auth_token.AuthProtocol(app, {'oslo_config_config': conf})
     silent = error_answer(
         StoreUnavailable('The identity service could not be asked.')
     )
-
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        try:
-            return checked(environ, start_response)
-        except ClientException:
-            # Some ways in which Keystone can be misconfigured pass through
-            # keystonemiddleware: no endpoint of the interface, for one.
-            LOG.exception('Keystone cannot be asked')
-            return silent(environ, start_response)
-
-    return call
+    return keystone.with_keystone(app, silent, conf)
 
 
 def with_project_logged(app: App) -> App:

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 from webob import acceptparse
 
+from zaqar.api.dispatch import Received
 from zaqar.api.operation import Body
 from zaqar.errors import (
     InvalidBody,
@@ -15,7 +16,8 @@ from zaqar.errors import (
     NotAcceptable,
     UnsupportedMediaType,
 )
-from zaqar.transport.wsgi.responses import JSON, Environ
+from zaqar.transport.interface import Environ
+from zaqar.transport.wsgi.responses import JSON
 
 _FORM = 'application/x-www-form-urlencoded'
 
@@ -66,7 +68,7 @@ def query(environ: Environ) -> Mapping[str, Sequence[str]]:
     return parse_qs(text, keep_blank_values=True) if text else {}
 
 
-def read_body(environ: Environ, body: Body, most: int) -> bytes | None:
+def read_body(environ: Environ, body: Body, most: int) -> Received | None:
     """Return the body, or None if there is none.
 
     No more than needed to see that it is too long is read.
@@ -78,13 +80,14 @@ def read_body(environ: Environ, body: Body, most: int) -> bytes | None:
     _check_media_type(environ, body)
     length = _length(environ)
     if length is None:
-        return _read_chunked(environ, most)
+        found = _read_chunked(environ, most)
+        return None if found is None else Received(found, len(found))
     if length > most:
         raise body.too_large(most)
     raw: bytes = environ['wsgi.input'].read(length) if length else b''
     if len(raw) < length:
         raise InvalidBody('Request body is shorter than its Content-Length.')
-    return raw
+    return Received(raw, length)
 
 
 def _length(environ: Environ) -> int | None:

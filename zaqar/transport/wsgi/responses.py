@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import http
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from zaqar.errors import ZaqarError
+from zaqar.transport.interface import Environ, StartResponse
 
 Headers = list[tuple[str, str]]
-StartResponse = Callable[..., Any]
-Environ = dict[str, Any]
-App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 JSON = 'application/json'
 

@@ -25,8 +25,8 @@ from granian._futures import _new_cbscheduler
 from granian.http import HTTP1Settings
 from oslo_config import cfg
 
-from zaqar.errors import ConfigurationError
-from zaqar.transport.wsgi.responses import App, Environ
+from zaqar.transport import listening
+from zaqar.transport.interface import App, Environ
 
 LOG = logging.getLogger(__name__)
 
@@ -86,22 +86,7 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
 
     :raises ConfigurationError: the address cannot be had
     """
-    try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        family, kind, protocol, _, address = found[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        raise ConfigurationError(
-            f'[{GROUP}] bind, port: cannot listen on {host}:{port}: '
-            f'{error.strerror}'
-        ) from None
-    listener.listen(backlog)
-    listener.setblocking(False)
-    return listener
+    return listening.listen(host, port, backlog, GROUP)
 
 
 def serve(

@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 from urllib.parse import quote, urlencode
-
-import msgspec
 
 from zaqar.api import home, topics
 from zaqar.controllers.results import (
@@ -22,7 +19,8 @@ from zaqar.controllers.results import (
     QueuePage,
     SubscriptionPage,
 )
-from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
+from zaqar.models import Kind, Message, MessageSpan, Scope
+from zaqar.transport import shapes
 from zaqar.transport.wsgi import admin_views
 from zaqar.transport.wsgi.responses import Answer, encode, json_answer
 
@@ -47,20 +45,8 @@ def message(item: Message, now: int, folder: str) -> dict[str, Any]:
     if item.claim_id is not None:
         # Clients take the claim's id from behind the last "=".
         href += f'?claim_id={item.claim_id}'
-    shown = {
-        'id': item.id,
-        'href': href,
-        'ttl': item.ttl,
-        'age': _age(item.created_at, now),
-        'body': msgspec.Raw(item.body),
-    }
-    if item.checksum is not None:
-        shown['checksum'] = item.checksum
-    return shown
-
-
-def _age(since: int, now: int) -> int:
-    return max(0, now - since) // 1000
+    shown = {'id': item.id, 'href': href}
+    return {**shown, **shapes.content(item, now)}
 
 
 def _next(path: str, again: Mapping[str, Any], marker: str) -> dict[str, str]:
@@ -131,30 +117,18 @@ def _nothing(result: None, scope: Scope, path: str) -> Answer:
 
 
 def _stats(counted: Counted, scope: Scope, path: str) -> Answer:
-    stats = counted.stats
-    messages: dict[str, Any] = {
-        'claimed': stats.claimed,
-        'free': stats.free,
-        'total': stats.total,
-    }
-    if scope.kind is Kind.TOPIC and counted.exists:
-        # Nothing of a topic can be claimed.
-        messages = {'total': stats.total}
-    for name, span in (('oldest', stats.oldest), ('newest', stats.newest)):
-        if span is not None and stats.total:
-            messages[name] = _span(span, counted.now, scope)
-    return json_answer({'messages': messages})
+    return json_answer(
+        {
+            'messages': shapes.counts(
+                counted, scope, lambda span: _span(span, counted.now, scope)
+            )
+        }
+    )
 
 
 def _span(span: MessageSpan, now: int, scope: Scope) -> dict[str, Any]:
-    created = datetime.datetime.fromtimestamp(
-        span.created_at // 1000, datetime.UTC
-    )
-    return {
-        'href': f'{base(scope)}/messages/{span.id}',
-        'age': _age(span.created_at, now),
-        'created': created.strftime('%Y-%m-%dT%H:%M:%SZ'),
-    }
+    href = f'{base(scope)}/messages/{span.id}'
+    return {'href': href, **shapes.moment(span, now)}
 
 
 def _posted(posted: Posted, scope: Scope, path: str) -> Answer:
@@ -188,22 +162,8 @@ def _deleted(popped: Popped | None, scope: Scope, path: str) -> Answer:
     if popped is None:
         return Answer(204)
     return json_answer(
-        {'messages': [_popped(m, popped.now) for m in popped.messages]}
+        {'messages': [shapes.popped(m, popped.now) for m in popped.messages]}
     )
-
-
-def _popped(item: Message, now: int) -> dict[str, Any]:
-    shown = {
-        'id': item.id,
-        'age': _age(item.created_at, now),
-        'ttl': item.ttl,
-        'body': msgspec.Raw(item.body),
-        'claim_id': None,
-        'claim_count': item.claim_count,
-    }
-    if item.checksum is not None:
-        shown['checksum'] = item.checksum
-    return shown
 
 
 def _claimed(found: Claimed | None, scope: Scope, path: str) -> Answer:
@@ -220,7 +180,7 @@ def _claim(found: Claimed, scope: Scope, path: str) -> Answer:
         {
             'href': f'{base(scope)}/claims/{claim.id}',
             'ttl': claim.ttl,
-            'age': _age(claim.expires_at - claim.ttl * 1000, found.now),
+            'age': shapes.age(claim.expires_at - claim.ttl * 1000, found.now),
             'messages': _claim_messages(found, scope),
         }
     )
@@ -231,23 +191,12 @@ def _claim_messages(found: Claimed, scope: Scope) -> list[dict[str, Any]]:
     return [message(m, found.now, folder) for m in found.claim.messages]
 
 
-def subscription(item: Subscription, now: int) -> dict[str, Any]:
-    """Return a subscription as clients know it."""
-    return {
-        'id': item.id,
-        'source': item.scope.name,
-        'subscriber': item.subscriber,
-        'ttl': item.ttl,
-        'age': _age(item.created_at, now),
-        'options': item.options,
-        'confirmed': item.confirmed,
-    }
-
-
 def _subscription_page(
     page: SubscriptionPage, scope: Scope, path: str
 ) -> Answer:
-    items = [subscription(item, page.now) for item in page.subscriptions]
+    items = [
+        shapes.subscription(item, page.now) for item in page.subscriptions
+    ]
     links = []
     if items:
         folder = f'{base(scope)}/subscriptions'
@@ -261,7 +210,7 @@ def _subscribed(found: str, scope: Scope, path: str) -> Answer:
 
 
 def _one_subscription(found: Any, scope: Scope, path: str) -> Answer:
-    return json_answer(subscription(*found))
+    return json_answer(shapes.subscription(*found))
 
 
 def _changed(result: None, scope: Scope, path: str) -> Answer:
@@ -298,6 +247,7 @@ _VIEWS: Mapping[str, View] = {
     'subscription_list': _subscription_page,
     'subscription_create': _subscribed,
     'subscription_get': _one_subscription,
+    'subscription_deliveries': _metadata,
     'subscription_update': _changed,
     'subscription_delete': _nothing,
     'subscription_confirm': _changed,

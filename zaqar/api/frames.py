@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of a socket to what an operation takes, read from the same rows.
+
+A frame holds an action, headers and a body. The members of its body are, by
+their names, the values of the path, the query and the document of the HTTP
+request that would say the same.
+
+:source: websocket.md 2 and 3
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from zaqar.api import table
+from zaqar.api.dispatch import Received
+from zaqar.api.operation import Operation, Param
+from zaqar.errors import InvalidRequest, NoRoute
+
+#: What begins a session; no operation, since it reaches no controller.
+AUTHENTICATE = 'authenticate'
+
+#: Names that clients know, of rows that are named otherwise.
+_ALIASES = {'check_node_health': 'health'}
+
+#: Headers that are texts, with any case.
+_TEXTS = frozenset(
+    (
+        'client-id',
+        'x-project-id',
+        'x-auth-token',
+        'user-agent',
+        'date',
+        'accept',
+    )
+)
+
+_VARIABLE = re.compile(r'{(\w+)}')
+
+#: The members of a body, each still encoded.
+Members = Mapping[str, msgspec.Raw]
+
+
+class Codec(Protocol):
+    """The encoding of a frame."""
+
+    def value(self, raw: msgspec.Raw) -> Any:
+        """Decode a member.
+
+        :raises InvalidRequest: it is not well-formed
+        """
+
+    def document(self, members: Members) -> Received:
+        """Return members as one JSON object.
+
+        :raises InvalidRequest: one is not well-formed, or nothing that JSON
+            could say
+        """
+
+    def one(self, raw: msgspec.Raw) -> Received:
+        """Return a member as JSON text; raises as :meth:`document`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the body of an action may hold.
+
+    :ivar path: values of the path, all required
+    :ivar params: parameters of the query by their members
+    :ivar document: members that form the document
+    """
+
+    path: tuple[str, ...]
+    params: tuple[tuple[str, Param], ...]
+    document: tuple[str, ...]
+
+
+def operation(action: Any) -> Operation:
+    """Return what an action stands for.
+
+    :raises InvalidRequest: nothing
+    """
+    if action is None:
+        raise InvalidRequest('The frame has no action.')
+    found = None
+    if isinstance(action, str):
+        found = table.BY_ACTION.get(_ALIASES.get(action, action))
+    if found is None:
+        raise InvalidRequest(f'{str(action)[:64]} is not a valid action.')
+    return found
+
+
+def headers(found: Any) -> Mapping[str, Any]:
+    """Return the headers of a frame by their names in small letters.
+
+    :raises InvalidRequest: they are no object, or one is not the text that it
+        must be
+    """
+    if not isinstance(found, dict):
+        raise InvalidRequest('The headers of a frame must be an object.')
+    small = {str(name).lower(): value for name, value in found.items()}
+    for name in _TEXTS & small.keys():
+        if not isinstance(small[name], str):
+            raise InvalidRequest(f'The header {name} must be a string.')
+    return small
+
+
+def path(row: Operation, body: Members, codec: Codec) -> dict[str, str]:
+    """Return the values of the path.
+
+    :raises InvalidRequest: one is missing or no text
+    """
+    values = {}
+    for name in _shape(row.name).path:
+        if name not in body:
+            raise InvalidRequest(f'The body lacks {name!r}.')
+        value = codec.value(body[name])
+        if not isinstance(value, str):
+            raise _misfit(name, 'a string')
+        values[name] = value
+    return values
+
+
+def query(row: Operation, body: Members, codec: Codec) -> dict[str, list[str]]:
+    """Return the parameters as a query string would say them.
+
+    :raises InvalidRequest: one is of the wrong type
+    """
+    return {
+        param.name: _TEXT_OF[param.kind](name, codec.value(body[name]))
+        for name, param in _shape(row.name).params
+        if name in body
+    }
+
+
+def document(row: Operation, body: Members, codec: Codec) -> Received | None:
+    """Return the document as JSON text, None if there is none.
+
+    :raises InvalidRequest: it cannot be one
+    """
+    if row.body is None:
+        return None
+    names = _shape(row.name).document
+    if row.body.member:
+        return codec.one(body[names[0]]) if names[0] in body else None
+    found = {name: body[name] for name in names if name in body}
+    if not found and not row.body.required:
+        return None
+    return codec.document(found)
+
+
+def collection(row: Operation, values: Mapping[str, str]) -> str:
+    """Return the path of the part of a queue that a frame is about.
+
+    :raises NoRoute: it is about no part of a queue
+    """
+    steps = row.target.split('/')[1:5]
+    if len(steps) < 4 or steps[1] != 'queues':
+        raise NoRoute
+    return f'/v2/queues/{values["queue_name"]}/{steps[3]}'
+
+
+@functools.cache
+def _shape(action: str) -> Shape:
+    row = table.BY_ACTION[action]
+    names: tuple[str, ...] = ()
+    if row.body is not None:
+        schema = row.body.schema
+        names = (row.body.member,)
+        if not row.body.member:
+            names = tuple(schema['properties'])
+    return Shape(
+        tuple(_VARIABLE.findall(row.target)),
+        tuple((param.member or param.name, param) for param in row.query),
+        names,
+    )
+
+
+def _number(name: str, value: Any) -> list[str]:
+    if type(value) is not int:
+        raise _misfit(name, 'an integer')
+    return [str(value)]
+
+
+def _boolean(name: str, value: Any) -> list[str]:
+    if not isinstance(value, bool):
+        raise _misfit(name, 'a boolean')
+    return [str(value).lower()]
+
+
+def _text(name: str, value: Any) -> list[str]:
+    if not isinstance(value, str):
+        raise _misfit(name, 'a string')
+    return [value]
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    if not isinstance(value, list):
+        raise _misfit(name, 'an array')
+    if not all(isinstance(item, str) for item in value):
+        raise _misfit(name, 'an array of strings')
+    return value
+
+
+def _misfit(name: str, wanted: str) -> InvalidRequest:
+    return InvalidRequest(f'{name!r} must be {wanted}.')
+
+
+_TEXT_OF = {
+    'int': _number,
+    'bool': _boolean,
+    'text': _text,
+    'ids': _texts,
+}

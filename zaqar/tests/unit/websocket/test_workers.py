@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Threads that wait for stores, so that the loop need not."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from zaqar.transport.websocket.workers import Workers
+
+PATIENCE = 30.0
+
+
+def _with(
+    count: int, test: Callable[[Workers, list[Any]], Any]
+) -> tuple[Any, list[Any]]:
+    """Run something beside a number of threads; return what ended."""
+    ended: list[Any] = []
+
+    async def run() -> Any:
+        workers = Workers(count, asyncio.get_running_loop())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await test(workers, ended)
+        finally:
+            await asyncio.to_thread(workers.close, PATIENCE)
+
+    return asyncio.run(run()), ended
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def test_everything_asked_for_is_done() -> None:
+    async def test(workers: Workers, ended: list[Any]) -> None:
+        for number in range(1000):
+            workers.submit(lambda number=number: number, ended.append)
+        await _until(lambda: len(ended) == 1000)
+
+    _, ended = _with(4, test)
+    assert sorted(ended) == list(range(1000))
+
+
+def test_results_are_given_on_the_loop() -> None:
+    async def test(workers: Workers, ended: list[Any]) -> None:
+        def done(result: Any) -> None:
+            ended.append(threading.current_thread())
+
+        workers.submit(int, done)
+        await _until(lambda: bool(ended))
+
+    _, ended = _with(2, test)
+    assert ended == [threading.main_thread()]
+
+
+@pytest.mark.parametrize('count', [1, 3, 16])
+def test_so_many_wait_at_a_time_and_no_more(count: int) -> None:
+    async def test(workers: Workers, ended: list[Any]) -> int:
+        go_on = threading.Event()
+        begun: list[int] = []
+
+        def wait() -> None:
+            begun.append(1)
+            go_on.wait(PATIENCE)
+
+        for _ in range(count + 5):
+            workers.submit(wait, ended.append)
+        await _until(lambda: len(begun) >= count)
+        # More would have begun by now: it takes a moment for each.
+        await asyncio.sleep(0.1)
+        found = len(begun)
+        go_on.set()
+        await _until(lambda: len(ended) == count + 5)
+        return found
+
+    assert _with(count, test)[0] == count
+
+
+def test_one_that_waits_holds_up_nobody() -> None:
+    async def test(workers: Workers, ended: list[Any]) -> None:
+        go_on = threading.Event()
+        for _ in range(8):
+            workers.submit(lambda: go_on.wait(PATIENCE))
+        for _ in range(100):
+            workers.submit(int, ended.append)
+        await _until(lambda: len(ended) == 100)
+        go_on.set()
+
+    _with(10, test)
+
+
+def test_a_result_is_not_kept_back_by_work_that_waits() -> None:
+    async def test(workers: Workers, ended: list[Any]) -> None:
+        go_on = threading.Event()
+        workers.submit(lambda: threading.Event().wait(0.01), ended.append)
+        workers.submit(lambda: go_on.wait(PATIENCE))
+        await _until(lambda: bool(ended))
+        go_on.set()
+
+    _with(1, test)
+
+
+def test_a_failure_ends_alone() -> None:
+    async def test(workers: Workers, ended: list[Any]) -> None:
+        workers.submit(lambda: 1 / 0, ended.append)
+        workers.submit(int, ended.append)
+        await _until(lambda: bool(ended))
+        with pytest.raises(ZeroDivisionError):
+            await workers.run(lambda: 1 / 0)
+        assert await workers.run(lambda: 5) == 5
+
+    assert _with(1, test)[1] == [0]
+
+
+def test_what_was_asked_for_is_done_before_the_end() -> None:
+    done: list[int] = []
+
+    async def test(workers: Workers, ended: list[Any]) -> None:
+        for _ in range(200):
+            workers.submit(lambda: done.append(1))
+
+    _with(3, test)
+    assert len(done) == 200

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words of WSGI, as types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+StartResponse = Callable[..., Any]
+Environ = dict[str, Any]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What clients see of a thing, whichever way they asked.
+
+Links are not here: they are HTTP's alone.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from zaqar.controllers.flavors import Flavor
+from zaqar.controllers.results import Counted
+from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
+from zaqar.storage.pooling import Pool
+
+#: Puts a body, kept as JSON text, into an answer.
+Embed = Callable[[bytes], Any]
+
+
+def age(since: int, now: int) -> int:
+    """Return whole seconds between two moments."""
+    return max(0, now - since) // 1000
+
+
+def content(
+    item: Message, now: int, embed: Embed = msgspec.Raw
+) -> dict[str, Any]:
+    """Return what a message holds."""
+    shown = {
+        'ttl': item.ttl,
+        'age': age(item.created_at, now),
+        'body': embed(item.body),
+    }
+    if item.checksum is not None:
+        shown['checksum'] = item.checksum
+    return shown
+
+
+def popped(
+    item: Message, now: int, embed: Embed = msgspec.Raw
+) -> dict[str, Any]:
+    """Return a message that was taken out of its queue."""
+    return {
+        'id': item.id,
+        **content(item, now, embed),
+        'claim_id': None,
+        'claim_count': item.claim_count,
+    }
+
+
+def counts(
+    counted: Counted, scope: Scope, shown: Callable[[MessageSpan], Any]
+) -> dict[str, Any]:
+    """Return the statistics of a queue or topic.
+
+    :param shown: shapes one end of it
+    """
+    stats = counted.stats
+    found: dict[str, Any] = {
+        'claimed': stats.claimed,
+        'free': stats.free,
+        'total': stats.total,
+    }
+    if scope.kind is Kind.TOPIC and counted.exists:
+        # Nothing of a topic can be claimed.
+        found = {'total': stats.total}
+    for name, span in (('oldest', stats.oldest), ('newest', stats.newest)):
+        if span is not None and stats.total:
+            found[name] = shown(span)
+    return found
+
+
+def moment(span: MessageSpan, now: int) -> dict[str, Any]:
+    """Return when one end of a queue was posted."""
+    created = datetime.datetime.fromtimestamp(
+        span.created_at // 1000, datetime.UTC
+    )
+    return {
+        'age': age(span.created_at, now),
+        'created': created.strftime('%Y-%m-%dT%H:%M:%SZ'),
+    }
+
+
+def subscription(item: Subscription, now: int) -> dict[str, Any]:
+    """Return a subscription."""
+    return {
+        'id': item.id,
+        'source': item.scope.name,
+        'subscriber': item.subscriber,
+        'ttl': item.ttl,
+        'age': age(item.created_at, now),
+        'options': item.options,
+        'confirmed': item.confirmed,
+    }
+
+
+def pool(item: Pool, detailed: bool) -> dict[str, Any]:
+    """Return a pool."""
+    shown = {
+        'name': item.name,
+        'uri': item.uri,
+        'weight': item.weight,
+        'flavor': item.flavor,
+    }
+    return {**shown, 'options': item.options} if detailed else shown
+
+
+def flavor(item: Flavor, detailed: bool) -> dict[str, Any]:
+    """Return a flavor."""
+    shown: dict[str, Any] = {'name': item.name, 'pool_list': item.pools}
+    if detailed:
+        shown['capabilities'] = item.capabilities
+    return shown

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""WebSocket: one connection, many requests, and pushes in between."""

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who sends a frame: what Keystone, a signature or the frame itself says.
+
+:source: websocket.md 4 and 5
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from oslo_config import cfg
+
+from zaqar.api import frames
+from zaqar.api.operation import Operation
+from zaqar.controllers.limits import Limits
+from zaqar.controllers.signatures import Grant, Signer
+from zaqar.controllers.signed_urls import PATHS
+from zaqar.errors import InvalidRequest, NoRoute, ZaqarError
+from zaqar.models import Identity
+from zaqar.transport import auth
+from zaqar.transport.keystone import Proof, TokenRefused, Tokens
+
+_NAME = re.compile(r'[a-z0-9-]+')
+
+#: What a read without a method of its own counts as.
+_READ = 'GET'
+
+
+class NoAccess(ZaqarError):
+    """The frame's sender may not ask this here."""
+
+    status = 403
+    default_title = 'Not authorized'
+
+
+class BadToken(ZaqarError):
+    """The token is no good."""
+
+    status = 401
+    default_title = 'The token was not accepted.'
+
+
+class KeystoneSilent(ZaqarError):
+    """The token could not be proved."""
+
+    status = 503
+    default_title = 'The identity service could not be asked.'
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a connection has proved.
+
+    :ivar expires_at: when that ends, in seconds since the epoch
+    """
+
+    project: str
+    environ: Mapping[str, Any]
+    expires_at: float
+
+
+class Access:
+    """Tells who sends a frame.
+
+    :param tokens: proves tokens; None where whoever asks is believed
+    """
+
+    def __init__(
+        self, limits: Limits, signer: Signer, tokens: Tokens | None
+    ) -> None:
+        self._limits = limits
+        self._signer = signer
+        self._tokens = tokens
+
+    @classmethod
+    def from_conf(
+        cls, conf: cfg.ConfigOpts, limits: Limits, signer: Signer
+    ) -> Access:
+        """Ask Keystone if a loaded configuration says so."""
+        proved = auth.strategy(conf) == auth.KEYSTONE
+        return cls(limits, signer, Tokens(conf) if proved else None)
+
+    @property
+    def proves(self) -> bool:
+        """Tell whether a connection has to prove who it is."""
+        return self._tokens is not None
+
+    def authenticate(self, headers: Mapping[str, Any]) -> Session | None:
+        """Return what a token proves, None where none is needed.
+
+        :param headers: by their names in small letters
+        :raises InvalidRequest: one that is needed is missing
+        :raises BadToken: it is none that counts
+        """
+        for name in ('X-Project-ID', 'X-Auth-Token'):
+            if name.lower() not in headers:
+                raise InvalidRequest(f'The header {name} is missing.')
+        if self._tokens is None:
+            return None
+        try:
+            return _session(self._tokens.prove(_environ(headers)))
+        except TokenRefused as refusal:
+            silent = refusal.status >= 500
+            raise (KeystoneSilent if silent else BadToken)() from None
+
+    def is_signed(self, headers: Mapping[str, Any]) -> bool:
+        """Tell whether a signature decides, be it good or not."""
+        return 'url-signature' in headers
+
+    def identity(
+        self,
+        row: Operation,
+        values: Mapping[str, str],
+        headers: Mapping[str, Any],
+        session: Session | None,
+    ) -> Identity:
+        """Return who asks for an operation.
+
+        :param values: of the path
+        :raises NoAccess: not proved
+        :raises InvalidRequest: a header is missing or malformed
+        """
+        if self.is_signed(headers):
+            self._check_signature(row, values, headers)
+            return self._bare(headers)
+        if self._tokens is None:
+            return auth.identity(
+                _environ(headers), self._limits, verified=False
+            )
+        _check_required(headers)
+        if session is None:
+            raise NoAccess('The connection has to authenticate first.')
+        if headers['x-project-id'] != session.project:
+            raise NoAccess('The token is for another project.')
+        client = {'HTTP_CLIENT_ID': headers['client-id']}
+        return auth.identity(
+            {**session.environ, **client}, self._limits, verified=True
+        )
+
+    def _bare(self, headers: Mapping[str, Any]) -> Identity:
+        """Return an identity that is no more than a project."""
+        kept = {
+            name: headers[name]
+            for name in ('client-id', 'x-project-id')
+            if name in headers
+        }
+        return auth.identity(_environ(kept), self._limits, verified=True)
+
+    def _check_signature(
+        self,
+        row: Operation,
+        values: Mapping[str, str],
+        headers: Mapping[str, Any],
+    ) -> None:
+        refused = NoAccess('The signature does not cover this.')
+        try:
+            folder = frames.collection(row, values)
+            grant = Grant(
+                _texts(headers['url-paths']),
+                _texts(headers['url-methods']),
+                _one(headers['x-project-id']),
+                _one(headers['url-expires']),
+            )
+            signature = _one(headers['url-signature'])
+        except (KeyError, TypeError, NoRoute):
+            raise refused from None
+        if folder.rpartition('/')[2] not in PATHS or folder not in grant.paths:
+            raise refused
+        method = row.method or _READ
+        if not self._signer.admits(grant, signature, method, folder):
+            raise refused
+
+
+def _check_required(headers: Mapping[str, Any]) -> None:
+    for name in ('Client-ID', 'X-Project-ID'):
+        if name.lower() not in headers:
+            raise InvalidRequest(f'The header {name} is missing.')
+
+
+def _environ(headers: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts among headers as a WSGI server would."""
+    return {
+        f'HTTP_{name.upper().replace("-", "_")}': _latin(value)
+        for name, value in headers.items()
+        if isinstance(value, str) and _NAME.fullmatch(name)
+    }
+
+
+def _latin(value: str) -> str:
+    return value if value.isascii() else value.encode().decode('latin-1')
+
+
+def _session(proof: Proof) -> Session:
+    project = proof.environ.get('HTTP_X_PROJECT_ID', '')
+    return Session(project, proof.environ, proof.expires_at)
+
+
+def _texts(value: Any) -> list[str]:
+    """Read a list of texts, or one text as HTTP has it.
+
+    :raises TypeError: it is neither
+    """
+    if isinstance(value, str):
+        return value.split(',')
+    if not isinstance(value, list):
+        raise TypeError
+    return [_one(item) for item in value]
+
+
+def _one(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value

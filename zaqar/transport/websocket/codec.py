@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two encodings of frames: JSON in text, MessagePack in binary ones.
+
+Members of a request are looked at only as far as needed: what is echoed, and
+the bodies of messages, stay the client's own bytes.
+
+:source: websocket.md 2
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from zaqar.api import jsontext, surrogates
+from zaqar.api.dispatch import Received
+from zaqar.api.frames import Codec, Members
+from zaqar.errors import InvalidRequest
+
+_JSON_FAULTS = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+_MAX_MSGPACK = 2**64 - 1
+
+
+class FrameCodec(Codec, Protocol):
+    """An encoding in both directions.
+
+    :ivar is_binary: the type of its frames
+    """
+
+    is_binary: bool
+
+    def members(self, data: bytes | msgspec.Raw) -> Members:
+        """Take an object apart.
+
+        :raises InvalidRequest: it is not well-formed, or no object
+        """
+
+    def body(self, text: bytes) -> Any:
+        """Return what to put into an answer for a body kept as JSON text."""
+
+    def encode(self, value: Any) -> bytes:
+        """Return a value as the data of a frame."""
+
+
+class Json:
+    """Text frames."""
+
+    is_binary = False
+
+    def __init__(self) -> None:
+        self._members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+        self.encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+
+    def members(self, data: bytes | msgspec.Raw) -> Members:
+        try:
+            return self._members(data)
+        except msgspec.ValidationError:
+            raise _no_object() from None
+        except _JSON_FAULTS:
+            return _with_surrogates(bytes(data))
+
+    def value(self, raw: msgspec.Raw) -> Any:
+        try:
+            return msgspec.json.decode(raw)
+        except _JSON_FAULTS:
+            raise _malformed() from None
+
+    def document(self, members: Members) -> Received:
+        parts = [
+            b'"%b":%b' % (name.encode(), bytes(raw))
+            for name, raw in members.items()
+        ]
+        return _received(b'{%b}' % b','.join(parts))
+
+    def one(self, raw: msgspec.Raw) -> Received:
+        return _received(bytes(raw))
+
+    def body(self, text: bytes) -> Any:
+        return msgspec.Raw(text)
+
+
+class MessagePack:
+    """Binary frames."""
+
+    is_binary = True
+
+    def __init__(self) -> None:
+        # Keys of any kind are let in, and only texts are heard.
+        self._members = msgspec.msgpack.Decoder(dict[Any, msgspec.Raw]).decode
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    def members(self, data: bytes | msgspec.Raw) -> Members:
+        try:
+            found = self._members(data)
+        except msgspec.ValidationError:
+            raise _no_object() from None
+        except _JSON_FAULTS:
+            raise _malformed() from None
+        return {key: raw for key, raw in found.items() if type(key) is str}
+
+    def value(self, raw: msgspec.Raw) -> Any:
+        try:
+            return msgspec.msgpack.decode(raw)
+        except _JSON_FAULTS:
+            raise _malformed() from None
+
+    def document(self, members: Members) -> Received:
+        found = {name: self._json(raw) for name, raw in members.items()}
+        size = sum(
+            len(name) + len(memoryview(raw)) + 1
+            for name, raw in members.items()
+        )
+        return Received(msgspec.json.encode(found), size + 1)
+
+    def one(self, raw: msgspec.Raw) -> Received:
+        text = msgspec.json.encode(self._json(raw))
+        return Received(text, len(memoryview(raw)))
+
+    def body(self, text: bytes) -> Any:
+        try:
+            return msgspec.Raw(self._encode(msgspec.json.decode(text)))
+        except (ValueError, OverflowError):
+            # A lone surrogate, or an integer that JSON alone can say.
+            return _sendable(json.loads(text))
+
+    def encode(self, value: Any) -> bytes:
+        return self._encode(value)
+
+    def _json(self, raw: msgspec.Raw) -> Any:
+        value = self.value(raw)
+        _check_json(value)
+        return value
+
+
+JSON: FrameCodec = Json()
+MESSAGE_PACK: FrameCodec = MessagePack()
+
+
+def codec(is_binary: bool) -> FrameCodec:
+    """Return the encoding of a type of frames."""
+    return MESSAGE_PACK if is_binary else JSON
+
+
+def _received(text: bytes) -> Received:
+    return Received(text, len(text))
+
+
+def _with_surrogates(data: bytes) -> Members:
+    """Take apart what has an escaped surrogate, which msgspec refuses."""
+    if b'\\ud' not in data and b'\\uD' not in data:
+        raise _malformed()
+    try:
+        return {
+            name: msgspec.Raw(text)
+            for name, text in surrogates.members(data).items()
+        }
+    except (ValueError, IndexError, RecursionError):
+        raise _malformed() from None
+
+
+def _check_json(root: Any) -> None:
+    """Refuse what MessagePack can say and JSON cannot.
+
+    :raises InvalidRequest: it is such
+    """
+    level = [root]
+    depth = 0
+    while level:
+        depth += 1
+        if depth > jsontext.MAX_DEPTH + 1:
+            raise InvalidRequest('The body is nested too deep.')
+        following: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind is dict:
+                if not all(type(key) is str for key in value):
+                    raise _unfit('A key that is no string')
+                following += value.values()
+            elif kind is list:
+                following += value
+            elif kind not in _SCALARS or not _SCALARS[kind](value):
+                raise _unfit(f'A value of the type {kind.__name__}')
+        level = following
+
+
+def _always(value: Any) -> bool:
+    return True
+
+
+_SCALARS: Mapping[type, Callable[[Any], bool]] = {
+    str: _always,
+    bool: _always,
+    type(None): _always,
+    int: _always,
+    float: math.isfinite,
+}
+
+
+def _sendable(value: Any) -> Any:
+    """Return a value of JSON as near as MessagePack comes to it."""
+    if isinstance(value, dict):
+        return {_sendable(key): _sendable(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_sendable(item) for item in value]
+    if isinstance(value, str):
+        return value.encode(errors='replace').decode()
+    if type(value) is int and not jsontext.MIN_INT <= value <= _MAX_MSGPACK:
+        return float(value)
+    return value
+
+
+def _malformed() -> InvalidRequest:
+    return InvalidRequest('The frame could not be parsed.')
+
+
+def _no_object() -> InvalidRequest:
+    return InvalidRequest('A frame and its body must hold an object.')
+
+
+def _unfit(what: str) -> InvalidRequest:
+    return InvalidRequest(f'{what} cannot be kept as JSON.')

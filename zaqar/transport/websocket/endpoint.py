@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where other processes of the service hand over messages for connections.
+
+Just as much of HTTP/1.1 as our own sender speaks: ``POST /<connection>`` with
+a length, a moment and a signature, any number of them per connection. Whoever
+sends anything else gets an error and is left.
+
+:source: websocket.md 6
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+import socket
+import time
+from collections.abc import Mapping
+
+from zaqar.notification.socket_mac import MAC, TIME, SocketMac
+from zaqar.transport.websocket.hub import Hub
+from zaqar.transport.websocket.protocol import Pushed
+
+LOG = logging.getLogger(__name__)
+
+#: Bytes of the head of a request.
+MAX_HEAD = 8192
+
+#: Connections at a time; there are as many as senders have threads.
+MAX_PEERS = 512
+
+#: Seconds that a connection may say nothing, and that a body may take.
+IDLE = 75
+SLOW = 15
+
+STATUS = {Pushed.SENT: 204, Pushed.GONE: 410, Pushed.FULL: 429}
+
+
+class BadRequest(Exception):
+    """What came is not for us; the connection ends.
+
+    :param status: of the answer
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class Endpoint:
+    """Listens, and passes on what is signed.
+
+    :param max_body: bytes of a message
+    """
+
+    def __init__(self, hub: Hub, mac: SocketMac, max_body: int) -> None:
+        self._hub = hub
+        self._mac = mac
+        self._max_body = max_body
+        self._peers = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Begin to listen."""
+        self._server = await asyncio.start_server(
+            self._serve, sock=listener, limit=MAX_HEAD, backlog=MAX_PEERS
+        )
+
+    async def stop(self) -> None:
+        """Listen no more, and leave everybody."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._peers += 1
+        try:
+            if self._peers > MAX_PEERS:
+                raise BadRequest(503)
+            while await self._one(reader, writer):
+                pass
+        except BadRequest as fault:
+            _answer(writer, fault.status, 'close')
+        except (OSError, EOFError, TimeoutError):
+            LOG.debug('A notifier has gone')
+        finally:
+            self._peers -= 1
+            writer.close()
+
+    async def _one(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Serve one request; return whether another may follow."""
+        try:
+            async with asyncio.timeout(IDLE):
+                head = await reader.readuntil(b'\r\n\r\n')
+        except asyncio.IncompleteReadError as error:
+            if error.partial:
+                raise BadRequest(400) from None
+            return False
+        except asyncio.LimitOverrunError:
+            raise BadRequest(431) from None
+        connection, headers = _head(head)
+        length = _length(headers)
+        if length > self._max_body:
+            raise BadRequest(413)
+        async with asyncio.timeout(SLOW):
+            body = await reader.readexactly(length)
+        if not self._mac.verify(
+            connection,
+            headers.get(TIME.lower(), ''),
+            body,
+            headers.get(MAC.lower(), ''),
+            now=time.time(),
+        ):
+            raise BadRequest(403)
+        pushed = await self._hub.push(connection, body)
+        _answer(writer, STATUS[pushed], 'keep-alive')
+        await writer.drain()
+        return True
+
+
+def _head(head: bytes) -> tuple[str, Mapping[str, str]]:
+    """Return whom a request is for, and its headers.
+
+    :raises BadRequest: it is none of ours
+    """
+    first, *lines = head.decode('latin-1')[:-4].split('\r\n')
+    words = first.split(' ')
+    if len(words) != 3 or words[2] != 'HTTP/1.1':
+        raise BadRequest(400)
+    if words[0] != 'POST':
+        raise BadRequest(405)
+    headers = {}
+    for line in lines:
+        name, colon, value = line.partition(':')
+        if not colon:
+            raise BadRequest(400)
+        headers[name.lower()] = value.strip()
+    return words[1].lstrip('/'), headers
+
+
+def _length(headers: Mapping[str, str]) -> int:
+    if 'transfer-encoding' in headers:
+        raise BadRequest(400)
+    text = headers.get('content-length', '')
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise BadRequest(411)
+    return int(text)
+
+
+def _answer(writer: asyncio.StreamWriter, status: int, then: str) -> None:
+    phrase = http.HTTPStatus(status).phrase
+    lines = [f'HTTP/1.1 {status} {phrase}', f'Connection: {then}']
+    if status != 204:
+        lines.append('Content-Length: 0')
+    writer.write('\r\n'.join([*lines, '', '']).encode())

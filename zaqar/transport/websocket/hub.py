@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All connections of this process, and what is done for each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import functools
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from zaqar.errors import StoreUnavailable
+from zaqar.transport.websocket import codec
+from zaqar.transport.websocket.actions import Caller, Desk
+from zaqar.transport.websocket.protocol import (
+    RESTART,
+    Answer,
+    Call,
+    Close,
+    Connection,
+    Drop,
+    Effect,
+    Expire,
+    Forget,
+    Frame,
+    Own,
+    Ping,
+    Pushed,
+    Reading,
+    Send,
+)
+from zaqar.transport.websocket.settings import Settings
+from zaqar.transport.websocket.workers import Workers
+
+LOG = logging.getLogger(__name__)
+
+#: Tries to end a subscription whose connection is gone, and seconds between.
+TRIES = 5
+PAUSE = 2.0
+
+
+#: Bytes of a message beyond which the loop does not encode it itself.
+_LONG = 64 * 1024
+
+
+class Wire(Protocol):
+    """What a connection is written to."""
+
+    def send(self, frame: Frame) -> None:
+        """Write a data frame."""
+
+    def ping(self) -> None:
+        """Write a ping."""
+
+    def read(self, on: bool) -> None:
+        """Read on, or stop reading."""
+
+    def shut(self, code: int, reason: str) -> None:
+        """Write a close frame."""
+
+    def cut(self) -> None:
+        """End the connection at once."""
+
+
+class Line:
+    """One connection with all that belongs to it.
+
+    :ivar peer: address of the other end
+    """
+
+    __slots__ = (
+        'answered',
+        'caller',
+        'expiry',
+        'id',
+        'is_busy',
+        'machine',
+        'peer',
+        'pulse',
+        'todo',
+        'wire',
+    )
+
+    def __init__(self, wire: Wire, peer: str, hub: Hub) -> None:
+        self.id = str(uuid.uuid4())
+        self.wire = wire
+        self.peer = peer
+        self.machine = Connection(hub.settings.max_missed)
+        self.caller: Caller = hub.desk.caller(self.id)
+        self.todo: collections.deque[Effect] = collections.deque()
+        self.is_busy = False
+        self.answered = functools.partial(hub.answered, self)
+        self.expiry: asyncio.TimerHandle | None = None
+        self.pulse: asyncio.TimerHandle | None = None
+
+
+class Hub:
+    """Performs what the state machines of the connections want."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        settings: Settings,
+        workers: Workers,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.desk = desk
+        self.settings = settings
+        self.workers = workers
+        self._loop = loop
+        self._lines: dict[str, Line] = {}
+        self._unproved: collections.Counter[str] = collections.Counter()
+        self._forgetting = 0
+        self._does: Mapping[type, Callable[[Line, Any], None]] = {
+            Call: self._call,
+            Send: lambda line, effect: line.wire.send(effect.frame),
+            Reading: lambda line, effect: line.wire.read(effect.on),
+            Expire: self._schedule_expiry,
+            Ping: lambda line, effect: line.wire.ping(),
+            Close: lambda line, effect: line.wire.shut(
+                effect.code, effect.reason
+            ),
+            Drop: lambda line, effect: line.wire.cut(),
+            Forget: lambda line, effect: self._forget(effect.owns),
+        }
+
+    def __len__(self) -> int:
+        """Return the number of open connections."""
+        return len(self._lines)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether nothing is left to do."""
+        return not self._lines and not self._forgetting
+
+    def is_full(self) -> bool:
+        """Tell whether there are as many connections as there may be."""
+        most = self.settings.max_connections
+        return bool(most) and len(self._lines) > most
+
+    def is_crowded(self, peer: str) -> bool:
+        """Tell whether an address has too many connections without proof."""
+        most = self.settings.max_unauthenticated_per_peer
+        proves = self.desk.access.proves
+        return proves and bool(most) and self._unproved[peer] > most
+
+    def join(self, wire: Wire, peer: str) -> Line:
+        """Take in a connection."""
+        line = Line(wire, peer, self)
+        self._lines[line.id] = line
+        self._unproved[peer] += 1
+        return line
+
+    def opened(self, line: Line) -> None:
+        """Note that the handshake is done."""
+        if self.settings.ping_interval:
+            self._schedule_pulse(line)
+
+    def left(self, line: Line) -> None:
+        """Note that a connection is gone."""
+        if self._lines.pop(line.id, None) is None:
+            return
+        for timer in (line.expiry, line.pulse):
+            if timer is not None:
+                timer.cancel()
+        if not line.machine.is_proved:
+            self._proved(line)
+        self.perform(line, line.machine.lost())
+
+    def perform(self, line: Line, effects: Sequence[Effect]) -> None:
+        """Do what a machine wants, in order."""
+        line.todo.extend(effects)
+        if line.is_busy:
+            # What is being done has come back to us: a write that blocks.
+            # That comes after what was wanted before.
+            return
+        line.is_busy = True
+        try:
+            while line.todo:
+                effect = line.todo.popleft()
+                self._does[type(effect)](line, effect)
+        finally:
+            line.is_busy = False
+
+    async def push(self, connection: str, text: bytes) -> Pushed:
+        """Send a message, JSON text, to a connection."""
+        line = self._lines.get(connection)
+        if line is None:
+            return Pushed.GONE
+        is_binary = line.machine.pushes_binary
+        data = text
+        if is_binary:
+            pack = functools.partial(_packed, text)
+            is_long = len(text) > _LONG
+            data = await self.workers.run(pack) if is_long else pack()
+        pushed, effects = line.machine.pushed(Frame(data, is_binary))
+        self.perform(line, effects)
+        return pushed
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Have something done in the next round of the loop."""
+        self._loop.call_soon(call)
+
+    def drain(self) -> None:
+        """Have all connections come to their end."""
+        for line in list(self._lines.values()):
+            self.perform(line, line.machine.drain())
+
+    def renew(self) -> None:
+        """Have those come again whose subscriptions may have been ended."""
+        for line in list(self._lines.values()):
+            if line.machine.has_owns:
+                line.wire.shut(RESTART, 'Subscriptions may have been lost.')
+
+    def _call(self, line: Line, effect: Call) -> None:
+        self.workers.submit(
+            functools.partial(line.caller.answer, effect.frame), line.answered
+        )
+
+    def answered(self, line: Line, answer: Answer) -> None:
+        """Take the answer to a frame."""
+        was_proved = line.machine.is_proved
+        effects = line.machine.answered(answer)
+        if line.machine.is_proved and not was_proved:
+            self._proved(line)
+        self.perform(line, effects)
+
+    def _proved(self, line: Line) -> None:
+        self._unproved[line.peer] -= 1
+        if not self._unproved[line.peer]:
+            del self._unproved[line.peer]
+
+    def _schedule_expiry(self, line: Line, effect: Expire) -> None:
+        if line.expiry is not None:
+            line.expiry.cancel()
+        if line.id in self._lines:
+            line.expiry = self._loop.call_later(
+                max(0.0, effect.at - time.time()), self._expire, line
+            )
+
+    def _expire(self, line: Line) -> None:
+        self.perform(line, line.machine.expired())
+
+    def _schedule_pulse(self, line: Line) -> None:
+        line.pulse = self._loop.call_later(
+            self.settings.ping_interval, self._pulse, line
+        )
+
+    def _pulse(self, line: Line) -> None:
+        self.perform(line, line.machine.tick())
+        if line.id in self._lines:
+            self._schedule_pulse(line)
+
+    def _forget(self, owns: Sequence[Own], tries: int = TRIES) -> None:
+        self._forgetting += 1
+        self.workers.submit(
+            functools.partial(self._ended, owns),
+            functools.partial(self._forgotten, tries=tries),
+        )
+
+    def _ended(self, owns: Sequence[Own]) -> Sequence[Own]:
+        """End subscriptions, and return those that could not be ended."""
+        left = []
+        for own in owns:
+            try:
+                self.desk.forget(own)
+            except StoreUnavailable:
+                left.append(own)
+            except Exception:
+                LOG.exception('Subscription %s could not be ended', own.id)
+        return left
+
+    def _forgotten(self, left: Sequence[Own], tries: int) -> None:
+        self._forgetting -= 1
+        if not left:
+            return
+        if tries > 1:
+            self._loop.call_later(PAUSE, self._forget, left, tries - 1)
+            return
+        # The deliverer will find nobody under their address.
+        LOG.warning('%d subscriptions of a lost connection stay', len(left))
+
+
+def _packed(text: bytes) -> bytes:
+    pack = codec.MESSAGE_PACK
+    return pack.encode(pack.body(text))

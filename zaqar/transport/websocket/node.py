@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This server among others: its lease, kept alive by a thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from zaqar.errors import StoreUnavailable
+from zaqar.notification import nodes
+from zaqar.storage.base import ManagementStore
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two tries while the store is silent.
+_AGAIN = 1
+
+
+class Node:
+    """Keeps a lease until stopped.
+
+    :param uri: where messages are handed over
+    :param secret: see :class:`zaqar.notification.nodes.Lease`
+    :param lapsed: called when the lease had ended and was made anew; what
+        was told meanwhile is lost
+    """
+
+    def __init__(
+        self,
+        store: ManagementStore,
+        name: str,
+        uri: str,
+        secret: str,
+        lapsed: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._name = name
+        self._uri = uri
+        self._secret = secret
+        self._lapsed = lapsed
+        self._has_been = False
+        self._is_silent = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._live, name='node', daemon=True
+        )
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and give the lease back."""
+        self._stop.set()
+        self._thread.join(nodes.RENEWED)
+        try:
+            nodes.release(self._store, self._name)
+        except StoreUnavailable:
+            LOG.info('The lease of this server is left to its end')
+
+    def renew(self) -> bool:
+        """Renew the lease; tell whether that went well."""
+        try:
+            ended, now = nodes.renew(
+                self._store, self._name, self._uri, self._secret
+            )
+        except StoreUnavailable:
+            if not self._is_silent:
+                LOG.warning('The lease of this server cannot be renewed')
+            self._is_silent = True
+            return False
+        if self._has_been and (ended is None or ended <= now):
+            LOG.warning('The lease of this server had ended')
+            self._lapsed()
+        self._has_been = True
+        self._is_silent = False
+        return True
+
+    def _live(self) -> None:
+        pause = 0
+        while not self._stop.wait(pause):
+            try:
+                pause = nodes.RENEWED if self.renew() else _AGAIN
+            except Exception:
+                LOG.exception('The lease of this server cannot be renewed')
+                pause = nodes.RENEWED

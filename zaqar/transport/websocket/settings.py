@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an operator may set of the WebSocket server."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from dataclasses import dataclass
+
+from oslo_config import cfg
+from oslo_middleware import cors
+
+from zaqar.controllers.limits import Limits
+from zaqar.errors import ConfigurationError
+
+GROUP = 'drivers:transport:websocket'
+
+OPTS = [
+    cfg.HostAddressOpt(
+        'bind',
+        default='127.0.0.1',
+        help='Address on which zaqar-server listens for WebSocket clients.',
+    ),
+    cfg.PortOpt(
+        'port',
+        default=9000,
+        help='Port on which zaqar-server listens for WebSocket clients.',
+    ),
+    cfg.PortOpt(
+        'external_port',
+        help='Port that clients see, where a proxy stands in front. Set, it '
+        'must be the one in the Host header of a handshake (80 if there is '
+        'none), else the handshake fails; unset, nothing is checked.',
+    ),
+    cfg.HostAddressOpt(
+        'notification_bind',
+        default='127.0.0.1',
+        help='Address on which other processes of the service hand over '
+        'messages for subscribed connections. The default serves one '
+        'machine; where zaqar-notifier runs elsewhere, an address that it '
+        'can reach. Named in the management store, and asked for a keyed '
+        'signature with each message.',
+    ),
+    cfg.PortOpt(
+        'notification_port',
+        default=0,
+        min=0,
+        help='Port beside that address. 0 takes any free one.',
+    ),
+    cfg.IntOpt(
+        'max_connections',
+        default=10000,
+        min=0,
+        help='Connections at a time; more are refused with 503. 0 means no '
+        'limit but that of open files.',
+    ),
+    cfg.IntOpt(
+        'max_unauthenticated_per_peer',
+        default=100,
+        min=0,
+        help='Connections from one address that have not authenticated, '
+        'where auth_strategy is set; more are refused with 429. Behind a '
+        'proxy all connections come from its address. 0 means no limit.',
+    ),
+    cfg.IntOpt(
+        'ping_interval',
+        default=30,
+        min=0,
+        help='Seconds between two pings of a connection. 0 sends none, and '
+        'connections whose other end has vanished stay.',
+    ),
+    cfg.IntOpt(
+        'ping_timeout',
+        default=60,
+        min=0,
+        help='Seconds without any sign of life, while pings are sent, after '
+        'which a connection is dropped. 0 means never.',
+    ),
+    cfg.IntOpt(
+        'max_frame_size',
+        default=0,
+        min=0,
+        help='Most bytes of a frame or message; a longer one ends the '
+        'connection with 1009. 0 means twice the larger of '
+        'max_messages_post_size and max_queue_metadata, and 64 KiB.',
+    ),
+    cfg.IntOpt(
+        'worker_threads',
+        default=16,
+        min=1,
+        help='Threads that work on requests, hence requests of all '
+        'connections that are worked on at a time.',
+    ),
+    cfg.StrOpt(
+        'node_id',
+        sample_default='<host name>-<process>',
+        help='Name of this server among others of the service: letters, '
+        'digits, ".", "_" and "-". Unset: the host name and the number of '
+        'the process.',
+    ),
+]
+
+_NODE = re.compile(r'[A-Za-z0-9._-]{1,100}')
+_UNFIT = re.compile(r'[^A-Za-z0-9._-]')
+
+#: Bytes of a frame beside what is limited elsewhere.
+_ROOM = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options, by their names.
+
+    :ivar origins: from where pages may connect; empty for anywhere
+    """
+
+    bind: str = '127.0.0.1'
+    port: int = 9000
+    external_port: int | None = None
+    notification_bind: str = '127.0.0.1'
+    notification_port: int = 0
+    max_connections: int = 10000
+    max_unauthenticated_per_peer: int = 100
+    ping_interval: int = 30
+    ping_timeout: int = 60
+    max_frame_size: int = 0
+    worker_threads: int = 16
+    node_id: str = ''
+    origins: tuple[str, ...] = ()
+
+    @property
+    def max_missed(self) -> int:
+        """Return the pings that may stay unanswered, 0 for any number."""
+        if not (self.ping_interval and self.ping_timeout):
+            return 0
+        return max(1, self.ping_timeout // self.ping_interval)
+
+
+def from_conf(conf: cfg.ConfigOpts, limits: Limits) -> Settings:
+    """Read the settings from a loaded configuration.
+
+    :raises ConfigurationError: the node cannot be called so
+    """
+    conf.register_opts(OPTS, GROUP)
+    values = dict(conf[GROUP])
+    values['node_id'] = _node_id(values['node_id'])
+    values['max_frame_size'] = values['max_frame_size'] or _frame(limits)
+    return Settings(**values, origins=_origins(conf))
+
+
+def _frame(limits: Limits) -> int:
+    largest = max(limits.max_messages_post_size, limits.max_queue_metadata)
+    return 2 * largest + _ROOM
+
+
+def _node_id(found: str | None) -> str:
+    if not found:
+        host = _UNFIT.sub('-', socket.gethostname())[:80]
+        return f'{host}-{os.getpid()}'
+    if not _NODE.fullmatch(found):
+        raise ConfigurationError(
+            f'[{GROUP}] node_id = {found}: must be letters, digits, ".", "_" '
+            'and "-"'
+        )
+    return found
+
+
+def _origins(conf: cfg.ConfigOpts) -> tuple[str, ...]:
+    conf.register_opts(cors.CORS_OPTS, 'cors')
+    found = conf.cors.allowed_origin or ()
+    return () if '*' in found else tuple(found)

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what a controller returns to what a frame says.
+
+:source: websocket.md 3
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from zaqar.api import home, topics
+from zaqar.controllers.flavors import Flavor, FlavorPage
+from zaqar.controllers.pools import PoolPage, ShownPool
+from zaqar.controllers.results import (
+    Claimed,
+    Counted,
+    MessagePage,
+    OneMessage,
+    Popped,
+    Posted,
+    QueuePage,
+    SubscriptionPage,
+)
+from zaqar.models import Kind, Message, MessageSpan, Scope
+from zaqar.transport import shapes
+
+Embed = shapes.Embed
+
+
+@dataclass(slots=True)
+class Asked:
+    """What a view may want to know of the request.
+
+    :ivar scope: the queue or topic, None without one
+    :ivar embed: puts a message's body into the answer
+    """
+
+    scope: Any
+    embed: Embed
+
+
+#: Status and body.
+Said = tuple[int, Any]
+
+View = Callable[[Any, Asked], Said]
+
+
+def _message(item: Message, now: int, embed: Embed) -> dict[str, Any]:
+    shown = shapes.content(item, now, embed)
+    shown['id'] = item.id
+    shown['claim_id'] = item.claim_id
+    return shown
+
+
+def _messages(
+    items: Sequence[Message], now: int, asked: Asked
+) -> list[dict[str, Any]]:
+    return [_message(item, now, asked.embed) for item in items]
+
+
+def _said(status: int, text: str) -> View:
+    """Return the view of an operation that says no more than a sentence."""
+    return lambda result, asked: (status, text)
+
+
+def _empty(result: None, asked: Asked) -> Said:
+    return 204, {}
+
+
+def _home(modes: Set[str], asked: Asked) -> Said:
+    return 200, _home_document(frozenset(modes))
+
+
+@functools.cache
+def _home_document(modes: frozenset[str]) -> Any:
+    return home.document(modes)
+
+
+def _ping(alive: bool, asked: Asked) -> Said:
+    return (204, {}) if alive else (503, {'error': 'A store is silent.'})
+
+
+def _plain(found: Mapping[str, Any], asked: Asked) -> Said:
+    return 200, found
+
+
+def _page(noun: str, items: Sequence[Mapping[str, Any]], key: str) -> Said:
+    document: dict[str, Any] = {noun: items}
+    if items:
+        document['marker'] = items[-1][key]
+    return 200, document
+
+
+def _queue_page(page: QueuePage, asked: Asked) -> Said:
+    items = []
+    for queue in page.queues:
+        item: dict[str, Any] = {'name': queue.name}
+        if queue.metadata is not None:
+            item['metadata'] = queue.metadata
+        items.append(item)
+    noun = 'queues' if page.kind is Kind.QUEUE else 'topics'
+    status, document = _page(noun, items, 'name')
+    if page.count:
+        document['count'] = page.count
+    return status, document
+
+
+def _created(made: bool, asked: Asked) -> Said:
+    name = asked.scope.name
+    if made:
+        return 201, f'{name} is created.'
+    return 204, f'{name} existed already.'
+
+
+def _stats(counted: Counted, asked: Asked) -> Said:
+    def shown(span: MessageSpan) -> dict[str, Any]:
+        return {'id': span.id, **shapes.moment(span, counted.now)}
+
+    found = shapes.counts(counted, asked.scope, shown)
+    return (200 if counted.exists else 404), {'messages': found}
+
+
+def _posted(posted: Posted, asked: Asked) -> Said:
+    return 201, {'message_ids': posted.ids}
+
+
+def _message_page(page: MessagePage, asked: Asked) -> Said:
+    items = _messages(page.messages, page.now, asked)
+    document: dict[str, Any] = {'messages': items}
+    if page.marker:
+        document['marker'] = page.marker
+    return 200, document
+
+
+def _one_message(found: OneMessage, asked: Asked) -> Said:
+    return 200, {'messages': _message(found.message, found.now, asked.embed)}
+
+
+def _deleted(popped: Popped | None, asked: Asked) -> Said:
+    if popped is None:
+        return 204, {}
+    return 200, {
+        'messages': [
+            shapes.popped(item, popped.now, asked.embed)
+            for item in popped.messages
+        ]
+    }
+
+
+def _claimed(found: Claimed | None, asked: Asked) -> Said:
+    if found is None:
+        return 204, {'claim_id': None}
+    claim = found.claim
+    messages = _messages(claim.messages, found.now, asked)
+    return 201, {'claim_id': claim.id, 'messages': messages}
+
+
+def _claim(found: Claimed, asked: Asked) -> Said:
+    claim = found.claim
+    return 200, {
+        'age': shapes.age(claim.expires_at - claim.ttl * 1000, found.now),
+        'ttl': claim.ttl,
+        'messages': _messages(claim.messages, found.now, asked),
+    }
+
+
+def _subscription_page(page: SubscriptionPage, asked: Asked) -> Said:
+    items = [shapes.subscription(one, page.now) for one in page.subscriptions]
+    return _page('subscriptions', items, 'id')
+
+
+def _subscribed(found: str, asked: Asked) -> Said:
+    text = f'Subscribed to {asked.scope.name}.'
+    return 201, {'subscription_id': found, 'message': text}
+
+
+def _one_subscription(found: Any, asked: Asked) -> Said:
+    return 200, shapes.subscription(*found)
+
+
+def _pool_page(page: PoolPage, asked: Asked) -> Said:
+    items = [shapes.pool(pool, page.detailed) for pool in page.pools]
+    return _page('pools', items, 'name')
+
+
+def _one_pool(shown: ShownPool, asked: Asked) -> Said:
+    return 200, shapes.pool(shown.pool, shown.detailed)
+
+
+def _flavor_page(page: FlavorPage, asked: Asked) -> Said:
+    items = [shapes.flavor(flavor, page.detailed) for flavor in page.flavors]
+    return _page('flavors', items, 'name')
+
+
+def _one_flavor(flavor: Flavor, asked: Asked) -> Said:
+    return 200, shapes.flavor(flavor, detailed=True)
+
+
+_VIEWS: Mapping[str, View] = {
+    'get_home_doc': _home,
+    'ping_node': _ping,
+    'ping_node_head': _ping,
+    'health': _plain,
+    'queue_list': _queue_page,
+    'queue_create': _created,
+    'queue_get': _plain,
+    'queue_update': _plain,
+    'queue_delete': _said(204, 'The queue is gone.'),
+    'queue_get_stats': _stats,
+    'queue_purge': _empty,
+    'queue_share': _plain,
+    'message_post': _posted,
+    'message_list': _message_page,
+    'message_get_many': _message_page,
+    'message_delete_many': _deleted,
+    'message_get': _one_message,
+    'message_delete': _empty,
+    'claim_create': _claimed,
+    'claim_get': _claim,
+    'claim_update': _said(204, 'The claim is renewed.'),
+    'claim_delete': _said(204, 'The claim is released.'),
+    'subscription_list': _subscription_page,
+    'subscription_create': _subscribed,
+    'subscription_get': _one_subscription,
+    'subscription_deliveries': _plain,
+    'subscription_update': _said(204, 'The subscription is changed.'),
+    'subscription_delete': _said(204, 'The subscription is gone.'),
+    'subscription_confirm': _said(204, 'Noted.'),
+    'pool_list': _pool_page,
+    'pool_create': _said(201, 'The pool is created.'),
+    'pool_get': _one_pool,
+    'pool_update': _one_pool,
+    'pool_delete': _said(204, 'The pool is gone.'),
+    'flavor_list': _flavor_page,
+    'flavor_create': _said(201, 'The flavor is created.'),
+    'flavor_get': _one_flavor,
+    'flavor_update': _one_flavor,
+    'flavor_delete': _said(204, 'The flavor is gone.'),
+}
+
+#: By the name of the operation; those of topics look like those of queues.
+VIEWS: Mapping[str, View] = {
+    **_VIEWS,
+    **{
+        operation.name: _VIEWS[topics.model(operation)]
+        for operation in topics.OPERATIONS
+    },
+}
+
+
+def view(name: str, result: Any, scope: Scope | None, embed: Embed) -> Said:
+    """Return status and body of what an operation has returned."""
+    return VIEWS[name](result, Asked(scope, embed))

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shell around the state machine: autobahn on asyncio.
+
+What is overridden of autobahn stands here with its reason; 26.10 is what was
+read. Its protocol faults end with a close frame (``failByDrop=False``); after
+one it reads on until the other end closes, for a second at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import http
+import logging
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import txaio
+from autobahn.asyncio.websocket import (
+    WebSocketServerFactory,
+    WebSocketServerProtocol,
+)
+from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+
+from zaqar.transport.websocket import plain
+from zaqar.transport.websocket.hub import Hub, Line
+from zaqar.transport.websocket.protocol import Frame
+
+LOG = logging.getLogger(__name__)
+
+#: The one subprotocol, for browsers that insist on naming one.
+SUBPROTOCOL = 'zaqar-v2'
+
+#: Bytes that a handshake may have.
+MAX_HANDSHAKE = 64 * 1024
+
+#: Bytes written and not taken, beyond which the other end counts as blocked.
+MAX_UNSENT = 256 * 1024
+
+#: Bytes handed to autobahn at a time: it copies what is left of them after
+#: every frame, so that a large piece of small frames costs its square.
+_SLICE = 4096
+
+_DEFAULT_PORT = '80'
+
+#: Seconds for the handshake, and for the other end's close frame.
+_HANDSHAKE = 5
+_CLOSING = 1
+
+_HTTP_FAULTS = {
+    426: [('Upgrade', 'websocket'), ('Sec-WebSocket-Version', '13')],
+    405: [('Allow', 'GET')],
+}
+
+
+class Socket(WebSocketServerProtocol):  # type: ignore[misc]
+    """One connection, as asyncio and autobahn see it."""
+
+    hub: Hub
+    line: Line
+    message_data: Any
+
+    def connection_made(self, transport: Any) -> None:
+        """Take in a new connection."""
+        super().connection_made(transport)
+        self.hub = self.factory.hub
+        self._inbox: collections.deque[bytes] = collections.deque()
+        transport.set_write_buffer_limits(high=MAX_UNSENT)
+        peer = transport.get_extra_info('peername')
+        self.line = self.hub.join(self, str(peer[0]) if peer else '')
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that the connection is gone, whoever ended it."""
+        self._inbox.clear()
+        self.hub.left(self.line)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes in small pieces, and at once.
+
+        autobahn would queue them, to take them all in the next round.
+        """
+        self.line.machine.heard()
+        if self._is_between() and not (data := self._plain(data)):
+            return
+        if len(data) <= _SLICE:
+            self._inbox.append(data)
+        else:
+            self._inbox.extend(_pieces(data, self._missing()))
+        self._feed()
+
+    def pause_writing(self) -> None:
+        """Stop working for who does not take what we say."""
+        self.hub.perform(self.line, self.line.machine.blocked())
+
+    def resume_writing(self) -> None:
+        """Go on working."""
+        self.hub.perform(self.line, self.line.machine.unblocked())
+
+    def consumeData(self) -> None:  # noqa: N802
+        """Read frames, and no more of them than can wait."""
+        if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
+            super().consumeData()
+            return
+        while self.line.machine.reads and self.processData():
+            if self.state == self.STATE_CLOSED:
+                return
+
+    def processHandshake(self) -> None:  # noqa: N802
+        """Read a handshake, unless it has no end."""
+        if len(self.data) > MAX_HANDSHAKE:
+            self.failHandshake('too long', 431)
+            return
+        super().processHandshake()
+
+    def sendData(  # noqa: N802
+        self, data: bytes, sync: bool = False, chopsize: int | None = None
+    ) -> None:
+        """Write bytes.
+
+        autobahn would prepare four coloured words for a log that nobody
+        reads, at the price of all else that is done for a frame.
+        """
+        self.transport.write(data)
+
+    def sendHttpErrorResponse(  # noqa: N802
+        self, code: int, reason: str, headers: Any = None
+    ) -> None:
+        """Answer as HTTP wants it, and repeat nothing of the request."""
+        lines = [f'HTTP/1.1 {code} {http.HTTPStatus(code).phrase}']
+        told: Iterable[tuple[str, str]] = headers or _HTTP_FAULTS.get(code, ())
+        lines += [f'{name}: {value}' for name, value in told]
+        lines += ['Content-Length: 0', 'Connection: close', '', '']
+        self.sendData('\r\n'.join(lines).encode())
+
+    def onConnect(  # noqa: N802
+        self, request: ConnectionRequest
+    ) -> str | None:
+        """Let a connection in, or raise what denies it."""
+        settings = self.hub.settings
+        if self.hub.is_full():
+            raise ConnectionDeny(503)
+        if self.hub.is_crowded(self.line.peer):
+            raise ConnectionDeny(429)
+        if settings.external_port is not None:
+            host = request.headers.get('host', '').rpartition(']')[2]
+            port = host.partition(':')[2] or _DEFAULT_PORT
+            if port != str(settings.external_port):
+                raise ConnectionDeny(400)
+        origin = request.headers.get('origin') or request.headers.get(
+            'sec-websocket-origin'
+        )
+        if settings.origins and origin and origin not in settings.origins:
+            raise ConnectionDeny(403)
+        return SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
+
+    def onOpen(self) -> None:  # noqa: N802
+        """Note that the handshake is done."""
+        self.hub.opened(self.line)
+
+    def onMessageEnd(self) -> None:  # noqa: N802
+        """Take a whole message.
+
+        autobahn would tell listeners too, of which there are none.
+        """
+        if not self.failedByMe:
+            data = b''.join(self.message_data)
+            frame = Frame(data, self.message_is_binary)
+            self.hub.perform(self.line, self.line.machine.received(frame))
+        self.message_data = None
+
+    def sendCloseFrame(self, *args: Any, **more: Any) -> None:  # noqa: N802
+        """Send a close frame, and nothing after it."""
+        super().sendCloseFrame(*args, **more)
+        self.hub.perform(self.line, self.line.machine.closing())
+
+    # What the hub asks for.
+
+    def send(self, frame: Frame) -> None:
+        """Write a data frame."""
+        if self.state == self.STATE_OPEN:
+            # Not by autobahn, which holds answers to the limit of requests.
+            self.transport.write(plain.framed(frame))
+
+    def ping(self) -> None:
+        """Write a ping."""
+        if self.state == self.STATE_OPEN:
+            self.sendFrame(9)
+
+    def read(self, on: bool) -> None:
+        """Read on, or stop reading."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if not on:
+            transport.pause_reading()
+            return
+        with contextlib.suppress(RuntimeError):
+            # It may not have paused, since it was closing.
+            transport.resume_reading()
+        # Not from within a frame that is being read.
+        self.hub.soon(self._resume)
+
+    def shut(self, code: int, reason: str) -> None:
+        """Write a close frame."""
+        if self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code=code, reasonUtf8=reason.encode())
+        elif self.state == self.STATE_CONNECTING:
+            self.cut()
+
+    def cut(self) -> None:
+        """End the connection at once."""
+        self.wasNotCleanReason = 'cut'
+        self.dropConnection(abort=True)
+
+    def _resume(self) -> None:
+        if self.transport is not None and self.data:
+            self.consumeData()
+        self._feed()
+
+    def _feed(self) -> None:
+        try:
+            while self._inbox and self.line.machine.reads:
+                self._dataReceived(self._inbox.popleft())
+        except Exception:
+            # The edge of the loop: one bad connection ends alone.
+            LOG.exception('A connection failed')
+            self._inbox.clear()
+            self.cut()
+
+    def _is_between(self) -> bool:
+        """Tell whether the next byte begins a message."""
+        return (
+            self.state == self.STATE_OPEN
+            and self.current_frame is None
+            and not (self.inside_message or self.data or self._inbox)
+        )
+
+    def _plain(self, data: bytes) -> bytes:
+        """Take plain messages as they come; return what is left of the data.
+
+        Most are whole, short and in one frame. autobahn's way is taken by all
+        others, those with a fault included.
+        """
+        machine, most = self.line.machine, self.hub.settings.max_frame_size
+        at, end = 0, len(data)
+        while machine.reads and self.state == self.STATE_OPEN:
+            found = plain.take(data, at, end, most)
+            if found is None:
+                break
+            frame, at = found
+            self.hub.perform(self.line, machine.received(frame))
+        return data[at:] if at else data
+
+    def _missing(self) -> int:
+        """Return the bytes that the frame lacks which is being read."""
+        frame = getattr(self, 'current_frame', None)
+        if frame is None or self._inbox or self.data:
+            return 0
+        return int(frame.length - self.current_frame_masker.pointer())
+
+
+class Factory(WebSocketServerFactory):  # type: ignore[misc]
+    """Makes connections."""
+
+    protocol = Socket
+
+    def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
+        # Its timers and futures know one loop only, and by this way.
+        txaio.use_asyncio()
+        txaio.config.loop = loop
+        super().__init__(server='', loop=loop)
+        self.hub = hub
+        most = hub.settings.max_frame_size
+        self.setProtocolOptions(
+            webStatus=False,
+            failByDrop=False,
+            maxFramePayloadSize=most,
+            maxMessagePayloadSize=most,
+            openHandshakeTimeout=_HANDSHAKE,
+            closeHandshakeTimeout=_CLOSING,
+            allowNullOrigin=True,
+        )
+        self.protocol = self._bound()
+
+    def _bound(self) -> type[Socket]:
+        """Return a class of connections that has our options already.
+
+        autobahn copies them into each, and pretty-prints them for a log that
+        nobody reads: two thirds of the time that a connection takes.
+        """
+        names = (
+            name for name in Socket.CONFIG_ATTRS if not hasattr(Socket, name)
+        )
+        values = {
+            name: staticmethod(value) if callable(value) else value
+            for name in names
+            for value in (getattr(self, name),)
+        }
+        return type('Socket', (Socket,), {**values, 'CONFIG_ATTRS': ()})
+
+
+def _pieces(data: bytes, missing: int) -> Iterator[bytes]:
+    """Cut bytes up: what a frame lacks in one piece, the rest in small ones.
+
+    Of the former nothing is copied twice.
+    """
+    if missing:
+        yield data[:missing]
+    for at in range(missing, len(data), _SLICE):
+        yield data[at : at + _SLICE]

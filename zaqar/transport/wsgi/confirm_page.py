@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page that confirmation mails link to: plain HTML, two buttons.
+
+Looking at it changes nothing, since programs that scan mails look at every
+link; only pressing a button does. The link carries what a pre-signed request
+carries in headers, and is checked in the same way.
+
+:source: notifications.md 9, design.md 1
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import urllib.parse
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from zaqar.api import table
+from zaqar.api.dispatch import Dispatcher, Received
+from zaqar.controllers import notices
+from zaqar.controllers.signatures import Grant
+from zaqar.errors import NotFound, ZaqarError
+from zaqar.models import Kind, Scope
+from zaqar.transport.interface import App, Environ, StartResponse
+from zaqar.transport.wsgi.responses import Answer
+
+PATH = '/confirm'
+
+#: Bytes of a form, at most.
+MOST = 16 * 1024
+
+_TARGET = re.compile(
+    r'/v2/(queue|topic)s/([A-Za-z0-9_.-]{1,64})'
+    r'/subscriptions/([0-9a-f]{32})/confirm'
+)
+
+_FIELDS = ('Signature', 'Methods', 'Paths', 'Project', 'Expires')
+
+_HEADERS = {
+    'Cache-Control': 'no-store',
+    'Content-Security-Policy': "default-src 'none'; style-src "
+    "'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'",
+    'Referrer-Policy': 'no-referrer',
+    'X-Content-Type-Options': 'nosniff',
+    'X-Frame-Options': 'DENY',
+}
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 1rem/1.5 sans-serif; margin: 3rem auto; max-width: 34rem;
+  padding: 0 1rem; overflow-wrap: anywhere; }}
+button {{ font: inherit; margin: 0 1rem 1rem 0; padding: .5rem 1rem; }}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{content}
+</main>
+</body>
+</html>
+"""
+
+_FORM = """<p>Notifications of queue <strong>{queue}</strong> of project
+<strong>{project}</strong>: do you want to receive them?</p>
+<form method="post" action="confirm">
+{fields}
+<button name="confirmed" value="true">Confirm the subscription</button>
+<button name="confirmed" value="false">Unsubscribe</button>
+</form>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """What a link is for.
+
+    :ivar values: what it carries, to be sent on
+    """
+
+    scope: Scope
+    subscription_id: str
+    values: Mapping[str, str]
+
+
+def with_confirmation(app: App, dispatcher: Dispatcher) -> App:
+    """Answer the page; it asks for no identity."""
+
+    def call(
+        environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if environ.get('PATH_INFO') != PATH:
+            return app(environ, start_response)
+        return _answer(environ, dispatcher)(environ, start_response)
+
+    return call
+
+
+def _answer(environ: Environ, dispatcher: Dispatcher) -> Answer:
+    method = environ['REQUEST_METHOD']
+    if method in ('GET', 'HEAD'):
+        link = _link(_parsed(environ.get('QUERY_STRING', '')), dispatcher)
+        return _invalid() if link is None else _question(link)
+    if method != 'POST':
+        answer = _page(405, 'Method not allowed', '')
+        answer.headers = {**_HEADERS, 'Allow': 'GET, HEAD, POST'}
+        return answer
+    form = _parsed(_body(environ))
+    link = _link(form, dispatcher)
+    wanted = form.get('confirmed')
+    if link is None or wanted not in ('true', 'false'):
+        return _invalid()
+    return _act(link, wanted, dispatcher)
+
+
+def _act(link: _Link, wanted: str, dispatcher: Dispatcher) -> Answer:
+    body = f'{{"confirmed": {wanted}}}'.encode()
+    name = 'subscription_confirm'
+    if link.scope.kind is Kind.TOPIC:
+        name = f'topic_{name}'
+    try:
+        dispatcher.run(
+            table.BY_ACTION[name],
+            notices.identity(link.scope.project),
+            scope=link.scope,
+            path={'subscription_id': link.subscription_id},
+            values={},
+            read_body=lambda _body, _most: Received(body, len(body)),
+        )
+    except NotFound:
+        return _invalid()
+    except ZaqarError as error:
+        return _page(
+            error.status,
+            'That did not work',
+            '<p>Please try again in a moment.</p>',
+        )
+    if wanted == 'true':
+        return _page(
+            200,
+            'Subscription confirmed',
+            f'<p>You will be told of the messages of queue '
+            f'<strong>{html.escape(link.scope.name)}</strong>.</p>',
+        )
+    return _page(
+        200,
+        'Unsubscribed',
+        f'<p>You will not be told of the messages of queue '
+        f'<strong>{html.escape(link.scope.name)}</strong>.</p>',
+    )
+
+
+def _question(link: _Link) -> Answer:
+    fields = '\n'.join(
+        f'<input type="hidden" name="{name}" '
+        f'value="{html.escape(link.values[name])}">'
+        for name in _FIELDS
+    )
+    form = _FORM.format(
+        queue=html.escape(link.scope.name),
+        project=html.escape(link.scope.project),
+        fields=fields,
+    )
+    return _page(200, 'Confirm a subscription', form)
+
+
+def _invalid() -> Answer:
+    return _page(
+        404,
+        'This link is not valid',
+        '<p>It is incomplete, has expired, or the subscription has ended.</p>',
+    )
+
+
+def _page(status: int, title: str, content: str) -> Answer:
+    text = _PAGE.format(title=html.escape(title), content=content)
+    return Answer(status, text.encode(), _HEADERS, 'text/html; charset=utf-8')
+
+
+def _link(values: Mapping[str, str], dispatcher: Dispatcher) -> _Link | None:
+    """Return what a link is for, None if its signature does not hold."""
+    if not all(values.get(name) for name in _FIELDS):
+        return None
+    path = values['Paths']
+    target = _TARGET.fullmatch(path)
+    grant = Grant(
+        path.split(','),
+        values['Methods'].split(','),
+        values['Project'],
+        values['Expires'],
+    )
+    if target is None or not dispatcher.signer.admits(
+        grant, values['Signature'], 'PUT', path
+    ):
+        return None
+    scope = Scope(values['Project'], target[2], Kind(target[1]))
+    return _Link(scope, target[3], values)
+
+
+def _parsed(text: str) -> Mapping[str, str]:
+    """Return the first value of each field."""
+    found: dict[str, str] = {}
+    try:
+        pairs = urllib.parse.parse_qsl(
+            text, errors='strict', max_num_fields=20
+        )
+    except ValueError:
+        return {}
+    for name, value in pairs:
+        found.setdefault(name, value)
+    return found
+
+
+def _body(environ: Environ) -> str:
+    size = environ.get('CONTENT_LENGTH') or '0'
+    if not size.isdecimal() or int(size) > MOST:
+        return ''
+    try:
+        return str(environ['wsgi.input'].read(int(size)).decode())
+    except UnicodeDecodeError:
+        return ''
