@@ -9,11 +9,15 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_middleware import cors
 
+from zaqar import profiling
 from zaqar.api import modes
 from zaqar.cmd import server as cmd_server
-from zaqar.controllers import encryption, limits, signatures
+from zaqar.controllers import encryption, limits, notices, signatures
+from zaqar.notification import keystone
+from zaqar.notification import settings as notification
 from zaqar.storage import loader, pooling, sweeper
 from zaqar.transport import auth
+from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import middleware
 from zaqar.transport.wsgi import server as wsgi_server
 
@@ -26,6 +30,7 @@ def list_opts() -> list[Group]:
         *auth.OPTS,
         *cmd_server.CLI_OPTS,
         modes.POOLING,
+        modes.DEPRECATED_VERSIONS,
         *loader.STATE_OPTS,
         *limits.DEFAULT_OPTS,
     ]
@@ -34,9 +39,14 @@ def list_opts() -> list[Group]:
         (limits.GROUP, [*limits.OPTS, *encryption.OPTS]),
         (loader.GROUP, [*cmd_server.DRIVERS_OPTS, *loader.OPTS]),
         (wsgi_server.GROUP, wsgi_server.OPTS),
+        (websocket.GROUP, websocket.OPTS),
         (signatures.GROUP, signatures.OPTS),
+        (notices.GROUP, notices.OPTS),
+        (notification.GROUP, notification.OPTS),
+        (keystone.GROUP, keystone.trustee_opts()),
         (sweeper.GROUP, sweeper.OPTS),
         (pooling.GROUP, pooling.OPTS),
+        (profiling.GROUP, profiling.OPTS),
         *_drivers(),
     ]
 

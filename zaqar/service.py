@@ -9,27 +9,37 @@ import logging
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from typing import Any
 
 import oslo_policy.opts
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import version
+from zaqar import metrics, reports, version
 from zaqar.api import modes
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
+from zaqar.controllers import notices
+from zaqar.controllers.context import Context
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
+from zaqar.controllers.notices import Pipeline
 from zaqar.controllers.signatures import Signer
-from zaqar.errors import ConfigurationError
+from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.notification import settings as notification
+from zaqar.notification.keystone import Endpoints, Keystone
+from zaqar.notification.worker import Notifier
+from zaqar.profiling import Profiling
 from zaqar.storage import loader, pooling
+from zaqar.storage.base import MessageStore
 from zaqar.storage.catalogue import Catalogue
 from zaqar.storage.pooled import PooledCatalogue
 from zaqar.storage.sweeper import Pace, Sweeper
 from zaqar.transport import auth
-from zaqar.transport.wsgi import app
-from zaqar.transport.wsgi.responses import App
+from zaqar.transport.interface import App
+from zaqar.transport.websocket.server import Server as WebSocketServer
+from zaqar.transport.wsgi import stack
 
 LOG = logging.getLogger(__name__)
 
@@ -45,6 +55,7 @@ FOLDER = 'OS_ZAQAR_CONFIG_DIR'
 QUIET = (
     '_granian=WARN',
     'alembic=WARN',
+    'autobahn=WARN',
     'keystoneauth=WARN',
     'keystonemiddleware=WARN',
     'oslo.policy=WARN',
@@ -80,8 +91,15 @@ class Service:
         auth.strategy(conf)
         pace = Pace.from_conf(conf)
         served = modes.from_conf(conf)
+        self._profiling = Profiling.from_conf(conf)
+        self._notification = notification.Settings.from_conf(conf)
+        pipeline = _pipeline(conf, self._notification, signer)
+        trusts = Keystone.from_conf(conf)
+        self.metrics = metrics.Metrics.from_conf(conf, loader.state_path(conf))
         # Last, so that a fault elsewhere leaves no half-made database.
-        self.catalogue = _catalogue(conf, served)
+        self.catalogue = _catalogue(
+            conf, served, self._profiling, self.metrics
+        )
         self.dispatcher = Dispatcher(
             authorizer,
             self.catalogue,
@@ -89,19 +107,82 @@ class Service:
             signer,
             cipher,
             served,
+            pipeline,
+            trusts,
+            self.metrics.observe,
         )
+        self._internal = Context(
+            notices.identity(''),
+            self.catalogue,
+            limits,
+            0,
+            signer,
+            cipher,
+            served,
+            pipeline,
+            trusts,
+        )
+        self._embedded: Notifier | None = None
         self._sweeper = Sweeper(self.catalogue, pace)
 
     def application(self) -> App:
         """Return the WSGI application."""
-        return app.build(self.conf, self.dispatcher)
+        return stack.build(
+            self.conf, self.dispatcher, self._profiling.application
+        )
+
+    def websocket(self) -> WebSocketServer:
+        """Return the WebSocket server.
+
+        :raises ConfigurationError: it cannot work like this
+        """
+        return WebSocketServer(
+            self.conf, self.dispatcher, self.catalogue.management
+        )
+
+    @property
+    def notifies(self) -> bool:
+        """Whether subscribers are to be told."""
+        return self._internal.pipeline.notifies
+
+    def notifier(self) -> Notifier:
+        """Return what tells subscribers; it is still to be started.
+
+        :raises ConfigurationError: it cannot work like this
+        """
+        settings = dataclasses.replace(
+            self._notification, management=self.catalogue.management
+        )
+        return Notifier(self._internal, settings, Endpoints(self.conf))
+
+    def embed_notifier(self) -> None:
+        """Tell subscribers from this process, if the settings say so."""
+        if self.notifies and self.conf[notification.GROUP].embedded:
+            self._embedded = self.notifier()
+            self._embedded.start()
 
     def start(self) -> None:
         """Begin what goes on without being asked."""
         self._sweeper.start()
 
+    def report_when_asked(self, **sections: reports.Facts) -> None:
+        """Let this process tell what it is doing.
+
+        :param sections: what it knows besides the usual, by title
+        """
+        reports.install(self.conf, {'Pools': self._pools, **sections})
+
+    def _pools(self) -> Mapping[str, Any]:
+        """Return the state of each store of messages, by its pool's name."""
+        return {
+            name or 'configured store': {'answers': _answers(opened)}
+            for name, opened in self.catalogue.openers().items()
+        }
+
     def close(self) -> None:
         """Give everything back."""
+        if self._embedded is not None:
+            self._embedded.stop()
         self._sweeper.stop()
         self.catalogue.close()
 
@@ -163,6 +244,7 @@ def application() -> App:
         print(f'{WSGI_PROG}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
     service.start()
+    service.embed_notifier()
     warn_if_open(conf)
     return found
 
@@ -175,6 +257,19 @@ def warn_if_open(conf: cfg.ConfigOpts) -> None:
             'is trusted to be whoever the headers say, administrators '
             'included. Set it to "keystone" where others can reach it.'
         )
+
+
+def _pipeline(
+    conf: cfg.ConfigOpts, settings: notification.Settings, signer: Signer
+) -> Pipeline:
+    confirms = settings.require_confirmation
+    found = Pipeline.from_conf(conf, confirms)
+    if confirms and found.notifies and not signer.works:
+        raise ConfigurationError(
+            f'[{notification.GROUP}] require_confirmation needs '
+            '[signed_url] secret_key'
+        )
+    return found
 
 
 def _from_environment(name: str) -> list[str] | None:
@@ -191,18 +286,35 @@ def _authorizer(conf: cfg.ConfigOpts) -> Authorizer:
         return Authorizer(conf)
 
 
-def _catalogue(conf: cfg.ConfigOpts, served: Set[modes.Mode]) -> Catalogue:
+def _catalogue(
+    conf: cfg.ConfigOpts,
+    served: Set[modes.Mode],
+    profiling: Profiling,
+    measuring: metrics.Metrics,
+) -> Catalogue:
+    def wrap(store: Any, plane: str, driver: str) -> Any:
+        traced = profiling.store(store, plane, driver)
+        return measuring.store(traced, plane, driver)
+
     conf.register_opts(pooling.OPTS, pooling.GROUP)
-    stores = loader.open_stores(conf)
+    stores = loader.open_stores(conf, wrap)
     if 'pooling' not in served:
         return Catalogue(stores.management, stores.messages)
     pools = pooling.Pools(
         stores.management,
-        loader.PoolOpener(conf),
+        loader.PoolOpener(conf, wrap),
         stores.messages,
         use_virtual=conf[pooling.GROUP].enable_virtual_pool,
     )
     return PooledCatalogue(stores.management, stores.messages, pools)
+
+
+def _answers(opened: Callable[[], MessageStore]) -> bool:
+    try:
+        opened().ping()
+    except StoreUnavailable:
+        return False
+    return True
 
 
 @contextlib.contextmanager

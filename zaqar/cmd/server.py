@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import service, version
+from zaqar import exposition, metrics, service, version
 from zaqar.api import modes
+from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Supervisor
 from zaqar.errors import ConfigurationError
+from zaqar.storage import loader
+from zaqar.transport.websocket import server as websocket_server
+from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import server
 
 LOG = log.getLogger(__name__)
@@ -34,7 +38,8 @@ DRIVERS_OPTS = [
     cfg.StrOpt(
         'transport',
         choices=[('wsgi', 'HTTP'), ('websocket', 'WebSocket')],
-        help='What zaqar-server serves. Unset: everything there is.',
+        help='What zaqar-server serves. Unset: both, each in processes of '
+        'its own.',
     ),
 ]
 
@@ -57,6 +62,9 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     conf.register_cli_opts(CLI_OPTS)
     conf.register_opts(DRIVERS_OPTS, 'drivers')
     conf.register_opts(server.OPTS, server.GROUP)
+    conf.register_opts(metrics.OPTS, metrics.GROUP)
+    conf.register_opts(websocket.OPTS, websocket.GROUP)
+    notifier.register_opts(conf)
 
 
 def _prepare(conf: cfg.ConfigOpts) -> None:
@@ -64,48 +72,115 @@ def _prepare(conf: cfg.ConfigOpts) -> None:
 
 
 def _run(conf: cfg.ConfigOpts, words: Sequence[str]) -> int:
-    if conf.drivers.transport == 'websocket':
-        raise ConfigurationError(
-            '[drivers] transport = websocket: this version serves HTTP only; '
-            'remove the option or set it to wsgi'
-        )
     _rehearse(conf)
-    settings = conf[server.GROUP]
-    listener = server.listen(settings.bind, settings.port, settings.backlog)
+    children = _children(conf, words)
     if conf.daemon:
         _daemonize()
-    host, port = listener.getsockname()[:2]
-    LOG.info(
-        'zaqar-server %s listens on %s:%d',
-        version.version_string(),
-        host,
-        port,
-    )
     service.warn_if_open(conf)
-    return Supervisor(_children(conf, words, listener)).run()
+    return Supervisor(children).run()
 
 
-def _children(
-    conf: cfg.ConfigOpts, words: Sequence[str], listener: socket.socket
+def _serves(conf: cfg.ConfigOpts, transport: str) -> bool:
+    return conf.drivers.transport in (None, transport)
+
+
+def _children(conf: cfg.ConfigOpts, words: Sequence[str]) -> Sequence[Child]:
+    """Return what is to run; listen before anything does."""
+    children: list[Child] = []
+    if _serves(conf, 'wsgi'):
+        children += _api_workers(conf, words)
+    if _serves(conf, 'websocket'):
+        children.append(_websocket_server(conf, words))
+    if notifier.is_embedded(conf):
+        children.append(Child('notifier', lambda: _notify(words)))
+    if conf[metrics.GROUP].port:
+        children.append(_metrics_server(conf))
+    return children
+
+
+def _api_workers(
+    conf: cfg.ConfigOpts, words: Sequence[str]
 ) -> Sequence[Child]:
-    count = conf[server.GROUP].workers or os.cpu_count() or 1
+    settings = conf[server.GROUP]
+    listener = server.listen(settings.bind, settings.port, settings.backlog)
+    _tell(listener, 'HTTP')
+    count = settings.workers or os.cpu_count() or 1
     return [
-        Child(f'API worker {number}', lambda: _work(words, listener))
+        Child(f'API worker {number}', lambda: _work(words, listener), listener)
         for number in range(1, count + 1)
     ]
 
 
-def _work(words: Sequence[str], listener: socket.socket) -> None:
-    """Be an API worker, with the configuration as it is now."""
+def _websocket_server(conf: cfg.ConfigOpts, words: Sequence[str]) -> Child:
+    settings = conf[websocket.GROUP]
+    listener = websocket_server.listen(settings.bind, settings.port)
+    _tell(listener, 'WebSocket')
+    return Child('WebSocket server', lambda: _talk(words, listener), listener)
+
+
+def _metrics_server(conf: cfg.ConfigOpts) -> Child:
+    listener = exposition.listen(conf)
+    _tell(listener, 'metrics')
+    folder = metrics.shared(loader.state_path(conf))
+    exposition.forget_the_dead(folder, '')
+    return Child('metrics', lambda: exposition.serve(listener, folder))
+
+
+def _tell(listener: socket.socket, what: str) -> None:
+    host, port = listener.getsockname()[:2]
+    LOG.info(
+        'zaqar-server %s listens on %s:%d for %s',
+        version.version_string(),
+        host,
+        port,
+        what,
+    )
+
+
+def _built(words: Sequence[str]) -> service.Service:
+    """Return the service, with the configuration as it is now."""
+    conf = service.configuration(PROG, words, _prepare)
+    return service.Service(conf)
+
+
+def _talk(words: Sequence[str], listener: socket.socket) -> None:
+    """Be the WebSocket server."""
     try:
-        conf = service.configuration(PROG, words, _prepare)
-        running = service.Service(conf)
+        running = _built(words)
+        talking = running.websocket()
+    except ConfigurationError as error:
+        LOG.error('%s', error)
+        raise SystemExit(1) from None
+    running.start()
+    running.report_when_asked(WebSocket=talking.facts)
+    talking.serve(listener)
+    running.close()
+
+
+def _notify(words: Sequence[str]) -> None:
+    """Be the notifier."""
+    try:
+        running = _built(words)
+        notifying = running.notifier()
+    except ConfigurationError as error:
+        LOG.error('%s', error)
+        raise SystemExit(1) from None
+    running.report_when_asked(Notifications=notifying.facts)
+    notifier.run(notifying, is_child=True)
+    running.close()
+
+
+def _work(words: Sequence[str], listener: socket.socket) -> None:
+    """Be an API worker."""
+    try:
+        running = _built(words)
         application = running.application()
     except ConfigurationError as error:
         LOG.error('%s', error)
         raise SystemExit(1) from None
     running.start()
-    settings = conf[server.GROUP]
+    running.report_when_asked()
+    settings = running.conf[server.GROUP]
     server.serve(
         listener,
         application,
@@ -135,7 +210,13 @@ def _rehearse(conf: cfg.ConfigOpts) -> None:
 def _rehearsal(conf: cfg.ConfigOpts) -> int:
     try:
         rehearsed = service.Service(conf)
-        rehearsed.application()
+        if _serves(conf, 'wsgi'):
+            rehearsed.application()
+        if _serves(conf, 'websocket'):
+            rehearsed.websocket()
+        if notifier.is_embedded(conf):
+            rehearsed.notifier()
+        rehearsed.report_when_asked()
         rehearsed.close()
     except ConfigurationError as error:
         print(f'{PROG}: {error}', file=sys.stderr, flush=True)

@@ -13,10 +13,13 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from zaqar.cmd import draining
 
 LOG = logging.getLogger(__name__)
 
@@ -30,8 +33,11 @@ SETTLED = 10.0
 #: Seconds that children have for finishing what they are at.
 PATIENCE = 60.0
 
+#: Seconds after which children that were told to stop accept no more.
+_SETTLED = 0.6
+
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
-_WATCHED = (*_STOPPING, signal.SIGHUP, signal.SIGCHLD)
+_WATCHED = (*_STOPPING, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR2)
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -42,12 +48,14 @@ class Child:
     """A process to keep alive.
 
     :ivar work: runs in it; SIGTERM asks it to return
+    :ivar listener: where it accepts connections, if it does
     :ivar pid: 0 while there is none
     :ivar due: when to start it, by the monotonic clock
     """
 
     name: str
     work: Callable[[], None]
+    listener: socket.socket | None = None
     pid: int = 0
     born: float = 0.0
     due: float = 0.0
@@ -76,6 +84,8 @@ class Supervisor:
                 return self._stop(signal.Signals(number).name)
             if number == signal.SIGHUP:
                 self._replace_all()
+            if number == signal.SIGUSR2:
+                self._have_all_report()
             self._bury()
             self._start_due()
 
@@ -110,6 +120,11 @@ class Supervisor:
                 child.leaving.add(old)
                 _send(old, signal.SIGTERM)
 
+    def _have_all_report(self) -> None:
+        for child in self._children:
+            if child.pid:
+                _send(child.pid, signal.SIGUSR2)
+
     def _bury(self) -> None:
         while found := _dead():
             pid, status = found
@@ -135,16 +150,22 @@ class Supervisor:
 
     def _stop(self, reason: str) -> int:
         LOG.info('Stopping, as told by %s', reason)
+        listeners = {c.listener for c in self._children if c.listener}
+        draining.let_nobody_in(listeners)
         left = {child.pid for child in self._children if child.pid}
         left = left.union(*(child.leaving for child in self._children))
         for pid in left:
             _send(pid, signal.SIGTERM)
-        end = time.monotonic() + PATIENCE
-        while left and time.monotonic() < end:
+        begun = time.monotonic()
+        while left and time.monotonic() < begun + PATIENCE:
             while found := _dead():
                 left.discard(found[0])
             if left:
-                signal.sigtimedwait((signal.SIGCHLD,), 0.5)
+                signal.sigtimedwait((signal.SIGCHLD,), 0.2)
+            if listeners and time.monotonic() > begun + _SETTLED:
+                # What is under way may take long; others shall not wait.
+                draining.refuse(listeners)
+                listeners.clear()
         for pid in left:
             LOG.warning('Process %d does not end and is killed', pid)
             _send(pid, signal.SIGKILL)
@@ -160,6 +181,8 @@ def _live(child: Child, parent: int) -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         for number in _WATCHED:
             signal.signal(number, signal.SIG_DFL)
+        # Until it can report; the default would end it.
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         # Ctrl-C reaches all of the terminal's processes; the parent decides.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)

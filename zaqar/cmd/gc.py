@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``zaqar-gc``: give back the room of dead messages and claims."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from oslo_config import cfg
+from oslo_log import log
+
+from zaqar import service
+from zaqar.api import modes
+from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.storage import loader, pooling
+from zaqar.storage.base import MessageStore
+from zaqar.storage.sweeper import PAUSE, Pace
+
+LOG = log.getLogger(__name__)
+
+PROG = 'zaqar-gc'
+
+MANUAL = f"""\
+NAME
+    {PROG} - remove expired messages and claims from the stores
+
+SYNOPSIS
+    {PROG} [OPTION]...
+
+DESCRIPTION
+    Sweeps the message store and, with [DEFAULT] pooling, every pool: removes
+    expired messages and claims, what is left of purged and deleted queues,
+    and other remains. Nobody can see these, swept or not; sweeping gives back
+    their room.
+
+    zaqar-server does the same in the background, every [gc] interval seconds
+    unless that is 0. This program is for those who rather run it from cron
+    or a timer, or once after a mass of messages has expired.
+
+    It works in batches of [gc] batch rows, with a pause between two of them,
+    and may run beside the service and beside others of its kind: a store lets
+    one sweeper work at a time, and the others find nothing to do. It may be
+    stopped at any time (SIGTERM, Ctrl-C), which ends it after the batch at
+    hand.
+
+    Prints one line for each store: how many rows were removed. The same goes
+    to the log, where one is configured.
+
+OPTIONS
+    --once              sweep until nothing is left, then end; the default,
+                        and stronger than --every
+    --every SECONDS     begin again every so many seconds, until stopped
+    --dry-run           see whether the stores answer and remove nothing
+    --pool NAME         sweep this pool only; may be given several times
+
+FILES
+    zaqar.conf and {PROG}.conf, the first of each found in ~/.zaqar, ~,
+    /etc/zaqar and /etc, then zaqar.conf.d/*.conf and {PROG}.conf.d/*.conf
+    there. Later ones win.
+
+EXIT STATUS
+    0    done, or stopped by a signal
+    1    a store does not answer, or the configuration is not good; stores
+         that do answer have been swept
+    2    wrong usage
+
+EXAMPLES
+    {PROG}
+    {PROG} --every 300 --log-file /var/log/zaqar/gc.log
+    {PROG} --config-file /etc/zaqar/zaqar.conf --pool east --pool west
+
+"""
+
+CLI_OPTS = [
+    cfg.BoolOpt(
+        'once',
+        default=False,
+        help='Sweep until nothing is left, then end; the default.',
+    ),
+    cfg.IntOpt(
+        'every',
+        min=1,
+        metavar='SECONDS',
+        help='Begin again every so many seconds, until stopped.',
+    ),
+    cfg.BoolOpt(
+        'dry-run',
+        default=False,
+        help='See whether the stores answer and remove nothing.',
+    ),
+    cfg.MultiStrOpt(
+        'pool',
+        default=[],
+        metavar='NAME',
+        help='Sweep this pool only; may be given several times.',
+    ),
+]
+
+#: What the store that the configuration names is called in the output.
+MESSAGE_STORE = 'message store'
+
+#: Opens a store of messages.
+Opener = Callable[[], MessageStore]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if '-h' in words or '--help' in words:
+        print(MANUAL)
+    try:
+        conf = service.configuration(PROG, words, _prepare)
+        stores = Stores(conf)
+    except (ConfigurationError, StoreUnavailable, cfg.Error) as error:
+        print(f'{PROG}: {_reason(error)}', file=sys.stderr)
+        return 1
+    try:
+        return Collector(conf, stores.chosen).run()
+    except (ConfigurationError, StoreUnavailable) as error:
+        print(f'{PROG}: {_reason(error)}', file=sys.stderr)
+        return 1
+    finally:
+        stores.close()
+
+
+def _prepare(conf: cfg.ConfigOpts) -> None:
+    # Standard output belongs to the counts.
+    conf.set_default('use_stderr', True)
+    conf.register_cli_opts(CLI_OPTS)
+
+
+class Stores:
+    """What is to be swept.
+
+    :raises ConfigurationError: a store cannot be used like this
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        is_pooled = 'pooling' in modes.from_conf(conf)
+        if conf.pool and not is_pooled:
+            raise ConfigurationError(
+                '--pool: [DEFAULT] pooling is off, hence there are no pools'
+            )
+        self._conf = conf
+        self._found = loader.open_stores(conf)
+        self._pools = self._opened() if is_pooled else None
+
+    def chosen(self) -> Mapping[str, Opener]:
+        """Return the stores to sweep, by what they are called.
+
+        :raises ConfigurationError: a pool is named that does not exist
+        :raises StoreUnavailable: the management store does not answer
+        """
+        messages = {MESSAGE_STORE: lambda: self._found.messages}
+        if self._pools is None:
+            return messages
+        known = [pool.name for pool in self._pools.all()]
+        for name in self._conf.pool:
+            if name not in known:
+                raise ConfigurationError(f'--pool: there is no pool "{name}"')
+        pools = {
+            f'pool {name}': functools.partial(self._pools.store, name)
+            for name in known
+            if name in self._conf.pool or not self._conf.pool
+        }
+        return pools if self._conf.pool else {**messages, **pools}
+
+    def close(self) -> None:
+        """Give back all connections."""
+        if self._pools is not None:
+            self._pools.close()
+        self._found.messages.close()
+        self._found.management.close()
+
+    def _opened(self) -> pooling.Pools:
+        return pooling.Pools(
+            self._found.management,
+            loader.PoolOpener(self._conf),
+            self._found.messages,
+            use_virtual=True,
+        )
+
+
+class Collector:
+    """Sweeps stores until they are clean, once or time and again.
+
+    :param choose: returns the stores; asked before each round
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        choose: Callable[[], Mapping[str, Opener]],
+    ) -> None:
+        self._batch = Pace.from_conf(conf).batch
+        self._every = None if conf.once else conf.every
+        self._is_dry = conf.dry_run
+        self._has_log = bool(
+            conf.log_file
+            or conf.log_dir
+            or conf.log_config_append
+            or conf.use_syslog
+            or conf.use_journal
+        )
+        self._choose = choose
+        self._ended = threading.Event()
+
+    def run(self) -> int:
+        """Work until done or told to stop; return the exit code.
+
+        :raises ConfigurationError: as ``choose``
+        :raises StoreUnavailable: as ``choose``, where one round is asked for
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._ended.set())
+        if self._every is None:
+            return self._round()
+        while not self._ended.is_set():
+            try:
+                self._round()
+            except StoreUnavailable as error:
+                # It may come back before the next round.
+                LOG.error('No round: %s', _reason(error))
+            self._ended.wait(self._every)
+        return 0
+
+    def _round(self) -> int:
+        """Sweep all stores; return 1 if one could not be swept."""
+        code = 0
+        for name, opened in self._choose().items():
+            if self._ended.is_set():
+                break
+            try:
+                result = self._sweep(name, opened())
+            except StoreUnavailable:
+                result, code = 'does not answer, not swept', 1
+            self._tell(f'{name}: {result}')
+        return code
+
+    def _tell(self, text: str) -> None:
+        print(text, flush=True)
+        # Else it would stand there twice.
+        if self._has_log:
+            LOG.info(text)
+
+    def _sweep(self, name: str, store: MessageStore) -> str:
+        """Sweep a store; return what to say of it.
+
+        :raises StoreUnavailable: it does not answer
+        """
+        store.ping()
+        if self._is_dry:
+            return 'answers'
+        total = 0
+        while not self._ended.is_set():
+            removed = store.sweep(now=store.clock.now(), batch=self._batch)
+            total += removed
+            if removed < self._batch:
+                break
+            _show(f'{name}: {total} rows removed so far')
+            self._ended.wait(PAUSE)
+        return f'{total} rows removed'
+
+
+def _show(text: str) -> None:
+    """Show how far the work is, to whoever is watching."""
+    if sys.stderr.isatty():
+        print(f'\r{text}\r', end='', file=sys.stderr, flush=True)
+    else:
+        LOG.debug(text)
+
+
+def _reason(error: Any) -> str:
+    if isinstance(error, StoreUnavailable):
+        return 'the management store does not answer'
+    return ' '.join(str(error).split())
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``zaqar-status``: what stands in the way of an upgrade."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+
+from oslo_config import cfg
+from oslo_upgradecheck import common_checks, upgradecheck
+from oslo_upgradecheck.upgradecheck import Code, Result
+
+from zaqar import service
+from zaqar.api import modes
+from zaqar.cmd import status_options, status_stores, status_subscribers
+from zaqar.cmd.status_stores import Unseen
+from zaqar.controllers.encryption import Cipher
+from zaqar.controllers.signatures import Signer
+from zaqar.errors import ConfigurationError
+
+PROG = 'zaqar-status'
+
+#: What a check finds, at most so much of it.
+MOST = 20
+
+MANUAL = f"""\
+NAME
+    {PROG} - see what stands in the way of an upgrade
+
+SYNOPSIS
+    {PROG} [OPTION]... upgrade check [--json]
+
+DESCRIPTION
+    Run it after the new version is installed and before the service is
+    started with it. Reads the configuration and the databases; changes
+    nothing.
+
+CHECKS
+    Policy file     is it JSON? That is not read for much longer; failure.
+    Signing key     is [signed_url] secret_key too short? Failure.
+    Encryption      are there queues with encrypted messages and no key, or
+                    only the constant that the reference service had by
+                    default? Is a key too short? Failure.
+    Tables          are those of an SQL database at the revision that this
+                    version works on? If not, failure.
+    Stores          do the configured ones answer, and are their servers
+                    recent enough? If not, failure.
+    Options         are some set that are deprecated, unknown, or ignored
+                    because they are written with hyphens? Warning.
+    Pools           with [DEFAULT] pooling: is there one that does not answer
+                    or is too old (failure), or whose driver is not
+                    installed (warning)?
+    Catalogue       with [DEFAULT] pooling: are there queues whose pool does
+                    not exist, or flavors without a pool? Warning.
+    Subscribers     are there subscriptions to addresses or ports that are
+                    not allowed ([notification] allowed_networks and
+                    allowed_ports)? They are told nothing; warning.
+
+    Where the management store is not an SQL database, nobody can list all
+    queues; the checks that would have to say so.
+
+OPTIONS
+    --json          print one JSON object instead of a table: "name", and
+                    "checks", each with "check", "result" (0 success,
+                    1 warning, 2 failure) and "details"
+
+FILES
+    zaqar.conf and {PROG}.conf, the first of each found in ~/.zaqar, ~,
+    /etc/zaqar and /etc, then zaqar.conf.d/*.conf and
+    {PROG}.conf.d/*.conf there. Later ones win.
+
+EXIT STATUS
+    0    nothing stands in the way
+    1    there are warnings: look, then go on
+    2    a check failed: do not start the new version before that is mended;
+         also wrong usage, or a configuration that cannot be read
+    255  an error of this program
+
+EXAMPLES
+    {PROG} upgrade check
+    {PROG} --config-file /etc/zaqar/zaqar.conf upgrade check --json
+
+"""
+
+
+class Checks(upgradecheck.UpgradeCommands):
+    """Each check returns a result with what it has found."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._conf = conf
+
+    def policy_file(self) -> Result:
+        """Complain about JSON."""
+        return common_checks.check_policy_json(self, self._conf)
+
+    def signing_key(self) -> Result:
+        """Complain about a key that could be guessed."""
+        try:
+            Signer.from_conf(self._conf)
+        except ConfigurationError as error:
+            return Result(Code.FAILURE, str(error))
+        return Result(Code.SUCCESS)
+
+    def encryption(self) -> Result:
+        """Complain about keys that are none."""
+        try:
+            if Cipher.from_conf(self._conf).works:
+                return Result(Code.SUCCESS)
+        except ConfigurationError as error:
+            return Result(Code.FAILURE, str(error))
+        count = status_stores.encrypted(self._conf)
+        if not count:
+            return Result(Code.SUCCESS)
+        return Result(
+            Code.FAILURE,
+            f'{count} queues keep their messages encrypted, and there is no '
+            'key. Set [transport] message_encryption_key or '
+            'message_encryption_keys; the constant AES256, a default '
+            'elsewhere, counts as none.',
+        )
+
+    def tables(self) -> Result:
+        """Complain about tables of another revision."""
+        found, unseen = [], []
+        for place in status_stores.places(self._conf):
+            try:
+                found.append(status_stores.revision_fault(place))
+            except Unseen as error:
+                unseen.append(str(error))
+        return _result(Code.FAILURE, [*filter(None, found), *unseen])
+
+    def stores(self) -> Result:
+        """Complain about stores that cannot be used."""
+        return _result(Code.FAILURE, status_stores.faults(self._conf))
+
+    def options(self) -> Result:
+        """Warn of options that do nothing, or not for long."""
+        return _result(Code.WARNING, status_options.remarks(self._conf))
+
+    def pools(self) -> Result:
+        """Complain about pools that cannot be used."""
+        if 'pooling' not in modes.from_conf(self._conf):
+            return Result(Code.SUCCESS)
+        stops, warns = status_stores.pool_faults(self._conf)
+        code = Code.FAILURE if stops else Code.WARNING
+        return _result(code, [*stops, *warns])
+
+    def catalogue(self) -> Result:
+        """Warn of queues and flavors without a pool."""
+        if 'pooling' not in modes.from_conf(self._conf):
+            return Result(Code.SUCCESS)
+        return _result(Code.WARNING, status_stores.orphans(self._conf))
+
+    def subscribers(self) -> Result:
+        """Warn of subscribers that are where none may be."""
+        return _result(Code.WARNING, status_subscribers.refused(self._conf))
+
+
+def _explained(check: Callable[[Checks], Result]) -> Callable[..., Result]:
+    """Turn what keeps a check from looking into a result."""
+
+    @functools.wraps(check)
+    def explained(checks: Checks) -> Result:
+        try:
+            return check(checks)
+        except Unseen as error:
+            # What does not answer is reported once, by its own check.
+            return Result(Code.SUCCESS, f'Not looked at: {error}')
+        except (ConfigurationError, cfg.Error) as error:
+            return Result(Code.FAILURE, ' '.join(str(error).split()))
+
+    return explained
+
+
+CHECKS: Sequence[tuple[str, Callable[[Checks], Result]]] = (
+    ('Policy file', Checks.policy_file),
+    ('Signing key', Checks.signing_key),
+    ('Encryption', Checks.encryption),
+    ('Tables', Checks.tables),
+    ('Stores', Checks.stores),
+    ('Options', Checks.options),
+    ('Pools', Checks.pools),
+    ('Catalogue', Checks.catalogue),
+    ('Subscribers', Checks.subscribers),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if _asks_for_manual(words):
+        print(MANUAL)
+    try:
+        conf = service.configuration(PROG, words, _prepare)
+    except ConfigurationError as error:
+        print(f'{PROG}: {error}', file=sys.stderr)
+        return 2
+    # Where the library looks whether JSON is wanted.
+    upgradecheck.CONF = conf
+    return int(upgradecheck.run(conf))
+
+
+def _prepare(conf: cfg.ConfigOpts) -> None:
+    # Standard output belongs to what was asked for.
+    conf.set_default('use_stderr', True)
+    checks = Checks(conf)
+    checks._upgrade_checks = tuple(
+        (name, _explained(check)) for name, check in CHECKS
+    )
+    upgradecheck.register_cli_options(conf, checks)
+
+
+def _asks_for_manual(words: Sequence[str]) -> bool:
+    for word in words:
+        if word == 'upgrade':
+            return False
+        if word in ('-h', '--help'):
+            return True
+    return False
+
+
+def _result(code: Code, found: Sequence[str]) -> Result:
+    """Return a result that names what was found, the first of it."""
+    if not found:
+        return Result(Code.SUCCESS)
+    shown = list(found[:MOST])
+    if len(found) > MOST:
+        shown.append(f'and {len(found) - MOST} more')
+    return Result(code, '; '.join(shown))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration files read as an operator wrote them.
+
+What oslo.config does not know it passes over in silence; here it is found.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+
+from oslo_config import cfg
+
+from zaqar import opts
+from zaqar.errors import ConfigurationError
+
+#: Libraries whose options the service reads, where they are installed.
+NAMESPACES = (
+    'keystonemiddleware.auth_token',
+    'oslo.cache',
+    'oslo.log',
+    'oslo.middleware.cors',
+    'oslo.middleware.healthcheck',
+    'oslo.policy',
+    'oslo.reports',
+    'osprofiler',
+)
+
+#: Groups that also hold options of whichever plugin ``auth_type`` names.
+OPEN_GROUPS = ('keystone_authtoken', 'trustee')
+
+#: Begins the names of groups that other programs read from the same file.
+FOREIGN_GROUPS = ('oslo_messaging',)
+
+
+@dataclass
+class Known:
+    """The options of a group.
+
+    :ivar names: those that are read
+    :ivar old: names that are read and deprecated, with the new ones
+    :ivar leaving: names that are read and will not be for long
+    """
+
+    names: set[str] = field(default_factory=set)
+    old: dict[str, str] = field(default_factory=dict)
+    leaving: set[str] = field(default_factory=set)
+
+
+def remarks(conf: cfg.ConfigOpts) -> Sequence[str]:
+    """Return what is to be said of the files of a loaded configuration.
+
+    Values are never shown.
+
+    :raises ConfigurationError: a file cannot be read
+    """
+    known = _known()
+    found = (
+        remark
+        for path in files(conf)
+        for group, keys in _sections(path).items()
+        for remark in _of_group(group, keys, known)
+    )
+    return list(dict.fromkeys(found))
+
+
+def files(conf: cfg.ConfigOpts) -> Sequence[str]:
+    """Return the files that a configuration was read from, in order."""
+    folders = (pathlib.Path(folder) for folder in conf.config_dir or ())
+    dropped = [
+        str(path)
+        for folder in folders
+        for path in sorted(folder.glob('*.conf'))
+    ]
+    return [*(conf.config_file or ()), *dropped]
+
+
+def _known() -> Mapping[str, Known]:
+    found: dict[str, Known] = {}
+    for group, options in _declared():
+        for option in options:
+            _add(found, group, option)
+    # How oslo.config itself is told where to read.
+    here = found.setdefault('DEFAULT', Known())
+    here.names |= {'config_file', 'config_dir', 'config_source'}
+    return found
+
+
+def _declared() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
+    yield from opts.list_opts()
+    for entry in entry_points(group='oslo.config.opts'):
+        if entry.name in NAMESPACES:
+            for group, options in entry.load()():
+                yield str(group or 'DEFAULT'), options
+
+
+def _add(found: dict[str, Known], group: str, option: cfg.Opt) -> None:
+    here = found.setdefault(group, Known())
+    here.names.add(option.dest)
+    if option.deprecated_for_removal:
+        here.leaving.add(option.dest)
+    for old in option.deprecated_opts:
+        place = old.group or group
+        name = (old.name or option.dest).replace('-', '_')
+        if (place, name) != (group, option.dest):
+            known = found.setdefault(place, Known())
+            known.old.setdefault(name, f'[{group}] {option.dest}')
+
+
+def _sections(path: str) -> Mapping[str, Mapping[str, Sequence[str]]]:
+    sections: dict[str, dict[str, list[str]]] = {}
+    try:
+        cfg.ConfigParser(path, sections).parse()
+    except (OSError, UnicodeDecodeError, cfg.ParseError) as error:
+        raise ConfigurationError(f'{path}: {error}') from None
+    return sections
+
+
+def _of_group(
+    group: str, keys: Mapping[str, Sequence[str]], known: Mapping[str, Known]
+) -> Iterator[str]:
+    name = group if group == 'DEFAULT' else group.lower()
+    if name.startswith(FOREIGN_GROUPS):
+        return
+    here = known.get(name)
+    if here is None:
+        if name not in OPEN_GROUPS:
+            yield f'[{group}] is not known and ignored'
+        return
+    for key in keys:
+        remark = _of_key(key, here, is_open=name in OPEN_GROUPS)
+        if remark:
+            yield f'[{group}] {key} {remark}'
+
+
+def _of_key(key: str, here: Known, *, is_open: bool) -> str:
+    if key in here.leaving:
+        return 'is deprecated and will be removed'
+    if key in here.names:
+        return ''
+    if key in here.old:
+        return f'is deprecated; it is {here.old[key]} now'
+    plain = key.replace('-', '_')
+    if plain != key and (is_open or plain in here.names | here.old.keys()):
+        return f'is ignored because of its hyphen; write {plain}'
+    return '' if is_open else 'is not known and ignored'

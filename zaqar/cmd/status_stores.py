@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the stores hold that an upgrade could trip over.
+
+Reads databases directly where it can, since what is checked may be older
+than this code; makes and changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from oslo_config import cfg
+
+from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.models import Kind
+from zaqar.storage import flavoring, loader, pooled, pooling
+from zaqar.storage.sqlalchemy import driver, migrations, schema, tables
+
+#: What the planes are called, for people.
+TITLES: dict[loader.Plane, str] = {
+    'management_store': 'management store',
+    'message_store': 'message store',
+}
+
+#: Metadata of queues whose messages are kept encrypted.
+ENCRYPTED = '_enable_encrypt_messages'
+
+
+class Unseen(Exception):
+    """Something cannot be looked at; the text says why."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store, open or not.
+
+    :ivar title: what it is, for people
+    :ivar url: the database, for one of SQL
+    """
+
+    title: str
+    url: sa.URL | None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it will be made when the service first starts."""
+        if self.url is None or self.url.get_backend_name() != 'sqlite':
+            return False
+        return not os.path.exists(self.url.database or '')
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record of the management store, wherever it stands."""
+
+    parent: str
+    name: str
+    data: Any
+
+
+def places(conf: cfg.ConfigOpts) -> Sequence[Place]:
+    """Return the stores that the configuration names, management first.
+
+    :raises ConfigurationError: it names none that could be opened
+    """
+    found = [
+        Place(TITLES[where.plane], _url(where))
+        for where in loader.locations(conf)
+    ]
+    return found
+
+
+def revision_fault(place: Place) -> str | None:
+    """Return what is wrong with the tables of a store, None if nothing.
+
+    :raises Unseen: they cannot be looked at
+    """
+    if place.url is None or place.is_new:
+        return None
+    with _seen(place):
+        found = migrations.current(place.url)
+    if found == schema.HEAD:
+        return None
+    return (
+        f'the tables of the {place.title} are at revision {found or "none"}, '
+        f'not {schema.HEAD}; run "zaqar-sql-db-manage upgrade head"'
+    )
+
+
+def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
+    """Open each store and return what is wrong with it.
+
+    :raises ConfigurationError: see :func:`places`
+    """
+    if any(place.is_new for place in places(conf)):
+        # Opening one would make it, and perhaps as the wrong user.
+        return ()
+    try:
+        stores = loader.open_stores(conf)
+    except ConfigurationError as error:
+        return [str(error)]
+    found = []
+    for title, store in (
+        (TITLES['management_store'], stores.management),
+        (TITLES['message_store'], stores.messages),
+    ):
+        try:
+            store.ping()
+        except StoreUnavailable:
+            found.append(f'the {title} does not answer')
+        finally:
+            store.close()
+    return found
+
+
+def pool_faults(
+    conf: cfg.ConfigOpts,
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Return what is wrong with pools: what stops and what warns.
+
+    :raises ConfigurationError: see :func:`places`
+    :raises Unseen: they cannot be looked at
+    """
+    stops, warns = [], []
+    opener = loader.PoolOpener(conf)
+    for entry in entries(conf, pooling.KIND):
+        try:
+            opener.driver(entry.data['uri'])
+        except ConfigurationError as error:
+            warns.append(f'pool "{entry.name}": {error}')
+            continue
+        fault = _pool_fault(opener, entry)
+        if fault is not None:
+            stops.append(f'pool "{entry.name}": {fault}')
+    return stops, warns
+
+
+def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
+    """Return what points at pools that do not exist.
+
+    :raises ConfigurationError: see :func:`places`
+    :raises Unseen: nobody can tell
+    """
+    pools = list(entries(conf, pooling.KIND))
+    names = {pool.name for pool in pools}
+    flavors = {pool.data.get('flavor') for pool in pools}
+    found = [
+        f'queue "{entry.name}" of project "{entry.parent}" is in pool '
+        f'"{entry.data["pool"]}", which does not exist'
+        for entry in entries(conf, pooled.ENTRY)
+        if entry.data['pool'] not in names
+    ]
+    found += [
+        f'pool "{name}" does not exist and {count} queues are in it'
+        for name, count in _counted(conf, names).items()
+    ]
+    found += [
+        f'flavor "{entry.name}" of project "{entry.parent}" has no pool'
+        for entry in entries(conf, flavoring.KIND)
+        if entry.name not in flavors
+    ]
+    return found
+
+
+def encrypted(conf: cfg.ConfigOpts) -> int:
+    """Return how many queues and topics ask for encryption.
+
+    :raises ConfigurationError: see :func:`places`
+    :raises Unseen: nobody can tell
+    """
+    return sum(
+        1
+        for kind in (Kind.QUEUE, Kind.TOPIC)
+        for entry in entries(conf, kind)
+        if (entry.data.get('metadata') or {}).get(ENCRYPTED)
+    )
+
+
+def entries(conf: cfg.ConfigOpts, kind: str) -> Iterator[Entry]:
+    """Yield all records of a kind, whatever their parent.
+
+    :raises ConfigurationError: see :func:`places`
+    :raises Unseen: the store cannot list them, or does not answer
+    """
+    place = places(conf)[0]
+    if place.is_new:
+        return
+    if place.url is None:
+        raise Unseen('this store cannot list what it holds')
+    table = tables.record
+    chosen = sa.select(table.c.parent, table.c.name, table.c.data)
+    with _seen(place), migrations.connect(place.url) as connection:
+        if not sa.inspect(connection).has_table(table.name):
+            return
+        rows = connection.execution_options(yield_per=1000).execute(
+            chosen.where(table.c.kind == kind).order_by(
+                table.c.parent, table.c.name
+            )
+        )
+        for parent, name, data in rows:
+            yield Entry(parent, name, json.loads(data))
+
+
+def _url(where: loader.Location) -> sa.URL | None:
+    if where.driver != driver.DRIVER.name:
+        return None
+    try:
+        return driver.parse(where.uri)
+    except ConfigurationError as error:
+        raise ConfigurationError(f'{where.option}: {error}') from None
+
+
+def _pool_fault(opener: loader.PoolOpener, entry: Entry) -> str | None:
+    try:
+        store = opener.open(entry.data['uri'], entry.data.get('options') or {})
+    except ConfigurationError as error:
+        return str(error)
+    return _ping_fault(store.ping, store.close)
+
+
+def _ping_fault(
+    ping: Callable[[], None], close: Callable[[], None]
+) -> str | None:
+    try:
+        ping()
+    except StoreUnavailable:
+        return 'it does not answer'
+    finally:
+        close()
+    return None
+
+
+def _counted(conf: cfg.ConfigOpts, names: set[str]) -> dict[str, int]:
+    """Return how many queues are in each pool that does not exist."""
+    found: dict[str, int] = {}
+    for kind in (Kind.QUEUE, Kind.TOPIC):
+        for entry in entries(conf, kind):
+            pool = entry.data.get('pool') or pooling.VIRTUAL
+            if pool not in names and pool != pooling.VIRTUAL:
+                found[pool] = found.get(pool, 0) + 1
+    return found
+
+
+@contextlib.contextmanager
+def _seen(place: Place) -> Iterator[None]:
+    """Say which store it is that cannot be looked at, and why."""
+    try:
+        yield
+    except (ConfigurationError, sa.exc.SQLAlchemyError) as error:
+        reason = ' '.join(str(getattr(error, 'orig', None) or error).split())
+        raise Unseen(f'the {place.title} cannot be read: {reason}') from None

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscribers that were welcome once and would not be told any more."""
+
+from __future__ import annotations
+
+import collections
+import ipaddress
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from oslo_config import cfg
+
+from zaqar.cmd import status_stores
+from zaqar.controllers.subscriptions import SUBSCRIPTION
+from zaqar.notification.addresses import AddressRefused, Guard
+from zaqar.notification.settings import Settings
+
+#: The schemes to which the rule applies; hosts of ``trust+`` ones are checked
+#: against the service catalogue instead.
+_PORTS = {'http': 80, 'https': 443}
+
+
+def refused(conf: cfg.ConfigOpts) -> Sequence[str]:
+    """Return what is wrong with where subscribers are, with how many.
+
+    Names are not looked up: what they lead to now says nothing of later.
+
+    :raises ConfigurationError: the settings are no good
+    :raises Unseen: subscriptions cannot be listed
+    """
+    settings = Settings.from_conf(conf)
+    guard = Guard(settings.allowed_networks, settings.allowed_ports)
+    found: collections.Counter[str] = collections.Counter()
+    for entry in status_stores.entries(conf, SUBSCRIPTION):
+        fault = _fault(guard, entry.data['subscriber'])
+        if fault is not None:
+            found[fault] += 1
+    return [f'{count} subscriptions {fault}' for fault, count in found.items()]
+
+
+def _fault(guard: Guard, uri: str) -> str | None:
+    parts = urlsplit(uri)
+    if parts.scheme.lower() not in _PORTS or not parts.hostname:
+        return None
+    port = parts.port or _PORTS[parts.scheme.lower()]
+    place = f'lead to {parts.hostname} port {port}'
+    try:
+        guard.check_port(port)
+    except AddressRefused:
+        return f'{place}, which [notification] allowed_ports does not hold'
+    address = _address(parts.hostname)
+    if address is None or guard.admits(address):
+        return None
+    return (
+        f'{place}, which is not public and not in [notification] '
+        'allowed_networks'
+    )
+
+
+def _address(host: str) -> str | None:
+    """Return the address that a host is, None if it is another name."""
+    if host.lower() == 'localhost':
+        return '127.0.0.1'
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return None

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/metrics``: what the processes of this machine have counted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import threading
+import wsgiref.simple_server
+
+from oslo_config import cfg
+
+from zaqar import metrics
+from zaqar.errors import ConfigurationError
+
+#: Connections that wait; one Prometheus asks once in a while.
+_BACKLOG = 16
+
+
+def listen(conf: cfg.ConfigOpts) -> socket.socket:
+    """Return a socket that listens where the settings say.
+
+    :raises ConfigurationError: the address cannot be had
+    """
+    settings = conf[metrics.GROUP]
+    try:
+        return socket.create_server(
+            (settings.bind, settings.port),
+            family=socket.AF_INET6 if ':' in settings.bind else socket.AF_INET,
+            backlog=_BACKLOG,
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f'[{metrics.GROUP}] bind, port: cannot listen on '
+            f'{settings.bind}:{settings.port}: {error.strerror}'
+        ) from None
+
+
+def serve(listener: socket.socket, folder: str) -> None:
+    """Answer Prometheus until SIGTERM.
+
+    :param folder: where the processes share their figures
+    """
+    metrics.share(folder)
+    from prometheus_client import CollectorRegistry, make_wsgi_app
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
+    server = wsgiref.simple_server.WSGIServer(
+        listener.getsockname()[:2], _Quiet, bind_and_activate=False
+    )
+    server.socket.close()
+    server.socket = listener
+    server.server_name, server.server_port = 'zaqar', 0
+    server.setup_environ()
+    server.set_app(make_wsgi_app(registry))
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # Wakes now and then, since a signal may be given to another thread.
+    while not ended.wait(0.5):
+        forget_the_dead(folder)
+    server.shutdown()
+
+
+class _Quiet(wsgiref.simple_server.WSGIRequestHandler):
+    """Tells nobody that it was asked."""
+
+    def log_message(self, *args: object) -> None:
+        """Leave the log to what matters."""
+
+
+def forget_the_dead(folder: str, kind: str = 'gauge_live') -> None:
+    """Remove what processes that have ended say of the present.
+
+    What they counted stays, or the sums would fall.
+
+    :param kind: the beginning of what is removed; '' for everything, before
+        the first process of a new start counts
+    """
+    for path in pathlib.Path(folder).glob(f'{kind}*_*.db'):
+        pid = path.stem.rpartition('_')[2]
+        if pid.isdigit() and not os.path.exists(f'/proc/{pid}'):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
