@@ -150,6 +150,22 @@ class Keystone:
                 f'/roles/{self._roles[role]}'
             )
 
+    def publish(self, kind: str, url: str) -> None:
+        """Put a service with a public endpoint into the catalogue.
+
+        Its region is ``RegionOne``.
+        """
+        service = self._post('service', {'type': kind, 'name': kind})
+        self._post(
+            'endpoint',
+            {
+                'service_id': service['id'],
+                'interface': 'public',
+                'region': 'RegionOne',
+                'url': url,
+            },
+        )
+
     def token(self, user: User, project: str) -> str:
         """Return a token of a user for a project."""
         return self._token(user, project_id=project)
@@ -176,6 +192,23 @@ class Keystone:
         self._session.delete(
             f'{self.url}/auth/tokens', headers={'X-Subject-Token': token}
         )
+
+    def validated(self, token: str) -> dict[str, Any]:
+        """Return what a token says."""
+        answer = self._session.get(
+            f'{self.url}/auth/tokens', headers={'X-Subject-Token': token}
+        )
+        found: dict[str, Any] = answer.json()['token']
+        return found
+
+    def trusts(self, trustee: User) -> list[dict[str, Any]]:
+        """Return the trusts in a user."""
+        fresh = session.Session(self._auth(trustee, unscoped=True))
+        answer = fresh.get(
+            f'{self.url}/OS-TRUST/trusts?trustee_user_id={trustee.id}'
+        )
+        found: list[dict[str, Any]] = answer.json()['trusts']
+        return found
 
     def _token(self, user: User, **scope: Any) -> str:
         fresh = session.Session(self._auth(user, **scope))

@@ -22,6 +22,9 @@ state_path = {folder}
 [drivers:transport:wsgi]
 port = {port}
 workers = {workers}
+[drivers:transport:websocket]
+port = {socket_port}
+{socket}
 {rest}
 """
 
@@ -32,6 +35,7 @@ class Zaqar:
     :param folder: where its configuration, log and SQLite file are
     :param general: lines of ``[DEFAULT]``
     :param rest: the groups that follow
+    :param socket: lines about the WebSocket server
     """
 
     def __init__(
@@ -40,12 +44,15 @@ class Zaqar:
         *,
         general: str = '',
         rest: str = '',
+        socket: str = '',
         workers: int = 1,
         port: int | None = None,
     ) -> None:
         self.folder = folder
         self.port = port or process.free_port()
         self.url = f'http://127.0.0.1:{self.port}'
+        self.socket_port = process.free_port()
+        self.socket_url = f'ws://127.0.0.1:{self.socket_port}'
         self.conf = folder / 'zaqar.conf'
         self.conf.write_text(
             _CONF.format(
@@ -54,6 +61,8 @@ class Zaqar:
                 workers=workers,
                 general=general,
                 rest=rest,
+                socket_port=self.socket_port,
+                socket=socket,
             )
         )
         self.log = folder / 'log'

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A store of every kind, each on a server that tests may take away."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from zaqar.storage import loader
+from zaqar.storage.base import Driver, MessageStore
+from zaqar.tests.servers import mongodb, redis, sql
+
+#: What a Redis needs to keep every acknowledged change.
+_DURABLE = {'appendonly': 'yes', 'appendfsync': 'always'}
+
+
+class PoolServer(abc.ABC):
+    """A store for a pool.
+
+    :cvar name: of the pool, of its flavor and of its queue
+    :cvar promises: capabilities that clients are shown
+    :ivar uri: what the pool is made with
+    """
+
+    name: str
+    promises: frozenset[str]
+    uri: str
+
+    @abc.abstractmethod
+    def down(self) -> None:
+        """End the server."""
+
+    @abc.abstractmethod
+    def up(self) -> None:
+        """Start it again with what it had kept."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """End it for good."""
+
+    @abc.abstractmethod
+    def messages(self) -> int:
+        """Count the messages it keeps, dead ones too, not asking us."""
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Have it ended for a while."""
+        self.down()
+        try:
+            yield
+        finally:
+            self.up()
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[MessageStore]:
+        """Open the store beside the service."""
+        store = _driver(self.uri).open_messages(self.uri, {'unreliable': True})
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+class _Sql(PoolServer):
+    promises = frozenset({'FIFO', 'CLAIMS', 'DURABILITY', 'AOD'})
+
+    def messages(self) -> int:
+        engine = sa.create_engine(self.uri, poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql('SELECT count(*) FROM message')
+            return int(found.scalar_one())
+
+
+class Sqlite(_Sql):
+    """A file, which nobody serves and which cannot be away."""
+
+    name = 'sqlite'
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.uri = f'sqlite:///{folder}/pool.sqlite'
+
+    def down(self) -> None:
+        raise NotImplementedError
+
+    def up(self) -> None:
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """Leave it to its folder."""
+
+
+class _SqlServer(_Sql):
+    kind: type[sql.OwnServer]
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        # Not one named by the environment, which is not ours to end.
+        self._server = self.kind(durable=True)
+        self.uri = self._server.database()
+
+    def down(self) -> None:
+        self._server.halt()
+
+    def up(self) -> None:
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+class PostgreSQL(_SqlServer):
+    """PostgreSQL."""
+
+    name = 'postgresql'
+    kind = sql.PostgreSQL
+
+
+class MariaDB(_SqlServer):
+    """MariaDB."""
+
+    name = 'mariadb'
+    kind = sql.MariaDB
+
+
+class Redis(PoolServer):
+    """Redis, with a log of all changes."""
+
+    name = 'redis'
+    promises = frozenset({'FIFO', 'CLAIMS', 'AOD', 'HIGH_THROUGHPUT'})
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._server = redis.Redis(_DURABLE)
+        self.uri = self._server.url
+
+    def down(self) -> None:
+        self._server.kill()
+
+    def up(self) -> None:
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def messages(self) -> int:
+        with self._server.client() as client:
+            keys = client.scan_iter(match='zq:{*}:m', count=1000)
+            return sum(int(client.hlen(key)) for key in keys)
+
+
+class MongoDB(PoolServer):
+    """MongoDB."""
+
+    name = 'mongodb'
+    promises = frozenset({'CLAIMS', 'DURABILITY', 'AOD', 'HIGH_THROUGHPUT'})
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._server = mongodb.MongoDB()
+        self.uri = self._server.uri
+
+    def down(self) -> None:
+        self._server.kill()
+
+    def up(self) -> None:
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def messages(self) -> int:
+        with self._server.observer() as client:
+            return sum(
+                int(client[name]['message'].count_documents({}))
+                for name in client.list_database_names()
+                if '_messages_p' in name
+            )
+
+
+KINDS: tuple[type[Any], ...] = (Sqlite, PostgreSQL, MariaDB, Redis, MongoDB)
+
+#: Those that a server answers for.
+SERVED = tuple(kind.name for kind in KINDS if kind is not Sqlite)
+
+
+def _driver(uri: str) -> Driver:
+    scheme = uri.partition(':')[0].partition('+')[0]
+    for driver in loader.drivers().values():
+        if scheme in driver.schemes:
+            return driver
+    raise LookupError(f'no installed driver knows {scheme}: URIs')

@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Redis servers: single ones, a cluster, and one that Sentinels watch.
+
+``ZAQAR_TEST_REDIS_URL`` names a server to be used instead of our own where a
+single one will do; it must have 1000 databases that nobody else uses.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import redis
+
+from zaqar.tests.servers import process
+
+#: Databases of a server, so that each place of a test is one of its own.
+DATABASES = 1000
+
+#: Milliseconds after which a silent server of a cluster counts as failed, and
+#: after which Sentinels give a master up.
+PATIENCE = 1000
+
+
+class Redis:
+    """A server of our own, in a folder that goes with it.
+
+    :param settings: further settings of its configuration, by name
+    :ivar port: where it listens; 0 for TLS only
+    :ivar socket: its UNIX socket
+    """
+
+    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix='zaqar-test-'))
+        self.port = process.free_port()
+        self.socket = self.folder / 'socket'
+        self._conf = self.folder / 'redis.conf'
+        self._settings = {
+            'bind': '127.0.0.1',
+            'port': self.port,
+            'unixsocket': self.socket,
+            'dir': self.folder,
+            'databases': DATABASES,
+            'save': '""',
+            'appendonly': 'no',
+            # A replica is served at once.
+            'repl-diskless-sync-delay': 0,
+            **(settings or {}),
+        }
+        self._write()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Its URI, without login and database."""
+        return f'redis://127.0.0.1:{self.port}'
+
+    def start(self) -> None:
+        """Start it on its port and data, and wait until it answers."""
+        self.process = process.Process(
+            [_program(), str(self._conf), *self._arguments()],
+            self.folder / 'log',
+        )
+        self.process.wait_until(self._answers)
+
+    def client(self, **options: Any) -> Any:
+        """Return a client that looks at it from outside."""
+        if 'requirepass' in self._settings:
+            options.setdefault('password', self._settings['requirepass'])
+        return redis.Redis(
+            unix_socket_path=str(self.socket), protocol=2, **options
+        )
+
+    def calls(self) -> Mapping[str, int]:
+        """Return how often each command has been called, by scripts too."""
+        with self.client() as client:
+            found = client.info('commandstats')
+        return {
+            name.removeprefix('cmdstat_'): facts['calls']
+            for name, facts in found.items()
+        }
+
+    def pause(self) -> None:
+        """Let it hang."""
+        self.process.child.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.process.child.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it without a warning."""
+        self.process.stop(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End it for good."""
+        self.process.stop(signal.SIGKILL)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _arguments(self) -> Sequence[str]:
+        return ()
+
+    def _write(self) -> None:
+        self._conf.write_text(
+            ''.join(
+                f'{name} "{value}"\n'
+                if name == 'requirepass'
+                else f'{name} {value}\n'
+                for name, value in self._settings.items()
+            )
+        )
+
+    def _answers(self) -> bool:
+        try:
+            with self.client(socket_timeout=5) as client:
+                return bool(client.ping())
+        except redis.ConnectionError:
+            # Also while it reads its data.
+            return False
+
+
+class Sentinel(Redis):
+    """A Sentinel that watches a master called ``zaqar``."""
+
+    def __init__(
+        self, master: Redis, settings: Mapping[str, Any] | None = None
+    ) -> None:
+        self._master = master
+        self._more = settings or {}
+        super().__init__()
+
+    def client(self, **options: Any) -> Any:
+        if 'requirepass' in self._more:
+            options.setdefault('password', self._more['requirepass'])
+        return super().client(**options)
+
+    def _arguments(self) -> Sequence[str]:
+        return ('--sentinel',)
+
+    def _write(self) -> None:
+        if self._conf.exists():
+            return
+        ours = {
+            name: self._settings[name]
+            for name in ('bind', 'port', 'unixsocket', 'dir')
+        }
+        lines = [f'{name} {value}' for name, value in ours.items()]
+        lines += [
+            f'sentinel monitor zaqar 127.0.0.1 {self._master.port} 2',
+            f'sentinel down-after-milliseconds zaqar {PATIENCE}',
+            'sentinel failover-timeout zaqar 6000',
+            *(f'{name} {value}' for name, value in self._more.items()),
+        ]
+        self._conf.write_text('\n'.join(lines) + '\n')
+
+
+class Watched:
+    """A master with a replica, and three Sentinels that watch them."""
+
+    def __init__(self) -> None:
+        self.master = Redis()
+        self.replica = Redis({'replicaof': f'127.0.0.1 {self.master.port}'})
+        self.sentinels = [Sentinel(self.master) for _ in range(3)]
+        self.replica.process.wait_until(self._is_connected)
+        for sentinel in self.sentinels:
+            sentinel.process.wait_until(lambda s=sentinel: self._knows(s))
+
+    @property
+    def url(self) -> str:
+        """The URI of the master by its name."""
+        hosts = ','.join(f'127.0.0.1:{one.port}' for one in self.sentinels)
+        return f'redis://{hosts}?master=zaqar'
+
+    def stop(self) -> None:
+        """End all of it."""
+        for server in (*self.sentinels, self.replica, self.master):
+            server.stop()
+
+    def _is_connected(self) -> bool:
+        with self.replica.client() as client:
+            found = client.info('replication')
+        return bool(found['master_link_status'] == 'up')
+
+    def _knows(self, sentinel: Sentinel) -> bool:
+        with sentinel.client() as client:
+            found = client.info('sentinel')['master0']
+        return int(found['slaves']) == 1 and int(found['sentinels']) == 3
+
+
+class Cluster:
+    """Three masters that share the slots."""
+
+    def __init__(self) -> None:
+        settings = {
+            'cluster-enabled': 'yes',
+            'cluster-config-file': 'nodes.conf',
+            'cluster-node-timeout': PATIENCE,
+        }
+        self.nodes: list[Redis] = []
+        for _ in range(3):
+            bus = {'cluster-port': process.free_port()}
+            self.nodes.append(_ClusterNode({**settings, **bus}))
+        self._join()
+
+    @property
+    def url(self) -> str:
+        """Its URI."""
+        hosts = ','.join(f'127.0.0.1:{node.port}' for node in self.nodes)
+        return f'redis+cluster://{hosts}'
+
+    def names(self) -> Sequence[str]:
+        """Return the names of the nodes."""
+        found = []
+        for node in self.nodes:
+            with node.client() as client:
+                name = client.execute_command('CLUSTER MYID')
+                found.append(_word(name))
+        return found
+
+    def owner(self, slot: int) -> int:
+        """Return which node has a slot."""
+        for number, node in enumerate(self.nodes):
+            with node.client() as client:
+                for line in _lines(client, 'CLUSTER NODES'):
+                    if 'myself' in line and _holds(line.split()[8:], slot):
+                        return number
+        raise LookupError(f'nobody has slot {slot}')
+
+    def move(
+        self,
+        slot: int,
+        target: int,
+        between: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Move a slot as redis-cli does, key by key.
+
+        :param between: called before each key
+        """
+        source = self.owner(slot)
+        names = self.names()
+        ports = [node.port for node in self.nodes]
+        clients = [node.client() for node in self.nodes]
+        set_slot = 'CLUSTER', 'SETSLOT', slot
+        clients[target].execute_command(*set_slot, 'IMPORTING', names[source])
+        clients[source].execute_command(*set_slot, 'MIGRATING', names[target])
+        while True:
+            between()
+            found = clients[source].execute_command(
+                'CLUSTER', 'GETKEYSINSLOT', slot, 1
+            )
+            if not found:
+                break
+            where = '127.0.0.1', ports[target], found[0], 0, 5000
+            clients[source].execute_command('MIGRATE', *where)
+        for number in (target, source, *range(len(self.nodes))):
+            clients[number].execute_command(*set_slot, 'NODE', names[target])
+        for client in clients:
+            client.close()
+
+    def stop(self) -> None:
+        """End all of it."""
+        for node in self.nodes:
+            node.stop()
+
+    def _join(self) -> None:
+        edges = [0, 5461, 10923, 16384]
+        for number, (first, end) in enumerate(itertools.pairwise(edges)):
+            node = self.nodes[number]
+            with node.client() as client:
+                client.execute_command(
+                    'CLUSTER', 'ADDSLOTS', *range(first, end)
+                )
+                client.execute_command(
+                    'CLUSTER', 'SET-CONFIG-EPOCH', number + 1
+                )
+                for other in self.nodes[:number]:
+                    client.execute_command(
+                        *('CLUSTER', 'MEET', '127.0.0.1', other.port),
+                        other.bus,  # type: ignore[attr-defined]
+                    )
+        for node in self.nodes:
+            node.process.wait_until(lambda node=node: self._agrees(node))
+
+    def _agrees(self, node: Redis) -> bool:
+        with node.client() as client:
+            facts = _lines(client, 'CLUSTER INFO')
+        wanted = {'cluster_state:ok', 'cluster_known_nodes:3'}
+        return wanted <= {fact.strip() for fact in facts}
+
+
+class _ClusterNode(Redis):
+    @property
+    def bus(self) -> int:
+        """Port that nodes talk over."""
+        return int(self._settings['cluster-port'])
+
+
+class GivenRedis:
+    """A server named by the environment; it is not ours to stop."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def client(self, **options: Any) -> Any:
+        """Return a client that looks at it from outside."""
+        return redis.Redis.from_url(self.url, protocol=2, **options)
+
+    def stop(self) -> None:
+        """Leave it alone."""
+
+
+def start() -> Redis | GivenRedis:
+    """Return the server that the environment names, or ours."""
+    given = os.environ.get('ZAQAR_TEST_REDIS_URL')
+    return GivenRedis(given) if given else Redis()
+
+
+def _program() -> str:
+    found = shutil.which('redis-server', path=f'{os.defpath}:/usr/sbin')
+    if found is None:
+        process.missing('Redis is not installed')
+    return found
+
+
+def _word(text: Any) -> str:
+    return text.decode() if isinstance(text, bytes) else str(text)
+
+
+def _lines(client: Any, command: str) -> Sequence[str]:
+    # Without the client library's own idea of the answer.
+    client.response_callbacks.clear()
+    return _word(client.execute_command(*command.split())).splitlines()
+
+
+def _holds(ranges: Sequence[str], slot: int) -> bool:
+    for text in ranges:
+        if not text.startswith('['):
+            first, _, last = text.partition('-')
+            if int(first) <= slot <= int(last or first):
+                return True
+    return False
