@@ -14,7 +14,11 @@ from zaqar.controllers.limits import Limits
 from zaqar.models import Identity
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.catalogue import Catalogue
-from zaqar.tests.contract import harnesses
+from zaqar.tests.contract import (  # noqa: F401
+    harnesses,
+    mongodb_harness,
+    swift_harness,
+)
 from zaqar.tests.contract.harnesses import Feature, Harness
 from zaqar.tests.contract.probe import ALICE, Hand, Probe, token
 from zaqar.tests.contract.proxy import Proxy
@@ -119,6 +123,12 @@ def four(
     yield [messages, *others]
     for store in others:
         store.close()
+
+
+@pytest.fixture
+def beside(four: Sequence[MessageStore]) -> MessageStore:
+    """The store as another process has it."""
+    return four[1]
 
 
 @pytest.fixture(params=['one process', 'four processes'])

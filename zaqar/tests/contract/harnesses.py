@@ -13,13 +13,15 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
+from urllib import parse
 
 import sqlalchemy as sa
 
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
+from zaqar.storage.redis.driver import DRIVER as REDIS
 from zaqar.storage.sqlalchemy import schema, tables
 from zaqar.storage.sqlalchemy.driver import DRIVER
-from zaqar.tests.servers import sql
+from zaqar.tests.servers import redis, sql
 
 
 class Feature(enum.StrEnum):
@@ -28,11 +30,14 @@ class Feature(enum.StrEnum):
     :cvar ENDPOINT: it is reached over TCP, so that connections can be cut
     :cvar SERVER_CLOCK: it has a clock, which may differ from ours
     :cvar FILE: it is a file that another process can lock
+    :cvar REMAINS: what is purged or dropped is left to the sweeper, since the
+        server does not free it by itself
     """
 
     ENDPOINT = 'endpoint'
     SERVER_CLOCK = 'server clock'
     FILE = 'file'
+    REMAINS = 'remains'
 
 
 class Harness(abc.ABC):
@@ -105,7 +110,7 @@ class Sqlite(Harness):
 
     name = 'sqlite'
     driver = DRIVER
-    features = frozenset({Feature.FILE})
+    features = frozenset({Feature.FILE, Feature.REMAINS})
 
     def start(self) -> None:
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix='zaqar-test-'))
@@ -159,7 +164,9 @@ class _Server(Harness):
     """
 
     driver = DRIVER
-    features = frozenset({Feature.ENDPOINT, Feature.SERVER_CLOCK})
+    features = frozenset(
+        {Feature.ENDPOINT, Feature.SERVER_CLOCK, Feature.REMAINS}
+    )
     kind: ClassVar[type[sql.OwnServer]]
     open_count: ClassVar[str]
     busy_count: ClassVar[str]
@@ -255,8 +262,100 @@ class MariaDB(_Server):
     )
 
 
+class Redis(Harness):
+    """Redis, each place a database of one server."""
+
+    name = 'redis'
+    driver = REDIS
+    features = frozenset({Feature.ENDPOINT, Feature.SERVER_CLOCK})
+
+    def start(self) -> None:
+        self._server = redis.start()
+        self._client = self._server.client()
+        self._made = 0
+
+    def stop(self) -> None:
+        self._client.close()
+        self._server.stop()
+
+    def database(self) -> str:
+        # Ours is the first one.
+        self._made += 1
+        with self._server.client(db=self._made) as client:
+            client.flushdb()
+        return f'{self._server.url}?dbid={self._made}'
+
+    def connections(self, uri: str) -> int:
+        number = uri.rpartition('=')[2]
+        return sum(
+            client['db'] == number for client in self._client.client_list()
+        )
+
+    def endpoint(self, uri: str) -> tuple[str, int]:
+        found = parse.urlsplit(uri)
+        return str(found.hostname), int(found.port or 6379)
+
+    def via(self, uri: str, port: int) -> str:
+        netloc = f'127.0.0.1:{port}'
+        return parse.urlsplit(uri)._replace(netloc=netloc).geturl()
+
+    def faulty(self) -> Mapping[str, str]:
+        url = self._server.url
+        place = url.partition('//')[2]
+        return {
+            'malformed URI': f'redis:{place}',
+            'malformed port': 'redis://127.0.0.1:port',
+            'no host': 'redis://',
+            'user without password': f'redis://user@{place}',
+            'several hosts': f'redis://{place},{place}',
+            'option of another driver': f'{url}?replicaSet=x',
+            'database that is none': f'{url}?dbid=x',
+            'missing database': f'{url}?dbid=100000',
+            'unknown user': f'redis://nobody:password@{place}',
+            'no cluster': f'redis+cluster://{place}',
+            'no Sentinel': f'{url}?master=zaqar',
+            'missing file': f'rediss://{place}?ssl_ca_certs=/none.pem',
+        }
+
+
+class RedisCluster(Harness):
+    """A Redis Cluster, each place a prefix of its own."""
+
+    name = 'redis+cluster'
+    driver = REDIS
+    features = frozenset({Feature.SERVER_CLOCK})
+
+    def start(self) -> None:
+        self._cluster = redis.Cluster()
+        self._made = 0
+
+    def stop(self) -> None:
+        self._cluster.stop()
+
+    def database(self) -> str:
+        self._made += 1
+        return f'{self._cluster.url}?prefix=place{self._made}'
+
+    def faulty(self) -> Mapping[str, str]:
+        node = self._cluster.nodes[0].url
+        return {
+            'no host': 'redis+cluster://',
+            'malformed host': 'redis+cluster://a:b:1',
+            'part of a cluster': node,
+            'a database': f'{self._cluster.url}?dbid=1',
+            'a master': f'{self._cluster.url}?master=zaqar',
+            'malformed prefix': f'{self._cluster.url}?prefix={{x}}',
+        }
+
+
 #: All harnesses; see the package's docstring on how to add one.
-HARNESSES: list[type[Harness]] = [Sqlite, PostgreSQL, MariaDB]
+HARNESSES: list[type[Harness]] = [
+    Sqlite,
+    PostgreSQL,
+    MariaDB,
+    Redis,
+    RedisCluster,
+]
 
 
 def register(harness: type[Harness]) -> None:

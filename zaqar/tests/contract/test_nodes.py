@@ -8,6 +8,7 @@ import pytest
 from zaqar.controllers import queues
 from zaqar.controllers.context import Context
 from zaqar.errors import NotFound
+from zaqar.models import Record
 from zaqar.storage import catalogue as catalogues
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.catalogue import Catalogue
@@ -130,6 +131,35 @@ def test_a_deletion_makes_no_steps_but_two(
     mortal = Mortal(2)
     here.by(mortal.catalogue(management, store)).delete_queue()
     assert mortal.changes == ['drop', 'delete']
+
+
+@pytest.mark.parametrize('heard', [True, False])
+def test_nothing_is_posted_into_what_a_deletion_has_missed(
+    nodes: tuple[Caller, Caller, Timer],
+    management: ManagementStore,
+    monkeypatch: pytest.MonkeyPatch,
+    heard: bool,
+) -> None:
+    here, there, _ = nodes
+    here.create()
+    here.post('old')
+    assert bodies(there.everything()) == ['old']
+    delete = management.delete
+
+    def slow(kind: str, *key: str) -> Record | None:
+        if kind == 'queue':
+            # Between the two steps somebody goes on with the queue.
+            there.post('between')
+        record = delete(kind, *key)
+        return None if kind == 'queue' and not heard else record
+
+    with monkeypatch.context() as patch:
+        patch.setattr(management, 'delete', slow)
+        here.delete_queue()
+    # By what it remembers, the queue of the second post is still there.
+    there.post('new')
+    for node in nodes[:2]:
+        assert bodies(node.everything()) == ['new']
 
 
 def test_of_two_updates_at_once_none_is_lost(

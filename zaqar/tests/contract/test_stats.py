@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from zaqar.models import MessageSpan, Stats
 from zaqar.tests.contract.probe import Hand, Probe
 
@@ -113,6 +115,25 @@ def test_the_ends_are_found_in_every_state(queue: Probe, hand: Hand) -> None:
     assert found.newest is not None
     assert (found.oldest.id, found.newest.id) == (first, last)
     assert dead != first
+
+
+def test_the_volume_of_a_store_is_that_of_all_its_queues(
+    queue: Probe, another: Probe, hand: Hand
+) -> None:
+    def volume() -> tuple[int, int]:
+        found = queue.store.volume(now=hand.now)
+        if found is None:
+            pytest.skip('it cannot tell')
+        assert (found.oldest, found.newest) == (None, None)
+        return found.claimed, found.total
+
+    claimed, total = volume()
+    queue.post(*range(5), ttl=600)
+    another.post('a', ttl=600)
+    queue.take(2, ttl=60)
+    assert volume() == (claimed + 2, total + 6)
+    another.drop()
+    assert volume() == (claimed + 2, total + 5)
 
 
 def test_a_dead_letter_is_the_newest_by_its_place(

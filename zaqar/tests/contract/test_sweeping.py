@@ -80,6 +80,7 @@ def test_a_sweep_removes_a_batch_at_most_and_fewer_means_clean(
     assert [sweep(queue, 10) for _ in range(4)] == [10, 10, 5, 0]
 
 
+@pytest.mark.needs(Feature.REMAINS)
 def test_batches_of_one_come_to_an_end(queue: Probe, hand: Hand) -> None:
     queue.post(1, 2, ttl=60)
     queue.take(ttl=60)
@@ -118,6 +119,7 @@ def test_a_sweep_keeps_what_a_claim_has_prolonged(
     assert queue.everything() == ['a']
 
 
+@pytest.mark.needs(Feature.REMAINS)
 def test_the_remains_of_a_purge_are_removed(queue: Probe, hand: Hand) -> None:
     queue.post(*range(30))
     queue.take(10)
@@ -130,6 +132,7 @@ def test_the_remains_of_a_purge_are_removed(queue: Probe, hand: Hand) -> None:
     assert queue.everything() == ['new']
 
 
+@pytest.mark.needs(Feature.REMAINS)
 def test_the_remains_of_a_drop_are_removed_and_its_tombstone_stays(
     queue: Probe, hand: Hand
 ) -> None:

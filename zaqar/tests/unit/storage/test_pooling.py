@@ -6,14 +6,15 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from oslo_config import cfg
 
-from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage import pooling
+from zaqar.errors import ConfigurationError, Conflict, StoreUnavailable
+from zaqar.storage import pool_uris, pooling
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.loader import PoolOpener
 from zaqar.storage.sqlalchemy.driver import DRIVER
@@ -28,6 +29,16 @@ class Timer:
     at: float = 100.0
 
     def __call__(self) -> float:
+        return self.at
+
+
+@dataclass
+class Wall:
+    """The clock of the management store, which tests move."""
+
+    at: int = 1_800_000_000_000
+
+    def now(self) -> int:
         return self.at
 
 
@@ -62,6 +73,10 @@ class Bench:
         data = {'uri': self.uri(name), 'weight': 1, 'options': {}}
         self.pools.put(name, {**data, 'flavor': None, **fields})
 
+    def uri_of(self, name: str) -> str | None:
+        pool = self.pools.get(name)
+        return None if pool is None else pool.uri
+
     def put_elsewhere(self, name: str, **fields: Any) -> None:
         """Change a pool as another process would."""
         record = self.management.get('pool', '', name)
@@ -70,6 +85,10 @@ class Bench:
         assert self.management.replace(
             'pool', '', name, data, version=record.version
         )
+
+
+def _unavailable(*_key: str) -> None:
+    raise StoreUnavailable
 
 
 def _opener(counted: Counted) -> PoolOpener:
@@ -81,8 +100,14 @@ def _opener(counted: Counted) -> PoolOpener:
 
 
 @pytest.fixture
-def bench(tmp_path: pathlib.Path) -> Iterator[Bench]:
+def wall() -> Wall:
+    return Wall()
+
+
+@pytest.fixture
+def bench(tmp_path: pathlib.Path, wall: Wall) -> Iterator[Bench]:
     management = DRIVER.open_management(f'sqlite:///{tmp_path}/zaqar', {})
+    management.clock = wall  # type: ignore[assignment]
     virtual = DRIVER.open_messages(f'sqlite:///{tmp_path}/zaqar', {})
     counted, timer = Counted(), Timer()
     pools = pooling.Pools(
@@ -189,9 +214,142 @@ def test_a_pool_that_cannot_be_opened_is_tried_again_after_a_second(
 def test_a_pool_that_is_being_deleted_gets_no_queue(bench: Bench) -> None:
     bench.put('east')
     assert bench.pools.choose(None) == 'east'
-    bench.pools.change('east', {'closing': True})
+    bench.pools.begin_deletion('east')
+    assert not bench.pools.use('east')
     with pytest.raises(StoreUnavailable):
         bench.pools.choose(None)
+
+
+def test_a_pool_whose_deletion_was_given_up_gets_queues(bench: Bench) -> None:
+    bench.put('east')
+    mark = bench.pools.begin_deletion('east')
+    assert bench.pools.give_up_deletion('east', mark)
+    assert bench.pools.choose(None) == 'east'
+    assert bench.pools.use('east')
+
+
+def test_a_pool_whose_deletion_has_died_gets_queues_again(
+    bench: Bench, wall: Wall
+) -> None:
+    bench.put('east')
+    mark = bench.pools.begin_deletion('east')
+    wall.at += pooling.CLOSING - 1
+    assert not bench.pools.use('east')
+    wall.at += 1
+    assert bench.pools.choose(None) == 'east'
+    assert bench.pools.use('east')
+    # Had it been alive after all, it would notice.
+    assert not bench.pools.end_deletion('east', mark)
+    assert bench.pools.get('east')
+
+
+def test_of_two_deletions_of_a_pool_the_later_one_counts(bench: Bench) -> None:
+    bench.put('east')
+    first = bench.pools.begin_deletion('east')
+    second = bench.pools.begin_deletion('east')
+    assert not bench.pools.give_up_deletion('east', first)
+    assert not bench.pools.end_deletion('east', first)
+    assert bench.pools.end_deletion('east', second)
+    assert bench.pools.get('east') is None
+
+
+def test_a_deletion_that_died_at_its_last_step_can_be_repeated(
+    bench: Bench, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.put('east')
+    mark = bench.pools.begin_deletion('east')
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.management, 'delete', _unavailable)
+        with pytest.raises(StoreUnavailable):
+            bench.pools.end_deletion('east', mark)
+    wall.at += pooling.CLOSING
+    # It has no queue and gets none, until somebody says what to do with it.
+    assert not bench.pools.use('east')
+    with pytest.raises(StoreUnavailable):
+        bench.pools.choose(None)
+    mark = bench.pools.begin_deletion('east')
+    assert bench.pools.end_deletion('east', mark)
+    bench.put('east')
+    assert bench.pools.choose(None) == 'east'
+
+
+def test_a_pool_is_not_made_again_while_it_is_being_removed(
+    bench: Bench, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.put('east')
+    mark = bench.pools.begin_deletion('east')
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.management, 'delete', _unavailable)
+        with pytest.raises(StoreUnavailable):
+            bench.pools.end_deletion('east', mark)
+    wall.at += pooling.CLOSING - 1
+    with pytest.raises(StoreUnavailable):
+        bench.put('east')
+    wall.at += 1
+    bench.put('east')
+    assert bench.pools.choose(None) == 'east'
+
+
+# One pool for a URI.
+
+
+def test_a_uri_that_was_taken_a_moment_ago_is_not_to_be_had(
+    bench: Bench, wall: Wall
+) -> None:
+    uri = bench.uri('east')
+    assert pool_uris.take(bench.management, uri, 'east', bench.uri_of)
+    with pytest.raises(Conflict):
+        bench.put('west', uri=uri)
+    assert bench.pools.get('west') is None
+    # Whoever took it has died before the pool was there.
+    wall.at += pool_uris.STALE
+    bench.put('west', uri=uri)
+    with pytest.raises(Conflict):
+        bench.put('east', uri=uri)
+
+
+def test_the_uri_of_a_pool_is_its_own_for_good(
+    bench: Bench, wall: Wall
+) -> None:
+    bench.put('east')
+    wall.at += 10 * pool_uris.STALE
+    with pytest.raises(Conflict):
+        bench.put('west', uri=bench.uri('east'))
+    bench.put('east')
+
+
+@pytest.mark.parametrize('how', ['put', 'change', 'delete'])
+def test_a_uri_that_a_pool_has_no_more_is_to_be_had_at_once(
+    bench: Bench, how: str
+) -> None:
+    bench.put('east')
+    if how == 'put':
+        bench.put('east', uri=bench.uri('moved'))
+    elif how == 'change':
+        bench.pools.change('east', {'uri': bench.uri('moved')})
+    else:
+        mark = bench.pools.begin_deletion('east')
+        bench.pools.end_deletion('east', mark)
+    bench.put('west', uri=bench.uri('east'))
+    found = bench.pools.get('west')
+    assert found is not None
+    assert found.uri == bench.uri('east')
+
+
+def test_of_many_who_record_one_uri_at_once_one_gets_it(bench: Bench) -> None:
+    uri = bench.uri('same')
+
+    def record(number: int) -> bool:
+        try:
+            bench.put(f'p{number}', uri=uri)
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as executor:
+        done = list(executor.map(record, range(8)))
+    assert done.count(True) == 1
+    assert [pool.uri for pool in bench.pools.all()] == [uri]
 
 
 def test_all_pools_are_seen_however_many(bench: Bench) -> None:

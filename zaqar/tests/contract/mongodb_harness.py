@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MongoDB in the contract suite, under both names.
+
+A place is a set of databases of one server; its URI says which in ``appName``,
+where a configuration would have the option ``database``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib import parse
+
+import pymongo
+from pymongo import monitoring
+
+from zaqar.storage.base import Driver, ManagementStore, MessageStore
+from zaqar.storage.mongodb import driver
+from zaqar.tests.contract import harnesses
+from zaqar.tests.contract.harnesses import Feature
+from zaqar.tests.servers import mongodb, process
+
+
+def at_place(driver: Driver) -> Driver:
+    """Return a driver that takes the name of its databases from the URI."""
+
+    def messages(uri: str, options: Mapping[str, Any]) -> MessageStore:
+        return driver.open_messages(uri, {**options, 'database': _place(uri)})
+
+    def management(uri: str, options: Mapping[str, Any]) -> ManagementStore:
+        return driver.open_management(
+            uri, {**options, 'database': _place(uri)}
+        )
+
+    return dataclasses.replace(
+        driver, open_messages=messages, open_management=management
+    )
+
+
+class _Pools(monitoring.ConnectionPoolListener):
+    """Counts the connections that are in use."""
+
+    def __init__(self) -> None:
+        self.borrowed: set[tuple[Any, int]] = set()
+
+    def connection_checked_out(self, event: Any) -> None:
+        self.borrowed.add((event.address, event.connection_id))
+
+    def connection_checked_in(self, event: Any) -> None:
+        self.borrowed.discard((event.address, event.connection_id))
+
+    def pool_created(self, event: Any) -> None: ...
+    def pool_ready(self, event: Any) -> None: ...
+    def pool_cleared(self, event: Any) -> None: ...
+    def pool_closed(self, event: Any) -> None: ...
+    def connection_created(self, event: Any) -> None: ...
+    def connection_ready(self, event: Any) -> None: ...
+    def connection_closed(self, event: Any) -> None: ...
+    def connection_check_out_started(self, event: Any) -> None: ...
+    def connection_check_out_failed(self, event: Any) -> None: ...
+
+
+_POOLS = _Pools()
+monitoring.register(_POOLS)
+
+
+class MongoDB(harnesses.Harness):
+    """MongoDB, or what ``ZAQAR_TEST_MONGODB_URL`` names."""
+
+    name = 'mongodb'
+    driver = at_place(driver.DRIVER)
+    features = frozenset({Feature.ENDPOINT, Feature.SERVER_CLOCK})
+    # The server of the tests is a replica set of one.
+    options: ClassVar[Mapping[str, Any]] = {'unreliable': True}
+
+    def start(self) -> None:
+        given = os.environ.get('ZAQAR_TEST_MONGODB_URL')
+        self._server = None if given else mongodb.MongoDB()
+        self._uri = given or str(self._server and self._server.uri)
+        self._made: list[str] = []
+        self._observer: pymongo.MongoClient[dict[str, Any]]
+        self._observer = pymongo.MongoClient(self._uri, appname='observer')
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._observer.close()
+            self._server.stop()
+            return
+        for place in self._made:
+            for name in self._observer.list_database_names():
+                if name.startswith(place):
+                    self._observer.drop_database(name)
+        self._observer.close()
+
+    def database(self) -> str:
+        place = f'zaqar_{secrets.token_hex(6)}'
+        self._made.append(place)
+        return self._with(appName=place)
+
+    def connections(self, uri: str) -> int:
+        found = self._observer.admin.command({'currentOp': 1, '$all': True})
+        return sum(
+            item.get('clientMetadata', {}).get('application', {}).get('name')
+            == _place(uri)
+            for item in found['inprog']
+        )
+
+    def borrowed(self) -> int:
+        return len(_POOLS.borrowed)
+
+    def endpoint(self, uri: str) -> tuple[str, int]:
+        found = parse.urlsplit(uri)
+        return str(found.hostname), int(found.port or 27017)
+
+    def via(self, uri: str, port: int) -> str:
+        found = parse.urlsplit(uri)
+        user, at, _ = found.netloc.rpartition('@')
+        return found._replace(netloc=f'{user}{at}127.0.0.1:{port}').geturl()
+
+    def faulty(self) -> Mapping[str, str]:
+        place = self.database()
+        unused = f'127.0.0.1:{process.free_port()}'
+        return {
+            'malformed URI': place.replace('://', ':/'),
+            'no host': f'{self.name}://',
+            'malformed port': f'{self.name}://127.0.0.1:port/',
+            'another engine': 'redis://127.0.0.1/',
+            'unknown option': f'{self.name}://{unused}/?socket_timeout=1',
+            'malformed option': f'{self.name}://{unused}/?maxPoolSize=x',
+            'unknown user': self._with(user='nobody:wrong@', appName='x'),
+            'missing file': self._with(tls='true', tlsCAFile='/none.pem'),
+            'another set': self._with(replicaSet='another', appName='x'),
+        }
+
+    def _with(self, user: str = '', **more: str) -> str:
+        found = parse.urlsplit(self._uri)
+        asked = {**dict(parse.parse_qsl(found.query)), **more}
+        place = found.netloc.rpartition('@')[2] if user else found.netloc
+        return found._replace(
+            scheme=self.name,
+            netloc=f'{user}{place}',
+            query=parse.urlencode(asked),
+        ).geturl()
+
+
+class MongoDBFifo(MongoDB):
+    """The same, with claims strictly in order."""
+
+    name = 'mongodb.fifo'
+    driver = at_place(driver.FIFO)
+
+
+harnesses.register(MongoDB)
+harnesses.register(MongoDBFifo)
+
+
+def _place(uri: str) -> str:
+    asked = dict(parse.parse_qsl(parse.urlsplit(uri).query))
+    return asked.get('appName', 'zaqar')

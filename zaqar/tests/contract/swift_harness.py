@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Swift in the contract suite, with the rows in PostgreSQL.
+
+Its URIs say all that a configuration would: how to log in, and the database of
+the management store.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib import parse
+
+from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
+from zaqar.storage.swift.driver import DRIVER as SWIFT
+from zaqar.tests.contract import harnesses
+from zaqar.tests.servers import swift
+
+_NUMBERS = ('inline', 'patience')
+
+
+def open_messages(uri: str, options: Mapping[str, Any]) -> MessageStore:
+    """Open the message store of a place."""
+    # Its client is imported by those who use it only.
+    from zaqar.storage.swift import opening
+
+    asked = _asked(uri)
+    return opening.open_messages(
+        uri.partition('?')[0],
+        {
+            'auth_url': asked.get('auth_url', 'http://127.0.0.1:1/v3'),
+            'management': (asked.get('rows'), {}),
+            **options,
+        },
+        **{name: int(asked[name]) for name in _NUMBERS if name in asked},
+    )
+
+
+def open_management(uri: str, options: Mapping[str, Any]) -> ManagementStore:
+    """Open the management store of a place, which is none of Swift's."""
+    asked = _asked(uri)
+    if 'rows' not in asked:
+        return SWIFT.open_management(uri, options)
+    return SQL.open_management(asked['rows'], {})
+
+
+class Swift(harnesses.PostgreSQL):
+    """Swift beside PostgreSQL.
+
+    :cvar more: arguments of the opening of message stores, of ``_NUMBERS``
+    """
+
+    name = 'swift'
+    driver = dataclasses.replace(
+        SWIFT, open_messages=open_messages, open_management=open_management
+    )
+    more: ClassVar[Mapping[str, int]] = {}
+
+    def start(self) -> None:
+        self.swift = swift.Swift()
+        try:
+            super().start()
+        except BaseException:
+            self.swift.stop()
+            raise
+
+    def stop(self) -> None:
+        super().stop()
+        self.swift.stop()
+
+    def database(self) -> str:
+        return self._uri(super().database())
+
+    def endpoint(self, uri: str) -> tuple[str, int]:
+        return super().endpoint(_asked(uri)['rows'])
+
+    def via(self, uri: str, port: int) -> str:
+        return self._uri(super().via(_asked(uri)['rows'], port))
+
+    def faulty(self) -> Mapping[str, str]:
+        asked = parse.urlencode({'auth_url': self.swift.auth_url})
+        return {
+            'malformed URI': 'swift:tester:testing@/zaqar',
+            'no password': 'swift://tester@/zaqar',
+            'no project': 'swift://tester:testing@/',
+            'a host': 'swift://tester:testing@127.0.0.1/zaqar',
+            'refused password': f'swift://tester:wrong@/zaqar?{asked}',
+            'unknown project': f'swift://tester:testing@/nothing?{asked}',
+        }
+
+    def _uri(self, rows: str) -> str:
+        asked = {'auth_url': self.swift.auth_url, 'rows': rows, **self.more}
+        return f'{self.swift.uri}?{parse.urlencode(asked)}'
+
+    def _ask(self, uri: str, question: str) -> int:
+        return super()._ask(_asked(uri)['rows'], question)
+
+
+harnesses.register(Swift)
+
+
+def _asked(uri: str) -> dict[str, str]:
+    return dict(parse.parse_qsl(uri.partition('?')[2]))

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server dies, the primary moves, a connection breaks in the middle.
+
+The server of these tests has no second member: that the primary has moved is
+what it is told to say, by ``configureFailPoint``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from zaqar.errors import StoreUnavailable
+from zaqar.storage.base import MessageStore
+from zaqar.tests.contract.crowd import timed
+from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
+from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
+from zaqar.tests.servers.mongodb import MongoDB
+
+#: Codes of a server that is the primary no more.
+NOT_PRIMARY, STEPPED_DOWN, SHUTTING_DOWN = 10107, 189, 91
+
+#: What is done to the next command of a kind.
+FAULTS: dict[str, dict[str, Any]] = {
+    'not primary': {'errorCode': NOT_PRIMARY},
+    'stepped down': {'errorCode': STEPPED_DOWN},
+    'shutting down': {'errorCode': SHUTTING_DOWN},
+    'closed': {'closeConnection': True},
+}
+
+#: Seconds within which a caller must know.
+BOUND = 5.0
+
+
+@contextlib.contextmanager
+def failing(
+    server: MongoDB, command: str, times: int, **fault: Any
+) -> Iterator[None]:
+    """Let commands of a kind fail.
+
+    :raises AssertionError: at the end, if none of that kind came
+    """
+    point = {'configureFailPoint': 'failCommand'}
+    with server.observer() as observer:
+        observer.admin.command(
+            {
+                **point,
+                'mode': {'times': times},
+                'data': {'failCommands': [command], **fault},
+            }
+        )
+        try:
+            yield
+        finally:
+            found = observer.admin.command({**point, 'mode': 'off'})
+    assert found.get('count', 1), f'no {command} was sent'
+
+
+def insist(work: Callable[[], Any]) -> Any:
+    """Repeat a call as its caller does."""
+    for _ in range(3):
+        with contextlib.suppress(StoreUnavailable):
+            return work()
+    raise AssertionError('the store stays unavailable')
+
+
+@pytest.mark.parametrize('fault', FAULTS)
+@pytest.mark.parametrize(
+    'command', ['findAndModify', 'insert', 'commitTransaction']
+)
+def test_a_post_is_stored_once_while_the_primary_moves(
+    server: MongoDB, queue: Probe, command: str, fault: str
+) -> None:
+    queue.post('old')
+    call = partial(queue.post, 'a', 'b', token=token())
+    with failing(server, command, 1, **FAULTS[fault]):
+        posted = insist(call)
+    assert queue.everything() == ['old', 'a', 'b']
+    assert ids(queue.walk())[1:] == list(posted)
+    assert call() == posted
+
+
+@pytest.mark.parametrize('fault', FAULTS)
+@pytest.mark.parametrize('command', ['find', 'update'])
+def test_a_claim_takes_its_messages_once_while_the_primary_moves(
+    server: MongoDB, queue: Probe, command: str, fault: str
+) -> None:
+    queue.post('a', 'b', 'c')
+    call = partial(queue.take, 2, claim_id=token(), max_claims=5)
+    with failing(server, command, 1, **FAULTS[fault]):
+        claim = insist(call)
+    assert bodies(claim.messages) == ['a', 'b']
+    assert {message.claim_count for message in claim.messages} == {1}
+    assert bodies(queue.walk()) == ['c']
+
+
+@pytest.mark.parametrize('command', ['find', 'update', 'delete'])
+def test_a_pop_hands_out_once_while_the_primary_moves(
+    server: MongoDB, queue: Probe, command: str
+) -> None:
+    queue.post('a', 'b', 'c')
+    with failing(server, command, 1, **FAULTS['not primary']):
+        popped = bodies(insist(partial(queue.pop, 2)))
+    assert popped == ['a', 'b']
+    assert queue.everything() == ['c']
+
+
+def test_a_delete_and_a_renewal_pass_a_move_of_the_primary(
+    server: MongoDB, queue: Probe
+) -> None:
+    one, _ = queue.post('a', 'b')
+    claim = queue.take()
+    with failing(server, 'update', 1, **FAULTS['stepped down']):
+        assert insist(partial(queue.renew, claim.id, ttl=900))
+    with failing(server, 'delete', 1, **FAULTS['stepped down']):
+        insist(partial(queue.delete, one, claim.id))
+    found = queue.claimed(claim.id)
+    assert found is not None
+    assert (found.ttl, bodies(found.messages)) == (900, ['b'])
+
+
+def test_records_pass_a_move_of_the_primary(
+    server: MongoDB, opened_records: OpenRecords
+) -> None:
+    store = opened_records(server.uri)
+    key = ('queue', token(), 'a')
+    with failing(server, 'insert', 1, **FAULTS['not primary']):
+        assert insist(partial(store.create, *key, {'n': 1}))
+    with failing(server, 'update', 1, **FAULTS['not primary']):
+        assert insist(partial(store.replace, *key, {'n': 2}, version=1))
+    found = store.get(*key)
+    assert found is not None
+    assert (dict(found.data), found.version) == ({'n': 2}, 2)
+
+
+def test_a_primary_that_stays_away_is_told_within_five_seconds(
+    server: MongoDB, queue: Probe
+) -> None:
+    queue.post('old')
+    with failing(server, 'findAndModify', 1000, **FAULTS['not primary']):
+        took, error = timed(lambda: queue.post('new'))
+    assert isinstance(error, StoreUnavailable)
+    assert error.headers['Retry-After']
+    assert took < BOUND
+    insist(lambda: queue.list())
+    assert queue.everything() == ['old']
+
+
+def test_a_write_that_no_majority_has_confirmed_is_no_success(
+    server: MongoDB, queue: Probe
+) -> None:
+    queue.post('old')
+    claim = queue.take()
+    concern = {'code': 64, 'errmsg': 'waiting for replication timed out'}
+    with (
+        failing(server, 'update', 1, writeConcernError=concern),
+        pytest.raises(StoreUnavailable),
+    ):
+        queue.renew(claim.id)
+    assert queue.renew(claim.id)
+
+
+@pytest.fixture
+def mortal(own_server: Callable[..., MongoDB]) -> MongoDB:
+    """A server that may be killed, and waits for the disk."""
+    return own_server('--sync-on-commit')
+
+
+def test_what_was_acknowledged_survives_the_death_of_the_server(
+    mortal: MongoDB, opened: Open
+) -> None:
+    queue = Probe(opened(mortal.uri), Hand())
+    name = token()
+    posted = queue.post(*range(20), token=name)
+    claim = queue.take(5)
+    queue.delete(claim.messages[0].id, claim.id)
+    popped = queue.pop(2)
+    mortal.kill()
+    took, error = timed(lambda: queue.post('lost'))
+    assert isinstance(error, StoreUnavailable)
+    assert took < BOUND
+    mortal.start()
+    assert insist(lambda: queue.post(*range(20), token=name)) == posted
+    assert bodies(popped) == [5, 6]
+    assert queue.everything() == [1, 2, 3, 4, *range(7, 20)]
+    found = queue.claimed(claim.id)
+    assert found is not None
+    assert bodies(found.messages) == [1, 2, 3, 4]
+    queue.post('goes on')
+    assert queue.everything()[-1] == 'goes on'
+
+
+def test_a_service_that_started_first_finds_the_server_later(
+    own_server: Callable[..., MongoDB], opened: Open
+) -> None:
+    server = own_server()
+    server.kill()
+    store: MessageStore = opened(server.uri)
+    queue = Probe(store, Hand())
+    _, error = timed(store.ping)
+    assert isinstance(error, StoreUnavailable)
+    server.start()
+    insist(lambda: queue.post('a'))
+    assert queue.everything() == ['a']
+
+
+def test_posts_during_a_restart_are_stored_once_or_not_at_all(
+    mortal: MongoDB, opened: Open
+) -> None:
+    queue = Probe(opened(mortal.uri), Hand())
+    queue.post('first')
+    tokens = [token() for _ in range(6)]
+    mortal.kill()
+    failed = 0
+    for number, name in enumerate(tokens[:1]):
+        try:
+            queue.post(number, token=name)
+        except StoreUnavailable:
+            failed += 1
+    assert failed == 1
+    mortal.start()
+    for number, name in enumerate(tokens):
+        for _ in range(2):
+            insist(partial(queue.post, number, token=name))
+    assert queue.everything() == ['first', *range(6)]

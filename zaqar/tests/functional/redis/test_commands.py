@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each operation costs, as the server itself counts it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import pytest
+
+from zaqar.tests.contract.probe import Probe, message, token
+from zaqar.tests.functional.redis.conftest import Open, OpenRecords
+from zaqar.tests.servers.redis import Redis
+
+#: What brings a script to the server.
+SCRIPT = frozenset({'evalsha', 'eval'})
+
+OPERATIONS: dict[str, Callable[[Probe], object]] = {
+    'post 1': lambda queue: queue.post('x'),
+    'post 10': lambda queue: queue.post(*range(10)),
+    'post with a limit': lambda queue: queue.post('x', limit=10_000_000),
+    'list 10': lambda queue: queue.list(10),
+    'list 10 of others': lambda queue: queue.list(10, exclude_client='x'),
+    'list 10 in every state': lambda queue: queue.list(
+        10, include_claimed=True, include_delayed=True
+    ),
+    'get': lambda queue: queue.get('0' * 32),
+    'claim 10': lambda queue: queue.take(10),
+    'claim 10 with a maximum': lambda queue: queue.take(10, max_claims=3),
+    'query claim': lambda queue: queue.claimed(token()),
+    'renew': lambda queue: queue.renew(token()),
+    'release': lambda queue: queue.release(token()),
+    'delete': lambda queue: queue.delete('0' * 32),
+    'bulk delete': lambda queue: queue.delete_many(*['0' * 32] * 10),
+    'pop 10': lambda queue: queue.pop(10),
+    'stats': lambda queue: queue.stats(),
+}
+LAST: dict[str, Callable[[Probe], object]] = {
+    'purge': lambda queue: queue.purge(),
+    'drop': lambda queue: queue.drop(),
+}
+
+
+def counted(server: Redis, work: Callable[[], object]) -> Mapping[str, int]:
+    """Return how often a work has the server run each command."""
+    before = server.calls()
+    work()
+    after = server.calls()
+    found = {name: after[name] - before.get(name, 0) for name in after}
+    # That is ours.
+    found.pop('info', None)
+    return {name: count for name, count in found.items() if count}
+
+
+@pytest.fixture
+def deep(own_server: Callable[..., Redis], opened: Open) -> Redis:
+    """A server for a test that counts, where nobody else asks."""
+    return own_server()
+
+
+def filled(store: Probe, depth: int) -> Probe:
+    """Return a queue of some depth, the older half claimed."""
+    queue = Probe(store.store, store.hand)
+    for start in range(0, depth, 1000):
+        queue.post(*range(start, min(start + 1000, depth)))
+    for _ in range(0, depth // 2, 500):
+        queue.take(min(500, depth // 2))
+    return queue
+
+
+@pytest.mark.parametrize('name', [*OPERATIONS, *LAST])
+def test_each_operation_is_one_call_of_a_script(
+    own_server: Callable[..., Redis],
+    deep: Redis,
+    opened: Open,
+    queue: Probe,
+    name: str,
+) -> None:
+    there = filled(Probe(opened(deep.url), queue.hand), 40)
+    call = {**OPERATIONS, **LAST}[name]
+    # Once for the server to learn the script.
+    call(filled(there, 40))
+    found = counted(deep, lambda: call(there))
+    assert {one: found.get(one, 0) for one in SCRIPT} == {
+        'evalsha': 1,
+        'eval': 0,
+    }
+    assert 'wait' not in found
+
+
+def test_scripts_do_as_much_in_a_deep_queue_as_in_a_shallow_one(
+    deep: Redis, opened: Open, queue: Probe
+) -> None:
+    start = Probe(opened(deep.url), queue.hand)
+    shallow, far = filled(start, 100), filled(start, 20_000)
+    for name, call in OPERATIONS.items():
+        call(shallow)
+        costs = [counted(deep, partial(call, one)) for one in (shallow, far)]
+        assert costs[0] == costs[1], name
+
+
+def test_a_notice_costs_no_further_call(
+    deep: Redis, opened: Open, queue: Probe
+) -> None:
+    store = opened(deep.url)
+
+    def post(qid: str) -> None:
+        store.post(
+            qid,
+            [message('a')],
+            now=queue.hand.now,
+            token=token(),
+            notice=lambda: message(qid),
+        )
+
+    marked, silent = secrets.token_hex(16), secrets.token_hex(16)
+    post(marked)
+    store.unmark_subscribed(silent, 1, now=queue.hand.now)
+    post(silent)
+    for qid in (marked, silent):
+        assert counted(deep, partial(post, qid))['evalsha'] == 1
+
+
+def test_each_call_on_records_is_one(
+    deep: Redis, records: OpenRecords
+) -> None:
+    store = records(deep.url)
+    calls: list[tuple[str, Callable[[str], object]]] = [
+        ('evalsha', lambda name: store.create('queue', 'p', name, {})),
+        ('hget', lambda name: store.get('queue', 'p', name)),
+        (
+            'evalsha',
+            lambda name: store.replace('queue', 'p', name, {}, version=1),
+        ),
+        (
+            'evalsha',
+            lambda name: store.list('queue', 'p', after=None, limit=10),
+        ),
+        ('hlen', lambda name: store.count('queue', 'p')),
+        ('evalsha', lambda name: store.delete('queue', 'p', name)),
+    ]
+    for _, call in calls:
+        call('warm')
+    for command, call in calls:
+        found = counted(deep, partial(call, 'a'))
+        assert found[command] == 1
+        assert not {'keys', 'scan', 'eval'} & set(found)
+
+
+def test_a_claim_behind_many_dead_ones_stops_now_and_then(
+    deep: Redis, opened: Open, queue: Probe
+) -> None:
+    there = Probe(opened(deep.url), queue.hand)
+    for _ in range(4):
+        there.post(*range(5000), ttl=60)
+    there.post('live')
+    there.hand.move(60)
+    there.claimed(token())
+    found = counted(deep, lambda: there.take(1))
+    # So that none keeps others waiting, and they are few all the same.
+    assert 10 < found['evalsha'] + found.get('eval', 0) < 60
+    assert counted(deep, lambda: there.claim(1))['evalsha'] == 1
+
+
+def test_a_claim_takes_as_many_as_it_is_told_to(
+    deep: Redis, opened: Open, queue: Probe
+) -> None:
+    there = Probe(opened(deep.url), queue.hand)
+    for _ in range(3):
+        there.post(*range(5000))
+    assert len(there.take(15_000).messages) == 15_000
+
+
+def test_many_that_come_back_at_once_are_taken_in_order(
+    deep: Redis, opened: Open, queue: Probe
+) -> None:
+    there = Probe(opened(deep.url), queue.hand)
+    there.post(*range(5000))
+    there.post('late', delay=60)
+    there.take(2500, ttl=60)
+    there.take(2000, ttl=60)
+    there.hand.move(60)
+    taken = there.take(5001)
+    assert [item.body for item in taken.messages[:-1]] == [
+        b'%d' % number for number in range(5000)
+    ]
+    assert taken.messages[-1].body == b'"late"'
