@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from zaqar import service
+from zaqar.tests.functional.http import engines
 from zaqar.tests.functional.http.client import Api
 
 MakeApi = Callable[..., Api]
@@ -18,9 +20,39 @@ POOLED = 'admin_mode = true\npooling = true\n'
 
 VIRTUAL = '[pooling:catalog]\nenable_virtual_pool = true\n'
 
+_STATE = re.compile('^state_path = (.*)$', re.MULTILINE)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        'markers', 'sqlite: what is told of SQLite alone runs there alone'
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test of the application on each engine."""
+    if 'engine' not in metafunc.fixturenames:
+        return
+    names = engines.chosen()
+    if metafunc.definition.get_closest_marker('sqlite'):
+        names = ('sqlite',)
+    metafunc.parametrize('engine', names, indirect=True, scope='session')
+
+
+@pytest.fixture(scope='session')
+def engine(request: pytest.FixtureRequest) -> Iterator[engines.Engine]:
+    """The databases that the application runs on."""
+    if request.param == 'postgresql':
+        server = request.getfixturevalue('postgresql')
+        engines.current = engines.PostgreSQL(server)
+    yield engines.current
+    engines.current = engines.Sqlite()
+
 
 @pytest.fixture
-def make_api(tmp_path: pathlib.Path) -> Iterator[MakeApi]:
+def make_api(
+    tmp_path: pathlib.Path, engine: engines.Engine
+) -> Iterator[MakeApi]:
     """A function that builds an application from configuration text."""
     built: list[service.Service] = []
 
@@ -28,7 +60,9 @@ def make_api(tmp_path: pathlib.Path) -> Iterator[MakeApi]:
         folder = tmp_path / str(len(built))
         folder.mkdir()
         file = folder / 'zaqar.conf'
-        file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{text}')
+        given = _STATE.search(text)
+        place = engine.place(given[1] if given else str(folder))
+        file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{text}\n{place}')
         conf = service.configuration(
             'zaqar-server', ['--config-file', str(file)]
         )
@@ -38,6 +72,7 @@ def make_api(tmp_path: pathlib.Path) -> Iterator[MakeApi]:
     yield make
     for found in built:
         found.close()
+    engine.clean(str(tmp_path))
 
 
 @pytest.fixture

@@ -1,26 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pools to test with: SQLite files beside the service's own."""
+"""Pools to test with: databases beside the service's own."""
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
+import sqlalchemy as sa
+
+from zaqar.storage import base
+from zaqar.storage.sqlalchemy import tables
+from zaqar.tests.functional.http import engines
 from zaqar.tests.functional.http.client import PATCH, Api, MovedClock, Response
 
-
-def path(api: Api, name: str) -> str:
-    """Return the file of a pool."""
-    return f'{api.service.conf.state_path}/{name}.sqlite'
+#: Leaves out what waits for subscribers to be told.
+IS_OF_A_CLIENT = tables.message.c.queue_id.not_in(
+    sa.select(tables.queue.c.id).where(
+        tables.queue.c.qid.startswith(base.OUTBOX)
+    )
+)
 
 
 def uri(api: Api, name: str) -> str:
     """Return a URI by which a pool may be made."""
-    return f'sqlite:///{path(api, name)}'
+    return engines.current.uri(api.service.conf.state_path, name)
+
+
+def rows(api: Api, name: str, statement: Any) -> list[Any]:
+    """Return what a database answers to a statement."""
+    return engines.current.rows(api.service.conf.state_path, name, statement)
+
+
+def copy(api: Api, source: str, target: str) -> None:
+    """Put all rows of a pool's database into another one."""
+    engines.current.copy(api.service.conf.state_path, source, target)
 
 
 def make(api: Api, name: str, **fields: Any) -> Response:
-    """Make a pool on a file of its name."""
+    """Make a pool on a database of its name."""
     document = {'uri': uri(api, name), 'weight': 1, **fields}
     answer = api('PUT', f'/v2/pools/{name}', document)
     assert answer.status == 201, answer
@@ -45,13 +61,10 @@ def set_flavor(api: Api, queue: str, name: str) -> Response:
 
 
 def holds(api: Api, name: str) -> int:
-    """Return how many rows of messages the file of a pool has."""
-    connection = sqlite3.connect(path(api, name))
-    try:
-        row = connection.execute('SELECT count(*) FROM message').fetchone()
-        return int(row[0])
-    finally:
-        connection.close()
+    """Return how many rows of messages the database of a pool has."""
+    messages = sa.select(tables.message.c.seq).where(IS_OF_A_CLIENT)
+    count = sa.select(sa.func.count()).select_from(messages.subquery())
+    return int(rows(api, name, count)[0][0])
 
 
 def move_clock(api: Api, name: str) -> MovedClock:

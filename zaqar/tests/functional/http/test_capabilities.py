@@ -32,7 +32,7 @@ def api(make_api: MakeApi) -> Api:
         schemes=('lesser',),
         capabilities=(Capability.AOD, Capability.CLAIMS),
         open_messages=lambda uri, values: DRIVER.open_messages(
-            uri.replace('lesser:', 'sqlite:'), values
+            uri.removeprefix('lesser+'), values
         ),
     )
     opener._drivers = {**opener._drivers, 'lesser': lesser}
@@ -41,8 +41,7 @@ def api(make_api: MakeApi) -> Api:
 
 
 def _lesser(api: Api, name: str) -> dict[str, Any]:
-    uri = pools.uri(api, name).replace('sqlite:', 'lesser:')
-    return {'uri': uri, 'weight': 1}
+    return {'uri': f'lesser+{pools.uri(api, name)}', 'weight': 1}
 
 
 def test_a_pool_must_promise_what_the_others_without_a_flavor_do(

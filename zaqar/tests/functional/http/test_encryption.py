@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from zaqar.controllers.encryption import Cipher, is_sealed
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.models import Kind, Scope
+from zaqar.storage.sqlalchemy import tables
+from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import MakeApi
+from zaqar.tests.functional.http.engines import OWN
 
 QUEUE = '/v2/queues/jobs'
 MESSAGES = f'{QUEUE}/messages'
@@ -32,9 +35,12 @@ def api(make_api: MakeApi) -> Api:
 
 
 def _at_rest(api: Api) -> list[bytes]:
-    file = f'{api.service.conf.state_path}/zaqar.sqlite'
-    with sqlite3.connect(file) as database:
-        return [row[0] for row in database.execute('SELECT body FROM message')]
+    statement = (
+        sa.select(tables.message.c.body)
+        .where(pools.IS_OF_A_CLIENT)
+        .order_by(tables.message.c.queue_id, tables.message.c.seq)
+    )
+    return [row[0] for row in pools.rows(api, OWN, statement)]
 
 
 def test_what_is_kept_cannot_be_read(api: Api) -> None:
@@ -117,11 +123,9 @@ def test_a_row_moved_to_another_queue_does_not_open(api: Api) -> None:
     api('PUT', '/v2/queues/other', ON)
     api.post('jobs', SECRET)
     api.post('other', 'x')
-    file = f'{api.service.conf.state_path}/zaqar.sqlite'
-    with sqlite3.connect(file) as database:
-        database.execute(
-            'UPDATE message SET body = (SELECT body FROM message LIMIT 1)'
-        )
+    pools.rows(
+        api, OWN, sa.update(tables.message).values(body=_at_rest(api)[0])
+    )
     seen = [
         api('GET', f'/v2/queues/{q}/messages?echo=1')
         for q in ('jobs', 'other')
@@ -202,3 +206,71 @@ def test_a_body_that_was_tampered_with_does_not_open(at: int) -> None:
 def test_the_same_body_is_never_sealed_alike() -> None:
     cipher = Cipher({'1': KEY})
     assert len({cipher.seal(b'1', SCOPE, RND) for _ in range(100)}) == 100
+
+
+# What cannot be read is not thrown away.
+
+
+@pytest.fixture
+def keyless(make_api: MakeApi, api: Api) -> Api:
+    """Another process on the same stores, with a key that fits nothing."""
+    folder = api.service.conf.state_path
+    other = make_api(
+        f'state_path = {folder}\n[transport]\n'
+        'message_encryption_key = another key of length\n'
+    )
+    return Api(other.service, api.clock)
+
+
+def _switch_off(api: Api) -> None:
+    change = {
+        'op': 'replace',
+        'path': '/metadata/_enable_encrypt_messages',
+        'value': False,
+    }
+    answer = api('PATCH', QUEUE, [change], headers={'Content-Type': PATCH})
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize('marked', [True, False])
+def test_pop_keeps_what_it_cannot_decrypt(
+    api: Api, keyless: Api, marked: bool
+) -> None:
+    ids = api.post('jobs', 'a', 'b', ttl=300)
+    if not marked:
+        _switch_off(api)
+    for _ in range(3):
+        answer = keyless('DELETE', f'{MESSAGES}?pop=2')
+        assert answer.is_error(503, 'Service temporarily unavailable')
+    several = api('GET', f'{MESSAGES}?ids={",".join(ids)}').json['messages']
+    assert sorted(message['body'] for message in several) == ['a', 'b']
+    stats = api('GET', f'{QUEUE}/stats').json['messages']
+    assert (stats['free'], stats['total']) == (2, 2)
+    popped = api('DELETE', f'{MESSAGES}?pop=2').json['messages']
+    assert sorted(message['body'] for message in popped) == ['a', 'b']
+    assert {message['ttl'] for message in popped} == {300}
+
+
+def test_pop_of_an_encrypted_queue_takes_each_message_once(api: Api) -> None:
+    api.post('jobs', *range(5))
+    held = api.claim('jobs', limit=1)
+    assert held.status == 201
+    seen: list[Any] = []
+    while True:
+        answer = api('DELETE', f'{MESSAGES}?pop=2')
+        assert answer.status == 200
+        if not answer.json['messages']:
+            break
+        seen += [message['body'] for message in answer.json['messages']]
+        assert all(m['claim_id'] is None for m in answer.json['messages'])
+    assert sorted(seen) == seen
+    assert len(seen) == len(set(seen)) == 5 - len(held.json['messages'])
+
+
+def test_pop_counts_as_no_claim_where_bodies_are_encrypted(api: Api) -> None:
+    api('PUT', '/v2/queues/b', {**ON, '_dead_letter_queue': 'dead'})
+    change = {'op': 'add', 'path': '/metadata/_max_claim_count', 'value': 1}
+    api('PATCH', '/v2/queues/b', [change], headers={'Content-Type': PATCH})
+    api.post('b', 1)
+    popped = api('DELETE', '/v2/queues/b/messages?pop=1').json['messages']
+    assert [message['claim_count'] for message in popped] == [0]

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from zaqar import service
 from zaqar.api import table
 from zaqar.tests.functional.http.client import PATCH, Api
+from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL
+from zaqar.tests.functional.http.engines import Engine
 
 FUZZ = settings(
     max_examples=150,
@@ -25,6 +27,14 @@ FUZZ = settings(
 
 QUEUE = '/v2/queues/kept'
 
+#: Everything is on.
+ALL = f"""{POOLED}{VIRTUAL}
+[signed_url]
+secret_key = a key of some length
+[transport]
+message_encryption_key = a key of some length
+"""
+
 #: Values at which types and ranges break.
 VALUES = st.recursive(
     st.none()
@@ -32,7 +42,8 @@ VALUES = st.recursive(
     | st.integers()
     | st.floats()
     | st.text()
-    | st.sampled_from(['messages', '/metadata/a', '', '60', 2**63, -1, 60]),
+    | st.sampled_from(['messages', '/metadata/a', '', '60', 2**63, -1, 60])
+    | st.sampled_from(['http://a.b', 'sqlite:////none/a', 'GET', 'claims']),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
@@ -54,6 +65,9 @@ VALUES = st.recursive(
                         '_dead_letter_queue',
                     ),
                     *('_max_messages_post_size', '_max_messages', 'x', '\0'),
+                    *('uri', 'weight', 'flavor', 'options', 'pool_list'),
+                    *('subscriber', 'confirmed', 'paths', 'methods'),
+                    *('expires', '_flavor', '_enable_encrypt_messages'),
                 ]
             ),
             inner,
@@ -86,30 +100,37 @@ METHODS = st.sampled_from(
 
 
 @pytest.fixture(scope='module')
-def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+def fuzzed(
+    tmp_path_factory: pytest.TempPathFactory, engine: Engine
+) -> Iterator[Api]:
     """An application with something in it that must not change."""
     folder: pathlib.Path = tmp_path_factory.mktemp('fuzz')
     file = folder / 'zaqar.conf'
-    file.write_text(f'[DEFAULT]\nstate_path = {folder}\n')
+    place = engine.place(str(folder))
+    file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{ALL}{place}')
     conf = service.configuration('zaqar-server', ['--config-file', str(file)])
     built = service.Service(conf)
-    api = Api(built)
+    api = Api(built).as_admin()
     api('PUT', QUEUE, {'a': 1})
     api.post('kept', *range(5))
     api('POST', f'{QUEUE}/claims?limit=2', {'ttl': 43200})
     yield api
     built.close()
+    engine.clean(str(folder))
 
 
 def _state(api: Api) -> Any:
     """Return all there is to see, in this project and in any other."""
-    kept = Api(api.service, api.clock)
+    kept = Api(api.service, api.clock).as_admin()
     queues = kept('GET', '/v2/queues?detailed=1&with_count=1&limit=20')
     messages = kept(
         'GET',
         f'{QUEUE}/messages?echo=1&include_claimed=1&include_delayed=1',
     )
-    return queues.body, messages.body, kept('GET', f'{QUEUE}/stats').body
+    more = (f'{QUEUE}/stats', f'{QUEUE}/subscriptions', '/v2/topics')
+    admin = ('/v2/pools?detailed=1', '/v2/flavors?detailed=1')
+    rest = [kept('GET', path).body for path in (*more, *admin)]
+    return queues.body, messages.body, *rest
 
 
 def _check(api: Api, before: Any, answer: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from zaqar.errors import StoreUnavailable
+from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import POOLED, MakeApi
 
@@ -46,6 +47,48 @@ def test_a_store_is_tried_step_by_step(api: Api) -> None:
     assert answer.status == 200
     assert _is_well(answer.json)
     assert 'catalog_reachable' not in answer.json
+
+
+def test_the_messages_of_all_queues_are_counted(api: Api) -> None:
+    api.post('a', *range(4))
+    api.as_project('other').post('b', 1)
+    api.claim('a', limit=1)
+    claimed = api('GET', '/v2/queues/a/stats').json['messages']['claimed']
+    for _ in range(2):
+        # Those of the probe itself are not among them.
+        volume = api('GET', '/v2/health').json['message_volume']
+        assert volume == {
+            'free': 5 - claimed,
+            'claimed': claimed,
+            'total': 5,
+        }
+    api('DELETE', '/v2/queues/a')
+    volume = api('GET', '/v2/health').json['message_volume']
+    assert volume == {'free': 1, 'claimed': 0, 'total': 1}
+
+
+@pytest.mark.parametrize('how', ['fails', 'cannot tell'])
+def test_a_store_that_cannot_count_is_tried_all_the_same(
+    api: Api, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def count(*, now: int) -> None:
+        if how == 'fails':
+            raise StoreUnavailable
+
+    monkeypatch.setattr(api.service.catalogue._messages, 'volume', count)
+    state = api('GET', '/v2/health').json
+    assert _is_well(state)
+    assert 'message_volume' not in state
+
+
+def test_each_pool_counts_its_own(make_api: MakeApi) -> None:
+    api = make_api(POOLED).as_admin()
+    pools.make(api, 'east')
+    api.post('q', 1, 2)
+    pools.make(api, 'west')
+    found = api('GET', '/v2/health').json
+    assert found['east']['message_volume']['total'] == 2
+    assert found['west']['message_volume']['total'] == 0
 
 
 def test_nothing_is_left_behind(api: Api) -> None:

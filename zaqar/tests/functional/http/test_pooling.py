@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,11 +17,8 @@ from zaqar.storage import pooled, pooling
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
-from zaqar.tests.servers import fixtures
 from zaqar.tests.servers.sql import SqlServer
 from zaqar.tests.servers.zaqar import Zaqar, with_database
-
-postgresql = fixtures.postgresql
 
 QUEUE = '/v2/queues/q'
 
@@ -426,12 +421,8 @@ def test_a_change_of_a_pool_is_seen_by_other_processes(
     pools.make(api, 'east')
     api.post('q', 1)
     assert twin.bodies('q') == [1]
-    # Its file goes elsewhere.
-    source = sqlite3.connect(pools.path(api, 'east'))
-    target = sqlite3.connect(pools.path(api, 'moved'))
-    source.backup(target)
-    source.close()
-    target.close()
+    # Its rows go elsewhere.
+    pools.copy(api, 'east', 'moved')
     change = {'uri': pools.uri(api, 'moved')}
     assert api('PATCH', '/v2/pools/east', change).status == 200
     api.post('q', 2)
@@ -441,6 +432,7 @@ def test_a_change_of_a_pool_is_seen_by_other_processes(
     assert twin.bodies('q') == [1, 2]
 
 
+@pytest.mark.sqlite
 def test_options_of_two_pools_and_of_the_service_do_not_mix(
     make_api: MakeApi,
 ) -> None:
@@ -465,7 +457,7 @@ def test_options_of_two_pools_and_of_the_service_do_not_mix(
 
 
 def test_a_pool_whose_folder_is_gone_fails_alone(api: Api) -> None:
-    folder = pathlib.Path(pools.path(api, 'x')).parent / 'away'
+    folder = pathlib.Path(api.service.conf.state_path) / 'away'
     folder.mkdir()
     pools.make(api, 'east', uri=f'sqlite:///{folder}/east.sqlite')
     api.post('far', 1)
@@ -615,6 +607,57 @@ def test_a_pool_is_not_deleted_while_a_queue_is_being_made_in_it(
     assert api.bodies('q') == [1]
 
 
+def test_of_two_pools_made_at_once_with_one_uri_one_is_refused(
+    api: Api, twin: Api
+) -> None:
+    for number in range(5):
+        document = {'uri': pools.uri(api, f'same{number}'), 'weight': 1}
+
+        def make(
+            who: Api,
+            number: int = number,
+            document: dict[str, Any] = document,
+        ) -> int:
+            name = f'{"left" if who is api else "right"}{number}'
+            return who('PUT', f'/v2/pools/{name}', document).status
+
+        with ThreadPoolExecutor(2) as executor:
+            statuses = list(executor.map(make, (api, twin)))
+        assert sorted(statuses) == [201, 409]
+    listed = api('GET', '/v2/pools?limit=20').json['pools']
+    assert len({pool['uri'] for pool in listed}) == len(listed) == 5
+
+
+def test_a_pool_whose_deletion_has_died_is_used_again(
+    api: Api, twin: Api
+) -> None:
+    pools.make(api, 'east')
+    _catalogue(api).pools.begin_deletion('east')
+    assert twin('PUT', QUEUE).status == 503
+    api.clock.move(pooling.CLOSING / 1000)
+    twin.post('q', 1)
+    assert api.bodies('q') == [1]
+    assert api('DELETE', '/v2/pools/east').status == 403
+
+
+def test_a_deletion_that_takes_too_long_gives_way_to_a_queue(
+    api: Api, twin: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools.make(api, 'east')
+    is_used = pooled.PooledCatalogue.is_used
+
+    def slow(self: pooled.PooledCatalogue, pool: str) -> bool:
+        found = is_used(self, pool)
+        api.clock.move(pooling.CLOSING / 1000)
+        twin.post('q', 1)
+        return found
+
+    monkeypatch.setattr(pooled.PooledCatalogue, 'is_used', slow)
+    answer = api('DELETE', '/v2/pools/east')
+    assert answer.is_error(503, 'Service temporarily unavailable')
+    assert api.bodies('q') == twin.bodies('q') == [1]
+
+
 def test_many_who_make_one_queue_at_once_make_it_in_one_pool(
     api: Api, twin: Api
 ) -> None:
@@ -694,7 +737,6 @@ def test_a_pool_may_be_a_postgresql_database(
     assert pools.holds(api, 'east') == pools.holds(api, 'zaqar') == 0
     assert api('GET', '/v2/ping').status == 204
     assert api('DELETE', '/v2/pools/north').status == 403
-    assert os.path.exists(pools.path(api, 'east'))
 
 
 def test_a_database_without_tables_is_no_pool(

@@ -16,7 +16,8 @@ from zaqar import service
 from zaqar.api import table
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http.client import CLIENT, PATCH
-from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL
+from zaqar.tests.functional.http.engines import Engine
+from zaqar.tests.functional.http.test_fuzz import ALL
 
 CHECKS = [
     schemathesis.checks.not_a_server_error,
@@ -34,17 +35,21 @@ def _as_json(_context: Any, value: Any) -> bytes:
 
 
 @pytest.fixture(scope='module')
-def document(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def document(
+    tmp_path_factory: pytest.TempPathFactory, engine: Engine
+) -> Iterator[Any]:
     """The document as the application gives it, bound to it."""
     folder: pathlib.Path = tmp_path_factory.mktemp('schemathesis')
     file = folder / 'zaqar.conf'
-    file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{POOLED}{VIRTUAL}')
+    text = f'{ALL}{engine.place(str(folder))}'
+    file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{text}')
     conf = service.configuration('zaqar-server', ['--config-file', str(file)])
     built = service.Service(conf)
     yield schemathesis.openapi.from_wsgi(
         '/v2/openapi.json', built.application()
     )
     built.close()
+    engine.clean(str(folder))
 
 
 @pytest.mark.parametrize(

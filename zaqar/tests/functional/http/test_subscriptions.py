@@ -90,8 +90,6 @@ def test_what_stands_for_no_options_is_an_empty_object(
         'http://a',
         'HTTPS://a.b:8080/path?q=1',
         'http://[::1]:80/',
-        'trust+http://a.b',
-        'trust+https://a.b/c',
         'mailto:ops@example.org',
         'mailto:ops@example.org?subject=x',
     ],
@@ -99,6 +97,16 @@ def test_what_stands_for_no_options_is_an_empty_object(
 def test_schemes_that_are_served(api: Api, subscriber: str) -> None:
     path = _make(api, subscriber=subscriber)
     assert api('GET', path).json['subscriber'] == subscriber
+
+
+@pytest.mark.parametrize('scheme', ['trust+http', 'trust+https'])
+def test_who_shows_no_token_can_have_nobody_told_with_one(
+    api: Api, scheme: str
+) -> None:
+    body = {'subscriber': f'{scheme}://a.b/c'}
+    answer = api('POST', '/v2/queues/q/subscriptions', body)
+    assert answer.status == 400
+    assert 'token' in answer.json['description']
 
 
 TYPES = (
@@ -171,6 +179,34 @@ def test_a_faulty_subscription_is_refused_and_makes_nothing(
         changed = api('PATCH', path, fields)
         assert changed.is_error(400, 'Invalid API request', text)
     assert api('GET', path).json == before
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        *('Host', 'host', 'HOST', ' Host', 'Host ', 'Content-Length'),
+        *('Transfer-Encoding', 'Connection', 'X-Auth-Token', 'x-auth-token'),
+        *('A\r\nHost', 'A\nB', 'A\r'),
+    ],
+)
+def test_headers_that_are_ours_cannot_be_set(api: Api, name: str) -> None:
+    options = {'post_headers': {name: 'x'}}
+    made = {'subscriber': 'http://a.b', 'options': options}
+    answer = api('POST', f'{QUEUE}/subscriptions', made)
+    assert answer.status == 400
+    fine = {**made, 'options': {'post_headers': {'A': 'x'}}}
+    done = api('POST', f'{QUEUE}/subscriptions', fine).json
+    path = f'{QUEUE}/subscriptions/{done["subscription_id"]}'
+    assert api('PATCH', path, {'options': options}).status == 400
+    assert api('GET', path).json['options'] == fine['options']
+
+
+def test_options_have_the_size_of_metadata_at_most(make_api: MakeApi) -> None:
+    api = make_api('[transport]\nmax_queue_metadata = 300')
+    for size, status in ((100, 201), (400, 400)):
+        made = {'subscriber': 'http://a.b', 'options': {'a': 'x' * size}}
+        answer = api('POST', f'{QUEUE}/subscriptions', made)
+        assert answer.status == status
 
 
 @pytest.mark.parametrize('arguments', [(), ({},), ({'ttl': 60},)])

@@ -101,6 +101,9 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
         'POST', f'{QUEUE}/subscriptions', {'subscriber': 'http://a.b'}
     ),
     'subscription_get': lambda api: api('GET', _subscription(api)),
+    'subscription_deliveries': lambda api: api(
+        'GET', f'{_subscription(api)}/deliveries'
+    ),
     'subscription_update': lambda api: api(
         'PATCH', _subscription(api), {'ttl': 60}
     ),

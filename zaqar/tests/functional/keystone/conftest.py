@@ -26,6 +26,8 @@ _PLACE = """
 [drivers:transport:wsgi]
 port = {port}
 workers = 1
+[drivers:transport:websocket]
+port = 0
 [drivers:management_store:sqlalchemy]
 uri = sqlite:///{folder}/zaqar.sqlite
 """

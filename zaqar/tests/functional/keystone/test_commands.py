@@ -272,8 +272,84 @@ def test_another_project_sees_nothing(
     assert total(user.caller, queue) == 1
 
 
-def test_pools_are_for_administrators(user: Shell) -> None:
-    assert user.fail('pool', 'list') == ['GET /v2/pools 403']
+def test_another_project_takes_and_changes_nothing(
+    user: Shell, foreigner: Shell, queue: str
+) -> None:
+    base = f'/v2/queues/{queue}'
+    change = [{'op': 'add', 'path': '/metadata/n', 'value': 1}]
+    patch = 'application/openstack-messaging-v2.0-json-patch'
+    user.caller.make(queue)
+    user.caller.ask('PATCH', base, {'Content-Type': patch}, json=change)
+    user.caller.post(queue)
+    claim = user.caller.ask('POST', f'{base}/claims', json={'ttl': 600})
+    held = claim.headers['Location'].rpartition('/')[2]
+    user.caller.post(queue)
+    subscription = subscribe(user.caller, queue)
+    there = (queue, subscription.rpartition('/')[2])
+
+    # What is not there for them.
+    gone = {
+        ('claim', 'query', queue, held): f'GET {base}/claims/{held} 404',
+        ('claim', 'renew', queue, held): f'PATCH {base}/claims/{held} 404',
+        (
+            *('subscription', 'update', *there),
+            *('--ttl', '60'),
+        ): f'PATCH {subscription} 404',
+    }
+    for words, request in gone.items():
+        assert foreigner.fail(*words) == [request]
+    words = ('queue', 'set', 'metadata', queue, '{"n": 2}')
+    assert foreigner.fail(*words)[-1] == f'PATCH {base} 404'
+    # What is empty for them, and what does nothing.
+    counted = foreigner.show('queue', 'stats', queue)[1]['Stats']['messages']
+    assert counted == {'claimed': 0, 'free': 0, 'total': 0}
+    described = foreigner.show('queue', 'get', 'metadata', queue)[1]
+    assert 'n' not in described['Metadata']
+    claimed = foreigner.run('claim', 'create', queue)
+    assert claimed.calls == [f'POST {base}/claims?limit=10 204']
+    assert foreigner.do('claim', 'release', queue, held)
+    assert foreigner.do('subscription', 'delete', *there)
+    # What is their own.
+    _, given = foreigner.show('queue', 'signed', 'url', queue)
+    assert given['Project ID'] == foreigner.caller.project
+    words = (queue, '--client-id', foreigner.caller.client)
+    assert foreigner.do('message', 'post', *words, '[{"body": 1}]')
+
+    assert total(user.caller, queue) == 2
+    assert user.caller.ask('GET', base).json()['n'] == 1
+    assert user.caller.ask('GET', claim.headers['Location']).ok
+    assert user.caller.ask('GET', subscription).json()['ttl'] == 600
+
+
+def test_pools_flavors_and_health_are_for_administrators(
+    user: Shell, pools: str, tmp_path: pathlib.Path
+) -> None:
+    uri = f'sqlite:///{tmp_path}/mine.sqlite'
+    refused = {
+        ('pool', 'list'): 'GET /v2/pools 403',
+        ('pool', 'show', 'left'): 'GET /v2/pools/left 403',
+        ('pool', 'create', 'mine', uri, '1'): 'PUT /v2/pools/mine 403',
+        (
+            *('pool', 'update', 'left'),
+            *('--pool_weight', '9'),
+        ): 'PATCH /v2/pools/left 403',
+        ('pool', 'delete', 'left'): 'DELETE /v2/pools/left 403',
+        (
+            *('flavor', 'create', 'mine'),
+            *('--pool_list', pools),
+        ): 'PUT /v2/flavors/mine 403',
+        (
+            *('flavor', 'update', 'mine'),
+            *('--pool_list', pools),
+        ): 'PATCH /v2/flavors/mine 403',
+        ('flavor', 'delete', 'mine'): 'DELETE /v2/flavors/mine 403',
+        ('health',): 'GET /v2/health 403',
+    }
+    for words, request in refused.items():
+        assert user.fail(*words) == [request]
+    # These are for everybody to see.
+    asked, _ = user.show('flavor', 'list')
+    assert asked == ['GET /v2/flavors?detailed=False 200']
 
 
 def test_a_pool_is_made_listed_changed_shown_and_deleted(

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests for every row of the table, about things that are there."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zaqar import service
+from zaqar.api import table, topics
+from zaqar.api.operation import Operation
+from zaqar.tests.functional.http.client import PATCH, Api, Response
+
+#: Stands in every message, subscription and queue that is made; whoever sees
+#: it sees what is not his.
+SECRET = 'attack-at-dawn'
+
+#: Bodies by operation, those of topics like those of queues.
+_DOCUMENTS: dict[str, Any] = {
+    'queue_create': {'n': 1},
+    'queue_update': [{'op': 'add', 'path': '/metadata/n', 'value': 2}],
+    'queue_purge': {'resource_types': ['messages', 'subscriptions']},
+    'queue_share': {'methods': ['GET']},
+    'message_post': {'messages': [{'body': 'forged'}]},
+    'claim_create': {'ttl': 60},
+    'claim_update': {'ttl': 600},
+    'subscription_create': {'subscriber': 'http://example.org/forged'},
+    'subscription_update': {'ttl': 600},
+    'subscription_confirm': {'confirmed': True},
+    'pool_update': {'weight': 7},
+}
+
+#: What makes a request of a row do something.
+_QUERIES = {
+    'queue_list': '?detailed=true&with_count=true',
+    'message_list': '?echo=true&include_claimed=true',
+    'message_delete_many': '?ids={message_id}',
+    'pool_list': '?detailed=true',
+    'pool_get': '?detailed=true',
+    'flavor_list': '?detailed=true',
+}
+
+PROTECTED = [row for row in table.OPERATIONS if row.http]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody with a token who asks an application in this process."""
+
+    api: Api
+    token: str
+    project: str
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        document: Any = None,
+        **headers: str,
+    ) -> Response:
+        """Send a request with the token."""
+        sent = {'X-Auth-Token': self.token, 'Content-Type': PATCH, **headers}
+        return send(self.api, method, path, document, sent)
+
+
+def send(
+    api: Api,
+    method: str,
+    path: str,
+    document: Any,
+    headers: Mapping[str, str],
+) -> Response:
+    """Send a request with nothing but these headers and a Client-ID."""
+    more = {} if document is None else {'document': document}
+    found: Response = api(
+        method, path, headers={'X-Project-ID': None, **headers}, **more
+    )
+    return found
+
+
+@dataclass(frozen=True)
+class Place:
+    """A queue and a topic of one name with all there can be in them.
+
+    :ivar values: what stands for the names in the paths of the table
+    """
+
+    owner: Caller
+    values: Mapping[str, str]
+
+    def request(self, row: Operation) -> tuple[str, str, Any]:
+        """Return method, path and document of a row."""
+        values = dict(self.values)
+        name = row.name
+        if row.path.startswith('/v2/topics'):
+            name = topics.model(row)
+            prefix = 'topic:'
+            values |= {
+                key.removeprefix(prefix): value
+                for key, value in values.items()
+                if key.startswith(prefix)
+            }
+        path = row.path + _QUERIES.get(name, '')
+        path = re.sub(r'{(\w+)}', lambda found: values[found[1]], path)
+        document = _DOCUMENTS.get(name)
+        if name == 'pool_create':
+            document = {'uri': values['uri'], 'weight': 5}
+        elif name in ('flavor_create', 'flavor_update'):
+            document = {'pool_list': [values['flavored']]}
+        return row.method, path, document
+
+    def state(self) -> list[Any]:
+        """Return all there is to see of it."""
+        paths = ['/v2/pools?detailed=true', '/v2/flavors?detailed=true']
+        for kind in ('queues', 'topics'):
+            base = f'/v2/{kind}/{self.values["queue_name"]}'
+            paths += [
+                *(base, f'{base}/stats', f'{base}/subscriptions'),
+                f'{base}/messages?echo=true&include_claimed=true',
+            ]
+        paths.append(
+            f'/v2/queues/{self.values["queue_name"]}/claims/'
+            f'{self.values["claim_id"]}'
+        )
+        return [self._seen(path) for path in paths]
+
+    def tidy(self) -> None:
+        """Remove what belongs to no project."""
+        self.owner.ask('DELETE', f'/v2/flavors/{self.values["flavor_name"]}')
+        for key in ('flavored', 'pool_name'):
+            self.owner.ask('DELETE', f'/v2/pools/{self.values[key]}')
+
+    def _seen(self, path: str) -> Any:
+        answer = self.owner.ask('GET', path)
+        text = answer.body.decode()
+        # What only shows that time passes.
+        return answer.status, re.sub(r'"age":\s*\d+', '', text)
+
+
+def make(owner: Caller, folder: str) -> Place:
+    """Make a place of the owner's, who is an administrator."""
+    name = f'{SECRET}-{secrets.token_hex(4)}'
+    values = {'queue_name': name, 'topic_name': name}
+    for kind, prefix in (('queues', ''), ('topics', 'topic:')):
+        found = _fill(owner, f'/v2/{kind}/{name}')
+        values |= {prefix + key: value for key, value in found.items()}
+    values |= {'pool_name': f'{name}-pool', 'flavored': f'{name}-fast'}
+    for key in ('flavored', 'pool_name'):
+        uri = f'sqlite:///{folder}/{values[key]}.sqlite'
+        # Of no weight: the queues stay together.
+        document = {'uri': uri, 'weight': 0}
+        done = owner.ask('PUT', f'/v2/pools/{values[key]}', document)
+        assert done.status == 201, done
+    values |= {'uri': uri, 'flavor_name': f'flavor-{secrets.token_hex(4)}'}
+    path = f'/v2/flavors/{values["flavor_name"]}'
+    done = owner.ask('PUT', path, {'pool_list': [values['flavored']]})
+    assert done.status == 201, done
+    return Place(owner, values)
+
+
+def _fill(owner: Caller, base: str) -> dict[str, str]:
+    """Put something of everything into a queue or topic."""
+    assert owner.ask('PUT', base, {'kept': SECRET}).status == 201
+    body = {'messages': [{'body': SECRET}, {'body': SECRET}]}
+    posted = owner.ask('POST', f'{base}/messages', body).json['resources']
+    values = {'message_id': posted[1].rpartition('/')[2]}
+    if '/queues/' in base:
+        claimed = owner.ask('POST', f'{base}/claims?limit=1', {'ttl': 600})
+        values['claim_id'] = claimed.headers['location'].rpartition('/')[2]
+    there = {'subscriber': f'http://example.org/{SECRET}'}
+    made = owner.ask('POST', f'{base}/subscriptions', there).json
+    return {**values, 'subscription_id': made['subscription_id']}
+
+
+def application(built: service.Service) -> Api:
+    """Return the application of a service, as nobody asks it."""
+    return dataclasses.replace(Api(built), project='', roles=None)

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens over WebSocket: websocket.md 4 and 5."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import websocket
+
+from zaqar.tests.functional.websocket.client import Closed, Talk
+from zaqar.tests.servers.keystone import Keystone, User
+from zaqar.tests.servers.zaqar import Zaqar
+
+SECRET = 'a key of enough length'
+
+_REST = """
+[signed_url]
+secret_key = {secret}
+[oslo_policy]
+policy_file = {policy}
+[keystone_authtoken]
+{token}
+"""
+
+#: Who may read a queue's statistics.
+_POLICY = '"queues:stats": "role:admin"\n'
+
+
+@pytest.fixture(scope='module')
+def server(
+    keystone: Keystone, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Zaqar]:
+    folder: pathlib.Path = tmp_path_factory.mktemp('sockets')
+    policy = folder / 'policy.yaml'
+    policy.write_text(_POLICY)
+    token = '\n'.join(
+        f'{name} = {value}' for name, value in keystone.authtoken().items()
+    )
+    found = Zaqar(
+        folder,
+        general='auth_strategy = keystone\n',
+        rest=_REST.format(secret=SECRET, policy=policy, token=token),
+        socket='max_unauthenticated_per_peer = 8\n',
+    ).start()
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope='module')
+def project(keystone: Keystone) -> str:
+    return keystone.project()
+
+
+@pytest.fixture(scope='module')
+def user(keystone: Keystone, project: str) -> User:
+    return keystone.user(project, 'member')
+
+
+@pytest.fixture
+def talk(server: Zaqar, project: str) -> Iterator[Talk]:
+    """A connection that has proved nothing."""
+    with Talk(server.socket_url, project) as found:
+        yield found
+
+
+def _authenticate(talk: Talk, token: str) -> Any:
+    return talk.ask('authenticate', headers={'X-Auth-Token': token})
+
+
+def _token(keystone: Keystone, user: User, project: str) -> str:
+    return keystone.minted_token(user, project, 3600)
+
+
+@pytest.mark.parametrize('is_binary', [False, True])
+def test_a_token_opens_the_connection(
+    keystone: Keystone, talk: Talk, user: User, project: str, is_binary: bool
+) -> None:
+    talk.is_binary = is_binary
+    assert talk.ask('queue_list').is_error(403)
+    said = _authenticate(talk, _token(keystone, user, project))
+    assert (said.status, set(said.body)) == (200, {'message'})
+    assert said.request['headers'] == said.request['body'] == {}
+    assert said.is_binary is is_binary
+    assert talk.ask('queue_list').status == 200
+
+
+@pytest.mark.parametrize('token', ['', 'garbage', 'gAAAAA' + 'x' * 180])
+def test_garbage_opens_nothing(talk: Talk, token: str) -> None:
+    assert _authenticate(talk, token).is_error(401)
+    assert talk.ask('queue_list').is_error(403)
+
+
+def test_an_expired_token_opens_nothing(
+    keystone: Keystone, talk: Talk, user: User, project: str
+) -> None:
+    token = keystone.minted_token(user, project, -1)
+    assert _authenticate(talk, token).is_error(401)
+
+
+def test_claims_of_an_identity_open_nothing(talk: Talk) -> None:
+    claims = {
+        'X-Roles': 'admin',
+        'X-User-Id': 'x',
+        'X-Identity-Status': 'Confirmed',
+        'X-Service-Identity-Status': 'Confirmed',
+    }
+    assert talk.ask('queue_list', headers=claims).is_error(403)
+    said = talk.ask('authenticate', headers={**claims, 'X-Auth-Token': 'x'})
+    assert said.is_error(401)
+
+
+def test_a_token_counts_for_its_project_alone(
+    keystone: Keystone, talk: Talk, user: User, project: str
+) -> None:
+    _authenticate(talk, _token(keystone, user, project))
+    said = talk.ask('queue_list', headers={'X-Project-ID': 'other'})
+    assert said.is_error(403)
+    admin = keystone.user(project, 'admin')
+    _authenticate(talk, _token(keystone, admin, project))
+    said = talk.ask('queue_list', headers={'X-Project-ID': 'other'})
+    assert said.is_error(403)
+
+
+def test_headers_of_a_frame_give_no_role(
+    keystone: Keystone, talk: Talk, user: User, project: str
+) -> None:
+    _authenticate(talk, _token(keystone, user, project))
+    talk.post('q', 1)
+    for headers in ({}, {'X-Roles': 'admin'}, {'X-User-Id': 'x'}):
+        said = talk.ask('queue_get_stats', {'queue_name': 'q'}, headers)
+        assert said.is_error(403)
+    admin = keystone.user(project, 'admin')
+    _authenticate(talk, _token(keystone, admin, project))
+    assert talk.ask('queue_get_stats', queue_name='q').status == 200
+
+
+def test_a_second_token_takes_the_place_of_the_first(
+    keystone: Keystone, talk: Talk, user: User, project: str
+) -> None:
+    _authenticate(talk, _token(keystone, user, project))
+    other = keystone.project()
+    stranger = keystone.user(other, 'member')
+    _authenticate(talk, _token(keystone, stranger, other))
+    assert talk.ask('queue_list').is_error(403)
+    talk.headers['X-Project-ID'] = other
+    assert talk.ask('queue_list').status == 200
+
+
+def test_a_refused_token_leaves_the_old_identity(
+    keystone: Keystone, talk: Talk, user: User, project: str
+) -> None:
+    _authenticate(talk, _token(keystone, user, project))
+    assert _authenticate(talk, 'garbage').is_error(401)
+    assert talk.ask('queue_list').status == 200
+
+
+def test_frames_behind_a_token_wait_for_it(
+    keystone: Keystone, talk: Talk, user: User, project: str
+) -> None:
+    token = _token(keystone, user, project)
+    talk.send('authenticate', headers={'X-Auth-Token': token})
+    talk.send('queue_list')
+    assert [talk.said().status for _ in range(2)] == [200, 200]
+
+
+def test_the_connection_ends_with_its_token(
+    keystone: Keystone, talk: Talk, user: User, project: str
+) -> None:
+    token = keystone.minted_token(user, project, 12)
+    assert _authenticate(talk, token).status == 200
+    assert talk.ask('queue_list').status == 200
+    with pytest.raises(Closed) as closed:
+        talk.receive()
+    assert closed.value.code == 4003
+
+
+def test_a_new_token_in_time_keeps_it(
+    keystone: Keystone, talk: Talk, user: User, project: str
+) -> None:
+    # Made first, since that may take longer than the other lives.
+    good = _token(keystone, user, project)
+    short = keystone.minted_token(user, project, 12)
+    assert _authenticate(talk, short).status == 200
+    assert _authenticate(talk, good).status == 200
+    talk.socket.settimeout(13)
+    with pytest.raises(TimeoutError):
+        talk.socket.sock.recv(1)
+    assert talk.ask('queue_list').status == 200
+
+
+def test_a_subscription_dies_with_its_project(
+    keystone: Keystone, talk: Talk, user: User, project: str
+) -> None:
+    _authenticate(talk, _token(keystone, user, project))
+    talk.ask('subscription_create', queue_name='mine')
+    with Talk(talk.url, project) as watching:
+        _authenticate(watching, _token(keystone, user, project))
+
+        def count() -> int:
+            said = watching.ask('subscription_list', queue_name='mine')
+            return len(said.body['subscriptions'])
+
+        _authenticate(talk, _token(keystone, user, project))
+        assert count() == 1
+        other = keystone.project()
+        stranger = keystone.user(other, 'member')
+        _authenticate(talk, _token(keystone, stranger, other))
+        for _ in range(200):
+            if not count():
+                return
+        raise AssertionError('it is still there')
+
+
+# Pre-signed access.
+
+
+def _grant(talk: Talk, **wanted: Any) -> dict[str, Any]:
+    said = talk.ask('queue_share', queue_name='q', **wanted)
+    assert said.status == 200, said
+    return {
+        'URL-Signature': said.body['signature'],
+        'URL-Expires': said.body['expires'],
+        'URL-Methods': said.body['methods'],
+        'URL-Paths': said.body['paths'],
+    }
+
+
+@pytest.fixture
+def owner(
+    keystone: Keystone, server: Zaqar, user: User, project: str
+) -> Iterator[Talk]:
+    with Talk(server.socket_url, project) as found:
+        _authenticate(found, _token(keystone, user, project))
+        yield found
+
+
+def test_a_signature_opens_what_it_covers(owner: Talk, talk: Talk) -> None:
+    (message_id,) = owner.post('q', 'x')[-1:]
+    reading = _grant(owner, methods=['GET'])
+    item = {'queue_name': 'q', 'message_id': message_id}
+    assert talk.ask('message_get', item, reading).status == 200
+    many = {'queue_name': 'q', 'message_ids': [message_id]}
+    assert talk.ask('message_get_many', many, reading).status == 200
+    assert talk.ask('message_list', item, reading).status == 200
+    for action in ('message_delete', 'queue_get', 'claim_create'):
+        assert talk.ask(action, item, reading).is_error(403)
+    other = {**item, 'queue_name': 'r'}
+    assert talk.ask('message_list', other, reading).is_error(403)
+    # Nothing of it stays.
+    assert talk.ask('message_list', item).is_error(403)
+
+
+def test_texts_do_for_lists(owner: Talk, talk: Talk) -> None:
+    grant = _grant(owner, methods=['GET', 'POST'])
+    grant['URL-Methods'] = ','.join(grant['URL-Methods'])
+    grant['URL-Paths'] = ','.join(grant['URL-Paths'])
+    body = {'queue_name': 'q', 'messages': [{'body': 1}]}
+    assert talk.ask('message_post', body, grant).status == 201
+
+
+def test_claims_and_subscriptions_can_be_signed(
+    owner: Talk, talk: Talk
+) -> None:
+    paths = ['claims', 'subscriptions']
+    grant = _grant(owner, paths=paths, methods=['POST', 'GET'])
+    body = {'queue_name': 'q'}
+    assert talk.ask('claim_create', body, grant).status in (201, 204)
+    assert talk.ask('subscription_list', body, grant).status == 200
+    assert talk.ask('message_list', body, grant).is_error(403)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'URL-Signature': '0' * 64},
+        {'URL-Signature': 'é'},
+        {'URL-Signature': 1},
+        {'URL-Signature': ''},
+        {'URL-Expires': '2020-01-01T00:00:00'},
+        {'URL-Expires': 'x'},
+        {'URL-Expires': None},
+        {'URL-Methods': ['GET', 'DELETE']},
+        {'URL-Methods': 1},
+        {'URL-Paths': ['/v2/queues/r/messages']},
+        {'URL-Paths': [1]},
+        {'URL-Paths': None},
+        {'X-Project-ID': 'other'},
+    ],
+    ids=str,
+)
+def test_any_other_set_is_refused(
+    owner: Talk, talk: Talk, change: dict[str, Any]
+) -> None:
+    grant = {**_grant(owner), **change}
+    assert talk.ask('message_list', {'queue_name': 'q'}, grant).is_error(403)
+
+
+def test_a_bad_signature_is_not_rescued_by_a_token(owner: Talk) -> None:
+    said = owner.ask(
+        'message_list', {'queue_name': 'q'}, {'URL-Signature': 'x'}
+    )
+    assert said.is_error(403)
+
+
+def test_an_address_has_so_many_connections_without_proof(
+    keystone: Keystone, server: Zaqar, user: User, project: str
+) -> None:
+    talks = [Talk(server.socket_url, project) for _ in range(8)]
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        Talk(server.socket_url, project)
+    assert refused.value.status_code == 429
+    _authenticate(talks[0], _token(keystone, user, project))
+    Talk(server.socket_url, project).cut()
+    for talk in talks:
+        talk.cut()

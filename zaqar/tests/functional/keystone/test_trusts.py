@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscribers that are told with a token, by a real Keystone."""
+
+from __future__ import annotations
+
+import pathlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from zaqar.tests.functional.keystone.callers import Caller, join
+from zaqar.tests.functional.keystone.conftest import configuration, serve
+from zaqar.tests.servers.keystone import DOMAIN, Keystone, User
+from zaqar.tests.servers.receivers import Receiver, answer, in_turn
+
+_TRUSTEE = """
+[trustee]
+auth_type = password
+auth_url = {url}
+username = {name}
+password = {password}
+user_domain_id = {domain}
+[notification]
+trust_targets = {targets}
+"""
+
+PATIENCE = 30.0
+
+
+@pytest.fixture(scope='module')
+def trustee(keystone: Keystone) -> User:
+    """The user whom subscribers' owners trust; it has no role anywhere."""
+    return keystone.user()
+
+
+@pytest.fixture(scope='module')
+def origin(
+    keystone: Keystone,
+    trustee: User,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    """A service with such a user."""
+    text = configuration(keystone) + _TRUSTEE.format(
+        url=keystone.url,
+        name=trustee.name,
+        password=trustee.password,
+        domain=DOMAIN,
+        targets='localhost',
+    )
+    with serve(text, tmp_path_factory.mktemp('zaqar')) as url:
+        yield url
+
+
+@pytest.fixture
+def owner(keystone: Keystone, origin: str) -> Caller:
+    """A member of a project of its own."""
+    return join(keystone, origin, keystone.project(), 'member')
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A service of the cloud, at the host that Keystone is at, too."""
+    found = Receiver()
+    yield found
+    found.stop()
+
+
+def until(true: Callable[[], Any]) -> Any:
+    """Wait for what must come true."""
+    end = time.monotonic() + PATIENCE
+    while not (found := true()):
+        assert time.monotonic() < end, 'it does not come'
+        time.sleep(0.05)
+    return found
+
+
+def subscribe(owner: Caller, queue: str, uri: str, ttl: int = 3600) -> str:
+    """Subscribe; return the path of the subscription."""
+    path = f'/v2/queues/{queue}/subscriptions'
+    body = {'subscriber': uri, 'ttl': ttl}
+    answer = owner.ask('POST', path, json=body)
+    assert answer.status_code == 201, answer.text
+    return f'{path}/{answer.json()["subscription_id"]}'
+
+
+def post(owner: Caller, queue: str, body: Any) -> None:
+    """Post a message."""
+    document = {'messages': [{'body': body, 'ttl': 300}]}
+    answer = owner.ask('POST', f'/v2/queues/{queue}/messages', json=document)
+    assert answer.status_code == 201, answer.text
+
+
+def test_a_webhook_gets_a_token_of_the_owner_in_its_project(
+    keystone: Keystone,
+    trustee: User,
+    owner: Caller,
+    receiver: Receiver,
+    queue: str,
+) -> None:
+    path = subscribe(owner, queue, f'trust+{receiver.url}/hook')
+    shown = owner.ask('GET', path).json()
+    assert shown['options'] == {}
+    post(owner, queue, 'x')
+    (got,) = receiver.wait(1)
+    assert got.path == '/hook'
+    assert got.json['body'] == 'x'
+    token = keystone.validated(got.headers['x-auth-token'])
+    assert token['project']['id'] == owner.project
+    assert token['OS-TRUST:trust']['impersonation'] is True
+    assert [role['name'] for role in token['roles']].count('member') == 1
+    listed = owner.ask('GET', path.rpartition('/')[0]).json()
+    assert listed['subscriptions'][0]['options'] == {}
+
+
+def test_a_token_is_fetched_once_and_again_after_a_401(
+    owner: Caller, receiver: Receiver, queue: str
+) -> None:
+    subscribe(owner, queue, f'trust+{receiver.url}')
+    for number in range(3):
+        post(owner, queue, number)
+        receiver.wait(number + 1)
+    tokens = [got.headers['x-auth-token'] for got in receiver.got]
+    assert len(set(tokens)) == 1
+    receiver.behave = in_turn(
+        *[answer(200)] * 3, answer(401), answer(200), answer(200)
+    )
+    post(owner, queue, 'refused at first')
+    got = receiver.wait(5)
+    assert got[3].headers['x-auth-token'] == tokens[0]
+    assert got[4].json['body'] == 'refused at first'
+    assert got[4].headers['x-auth-token'] != tokens[0]
+
+
+def test_a_trust_ends_with_its_subscription(
+    keystone: Keystone, trustee: User, owner: Caller, queue: str
+) -> None:
+    before = {one['id'] for one in keystone.trusts(trustee)}
+    path = subscribe(owner, queue, 'trust+https://a.example/')
+    (made,) = [
+        one for one in keystone.trusts(trustee) if one['id'] not in before
+    ]
+    assert made['trustee_user_id'] == trustee.id
+    assert made['project_id'] == owner.project
+    assert owner.ask('DELETE', path).status_code == 204
+    left = {one['id'] for one in keystone.trusts(trustee)}
+    assert made['id'] not in left
+
+
+def test_a_change_of_the_life_makes_another_trust(
+    keystone: Keystone, trustee: User, owner: Caller, queue: str
+) -> None:
+    before = {one['id'] for one in keystone.trusts(trustee)}
+    path = subscribe(owner, queue, 'trust+https://a.example/')
+    first = {one['id'] for one in keystone.trusts(trustee)} - before
+    answer = owner.ask('PATCH', path, json={'ttl': 7200})
+    assert answer.status_code == 204
+    second = {one['id'] for one in keystone.trusts(trustee)} - before
+    assert len(first) == len(second) == 1
+    assert first != second
+    # Other changes leave it as it is, and options do not lose it.
+    answer = owner.ask('PATCH', path, json={'options': {'a': 1}})
+    assert answer.status_code == 204
+    assert {one['id'] for one in keystone.trusts(trustee)} - before == second
+
+
+def test_equal_subscriptions_in_the_same_second_each_get_a_trust(
+    owner: Caller, queue: str
+) -> None:
+    for number in range(4):
+        subscribe(owner, f'{queue}-{number}', 'trust+https://a.example/')
+
+
+def test_the_same_subscriber_again_makes_no_further_trust(
+    keystone: Keystone, trustee: User, owner: Caller, queue: str
+) -> None:
+    uri = 'trust+https://a.example/'
+    subscribe(owner, queue, uri)
+    before = len(keystone.trusts(trustee))
+    subscribe(owner, queue, uri)
+    assert len(keystone.trusts(trustee)) == before
+
+
+def test_no_token_goes_to_a_host_that_is_not_of_the_cloud(
+    owner: Caller, queue: str
+) -> None:
+    elsewhere = Receiver(host='127.0.0.9')
+    path = subscribe(owner, queue, f'trust+{elsewhere.url}')
+    post(owner, queue, 'x')
+    found = until(
+        lambda: owner.ask('GET', f'{path}/deliveries').json()['last_failure']
+    )
+    assert 'cloud' in found['reason']
+    assert elsewhere.got == []
+    elsewhere.stop()
+
+
+def test_a_life_as_heat_wants_it_is_fine(owner: Caller, queue: str) -> None:
+    subscribe(owner, queue, 'trust+https://a.example/', ttl=220_367_260_800)
+
+
+def test_without_a_user_to_trust_there_are_no_such_subscriptions(
+    keystone: Keystone, tmp_path: pathlib.Path
+) -> None:
+    folder = pathlib.Path(tempfile.mkdtemp(dir=tmp_path))
+    with serve(configuration(keystone), folder) as origin:
+        owner = join(keystone, origin, keystone.project(), 'member')
+        answer = owner.ask(
+            'POST',
+            '/v2/queues/q/subscriptions',
+            json={'subscriber': 'trust+https://a.example/'},
+        )
+        assert answer.status_code == 400

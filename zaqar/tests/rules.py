@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Security rules that must hold, each with the tests that prove it.
+
+A test named here fails when its rule is broken; whoever changes one, or adds
+a rule, shows that by breaking the rule once. ``tests/unit/test_rules.py``
+checks that the tests exist.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_HTTP = 'functional/http'
+_KEYSTONE = 'functional/keystone'
+_SECRETS = f'{_HTTP}/test_secrets.py'
+_SIGNED = f'{_HTTP}/test_signed_urls.py'
+_MATRIX = f'{_KEYSTONE}/test_matrix.py'
+_ENCRYPTION = f'{_HTTP}/test_encryption.py'
+_ISOLATION = 'contract/test_isolation.py'
+_TENANTS = f'{_HTTP}/test_tenants.py'
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule.
+
+    :ivar says: what holds
+    :ivar tests: ``file::function``, below this folder
+    """
+
+    name: str
+    says: str
+    tests: tuple[str, ...]
+
+
+IDENTITY = (
+    Rule(
+        'verified identity',
+        'Who is asking is decided by verified credentials alone; headers of '
+        'an identity that come from the network are removed before anything '
+        'reads them, whatever else is sent.',
+        (
+            f'{_KEYSTONE}/test_identity.py::'
+            'test_the_project_is_that_of_the_token',
+            f'{_KEYSTONE}/test_policy.py::'
+            'test_an_admins_rule_lets_only_admins_pass',
+            f'{_MATRIX}::test_without_a_good_token_nobody_gets_in',
+            f'{_MATRIX}::'
+            'test_a_member_of_another_project_gets_nothing_by_any_header',
+        ),
+    ),
+    Rule(
+        'signed requests are nobody',
+        'A signed request has the project it was signed for, and no roles '
+        'and no user.',
+        (
+            f'{_SIGNED}::test_a_url_brings_no_role_and_no_user',
+            f'{_SIGNED}::test_whatever_is_altered_does_not_verify',
+            f'{_MATRIX}::test_a_signature_makes_no_administrator',
+        ),
+    ),
+    Rule(
+        'the root asks nobody',
+        'The version list takes neither an identity nor a signature.',
+        (
+            f'{_HTTP}/test_headers.py::test_the_root_ignores_a_signature',
+            f'{_HTTP}/test_discovery.py::'
+            'test_the_root_lists_versions_to_anybody',
+        ),
+    ),
+    Rule(
+        'EXTRA-SPEC',
+        'The header EXTRA-SPEC has no effect.',
+        (
+            f'{_HTTP}/test_headers.py::test_extra_spec_has_no_effect',
+            f'{_KEYSTONE}/test_identity.py::test_extra_spec_is_no_way_in',
+        ),
+    ),
+)
+
+SIGNATURES = (
+    Rule(
+        'constant time',
+        'Signatures are compared in constant time.',
+        (
+            'unit/controllers/test_signatures.py::'
+            'test_signatures_are_compared_in_constant_time',
+        ),
+    ),
+    Rule(
+        'literal paths',
+        'A signed path is compared as it is, never as a pattern.',
+        (
+            f'{_SIGNED}::test_a_dot_in_a_name_is_no_pattern',
+            'unit/controllers/test_signatures.py::'
+            'test_a_path_is_compared_as_it_is',
+        ),
+    ),
+    Rule(
+        'no second chance',
+        'A signature that does not hold, even an empty one, is the end: no '
+        'other kind of authentication is tried.',
+        (
+            f'{_SIGNED}::test_no_route_lets_a_signature_in_that_does_not_hold',
+            f'{_HTTP}/test_headers.py::'
+            'test_a_signature_that_cannot_be_verified_is_a_bare_404',
+            f'{_MATRIX}::'
+            'test_a_signature_that_does_not_hold_is_404_whatever_stands_'
+            'beside_it',
+        ),
+    ),
+    Rule(
+        'length of the signing key',
+        'The signing key has at least 16 bytes.',
+        (f'{_SIGNED}::test_a_short_key_stops_the_start',),
+    ),
+)
+
+ISOLATION = (
+    Rule(
+        'projects are no patterns',
+        'The name of a project is never a pattern or a prefix for another.',
+        (f'{_TENANTS}::test_no_project_is_a_pattern_for_another',),
+    ),
+    Rule(
+        'ids are scoped',
+        'An id that does not belong to the project and the queue does not '
+        'exist, for reading, deleting, claiming and everything else.',
+        (
+            f'{_HTTP}/test_messages.py::'
+            'test_a_message_belongs_to_its_queue_and_project',
+            f'{_HTTP}/test_claims.py::'
+            'test_a_claim_belongs_to_its_queue_and_project',
+            f'{_HTTP}/test_subscriptions.py::'
+            'test_one_belongs_to_its_queue_and_project',
+            f'{_TENANTS}::test_ids_of_one_project_open_nothing_in_another_'
+            'that_has_the_same_names',
+            f'{_ISOLATION}::test_a_message_of_another_queue_is_not_found',
+            f'{_ISOLATION}::test_a_message_of_another_queue_is_not_deleted',
+            f'{_ISOLATION}::test_a_claim_of_another_queue_is_unknown',
+            f'{_ISOLATION}::test_a_claim_of_another_queue_deletes_nothing',
+            f'{_ISOLATION}::test_a_marker_of_another_queue_shows_nothing_of_it',
+        ),
+    ),
+    Rule(
+        'names are looked for literally',
+        'The filter "name" of a listing is a plain part of a name, within '
+        'the project.',
+        (
+            f'{_HTTP}/test_queues.py::'
+            'test_name_keeps_queues_that_contain_it_literally',
+            f'{_TENANTS}::test_no_project_is_a_pattern_for_another',
+        ),
+    ),
+    Rule(
+        'topics are not queues',
+        'A topic and a queue of one name have nothing in common.',
+        (
+            f'{_HTTP}/test_topics.py::'
+            'test_a_topic_and_a_queue_of_one_name_are_two',
+        ),
+    ),
+    Rule(
+        'statistics tell no content',
+        'Statistics name the ends of a queue by address, age and moment; no '
+        'body and no claim.',
+        (
+            f'{_HTTP}/test_queues.py::'
+            'test_statistics_count_states_and_name_both_ends',
+        ),
+    ),
+)
+
+AT_REST = (
+    Rule(
+        'sealed bodies',
+        'Encrypted bodies are AES-256-GCM with a random nonce, bound to key, '
+        'project, queue and message.',
+        (
+            f'{_ENCRYPTION}::test_what_is_kept_cannot_be_read',
+            f'{_ENCRYPTION}::test_a_body_that_was_tampered_with_does_not_open',
+            f'{_ENCRYPTION}::test_the_same_body_is_never_sealed_alike',
+            f'{_ENCRYPTION}::test_a_body_opens_in_its_own_place_only',
+        ),
+    ),
+    Rule(
+        'no built-in key',
+        'There is no default key; the constant of old counts as none, and '
+        'without one nothing can be marked as encrypted.',
+        (f'{_ENCRYPTION}::test_without_a_key_no_queue_can_be_encrypted',),
+    ),
+    Rule(
+        'keys can be changed',
+        'Several keys decrypt, so that a new one can take over.',
+        (f'{_ENCRYPTION}::test_keys_can_be_changed_while_messages_lie_there',),
+    ),
+    Rule(
+        'no native serialization',
+        'No object of Python is serialized; bodies are JSON text.',
+        (f'{_SECRETS}::test_nothing_of_python_is_serialized',),
+    ),
+)
+
+SUBSCRIPTIONS = (
+    Rule(
+        'trusts come from us',
+        'A trust id is never taken from a client.',
+        (
+            f'{_HTTP}/test_subscriptions.py::'
+            'test_a_faulty_subscription_is_refused_and_makes_nothing',
+        ),
+    ),
+    Rule(
+        'trusts stay with us',
+        'A trust id is in no answer.',
+        (f'{_SECRETS}::test_a_trust_is_shown_to_nobody',),
+    ),
+    Rule(
+        'our own headers',
+        'post_headers cannot set what belongs to the connection or to our '
+        'authentication, and holds no line ends.',
+        (
+            f'{_HTTP}/test_subscriptions.py::'
+            'test_headers_that_are_ours_cannot_be_set',
+        ),
+    ),
+    Rule(
+        'size of options',
+        'The options of a subscription are no larger than metadata may be.',
+        (
+            f'{_HTTP}/test_subscriptions.py::'
+            'test_options_have_the_size_of_metadata_at_most',
+        ),
+    ),
+)
+
+SECRETS = (
+    Rule(
+        'nothing in the log',
+        'Bodies, keys, tokens and passwords of pools are logged at no level.',
+        (
+            f'{_SECRETS}::test_no_body_no_key_and_no_token_is_logged',
+            f'{_SECRETS}::test_no_password_of_a_pool_is_logged',
+            f'{_HTTP}/test_profiling.py::test_no_body_and_no_token_is_in_a_'
+            'trace',
+        ),
+    ),
+    Rule(
+        'passwords of pools',
+        'Whoever is no administrator sees no password of a pool.',
+        (
+            f'{_SECRETS}::'
+            'test_nobody_but_administrators_sees_passwords_of_pools',
+        ),
+    ),
+    Rule(
+        'secret options',
+        'Options that hold passwords or keys are marked as secret.',
+        (
+            'unit/test_configuration.py::'
+            'test_an_option_is_as_deployments_know_it',
+            'unit/test_configuration.py::test_passwords_and_keys_are_secret',
+        ),
+    ),
+    Rule(
+        'silent failures',
+        'What nobody foresaw is a 500 that tells nothing of it.',
+        (
+            f'{_HTTP}/test_middleware.py::'
+            'test_what_nobody_foresaw_is_a_500_that_tells_nothing',
+        ),
+    ),
+)
+
+RULES = (
+    *IDENTITY,
+    *SIGNATURES,
+    *ISOLATION,
+    *AT_REST,
+    *SUBSCRIPTIONS,
+    *SECRETS,
+)
