@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queues, subscriptions and a notifier in this process, on a real store."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import pathlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from oslo_config import cfg
+
+from zaqar import clock
+from zaqar.controllers import messages, notices, queues, subscriptions
+from zaqar.controllers.context import Context
+from zaqar.controllers.encryption import Cipher
+from zaqar.controllers.limits import Limits
+from zaqar.controllers.notices import Pipeline
+from zaqar.controllers.signatures import Signer
+from zaqar.controllers.trusts import Trusts
+from zaqar.models import Identity, Message, Scope
+from zaqar.notification.desk import Public
+from zaqar.notification.sender import Sender
+from zaqar.notification.settings import Settings
+from zaqar.notification.worker import Notifier
+from zaqar.storage.base import DUES, OUTBOX
+from zaqar.storage.catalogue import Catalogue
+from zaqar.storage.sqlalchemy.driver import DRIVER
+
+CLIENT = '3381af92-2b9e-11e3-b191-71861300734c'
+KEY = 'a key for tests, long enough'
+
+#: Everything of this machine may be reached.
+OPEN = {
+    'allowed_networks': (ipaddress.ip_network('127.0.0.0/8'),),
+    'allowed_ports': ((1, 65535),),
+}
+
+#: As few attempts as there can be: two later ones, far away.
+FEW = {
+    'retries_with_no_delay': 0,
+    'minimum_delay_retries': 0,
+    'minimum_delay': 1000,
+    'maximum_delay': 1010,
+    'maximum_delay_retries': 0,
+}
+
+PATIENCE = 30.0
+
+
+def _nothing_configured() -> cfg.ConfigOpts:
+    conf = cfg.ConfigOpts()
+    conf([], project='zaqar', default_config_files=[], default_config_dirs=[])
+    return conf
+
+
+class Rig:
+    """A project, and the notifier.
+
+    :param settings: other than usual
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        *,
+        confirms: bool = False,
+        public: Public | None = None,
+        senders: Mapping[str, Sender] | None = None,
+        key: str | None = None,
+        trusts: Trusts | None = None,
+        **settings: Any,
+    ) -> None:
+        uri = f'sqlite:///{folder}/zaqar.sqlite'
+        self.ahead = 0.0
+        self.store = DRIVER.open_messages(uri, {})
+        self.management = DRIVER.open_management(uri, {})
+        for store in (self.store, self.management):
+            store.clock = clock.Clock(wall=self.now)
+        self.catalogue = Catalogue(self.management, self.store)
+        self.ctx = Context(
+            Identity('p', CLIENT),
+            self.catalogue,
+            Limits(can_encrypt=key is not None),
+            signer=Signer(KEY),
+            cipher=Cipher({'': key} if key else None),
+            pipeline=Pipeline(True, confirms),
+            trusts=trusts,
+        )
+        inner = dataclasses.replace(self.ctx, identity=notices.identity(''))
+        self.settings = Settings(
+            **{**OPEN, **settings},
+            require_confirmation=confirms,
+            conf=_nothing_configured(),
+            management=self.management,
+        )
+        self._make: Callable[[], Notifier] = lambda: Notifier(
+            inner, self.settings, lambda: public or Public(), senders
+        )
+        self.notifier: Notifier | None = None
+
+    def now(self) -> int:
+        """Return the time as the stores have it."""
+        return clock.wall_ms() + int(self.ahead * 1000)
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self.notifier = self._make()
+        self.notifier.start()
+
+    def stop(self) -> None:
+        """Deliver no more."""
+        if self.notifier is not None:
+            self.notifier.stop()
+            self.notifier = None
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.stop()
+        self.catalogue.close()
+
+    def queue(self, name: str = 'q', **metadata: Any) -> None:
+        """Make a queue."""
+        queues.create(self.ctx, scope=Scope('p', name), document=metadata)
+
+    def subscribe(
+        self, uri: str, queue: str = 'q', ttl: int = 3600, **options: Any
+    ) -> str:
+        """Subscribe; return the id."""
+        return subscriptions.create(
+            self.ctx,
+            scope=Scope('p', queue),
+            document={'subscriber': uri, 'ttl': ttl, 'options': options},
+        )
+
+    def post(self, *bodies: Any, queue: str = 'q', **fields: Any) -> None:
+        """Post messages."""
+        document = {'messages': [{'body': body, **fields} for body in bodies]}
+        messages.post(
+            self.ctx,
+            scope=Scope('p', queue),
+            document=msgspec.json.decode(
+                json.dumps(document).encode(), type=messages.Post
+            ),
+        )
+
+    def bodies(self, queue: str) -> list[Any]:
+        """Return what a queue holds."""
+        page = messages.list_(
+            self.ctx,
+            scope=Scope('p', queue),
+            marker=None,
+            limit=20,
+            echo=True,
+            include_claimed=True,
+            include_delayed=True,
+            ids=None,
+        )
+        return [json.loads(one.body) for one in page.messages]
+
+    def deliveries(self, subscription: str, queue: str = 'q') -> Any:
+        """Return what the owner sees of a subscription's deliveries."""
+        return subscriptions.show_deliveries(
+            self.ctx, scope=Scope('p', queue), subscription_id=subscription
+        )
+
+    def waiting(self) -> Sequence[Message]:
+        """Return what is still in the outbox."""
+        found: list[Message] = []
+        for qid in (OUTBOX, DUES):
+            found += self.store.list(
+                qid,
+                now=self.now(),
+                limit=1000,
+                include_claimed=True,
+                include_delayed=True,
+            ).messages
+        return found
+
+    def put_off(self) -> None:
+        """Wait until a delivery waits for a later attempt."""
+        self.until(
+            lambda: any(b'"attempt":' in one.body for one in self.waiting())
+        )
+
+    def rests(self) -> None:
+        """Wait until nothing is left to do."""
+        self.until(lambda: not self.waiting())
+
+    def until(self, true: Callable[[], Any]) -> Any:
+        """Wait for what must come true."""
+        end = time.monotonic() + PATIENCE
+        while not (found := true()):
+            assert time.monotonic() < end, 'it does not come'
+            time.sleep(0.02)
+        return found

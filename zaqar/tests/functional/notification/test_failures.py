@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Failure is visible, bounded, and no business of others."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from zaqar.controllers import subscriptions
+from zaqar.errors import InvalidRequest, NotFound
+from zaqar.models import Scope
+from zaqar.notification import bounds
+from zaqar.tests.functional.notification.conftest import (
+    MakeReceiver,
+    MakeRig,
+    MakeSilent,
+)
+from zaqar.tests.functional.notification.rig import FEW, Rig
+from zaqar.tests.servers.receivers import Receiver, answer
+
+SCOPE = Scope('p', 'q')
+DAY = 86_400
+
+
+def test_what_is_given_up_goes_to_the_queue_the_subscription_names(
+    rig: Rig, make_receiver: MakeReceiver
+) -> None:
+    receiver = make_receiver(answer(404))
+    one = rig.subscribe(receiver.url, _dead_letter_queue='dead')
+    rig.post({'n': 1}, ttl=300)
+    rig.rests()
+    (letter,) = rig.bodies('dead')
+    assert letter == {
+        'notification': {
+            'body': {'n': 1},
+            'ttl': 300,
+            'queue_name': 'q',
+            'Message_Type': 'Notification',
+        },
+        'subscription_id': one,
+        'subscriber': receiver.url,
+        'attempts': 1,
+        'reason': 'answered 404',
+    }
+
+
+def test_dead_letters_are_announced_to_nobody(
+    rig: Rig, make_receiver: MakeReceiver, receiver: Receiver
+) -> None:
+    refusing = make_receiver(answer(404))
+    rig.subscribe(refusing.url, _dead_letter_queue='q')
+    rig.post('x')
+    refusing.wait(1)
+    rig.rests()
+    # The letter lies in the very queue, and does not go round.
+    assert len(rig.bodies('q')) == 2
+    assert len(refusing.got) == 1
+
+
+@pytest.mark.parametrize('name', ['', 'no/name', 7, None])
+def test_a_dead_letter_queue_must_be_a_queue(rig: Rig, name: object) -> None:
+    with pytest.raises(InvalidRequest, match='_dead_letter_queue'):
+        rig.subscribe('http://a.example/', _dead_letter_queue=name)
+
+
+def test_nothing_is_known_of_a_subscription_that_has_ended(
+    rig: Rig, receiver: Receiver
+) -> None:
+    one = rig.subscribe(receiver.url)
+    rig.post('x')
+    rig.until(lambda: rig.deliveries(one)['delivered'])
+    subscriptions.delete(rig.ctx, scope=SCOPE, subscription_id=one)
+    with pytest.raises(NotFound):
+        rig.deliveries(one)
+
+
+def test_a_new_subscription_has_a_clean_record(rig: Rig) -> None:
+    one = rig.subscribe('http://a.example/')
+    assert rig.deliveries(one) == {
+        'delivered': 0,
+        'retried': 0,
+        'given_up': 0,
+        'last_delivery_at': None,
+        'last_failure': None,
+    }
+
+
+def test_a_day_of_nothing_but_410_ends_a_subscription(
+    rig: Rig, make_receiver: MakeReceiver
+) -> None:
+    receiver = make_receiver(answer(410))
+    one = rig.subscribe(receiver.url, ttl=10 * DAY)
+    rig.post('x')
+    rig.until(lambda: rig.deliveries(one)['given_up'] == 1)
+    rig.ahead = DAY - 10
+    rig.post('y')
+    rig.until(lambda: rig.deliveries(one)['given_up'] == 2)
+    rig.ahead = DAY + 10
+    rig.post('z')
+    receiver.wait(3)
+
+    def is_gone() -> bool:
+        try:
+            rig.deliveries(one)
+        except NotFound:
+            return True
+        return False
+
+    rig.until(is_gone)
+
+
+def test_a_day_with_anything_else_than_410_ends_nothing(
+    rig: Rig, make_receiver: MakeReceiver
+) -> None:
+    receiver = make_receiver(answer(410))
+    one = rig.subscribe(receiver.url, ttl=10 * DAY)
+    rig.post('x')
+    rig.until(lambda: rig.deliveries(one)['given_up'] == 1)
+    receiver.behave = answer(200)
+    rig.ahead = DAY / 2
+    rig.post('y')
+    rig.until(lambda: rig.deliveries(one)['delivered'] == 1)
+    receiver.behave = answer(410)
+    rig.ahead = DAY + 10
+    rig.post('z')
+    rig.until(lambda: rig.deliveries(one)['given_up'] == 2)
+    rig.rests()
+    assert rig.deliveries(one)['given_up'] == 2
+
+
+def test_a_change_of_the_subscriber_counts_for_what_waits(
+    rig: Rig, make_receiver: MakeReceiver, receiver: Receiver
+) -> None:
+    failing = make_receiver(answer(500))
+    policy = {
+        **FEW,
+        'minimum_delay_retries': 1,
+        'minimum_delay': 100,
+        'maximum_delay': 110,
+    }
+    one = rig.subscribe(failing.url, _retry_policy=policy)
+    rig.post('x')
+    rig.put_off()
+    subscriptions.update(
+        rig.ctx,
+        scope=SCOPE,
+        subscription_id=one,
+        document={'subscriber': receiver.url},
+    )
+    # An attempt or so may go by what was known a moment ago.
+    rig.ahead = 112
+    rig.until(lambda: b'"attempt":3' in b''.join(_bodies(rig)) or receiver.got)
+    rig.ahead = 1000
+    assert receiver.wait(1)[0].json['body'] == 'x'
+
+
+def test_ten_hosts_that_hang_hold_up_nobody(
+    rig: Rig, make_silent: MakeSilent, make_receiver: MakeReceiver
+) -> None:
+    for number in range(10):
+        silent = make_silent(f'127.0.0.{number + 10}')
+        for path in range(3):
+            rig.subscribe(f'{silent.url}/{path}')
+    receiver = make_receiver()
+    rig.subscribe(receiver.url)
+    waits = []
+    for number in range(20):
+        began = time.monotonic()
+        rig.post(number)
+        receiver.wait(number + 1)
+        waits.append(time.monotonic() - began)
+    # Half, so that a machine that is busy does not count as a failure.
+    assert sorted(waits)[10] < 1
+
+
+def _bodies(rig: Rig) -> list[bytes]:
+    return [message.body for message in rig.waiting()]
+
+
+def test_a_host_that_fails_on_and_on_is_only_probed(
+    rig: Rig, make_receiver: MakeReceiver
+) -> None:
+    receiver = make_receiver(answer(500))
+    rig.subscribe(
+        receiver.url, _retry_policy={**FEW, 'retries_with_no_delay': 1}
+    )
+    for number in range(100):
+        rig.post(number)
+    receiver.wait(20)
+    # Nothing is lost of those that wait, and nobody is asked for them.
+    rig.until(lambda: b'"parks":1' in b''.join(_bodies(rig)))
+    rig.until(lambda: len(rig.waiting()) == 100)
+    assert len(receiver.got) < 40
+
+
+def test_a_project_has_no_more_waiting_than_allowed(
+    make_rig: MakeRig,
+) -> None:
+    rig = make_rig(running=False)
+    policy = {
+        **FEW,
+        'minimum_delay_retries': 1,
+        'minimum_delay': 1000,
+        'maximum_delay': 1010,
+    }
+    one = rig.subscribe('http://127.0.0.1:1/', _retry_policy=policy)
+    for number in range(12):
+        rig.post(number)
+    rig.start()
+    rig.until(lambda: rig.deliveries(one)['retried'] == 12)
+    rig.stop()
+    rig.until(lambda: len(rig.waiting()) == 12)
+    assert bounds.trim(rig.ctx.cipher, rig.store, 10) == 2
+    assert len(rig.waiting()) == 10
+    kept = b''.join(message.body for message in rig.waiting())
+    # The oldest are gone.
+    assert b'"body":0,' not in kept.replace(b' ', b'')
+    assert b'"body":11,' in kept.replace(b' ', b'')
+    assert bounds.trim(rig.ctx.cipher, rig.store, 10) == 0
+
+
+def test_what_a_notifier_holds_is_given_back_at_its_end(
+    make_rig: MakeRig, make_receiver: MakeReceiver
+) -> None:
+    def slow(handler: object, number: int) -> None:
+        time.sleep(0.3)
+        answer(200)(handler, number)  # type: ignore[arg-type]
+
+    receiver = make_receiver(slow)
+    rig = make_rig()
+    rig.subscribe(receiver.url)
+    for number in range(10):
+        rig.post(number)
+    receiver.wait(1)
+    rig.stop()
+    ended = len(receiver.got)
+    assert ended < 10
+    rig.start()
+    receiver.wait(10)
+    rig.rests()
+    # What was under way was finished, so nothing comes twice.
+    assert len(receiver.got) == 10

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mails, by a program and by a real SMTP server."""
+
+from __future__ import annotations
+
+import email
+import email.message
+import email.policy
+import json
+import pathlib
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
+
+from zaqar.notification.desk import Public
+from zaqar.notification.senders import mail
+from zaqar.notification.settings import Settings
+from zaqar.tests.functional.notification.conftest import MakeRig
+from zaqar.tests.functional.notification.rig import FEW, Rig
+from zaqar.tests.servers import process
+from zaqar.tests.servers.receivers import certificate
+
+TEMPLATE = {
+    'topic': 'Please confirm',
+    'body': 'Queue {0} of {1}: {2} {3}',
+    'sender': 'Bot <bot@example.org>',
+}
+
+Parsed = email.message.EmailMessage
+
+
+class Program:
+    """A program that keeps the mails it is given."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder / 'mails'
+        self._folder.mkdir()
+        script = folder / 'mailer.py'
+        script.write_text(
+            'import sys, uuid\n'
+            'open(f"{sys.argv[1]}/{uuid.uuid4()}", "wb")'
+            '.write(sys.stdin.buffer.read())\n'
+            'raise SystemExit(int(sys.argv[2]))\n'
+        )
+        self.command = f'{sys.executable} {script} {self._folder} 0'
+        self.failing = f'{sys.executable} {script} {self._folder} 75'
+
+    def mails(self) -> list[Parsed]:
+        """Return what it was given."""
+        return [_parsed(path.read_bytes()) for path in self._folder.iterdir()]
+
+
+@pytest.fixture
+def program(tmp_path: pathlib.Path) -> Program:
+    """A mail program."""
+    return Program(tmp_path)
+
+
+def test_a_message_is_mailed_as_json(
+    make_rig: MakeRig, program: Program
+) -> None:
+    rig = make_rig(smtp_command=program.command)
+    one = rig.subscribe(
+        'mailto:ops@example.org', **{'from': 'me@a.org', 'subject': 'Fällig'}
+    )
+    rig.post({'n': 'ü'}, ttl=300)
+    rig.until(lambda: rig.deliveries(one)['delivered'])
+    (found,) = program.mails()
+    assert found['To'] == 'ops@example.org'
+    assert found['From'] == 'me@a.org'
+    assert found['Subject'] == 'Fällig'
+    assert found.get_content_type() == 'text/plain'
+    assert json.loads(found.get_content()) == {
+        'body': {'n': 'ü'},
+        'ttl': 300,
+        'queue_name': 'q',
+        'Message_Type': 'Notification',
+    }
+
+
+def test_the_subject_of_the_uri_goes_before_that_of_the_options(
+    make_rig: MakeRig, program: Program
+) -> None:
+    rig = make_rig(smtp_command=program.command)
+    rig.subscribe(
+        'mailto:a%2Bb@example.org?subject=Two%20words+one&subject=no',
+        subject='not this',
+    )
+    rig.post('x')
+    (found,) = rig.until(program.mails)
+    assert found['To'] == 'a+b@example.org'
+    assert found['Subject'] == 'Two words+one'
+
+
+@pytest.mark.parametrize(
+    'uri',
+    [
+        'mailto:a@example.org?subject=x%0d%0aBcc:%20b@example.org',
+        'mailto:a@example.org%2Cb%40example.org',
+        'mailto:a@example.org%0aBcc%3Ab',
+    ],
+)
+def test_nobody_smuggles_in_headers_or_receivers(
+    make_rig: MakeRig, program: Program, uri: str
+) -> None:
+    rig = make_rig(smtp_command=program.command)
+    one = rig.subscribe(uri)
+    rig.post('x')
+    rig.until(lambda: rig.deliveries(one)['given_up'])
+    assert program.mails() == []
+
+
+def test_a_program_that_fails_is_tried_again(
+    make_rig: MakeRig, program: Program
+) -> None:
+    rig = make_rig(smtp_command=program.failing)
+    one = rig.subscribe('mailto:ops@example.org', _retry_policy=FEW)
+    rig.post('x')
+    rig.until(lambda: rig.deliveries(one)['retried'])
+    reason = rig.deliveries(one)['last_failure']['reason']
+    assert reason == 'the mail program failed: 75'
+
+
+def test_a_program_that_is_missing_is_told(make_rig: MakeRig) -> None:
+    rig = make_rig(smtp_command='/nowhere/sendmail -t')
+    one = rig.subscribe('mailto:ops@example.org', _retry_policy=FEW)
+    rig.post('x')
+    rig.until(lambda: rig.deliveries(one)['retried'])
+    assert 'No such file' in rig.deliveries(one)['last_failure']['reason']
+
+
+# Confirmation.
+
+
+@pytest.mark.parametrize('external', [None, 'https://ops.example/page?a=b'])
+def test_a_subscriber_is_asked_by_a_mail_with_a_link(
+    make_rig: MakeRig, program: Program, external: str | None
+) -> None:
+    rig = make_rig(
+        confirms=True,
+        public=Public('https://cloud.example/messaging'),
+        smtp_command=program.command,
+        external_confirmation_url=external,
+        subscription_confirmation_email_template=TEMPLATE,
+    )
+    rig.subscribe('mailto:ops@example.org')
+    (found,) = rig.until(program.mails)
+    assert found['Subject'] == 'Please confirm'
+    assert found['From'] == 'Bot <bot@example.org>'
+    text = found.get_content().replace('\n', ' ')
+    link = text.split()[4]
+    assert text.startswith('Queue q of p: ')
+    assert text.rstrip().endswith('{3}')
+    page = external or 'https://cloud.example/messaging/confirm'
+    assert link.startswith(f'{page}{"&" if external else "?"}Signature=')
+    names = [part.split('=')[0] for part in link.split('Sig')[1].split('&')]
+    assert names[1:] == [
+        *('Methods', 'Paths', 'Project', 'Expires', 'Url', 'Queue')
+    ]
+    assert 'Url=https://cloud.example/messaging/v2/queues/q/' in link
+
+
+def test_without_any_page_no_mail_is_sent(
+    make_rig: MakeRig, program: Program
+) -> None:
+    rig = make_rig(confirms=True, smtp_command=program.command)
+    one = rig.subscribe('mailto:ops@example.org')
+    rig.until(lambda: rig.deliveries(one)['given_up'])
+    assert program.mails() == []
+    reason = rig.deliveries(one)['last_failure']['reason']
+    assert 'external_confirmation_url' in reason
+
+
+# SMTP.
+
+
+class Inbox:
+    """What an SMTP server takes."""
+
+    def __init__(self) -> None:
+        self.mails: list[Parsed] = []
+        self.receivers: list[str] = []
+        self.refuses = ''
+
+    async def handle_DATA(  # noqa: N802
+        self, _server: Any, _session: Any, envelope: Any
+    ) -> str:
+        if self.refuses:
+            return self.refuses
+        self.mails.append(_parsed(envelope.content))
+        self.receivers += envelope.rcpt_tos
+        return '250 Taken'
+
+
+def _authenticate(
+    _server: Any, _session: Any, _envelope: Any, _how: Any, data: Any
+) -> AuthResult:
+    is_right = (
+        isinstance(data, LoginPassword)
+        and data.login == b'zaqar'
+        and data.password == b'secret'
+    )
+    return AuthResult(success=is_right)
+
+
+@pytest.fixture
+def make_mailing(
+    make_rig: MakeRig, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Inbox, bool], Rig]]:
+    """Makes a notifier that mails by SMTP with STARTTLS or with TLS."""
+    servers: list[Controller] = []
+    tls = certificate(tmp_path, 'localhost')
+    monkeypatch.setattr(
+        ssl,
+        'create_default_context',
+        lambda **_options: _believing(tmp_path / 'ca.pem'),
+    )
+
+    def make(inbox: Inbox, implicit: bool) -> Rig:
+        port = process.free_port()
+        options: dict[str, Any] = {
+            'auth_required': True,
+            'authenticator': _authenticate,
+        }
+        if implicit:
+            options['ssl_context'] = tls
+            options['auth_require_tls'] = False
+            monkeypatch.setattr(mail, 'SMTPS', port)
+        else:
+            options |= {'tls_context': tls, 'require_starttls': True}
+        server = Controller(inbox, hostname='localhost', port=port, **options)
+        servers.append(server)
+        server.start()
+        return make_rig(
+            smtp_mode='self_local',
+            smtp_host='localhost',
+            smtp_port=port,
+            smtp_user_name='zaqar',
+            smtp_user_password='secret',
+        )
+
+    yield make
+    for server in servers:
+        server.stop(no_assert=True)
+
+
+@pytest.mark.parametrize('implicit', [True, False], ids=['tls', 'starttls'])
+def test_a_mail_goes_by_smtp_with_tls_and_login(
+    make_mailing: Callable[[Inbox, bool], Rig], implicit: bool
+) -> None:
+    inbox = Inbox()
+    rig = make_mailing(inbox, implicit)
+    one = rig.subscribe('mailto:ops@example.org', subject='s')
+    rig.post('x')
+    rig.until(lambda: rig.deliveries(one)['delivered'])
+    assert inbox.receivers == ['ops@example.org']
+    assert json.loads(inbox.mails[0].get_content())['body'] == 'x'
+
+
+@pytest.mark.parametrize(
+    ('said', 'count'), [('550 Nobody here', 'given_up'), ('451 No', 'retried')]
+)
+def test_what_a_mail_server_says_decides(
+    make_mailing: Callable[[Inbox, bool], Rig], said: str, count: str
+) -> None:
+    inbox = Inbox()
+    inbox.refuses = said
+    rig = make_mailing(inbox, False)
+    one = rig.subscribe('mailto:ops@example.org', _retry_policy=FEW)
+    rig.post('x')
+    rig.until(lambda: rig.deliveries(one)[count])
+    assert said[:3] in rig.deliveries(one)['last_failure']['reason']
+
+
+def test_the_password_is_not_shown_with_the_settings() -> None:
+    shown = repr(Settings(smtp_user_password='hush', signing_secret='hush'))
+    assert 'hush' not in shown
+
+
+def _believing(path: pathlib.Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(path)
+    return context
+
+
+def _parsed(data: bytes) -> Parsed:
+    found = email.message_from_bytes(data, policy=email.policy.default)
+    assert isinstance(found, Parsed)
+    return found

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a webhook gets, and whether it is sent at all."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from zaqar.controllers import messages, queues, subscriptions
+from zaqar.models import Kind, Scope
+from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
+from zaqar.tests.functional.notification.rig import FEW, Rig
+from zaqar.tests.servers.receivers import Receiver
+
+#: Heat's default for a subscription.
+HEATS_TTL = 220_367_260_800
+
+
+def test_a_message_is_sent_with_exactly_four_keys(
+    rig: Rig, receiver: Receiver
+) -> None:
+    rig.subscribe(f'{receiver.url}/hook?x=1')
+    rig.post({'event': 'Ünïcode', 'n': [1.50, None]}, ttl=300)
+    (got,) = receiver.wait(1)
+    assert got.path == '/hook?x=1'
+    assert got.json == {
+        'body': {'event': 'Ünïcode', 'n': [1.5, None]},
+        'ttl': 300,
+        'queue_name': 'q',
+        'Message_Type': 'Notification',
+    }
+    assert got.headers['content-type'] == 'application/json'
+    assert got.headers['accept'] == '*/*'
+
+
+def test_a_queue_with_a_default_delay_shows_delays_too(
+    rig: Rig, receiver: Receiver
+) -> None:
+    rig.queue(_default_message_delay=60)
+    rig.subscribe(receiver.url)
+    rig.post('late', ttl=300)
+    rig.post('now', ttl=300, delay=0)
+    # Both are told of at once.
+    delays = {got.json['body']: got.json['delay'] for got in receiver.wait(2)}
+    assert delays == {'late': 60, 'now': 0}
+    assert set(receiver.got[0].json) == {
+        *('body', 'ttl', 'queue_name', 'Message_Type', 'delay')
+    }
+
+
+def test_messages_of_one_post_come_one_after_the_other(
+    rig: Rig, receiver: Receiver
+) -> None:
+    rig.subscribe(receiver.url)
+    rig.post(*range(20))
+    assert [got.json['body'] for got in receiver.wait(20)] == list(range(20))
+
+
+def test_each_subscriber_is_told(
+    rig: Rig, make_receiver: MakeReceiver
+) -> None:
+    receivers = [make_receiver() for _ in range(3)]
+    for receiver in receivers:
+        rig.subscribe(receiver.url)
+    rig.post('x')
+    for receiver in receivers:
+        assert receiver.wait(1)[0].json['body'] == 'x'
+    rig.rests()
+    assert [len(receiver.got) for receiver in receivers] == [1, 1, 1]
+
+
+def test_a_template_gets_the_message_wherever_the_marker_stands(
+    rig: Rig, receiver: Receiver
+) -> None:
+    rig.subscribe(
+        receiver.url,
+        post_data='{"a": "$zaqar_message$", "ü": ["$zaqar_message$"]}',
+    )
+    rig.post('"quoted" Ärger')
+    (got,) = receiver.wait(1)
+    message = {
+        'body': '"quoted" Ärger',
+        'ttl': 3600,
+        'queue_name': 'q',
+        'Message_Type': 'Notification',
+    }
+    assert got.json == {'a': message, 'ü': [message]}
+
+
+def test_a_template_without_the_marker_is_sent_as_it_is(
+    rig: Rig, receiver: Receiver
+) -> None:
+    rig.subscribe(receiver.url, post_data='$zaqar_message$ is missing')
+    rig.post('x')
+    assert receiver.wait(1)[0].body == b'$zaqar_message$ is missing'
+
+
+def test_headers_of_the_user_go_before_ours(
+    rig: Rig, receiver: Receiver
+) -> None:
+    rig.subscribe(
+        receiver.url,
+        post_headers={'content-type': 'text/plain', 'X-Mine': 'yes'},
+    )
+    rig.post('x')
+    headers = receiver.wait(1)[0].headers
+    assert headers['content-type'] == 'text/plain'
+    assert headers['x-mine'] == 'yes'
+
+
+@pytest.mark.parametrize('own', [True, False])
+def test_a_secret_signs_what_receivers_can_verify(
+    make_rig: MakeRig, receiver: Receiver, own: bool
+) -> None:
+    key = b'a key of 24 bytes, no less'
+    secret = f'whsec_{base64.b64encode(key).decode()}'
+    rig = make_rig(signing_secret='another' if own else secret)
+    rig.subscribe(receiver.url, **({'_signing_secret': secret} if own else {}))
+    rig.post('x')
+    (got,) = receiver.wait(1)
+    text = '.'.join(
+        (
+            got.headers['webhook-id'],
+            got.headers['webhook-timestamp'],
+            got.body.decode(),
+        )
+    )
+    digest = hmac.new(key, text.encode(), hashlib.sha256).digest()
+    expected = f'v1,{base64.b64encode(digest).decode()}'
+    assert got.headers['webhook-signature'] == expected
+
+
+def test_without_a_secret_there_is_no_signature(
+    rig: Rig, receiver: Receiver
+) -> None:
+    rig.subscribe(receiver.url)
+    rig.post('x')
+    (got,) = receiver.wait(1)
+    assert 'webhook-signature' not in got.headers
+    assert got.headers['webhook-id']
+
+
+def test_a_subscription_outlives_its_queue(
+    rig: Rig, receiver: Receiver
+) -> None:
+    rig.subscribe(receiver.url)
+    rig.post('first')
+    receiver.wait(1)
+    queues.delete(rig.ctx, scope=Scope('p', 'q'))
+    rig.post('second')
+    assert receiver.wait(2)[1].json['body'] == 'second'
+
+
+def test_a_queue_falls_silent_without_subscriptions_and_wakes_up(
+    rig: Rig, receiver: Receiver
+) -> None:
+    rig.post('unheard')
+    rig.rests()
+    queue = rig.catalogue.find(Scope('p', 'q'))
+    assert queue is not None
+    mark = rig.until
+    mark(lambda: not rig.store.subscribed(queue.qid, now=rig.now()))
+    one = rig.subscribe(receiver.url)
+    rig.post('heard')
+    assert receiver.wait(1)[0].json['body'] == 'heard'
+    subscriptions.delete(rig.ctx, scope=queue.scope, subscription_id=one)
+    rig.post('unheard again')
+    mark(lambda: not rig.store.subscribed(queue.qid, now=rig.now()))
+    assert len(receiver.got) == 1
+
+
+def test_a_subscription_that_has_expired_is_told_no_more(
+    rig: Rig, receiver: Receiver
+) -> None:
+    rig.subscribe(receiver.url, ttl=60)
+    rig.post('x')
+    receiver.wait(1)
+    rig.ahead = 61
+    rig.post('y')
+    rig.rests()
+    assert len(receiver.got) == 1
+
+
+def test_a_life_as_heat_wants_it_is_fine(rig: Rig, receiver: Receiver) -> None:
+    rig.subscribe(receiver.url, ttl=HEATS_TTL)
+    rig.post('x')
+    receiver.wait(1)
+
+
+def test_a_topic_has_subscribers_too(rig: Rig, receiver: Receiver) -> None:
+    scope = Scope('p', 't', Kind.TOPIC)
+    subscriptions.create(
+        rig.ctx, scope=scope, document={'subscriber': receiver.url}
+    )
+    post = messages.Post([messages.PostedMessage(body=_raw('x'))])
+    messages.post(rig.ctx, scope=scope, document=post)
+    assert receiver.wait(1)[0].json['queue_name'] == 't'
+
+
+def _raw(value: Any) -> Any:
+    return msgspec.Raw(json.dumps(value).encode())
+
+
+# Encrypted queues.
+
+KEY = 'a key for messages at rest'
+
+
+def test_nothing_of_an_encrypted_queue_is_readable_in_the_outbox(
+    make_rig: MakeRig, receiver: Receiver
+) -> None:
+    rig = make_rig(running=False, key=KEY, encrypted_over_http=True)
+    rig.queue(_enable_encrypt_messages=True)
+    rig.subscribe(receiver.url)
+    rig.post('a secret')
+    (notice,) = rig.waiting()
+    assert b'secret' not in notice.body
+    rig.start()
+    assert receiver.wait(1)[0].json['body'] == 'a secret'
+
+
+def test_messages_of_an_encrypted_queue_are_not_sent_without_tls(
+    make_rig: MakeRig, receiver: Receiver
+) -> None:
+    rig = make_rig(key=KEY)
+    rig.queue(_enable_encrypt_messages=True)
+    one = rig.subscribe(receiver.url)
+    rig.post('a secret')
+    rig.until(lambda: rig.deliveries(one)['given_up'])
+    assert not receiver.got
+    assert 'https' in rig.deliveries(one)['last_failure']['reason']
+
+
+def test_dues_of_an_encrypted_queue_that_wait_are_sealed_too(
+    make_rig: MakeRig,
+) -> None:
+    rig = make_rig(key=KEY, encrypted_over_http=True)
+    rig.queue(_enable_encrypt_messages=True)
+    one = rig.subscribe(
+        'http://127.0.0.1:1/',
+        _retry_policy={**FEW, 'maximum_delay_retries': 1},
+    )
+    rig.post('a secret')
+    rig.until(lambda: rig.deliveries(one)['retried'])
+    waiting = rig.until(rig.waiting)
+    assert all(b'secret' not in one.body for one in waiting)

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sample programs, run as their own texts say."""
+
+from __future__ import annotations
+
+import contextlib
+import email
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from zaqar.tests.servers import process
+from zaqar.tests.servers.zaqar import Zaqar
+
+SAMPLES = pathlib.Path(__file__).parents[3] / 'samples'
+
+_HEADERS = {
+    'Client-ID': '3381af92-2b9e-11e3-b191-71861300734c',
+    'X-Project-ID': 'samples',
+}
+
+_REST = """
+[drivers:transport:websocket]
+port = {port}
+[signed_url]
+secret_key = a key for the samples alone
+[notification]
+require_confirmation = True
+external_confirmation_url = http://127.0.0.1:{http}/confirm
+allowed_networks = 127.0.0.0/8
+smtp_mode = third_part
+smtp_command = {mail} {folder}/mails
+"""
+
+
+class Samples:
+    """The service as the samples expect it."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        port = process.free_port()
+        self.socket = f'ws://127.0.0.1:{port}'
+        http = process.free_port()
+        rest = _REST.format(
+            http=http,
+            port=port,
+            folder=folder,
+            mail=SAMPLES / 'mail' / 'keep-mail',
+        )
+        self.zaqar = Zaqar(folder, rest=rest, port=http).start()
+
+    def post(self, path: str, document: Any) -> Any:
+        """Post a document; return the answer's."""
+        answer = requests.post(
+            f'{self.zaqar.url}/v2/queues/{path}',
+            json=document,
+            headers=_HEADERS,
+            timeout=30,
+        )
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def confirmed(self, queue: str) -> list[bool]:
+        """Tell which subscriptions of a queue are confirmed."""
+        answer = requests.get(
+            f'{self.zaqar.url}/v2/queues/{queue}/subscriptions',
+            headers=_HEADERS,
+            timeout=30,
+        )
+        return [item['confirmed'] for item in answer.json()['subscriptions']]
+
+
+@pytest.fixture(scope='module')
+def running(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Samples]:
+    found = Samples(tmp_path_factory.mktemp('samples'))
+    yield found
+    found.zaqar.stop()
+
+
+@contextlib.contextmanager
+def _receiver(running: Samples, *more: str) -> Iterator[process.Process]:
+    port = process.free_port()
+    command = [
+        *(sys.executable, str(SAMPLES / 'webhook' / 'receiver.py')),
+        *('--port', str(port), '--service', running.zaqar.url, *more),
+    ]
+    log = running.folder / f'receiver-{port}'
+    receiver = process.Process(command, log)
+    try:
+        receiver.wait_until(lambda: 'listening' in log.read_text())
+        yield receiver
+    finally:
+        receiver.stop()
+
+
+def _port(receiver: process.Process) -> str:
+    found = re.search(r':(\d+)$', receiver.log.read_text(), re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def test_the_webhook_confirms_and_prints_what_it_is_sent(
+    running: Samples,
+) -> None:
+    with _receiver(running) as receiver:
+        running.post(
+            'hooked/subscriptions',
+            {
+                'subscriber': f'http://127.0.0.1:{_port(receiver)}/',
+                'ttl': 300,
+                'options': {},
+            },
+        )
+        receiver.wait_until(
+            lambda: 'confirmed: 204' in receiver.log.read_text()
+        )
+        running.post('hooked/messages', {'messages': [{'body': {'n': 7}}]})
+        receiver.wait_until(
+            lambda: 'message: {"n": 7}' in receiver.log.read_text()
+        )
+    assert running.confirmed('hooked') == [True]
+
+
+def test_the_mail_command_keeps_the_mail_that_asks_for_confirmation(
+    running: Samples,
+) -> None:
+    running.post(
+        'mailed/subscriptions',
+        {'subscriber': 'mailto:ann@example.org', 'ttl': 300, 'options': {}},
+    )
+    folder = running.folder / 'mails'
+
+    running.zaqar.process.wait_until(lambda: bool(list(folder.glob('*.eml'))))
+
+    mail = email.message_from_bytes(next(folder.glob('*.eml')).read_bytes())
+    assert mail['To'] == 'ann@example.org'
+    assert '/confirm?' in str(mail.get_payload(decode=True))
+
+
+def _socket_sample(*command: str) -> str:
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_python_sample_is_pushed_its_message(running: Samples) -> None:
+    printed = _socket_sample(
+        sys.executable,
+        str(SAMPLES / 'websocket' / 'client.py'),
+        *(running.socket, 'samples', 'from-python'),
+    )
+
+    assert 'subscribed: 201' in printed
+    assert json.dumps('hello from Python') in printed
+
+
+def test_the_node_sample_is_pushed_its_message(running: Samples) -> None:
+    node = shutil.which('node')
+    if node is None:
+        pytest.skip('Node is not installed')
+    printed = _socket_sample(
+        *(node, '--experimental-websocket'),
+        str(SAMPLES / 'websocket' / 'client.mjs'),
+        *(running.socket, 'samples', 'from-node'),
+    )
+
+    assert 'subscription_create: 201' in printed
+    assert 'pushed: "hello from Node"' in printed

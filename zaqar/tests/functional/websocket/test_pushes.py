@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscribing over a socket, and what is pushed: websocket.md 6."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+
+from zaqar.notification.socket_mac import MAC, TIME, SocketMac
+from zaqar.tests.functional.websocket.client import Talk
+from zaqar.tests.functional.websocket.conftest import (
+    KEY,
+    SIGNED,
+    Connect,
+    MakeServer,
+)
+from zaqar.tests.servers.zaqar import Zaqar
+
+
+def _post(server: Zaqar, talk: Talk, *bodies: Any, queue: str = 'q') -> None:
+    """Post over HTTP."""
+    answer = requests.post(
+        f'{server.url}/v2/queues/{queue}/messages',
+        json={'messages': [{'body': body, 'ttl': 300} for body in bodies]},
+        headers=talk.headers,
+        timeout=30,
+    )
+    assert answer.status_code == 201, answer.text
+
+
+def _subscriptions(server: Zaqar, talk: Talk, queue: str = 'q') -> list[Any]:
+    answer = requests.get(
+        f'{server.url}/v2/queues/{queue}/subscriptions',
+        headers=talk.headers,
+        timeout=30,
+    )
+    found: list[Any] = answer.json()['subscriptions']
+    return found
+
+
+def _until(condition: Callable[[], bool], patience: float = 60.0) -> bool:
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _push(body: Any, queue: str = 'q', **more: Any) -> dict[str, Any]:
+    return {
+        'body': body,
+        'ttl': 300,
+        'queue_name': queue,
+        'Message_Type': 'Notification',
+        **more,
+    }
+
+
+@pytest.mark.parametrize('subscriber', [{}, {'subscriber': ''}])
+def test_what_is_posted_over_http_is_pushed(
+    talk: Talk, server: Zaqar, subscriber: dict[str, str]
+) -> None:
+    made = talk.ask('subscription_create', {'queue_name': 'q', **subscriber})
+    assert made.status == 201
+    _post(server, talk, {'é': [1, None]}, 'two')
+    assert talk.pushed() == _push({'é': [1, None]})
+    assert talk.pushed() == _push('two')
+    # It stays in the queue as well.
+    assert talk.bodies('q') == [{'é': [1, None]}, 'two']
+
+
+def test_ones_own_messages_are_pushed_too(talk: Talk) -> None:
+    talk.ask('subscription_create', queue_name='q')
+    talk.send('message_post', queue_name='q', messages=[{'body': 1}])
+    found = [talk.receive()[0], talk.receive()[0]]
+    pushes = [frame for frame in found if 'request' not in frame]
+    assert [push['body'] for push in pushes] == [1]
+
+
+def test_a_push_tells_the_delay_of_a_delayed_queue(
+    talk: Talk, server: Zaqar
+) -> None:
+    metadata = {'_default_message_delay': 7}
+    talk.ask('queue_create', queue_name='q', metadata=metadata)
+    talk.ask('subscription_create', queue_name='q')
+    _post(server, talk, 1)
+    assert talk.pushed() == _push(1, delay=7)
+
+
+def test_a_topic_can_be_subscribed(talk: Talk) -> None:
+    talk.ask('topic_subscription_create', topic_name='t')
+    talk.send('topic_message_post', topic_name='t', messages=[{'body': 1}])
+    found = [talk.receive()[0], talk.receive()[0]]
+    assert 1 in [frame['body'] for frame in found if 'request' not in frame]
+
+
+def test_pushes_have_the_type_of_the_last_subscription(
+    connect: Connect, server: Zaqar
+) -> None:
+    talk = connect()
+    talk.ask('subscription_create', queue_name='a')
+    talk.is_binary = True
+    talk.ask('subscription_create', queue_name='b')
+    _post(server, talk, 1, queue='a')
+    assert talk.pushed() == _push(1, 'a')
+
+
+def test_a_subscription_is_confirmed_one_per_queue_and_shown(
+    talk: Talk, server: Zaqar
+) -> None:
+    made = talk.ask('subscription_create', queue_name='q', ttl=90)
+    again = talk.ask('subscription_create', queue_name='q')
+    assert (again.status, type(again.body)) == (409, str)
+    assert talk.ask('subscription_create', queue_name='r').status == 201
+    (found,) = _subscriptions(server, talk)
+    assert found['id'] == made.body['subscription_id']
+    assert found['confirmed'] is True
+    assert found['ttl'] == 90
+    assert re.fullmatch(
+        r'websocket://[\w.-]+/[0-9a-f-]{36}', found['subscriber']
+    )
+    short = talk.ask('subscription_create', queue_name='s', ttl=59)
+    assert short.is_error(400)
+
+
+def test_it_needs_no_confirmation_where_others_do(
+    make_server: MakeServer, connect: Connect
+) -> None:
+    server = make_server(
+        rest=SIGNED + '[notification]\nrequire_confirmation = true\n'
+    )
+    talk = connect(url=server.socket_url)
+    talk.ask('subscription_create', queue_name='q')
+    _post(server, talk, 1)
+    assert talk.pushed() == _push(1)
+
+
+@pytest.mark.parametrize('is_clean', [True, False])
+def test_subscriptions_go_with_the_connection(
+    connect: Connect, server: Zaqar, is_clean: bool
+) -> None:
+    talk = connect()
+    for queue in ('q', 'r'):
+        talk.ask('subscription_create', queue_name=queue)
+    kept = talk.ask(
+        'subscription_create',
+        queue_name='q',
+        subscriber='http://example.com',
+    )
+    if is_clean:
+        talk.close()
+    else:
+        talk.cut()
+    assert _until(lambda: not _subscriptions(server, talk, 'r'))
+    assert _until(lambda: len(_subscriptions(server, talk)) == 1)
+    (found,) = _subscriptions(server, talk)
+    assert found['id'] == kept.body['subscription_id']
+
+
+def test_another_server_pushes_what_this_one_is_told(
+    make_server: MakeServer, connect: Connect
+) -> None:
+    first = make_server(rest=SIGNED)
+    store = f'uri = sqlite:///{first.folder}/zaqar.sqlite\n'
+    second = make_server(
+        rest=f'{SIGNED}[drivers:management_store:sqlalchemy]\n{store}'
+    )
+    here, there = (
+        connect(url=one.socket_url, is_binary=one is second)
+        for one in (first, second)
+    )
+    here.ask('subscription_create', queue_name='q')
+    there.ask('subscription_create', queue_name='q')
+    there.send(
+        'message_post', queue_name='q', messages=[{'body': 1, 'ttl': 300}]
+    )
+    assert here.pushed() == _push(1)
+    found = [there.receive()[0], there.receive()[0]]
+    assert _push(1) in found
+
+
+def test_subscriptions_of_a_dead_server_are_removed(
+    make_server: MakeServer, connect: Connect
+) -> None:
+    server = make_server(rest=SIGNED)
+    talk = connect(url=server.socket_url)
+    talk.ask('subscription_create', queue_name='q')
+    _kill_websocket_server(server)
+    with _database(server) as database:
+        # Thirty seconds later.
+        database.execute("DELETE FROM record WHERE kind = 'node'")
+    _post(server, talk, 1)
+    assert _until(lambda: not _subscriptions(server, talk))
+
+
+def _kill_websocket_server(server: Zaqar) -> None:
+    found = re.findall(
+        r'Started WebSocket server as process (\d+)', server.log.read_text()
+    )
+    os.kill(int(found[-1]), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _database(server: Zaqar) -> Any:
+    path = server.folder / 'zaqar.sqlite'
+    found = sqlite3.connect(path, timeout=30)
+    with contextlib.closing(found) as database, database:
+        yield database
+
+
+# The internal endpoint.
+
+
+def _lease(server: Zaqar) -> dict[str, Any]:
+    with _database(server) as database:
+        (row,) = database.execute(
+            "SELECT data FROM record WHERE kind = 'node'"
+        )
+    found: dict[str, Any] = json.loads(row[0])
+    return found
+
+
+def _hand_over(
+    server: Zaqar, connection: str, body: bytes, **changes: Any
+) -> requests.Response:
+    moment = str(int(time.time()))
+    mac = SocketMac.from_secret(KEY)
+    headers = {
+        TIME: moment,
+        MAC: mac.sign(connection, moment, body),
+        **changes.pop('headers', {}),
+    }
+    method = changes.pop('method', 'POST')
+    return requests.request(
+        method,
+        f'{_lease(server)["uri"]}/{connection}',
+        data=changes.get('data', body),
+        headers=headers,
+        timeout=30,
+    )
+
+
+def _own(talk: Talk) -> str:
+    """Subscribe, and return the id of the connection."""
+    talk.ask('subscription_create', queue_name='q')
+    (found,) = talk.ask('subscription_list', queue_name='q').body[
+        'subscriptions'
+    ]
+    return str(found['subscriber']).rpartition('/')[2]
+
+
+def test_what_is_signed_is_pushed(talk: Talk, server: Zaqar) -> None:
+    connection = _own(talk)
+    assert _hand_over(server, connection, b'{"a":1}').status_code == 204
+    assert talk.pushed() == {'a': 1}
+
+
+def test_nothing_else_is(connect: Connect, server: Zaqar) -> None:
+    talk = connect()
+    connection = _own(talk)
+    old = str(int(time.time()) - 3600)
+    stale = SocketMac.from_secret(KEY).sign(connection, old, b'{}')
+    for changes, status in (
+        ({'headers': {MAC: 'x'}}, 403),
+        ({'headers': {MAC: '', TIME: ''}}, 403),
+        ({'headers': {MAC: stale, TIME: old}}, 403),
+        ({'data': b'{"b":2}'}, 403),
+        ({'method': 'GET', 'data': None}, 405),
+        ({'data': iter([b'{}'])}, 400),
+    ):
+        answer = _hand_over(server, connection, b'{}', **changes)
+        assert answer.status_code == status, changes
+    assert talk.ask('queue_get', queue_name='q').status == 200
+
+
+def test_nobody_is_under_another_id(connect: Connect, server: Zaqar) -> None:
+    unknown = '00000000-0000-0000-0000-000000000000'
+    assert _hand_over(server, unknown, b'{}').status_code == 410
+    talk = connect()
+    connection = _own(talk)
+    talk.cut()
+    assert _until(
+        lambda: _hand_over(server, connection, b'{}').status_code == 410
+    )
+
+
+def test_who_takes_nothing_is_told_later(
+    connect: Connect, server: Zaqar
+) -> None:
+    talk = connect()
+    connection = _own(talk)
+    body = json.dumps('x' * 200_000).encode()
+    statuses = set()
+
+    def is_full() -> bool:
+        statuses.add(_hand_over(server, connection, body).status_code)
+        return 429 in statuses
+
+    assert _until(is_full)
+    assert statuses == {204, 429}
+    assert talk.pushed() == 'x' * 200_000
+
+
+def test_servers_without_a_secret_have_one_of_their_own(
+    make_server: MakeServer, connect: Connect
+) -> None:
+    server = make_server()
+    talk = connect(url=server.socket_url)
+    talk.ask('subscription_create', queue_name='q')
+    assert len(_lease(server)['secret']) == 64
+    _post(server, talk, 1)
+    assert talk.pushed() == _push(1)
+
+
+def test_a_lease_is_given_back_at_the_end(make_server: MakeServer) -> None:
+    server = make_server()
+    Talk(server.socket_url).close()
+    assert _lease(server)['uri'].startswith('http://127.0.0.1:')
+    assert server.stop() == 0
+    with _database(server) as database:
+        rows = database.execute("SELECT name FROM record WHERE kind = 'node'")
+        assert list(rows) == []
