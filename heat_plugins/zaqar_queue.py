@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``OS::Zaqar::Queue``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heat.engine import attributes, support
+
+from . import zaqar_base, zaqar_metadata
+
+_QUEUE_ID = 'queue_id'
+
+
+class Queue(zaqar_metadata.Holder):
+    """A queue of messages.
+
+    The queue is made with its metadata, and updated in place. One of that name
+    which is there already is adopted: what the template says is set, other
+    metadata stays, and by default the queue outlives the stack.
+    """
+
+    support_status = support.SupportStatus(version='2014.2')
+
+    collection = 'queues'
+
+    queue_properties = ('dead_letter_queue',)
+
+    properties_schema = {
+        **zaqar_metadata.common_properties('queue'),
+        'dead_letter_queue': zaqar_base.queue_schema(
+            'Queue that takes messages which were claimed too often.',
+            update_allowed=True,
+        ),
+        'dead_letter_queue_ttl': zaqar_metadata.number(
+            'Seconds that a message lives in the dead letter queue.', 60
+        ),
+        'max_claim_count': zaqar_metadata.number(
+            'How often a message may be claimed before it becomes a dead '
+            'letter; 0 for any number of times.',
+            0,
+        ),
+    }
+
+    attributes_schema = {
+        _QUEUE_ID: attributes.Schema(
+            'Name of the queue, as get_resource returns it.',
+            type=attributes.Schema.STRING,
+        ),
+        **zaqar_metadata.common_attributes('queue'),
+    }
+
+    def _resolve_attribute(self, name: str) -> Any:
+        if name == _QUEUE_ID:
+            return self.resource_id
+        return super()._resolve_attribute(name)
+
+
+def resource_mapping() -> dict[str, type]:
+    """Tell Heat of our types."""
+    return {'OS::Zaqar::Queue': Queue}

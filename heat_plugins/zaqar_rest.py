@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the resource types talk to Zaqar: over REST, as the stack's owner.
+
+python-zaqarclient hides the status of a creation, which tells whether a queue
+was there before, and knows no topics; so requests go out by Heat's own session
+of Keystone, to the endpoint that Heat's client plug-in finds.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+from zaqarclient.transport import errors
+
+PATCH_TYPE = 'application/openstack-messaging-v2.0-json-patch'
+
+_MESSAGING = 'messaging'
+
+
+class ZaqarRefused(errors.TransportError):
+    """The service refused a request.
+
+    :ivar code: status of the answer
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        Exception.__init__(self, text)
+        self.code = code
+
+
+class ZaqarNotFound(ZaqarRefused, errors.ResourceNotFound):
+    """There is no such thing. Heat's ``is_not_found`` knows it."""
+
+
+class Service:
+    """Zaqar, as the owner of a stack sees it.
+
+    :param plugin: Heat's client plug-in for it
+    """
+
+    def __init__(self, plugin: Any) -> None:
+        self._plugin = plugin
+        self._session = plugin.context.keystone_session
+        kind = plugin._get_client_option('zaqar', 'endpoint_type')
+        self._origin = plugin.url_for(
+            service_type=_MESSAGING, endpoint_type=kind
+        ).rstrip('/')
+
+    def public_url(self, path: str) -> str:
+        """Return the URL of a path for those outside the control plane."""
+        origin = self._plugin.url_for(
+            service_type=_MESSAGING, endpoint_type='publicURL'
+        )
+        return f'{origin.rstrip("/")}/v2/{path}'
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        content_type: str = 'application/json',
+    ) -> requests.Response:
+        """Send a request and return the answer, if it is one of success.
+
+        :param path: below ``/v2/``
+        :param body: a JSON value; None for no body
+        :raises ZaqarNotFound: the answer was 404
+        :raises ZaqarRefused: the answer was another of 400 and above
+        """
+        more = {} if body is None else {'json': body}
+        answer: requests.Response = self._session.request(
+            f'{self._origin}/v2/{path}',
+            method,
+            params=query,
+            headers={
+                'Client-ID': str(uuid.uuid4()),
+                'Content-Type': content_type,
+            },
+            raise_exc=False,
+            connect_retries=2,
+            # A store may be away for a moment.
+            retriable_status_codes=[503],
+            status_code_retries=2,
+            **more,
+        )
+        if answer.status_code >= 400:
+            kind = ZaqarNotFound if answer.status_code == 404 else ZaqarRefused
+            text = f'Zaqar answered {answer.status_code} to {method} '
+            raise kind(
+                answer.status_code, f'{text}/v2/{path}: {_explain(answer)}'
+            )
+        return answer
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Return the JSON value found at a path."""
+        return self.ask('GET', path, query=query or None).json()
+
+    def delete(self, path: str) -> None:
+        """Remove what is at a path; what is gone is fine."""
+        try:
+            self.ask('DELETE', path)
+        except ZaqarNotFound:
+            return
+
+
+def _explain(answer: requests.Response) -> str:
+    """Return what the service says about an error."""
+    try:
+        found = answer.json()
+        return f'{found["title"]}. {found["description"]}'
+    except (ValueError, KeyError, TypeError):
+        return answer.text[:200] or str(answer.reason)

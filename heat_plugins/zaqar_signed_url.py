@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``OS::Zaqar::SignedQueueURL``, and signatures for it and for signals."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Sequence
+from typing import Any
+from urllib import parse
+
+from heat.engine import attributes, constraints, properties, support
+
+from . import zaqar_base
+
+QUEUE, PATHS, TTL, METHODS = 'queue', 'paths', 'ttl', 'methods'
+
+#: Seconds that a URL is good for by default.
+DAY = 86400
+
+_DATA = 'signed'
+
+
+class Signing(zaqar_base.ZaqarResource):
+    """A resource that keeps a signature for a queue."""
+
+    def sign(
+        self,
+        queue: str,
+        paths: Sequence[str] | None,
+        methods: Sequence[str] | None,
+        ttl: int | None,
+    ) -> None:
+        """Have a signature made and keep it.
+
+        :param ttl: seconds that it is good for
+        """
+        ttl = ttl or DAY
+        body = {
+            'paths': list(paths or ['messages']),
+            'methods': list(methods or ['GET']),
+            'expires': f'{_now() + datetime.timedelta(seconds=ttl):%FT%T}',
+        }
+        made = self.zaqar().ask('POST', f'queues/{queue}/share', body).json()
+        self.data_set(_DATA, json.dumps({**made, 'ttl': ttl}), redact=True)
+
+    def signed(self) -> dict[str, Any] | None:
+        """Return what the service has signed, None before that."""
+        kept = self.data().get(_DATA)
+        found: dict[str, Any] | None = json.loads(kept) if kept else None
+        return found
+
+    def is_half_over(self) -> bool:
+        """Tell whether more of the time is gone than is left."""
+        signed = self.signed()
+        if signed is None:
+            return False
+        ends = datetime.datetime.fromisoformat(signed['expires'])
+        left = (ends - _now()).total_seconds()
+        return left < int(signed['ttl']) / 2
+
+
+class SignedQueueURL(Signing):
+    """A pre-signed URL: access to a queue for somebody without a token.
+
+    A stack update renews the signature if more than half of its time is gone.
+    To have Aodh post to the queue, give it ``zaqar://?`` followed by the
+    attribute ``query_str``.
+    """
+
+    support_status = support.SupportStatus(version='8.0.0')
+
+    queue_properties = (QUEUE,)
+
+    named_types = {QUEUE: ('OS::Zaqar::Queue', 'OS::Zaqar::Signal')}
+
+    properties_schema = {
+        QUEUE: zaqar_base.queue_schema(
+            'Queue to give access to. It need not exist.', required=True
+        ),
+        PATHS: properties.Schema(
+            properties.Schema.LIST,
+            'What below the queue may be reached (messages by default).',
+            schema=properties.Schema(
+                properties.Schema.STRING,
+                constraints=[
+                    constraints.AllowedValues(
+                        ['messages', 'claims', 'subscriptions']
+                    )
+                ],
+            ),
+            update_allowed=True,
+        ),
+        TTL: properties.Schema(
+            properties.Schema.INTEGER,
+            'Seconds that the URL is good for (one day by default).',
+            constraints=[constraints.Range(min=1)],
+            update_allowed=True,
+        ),
+        METHODS: properties.Schema(
+            properties.Schema.LIST,
+            'HTTP methods that may be used (GET by default).',
+            schema=properties.Schema(
+                properties.Schema.STRING,
+                constraints=[
+                    constraints.AllowedValues(
+                        ['GET', 'DELETE', 'PATCH', 'POST', 'PUT']
+                    )
+                ],
+            ),
+            update_allowed=True,
+        ),
+    }
+
+    attributes_schema = {
+        'signature': attributes.Schema(
+            'The signature, in hexadecimal digits.',
+            type=attributes.Schema.STRING,
+        ),
+        'expires': attributes.Schema(
+            'When the URL ends, in UTC.', type=attributes.Schema.STRING
+        ),
+        'paths': attributes.Schema(
+            'Paths that the signature is good for.',
+            type=attributes.Schema.LIST,
+        ),
+        'methods': attributes.Schema(
+            'Methods that the signature is good for.',
+            type=attributes.Schema.LIST,
+        ),
+        'project': attributes.Schema(
+            'Project of the queue.', type=attributes.Schema.STRING
+        ),
+        'query_str': attributes.Schema(
+            'All of it as the query of a URI, with queue_name and project_id.',
+            type=attributes.Schema.STRING,
+        ),
+    }
+
+    def handle_create(self) -> None:
+        """Have the URL signed."""
+        self._sign(self.properties)
+        self.resource_id_set(self.physical_resource_name())
+
+    def handle_update(
+        self, json_snippet: Any, tmpl_diff: Any, prop_diff: Any
+    ) -> None:
+        """Have it signed again."""
+        props = json_snippet.properties(self.properties_schema, self.context)
+        self._sign(props)
+
+    def _needs_update(self, *args: Any, **kwargs: Any) -> bool:
+        return super()._needs_update(*args, **kwargs) or self.is_half_over()
+
+    def _sign(self, props: Any) -> None:
+        self.sign(props[QUEUE], props[PATHS], props[METHODS], props[TTL])
+
+    def _resolve_attribute(self, name: str) -> Any:
+        signed = self.signed()
+        if signed is None:
+            return None
+        if name != 'query_str':
+            return signed[name]
+        return parse.urlencode(
+            {
+                'signature': signed['signature'],
+                'expires': signed['expires'],
+                'paths': ','.join(signed['paths']),
+                'methods': ','.join(signed['methods']),
+                'project_id': signed['project'],
+                'queue_name': self.properties[QUEUE],
+            }
+        )
+
+
+def _now() -> datetime.datetime:
+    """Return the time in UTC, without a zone, as signatures have it."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+def resource_mapping() -> dict[str, type]:
+    """Tell Heat of our types."""
+    return {'OS::Zaqar::SignedQueueURL': SignedQueueURL}
