@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What the scripts of this folder share. Sourced after devstack's functions.
+#
+# shellcheck disable=SC2154
+
+# Load settings and functions of the plugin in this checkout.
+function load_zaqar_plugin {
+    local folder
+    folder=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+    # shellcheck source=devstack/settings
+    source "$folder/settings"
+    # With words that are no phase, lest it take those of this script.
+    # shellcheck source=devstack/plugin.sh
+    source "$folder/plugin.sh" none none
+}
+
+# Print what runs the API and the WebSocket server, as processes show it.
+function zaqar_programs {
+    local services=()
+    is_service_enabled zaqar-wsgi && services+=(zaqar-wsgi)
+    is_service_enabled zaqar-websocket && services+=(zaqar-server)
+    printf '%s\n' "${services[@]}"
+}

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that use a service while something happens to it."""
+
+from __future__ import annotations
+
+import collections
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+
+HEADERS = {
+    'Client-ID': '3381af92-2b9e-11e3-b191-71861300734c',
+    'X-Project-ID': 'p',
+}
+
+
+class Load:
+    """Producers and consumers; what fails is counted, and tried once only.
+
+    A producer posts one message at a time to a queue. A consumer claims some
+    and deletes each.
+
+    :param origin: returns where to send the next request
+    :ivar posted: bodies that were acknowledged
+    :ivar taken: bodies that were claimed and deleted, both acknowledged
+    :ivar failed: answers other than those wanted, by what they are
+    """
+
+    def __init__(
+        self,
+        origin: Callable[[], str],
+        *,
+        producers: int = 3,
+        consumers: int = 2,
+        queue: str = 'q',
+    ) -> None:
+        self._origin = origin
+        self._path = f'/v2/queues/{queue}'
+        self.posted: list[str] = []
+        self.taken: list[str] = []
+        self.failed: collections.Counter[str] = collections.Counter()
+        self._ended = threading.Event()
+        works = [self._produce] * producers + [self._consume] * consumers
+        self._threads = [threading.Thread(target=work) for work in works]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error: Any) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Return when all requests under way are answered."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def goes_on(self, more: int = 50, patience: float = 60.0) -> bool:
+        """Tell whether so many more posts and some claims succeed."""
+        posts, takes = len(self.posted) + more, len(self.taken) + more // 10
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            if len(self.posted) >= posts and len(self.taken) >= takes:
+                return True
+            time.sleep(0.02)
+        return False
+
+    def drain(self) -> None:
+        """Take what is left, with nobody else about."""
+        with requests.Session() as session:
+            while self._take(session):
+                pass
+
+    def _produce(self) -> None:
+        with requests.Session() as session:
+            while not self._ended.is_set():
+                body = secrets.token_hex(8)
+                document = {'messages': [{'body': body, 'ttl': 3600}]}
+                if self._ask(session, 'POST', '/messages', 201, document):
+                    self.posted.append(body)
+
+    def _consume(self) -> None:
+        with requests.Session() as session:
+            while not self._ended.is_set():
+                self._take(session)
+
+    def _take(self, session: requests.Session) -> int:
+        answer = self._ask(
+            session, 'POST', '/claims?limit=5', (201, 204), {'ttl': 300}
+        )
+        if answer is None or answer.status_code == 204:
+            return 0
+        messages = answer.json()['messages']
+        for message in messages:
+            tail = message['href'].partition(self._path)[2]
+            if self._ask(session, 'DELETE', tail, 204):
+                self.taken.append(message['body'])
+        return len(messages)
+
+    def _ask(
+        self,
+        session: requests.Session,
+        method: str,
+        tail: str,
+        wanted: Any,
+        document: Any = None,
+    ) -> requests.Response | None:
+        """Return an answer of a wanted status, else count and return None."""
+        wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+        try:
+            answer = session.request(
+                method,
+                self._origin() + self._path + tail,
+                json=document,
+                headers=HEADERS,
+                timeout=30,
+            )
+        except requests.RequestException as error:
+            self.failed[f'{method} {type(error).__name__}'] += 1
+            return None
+        if answer.status_code in wanted:
+            return answer
+        self.failed[f'{method} {answer.status_code}'] += 1
+        return None
