@@ -104,22 +104,21 @@ class Filled:
         self.target = target
         self.queue: Queue = target.queue(f'depth-{depth}')
         begin = time.monotonic()
-        first = self._fill(depth)
+        self.middle = self._fill(depth)
         self.queue.claim(depth // 2)
         bulk.settle(target.url)
         self.filling = time.monotonic() - begin
-        # An id is a sequence number and a random half; as a marker it need
-        # not exist.
-        middle = int(first[:16], 16) + depth * 3 // 4
-        self.middle = f'{middle:016x}{first[16:]}'
 
     def _fill(self, depth: int) -> str:
-        """Return the first id."""
+        """Return a marker half way through what will be free."""
+        place = depth * 3 // 4
         if not is_sql(self.target.url):
-            return self.queue.fill(depth)[0]
+            return self.queue.fill(depth)[place]
         ids = self.queue.post(min(depth, BATCH))
         bulk.multiply(self.target.url, self.queue.qid, len(ids), depth)
-        return ids[0]
+        # An id is a sequence number and a random half; as a marker it need
+        # not exist.
+        return f'{int(ids[0][:16], 16) + place:016x}{ids[0][16:]}'
 
 
 class AtStore:

@@ -11,7 +11,7 @@ import gc
 import select
 import socket
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -110,15 +110,21 @@ def _length(head: bytes) -> int:
     return int(rest.partition(b'\r\n')[0]) if found else 0
 
 
-def run(port: int, scripts: Sequence[Script], seconds: float) -> Samples:
+def run(
+    port: int,
+    scripts: Sequence[Script],
+    seconds: float,
+    connect: Callable[[int], Connection] = Connection,
+) -> Samples:
     """Let each script run on a connection of its own.
 
     Ends after ``seconds``, or when the first script has nothing more to do,
     so that all the time that counts, all connections were busy.
 
+    :param connect: makes a connection to a port
     :raises WrongAnswerError: the server did not answer as it should
     """
-    busy = {Connection(port): script for script in scripts}
+    busy = {connect(port): script for script in scripts}
     opened = [*busy]
     gc.collect()
     gc.disable()

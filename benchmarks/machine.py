@@ -15,7 +15,15 @@ import time
 from collections.abc import Iterator, Mapping
 
 #: Packages whose versions move the figures.
-PACKAGES = ('granian', 'pecan', 'msgspec', 'SQLAlchemy', 'psycopg', 'PyMySQL')
+PACKAGES = (
+    'granian',
+    'pecan',
+    'msgspec',
+    'SQLAlchemy',
+    'psycopg',
+    'PyMySQL',
+    'redis',
+)
 
 #: Writes of which the middle one is shown.
 SYNCS = 50

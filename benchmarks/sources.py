@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pytest
 import sqlalchemy as sa
 
-from zaqar.tests.servers import sql
+from zaqar.tests.servers import redis, sql
 
 #: What ``pytest`` raises where a server is not installed.
 Missing = (pytest.skip.Exception, pytest.fail.Exception)
@@ -59,6 +59,28 @@ class Own(Source):
         return self._server.database()
 
 
+class OwnRedis(Source):
+    """A Redis of the tests, set so that it waits for the disk."""
+
+    #: It never writes its log anew meanwhile.
+    SETTINGS: Mapping[str, str] = {
+        'appendonly': 'yes',
+        'appendfsync': 'always',
+        'auto-aof-rewrite-percentage': '0',
+    }
+
+    def __init__(self, server: redis.Redis) -> None:
+        self._server = server
+        self._count = 0
+        with server.client() as client:
+            version = client.info('server')['redis_version']
+        self.title = f'Redis {version}, appendfsync = always'
+
+    def database(self) -> str:
+        self._count += 1
+        return f'{self._server.url}?dbid={self._count}'
+
+
 class Given(Source):
     """A database of somebody else."""
 
@@ -66,7 +88,7 @@ class Given(Source):
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.title = sa.make_url(url).render_as_string(hide_password=True)
+        self.title = _hidden(url)
 
     def database(self) -> str:
         return self._url
@@ -92,11 +114,25 @@ def own(kind: type[sql.OwnServer]) -> Iterator[Source]:
         server.stop()
 
 
+@contextlib.contextmanager
+def own_redis() -> Iterator[Source]:
+    """Give databases on a Redis that ends afterwards.
+
+    :raises BaseException: one of :data:`Missing`: it is not installed
+    """
+    server = redis.Redis(OwnRedis.SETTINGS)
+    try:
+        yield OwnRedis(server)
+    finally:
+        server.stop()
+
+
 #: What we start ourselves.
 OWN: Mapping[str, Callable[[], contextlib.AbstractContextManager[Source]]] = {
     'sqlite': sqlite,
     'postgresql': functools.partial(own, sql.PostgreSQL),
     'mariadb': functools.partial(own, sql.MariaDB),
+    'redis': own_redis,
 }
 
 
@@ -120,7 +156,11 @@ def chosen(
 
 
 def _hidden(url: str) -> str:
-    return sa.make_url(url).render_as_string(hide_password=True)
+    """Return a URL without its password."""
+    scheme, mark, rest = url.partition('://')
+    who, at, where = rest.rpartition('@')
+    user, colon, _ = who.partition(':')
+    return f'{scheme}{mark}{user}{colon}{"***" * bool(colon)}{at}{where}'
 
 
 def _server_title(url: sa.URL) -> str:

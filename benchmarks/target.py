@@ -40,6 +40,7 @@ BODY = (
 
 _SETTINGS = """
 [drivers]
+transport = wsgi
 message_store = {driver}
 management_store = {driver}
 [drivers:message_store:{driver}]

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m benchmarks.notify_soak``: does every subscriber get all?
+
+Posts to a queue with subscribers while API workers and notifiers are killed
+at random, then waits until each acknowledged message has reached each
+subscriber. Prints, for each round, how many came more than once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import itertools
+import os
+import pathlib
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import requests
+
+from benchmarks.receiver import Receiver
+from zaqar.tests.servers import process, sql
+from zaqar.tests.servers.zaqar import Zaqar, is_alive, with_database
+
+#: Seconds between two kills.
+PAUSES = (0.3, 1.5)
+
+#: Threads that post.
+POSTERS = 4
+
+#: Seconds to wait for what has not come: claims lapse in 30.
+PATIENCE = 180.0
+
+_REST = """{database}
+[drivers]
+transport = wsgi
+[notification]
+allowed_networks = 127.0.0.0/8
+"""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What came of one."""
+
+    posts: int
+    pairs: int
+    missing: int
+    repeated: int
+    kills: int
+    seconds: float
+
+    def line(self, number: int) -> str:
+        """Return it as it is shown."""
+        return (
+            f'round {number}: {self.posts} posts acknowledged, '
+            f'{self.pairs} pairs, {self.missing} missing, '
+            f'{self.repeated} repeated, {self.kills} kills, '
+            f'{self.seconds:.1f} s'
+        )
+
+
+class Killer:
+    """Kills processes of ours at random until it is stopped."""
+
+    def __init__(self, server: Zaqar, chance: random.Random) -> None:
+        self.kills = 0
+        self._server = server
+        self._chance = chance
+        self._ended = threading.Event()
+        self._start_notifier()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Kill no more."""
+        self._ended.set()
+        self._thread.join()
+
+    def close(self) -> None:
+        """End the notifier that runs alone."""
+        self._notifier.stop()
+
+    def _start_notifier(self) -> None:
+        command = self._server.command(program='notifier')
+        self._notifier = process.Process(
+            command, self._server.folder / 'notifier.log'
+        )
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._chance.uniform(*PAUSES)):
+            alone = self._notifier.child
+            victims = [*self._server.workers(), alone.pid]
+            victim = self._chance.choice(victims)
+            if victim == alone.pid:
+                alone.kill()
+                alone.wait()
+                self._start_notifier()
+            elif is_alive(victim):
+                os.kill(victim, signal.SIGKILL)
+            self.kills += 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        'python -m benchmarks.notify_soak', description=__doc__
+    )
+    parser.add_argument('--rounds', type=int, default=20)
+    parser.add_argument('--posts', type=int, default=2000)
+    parser.add_argument('--subscribers', type=int, default=5)
+    parser.add_argument('--seed', type=int, default=None)
+    parser.add_argument(
+        '--store',
+        choices=('sqlite', 'postgresql', 'mariadb'),
+        default='sqlite',
+    )
+    options = parser.parse_args(arguments)
+    seed = options.seed if options.seed is not None else time.time_ns()
+    print(f'store {options.store}, seed {seed}', flush=True)
+    chance = random.Random(seed)
+    missing = 0
+    with (
+        database(options.store) as url,
+        Soak(url, options.subscribers) as soak,
+    ):
+        for number in range(1, options.rounds + 1):
+            found = soak.round(options.posts, chance)
+            missing += found.missing
+            print(found.line(number), flush=True)
+    print('nothing is missing' if not missing else f'{missing} missing')
+    return int(bool(missing))
+
+
+@contextlib.contextmanager
+def database(name: str) -> Iterator[str]:
+    """Yield the URL of an empty database; '' for SQLite."""
+    if name == 'sqlite':
+        yield ''
+        return
+    kind = sql.PostgreSQL if name == 'postgresql' else sql.MariaDB
+    server = sql.start(kind)
+    try:
+        yield server.database()
+    finally:
+        server.stop()
+
+
+class Soak:
+    """A service, a queue, and subscribers who note what comes.
+
+    :param url: of an empty database; '' for SQLite
+    """
+
+    def __init__(self, url: str, subscribers: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix='zaqar-notify-')
+        rest = _REST.format(database=with_database(url) if url else '')
+        self._server = Zaqar(
+            pathlib.Path(self._folder.name), rest=rest, workers=2
+        )
+        if url:
+            done = self._server.run('upgrade', 'head', program='manage')
+            assert done.returncode == 0, done.stderr
+        self._receiver = Receiver(0.001)
+        self._paths = [f'/{number}' for number in range(subscribers)]
+        self._numbers = itertools.count()
+
+    def __enter__(self) -> Soak:
+        self._server.start()
+        for path in self._paths:
+            answer = requests.post(
+                f'{self._server.url}/v2/queues/soak/subscriptions',
+                json={
+                    'subscriber': f'{self._receiver.url}{path}',
+                    'ttl': 86_400,
+                },
+                headers=headers(),
+                timeout=10,
+            )
+            assert answer.status_code == 201, answer.text
+        return self
+
+    def __exit__(self, *_details: object) -> None:
+        self._server.stop()
+        self._receiver.stop()
+        self._folder.cleanup()
+
+    def round(self, posts: int, chance: random.Random) -> Round:
+        """Post, kill, and wait for all to arrive."""
+        began = time.monotonic()
+        before = len(self._receiver.got())
+        killer = Killer(self._server, chance)
+        numbers = self._post(posts)
+        killer.stop()
+        wanted = {(path, n) for path in self._paths for n in numbers}
+        end = time.monotonic() + PATIENCE
+        while True:
+            got = self._receiver.got()[before:]
+            counts = collections.Counter((path, n) for path, n, _ in got)
+            missing = wanted - counts.keys()
+            if not missing or time.monotonic() > end:
+                break
+            time.sleep(0.5)
+        # What is on its way again comes with the next round otherwise.
+        killer.close()
+        return Round(
+            len(numbers),
+            len(wanted),
+            len(missing),
+            sum(counts[pair] - 1 for pair in wanted if counts[pair]),
+            killer.kills,
+            time.monotonic() - began,
+        )
+
+    def _post(self, posts: int) -> set[int]:
+        done: set[int] = set()
+        threads = [
+            threading.Thread(target=self._poster, args=(posts, done))
+            for _ in range(POSTERS)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return done
+
+    def _poster(self, posts: int, done: set[int]) -> None:
+        with requests.Session() as session:
+            while len(done) < posts:
+                number = next(self._numbers)
+                body = {'n': number, 'at': time.time()}
+                try:
+                    answer = session.post(
+                        f'{self._server.url}/v2/queues/soak/messages',
+                        json={'messages': [{'body': body, 'ttl': 300}]},
+                        headers=headers(),
+                        timeout=10,
+                    )
+                except requests.RequestException:
+                    # Nobody knows; it may arrive and need not.
+                    time.sleep(0.05)
+                    continue
+                if answer.status_code == 201:
+                    done.add(number)
+
+
+def headers() -> dict[str, str]:
+    """Return what a client of a project of its own sends."""
+    return {'Client-ID': str(uuid.uuid4()), 'X-Project-Id': 'soak'}
+
+
+if __name__ == '__main__':
+    sys.exit(main())
