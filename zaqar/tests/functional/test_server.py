@@ -33,6 +33,15 @@ MESSAGES = '/v2/queues/q/messages'
 MakeServer = Callable[..., Zaqar]
 
 
+#: So that children are API workers.
+_HTTP_ALONE = """
+[drivers]
+transport = wsgi
+[notification]
+embedded = False
+"""
+
+
 @pytest.fixture
 def make_server(tmp_path: pathlib.Path) -> Iterator[MakeServer]:
     """A function that prepares servers; those started end with the test."""
@@ -41,6 +50,7 @@ def make_server(tmp_path: pathlib.Path) -> Iterator[MakeServer]:
     def make(**settings: Any) -> Zaqar:
         folder = tmp_path / str(len(made))
         folder.mkdir()
+        settings['rest'] = f'{_HTTP_ALONE}{settings.get("rest", "")}'
         made.append(Zaqar(folder, **settings))
         return made[-1]
 

@@ -109,6 +109,10 @@ def _rest(ask: Recorder, kind: str, prefix: str) -> None:
     subscription = f'{one}/subscriptions/{made["subscription_id"]}'
     ask.ask(f'GET {one}/subscriptions', response=f'{prefix}subscription-list')
     ask.ask(f'GET {subscription}', response=f'{prefix}subscription-show')
+    ask.ask(
+        f'GET {subscription}/deliveries',
+        response=f'{prefix}subscription-deliveries',
+    )
     ask.ask(f'PATCH {subscription}', request='subscription-update')
     ask.ask(f'PUT {subscription}/confirm', request='subscription-confirm')
 
