@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import pathlib
@@ -137,7 +138,10 @@ class Service:
         :raises ConfigurationError: it cannot work like this
         """
         return WebSocketServer(
-            self.conf, self.dispatcher, self.catalogue.management
+            self.conf,
+            self.dispatcher,
+            self.catalogue.management,
+            functools.partial(self.metrics.set, 'connections'),
         )
 
     @property

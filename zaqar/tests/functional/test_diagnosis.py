@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 import requests
+import websocket
 
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
@@ -48,10 +49,11 @@ class Watched:
         self.statsd = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.statsd.bind(('127.0.0.1', 0))
         self.statsd.settimeout(30)
+        self.websocket = process.free_port()
         port = process.free_port()
         self.figures = f'http://127.0.0.1:{port}/metrics'
         rest = _REST.format(
-            websocket=process.free_port(),
+            websocket=self.websocket,
             metrics=port,
             statsd=self.statsd.getsockname()[1],
             key=_KEY,
@@ -132,6 +134,21 @@ def test_figures_survive_the_end_of_a_worker(watched: Watched) -> None:
     watched.server.process.wait_until(
         lambda: watched.value('zaqar_request_seconds_count') >= before
     )
+
+
+def test_open_connections_are_counted(watched: Watched) -> None:
+    def count() -> float:
+        return watched.value('zaqar_connections')
+
+    wait = watched.server.process.wait_until
+    wait(lambda: process.accepts(watched.websocket))
+    wait(lambda: count() == 0)
+    first = websocket.create_connection(f'ws://127.0.0.1:{watched.websocket}')
+    second = websocket.create_connection(f'ws://127.0.0.1:{watched.websocket}')
+    wait(lambda: count() == 2)
+    first.close()
+    second.close()
+    wait(lambda: count() == 0)
 
 
 def test_statsd_is_sent_the_same(watched: Watched) -> None:
@@ -247,10 +264,10 @@ def test_a_file_to_watch_that_is_not_there_is_named(
 def test_a_port_that_is_taken_is_named(tmp_path: pathlib.Path) -> None:
     with socket.create_server(('127.0.0.1', 0)) as taken:
         port = taken.getsockname()[1]
-        websocket = process.free_port()
+        other = process.free_port()
         rest = (
             f'[metrics]\nport = {port}\n'
-            f'[drivers:transport:websocket]\nport = {websocket}\n'
+            f'[drivers:transport:websocket]\nport = {other}\n'
         )
         done: subprocess.CompletedProcess[str] = Zaqar(
             tmp_path, rest=rest

@@ -98,7 +98,10 @@ class Line:
 
 
 class Hub:
-    """Performs what the state machines of the connections want."""
+    """Performs what the state machines of the connections want.
+
+    :param watch: is told how many connections there are, when that changes
+    """
 
     def __init__(
         self,
@@ -106,8 +109,10 @@ class Hub:
         settings: Settings,
         workers: Workers,
         loop: asyncio.AbstractEventLoop,
+        watch: Callable[[int], None] | None = None,
     ) -> None:
         self.desk = desk
+        self._watch = watch
         self.settings = settings
         self.workers = workers
         self._loop = loop
@@ -152,7 +157,12 @@ class Hub:
         line = Line(wire, peer, self)
         self._lines[line.id] = line
         self._unproved[peer] += 1
+        self._tell()
         return line
+
+    def _tell(self) -> None:
+        if self._watch is not None:
+            self._watch(len(self._lines))
 
     def opened(self, line: Line) -> None:
         """Note that the handshake is done."""
@@ -163,6 +173,7 @@ class Hub:
         """Note that a connection is gone."""
         if self._lines.pop(line.id, None) is None:
             return
+        self._tell()
         for timer in (line.expiry, line.pulse):
             if timer is not None:
                 timer.cancel()

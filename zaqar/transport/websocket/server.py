@@ -61,6 +61,7 @@ def listen(host: str, port: int) -> socket.socket:
 class Server:
     """Serves clients, and whoever has messages for them.
 
+    :param watch: is told how many connections there are, when that changes
     :raises ConfigurationError: it cannot work like this
     """
 
@@ -69,6 +70,7 @@ class Server:
         conf: cfg.ConfigOpts,
         dispatcher: Dispatcher,
         store: ManagementStore,
+        watch: Callable[[int], None] | None = None,
     ) -> None:
         limits = dispatcher.limits
         self._store = store
@@ -79,6 +81,7 @@ class Server:
         self._desk = Desk(dispatcher, access, self._settings.node_id)
         self._max_body = self._settings.max_frame_size * _GROWTH
         self._hub: Hub | None = None
+        self._watch = watch
 
     def facts(self) -> Mapping[str, int]:
         """Return what there is to tell of this server."""
@@ -103,7 +106,9 @@ class Server:
         stopped = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stopped.set)
         workers = Workers(self._settings.worker_threads, loop)
-        hub = self._hub = Hub(self._desk, self._settings, workers, loop)
+        hub = self._hub = Hub(
+            self._desk, self._settings, workers, loop, self._watch
+        )
         node = self._node(inner, hub, loop)
         await loop.run_in_executor(None, node.renew)
         node.start()

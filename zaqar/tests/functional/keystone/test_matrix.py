@@ -31,6 +31,10 @@ Headers = Mapping[str, str]
 #: Of how many things at once a request is made up.
 STRENGTH = 2
 
+#: Routes where each signature meets all headers: one that a signature can
+#: open, and one that none can.
+EVERYTHING = {'message_list', 'queue_list'}
+
 _MODES = f"""
 [DEFAULT]
 admin_mode = true
@@ -89,6 +93,14 @@ def people(keystone: Keystone, folder: pathlib.Path) -> Iterator[People]:
 @pytest.fixture
 def place(people: People, folder: pathlib.Path) -> Iterator[Place]:
     """Things of the owner's to ask about."""
+    made = rows.make(people.owner, str(folder))
+    yield made
+    made.tidy()
+
+
+@pytest.fixture(scope='module')
+def kept(people: People, folder: pathlib.Path) -> Iterator[Place]:
+    """The same for tests that change nothing, and make sure of it."""
     made = rows.make(people.owner, str(folder))
     yield made
     made.tidy()
@@ -253,10 +265,10 @@ def _services(people: People) -> Mapping[str, Headers]:
 
 @each_row
 def test_without_a_good_token_nobody_gets_in(
-    people: People, place: Place, row: Operation
+    people: People, kept: Place, row: Operation
 ) -> None:
-    method, path, document = place.request(row)
-    before = place.state()
+    method, path, document = kept.request(row)
+    before = kept.state()
     for name, headers in itertools.chain(
         combinations(strangers(people)), asked_about(people)
     ):
@@ -264,16 +276,12 @@ def test_without_a_good_token_nobody_gets_in(
         answer = rows.send(people.owner.api, method, path, document, sent)
         assert answer.status == 401, (name, answer)
         assert SECRET.encode() not in answer.body, name
-    assert place.state() == before
+    assert kept.state() == before
 
 
-@each_row
-def test_a_signature_that_does_not_hold_is_404_whatever_stands_beside_it(
-    people: People, place: Place, row: Operation
-) -> None:
-    method, path, document = place.request(row)
-    before = place.state()
-    beside = {
+def _beside(people: People) -> list[tuple[str, Headers]]:
+    """Return what may stand beside a signature; first of all nothing."""
+    kinds = {
         **strangers(people),
         'service': _services(people),
         'good token': {
@@ -281,17 +289,54 @@ def test_a_signature_that_does_not_hold_is_404_whatever_stands_beside_it(
             'of a stranger': {'X-Auth-Token': people.stranger.token},
         },
     }
-    bare = path.partition('?')[0]
-    for wrong, signature in signatures(people, method, bare).items():
-        for name, headers in combinations(beside):
-            # The signature's own headers are what is to be judged.
-            sent = {'Content-Type': PATCH, **headers, **signature}
-            if wrong in ('with no project', 'without X-Project-ID'):
-                sent.pop('X-Project-ID', None)
-            answer = rows.send(people.owner.api, method, path, document, sent)
-            assert answer.status == 404, (wrong, name, answer)
-            assert answer.body in (b'', b'{"title":"404 Not Found"}'), answer
-    assert place.state() == before
+    return list(combinations(kinds))
+
+
+def _pairs(row: Operation, wrongs: int, besides: int) -> set[tuple[int, int]]:
+    """Return which signatures meet which headers on a route, by number.
+
+    All of them on the routes of ``EVERYTHING``. On any other each signature
+    alone, and each set of headers beside one, which is another on the next
+    route.
+    """
+    if row.name in EVERYTHING:
+        return set(itertools.product(range(wrongs), range(besides)))
+    first = rows.PROTECTED.index(row)
+    turns = {((first + other) % wrongs, other) for other in range(besides)}
+    return turns | {(wrong, 0) for wrong in range(wrongs)}
+
+
+@each_row
+def test_a_signature_that_does_not_hold_is_404_whatever_stands_beside_it(
+    people: People, kept: Place, row: Operation
+) -> None:
+    method, path, document = kept.request(row)
+    before = kept.state()
+    wrongs = list(signatures(people, method, path.partition('?')[0]).items())
+    besides = _beside(people)
+    for one, other in _pairs(row, len(wrongs), len(besides)):
+        (wrong, signature), (name, headers) = wrongs[one], besides[other]
+        # The signature's own headers are what is to be judged.
+        sent = {'Content-Type': PATCH, **headers, **signature}
+        if wrong in ('with no project', 'without X-Project-ID'):
+            sent.pop('X-Project-ID', None)
+        answer = rows.send(people.owner.api, method, path, document, sent)
+        assert answer.status == 404, (wrong, name, answer)
+        assert answer.body in (b'', b'{"title":"404 Not Found"}'), answer
+    assert kept.state() == before
+
+
+def test_every_signature_meets_all_headers_on_some_other_route(
+    people: People,
+) -> None:
+    wrongs = len(signatures(people, 'GET', '/v2/queues'))
+    besides = len(_beside(people))
+    met = set[tuple[int, int]]()
+    for row in rows.PROTECTED:
+        if row.name not in EVERYTHING:
+            met |= _pairs(row, wrongs, besides)
+    assert len(met) == wrongs * besides
+    assert {row.name for row in rows.PROTECTED} >= EVERYTHING
 
 
 @each_row
