@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -32,6 +33,30 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         'markers', 'needs(feature): run only where a harness declares it'
     )
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out what takes too long, unless ``ZAQAR_TEST_WHOLE`` is set.
+
+    A test server that is no measure of the real one would take most of an
+    hour for what others do in a minute.
+    """
+    if os.environ.get('ZAQAR_TEST_WHOLE'):
+        return
+    later = [item for item in items if not _is_core(item)]
+    if later:
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if _is_core(item)]
+
+
+def _is_core(item: pytest.Item) -> bool:
+    call = getattr(item, 'callspec', None)
+    kind = call.params.get('harness') if call else None
+    if not (isinstance(kind, type) and issubclass(kind, Harness)):
+        return True
+    return kind.core is None or item.path.stem in kind.core
 
 
 @pytest.fixture(

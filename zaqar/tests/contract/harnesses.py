@@ -46,12 +46,15 @@ class Harness(abc.ABC):
     :cvar name: shown in the names of the tests
     :cvar features: what tests may count on
     :cvar options: those of the driver's group, by name
+    :cvar core: modules that are run by default where the server is too slow
+        for all; None for all
     """
 
     name: ClassVar[str]
     driver: ClassVar[Driver]
     features: ClassVar[frozenset[Feature]] = frozenset()
     options: ClassVar[Mapping[str, Any]] = {}
+    core: ClassVar[frozenset[str] | None] = None
 
     @abc.abstractmethod
     def start(self) -> None:

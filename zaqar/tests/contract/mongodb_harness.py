@@ -71,6 +71,7 @@ class MongoDB(harnesses.Harness):
     """MongoDB, or what ``ZAQAR_TEST_MONGODB_URL`` names."""
 
     name = 'mongodb'
+    core = frozenset({'test_notices', 'test_popping', 'test_purge_and_drop'})
     driver = at_place(driver.DRIVER)
     features = frozenset({Feature.ENDPOINT, Feature.SERVER_CLOCK})
     # The server of the tests is a replica set of one.
@@ -150,6 +151,7 @@ class MongoDBFifo(MongoDB):
     """The same, with claims strictly in order."""
 
     name = 'mongodb.fifo'
+    core = frozenset({'test_paging'})
     driver = at_place(driver.FIFO)
 
 
