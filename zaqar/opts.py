@@ -9,7 +9,7 @@ from oslo_config import cfg
 from oslo_log import log
 from oslo_middleware import cors
 
-from zaqar import profiling
+from zaqar import metrics, profiling
 from zaqar.api import modes
 from zaqar.cmd import server as cmd_server
 from zaqar.controllers import encryption, limits, notices, signatures
@@ -47,6 +47,7 @@ def list_opts() -> list[Group]:
         (sweeper.GROUP, sweeper.OPTS),
         (pooling.GROUP, pooling.OPTS),
         (profiling.GROUP, profiling.OPTS),
+        (metrics.GROUP, metrics.OPTS),
         *_drivers(),
     ]
 

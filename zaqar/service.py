@@ -17,7 +17,7 @@ import oslo_policy.opts
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import metrics, reports, version
+from zaqar import logs, metrics, reports, version
 from zaqar.api import modes
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
@@ -224,6 +224,7 @@ def configuration(
             default_config_files=files,
             default_config_dirs=folders,
         )
+        logs.prefer_stderr(conf)
         log.setup(conf, 'zaqar', version.version_string())
     return conf
 

@@ -128,8 +128,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare(conf: cfg.ConfigOpts) -> None:
-    # Standard output belongs to the counts.
-    conf.set_default('use_stderr', True)
     conf.register_cli_opts(CLI_OPTS)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from oslo_config import cfg
 from oslo_log import log
@@ -43,6 +43,14 @@ DRIVERS_OPTS = [
     ),
 ]
 
+#: What decides which processes there are, by group.
+GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
+    'drivers': DRIVERS_OPTS,
+    server.GROUP: server.OPTS,
+    metrics.GROUP: metrics.OPTS,
+    websocket.GROUP: websocket.OPTS,
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
@@ -60,10 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make all options of this program known."""
     conf.register_cli_opts(CLI_OPTS)
-    conf.register_opts(DRIVERS_OPTS, 'drivers')
-    conf.register_opts(server.OPTS, server.GROUP)
-    conf.register_opts(metrics.OPTS, metrics.GROUP)
-    conf.register_opts(websocket.OPTS, websocket.GROUP)
+    for group, options in GROUPS.items():
+        conf.register_opts(options, group)
     notifier.register_opts(conf)
 
 
@@ -72,12 +78,23 @@ def _prepare(conf: cfg.ConfigOpts) -> None:
 
 
 def _run(conf: cfg.ConfigOpts, words: Sequence[str]) -> int:
+    _read_early(conf)
     _rehearse(conf)
     children = _children(conf, words)
     if conf.daemon:
         _daemonize()
     service.warn_if_open(conf)
     return Supervisor(children).run()
+
+
+def _read_early(conf: cfg.ConfigOpts) -> None:
+    """Read what is needed later, so that a fault leaves no database behind.
+
+    :raises cfg.Error: a value is out of its range
+    """
+    for group, options in GROUPS.items():
+        for option in options:
+            conf[group][option.dest]
 
 
 def _serves(conf: cfg.ConfigOpts, transport: str) -> bool:
@@ -218,7 +235,8 @@ def _rehearsal(conf: cfg.ConfigOpts) -> int:
             rehearsed.notifier()
         rehearsed.report_when_asked()
         rehearsed.close()
-    except ConfigurationError as error:
+    except (ConfigurationError, cfg.Error) as error:
+        # Values out of their range show when they are first read.
         print(f'{PROG}: {error}', file=sys.stderr, flush=True)
         return 1
     except BaseException as error:

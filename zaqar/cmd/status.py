@@ -202,8 +202,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare(conf: cfg.ConfigOpts) -> None:
-    # Standard output belongs to what was asked for.
-    conf.set_default('use_stderr', True)
     checks = Checks(conf)
     checks._upgrade_checks = tuple(
         (name, _explained(check)) for name, check in CHECKS

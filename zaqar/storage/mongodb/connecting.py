@@ -63,8 +63,8 @@ class Settings:
                 # Whoever asks has a shorter patience; these are for those
                 # who watch the servers.
                 connectTimeoutMS=2000,
-                serverSelectionTimeoutMS=4000,
-                waitQueueTimeoutMS=4000,
+                serverSelectionTimeoutMS=2000,
+                waitQueueTimeoutMS=2000,
                 heartbeatFrequencyMS=1000,
                 **self._files,
             )

@@ -48,6 +48,11 @@ Documents = Collection[Document]
 #: Seconds within which a step succeeds or its caller knows.
 PATIENCE = 3.8
 
+#: The same while the server is known to be away, and for how long that is
+#: believed: whoever waited for a thread meanwhile has waited enough.
+HURRY = 0.8
+AWAY = 2.0
+
 #: Seconds after which whoever locks a queue is taken for dead.
 LOCKED = 1.0
 
@@ -86,6 +91,7 @@ class Database:
         self._client = settings.client()
         self._lock = threading.Lock()
         self._is_ready = False
+        self._away_until = 0.0
         self._has_transactions = True
         self._sessions = Sessions(
             self._client, lambda: self.collection('poster')
@@ -140,7 +146,7 @@ class Database:
 
         :raises StoreUnavailable: not within the time it has
         """
-        end = time.monotonic() + PATIENCE
+        end = self._end()
         self._meet(end)
         return self._insist(work, end)
 
@@ -152,7 +158,7 @@ class Database:
 
         :param work: makes each of its commands :func:`in_time`
         """
-        end = time.monotonic() + PATIENCE
+        end = self._end()
         self._meet(end)
         if not self._has_transactions:
             return self._insist(lambda: work(None), end, alone=False)
@@ -171,6 +177,11 @@ class Database:
             return self._transact(work)
 
         return self._insist(attempt, end, alone=False)
+
+    def _end(self) -> float:
+        """Return when a step that begins now must have ended."""
+        now = time.monotonic()
+        return now + (HURRY if now < self._away_until else PATIENCE)
 
     def _transact(self, work: Callable[[ClientSession], T]) -> T:
         with self._sessions.session() as session:
@@ -209,7 +220,10 @@ class Database:
                 pause = random.uniform(0.5, 1) * min(0.1, 0.002 * 2**tries)
                 late = time.monotonic() + pause >= end
                 if late or not _is_passing(error):
-                    raise _translated(error) from error
+                    found = _translated(error)
+                    if isinstance(found, StoreUnavailable):
+                        self._away_until = time.monotonic() + AWAY
+                    raise found from error
                 time.sleep(pause)
 
     def _meet(self, end: float) -> None:

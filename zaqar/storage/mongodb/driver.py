@@ -148,24 +148,19 @@ def _ignored(
     also: Callable[[str], list[cfg.DeprecatedOpt] | None],
 ) -> list[cfg.Opt]:
     """Return options that existing files may hold."""
-    numbers = {
-        'max_attempts': 1000,
-        'max_retry_sleep': 0.1,
-        'max_retry_jitter': 0.005,
-        'max_reconnect_attempts': 10,
-        'reconnect_sleep': 0.02,
-    }
-    return [
-        (cfg.IntOpt if isinstance(value, int) else cfg.FloatOpt)(
-            name,
-            default=value,
-            deprecated_opts=also(name),
-            deprecated_for_removal=True,
-            deprecated_reason='Tries are bounded by 5 seconds instead.',
-            help='Ignored.',
-        )
-        for name, value in numbers.items()
+    numbers = [
+        cfg.IntOpt('max_attempts', default=1000, min=0),
+        cfg.FloatOpt('max_retry_sleep', default=0.1),
+        cfg.FloatOpt('max_retry_jitter', default=0.005),
+        cfg.IntOpt('max_reconnect_attempts', default=10),
+        cfg.FloatOpt('reconnect_sleep', default=0.02),
     ]
+    for option in numbers:
+        option.deprecated_opts = also(option.name) or []
+        option.deprecated_for_removal = True
+        option.deprecated_reason = 'Tries are bounded by 5 seconds instead.'
+        option.help = 'Ignored.'
+    return numbers
 
 
 DRIVER = Driver(

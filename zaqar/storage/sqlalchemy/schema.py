@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+from typing import TypeGuard
+
 import sqlalchemy as sa
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.sqlalchemy import tables
+
+LOG = logging.getLogger(__name__)
 
 #: The revision that this code works on; see the folder ``migrations``.
 HEAD = '009'
@@ -27,16 +33,44 @@ def current(connection: sa.Connection) -> str | None:
 
 
 def check(connection: sa.Connection) -> None:
-    """Complain about tables of another revision.
+    """Complain about tables that are older than this code.
 
-    :raises ConfigurationError: there are none, or they are older or newer
+    Newer ones will do, since releases add to the tables first and take away
+    a release later: a server of the release before may start again while the
+    others are replaced. That is logged, once in a process.
+
+    :raises ConfigurationError: there are none, they are older, or their
+        revision is none of ours
     """
     found = current(connection)
-    if found != HEAD:
+    if found == HEAD:
+        return
+    if not _is_newer(found):
         raise ConfigurationError(
             f'the tables are at revision {found or "none"}, not {HEAD}; run '
             '"zaqar-sql-db-manage upgrade head"'
         )
+    _tell_newer(found)
+
+
+def _is_newer(revision: str | None) -> TypeGuard[str]:
+    return (
+        revision is not None
+        and revision.isdecimal()
+        and int(revision) > int(HEAD)
+    )
+
+
+@functools.cache
+def _tell_newer(revision: str) -> None:
+    """Log it; both planes may be in one database."""
+    LOG.warning(
+        'The tables are at revision %s, newer than %s, which this release '
+        'works on. That is fine while servers are being upgraded; then run '
+        'the newer release here as well.',
+        revision,
+        HEAD,
+    )
 
 
 def create_sqlite(path: str) -> None:

@@ -6,10 +6,12 @@ from __future__ import annotations
 import abc
 import contextlib
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 
 from zaqar.storage import loader
 from zaqar.storage.base import Driver, MessageStore
@@ -17,6 +19,10 @@ from zaqar.tests.servers import mongodb, redis, sql
 
 #: What a Redis needs to keep every acknowledged change.
 _DURABLE = {'appendonly': 'yes', 'appendfsync': 'always'}
+
+
+#: Documents as they are.
+_RAW = CodecOptions(document_class=RawBSONDocument)
 
 
 class PoolServer(abc.ABC):
@@ -44,8 +50,12 @@ class PoolServer(abc.ABC):
         """End it for good."""
 
     @abc.abstractmethod
-    def messages(self) -> int:
-        """Count the messages it keeps, dead ones too, not asking us."""
+    def kept(self) -> Iterable[bytes]:
+        """Return all messages it keeps, dead ones too, not asking us."""
+
+    def holds(self, mark: str) -> int:
+        """Count the messages with a body that has a mark."""
+        return sum(mark.encode() in message for message in self.kept())
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
@@ -69,11 +79,11 @@ class PoolServer(abc.ABC):
 class _Sql(PoolServer):
     promises = frozenset({'FIFO', 'CLAIMS', 'DURABILITY', 'AOD'})
 
-    def messages(self) -> int:
+    def kept(self) -> Iterable[bytes]:
         engine = sa.create_engine(self.uri, poolclass=sa.NullPool)
         with engine.connect() as connection:
-            found = connection.exec_driver_sql('SELECT count(*) FROM message')
-            return int(found.scalar_one())
+            found = connection.exec_driver_sql('SELECT body FROM message')
+            return [bytes(row[0]) for row in found]
 
 
 class Sqlite(_Sql):
@@ -145,10 +155,10 @@ class Redis(PoolServer):
     def stop(self) -> None:
         self._server.stop()
 
-    def messages(self) -> int:
+    def kept(self) -> Iterable[bytes]:
         with self._server.client() as client:
-            keys = client.scan_iter(match='zq:{*}:m', count=1000)
-            return sum(int(client.hlen(key)) for key in keys)
+            keys = [*client.scan_iter(match='zq:{*}:m', count=1000)]
+            return [value for key in keys for value in client.hvals(key)]
 
 
 class MongoDB(PoolServer):
@@ -158,7 +168,7 @@ class MongoDB(PoolServer):
     promises = frozenset({'CLAIMS', 'DURABILITY', 'AOD', 'HIGH_THROUGHPUT'})
 
     def __init__(self, folder: pathlib.Path) -> None:
-        self._server = mongodb.MongoDB()
+        self._server = mongodb.MongoDB('--sync-on-commit')
         self.uri = self._server.uri
 
     def down(self) -> None:
@@ -170,13 +180,16 @@ class MongoDB(PoolServer):
     def stop(self) -> None:
         self._server.stop()
 
-    def messages(self) -> int:
+    def kept(self) -> Iterable[bytes]:
         with self._server.observer() as client:
-            return sum(
-                int(client[name]['message'].count_documents({}))
+            return [
+                document.raw
                 for name in client.list_database_names()
                 if '_messages_p' in name
-            )
+                for document in client[name]
+                .get_collection('message', _RAW)
+                .find()
+            ]
 
 
 KINDS: tuple[type[Any], ...] = (Sqlite, PostgreSQL, MariaDB, Redis, MongoDB)

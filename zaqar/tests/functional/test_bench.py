@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 from typing import Any
@@ -96,7 +97,7 @@ def test_a_service_that_is_not_there_is_one_line(zaqar: Zaqar) -> None:
         (['-api', '3'], 'no version 3'),
         (['-s', 'ftp://somewhere'], 'must begin with http'),
         (['-pw', '0', '-ow', '0'], 'nothing to do'),
-        (['-m', '/nowhere'], '/nowhere'),
+        (['-m', '/dev/null/x'], '/dev/null/x'),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
@@ -114,11 +115,13 @@ def test_wrong_usage_exits_with_2(zaqar: Zaqar) -> None:
     assert _bench('-t', '0').returncode == 2
 
 
-def test_keystone_without_credentials_is_refused(zaqar: Zaqar) -> None:
+def test_keystone_without_credentials_is_refused(
+    zaqar: Zaqar, tmp_path: pathlib.Path
+) -> None:
     clean = {name: '' for name in os.environ if name.startswith('OS_')}
     done = _bench(
         *('-s', zaqar.url),
-        env={**clean, 'OS_AUTH_STRATEGY': 'keystone', 'HOME': '/nowhere'},
+        env={**clean, 'OS_AUTH_STRATEGY': 'keystone', 'HOME': str(tmp_path)},
     )
 
     assert done.returncode == 1

@@ -173,7 +173,7 @@ def test_exit_codes_tell_failures_apart(managed: Managed) -> None:
         ('oracle://x/y', '"oracle" is no engine'),
         ('postgresql://x:y@127.0.0.1:1/z', 'Connection refused'),
         ('mysql://x:y@127.0.0.1:1/z', "Can't connect"),
-        ('sqlite:////nowhere/x', 'unable to open database file'),
+        ('sqlite:////dev/null/x', 'unable to open database file'),
     ],
 )
 def test_an_unusable_database_is_told_in_one_line(

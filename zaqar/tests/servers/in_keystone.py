@@ -20,25 +20,30 @@ def serve(port: str) -> None:
     waitress.serve(application, host='127.0.0.1', port=port)
 
 
-def mint(user: str, project: str, seconds: str) -> None:
-    """Print a token that ends in so many seconds, or so many ago."""
+def mint() -> None:
+    """Print a token for each line ``USER PROJECT SECONDS`` that comes in.
+
+    The token ends in so many seconds, or ended so many ago.
+    """
     from keystone.common import provider_api
     from keystone.server import backends, configure
 
     configure()
     backends.load_backends()
-    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
-    token = provider_api.ProviderAPIs.token_provider_api.issue_token(
-        user,
-        ['password'],
-        expires_at=now + datetime.timedelta(seconds=int(seconds)),
-        project_id=project,
-    )
-    print(token.id)
+    for line in sys.stdin:
+        user, project, seconds = line.split()
+        now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+        token = provider_api.ProviderAPIs.token_provider_api.issue_token(
+            user,
+            ['password'],
+            expires_at=now + datetime.timedelta(seconds=int(seconds)),
+            project_id=project,
+        )
+        print(token.id, flush=True)
 
 
 #: What can be asked for, with how many arguments it takes.
-PROGRAMS = {'serve': (serve, 1), 'mint': (mint, 3)}
+PROGRAMS = {'serve': (serve, 1), 'mint': (mint, 0)}
 
 if __name__ == '__main__':
     program, count = PROGRAMS[sys.argv[1]]

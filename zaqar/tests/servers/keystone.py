@@ -72,6 +72,7 @@ class Keystone:
         self.origin = f'http://127.0.0.1:{self.port}'
         self.url = f'{self.origin}/v3'
         self.admin = User('', 'admin', secrets.token_hex(8))
+        self._mint: subprocess.Popen[str] | None = None
         self._initialize()
         self.start()
         self._session = session.Session(
@@ -104,6 +105,9 @@ class Keystone:
     def stop(self) -> None:
         """End it for good."""
         self.halt()
+        if self._mint is not None:
+            # It ends with its input.
+            self._mint.communicate()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def authtoken(self) -> dict[str, str]:
@@ -183,9 +187,15 @@ class Keystone:
 
         :param seconds: until it expires; negative for one that has expired
         """
-        return self._run(
-            *self._own('mint', user.id, project, str(seconds))
-        ).strip()
+        if self._mint is None:
+            self._mint = self._open_mint()
+        assert self._mint.stdin is not None
+        assert self._mint.stdout is not None
+        print(user.id, project, seconds, file=self._mint.stdin, flush=True)
+        token = self._mint.stdout.readline().strip()
+        if not token:
+            raise RuntimeError(f'No token; see {self.folder}/mint')
+        return token
 
     def revoke(self, token: str) -> None:
         """End a token before its time."""
@@ -209,6 +219,18 @@ class Keystone:
         )
         found: list[dict[str, Any]] = answer.json()['trusts']
         return found
+
+    def _open_mint(self) -> subprocess.Popen[str]:
+        # One for all tokens: Keystone's code takes seconds to load.
+        with (self.folder / 'mint').open('ab') as log:
+            return subprocess.Popen(
+                self._own('mint'),
+                cwd=self.folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
 
     def _token(self, user: User, **scope: Any) -> str:
         fresh = session.Session(self._auth(user, **scope))

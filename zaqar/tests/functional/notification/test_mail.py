@@ -127,7 +127,7 @@ def test_a_program_that_fails_is_tried_again(
 
 
 def test_a_program_that_is_missing_is_told(make_rig: MakeRig) -> None:
-    rig = make_rig(smtp_command='/nowhere/sendmail -t')
+    rig = make_rig(smtp_command='/dev/null/sendmail -t')
     one = rig.subscribe('mailto:ops@example.org', _retry_policy=FEW)
     rig.post('x')
     rig.until(lambda: rig.deliveries(one)['retried'])
