@@ -24,8 +24,9 @@ MAX_DEPTH = 100
 MIN_INT = -(2**63)
 MAX_INT = 2**63 - 1
 
-#: Any number that could be out of range; strings give false alarms.
-_SUSPECT = re.compile(rb'[0-9]{19}|[0-9.][eE]')
+#: Any number that could be out of range, behind what comes before a member of
+#: an object or array; strings may give false alarms, but ids seldom do.
+_SUSPECT = re.compile(rb'[\[:,\s]-?[0-9](?:[0-9]{18}|[0-9.]*[eE])')
 #: Strings, numbers and brackets of a text that is known to be JSON.
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[-+.0-9eE]*[0-9][-+.0-9eE]*|[][{}]')
 _FLOAT = frozenset(b'.eE')

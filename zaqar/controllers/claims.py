@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import secrets
 
 import msgspec
 
@@ -14,6 +13,7 @@ from zaqar.controllers.limits import MIN_TTL, Limits, page_size
 from zaqar.controllers.results import Claimed
 from zaqar.errors import InvalidRequest, NotFound
 from zaqar.models import Claim, Queue, Scope
+from zaqar.randomness import token_hex
 from zaqar.storage.base import MessageStore
 
 
@@ -42,7 +42,7 @@ def create(
         claim = store.claim(
             queue.qid,
             now=now,
-            claim_id=secrets.token_hex(16),
+            claim_id=token_hex(16),
             ttl=ttl,
             grace=grace,
             limit=size,

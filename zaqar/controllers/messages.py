@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from zaqar.controllers.results import (
 )
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.models import Message, NewMessage, Page, Queue, Scope
+from zaqar.randomness import token_hex
 from zaqar.storage.base import SCAN_LIMIT, MessageStore
 
 #: Entries looked at, at most, to fill one page.
@@ -53,7 +53,7 @@ def post(ctx: Context, *, scope: Scope, document: Post) -> Posted:
     told = _told(ctx, metadata, messages)
     if metadata.get('_enable_encrypt_messages'):
         messages = ctx.cipher.sealed(messages, scope)
-    token = secrets.token_hex(16)
+    token = token_hex(16)
 
     def append(store: MessageStore, queue: Queue) -> Sequence[str]:
         return store.post(
@@ -238,7 +238,7 @@ def _new_message(
     return NewMessage(
         body=body,
         ttl=_ttl(ttl if item.ttl is msgspec.UNSET else item.ttl, limits),
-        rnd=secrets.token_hex(8),
+        rnd=token_hex(8),
         client=ctx.identity.client,
         delay=_delay(item.delay, delay, limits) if delay else 0,
         checksum=checksum.of(body) if limits.enable_checksum else None,

@@ -11,7 +11,6 @@ in the same step.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from oslo_config import cfg
 from zaqar.controllers.encryption import Cipher
 from zaqar.errors import ConfigurationError
 from zaqar.models import Identity, Kind, Message, NewMessage, Queue, Scope
+from zaqar.randomness import token_hex
 from zaqar.storage.base import OUTBOX
 
 GROUP = 'storage'
@@ -177,7 +177,7 @@ def message(
     :param cipher: seals it; None to leave it readable
     :param fields: of the message, other than usual
     """
-    rnd = secrets.token_hex(8)
+    rnd = token_hex(8)
     body = _ENCODER.encode(record)
     if cipher is not None:
         body = cipher.seal(body, PLACE, rnd)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
 from collections.abc import Sequence
 
 from zaqar.controllers.context import Context
@@ -17,6 +16,7 @@ from zaqar.errors import (
     ZaqarError,
 )
 from zaqar.models import Message, NewMessage, Queue, Scope
+from zaqar.randomness import token_hex
 from zaqar.storage.base import MessageStore
 
 LOG = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def _take_opened(
     Three calls in place of one, in queues whose messages are encrypted.
     """
     now = store.clock.now()
-    claim_id = secrets.token_hex(16)
+    claim_id = token_hex(16)
     claim = store.claim(
         queue.qid, now=now, claim_id=claim_id, ttl=HOLD, grace=0, limit=limit
     )
@@ -98,5 +98,5 @@ def _put_back(
             checksum=message.checksum,
             id=message.id,
         )
-        token = secrets.token_hex(16)
+        token = token_hex(16)
         store.post(queue.qid, [back], now=now, token=token)

@@ -267,7 +267,11 @@ class Catalogue:
 
     def _cached(self, scope: Scope) -> Queue | None:
         with self._lock:
-            return self._cache.get(scope)
+            try:
+                # Its get() would look three times.
+                return self._cache[scope]
+            except KeyError:
+                return None
 
     def _keep(self, queue: Queue) -> Queue:
         with self._lock:

@@ -16,6 +16,7 @@ from oslo_middleware import cors, healthcheck
 from zaqar.api import openapi
 from zaqar.controllers.signatures import Signer
 from zaqar.errors import NoRoute, StoreUnavailable
+from zaqar.randomness import token_bytes
 from zaqar.transport import auth, keystone
 from zaqar.transport.interface import App, Environ, StartResponse
 from zaqar.transport.wsgi.responses import (
@@ -133,7 +134,7 @@ def with_request_id(app: App) -> App:
     def call(
         environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        request_id = f'req-{uuid.uuid4()}'
+        request_id = f'req-{uuid.UUID(bytes=token_bytes(16), version=4)}'
         environ['openstack.request_id'] = request_id
         given = environ.get('HTTP_X_OPENSTACK_REQUEST_ID', '')
         context.RequestContext(

@@ -11,6 +11,7 @@ the narrow requirement on its version.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -110,6 +111,8 @@ def serve(
     )
     # It wants an event loop, which WSGI never runs.
     loop = asyncio.new_event_loop()
+    # What has been made until now stays: no need to look at it again.
+    gc.freeze()
     scheduler = _new_cbscheduler(loop, _callback(app), impl_asyncio=True)
     worker.serve_mtr(scheduler, loop, stop.event)
     stop.wait()
