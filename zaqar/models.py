@@ -33,7 +33,7 @@ class Scope:
 class Record:
     """A named object of the management store.
 
-    ``version`` changes with every replacement; see
+    ``version`` rises with every replacement; see
     :meth:`zaqar.storage.base.ManagementStore.replace`.
     """
 
@@ -176,6 +176,7 @@ class Subscription:
 
     :ivar subscriber: a URI, whose scheme says how
     :ivar confirmed: whether the subscriber has said yes
+    :ivar version: that of the record; rises with each change
     """
 
     id: str
@@ -186,6 +187,7 @@ class Subscription:
     confirmed: bool
     created_at: int
     expires_at: int
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

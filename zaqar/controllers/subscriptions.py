@@ -472,7 +472,9 @@ def _data(found: Subscription) -> dict[str, Any]:
 
 
 def _subscription(scope: Scope, record: Record) -> Subscription:
-    return Subscription(record.name, scope, **record.data)
+    return Subscription(
+        record.name, scope, **record.data, version=record.version
+    )
 
 
 def _parent(scope: Scope) -> str:

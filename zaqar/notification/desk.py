@@ -183,9 +183,15 @@ class Desk:
         with self._lock:
             known = self._known.get(key)
         # A refusal is never taken from memory: the subscriber may have agreed
-        # since, and what was posted after that is owed. A question goes to
-        # who is subscribed now.
-        if due.ask is None and self._wanted(due, known):
+        # since, and what was posted after that is owed; nor is what the
+        # subscription was before a change that the message came after. A
+        # question goes to who is subscribed now.
+        if (
+            known is not None
+            and known.version >= due.version
+            and due.ask is None
+            and self._wanted(due, known)
+        ):
             return known
         management = self._ctx.catalogue.management
         found = subscriptions.find(management, *key, management.clock.now())

@@ -29,6 +29,8 @@ class Due(msgspec.Struct, omit_defaults=True):
     """Messages, or a question, for one subscriber.
 
     :ivar id: of the notice, then of the subscription
+    :ivar version: of the subscription when its message was seen: what is
+        remembered from before will not do
     :ivar host: where it goes, for fairness only
     :ivar first: which message of the post the first one is
     :ivar attempt: the number of the next one
@@ -47,6 +49,7 @@ class Due(msgspec.Struct, omit_defaults=True):
     first: int = 0
     attempt: int = 1
     parks: int = 0
+    version: int = 0
     sealed: bool = False
     ask: Asked | None = None
 

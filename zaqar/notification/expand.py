@@ -145,6 +145,7 @@ def _dues(
         yield Due(
             id=f'{message.id}.{one.id}',
             subscription=one.id,
+            version=one.version,
             host=dues.host_of(one.subscriber),
             messages=notice.messages,
             sealed=notice.sealed,

@@ -358,6 +358,8 @@ class ManagementStore(abc.ABC):
     ) -> bool:
         """Store other data, if the record still has this version.
 
+        The next version is a greater number.
+
         :returns: False if it is gone or was changed since it was read
         """
 

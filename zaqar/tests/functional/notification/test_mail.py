@@ -126,12 +126,15 @@ def test_a_program_that_fails_is_tried_again(
     assert reason == 'the mail program failed: 75'
 
 
-def test_a_program_that_is_missing_is_told(make_rig: MakeRig) -> None:
-    rig = make_rig(smtp_command='/dev/null/sendmail -t')
+def test_a_program_that_is_missing_is_told(
+    make_rig: MakeRig, tmp_path: pathlib.Path
+) -> None:
+    rig = make_rig(smtp_command=f'{tmp_path}/sendmail -t')
     one = rig.subscribe('mailto:ops@example.org', _retry_policy=FEW)
     rig.post('x')
     rig.until(lambda: rig.deliveries(one)['retried'])
-    assert 'No such file' in rig.deliveries(one)['last_failure']['reason']
+    reason = rig.deliveries(one)['last_failure']['reason']
+    assert reason == 'no mail program: No such file or directory'
 
 
 # Confirmation.

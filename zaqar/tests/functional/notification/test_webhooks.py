@@ -14,6 +14,7 @@ import pytest
 
 from zaqar.controllers import messages, queues, subscriptions
 from zaqar.models import Kind, Scope
+from zaqar.notification import desk
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
 from zaqar.tests.servers.receivers import Receiver
@@ -173,6 +174,34 @@ def test_a_queue_falls_silent_without_subscriptions_and_wakes_up(
     rig.post('unheard again')
     mark(lambda: not rig.store.subscribed(queue.qid, now=rig.now()))
     assert len(receiver.got) == 1
+
+
+def test_a_change_holds_for_all_that_is_posted_after_it(
+    make_rig: MakeRig, make_receiver: MakeReceiver, monkeypatch: Any
+) -> None:
+    # Whatever is remembered of a subscription is so for the whole test.
+    monkeypatch.setattr(desk, 'FRESH', 3600.0)
+    rig, first, second = make_rig(), make_receiver(), make_receiver()
+    one = rig.subscribe(first.url, post_data='one')
+    rig.post('x')
+    assert first.wait(1)[0].body == b'one'
+
+    def update(**changes: Any) -> None:
+        subscriptions.update(
+            rig.ctx,
+            scope=Scope('p', 'q'),
+            subscription_id=one,
+            document=changes,
+        )
+
+    update(options={'post_data': 'two'})
+    rig.post('x')
+    assert first.wait(2)[1].body == b'two'
+    update(subscriber=second.url)
+    rig.post('x')
+    assert second.wait(1)[0].body == b'two'
+    rig.rests()
+    assert len(first.got) == 2
 
 
 def test_a_subscription_that_has_expired_is_told_no_more(
