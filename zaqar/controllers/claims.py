@@ -11,7 +11,7 @@ from zaqar.controllers import dead_letters
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import MIN_TTL, Limits, page_size
 from zaqar.controllers.results import Claimed
-from zaqar.errors import InvalidRequest, NotFound
+from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.models import Claim, Queue, Scope
 from zaqar.randomness import token_hex
 from zaqar.storage.base import MessageStore
@@ -39,6 +39,12 @@ def create(
 
     def take(store: MessageStore, queue: Queue) -> Claimed | None:
         now = store.clock.now()
+        most = dead_letters.max_claims(queue)
+        if most and queue.metadata.get('_enable_encrypt_messages'):
+            # What cannot be decrypted here is not handed out, and must not
+            # count as if it had been.
+            page = store.list(queue.qid, now=now, limit=size)
+            ctx.cipher.opened(page.messages, scope)
         claim = store.claim(
             queue.qid,
             now=now,
@@ -46,13 +52,9 @@ def create(
             ttl=ttl,
             grace=grace,
             limit=size,
-            max_claims=dead_letters.max_claims(queue),
+            max_claims=most,
         )
-        if claim is None:
-            return None
-        if claim.exhausted:
-            dead_letters.move(ctx, queue, claim, now)
-        return _opened(ctx, scope, claim, now) if claim.messages else None
+        return None if claim is None else _taken(ctx, store, queue, claim, now)
 
     return ctx.catalogue.ask(scope, take, None)
 
@@ -104,6 +106,25 @@ def release(ctx: Context, *, scope: Scope, claim_id: str) -> None:
         store.release(queue.qid, claim_id, now=store.clock.now())
 
     ctx.catalogue.ask(scope, free, None)
+
+
+def _taken(
+    ctx: Context, store: MessageStore, queue: Queue, claim: Claim, now: int
+) -> Claimed | None:
+    """Return a new claim with what it may show, None if that is nothing.
+
+    Where this fails nobody learns of the claim, and so nothing may wait for
+    its end.
+    """
+    try:
+        if claim.exhausted:
+            dead_letters.move(ctx, queue, claim, now)
+        if not claim.messages:
+            return None
+        return _opened(ctx, queue.scope, claim, now)
+    except StoreUnavailable:
+        store.release(queue.qid, claim.id, now=store.clock.now())
+        raise
 
 
 def _opened(ctx: Context, scope: Scope, claim: Claim, now: int) -> Claimed:

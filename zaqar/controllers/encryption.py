@@ -129,18 +129,12 @@ class Cipher:
         """
         if not is_sealed(body):
             return body
-        size = body[1]
-        name = body[2 : 2 + size].decode()
-        start = 2 + size + _NONCE
-        key = self._keys.get(name)
         try:
+            name, nonce, text = _parts(body)
+            key = self._keys.get(name)
             if key is not None:
-                return key.decrypt(
-                    body[2 + size : start],
-                    body[start:],
-                    _place(name, scope, rnd),
-                )
-        except InvalidTag:
+                return key.decrypt(nonce, text, _place(name, scope, rnd))
+        except (InvalidTag, ValueError):
             LOG.error('A message of %s does not fit its seal', scope)
         else:
             LOG.error('The encryption key "%s" of %s is missing', name, scope)
@@ -182,6 +176,16 @@ class Cipher:
 def is_sealed(body: bytes) -> bool:
     """Tell whether a kept body is sealed."""
     return body[:1] == _MARK
+
+
+def _parts(body: bytes) -> tuple[str, bytes, bytes]:
+    """Take a sealed body apart: name of the key, nonce, sealed text.
+
+    :raises ValueError: it is damaged
+    """
+    start = 2 + int.from_bytes(body[1:2])
+    end = start + _NONCE
+    return body[2:start].decode(), body[start:end], body[end:]
 
 
 def _derived(text: str) -> bytes:

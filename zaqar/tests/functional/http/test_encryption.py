@@ -192,15 +192,24 @@ def test_a_body_opens_in_its_own_place_only(place: Any) -> None:
         cipher.open(sealed, *place)
 
 
-@pytest.mark.parametrize('at', [0, 2, 5, 20, -1])
-def test_a_body_that_was_tampered_with_does_not_open(at: int) -> None:
+@pytest.mark.parametrize('bit', [1, 128])
+@pytest.mark.parametrize('at', [1, 2, 5, 20, -1])
+def test_a_body_that_was_tampered_with_does_not_open(
+    at: int, bit: int
+) -> None:
     cipher = Cipher({'1': KEY})
     sealed = bytearray(cipher.seal(b'{"a": 1}', SCOPE, RND))
-    sealed[at] ^= 1
-    if not is_sealed(bytes(sealed)):
-        return
+    sealed[at] ^= bit
     with pytest.raises(StoreUnavailable):
         cipher.open(bytes(sealed), SCOPE, RND)
+
+
+def test_a_body_that_was_cut_off_does_not_open() -> None:
+    cipher = Cipher({'1': KEY})
+    sealed = cipher.seal(b'{"a": 1}', SCOPE, RND)
+    for size in range(1, len(sealed)):
+        with pytest.raises(StoreUnavailable):
+            cipher.open(sealed[:size], SCOPE, RND)
 
 
 def test_the_same_body_is_never_sealed_alike() -> None:
@@ -274,3 +283,39 @@ def test_pop_counts_as_no_claim_where_bodies_are_encrypted(api: Api) -> None:
     api.post('b', 1)
     popped = api('DELETE', '/v2/queues/b/messages?pop=1').json['messages']
     assert [message['claim_count'] for message in popped] == [0]
+
+
+def _claims_in_vain(keyless: Api, queue: str) -> None:
+    for _ in range(3):
+        answer = keyless.claim(queue, ttl=300)
+        assert answer.is_error(503, 'Service temporarily unavailable')
+
+
+@pytest.mark.parametrize('marked', [True, False])
+def test_a_claim_holds_nothing_that_it_cannot_decrypt(
+    api: Api, keyless: Api, marked: bool
+) -> None:
+    api.post('jobs', 'a', 'b', ttl=3600)
+    if not marked:
+        _switch_off(api)
+    _claims_in_vain(keyless, 'jobs')
+    claimed = api.claim('jobs', ttl=60).json['messages']
+    assert [message['body'] for message in claimed] == ['a', 'b']
+    assert {message['ttl'] for message in claimed} == {3600}
+
+
+def test_a_claim_counts_nothing_that_it_cannot_decrypt(
+    api: Api, keyless: Api
+) -> None:
+    dead = {'_dead_letter_queue': 'dead', '_max_claim_count': 2}
+    api('PUT', '/v2/queues/b', {**ON, **dead})
+    api.post('b', 'a', ttl=3600)
+    _claims_in_vain(keyless, 'b')
+    for _ in range(2):
+        claimed = api.claim('b', ttl=60).json['messages']
+        assert [message['body'] for message in claimed] == ['a']
+        api.clock.move(60)
+    # Nor is it moved where it could not be sealed anew.
+    _claims_in_vain(keyless, 'b')
+    assert api.claim('b').status == 204
+    assert api.bodies('dead') == ['a']
