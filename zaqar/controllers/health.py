@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
 import logging
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from zaqar.controllers.context import Context
@@ -23,6 +25,9 @@ LOG = logging.getLogger(__name__)
 #: Seconds after which no further step is tried.
 DEADLINE = 10.0
 
+#: Pools looked at at once.
+AT_ONCE = 16
+
 #: Messages of the probe.
 COUNT = 5
 
@@ -34,6 +39,11 @@ _KIND = 'probe'
 
 _CLIENT = 'health'
 
+_UNREACHABLE: Mapping[str, Any] = {
+    'storage_reachable': False,
+    'operation_status': {},
+}
+
 
 def report(ctx: Context) -> dict[str, Any]:
     """Return the state of every store.
@@ -43,12 +53,19 @@ def report(ctx: Context) -> dict[str, Any]:
     """
     management = ctx.catalogue.management
     end = time.monotonic() + DEADLINE
-    states = {
-        name: _pool_state(management, opened, end)
-        for name, opened in ctx.catalogue.openers().items()
-    }
     if 'pooling' not in ctx.modes:
-        return states['']
+        return _pool_state(management, ctx.catalogue.openers()[''], end)
+    try:
+        openers = ctx.catalogue.openers()
+    except StoreUnavailable:
+        # Which pools there are is not known either.
+        return {'catalog_reachable': False}
+    look = functools.partial(_pool_state, management, end=end)
+    # At once, so that a pool that is silent costs the others nothing.
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as threads:
+        states = dict(
+            zip(openers, threads.map(look, openers.values()), strict=True)
+        )
     return {'catalog_reachable': _answers(management.ping), **states}
 
 
@@ -60,23 +77,24 @@ def _pool_state(
     try:
         store = opened()
     except StoreUnavailable:
-        return {'storage_reachable': False, 'operation_status': {}}
+        return dict(_UNREACHABLE)
     return _state(management, store, end)
 
 
 def _state(
     management: ManagementStore, store: MessageStore, end: float
 ) -> dict[str, Any]:
-    reachable = _answers(store.ping)
+    if not _answers(store.ping):
+        return dict(_UNREACHABLE)
     # Before the probe, which has messages of its own.
-    volume = _volume(store) if reachable else {}
+    volume = _volume(store)
     probe = _Probe(management, store)
     try:
-        status = _run(probe, end) if reachable else {}
+        status = _run(probe, end)
     finally:
         probe.clean_up()
     return {
-        'storage_reachable': reachable,
+        'storage_reachable': True,
         **volume,
         'operation_status': status,
     }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pathlib
+import threading
 import uuid
 from typing import Any
 
@@ -107,6 +108,35 @@ def test_each_pool_is_tried(make_api: MakeApi, tmp_path: pathlib.Path) -> None:
     assert found.pop('catalog_reachable') is True
     assert set(found) == {'east', 'west'}
     assert all(_is_well(state) for state in found.values())
+
+
+def test_pools_are_tried_at_once(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is silent for seconds costs the others nothing."""
+    api = make_api(POOLED).as_admin()
+    meeting = threading.Barrier(2, timeout=20)
+    for name in ('east', 'west'):
+        pools.make(api, name)
+        store: Any = api.service.catalogue.pools.store(name)  # type: ignore
+        monkeypatch.setattr(store, 'ping', meeting.wait)
+    found = api('GET', '/v2/health').json
+    assert all(_is_well(found[name]) for name in ('east', 'west'))
+
+
+def test_a_catalogue_that_does_not_answer_is_said_so(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any, **_more: Any) -> Any:
+        raise StoreUnavailable
+
+    api = make_api(POOLED).as_admin()
+    pools.make(api, 'east')
+    management = api.service.catalogue.management
+    for name in ('ping', 'get', 'list'):
+        monkeypatch.setattr(management, name, fail)
+    answer = api('GET', '/v2/health')
+    assert (answer.status, answer.json) == (200, {'catalog_reachable': False})
 
 
 def test_a_step_that_fails_ends_the_probe_and_has_a_reference(
