@@ -115,5 +115,6 @@ OPERATIONS = (
         failure='Subscription could not be confirmed',
         answers={204: None},
         body=_body(schemas.obj({'confirmed': {'type': 'boolean'}})),
+        rel='rel/subscription_confirm',
     ),
 )

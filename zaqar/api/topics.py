@@ -18,7 +18,7 @@ from zaqar.controllers import queues as behaviour
 
 _PREFIX = 'topic_'
 
-_WORD = re.compile(r'\b[Qq]ueue\b')
+_WORD = re.compile(r'\b([Qq])ueue(s?)\b')
 
 #: What differs, by the name of the queue's operation.
 _QUEUES: Mapping[str, Mapping[str, Any]] = {
@@ -72,7 +72,7 @@ def _topics(text: str) -> str:
 
 
 def _translated(match: re.Match[str]) -> str:
-    return 'Topic' if match[0].istitle() else 'topic'
+    return ('T' if match[1] == 'Q' else 't') + 'opic' + match[2]
 
 
 def _relation(rel: str) -> str:

@@ -78,9 +78,10 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> str:
     """
     now = _now(ctx)
     fresh = _fresh(ctx, _object(document), now)
-    ctx.catalogue.ensure(scope)
+    # Before the queue, which a refusal leaves unmade.
     trust_id = _trust(ctx, fresh)
     try:
+        ctx.catalogue.ensure(scope)
         found, is_new = _subscribed(ctx, scope, fresh, now)
     except BaseException:
         _end_trust(ctx, trust_id)

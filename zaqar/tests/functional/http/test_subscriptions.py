@@ -107,6 +107,7 @@ def test_who_shows_no_token_can_have_nobody_told_with_one(
     answer = api('POST', '/v2/queues/q/subscriptions', body)
     assert answer.status == 400
     assert 'token' in answer.json['description']
+    assert api('GET', '/v2/queues').json['queues'] == []
 
 
 TYPES = (

@@ -9,7 +9,7 @@ import re
 import jsonschema
 import pytest
 
-from zaqar.api import home, openapi, policies, table
+from zaqar.api import home, openapi, policies, table, topics
 from zaqar.api.operation import PUBLIC, Operation
 
 EACH = pytest.mark.parametrize(
@@ -200,3 +200,106 @@ def test_the_home_document_lists_relations(
     assert sorted(resource['hints']['allow']) == sorted(allow)
     assert resource['hints']['formats'] == {'application/json': {}}
     assert ('accept-post' in resource['hints']) is posts
+
+
+_Q = '/v2/queues/{queue_name}'
+_S = f'{_Q}/subscriptions'
+
+
+@pytest.mark.parametrize(
+    ('rel', 'template', 'variables', 'allow', 'posts'),
+    [
+        ('queue_stats', f'{_Q}/stats', (), 'GET', False),
+        ('queue_share', f'{_Q}/share', (), 'POST', True),
+        ('queue_purge', f'{_Q}/purge', (), 'POST', True),
+        ('message_get', f'{_Q}/messages/{{message_id}}', (), 'GET', False),
+        ('claim', f'{_Q}/claims/{{claim_id}}', (), 'GET', False),
+        ('delete_claim', f'{_Q}/claims/{{claim_id}}', (), 'DELETE', False),
+        (
+            'subscriptions_get',
+            f'{_S}{{?marker,limit}}',
+            ('marker', 'limit=subscription_limit'),
+            'GET',
+            False,
+        ),
+        (
+            'subscriptions_post',
+            _S,
+            ('limit=subscription_limit',),
+            'POST',
+            True,
+        ),
+        (
+            'subscription',
+            f'{_S}/{{subscriptions_id}}',
+            (),
+            'DELETE GET',
+            False,
+        ),
+        (
+            'subscription_patch',
+            f'{_S}/{{subscriptions_id}}',
+            (),
+            'PATCH',
+            True,
+        ),
+        (
+            'subscription_confirm',
+            f'{_S}/{{subscriptions_id}}/confirm',
+            (),
+            'PUT',
+            False,
+        ),
+        (
+            'pools',
+            '/v2/pools{?detailed,limit,marker}',
+            ('detailed', 'limit=pool_limit', 'marker'),
+            'GET',
+            False,
+        ),
+        ('pool', '/v2/pools/{pool_name}', (), 'DELETE GET PATCH PUT', False),
+        (
+            'flavors',
+            '/v2/flavors{?detailed,limit,marker}',
+            ('detailed', 'limit=flavor_limit', 'marker'),
+            'GET',
+            False,
+        ),
+        (
+            'flavor',
+            '/v2/flavors/{flavor_name}',
+            (),
+            'DELETE GET PATCH PUT',
+            False,
+        ),
+    ],
+)
+def test_the_home_document_lists_the_other_relations(
+    rel: str,
+    template: str,
+    variables: tuple[str, ...],
+    allow: str,
+    posts: bool,
+) -> None:
+    modes = {'admin_mode', 'pooling'}
+    resource = home.document(modes)['resources'][f'rel/{rel}']
+    named = [*re.findall(r'{(\w+)}', template), *variables]
+    pairs = [name.partition('=') for name in named]
+    assert resource == {
+        'href-template': template,
+        'href-vars': {
+            name: f'param/{known or name}' for name, _, known in pairs
+        },
+        'hints': {
+            'allow': resource['hints']['allow'],
+            'formats': {'application/json': {}},
+            **({'accept-post': ['application/json']} if posts else {}),
+        },
+    }
+    assert sorted(resource['hints']['allow']) == allow.split()
+
+
+def test_no_row_of_a_topic_speaks_of_queues() -> None:
+    for row in topics.OPERATIONS:
+        text = f'{row.summary} {row.failure}'
+        assert not re.search(r'\bqueues?\b', text, re.IGNORECASE), text
