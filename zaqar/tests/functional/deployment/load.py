@@ -26,7 +26,9 @@ class Load:
 
     :param origin: returns where to send the next request
     :ivar posted: bodies that were acknowledged
+    :ivar claimed: bodies that were handed out, as often as they were
     :ivar taken: bodies that were claimed and deleted, both acknowledged
+    :ivar doubtful: bodies whose post or deletion failed
     :ivar failed: answers other than those wanted, by what they are
     """
 
@@ -41,8 +43,11 @@ class Load:
         self._origin = origin
         self._path = f'/v2/queues/{queue}'
         self.posted: list[str] = []
+        self.claimed: list[str] = []
+        self.doubtful: set[str] = set()
         self.taken: list[str] = []
         self.failed: collections.Counter[str] = collections.Counter()
+        self.clients = producers + consumers
         self._ended = threading.Event()
         works = [self._produce] * producers + [self._consume] * consumers
         self._threads = [threading.Thread(target=work) for work in works]
@@ -77,6 +82,44 @@ class Load:
             while self._take(session):
                 pass
 
+    def left(self) -> list[str]:
+        """Return what is there, claimed or not."""
+        found: list[str] = []
+        tail = '/messages?limit=20&echo=true&include_claimed=true'
+        with requests.Session() as session:
+            while tail:
+                answer = self._ask(session, 'GET', tail, 200)
+                assert answer is not None, self.failed
+                page = answer.json()
+                found += [one['body'] for one in page['messages']]
+                links = page['links'] if page['messages'] else []
+                tail = ''.join(
+                    one['href'].partition(self._path)[2] for one in links
+                )
+        return found
+
+    def faults(self) -> list[str]:
+        """Return what should not be, once all have ended; ask what is left.
+
+        What is claimed here is never free again before the end.
+        """
+        left = self.left()
+        twice = [
+            body
+            for body, count in collections.Counter(self.claimed).items()
+            if count > 1
+        ]
+        known = {*self.posted, *self.doubtful}
+        lost = {*self.posted} - {*self.taken, *left} - self.doubtful
+        return [
+            *(f'{body} was claimed by two' for body in twice),
+            *(f'{body} was acknowledged and is lost' for body in lost),
+            *(
+                f'{body} was never posted'
+                for body in {*self.claimed, *left} - known
+            ),
+        ]
+
     def _produce(self) -> None:
         with requests.Session() as session:
             while not self._ended.is_set():
@@ -84,6 +127,8 @@ class Load:
                 document = {'messages': [{'body': body, 'ttl': 3600}]}
                 if self._ask(session, 'POST', '/messages', 201, document):
                     self.posted.append(body)
+                else:
+                    self.doubtful.add(body)
 
     def _consume(self) -> None:
         with requests.Session() as session:
@@ -97,10 +142,13 @@ class Load:
         if answer is None or answer.status_code == 204:
             return 0
         messages = answer.json()['messages']
+        self.claimed += [message['body'] for message in messages]
         for message in messages:
             tail = message['href'].partition(self._path)[2]
             if self._ask(session, 'DELETE', tail, 204):
                 self.taken.append(message['body'])
+            else:
+                self.doubtful.add(message['body'])
         return len(messages)
 
     def _ask(
