@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from oslo_config import cfg
 
 from zaqar.cmd import status_stores
-from zaqar.controllers.subscriptions import SUBSCRIPTION
+from zaqar.controllers.subscription_records import SUBSCRIPTION
 from zaqar.notification.addresses import AddressRefused, Guard
 from zaqar.notification.settings import Settings
 

@@ -9,7 +9,12 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import flavors, json_patch, metadata, subscriptions
+from zaqar.controllers import (
+    flavors,
+    json_patch,
+    metadata,
+    subscription_records,
+)
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import MAX_NAME, page_size
 from zaqar.controllers.results import Counted, NamedQueue, QueuePage
@@ -138,7 +143,7 @@ def purge(ctx: Context, *, scope: Scope, document: Any) -> None:
     """
     types = _resource_types(document)
     if 'subscriptions' in types:
-        subscriptions.purge(ctx, scope)
+        subscription_records.clear(ctx, scope)
     if 'messages' not in types:
         return
 

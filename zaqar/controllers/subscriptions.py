@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions: who is told of the messages of a queue or topic.
 
-Two records stand for one: the subscription under its id, which begins with
-the time of its creation, so that names are in order; and one under a digest
-of the subscriber, which names the id and keeps subscribers unique. The
-second is made first, and whoever finds it without the first completes it.
-
 :source: http-api.md 8, notifications.md 2
 """
 
@@ -13,32 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
-import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from zaqar.controllers import deliveries, notices, subscribers, trusts
+from zaqar.controllers import subscription_records as records
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import page_size
 from zaqar.controllers.results import SubscriptionPage
 from zaqar.controllers.signatures import shown
-from zaqar.errors import Conflict, InvalidRequest, NotFound, StoreUnavailable
-from zaqar.models import Kind, Queue, Record, Scope, Subscription
-from zaqar.storage.base import OUTBOX, ManagementStore, MessageStore
-
-#: Kinds of records.
-SUBSCRIPTION = 'subscription'
-SUBSCRIBER = 'subscriber'
-
-#: Tries of a change that others get in the way of.
-ATTEMPTS = 8
-
-#: Records read at a time while looking for live ones.
-BATCH = 100
-
-_ID = re.compile(r'[0-9a-f]{32}')
+from zaqar.errors import InvalidRequest, StoreUnavailable
+from zaqar.models import Queue, Scope, Subscription
+from zaqar.storage.base import OUTBOX, MessageStore
 
 _NO_UPDATE = 'Unable to update subscription'
 _NO_CONFIRMATION = 'Unable to confirm subscription'
@@ -59,8 +41,8 @@ def list_(
         )
     size, now = page_size(limit, most), _now(ctx)
     found: list[Subscription] = []
-    if marker is None or _ID.fullmatch(marker):
-        for one in live(ctx, scope, now, marker):
+    if marker is None or records.is_id(marker):
+        for one in records.live(ctx, scope, now, marker):
             found.append(_public(one))
             if len(found) == size:
                 break
@@ -82,12 +64,12 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> str:
     trust_id = _trust(ctx, fresh)
     try:
         ctx.catalogue.ensure(scope)
-        found, is_new = _subscribed(ctx, scope, fresh, now)
+        found, is_new = records.enrol(ctx, scope, fresh, now)
     except BaseException:
-        _end_trust(ctx, trust_id)
+        trusts.end(ctx.trusts, trust_id)
         raise
     if not is_new:
-        _end_trust(ctx, trust_id)
+        trusts.end(ctx.trusts, trust_id)
     _mark(ctx, scope)
     if not fresh['confirmed']:
         _ask(ctx, scope, found, fresh['ttl'], wanted=True)
@@ -97,14 +79,14 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> str:
 def show(ctx: Context, *, scope: Scope, subscription_id: str) -> Any:
     """Return a subscription and the time of looking."""
     now = _now(ctx)
-    return _public(_found(ctx, scope, subscription_id, now)[0]), now
+    return _public(records.current(ctx, scope, subscription_id, now)[0]), now
 
 
 def show_deliveries(
     ctx: Context, *, scope: Scope, subscription_id: str
 ) -> dict[str, Any]:
     """Return what became of the deliveries of a subscription."""
-    _found(ctx, scope, subscription_id, _now(ctx))
+    records.current(ctx, scope, subscription_id, _now(ctx))
     store = ctx.catalogue.management
     return deliveries.shown(deliveries.read(store, scope, subscription_id))
 
@@ -115,8 +97,8 @@ def update(
     """Change a subscription; members that are null stay as they are."""
     now = _now(ctx)
     changes = _changes(ctx, document, now)
-    for _ in range(ATTEMPTS):
-        found, version = _found(ctx, scope, subscription_id, now)
+    for _ in range(records.ATTEMPTS):
+        found, version = records.current(ctx, scope, subscription_id, now)
         if _update(ctx, scope, found, changes, version):
             if changes.get('subscriber', found.subscriber) != found.subscriber:
                 ttl = changes.get('ttl', found.ttl)
@@ -137,10 +119,10 @@ def confirm(
     if not isinstance(wanted, bool):
         raise InvalidRequest("The 'confirmed' should be boolean.")
     now = _now(ctx)
-    for _ in range(ATTEMPTS):
-        found, version = _found(ctx, scope, subscription_id, now)
-        data = {**_data(found), 'confirmed': wanted}
-        if _replace(ctx, scope, found, data, version):
+    for _ in range(records.ATTEMPTS):
+        found, version = records.current(ctx, scope, subscription_id, now)
+        data = {**records.data_of(found), 'confirmed': wanted}
+        if records.replace(ctx, scope, found, data, version):
             if wanted:
                 _mark(ctx, scope)
             else:
@@ -152,91 +134,7 @@ def confirm(
 
 def delete(ctx: Context, *, scope: Scope, subscription_id: str) -> None:
     """End a subscription; an absent one is fine."""
-    if not _ID.fullmatch(subscription_id):
-        return
-    store, parent = ctx.catalogue.management, _parent(scope)
-    gone = store.delete(SUBSCRIPTION, parent, subscription_id)
-    if gone is not None:
-        _drop_name(ctx, scope, gone.data['subscriber'], subscription_id)
-        _end_trust(ctx, (gone.data['options'] or {}).get(trusts.OPTION))
-    deliveries.forget(store, scope, subscription_id)
-
-
-def purge(ctx: Context, scope: Scope) -> None:
-    """End all subscriptions of a queue or topic."""
-    store, parent = ctx.catalogue.management, _parent(scope)
-    for kind in (SUBSCRIPTION, SUBSCRIBER, deliveries.KIND):
-        while records := store.list(kind, parent, after=None, limit=BATCH):
-            for record in records:
-                store.delete(kind, parent, record.name)
-                options = record.data.get('options') or {}
-                _end_trust(ctx, options.get(trusts.OPTION))
-
-
-def live(
-    ctx: Context, scope: Scope, now: int, marker: str | None = None
-) -> Iterator[Subscription]:
-    """Yield live subscriptions in order; remove dead ones on the way."""
-    store, parent = ctx.catalogue.management, _parent(scope)
-    while True:
-        records = store.list(SUBSCRIPTION, parent, after=marker, limit=BATCH)
-        for record in records:
-            found = _subscription(scope, record)
-            if found.expires_at > now:
-                yield found
-            else:
-                delete(ctx, scope=scope, subscription_id=found.id)
-        if len(records) < BATCH:
-            return
-        marker = records[-1].name
-
-
-def find(
-    store: ManagementStore, scope: Scope, subscription_id: str, now: int
-) -> Subscription | None:
-    """Return a live subscription with all its options, or None."""
-    record = store.get(SUBSCRIPTION, _parent(scope), subscription_id)
-    if record is None:
-        return None
-    found = _subscription(scope, record)
-    return found if found.expires_at > now else None
-
-
-def _subscribed(
-    ctx: Context, scope: Scope, fresh: Mapping[str, Any], now: int
-) -> tuple[str, bool]:
-    """Return the id, and whether it is a new one."""
-    for _ in range(ATTEMPTS):
-        found = _subscribe(ctx, scope, fresh, now)
-        if found is not None:
-            return found
-    raise StoreUnavailable
-
-
-def _subscribe(
-    ctx: Context, scope: Scope, fresh: Mapping[str, Any], now: int
-) -> tuple[str, bool] | None:
-    """Take one step; None if somebody else took one in between."""
-    store, parent = ctx.catalogue.management, _parent(scope)
-    name = _digest(fresh['subscriber'])
-    new_id = f'{now:012x}{secrets.token_hex(10)}'
-    if store.create(SUBSCRIBER, parent, name, {'id': new_id}):
-        return new_id, store.create(SUBSCRIPTION, parent, new_id, fresh)
-    index = store.get(SUBSCRIBER, parent, name)
-    if index is None:
-        return None
-    known_id: str = index.data['id']
-    record = store.get(SUBSCRIPTION, parent, known_id)
-    if record is None:
-        # Its maker is on the way, or died on it: either way it is ours too.
-        return known_id, store.create(SUBSCRIPTION, parent, known_id, fresh)
-    found = _subscription(scope, record)
-    if found.expires_at <= now:
-        delete(ctx, scope=scope, subscription_id=known_id)
-        return None
-    if found.confirmed:
-        raise _exists(scope)
-    return known_id, False
+    records.remove(ctx, scope, subscription_id)
 
 
 def _update(
@@ -247,7 +145,7 @@ def _update(
     version: int,
 ) -> bool:
     """Store changes, with another trust where one is needed."""
-    data = {**_data(old), **changes}
+    data = {**records.data_of(old), **changes}
     had = old.options.get(trusts.OPTION)
     options = dict(data['options'])
     options.pop(trusts.OPTION, None)
@@ -260,11 +158,11 @@ def _update(
         data['options'] = {**options, trusts.OPTION: had}
     done = False
     try:
-        done = _replace(ctx, scope, old, data, version)
+        done = records.replace(ctx, scope, old, data, version)
     finally:
         kept = data['options'].get(trusts.OPTION) if done else had
         for trust_id in {had, made} - {kept}:
-            _end_trust(ctx, trust_id)
+            trusts.end(ctx.trusts, trust_id)
     return done
 
 
@@ -280,11 +178,6 @@ def _trust(ctx: Context, data: dict[str, Any]) -> str | None:
     trust_id = ctx.trusts.create(ctx.identity, data['ttl'])
     data['options'] = {**data['options'], trusts.OPTION: trust_id}
     return trust_id
-
-
-def _end_trust(ctx: Context, trust_id: str | None) -> None:
-    if trust_id is not None and ctx.trusts is not None:
-        ctx.trusts.delete(trust_id)
 
 
 def _mark(ctx: Context, scope: Scope) -> None:
@@ -341,62 +234,6 @@ def _public(found: Subscription) -> Subscription:
     options = dict(found.options)
     del options[trusts.OPTION]
     return dataclasses.replace(found, options=options)
-
-
-def _replace(
-    ctx: Context,
-    scope: Scope,
-    old: Subscription,
-    data: Mapping[str, Any],
-    version: int,
-) -> bool:
-    store, parent = ctx.catalogue.management, _parent(scope)
-    moves = data['subscriber'] != old.subscriber
-    if moves:
-        _take_name(ctx, scope, data['subscriber'], old.id)
-        data = {**data, 'confirmed': False}
-    done = store.replace(SUBSCRIPTION, parent, old.id, data, version=version)
-    if moves:
-        loser = old.subscriber if done else data['subscriber']
-        _drop_name(ctx, scope, loser, old.id)
-    return done
-
-
-def _take_name(
-    ctx: Context, scope: Scope, subscriber: str, subscription_id: str
-) -> None:
-    store, parent = ctx.catalogue.management, _parent(scope)
-    name = _digest(subscriber)
-    if store.create(SUBSCRIBER, parent, name, {'id': subscription_id}):
-        return
-    index = store.get(SUBSCRIBER, parent, name)
-    if index is None or index.data['id'] != subscription_id:
-        raise _exists(scope)
-
-
-def _drop_name(
-    ctx: Context, scope: Scope, subscriber: str, subscription_id: str
-) -> None:
-    store, parent = ctx.catalogue.management, _parent(scope)
-    name = _digest(subscriber)
-    index = store.get(SUBSCRIBER, parent, name)
-    if index is not None and index.data['id'] == subscription_id:
-        store.delete(SUBSCRIBER, parent, name)
-
-
-def _found(
-    ctx: Context, scope: Scope, subscription_id: str, now: int
-) -> tuple[Subscription, int]:
-    record = None
-    if _ID.fullmatch(subscription_id):
-        record = ctx.catalogue.management.get(
-            SUBSCRIPTION, _parent(scope), subscription_id
-        )
-    if record is not None:
-        found = _subscription(scope, record)
-        if found.expires_at > now:
-            return found, record.version
-    raise NotFound(f'Subscription {subscription_id} does not exist')
 
 
 def _object(document: Any) -> Mapping[str, Any]:
@@ -459,40 +296,6 @@ def _changes(ctx: Context, document: Any, now: int) -> dict[str, Any]:
             'One of subscriber, ttl or options is needed.', title=_NO_UPDATE
         )
     return changes
-
-
-def _data(found: Subscription) -> dict[str, Any]:
-    return {
-        'subscriber': found.subscriber,
-        'ttl': found.ttl,
-        'options': found.options,
-        'confirmed': found.confirmed,
-        'created_at': found.created_at,
-        'expires_at': found.expires_at,
-    }
-
-
-def _subscription(scope: Scope, record: Record) -> Subscription:
-    return Subscription(
-        record.name, scope, **record.data, version=record.version
-    )
-
-
-def _parent(scope: Scope) -> str:
-    return deliveries.parent(scope)
-
-
-def _digest(subscriber: str) -> str:
-    return hashlib.sha256(subscriber.encode()).hexdigest()
-
-
-def _exists(scope: Scope) -> Conflict:
-    collection = 'queues' if scope.kind is Kind.QUEUE else 'topics'
-    return Conflict(
-        'Such subscription already exists. Subscriptions are unique by '
-        'project + queue + subscriber URI.',
-        headers={'Location': f'/v2/{collection}/{scope.name}/subscriptions'},
-    )
 
 
 def _now(ctx: Context) -> int:

@@ -33,3 +33,9 @@ class Trusts(Protocol):
 def is_wanted(subscriber: str) -> bool:
     """Tell whether a subscriber is told with a token."""
     return subscriber.lower().startswith('trust+')
+
+
+def end(trusts: Trusts | None, trust_id: str | None) -> None:
+    """End a trust, if there is one and there is who can."""
+    if trust_id is not None and trusts is not None:
+        trusts.delete(trust_id)

@@ -22,6 +22,7 @@ from zaqar.controllers import (
     messages,
     notices,
     subscribers,
+    subscription_records,
     subscriptions,
 )
 from zaqar.controllers.context import Context
@@ -194,7 +195,9 @@ class Desk:
         ):
             return known
         management = self._ctx.catalogue.management
-        found = subscriptions.find(management, *key, management.clock.now())
+        found = subscription_records.find(
+            management, *key, management.clock.now()
+        )
         if found is not None:
             with self._lock:
                 self._known[key] = found

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import notices, subscriptions
+from zaqar.controllers import notices, subscription_records
 from zaqar.controllers.context import Context
 from zaqar.controllers.notices import LIFETIME, Asked, Notice
 from zaqar.errors import QueueGone
@@ -114,7 +114,7 @@ def _lists(ctx: Context, scopes: Iterable[Scope]) -> Mapping[Scope, _Listed]:
     now = ctx.catalogue.management.clock.now()
     found = {}
     for scope in scopes:
-        every = list(subscriptions.live(ctx, scope, now))
+        every = list(subscription_records.live(ctx, scope, now))
         told = [
             one for one in every if one.confirmed or not ctx.pipeline.confirms
         ]

@@ -11,7 +11,7 @@ import pytest
 
 import zaqar
 from zaqar.api import table
-from zaqar.controllers import subscriptions
+from zaqar.controllers import deliveries, subscription_records
 from zaqar.models import Scope
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
@@ -120,8 +120,8 @@ def test_a_trust_is_shown_to_nobody(api: Api) -> None:
     made = api('POST', SUBSCRIPTIONS, {'subscriber': 'http://a.b'}).json
     management = api.service.catalogue.management
     key = (
-        subscriptions.SUBSCRIPTION,
-        subscriptions._parent(Scope(api.project, 'q')),
+        subscription_records.SUBSCRIPTION,
+        deliveries.parent(Scope(api.project, 'q')),
         made['subscription_id'],
     )
     record = management.get(*key)

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records of subscriptions, two for each.
+
+The subscription under its id, which begins with the time of its creation, so
+that names are in order; and one under a digest of the subscriber, which names
+the id and keeps subscribers unique. The second is made first, and whoever
+finds it without the first completes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from zaqar.controllers import deliveries, trusts
+from zaqar.controllers.context import Context
+from zaqar.errors import Conflict, NotFound, StoreUnavailable
+from zaqar.models import Kind, Record, Scope, Subscription
+from zaqar.storage.base import ManagementStore
+
+#: Kinds of records.
+SUBSCRIPTION = 'subscription'
+SUBSCRIBER = 'subscriber'
+
+#: Tries of a change that others get in the way of.
+ATTEMPTS = 8
+
+#: Records read at a time while looking for live ones.
+BATCH = 100
+
+_ID = re.compile(r'[0-9a-f]{32}')
+
+
+def is_id(text: str) -> bool:
+    """Tell whether a text can be the id of a subscription."""
+    return bool(_ID.fullmatch(text))
+
+
+def live(
+    ctx: Context, scope: Scope, now: int, marker: str | None = None
+) -> Iterator[Subscription]:
+    """Yield live subscriptions in order; remove dead ones on the way."""
+    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    while True:
+        records = store.list(SUBSCRIPTION, parent, after=marker, limit=BATCH)
+        for record in records:
+            found = _subscription(scope, record)
+            if found.expires_at > now:
+                yield found
+            else:
+                remove(ctx, scope, found.id)
+        if len(records) < BATCH:
+            return
+        marker = records[-1].name
+
+
+def find(
+    store: ManagementStore, scope: Scope, subscription_id: str, now: int
+) -> Subscription | None:
+    """Return a live subscription with all its options, or None."""
+    record = store.get(SUBSCRIPTION, deliveries.parent(scope), subscription_id)
+    if record is None:
+        return None
+    found = _subscription(scope, record)
+    return found if found.expires_at > now else None
+
+
+def current(
+    ctx: Context, scope: Scope, subscription_id: str, now: int
+) -> tuple[Subscription, int]:
+    """Return a live subscription and the version of its record.
+
+    :raises NotFound: there is none
+    """
+    record = None
+    if is_id(subscription_id):
+        record = ctx.catalogue.management.get(
+            SUBSCRIPTION, deliveries.parent(scope), subscription_id
+        )
+    if record is not None:
+        found = _subscription(scope, record)
+        if found.expires_at > now:
+            return found, record.version
+    raise NotFound(f'Subscription {subscription_id} does not exist')
+
+
+def enrol(
+    ctx: Context, scope: Scope, fresh: Mapping[str, Any], now: int
+) -> tuple[str, bool]:
+    """Record a subscription, unless its subscriber has one.
+
+    :param fresh: see :func:`data_of`
+    :returns: its id, and whether it is a new one
+    :raises Conflict: the subscriber has confirmed already
+    """
+    for _ in range(ATTEMPTS):
+        found = _subscribe(ctx, scope, fresh, now)
+        if found is not None:
+            return found
+    raise StoreUnavailable
+
+
+def _subscribe(
+    ctx: Context, scope: Scope, fresh: Mapping[str, Any], now: int
+) -> tuple[str, bool] | None:
+    """Take one step; None if somebody else took one in between."""
+    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    name = _digest(fresh['subscriber'])
+    new_id = f'{now:012x}{secrets.token_hex(10)}'
+    if store.create(SUBSCRIBER, parent, name, {'id': new_id}):
+        return new_id, store.create(SUBSCRIPTION, parent, new_id, fresh)
+    index = store.get(SUBSCRIBER, parent, name)
+    if index is None:
+        return None
+    known_id: str = index.data['id']
+    record = store.get(SUBSCRIPTION, parent, known_id)
+    if record is None:
+        # Its maker is on the way, or died on it: either way it is ours too.
+        return known_id, store.create(SUBSCRIPTION, parent, known_id, fresh)
+    found = _subscription(scope, record)
+    if found.expires_at <= now:
+        remove(ctx, scope, known_id)
+        return None
+    if found.confirmed:
+        raise _exists(scope)
+    return known_id, False
+
+
+def replace(
+    ctx: Context,
+    scope: Scope,
+    old: Subscription,
+    data: Mapping[str, Any],
+    version: int,
+) -> bool:
+    """Record other data, if nobody changed the record since it was read.
+
+    Another subscriber has to confirm anew.
+
+    :raises Conflict: the new subscriber has a subscription already
+    """
+    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    moves = data['subscriber'] != old.subscriber
+    if moves:
+        _take_name(ctx, scope, data['subscriber'], old.id)
+        data = {**data, 'confirmed': False}
+    done = store.replace(SUBSCRIPTION, parent, old.id, data, version=version)
+    if moves:
+        loser = old.subscriber if done else data['subscriber']
+        _drop_name(ctx, scope, loser, old.id)
+    return done
+
+
+def remove(ctx: Context, scope: Scope, subscription_id: str) -> None:
+    """End a subscription; an absent one is fine."""
+    if not is_id(subscription_id):
+        return
+    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    gone = store.delete(SUBSCRIPTION, parent, subscription_id)
+    if gone is not None:
+        _drop_name(ctx, scope, gone.data['subscriber'], subscription_id)
+        trusts.end(ctx.trusts, (gone.data['options'] or {}).get(trusts.OPTION))
+    deliveries.forget(store, scope, subscription_id)
+
+
+def clear(ctx: Context, scope: Scope) -> None:
+    """End all subscriptions of a queue or topic."""
+    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    for kind in (SUBSCRIPTION, SUBSCRIBER, deliveries.KIND):
+        while records := store.list(kind, parent, after=None, limit=BATCH):
+            for record in records:
+                store.delete(kind, parent, record.name)
+                options = record.data.get('options') or {}
+                trusts.end(ctx.trusts, options.get(trusts.OPTION))
+
+
+def data_of(found: Subscription) -> dict[str, Any]:
+    """Return what is recorded of a subscription."""
+    return {
+        'subscriber': found.subscriber,
+        'ttl': found.ttl,
+        'options': found.options,
+        'confirmed': found.confirmed,
+        'created_at': found.created_at,
+        'expires_at': found.expires_at,
+    }
+
+
+def _take_name(
+    ctx: Context, scope: Scope, subscriber: str, subscription_id: str
+) -> None:
+    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    name = _digest(subscriber)
+    if store.create(SUBSCRIBER, parent, name, {'id': subscription_id}):
+        return
+    index = store.get(SUBSCRIBER, parent, name)
+    if index is None or index.data['id'] != subscription_id:
+        raise _exists(scope)
+
+
+def _drop_name(
+    ctx: Context, scope: Scope, subscriber: str, subscription_id: str
+) -> None:
+    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    name = _digest(subscriber)
+    index = store.get(SUBSCRIBER, parent, name)
+    if index is not None and index.data['id'] == subscription_id:
+        store.delete(SUBSCRIBER, parent, name)
+
+
+def _subscription(scope: Scope, record: Record) -> Subscription:
+    return Subscription(
+        record.name, scope, **record.data, version=record.version
+    )
+
+
+def _digest(subscriber: str) -> str:
+    return hashlib.sha256(subscriber.encode()).hexdigest()
+
+
+def _exists(scope: Scope) -> Conflict:
+    collection = 'queues' if scope.kind is Kind.QUEUE else 'topics'
+    return Conflict(
+        'Such subscription already exists. Subscriptions are unique by '
+        'project + queue + subscriber URI.',
+        headers={'Location': f'/v2/{collection}/{scope.name}/subscriptions'},
+    )
