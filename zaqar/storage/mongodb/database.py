@@ -48,8 +48,8 @@ Documents = Collection[Document]
 #: Seconds within which a step succeeds or its caller knows.
 PATIENCE = 3.8
 
-#: The same while the server is known to be away, and for how long that is
-#: believed: whoever waited for a thread meanwhile has waited enough.
+#: The same for a while after somebody has waited in vain, if no primary has
+#: been seen since: whoever waited for a thread meanwhile has waited enough.
 HURRY = 0.8
 AWAY = 2.0
 
@@ -158,10 +158,11 @@ class Database:
 
         :param work: makes each of its commands :func:`in_time`
         """
+        is_away = self._is_away()
         end = self._end()
         self._meet(end)
         if not self._has_transactions:
-            return self._insist(lambda: work(None), end, alone=False)
+            return self._insist(lambda: work(None), end, alone=is_away)
 
         self._sessions.let_go(again=False)
         begun = time.monotonic()
@@ -176,12 +177,18 @@ class Database:
                 self._sessions.clear_the_way()
             return self._transact(work)
 
-        return self._insist(attempt, end, alone=False)
+        return self._insist(attempt, end, alone=is_away)
+
+    def _is_away(self) -> bool:
+        """Tell whether there was no primary lately, and is none now."""
+        return (
+            time.monotonic() < self._away_until
+            and not self._client.topology_description.has_writable_server()
+        )
 
     def _end(self) -> float:
         """Return when a step that begins now must have ended."""
-        now = time.monotonic()
-        return now + (HURRY if now < self._away_until else PATIENCE)
+        return time.monotonic() + (HURRY if self._is_away() else PATIENCE)
 
     def _transact(self, work: Callable[[ClientSession], T]) -> T:
         with self._sessions.session() as session:
@@ -205,7 +212,7 @@ class Database:
     ) -> T:
         """Do something until it succeeds or its time is over.
 
-        :param alone: whether it is one command
+        :param alone: whether it is one command, or has to hurry like one
         """
         tries = 0
         while True:

@@ -295,19 +295,7 @@ def _until_served(api: Api, queue: str) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize(
-    'name',
-    [
-        pytest.param(
-            kind,
-            marks=pytest.mark.xfail(
-                kind == 'mongodb',
-                reason='the second in line waits longer than five seconds',
-            ),
-        )
-        for kind in pool_servers.SERVED
-    ],
-)
+@pytest.mark.parametrize('name', pool_servers.SERVED)
 def test_a_crowd_at_a_pool_that_is_down_is_answered_in_time(
     api: Api, pools: Pools, name: str
 ) -> None:

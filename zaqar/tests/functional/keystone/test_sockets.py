@@ -11,7 +11,8 @@ import pytest
 import websocket
 
 from zaqar.tests.functional.websocket.client import Closed, Talk
-from zaqar.tests.servers.keystone import Keystone, User
+from zaqar.tests.servers.keystone import DOMAIN, Keystone, User
+from zaqar.tests.servers.receivers import Receiver
 from zaqar.tests.servers.zaqar import Zaqar
 
 SECRET = 'a key of enough length'
@@ -23,6 +24,12 @@ secret_key = {secret}
 policy_file = {policy}
 [keystone_authtoken]
 {token}
+[trustee]
+auth_type = password
+auth_url = {url}
+username = {name}
+password = {password}
+user_domain_id = {domain}
 """
 
 #: Who may read a queue's statistics.
@@ -39,10 +46,19 @@ def server(
     token = '\n'.join(
         f'{name} = {value}' for name, value in keystone.authtoken().items()
     )
+    trustee = keystone.user()
     found = Zaqar(
         folder,
         general='auth_strategy = keystone\n',
-        rest=_REST.format(secret=SECRET, policy=policy, token=token),
+        rest=_REST.format(
+            secret=SECRET,
+            policy=policy,
+            token=token,
+            url=keystone.url,
+            name=trustee.name,
+            password=trustee.password,
+            domain=DOMAIN,
+        ),
         socket='max_unauthenticated_per_peer = 8\n',
     ).start()
     yield found
@@ -212,6 +228,49 @@ def test_a_subscription_dies_with_its_project(
             if not count():
                 return
         raise AssertionError('it is still there')
+
+
+def test_a_subscriber_is_told_with_a_token_of_the_connections_owner(
+    keystone: Keystone, talk: Talk, user: User, project: str
+) -> None:
+    _authenticate(talk, _token(keystone, user, project))
+    receiver = Receiver()
+    try:
+        said = talk.ask(
+            'subscription_create',
+            queue_name='trusted',
+            subscriber=f'trust+{receiver.url}/hook',
+            ttl=3600,
+        )
+        assert said.status == 201, said
+        talk.ask(
+            'message_post',
+            queue_name='trusted',
+            messages=[{'body': 'x', 'ttl': 300}],
+        )
+        (got,) = receiver.wait(1)
+    finally:
+        receiver.stop()
+    assert got.json['body'] == 'x'
+    token = keystone.validated(got.headers['x-auth-token'])
+    trust = token['OS-TRUST:trust']
+    assert token['project']['id'] == project
+    assert trust['trustor_user']['id'] == user.id
+    assert trust['impersonation'] is True
+
+
+def test_a_signature_is_nobody_whom_a_trust_could_be_of(
+    owner: Talk, talk: Talk
+) -> None:
+    signed = _grant(owner, paths=['subscriptions'], methods=['POST'])
+    said = talk.ask(
+        'subscription_create',
+        queue_name='q',
+        subscriber='trust+http://127.0.0.1/hook',
+        ttl=3600,
+        headers=signed,
+    )
+    assert said.is_error(400)
 
 
 # Pre-signed access.
