@@ -4,7 +4,10 @@
 The subscription under its id, which begins with the time of its creation, so
 that names are in order; and one under a digest of the subscriber, which names
 the id and keeps subscribers unique. The second is made first, and whoever
-finds it without the first completes it.
+finds it without the first completes it. A change of the subscriber takes the
+new name first and gives the old one back last; whoever finds a name that
+belongs to a subscription of another subscriber waits for that change, or takes
+the name over when it has died.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ ATTEMPTS = 8
 
 #: Records read at a time while looking for live ones.
 BATCH = 100
+
+#: Milliseconds after which a change that is under way has died.
+STALE = 60_000
 
 _ID = re.compile(r'[0-9a-f]{32}')
 
@@ -110,7 +116,8 @@ def _subscribe(
     store, parent = ctx.catalogue.management, deliveries.parent(scope)
     name = _digest(fresh['subscriber'])
     new_id = f'{now:012x}{secrets.token_hex(10)}'
-    if store.create(SUBSCRIBER, parent, name, {'id': new_id}):
+    taken = {'id': new_id, 'at': now}
+    if store.create(SUBSCRIBER, parent, name, taken):
         return new_id, store.create(SUBSCRIPTION, parent, new_id, fresh)
     index = store.get(SUBSCRIBER, parent, name)
     if index is None:
@@ -123,6 +130,12 @@ def _subscribe(
     found = _subscription(scope, record)
     if found.expires_at <= now:
         remove(ctx, scope, known_id)
+        return None
+    if found.subscriber != fresh['subscriber']:
+        if _is_stale(index, now) and store.replace(
+            SUBSCRIBER, parent, name, taken, version=index.version
+        ):
+            return new_id, store.create(SUBSCRIPTION, parent, new_id, fresh)
         return None
     if found.confirmed:
         raise _exists(scope)
@@ -148,9 +161,9 @@ def replace(
         _take_name(ctx, scope, data['subscriber'], old.id)
         data = {**data, 'confirmed': False}
     done = store.replace(SUBSCRIPTION, parent, old.id, data, version=version)
-    if moves:
-        loser = old.subscriber if done else data['subscriber']
-        _drop_name(ctx, scope, loser, old.id)
+    if moves and done:
+        _drop_name(ctx, scope, old.subscriber, old.id)
+    # If not, the name stays taken: perhaps by the same change, sent twice.
     return done
 
 
@@ -192,12 +205,38 @@ def data_of(found: Subscription) -> dict[str, Any]:
 def _take_name(
     ctx: Context, scope: Scope, subscriber: str, subscription_id: str
 ) -> None:
-    store, parent = ctx.catalogue.management, deliveries.parent(scope)
-    name = _digest(subscriber)
-    if store.create(SUBSCRIBER, parent, name, {'id': subscription_id}):
-        return
-    index = store.get(SUBSCRIBER, parent, name)
-    if index is None or index.data['id'] != subscription_id:
+    store = ctx.catalogue.management
+    now = store.clock.now()
+    key = (SUBSCRIBER, deliveries.parent(scope), _digest(subscriber))
+    taken = {'id': subscription_id, 'at': now}
+    for _ in range(ATTEMPTS):
+        if store.create(*key, taken):
+            return
+        index = store.get(*key)
+        if index is None:
+            continue
+        if index.data['id'] != subscription_id:
+            _check_free(ctx, scope, subscriber, index, now)
+        if store.replace(*key, taken, version=index.version):
+            return
+    raise StoreUnavailable
+
+
+def _check_free(
+    ctx: Context, scope: Scope, subscriber: str, index: Record, now: int
+) -> None:
+    """Return if a name can be had although it belongs to somebody.
+
+    :raises Conflict: it cannot
+    """
+    holder = ctx.catalogue.management.get(
+        SUBSCRIPTION, deliveries.parent(scope), index.data['id']
+    )
+    if holder is None or holder.data['subscriber'] != subscriber:
+        is_free = _is_stale(index, now)
+    else:
+        is_free = holder.data['expires_at'] <= now
+    if not is_free:
         raise _exists(scope)
 
 
@@ -209,6 +248,11 @@ def _drop_name(
     index = store.get(SUBSCRIBER, parent, name)
     if index is not None and index.data['id'] == subscription_id:
         store.delete(SUBSCRIBER, parent, name)
+
+
+def _is_stale(index: Record, now: int) -> bool:
+    """Tell whether a name was taken long ago."""
+    return now - int(index.data.get('at', 0)) >= STALE
 
 
 def _subscription(scope: Scope, record: Record) -> Subscription:

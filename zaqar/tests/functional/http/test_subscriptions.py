@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import concurrent.futures
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from zaqar.errors import StoreUnavailable
 from zaqar.tests.functional.http.client import Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 
@@ -476,6 +478,78 @@ def test_a_subscriber_that_is_taken_is_a_conflict(api: Api) -> None:
     assert api('GET', path).json['subscriber'] == HOOK
     same = {'subscriber': HOOK, 'ttl': 60, 'options': {}}
     assert api('PATCH', path, same).status == 204
+
+
+def test_a_subscriber_that_has_expired_is_not_taken(api: Api) -> None:
+    _make(api, subscriber='http://gone', ttl=60)
+    path = _make(api)
+    api.clock.move(60)
+    assert api('PATCH', path, {'subscriber': 'http://gone'}).status == 204
+    assert _list(api) == ['http://gone']
+    assert _make(api, subscriber='http://gone') == path
+
+
+def _between(
+    api: Api, monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]
+) -> None:
+    """Have something happen right before a change is stored."""
+    management = api.service.catalogue.management
+    store = management.replace
+
+    def stored(kind: str, *place: Any, **more: Any) -> bool:
+        if kind == 'subscription':
+            monkeypatch.setattr(management, 'replace', store)
+            act()
+        return store(kind, *place, **more)
+
+    monkeypatch.setattr(management, 'replace', stored)
+
+
+def test_the_same_change_twice_at_once_keeps_the_subscriber_taken(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _make(api)
+    new = {'subscriber': 'http://new'}
+    _between(api, monkeypatch, lambda: api('PATCH', path, new))
+    assert api('PATCH', path, new).status == 204
+    assert _make(api, **new) == path
+    assert _list(api) == ['http://new']
+
+
+def test_a_subscription_that_ends_while_it_is_changed_keeps_nothing(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _make(api)
+    new = {'subscriber': 'http://new'}
+    _between(api, monkeypatch, lambda: api('DELETE', path))
+    assert api('PATCH', path, new).status == 404
+    api.clock.move(60)
+    assert api('PATCH', _make(api), new).status == 204
+    assert _list(api) == ['http://new']
+
+
+def test_a_change_that_died_half_way_is_no_subscription(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die() -> None:
+        raise StoreUnavailable
+
+    path = _make(api)
+    other = _make(api, subscriber='http://other')
+    new = {'subscriber': 'http://new'}
+    _between(api, monkeypatch, die)
+    assert api('PATCH', path, new).status == 503
+    # It may be under way still.
+    assert _post(api, **new).status == 503
+    assert api('PATCH', other, new).status == 409
+    api.clock.move(60)
+    fresh = _make(api, **new)
+    assert fresh not in (path, other)
+    assert _make(api, **new) == fresh
+    assert sorted(_list(api)) == [
+        *sorted(['http://new', 'http://other']),
+        HOOK,
+    ]
 
 
 def test_confirming_and_withdrawing(api: Api) -> None:
