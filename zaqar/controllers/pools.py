@@ -24,7 +24,7 @@ from zaqar.errors import (
 )
 from zaqar.models import Record
 from zaqar.storage import flavoring, pooling
-from zaqar.storage.base import Driver
+from zaqar.storage.base import DUES, OUTBOX, Driver
 from zaqar.storage.pooled import PooledCatalogue
 from zaqar.storage.pooling import Pool, Pools
 
@@ -144,7 +144,9 @@ def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
 def delete(ctx: Context, *, pool_name: str) -> None:
     """Remove a pool that nobody needs; an absent one is fine.
 
-    :raises PoolInUse: its flavor would have none, or a queue is in it
+    :raises PoolInUse: its flavor would have none, a queue is in it, or
+        subscribers have yet to be told of messages that were
+    :raises StoreUnavailable: it does not say whether they have
     """
     catalogue = _named(ctx, pool_name)
     pool = catalogue.pools.get(pool_name)
@@ -158,9 +160,11 @@ def delete(ctx: Context, *, pool_name: str) -> None:
     pools = catalogue.pools
     # From here on no queue is put there.
     mark = pools.begin_deletion(pool_name)
-    if not pool.noted or catalogue.is_used(pool_name):
+    try:
+        _check_unused(catalogue, pool)
+    except BaseException:
         pools.give_up_deletion(pool_name, mark)
-        raise PoolInUse('This pool is used by queues; It cannot be deleted.')
+        raise
     if not pools.end_deletion(pool_name, mark) and pools.get(pool_name):
         # By another deletion, or it has taken very long.
         raise StoreUnavailable('The pool was changed meanwhile. Try again.')
@@ -345,6 +349,26 @@ def _is_last(catalogue: PooledCatalogue, project: str, pool: Pool) -> bool:
         other.flavor == name and other.name != pool.name
         for other in catalogue.pools.all()
     )
+
+
+def _check_unused(catalogue: PooledCatalogue, pool: Pool) -> None:
+    """Refuse the deletion of a pool that is still needed."""
+    if not pool.noted or catalogue.is_used(pool.name):
+        raise PoolInUse('This pool is used by queues; It cannot be deleted.')
+    store = catalogue.pools.store(pool.name)
+    for qid in (OUTBOX, DUES):
+        waiting = store.list(
+            qid,
+            now=store.clock.now(),
+            limit=1,
+            include_claimed=True,
+            include_delayed=True,
+        )
+        if waiting.messages:
+            raise PoolInUse(
+                'This pool holds notifications that have yet to be '
+                'delivered; It cannot be deleted.'
+            )
 
 
 def _missing(name: str) -> NotFound:

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from zaqar.notification import expand
 from zaqar.storage import base
 from zaqar.storage.sqlalchemy import tables
 from zaqar.tests.functional.http import engines
@@ -65,6 +66,13 @@ def holds(api: Api, name: str) -> int:
     messages = sa.select(tables.message.c.seq).where(IS_OF_A_CLIENT)
     count = sa.select(sa.func.count()).select_from(messages.subquery())
     return int(rows(api, name, count)[0][0])
+
+
+def tell(api: Api, name: str) -> None:
+    """Do a notifier's work on a pool in which nobody is subscribed."""
+    store = api.service.catalogue.pools.store(name)  # type: ignore
+    while expand.run(api.service._internal, store):
+        pass
 
 
 def move_clock(api: Api, name: str) -> MovedClock:

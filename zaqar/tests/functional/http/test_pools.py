@@ -11,6 +11,7 @@ import pytest
 from zaqar.api import table
 from zaqar.api.operation import Operation
 from zaqar.errors import StoreUnavailable
+from zaqar.storage.base import DUES
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import POOLED, MakeApi
@@ -401,4 +402,26 @@ def test_a_pool_stays_while_a_queue_is_in_it(api: Api) -> None:
     api('DELETE', '/v2/queues/jobs')
     assert api('DELETE', EAST).status == 403
     api('DELETE', '/v2/queues/more')
+    pools.tell(api, 'east')
+    assert api('DELETE', EAST).status == 204
+
+
+def test_a_pool_stays_while_subscribers_have_yet_to_be_told(api: Api) -> None:
+    pools.make(api, 'east')
+    subscriber = {'subscriber': 'http://127.0.0.1:9/hook', 'ttl': 300}
+    path = '/v2/queues/jobs/subscriptions'
+    assert api('POST', path, subscriber).status == 201
+    api.post('jobs', 1)
+    api('DELETE', '/v2/queues/jobs')
+    waiting = ('Unable to delete', 'notifications')
+    assert api('DELETE', EAST).is_error(403, *waiting)
+    pools.tell(api, 'east')
+    # From the notice it has become a delivery, which a notifier holds.
+    store = api.service.catalogue.pools.store('east')  # type: ignore
+    claim = store.claim(
+        DUES, now=store.clock.now(), claim_id='c', ttl=60, grace=60, limit=5
+    )
+    assert api('DELETE', EAST).is_error(403, *waiting)
+    (due,) = claim.messages
+    store.delete_many(DUES, [due.id], now=store.clock.now())
     assert api('DELETE', EAST).status == 204
