@@ -15,7 +15,7 @@ from oslo_config import cfg
 from benchmarks import machine
 from zaqar import service
 from zaqar.models import NewMessage, Scope
-from zaqar.storage import loader
+from zaqar.storage import selection
 from zaqar.storage.base import MessageStore
 from zaqar.storage.catalogue import Catalogue
 from zaqar.tests.servers import process
@@ -208,7 +208,7 @@ def settings(url: str, *, sweep: int = 0) -> str:
     :raises LookupError: no driver knows such URLs
     """
     scheme = url.partition(':')[0].partition('+')[0]
-    for name, driver in loader.drivers().items():
+    for name, driver in selection.drivers().items():
         if scheme in driver.schemes:
             # oslo.config takes a dollar sign for a reference.
             uri = url.replace('$', '$$')

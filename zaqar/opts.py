@@ -15,7 +15,7 @@ from zaqar.cmd import server as cmd_server
 from zaqar.controllers import encryption, limits, notices, signatures
 from zaqar.notification import keystone
 from zaqar.notification import settings as notification
-from zaqar.storage import loader, pooling, sweeper
+from zaqar.storage import pooling, selection, sweeper
 from zaqar.transport import auth
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import middleware
@@ -31,13 +31,13 @@ def list_opts() -> list[Group]:
         *cmd_server.CLI_OPTS,
         modes.POOLING,
         modes.DEPRECATED_VERSIONS,
-        *loader.STATE_OPTS,
+        *selection.STATE_OPTS,
         *limits.DEFAULT_OPTS,
     ]
     return [
         ('DEFAULT', general),
         (limits.GROUP, [*limits.OPTS, *encryption.OPTS]),
-        (loader.GROUP, [*cmd_server.DRIVERS_OPTS, *loader.OPTS]),
+        (selection.GROUP, [*cmd_server.DRIVERS_OPTS, *selection.OPTS]),
         (wsgi_server.GROUP, wsgi_server.OPTS),
         (websocket.GROUP, websocket.OPTS),
         (signatures.GROUP, signatures.OPTS),
@@ -53,13 +53,13 @@ def list_opts() -> list[Group]:
 
 
 def _drivers() -> list[Group]:
-    installed = loader.drivers()
+    installed = selection.drivers()
     return [
         (
-            f'{loader.GROUP}:{plane}:{name}',
-            loader.options(installed[name], plane),
+            f'{selection.GROUP}:{plane}:{name}',
+            selection.options(installed[name], plane),
         )
-        for plane in loader.PLANES
+        for plane in selection.PLANES
         for name in sorted(installed)
     ]
 

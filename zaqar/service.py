@@ -32,7 +32,7 @@ from zaqar.notification import settings as notification
 from zaqar.notification.keystone import Endpoints, Keystone
 from zaqar.notification.worker import Notifier
 from zaqar.profiling import Profiling
-from zaqar.storage import loader, pooling
+from zaqar.storage import loader, pooling, selection
 from zaqar.storage.base import MessageStore
 from zaqar.storage.catalogue import Catalogue
 from zaqar.storage.pooled import PooledCatalogue
@@ -96,7 +96,9 @@ class Service:
         self._notification = notification.Settings.from_conf(conf)
         pipeline = _pipeline(conf, self._notification, signer)
         trusts = Keystone.from_conf(conf)
-        self.metrics = metrics.Metrics.from_conf(conf, loader.state_path(conf))
+        self.metrics = metrics.Metrics.from_conf(
+            conf, selection.state_path(conf)
+        )
         # Last, so that a fault elsewhere leaves no half-made database.
         self.catalogue = _catalogue(
             conf, served, self._profiling, self.metrics

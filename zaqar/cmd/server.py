@@ -16,7 +16,7 @@ from zaqar.api import modes
 from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Supervisor
 from zaqar.errors import ConfigurationError
-from zaqar.storage import loader
+from zaqar.storage import selection
 from zaqar.transport.websocket import server as websocket_server
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import server
@@ -138,7 +138,7 @@ def _websocket_server(conf: cfg.ConfigOpts, words: Sequence[str]) -> Child:
 def _metrics_server(conf: cfg.ConfigOpts) -> Child:
     listener = exposition.listen(conf)
     _tell(listener, 'metrics')
-    folder = metrics.shared(loader.state_path(conf))
+    folder = metrics.shared(selection.state_path(conf))
     exposition.forget_the_dead(folder, '')
     return Child('metrics', lambda: exposition.serve(listener, folder))
 

@@ -19,11 +19,11 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.models import Kind
-from zaqar.storage import flavoring, loader, pooled, pooling
+from zaqar.storage import flavoring, loader, pooled, pooling, selection
 from zaqar.storage.sqlalchemy import driver, migrations, schema, tables
 
 #: What the planes are called, for people.
-TITLES: dict[loader.Plane, str] = {
+TITLES: dict[selection.Plane, str] = {
     'management_store': 'management store',
     'message_store': 'message store',
 }
@@ -71,7 +71,7 @@ def places(conf: cfg.ConfigOpts) -> Sequence[Place]:
     """
     found = [
         Place(TITLES[where.plane], _url(where))
-        for where in loader.locations(conf)
+        for where in selection.locations(conf)
     ]
     return found
 
@@ -207,7 +207,7 @@ def entries(conf: cfg.ConfigOpts, kind: str) -> Iterator[Entry]:
             yield Entry(parent, name, json.loads(data))
 
 
-def _url(where: loader.Location) -> sa.URL | None:
+def _url(where: selection.Location) -> sa.URL | None:
     if where.driver != driver.DRIVER.name:
         return None
     try:

@@ -4,70 +4,19 @@
 from __future__ import annotations
 
 import functools
-import os
-import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from oslo_config import cfg
-from stevedore import ExtensionManager
 
 from zaqar.errors import ConfigurationError
+from zaqar.storage import selection
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
-
-NAMESPACE = 'zaqar.storage'
-
-GROUP = 'drivers'
-
-#: Which driver, when nobody says.
-EMBEDDED = 'sqlalchemy'
-
-#: Drivers that existing configurations may speak of, installed or not.
-KNOWN = ('mongodb', 'redis', 'sqlalchemy', 'swift')
-
-Plane = Literal['message_store', 'management_store']
-
-PLANES: Sequence[Plane] = ('message_store', 'management_store')
+from zaqar.storage.selection import Choice, Plane
 
 #: Stands something before a store: given it, its plane and its driver's name.
 Wrap = Callable[[Any, Plane, str], Any]
-
-OPTS = [
-    cfg.StrOpt(
-        'message_store',
-        deprecated_name='storage',
-        help='Driver of the store that keeps messages and claims. Unset: '
-        f'"{EMBEDDED}", on an SQLite file in state_path unless its uri is '
-        'set.',
-    ),
-    cfg.StrOpt(
-        'management_store',
-        help='Driver of the store that keeps queues and everything else but '
-        'messages. Unset: the driver of the message store.',
-    ),
-]
-
-_SYSTEM = '/var/lib/zaqar'
-
-_STATE_PATH = '[DEFAULT] state_path'
-
-STATE_OPTS = [
-    cfg.StrOpt(
-        'state_path',
-        sample_default='/var/lib/zaqar',
-        help='Folder of the embedded database. Unset: /var/lib/zaqar if that '
-        'exists and is writable, else $XDG_STATE_HOME/zaqar, else '
-        '~/.local/state/zaqar.',
-    ),
-    cfg.BoolOpt(
-        'unreliable',
-        default=False,
-        help='Whether to start on a MongoDB that is not replicated or does '
-        'not wait for a majority, and so may lose what it acknowledged. '
-        'Other drivers do not look at it.',
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -78,66 +27,6 @@ class Stores:
     messages: MessageStore
 
 
-@dataclass(frozen=True)
-class Location:
-    """What a plane is opened with.
-
-    :ivar driver: its name
-    :ivar option: where the URI comes from, for people
-    """
-
-    plane: Plane
-    driver: str
-    uri: str
-    option: str
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """What a configuration says of one plane.
-
-    :ivar driver: its name
-    :ivar blame: the option to name when the driver does not exist
-    """
-
-    plane: Plane
-    driver: str
-    blame: str
-
-    @property
-    def group(self) -> str:
-        return f'{GROUP}:{self.plane}:{self.driver}'
-
-
-def register_opts(conf: cfg.ConfigOpts) -> None:
-    """Make the options of both planes and of all drivers known."""
-    conf.register_opts(OPTS, GROUP)
-    conf.register_opts(STATE_OPTS)
-    installed = drivers()
-    for plane in PLANES:
-        for name in sorted({*installed, *KNOWN}):
-            conf.register_opts(
-                options(installed.get(name), plane), f'{GROUP}:{plane}:{name}'
-            )
-
-
-def options(driver: Driver | None, plane: Plane) -> Sequence[cfg.Opt]:
-    """Return the options of a driver; of a missing one, what we look at."""
-    if driver is None:
-        return [cfg.StrOpt('uri', secret=True, help='Not installed.')]
-    if plane == 'message_store':
-        return driver.message_opts
-    return driver.management_opts
-
-
-def drivers() -> Mapping[str, Driver]:
-    """Return the installed drivers by name."""
-    found: ExtensionManager[Any] = ExtensionManager(
-        NAMESPACE, on_load_failure_callback=_complain
-    )
-    return {extension.name: _plugin(extension) for extension in found}
-
-
 def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
     """Open what the configuration names.
 
@@ -145,13 +34,13 @@ def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
     :raises ConfigurationError: it names nothing that works; the text names
         the option
     """
-    register_opts(conf)
-    installed = drivers()
-    messages = _choose(conf, 'message_store', None)
-    management = _choose(conf, 'management_store', messages)
+    selection.register_opts(conf)
+    installed = selection.drivers()
+    messages = selection.choose(conf, 'message_store', None)
+    management = selection.choose(conf, 'management_store', messages)
     for choice in (messages, management):
         if choice.driver not in installed:
-            raise _no_driver(choice, installed)
+            raise selection.no_driver(choice, installed)
     # Before anything is opened, so that the clearer complaint comes first.
     _beside(
         conf,
@@ -171,24 +60,6 @@ def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
     )
 
 
-def locations(conf: cfg.ConfigOpts) -> Sequence[Location]:
-    """Return what both planes would be opened with; touch nothing.
-
-    :raises ConfigurationError: it cannot be known
-    """
-    register_opts(conf)
-    installed = drivers()
-    messages = _choose(conf, 'message_store', None)
-    management = _choose(conf, 'management_store', messages)
-    found = []
-    for choice, other in ((management, messages), (messages, management)):
-        if choice.driver not in installed:
-            raise _no_driver(choice, installed)
-        uri, option = _uri(conf, installed[choice.driver], choice, other)
-        found.append(Location(choice.plane, choice.driver, uri, option))
-    return found
-
-
 class PoolOpener:
     """Opens stores of messages by their URI alone.
 
@@ -200,16 +71,16 @@ class PoolOpener:
     """
 
     def __init__(self, conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> None:
-        register_opts(conf)
+        selection.register_opts(conf)
         self._wrap = wrap
         plane: Plane = 'message_store'
-        self._drivers = drivers()
+        self._drivers = selection.drivers()
         self._given: Mapping[str, Mapping[str, Any]] = {
-            name: _values(conf, driver, plane, name)
+            name: selection.values_of(conf, driver, plane, name)
             for name, driver in self._drivers.items()
         }
-        messages = _choose(conf, plane, None)
-        management = _choose(conf, 'management_store', messages)
+        messages = selection.choose(conf, plane, None)
+        management = selection.choose(conf, 'management_store', messages)
         self._beside = functools.partial(
             _beside, conf, management=management, messages=messages
         )
@@ -255,95 +126,18 @@ class PoolOpener:
         return found
 
 
-def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
-    """Return the folder for what we keep ourselves, made if it is missing.
-
-    :raises ConfigurationError: it cannot be made
-    """
-    folder = _state_folder(conf)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f'[DEFAULT] state_path: {folder} cannot be made: {error.strerror}'
-        ) from None
-    return folder
-
-
-def _state_folder(conf: cfg.ConfigOpts) -> pathlib.Path:
-    conf.register_opts(STATE_OPTS)
-    return pathlib.Path(conf.state_path or _default_state_path())
-
-
-def _default_state_path() -> pathlib.Path:
-    if os.path.isdir(_SYSTEM) and os.access(_SYSTEM, os.W_OK | os.X_OK):
-        return pathlib.Path(_SYSTEM)
-    given = os.environ.get('XDG_STATE_HOME')
-    # The base directory specification says to ignore relative paths.
-    if given and os.path.isabs(given):
-        return pathlib.Path(given) / 'zaqar'
-    return pathlib.Path.home() / '.local' / 'state' / 'zaqar'
-
-
-def _no_driver(
-    choice: _Choice, installed: Mapping[str, Driver]
-) -> ConfigurationError:
-    return ConfigurationError(
-        f'{choice.blame} = {choice.driver}: there is no such driver; '
-        f'installed are {", ".join(sorted(installed))}'
-    )
-
-
-def _choose(
-    conf: cfg.ConfigOpts, plane: Plane, other: _Choice | None
-) -> _Choice:
-    """Return the driver of a plane; that of the other one if unset."""
-    option = f'[{GROUP}] {plane}'
-    chosen = conf[GROUP][plane]
-    if chosen:
-        return _Choice(plane, chosen, option)
-    found = (
-        _Choice(plane, other.driver, other.blame)
-        if other
-        else _Choice(plane, EMBEDDED, option)
-    )
-    _check_forgotten(conf, found, option)
-    return found
-
-
-def _check_forgotten(
-    conf: cfg.ConfigOpts, choice: _Choice, option: str
-) -> None:
-    """Refuse to start on an empty database beside a full one.
-
-    :raises ConfigurationError: a driver has a URI and was not chosen
-    """
-    for name in sorted({*drivers(), *KNOWN} - {choice.driver}):
-        group = f'{GROUP}:{choice.plane}:{name}'
-        if _is_set(conf, group):
-            raise ConfigurationError(
-                f'[{group}] uri is set, but {option} is not; set '
-                f'{choice.plane} = {name}, or remove the uri'
-            )
-
-
-def _is_set(conf: cfg.ConfigOpts, group: str) -> bool:
-    where = conf.get_location('uri', group)
-    return bool(where and where.location.is_user_controlled)
-
-
 def _open(
-    conf: cfg.ConfigOpts, driver: Driver, choice: _Choice, other: _Choice
+    conf: cfg.ConfigOpts, driver: Driver, choice: Choice, other: Choice
 ) -> Any:
     opened = (
         driver.open_messages
         if choice.plane == 'message_store'
         else driver.open_management
     )
-    uri, blame = _uri(conf, driver, choice, other)
-    if blame == _STATE_PATH:
-        state_path(conf)
-    values = _values(conf, driver, choice.plane, choice.driver)
+    uri, blame = selection.uri_of(conf, driver, choice, other)
+    if blame == selection.STATE_PATH:
+        selection.state_path(conf)
+    values = selection.values_of(conf, driver, choice.plane, choice.driver)
     if choice.plane == 'message_store':
         values |= _beside(conf, driver, management=other, messages=choice)
     try:
@@ -352,20 +146,12 @@ def _open(
         raise ConfigurationError(f'{blame}: {error}') from None
 
 
-def _values(
-    conf: cfg.ConfigOpts, driver: Driver, plane: Plane, name: str
-) -> dict[str, Any]:
-    given = conf[f'{GROUP}:{plane}:{name}']
-    found = {opt.dest: given[opt.dest] for opt in options(driver, plane)}
-    return {**found, 'unreliable': conf.unreliable}
-
-
 def _beside(
     conf: cfg.ConfigOpts,
     driver: Driver,
     *,
-    management: _Choice,
-    messages: _Choice,
+    management: Choice,
+    messages: Choice,
 ) -> Mapping[str, Any]:
     """Return what a driver is told of the management store, if anything.
 
@@ -376,44 +162,11 @@ def _beside(
     if management.driver != driver.rows_of:
         raise ConfigurationError(
             f'the driver "{driver.name}" keeps rows in the database of the '
-            f'management store: set [{GROUP}] management_store = '
+            f'management store: set [{selection.GROUP}] management_store = '
             f'{driver.rows_of} (it is {management.driver})'
         )
-    beside = drivers()[driver.rows_of]
-    uri, _ = _uri(conf, beside, management, messages)
+    beside = selection.drivers()[driver.rows_of]
+    uri, _ = selection.uri_of(conf, beside, management, messages)
     plane: Plane = 'management_store'
-    values = _values(conf, beside, plane, management.driver)
+    values = selection.values_of(conf, beside, plane, management.driver)
     return {'management': (uri, values)}
-
-
-def _uri(
-    conf: cfg.ConfigOpts, driver: Driver, choice: _Choice, other: _Choice
-) -> tuple[str, str]:
-    """Return the URI of a plane and the option it came from."""
-    groups = [choice.group]
-    if other.driver == choice.driver:
-        groups.append(other.group)
-    # What the other plane was given goes before a default of this one.
-    for group in sorted(groups, key=lambda group: _is_default(conf, group)):
-        if conf[group].uri:
-            return conf[group].uri, f'[{group}] uri'
-    if driver.default_uri is None:
-        raise ConfigurationError(f'[{choice.group}] uri is not set')
-    folder = str(_state_folder(conf))
-    return driver.default_uri(folder), _STATE_PATH
-
-
-def _is_default(conf: cfg.ConfigOpts, group: str) -> bool:
-    where = conf.get_location('uri', group)
-    return bool(where and where.location is cfg.Locations.opt_default)
-
-
-def _plugin(extension: Any) -> Driver:
-    found: Driver = extension.plugin
-    return found
-
-
-def _complain(_manager: Any, entry_point: Any, error: BaseException) -> None:
-    raise ConfigurationError(
-        f'the storage driver "{entry_point.name}" cannot be loaded: {error}'
-    )

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
-from zaqar.storage import loader
+from zaqar.storage import selection
 from zaqar.storage.base import Driver, MessageStore
 from zaqar.tests.servers import mongodb, redis, sql
 
@@ -200,7 +200,7 @@ SERVED = tuple(kind.name for kind in KINDS if kind is not Sqlite)
 
 def _driver(uri: str) -> Driver:
     scheme = uri.partition(':')[0].partition('+')[0]
-    for driver in loader.drivers().values():
+    for driver in selection.drivers().values():
         if scheme in driver.schemes:
             return driver
     raise LookupError(f'no installed driver knows {scheme}: URIs')

@@ -9,7 +9,7 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import loader
+from zaqar.storage import loader, selection
 
 
 def _conf(folder: pathlib.Path, text: str = '') -> cfg.ConfigOpts:
@@ -17,7 +17,7 @@ def _conf(folder: pathlib.Path, text: str = '') -> cfg.ConfigOpts:
     file.write_text(text)
     conf = cfg.ConfigOpts()
     conf(['--config-file', str(file)], project='zaqar')
-    loader.register_opts(conf)
+    selection.register_opts(conf)
     return conf
 
 
@@ -50,7 +50,7 @@ def test_the_uri_of_one_plane_serves_both(
 def test_each_plane_may_have_its_own(tmp_path: pathlib.Path) -> None:
     text = ''.join(
         f'[drivers:{plane}:sqlalchemy]\nuri = sqlite:///{tmp_path}/{plane}\n'
-        for plane in loader.PLANES
+        for plane in selection.PLANES
     )
     _open(_conf(tmp_path, text))
     assert (tmp_path / 'message_store').is_file()
@@ -66,7 +66,7 @@ def test_the_old_name_of_the_driver_option_works(
 
 
 @pytest.mark.parametrize('name', ['mongodb', 'redis', 'swift'])
-@pytest.mark.parametrize('plane', loader.PLANES)
+@pytest.mark.parametrize('plane', selection.PLANES)
 def test_a_forgotten_driver_is_named(
     tmp_path: pathlib.Path, name: str, plane: str
 ) -> None:
@@ -90,14 +90,14 @@ def test_a_uri_beside_a_chosen_driver_is_no_mistake(
 def test_the_state_path_follows_the_base_directories(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loader, '_SYSTEM', str(tmp_path / 'nothing'))
+    monkeypatch.setattr(selection, '_SYSTEM', str(tmp_path / 'nothing'))
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'xdg'))
-    assert loader.state_path(_conf(tmp_path)) == tmp_path / 'xdg' / 'zaqar'
+    assert selection.state_path(_conf(tmp_path)) == tmp_path / 'xdg' / 'zaqar'
     monkeypatch.setenv('XDG_STATE_HOME', 'relative')
     monkeypatch.setenv('HOME', str(tmp_path))
     expected = tmp_path / '.local' / 'state' / 'zaqar'
-    assert loader.state_path(_conf(tmp_path)) == expected
+    assert selection.state_path(_conf(tmp_path)) == expected
     system = tmp_path / 'system'
     system.mkdir()
-    monkeypatch.setattr(loader, '_SYSTEM', str(system))
-    assert loader.state_path(_conf(tmp_path)) == system
+    monkeypatch.setattr(selection, '_SYSTEM', str(system))
+    assert selection.state_path(_conf(tmp_path)) == system

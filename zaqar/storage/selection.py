@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which driver a configuration names for each plane, and with what URI."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from oslo_config import cfg
+from stevedore import ExtensionManager
+
+from zaqar.errors import ConfigurationError
+from zaqar.storage.base import Driver
+
+NAMESPACE = 'zaqar.storage'
+
+GROUP = 'drivers'
+
+#: Which driver, when nobody says.
+EMBEDDED = 'sqlalchemy'
+
+#: Drivers that existing configurations may speak of, installed or not.
+KNOWN = ('mongodb', 'redis', 'sqlalchemy', 'swift')
+
+Plane = Literal['message_store', 'management_store']
+
+PLANES: Sequence[Plane] = ('message_store', 'management_store')
+
+OPTS = [
+    cfg.StrOpt(
+        'message_store',
+        deprecated_name='storage',
+        help='Driver of the store that keeps messages and claims. Unset: '
+        f'"{EMBEDDED}", on an SQLite file in state_path unless its uri is '
+        'set.',
+    ),
+    cfg.StrOpt(
+        'management_store',
+        help='Driver of the store that keeps queues and everything else but '
+        'messages. Unset: the driver of the message store.',
+    ),
+]
+
+_SYSTEM = '/var/lib/zaqar'
+
+STATE_PATH = '[DEFAULT] state_path'
+
+STATE_OPTS = [
+    cfg.StrOpt(
+        'state_path',
+        sample_default='/var/lib/zaqar',
+        help='Folder of the embedded database. Unset: /var/lib/zaqar if that '
+        'exists and is writable, else $XDG_STATE_HOME/zaqar, else '
+        '~/.local/state/zaqar.',
+    ),
+    cfg.BoolOpt(
+        'unreliable',
+        default=False,
+        help='Whether to start on a MongoDB that is not replicated or does '
+        'not wait for a majority, and so may lose what it acknowledged. '
+        'Other drivers do not look at it.',
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Location:
+    """What a plane is opened with.
+
+    :ivar driver: its name
+    :ivar option: where the URI comes from, for people
+    """
+
+    plane: Plane
+    driver: str
+    uri: str
+    option: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a configuration says of one plane.
+
+    :ivar driver: its name
+    :ivar blame: the option to name when the driver does not exist
+    """
+
+    plane: Plane
+    driver: str
+    blame: str
+
+    @property
+    def group(self) -> str:
+        return f'{GROUP}:{self.plane}:{self.driver}'
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make the options of both planes and of all drivers known."""
+    conf.register_opts(OPTS, GROUP)
+    conf.register_opts(STATE_OPTS)
+    installed = drivers()
+    for plane in PLANES:
+        for name in sorted({*installed, *KNOWN}):
+            conf.register_opts(
+                options(installed.get(name), plane), f'{GROUP}:{plane}:{name}'
+            )
+
+
+def options(driver: Driver | None, plane: Plane) -> Sequence[cfg.Opt]:
+    """Return the options of a driver; of a missing one, what we look at."""
+    if driver is None:
+        return [cfg.StrOpt('uri', secret=True, help='Not installed.')]
+    if plane == 'message_store':
+        return driver.message_opts
+    return driver.management_opts
+
+
+def drivers() -> Mapping[str, Driver]:
+    """Return the installed drivers by name."""
+    found: ExtensionManager[Any] = ExtensionManager(
+        NAMESPACE, on_load_failure_callback=_complain
+    )
+    return {extension.name: _plugin(extension) for extension in found}
+
+
+def locations(conf: cfg.ConfigOpts) -> Sequence[Location]:
+    """Return what both planes would be opened with; touch nothing.
+
+    :raises ConfigurationError: it cannot be known
+    """
+    register_opts(conf)
+    installed = drivers()
+    messages = choose(conf, 'message_store', None)
+    management = choose(conf, 'management_store', messages)
+    found = []
+    for choice, other in ((management, messages), (messages, management)):
+        if choice.driver not in installed:
+            raise no_driver(choice, installed)
+        uri, option = uri_of(conf, installed[choice.driver], choice, other)
+        found.append(Location(choice.plane, choice.driver, uri, option))
+    return found
+
+
+def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
+    """Return the folder for what we keep ourselves, made if it is missing.
+
+    :raises ConfigurationError: it cannot be made
+    """
+    folder = _state_folder(conf)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f'[DEFAULT] state_path: {folder} cannot be made: {error.strerror}'
+        ) from None
+    return folder
+
+
+def no_driver(
+    choice: Choice, installed: Mapping[str, Driver]
+) -> ConfigurationError:
+    """Return the complaint about a driver that does not exist."""
+    return ConfigurationError(
+        f'{choice.blame} = {choice.driver}: there is no such driver; '
+        f'installed are {", ".join(sorted(installed))}'
+    )
+
+
+def choose(conf: cfg.ConfigOpts, plane: Plane, other: Choice | None) -> Choice:
+    """Return the driver of a plane; that of the other one if unset."""
+    option = f'[{GROUP}] {plane}'
+    chosen = conf[GROUP][plane]
+    if chosen:
+        return Choice(plane, chosen, option)
+    found = (
+        Choice(plane, other.driver, other.blame)
+        if other
+        else Choice(plane, EMBEDDED, option)
+    )
+    _check_forgotten(conf, found, option)
+    return found
+
+
+def values_of(
+    conf: cfg.ConfigOpts, driver: Driver, plane: Plane, name: str
+) -> dict[str, Any]:
+    """Return the options of a driver for a plane, by name."""
+    given = conf[f'{GROUP}:{plane}:{name}']
+    found = {opt.dest: given[opt.dest] for opt in options(driver, plane)}
+    return {**found, 'unreliable': conf.unreliable}
+
+
+def uri_of(
+    conf: cfg.ConfigOpts, driver: Driver, choice: Choice, other: Choice
+) -> tuple[str, str]:
+    """Return the URI of a plane and the option it came from."""
+    groups = [choice.group]
+    if other.driver == choice.driver:
+        groups.append(other.group)
+    # What the other plane was given goes before a default of this one.
+    for group in sorted(groups, key=lambda group: _is_default(conf, group)):
+        if conf[group].uri:
+            return conf[group].uri, f'[{group}] uri'
+    if driver.default_uri is None:
+        raise ConfigurationError(f'[{choice.group}] uri is not set')
+    folder = str(_state_folder(conf))
+    return driver.default_uri(folder), STATE_PATH
+
+
+def _state_folder(conf: cfg.ConfigOpts) -> pathlib.Path:
+    conf.register_opts(STATE_OPTS)
+    return pathlib.Path(conf.state_path or _default_state_path())
+
+
+def _default_state_path() -> pathlib.Path:
+    if os.path.isdir(_SYSTEM) and os.access(_SYSTEM, os.W_OK | os.X_OK):
+        return pathlib.Path(_SYSTEM)
+    given = os.environ.get('XDG_STATE_HOME')
+    # The base directory specification says to ignore relative paths.
+    if given and os.path.isabs(given):
+        return pathlib.Path(given) / 'zaqar'
+    return pathlib.Path.home() / '.local' / 'state' / 'zaqar'
+
+
+def _check_forgotten(
+    conf: cfg.ConfigOpts, choice: Choice, option: str
+) -> None:
+    """Refuse to start on an empty database beside a full one.
+
+    :raises ConfigurationError: a driver has a URI and was not chosen
+    """
+    for name in sorted({*drivers(), *KNOWN} - {choice.driver}):
+        group = f'{GROUP}:{choice.plane}:{name}'
+        if _is_set(conf, group):
+            raise ConfigurationError(
+                f'[{group}] uri is set, but {option} is not; set '
+                f'{choice.plane} = {name}, or remove the uri'
+            )
+
+
+def _is_set(conf: cfg.ConfigOpts, group: str) -> bool:
+    where = conf.get_location('uri', group)
+    return bool(where and where.location.is_user_controlled)
+
+
+def _is_default(conf: cfg.ConfigOpts, group: str) -> bool:
+    where = conf.get_location('uri', group)
+    return bool(where and where.location is cfg.Locations.opt_default)
+
+
+def _plugin(extension: Any) -> Driver:
+    found: Driver = extension.plugin
+    return found
+
+
+def _complain(_manager: Any, entry_point: Any, error: BaseException) -> None:
+    raise ConfigurationError(
+        f'the storage driver "{entry_point.name}" cannot be loaded: {error}'
+    )
