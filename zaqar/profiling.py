@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Traces for osprofiler: where the time of a request goes.
 
-Only requests whose ``X-Trace-Info`` is signed with a key of ours are traced.
+Only requests whose ``X-Trace-Info`` is signed with a key of ours are traced:
+over HTTP by their headers, over a WebSocket by those in the frame.
 Off, no back end of osprofiler is loaded. On, what fails in a trace never fails
 the request. No body, token or argument is part of a trace.
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import functools
 import logging
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,6 +32,12 @@ OPTS = [
         default=False,
         help='Whether traces show the time of whole HTTP requests. Counts '
         'where profiling is enabled.',
+    ),
+    cfg.BoolOpt(
+        'trace_websocket_transport',
+        default=False,
+        help='Whether traces show the time of whole requests over a '
+        'WebSocket. Counts where profiling is enabled.',
     ),
     cfg.BoolOpt(
         'trace_message_store',
@@ -54,9 +61,15 @@ LIBRARY_OPTS = [
     cfg.StrOpt('connection_string', default='messaging://', secret=True),
 ]
 
+#: What the points of whole requests are called, by transport.
 _WSGI = 'wsgi'
+_WEBSOCKET = 'websocket'
+
+#: Where a request says that it is to be traced, and proves that it may.
+_INFO, _PROOF = 'x-trace-info', 'x-trace-hmac'
 
 Store = TypeVar('Store')
+Result = TypeVar('Result')
 Environ = dict[str, Any]
 App = Callable[[Environ, Any], Iterable[bytes]]
 Notify = Callable[[dict[str, Any]], None]
@@ -90,7 +103,12 @@ class Profiling:
         notify = _opened(conf)
         if notify is None:
             return cls()
-        _use(notify, wsgi=settings.trace_wsgi_transport)
+        hidden = tuple(
+            name
+            for name in (_WSGI, _WEBSOCKET)
+            if not settings[f'trace_{name}_transport']
+        )
+        _use(notify, hidden)
         planes = frozenset(
             plane
             for plane in ('message_store', 'management_store')
@@ -107,13 +125,52 @@ class Profiling:
         traced = web.WsgiMiddleware(app, self.keys, enabled=True)
 
         def call(environ: Environ, start_response: Any) -> Iterable[bytes]:
-            asked = 'HTTP_X_TRACE_INFO' in environ
+            # osprofiler falls over a proof that is not ASCII.
+            asked = environ.get('HTTP_X_TRACE_HMAC', '').isascii()
             found: Iterable[bytes] = (traced if asked else app)(
                 environ, start_response
             )
             return found
 
         return call
+
+    def frame(
+        self,
+        action: str,
+        headers: Mapping[str, Any],
+        call: Callable[[], Result],
+    ) -> Result:
+        """Make a call for a frame of a WebSocket, traced if it asks for it.
+
+        :param headers: of the frame, by their names in small letters
+        """
+        ids = self._ids(headers) if self.enabled else None
+        if ids is None:
+            return call()
+        from osprofiler import profiler
+
+        profiler.init(ids['hmac_key'], ids['base_id'], ids['parent_id'])
+        try:
+            info = {'request': {'action': action}}
+            with profiler.Trace(_WEBSOCKET, info=info):
+                return call()
+        finally:
+            # The thread goes on to frames of others.
+            profiler.clean()
+
+    def _ids(self, headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return what a trace is known by, None without a valid proof."""
+        info, proof = headers.get(_INFO), headers.get(_PROOF)
+        if not (isinstance(info, str) and isinstance(proof, str)):
+            return None
+        if not proof.isascii():
+            return None
+        from osprofiler import _utils
+
+        found = _utils.signed_unpack(info, proof, _utils.split(self.keys))
+        if found is None or not {'base_id', 'parent_id'} <= set(found):
+            return None
+        return found
 
     def store(self, store: Store, plane: str, driver: str) -> Store:
         """Return a store whose calls are traced, if those of its plane are.
@@ -199,15 +256,15 @@ def _register(
         conf.register_opts(others if group == GROUP else options, group)
 
 
-def _use(notify: Notify, *, wsgi: bool) -> None:
+def _use(notify: Notify, hidden: tuple[str, ...]) -> None:
     """Let the points of this process's traces go somewhere.
 
-    :param wsgi: whether points of whole requests are among them
+    :param hidden: how the names of those begin that are left out
     """
     from osprofiler import notifier
 
     def pass_on(point: dict[str, Any]) -> None:
-        if not wsgi and str(point.get('name')).startswith(_WSGI):
+        if str(point.get('name')).startswith(hidden):
             return
         # What an exception says may hold what was asked for.
         told = {**point.get('info', {})}

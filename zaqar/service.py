@@ -144,6 +144,7 @@ class Service:
             self.dispatcher,
             self.catalogue.management,
             functools.partial(self.metrics.set, 'connections'),
+            self._profiling.frame if self._profiling.enabled else None,
         )
 
     @property

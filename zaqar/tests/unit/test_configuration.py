@@ -81,6 +81,7 @@ _GENERAL = [
     *_rows(
         'profiler',
         ('trace_wsgi_transport', 'b', False),
+        ('trace_websocket_transport', 'b', False),
         ('trace_message_store', 'b', False),
         ('trace_management_store', 'b', False),
     ),

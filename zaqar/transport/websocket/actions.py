@@ -9,8 +9,9 @@ Runs on a thread, one frame of a connection at a time.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,9 @@ _LEFT_OUT = object()
 
 #: What an action may be and be repeated.
 _SCALARS = (str, int, float, bool)
+
+#: Makes the call of an action, given the headers of its frame.
+Trace = Callable[[str, Mapping[str, Any], Callable[[], Any]], Any]
 
 _SUBSCRIBE = ('subscription_create', 'topic_subscription_create')
 
@@ -103,13 +107,19 @@ class Desk:
 
     :param node: part of the URI under which connections can be told of
         messages; '' where none can
+    :param trace: makes the calls, which are traced where that is wanted
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, access: Access, node: str = ''
+        self,
+        dispatcher: Dispatcher,
+        access: Access,
+        node: str = '',
+        trace: Trace | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.access = access
+        self._trace = trace
         self._node = node
 
     def caller(self, connection: str) -> Caller:
@@ -121,6 +131,13 @@ class Desk:
         if self._node:
             address = f'websocket://{self._node}/{connection}'
         return Caller(self, connection, address)
+
+    def run(self, call: Call, headers: Mapping[str, Any]) -> Any:
+        """Return what an operation's function returns."""
+        run = functools.partial(call.run, self.dispatcher)
+        if self._trace is None:
+            return run()
+        return self._trace(call.row.name, headers, run)
 
     def forget(self, own: Own) -> None:
         """End a subscription whose connection is gone.
@@ -183,7 +200,7 @@ class Caller:
         except ZaqarError as error:
             return error.status, {'error': str(error)}
         try:
-            result = call.run(self._desk.dispatcher)
+            result = self._desk.run(call, asked.headers.values)
         except ZaqarError as error:
             return _refusal(call.row, error)
         if call.is_own:

@@ -22,7 +22,7 @@ from zaqar.storage.base import ManagementStore
 from zaqar.transport import listening
 from zaqar.transport.websocket import settings as options
 from zaqar.transport.websocket.access import Access
-from zaqar.transport.websocket.actions import Desk
+from zaqar.transport.websocket.actions import Desk, Trace
 from zaqar.transport.websocket.endpoint import STATUS, Endpoint
 from zaqar.transport.websocket.hub import Hub
 from zaqar.transport.websocket.node import Node
@@ -62,6 +62,7 @@ class Server:
     """Serves clients, and whoever has messages for them.
 
     :param watch: is told how many connections there are, when that changes
+    :param trace: makes the calls of actions, where they are traced
     :raises ConfigurationError: it cannot work like this
     """
 
@@ -71,6 +72,7 @@ class Server:
         dispatcher: Dispatcher,
         store: ManagementStore,
         watch: Callable[[int], None] | None = None,
+        trace: Trace | None = None,
     ) -> None:
         limits = dispatcher.limits
         self._store = store
@@ -78,7 +80,7 @@ class Server:
         self._shared = socket_mac.from_conf(conf)
         self._own = '' if self._shared else socket_mac.fresh_secret()
         access = Access.from_conf(conf, limits, dispatcher.signer)
-        self._desk = Desk(dispatcher, access, self._settings.node_id)
+        self._desk = Desk(dispatcher, access, self._settings.node_id, trace)
         self._max_body = self._settings.max_frame_size * _GROWTH
         self._hub: Hub | None = None
         self._watch = watch

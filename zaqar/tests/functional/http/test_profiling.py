@@ -5,21 +5,20 @@ from __future__ import annotations
 
 import json
 import pathlib
-import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from zaqar.tests.functional import traces
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api, Response
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
+from zaqar.tests.functional.traces import names, points, profiled
 from zaqar.tests.servers import process
-
-KEY = 'known to two'
 
 #: Options of the layers, and what a trace calls them.
 LAYERS = {
@@ -34,20 +33,9 @@ QUEUE = '/v2/queues/q'
 @pytest.fixture(scope='module')
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Redis server."""
-    program = shutil.which('redis-server')
-    if program is None:
-        process.missing('Redis is not installed')
     folder: pathlib.Path = tmp_path_factory.mktemp('redis')
-    port = process.free_port()
-    server = process.Process(
-        [
-            *(program, '--port', str(port), '--bind', '127.0.0.1'),
-            *('--save', '', '--dir', str(folder)),
-        ],
-        folder / 'log',
-    )
-    server.wait_until(lambda: process.accepts(port))
-    yield f'redis://127.0.0.1:{port}'
+    server, url = traces.serve(folder)
+    yield url
     server.stop()
 
 
@@ -60,40 +48,10 @@ def _quiet_afterwards() -> Iterator[None]:
         notifier.set(notifier._noop_notifier)
 
 
-def profiled(where: str, *layers: str) -> str:
-    """Return the group of a configuration with these layers traced."""
-    lines = [f'{layer} = true' for layer in layers]
-    return '\n'.join(
-        [
-            *('[profiler]', 'enabled = true', f'hmac_keys = other,{KEY}'),
-            *(f'connection_string = {where}', *lines, ''),
-        ]
-    )
-
-
 def traced(api: Api, method: str, path: str, *document: Any) -> Any:
     """Send a request that asks for a trace; return its id and the answer."""
-    from osprofiler import _utils
-
-    trace = str(uuid.uuid4())
-    ids = {'base_id': trace, 'parent_id': trace}
-    info, signature = _utils.signed_pack(ids, KEY)
-    assert signature is not None
-    headers = {'X-Trace-Info': info.decode(), 'X-Trace-HMAC': signature}
+    trace, headers = traces.headers()
     return trace, api(method, path, *document, headers=headers)
-
-
-def names(redis: str, trace: str) -> Sequence[str]:
-    """Return the points that the back end has of a trace, in order."""
-    return [str(point['name']) for point in points(redis, trace)]
-
-
-def points(redis: str, trace: str) -> list[dict[str, Any]]:
-    """Return the points of a trace, oldest first."""
-    client: Any = pytest.importorskip('redis').Redis.from_url(redis)
-    with client:
-        kept = client.lrange(f'osprofiler_opt:{trace}', 0, -1)
-    return [json.loads(point) for point in reversed(kept)]
 
 
 def _warnings(capfd: pytest.CaptureFixture[str]) -> list[str]:
@@ -161,7 +119,8 @@ def test_only_who_knows_a_key_is_traced(make_api: MakeApi, redis: str) -> None:
     api = make_api(profiled(redis, *LAYERS))
     trace = str(uuid.uuid4())
     forged = {'X-Trace-Info': f'{{"base_id": "{trace}"}}', 'X-Trace-HMAC': 'x'}
-    for headers in (forged, {'X-Trace-Info': ''}, {'X-Trace-Info': 'é'}):
+    strange = {**forged, 'X-Trace-HMAC': 'é'}
+    for headers in (forged, strange, {'X-Trace-Info': ''}):
         assert api('PUT', QUEUE, headers=headers).status in (201, 204)
     assert names(redis, trace) == []
 
@@ -210,7 +169,7 @@ def test_the_key_that_everybody_knows_is_warned_of(
 ) -> None:
     make_api(profiled(redis))
     assert _warnings(capfd) == []
-    make_api(profiled(redis).replace(f'other,{KEY}', 'SECRET_KEY'))
+    make_api(profiled(redis).replace(f'other,{traces.KEY}', 'SECRET_KEY'))
     (line,) = _warnings(capfd)
     assert '[profiler] hmac_keys' in line
 
