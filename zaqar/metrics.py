@@ -43,6 +43,9 @@ OPTS = [
     ),
 ]
 
+#: Stands for the store that the configuration names, among pools.
+CONFIGURED = ':message_store'
+
 #: Where prometheus_client keeps what several processes count.
 _SHARED = 'PROMETHEUS_MULTIPROC_DIR'
 
@@ -130,11 +133,16 @@ class Metrics:
         for sink in self._sinks:
             sink.set(name, value)
 
-    def store(self, store: Store, plane: str, driver: str) -> Store:
-        """Return a store whose calls are counted, if anything is."""
+    def store(
+        self, store: Store, plane: str, driver: str, pool: str = ''
+    ) -> Store:
+        """Return a store whose calls are counted, if anything is.
+
+        :param pool: that it is, '' for one that the configuration names
+        """
         if not self.enabled:
             return store
-        measured: Any = _Measured(store, plane, driver, self)
+        measured: Any = _Measured(store, plane, driver, pool, self)
         found: Store = measured
         return found
 
@@ -143,9 +151,15 @@ class _Measured:
     """Stands for a store."""
 
     def __init__(
-        self, store: Any, plane: str, driver: str, metrics: Metrics
+        self,
+        store: Any,
+        plane: str,
+        driver: str,
+        pool: str,
+        metrics: Metrics,
     ) -> None:
         self._store = store
+        self._pool = pool or CONFIGURED
         self._labels = {'plane': plane, 'driver': driver}
         self._metrics = metrics
 
@@ -177,7 +191,8 @@ class _Measured:
     def _count(self, name: str, answer: Any) -> None:
         count = _moved(name, answer)
         if count:
-            labels = {'driver': self._labels['driver'], 'how': name}
+            driver = self._labels['driver']
+            labels = {'driver': driver, 'pool': self._pool, 'how': name}
             self._metrics.add('messages', labels, count)
 
 

@@ -300,9 +300,9 @@ def _catalogue(
     profiling: Profiling,
     measuring: metrics.Metrics,
 ) -> Catalogue:
-    def wrap(store: Any, plane: str, driver: str) -> Any:
+    def wrap(store: Any, plane: str, driver: str, pool: str) -> Any:
         traced = profiling.store(store, plane, driver)
-        return measuring.store(traced, plane, driver)
+        return measuring.store(traced, plane, driver, pool)
 
     conf.register_opts(pooling.OPTS, pooling.GROUP)
     stores = loader.open_stores(conf, wrap)

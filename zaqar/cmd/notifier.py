@@ -13,7 +13,6 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import service
-from zaqar.api import modes
 from zaqar.controllers import notices
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
@@ -23,6 +22,52 @@ LOG = log.getLogger(__name__)
 
 PROG = 'zaqar-notifier'
 
+MANUAL = f"""\
+NAME
+    {PROG} - tell subscribers of messages, and nothing else
+
+SYNOPSIS
+    {PROG} [OPTION]...
+
+DESCRIPTION
+    Delivers what the message store and, with [DEFAULT] pooling, every pool
+    owes to subscribers. zaqar-server does the same unless [notification]
+    embedded is off; any number of both may run beside each other. What one
+    has taken and not finished when it dies is free again after 30 seconds.
+
+    At SIGTERM and SIGINT (Ctrl-C) it takes no more, and ends when what is
+    under way is over. At SIGUSR2 it reports its state on standard error.
+
+OPTIONS
+    --workers N         threads, hence deliveries under way at a time, in the
+                        place of [notification] max_notifier_workers
+
+FILES
+    zaqar.conf and {PROG}.conf, the first of each found in ~/.zaqar, ~,
+    /etc/zaqar and /etc, then zaqar.conf.d/*.conf and {PROG}.conf.d/*.conf
+    there. Later ones win.
+
+EXIT STATUS
+    0    stopped by a signal
+    1    the configuration is not good
+    2    wrong usage
+
+EXAMPLES
+    {PROG}
+    {PROG} --config-file /etc/zaqar/zaqar.conf --workers 40
+
+"""
+
+CLI_OPTS = [
+    cfg.IntOpt(
+        'workers',
+        min=1,
+        metavar='N',
+        help='Threads, hence deliveries under way at a time, in the place of '
+        '[notification] max_notifier_workers.',
+    ),
+]
+
 #: Seconds between two looks at whether to end.
 _LOOK = 0.5
 
@@ -30,8 +75,14 @@ _LOOK = 0.5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if '-h' in words or '--help' in words:
+        print(MANUAL)
     try:
         conf = service.configuration(PROG, words, _prepare)
+        if conf.workers:
+            conf.set_override(
+                'max_notifier_workers', conf.workers, settings.GROUP
+            )
         running = service.Service(conf)
         if not running.notifies:
             raise ConfigurationError(
@@ -39,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 'nothing to deliver'
             )
         notifier = running.notifier()
+        running.report_when_asked(Notifications=notifier.facts)
     except (ConfigurationError, cfg.Error) as error:
         print(f'{PROG}: {error}', file=sys.stderr)
         LOG.debug('Not started', exc_info=True)
@@ -79,7 +131,7 @@ def run(notifier: Notifier, *, is_child: bool = False) -> None:
 
 
 def _prepare(conf: cfg.ConfigOpts) -> None:
-    conf.register_cli_opts([modes.ADMIN_MODE])
+    conf.register_cli_opts(CLI_OPTS)
     register_opts(conf)
 
 

@@ -25,6 +25,47 @@ LOG = log.getLogger(__name__)
 
 PROG = 'zaqar-server'
 
+MANUAL = f"""\
+NAME
+    {PROG} - the messaging service, in the foreground
+
+SYNOPSIS
+    {PROG} [OPTION]...
+
+DESCRIPTION
+    Serves HTTP (as many API workers as there are cores) and WebSockets, and
+    delivers notifications, each in processes of its own, which one supervisor
+    starts again when they die. With [drivers] transport = wsgi or websocket
+    it serves that one only, and delivers.
+
+    Without a configuration it listens on 127.0.0.1, ports 8888 and 9000,
+    keeps all in an SQLite file in [DEFAULT] state_path, and trusts whoever
+    reaches it.
+
+OPTIONS
+    --admin_mode        also serve health, pools and flavors
+    --daemon            go to the background once the settings have proved
+                        good
+
+SIGNALS
+    SIGTERM, SIGINT     take no more requests, finish those under way, end
+    SIGHUP              read the configuration anew; processes are replaced
+                        one after another
+    SIGUSR2             report the state of each process on standard error
+
+FILES
+    zaqar.conf and {PROG}.conf, the first of each found in ~/.zaqar, ~,
+    /etc/zaqar and /etc, then zaqar.conf.d/*.conf and {PROG}.conf.d/*.conf
+    there. Later ones win.
+
+EXIT STATUS
+    0    stopped by a signal
+    1    it cannot work like this, as one line on standard error says; a
+         database that does not answer is no such thing
+    2    wrong usage
+
+"""
+
 CLI_OPTS = [
     modes.ADMIN_MODE,
     cfg.BoolOpt(
@@ -55,6 +96,8 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if '-h' in words or '--help' in words:
+        print(MANUAL)
     try:
         conf = service.configuration(PROG, words, _prepare)
         return _run(conf, words)

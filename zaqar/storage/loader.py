@@ -15,8 +15,9 @@ from zaqar.storage import selection
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.selection import Choice, Plane
 
-#: Stands something before a store: given it, its plane and its driver's name.
-Wrap = Callable[[Any, Plane, str], Any]
+#: Stands something before a store: given it, its plane, its driver's name and
+#: the pool that it is, '' for those that the configuration names.
+Wrap = Callable[[Any, Plane, str, str], Any]
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
     if wrap is None:
         return found
     return Stores(
-        wrap(found.management, 'management_store', management.driver),
-        wrap(found.messages, 'message_store', messages.driver),
+        wrap(found.management, 'management_store', management.driver, ''),
+        wrap(found.messages, 'message_store', messages.driver, ''),
     )
 
 
@@ -109,9 +110,12 @@ class PoolOpener:
                 values[opt.dest] = opt.type(given[opt.dest])
         return values
 
-    def open(self, uri: str, given: Mapping[str, Any]) -> MessageStore:
+    def open(
+        self, uri: str, given: Mapping[str, Any], pool: str = ''
+    ) -> MessageStore:
         """Open the store of a pool.
 
+        :param pool: its name, where it is there to stay
         :raises ConfigurationError: that cannot be done
         """
         driver = self.driver(uri)
@@ -122,7 +126,7 @@ class PoolOpener:
         except (TypeError, ValueError) as error:
             raise ConfigurationError(str(error)) from None
         if self._wrap is not None:
-            found = self._wrap(found, 'message_store', driver.name)
+            found = self._wrap(found, 'message_store', driver.name, pool)
         return found
 
 

@@ -367,7 +367,7 @@ class OpenStores:
             return
         slot.fault = StoreUnavailable
         try:
-            slot.store = self._opener.open(pool.uri, pool.options)
+            slot.store = self._opener.open(pool.uri, pool.options, name)
         except ConfigurationError as error:
             LOG.error('Pool "%s" cannot be opened: %s', name, error)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import signal
 import threading
@@ -47,6 +48,36 @@ def test_a_notifier_runs_alone_and_ends_when_told(
     receiver.wait(1)
     assert notifier.stop(signal.SIGTERM) == 0
     rig.rests()
+
+
+def test_a_notifier_has_as_many_threads_as_asked_for_and_reports_them(
+    make_rig: MakeRig, receiver: Receiver, tmp_path: pathlib.Path
+) -> None:
+    rig = make_rig(running=False)
+    rig.subscribe(receiver.url)
+    command = place(tmp_path).command('--workers', '3', program='notifier')
+    log = tmp_path / 'notifier.log'
+    notifier = process.Process(command, log)
+    rig.post('x')
+    receiver.wait(1)
+    os.kill(notifier.child.pid, signal.SIGUSR2)
+    notifier.wait_until(
+        lambda: 'hosts with an open circuit' in log.read_text()
+    )
+    assert notifier.stop(signal.SIGTERM) == 0
+    # One line for each of its threads that has not ended.
+    assert log.read_text().count('in _work\n') == 3
+
+
+def test_wrong_usage_of_the_notifier_and_help(tmp_path: pathlib.Path) -> None:
+    alone = place(tmp_path)
+    assert alone.run('--nonsense', program='notifier').returncode == 2
+    assert alone.run('--workers', '0', program='notifier').returncode == 1
+    for program in ('notifier', 'server'):
+        manual = alone.run('--help', program=program)
+        assert manual.returncode == 0
+        for part in ('NAME', 'DESCRIPTION', 'EXIT STATUS', '--config-file'):
+            assert part in manual.stdout
 
 
 def test_a_notifier_killed_after_sending_causes_a_repetition_and_no_loss(
