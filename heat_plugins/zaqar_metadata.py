@@ -24,6 +24,7 @@ RESERVED = {
     'dead_letter_queue': '_dead_letter_queue',
     'dead_letter_queue_ttl': '_dead_letter_queue_messages_ttl',
     'max_claim_count': '_max_claim_count',
+    'max_messages': '_max_messages',
 }
 
 _DELETE_OWN, _DELETE, _KEEP = 'delete_own', 'delete', 'keep'

@@ -40,6 +40,11 @@ class Queue(zaqar_metadata.Holder):
             'letter; 0 for any number of times.',
             0,
         ),
+        'max_messages': zaqar_metadata.number(
+            'Most messages that the queue takes, where that is less than '
+            'what the service allows; 0 for what it allows.',
+            0,
+        ),
     }
 
     attributes_schema = {

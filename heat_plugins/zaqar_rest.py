@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import requests
+from keystoneauth1 import exceptions
 from zaqarclient.transport import errors
 
 PATCH_TYPE = 'application/openstack-messaging-v2.0-json-patch'
@@ -31,8 +32,16 @@ class ZaqarRefused(errors.TransportError):
         self.code = code
 
 
+class ZaqarAway(ZaqarRefused):
+    """The service, or a store of it, is away for a while."""
+
+
 class ZaqarNotFound(ZaqarRefused, errors.ResourceNotFound):
     """There is no such thing. Heat's ``is_not_found`` knows it."""
+
+
+#: What is raised where it may be worth while to ask again.
+AWAY = (ZaqarAway, exceptions.ConnectionError)
 
 
 class Service:
@@ -70,6 +79,7 @@ class Service:
         :param path: below ``/v2/``
         :param body: a JSON value; None for no body
         :raises ZaqarNotFound: the answer was 404
+        :raises ZaqarAway: the answer was 502, 503 or 504
         :raises ZaqarRefused: the answer was another of 400 and above
         """
         more = {} if body is None else {'json': body}
@@ -89,7 +99,7 @@ class Service:
             **more,
         )
         if answer.status_code >= 400:
-            kind = ZaqarNotFound if answer.status_code == 404 else ZaqarRefused
+            kind = _kind(answer.status_code)
             text = f'Zaqar answered {answer.status_code} to {method} '
             raise kind(
                 answer.status_code, f'{text}/v2/{path}: {_explain(answer)}'
@@ -106,6 +116,13 @@ class Service:
             self.ask('DELETE', path)
         except ZaqarNotFound:
             return
+
+
+def _kind(status: int) -> type[ZaqarRefused]:
+    """Return what to raise for the status of an answer."""
+    if status == 404:
+        return ZaqarNotFound
+    return ZaqarAway if status in (502, 503, 504) else ZaqarRefused
 
 
 def _explain(answer: requests.Response) -> str:

@@ -10,8 +10,11 @@ from urllib import parse
 
 from heat.common import exception
 from heat.engine import attributes, constraints, properties, support
+from oslo_log import log
 
-from . import zaqar_base
+from . import zaqar_base, zaqar_rest
+
+LOG = log.getLogger(__name__)
 
 SIGNAL, COUNT, TIMEOUT = 'signal', 'count', 'timeout'
 
@@ -55,7 +58,10 @@ class SignalWait(zaqar_base.ZaqarResource):
 
     A signal is a message whose body is a map of ``status`` (SUCCESS by
     default, or FAILURE), ``reason``, ``data`` and ``id`` (by default that of
-    the message). Any other body is a success with the body as its data.
+    the message). Any other body is a success with the body as its data. Of
+    several with one id the last counts. A service that is away is asked again
+    until the time is over.
+
     Signals stay in the queue, so that several may wait for the same, except
     that a failure is taken out once it has failed the stack: the next attempt
     begins afresh.
@@ -112,23 +118,35 @@ class SignalWait(zaqar_base.ZaqarResource):
         :raises SignalFailure: one says so
         :raises SignalTimeout: the time is over
         """
-        if wait.polls % _ALL_EVERY == 0:
+        away = ''
+        try:
+            self._read(wait)
+        except zaqar_rest.AWAY as error:
+            # Signals stay in the queue, where the next poll finds them all.
             wait.marker = None
-        wait.polls += 1
-        seen = self._seen()
-        known = len(seen)
-        for message in self._messages(wait):
-            self._take(message, seen)
-        if len(seen) != known:
-            self.metadata_set({'signals': seen})
-        if len(seen) >= wait.count:
+            LOG.warning('Queue %s cannot be read: %s', self._queue(), error)
+            away = f'; it cannot be read now: {error}'
+        arrived = len(self._seen())
+        if arrived >= wait.count:
             return True
         if time.monotonic() > wait.ends:
             raise SignalTimeout(
-                f'{len(seen)} of {wait.count} signals arrived in queue '
-                f'{self._queue()} within {wait.timeout} seconds'
+                f'{arrived} of {wait.count} signals arrived in queue '
+                f'{self._queue()} within {wait.timeout} seconds{away}'
             )
         return False
+
+    def _read(self, wait: Wait) -> None:
+        """Note the signals that have arrived since the last poll."""
+        if wait.polls % _ALL_EVERY == 0:
+            wait.marker = None
+        wait.polls += 1
+        known = self._seen()
+        seen = dict(known)
+        for message in self._messages(wait):
+            self._take(message, seen)
+        if seen != known:
+            self.metadata_set({'signals': seen})
 
     def handle_update(
         self, json_snippet: Any, tmpl_diff: Any, prop_diff: Any
@@ -178,7 +196,8 @@ class SignalWait(zaqar_base.ZaqarResource):
         body = message['body']
         if not isinstance(body, dict):
             body = {'data': body}
-        name = str(body.get('id') or message['id'])
+        given = body.get('id')
+        name = str(message['id'] if given in (None, '') else given)
         status = body.get('status') or _SUCCESS
         reason = body.get('reason')
         if status == _SUCCESS:

@@ -149,6 +149,19 @@ class SignedQueueURL(Signing):
         props = json_snippet.properties(self.properties_schema, self.context)
         self._sign(props)
 
+    def signed(self) -> dict[str, Any] | None:
+        """Return what the service has signed, None before that.
+
+        Heat's own type of this name keeps it under other keys: a stack made
+        with that goes on with the URL that it has.
+        """
+        kept = self.data()
+        if _DATA in kept or 'signature' not in kept:
+            return super().signed()
+        texts = {key: kept[key] for key in ('signature', 'expires', 'project')}
+        lists = {key: json.loads(kept[key]) for key in (PATHS, METHODS)}
+        return {**texts, **lists, TTL: self.properties[TTL] or DAY}
+
     def _needs_update(self, *args: Any, **kwargs: Any) -> bool:
         return super()._needs_update(*args, **kwargs) or self.is_half_over()
 

@@ -72,6 +72,7 @@ class Heat:
     :param broker: URL of RabbitMQ
     :param policy: text of its policy file
     :ivar url: its API, version 1, without a project
+    :ivar database: the URL given
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Heat:
         policy: str = '{}',
     ) -> None:
         self._bin = environment() / 'bin'
+        self.database = database
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix='zaqar-test-'))
         self.port = process.free_port()
         self.origin = f'http://127.0.0.1:{self.port}'
@@ -108,6 +110,10 @@ class Heat:
         finally:
             self.conf.write_text(plain)
             self._restart()
+
+    def log(self) -> str:
+        """Return what the engine has said since its last start."""
+        return self._log.read_text()
 
     def stop(self) -> None:
         """End it for good."""
@@ -135,7 +141,7 @@ class Heat:
         self.engine.wait_until(self._serves, patience=120.0)
 
     def _has_begun(self) -> bool:
-        return 'Starting engine_worker' in self._log.read_text()
+        return 'Starting engine_worker' in self.log()
 
     def _serves(self) -> bool:
         """Tell whether the API reaches the engine."""

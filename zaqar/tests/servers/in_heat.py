@@ -36,8 +36,42 @@ def list_types(folder: str) -> None:
             print(name, known.get_class(name).__module__)
 
 
+def missing(folder: str) -> None:
+    """Print what types of Heat have and those that replace them have not.
+
+    A line for each property and attribute that is missing, of another type,
+    with another default, required of late, or not updated in place any more.
+    """
+    from oslo_config import cfg
+
+    cfg.CONF([], project='heat')
+    from heat.common import config  # noqa: F401
+    from heat.engine import resources
+    from heat.engine.resources.openstack.zaqar import queue, subscription
+
+    cfg.CONF.set_override('plugin_dirs', [folder])
+    resources.initialise()
+    known = resources.global_env()
+    theirs = {**queue.resource_mapping(), **subscription.resource_mapping()}
+    for name, kind in theirs.items():
+        ours = known.get_class(name)
+        print('type', name)
+        for which in set(kind.attributes_schema) - set(ours.attributes_schema):
+            print(name, 'attribute', which)
+        for which, schema in kind.properties_schema.items():
+            mine = ours.properties_schema.get(which)
+            if (
+                mine is None
+                or mine.type != schema.type
+                or mine.default != schema.default
+                or mine.required > schema.required
+                or mine.update_allowed < schema.update_allowed
+            ):
+                print(name, 'property', which)
+
+
 #: What can be asked for, each with one argument.
-PROGRAMS = {'serve': serve, 'list': list_types}
+PROGRAMS = {'serve': serve, 'list': list_types, 'missing': missing}
 
 if __name__ == '__main__':
     program, argument = sys.argv[1:3]

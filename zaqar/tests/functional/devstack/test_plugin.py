@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from zaqar import opts
 from zaqar.tests.functional.devstack.conftest import PLUGIN, Devstack
 
 SCRIPTS = sorted(
@@ -92,6 +93,23 @@ def test_nothing_is_done_unless_a_service_is_enabled(
 ) -> None:
     calls = devstack.phase(*phase, before='ENABLED_SERVICES=key,mysql')
     assert calls == ['define_plugin zaqar']
+
+
+@pytest.mark.parametrize('backend', EXTRAS)
+def test_phases_may_be_run_twice(devstack: Devstack, backend: str) -> None:
+    """But for the start, which needs a Keystone: see test_running."""
+    devstack.env |= {'ZAQAR_BACKEND': backend, 'LIBS_FROM_GIT': ''}
+    devstack.env['ENABLED_SERVICES'] += ',h-eng,tempest'
+    for phase in (
+        ('stack', 'pre-install'),
+        ('stack', 'install'),
+        ('stack', 'post-config'),
+        ('stack', 'test-config'),
+        ('unstack',),
+        ('clean',),
+    ):
+        first = devstack.phase(*phase)
+        assert devstack.phase(*phase) == first
 
 
 # Installation.
@@ -216,6 +234,16 @@ def test_the_configuration_is_written_in_full(
         else 'sqlalchemy',
     }
     assert found == {**_general(devstack), **_stores(devstack, backend)}
+    # All of it is known to the service.
+    known = {
+        (group, name)
+        for group, options in opts.list_opts()
+        for option in options
+        for name in (option.name, option.dest)
+    }
+    del found['keystone_authtoken']
+    written = {(group, name) for group in found for name in found[group]}
+    assert written <= known, written - known
     # It holds passwords.
     assert devstack.conf.stat().st_mode & 0o007 == 0
 

@@ -115,6 +115,7 @@ def test_what_is_stacked_serves_and_what_is_unstacked_does_not(
         'stop_process zaqar-notifier',
     ]
     assert _until(lambda: not any(is_alive(pid) for pid in pids))
+    assert cloud.phase('unstack') == calls
     # And once more, on what the first time has left.
     _stack(cloud)
     again = requests.get(url, headers=headers, timeout=30)

@@ -22,7 +22,7 @@ VERSION = '2018-08-31'
 TEMPLATES = PLUGINS / 'templates'
 
 #: Seconds a stack may take.
-PATIENCE = 90.0
+PATIENCE = 180.0
 
 Found = TypeVar('Found')
 

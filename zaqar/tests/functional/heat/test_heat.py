@@ -67,7 +67,7 @@ def test_events_of_a_stack_go_to_a_queue(user: User) -> None:
 
 def test_a_wait_condition_is_signalled_through_a_queue(user: User) -> None:
     handle = {'signal_transport': 'ZAQAR_SIGNAL'}
-    wait = {'handle': {'get_resource': 'handle'}, 'count': 2, 'timeout': 60}
+    wait = {'handle': {'get_resource': 'handle'}, 'count': 2, 'timeout': 300}
     stack = user.create(
         {
             'handle': {

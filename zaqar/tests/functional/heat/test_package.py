@@ -51,6 +51,19 @@ def test_heat_loads_the_types_from_where_pip_puts_them(
     assert (shared / 'signal.yaml').exists()
 
 
+def test_types_of_heat_are_replaced_by_what_has_all_of_theirs() -> None:
+    lines = run(*heat.program('missing', str(heat.PLUGINS))).splitlines()
+    assert sorted(lines) == [
+        f'type OS::Zaqar::{name}'
+        for name in (
+            'MistralTrigger',
+            'Queue',
+            'SignedQueueURL',
+            'Subscription',
+        )
+    ]
+
+
 def test_the_tables_in_the_readme_are_up_to_date() -> None:
     python = str(heat.environment() / 'bin' / 'python')
     tool = heat.PLUGINS.parent / 'tools' / 'heat_table.py'

@@ -113,7 +113,8 @@ def test_events_tell_that_a_service_has_no_pools(
 ) -> None:
     template = pooled(tmp_path, queue_name(), queue_name())
     with without_pools():
-        stack = admin.create({'b': template['b']})
-        reason = stack.fails('CREATE_FAILED')
-        assert 'needs admin_mode and pooling' in reason
-        stack.deleted()
+        for which, what in (('a', 'flavors'), ('b', 'pools')):
+            stack = admin.create({which: template[which]})
+            reason = stack.fails('CREATE_FAILED')
+            assert f'has no {what}: it needs admin_mode and' in reason
+            stack.deleted()

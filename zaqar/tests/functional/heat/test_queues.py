@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from zaqar.api import schemas
 from zaqar.tests.functional.heat.stacks import Refused, User
 from zaqar.tests.functional.keystone.callers import queue_name
 
@@ -33,6 +34,7 @@ def test_a_queue_has_the_settings_of_its_template(user: User) -> None:
             dead_letter_queue='rejects',
             dead_letter_queue_ttl=3600,
             max_claim_count=3,
+            max_messages=500,
             max_messages_post_size=1000,
             encrypt_messages=False,
             retry_policy={'minimum_delay': 10, 'maximum_delay': 60},
@@ -40,7 +42,11 @@ def test_a_queue_has_the_settings_of_its_template(user: User) -> None:
     )
     name = stack.id_of('q')
     assert user.zaqar.owns(name)
-    assert metadata(user, name) == {
+    shown = metadata(user, name)
+    # All that the service reserves but the flavor, which needs one.
+    reserved = set(schemas.METADATA['properties'])
+    assert reserved - set(shown) == {'_flavor'}
+    assert shown == {
         'owner': 'ops',
         '_odd/key~': [1],
         '_default_message_ttl': 600,
@@ -48,6 +54,7 @@ def test_a_queue_has_the_settings_of_its_template(user: User) -> None:
         '_dead_letter_queue': 'rejects',
         '_dead_letter_queue_messages_ttl': 3600,
         '_max_claim_count': 3,
+        '_max_messages': 500,
         '_max_messages_post_size': 1000,
         '_enable_encrypt_messages': False,
         '_retry_policy': {'minimum_delay': 10, 'maximum_delay': 60},
@@ -168,6 +175,7 @@ def test_an_update_that_fails_is_mended_in_place(user: User) -> None:
             {'max_claim_count': 1, 'metadata': {'_max_claim_count': 2}},
             'max_claim_count',
         ),
+        ({'max_messages': -1}, 'out of range'),
         ({'name': 'two words'}, 'does not match pattern'),
         ({'name': 'x' * 65}, 'length'),
         ({'default_message_ttl': 59}, 'out of range'),

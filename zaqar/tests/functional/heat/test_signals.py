@@ -12,12 +12,14 @@ import requests
 
 from zaqar.tests.functional.heat.stacks import Stack, User, until
 from zaqar.tests.functional.keystone.callers import queue_name
+from zaqar.tests.servers.heat import Heat
+from zaqar.tests.servers.zaqar import Zaqar
 
 
 def waiting(name: str | None = None, **properties: Any) -> dict[str, Any]:
     """Return the resources of a template that waits for signals."""
     signal = {'name': name} if name else {}
-    wait = {'signal': {'get_resource': 'signal'}, 'timeout': 60, **properties}
+    wait = {'signal': {'get_resource': 'signal'}, 'timeout': 300, **properties}
     return {
         'signal': {'type': 'OS::Zaqar::Signal', 'properties': signal},
         'wait': {'type': 'OS::Zaqar::SignalWait', 'properties': wait},
@@ -47,14 +49,18 @@ def test_a_stack_goes_on_when_two_signals_have_come(user: User) -> None:
         waiting(count=2), outputs={'data': {'get_attr': ['wait', 'data']}}
     )
     curl(stack, id='web-1', status='SUCCESS', data={'port': 80})
-    # A repetition does not count.
+    until(lambda: stack.attribute('wait', 'data'), 'the first signal')
+    # A repetition does not count, but takes the place of the first.
     curl(stack, id='web-1', status='SUCCESS', data={'port': 81})
-    until(lambda: stack.attribute('wait', 'data') or None, 'the first signal')
+    until(
+        lambda: stack.attribute('wait', 'data')['web-1'] == {'port': 81},
+        'the repetition',
+    )
     assert stack.show()['stack_status'] == 'CREATE_IN_PROGRESS'
     curl(stack, id='web-2', status='SUCCESS', data=[1], reason='done')
     stack.reaches('CREATE_COMPLETE')
     assert stack.output('data')['web-2'] == [1]
-    assert set(stack.output('data')) == {'web-1', 'web-2'}
+    assert stack.output('data')['web-1'] == {'port': 81}
     assert stack.attribute('wait', 'reasons')['web-2'] == 'done'
     stack.deleted()
 
@@ -124,21 +130,41 @@ def test_too_few_signals_fail_the_stack_in_time(user: User) -> None:
     assert 'of 2 signals arrived' in stack.fails('CREATE_FAILED')
 
 
+def test_a_service_that_is_away_for_a_while_fails_no_wait(
+    user: User, zaqar: Zaqar, heat: Heat
+) -> None:
+    stack = user.create(waiting())
+    queue = when_there(stack, 'endpoint').split('/')[-2]
+    zaqar.stop()
+    try:
+        text = f'Queue {queue} cannot be read'
+        until(lambda: text in heat.log(), 'a poll of a service that is away')
+    finally:
+        zaqar.start()
+    assert stack.show()['stack_status'] == 'CREATE_IN_PROGRESS'
+    curl(stack, id='late')
+    stack.reaches('CREATE_COMPLETE')
+    assert set(stack.attribute('wait', 'data')) == {'late'}
+
+
 def test_any_message_of_a_queue_is_a_signal(user: User) -> None:
     name = queue_name()
     user.zaqar.ask('PUT', f'/v2/queues/{name}', json={})
-    for body in ('finished', {'data': 'x' * 100_000}):
+    # An id of 0 is one, too.
+    again = {'id': 0, 'data': 'x'}
+    for body in ('finished', {'data': 'x' * 100_000}, again, again):
         user.zaqar.ask(
             'POST',
             f'/v2/queues/{name}/messages',
             json={'messages': [{'ttl': 300, 'body': body}]},
         )
-    wait = {'signal': name, 'count': 2, 'timeout': 60}
+    wait = {'signal': name, 'count': 3, 'timeout': 300}
     stack = user.done(
         {'wait': {'type': 'OS::Zaqar::SignalWait', 'properties': wait}}
     )
-    data = stack.attribute('wait', 'data').values()
-    assert sorted(map(len, data)) == [8, 100_000]
+    data = stack.attribute('wait', 'data')
+    assert data.pop('0') == 'x'
+    assert sorted(map(len, data.values())) == [8, 100_000]
 
 
 def test_more_signals_than_a_page_holds_are_counted(user: User) -> None:
@@ -151,7 +177,7 @@ def test_more_signals_than_a_page_holds_are_counted(user: User) -> None:
             json={'messages': messages[begin : begin + 15]},
         )
         assert answer.status_code == 201
-    wait = {'signal': name, 'count': 45, 'timeout': 60}
+    wait = {'signal': name, 'count': 45, 'timeout': 300}
     stack = user.done(
         {'wait': {'type': 'OS::Zaqar::SignalWait', 'properties': wait}}
     )

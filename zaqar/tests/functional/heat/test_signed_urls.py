@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib import parse
 
 import pytest
+import sqlalchemy
 
 from zaqar.tests.functional.heat.stacks import Refused, Stack, User, until
 from zaqar.tests.functional.keystone.callers import Caller, queue_name
+from zaqar.tests.servers.heat import Heat
 
 ATTRIBUTES = ('signature', 'expires', 'paths', 'methods', 'project')
 
@@ -106,6 +109,50 @@ def test_a_stack_update_leaves_a_fresh_url_alone(user: User) -> None:
     first = shown(stack)
     stack.updated(template | {'q': {'type': 'OS::Zaqar::Queue'}})
     assert shown(stack) == first
+
+
+def test_a_url_that_the_type_of_heat_has_made_goes_on(
+    user: User, heat: Heat
+) -> None:
+    template = signed(queue=queue_name(), methods=['GET', 'POST'])
+    stack = user.done(template)
+    url = shown(stack)
+    _keep_as_heat_does(heat, stack.id_of('u'), url)
+    assert shown(stack) == url
+    stack.updated(template | {'q': {'type': 'OS::Zaqar::Queue'}})
+    assert shown(stack) == url
+    stack.updated(signed(queue=template['u']['properties']['queue']))
+    assert shown(stack)['methods'] == ['GET']
+    stack.deleted()
+
+
+def _keep_as_heat_does(heat: Heat, resource: str, url: dict[str, Any]) -> None:
+    """Keep a URL as the in-tree type of Heat 27 keeps it."""
+    engine = sqlalchemy.create_engine(heat.database)
+    with engine.begin() as connection:
+        which = connection.execute(
+            sqlalchemy.text(
+                'SELECT id FROM resource WHERE physical_resource_id = :id'
+            ),
+            {'id': resource},
+        ).scalar_one()
+        connection.execute(
+            sqlalchemy.text(
+                'DELETE FROM resource_data WHERE resource_id = :r'
+            ),
+            {'r': which},
+        )
+        for key, value in url.items():
+            text = value if isinstance(value, str) else json.dumps(value)
+            connection.execute(
+                sqlalchemy.text(
+                    'INSERT INTO resource_data '
+                    '(`key`, value, redact, decrypt_method, resource_id) '
+                    "VALUES (:k, :v, 0, '', :r)"
+                ),
+                {'k': key, 'v': text, 'r': which},
+            )
+    engine.dispose()
 
 
 @pytest.mark.parametrize(

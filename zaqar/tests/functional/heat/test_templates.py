@@ -67,7 +67,7 @@ def test_signed_url(user: User) -> None:
 
 
 def test_signal(user: User, tmp_path: pathlib.Path) -> None:
-    stack = user.create(TEMPLATES / 'signal.yaml', parameters={'timeout': 80})
+    stack = user.create(TEMPLATES / 'signal.yaml', parameters={'timeout': 300})
     script = tmp_path / 'script'
     script.write_text(until(lambda: _script(stack), 'the script'))
     for name in ('web-1', 'web-2'):
