@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from heat.common import exception
@@ -14,6 +15,10 @@ NAME, URI, WEIGHT, FLAVOR = 'name', 'uri', 'weight', 'flavor'
 OPTIONS, POOL_LIST = 'options', 'pool_list'
 
 _KINDS = properties.Schema
+
+# What the service says of a pool that it will let go soon, and how long that
+# is waited for, in seconds.
+_OWES, _PATIENCE = 'yet to be delivered', 300
 
 
 class Administered(zaqar_base.ZaqarResource):
@@ -52,8 +57,8 @@ class Administered(zaqar_base.ZaqarResource):
         """Fail if it is gone."""
         self._show_resource()
 
-    def handle_delete(self) -> None:
-        """Remove it."""
+    def handle_delete(self) -> Any:
+        """Remove it, or begin to."""
         if self.resource_id is not None:
             self.zaqar().delete(self._path())
 
@@ -151,6 +156,22 @@ class Pool(Administered):
             cache_mode=attributes.Schema.CACHE_NONE,
         ),
     }
+
+    def handle_delete(self) -> float:
+        """Begin to remove it; return when to give up, by the clock."""
+        return time.monotonic() + _PATIENCE
+
+    def check_delete_complete(self, ends: float) -> bool:
+        """Remove it, once subscribers are told of messages it has had."""
+        if self.resource_id is None:
+            return True
+        try:
+            self.zaqar().delete(self._path())
+        except zaqar_rest.ZaqarRefused as refused:
+            if _OWES not in str(refused) or time.monotonic() > ends:
+                raise
+            return False
+        return True
 
     def _wanted(self) -> dict[str, Any]:
         found = {key: self.properties[key] for key in (URI, WEIGHT)}

@@ -132,7 +132,7 @@ def _keep_as_heat_does(heat: Heat, resource: str, url: dict[str, Any]) -> None:
     with engine.begin() as connection:
         which = connection.execute(
             sqlalchemy.text(
-                'SELECT id FROM resource WHERE physical_resource_id = :id'
+                'SELECT id FROM resource WHERE nova_instance = :id'
             ),
             {'id': resource},
         ).scalar_one()
