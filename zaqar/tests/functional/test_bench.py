@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import pty
+import re
 import subprocess
 import sys
 from typing import Any
@@ -19,11 +21,14 @@ pytestmark = pytest.mark.parametrize('zaqar', ['sqlite'], indirect=True)
 
 
 def _bench(
-    *arguments: str, env: dict[str, str] | None = None
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    stderr: int = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, '-m', 'zaqar.cmd.bench', *arguments],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         timeout=120,
         check=False,
@@ -31,28 +36,44 @@ def _bench(
     )
 
 
-def _figures(zaqar: Zaqar, prefix: str, *arguments: str) -> dict[str, Any]:
+def _figures(
+    zaqar: Zaqar, prefix: str, *arguments: str, url: str = ''
+) -> dict[str, Any]:
     done = _bench(
-        *('-s', zaqar.url, '-q', prefix, '-t', '1', '--warm_up', '0.1'),
-        *('--nodebug', *arguments),
+        *('-s', url or zaqar.url, '-q', prefix, '-t', '1'),
+        *('--warm_up', '0.1', '--nodebug', *arguments),
     )
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
-@pytest.mark.parametrize('bulk', ['--bulk_delete', '--nobulk_delete'])
+@pytest.mark.parametrize(
+    ('bulk', 'over'),
+    [
+        ('--bulk_delete', 'http'),
+        ('--nobulk_delete', 'http'),
+        ('--bulk_delete', 'websocket'),
+        ('--nobulk_delete', 'websocket'),
+    ],
+)
 def test_all_roles_work_without_an_error(
-    zaqar: Zaqar, project: str, bulk: str
+    zaqar: Zaqar, project: str, bulk: str, over: str
 ) -> None:
     figures = _figures(
-        zaqar, project, '-pw', '2', '-cw', '2', '-ow', '2', '-cp', '2', bulk
+        zaqar,
+        project,
+        *('-pw', '2', '-cw', '2', '-ow', '2', '-cp', '2', bulk),
+        url=zaqar.socket_url if over == 'websocket' else zaqar.url,
     )
 
     for role in ('producer', 'observer', 'consumer'):
         assert figures[role]['errors'] == {}
         assert figures[role]['successful_reqs'] > 0
         assert figures[role]['duration_sec'] >= 1
+    for timed in (figures['producer'], figures['consumer']['claim']):
+        assert 0 < timed['p50'] <= timed['p95'] <= timed['p99']
+        assert timed['p99'] <= timed['p999']
     assert figures['consumer']['messages_processed'] > 0
     assert figures['params']['consumer'] == {'processes': 2, 'workers': 2}
 
@@ -80,6 +101,23 @@ def test_the_table_is_for_people(zaqar: Zaqar, project: str) -> None:
     assert done.returncode == 0, done.stderr
     assert 'Producer' in done.stdout
     assert 'p999' in done.stdout
+
+
+def test_a_terminal_is_shown_how_far_it_is(zaqar: Zaqar, project: str) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, 'rb', buffering=0) as seen:
+        done = _bench(
+            *('-s', zaqar.url, '-q', project, '-t', '1'), stderr=theirs
+        )
+        os.close(theirs)
+        shown = seen.read(65536).decode()
+
+    assert done.returncode == 0, shown
+    bars = re.findall(r'\[(#*)(\.*)\]', shown)
+    assert {len(done) + len(left) for done, left in bars} == {40}
+    filled = [len(done) for done, _ in bars]
+    assert filled == sorted(filled)
+    assert (filled[0], filled[-1]) == (0, 40)
 
 
 def test_a_service_that_is_not_there_is_one_line(zaqar: Zaqar) -> None:
