@@ -11,8 +11,9 @@ from typing import TypeVar
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 
-#: Seconds after which a crowd that is still at work is taken for stuck.
-PATIENCE = 60.0
+#: Seconds after which a crowd that is still at work is taken for stuck. The
+#: server that stands in for MongoDB takes a tenth of a second for a claim.
+PATIENCE = 240.0
 
 
 def each(
