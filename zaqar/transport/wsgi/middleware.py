@@ -15,7 +15,7 @@ from oslo_middleware import cors, healthcheck
 
 from zaqar.api import openapi
 from zaqar.controllers.signatures import Signer
-from zaqar.errors import NoRoute, StoreUnavailable
+from zaqar.errors import MethodNotAllowed, NoRoute, StoreUnavailable
 from zaqar.randomness import token_bytes
 from zaqar.transport import auth, keystone
 from zaqar.transport.interface import App, Environ, StartResponse
@@ -27,6 +27,8 @@ from zaqar.transport.wsgi.responses import (
 )
 
 REQUEST_ID = 'x-openstack-request-id'
+
+_CHANGING = ('DELETE', 'PATCH', 'POST', 'PUT')
 
 _GLOBAL_ID = re.compile(r'req-[0-9a-fA-F-]{36}')
 
@@ -190,14 +192,20 @@ def with_public_documents(app: App) -> App:
         '//': versions,
         '/v2/openapi.json': Answer(200, encode(openapi.document())),
     }
+    refused = error_answer(
+        MethodNotAllowed(headers={'Allow': 'GET, HEAD, OPTIONS'})
+    )
 
     def call(
         environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         answer = public.get(environ.get('PATH_INFO', ''))
-        if answer is None or environ['REQUEST_METHOD'] not in ('GET', 'HEAD'):
-            return app(environ, start_response)
-        return answer(environ, start_response)
+        method = environ['REQUEST_METHOD']
+        if answer is not None and method in ('GET', 'HEAD'):
+            return answer(environ, start_response)
+        if answer is not None and method in _CHANGING:
+            return refused(environ, start_response)
+        return app(environ, start_response)
 
     return call
 

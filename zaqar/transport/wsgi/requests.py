@@ -26,6 +26,8 @@ _ACCEPTED = frozenset((None, '', '*/*', JSON))
 
 _OFFERS = (JSON, f'{JSON};charset=utf-8', 'application/json-home')
 
+_ANYTHING = ('application/x-anything',)
+
 #: Bytes read at a time of a body whose length is not told.
 _CHUNK = 65536
 
@@ -56,7 +58,10 @@ def check_accept(environ: Environ) -> None:
     if accept in _ACCEPTED:
         return
     header = acceptparse.create_accept_header(accept)
-    if not header.acceptable_offers(_OFFERS):
+    found = [offer for offer, _ in header.acceptable_offers(_OFFERS)]
+    # A wildcard would let in the others where JSON itself has "q=0".
+    excluded = JSON not in found and header.acceptable_offers(_ANYTHING)
+    if not found or excluded:
         raise NotAcceptable(
             f'The service answers in {JSON} only.', headers={'Vary': 'Accept'}
         )

@@ -208,7 +208,14 @@ def test_whoever_accepts_json_is_served(api: Api, accept: str) -> None:
 
 
 @pytest.mark.parametrize(
-    'accept', ['text/html', 'application/xml', 'application/json;q=0']
+    'accept',
+    [
+        'text/html',
+        'application/xml',
+        'application/json;q=0',
+        'application/json;q=0, */*',
+        'application/json;q=0, application/*;q=0.5',
+    ],
 )
 def test_whoever_does_not_accept_json_gets_406_in_json(
     api: Api, accept: str

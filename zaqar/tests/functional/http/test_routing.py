@@ -93,6 +93,17 @@ def test_a_method_that_is_not_there_is_405_and_tells_which_are(
     assert answer.headers['allow'] == expected
 
 
+@pytest.mark.parametrize('method', ['PUT', 'POST', 'PATCH', 'DELETE'])
+@pytest.mark.parametrize('path', ['/', '//', '/v2/openapi.json'])
+def test_what_everybody_may_read_can_only_be_read(
+    api: Api, path: str, method: str
+) -> None:
+    nobody = {'Client-ID': None, 'X-Project-ID': None}
+    answer = api(method, path, headers=nobody)
+    assert answer.is_error(405, '405 Method Not Allowed')
+    assert answer.headers['allow'] == 'GET, HEAD, OPTIONS'
+
+
 @pytest.mark.parametrize('method', ['TRACE', 'CONNECT'])
 def test_rare_methods_are_not_allowed(api: Api, method: str) -> None:
     assert api(method, '/v2/ping').is_error(405, '405 Method Not Allowed')
