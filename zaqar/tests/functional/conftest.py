@@ -8,12 +8,17 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from zaqar.tests.servers import fixtures
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
 postgresql = fixtures.postgresql
 mariadb = fixtures.mariadb
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile('zaqar', deadline=None)
+settings.load_profile('zaqar')
 
 ENGINES = ('sqlite', 'postgresql', 'mariadb')
 

@@ -21,7 +21,6 @@ from zaqar.tests.functional.http.engines import Engine
 
 FUZZ = settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

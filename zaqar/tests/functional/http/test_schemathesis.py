@@ -62,7 +62,6 @@ def test_generated_requests(document: Any, row: Operation) -> None:
 
     @settings(
         max_examples=60,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy())

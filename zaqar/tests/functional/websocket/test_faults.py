@@ -329,7 +329,6 @@ NAMES = st.sampled_from(
     ),
 )
 @settings(
-    deadline=None,
     max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -352,7 +351,6 @@ def test_any_frame_gets_an_answer_below_500(
 
 @given(data=st.binary(max_size=200))
 @settings(
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_bytes_of_message_pack_get_an_answer(
