@@ -50,11 +50,15 @@ class Workers:
         )
         self._ended: collections.deque[tuple[Done, Any]] = collections.deque()
         self._lock = threading.Lock()
-        self._active = 0
         self._allowed = min(BUSY, count)
         self._is_awake = False
         self._is_watched = False
-        self._calls: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        #: Each is called by its own queue: the one that has just gone to rest
+        #: comes first, whose stack and connection are still at hand.
+        self._calls: list[queue.SimpleQueue[bool]] = [
+            queue.SimpleQueue() for _ in range(count)
+        ]
+        self._resting = list(range(count))
         #: When each has begun what it is at, 0 for those that do nothing.
         self._began = [0.0] * count
         self._threads = [
@@ -69,18 +73,23 @@ class Workers:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def _active(self) -> int:
+        return self._count - len(self._resting)
+
     def submit(self, work: Work, done: Done | None = None) -> None:
         """Have work done; its result is given to ``done``, on the loop.
 
         Called on the loop. An exception of the work is logged, and ends
         there.
         """
+        called = None
         with self._lock:
             self._asked.append((work, done))
-            is_called = self._active < self._allowed
-            self._active += is_called
-        if is_called:
-            self._calls.put(True)
+            if self._active < self._allowed:
+                called = self._resting.pop()
+        if called is not None:
+            self._calls[called].put(True)
         if not self._is_watched:
             self._is_watched = True
             self._loop.call_later(MOMENT, self._watch)
@@ -111,8 +120,8 @@ class Workers:
         while self._active and time.monotonic() < end:
             self._hire()
             time.sleep(MOMENT)
-        for _ in self._threads:
-            self._calls.put(False)
+        for calls in self._calls:
+            calls.put(False)
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
 
@@ -130,16 +139,16 @@ class Workers:
         with self._lock:
             self._allowed = min(BUSY + waiting, self._count)
             wanted = min(self._allowed - self._active, len(self._asked))
-            self._active += max(0, wanted)
+            called = [self._resting.pop() for _ in range(wanted)]
             is_busy = bool(self._active)
-        for _ in range(wanted):
-            self._calls.put(True)
+        for number in called:
+            self._calls[number].put(True)
         return is_busy
 
     def _live(self, number: int) -> None:
         began = self._began
-        while self._calls.get():
-            while (item := self._next()) is not None:
+        while self._calls[number].get():
+            while (item := self._next(number)) is not None:
                 began[number] = time.monotonic()
                 work, done = item
                 try:
@@ -149,14 +158,15 @@ class Workers:
                     continue
                 if done is not None:
                     self._hand_over(done, result)
-            began[number] = 0.0
 
-    def _next(self) -> tuple[Work, Done | None] | None:
+    def _next(self, number: int) -> tuple[Work, Done | None] | None:
         """Return what to do next, None to rest."""
         with self._lock:
             if self._asked and self._active <= self._allowed:
                 return self._asked.popleft()
-            self._active -= 1
+            # Told under the lock, so that nobody calls twice.
+            self._began[number] = 0.0
+            self._resting.append(number)
             return None
 
     def _hand_over(self, done: Done, result: Any) -> None:
