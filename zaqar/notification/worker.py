@@ -32,6 +32,11 @@ TICK = SLOW / 5
 TALLY = 1.0
 POOLS = 5.0
 
+#: Part of the time that may go into writing counts, since there is one record
+#: for each subscription, and the most seconds until they are written.
+PART = 0.1
+LATEST = 10.0
+
 
 class Notifier:
     """Delivers what is due.
@@ -122,12 +127,12 @@ class Notifier:
                 self._hire_enough()
                 now = time.monotonic()
                 if now >= tally_at:
-                    tally_at = now + TALLY
                     metrics.counters().held.set(self._lanes.held)
                     metrics.counters().open_circuits.set(
                         self._lanes.open_circuits()
                     )
                     self._tally.flush()
+                    tally_at = now + _rest(time.monotonic() - now)
                 if now >= pools_at:
                     pools_at = now + POOLS
                     self._open_sources()
@@ -216,3 +221,11 @@ class Notifier:
                 self._desk.park(job, LATER_BAD)
             except StoreUnavailable:
                 job.leases.leave(job.lease, job.message_id)
+
+
+def _rest(spent: float) -> float:
+    """Return the seconds from one writing of counts to the next.
+
+    :param spent: seconds that it took
+    """
+    return min(max(TALLY, spent / PART), LATEST)

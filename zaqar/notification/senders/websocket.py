@@ -9,14 +9,14 @@ runs in this process it is told directly, else by a signed request.
 
 from __future__ import annotations
 
+import functools
 import time
 from urllib.parse import urlsplit
-
-import urllib3
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.notification import nodes, socket_mac
 from zaqar.notification.sender import Delivery, Outcome, Verdict
+from zaqar.notification.senders.handover import Way
 from zaqar.notification.settings import Settings
 from zaqar.notification.socket_mac import SocketMac
 from zaqar.storage.base import ManagementStore
@@ -27,11 +27,8 @@ SCHEME = 'websocket'
 #: up: who is slower should read the queue.
 PATIENCE = 60
 
-#: Seconds for connecting, and for an answer.
-_TIMEOUT = urllib3.Timeout(connect=2, read=5)
-
-#: Connections that are kept to each server.
-_KEPT = 16
+#: Servers to which connections are kept, and whose keys are.
+_SERVERS = 100
 
 _DONE = Outcome(Verdict.DELIVERED)
 
@@ -55,9 +52,7 @@ class SocketSender:
         self._directory = nodes.Directory(store)
         self._mac = SocketMac.from_secret(secret) if secret else None
         self._here = here
-        self._http = urllib3.PoolManager(
-            maxsize=_KEPT, retries=False, timeout=_TIMEOUT
-        )
+        self._ways: dict[str, Way] = {}
 
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
         """Make one attempt."""
@@ -74,7 +69,9 @@ class SocketSender:
 
     def close(self) -> None:
         """Give back connections."""
-        self._http.clear()
+        ways, self._ways = self._ways, {}
+        for way in ways.values():
+            way.close()
 
     def _attempt(self, node: str, connection: str, body: bytes) -> Outcome:
         deliver = self._here.find(node)
@@ -84,24 +81,32 @@ class SocketSender:
         if lease is None:
             return Outcome(Verdict.GONE, 'the server is gone')
         moment = str(int(time.time()))
-        mac = self._mac or SocketMac.from_secret(lease.secret)
+        mac = self._mac or _mac(lease.secret)
         headers = {
             socket_mac.TIME: moment,
             socket_mac.MAC: mac.sign(connection, moment, body),
             'Content-Type': 'application/json',
         }
         try:
-            answer = self._http.request(
-                'POST',
-                f'{lease.uri}/{connection}',
-                body=body,
-                headers=headers,
-                redirect=False,
-            )
-        except urllib3.exceptions.HTTPError:
+            status = self._way(lease.uri).post(connection, headers, body)
+        except OSError:
             self._directory.doubt(node)
             return Outcome(Verdict.RETRY, 'the server cannot be reached')
-        return _outcome(answer.status)
+        return _outcome(status)
+
+    def _way(self, uri: str) -> Way:
+        found = self._ways.get(uri)
+        if found is None:
+            if len(self._ways) >= _SERVERS:
+                # Most of them have ended.
+                self.close()
+            found = self._ways.setdefault(uri, Way(uri))
+        return found
+
+
+@functools.lru_cache(_SERVERS)
+def _mac(secret: str) -> SocketMac:
+    return SocketMac.from_secret(secret)
 
 
 def create(settings: Settings) -> SocketSender:
