@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
 from zaqar.controllers.encryption import Cipher
 from zaqar.models import Message
 from zaqar.notification import dues, metrics
+from zaqar.notification.dues import Due
 from zaqar.storage.base import DUES, MessageStore
 
 LOG = logging.getLogger(__name__)
@@ -20,16 +21,25 @@ LOG = logging.getLogger(__name__)
 BATCH = 500
 
 
-def trim(cipher: Cipher, store: MessageStore, most: int) -> int:
+def trim(
+    cipher: Cipher,
+    store: MessageStore,
+    most: int,
+    drop: Callable[[Due, int], None],
+    pause: Callable[[], None] = lambda: None,
+) -> int:
     """Give up dues of projects that have more than ``most``.
 
     Those that have failed already go first, the oldest of them before the
     others: what is new may still arrive.
 
+    :param drop: lets the owner of a due know, at a time
+    :param pause: called now and then, for what cannot wait until the end
     :returns: how many were given up
+    :raises StoreUnavailable: some may have been given up
     """
     found: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
-    for message in _all(store):
+    for message in _all(store, pause):
         try:
             due = dues.read(cipher, message)
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -41,9 +51,8 @@ def trim(cipher: Cipher, store: MessageStore, most: int) -> int:
         surplus = sorted(waiting)[: max(0, len(waiting) - most)]
         ids = [message_id for _, _, message_id in surplus]
         for start in range(0, len(ids), BATCH):
-            store.delete_many(
-                DUES, ids[start : start + BATCH], now=store.clock.now()
-            )
+            _drop(cipher, store, ids[start : start + BATCH], drop)
+            pause()
         if ids:
             LOG.error(
                 'Project %s has more than %d deliveries waiting; %d are given '
@@ -59,7 +68,20 @@ def trim(cipher: Cipher, store: MessageStore, most: int) -> int:
     return dropped
 
 
-def _all(store: MessageStore) -> Iterator[Message]:
+def _drop(
+    cipher: Cipher,
+    store: MessageStore,
+    ids: Sequence[str],
+    drop: Callable[[Due, int], None],
+) -> None:
+    now = store.clock.now()
+    for message in store.get(DUES, ids, now=now):
+        # Known before it is gone: who dies in between repeats it.
+        drop(dues.read(cipher, message), now)
+    store.delete_many(DUES, ids, now=now)
+
+
+def _all(store: MessageStore, pause: Callable[[], None]) -> Iterator[Message]:
     marker: str | None = None
     while True:
         page = store.list(
@@ -71,6 +93,7 @@ def _all(store: MessageStore) -> Iterator[Message]:
             include_delayed=True,
         )
         yield from page.messages
+        pause()
         if page.resume is None:
             return
         marker = page.resume

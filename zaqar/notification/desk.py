@@ -19,8 +19,6 @@ import msgspec
 from cachetools import TTLCache
 
 from zaqar.controllers import (
-    messages,
-    notices,
     subscribers,
     subscription_records,
     subscriptions,
@@ -29,7 +27,7 @@ from zaqar.controllers.context import Context
 from zaqar.controllers.notices import LIFETIME
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import NewMessage, Scope, Subscription
-from zaqar.notification import confirm, dues, metrics, retry
+from zaqar.notification import confirm, dues, letters, metrics, retry
 from zaqar.notification.dues import Due
 from zaqar.notification.leases import Lease, Leases
 from zaqar.notification.sender import Delivery, Outcome, Sender, Verdict
@@ -71,6 +69,10 @@ class Job:
     @property
     def host(self) -> str:
         return self.due.host
+
+    @property
+    def project(self) -> str:
+        return self.due.project
 
     @property
     def key(self) -> tuple[Scope, str]:
@@ -123,12 +125,13 @@ class Desk:
         :returns: whether there is more to do at once, and how the host did:
             None if it was not asked
         """
-        found = self._subscription(job.due)
+        due = job.due
+        found = self._subscription(due)
         if found is None:
             # Nobody is owed anything any more.
             job.finish()
             return False, None
-        delivery = self._delivery(job, found)
+        delivery = self._delivery(due, job.place, job.attempt, found)
         scheme = found.subscriber.partition(':')[0].lower()
         began = time.monotonic()
         outcome = self._send(scheme, delivery, job)
@@ -157,8 +160,7 @@ class Desk:
         patience = (sum(retry.pauses(policy)) + GRACE) * 1000
         if due.parks and now - due.first_at > patience:
             for place in range(job.place, len(due.messages) or 1):
-                job.place = place
-                delivery = self._delivery(job, found)
+                delivery = self._delivery(due, place, job.attempt, found)
                 scheme = found.subscriber.partition(':')[0].lower()
                 outcome = Outcome(
                     Verdict.REFUSED, 'the host has not answered for long'
@@ -177,6 +179,21 @@ class Desk:
         )
         job.later.append(self._kept(rest, policy, seconds))
         job.finish()
+
+    def drop(self, due: Due, now: int) -> None:
+        """Let the owner know of a due that there is no room for.
+
+        :raises StoreUnavailable: a dead letter cannot be kept
+        """
+        found = self._subscription(due)
+        if found is None:
+            return
+        for place in range(len(due.messages) or 1):
+            delivery = self._delivery(due, place, due.attempt, found)
+            if not delivery.confirmation:
+                letters.bury(self._ctx, found, delivery, _NO_ROOM)
+            key = (due.scope, due.subscription)
+            self._tally.given_up(key, _NO_ROOM, now)
 
     def _subscription(self, due: Due) -> Subscription | None:
         """Return the subscription, if its subscriber is still to be told."""
@@ -212,8 +229,9 @@ class Desk:
             return None
         return found
 
-    def _delivery(self, job: Job, found: Subscription) -> Delivery:
-        due = job.due
+    def _delivery(
+        self, due: Due, place: int, attempt: int, found: Subscription
+    ) -> Delivery:
         if due.ask is not None:
             public = self._endpoints()
             notice = confirm.notice(
@@ -221,16 +239,16 @@ class Desk:
             )
             body = confirm.encoded(notice)
         else:
-            body = dues.payload(due, due.messages[job.place])
+            body = dues.payload(due, due.messages[place])
         return Delivery(
-            f'{due.id}.{due.first + job.place}',
+            f'{due.id}.{due.first + place}',
             due.project,
             due.queue,
             found.id,
             found.subscriber,
             found.options,
             body,
-            job.attempt,
+            attempt,
             due.first_at,
             due.ask is not None,
         )
@@ -334,7 +352,7 @@ class Desk:
             reason,
         )
         if not delivery.confirmation:
-            self._bury(job, found, delivery, reason)
+            letters.bury(self._ctx, found, delivery, reason)
         is_socket = scheme == subscribers.SOCKET
         if gone and (is_socket or self._tally.is_gone(job.key, now)):
             # A connection never comes back under its address.
@@ -342,52 +360,6 @@ class Desk:
             subscriptions.delete(
                 self._ctx, scope=job.due.scope, subscription_id=found.id
             )
-
-    def _bury(
-        self, job: Job, found: Subscription, delivery: Delivery, reason: str
-    ) -> None:
-        """Put a message that did not arrive where its owner wants it."""
-        name = found.options.get('_dead_letter_queue')
-        if not name:
-            metrics.counters().dead_letters.labels('no').inc()
-            return
-        letter = {
-            'notification': msgspec.Raw(delivery.body),
-            'subscription_id': found.id,
-            'subscriber': found.subscriber,
-            'attempts': delivery.attempt,
-            'reason': reason,
-        }
-        body = msgspec.Raw(msgspec.json.encode(letter))
-        post = messages.Post(messages=[messages.PostedMessage(body=body)])
-        scope = Scope(delivery.project, name)
-        try:
-            messages.post(self._silent(delivery), scope=scope, document=post)
-        except StoreUnavailable:
-            raise
-        except ZaqarError as error:
-            metrics.counters().dead_letters.labels('no').inc()
-            LOG.warning(
-                'Delivery %s cannot be kept in %s: %s',
-                delivery.id,
-                name,
-                error,
-            )
-        else:
-            metrics.counters().dead_letters.labels('yes').inc()
-
-    def _silent(self, delivery: Delivery) -> Context:
-        """Return a context in which nobody is told of a post.
-
-        A dead letter that is announced could go round in circles.
-        """
-        ctx = self._ctx
-        return Context(
-            notices.identity(delivery.project),
-            ctx.catalogue,
-            ctx.limits,
-            cipher=ctx.cipher,
-        )
 
     def _confirm(self, job: Job) -> None:
         try:
@@ -409,6 +381,9 @@ class Desk:
 
 #: Schemes without TLS.
 _PLAIN = frozenset(('http', 'trust+http'))
+
+#: Why a due is dropped.
+_NO_ROOM = 'too many deliveries of the project are waiting'
 
 #: Begins reasons that say nothing about the host.
 _NOT_ASKED = '\0'

@@ -31,6 +31,8 @@ from zaqar.storage.base import DUES, OUTBOX, MessageStore
 
 LOG = logging.getLogger(__name__)
 
+Advise = Callable[[str, str], float | None]
+
 #: Notices of one claim, and the seconds it may take.
 BATCH = 100
 LEASE = 60
@@ -44,18 +46,19 @@ MOST_BYTES = 2**20
 class _Listed:
     """Who is subscribed to a queue, as read after the notices."""
 
+    every: Sequence[Subscription]
     told: Sequence[Subscription]
-    is_empty: bool
 
 
 def run(
     ctx: Context,
     store: MessageStore,
-    advise: Callable[[str], float | None] = lambda host: None,
+    advise: Advise = lambda host, project: None,
 ) -> int:
     """Expand the notices that wait; return how many there were.
 
-    :param advise: returns the seconds for which a host has no room, if so
+    :param advise: returns the seconds for which a host has no room for a
+        project, if so
     """
     claim = store.claim(
         OUTBOX,
@@ -118,7 +121,7 @@ def _lists(ctx: Context, scopes: Iterable[Scope]) -> Mapping[Scope, _Listed]:
         told = [
             one for one in every if one.confirmed or not ctx.pipeline.confirms
         ]
-        found[scope] = _Listed(told, not every)
+        found[scope] = _Listed(every, told)
     return found
 
 
@@ -133,13 +136,17 @@ def _dues(
         'first_at': message.created_at,
     }
     if isinstance(notice, Asked):
-        yield Due(
-            id=f'{message.id}.{notice.subscription}',
-            subscription=notice.subscription,
-            host='',
-            ask=notice,
-            **common,
-        )
+        for one in lists[scope].every:
+            if one.id == notice.subscription:
+                # In the lane of its host: one that does not answer holds up
+                # no questions to others.
+                yield Due(
+                    id=f'{message.id}.{one.id}',
+                    subscription=one.id,
+                    host=dues.host_of(one.subscriber),
+                    ask=notice,
+                    **common,
+                )
         return
     for one in lists[scope].told:
         yield Due(
@@ -158,10 +165,10 @@ def _put(
     store: MessageStore,
     made: Sequence[Due],
     ids: Sequence[str],
-    advise: Callable[[str], float | None],
+    advise: Advise,
 ) -> None:
     digest = hashlib.sha256(' '.join(ids).encode()).hexdigest()
-    kept = (_kept(ctx, due, advise(due.host)) for due in made)
+    kept = (_kept(ctx, due, advise(due.host, due.project)) for due in made)
     for number, part in enumerate(_parts(kept)):
         store.post(
             DUES,
@@ -202,7 +209,7 @@ def _silence(
 ) -> None:
     """Clear the marks of queues to which nobody is subscribed."""
     for qid, (scope, generation) in generations.items():
-        if generation and lists[scope].is_empty:
+        if generation and not lists[scope].every:
             try:
                 store.unmark_subscribed(qid, generation, now=store.clock.now())
             except QueueGone:

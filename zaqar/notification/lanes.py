@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is told next: fair between hosts, whatever they do.
 
-Each host has a lane. Lanes take turns; each has a window of attempts at a
+Each host has a lane. Lanes take turns, and so do projects within a lane; each
+lane has a window of attempts at a
 time that opens with success and closes with failure, beginning at one. An
 attempt that takes longer than a moment gives its permit back and goes on in
 the slow part, so that receivers that hang never hold up the others. A host
@@ -12,10 +13,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
+
+from zaqar.notification.waiting import HasProject, Waiting
 
 #: Seconds after which an attempt is slow.
 SLOW = 0.25
@@ -50,7 +53,7 @@ ALL_BAD = 1000
 LANES = 5000
 
 
-class HasHost(Protocol):
+class HasHost(HasProject, Protocol):
     """A job: all that lanes know of it."""
 
     @property
@@ -65,7 +68,7 @@ class Lane(Generic[Job]):
     """What is known of a host."""
 
     host: str
-    waiting: deque[Job] = field(default_factory=deque)
+    waiting: Waiting[Job] = field(default_factory=Waiting)
     in_flight: int = 0
     slow: int = 0
     window: int = 1
@@ -141,7 +144,7 @@ class Lanes(Generic[Job]):
         """Line up a job, or return the seconds after which to come again."""
         with self._changed:
             lane = self._lane(job.host)
-            wait = self._wait(lane)
+            wait = self._wait(lane, job.project)
             if wait is not None:
                 return wait
             lane.waiting.append(job)
@@ -150,7 +153,7 @@ class Lanes(Generic[Job]):
             self._changed.notify()
             return None
 
-    def advise(self, host: str) -> float | None:
+    def advise(self, host: str, project: str) -> float | None:
         """Return the seconds after which to offer jobs for a host at all.
 
         None for at once; so it is for hosts of which nothing is known.
@@ -159,7 +162,7 @@ class Lanes(Generic[Job]):
             lane = self._lanes.get(host)
             if lane is None or not lane.is_bad:
                 return None
-            return self._wait(lane)
+            return self._wait(lane, project)
 
     def take(self) -> Turn[Job] | None:
         """Wait for a job whose turn it is; None once closed."""
@@ -292,12 +295,16 @@ class Lanes(Generic[Job]):
         ]
         return min(waits, default=None)
 
-    def _wait(self, lane: Lane[Job]) -> float | None:
-        """Return the seconds for which there is no room, None if there is."""
+    def _wait(self, lane: Lane[Job], project: str) -> float | None:
+        """Return the seconds for which there is no room, None if there is.
+
+        Where others have filled it, a project still gets its share.
+        """
         left = lane.open_until - self._timer()
         if left > 0:
             return left
-        if len(lane.waiting) < self._room(lane):
+        room = self._room(lane)
+        if len(lane.waiting) < room or lane.waiting.share(project, room) > 0:
             return None
         return LATER_BAD if lane.is_bad else LATER_GOOD
 

@@ -216,4 +216,10 @@ class Source:
         metrics.counters().oldest.labels(self.name).set(oldest / 1000)
         self._waiting, self._oldest = waiting, oldest
         if waiting > self._most:
-            bounds.trim(self._ctx.cipher, store, self._most)
+            bounds.trim(
+                self._ctx.cipher,
+                store,
+                self._most,
+                self._desk.drop,
+                lambda: self.leases.renew(store),
+            )

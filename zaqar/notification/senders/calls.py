@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import math
 import socket
 import ssl
 import threading
@@ -299,8 +300,12 @@ def _pools(guard: Guard, is_exempt: Callable[[str], bool]) -> dict[str, Any]:
         places = guard.addresses(host, port, exempt=is_exempt(host))
         last: OSError | None = None
         for place in places:
+            # A name with many addresses gets no more time than another.
+            left = _time_left()
+            if left <= 0:
+                raise TimeoutError
             try:
-                return _connected(place, connection.timeout)
+                return _connected(place, _shorter(connection.timeout, left))
             except OSError as error:
                 last = error
         raise last or OSError
@@ -317,6 +322,17 @@ def _pools(guard: Guard, is_exempt: Callable[[str], bool]) -> dict[str, Any]:
         'http': type('P', (HTTPConnectionPool,), {'ConnectionCls': Http}),
         'https': type('PS', (HTTPSConnectionPool,), {'ConnectionCls': Https}),
     }
+
+
+def _time_left() -> float:
+    """Return the seconds that are left to this thread's attempt."""
+    seat: _Seat | None = getattr(_CURRENT, 'seat', None)
+    return math.inf if seat is None else seat.deadline - time.monotonic()
+
+
+def _shorter(timeout: Any, left: float) -> Any:
+    """Return a timeout of a connection, cut to what is left."""
+    return min(timeout, left) if isinstance(timeout, int | float) else timeout
 
 
 def _connected(place: tuple[str, int], timeout: Any) -> socket.socket:

@@ -56,9 +56,6 @@ class TrustSender:
             or self._settings.signing_secret
         )
         headers |= webhook.marks(delivery, body, now, secret)
-        if delivery.confirmation:
-            # Nobody has shown yet that this is wanted: no token.
-            return webhook.attempt(self._caller, delivery, headers, body, url)
         trust_id = delivery.options.get(OPTION)
         if self._keystone is None or not trust_id:
             return Outcome(Verdict.REFUSED, 'there is no trust')
@@ -91,6 +88,12 @@ class TrustSender:
             return Outcome(Verdict.RETRY, 'Keystone gives no token')
         except exceptions.ClientException:
             return Outcome(Verdict.RETRY, 'Keystone does not answer')
+        with self._lock:
+            self._hosts = self._hosts | token.hosts
+        if delivery.confirmation:
+            # Nobody has shown yet that this is wanted: no token. It has told
+            # where the cloud is, which need not be a public place.
+            return webhook.attempt(self._caller, delivery, headers, body, url)
         fault = self._fault(url, token)
         if fault is not None:
             return Outcome(Verdict.REFUSED, fault)
@@ -101,8 +104,6 @@ class TrustSender:
         """Return why a token may not be shown there."""
         parts = urlsplit(url)
         host = (parts.hostname or '').lower()
-        with self._lock:
-            self._hosts = self._hosts | token.hosts
         if host not in self._settings.trust_targets | token.hosts:
             return 'tokens go to hosts of the cloud only'
         if parts.scheme == 'https' or self._settings.trust_allow_http:

@@ -191,15 +191,19 @@ def new_message(key: bytes, seq: int, item: NewMessage, now: int) -> Document:
 
 
 def message(found: Mapping[str, Any], now: int) -> Message:
-    """Build a message from its document."""
+    """Build a message from its document.
+
+    Numbers of the client library are of a type of their own, which others do
+    not encode.
+    """
     return Message(
         id=bytes(found['_id'])[16:].hex(),
         body=bytes(found['b']),
-        ttl=found['t'],
-        created_at=found['m'],
+        ttl=int(found['t']),
+        created_at=int(found['m']),
         client=decode(found['u']),
         claim_id=found['ci'] if found['h'] > now else None,
-        claim_count=found['n'],
+        claim_count=int(found['n']),
         checksum=found.get('s'),
         expires_at=int(found['e']),
         marker=bytes(found['k'])[16:].hex(),

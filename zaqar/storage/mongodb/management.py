@@ -158,7 +158,9 @@ def _hash(*parts: str) -> bytes:
 
 
 def _record(found: Document) -> Record:
-    return Record(found['name'], json.loads(found['data']), found['version'])
+    return Record(
+        found['name'], json.loads(found['data']), int(found['version'])
+    )
 
 
 def _encode(data: Mapping[str, Any]) -> bytes:

@@ -263,7 +263,7 @@ class Reading:
         )
         if row is None:
             return None
-        return MessageSpan(bytes(row['_id'])[16:].hex(), row['m'])
+        return MessageSpan(bytes(row['_id'])[16:].hex(), int(row['m']))
 
     def _count(self, queue: Queue, where: Document) -> int:
         return self._database.step(

@@ -27,7 +27,12 @@ from zaqar.notification.desk import Public
 from zaqar.notification.sender import Sender
 from zaqar.notification.settings import Settings
 from zaqar.notification.worker import Notifier
-from zaqar.storage.base import DUES, OUTBOX
+from zaqar.storage.base import (
+    DUES,
+    OUTBOX,
+    ManagementStore,
+    MessageStore,
+)
 from zaqar.storage.catalogue import Catalogue
 from zaqar.storage.sqlalchemy.driver import DRIVER
 
@@ -58,9 +63,15 @@ def _nothing_configured() -> cfg.ConfigOpts:
     return conf
 
 
+def _sqlite(folder: pathlib.Path) -> tuple[MessageStore, ManagementStore]:
+    uri = f'sqlite:///{folder}/zaqar.sqlite'
+    return DRIVER.open_messages(uri, {}), DRIVER.open_management(uri, {})
+
+
 class Rig:
     """A project, and the notifier.
 
+    :param stores: of messages and of records; None for SQLite in ``folder``
     :param settings: other than usual
     """
 
@@ -73,12 +84,11 @@ class Rig:
         senders: Mapping[str, Sender] | None = None,
         key: str | None = None,
         trusts: Trusts | None = None,
+        stores: tuple[MessageStore, ManagementStore] | None = None,
         **settings: Any,
     ) -> None:
-        uri = f'sqlite:///{folder}/zaqar.sqlite'
         self.ahead = 0.0
-        self.store = DRIVER.open_messages(uri, {})
-        self.management = DRIVER.open_management(uri, {})
+        self.store, self.management = stores or _sqlite(folder)
         for store in (self.store, self.management):
             store.clock = clock.Clock(wall=self.now)
         self.catalogue = Catalogue(self.management, self.store)

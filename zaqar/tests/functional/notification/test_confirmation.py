@@ -16,6 +16,8 @@ import pytest
 import requests
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support import expected_conditions
+from selenium.webdriver.support.wait import WebDriverWait
 
 from zaqar.controllers import subscriptions
 from zaqar.controllers.results import SubscriptionPage
@@ -26,7 +28,7 @@ from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,
 )
-from zaqar.tests.functional.notification.rig import KEY, Rig
+from zaqar.tests.functional.notification.rig import KEY, PATIENCE, Rig
 from zaqar.tests.functional.notification.test_zoo import tls_sender
 from zaqar.tests.servers import process
 from zaqar.tests.servers.receivers import Receiver, answer, certificate
@@ -248,6 +250,20 @@ def test_the_endpoint_of_the_catalogue_keeps_its_own_path(
     assert notice['WebSocketSubscribeURL'] == f'wss://a.example:9000{path}'
 
 
+def test_subscribers_who_do_not_answer_hold_up_no_question_to_others(
+    make_rig: MakeRig, receiver: Receiver
+) -> None:
+    rig = make_rig(confirms=True)
+    dead = f'http://127.0.0.1:{process.free_port()}'
+    found = [rig.subscribe(f'{dead}/{number}') for number in range(30)]
+    # As many failures as it takes to be only probed.
+    rig.until(
+        lambda: sum(rig.deliveries(one)['retried'] for one in found) >= 20
+    )
+    rig.subscribe(receiver.url)
+    assert receiver.wait(1)[0].json['queue_name'] == 'q'
+
+
 @pytest.mark.parametrize(
     ('body', 'confirmed'),
     [(b'{"confirmed": true}', True), (b'{"confirmed": 1}', False), (b'', 0)],
@@ -319,6 +335,12 @@ def _texts(browser: webdriver.Chrome) -> str:
     return str(browser.find_element(By.TAG_NAME, 'main').text)
 
 
+def _until_titled(browser: webdriver.Chrome, title: str) -> None:
+    # A click does not wait for the page that it leads to.
+    wait = WebDriverWait(browser, PATIENCE)
+    wait.until(expected_conditions.title_is(title))
+
+
 def test_a_subscriber_confirms_and_unsubscribes_on_the_page(
     asking: Asking, receiver: Receiver, browser: webdriver.Chrome
 ) -> None:
@@ -334,11 +356,11 @@ def test_a_subscriber_confirms_and_unsubscribes_on_the_page(
         'Unsubscribe',
     ]
     buttons[0].click()
-    assert browser.title == 'Subscription confirmed'
+    _until_titled(browser, 'Subscription confirmed')
     assert asking.is_confirmed(path)
     browser.get(link)
     browser.find_elements(By.TAG_NAME, 'button')[1].click()
-    assert browser.title == 'Unsubscribed'
+    _until_titled(browser, 'Unsubscribed')
     assert not asking.is_confirmed(path)
 
 

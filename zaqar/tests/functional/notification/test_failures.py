@@ -10,7 +10,6 @@ import pytest
 from zaqar.controllers import subscriptions
 from zaqar.errors import InvalidRequest, NotFound
 from zaqar.models import Scope
-from zaqar.notification import bounds
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,
@@ -197,27 +196,33 @@ def test_a_host_that_fails_on_and_on_is_only_probed(
 def test_a_project_has_no_more_waiting_than_allowed(
     make_rig: MakeRig,
 ) -> None:
-    rig = make_rig(running=False)
+    rig = make_rig(running=False, max_outbox_per_project=10)
     policy = {
         **FEW,
         'minimum_delay_retries': 1,
         'minimum_delay': 1000,
         'maximum_delay': 1010,
     }
-    one = rig.subscribe('http://127.0.0.1:1/', _retry_policy=policy)
+    one = rig.subscribe(
+        'http://127.0.0.1:1/', _retry_policy=policy, _dead_letter_queue='dead'
+    )
     for number in range(12):
         rig.post(number)
+    # A notifier counts what waits when it begins.
     rig.start()
-    rig.until(lambda: rig.deliveries(one)['retried'] == 12)
+    rig.until(lambda: rig.deliveries(one)['given_up'] == 2)
+    rig.until(lambda: rig.deliveries(one)['retried'] == 10)
     rig.stop()
-    rig.until(lambda: len(rig.waiting()) == 12)
-    assert bounds.trim(rig.ctx.cipher, rig.store, 10) == 2
-    assert len(rig.waiting()) == 10
+    rig.until(lambda: len(rig.waiting()) == 10)
     kept = b''.join(message.body for message in rig.waiting())
-    # The oldest are gone.
+    # The oldest are gone, and their owner is told.
     assert b'"body":0,' not in kept.replace(b' ', b'')
     assert b'"body":11,' in kept.replace(b' ', b'')
-    assert bounds.trim(rig.ctx.cipher, rig.store, 10) == 0
+    dead = rig.bodies('dead')
+    assert [one['notification']['body'] for one in dead] == [0, 1]
+    assert {one['reason'] for one in dead} == {
+        'too many deliveries of the project are waiting'
+    }
 
 
 def test_what_a_notifier_holds_is_given_back_at_its_end(

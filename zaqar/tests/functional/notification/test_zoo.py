@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from zaqar.notification.addresses import Guard
-from zaqar.notification.senders.calls import MOST_READ, Caller
+from zaqar.notification.senders.calls import MOST_READ, Caller, CallFailed
 from zaqar.notification.senders.webhook import WebhookSender
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
@@ -380,3 +380,26 @@ def test_a_proxy_of_the_environment_is_used(
     (got,) = proxy.wait(1)
     assert got.path == 'http://behind.example:8080/hook'
     assert not receiver.got
+
+
+def test_a_name_with_many_dead_addresses_gets_no_more_time() -> None:
+    with socket.create_server(('127.0.0.1', 0), backlog=0) as deaf:
+        place = deaf.getsockname()
+        # Takes nobody in once its queue is full.
+        crowd = [socket.socket() for _ in range(4)]
+        for one in crowd:
+            one.setblocking(False)
+            one.connect_ex(place)
+        guard = Guard(
+            [ipaddress.ip_network('127.0.0.0/8')],
+            resolver=lambda _host, _port: [place] * 100,
+        )
+        caller = Caller(guard, connect=0.4, total=1)
+        began = time.monotonic()
+        with pytest.raises(CallFailed, match=r'in time|no answer'):
+            caller.post('http://many.example/', {}, b'')
+        # Rather than a hundred times what connecting may take.
+        assert time.monotonic() - began < 20
+        caller.close()
+        for one in crowd:
+            one.close()

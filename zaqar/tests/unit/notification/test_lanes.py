@@ -25,6 +25,7 @@ class Job:
     """Something for a host."""
 
     host: str
+    project: str = 'p'
 
 
 @dataclass
@@ -107,8 +108,8 @@ def test_a_host_that_hangs_keeps_few_waiting() -> None:
     bench.at += HANGS - SLOW
     assert len(bench.lanes.look()) == 59 - MOST_BAD
     assert bench.lanes.offer(Job('a')) == LATER_BAD
-    assert bench.lanes.advise('a') == LATER_BAD
-    assert bench.lanes.advise('unknown') is None
+    assert bench.lanes.advise('a', 'p') == LATER_BAD
+    assert bench.lanes.advise('unknown', 'p') is None
     assert bench.lanes.held == MOST_BAD + 1
 
 
@@ -119,7 +120,7 @@ def test_a_host_in_good_order_has_more_room_than_one_unknown() -> None:
     bench.end(bench.take())
     bench.offer(*['a'] * (MOST_GOOD - MOST_NEW + 1))
     assert bench.lanes.offer(Job('a')) == 1
-    assert bench.lanes.advise('a') is None
+    assert bench.lanes.advise('a', 'p') is None
 
 
 def test_a_failure_or_two_are_bad_luck() -> None:
@@ -156,7 +157,7 @@ def test_a_probe_that_succeeds_closes_the_circuit() -> None:
     bench.offer('a')
     bench.end(bench.take())
     bench.offer('a', 'a')
-    assert bench.lanes.advise('a') is None
+    assert bench.lanes.advise('a', 'p') is None
     assert bench.lanes.open_circuits() == 0
 
 
@@ -183,3 +184,31 @@ def test_nothing_is_handed_out_after_the_end() -> None:
     assert len(bench.lanes.close()) == 2
     assert bench.lanes.take() is None
     assert bench.lanes.held == 0
+
+
+def test_projects_take_turns_at_a_host_that_they_share() -> None:
+    bench = Bench(per_host=1)
+    for number in range(3):
+        assert bench.lanes.offer(Job('a', f'loud {number}')) is None
+    for project in ('loud 0', 'loud 0', 'loud 0', 'quiet'):
+        assert bench.lanes.offer(Job('a', project)) is None
+    order = []
+    while bench.lanes.held:
+        turn = bench.take()
+        order.append(turn.job.project)
+        bench.end(turn)
+    assert order[:4] == ['loud 0', 'loud 1', 'loud 2', 'quiet']
+    assert order[4:] == ['loud 0'] * 3
+
+
+def test_a_project_that_fills_a_lane_leaves_others_their_share() -> None:
+    bench = Bench()
+    room = 0
+    while bench.lanes.offer(Job('a', 'loud')) is None:
+        room += 1
+    assert room == MOST_NEW
+    taken = 0
+    while bench.lanes.offer(Job('a', 'quiet')) is None:
+        taken += 1
+    assert taken == room // 2
+    assert bench.lanes.offer(Job('a', 'loud')) is not None

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Dead letters: what did not arrive, put where its owner wants it.
+
+:source: notifications.md 11
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from zaqar.controllers import messages, notices
+from zaqar.controllers.context import Context
+from zaqar.errors import StoreUnavailable, ZaqarError
+from zaqar.models import Scope, Subscription
+from zaqar.notification import metrics
+from zaqar.notification.sender import Delivery
+
+LOG = logging.getLogger(__name__)
+
+#: Option of a subscription that names the queue.
+OPTION = '_dead_letter_queue'
+
+
+def bury(
+    ctx: Context, found: Subscription, delivery: Delivery, reason: str
+) -> None:
+    """Put a message that did not arrive where its owner wants it.
+
+    :raises StoreUnavailable: it is not there
+    """
+    name = found.options.get(OPTION)
+    if not name:
+        metrics.counters().dead_letters.labels('no').inc()
+        return
+    letter = {
+        'notification': msgspec.Raw(delivery.body),
+        'subscription_id': found.id,
+        'subscriber': found.subscriber,
+        'attempts': delivery.attempt,
+        'reason': reason,
+    }
+    body = msgspec.Raw(msgspec.json.encode(letter))
+    post = messages.Post(messages=[messages.PostedMessage(body=body)])
+    scope = Scope(delivery.project, name)
+    try:
+        messages.post(_silent(ctx, delivery), scope=scope, document=post)
+    except StoreUnavailable:
+        raise
+    except ZaqarError as error:
+        metrics.counters().dead_letters.labels('no').inc()
+        LOG.warning(
+            'Delivery %s cannot be kept in %s: %s', delivery.id, name, error
+        )
+    else:
+        metrics.counters().dead_letters.labels('yes').inc()
+
+
+def _silent(ctx: Context, delivery: Delivery) -> Context:
+    """Return a context in which nobody is told of a post.
+
+    A dead letter that is announced could go round in circles.
+    """
+    return Context(
+        notices.identity(delivery.project),
+        ctx.catalogue,
+        ctx.limits,
+        cipher=ctx.cipher,
+    )

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whatever keeps the outbox: each subscriber is told, at once or later."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from zaqar.notification import expand
+from zaqar.notification.leases import LEASE
+from zaqar.storage.base import DUES
+from zaqar.tests.contract import (  # noqa: F401
+    harnesses,
+    mongodb_harness,
+    swift_harness,
+)
+from zaqar.tests.contract.harnesses import Harness
+from zaqar.tests.functional.notification.conftest import (
+    MakeReceiver,
+    MakeRig,
+)
+from zaqar.tests.functional.notification.rig import FEW, Rig
+from zaqar.tests.servers.receivers import Receiver, answer, in_turn
+
+#: The life of Heat's subscriptions.
+HEATS_TTL = 220_367_260_800
+
+#: One more attempt, in a while.
+LATER = {
+    **FEW,
+    'minimum_delay_retries': 1,
+    'minimum_delay': 100,
+    'maximum_delay': 110,
+}
+
+
+@pytest.fixture(
+    scope='module', params=harnesses.HARNESSES, ids=lambda kind: kind.name
+)
+def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
+    """A driver with a server under it."""
+    found: Harness = request.param()
+    found.start()
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def rig(make_rig: MakeRig, harness: Harness) -> Rig:
+    """A notifier that is still to be started, on a store of that kind."""
+    uri = harness.database()
+    stores = harness.open_messages(uri), harness.open_management(uri)
+    return make_rig(running=False, stores=stores)
+
+
+def test_each_subscriber_gets_each_message(
+    rig: Rig, make_receiver: MakeReceiver
+) -> None:
+    receivers = [make_receiver() for _ in range(2)]
+    failing = make_receiver(in_turn(answer(503), answer(200)))
+    found = [
+        rig.subscribe(one.url, ttl=HEATS_TTL, _retry_policy=LATER)
+        for one in (*receivers, failing)
+    ]
+    rig.post('a', 'b')
+    rig.post('c')
+    rig.start()
+    for receiver in receivers:
+        assert sorted(got.json['body'] for got in receiver.wait(3)) == [
+            *('a', 'b', 'c')
+        ]
+    # What has failed once waits for its time.
+    failing.wait(3)
+    rig.put_off()
+    rig.ahead = 112
+    again = failing.wait(4)[3]
+    assert again.headers['x-zaqar-attempt'] == '2'
+    rig.rests()
+    for one in found:
+        rig.until(lambda one=one: rig.deliveries(one)['delivered'] == 3)
+    assert [len(receiver.got) for receiver in receivers] == [3, 3]
+
+
+def test_what_a_dead_notifier_held_is_told_by_another(
+    rig: Rig, receiver: Receiver
+) -> None:
+    rig.subscribe(receiver.url)
+    rig.post('x')
+    rig.start()
+    receiver.wait(1)
+    rig.rests()
+    rig.stop()
+    # As far as it got before it died: expanded, claimed, not told.
+    rig.post('y')
+    with_due = expanded(rig)
+    claim = rig.store.claim(
+        DUES,
+        now=rig.now(),
+        claim_id=secrets.token_hex(16),
+        ttl=LEASE,
+        grace=LEASE,
+        limit=10,
+    )
+    assert claim is not None
+    assert [one.id for one in claim.messages] == with_due
+    rig.start()
+    rig.post('z')
+    receiver.wait(2)
+    assert [got.json['body'] for got in receiver.got] == ['x', 'z']
+    rig.ahead = LEASE + 1
+    assert receiver.wait(3)[2].json['body'] == 'y'
+    rig.rests()
+
+
+def expanded(rig: Rig) -> list[str]:
+    """Make dues of the notices, as a notifier does; return their ids."""
+    assert expand.run(rig.ctx, rig.store) == 1
+    page = rig.store.list(DUES, now=rig.now(), limit=10)
+    return [one.id for one in page.messages]
