@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers as deliverers see them: leases in a store, and what they answer."""
+
+from __future__ import annotations
+
+import pathlib
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from zaqar import clock
+from zaqar.errors import StoreUnavailable
+from zaqar.notification import nodes
+from zaqar.notification.sender import Delivery, Outcome, Verdict
+from zaqar.notification.senders.websocket import PATIENCE, SocketSender
+from zaqar.storage.base import ManagementStore
+from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.tests.servers import process
+from zaqar.transport.websocket.node import Node
+
+SECRET = 'a key of enough length'
+
+
+class Time:
+    """A clock that stands, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def store(tmp_path: pathlib.Path, time: Time) -> Iterator[ManagementStore]:
+    uri = f'sqlite:///{tmp_path}/zaqar.sqlite'
+    found = DRIVER.open_management(uri, {})
+    found.clock = clock.Clock(wall=time)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def sender(store: ManagementStore) -> Iterator[SocketSender]:
+    found = SocketSender(store, SECRET, nodes.Here())
+    yield found
+    found.close()
+
+
+def _send(sender: SocketSender, now: int, first_at: int = 0) -> Outcome:
+    subscriber = 'websocket://node/connection'
+    delivery = Delivery(
+        'id', 'p', 'q', 's', subscriber, {}, b'{}', first_at=first_at
+    )
+    return sender.send(delivery, now=now)
+
+
+def test_a_lease_lives_for_thirty_seconds(
+    store: ManagementStore, time: Time
+) -> None:
+    nodes.renew(store, 'node', 'http://127.0.0.1:1', '')
+    time.now += 29_999
+    assert nodes.Directory(store).find('node') is not None
+    time.now += 1
+    assert nodes.Directory(store).find('node') is None
+    assert nodes.RENEWED * 3 == nodes.LIFETIME == 30
+
+
+def test_a_lease_that_is_renewed_elsewhere_is_seen(
+    store: ManagementStore, time: Time
+) -> None:
+    directory = nodes.Directory(store)
+    for port in range(1, 5):
+        nodes.renew(store, 'node', f'http://127.0.0.1:{port}', '')
+        time.now += nodes.RENEWED * 1000
+        lease = directory.find('node')
+        assert lease is not None
+        assert lease.uri.endswith(f':{port}')
+
+
+def test_who_was_away_too_long_has_its_clients_come_again(
+    store: ManagementStore, time: Time
+) -> None:
+    told: list[int] = []
+    node = Node(
+        store, 'node', 'http://127.0.0.1:1', '', lambda: told.append(1)
+    )
+    assert node.renew()
+    time.now += 29_999
+    assert node.renew()
+    assert told == []
+    time.now += 30_000
+    assert node.renew()
+    assert told == [1]
+
+
+def test_nobody_is_asked_where_a_server_has_gone(
+    store: ManagementStore, sender: SocketSender, time: Time
+) -> None:
+    assert _send(sender, time.now).verdict is Verdict.GONE
+    nodes.renew(store, 'node', f'http://127.0.0.1:{process.free_port()}', '')
+    time.now += 30_000
+    assert _send(sender, time.now).verdict is Verdict.GONE
+
+
+def test_one_that_cannot_be_reached_is_tried_for_a_minute(
+    store: ManagementStore, sender: SocketSender, time: Time
+) -> None:
+    nodes.renew(store, 'node', f'http://127.0.0.1:{process.free_port()}', '')
+    begun = time.now
+    late = begun + PATIENCE * 1000
+    assert PATIENCE == 60
+    assert _send(sender, late - 1, begun).verdict is Verdict.RETRY
+    assert _send(sender, late, begun).verdict is Verdict.REFUSED
+
+
+@pytest.mark.parametrize(
+    ('status', 'verdict'),
+    [
+        (204, Verdict.DELIVERED),
+        (410, Verdict.GONE),
+        (413, Verdict.REFUSED),
+        (429, Verdict.RETRY),
+        (403, Verdict.RETRY),
+        (503, Verdict.RETRY),
+    ],
+)
+def test_what_a_server_says_decides(
+    store: ManagementStore,
+    sender: SocketSender,
+    time: Time,
+    status: int,
+    verdict: Verdict,
+) -> None:
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.connection.recv(65536)
+            head = f'HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n'
+            self.wfile.write(head.encode())
+
+    with socketserver.TCPServer(('127.0.0.1', 0), Handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        port = server.server_address[1]
+        nodes.renew(store, 'node', f'http://127.0.0.1:{port}', '')
+        assert _send(sender, time.now, time.now).verdict is verdict
+
+
+def _says(status: int) -> Callable[[str, bytes], int]:
+    return lambda connection, text: status
+
+
+def test_a_server_of_this_process_is_told_directly(
+    store: ManagementStore, time: Time
+) -> None:
+    here = nodes.Here()
+    sender = SocketSender(store, None, here)
+    told = []
+
+    def deliver(connection: str, text: bytes) -> int:
+        told.append((connection, text))
+        return 204
+
+    here.join('node', deliver)
+    assert _send(sender, time.now).verdict is Verdict.DELIVERED
+    assert told == [('connection', b'{}')]
+    here.join('node', _says(429))
+    begun = time.now - 59_999
+    assert _send(sender, time.now, begun).verdict is Verdict.RETRY
+    assert _send(sender, time.now + 1, begun).verdict is Verdict.REFUSED
+    here.leave('node')
+    # Nor has it a lease.
+    assert _send(sender, time.now).verdict is Verdict.GONE
+
+
+def test_it_is_tried_again_when_the_store_is_back(
+    store: ManagementStore, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> None:
+        raise StoreUnavailable
+
+    monkeypatch.setattr(store, 'get', silent)
+    sender = SocketSender(store, SECRET, nodes.Here())
+    assert _send(sender, time.now).verdict is Verdict.RETRY

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A frame whose operation ends as none should: websocket.md 2."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from zaqar.controllers.limits import Limits
+from zaqar.controllers.signatures import Signer
+from zaqar.errors import StoreUnavailable
+from zaqar.transport.websocket.access import Access
+from zaqar.transport.websocket.actions import Desk
+from zaqar.transport.websocket.protocol import Frame
+
+HEADERS = {
+    'Client-ID': '11111111-2222-4333-8444-555555555555',
+    'X-Project-ID': 'p',
+    'X-Auth-Token': 'gAAAA-secret',
+}
+
+DOCUMENT = {
+    'action': 'queue_get',
+    'headers': HEADERS,
+    'body': {'queue_name': 'q', 'body': 'private'},
+}
+
+
+class Failing:
+    """In the place of the dispatcher: raises whatever it is given."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def run(self, *_: Any, **__: Any) -> Any:
+        raise self.error
+
+
+def _answer(error: Exception, is_binary: bool) -> Any:
+    desk: Any = Desk(
+        Failing(error),  # type: ignore[arg-type]
+        Access(Limits(), Signer(), None),
+    )
+    coder: Any = msgspec.msgpack if is_binary else msgspec.json
+    caller = desk.caller('11111111-2222-4333-8444-555555555555')
+    frame = Frame(coder.encode(DOCUMENT), is_binary)
+    answer = caller.answer(frame)
+    assert answer.is_binary is is_binary
+    return coder.decode(answer.data)
+
+
+@pytest.mark.parametrize('is_binary', [False, True])
+def test_what_nobody_foresaw_is_told_to_no_one(
+    is_binary: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR):
+        said = _answer(RuntimeError('at /etc/passwd'), is_binary)
+    assert said['headers'] == {'status': 500}
+    error = said['body']['error']
+    assert re.search(r'\(req-[0-9a-f-]{36}\)', error)
+    assert said['body'] == {'error': error, 'exception': error}
+    assert 'passwd' not in repr(said)
+    assert 'at /etc/passwd' in caplog.text
+    assert 'private' not in caplog.text
+    assert 'gAAAA-secret' not in caplog.text
+
+
+@pytest.mark.parametrize('is_binary', [False, True])
+def test_a_silent_store_is_503_with_the_request_repeated(
+    is_binary: bool,
+) -> None:
+    said = _answer(StoreUnavailable('Not now.'), is_binary)
+    assert said['headers'] == {'status': 503}
+    assert said['body'] == {'error': 'Not now.', 'exception': 'Not now.'}
+    assert said['request']['action'] == 'queue_get'
+    assert 'X-Auth-Token' not in said['request']['headers']
