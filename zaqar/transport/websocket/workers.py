@@ -3,8 +3,9 @@
 
 Python runs one thread at a time, and threads that want to run at once cost
 more than they bring: on Redis, sixteen answer a quarter fewer requests than
-two. So two work, and another one for each that has been at the same thing for
-a moment, which is then waiting rather than working.
+two. Two are often both at Redis while frames wait; four, as many as an API
+worker has, are not. So four work, and another one for each that has been at
+the same thing for a moment, which is then waiting rather than working.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 LOG = logging.getLogger(__name__)
 
 #: Threads that work at a time, not counting those that wait.
-BUSY = 2
+BUSY = 4
 
 #: Seconds after which one counts as waiting, and between two looks at that.
 MOMENT = 0.005
