@@ -145,7 +145,7 @@ class Notifier:
     def _open_sources(self) -> None:
         """Work on the stores of all pools, new ones too."""
         try:
-            openers = self._ctx.catalogue.openers()
+            openers = self._ctx.catalogue.outboxes()
         except StoreUnavailable:
             return
         for name, opener in openers.items():

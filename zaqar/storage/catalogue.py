@@ -257,6 +257,10 @@ class Catalogue:
         """Return what opens each store of messages, by the pool's name."""
         return {'': lambda: self._messages}
 
+    def outboxes(self) -> Mapping[str, Callable[[], MessageStore]]:
+        """Return what opens each store that may owe notifications."""
+        return self.openers()
+
     def _stores(self) -> Iterable[MessageStore]:
         """Return all stores of messages."""
         return (self._messages,)

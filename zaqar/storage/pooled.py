@@ -190,6 +190,12 @@ class PooledCatalogue(Catalogue):
             for name in self.pools.names()
         }
 
+    def outboxes(self) -> Mapping[str, Callable[[], MessageStore]]:
+        # Queues from before there were pools are in the virtual pool, even
+        # where it takes no new ones.
+        virtual = functools.partial(self.pools.store, VIRTUAL)
+        return {**self.openers(), VIRTUAL: virtual}
+
     def _stores(self) -> Iterable[MessageStore]:
         return (self.pools.store(name) for name in self.pools.names())
 

@@ -50,6 +50,22 @@ def test_a_notifier_runs_alone_and_ends_when_told(
     rig.rests()
 
 
+def test_queues_from_before_there_were_pools_are_told(
+    make_rig: MakeRig, receiver: Receiver, tmp_path: pathlib.Path
+) -> None:
+    rig = make_rig(running=False)
+    rig.subscribe(receiver.url)
+    rig.post('x')
+    # There is no pool, and no new queue would go where this one is.
+    rest = _REST.format(more='')
+    after = Zaqar(tmp_path, general='pooling = True', rest=rest)
+    command = after.command(program='notifier')
+    notifier = process.Process(command, tmp_path / 'notifier.log')
+    receiver.wait(1)
+    assert notifier.stop(signal.SIGTERM) == 0
+    rig.rests()
+
+
 def test_a_notifier_has_as_many_threads_as_asked_for_and_reports_them(
     make_rig: MakeRig, receiver: Receiver, tmp_path: pathlib.Path
 ) -> None:
