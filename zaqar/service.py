@@ -21,7 +21,7 @@ from zaqar import logs, metrics, reports, version
 from zaqar.api import modes
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
-from zaqar.controllers import notices
+from zaqar.controllers import notices, subscription_records
 from zaqar.controllers.context import Context
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
@@ -126,7 +126,11 @@ class Service:
             trusts,
         )
         self._embedded: Notifier | None = None
-        self._sweeper = Sweeper(self.catalogue, pace)
+        self._sweeper = Sweeper(
+            self.catalogue,
+            pace,
+            functools.partial(subscription_records.sweep, self._internal),
+        )
 
     def application(self) -> App:
         """Return the WSGI application."""

@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zaqar.controllers import deliveries, trusts
+from zaqar.controllers import deliveries, endings, trusts
 from zaqar.controllers.context import Context
 from zaqar.errors import Conflict, NotFound, StoreUnavailable
 from zaqar.models import Kind, Record, Scope, Subscription
@@ -118,7 +118,7 @@ def _subscribe(
     new_id = f'{now:012x}{secrets.token_hex(10)}'
     taken = {'id': new_id, 'at': now}
     if store.create(SUBSCRIBER, parent, name, taken):
-        return new_id, store.create(SUBSCRIPTION, parent, new_id, fresh)
+        return new_id, _create(ctx, scope, new_id, fresh)
     index = store.get(SUBSCRIBER, parent, name)
     if index is None:
         return None
@@ -126,7 +126,7 @@ def _subscribe(
     record = store.get(SUBSCRIPTION, parent, known_id)
     if record is None:
         # Its maker is on the way, or died on it: either way it is ours too.
-        return known_id, store.create(SUBSCRIPTION, parent, known_id, fresh)
+        return known_id, _create(ctx, scope, known_id, fresh)
     found = _subscription(scope, record)
     if found.expires_at <= now:
         remove(ctx, scope, known_id)
@@ -135,11 +135,21 @@ def _subscribe(
         if _is_stale(index, now) and store.replace(
             SUBSCRIBER, parent, name, taken, version=index.version
         ):
-            return new_id, store.create(SUBSCRIPTION, parent, new_id, fresh)
+            return new_id, _create(ctx, scope, new_id, fresh)
         return None
     if found.confirmed:
         raise _exists(scope)
     return known_id, False
+
+
+def _create(
+    ctx: Context, scope: Scope, subscription_id: str, fresh: Mapping[str, Any]
+) -> bool:
+    store = ctx.catalogue.management
+    endings.note(store, scope, subscription_id, fresh['expires_at'])
+    return store.create(
+        SUBSCRIPTION, deliveries.parent(scope), subscription_id, fresh
+    )
 
 
 def replace(
@@ -160,7 +170,12 @@ def replace(
     if moves:
         _take_name(ctx, scope, data['subscriber'], old.id)
         data = {**data, 'confirmed': False}
+    lasts = data['expires_at'] != old.expires_at
+    if lasts:
+        endings.note(store, scope, old.id, data['expires_at'])
     done = store.replace(SUBSCRIPTION, parent, old.id, data, version=version)
+    if lasts and done:
+        endings.forget(store, old.id, old.expires_at)
     if moves and done:
         _drop_name(ctx, scope, old.subscriber, old.id)
     # If not, the name stays taken: perhaps by the same change, sent twice.
@@ -175,8 +190,28 @@ def remove(ctx: Context, scope: Scope, subscription_id: str) -> None:
     gone = store.delete(SUBSCRIPTION, parent, subscription_id)
     if gone is not None:
         _drop_name(ctx, scope, gone.data['subscriber'], subscription_id)
+        endings.forget(store, subscription_id, gone.data['expires_at'])
         trusts.end(ctx.trusts, (gone.data['options'] or {}).get(trusts.OPTION))
     deliveries.forget(store, scope, subscription_id)
+
+
+def sweep(ctx: Context, batch: int) -> int:
+    """Remove what has ended and nobody has looked at since.
+
+    Its trust ends with it.
+
+    :returns: how many were looked at; fewer than ``batch`` means clean
+    """
+    store, now = ctx.catalogue.management, ctx.catalogue.management.clock.now()
+    count = 0
+    for ending in endings.past(store, now, batch):
+        count += 1
+        scope, found = ending.scope, ending.subscription_id
+        record = store.get(SUBSCRIPTION, deliveries.parent(scope), found)
+        if record is not None and record.data['expires_at'] <= now:
+            remove(ctx, scope, found)
+        store.delete(endings.KIND, endings.PARENT, ending.name)
+    return count
 
 
 def clear(ctx: Context, scope: Scope) -> None:
@@ -186,6 +221,9 @@ def clear(ctx: Context, scope: Scope) -> None:
         while records := store.list(kind, parent, after=None, limit=BATCH):
             for record in records:
                 store.delete(kind, parent, record.name)
+                if kind == SUBSCRIPTION:
+                    ends_at = record.data['expires_at']
+                    endings.forget(store, record.name, ends_at)
                 options = record.data.get('options') or {}
                 trusts.end(ctx.trusts, options.get(trusts.OPTION))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from oslo_config import cfg
@@ -57,10 +58,20 @@ class Pace:
 
 
 class Sweeper:
-    """A thread that sweeps until it is stopped."""
+    """A thread that sweeps until it is stopped.
 
-    def __init__(self, catalogue: Catalogue, pace: Pace) -> None:
+    :param records: removes dead records, as many as it is told at most, and
+        returns how many; fewer means that there are no more
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        pace: Pace,
+        records: Callable[[int], int] = lambda batch: 0,
+    ) -> None:
         self._catalogue = catalogue
+        self._records = records
         self._pace = pace
         self._ended = threading.Event()
         self._thread = threading.Thread(
@@ -84,17 +95,18 @@ class Sweeper:
             self._pace.interval * random.uniform(0.5, 1.5)
         ):
             try:
-                self._sweep()
+                self._sweep(self._catalogue.sweep)
+                self._sweep(self._records)
             except StoreUnavailable:
                 LOG.warning('A store does not answer; it is swept later')
             except Exception:
                 # The edge of a thread: it must live on.
                 LOG.exception('Sweeping failed')
 
-    def _sweep(self) -> None:
+    def _sweep(self, remove: Callable[[int], int]) -> None:
         total = 0
         while True:
-            removed = self._catalogue.sweep(self._pace.batch)
+            removed = remove(self._pace.batch)
             total += removed
             if removed < self._pace.batch or self._ended.wait(PAUSE):
                 break

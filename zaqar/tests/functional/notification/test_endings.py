@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscriptions that have ended are removed, though nobody looks at them."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from zaqar.controllers import (
+    deliveries,
+    endings,
+    subscription_records,
+    subscriptions,
+)
+from zaqar.controllers.subscription_records import SUBSCRIBER, SUBSCRIPTION
+from zaqar.models import Scope
+from zaqar.tests.functional.notification.conftest import MakeRig
+from zaqar.tests.functional.notification.rig import Rig
+from zaqar.tests.functional.notification.test_processes import place
+
+SCOPE = Scope('p', 'q')
+PARENT = deliveries.parent(SCOPE)
+HOUR = 3600
+
+
+@pytest.fixture
+def rig(make_rig: MakeRig) -> Rig:
+    """A place that nobody delivers from."""
+    return make_rig(running=False)
+
+
+def kept(rig: Rig) -> list[int]:
+    """Return how many records of each kind there are."""
+    found = [
+        rig.management.count(kind, PARENT)
+        for kind in (SUBSCRIPTION, SUBSCRIBER, deliveries.KIND)
+    ]
+    return [*found, rig.management.count(endings.KIND, endings.PARENT)]
+
+
+def change(rig: Rig, one: str, ttl: int) -> None:
+    """Give a subscription another life."""
+    subscriptions.update(
+        rig.ctx, scope=SCOPE, subscription_id=one, document={'ttl': ttl}
+    )
+
+
+def test_what_has_ended_is_removed_and_what_lives_is_not(rig: Rig) -> None:
+    rig.subscribe('http://a.example/', ttl=HOUR)
+    longer = rig.subscribe('http://b.example/', ttl=HOUR)
+    rig.subscribe('http://c.example/', ttl=2 * HOUR)
+    change(rig, longer, 3 * HOUR)
+    rig.ahead = HOUR - 10
+    assert subscription_records.sweep(rig.ctx, 10) == 0
+    rig.ahead = HOUR + 10
+    assert subscription_records.sweep(rig.ctx, 10) == 1
+    assert kept(rig) == [2, 2, 0, 2]
+    rig.ahead = 2 * HOUR + 10
+    assert subscription_records.sweep(rig.ctx, 10) == 1
+    subscriptions.show(rig.ctx, scope=SCOPE, subscription_id=longer)
+    rig.ahead = 4 * HOUR
+    assert subscription_records.sweep(rig.ctx, 10) == 1
+    assert kept(rig) == [0, 0, 0, 0]
+
+
+def test_many_that_end_together_go_in_parts(rig: Rig) -> None:
+    for number in range(5):
+        rig.subscribe(f'http://a.example/{number}', ttl=HOUR)
+    rig.ahead = HOUR + 10
+    counts = [subscription_records.sweep(rig.ctx, 2) for _ in range(4)]
+    assert counts == [2, 2, 1, 0]
+    assert kept(rig) == [0, 0, 0, 0]
+
+
+def test_a_note_that_was_left_over_ends_nothing(rig: Rig) -> None:
+    one = rig.subscribe('http://a.example/', ttl=2 * HOUR)
+    # As by a change of the life that died half way.
+    endings.note(rig.management, SCOPE, one, rig.now() + HOUR * 1000)
+    rig.ahead = HOUR + 10
+    assert subscription_records.sweep(rig.ctx, 10) == 1
+    assert kept(rig) == [1, 1, 0, 1]
+
+
+def test_whoever_ends_a_subscription_leaves_no_note(rig: Rig) -> None:
+    one = rig.subscribe('http://a.example/')
+    subscriptions.delete(rig.ctx, scope=SCOPE, subscription_id=one)
+    assert kept(rig) == [0, 0, 0, 0]
+    rig.subscribe('http://a.example/')
+    subscription_records.clear(rig.ctx, SCOPE)
+    assert kept(rig) == [0, 0, 0, 0]
+
+
+def test_the_service_does_it_by_itself(
+    rig: Rig, tmp_path: pathlib.Path
+) -> None:
+    rig.ahead = -2.0 * HOUR
+    rig.subscribe('http://a.example/', ttl=HOUR)
+    rig.subscribe('http://b.example/', ttl=3 * HOUR)
+    server = place(tmp_path, '[gc]\ninterval = 1').start()
+    rig.until(lambda: kept(rig) == [1, 1, 0, 1])
+    assert server.stop() == 0
