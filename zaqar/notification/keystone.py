@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cachetools import LRUCache
 from keystoneauth1 import exceptions, loading
@@ -44,6 +44,8 @@ AGAIN = 30.0
 TRIES = 5
 
 _TIMEOUT = 10
+
+_PORTS = {'http': 80, 'https': 443}
 
 
 def trustee_opts() -> list[cfg.Opt]:
@@ -129,8 +131,13 @@ class Keystone:
             self._session.delete(
                 f'{self._url()}/OS-TRUST/trusts/{trust_id}', auth=auth
             )
-        except exceptions.NotFound:
-            return
+        except (
+            exceptions.NotFound,
+            exceptions.Forbidden,
+            exceptions.Unauthorized,
+        ):
+            # So does Keystone call one that has expired, too.
+            LOG.debug('Trust %s is no more', trust_id)
         except exceptions.ClientException as error:
             LOG.warning(
                 'Trust %s could not be ended, it will expire: %s',
@@ -226,6 +233,7 @@ class Endpoints:
         self._lock = threading.Lock()
         self._until = -1.0
         self._found = Public()
+        self._places: frozenset[tuple[str, int]] = frozenset()
 
     def __call__(self) -> Public:
         """Return what is known, or was a moment ago."""
@@ -234,14 +242,20 @@ class Endpoints:
                 self._refresh()
             return self._found
 
+    def serves(self, host: str, port: int) -> bool:
+        """Tell whether a service of the cloud is there, public or not."""
+        self()
+        return (host.lower(), port) in self._places
+
     def _refresh(self) -> None:
         try:
-            entries = self._catalogue()
+            entries = list(self._catalogue())
         except Exception as error:
             # Whatever a plugin may raise: links are missing, no more.
             LOG.error('The service catalogue cannot be read: %s', error)
             self._until = self._timer() + AGAIN
             return
+        self._places = frozenset(_places(entries))
         self._found = Public(
             _endpoint(entries, confirm.TYPES, confirm.NAMES),
             _endpoint(entries, confirm.SOCKET_TYPES, confirm.SOCKET_NAMES),
@@ -281,8 +295,23 @@ def _endpoint(
 
 
 def _hosts(entries: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    return (host for host, _ in _places(entries))
+
+
+def _places(
+    entries: Iterable[Mapping[str, Any]],
+) -> Iterable[tuple[str, int]]:
+    """Yield hosts and ports of services."""
     for entry in entries or ():
         for endpoint in entry.get('endpoints') or ():
-            host = urlsplit(str(endpoint.get('url', ''))).hostname
-            if host:
-                yield host.lower()
+            parts = urlsplit(str(endpoint.get('url', '')))
+            if parts.hostname:
+                yield parts.hostname.lower(), _port(parts)
+
+
+def _port(parts: SplitResult) -> int:
+    """Return a port, 0 for one that is none: whoever wrote the catalogue."""
+    try:
+        return parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return 0

@@ -9,6 +9,7 @@ read. Redirects are not followed: nobody has judged where they lead.
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
 import math
 import socket
@@ -35,6 +36,8 @@ HOSTS = 256
 
 PORTS = {'http': 80, 'https': 443}
 
+Exempt = Callable[[str, int], bool]
+
 
 class CallFailed(Exception):
     """There was no answer; the text says why, without secrets."""
@@ -59,7 +62,7 @@ class Caller:
     :param connect: seconds for connecting
     :param total: seconds for all
     :param per_host: connections kept per host
-    :param is_exempt: tells hosts whose addresses need not be public
+    :param is_exempt: tells hosts and ports that need no public address
     :param ca_certs: file with certificates to believe, None for the system's
     """
 
@@ -70,7 +73,7 @@ class Caller:
         connect: float,
         total: float,
         per_host: int = 8,
-        is_exempt: Callable[[str], bool] = lambda host: False,
+        is_exempt: Exempt = lambda host, port: False,
         ca_certs: str | None = None,
     ) -> None:
         self._total = total
@@ -291,13 +294,15 @@ def _watched_pools() -> dict[str, Any]:
     }
 
 
-def _pools(guard: Guard, is_exempt: Callable[[str], bool]) -> dict[str, Any]:
+def _pools(guard: Guard, is_exempt: Exempt) -> dict[str, Any]:
     """Return urllib3's pools with connections that judge addresses."""
 
     def new_socket(connection: HTTPConnection) -> socket.socket:
         host = connection.host.strip('[]')
         port = int(connection.port)
-        places = guard.addresses(host, port, exempt=is_exempt(host))
+        places = guard.addresses(
+            host, port, exempt=functools.partial(is_exempt, host, port)
+        )
         last: OSError | None = None
         for place in places:
             # A name with many addresses gets no more time than another.

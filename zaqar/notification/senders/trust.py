@@ -43,7 +43,7 @@ class TrustSender:
             connect=settings.connect_timeout,
             total=settings.request_timeout,
             per_host=settings.max_in_flight_per_host,
-            is_exempt=lambda host: host.lower() in self._hosts,
+            is_exempt=lambda host, _port: host.lower() in self._hosts,
         )
 
     def send(self, delivery: Delivery, *, now: int) -> Outcome:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar.notification.addresses import AddressRefused, Guard
+from zaqar.notification.keystone import Endpoints
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import signing
 from zaqar.notification.senders.calls import Answer, Caller, CallFailed
@@ -63,11 +64,16 @@ class WebhookSender:
 def create(settings: Settings) -> WebhookSender:
     """Return the sender that the entry points name."""
     guard = Guard(settings.allowed_networks, settings.allowed_ports)
+    conf = settings.conf
+    cloud = None if conf is None else Endpoints(conf)
     caller = Caller(
         guard,
         connect=settings.connect_timeout,
         total=settings.request_timeout,
         per_host=settings.max_in_flight_per_host,
+        is_exempt=lambda host, port: (
+            cloud is not None and cloud.serves(host, port)
+        ),
     )
     return WebhookSender(caller, settings.signing_secret)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import tempfile
 import time
@@ -10,9 +11,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from oslo_config import cfg
 
+from zaqar.controllers import subscription_records
+from zaqar.models import Identity
+from zaqar.notification.keystone import Keystone as OurKeystone
 from zaqar.tests.functional.keystone.callers import Caller, join
 from zaqar.tests.functional.keystone.conftest import configuration, serve
+from zaqar.tests.functional.notification.rig import CLIENT, Rig
 from zaqar.tests.servers.keystone import DOMAIN, Keystone, User
 from zaqar.tests.servers.receivers import Receiver, answer, in_turn
 
@@ -24,10 +30,21 @@ username = {name}
 password = {password}
 user_domain_id = {domain}
 [notification]
-trust_targets = {targets}
+{more}
 """
 
 PATIENCE = 30.0
+
+
+def _trusting(keystone: Keystone, trustee: User, more: str = '') -> str:
+    """Return a configuration file of a service with a user to trust."""
+    return configuration(keystone) + _TRUSTEE.format(
+        url=keystone.url,
+        name=trustee.name,
+        password=trustee.password,
+        domain=DOMAIN,
+        more=more,
+    )
 
 
 @pytest.fixture(scope='module')
@@ -43,13 +60,7 @@ def origin(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     """A service with such a user."""
-    text = configuration(keystone) + _TRUSTEE.format(
-        url=keystone.url,
-        name=trustee.name,
-        password=trustee.password,
-        domain=DOMAIN,
-        targets='localhost',
-    )
+    text = _trusting(keystone, trustee, 'trust_targets = localhost')
     with serve(text, tmp_path_factory.mktemp('zaqar')) as url:
         yield url
 
@@ -149,6 +160,47 @@ def test_a_trust_ends_with_its_subscription(
     assert made['id'] not in left
 
 
+def test_a_trust_ends_when_what_has_expired_is_swept(
+    keystone: Keystone, trustee: User, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / 'zaqar.conf'
+    path.write_text(_trusting(keystone, trustee))
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[str(path)], default_config_dirs=[])
+    project = keystone.project()
+    token = keystone.token(keystone.user(project, 'member'), project)
+    before = {one['id'] for one in keystone.trusts(trustee)}
+    rig = Rig(tmp_path, trusts=OurKeystone.from_conf(conf))
+    rig.ctx = dataclasses.replace(
+        rig.ctx, identity=Identity('p', CLIENT, token=token)
+    )
+    rig.subscribe('trust+https://a.example/', ttl=3600)
+    assert len({one['id'] for one in keystone.trusts(trustee)} - before) == 1
+    rig.ahead = 3601
+    assert subscription_records.sweep(rig.ctx, 10) == 1
+    assert {one['id'] for one in keystone.trusts(trustee)} == before
+    rig.close()
+
+
+def test_a_question_goes_to_a_host_of_the_cloud_without_a_token(
+    keystone: Keystone,
+    trustee: User,
+    receiver: Receiver,
+    queue: str,
+    tmp_path: pathlib.Path,
+) -> None:
+    # 127.0.0.1 is no public address; that it is of the cloud is told by the
+    # catalogue alone.
+    text = _trusting(keystone, trustee, 'require_confirmation = True')
+    text += '[signed_url]\nsecret_key = a key for tests, long enough\n'
+    with serve(text, tmp_path) as origin:
+        owner = join(keystone, origin, keystone.project(), 'member')
+        subscribe(owner, queue, f'trust+{receiver.url}')
+        (got,) = receiver.wait(1)
+    assert got.json['Message_Type'] == 'SubscriptionConfirmation'
+    assert 'x-auth-token' not in got.headers
+
+
 def test_a_change_of_the_life_makes_another_trust(
     keystone: Keystone, trustee: User, owner: Caller, queue: str
 ) -> None:
@@ -195,6 +247,30 @@ def test_no_token_goes_to_a_host_that_is_not_of_the_cloud(
     assert 'cloud' in found['reason']
     assert elsewhere.got == []
     elsewhere.stop()
+
+
+def test_a_service_of_the_cloud_may_be_told_without_a_token_too(
+    keystone: Keystone, receiver: Receiver, queue: str, tmp_path: pathlib.Path
+) -> None:
+    other = Receiver()
+    keystone.publish('telling', f'{receiver.url}/v1')
+    with serve(configuration(keystone), tmp_path) as origin:
+        owner = join(keystone, origin, keystone.project(), 'member')
+        subscribe(owner, queue, f'{receiver.url}/hook')
+        path = subscribe(owner, queue, f'{other.url}/hook')
+        post(owner, queue, 'x')
+        (got,) = receiver.wait(1)
+        assert got.path == '/hook'
+        assert 'x-auth-token' not in got.headers
+        # No more than that port of that host.
+        found = until(
+            lambda: owner.ask('GET', f'{path}/deliveries').json()[
+                'last_failure'
+            ]
+        )
+    assert 'public' in found['reason']
+    assert other.got == []
+    other.stop()
 
 
 def test_a_life_as_heat_wants_it_is_fine(owner: Caller, queue: str) -> None:
