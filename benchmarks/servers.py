@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
+import os
 import pathlib
 import secrets
 import sys
@@ -85,7 +86,13 @@ class Asker:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _options(arguments)
-    facts = {**machine.description(), 'Load average': machine.load()}
+    facts = {
+        **machine.description(),
+        'Settings': f'{CONNECTIONS} connections, {options.seconds:g} s for '
+        f'each rate; servers, database and client share {os.cpu_count()} '
+        'cores',
+        'Load average at the start': machine.load(),
+    }
     print(report.facts(facts))
     parts, code = [report.facts(facts)], 0
     for store in options.store or STORES:

@@ -72,8 +72,8 @@ def come_and_go(
     with load:
         for event in _events(fleet):
             if not load.goes_on(more):
-                raise Failed(f'nothing goes on before: {event}')
-            tell(f'{len(load.posted)} posted, then {event}')
+                raise Failed(f'nothing goes on after: {event}')
+            tell(f'{event}; {len(load.posted)} posted a while later')
             allowed = load.clients if event == _KILLED else 0
             if load.failed.total() > allowed:
                 raise Failed(f'{event}: {dict(load.failed)}')
