@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import email.utils
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from zaqar.notification.addresses import AddressRefused, Guard
 from zaqar.notification.keystone import Endpoints
@@ -86,8 +88,11 @@ def attempt(
     url: str | None = None,
 ) -> Outcome:
     """Send a request and judge the answer."""
+    place, login = _login(url or delivery.subscriber)
+    if login is not None and not _has(headers, 'authorization'):
+        headers = {**headers, 'Authorization': login}
     try:
-        answer = caller.post(url or delivery.subscriber, headers, body)
+        answer = caller.post(place, headers, body)
     except CallFailed as error:
         return Outcome(Verdict.RETRY, str(error))
     except AddressRefused as error:
@@ -174,6 +179,22 @@ def _retry_after(answer: Answer) -> int | None:
         moment = moment.replace(tzinfo=datetime.UTC)
     wait = moment - datetime.datetime.now(datetime.UTC)
     return max(0, int(wait.total_seconds()))
+
+
+def _login(url: str) -> tuple[str, str | None]:
+    """Return a URL without user and password, and a header with them."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition('@')
+    if not at:
+        return url, None
+    name, _, password = user.partition(':')
+    text = f'{unquote(name)}:{unquote(password)}'
+    login = base64.b64encode(text.encode()).decode()
+    return parts._replace(netloc=host).geturl(), f'Basic {login}'
+
+
+def _has(headers: Mapping[str, str], name: str) -> bool:
+    return any(known.lower() == name for known in headers)
 
 
 def _replace(headers: dict[str, str], name: str, value: str) -> None:
