@@ -328,9 +328,8 @@ def _aside(address: Address, host: Host, login: Login) -> Link:
 def _slots(answer: Any, asked: Host) -> dict[int, Host]:
     found: dict[int, Host] = {}
     for first, last, master, *_ in answer:
-        # A server that does not know its own name leaves it out.
         name = (master[0] or b'').decode()
-        host = (name if name not in ('', '?') else asked[0], int(master[1]))
+        host = _named(name, asked[0]), int(master[1])
         found.update(dict.fromkeys(range(first, last + 1), host))
     return found
 
@@ -338,7 +337,15 @@ def _slots(answer: Any, asked: Host) -> dict[int, Host]:
 def _target(error: Any, link: Link) -> Host:
     """Return the address in "[MOVED] slot host:port"."""
     name, _, port = str(error).split()[-1].rpartition(':')
-    return name or link.name, int(port)
+    return _named(name, link.name), int(port)
+
+
+def _named(name: str, asked: str) -> str:
+    """Return a name, or the one by which we asked.
+
+    A server that does not know a name leaves it out or says so.
+    """
+    return asked if name in ('', '?') else name
 
 
 def find(address: Address) -> Topology:

@@ -18,7 +18,7 @@ from zaqar.storage.redis.driver import DRIVER
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.functional.redis.conftest import Open, OpenRecords
 from zaqar.tests.servers import process
-from zaqar.tests.servers.redis import Redis
+from zaqar.tests.servers.redis import Redis, cluster_port
 from zaqar.tests.servers.zaqar import Zaqar
 
 Start = Callable[..., Redis]
@@ -224,6 +224,39 @@ def test_a_server_that_is_not_trusted_is_told(
         '&ssl_check_hostname=false',
     )
     works(opened, f'rediss://127.0.0.1:{port}?ssl_cert_reqs=none')
+
+
+def test_a_cluster_may_ask_for_a_password_and_tls(
+    own_server: Start,
+    certificates: Mapping[str, pathlib.Path],
+    opened: Open,
+    records: OpenRecords,
+) -> None:
+    port = cluster_port()
+    server = own_server(
+        port=0,
+        cluster_enabled='yes',
+        requirepass=PASSWORD,
+        tls_cluster='yes',
+        tls_port=port,
+        tls_cert_file=certificates['server.pem'],
+        tls_key_file=certificates['server.key'],
+        tls_ca_cert_file=certificates['ca.pem'],
+        tls_auth_clients='no',
+    )
+    with server.client() as client:
+        client.execute_command('CLUSTER', 'ADDSLOTS', *range(16384))
+        server.process.wait_until(
+            lambda: client.cluster('INFO')['cluster_state'] == 'ok'
+        )
+    place = f'localhost:{port}?ssl_ca_certs={certificates["ca.pem"]}'
+    secret = quote(PASSWORD, safe='')
+    for login in (f':{secret}', f'default:{secret}'):
+        works(opened, f'rediss+cluster://{login}@{place}')
+    uri = f'rediss+cluster://:{secret}@{place}'
+    assert records(uri).create('queue', 'p', 'a', {})
+    with pytest.raises(ConfigurationError, match='refuses us'):
+        DRIVER.open_messages(f'rediss+cluster://{place}', {})
 
 
 class OldServer:
