@@ -32,6 +32,9 @@ _VALUES = {
     'ssl_cert_reqs': {'CERT_NONE': 'true'},
 }
 
+#: What the library says of a URI that it does not like.
+_FAULTS = (PyMongoError, ValueError, TypeError, OSError, UserWarning)
+
 CODEC: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_MS
 )
@@ -150,16 +153,24 @@ def _parse(uri: str) -> Mapping[str, Any]:
             # Of an unknown option pymongo only warns.
             warnings.simplefilter('error')
             found: Mapping[str, Any] = uri_parser.parse_uri(uri, validate=True)
-    except (
-        PyMongoError,
-        ValueError,
-        TypeError,
-        OSError,
-        UserWarning,
-    ) as error:
-        raise ConfigurationError(_line(error)) from None
+    except _FAULTS as error:
+        raise ConfigurationError(_unknown(uri) or _line(error)) from None
     options: Mapping[str, Any] = found['options']
     return options
+
+
+def _unknown(uri: str) -> str | None:
+    """Return what is said of an option that there is not.
+
+    The library does not name it, since what stands there may be a secret.
+    """
+    for name, _ in urllib.parse.parse_qsl(uri.partition('?')[2]):
+        try:
+            uri_parser.split_options(f'{name}=', validate=True)
+        except _FAULTS as error:
+            if 'Unknown option' in str(error):
+                return f'the URI cannot be used: unknown option "{name}"'
+    return None
 
 
 def _write_concern(given: Mapping[str, Any], unreliable: bool) -> WriteConcern:

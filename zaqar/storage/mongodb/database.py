@@ -46,12 +46,12 @@ T = TypeVar('T')
 Documents = Collection[Document]
 
 #: Seconds within which a step succeeds or its caller knows.
-PATIENCE = 3.8
+PATIENCE = 3.5
 
-#: The same for a while after somebody has waited in vain, if no primary has
-#: been seen since: whoever waited for a thread meanwhile has waited enough.
+#: The same once somebody has waited in vain and while no primary is seen:
+#: long enough for the client to look again. One caller at a time waits that
+#: long, and all others are told at once: they may have waited for a thread.
 HURRY = 0.8
-AWAY = 2.0
 
 #: Seconds after which whoever locks a queue is taken for dead.
 LOCKED = 1.0
@@ -91,7 +91,8 @@ class Database:
         self._client = settings.client()
         self._lock = threading.Lock()
         self._is_ready = False
-        self._away_until = 0.0
+        self._in_vain = False
+        self._looking = threading.RLock()
         self._has_transactions = True
         self._sessions = Sessions(
             self._client, lambda: self.collection('poster')
@@ -146,9 +147,12 @@ class Database:
 
         :raises StoreUnavailable: not within the time it has
         """
-        end = self._end()
-        self._meet(end)
-        return self._insist(work, end)
+
+        def run(end: float, _hurries: bool) -> T:
+            self._meet(end)
+            return self._insist(work, end)
+
+        return self._timed(run)
 
     def atomically(self, work: Callable[[ClientSession | None], T]) -> T:
         """Do a transaction; it may be tried several times.
@@ -158,12 +162,17 @@ class Database:
 
         :param work: makes each of its commands :func:`in_time`
         """
-        is_away = self._is_away()
-        end = self._end()
-        self._meet(end)
-        if not self._has_transactions:
-            return self._insist(lambda: work(None), end, alone=is_away)
 
+        def run(end: float, hurries: bool) -> T:
+            self._meet(end)
+            if not self._has_transactions:
+                return self._insist(lambda: work(None), end, alone=hurries)
+            return self._insist(self._attempts(work), end, alone=hurries)
+
+        return self._timed(run)
+
+    def _attempts(self, work: Callable[[ClientSession], T]) -> Callable[[], T]:
+        """Return what tries a transaction, more thoroughly each time."""
         self._sessions.let_go(again=False)
         begun = time.monotonic()
         tries = 0
@@ -177,18 +186,32 @@ class Database:
                 self._sessions.clear_the_way()
             return self._transact(work)
 
-        return self._insist(attempt, end, alone=is_away)
+        return attempt
+
+    def _timed(self, run: Callable[[float, bool], T]) -> T:
+        """Give a step its time.
+
+        :param run: does it, told when it must have ended and if it hurries
+        :raises StoreUnavailable: it has none, or it was not enough
+        """
+        if self._is_away():
+            if not self._looking.acquire(blocking=False):
+                raise StoreUnavailable
+            try:
+                return run(time.monotonic() + HURRY, True)
+            except StoreUnavailable:
+                if self._is_away():
+                    raise
+                # It has come back, too late for so little time.
+            finally:
+                self._looking.release()
+        return run(time.monotonic() + PATIENCE, False)
 
     def _is_away(self) -> bool:
-        """Tell whether there was no primary lately, and is none now."""
-        return (
-            time.monotonic() < self._away_until
-            and not self._client.topology_description.has_writable_server()
-        )
-
-    def _end(self) -> float:
-        """Return when a step that begins now must have ended."""
-        return time.monotonic() + (HURRY if self._is_away() else PATIENCE)
+        """Tell whether no primary was seen since somebody waited in vain."""
+        if self._client.topology_description.has_writable_server():
+            self._in_vain = False
+        return self._in_vain
 
     def _transact(self, work: Callable[[ClientSession], T]) -> T:
         with self._sessions.session() as session:
@@ -229,7 +252,7 @@ class Database:
                 if late or not _is_passing(error):
                     found = _translated(error)
                     if isinstance(found, StoreUnavailable):
-                        self._away_until = time.monotonic() + AWAY
+                        self._in_vain = True
                     raise found from error
                 time.sleep(pause)
 

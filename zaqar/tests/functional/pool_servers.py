@@ -50,6 +50,10 @@ class PoolServer(abc.ABC):
         """End it for good."""
 
     @abc.abstractmethod
+    def spare(self) -> tuple[str, dict[str, Any]]:
+        """Return URI and options of another, empty store there."""
+
+    @abc.abstractmethod
     def kept(self) -> Iterable[bytes]:
         """Return all messages it keeps, dead ones too, not asking us."""
 
@@ -66,14 +70,9 @@ class PoolServer(abc.ABC):
         finally:
             self.up()
 
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[MessageStore]:
+    def opened(self) -> contextlib.AbstractContextManager[MessageStore]:
         """Open the store beside the service."""
-        store = _driver(self.uri).open_messages(self.uri, {'unreliable': True})
-        try:
-            yield store
-        finally:
-            store.close()
+        return opened(self.uri)
 
 
 class _Sql(PoolServer):
@@ -103,6 +102,9 @@ class Sqlite(_Sql):
     def stop(self) -> None:
         """Leave it to its folder."""
 
+    def spare(self) -> tuple[str, dict[str, Any]]:
+        return f'{self.uri}.spare', {}
+
 
 class _SqlServer(_Sql):
     kind: type[sql.OwnServer]
@@ -120,6 +122,9 @@ class _SqlServer(_Sql):
 
     def stop(self) -> None:
         self._server.stop()
+
+    def spare(self) -> tuple[str, dict[str, Any]]:
+        return self._server.database(), {}
 
 
 class PostgreSQL(_SqlServer):
@@ -155,6 +160,9 @@ class Redis(PoolServer):
     def stop(self) -> None:
         self._server.stop()
 
+    def spare(self) -> tuple[str, dict[str, Any]]:
+        return f'{self.uri}?dbid=2', {}
+
     def kept(self) -> Iterable[bytes]:
         with self._server.client() as client:
             keys = [*client.scan_iter(match='zq:{*}:m', count=1000)]
@@ -180,6 +188,9 @@ class MongoDB(PoolServer):
     def stop(self) -> None:
         self._server.stop()
 
+    def spare(self) -> tuple[str, dict[str, Any]]:
+        return f'{self.uri}&w=majority', {'database': 'spare'}
+
     def kept(self) -> Iterable[bytes]:
         with self._server.observer() as client:
             return [
@@ -196,6 +207,16 @@ KINDS: tuple[type[Any], ...] = (Sqlite, PostgreSQL, MariaDB, Redis, MongoDB)
 
 #: Those that a server answers for.
 SERVED = tuple(kind.name for kind in KINDS if kind is not Sqlite)
+
+
+@contextlib.contextmanager
+def opened(uri: str, **options: Any) -> Iterator[MessageStore]:
+    """Open a store beside the service."""
+    store = _driver(uri).open_messages(uri, {'unreliable': True, **options})
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def _driver(uri: str) -> Driver:

@@ -20,6 +20,7 @@ import pytest
 import requests
 
 from zaqar.models import NewMessage
+from zaqar.storage.base import DUES, OUTBOX, SCAN_LIMIT, MessageStore
 from zaqar.tests.functional import pool_servers
 from zaqar.tests.functional.pool_servers import PoolServer
 from zaqar.tests.servers.zaqar import Zaqar, with_database
@@ -317,20 +318,44 @@ def test_a_crowd_at_a_pool_that_is_down_is_answered_in_time(
     _until_served(api, queues[name])
 
 
+@pytest.mark.parametrize('name', NAMES)
+def test_a_pool_that_owes_notifications_stays(
+    api: Api, pools: Pools, tmp_path: pathlib.Path, name: str
+) -> None:
+    uri, options = pools[name].spare()
+    if name in ('postgresql', 'mariadb'):
+        _make_tables(tmp_path, uri)
+    document = {'uri': uri, 'weight': 0, 'options': options}
+    api.done('PUT', 'pools/spare', document)
+    with pool_servers.opened(uri, **options) as store:
+        for qid in (OUTBOX, DUES):
+            # Living behind more dead than are looked at for one page.
+            _store(store, qid, SCAN_LIMIT + 100, now=PAST)
+            _store(store, qid, 1, now=store.clock.now())
+            answer = api.ask('DELETE', 'pools/spare')
+            assert answer.status_code == 403
+            assert 'notifications' in answer.json()['description']
+            store.purge(qid, now=store.clock.now())
+    api.done('DELETE', 'pools/spare')
+    assert api.ask('GET', 'pools/spare').status_code == 404
+
+
+def _store(
+    store: MessageStore, qid: str, count: int, *, now: int, mark: str = 'x'
+) -> None:
+    """Store messages that live for a minute."""
+    messages = [
+        NewMessage(mark.encode(), 60, secrets.token_hex(8), 'c')
+        for _ in range(count)
+    ]
+    store.post(qid, messages, now=now, token=secrets.token_hex(16))
+
+
 def _bury(pools: Pools, mark: str) -> None:
     """Store messages that are dead, in queues that nobody looks at."""
     for pool in pools.values():
-        messages = [
-            NewMessage(mark.encode(), 60, secrets.token_hex(8), 'c')
-            for _ in range(DEAD)
-        ]
         with pool.opened() as store:
-            store.post(
-                secrets.token_hex(16),
-                messages,
-                now=PAST,
-                token=secrets.token_hex(16),
-            )
+            _store(store, secrets.token_hex(16), DEAD, now=PAST, mark=mark)
         assert pool.holds(mark) == DEAD, pool.name
 
 

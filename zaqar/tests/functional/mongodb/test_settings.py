@@ -119,7 +119,7 @@ def concern(uri: str) -> Mapping[str, Any]:
         ('mongodb://user@:1', ''),
         ('mongodb://a:b@c@d/', ''),
         ('mongodb://127.0.0.1/?replicaSet', ''),
-        ('mongodb://127.0.0.1/?socket_timeout=1', 'Unknown option'),
+        ('mongodb://127.0.0.1/?socket_timeout=1', '"socket_timeout"'),
         ('mongodb://127.0.0.1/?tls=maybe', ''),
         ('redis://127.0.0.1', 'no scheme'),
     ],
