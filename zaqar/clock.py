@@ -52,10 +52,14 @@ class Clock:
         return self._wall() + self._offset
 
     def _refresh(self, sample: Callable[[], int]) -> None:
-        # One thread asks; the others go on with the old offset, unless
-        # there is none yet.
-        seen = self._failures
-        if not self._lock.acquire(blocking=self._due == 0.0):
+        # One thread asks; the others go on with the old offset. Where there
+        # is none yet they wait for it, unless the last who asked did so in
+        # vain: then they are told, since they may have waited for a thread.
+        seen, failure = self._failures, self._failure
+        is_first = self._due == 0.0
+        if not self._lock.acquire(blocking=is_first and failure is None):
+            if is_first and failure is not None:
+                raise failure
             return
         try:
             if time.monotonic() < self._due:
@@ -68,6 +72,7 @@ class Clock:
             there = self._asked(sample)
             # The server looked at its clock about half way.
             self._offset = there - (before + self._wall()) // 2
+            self._failure = None
             self._due = time.monotonic() + SAMPLE_INTERVAL
         finally:
             self._lock.release()

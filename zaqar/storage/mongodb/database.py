@@ -27,6 +27,7 @@ from pymongo.errors import (
     ConnectionFailure,
     OperationFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
     WriteConcernError,
 )
 from pymongo.errors import (
@@ -48,7 +49,11 @@ Documents = Collection[Document]
 #: Seconds within which a step succeeds or its caller knows.
 PATIENCE = 3.5
 
-#: The same once somebody has waited in vain and while no primary is seen:
+#: The same for one command. Where no primary was seen for so long, nobody
+#: waits any longer: others may have waited for the thread.
+TRY = 2.0
+
+#: The patience once somebody has waited in vain and while no primary is seen:
 #: long enough for the client to look again. One caller at a time waits that
 #: long, and all others are told at once: they may have waited for a thread.
 HURRY = 0.8
@@ -58,6 +63,9 @@ LOCKED = 1.0
 
 #: Seconds a start waits for a server before it goes on without.
 FIRST_LOOK = 2.0
+
+#: Seconds of these in which a server must have been met.
+GREETING = 1.2
 
 #: The wire version of MongoDB 4.4.
 OLDEST_WIRE = 9
@@ -173,15 +181,14 @@ class Database:
 
     def _attempts(self, work: Callable[[ClientSession], T]) -> Callable[[], T]:
         """Return what tries a transaction, more thoroughly each time."""
-        self._sessions.let_go(again=False)
         begun = time.monotonic()
         tries = 0
 
         def attempt() -> T:
             nonlocal tries
             tries += 1
-            if tries > 2:
-                self._sessions.let_go(again=True)
+            if tries != 2:
+                self._sessions.let_go(again=tries > 2)
             if tries > 2 and time.monotonic() > begun + LOCKED:
                 self._sessions.clear_the_way()
             return self._transact(work)
@@ -239,7 +246,7 @@ class Database:
         """
         tries = 0
         while True:
-            left = max(end - time.monotonic(), 0.05)
+            left = min(TRY, max(end - time.monotonic(), 0.05))
             try:
                 # Of several commands each has its time, at the first try.
                 bounded = alone or tries
@@ -249,7 +256,7 @@ class Database:
                 tries += 1
                 pause = random.uniform(0.5, 1) * min(0.1, 0.002 * 2**tries)
                 late = time.monotonic() + pause >= end
-                if late or not _is_passing(error):
+                if late or _is_alone(error) or not _is_passing(error):
                     found = _translated(error)
                     if isinstance(found, StoreUnavailable):
                         self._in_vain = True
@@ -272,7 +279,8 @@ class Database:
 
         :raises ConfigurationError: it is of no use
         """
-        hello = self._checked(lambda: self._client.admin.command('hello'), end)
+        soon = min(end, time.monotonic() + GREETING)
+        hello = self._checked(self._hello, soon)
         if not self._lock.acquire(timeout=max(0, end - time.monotonic())):
             raise StoreUnavailable
         try:
@@ -283,6 +291,9 @@ class Database:
                 self._is_ready = True
         finally:
             self._lock.release()
+
+    def _hello(self) -> Mapping[str, Any]:
+        return self._client.admin.command('hello')
 
     def _make_indexes(self, end: float) -> None:
         for partition in range(len(self._names)):
@@ -316,7 +327,7 @@ class Database:
 
 def in_time() -> contextlib.AbstractContextManager[None]:
     """Bound the time of a command within a transaction."""
-    return pymongo.timeout(PATIENCE)
+    return pymongo.timeout(TRY)
 
 
 def check(hello: Mapping[str, Any], unreliable: bool) -> bool:
@@ -351,6 +362,11 @@ def _has_code(error: PyMongoError, code: int) -> bool:
     return any(
         item.get('code') == code for item in details.get('writeErrors', ())
     )
+
+
+def _is_alone(error: PyMongoError) -> bool:
+    """Tell whether a command had nobody to go to for all of its time."""
+    return isinstance(error, ServerSelectionTimeoutError)
 
 
 def _is_passing(error: PyMongoError) -> bool:

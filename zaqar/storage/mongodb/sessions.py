@@ -21,7 +21,11 @@ from bson.binary import UUID_SUBTYPE, Binary
 from bson.datetime_ms import DatetimeMS
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import ConnectionFailure, PyMongoError
+from pymongo.errors import (
+    ConnectionFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
 
 from zaqar import clock
 
@@ -139,10 +143,15 @@ class Sessions:
         return time.monotonic(), session
 
     def _end(self, names: Sequence[Mapping[str, Any]]) -> bool:
-        with contextlib.suppress(PyMongoError), pymongo.timeout(PATIENCE):
-            self._client.admin.command('killSessions', [*names])
-            return True
-        return False
+        try:
+            with pymongo.timeout(PATIENCE):
+                self._client.admin.command('killSessions', [*names])
+        except ServerSelectionTimeoutError:
+            # Who asks next would wait for nobody once more.
+            raise
+        except PyMongoError:
+            return False
+        return True
 
     def _names(self) -> list[Any]:
         return [Binary(name, UUID_SUBTYPE) for name in self._ours]

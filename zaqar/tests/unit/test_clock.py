@@ -56,6 +56,36 @@ def test_whoever_waits_for_a_sample_that_fails_does_not_ask_again() -> None:
     assert len(asked) < 9
 
 
+def test_while_somebody_asks_again_in_vain_the_others_are_told() -> None:
+    asking, told = threading.Event(), threading.Event()
+    answers = iter([False, True])
+
+    def sample() -> int:
+        if next(answers):
+            asking.set()
+            assert told.wait(20)
+        raise Silent
+
+    clock = Clock(sample)
+    with pytest.raises(Silent):
+        clock.now()
+
+    def ask_again() -> None:
+        with pytest.raises(Silent):
+            clock.now()
+
+    asker = threading.Thread(target=ask_again)
+    asker.start()
+    assert asking.wait(20)
+    # The server is still being asked, and stays so until all are told.
+    for _ in range(5):
+        with pytest.raises(Silent):
+            clock.now()
+    told.set()
+    asker.join(20)
+    assert not asker.is_alive()
+
+
 def test_a_sample_that_failed_is_tried_again_later() -> None:
     answers = iter([Silent(), 5_000])
 
