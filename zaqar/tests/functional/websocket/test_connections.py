@@ -70,7 +70,10 @@ def test_others_are_refused(server: Zaqar, version: str) -> None:
 FAULTS: list[tuple[dict[str, str | None], int]] = [
     ({'Sec_WebSocket_Key': None}, 400),
     ({'Sec_WebSocket_Key': 'x'}, 400),
+    ({'Sec_WebSocket_Version': None}, 400),
     ({'Host': None}, 400),
+    ({'Connection': None}, 400),
+    ({'Upgrade': None}, 426),
     ({'Upgrade': 'h2c'}, 400),
     ({'Upgrade': None, 'Connection': None}, 426),
     ({'line': 'POST / HTTP/1.1'}, 405),

@@ -5,25 +5,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websocket._abnf import frame_buffer
 
-from zaqar.transport.websocket import plain
-from zaqar.transport.websocket.protocol import Connection, Frame, State
-from zaqar.transport.websocket.settings import Settings
-from zaqar.transport.websocket.wire import Factory, Socket
-
-_HANDSHAKE = (
-    b'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n'
-    b'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n'
-    b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+from zaqar.tests.unit.websocket.bare import (
+    MOST,
+    Hub,
+    Transport,
+    closed_with,
+    connected,
 )
-
-MOST = 70_000
+from zaqar.transport.websocket import plain
+from zaqar.transport.websocket.protocol import Frame
+from zaqar.transport.websocket.wire import Factory
 
 
 def encoded(
@@ -44,95 +41,11 @@ def encoded(
     return head + mask + turned
 
 
-class _Transport:
-    """Takes what is written."""
-
-    def __init__(self) -> None:
-        self.written = b''
-        self.is_cut = False
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ('127.0.0.1', 1) if name in ('peername', 'sockname') else None
-
-    def set_write_buffer_limits(self, **limits: int) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-
-    def is_closing(self) -> bool:
-        return self.is_cut
-
-    def close(self) -> None:
-        self.is_cut = True
-
-    abort = close
-
-
-class _Line:
-    def __init__(self) -> None:
-        self.machine = Connection()
-        self.peer = ''
-
-
-class _Hub:
-    """Notes the frames of one connection; none is ever answered."""
-
-    settings = Settings(max_frame_size=MOST)
-
-    def __init__(self) -> None:
-        self.line = _Line()
-        self.frames: list[Frame] = []
-        self.line.machine.received = self._received  # type: ignore[assignment]
-
-    def _received(self, frame: Frame) -> list[Any]:
-        if self.line.machine.state is State.OPEN:
-            self.frames.append(frame)
-        return []
-
-    def join(self, wire: Any, peer: str) -> _Line:
-        return self.line
-
-    def is_full(self) -> bool:
-        return False
-
-    def is_crowded(self, peer: str) -> bool:
-        return False
-
-    def opened(self, line: _Line) -> None: ...
-    def soon(self, call: Any) -> None: ...
-
-    def perform(self, line: _Line, effects: Any) -> None: ...
-
-
 @pytest.fixture(scope='module')
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
     found = asyncio.new_event_loop()
     yield found
     found.close()
-
-
-def _connected(
-    loop: asyncio.AbstractEventLoop,
-) -> tuple[Socket, _Hub, _Transport]:
-    hub, transport = _Hub(), _Transport()
-    factory = Factory(hub, loop)  # type: ignore[arg-type]
-    wire = factory()
-    wire.connection_made(transport)
-    wire.data_received(_HANDSHAKE)
-    loop.call_soon(loop.stop)
-    loop.run_forever()
-    assert wire.state == wire.STATE_OPEN
-    transport.written = b''
-    return wire, hub, transport
-
-
-def _closed(transport: _Transport) -> int | None:
-    """Return the code of the close frame that was written, if any."""
-    written = transport.written
-    at = written.find(b'\x88')
-    return int.from_bytes(written[at + 2 : at + 4], 'big') if at >= 0 else None
 
 
 FRAMES = st.lists(
@@ -155,7 +68,7 @@ def test_frames_come_out_however_they_were_cut(
     frames: list[tuple[bytes, int, bytes]],
     cuts: list[int],
 ) -> None:
-    wire, hub, transport = _connected(loop)
+    wire, hub, transport = connected(loop)
     data = b''.join(encoded(*frame) for frame in frames)
     for cut in cuts:
         wire.data_received(data[:cut])
@@ -167,7 +80,7 @@ def test_frames_come_out_however_they_were_cut(
     good = []
     for body, first, _ in frames:
         if first == 0x81 and not _is_utf8(body):
-            assert _closed(transport) == 1007
+            assert closed_with(transport) == 1007
             break
         good.append(Frame(body, first == 0x82))
     assert hub.frames == good
@@ -202,16 +115,16 @@ FAULTS = [
 def test_a_fault_of_the_protocol_gets_its_close_code(
     loop: asyncio.AbstractEventLoop, data: bytes, code: int
 ) -> None:
-    wire, hub, transport = _connected(loop)
+    wire, hub, transport = connected(loop)
     wire.data_received(encoded(b'{}') + data + encoded(b'{}'))
-    assert _closed(transport) == code
+    assert closed_with(transport) == code
     assert hub.frames == [Frame(b'{}')]
 
 
 def test_a_message_in_fragments_is_one(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    wire, hub, transport = _connected(loop)
+    wire, hub, transport = connected(loop)
     wire.data_received(
         encoded(b'{"a":', first=0x01)
         + encoded(b'pp', first=0x89)
@@ -226,9 +139,9 @@ def test_a_message_in_fragments_is_one(
 def test_any_bytes_are_survived(
     loop: asyncio.AbstractEventLoop, data: bytes
 ) -> None:
-    wire, _, transport = _connected(loop)
+    wire, _, transport = connected(loop)
     wire.data_received(data)
-    assert _closed(transport) in (None, 1000, 1002, 1007, 1009) or (
+    assert closed_with(transport) in (None, 1000, 1002, 1007, 1009) or (
         wire.state == wire.STATE_CLOSED
     )
 
@@ -254,7 +167,7 @@ def test_what_we_send_can_be_read(data: bytes, is_binary: bool) -> None:
 def test_a_handshake_without_an_end_is_refused(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    hub, transport = _Hub(), _Transport()
+    hub, transport = Hub(), Transport()
     wire = Factory(hub, loop)()  # type: ignore[arg-type]
     wire.connection_made(transport)
     wire.data_received(b'GET / HTTP/1.1\r\n' + b'a: b\r\n' * 20_000)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A connection without a network, a desk or workers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from zaqar.transport.websocket.protocol import Connection, Frame, State
+from zaqar.transport.websocket.settings import Settings
+from zaqar.transport.websocket.wire import Factory, Socket
+
+HANDSHAKE = (
+    b'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n'
+    b'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n'
+    b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
+)
+
+MOST = 70_000
+
+
+class Transport:
+    """Takes what is written."""
+
+    def __init__(self) -> None:
+        self.written = b''
+        self.is_cut = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ('127.0.0.1', 1) if name in ('peername', 'sockname') else None
+
+    def set_write_buffer_limits(self, **limits: int) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return self.is_cut
+
+    def close(self) -> None:
+        self.is_cut = True
+
+    abort = close
+
+
+class Line:
+    """What a hub knows of a connection, as far as it is needed."""
+
+    def __init__(self) -> None:
+        self.machine = Connection()
+        self.peer = ''
+
+
+class Hub:
+    """Notes the frames of one connection; none is ever answered."""
+
+    settings = Settings(max_frame_size=MOST)
+
+    def __init__(self) -> None:
+        self.line = Line()
+        self.frames: list[Frame] = []
+        self.line.machine.received = self._received  # type: ignore[assignment]
+
+    def _received(self, frame: Frame) -> list[Any]:
+        if self.line.machine.state is State.OPEN:
+            self.frames.append(frame)
+        return []
+
+    def join(self, wire: Any, peer: str) -> Line:
+        return self.line
+
+    def is_full(self) -> bool:
+        return False
+
+    def is_crowded(self, peer: str) -> bool:
+        return False
+
+    def opened(self, line: Line) -> None: ...
+    def soon(self, call: Any) -> None: ...
+
+    def perform(self, line: Line, effects: Any) -> None: ...
+
+
+def joined(
+    loop: asyncio.AbstractEventLoop,
+) -> tuple[Socket, Hub, Transport]:
+    """Return a connection that has said nothing yet."""
+    hub, transport = Hub(), Transport()
+    wire = Factory(hub, loop)()  # type: ignore[arg-type]
+    wire.connection_made(transport)
+    return wire, hub, transport
+
+
+def connected(
+    loop: asyncio.AbstractEventLoop,
+) -> tuple[Socket, Hub, Transport]:
+    """Return a connection after its handshake."""
+    wire, hub, transport = joined(loop)
+    wire.data_received(HANDSHAKE)
+    turn(loop)
+    assert wire.state == wire.STATE_OPEN
+    transport.written = b''
+    return wire, hub, transport
+
+
+def turn(loop: asyncio.AbstractEventLoop) -> None:
+    """Let a loop do what is due."""
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+
+
+def closed_with(transport: Transport) -> int | None:
+    """Return the code of the close frame that was written, if any."""
+    written = transport.written
+    at = written.find(b'\x88')
+    return int.from_bytes(written[at + 2 : at + 4], 'big') if at >= 0 else None

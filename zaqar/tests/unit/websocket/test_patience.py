@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long a connection waits for the other end: websocket.md 1."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from zaqar.tests.unit.websocket.bare import (
+    HANDSHAKE,
+    closed_with,
+    connected,
+    joined,
+    turn,
+)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """A loop whose clock goes on when it is told."""
+
+    at = 0.0
+
+    def time(self) -> float:
+        return self.at
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and what is due then."""
+        self.at += seconds
+        turn(self)
+
+
+@pytest.fixture
+def loop() -> Iterator[_Loop]:
+    found = _Loop()
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize('said', [b'', HANDSHAKE[:-2]])
+def test_a_handshake_has_five_seconds(loop: _Loop, said: bytes) -> None:
+    wire, _, transport = joined(loop)
+    wire.data_received(said)
+    loop.wait(4.9)
+    assert not transport.is_cut
+    loop.wait(0.2)
+    assert transport.is_cut
+    assert transport.written == b''
+
+
+def test_a_connection_that_is_open_has_all_the_time(loop: _Loop) -> None:
+    wire, _, transport = connected(loop)
+    loop.wait(3600)
+    assert not transport.is_cut
+    assert wire.state == wire.STATE_OPEN
+
+
+def test_the_other_end_has_a_second_to_close_too(loop: _Loop) -> None:
+    wire, _, transport = connected(loop)
+    wire.shut(1012, 'restart')
+    assert closed_with(transport) == 1012
+    loop.wait(0.9)
+    assert not transport.is_cut
+    loop.wait(0.2)
+    assert transport.is_cut
