@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from zaqar import clock
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base
+from zaqar.storage.gather import Gather
 from zaqar.storage.mongodb.claiming import Claiming, Terms
 from zaqar.storage.mongodb.database import Database
 from zaqar.storage.mongodb.deleting import Deleting
 from zaqar.storage.mongodb.incarnations import Incarnations
 from zaqar.storage.mongodb.layout import is_claim_id
-from zaqar.storage.mongodb.notices import Notice
 from zaqar.storage.mongodb.posting import Post, Posting
 from zaqar.storage.mongodb.queues import Queues
 from zaqar.storage.mongodb.reading import (
@@ -26,7 +26,7 @@ from zaqar.storage.mongodb.reading import (
     Reading,
 )
 from zaqar.storage.mongodb.sweeping import Sweeping
-from zaqar.storage.sqlalchemy.gather import Gather
+from zaqar.storage.noticing import Notice
 
 #: Seconds a post waits for one that is under way, to go with the next.
 GATHER = 0.3

@@ -29,8 +29,8 @@ from zaqar.storage.mongodb.database import (
 )
 from zaqar.storage.mongodb.incarnations import Incarnations, Queue
 from zaqar.storage.mongodb.layout import Document
-from zaqar.storage.mongodb.notices import Notice, Silent
 from zaqar.storage.mongodb.queues import Queues
+from zaqar.storage.noticing import Notice, Silent
 
 #: Milliseconds for which a random token is remembered.
 TOKEN_LIFE = 600_000

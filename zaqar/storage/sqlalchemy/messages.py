@@ -13,6 +13,8 @@ from zaqar import clock
 from zaqar.errors import QueueFull
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base
+from zaqar.storage.gather import Gather
+from zaqar.storage.noticing import Notice, Silent
 from zaqar.storage.sqlalchemy import (
     claiming,
     deleting,
@@ -24,7 +26,6 @@ from zaqar.storage.sqlalchemy import (
     volume,
 )
 from zaqar.storage.sqlalchemy.database import Database
-from zaqar.storage.sqlalchemy.gather import Gather
 from zaqar.storage.sqlalchemy.posting import Post
 from zaqar.storage.sqlalchemy.rows import is_claim_id
 from zaqar.storage.sqlalchemy.session import Session
@@ -46,7 +47,7 @@ class MessageStore(base.MessageStore):
         self._gather: Gather[tuple[Post, int], Sequence[str]] = Gather(
             self._post, 0 if embedded else window
         )
-        self._silent = notices.Silent()
+        self._silent = Silent()
 
     def ping(self) -> None:
         self._database.ping()
@@ -61,9 +62,7 @@ class MessageStore(base.MessageStore):
         limit: int = 0,
         notice: Callable[[], NewMessage] | None = None,
     ) -> Sequence[str]:
-        post = Post(
-            token, messages, notices.Notice(notice) if notice else None
-        )
+        post = Post(token, messages, Notice(notice) if notice else None)
         if post.notice and qid not in self._silent:
             # Made before anything is locked.
             post.notice.message()

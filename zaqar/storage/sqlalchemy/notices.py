@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from zaqar.errors import QueueGone
@@ -25,9 +24,6 @@ from zaqar.storage.sqlalchemy.session import Session
 #: Bits of a number below the millisecond: chance keeps processes apart.
 CHANCE = 20
 
-#: Queues known to be silent, at most; then all are forgotten.
-MOST = 20_000
-
 _INSERT = (
     'INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at, '
     'created_at, ttl, client, claim_count, checksum, public_id, body) '
@@ -37,22 +33,6 @@ _INSERT = (
 )
 _FIND = 'SELECT subscribed, dropped_at FROM message_queue WHERE qid = :qid'
 _SET = 'UPDATE message_queue SET subscribed = :new WHERE id = :id'
-
-
-class Notice:
-    """What makes a notice, asked at most once."""
-
-    __slots__ = ('_made', '_make')
-
-    def __init__(self, make: Callable[[], NewMessage]) -> None:
-        self._make = make
-        self._made: NewMessage | None = None
-
-    def message(self) -> NewMessage:
-        """Return the notice."""
-        if self._made is None:
-            self._made = self._make()
-        return self._made
 
 
 class Numbers:
@@ -74,28 +54,6 @@ class Numbers:
 
 
 NUMBERS = Numbers()
-
-
-class Silent:
-    """Queues that had no mark when they were last looked at.
-
-    A hint: whoever relies on it checks.
-    """
-
-    def __init__(self) -> None:
-        self._qids: set[str] = set()
-
-    def __contains__(self, qid: str) -> bool:
-        return qid in self._qids
-
-    def learn(self, qid: str, generation: int) -> None:
-        """Note what a look has shown."""
-        if generation > 0:
-            self._qids.discard(qid)
-            return
-        if len(self._qids) >= MOST:
-            self._qids.clear()
-        self._qids.add(qid)
 
 
 def leave(session: Session, notice: NewMessage, now: int) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 from zaqar.errors import QueueFull
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
+from zaqar.storage.noticing import Notice, Silent
 from zaqar.storage.sqlalchemy import notices, queue_rows
-from zaqar.storage.sqlalchemy.notices import Notice, Silent
 from zaqar.storage.sqlalchemy.rows import DELAYED, FREE, make_id
 from zaqar.storage.sqlalchemy.session import Session
 
