@@ -227,7 +227,13 @@ def _checked_path(url: sa.URL) -> str:
             'SQLite in memory would lose all data with each process; name a '
             'file: sqlite:////path/to/file'
         )
-    path = pathlib.Path(str(url.database)).absolute()
+    path = pathlib.Path(str(url.database))
+    if not path.is_absolute():
+        # Each program may have been started in another folder.
+        raise ConfigurationError(
+            f'the path {path} is relative; name a file with four slashes: '
+            'sqlite:////path/to/file'
+        )
     folder = path.parent
     if not folder.is_dir():
         raise ConfigurationError(f'the folder {folder} does not exist')

@@ -156,6 +156,7 @@ class Sqlite(Harness):
             'missing folder': f'sqlite:///{self._folder}/none/z.sqlite',
             'folder is a file': f'sqlite:///{file}/z.sqlite',
             'in memory': 'sqlite:///:memory:',
+            'relative path': 'sqlite:///zaqar.sqlite',
         }
 
 
