@@ -17,7 +17,9 @@ def serve(port: str) -> None:
     import waitress
     from keystone.wsgi.api import application
 
-    waitress.serve(application, host='127.0.0.1', port=port)
+    # One thread: with several, Keystone 30 now and then judges a request by
+    # the token of another that is being served.
+    waitress.serve(application, host='127.0.0.1', port=port, threads=1)
 
 
 def mint() -> None:
