@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pymongo import monitoring
 
-from zaqar.storage.mongodb import incarnations
+from zaqar.storage.mongodb import incarnations, queues
 from zaqar.tests.contract.probe import Hand, Probe, ids, message, token
 from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
 from zaqar.tests.servers.mongodb import MongoDB
@@ -116,7 +116,7 @@ def first(queue: Probe, place: int) -> str:
 def remembering(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let nothing be forgotten while commands are counted."""
     monkeypatch.setattr(incarnations, 'GOOD_FOR', 600.0)
-    monkeypatch.setattr('zaqar.storage.mongodb.queues.GOOD_FOR', 0.0)
+    monkeypatch.setattr(queues, 'GOOD_FOR', 0.0)
     yield
 
 
