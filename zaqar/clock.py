@@ -39,7 +39,6 @@ class Clock:
         self._offset = 0
         self._due = 0.0
         self._failure: Exception | None = None
-        self._failures = 0
         self._lock = threading.Lock()
 
     def now(self) -> int:
@@ -55,19 +54,19 @@ class Clock:
         # One thread asks; the others go on with the old offset. Where there
         # is none yet they wait for it, unless the last who asked did so in
         # vain: then they are told, since they may have waited for a thread.
-        seen, failure = self._failures, self._failure
+        known = self._failure
         is_first = self._due == 0.0
-        if not self._lock.acquire(blocking=is_first and failure is None):
-            if is_first and failure is not None:
-                raise failure
+        if not self._lock.acquire(blocking=is_first and known is None):
+            if is_first and known is not None:
+                raise _afresh(known)
             return
         try:
             if time.monotonic() < self._due:
                 return
-            if self._failures != seen and self._failure is not None:
+            if self._failure is not None and self._failure is not known:
                 # Somebody asked in vain while we waited. One after another
                 # would wait for the same silence.
-                raise self._failure
+                raise _afresh(self._failure)
             before = self._wall()
             there = self._asked(sample)
             # The server looked at its clock about half way.
@@ -82,5 +81,12 @@ class Clock:
             return sample()
         except Exception as error:
             self._failure = error
-            self._failures += 1
             raise
+
+
+def _afresh(failure: Exception) -> Exception:
+    """Return a failure to raise again.
+
+    It does not keep what all others it was raised to had at hand.
+    """
+    return failure.with_traceback(None)
