@@ -13,14 +13,12 @@ from websocket._abnf import frame_buffer
 
 from zaqar.tests.unit.websocket.bare import (
     MOST,
-    Hub,
-    Transport,
     closed_with,
     connected,
+    joined,
 )
 from zaqar.transport.websocket import plain
 from zaqar.transport.websocket.protocol import Frame
-from zaqar.transport.websocket.wire import Factory
 
 
 def encoded(
@@ -167,9 +165,7 @@ def test_what_we_send_can_be_read(data: bytes, is_binary: bool) -> None:
 def test_a_handshake_without_an_end_is_refused(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    hub, transport = Hub(), Transport()
-    wire = Factory(hub, loop)()  # type: ignore[arg-type]
-    wire.connection_made(transport)
+    wire, _, transport = joined(loop)
     wire.data_received(b'GET / HTTP/1.1\r\n' + b'a: b\r\n' * 20_000)
     assert transport.written.startswith(b'HTTP/1.1 431 ')
     assert transport.is_cut
