@@ -187,6 +187,7 @@ class Database:
         def attempt() -> T:
             nonlocal tries
             tries += 1
+            # First what earlier steps left; all again once a retry failed.
             if tries != 2:
                 self._sessions.let_go(again=tries > 2)
             if tries > 2 and time.monotonic() > begun + LOCKED:

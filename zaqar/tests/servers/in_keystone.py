@@ -17,8 +17,8 @@ def serve(port: str) -> None:
     import waitress
     from keystone.wsgi.api import application
 
-    # One thread: with several, Keystone 30 now and then judges a request by
-    # the token of another that is being served.
+    # One thread: with several, its SQLite is locked now and then, and a
+    # request was seen with the content of another's token.
     waitress.serve(application, host='127.0.0.1', port=port, threads=1)
 
 
