@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from zaqar.controllers import notices
 from zaqar.controllers.context import Context
+from zaqar.controllers.metadata import default_delay
 from zaqar.models import Claim, Message, NewMessage, Queue, Scope
 from zaqar.storage.base import MessageStore
 
@@ -69,10 +70,7 @@ def _post(
     ctx: Context, target: Scope, letter: NewMessage, token: str, plain: bytes
 ) -> None:
     def append(store: MessageStore, queue: Queue) -> None:
-        has_delay = bool(
-            queue.metadata.get('_default_message_delay')
-            or ctx.limits.default_message_delay
-        )
+        has_delay = bool(default_delay(queue.metadata, ctx.limits))
         told = (plain, letter.ttl, 0 if has_delay else None)
         store.post(
             queue.qid,

@@ -11,7 +11,7 @@ import msgspec
 from zaqar.controllers import checksum, notices, popping
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import MIN_TTL, Limits, page_size
-from zaqar.controllers.metadata import is_int
+from zaqar.controllers.metadata import default_delay, is_int
 from zaqar.controllers.results import (
     MessagePage,
     OneMessage,
@@ -95,7 +95,7 @@ def list_(
 
     def read(store: MessageStore, queue: Queue) -> MessagePage:
         now = store.clock.now()
-        delays = bool(_default_delay(queue.metadata, ctx.limits))
+        delays = bool(default_delay(queue.metadata, ctx.limits))
         page = _full_page(
             store,
             queue.qid,
@@ -224,7 +224,7 @@ def _new_messages(
         raise InvalidRequest('No messages to enqueu.')
     limits = ctx.limits
     ttl = metadata.get('_default_message_ttl') or limits.default_message_ttl
-    delay = _default_delay(metadata, limits)
+    delay = default_delay(metadata, limits)
     return [_new_message(item, ttl, delay, ctx) for item in document.messages]
 
 
@@ -271,17 +271,11 @@ def _delay(
     )
 
 
-def _default_delay(metadata: Mapping[str, Any], limits: Limits) -> int:
-    return int(
-        metadata.get('_default_message_delay') or limits.default_message_delay
-    )
-
-
 def _told(
     ctx: Context, metadata: Mapping[str, Any], messages: Sequence[NewMessage]
 ) -> list[tuple[bytes, int, int | None]]:
     """Return what subscribers are told; they see bodies in the clear."""
-    delays = _default_delay(metadata, ctx.limits)
+    delays = default_delay(metadata, ctx.limits)
     return [
         (item.body, item.ttl, item.delay if delays else None)
         for item in messages

@@ -39,12 +39,13 @@ def shown(
 ) -> dict[str, Any]:
     """Return metadata completed with defaults, as clients see it.
 
-    A reserved key whose value is falsy is shown with its default.
+    A reserved key whose value is falsy is shown with its default, but for a
+    delay: the 0 of a queue counts against the operator's default.
     """
     defaults = {
         '_max_messages_post_size': limits.max_messages_post_size,
         '_default_message_ttl': limits.default_message_ttl,
-        '_default_message_delay': limits.default_message_delay,
+        '_default_message_delay': default_delay(metadata, limits),
         '_dead_letter_queue': None,
         '_dead_letter_queue_messages_ttl': None,
         '_max_claim_count': None,
@@ -54,6 +55,15 @@ def shown(
         **metadata,
         **{key: metadata.get(key) or defaults[key] for key in RESERVED[kind]},
     }
+
+
+def default_delay(metadata: Mapping[str, Any], limits: Limits) -> int:
+    """Return the delay of messages that come without one, in seconds."""
+    own = metadata.get('_default_message_delay')
+    if is_int(own):
+        return int(own or 0)
+    # The reference service has also stored texts.
+    return int(own or limits.default_message_delay)
 
 
 def fault(

@@ -219,6 +219,21 @@ def test_the_operators_default_delay_is_applied(make_api: MakeApi) -> None:
     assert api.claim('jobs').status == 201
 
 
+def test_a_queue_opts_out_of_the_operators_delay(make_api: MakeApi) -> None:
+    api = make_api('[transport]\ndefault_message_delay = 30')
+    api('PUT', QUEUE, {'_default_message_delay': 0})
+    assert api('GET', QUEUE).json['_default_message_delay'] == 0
+    api.post('jobs', 1)
+    assert api.bodies('jobs') == [1]
+    assert api.claim('jobs').status == 201
+
+
+def test_a_message_opts_out_of_the_operators_delay(make_api: MakeApi) -> None:
+    api = make_api('[transport]\ndefault_message_delay = 30')
+    api.post('jobs', 1, delay=0)
+    assert api.claim('jobs').status == 201
+
+
 def test_life_is_checked_before_delay(api: Api) -> None:
     api('PUT', QUEUE, {'_default_message_delay': 1})
     answer = _post(api, {'body': 1, 'delay': -1, 'ttl': 1})

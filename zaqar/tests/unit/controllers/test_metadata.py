@@ -13,6 +13,7 @@ from zaqar.models import Kind, Scope
 
 LIMITS = Limits()
 SCOPE = Scope('p', 'q')
+DELAY = '_default_message_delay'
 
 DEFAULTS = {
     '_max_messages_post_size': 262144,
@@ -33,10 +34,21 @@ def test_missing_keys_are_shown_with_defaults() -> None:
     assert metadata.shown({'a': 0}, Kind.QUEUE, LIMITS) == {'a': 0, **DEFAULTS}
 
 
-@pytest.mark.parametrize('falsy', [0, '', None, False])
+@pytest.mark.parametrize('falsy', ['', None, False])
 def test_falsy_reserved_values_are_shown_as_defaults(falsy: Any) -> None:
     stored = dict.fromkeys(DEFAULTS, falsy)
     assert metadata.shown(stored, Kind.QUEUE, LIMITS) == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ('stored', 'counts'), [({}, 30), ({DELAY: None}, 30), ({DELAY: 0}, 0)]
+)
+def test_a_delay_of_0_counts_against_the_operators_default(
+    stored: dict[str, Any], counts: int
+) -> None:
+    limits = Limits(default_message_delay=30)
+    assert metadata.default_delay(stored, limits) == counts
+    assert metadata.shown(stored, Kind.QUEUE, limits)[DELAY] == counts
 
 
 def test_null_is_not_set() -> None:
