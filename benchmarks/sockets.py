@@ -21,6 +21,9 @@ _HANDSHAKE = (
 
 _CHUNK = 1 << 18
 
+#: The first of the opcodes of control frames.
+_CLOSE = 8
+
 
 def frame(data: bytes) -> bytes:
     """Return a text frame as clients send it, masked with zeroes."""
@@ -79,7 +82,7 @@ class Socket(load.Connection):
         return None
 
     def frames(self) -> Iterator[bytes]:
-        """Yield whole frames of what has come."""
+        """Yield whole frames of what has come, but for pings and pongs."""
         while len(self._buffer) >= 2:
             size, at = self._buffer[1], 2
             if size == 126:
@@ -88,9 +91,12 @@ class Socket(load.Connection):
                 size, at = int.from_bytes(self._buffer[2:10], 'big'), 10
             if len(self._buffer) < at + size:
                 return
-            found = self._buffer[at : at + size]
+            kind, found = self._buffer[0] & 0x0F, self._buffer[at : at + size]
             self._buffer = self._buffer[at + size :]
-            yield found
+            if kind == _CLOSE:
+                raise WrongAnswerError('the server closed a connection')
+            if kind < _CLOSE:
+                yield found
 
     def pushes(self) -> int:
         """Take what has come without a wait; return how many frames."""
