@@ -7,9 +7,9 @@ import dataclasses
 
 import msgspec
 
-from zaqar.api import documents, schemas, surrogates
+from zaqar.api import documents, schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
-from zaqar.controllers import messages
+from zaqar.controllers import messages, surrogates
 from zaqar.controllers.limits import Limits
 
 _DECODER = msgspec.json.Decoder(messages.Post)
@@ -17,7 +17,7 @@ _DECODER = msgspec.json.Decoder(messages.Post)
 
 def _decode(raw: bytes) -> messages.Post:
     if b'\\ud' in raw or b'\\uD' in raw:
-        return surrogates.decode_post(raw, _decode_text)
+        return surrogates.decode(raw, _decode_text)
     return _decode_text(raw)
 
 

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from oslo_config import cfg
 
+from zaqar.controllers import surrogates
 from zaqar.controllers.encryption import Cipher
-from zaqar.errors import ConfigurationError
+from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.models import Identity, Kind, Message, NewMessage, Queue, Scope
 from zaqar.randomness import token_hex
 from zaqar.storage.base import OUTBOX
@@ -106,8 +107,18 @@ class Asked(msgspec.Struct, tag='ask', omit_defaults=True):
 
 Notice = Posted | Asked
 
+T = TypeVar('T')
+
+#: Seconds for which a record that cannot be read is put back: its key may be
+#: configured by then, or a release run that knows its form.
+PUT_BACK = 600
+
 _DECODER: msgspec.json.Decoder[Notice] = msgspec.json.Decoder(Notice)
 _ENCODER = msgspec.json.Encoder()
+
+
+class Unreadable(Exception):
+    """A record of the outbox makes no sense, or its key is not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +199,51 @@ def message(
 def read(cipher: Cipher, found: Message) -> Notice:
     """Return the notice that a message of the outbox is.
 
-    :raises StoreUnavailable: its key is not here
-    :raises msgspec.DecodeError: it is none
+    :raises Unreadable: it is none, or its key is not here
     """
-    return _DECODER.decode(cipher.open(found.body, PLACE, found.id[16:]))
+    return decoded(cipher, found, _DECODER)
+
+
+def decoded(
+    cipher: Cipher, found: Message, decoder: msgspec.json.Decoder[T]
+) -> T:
+    """Return the record that a message of the outbox holds.
+
+    :raises Unreadable: it holds none, or its key is not here
+    """
+    try:
+        text = cipher.open(found.body, PLACE, found.id[16:])
+        try:
+            return decoder.decode(text)
+        except msgspec.DecodeError:
+            # A body with a surrogate that has no partner, perhaps.
+            return surrogates.decode(text, decoder.decode)
+    except (
+        msgspec.MsgspecError,
+        ValueError,
+        LookupError,
+        RecursionError,
+        StoreUnavailable,
+    ) as error:
+        raise Unreadable(str(error)) from error
+
+
+def put_back(found: Message, now: int) -> NewMessage | None:
+    """Return a record that cannot be read, for later; None once it is old.
+
+    As it is: whoever can read it then makes of it what is due.
+    """
+    left = (found.expires_at - now) // 1000
+    if left <= 0:
+        return None
+    return NewMessage(
+        body=found.body,
+        # Sealed together with its body.
+        rnd=found.id[16:],
+        client=CLIENT,
+        ttl=left,
+        delay=min(PUT_BACK, left),
+    )
 
 
 def identity(project: str) -> Identity:

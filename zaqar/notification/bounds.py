@@ -7,9 +7,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
-import msgspec
-
 from zaqar.controllers.encryption import Cipher
+from zaqar.controllers.notices import Unreadable
 from zaqar.models import Message
 from zaqar.notification import dues, metrics
 from zaqar.notification.dues import Due
@@ -42,7 +41,7 @@ def trim(
     for message in _all(store, pause):
         try:
             due = dues.read(cipher, message)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except Unreadable:
             continue
         is_fresh = due.attempt == 1 and not due.parks
         found[due.project].append((is_fresh, due.first_at, message.id))

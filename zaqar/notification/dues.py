@@ -14,9 +14,9 @@ import msgspec
 
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.notices import (
-    PLACE,
     Asked,
     Payload,
+    decoded,
     message,
     scope_of,
 )
@@ -76,10 +76,9 @@ def kept(cipher: Cipher, due: Due, *, ttl: int, delay: int = 0) -> NewMessage:
 def read(cipher: Cipher, found: Message) -> Due:
     """Return the due that a message is.
 
-    :raises StoreUnavailable: its key is not here
-    :raises msgspec.DecodeError: it is none
+    :raises Unreadable: it is none, or its key is not here
     """
-    return _DECODER.decode(cipher.open(found.body, PLACE, found.id[16:]))
+    return decoded(cipher, found, _DECODER)
 
 
 def payload(due: Due, item: Payload) -> bytes:

@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from zaqar.controllers import notices, subscription_records
 from zaqar.controllers.context import Context
 from zaqar.controllers.notices import LIFETIME, Asked, Notice
@@ -70,7 +68,7 @@ def run(
     )
     if claim is None:
         return 0
-    found = list(_readable(ctx, claim.messages))
+    found, unreadable = _read(ctx, claim.messages)
     generations = _generations(store, [notice for _, notice in found])
     lists = _lists(ctx, {notices.scope_of(notice) for _, notice in found})
     made = [
@@ -80,21 +78,51 @@ def run(
     ]
     ids = [message.id for message in claim.messages]
     _put(ctx, store, made, ids, advise)
-    # What cannot be read can never be: it goes, too.
+    if unreadable:
+        put_back(store, OUTBOX, unreadable)
     store.delete_many(OUTBOX, ids, now=store.clock.now())
     metrics.counters().notices.inc(len(ids))
     _silence(store, generations, lists)
     return len(ids)
 
 
-def _readable(
+def put_back(
+    store: MessageStore, qid: str, unreadable: Sequence[Message]
+) -> None:
+    """Store records anew that cannot be read now, for a later attempt."""
+    now = store.clock.now()
+    again = [
+        record
+        for message in unreadable
+        if (record := notices.put_back(message, now)) is not None
+    ]
+    if again:
+        ids = [message.id for message in unreadable]
+        store.post(qid, again, now=now, token=_token(ids))
+    metrics.counters().unreadable.inc(len(unreadable))
+    LOG.error(
+        '%d records of the outbox cannot be read (message_encryption_keys '
+        'changed, or a newer release wrote them); %d of them are retried in '
+        '%d s, until they expire. The first one is %s.',
+        len(unreadable),
+        len(again),
+        notices.PUT_BACK,
+        unreadable[0].id,
+    )
+
+
+def _read(
     ctx: Context, messages: Iterable[Message]
-) -> Iterator[tuple[Message, Notice]]:
+) -> tuple[list[tuple[Message, Notice]], list[Message]]:
+    """Return messages with their notices, and those that hold none."""
+    found = []
+    unreadable = []
     for message in messages:
         try:
-            yield message, notices.read(ctx.cipher, message)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            LOG.error('Notice %s cannot be read; it is lost', message.id)
+            found.append((message, notices.read(ctx.cipher, message)))
+        except notices.Unreadable:
+            unreadable.append(message)
+    return found, unreadable
 
 
 def _generations(
@@ -167,15 +195,20 @@ def _put(
     ids: Sequence[str],
     advise: Advise,
 ) -> None:
-    digest = hashlib.sha256(' '.join(ids).encode()).hexdigest()
+    token = _token(ids)
     kept = (_kept(ctx, due, advise(due.host, due.project)) for due in made)
     for number, part in enumerate(_parts(kept)):
         store.post(
             DUES,
             part,
             now=store.clock.now(),
-            token=f'{number:x}.{digest}'[:64],
+            token=f'{number:x}.{token}'[:64],
         )
+
+
+def _token(ids: Sequence[str]) -> str:
+    """Return what the same messages have in common whenever stored."""
+    return hashlib.sha256(' '.join(ids).encode()).hexdigest()
 
 
 def _kept(ctx: Context, due: Due, wait: float | None) -> NewMessage:

@@ -45,6 +45,11 @@ class Counters:
             'Deliveries given up, put into a queue or not.',
             'stored',
         )
+        self.unreadable = self._counter(
+            'unreadable',
+            'Times that a record of an outbox could not be read and was put '
+            'back.',
+        )
         # All notifiers see the same store: the last to look is right.
         self.waiting = self._gauge(
             'waiting',

@@ -9,9 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
-
 from zaqar.controllers.context import Context
+from zaqar.controllers.notices import Unreadable
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
 from zaqar.notification import bounds, dues, expand, metrics
@@ -181,12 +180,12 @@ class Source:
         self, store: MessageStore, lease: Lease, found: Sequence[Message]
     ) -> list[Job]:
         made = []
+        unreadable = []
         for message in found:
             try:
                 due = dues.read(self._ctx.cipher, message)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                LOG.error('Delivery %s cannot be read; it is lost', message.id)
-                self.leases.done(lease, message.id)
+            except Unreadable:
+                unreadable.append(message)
             else:
                 made.append(
                     Job(
@@ -198,7 +197,21 @@ class Source:
                         attempt=due.attempt,
                     )
                 )
+        self._put_back(store, lease, unreadable)
         return made
+
+    def _put_back(
+        self, store: MessageStore, lease: Lease, unreadable: Sequence[Message]
+    ) -> None:
+        if not unreadable:
+            return
+        finish: Callable[[Lease, str], None] = self.leases.done
+        try:
+            expand.put_back(store, DUES, unreadable)
+        except StoreUnavailable:
+            finish = self.leases.leave
+        for message in unreadable:
+            finish(lease, message.id)
 
     def _count(self, store: MessageStore) -> None:
         waiting, oldest = 0, 0

@@ -16,9 +16,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from zaqar.api import jsontext, surrogates
+from zaqar.api import jsontext
 from zaqar.api.dispatch import Received
 from zaqar.api.frames import Codec, Members
+from zaqar.controllers import surrogates
 from zaqar.errors import InvalidRequest
 
 _JSON_FAULTS = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)

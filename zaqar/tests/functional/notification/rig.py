@@ -158,8 +158,20 @@ class Rig:
             ),
         )
 
+    def post_raw(self, *bodies: bytes, queue: str = 'q') -> None:
+        """Post JSON texts as they are."""
+        items = [
+            messages.PostedMessage(body=msgspec.Raw(body)) for body in bodies
+        ]
+        scope = Scope('p', queue)
+        messages.post(self.ctx, scope=scope, document=messages.Post(items))
+
     def bodies(self, queue: str) -> list[Any]:
-        """Return what a queue holds."""
+        """Return what the messages of a queue hold."""
+        return [json.loads(one.body) for one in self.messages(queue)]
+
+    def messages(self, queue: str) -> Sequence[Message]:
+        """Return the messages of a queue."""
         page = messages.list_(
             self.ctx,
             scope=Scope('p', queue),
@@ -170,7 +182,7 @@ class Rig:
             include_delayed=True,
             ids=None,
         )
-        return [json.loads(one.body) for one in page.messages]
+        return page.messages
 
     def deliveries(self, subscription: str, queue: str = 'q') -> Any:
         """Return what the owner sees of a subscription's deliveries."""

@@ -8,14 +8,17 @@ import time
 import pytest
 
 from zaqar.controllers import subscriptions
+from zaqar.controllers.notices import LIFETIME, PUT_BACK
 from zaqar.errors import InvalidRequest, NotFound
-from zaqar.models import Scope
+from zaqar.models import NewMessage, Scope
+from zaqar.notification import expand, metrics
+from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,
     MakeSilent,
 )
-from zaqar.tests.functional.notification.rig import FEW, Rig
+from zaqar.tests.functional.notification.rig import FEW, KEY, Rig
 from zaqar.tests.servers.receivers import Receiver, answer
 
 SCOPE = Scope('p', 'q')
@@ -223,6 +226,57 @@ def test_a_project_has_no_more_waiting_than_allowed(
     assert {one['reason'] for one in dead} == {
         'too many deliveries of the project are waiting'
     }
+
+
+@pytest.mark.parametrize('is_expanded', [False, True])
+def test_what_cannot_be_read_waits_and_holds_up_nobody(
+    make_rig: MakeRig, receiver: Receiver, is_expanded: bool
+) -> None:
+    rig = make_rig(running=False, key=KEY, encrypted_over_http=True)
+    rig.queue('sealed', _enable_encrypt_messages=True)
+    for queue in ('sealed', 'q'):
+        rig.subscribe(f'{receiver.url}/{queue}', queue)
+    rig.post('a secret', queue='sealed')
+    if is_expanded:
+        assert expand.run(rig.ctx, rig.store) == 1
+    other = make_rig(key='another key, long enough')
+    other.post('plain')
+    assert receiver.wait(1)[0].path == '/q'
+    other.until(lambda: len(other.waiting()) == 1)
+    other.stop()
+    # Put back for a while, and then who has the key delivers it.
+    rig.start()
+    rig.ahead = PUT_BACK + 1
+    assert receiver.wait(2)[1].json['body'] == 'a secret'
+    rig.rests()
+
+
+def test_what_can_never_be_read_is_counted_until_it_expires(
+    make_rig: MakeRig,
+) -> None:
+    rig = make_rig(running=False)
+    store, before = rig.store, _unreadable()
+    record = NewMessage(
+        b'{"no": "notice"}', ttl=LIFETIME, rnd='0' * 16, client=''
+    )
+    store.post(OUTBOX, [record], now=rig.now(), token='t')
+    for times in (1, 2):
+        assert expand.run(rig.ctx, store) == 1
+        assert expand.run(rig.ctx, store) == 0
+        assert _unreadable() - before == times
+        rig.ahead += PUT_BACK + 1
+    (waiting,) = rig.waiting()
+    assert waiting.ttl <= LIFETIME - PUT_BACK
+    rig.ahead = LIFETIME + 1
+    assert expand.run(rig.ctx, store) == 0
+    assert not rig.waiting()
+
+
+def _unreadable() -> float:
+    found = metrics.counters().registry.get_sample_value(
+        'zaqar_notification_unreadable_total'
+    )
+    return found or 0.0
 
 
 def test_what_a_notifier_holds_is_given_back_at_its_end(

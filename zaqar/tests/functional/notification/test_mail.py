@@ -61,6 +61,17 @@ def program(tmp_path: pathlib.Path) -> Program:
     return Program(tmp_path)
 
 
+def test_a_lone_surrogate_is_mailed_as_it_came(
+    make_rig: MakeRig, program: Program
+) -> None:
+    rig = make_rig(smtp_command=program.command)
+    one = rig.subscribe('mailto:ops@example.org')
+    rig.post_raw(rb'"a \ud800 b"')
+    rig.until(lambda: rig.deliveries(one)['delivered'])
+    (mailed,) = program.mails()
+    assert json.loads(mailed.get_content())['body'] == 'a \ud800 b'
+
+
 def test_a_message_is_mailed_as_json(
     make_rig: MakeRig, program: Program
 ) -> None:

@@ -83,6 +83,43 @@ def test_each_subscriber_gets_each_message(
     assert [len(receiver.got) for receiver in receivers] == [3, 3]
 
 
+#: JSON by its grammar that no decoder of proper text takes.
+SURROGATE = rb'{"text": "\ud800 caf\u00e9", "n":  1}'
+
+
+def test_a_lone_surrogate_loses_nothing_of_its_post(
+    rig: Rig, receiver: Receiver, make_receiver: MakeReceiver
+) -> None:
+    rig.subscribe(receiver.url)
+    failing = make_receiver(in_turn(answer(503), answer(200)))
+    rig.subscribe(failing.url, _retry_policy=LATER)
+    bodies = [b'"before"', SURROGATE, b'"after"']
+    rig.post_raw(*bodies)
+    rig.start()
+    for got, body in zip(receiver.wait(3), bodies, strict=True):
+        # As it came: not a byte of it is another one.
+        assert body in got.body
+    failing.wait(3)
+    rig.put_off()
+    rig.ahead = 112
+    assert bodies[0] in failing.wait(4)[3].body
+    rig.rests()
+
+
+def test_a_lone_surrogate_arrives_by_template_and_as_a_dead_letter(
+    rig: Rig, receiver: Receiver, make_receiver: MakeReceiver
+) -> None:
+    rig.subscribe(receiver.url, post_data='["$zaqar_message$"]')
+    refusing = make_receiver(answer(404))
+    rig.subscribe(refusing.url, _dead_letter_queue='dead')
+    rig.post_raw(SURROGATE)
+    rig.start()
+    assert SURROGATE in receiver.wait(1)[0].body
+    rig.rests()
+    (letter,) = rig.messages('dead')
+    assert SURROGATE in letter.body
+
+
 def test_what_a_dead_notifier_held_is_told_by_another(
     rig: Rig, receiver: Receiver
 ) -> None:

@@ -80,6 +80,18 @@ def test_what_is_posted_over_http_is_pushed(
     assert talk.bodies('q') == [{'é': [1, None]}, 'two']
 
 
+def test_a_lone_surrogate_keeps_nothing_from_being_pushed(
+    talk: Talk, server: Zaqar
+) -> None:
+    talk.ask('subscription_create', queue_name='q')
+    lone = 'a \ud800 b'
+    _post(server, talk, 'before', lone, 'after')
+    assert talk.pushed() == _push('before')
+    # MessagePack has no text for it.
+    assert talk.pushed() == _push('a ? b' if talk.is_binary else lone)
+    assert talk.pushed() == _push('after')
+
+
 def test_ones_own_messages_are_pushed_too(talk: Talk) -> None:
     talk.ask('subscription_create', queue_name='q')
     talk.send('message_post', queue_name='q', messages=[{'body': 1}])

@@ -3,9 +3,10 @@ r"""Message bodies with an escaped surrogate that has no partner.
 
 ``"\ud800"`` is JSON by its grammar, and clients may expect it back as they
 sent it, but no decoder that yields proper text takes it; msgspec refuses it
-even in a part it need not decode. Such a post is rare. It is decoded as a copy
-in which every surrogate is replaced by a harmless escape of the same length,
-and the bodies are then cut out of the original.
+even in a part it need not decode. Such a body is rare. What holds it, a post
+or the notice of one, is decoded as a copy in which every surrogate is replaced
+by a harmless escape of the same length, and the bodies are then cut out of the
+original.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from zaqar.controllers.messages import Post
+T = TypeVar('T')
 
 _ESCAPE = re.compile(rb'\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)', re.DOTALL)
 _SPACE = re.compile(r'[ \t\n\r]*')
@@ -30,19 +31,21 @@ def _refuse(constant: str) -> Any:
 _JSON = json.JSONDecoder(parse_constant=_refuse)
 
 
-def decode_post(raw: bytes, decode: Callable[[bytes], Post]) -> Post:
-    """Decode a post that may hold lone surrogates.
+def decode(raw: bytes, decoder: Callable[[bytes], T]) -> T:
+    """Decode a document whose messages may have lone surrogates in bodies.
 
-    :param decode: decodes one without; its errors are passed on
+    :param decoder: decodes one without, to an object whose ``messages``, if
+        it has any, have a raw ``body``; its errors are passed on
     """
     harmless = _ESCAPE.sub(_harmless, raw)
-    post = decode(harmless)
-    if harmless == raw or post.messages is msgspec.UNSET:
-        return post
-    for message, body in zip(post.messages, _bodies(raw), strict=True):
+    document = decoder(harmless)
+    messages = getattr(document, 'messages', None)
+    if harmless == raw or not messages:
+        return document
+    for message, body in zip(messages, _bodies(raw), strict=True):
         if body is not None:
             message.body = msgspec.Raw(body)
-    return post
+    return document
 
 
 def members(raw: bytes) -> dict[str, bytes]:
