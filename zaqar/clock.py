@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What time it is, as the servers behind the stores see it.
 
-Several API servers share a store; their own clocks may be minutes apart. All
-lifetimes are therefore measured by the store's clock: ours plus an offset,
-which is sampled from the server now and then.
+Several API servers share a store; their own clocks may be minutes apart, and
+may be set while they run. All lifetimes are therefore measured by the store's
+clock: its time when it was last asked, plus what a monotonic clock says has
+passed since. The machine's own idea of the time is only a witness: when it
+moves otherwise than the monotonic clock, it was set, or the machine slept, and
+the store is asked anew before anybody gets an answer.
 """
 
 from __future__ import annotations
@@ -11,14 +14,33 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
-#: Seconds for which a sampled offset is good.
-SAMPLE_INTERVAL = 60.0
+#: Seconds for which a sample is good. Nothing here tells that a hypervisor
+#: has paused the machine until its clock is set right.
+SAMPLE_INTERVAL = 10.0
+
+#: Milliseconds by which the two clocks of the machine may come apart before a
+#: sample is void: more than slewing does, less than anybody counts on.
+STEP = 1000
 
 
 def wall_ms() -> int:
     """Return this process's idea of now, in milliseconds."""
     return time.time_ns() // 1_000_000
+
+
+def monotonic_ms() -> int:
+    """Return the milliseconds since some moment, by a clock nobody sets."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class _Sample(NamedTuple):
+    """What three clocks said at one moment, in milliseconds."""
+
+    server: int
+    timer: int
+    wall: int
 
 
 class Clock:
@@ -27,61 +49,92 @@ class Clock:
     :param sample: asks the server for its time in milliseconds; None for a
         store that shares our machine, hence our clock
     :param wall: this process's clock, in milliseconds; tests pass their own
+    :param timer: milliseconds by a clock that nobody sets
     """
 
     def __init__(
         self,
         sample: Callable[[], int] | None = None,
         wall: Callable[[], int] = wall_ms,
+        timer: Callable[[], int] = monotonic_ms,
     ) -> None:
         self._sample = sample
         self._wall = wall
-        self._offset = 0
-        self._due = 0.0
+        self._timer = timer
+        self._last: _Sample | None = None
         self._failure: Exception | None = None
         self._lock = threading.Lock()
 
     def now(self) -> int:
         """Return now in milliseconds.
 
-        :raises StoreUnavailable: the offset is due and cannot be sampled
+        :raises StoreUnavailable: a sample is due and cannot be taken
         """
-        if self._sample is not None and time.monotonic() >= self._due:
-            self._refresh(self._sample)
-        return self._wall() + self._offset
+        if self._sample is None:
+            return self._wall()
+        last, timer = self._last, self._timer()
+        if last is None or self._is_due(last, timer):
+            last, timer = self._refreshed(self._sample), self._timer()
+        return last.server + timer - last.timer
 
-    def _refresh(self, sample: Callable[[], int]) -> None:
-        # One thread asks; the others go on with the old offset. Where there
-        # is none yet they wait for it, unless the last who asked did so in
-        # vain: then they are told, since they may have waited for a thread.
-        known = self._failure
-        is_first = self._due == 0.0
-        if not self._lock.acquire(blocking=is_first and known is None):
-            if is_first and known is not None:
+    def server_now(self) -> int:
+        """Return the time in milliseconds that the server itself says.
+
+        It is asked by this very call: whoever removes what has expired goes
+        by nothing else.
+
+        :raises StoreUnavailable: it does not answer
+        """
+        if self._sample is None:
+            return self._wall()
+        return self._take(self._sample).server
+
+    def _is_due(self, last: _Sample, timer: int) -> bool:
+        age = timer - last.timer
+        return age >= SAMPLE_INTERVAL * 1000 or self._is_void(last, timer)
+
+    def _is_void(self, last: _Sample, timer: int) -> bool:
+        """Tell whether our clock was set since, or the machine slept."""
+        drift = self._wall() - last.wall - (timer - last.timer)
+        return abs(drift) > STEP
+
+    def _refreshed(self, sample: Callable[[], int]) -> _Sample:
+        # One thread asks; the others go on with the old sample. Where there
+        # is none that is good they wait for it, unless the last who asked did
+        # so in vain: then they are told, since they may have waited for a
+        # thread.
+        known, last = self._failure, self._last
+        is_good = last is not None and not self._is_void(last, self._timer())
+        if not self._lock.acquire(blocking=not is_good and known is None):
+            if is_good and last is not None:
+                return last
+            if known is not None:
                 raise _afresh(known)
-            return
         try:
-            if time.monotonic() < self._due:
-                return
+            last = self._last
+            if last is not None and not self._is_due(last, self._timer()):
+                return last
             if self._failure is not None and self._failure is not known:
                 # Somebody asked in vain while we waited. One after another
                 # would wait for the same silence.
                 raise _afresh(self._failure)
-            before = self._wall()
-            there = self._asked(sample)
-            # The server looked at its clock about half way.
-            self._offset = there - (before + self._wall()) // 2
-            self._failure = None
-            self._due = time.monotonic() + SAMPLE_INTERVAL
+            return self._take(sample)
         finally:
             self._lock.release()
 
-    def _asked(self, sample: Callable[[], int]) -> int:
+    def _take(self, sample: Callable[[], int]) -> _Sample:
+        before, wall = self._timer(), self._wall()
         try:
-            return sample()
+            server = sample()
         except Exception as error:
             self._failure = error
             raise
+        # The server looked at its clock about half way. The wall is that of
+        # before, so that a machine that slept meanwhile asks again.
+        half = (self._timer() - before) // 2
+        self._last = last = _Sample(server, before + half, wall + half)
+        self._failure = None
+        return last
 
 
 def _afresh(failure: Exception) -> Exception:

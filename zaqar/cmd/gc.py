@@ -255,7 +255,8 @@ class Collector:
             return 'answers'
         total = 0
         while not self._ended.is_set():
-            removed = store.sweep(now=store.clock.now(), batch=self._batch)
+            now = store.clock.server_now()
+            removed = store.sweep(now=now, batch=self._batch)
             total += removed
             if removed < self._batch:
                 break

@@ -202,7 +202,8 @@ def sweep(ctx: Context, batch: int) -> int:
 
     :returns: how many were looked at; fewer than ``batch`` means clean
     """
-    store, now = ctx.catalogue.management, ctx.catalogue.management.clock.now()
+    store = ctx.catalogue.management
+    now = store.clock.server_now()
     count = 0
     for ending in endings.past(store, now, batch):
         count += 1

@@ -306,6 +306,8 @@ class MessageStore(abc.ABC):
 
         One sweeper at a time per server; the others return 0 at once.
 
+        :param now: the server's own time, see
+            :meth:`zaqar.clock.Clock.server_now`
         :returns: how many were removed; fewer than ``batch`` means clean
         """
 

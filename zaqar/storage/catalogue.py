@@ -160,7 +160,7 @@ class Catalogue:
     def sweep(self, batch: int) -> int:
         """Remove dead rows, ``batch`` at most; return how many."""
         store = self._messages
-        return store.sweep(now=store.clock.now(), batch=batch)
+        return store.sweep(now=store.clock.server_now(), batch=batch)
 
     def close(self) -> None:
         """Give back all connections."""

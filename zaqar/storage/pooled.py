@@ -105,7 +105,8 @@ class PooledCatalogue(Catalogue):
         for name in dict.fromkeys([*self.pools.names(), VIRTUAL]):
             try:
                 store = self.pools.store(name)
-                removed += store.sweep(now=store.clock.now(), batch=batch)
+                now = store.clock.server_now()
+                removed += store.sweep(now=now, batch=batch)
             except StoreUnavailable:
                 LOG.warning('Pool "%s" does not answer; swept later', name)
         return removed

@@ -18,7 +18,6 @@ from typing import Any
 
 import pymongo
 from bson.binary import UUID_SUBTYPE, Binary
-from bson.datetime_ms import DatetimeMS
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import (
@@ -26,8 +25,6 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
-
-from zaqar import clock
 
 #: Seconds a session is used; the server forgets its note a little later.
 LIFE = 43_200.0
@@ -134,11 +131,10 @@ class Sessions:
                     return born, session
         session = self._client.start_session()
         name = session.session_id['id']
-        note = {'at': DatetimeMS(clock.wall_ms())}
+        # By the server's clock, since the server forgets it by that.
+        note = {'$currentDate': {'at': True}}
         with pymongo.timeout(PATIENCE):
-            self._notes().update_one(
-                {'_id': name}, {'$set': note}, upsert=True
-            )
+            self._notes().update_one({'_id': name}, note, upsert=True)
         self._ours.add(bytes(name))
         return time.monotonic(), session
 

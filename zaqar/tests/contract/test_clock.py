@@ -11,6 +11,7 @@ import pytest
 
 from zaqar import clock
 from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.catalogue import Catalogue
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.harnesses import Feature, Harness
 from zaqar.tests.contract.probe import Hand, Probe, bodies
@@ -132,6 +133,44 @@ def test_messages_and_delays_end_at_the_same_time_for_all(
     queue.post('wakes', delay=60)
     assert bodies(right.probe(queue.qid, later=57).walk()) == ['dies']
     assert bodies(right.probe(queue.qid, later=62).walk()) == ['wakes']
+
+
+@pytest.mark.needs(Feature.SERVER_CLOCK)
+@pytest.mark.parametrize('minutes', [-120, 120])
+def test_a_process_whose_clock_is_set_removes_nothing_that_lives(
+    node: type, management: ManagementStore, minutes: int
+) -> None:
+    off, right = node(minutes), node(0)
+    queue = right.probe()
+    # It samples the server's clock while its own is off.
+    off.probe(queue.qid).post(1, ttl=60)
+    queue.post(2, 3, ttl=60)
+    claim = queue.take(ttl=60, limit=1)
+    # Now its clock is right.
+    Catalogue(management, off.store).sweep(10_000)
+    hand = Hand()
+    hand.now = off.store.clock.now()
+    # Claims remove what they take for dead, too.
+    taken = Probe(off.store, hand, queue.qid).take(limit=1)
+    assert bodies(taken.messages) == [2]
+    assert bodies(queue.walk(include_claimed=True)) == [1, 2, 3]
+    assert queue.claimed(claim.id) is not None
+
+
+@pytest.mark.needs(Feature.SERVER_CLOCK)
+@pytest.mark.parametrize('minutes', [-120, 120])
+def test_what_expired_is_removed_while_a_processes_clock_is_off(
+    node: type, management: ManagementStore, minutes: int
+) -> None:
+    off, right = node(minutes), node(0)
+    queue = right.probe(later=-120)
+    queue.post('dead', ttl=60)
+    off.now()
+    catalogue = Catalogue(management, off.store)
+    while catalogue.sweep(10_000) == 10_000:
+        pass
+    # At the time of the post it would be there still.
+    assert bodies(queue.walk()) == []
 
 
 @pytest.mark.needs(Feature.SERVER_CLOCK)

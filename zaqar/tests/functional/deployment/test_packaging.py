@@ -129,7 +129,10 @@ def _unit(path: pathlib.Path) -> configparser.RawConfigParser:
 def test_a_unit_runs_a_program_of_ours_as_nobody_of_importance(
     path: pathlib.Path,
 ) -> None:
-    service = _unit(path)['Service']
+    unit = _unit(path)
+    service = unit['Service']
+    # Lifetimes are of no use while the clock is wrong.
+    assert 'time-sync.target' in unit['Unit']['After'].split()
     program = pathlib.Path(service['ExecStart'].split()[0]).name
     setup = configparser.RawConfigParser()
     setup.read(_TOP / 'setup.cfg')
