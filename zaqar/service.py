@@ -275,11 +275,17 @@ def _pipeline(
     conf: cfg.ConfigOpts, settings: notification.Settings, signer: Signer
 ) -> Pipeline:
     confirms = settings.require_confirmation
-    found = Pipeline.from_conf(conf, confirms)
+    found = Pipeline.from_conf(conf, confirms, settings.confirm_mail)
     if confirms and found.notifies and not signer.works:
         raise ConfigurationError(
             f'[{notification.GROUP}] require_confirmation needs '
             '[signed_url] secret_key'
+        )
+    if found.confirms_mail and found.notifies and not signer.works:
+        LOG.warning(
+            '[notification] confirm_mail needs [signed_url] secret_key, which '
+            'is not set: subscribers by mailto: cannot be asked to confirm, '
+            'so no mails are sent to them.'
         )
     return found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import collections
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from oslo_config import cfg
@@ -20,6 +21,13 @@ from zaqar.notification.settings import Settings
 _PORTS = {'http': 80, 'https': 443}
 
 
+#: What mail addresses lack that were subscribed before they were asked.
+_UNASKED = (
+    'by mail are not confirmed, so nothing is sent to them as long as '
+    '[notification] confirm_mail is on'
+)
+
+
 def refused(conf: cfg.ConfigOpts) -> Sequence[str]:
     """Return what is wrong with where subscribers are, with how many.
 
@@ -32,10 +40,17 @@ def refused(conf: cfg.ConfigOpts) -> Sequence[str]:
     guard = Guard(settings.allowed_networks, settings.allowed_ports)
     found: collections.Counter[str] = collections.Counter()
     for entry in status_stores.entries(conf, SUBSCRIPTION):
+        if settings.confirm_mail and _is_unasked(entry.data):
+            found[_UNASKED] += 1
         fault = _fault(guard, entry.data['subscriber'])
         if fault is not None:
             found[fault] += 1
     return [f'{count} subscriptions {fault}' for fault, count in found.items()]
+
+
+def _is_unasked(data: Mapping[str, Any]) -> bool:
+    is_mail = data['subscriber'].lower().startswith('mailto:')
+    return is_mail and not data['confirmed']
 
 
 def _fault(guard: Guard, uri: str) -> str | None:

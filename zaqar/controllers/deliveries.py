@@ -99,6 +99,23 @@ def ask_now(
     return change(store, scope, subscription_id, edit)
 
 
+def fail(
+    store: ManagementStore,
+    scope: Scope,
+    subscription_id: str,
+    reason: str,
+    now: int,
+) -> None:
+    """Note that a subscriber could not even be asked."""
+    failure = {'at': now, 'reason': reason, 'given_up': True}
+    change(
+        store,
+        scope,
+        subscription_id,
+        lambda data: {**data, 'last_failure': failure},
+    )
+
+
 def forget(store: ManagementStore, scope: Scope, subscription_id: str) -> None:
     """Remove what is known of a subscription that has ended."""
     store.delete(KIND, parent(scope), subscription_id)

@@ -127,13 +127,22 @@ class Pipeline:
 
     :ivar notifies: ``message_pipeline`` has the stage
     :ivar confirms: ``[notification] require_confirmation``
+    :ivar confirms_mail: ``[notification] confirm_mail``
     """
 
     notifies: bool = False
     confirms: bool = False
+    confirms_mail: bool = False
+
+    def asks(self, subscriber: str) -> bool:
+        """Tell whether a subscriber has to confirm before it is notified."""
+        is_mail = subscriber[:7].lower() == 'mailto:'
+        return self.confirms or (self.confirms_mail and is_mail)
 
     @classmethod
-    def from_conf(cls, conf: cfg.ConfigOpts, confirms: bool) -> Pipeline:
+    def from_conf(
+        cls, conf: cfg.ConfigOpts, confirms: bool, confirms_mail: bool
+    ) -> Pipeline:
         """Read it from a loaded configuration.
 
         :raises ConfigurationError: a stage is unknown
@@ -149,7 +158,8 @@ class Pipeline:
                 raise ConfigurationError(
                     f'[{GROUP}] {option}: there is no stage "{unknown}"'
                 )
-        return cls(bool(found['message_pipeline']), confirms)
+        notifies = bool(found['message_pipeline'])
+        return cls(notifies, confirms, confirms_mail)
 
 
 def of_post(

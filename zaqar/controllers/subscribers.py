@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from zaqar.controllers import retry_policy
+from zaqar.controllers import mails, retry_policy
 from zaqar.controllers.limits import MIN_TTL, Limits, is_name
 from zaqar.errors import InvalidRequest
 
@@ -35,8 +35,6 @@ _UNFIT = re.compile(r'[\x00-\x20\x7f\ud800-\udfff]')
 #: Scheme of connections, which only we may name.
 SOCKET = 'websocket'
 
-_ADDRESS = re.compile(r'[^@]+@[^@]+')
-
 
 def subscriber(value: Any, limits: Limits) -> str:
     """Return the URI of a subscriber.
@@ -53,10 +51,27 @@ def subscriber(value: Any, limits: Limits) -> str:
             f'list {list(limits.subscriber_types)}.'
         )
     is_mail = scheme.lower() == 'mailto'
-    if _UNFIT.search(value) or not (_is_mail if is_mail else _is_web)(rest):
+    if _UNFIT.search(value) or not (is_mail or _is_web(rest)):
         wanted = 'an address' if is_mail else 'a host'
         raise InvalidRequest(f'The subscriber must be a URI with {wanted}.')
     return value
+
+
+def check_mail(uri: str, options: Mapping[str, Any]) -> None:
+    """Refuse a subscriber who could not be sent the mail that is asked for.
+
+    :param uri: of any scheme
+    :raises InvalidRequest: it is a mail address, and not exactly one, or a
+        header cannot be what the options say
+    """
+    if not uri.lower().startswith('mailto:'):
+        return
+    try:
+        mails.build(*mails.texts(uri, options, ''))
+    except ValueError as error:
+        raise InvalidRequest(
+            f'The subscriber cannot be sent mails: {error}.'
+        ) from None
 
 
 def ttl(value: Any, now: int) -> int:
@@ -131,7 +146,3 @@ def _is_web(rest: str) -> bool:
         return bool(found.hostname) and found.port != 0
     except ValueError:
         return False
-
-
-def _is_mail(rest: str) -> bool:
-    return bool(_ADDRESS.fullmatch(rest.partition('?')[0]))

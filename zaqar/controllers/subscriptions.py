@@ -24,6 +24,10 @@ from zaqar.storage.base import OUTBOX, MessageStore
 
 _NO_UPDATE = 'Unable to update subscription'
 _NO_CONFIRMATION = 'Unable to confirm subscription'
+_NO_KEY = (
+    'the subscriber cannot be asked to confirm: [signed_url] secret_key of '
+    'the service is not set'
+)
 
 
 def list_(
@@ -72,7 +76,8 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> str:
         trusts.end(ctx.trusts, trust_id)
     _mark(ctx, scope)
     if not fresh['confirmed']:
-        _ask(ctx, scope, found, fresh['ttl'], wanted=True)
+        uri: str = fresh['subscriber']
+        _ask(ctx, scope, found, uri, fresh['ttl'], wanted=True)
     return found
 
 
@@ -100,9 +105,10 @@ def update(
     for _ in range(records.ATTEMPTS):
         found, version = records.current(ctx, scope, subscription_id, now)
         if _update(ctx, scope, found, changes, version):
-            if changes.get('subscriber', found.subscriber) != found.subscriber:
+            uri: str = changes.get('subscriber', found.subscriber)
+            if uri != found.subscriber:
                 ttl = changes.get('ttl', found.ttl)
-                _ask(ctx, scope, found.id, ttl, wanted=True)
+                _ask(ctx, scope, found.id, uri, ttl, wanted=True)
             return
     raise StoreUnavailable
 
@@ -126,8 +132,11 @@ def confirm(
             if wanted:
                 _mark(ctx, scope)
             else:
-                ttl = ctx.limits.default_subscription_ttl
-                _ask(ctx, scope, found.id, ttl, wanted=False)
+                uri, ttl = (
+                    found.subscriber,
+                    ctx.limits.default_subscription_ttl,
+                )
+                _ask(ctx, scope, found.id, uri, ttl, wanted=False)
             return
     raise StoreUnavailable
 
@@ -146,6 +155,7 @@ def _update(
 ) -> bool:
     """Store changes, with another trust where one is needed."""
     data = {**records.data_of(old), **changes}
+    subscribers.check_mail(data['subscriber'], data['options'])
     had = old.options.get(trusts.OPTION)
     options = dict(data['options'])
     options.pop(trusts.OPTION, None)
@@ -193,18 +203,23 @@ def _mark(ctx: Context, scope: Scope) -> None:
 
 
 def _ask(
-    ctx: Context, scope: Scope, subscription_id: str, ttl: int, *, wanted: bool
+    ctx: Context,
+    scope: Scope,
+    subscription_id: str,
+    subscriber: str,
+    ttl: int,
+    *,
+    wanted: bool,
 ) -> None:
     """Have the subscriber asked, or told that it is over."""
-    if not (ctx.pipeline.notifies and ctx.pipeline.confirms):
+    if not (ctx.pipeline.notifies and ctx.pipeline.asks(subscriber)):
         return
-    now = _now(ctx)
+    store, now = ctx.catalogue.management, _now(ctx)
+    if not ctx.signer.works:
+        deliveries.fail(store, scope, subscription_id, _NO_KEY, now)
+        return
     if not deliveries.ask_now(
-        ctx.catalogue.management,
-        scope,
-        subscription_id,
-        wanted=wanted,
-        now=now,
+        store, scope, subscription_id, wanted=wanted, now=now
     ):
         return
     asked = notices.Asked(
@@ -249,6 +264,7 @@ def _fresh(
 ) -> dict[str, Any]:
     uri, is_own = _subscriber(ctx, document)
     options = subscribers.options(document.get('options'))
+    subscribers.check_mail(uri, options)
     seconds = document.get('ttl')
     if seconds is None:
         seconds = ctx.limits.default_subscription_ttl

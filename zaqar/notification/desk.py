@@ -225,9 +225,8 @@ class Desk:
     ) -> Subscription | None:
         if found is None or due.ask is not None:
             return found
-        if self._ctx.pipeline.confirms and not found.confirmed:
-            return None
-        return found
+        asks = self._ctx.pipeline.asks(found.subscriber)
+        return found if found.confirmed or not asks else None
 
     def _delivery(
         self, due: Due, place: int, attempt: int, found: Subscription

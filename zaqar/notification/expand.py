@@ -147,7 +147,9 @@ def _lists(ctx: Context, scopes: Iterable[Scope]) -> Mapping[Scope, _Listed]:
     for scope in scopes:
         every = list(subscription_records.live(ctx, scope, now))
         told = [
-            one for one in every if one.confirmed or not ctx.pipeline.confirms
+            one
+            for one in every
+            if one.confirmed or not ctx.pipeline.asks(one.subscriber)
         ]
         found[scope] = _Listed(every, told)
     return found

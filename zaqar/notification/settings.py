@@ -10,6 +10,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from zaqar.controllers import mails
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import ManagementStore
 
@@ -142,6 +143,27 @@ OPTS = [
         help='Program with arguments, split at blanks, that takes a mail on '
         'its standard input.',
     ),
+    cfg.StrOpt(
+        'mail_from',
+        default=_SENDER,
+        help='Sender of mails with messages: an address, with or without a '
+        'name before it.',
+    ),
+    cfg.BoolOpt(
+        'allow_mail_from',
+        default=False,
+        help='Whether the option "from" of a subscription replaces mail_from. '
+        'Anybody who may subscribe can then send mails in the name of anybody '
+        'for whom the mail server sends.',
+    ),
+    cfg.BoolOpt(
+        'confirm_mail',
+        default=True,
+        help='Whether mail addresses are asked first, as with '
+        'require_confirmation, even where that is off. Needs [signed_url] '
+        'secret_key: without it no mail address can be asked, and none '
+        'gets mails.',
+    ),
     cfg.DictOpt(
         'subscription_confirmation_email_template',
         default={
@@ -197,6 +219,9 @@ class Settings:
     smtp_user_name: str | None = None
     smtp_user_password: str | None = field(default=None, repr=False)
     smtp_command: str = '/usr/sbin/sendmail -t -oi'
+    mail_from: str = _SENDER
+    allow_mail_from: bool = False
+    confirm_mail: bool = True
     subscription_confirmation_email_template: Mapping[str, str] = field(
         default_factory=dict
     )
@@ -210,7 +235,7 @@ class Settings:
     def from_conf(cls, conf: cfg.ConfigOpts) -> Settings:
         """Read them from a loaded configuration.
 
-        :raises ConfigurationError: a network or a port is none
+        :raises ConfigurationError: a network, a port or a sender is none
         """
         conf.register_opts(OPTS, GROUP)
         group = conf[GROUP]
@@ -224,7 +249,15 @@ class Settings:
         values['trust_targets'] = frozenset(
             host.lower() for host in group.trust_targets
         )
+        _check_sender(group.mail_from)
         return cls(**values, conf=conf)
+
+
+def _check_sender(text: str) -> None:
+    try:
+        mails.sender_address(text or '')
+    except ValueError as error:
+        raise ConfigurationError(f'[{GROUP}] mail_from: {error}') from None
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:

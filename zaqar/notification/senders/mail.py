@@ -6,17 +6,14 @@
 
 from __future__ import annotations
 
-import email.message
-import email.policy
-import email.utils
+import dataclasses
 import json
 import smtplib
 import ssl
 import subprocess
-import urllib.parse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from zaqar.controllers import mails
 from zaqar.notification import confirm
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.settings import Settings
@@ -24,18 +21,8 @@ from zaqar.notification.settings import Settings
 #: Where TLS is spoken from the first byte on.
 SMTPS = 465
 
-_POLICY = email.policy.SMTP.clone(cte_type='7bit')
-
-Transport = Callable[[email.message.EmailMessage, str], Outcome]
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """Subject, text and sender of a mail."""
-
-    subject: str
-    body: str
-    sender: str
+#: Sends a mail from an address to another one.
+Transport = Callable[[bytes, str, str], Outcome]
 
 
 class MailSender:
@@ -49,11 +36,8 @@ class MailSender:
 
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
         """Make one attempt."""
-        address, subject = address_of(delivery.subscriber)
-        if '@' not in address or ',' in address:
-            return Outcome(Verdict.REFUSED, 'it is no single mail address')
-        if delivery.confirmation:
-            texts = self._question(delivery)
+        try:
+            address, texts = self._texts(delivery)
             if texts is None:
                 return Outcome(
                     Verdict.REFUSED,
@@ -61,23 +45,28 @@ class MailSender:
                     '] external_confirmation_url is set nor has the service '
                     'a public endpoint',
                 )
-        else:
-            options = delivery.options
-            texts = Texts(
-                subject or str(options.get('subject') or ''),
-                delivery.body.decode(),
-                str(options.get('from') or ''),
-            )
-        try:
-            mail = _mail(address, texts)
+            mail = mails.build(address, texts)
+            sender = mails.sender_address(texts.sender)
         except ValueError as error:
-            return Outcome(Verdict.REFUSED, f'it makes no mail: {error}')
-        return self._transport(mail, address)
+            return Outcome(Verdict.REFUSED, f'no mail can be sent: {error}')
+        return self._transport(mail, sender, address)
 
     def close(self) -> None:
         """There is nothing to give back."""
 
-    def _question(self, delivery: Delivery) -> Texts | None:
+    def _texts(self, delivery: Delivery) -> tuple[str, mails.Texts | None]:
+        """Return the address and the mail; None where no link can be made."""
+        if delivery.confirmation:
+            address, _ = mails.recipient(delivery.subscriber)
+            return address, self._question(delivery)
+        address, texts = mails.texts(
+            delivery.subscriber, delivery.options, delivery.body.decode()
+        )
+        if not (texts.sender and self._settings.allow_mail_from):
+            texts = dataclasses.replace(texts, sender=self._settings.mail_from)
+        return address, texts
+
+    def _question(self, delivery: Delivery) -> mails.Texts | None:
         notice = json.loads(delivery.body)
         link = confirm.link(self._settings.external_confirmation_url, notice)
         if link is None:
@@ -93,7 +82,7 @@ class MailSender:
         ):
             # Not format(): a template may hold any other braces.
             body = body.replace(f'{{{place}}}', value)
-        return Texts(template['topic'], body, template['sender'])
+        return mails.Texts(template['topic'], body, template['sender'])
 
 
 def create(settings: Settings) -> MailSender:
@@ -103,42 +92,14 @@ def create(settings: Settings) -> MailSender:
     return MailSender(settings, _by_command(settings))
 
 
-def address_of(subscriber: str) -> tuple[str, str]:
-    """Return address and subject of a URI, '' without one."""
-    path, _, query = subscriber.partition(':')[2].partition('?')
-    subject = ''
-    for part in query.split('&'):
-        name, _, value = part.partition('=')
-        if name.lower() == 'subject' and not subject:
-            # A plus sign is a plus sign in such a URI.
-            subject = urllib.parse.unquote(value)
-    return urllib.parse.unquote(path), subject
-
-
-def _mail(address: str, texts: Texts) -> email.message.EmailMessage:
-    """Build a mail.
-
-    :raises ValueError: a header cannot be, line feeds for one
-    """
-    mail = email.message.EmailMessage(policy=_POLICY)
-    for text in (address, texts.subject, texts.sender):
-        if any(sign in text for sign in '\r\n\0'):
-            raise ValueError('there is a line feed in a header')
-    mail['To'] = address
-    mail['From'] = texts.sender
-    mail['Subject'] = texts.subject
-    mail.set_content(texts.body)
-    return mail
-
-
 def _by_command(settings: Settings) -> Transport:
     words = settings.smtp_command.split()
 
-    def send(mail: email.message.EmailMessage, address: str) -> Outcome:
+    def send(mail: bytes, _sender: str, _address: str) -> Outcome:
         try:
             done = subprocess.run(
                 words,
-                input=mail.as_bytes(policy=email.policy.default),
+                input=mail.replace(b'\r\n', b'\n'),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 timeout=settings.request_timeout,
@@ -160,7 +121,7 @@ def _by_command(settings: Settings) -> Transport:
 def _by_smtp(settings: Settings) -> Transport:
     context = ssl.create_default_context()
 
-    def send(mail: email.message.EmailMessage, address: str) -> Outcome:
+    def send(mail: bytes, sender: str, address: str) -> Outcome:
         try:
             with _connected(settings, context) as server:
                 if settings.smtp_user_name:
@@ -168,8 +129,7 @@ def _by_smtp(settings: Settings) -> Transport:
                         settings.smtp_user_name,
                         settings.smtp_user_password or '',
                     )
-                sender = email.utils.parseaddr(str(mail['From']))[1]
-                server.send_message(mail, sender, [address])
+                server.sendmail(sender, [address], mail)
         except smtplib.SMTPRecipientsRefused as error:
             code = next(iter(error.recipients.values()))[0]
             return _answered(code)

@@ -216,7 +216,7 @@ def test_subscribers_where_none_may_be_warn(alone: Zaqar, url: str) -> None:
         'mailto:a@example.org',
     )
     for number, uri in enumerate(uris):
-        data = {'subscriber': uri}
+        data = {'subscriber': uri, 'confirmed': False}
         _keep(url, ('subscription', 'queue/q/p', f'{number:032x}', data))
     where = 'which is not public and not in [notification] allowed_networks'
     assert _check(alone) == (
@@ -227,14 +227,16 @@ def test_subscribers_where_none_may_be_warn(alone: Zaqar, url: str) -> None:
                 f'2 subscriptions lead to 10.0.0.1 port 80, {where}; '
                 f'1 subscriptions lead to localhost port 443, {where}; '
                 '1 subscriptions lead to example.org port 22, which '
-                '[notification] allowed_ports does not hold',
+                '[notification] allowed_ports does not hold; 1 subscriptions '
+                'by mail are not confirmed, so nothing is sent to them as '
+                'long as [notification] confirm_mail is on',
             )
         },
     )
     _append(
         alone,
         '[notification]\nallowed_networks = 10.0.0.0/8, 127.0.0.0/8\n'
-        'allowed_ports = 22, 80, 443',
+        'allowed_ports = 22, 80, 443\nconfirm_mail = False',
     )
     assert _check(alone) == (SUCCESS, {})
 

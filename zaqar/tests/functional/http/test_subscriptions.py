@@ -101,6 +101,54 @@ def test_schemes_that_are_served(api: Api, subscriber: str) -> None:
     assert api('GET', path).json['subscriber'] == subscriber
 
 
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'subject': 'x\ry'},
+        {'subject': 5},
+        {'from': 'a@b.org, c@d.org'},
+        {'from': ['a@b.org']},
+        {'from': 'me@a.org\nBcc: c@d.org'},
+    ],
+)
+def test_options_that_make_no_mail_are_refused_with_mail_alone(
+    api: Api, options: dict[str, Any]
+) -> None:
+    mail = 'mailto:ops@example.org'
+    text = 'The subscriber cannot be sent mails: '
+    refused = _post(api, subscriber=mail, options=options)
+    assert refused.is_error(400, 'Invalid API request', text)
+    hook = _make(api, options=options)
+    for path, change in (
+        (hook, {'subscriber': mail}),
+        (_make(api, subscriber=mail), {'options': options}),
+    ):
+        before = api('GET', path).json
+        changed = api('PATCH', path, change)
+        assert changed.is_error(400, 'Invalid API request', text)
+        assert api('GET', path).json == before
+
+
+@pytest.mark.parametrize(
+    ('text', 'warns'),
+    [
+        ('', True),
+        ('[notification]\nconfirm_mail = False', False),
+        ('[signed_url]\nsecret_key = a key of some length', False),
+    ],
+)
+def test_the_start_says_that_mail_addresses_cannot_be_asked(
+    make_api: MakeApi,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    warns: bool,
+) -> None:
+    make_api(text)
+    assert (
+        'confirm_mail needs [signed_url]' in capsys.readouterr().err
+    ) is warns
+
+
 @pytest.mark.parametrize('scheme', ['trust+http', 'trust+https'])
 def test_who_shows_no_token_can_have_nobody_told_with_one(
     api: Api, scheme: str
@@ -136,6 +184,11 @@ TYPES = (
         ({'subscriber': 'http://a:x'}, ''),
         ({'subscriber': 'mailto:'}, ''),
         ({'subscriber': 'mailto:ops'}, ''),
+        ({'subscriber': 'mailto:a@b.org,c@d.org'}, 'mails: '),
+        ({'subscriber': 'mailto:a@b.org%3Bc@d.org'}, 'mails: '),
+        ({'subscriber': 'mailto:a@b.org%20c@d.org'}, 'mails: '),
+        ({'subscriber': 'mailto:a@b.org?subject=x%0Ay'}, 'control'),
+        ({'subscriber': 'mailto:a@b.org?subject=x%E2%80%A8y'}, 'control'),
         ({'ttl': '60'}, 'TTL must be an integer.'),
         ({'ttl': 60.0}, 'TTL must be an integer.'),
         ({'ttl': True}, 'TTL must be an integer.'),

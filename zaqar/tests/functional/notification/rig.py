@@ -80,6 +80,8 @@ class Rig:
         folder: pathlib.Path,
         *,
         confirms: bool = False,
+        confirms_mail: bool = False,
+        signing_key: str | None = KEY,
         public: Public | None = None,
         senders: Mapping[str, Sender] | None = None,
         key: str | None = None,
@@ -96,9 +98,9 @@ class Rig:
             Identity('p', CLIENT),
             self.catalogue,
             Limits(can_encrypt=key is not None),
-            signer=Signer(KEY),
+            signer=Signer(signing_key),
             cipher=Cipher({'': key} if key else None),
-            pipeline=Pipeline(True, confirms),
+            pipeline=Pipeline(True, confirms, confirms_mail),
             trusts=trusts,
         )
         inner = dataclasses.replace(self.ctx, identity=notices.identity(''))

@@ -16,14 +16,18 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from oslo_config import cfg
 
+from zaqar.controllers import subscription_records, subscriptions
+from zaqar.errors import ConfigurationError
+from zaqar.models import Scope
 from zaqar.notification.desk import Public
 from zaqar.notification.senders import mail
-from zaqar.notification.settings import Settings
+from zaqar.notification.settings import GROUP, OPTS, Settings
 from zaqar.tests.functional.notification.conftest import MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
 from zaqar.tests.servers import process
-from zaqar.tests.servers.receivers import certificate
+from zaqar.tests.servers.receivers import Receiver, certificate
 
 TEMPLATE = {
     'topic': 'Please confirm',
@@ -42,9 +46,12 @@ class Program:
         self._folder.mkdir()
         script = folder / 'mailer.py'
         script.write_text(
-            'import sys, uuid\n'
-            'open(f"{sys.argv[1]}/{uuid.uuid4()}", "wb")'
-            '.write(sys.stdin.buffer.read())\n'
+            'import os, sys, uuid\n'
+            'path = f"{sys.argv[1]}/{uuid.uuid4()}"\n'
+            # Seen whole or not at all.
+            'with open(f"{path}.new", "wb") as file:\n'
+            '    file.write(sys.stdin.buffer.read())\n'
+            'os.rename(f"{path}.new", path)\n'
             'raise SystemExit(int(sys.argv[2]))\n'
         )
         self.command = f'{sys.executable} {script} {self._folder} 0'
@@ -52,7 +59,11 @@ class Program:
 
     def mails(self) -> list[Parsed]:
         """Return what it was given."""
-        return [_parsed(path.read_bytes()) for path in self._folder.iterdir()]
+        return [
+            _parsed(path.read_bytes())
+            for path in self._folder.iterdir()
+            if not path.suffix
+        ]
 
 
 @pytest.fixture
@@ -76,14 +87,11 @@ def test_a_message_is_mailed_as_json(
     make_rig: MakeRig, program: Program
 ) -> None:
     rig = make_rig(smtp_command=program.command)
-    one = rig.subscribe(
-        'mailto:ops@example.org', **{'from': 'me@a.org', 'subject': 'Fällig'}
-    )
+    one = rig.subscribe('mailto:ops@example.org', subject='Fällig')
     rig.post({'n': 'ü'}, ttl=300)
     rig.until(lambda: rig.deliveries(one)['delivered'])
     (found,) = program.mails()
     assert found['To'] == 'ops@example.org'
-    assert found['From'] == 'me@a.org'
     assert found['Subject'] == 'Fällig'
     assert found.get_content_type() == 'text/plain'
     assert json.loads(found.get_content()) == {
@@ -109,18 +117,61 @@ def test_the_subject_of_the_uri_goes_before_that_of_the_options(
 
 
 @pytest.mark.parametrize(
-    'uri',
+    ('settings', 'sender'),
     [
-        'mailto:a@example.org?subject=x%0d%0aBcc:%20b@example.org',
-        'mailto:a@example.org%2Cb%40example.org',
-        'mailto:a@example.org%0aBcc%3Ab',
+        ({}, 'Zaqar Notifications <no-reply@openstack.org>'),
+        ({'mail_from': 'Cloud <bot@a.org>'}, 'Cloud <bot@a.org>'),
+        ({'allow_mail_from': True}, 'me@a.org'),
+    ],
+)
+def test_the_sender_is_the_operators_unless_allowed(
+    make_rig: MakeRig,
+    program: Program,
+    settings: dict[str, Any],
+    sender: str,
+) -> None:
+    rig = make_rig(smtp_command=program.command, **settings)
+    rig.subscribe('mailto:ops@example.org', **{'from': 'me@a.org'})
+    rig.post('x')
+    (found,) = rig.until(program.mails)
+    assert found['From'] == sender
+
+
+@pytest.mark.parametrize(
+    ('uri', 'options'),
+    [
+        ('mailto:a@example.org?subject=x%0d%0aBcc:%20b@example.org', {}),
+        ('mailto:a@example.org%2Cb%40example.org', {}),
+        ('mailto:a@example.org%0aBcc%3Ab', {}),
+        ('mailto:a@example.org%3Bb%40example.org', {}),
+        ('mailto:a@example.org', {'subject': 'x\x1cb'}),
+        ('mailto:a@example.org', {'subject': 5}),
+        ('mailto:a@example.org', {'from': 'a@b.org, c@d.org'}),
     ],
 )
 def test_nobody_smuggles_in_headers_or_receivers(
-    make_rig: MakeRig, program: Program, uri: str
+    make_rig: MakeRig,
+    program: Program,
+    uri: str,
+    options: dict[str, Any],
 ) -> None:
-    rig = make_rig(smtp_command=program.command)
-    one = rig.subscribe(uri)
+    rig = make_rig(smtp_command=program.command, allow_mail_from=True)
+    # As it was stored before it was refused.
+    now = rig.management.clock.now()
+    fresh = {
+        'subscriber': uri,
+        'ttl': 3600,
+        'options': options,
+        'confirmed': False,
+        'created_at': now,
+        'expires_at': now + 3_600_000,
+    }
+    rig.queue()
+    scope = Scope('p', 'q')
+    one, _ = subscription_records.enrol(rig.ctx, scope, fresh, now)
+    rig.catalogue.put(
+        scope, lambda store, queue: store.mark_subscribed(queue.qid, now=now)
+    )
     rig.post('x')
     rig.until(lambda: rig.deliveries(one)['given_up'])
     assert program.mails() == []
@@ -188,6 +239,49 @@ def test_without_any_page_no_mail_is_sent(
     assert program.mails() == []
     reason = rig.deliveries(one)['last_failure']['reason']
     assert 'external_confirmation_url' in reason
+
+
+def test_a_mail_address_is_asked_first_though_others_are_not(
+    make_rig: MakeRig, program: Program, receiver: Receiver
+) -> None:
+    rig = make_rig(
+        confirms_mail=True,
+        public=Public('https://cloud.example'),
+        smtp_command=program.command,
+        subscription_confirmation_email_template=TEMPLATE,
+    )
+    one = rig.subscribe('MAILTO:ops@example.org')
+    rig.subscribe(receiver.url)
+    rig.post('not for the address')
+    receiver.wait(1)
+    rig.until(program.mails)
+    rig.rests()
+    assert [found['Subject'] for found in program.mails()] == [
+        'Please confirm'
+    ]
+    subscriptions.confirm(
+        rig.ctx,
+        scope=Scope('p', 'q'),
+        subscription_id=one,
+        document={'confirmed': True},
+    )
+    rig.post('for both')
+    rig.until(lambda: rig.deliveries(one)['delivered'])
+    assert len(program.mails()) == 2
+
+
+def test_without_a_key_the_owner_sees_why_no_mail_comes(
+    make_rig: MakeRig, program: Program
+) -> None:
+    rig = make_rig(
+        confirms_mail=True, signing_key=None, smtp_command=program.command
+    )
+    one = rig.subscribe('mailto:ops@example.org')
+    failure = rig.deliveries(one)['last_failure']
+    assert '[signed_url] secret_key' in failure['reason']
+    rig.post('x')
+    rig.rests()
+    assert program.mails() == []
 
 
 # SMTP.
@@ -289,6 +383,16 @@ def test_what_a_mail_server_says_decides(
     rig.post('x')
     rig.until(lambda: rig.deliveries(one)[count])
     assert said[:3] in rig.deliveries(one)['last_failure']['reason']
+
+
+@pytest.mark.parametrize('text', ['', 'nobody', 'a@b.org, c@d.org'])
+def test_a_sender_that_is_no_address_stops_the_start(text: str) -> None:
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[], default_config_dirs=[])
+    conf.register_opts(OPTS, GROUP)
+    conf.set_override('mail_from', text, GROUP)
+    with pytest.raises(ConfigurationError, match='mail_from'):
+        Settings.from_conf(conf)
 
 
 def test_the_password_is_not_shown_with_the_settings() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from zaqar.notification import confirm, dues
 from zaqar.notification.sender import Delivery, Verdict
-from zaqar.notification.senders import mail, signing, webhook
+from zaqar.notification.senders import signing, webhook
 from zaqar.notification.senders.calls import Answer
 
 BODY = '{"body":"ü"}'.encode()
@@ -103,19 +103,6 @@ def test_a_time_to_come_back_is_a_number_or_a_date() -> None:
     for text in ('soon', '-5', '1' * 30, ''):
         answer = Answer(503, {'Retry-After': text}, b'')
         assert webhook.judged(answer, delivery()).retry_after is None
-
-
-@pytest.mark.parametrize(
-    ('uri', 'address', 'subject'),
-    [
-        ('mailto:a@b.c', 'a@b.c', ''),
-        ('MAILTO:a@b.c?subject=x%20y', 'a@b.c', 'x y'),
-        ('mailto:a@b.c?cc=d@e.f&Subject=x+y&subject=z', 'a@b.c', 'x+y'),
-        ('mailto:a%2Bb@c.d?subject=%C3%BC', 'a+b@c.d', 'ü'),
-    ],
-)
-def test_uris_of_mail(uri: str, address: str, subject: str) -> None:
-    assert mail.address_of(uri) == (address, subject)
 
 
 @pytest.mark.parametrize(

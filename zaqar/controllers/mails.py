@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mails: built, then parsed back and compared with what was asked for.
+
+The email library changed what it does with odd addresses and subjects between
+Python versions. So texts are not trusted to become one recipient and one
+subject because they look so: the finished mail does, or it is not sent.
+
+:source: RFC 5322, RFC 6068
+"""
+
+from __future__ import annotations
+
+import email.errors
+import email.header
+import email.message
+import email.parser
+import email.policy
+import re
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: Options of a subscription that say more of its mails.
+SUBJECT = 'subject'
+SENDER = 'from'
+
+#: The headers of our mails, each once.
+_HEADERS = [
+    'Content-Transfer-Encoding',
+    'Content-Type',
+    'From',
+    'MIME-Version',
+    'Subject',
+    'To',
+]
+
+#: What the library's parser raises for some addresses that are none.
+_FAULTS = (IndexError, AttributeError, email.errors.MessageError)
+
+#: Control characters, and what libraries take for the end of a line.
+_CONTROL = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029]')
+
+#: Characters of a line of a header, its name included.
+_LINE = 76
+
+
+class _Policy(email.policy.EmailPolicy):
+    """Folds subjects by the class that loses no blanks on any version.
+
+    The one that EmailPolicy uses has lost those between encoded words, in
+    some releases of Python.
+    """
+
+    def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
+        """Leave a subject as it is, even one that looks encoded."""
+        if name != 'Subject':
+            return super().header_store_parse(name, value)
+        return name, value
+
+    def fold(self, name: str, value: Any) -> str:
+        """Return a header as text."""
+        if name != 'Subject':
+            folded: str = super().fold(name, value)
+            return folded
+        text = str(value)
+        if _is_plain(text) and len(name) + 2 + len(text) <= _LINE:
+            return f'{name}: {text}{self.linesep}'
+        header = email.header.Header(
+            text, 'utf-8', maxlinelen=_LINE, header_name=name
+        )
+        return f'{name}: {header.encode(linesep=self.linesep)}{self.linesep}'
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """Return a header as it is sent."""
+        if name != 'Subject':
+            return super().fold_binary(name, value)
+        return self.fold(name, value).encode('ascii')
+
+
+_POLICY = _Policy(linesep='\r\n', cte_type='7bit')
+
+_RAW = email.parser.BytesParser(policy=email.policy.compat32)
+_PARSED = email.parser.BytesParser(policy=email.policy.default)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A mail, but for its recipient.
+
+    :ivar sender: a mailbox, with or without a name; '' for none
+    """
+
+    subject: str
+    body: str
+    sender: str
+
+
+def recipient(subscriber: str) -> tuple[str, str]:
+    """Return address and subject of a URI, '' without one."""
+    path, _, query = subscriber.partition(':')[2].partition('?')
+    subject = ''
+    for part in query.split('&'):
+        name, _, value = part.partition('=')
+        if name.lower() == 'subject' and not subject:
+            # A plus sign is a plus sign in such a URI.
+            subject = urllib.parse.unquote(value)
+    return urllib.parse.unquote(path), subject
+
+
+def texts(
+    subscriber: str, options: Mapping[str, Any], body: str
+) -> tuple[str, Texts]:
+    """Return the address and the mail that a subscriber is sent.
+
+    :raises ValueError: an option is not text
+    """
+    address, subject = recipient(subscriber)
+    wanted = options.get(SUBJECT) or ''
+    sender = options.get(SENDER) or ''
+    for name, text in ((SUBJECT, wanted), (SENDER, sender)):
+        if not isinstance(text, str):
+            raise ValueError(f'the option {name} must be a string')
+    return address, Texts(subject or wanted, body, sender)
+
+
+def build(address: str, found: Texts) -> bytes:
+    """Return a mail to one address, with lines that end in CRLF.
+
+    :raises ValueError: it would not be what was asked for
+    """
+    for text in (address, found.subject, found.sender):
+        if _CONTROL.search(text):
+            raise ValueError('there is a control character in a header')
+    try:
+        data = _mail(address, found).as_bytes()
+        _check(data, address, found)
+    except _FAULTS:
+        raise ValueError('there is no mail address in a header') from None
+    return data
+
+
+def mailbox(header: Any) -> str:
+    """Return the address of a header that holds one mailbox.
+
+    :raises ValueError: it does not
+    """
+    first = header.addresses[0] if len(header.addresses) == 1 else None
+    if (
+        first is None
+        or header.defects
+        or header.groups[0].display_name is not None
+        or not (first.username and first.domain)
+    ):
+        raise ValueError(f'the header {header.name} is no single mail address')
+    return f'{first.addr_spec}'
+
+
+def sender_address(text: str) -> str:
+    """Return the address of a sender, with or without a name.
+
+    :raises ValueError: there is not exactly one
+    """
+    try:
+        return mailbox(_POLICY.header_factory('From', text))
+    except _FAULTS:
+        raise ValueError(f'"{text}" is no mail address') from None
+
+
+def _mail(address: str, found: Texts) -> email.message.EmailMessage:
+    mail = email.message.EmailMessage(policy=_POLICY)
+    mail['To'] = address
+    if found.sender:
+        mail['From'] = found.sender
+    mail['Subject'] = found.subject
+    mail.set_content(found.body)
+    return mail
+
+
+def _check(data: bytes, address: str, found: Texts) -> None:
+    """Compare a mail with what was asked for.
+
+    :raises ValueError: it is something else
+    """
+    raw, parsed = _RAW.parsebytes(data), _PARSED.parsebytes(data)
+    names = [name for name in _HEADERS if name != 'From' or found.sender]
+    if sorted(raw.keys()) != names:
+        raise ValueError('the headers would not be those of a mail of ours')
+    # Mail programs read the header by rules of their own, so it has to be the
+    # bare address; not all of them read quotes.
+    is_bare = raw['To'] == address and '"' not in address
+    if mailbox(parsed['To']) != address or not is_bare:
+        raise ValueError('the recipient is no single mail address')
+    if str(parsed['Subject']) != found.subject:
+        raise ValueError('the subject cannot be sent as it is')
+    if found.sender:
+        mailbox(parsed['From'])
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether a text can stand in a header as it is."""
+    return text.isascii() and '=?' not in text and text == text.strip()
