@@ -15,7 +15,7 @@ from zaqar.cmd import server as cmd_server
 from zaqar.controllers import encryption, limits, notices, signatures
 from zaqar.notification import keystone
 from zaqar.notification import settings as notification
-from zaqar.storage import pooling, selection, sweeper
+from zaqar.storage import loader, pooling, selection, sweeper
 from zaqar.transport import auth
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import middleware
@@ -45,7 +45,7 @@ def list_opts() -> list[Group]:
         (notification.GROUP, notification.OPTS),
         (keystone.GROUP, keystone.trustee_opts()),
         (sweeper.GROUP, sweeper.OPTS),
-        (pooling.GROUP, pooling.OPTS),
+        (pooling.GROUP, [*pooling.OPTS, *loader.POOL_OPTS]),
         (profiling.GROUP, profiling.OPTS),
         (metrics.GROUP, metrics.OPTS),
         *_drivers(),

@@ -235,7 +235,7 @@ def _opened(conf: cfg.ConfigOpts) -> Notify | None:
         return found
     except Exception as error:
         # Each driver fails in ways of its own.
-        reason = ' '.join(str(error).split()).replace(where, '***')
+        reason = ' '.join(str(error).split())
     # Not above, where our log would add what was raised, passwords and all.
     LOG.warning(
         'Profiling is off: the back end "%s" of [profiler] connection_string '

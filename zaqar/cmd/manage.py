@@ -18,6 +18,7 @@ from oslo_log import log
 
 from zaqar import logs, version
 from zaqar.errors import ConfigurationError
+from zaqar.storage import masking
 from zaqar.storage.sqlalchemy import driver, migrations
 
 PROG = 'zaqar-sql-db-manage'
@@ -94,7 +95,8 @@ class Database:
     url: sa.URL
 
     def __str__(self) -> str:
-        return f'{self.title} {self.url.render_as_string()}'
+        uri = self.url.render_as_string(hide_password=False)
+        return f'{self.title} {masking.mask(uri)}'
 
 
 class Failure(Exception):

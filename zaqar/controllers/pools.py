@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from zaqar.errors import (
     StoreUnavailable,
 )
 from zaqar.models import Record
-from zaqar.storage import flavoring, pooling
+from zaqar.storage import flavoring, masking, pooling
 from zaqar.storage.base import DUES, OUTBOX, Driver
 from zaqar.storage.pooled import PooledCatalogue
 from zaqar.storage.pooling import Pool, Pools
@@ -37,12 +36,6 @@ MAX_WEIGHT = 2**32 - 1
 
 #: Longest marker worth comparing: no name of ours is as long.
 _MAX_MARKER = 100
-
-#: What stands before and behind a password in a URI.
-_PASSWORD = re.compile(
-    r'(://[^/?#]*?:)[^/?#]*(@)'
-    r'|([?&][^=&]*(?:password|secret)[^=&]*=)[^&]*'
-)
 
 _FIELDS = ('weight', 'uri', 'flavor', 'options')
 
@@ -232,13 +225,11 @@ def _visible(ctx: Context, pool: Pool) -> Pool:
     """
     if 'admin' in ctx.identity.roles:
         return pool
-    uri = _PASSWORD.sub(r'\1\3***\2', pool.uri)
-    secrets = ('password', 'secret', 'key')
-    options = {
-        name: '***' if any(word in name for word in secrets) else value
-        for name, value in pool.options.items()
-    }
-    return dataclasses.replace(pool, uri=uri, options=options)
+    return dataclasses.replace(
+        pool,
+        uri=masking.mask(pool.uri),
+        options=masking.mask_options(pool.options),
+    )
 
 
 def _named(ctx: Context, name: str) -> PooledCatalogue:
@@ -295,11 +286,15 @@ def _check_place(
 
 def _check_connection(pools: Pools, fields: Mapping[str, Any]) -> None:
     uri = fields['uri']
-    refusal = InvalidBody(f'cannot connect to {uri}')
+    refusal = InvalidBody(f'cannot connect to {masking.mask(uri)}')
     try:
         driver = pools.opener.driver(uri)
     except ConfigurationError:
         raise refusal from None
+    try:
+        pools.opener.check(uri)
+    except ConfigurationError as error:
+        raise InvalidBody(masking.scrub(f'"uri": {error}.', uri)) from None
     _check_options(pools, driver, fields['options'])
     try:
         store = pools.opener.open(uri, fields['options'])

@@ -405,7 +405,11 @@ class Driver:
     :ivar rows_of: the driver that the management store must have, since its
         database takes rows of messages, too; ``open_messages`` is given its
         URI and options, a pair, as the option ``management``
-    :raises ConfigurationError: by both functions; one line naming the fault:
+    :ivar check_pool: refuses a pool with which whoever manages pools would
+        read or make files of this machine, or borrow its identity; given its
+        URI, and the folder below which pools may make files. None for a
+        driver with no such URIs
+    :raises ConfigurationError: by all functions; one line naming the fault:
         a malformed URI, refused credentials, a server too old, a folder that
         is missing or not writable
     """
@@ -419,3 +423,4 @@ class Driver:
     management_opts: Sequence[cfg.Opt]
     default_uri: Callable[[str], str] | None = None
     rows_of: str | None = None
+    check_pool: Callable[[str, str], None] | None = None

@@ -11,13 +11,25 @@ from typing import Any
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import selection
+from zaqar.storage import masking, selection
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.selection import Choice, Plane
 
 #: Stands something before a store: given it, its plane, its driver's name and
 #: the pool that it is, '' for those that the configuration names.
 Wrap = Callable[[Any, Plane, str, str], Any]
+
+POOL_GROUP = 'pooling:catalog'
+
+POOL_OPTS = [
+    cfg.StrOpt(
+        'sqlite_path',
+        help='Folder below which pools may have their SQLite files; a pool '
+        'elsewhere is refused and not opened. Unset: [DEFAULT] state_path. '
+        'Pools are managed over the network: let nothing but such files be '
+        'there.',
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,11 @@ class PoolOpener:
 
     def __init__(self, conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> None:
         selection.register_opts(conf)
+        conf.register_opts(POOL_OPTS, POOL_GROUP)
         self._wrap = wrap
+        self._folder = conf[POOL_GROUP].sqlite_path or str(
+            selection.state_folder(conf)
+        )
         plane: Plane = 'message_store'
         self._drivers = selection.drivers()
         self._given: Mapping[str, Mapping[str, Any]] = {
@@ -110,6 +126,15 @@ class PoolOpener:
                 values[opt.dest] = opt.type(given[opt.dest])
         return values
 
+    def check(self, uri: str) -> None:
+        """Refuse a pool that would reach into this machine.
+
+        :raises ConfigurationError: it would, or there is no driver for it
+        """
+        driver = self.driver(uri)
+        if driver.check_pool is not None:
+            driver.check_pool(uri, self._folder)
+
     def open(
         self, uri: str, given: Mapping[str, Any], pool: str = ''
     ) -> MessageStore:
@@ -120,11 +145,14 @@ class PoolOpener:
         """
         driver = self.driver(uri)
         try:
+            # Here as well: it may have been recorded before there were rules.
+            self.check(uri)
             found = driver.open_messages(
                 uri, {**self.settings(driver, given), **self._beside(driver)}
             )
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(str(error)) from None
+        except (ConfigurationError, TypeError, ValueError) as error:
+            text = masking.scrub(str(error), uri)
+            raise ConfigurationError(text) from None
         if self._wrap is not None:
             found = self._wrap(found, 'message_store', driver.name, pool)
         return found
@@ -147,7 +175,8 @@ def _open(
     try:
         return opened(uri, values)
     except ConfigurationError as error:
-        raise ConfigurationError(f'{blame}: {error}') from None
+        text = masking.scrub(str(error), uri)
+        raise ConfigurationError(f'{blame}: {text}') from None
 
 
 def _beside(

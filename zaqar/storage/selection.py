@@ -149,7 +149,7 @@ def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
 
     :raises ConfigurationError: it cannot be made
     """
-    folder = _state_folder(conf)
+    folder = state_folder(conf)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -206,11 +206,12 @@ def uri_of(
             return conf[group].uri, f'[{group}] uri'
     if driver.default_uri is None:
         raise ConfigurationError(f'[{choice.group}] uri is not set')
-    folder = str(_state_folder(conf))
+    folder = str(state_folder(conf))
     return driver.default_uri(folder), STATE_PATH
 
 
-def _state_folder(conf: cfg.ConfigOpts) -> pathlib.Path:
+def state_folder(conf: cfg.ConfigOpts) -> pathlib.Path:
+    """Return the folder for what we keep ourselves; touch nothing."""
     conf.register_opts(STATE_OPTS)
     return pathlib.Path(conf.state_path or _default_state_path())
 

@@ -92,7 +92,8 @@ class Settings:
             return {}
         found: dict[str, Any] = {}
         for name, path in given.items():
-            if not os.access(path, os.R_OK):
+            # A device or a pipe may never end.
+            if not (os.path.isfile(path) and os.access(path, os.R_OK)):
                 raise ConfigurationError(f'{name}: {path} cannot be read')
         if 'ssl_ca_certs' in given:
             found['tlsCAFile'] = given['ssl_ca_certs']

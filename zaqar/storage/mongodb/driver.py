@@ -19,6 +19,7 @@ from oslo_config import cfg
 from zaqar.errors import ConfigurationError
 from zaqar.storage import base
 from zaqar.storage.base import Capability, Driver
+from zaqar.storage.mongodb import pool_options
 
 #: Databases of a message plane, where nobody says.
 PARTITIONS = 2
@@ -62,6 +63,11 @@ def _messages(
         partitions=options.get('partitions') or PARTITIONS,
     )
     return found
+
+
+def check_pool(uri: str, _folder: str) -> None:
+    """Refuse what a pool may not name."""
+    pool_options.check(uri)
 
 
 def _opening() -> ModuleType:
@@ -171,6 +177,7 @@ DRIVER = Driver(
     open_management=open_management,
     message_opts=_options('message_store', alias=False),
     management_opts=_options('management_store', alias=False),
+    check_pool=check_pool,
 )
 
 FIFO = Driver(
@@ -181,4 +188,5 @@ FIFO = Driver(
     open_management=open_management,
     message_opts=_options('message_store', alias=True),
     management_opts=_options('management_store', alias=True),
+    check_pool=check_pool,
 )

@@ -267,8 +267,10 @@ def _ssl(
 
 def _check_files(given: Mapping[str, Any]) -> None:
     for name in ('ssl_ca_certs', 'ssl_certfile', 'ssl_keyfile'):
-        if given[name] and not os.access(given[name], os.R_OK):
-            raise ConfigurationError(f'{name}: {given[name]} cannot be read')
+        path = given[name]
+        # A device or a pipe may never end.
+        if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+            raise ConfigurationError(f'{name}: {path} cannot be read')
 
 
 def _times(

@@ -12,6 +12,7 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import Capability, Driver
+from zaqar.storage.sqlalchemy import pool_options
 from zaqar.storage.sqlalchemy.database import Database, ServerDatabase
 from zaqar.storage.sqlalchemy.management import ManagementStore
 from zaqar.storage.sqlalchemy.messages import MessageStore
@@ -90,6 +91,12 @@ def parse(uri: str) -> sa.URL:
         backend = url.get_backend_name()
     except (sa.exc.ArgumentError, ValueError):
         raise ConfigurationError('the URI is malformed') from None
+    if _is_ambiguous(url):
+        # What is taken for the host may be half a password, and be logged.
+        raise ConfigurationError(
+            'the URI is malformed; special characters of a password are '
+            'written as %XX'
+        )
     if backend not in _BACKENDS:
         raise ConfigurationError(
             f'"{backend}" is no engine of this driver; it knows '
@@ -98,6 +105,17 @@ def parse(uri: str) -> sa.URL:
     if backend in _DRIVERS:
         return url.set(drivername=f'{backend}+{_DRIVERS[backend]}')
     return url
+
+
+def _is_ambiguous(url: sa.URL) -> bool:
+    """Tell whether an at sign stands in a password, as far as one sees."""
+    user, password = url.username or '', str(url.password or '')
+    return '@' in (url.host or '') or ('@' in user and '/' in password)
+
+
+def check_pool(uri: str, folder: str) -> None:
+    """Refuse what a pool may not name."""
+    pool_options.check(parse(uri), folder)
 
 
 def _open(uri: str, options: Mapping[str, Any]) -> Database:
@@ -128,4 +146,5 @@ DRIVER = Driver(
     message_opts=MESSAGE_OPTS,
     management_opts=MANAGEMENT_OPTS,
     default_uri=default_uri,
+    check_pool=check_pool,
 )

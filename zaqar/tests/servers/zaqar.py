@@ -25,6 +25,8 @@ workers = {workers}
 [drivers:transport:websocket]
 port = {socket_port}
 {socket}
+[pooling:catalog]
+sqlite_path = {folder.parent}
 {rest}
 """
 
@@ -32,7 +34,8 @@ port = {socket_port}
 class Zaqar:
     """A ``zaqar-server`` on a port of its own.
 
-    :param folder: where its configuration, log and SQLite file are
+    :param folder: where its configuration, log and SQLite file are; SQLite
+        files of pools may be beside it
     :param general: lines of ``[DEFAULT]``
     :param rest: the groups that follow
     :param socket: lines about the WebSocket server

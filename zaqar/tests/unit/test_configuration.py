@@ -76,6 +76,7 @@ _GENERAL = [
     Row('drivers', 'message_store', 's', None, old='storage'),
     Row('drivers', 'management_store', 's', None),
     Row('pooling:catalog', 'enable_virtual_pool', 'b', False),
+    Row('pooling:catalog', 'sqlite_path', 's', None),
     _secret('signed_url', 'secret_key'),
     *_rows('gc', ('interval', 'i', 60, 0), ('batch', 'i', 1000, 1)),
     *_rows(

@@ -34,6 +34,7 @@ def api(make_api: MakeApi) -> Api:
         open_messages=lambda uri, values: DRIVER.open_messages(
             uri.removeprefix('lesser+'), values
         ),
+        check_pool=None,
     )
     opener._drivers = {**opener._drivers, 'lesser': lesser}
     opener._given = {**opener._given, 'lesser': opener._given['sqlalchemy']}

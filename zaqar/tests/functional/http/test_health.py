@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import pathlib
 import threading
 import uuid
 from typing import Any
@@ -99,11 +98,10 @@ def test_nothing_is_left_behind(api: Api) -> None:
     assert api('GET', '/v2/queues').json['queues'] == []
 
 
-def test_each_pool_is_tried(make_api: MakeApi, tmp_path: pathlib.Path) -> None:
+def test_each_pool_is_tried(make_api: MakeApi) -> None:
     api = make_api(POOLED).as_admin()
     for name in ('east', 'west'):
-        pool = {'uri': f'sqlite:///{tmp_path}/{name}', 'weight': 1}
-        assert api('PUT', f'/v2/pools/{name}', pool).status == 201
+        pools.make(api, name)
     found = api('GET', '/v2/health').json
     assert found.pop('catalog_reachable') is True
     assert set(found) == {'east', 'west'}

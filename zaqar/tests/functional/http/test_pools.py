@@ -224,6 +224,34 @@ def test_names_are_those_that_queues_can_have(
 
 
 @pytest.mark.parametrize(
+    ('uri', 'reason'),
+    [
+        ('sqlite:////no/such/folder/a.sqlite', 'sqlite_path'),
+        ('sqlite://', 'sqlite_path'),
+        ('sqlite:///a\0b', 'sqlite_path'),
+        ('sqlite:////etc/passwd', 'sqlite_path'),
+        ('mysql://u:hidden@h/d?local_infile=1', '"local_infile"'),
+        ('mysql://u:hidden@h/d?read_default_file=/x', '"read_default_file"'),
+        ('postgresql://u:hidden@h/d?passfile=/etc/x', '"passfile"'),
+        ('mongodb://u:hidden@h/?authMechanism=MONGODB-OIDC', 'authMechanism'),
+    ],
+)
+def test_a_pool_that_reaches_into_the_machine_is_refused_with_the_reason(
+    api: Api, uri: str, reason: str
+) -> None:
+    pools.make(api, 'west')
+    for answer in (
+        api('PUT', EAST, {'uri': uri, 'weight': 1}),
+        api('PATCH', '/v2/pools/west', {'uri': uri}),
+    ):
+        assert answer.is_error(400, BAD_BODY)
+        assert reason in answer.description
+        assert 'hidden' not in answer.description
+    assert api('GET', EAST).status == 404
+    assert api('GET', '/v2/pools/west').json['uri'] == pools.uri(api, 'west')
+
+
+@pytest.mark.parametrize(
     'uri',
     [
         'nothing://host/name',
@@ -231,9 +259,6 @@ def test_names_are_those_that_queues_can_have(
         '',
         '/a/path',
         ':///',
-        'sqlite:////no/such/folder/a.sqlite',
-        'sqlite://',
-        'sqlite:///a\0b',
         'postgresql://127.0.0.1:1/nothing',
         'postgresql://127.0.0.1:99999/nothing',
         'postgresql://[/',

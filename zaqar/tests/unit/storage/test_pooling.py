@@ -16,7 +16,7 @@ from oslo_config import cfg
 from zaqar.errors import ConfigurationError, Conflict, StoreUnavailable
 from zaqar.storage import pool_uris, pooling
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
-from zaqar.storage.loader import PoolOpener
+from zaqar.storage.loader import POOL_GROUP, POOL_OPTS, PoolOpener
 from zaqar.storage.sqlalchemy.driver import DRIVER
 
 QID = 'f' * 32
@@ -91,9 +91,11 @@ def _unavailable(*_key: str) -> None:
     raise StoreUnavailable
 
 
-def _opener(counted: Counted) -> PoolOpener:
+def _opener(counted: Counted, folder: pathlib.Path) -> PoolOpener:
     conf = cfg.ConfigOpts()
     conf([], project='zaqar-test')
+    conf.register_opts(POOL_OPTS, POOL_GROUP)
+    conf.set_override('sqlite_path', str(folder), POOL_GROUP)
     opener = PoolOpener(conf)
     opener._drivers = {'sqlalchemy': counted.driver()}
     return opener
@@ -112,7 +114,7 @@ def bench(tmp_path: pathlib.Path, wall: Wall) -> Iterator[Bench]:
     counted, timer = Counted(), Timer()
     pools = pooling.Pools(
         management,
-        _opener(counted),
+        _opener(counted, tmp_path),
         virtual,
         use_virtual=False,
         timer=timer,

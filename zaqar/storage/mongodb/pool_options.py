@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of MongoDB that a pool's URI may have.
+
+Not among them is what logs in with the identity of this machine: the
+mechanisms that take a token or a key from its surroundings.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+from zaqar.errors import ConfigurationError
+from zaqar.storage import pool_rules
+
+_ALLOWED = (
+    'appname',
+    'authmechanism',
+    'authsource',
+    'compressors',
+    'connect',
+    'connecttimeoutms',
+    'directconnection',
+    'fsync',
+    'heartbeatfrequencyms',
+    'j',
+    'journal',
+    'loadbalanced',
+    'localthresholdms',
+    'maxconnecting',
+    'maxidletimems',
+    'maxpoolsize',
+    'maxstalenessseconds',
+    'minpoolsize',
+    'readconcernlevel',
+    'readpreference',
+    'readpreferencetags',
+    'replicaset',
+    'retryreads',
+    'retrywrites',
+    'servermonitoringmode',
+    'serverselectiontimeoutms',
+    'sockettimeoutms',
+    'srvmaxhosts',
+    'srvservicename',
+    'ssl',
+    'ssl_cert_reqs',
+    'ssl_match_hostname',
+    'timeoutms',
+    'tls',
+    'tlsallowinvalidcertificates',
+    'tlsallowinvalidhostnames',
+    'tlscertificatekeyfilepassword',
+    'tlsdisableocspendpointcheck',
+    'tlsinsecure',
+    'uuidrepresentation',
+    'w',
+    'waitqueuetimeoutms',
+    'wtimeout',
+    'wtimeoutms',
+    'zlibcompressionlevel',
+)
+_FILES = (
+    'ssl_ca_certs',
+    'ssl_certfile',
+    'tlscafile',
+    'tlscertificatekeyfile',
+    'tlscrlfile',
+)
+_MECHANISMS = (
+    'DEFAULT',
+    'MONGODB-X509',
+    'PLAIN',
+    'SCRAM-SHA-1',
+    'SCRAM-SHA-256',
+)
+
+
+def check(uri: str) -> None:
+    """Refuse what a pool may not name; see :mod:`zaqar.storage.pool_rules`.
+
+    :raises ConfigurationError: the URI names it
+    """
+    query = uri.partition('?')[2]
+    given = parse_qsl(query, keep_blank_values=True)
+    pool_rules.check_options(given, _ALLOWED, _FILES)
+    for name, value in given:
+        if (
+            name.lower() == 'authmechanism'
+            and value.upper() not in _MECHANISMS
+        ):
+            raise ConfigurationError(
+                'the option "authMechanism" of a pool must be one of '
+                f'{", ".join(_MECHANISMS)}'
+            )

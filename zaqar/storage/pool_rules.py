@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the URI of a pool may name.
+
+Pools are managed over the network, by people who need not be those who write
+the configuration file: a URI is not to read, make or watch files of the
+machines that open it. Each driver has a list of the options that are known to
+do no such thing; an option that its library gains later is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Collection, Iterable
+
+from zaqar.errors import ConfigurationError
+
+
+def check_options(
+    given: Iterable[tuple[str, str]],
+    allowed: Collection[str],
+    files: Collection[str] = (),
+) -> None:
+    """Refuse options that are on no list.
+
+    :param allowed: their names, in lower case
+    :param files: those that name a certificate or a key, read as such alone
+    :raises ConfigurationError: there is one
+    """
+    for name, value in given:
+        if name.lower() in files:
+            check_file(name, value)
+        elif name.lower() not in allowed:
+            raise ConfigurationError(
+                f'the option "{name}" cannot be used in the URI of a pool; '
+                f'known are {", ".join(sorted({*allowed, *files}))}'
+            )
+
+
+def check_file(name: str, path: str) -> None:
+    """Refuse devices and pipes, which may never end.
+
+    :raises ConfigurationError: it is one
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ConfigurationError(f'{name} must name a regular file')
+
+
+def check_below(path: str, folder: str) -> None:
+    """Refuse a file outside of a folder, by whatever links.
+
+    :raises ConfigurationError: it is outside
+    """
+    root = pathlib.Path(folder).resolve()
+    try:
+        is_below = root in pathlib.Path(path).resolve().parents
+    except (ValueError, OSError, RuntimeError):
+        # A zero byte, or links in a circle.
+        is_below = False
+    if not is_below:
+        raise ConfigurationError(
+            f'the SQLite file of a pool must be below {folder}, which '
+            '[pooling:catalog] sqlite_path names'
+        )
