@@ -94,6 +94,14 @@ OPTS = [
         help='Whether messages of queues that are encrypted at rest may be '
         'sent without TLS, in the clear. Off, such deliveries are given up.',
     ),
+    cfg.IntOpt(
+        'max_rendered_size',
+        default=2**20,
+        min=1024,
+        help='Bytes of a request that is made from the template post_data of '
+        'a subscription, which may name the message any number of times. A '
+        'larger one is not made: the delivery is given up, with a reason.',
+    ),
     cfg.StrOpt(
         'signing_secret',
         secret=True,
@@ -210,6 +218,7 @@ class Settings:
     trust_targets: frozenset[str] = frozenset()
     trust_allow_http: bool = False
     encrypted_over_http: bool = False
+    max_rendered_size: int = 2**20
     signing_secret: str | None = field(default=None, repr=False)
     require_confirmation: bool = False
     external_confirmation_url: str | None = None

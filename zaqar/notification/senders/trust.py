@@ -49,7 +49,10 @@ class TrustSender:
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
         """Make one attempt, a second one with another token after a 401."""
         url = delivery.subscriber[len(_PREFIX) :]
-        body = webhook.content(delivery)
+        try:
+            body = webhook.content(delivery, self._settings.max_rendered_size)
+        except webhook.TooLarge as error:
+            return Outcome(Verdict.REFUSED, str(error))
         headers = _headers(delivery)
         secret = (
             delivery.options.get('_signing_secret')

@@ -35,18 +35,34 @@ _OURS = frozenset(
 )
 
 
+class TooLarge(Exception):
+    """A template and its message together would be too large."""
+
+
 class WebhookSender:
-    """Sends what it is given to URLs."""
+    """Sends what it is given to URLs.
+
+    :param max_rendered_size: bytes of a request made from a template
+    """
 
     schemes: tuple[str, ...] = ('http', 'https')
 
-    def __init__(self, caller: Caller, signing_secret: str | None) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        signing_secret: str | None,
+        max_rendered_size: int,
+    ) -> None:
         self._caller = caller
         self._secret = signing_secret
+        self._max_rendered_size = max_rendered_size
 
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
         """Make one attempt."""
-        body = content(delivery)
+        try:
+            body = content(delivery, self._max_rendered_size)
+        except TooLarge as error:
+            return Outcome(Verdict.REFUSED, str(error))
         headers = self._headers(delivery, body, now)
         return attempt(self._caller, delivery, headers, body)
 
@@ -77,7 +93,9 @@ def create(settings: Settings) -> WebhookSender:
             cloud is not None and cloud.serves(host, port)
         ),
     )
-    return WebhookSender(caller, settings.signing_secret)
+    return WebhookSender(
+        caller, settings.signing_secret, settings.max_rendered_size
+    )
 
 
 def attempt(
@@ -100,12 +118,23 @@ def attempt(
     return judged(answer, delivery)
 
 
-def content(delivery: Delivery) -> bytes:
-    """Return the body of a request: the message, or the user's template."""
+def content(delivery: Delivery, max_rendered_size: int) -> bytes:
+    """Return the body of a request: the message, or the user's template.
+
+    :raises TooLarge: the template would make more of it; nothing is made
+    """
     template = delivery.options.get('post_data')
     if delivery.confirmation or not isinstance(template, str) or not template:
         return delivery.body
-    return template.encode().replace(MARKER, delivery.body)
+    text = template.encode()
+    growth = len(delivery.body) - len(MARKER)
+    size = len(text) + text.count(MARKER) * growth
+    if size > max_rendered_size:
+        raise TooLarge(
+            f'post_data with the message has {size} bytes, more than '
+            f'{max_rendered_size}'
+        )
+    return text.replace(MARKER, delivery.body)
 
 
 def own_headers(delivery: Delivery) -> dict[str, str]:

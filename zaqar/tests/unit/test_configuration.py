@@ -182,6 +182,7 @@ _NOTIFICATION = [
         ('trust_targets', 'l', []),
         ('trust_allow_http', 'b', False),
         ('encrypted_over_http', 'b', False),
+        ('max_rendered_size', 'i', 2**20, 1024),
     ),
     Row(
         'notification',

@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from zaqar.controllers import messages, queues, subscriptions
-from zaqar.models import Kind, Scope
+from zaqar.models import Identity, Kind, Scope
 from zaqar.notification import desk
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
@@ -99,6 +99,37 @@ def test_a_template_without_the_marker_is_sent_as_it_is(
     rig.subscribe(receiver.url, post_data='$zaqar_message$ is missing')
     rig.post('x')
     assert receiver.wait(1)[0].body == b'$zaqar_message$ is missing'
+
+
+@pytest.mark.parametrize('scheme', ['', 'trust+'])
+def test_a_template_that_makes_too_much_is_given_up_with_a_reason(
+    make_rig: MakeRig, receiver: Receiver, scheme: str
+) -> None:
+    rig = make_rig(max_rendered_size=20_000, trusts=AnyTrust())
+    one = rig.subscribe(
+        f'{scheme}{receiver.url}',
+        post_data='["$zaqar_message$", "$zaqar_message$"]',
+        _dead_letter_queue='dead',
+    )
+    rig.post('x' * 10_000)
+    rig.rests()
+    rig.until(lambda: rig.deliveries(one)['given_up'])
+    reason = rig.deliveries(one)['last_failure']['reason']
+    assert reason.startswith('post_data with the message has 20')
+    assert reason.endswith('bytes, more than 20000')
+    (letter,) = rig.bodies('dead')
+    assert letter['reason'] == reason
+    assert not receiver.got
+
+
+class AnyTrust:
+    """Makes trusts that are none."""
+
+    def create(self, identity: Identity, seconds: int) -> str:
+        return 'a trust'
+
+    def delete(self, trust_id: str) -> None:
+        pass
 
 
 def test_headers_of_the_user_go_before_ours(

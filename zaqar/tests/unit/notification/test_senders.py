@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import datetime
 import email.utils
+import tracemalloc
 
 import pytest
 
@@ -34,8 +35,31 @@ def delivery(
     ],
 )
 def test_templates(template: str, expected: str) -> None:
-    found = webhook.content(delivery(post_data=template)).decode()
+    found = webhook.content(delivery(post_data=template), 1024).decode()
     assert found == expected.replace('{0}', BODY.decode())
+
+
+def test_a_template_makes_no_more_of_a_message_than_allowed() -> None:
+    item = '"$zaqar_message$"'
+    fits = delivery(post_data=f'[{item},{item}]')
+    size = 2 * len(BODY) + len('[,]')
+    assert len(webhook.content(fits, size)) == size
+    with pytest.raises(webhook.TooLarge, match=str(size)):
+        webhook.content(fits, size - 1)
+
+
+def test_what_would_be_too_large_is_not_made() -> None:
+    body = b'"' + b'x' * 200_000 + b'"'
+    options = {'post_data': '"$zaqar_message$"' * 3000}
+    large = Delivery('id', 'p', 'q', 's', 'https://a.example/', options, body)
+    tracemalloc.start()
+    try:
+        with pytest.raises(webhook.TooLarge, match='600006000'):
+            webhook.content(large, 2**20)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
 
 
 def test_headers_of_ours_cannot_be_set_by_what_was_stored_once() -> None:
