@@ -27,6 +27,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from zaqar.notification.addresses import AddressRefused, Guard
+from zaqar.notification.senders.answers import FinalAnswer
 
 #: Bytes of an answer that are read, at most.
 MOST_READ = 16 * 1024
@@ -264,6 +265,8 @@ def _seated(connection: Any) -> None:
 class _Timed(HTTPConnection):
     """A connection that an attempt can be cut from."""
 
+    response_class = FinalAnswer
+
     def request(self, *arguments: Any, **options: Any) -> None:
         if self.sock is None:
             self.connect()
@@ -273,6 +276,8 @@ class _Timed(HTTPConnection):
 
 class _TimedTls(HTTPSConnection):
     """The same with TLS."""
+
+    response_class = FinalAnswer
 
     def connect(self) -> None:
         super().connect()

@@ -51,7 +51,7 @@ class WebhookSender:
         self,
         caller: Caller,
         signing_secret: str | None,
-        max_rendered_size: int,
+        max_rendered_size: int = Settings.max_rendered_size,
     ) -> None:
         self._caller = caller
         self._secret = signing_secret

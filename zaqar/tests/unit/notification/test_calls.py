@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests to receivers, and whatever may come back.
+
+The other end is one that says what a real one does not.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import pathlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from zaqar.notification.addresses import Guard
+from zaqar.notification.senders.answers import MOST_INTERIM
+from zaqar.notification.senders.calls import Caller, CallFailed
+from zaqar.tests.servers.receivers import certificate
+
+PATIENCE = 30.0
+
+OK = b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+FAULT = b'HTTP/1.1 500 Fault\r\nContent-Length: 0\r\n\r\n'
+NOTHING = b'HTTP/1.1 204 No Content\r\n\r\n'
+CHUNKED = (
+    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
+    b'2\r\nok\r\n0\r\n\r\n'
+)
+INTERIM = (
+    b'HTTP/1.1 100 Continue\r\n\r\n',
+    b'HTTP/1.1 102 Processing\r\n\r\n',
+    b'HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n',
+    b'HTTP/1.1 199 Whatever\r\nContent-Length: 5\r\n\r\n',
+)
+
+
+class End:
+    """Says what it is given, for each connection a list of answers.
+
+    :param tls: speaks TLS by it
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self.requests: list[int] = []
+        self._tls = tls
+        self._server = socket.create_server(('127.0.0.1', 0))
+        self._port = self._server.getsockname()[1]
+        self._thread: threading.Thread | None = None
+        self.url = f'{"https" if tls else "http"}://localhost:{self._port}/'
+
+    def says(self, *connections: Sequence[bytes]) -> None:
+        """Answer from now on."""
+        self._thread = threading.Thread(target=self._live, args=[connections])
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        if self._thread is not None:
+            self._thread.join(PATIENCE)
+        self._server.close()
+
+    def _live(self, connections: Sequence[Sequence[bytes]]) -> None:
+        for answers in connections:
+            taken, _ = self._server.accept()
+            taken.settimeout(PATIENCE)
+            if self._tls is not None:
+                taken = self._tls.wrap_socket(taken, server_side=True)
+            self.requests.append(0)
+            with taken:
+                for answer in answers:
+                    _read_request(taken)
+                    self.requests[-1] += 1
+                    taken.sendall(answer)
+
+
+def _read_request(taken: socket.socket) -> None:
+    text = b''
+    while not text.endswith(b'\r\n\r\nbody'):
+        more = taken.recv(65536)
+        assert more, 'no more requests'
+        text += more
+
+
+Statuses = Callable[[int], list[int]]
+
+
+@pytest.fixture(params=['http', 'https'])
+def end(
+    request: pytest.FixtureRequest, tmp_path: pathlib.Path
+) -> Iterator[End]:
+    tls = certificate(tmp_path, 'localhost')
+    made = End(tls if request.param == 'https' else None)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def statuses(end: End, tmp_path: pathlib.Path) -> Iterator[Statuses]:
+    """Makes requests, one after the other; returns their statuses."""
+    caller = Caller(
+        Guard([ipaddress.ip_network('127.0.0.0/8')]),
+        connect=PATIENCE,
+        total=PATIENCE,
+        ca_certs=str(tmp_path / 'ca.pem'),
+    )
+
+    def ask(count: int) -> list[int]:
+        return [caller.post(end.url, {}, b'body').status for _ in range(count)]
+
+    yield ask
+    caller.close()
+
+
+@pytest.mark.parametrize('answer', [OK, NOTHING, CHUNKED])
+def test_a_connection_is_kept(
+    end: End, statuses: Statuses, answer: bytes
+) -> None:
+    end.says([answer, FAULT, answer])
+    status = int(answer.split()[1])
+    assert statuses(3) == [status, 500, status]
+    assert end.requests == [3]
+
+
+@pytest.mark.parametrize('interim', INTERIM)
+def test_interim_answers_are_read_past(
+    end: End, statuses: Statuses, interim: bytes
+) -> None:
+    end.says([interim + FAULT, interim * 3 + OK, FAULT, OK])
+    assert statuses(4) == [500, 200, 500, 200]
+    assert end.requests == [4]
+
+
+def test_no_more_interim_answers_are_read_than_enough(
+    end: End, statuses: Statuses
+) -> None:
+    hint = INTERIM[2]
+    end.says([hint * MOST_INTERIM + OK, hint * (MOST_INTERIM + 1) + OK], [OK])
+    assert statuses(1) == [200]
+    with pytest.raises(CallFailed, match='interim'):
+        statuses(1)
+    assert statuses(1) == [200]
+
+
+def test_interim_answers_do_not_move_the_deadline(
+    tmp_path: pathlib.Path,
+) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        over = threading.Event()
+
+        def hint() -> None:
+            taken, _ = server.accept()
+            with taken:
+                while not over.wait(0.2):
+                    taken.sendall(b'HTTP/1.1 102 Processing\r\nX: y\r\n')
+
+        thread = threading.Thread(target=hint)
+        thread.start()
+        caller = Caller(
+            Guard([ipaddress.ip_network('127.0.0.0/8')]), connect=5, total=0.7
+        )
+        began = time.monotonic()
+        url = f'http://127.0.0.1:{server.getsockname()[1]}/'
+        with pytest.raises(CallFailed, match='no answer within'):
+            caller.post(url, {}, b'body')
+        assert time.monotonic() - began < 10
+        over.set()
+        thread.join(PATIENCE)
+        caller.close()
+
+
+@pytest.mark.parametrize(
+    'answer',
+    [
+        OK + FAULT,
+        OK + b'!',
+        NOTHING + FAULT,
+        CHUNKED + FAULT,
+        OK + b'\r\n',
+        # Of two lengths, which one is it?
+        b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok',
+        b'HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok',
+        CHUNKED.replace(b'\r\n\r\n2', b'\r\nContent-Length: 2\r\n\r\n2'),
+    ],
+)
+def test_nothing_is_asked_after_an_odd_answer(
+    end: End, statuses: Statuses, answer: bytes
+) -> None:
+    end.says([answer], [FAULT, OK])
+    assert statuses(3) == [int(answer.split()[1]), 500, 200]
+    assert end.requests == [1, 2]
+
+
+def test_a_protocol_that_nobody_asked_for_is_a_failure(
+    end: End, statuses: Statuses
+) -> None:
+    end.says([b'HTTP/1.1 101 Switching Protocols\r\n\r\n' + OK], [OK])
+    with pytest.raises(CallFailed, match='switched'):
+        statuses(1)
+    assert statuses(1) == [200]
