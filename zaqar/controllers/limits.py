@@ -187,7 +187,9 @@ DEFAULT_OPTS = [
         'enable_checksum',
         default=False,
         help='Whether an MD5 checksum of the body is kept with each message '
-        'and shown to clients. Costs a decoding of each posted body.',
+        'and shown to clients. Costs a decoding of each posted body. It is '
+        'that of the plain body for encrypted queues too, and stored as it '
+        'is: who reads the database can test guesses of a body against it.',
     ),
 ]
 

@@ -46,12 +46,26 @@ class Post(msgspec.Struct):
 
 def post(ctx: Context, *, scope: Scope, document: Post) -> Posted:
     """Append messages, all or none, to a queue made if missing."""
+    return _post(ctx, scope, document)
+
+
+def post_encrypted(ctx: Context, *, scope: Scope, document: Post) -> Posted:
+    """Append messages that are encrypted even if the queue is not.
+
+    For those that come from a queue that is.
+    """
+    return _post(ctx, scope, document, encrypts=True)
+
+
+def _post(
+    ctx: Context, scope: Scope, document: Post, *, encrypts: bool = False
+) -> Posted:
     queue = ctx.catalogue.find(scope)
     metadata = queue.metadata if queue else {}
     _check_size(ctx, metadata)
     messages: Sequence[NewMessage] = _new_messages(ctx, metadata, document)
     told = _told(ctx, metadata, messages)
-    if metadata.get('_enable_encrypt_messages'):
+    if encrypts or metadata.get('_enable_encrypt_messages'):
         messages = ctx.cipher.sealed(messages, scope)
     token = token_hex(16)
 

@@ -250,6 +250,7 @@ class Desk:
             attempt,
             due.first_at,
             due.ask is not None,
+            due.sealed,
         )
 
     def _send(self, scheme: str, delivery: Delivery, job: Job) -> Outcome:
@@ -258,11 +259,9 @@ class Desk:
             return Outcome(
                 Verdict.REFUSED, f'{_NOT_ASKED}nothing here sends to {scheme}:'
             )
-        if job.due.sealed and scheme in _PLAIN and not self._over_http:
-            return Outcome(
-                Verdict.REFUSED,
-                f'{_NOT_ASKED}messages of an encrypted queue need https',
-            )
+        refusal = _IN_THE_CLEAR.get(scheme)
+        if delivery.sealed and refusal and not self._over_http:
+            return Outcome(Verdict.REFUSED, f'{_NOT_ASKED}{refusal}')
         try:
             return sender.send(delivery, now=job.store.clock.now())
         except Exception:
@@ -378,8 +377,13 @@ class Desk:
         return retry.chosen(queue.metadata if queue else {}, found.options)
 
 
-#: Schemes without TLS.
-_PLAIN = frozenset(('http', 'trust+http'))
+#: Why messages of encrypted queues do not go by a scheme; others can read
+#: what does.
+_IN_THE_CLEAR = {
+    'http': 'messages of an encrypted queue need https',
+    'trust+http': 'messages of an encrypted queue need https',
+    'mailto': 'messages of an encrypted queue are not mailed',
+}
 
 #: Why a due is dropped.
 _NO_ROOM = 'too many deliveries of the project are waiting'

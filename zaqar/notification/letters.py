@@ -44,8 +44,9 @@ def bury(
     body = msgspec.Raw(msgspec.json.encode(letter))
     post = messages.Post(messages=[messages.PostedMessage(body=body)])
     scope = Scope(delivery.project, name)
+    put = messages.post_encrypted if delivery.sealed else messages.post
     try:
-        messages.post(_silent(ctx, delivery), scope=scope, document=post)
+        put(_silent(ctx, delivery), scope=scope, document=post)
     except StoreUnavailable:
         raise
     except ZaqarError as error:

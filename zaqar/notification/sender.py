@@ -30,6 +30,7 @@ class Delivery:
     :ivar attempt: 1 for the first one
     :ivar first_at: when the first attempt was due, in milliseconds
     :ivar confirmation: it asks whether to subscribe, and carries no message
+    :ivar sealed: the queue's messages are encrypted at rest
     """
 
     id: str
@@ -42,6 +43,7 @@ class Delivery:
     attempt: int = 1
     first_at: int = 0
     confirmation: bool = False
+    sealed: bool = False
 
 
 class Verdict(enum.Enum):

@@ -92,7 +92,8 @@ OPTS = [
         'encrypted_over_http',
         default=False,
         help='Whether messages of queues that are encrypted at rest may be '
-        'sent without TLS, in the clear. Off, such deliveries are given up.',
+        'sent in the clear: by webhooks without TLS, and by mail. Off, such '
+        'deliveries are given up.',
     ),
     cfg.IntOpt(
         'max_rendered_size',

@@ -83,6 +83,26 @@ def test_a_lone_surrogate_is_mailed_as_it_came(
     assert json.loads(mailed.get_content())['body'] == 'a \ud800 b'
 
 
+@pytest.mark.parametrize('is_allowed', [False, True])
+def test_messages_of_an_encrypted_queue_are_mailed_only_if_allowed(
+    make_rig: MakeRig, program: Program, is_allowed: bool
+) -> None:
+    rig = make_rig(
+        smtp_command=program.command,
+        key='a key for messages at rest',
+        encrypted_over_http=is_allowed,
+    )
+    rig.queue(_enable_encrypt_messages=True)
+    one = rig.subscribe('mailto:ops@example.org')
+    rig.post('a secret')
+    rig.until(
+        lambda: rig.deliveries(one)['delivered' if is_allowed else 'given_up']
+    )
+    assert len(program.mails()) == is_allowed
+    failure = rig.deliveries(one)['last_failure']
+    assert failure is None or 'encrypted' in failure['reason']
+
+
 def test_a_message_is_mailed_as_json(
     make_rig: MakeRig, program: Program
 ) -> None:

@@ -12,11 +12,12 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from zaqar.controllers import messages, queues, subscriptions
+from zaqar.controllers.encryption import is_sealed
 from zaqar.models import Identity, Kind, Scope
 from zaqar.notification import desk
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
-from zaqar.tests.servers.receivers import Receiver
+from zaqar.tests.servers.receivers import Receiver, answer
 
 #: Heat's default for a subscription.
 HEATS_TTL = 220_367_260_800
@@ -306,6 +307,37 @@ def test_messages_of_an_encrypted_queue_are_not_sent_without_tls(
     rig.until(lambda: rig.deliveries(one)['given_up'])
     assert not receiver.got
     assert 'https' in rig.deliveries(one)['last_failure']['reason']
+
+
+def test_a_dead_letter_of_an_encrypted_queue_is_encrypted_too(
+    make_rig: MakeRig, receiver: Receiver
+) -> None:
+    rig = make_rig(key=KEY)
+    rig.queue(_enable_encrypt_messages=True)
+    rig.subscribe(receiver.url, _dead_letter_queue='dead')
+    rig.post('a secret')
+    rig.rests()
+    assert not receiver.got
+    queue = rig.catalogue.find(Scope('p', 'dead'))
+    assert queue is not None
+    (stored,) = rig.store.list(queue.qid, now=rig.now(), limit=10).messages
+    assert is_sealed(stored.body)
+    # Its owner reads it as any other.
+    (letter,) = rig.bodies('dead')
+    assert letter['notification']['body'] == 'a secret'
+
+
+def test_a_letter_is_not_encrypted_where_its_message_was_not(
+    make_rig: MakeRig, make_receiver: MakeReceiver
+) -> None:
+    rig = make_rig(key=KEY)
+    rig.subscribe(make_receiver(answer(404)).url, _dead_letter_queue='dead')
+    rig.post('no secret')
+    rig.rests()
+    queue = rig.catalogue.find(Scope('p', 'dead'))
+    assert queue is not None
+    (stored,) = rig.store.list(queue.qid, now=rig.now(), limit=10).messages
+    assert not is_sealed(stored.body)
 
 
 def test_dues_of_an_encrypted_queue_that_wait_are_sealed_too(
