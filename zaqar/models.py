@@ -7,6 +7,7 @@ of the store; lifetimes (``ttl``, ``grace``, ``delay``) are whole seconds.
 
 from __future__ import annotations
 
+import datetime
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -201,6 +202,8 @@ class Identity:
     :ivar token: what Keystone knows the caller by; never logged
     :ivar address: URI under which the caller's own connection can be told of
         messages, '' where there is none
+    :ivar ends_at: when the pre-signed URL of the request ends, None without
+        one
     """
 
     project: str
@@ -210,3 +213,4 @@ class Identity:
     values: Mapping[str, Any] = field(default_factory=dict)
     token: str | None = field(default=None, repr=False)
     address: str = ''
+    ends_at: datetime.datetime | None = None

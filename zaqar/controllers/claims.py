@@ -36,6 +36,7 @@ def create(
     :returns: None when nothing was free
     """
     ttl, grace, size = _terms(ctx.limits, document, limit)
+    ttl = ctx.lifetime(ttl)
 
     def take(store: MessageStore, queue: Queue) -> Claimed | None:
         now = store.clock.now()
@@ -90,6 +91,7 @@ def renew(
     :raises NotFound: it is dead
     """
     ttl, grace, _ = _terms(ctx.limits, document, None)
+    ttl = ctx.lifetime(ttl)
 
     def extend(store: MessageStore, queue: Queue) -> bool:
         now = store.clock.now()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Set
 from dataclasses import dataclass, field
 
@@ -33,3 +34,16 @@ class Context:
     modes: Set[str] = frozenset()
     pipeline: Pipeline = field(default_factory=Pipeline)
     trusts: Trusts | None = None
+
+    def lifetime(self, seconds: int) -> int:
+        """Return how long what the caller makes may live.
+
+        What is made through a pre-signed URL ends with it.
+
+        :param seconds: that the caller has asked for
+        """
+        ends_at = self.identity.ends_at
+        if ends_at is None:
+            return seconds
+        left = ends_at - self.signer.now()
+        return min(seconds, max(1, math.floor(left.total_seconds())))

@@ -37,6 +37,10 @@ SHORTEST_KEY = 16
 #: Between the parts: a backslash and an "n", not a line feed.
 _SEPARATOR = '\\n'
 
+#: What no method holds: it could be read as the end of the methods, so that
+#: one signature would cover requests that nobody has signed.
+_ENDS_PART = re.compile(r'\\n|[\x00-\x1f\x7f]')
+
 _MOMENT = re.compile(
     r'\d{4}-\d\d-\d\d'
     r'([T ]\d\d:\d\d(:\d\d([.,]\d+)?)?)?'
@@ -96,11 +100,13 @@ class Signer:
     def sign(self, grant: Grant) -> str:
         """Return the signature as lower-case hex.
 
-        :raises InvalidRequest: there is no key
+        :raises InvalidRequest: there is no key, or a method is none
         :raises ValueError: ``expires`` is no moment
         """
         if self._key is None:
             raise InvalidRequest("The `key` can't be None")
+        if any(map(_ENDS_PART.search, grant.methods)):
+            raise InvalidRequest('`methods` may not hold line feeds')
         text = _SEPARATOR.join(
             (
                 ','.join(sorted(grant.paths)),
@@ -122,7 +128,7 @@ class Signer:
         try:
             expected = self.sign(grant)
             is_over = moment(grant.expires) <= self.now()
-        except ValueError:
+        except (InvalidRequest, ValueError):
             return False
         # As bytes: text with other than ASCII cannot be compared.
         is_right = hmac.compare_digest(expected.encode(), signature.encode())

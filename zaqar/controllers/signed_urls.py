@@ -59,8 +59,13 @@ def _check_keys(document: Any) -> None:
         raise InvalidRequest(f'Unknown keys: {unknown}')
 
 
+def _is_empty(found: Any) -> bool:
+    """Tell whether a member means its default, as some clients send it."""
+    return found is None or found in ('', [], {})
+
+
 def _paths(found: Any) -> Sequence[str]:
-    if found is None or found == []:
+    if _is_empty(found):
         return PATHS[:1]
     if not isinstance(found, list):
         raise InvalidRequest('`paths` should be a list')
@@ -71,7 +76,7 @@ def _paths(found: Any) -> Sequence[str]:
 
 
 def _methods(found: Any) -> Sequence[str]:
-    if found is None or found == []:
+    if _is_empty(found):
         return ('GET',)
     if not isinstance(found, list):
         raise InvalidRequest('`methods` should be a list')

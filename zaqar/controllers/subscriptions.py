@@ -101,9 +101,10 @@ def update(
 ) -> None:
     """Change a subscription; members that are null stay as they are."""
     now = _now(ctx)
-    changes = _changes(ctx, document, now)
+    given = _changes(ctx, document, now)
     for _ in range(records.ATTEMPTS):
         found, version = records.current(ctx, scope, subscription_id, now)
+        changes = {**_shortened(ctx, found, given, now), **given}
         if _update(ctx, scope, found, changes, version):
             uri: str = changes.get('subscriber', found.subscriber)
             if uri != found.subscriber:
@@ -268,7 +269,7 @@ def _fresh(
     seconds = document.get('ttl')
     if seconds is None:
         seconds = ctx.limits.default_subscription_ttl
-    seconds = subscribers.ttl(seconds, now)
+    seconds = ctx.lifetime(subscribers.ttl(seconds, now))
     return {
         'subscriber': uri,
         'ttl': seconds,
@@ -305,13 +306,26 @@ def _changes(ctx: Context, document: Any, now: int) -> dict[str, Any]:
     if 'options' in given:
         changes['options'] = subscribers.options(given['options'])
     if 'ttl' in given:
-        changes['ttl'] = subscribers.ttl(given['ttl'], now)
+        changes['ttl'] = ctx.lifetime(subscribers.ttl(given['ttl'], now))
         changes['expires_at'] = now + changes['ttl'] * 1000
     if not changes:
         raise InvalidRequest(
             'One of subscriber, ttl or options is needed.', title=_NO_UPDATE
         )
     return changes
+
+
+def _shortened(
+    ctx: Context, old: Subscription, given: Mapping[str, Any], now: int
+) -> dict[str, Any]:
+    """Return an earlier end for a subscriber who comes by a pre-signed URL."""
+    if given.get('subscriber', old.subscriber) == old.subscriber:
+        return {}
+    left = max(1, (old.expires_at - now) // 1000)
+    seconds = ctx.lifetime(left)
+    if seconds == left:
+        return {}
+    return {'ttl': seconds, 'expires_at': now + seconds * 1000}
 
 
 def _now(ctx: Context) -> int:

@@ -15,7 +15,7 @@ from oslo_config import cfg
 
 from zaqar.api import checks
 from zaqar.controllers.limits import Limits
-from zaqar.controllers.signatures import Grant, Signer
+from zaqar.controllers.signatures import Grant, Signer, moment
 from zaqar.errors import ConfigurationError, InvalidRequest
 from zaqar.models import Identity
 
@@ -43,6 +43,9 @@ _VALUES = {
 #: What stands in for a missing project without Keystone.
 _PROJECT = ('HTTP_X_PROJECT_ID', 'HTTP_X_TENANT_ID', 'HTTP_X_TENANT')
 
+
+#: Key of a request's environment: when its pre-signed URL ends.
+ENDS_AT = 'zaqar.ends_at'
 
 #: How headers begin that speak of an identity ...
 _CLAIMS = ('HTTP_X_', 'HTTP_OPENSTACK_')
@@ -88,6 +91,7 @@ def identity(
             if key in environ
         },
         environ.get('HTTP_X_AUTH_TOKEN') if verified else None,
+        ends_at=environ.get(ENDS_AT),
     )
 
 
@@ -111,16 +115,18 @@ def is_signed(environ: Mapping[str, Any], signer: Signer) -> bool:
     )
 
 
-def without_identity(environ: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the request without anything that claims to be somebody.
+def as_signed(environ: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request whose signature holds, without any other identity.
 
-    What remains of the caller is the project, which a signature covers.
+    What remains of the caller is the project and the end of the URL, which
+    the signature covers.
     """
-    return {
+    found = {
         key: value
         for key, value in environ.items()
         if not key.startswith(_CLAIMS) or key in _HARMLESS
     }
+    return {**found, ENDS_AT: moment(environ['HTTP_URL_EXPIRES'])}
 
 
 def _roles(text: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from oslo_config import cfg
 from zaqar.api import frames
 from zaqar.api.operation import Operation
 from zaqar.controllers.limits import Limits
-from zaqar.controllers.signatures import Grant, Signer
+from zaqar.controllers.signatures import Grant, Signer, moment
 from zaqar.controllers.signed_urls import PATHS
 from zaqar.errors import InvalidRequest, NoRoute, ZaqarError
 from zaqar.models import Identity
@@ -141,13 +141,16 @@ class Access:
         )
 
     def _bare(self, headers: Mapping[str, Any]) -> Identity:
-        """Return an identity that is no more than a project."""
+        """Return an identity that is no more than a project, for a while."""
         kept = {
             name: headers[name]
             for name in ('client-id', 'x-project-id')
             if name in headers
         }
-        return auth.identity(_environ(kept), self._limits, verified=True)
+        environ = _environ(kept) | {
+            auth.ENDS_AT: moment(headers['url-expires'])
+        }
+        return auth.identity(environ, self._limits, verified=True)
 
     def _check_signature(
         self,
@@ -180,7 +183,7 @@ def _check_required(headers: Mapping[str, Any]) -> None:
             raise InvalidRequest(f'The header {name} is missing.')
 
 
-def _environ(headers: Mapping[str, Any]) -> dict[str, str]:
+def _environ(headers: Mapping[str, Any]) -> dict[str, Any]:
     """Return the texts among headers as a WSGI server would."""
     return {
         f'HTTP_{name.upper().replace("-", "_")}': _latin(value)

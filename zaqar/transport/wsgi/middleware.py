@@ -231,7 +231,7 @@ def with_signatures(app: App, signed: App, signer: Signer) -> App:
             return app(environ, start_response)
         if not auth.is_signed(environ, signer):
             return refused(environ, start_response)
-        return signed(auth.without_identity(environ), start_response)
+        return signed(auth.as_signed(environ), start_response)
 
     return call
 

@@ -70,10 +70,8 @@ def test_nothing_asked_for_is_reading_messages_for_a_day(api: Api) -> None:
     assert len(api('GET', '/v2/queues').json['queues']) == 0
 
 
-@pytest.mark.parametrize('nothing', [None, []])
-def test_null_and_empty_lists_mean_the_defaults(
-    api: Api, nothing: Any
-) -> None:
+@pytest.mark.parametrize('nothing', [None, [], '', {}])
+def test_whatever_is_empty_means_the_defaults(api: Api, nothing: Any) -> None:
     found = _grant(api, paths=nothing, methods=nothing, expires=None)
     assert (found['paths'], found['methods']) == ([MESSAGES], ['GET'])
 
@@ -128,6 +126,13 @@ DATE = '`expires` should be date format, for example 2016-01-01T00:00:00'
             '`methods` should be a list',
         ),
         ({'methods': [1]}, 'Invalid API request', '`methods`'),
+        ({'methods': 0}, 'Invalid API request', '`methods` should be a list'),
+        ({'methods': False}, 'Invalid API request', '`methods`'),
+        ({'paths': 0}, 'Invalid API request', '`paths` should be a list'),
+        ({'paths': False}, 'Invalid API request', '`paths`'),
+        ({'methods': ['GET\n']}, 'Invalid API request', 'line feed'),
+        ({'methods': ['GET', 'A\rB']}, 'Invalid API request', 'line feed'),
+        ({'methods': ['GET\\nb']}, 'Invalid API request', 'line feed'),
         (
             {'expires': 3600},
             'Invalid API request',
@@ -333,6 +338,90 @@ def test_a_url_brings_no_other_project(api: Api) -> None:
     }
     listed = api('GET', f'{MESSAGES}?echo=1', headers=headers)
     assert len(listed.json['messages']) == 1
+
+
+# What was made through one ends with it.
+
+HOOK = 'https://a.example/hook'
+
+
+def _soon(api: Api, seconds: int, *paths: str) -> dict[str, Any]:
+    """Return the headers of a URL that ends soon."""
+    end = datetime.datetime.now(datetime.UTC)
+    end += datetime.timedelta(seconds=seconds)
+    methods = ['DELETE', 'GET', 'PATCH', 'POST', 'PUT']
+    expires = end.isoformat()
+    found = _grant(api, paths=paths, methods=methods, expires=expires)
+    return dict(_headers(found))
+
+
+def _subscribe(api: Api, headers: Any, **fields: Any) -> str:
+    path = '/v2/queues/jobs/subscriptions'
+    body = {'subscriber': HOOK, **fields}
+    answer = api('POST', path, body, headers=headers)
+    assert answer.status == 201, answer
+    return f'{path}/{answer.json["subscription_id"]}'
+
+
+def test_a_subscription_made_through_a_url_ends_with_it(api: Api) -> None:
+    path = _subscribe(api, _soon(api, 1000, 'subscriptions'), ttl=10**11)
+    assert 990 <= api('GET', path).json['ttl'] <= 1000
+    api.clock.move(1000)
+    assert api('GET', path).status == 404
+
+
+def test_a_shorter_life_stays_as_it_was_asked_for(api: Api) -> None:
+    path = _subscribe(api, _soon(api, 1000, 'subscriptions'), ttl=60)
+    assert api('GET', path).json['ttl'] == 60
+
+
+def test_a_subscription_is_not_prolonged_beyond_the_url(api: Api) -> None:
+    signed = _soon(api, 1000, 'subscriptions')
+    path = _subscribe(api, signed, ttl=60)
+    assert api('PATCH', path, {'ttl': 10**11}, headers=signed).status == 204
+    assert 990 <= api('GET', path).json['ttl'] <= 1000
+    # Its owner may, by another way in.
+    assert api('PATCH', path, {'ttl': 10**11}).status == 204
+    assert api('GET', path).json['ttl'] == 10**11
+
+
+def test_a_subscriber_who_came_through_a_url_ends_with_it(api: Api) -> None:
+    path = _subscribe(api, {}, ttl=10**11)
+    signed = _soon(api, 1000, 'subscriptions')
+    change: dict[str, Any] = {'options': {'a': 1}, 'subscriber': HOOK}
+    assert api('PATCH', path, change, headers=signed).status == 204
+    assert api('GET', path).json['ttl'] == 10**11
+    change = {'subscriber': f'{HOOK}/other'}
+    assert api('PATCH', path, change, headers=signed).status == 204
+    assert 990 <= api('GET', path).json['ttl'] <= 1000
+    api.clock.move(1000)
+    assert api('GET', path).status == 404
+
+
+def test_a_claim_made_through_a_url_ends_with_it(api: Api) -> None:
+    api.post('jobs', 'a', ttl=3600)
+    signed = _soon(api, 1000, 'claims')
+    path = '/v2/queues/jobs/claims'
+    made = api('POST', path, {'ttl': 43_200}, headers=signed)
+    assert made.status == 201
+    claim = made.headers['location']
+    assert 990 <= api('GET', claim).json['ttl'] <= 1000
+    renewed = api('PATCH', claim, {'ttl': 43_200}, headers=signed)
+    assert renewed.status == 204
+    assert 990 <= api('GET', claim).json['ttl'] <= 1000
+    api.clock.move(1000)
+    assert api('POST', path, {}).status == 201
+
+
+def test_a_url_may_last_until_the_year_9999(api: Api) -> None:
+    found = _grant(
+        api,
+        paths=['subscriptions'],
+        methods=['POST'],
+        expires='9999-12-31T23:59:59',
+    )
+    path = _subscribe(api, _headers(found), ttl=10**11)
+    assert api('GET', path).json['ttl'] == 10**11
 
 
 #: Every value that a header could have which does not verify.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import secrets
 from typing import Any
 
@@ -341,6 +342,46 @@ def test_a_url_is_made_and_used_over_http(talk: Talk, server: Zaqar) -> None:
         server.url + grant['paths'][0], headers=headers, timeout=30
     )
     assert found.json()['messages'][0]['body'] == 'x'
+
+
+def test_a_connection_subscribed_by_a_url_is_pushed_no_longer_than_it_lasts(
+    talk: Talk,
+) -> None:
+    end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=999)
+    said = talk.ask(
+        'queue_share',
+        queue_name='q',
+        paths=['subscriptions'],
+        methods=['POST'],
+        expires=end.isoformat(),
+    )
+    grant = said.body
+    headers = {
+        'URL-Signature': grant['signature'],
+        'URL-Expires': grant['expires'],
+        'URL-Methods': grant['methods'],
+        'URL-Paths': grant['paths'],
+    }
+    body = {'queue_name': 'q', 'ttl': 10**9}
+    made = talk.ask('subscription_create', body, headers)
+    assert made.status == 201
+    (shown,) = talk.ask('subscription_list', queue_name='q').body[
+        'subscriptions'
+    ]
+    assert shown['subscriber'].startswith('websocket:')
+    assert 960 <= shown['ttl'] <= 999
+
+
+@pytest.mark.parametrize('nothing', [None, [], '', {}])
+def test_whatever_is_empty_means_the_defaults_of_a_url(
+    talk: Talk, nothing: Any
+) -> None:
+    said = talk.ask(
+        'queue_share', queue_name='q', paths=nothing, methods=nothing
+    )
+    assert said.status == 200
+    assert said.body['paths'] == ['/v2/queues/q/messages']
+    assert said.body['methods'] == ['GET']
 
 
 def test_pools_and_flavors_are_for_administrators(talk: Talk) -> None:

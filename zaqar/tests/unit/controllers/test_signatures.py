@@ -8,8 +8,25 @@ import hmac
 import pytest
 
 from zaqar.controllers.signatures import Grant, Signer
+from zaqar.errors import InvalidRequest
 
 GRANT = Grant(['/v2/queues/q'], ['GET'], 'p', '2099-01-01T00:00:00')
+
+
+@pytest.mark.parametrize('method', ['GET\\nother', 'GET\nother', 'A\x00'])
+def test_what_could_end_the_methods_is_neither_signed_nor_admitted(
+    method: str,
+) -> None:
+    key = 'a key of some length'
+    signer = Signer(key)
+    end = '2099-01-01T00:00:00'
+    with pytest.raises(InvalidRequest, match='methods'):
+        signer.sign(Grant(['/v2/queues/q'], [method], 'p', end))
+    # What was signed before that was so.
+    text = '\\n'.join(('/v2/queues/q', f'GET,{method}', 'p', end))
+    signed = hmac.new(key.encode(), text.encode(), 'sha256').hexdigest()
+    grant = Grant(['/v2/queues/q'], ['GET', method], 'p', end)
+    assert not signer.admits(grant, signed, 'GET', '/v2/queues/q')
 
 
 @pytest.mark.parametrize('how', ['right', 'wrong', 'short', ''])
