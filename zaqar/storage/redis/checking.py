@@ -106,8 +106,6 @@ def _check_mode(facts: Mapping[str, Any], address: Address) -> None:
         raise ConfigurationError(
             'the server is part of a cluster; use redis+cluster://'
         )
-    if facts.get('role') == 'slave':
-        LOG.warning('This Redis is a replica, which takes no changes')
 
 
 def _check_memory(facts: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redis import connection as _connection
@@ -54,6 +55,13 @@ _pack: Callable[[Command], bytes] | None = None
 with contextlib.suppress(ImportError):
     _pack = getattr(importlib.import_module('hiredis'), 'pack_command', None)
 
+#: Seconds after which a connection is asked anew whether its server has become
+#: a replica. One behind an address that fails over keeps its old connections,
+#: and answers what only reads from what it had.
+ROLE_INTERVAL = 5.0
+
+_ROLE: Command = ('INFO', 'replication')
+
 _WITHIN = re.compile(r'Error running script.*: -([A-Z]+) ', re.DOTALL)
 
 
@@ -80,6 +88,19 @@ def code(answer: Any) -> str:
     return words[0] if words else 'ERR'
 
 
+@dataclass(slots=True)
+class _Lent:
+    """A connection, and what is known of it.
+
+    :ivar epoch: how often all had been closed when it was made
+    :ivar role_due: when its server is to be asked for its role, monotonic
+    """
+
+    connection: Connection
+    epoch: int
+    role_due: float = 0.0
+
+
 class Link:
     """Connections to one server, lent to one call at a time.
 
@@ -87,13 +108,16 @@ class Link:
 
     :param make: returns a connection that is not open yet
     :ivar name: host of the server, for messages
+    :ivar needs_primary: refuse what a replica answers
     """
 
     def __init__(self, make: Callable[[], Connection], name: str) -> None:
         self._make = make
-        self._idle: list[Connection] = []
+        self._idle: list[_Lent] = []
+        self._epoch = 0
         self._lock = threading.Lock()
         self.name = name
+        self.needs_primary = False
 
     def exchange(
         self, commands: Sequence[Command], until: float | None = None
@@ -105,13 +129,13 @@ class Link:
         :raises Lost: the connection was; nobody knows what has been done
         """
         is_fresh = until is not None
-        connection = self._make() if is_fresh else self._borrow()
+        lent = self._new() if is_fresh else self._borrow()
+        connection = lent.connection
         try:
             if until is not None:
                 _hurry(connection, until - time.monotonic())
             connection.connect()
-            connection.send_packed_command(_packed(connection, commands))
-            answers = [_answer(connection) for _ in commands]
+            answers = self._answers(lent, commands)
         except (exceptions.RedisError, OSError) as error:
             connection.disconnect()
             # The others are most likely as dead.
@@ -125,25 +149,49 @@ class Link:
         if is_fresh:
             connection.disconnect()
         else:
-            self._give_back(connection)
+            self._give_back(lent)
         return answers
 
     def close(self) -> None:
-        """Close all connections that are not lent."""
+        """Close all connections, those that are lent when they come back."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.disconnect()
+            self._epoch += 1
+        for lent in idle:
+            lent.connection.disconnect()
 
-    def _borrow(self) -> Connection:
+    def _answers(self, lent: _Lent, commands: Sequence[Command]) -> list[Any]:
+        connection, now = lent.connection, time.monotonic()
+        if not self.needs_primary or now < lent.role_due:
+            connection.send_packed_command(_packed(connection, commands))
+            return [_answer(connection) for _ in commands]
+        # In one go with the rest, hence without a further round trip.
+        connection.send_packed_command(
+            connection.pack_commands([_ROLE, *commands])
+        )
+        role, *answers = [_answer(connection) for _ in (_ROLE, *commands)]
+        if isinstance(role, bytes) and b'role:slave' in role:
+            return [exceptions.ReadOnlyError('this is a replica')] * len(
+                answers
+            )
+        lent.role_due = now + ROLE_INTERVAL
+        return answers
+
+    def _new(self) -> _Lent:
+        return _Lent(self._make(), self._epoch)
+
+    def _borrow(self) -> _Lent:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return self._make()
+        return self._new()
 
-    def _give_back(self, connection: Connection) -> None:
+    def _give_back(self, lent: _Lent) -> None:
         with self._lock:
-            self._idle.append(connection)
+            if lent.epoch == self._epoch:
+                self._idle.append(lent)
+                return
+        lent.connection.disconnect()
 
 
 def make_link(

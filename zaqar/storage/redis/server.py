@@ -34,23 +34,35 @@ ASIDE = 0.8
 #: Answers that will be others in a moment. Nothing has been done then.
 _PASSING = frozenset(
     (
+        'ASK',
         'BUSY',
         'CLUSTERDOWN',
         'LOADING',
         'MASTERDOWN',
         'MISCONF',
+        'MOVED',
         'NOREPLICAS',
         'OOM',
         'READONLY',
         'TRYAGAIN',
     )
 )
-#: Those of them after which another server may have to be asked.
-_DOUBTFUL = frozenset(('CLUSTERDOWN', 'MASTERDOWN', 'READONLY'))
+#: Those of them after which another server may have to be asked: this one has
+#: lost its role, is cut off from the others, or has just been started.
+_DOUBTFUL = frozenset(
+    (
+        'CLUSTERDOWN',
+        'LOADING',
+        'MASTERDOWN',
+        'MOVED',
+        'NOREPLICAS',
+        'READONLY',
+    )
+)
 
 #: Answers by which the server refuses what may not be done. The last one is
 #: about long commands before a password.
-_REFUSALS = frozenset(('NOAUTH', 'NOPERM', 'WRONGPASS', 'MOVED', 'Protocol'))
+_REFUSALS = frozenset(('NOAUTH', 'NOPERM', 'WRONGPASS', 'Protocol'))
 
 
 class Server:

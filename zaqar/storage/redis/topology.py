@@ -74,12 +74,18 @@ class Single(Topology):
     def __init__(self, address: Address) -> None:
         host = address.hosts[0] if address.hosts else None
         self._link = make_link(address, host)
+        self._link.needs_primary = True
 
     def link(self, key: str) -> Link:
         return self._link
 
     def links(self) -> Sequence[Link]:
         return [self._link]
+
+    def doubt(self) -> None:
+        # Another server may have the address now; those who are connected
+        # would never know.
+        self._link.close()
 
     def close(self) -> None:
         self._link.close()
@@ -109,6 +115,9 @@ class Watched(Topology):
 
     def doubt(self) -> None:
         self._is_doubted = True
+        if self._found is not None:
+            # The name that Sentinels give may lead elsewhere now.
+            self._found[1].close()
 
     def close(self) -> None:
         for link in self._sentinels:
@@ -133,6 +142,7 @@ class Watched(Topology):
         former = self._found
         if former is None or former[0] != host:
             self._found = host, make_link(self._address, host)
+            self._found[1].needs_primary = True
             if former is not None:
                 former[1].close()
         self._is_doubted = False

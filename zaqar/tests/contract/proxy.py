@@ -74,6 +74,13 @@ class Proxy:
                 _start(self._accept, self._listener)
         self._open()
 
+    def lead_to(self, target: tuple[str, int]) -> None:
+        """Connect whoever comes from now on to another server.
+
+        Those who are connected stay where they are.
+        """
+        self._target = target
+
     def stall(self) -> None:
         """Keep connections, take new ones, and pass nothing on."""
         with self._changed:

@@ -9,11 +9,13 @@ version, or Valkey.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -74,11 +76,27 @@ class Redis:
 
     def start(self) -> None:
         """Start it on its port and data, and wait until it answers."""
+        self.launch()
+        self.process.wait_until(self._answers)
+
+    def launch(self) -> None:
+        """Start it, and do not wait until it has read its data."""
         self.process = process.Process(
             [self._program, str(self._conf), *self._arguments()],
             self.folder / 'log',
         )
-        self.process.wait_until(self._answers)
+
+    def is_loading(self) -> bool:
+        """Tell whether it answers that it reads its data."""
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX) as end,
+        ):
+            end.settimeout(5)
+            end.connect(str(self.socket))
+            end.sendall(b'PING\r\n')
+            return end.recv(100).startswith(b'-LOADING')
+        return False
 
     def client(self, **options: Any) -> Any:
         """Return a client that looks at it from outside."""

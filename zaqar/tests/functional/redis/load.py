@@ -68,6 +68,14 @@ class Load:
             assert time.monotonic() < end, 'no post is acknowledged'
             time.sleep(0.01)
 
+    def wait_for_refusal(self) -> None:
+        """Return when a call has found the store unavailable."""
+        wanted = self.refusals + 1
+        end = time.monotonic() + PATIENCE
+        while self.refusals < wanted and not self._errors:
+            assert time.monotonic() < end, 'no call is refused'
+            time.sleep(0.01)
+
     def go_on_with(self, store: MessageStore) -> None:
         """Let later calls use another store."""
         self._store = store
