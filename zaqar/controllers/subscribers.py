@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from zaqar.controllers import mails, retry_policy
+from zaqar.controllers import mails, retry_policy, webhook_secrets
 from zaqar.controllers.limits import MIN_TTL, Limits, is_name
 from zaqar.errors import InvalidRequest
 
@@ -25,9 +25,15 @@ _OUR_HEADERS = frozenset(
         'content-length',
         'host',
         'transfer-encoding',
+        'webhook-id',
+        'webhook-signature',
+        'webhook-timestamp',
         'x-auth-token',
     )
 )
+
+#: How others begin that we add, or may come to add.
+_OUR_PREFIX = 'x-zaqar-'
 
 #: Blanks, control characters and what cannot be sent as UTF-8.
 _UNFIT = re.compile(r'[\x00-\x20\x7f\ud800-\udfff]')
@@ -122,7 +128,9 @@ def _options_fault(found: Mapping[str, Any]) -> str | None:
             return fault
     if not _is_queue(found.get('_dead_letter_queue', 'none')):
         return 'The option _dead_letter_queue must be the name of a queue.'
-    return _headers_fault(found.get('post_headers', {}))
+    return _secret_fault(found.get(webhook_secrets.OPTION)) or _headers_fault(
+        found.get('post_headers', {})
+    )
 
 
 def _is_queue(name: Any) -> bool:
@@ -135,8 +143,27 @@ def _headers_fault(headers: Any) -> str | None:
     for name, value in headers.items():
         if not isinstance(value, str) or re.search(r'[\r\n]', name + value):
             return f'The header {name!r} of post_headers must be plain text.'
-        if name.strip().lower() in _OUR_HEADERS:
+        if is_our_header(name):
             return f'The header {name!r} of post_headers cannot be set.'
+    return None
+
+
+def is_our_header(name: str) -> bool:
+    """Tell whether a header of webhooks is not for users to set."""
+    plain = name.strip().lower()
+    return plain in _OUR_HEADERS or plain.startswith(_OUR_PREFIX)
+
+
+def _secret_fault(secret: Any) -> str | None:
+    if secret is None:
+        return None
+    try:
+        webhook_secrets.key(secret if isinstance(secret, str) else '')
+    except ValueError:
+        return (
+            f'The option {webhook_secrets.OPTION} must be base64, with or '
+            'without whsec_ before it.'
+        )
     return None
 
 

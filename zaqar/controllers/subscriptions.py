@@ -12,7 +12,13 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from zaqar.controllers import deliveries, notices, subscribers, trusts
+from zaqar.controllers import (
+    deliveries,
+    notices,
+    subscribers,
+    trusts,
+    webhook_secrets,
+)
 from zaqar.controllers import subscription_records as records
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import page_size
@@ -21,6 +27,9 @@ from zaqar.controllers.signatures import shown
 from zaqar.errors import InvalidRequest, StoreUnavailable
 from zaqar.models import Queue, Scope, Subscription
 from zaqar.storage.base import OUTBOX, MessageStore
+
+#: Options that nobody is shown.
+_HIDDEN = frozenset((trusts.OPTION, webhook_secrets.OPTION))
 
 _NO_UPDATE = 'Unable to update subscription'
 _NO_CONFIRMATION = 'Unable to confirm subscription'
@@ -158,7 +167,7 @@ def _update(
     data = {**records.data_of(old), **changes}
     subscribers.check_mail(data['subscriber'], data['options'])
     had = old.options.get(trusts.OPTION)
-    options = dict(data['options'])
+    options = _with_secret(old.options, data['options'])
     options.pop(trusts.OPTION, None)
     data['options'] = options
     is_renewed = had is None or data['expires_at'] != old.expires_at
@@ -244,12 +253,28 @@ def _ask(
 
 
 def _public(found: Subscription) -> Subscription:
-    """Return a subscription without what its owner has no business with."""
-    if trusts.OPTION not in found.options:
+    """Return a subscription without its trust and its secret."""
+    if _HIDDEN.isdisjoint(found.options):
         return found
-    options = dict(found.options)
-    del options[trusts.OPTION]
+    options = {
+        name: value
+        for name, value in found.options.items()
+        if name not in _HIDDEN
+    }
     return dataclasses.replace(found, options=options)
+
+
+def _with_secret(
+    old: Mapping[str, Any], new: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return other options with the secret of the former ones.
+
+    Who changes what is shown must not lose it; null takes it away.
+    """
+    name = webhook_secrets.OPTION
+    secret = new.get(name, old.get(name))
+    options = {key: value for key, value in new.items() if key != name}
+    return options if secret is None else {**options, name: secret}
 
 
 def _object(document: Any) -> Mapping[str, Any]:

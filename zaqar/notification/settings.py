@@ -10,7 +10,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar.controllers import mails
+from zaqar.controllers import mails, webhook_secrets
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import ManagementStore
 
@@ -107,8 +107,8 @@ OPTS = [
         'signing_secret',
         secret=True,
         help='Secret for the headers Webhook-Signature that receivers can '
-        'verify (standardwebhooks.com): text, or base64 after "whsec" and an '
-        'underscore. A '
+        'verify (standardwebhooks.com): base64, with or without "whsec" '
+        'and an underscore before it; any other text is the key itself. A '
         'subscription may bring its own in options._signing_secret. All who '
         'are told this one can forge what others believe.',
     ),
@@ -245,7 +245,8 @@ class Settings:
     def from_conf(cls, conf: cfg.ConfigOpts) -> Settings:
         """Read them from a loaded configuration.
 
-        :raises ConfigurationError: a network, a port or a sender is none
+        :raises ConfigurationError: a network, a port, a sender or a
+            secret is none
         """
         conf.register_opts(OPTS, GROUP)
         group = conf[GROUP]
@@ -260,6 +261,10 @@ class Settings:
             host.lower() for host in group.trust_targets
         )
         _check_sender(group.mail_from)
+        if webhook_secrets.is_malformed(group.signing_secret or ''):
+            raise ConfigurationError(
+                f'[{GROUP}] signing_secret: there is no base64 after whsec_'
+            )
         return cls(**values, conf=conf)
 
 

@@ -7,24 +7,22 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 
-_PREFIX = 'whsec_'
+from zaqar.controllers import webhook_secrets
 
 
 def key(secret: str) -> bytes:
     """Return the key that a secret stands for.
 
-    ``whsec_`` and base64, or any text as it is.
+    Operators may have set any text, and subscriptions were stored with any:
+    what is not base64 is the key itself.
     """
-    if secret.startswith(_PREFIX):
-        try:
-            return base64.b64decode(secret[len(_PREFIX) :], validate=True)
-        except binascii.Error:
-            pass
-    return secret.encode()
+    try:
+        return webhook_secrets.key(secret)
+    except ValueError:
+        return secret.encode()
 
 
 def signature(secret: str, name: str, seconds: int, body: bytes) -> str:

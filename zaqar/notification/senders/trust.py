@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from keystoneauth1 import exceptions
 
+from zaqar.controllers import webhook_secrets
 from zaqar.controllers.trusts import OPTION
 from zaqar.notification.addresses import Guard
 from zaqar.notification.keystone import Keystone, Token
@@ -53,9 +54,9 @@ class TrustSender:
             body = webhook.content(delivery, self._settings.max_rendered_size)
         except webhook.TooLarge as error:
             return Outcome(Verdict.REFUSED, str(error))
-        headers = _headers(delivery)
+        headers = webhook.own_headers(delivery)
         secret = (
-            delivery.options.get('_signing_secret')
+            delivery.options.get(webhook_secrets.OPTION)
             or self._settings.signing_secret
         )
         headers |= webhook.marks(delivery, body, now, secret)
@@ -121,14 +122,6 @@ def create(settings: Settings) -> TrustSender:
     conf = settings.conf
     keystone = None if conf is None else Keystone.from_conf(conf)
     return TrustSender(settings, keystone)
-
-
-def _headers(delivery: Delivery) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in webhook.own_headers(delivery).items()
-        if name.strip().lower() != _TOKEN.lower()
-    }
 
 
 def _is_here(host: str) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from zaqar.controllers import subscribers, webhook_secrets
 from zaqar.notification.addresses import AddressRefused, Guard
 from zaqar.notification.keystone import Endpoints
 from zaqar.notification.sender import Delivery, Outcome, Verdict
@@ -28,11 +29,6 @@ MARKER = b'"$zaqar_message$"'
 _LATER = frozenset((408, 425, 429))
 
 _GONE = 410
-
-#: Headers that no option may set, whatever was stored before that was so.
-_OURS = frozenset(
-    ('connection', 'content-length', 'host', 'transfer-encoding')
-)
 
 
 class TooLarge(Exception):
@@ -74,7 +70,7 @@ class WebhookSender:
         self, delivery: Delivery, body: bytes, now: int
     ) -> dict[str, str]:
         found = own_headers(delivery)
-        secret = delivery.options.get('_signing_secret') or self._secret
+        secret = delivery.options.get(webhook_secrets.OPTION) or self._secret
         found |= marks(delivery, body, now, secret)
         return found
 
@@ -143,7 +139,7 @@ def own_headers(delivery: Delivery) -> dict[str, str]:
     wanted = delivery.options.get('post_headers')
     if isinstance(wanted, dict) and not delivery.confirmation:
         for name, value in wanted.items():
-            if name.strip().lower() not in _OURS:
+            if not subscribers.is_our_header(name):
                 _replace(found, name, str(value))
     return found
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from zaqar.controllers import subscription_records
 from zaqar.errors import StoreUnavailable
+from zaqar.models import Scope
 from zaqar.tests.functional.http.client import Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 
@@ -214,6 +216,13 @@ TYPES = (
         ({'options': {'post_headers': {'a': 'b\r\nc'}}}, 'post_headers'),
         ({'options': {'post_headers': {'Host': 'x'}}}, 'Host'),
         ({'options': {'post_headers': {'x-auth-token': 'x'}}}, 'x-auth'),
+        *(
+            ({'options': {'_signing_secret': secret}}, '_signing_secret')
+            for secret in (
+                *('plain text', 'whsec_', 'whsec_!', 'whsec_YWI', 'YWI'),
+                *('YWJ=', 'a-_b', 'YWJj\n', ' YWJj', '\u00e4', '', 5, []),
+            )
+        ),
         (
             {'options': {'_retry_policy': 'x'}},
             'retry_policy must be a dict.',
@@ -242,6 +251,8 @@ def test_a_faulty_subscription_is_refused_and_makes_nothing(
     [
         *('Host', 'host', 'HOST', ' Host', 'Host ', 'Content-Length'),
         *('Transfer-Encoding', 'Connection', 'X-Auth-Token', 'x-auth-token'),
+        *('webhook-signature', 'Webhook-Signature', 'WEBHOOK-SIGNATURE '),
+        *('Webhook-Id', 'Webhook-Timestamp', 'X-Zaqar-Attempt', 'x-zaqar-a'),
         *('A\r\nHost', 'A\nB', 'A\r'),
     ],
 )
@@ -255,6 +266,42 @@ def test_headers_that_are_ours_cannot_be_set(api: Api, name: str) -> None:
     path = f'{QUEUE}/subscriptions/{done["subscription_id"]}'
     assert api('PATCH', path, {'options': options}).status == 400
     assert api('GET', path).json['options'] == fine['options']
+
+
+def _recorded(api: Api, path: str) -> Any:
+    found = subscription_records.find(
+        api.service.catalogue.management,
+        Scope(api.project, path.split('/')[3]),
+        path.rpartition('/')[2],
+        api.clock.now(),
+    )
+    assert found is not None
+    return found.options
+
+
+def test_a_secret_is_shown_to_nobody_and_stays_until_it_is_replaced(
+    api: Api,
+) -> None:
+    options = {'a': 1, '_signing_secret': 'whsec_YWJj'}
+    path = _make(api, options=options)
+    assert _recorded(api, path) == options
+    for change, recorded in (
+        ({'options': {'a': 2}}, {'a': 2, '_signing_secret': 'whsec_YWJj'}),
+        ({'ttl': 600}, {'a': 2, '_signing_secret': 'whsec_YWJj'}),
+        (
+            {'options': {'_signing_secret': 'ZGVm'}},
+            {'_signing_secret': 'ZGVm'},
+        ),
+        ({'options': {'a': 3, '_signing_secret': None}}, {'a': 3}),
+    ):
+        shown = [api('GET', path).body]
+        changed = api('PATCH', path, change)
+        assert changed.status == 204
+        shown += [changed.body, api('GET', path).body]
+        shown += [api('GET', path.rpartition('/')[0]).body]
+        assert not any(b'YWJj' in body or b'ZGVm' in body for body in shown)
+        assert not any(b'_signing_secret' in body for body in shown)
+        assert _recorded(api, path) == recorded
 
 
 def test_options_have_the_size_of_metadata_at_most(make_api: MakeApi) -> None:

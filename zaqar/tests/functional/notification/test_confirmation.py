@@ -207,14 +207,18 @@ def test_a_subscriber_is_asked_once_a_minute_at_most(
     make_rig: MakeRig, receiver: Receiver
 ) -> None:
     rig = make_rig(confirms=True)
-    rig.subscribe(receiver.url)
+    one = rig.subscribe(receiver.url)
     receiver.wait(1)
     for _ in range(3):
-        rig.subscribe(receiver.url)
+        # It is fine, and the same; no notice is sent for it, now or later.
+        assert rig.subscribe(receiver.url) == one
+    rig.rests()
+    rig.ahead = 59
+    assert rig.subscribe(receiver.url) == one
     rig.rests()
     assert len(receiver.got) == 1
     rig.ahead = 61
-    rig.subscribe(receiver.url)
+    assert rig.subscribe(receiver.url) == one
     receiver.wait(2)
 
 

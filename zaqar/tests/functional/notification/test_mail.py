@@ -405,19 +405,30 @@ def test_what_a_mail_server_says_decides(
     assert said[:3] in rig.deliveries(one)['last_failure']['reason']
 
 
+@pytest.mark.parametrize('text', ['whsec_', 'whsec_!', 'whsec_YWI'])
+def test_a_malformed_secret_stops_the_start(text: str) -> None:
+    with pytest.raises(ConfigurationError, match='signing_secret'):
+        _settings(signing_secret=text)
+
+
 @pytest.mark.parametrize('text', ['', 'nobody', 'a@b.org, c@d.org'])
 def test_a_sender_that_is_no_address_stops_the_start(text: str) -> None:
-    conf = cfg.ConfigOpts()
-    conf([], default_config_files=[], default_config_dirs=[])
-    conf.register_opts(OPTS, GROUP)
-    conf.set_override('mail_from', text, GROUP)
     with pytest.raises(ConfigurationError, match='mail_from'):
-        Settings.from_conf(conf)
+        _settings(mail_from=text)
 
 
 def test_the_password_is_not_shown_with_the_settings() -> None:
     shown = repr(Settings(smtp_user_password='hush', signing_secret='hush'))
     assert 'hush' not in shown
+
+
+def _settings(**options: str) -> Settings:
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[], default_config_dirs=[])
+    conf.register_opts(OPTS, GROUP)
+    for name, value in options.items():
+        conf.set_override(name, value, GROUP)
+    return Settings.from_conf(conf)
 
 
 def _believing(path: pathlib.Path) -> ssl.SSLContext:

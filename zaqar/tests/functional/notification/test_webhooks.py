@@ -164,11 +164,12 @@ def test_a_login_in_the_url_is_sent_as_such(
 
 
 @pytest.mark.parametrize('own', [True, False])
+@pytest.mark.parametrize('prefix', ['whsec_', ''])
 def test_a_secret_signs_what_receivers_can_verify(
-    make_rig: MakeRig, receiver: Receiver, own: bool
+    make_rig: MakeRig, receiver: Receiver, own: bool, prefix: str
 ) -> None:
     key = b'a key of 24 bytes, no less'
-    secret = f'whsec_{base64.b64encode(key).decode()}'
+    secret = f'{prefix}{base64.b64encode(key).decode()}'
     rig = make_rig(signing_secret='another' if own else secret)
     rig.subscribe(receiver.url, **({'_signing_secret': secret} if own else {}))
     rig.post('x')

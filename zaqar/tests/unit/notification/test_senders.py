@@ -9,6 +9,7 @@ import email.utils
 import tracemalloc
 
 import pytest
+from standardwebhooks import Webhook
 
 from zaqar.notification import confirm, dues
 from zaqar.notification.sender import Delivery, Verdict
@@ -64,7 +65,16 @@ def test_what_would_be_too_large_is_not_made() -> None:
 
 def test_headers_of_ours_cannot_be_set_by_what_was_stored_once() -> None:
     found = webhook.own_headers(
-        delivery(post_headers={'Host': 'x', 'content-length': '1', 'A': 'b'})
+        delivery(
+            post_headers={
+                'Host': 'x',
+                'content-length': '1',
+                'WEBHOOK-signature': 'x',
+                'Webhook-Id ': 'x',
+                'X-Zaqar-Attempt': '9',
+                'A': 'b',
+            }
+        )
     )
     assert found == {
         'Content-Type': 'application/json',
@@ -84,11 +94,17 @@ def test_a_signature_is_that_of_the_standard() -> None:
     assert found == 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE='
 
 
-def test_a_secret_may_be_any_text() -> None:
-    assert signing.key('plain') == b'plain'
-    assert signing.key('whsec_!') == b'whsec_!'
-    secret = base64.b64encode(b'key').decode()
-    assert signing.key(f'whsec_{secret}') == b'key'
+@pytest.mark.parametrize('key', [b'key', b'a key', b'a key!', bytes(24)])
+def test_a_secret_means_the_key_that_it_means_to_libraries(key: bytes) -> None:
+    secret = base64.b64encode(key).decode()
+    for text in (secret, f'whsec_{secret}'):
+        assert signing.key(text) == key
+        assert Webhook(text)._whsecret == key
+
+
+@pytest.mark.parametrize('text', ['plain', 'a secret', 'whsec_!', 'é'])
+def test_a_secret_of_former_times_may_be_any_text(text: str) -> None:
+    assert signing.key(text) == text.encode()
 
 
 @pytest.mark.parametrize(
