@@ -283,7 +283,8 @@ class MessageStore(abc.ABC):
         """Estimate the live messages of all queues together.
 
         For administrators: a driver may stop counting somewhere, and one that
-        cannot tell in bounded time answers None. Names no ends.
+        cannot tell in bounded time answers None; those shipped here all can.
+        Names no ends.
         """
         return None
 

@@ -7,7 +7,7 @@ Links are not here: they are HTTP's alone.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,6 +19,11 @@ from zaqar.storage.pooling import Pool
 
 #: Puts a body, kept as JSON text, into an answer.
 Embed = Callable[[bytes], Any]
+
+
+def health_status(report: Mapping[str, Any]) -> int:
+    """Return 503 where no pool can be looked up, so that probes see it."""
+    return 503 if report.get('catalog_reachable') is False else 200
 
 
 def age(since: int, now: int) -> int:

@@ -9,6 +9,7 @@ from zaqar import clock
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base
 from zaqar.storage.gather import Gather
+from zaqar.storage.mongodb import volume
 from zaqar.storage.mongodb.claiming import Claiming, Terms
 from zaqar.storage.mongodb.database import Database
 from zaqar.storage.mongodb.deleting import Deleting
@@ -170,6 +171,9 @@ class MessageStore(base.MessageStore):
 
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._reading.stats(qid, now)
+
+    def volume(self, *, now: int) -> Stats:
+        return volume.volume(self._database, now)
 
     def purge(self, qid: str, *, now: int) -> None:
         self._queues.purge(qid)

@@ -228,6 +228,9 @@ class MessageStore(base.MessageStore):
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._rows.stats(qid, now=now)
 
+    def volume(self, *, now: int) -> Stats | None:
+        return self._rows.volume(now=now)
+
     def purge(self, qid: str, *, now: int) -> None:
         # The objects expire: by its name none tells whether its row is one of
         # those purged or just being written.

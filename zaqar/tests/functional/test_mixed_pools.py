@@ -234,6 +234,7 @@ def test_a_dead_letter_moves_into_another_pool(
 def _is_well(state: Mapping[str, Any]) -> bool:
     return (
         state['storage_reachable']
+        and set(state['message_volume']) == {'free', 'claimed', 'total'}
         and set(state['operation_status']) == STEPS
         and all(one['succeeded'] for one in state['operation_status'].values())
     )

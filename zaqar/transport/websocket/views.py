@@ -70,6 +70,10 @@ def _empty(result: None, asked: Asked) -> Said:
     return 204, {}
 
 
+def _health(report: Mapping[str, Any], asked: Asked) -> Said:
+    return shapes.health_status(report), report
+
+
 def _home(modes: Set[str], asked: Asked) -> Said:
     return 200, _home_document(frozenset(modes))
 
@@ -203,7 +207,7 @@ _VIEWS: Mapping[str, View] = {
     'get_home_doc': _home,
     'ping_node': _ping,
     'ping_node_head': _ping,
-    'health': _plain,
+    'health': _health,
     'queue_list': _queue_page,
     'queue_create': _created,
     'queue_get': _plain,

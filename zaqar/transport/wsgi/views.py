@@ -79,7 +79,7 @@ def _ping(alive: bool, scope: None, path: str) -> Answer:
 
 
 def _health(report: Mapping[str, Any], scope: None, path: str) -> Answer:
-    return json_answer(report)
+    return json_answer(report, shapes.health_status(report))
 
 
 def _queue_page(page: QueuePage, scope: None, path: str) -> Answer:

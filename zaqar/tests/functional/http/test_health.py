@@ -134,7 +134,7 @@ def test_a_catalogue_that_does_not_answer_is_said_so(
     for name in ('ping', 'get', 'list'):
         monkeypatch.setattr(management, name, fail)
     answer = api('GET', '/v2/health')
-    assert (answer.status, answer.json) == (200, {'catalog_reachable': False})
+    assert (answer.status, answer.json) == (503, {'catalog_reachable': False})
 
 
 def test_a_step_that_fails_ends_the_probe_and_has_a_reference(
