@@ -37,7 +37,7 @@ from zaqar.storage.base import MessageStore
 from zaqar.storage.catalogue import Catalogue
 from zaqar.storage.pooled import PooledCatalogue
 from zaqar.storage.sweeper import Pace, Sweeper
-from zaqar.transport import auth
+from zaqar.transport import auth, keystone_settings
 from zaqar.transport.interface import App
 from zaqar.transport.websocket.server import Server as WebSocketServer
 from zaqar.transport.wsgi import stack
@@ -89,7 +89,8 @@ class Service:
         signer = Signer.from_conf(conf)
         cipher = Cipher.from_conf(conf)
         limits = dataclasses.replace(limits, can_encrypt=cipher.works)
-        auth.strategy(conf)
+        if auth.strategy(conf):
+            keystone_settings.prepare(conf)
         pace = Pace.from_conf(conf)
         served = modes.from_conf(conf)
         self._profiling = Profiling.from_conf(conf)

@@ -26,26 +26,57 @@ _OFFERED = frozenset(('HTTP_X_AUTH_TOKEN', 'HTTP_X_SERVICE_TOKEN'))
 #: How headers begin that speak of an identity.
 _CLAIMS = ('HTTP_X_', 'HTTP_OPENSTACK_')
 
+#: In the environment of a request that Keystone has let in.
+_ADMITTED = 'zaqar.admitted'
+
 
 def with_keystone(app: App, silent: App, conf: cfg.ConfigOpts) -> App:
     """Let in whoever shows a token, and take the identity from it.
 
     :param silent: answers when Keystone cannot be asked
     """
-    checked: App = auth_token.AuthProtocol(app, {'oslo_config_config': conf})
+    checked: App = auth_token.AuthProtocol(
+        _noted(app), {'oslo_config_config': conf}
+    )
 
     def call(
         environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
+        refusals: list[str] = []
+
+        def start(status: str, headers: Any, *more: Any) -> Any:
+            if status.startswith('503') and _ADMITTED not in environ:
+                # Its answer is an HTML page; what failed is in the log.
+                refusals.append(status)
+                return _discard
+            return start_response(status, headers, *more)
+
         try:
-            return checked(environ, start_response)
-        except ClientException:
+            answer = checked(environ, start)
+        except ClientException as error:
             # Some ways in which Keystone can be misconfigured pass through
             # keystonemiddleware: no endpoint of the interface, for one.
-            LOG.exception('Keystone cannot be asked')
+            LOG.error('Keystone cannot be used: %s', error)
             return silent(environ, start_response)
+        return silent(environ, start_response) if refusals else answer
 
     return call
+
+
+def _noted(app: App) -> App:
+    """Note that a request has passed."""
+
+    def call(
+        environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        environ[_ADMITTED] = True
+        return app(environ, start_response)
+
+    return call
+
+
+def _discard(_data: bytes) -> None:
+    """Write nothing."""
 
 
 @dataclass(frozen=True, slots=True)
