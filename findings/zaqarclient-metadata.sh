@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Guess: queue.metadata(new_meta={...}) of python-zaqarclient sets the given
+# keys, and afterwards the queue has them.
+#
+# python-zaqarclient 4.7.0 makes a JSON patch from what the service shows. A
+# key that is shown with a null, such as _dead_letter_queue of a queue that
+# has none, is added and then removed by the same patch: a service that does
+# as it is told keeps nothing of it, answers 200, and the client shows the key
+# as not set. Reserved keys that the caller did not name are removed, too. The
+# answers come from a stub.
+#
+# Output:
+#
+#     add _dead_letter_queue = dead
+#     remove _default_message_ttl = None
+#     remove _dead_letter_queue = None
+
+set -euo pipefail
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+python3 -m venv "$folder/venv"
+"$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
+    python-zaqarclient==4.7.0 \
+    setuptools==80.9.0
+
+expected='add _dead_letter_queue = dead
+remove _default_message_ttl = None
+remove _dead_letter_queue = None'
+
+seen=$("$folder/venv/bin/python" - 2>/dev/null <<'END'
+import http.server
+import json
+import threading
+
+ANSWERS = {}
+LOG = []
+
+
+class Service(http.server.BaseHTTPRequestHandler):
+    protocol_version = 'HTTP/1.1'
+
+    def answer(self):
+        size = int(self.headers.get('Content-Length') or 0)
+        body = self.rfile.read(size).decode()
+        path = self.path.split('?')[0]
+        LOG.append((self.command, self.path, self.headers, body))
+        status, headers, document = ANSWERS[self.command, path]
+        data = b'' if document is None else json.dumps(document).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header('Content-Type', 'application/json')
+            self.send_header('Content-Length', str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_DELETE = do_GET = do_PATCH = do_POST = do_PUT = answer
+
+    def log_message(self, *_):
+        pass
+
+
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Service)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+url = f'http://127.0.0.1:{server.server_port}'
+
+from zaqarclient.queues import client as queues
+
+auth = {'backend': 'noauth', 'options': {'os_project_id': 'a-project'}}
+client = queues.Client(url, version=2, conf={'auth_opts': auth})
+
+shown = {'_default_message_ttl': 3600, '_dead_letter_queue': None}
+for method in ('GET', 'PATCH'):
+    ANSWERS[method, '/v2/queues/jobs'] = (200, {}, shown)
+client.queue('jobs').metadata(new_meta={'_dead_letter_queue': 'dead'})
+for step in json.loads(LOG[-1][3]):
+    name = step['path'].rpartition('/')[2]
+    print(step['op'], name, '=', step.get('value'))
+END
+)
+
+printf '%s\n' "$seen"
+if [ "$seen" != "$expected" ]; then
+    printf 'Not as before. Expected:\n%s\n' "$expected" >&2
+    exit 1
+fi
