@@ -9,7 +9,7 @@ from zaqar.api.pools import NEEDS
 from zaqar.controllers import flavors
 
 _NAMES = schemas.array(schemas.TEXT)
-_CAPABILITIES: schemas.Schema = {'type': 'array'}
+_CAPABILITIES = schemas.array(schemas.TEXT)
 
 _FLAVOR = schemas.obj(
     {

@@ -18,6 +18,9 @@ from zaqar.api.operation import PUBLIC, Body, Operation, Param
 
 _VARIABLE = re.compile(r'{(\w+)}')
 
+#: As the service reads it: any case, hyphens at will.
+_UUID = '^[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}$'
+
 _TYPES: Mapping[str, Mapping[str, Any]] = {
     'int': {'type': 'integer'},
     'bool': {'type': 'boolean'},
@@ -44,7 +47,9 @@ _HEADERS = [
         'in': 'header',
         'required': True,
         'description': 'A UUID by which the client is known.',
-        'schema': {'type': 'string', 'format': 'uuid'},
+        # Not of the format uuid: generated clients put an object of their
+        # language into the header, which is no text.
+        'schema': {'type': 'string', 'pattern': _UUID},
     },
     {
         'name': 'X-Project-ID',
@@ -65,6 +70,8 @@ def document() -> dict[str, Any]:
             'version': version.version_string(),
             'license': {'name': 'Apache 2.0', 'identifier': 'Apache-2.0'},
         },
+        # From where this document is: below a prefix, too.
+        'servers': [{'url': '../'}],
         'security': [{'token': []}, {}],
         'paths': {
             path: {
