@@ -6,8 +6,10 @@ from __future__ import annotations
 import pathlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import yaml
 
 from zaqar.api import table
 from zaqar.tests.functional.docs.recorder import SAMPLES, Recorder
@@ -20,6 +22,18 @@ _SIGNED = '[signed_url]\nsecret_key = a key for the samples alone\n'
 _ADMIN = 'admin_mode = True\npooling = True\n'
 
 _ENTRY = re.compile(r'^\.\. rest_method:: (\S+ \S+)$', re.MULTILINE)
+
+
+_LISTED = re.compile(r'^   - (\S+): (\S+)$', re.MULTILINE)
+
+#: Keys whose description tells what is in them.
+_DESCRIBED = frozenset(
+    ('body', 'last_failure', 'links', 'metadata', 'newest', 'oldest')
+)
+
+
+def _text() -> str:
+    return ''.join(page.read_text() for page in SOURCE.glob('*.inc'))
 
 
 def _entries() -> list[str]:
@@ -43,8 +57,7 @@ def test_an_entry_names_the_answers_and_parameters_of_its_row(
 ) -> None:
     if row.http is None:
         pytest.skip('has no route')
-    text = ''.join(page.read_text() for page in SOURCE.glob('*.inc'))
-    entry = text.partition(f'rest_method:: {row.http}\n')[2]
+    entry = _text().partition(f'rest_method:: {row.http}\n')[2]
     entry = entry.partition('rest_method::')[0]
 
     for status in row.answers:
@@ -53,11 +66,88 @@ def test_an_entry_names_the_answers_and_parameters_of_its_row(
         assert f'- {param.name}: ' in entry
 
 
+@pytest.mark.parametrize('row', table.OPERATIONS, ids=lambda row: row.name)
+def test_an_entry_lists_the_keys_of_its_answers_and_no_others(
+    row: table.Operation,
+) -> None:
+    # That answers have these keys alone is checked by test_schemathesis.
+    keys = _keys(*row.answers.values())
+    if row.http is None or not keys:
+        pytest.skip('has no route, or answers that name no key')
+
+    assert _listed(row) == keys
+
+
+def _keys(*schemas: Any) -> set[str]:
+    """Return the keys that schemas name, but for those in a described one."""
+    keys = set()
+    for schema in filter(None, schemas):
+        for key, inner in schema.get('properties', {}).items():
+            keys |= {key} | (set() if key in _DESCRIBED else _keys(inner))
+        keys |= _keys(schema.get('items'))
+    return keys
+
+
+def _listed(row: table.Operation) -> set[str]:
+    """Return the keys in the table of an entry's answer."""
+    entry = _text().partition(f'rest_method:: {row.http}\n')[2]
+    entry = entry.partition('rest_method::')[0]
+    rows = _LISTED.findall(entry.partition('\nResponse parameters\n')[2])
+    parameters = yaml.safe_load((SOURCE / 'parameters.yaml').read_text())
+    return {key for key, name in rows if parameters[name]['in'] != 'header'}
+
+
+@pytest.mark.parametrize('kind', ['queue', 'topic'])
+def test_answers_with_messages_have_the_keys_that_are_listed(
+    checked: Recorder, kind: str
+) -> None:
+    one = f'/v2/{kind}s/backups'
+    checked.ask(f'POST {one}/messages', request='messages-post')
+    page = checked.ask(f'GET {one}/messages?echo=true')
+    shown = checked.ask(f'GET {page["messages"][0]["href"]}')
+    seen = {'list': page, 'get': shown}
+    if kind == 'queue':
+        claim = checked.ask(f'POST {one}/claims?limit=1')
+        claim_id = claim['messages'][0]['href'].partition('claim_id=')[2]
+        show = checked.ask(f'GET {one}/claims/{claim_id}')
+        seen |= {'claim_create': claim, 'claim_get': show}
+        checked.ask(f'DELETE {one}/claims/{claim_id}')
+    popped = checked.ask(f'DELETE {one}/messages?pop=1')
+    seen['delete_many'] = popped
+
+    prefix = '' if kind == 'queue' else 'topic_'
+    for name, answer in seen.items():
+        full = name if 'claim' in name else f'{prefix}message_{name}'
+        (row,) = (row for row in table.OPERATIONS if row.name == full)
+        assert _listed(row) == _found(answer), full
+
+
+def _found(answer: Any) -> set[str]:
+    """Return the keys of an answer, but for those in a described one."""
+    if isinstance(answer, list):
+        return set().union(*map(_found, answer))
+    if not isinstance(answer, dict):
+        return set()
+    inner = [value for key, value in answer.items() if key not in _DESCRIBED]
+    return set(answer).union(*map(_found, inner))
+
+
 @pytest.fixture(scope='module')
 def plain(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Recorder]:
     server = Zaqar(tmp_path_factory.mktemp('plain'), rest=_SIGNED).start()
+    recorder = Recorder(server.url, {})
+    yield recorder
+    server.stop()
+
+
+@pytest.fixture(scope='module')
+def checked(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Recorder]:
+    folder: pathlib.Path = tmp_path_factory.mktemp('checked')
+    server = Zaqar(folder, general='enable_checksum = true').start()
     recorder = Recorder(server.url, {})
     yield recorder
     server.stop()
