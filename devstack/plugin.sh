@@ -219,6 +219,8 @@ function _configure_zaqar_service {
     iniset "$ZAQAR_CONF" drivers:transport:websocket bind "$host"
     iniset "$ZAQAR_CONF" drivers:transport:websocket port \
         "$ZAQAR_WEBSOCKET_PORT"
+    iniset "$ZAQAR_CONF" drivers:transport:websocket http_prefix \
+        /messaging
     iniset "$ZAQAR_CONF" storage message_pipeline zaqar.notification.notifier
     # Subscribers on this machine, and services of this cloud.
     iniset "$ZAQAR_CONF" notification allowed_networks \

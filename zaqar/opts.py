@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from keystonemiddleware import auth_token
 from oslo_config import cfg
 from oslo_log import log
 from oslo_middleware import cors
@@ -17,6 +18,7 @@ from zaqar.notification import keystone
 from zaqar.notification import settings as notification
 from zaqar.storage import loader, pooling, selection, sweeper
 from zaqar.transport import auth
+from zaqar.transport import keystone as tokens
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import middleware
 from zaqar.transport.wsgi import server as wsgi_server
@@ -67,4 +69,6 @@ def _drivers() -> list[Group]:
 def set_defaults() -> None:
     """Let the sample show what we change of the libraries' options."""
     cors.set_defaults(**middleware.CORS_DEFAULTS)
+    for _, opts in auth_token.AUTH_TOKEN_OPTS:
+        cfg.set_defaults(opts, **tokens.DEFAULTS)
     log.set_defaults()

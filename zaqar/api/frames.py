@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import msgspec
 
@@ -28,6 +29,9 @@ AUTHENTICATE = 'authenticate'
 
 #: Names that clients know, of rows that are named otherwise.
 _ALIASES = {'check_node_health': 'health'}
+
+#: What an action without a route counts as: a read.
+_READ = 'GET'
 
 #: Headers that are texts, with any case.
 _TEXTS = frozenset(
@@ -153,6 +157,15 @@ def document(row: Operation, body: Members, codec: Codec) -> Received | None:
     if not found and not row.body.required:
         return None
     return codec.document(found)
+
+
+def target(row: Operation, values: Mapping[str, str]) -> tuple[str, str]:
+    """Return method and path of the HTTP request that would say the same.
+
+    :param values: of the path
+    """
+    quoted = {name: quote(value, '') for name, value in values.items()}
+    return row.method or _READ, row.target.format_map(quoted)
 
 
 def collection(row: Operation, values: Mapping[str, str]) -> str:

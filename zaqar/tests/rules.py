@@ -14,6 +14,7 @@ _HTTP = 'functional/http'
 _KEYSTONE = 'functional/keystone'
 _SECRETS = f'{_HTTP}/test_secrets.py'
 _SIGNED = f'{_HTTP}/test_signed_urls.py'
+_RULES = f'{_KEYSTONE}/test_access_rules.py'
 _MATRIX = f'{_KEYSTONE}/test_matrix.py'
 _ENCRYPTION = f'{_HTTP}/test_encryption.py'
 _ISOLATION = 'contract/test_isolation.py'
@@ -57,6 +58,17 @@ IDENTITY = (
             f'{_SIGNED}::test_a_url_brings_no_role_and_no_user',
             f'{_SIGNED}::test_whatever_is_altered_does_not_verify',
             f'{_MATRIX}::test_a_signature_makes_no_administrator',
+        ),
+    ),
+    Rule(
+        'access rules',
+        'The access rules of an application credential hold for each action '
+        'over WebSocket as for the HTTP request that would say the same, '
+        'after every login of a connection, and for what is pushed to it.',
+        (
+            f'{_RULES}::test_each_row_is_permitted_as_over_http',
+            f'{_RULES}::test_rules_are_those_of_the_last_login',
+            f'{_RULES}::test_pushes_end_with_the_right_to_subscribe',
         ),
     ),
     Rule(

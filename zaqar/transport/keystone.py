@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,16 +29,88 @@ _CLAIMS = ('HTTP_X_', 'HTTP_OPENSTACK_')
 #: In the environment of a request that Keystone has let in.
 _ADMITTED = 'zaqar.admitted'
 
+#: Options of keystonemiddleware with another default here: without the type
+#: of the service, every token with access rules is refused.
+DEFAULTS = {'service_type': 'messaging'}
+
+_REFUSED = 'Token authorization failed'
+
+
+class _Middleware(auth_token.AuthProtocol):  # type: ignore[misc]
+    """keystonemiddleware with the defaults of this service."""
+
+    def __init__(self, app: App, conf: cfg.ConfigOpts) -> None:
+        super().__init__(_noted(app), {'oslo_config_config': conf})
+        for name, value in DEFAULTS.items():
+            conf.set_default(name, value, group='keystone_authtoken')
+
+    def validate_allowed_request(
+        self, request: Any, token: Mapping[str, Any]
+    ) -> None:
+        """Match a request with the access rules of a token.
+
+        :raises InvalidToken: no rule permits it
+        """
+        if _is_restricted(token) and 'catalog' not in token:
+            # keystonemiddleware would fail with a KeyError.
+            LOG.warning(
+                'A token with access rules cannot be validated without the '
+                'service catalog: set [keystone_authtoken] '
+                'include_service_catalog = True'
+            )
+            raise auth_token.InvalidToken(_REFUSED)
+        super().validate_allowed_request(request, token)
+
+
+class _Login(_Middleware):
+    """Validates the token of a session, whose frames are matched later."""
+
+    def validate_allowed_request(
+        self, request: Any, token: Mapping[str, Any]
+    ) -> None:
+        """Check that access rules can be matched at all.
+
+        :raises InvalidToken: they cannot
+        """
+        # A login is no operation: no rule could permit it. With a service
+        # token beside it, keystonemiddleware checks all but the rules.
+        super().validate_allowed_request(_Request('GET', '/', True), token)
+
+    def permits(self, request: _Request, token: Mapping[str, Any]) -> bool:
+        """Tell whether the access rules of a token permit a request."""
+        try:
+            super().validate_allowed_request(request, token)
+        except auth_token.InvalidToken:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What keystonemiddleware matches with access rules.
+
+    :ivar service_token: whether another service vouches for the request
+    """
+
+    method: str
+    path: str
+    service_token: bool
+
+
+def _is_restricted(token: Mapping[str, Any]) -> bool:
+    credential = token.get('application_credential') or {}
+    return credential.get('access_rules') is not None
+
 
 def with_keystone(app: App, silent: App, conf: cfg.ConfigOpts) -> App:
     """Let in whoever shows a token, and take the identity from it.
 
     :param silent: answers when Keystone cannot be asked
     """
-    checked: App = auth_token.AuthProtocol(
-        _noted(app), {'oslo_config_config': conf}
-    )
+    return _guarded(_Middleware(app, conf), silent)
 
+
+def _guarded(checked: App, silent: App) -> App:
     def call(
         environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
@@ -85,10 +157,13 @@ class Proof:
 
     :ivar environ: headers of the identity, as a WSGI application sees them
     :ivar expires_at: when the token ends, in seconds since the epoch
+    :ivar permits: tells whether the access rules of the token permit a method
+        on a path; None where it has no rules
     """
 
     environ: Mapping[str, Any]
     expires_at: float
+    permits: Callable[[str, str], bool] | None = None
 
 
 class TokenRefused(Exception):
@@ -106,7 +181,8 @@ class Tokens:
     """Proves tokens outside of any HTTP request."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self._app = with_keystone(_admitted, _silent, conf)
+        self._middleware = _Login(_admitted, conf)
+        self._app = _guarded(self._middleware, _silent)
 
     def prove(self, headers: Mapping[str, str]) -> Proof:
         """Return what Keystone says of the token in some headers.
@@ -130,7 +206,38 @@ class Tokens:
         status = int(answered[0][:3])
         if status != 204:
             raise TokenRefused(status)
-        return _proof(environ)
+        if 'keystone.token_info' not in environ:
+            # [keystone_authtoken] delay_auth_decision leaves that to us.
+            raise TokenRefused(401)
+        return self._proof(environ)
+
+    def _proof(self, environ: Environ) -> Proof:
+        token = environ['keystone.token_info']['token']
+        end = datetime.datetime.fromisoformat(token['expires_at'])
+        identity = {
+            key: value
+            for key, value in environ.items()
+            if key.startswith('HTTP_X_') and key not in _BULKY
+        }
+        return Proof(identity, end.timestamp(), self._rules(environ, token))
+
+    def _rules(
+        self, environ: Environ, token: Mapping[str, Any]
+    ) -> Callable[[str, str], bool] | None:
+        if not _is_restricted(token):
+            return None
+        # No more of it than is matched: a session may last for hours.
+        matched = {
+            'application_credential': token['application_credential'],
+            'catalog': [{'type': one['type']} for one in token['catalog']],
+        }
+        by_service = bool(environ.get('HTTP_X_SERVICE_TOKEN'))
+
+        def permits(method: str, path: str) -> bool:
+            request = _Request(method, path, by_service)
+            return self._middleware.permits(request, matched)
+
+        return permits
 
 
 def _request() -> Environ:
@@ -144,17 +251,6 @@ def _request() -> Environ:
         'SERVER_PROTOCOL': 'HTTP/1.1',
         'wsgi.url_scheme': 'http',
     }
-
-
-def _proof(environ: Environ) -> Proof:
-    token = environ['keystone.token_info']['token']
-    end = datetime.datetime.fromisoformat(token['expires_at'])
-    kept = {
-        key: value
-        for key, value in environ.items()
-        if key.startswith('HTTP_X_') and key not in _BULKY
-    }
-    return Proof(kept, end.timestamp())
 
 
 def _admitted(

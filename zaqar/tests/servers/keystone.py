@@ -174,6 +174,36 @@ class Keystone:
         """Return a token of a user for a project."""
         return self._token(user, project_id=project)
 
+    def restricted_token(
+        self, user: User, project: str, *rules: str, service: str = 'messaging'
+    ) -> str:
+        """Return a token of an application credential with access rules.
+
+        :param rules: each a method and a path, with a blank between
+        :param service: type of the service that the rules are for
+        """
+        owner = session.Session(self._auth(user, project_id=project))
+        access = [
+            {'method': method, 'path': path, 'service': service}
+            for method, path in (rule.split(' ') for rule in rules)
+        ]
+        answer = owner.post(
+            f'{self.url}/users/{user.id}/application_credentials',
+            json={
+                'application_credential': {
+                    'name': _name(),
+                    'access_rules': access,
+                }
+            },
+        )
+        made = answer.json()['application_credential']
+        plugin = v3.ApplicationCredential(
+            self.url,
+            application_credential_id=made['id'],
+            application_credential_secret=made['secret'],
+        )
+        return str(session.Session(plugin).get_token())
+
     def unscoped_token(self, user: User) -> str:
         """Return a token that says who, and nothing else."""
         return self._token(user, unscoped=True)

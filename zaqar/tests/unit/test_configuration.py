@@ -145,6 +145,7 @@ _LISTENERS = [
         ('bind', 'h', '127.0.0.1'),
         ('port', 'p', 9000),
         ('external_port', 'p', None),
+        ('http_prefix', 's', ''),
         ('notification_bind', 'h', ANY),
         ('notification_port', 'p', 0),
         ('max_connections', 'i', 10000, 0),

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,6 @@ from zaqar.transport import auth
 from zaqar.transport.keystone import Proof, TokenRefused, Tokens
 
 _NAME = re.compile(r'[a-z0-9-]+')
-
-#: What a read without a method of its own counts as.
-_READ = 'GET'
 
 
 class NoAccess(ZaqarError):
@@ -55,33 +52,46 @@ class Session:
     """What a connection has proved.
 
     :ivar expires_at: when that ends, in seconds since the epoch
+    :ivar permits: tells whether the access rules of its token permit a method
+        on a path; None where it has no rules
     """
 
     project: str
     environ: Mapping[str, Any]
     expires_at: float
+    permits: Callable[[str, str], bool] | None = None
 
 
 class Access:
     """Tells who sends a frame.
 
     :param tokens: proves tokens; None where whoever asks is believed
+    :param mount: with what the paths of access rules begin
     """
 
     def __init__(
-        self, limits: Limits, signer: Signer, tokens: Tokens | None
+        self,
+        limits: Limits,
+        signer: Signer,
+        tokens: Tokens | None,
+        mount: str = '',
     ) -> None:
         self._limits = limits
         self._signer = signer
         self._tokens = tokens
+        self._mount = mount
 
     @classmethod
     def from_conf(
-        cls, conf: cfg.ConfigOpts, limits: Limits, signer: Signer
+        cls,
+        conf: cfg.ConfigOpts,
+        limits: Limits,
+        signer: Signer,
+        mount: str = '',
     ) -> Access:
         """Ask Keystone if a loaded configuration says so."""
         proved = auth.strategy(conf) == auth.KEYSTONE
-        return cls(limits, signer, Tokens(conf) if proved else None)
+        return cls(limits, signer, Tokens(conf) if proved else None, mount)
 
     @property
     def proves(self) -> bool:
@@ -140,6 +150,27 @@ class Access:
             {**session.environ, **client}, self._limits, verified=True
         )
 
+    def is_permitted(self, session: Session, method: str, path: str) -> bool:
+        """Tell whether the access rules of a session permit a request.
+
+        :param path: from ``/v2`` on
+        """
+        permits = session.permits
+        return permits is None or permits(method, self._mount + path)
+
+    def check_rules(
+        self, session: Session | None, method: str, path: str
+    ) -> None:
+        """Hold a request to the access rules of a session.
+
+        :raises NoAccess: none of them permits it
+        """
+        if session and not self.is_permitted(session, method, path):
+            raise NoAccess(
+                'The access rules of the application credential do not '
+                'permit this.'
+            )
+
     def _bare(self, headers: Mapping[str, Any]) -> Identity:
         """Return an identity that is no more than a project, for a while."""
         kept = {
@@ -172,7 +203,7 @@ class Access:
             raise refused from None
         if folder.rpartition('/')[2] not in PATHS or folder not in grant.paths:
             raise refused
-        method = row.method or _READ
+        method, _ = frames.target(row, values)
         if not self._signer.admits(grant, signature, method, folder):
             raise refused
 
@@ -198,7 +229,7 @@ def _latin(value: str) -> str:
 
 def _session(proof: Proof) -> Session:
     project = proof.environ.get('HTTP_X_PROJECT_ID', '')
-    return Session(project, proof.environ, proof.expires_at)
+    return Session(project, proof.environ, proof.expires_at, proof.permits)
 
 
 def _texts(value: Any) -> list[str]:

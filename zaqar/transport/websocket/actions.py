@@ -42,6 +42,8 @@ _SCALARS = (str, int, float, bool)
 #: Makes the call of an action, given the headers of its frame.
 Trace = Callable[[str, Mapping[str, Any], Callable[[], Any]], Any]
 
+_SUBSCRIBING = 'POST'
+
 _SUBSCRIBE = ('subscription_create', 'topic_subscription_create')
 
 
@@ -155,6 +157,7 @@ class Caller:
         self._address = address
         self._session: Session | None = None
         self._known: Headers | None = None
+        self._owns: list[Own] = []
         # Ids of requests count up in the last part of the connection's.
         self._id = f'req-{connection.rpartition("-")[0]}'
         self._count = 0
@@ -180,7 +183,9 @@ class Caller:
             LOG.exception('A frame could not be answered')
             text = f'Internal server error ({request_id}).'
             fault = {'error': text, 'exception': text}
-            found.data = _encoded(encoding, Echo(), (500, fault))
+            # Clients find by the action what has failed.
+            known = Echo(echo.action)
+            found.data = _encoded(encoding, known, (500, fault))
         return found
 
     def _said(
@@ -204,7 +209,8 @@ class Caller:
         except ZaqarError as error:
             return _refusal(call.row, error)
         if call.is_own:
-            found.own = Own(call.scope, result)
+            found.own = Own(call.scope, result, call.session_path)
+            self._owns.append(found.own)
         return views.view(call.row.name, result, call.scope, encoding.body)
 
     def _read(self, data: bytes, encoding: FrameCodec, echo: Echo) -> Asked:
@@ -252,8 +258,21 @@ class Caller:
             # Who it was has been found out of the former one.
             self._known = None
             found.expires_at = session.expires_at
-            found.project = session.project
+            # Here, not on the loop: each rule is matched with each of them.
+            found.ended = [
+                own for own in self._owns if not self._may_keep(session, own)
+            ]
+            self._owns = [own for own in self._owns if own not in found.ended]
         return 200, {'message': 'Authenticated.'}
+
+    def _may_keep(self, session: Session, own: Own) -> bool:
+        """Tell whether a session may have what a former one has made."""
+        if not own.path:
+            return True
+        access = self._desk.access
+        return own.scope.project == session.project and access.is_permitted(
+            session, _SUBSCRIBING, own.path
+        )
 
     def _call(
         self,
@@ -262,10 +281,16 @@ class Caller:
         encoding: FrameCodec,
         logged: context.RequestContext,
     ) -> Call:
+        access, headers = self._desk.access, asked.headers
         values = frames.path(row, asked.body, encoding)
-        identity = self._identity(asked.headers, row, values)
+        identity = self._identity(headers, row, values)
         # Known to be true by now.
         logged.project_id = identity.project
+        # A signature decides without the session.
+        session_path = ''
+        if not access.is_signed(headers.values):
+            method, session_path = frames.target(row, values)
+            access.check_rules(self._session, method, session_path)
         scope = checks.scope(identity.project, values)
         query = frames.query(row, asked.body, encoding)
         further = {
@@ -273,7 +298,16 @@ class Caller:
             for name, value in values.items()
             if name not in checks.SCOPES
         }
-        return Call(row, identity, scope, further, query, asked.body, encoding)
+        return Call(
+            row,
+            identity,
+            scope,
+            further,
+            query,
+            asked.body,
+            encoding,
+            session_path,
+        )
 
     def _identity(
         self, headers: Headers, row: Operation, values: Mapping[str, str]
@@ -290,7 +324,11 @@ class Caller:
 
 @dataclass(slots=True)
 class Call:
-    """What a frame asks for, and who does."""
+    """What a frame asks for, and who does.
+
+    :ivar session_path: of the HTTP request that would say the same, from
+        ``/v2`` on; '' where a signature decides, not the session
+    """
 
     row: Operation
     identity: Identity
@@ -299,6 +337,7 @@ class Call:
     query: Mapping[str, Sequence[str]]
     body: frames.Members
     encoding: FrameCodec
+    session_path: str
 
     @property
     def is_own(self) -> bool:

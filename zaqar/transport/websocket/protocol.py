@@ -52,10 +52,15 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A subscription that a connection has made for itself."""
+    """A subscription that a connection has made for itself.
+
+    :ivar path: where the session's token was used to make it, from ``/v2``
+        on; '' if a signature was
+    """
 
     scope: Any
     id: str
+    path: str = ''
 
 
 @dataclass(slots=True)
@@ -64,14 +69,14 @@ class Answer:
 
     :ivar expires_at: when the token ends that the frame has brought, in
         seconds since the epoch; None if it brought none
-    :ivar project: of that token
+    :ivar ended: subscriptions of the connection that the token may not have
     :ivar own: the subscription that the frame has made
     """
 
     data: bytes
     is_binary: bool
     expires_at: float | None = None
-    project: str = ''
+    ended: Sequence[Own] = ()
     own: Own | None = None
 
 
@@ -151,7 +156,6 @@ class Connection:
         self.state = State.OPEN
         self.pushes_binary = False
         self.is_proved = False
-        self._project = ''
         self._max_missed = max_missed
         self._missed = 0
         self._waiting: collections.deque[Frame] = collections.deque()
@@ -252,7 +256,7 @@ class Connection:
         """Note that the connection is no more."""
         self.state = State.LOST
         self._waiting.clear()
-        return self._forget()
+        return self._forget(self._owns)
 
     def _go_on(self) -> list[Effect]:
         effects: list[Effect] = []
@@ -276,19 +280,18 @@ class Connection:
         """Note what an answer changes."""
         effects: list[Effect] = []
         if answer.expires_at is not None:
-            if self.is_proved and answer.project != self._project:
-                # They were the former project's.
-                effects += self._forget()
+            effects += self._forget(answer.ended)
             self.is_proved = True
-            self._project = answer.project
             effects.append(Expire(answer.expires_at))
         if answer.own is not None:
             self._owns.append(answer.own)
             self.pushes_binary = answer.is_binary
         return effects
 
-    def _forget(self) -> list[Effect]:
-        owns, self._owns = self._owns, []
+    def _forget(self, owns: Sequence[Own]) -> list[Effect]:
+        """End subscriptions of the connection."""
+        ended = set(owns)
+        self._owns = [own for own in self._owns if own not in ended]
         return [Forget(owns)] if owns else []
 
     def _close(self, code: int, reason: str) -> list[Effect]:

@@ -79,7 +79,12 @@ class Server:
         self._settings = options.from_conf(conf, limits)
         self._shared = socket_mac.from_conf(conf)
         self._own = '' if self._shared else socket_mac.fresh_secret()
-        access = Access.from_conf(conf, limits, dispatcher.signer)
+        access = Access.from_conf(
+            conf,
+            limits,
+            dispatcher.signer,
+            self._settings.http_prefix.rstrip('/'),
+        )
         self._desk = Desk(dispatcher, access, self._settings.node_id, trace)
         self._max_body = self._settings.max_frame_size * _GROWTH
         self._hub: Hub | None = None

@@ -33,6 +33,14 @@ OPTS = [
         'must be the one in the Host header of a handshake (80 if there is '
         'none), else the handshake fails; unset, nothing is checked.',
     ),
+    cfg.StrOpt(
+        'http_prefix',
+        default='',
+        help='Path under which the HTTP API is mounted, such as /messaging. '
+        'Access rules of application credentials are matched with actions as '
+        'with the HTTP requests that would say the same; this prefix stands '
+        'in front of their paths.',
+    ),
     cfg.HostAddressOpt(
         'notification_bind',
         default='127.0.0.1',
@@ -118,6 +126,7 @@ class Settings:
     bind: str = '127.0.0.1'
     port: int = 9000
     external_port: int | None = None
+    http_prefix: str = ''
     notification_bind: str = '127.0.0.1'
     notification_port: int = 0
     max_connections: int = 10000

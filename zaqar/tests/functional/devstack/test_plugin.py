@@ -172,7 +172,11 @@ def _general(devstack: Devstack) -> dict[str, dict[str, str]]:
             'auth_strategy': 'keystone',
         },
         'pooling:catalog': {'enable_virtual_pool': 'True'},
-        'drivers:transport:websocket': {'bind': '127.0.0.1', 'port': '9000'},
+        'drivers:transport:websocket': {
+            'bind': '127.0.0.1',
+            'port': '9000',
+            'http_prefix': '/messaging',
+        },
         'storage': {'message_pipeline': 'zaqar.notification.notifier'},
         'notification': {
             'allowed_networks': '127.0.0.0/8,127.0.0.1/32',

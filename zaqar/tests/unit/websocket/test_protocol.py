@@ -109,7 +109,7 @@ def test_nobody_works_for_who_does_not_take_what_is_said() -> None:
 def test_a_token_ends_the_connection_when_it_ends() -> None:
     connection = Connection()
     connection.received(_frame())
-    effects = connection.answered(_answer(expires_at=7.0, project='p'))
+    effects = connection.answered(_answer(expires_at=7.0))
     assert effects == [Expire(7.0), Send(Frame(b'0!'))]
     assert connection.is_proved
     (closed,) = connection.expired()
@@ -121,17 +121,17 @@ def test_a_token_ends_the_connection_when_it_ends() -> None:
 def test_a_refused_token_leaves_the_old_end() -> None:
     connection = Connection()
     connection.received(_frame())
-    connection.answered(_answer(expires_at=7.0, project='p'))
+    connection.answered(_answer(expires_at=7.0))
     connection.received(_frame())
     assert connection.answered(_answer()) == [Send(Frame(b'0!'))]
 
 
-def test_another_token_of_the_project_keeps_its_subscriptions() -> None:
+def test_another_token_keeps_the_subscriptions_that_it_may_have() -> None:
     connection = Connection()
     for answer in (
-        _answer(expires_at=7.0, project='p'),
+        _answer(expires_at=7.0),
         _answer(own=OWN),
-        _answer(expires_at=9.0, project='p'),
+        _answer(expires_at=9.0),
     ):
         connection.received(_frame())
         effects = connection.answered(answer)
@@ -139,12 +139,12 @@ def test_another_token_of_the_project_keeps_its_subscriptions() -> None:
     assert connection.lost() == [Forget([OWN])]
 
 
-def test_a_token_of_another_project_ends_them() -> None:
+def test_a_token_that_may_not_have_them_ends_them() -> None:
     connection = Connection()
     for answer in (
-        _answer(expires_at=7.0, project='p'),
+        _answer(expires_at=7.0),
         _answer(own=OWN),
-        _answer(expires_at=9.0, project='q'),
+        _answer(expires_at=9.0, ended=[OWN]),
     ):
         connection.received(_frame())
         effects = connection.answered(answer)
@@ -292,7 +292,6 @@ class Life(RuleBasedStateMachine):
         answer = _answer(
             own=OWN if own else None,
             expires_at=1.0 if end else None,
-            project='p' if end else '',
         )
         self.do(self.connection.answered(answer))
 
