@@ -150,6 +150,7 @@ _LISTENERS = [
         ('notification_port', 'p', 0),
         ('max_connections', 'i', 10000, 0),
         ('max_frame_size', 'i', 0, 0),
+        ('max_small_frames', 'i', 100, 0),
         ('worker_threads', 'i', 16, 1),
         ('ping_interval', 'f', 30),
         ('ping_timeout', 'f', 60),

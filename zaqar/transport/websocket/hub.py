@@ -211,6 +211,10 @@ class Hub:
         self.perform(line, effects)
         return pushed
 
+    def now(self) -> float:
+        """Return the time of the loop's clock."""
+        return self._loop.time()
+
     def soon(self, call: Callable[[], None]) -> None:
         """Have something done in the next round of the loop."""
         self._loop.call_soon(call)

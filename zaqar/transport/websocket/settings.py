@@ -94,6 +94,14 @@ OPTS = [
         'max_messages_post_size and max_queue_metadata, and 64 KiB.',
     ),
     cfg.IntOpt(
+        'max_small_frames',
+        default=100,
+        min=0,
+        help='Control frames, and fragments of less than 1 KiB, that a '
+        'connection may send per second; more end it with 1008. 0 means no '
+        'limit.',
+    ),
+    cfg.IntOpt(
         'worker_threads',
         default=16,
         min=1,
@@ -134,6 +142,7 @@ class Settings:
     ping_interval: int = 30
     ping_timeout: int = 60
     max_frame_size: int = 0
+    max_small_frames: int = 100
     worker_threads: int = 16
     node_id: str = ''
     origins: tuple[str, ...] = ()

@@ -38,6 +38,22 @@ MAX_HANDSHAKE = 64 * 1024
 #: Bytes written and not taken, beyond which the other end counts as blocked.
 MAX_UNSENT = 256 * 1024
 
+#: Frames that autobahn takes apart for a connection before others have their
+#: turn.
+TURN = 32
+
+#: Bytes from which on a fragment is paid for by what it brings.
+SUBSTANTIAL = 1024
+
+#: Opcodes from here on are those of control frames.
+_CONTROL = 8
+
+#: The code of a close frame for who breaks a rule of ours.
+POLICY = 1008
+
+#: Seconds over which small frames are counted.
+_WINDOW = 1.0
+
 #: Bytes handed to autobahn at a time: it copies what is left of them after
 #: every frame, so that a large piece of small frames costs its square.
 _SLICE = 4096
@@ -66,6 +82,11 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         super().connection_made(transport)
         self.hub = self.factory.hub
         self._inbox: collections.deque[bytes] = collections.deque()
+        self._left = TURN
+        self._is_waiting = False
+        self._is_flooding = False
+        self._small = 0
+        self._window = 0.0
         transport.set_write_buffer_limits(high=MAX_UNSENT)
         peer = transport.get_extra_info('peername')
         self.line = self.hub.join(self, str(peer[0]) if peer else '')
@@ -81,6 +102,8 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
 
         autobahn would queue them, to take them all in the next round.
         """
+        if self._is_flooding:
+            return
         self.line.machine.heard()
         if self._is_between() and not (data := self._plain(data)):
             return
@@ -103,9 +126,24 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         if self.state not in (self.STATE_OPEN, self.STATE_CLOSING):
             super().consumeData()
             return
-        while self.line.machine.reads and self.processData():
+        while self._may_go_on() and self.processData():
             if self.state == self.STATE_CLOSED:
                 return
+        if not self._left:
+            self._wait_for_turn()
+
+    def onFrameEnd(self) -> bool | None:  # noqa: N802
+        """Take a whole frame, unless there are too many that say little."""
+        frame = self.current_frame
+        self._left -= 1
+        is_small = frame.opcode >= _CONTROL or (
+            not frame.fin and frame.length < SUBSTANTIAL
+        )
+        if is_small and self._is_too_many():
+            self._end_flood()
+            return False
+        found: bool | None = super().onFrameEnd()
+        return found
 
     def processHandshake(self) -> None:  # noqa: N802
         """Read a handshake, unless it has no end."""
@@ -196,9 +234,9 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         if not on:
             transport.pause_reading()
             return
-        with contextlib.suppress(RuntimeError):
-            # It may not have paused, since it was closing.
-            transport.resume_reading()
+        if self._is_waiting:
+            return
+        self._read_on()
         # Not from within a frame that is being read.
         self.hub.soon(self._resume)
 
@@ -214,6 +252,49 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         self.wasNotCleanReason = 'cut'
         self.dropConnection(abort=True)
 
+    def _read_on(self) -> None:
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        with contextlib.suppress(RuntimeError):
+            # It may not have paused, since it was closing.
+            transport.resume_reading()
+
+    def _may_go_on(self) -> bool:
+        """Tell whether to take one more frame in this turn of the loop."""
+        return self._left > 0 and self.line.machine.reads
+
+    def _wait_for_turn(self) -> None:
+        """Let other connections have their turn."""
+        if not self._is_waiting:
+            self._is_waiting = True
+            self.transport.pause_reading()
+            self.hub.soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._is_waiting = False
+        self._left = TURN
+        if self.line.machine.reads:
+            self._read_on()
+            self._resume()
+
+    def _is_too_many(self) -> bool:
+        """Count a frame that says little, and tell whether to go on."""
+        most = self.hub.settings.max_small_frames
+        now = self.hub.now()
+        if now - self._window >= _WINDOW:
+            self._window, self._small = now, 0
+        self._small += 1
+        return bool(most) and self._small > most
+
+    def _end_flood(self) -> None:
+        """Close the connection, and look at nothing more that comes."""
+        self._is_flooding = True
+        self._inbox.clear()
+        self.data = b''
+        LOG.info('A connection from %s sent too many frames', self.line.peer)
+        self.shut(POLICY, 'Too many control frames or small fragments.')
+
     def _resume(self) -> None:
         if self.transport is not None and self.data:
             self.consumeData()
@@ -221,7 +302,7 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
 
     def _feed(self) -> None:
         try:
-            while self._inbox and self.line.machine.reads:
+            while self._inbox and self._may_go_on():
                 self._dataReceived(self._inbox.popleft())
         except Exception:
             # The edge of the loop: one bad connection ends alone.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from zaqar.transport.websocket.protocol import Connection, Frame, State
@@ -25,6 +26,7 @@ class Transport:
     def __init__(self) -> None:
         self.written = b''
         self.is_cut = False
+        self.is_paused = False
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -33,8 +35,12 @@ class Transport:
         return ('127.0.0.1', 1) if name in ('peername', 'sockname') else None
 
     def set_write_buffer_limits(self, **limits: int) -> None: ...
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
+
+    def pause_reading(self) -> None:
+        self.is_paused = True
+
+    def resume_reading(self) -> None:
+        self.is_paused = False
 
     def is_closing(self) -> bool:
         return self.is_cut
@@ -59,6 +65,8 @@ class Hub:
     settings = Settings(max_frame_size=MOST)
 
     def __init__(self) -> None:
+        self.at = 0.0
+        self.due: list[Callable[[], None]] = []
         self.line = Line()
         self.frames: list[Frame] = []
         self.line.machine.received = self._received  # type: ignore[assignment]
@@ -78,7 +86,18 @@ class Hub:
         return False
 
     def opened(self, line: Line) -> None: ...
-    def soon(self, call: Any) -> None: ...
+
+    def now(self) -> float:
+        return self.at
+
+    def soon(self, call: Callable[[], None]) -> None:
+        self.due.append(call)
+
+    def go_on(self) -> None:
+        """Do what is due in the next turn of the loop."""
+        due, self.due = self.due, []
+        for call in due:
+            call()
 
     def perform(self, line: Line, effects: Any) -> None: ...
 
