@@ -178,6 +178,7 @@ class Caller:
         try:
             said = self._said(frame.data, encoding, echo, found, logged)
             found.data = _encoded(encoding, echo, said)
+            found.project = logged.project_id or ''
         except Exception:
             # The edge: what nobody foresaw is logged, and told to no one.
             LOG.exception('A frame could not be answered')

@@ -64,21 +64,28 @@ class Wire(Protocol):
     def cut(self) -> None:
         """End the connection at once."""
 
+    def unsent(self) -> int:
+        """Return the bytes that wait for the other end."""
+
 
 class Line:
     """One connection with all that belongs to it.
 
     :ivar peer: address of the other end
+    :ivar project: whom the last answer was for
+    :ivar deadline: ends it unless the other end takes what is written
     """
 
     __slots__ = (
         'answered',
         'caller',
+        'deadline',
         'expiry',
         'id',
         'is_busy',
         'machine',
         'peer',
+        'project',
         'pulse',
         'todo',
         'wire',
@@ -93,6 +100,8 @@ class Line:
         self.todo: collections.deque[Effect] = collections.deque()
         self.is_busy = False
         self.answered = functools.partial(hub.answered, self)
+        self.project = ''
+        self.deadline: asyncio.TimerHandle | None = None
         self.expiry: asyncio.TimerHandle | None = None
         self.pulse: asyncio.TimerHandle | None = None
 
@@ -118,6 +127,7 @@ class Hub:
         self._loop = loop
         self._lines: dict[str, Line] = {}
         self._unproved: collections.Counter[str] = collections.Counter()
+        self._blocked: dict[str, set[Line]] = {}
         self._forgetting = 0
         self._does: Mapping[type, Callable[[Line, Any], None]] = {
             Call: self._call,
@@ -174,6 +184,7 @@ class Hub:
         if self._lines.pop(line.id, None) is None:
             return
         self._tell()
+        self._is_taken(line)
         for timer in (line.expiry, line.pulse):
             if timer is not None:
                 timer.cancel()
@@ -195,6 +206,63 @@ class Hub:
                 self._does[type(effect)](line, effect)
         finally:
             line.is_busy = False
+
+    def blocked(self, line: Line) -> None:
+        """Note that the other end does not take what is written."""
+        self.perform(line, line.machine.blocked())
+        self._blocked.setdefault(line.project, set()).add(line)
+        self._schedule_deadline(line)
+        # By then the system has taken what it can.
+        self.soon(functools.partial(self._check_unsent, line))
+
+    def unblocked(self, line: Line) -> None:
+        """Note that it does again."""
+        self._is_taken(line)
+        self.perform(line, line.machine.unblocked())
+
+    def closing(self, line: Line) -> None:
+        """Note that a close frame is on its way."""
+        self.perform(line, line.machine.closing())
+        self._schedule_deadline(line)
+
+    def _is_blocked(self, line: Line) -> bool:
+        return line in self._blocked.get(line.project, ())
+
+    def _is_taken(self, line: Line) -> None:
+        if line.deadline is not None:
+            line.deadline.cancel()
+            line.deadline = None
+        lines = self._blocked.get(line.project, set())
+        lines.discard(line)
+        if not lines:
+            self._blocked.pop(line.project, None)
+
+    def _schedule_deadline(self, line: Line) -> None:
+        most = self.settings.write_timeout
+        if most and line.deadline is None and line.id in self._lines:
+            line.deadline = self._loop.call_later(most, self._overdue, line)
+
+    def _overdue(self, line: Line) -> None:
+        self._end(line, 'takes nothing of what is written')
+
+    def _check_unsent(self, line: Line) -> None:
+        """End connections for which too much waits."""
+        if not self._is_blocked(line):
+            return
+        most = self.settings.max_unsent
+        if most and line.wire.unsent() > most:
+            self._end(line, 'has too much to read')
+            return
+        most = self.settings.max_unsent_per_project
+        lines = self._blocked[line.project]
+        sizes = {other: other.wire.unsent() for other in lines}
+        if most and sum(sizes.values()) > most:
+            largest = max(sizes, key=sizes.__getitem__)
+            self._end(largest, 'has most to read in a project with too much')
+
+    def _end(self, line: Line, why: str) -> None:
+        LOG.info('Ended a connection from %s, which %s', line.peer, why)
+        line.wire.cut()
 
     async def push(self, connection: str, text: bytes) -> Pushed:
         """Send a message, JSON text, to a connection."""
@@ -238,6 +306,10 @@ class Hub:
     def answered(self, line: Line, answer: Answer) -> None:
         """Take the answer to a frame."""
         was_proved = line.machine.is_proved
+        if self._is_blocked(line):
+            self.soon(functools.partial(self._check_unsent, line))
+        elif answer.project:
+            line.project = answer.project
         effects = line.machine.answered(answer)
         if line.machine.is_proved and not was_proved:
             self._proved(line)

@@ -69,6 +69,7 @@ class Answer:
 
     :ivar expires_at: when the token ends that the frame has brought, in
         seconds since the epoch; None if it brought none
+    :ivar project: whom it is for, '' if that is not known
     :ivar ended: subscriptions of the connection that the token may not have
     :ivar own: the subscription that the frame has made
     """
@@ -76,6 +77,7 @@ class Answer:
     data: bytes
     is_binary: bool
     expires_at: float | None = None
+    project: str = ''
     ended: Sequence[Own] = ()
     own: Own | None = None
 

@@ -102,6 +102,31 @@ OPTS = [
         'limit.',
     ),
     cfg.IntOpt(
+        'write_timeout',
+        default=60,
+        min=0,
+        help='Seconds that the other end of a connection may take none of '
+        'what waits for it, or less than enough to go on; after that the '
+        'connection is ended. 0 means any number.',
+    ),
+    cfg.IntOpt(
+        'max_unsent',
+        default=32 * 1024 * 1024,
+        min=0,
+        help='Bytes that may wait for the other end of a connection; more end '
+        'it. Has to be larger than the largest answer: as many messages as '
+        'max_messages_per_page, of the size of max_messages_post_size. 0 '
+        'means no limit.',
+    ),
+    cfg.IntOpt(
+        'max_unsent_per_project',
+        default=64 * 1024 * 1024,
+        min=0,
+        help='Bytes that may wait for all connections of a project whose '
+        'other ends do not read; beyond it the connection with most of them '
+        'is ended. 0 means no limit.',
+    ),
+    cfg.IntOpt(
         'worker_threads',
         default=16,
         min=1,
@@ -143,6 +168,9 @@ class Settings:
     ping_timeout: int = 60
     max_frame_size: int = 0
     max_small_frames: int = 100
+    write_timeout: int = 60
+    max_unsent: int = 32 * 1024 * 1024
+    max_unsent_per_project: int = 64 * 1024 * 1024
     worker_threads: int = 16
     node_id: str = ''
     origins: tuple[str, ...] = ()

@@ -115,11 +115,11 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
 
     def pause_writing(self) -> None:
         """Stop working for who does not take what we say."""
-        self.hub.perform(self.line, self.line.machine.blocked())
+        self.hub.blocked(self.line)
 
     def resume_writing(self) -> None:
         """Go on working."""
-        self.hub.perform(self.line, self.line.machine.unblocked())
+        self.hub.unblocked(self.line)
 
     def consumeData(self) -> None:  # noqa: N802
         """Read frames, and no more of them than can wait."""
@@ -211,7 +211,7 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
     def sendCloseFrame(self, *args: Any, **more: Any) -> None:  # noqa: N802
         """Send a close frame, and nothing after it."""
         super().sendCloseFrame(*args, **more)
-        self.hub.perform(self.line, self.line.machine.closing())
+        self.hub.closing(self.line)
 
     # What the hub asks for.
 
@@ -251,6 +251,13 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         """End the connection at once."""
         self.wasNotCleanReason = 'cut'
         self.dropConnection(abort=True)
+        if self.transport is not None:
+            # One that is closed already waits for what is written.
+            self.transport.abort()
+
+    def unsent(self) -> int:
+        """Return the bytes that wait for the other end."""
+        return int(self.transport.get_write_buffer_size())
 
     def _read_on(self) -> None:
         transport = self.transport

@@ -211,6 +211,25 @@ def test_who_reads_nothing_is_read_no_more_and_holds_up_nobody(
     assert other.ask('queue_list').status == 200
 
 
+def test_who_reads_nothing_for_long_is_left(
+    make_server: MakeServer, connect: Connect
+) -> None:
+    server = make_server(socket='write_timeout = 1\nping_interval = 0\n')
+    deaf, other = (connect(url=server.socket_url) for _ in range(2))
+    deaf.post('q', *(['x' * 10_000] * 20))
+    body = {'queue_name': 'q', 'limit': 20, 'echo': True}
+    # More than the buffers of the system hold.
+    for _ in range(100):
+        deaf.send('message_list', body)
+    other.ask('subscription_create', queue_name='r')
+    assert _until(lambda: 'takes nothing' in server.log.read_text())
+    with pytest.raises((Closed, ConnectionError)):
+        while True:
+            deaf.receive()
+    other.post('r', 'still here')
+    assert other.pushed()['body'] == 'still here'
+
+
 @contextlib.contextmanager
 def _locked(server: Zaqar) -> Iterator[None]:
     """Let all writes to the database wait; they give up after 5 seconds."""

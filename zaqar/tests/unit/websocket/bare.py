@@ -101,6 +101,23 @@ class Hub:
 
     def perform(self, line: Line, effects: Any) -> None: ...
 
+    def closing(self, line: Line) -> None:
+        line.machine.closing()
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """A loop whose clock goes on when it is told."""
+
+    at = 0.0
+
+    def time(self) -> float:
+        return self.at
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and what is due then."""
+        self.at += seconds
+        turn(self)
+
 
 def joined(
     loop: asyncio.AbstractEventLoop,

@@ -3,43 +3,28 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from zaqar.tests.unit.websocket.bare import (
     HANDSHAKE,
+    Loop,
     closed_with,
     connected,
     joined,
-    turn,
 )
 
 
-class _Loop(asyncio.SelectorEventLoop):
-    """A loop whose clock goes on when it is told."""
-
-    at = 0.0
-
-    def time(self) -> float:
-        return self.at
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass, and what is due then."""
-        self.at += seconds
-        turn(self)
-
-
 @pytest.fixture
-def loop() -> Iterator[_Loop]:
-    found = _Loop()
+def loop() -> Iterator[Loop]:
+    found = Loop()
     yield found
     found.close()
 
 
 @pytest.mark.parametrize('said', [b'', HANDSHAKE[:-2]])
-def test_a_handshake_has_five_seconds(loop: _Loop, said: bytes) -> None:
+def test_a_handshake_has_five_seconds(loop: Loop, said: bytes) -> None:
     wire, _, transport = joined(loop)
     wire.data_received(said)
     loop.wait(4.9)
@@ -49,14 +34,14 @@ def test_a_handshake_has_five_seconds(loop: _Loop, said: bytes) -> None:
     assert transport.written == b''
 
 
-def test_a_connection_that_is_open_has_all_the_time(loop: _Loop) -> None:
+def test_a_connection_that_is_open_has_all_the_time(loop: Loop) -> None:
     wire, _, transport = connected(loop)
     loop.wait(3600)
     assert not transport.is_cut
     assert wire.state == wire.STATE_OPEN
 
 
-def test_the_other_end_has_a_second_to_close_too(loop: _Loop) -> None:
+def test_the_other_end_has_a_second_to_close_too(loop: Loop) -> None:
     wire, _, transport = connected(loop)
     wire.shut(1012, 'restart')
     assert closed_with(transport) == 1012

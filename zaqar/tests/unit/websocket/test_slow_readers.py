@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who does not read what he asked for is left, and holds little until then."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
+from zaqar.tests.unit.websocket.test_plain import encoded
+from zaqar.transport.websocket.hub import Hub
+from zaqar.transport.websocket.protocol import Answer, Frame
+from zaqar.transport.websocket.settings import Settings
+from zaqar.transport.websocket.wire import MAX_UNSENT, Factory, Socket
+
+TIMEOUT = 60
+
+
+class Deaf(Transport):
+    """Takes nothing once it is told so, as the system when it is full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_deaf = False
+        self.is_blocked = False
+        self.wire: Socket
+        self.unsent = 0
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        if self.is_deaf:
+            self.unsent += len(data)
+        if self.unsent > MAX_UNSENT and not self.is_blocked:
+            self.is_blocked = True
+            self.wire.pause_writing()
+
+    def take(self) -> None:
+        """Take all that waits."""
+        self.unsent = 0
+        if self.is_blocked:
+            self.is_blocked = False
+            self.wire.resume_writing()
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def close(self) -> None:
+        """Go when all that waits has been taken."""
+
+    def abort(self) -> None:
+        if not self.is_cut:
+            self.is_cut = True
+            self.wire.connection_lost(None)
+
+
+class Desk:
+    """Answers with as much as a frame says, for the project that it says."""
+
+    class access:  # noqa: N801
+        proves = False
+
+    def caller(self, connection: str) -> Desk:
+        return self
+
+    def answer(self, frame: Frame) -> Answer:
+        size, _, project = frame.data.decode().partition(' ')
+        return Answer(bytes(int(size)), False, project=project)
+
+
+class Workers:
+    """Works at once, unless it is held."""
+
+    def __init__(self) -> None:
+        self.is_held = False
+        self._held: list[Callable[[], None]] = []
+
+    def submit(self, work: Any, done: Any = None) -> None:
+        self._held.append(lambda: done(work()))
+        if not self.is_held:
+            self.release()
+
+    def release(self) -> None:
+        while self._held:
+            self._held.pop(0)()
+
+
+class House:
+    """A server without a network."""
+
+    def __init__(self, loop: Loop, **settings: Any) -> None:
+        self.loop = loop
+        self.workers = Workers()
+        found = Settings(
+            max_frame_size=10_000, ping_interval=0, write_timeout=TIMEOUT
+        )
+        vars(found).update(settings)
+        self.hub = Hub(
+            Desk(),  # type: ignore[arg-type]
+            found,
+            self.workers,  # type: ignore[arg-type]
+            loop,
+        )
+        self._factory = Factory(self.hub, loop)
+
+    def join(self) -> Deaf:
+        """Return a connection after its handshake."""
+        transport = Deaf()
+        wire = transport.wire = self._factory()
+        wire.connection_made(transport)
+        wire.data_received(HANDSHAKE)
+        turn(self.loop)
+        transport.is_deaf = True
+        return transport
+
+    def ask(self, transport: Deaf, size: int, project: str = 'p') -> None:
+        """Ask for so many bytes."""
+        frame = encoded(f'{size} {project}'.encode())
+        transport.wire.data_received(frame)
+        turn(self.loop)
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    found = Loop()
+    yield found
+    found.close()
+
+
+LARGE = MAX_UNSENT + 1
+
+
+def test_a_blocked_connection_is_ended_after_a_while(loop: Loop) -> None:
+    house = House(loop)
+    deaf = house.join()
+    house.ask(deaf, LARGE)
+    loop.wait(TIMEOUT - 1)
+    assert not deaf.is_cut
+    loop.wait(2)
+    assert deaf.is_cut
+    assert len(house.hub) == 0
+
+
+def test_who_reads_at_last_has_all_the_time_again(loop: Loop) -> None:
+    house = House(loop)
+    slow = house.join()
+    for _ in range(3):
+        house.ask(slow, LARGE)
+        loop.wait(TIMEOUT - 1)
+        slow.take()
+    loop.wait(10 * TIMEOUT)
+    assert not slow.is_cut
+
+
+def test_no_time_means_any(loop: Loop) -> None:
+    house = House(loop, write_timeout=0)
+    deaf = house.join()
+    house.ask(deaf, LARGE)
+    loop.wait(100 * TIMEOUT)
+    assert not deaf.is_cut
+
+
+def test_who_closes_and_reads_nothing_is_left_too(loop: Loop) -> None:
+    house = House(loop)
+    deaf = house.join()
+    # Too little to count as blocked, and more than the system takes.
+    house.ask(deaf, 1000)
+    deaf.wire.data_received(encoded(b'\x03\xe8', 0x88))
+    loop.wait(TIMEOUT - 1)
+    assert not deaf.is_cut
+    loop.wait(2)
+    assert deaf.is_cut
+
+
+def test_a_connection_for_which_too_much_waits_is_ended(loop: Loop) -> None:
+    house = House(loop, max_unsent=2 * LARGE)
+    one, other = house.join(), house.join()
+    house.ask(one, 2 * LARGE - 100)
+    assert not one.is_cut
+    house.ask(other, 2 * LARGE + 1)
+    assert other.is_cut
+    assert not one.is_cut
+
+
+def test_an_answer_that_comes_while_it_is_blocked_counts(loop: Loop) -> None:
+    house = House(loop, max_unsent=2 * LARGE)
+    deaf = house.join()
+    house.workers.is_held = True
+    house.ask(deaf, LARGE)
+    deaf.write(bytes(LARGE))
+    turn(loop)
+    assert not deaf.is_cut
+    house.workers.release()
+    turn(loop)
+    assert deaf.is_cut
+
+
+def test_of_a_project_the_one_with_most_to_read_is_ended(loop: Loop) -> None:
+    house = House(loop, max_unsent_per_project=4 * LARGE)
+    small, large, last, other = (house.join() for _ in range(4))
+    house.ask(other, 3 * LARGE, 'other')
+    house.ask(small, LARGE)
+    house.ask(large, 2 * LARGE)
+    assert not large.is_cut
+    house.ask(last, LARGE)
+    assert large.is_cut
+    assert not (small.is_cut or last.is_cut or other.is_cut)
+    small.take()
+    house.ask(house.join(), LARGE)
+    house.ask(house.join(), LARGE)
+    assert not (small.is_cut or last.is_cut or other.is_cut)
+
+
+def test_nobody_else_is_noted_when_all_is_well(loop: Loop) -> None:
+    house = House(loop)
+    for _ in range(3):
+        deaf = house.join()
+        house.ask(deaf, LARGE, str(uuid.uuid4()))
+        deaf.take()
+    assert not house.hub._blocked
