@@ -158,6 +158,8 @@ _LISTENERS = [
         ('ping_interval', 'f', 30),
         ('ping_timeout', 'f', 60),
         ('max_unauthenticated_per_peer', 'i', 100),
+        ('trusted_proxies', 'l', []),
+        ('authentication_timeout', 'i', 30, 0),
         ('node_id', 's', None),
     ),
 ]

@@ -203,6 +203,7 @@ class Caller:
                 echo.body, echo.headers = {}, {}
                 return self._authenticate(asked.headers.values, found)
             call = self._call(asked, asked.row, encoding, logged)
+            found.is_proved = not call.session_path
         except ZaqarError as error:
             return error.status, {'error': str(error)}
         try:
@@ -258,6 +259,7 @@ class Caller:
             self._session = session
             # Who it was has been found out of the former one.
             self._known = None
+            found.is_proved = True
             found.expires_at = session.expires_at
             # Here, not on the loop: each rule is matched with each of them.
             found.ended = [

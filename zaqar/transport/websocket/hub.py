@@ -73,6 +73,7 @@ class Line:
 
     :ivar peer: address of the other end
     :ivar project: whom the last answer was for
+    :ivar login: ends it unless it proves who it is
     :ivar deadline: ends it unless the other end takes what is written
     """
 
@@ -83,6 +84,7 @@ class Line:
         'expiry',
         'id',
         'is_busy',
+        'login',
         'machine',
         'peer',
         'project',
@@ -103,6 +105,7 @@ class Line:
         self.project = ''
         self.deadline: asyncio.TimerHandle | None = None
         self.expiry: asyncio.TimerHandle | None = None
+        self.login: asyncio.TimerHandle | None = None
         self.pulse: asyncio.TimerHandle | None = None
 
 
@@ -156,11 +159,21 @@ class Hub:
         most = self.settings.max_connections
         return bool(most) and len(self._lines) > most
 
-    def is_crowded(self, peer: str) -> bool:
-        """Tell whether an address has too many connections without proof."""
+    @property
+    def proves(self) -> bool:
+        """Tell whether a connection has to prove who it is."""
+        return self.desk.access.proves
+
+    def is_crowded(self, line: Line, address: str) -> bool:
+        """Count a connection for the address that it comes from.
+
+        :returns: whether too many of that address have proved nothing
+        """
+        self._proved(line)
+        line.peer = address
+        self._unproved[address] += 1
         most = self.settings.max_unauthenticated_per_peer
-        proves = self.desk.access.proves
-        return proves and bool(most) and self._unproved[peer] > most
+        return self.proves and bool(most) and self._unproved[address] > most
 
     def join(self, wire: Wire, peer: str) -> Line:
         """Take in a connection."""
@@ -176,6 +189,9 @@ class Hub:
 
     def opened(self, line: Line) -> None:
         """Note that the handshake is done."""
+        patience = self.settings.authentication_timeout
+        if self.proves and patience:
+            line.login = self._loop.call_later(patience, self._late, line)
         if self.settings.ping_interval:
             self._schedule_pulse(line)
 
@@ -185,7 +201,7 @@ class Hub:
             return
         self._tell()
         self._is_taken(line)
-        for timer in (line.expiry, line.pulse):
+        for timer in (line.expiry, line.login, line.pulse):
             if timer is not None:
                 timer.cancel()
         if not line.machine.is_proved:
@@ -313,6 +329,8 @@ class Hub:
         effects = line.machine.answered(answer)
         if line.machine.is_proved and not was_proved:
             self._proved(line)
+            if line.login is not None:
+                line.login.cancel()
         self.perform(line, effects)
 
     def _proved(self, line: Line) -> None:
@@ -327,6 +345,9 @@ class Hub:
             line.expiry = self._loop.call_later(
                 max(0.0, effect.at - time.time()), self._expire, line
             )
+
+    def _late(self, line: Line) -> None:
+        self.perform(line, line.machine.late())
 
     def _expire(self, line: Line) -> None:
         self.perform(line, line.machine.expired())

@@ -23,8 +23,12 @@ DEEP = 16
 HEAVY = 1024 * 1024
 
 #: Codes of close frames.
+POLICY = 1008
 RESTART = 1012
 EXPIRED = 4003
+
+
+_LATE = 'Not authenticated in time.'
 
 
 class State(enum.Enum):
@@ -67,6 +71,8 @@ class Own:
 class Answer:
     """What came of a frame.
 
+    :ivar is_proved: whether the frame has brought a token or a signature that
+        is good
     :ivar expires_at: when the token ends that the frame has brought, in
         seconds since the epoch; None if it brought none
     :ivar project: whom it is for, '' if that is not known
@@ -76,6 +82,7 @@ class Answer:
 
     data: bytes
     is_binary: bool
+    is_proved: bool = False
     expires_at: float | None = None
     project: str = ''
     ended: Sequence[Own] = ()
@@ -150,7 +157,7 @@ class Connection:
     """What is known of a connection, and nothing of it survives.
 
     :ivar pushes_binary: the type of frames for pushes
-    :ivar is_proved: whether a token has been accepted
+    :ivar is_proved: whether a token or a signature has been accepted
     :param max_missed: pings that may stay unanswered, 0 for any number
     """
 
@@ -158,6 +165,7 @@ class Connection:
         self.state = State.OPEN
         self.pushes_binary = False
         self.is_proved = False
+        self._is_late = False
         self._max_missed = max_missed
         self._missed = 0
         self._waiting: collections.deque[Frame] = collections.deque()
@@ -192,6 +200,8 @@ class Connection:
             return [Forget((answer.own,))] if answer.own else []
         effects = self._noted(answer)
         effects.append(Send(Frame(answer.data, answer.is_binary)))
+        if self._is_late and not self.is_proved:
+            return effects + self._close(POLICY, _LATE)
         if self.state is State.DRAINING:
             return effects + self._close(RESTART, 'The server stops.')
         return effects + self._go_on()
@@ -222,6 +232,16 @@ class Connection:
         if self.state in (State.CLOSING, State.LOST):
             return []
         return self._close(EXPIRED, 'The token has expired.')
+
+    def late(self) -> list[Effect]:
+        """Note that the time is up to prove who is there."""
+        if self.is_proved or self.state is not State.OPEN:
+            return []
+        if self._works:
+            # Perhaps this does.
+            self._is_late = True
+            return []
+        return self._close(POLICY, _LATE)
 
     def heard(self) -> None:
         """Note that something came from the other end."""
@@ -281,9 +301,9 @@ class Connection:
     def _noted(self, answer: Answer) -> list[Effect]:
         """Note what an answer changes."""
         effects: list[Effect] = []
+        self.is_proved |= answer.is_proved
         if answer.expires_at is not None:
             effects += self._forget(answer.ended)
-            self.is_proved = True
             effects.append(Expire(answer.expires_at))
         if answer.own is not None:
             self._owns.append(answer.own)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oslo_config import cfg
@@ -13,6 +14,7 @@ from oslo_middleware import cors
 
 from zaqar.controllers.limits import Limits
 from zaqar.errors import ConfigurationError
+from zaqar.transport.websocket.handshake import Network, networks
 
 GROUP = 'drivers:transport:websocket'
 
@@ -68,8 +70,24 @@ OPTS = [
         default=100,
         min=0,
         help='Connections from one address that have not authenticated, '
-        'where auth_strategy is set; more are refused with 429. Behind a '
-        'proxy all connections come from its address. 0 means no limit.',
+        'where auth_strategy is set; more are refused with 429. 0 means no '
+        'limit. See trusted_proxies.',
+    ),
+    cfg.ListOpt(
+        'trusted_proxies',
+        default=[],
+        help='Addresses and networks, as 10.0.0.0/8, of proxies in front of '
+        'this server. From them X-Forwarded-For and Forwarded are believed, '
+        'read from right to left up to the first address that is none of '
+        'them. Unset behind a proxy, all its clients share one address.',
+    ),
+    cfg.IntOpt(
+        'authentication_timeout',
+        default=30,
+        min=0,
+        help='Seconds that a connection has to authenticate, or to send a '
+        'frame with a good signature, where auth_strategy is set; after that '
+        'it is closed with 1008. 0 means any number.',
     ),
     cfg.IntOpt(
         'ping_interval',
@@ -153,7 +171,7 @@ _ROOM = 64 * 1024
 class Settings:
     """The options, by their names.
 
-    :ivar origins: from where pages may connect; empty for anywhere
+    :ivar origins: of pages that may connect, as configured
     """
 
     bind: str = '127.0.0.1'
@@ -164,6 +182,8 @@ class Settings:
     notification_port: int = 0
     max_connections: int = 10000
     max_unauthenticated_per_peer: int = 100
+    trusted_proxies: tuple[Network, ...] = ()
+    authentication_timeout: int = 30
     ping_interval: int = 30
     ping_timeout: int = 60
     max_frame_size: int = 0
@@ -186,13 +206,23 @@ class Settings:
 def from_conf(conf: cfg.ConfigOpts, limits: Limits) -> Settings:
     """Read the settings from a loaded configuration.
 
-    :raises ConfigurationError: the node cannot be called so
+    :raises ConfigurationError: a value cannot be used
     """
     conf.register_opts(OPTS, GROUP)
     values = dict(conf[GROUP])
     values['node_id'] = _node_id(values['node_id'])
+    values['trusted_proxies'] = _proxies(values['trusted_proxies'])
     values['max_frame_size'] = values['max_frame_size'] or _frame(limits)
     return Settings(**values, origins=_origins(conf))
+
+
+def _proxies(texts: Sequence[str]) -> tuple[Network, ...]:
+    try:
+        return networks(texts)
+    except ValueError as error:
+        raise ConfigurationError(
+            f'[{GROUP}] trusted_proxies: {error}'
+        ) from None
 
 
 def _frame(limits: Limits) -> int:
@@ -214,5 +244,4 @@ def _node_id(found: str | None) -> str:
 
 def _origins(conf: cfg.ConfigOpts) -> tuple[str, ...]:
     conf.register_opts(cors.CORS_OPTS, 'cors')
-    found = conf.cors.allowed_origin or ()
-    return () if '*' in found else tuple(found)
+    return tuple(conf.cors.allowed_origin or ())

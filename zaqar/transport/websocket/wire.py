@@ -24,8 +24,10 @@ from autobahn.asyncio.websocket import (
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from zaqar.transport.websocket import plain
+from zaqar.transport.websocket.handshake import client_address, is_welcome
 from zaqar.transport.websocket.hub import Hub, Line
-from zaqar.transport.websocket.protocol import Frame
+from zaqar.transport.websocket.protocol import POLICY, Frame
+from zaqar.transport.websocket.rate import Rate
 
 LOG = logging.getLogger(__name__)
 
@@ -47,12 +49,6 @@ SUBSTANTIAL = 1024
 
 #: Opcodes from here on are those of control frames.
 _CONTROL = 8
-
-#: The code of a close frame for who breaks a rule of ours.
-POLICY = 1008
-
-#: Seconds over which small frames are counted.
-_WINDOW = 1.0
 
 #: Bytes handed to autobahn at a time: it copies what is left of them after
 #: every frame, so that a large piece of small frames costs its square.
@@ -85,8 +81,7 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         self._left = TURN
         self._is_waiting = False
         self._is_flooding = False
-        self._small = 0
-        self._window = 0.0
+        self._small = Rate()
         transport.set_write_buffer_limits(high=MAX_UNSENT)
         peer = transport.get_extra_info('peername')
         self.line = self.hub.join(self, str(peer[0]) if peer else '')
@@ -139,7 +134,8 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         is_small = frame.opcode >= _CONTROL or (
             not frame.fin and frame.length < SUBSTANTIAL
         )
-        if is_small and self._is_too_many():
+        most = self.hub.settings.max_small_frames
+        if is_small and self._small.exceeds(most, self.hub.now()):
             self._end_flood()
             return False
         found: bool | None = super().onFrameEnd()
@@ -179,7 +175,10 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         settings = self.hub.settings
         if self.hub.is_full():
             raise ConnectionDeny(503)
-        if self.hub.is_crowded(self.line.peer):
+        address = client_address(
+            self.line.peer, request.headers, settings.trusted_proxies
+        )
+        if self.hub.is_crowded(self.line, address):
             raise ConnectionDeny(429)
         if settings.external_port is not None:
             host = request.headers.get('host', '').rpartition(']')[2]
@@ -189,7 +188,8 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         origin = request.headers.get('origin') or request.headers.get(
             'sec-websocket-origin'
         )
-        if settings.origins and origin and origin not in settings.origins:
+        host = request.headers.get('host', '')
+        if not is_welcome(origin, host, settings.origins, self.hub.proves):
             raise ConnectionDeny(403)
         return SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
 
@@ -284,15 +284,6 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         if self.line.machine.reads:
             self._read_on()
             self._resume()
-
-    def _is_too_many(self) -> bool:
-        """Count a frame that says little, and tell whether to go on."""
-        most = self.hub.settings.max_small_frames
-        now = self.hub.now()
-        if now - self._window >= _WINDOW:
-            self._window, self._small = now, 0
-        self._small += 1
-        return bool(most) and self._small > most
 
     def _end_flood(self) -> None:
         """Close the connection, and look at nothing more that comes."""

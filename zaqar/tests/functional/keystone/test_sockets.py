@@ -375,3 +375,65 @@ def test_an_address_has_so_many_connections_without_proof(
     Talk(server.socket_url, project).cut()
     for talk in talks:
         talk.cut()
+
+
+@pytest.fixture(scope='module')
+def hasty(
+    keystone: Keystone, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Zaqar]:
+    """A server behind proxies, where a login has some seconds."""
+    folder: pathlib.Path = tmp_path_factory.mktemp('hasty')
+    token = keystone.authtoken().items()
+    lines = '\n'.join(f'{name} = {value}' for name, value in token)
+    found = Zaqar(
+        folder,
+        general='auth_strategy = keystone\n',
+        rest=f'[keystone_authtoken]\n{lines}\n'
+        f'[signed_url]\nsecret_key = {SECRET}\n',
+        socket='max_unauthenticated_per_peer = 2\n'
+        'trusted_proxies = 127.0.0.0/8\nauthentication_timeout = 8\n',
+    ).start()
+    yield found
+    found.stop()
+
+
+def test_who_does_not_authenticate_in_time_is_closed(
+    keystone: Keystone, hasty: Zaqar, user: User, project: str
+) -> None:
+    token = _token(keystone, user, project)
+    late, owner, signed = (
+        Talk(hasty.socket_url, project, header=_client(number))
+        for number in range(3)
+    )
+    assert _authenticate(owner, token).status == 200
+    grant = _grant(owner)
+    body = {'queue_name': 'q'}
+    assert signed.ask('message_list', body, grant).status == 200
+    with pytest.raises(Closed) as closed:
+        late.receive()
+    assert closed.value.code == 1008
+    # The others were let in at the same time.
+    assert owner.ask('queue_list').status == 200
+    assert signed.ask('message_list', body, grant).status == 200
+    for talk in (late, owner, signed):
+        talk.cut()
+
+
+def _client(number: int) -> dict[str, str]:
+    return {'X-Forwarded-For': f'198.51.100.1, 203.0.113.{number}'}
+
+
+def test_each_client_behind_a_proxy_is_counted_for_itself(
+    hasty: Zaqar, project: str
+) -> None:
+    talks = [
+        Talk(hasty.socket_url, project, header=_client(number % 3))
+        for number in range(6)
+    ]
+    for number in range(3):
+        with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+            Talk(hasty.socket_url, project, header=_client(number))
+        assert refused.value.status_code == 429
+    Talk(hasty.socket_url, project, header=_client(7)).cut()
+    for talk in talks:
+        talk.cut()

@@ -7,6 +7,8 @@ import itertools
 import json
 import pathlib
 import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -92,8 +94,21 @@ class Browser:
 
 
 @pytest.fixture
+def page() -> Iterator[str]:
+    """The page on a server of the same host, as its README says."""
+    port = process.free_port()
+    where = ('--bind', '127.0.0.1', '--directory', str(_PAGE.parent))
+    command = [sys.executable, '-m', 'http.server', str(port), *where]
+    with tempfile.TemporaryDirectory() as folder:
+        pages = process.Process(command, pathlib.Path(folder) / 'log')
+        pages.wait_until(lambda: process.accepts(port))
+        yield f'http://127.0.0.1:{port}/{_PAGE.name}'
+        pages.stop()
+
+
+@pytest.fixture
 def browser(
-    server: Zaqar, project: str, tmp_path: pathlib.Path
+    server: Zaqar, project: str, tmp_path: pathlib.Path, page: str
 ) -> Iterator[Browser]:
     program = shutil.which('chromium')
     if program is None:
@@ -103,7 +118,7 @@ def browser(
     )
     folder = tmp_path / 'browser'
     folder.mkdir()
-    found = Browser(program, folder, f'{_PAGE.as_uri()}?{query}')
+    found = Browser(program, folder, f'{page}?{query}')
     yield found
     found.stop()
 

@@ -112,11 +112,17 @@ def test_extensions_are_not_taken(server: Zaqar) -> None:
     assert 'Extensions' not in said
 
 
-def test_pages_connect_from_anywhere_unless_told(
+def test_pages_connect_from_our_host_and_where_it_is_allowed(
     server: Zaqar, make_server: MakeServer
 ) -> None:
-    for origin in ('http://example.com', 'null'):
-        assert ' 101 ' in _handshake(server, Origin=origin)
+    # Whoever connects is believed here: not each page of the world.
+    for origin in ('http://example.com', 'null', 'http://127.0.0.1.x'):
+        said = _handshake(server, Origin=origin)
+        assert said.startswith('HTTP/1.1 403 ')
+        said = _handshake(server, Sec_WebSocket_Origin=origin)
+        assert said.startswith('HTTP/1.1 403 ')
+    assert ' 101 ' in _handshake(server, Origin='http://127.0.0.1:3000')
+    assert ' 101 ' in _handshake(server)
     strict = make_server(
         general='[cors]\nallowed_origin = http://good.example\n[DEFAULT]\n',
         socket='external_port = 443\n',

@@ -82,8 +82,10 @@ class Hub:
     def is_full(self) -> bool:
         return False
 
-    def is_crowded(self, peer: str) -> bool:
+    def is_crowded(self, line: Line, address: str) -> bool:
         return False
+
+    proves = False
 
     def opened(self, line: Line) -> None: ...
 

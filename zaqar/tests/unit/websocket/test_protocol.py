@@ -18,6 +18,7 @@ from zaqar.transport.websocket.protocol import (
     DEEP,
     EXPIRED,
     HEAVY,
+    POLICY,
     RESTART,
     Answer,
     Call,
@@ -109,7 +110,8 @@ def test_nobody_works_for_who_does_not_take_what_is_said() -> None:
 def test_a_token_ends_the_connection_when_it_ends() -> None:
     connection = Connection()
     connection.received(_frame())
-    effects = connection.answered(_answer(expires_at=7.0))
+    answer = _answer(expires_at=7.0, is_proved=True)
+    effects = connection.answered(answer)
     assert effects == [Expire(7.0), Send(Frame(b'0!'))]
     assert connection.is_proved
     (closed,) = connection.expired()
@@ -337,3 +339,32 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
+
+
+def test_who_proves_nothing_in_time_is_closed() -> None:
+    connection = Connection()
+    (closed,) = connection.late()
+    assert isinstance(closed, Close)
+    assert closed.code == POLICY
+    assert connection.late() == []
+
+
+def test_who_has_proved_something_is_never_late() -> None:
+    connection = Connection()
+    connection.received(_frame())
+    connection.answered(_answer(is_proved=True))
+    assert connection.late() == []
+    connection.received(_frame())
+    assert connection.answered(_answer()) == [Send(Frame(b'0!'))]
+
+
+@pytest.mark.parametrize('is_proved', [False, True])
+def test_what_is_worked_on_when_the_time_is_up_decides(
+    is_proved: bool,
+) -> None:
+    connection = Connection()
+    connection.received(_frame())
+    assert connection.late() == []
+    sent, *more = connection.answered(_answer(is_proved=is_proved))
+    assert sent == Send(Frame(b'0!'))
+    assert [type(effect) for effect in more] == [Close] * (not is_proved)
