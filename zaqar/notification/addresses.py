@@ -21,8 +21,41 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 #: Resolves a name and a port to socket addresses; as in the module socket.
 Resolver = Callable[[str, int], Sequence[tuple[str, int]]]
 
-#: Prefixes behind which an IPv4 address is reached: NAT64.
-_NAT64 = ipaddress.ip_network('64:ff9b::/96')
+#: What is not global, by the registries of special-purpose addresses at IANA
+#: (iana.org/assignments/iana-ipv4-special-registry and its sibling for IPv6)
+#: as of 2025, and multicast. Not the standard library's: which of them it
+#: knows depends on the release of Python. Anycast services that the registry
+#: calls global (192.0.0.9, 2001:1::1 and the like) are no receivers either.
+_SPECIAL_V4 = tuple(
+    ipaddress.IPv4Network(text)
+    for text in (
+        '0.0.0.0/8',
+        '10.0.0.0/8',
+        '100.64.0.0/10',
+        '127.0.0.0/8',
+        '169.254.0.0/16',
+        '172.16.0.0/12',
+        '192.0.0.0/24',
+        '192.0.2.0/24',
+        '192.88.99.0/24',
+        '192.168.0.0/16',
+        '198.18.0.0/15',
+        '198.51.100.0/24',
+        '203.0.113.0/24',
+        '224.0.0.0/4',
+        '240.0.0.0/4',
+    )
+)
+
+#: All that is global unicast, and what in it is not. Teredo is in 2001::/23.
+_GLOBAL_V6 = ipaddress.IPv6Network('2000::/3')
+_SPECIAL_V6 = tuple(
+    ipaddress.IPv6Network(text)
+    for text in ('2001::/23', '2001:db8::/32', '3fff::/20')
+)
+
+#: Prefix behind which an IPv4 address is reached: NAT64.
+_NAT64 = ipaddress.IPv6Network('64:ff9b::/96')
 
 
 class AddressRefused(Exception):
@@ -88,31 +121,36 @@ class Guard:
 
     def admits(self, text: str) -> bool:
         """Tell whether an address may be connected to."""
-        # A link-local one may name its interface.
-        address = ipaddress.ip_address(text.partition('%')[0])
-        forms = _forms(address)
-        if any(form in net for net in self._networks for form in forms):
-            return True
-        return all(_is_public(form) for form in forms)
+        return all(
+            _is_global(form) or any(form in net for net in self._networks)
+            for form in _forms(text)
+        )
 
 
-def _is_public(address: Address) -> bool:
-    return address.is_global and not (
-        address.is_multicast or address.is_reserved
+def is_public(text: str) -> bool:
+    """Tell whether an address, and all it stands for, is global."""
+    return all(_is_global(form) for form in _forms(text))
+
+
+def _is_global(address: Address) -> bool:
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in net for net in _SPECIAL_V4)
+    return address in _GLOBAL_V6 and not any(
+        address in net for net in _SPECIAL_V6
     )
 
 
-def _forms(address: Address) -> list[Address]:
+def _forms(text: str) -> list[Address]:
     """Return an address and those that it may be another spelling of."""
+    # A link-local one may name its interface.
+    address = ipaddress.ip_address(text.partition('%')[0])
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
-    inner: list[Address | None] = [address.ipv4_mapped, address.sixtofour]
+    # These two are nothing else; the others are addresses, too.
+    if address.ipv4_mapped is not None:
+        return [address.ipv4_mapped]
     if address in _NAT64:
-        inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    if address.teredo is not None:
-        inner += address.teredo
-    found = [form for form in inner if form is not None]
-    # A mapped address is nothing else; the others are addresses, too.
-    if address.ipv4_mapped is not None or address in _NAT64:
-        return found
-    return [address, *found]
+        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
+    inner: list[Address | None] = [address.sixtofour]
+    inner += address.teredo or ()
+    return [address, *(form for form in inner if form is not None)]

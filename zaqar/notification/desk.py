@@ -342,12 +342,13 @@ class Desk:
         self._tally.given_up(job.key, reason, now, gone=gone)
         LOG.warning(
             'Delivery %s of queue %s, project %s, is given up after attempt '
-            '%d: %s',
+            '%d: %s%s',
             delivery.id,
             delivery.queue,
             delivery.project,
             delivery.attempt,
             reason,
+            outcome.detail and f' ({outcome.detail})',
         )
         if not delivery.confirmation:
             letters.bury(self._ctx, found, delivery, reason)

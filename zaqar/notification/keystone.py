@@ -47,6 +47,9 @@ _TIMEOUT = 10
 
 _PORTS = {'http': 80, 'https': 443}
 
+#: The type of Keystone itself.
+_IDENTITY = 'identity'
+
 
 def trustee_opts() -> list[cfg.Opt]:
     """Return the options of ``[trustee]``, for the sample."""
@@ -66,16 +69,22 @@ def _shown(option: cfg.Opt) -> cfg.Opt:
     return found
 
 
+#: A host and a port.
+Place = tuple[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A token for a trust.
 
-    :ivar hosts: those of the services it is for
+    :ivar places: hosts and ports of the services it is for
+    :ivar exempt: those of them that need no public address
     """
 
     text: str
     expires_at: float
-    hosts: frozenset[str]
+    places: frozenset[Place]
+    exempt: frozenset[Place]
 
 
 class Keystone:
@@ -155,10 +164,12 @@ class Keystone:
         if found is not None and found.expires_at - self._wall() > MARGIN:
             return found
         access = self._plugin(trust_id).get_access(self._session)
+        entries = access.service_catalog.catalog
         found = Token(
             access.auth_token,
             access.expires.timestamp(),
-            frozenset(_hosts(access.service_catalog.catalog)),
+            served(entries),
+            exempt(entries),
         )
         with self._lock:
             self._tokens[trust_id] = found
@@ -233,7 +244,7 @@ class Endpoints:
         self._lock = threading.Lock()
         self._until = -1.0
         self._found = Public()
-        self._places: frozenset[tuple[str, int]] = frozenset()
+        self._exempt: frozenset[Place] = frozenset()
 
     def __call__(self) -> Public:
         """Return what is known, or was a moment ago."""
@@ -242,10 +253,10 @@ class Endpoints:
                 self._refresh()
             return self._found
 
-    def serves(self, host: str, port: int) -> bool:
+    def is_exempt(self, host: str, port: int) -> bool:
         """Tell whether a service of the cloud is there, public or not."""
         self()
-        return (host.lower(), port) in self._places
+        return (host.lower(), port) in self._exempt
 
     def _refresh(self) -> None:
         try:
@@ -255,7 +266,7 @@ class Endpoints:
             LOG.error('The service catalogue cannot be read: %s', error)
             self._until = self._timer() + AGAIN
             return
-        self._places = frozenset(_places(entries))
+        self._exempt = exempt(entries)
         self._found = Public(
             _endpoint(entries, confirm.TYPES, confirm.NAMES),
             _endpoint(entries, confirm.SOCKET_TYPES, confirm.SOCKET_NAMES),
@@ -294,19 +305,34 @@ def _endpoint(
     return None
 
 
-def _hosts(entries: Iterable[Mapping[str, Any]]) -> Iterable[str]:
-    return (host for host, _ in _places(entries))
+def served(entries: Iterable[Mapping[str, Any]]) -> frozenset[Place]:
+    """Return where services are, other than that of identities."""
+    return frozenset(
+        place for kind, place in _places(entries) if kind != _IDENTITY
+    )
+
+
+def exempt(entries: Iterable[Mapping[str, Any]]) -> frozenset[Place]:
+    """Return where services are, and nothing else that hands out tokens.
+
+    A port that the service of identities shares is left out: paths say too
+    little of where a request ends up.
+    """
+    places = list(_places(entries))
+    identity = {place for kind, place in places if kind == _IDENTITY}
+    return frozenset(place for _, place in places) - identity
 
 
 def _places(
     entries: Iterable[Mapping[str, Any]],
-) -> Iterable[tuple[str, int]]:
-    """Yield hosts and ports of services."""
+) -> Iterable[tuple[str, Place]]:
+    """Yield types of services, each with a host and port of it."""
     for entry in entries or ():
         for endpoint in entry.get('endpoints') or ():
             parts = urlsplit(str(endpoint.get('url', '')))
             if parts.hostname:
-                yield parts.hostname.lower(), _port(parts)
+                place = parts.hostname.lower(), _port(parts)
+                yield str(entry.get('type')), place
 
 
 def _port(parts: SplitResult) -> int:

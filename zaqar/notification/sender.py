@@ -67,7 +67,9 @@ class Outcome:
     """A verdict with its circumstances.
 
     :ivar reason: for the owner of the subscription: a few words without
-        secrets, '' on success
+        secrets, '' on success; nothing that the network of the service is
+        explored by
+    :ivar detail: what the operator's log says beyond that
     :ivar retry_after: seconds the receiver wants to be left alone
     :ivar confirmed: a receiver of a confirmation notice has answered yes
     """
@@ -76,6 +78,7 @@ class Outcome:
     reason: str = ''
     retry_after: int | None = None
     confirmed: bool = False
+    detail: str = ''
 
 
 class Sender(Protocol):

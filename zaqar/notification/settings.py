@@ -79,8 +79,10 @@ OPTS = [
     cfg.ListOpt(
         'trust_targets',
         default=[],
-        help='Hosts, beside those of the service catalogue, that may be sent '
-        'tokens by trust+http and trust+https subscriptions.',
+        help='Hosts that may be sent tokens by trust+http and trust+https '
+        'subscriptions at any port, public or not, beside the endpoints of '
+        'the service catalogue. Needed where a private address serves '
+        'Keystone and other services at one port.',
     ),
     cfg.BoolOpt(
         'trust_allow_http',

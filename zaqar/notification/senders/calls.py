@@ -26,7 +26,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from zaqar.notification.addresses import AddressRefused, Guard
+from zaqar.notification.addresses import AddressRefused, Guard, is_public
 from zaqar.notification.senders.answers import FinalAnswer
 
 #: Bytes of an answer that are read, at most.
@@ -41,7 +41,21 @@ Exempt = Callable[[str, int], bool]
 
 
 class CallFailed(Exception):
-    """There was no answer; the text says why, without secrets."""
+    """There was no answer; the text says so to the user.
+
+    It says no more: whether a port is closed, filtered or speaks something
+    else is what somebody wants to know who explores the operator's network.
+
+    :ivar detail: why, for the operator
+    """
+
+    def __init__(self, reason: str, detail: str = '') -> None:
+        super().__init__(reason)
+        self.detail = detail
+
+
+#: The reason that users see.
+_NO_ANSWER = 'there was no answer'
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +128,12 @@ class Caller:
             raise
         except Exception as error:
             if not seat.is_over:
-                raise _failed(error) from None
+                raise _failed(error, to_public=seat.is_public) from None
         finally:
             self._watch.leave(seat)
         if seat.is_over:
             # What was cut off may look like a short answer.
-            raise CallFailed(f'no answer within {self._total:g} s')
+            raise CallFailed(_NO_ANSWER, f'within {self._total:g} s')
         return found
 
     def close(self) -> None:
@@ -181,6 +195,7 @@ class _Seat:
     own: socket.socket | None = None
     is_over: bool = False
     is_left: bool = False
+    is_public: bool = False
 
     def take(self, sock: socket.socket) -> None:
         """Note the socket, by a handle that TLS does not take away."""
@@ -352,10 +367,11 @@ def _connected(place: tuple[str, int], timeout: Any) -> socket.socket:
     if seat is not None:
         # The handshake of TLS, too, can hang.
         seat.take(found)
+        seat.is_public = is_public(place[0])
     return found
 
 
-def _failed(error: Exception) -> CallFailed:
+def _failed(error: Exception, *, to_public: bool) -> CallFailed:
     cause: Any = error
     while isinstance(cause, urllib3.exceptions.HTTPError):
         inner = getattr(cause, 'reason', None) or cause.__cause__
@@ -369,9 +385,11 @@ def _failed(error: Exception) -> CallFailed:
         raise cause
     if isinstance(cause, socket.gaierror):
         return CallFailed('the name of the host has no address')
-    if isinstance(cause, TimeoutError):
-        return CallFailed('it did not answer in time')
-    return CallFailed(f'{type(cause).__name__}: {_short(cause)}')
+    detail = f'{type(cause).__name__}: {_short(cause)}'
+    if isinstance(cause, ssl.SSLCertVerificationError) and to_public:
+        # Whoever can mend it finds it out by himself just as well.
+        return CallFailed(f'its certificate is not valid: {_short(cause)}')
+    return CallFailed(_NO_ANSWER, detail)
 
 
 def _short(error: Exception) -> str:

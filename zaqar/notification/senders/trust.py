@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """``trust+http`` and ``trust+https``: a webhook with a token.
 
-The token is that of the subscription's owner, hence is shown to hosts of the
-cloud alone: those of the service catalogue and of ``trust_targets``.
+The token is that of the subscription's owner, hence is shown to services of
+the cloud alone: those of the service catalogue, at their very ports, and hosts
+of ``trust_targets``.
 
 :source: notifications.md 7
 """
@@ -18,10 +19,10 @@ from keystoneauth1 import exceptions
 from zaqar.controllers import webhook_secrets
 from zaqar.controllers.trusts import OPTION
 from zaqar.notification.addresses import Guard
-from zaqar.notification.keystone import Keystone, Token
+from zaqar.notification.keystone import Keystone, Place, Token
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
-from zaqar.notification.senders.calls import Caller
+from zaqar.notification.senders.calls import PORTS, Caller
 from zaqar.notification.settings import Settings
 
 _PREFIX = 'trust+'
@@ -37,14 +38,14 @@ class TrustSender:
         self._settings = settings
         self._keystone = keystone
         self._lock = threading.Lock()
-        self._hosts = settings.trust_targets
+        self._exempt: frozenset[Place] = frozenset()
         self._caller = Caller(
             # Services of a cloud listen where they like.
             Guard(settings.allowed_networks),
             connect=settings.connect_timeout,
             total=settings.request_timeout,
             per_host=settings.max_in_flight_per_host,
-            is_exempt=lambda host, _port: host.lower() in self._hosts,
+            is_exempt=self._is_exempt,
         )
 
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
@@ -93,7 +94,7 @@ class TrustSender:
         except exceptions.ClientException:
             return Outcome(Verdict.RETRY, 'Keystone does not answer')
         with self._lock:
-            self._hosts = self._hosts | token.hosts
+            self._exempt = self._exempt | token.exempt
         if delivery.confirmation:
             # Nobody has shown yet that this is wanted: no token. It has told
             # where the cloud is, which need not be a public place.
@@ -104,12 +105,19 @@ class TrustSender:
         found = {_TOKEN: token.text, **headers}
         return webhook.attempt(self._caller, delivery, found, body, url)
 
+    def _is_exempt(self, host: str, port: int) -> bool:
+        host = host.lower()
+        is_target = host in self._settings.trust_targets
+        return is_target or (host, port) in self._exempt
+
     def _fault(self, url: str, token: Token) -> str | None:
         """Return why a token may not be shown there."""
         parts = urlsplit(url)
         host = (parts.hostname or '').lower()
-        if host not in self._settings.trust_targets | token.hosts:
-            return 'tokens go to hosts of the cloud only'
+        place = host, parts.port or PORTS.get(parts.scheme, 0)
+        is_target = host in self._settings.trust_targets
+        if not is_target and place not in token.places:
+            return 'tokens go to services of the cloud only'
         if parts.scheme == 'https' or self._settings.trust_allow_http:
             return None
         if _is_here(host):

@@ -86,7 +86,7 @@ def create(settings: Settings) -> WebhookSender:
         total=settings.request_timeout,
         per_host=settings.max_in_flight_per_host,
         is_exempt=lambda host, port: (
-            cloud is not None and cloud.serves(host, port)
+            cloud is not None and cloud.is_exempt(host, port)
         ),
     )
     return WebhookSender(
@@ -108,7 +108,7 @@ def attempt(
     try:
         answer = caller.post(place, headers, body)
     except CallFailed as error:
-        return Outcome(Verdict.RETRY, str(error))
+        return Outcome(Verdict.RETRY, str(error), detail=error.detail)
     except AddressRefused as error:
         return Outcome(Verdict.REFUSED, str(error))
     return judged(answer, delivery)

@@ -72,9 +72,10 @@ def owner(keystone: Keystone, origin: str) -> Caller:
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
+def receiver(keystone: Keystone) -> Iterator[Receiver]:
     """A service of the cloud, at the host that Keystone is at, too."""
     found = Receiver()
+    keystone.publish('hooked', f'{found.url}/v1')
     yield found
     found.stop()
 
@@ -249,15 +250,32 @@ def test_no_token_goes_to_a_host_that_is_not_of_the_cloud(
     elsewhere.stop()
 
 
+def test_no_token_goes_to_another_port_of_a_service_nor_to_keystone(
+    keystone: Keystone, owner: Caller, receiver: Receiver, queue: str
+) -> None:
+    other = Receiver()
+    for url in (other.url, keystone.origin):
+        path = subscribe(owner, queue, f'trust+{url}/v3')
+        post(owner, queue, 'x')
+        found = until(
+            lambda path=path: owner.ask('GET', f'{path}/deliveries').json()[
+                'last_failure'
+            ]
+        )
+        assert found['reason'] == 'tokens go to services of the cloud only'
+    assert other.got == []
+    other.stop()
+
+
 def test_a_service_of_the_cloud_may_be_told_without_a_token_too(
     keystone: Keystone, receiver: Receiver, queue: str, tmp_path: pathlib.Path
 ) -> None:
     other = Receiver()
-    keystone.publish('telling', f'{receiver.url}/v1')
     with serve(configuration(keystone), tmp_path) as origin:
         owner = join(keystone, origin, keystone.project(), 'member')
         subscribe(owner, queue, f'{receiver.url}/hook')
         path = subscribe(owner, queue, f'{other.url}/hook')
+        identity = subscribe(owner, queue, f'{keystone.origin}/hook')
         post(owner, queue, 'x')
         (got,) = receiver.wait(1)
         assert got.path == '/hook'
@@ -268,7 +286,14 @@ def test_a_service_of_the_cloud_may_be_told_without_a_token_too(
                 'last_failure'
             ]
         )
+        # Nor is that of tokens exempt.
+        refused = until(
+            lambda: owner.ask('GET', f'{identity}/deliveries').json()[
+                'last_failure'
+            ]
+        )
     assert 'public' in found['reason']
+    assert refused['reason'] == found['reason']
     assert other.got == []
     other.stop()
 

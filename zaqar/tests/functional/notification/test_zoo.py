@@ -274,7 +274,7 @@ def test_one_that_is_not_there_is_called_again(rig: Rig) -> None:
     one = rig.subscribe(f'http://127.0.0.1:{port}/', _retry_policy=THREE)
     rig.post('x')
     rig.until(lambda: rig.deliveries(one)['retried'] == 3)
-    assert 'refused' in reason(rig, one)
+    assert reason(rig, one) == 'there was no answer'
 
 
 # TLS.
@@ -311,7 +311,7 @@ def test_one_with_the_certificate_of_another_gets_nothing(
         f'https://localhost:{receiver.port}/', _retry_policy=FEW
     )
     rig.post('x')
-    assert 'CERTIFICATE_VERIFY_FAILED' in reason(rig, one)
+    assert reason(rig, one) == 'there was no answer'
     assert not receiver.got
 
 
@@ -396,7 +396,7 @@ def test_a_name_with_many_dead_addresses_gets_no_more_time() -> None:
         )
         caller = Caller(guard, connect=0.4, total=1)
         began = time.monotonic()
-        with pytest.raises(CallFailed, match=r'in time|no answer'):
+        with pytest.raises(CallFailed, match='no answer'):
             caller.post('http://many.example/', {}, b'')
         # Rather than a hundred times what connecting may take.
         assert time.monotonic() - began < 20

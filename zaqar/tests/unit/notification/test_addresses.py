@@ -31,7 +31,48 @@ PRIVATE = [
     'fc00::1',
     'fd12::1',
     'ff02::1',
+    # Of the registries of special-purpose addresses.
+    '192.0.0.1',
+    '192.0.0.8',
+    '192.0.0.9',
+    '192.0.0.170',
+    '192.0.0.255',
+    '192.88.99.1',
+    '192.88.99.2',
+    '198.18.0.1',
+    '198.19.255.255',
+    '198.51.100.1',
+    '203.0.113.1',
+    'fec0::1',
+    'feff::1',
+    '100::1',
+    '100:0:0:1::1',
+    '64:ff9b:1::1',
+    '2001::1',
+    '2001:1::1',
+    '2001:2::1',
+    '2001:3::1',
+    '2001:4:112::1',
+    '2001:10::1',
+    '2001:20::1',
+    '2001:30::1',
+    '2001:1ff:ffff::1',
+    '2001:db8::1',
+    '3fff::1',
+    '3fff:fff::1',
+    '5f00::1',
+    # Given out to nobody yet.
+    '4000::1',
+    'e000::1',
     # Other spellings of private ones.
+    '::127.0.0.1',
+    '::ffff:0:127.0.0.1',
+    '::ffff:192.0.0.8',
+    '64:ff9b::c058:6301',
+    '2002:c000:8::1',
+    # Teredo: of a public server and a client of 10.0.0.1, or public too.
+    '2001:0:5db8:d822::f5ff:fffe',
+    '2001:0:5db8:d822::fefe:fefe',
     '::ffff:127.0.0.1',
     '::ffff:10.0.0.1',
     '::ffff:7f00:1',
@@ -49,7 +90,13 @@ def test_an_address_that_is_not_public_is_refused(address: str) -> None:
 
 @pytest.mark.parametrize(
     'address',
-    ['1.1.1.1', '93.184.216.34', '2606:4700::1111', '::ffff:1.1.1.1'],
+    [
+        *('1.1.1.1', '93.184.216.34', '192.0.1.1', '192.31.196.1'),
+        *('192.88.98.255', '192.88.100.0', '198.17.0.1', '198.20.0.1'),
+        *('2606:4700::1111', '2001:200::1', '2001:4860:4860::8888'),
+        *('2001:db9::1', '3ffe::1', '3fff:1000::1', '2002:101:101::1'),
+        *('::ffff:1.1.1.1', '64:ff9b::101:101'),
+    ],
 )
 def test_a_public_address_is_fine(address: str) -> None:
     assert Guard().admits(address)
@@ -60,6 +107,18 @@ def test_an_operator_may_allow_networks() -> None:
     assert guard.admits('10.1.2.3')
     assert guard.admits('::ffff:10.1.2.3')
     assert not guard.admits('192.168.1.1')
+
+
+def test_all_that_an_address_stands_for_must_be_allowed() -> None:
+    # Both halves of Teredo, and the address itself.
+    teredo = '2001:0:a00:1::80ff:fffe'
+    guard = Guard([ipaddress.ip_network('10.0.0.0/8')])
+    assert not guard.admits(teredo)
+    wide = [ipaddress.ip_network(t) for t in ('10.0.0.0/8', '2001::/32')]
+    assert not Guard(wide).admits(teredo)
+    assert Guard(wide).admits('2001:0:a00:1::f5ff:fffe')
+    assert guard.admits('2002:a00:1::1')
+    assert guard.admits('64:ff9b::a00:1')
 
 
 def test_of_several_addresses_the_public_ones_are_used() -> None:
