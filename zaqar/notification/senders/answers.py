@@ -19,6 +19,10 @@ MOST_INTERIM = 16
 _SWITCHING = 101
 
 
+class OddAnswer(http.client.HTTPException):
+    """What came is no answer to a request of ours."""
+
+
 class FinalAnswer(http.client.HTTPResponse):
     """The final answer to a request.
 
@@ -43,11 +47,11 @@ class FinalAnswer(http.client.HTTPResponse):
             found: tuple[str, int, str]
             found = super()._read_status()  # type: ignore[misc]
             if found[1] == _SWITCHING:
-                raise http.client.HTTPException('protocol switched unasked')
+                raise OddAnswer('protocol switched unasked')
             if found[1] >= 200:
                 return found
             http.client.parse_headers(self.fp)
-        raise http.client.HTTPException('too many interim answers')
+        raise OddAnswer('too many interim answers')
 
     def _has_odd_length(self) -> bool:
         lengths = self.headers.get_all('Content-Length', [])

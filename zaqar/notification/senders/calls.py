@@ -27,7 +27,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from zaqar.notification.addresses import AddressRefused, Guard, is_public
-from zaqar.notification.senders.answers import FinalAnswer
+from zaqar.notification.senders.answers import FinalAnswer, OddAnswer
 
 #: Bytes of an answer that are read, at most.
 MOST_READ = 16 * 1024
@@ -385,7 +385,7 @@ def _failed(error: Exception, *, to_public: bool) -> CallFailed:
         raise cause
     if isinstance(cause, socket.gaierror):
         return CallFailed('the name of the host has no address')
-    detail = f'{type(cause).__name__}: {_short(cause)}'
+    detail = f'{type(cause).__name__} {_short(cause)}'.rstrip()
     if isinstance(cause, ssl.SSLCertVerificationError) and to_public:
         # Whoever can mend it finds it out by himself just as well.
         return CallFailed(f'its certificate is not valid: {_short(cause)}')
@@ -393,5 +393,7 @@ def _failed(error: Exception, *, to_public: bool) -> CallFailed:
 
 
 def _short(error: Exception) -> str:
-    text = getattr(error, 'strerror', None) or str(error)
-    return ' '.join(str(text).split())[:200]
+    """Return what an error says, unless a receiver or a URL might say it."""
+    if isinstance(error, OddAnswer):
+        return str(error)
+    return ' '.join(str(getattr(error, 'strerror', None) or '').split())[:200]

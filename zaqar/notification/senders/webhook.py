@@ -198,11 +198,12 @@ def _retry_after(answer: Answer) -> int | None:
         return int(text)
     try:
         moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.UTC)
+        wait = moment - datetime.datetime.now(datetime.UTC)
+    except (ValueError, TypeError, OverflowError, LookupError):
+        # What the parser raises for odd zones differs between releases.
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    wait = moment - datetime.datetime.now(datetime.UTC)
     return max(0, int(wait.total_seconds()))
 
 

@@ -18,7 +18,7 @@ from zaqar.notification import nodes, socket_mac
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders.handover import Way
 from zaqar.notification.settings import Settings
-from zaqar.notification.socket_mac import SocketMac
+from zaqar.notification.socket_mac import Nonces, SocketMac
 from zaqar.storage.base import ManagementStore
 
 SCHEME = 'websocket'
@@ -51,6 +51,7 @@ class SocketSender:
     ) -> None:
         self._directory = nodes.Directory(store)
         self._mac = SocketMac.from_secret(secret) if secret else None
+        self._nonces = Nonces()
         self._here = here
         self._ways: dict[str, Way] = {}
 
@@ -81,10 +82,12 @@ class SocketSender:
         if lease is None:
             return Outcome(Verdict.GONE, 'the server is gone')
         moment = str(int(time.time()))
+        nonce = self._nonces.fresh()
         mac = self._mac or _mac(lease.secret)
         headers = {
             socket_mac.TIME: moment,
-            socket_mac.MAC: mac.sign(connection, moment, body),
+            socket_mac.NONCE: nonce,
+            socket_mac.MAC: mac.sign(connection, moment, nonce, body),
             'Content-Type': 'application/json',
         }
         try:

@@ -2,8 +2,8 @@
 """Where other processes of the service hand over messages for connections.
 
 Just as much of HTTP/1.1 as our own sender speaks: ``POST /<connection>`` with
-a length, a moment and a signature, any number of them per connection. Whoever
-sends anything else gets an error and is left.
+a length, a moment, a number and a signature, and any number of these per
+connection. Whoever sends anything else gets an error and is left.
 
 :source: websocket.md 6
 """
@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-from zaqar.notification.socket_mac import MAC, TIME, SocketMac
+from zaqar.notification.socket_mac import MAC, NONCE, TIME, SocketMac
 from zaqar.transport.websocket.hub import Hub
 from zaqar.transport.websocket.protocol import Pushed
 
@@ -118,6 +118,7 @@ class Endpoint:
         if not self._mac.verify(
             connection,
             headers.get(TIME.lower(), ''),
+            headers.get(NONCE.lower(), ''),
             body,
             headers.get(MAC.lower(), ''),
             now=time.time(),

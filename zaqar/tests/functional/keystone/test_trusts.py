@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import pathlib
 import tempfile
 import time
@@ -181,6 +182,33 @@ def test_a_trust_ends_when_what_has_expired_is_swept(
     assert subscription_records.sweep(rig.ctx, 10) == 1
     assert {one['id'] for one in keystone.trusts(trustee)} == before
     rig.close()
+
+
+def test_no_trust_is_named_in_a_log(
+    keystone: Keystone,
+    trustee: User,
+    tmp_path: pathlib.Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / 'zaqar.conf'
+    path.write_text(_trusting(keystone, trustee))
+    conf = cfg.ConfigOpts()
+    conf([], default_config_files=[str(path)], default_config_dirs=[])
+    ours = OurKeystone.from_conf(conf)
+    assert ours is not None
+    project = keystone.project()
+    token = keystone.token(keystone.user(project, 'member'), project)
+    for name in ('zaqar', 'keystoneauth'):
+        caplog.set_level(logging.DEBUG, name)
+    trust = ours.create(Identity(project, CLIENT, token=token), 3600)
+    ours.token(trust)
+    with keystone.down():
+        ours.delete(trust)
+    ours.delete(trust)
+    ours.delete(trust)
+    assert 'could not be ended' in caplog.text
+    assert 'is no more' in caplog.text
+    assert trust not in caplog.text
 
 
 def test_a_question_goes_to_a_host_of_the_cloud_without_a_token(

@@ -16,7 +16,13 @@ from typing import Any
 import pytest
 import requests
 
-from zaqar.notification.socket_mac import MAC, TIME, SocketMac
+from zaqar.notification.socket_mac import (
+    MAC,
+    NONCE,
+    TIME,
+    Nonces,
+    SocketMac,
+)
 from zaqar.tests.functional.websocket.client import Talk
 from zaqar.tests.functional.websocket.conftest import (
     KEY,
@@ -247,10 +253,12 @@ def _hand_over(
     server: Zaqar, connection: str, body: bytes, **changes: Any
 ) -> requests.Response:
     moment = str(int(time.time()))
+    nonce = Nonces().fresh()
     mac = SocketMac.from_secret(KEY)
     headers = {
         TIME: moment,
-        MAC: mac.sign(connection, moment, body),
+        NONCE: nonce,
+        MAC: mac.sign(connection, moment, nonce, body),
         **changes.pop('headers', {}),
     }
     method = changes.pop('method', 'POST')
@@ -278,15 +286,30 @@ def test_what_is_signed_is_pushed(talk: Talk, server: Zaqar) -> None:
     assert talk.pushed() == {'a': 1}
 
 
+def test_what_is_sent_again_is_not_pushed_again(
+    connect: Connect, server: Zaqar
+) -> None:
+    talk = connect()
+    connection = _own(talk)
+    first = _hand_over(server, connection, b'{"a":1}')
+    again = _hand_over(
+        server, connection, b'{"a":1}', headers=dict(first.request.headers)
+    )
+    assert (first.status_code, again.status_code) == (204, 403)
+    assert _hand_over(server, connection, b'{"b":2}').status_code == 204
+    assert [talk.pushed(), talk.pushed()] == [{'a': 1}, {'b': 2}]
+
+
 def test_nothing_else_is(connect: Connect, server: Zaqar) -> None:
     talk = connect()
     connection = _own(talk)
     old = str(int(time.time()) - 3600)
-    stale = SocketMac.from_secret(KEY).sign(connection, old, b'{}')
+    nonce = Nonces().fresh()
+    stale = SocketMac.from_secret(KEY).sign(connection, old, nonce, b'{}')
     for changes, status in (
         ({'headers': {MAC: 'x'}}, 403),
         ({'headers': {MAC: '', TIME: ''}}, 403),
-        ({'headers': {MAC: stale, TIME: old}}, 403),
+        ({'headers': {MAC: stale, TIME: old, NONCE: nonce}}, 403),
         ({'data': b'{"b":2}'}, 403),
         ({'method': 'GET', 'data': None}, 405),
         ({'data': iter([b'{}'])}, 400),

@@ -225,6 +225,7 @@ def test_users_cannot_tell_what_is_open_from_what_is_closed(
     assert 'refused' in closed.value.detail
     assert speaks.value.detail != closed.value.detail
     assert speaks.value.detail
+    assert 'SSH' not in speaks.value.detail
 
 
 @pytest.mark.parametrize('end', ['https'], indirect=True)

@@ -8,6 +8,8 @@ import datetime
 import email.utils
 import tracemalloc
 
+import hypothesis
+import hypothesis.strategies as st
 import pytest
 from standardwebhooks import Webhook
 
@@ -140,9 +142,30 @@ def test_a_time_to_come_back_is_a_number_or_a_date() -> None:
         found = webhook.judged(answer, delivery()).retry_after
         assert found is not None
         assert least <= found <= most
-    for text in ('soon', '-5', '1' * 30, ''):
+    for text in (
+        *('soon', '-5', '1' * 30, ''),
+        'Thu, 01 Jan 1970 00:00:00 +9999',
+        f'Thu, 01 Jan 1970 00:00:00 +{"9" * 30}',
+        f'Thu, 01 Jan {"9" * 30} 00:00:00 GMT',
+        'Thu, 31 Feb 1970 99:99:99 -0000',
+    ):
         answer = Answer(503, {'Retry-After': text}, b'')
         assert webhook.judged(answer, delivery()).retry_after is None
+
+
+@hypothesis.given(
+    st.lists(
+        st.one_of(
+            st.integers().map(str),
+            st.sampled_from(['Thu,', 'Jan', '00:00:00', 'GMT', '+', '-', '(']),
+            st.text(max_size=4),
+        )
+    ).map(' '.join)
+)
+def test_no_time_to_come_back_is_an_error(text: str) -> None:
+    answer = Answer(503, {'Retry-After': text}, b'')
+    found = webhook.judged(answer, delivery()).retry_after
+    assert found is None or found >= 0
 
 
 @pytest.mark.parametrize(
