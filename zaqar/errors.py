@@ -92,6 +92,13 @@ class PoolInUse(ZaqarError):
     default_title = 'Unable to delete'
 
 
+class NoPool(ZaqarError):
+    """A queue would be made that no pool admits."""
+
+    status = 403
+    default_title = 'No pool for the queue'
+
+
 class NoRoute(ZaqarError):
     """No such path, or a caller who must not learn that there is one."""
 

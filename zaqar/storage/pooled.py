@@ -94,7 +94,23 @@ class PooledCatalogue(Catalogue):
                 self.management.delete(ENTRY, scope.project, scope.name)
 
     def store(self, queue: Queue) -> MessageStore:
-        return self.pools.store(queue.pool)
+        try:
+            return self.pools.store(queue.pool)
+        except PoolMissing:
+            self._tell_missing(queue)
+            raise
+
+    def _tell_missing(self, queue: Queue) -> None:
+        """Log it if the queue is recorded there, not just remembered."""
+        recorded = super().read(queue.scope)
+        if recorded is not None and recorded.pool == queue.pool:
+            LOG.error(
+                'Queue "%s" of project "%s" is in pool "%s", which does not '
+                'exist',
+                queue.scope.name,
+                queue.scope.project,
+                queue.pool,
+            )
 
     def flavor_exists(self, project: str, name: str) -> bool:
         return flavoring.find(self.management, project, name) is not None
@@ -142,7 +158,8 @@ class PooledCatalogue(Catalogue):
     def _noted(self, queue: Queue, wanted: Any) -> Queue:
         """Return the queue in a pool that knows that it may be there.
 
-        :raises StoreUnavailable: there is no pool that fits
+        :raises NoPool: there is none that fits
+        :raises StoreUnavailable: those that fit do not answer
         """
         for _ in range(3):
             placed = dataclasses.replace(queue, pool=self.pools.choose(wanted))

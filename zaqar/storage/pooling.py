@@ -22,11 +22,17 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar.errors import ConfigurationError, Conflict, StoreUnavailable
+from zaqar.errors import (
+    ConfigurationError,
+    Conflict,
+    NoPool,
+    StoreUnavailable,
+)
 from zaqar.models import Record
 from zaqar.storage import pool_uris
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.loader import PoolOpener
+from zaqar.storage.pool_health import PoolHealth
 
 LOG = logging.getLogger(__name__)
 
@@ -37,7 +43,8 @@ OPTS = [
         'enable_virtual_pool',
         default=False,
         help='Whether queues for which there is no pool are kept in the '
-        'store that [drivers] message_store names. Off, they cannot be made.',
+        'store that [drivers] message_store names, and those for which none '
+        'answers. Off, they cannot be made.',
     ),
 ]
 
@@ -134,6 +141,7 @@ class Pools:
         self._management = management
         self._virtual = virtual
         self._stores = OpenStores(management, opener, timer)
+        self._health = PoolHealth(self._stores.get, timer)
 
     def all(self) -> Sequence[Pool]:
         """Return all pools, by name."""
@@ -164,7 +172,7 @@ class Pools:
         ):
             # Deleted between our two looks.
             continue
-        self._stores.look_again(name)
+        self._look_again(name)
         if old is not None and old.uri != data['uri']:
             pool_uris.give_back(self._management, old.uri, name)
 
@@ -201,7 +209,7 @@ class Pools:
         if not self._remark(name, mark, {'gone': True}):
             return False
         record = self._management.delete(KIND, '', name)
-        self._stores.look_again(name)
+        self._look_again(name)
         if record is not None:
             uri = record.data['uri']
             pool_uris.give_back(self._management, uri, name)
@@ -221,22 +229,29 @@ class Pools:
         """Return the name of a pool for a new queue, at random by weight.
 
         :param flavor: its name; something falsy for none
-        :raises StoreUnavailable: there is no pool that fits
+        :raises NoPool: there is none that could ever get the queue
+        :raises StoreUnavailable: those that could do not answer at the moment
         """
-        now = self._now()
         fitting = [
             pool
             for pool in self.all()
-            if pool.flavor == (flavor or None)
-            and pool.weight > 0
-            and not pool.is_closed(now)
+            if pool.flavor == (flavor or None) and pool.weight > 0
         ]
-        if fitting:
-            weights = [pool.weight for pool in fitting]
-            return random.choices(fitting, weights)[0].name
+        if not fitting and self.use_virtual and not flavor:
+            return VIRTUAL
+        if not fitting:
+            raise NoPool(_reason(flavor))
+        now = self._now()
+        free = [pool for pool in fitting if not pool.is_closed(now)]
+        while free:
+            weights = [pool.weight for pool in free]
+            (chosen,) = random.choices(free, weights)
+            if self._health.answers(chosen.name):
+                return chosen.name
+            free.remove(chosen)
         if self.use_virtual and not flavor:
             return VIRTUAL
-        LOG.error('There is no pool for a queue of flavor %s', flavor)
+        LOG.error('No pool for a queue of flavor %s answers', flavor)
         raise StoreUnavailable
 
     def store(self, name: str) -> MessageStore:
@@ -267,7 +282,7 @@ class Pools:
             if self._management.replace(
                 KIND, '', name, data, version=record.version
             ):
-                self._stores.look_again(name)
+                self._look_again(name)
                 return pool_of(Record(name, data, record.version))
         raise StoreUnavailable
 
@@ -285,6 +300,10 @@ class Pools:
             ):
                 return True
         raise StoreUnavailable
+
+    def _look_again(self, name: str) -> None:
+        self._stores.look_again(name)
+        self._health.forget(name)
 
     def _now(self) -> int:
         return self._management.clock.now()
@@ -363,7 +382,6 @@ class OpenStores:
             self._retire(old)
         slot.fault = PoolMissing
         if pool is None:
-            LOG.error('Queues are in pool "%s", which does not exist', name)
             return
         slot.fault = StoreUnavailable
         try:
@@ -396,6 +414,14 @@ class _Slot:
         self.opened: tuple[str, Mapping[str, Any]] | None = None
         self.until = -1.0
         self.fault: type[StoreUnavailable] = StoreUnavailable
+
+
+def _reason(flavor: Any) -> str:
+    kind = f'of the flavor {flavor}' if flavor else 'without a flavor'
+    return (
+        f'There is no pool for queues {kind}. An administrator has to create '
+        'one with a weight above 0.'
+    )
 
 
 def everything(

@@ -12,7 +12,7 @@ import pytest
 
 from zaqar import service
 from zaqar.controllers import pools as controller
-from zaqar.errors import QueueGone
+from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Scope
 from zaqar.storage import pooled, pooling
 from zaqar.tests.functional.http import pools
@@ -90,13 +90,17 @@ def test_without_a_pool_no_queue_can_be_made(
 ) -> None:
     for number, weight in enumerate(weights):
         pools.make(api, f'p{number}', weight=weight)
-    assert api('PUT', QUEUE).is_error(
-        503,
-        'Service temporarily unavailable',
-        'Queue could not be created. Please try again in a few seconds.',
-    )
     messages = {'messages': [{'body': 1}]}
-    assert api('POST', f'{QUEUE}/messages', messages).status == 503
+    for answer in (
+        api('PUT', QUEUE),
+        api('POST', f'{QUEUE}/messages', messages),
+    ):
+        assert answer.is_error(
+            403,
+            'No pool for the queue',
+            'There is no pool for queues without a flavor. An administrator '
+            'has to create one with a weight above 0.',
+        )
     assert api('GET', '/v2/queues').json['queues'] == []
     assert api('GET', f'{QUEUE}/messages').json['messages'] == []
 
@@ -139,11 +143,13 @@ def test_the_answer_to_an_unknown_flavor_names_it(api: Api) -> None:
     assert '_flavor' not in api('GET', QUEUE).json
 
 
-def test_a_flavor_without_a_pool_to_choose_is_503(api: Api) -> None:
+def test_a_flavor_without_a_pool_to_choose_is_403(api: Api) -> None:
     pools.make(api, 'east')
     pools.make(api, 'west', weight=0)
     pools.flavor(api, 'fast', 'west')
-    assert api('PUT', QUEUE, {'_flavor': 'fast'}).status == 503
+    answer = api('PUT', QUEUE, {'_flavor': 'fast'})
+    assert answer.is_error(403, 'No pool for the queue')
+    assert 'of the flavor fast' in answer.description
     assert api('GET', '/v2/queues').json['queues'] == []
 
 
@@ -199,7 +205,7 @@ def test_a_queue_of_the_virtual_pool_stays_there_when_pools_are_added(
 def test_the_virtual_pool_has_no_flavor(whole: Api) -> None:
     pools.make(whole, 'east', weight=0)
     pools.flavor(whole, 'fast', 'east')
-    assert whole('PUT', QUEUE, {'_flavor': 'fast'}).status == 503
+    assert whole('PUT', QUEUE, {'_flavor': 'fast'}).status == 403
 
 
 def test_no_pool_can_be_called_as_the_virtual_one(whole: Api) -> None:
@@ -355,7 +361,7 @@ def test_a_flavor_without_a_pool_to_choose_changes_nothing(
     flavored: Api,
 ) -> None:
     flavored('PATCH', '/v2/pools/west', {'weight': 0})
-    assert pools.set_flavor(flavored, 'q', 'fast').status == 503
+    assert pools.set_flavor(flavored, 'q', 'fast').status == 403
     assert flavored('GET', QUEUE).json['_flavor'] == 'slow'
     assert _pool_of(flavored, 'q') == 'east'
 
@@ -484,6 +490,57 @@ def test_a_pool_whose_folder_is_gone_fails_alone(api: Api) -> None:
         assert other('GET', '/v2/ping').status == 204
     finally:
         again.close()
+
+
+def test_a_pool_that_is_down_gets_no_new_queue(api: Api) -> None:
+    pools.make(api, 'east', weight=1)
+    pools.make(api, 'west', weight=1000)
+    found = _catalogue(api).pools
+    there = found.get('west').uri
+    found.change('west', {'uri': 'sqlite:////no/such/a'})
+    for number in range(5):
+        api.post(f'q{number}', 1)
+        assert _pool_of(api, f'q{number}') == 'east'
+    # With all of them down there is hope, hence 503 and no queue.
+    found.change('east', {'weight': 0})
+    assert api('PUT', QUEUE).status == 503
+    listed = api('GET', '/v2/queues').json['queues']
+    assert 'q' not in [queue['name'] for queue in listed]
+    found.change('west', {'uri': there})
+    assert api('PUT', QUEUE).status == 201
+    assert _pool_of(api, 'q') == 'west'
+
+
+def test_the_virtual_pool_takes_queues_while_the_others_are_down(
+    whole: Api,
+) -> None:
+    pools.make(whole, 'east')
+    _catalogue(whole).pools.change('east', {'uri': 'sqlite:////no/such/a'})
+    whole.post('q', 1)
+    assert pools.holds(whole, 'zaqar') == 1
+
+
+def test_nothing_is_logged_of_a_pool_that_was_deleted_while_empty(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    pools.make(api, 'east')
+    pools.make(api, 'west', weight=0)
+    api.post('q', 1)
+    # What goes through all pools may have begun before.
+    opened = api.service.catalogue.outboxes()['west']
+    assert api('DELETE', '/v2/pools/west').status == 204
+    with pytest.raises(StoreUnavailable):
+        opened()
+    assert api.bodies('q') == [1]
+    assert 'does not exist' not in caplog.text
+
+
+def test_a_queue_whose_pool_is_missing_is_logged(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    _adopt(api, 'q', 'south')
+    assert api('GET', f'{QUEUE}/stats').status == 503
+    assert 'is in pool "south", which does not exist' in caplog.text
 
 
 def test_ping_asks_every_pool(api: Api) -> None:
