@@ -13,7 +13,7 @@ from zaqar.controllers.limits import Limits
 from zaqar.errors import InvalidBody, InvalidRequest, ZaqarError
 
 #: Where msgspec says that a fault is: ``$.messages[0].ttl``.
-_PLACE = re.compile(r'at `\$(?:.*\.)?(\w+)(?:\[[^`]*)?`')
+_PLACE = re.compile(r'at `\$(?:[^`]*\.)?(\w+)(?:\[[^`]*)?`')
 
 T = TypeVar('T')
 

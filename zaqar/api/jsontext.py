@@ -27,8 +27,12 @@ MAX_INT = 2**63 - 1
 #: Any number that could be out of range, behind what comes before a member of
 #: an object or array; strings may give false alarms, but ids seldom do.
 _SUSPECT = re.compile(rb'[\[:,\s]-?[0-9](?:[0-9]{18}|[0-9.]*[eE])')
-#: Strings, numbers and brackets of a text that is known to be JSON.
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[-+.0-9eE]*[0-9][-+.0-9eE]*|[][{}]')
+#: Strings, numbers and brackets. The text need not be JSON, hence nothing is
+#: looked at twice: no part gives back what it took, and a string that is left
+#: open ends with the text.
+_TOKEN = re.compile(
+    rb'"(?:[^"\\]++|\\.)*+"?|-?[0-9][-+.0-9eE]*+|[][{}]', re.DOTALL
+)
 _FLOAT = frozenset(b'.eE')
 
 T = TypeVar('T')
@@ -105,8 +109,17 @@ def _check_tokens(raw: bytes) -> None:
 
 
 def _check_number(token: bytes) -> None:
+    try:
+        fits = _fits(token)
+    except ValueError:
+        # The decoder stopped at a wrong shape and never came here.
+        raise unparsable() from None
+    if not fits:
+        kind = 'integer' if _FLOAT.isdisjoint(token) else 'number'
+        raise InvalidBody(f'JSON contains {kind} that is too large.')
+
+
+def _fits(token: bytes) -> bool:
     if not _FLOAT.isdisjoint(token):
-        if math.isinf(float(token)):
-            raise InvalidBody('JSON contains number that is too large.')
-    elif len(token) > 20 or not MIN_INT <= int(token) <= MAX_INT:
-        raise InvalidBody('JSON contains integer that is too large.')
+        return not math.isinf(float(token))
+    return len(token) <= 20 and MIN_INT <= int(token) <= MAX_INT
