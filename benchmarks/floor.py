@@ -203,8 +203,7 @@ def main(words: Sequence[str]) -> None:
     server.serve(
         server.listen(settings.bind, settings.port, settings.backlog),
         Floor(opened.catalogue),
-        threads=settings.threads,
-        backlog=settings.backlog,
+        settings,
     )
 
 

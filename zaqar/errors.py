@@ -127,6 +127,16 @@ class NotAcceptable(ZaqarError):
     default_title = '406 Not Acceptable'
 
 
+class RequestTimeout(ZaqarError):
+    """A body that came too slowly."""
+
+    status = 408
+    default_title = '408 Request Timeout'
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description, headers={'Connection': 'close'})
+
+
 class Conflict(ZaqarError):
     """The resource is in a state that does not allow the change."""
 

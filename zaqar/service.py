@@ -18,7 +18,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import logs, metrics, reports, version
-from zaqar.api import modes
+from zaqar.api import modes, table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
 from zaqar.controllers import notices, subscription_records
@@ -40,7 +40,7 @@ from zaqar.storage.sweeper import Pace, Sweeper
 from zaqar.transport import auth, keystone_settings
 from zaqar.transport.interface import App
 from zaqar.transport.websocket.server import Server as WebSocketServer
-from zaqar.transport.wsgi import stack
+from zaqar.transport.wsgi import confirm_page, stack
 
 LOG = logging.getLogger(__name__)
 
@@ -137,6 +137,19 @@ class Service:
         """Return the WSGI application."""
         return stack.build(
             self.conf, self.dispatcher, self._profiling.application
+        )
+
+    @property
+    def longest_body(self) -> int:
+        """Bytes of the longest body that a request may have."""
+        limits = self.dispatcher.limits
+        return max(
+            confirm_page.MOST,
+            *(
+                operation.body.max_size(limits)
+                for operation in table.BY_ACTION.values()
+                if operation.body
+            ),
         )
 
     def websocket(self) -> WebSocketServer:

@@ -240,12 +240,11 @@ def _work(words: Sequence[str], listener: socket.socket) -> None:
         raise SystemExit(1) from None
     running.start()
     running.report_when_asked()
-    settings = running.conf[server.GROUP]
     server.serve(
         listener,
         application,
-        threads=settings.threads,
-        backlog=settings.backlog,
+        running.conf[server.GROUP],
+        running.longest_body,
     )
     running.close()
 

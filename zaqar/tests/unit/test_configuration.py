@@ -139,6 +139,10 @@ _LISTENERS = [
         ('workers', 'i', 0, 0),
         ('threads', 'i', 4, 1),
         ('backlog', 'i', 1024, 1),
+        ('max_connections', 'i', 10000, 1),
+        ('header_timeout', 'f', 30),
+        ('body_timeout', 'f', 30),
+        ('body_min_rate', 'i', 500, 0),
     ),
     *_rows(
         'drivers:transport:websocket',

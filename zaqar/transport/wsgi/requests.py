@@ -22,7 +22,7 @@ from zaqar.transport.wsgi.responses import JSON
 _FORM = 'application/x-www-form-urlencoded'
 
 #: Spellings of ``Accept`` that need no parsing.
-_ACCEPTED = frozenset((None, '', '*/*', JSON))
+_ACCEPTED = frozenset(('', '*/*', JSON))
 
 _OFFERS = (JSON, f'{JSON};charset=utf-8', 'application/json-home')
 
@@ -57,7 +57,7 @@ def check_accept(environ: Environ) -> None:
 
     :raises NotAcceptable: it is one
     """
-    accept = environ.get('HTTP_ACCEPT')
+    accept = environ.get('HTTP_ACCEPT', '')
     if accept in _ACCEPTED:
         return
     # Parsing costs time for each offer in it.

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients that send slowly delay nobody but themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from zaqar.tests.servers.zaqar import Zaqar
+
+HEADERS = {
+    'Client-ID': 'a1b2c3d4-0000-4000-8000-000000000001',
+    'X-Project-ID': 'slow',
+}
+
+#: What a request begins with whose body never comes.
+BEGUN = (
+    b'POST /confirm HTTP/1.1\r\nHost: x\r\nContent-Length: 300\r\n\r\nabc',
+    b'POST /v2/queues/q/messages HTTP/1.1\r\nHost: x\r\n'
+    b'Client-ID: a1b2c3d4-0000-4000-8000-000000000001\r\n'
+    b'X-Project-ID: slow\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n',
+    b'POST /v2/queues/q/messages HT',
+)
+
+
+@pytest.fixture
+def server(tmp_path: pathlib.Path) -> Iterator[Zaqar]:
+    found = Zaqar(
+        tmp_path,
+        rest='header_timeout = 2\nbody_timeout = 2\n'.join(
+            ('[drivers:transport:wsgi]\n', '')
+        ),
+    ).start()
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+@contextlib.contextmanager
+def begun(server: Zaqar, count: int) -> Iterator[list[socket.socket]]:
+    with contextlib.ExitStack() as stack:
+        found = []
+        for number in range(count):
+            connection = stack.enter_context(
+                socket.create_connection(('127.0.0.1', server.port), 10)
+            )
+            connection.sendall(BEGUN[number % len(BEGUN)])
+            found.append(connection)
+        yield found
+
+
+def post(server: Zaqar) -> float:
+    """Post a message; return the seconds that it took."""
+    before = time.monotonic()
+    answer = requests.post(
+        f'{server.url}/v2/queues/q/messages',
+        json={'messages': [{'body': 'x', 'ttl': 60}]},
+        headers=HEADERS,
+        timeout=20,
+    )
+    assert answer.status_code == 201
+    return time.monotonic() - before
+
+
+def test_a_thousand_slow_bodies_delay_no_post(tmp_path: pathlib.Path) -> None:
+    server = Zaqar(tmp_path).start()
+    try:
+        post(server)
+        with begun(server, 900) as slow:
+            # They would hold all four threads for at least five seconds.
+            assert sorted(post(server) for _ in range(20))[10] < 1
+            assert all(each.fileno() >= 0 for each in slow)
+    finally:
+        server.stop()
+
+
+def test_a_slow_client_is_answered_in_the_end(server: Zaqar) -> None:
+    with begun(server, 3) as (form, chunked, header):
+        for each in (form, chunked):
+            answer = each.recv(4096)
+            assert answer.startswith(b'HTTP/1.1 408 '), answer
+            assert b'connection: close' in answer.lower()
+            assert b'Request body came too slowly.' in answer
+            assert each.recv(4096) == b''
+        with contextlib.suppress(ConnectionResetError):
+            assert b' 200 ' not in header.recv(4096)
+    post(server)
+
+
+def test_a_body_that_pauses_is_read(server: Zaqar) -> None:
+    body = b'{"messages": [{"body": "x", "ttl": 60}]}'
+    with socket.create_connection(('127.0.0.1', server.port), 10) as slow:
+        head = (
+            'POST /v2/queues/q/messages HTTP/1.1\r\nHost: x\r\n'
+            f'Content-Length: {len(body)}\r\n'
+        )
+        for name, value in HEADERS.items():
+            head += f'{name}: {value}\r\n'
+        slow.sendall(head.encode() + b'\r\n' + body[:10])
+        # By then the first part has been read.
+        post(server)
+        slow.sendall(body[10:])
+        assert slow.recv(4096).startswith(b'HTTP/1.1 201 ')
+
+
+def test_a_header_with_an_underscore_passes_for_no_other(
+    server: Zaqar,
+) -> None:
+    answer = requests.get(
+        f'{server.url}/v2/queues',
+        headers={'Client-ID': HEADERS['Client-ID'], 'X_Project_ID': 'other'},
+        timeout=10,
+    )
+    assert answer.status_code == 400
+    assert 'X-PROJECT-ID' in answer.json()['description']
+
+
+def test_many_at_once_are_counted_alike(server: Zaqar) -> None:
+    """Threads of the server share what they know of bodies."""
+    times: list[float] = []
+
+    def run() -> None:
+        for _ in range(20):
+            times.append(post(server))
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(times) == 160
+
+
+def test_a_project_may_have_any_text_for_its_name(server: Zaqar) -> None:
+    for project in ('プロジェクト', 'Größe', 'x' * 256):
+        headers = {**HEADERS, 'X-Project-ID': project.encode()}
+        url = f'{server.url}/v2/queues'
+        made = requests.put(f'{url}/q', headers=headers, timeout=10)
+        assert made.status_code == 201
+        shown = requests.get(url, headers=headers, timeout=10).json()
+        assert [queue['name'] for queue in shown['queues']] == ['q']
