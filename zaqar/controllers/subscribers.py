@@ -18,19 +18,32 @@ from zaqar.errors import InvalidRequest
 #: The first second of the year 10000, which no calendar here has.
 END_OF_CALENDAR = 253_402_300_800
 
-#: Headers of a webhook's request that are ours alone.
+#: Headers of a webhook's request that are ours alone, or are about the
+#: connection and not the request.
 _OUR_HEADERS = frozenset(
     (
         'connection',
         'content-length',
+        'expect',
         'host',
+        'keep-alive',
+        'proxy-authenticate',
+        'proxy-authorization',
+        'proxy-connection',
+        'te',
+        'trailer',
         'transfer-encoding',
+        'upgrade',
         'webhook-id',
         'webhook-signature',
         'webhook-timestamp',
         'x-auth-token',
     )
 )
+
+#: What can be sent as the name of a header, and as a value (RFC 9110).
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_HEADER_VALUE = re.compile(r'[\t\x20-\x7e\xa0-\xff]*')
 
 #: How others begin that we add, or may come to add.
 _OUR_PREFIX = 'x-zaqar-'
@@ -141,17 +154,22 @@ def _headers_fault(headers: Any) -> str | None:
     if not isinstance(headers, dict):
         return 'The option post_headers must be a dict.'
     for name, value in headers.items():
-        if not isinstance(value, str) or re.search(r'[\r\n]', name + value):
-            return f'The header {name!r} of post_headers must be plain text.'
-        if is_our_header(name):
-            return f'The header {name!r} of post_headers cannot be set.'
+        fault = header_fault(name, value)
+        if fault is not None:
+            return f'The header {name!a} of post_headers {fault}.'
     return None
 
 
-def is_our_header(name: str) -> bool:
-    """Tell whether a header of webhooks is not for users to set."""
+def header_fault(name: str, value: Any) -> str | None:
+    """Return why a webhook cannot have a header of a user, None if it can."""
     plain = name.strip().lower()
-    return plain in _OUR_HEADERS or plain.startswith(_OUR_PREFIX)
+    if plain in _OUR_HEADERS or plain.startswith(_OUR_PREFIX):
+        return 'cannot be set'
+    if not _HEADER_NAME.fullmatch(name):
+        return 'has a name that cannot be sent'
+    if not isinstance(value, str) or not _HEADER_VALUE.fullmatch(value):
+        return 'must have a value of Latin-1 text without control characters'
+    return None
 
 
 def _secret_fault(secret: Any) -> str | None:

@@ -139,8 +139,8 @@ def own_headers(delivery: Delivery) -> dict[str, str]:
     wanted = delivery.options.get('post_headers')
     if isinstance(wanted, dict) and not delivery.confirmation:
         for name, value in wanted.items():
-            if not subscribers.is_our_header(name):
-                _replace(found, name, str(value))
+            if subscribers.header_fault(name, value) is None:
+                _replace(found, name, value)
     return found
 
 

@@ -214,6 +214,17 @@ TYPES = (
         ({'options': {'post_headers': []}}, 'post_headers'),
         ({'options': {'post_headers': {'a': 1}}}, 'post_headers'),
         ({'options': {'post_headers': {'a': 'b\r\nc'}}}, 'post_headers'),
+        *(
+            ({'options': {'post_headers': {'A': value}}}, 'Latin-1')
+            for value in (
+                *('\u2713', 'a\u0142', '\U0001f600', 'a\x00', 'a\x1b[0m'),
+                *('\x7f', 'a\nb', '\x85', '\x9f', 1, None, []),
+            )
+        ),
+        *(
+            ({'options': {'post_headers': {name: 'x'}}}, 'name')
+            for name in ('', 'a b', 'a:', 'ä', 'a\x00', '(a)', 'a\tb', '"a"')
+        ),
         ({'options': {'post_headers': {'Host': 'x'}}}, 'Host'),
         ({'options': {'post_headers': {'x-auth-token': 'x'}}}, 'x-auth'),
         *(
@@ -254,6 +265,8 @@ def test_a_faulty_subscription_is_refused_and_makes_nothing(
         *('webhook-signature', 'Webhook-Signature', 'WEBHOOK-SIGNATURE '),
         *('Webhook-Id', 'Webhook-Timestamp', 'X-Zaqar-Attempt', 'x-zaqar-a'),
         *('A\r\nHost', 'A\nB', 'A\r'),
+        *('Keep-Alive', 'TE', 'Trailer', 'Upgrade', 'Proxy-Connection'),
+        *('Proxy-Authorization', 'Proxy-Authenticate', 'Expect'),
     ],
 )
 def test_headers_that_are_ours_cannot_be_set(api: Api, name: str) -> None:

@@ -146,6 +146,21 @@ def test_headers_of_the_user_go_before_ours(
     assert headers['x-mine'] == 'yes'
 
 
+def test_whatever_is_taken_as_a_header_is_sent(
+    rig: Rig, receiver: Receiver
+) -> None:
+    wanted = {
+        'X-Latin': 'caf\xe9 \xff',
+        'X-Empty': '',
+        'X-Tab': 'a\tb',
+        "!#$%&'*+-.^_`|~9": '~',
+    }
+    rig.subscribe(receiver.url, post_headers=wanted)
+    rig.post('x')
+    headers = receiver.wait(1)[0].headers
+    assert {name: headers[name.lower()] for name in wanted} == wanted
+
+
 def test_a_login_in_the_url_is_sent_as_such(
     rig: Rig, make_receiver: MakeReceiver
 ) -> None:

@@ -74,6 +74,8 @@ def test_headers_of_ours_cannot_be_set_by_what_was_stored_once() -> None:
                 'WEBHOOK-signature': 'x',
                 'Webhook-Id ': 'x',
                 'X-Zaqar-Attempt': '9',
+                'TE': 'trailers',
+                'X-Check': '\u2713',
                 'A': 'b',
             }
         )
