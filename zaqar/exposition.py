@@ -6,14 +6,19 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import platform
 import signal
 import socket
 import threading
 import wsgiref.simple_server
+from collections.abc import Iterator
 
 from oslo_config import cfg
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
-from zaqar import metrics
+from zaqar import metrics, version
 from zaqar.errors import ConfigurationError
 
 #: Connections that wait; one Prometheus asks once in a while.
@@ -49,6 +54,7 @@ def serve(listener: socket.socket, folder: str) -> None:
     from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = CollectorRegistry()
+    registry.register(_BuildInfo())
     MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]
     server = wsgiref.simple_server.WSGIServer(
         listener.getsockname()[:2], _Quiet, bind_and_activate=False
@@ -65,6 +71,21 @@ def serve(listener: socket.socket, folder: str) -> None:
     while not ended.wait(0.5):
         forget_the_dead(folder)
     server.shutdown()
+
+
+class _BuildInfo(Collector):
+    """Which release this is, as a series whose value says nothing."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the series."""
+        info = GaugeMetricFamily(
+            'zaqar_build_info',
+            'Release of the service and of Python; always 1.',
+            labels=('version', 'python'),
+        )
+        labels = version.version_string(), platform.python_version()
+        info.add_metric(labels, 1)
+        yield info
 
 
 class _Quiet(wsgiref.simple_server.WSGIRequestHandler):

@@ -16,12 +16,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from zaqar.notification.waiting import HasProject, Waiting
 
 #: Seconds after which an attempt is slow.
 SLOW = 0.25
+
+#: Seconds between two looks at attempts, at least.
+TICK = SLOW / 5
 
 #: Seconds after which one hangs, if the host has not answered any yet.
 HANGS = 3.0
@@ -93,6 +96,11 @@ class Turn(Generic[Job]):
     is_slow: bool = False
 
 
+def _may_hang(turn: Turn[Any]) -> bool:
+    """Tell whether a host has yet to show that it does not hang."""
+    return not (turn.lane.hangs or turn.lane.successes)
+
+
 class Lanes(Generic[Job]):
     """Lines up jobs and hands them out.
 
@@ -109,7 +117,12 @@ class Lanes(Generic[Job]):
         self._permits = permits
         self._per_host = per_host
         self._timer = timer
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        #: A job may be taken, and an attempt has begun while somebody rests.
+        self._changed = threading.Condition(lock)
+        self._begun = threading.Condition(lock)
+        self._rests = False
+        self._is_over = False
         self._lanes: dict[str, Lane[Job]] = {}
         self._ring: OrderedDict[str, Lane[Job]] = OrderedDict()
         self._turns: set[Turn[Job]] = set()
@@ -208,9 +221,33 @@ class Lanes(Generic[Job]):
                 lane.open_until = self._timer() + OPEN
             return self._surplus(lane)
 
+    def rest(self, seconds: float) -> None:
+        """Wait until an attempt may have become slow, if any does by then."""
+        began = self._timer()
+        with self._changed:
+            while not self._is_over:
+                due = self._next_look()
+                self._rests = due is None
+                end = began + seconds
+                if due is not None:
+                    # While too many are slow, those that come next stay due.
+                    end = min(end, max(due, began + TICK))
+                wait = end - self._timer()
+                if wait <= 0:
+                    break
+                self._begun.wait(wait)
+            self._rests = False
+
+    def wake(self) -> None:
+        """Let nobody rest any more."""
+        with self._changed:
+            self._is_over = True
+            self._begun.notify_all()
+
     def look(self) -> Sequence[Job]:
         """Let slow attempts make way; return jobs without room now."""
         found: list[Job] = []
+        freed = 0
         with self._changed:
             now = self._timer()
             for turn in self._turns:
@@ -225,7 +262,9 @@ class Lanes(Generic[Job]):
                 turn.lane.slow += 1
                 self._quick -= 1
                 self._slow += 1
-            self._changed.notify_all()
+                freed += 1
+            # Nobody is woken for nothing.
+            self._changed.notify(freed)
         return found
 
     def close(self) -> Sequence[Job]:
@@ -243,11 +282,21 @@ class Lanes(Generic[Job]):
 
     def _doubt(self, turn: Turn[Job], now: float) -> Sequence[Job]:
         """Note a host that hangs; return jobs it has no room for."""
-        lane = turn.lane
-        if lane.hangs or lane.successes or now - turn.began < HANGS:
+        if not _may_hang(turn) or now - turn.began < HANGS:
             return ()
-        lane.hangs = True
-        return self._surplus(lane)
+        turn.lane.hangs = True
+        return self._surplus(turn.lane)
+
+    def _next_look(self) -> float | None:
+        """Return when to look at attempts next, None while there are none."""
+        return min(
+            (
+                turn.began + (HANGS if turn.is_slow else SLOW)
+                for turn in self._turns
+                if not turn.is_slow or _may_hang(turn)
+            ),
+            default=None,
+        )
 
     def _next(self) -> Lane[Job] | None:
         if self._quick >= self._permits:
@@ -273,6 +322,8 @@ class Lanes(Generic[Job]):
         lane.in_flight += 1
         self._quick += 1
         self._turns.add(turn)
+        if self._rests:
+            self._begun.notify()
         return turn
 
     def _leave(self, turn: Turn[Job]) -> None:

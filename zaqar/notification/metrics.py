@@ -8,6 +8,7 @@ with other processes of the machine (:mod:`zaqar.metrics`).
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -69,6 +70,19 @@ class Counters:
         self.open_circuits = self._gauge(
             'open_circuits', 'Hosts that are tried once a minute.', 'livesum'
         )
+
+    def begin(self, schemes: Iterable[str]) -> None:
+        """Let every series exist, so that a rate knows its first event.
+
+        :param schemes: of subscribers
+        """
+        for scheme in schemes:
+            self.seconds.labels(scheme)
+            for outcome in ('delivered', 'retried', 'given_up'):
+                self.deliveries.labels(scheme, outcome)
+        self.deliveries.labels('any', 'dropped')
+        for stored in ('yes', 'no'):
+            self.dead_letters.labels(stored)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(

@@ -17,7 +17,7 @@ from zaqar.controllers.context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import metrics, registry
 from zaqar.notification.desk import Desk, Job, Public
-from zaqar.notification.lanes import LATER_BAD, SLOW, Lanes, Turn
+from zaqar.notification.lanes import LATER_BAD, Lanes, Turn
 from zaqar.notification.sender import Sender
 from zaqar.notification.settings import Settings
 from zaqar.notification.source import Source
@@ -26,11 +26,11 @@ from zaqar.storage.base import MessageStore
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two looks at slow attempts, two writings of counts, and
-#: two looks at what pools there are.
-TICK = SLOW / 5
+#: Seconds between two writings of counts, two looks at what pools there are,
+#: and after an error that nobody has foreseen.
 TALLY = 1.0
 POOLS = 5.0
+PAUSE = 1.0
 
 #: Part of the time that may go into writing counts, since there is one record
 #: for each subscription, and the most seconds until they are written.
@@ -92,6 +92,7 @@ class Notifier:
         LOG.info(
             'Delivering notifications to %s', ', '.join(sorted(self._senders))
         )
+        metrics.counters().begin(self._senders)
         for _ in range(self._settings.max_notifier_workers):
             self._hire()
         self._open_sources()
@@ -108,6 +109,7 @@ class Notifier:
         while self._lanes.in_flight and time.monotonic() < end:
             time.sleep(0.02)
         self._ended.set()
+        self._lanes.wake()
         if self._clerk.is_alive():
             self._clerk.join()
         for source in sources:
@@ -121,7 +123,8 @@ class Notifier:
     def _tend(self) -> None:
         """Do what is to be done now and then."""
         tally_at = pools_at = time.monotonic()
-        while not self._ended.wait(TICK):
+        while not self._ended.is_set():
+            self._lanes.rest(min(tally_at, pools_at) - time.monotonic())
             try:
                 self._park(self._lanes.look())
                 self._hire_enough()
@@ -141,6 +144,7 @@ class Notifier:
             except Exception:
                 # The edge of a thread: it must live on.
                 LOG.exception('The notifier has met an error')
+                self._ended.wait(PAUSE)
 
     def _open_sources(self) -> None:
         """Work on the stores of all pools, new ones too."""

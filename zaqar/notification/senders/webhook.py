@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from zaqar import version
 from zaqar.controllers import subscribers, webhook_secrets
 from zaqar.notification.addresses import AddressRefused, Guard
 from zaqar.notification.keystone import Endpoints
@@ -29,6 +30,10 @@ MARKER = b'"$zaqar_message$"'
 _LATER = frozenset((408, 425, 429))
 
 _GONE = 410
+
+
+#: What receivers know the service by.
+USER_AGENT = f'zaqar/{version.version_string()}'
 
 
 class TooLarge(Exception):
@@ -135,7 +140,11 @@ def content(delivery: Delivery, max_rendered_size: int) -> bytes:
 
 def own_headers(delivery: Delivery) -> dict[str, str]:
     """Return the content type, then what the user wants."""
-    found = {'Content-Type': 'application/json', 'Accept': '*/*'}
+    found = {
+        'Content-Type': 'application/json',
+        'Accept': '*/*',
+        'User-Agent': USER_AGENT,
+    }
     wanted = delivery.options.get('post_headers')
     if isinstance(wanted, dict) and not delivery.confirmation:
         for name, value in wanted.items():

@@ -16,6 +16,7 @@ import pytest
 import requests
 import websocket
 
+from zaqar import version
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -118,6 +119,43 @@ def test_messages_and_calls_of_stores_are_counted(watched: Watched) -> None:
     assert moved >= 3
     posts = {'driver': 'sqlalchemy', 'call': 'post', 'result': 'ok'}
     assert watched.value('zaqar_store_call_seconds_count', **posts) > 0
+
+
+def test_series_of_deliveries_exist_before_the_first_one(
+    watched: Watched,
+) -> None:
+    name = 'zaqar_notification'
+    wanted = {
+        f'{name}_deliveries_total{{outcome="dropped",scheme="any"}} 0.0',
+        f'{name}_dead_letters_total{{stored="no"}} 0.0',
+        f'{name}_dead_letters_total{{stored="yes"}} 0.0',
+        f'{name}_unreadable_total 0.0',
+        f'{name}_notices_total 0.0',
+        f'{name}_held 0.0',
+        f'{name}_open_circuits 0.0',
+        f'{name}_waiting{{pool=""}} 0.0',
+        f'{name}_oldest_seconds{{pool=""}} 0.0',
+    }
+    for scheme in ('http', 'https', 'mailto', 'trust+https', 'websocket'):
+        wanted.add(
+            f'{name}_attempt_seconds_count{{scheme="{scheme}"}} 0.0',
+        )
+        for outcome in ('delivered', 'retried', 'given_up'):
+            labels = f'{{outcome="{outcome}",scheme="{scheme}"}}'
+            wanted.add(f'{name}_deliveries_total{labels} 0.0')
+    watched.server.process.wait_until(
+        lambda: wanted <= set(watched.read().splitlines())
+    )
+
+
+def test_the_release_is_a_figure(watched: Watched) -> None:
+    (line,) = (
+        line
+        for line in watched.read().splitlines()
+        if line.startswith('zaqar_build_info{')
+    )
+    assert f'version="{version.version_string()}"' in line
+    assert line.endswith(' 1.0')
 
 
 def test_no_figure_names_a_project_or_a_queue(watched: Watched) -> None:

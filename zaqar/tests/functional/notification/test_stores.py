@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import collections
 import secrets
 from collections.abc import Iterator
 
@@ -81,6 +82,38 @@ def test_each_subscriber_gets_each_message(
     for one in found:
         rig.until(lambda one=one: rig.deliveries(one)['delivered'] == 3)
     assert [len(receiver.got) for receiver in receivers] == [3, 3]
+
+
+def test_nobody_is_woken_for_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: collections.Counter[str] = collections.Counter()
+
+    def counted(owner: object, name: str) -> None:
+        original = getattr(owner, name)
+
+        def call(*given: object, **more: object) -> object:
+            calls[name] += 1
+            return original(*given, **more)
+
+        monkeypatch.setattr(owner, name, call)
+
+    rig.start()
+    rig.post('x')
+    rig.rests()
+    assert rig.notifier is not None
+    lanes = rig.notifier._lanes
+    for owner, name in (
+        (rig.store, 'claim'),
+        (lanes, '_next'),
+        (lanes, 'look'),
+    ):
+        counted(owner, name)
+    rig.until(lambda: calls['claim'] >= 24)
+    # Notices are looked for ten times a second, dues twice; slow attempts,
+    # of which there are none, when there is something else to do.
+    assert calls['look'] < calls['claim'] / 2
+    assert calls['_next'] == 0
 
 
 #: JSON by its grammar that no decoder of proper text takes.

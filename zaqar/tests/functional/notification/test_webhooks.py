@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -38,6 +39,7 @@ def test_a_message_is_sent_with_exactly_four_keys(
     }
     assert got.headers['content-type'] == 'application/json'
     assert got.headers['accept'] == '*/*'
+    assert re.fullmatch(r'zaqar/[0-9]\S*', got.headers['user-agent'])
 
 
 def test_a_queue_with_a_default_delay_shows_delays_too(
@@ -138,10 +140,15 @@ def test_headers_of_the_user_go_before_ours(
 ) -> None:
     rig.subscribe(
         receiver.url,
-        post_headers={'content-type': 'text/plain', 'X-Mine': 'yes'},
+        post_headers={
+            'content-type': 'text/plain',
+            'X-Mine': 'yes',
+            'User-agent': 'mine/1',
+        },
     )
     rig.post('x')
     headers = receiver.wait(1)[0].headers
+    assert headers['user-agent'] == 'mine/1'
     assert headers['content-type'] == 'text/plain'
     assert headers['x-mine'] == 'yes'
 

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import dataclass, field
+
+import pytest
 
 from zaqar.notification.lanes import (
     BAD,
@@ -58,6 +62,61 @@ class Bench:
         for _ in range(times):
             self.offer(host)
             self.end(self.take(), False)
+
+
+PATIENCE = 30.0
+
+
+def resting(lanes: Lanes[Job], seconds: float = 3600.0) -> threading.Thread:
+    """Rest in another thread, until that has begun."""
+    thread = threading.Thread(target=lanes.rest, args=[seconds])
+    thread.start()
+    while not lanes._rests:
+        time.sleep(0.001)
+    return thread
+
+
+@pytest.mark.parametrize('is_slow', [False, True])
+def test_who_rests_looks_when_an_attempt_may_be_slow(is_slow: bool) -> None:
+    lanes: Lanes[Job] = Lanes(4, 3)
+    thread = resting(lanes)
+    lanes.offer(Job('a'))
+    turn = lanes.take()
+    assert turn is not None
+    if not is_slow:
+        # It was over before anybody looked: an hour is an hour.
+        lanes.end(turn)
+    thread.join(PATIENCE if is_slow else 4 * SLOW)
+    assert thread.is_alive() is not is_slow
+    assert time.monotonic() - turn.began >= SLOW
+    lanes.wake()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_rest_ends_in_time_whatever_goes_on() -> None:
+    bench = Bench()
+    bench.offer('a')
+    bench.take()
+    bench.lanes.rest(0)
+    bench.at += SLOW
+    bench.lanes.rest(-1)
+    bench.lanes.wake()
+    bench.lanes.rest(3600)
+
+
+def test_looking_wakes_no_more_than_may_begin() -> None:
+    bench = Bench(permits=1)
+    woken: list[int] = []
+    changed = bench.lanes._changed
+    bench.offer('a')
+    bench.take()
+    changed.notify = woken.append  # type: ignore[assignment]
+    bench.lanes.look()
+    bench.at += SLOW
+    bench.lanes.look()
+    bench.lanes.look()
+    assert woken == [0, 1, 0]
 
 
 def test_hosts_take_turns() -> None:

@@ -13,6 +13,7 @@ import hypothesis.strategies as st
 import pytest
 from standardwebhooks import Webhook
 
+from zaqar import version
 from zaqar.notification import confirm, dues
 from zaqar.notification.sender import Delivery, Verdict
 from zaqar.notification.senders import signing, webhook
@@ -83,6 +84,7 @@ def test_headers_of_ours_cannot_be_set_by_what_was_stored_once() -> None:
     assert found == {
         'Content-Type': 'application/json',
         'Accept': '*/*',
+        'User-Agent': f'zaqar/{version.version_string()}',
         'A': 'b',
     }
 
