@@ -105,10 +105,8 @@ class MessagePack:
         return {key: raw for key, raw in found.items() if type(key) is str}
 
     def value(self, raw: msgspec.Raw) -> Any:
-        try:
-            return msgspec.msgpack.decode(raw)
-        except _JSON_FAULTS:
-            raise _malformed() from None
+        value = self._value(raw)
+        return _whole(value) if type(value) is float else value
 
     def document(self, members: Members) -> Received:
         found = {name: self._json(raw) for name, raw in members.items()}
@@ -137,6 +135,12 @@ class MessagePack:
         _check_json(value)
         return value
 
+    def _value(self, raw: msgspec.Raw) -> Any:
+        try:
+            return msgspec.msgpack.decode(raw)
+        except _JSON_FAULTS:
+            raise _malformed() from None
+
 
 JSON: FrameCodec = Json()
 MESSAGE_PACK: FrameCodec = MessagePack()
@@ -164,8 +168,21 @@ def _with_surrogates(data: bytes) -> Members:
         raise _malformed() from None
 
 
+def _whole(value: float) -> float | int:
+    """Return a whole number as an integer, if JSON may have it.
+
+    JavaScript knows one kind of numbers. Its libraries encode whole ones from
+    2**32 on as floats, where JSON shows them as the integers that they are.
+    """
+    if value.is_integer() and jsontext.MIN_INT <= value <= jsontext.MAX_INT:
+        return int(value)
+    return value
+
+
 def _check_json(root: Any) -> None:
     """Refuse what MessagePack can say and JSON cannot.
+
+    Whole numbers in it become integers.
 
     :raises InvalidRequest: it is such
     """
@@ -181,8 +198,17 @@ def _check_json(root: Any) -> None:
             if kind is dict:
                 if not all(type(key) is str for key in value):
                     raise _unfit('A key that is no string')
+                if float in map(type, value.values()):
+                    for key, item in value.items():
+                        if type(item) is float:
+                            value[key] = _whole(item)
                 following += value.values()
             elif kind is list:
+                if float in map(type, value):
+                    value[:] = [
+                        _whole(item) if type(item) is float else item
+                        for item in value
+                    ]
                 following += value
             elif kind not in _SCALARS or not _SCALARS[kind](value):
                 raise _unfit(f'A value of the type {kind.__name__}')

@@ -12,11 +12,54 @@ import requests
 from zaqarclient.transport import errors, request, ws
 
 from zaqar.tests.functional.websocket.client import (
+    BINARY,
     CLIENT,
     OTHER_CLIENT,
     Talk,
 )
 from zaqar.tests.servers.zaqar import Zaqar
+
+#: Frames as msgpackr 2.1.4 and msgpack-lite 0.2.2 send them for
+#: {action: 'message_post', headers: ..., body: {queue_name: 'q', messages:
+#: [{ttl: 300, body: [2**32, -(2**31) - 1, Number.MAX_SAFE_INTEGER,
+#: {at: 1700000000000}, 1.5, 1e300]}]}}, their maps left open.
+_FROM_JAVASCRIPT = (
+    '{m3}a6616374696f6eac6d6573736167655f706f7374a768656164657273{m2}a9436c69'
+    '656e742d4944d92433333831616639322d326239652d313165332d623139312d37313836'
+    '3133303037333463ac582d50726f6a6563742d4944a26a73a4626f6479{m2}aa71756575'
+    '655f6e616d65a171a86d6573736167657391{m2}a374746ccd012ca4626f647996cb41f0'
+    '000000000000cbc1e0000000200000cb433fffffffffffff{m1}a26174cb4278bcfe5680'
+    '0000cb3ff8000000000000cb7e37e43c8800759c'
+)
+
+
+@pytest.mark.parametrize(
+    'maps',
+    [
+        {'m1': 'de0001', 'm2': 'de0002', 'm3': 'de0003'},
+        {'m1': '81', 'm2': '82', 'm3': '83'},
+    ],
+    ids=['msgpackr', 'msgpack-lite'],
+)
+def test_numbers_of_javascript_stay_integers(
+    zaqar: Zaqar, maps: dict[str, str]
+) -> None:
+    with Talk(zaqar.socket_url, 'js') as talk:
+        talk.ask('queue_delete', queue_name='q')
+        talk.send_raw(bytes.fromhex(_FROM_JAVASCRIPT.format(**maps)), BINARY)
+        assert talk.said().status == 201
+        (body,) = talk.bodies('q')
+        numbers = [2**32, -(2**31) - 1, 2**53 - 1, {'at': 1700000000000}]
+        assert repr(body) == repr([*numbers, 1.5, 1e300])
+        # As a parameter and a member of the document, in both encodings.
+        talk.is_binary = True
+        said = talk.ask('message_list', queue_name='q', limit=1.0, echo=True)
+        assert len(said.body['messages']) == 1
+        talk.post('q', 'x', ttl=300.0)
+        said = talk.ask('message_list', queue_name='q', limit=1.5)
+        assert said.is_error(400, 'must be an integer')
+        said = talk.ask('message_list', queue_name='q', limit=2.0**32)
+        assert said.is_error(400, 'Limit must be')
 
 
 class TestZaqarclient:

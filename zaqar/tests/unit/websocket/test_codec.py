@@ -184,3 +184,49 @@ def test_what_only_json_can_say_comes_near_in_message_pack() -> None:
     assert unpack(found) == {
         'body': ['a?', 12345678901234567890123.0, {'?': 1}]
     }
+
+
+#: A body of whole numbers and others as msgpackr 2.1.4 and msgpack-lite 0.2.2
+#: send it: [2**32, -(2**31) - 1, Number.MAX_SAFE_INTEGER, {at: 1700000000000},
+#: 1.5, 1e300].
+_NUMBERS = (
+    '96cb41f0000000000000cbc1e0000000200000cb433fffffffffffff'
+    '{map}a26174cb4278bcfe56800000cb3ff8000000000000cb7e37e43c8800759c'
+)
+FROM_JAVASCRIPT = {
+    'msgpackr': _NUMBERS.format(map='de0001'),
+    'msgpack-lite': _NUMBERS.format(map='81'),
+}
+
+
+@pytest.mark.parametrize('library', FROM_JAVASCRIPT)
+def test_whole_numbers_of_javascript_are_integers(library: str) -> None:
+    data = bytes.fromhex(FROM_JAVASCRIPT[library])
+    found = MESSAGE_PACK.one(msgspec.Raw(data))
+    assert found.text == (
+        b'[4294967296,-2147483649,9007199254740991,{"at":1700000000000},1.5,'
+        b'1e300]'
+    )
+
+
+@pytest.mark.parametrize(
+    ('value', 'shown'),
+    [
+        (300.0, b'300'),
+        (-0.0, b'0'),
+        (2.0**62, b'4611686018427387904'),
+        (-(2.0**63), b'-9223372036854775808'),
+        (2.0**64, b'1.8446744073709552e19'),
+        (0.1, b'0.1'),
+    ],
+)
+def test_a_whole_number_is_an_integer_where_json_may_have_it(
+    value: float, shown: bytes
+) -> None:
+    raw = msgspec.Raw(pack(value))
+    assert MESSAGE_PACK.one(raw).text == shown
+    members = MESSAGE_PACK.members(pack({'ttl': value, 'deep': [[value]]}))
+    found = MESSAGE_PACK.document(members)
+    assert found.text == b'{"ttl":%b,"deep":[[%b]]}' % (shown, shown)
+    # Where a parameter is read, too.
+    assert repr(MESSAGE_PACK.value(raw)) == repr(json.loads(shown))
