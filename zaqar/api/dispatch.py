@@ -164,7 +164,7 @@ class Dispatcher:
         try:
             return operation.call(context, **arguments)
         except StoreUnavailable as error:
-            raise _explained(error, operation) from error
+            raise explained(error, operation) from error
 
     def _context(self, identity: Identity, size: int) -> Context:
         return Context(
@@ -222,9 +222,10 @@ def _document(body: Body, raw: bytes | None) -> Any:
     return None
 
 
-def _explained(
+def explained(
     error: StoreUnavailable, operation: Operation
 ) -> StoreUnavailable:
+    """Say what has failed, unless the error says so itself."""
     return StoreUnavailable(
         error.description
         or f'{operation.failure}. Please try again in a few seconds.'

@@ -24,6 +24,9 @@ from zaqar.api.dispatch import Received
 from zaqar.api.operation import Operation, Param
 from zaqar.errors import InvalidRequest, NoRoute
 
+#: How the error of a body begins; clients know it by that.
+BAD_REQUEST = 'Bad request. '
+
 #: What begins a session; no operation, since it reaches no controller.
 AUTHENTICATE = 'authenticate'
 
@@ -123,7 +126,7 @@ def path(row: Operation, body: Members, codec: Codec) -> dict[str, str]:
     values = {}
     for name in _shape(row.name).path:
         if name not in body:
-            raise InvalidRequest(f'The body lacks {name!r}.')
+            raise InvalidRequest(f'{BAD_REQUEST}The body lacks {name!r}.')
         value = codec.value(body[name])
         if not isinstance(value, str):
             raise _misfit(name, 'a string')
@@ -222,7 +225,7 @@ def _texts(name: str, value: Any) -> list[str]:
 
 
 def _misfit(name: str, wanted: str) -> InvalidRequest:
-    return InvalidRequest(f'{name!r} must be {wanted}.')
+    return InvalidRequest(f'{BAD_REQUEST}{name!r} must be {wanted}.')
 
 
 _TEXT_OF = {

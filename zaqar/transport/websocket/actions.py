@@ -21,7 +21,7 @@ from oslo_context import context
 from zaqar.api import checks, frames
 from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.api.operation import Body, Operation
-from zaqar.errors import Conflict, Forbidden, InvalidRequest, ZaqarError
+from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.models import Identity
 from zaqar.transport.websocket import codec, views
 from zaqar.transport.websocket.access import Access, Session
@@ -209,11 +209,11 @@ class Caller:
         try:
             result = self._desk.run(call, asked.headers.values)
         except ZaqarError as error:
-            return _refusal(call.row, error)
+            return views.refusal(call.row, error, call.asked)
         if call.is_own:
             found.own = Own(call.scope, result, call.session_path)
             self._owns.append(found.own)
-        return views.view(call.row.name, result, call.scope, encoding.body)
+        return views.view(call.row, result, call.asked)
 
     def _read(self, data: bytes, encoding: FrameCodec, echo: Echo) -> Asked:
         """Take a frame apart, and note what of it may be repeated.
@@ -294,7 +294,10 @@ class Caller:
         if not access.is_signed(headers.values):
             method, session_path = frames.target(row, values)
             access.check_rules(self._session, method, session_path)
-        scope = checks.scope(identity.project, values)
+        try:
+            scope = checks.scope(identity.project, values)
+        except InvalidRequest as error:
+            raise InvalidRequest(f'{frames.BAD_REQUEST}{error}') from None
         query = frames.query(row, asked.body, encoding)
         further = {
             name: value
@@ -343,6 +346,11 @@ class Call:
     session_path: str
 
     @property
+    def asked(self) -> views.Asked:
+        """Return what a view may want to know of the request."""
+        return views.Asked(self.scope, self.path, self.encoding.body)
+
+    @property
     def is_own(self) -> bool:
         """Tell whether the connection subscribes itself."""
         if self.row.name not in _SUBSCRIBE:
@@ -363,15 +371,6 @@ class Call:
 
     def _read_body(self, body: Body, most: int) -> Received | None:
         return frames.document(self.row, self.body, self.encoding)
-
-
-def _refusal(row: Operation, error: ZaqarError) -> views.Said:
-    text = str(error)
-    if isinstance(error, Forbidden):
-        return error.status, {'error': text}
-    if isinstance(error, Conflict) and row.name in _SUBSCRIBE:
-        return error.status, text
-    return error.status, {'error': text, 'exception': text}
 
 
 def _encoded(encoding: FrameCodec, echo: Echo, said: views.Said) -> bytes:

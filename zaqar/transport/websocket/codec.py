@@ -99,9 +99,11 @@ class MessagePack:
         try:
             found = self._members(data)
         except msgspec.ValidationError:
+            # What begins like a number may go on like none.
+            self._value(data)
             raise _no_object() from None
         except _JSON_FAULTS:
-            raise _malformed() from None
+            raise _malformed(binary=True) from None
         return {key: raw for key, raw in found.items() if type(key) is str}
 
     def value(self, raw: msgspec.Raw) -> Any:
@@ -135,11 +137,11 @@ class MessagePack:
         _check_json(value)
         return value
 
-    def _value(self, raw: msgspec.Raw) -> Any:
+    def _value(self, raw: bytes | msgspec.Raw) -> Any:
         try:
             return msgspec.msgpack.decode(raw)
         except _JSON_FAULTS:
-            raise _malformed() from None
+            raise _malformed(binary=True) from None
 
 
 JSON: FrameCodec = Json()
@@ -241,7 +243,10 @@ def _sendable(value: Any) -> Any:
     return value
 
 
-def _malformed() -> InvalidRequest:
+def _malformed(binary: bool = False) -> InvalidRequest:
+    if binary:
+        # The text that clients know.
+        return InvalidRequest("Can't decode binary: it is no MessagePack.")
     return InvalidRequest('The frame could not be parsed.')
 
 

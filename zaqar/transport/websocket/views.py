@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.api import home, topics
+from zaqar.api.frames import BAD_REQUEST
+from zaqar.api.operation import Operation
 from zaqar.controllers.flavors import Flavor, FlavorPage
 from zaqar.controllers.pools import PoolPage, ShownPool
 from zaqar.controllers.results import (
@@ -24,10 +26,14 @@ from zaqar.controllers.results import (
     QueuePage,
     SubscriptionPage,
 )
-from zaqar.models import Kind, Message, MessageSpan, Scope
+from zaqar.errors import Conflict, Forbidden, InvalidRequest, ZaqarError
+from zaqar.models import Kind, Message, MessageSpan
 from zaqar.transport import shapes
 
 Embed = shapes.Embed
+
+#: Nouns of things that are called as their queue, unless they have an id.
+_OF_A_QUEUE = ('Queue', 'Topic', 'Subscription')
 
 
 @dataclass(slots=True)
@@ -35,11 +41,21 @@ class Asked:
     """What a view may want to know of the request.
 
     :ivar scope: the queue or topic, None without one
+    :ivar path: the further values of the path, by name
     :ivar embed: puts a message's body into the answer
     """
 
     scope: Any
+    path: Mapping[str, str]
     embed: Embed
+
+    def name(self, noun: str) -> str:
+        """Return what the thing is called that a noun stands for, or ''."""
+        name = self.path.get(f'{noun.lower()}_id')
+        name = name or self.path.get(f'{noun.lower()}_name')
+        if name is None and self.scope is not None and noun in _OF_A_QUEUE:
+            name = self.scope.name
+        return name or ''
 
 
 #: Status and body.
@@ -61,9 +77,9 @@ def _messages(
     return [_message(item, now, asked.embed) for item in items]
 
 
-def _said(status: int, text: str) -> View:
+def _said(status: int, noun: str, done: str) -> View:
     """Return the view of an operation that says no more than a sentence."""
-    return lambda result, asked: (status, text)
+    return lambda result, asked: (status, f'{noun} {asked.name(noun)} {done}.')
 
 
 def _empty(result: None, asked: Asked) -> Said:
@@ -113,10 +129,15 @@ def _queue_page(page: QueuePage, asked: Asked) -> Said:
 
 
 def _created(made: bool, asked: Asked) -> Said:
-    name = asked.scope.name
-    if made:
-        return 201, f'{name} is created.'
-    return 204, f'{name} existed already.'
+    return (201 if made else 204), _of_scope(asked, 'created')
+
+
+def _removed(result: None, asked: Asked) -> Said:
+    return 204, _of_scope(asked, 'removed')
+
+
+def _of_scope(asked: Asked, done: str) -> str:
+    return f'{asked.scope.kind.capitalize()} {asked.scope.name} {done}.'
 
 
 def _stats(counted: Counted, asked: Asked) -> Said:
@@ -177,7 +198,7 @@ def _subscription_page(page: SubscriptionPage, asked: Asked) -> Said:
 
 
 def _subscribed(found: str, asked: Asked) -> Said:
-    text = f'Subscribed to {asked.scope.name}.'
+    text = f'Subscription {asked.scope.name} created.'
     return 201, {'subscription_id': found, 'message': text}
 
 
@@ -212,7 +233,7 @@ _VIEWS: Mapping[str, View] = {
     'queue_create': _created,
     'queue_get': _plain,
     'queue_update': _plain,
-    'queue_delete': _said(204, 'The queue is gone.'),
+    'queue_delete': _removed,
     'queue_get_stats': _stats,
     'queue_purge': _empty,
     'queue_share': _plain,
@@ -224,25 +245,25 @@ _VIEWS: Mapping[str, View] = {
     'message_delete': _empty,
     'claim_create': _claimed,
     'claim_get': _claim,
-    'claim_update': _said(204, 'The claim is renewed.'),
-    'claim_delete': _said(204, 'The claim is released.'),
+    'claim_update': _said(204, 'Claim', 'updated'),
+    'claim_delete': _said(204, 'Claim', 'deleted'),
     'subscription_list': _subscription_page,
     'subscription_create': _subscribed,
     'subscription_get': _one_subscription,
     'subscription_deliveries': _plain,
-    'subscription_update': _said(204, 'The subscription is changed.'),
-    'subscription_delete': _said(204, 'The subscription is gone.'),
-    'subscription_confirm': _said(204, 'Noted.'),
+    'subscription_update': _said(204, 'Subscription', 'updated'),
+    'subscription_delete': _said(204, 'Subscription', 'removed'),
+    'subscription_confirm': _said(204, 'Subscription', 'confirmed'),
     'pool_list': _pool_page,
-    'pool_create': _said(201, 'The pool is created.'),
+    'pool_create': _said(201, 'Pool', 'created'),
     'pool_get': _one_pool,
     'pool_update': _one_pool,
-    'pool_delete': _said(204, 'The pool is gone.'),
+    'pool_delete': _said(204, 'Pool', 'removed'),
     'flavor_list': _flavor_page,
-    'flavor_create': _said(201, 'The flavor is created.'),
+    'flavor_create': _said(201, 'Flavor', 'created'),
     'flavor_get': _one_flavor,
     'flavor_update': _one_flavor,
-    'flavor_delete': _said(204, 'The flavor is gone.'),
+    'flavor_delete': _said(204, 'Flavor', 'removed'),
 }
 
 #: By the name of the operation; those of topics look like those of queues.
@@ -255,6 +276,22 @@ VIEWS: Mapping[str, View] = {
 }
 
 
-def view(name: str, result: Any, scope: Scope | None, embed: Embed) -> Said:
+def refusal(row: Operation, error: ZaqarError, asked: Asked) -> Said:
+    """Return status and body of what an operation has raised."""
+    text = str(error)
+    if isinstance(error, Forbidden):
+        return error.status, {'error': text}
+    if isinstance(error, Conflict) and 'subscription_create' in row.name:
+        return error.status, f'Subscription {asked.scope.name} not created.'
+    if isinstance(error, InvalidRequest):
+        text = BAD_REQUEST + text
+    elif text.startswith(row.failure):
+        # A store has failed, and said nothing of its own.
+        noun, _, rest = row.failure.partition(' ')
+        text = ' '.join(filter(None, (noun, asked.name(noun), rest))) + '.'
+    return error.status, {'error': text, 'exception': text}
+
+
+def view(row: Operation, result: Any, asked: Asked) -> Said:
     """Return status and body of what an operation has returned."""
-    return VIEWS[name](result, Asked(scope, embed))
+    return VIEWS[row.name](result, asked)

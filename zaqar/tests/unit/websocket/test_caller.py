@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from zaqar.api import table
+from zaqar.api.dispatch import explained
 from zaqar.controllers.limits import Limits
 from zaqar.controllers.signatures import Signer
 from zaqar.errors import StoreUnavailable
@@ -26,7 +28,16 @@ HEADERS = {
 DOCUMENT = {
     'action': 'queue_get',
     'headers': HEADERS,
-    'body': {'queue_name': 'q', 'body': 'private'},
+    'body': {
+        'queue_name': 'q',
+        'topic_name': 't',
+        'claim_id': 'c',
+        'message_id': 'm',
+        'subscription_id': 's',
+        'pool_name': 'p',
+        'flavor_name': 'f',
+        'body': 'private',
+    },
 }
 
 
@@ -40,14 +51,17 @@ class Failing:
         raise self.error
 
 
-def _answer(error: Exception, is_binary: bool) -> Any:
+def _answer(
+    error: Exception, is_binary: bool, action: str = 'queue_get'
+) -> Any:
     desk: Any = Desk(
         Failing(error),  # type: ignore[arg-type]
         Access(Limits(), Signer(), None),
     )
     coder: Any = msgspec.msgpack if is_binary else msgspec.json
     caller = desk.caller('11111111-2222-4333-8444-555555555555')
-    frame = Frame(coder.encode(DOCUMENT), is_binary)
+    document = {**DOCUMENT, 'action': action}
+    frame = Frame(coder.encode(document), is_binary)
     answer = caller.answer(frame)
     assert answer.is_binary is is_binary
     return coder.decode(answer.data)
@@ -78,3 +92,34 @@ def test_a_silent_store_is_503_with_the_request_repeated(
     assert said['body'] == {'error': 'Not now.', 'exception': 'Not now.'}
     assert said['request']['action'] == 'queue_get'
     assert 'X-Auth-Token' not in said['request']['headers']
+
+
+FAILURES = [
+    ('queue_create', 'Queue q could not be created.'),
+    ('queue_delete', 'Queue q could not be deleted.'),
+    ('queue_list', 'Queues could not be listed.'),
+    ('queue_get', 'Queue q metadata could not be retrieved.'),
+    ('queue_purge', 'Queue q could not be purged.'),
+    ('topic_create', 'Topic t could not be created.'),
+    ('message_post', 'Messages could not be enqueued.'),
+    ('message_get', 'Message m could not be retrieved.'),
+    ('message_delete', 'Message m could not be deleted.'),
+    ('claim_create', 'Claim could not be created.'),
+    ('claim_update', 'Claim c could not be updated.'),
+    ('claim_delete', 'Claim c could not be deleted.'),
+    ('subscription_create', 'Subscription q could not be created.'),
+    ('subscription_delete', 'Subscription s could not be deleted.'),
+    ('pool_get', 'Pool p could not be retrieved.'),
+    ('flavor_delete', 'Flavor f could not be deleted.'),
+]
+
+
+@pytest.mark.parametrize('is_binary', [False, True])
+@pytest.mark.parametrize(('action', 'text'), FAILURES)
+def test_a_store_that_fails_is_said_with_the_name(
+    action: str, text: str, is_binary: bool
+) -> None:
+    row = table.BY_ACTION[action]
+    said = _answer(explained(StoreUnavailable(), row), is_binary, action)
+    assert said['headers'] == {'status': 503}
+    assert said['body'] == {'error': text, 'exception': text}
