@@ -175,3 +175,10 @@ class QueueGone(Exception):
     Never reaches a caller: the catalogue reads the queue's record again
     and repeats the call once.
     """
+
+
+class StaleMetadata(Exception):
+    """A call came with metadata of a queue that has been changed since.
+
+    Never reaches a caller: see :class:`QueueGone`.
+    """

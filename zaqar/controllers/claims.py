@@ -54,6 +54,7 @@ def create(
             grace=grace,
             limit=size,
             max_claims=most,
+            version=queue.version,
         )
         return None if claim is None else _taken(ctx, store, queue, claim, now)
 

@@ -10,8 +10,11 @@ recognises the token.
 
 from __future__ import annotations
 
+import dataclasses
+
 from zaqar.controllers import notices
 from zaqar.controllers.context import Context
+from zaqar.controllers.encryption import is_sealed
 from zaqar.controllers.metadata import default_delay
 from zaqar.models import Claim, Message, NewMessage, Queue, Scope
 from zaqar.storage.base import MessageStore
@@ -72,14 +75,21 @@ def _post(
     def append(store: MessageStore, queue: Queue) -> None:
         has_delay = bool(default_delay(queue.metadata, ctx.limits))
         told = (plain, letter.ttl, 0 if has_delay else None)
+        stored = letter
+        if queue.metadata.get('_enable_encrypt_messages') and not is_sealed(
+            letter.body
+        ):
+            body = ctx.cipher.seal(plain, target, letter.rnd)
+            stored = dataclasses.replace(letter, body=body)
         store.post(
             queue.qid,
-            [letter],
+            [stored],
             now=store.clock.now(),
             token=token,
             notice=notices.of_post(ctx.cipher, queue, [told])
             if ctx.pipeline.notifies
             else None,
+            version=queue.version,
         )
 
     ctx.catalogue.put(target, append)

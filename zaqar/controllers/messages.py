@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -44,6 +45,19 @@ class Post(msgspec.Struct):
     messages: list[PostedMessage] | msgspec.UnsetType = msgspec.UNSET
 
 
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """Messages as the metadata of a queue wants them.
+
+    :ivar stored: as they are stored
+    :ivar told: what subscribers are told of them
+    """
+
+    metadata: Mapping[str, Any]
+    stored: Sequence[NewMessage]
+    told: Sequence[tuple[bytes, int, int | None]]
+
+
 def post(ctx: Context, *, scope: Scope, document: Post) -> Posted:
     """Append messages, all or none, to a queue made if missing."""
     return _post(ctx, scope, document)
@@ -60,28 +74,52 @@ def post_encrypted(ctx: Context, *, scope: Scope, document: Post) -> Posted:
 def _post(
     ctx: Context, scope: Scope, document: Post, *, encrypts: bool = False
 ) -> Posted:
-    queue = ctx.catalogue.find(scope)
-    metadata = queue.metadata if queue else {}
-    _check_size(ctx, metadata)
-    messages: Sequence[NewMessage] = _new_messages(ctx, metadata, document)
-    told = _told(ctx, metadata, messages)
-    if encrypts or metadata.get('_enable_encrypt_messages'):
-        messages = ctx.cipher.sealed(messages, scope)
+    def drafted(metadata: Mapping[str, Any]) -> _Draft:
+        _check_size(ctx, metadata)
+        new = _new_messages(ctx, metadata, document)
+        told = _told(ctx, metadata, new)
+        if encrypts or metadata.get('_enable_encrypt_messages'):
+            return _Draft(metadata, ctx.cipher.sealed(new, scope), told)
+        return _Draft(metadata, new, told)
+
+    # Before the queue is made: a faulty post changes nothing.
+    first = _first_draft(ctx, scope, drafted)
     token = token_hex(16)
 
     def append(store: MessageStore, queue: Queue) -> Sequence[str]:
+        draft = first
+        if queue.metadata is not draft.metadata and (
+            queue.metadata != draft.metadata
+        ):
+            # It was made or changed by others meanwhile.
+            draft = drafted(queue.metadata)
         return store.post(
             queue.qid,
-            messages,
+            draft.stored,
             now=store.clock.now(),
             token=token,
             limit=_most_messages(queue.metadata, ctx.limits),
-            notice=notices.of_post(ctx.cipher, queue, told)
+            notice=notices.of_post(ctx.cipher, queue, draft.told)
             if ctx.pipeline.notifies
             else None,
+            version=queue.version,
         )
 
     return Posted(ctx.catalogue.put(scope, append))
+
+
+def _first_draft(
+    ctx: Context, scope: Scope, drafted: Callable[[Mapping[str, Any]], _Draft]
+) -> _Draft:
+    known = ctx.catalogue.find(scope)
+    try:
+        return drafted(known.metadata if known else {})
+    except InvalidRequest:
+        # It may be what we know of the queue that is wrong.
+        queue = ctx.catalogue.read(scope)
+        if queue == known:
+            raise
+        return drafted(queue.metadata if queue else {})
 
 
 def list_(

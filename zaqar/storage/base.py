@@ -35,6 +35,13 @@ after the process has forked and hold no transaction between calls.
 hour. Calls that change or would answer "nothing" for such a ``qid`` raise
 :class:`~zaqar.errors.QueueGone`; a ``qid`` never seen is an empty queue.
 
+*Metadata.* A queue carries the least version of its record whose metadata may
+be used with it: 0 at first, raised by :meth:`MessageStore.require_version`. A
+call that names an older ``version`` changes nothing and raises
+:class:`~zaqar.errors.StaleMetadata`, in the same step in which it would work:
+no call that began after a change of metadata was answered uses what was valid
+before. A call without a version is not checked. A purge keeps the number.
+
 *Subscribers.* A queue is either silent or marked as one that may have
 subscribers. The mark stands where every post looks anyway, so that a post to
 a silent queue costs nothing more. A ``qid`` never seen is marked: only who has
@@ -102,6 +109,7 @@ class MessageStore(abc.ABC):
         token: str,
         limit: int = 0,
         notice: Callable[[], NewMessage] | None = None,
+        version: int | None = None,
     ) -> Sequence[str]:
         """Append messages, all or none, and return their ids in order.
 
@@ -119,8 +127,19 @@ class MessageStore(abc.ABC):
             after it and before the return. A repeated post makes no second
             one, and makes up for it where the first try did not get so far.
             It is called once at most, and need not be for a silent queue.
+        :param version: of the metadata that the messages were made with
+        :raises StaleMetadata: it is too old; nothing is stored
         :raises QueueFull: the limit would be passed; nothing is stored
         :raises QueueGone: the queue was dropped; nothing is stored
+        """
+
+    @abc.abstractmethod
+    def require_version(self, qid: str, version: int, *, now: int) -> None:
+        """Refuse older metadata from the return on.
+
+        A number that is not greater than the present one changes nothing.
+
+        :raises QueueGone: the queue was dropped
         """
 
     @abc.abstractmethod
@@ -236,6 +255,7 @@ class MessageStore(abc.ABC):
         grace: int,
         limit: int,
         max_claims: int = 0,
+        version: int | None = None,
     ) -> Claim | None:
         """Take up to ``limit`` free messages, oldest first.
 
@@ -253,6 +273,8 @@ class MessageStore(abc.ABC):
 
         :param claim_id: chosen by the caller, at most 64 of
             ``[A-Za-z0-9_-]``; repeating a call with it takes nothing twice
+        :param version: of the metadata that ``max_claims`` is from
+        :raises StaleMetadata: it is too old; nothing is taken
         :returns: the claim, or None (no claim is made) when nothing was met
         """
 

@@ -2,9 +2,12 @@
 """From the name of a queue to its record and to the store of its messages.
 
 Records are kept in this process for a few seconds, so that the hot path asks
-the management store nothing; own changes are seen at once, those of other
-processes within :data:`FRESH` seconds. A queue that was deleted elsewhere in
-the meantime is noticed by its message store, which keeps a tombstone.
+the management store nothing; own changes are seen at once. What was changed
+elsewhere in the meantime is noticed by the message store in the step in which
+it would work: it keeps a tombstone of a deleted queue, and of every other one
+the least version of its record that may be used. The version is raised there
+before a change is recorded. Calls that depend on no metadata go unchecked, and
+so may reads, for :data:`FRESH` seconds.
 """
 
 from __future__ import annotations
@@ -18,12 +21,19 @@ from typing import Any, TypeVar
 
 from cachetools import TTLCache
 
-from zaqar.errors import QueueGone, StoreUnavailable
+from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Former, Queue, Record, Scope
 from zaqar.storage.base import ManagementStore, MessageStore
 
 #: Seconds for which a record that was read is believed.
 FRESH = 5.0
+
+#: Seconds between looks for a change that was announced, before others go on
+#: without it.
+PAUSES = (0.005, 0.02, 0.075)
+
+#: Tries of a call that meets changes of its queue.
+ATTEMPTS = 20
 
 #: Records kept at most; beyond it the oldest are read again.
 CACHED = 10_000
@@ -93,7 +103,9 @@ class Catalogue:
 
     def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
         """Store other metadata, if nobody changed it since it was read."""
-        return self._write(dataclasses.replace(queue, metadata=metadata))
+        return self._announce(queue) and self._write(
+            dataclasses.replace(queue, metadata=metadata)
+        )
 
     def flavor_exists(self, project: str, name: str) -> bool:
         """Tell whether queues of a project can be of a flavor."""
@@ -174,7 +186,7 @@ class Catalogue:
         call: Callable[[MessageStore, Queue], T],
         missing: Any,
     ) -> Any:
-        for _ in range(3):
+        for _ in range(ATTEMPTS):
             queue = find(scope)
             if queue is None:
                 return missing
@@ -182,7 +194,48 @@ class Catalogue:
                 return call(self.store(queue), queue)
             except QueueGone:
                 self._mend(queue)
+            except StaleMetadata:
+                self._refresh(queue)
         raise StoreUnavailable
+
+    def _announce(self, queue: Queue) -> bool:
+        """Have the present metadata of a queue refused from now on.
+
+        :returns: False if the queue is gone
+        """
+        store = self.store(queue)
+        try:
+            store.require_version(
+                queue.qid, queue.version + 1, now=store.clock.now()
+            )
+        except QueueGone:
+            self._mend(queue)
+            return False
+        return True
+
+    def _refresh(self, stale: Queue) -> None:
+        """Bring a record up to date that must not be used any more.
+
+        If it is no older than the one that is recorded, a change was announced
+        and then given up, or is on its way. It is waited for a moment, and
+        then prevented: the record is stored again, as it is, under the next
+        version. Who was about to change it meets that one and starts again.
+        """
+        for pause in PAUSES:
+            if self._is_newer(stale):
+                return
+            time.sleep(pause)
+        if not self._is_newer(stale):
+            self._write(stale)
+
+    def _is_newer(self, known: Queue) -> bool:
+        """Tell whether another record than a known one is there by now."""
+        queue = self.read(known.scope)
+        return (
+            queue is None
+            or queue.qid != known.qid
+            or queue.version > known.version
+        )
 
     def _mend(self, stale: Queue) -> None:
         """Bring a record up to date whose messages have been dropped.

@@ -28,6 +28,19 @@ class _Ticket(Generic[Item, Answer]):
         self.error: BaseException | None = None
 
 
+def key(qid: str, version: int | None) -> str:
+    """Return the key of posts to a queue that may go together.
+
+    Those with old metadata must not keep others from being stored.
+    """
+    return f'{qid} {version}'
+
+
+def qid_of(key: str) -> str:
+    """Return the queue of a key."""
+    return key.partition(' ')[0]
+
+
 class Gather(Generic[Item, Answer]):
     """Merges calls that are made at the same time for the same key.
 

@@ -7,8 +7,8 @@ record of kind ``catalogue`` instead; those with neither are in the virtual
 pool, where they were before there were pools.
 
 A queue changes its pool only when its flavor is changed while it is empty.
-Other processes may take a few seconds to notice, hence its former pool is
-looked into for a while, and what has arrived there is brought along.
+Posts that other processes were about to make arrive in its former pool, hence
+that is looked into for a while, and what has arrived there is brought along.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ class PooledCatalogue(Catalogue):
         if flavor(metadata) == flavor(queue.metadata):
             return super().update(queue, metadata)
         self._check_empty(queue)
+        if not self._announce(queue):
+            return False
         queue = dataclasses.replace(queue, metadata=metadata)
         if self._is_placed(queue):
             return self._write(queue)

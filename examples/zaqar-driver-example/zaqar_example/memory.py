@@ -21,6 +21,7 @@ from zaqar.errors import (
     MessageClaimed,
     QueueFull,
     QueueGone,
+    StaleMetadata,
 )
 from zaqar.models import (
     Claim,
@@ -106,6 +107,7 @@ class Queue:
     :ivar tokens: ids and end by token
     :ivar mark: generation of the mark of subscribers, or the negative of the
         last one while the queue is silent
+    :ivar least: the oldest version of metadata that may be used
     """
 
     next_seq: int
@@ -115,6 +117,7 @@ class Queue:
     tokens: dict[str, tuple[list[str], int]] = field(default_factory=dict)
     dropped_at: int | None = None
     mark: int = 1
+    least: int = 0
 
     def live(self, now: int, after: int = -1) -> Iterator[Entry]:
         """Yield live messages in order."""
@@ -149,6 +152,11 @@ class Queue:
             return ids
         return None
 
+    def check(self, version: int | None) -> None:
+        """Complain about metadata that is too old."""
+        if version is not None and version < self.least:
+            raise StaleMetadata
+
     def is_forgotten(self, now: int) -> bool:
         """Tell whether it was dropped so long ago that nobody asks for it."""
         dropped_at = self.dropped_at
@@ -175,6 +183,7 @@ class Messages:
         limit: int,
         notice: Any,
         thought_silent: bool,
+        version: int | None,
     ) -> tuple[list[str] | None, int]:
         """Return the ids, and the queue's mark.
 
@@ -185,6 +194,7 @@ class Messages:
         known = queue.known(token, now)
         if known is not None:
             return known, queue.mark
+        queue.check(version)
         if thought_silent and queue.mark > 0:
             return None, queue.mark
         new = msgspec.convert(messages, list[NewMessage])
@@ -197,6 +207,10 @@ class Messages:
             told = msgspec.convert(notice, NewMessage)
             self._append(self._made(OUTBOX, now), told, now)
         return ids, queue.mark
+
+    def require_version(self, qid: str, version: int, now: int) -> None:
+        queue = self._made(qid, now)
+        queue.least = max(queue.least, version)
 
     def mark_subscribed(self, qid: str, now: int) -> None:
         queue = self._made(qid, now)
@@ -293,11 +307,13 @@ class Messages:
         grace: int,
         limit: int,
         max_claims: int,
+        version: int | None,
     ) -> Claim | None:
         queue = self._queue(qid, now)
         if claim_id in queue.claims:
             # Made before, and its answer was lost.
             return _claim(queue, claim_id, now, apart=True)
+        queue.check(version)
         taken = 0
         for entry in list(queue.live(now)):
             if taken == limit:

@@ -126,6 +126,7 @@ class MessageStore(base.MessageStore):
         token: str,
         limit: int = 0,
         notice: Callable[[], NewMessage] | None = None,
+        version: int | None = None,
     ) -> Sequence[str]:
         thought_silent = qid in self._silent
         ids: list[str] | None = None
@@ -142,6 +143,7 @@ class MessageStore(base.MessageStore):
                 limit=limit,
                 notice=told,
                 thought_silent=notice is not None and told is None,
+                version=version,
             )
             thought_silent = False
             if mark > 0:
@@ -149,6 +151,9 @@ class MessageStore(base.MessageStore):
             else:
                 self._silent.add(qid)
         return ids
+
+    def require_version(self, qid: str, version: int, *, now: int) -> None:
+        self._ask(Any, 'require_version', qid=qid, version=version, now=now)
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
         self._ask(Any, 'mark_subscribed', qid=qid, now=now)
@@ -230,6 +235,7 @@ class MessageStore(base.MessageStore):
         grace: int,
         limit: int,
         max_claims: int = 0,
+        version: int | None = None,
     ) -> Claim | None:
         return self._ask(
             Claim | None,
@@ -241,6 +247,7 @@ class MessageStore(base.MessageStore):
             grace=grace,
             limit=limit,
             max_claims=max_claims,
+            version=version,
         )
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:

@@ -50,6 +50,7 @@ class Queue:
 
     :ivar messages: its collection
     :ivar committed: the same, showing only what is there to stay
+    :ivar least: the oldest version of metadata that may be used
     """
 
     qid: str
@@ -59,6 +60,7 @@ class Queue:
     committed: Documents
     until: float
     wakes: Wakes | None = field(default=None)
+    least: int = 0
 
     def wakes_by(self, now: int) -> bool:
         """Tell whether a claim or a delay may have ended."""
@@ -118,6 +120,7 @@ class Incarnations:
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[qid] = found
+        found.least = max(found.least, int(document.get('least', 0)))
         found.until = max(found.until, asked + GOOD_FOR)
         return found
 

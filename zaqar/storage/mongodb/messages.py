@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from zaqar import clock
+from zaqar.errors import StaleMetadata
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
-from zaqar.storage import base
+from zaqar.storage import base, gather
 from zaqar.storage.gather import Gather
 from zaqar.storage.mongodb import volume
 from zaqar.storage.mongodb.claiming import Claiming, Terms
@@ -53,7 +54,8 @@ class MessageStore(base.MessageStore):
         self._deleting = Deleting(database, self._known, self._claiming)
         self._sweeping = Sweeping(database)
         self._gather: Gather[Post, Sequence[str]] = Gather(
-            self._posting.post, GATHER
+            lambda key, posts: self._posting.post(gather.qid_of(key), posts),
+            GATHER,
         )
 
     def ping(self) -> None:
@@ -68,12 +70,17 @@ class MessageStore(base.MessageStore):
         token: str,
         limit: int = 0,
         notice: Callable[[], NewMessage] | None = None,
+        version: int | None = None,
     ) -> Sequence[str]:
-        post = Post(token, messages, now, Notice(notice) if notice else None)
+        wanted = Notice(notice) if notice else None
+        post = Post(token, messages, now, wanted, version)
         self._posting.prepare(qid, post)
         if limit:
             return self._posting.post(qid, [post], limit)[0]
-        return self._gather.run(qid, post)
+        return self._gather.run(gather.key(qid, version), post)
+
+    def require_version(self, qid: str, version: int, *, now: int) -> None:
+        self._queues.require_version(qid, version, now)
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
         self._queues.mark(qid, now)
@@ -143,10 +150,13 @@ class MessageStore(base.MessageStore):
         grace: int,
         limit: int,
         max_claims: int = 0,
+        version: int | None = None,
     ) -> Claim | None:
         queue = self._known.find(qid)
         if queue is None:
             return None
+        if version is not None and version < queue.least:
+            raise StaleMetadata
         terms = Terms(queue, claim_id, now, ttl, grace, max_claims)
         return self._claiming.claim(terms, limit)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
-from zaqar.errors import QueueFull, StoreUnavailable
+from zaqar.errors import QueueFull, StaleMetadata, StoreUnavailable
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.mongodb import layout, notices
@@ -54,6 +54,7 @@ class Post:
     messages: Sequence[NewMessage]
     now: int
     notice: Notice | None = None
+    version: int | None = None
 
 
 class _FullError(Exception):
@@ -147,6 +148,11 @@ class Posting:
         asked = time.monotonic()
         found = self._queues.take_numbers(qid, count, now, session)
         queue = self._known.learn(qid, found, asked)
+        least = int(found.get('least', 0))
+        if any(
+            post.version is not None and post.version < least for post in posts
+        ):
+            raise StaleMetadata
         self._silent.learn(qid, found['sub'])
         if limit:
             self._make_room(queue, found, count, limit, now, session)

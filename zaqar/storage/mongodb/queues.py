@@ -97,11 +97,31 @@ class Queues:
 
         :raises QueueGone: the queue was dropped
         """
+        self._change(
+            qid,
+            {
+                **_born(now),
+                'sub': {'$add': [{'$abs': {'$ifNull': ['$sub', 1]}}, 1]},
+            },
+        )
+
+    def require_version(self, qid: str, version: int, now: int) -> None:
+        """Refuse older metadata from the return on.
+
+        :raises QueueGone: the queue was dropped
+        """
+        least = {'$max': [{'$ifNull': ['$least', 0]}, version]}
+        self._change(qid, {**_born(now), 'least': least})
+        self._known.forget(qid)
+        # Claims go by what others may still know.
+        time.sleep(GOOD_FOR)
+
+    def _change(self, qid: str, change: Document) -> None:
+        """Change a document, made if it is missing.
+
+        :raises QueueGone: the queue was dropped
+        """
         documents = self._documents(qid)
-        change: Document = {
-            **_born(now),
-            'sub': {'$add': [{'$abs': {'$ifNull': ['$sub', 1]}}, 1]},
-        }
         found = self._database.step(
             lambda: documents.find_one_and_update(
                 {'_id': qid},

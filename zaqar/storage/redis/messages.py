@@ -12,6 +12,7 @@ from zaqar.errors import (
     InvalidDeletion,
     MessageClaimed,
     QueueGone,
+    StaleMetadata,
     StoreUnavailable,
 )
 from zaqar.models import (
@@ -29,7 +30,7 @@ from zaqar.storage.redis.server import DEADLINE, Server
 from zaqar.storage.redis.sweeping import Sweeper
 
 #: What scripts begin their answers with.
-OK, AGAIN, GONE, FULL, CLAIMED, INVALID, UNKNOWN = range(7)
+OK, AGAIN, GONE, FULL, CLAIMED, INVALID, UNKNOWN, STALE = range(8)
 
 #: Messages that a script frees or removes before it does what it was called
 #: for, and when it is called only to go on with that.
@@ -74,10 +75,20 @@ class MessageStore(base.MessageStore):
         token: str,
         limit: int = 0,
         notice: Callable[[], NewMessage] | None = None,
+        version: int | None = None,
     ) -> Sequence[str]:
         return self._posts.post(
-            qid, messages, now=now, token=token, limit=limit, notice=notice
+            qid,
+            messages,
+            now=now,
+            token=token,
+            limit=limit,
+            notice=notice,
+            version=version,
         )
+
+    def require_version(self, qid: str, version: int, *, now: int) -> None:
+        self._run(scripts.REQUIRE, qid, now, (version,))
 
     def list(
         self,
@@ -160,13 +171,19 @@ class MessageStore(base.MessageStore):
         grace: int,
         limit: int,
         max_claims: int = 0,
+        version: int | None = None,
     ) -> Claim | None:
         arguments = (claim_id, ttl, grace, limit, max_claims)
         found = self._go_on(
             scripts.CLAIM,
             qid,
             now,
-            (*arguments, MOST_EXHAUSTED, MOST_PASSED_OVER),
+            (
+                *arguments,
+                MOST_EXHAUSTED,
+                MOST_PASSED_OVER,
+                '' if version is None else version,
+            ),
         )
         if not found:
             return None
@@ -309,11 +326,14 @@ def _check(status: int) -> None:
     """Raise what a script has found.
 
     :raises QueueGone: the queue was dropped
+    :raises StaleMetadata: the metadata of the call is too old
     :raises MessageClaimed: a message is held by another claim
     :raises InvalidDeletion: it is held by none, or the claim is none
     """
     if status == GONE:
         raise QueueGone
+    if status == STALE:
+        raise StaleMetadata
     if status == CLAIMED:
         raise MessageClaimed(
             'This message is claimed; it cannot be deleted without a valid '

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.errors import QueueFull, QueueGone
+from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.redis import keys, rows, scripts
 from zaqar.storage.redis.server import Server
 
 _OK, _AGAIN, _GONE, _FULL = range(4)
+_STALE = 7
 
 #: What a script is told of a notice.
 _NONE, _WANTED, _GIVEN = range(3)
@@ -33,6 +34,7 @@ class _Post:
     now: int
     token: str
     limit: int
+    version: int | None = None
 
 
 class Posts:
@@ -53,9 +55,10 @@ class Posts:
         token: str,
         limit: int,
         notice: Notice | None,
+        version: int | None,
     ) -> Sequence[str]:
         """See :meth:`zaqar.storage.base.MessageStore.post`."""
-        post = _Post(qid, messages, now, token, limit)
+        post = _Post(qid, messages, now, token, limit, version)
         if notice is None:
             record, _ = self._store(post, (_NONE,))
         elif self._server.is_one:
@@ -103,12 +106,17 @@ class Posts:
         if group:
             outbox = keys.of_queue(self._prefix, OUTBOX, post.now)
             names = (*names, *outbox)
+        version = '' if post.version is None else post.version
         own = _group(post.token, post.messages, post.now)
         status, *found = self._server.run(
-            scripts.POST, names, (post.now, post.limit, *notice, *own, *group)
+            scripts.POST,
+            names,
+            (post.now, post.limit, *notice, version, *own, *group),
         )
         if status == _GONE:
             raise QueueGone
+        if status == _STALE:
+            raise StaleMetadata
         if status == _FULL:
             raise QueueFull(
                 f'The queue holds {found[0]} messages and may hold '

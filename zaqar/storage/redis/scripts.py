@@ -46,6 +46,7 @@ PURGE = _of_queue('purge')
 DROP = _of_queue('drop')
 SWEEP = _of_queue('sweep')
 MARK = _of_queue('mark')
+REQUIRE = _of_queue('require')
 
 RECORD = _script('record')
 RECORDS = _script('records')

@@ -60,6 +60,12 @@ _CLAIM = (
 )
 
 
+#: The metadata that the claim is made with is not too old.
+_IS_CURRENT = (
+    '(SELECT least_version FROM message_queue WHERE qid = :qid) <= :version'
+)
+
+
 class RepeatedClaimError(Exception):
     """The claim has been made before; nothing more is to be taken."""
 
@@ -105,20 +111,24 @@ def claim(
     values: dict[str, Any],
     limit: int,
     max_claims: int,
+    version: int | None,
 ) -> Claim | None:
     """Claim messages within a transaction.
 
     :raises RepeatedClaimError: there is such a claim; roll back
+    :raises StaleMetadata: the version is too old
     """
     values = {**values, 'qid': qid, 'claim_id': claim_id, 'max': max_claims}
     below = f'AND {_IS_FRESH}' if max_claims else ''
+    if version is not None:
+        values['version'] = version
+        below += f' AND {_IS_CURRENT}'
     taken = select_free(session, values, limit, below)
     spent: list[Row] = []
     if max_claims:
-        spent = _exhausted(session, values, taken, limit)
+        spent = _exhausted(session, values, taken, limit, version)
     if not taken and not spent:
-        queue_rows.check_gone(session, qid)
-        return repeated(session, qid, claim_id, values['now'])
+        return _nothing(session, qid, claim_id, values['now'], version)
     values['queue_id'] = (taken or spent)[0][0]
     insert = queue_rows.ignoring(session.dialect, _CLAIM)
     if not session.run(insert, values):
@@ -133,9 +143,12 @@ def _exhausted(
     values: dict[str, Any],
     taken: Sequence[Row],
     limit: int,
+    version: int | None,
 ) -> list[Row]:
     """Return rows met on the way that were handed out too often."""
     count = f'AND {_IS_SPENT}'
+    if version is not None:
+        count += f' AND {_IS_CURRENT}'
     if len(taken) == limit:
         count += ' AND m.seq < :last'
         values = {**values, 'last': taken[-1][1]}
@@ -218,7 +231,8 @@ def _at_once(limit: int, counting: bool) -> str:
     return f"""
     WITH q AS (
         SELECT id FROM message_queue q WHERE qid = :qid
-        AND dropped_at IS NULL AND NOT EXISTS (SELECT 1 FROM claim c
+        AND dropped_at IS NULL AND least_version <= :version
+        AND NOT EXISTS (SELECT 1 FROM claim c
             WHERE c.queue_id = q.id AND c.id = :claim_id)),
     a AS ({free(_FREE, below, limit)}),
     b AS ({free(_WOKEN, below, limit)}),
@@ -250,17 +264,23 @@ def claim_at_once(
     values: dict[str, Any],
     limit: int,
     max_claims: int,
+    version: int | None,
 ) -> Claim | None:
     """Claim messages in one statement (PostgreSQL)."""
     key = (limit, bool(max_claims))
     sql = _TEXTS.get(key) or _TEXTS.setdefault(key, _at_once(*key))
     rows = session.all(
         sql,
-        {**values, 'qid': qid, 'claim_id': claim_id, 'max': max_claims},
+        {
+            **values,
+            'qid': qid,
+            'claim_id': claim_id,
+            'max': max_claims,
+            'version': 2**63 - 1 if version is None else version,
+        },
     )
     if not rows:
-        queue_rows.check_gone(session, qid)
-        return repeated(session, qid, claim_id, values['now'])
+        return _nothing(session, qid, claim_id, values['now'], version)
     return Claim(
         claim_id,
         values['ttl'],
@@ -268,6 +288,21 @@ def claim_at_once(
         [message(row, values['now']) for row in rows if not row[14]],
         [message(row, values['now']) for row in rows if row[14]],
     )
+
+
+def _nothing(
+    session: Session, qid: str, claim_id: str, now: int, version: int | None
+) -> Claim | None:
+    """Return what a claim holds that took nothing, and so may be repeated.
+
+    :raises QueueGone: the queue was dropped
+    :raises StaleMetadata: the version is too old
+    """
+    least = queue_rows.check_gone(session, qid)
+    claim = repeated(session, qid, claim_id, now)
+    if claim is None:
+        queue_rows.check_version(version, least)
+    return claim
 
 
 def repeated(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from zaqar import clock
 from zaqar.errors import QueueFull
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
-from zaqar.storage import base
+from zaqar.storage import base, gather
 from zaqar.storage.gather import Gather
 from zaqar.storage.noticing import Notice, Silent
 from zaqar.storage.sqlalchemy import (
@@ -61,13 +61,16 @@ class MessageStore(base.MessageStore):
         token: str,
         limit: int = 0,
         notice: Callable[[], NewMessage] | None = None,
+        version: int | None = None,
     ) -> Sequence[str]:
-        post = Post(token, messages, Notice(notice) if notice else None)
+        post = Post(
+            token, messages, Notice(notice) if notice else None, version
+        )
         if post.notice and qid not in self._silent:
             # Made before anything is locked.
             post.notice.message()
         if not limit:
-            return self._gather.run(qid, (post, now))
+            return self._gather.run(gather.key(qid, version), (post, now))
         found = self._database.write(
             lambda s: posting.post_within(
                 s, qid, post, now, limit, self._silent
@@ -76,6 +79,11 @@ class MessageStore(base.MessageStore):
         if isinstance(found, QueueFull):
             raise found
         return found
+
+    def require_version(self, qid: str, version: int, *, now: int) -> None:
+        self._database.write(
+            lambda s: queue_rows.require_version(s, qid, version, now)
+        )
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
         self._database.write(lambda s: notices.mark(s, qid, now))
@@ -159,18 +167,19 @@ class MessageStore(base.MessageStore):
         grace: int,
         limit: int,
         max_claims: int = 0,
+        version: int | None = None,
     ) -> Claim | None:
         terms = claiming.terms(now, ttl, grace)
         if self._at_once:
             return self._database.read(
                 lambda s: claiming.claim_at_once(
-                    s, qid, claim_id, terms, limit, max_claims
+                    s, qid, claim_id, terms, limit, max_claims, version
                 )
             )
         try:
             return self._database.write(
                 lambda s: claiming.claim(
-                    s, qid, claim_id, terms, limit, max_claims
+                    s, qid, claim_id, terms, limit, max_claims, version
                 )
             )
         except claiming.RepeatedClaimError:
@@ -227,8 +236,9 @@ class MessageStore(base.MessageStore):
         self._database.close()
 
     def _post(
-        self, qid: str, items: Sequence[tuple[Post, int]]
+        self, key: str, items: Sequence[tuple[Post, int]]
     ) -> Sequence[Sequence[str]]:
+        qid = gather.qid_of(key)
         posts = [post for post, _ in items]
         now = max(now for _, now in items)
         if self._at_once:

@@ -25,6 +25,9 @@ TOKEN_LIFE = 600_000
 
 ID_LENGTH = 32
 
+#: Newer than all metadata.
+_ANY_VERSION = 2**63 - 1
+
 _KNOWN = 'SELECT ids FROM post_token WHERE queue_id = :id AND token = :token'
 _TOKEN = (
     'INSERT INTO post_token (queue_id, token, ids, keep_until) '
@@ -48,7 +51,8 @@ _AT_ONCE = """
 WITH q AS (
     UPDATE message_queue SET next_seq = next_seq + :count,
         live = live + :count
-    WHERE qid = :qid AND dropped_at IS NULL AND {only} AND NOT EXISTS (
+    WHERE qid = :qid AND dropped_at IS NULL
+        AND least_version <= :version AND {only} AND NOT EXISTS (
         SELECT 1 FROM post_token k WHERE k.queue_id = message_queue.id
         AND k.token = ANY(:tokens::text[]))
     RETURNING id, next_seq - :count AS first, subscribed),
@@ -113,6 +117,7 @@ class Post:
     token: str
     messages: Sequence[NewMessage]
     notice: Notice | None = None
+    version: int | None = None
 
 
 def post_at_once(
@@ -135,6 +140,10 @@ def post_at_once(
     values: dict[str, Any] = {
         'qid': qid,
         'now': now,
+        'version': min(
+            (post.version for post in posts if post.version is not None),
+            default=_ANY_VERSION,
+        ),
         'count': len(items),
         'offsets': list(range(len(items))),
         'rnds': [item.rnd for item in items],
@@ -208,8 +217,11 @@ def post(
 
     :raises QueueFull: with ``limit``; there is only one post then
     :raises QueueGone: the queue was dropped
+    :raises StaleMetadata: one of them was made with old metadata
     """
     queue = queue_rows.lock(session, qid, now)
+    for item in posts:
+        queue_rows.check_version(item.version, queue.least_version)
     silent.learn(qid, queue.subscribed)
     answers: list[Sequence[str]] = []
     rows: list[dict[str, Any]] = []

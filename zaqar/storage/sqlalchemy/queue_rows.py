@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.errors import QueueFull, QueueGone
+from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.storage.sqlalchemy.rows import QUEUE
 from zaqar.storage.sqlalchemy.session import Session
 
@@ -16,13 +16,14 @@ from zaqar.storage.sqlalchemy.session import Session
 RECOUNT = 1000
 
 _FIND = (
-    'SELECT id, next_seq, live, counted_at, subscribed, dropped_at '
-    'FROM message_queue WHERE qid = :qid'
+    'SELECT id, next_seq, live, counted_at, subscribed, least_version, '
+    'dropped_at FROM message_queue WHERE qid = :qid'
 )
 _NEW = (
     'INSERT INTO message_queue (qid, id, next_seq, dropped_at) '
     'VALUES (:qid, :id, :seq, :dropped_at)'
 )
+_REQUIRE = 'UPDATE message_queue SET least_version = :version WHERE id = :id'
 _LEAVE = 'INSERT INTO garbage (queue_id) VALUES (:id)'
 _MOVE = (
     'UPDATE message_queue SET id = :new, dropped_at = :dropped_at, '
@@ -58,6 +59,7 @@ class QueueRow:
     live: int | None
     counted_at: int | None
     subscribed: int
+    least_version: int
 
 
 def new_id() -> int:
@@ -98,19 +100,39 @@ def lock(session: Session, qid: str, now: int) -> QueueRow:
         }
         session.run(ignoring(session.dialect, _NEW), values)
         row = session.one(sql, {'qid': qid})
-    if row is None or row[5] is not None:
+    if row is None or row[6] is not None:
         raise QueueGone
-    return QueueRow(*row[:5])
+    return QueueRow(*row[:6])
 
 
-def check_gone(session: Session, qid: str) -> None:
+def require_version(
+    session: Session, qid: str, version: int, now: int
+) -> None:
+    """Refuse older metadata, within a transaction."""
+    row = lock(session, qid, now)
+    if row.least_version < version:
+        session.run(_REQUIRE, {'id': row.id, 'version': version})
+
+
+def check_version(version: int | None, least: int) -> None:
+    """Complain about metadata that is too old.
+
+    :raises StaleMetadata: it is
+    """
+    if version is not None and version < least:
+        raise StaleMetadata
+
+
+def check_gone(session: Session, qid: str) -> int:
     """Complain about a dropped queue; one never seen is fine.
 
+    :returns: the least version of metadata
     :raises QueueGone: it was dropped
     """
     row = session.one(_FIND, {'qid': qid})
-    if row is not None and row[5] is not None:
+    if row is not None and row[6] is not None:
         raise QueueGone
+    return int(row[5]) if row is not None else 0
 
 
 def empty(
@@ -130,7 +152,7 @@ def empty(
             row = session.one(find, {'qid': qid})
     if row is None:
         return
-    if row[5] is not None:
+    if row[6] is not None:
         if dropped_at is None:
             raise QueueGone
         return

@@ -15,7 +15,7 @@ from zaqar.storage.sqlalchemy import tables
 LOG = logging.getLogger(__name__)
 
 #: The revision that this code works on; see the folder ``migrations``.
-HEAD = '009'
+HEAD = '010'
 
 _VERSION = sa.Table(
     'alembic_version',

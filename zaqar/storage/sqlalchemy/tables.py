@@ -86,7 +86,8 @@ record = sa.Table(
 #: one and leaves the old one to the sweeper. ``live`` is NULL until a limit
 #: of messages is first asked for. ``subscribed`` is the generation of the mark
 #: that the queue may have subscribers, or the negative of the last one while
-#: it is silent.
+#: it is silent. ``least_version`` is that of the oldest metadata that may be
+#: used with the queue.
 queue = sa.Table(
     'message_queue',
     METADATA,
@@ -97,6 +98,9 @@ queue = sa.Table(
     sa.Column('counted_at', _BIG),
     sa.Column('dropped_at', _BIG),
     sa.Column('subscribed', _BIG, nullable=False, server_default=sa.text('1')),
+    sa.Column(
+        'least_version', _BIG, nullable=False, server_default=sa.text('0')
+    ),
     sa.Index('message_queue_id', 'id', unique=True),
     sa.Index('message_queue_dropped', 'dropped_at'),
     mysql_engine='InnoDB',

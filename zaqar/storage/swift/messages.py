@@ -25,6 +25,7 @@ from zaqar.errors import (
     MessageClaimed,
     QueueFull,
     QueueGone,
+    StaleMetadata,
     StoreUnavailable,
 )
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
@@ -75,6 +76,7 @@ class MessageStore(base.MessageStore):
         token: str,
         limit: int = 0,
         notice: Callable[[], NewMessage] | None = None,
+        version: int | None = None,
     ) -> Sequence[str]:
         objects: dict[str, tuple[bytes, int]] = {}
         if not _is_internal(qid):
@@ -85,12 +87,21 @@ class MessageStore(base.MessageStore):
         self._account.put(objects)
         try:
             return self._rows.post(
-                qid, messages, now=now, token=token, limit=limit, notice=notice
+                qid,
+                messages,
+                now=now,
+                token=token,
+                limit=limit,
+                notice=notice,
+                version=version,
             )
-        except (QueueFull, QueueGone):
+        except (QueueFull, QueueGone, StaleMetadata):
             # Others leave open whether the rows were written.
             self._account.forget(list(objects))
             raise
+
+    def require_version(self, qid: str, version: int, *, now: int) -> None:
+        self._rows.require_version(qid, version, now=now)
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
         self._rows.mark_subscribed(qid, now=now)
@@ -181,6 +192,7 @@ class MessageStore(base.MessageStore):
         grace: int,
         limit: int,
         max_claims: int = 0,
+        version: int | None = None,
     ) -> Claim | None:
         if max_claims and self._account.has_failed:
             # What cannot be handed out is not to be counted as if it were.
@@ -194,6 +206,7 @@ class MessageStore(base.MessageStore):
                 grace=grace,
                 limit=limit,
                 max_claims=max_claims,
+                version=version,
             )
             if found is None:
                 return None

@@ -170,6 +170,7 @@ class Mortal:
         {
             *('post', 'delete', 'delete_many', 'pop', 'claim', 'renew'),
             *('release', 'purge', 'drop', 'create', 'replace'),
+            'require_version',
         }
     )
 

@@ -71,7 +71,14 @@ class MongoDB(harnesses.Harness):
     """MongoDB, or what ``ZAQAR_TEST_MONGODB_URL`` names."""
 
     name = 'mongodb'
-    core = frozenset({'test_notices', 'test_popping', 'test_purge_and_drop'})
+    core = frozenset(
+        {
+            'test_notices',
+            'test_popping',
+            'test_purge_and_drop',
+            'test_stale_metadata',
+        }
+    )
     driver = at_place(driver.DRIVER)
     features = frozenset({Feature.ENDPOINT, Feature.SERVER_CLOCK})
     # The server of the tests is a replica set of one.
@@ -151,7 +158,7 @@ class MongoDBFifo(MongoDB):
     """The same, with claims strictly in order."""
 
     name = 'mongodb.fifo'
-    core = frozenset({'test_paging'})
+    core = frozenset({'test_paging', 'test_stale_metadata'})
     driver = at_place(driver.FIFO)
 
 

@@ -35,6 +35,9 @@ CHANGES: dict[str, Callable[[Probe], object]] = {
     'renew': lambda queue: queue.renew(token()),
     'release': lambda queue: queue.release(token()),
     'purge': lambda queue: queue.purge(),
+    'require_version': lambda queue: queue.store.require_version(
+        queue.qid, 2, now=queue.hand.now
+    ),
     'drop': lambda queue: queue.drop(),
     'sweep': lambda queue: queue.store.sweep(now=queue.hand.now, batch=1),
 }

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- ARGV: now, budget, claim, ttl, grace (seconds), limit, most times a message
--- is handed out or 0, most exhausted ones, most of them to pass over.
+-- is handed out or 0, most exhausted ones, most of them to pass over, version
+-- of the metadata or ''.
 -- Returns ttl, end and messages.
 
 local id, limit, most = ARGV[3], tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -14,6 +15,9 @@ if known then
         show(answer, seqs[place], blob, records[place])
     end
     return answer
+end
+if is_stale(ARGV[10]) then
+    return {STALE}
 end
 local budget = tonumber(ARGV[2])
 bury(own, due(own.expiry, budget))

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- ARGV: now, limit, whether there is a notice (0: none is wanted, 1: wanted,
--- not at hand, 2: the next group is it), then a group for the post: token,
--- random halves, latest death, id of a dead letter or '', count, and for each
+-- not at hand, 2: the next group is it), version of the metadata or '', then a
+-- group for the post: token, random halves, latest death, id of a dead letter or '', count, and for each
 -- message: end of its delay or '', message; a group for the notice, whose
 -- queue is that of the second set of KEYS.
 
@@ -81,14 +81,17 @@ end
 
 local limit, notice = tonumber(ARGV[2]), ARGV[3]
 local mark = call('HGET', own.state, 'mark') or '1'
-local record = known(own, ARGV[4])
+local record = known(own, ARGV[5])
 if record then
     return {OK, record, mark}
+end
+if is_stale(ARGV[4]) then
+    return {STALE}
 end
 if mark ~= '0' and notice == '1' then
     return {AGAIN, mark}
 end
-local count = tonumber(ARGV[8])
+local count = tonumber(ARGV[9])
 -- Whoever posts buries as many: a queue that nobody reads does not grow.
 bury(own, due(own.expiry, math.min(count + 1, CHUNK)))
 if limit > 0 then
@@ -98,9 +101,9 @@ if limit > 0 then
         return {FULL, live}
     end
 end
-record = append(own, 3)
+record = append(own, 4)
 if mark ~= '0' and notice == '2' then
-    local at, outbox = 8 + count * 2, named(14)
+    local at, outbox = 9 + count * 2, named(14)
     if not known(outbox, ARGV[at + 1]) then
         append(outbox, at)
     end

@@ -10,6 +10,7 @@
 local call = redis.call
 
 local OK, AGAIN, GONE, FULL, CLAIMED, INVALID, UNKNOWN = 0, 1, 2, 3, 4, 5, 6
+local STALE = 7
 
 -- Arguments of one command, at most: Lua's stack holds 8000.
 local CHUNK = 1000
@@ -249,6 +250,12 @@ local function held(claim, seqs)
         end
     end
     return places, records
+end
+
+-- Tell whether metadata of a version, '' for any, must not be used any more.
+local function is_stale(version)
+    local least = version ~= '' and call('HGET', own.state, 'least')
+    return least and tonumber(least) > tonumber(version)
 end
 
 if call('HGET', own.state, 'gone') then

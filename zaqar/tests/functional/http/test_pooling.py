@@ -13,7 +13,7 @@ import pytest
 from zaqar import service
 from zaqar.controllers import pools as controller
 from zaqar.errors import QueueGone, StoreUnavailable
-from zaqar.models import Scope
+from zaqar.models import NewMessage, Scope
 from zaqar.storage import pooled, pooling
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
@@ -369,10 +369,17 @@ def test_a_flavor_without_a_pool_to_choose_changes_nothing(
 def test_what_another_process_posts_to_the_former_pool_is_brought_along(
     flavored: Api, twin: Api
 ) -> None:
-    # The other one believes for a while what it knows.
-    assert twin.bodies('q') == []
+    # A post that was under way on the other one, and is stored late.
+    catalogue = _catalogue(twin)
+    former = catalogue.read(_scope(twin))
+    store = catalogue.store(former)
     pools.set_flavor(flavored, 'q', 'fast')
-    late = twin.post('q', 'late')
+    late = store.post(
+        former.qid,
+        [NewMessage(b'"late"', 60, 'f' * 16, flavored.client)],
+        now=store.clock.now(),
+        token='late',
+    )
     assert pools.holds(flavored, 'east') == 1
     _forget(flavored)
     assert flavored.bodies('q') == ['late']
@@ -380,6 +387,16 @@ def test_what_another_process_posts_to_the_former_pool_is_brought_along(
     assert found.json['body'] == 'late'
     _forget(twin)
     assert twin.bodies('q') == ['late']
+    assert pools.holds(flavored, 'west') == 1
+
+
+def test_other_processes_post_to_the_new_pool_at_once(
+    flavored: Api, twin: Api
+) -> None:
+    assert twin.bodies('q') == []
+    pools.set_flavor(flavored, 'q', 'fast')
+    twin.post('q', 'x')
+    assert pools.holds(flavored, 'east') == 0
     assert pools.holds(flavored, 'west') == 1
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,6 +16,9 @@ from zaqar.tests.servers.redis import Redis
 
 #: What brings a script to the server.
 SCRIPT = frozenset({'evalsha', 'eval'})
+
+#: Each greater than all before.
+VERSIONS = itertools.count(1)
 
 OPERATIONS: dict[str, Callable[[Probe], object]] = {
     'post 1': lambda queue: queue.post('x'),
@@ -35,6 +39,25 @@ OPERATIONS: dict[str, Callable[[Probe], object]] = {
     'bulk delete': lambda queue: queue.delete_many(*['0' * 32] * 10),
     'pop 10': lambda queue: queue.pop(10),
     'stats': lambda queue: queue.stats(),
+    'require a version': lambda queue: queue.store.require_version(
+        queue.qid, next(VERSIONS), now=queue.hand.now
+    ),
+    'post of a version': lambda queue: queue.store.post(
+        queue.qid,
+        [message('x')],
+        now=queue.hand.now,
+        token=token(),
+        version=10**6,
+    ),
+    'claim of a version': lambda queue: queue.store.claim(
+        queue.qid,
+        now=queue.hand.now,
+        claim_id=token(),
+        ttl=60,
+        grace=60,
+        limit=10,
+        version=10**6,
+    ),
 }
 LAST: dict[str, Callable[[Probe], object]] = {
     'purge': lambda queue: queue.purge(),

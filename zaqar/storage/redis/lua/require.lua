@@ -1,0 +1,8 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- ARGV: now, least version of metadata that may be used.
+
+if tonumber(call('HGET', own.state, 'least') or 0) < tonumber(ARGV[2]) then
+    call('HSET', own.state, 'least', ARGV[2])
+end
+return {OK}
