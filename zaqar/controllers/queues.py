@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,10 @@ from zaqar.models import Kind, Queue, Record, Scope, Stats
 #: Records read at a time while a filter is applied.
 BATCH = 200
 
+#: Records, and bytes of metadata, that one request reads to fill a page.
+MOST_SCANNED = 10_000
+MOST_BYTES = 4 << 20
+
 #: Tries of an update that meets others.
 ATTEMPTS = 5
 
@@ -52,6 +57,8 @@ def list_(
     :param name: only queues whose name contains it, literally
     :param filters: only queues whose metadata holds each key with that
         value, taken as an integer if it reads as one
+    :returns: a page that may be short, even empty, while it has a marker:
+        a request reads a bounded amount of metadata
     """
     again = {'with_count': with_count} if with_count is not None else {}
     page = _page(
@@ -165,11 +172,12 @@ def _page(
 ) -> QueuePage:
     size = _page_size(limit, ctx.limits.max_queues_per_page)
     wanted = _wanted(filters)
-    found = []
-    for record in _records(ctx, kind, marker, size):
+    lines: list[NamedQueue] = []
+    scan = _Scan(ctx, kind, marker, size)
+    for record in scan.records():
         if _fits(record, name, wanted):
-            found.append(_line(ctx, kind, record, bool(detailed)))
-            if len(found) == size:
+            lines.append(_line(ctx, kind, record, bool(detailed)))
+            if len(lines) == size:
                 break
     again = {
         'marker': None,
@@ -179,7 +187,7 @@ def _page(
         **more,
         **{key: texts[0] for key, texts in filters.items()},
     }
-    return QueuePage(kind, found, again)
+    return QueuePage(kind, lines, again, marker=scan.resume(lines))
 
 
 def _page_size(limit: int | None, maximum: int) -> int:
@@ -206,25 +214,52 @@ def _value(text: str) -> int | str:
         return text
 
 
-def _records(
-    ctx: Context, kind: Kind, marker: str | None, size: int
-) -> Iterator[Record]:
-    """Yield the project's records from ``marker`` on, read as needed."""
-    batch = size
-    if marker is not None:
-        # Not every store can compare this character, or so long a text. No
-        # name holds it or is as long, and so what stands before has the same
-        # names behind it.
-        marker = marker.partition('\0')[0][: MAX_NAME + 1]
-    while True:
-        records = ctx.catalogue.management.list(
-            kind, ctx.identity.project, after=marker, limit=batch
+class _Scan:
+    """Reads the project's records from a marker on, as needed.
+
+    :ivar is_cut: whether it stopped before the end, for its length
+    """
+
+    def __init__(
+        self, ctx: Context, kind: Kind, marker: str | None, size: int
+    ) -> None:
+        self._list = functools.partial(
+            ctx.catalogue.management.list, kind, ctx.identity.project
         )
-        yield from records
-        if len(records) < batch:
-            return
-        marker = records[-1].name
-        batch = BATCH
+        if marker is not None:
+            # Not every store can compare this character, or so long a text.
+            # No name holds it or is as long, and so what stands before has
+            # the same names behind it.
+            marker = marker.partition('\0')[0][: MAX_NAME + 1]
+        self._marker = marker
+        self._batch = size
+        self.is_cut = False
+
+    def records(self) -> Iterator[Record]:
+        """Yield records until the end, or until enough was read."""
+        count = length = 0
+        while not self.is_cut:
+            records = self._list(after=self._marker, limit=self._batch)
+            yield from records
+            if len(records) < self._batch:
+                return
+            self._marker = records[-1].name
+            count += len(records)
+            length += sum(map(_length, records))
+            # As many as the rest of the budget is likely to hold.
+            room = (MOST_BYTES - length) * count // max(length, 1)
+            self._batch = min(BATCH, MOST_SCANNED - count, room)
+            self.is_cut = self._batch <= 0
+
+    def resume(self, lines: Sequence[NamedQueue]) -> str | None:
+        """Return where the next page begins, None after an empty last one."""
+        if self.is_cut:
+            return self._marker
+        return lines[-1].name if lines else None
+
+
+def _length(record: Record) -> int:
+    return len(msgspec.json.encode(record.data))
 
 
 def _fits(record: Record, name: str | None, wanted: Mapping[str, Any]) -> bool:

@@ -24,12 +24,14 @@ class QueuePage:
 
     :ivar again: the query of the page, to be repeated with a marker
     :ivar count: all queues of the project, None if not asked
+    :ivar marker: where the next page begins, None after an empty last one
     """
 
     kind: Kind
     queues: Sequence[NamedQueue]
     again: Mapping[str, Any]
     count: int | None = None
+    marker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,10 @@ class SubscriptionPage:
     """A page of subscriptions.
 
     :ivar again: the query of the page, to be repeated with a marker
+    :ivar marker: where the next page begins, None after an empty last one
     """
 
     subscriptions: Sequence[Subscription]
     again: Mapping[str, Any]
     now: int
+    marker: str | None = None

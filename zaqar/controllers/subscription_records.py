@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zaqar.controllers import deliveries, endings, trusts
@@ -34,6 +34,9 @@ ATTEMPTS = 8
 #: Records read at a time while looking for live ones.
 BATCH = 100
 
+#: Records that one list looks at.
+MOST_SCANNED = 1000
+
 #: Milliseconds after which a change that is under way has died.
 STALE = 60_000
 
@@ -45,22 +48,42 @@ def is_id(text: str) -> bool:
     return bool(_ID.fullmatch(text))
 
 
-def live(
-    ctx: Context, scope: Scope, now: int, marker: str | None = None
-) -> Iterator[Subscription]:
+def live(ctx: Context, scope: Scope, now: int) -> Iterator[Subscription]:
     """Yield live subscriptions in order; remove dead ones on the way."""
-    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    marker: str | None = None
     while True:
+        subscriptions, marker = page(ctx, scope, now, marker, BATCH)
+        yield from subscriptions
+        if marker is None:
+            return
+
+
+def page(
+    ctx: Context, scope: Scope, now: int, marker: str | None, size: int
+) -> tuple[Sequence[Subscription], str | None]:
+    """Return live subscriptions behind a marker; remove dead ones there.
+
+    Looks at :data:`MOST_SCANNED` records, roughly, so that one request does
+    not remove all of the many that may have expired at the same time.
+
+    :returns: up to ``size``, and where to go on; None at the end
+    """
+    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    live_ones: list[Subscription] = []
+    for _ in range(MOST_SCANNED // BATCH):
         records = store.list(SUBSCRIPTION, parent, after=marker, limit=BATCH)
         for record in records:
-            found = _subscription(scope, record)
-            if found.expires_at > now:
-                yield found
-            else:
-                remove(ctx, scope, found.id)
+            subscription = _subscription(scope, record)
+            if subscription.expires_at <= now:
+                remove(ctx, scope, subscription.id)
+                continue
+            live_ones.append(subscription)
+            if len(live_ones) == size:
+                return live_ones, subscription.id
         if len(records) < BATCH:
-            return
+            return live_ones, None
         marker = records[-1].name
+    return live_ones, marker
 
 
 def find(

@@ -53,13 +53,13 @@ def list_(
             f'Limit must be at least 1 and may not be greater than {most}.'
         )
     size, now = page_size(limit, most), _now(ctx)
-    found: list[Subscription] = []
-    if marker is None or records.is_id(marker):
-        for one in records.live(ctx, scope, now, marker):
-            found.append(_public(one))
-            if len(found) == size:
-                break
-    return SubscriptionPage(found, {'limit': limit}, now)
+    if marker is not None and not records.is_id(marker):
+        return SubscriptionPage((), {'limit': limit}, now)
+    found, resume = records.page(ctx, scope, now, marker, size)
+    if resume is None and found:
+        resume = found[-1].id
+    shown = [_public(subscription) for subscription in found]
+    return SubscriptionPage(shown, {'limit': limit}, now, resume)
 
 
 def create(ctx: Context, *, scope: Scope, document: Any) -> str:

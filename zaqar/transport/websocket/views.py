@@ -107,11 +107,17 @@ def _plain(found: Mapping[str, Any], asked: Asked) -> Said:
     return 200, found
 
 
-def _page(noun: str, items: Sequence[Mapping[str, Any]], key: str) -> Said:
+def _page(
+    noun: str, items: Sequence[Mapping[str, Any]], marker: str | None
+) -> Said:
     document: dict[str, Any] = {noun: items}
-    if items:
-        document['marker'] = items[-1][key]
+    if marker is not None:
+        document['marker'] = marker
     return 200, document
+
+
+def _last_name(items: Sequence[Mapping[str, Any]]) -> str | None:
+    return items[-1]['name'] if items else None
 
 
 def _queue_page(page: QueuePage, asked: Asked) -> Said:
@@ -122,7 +128,7 @@ def _queue_page(page: QueuePage, asked: Asked) -> Said:
             item['metadata'] = queue.metadata
         items.append(item)
     noun = 'queues' if page.kind is Kind.QUEUE else 'topics'
-    status, document = _page(noun, items, 'name')
+    status, document = _page(noun, items, page.marker)
     if page.count:
         document['count'] = page.count
     return status, document
@@ -194,7 +200,7 @@ def _claim(found: Claimed, asked: Asked) -> Said:
 
 def _subscription_page(page: SubscriptionPage, asked: Asked) -> Said:
     items = [shapes.subscription(one, page.now) for one in page.subscriptions]
-    return _page('subscriptions', items, 'id')
+    return _page('subscriptions', items, page.marker)
 
 
 def _subscribed(found: str, asked: Asked) -> Said:
@@ -208,7 +214,7 @@ def _one_subscription(found: Any, asked: Asked) -> Said:
 
 def _pool_page(page: PoolPage, asked: Asked) -> Said:
     items = [shapes.pool(pool, page.detailed) for pool in page.pools]
-    return _page('pools', items, 'name')
+    return _page('pools', items, _last_name(items))
 
 
 def _one_pool(shown: ShownPool, asked: Asked) -> Said:
@@ -217,7 +223,7 @@ def _one_pool(shown: ShownPool, asked: Asked) -> Said:
 
 def _flavor_page(page: FlavorPage, asked: Asked) -> Said:
     items = [shapes.flavor(flavor, page.detailed) for flavor in page.flavors]
-    return _page('flavors', items, 'name')
+    return _page('flavors', items, _last_name(items))
 
 
 def _one_flavor(flavor: Flavor, asked: Asked) -> Said:

@@ -91,8 +91,8 @@ def _queue_page(page: QueuePage, scope: None, path: str) -> Answer:
             item['metadata'] = queue.metadata  # type: ignore[assignment]
         items.append(item)
     links = []
-    if items:
-        links.append(_next(folder, page.again, items[-1]['name']))
+    if page.marker is not None:
+        links.append(_next(folder, page.again, page.marker))
     key = folder.rpartition('/')[2]
     document: dict[str, Any] = {key: items, 'links': links}
     if page.count:
@@ -198,9 +198,9 @@ def _subscription_page(
         shapes.subscription(item, page.now) for item in page.subscriptions
     ]
     links = []
-    if items:
+    if page.marker is not None:
         folder = f'{base(scope)}/subscriptions'
-        links.append(_next(folder, page.again, items[-1]['id']))
+        links.append(_next(folder, page.again, page.marker))
     return json_answer({'subscriptions': items, 'links': links})
 
 

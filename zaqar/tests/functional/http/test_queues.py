@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from zaqar.controllers import queues
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 
@@ -326,6 +327,68 @@ def test_the_next_link_keeps_the_filters(api: Api) -> None:
     href = page.json['links'][0]['href']
     assert not {'{', '}'} & set(href)
     assert _names(api('GET', href)) == ['c']
+
+
+def _walk(api: Api, href: str) -> tuple[list[str], int]:
+    """Return the names of all pages, and how many pages there are."""
+    names: list[str] = []
+    for number in range(1, 100):
+        page = api('GET', href)
+        names += _names(page)
+        if not page.json['links']:
+            assert not _names(page)
+            return names, number
+        href = page.json['links'][0]['href']
+    raise AssertionError('the list does not end')
+
+
+@pytest.mark.parametrize('query', ['kind=rare', 'name=1', 'n=x'])
+def test_a_request_reads_a_bounded_amount_of_metadata(
+    api: Api, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, 'MOST_BYTES', 100_000)
+    for number in range(60):
+        kind = 'rare' if number % 25 == 24 else 'usual'
+        metadata = {'kind': kind, 'filler': 'x' * 10_000}
+        api('PUT', f'/v2/queues/q{number:02}', metadata)
+    management = api.service.catalogue.management
+    read = management.list
+    read_by_page: list[int] = []
+
+    def counted(*key: str, **options: Any) -> Any:
+        found = read(*key, **options)
+        read_by_page[-1] += len(found)
+        return found
+
+    monkeypatch.setattr(management, 'list', counted)
+    expected = {
+        'kind=rare': ['q24', 'q49'],
+        'name=1': [f'q{n:02}' for n in range(60) if '1' in f'{n:02}'],
+        'n=x': [],
+    }
+    href, names = f'/v2/queues?limit=2&{query}', []
+    for _ in range(60):
+        read_by_page.append(0)
+        page = api('GET', href)
+        names += _names(page)
+        if not page.json['links']:
+            break
+        href = page.json['links'][0]['href']
+    assert names == expected[query]
+    # What the budget holds, and the batch that goes beyond it.
+    assert max(read_by_page) <= 20
+    assert len(read_by_page) < 40
+
+
+def test_a_request_reads_a_bounded_number_of_records(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, 'MOST_SCANNED', 15)
+    for number in range(40):
+        api('PUT', f'/v2/queues/q{number:02}', {'n': number})
+    names, pages = _walk(api, '/v2/queues?n=39')
+    assert (names, pages) == (['q39'], 4)
+    assert _walk(api, '/v2/queues')[0] == [f'q{n:02}' for n in range(40)]
 
 
 @pytest.mark.parametrize('query', ['n=1,2', 'n=1&n=2'])

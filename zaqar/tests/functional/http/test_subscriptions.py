@@ -495,6 +495,33 @@ def test_expired_ones_do_not_shorten_a_page(api: Api) -> None:
     assert _list(api, '?limit=1') == [HOOK]
 
 
+def test_a_list_removes_a_bounded_number_of_expired_ones(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription_records, 'BATCH', 10)
+    monkeypatch.setattr(subscription_records, 'MOST_SCANNED', 20)
+    for number in range(50):
+        _make(api, subscriber=f'http://dead{number}', ttl=60)
+    api.clock.move(60)
+    _make(api)
+    removed = []
+    remove = subscription_records.remove
+
+    def counted(*names: Any) -> Any:
+        removed[-1] += 1
+        return remove(*names)
+
+    monkeypatch.setattr(subscription_records, 'remove', counted)
+    href, found = f'{ALL}?limit=5', []
+    while href:
+        removed.append(0)
+        page = api('GET', href).json
+        found += [item['subscriber'] for item in page['subscriptions']]
+        href = page['links'][0]['href'] if page['links'] else ''
+    assert found == [HOOK]
+    assert removed == [20, 20, 10, 0]
+
+
 # One of them.
 
 
