@@ -8,6 +8,7 @@ and about ten times what was once enough to make others wait.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -128,22 +129,37 @@ def large_pushes(port: int, _: int) -> None:
 
 
 def slow_readers(port: int, socket_port: int) -> None:
-    """Ask for large pages on 200 connections and read none of them."""
-    message = {'body': 'x' * 240_000, 'ttl': 3600}
-    for _ in range(20):
-        path = '/v2/queues/q/messages'
-        _ask(port, 'POST', path, 201, {'messages': [message]})
+    """Ask for large pages on 200 sockets and read none of them."""
+    _fill(port)
     ask = {'queue_name': 'q', 'limit': 20, 'echo': True}
     frame = sockets.request(PROJECT, 'message_list', ask)
     _begin()
     held = [sockets.Socket(socket_port) for _ in range(200)]
+    _ask_and_leave(held, frame * 20)
+
+
+def slow_http_readers(port: int, _: int) -> None:
+    """Ask for large pages on 200 HTTP connections and read none of them."""
+    _fill(port)
+    path = '/v2/queues/q/messages?limit=20&echo=true'
+    request = requests.request(PROJECT, 'GET', path)
+    _begin()
+    held = [load.Connection(port) for _ in range(200)]
+    _ask_and_leave(held, request * 20)
+
+
+def _fill(port: int) -> None:
+    message = {'body': 'x' * 240_000, 'ttl': 3600}
+    for _ in range(20):
+        path = '/v2/queues/q/messages'
+        _ask(port, 'POST', path, 201, {'messages': [message]})
+
+
+def _ask_and_leave(held: Sequence[load.Connection], data: bytes) -> None:
     for one in held:
-        for _ in range(20):
-            one._socket.setblocking(False)
-            try:
-                one._socket.sendall(frame)
-            except OSError:
-                break
+        one._socket.setblocking(False)
+        with contextlib.suppress(OSError):
+            one._socket.sendall(data)
     time.sleep(3600)
 
 
@@ -187,6 +203,7 @@ WAYS: Mapping[str, Callable[[int, int], None]] = {
     'tiny-frames': tiny_frames,
     'large-pushes': large_pushes,
     'slow-readers': slow_readers,
+    'slow-http-readers': slow_http_readers,
     'silent-sockets': silent_sockets,
     'filters': filters,
 }

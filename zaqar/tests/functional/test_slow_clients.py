@@ -34,9 +34,8 @@ BEGUN = (
 def server(tmp_path: pathlib.Path) -> Iterator[Zaqar]:
     found = Zaqar(
         tmp_path,
-        rest='header_timeout = 2\nbody_timeout = 2\n'.join(
-            ('[drivers:transport:wsgi]\n', '')
-        ),
+        rest='[drivers:transport:wsgi]\n'
+        'header_timeout = 2\nbody_timeout = 2\nwrite_timeout = 1\n',
     ).start()
     try:
         yield found
@@ -57,12 +56,12 @@ def begun(server: Zaqar, count: int) -> Iterator[list[socket.socket]]:
         yield found
 
 
-def post(server: Zaqar) -> float:
+def post(server: Zaqar, text: str = 'x') -> float:
     """Post a message; return the seconds that it took."""
     before = time.monotonic()
     answer = requests.post(
         f'{server.url}/v2/queues/q/messages',
-        json={'messages': [{'body': 'x', 'ttl': 60}]},
+        json={'messages': [{'body': text, 'ttl': 60}]},
         headers=HEADERS,
         timeout=20,
     )
@@ -80,6 +79,36 @@ def test_a_thousand_slow_bodies_delay_no_post(tmp_path: pathlib.Path) -> None:
             assert all(each.fileno() >= 0 for each in slow)
     finally:
         server.stop()
+
+
+def test_a_client_that_does_not_read_loses_its_connection(
+    server: Zaqar,
+) -> None:
+    for _ in range(20):
+        post(server, 'x' * 200_000)
+    ask = (
+        'GET /v2/queues/q/messages?limit=20&echo=true HTTP/1.1\r\nHost: x\r\n'
+        + ''.join(f'{name}: {value}\r\n' for name, value in HEADERS.items())
+    )
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(('127.0.0.1', server.port))
+        client.sendall(f'{ask}\r\n'.encode())
+        port = client.getsockname()[1]
+        # The kernel counts the seconds, and nobody can move its clock.
+        end = time.monotonic() + 20
+        while is_open(server.port, port):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+
+def is_open(local: int, remote: int) -> bool:
+    """Tell whether the system holds a connection between two ports."""
+    for line in pathlib.Path('/proc/net/tcp').read_text().splitlines()[1:]:
+        ends = [int(end.rpartition(':')[2], 16) for end in line.split()[1:3]]
+        if ends == [local, remote]:
+            return True
+    return False
 
 
 def test_a_slow_client_is_answered_in_the_end(server: Zaqar) -> None:

@@ -143,6 +143,7 @@ _LISTENERS = [
         ('header_timeout', 'f', 30),
         ('body_timeout', 'f', 30),
         ('body_min_rate', 'i', 500, 0),
+        ('write_timeout', 'i', 60, 1),
     ),
     *_rows(
         'drivers:transport:websocket',

@@ -97,6 +97,13 @@ OPTS = [
         'once five seconds have passed; a slower one is answered with 408. '
         '0 means any rate.',
     ),
+    cfg.IntOpt(
+        'write_timeout',
+        default=60,
+        min=1,
+        help='Seconds for which a client may read nothing of an answer that '
+        'waits for it; then its connection is closed.',
+    ),
 ]
 
 #: Seconds that requests under way have for their end.
@@ -136,6 +143,14 @@ def serve(
     """
     stop = _Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.ask())
+    # granian waits for a client to read without end. The kernel need not:
+    # accepted connections inherit this, and it counts while the client
+    # announces no room for more.
+    listener.setsockopt(
+        socket.IPPROTO_TCP,
+        socket.TCP_USER_TIMEOUT,
+        settings.write_timeout * 1000,
+    )
     # It closes what it is given.
     holder = _granian.SocketHolder(
         os.dup(listener.fileno()), False, settings.backlog
