@@ -8,14 +8,15 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage.sqlalchemy import schema
-from zaqar.storage.sqlalchemy.deadline import limit, watched
+from zaqar.storage.sqlalchemy import connecting, schema
+from zaqar.storage.sqlalchemy.connecting import Connector, Pooler
+from zaqar.storage.sqlalchemy.deadline import limit
 from zaqar.storage.sqlalchemy.session import Session
 
 LOG = logging.getLogger(__name__)
@@ -80,22 +81,31 @@ class Database(abc.ABC):
 
 
 class ServerDatabase(Database):
-    """PostgreSQL, MariaDB or MySQL, through SQLAlchemy's pool."""
+    """PostgreSQL, MariaDB or MySQL, through SQLAlchemy's pool.
 
-    def __init__(self, url: sa.URL) -> None:
+    :param pooler: what stands before PostgreSQL
+    :raises ConfigurationError: a value in the URL is of the wrong type, or
+        needs what a pooler does not give
+    """
+
+    def __init__(self, url: sa.URL, pooler: Pooler = Pooler.AUTO) -> None:
         self.dialect = url.get_backend_name().replace('mariadb', 'mysql')
         self._postgresql = self.dialect == 'postgresql'
+        self._connector = Connector(pooler, url)
+        rest, arguments = connecting.arguments(url)
         self._engine = sa.create_engine(
-            url,
+            rest,
             pool_size=10,
             max_overflow=10,
             pool_timeout=PATIENCE,
             # Every transaction is ended here, so there is nothing to reset.
             pool_reset_on_return=None,
-            connect_args=_connect_args(self.dialect, url),
+            connect_args=arguments,
         )
         if self._postgresql:
-            sa.event.listen(self._engine, 'do_connect', _connect_watched)
+            sa.event.listen(
+                self._engine, 'do_connect', self._connector.connect
+            )
         sa.event.listen(self._engine, 'connect', self._prepare)
 
     def read(self, work: Callable[[Session], T]) -> T:
@@ -125,6 +135,7 @@ class ServerDatabase(Database):
         try:
             with self._engine.connect() as connection:
                 self._check_version(connection)
+                self._check_isolation(connection)
                 schema.check(connection)
         except sa.exc.DBAPIError as error:
             if _is_refusal(self.dialect, error.orig):
@@ -146,10 +157,24 @@ class ServerDatabase(Database):
                 f'{".".join(map(str, OLDEST[product]))} is needed'
             )
 
+    def _check_isolation(self, connection: sa.Connection) -> None:
+        """Complain about a level that cannot be set behind a pooler."""
+        if not self._postgresql or not self._connector.is_pooled:
+            return
+        level = connection.exec_driver_sql(
+            'SHOW default_transaction_isolation'
+        ).scalar()
+        if level != 'read committed':
+            raise ConfigurationError(
+                f'the server\'s default_transaction_isolation is "{level}", '
+                'which cannot be changed through a pooler; run "ALTER ROLE '
+                "... SET default_transaction_isolation = 'read committed'\""
+            )
+
     def _prepare(self, connection: Any, _record: Any) -> None:
         """Let every statement commit by itself unless we say BEGIN."""
         if self._postgresql:
-            connection.autocommit = True
+            # Set when it was made.
             return
         connection.autocommit(True)
         with connection.cursor() as cursor:
@@ -186,7 +211,7 @@ class ServerDatabase(Database):
             limit(connection.driver_connection, self.dialect, deadline)
             cursor = connection.cursor()
             if transaction:
-                cursor.execute('BEGIN')
+                cursor.execute(self._connector.begin)
             yield Session(cursor, self.dialect)
             if transaction:
                 cursor.execute('COMMIT')
@@ -234,12 +259,6 @@ class ServerDatabase(Database):
             raise _Transient from error
 
 
-def _connect_watched(
-    dialect: Any, _record: Any, args: Any, options: Any
-) -> Any:
-    return watched(dialect.loaded_dbapi).connect(*args, **options)
-
-
 class _Transient(Exception):
     """The work may be tried again; the reason is its cause."""
 
@@ -260,7 +279,16 @@ _CONFLICTS = {
     1020,
 }
 _LOST = {
+    '08000',
+    '08001',
+    '08003',
     '08006',
+    # What PgBouncer says of all that ends a connection.
+    '08P01',
+    # A prepared statement is not there, or there already: a pooler that
+    # nobody told us of has given us another's connection.
+    '26000',
+    '42P05',
     '57P01',
     '57P02',
     '57P03',
@@ -312,33 +340,13 @@ def _is_refusal(dialect: str, error: Any) -> bool:
         or 'authentication failed' in text
         or ('database "' in text and 'does not exist' in text)
         or ('role "' in text and 'does not exist' in text)
+        or 'no such database' in text
+        or 'no such user' in text
+        or connecting.REFUSED_PARAMETER in text
+        # The driver's own, of the URI.
+        or 'invalid connection option' in text
     )
 
 
 def _one_line(error: Any) -> str:
     return ' '.join(str(error).split())
-
-
-def _connect_args(dialect: str, url: sa.URL) -> Mapping[str, Any]:
-    """Bound every wait for the server to a few seconds."""
-    if dialect == 'postgresql':
-        settings = {
-            'connect_timeout': 2,
-            'tcp_user_timeout': 4000,
-            'application_name': 'zaqar',
-            # Planning takes longer than the statements themselves, and what
-            # they read by does not depend on values.
-            'options': '-c statement_timeout=4000 '
-            '-c plan_cache_mode=force_generic_plan '
-            '-c default_transaction_isolation=read\\ committed',
-        }
-    else:
-        settings = {
-            'connect_timeout': 2,
-            'read_timeout': 2,
-            'write_timeout': 2,
-            'charset': 'utf8mb4',
-        }
-    return {
-        key: value for key, value in settings.items() if key not in url.query
-    }

@@ -13,6 +13,7 @@ from oslo_config import cfg
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import Capability, Driver
 from zaqar.storage.sqlalchemy import pool_options
+from zaqar.storage.sqlalchemy.connecting import Pooler
 from zaqar.storage.sqlalchemy.database import Database, ServerDatabase
 from zaqar.storage.sqlalchemy.management import ManagementStore
 from zaqar.storage.sqlalchemy.messages import MessageStore
@@ -28,6 +29,21 @@ _SYNCHRONOUS = cfg.StrOpt(
     help='How durable a commit to SQLite is.',
 )
 
+# Beside the URI rather than in [storage]: planes and pools may be on servers
+# of their own, of which one is behind a pooler and another is not.
+_POOLER = cfg.StrOpt(
+    'sql_pooler',
+    default=Pooler.AUTO,
+    choices=[
+        (Pooler.AUTO, 'a pooler is noticed, and taken to lend transactions'),
+        (Pooler.NONE, 'there is none, or it lends whole sessions'),
+        (Pooler.TRANSACTION, 'one lends transactions (PgBouncer, Odyssey)'),
+    ],
+    help='What stands before PostgreSQL. Behind a pooler that lends a '
+    'connection for one transaction no prepared statements and no start-up '
+    'parameters are used.',
+)
+
 _URI = 'SQLAlchemy URL of the database: sqlite:////path/to/file, '
 _URI += 'postgresql+psycopg://user:password@host/name or '
 _URI += 'mysql+pymysql://user:password@host/name. '
@@ -39,6 +55,7 @@ MANAGEMENT_OPTS = [
         help=f'{_URI}Unset: that of the message store, else a file '
         'zaqar.sqlite in state_path.',
     ),
+    _POOLER,
     _SYNCHRONOUS,
 ]
 MESSAGE_OPTS = [
@@ -56,6 +73,7 @@ MESSAGE_OPTS = [
         'that the same process has under way, so as to share the next one '
         'with others. 0 commits each post alone. SQLite always shares.',
     ),
+    _POOLER,
     _SYNCHRONOUS,
 ]
 
@@ -123,7 +141,9 @@ def _open(uri: str, options: Mapping[str, Any]) -> Database:
     if url.get_backend_name() == 'sqlite':
         return SqliteDatabase(url, options.get('sqlite_synchronous', 'FULL'))
     try:
-        database = ServerDatabase(url)
+        database = ServerDatabase(
+            url, Pooler(options.get('sql_pooler', 'auto'))
+        )
     except (ImportError, sa.exc.ArgumentError, TypeError) as error:
         raise ConfigurationError(
             f'the database cannot be used: {error}'

@@ -21,7 +21,7 @@ from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.redis.driver import DRIVER as REDIS
 from zaqar.storage.sqlalchemy import schema, tables
 from zaqar.storage.sqlalchemy.driver import DRIVER
-from zaqar.tests.servers import redis, sql
+from zaqar.tests.servers import pgbouncer, redis, sql
 
 
 class Feature(enum.StrEnum):
@@ -251,6 +251,47 @@ class PostgreSQL(_Server):
     busy_count = f"{open_count} AND state <> 'idle'"
 
 
+class PgBouncer(PostgreSQL):
+    """PostgreSQL behind PgBouncer, which lends connections it shares."""
+
+    name = 'pgbouncer'
+    core = frozenset(
+        {
+            'test_claims',
+            'test_concurrency',
+            'test_deleting',
+            'test_lost_answers',
+            'test_opening',
+            'test_posting',
+        }
+    )
+
+    def start(self) -> None:
+        super().start()
+        self._bouncer = pgbouncer.PgBouncer(
+            self._server.url, pool_mode='transaction'
+        )
+
+    def stop(self) -> None:
+        self._bouncer.stop()
+        super().stop()
+
+    def database(self) -> str:
+        return self._bouncer.url(super().database())
+
+    def connections(self, uri: str) -> int:
+        # They are PgBouncer's own, and stay.
+        return 0
+
+    def faulty(self) -> Mapping[str, str]:
+        return {
+            name: uri
+            if 'malformed' in name or 'another' in name
+            else self._bouncer.url(uri)
+            for name, uri in super().faulty().items()
+        }
+
+
 class MariaDB(_Server):
     """MariaDB."""
 
@@ -371,6 +412,7 @@ class RedisCluster(Harness):
 HARNESSES: list[type[Harness]] = [
     Sqlite,
     PostgreSQL,
+    PgBouncer,
     MariaDB,
     Redis,
     Valkey,

@@ -266,8 +266,10 @@ _DRIVERS = [
     *_rows(
         'drivers:message_store:sqlalchemy',
         ('group_commit_window_ms', 'i', 5, 0),
+        ('sql_pooler', 's', 'auto'),
         ('sqlite_synchronous', 's', 'FULL'),
     ),
+    Row('drivers:management_store:sqlalchemy', 'sql_pooler', 's', 'auto'),
     _secret('drivers:message_store:swift', 'uri'),
     *_rows(
         'drivers:message_store:swift',

@@ -18,7 +18,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.sqlalchemy import schema, tables
+from zaqar.storage.sqlalchemy import connecting, schema, tables
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -164,12 +164,13 @@ def _refuse_old(url: sa.URL) -> None:
 
 def _engine(url: sa.URL) -> sa.Engine:
     try:
+        rest, values = connecting.typed(url)
         engine = sa.create_engine(
-            url,
+            rest,
             poolclass=sa.NullPool,
             # Rows that are adopted hold URIs with passwords.
             hide_parameters=True,
-            connect_args=_connect_args(url),
+            connect_args={**_connect_args(url), **values},
         )
     except (ImportError, sa.exc.ArgumentError, TypeError) as error:
         raise ConfigurationError(
@@ -184,9 +185,11 @@ def _engine(url: sa.URL) -> sa.Engine:
 def _connect_args(url: sa.URL) -> dict[str, Any]:
     if url.get_backend_name() == 'sqlite':
         return {'timeout': LOCK_TIMEOUT}
-    if 'connect_timeout' in url.query:
-        return {}
-    return {'connect_timeout': CONNECT_TIMEOUT}
+    found: dict[str, Any] = {'connect_timeout': CONNECT_TIMEOUT}
+    if url.get_backend_name() == 'postgresql':
+        # A pooler would give them to others.
+        found['prepare_threshold'] = None
+    return found
 
 
 def _leave_transactions_to_us(connection: Any, _record: Any) -> None:

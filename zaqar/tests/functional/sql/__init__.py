@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SQL databases as clouds run them: behind poolers."""
