@@ -14,7 +14,7 @@ from oslo_log import log
 from zaqar import exposition, metrics, service, version
 from zaqar.api import modes
 from zaqar.cmd import notifier
-from zaqar.cmd.supervisor import Child, Supervisor
+from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.errors import ConfigurationError
 from zaqar.storage import selection
 from zaqar.transport.websocket import server as websocket_server
@@ -50,7 +50,7 @@ OPTIONS
 SIGNALS
     SIGTERM, SIGINT     take no more requests, finish those under way, end
     SIGHUP              read the configuration anew; processes are replaced
-                        one after another
+                        one after another, each when the new one is ready
     SIGUSR2             report the state of each process on standard error
 
 FILES
@@ -152,7 +152,7 @@ def _children(conf: cfg.ConfigOpts, words: Sequence[str]) -> Sequence[Child]:
     if _serves(conf, 'websocket'):
         children.append(_websocket_server(conf, words))
     if notifier.is_embedded(conf):
-        children.append(Child('notifier', lambda: _notify(words)))
+        children.append(Child('notifier', lambda ready: _notify(words, ready)))
     if conf[metrics.GROUP].port:
         children.append(_metrics_server(conf))
     return children
@@ -166,7 +166,11 @@ def _api_workers(
     _tell(listener, 'HTTP')
     count = settings.workers or os.cpu_count() or 1
     return [
-        Child(f'API worker {number}', lambda: _work(words, listener), listener)
+        Child(
+            f'API worker {number}',
+            lambda ready: _work(words, listener, ready),
+            listener,
+        )
         for number in range(1, count + 1)
     ]
 
@@ -175,7 +179,11 @@ def _websocket_server(conf: cfg.ConfigOpts, words: Sequence[str]) -> Child:
     settings = conf[websocket.GROUP]
     listener = websocket_server.listen(settings.bind, settings.port)
     _tell(listener, 'WebSocket')
-    return Child('WebSocket server', lambda: _talk(words, listener), listener)
+    return Child(
+        'WebSocket server',
+        lambda ready: _talk(words, listener, ready),
+        listener,
+    )
 
 
 def _metrics_server(conf: cfg.ConfigOpts) -> Child:
@@ -183,7 +191,12 @@ def _metrics_server(conf: cfg.ConfigOpts) -> Child:
     _tell(listener, 'metrics')
     folder = metrics.shared(selection.state_path(conf))
     exposition.forget_the_dead(folder, '')
-    return Child('metrics', lambda: exposition.serve(listener, folder))
+
+    def work(ready: Ready) -> None:
+        ready()
+        exposition.serve(listener, folder)
+
+    return Child('metrics', work)
 
 
 def _tell(listener: socket.socket, what: str) -> None:
@@ -203,7 +216,7 @@ def _built(words: Sequence[str]) -> service.Service:
     return service.Service(conf)
 
 
-def _talk(words: Sequence[str], listener: socket.socket) -> None:
+def _talk(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     """Be the WebSocket server."""
     try:
         running = _built(words)
@@ -213,11 +226,12 @@ def _talk(words: Sequence[str], listener: socket.socket) -> None:
         raise SystemExit(1) from None
     running.start()
     running.report_when_asked(WebSocket=talking.facts)
+    ready()
     talking.serve(listener)
     running.close()
 
 
-def _notify(words: Sequence[str]) -> None:
+def _notify(words: Sequence[str], ready: Ready) -> None:
     """Be the notifier."""
     try:
         running = _built(words)
@@ -226,11 +240,12 @@ def _notify(words: Sequence[str]) -> None:
         LOG.error('%s', error)
         raise SystemExit(1) from None
     running.report_when_asked(Notifications=notifying.facts)
+    ready()
     notifier.run(notifying, is_child=True)
     running.close()
 
 
-def _work(words: Sequence[str], listener: socket.socket) -> None:
+def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     """Be an API worker."""
     try:
         running = _built(words)
@@ -245,6 +260,7 @@ def _work(words: Sequence[str], listener: socket.socket) -> None:
         application,
         running.conf[server.GROUP],
         running.longest_body,
+        ready,
     )
     running.close()
 

@@ -8,10 +8,12 @@ arrives, ends at once on it, and waits five seconds after the second death.)
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import ctypes
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -33,6 +35,12 @@ SETTLED = 10.0
 #: Seconds that children have for finishing what they are at.
 PATIENCE = 60.0
 
+#: Seconds that a child has until it is ready to take over from another.
+UNREADY = 60.0
+
+#: Seconds between two looks at whether it is.
+_LOOK = 0.05
+
 #: Seconds after which children that were told to stop accept no more.
 _SETTLED = 0.6
 
@@ -43,18 +51,22 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
+Ready = Callable[[], None]
+
+
 @dataclass
 class Child:
     """A process to keep alive.
 
-    :ivar work: runs in it; SIGTERM asks it to return
+    :ivar work: runs in it; calls what it is given once it does what it is
+        there for; SIGTERM asks it to return
     :ivar listener: where it accepts connections, if it does
     :ivar pid: 0 while there is none
     :ivar due: when to start it, by the monotonic clock
     """
 
     name: str
-    work: Callable[[], None]
+    work: Callable[[Ready], None]
     listener: socket.socket | None = None
     pid: int = 0
     born: float = 0.0
@@ -63,15 +75,32 @@ class Child:
     leaving: set[int] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class Successor:
+    """A process that is to take the place of a child's.
+
+    :ivar signal: reads as soon as it is ready
+    :ivar end: when it must be, by the monotonic clock
+    """
+
+    child: Child
+    pid: int
+    signal: int
+    end: float
+
+
 class Supervisor:
     """Starts children, and starts them again when they die.
 
-    SIGTERM and SIGINT end everything in good order, SIGHUP replaces each
-    child by a new one, which reads the configuration anew.
+    SIGTERM and SIGINT end everything in good order. SIGHUP replaces one child
+    after another by a new one, which reads the configuration anew; the old
+    one works until the new one is ready.
     """
 
     def __init__(self, children: Sequence[Child]) -> None:
         self._children = children
+        self._to_replace: collections.deque[Child] = collections.deque()
+        self._successor: Successor | None = None
 
     def run(self) -> int:
         """Work until told to stop; return the exit code."""
@@ -83,16 +112,19 @@ class Supervisor:
             if number in _STOPPING:
                 return self._stop(signal.Signals(number).name)
             if number == signal.SIGHUP:
-                self._replace_all()
+                LOG.info('Replacing all children, as told by SIGHUP')
+                self._to_replace = collections.deque(self._children)
             if number == signal.SIGUSR2:
                 self._have_all_report()
             self._bury()
+            self._go_on_replacing()
             self._start_due()
 
     def _start_due(self) -> None:
         for child in self._children:
             if not child.pid and child.due <= time.monotonic():
-                self._start(child)
+                child.pid = self._start(child)
+                child.born = time.monotonic()
 
     def _next_due(self) -> float:
         waits = [
@@ -100,25 +132,60 @@ class Supervisor:
             for child in self._children
             if not child.pid
         ]
+        if self._successor is not None:
+            waits.append(_LOOK)
         return max(0.0, min(waits, default=3600.0))
 
-    def _start(self, child: Child) -> None:
+    def _start(self, child: Child, signal_end: int | None = None) -> int:
         parent = os.getpid()
-        child.pid = os.fork()
-        if not child.pid:
-            _live(child, parent)
-        child.born = time.monotonic()
-        LOG.info('Started %s as process %d', child.name, child.pid)
+        pid = os.fork()
+        if not pid:
+            _live(child, parent, signal_end)
+        LOG.info('Started %s as process %d', child.name, pid)
+        return pid
 
-    def _replace_all(self) -> None:
-        LOG.info('Replacing all children, as told by SIGHUP')
-        for child in self._children:
-            old, child.pid = child.pid, 0
-            child.deaths = 0
-            self._start(child)
-            if old:
-                child.leaving.add(old)
-                _send(old, signal.SIGTERM)
+    def _go_on_replacing(self) -> None:
+        """Let a successor that is ready take over, and start the next."""
+        if (next_one := self._successor) is not None:
+            if _is_ready(next_one):
+                self._succeed(next_one)
+            elif time.monotonic() > next_one.end:
+                _send(next_one.pid, signal.SIGKILL)
+        if self._successor is None and self._to_replace:
+            child = self._to_replace.popleft()
+            reading, writing = os.pipe()
+            pid = self._start(child, writing)
+            os.close(writing)
+            self._successor = Successor(
+                child, pid, reading, time.monotonic() + UNREADY
+            )
+
+    def _succeed(self, next_one: Successor) -> None:
+        child = next_one.child
+        if child.pid:
+            child.leaving.add(child.pid)
+            _send(child.pid, signal.SIGTERM)
+        child.pid, child.deaths = next_one.pid, 0
+        child.born = time.monotonic()
+        self._forget_successor()
+
+    def _forget_successor(self) -> None:
+        if self._successor is not None:
+            os.close(self._successor.signal)
+            self._successor = None
+
+    def _give_up_replacing(self, status: int) -> None:
+        """Keep what there is, since what was to come has ended."""
+        if (failed := self._successor) is not None:
+            LOG.error(
+                'The new %s (process %d) ended before it was ready: %s; '
+                'processes that were not replaced yet go on as they are',
+                failed.child.name,
+                failed.pid,
+                _cause(status),
+            )
+        self._to_replace.clear()
+        self._forget_successor()
 
     def _have_all_report(self) -> None:
         for child in self._children:
@@ -128,6 +195,8 @@ class Supervisor:
     def _bury(self) -> None:
         while found := _dead():
             pid, status = found
+            if self._successor is not None and pid == self._successor.pid:
+                self._give_up_replacing(status)
             for child in self._children:
                 child.leaving.discard(pid)
                 if child.pid == pid:
@@ -154,6 +223,8 @@ class Supervisor:
         draining.let_nobody_in(listeners)
         left = {child.pid for child in self._children if child.pid}
         left = left.union(*(child.leaving for child in self._children))
+        if self._successor is not None:
+            left.add(self._successor.pid)
         for pid in left:
             _send(pid, signal.SIGTERM)
         begun = time.monotonic()
@@ -173,9 +244,14 @@ class Supervisor:
         return 0
 
 
-def _live(child: Child, parent: int) -> None:
+def _live(child: Child, parent: int, signal_end: int | None) -> None:
     """Be the child: work, then leave without the parent's clean-up."""
     code = 1
+
+    def ready() -> None:
+        if signal_end is not None:
+            os.write(signal_end, b'1')
+
     try:
         # Whatever ends the parent ends us, in good order.
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -187,7 +263,7 @@ def _live(child: Child, parent: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
         if os.getppid() == parent:
-            child.work()
+            child.work(ready)
         code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
@@ -198,6 +274,12 @@ def _live(child: Child, parent: int) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _is_ready(successor: Successor) -> bool:
+    readable, _, _ = select.select([successor.signal], [], [], 0)
+    # Its end without a word reads too, and is no readiness.
+    return bool(readable) and os.read(successor.signal, 1) != b''
 
 
 def _dead() -> tuple[int, int] | None:

@@ -418,6 +418,51 @@ def test_sighup_reads_the_configuration_anew_without_a_failed_request(
     assert requests.get(path, headers=HEADERS, timeout=5).status_code == 200
 
 
+def test_a_worker_is_replaced_when_its_successor_is_ready(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(workers=2).start()
+    before = set(server.workers())
+    least, longest = len(before), 0.0
+    os.kill(server.process.child.pid, signal.SIGHUP)
+
+    def replaced() -> bool:
+        nonlocal least, longest
+        least = min(least, len(server.workers()))
+        began = time.monotonic()
+        assert server.answers()
+        longest = max(longest, time.monotonic() - began)
+        return not before & set(server.workers())
+
+    assert _until(replaced)
+    # Nobody waits for a process to be built.
+    assert least >= len(before)
+    assert longest < 1
+
+
+def test_workers_stay_when_their_successors_cannot_start(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(workers=2).start()
+    text = server.conf.read_text()
+    server.conf.write_text(
+        text.replace('[DEFAULT]', '[DEFAULT]\nauth_strategy = x')
+    )
+    before = server.workers()
+    os.kill(server.process.child.pid, signal.SIGHUP)
+    assert _until(
+        lambda: 'ended before it was ready' in server.log.read_text()
+    )
+    assert server.workers() == before
+    assert server.answers()
+    # The next one finds it mended.
+    server.conf.write_text(text)
+    os.kill(server.process.child.pid, signal.SIGHUP)
+    assert _until(lambda: not set(before) & set(server.workers()))
+    assert server.answers()
+    assert server.stop() == 0
+
+
 def test_a_worker_that_cannot_start_is_tried_again(
     make_server: MakeServer,
 ) -> None:

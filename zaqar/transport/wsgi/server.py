@@ -135,11 +135,13 @@ def serve(
     app: App,
     settings: Any,
     longest: int = Terms.longest,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer requests until SIGTERM; finish those under way, then return.
 
     :param settings: the options of the group
     :param longest: bytes of the longest body that is of interest
+    :param ready: called once requests are accepted
     """
     stop = _Stop()
     signal.signal(signal.SIGTERM, lambda *_: stop.ask())
@@ -177,6 +179,7 @@ def serve(
     gc.freeze()
     scheduler = _Scheduler(loop, Gateway(app, bodies, longest).handle)
     worker.serve_mtr(scheduler, loop, stop.event)
+    ready()
     stop.wait()
 
 
