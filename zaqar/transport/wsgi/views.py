@@ -28,6 +28,10 @@ from zaqar.transport.wsgi.responses import Answer, encode, json_answer
 #: request's path.
 View = Callable[[Any, Any, str], Answer]
 
+#: Characters of a ``Location``, at most. Proxies hold all headers of an answer
+#: in a page of memory, and some clients read no line beyond 64 KiB.
+MAX_LOCATION = 2048
+
 _COLLECTION = {Kind.QUEUE: '/v2/queues', Kind.TOPIC: '/v2/topics'}
 
 
@@ -134,6 +138,8 @@ def _span(span: MessageSpan, now: int, scope: Scope) -> dict[str, Any]:
 def _posted(posted: Posted, scope: Scope, path: str) -> Answer:
     folder = f'{base(scope)}/messages'
     location = f'{folder}?ids={",".join(posted.ids)}'
+    if len(location) > MAX_LOCATION:
+        location = folder
     return json_answer(
         {'resources': [f'{folder}/{item}' for item in posted.ids]},
         201,

@@ -219,6 +219,13 @@ def test_a_signed_url_needs_no_token_and_does_not_know_the_prefix(
     assert ask('GET', other, headers=headers).status_code == 404
 
 
+def test_a_post_of_many_messages_is_answered(ask: Ask) -> None:
+    document = {'messages': [{'body': 0}] * 1500}
+    answer = ask('POST', '/v2/queues/many/messages', json=document)
+    assert answer.status_code == 201
+    assert len(answer.json()['resources']) == 1500
+
+
 def test_what_is_large_and_what_is_too_large(ask: Ask) -> None:
     path = '/v2/queues/large/messages'
     for size, status in ((200_000, 201), (300_000, 400)):

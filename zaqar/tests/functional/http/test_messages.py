@@ -39,6 +39,22 @@ def test_a_post_answers_with_the_ids_in_order(api: Api) -> None:
     assert [message['id'] for message in shown] == ids
 
 
+@pytest.mark.parametrize('count', [20, 59, 60, 120, 2000])
+def test_the_location_of_a_large_post_is_short(api: Api, count: int) -> None:
+    answer = _post(api, *[{'body': 0}] * count)
+    assert answer.status == 201
+    paths = answer.json['resources']
+    ids = [path.removeprefix(f'{MESSAGES}/') for path in paths]
+    assert len(set(ids)) == count
+    location = answer.headers['location']
+    assert len(location) <= 2048
+    whole = f'{MESSAGES}?ids={",".join(ids)}'
+    # Few are named as ever; else it is where they can be listed.
+    assert location == (whole if len(whole) <= 2048 else MESSAGES)
+    if count == 20:
+        assert len(api('GET', location).json['messages']) == count
+
+
 def test_a_post_creates_the_queue(api: Api) -> None:
     _post(api, {'body': 1})
     assert _queues(api) == 1
