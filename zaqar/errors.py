@@ -144,6 +144,13 @@ class Conflict(ZaqarError):
     default_title = 'Resource conflict'
 
 
+class LengthRequired(ZaqarError):
+    """A body in chunks, where the web server cannot hand it over."""
+
+    status = 411
+    default_title = '411 Length Required'
+
+
 class UnsupportedMediaType(ZaqarError):
     """A PATCH of another media type than the operation reads."""
 

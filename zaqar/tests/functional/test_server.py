@@ -588,3 +588,82 @@ def test_variables_of_the_process_are_no_headers(
     answer = requests.get(f'{server.url}/v2/queues', headers=only, timeout=5)
     assert answer.status_code == 400
     assert answer.json()['title'] == 'Project-Id Missing'
+
+
+@contextlib.contextmanager
+def _uwsgi(server: Zaqar, *, chunked: bool) -> Iterator[None]:
+    """Run our sample of uWSGI's configuration."""
+    program = pathlib.Path(sys.executable).parent / 'uwsgi'
+    if not program.exists():
+        process.missing('uWSGI is not installed')
+    sample = pathlib.Path(__file__).parents[3] / 'etc/zaqar/uwsgi.ini'
+    text = sample.read_text()
+    text = re.sub(
+        r'^http = .*:8888$',
+        f'http = 127.0.0.1:{server.port}',
+        text,
+        flags=re.MULTILINE,
+    )
+    assert str(server.port) in text
+    text = text.replace('processes = 4', 'processes = 1')
+    if not chunked:
+        assert 'http-chunked-input' in text
+        text = text.replace('http-chunked-input', '# ')
+    path = server.folder / 'uwsgi.ini'
+    path.write_text(text)
+    running = process.Process(
+        [str(program), '--ini', str(path)],
+        server.log,
+        env={'OS_ZAQAR_CONFIG_FILES': str(server.conf)},
+    )
+    try:
+        running.wait_until(server.answers)
+        yield
+    finally:
+        running.stop()
+
+
+def _put_in_chunks(server: Zaqar, *chunks: bytes) -> requests.Response:
+    return requests.put(
+        f'{server.url}/v2/queues/chunked',
+        data=iter(chunks),
+        headers=HEADERS,
+        timeout=20,
+    )
+
+
+def test_a_chunked_body_arrives_under_uwsgi(make_server: MakeServer) -> None:
+    server = make_server()
+    url = f'{server.url}/v2/queues/chunked'
+    with _uwsgi(server, chunked=True):
+        assert _put_in_chunks(server, b'{"colour"', b': 1}').status_code == 201
+        shown = requests.get(url, headers=HEADERS, timeout=5).json()
+        assert shown['colour'] == 1
+        # Without a length too, what is too long is noticed.
+        long = _put_in_chunks(server, b'{"a": "', *[b'x' * 20_000] * 5, b'"}')
+        assert long.status_code == 400
+        empty = _put_in_chunks(server)
+        assert empty.status_code == 204
+
+
+def test_a_chunked_body_is_refused_where_it_would_be_lost(
+    make_server: MakeServer,
+) -> None:
+    server = make_server()
+    running = _wsgi(server, OS_ZAQAR_CONFIG_FILES=str(server.conf))
+    try:
+        running.wait_until(server.answers)
+        assert _put_in_chunks(server, b'{}').status_code == 411
+    finally:
+        running.stop()
+    with _uwsgi(server, chunked=False):
+        assert _put_in_chunks(server, b'{}').status_code == 411
+
+
+def test_a_chunked_body_arrives(make_server: MakeServer) -> None:
+    server = make_server().start()
+    assert _put_in_chunks(server, b'{"colour"', b': 1}').status_code == 201
+    shown = requests.get(
+        f'{server.url}/v2/queues/chunked', headers=HEADERS, timeout=5
+    ).json()
+    assert shown['colour'] == 1

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs
 
 from webob import acceptparse
@@ -13,6 +14,7 @@ from zaqar.api.operation import Body
 from zaqar.errors import (
     InvalidBody,
     InvalidRequest,
+    LengthRequired,
     NotAcceptable,
     UnsupportedMediaType,
 )
@@ -33,6 +35,9 @@ _MAX_ACCEPT = 4096
 
 #: Bytes read at a time of a body whose length is not told.
 _CHUNK = 65536
+
+#: Seconds that uWSGI waits for a chunk.
+_CHUNK_TIMEOUT = 10
 
 
 def check_form(environ: Environ) -> None:
@@ -114,18 +119,46 @@ def _length(environ: Environ) -> int | None:
 
 
 def _read_chunked(environ: Environ, most: int) -> bytes | None:
-    """Read a body that says itself where it ends."""
+    """Read a body that says itself where it ends.
+
+    :raises LengthRequired: the server does not hand it over
+    """
     if 'chunked' not in environ.get('HTTP_TRANSFER_ENCODING', '').lower():
         return None
+    read = _chunks(environ)
     parts: list[bytes] = []
     left = most + 1
     while left > 0:
-        part = environ['wsgi.input'].read(min(left, _CHUNK))
+        part = read(min(left, _CHUNK))
         if not part:
             break
         parts.append(part)
         left -= len(part)
     return b''.join(parts)
+
+
+def _chunks(environ: Environ) -> Callable[[int], bytes]:
+    """Return what reads the next bytes, none at the end."""
+    if environ.get('wsgi.input_terminated'):
+        read: Callable[[int], bytes] = environ['wsgi.input'].read
+        return read
+    if 'uwsgi.version' not in environ:
+        # To read on would be to wait for the next request.
+        raise LengthRequired('The web server takes no chunked bodies.')
+    # There is such a module inside uWSGI alone. A chunk may be longer than
+    # what is left, which is too long by then.
+    chunked_read = importlib.import_module('uwsgi').chunked_read
+
+    def next_chunk(_most: int) -> bytes:
+        try:
+            return bytes(chunked_read(_CHUNK_TIMEOUT))
+        except OSError:
+            raise LengthRequired(
+                'The chunked body could not be read. uWSGI needs '
+                '"http-chunked-input = true" for its "http" option.'
+            ) from None
+
+    return next_chunk
 
 
 def _check_media_type(environ: Environ, body: Body) -> None:
