@@ -29,7 +29,7 @@ def headers() -> Mapping[str, str]:
     except ImportError:
         raise ConfigurationError(
             'OS_AUTH_STRATEGY=keystone needs openstacksdk: pip install '
-            "'zaqar[bench]'"
+            'openstacksdk'
         ) from None
     try:
         session = OpenStackConfig().get_one(cloud=_cloud()).get_session()

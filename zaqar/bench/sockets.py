@@ -21,7 +21,7 @@ class SocketClient(Client):
         except ImportError:
             raise ConfigurationError(
                 'WebSocket mode needs websocket-client: '
-                "pip install 'zaqar[bench]'"
+                'pip install websocket-client'
             ) from None
         self._library: Any = websocket
         self._url = url

@@ -75,7 +75,7 @@ def _opening() -> ModuleType:
         from zaqar.storage.mongodb import opening
     except ImportError as error:
         raise ConfigurationError(
-            f'the client library is missing ({error}); install zaqar[mongodb]'
+            f'the client library is missing ({error}): pip install pymongo'
         ) from None
     return opening
 

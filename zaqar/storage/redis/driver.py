@@ -151,7 +151,8 @@ def _open(uri: str, options: Mapping[str, Any]) -> tuple[Server, str]:
         from zaqar.storage.redis import checking, server
     except ImportError as error:
         raise ConfigurationError(
-            f'the client library is missing ({error}); install zaqar[redis]'
+            f'the client library is missing ({error}): pip install '
+            "'redis[hiredis]'"
         ) from None
     opened = server.Server(found)
     try:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import os
+import stat
 from typing import TypeGuard
 
 import sqlalchemy as sa
@@ -71,6 +74,26 @@ def _tell_newer(revision: str) -> None:
         revision,
         HEAD,
     )
+
+
+def make_private(path: str) -> None:
+    """Make an SQLite file that its owner alone can read.
+
+    SQLite gives the files beside it the mode of the database. One that exists
+    is closed to others; it may be shared with a group on purpose.
+
+    :raises OSError: it cannot be made
+    """
+    # Never one that exists: closing it would end the locks that SQLite holds
+    # on it in this process, and another process could remove its WAL.
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, flags, 0o600))
+    for suffix in ('', '-wal', '-shm'):
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            mode = os.stat(path + suffix).st_mode
+            if mode & stat.S_IRWXO:
+                os.chmod(path + suffix, mode & 0o770)
 
 
 def create_sqlite(path: str) -> None:

@@ -104,9 +104,10 @@ class SqliteDatabase(Database):
     def _create(self) -> None:
         """Make the tables, unless another process was faster."""
         try:
+            schema.make_private(self._path)
             self._connect().close()
             schema.create_sqlite(self._path)
-        except (sqlite3.Error, sa.exc.DBAPIError) as error:
+        except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
             reason = getattr(error, 'orig', error)
             raise ConfigurationError(
                 f'SQLite cannot use {self._path}: {reason}'

@@ -87,7 +87,8 @@ def open_messages(uri: str, options: Mapping[str, Any]) -> MessageStore:
         from zaqar.storage.swift import opening
     except ImportError as error:
         raise ConfigurationError(
-            f'the client of Swift is missing; install zaqar[swift] ({error})'
+            f'the client library is missing ({error}): pip install '
+            'python-swiftclient'
         ) from None
     return opening.open_messages(uri, options)
 

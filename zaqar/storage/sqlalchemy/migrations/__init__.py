@@ -177,9 +177,18 @@ def _engine(url: sa.URL) -> sa.Engine:
             f'the database cannot be used: {error}'
         ) from None
     if url.get_backend_name() == 'sqlite':
+        sa.event.listen(engine, 'do_connect', _make_private)
         sa.event.listen(engine, 'connect', _leave_transactions_to_us)
         sa.event.listen(engine, 'begin', _begin_immediate)
     return engine
+
+
+def _make_private(
+    _dialect: Any, _record: Any, args: Any, _options: Any
+) -> None:
+    # What is wrong with the path is said by the connection that follows.
+    with contextlib.suppress(OSError):
+        schema.make_private(str(args[0]))
 
 
 def _connect_args(url: sa.URL) -> dict[str, Any]:

@@ -76,10 +76,12 @@ def _uwsgi(behind: Behind) -> tuple[list[str], dict[str, str]]:
     if not (_BIN / 'uwsgi').exists():
         process.missing('uWSGI is not installed')
     text = (_ETC / 'uwsgi.ini').read_text()
-    assert '\nhttp = :8888\n' in text
+    assert '\nhttp = 127.0.0.1:8888\n' in text
     path = behind.folder / 'uwsgi.ini'
     path.write_text(
-        text.replace('http = :8888', f'socket = 127.0.0.1:{behind.port}')
+        text.replace(
+            'http = 127.0.0.1:8888', f'socket = 127.0.0.1:{behind.port}'
+        )
     )
     return [str(_BIN / 'uwsgi'), '--ini', str(path)], {}
 

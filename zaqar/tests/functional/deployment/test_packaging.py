@@ -11,8 +11,10 @@ import shlex
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 
 import pytest
+from packaging import requirements
 
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
@@ -138,7 +140,15 @@ def test_a_unit_runs_a_program_of_ours_as_nobody_of_importance(
     setup.read(_TOP / 'setup.cfg')
     ours = setup['entry_points']['console_scripts']
     assert program == 'uwsgi' or f'{program} =' in ours
+    # Where the guide installs them.
+    guide = (_TOP / 'doc' / 'source' / 'install' / 'quick.rst').read_text()
+    folder = pathlib.Path(service['ExecStart'].split()[0]).parent
+    assert f'python3 -m venv {folder.parent}\n' in guide
     assert service['User'] == 'zaqar'
+    assert service['CapabilityBoundingSet'] == ''
+    assert service['SystemCallFilter'] == '@system-service'
+    assert re.fullmatch('[1-9]G', service['MemoryMax'])
+    assert service['StateDirectoryMode'] == '0700'
     # They may take a minute to finish what is under way.
     patience = int(service.get('TimeoutStopSec', '70'))
     assert patience > 60
@@ -173,6 +183,58 @@ def test_systemd_reads_the_units(tmp_path: pathlib.Path) -> None:
     except FileNotFoundError:
         process.missing('systemd-analyze is not installed')
     assert str(tmp_path) not in done.stderr, done.stderr
+
+
+def test_uwsgi_listens_for_a_proxy_on_this_machine_alone() -> None:
+    text = (_TOP / 'etc' / 'zaqar' / 'uwsgi.ini').read_text()
+    assert re.findall('^http = (.*)$', text, re.M) == ['127.0.0.1:8888']
+
+
+# Dependencies.
+
+
+def test_what_is_installed_satisfies_the_lower_bounds() -> None:
+    extras = configparser.ConfigParser()
+    extras.read(_TOP / 'setup.cfg')
+    lines = (_TOP / 'requirements.txt').read_text().splitlines()
+    lines += extras['extras']['all'].splitlines()
+    for line in lines:
+        text = line.partition('#')[0].strip()
+        if text:
+            wanted = requirements.Requirement(text)
+            version = metadata.version(wanted.name)
+            assert wanted.specifier.contains(version), line
+
+
+def test_bounds_of_the_extras_are_those_of_all() -> None:
+    extras = configparser.ConfigParser()
+    extras.read(_TOP / 'setup.cfg')
+    given = {
+        name: {*text.split('\n')} for name, text in extras['extras'].items()
+    }
+    drivers = set().union(
+        *(given[name] for name in given if name not in ('all', 'bench'))
+    )
+    assert given['all'] == drivers
+
+
+def test_nobody_is_sent_to_another_product() -> None:
+    """The name on PyPI is that of another implementation."""
+    names = [
+        *(_TOP / 'doc').rglob('*.rst'),
+        *(_TOP / 'api-ref').rglob('*.rst'),
+        *(_TOP / 'samples').rglob('*'),
+        *(_TOP / 'zaqar').rglob('*.py'),
+        _TOP / 'README.rst',
+    ]
+    for path in names:
+        if path.is_file() and 'tests' not in path.parts:
+            text = path.read_text(errors='replace')
+            assert not re.search(r'zaqar\[\w', text), path
+            wrong = re.search(
+                r'^\s.*pip install .*\bzaqar\b(?![/-])', text, re.M
+            )
+            assert wrong is None, (path, wrong)
 
 
 # Logging.

@@ -84,5 +84,5 @@ def test_a_missing_client_library_is_told_in_one_line() -> None:
         'except ConfigurationError as error: print(error)'
     )
     text = run(program)
-    assert text.endswith('install zaqar[redis]')
+    assert text.endswith("pip install 'redis[hiredis]'")
     assert '\n' not in text

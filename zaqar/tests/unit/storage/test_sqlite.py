@@ -4,10 +4,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import sqlite3
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 
+import pytest
+import sqlalchemy as sa
+
+from zaqar.storage.sqlalchemy import migrations
 from zaqar.storage.sqlalchemy.driver import DRIVER
 
 
@@ -28,3 +36,75 @@ def test_a_file_that_another_process_is_making_can_be_opened(
         ending.join()
     store.ping()
     store.close()
+
+
+@pytest.fixture
+def open_mask() -> Iterator[None]:
+    """A process whose new files are readable for everybody."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def _modes(folder: pathlib.Path) -> dict[str, int]:
+    return {
+        path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()
+    }
+
+
+@pytest.mark.usefixtures('open_mask')
+def test_its_owner_alone_reads_a_database_and_what_is_beside_it(
+    tmp_path: pathlib.Path,
+) -> None:
+    store = DRIVER.open_messages(f'sqlite:///{tmp_path}/a', {})
+    modes = _modes(tmp_path)
+    store.close()
+    assert modes == {'a': 0o600, 'a-wal': 0o600, 'a-shm': 0o600}
+
+
+@pytest.mark.usefixtures('open_mask')
+def test_a_database_made_by_the_command_is_as_private(
+    tmp_path: pathlib.Path,
+) -> None:
+    migrations.upgrade(sa.make_url(f'sqlite:///{tmp_path}/a'), 'head')
+    assert set(_modes(tmp_path).values()) == {0o600}
+
+
+@pytest.mark.usefixtures('open_mask')
+def test_a_database_that_others_could_read_is_closed_to_them(
+    tmp_path: pathlib.Path,
+) -> None:
+    store = DRIVER.open_messages(f'sqlite:///{tmp_path}/a', {})
+    for path in tmp_path.iterdir():
+        path.chmod(0o664)
+    DRIVER.open_messages(f'sqlite:///{tmp_path}/a', {}).close()
+    modes = _modes(tmp_path)
+    store.close()
+    # A group may have been let in on purpose.
+    assert set(modes.values()) == {0o660}
+
+
+def test_a_database_that_is_opened_twice_keeps_its_locks(
+    tmp_path: pathlib.Path,
+) -> None:
+    """Both planes of a process open one file, another process closes it."""
+    uri = f'sqlite:///{tmp_path}/a'
+    first = DRIVER.open_messages(uri, {})
+    second = DRIVER.open_management(uri, {})
+    # Whoever can lock the whole file is the last to have it open.
+    program = (
+        'import sqlite3, sys\n'
+        'c = sqlite3.connect(sys.argv[1], timeout=0)\n'
+        'c.execute("PRAGMA locking_mode = EXCLUSIVE")\n'
+        'c.execute("BEGIN EXCLUSIVE")\n'
+        'c.execute("CREATE TABLE unrelated (x)")\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', program, f'{tmp_path}/a'],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    second.close()
+    first.close()
+    assert 'database is locked' in done.stderr
