@@ -29,9 +29,16 @@ MAX_HEAD = 8192
 #: Connections at a time; there are as many as senders have threads.
 MAX_PEERS = 512
 
-#: Seconds that a connection may say nothing, and that a body may take.
+#: Seconds that a connection may say nothing between two requests, that each
+#: part of a request may take, and the answers to be read.
 IDLE = 75
 SLOW = 15
+
+#: Bytes of bodies that are read at a time, of all connections. Those that have
+#: shown no signature yet have a part of it, so that others are never refused
+#: for their sake.
+MAX_READING = 64 * 1024 * 1024
+MAX_UNSIGNED = MAX_READING // 4
 
 STATUS = {Pushed.SENT: 204, Pushed.GONE: 410, Pushed.FULL: 429}
 
@@ -57,8 +64,10 @@ class Endpoint:
         self._hub = hub
         self._mac = mac
         self._max_body = max_body
-        self._peers = 0
+        self._reading = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Those that have shown no signature yet, the oldest first.
+        self._strangers: dict[asyncio.StreamWriter, int] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self, listener: socket.socket) -> None:
@@ -79,29 +88,45 @@ class Endpoint:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        self._peers += 1
+        assert task is not None
+        self._tasks.add(task)
+        self._strangers[writer] = 0
         try:
-            if self._peers > MAX_PEERS:
-                raise BadRequest(503)
+            self._make_room()
             while await self._one(reader, writer):
                 pass
         except BadRequest as fault:
             _answer(writer, fault.status, 'close')
-        except (OSError, EOFError, TimeoutError):
+        except TimeoutError:
+            LOG.debug('A notifier is too slow')
+            # It may not read either.
+            writer.transport.abort()
+        except (OSError, EOFError):
             LOG.debug('A notifier has gone')
         finally:
-            self._peers -= 1
+            self._tasks.discard(task)
+            self._strangers.pop(writer, None)
             writer.close()
+
+    def _make_room(self) -> None:
+        """Let a connection in, for the oldest one that is nobody yet.
+
+        :raises BadRequest: all others have shown a signature
+        """
+        if len(self._tasks) <= MAX_PEERS:
+            return
+        oldest, *others = self._strangers
+        if not others:
+            raise BadRequest(503)
+        oldest.transport.abort()
 
     async def _one(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
         """Serve one request; return whether another may follow."""
         try:
-            async with asyncio.timeout(IDLE):
+            is_known = writer not in self._strangers
+            async with asyncio.timeout(IDLE if is_known else SLOW):
                 head = await reader.readuntil(b'\r\n\r\n')
         except asyncio.IncompleteReadError as error:
             if error.partial:
@@ -113,8 +138,7 @@ class Endpoint:
         length = _length(headers)
         if length > self._max_body:
             raise BadRequest(413)
-        async with asyncio.timeout(SLOW):
-            body = await reader.readexactly(length)
+        body = await self._body(reader, writer, length)
         if not self._mac.verify(
             connection,
             headers.get(TIME.lower(), ''),
@@ -124,10 +148,36 @@ class Endpoint:
             now=time.time(),
         ):
             raise BadRequest(403)
+        self._strangers.pop(writer, None)
         pushed = await self._hub.push(connection, body)
         _answer(writer, STATUS[pushed], 'keep-alive')
-        await writer.drain()
+        async with asyncio.timeout(SLOW):
+            await writer.drain()
         return True
+
+    async def _body(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        length: int,
+    ) -> bytes:
+        """Read a body.
+
+        :raises BadRequest: too much is read already
+        """
+        if writer in self._strangers:
+            reading = sum(self._strangers.values()) + length
+            if reading > MAX_UNSIGNED:
+                raise BadRequest(503)
+            self._strangers[writer] = length
+        if self._reading + length > MAX_READING:
+            raise BadRequest(503)
+        self._reading += length
+        try:
+            async with asyncio.timeout(SLOW):
+                return await reader.readexactly(length)
+        finally:
+            self._reading -= length
 
 
 def _head(head: bytes) -> tuple[str, Mapping[str, str]]:

@@ -22,6 +22,12 @@ def networks(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
 
 
+def is_proxy(peer: str, trusted: Sequence[Network]) -> bool:
+    """Tell whether the other end of a connection is a proxy of ours."""
+    address = _address(peer)
+    return address is not None and _is_in(address, trusted)
+
+
 def client_address(
     peer: str, headers: Mapping[str, str], trusted: Sequence[Network]
 ) -> str:

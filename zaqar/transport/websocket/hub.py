@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from zaqar.errors import StoreUnavailable
 from zaqar.transport.websocket import codec
 from zaqar.transport.websocket.actions import Caller, Desk
+from zaqar.transport.websocket.admission import Admission
 from zaqar.transport.websocket.protocol import (
     RESTART,
     Answer,
@@ -129,7 +130,7 @@ class Hub:
         self.workers = workers
         self._loop = loop
         self._lines: dict[str, Line] = {}
-        self._unproved: collections.Counter[str] = collections.Counter()
+        self._admission = Admission(settings, self.proves)
         self._blocked: dict[str, set[Line]] = {}
         self._forgetting = 0
         self._does: Mapping[type, Callable[[Line, Any], None]] = {
@@ -154,32 +155,34 @@ class Hub:
         """Tell whether nothing is left to do."""
         return not self._lines and not self._forgetting
 
-    def is_full(self) -> bool:
-        """Tell whether there are as many connections as there may be."""
-        most = self.settings.max_connections
-        return bool(most) and len(self._lines) > most
-
     @property
     def proves(self) -> bool:
         """Tell whether a connection has to prove who it is."""
         return self.desk.access.proves
+
+    def is_full(self) -> bool:
+        """Tell whether there are as many connections as there may be."""
+        return self._admission.is_full(len(self))
+
+    def is_overrun(self, line: Line) -> bool:
+        """Tell whether so many connect that most are not even answered."""
+        return self._admission.is_overrun(line.peer, len(self))
 
     def is_crowded(self, line: Line, address: str) -> bool:
         """Count a connection for the address that it comes from.
 
         :returns: whether too many of that address have proved nothing
         """
-        self._proved(line)
+        self._admission.remove(line.peer)
         line.peer = address
-        self._unproved[address] += 1
-        most = self.settings.max_unauthenticated_per_peer
-        return self.proves and bool(most) and self._unproved[address] > most
+        self._admission.add(address)
+        return self._admission.is_crowded(address)
 
     def join(self, wire: Wire, peer: str) -> Line:
         """Take in a connection."""
         line = Line(wire, peer, self)
         self._lines[line.id] = line
-        self._unproved[peer] += 1
+        self._admission.add(peer)
         self._tell()
         return line
 
@@ -205,7 +208,7 @@ class Hub:
             if timer is not None:
                 timer.cancel()
         if not line.machine.is_proved:
-            self._proved(line)
+            self._admission.remove(line.peer)
         self.perform(line, line.machine.lost())
 
     def perform(self, line: Line, effects: Sequence[Effect]) -> None:
@@ -328,15 +331,10 @@ class Hub:
             line.project = answer.project
         effects = line.machine.answered(answer)
         if line.machine.is_proved and not was_proved:
-            self._proved(line)
+            self._admission.remove(line.peer)
             if line.login is not None:
                 line.login.cancel()
         self.perform(line, effects)
-
-    def _proved(self, line: Line) -> None:
-        self._unproved[line.peer] -= 1
-        if not self._unproved[line.peer]:
-            del self._unproved[line.peer]
 
     def _schedule_expiry(self, line: Line, effect: Expire) -> None:
         if line.expiry is not None:

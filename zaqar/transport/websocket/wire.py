@@ -85,6 +85,8 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         transport.set_write_buffer_limits(high=MAX_UNSENT)
         peer = transport.get_extra_info('peername')
         self.line = self.hub.join(self, str(peer[0]) if peer else '')
+        if self.hub.is_overrun(self.line):
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the connection is gone, whoever ended it."""

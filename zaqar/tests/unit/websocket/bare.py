@@ -85,6 +85,9 @@ class Hub:
     def is_crowded(self, line: Line, address: str) -> bool:
         return False
 
+    def is_overrun(self, line: Line) -> bool:
+        return False
+
     proves = False
 
     def opened(self, line: Line) -> None: ...

@@ -105,12 +105,17 @@ class House:
         )
         self._factory = Factory(self.hub, loop)
 
+    def connect(self) -> Deaf:
+        """Return a connection that has said nothing yet."""
+        transport = Deaf()
+        transport.wire = self._factory()
+        transport.wire.connection_made(transport)
+        return transport
+
     def join(self) -> Deaf:
         """Return a connection after its handshake."""
-        transport = Deaf()
-        wire = transport.wire = self._factory()
-        wire.connection_made(transport)
-        wire.data_received(HANDSHAKE)
+        transport = self.connect()
+        transport.wire.data_received(HANDSHAKE)
         turn(self.loop)
         transport.is_deaf = True
         return transport

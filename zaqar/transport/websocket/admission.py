@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many connections there may be, and of whom."""
+
+from __future__ import annotations
+
+import collections
+
+from zaqar.transport.websocket.handshake import is_proxy
+from zaqar.transport.websocket.settings import Settings
+
+#: Connections beyond a limit whose handshake is answered, with an error.
+REFUSED = 100
+
+
+class Admission:
+    """Counts connections, and those of each address that prove nothing.
+
+    :param proves: whether a connection has to prove who it is
+    """
+
+    def __init__(self, settings: Settings, proves: bool) -> None:
+        self._settings = settings
+        self._per_peer = proves and settings.max_unauthenticated_per_peer
+        self._total = settings.max_connections
+        self._unproved: collections.Counter[str] = collections.Counter()
+
+    def add(self, peer: str) -> None:
+        """Count a connection that has proved nothing."""
+        self._unproved[peer] += 1
+
+    def remove(self, peer: str) -> None:
+        """Count it no more: it has proved something, or is gone."""
+        self._unproved[peer] -= 1
+        if not self._unproved[peer]:
+            del self._unproved[peer]
+
+    def is_full(self, count: int) -> bool:
+        """Tell whether so many connections are too many."""
+        return bool(self._total) and count > self._total
+
+    def is_crowded(self, address: str) -> bool:
+        """Tell whether an address has too many connections without proof."""
+        most = self._per_peer
+        return bool(most) and self._unproved[address] > most
+
+    def is_overrun(self, peer: str, count: int) -> bool:
+        """Tell whether there are too many to answer the next handshake.
+
+        :param count: of all connections
+        """
+        if self._total and count > self._total + REFUSED:
+            return True
+        if is_proxy(peer, self._settings.trusted_proxies):
+            # Its clients are counted when it has said who they are.
+            return False
+        most = self._per_peer
+        return bool(most) and self._unproved[peer] > most + REFUSED
