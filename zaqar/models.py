@@ -202,6 +202,7 @@ class Identity:
     :ivar token: what Keystone knows the caller by; never logged
     :ivar address: URI under which the caller's own connection can be told of
         messages, '' where there is none
+    :ivar validated: what Keystone has said of the token, in its own words
     :ivar ends_at: when the pre-signed URL of the request ends, None without
         one
     """
@@ -214,3 +215,4 @@ class Identity:
     token: str | None = field(default=None, repr=False)
     address: str = ''
     ends_at: datetime.datetime | None = None
+    validated: Mapping[str, Any] | None = field(default=None, repr=False)

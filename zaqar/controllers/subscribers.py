@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from zaqar.controllers import mails, retry_policy, webhook_secrets
+from zaqar.controllers import mails, retry_policy, trusts, webhook_secrets
 from zaqar.controllers.limits import MIN_TTL, Limits, is_name
 from zaqar.errors import InvalidRequest
 
@@ -130,9 +130,10 @@ def options(value: Any) -> Mapping[str, Any]:
 
 
 def _options_fault(found: Mapping[str, Any]) -> str | None:
-    if 'trust_id' in found:
-        # Whoever could name a trust could act for its trustor.
-        return 'The option trust_id cannot be set.'
+    if not isinstance(found.get(trusts.OPTION), str | None):
+        return f'The option {trusts.OPTION} must be a string.'
+    if trusts.BROUGHT in found:
+        return f'The option {trusts.BROUGHT} cannot be set.'
     if not isinstance(found.get('post_data', ''), str):
         return 'The option post_data must be a string.'
     if found.get('_retry_policy') is not None:

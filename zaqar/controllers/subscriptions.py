@@ -16,6 +16,7 @@ from zaqar.controllers import (
     deliveries,
     notices,
     subscribers,
+    subscription_trusts,
     trusts,
     webhook_secrets,
 )
@@ -29,7 +30,7 @@ from zaqar.models import Queue, Scope, Subscription
 from zaqar.storage.base import OUTBOX, MessageStore
 
 #: Options that nobody is shown.
-_HIDDEN = frozenset((trusts.OPTION, webhook_secrets.OPTION))
+_HIDDEN = frozenset((trusts.OPTION, trusts.BROUGHT, webhook_secrets.OPTION))
 
 _NO_UPDATE = 'Unable to update subscription'
 _NO_CONFIRMATION = 'Unable to confirm subscription'
@@ -74,7 +75,7 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> str:
     now = _now(ctx)
     fresh = _fresh(ctx, _object(document), now)
     # Before the queue, which a refusal leaves unmade.
-    trust_id = _trust(ctx, fresh)
+    trust_id = subscription_trusts.attach(ctx, fresh, now)
     try:
         ctx.catalogue.ensure(scope)
         found, is_new = records.enrol(ctx, scope, fresh, now)
@@ -114,7 +115,7 @@ def update(
     for _ in range(records.ATTEMPTS):
         found, version = records.current(ctx, scope, subscription_id, now)
         changes = {**_shortened(ctx, found, given, now), **given}
-        if _update(ctx, scope, found, changes, version):
+        if _update(ctx, scope, found, changes, version, now):
             uri: str = changes.get('subscriber', found.subscriber)
             if uri != found.subscriber:
                 ttl = changes.get('ttl', found.ttl)
@@ -162,20 +163,15 @@ def _update(
     old: Subscription,
     changes: Mapping[str, Any],
     version: int,
+    now: int,
 ) -> bool:
     """Store changes, with another trust where one is needed."""
     data = {**records.data_of(old), **changes}
     subscribers.check_mail(data['subscriber'], data['options'])
+    data['options'] = _with_secret(old.options, data['options'])
+    brought = subscription_trusts.of_change(changes)
+    made = subscription_trusts.renew(ctx, old, data, brought, now)
     had = old.options.get(trusts.OPTION)
-    options = _with_secret(old.options, data['options'])
-    options.pop(trusts.OPTION, None)
-    data['options'] = options
-    is_renewed = had is None or data['expires_at'] != old.expires_at
-    made = None
-    if is_renewed or not trusts.is_wanted(data['subscriber']):
-        made = _trust(ctx, data)
-    else:
-        data['options'] = {**options, trusts.OPTION: had}
     done = False
     try:
         done = records.replace(ctx, scope, old, data, version)
@@ -184,20 +180,6 @@ def _update(
         for trust_id in {had, made} - {kept}:
             trusts.end(ctx.trusts, trust_id)
     return done
-
-
-def _trust(ctx: Context, data: dict[str, Any]) -> str | None:
-    """Note a new trust in the options, if the subscriber needs one."""
-    if not trusts.is_wanted(data['subscriber']):
-        return None
-    if ctx.trusts is None:
-        raise InvalidRequest(
-            'Subscribers that want a token need a service with Keystone and '
-            'a user that can be trusted.'
-        )
-    trust_id = ctx.trusts.create(ctx.identity, data['ttl'])
-    data['options'] = {**data['options'], trusts.OPTION: trust_id}
-    return trust_id
 
 
 def _mark(ctx: Context, scope: Scope) -> None:

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import datetime
 import logging
+import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -21,9 +23,11 @@ from keystoneauth1 import exceptions, loading
 from oslo_config import cfg
 
 from zaqar import clock
-from zaqar.errors import InvalidRequest, StoreUnavailable
+from zaqar.controllers.trusts import TrustRefused
+from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
-from zaqar.notification import confirm
+from zaqar.notification import confirm, delegation
+from zaqar.notification.delegation import Grantor, grantor
 from zaqar.notification.desk import Public
 
 LOG = logging.getLogger(__name__)
@@ -48,6 +52,8 @@ AGAIN = 30.0
 TRIES = 5
 
 _TIMEOUT = 10
+
+_ID = re.compile(r'[0-9A-Za-z_-]{1,64}')
 
 _PORTS = {'http': 80, 'https': 443}
 
@@ -120,20 +126,46 @@ class Keystone:
         loading.register_auth_conf_options(conf, GROUP)
         return cls(conf) if conf[GROUP].auth_type else None
 
-    def create(self, identity: Identity, seconds: int) -> str:
+    def create(
+        self, identity: Identity, seconds: int
+    ) -> tuple[str, datetime.datetime | None]:
         """Make a trust; see :class:`zaqar.controllers.trusts.Trusts`."""
-        if identity.token is None:
-            raise InvalidRequest(
-                'Only a caller with a token can have a subscriber told with '
-                'a token.'
-            )
+        caller = grantor(identity)
+        with _explained():
+            trustee = self._trustee()
         try:
-            return self._create(identity.token, seconds)
+            return self._create(caller, trustee, seconds)
         except exceptions.ClientException as error:
-            LOG.error('No trust could be made: %s', error)
-            raise StoreUnavailable(
-                'The identity service has not made a trust.'
-            ) from error
+            if delegation.is_final(error):
+                refused = delegation.refusal(error)
+                LOG.info('%s', refused)
+                raise refused from error
+            LOG.error(
+                'No trust could be made: %s', delegation.without_ids(error)
+            )
+            raise _silent() from error
+
+    def check(
+        self, identity: Identity, trust_id: str
+    ) -> datetime.datetime | None:
+        """Check a trust; see :class:`zaqar.controllers.trusts.Trusts`."""
+        caller = grantor(identity)
+        if caller.is_delegated:
+            raise TrustRefused(
+                'A caller whose token is delegated itself cannot bring a '
+                'trust.'
+            )
+        trust = None
+        if _ID.fullmatch(trust_id):
+            with _explained():
+                trust = self._read(trust_id, auth=self._auth)
+                trustee = self._trustee()
+        if trust is None or not delegation.admits(trust, caller, trustee):
+            raise TrustRefused(
+                'The option trust_id names no trust in the user of this '
+                'service that the caller has made.'
+            )
+        return _moment(trust.get('expires_at'))
 
     def delete(self, trust_id: str) -> None:
         """End a trust, as the trustor's own wish."""
@@ -187,41 +219,75 @@ class Keystone:
         with self._lock:
             self._tokens.pop(trust_id, None)
 
-    def _create(self, token: str, seconds: int) -> str:
-        # Who the caller is and what it may do, by its own token.
-        headers = {'X-Auth-Token': token, 'X-Subject-Token': token}
-        answer = self._session.get(
-            f'{self._url()}/auth/tokens', headers=headers, authenticated=False
-        )
-        caller = answer.json()['token']
+    def _create(
+        self, caller: Grantor, trustee: str, seconds: int
+    ) -> tuple[str, datetime.datetime | None]:
+        roles, parent = caller.roles, None
+        if caller.trust_id is not None:
+            headers = {'X-Auth-Token': caller.token}
+            parent = self._read(
+                caller.trust_id, headers=headers, authenticated=False
+            )
+        if parent is not None:
+            # The token has the roles that these imply as well.
+            roles &= delegation.roles(parent)
         trust = {
             'impersonation': True,
-            'project_id': caller['project']['id'],
-            'roles': [{'id': role['id']} for role in caller['roles']],
-            'trustor_user_id': caller['user']['id'],
-            'trustee_user_id': self._trustee(),
+            'project_id': caller.project_id,
+            'roles': [{'id': role} for role in sorted(roles)],
+            'trustor_user_id': caller.user_id,
+            'trustee_user_id': trustee,
         }
-        for more in range(TRIES):
-            end = self._end(seconds + more)
+        for end, most in self._ends(parent, seconds):
             try:
                 made = self._session.post(
                     f'{self._url()}/OS-TRUST/trusts',
                     json={'trust': {**trust, 'expires_at': end}},
-                    headers={'X-Auth-Token': token},
+                    headers={'X-Auth-Token': caller.token},
                     authenticated=False,
                     log=False,
                 )
             except exceptions.Conflict:
                 # The same trust up to the second; another second will do.
                 continue
-            return str(made.json()['trust']['id'])
+            return str(made.json()['trust']['id']), most
         raise exceptions.Conflict('there are as many trusts as that already')
 
-    def _end(self, seconds: int) -> str:
-        end = datetime.datetime.fromtimestamp(
-            self._wall(), datetime.UTC
-        ) + datetime.timedelta(seconds=seconds)
-        return end.strftime('%Y-%m-%dT%H:%M:%S.000000Z')
+    def _ends(
+        self, parent: Mapping[str, Any] | None, seconds: int
+    ) -> Iterator[tuple[str | None, datetime.datetime | None]]:
+        """Yield ends that a new trust may have, as they are to be tried.
+
+        None is for a trust that ends when it is deleted. With them comes the
+        end that the subscription must not pass.
+
+        :param parent: the trust that the caller has its own token by
+        """
+        now = datetime.datetime.fromtimestamp(self._wall(), datetime.UTC)
+        most = None
+        if parent is not None:
+            most = _moment(parent.get('expires_at'))
+            if most is None:
+                # Keystone (30.0) fails where it compares an end with none.
+                yield None, None
+                return
+        for more in range(TRIES):
+            end = now + datetime.timedelta(seconds=seconds + more)
+            if most is not None and end > most:
+                # No later than the caller's own trust.
+                end = most - datetime.timedelta(seconds=more)
+            yield end.strftime('%Y-%m-%dT%H:%M:%S.000000Z'), most
+
+    def _read(self, trust_id: str, **how: Any) -> dict[str, Any] | None:
+        """Return a trust, None if it is not to be seen."""
+        try:
+            answer = self._session.get(
+                f'{self._url()}/OS-TRUST/trusts/{trust_id}', log=False, **how
+            )
+        except (exceptions.NotFound, exceptions.Forbidden):
+            return None
+        found: dict[str, Any] = answer.json()['trust']
+        return found
 
     def _trustee(self) -> str:
         if self._user_id is None:
@@ -237,6 +303,27 @@ class Keystone:
         return loading.load_auth_from_conf_options(
             self._conf, GROUP, **options
         )
+
+
+def _silent() -> StoreUnavailable:
+    return StoreUnavailable('The identity service has not made a trust.')
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Tell a caller that Keystone has no answer for our own user."""
+    try:
+        yield
+    except exceptions.ClientException as error:
+        LOG.error(
+            'Keystone does not answer the user of [trustee]: %s',
+            delegation.without_ids(error),
+        )
+        raise _silent() from error
+
+
+def _moment(text: str | None) -> datetime.datetime | None:
+    return None if text is None else datetime.datetime.fromisoformat(text)
 
 
 class Endpoints:

@@ -215,11 +215,42 @@ AT_REST = (
 
 SUBSCRIPTIONS = (
     Rule(
-        'trusts come from us',
-        'A trust id is never taken from a client.',
+        'trusts are the callers',
+        'A trust that a client names is used only if the caller has made it '
+        'in our user, with a token that is its own.',
         (
-            f'{_HTTP}/test_subscriptions.py::'
-            'test_a_faulty_subscription_is_refused_and_makes_nothing',
+            f'{_KEYSTONE}/test_delegation.py::test_no_other_trust_is_taken',
+            f'{_KEYSTONE}/test_delegation.py::'
+            'test_a_refusal_of_keystone_is_final_and_says_why',
+        ),
+    ),
+    Rule(
+        'tokens go where their owner says',
+        'The token of one user is not sent where, or with what, another user '
+        'has said.',
+        (
+            f'{_KEYSTONE}/test_delegation.py::'
+            'test_who_changes_a_subscription_has_it_notified_for_itself',
+        ),
+    ),
+    Rule(
+        'one recipient',
+        'A mail is sent only if, parsed back, it has the headers, the one '
+        'recipient and the subject that were asked for.',
+        (
+            'unit/controllers/test_mails.py::'
+            'test_a_finished_mail_is_held_against_what_was_asked_for',
+            'unit/controllers/test_mails.py::'
+            'test_what_is_not_one_bare_address_makes_no_mail',
+        ),
+    ),
+    Rule(
+        'signed access ends',
+        'What was made through a pre-signed URL ends with it.',
+        (
+            f'{_SIGNED}::test_a_subscription_made_through_a_url_ends_with_it',
+            f'{_SIGNED}::test_a_subscriber_who_came_through_a_url_ends_with_it',
+            f'{_SIGNED}::test_a_claim_made_through_a_url_ends_with_it',
         ),
     ),
     Rule(

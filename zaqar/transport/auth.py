@@ -44,6 +44,9 @@ _VALUES = {
 _PROJECT = ('HTTP_X_PROJECT_ID', 'HTTP_X_TENANT_ID', 'HTTP_X_TENANT')
 
 
+#: Key of a request's environment: what Keystone has said of the token.
+TOKEN_INFO = 'keystone.token_info'
+
 #: Key of a request's environment: when its pre-signed URL ends.
 ENDS_AT = 'zaqar.ends_at'
 
@@ -92,6 +95,7 @@ def identity(
         },
         environ.get('HTTP_X_AUTH_TOKEN') if verified else None,
         ends_at=environ.get(ENDS_AT),
+        validated=environ.get(TOKEN_INFO, {}).get('token'),
     )
 
 

@@ -13,6 +13,7 @@ from keystoneauth1.exceptions import ClientException
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 
+from zaqar.transport.auth import TOKEN_INFO
 from zaqar.transport.interface import App, Environ, StartResponse
 
 LOG = logging.getLogger(__name__)
@@ -206,19 +207,22 @@ class Tokens:
         status = int(answered[0][:3])
         if status != 204:
             raise TokenRefused(status)
-        if 'keystone.token_info' not in environ:
+        if TOKEN_INFO not in environ:
             # [keystone_authtoken] delay_auth_decision leaves that to us.
             raise TokenRefused(401)
         return self._proof(environ)
 
     def _proof(self, environ: Environ) -> Proof:
-        token = environ['keystone.token_info']['token']
+        token = environ[TOKEN_INFO]['token']
         end = datetime.datetime.fromisoformat(token['expires_at'])
         identity = {
             key: value
             for key, value in environ.items()
             if key.startswith('HTTP_X_') and key not in _BULKY
         }
+        # For trusts of the caller; the catalogue is as bulky as its header.
+        said = {key: value for key, value in token.items() if key != 'catalog'}
+        identity[TOKEN_INFO] = {'token': said}
         return Proof(identity, end.timestamp(), self._rules(environ, token))
 
     def _rules(

@@ -16,8 +16,7 @@ from urllib.parse import urlsplit
 
 from keystoneauth1 import exceptions
 
-from zaqar.controllers import webhook_secrets
-from zaqar.controllers.trusts import OPTION
+from zaqar.controllers import trusts, webhook_secrets
 from zaqar.notification.addresses import Guard
 from zaqar.notification.keystone import Keystone, Place, Token
 from zaqar.notification.sender import Delivery, Outcome, Verdict
@@ -61,7 +60,7 @@ class TrustSender:
             or self._settings.signing_secret
         )
         headers |= webhook.marks(delivery, body, now, secret)
-        trust_id = delivery.options.get(OPTION)
+        trust_id = trusts.used(delivery.options)
         if self._keystone is None or not trust_id:
             return Outcome(Verdict.REFUSED, 'there is no trust')
         outcome = self._with_token(delivery, headers, body, url, trust_id)

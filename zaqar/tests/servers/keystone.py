@@ -227,6 +227,49 @@ class Keystone:
             raise RuntimeError(f'No token; see {self.folder}/mint')
         return token
 
+    def trust_token(self, user: User, trust_id: str) -> str:
+        """Return a token that a user has by a trust."""
+        return self._token(user, trust_id=trust_id)
+
+    def application_credential_token(self, user: User, project: str) -> str:
+        """Return a token by an application credential made for it."""
+        own = session.Session(self._auth(user, project_id=project))
+        answer = own.post(
+            f'{self.url}/users/{user.id}/application_credentials',
+            json={'application_credential': {'name': _name()}},
+        )
+        made = answer.json()['application_credential']
+        auth = v3.ApplicationCredential(
+            self.url,
+            application_credential_id=made['id'],
+            application_credential_secret=made['secret'],
+        )
+        return str(session.Session(auth).get_token())
+
+    def make_trust(
+        self,
+        trustor: User,
+        trustee: User,
+        project: str,
+        *roles: str,
+        **more: Any,
+    ) -> str:
+        """Let a user act for another one; return the id of the trust.
+
+        :param more: further members of the trust
+        """
+        own = session.Session(self._auth(trustor, project_id=project))
+        body = {
+            'trustor_user_id': trustor.id,
+            'trustee_user_id': trustee.id,
+            'project_id': project,
+            'impersonation': True,
+            'roles': [{'id': self._roles[role]} for role in roles],
+            **more,
+        }
+        answer = own.post(f'{self.url}/OS-TRUST/trusts', json={'trust': body})
+        return str(answer.json()['trust']['id'])
+
     def revoke(self, token: str) -> None:
         """End a token before its time."""
         self._session.delete(

@@ -15,6 +15,7 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.controllers import subscription_records
+from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
 from zaqar.notification.keystone import Keystone as OurKeystone
 from zaqar.tests.functional.keystone.callers import Caller, join
@@ -174,7 +175,10 @@ def test_a_trust_ends_when_what_has_expired_is_swept(
     before = {one['id'] for one in keystone.trusts(trustee)}
     rig = Rig(tmp_path, trusts=OurKeystone.from_conf(conf))
     rig.ctx = dataclasses.replace(
-        rig.ctx, identity=Identity('p', CLIENT, token=token)
+        rig.ctx,
+        identity=Identity(
+            'p', CLIENT, token=token, validated=keystone.validated(token)
+        ),
     )
     rig.subscribe('trust+https://a.example/', ttl=3600)
     assert len({one['id'] for one in keystone.trusts(trustee)} - before) == 1
@@ -200,9 +204,14 @@ def test_no_trust_is_named_in_a_log(
     token = keystone.token(keystone.user(project, 'member'), project)
     for name in ('zaqar', 'keystoneauth'):
         caplog.set_level(logging.DEBUG, name)
-    trust = ours.create(Identity(project, CLIENT, token=token), 3600)
+    said = keystone.validated(token)
+    identity = Identity(project, CLIENT, token=token, validated=said)
+    trust, _ = ours.create(identity, 3600)
+    ours.check(identity, trust)
     ours.token(trust)
     with keystone.down():
+        with pytest.raises(StoreUnavailable):
+            ours.check(identity, trust)
         ours.delete(trust)
     ours.delete(trust)
     ours.delete(trust)

@@ -128,8 +128,11 @@ def test_a_template_that_makes_too_much_is_given_up_with_a_reason(
 class AnyTrust:
     """Makes trusts that are none."""
 
-    def create(self, identity: Identity, seconds: int) -> str:
-        return 'a trust'
+    def create(self, identity: Identity, seconds: int) -> tuple[str, None]:
+        return 'a trust', None
+
+    def check(self, identity: Identity, trust_id: str) -> None:
+        pass
 
     def delete(self, trust_id: str) -> None:
         pass

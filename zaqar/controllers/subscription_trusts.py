@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trust that a subscription uses, if its subscriber wants a token.
+
+It is always that of whoever has said last where and how the token is shown:
+nobody may send the token of another user somewhere else.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from zaqar.controllers import trusts
+from zaqar.controllers.context import Context
+from zaqar.controllers.trusts import BROUGHT, OPTION, TrustRefused, Trusts
+from zaqar.errors import InvalidRequest
+from zaqar.models import Subscription
+
+
+def attach(ctx: Context, data: dict[str, Any], now: int) -> str | None:
+    """Note a trust in the options of a subscription that is to be recorded.
+
+    Its life is cut to that of the trust.
+
+    :param data: see :func:`zaqar.controllers.subscription_records.data_of`;
+        changed in place
+    :returns: the id of a trust that was made for it
+    :raises InvalidRequest: the subscriber wants no token, or there can be none
+    :raises TrustRefused: the caller may not have it
+    """
+    options = dict(data['options'])
+    brought = options.pop(OPTION, None)
+    data['options'] = options
+    if not trusts.is_wanted(data['subscriber']):
+        if brought is not None:
+            raise InvalidRequest(
+                f'The option {OPTION} is for trust+http and trust+https '
+                'subscribers.'
+            )
+        return None
+    keystone = _keystone(ctx)
+    if brought is not None:
+        ends_at = keystone.check(ctx.identity, brought)
+        options[BROUGHT] = brought
+        _cut(ctx, data, ends_at, now)
+        return None
+    made, ends_at = keystone.create(ctx.identity, data['ttl'])
+    options[OPTION] = made
+    _cut(ctx, data, ends_at, now)
+    return made
+
+
+def renew(
+    ctx: Context,
+    old: Subscription,
+    data: dict[str, Any],
+    brought: str | None,
+    now: int,
+) -> str | None:
+    """Note a trust in the changed options of a subscription.
+
+    The former one stays if it is the caller's and lasts as long.
+
+    :param data: as for :func:`attach`
+    :param brought: what the caller has named in the change
+    :returns: as :func:`attach`
+    """
+    options: dict[str, Any] = {
+        name: value
+        for name, value in data['options'].items()
+        if name not in (OPTION, BROUGHT)
+    }
+    data['options'] = options
+    if brought is None and _keeps(ctx, old, data, now):
+        return None
+    if brought is not None:
+        options[OPTION] = brought
+    return attach(ctx, data, now)
+
+
+def _keeps(
+    ctx: Context, old: Subscription, data: dict[str, Any], now: int
+) -> bool:
+    """Keep the former trust, if it will do and the caller has made it."""
+    had = trusts.used(old.options)
+    is_ours = OPTION in old.options
+    lasts = data['expires_at'] == old.expires_at
+    if had is None or not trusts.is_wanted(data['subscriber']):
+        return False
+    if is_ours and not lasts:
+        return False
+    try:
+        ends_at = _keystone(ctx).check(ctx.identity, had)
+    except TrustRefused:
+        return False
+    data['options'][OPTION if is_ours else BROUGHT] = had
+    if not lasts:
+        _cut(ctx, data, ends_at, now)
+    return True
+
+
+def _keystone(ctx: Context) -> Trusts:
+    if ctx.trusts is None:
+        raise InvalidRequest(
+            'Subscribers that want a token need a service with Keystone and '
+            'a user that can be trusted.'
+        )
+    return ctx.trusts
+
+
+def _cut(
+    ctx: Context,
+    data: dict[str, Any],
+    ends_at: datetime.datetime | None,
+    now: int,
+) -> None:
+    """Let a subscription end with its trust."""
+    if ends_at is None:
+        return
+    left = math.floor((ends_at - ctx.signer.now()).total_seconds())
+    if left < data['ttl']:
+        data['ttl'] = max(1, left)
+        data['expires_at'] = now + data['ttl'] * 1000
+
+
+def of_change(changes: Mapping[str, Any]) -> str | None:
+    """Return the trust that a change names."""
+    found: str | None = changes.get('options', {}).get(OPTION)
+    return found
