@@ -63,16 +63,24 @@ def post(ctx: Context, *, scope: Scope, document: Post) -> Posted:
     return _post(ctx, scope, document)
 
 
-def post_encrypted(ctx: Context, *, scope: Scope, document: Post) -> Posted:
-    """Append messages that are encrypted even if the queue is not.
+def post_letters(
+    ctx: Context, *, scope: Scope, document: Post, encrypts: bool
+) -> Posted:
+    """Append dead letters, even to a queue that is full.
 
-    For those that come from a queue that is.
+    :param encrypts: whether to encrypt them even if the queue is not: they
+        come from one that is
     """
-    return _post(ctx, scope, document, encrypts=True)
+    return _post(ctx, scope, document, encrypts=encrypts, is_bounded=False)
 
 
 def _post(
-    ctx: Context, scope: Scope, document: Post, *, encrypts: bool = False
+    ctx: Context,
+    scope: Scope,
+    document: Post,
+    *,
+    encrypts: bool = False,
+    is_bounded: bool = True,
 ) -> Posted:
     def drafted(metadata: Mapping[str, Any]) -> _Draft:
         _check_size(ctx, metadata)
@@ -98,7 +106,9 @@ def _post(
             draft.stored,
             now=store.clock.now(),
             token=token,
-            limit=_most_messages(queue.metadata, ctx.limits),
+            limit=_most_messages(queue.metadata, ctx.limits)
+            if is_bounded
+            else 0,
             notice=notices.of_post(ctx.cipher, queue, draft.told)
             if ctx.pipeline.notifies
             else None,

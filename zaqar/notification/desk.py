@@ -190,10 +190,11 @@ class Desk:
             return
         for place in range(len(due.messages) or 1):
             delivery = self._delivery(due, place, due.attempt, found)
+            reason = _NO_ROOM
             if not delivery.confirmation:
-                letters.bury(self._ctx, found, delivery, _NO_ROOM)
+                reason = letters.bury(self._ctx, found, delivery, reason)
             key = (due.scope, due.subscription)
-            self._tally.given_up(key, _NO_ROOM, now)
+            self._tally.given_up(key, reason, now)
 
     def _subscription(self, due: Due) -> Subscription | None:
         """Return the subscription, if its subscriber is still to be told."""
@@ -338,6 +339,9 @@ class Desk:
         now = job.store.clock.now()
         reason = outcome.reason.removeprefix(_NOT_ASKED)
         gone = outcome.verdict is Verdict.GONE
+        if not delivery.confirmation:
+            # Before it is counted: what is not stored is attempted again.
+            reason = letters.bury(self._ctx, found, delivery, reason)
         metrics.counters().deliveries.labels(scheme, 'given_up').inc()
         self._tally.given_up(job.key, reason, now, gone=gone)
         LOG.warning(
@@ -350,8 +354,6 @@ class Desk:
             reason,
             outcome.detail and f' ({outcome.detail})',
         )
-        if not delivery.confirmation:
-            letters.bury(self._ctx, found, delivery, reason)
         is_socket = scheme == subscribers.SOCKET
         if gone and (is_socket or self._tally.is_gone(job.key, now)):
             # A connection never comes back under its address.

@@ -25,15 +25,17 @@ OPTION = '_dead_letter_queue'
 
 def bury(
     ctx: Context, found: Subscription, delivery: Delivery, reason: str
-) -> None:
+) -> str:
     """Put a message that did not arrive where its owner wants it.
 
+    :returns: the reason as the owner is to see it: with that of the queue, if
+        it does not take the letter
     :raises StoreUnavailable: it is not there
     """
     name = found.options.get(OPTION)
     if not name:
         metrics.counters().dead_letters.labels('no').inc()
-        return
+        return reason
     letter = {
         'notification': msgspec.Raw(delivery.body),
         'subscription_id': found.id,
@@ -44,9 +46,13 @@ def bury(
     body = msgspec.Raw(msgspec.json.encode(letter))
     post = messages.Post(messages=[messages.PostedMessage(body=body)])
     scope = Scope(delivery.project, name)
-    put = messages.post_encrypted if delivery.sealed else messages.post
     try:
-        put(_silent(ctx, delivery), scope=scope, document=post)
+        messages.post_letters(
+            _silent(ctx, delivery),
+            scope=scope,
+            document=post,
+            encrypts=delivery.sealed,
+        )
     except StoreUnavailable:
         raise
     except ZaqarError as error:
@@ -54,8 +60,9 @@ def bury(
         LOG.warning(
             'Delivery %s cannot be kept in %s: %s', delivery.id, name, error
         )
-    else:
-        metrics.counters().dead_letters.labels('yes').inc()
+        return f'{reason}; it could not be stored in {name}: {error}'
+    metrics.counters().dead_letters.labels('yes').inc()
+    return reason
 
 
 def _silent(ctx: Context, delivery: Delivery) -> Context:

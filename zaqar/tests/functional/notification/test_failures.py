@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
-from zaqar.controllers import subscriptions
+from zaqar.controllers import messages, subscriptions
 from zaqar.controllers.notices import LIFETIME, PUT_BACK
-from zaqar.errors import InvalidRequest, NotFound
+from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.models import NewMessage, Scope
 from zaqar.notification import expand, metrics
 from zaqar.storage.base import OUTBOX
@@ -58,6 +59,58 @@ def test_dead_letters_are_announced_to_nobody(
     # The letter lies in the very queue, and does not go round.
     assert len(rig.bodies('q')) == 2
     assert len(refusing.got) == 1
+
+
+def test_a_full_queue_takes_dead_letters(
+    make_rig: MakeRig, make_receiver: MakeReceiver
+) -> None:
+    rig = make_rig()
+    rig.queue('dead', _max_messages=1)
+    rig.subscribe(make_receiver(answer(404)).url, _dead_letter_queue='dead')
+    rig.post('a', 'b', 'c')
+    rig.rests()
+    letters = [one['notification']['body'] for one in rig.bodies('dead')]
+    assert letters == ['a', 'b', 'c']
+
+
+def test_the_owner_sees_that_a_letter_was_not_stored(
+    rig: Rig, make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_given: object, **_more: object) -> None:
+        raise InvalidRequest('No pool takes it.')
+
+    one = rig.subscribe(
+        make_receiver(answer(404)).url, _dead_letter_queue='dead'
+    )
+    monkeypatch.setattr(messages, 'post_letters', refuse)
+    rig.post('x')
+    rig.until(lambda: rig.deliveries(one)['given_up'] == 1)
+    reason = rig.deliveries(one)['last_failure']['reason']
+    assert reason.startswith('answered 404; it could not be stored in dead: ')
+    assert 'No pool takes it.' in reason
+
+
+def test_what_is_given_up_is_counted_once(
+    rig: Rig, make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, calls = messages.post_letters, []
+
+    def fail_once(*given: Any, **more: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise StoreUnavailable
+        return post(*given, **more)
+
+    monkeypatch.setattr(messages, 'post_letters', fail_once)
+    one = rig.subscribe(
+        make_receiver(answer(404)).url, _dead_letter_queue='dead'
+    )
+    rig.post('x')
+    rig.rests()
+    rig.until(lambda: rig.deliveries(one)['given_up'])
+    assert len(calls) == 2
+    assert rig.deliveries(one)['given_up'] == 1
+    assert len(rig.bodies('dead')) == 1
 
 
 @pytest.mark.parametrize('name', ['', 'no/name', 7, None])
