@@ -143,6 +143,7 @@ _LISTENERS = [
         ('header_timeout', 'f', 30),
         ('body_timeout', 'f', 30),
         ('body_min_rate', 'i', 500, 0),
+        ('enable_v1_1', 'b', True),
         ('write_timeout', 'i', 60, 1),
     ),
     *_rows(
