@@ -1,9 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where programs log."""
+"""Where programs log, and that an entry is one line."""
 
 from __future__ import annotations
 
+import logging
+import re
+
 from oslo_config import cfg
+
+#: What ends a line, or makes a terminal do something.
+_CONTROL = re.compile(
+    '[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]'
+)
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes in the place of control characters."""
+    return _CONTROL.sub(lambda each: ascii(each[0])[1:-1], text)
+
+
+class _OneLine(logging.Filter):
+    """Lets nothing that a caller sent begin a line of its own."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if _CONTROL.search(message):
+            record.msg, record.args = printable(message), None
+        return True
+
+
+_ONE_LINE = _OneLine()
+
+
+def keep_to_a_line() -> None:
+    """Make each entry one line, whatever is in it."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_ONE_LINE)
 
 
 def prefer_stderr(conf: cfg.ConfigOpts) -> None:

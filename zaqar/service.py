@@ -247,6 +247,7 @@ def configuration(
         )
         logs.prefer_stderr(conf)
         log.setup(conf, 'zaqar', version.version_string())
+        logs.keep_to_a_line()
     return conf
 
 

@@ -13,6 +13,7 @@ from oslo_config import cfg
 from oslo_context import context
 from oslo_middleware import cors, healthcheck
 
+from zaqar import logs
 from zaqar.api import openapi
 from zaqar.controllers.signatures import Signer
 from zaqar.errors import MethodNotAllowed, NoRoute, StoreUnavailable
@@ -162,14 +163,14 @@ def _named(
 
 def with_health(app: App, conf: cfg.ConfigOpts) -> App:
     """Answer ``/healthcheck`` for load balancers, without any store."""
-    check = healthcheck.Healthcheck(
-        app,
-        {
-            'path': '/healthcheck',
-            'backends': 'disable_by_file',
-            'oslo_config_config': conf,
-        },
-    )
+    options = healthcheck.opts
+    group = 'healthcheck'
+    conf.register_opts(options.HEALTHCHECK_OPTS, group)
+    conf.register_opts(options.DISABLE_BY_FILE_OPTS, group)
+    if conf[group].disable_by_file_path:
+        # Without a file to look for, it warns at each request.
+        conf.set_default('backends', ['disable_by_file'], group)
+    check = healthcheck.Healthcheck(app, conf)
 
     def call(
         environ: Environ, start_response: StartResponse
@@ -252,7 +253,14 @@ def with_project_logged(app: App) -> App:
     ) -> Iterable[bytes]:
         current = context.get_current()
         if current is not None:
-            current.project_id = environ.get('HTTP_X_PROJECT_ID')
+            current.project_id = _shown(environ.get('HTTP_X_PROJECT_ID', ''))
         return app(environ, start_response)
 
     return call
+
+
+def _shown(project: str) -> str | None:
+    """Return a project as text that ends no line."""
+    if not project.isascii():
+        project = project.encode('latin-1', 'replace').decode(errors='replace')
+    return logs.printable(project) or None

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+import pathlib
 import re
 from typing import Any
 
@@ -170,3 +172,40 @@ def test_what_nobody_foresaw_is_a_500_that_tells_nothing(
     answer = api('GET', '/v2/queues')
     assert answer.is_error(500, 'Internal server error')
     assert b'secret' not in answer.body
+
+
+def test_a_look_at_health_says_nothing_in_the_log(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert api('GET', '/healthcheck').status == 200
+    assert not [each for each in caplog.records if each.levelname != 'DEBUG']
+
+
+def test_health_looks_for_the_file_that_is_named(
+    make_api: MakeApi, tmp_path: pathlib.Path
+) -> None:
+    file = tmp_path / 'disabled'
+    api = make_api(f'[healthcheck]\ndisable_by_file_path = {file}')
+    assert api('GET', '/healthcheck').status == 200
+    file.touch()
+    assert api('GET', '/healthcheck').status == 503
+
+
+@pytest.mark.parametrize(
+    'project', ['a\nFORGED', 'a\x1b[31m', 'a\xc2\x85b', 'a\xe2\x80\xa8b', '\t']
+)
+def test_no_project_ends_a_line_of_the_log(
+    make_api: MakeApi, tmp_path: pathlib.Path, project: str
+) -> None:
+    file = tmp_path / 'log'
+    api = make_api(f'log_file = {file}')
+    logging.getLogger('zaqar').warning('Begun')
+    before = len(file.read_text().splitlines())
+    environ = {'HTTP_X_PROJECT_ID': project}
+    answer = api('GET', '/v2/queues', environ=environ)
+    assert answer.is_error(400, 'Invalid project')
+    logging.getLogger('zaqar').warning('Something about\r\n%s', project)
+    *_, last = file.read_text().splitlines()
+    assert 'Something about' in last
+    assert len(file.read_text().splitlines()) == before + 1
+    assert '\x1b' not in last
