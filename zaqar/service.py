@@ -17,7 +17,7 @@ import oslo_policy.opts
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import logs, metrics, reports, version
+from zaqar import config_check, logs, metrics, reports, version
 from zaqar.api import modes, table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
@@ -32,7 +32,7 @@ from zaqar.notification import settings as notification
 from zaqar.notification.keystone import Endpoints, Keystone
 from zaqar.notification.worker import Notifier
 from zaqar.profiling import Profiling
-from zaqar.storage import loader, pooling, selection
+from zaqar.storage import loader, masking, pooling, selection
 from zaqar.storage.base import MessageStore
 from zaqar.storage.catalogue import Catalogue
 from zaqar.storage.pooled import PooledCatalogue
@@ -84,6 +84,7 @@ class Service:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self.conf = conf
+        config_check.check(conf)
         limits = Limits.from_conf(conf)
         authorizer = _authorizer(conf)
         signer = Signer.from_conf(conf)
@@ -272,8 +273,23 @@ def application() -> App:
         raise SystemExit(1) from None
     service.start()
     service.embed_notifier()
-    warn_if_open(conf)
+    announce(conf, WSGI_PROG)
     return found
+
+
+def announce(conf: cfg.ConfigOpts, prog: str) -> None:
+    """Log what a program that starts works on, and what looks wrong."""
+    stores = [
+        f'{place.plane.replace("_", " ")} {place.driver} '
+        f'({masking.mask(place.uri)})'
+        for place in selection.locations(conf)
+    ]
+    LOG.info(
+        '%s %s uses %s', prog, version.version_string(), ' and '.join(stores)
+    )
+    for remark in config_check.ignored(conf):
+        LOG.warning('Configuration: %s', remark)
+    warn_if_open(conf)
 
 
 def warn_if_open(conf: cfg.ConfigOpts) -> None:

@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'{PROG}: {error}', file=sys.stderr)
         LOG.debug('Not started', exc_info=True)
         return 1
+    service.announce(conf, PROG)
     run(notifier)
     running.close()
     return 0

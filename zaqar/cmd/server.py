@@ -126,7 +126,7 @@ def _run(conf: cfg.ConfigOpts, words: Sequence[str]) -> int:
     children = _children(conf, words)
     if conf.daemon:
         _daemonize()
-    service.warn_if_open(conf)
+    service.announce(conf, PROG)
     return Supervisor(children).run()
 
 

@@ -11,9 +11,9 @@ from oslo_config import cfg
 from oslo_upgradecheck import common_checks, upgradecheck
 from oslo_upgradecheck.upgradecheck import Code, Result
 
-from zaqar import service
+from zaqar import config_check, service
 from zaqar.api import modes
-from zaqar.cmd import status_options, status_stores, status_subscribers
+from zaqar.cmd import status_stores, status_subscribers
 from zaqar.cmd.status_stores import Unseen
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.signatures import Signer
@@ -136,7 +136,7 @@ class Checks(upgradecheck.UpgradeCommands):
 
     def options(self) -> Result:
         """Warn of options that do nothing, or not for long."""
-        return _result(Code.WARNING, status_options.remarks(self._conf))
+        return _result(Code.WARNING, config_check.remarks(self._conf))
 
     def pools(self) -> Result:
         """Complain about pools that cannot be used."""

@@ -52,9 +52,9 @@ STATE_OPTS = [
     cfg.StrOpt(
         'state_path',
         sample_default='/var/lib/zaqar',
-        help='Folder of the embedded database. Unset: /var/lib/zaqar if that '
-        'exists and is writable, else $XDG_STATE_HOME/zaqar, else '
-        '~/.local/state/zaqar.',
+        help='Folder of the embedded database, which must exist. Unset: '
+        '/var/lib/zaqar if that exists and is writable, else '
+        '$XDG_STATE_HOME/zaqar, else ~/.local/state/zaqar.',
     ),
     cfg.BoolOpt(
         'unreliable',
@@ -145,11 +145,18 @@ def locations(conf: cfg.ConfigOpts) -> Sequence[Location]:
 
 
 def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
-    """Return the folder for what we keep ourselves, made if it is missing.
+    """Return the folder for what we keep ourselves.
 
-    :raises ConfigurationError: it cannot be made
+    The default one is made if it is missing; one that is set and missing is a
+    typing error, or a file system that is not mounted.
+
+    :raises ConfigurationError: it does not exist or cannot be made
     """
     folder = state_folder(conf)
+    if conf.state_path and not folder.is_dir():
+        raise ConfigurationError(
+            f'{STATE_PATH}: the folder {folder} does not exist'
+        )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -67,6 +67,11 @@ def _check_credentials(conf: cfg.ConfigOpts) -> None:
     group = conf[GROUP].auth_section or GROUP
     try:
         plugin = loading.load_auth_from_conf_options(conf, GROUP)
+    except (cfg.TemplateSubstitutionError, cfg.NoSuchOptError):
+        raise ConfigurationError(
+            f'[{group}] a dollar sign refers to another option; write $$ for '
+            'the character itself'
+        ) from None
     except ClientException as error:
         reason = ' '.join(str(error).split())
         raise ConfigurationError(f'[{group}] {reason}') from None

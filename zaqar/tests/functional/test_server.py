@@ -149,7 +149,7 @@ FAULTY = [
     (
         'state_path = /proc/nowhere',
         '',
-        '[DEFAULT] state_path: /proc/nowhere cannot be made',
+        '[DEFAULT] state_path: the folder /proc/nowhere does not exist',
     ),
     (
         'auth_strategy = keystone',
@@ -182,6 +182,25 @@ FAULTY = [
         '[DEFAULT] auth_strategy = basic: must be "keystone" or empty',
     ),
     ('', '[drivers]\ntransport = pigeon', 'transport'),
+    (
+        '',
+        '[transport]\nmax_messages_post_size =',
+        '[transport] max_messages_post_size is blank: give it a value',
+    ),
+    (
+        '',
+        '[drivers:management_store:sqlalchemy]\n'
+        'uri = postgresql://zaqar:pa$word@h/zaqar',
+        '[drivers:management_store:sqlalchemy] uri: a dollar sign refers to '
+        'another option; write $$',
+    ),
+    (
+        'auth_strategy = keystone',
+        '[keystone_authtoken]\nauth_type = password\n'
+        'auth_url = http://127.0.0.1:1\npassword = pa$word',
+        '[keystone_authtoken] a dollar sign refers to another option; write '
+        '$$',
+    ),
     ('', '[transport]\nmax_message_ttl = many', 'max_message_ttl'),
     ('', '[transport]\nmax_queues_per_page = 0', 'max_queues_per_page'),
     ('', '[gc]\nbatch = 0', 'batch'),
@@ -233,6 +252,24 @@ def test_a_taken_port_is_told(make_server: MakeServer) -> None:
         done = make_server(port=taken.getsockname()[1]).run()
     assert done.returncode == 1
     assert '[drivers:transport:wsgi] bind, port: cannot listen' in done.stderr
+
+
+def test_a_start_names_its_stores_and_what_is_ignored(
+    make_server: MakeServer,
+) -> None:
+    rest = (
+        '[transport]\nmax_massage_ttl = 60\n[transprot]\nx = 1\n'
+        '[drivers]\nmanagement_store = sqlalchemy\nmessage_store = redis\n'
+        '[drivers:message_store:redis]\nuri = redis://u:hidden@127.0.0.1:1\n'
+    )
+    server = make_server(rest=rest).start()
+    written = server.log.read_text()
+    assert written.count('max_massage_ttl is not known and ignored') == 1
+    assert written.count('[transprot] is not known and ignored') == 1
+    (line,) = [line for line in written.splitlines() if ' uses ' in line]
+    assert f'sqlalchemy (sqlite:///{server.folder}/zaqar.sqlite)' in line
+    assert 'message store redis (redis://u:***@127.0.0.1:1)' in line
+    assert 'hidden' not in written
 
 
 def test_an_open_service_warns(make_server: MakeServer) -> None:

@@ -28,13 +28,24 @@ def _open(conf: cfg.ConfigOpts) -> None:
 
 
 def test_nothing_set_is_a_file_in_the_state_path(
-    tmp_path: pathlib.Path,
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = tmp_path / 'state' / 'deeper'
-    _open(_conf(tmp_path, f'[DEFAULT]\nstate_path = {state}'))
+    monkeypatch.setattr(selection, '_SYSTEM', str(tmp_path / 'nothing'))
+    monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'deeper' / 'xdg'))
+    state = tmp_path / 'deeper' / 'xdg' / 'zaqar'
+    _open(_conf(tmp_path))
     assert (state / 'zaqar.sqlite').is_file()
     # What is in there is nobody else's business.
     assert state.stat().st_mode & 0o077 == 0
+
+
+def test_a_state_path_that_is_set_has_to_exist(
+    tmp_path: pathlib.Path,
+) -> None:
+    conf = _conf(tmp_path, f'[DEFAULT]\nstate_path = {tmp_path}/typo')
+    with pytest.raises(ConfigurationError, match='typo does not exist'):
+        loader.open_stores(conf)
+    assert not (tmp_path / 'typo').exists()
 
 
 @pytest.mark.parametrize('plane', ['message_store', 'management_store'])

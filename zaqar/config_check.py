@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration files read as an operator wrote them.
 
-What oslo.config does not know it passes over in silence; here it is found.
+What oslo.config does not know it passes over in silence, and a number left
+blank it reads as None; here both are found.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from importlib.metadata import entry_points
 
 from oslo_config import cfg
 
-from zaqar import opts
 from zaqar.errors import ConfigurationError
+
+#: By which our own options are known to oslo.config; looked up, since the
+#: modules that declare them stand above this one.
+OURS = 'zaqar'
 
 #: Libraries whose options the service reads, where they are installed.
 NAMESPACES = (
@@ -30,6 +34,9 @@ NAMESPACES = (
 
 #: Groups that also hold options of whichever plugin ``auth_type`` names.
 OPEN_GROUPS = ('keystone_authtoken', 'trustee')
+
+#: Is in every remark on what has no effect.
+_IGNORED = 'ignored'
 
 #: Begins the names of groups that other programs read from the same file.
 FOREIGN_GROUPS = ('oslo_messaging',)
@@ -66,6 +73,38 @@ def remarks(conf: cfg.ConfigOpts) -> Sequence[str]:
     return list(dict.fromkeys(found))
 
 
+def ignored(conf: cfg.ConfigOpts) -> Sequence[str]:
+    """Return what stands in the files of a configuration for nothing."""
+    return [remark for remark in remarks(conf) if _IGNORED in remark]
+
+
+def check(conf: cfg.ConfigOpts) -> None:
+    """Read every option of ours once.
+
+    :raises ConfigurationError: one was left blank that needs a value, or
+        refers to another one that does not exist
+    """
+    for group, options in _listed(OURS):
+        if group in OPEN_GROUPS:
+            # keystoneauth makes these anew, and refuses what it did not make.
+            continue
+        conf.register_opts(options, group)
+        for option in options:
+            name = f'[{group}] {option.name}'
+            try:
+                value = conf[group][option.dest]
+            except (cfg.TemplateSubstitutionError, cfg.NoSuchOptError):
+                raise ConfigurationError(
+                    f'{name}: a dollar sign refers to another option; write '
+                    '$$ for the character itself'
+                ) from None
+            if value is None and option.default is not None:
+                raise ConfigurationError(
+                    f'{name} is blank: give it a value, or remove the line '
+                    f'for the default, {option.default}'
+                )
+
+
 def files(conf: cfg.ConfigOpts) -> Sequence[str]:
     """Return the files that a configuration was read from, in order."""
     folders = (pathlib.Path(folder) for folder in conf.config_dir or ())
@@ -89,9 +128,13 @@ def _known() -> Mapping[str, Known]:
 
 
 def _declared() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
-    yield from opts.list_opts()
+    yield from _listed(OURS)
+    yield from _listed(*NAMESPACES)
+
+
+def _listed(*names: str) -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
     for entry in entry_points(group='oslo.config.opts'):
-        if entry.name in NAMESPACES:
+        if entry.name in names:
             for group, options in entry.load()():
                 yield str(group or 'DEFAULT'), options
 
@@ -127,7 +170,7 @@ def _of_group(
     here = known.get(name)
     if here is None:
         if name not in OPEN_GROUPS:
-            yield f'[{group}] is not known and ignored'
+            yield f'[{group}] is not known and {_IGNORED}'
         return
     for key in keys:
         remark = _of_key(key, here, is_open=name in OPEN_GROUPS)
@@ -144,5 +187,5 @@ def _of_key(key: str, here: Known, *, is_open: bool) -> str:
         return f'is deprecated; it is {here.old[key]} now'
     plain = key.replace('-', '_')
     if plain != key and (is_open or plain in here.names | here.old.keys()):
-        return f'is ignored because of its hyphen; write {plain}'
-    return '' if is_open else 'is not known and ignored'
+        return f'is {_IGNORED} because of its hyphen; write {plain}'
+    return '' if is_open else f'is not known and {_IGNORED}'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``zaqar-status`` says of configuration files."""
+"""What is said of configuration files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pathlib
 import pytest
 from oslo_config import cfg
 
-from zaqar.cmd import status_options
+from zaqar import config_check
 from zaqar.errors import ConfigurationError
 
 
@@ -17,7 +17,7 @@ def _remarks(folder: pathlib.Path, text: str) -> list[str]:
     path.write_text(text)
     conf = cfg.ConfigOpts()
     conf(['--config-file', str(path)])
-    return list(status_options.remarks(conf))
+    return list(config_check.remarks(conf))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_files_of_folders_are_read_too(tmp_path: pathlib.Path) -> None:
     (tmp_path / 'a.conf').write_text('[gc]\na = 1')
     conf = cfg.ConfigOpts()
     conf(['--config-dir', str(tmp_path)])
-    assert list(status_options.remarks(conf)) == [
+    assert list(config_check.remarks(conf)) == [
         '[gc] a is not known and ignored',
         '[gc] b is not known and ignored',
     ]
@@ -104,4 +104,4 @@ def test_a_file_that_is_gone_is_told(tmp_path: pathlib.Path) -> None:
     conf(['--config-file', str(path)])
     path.unlink()
     with pytest.raises(ConfigurationError, match=r'zaqar\.conf'):
-        status_options.remarks(conf)
+        config_check.remarks(conf)
