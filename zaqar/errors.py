@@ -151,6 +151,17 @@ class LengthRequired(ZaqarError):
     default_title = '411 Length Required'
 
 
+class DecryptionFailed(Conflict):
+    """The stored body of a message is not what was encrypted.
+
+    :param lacks_key: whether it may as well be another key, without an id
+    """
+
+    def __init__(self, description: str, *, lacks_key: bool) -> None:
+        super().__init__(description)
+        self.lacks_key = lacks_key
+
+
 class UnsupportedMediaType(ZaqarError):
     """A PATCH of another media type than the operation reads."""
 
@@ -170,6 +181,12 @@ class StoreUnavailable(ZaqarError):
 
     def __init__(self, description: str | None = None) -> None:
         super().__init__(description, headers={'Retry-After': '5'})
+
+
+class KeyMissing(StoreUnavailable):
+    """A message was encrypted with a key that this server does not have."""
+
+    lacks_key: ClassVar[bool] = True
 
 
 class ConfigurationError(Exception):

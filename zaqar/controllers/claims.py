@@ -7,7 +7,7 @@ import dataclasses
 
 import msgspec
 
-from zaqar.controllers import dead_letters
+from zaqar.controllers import dead_letters, unreadable
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import MIN_TTL, Limits, page_size
 from zaqar.controllers.results import Claimed
@@ -39,24 +39,29 @@ def create(
     ttl = ctx.lifetime(ttl)
 
     def take(store: MessageStore, queue: Queue) -> Claimed | None:
-        now = store.clock.now()
         most = dead_letters.max_claims(queue)
         if most and queue.metadata.get('_enable_encrypt_messages'):
             # What cannot be decrypted here is not handed out, and must not
             # count as if it had been.
-            page = store.list(queue.qid, now=now, limit=size)
+            page = store.list(queue.qid, now=store.clock.now(), limit=size)
             ctx.cipher.opened(page.messages, scope)
-        claim = store.claim(
-            queue.qid,
-            now=now,
-            claim_id=token_hex(16),
-            ttl=ttl,
-            grace=grace,
-            limit=size,
-            max_claims=most,
-            version=queue.version,
-        )
-        return None if claim is None else _taken(ctx, store, queue, claim, now)
+
+        def attempt(now: int) -> Claim | None:
+            claim = store.claim(
+                queue.qid,
+                now=now,
+                claim_id=token_hex(16),
+                ttl=ttl,
+                grace=grace,
+                limit=size,
+                max_claims=most,
+                version=queue.version,
+            )
+            if claim is None:
+                return None
+            return _moved(ctx, store, queue, claim, now)
+
+        return unreadable.claim(ctx, store, queue, size, attempt)
 
     return ctx.catalogue.ask(scope, take, None)
 
@@ -64,13 +69,18 @@ def create(
 def get(ctx: Context, *, scope: Scope, claim_id: str) -> Claimed:
     """Return a live claim with its messages.
 
-    :raises NotFound: it is dead or holds nothing any more
+    :raises NotFound: it is dead or holds nothing any more that can be shown
     """
 
     def read(store: MessageStore, queue: Queue) -> Claimed | None:
         now = store.clock.now()
         claim = store.claimed(queue.qid, claim_id, now=now)
-        return None if claim is None else _opened(ctx, scope, claim, now)
+        if claim is None:
+            return None
+        messages = ctx.cipher.opened(claim.messages, scope)
+        if not messages:
+            return None
+        return Claimed(dataclasses.replace(claim, messages=messages), now)
 
     found = ctx.catalogue.ask(scope, read, None)
     if found is None:
@@ -111,30 +121,19 @@ def release(ctx: Context, *, scope: Scope, claim_id: str) -> None:
     ctx.catalogue.ask(scope, free, None)
 
 
-def _taken(
+def _moved(
     ctx: Context, store: MessageStore, queue: Queue, claim: Claim, now: int
-) -> Claimed | None:
-    """Return a new claim with what it may show, None if that is nothing.
+) -> Claim:
+    """Move what a new claim has met exhausted; return the claim without it.
 
     Where this fails nobody learns of the claim, and so nothing may wait for
     its end.
     """
     try:
-        if claim.exhausted:
-            dead_letters.move(ctx, queue, claim, now)
-        if not claim.messages:
-            return None
-        return _opened(ctx, queue.scope, claim, now)
+        return dead_letters.move(ctx, queue, claim, now)
     except StoreUnavailable:
         store.release(queue.qid, claim.id, now=store.clock.now())
         raise
-
-
-def _opened(ctx: Context, scope: Scope, claim: Claim, now: int) -> Claimed:
-    messages = ctx.cipher.opened(claim.messages, scope)
-    return Claimed(
-        dataclasses.replace(claim, messages=messages, exhausted=()), now
-    )
 
 
 def _terms(

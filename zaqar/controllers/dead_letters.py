@@ -14,7 +14,7 @@ import dataclasses
 
 from zaqar.controllers import notices
 from zaqar.controllers.context import Context
-from zaqar.controllers.encryption import is_sealed
+from zaqar.controllers.encryption import UNREADABLE, is_sealed
 from zaqar.controllers.metadata import default_delay
 from zaqar.models import Claim, Message, NewMessage, Queue, Scope
 from zaqar.storage.base import MessageStore
@@ -30,13 +30,20 @@ def max_claims(queue: Queue) -> int:
     return queue.metadata.get('_max_claim_count') or 0
 
 
-def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> None:
+def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> Claim:
     """Move the exhausted messages of a claim to the dead-letter queue.
 
     The queue is made if it is missing. A message keeps its id, body and
     checksum, is free at once, and lives for the queue's
-    ``_dead_letter_queue_messages_ttl`` from now or else out its life.
+    ``_dead_letter_queue_messages_ttl`` from now or else out its life. One
+    that cannot be decrypted stays: encrypted for this queue, nobody could
+    ever read it in the other one.
+
+    :returns: the claim with what it still holds
     """
+    if not claim.exhausted:
+        return claim
+    stayed = []
     scope = queue.scope
     target = Scope(
         scope.project, queue.metadata['_dead_letter_queue'], scope.kind
@@ -44,14 +51,21 @@ def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> None:
     store = ctx.catalogue.store(queue)
     ttl = queue.metadata.get('_dead_letter_queue_messages_ttl')
     for message in claim.exhausted:
-        plain = ctx.cipher.open(message.body, scope, message.id[16:])
-        body = ctx.cipher.moved(message.body, scope, target, message.id[16:])
+        try:
+            plain = ctx.cipher.open(message.body, scope, message.id)
+        except UNREADABLE:
+            stayed.append(message)
+            continue
+        body = plain
+        if is_sealed(message.body):
+            body = ctx.cipher.seal(plain, target, message.id[16:])
         letter = _letter(message, body, ttl, now)
         # A letter may come here again, from a queue whose dead letters it
         # was once; the place it leaves is another one each time.
         token = f'{queue.qid}{message.marker}'
         _post(ctx, target, letter, token, plain)
         store.delete(queue.qid, message.id, now=now, claim_id=claim.id)
+    return dataclasses.replace(claim, exhausted=stayed)
 
 
 def _letter(

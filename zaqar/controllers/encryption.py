@@ -15,15 +15,23 @@ import dataclasses
 import json
 import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from cachetools import TTLCache
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from oslo_config import cfg
 
-from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.errors import (
+    ConfigurationError,
+    DecryptionFailed,
+    KeyMissing,
+    StoreUnavailable,
+)
 from zaqar.models import Message, NewMessage, Scope
 
 LOG = logging.getLogger(__name__)
@@ -68,6 +76,12 @@ _NO_KEY = 'AES256'
 _MARK = b'\x01'
 _NONCE = 12
 
+#: What is raised for a message that cannot be decrypted.
+UNREADABLE = (DecryptionFailed, KeyMissing)
+
+#: Messages that were logged as unreadable, and seconds until the next time.
+_LOGGED, _LOG_AGAIN = 10_000, 600
+
 _CONTEXT = b'zaqar message body v1'
 
 
@@ -82,6 +96,8 @@ class Cipher:
             name: AESGCM(_derived(text)) for name, text in (keys or {}).items()
         }
         self._first = next(iter(self._keys), None)
+        self._logged: TTLCache[str, bool] = TTLCache(_LOGGED, _LOG_AGAIN)
+        self._lock = threading.Lock()
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Cipher:
@@ -122,36 +138,81 @@ class Cipher:
         label = name.encode()
         return b''.join((_MARK, bytes([len(label)]), label, nonce, text))
 
-    def open(self, body: bytes, scope: Scope, rnd: str) -> bytes:
+    def open(self, body: bytes, scope: Scope, message_id: str) -> bytes:
         """Return a body as it was posted; one that was not sealed as it is.
 
-        :raises StoreUnavailable: its key is not here, or it was tampered with
+        :raises KeyMissing: its key is not here
+        :raises DecryptionFailed: it was damaged, tampered with or moved
         """
         if not is_sealed(body):
             return body
+        name: str | None = None
         try:
             name, nonce, text = _parts(body)
             key = self._keys.get(name)
             if key is not None:
-                return key.decrypt(nonce, text, _place(name, scope, rnd))
+                place = _place(name, scope, message_id[-16:])
+                return key.decrypt(nonce, text, place)
         except (InvalidTag, ValueError):
-            LOG.error('A message of %s does not fit its seal', scope)
-        else:
-            LOG.error('The encryption key "%s" of %s is missing', name, scope)
-        raise StoreUnavailable('Messages could not be decrypted.')
+            self._log(
+                'Message %s of %s failed authenticated decryption with the '
+                'key "%s"',
+                message_id,
+                scope,
+                name,
+            )
+            raise DecryptionFailed(
+                f'Message {message_id} could not be decrypted: it was '
+                'encrypted with another key, or its stored body was changed.',
+                lacks_key=name == _UNNAMED,
+            ) from None
+        self._log(
+            'Message %s of %s was encrypted with the key "%s", which is not '
+            'configured here',
+            message_id,
+            scope,
+            name,
+        )
+        raise KeyMissing('Messages could not be decrypted.')
+
+    def readable(
+        self, messages: Sequence[Message], scope: Scope
+    ) -> tuple[Sequence[Message], bool]:
+        """Return messages with their bodies open, without unreadable ones.
+
+        :returns: also whether a key was missing, or may have been
+        """
+        if not any(is_sealed(message.body) for message in messages):
+            return messages, False
+        opened, lacks_key = [], False
+        for message in messages:
+            try:
+                body = self.open(message.body, scope, message.id)
+            except UNREADABLE as error:
+                lacks_key |= error.lacks_key
+            else:
+                opened.append(dataclasses.replace(message, body=body))
+        return opened, lacks_key
 
     def opened(
         self, messages: Sequence[Message], scope: Scope
     ) -> Sequence[Message]:
-        """Return messages with their bodies open."""
-        if not any(is_sealed(message.body) for message in messages):
-            return messages
-        return [
-            dataclasses.replace(
-                message, body=self.open(message.body, scope, message.id[16:])
-            )
-            for message in messages
-        ]
+        """Return messages with their bodies open, without unreadable ones.
+
+        :raises KeyMissing: all are unreadable, and a key was missing
+        """
+        opened, lacks_key = self.readable(messages, scope)
+        if lacks_key and not opened:
+            raise KeyMissing('Messages could not be decrypted.')
+        return opened
+
+    def _log(self, text: str, message_id: str, *arguments: Any) -> None:
+        """Log an unreadable message, once in a while."""
+        with self._lock:
+            is_known = message_id in self._logged
+            self._logged[message_id] = True
+        if not is_known:
+            LOG.error(text, message_id, *arguments)
 
     def sealed(
         self, messages: Sequence[NewMessage], scope: Scope
@@ -163,14 +224,6 @@ class Cipher:
             )
             for message in messages
         ]
-
-    def moved(
-        self, body: bytes, source: Scope, target: Scope, rnd: str
-    ) -> bytes:
-        """Return a kept body as it is kept in another queue."""
-        if not is_sealed(body):
-            return body
-        return self.seal(self.open(body, source, rnd), target, rnd)
 
 
 def is_sealed(body: bytes) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +20,16 @@ from zaqar.controllers.results import (
     Popped,
     Posted,
 )
-from zaqar.errors import InvalidBody, InvalidRequest, NotFound
+from zaqar.errors import InvalidBody, InvalidRequest, KeyMissing, NotFound
 from zaqar.models import Message, NewMessage, Page, Queue, Scope
 from zaqar.randomness import token_hex
 from zaqar.storage.base import SCAN_LIMIT, MessageStore
 
 #: Entries looked at, at most, to fill one page.
 MOST_SCANNED = 10_000
+
+#: Messages read at a time behind some that cannot be decrypted.
+MOST_HIDDEN = 100
 
 
 class PostedMessage(msgspec.Struct):
@@ -162,6 +166,7 @@ def list_(
             store,
             queue.qid,
             size,
+            lambda messages: ctx.cipher.readable(messages, scope),
             now=now,
             marker=marker,
             exclude_client=None if echo else ctx.identity.client,
@@ -175,8 +180,7 @@ def list_(
             'include_claimed': include_claimed,
             'include_delayed': include_delayed,
         }
-        messages = ctx.cipher.opened(page.messages, scope)
-        return MessagePage(messages, now, again, page.resume)
+        return MessagePage(page.messages, now, again, page.resume)
 
     return ctx.catalogue.ask(scope, read, MessagePage((), 0, {}))
 
@@ -186,7 +190,7 @@ def get_many(
 ) -> MessagePage:
     """Return messages by id, in queue order, each once.
 
-    Ids of which nothing is known are left out.
+    Unknown ids are omitted, and messages that cannot be decrypted.
     """
     if not ids or len(ids) > ctx.limits.max_messages_per_page:
         raise _bad_page(ctx.limits.max_messages_per_page)
@@ -207,14 +211,23 @@ def get(ctx: Context, *, scope: Scope, message_id: str) -> OneMessage:
     """Return one message.
 
     :raises NotFound: it does not exist in this queue
+    :raises DecryptionFailed: its stored body was changed
     """
-    page = _read(ctx, scope, [message_id])
-    if not page.messages:
+
+    def read(store: MessageStore, queue: Queue) -> OneMessage | None:
+        now = store.clock.now()
+        for message in store.get(queue.qid, [message_id], now=now):
+            body = ctx.cipher.open(message.body, scope, message.id)
+            return OneMessage(dataclasses.replace(message, body=body), now)
+        return None
+
+    answer = ctx.catalogue.ask(scope, read, None)
+    if answer is None:
         raise NotFound(
             f'Message {message_id} does not exist in {scope.kind} '
             f'{scope.name} for project {scope.project}'
         )
-    return OneMessage(page.messages[0], page.now)
+    return answer
 
 
 def delete(
@@ -367,6 +380,7 @@ def _full_page(
     store: MessageStore,
     qid: str,
     size: int,
+    readable: Callable[[Sequence[Message]], tuple[Sequence[Message], bool]],
     *,
     marker: str | None,
     **options: Any,
@@ -376,22 +390,35 @@ def _full_page(
     Whatever was scanned, the page is empty only at the end of the queue,
     since that is what clients take an empty page for.
 
+    :param readable: see :meth:`zaqar.controllers.encryption.Cipher.readable`
+    :raises KeyMissing: all there is cannot be decrypted here, or too much
     :returns: a page whose ``resume`` is where the next one begins, None
         only for an empty page
     """
     found: list[Message] = []
     resume: str | None = marker
-    scanned = 0
+    scanned = hidden = 0
+    lacks_key = False
     while True:
+        limit = size - len(found)
         page = store.list(
-            qid, limit=size - len(found), marker=resume, **options
+            qid,
+            # Behind unreadable ones there may be many more.
+            limit=max(limit, MOST_HIDDEN) if hidden else limit,
+            marker=resume,
+            **options,
         )
-        found += page.messages
-        resume = page.resume
+        shown, lacks = readable(page.messages)
+        lacks_key |= lacks
+        hidden += len(page.messages) - len(shown)
+        found += shown[:limit]
+        resume = found[-1].marker if len(shown) > limit else page.resume
         scanned += SCAN_LIMIT
-        full = len(found) == size or (found and scanned >= MOST_SCANNED)
-        if resume is None or full:
+        enough = scanned >= MOST_SCANNED and (found or hidden)
+        if resume is None or len(found) == size or enough:
             break
+    if not found and (lacks_key or (hidden and resume is not None)):
+        raise KeyMissing('Messages could not be decrypted.')
     if resume is None and found:
         resume = found[-1].marker
     return Page(found, resume if found else None)

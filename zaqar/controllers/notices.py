@@ -19,8 +19,8 @@ import msgspec
 from oslo_config import cfg
 
 from zaqar.controllers import surrogates
-from zaqar.controllers.encryption import Cipher
-from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.controllers.encryption import UNREADABLE, Cipher
+from zaqar.errors import ConfigurationError
 from zaqar.models import Identity, Kind, Message, NewMessage, Queue, Scope
 from zaqar.randomness import token_hex
 from zaqar.storage.base import OUTBOX
@@ -222,7 +222,7 @@ def decoded(
     :raises Unreadable: it holds none, or its key is not here
     """
     try:
-        text = cipher.open(found.body, PLACE, found.id[16:])
+        text = cipher.open(found.body, PLACE, found.id)
         try:
             return decoder.decode(text)
         except msgspec.DecodeError:
@@ -233,7 +233,7 @@ def decoded(
         ValueError,
         LookupError,
         RecursionError,
-        StoreUnavailable,
+        *UNREADABLE,
     ) as error:
         raise Unreadable(str(error)) from error
 

@@ -7,41 +7,35 @@ import logging
 import math
 from collections.abc import Sequence
 
+from zaqar.controllers import unreadable
 from zaqar.controllers.context import Context
 from zaqar.controllers.results import Popped
 from zaqar.errors import (
     InvalidDeletion,
+    KeyMissing,
     MessageClaimed,
     StoreUnavailable,
     ZaqarError,
 )
-from zaqar.models import Message, NewMessage, Queue, Scope
+from zaqar.models import Claim, Message, NewMessage, Queue, Scope
 from zaqar.randomness import token_hex
 from zaqar.storage.base import MessageStore
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds for which messages are held until their bodies have been opened;
-#: what would expire before that shows them as its lifetime.
-HOLD = 10
-
 
 def pop(ctx: Context, scope: Scope, limit: int) -> Popped:
     """Take and delete up to ``limit`` free messages, oldest first.
 
-    :raises StoreUnavailable: one of them cannot be decrypted here; all stay
+    Those that cannot be decrypted stay.
+
+    :raises KeyMissing: there are no others, and their key is not here
     """
 
     def take(store: MessageStore, queue: Queue) -> Popped:
         if queue.metadata.get('_enable_encrypt_messages'):
             return _take_opened(ctx, store, queue, limit)
-        now = store.clock.now()
-        found = store.pop(queue.qid, now=now, limit=limit)
-        try:
-            return Popped(ctx.cipher.opened(found, scope), now)
-        except StoreUnavailable:
-            _put_back(store, queue, found, now)
-            raise
+        return _take_at_once(ctx, store, queue, limit)
 
     return ctx.catalogue.ask(scope, take, Popped((), 0))
 
@@ -51,30 +45,59 @@ def _take_opened(
 ) -> Popped:
     """Delete nothing before it has been decrypted.
 
-    Three calls in place of one, in queues whose messages are encrypted.
+    Three calls in place of one, in queues whose messages are encrypted. What
+    would expire while it is held shows that time as its lifetime.
     """
-    now = store.clock.now()
-    claim_id = token_hex(16)
-    claim = store.claim(
-        queue.qid, now=now, claim_id=claim_id, ttl=HOLD, grace=0, limit=limit
-    )
-    if claim is None:
-        return Popped((), now)
+
+    def attempt(now: int) -> Claim | None:
+        return store.claim(
+            queue.qid,
+            now=now,
+            claim_id=token_hex(16),
+            ttl=unreadable.HOLD,
+            grace=0,
+            limit=limit,
+        )
+
+    claimed = unreadable.claim(ctx, store, queue, limit, attempt)
+    if claimed is None:
+        return Popped((), store.clock.now())
+    claim = claimed.claim
     try:
-        found = ctx.cipher.opened(claim.messages, queue.scope)
         store.delete_many(
             queue.qid,
-            [message.id for message in found],
+            [message.id for message in claim.messages],
             now=store.clock.now(),
-            claim_ids=[claim_id],
+            claim_ids=[claim.id],
         )
     except (InvalidDeletion, MessageClaimed):
         # It took so long that others may have them by now.
         raise StoreUnavailable from None
     except ZaqarError:
-        store.release(queue.qid, claim_id, now=store.clock.now())
+        store.release(queue.qid, claim.id, now=store.clock.now())
         raise
-    return Popped(found, now)
+    return Popped(claim.messages, claimed.now)
+
+
+def _take_at_once(
+    ctx: Context, store: MessageStore, queue: Queue, limit: int
+) -> Popped:
+    """Take messages in one call where none should be encrypted."""
+    lacks_key = False
+    for _ in range(unreadable.ROUNDS):
+        now = store.clock.now()
+        taken = store.pop(queue.qid, now=now, limit=limit)
+        shown, lacks = ctx.cipher.readable(taken, queue.scope)
+        lacks_key |= lacks
+        if len(shown) < len(taken):
+            ids = {message.id for message in shown}
+            rest = [message for message in taken if message.id not in ids]
+            _put_back(store, queue, rest, now)
+        if shown or len(taken) < limit:
+            break
+    if lacks_key and not shown:
+        raise KeyMissing('Messages could not be decrypted.')
+    return Popped(shown, now)
 
 
 def _put_back(
@@ -87,7 +110,7 @@ def _put_back(
     dies right here loses it; a queue that is marked as encrypted has no such
     moment.
     """
-    LOG.error('Messages of %s are put back unread', queue.scope)
+    LOG.error('Messages of %s could not be decrypted, re-queued', queue.scope)
     for message in messages:
         left = math.ceil((message.expires_at - now) / 1000)
         back = NewMessage(

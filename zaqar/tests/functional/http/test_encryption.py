@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from zaqar.controllers.encryption import Cipher, is_sealed
-from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.controllers import unreadable
+from zaqar.controllers.encryption import UNREADABLE, Cipher, is_sealed
+from zaqar.errors import ConfigurationError, DecryptionFailed, KeyMissing
 from zaqar.models import Kind, Scope
 from zaqar.storage.sqlalchemy import tables
 from zaqar.tests.functional.http import pools
-from zaqar.tests.functional.http.client import PATCH, Api
+from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 from zaqar.tests.functional.http.engines import OWN
 
@@ -170,9 +171,9 @@ def test_keys_can_be_changed_while_messages_lie_there() -> None:
     second = both.seal(b'"y"', SCOPE, RND)
     assert both.open(first, SCOPE, RND) == b'"x"'
     assert new.open(second, SCOPE, RND) == b'"y"'
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(KeyMissing):
         new.open(first, SCOPE, RND)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(KeyMissing):
         old.open(second, SCOPE, RND)
 
 
@@ -188,7 +189,7 @@ def test_keys_can_be_changed_while_messages_lie_there() -> None:
 def test_a_body_opens_in_its_own_place_only(place: Any) -> None:
     cipher = Cipher({'1': KEY})
     sealed = cipher.seal(b'"x"', SCOPE, RND)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DecryptionFailed):
         cipher.open(sealed, *place)
 
 
@@ -200,7 +201,7 @@ def test_a_body_that_was_tampered_with_does_not_open(
     cipher = Cipher({'1': KEY})
     sealed = bytearray(cipher.seal(b'{"a": 1}', SCOPE, RND))
     sealed[at] ^= bit
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(UNREADABLE):
         cipher.open(bytes(sealed), SCOPE, RND)
 
 
@@ -208,7 +209,7 @@ def test_a_body_that_was_cut_off_does_not_open() -> None:
     cipher = Cipher({'1': KEY})
     sealed = cipher.seal(b'{"a": 1}', SCOPE, RND)
     for size in range(1, len(sealed)):
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(UNREADABLE):
             cipher.open(sealed[:size], SCOPE, RND)
 
 
@@ -319,3 +320,174 @@ def test_a_claim_counts_nothing_that_it_cannot_decrypt(
     _claims_in_vain(keyless, 'b')
     assert api.claim('b').status == 204
     assert api.bodies('dead') == ['a']
+
+
+# What cannot be read keeps nobody from the others.
+
+
+@pytest.fixture
+def named(make_api: MakeApi) -> Api:
+    """A service whose key has an id."""
+    api = make_api(f'[transport]\nmessage_encryption_keys = one:{KEY}')
+    api('PUT', QUEUE, ON)
+    return api
+
+
+def _claim(api: Api, limit: int) -> Response:
+    return api('POST', f'{QUEUE}/claims?limit={limit}', {'ttl': 300})
+
+
+def _damage(api: Api, *ids: str) -> None:
+    """Change what is stored of messages."""
+    table = tables.message.c
+    numbers = [int(name[:16], 16) for name in ids]
+    change = sa.update(tables.message).where(table.seq.in_(numbers))
+    pools.rows(api, OWN, change.values(body=b'\x01\x03one' + b'x' * 60))
+
+
+def test_a_damaged_message_is_left_out_of_a_list(named: Api) -> None:
+    ids = named.post('jobs', *range(5))
+    _damage(named, ids[0], ids[3])
+    assert named.bodies('jobs') == [1, 2, 4]
+    assert named.bodies('jobs', 'echo=1&limit=2') == [1, 2]
+    several = named('GET', f'{MESSAGES}?ids={",".join(ids)}').json['messages']
+    assert [message['body'] for message in several] == [1, 2, 4]
+    assert named('GET', f'{QUEUE}/stats').json['messages']['total'] == 5
+
+
+def test_pages_go_on_behind_damaged_messages(named: Api) -> None:
+    ids = [name for _ in range(10) for name in named.post('jobs', *range(20))]
+    _damage(named, *ids[:150], *ids[170:199])
+    shown: list[str] = []
+    href = f'{MESSAGES}?echo=1&limit=3'
+    for _ in range(20):
+        page = named('GET', href).json
+        if not page['messages']:
+            break
+        shown += [message['id'] for message in page['messages']]
+        href = page['links'][0]['href']
+    assert shown == [*ids[150:170], ids[199]]
+
+
+def test_a_damaged_message_is_an_error_of_its_own(
+    named: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    (name,) = named.post('jobs', SECRET)
+    _damage(named, name)
+    for _ in range(3):
+        answer = named('GET', f'{MESSAGES}/{name}')
+        assert answer.is_error(409, 'Resource conflict', name)
+    lines = [line for line in caplog.messages if 'authenticated' in line]
+    assert len(lines) == 1
+    assert name in lines[0]
+    assert 'the key "one"' in lines[0]
+    assert named('DELETE', f'{MESSAGES}/{name}').status == 204
+    assert named('GET', f'{MESSAGES}/{name}').status == 404
+
+
+@pytest.mark.parametrize('marked', [True, False])
+def test_a_claim_passes_over_damaged_messages(
+    named: Api, marked: bool
+) -> None:
+    ids = named.post('jobs', *range(6), ttl=600)
+    _damage(named, *ids[:4])
+    if not marked:
+        _switch_off(named)
+    claim = _claim(named, 2)
+    assert [m['body'] for m in claim.json['messages']] == [4, 5]
+    held = named('GET', claim.headers['location']).json['messages']
+    assert [message['body'] for message in held] == [4, 5]
+    # The others are free in a moment, whatever the claim.
+    named.clock.move(unreadable.HOLD)
+    stats = named('GET', f'{QUEUE}/stats').json['messages']
+    assert (stats['free'], stats['claimed']) == (4, 2)
+
+
+@pytest.mark.parametrize('marked', [True, False])
+def test_a_pop_passes_over_damaged_messages(named: Api, marked: bool) -> None:
+    ids = named.post('jobs', *range(6), ttl=600)
+    _damage(named, *ids[:3])
+    if not marked:
+        _switch_off(named)
+    shown: list[Any] = []
+    for _ in range(3):
+        answer = named('DELETE', f'{MESSAGES}?pop=2')
+        assert answer.status == 200
+        shown += [message['body'] for message in answer.json['messages']]
+    assert shown == [3, 4, 5]
+    assert named('GET', f'{QUEUE}/stats').json['messages']['total'] == 3
+
+
+@pytest.mark.parametrize('count', [1, 3, 50])
+def test_a_queue_of_damaged_messages_is_as_good_as_empty(
+    named: Api, count: int
+) -> None:
+    ids = [
+        name
+        for start in range(0, count, 10)
+        for name in named.post('jobs', *range(start, min(start + 10, count)))
+    ]
+    _damage(named, *ids)
+    assert named.bodies('jobs') == []
+    assert _claim(named, 2).status == 204
+    popped = named('DELETE', f'{MESSAGES}?pop=2')
+    assert (popped.status, popped.json['messages']) == (200, [])
+    named.clock.move(unreadable.HOLD)
+    assert named('GET', f'{QUEUE}/stats').json['messages']['free'] == count
+
+
+def test_many_damaged_messages_hold_up_nobody_for_long(named: Api) -> None:
+    ids = named.post('jobs', *range(20))
+    _damage(named, *ids[:15])
+    answers = [_claim(named, 1) for _ in range(3)]
+    assert [answer.status for answer in answers] == [204, 201, 201]
+    claimed = [answer.json['messages'][0]['body'] for answer in answers[1:]]
+    assert claimed == [15, 16]
+
+
+def test_a_damaged_message_stays_in_the_claim_of_others(named: Api) -> None:
+    first, second = named.post('jobs', 'a', 'b', ttl=3600)
+    _damage(named, first)
+    claim = _claim(named, 2)
+    assert [m['id'] for m in claim.json['messages']] == [second]
+    held = claim.headers['location']
+    claim_id = held.rpartition('/')[2]
+    path = f'{MESSAGES}/{second}?claim_id={claim_id}'
+    assert named('DELETE', path).status == 204
+    assert named('GET', held).status == 404
+    assert named('DELETE', held).status == 204
+    stats = named('GET', f'{QUEUE}/stats').json['messages']
+    assert (stats['free'], stats['claimed']) == (1, 0)
+
+
+def test_a_message_whose_key_is_missing_keeps_nobody_from_others(
+    api: Api, keyless: Api
+) -> None:
+    api.post('jobs', 'theirs')
+    keyless.post('jobs', 'ours')
+    assert keyless.bodies('jobs') == ['ours']
+    assert api.bodies('jobs') == ['theirs']
+    claim = keyless.claim('jobs', ttl=60)
+    assert [m['body'] for m in claim.json['messages']] == ['ours']
+    api.clock.move(60)
+    popped = keyless('DELETE', f'{MESSAGES}?pop=2').json['messages']
+    assert [message['body'] for message in popped] == ['ours']
+    api.clock.move(unreadable.HOLD)
+    popped = api('DELETE', f'{MESSAGES}?pop=2').json['messages']
+    assert [message['body'] for message in popped] == ['theirs']
+
+
+def test_a_damaged_message_is_no_dead_letter(named: Api) -> None:
+    dead = {'_dead_letter_queue': 'dead', '_max_claim_count': 1}
+    named('PUT', '/v2/queues/b', {**ON, **dead})
+    first, _ = named.post('b', 'a', 'b', ttl=3600)
+    named.claim('b', ttl=60)
+    _damage(named, first)
+    named.clock.move(60)
+    assert named.claim('b').status == 204
+    assert named.bodies('dead') == ['b']
+    stats = named('GET', '/v2/queues/b/stats').json['messages']
+    assert (stats['free'], stats['claimed']) == (1, 0)
+    named.post('b', 'c')
+    claimed = named.claim('b', ttl=60).json['messages']
+    assert [message['body'] for message in claimed] == ['c']
