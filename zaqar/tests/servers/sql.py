@@ -8,6 +8,7 @@ used instead of our own; databases of random names are made in them.
 from __future__ import annotations
 
 import abc
+import contextlib
 import os
 import pathlib
 import pwd
@@ -18,6 +19,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 
+import pymysql
 import sqlalchemy as sa
 
 from zaqar.tests.servers import process
@@ -206,6 +208,45 @@ class MariaDB(OwnServer):
 
     def halt(self) -> None:
         self.process.stop(signal.SIGTERM)
+
+
+class Galera(MariaDB):
+    """A Galera cluster of one node, which can be told to lose the others."""
+
+    def _command(self) -> Sequence[str]:
+        library = pathlib.Path('/usr/lib/galera/libgalera_smm.so')
+        if not library.exists():
+            process.missing('Galera is not installed')
+        port = process.free_port()
+        return [
+            *super()._command(),
+            '--wsrep-on=ON',
+            f'--wsrep-provider={library}',
+            '--wsrep-new-cluster',
+            '--wsrep-cluster-address=gcomm://',
+            '--wsrep-node-address=127.0.0.1',
+            '--wsrep-provider-options='
+            f'base_port={port};gmcast.listen_addr=tcp://127.0.0.1:{port}',
+            '--wsrep-sst-method=skip',
+            '--binlog-format=ROW',
+            '--innodb-autoinc-lock-mode=2',
+        ]
+
+    def refuse(self) -> None:
+        """Answer as a node without quorum does."""
+        self._reject('ALL')
+
+    def admit(self) -> None:
+        """Serve again."""
+        self._reject('NONE')
+
+    def _reject(self, what: str) -> None:
+        # SQLAlchemy begins with questions that such a node does not answer.
+        connection = pymysql.connect(
+            host='127.0.0.1', port=self.port, user='root'
+        )
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            cursor.execute(f'SET GLOBAL wsrep_reject_queries = {what}')
 
 
 def start(kind: type[OwnServer], *, durable: bool = False) -> SqlServer:
