@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Console sessions in the documentation, and a shell that runs them.
+"""Commands in the documentation, and a shell that runs them.
 
-A session is a ``code-block:: console``: lines after ``$`` are commands, lines
-after ``>`` go on with one, and what follows is what they print. ``...`` in it
-stands for any text. A command without a text after it may print anything.
+A ``code-block:: bash`` holds commands, and a ``code-block:: text`` right after
+it what they print. ``...`` in it stands for any text. Without one the commands
+may print anything.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
+_INDENTED = r'((?:\1 +\S.*\n|[ ]*\n)+)'
+
 _BLOCK = re.compile(
-    r'^( *)\.\. code-block:: console\n((?:\1 +\S.*\n|[ ]*\n)+)', re.MULTILINE
+    rf'^( *)\.\. code-block:: bash\n{_INDENTED}'
+    rf'(?:\1\.\. code-block:: text\n{_INDENTED})?',
+    re.MULTILINE,
 )
 
-#: Seconds for one command.
+#: Seconds for the commands of a block.
 _PATIENCE = 60.0
 
 _CHECKER = doctest.OutputChecker()
@@ -34,13 +38,13 @@ _RULES = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 @dataclass(frozen=True)
 class Step:
-    """One command of a session and what it should print."""
+    """The commands of a block and what they should print."""
 
-    command: str
+    commands: str
     expected: str
 
     def agrees(self, printed: str) -> bool:
-        """Tell whether the command printed what the page shows."""
+        """Tell whether the commands printed what the page shows."""
         return not self.expected or _CHECKER.check_output(
             self.expected, printed, _RULES
         )
@@ -48,29 +52,13 @@ class Step:
 
 def steps(page: pathlib.Path) -> Iterator[Step]:
     """Read the commands of a page in order."""
-    for _, block in _BLOCK.findall(page.read_text() + '\n'):
-        yield from _steps(textwrap.dedent(block).strip('\n'))
+    for _, commands, printed in _BLOCK.findall(page.read_text() + '\n'):
+        text = _text(printed)
+        yield Step(_text(commands), f'{text}\n' if text else '')
 
 
-def _steps(block: str) -> Iterator[Step]:
-    command: list[str] = []
-    output: list[str] = []
-    for line in block.splitlines():
-        if line.startswith('$ '):
-            if command:
-                yield _step(command, output)
-            command, output = [line[2:]], []
-        elif (line.startswith('> ') or line == '>') and not output:
-            command.append(line[2:])
-        else:
-            output.append(line)
-    if command:
-        yield _step(command, output)
-
-
-def _step(command: list[str], output: list[str]) -> Step:
-    text = '\n'.join(output).strip('\n')
-    return Step('\n'.join(command), f'{text}\n' if text else '')
+def _text(block: str) -> str:
+    return textwrap.dedent(block).strip('\n')
 
 
 class Shell:
@@ -97,13 +85,13 @@ class Shell:
             assert pipe is not None
             pipe.close()
 
-    def run(self, command: str) -> str:
-        """Return what a command prints, on both channels."""
+    def run(self, commands: str) -> str:
+        """Return what commands print, on both channels."""
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
         end = secrets.token_hex(8)
-        # What a command reads is not the rest of the script.
-        script = f'{{ {command}\n}} < /dev/null\nprintf "\\n%s\\n" {end}\n'
+        # What they read is not the rest of the script.
+        script = f'{{ {commands}\n}} < /dev/null\nprintf "\\n%s\\n" {end}\n'
         self._bash.stdin.write(script)
         self._bash.stdin.flush()
         watch = threading.Timer(_PATIENCE, self._bash.kill)

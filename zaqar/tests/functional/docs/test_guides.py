@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -13,14 +14,18 @@ from zaqar.tests.servers.zaqar import Zaqar
 
 ROOT = pathlib.Path(__file__).parents[4]
 
-GUIDES = ROOT / 'doc' / 'source' / 'user'
+DOCUMENTS = ROOT / 'doc' / 'source'
+
+GUIDES = DOCUMENTS / 'user'
+
+SAMPLES = ROOT / 'samples'
 
 #: What the guides call the service.
 SHOWN = 'http://127.0.0.1:8888'
 
 PAGES = [
     page
-    for page in [*sorted(GUIDES.glob('*.rst')), ROOT / 'samples' / 'curl.rst']
+    for page in [*sorted(GUIDES.glob('*.rst')), SAMPLES / 'curl.rst']
     if any(sessions.steps(page))
 ]
 
@@ -53,12 +58,22 @@ def test_the_commands_of_a_page_print_what_it_shows(
 ) -> None:
     with sessions.Shell(tmp_path, {'PATH': _path()}) as shell:
         for step in sessions.steps(page):
-            command = step.command.replace(SHOWN, server.url)
-            printed = shell.run(command).replace(server.url, SHOWN)
+            commands = step.commands.replace(SHOWN, server.url)
+            printed = shell.run(commands).replace(server.url, SHOWN)
             assert step.agrees(printed), (
-                f'$ {step.command}\n{printed}\nbut {page.name} shows\n'
-                f'{step.expected}'
+                f'{step.commands}\n\nprint\n\n{printed}\nbut {page.name} '
+                f'shows\n\n{step.expected}'
             )
+
+
+@pytest.mark.parametrize(
+    'page',
+    [ROOT / 'README.rst', *DOCUMENTS.rglob('*.rst'), *SAMPLES.rglob('*.rst')],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_commands_can_be_copied(page: pathlib.Path) -> None:
+    # A prompt would be copied with the command.
+    assert not re.findall(r'^ +\$ \w', page.read_text(), re.MULTILINE)
 
 
 def _path() -> str:
