@@ -2,13 +2,10 @@
 """How the API reference is built: ``tox -e api-ref``."""
 
 project = 'Messaging API Reference'
-copyright = 'OpenStack Foundation'
+copyright = 'the authors of Zaqar, Apache-2.0'
 extensions = ['openstackdocstheme', 'os_api_ref']
 root_doc = 'index'
 
 html_theme = 'openstackdocs'
 html_theme_options = {'sidebar_mode': 'toc'}
-openstackdocs_repo_name = 'openstack/zaqar'
-openstackdocs_bug_project = 'zaqar'
-openstackdocs_bug_tag = 'api-ref'
 openstackdocs_auto_name = False

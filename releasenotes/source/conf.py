@@ -2,6 +2,6 @@
 """How the release notes are built."""
 
 project = 'Zaqar Release Notes'
-copyright = 'OpenStack Foundation'
+copyright = 'the authors of Zaqar, Apache-2.0'
 extensions = ['reno.sphinxext']
 root_doc = 'index'
