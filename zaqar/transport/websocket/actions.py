@@ -201,7 +201,10 @@ class Caller:
             asked = self._read(data, encoding, echo)
             if asked.row is None:
                 echo.body, echo.headers = {}, {}
-                return self._authenticate(asked.headers.values, found)
+                said = self._authenticate(asked.headers.values, found)
+                if self._session is not None:
+                    logged.project_id = self._session.project
+                return said
             call = self._call(asked, asked.row, encoding, logged)
             found.is_proved = not call.session_path
         except ZaqarError as error:

@@ -319,7 +319,9 @@ class Hub:
 
     def _call(self, line: Line, effect: Call) -> None:
         self.workers.submit(
-            functools.partial(line.caller.answer, effect.frame), line.answered
+            functools.partial(line.caller.answer, effect.frame),
+            line.answered,
+            line.project or line.peer,
         )
 
     def answered(self, line: Line, answer: Answer) -> None:

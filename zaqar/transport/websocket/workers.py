@@ -32,6 +32,10 @@ TOGETHER = 8
 
 Work = Callable[[], Any]
 Done = Callable[[Any], None]
+Item = tuple[Work, Done | None]
+
+#: The part of the threads that one owner never has.
+_SHARE = 4
 
 
 class Workers:
@@ -40,15 +44,20 @@ class Workers:
     Waking the loop costs as much as its part of a request. What has been done
     is handed over in one go, a few at a time while there is more to do.
 
+    Owners of work take turns, and none has all the threads, so that one who
+    asks for much at a time does not hold up the others.
+
     :param count: threads at most
     """
 
     def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._count = count
-        self._asked: collections.deque[tuple[Work, Done | None]] = (
-            collections.deque()
-        )
+        #: What each owner has asked for, the one whose turn it is first.
+        self._asked: dict[str, collections.deque[Item]] = {}
+        self._pending = 0
+        self._most = count - count // _SHARE
+        self._busy: collections.Counter[str] = collections.Counter()
         self._ended: collections.deque[tuple[Done, Any]] = collections.deque()
         self._lock = threading.Lock()
         self._allowed = min(BUSY, count)
@@ -78,7 +87,9 @@ class Workers:
     def _active(self) -> int:
         return self._count - len(self._resting)
 
-    def submit(self, work: Work, done: Done | None = None) -> None:
+    def submit(
+        self, work: Work, done: Done | None = None, owner: str = ''
+    ) -> None:
         """Have work done; its result is given to ``done``, on the loop.
 
         Called on the loop. An exception of the work is logged, and ends
@@ -86,7 +97,11 @@ class Workers:
         """
         called = None
         with self._lock:
-            self._asked.append((work, done))
+            asked = self._asked.get(owner)
+            if asked is None:
+                asked = self._asked[owner] = collections.deque()
+            asked.append((work, done))
+            self._pending += 1
             if self._active < self._allowed:
                 called = self._resting.pop()
         if called is not None:
@@ -139,7 +154,7 @@ class Workers:
         waiting = sum(0 < began < limit for began in self._began)
         with self._lock:
             self._allowed = min(BUSY + waiting, self._count)
-            wanted = min(self._allowed - self._active, len(self._asked))
+            wanted = min(self._allowed - self._active, self._pending)
             called = [self._resting.pop() for _ in range(wanted)]
             is_busy = bool(self._active)
         for number in called:
@@ -149,9 +164,10 @@ class Workers:
     def _live(self, number: int) -> None:
         began = self._began
         while self._calls[number].get():
-            while (item := self._next(number)) is not None:
+            owner: str | None = None
+            while (found := self._next(number, owner)) is not None:
                 began[number] = time.monotonic()
-                work, done = item
+                owner, (work, done) = found
                 try:
                     result = work()
                 except Exception:
@@ -160,15 +176,35 @@ class Workers:
                 if done is not None:
                     self._hand_over(done, result)
 
-    def _next(self, number: int) -> tuple[Work, Done | None] | None:
-        """Return what to do next, None to rest."""
+    def _next(self, number: int, last: str | None) -> tuple[str, Item] | None:
+        """Return what to do next, and for whom; None to rest.
+
+        :param last: whose work has just ended
+        """
         with self._lock:
-            if self._asked and self._active <= self._allowed:
-                return self._asked.popleft()
+            if last is not None:
+                self._busy[last] -= 1
+                if not self._busy[last]:
+                    del self._busy[last]
+            if self._active <= self._allowed:
+                for owner, asked in self._asked.items():
+                    # What has no owner is the server's own.
+                    if not owner or self._busy[owner] < self._most:
+                        return owner, self._take(owner, asked)
             # Told under the lock, so that nobody calls twice.
             self._began[number] = 0.0
             self._resting.append(number)
             return None
+
+    def _take(self, owner: str, asked: collections.deque[Item]) -> Item:
+        """Take the first of an owner's work, and let the others have turns."""
+        self._pending -= 1
+        self._busy[owner] += 1
+        item = asked.popleft()
+        del self._asked[owner]
+        if asked:
+            self._asked[owner] = asked
+        return item
 
     def _hand_over(self, done: Done, result: Any) -> None:
         self._ended.append((done, result))

@@ -77,7 +77,7 @@ class Workers:
         self.is_held = False
         self._held: list[Callable[[], None]] = []
 
-    def submit(self, work: Any, done: Any = None) -> None:
+    def submit(self, work: Any, done: Any = None, owner: str = '') -> None:
         self._held.append(lambda: done(work()))
         if not self.is_held:
             self.release()

@@ -127,3 +127,35 @@ def test_what_was_asked_for_is_done_before_the_end() -> None:
 
     _with(3, test)
     assert len(done) == 200
+
+
+def test_owners_of_work_take_turns() -> None:
+    async def test(workers: Workers, ended: list[Any]) -> None:
+        go_on = threading.Event()
+        workers.submit(lambda: go_on.wait(PATIENCE), owner='first')
+        for number in range(50):
+            for _ in range(3):
+                workers.submit(lambda: 'many', ended.append, 'many')
+            workers.submit(lambda n=number: n, ended.append, f'one {number}')
+        go_on.set()
+        await _until(lambda: len(ended) == 200)
+
+    _, ended = _with(1, test)
+    # Each had its turn before the second round of the one with many.
+    assert ended[:51] == ['many', *range(50)]
+    assert ended[51:] == ['many'] * 149
+
+
+def test_no_owner_has_all_threads() -> None:
+    async def test(workers: Workers, ended: list[Any]) -> None:
+        go_on = threading.Event()
+        for _ in range(20):
+            workers.submit(lambda: go_on.wait(PATIENCE), ended.append, 'many')
+        # Done while all that the others may have is waiting.
+        for _ in range(100):
+            workers.submit(int, ended.append, 'one')
+        await _until(lambda: len(ended) == 100)
+        go_on.set()
+        await _until(lambda: len(ended) == 120)
+
+    _with(8, test)
