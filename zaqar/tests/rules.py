@@ -17,6 +17,9 @@ _SIGNED = f'{_HTTP}/test_signed_urls.py'
 _RULES = f'{_KEYSTONE}/test_access_rules.py'
 _MATRIX = f'{_KEYSTONE}/test_matrix.py'
 _ENCRYPTION = f'{_HTTP}/test_encryption.py'
+_TRUSTS = f'{_KEYSTONE}/test_trusts.py'
+_ADDRESSES = 'unit/notification/test_addresses.py'
+_WEBHOOKS = 'functional/notification/test_webhooks.py'
 _ISOLATION = 'contract/test_isolation.py'
 _TENANTS = f'{_HTTP}/test_tenants.py'
 
@@ -255,16 +258,74 @@ SUBSCRIPTIONS = (
     ),
     Rule(
         'trusts stay with us',
-        'A trust id is in no answer.',
-        (f'{_SECRETS}::test_a_trust_is_shown_to_nobody',),
+        'A trust id is in no answer and in no log.',
+        (
+            f'{_SECRETS}::test_a_trust_is_shown_to_nobody',
+            f'{_TRUSTS}::test_no_trust_is_named_in_a_log',
+        ),
     ),
     Rule(
         'our own headers',
         'post_headers cannot set what belongs to the connection or to our '
-        'authentication, and holds no line ends.',
+        'authentication, and holds nothing that cannot be sent.',
         (
             f'{_HTTP}/test_subscriptions.py::'
             'test_headers_that_are_ours_cannot_be_set',
+            f'{_HTTP}/test_subscriptions.py::'
+            'test_a_faulty_subscription_is_refused_and_makes_nothing',
+        ),
+    ),
+    Rule(
+        'public receivers',
+        'Webhooks reach global addresses, those of allowed networks, and '
+        'endpoints of the catalogue at their very ports, other than Keystone.',
+        (
+            f'{_ADDRESSES}::test_an_address_that_is_not_public_is_refused',
+            f'{_ADDRESSES}::'
+            'test_all_that_an_address_stands_for_must_be_allowed',
+            f'{_TRUSTS}::'
+            'test_a_service_of_the_cloud_may_be_told_without_a_token_too',
+        ),
+    ),
+    Rule(
+        'tokens stay in the cloud',
+        'Tokens of trusts go to endpoints of the catalogue at their very '
+        'ports, other than Keystone, and to hosts that the operator names.',
+        (
+            f'{_TRUSTS}::test_no_token_goes_to_a_host_that_is_not_of_the_cloud',
+            f'{_TRUSTS}::'
+            'test_no_token_goes_to_another_port_of_a_service_nor_to_keystone',
+        ),
+    ),
+    Rule(
+        'the network is not explored',
+        'Reasons of failed deliveries do not tell what is open from what is '
+        'closed.',
+        (
+            'unit/notification/test_calls.py::'
+            'test_users_cannot_tell_what_is_open_from_what_is_closed',
+        ),
+    ),
+    Rule(
+        'encrypted on the way out',
+        'Messages of encrypted queues leave over TLS or a WebSocket alone, '
+        'unless the operator allows more, and dead letters of them are '
+        'encrypted.',
+        (
+            f'{_WEBHOOKS}::'
+            'test_messages_of_an_encrypted_queue_are_not_sent_without_tls',
+            f'{_WEBHOOKS}::'
+            'test_a_dead_letter_of_an_encrypted_queue_is_encrypted_too',
+            'functional/notification/test_mail.py::'
+            'test_messages_of_an_encrypted_queue_are_mailed_only_if_allowed',
+        ),
+    ),
+    Rule(
+        'handed over once',
+        'A request from a notifier to a WebSocket server counts once.',
+        (
+            'functional/websocket/test_pushes.py::'
+            'test_what_is_sent_again_is_not_pushed_again',
         ),
     ),
     Rule(
