@@ -16,7 +16,6 @@ import zaqar
 from zaqar.api import jsontext, messages
 from zaqar.errors import InvalidRequest
 from zaqar.tests.unit import backtracking
-from zaqar.transport.wsgi import requests
 
 #: What texts are made of: a beginning, and then one of these for long.
 BEGINNINGS = ('', '"', '[', 'at `$', '://', '?', 'Error running script')
@@ -95,10 +94,3 @@ def test_a_long_text_that_is_no_json_is_refused(
     for read in (jsontext.decode_any, messages._decode):
         with pytest.raises(InvalidRequest):
             read(raw)
-
-
-def test_a_very_long_accept_header_is_refused_unparsed() -> None:
-    environ = {'HTTP_ACCEPT': 'text/plain, ' * 400 + '*/*'}
-    with pytest.raises(InvalidRequest):
-        requests.check_accept(environ)
-    requests.check_accept({'HTTP_ACCEPT': 'text/plain, ' * 100 + '*/*'})

@@ -16,7 +16,12 @@ from oslo_middleware import cors, healthcheck
 from zaqar import logs
 from zaqar.api import openapi
 from zaqar.controllers.signatures import Signer
-from zaqar.errors import MethodNotAllowed, NoRoute, StoreUnavailable
+from zaqar.errors import (
+    InvalidRequest,
+    MethodNotAllowed,
+    NoRoute,
+    StoreUnavailable,
+)
 from zaqar.randomness import token_bytes
 from zaqar.transport import auth, keystone
 from zaqar.transport.interface import App, Environ, StartResponse
@@ -28,6 +33,9 @@ from zaqar.transport.wsgi.responses import (
 )
 
 REQUEST_ID = 'x-openstack-request-id'
+
+#: Characters of an ``Accept`` header, at most; browsers send a hundred.
+MAX_ACCEPT = 4096
 
 _CHANGING = ('DELETE', 'PATCH', 'POST', 'PUT')
 
@@ -129,6 +137,29 @@ def _restored(
             for name, value in headers
         ]
     return start_response(status, headers, *more)
+
+
+def with_short_accept(app: App) -> App:
+    """Refuse an ``Accept`` header that would take seconds to parse.
+
+    Every layer that answers by itself parses it, some before they know who is
+    asking.
+    """
+    refused = error_answer(
+        InvalidRequest(
+            f'The Accept header is longer than {MAX_ACCEPT} characters.',
+            title='Bad request',
+        )
+    )
+
+    def call(
+        environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        if len(environ.get('HTTP_ACCEPT', '')) > MAX_ACCEPT:
+            return refused(environ, start_response)
+        return app(environ, start_response)
+
+    return call
 
 
 def with_request_id(app: App) -> App:

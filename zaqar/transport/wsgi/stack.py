@@ -40,6 +40,7 @@ def build(
     app = middleware.with_public_documents(app)
     app = confirm_page.with_confirmation(app, dispatcher)
     app = middleware.with_health(app, conf)
+    app = middleware.with_short_accept(app)
     # Answers of all layers so far carry an id.
     app = middleware.with_request_id(app)
     # Browsers ask without tokens, hence outside everything.

@@ -333,3 +333,13 @@ def test_a_refusal_outranks_a_bad_body_and_query(
     assert api('POST', path, raw=b'{').status == 403
     assert api('GET', f'{path}?limit=x').status == 403
     assert api('GET', '/v2/queues/a@b/messages').status == 400
+
+
+@pytest.mark.parametrize('path', ['/v2/queues', '/healthcheck', '/nothing'])
+def test_a_very_long_accept_header_is_refused_unparsed(
+    api: Api, path: str
+) -> None:
+    headers = {'Accept': 'text/plain, ' * 400 + '*/*'}
+    assert api('GET', path, headers=headers).is_error(400, 'Bad request')
+    headers = {'Accept': 'text/plain, ' * 100 + '*/*'}
+    assert api('GET', '/v2/queues', headers=headers).status == 200
