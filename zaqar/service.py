@@ -290,6 +290,7 @@ def announce(conf: cfg.ConfigOpts, prog: str) -> None:
     for remark in config_check.ignored(conf):
         LOG.warning('Configuration: %s', remark)
     warn_if_open(conf)
+    warn_if_mail_waits(conf)
 
 
 def warn_if_open(conf: cfg.ConfigOpts) -> None:
@@ -302,6 +303,20 @@ def warn_if_open(conf: cfg.ConfigOpts) -> None:
         )
 
 
+def warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
+    """Say once that mail addresses can be subscribed and not asked, if so."""
+    signer = Signer.from_conf(conf)
+    found = _pipeline(conf, notification.Settings.from_conf(conf), signer)
+    is_offered = 'mailto' in Limits.from_conf(conf).subscriber_types
+    waits = found.notifies and found.asks('mailto:') and not signer.works
+    if is_offered and waits:
+        LOG.warning(
+            '[notification] confirm_mail needs [signed_url] secret_key, which '
+            'is not set: subscribers by mailto: cannot be asked to confirm, '
+            'so no mails are sent to them.'
+        )
+
+
 def _pipeline(
     conf: cfg.ConfigOpts, settings: notification.Settings, signer: Signer
 ) -> Pipeline:
@@ -311,12 +326,6 @@ def _pipeline(
         raise ConfigurationError(
             f'[{notification.GROUP}] require_confirmation needs '
             '[signed_url] secret_key'
-        )
-    if found.confirms_mail and found.notifies and not signer.works:
-        LOG.warning(
-            '[notification] confirm_mail needs [signed_url] secret_key, which '
-            'is not set: subscribers by mailto: cannot be asked to confirm, '
-            'so no mails are sent to them.'
         )
     return found
 

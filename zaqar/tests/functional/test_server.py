@@ -277,6 +277,23 @@ def test_an_open_service_warns(make_server: MakeServer) -> None:
     assert server.log.read_text().count('auth_strategy is not set') == 1
 
 
+@pytest.mark.parametrize(
+    ('rest', 'count'),
+    [
+        ('', 1),
+        ('[notification]\nconfirm_mail = False\n', 0),
+        ('[transport]\nsubscriber_types = https\n', 0),
+        ('[signed_url]\nsecret_key = a key of some length\n', 0),
+    ],
+)
+def test_a_service_that_cannot_ask_mail_addresses_warns_once(
+    make_server: MakeServer, rest: str, count: int
+) -> None:
+    server = make_server(rest=rest).start()
+    text = 'confirm_mail needs [signed_url] secret_key'
+    assert server.log.read_text().count(text) == count
+
+
 # Databases.
 
 

@@ -131,26 +131,6 @@ def test_options_that_make_no_mail_are_refused_with_mail_alone(
         assert api('GET', path).json == before
 
 
-@pytest.mark.parametrize(
-    ('text', 'warns'),
-    [
-        ('', True),
-        ('[notification]\nconfirm_mail = False', False),
-        ('[signed_url]\nsecret_key = a key of some length', False),
-    ],
-)
-def test_the_start_says_that_mail_addresses_cannot_be_asked(
-    make_api: MakeApi,
-    capsys: pytest.CaptureFixture[str],
-    text: str,
-    warns: bool,
-) -> None:
-    make_api(text)
-    assert (
-        'confirm_mail needs [signed_url]' in capsys.readouterr().err
-    ) is warns
-
-
 @pytest.mark.parametrize('scheme', ['trust+http', 'trust+https'])
 def test_who_shows_no_token_can_have_nobody_told_with_one(
     api: Api, scheme: str
