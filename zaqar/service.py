@@ -29,7 +29,8 @@ from zaqar.controllers.notices import Pipeline
 from zaqar.controllers.signatures import Signer
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.notification import settings as notification
-from zaqar.notification.keystone import Endpoints, Keystone
+from zaqar.notification.endpoints import Endpoints
+from zaqar.notification.keystone import Keystone
 from zaqar.notification.worker import Notifier
 from zaqar.profiling import Profiling
 from zaqar.storage import loader, masking, pooling, selection

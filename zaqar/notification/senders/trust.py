@@ -18,7 +18,8 @@ from keystoneauth1 import exceptions
 
 from zaqar.controllers import trusts, webhook_secrets
 from zaqar.notification.addresses import Guard
-from zaqar.notification.keystone import Keystone, Place, Token
+from zaqar.notification.endpoints import Place
+from zaqar.notification.keystone import Keystone, Token
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
 from zaqar.notification.senders.calls import PORTS, Caller

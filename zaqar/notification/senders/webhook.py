@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from zaqar import version
 from zaqar.controllers import subscribers, webhook_secrets
 from zaqar.notification.addresses import AddressRefused, Guard
-from zaqar.notification.keystone import Endpoints
+from zaqar.notification.endpoints import Endpoints
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import signing
 from zaqar.notification.senders.calls import Answer, Caller, CallFailed
