@@ -66,6 +66,8 @@ class PgBouncer:
 
     def _write(self, target: sa.URL, settings: dict[str, str]) -> None:
         conf = configparser.RawConfigParser()
+        # It is part of the source tree alone.
+        conf.read_dict({'pgbouncer': {'listen_addr': '127.0.0.1'}})
         conf.read(SAMPLE)
         conf['databases'] = {'*': f'host={target.host} port={target.port}'}
         users = self.folder / 'users'
