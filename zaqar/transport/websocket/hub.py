@@ -281,6 +281,8 @@ class Hub:
 
     def _end(self, line: Line, why: str) -> None:
         LOG.info('Ended a connection from %s, which %s', line.peer, why)
+        # It is gone a turn of the loop later, and counts no more till then.
+        self._is_taken(line)
         line.wire.cut()
 
     async def push(self, connection: str, text: bytes) -> Pushed:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -53,7 +54,8 @@ class Deaf(Transport):
     def abort(self) -> None:
         if not self.is_cut:
             self.is_cut = True
-            self.wire.connection_lost(None)
+            # Told in the next turn, as by any loop.
+            self.wire.hub.soon(lambda: self.wire.connection_lost(None))
 
 
 class Desk:
@@ -145,6 +147,7 @@ def test_a_blocked_connection_is_ended_after_a_while(loop: Loop) -> None:
     assert not deaf.is_cut
     loop.wait(2)
     assert deaf.is_cut
+    turn(loop)
     assert len(house.hub) == 0
 
 
@@ -216,6 +219,25 @@ def test_of_a_project_the_one_with_most_to_read_is_ended(loop: Loop) -> None:
     house.ask(house.join(), LARGE)
     house.ask(house.join(), LARGE)
     assert not (small.is_cut or last.is_cut or other.is_cut)
+
+
+def test_a_connection_is_ended_once(
+    loop: Loop, caplog: pytest.LogCaptureFixture
+) -> None:
+    house = House(loop, max_unsent_per_project=LARGE)
+    with caplog.at_level(logging.INFO, 'zaqar'):
+        one, other = house.join(), house.join()
+        one.wire.data_received(encoded(b'%d p' % (3 * LARGE)))
+        # Looked at once more in the same turn.
+        house.hub.blocked(one.wire.line)
+        house.ask(other, LARGE // 2)
+        turn(loop)
+    assert one.is_cut
+    assert not other.is_cut
+    ended = [record for record in caplog.records if 'Ended' in record.msg]
+    assert len(ended) == 1
+    loop.wait(2 * TIMEOUT)
+    assert not other.is_cut
 
 
 def test_nobody_else_is_noted_when_all_is_well(loop: Loop) -> None:
