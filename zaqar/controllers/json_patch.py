@@ -4,6 +4,11 @@
 Only ``add``, ``replace`` and ``remove`` of ``/metadata/<key>``. Unlike RFC
 6902, a reserved key counts as present although nothing is stored: clients
 replace and remove what they are shown, defaults included.
+
+python-zaqarclient 4.7.0, and the command line that uses it, set a key that is
+shown as null by ``add`` and then, in the same patch, ``remove`` it with all
+keys that they do not mention. Hence such a removal counts for what was there
+before the patch.
 """
 
 from __future__ import annotations
@@ -44,15 +49,21 @@ def apply(
     changes: Sequence[Change],
     stored: Mapping[str, Any],
     reserved: Collection[str],
+    unset: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the metadata after the changes.
 
+    :param unset: reserved keys that were shown as null
     :raises Conflict: a key is replaced or removed that is not there
     """
     metadata = dict(stored)
+    added: set[str] = set()
     for change in changes:
         if change.op == 'add':
             metadata[change.key] = change.value
+            added.add(change.key)
+        elif change.op == 'remove' and change.key in added.intersection(unset):
+            continue
         elif change.key not in metadata and change.key not in reserved:
             raise Conflict(
                 f"Can't {change.op} non-existent object {change.key}."

@@ -57,6 +57,12 @@ def shown(
     }
 
 
+def unset(metadata: Mapping[str, Any], kind: Kind, limits: Limits) -> set[str]:
+    """Return the reserved keys that clients see as null."""
+    seen = shown(metadata, kind, limits)
+    return {key for key in RESERVED[kind] if seen[key] is None}
+
+
 def default_delay(metadata: Mapping[str, Any], limits: Limits) -> int:
     """Return the delay of messages that come without one, in seconds."""
     own = metadata.get('_default_message_delay')

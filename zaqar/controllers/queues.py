@@ -119,7 +119,10 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
         if queue is None:
             raise _missing(scope)
         fields = json_patch.apply(
-            changes, queue.metadata, metadata.RESERVED[scope.kind]
+            changes,
+            queue.metadata,
+            metadata.RESERVED[scope.kind],
+            metadata.unset(queue.metadata, scope.kind, ctx.limits),
         )
         _check_result(ctx, scope, fields)
         _check_flavor(ctx, queue, fields)

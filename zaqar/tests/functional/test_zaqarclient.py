@@ -88,6 +88,21 @@ def test_metadata_is_replaced_as_a_whole(mine: Any) -> None:
     assert queue.metadata({}, force_reload=True).get('stage') is None
 
 
+def test_keys_that_are_shown_as_null_are_set_changed_and_removed(
+    mine: Any,
+) -> None:
+    queue = mine.queue('q', force_create=True)
+    wanted = {'_dead_letter_queue': 'failed', '_max_claim_count': 3}
+    for given in (wanted, {**wanted, '_max_claim_count': 5}):
+        queue.metadata(given)
+        seen = queue.metadata(force_reload=True)
+        assert {key: seen[key] for key in given} == given
+    queue.metadata({'_max_claim_count': 5})
+    seen = queue.metadata(force_reload=True)
+    assert seen['_dead_letter_queue'] is None
+    assert seen['_max_claim_count'] == 5
+
+
 def test_metadata_of_a_missing_queue_cannot_be_changed(mine: Any) -> None:
     queue = mine.queue('nowhere')
     assert queue.metadata()['_default_message_ttl'] == 3600

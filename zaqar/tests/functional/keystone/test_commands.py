@@ -115,6 +115,15 @@ def test_ping_and_homedoc_reach_the_service(user: Shell) -> None:
     assert 'rel/queues' in done.read()['resources']
 
 
+def test_keys_that_are_shown_as_null_are_set(user: Shell, queue: str) -> None:
+    user.show('queue', 'create', queue)
+    given = '{"_dead_letter_queue": "failed", "_max_claim_count": 3}'
+    user.do('queue', 'set', 'metadata', queue, given)
+    seen = user.caller.ask('GET', f'/v2/queues/{queue}').json()
+    assert seen['_dead_letter_queue'] == 'failed'
+    assert seen['_max_claim_count'] == 3
+
+
 def test_a_queue_is_made_described_listed_counted_and_deleted(
     user: Shell, queue: str
 ) -> None:

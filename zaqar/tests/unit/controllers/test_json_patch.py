@@ -59,6 +59,22 @@ def test_changes_apply_in_order() -> None:
     assert patched({}, *changes) == {'k': 3}
 
 
+def test_a_key_shown_as_null_is_added_and_not_removed_again() -> None:
+    path = '/metadata/_max_claim_count'
+    changes = json_patch.parse(
+        [change('add', path, value=3), change('remove', path)]
+    )
+    key = '_max_claim_count'
+    assert json_patch.apply(changes, {}, [key], [key]) == {key: 3}
+    # One that was set is removed, as anybody would expect.
+    assert json_patch.apply(changes, {key: 2}, [key], []) == {}
+    # And a later addition counts.
+    again = json_patch.parse(
+        [change('remove', path), change('add', path, value=3)]
+    )
+    assert json_patch.apply(again, {}, [key], [key]) == {key: 3}
+
+
 @pytest.mark.parametrize(
     ('path', 'key'),
     [
