@@ -7,9 +7,10 @@
 # os-collect-config 14.1.0 with use_websockets: what is waiting is popped and
 # gone, but what arrives while it waits is taken from the push, which leaves
 # the message in the queue. The next run pops the same document once more, and
-# a newer one comes after it: metadata goes back for one run. The two talk to
-# a stub on websockets 15.0.1 that speaks as the API says; each frame that the
-# collector sends is shown.
+# a newer one comes after it: metadata goes back for one run. (It wants
+# websocket-client, which neither it nor python-zaqarclient installs.) The two
+# talk to a stub on websockets 15.0.1 that speaks as the API says; each frame
+# that the collector sends is shown.
 #
 # Output:
 #
@@ -31,6 +32,7 @@ python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
     os-collect-config==14.1.0 \
     python-zaqarclient==4.7.0 \
+    websocket-client==1.9.2 \
     websockets==15.0.1 \
     setuptools==80.9.0
 
