@@ -20,6 +20,7 @@ _ENCRYPTION = f'{_HTTP}/test_encryption.py'
 _TRUSTS = f'{_KEYSTONE}/test_trusts.py'
 _ADDRESSES = 'unit/notification/test_addresses.py'
 _WEBHOOKS = 'functional/notification/test_webhooks.py'
+_STALE = 'contract/test_stale_metadata.py'
 _ISOLATION = 'contract/test_isolation.py'
 _TENANTS = f'{_HTTP}/test_tenants.py'
 
@@ -203,6 +204,19 @@ AT_REST = (
         'There is no default key; the constant of old counts as none, and '
         'without one nothing can be marked as encrypted.',
         (f'{_ENCRYPTION}::test_without_a_key_no_queue_can_be_encrypted',),
+    ),
+    Rule(
+        'encryption is never late',
+        'No message is stored in the clear that is posted after the answer '
+        'which switched encryption on, by whatever process.',
+        (
+            f'{_STALE}::test_encryption_is_never_late',
+            f'{_STALE}::test_an_encrypted_queue_made_meanwhile_stores_nothing'
+            '_in_the_clear',
+            f'{_STALE}::test_a_dead_letter_obeys_its_new_queue',
+            'functional/deployment/test_metadata_changes.py::test_nothing_is_'
+            'stored_in_the_clear_after_encryption_was_switched_on',
+        ),
     ),
     Rule(
         'keys can be changed',

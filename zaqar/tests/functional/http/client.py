@@ -64,6 +64,9 @@ class MovedClock:
     def now(self) -> int:
         return self.at
 
+    def server_now(self) -> int:
+        return self.at
+
     def move(self, seconds: float) -> None:
         self.at += int(seconds * 1000)
 
