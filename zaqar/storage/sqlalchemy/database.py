@@ -75,6 +75,13 @@ class Database(abc.ABC):
     def close(self) -> None:
         """Give back all connections."""
 
+    @abc.abstractmethod
+    def check_room(self) -> None:
+        """Refuse what makes a database larger while it can hardly grow.
+
+        :raises StoreUnavailable: the rest is for what frees room
+        """
+
     def ping(self) -> None:
         """Return when the server answers what is in a table.
 
@@ -111,6 +118,9 @@ class ServerDatabase(Database):
                 self._engine, 'do_connect', self._connector.connect
             )
         sa.event.listen(self._engine, 'connect', self._prepare)
+
+    def check_room(self) -> None:
+        """Leave that to the server, which knows its disk."""
 
     def read(self, work: Callable[[Session], T]) -> T:
         return self._try(work, transaction=False)

@@ -63,6 +63,7 @@ class MessageStore(base.MessageStore):
         notice: Callable[[], NewMessage] | None = None,
         version: int | None = None,
     ) -> Sequence[str]:
+        self._database.check_room()
         post = Post(
             token, messages, Notice(notice) if notice else None, version
         )

@@ -36,6 +36,10 @@ T = TypeVar('T')
 #: Seconds to wait for another process's transaction.
 BUSY_TIMEOUT = 4.5
 
+#: Bytes of the disk that are left to deletions, claims and the sweeper. Each
+#: change takes room in the WAL first, which grows to 16 MiB.
+RESERVE = 32 * 2**20
+
 #: Has RETURNING.
 OLDEST = (3, 35)
 
@@ -51,6 +55,7 @@ class SqliteDatabase(Database):
 
     def __init__(self, url: sa.URL, synchronous: str) -> None:
         self._path = _checked_path(url)
+        self._folder = os.path.dirname(self._path)
         self._synchronous = synchronous
         self._create()
         self._writer = _Writer(self._connect())
@@ -65,6 +70,17 @@ class SqliteDatabase(Database):
     def write(self, work: Callable[[Session], T]) -> T:
         with _errors_mapped():
             return self._writer.run(work)
+
+    def check_room(self) -> None:
+        found = os.statvfs(self._folder)
+        free = found.f_bavail * found.f_frsize
+        if free < RESERVE:
+            LOG.error(
+                'SQLite: only %d KiB are free in %s; no messages are stored',
+                free // 1024,
+                self._folder,
+            )
+            raise StoreUnavailable
 
     def now(self) -> int:
         return clock.wall_ms()
