@@ -390,6 +390,53 @@ SECRETS = (
     ),
 )
 
+_SLOW = 'functional/test_slow_clients.py'
+
+COSTS = (
+    Rule(
+        'linear parsing',
+        'No text that a caller sends costs more than in proportion to its '
+        'length.',
+        (
+            'unit/test_linear.py::test_twice_the_text_costs_twice_the_steps',
+            f'{_HTTP}/test_headers.py::'
+            'test_a_very_long_accept_header_is_refused_unparsed',
+        ),
+    ),
+    Rule(
+        'slow bodies',
+        'A request holds no thread before its body is there, and a body has '
+        'a deadline, a least rate and its share of memory.',
+        (
+            f'{_SLOW}::test_a_thousand_slow_bodies_delay_no_post',
+            f'{_SLOW}::test_a_slow_client_is_answered_in_the_end',
+            'unit/test_slow_bodies.py::'
+            'test_the_one_that_waits_longest_leaves_room_for_others',
+        ),
+    ),
+    Rule(
+        'names of headers',
+        'No header passes for another by an underscore in its name.',
+        (f'{_SLOW}::test_a_header_with_an_underscore_passes_for_no_other',),
+    ),
+    Rule(
+        'lines of the log',
+        'Nothing that a caller sends ends or forges a line of the log.',
+        (
+            f'{_HTTP}/test_middleware.py::'
+            'test_no_project_ends_a_line_of_the_log',
+        ),
+    ),
+    Rule(
+        'old paths',
+        'A path of version 1.1 lets nobody in whom version 2 would not.',
+        (
+            f'{_HTTP}/test_old_paths.py::test_a_policy_holds_for_both',
+            f'{_HTTP}/test_old_paths.py::test_a_signature_holds_for_both',
+        ),
+    ),
+)
+
 RULES = (
     *IDENTITY,
     *SIGNATURES,
@@ -397,4 +444,5 @@ RULES = (
     *AT_REST,
     *SUBSCRIPTIONS,
     *SECRETS,
+    *COSTS,
 )

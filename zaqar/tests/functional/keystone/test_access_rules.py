@@ -183,6 +183,27 @@ def test_each_row_is_permitted_as_over_http(
     assert set(found.values()) == {True, False}
 
 
+def test_an_old_path_is_permitted_like_the_new_one(place: Place) -> None:
+    token = place.token('POST %/v2/queues/q/messages')
+    for queue, method, permitted in (
+        ('q', 'POST', True),
+        ('q', 'DELETE', False),
+        ('other', 'POST', False),
+    ):
+        answer = place.api(
+            method,
+            f'/v1.1/queues/{queue}/messages',
+            {'messages': [{'body': 1}]},
+            headers={'X-Auth-Token': token, 'X-Project-ID': None},
+            environ={'SCRIPT_NAME': place.mount},
+        )
+        assert (answer.status != 401) == permitted
+    nobody = place.api(
+        'POST', '/v1.1/queues/q/messages', {'messages': [{'body': 1}]}
+    )
+    assert nobody.status == 401
+
+
 def test_a_read_without_a_route_is_permitted_like_the_list(
     place: Place,
 ) -> None:
