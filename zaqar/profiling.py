@@ -21,6 +21,8 @@ from typing import Any, TypeVar
 
 from oslo_config import cfg
 
+from zaqar.storage import masking
+
 LOG = logging.getLogger(__name__)
 
 GROUP = 'profiler'
@@ -235,7 +237,7 @@ def _opened(conf: cfg.ConfigOpts) -> Notify | None:
         return found
     except Exception as error:
         # Each driver fails in ways of its own.
-        reason = ' '.join(str(error).split())
+        reason = masking.scrub(' '.join(str(error).split()), where)
     # Not above, where our log would add what was raised, passwords and all.
     LOG.warning(
         'Profiling is off: the back end "%s" of [profiler] connection_string '
