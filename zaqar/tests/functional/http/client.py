@@ -56,13 +56,17 @@ class Response:
 
 
 class MovedClock:
-    """The clock of the store; tests move it."""
+    """The clock of the store; tests move it.
+
+    :ivar ahead: milliseconds by which this process errs
+    """
 
     def __init__(self) -> None:
         self.at = 1_800_000_000_000
+        self.ahead = 0
 
     def now(self) -> int:
-        return self.at
+        return self.at + self.ahead
 
     def server_now(self) -> int:
         return self.at

@@ -475,6 +475,16 @@ def test_expired_ones_do_not_shorten_a_page(api: Api) -> None:
     assert _list(api, '?limit=1') == [HOOK]
 
 
+def test_a_list_of_a_process_whose_clock_errs_removes_none_that_lives(
+    api: Api,
+) -> None:
+    _make(api, ttl=3600)
+    api.clock.ahead = 7_200_000
+    assert _list(api) == []
+    api.clock.ahead = 0
+    assert _list(api) == [HOOK]
+
+
 def test_a_list_removes_a_bounded_number_of_expired_ones(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
