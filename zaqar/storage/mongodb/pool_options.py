@@ -7,7 +7,9 @@ mechanisms that take a token or a key from its surroundings.
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote_plus
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage import pool_rules
@@ -66,6 +68,9 @@ _FILES = (
     'tlscertificatekeyfile',
     'tlscrlfile',
 )
+#: What the library splits options at; which of them depends on the others.
+_SEPARATOR = re.compile(r'[&;\s]')
+
 _MECHANISMS = (
     'DEFAULT',
     'MONGODB-X509',
@@ -80,8 +85,7 @@ def check(uri: str) -> None:
 
     :raises ConfigurationError: the URI names it
     """
-    query = uri.partition('?')[2]
-    given = parse_qsl(query, keep_blank_values=True)
+    given = list(_options(uri.partition('?')[2]))
     pool_rules.check_options(given, _ALLOWED, _FILES)
     for name, value in given:
         if (
@@ -92,3 +96,11 @@ def check(uri: str) -> None:
                 'the option "authMechanism" of a pool must be one of '
                 f'{", ".join(_MECHANISMS)}'
             )
+
+
+def _options(query: str) -> Iterator[tuple[str, str]]:
+    """Yield options as the library reads them: it decodes values alone."""
+    for option in _SEPARATOR.split(query):
+        if option:
+            name, _, value = option.partition('=')
+            yield name, unquote_plus(value)

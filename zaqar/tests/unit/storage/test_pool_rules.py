@@ -29,6 +29,9 @@ _REFUSED = (
     ('sqlite:///{folder}/a.sqlite?{}', 'mode=ro'),
     ('mongodb://127.0.0.1:1/?{}', 'authMechanismProperties=ENVIRONMENT:k8s'),
     ('mongodb.fifo://127.0.0.1:1/?{}', 'authMechanism=MONGODB-OIDC'),
+    ('mongodb://127.0.0.1:1/?tls=true;{}', 'authMechanism=MONGODB-OIDC'),
+    ('mongodb://127.0.0.1:1/?tls=true {}', 'authMechanism=MONGODB-OIDC'),
+    ('mongodb://127.0.0.1:1/?w=1;{}', 'proxyHost=none'),
     ('redis://127.0.0.1:1/?{}', 'unix_socket_path=/none'),
 )
 
@@ -65,6 +68,7 @@ def test_options_that_reach_into_the_machine_are_refused(
         'mysql://u:p@127.0.0.1:1/d?charset=utf8mb4&connect_timeout=1',
         'postgresql://u:p@127.0.0.1:1/d?sslmode=require&connect_timeout=1',
         'mongodb://127.0.0.1:1/?replicaSet=rs&w=majority&tls=true',
+        'mongodb://127.0.0.1:1/?replicaSet=rs;w=majority;appName=a+b%20c',
         'redis://127.0.0.1:1/0?prefix=east',
     ],
 )
@@ -80,6 +84,7 @@ def test_options_that_deployments_need_are_not(
         'mysql://u:p@127.0.0.1:1/d?ssl_ca=/dev/zero',
         'postgresql://u:p@127.0.0.1:1/d?sslrootcert=/dev/zero',
         'mongodb://127.0.0.1:1/?tls=true&tlsCAFile=/dev/zero',
+        'mongodb://127.0.0.1:1/?tls=true;tlsCAFile=/dev/zero',
         'rediss://127.0.0.1:1/?ssl_ca_certs=/dev/zero',
     ],
 )
