@@ -81,23 +81,32 @@ def ignored(conf: cfg.ConfigOpts) -> Sequence[str]:
 def check(conf: cfg.ConfigOpts) -> None:
     """Read every option of ours once.
 
-    :raises ConfigurationError: one was left blank that needs a value, or
-        refers to another one that does not exist
+    :raises ConfigurationError: one was left blank that needs a value, has
+        one that cannot be read, or refers to another one that does not exist
     """
-    for group, options in _listed(OURS):
-        if group in OPEN_GROUPS:
-            # keystoneauth makes these anew, and refuses what it did not make.
-            continue
-        conf.register_opts(options, group)
+    listed = [
+        (group, options)
+        for group, options in _listed(OURS)
+        # keystoneauth makes these anew, and refuses what it did not make.
+        if group not in OPEN_GROUPS
+    ]
+    # First, since any of them may refer to any other.
+    for group, options in listed:
+        # By the name of DEFAULT nothing could refer to them.
+        conf.register_opts(options, None if group == 'DEFAULT' else group)
+    for group, options in listed:
+        values = conf if group == 'DEFAULT' else conf[group]
         for option in options:
             name = f'[{group}] {option.name}'
             try:
-                value = conf[group][option.dest]
+                value = values[option.dest]
             except (cfg.TemplateSubstitutionError, cfg.NoSuchOptError):
                 raise ConfigurationError(
                     f'{name}: a dollar sign refers to another option; write '
                     '$$ for the character itself'
                 ) from None
+            except cfg.ConfigFileValueError as error:
+                raise ConfigurationError(f'{name}: {error}') from None
             if value is None and option.default is not None:
                 raise ConfigurationError(
                     f'{name} is blank: give it a value, or remove the line '

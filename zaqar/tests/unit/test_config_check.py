@@ -105,3 +105,39 @@ def test_a_file_that_is_gone_is_told(tmp_path: pathlib.Path) -> None:
     path.unlink()
     with pytest.raises(ConfigurationError, match=r'zaqar\.conf'):
         config_check.remarks(conf)
+
+
+def _checked(folder: pathlib.Path, text: str) -> cfg.ConfigOpts:
+    path = folder / 'zaqar.conf'
+    path.write_text(text)
+    conf = cfg.ConfigOpts()
+    conf(['--config-file', str(path)])
+    config_check.check(conf)
+    return conf
+
+
+def test_an_option_may_refer_to_one_of_any_group(
+    tmp_path: pathlib.Path,
+) -> None:
+    conf = _checked(
+        tmp_path,
+        f'[DEFAULT]\nstate_path = {tmp_path}\n'
+        '[drivers:management_store:sqlalchemy]\n'
+        'uri = sqlite:///$state_path/a.sqlite\n'
+        '[pooling:catalog]\nsqlite_path = $state_path/pools\n'
+        '[drivers:transport:websocket]\n'
+        'http_prefix = ${drivers:transport:wsgi.bind}\n',
+    )
+    group = conf['drivers:management_store:sqlalchemy']
+    assert group.uri == f'sqlite:///{tmp_path}/a.sqlite'
+    assert conf['pooling:catalog'].sqlite_path == f'{tmp_path}/pools'
+
+
+def test_a_value_that_cannot_be_read_is_named_with_its_group(
+    tmp_path: pathlib.Path,
+) -> None:
+    with pytest.raises(
+        ConfigurationError,
+        match=r'\[drivers:transport:websocket\] port: .*abc',
+    ):
+        _checked(tmp_path, '[drivers:transport:websocket]\nport = abc\n')
