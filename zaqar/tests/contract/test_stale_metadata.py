@@ -94,7 +94,9 @@ def test_a_queue_takes_any_version_at_first(
     assert len(queue.hold(0)) == 2 + used
 
 
-@pytest.mark.parametrize('options', OPTIONS, ids=repr)
+@pytest.mark.parametrize(
+    'options', OPTIONS, ids=lambda options: ''.join(options)
+)
 @pytest.mark.parametrize('used', [False, True])
 def test_a_post_with_old_metadata_stores_nothing(
     queue: Versioned, there: Versioned, used: bool, options: dict[str, Any]
