@@ -62,9 +62,11 @@ def renew(
             return record.data['expires'], now
 
 
-def release(store: ManagementStore, node: str) -> None:
-    """Give a lease back."""
-    store.delete(KIND, _PARENT, node)
+def release(store: ManagementStore, node: str, uri: str) -> None:
+    """Give a lease back, unless a successor has it already."""
+    record = store.get(KIND, _PARENT, node)
+    if record is not None and record.data['uri'] == uri:
+        store.delete(KIND, _PARENT, node)
 
 
 class Directory:

@@ -517,6 +517,41 @@ def test_workers_stay_when_their_successors_cannot_start(
     assert server.stop() == 0
 
 
+def test_a_websocket_server_is_replaced_on_its_port_for_other_processes(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(
+        rest='[drivers]\ntransport = websocket\n',
+        socket=f'node_id = a\nnotification_port = {process.free_port()}',
+    )
+    server.process = process.Process(server.command(), server.log)
+    assert _until(lambda: _shakes_hands(server))
+    before = set(server.workers())
+    os.kill(server.process.child.pid, signal.SIGHUP)
+    assert _until(lambda: not before & set(server.workers()))
+    after = server.workers()
+    assert _until(lambda: _shakes_hands(server))
+    assert server.workers() == after
+    assert ' ERROR ' not in server.log.read_text()
+
+
+def _shakes_hands(server: Zaqar) -> bool:
+    """Tell whether the WebSocket server answers."""
+    headers = {
+        'Connection': 'Upgrade',
+        'Upgrade': 'websocket',
+        'Sec-WebSocket-Version': '13',
+        'Sec-WebSocket-Key': 'MDEyMzQ1Njc4OWFiY2RlZg==',
+    }
+    url = server.socket_url.replace('ws:', 'http:')
+    try:
+        answer = requests.get(url, headers=headers, timeout=2, stream=True)
+    except requests.RequestException:
+        return False
+    with answer:
+        return answer.status_code == 101
+
+
 def test_a_worker_that_cannot_start_is_tried_again(
     make_server: MakeServer,
 ) -> None:

@@ -55,7 +55,7 @@ class Node:
         self._stop.set()
         self._thread.join(nodes.RENEWED)
         try:
-            nodes.release(self._store, self._name)
+            nodes.release(self._store, self._name, self._uri)
         except StoreUnavailable:
             LOG.info('The lease of this server is left to its end')
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from oslo_config import cfg
 
 from zaqar.api.dispatch import Dispatcher
+from zaqar.errors import ConfigurationError
 from zaqar.notification import nodes, socket_mac
 from zaqar.notification.socket_mac import SocketMac
 from zaqar.storage.base import ManagementStore
@@ -33,6 +34,9 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds that requests under way and close frames have for their end.
 GRACE = 30.0
+
+#: Seconds in which a server that is to end has ended.
+PREDECESSOR = GRACE + 10.0
 
 #: Seconds between two looks at whether all is quiet.
 _LOOK = 0.05
@@ -96,15 +100,35 @@ class Server:
 
     def serve(self, listener: socket.socket) -> None:
         """Serve until SIGTERM; finish what is under way, then return."""
-        endpoint = listening.listen(
-            self._settings.notification_bind,
-            self._settings.notification_port,
-            BACKLOG,
-            options.GROUP,
-            'notification_bind, notification_port',
-        )
+        endpoint = self._endpoint()
         with asyncio.Runner(loop_factory=_loop) as runner:
             runner.run(self._serve(listener, endpoint))
+
+    def _endpoint(self) -> socket.socket:
+        """Listen for other processes.
+
+        A server that we take over from has the same port until it has ended.
+
+        :raises ConfigurationError: the address cannot be had even then
+        """
+        end = time.monotonic() + PREDECESSOR
+        is_waiting = False
+        while True:
+            try:
+                return listening.listen(
+                    self._settings.notification_bind,
+                    self._settings.notification_port,
+                    BACKLOG,
+                    options.GROUP,
+                    'notification_bind, notification_port',
+                )
+            except ConfigurationError as error:
+                if time.monotonic() > end:
+                    raise
+                if not is_waiting:
+                    LOG.info('Waiting for a port: %s', error)
+                is_waiting = True
+                time.sleep(_LOOK)
 
     async def _serve(
         self, listener: socket.socket, inner: socket.socket
@@ -134,8 +158,9 @@ class Server:
         hub.drain()
         await _until_quiet(hub)
         nodes.HERE.leave(self._settings.node_id)
-        await endpoint.stop()
+        # Before the port is free for a server of the same name.
         await loop.run_in_executor(None, node.stop)
+        await endpoint.stop()
         await loop.run_in_executor(None, workers.close, GRACE)
 
     def _node(

@@ -188,3 +188,17 @@ def test_it_is_tried_again_when_the_store_is_back(
     monkeypatch.setattr(store, 'get', silent)
     sender = SocketSender(store, SECRET, nodes.Here())
     assert _send(sender, time.now).verdict is Verdict.RETRY
+
+
+def test_a_lease_is_given_back_by_the_server_that_has_it(
+    store: ManagementStore,
+) -> None:
+    first, second = 'http://127.0.0.1:1', 'http://127.0.0.1:2'
+    nodes.renew(store, 'node', first, '')
+    nodes.renew(store, 'node', second, '')
+    nodes.release(store, 'node', first)
+    lease = nodes.Directory(store).find('node')
+    assert lease is not None
+    assert lease.uri == second
+    nodes.release(store, 'node', second)
+    assert nodes.Directory(store).find('node') is None
