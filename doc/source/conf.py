@@ -25,6 +25,9 @@ openstackdocs_auto_name = False
 openstackdocs_auto_version = False
 version = release = zaqar_version.version_string()
 
+# Plain blocks are commands, configuration and requests: no Python.
+highlight_language = 'none'
+
 # What commands print is not to be copied.
 copybutton_selector = 'div:not(.highlight-text) > div.highlight > pre'
 
