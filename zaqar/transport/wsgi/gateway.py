@@ -32,6 +32,10 @@ _BASE: Environ = {
 
 _BARE = frozenset(('CONTENT_LENGTH', 'CONTENT_TYPE'))
 
+#: Bytes of the longest name of a header that is remembered: callers choose
+#: names, of up to 64 KiB.
+_LONGEST_NAME = 64
+
 
 class Gateway:
     """Answers requests, each in the thread in which it is complete.
@@ -99,7 +103,7 @@ def to_environ(scope: Mapping[str, Any]) -> Environ:
         'wsgi.url_scheme': scope['scheme'],
     }
     for name, value in scope['headers']:
-        key = _key(name)
+        key = (_known_key if len(name) <= _LONGEST_NAME else _key)(name)
         if not key:
             continue
         text = value.decode('latin-1')
@@ -109,13 +113,15 @@ def to_environ(scope: Mapping[str, Any]) -> Environ:
     return environ
 
 
-@functools.lru_cache(maxsize=512)
 def _key(name: bytes) -> str:
     """Return where WSGI has a header; empty for one that is left out."""
     if b'_' in name:
         return ''
     key = name.decode('latin-1').upper().replace('-', '_')
     return key if key in _BARE else f'HTTP_{key}'
+
+
+_known_key = functools.lru_cache(maxsize=512)(_key)
 
 
 def _length(environ: Environ) -> int | None:
