@@ -102,8 +102,8 @@ class ServerDatabase(Database):
     def __init__(self, url: sa.URL, pooler: Pooler = Pooler.AUTO) -> None:
         self.dialect = url.get_backend_name().replace('mariadb', 'mysql')
         self._postgresql = self.dialect == 'postgresql'
-        self._connector = Connector(pooler, url)
         rest, arguments = connecting.arguments(url)
+        self._connector = Connector(pooler, url)
         self._engine = sa.create_engine(
             rest,
             pool_size=10,

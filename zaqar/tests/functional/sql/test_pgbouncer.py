@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import connecting, migrations, schema
+from zaqar.storage.sqlalchemy.connecting import Pooler
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, bodies
@@ -384,7 +385,8 @@ def test_a_value_of_another_type_is_told_at_the_start(
 ) -> None:
     name, _, value = query.partition('=')
     uri = f'{scheme}://zaqar@127.0.0.1:1/zaqar?{query}'
-    with pytest.raises(ConfigurationError, match=f'"{name}".*"{value}"'):
-        DRIVER.open_messages(uri, {})
+    for pooler in Pooler:
+        with pytest.raises(ConfigurationError, match=f'"{name}".*"{value}"'):
+            DRIVER.open_messages(uri, {'sql_pooler': pooler})
     with pytest.raises(ConfigurationError, match=f'"{name}".*"{value}"'):
         migrations.current(parse(uri))
