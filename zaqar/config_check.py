@@ -38,6 +38,10 @@ OPEN_GROUPS = ('keystone_authtoken', 'trustee')
 #: Is in every remark on what has no effect.
 _IGNORED = 'ignored'
 
+#: Stands in errors of oslo.config behind the location, which is the
+#: representation of an object there (10.7).
+_INVALID = ' is not valid: '
+
 #: Begins the names of groups that other programs read from the same file.
 FOREIGN_GROUPS = ('oslo_messaging',)
 
@@ -106,7 +110,8 @@ def check(conf: cfg.ConfigOpts) -> None:
                     '$$ for the character itself'
                 ) from None
             except cfg.ConfigFileValueError as error:
-                raise ConfigurationError(f'{name}: {error}') from None
+                reason = str(error).partition(_INVALID)[2] or str(error)
+                raise ConfigurationError(f'{name}: {reason}') from None
             if value is None and option.default is not None:
                 raise ConfigurationError(
                     f'{name} is blank: give it a value, or remove the line '

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import exposition, metrics, service, version
+from zaqar import config_check, exposition, metrics, service, version
 from zaqar.api import modes
 from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
@@ -121,23 +121,14 @@ def _prepare(conf: cfg.ConfigOpts) -> None:
 
 
 def _run(conf: cfg.ConfigOpts, words: Sequence[str]) -> int:
-    _read_early(conf)
+    # So that a fault leaves no database behind.
+    config_check.check(conf)
     _rehearse(conf)
     children = _children(conf, words)
     if conf.daemon:
         _daemonize()
     service.announce(conf, PROG)
     return Supervisor(children).run()
-
-
-def _read_early(conf: cfg.ConfigOpts) -> None:
-    """Read what is needed later, so that a fault leaves no database behind.
-
-    :raises cfg.Error: a value is out of its range
-    """
-    for group, options in GROUPS.items():
-        for option in options:
-            conf[group][option.dest]
 
 
 def _serves(conf: cfg.ConfigOpts, transport: str) -> bool:

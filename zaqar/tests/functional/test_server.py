@@ -201,7 +201,17 @@ FAULTY = [
         '[keystone_authtoken] a dollar sign refers to another option; write '
         '$$',
     ),
-    ('', '[transport]\nmax_message_ttl = many', 'max_message_ttl'),
+    (
+        '',
+        '[transport]\nmax_message_ttl = many',
+        '[transport] max_message_ttl: invalid literal for int() with base 10: '
+        "'many'",
+    ),
+    (
+        '',
+        '[drivers:transport:websocket]\nbind = some where',
+        '[drivers:transport:websocket] bind: ',
+    ),
     ('', '[transport]\nmax_queues_per_page = 0', 'max_queues_per_page'),
     ('', '[gc]\nbatch = 0', 'batch'),
     ('', '[oslo_policy]\npolicy_file = {folder}/bad.yaml', 'policy_file'),
