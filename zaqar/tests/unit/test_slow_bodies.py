@@ -154,16 +154,24 @@ def test_a_body_in_tiny_parts_is_refused() -> None:
 
 
 def test_the_one_that_waits_longest_leaves_room_for_others() -> None:
-    room = Room(longest=2 * bodies.MOST_HELD)
-    first, second, third = (room.client(None) for _ in range(3))
-    half = b'x' * (bodies.MOST_HELD // 2)
-    first.send(half)
-    second.send(half)
+    room = Room(longest=bodies.MOST_HELD // bodies.LONGEST_HELD)
+    part = b'x' * (bodies.MOST_HELD // 8)
+    first, second, *_ = clients = [room.client(None) for _ in range(8)]
+    for client in clients:
+        client.send(part)
     assert first.outcome is None
-    third.send(b'x')
+    late = room.client(None)
+    late.send(b'x')
     assert isinstance(first.outcome, RequestTimeout)
-    third.send(b'', is_last=True)
-    assert third.outcome == b'x'
+    late.send(b'', is_last=True)
+    assert late.outcome == b'x'
     # What was given up is free again.
-    room.client(None).send(half)
+    room.client(None).send(part)
     assert second.outcome is None
+
+
+def test_there_is_room_for_bodies_that_may_be_long() -> None:
+    client = Room(longest=2 * bodies.MOST_HELD).client(None)
+    for _ in range(4):
+        client.send(b'x' * (bodies.MOST_HELD // 2))
+    assert client.outcome is None

@@ -23,8 +23,10 @@ GRACE = 5.0
 #: Seconds between two looks at who is too slow.
 LOOK = 0.5
 
-#: Bytes of all bodies that are not complete.
+#: Bytes of all bodies that are not complete; where bodies may be long, there
+#: is room for :data:`LONGEST_HELD` of the longest.
 MOST_HELD = 64 * 1024 * 1024
+LONGEST_HELD = 4
 
 #: Parts of a body that may be of any size; beyond, they must be larger than
 #: :data:`LEAST_PART` on average, since each costs about as much as a request.
@@ -137,6 +139,7 @@ class Bodies:
         # By identity, oldest first. Who takes one out ends it.
         self._waiting: dict[int, _Body] = {}
         self._held = 0
+        self._most_held = max(MOST_HELD, LONGEST_HELD * terms.longest)
 
     def start(self) -> None:
         """Begin to look at who is too slow."""
@@ -152,7 +155,8 @@ class Bodies:
             any thread
         """
         body = _Body(receive, length, done, self._monotonic())
-        self._waiting[id(body)] = body
+        with self._lock:
+            self._waiting[id(body)] = body
         self._go_on(body)
 
     def refuse_slow(self) -> None:
@@ -207,6 +211,7 @@ class Bodies:
             body.parts.append(content)
             body.size += len(content)
             self._held += len(content)
+            oldest = next(iter(self._waiting.values()))
         if body.size == body.length or body.size > self._terms.longest:
             is_last = True
         if is_last:
@@ -217,8 +222,7 @@ class Bodies:
             self._end(
                 body, InvalidBody('Request body came in too small parts.')
             )
-        elif self._held > MOST_HELD:
-            oldest = next(iter(self._waiting.values()), body)
+        elif self._held > self._most_held:
             self._refuse(oldest, 'Too many bodies are being sent.')
         return not is_last and id(body) in self._waiting
 
