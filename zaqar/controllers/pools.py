@@ -289,7 +289,10 @@ def _check_connection(pools: Pools, fields: Mapping[str, Any]) -> None:
     refusal = InvalidBody(f'cannot connect to {masking.mask(uri)}')
     try:
         driver = pools.opener.driver(uri)
-    except ConfigurationError:
+    except ConfigurationError as error:
+        LOG.warning(
+            'A pool cannot be opened: %s', masking.scrub(str(error), uri)
+        )
         raise refusal from None
     try:
         pools.opener.check(uri)
@@ -304,6 +307,7 @@ def _check_connection(pools: Pools, fields: Mapping[str, Any]) -> None:
     try:
         store.ping()
     except StoreUnavailable:
+        LOG.warning('A pool does not respond: %s', masking.mask(uri))
         raise refusal from None
     finally:
         store.close()
@@ -316,6 +320,14 @@ def _check_options(
         pools.opener.settings(driver, options)
     except (TypeError, ValueError) as error:
         raise InvalidBody(f'"options": {error}.') from None
+    unknown = options.keys() - {option.dest for option in driver.message_opts}
+    if unknown:
+        # Not refused: pools may be given options for several drivers.
+        LOG.warning(
+            'Pool options without effect on the driver %s: %s',
+            driver.name,
+            ', '.join(sorted(unknown)),
+        )
 
 
 def _check_capabilities(

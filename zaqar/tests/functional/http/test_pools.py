@@ -266,15 +266,28 @@ def test_a_pool_that_reaches_into_the_machine_is_refused_with_the_reason(
         'http://127.0.0.1/',
     ],
 )
-def test_a_pool_that_cannot_be_reached_is_refused(api: Api, uri: str) -> None:
+def test_a_pool_that_cannot_be_reached_is_refused(
+    api: Api, uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = api('PUT', EAST, {'uri': uri, 'weight': 1})
     assert answer.is_error(400, BAD_BODY)
+    assert 'A pool ' in caplog.text
     assert answer.description == f'cannot connect to {uri}'
     assert api('GET', EAST).status == 404
     pools.make(api, 'east')
     answer = api('PATCH', EAST, {'uri': uri})
     assert answer.is_error(400, BAD_BODY, f'cannot connect to {uri}')
     assert api('GET', EAST).json['uri'] == pools.uri(api, 'east')
+
+
+def test_options_without_effect_are_logged(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = {'uri': pools.uri(api, 'east'), 'weight': 1}
+    given = {'options': {'wait_replica': 1, 'sql_pooler': 'auto'}}
+    assert api('PUT', EAST, {**fields, **given}).status == 201
+    assert caplog.text.count('without effect') == 1
+    assert 'driver sqlalchemy: wait_replica\n' in caplog.text
 
 
 def test_two_pools_cannot_have_one_uri(api: Api) -> None:
