@@ -284,7 +284,7 @@ def with_project_logged(app: App) -> App:
     ) -> Iterable[bytes]:
         current = context.get_current()
         if current is not None:
-            current.project_id = _shown(environ.get('HTTP_X_PROJECT_ID', ''))
+            current.project_id = _shown(environ.get('HTTP_X_PROJECT_ID') or '')
         return app(environ, start_response)
 
     return call

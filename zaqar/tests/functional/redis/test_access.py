@@ -283,8 +283,9 @@ class OldServer:
             except OSError:
                 return
             with there:
-                while there.recv(4096):
-                    there.sendall(self._answer)
+                while data := there.recv(4096):
+                    # Commands are arrays; several may come at once.
+                    there.sendall(self._answer * data.count(b'*'))
 
 
 @pytest.fixture
