@@ -26,6 +26,7 @@ admin_mode = true
 pooling = true
 [pooling:catalog]
 enable_virtual_pool = true
+sqlite_path = {folder}
 [signed_url]
 secret_key = 0123456789abcdef
 [oslo_policy]
@@ -43,7 +44,9 @@ def origin(
     folder = tmp_path_factory.mktemp('zaqar')
     policy = folder / 'policy.yaml'
     policy.write_text(_POLICY)
-    text = configuration(keystone) + _MODES.format(policy=policy)
+    # The folders of tests, where they put pools, are beside this one.
+    modes = _MODES.format(policy=policy, folder=folder.parent)
+    text = configuration(keystone) + modes
     with serve(text, folder) as url, in_catalogue(keystone, url):
         yield url
 
