@@ -432,6 +432,8 @@ class Driver:
         read or make files of this machine, or borrow its identity; given its
         URI, and the folder below which pools may make files. None for a
         driver with no such URIs
+    :ivar falls_back_on: another driver with the same options, whose groups
+        hold what is not set in those of this one
     :raises ConfigurationError: by all functions; one line naming the fault:
         a malformed URI, refused credentials, a server too old, a folder that
         is missing or not writable
@@ -447,3 +449,4 @@ class Driver:
     default_uri: Callable[[str], str] | None = None
     rows_of: str | None = None
     check_pool: Callable[[str, str], None] | None = None
+    falls_back_on: str | None = None

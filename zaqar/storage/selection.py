@@ -195,8 +195,13 @@ def values_of(
     conf: cfg.ConfigOpts, driver: Driver, plane: Plane, name: str
 ) -> dict[str, Any]:
     """Return the options of a driver for a plane, by name."""
-    given = conf[f'{GROUP}:{plane}:{name}']
-    found = {opt.dest: given[opt.dest] for opt in options(driver, plane)}
+    groups = _groups(driver, plane, name)
+    found = {}
+    for opt in options(driver, plane):
+        group = min(
+            groups, key=lambda group: _is_default(conf, group, opt.dest)
+        )
+        found[opt.dest] = conf[group][opt.dest]
     return {**found, 'unreliable': conf.unreliable}
 
 
@@ -204,11 +209,13 @@ def uri_of(
     conf: cfg.ConfigOpts, driver: Driver, choice: Choice, other: Choice
 ) -> tuple[str, str]:
     """Return the URI of a plane and the option it came from."""
-    groups = [choice.group]
+    groups = [*_groups(driver, choice.plane, choice.driver)]
     if other.driver == choice.driver:
-        groups.append(other.group)
+        groups += _groups(driver, other.plane, other.driver)
     # What the other plane was given goes before a default of this one.
-    for group in sorted(groups, key=lambda group: _is_default(conf, group)):
+    for group in sorted(
+        groups, key=lambda group: _is_default(conf, group, 'uri')
+    ):
         if conf[group].uri:
             return conf[group].uri, f'[{group}] uri'
     if driver.default_uri is None:
@@ -249,13 +256,21 @@ def _check_forgotten(
             )
 
 
+def _groups(driver: Driver, plane: Plane, name: str) -> Sequence[str]:
+    """Return the groups that a driver's options are read from, in order."""
+    # As a deprecated name the second one would be warned of, and taken for
+    # the first, where it is the group of the driver that was chosen.
+    names = filter(None, (name, driver.falls_back_on))
+    return [f'{GROUP}:{plane}:{name}' for name in names]
+
+
 def _is_set(conf: cfg.ConfigOpts, group: str) -> bool:
     where = conf.get_location('uri', group)
     return bool(where and where.location.is_user_controlled)
 
 
-def _is_default(conf: cfg.ConfigOpts, group: str) -> bool:
-    where = conf.get_location('uri', group)
+def _is_default(conf: cfg.ConfigOpts, group: str, name: str) -> bool:
+    where = conf.get_location(name, group)
     return bool(where and where.location is cfg.Locations.opt_default)
 
 

@@ -10,7 +10,7 @@ needs none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -80,53 +80,42 @@ def _opening() -> ModuleType:
     return opening
 
 
-def _options(plane: str, *, alias: bool) -> Sequence[cfg.Opt]:
-    """Return the options of a plane.
-
-    :param alias: whether they may stand in the group of ``mongodb``, too
-    """
-    group = f'drivers:{plane}:mongodb'
-
-    def also(name: str) -> list[cfg.DeprecatedOpt] | None:
-        return [cfg.DeprecatedOpt(name, group=group)] if alias else None
-
-    def text(name: str, help: str, **more: Any) -> cfg.Opt:
-        return cfg.StrOpt(name, help=help, deprecated_opts=also(name), **more)
-
+def _options(plane: str) -> Sequence[cfg.Opt]:
+    """Return the options of a plane."""
     found: list[cfg.Opt] = [
-        text(
+        cfg.StrOpt(
             'uri',
-            'Connection string of a replica set or of mongos: '
+            help='Connection string of a replica set or of mongos: '
             'mongodb://user:password@host1,host2,host3/?replicaSet=name'
             '&tls=true. A server that is not replicated is refused unless '
             '[DEFAULT] unreliable. Writes wait for a majority and its '
             'journals, unless w and journal here say otherwise.',
             secret=True,
         ),
-        text(
+        cfg.StrOpt(
             'database',
-            'Name that those of all databases begin with. Another one is '
-            'another, empty store.',
+            help='Name that those of all databases begin with. Another one '
+            'is another, empty store.',
             default='zaqar',
         ),
-        text(
+        cfg.StrOpt(
             'ssl_ca_certs',
-            'File with the certificates of the authorities that the '
+            help='File with the certificates of the authorities that the '
             'servers are checked by. Unset: those of the system. Only with '
             'tls=true in the URI, like the three that follow.',
         ),
-        text(
+        cfg.StrOpt(
             'ssl_certfile',
-            'File with the certificate to show to the servers.',
+            help='File with the certificate to show to the servers.',
         ),
-        text(
+        cfg.StrOpt(
             'ssl_keyfile',
-            'File with the key of ssl_certfile. Unset: it stands in '
+            help='File with the key of ssl_certfile. Unset: it stands in '
             'ssl_certfile.',
         ),
-        text(
+        cfg.StrOpt(
             'ssl_cert_reqs',
-            'How the certificates of the servers are checked.',
+            help='How the certificates of the servers are checked.',
             default='CERT_REQUIRED',
             choices=[
                 ('CERT_REQUIRED', 'they must be valid'),
@@ -141,18 +130,15 @@ def _options(plane: str, *, alias: bool) -> Sequence[cfg.Opt]:
                 'partitions',
                 default=PARTITIONS,
                 min=1,
-                deprecated_opts=also('partitions'),
                 help='Number of databases that queues are spread over. After '
                 'a change most queues are looked for in the wrong one and '
                 'seem empty.',
             )
         )
-    return found + _ignored(also)
+    return found + _ignored()
 
 
-def _ignored(
-    also: Callable[[str], list[cfg.DeprecatedOpt] | None],
-) -> list[cfg.Opt]:
+def _ignored() -> list[cfg.Opt]:
     """Return options that existing files may hold."""
     numbers = [
         cfg.IntOpt('max_attempts', default=1000, min=0),
@@ -162,7 +148,6 @@ def _ignored(
         cfg.FloatOpt('reconnect_sleep', default=0.02),
     ]
     for option in numbers:
-        option.deprecated_opts = also(option.name) or []
         option.deprecated_for_removal = True
         option.deprecated_reason = 'Tries are bounded by 5 seconds instead.'
         option.help = 'Ignored.'
@@ -175,8 +160,8 @@ DRIVER = Driver(
     capabilities=_CAPABILITIES,
     open_messages=open_messages,
     open_management=open_management,
-    message_opts=_options('message_store', alias=False),
-    management_opts=_options('management_store', alias=False),
+    message_opts=_options('message_store'),
+    management_opts=_options('management_store'),
     check_pool=check_pool,
 )
 
@@ -186,7 +171,8 @@ FIFO = Driver(
     capabilities=(Capability.FIFO, *_CAPABILITIES),
     open_messages=open_fifo_messages,
     open_management=open_management,
-    message_opts=_options('message_store', alias=True),
-    management_opts=_options('management_store', alias=True),
+    message_opts=_options('message_store'),
+    management_opts=_options('management_store'),
     check_pool=check_pool,
+    falls_back_on='mongodb',
 )

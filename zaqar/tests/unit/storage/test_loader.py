@@ -8,6 +8,7 @@ import pathlib
 import pytest
 from oslo_config import cfg
 
+from zaqar import config_check
 from zaqar.errors import ConfigurationError
 from zaqar.storage import loader, selection
 
@@ -96,6 +97,44 @@ def test_a_uri_beside_a_chosen_driver_is_no_mistake(
         '[drivers:message_store:redis]\nuri = redis://x'
     )
     _open(_conf(tmp_path, text))
+
+
+_MONGODB = """
+[drivers]
+message_store = {name}
+[drivers:message_store:mongodb]
+uri = mongodb://messages
+partitions = 5
+[drivers:management_store:mongodb]
+uri = mongodb://management
+"""
+
+
+def test_options_of_a_driver_are_not_those_of_one_that_falls_back_on_it(
+    tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    conf = _conf(tmp_path, _MONGODB.format(name='mongodb'))
+    config_check.check(conf)
+    loader.PoolOpener(conf)
+    management, messages = selection.locations(conf)
+    assert management.option == '[drivers:management_store:mongodb] uri'
+    assert messages.uri == 'mongodb://messages'
+    assert 'eprecated' not in caplog.text
+
+
+def test_a_driver_falls_back_on_the_groups_of_another(
+    tmp_path: pathlib.Path,
+) -> None:
+    text = _MONGODB.format(name='mongodb.fifo\nmanagement_store = mongodb')
+    conf = _conf(
+        tmp_path, f'{text}[drivers:message_store:mongodb.fifo]\ndatabase = a'
+    )
+    _, messages = selection.locations(conf)
+    assert messages.uri == 'mongodb://messages'
+    name = 'mongodb.fifo'
+    driver = selection.drivers()[name]
+    values = selection.values_of(conf, driver, 'message_store', name)
+    assert (values['database'], values['partitions']) == ('a', 5)
 
 
 def test_the_state_path_follows_the_base_directories(
