@@ -15,6 +15,7 @@ import requests
 from zaqar.tests.functional.keystone.callers import Caller, join, queue_name
 from zaqar.tests.servers import process
 from zaqar.tests.servers.keystone import Keystone
+from zaqar.tests.servers.receivers import Receiver
 
 _POLICY = """
 [oslo_policy]
@@ -93,6 +94,15 @@ def stranger(keystone: Keystone, origin: str) -> Caller:
 def nobody(origin: str) -> Caller:
     """Somebody without a token."""
     return Caller(origin)
+
+
+@pytest.fixture
+def receiver(keystone: Keystone) -> Iterator[Receiver]:
+    """A service of the cloud, at the host that Keystone is at, too."""
+    found = Receiver()
+    keystone.publish('hooked', f'{found.url}/v1')
+    yield found
+    found.stop()
 
 
 @pytest.fixture

@@ -80,15 +80,6 @@ def cloud(
         yield Cloud(keystone, trustee, origin, *people)
 
 
-@pytest.fixture
-def receiver(keystone: Keystone) -> Iterator[Receiver]:
-    """A service of the cloud."""
-    found = Receiver()
-    keystone.publish('hooked', f'{found.url}/v1')
-    yield found
-    found.stop()
-
-
 def _try(
     caller: Caller, queue: str, uri: str = HOOK, **fields: Any
 ) -> tuple[int, str]:

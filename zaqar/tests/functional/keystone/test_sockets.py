@@ -231,26 +231,26 @@ def test_a_subscription_dies_with_its_project(
 
 
 def test_a_subscriber_is_told_with_a_token_of_the_connections_owner(
-    keystone: Keystone, talk: Talk, user: User, project: str
+    keystone: Keystone,
+    talk: Talk,
+    user: User,
+    project: str,
+    receiver: Receiver,
 ) -> None:
     _authenticate(talk, _token(keystone, user, project))
-    receiver = Receiver()
-    try:
-        said = talk.ask(
-            'subscription_create',
-            queue_name='trusted',
-            subscriber=f'trust+{receiver.url}/hook',
-            ttl=3600,
-        )
-        assert said.status == 201, said
-        talk.ask(
-            'message_post',
-            queue_name='trusted',
-            messages=[{'body': 'x', 'ttl': 300}],
-        )
-        (got,) = receiver.wait(1)
-    finally:
-        receiver.stop()
+    said = talk.ask(
+        'subscription_create',
+        queue_name='trusted',
+        subscriber=f'trust+{receiver.url}/hook',
+        ttl=3600,
+    )
+    assert said.status == 201, said
+    talk.ask(
+        'message_post',
+        queue_name='trusted',
+        messages=[{'body': 'x', 'ttl': 300}],
+    )
+    (got,) = receiver.wait(1)
     assert got.json['body'] == 'x'
     token = keystone.validated(got.headers['x-auth-token'])
     trust = token['OS-TRUST:trust']

@@ -73,15 +73,6 @@ def owner(keystone: Keystone, origin: str) -> Caller:
     return join(keystone, origin, keystone.project(), 'member')
 
 
-@pytest.fixture
-def receiver(keystone: Keystone) -> Iterator[Receiver]:
-    """A service of the cloud, at the host that Keystone is at, too."""
-    found = Receiver()
-    keystone.publish('hooked', f'{found.url}/v1')
-    yield found
-    found.stop()
-
-
 def until(true: Callable[[], Any]) -> Any:
     """Wait for what must come true."""
     end = time.monotonic() + PATIENCE
