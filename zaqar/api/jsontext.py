@@ -3,8 +3,8 @@
 
 Message bodies are kept as the client's own bytes and never decoded on the hot
 path, and the decoder skips over them without a look at their text. They are
-checked once, here: a scan by regular expressions, and only a text that holds a
-long number, an exponent or many brackets is looked at token by token.
+checked once, here: once they are known to be JSON, and only a text that holds
+a long number, an exponent or many brackets is looked at more closely.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ MAX_INT = 2**63 - 1
 
 #: Any number that could be out of range, behind what comes before a member of
 #: an object or array; strings may give false alarms, but ids seldom do.
-_SUSPECT = re.compile(rb'[\[:,\s]-?[0-9](?:[0-9]{18}|[0-9.]*[eE])')
-#: Strings, numbers and brackets. The text need not be JSON, hence nothing is
-#: looked at twice: no part gives back what it took, and a string that is left
-#: open ends with the text.
-_TOKEN = re.compile(
-    rb'"(?:[^"\\]++|\\.)*+"?|-?[0-9][-+.0-9eE]*+|[][{}]', re.DOTALL
+_SUSPECT = re.compile(
+    rb'[\[:,\s](-?[0-9](?:[0-9]{18}|[0-9.]*[eE])[-+.0-9eE]*)'
 )
+#: A string; one that is left open ends with the text.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+#: What is no bracket, and what makes all brackets square.
+_NO_BRACKET = bytes(set(range(256)) - set(b'[]{}'))
+_SQUARE = bytes.maketrans(b'{}', b'[]')
 _FLOAT = frozenset(b'.eE')
 
 T = TypeVar('T')
@@ -44,23 +45,28 @@ def unparsable() -> InvalidBody:
 
 
 def decode(raw: bytes, decoder: Callable[[bytes], T]) -> T:
-    """Check a text and decode it.
+    """Decode a text and check it.
+
+    Only what is known to be JSON is looked at here, so that no text costs
+    more than its length.
 
     :param decoder: a msgspec decoder's ``decode``
     :raises InvalidBody: not UTF-8, not JSON, nested too deep, a number out of
         range
     :raises msgspec.ValidationError: JSON of another shape than wanted
     """
-    _check_text(raw)
     try:
+        raw.decode()
         document = decoder(raw)
     except msgspec.ValidationError:
         # Which of its faults is reported must not depend on the shape.
-        _check_tokens(raw)
+        _check(raw, _ANYTHING.decode)
         raise
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise unparsable() from None
-    _check_tokens(raw)
+    except RecursionError:
+        raise _too_deep() from None
+    _check(raw)
     return document
 
 
@@ -75,46 +81,51 @@ def decode_any(raw: bytes) -> Any:
 _CONTAINER: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
     dict[str, Any] | list[Any]
 )
+_ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder(msgspec.Raw)
 
 
-def _check_text(raw: bytes) -> None:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        raise unparsable() from None
-    brackets = raw.count(b'[') + raw.count(b'{')
-    if brackets > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
-        raise InvalidBody(f'JSON is nested more than {MAX_DEPTH} levels deep.')
+def _too_deep() -> InvalidBody:
+    return InvalidBody(f'JSON is nested more than {MAX_DEPTH} levels deep.')
 
 
-def _depth(raw: bytes) -> int:
-    depth = deepest = 0
-    for match in _TOKEN.finditer(raw):
-        token = match[0]
-        if token in (b'[', b'{'):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token in (b']', b'}'):
-            depth -= 1
-    return deepest
+def _check(raw: bytes, parse: Callable[[bytes], Any] | None = None) -> None:
+    """Check the nesting and the numbers of a text.
 
-
-def _check_tokens(raw: bytes) -> None:
-    if _SUSPECT.search(raw) is None:
+    :param parse: refuses what is no JSON, if that is not known yet
+    """
+    if parse is not None:
+        try:
+            parse(raw)
+        except RecursionError:
+            raise _too_deep() from None
+        except msgspec.DecodeError:
+            raise unparsable() from None
+    is_deep = raw.count(b'[') + raw.count(b'{') > MAX_DEPTH
+    if not is_deep and _SUSPECT.search(raw) is None:
         return
-    for match in _TOKEN.finditer(raw):
-        token = match[0]
-        if token[0] not in b'"[]{}':
-            _check_number(token)
+    bare = _STRING.sub(b'', raw)
+    if is_deep:
+        _check_depth(bare)
+    for match in _SUSPECT.finditer(bare):
+        _check_number(match[1])
+
+
+def _check_depth(bare: bytes) -> None:
+    """Check the nesting of a text without strings.
+
+    Each pass takes off the innermost brackets of all branches.
+    """
+    brackets = bare.translate(_SQUARE, _NO_BRACKET)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return
+        brackets = brackets.replace(b'[]', b'')
+    if brackets:
+        raise _too_deep()
 
 
 def _check_number(token: bytes) -> None:
-    try:
-        fits = _fits(token)
-    except ValueError:
-        # The decoder stopped at a wrong shape and never came here.
-        raise unparsable() from None
-    if not fits:
+    if not _fits(token):
         kind = 'integer' if _FLOAT.isdisjoint(token) else 'number'
         raise InvalidBody(f'JSON contains {kind} that is too large.')
 
