@@ -60,7 +60,7 @@ def decode(raw: bytes, decoder: Callable[[bytes], T]) -> T:
         document = decoder(raw)
     except msgspec.ValidationError:
         # Which of its faults is reported must not depend on the shape.
-        _check(raw, _ANYTHING.decode)
+        decode(raw, _ANYTHING.decode)
         raise
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise unparsable() from None
@@ -88,18 +88,8 @@ def _too_deep() -> InvalidBody:
     return InvalidBody(f'JSON is nested more than {MAX_DEPTH} levels deep.')
 
 
-def _check(raw: bytes, parse: Callable[[bytes], Any] | None = None) -> None:
-    """Check the nesting and the numbers of a text.
-
-    :param parse: refuses what is no JSON, if that is not known yet
-    """
-    if parse is not None:
-        try:
-            parse(raw)
-        except RecursionError:
-            raise _too_deep() from None
-        except msgspec.DecodeError:
-            raise unparsable() from None
+def _check(raw: bytes) -> None:
+    """Check the nesting and the numbers of a text that is JSON."""
     is_deep = raw.count(b'[') + raw.count(b'{') > MAX_DEPTH
     if not is_deep and _SUSPECT.search(raw) is None:
         return

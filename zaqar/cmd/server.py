@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import config_check, exposition, metrics, service, version
+from zaqar import exposition, metrics, service, version
 from zaqar.api import modes
 from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
@@ -121,8 +121,6 @@ def _prepare(conf: cfg.ConfigOpts) -> None:
 
 
 def _run(conf: cfg.ConfigOpts, words: Sequence[str]) -> int:
-    # So that a fault leaves no database behind.
-    config_check.check(conf)
     _rehearse(conf)
     children = _children(conf, words)
     if conf.daemon:
