@@ -154,21 +154,25 @@ class Keystone:
                 f'/roles/{self._roles[role]}'
             )
 
-    def publish(self, kind: str, url: str) -> None:
-        """Put a service with a public endpoint into the catalogue.
+    @contextlib.contextmanager
+    def published(self, kind: str, url: str) -> Iterator[None]:
+        """Have a service in the catalogue for the length of a block.
 
-        Its region is ``RegionOne``.
+        Its endpoint is the public one of ``RegionOne``.
         """
-        service = self._post('service', {'type': kind, 'name': kind})
-        self._post(
-            'endpoint',
-            {
-                'service_id': service['id'],
-                'interface': 'public',
-                'region': 'RegionOne',
-                'url': url,
-            },
-        )
+        service = self._post('service', {'type': kind, 'name': kind})['id']
+        endpoint = {
+            'service_id': service,
+            'interface': 'public',
+            'region': 'RegionOne',
+            'url': url,
+        }
+        self._post('endpoint', endpoint)
+        try:
+            yield
+        finally:
+            # Its endpoint goes with it.
+            self._session.delete(f'{self.url}/services/{service}')
 
     def token(self, user: User, project: str) -> str:
         """Return a token of a user for a project."""

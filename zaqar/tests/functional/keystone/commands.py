@@ -3,18 +3,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import requests
 
 from zaqar.tests.functional.keystone.callers import Caller
 from zaqar.tests.servers import process
@@ -122,30 +118,6 @@ def sit_down(keystone: Keystone, caller: Caller, user: User) -> Shell:
     clouds = keystone.folder / f'{user.name}.yaml'
     clouds.write_text(text)
     return Shell(clouds, caller)
-
-
-@contextlib.contextmanager
-def in_catalogue(keystone: Keystone, origin: str) -> Iterator[None]:
-    """Let the catalogue name the service for the length of a block."""
-    headers = {'X-Auth-Token': keystone.system_token()}
-
-    def make(kind: str, body: Mapping[str, str]) -> str:
-        url = f'{keystone.url}/{kind}s'
-        answer = requests.post(
-            url, json={kind: body}, headers=headers, timeout=30
-        )
-        answer.raise_for_status()
-        return str(answer.json()[kind]['id'])
-
-    service = make('service', {'type': 'messaging', 'name': 'zaqar'})
-    where = {'service_id': service, 'interface': 'public', 'url': origin}
-    make('endpoint', where)
-    try:
-        yield
-    finally:
-        # The endpoint goes with it.
-        url = f'{keystone.url}/services/{service}'
-        requests.delete(url, headers=headers, timeout=30).raise_for_status()
 
 
 def _program() -> str:

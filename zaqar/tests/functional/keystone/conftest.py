@@ -99,10 +99,10 @@ def nobody(origin: str) -> Caller:
 @pytest.fixture
 def receiver(keystone: Keystone) -> Iterator[Receiver]:
     """A service of the cloud, at the host that Keystone is at, too."""
-    found = Receiver()
-    keystone.publish('hooked', f'{found.url}/v1')
-    yield found
-    found.stop()
+    server = Receiver()
+    with keystone.published('hooked', f'{server.url}/v1'):
+        yield server
+    server.stop()
 
 
 @pytest.fixture

@@ -133,7 +133,6 @@ def make(
     keystone: Keystone, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Make]:
     """A function that makes applications, each with options of its own."""
-    keystone.publish('messaging', 'http://127.0.0.1:1/messaging')
     built: list[service.Service] = []
     project = keystone.project()
     user = keystone.user(project, 'member')
@@ -156,7 +155,9 @@ def make(
         api = rows.application(one)
         return Place(one, api, access, keystone, project, user, mount)
 
-    yield made
+    # Rules are for services of the catalogue alone.
+    with keystone.published('messaging', 'http://127.0.0.1:1/messaging'):
+        yield made
     for one in built:
         one.close()
 

@@ -12,7 +12,6 @@ import pytest
 from zaqar.tests.functional.keystone.callers import Caller
 from zaqar.tests.functional.keystone.commands import (
     Shell,
-    in_catalogue,
     sit_down,
 )
 from zaqar.tests.functional.keystone.conftest import configuration, serve
@@ -47,7 +46,7 @@ def origin(
     # The folders of tests, where they put pools, are beside this one.
     modes = _MODES.format(policy=policy, folder=folder.parent)
     text = configuration(keystone) + modes
-    with serve(text, folder) as url, in_catalogue(keystone, url):
+    with serve(text, folder) as url, keystone.published('messaging', url):
         yield url
 
 

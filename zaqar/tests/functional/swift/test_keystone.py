@@ -29,11 +29,9 @@ def keystone() -> Iterator[Keystone]:
 def swift(keystone: Keystone) -> Iterator[Swift]:
     """A Swift that trusts it, and stands in its catalogue."""
     server = Swift(keystone.authtoken())
-    keystone.publish(
-        'object-store',
-        f'http://127.0.0.1:{server.port}/v1/KEY_$(project_id)s',
-    )
-    yield server
+    url = f'http://127.0.0.1:{server.port}/v1/KEY_$(project_id)s'
+    with keystone.published('object-store', url):
+        yield server
     server.stop()
 
 
