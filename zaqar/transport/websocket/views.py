@@ -28,9 +28,9 @@ from zaqar.controllers.results import (
 )
 from zaqar.errors import Conflict, Forbidden, InvalidRequest, ZaqarError
 from zaqar.models import Kind, Message, MessageSpan
-from zaqar.transport import shapes
+from zaqar.transport import representations
 
-Embed = shapes.Embed
+Embed = representations.Embed
 
 #: Nouns of things that are called as their queue, unless they have an id.
 _OF_A_QUEUE = ('Queue', 'Topic', 'Subscription')
@@ -65,7 +65,7 @@ View = Callable[[Any, Asked], Said]
 
 
 def _message(item: Message, now: int, embed: Embed) -> dict[str, Any]:
-    shown = shapes.content(item, now, embed)
+    shown = representations.content(item, now, embed)
     shown['id'] = item.id
     shown['claim_id'] = item.claim_id
     return shown
@@ -87,7 +87,7 @@ def _empty(result: None, asked: Asked) -> Said:
 
 
 def _health(report: Mapping[str, Any], asked: Asked) -> Said:
-    return shapes.health_status(report), report
+    return representations.health_status(report), report
 
 
 def _home(modes: Set[str], asked: Asked) -> Said:
@@ -148,9 +148,9 @@ def _of_scope(asked: Asked, done: str) -> str:
 
 def _stats(counted: Counted, asked: Asked) -> Said:
     def shown(span: MessageSpan) -> dict[str, Any]:
-        return {'id': span.id, **shapes.moment(span, counted.now)}
+        return {'id': span.id, **representations.moment(span, counted.now)}
 
-    found = shapes.counts(counted, asked.scope, shown)
+    found = representations.counts(counted, asked.scope, shown)
     return (200 if counted.exists else 404), {'messages': found}
 
 
@@ -175,7 +175,7 @@ def _deleted(popped: Popped | None, asked: Asked) -> Said:
         return 204, {}
     return 200, {
         'messages': [
-            shapes.popped(item, popped.now, asked.embed)
+            representations.popped(item, popped.now, asked.embed)
             for item in popped.messages
         ]
     }
@@ -192,14 +192,19 @@ def _claimed(found: Claimed | None, asked: Asked) -> Said:
 def _claim(found: Claimed, asked: Asked) -> Said:
     claim = found.claim
     return 200, {
-        'age': shapes.age(claim.expires_at - claim.ttl * 1000, found.now),
+        'age': representations.age(
+            claim.expires_at - claim.ttl * 1000, found.now
+        ),
         'ttl': claim.ttl,
         'messages': _messages(claim.messages, found.now, asked),
     }
 
 
 def _subscription_page(page: SubscriptionPage, asked: Asked) -> Said:
-    items = [shapes.subscription(one, page.now) for one in page.subscriptions]
+    items = [
+        representations.subscription(one, page.now)
+        for one in page.subscriptions
+    ]
     return _page('subscriptions', items, page.marker)
 
 
@@ -209,25 +214,28 @@ def _subscribed(found: str, asked: Asked) -> Said:
 
 
 def _one_subscription(found: Any, asked: Asked) -> Said:
-    return 200, shapes.subscription(*found)
+    return 200, representations.subscription(*found)
 
 
 def _pool_page(page: PoolPage, asked: Asked) -> Said:
-    items = [shapes.pool(pool, page.detailed) for pool in page.pools]
+    items = [representations.pool(pool, page.detailed) for pool in page.pools]
     return _page('pools', items, _last_name(items))
 
 
 def _one_pool(shown: ShownPool, asked: Asked) -> Said:
-    return 200, shapes.pool(shown.pool, shown.detailed)
+    return 200, representations.pool(shown.pool, shown.detailed)
 
 
 def _flavor_page(page: FlavorPage, asked: Asked) -> Said:
-    items = [shapes.flavor(flavor, page.detailed) for flavor in page.flavors]
+    items = [
+        representations.flavor(flavor, page.detailed)
+        for flavor in page.flavors
+    ]
     return _page('flavors', items, _last_name(items))
 
 
 def _one_flavor(flavor: Flavor, asked: Asked) -> Said:
-    return 200, shapes.flavor(flavor, detailed=True)
+    return 200, representations.flavor(flavor, detailed=True)
 
 
 _VIEWS: Mapping[str, View] = {

@@ -20,7 +20,7 @@ from zaqar.controllers.results import (
     SubscriptionPage,
 )
 from zaqar.models import Kind, Message, MessageSpan, Scope
-from zaqar.transport import shapes
+from zaqar.transport import representations
 from zaqar.transport.wsgi import admin_views
 from zaqar.transport.wsgi.responses import Answer, encode, json_answer
 
@@ -50,7 +50,7 @@ def message(item: Message, now: int, folder: str) -> dict[str, Any]:
         # Clients take the claim's id from behind the last "=".
         href += f'?claim_id={item.claim_id}'
     shown = {'id': item.id, 'href': href}
-    return {**shown, **shapes.content(item, now)}
+    return {**shown, **representations.content(item, now)}
 
 
 def _next(path: str, again: Mapping[str, Any], marker: str) -> dict[str, str]:
@@ -83,7 +83,7 @@ def _ping(alive: bool, scope: None, path: str) -> Answer:
 
 
 def _health(report: Mapping[str, Any], scope: None, path: str) -> Answer:
-    return json_answer(report, shapes.health_status(report))
+    return json_answer(report, representations.health_status(report))
 
 
 def _queue_page(page: QueuePage, scope: None, path: str) -> Answer:
@@ -123,7 +123,7 @@ def _nothing(result: None, scope: Scope, path: str) -> Answer:
 def _stats(counted: Counted, scope: Scope, path: str) -> Answer:
     return json_answer(
         {
-            'messages': shapes.counts(
+            'messages': representations.counts(
                 counted, scope, lambda span: _span(span, counted.now, scope)
             )
         }
@@ -132,7 +132,7 @@ def _stats(counted: Counted, scope: Scope, path: str) -> Answer:
 
 def _span(span: MessageSpan, now: int, scope: Scope) -> dict[str, Any]:
     href = f'{base(scope)}/messages/{span.id}'
-    return {'href': href, **shapes.moment(span, now)}
+    return {'href': href, **representations.moment(span, now)}
 
 
 def _posted(posted: Posted, scope: Scope, path: str) -> Answer:
@@ -168,7 +168,11 @@ def _deleted(popped: Popped | None, scope: Scope, path: str) -> Answer:
     if popped is None:
         return Answer(204)
     return json_answer(
-        {'messages': [shapes.popped(m, popped.now) for m in popped.messages]}
+        {
+            'messages': [
+                representations.popped(m, popped.now) for m in popped.messages
+            ]
+        }
     )
 
 
@@ -186,7 +190,9 @@ def _claim(found: Claimed, scope: Scope, path: str) -> Answer:
         {
             'href': f'{base(scope)}/claims/{claim.id}',
             'ttl': claim.ttl,
-            'age': shapes.age(claim.expires_at - claim.ttl * 1000, found.now),
+            'age': representations.age(
+                claim.expires_at - claim.ttl * 1000, found.now
+            ),
             'messages': _claim_messages(found, scope),
         }
     )
@@ -201,7 +207,8 @@ def _subscription_page(
     page: SubscriptionPage, scope: Scope, path: str
 ) -> Answer:
     items = [
-        shapes.subscription(item, page.now) for item in page.subscriptions
+        representations.subscription(item, page.now)
+        for item in page.subscriptions
     ]
     links = []
     if page.marker is not None:
@@ -216,7 +223,7 @@ def _subscribed(found: str, scope: Scope, path: str) -> Answer:
 
 
 def _one_subscription(found: Any, scope: Scope, path: str) -> Answer:
-    return json_answer(shapes.subscription(*found))
+    return json_answer(representations.subscription(*found))
 
 
 def _changed(result: None, scope: Scope, path: str) -> Answer:
