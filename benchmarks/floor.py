@@ -20,8 +20,8 @@ from benchmarks import target
 from zaqar import service
 from zaqar.models import Message, MessageSpan
 from zaqar.storage.catalogue import Catalogue
-from zaqar.transport.interface import Environ, StartResponse
 from zaqar.transport.wsgi import server
+from zaqar.transport.wsgi_types import Environ, StartResponse
 
 #: Seconds of a claim and of its grace period.
 CLAIM_TTL, GRACE = 3600, 60

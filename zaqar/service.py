@@ -39,9 +39,9 @@ from zaqar.storage.catalogue import Catalogue
 from zaqar.storage.pooled import PooledCatalogue
 from zaqar.storage.sweeper import Pace, Sweeper
 from zaqar.transport import auth, keystone_settings
-from zaqar.transport.interface import App
 from zaqar.transport.websocket.server import Server as WebSocketServer
 from zaqar.transport.wsgi import confirm_page, stack
+from zaqar.transport.wsgi_types import App
 
 LOG = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from keystonemiddleware import auth_token
 from oslo_config import cfg
 
 from zaqar.transport.auth import TOKEN_INFO
-from zaqar.transport.interface import App, Environ, StartResponse
+from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
 LOG = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from zaqar.controllers import notices
 from zaqar.controllers.signatures import Grant
 from zaqar.errors import NotFound, ZaqarError
 from zaqar.models import Kind, Scope
-from zaqar.transport.interface import App, Environ, StartResponse
 from zaqar.transport.wsgi.responses import Answer
+from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
 PATH = '/confirm'
 

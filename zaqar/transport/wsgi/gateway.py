@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zaqar.errors import ZaqarError
-from zaqar.transport.interface import App, Environ
 from zaqar.transport.wsgi.bodies import Bodies
 from zaqar.transport.wsgi.responses import error_answer
+from zaqar.transport.wsgi_types import App, Environ
 
 _BASE: Environ = {
     'SCRIPT_NAME': '',

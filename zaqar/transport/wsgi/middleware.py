@@ -24,13 +24,13 @@ from zaqar.errors import (
 )
 from zaqar.randomness import token_bytes
 from zaqar.transport import auth, keystone
-from zaqar.transport.interface import App, Environ, StartResponse
 from zaqar.transport.wsgi.responses import (
     LOCATION,
     Answer,
     encode,
     error_answer,
 )
+from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
 REQUEST_ID = 'x-openstack-request-id'
 

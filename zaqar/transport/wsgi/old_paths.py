@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from oslo_config import cfg
 
-from zaqar.transport.interface import App, Environ, StartResponse
+from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
 GROUP = 'drivers:transport:wsgi'
 

@@ -18,8 +18,8 @@ from zaqar.errors import (
     NotAcceptable,
     UnsupportedMediaType,
 )
-from zaqar.transport.interface import Environ
 from zaqar.transport.wsgi.responses import JSON
+from zaqar.transport.wsgi_types import Environ
 
 _FORM = 'application/x-www-form-urlencoded'
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from zaqar.errors import ZaqarError
-from zaqar.transport.interface import Environ, StartResponse
+from zaqar.transport.wsgi_types import Environ, StartResponse
 
 Headers = list[tuple[str, str]]
 

@@ -28,9 +28,9 @@ from zaqar.errors import (
 )
 from zaqar.models import Scope
 from zaqar.transport import auth
-from zaqar.transport.interface import Environ
 from zaqar.transport.wsgi import requests, views
 from zaqar.transport.wsgi.responses import Answer, error_answer
+from zaqar.transport.wsgi_types import Environ
 
 LOG = logging.getLogger(__name__)
 

@@ -30,9 +30,9 @@ from granian.http import HTTP1Settings
 from oslo_config import cfg
 
 from zaqar.transport import listening
-from zaqar.transport.interface import App
 from zaqar.transport.wsgi.bodies import Bodies, Loop, Terms
 from zaqar.transport.wsgi.gateway import Gateway
+from zaqar.transport.wsgi_types import App
 
 LOG = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from oslo_config import cfg
 
 from zaqar.api.dispatch import Dispatcher
 from zaqar.transport import auth
-from zaqar.transport.interface import App
 from zaqar.transport.wsgi import confirm_page, middleware, old_paths
 from zaqar.transport.wsgi.router import Application, Root
+from zaqar.transport.wsgi_types import App
 
 
 def build(
