@@ -20,7 +20,7 @@ from zaqar.errors import ConfigurationError
 from zaqar.notification import nodes, socket_mac
 from zaqar.notification.socket_mac import SocketMac
 from zaqar.storage.base import ManagementStore
-from zaqar.transport import listening
+from zaqar.transport import listening_socket
 from zaqar.transport.websocket import settings as options
 from zaqar.transport.websocket.access import Access
 from zaqar.transport.websocket.actions import Desk, Trace
@@ -59,7 +59,7 @@ def listen(host: str, port: int) -> socket.socket:
 
     :raises ConfigurationError: the address cannot be had
     """
-    return listening.listen(host, port, BACKLOG, options.GROUP)
+    return listening_socket.listen(host, port, BACKLOG, options.GROUP)
 
 
 class Server:
@@ -115,7 +115,7 @@ class Server:
         is_waiting = False
         while True:
             try:
-                return listening.listen(
+                return listening_socket.listen(
                     self._settings.notification_bind,
                     self._settings.notification_port,
                     BACKLOG,

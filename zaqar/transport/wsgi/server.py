@@ -29,7 +29,7 @@ from granian import _granian
 from granian.http import HTTP1Settings
 from oslo_config import cfg
 
-from zaqar.transport import listening
+from zaqar.transport import listening_socket
 from zaqar.transport.wsgi.bodies import Bodies, Loop, Terms
 from zaqar.transport.wsgi.gateway import Gateway
 from zaqar.transport.wsgi_types import App
@@ -127,7 +127,7 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
 
     :raises ConfigurationError: the address cannot be had
     """
-    return listening.listen(host, port, backlog, GROUP)
+    return listening_socket.listen(host, port, backlog, GROUP)
 
 
 def serve(
