@@ -18,7 +18,7 @@ from zaqar.notification import keystone
 from zaqar.notification import settings as notification
 from zaqar.storage import loader, pooling, selection, sweeper
 from zaqar.transport import auth
-from zaqar.transport import keystone as tokens
+from zaqar.transport import token_validation as tokens
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import middleware, old_paths
 from zaqar.transport.wsgi import server as wsgi_server

@@ -21,7 +21,7 @@ from zaqar.controllers.signed_urls import PATHS
 from zaqar.errors import InvalidRequest, NoRoute, ZaqarError
 from zaqar.models import Identity
 from zaqar.transport import auth
-from zaqar.transport.keystone import Proof, TokenRefused, Tokens
+from zaqar.transport.token_validation import Proof, TokenRefused, Tokens
 
 _NAME = re.compile(r'[a-z0-9-]+')
 

@@ -23,7 +23,7 @@ from zaqar.errors import (
     StoreUnavailable,
 )
 from zaqar.randomness import token_bytes
-from zaqar.transport import auth, keystone
+from zaqar.transport import auth, token_validation
 from zaqar.transport.wsgi.responses import (
     LOCATION,
     Answer,
@@ -273,7 +273,7 @@ def with_keystone(app: App, conf: cfg.ConfigOpts) -> App:
     silent = error_answer(
         StoreUnavailable('The identity service could not be asked.')
     )
-    return keystone.with_keystone(app, silent, conf)
+    return token_validation.with_keystone(app, silent, conf)
 
 
 def with_project_logged(app: App) -> App:
