@@ -38,7 +38,7 @@ from zaqar.storage.base import MessageStore
 from zaqar.storage.catalogue import Catalogue
 from zaqar.storage.pooled import PooledCatalogue
 from zaqar.storage.sweeper import Pace, Sweeper
-from zaqar.transport import auth, keystone_settings
+from zaqar.transport import auth, keystone_config_check
 from zaqar.transport.websocket.server import Server as WebSocketServer
 from zaqar.transport.wsgi import confirm_page, stack
 from zaqar.transport.wsgi_types import App
@@ -92,7 +92,7 @@ class Service:
         cipher = Cipher.from_conf(conf)
         limits = dataclasses.replace(limits, can_encrypt=cipher.works)
         if auth.strategy(conf):
-            keystone_settings.prepare(conf)
+            keystone_config_check.prepare(conf)
         pace = Pace.from_conf(conf)
         served = modes.from_conf(conf)
         self._profiling = Profiling.from_conf(conf)
