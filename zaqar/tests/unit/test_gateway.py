@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tracemalloc
 
-from zaqar.transport.wsgi import gateway
+from zaqar.transport.wsgi import asgi_adapter
 
 
 def _scope(*headers: tuple[bytes, bytes]) -> dict[str, object]:
@@ -22,7 +22,7 @@ def _scope(*headers: tuple[bytes, bytes]) -> dict[str, object]:
 
 
 def test_headers_are_as_wsgi_names_them() -> None:
-    environ = gateway.to_environ(
+    environ = asgi_adapter.to_environ(
         _scope(
             (b'content-type', b'a/b'),
             (b'x-a', b'1'),
@@ -42,7 +42,7 @@ def test_names_that_callers_invent_are_not_remembered() -> None:
     try:
         for number in range(200):
             name = b'%d-' % number + b'a' * 60_000
-            gateway.to_environ(_scope((name, b'')))
+            asgi_adapter.to_environ(_scope((name, b'')))
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
