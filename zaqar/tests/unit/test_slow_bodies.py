@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from zaqar.errors import InvalidBody, RequestTimeout, ZaqarError
-from zaqar.transport.wsgi import bodies
+from zaqar.transport.wsgi import request_buffering
 
 
 class Client:
@@ -16,7 +16,7 @@ class Client:
     :ivar outcome: what became of it
     """
 
-    def __init__(self, loop: bodies.Loop) -> None:
+    def __init__(self, loop: request_buffering.Loop) -> None:
         self._loop = loop
         self._sent: list[dict[str, Any]] = []
         self._waiting: Callable[[Client], Any] | None = None
@@ -68,10 +68,10 @@ class Room:
     """Some clients and a clock."""
 
     def __init__(self, **terms: Any) -> None:
-        self._loop = bodies.Loop()
+        self._loop = request_buffering.Loop()
         self._now = 0.0
-        self._bodies = bodies.Bodies(
-            bodies.Terms(**terms), self._loop, lambda: self._now
+        self._bodies = request_buffering.Bodies(
+            request_buffering.Terms(**terms), self._loop, lambda: self._now
         )
 
     def client(self, length: int | None) -> Client:
@@ -140,22 +140,24 @@ def test_a_body_that_comes_at_the_least_rate_may_go_on() -> None:
         steady.send(b'x' * 101)
         slow.send(b'x' * 90)
         room.at(second)
-        is_over = second > bodies.GRACE
+        is_over = second > request_buffering.GRACE
         assert isinstance(slow.outcome, RequestTimeout) == is_over
         assert steady.outcome is None
 
 
 def test_a_body_in_tiny_parts_is_refused() -> None:
     client = Room().client(None)
-    client.send(*[b'x'] * bodies.FREE_PARTS)
+    client.send(*[b'x'] * request_buffering.FREE_PARTS)
     assert client.outcome is None
     client.send(b'x')
     assert isinstance(client.outcome, InvalidBody)
 
 
 def test_the_one_that_waits_longest_leaves_room_for_others() -> None:
-    room = Room(longest=bodies.MOST_HELD // bodies.LONGEST_HELD)
-    part = b'x' * (bodies.MOST_HELD // 8)
+    room = Room(
+        longest=request_buffering.MOST_HELD // request_buffering.LONGEST_HELD
+    )
+    part = b'x' * (request_buffering.MOST_HELD // 8)
     first, second, *_ = clients = [room.client(None) for _ in range(8)]
     for client in clients:
         client.send(part)
@@ -171,7 +173,7 @@ def test_the_one_that_waits_longest_leaves_room_for_others() -> None:
 
 
 def test_there_is_room_for_bodies_that_may_be_long() -> None:
-    client = Room(longest=2 * bodies.MOST_HELD).client(None)
+    client = Room(longest=2 * request_buffering.MOST_HELD).client(None)
     for _ in range(4):
-        client.send(b'x' * (bodies.MOST_HELD // 2))
+        client.send(b'x' * (request_buffering.MOST_HELD // 2))
     assert client.outcome is None

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zaqar.errors import ZaqarError
-from zaqar.transport.wsgi.bodies import Bodies
+from zaqar.transport.wsgi.request_buffering import Bodies
 from zaqar.transport.wsgi.responses import error_answer
 from zaqar.transport.wsgi_types import App, Environ
 

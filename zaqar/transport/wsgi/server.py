@@ -31,7 +31,7 @@ from oslo_config import cfg
 
 from zaqar.transport import listening_socket
 from zaqar.transport.wsgi.asgi_adapter import Gateway
-from zaqar.transport.wsgi.bodies import Bodies, Loop, Terms
+from zaqar.transport.wsgi.request_buffering import Bodies, Loop, Terms
 from zaqar.transport.wsgi_types import App
 
 LOG = logging.getLogger(__name__)
