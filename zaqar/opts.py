@@ -20,7 +20,7 @@ from zaqar.storage import loader, pooling, selection, sweeper
 from zaqar.transport import auth
 from zaqar.transport import token_validation as tokens
 from zaqar.transport.websocket import settings as websocket
-from zaqar.transport.wsgi import middleware, old_paths
+from zaqar.transport.wsgi import middleware, v1_1_compat
 from zaqar.transport.wsgi import server as wsgi_server
 
 Group = tuple[str, Sequence[cfg.Opt]]
@@ -40,7 +40,7 @@ def list_opts() -> list[Group]:
         ('DEFAULT', general),
         (limits.GROUP, [*limits.OPTS, *encryption.OPTS]),
         (selection.GROUP, [*cmd_server.DRIVERS_OPTS, *selection.OPTS]),
-        (wsgi_server.GROUP, [*wsgi_server.OPTS, *old_paths.OPTS]),
+        (wsgi_server.GROUP, [*wsgi_server.OPTS, *v1_1_compat.OPTS]),
         (websocket.GROUP, websocket.OPTS),
         (signatures.GROUP, signatures.OPTS),
         (notices.GROUP, notices.OPTS),

@@ -9,7 +9,7 @@ from oslo_config import cfg
 
 from zaqar.api.dispatch import Dispatcher
 from zaqar.transport import auth
-from zaqar.transport.wsgi import confirm_page, middleware, old_paths
+from zaqar.transport.wsgi import confirm_page, middleware, v1_1_compat
 from zaqar.transport.wsgi.router import Application, Root
 from zaqar.transport.wsgi_types import App
 
@@ -35,7 +35,7 @@ def build(
     # ... or a signature, where there is one.
     app = middleware.with_signatures(app, inner, dispatcher.signer)
     # Whoever asks in the old way is let in, or not, as in the new one.
-    app = old_paths.with_old_paths(app, conf)
+    app = v1_1_compat.with_old_paths(app, conf)
     # Documents that ask for no identity.
     app = middleware.with_public_documents(app)
     app = confirm_page.with_confirmation(app, dispatcher)
