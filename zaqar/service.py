@@ -40,7 +40,7 @@ from zaqar.storage.pooled import PooledCatalogue
 from zaqar.storage.sweeper import Pace, Sweeper
 from zaqar.transport import auth, keystone_config_check
 from zaqar.transport.websocket.server import Server as WebSocketServer
-from zaqar.transport.wsgi import confirm_page, stack
+from zaqar.transport.wsgi import confirm_page, middleware_stack
 from zaqar.transport.wsgi_types import App
 
 LOG = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ class Service:
 
     def application(self) -> App:
         """Return the WSGI application."""
-        return stack.build(
+        return middleware_stack.build(
             self.conf, self.dispatcher, self._profiling.application
         )
 
