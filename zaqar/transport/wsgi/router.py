@@ -28,7 +28,7 @@ from zaqar.errors import (
 )
 from zaqar.models import Scope
 from zaqar.transport import auth
-from zaqar.transport.wsgi import requests, views
+from zaqar.transport.wsgi import request_parsing, views
 from zaqar.transport.wsgi.responses import Answer, error_answer
 from zaqar.transport.wsgi_types import Environ
 
@@ -131,8 +131,8 @@ class Root:
             raise InvalidRequest('Invalid HTTP method', title='Bad request')
         path = _path(environ)
         match = self._route(path)
-        requests.check_form(environ)
-        requests.check_accept(environ)
+        request_parsing.check_form(environ)
+        request_parsing.check_accept(environ)
         identity = auth.identity(
             environ, self._dispatcher.limits, verified=self._verified
         )
@@ -147,8 +147,8 @@ class Root:
             identity,
             scope=scope,
             path=_further(match.values),
-            values=requests.query(environ),
-            read_body=functools.partial(requests.read_body, environ),
+            values=request_parsing.query(environ),
+            read_body=functools.partial(request_parsing.read_body, environ),
         )
         return _view(operation, result, scope, path)
 
