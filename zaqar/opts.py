@@ -11,7 +11,7 @@ from oslo_log import log
 from oslo_middleware import cors
 
 from zaqar import metrics, profiling
-from zaqar.api import modes
+from zaqar.api import features
 from zaqar.cmd import server as cmd_server
 from zaqar.controllers import encryption, limits, notices, signatures
 from zaqar.notification import keystone
@@ -31,8 +31,8 @@ def list_opts() -> list[Group]:
     general = [
         *auth.OPTS,
         *cmd_server.CLI_OPTS,
-        modes.POOLING,
-        modes.DEPRECATED_VERSIONS,
+        features.POOLING,
+        features.DEPRECATED_VERSIONS,
         *selection.STATE_OPTS,
         *limits.DEFAULT_OPTS,
     ]

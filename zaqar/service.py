@@ -18,7 +18,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import config_check, logs, metrics, reports, version
-from zaqar.api import modes, table
+from zaqar.api import features, table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
 from zaqar.controllers import notices, subscription_records
@@ -94,7 +94,7 @@ class Service:
         if auth.strategy(conf):
             keystone_config_check.prepare(conf)
         pace = Pace.from_conf(conf)
-        served = modes.from_conf(conf)
+        served = features.from_conf(conf)
         self._profiling = Profiling.from_conf(conf)
         self._notification = notification.Settings.from_conf(conf)
         pipeline = _pipeline(conf, self._notification, signer)
@@ -347,7 +347,7 @@ def _authorizer(conf: cfg.ConfigOpts) -> Authorizer:
 
 def _catalogue(
     conf: cfg.ConfigOpts,
-    served: Set[modes.Mode],
+    served: Set[features.Mode],
     profiling: Profiling,
     measuring: metrics.Metrics,
 ) -> Catalogue:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.api import query
-from zaqar.api.modes import Mode
+from zaqar.api.features import Mode
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policies import Authorizer
 from zaqar.controllers import subscriptions

@@ -30,7 +30,7 @@ _PLAIN = ('rel/health',)
 def document(modes: Set[str] = frozenset()) -> dict[str, Any]:
     """Return the home document of the operations that are routed.
 
-    :param modes: see :mod:`zaqar.api.modes`
+    :param modes: see :mod:`zaqar.api.features`
     """
     relations: dict[str, list[Operation]] = {}
     for operation in table.OPERATIONS:

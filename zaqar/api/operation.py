@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zaqar.api.modes import Mode
+from zaqar.api.features import Mode
 from zaqar.controllers.limits import Limits
 
 #: What an action without a route is about: messages of a queue.

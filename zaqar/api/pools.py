@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from zaqar.api import documents, schemas
-from zaqar.api.modes import Mode
+from zaqar.api.features import Mode
 from zaqar.api.operation import ADMIN, Body, Operation, Param, Rule
 from zaqar.controllers import pools
 

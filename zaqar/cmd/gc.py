@@ -14,7 +14,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import service
-from zaqar.api import modes
+from zaqar.api import features
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage import loader, pooling
 from zaqar.storage.base import MessageStore
@@ -138,7 +138,7 @@ class Stores:
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        is_pooled = 'pooling' in modes.from_conf(conf)
+        is_pooled = 'pooling' in features.from_conf(conf)
         if conf.pool and not is_pooled:
             raise ConfigurationError(
                 '--pool: [DEFAULT] pooling is off, hence there are no pools'

@@ -12,7 +12,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import exposition, metrics, service, version
-from zaqar.api import modes
+from zaqar.api import features
 from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.errors import ConfigurationError
@@ -67,7 +67,7 @@ EXIT STATUS
 """
 
 CLI_OPTS = [
-    modes.ADMIN_MODE,
+    features.ADMIN_MODE,
     cfg.BoolOpt(
         'daemon',
         default=False,

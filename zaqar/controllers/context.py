@@ -21,7 +21,7 @@ class Context:
     """One caller at work.
 
     :ivar size: bytes of the request's body, 0 without one
-    :ivar modes: see :mod:`zaqar.api.modes`
+    :ivar modes: see :mod:`zaqar.api.features`
     :ivar trusts: None where no user of ours could be trusted
     """
 
