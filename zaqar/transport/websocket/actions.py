@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from oslo_context import context
 
-from zaqar.api import checks, frames
+from zaqar.api import checks, websocket_frames
 from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.api.operation import Body, Operation
 from zaqar.errors import InvalidRequest, ZaqarError
@@ -101,7 +101,7 @@ class Asked:
 
     row: Operation | None
     headers: Headers
-    body: frames.Members
+    body: websocket_frames.Members
 
 
 class Desk:
@@ -230,22 +230,22 @@ class Caller:
             raise InvalidRequest('The frame has no headers.')
         headers = self._headers(found['headers'], encoding)
         echo.headers = headers.shown
-        body: frames.Members = {}
+        body: websocket_frames.Members = {}
         if 'body' in found:
             body = encoding.members(found['body'])
             echo.body = found['body']
         if headers.values.get('prefer') == 'return=minimal':
             echo.body = _LEFT_OUT
-        if action == frames.AUTHENTICATE:
+        if action == websocket_frames.AUTHENTICATE:
             return Asked(None, headers, body)
-        return Asked(frames.operation(action), headers, body)
+        return Asked(websocket_frames.operation(action), headers, body)
 
     def _headers(self, raw: msgspec.Raw, encoding: FrameCodec) -> Headers:
         text, known = bytes(raw), self._known
         if known is not None and known.is_same(text, encoding.is_binary):
             return known
         given = encoding.value(raw)
-        values = frames.headers(given)
+        values = websocket_frames.headers(given)
         shown = {
             name: value
             for name, value in given.items()
@@ -288,20 +288,20 @@ class Caller:
         logged: context.RequestContext,
     ) -> Call:
         access, headers = self._desk.access, asked.headers
-        values = frames.path(row, asked.body, encoding)
+        values = websocket_frames.path(row, asked.body, encoding)
         identity = self._identity(headers, row, values)
         # Known to be true by now.
         logged.project_id = identity.project
         # A signature decides without the session.
         session_path = ''
         if not access.is_signed(headers.values):
-            method, session_path = frames.target(row, values)
+            method, session_path = websocket_frames.target(row, values)
             access.check_rules(self._session, method, session_path)
         try:
             scope = checks.scope(identity.project, values)
         except InvalidRequest as error:
             raise InvalidRequest(f'{frames.BAD_REQUEST}{error}') from None
-        query = frames.query(row, asked.body, encoding)
+        query = websocket_frames.query(row, asked.body, encoding)
         further = {
             name: value
             for name, value in values.items()
@@ -344,7 +344,7 @@ class Call:
     scope: Any
     path: Mapping[str, str]
     query: Mapping[str, Sequence[str]]
-    body: frames.Members
+    body: websocket_frames.Members
     encoding: FrameCodec
     session_path: str
 
@@ -373,7 +373,7 @@ class Call:
         )
 
     def _read_body(self, body: Body, most: int) -> Received | None:
-        return frames.document(self.row, self.body, self.encoding)
+        return websocket_frames.document(self.row, self.body, self.encoding)
 
 
 def _encoded(encoding: FrameCodec, echo: Echo, said: views.Said) -> bytes:

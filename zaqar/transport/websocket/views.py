@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.api import home, topics
-from zaqar.api.frames import BAD_REQUEST
 from zaqar.api.operation import Operation
+from zaqar.api.websocket_frames import BAD_REQUEST
 from zaqar.controllers.flavors import Flavor, FlavorPage
 from zaqar.controllers.pools import PoolPage, ShownPool
 from zaqar.controllers.results import (

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from zaqar.api import frames, table
+from zaqar.api import table, websocket_frames
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest, NoRoute
 from zaqar.transport.websocket import views
@@ -60,18 +60,18 @@ def test_each_value_of_a_path_is_needed(
         if f'{{{name}}}' in operation.target
     }
     whole = dict.fromkeys(NAMES, 'x')
-    found = frames.path(operation, *_members(is_binary, whole))
+    found = websocket_frames.path(operation, *_members(is_binary, whole))
     assert names <= set(found)
     assert operation.target.format(**found)
     for name in found:
         for value in (None, 1, ['x'], {}):
             with pytest.raises(InvalidRequest):
-                frames.path(
+                websocket_frames.path(
                     operation, *_members(is_binary, {**whole, name: value})
                 )
         del whole[name]
         with pytest.raises(InvalidRequest):
-            frames.path(operation, *_members(is_binary, whole))
+            websocket_frames.path(operation, *_members(is_binary, whole))
         whole[name] = 'x'
 
 
@@ -83,11 +83,13 @@ def test_each_parameter_has_its_type(
     for param in operation.query:
         name = param.member or param.name
         body = {name: FITTING[param.kind], 'unknown': 1}
-        found = frames.query(operation, *_members(is_binary, body))
+        found = websocket_frames.query(operation, *_members(is_binary, body))
         assert list(found) == [param.name]
         for value in MISFITS[param.kind]:
             with pytest.raises(InvalidRequest):
-                frames.query(operation, *_members(is_binary, {name: value}))
+                websocket_frames.query(
+                    operation, *_members(is_binary, {name: value})
+                )
 
 
 @EACH
@@ -107,7 +109,7 @@ def test_names_in_a_body_mean_one_thing(operation: Operation) -> None:
 def test_members_form_the_document(is_binary: bool) -> None:
     row = table.BY_ACTION['claim_create']
     body = {'queue_name': 'q', 'limit': 3, 'grace': 60, 'ttl': 60, 'x': 1}
-    found = frames.document(row, *_members(is_binary, body))
+    found = websocket_frames.document(row, *_members(is_binary, body))
     assert found is not None
     assert msgspec.json.decode(found.text) == {'grace': 60, 'ttl': 60}
 
@@ -116,8 +118,12 @@ def test_members_form_the_document(is_binary: bool) -> None:
 def test_a_document_that_may_be_absent_is(is_binary: bool) -> None:
     members = _members(is_binary, {'queue_name': 'q', 'x': 1})
     for name in ('claim_create', 'queue_create', 'queue_purge', 'queue_get'):
-        assert frames.document(table.BY_ACTION[name], *members) is None
-    needed = frames.document(table.BY_ACTION['message_post'], *members)
+        assert (
+            websocket_frames.document(table.BY_ACTION[name], *members) is None
+        )
+    needed = websocket_frames.document(
+        table.BY_ACTION['message_post'], *members
+    )
     assert needed is not None
     assert needed.text == b'{}'
 
@@ -137,7 +143,7 @@ def test_some_documents_are_one_member(
 ) -> None:
     row = table.BY_ACTION[action]
     body = {'queue_name': 'q', member: value, 'a': 2}
-    found = frames.document(row, *_members(is_binary, body))
+    found = websocket_frames.document(row, *_members(is_binary, body))
     assert found is not None
     assert msgspec.json.decode(found.text) == value
 
@@ -145,21 +151,21 @@ def test_some_documents_are_one_member(
 @pytest.mark.parametrize('action', [None, '', 'x', 1, True, [], {}, ['x']])
 def test_an_action_that_is_none_is_refused(action: Any) -> None:
     with pytest.raises(InvalidRequest):
-        frames.operation(action)
+        websocket_frames.operation(action)
 
 
 def test_the_name_that_clients_know_is_understood() -> None:
-    assert frames.operation('check_node_health').name == 'health'
+    assert websocket_frames.operation('check_node_health').name == 'health'
 
 
 @pytest.mark.parametrize('found', [None, [], 'x', {'client-ID': 1}])
 def test_headers_are_texts_by_name(found: Any) -> None:
     with pytest.raises(InvalidRequest):
-        frames.headers(found)
+        websocket_frames.headers(found)
 
 
 def test_headers_are_known_in_any_case_and_others_kept() -> None:
-    found = frames.headers({'CLIENT-id': 'x', 'Mine': [1]})
+    found = websocket_frames.headers({'CLIENT-id': 'x', 'Mine': [1]})
     assert found == {'client-id': 'x', 'mine': [1]}
 
 
@@ -177,7 +183,7 @@ def test_headers_are_known_in_any_case_and_others_kept() -> None:
 def test_a_frame_is_about_a_part_of_a_queue(action: str, folder: str) -> None:
     values = {'queue_name': 'q', 'message_id': '../../other/messages'}
     row = table.BY_ACTION[action]
-    assert frames.collection(row, values) == folder
+    assert websocket_frames.collection(row, values) == folder
 
 
 @pytest.mark.parametrize(
@@ -186,4 +192,4 @@ def test_a_frame_is_about_a_part_of_a_queue(action: str, folder: str) -> None:
 def test_others_are_about_none(action: str) -> None:
     values = {'queue_name': 'q', 'topic_name': 'q'}
     with pytest.raises(NoRoute):
-        frames.collection(table.BY_ACTION[action], values)
+        websocket_frames.collection(table.BY_ACTION[action], values)
