@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
-from zaqar.api import documents, schemas
+from zaqar.api import request_bodies, schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import claims
 
@@ -13,7 +13,7 @@ _DECODER = msgspec.json.Decoder(claims.ClaimOptions)
 
 
 def _decode(raw: bytes) -> claims.ClaimOptions:
-    return documents.struct(raw, _DECODER)
+    return request_bodies.struct(raw, _DECODER)
 
 
 def _options(required: bool) -> Body:
@@ -24,8 +24,8 @@ def _options(required: bool) -> Body:
             {'ttl': seconds, 'grace': seconds}, optional=['ttl', 'grace']
         ),
         required=required,
-        max_size=documents.metadata_size,
-        too_large=documents.small_body_too_large,
+        max_size=request_bodies.metadata_size,
+        too_large=request_bodies.small_body_too_large,
     )
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from zaqar.api import documents, schemas
+from zaqar.api import request_bodies, schemas
 from zaqar.api.operation import ADMIN, ANYONE, Body, Operation, Param, Rule
 from zaqar.api.pools import NEEDS
 from zaqar.controllers import flavors
@@ -22,7 +22,7 @@ _FLAVOR = schemas.obj(
 )
 
 _CREATE = Body(
-    decode=documents.mapping,
+    decode=request_bodies.mapping,
     schema=schemas.obj(
         {
             'pool_list': {**_NAMES, 'minItems': 1},
@@ -31,21 +31,21 @@ _CREATE = Body(
         optional=['capabilities'],
     ),
     required=True,
-    max_size=documents.metadata_size,
-    too_large=documents.small_body_too_large,
+    max_size=request_bodies.metadata_size,
+    too_large=request_bodies.small_body_too_large,
     absent='JSON could not be parsed.',
 )
 
 _UPDATE = Body(
-    decode=documents.mapping,
+    decode=request_bodies.mapping,
     schema={
         'type': 'object',
         'properties': {'pool_list': {**_NAMES, 'minItems': 1}},
         'required': ['pool_list'],
     },
     required=True,
-    max_size=documents.metadata_size,
-    too_large=documents.small_body_too_large,
+    max_size=request_bodies.metadata_size,
+    too_large=request_bodies.small_body_too_large,
     absent='JSON could not be parsed.',
 )
 

@@ -7,7 +7,7 @@ import dataclasses
 
 import msgspec
 
-from zaqar.api import documents, schemas
+from zaqar.api import request_bodies, schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import messages, surrogates
 from zaqar.controllers.limits import Limits
@@ -23,8 +23,8 @@ def _decode(raw: bytes) -> messages.Post:
 
 def _decode_text(raw: bytes) -> messages.Post:
     try:
-        return documents.struct(raw, _DECODER)
-    except documents.NotAnObject:
+        return request_bodies.struct(raw, _DECODER)
+    except request_bodies.NotAnObject:
         # A bare array of messages is a document without "messages".
         return messages.Post()
 
@@ -54,7 +54,7 @@ _POST = Body(
     ),
     required=True,
     max_size=_most,
-    too_large=documents.post_too_large,
+    too_large=request_bodies.post_too_large,
 )
 
 _GET_ALL = Rule('messages:get_all', ANYONE, 'List messages of a queue.')

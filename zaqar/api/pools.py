@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from zaqar.api import documents, schemas
+from zaqar.api import request_bodies, schemas
 from zaqar.api.features import Mode
 from zaqar.api.operation import ADMIN, Body, Operation, Param, Rule
 from zaqar.controllers import pools
@@ -40,20 +40,20 @@ _POOL = schemas.obj(
 )
 
 _CREATE = Body(
-    decode=documents.mapping,
+    decode=request_bodies.mapping,
     schema=schemas.obj(_SENT, optional=['flavor', 'options']),
     required=True,
-    max_size=documents.metadata_size,
-    too_large=documents.small_body_too_large,
+    max_size=request_bodies.metadata_size,
+    too_large=request_bodies.small_body_too_large,
     absent='JSON could not be parsed.',
 )
 
 _UPDATE = Body(
-    decode=documents.mapping,
+    decode=request_bodies.mapping,
     schema={'type': 'object', 'properties': _SENT, 'minProperties': 1},
     required=True,
-    max_size=documents.metadata_size,
-    too_large=documents.small_body_too_large,
+    max_size=request_bodies.metadata_size,
+    too_large=request_bodies.small_body_too_large,
     absent='JSON could not be parsed.',
 )
 

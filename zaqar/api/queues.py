@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zaqar.api import documents, jsontext, schemas
+from zaqar.api import jsontext, request_bodies, schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import queues, signed_urls
 from zaqar.controllers.json_patch import OPS
@@ -14,11 +14,11 @@ from zaqar.errors import InvalidBody
 PATCH_TYPE = 'application/openstack-messaging-v2.0-json-patch'
 
 _METADATA = Body(
-    decode=documents.mapping,
+    decode=request_bodies.mapping,
     schema=schemas.METADATA,
     required=False,
-    max_size=documents.metadata_size,
-    too_large=documents.queue_metadata_too_large,
+    max_size=request_bodies.metadata_size,
+    too_large=request_bodies.queue_metadata_too_large,
     member='metadata',
 )
 _NO_PATCH = 'PATCH body could not be empty for update.'
@@ -43,8 +43,8 @@ _PATCH = Body(
         )
     ),
     required=True,
-    max_size=documents.metadata_size,
-    too_large=documents.patch_too_large,
+    max_size=request_bodies.metadata_size,
+    too_large=request_bodies.patch_too_large,
     media_type=PATCH_TYPE,
     absent=_NO_PATCH,
     member='changes',
@@ -59,8 +59,8 @@ _PURGE = Body(
         }
     ),
     required=False,
-    max_size=documents.metadata_size,
-    too_large=documents.small_body_too_large,
+    max_size=request_bodies.metadata_size,
+    too_large=request_bodies.small_body_too_large,
 )
 
 _SHARE = Body(
@@ -74,8 +74,8 @@ _SHARE = Body(
         optional=['paths', 'methods', 'expires'],
     ),
     required=True,
-    max_size=documents.metadata_size,
-    too_large=documents.small_body_too_large,
+    max_size=request_bodies.metadata_size,
+    too_large=request_bodies.small_body_too_large,
 )
 
 OPERATIONS = (

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from zaqar.api import documents, jsontext, schemas
+from zaqar.api import jsontext, request_bodies, schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import subscriptions
 
@@ -22,8 +22,8 @@ def _body(schema: schemas.Schema, required: bool = False) -> Body:
         decode=jsontext.decode_any,
         schema=schema,
         required=required,
-        max_size=documents.metadata_size,
-        too_large=documents.small_body_too_large,
+        max_size=request_bodies.metadata_size,
+        too_large=request_bodies.small_body_too_large,
     )
 
 
