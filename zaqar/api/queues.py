@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zaqar.api import jsontext, request_bodies, schemas
+from zaqar.api import request_bodies, schemas, strict_json
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import queues, signed_urls
 from zaqar.controllers.json_patch import OPS
@@ -27,7 +27,7 @@ _NO_PATCH = 'PATCH body could not be empty for update.'
 def _decode_patch(raw: bytes) -> Any:
     if not raw:
         raise InvalidBody(_NO_PATCH)
-    return jsontext.decode_any(raw)
+    return strict_json.decode_any(raw)
 
 
 _PATCH = Body(
@@ -50,7 +50,7 @@ _PATCH = Body(
     member='changes',
 )
 _PURGE = Body(
-    decode=jsontext.decode_any,
+    decode=strict_json.decode_any,
     schema=schemas.obj(
         {
             'resource_types': schemas.array(
@@ -64,7 +64,7 @@ _PURGE = Body(
 )
 
 _SHARE = Body(
-    decode=jsontext.decode_any,
+    decode=strict_json.decode_any,
     schema=schemas.obj(
         {
             'paths': schemas.array({'enum': list(signed_urls.PATHS)}),

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from zaqar.api import jsontext, request_bodies, schemas
+from zaqar.api import request_bodies, schemas, strict_json
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import subscriptions
 
@@ -19,7 +19,7 @@ _FIELDS: dict[str, schemas.Schema] = {
 
 def _body(schema: schemas.Schema, required: bool = False) -> Body:
     return Body(
-        decode=jsontext.decode_any,
+        decode=strict_json.decode_any,
         schema=schema,
         required=required,
         max_size=request_bodies.metadata_size,

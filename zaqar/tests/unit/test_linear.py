@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import zaqar
-from zaqar.api import jsontext, messages
+from zaqar.api import messages, strict_json
 from zaqar.errors import InvalidRequest
 from zaqar.tests.unit import backtracking
 
@@ -94,6 +94,6 @@ def test_a_long_text_that_is_no_json_is_refused(
     unit: bytes, form: bytes
 ) -> None:
     raw = form % (b'[' * 101 + unit * 2000)
-    for read in (jsontext.decode_any, messages._decode):
+    for read in (strict_json.decode_any, messages._decode):
         with pytest.raises(InvalidRequest):
             read(raw)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from zaqar.api import jsontext
+from zaqar.api import strict_json
 from zaqar.api.dispatch import Received
 from zaqar.api.websocket_frames import Codec, Members
 from zaqar.controllers import surrogates
@@ -176,7 +176,10 @@ def _whole(value: float) -> float | int:
     JavaScript knows one kind of numbers. Its libraries encode whole ones from
     2**32 on as floats, where JSON shows them as the integers that they are.
     """
-    if value.is_integer() and jsontext.MIN_INT <= value <= jsontext.MAX_INT:
+    if (
+        value.is_integer()
+        and strict_json.MIN_INT <= value <= strict_json.MAX_INT
+    ):
         return int(value)
     return value
 
@@ -192,7 +195,7 @@ def _check_json(root: Any) -> None:
     depth = 0
     while level:
         depth += 1
-        if depth > jsontext.MAX_DEPTH + 1:
+        if depth > strict_json.MAX_DEPTH + 1:
             raise InvalidRequest('The body is nested too deep.')
         following: list[Any] = []
         for value in level:
@@ -238,7 +241,7 @@ def _sendable(value: Any) -> Any:
         return [_sendable(item) for item in value]
     if isinstance(value, str):
         return value.encode(errors='replace').decode()
-    if type(value) is int and not jsontext.MIN_INT <= value <= _MAX_MSGPACK:
+    if type(value) is int and not strict_json.MIN_INT <= value <= _MAX_MSGPACK:
         return float(value)
     return value
 
