@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.api import home, topics
+from zaqar.api import home_document, topics
 from zaqar.api.operation import Operation
 from zaqar.api.websocket_frames import BAD_REQUEST
 from zaqar.controllers.flavors import Flavor, FlavorPage
@@ -96,7 +96,7 @@ def _home(modes: Set[str], asked: Asked) -> Said:
 
 @functools.cache
 def _home_document(modes: frozenset[str]) -> Any:
-    return home.document(modes)
+    return home_document.document(modes)
 
 
 def _ping(alive: bool, asked: Asked) -> Said:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from zaqar.api import home, topics
+from zaqar.api import home_document, topics
 from zaqar.controllers.results import (
     Claimed,
     Counted,
@@ -232,7 +232,7 @@ def _changed(result: None, scope: Scope, path: str) -> Answer:
 
 @functools.cache
 def _home_document(modes: frozenset[str]) -> bytes:
-    return encode(home.document(modes))
+    return encode(home_document.document(modes))
 
 
 _VIEWS: Mapping[str, View] = {

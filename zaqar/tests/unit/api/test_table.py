@@ -9,7 +9,7 @@ import re
 import jsonschema
 import pytest
 
-from zaqar.api import home, openapi, policies, table, topics
+from zaqar.api import home_document, openapi, policies, table, topics
 from zaqar.api.operation import PUBLIC, Operation
 
 EACH = pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_the_home_document_lists_relations(
     allow: list[str],
     posts: bool,
 ) -> None:
-    resource = home.document()['resources'][f'rel/{rel}']
+    resource = home_document.document()['resources'][f'rel/{rel}']
     found = resource.get('href-vars')
     assert resource['href-template'] == template
     assert found == (
@@ -282,7 +282,7 @@ def test_the_home_document_lists_the_other_relations(
     posts: bool,
 ) -> None:
     modes = {'admin_mode', 'pooling'}
-    resource = home.document(modes)['resources'][f'rel/{rel}']
+    resource = home_document.document(modes)['resources'][f'rel/{rel}']
     named = [*re.findall(r'{(\w+)}', template), *variables]
     pairs = [name.partition('=') for name in named]
     assert resource == {
