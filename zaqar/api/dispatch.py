@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.api import query
+from zaqar.api import query_parameters
 from zaqar.api.features import Mode
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policies import Authorizer
@@ -151,9 +151,11 @@ class Dispatcher:
         if scope is not None:
             arguments['scope'] = scope
         if operation.query:
-            arguments |= query.parse(operation.query, values)
+            arguments |= query_parameters.parse(operation.query, values)
         if operation.keep_unknown:
-            arguments['filters'] = query.unknown(operation.query, values)
+            arguments['filters'] = query_parameters.unknown(
+                operation.query, values
+            )
         size = 0
         if operation.body is not None:
             found = self._read(operation.body, read_body)
