@@ -107,7 +107,7 @@ class Dispatcher:
     ) -> Any:
         """Run an operation and return what its function returns.
 
-        :param scope: see :func:`zaqar.api.checks.scope`
+        :param scope: see :func:`zaqar.api.identity_checks.scope`
         :param path: the further values of the path, by name
         :param values: the query, each name with all its values
         :raises ZaqarError: everything that is not success

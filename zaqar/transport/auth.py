@@ -13,7 +13,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar.api import checks
+from zaqar.api import identity_checks
 from zaqar.controllers.limits import Limits
 from zaqar.controllers.signatures import Grant, Signer, moment
 from zaqar.errors import ConfigurationError, InvalidRequest
@@ -79,10 +79,10 @@ def identity(
     :param verified: whether Keystone has vouched for the headers
     :raises InvalidRequest: one is missing or malformed
     """
-    client = checks.client_id(environ.get('HTTP_CLIENT_ID'), limits)
+    client = identity_checks.client_id(environ.get('HTTP_CLIENT_ID'), limits)
     names = _PROJECT[:1] if verified else _PROJECT
     found = next((environ[key] for key in names if key in environ), None)
-    project = checks.project(found if found is None else _text(found))
+    project = identity_checks.project(found if found is None else _text(found))
     return Identity(
         project,
         client,

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from oslo_context import context
 
-from zaqar.api import checks, websocket_frames
+from zaqar.api import identity_checks, websocket_frames
 from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.api.operation import Body, Operation
 from zaqar.errors import InvalidRequest, ZaqarError
@@ -298,14 +298,14 @@ class Caller:
             method, session_path = websocket_frames.target(row, values)
             access.check_rules(self._session, method, session_path)
         try:
-            scope = checks.scope(identity.project, values)
+            scope = identity_checks.scope(identity.project, values)
         except InvalidRequest as error:
             raise InvalidRequest(f'{frames.BAD_REQUEST}{error}') from None
         query = websocket_frames.query(row, asked.body, encoding)
         further = {
             name: value
             for name, value in values.items()
-            if name not in checks.SCOPES
+            if name not in identity_checks.SCOPES
         }
         return Call(
             row,

@@ -17,7 +17,7 @@ from typing import Any
 
 from pecan.core import PecanBase, RoutingState
 
-from zaqar.api import checks, table
+from zaqar.api import identity_checks, table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.errors import (
@@ -136,7 +136,7 @@ class Root:
         identity = auth.identity(
             environ, self._dispatcher.limits, verified=self._verified
         )
-        scope = checks.scope(identity.project, match.values)
+        scope = identity_checks.scope(identity.project, match.values)
         if method == 'OPTIONS':
             return Answer(200, headers=_allow(match.node))
         operation = match.node.methods.get(method)
