@@ -18,7 +18,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import config_check, logs, metrics, reports, version
-from zaqar.api import features, table
+from zaqar.api import features, operation_table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
 from zaqar.controllers import notices, subscription_records
@@ -149,7 +149,7 @@ class Service:
             confirm_page.MOST,
             *(
                 operation.body.max_size(limits)
-                for operation in table.BY_ACTION.values()
+                for operation in operation_table.BY_ACTION.values()
                 if operation.body
             ),
         )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence, Set
 from typing import Any
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 
 _VARIABLE = re.compile(r'{(\w+)}')
@@ -33,7 +33,7 @@ def document(modes: Set[str] = frozenset()) -> dict[str, Any]:
     :param modes: see :mod:`zaqar.api.features`
     """
     relations: dict[str, list[Operation]] = {}
-    for operation in table.OPERATIONS:
+    for operation in operation_table.OPERATIONS:
         if operation.rel and operation.needs <= modes:
             relations.setdefault(operation.rel, []).append(operation)
     return {

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar import version
-from zaqar.api import schemas, table
+from zaqar.api import operation_table, schemas
 from zaqar.api.operation import PUBLIC, Body, Operation, Param
 
 _VARIABLE = re.compile(r'{(\w+)}')
@@ -78,7 +78,7 @@ def document() -> dict[str, Any]:
                 method.lower(): _operation(operation)
                 for method, operation in methods.items()
             }
-            for path, methods in table.routes().items()
+            for path, methods in operation_table.routes().items()
         },
         'components': {
             'schemas': {'Error': schemas.ERROR},

@@ -13,7 +13,7 @@ from typing import Any
 from oslo_config import cfg
 from oslo_policy import policy
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.api.operation import ADMIN, PUBLIC, Operation, Rule
 from zaqar.errors import Forbidden
 from zaqar.models import Identity, Scope
@@ -41,7 +41,7 @@ MOST_REMEMBERED = 10_000
 def rules() -> dict[Rule, list[Operation]]:
     """Return every rule of the table with the operations under it."""
     found: dict[Rule, list[Operation]] = {}
-    for operation in table.OPERATIONS:
+    for operation in operation_table.OPERATIONS:
         if operation.rule is not PUBLIC:
             found.setdefault(operation.rule, []).append(operation)
     return found

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.api.dispatch import Received
 from zaqar.api.operation import Operation, Param
 from zaqar.errors import InvalidRequest, NoRoute
@@ -97,7 +97,7 @@ def operation(action: Any) -> Operation:
         raise InvalidRequest('The frame has no action.')
     found = None
     if isinstance(action, str):
-        found = table.BY_ACTION.get(_ALIASES.get(action, action))
+        found = operation_table.BY_ACTION.get(_ALIASES.get(action, action))
     if found is None:
         raise InvalidRequest(f'{str(action)[:64]} is not a valid action.')
     return found
@@ -184,7 +184,7 @@ def collection(row: Operation, values: Mapping[str, str]) -> str:
 
 @functools.cache
 def _shape(action: str) -> Shape:
-    row = table.BY_ACTION[action]
+    row = operation_table.BY_ACTION[action]
     names: tuple[str, ...] = ()
     if row.body is not None:
         schema = row.body.schema

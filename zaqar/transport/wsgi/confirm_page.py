@@ -16,7 +16,7 @@ import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.controllers import notices
 from zaqar.controllers.signatures import Grant
@@ -127,7 +127,7 @@ def _act(link: _Link, wanted: str, dispatcher: Dispatcher) -> Answer:
         name = f'topic_{name}'
     try:
         dispatcher.run(
-            table.BY_ACTION[name],
+            operation_table.BY_ACTION[name],
             notices.identity(link.scope.project),
             scope=link.scope,
             path={'subscription_id': link.subscription_id},

@@ -17,7 +17,7 @@ from typing import Any
 
 from pecan.core import PecanBase, RoutingState
 
-from zaqar.api import identity_checks, table
+from zaqar.api import identity_checks, operation_table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.errors import (
@@ -77,7 +77,7 @@ def tree(serves: Callable[[Operation], bool]) -> Node:
     :param serves: tells which operations there are
     """
     root = Node()
-    for path, methods in table.routes().items():
+    for path, methods in operation_table.routes().items():
         served = {m: row for m, row in methods.items() if serves(row)}
         node = root
         for step in path.split('/')[1:]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.tests.functional.docs.recorder import SAMPLES, Recorder
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -46,14 +46,16 @@ def _entries() -> list[str]:
 
 def test_every_operation_has_one_entry_and_every_entry_an_operation() -> None:
     # The table's own document tells itself.
-    served = {row.http for row in table.OPERATIONS if row.http}
+    served = {row.http for row in operation_table.OPERATIONS if row.http}
 
     assert sorted(_entries()) == sorted(served)
 
 
-@pytest.mark.parametrize('row', table.OPERATIONS, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    'row', operation_table.OPERATIONS, ids=lambda row: row.name
+)
 def test_an_entry_names_the_answers_and_parameters_of_its_row(
-    row: table.Operation,
+    row: operation_table.Operation,
 ) -> None:
     if row.http is None:
         pytest.skip('has no route')
@@ -66,9 +68,11 @@ def test_an_entry_names_the_answers_and_parameters_of_its_row(
         assert f'- {param.name}: ' in entry
 
 
-@pytest.mark.parametrize('row', table.OPERATIONS, ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    'row', operation_table.OPERATIONS, ids=lambda row: row.name
+)
 def test_an_entry_lists_the_keys_of_its_answers_and_no_others(
-    row: table.Operation,
+    row: operation_table.Operation,
 ) -> None:
     # That answers have these keys alone is checked by test_schemathesis.
     keys = _keys(*row.answers.values())
@@ -88,7 +92,7 @@ def _keys(*schemas: Any) -> set[str]:
     return keys
 
 
-def _listed(row: table.Operation) -> set[str]:
+def _listed(row: operation_table.Operation) -> set[str]:
     """Return the keys in the table of an entry's answer."""
     entry = _text().partition(f'rest_method:: {row.http}\n')[2]
     entry = entry.partition('rest_method::')[0]
@@ -118,7 +122,9 @@ def test_answers_with_messages_have_the_keys_that_are_listed(
     prefix = '' if kind == 'queue' else 'topic_'
     for name, answer in seen.items():
         full = name if 'claim' in name else f'{prefix}message_{name}'
-        (row,) = (row for row in table.OPERATIONS if row.name == full)
+        (row,) = (
+            row for row in operation_table.OPERATIONS if row.name == full
+        )
         assert _listed(row) == _found(answer), full
 
 

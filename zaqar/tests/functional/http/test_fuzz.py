@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zaqar import service
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL
 from zaqar.tests.functional.http.engines import Engine
@@ -141,7 +141,9 @@ def _check(api: Api, before: Any, answer: Any) -> None:
 
 
 WRITERS = [
-    row for row in table.OPERATIONS if row.http and row.body is not None
+    row
+    for row in operation_table.OPERATIONS
+    if row.http and row.body is not None
 ]
 
 
@@ -172,7 +174,7 @@ def _restore(api: Api) -> None:
 @given(
     headers=st.dictionaries(NAMES, HEADER_TEXT, max_size=4),
     method=METHODS,
-    path=st.sampled_from(sorted(table.routes())),
+    path=st.sampled_from(sorted(operation_table.routes())),
 )
 def test_any_header(
     fuzzed: Api, headers: dict[str, str], method: str, path: str

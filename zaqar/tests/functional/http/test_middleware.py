@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 from zaqar.errors import StoreUnavailable
 from zaqar.tests.functional.http.client import PATCH, Api
@@ -110,7 +110,7 @@ _ALONE = (
 
 STORING = [
     row
-    for row in table.OPERATIONS
+    for row in operation_table.OPERATIONS
     if row.http and row.name not in _ALONE and not row.needs
 ]
 

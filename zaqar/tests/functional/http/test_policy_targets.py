@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.api.operation import PUBLIC, Operation
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
@@ -19,7 +19,9 @@ from zaqar.tests.functional.http.test_table import EXCHANGES
 pytestmark = pytest.mark.sqlite
 
 RULED = [
-    row for row in table.OPERATIONS if row.http and row.rule is not PUBLIC
+    row
+    for row in operation_table.OPERATIONS
+    if row.http and row.rule is not PUBLIC
 ]
 
 #: What the exchanges call the things they are about.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import DUES
@@ -151,7 +151,7 @@ def test_a_field_of_the_wrong_kind_is_refused(
 
 @pytest.mark.parametrize(
     'row',
-    [row for row in table.OPERATIONS if 'pooling' in row.needs],
+    [row for row in operation_table.OPERATIONS if 'pooling' in row.needs],
     ids=lambda row: row.name,
 )
 def test_a_management_store_that_does_not_answer_is_503(

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.tests.functional.http.client import Api
 
 METHODS = ('GET', 'PUT', 'POST', 'PATCH', 'DELETE', 'HEAD')
@@ -78,12 +78,12 @@ def test_a_query_cannot_change_the_method(api: Api, override: str) -> None:
     assert api.bodies('q') == [1]
 
 
-@pytest.mark.parametrize('path', sorted(table.routes()))
+@pytest.mark.parametrize('path', sorted(operation_table.routes()))
 @pytest.mark.parametrize('method', METHODS)
 def test_a_method_that_is_not_there_is_405_and_tells_which_are(
     whole: Api, path: str, method: str
 ) -> None:
-    known = table.routes()[path]
+    known = operation_table.routes()[path]
     if method in known:
         return
     answer = whole(method, _filled(path))

@@ -13,7 +13,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 
 from zaqar import service
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http.client import CLIENT, PATCH
 from zaqar.tests.functional.http.engines import Engine
@@ -54,7 +54,7 @@ def document(
 
 @pytest.mark.parametrize(
     'row',
-    [row for row in table.OPERATIONS if row.http],
+    [row for row in operation_table.OPERATIONS if row.http],
     ids=lambda row: row.name,
 )
 def test_generated_requests(document: Any, row: Operation) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import zaqar
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.controllers import deliveries, subscription_records
 from zaqar.models import Scope
 from zaqar.tests.functional.http import pools
@@ -45,7 +45,7 @@ def _noisy(make_api: MakeApi) -> Api:
 def _everything(api: Api, name: str) -> None:
     """Run an exchange and what goes wrong around it, with secrets in it."""
     EXCHANGES[name](api)
-    row = table.BY_ACTION[name]
+    row = operation_table.BY_ACTION[name]
     messages = {'messages': [{'body': BODY}]}
     api('PUT', QUEUE, {'_enable_encrypt_messages': True})
     api.post('q', BODY)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.controllers.signatures import Grant, Signer
 from zaqar.errors import ConfigurationError
 from zaqar.tests.functional.http.client import PROJECT, Api, Response
@@ -429,7 +429,9 @@ FORGED = ('', 'garbage', 'f' * 64, 'of another queue', 'expired')
 
 
 @pytest.mark.parametrize(
-    'row', [row for row in table.OPERATIONS if row.http], ids=lambda r: r.name
+    'row',
+    [row for row in operation_table.OPERATIONS if row.http],
+    ids=lambda r: r.name,
 )
 @pytest.mark.parametrize('kind', FORGED)
 def test_no_route_lets_a_signature_in_that_does_not_hold(

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from zaqar.api import table, topics
+from zaqar.api import operation_table, topics
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 
@@ -165,12 +165,14 @@ EXCHANGES |= {
 
 
 def test_every_route_has_an_exchange() -> None:
-    assert set(EXCHANGES) == {row.name for row in table.OPERATIONS if row.http}
+    assert set(EXCHANGES) == {
+        row.name for row in operation_table.OPERATIONS if row.http
+    }
 
 
 @pytest.mark.parametrize('name', sorted(EXCHANGES))
 def test_an_operation_answers_as_its_row_says(api: Api, name: str) -> None:
-    row = table.BY_ACTION[name]
+    row = operation_table.BY_ACTION[name]
     answer = EXCHANGES[name](api)
     assert answer.status in row.answers
     schema: Any = row.answers[answer.status]
@@ -184,7 +186,7 @@ def test_an_operation_answers_as_its_row_says(api: Api, name: str) -> None:
 def test_the_openapi_document_describes_the_answer(
     api: Api, name: str
 ) -> None:
-    row = table.BY_ACTION[name]
+    row = operation_table.BY_ACTION[name]
     document = api('GET', '/v2/openapi.json').json
     entry = document['paths'][row.path][row.method.lower()]
     assert str(EXCHANGES[name](api).status) in entry['responses']

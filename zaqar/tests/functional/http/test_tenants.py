@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
@@ -101,7 +101,7 @@ def test_no_project_is_a_pattern_for_another(
 def test_what_one_project_does_changes_nothing_for_another(
     make_api: MakeApi, name: str
 ) -> None:
-    row: Operation = table.BY_ACTION[name]
+    row: Operation = operation_table.BY_ACTION[name]
     signing = '[signed_url]\nsecret_key = a key of some length\n'
     api = make_api(POOLED + VIRTUAL + signing).as_admin()
     owner = api.as_project(PROJECT)

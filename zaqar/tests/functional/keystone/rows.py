@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar import service
-from zaqar.api import table, topics
+from zaqar.api import operation_table, topics
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 
@@ -44,7 +44,7 @@ _QUERIES = {
     'flavor_list': '?detailed=true',
 }
 
-PROTECTED = [row for row in table.OPERATIONS if row.http]
+PROTECTED = [row for row in operation_table.OPERATIONS if row.http]
 
 
 @dataclass(frozen=True)

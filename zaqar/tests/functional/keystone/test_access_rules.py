@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from zaqar import service
-from zaqar.api import table, websocket_frames
+from zaqar.api import operation_table, websocket_frames
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.keystone import rows
@@ -175,10 +175,12 @@ def test_each_row_is_permitted_as_over_http(
     token = place.token(*rules)
     session = place.session()
     assert session.login(token) == 200
-    found = {row.name: session.permitted(row) for row in table.OPERATIONS}
+    found = {
+        row.name: session.permitted(row) for row in operation_table.OPERATIONS
+    }
     assert found == {
         row.name: place.permitted_over_http(token, row)
-        for row in table.OPERATIONS
+        for row in operation_table.OPERATIONS
     }
     # Otherwise the two may agree for another reason.
     assert set(found.values()) == {True, False}
@@ -210,15 +212,15 @@ def test_a_read_without_a_route_is_permitted_like_the_list(
 ) -> None:
     session = place.session()
     session.login(place.token('GET %/v2/queues/q/messages'))
-    assert session.permitted(table.BY_ACTION['message_get_many'])
+    assert session.permitted(operation_table.BY_ACTION['message_get_many'])
     session.login(place.token('GET %/v2/queues/q/messages/*'))
-    assert not session.permitted(table.BY_ACTION['message_get_many'])
+    assert not session.permitted(operation_table.BY_ACTION['message_get_many'])
 
 
 def test_rules_are_those_of_the_last_login(place: Place) -> None:
     session = place.session()
     free = place.keystone.token(place.user, place.project)
-    row = table.BY_ACTION['queue_list']
+    row = operation_table.BY_ACTION['queue_list']
     assert session.login(free) == 200
     assert session.permitted(row)
     assert session.login(place.token('PUT %/v2/**')) == 200
@@ -240,7 +242,7 @@ def test_a_rule_for_another_service_permits_nothing(place: Place) -> None:
     )
     session = place.session()
     assert session.login(token) == 200
-    assert not session.permitted(table.BY_ACTION['queue_list'])
+    assert not session.permitted(operation_table.BY_ACTION['queue_list'])
 
 
 @pytest.fixture(
@@ -270,7 +272,7 @@ def test_rules_that_cannot_be_matched_are_401_with_a_log_line(
         assert session.login(token) == 401
     assert logged in caplog.text
     caplog.clear()
-    row = table.BY_ACTION['queue_list']
+    row = operation_table.BY_ACTION['queue_list']
     with caplog.at_level(logging.WARNING):
         assert not place.permitted_over_http(token, row)
     assert logged in caplog.text

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.tests.functional.websocket.client import (
     OTHER_CLIENT,
     Said,
@@ -450,7 +450,8 @@ def _answers(talk: Talk, action: str, body: Any, **headers: Any) -> Said:
 
 
 @pytest.mark.parametrize(
-    'action', sorted(row.name for row in table.OPERATIONS if row.rule.name)
+    'action',
+    sorted(row.name for row in operation_table.OPERATIONS if row.rule.name),
 )
 def test_each_action_answers_whatever_it_is_given(
     talk: Talk, action: str

@@ -8,14 +8,14 @@ import pathlib
 import pytest
 from oslo_config import cfg
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.api.policies import REMEMBERED, Authorizer
 from zaqar.errors import Forbidden
 from zaqar.models import Identity, Scope
 
-CREATE = table.BY_ACTION['queue_create'].rule
-LIST = table.BY_ACTION['queue_list'].rule
-HOME = table.BY_ACTION['get_home_doc'].rule
+CREATE = operation_table.BY_ACTION['queue_create'].rule
+LIST = operation_table.BY_ACTION['queue_list'].rule
+HOME = operation_table.BY_ACTION['get_home_doc'].rule
 
 
 class Policy:

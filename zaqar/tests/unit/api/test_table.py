@@ -9,17 +9,19 @@ import re
 import jsonschema
 import pytest
 
-from zaqar.api import home_document, openapi, policies, table, topics
+from zaqar.api import home_document, openapi, operation_table, policies, topics
 from zaqar.api.operation import PUBLIC, Operation
 
 EACH = pytest.mark.parametrize(
-    'operation', table.OPERATIONS, ids=lambda operation: operation.name
+    'operation',
+    operation_table.OPERATIONS,
+    ids=lambda operation: operation.name,
 )
 
 
 def test_actions_and_routes_are_unique() -> None:
-    assert len(table.BY_ACTION) == len(table.OPERATIONS)
-    routes = [row.http for row in table.OPERATIONS if row.http]
+    assert len(operation_table.BY_ACTION) == len(operation_table.OPERATIONS)
+    routes = [row.http for row in operation_table.OPERATIONS if row.http]
     assert len(set(routes)) == len(routes)
 
 
@@ -103,7 +105,9 @@ def test_the_openapi_document_holds_every_route() -> None:
         for path, methods in paths.items()
         for method in methods
     }
-    assert found == {row.http for row in table.OPERATIONS if row.http}
+    assert found == {
+        row.http for row in operation_table.OPERATIONS if row.http
+    }
 
 
 @pytest.mark.parametrize(

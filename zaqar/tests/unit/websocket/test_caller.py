@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from zaqar.api import table
+from zaqar.api import operation_table
 from zaqar.api.dispatch import explained
 from zaqar.controllers.limits import Limits
 from zaqar.controllers.signatures import Signer
@@ -119,7 +119,7 @@ FAILURES = [
 def test_a_store_that_fails_is_said_with_the_name(
     action: str, text: str, is_binary: bool
 ) -> None:
-    row = table.BY_ACTION[action]
+    row = operation_table.BY_ACTION[action]
     said = _answer(explained(StoreUnavailable(), row), is_binary, action)
     assert said['headers'] == {'status': 503}
     assert said['body'] == {'error': text, 'exception': text}

@@ -8,14 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from zaqar.api import table, websocket_frames
+from zaqar.api import operation_table, websocket_frames
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest, NoRoute
 from zaqar.transport.websocket import views
 from zaqar.transport.websocket.codec import codec
 
 EACH = pytest.mark.parametrize(
-    'operation', table.OPERATIONS, ids=lambda operation: operation.name
+    'operation',
+    operation_table.OPERATIONS,
+    ids=lambda operation: operation.name,
 )
 ENCODINGS = pytest.mark.parametrize('is_binary', [False, True])
 
@@ -107,7 +109,7 @@ def test_names_in_a_body_mean_one_thing(operation: Operation) -> None:
 
 @ENCODINGS
 def test_members_form_the_document(is_binary: bool) -> None:
-    row = table.BY_ACTION['claim_create']
+    row = operation_table.BY_ACTION['claim_create']
     body = {'queue_name': 'q', 'limit': 3, 'grace': 60, 'ttl': 60, 'x': 1}
     found = websocket_frames.document(row, *_members(is_binary, body))
     assert found is not None
@@ -119,10 +121,13 @@ def test_a_document_that_may_be_absent_is(is_binary: bool) -> None:
     members = _members(is_binary, {'queue_name': 'q', 'x': 1})
     for name in ('claim_create', 'queue_create', 'queue_purge', 'queue_get'):
         assert (
-            websocket_frames.document(table.BY_ACTION[name], *members) is None
+            websocket_frames.document(
+                operation_table.BY_ACTION[name], *members
+            )
+            is None
         )
     needed = websocket_frames.document(
-        table.BY_ACTION['message_post'], *members
+        operation_table.BY_ACTION['message_post'], *members
     )
     assert needed is not None
     assert needed.text == b'{}'
@@ -141,7 +146,7 @@ def test_a_document_that_may_be_absent_is(is_binary: bool) -> None:
 def test_some_documents_are_one_member(
     is_binary: bool, action: str, member: str, value: Any
 ) -> None:
-    row = table.BY_ACTION[action]
+    row = operation_table.BY_ACTION[action]
     body = {'queue_name': 'q', member: value, 'a': 2}
     found = websocket_frames.document(row, *_members(is_binary, body))
     assert found is not None
@@ -182,7 +187,7 @@ def test_headers_are_known_in_any_case_and_others_kept() -> None:
 )
 def test_a_frame_is_about_a_part_of_a_queue(action: str, folder: str) -> None:
     values = {'queue_name': 'q', 'message_id': '../../other/messages'}
-    row = table.BY_ACTION[action]
+    row = operation_table.BY_ACTION[action]
     assert websocket_frames.collection(row, values) == folder
 
 
@@ -192,4 +197,4 @@ def test_a_frame_is_about_a_part_of_a_queue(action: str, folder: str) -> None:
 def test_others_are_about_none(action: str) -> None:
     values = {'queue_name': 'q', 'topic_name': 'q'}
     with pytest.raises(NoRoute):
-        websocket_frames.collection(table.BY_ACTION[action], values)
+        websocket_frames.collection(operation_table.BY_ACTION[action], values)
