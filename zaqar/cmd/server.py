@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import exposition, metrics, service, version
+from zaqar import metrics, metrics_endpoint, service, version
 from zaqar.api import features
 from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
@@ -176,14 +176,14 @@ def _websocket_server(conf: cfg.ConfigOpts, words: Sequence[str]) -> Child:
 
 
 def _metrics_server(conf: cfg.ConfigOpts) -> Child:
-    listener = exposition.listen(conf)
+    listener = metrics_endpoint.listen(conf)
     _tell(listener, 'metrics')
     folder = metrics.shared(selection.state_path(conf))
-    exposition.forget_the_dead(folder, '')
+    metrics_endpoint.forget_the_dead(folder, '')
 
     def work(ready: Ready) -> None:
         ready()
-        exposition.serve(listener, folder)
+        metrics_endpoint.serve(listener, folder)
 
     return Child('metrics', work)
 
