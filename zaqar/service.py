@@ -17,7 +17,7 @@ import oslo_policy.opts
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import config_check, logs, metrics, reports, version
+from zaqar import config_check, guru_reports, logs, metrics, version
 from zaqar.api import features, operation_table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
@@ -192,12 +192,12 @@ class Service:
         """Begin what goes on without being asked."""
         self._sweeper.start()
 
-    def report_when_asked(self, **sections: reports.Facts) -> None:
+    def report_when_asked(self, **sections: guru_reports.Facts) -> None:
         """Let this process tell what it is doing.
 
         :param sections: what it knows besides the usual, by title
         """
-        reports.install(self.conf, {'Pools': self._pools, **sections})
+        guru_reports.install(self.conf, {'Pools': self._pools, **sections})
 
     def _pools(self) -> Mapping[str, Any]:
         """Return the state of each store of messages, by its pool's name."""
