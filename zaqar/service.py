@@ -17,7 +17,7 @@ import oslo_policy.opts
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import config_check, guru_reports, logs, metrics, version
+from zaqar import config_check, guru_reports, log_setup, metrics, version
 from zaqar.api import features, operation_table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
@@ -247,9 +247,9 @@ def configuration(
             default_config_files=files,
             default_config_dirs=folders,
         )
-        logs.prefer_stderr(conf)
+        log_setup.prefer_stderr(conf)
         log.setup(conf, 'zaqar', version.version_string())
-        logs.keep_to_a_line()
+        log_setup.keep_to_a_line()
     return conf
 
 

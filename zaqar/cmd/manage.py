@@ -16,7 +16,7 @@ from alembic.util import CommandError
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import logs, version
+from zaqar import log_setup, version
 from zaqar.errors import ConfigurationError
 from zaqar.storage import masking
 from zaqar.storage.sqlalchemy import driver, migrations
@@ -294,7 +294,7 @@ def _configure(words: Sequence[str]) -> cfg.ConfigOpts:
         prog=PROG,
         version=version.version_string(),
     )
-    logs.prefer_stderr(conf)
+    log_setup.prefer_stderr(conf)
     log.setup(conf, PROG)
     return conf
 

@@ -300,7 +300,9 @@ class Caller:
         try:
             scope = identity_checks.scope(identity.project, values)
         except InvalidRequest as error:
-            raise InvalidRequest(f'{frames.BAD_REQUEST}{error}') from None
+            raise InvalidRequest(
+                f'{websocket_frames.BAD_REQUEST}{error}'
+            ) from None
         query = websocket_frames.query(row, asked.body, encoding)
         further = {
             name: value

@@ -13,7 +13,7 @@ from oslo_config import cfg
 from oslo_context import context
 from oslo_middleware import cors, healthcheck
 
-from zaqar import logs
+from zaqar import log_setup
 from zaqar.api import openapi
 from zaqar.controllers.signatures import Signer
 from zaqar.errors import (
@@ -294,4 +294,4 @@ def _shown(project: str) -> str | None:
     """Return a project as text that ends no line."""
     if not project.isascii():
         project = project.encode('latin-1', 'replace').decode(errors='replace')
-    return logs.printable(project) or None
+    return log_setup.printable(project) or None
