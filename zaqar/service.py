@@ -347,7 +347,7 @@ def _authorizer(conf: cfg.ConfigOpts) -> Authorizer:
 
 def _catalogue(
     conf: cfg.ConfigOpts,
-    served: Set[features.Mode],
+    served: Set[features.Feature],
     profiling: Profiling,
     measuring: metrics.Metrics,
 ) -> Catalogue:

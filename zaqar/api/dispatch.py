@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.api import query_parameters
-from zaqar.api.features import Mode
+from zaqar.api.features import Feature
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policies import Authorizer
 from zaqar.controllers import subscriptions
@@ -63,7 +63,7 @@ class Dispatcher:
     :param limits: what an operator has set
     :param signer: proves pre-signed requests
     :param cipher: seals bodies of encrypted queues
-    :param modes: what is served beyond the API that everybody sees
+    :param features: what is served beyond the API that everybody sees
     :param pipeline: whether subscribers are told of posts
     :param trusts: makes trusts for subscribers who want tokens
     :param observe: is told of each operation when it is over
@@ -76,14 +76,14 @@ class Dispatcher:
         limits: Limits,
         signer: Signer,
         cipher: Cipher,
-        modes: Set[Mode] = frozenset(),
+        features: Set[Feature] = frozenset(),
         pipeline: Pipeline = NO_PIPELINE,
         trusts: Trusts | None = None,
         observe: Observe | None = None,
     ) -> None:
         self._authorizer = authorizer
         self._catalogue = catalogue
-        self._modes = modes
+        self._features = features
         self.limits = limits
         self.signer = signer
         self._cipher = cipher
@@ -93,7 +93,7 @@ class Dispatcher:
 
     def serves(self, operation: Operation) -> bool:
         """Tell whether there is this operation here."""
-        return operation.needs <= self._modes
+        return operation.needs <= self._features
 
     def run(
         self,
@@ -176,7 +176,7 @@ class Dispatcher:
             size,
             self.signer,
             self._cipher,
-            self._modes,
+            self._features,
             self._pipeline,
             self._trusts,
         )

@@ -8,7 +8,7 @@ from typing import Literal
 
 from oslo_config import cfg
 
-Mode = Literal['admin_mode', 'pooling']
+Feature = Literal['admin_mode', 'pooling']
 
 ADMIN_MODE = cfg.BoolOpt(
     'admin_mode',
@@ -35,8 +35,8 @@ DEPRECATED_VERSIONS = cfg.ListOpt(
 )
 
 
-def from_conf(conf: cfg.ConfigOpts) -> Set[Mode]:
-    """Return the modes that are on in a loaded configuration."""
+def from_conf(conf: cfg.ConfigOpts) -> Set[Feature]:
+    """Return the features that are on in a loaded configuration."""
     conf.register_opts([ADMIN_MODE, POOLING, DEPRECATED_VERSIONS])
-    modes: tuple[Mode, ...] = ('admin_mode', 'pooling')
-    return frozenset(mode for mode in modes if conf[mode])
+    features: tuple[Feature, ...] = ('admin_mode', 'pooling')
+    return frozenset(feature for feature in features if conf[feature])

@@ -27,14 +27,14 @@ _MORE = {'rel/subscriptions_post': {'limit': 'subscription_limit'}}
 _PLAIN = ('rel/health',)
 
 
-def document(modes: Set[str] = frozenset()) -> dict[str, Any]:
+def document(features: Set[str] = frozenset()) -> dict[str, Any]:
     """Return the home document of the operations that are routed.
 
-    :param modes: see :mod:`zaqar.api.features`
+    :param features: see :mod:`zaqar.api.features`
     """
     relations: dict[str, list[Operation]] = {}
     for operation in operation_table.OPERATIONS:
-        if operation.rel and operation.needs <= modes:
+        if operation.rel and operation.needs <= features:
             relations.setdefault(operation.rel, []).append(operation)
     return {
         'resources': {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zaqar.api.features import Mode
+from zaqar.api.features import Feature
 from zaqar.controllers.limits import Limits
 
 #: What an action without a route is about: messages of a queue.
@@ -102,7 +102,7 @@ class Operation:
     :ivar answers: JSON Schema by status, None for an empty body
     :ivar keep_unknown: also hand over, as ``filters``, query parameters that
         are not declared
-    :ivar needs: modes that must be on, else there is no such operation
+    :ivar needs: features that must be on, else there is no such operation
     """
 
     name: str
@@ -116,7 +116,7 @@ class Operation:
     body: Body | None = None
     rel: str | None = None
     keep_unknown: bool = False
-    needs: frozenset[Mode] = frozenset()
+    needs: frozenset[Feature] = frozenset()
 
     @property
     def method(self) -> str:

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from zaqar.api import request_bodies, schemas
-from zaqar.api.features import Mode
+from zaqar.api.features import Feature
 from zaqar.api.operation import ADMIN, Body, Operation, Param, Rule
 from zaqar.controllers import pools
 
-NEEDS: frozenset[Mode] = frozenset(('admin_mode', 'pooling'))
+NEEDS: frozenset[Feature] = frozenset(('admin_mode', 'pooling'))
 
 _NAME = schemas.TEXT
 _OPTIONS: schemas.Schema = {'type': 'object'}

@@ -21,7 +21,7 @@ class Context:
     """One caller at work.
 
     :ivar size: bytes of the request's body, 0 without one
-    :ivar modes: see :mod:`zaqar.api.features`
+    :ivar features: see :mod:`zaqar.api.features`
     :ivar trusts: None where no user of ours could be trusted
     """
 
@@ -31,7 +31,7 @@ class Context:
     size: int = 0
     signer: Signer = field(default_factory=Signer)
     cipher: Cipher = field(default_factory=Cipher)
-    modes: Set[str] = frozenset()
+    features: Set[str] = frozenset()
     pipeline: Pipeline = field(default_factory=Pipeline)
     trusts: Trusts | None = None
 

@@ -11,7 +11,7 @@ from zaqar.errors import StoreUnavailable
 
 def home(ctx: Context) -> Set[str]:
     """Return what the home document, read from the table, depends on."""
-    return ctx.modes
+    return ctx.features
 
 
 def ping(ctx: Context) -> bool:

@@ -53,7 +53,7 @@ def report(ctx: Context) -> dict[str, Any]:
     """
     management = ctx.catalogue.management
     end = time.monotonic() + DEADLINE
-    if 'pooling' not in ctx.modes:
+    if 'pooling' not in ctx.features:
         return _pool_state(management, ctx.catalogue.openers()[''], end)
     try:
         openers = ctx.catalogue.openers()

@@ -90,13 +90,13 @@ def _health(report: Mapping[str, Any], asked: Asked) -> Said:
     return representations.health_status(report), report
 
 
-def _home(modes: Set[str], asked: Asked) -> Said:
-    return 200, _home_document(frozenset(modes))
+def _home(features: Set[str], asked: Asked) -> Said:
+    return 200, _home_document(frozenset(features))
 
 
 @functools.cache
-def _home_document(modes: frozenset[str]) -> Any:
-    return home_document.document(modes)
+def _home_document(features: frozenset[str]) -> Any:
+    return home_document.document(features)
 
 
 def _ping(alive: bool, asked: Asked) -> Said:

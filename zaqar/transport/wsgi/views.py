@@ -69,10 +69,10 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _home(modes: Set[str], scope: None, path: str) -> Answer:
+def _home(features: Set[str], scope: None, path: str) -> Answer:
     return Answer(
         200,
-        _home_document(frozenset(modes)),
+        _home_document(frozenset(features)),
         {'Cache-Control': 'max-age=86400'},
         'application/json-home',
     )
@@ -231,8 +231,8 @@ def _changed(result: None, scope: Scope, path: str) -> Answer:
 
 
 @functools.cache
-def _home_document(modes: frozenset[str]) -> bytes:
-    return encode(home_document.document(modes))
+def _home_document(features: frozenset[str]) -> bytes:
+    return encode(home_document.document(features))
 
 
 _VIEWS: Mapping[str, View] = {

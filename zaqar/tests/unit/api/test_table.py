@@ -285,8 +285,8 @@ def test_the_home_document_lists_the_other_relations(
     allow: str,
     posts: bool,
 ) -> None:
-    modes = {'admin_mode', 'pooling'}
-    resource = home_document.document(modes)['resources'][f'rel/{rel}']
+    features = {'admin_mode', 'pooling'}
+    resource = home_document.document(features)['resources'][f'rel/{rel}']
     named = [*re.findall(r'{(\w+)}', template), *variables]
     pairs = [name.partition('=') for name in named]
     assert resource == {
