@@ -141,6 +141,7 @@ OPERATIONS = (
         summary='Get one message.',
         failure='Message could not be retrieved',
         answers={200: schemas.MESSAGE},
+        conflict='Its stored body cannot be decrypted.',
         rel='rel/message_get',
     ),
     Operation(

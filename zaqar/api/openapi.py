@@ -143,15 +143,18 @@ def _body(body: Body) -> dict[str, Any]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
+    texts = {**_FAULTS}
+    if operation.conflict:
+        texts[409] = operation.conflict
+    if operation.body is not None and operation.body.media_type:
+        texts[415] = f'Content-Type is not {operation.body.media_type}.'
     faults = {
         str(status): {
             'description': text,
             'content': _content({'$ref': '#/components/schemas/Error'}),
         }
-        for status, text in _FAULTS.items()
+        for status, text in texts.items()
     }
-    if operation.body is not None and operation.body.media_type:
-        faults['409'] = faults['415'] = faults['400']
     successes = {
         str(status): _success(operation, schema)
         for status, schema in operation.answers.items()

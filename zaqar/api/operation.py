@@ -100,6 +100,7 @@ class Operation:
     :ivar failure: what to say when a store does not answer
     :ivar rel: the relation in the home document
     :ivar answers: JSON Schema by status, None for an empty body
+    :ivar conflict: what 409 means, '' where there is none
     :ivar keep_unknown: also hand over, as ``filters``, query parameters that
         are not declared
     :ivar needs: features that must be on, else there is no such operation
@@ -115,6 +116,7 @@ class Operation:
     query: tuple[Param, ...] = ()
     body: Body | None = None
     rel: str | None = None
+    conflict: str = ''
     keep_unknown: bool = False
     needs: frozenset[Feature] = frozenset()
 

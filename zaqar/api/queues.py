@@ -126,6 +126,10 @@ OPERATIONS = (
         summary='Change the metadata of a queue by a JSON patch.',
         failure='Queue could not be updated',
         answers={200: schemas.METADATA},
+        conflict=(
+            'A key that is not set is replaced or removed, or the flavor of '
+            'a queue with messages is changed.'
+        ),
         body=_PATCH,
         rel='rel/queue',
     ),

@@ -57,6 +57,7 @@ OPERATIONS = (
         summary='Subscribe to a queue; makes the queue if it is missing.',
         failure='Subscription could not be created',
         answers={201: schemas.SUBSCRIBED},
+        conflict='The subscriber has confirmed already.',
         body=_body(schemas.obj(_FIELDS, optional=['ttl', 'options'])),
         rel='rel/subscriptions_post',
     ),
@@ -91,6 +92,7 @@ OPERATIONS = (
         summary='Change a subscription; what is null stays as it is.',
         failure='Subscription could not be updated',
         answers={204: None},
+        conflict='The new subscriber has a subscription already.',
         body=_body(
             schemas.obj(_FIELDS, optional=['subscriber', 'ttl', 'options'])
         ),

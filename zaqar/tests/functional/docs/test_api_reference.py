@@ -64,6 +64,7 @@ def test_an_entry_names_the_answers_and_parameters_of_its_row(
 
     for status in row.answers:
         assert f'- {status}\n' in entry
+    assert ('- 409\n' in entry) == bool(row.conflict)
     for param in row.query:
         assert f'- {param.name}: ' in entry
 
