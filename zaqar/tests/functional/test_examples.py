@@ -20,18 +20,18 @@ import requests
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
 
-SAMPLES = pathlib.Path(__file__).parents[3] / 'samples'
+EXAMPLES = pathlib.Path(__file__).parents[3] / 'examples'
 
 _HEADERS = {
     'Client-ID': '3381af92-2b9e-11e3-b191-71861300734c',
-    'X-Project-ID': 'samples',
+    'X-Project-ID': 'examples',
 }
 
 _REST = """
 [drivers:transport:websocket]
 port = {port}
 [signed_url]
-secret_key = a key for the samples alone
+secret_key = a key for the examples alone
 [notification]
 require_confirmation = True
 external_confirmation_url = http://127.0.0.1:{http}/confirm
@@ -41,8 +41,8 @@ smtp_command = {mail} {folder}/mails
 """
 
 
-class Samples:
-    """The service as the samples expect it."""
+class Examples:
+    """The service as the examples expect it."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
@@ -53,7 +53,7 @@ class Samples:
             http=http,
             port=port,
             folder=folder,
-            mail=SAMPLES / 'mail' / 'keep-mail',
+            mail=EXAMPLES / 'mail' / 'keep-mail',
         )
         self.zaqar = Zaqar(folder, rest=rest, port=http).start()
 
@@ -81,17 +81,17 @@ class Samples:
 @pytest.fixture(scope='module')
 def running(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Samples]:
-    found = Samples(tmp_path_factory.mktemp('samples'))
+) -> Iterator[Examples]:
+    found = Examples(tmp_path_factory.mktemp('examples'))
     yield found
     found.zaqar.stop()
 
 
 @contextlib.contextmanager
-def _receiver(running: Samples, *more: str) -> Iterator[process.Process]:
+def _receiver(running: Examples, *more: str) -> Iterator[process.Process]:
     port = process.free_port()
     command = [
-        *(sys.executable, str(SAMPLES / 'webhook' / 'receiver.py')),
+        *(sys.executable, str(EXAMPLES / 'webhook' / 'receiver.py')),
         *('--port', str(port), '--service', running.zaqar.url, *more),
     ]
     log = running.folder / f'receiver-{port}'
@@ -110,7 +110,7 @@ def _port(receiver: process.Process) -> str:
 
 
 def test_the_webhook_confirms_and_prints_what_it_is_sent(
-    running: Samples,
+    running: Examples,
 ) -> None:
     with _receiver(running) as receiver:
         running.post(
@@ -132,7 +132,7 @@ def test_the_webhook_confirms_and_prints_what_it_is_sent(
 
 
 def test_the_mail_command_keeps_the_mail_that_asks_for_confirmation(
-    running: Samples,
+    running: Examples,
 ) -> None:
     running.post(
         'mailed/subscriptions',
@@ -155,11 +155,11 @@ def _socket_sample(*command: str) -> str:
     return done.stdout
 
 
-def test_the_python_sample_is_pushed_its_message(running: Samples) -> None:
+def test_the_python_example_is_pushed_its_message(running: Examples) -> None:
     printed = _socket_sample(
         sys.executable,
-        str(SAMPLES / 'websocket' / 'client.py'),
-        *(running.socket, 'samples', 'from-python'),
+        str(EXAMPLES / 'websocket' / 'client.py'),
+        *(running.socket, 'examples', 'from-python'),
     )
 
     assert 'subscribed: 201' in printed
@@ -174,11 +174,11 @@ def _node() -> str:
     return str(pathlib.Path(found.origin).parent / 'bin' / 'node')
 
 
-def test_the_node_sample_is_pushed_its_message(running: Samples) -> None:
+def test_the_node_example_is_pushed_its_message(running: Examples) -> None:
     printed = _socket_sample(
         _node(),
-        str(SAMPLES / 'websocket' / 'client.mjs'),
-        *(running.socket, 'samples', 'from-node'),
+        str(EXAMPLES / 'websocket' / 'client.mjs'),
+        *(running.socket, 'examples', 'from-node'),
     )
 
     assert 'subscription_create: 201' in printed

@@ -82,7 +82,7 @@ def test_a_webhook_of_this_machine_is_told(clone: Clone) -> None:
     port = process.free_port()
     receiver = process.Process(
         [
-            *(sys.executable, str(ROOT / 'samples/webhook/receiver.py')),
+            *(sys.executable, str(ROOT / 'examples/webhook/receiver.py')),
             *('--port', str(port), '--service', clone.url),
         ],
         clone.state.parents[3] / 'received',

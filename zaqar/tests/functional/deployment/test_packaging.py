@@ -223,7 +223,7 @@ def test_nobody_is_sent_to_another_product() -> None:
     names = [
         *(_TOP / 'doc').rglob('*.rst'),
         *(_TOP / 'api-ref').rglob('*.rst'),
-        *(_TOP / 'samples').rglob('*'),
+        *(_TOP / 'examples').rglob('*'),
         *(_TOP / 'zaqar').rglob('*.py'),
         _TOP / 'README.rst',
     ]

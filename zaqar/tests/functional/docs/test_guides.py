@@ -18,14 +18,14 @@ DOCUMENTS = ROOT / 'doc' / 'source'
 
 GUIDES = DOCUMENTS / 'user'
 
-SAMPLES = ROOT / 'samples'
+EXAMPLES = ROOT / 'examples'
 
 #: What the guides call the service.
 SHOWN = 'http://127.0.0.1:8888'
 
 PAGES = [
     page
-    for page in [*sorted(GUIDES.glob('*.rst')), SAMPLES / 'curl.rst']
+    for page in [*sorted(GUIDES.glob('*.rst')), EXAMPLES / 'curl.rst']
     if any(sessions.steps(page))
 ]
 
@@ -68,7 +68,7 @@ def test_the_commands_of_a_page_print_what_it_shows(
 
 @pytest.mark.parametrize(
     'page',
-    [ROOT / 'README.rst', *DOCUMENTS.rglob('*.rst'), *SAMPLES.rglob('*.rst')],
+    [ROOT / 'README.rst', *DOCUMENTS.rglob('*.rst'), *EXAMPLES.rglob('*.rst')],
     ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_commands_can_be_copied(page: pathlib.Path) -> None:

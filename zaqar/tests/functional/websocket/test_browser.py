@@ -22,7 +22,7 @@ from zaqar.tests.functional.websocket.client import CLIENT
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
 
-_PAGE = pathlib.Path(__file__).parents[4] / 'samples/websocket/index.html'
+_PAGE = pathlib.Path(__file__).parents[4] / 'examples/websocket/index.html'
 
 
 class Browser:
