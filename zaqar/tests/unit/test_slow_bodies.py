@@ -70,8 +70,10 @@ class Room:
     def __init__(self, **terms: Any) -> None:
         self._loop = request_buffering.Loop()
         self._now = 0.0
-        self._bodies = request_buffering.Bodies(
-            request_buffering.Terms(**terms), self._loop, lambda: self._now
+        self._bodies = request_buffering.RequestBuffer(
+            request_buffering.BodyLimits(**terms),
+            self._loop,
+            lambda: self._now,
         )
 
     def client(self, length: int | None) -> Client:

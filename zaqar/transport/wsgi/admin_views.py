@@ -11,7 +11,7 @@ from zaqar.controllers.flavors import Flavor, FlavorPage
 from zaqar.controllers.pools import PoolPage, ShownPool
 from zaqar.storage.pooling import Pool
 from zaqar.transport import representations
-from zaqar.transport.wsgi.responses import Answer, json_answer
+from zaqar.transport.wsgi.responses import Response, json_response
 
 _POOLS = '/v2/pools'
 _FLAVORS = '/v2/flavors'
@@ -27,12 +27,12 @@ def _flavor(flavor: Flavor, detailed: bool) -> dict[str, Any]:
     return {'href': href, **representations.flavor(flavor, detailed)}
 
 
-def _pool_page(page: PoolPage, scope: None, path: str) -> Answer:
+def _pool_page(page: PoolPage, scope: None, path: str) -> Response:
     items = [_pool(pool, page.detailed) for pool in page.pools]
     return _page('pools', _POOLS, items, page.again)
 
 
-def _flavor_page(page: FlavorPage, scope: None, path: str) -> Answer:
+def _flavor_page(page: FlavorPage, scope: None, path: str) -> Response:
     items = [_flavor(flavor, page.detailed) for flavor in page.flavors]
     return _page('flavors', _FLAVORS, items, page.again)
 
@@ -42,12 +42,12 @@ def _page(
     folder: str,
     items: Sequence[Mapping[str, Any]],
     again: Mapping[str, Any],
-) -> Answer:
+) -> Response:
     links = []
     if items:
         following = {**again, 'marker': items[-1]['name']}
         links.append({'rel': 'next', 'href': _href(folder, following)})
-    return json_answer(
+    return json_response(
         {noun: items, 'links': links},
         headers={'Content-Location': _href(folder, again)},
     )
@@ -63,23 +63,23 @@ def _href(folder: str, query: Mapping[str, Any]) -> str:
     return f'{folder}?{text}' if text else folder
 
 
-def _created(result: None, scope: None, path: str) -> Answer:
-    return Answer(201, b'', {'Location': path})
+def _created(result: None, scope: None, path: str) -> Response:
+    return Response(201, b'', {'Location': path})
 
 
-def _one_pool(shown: ShownPool, scope: None, path: str) -> Answer:
-    return json_answer(_pool(shown.pool, shown.detailed))
+def _one_pool(shown: ShownPool, scope: None, path: str) -> Response:
+    return json_response(_pool(shown.pool, shown.detailed))
 
 
-def _one_flavor(flavor: Flavor, scope: None, path: str) -> Answer:
-    return json_answer(_flavor(flavor, detailed=True))
+def _one_flavor(flavor: Flavor, scope: None, path: str) -> Response:
+    return json_response(_flavor(flavor, detailed=True))
 
 
-def _nothing(result: None, scope: None, path: str) -> Answer:
-    return Answer(204)
+def _nothing(result: None, scope: None, path: str) -> Response:
+    return Response(204)
 
 
-VIEWS: Mapping[str, Callable[[Any, Any, str], Answer]] = {
+VIEWS: Mapping[str, Callable[[Any, Any, str], Response]] = {
     'pool_list': _pool_page,
     'pool_create': _created,
     'pool_get': _one_pool,

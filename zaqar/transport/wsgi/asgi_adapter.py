@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From granian's ASGI interface to a WSGI application.
+"""Adapter from granian's ASGI interface to a WSGI application.
 
-granian's own WSGI interface lets a thread wait for a body, and reads headers
+granian's own WSGI interface lets a thread wait for a body, and decodes headers
 as UTF-8 where WSGI has Latin-1.
 """
 
@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zaqar.errors import ZaqarError
-from zaqar.transport.wsgi.request_buffering import Bodies
-from zaqar.transport.wsgi.responses import error_answer
+from zaqar.transport.wsgi.request_buffering import RequestBuffer
+from zaqar.transport.wsgi.responses import error_response
 from zaqar.transport.wsgi_types import App, Environ
 
 _BASE: Environ = {
@@ -32,34 +32,34 @@ _BASE: Environ = {
 
 _BARE = frozenset(('CONTENT_LENGTH', 'CONTENT_TYPE'))
 
-#: Bytes of the longest name of a header that is remembered: callers choose
-#: names, of up to 64 KiB.
+#: Bytes of the longest header name that is cached: callers choose names, of up
+#: to 64 KiB.
 _LONGEST_NAME = 64
 
 
-class Gateway:
-    """Answers requests, each in the thread in which it is complete.
+class AsgiAdapter:
+    """Calls the application for each request once its body is complete.
 
     :param longest: bytes of the longest body that is read at all
     """
 
-    def __init__(self, app: App, bodies: Bodies, longest: int) -> None:
+    def __init__(self, app: App, buffer: RequestBuffer, longest: int) -> None:
         self._app = app
-        self._bodies = bodies
+        self._buffer = buffer
         self._longest = longest
 
     def handle(self, watcher: Any) -> None:
-        """Begin with a request.
+        """Start a request.
 
         :param watcher: granian's: ``scope``, ``proto`` and ``done()``
         """
         environ = to_environ(watcher.scope)
         length = _length(environ)
         if length == 0 or (length or 0) > self._longest:
-            # Nothing to wait for; what is too long is refused unread.
+            # Nothing to wait for; too long a body is refused unread.
             self._answer(watcher, environ, b'')
             return
-        self._bodies.read(
+        self._buffer.read(
             watcher.proto.receive,
             length,
             functools.partial(self._answer, watcher, environ),
@@ -70,7 +70,7 @@ class Gateway:
     ) -> None:
         app = self._app
         if isinstance(body, ZaqarError):
-            app = error_answer(body)
+            app = error_response(body)
         else:
             environ['wsgi.input'] = io.BytesIO(body)
         try:
@@ -82,10 +82,10 @@ class Gateway:
 
 
 def to_environ(scope: Mapping[str, Any]) -> Environ:
-    """Return a request as WSGI has it.
+    """Return the WSGI environment of a request.
 
-    Names of headers with an underscore are left out: they would pass for
-    others, which a proxy in front has set or removed.
+    Header names with an underscore are dropped: they would collide with
+    headers that a proxy in front has set or removed.
     """
     path: bytes = scope['raw_path']
     if b'%' in path:
@@ -103,7 +103,7 @@ def to_environ(scope: Mapping[str, Any]) -> Environ:
         'wsgi.url_scheme': scope['scheme'],
     }
     for name, value in scope['headers']:
-        key = (_known_key if len(name) <= _LONGEST_NAME else _key)(name)
+        key = (_cached_key if len(name) <= _LONGEST_NAME else _key)(name)
         if not key:
             continue
         text = value.decode('latin-1')
@@ -114,18 +114,18 @@ def to_environ(scope: Mapping[str, Any]) -> Environ:
 
 
 def _key(name: bytes) -> str:
-    """Return where WSGI has a header; empty for one that is left out."""
+    """Return the WSGI name of a header, '' for one that is dropped."""
     if b'_' in name:
         return ''
     key = name.decode('latin-1').upper().replace('-', '_')
     return key if key in _BARE else f'HTTP_{key}'
 
 
-_known_key = functools.lru_cache(maxsize=512)(_key)
+_cached_key = functools.lru_cache(maxsize=512)(_key)
 
 
 def _length(environ: Environ) -> int | None:
-    """Return the bytes of a body, None if its parts tell the end."""
+    """Return the bytes of a body, None if it is chunked."""
     if 'chunked' in environ.get('HTTP_TRANSFER_ENCODING', '').lower():
         return None
     text = environ.get('CONTENT_LENGTH', '')
@@ -139,10 +139,10 @@ def _called(
     headers: list[tuple[str, str]] = []
 
     def start_response(
-        line: str, given: list[tuple[str, str]], exc_info: Any = None
+        line: str, pairs: list[tuple[str, str]], exc_info: Any = None
     ) -> None:
         nonlocal status, headers
-        status, headers = int(line[:3]), given
+        status, headers = int(line[:3]), pairs
 
     parts = app(environ, start_response)
     body = b''.join(parts)

@@ -22,7 +22,7 @@ from zaqar.controllers import notices
 from zaqar.controllers.signatures import Grant
 from zaqar.errors import NotFound, ZaqarError
 from zaqar.models import Kind, Scope
-from zaqar.transport.wsgi.responses import Answer
+from zaqar.transport.wsgi.responses import Response
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
 PATH = '/confirm'
@@ -103,7 +103,7 @@ def with_confirmation(app: App, dispatcher: Dispatcher) -> App:
     return call
 
 
-def _answer(environ: Environ, dispatcher: Dispatcher) -> Answer:
+def _answer(environ: Environ, dispatcher: Dispatcher) -> Response:
     method = environ['REQUEST_METHOD']
     if method in ('GET', 'HEAD'):
         link = _link(_parsed(environ.get('QUERY_STRING', '')), dispatcher)
@@ -120,7 +120,7 @@ def _answer(environ: Environ, dispatcher: Dispatcher) -> Answer:
     return _act(link, wanted, dispatcher)
 
 
-def _act(link: _Link, wanted: str, dispatcher: Dispatcher) -> Answer:
+def _act(link: _Link, wanted: str, dispatcher: Dispatcher) -> Response:
     body = f'{{"confirmed": {wanted}}}'.encode()
     name = 'subscription_confirm'
     if link.scope.kind is Kind.TOPIC:
@@ -157,7 +157,7 @@ def _act(link: _Link, wanted: str, dispatcher: Dispatcher) -> Answer:
     )
 
 
-def _question(link: _Link) -> Answer:
+def _question(link: _Link) -> Response:
     fields = '\n'.join(
         f'<input type="hidden" name="{name}" '
         f'value="{html.escape(link.values[name])}">'
@@ -171,7 +171,7 @@ def _question(link: _Link) -> Answer:
     return _page(200, 'Confirm a subscription', form)
 
 
-def _invalid() -> Answer:
+def _invalid() -> Response:
     return _page(
         404,
         'This link is not valid',
@@ -179,9 +179,11 @@ def _invalid() -> Answer:
     )
 
 
-def _page(status: int, title: str, content: str) -> Answer:
+def _page(status: int, title: str, content: str) -> Response:
     text = _PAGE.format(title=html.escape(title), content=content)
-    return Answer(status, text.encode(), _HEADERS, 'text/html; charset=utf-8')
+    return Response(
+        status, text.encode(), _HEADERS, 'text/html; charset=utf-8'
+    )
 
 
 def _link(values: Mapping[str, str], dispatcher: Dispatcher) -> _Link | None:

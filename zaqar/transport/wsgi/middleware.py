@@ -26,9 +26,9 @@ from zaqar.randomness import token_bytes
 from zaqar.transport import auth, token_validation
 from zaqar.transport.wsgi.responses import (
     LOCATION,
-    Answer,
+    Response,
     encode,
-    error_answer,
+    error_response,
 )
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
@@ -145,7 +145,7 @@ def with_short_accept(app: App) -> App:
     Every layer that answers by itself parses it, some before they know who is
     asking.
     """
-    refused = error_answer(
+    refused = error_response(
         InvalidRequest(
             f'The Accept header is longer than {MAX_ACCEPT} characters.',
             title='Bad request',
@@ -217,14 +217,14 @@ def with_health(app: App, conf: cfg.ConfigOpts) -> App:
 
 def with_public_documents(app: App) -> App:
     """Answer what everybody may read: versions and the OpenAPI document."""
-    versions = Answer(300, _VERSIONS)
+    versions = Response(300, _VERSIONS)
     public = {
         '': versions,
         '/': versions,
         '//': versions,
-        '/v2/openapi.json': Answer(200, encode(openapi.document())),
+        '/v2/openapi.json': Response(200, encode(openapi.document())),
     }
-    refused = error_answer(
+    refused = error_response(
         MethodNotAllowed(headers={'Allow': 'GET, HEAD, OPTIONS'})
     )
 
@@ -251,7 +251,7 @@ def with_signatures(app: App, signed: App, signer: Signer) -> App:
     :param app: for requests without a signature
     :param signed: for those whose signature holds
     """
-    refused = error_answer(NoRoute())
+    refused = error_response(NoRoute())
 
     def call(
         environ: Environ, start_response: StartResponse
@@ -270,7 +270,7 @@ def with_signatures(app: App, signed: App, signer: Signer) -> App:
 
 def with_keystone(app: App, conf: cfg.ConfigOpts) -> App:
     """Let in whoever shows a token, and take the identity from it."""
-    silent = error_answer(
+    silent = error_response(
         StoreUnavailable('The identity service could not be asked.')
     )
     return token_validation.with_keystone(app, silent, conf)

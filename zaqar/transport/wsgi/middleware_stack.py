@@ -10,7 +10,7 @@ from oslo_config import cfg
 from zaqar.api.dispatch import Dispatcher
 from zaqar.transport import auth
 from zaqar.transport.wsgi import confirm_page, middleware, v1_1_compat
-from zaqar.transport.wsgi.router import Application, Root
+from zaqar.transport.wsgi.router import PecanApplication, RootController
 from zaqar.transport.wsgi_types import App
 
 
@@ -25,7 +25,9 @@ def build(
     :raises ConfigurationError: an unknown ``auth_strategy``
     """
     keystone = auth.strategy(conf) == auth.KEYSTONE
-    inner: App = Application(Root(dispatcher, verified=keystone))
+    inner: App = PecanApplication(
+        RootController(dispatcher, verified=keystone)
+    )
     # Inside out. Only what is let in is traced.
     inner = traced(inner)
     # What is logged of an identity has been checked by then.

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies of requests, read before a thread works on them.
+"""Request bodies, buffered before a thread works on them.
 
-A client that sends its body slowly holds no thread: granian announces each
-part, and only a complete body goes on. What takes too long or comes too
-slowly is refused, and so is what has waited longest when all bodies together
-need more memory than there is for them.
+A client that sends slowly occupies no thread: granian announces each part, and
+only a complete body is dispatched. Bodies that are too slow are refused; so is
+the oldest one when incomplete bodies exceed their share of memory.
 """
 
 from __future__ import annotations
@@ -17,37 +16,37 @@ from typing import Any, Protocol
 
 from zaqar.errors import InvalidBody, RequestTimeout, ZaqarError
 
-#: Seconds in which the least rate is not asked for.
+#: Seconds in which the minimum rate does not apply.
 GRACE = 5.0
 
-#: Seconds between two looks at who is too slow.
-LOOK = 0.5
+#: Seconds between two checks for slow clients.
+CHECK_INTERVAL = 0.5
 
-#: Bytes of all bodies that are not complete; where bodies may be long, there
-#: is room for :data:`LONGEST_HELD` of the longest.
+#: Bytes of all incomplete bodies; or :data:`LONGEST_HELD` times the longest
+#: body that is accepted, if that is more.
 MOST_HELD = 64 * 1024 * 1024
 LONGEST_HELD = 4
 
-#: Parts of a body that may be of any size; beyond, they must be larger than
-#: :data:`LEAST_PART` on average, since each costs about as much as a request.
+#: Parts of a body that may have any size; with more, the average must exceed
+#: :data:`LEAST_PART`, since each part costs about as much as a request.
 FREE_PARTS = 1000
 LEAST_PART = 64
 
 
 class Future(Protocol):
-    """What granian promises a part with."""
+    """The part of granian's futures that is used."""
 
     def add_done_callback(self, callback: Callable[[Future], Any]) -> None:
-        """Call back, through the loop, once there is a result."""
+        """Schedule a call, through the loop, for when there is a result."""
 
     def exception(self) -> BaseException | None:
-        """Return why there is no part, None if there is one."""
+        """Return the error, None if there is a part."""
 
     def result(self) -> dict[str, Any]:
-        """Return the part, as ASGI has it."""
+        """Return the ASGI event."""
 
     def cancel(self) -> Any:
-        """Want no result any more."""
+        """Cancel the future."""
 
 
 Receive = Callable[[], Future]
@@ -55,13 +54,12 @@ Done = Callable[[bytes | ZaqarError], None]
 
 
 @dataclass(frozen=True)
-class Terms:
-    """How a body has to come.
+class BodyLimits:
+    """Time, rate and size that a body may have.
 
-    :ivar seconds: for all of it
-    :ivar rate: bytes per second, on average
-    :ivar longest: bytes of the longest that is of interest; of a longer one
-        without a length so much and one byte more is read
+    :ivar seconds: for the whole body
+    :ivar rate: minimum bytes per second, on average
+    :ivar longest: maximum bytes; reading of a longer chunked body stops there
     """
 
     seconds: float = 30.0
@@ -70,9 +68,9 @@ class Terms:
 
 
 class Loop:
-    """What granian calls back through: at once, in the thread that it has.
+    """Stand-in for an event loop that runs callbacks in granian's thread.
 
-    An event loop would be one more thread for each part to pass.
+    A real loop would be one more thread for each part to pass.
     """
 
     def __init__(self) -> None:
@@ -81,22 +79,22 @@ class Loop:
     def call_soon_threadsafe(
         self, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> None:
-        """Call back."""
+        """Run a callback."""
         callback(*args)
 
     def call_soon(
         self, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> None:
-        """Keep what was there already when a callback was added.
+        """Store a future that was done before its callback was added.
 
-        Calling back would nest a call for each part.
+        Running the callback here would nest a call for each part.
         """
         (self._local.ready,) = args
 
     def wait(
         self, future: Future, callback: Callable[[Future], Any]
     ) -> Future | None:
-        """Have a callback made later; return the future if it is done."""
+        """Add a callback; return the future instead if it is done."""
         self._local.ready = None
         future.add_done_callback(callback)
         ready: Future | None = self._local.ready
@@ -106,9 +104,9 @@ class Loop:
 
 @dataclass(slots=True)
 class _Body:
-    """A body under way.
+    """An incomplete body.
 
-    :ivar length: bytes announced, None if its parts tell the end
+    :ivar length: bytes announced, None if it is chunked
     """
 
     receive: Receive | None
@@ -120,29 +118,29 @@ class _Body:
     future: Future | None = None
 
 
-class Bodies:
-    """Those that are being read, in one process.
+class RequestBuffer:
+    """The incomplete bodies of a process.
 
     :param monotonic: the clock, in seconds
     """
 
     def __init__(
         self,
-        terms: Terms,
+        limits: BodyLimits,
         loop: Loop,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._terms = terms
+        self._limits = limits
         self._loop = loop
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        # By identity, oldest first. Who takes one out ends it.
+        # By identity, oldest first. Whoever removes a body completes it.
         self._waiting: dict[int, _Body] = {}
         self._held = 0
-        self._most_held = max(MOST_HELD, LONGEST_HELD * terms.longest)
+        self._most_held = max(MOST_HELD, LONGEST_HELD * limits.longest)
 
     def start(self) -> None:
-        """Begin to look at who is too slow."""
+        """Start the thread that refuses slow bodies."""
         threading.Thread(
             target=self._watch, name='bodies', daemon=True
         ).start()
@@ -151,16 +149,15 @@ class Bodies:
         """Read a body without waiting for it.
 
         :param receive: returns the future of the next part
-        :param done: called once, with the body or what is wrong with it, in
-            any thread
+        :param done: called once, in any thread, with the body or its error
         """
         body = _Body(receive, length, done, self._monotonic())
         with self._lock:
             self._waiting[id(body)] = body
-        self._go_on(body)
+        self._read_on(body)
 
     def refuse_slow(self) -> None:
-        """End those that take too long."""
+        """Refuse bodies that take too long."""
         now = self._monotonic()
         for body in list(self._waiting.values()):
             if self._is_late(body, now):
@@ -168,25 +165,25 @@ class Bodies:
 
     def _watch(self) -> None:
         while True:
-            time.sleep(LOOK)
+            time.sleep(CHECK_INTERVAL)
             self.refuse_slow()
 
     def _is_late(self, body: _Body, now: float) -> bool:
         age = now - body.begun
-        owed = age * self._terms.rate if age > GRACE else 0
-        return age > self._terms.seconds or body.size < owed
+        expected = age * self._limits.rate if age > GRACE else 0
+        return age > self._limits.seconds or body.size < expected
 
-    def _go_on(self, body: _Body) -> None:
-        """Wait for the next parts."""
+    def _read_on(self, body: _Body) -> None:
+        """Read the parts that are there; be called back for the next."""
 
         def arrived(future: Future) -> None:
             if self._take(body, future):
-                self._go_on(body)
+                self._read_on(body)
 
         while (receive := body.receive) is not None:
             future = body.future = receive()
             if id(body) not in self._waiting:
-                # Refused meanwhile, by who could not know of this one.
+                # Refused meanwhile, without knowledge of this future.
                 future.cancel()
                 return
             ready = self._loop.wait(future, arrived)
@@ -194,7 +191,7 @@ class Bodies:
                 return
 
     def _take(self, body: _Body, future: Future) -> bool:
-        """Take a part; return whether there are more."""
+        """Add a part to a body; tell whether more are expected."""
         if id(body) not in self._waiting:
             return False
         # Raised, an exception would hold the frame that holds its future,
@@ -212,7 +209,7 @@ class Bodies:
             body.size += len(content)
             self._held += len(content)
             oldest = next(iter(self._waiting.values()))
-        if body.size == body.length or body.size > self._terms.longest:
+        if body.size == body.length or body.size > self._limits.longest:
             is_last = True
         if is_last:
             self._end(body, b''.join(body.parts))
@@ -232,7 +229,7 @@ class Bodies:
             future.cancel()
 
     def _end(self, body: _Body, outcome: bytes | ZaqarError) -> Future | None:
-        """Hand over what became of a body; return what it waits for."""
+        """Report the outcome of a body; return its pending future."""
         with self._lock:
             if self._waiting.pop(id(body), None) is None:
                 return None

@@ -30,7 +30,7 @@ LOCATION = 'zaqar.location'
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """What a view returns.
 
     :ivar body: None for an answer without one, and without its headers
@@ -59,17 +59,17 @@ class Answer:
         return [self.body]
 
 
-def json_answer(
+def json_response(
     document: Any, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Answer:
+) -> Response:
     """Return a document as an answer."""
-    return Answer(status, encode(document), headers or {})
+    return Response(status, encode(document), headers or {})
 
 
-def error_answer(error: ZaqarError) -> Answer:
+def error_response(error: ZaqarError) -> Response:
     """Return an error as an answer: always JSON."""
     document = {'title': error.title}
     if error.description is not None:
         document['description'] = error.description
     headers = {'Vary': 'Accept', **error.headers}
-    return Answer(error.status, encode(document), headers)
+    return Response(error.status, encode(document), headers)

@@ -4,7 +4,7 @@
 pecan guesses content types from dots in names, redirects to trailing slashes,
 honours ``?_method=`` and spends most of its time on finding out what arguments
 a controller takes. Here it routes by one table of our own and calls one
-function; see :class:`Application`.
+function; see :class:`PecanApplication`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from zaqar.errors import (
 from zaqar.models import Scope
 from zaqar.transport import auth
 from zaqar.transport.wsgi import request_parsing, views
-from zaqar.transport.wsgi.responses import Answer, error_answer
+from zaqar.transport.wsgi.responses import Response, error_response
 from zaqar.transport.wsgi_types import Environ
 
 LOG = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ METHODS = frozenset(
 
 
 @dataclass(slots=True)
-class Node:
+class RouteNode:
     """A step of a path.
 
     :ivar steps: the next steps by their text
@@ -58,25 +58,25 @@ class Node:
     :ivar methods: operations of the path that ends here
     """
 
-    steps: dict[str, Node] = field(default_factory=dict)
-    value: tuple[str, Node] | None = None
+    steps: dict[str, RouteNode] = field(default_factory=dict)
+    value: tuple[str, RouteNode] | None = None
     methods: dict[str, Operation] = field(default_factory=dict)
 
-    def grow(self, step: str) -> Node:
+    def grow(self, step: str) -> RouteNode:
         """Return the node behind a step of a template, made if missing."""
         if not step.startswith('{'):
-            return self.steps.setdefault(step, Node())
+            return self.steps.setdefault(step, RouteNode())
         if self.value is None:
-            self.value = (step[1:-1], Node())
+            self.value = (step[1:-1], RouteNode())
         return self.value[1]
 
 
-def tree(serves: Callable[[Operation], bool]) -> Node:
+def tree(serves: Callable[[Operation], bool]) -> RouteNode:
     """Return the paths of the table as a tree.
 
     :param serves: tells which operations there are
     """
-    root = Node()
+    root = RouteNode()
     for path, methods in operation_table.routes().items():
         served = {m: row for m, row in methods.items() if serves(row)}
         node = root
@@ -89,14 +89,14 @@ def tree(serves: Callable[[Operation], bool]) -> Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class RouteMatch:
     """A path that is known, with the values in it."""
 
-    node: Node
+    node: RouteNode
     values: dict[str, str]
 
 
-class Root:
+class RootController:
     """The one controller: every request passes :meth:`handle`.
 
     :param verified: whether Keystone vouches for identity headers
@@ -107,12 +107,12 @@ class Root:
         self._verified = verified
         self._tree = tree(dispatcher.serves)
 
-    def _route(self, path: str) -> Match:
+    def _route(self, path: str) -> RouteMatch:
         """Return what a path names.
 
         :raises NoRoute: nothing
         """
-        node: Node | None = self._tree
+        node: RouteNode | None = self._tree
         values: dict[str, str] = {}
         for step in path.split('/')[1:]:
             found = node.steps.get(step) if node else None
@@ -122,9 +122,9 @@ class Root:
             node = found
         if node is None or not node.methods:
             raise NoRoute
-        return Match(node, values)
+        return RouteMatch(node, values)
 
-    def handle(self, environ: Environ) -> Answer:
+    def handle(self, environ: Environ) -> Response:
         """Answer a request. Checks run in the order that clients see."""
         method = environ['REQUEST_METHOD']
         if method not in METHODS:
@@ -138,7 +138,7 @@ class Root:
         )
         scope = identity_checks.scope(identity.project, match.values)
         if method == 'OPTIONS':
-            return Answer(200, headers=_allow(match.node))
+            return Response(200, headers=_allow(match.node))
         operation = match.node.methods.get(method)
         if operation is None:
             raise MethodNotAllowed(headers=_allow(match.node))
@@ -153,14 +153,14 @@ class Root:
         return _view(operation, result, scope, path)
 
 
-class Application(PecanBase):  # type: ignore[misc]
+class PecanApplication(PecanBase):  # type: ignore[misc]
     """pecan without guesses: our route, our function, our answer.
 
     Argument mapping, rendering, hooks and thread-local proxies are skipped:
     per request they cost several times what the service itself does.
     """
 
-    def __init__(self, root: Root) -> None:
+    def __init__(self, root: RootController) -> None:
         super().__init__(
             root,
             default_renderer='json',
@@ -179,11 +179,11 @@ class Application(PecanBase):  # type: ignore[misc]
         try:
             state.response = controller(*args, **kwargs)
         except ZaqarError as error:
-            state.response = error_answer(error)
+            state.response = error_response(error)
         except Exception:
             # The edge: what nobody foresaw is logged, and told to no one.
             LOG.exception('A request failed')
-            state.response = error_answer(ZaqarError(None))
+            state.response = error_response(ZaqarError(None))
 
     def _handle_empty_response_body(self, state: RoutingState) -> None:
         """Leave the answer as it is."""
@@ -205,11 +205,11 @@ def _further(values: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _allow(node: Node) -> dict[str, str]:
+def _allow(node: RouteNode) -> dict[str, str]:
     return {'Allow': ', '.join([*sorted(node.methods), 'OPTIONS'])}
 
 
 def _view(
     operation: Operation, result: Any, scope: Scope | None, path: str
-) -> Answer:
+) -> Response:
     return views.VIEWS[operation.name](result, scope, path)

@@ -30,8 +30,12 @@ from granian.http import HTTP1Settings
 from oslo_config import cfg
 
 from zaqar.transport import listening_socket
-from zaqar.transport.wsgi.asgi_adapter import Gateway
-from zaqar.transport.wsgi.request_buffering import Bodies, Loop, Terms
+from zaqar.transport.wsgi.asgi_adapter import AsgiAdapter
+from zaqar.transport.wsgi.request_buffering import (
+    BodyLimits,
+    Loop,
+    RequestBuffer,
+)
 from zaqar.transport.wsgi_types import App
 
 LOG = logging.getLogger(__name__)
@@ -134,7 +138,7 @@ def serve(
     listener: socket.socket,
     app: App,
     settings: Any,
-    longest: int = Terms.longest,
+    longest: int = BodyLimits.longest,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer requests until SIGTERM; finish those under way, then return.
@@ -171,13 +175,13 @@ def serve(
         ),
         metrics=(None, None),
     )
-    terms = Terms(settings.body_timeout, settings.body_min_rate, longest)
+    limits = BodyLimits(settings.body_timeout, settings.body_min_rate, longest)
     loop = Loop()
-    bodies = Bodies(terms, loop)
-    bodies.start()
+    buffer = RequestBuffer(limits, loop)
+    buffer.start()
     # What has been made until now stays: no need to look at it again.
     gc.freeze()
-    scheduler = _Scheduler(loop, Gateway(app, bodies, longest).handle)
+    scheduler = _Scheduler(loop, AsgiAdapter(app, buffer, longest).handle)
     worker.serve_mtr(scheduler, loop, stop.event)
     ready()
     stop.wait()

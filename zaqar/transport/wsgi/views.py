@@ -22,11 +22,11 @@ from zaqar.controllers.results import (
 from zaqar.models import Kind, Message, MessageSpan, Scope
 from zaqar.transport import representations
 from zaqar.transport.wsgi import admin_views
-from zaqar.transport.wsgi.responses import Answer, encode, json_answer
+from zaqar.transport.wsgi.responses import Response, encode, json_response
 
 #: Takes a result, the queue or topic of the path (None without one) and the
 #: request's path.
-View = Callable[[Any, Any, str], Answer]
+View = Callable[[Any, Any, str], Response]
 
 #: Characters of a ``Location``, at most. Proxies hold all headers of an answer
 #: in a page of memory, and some clients read no line beyond 64 KiB.
@@ -69,8 +69,8 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _home(features: Set[str], scope: None, path: str) -> Answer:
-    return Answer(
+def _home(features: Set[str], scope: None, path: str) -> Response:
+    return Response(
         200,
         _home_document(frozenset(features)),
         {'Cache-Control': 'max-age=86400'},
@@ -78,15 +78,17 @@ def _home(features: Set[str], scope: None, path: str) -> Answer:
     )
 
 
-def _ping(alive: bool, scope: None, path: str) -> Answer:
-    return Answer(204) if alive else Answer(503, headers={'Retry-After': '5'})
+def _ping(alive: bool, scope: None, path: str) -> Response:
+    return (
+        Response(204) if alive else Response(503, headers={'Retry-After': '5'})
+    )
 
 
-def _health(report: Mapping[str, Any], scope: None, path: str) -> Answer:
-    return json_answer(report, representations.health_status(report))
+def _health(report: Mapping[str, Any], scope: None, path: str) -> Response:
+    return json_response(report, representations.health_status(report))
 
 
-def _queue_page(page: QueuePage, scope: None, path: str) -> Answer:
+def _queue_page(page: QueuePage, scope: None, path: str) -> Response:
     folder = _COLLECTION[page.kind]
     items = []
     for queue in page.queues:
@@ -101,27 +103,27 @@ def _queue_page(page: QueuePage, scope: None, path: str) -> Answer:
     document: dict[str, Any] = {key: items, 'links': links}
     if page.count:
         document['count'] = page.count
-    return json_answer(document)
+    return json_response(document)
 
 
-def _created(made: bool, scope: Scope, path: str) -> Answer:
-    return Answer(
+def _created(made: bool, scope: Scope, path: str) -> Response:
+    return Response(
         201 if made else 204,
         b'' if made else None,
         {'Location': base(scope)},
     )
 
 
-def _metadata(fields: Mapping[str, Any], scope: Scope, path: str) -> Answer:
-    return json_answer(fields)
+def _metadata(fields: Mapping[str, Any], scope: Scope, path: str) -> Response:
+    return json_response(fields)
 
 
-def _nothing(result: None, scope: Scope, path: str) -> Answer:
-    return Answer(204)
+def _nothing(result: None, scope: Scope, path: str) -> Response:
+    return Response(204)
 
 
-def _stats(counted: Counted, scope: Scope, path: str) -> Answer:
-    return json_answer(
+def _stats(counted: Counted, scope: Scope, path: str) -> Response:
+    return json_response(
         {
             'messages': representations.counts(
                 counted, scope, lambda span: _span(span, counted.now, scope)
@@ -135,19 +137,19 @@ def _span(span: MessageSpan, now: int, scope: Scope) -> dict[str, Any]:
     return {'href': href, **representations.moment(span, now)}
 
 
-def _posted(posted: Posted, scope: Scope, path: str) -> Answer:
+def _posted(posted: Posted, scope: Scope, path: str) -> Response:
     folder = f'{base(scope)}/messages'
     location = f'{folder}?ids={",".join(posted.ids)}'
     if len(location) > MAX_LOCATION:
         location = folder
-    return json_answer(
+    return json_response(
         {'resources': [f'{folder}/{item}' for item in posted.ids]},
         201,
         {'Location': location},
     )
 
 
-def _message_page(page: MessagePage, scope: Scope, path: str) -> Answer:
+def _message_page(page: MessagePage, scope: Scope, path: str) -> Response:
     folder = f'{base(scope)}/messages'
     document: dict[str, Any] = {
         'messages': [message(m, page.now, folder) for m in page.messages]
@@ -156,18 +158,18 @@ def _message_page(page: MessagePage, scope: Scope, path: str) -> Answer:
         document['links'] = (
             [_next(folder, page.again, page.marker)] if page.marker else []
         )
-    return json_answer(document)
+    return json_response(document)
 
 
-def _one_message(found: OneMessage, scope: Scope, path: str) -> Answer:
+def _one_message(found: OneMessage, scope: Scope, path: str) -> Response:
     folder = f'{base(scope)}/messages'
-    return json_answer(message(found.message, found.now, folder))
+    return json_response(message(found.message, found.now, folder))
 
 
-def _deleted(popped: Popped | None, scope: Scope, path: str) -> Answer:
+def _deleted(popped: Popped | None, scope: Scope, path: str) -> Response:
     if popped is None:
-        return Answer(204)
-    return json_answer(
+        return Response(204)
+    return json_response(
         {
             'messages': [
                 representations.popped(m, popped.now) for m in popped.messages
@@ -176,17 +178,17 @@ def _deleted(popped: Popped | None, scope: Scope, path: str) -> Answer:
     )
 
 
-def _claimed(found: Claimed | None, scope: Scope, path: str) -> Answer:
+def _claimed(found: Claimed | None, scope: Scope, path: str) -> Response:
     if found is None:
-        return Answer(204)
+        return Response(204)
     location = f'{base(scope)}/claims/{found.claim.id}'
     messages = _claim_messages(found, scope)
-    return json_answer({'messages': messages}, 201, {'Location': location})
+    return json_response({'messages': messages}, 201, {'Location': location})
 
 
-def _claim(found: Claimed, scope: Scope, path: str) -> Answer:
+def _claim(found: Claimed, scope: Scope, path: str) -> Response:
     claim = found.claim
-    return json_answer(
+    return json_response(
         {
             'href': f'{base(scope)}/claims/{claim.id}',
             'ttl': claim.ttl,
@@ -205,7 +207,7 @@ def _claim_messages(found: Claimed, scope: Scope) -> list[dict[str, Any]]:
 
 def _subscription_page(
     page: SubscriptionPage, scope: Scope, path: str
-) -> Answer:
+) -> Response:
     items = [
         representations.subscription(item, page.now)
         for item in page.subscriptions
@@ -214,20 +216,22 @@ def _subscription_page(
     if page.marker is not None:
         folder = f'{base(scope)}/subscriptions'
         links.append(_next(folder, page.again, page.marker))
-    return json_answer({'subscriptions': items, 'links': links})
+    return json_response({'subscriptions': items, 'links': links})
 
 
-def _subscribed(found: str, scope: Scope, path: str) -> Answer:
+def _subscribed(found: str, scope: Scope, path: str) -> Response:
     location = f'{base(scope)}/subscriptions'
-    return json_answer({'subscription_id': found}, 201, {'Location': location})
+    return json_response(
+        {'subscription_id': found}, 201, {'Location': location}
+    )
 
 
-def _one_subscription(found: Any, scope: Scope, path: str) -> Answer:
-    return json_answer(representations.subscription(*found))
+def _one_subscription(found: Any, scope: Scope, path: str) -> Response:
+    return json_response(representations.subscription(*found))
 
 
-def _changed(result: None, scope: Scope, path: str) -> Answer:
-    return Answer(204, headers={'Location': path})
+def _changed(result: None, scope: Scope, path: str) -> Response:
+    return Response(204, headers={'Location': path})
 
 
 @functools.cache
