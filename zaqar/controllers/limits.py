@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oslo_config import cfg
+
+from zaqar import settings
 
 GROUP = 'transport'
 
@@ -194,60 +195,51 @@ DEFAULT_OPTS = [
 ]
 
 
+GROUPS: settings.Groups = {GROUP: OPTS, None: DEFAULT_OPTS}
+
+
+def _lower(schemes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(scheme.lower() for scheme in schemes)
+
+
 @dataclass(frozen=True)
+@settings.of(GROUPS)
 class Limits:
     """The settings above, by the names of their options.
 
     :ivar can_encrypt: whether there is a key; see :mod:`.encryption`
     """
 
-    default_message_ttl: int = 3600
-    default_message_delay: int = 0
-    default_claim_ttl: int = 300
-    default_claim_grace: int = 60
-    max_queues_per_page: int = 20
-    max_pools_per_page: int = 20
-    max_flavors_per_page: int = 20
-    max_messages_per_page: int = 20
-    max_messages_per_claim_or_pop: int = 20
-    max_queue_metadata: int = 65536
-    max_messages_post_size: int = 262144
-    max_message_ttl: int = 1209600
-    max_message_delay: int = 900
-    max_claim_ttl: int = 43200
-    max_claim_grace: int = 43200
-    default_subscription_ttl: int = 3600
-    max_subscriptions_per_page: int = 20
-    subscriber_types: Sequence[str] = (
-        'http',
-        'https',
-        'mailto',
-        'trust+http',
-        'trust+https',
-    )
-    max_messages_per_queue: int = 0
-    client_id_uuid_safe: str = 'strict'
-    min_length_client_id: int = 10
-    max_length_client_id: int = 36
-    message_delete_with_claim_id: bool = False
-    enable_checksum: bool = False
+    default_message_ttl: int = settings.option()
+    default_message_delay: int = settings.option()
+    default_claim_ttl: int = settings.option()
+    default_claim_grace: int = settings.option()
+    max_queues_per_page: int = settings.option()
+    max_pools_per_page: int = settings.option()
+    max_flavors_per_page: int = settings.option()
+    max_messages_per_page: int = settings.option()
+    max_messages_per_claim_or_pop: int = settings.option()
+    max_queue_metadata: int = settings.option()
+    max_messages_post_size: int = settings.option()
+    max_message_ttl: int = settings.option()
+    max_message_delay: int = settings.option()
+    max_claim_ttl: int = settings.option()
+    max_claim_grace: int = settings.option()
+    default_subscription_ttl: int = settings.option()
+    max_subscriptions_per_page: int = settings.option()
+    subscriber_types: Sequence[str] = settings.option(_lower)
+    max_messages_per_queue: int = settings.option()
+    client_id_uuid_safe: str = settings.option()
+    min_length_client_id: int = settings.option()
+    max_length_client_id: int = settings.option()
+    message_delete_with_claim_id: bool = settings.option()
+    enable_checksum: bool = settings.option()
     can_encrypt: bool = False
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Limits:
         """Read them from a loaded configuration."""
-        conf.register_opts(OPTS, group=GROUP)
-        conf.register_opts(DEFAULT_OPTS)
-        values = {
-            f.name: conf[f.name]
-            if f.name == 'enable_checksum'
-            else conf[GROUP][f.name]
-            for f in dataclasses.fields(cls)
-            if f.name != 'can_encrypt'
-        }
-        types = values['subscriber_types']
-        values['subscriber_types'] = tuple(item.lower() for item in types)
-        return cls(**values)
+        return cls(**settings.values(cls, conf, GROUPS))
 
 
 def is_name(text: str) -> bool:

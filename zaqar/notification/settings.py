@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from oslo_config import cfg
 
+from zaqar import settings
 from zaqar.controllers import mails, webhook_secrets
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import ManagementStore
@@ -203,80 +203,6 @@ OPTS = [
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The options above, and what senders need beside them.
-
-    :ivar conf: the whole configuration, for libraries that read their own
-    :ivar management: where our servers have their records
-    """
-
-    max_notifier_workers: int = 10
-    max_in_flight_per_host: int = 8
-    max_outbox_per_project: int = 100_000
-    connect_timeout: float = 5.0
-    request_timeout: float = 15.0
-    allowed_networks: Sequence[Network] = ()
-    allowed_ports: Sequence[tuple[int, int]] = ((80, 80), (443, 443))
-    trust_targets: frozenset[str] = frozenset()
-    trust_allow_http: bool = False
-    encrypted_over_http: bool = False
-    max_rendered_size: int = 2**20
-    signing_secret: str | None = field(default=None, repr=False)
-    require_confirmation: bool = False
-    external_confirmation_url: str | None = None
-    smtp_mode: str = 'third_part'
-    smtp_host: str | None = None
-    smtp_port: int | None = None
-    smtp_user_name: str | None = None
-    smtp_user_password: str | None = field(default=None, repr=False)
-    smtp_command: str = '/usr/sbin/sendmail -t -oi'
-    mail_from: str = _SENDER
-    allow_mail_from: bool = False
-    confirm_mail: bool = True
-    subscription_confirmation_email_template: Mapping[str, str] = field(
-        default_factory=dict
-    )
-    unsubscribe_confirmation_email_template: Mapping[str, str] = field(
-        default_factory=dict
-    )
-    conf: cfg.ConfigOpts | None = None
-    management: ManagementStore | None = None
-
-    @classmethod
-    def from_conf(cls, conf: cfg.ConfigOpts) -> Settings:
-        """Read them from a loaded configuration.
-
-        :raises ConfigurationError: a network, a port, a sender or a
-            secret is none
-        """
-        conf.register_opts(OPTS, GROUP)
-        group = conf[GROUP]
-        values: dict[str, Any] = {
-            opt.dest: group[opt.dest]
-            for opt in OPTS
-            if opt.dest not in ('embedded', 'socket_secret')
-        }
-        values['allowed_networks'] = networks(group.allowed_networks)
-        values['allowed_ports'] = ports(group.allowed_ports)
-        values['trust_targets'] = frozenset(
-            host.lower() for host in group.trust_targets
-        )
-        _check_sender(group.mail_from)
-        if webhook_secrets.is_malformed(group.signing_secret or ''):
-            raise ConfigurationError(
-                f'[{GROUP}] signing_secret: there is no base64 after whsec_'
-            )
-        return cls(**values, conf=conf)
-
-
-def _check_sender(text: str) -> None:
-    try:
-        mails.sender_address(text or '')
-    except ValueError as error:
-        raise ConfigurationError(f'[{GROUP}] mail_from: {error}') from None
-
-
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
     """Read networks.
 
@@ -308,3 +234,71 @@ def ports(texts: Sequence[str]) -> tuple[tuple[int, int], ...]:
                 'range'
             ) from None
     return tuple(found)
+
+
+def _hosts(names: Sequence[str]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names)
+
+
+@dataclass(frozen=True)
+@settings.of({GROUP: OPTS})
+class Settings:
+    """The options above, and what senders need beside them.
+
+    :ivar conf: the whole configuration, for libraries that read their own
+    :ivar management: where our servers have their records
+    """
+
+    max_notifier_workers: int = settings.option()
+    max_in_flight_per_host: int = settings.option()
+    max_outbox_per_project: int = settings.option()
+    connect_timeout: float = settings.option()
+    request_timeout: float = settings.option()
+    allowed_networks: Sequence[Network] = settings.option(networks)
+    allowed_ports: Sequence[tuple[int, int]] = settings.option(ports)
+    trust_targets: frozenset[str] = settings.option(_hosts)
+    trust_allow_http: bool = settings.option()
+    encrypted_over_http: bool = settings.option()
+    max_rendered_size: int = settings.option()
+    signing_secret: str | None = settings.option()
+    require_confirmation: bool = settings.option()
+    external_confirmation_url: str | None = settings.option()
+    smtp_mode: str = settings.option()
+    smtp_host: str | None = settings.option()
+    smtp_port: int | None = settings.option()
+    smtp_user_name: str | None = settings.option()
+    smtp_user_password: str | None = settings.option()
+    smtp_command: str = settings.option()
+    mail_from: str = settings.option()
+    allow_mail_from: bool = settings.option()
+    confirm_mail: bool = settings.option()
+    subscription_confirmation_email_template: Mapping[str, str] = (
+        settings.option()
+    )
+    unsubscribe_confirmation_email_template: Mapping[str, str] = (
+        settings.option()
+    )
+    conf: cfg.ConfigOpts | None = None
+    management: ManagementStore | None = None
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> Settings:
+        """Read them from a loaded configuration.
+
+        :raises ConfigurationError: a network, a port, a sender or a
+            secret is none
+        """
+        loaded = cls(**settings.values(cls, conf, {GROUP: OPTS}), conf=conf)
+        _check_sender(loaded.mail_from)
+        if webhook_secrets.is_malformed(loaded.signing_secret or ''):
+            raise ConfigurationError(
+                f'[{GROUP}] signing_secret: there is no base64 after whsec_'
+            )
+        return loaded
+
+
+def _check_sender(text: str) -> None:
+    try:
+        mails.sender_address(text or '')
+    except ValueError as error:
+        raise ConfigurationError(f'[{GROUP}] mail_from: {error}') from None

@@ -3,11 +3,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import pkgutil
+import types
+from collections.abc import Callable, Iterator
+
 import pytest
 from oslo_config import cfg
 
+import zaqar
 from zaqar import opts
 from zaqar.controllers.limits import Limits
+from zaqar.notification import settings as notification
+from zaqar.transport.websocket import settings as websocket
 
 EACH = [
     pytest.param(group, option, id=f'{group}.{option.dest}')
@@ -77,7 +86,64 @@ def test_names_are_those_of_existing_configurations() -> None:
     } <= names
 
 
-def test_defaults_of_limits_are_those_of_the_options() -> None:
+#: Options of commands, which belong to no file, and those of a library.
+NOT_GATHERED = {
+    'zaqar.bench.settings.OPTS',
+    'zaqar.cmd.gc.CLI_OPTS',
+    'zaqar.cmd.notifier.CLI_OPTS',
+    'zaqar.profiling.LIBRARY_OPTS',
+}
+
+#: Modules that do something when they are imported.
+NOT_IMPORTED = (
+    'zaqar.storage.sqlalchemy.migrations.',
+    'zaqar.tests',
+    'zaqar.transport.wsgi.app',
+)
+
+
+def test_each_option_of_each_module_is_gathered() -> None:
+    gathered = {id(param.values[1]) for param in EACH}
+    left_out = {
+        f'{module.__name__}.{name}'
+        for module in _modules()
+        for name, value in vars(module).items()
+        for option in (value if isinstance(value, (list, tuple)) else [value])
+        if isinstance(option, cfg.Opt) and id(option) not in gathered
+    }
+    assert left_out == NOT_GATHERED
+
+
+def _modules() -> Iterator[types.ModuleType]:
+    for found in pkgutil.walk_packages(zaqar.__path__, 'zaqar.'):
+        if not found.name.startswith(NOT_IMPORTED):
+            yield importlib.import_module(found.name)
+
+
+@pytest.mark.parametrize(
+    'read',
+    [
+        lambda conf: (Limits.from_conf(conf), Limits()),
+        lambda conf: (
+            dataclasses.replace(
+                notification.Settings.from_conf(conf), conf=None
+            ),
+            notification.Settings(),
+        ),
+        lambda conf: (
+            dataclasses.replace(
+                websocket.from_conf(conf, Limits()),
+                node_id='',
+                max_frame_size=0,
+            ),
+            websocket.Settings(),
+        ),
+    ],
+)
+def test_defaults_of_settings_are_those_of_options(
+    read: Callable[[cfg.ConfigOpts], tuple[object, object]],
+) -> None:
     conf = cfg.ConfigOpts()
     conf([], project='zaqar-test')
-    assert Limits.from_conf(conf) == Limits()
+    loaded, preset = read(conf)
+    assert loaded == preset

@@ -67,11 +67,12 @@ class Client:
 class Room:
     """Some clients and a clock."""
 
-    def __init__(self, **terms: Any) -> None:
+    def __init__(self, **limits: Any) -> None:
+        usual = {'seconds': 30.0, 'rate': 500, 'longest': 256 * 1024}
         self._loop = request_buffering.Loop()
         self._now = 0.0
         self._bodies = request_buffering.RequestBuffer(
-            request_buffering.BodyLimits(**terms),
+            request_buffering.BodyLimits(**{**usual, **limits}),
             self._loop,
             lambda: self._now,
         )

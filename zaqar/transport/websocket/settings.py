@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from oslo_config import cfg
 from oslo_middleware import cors
 
+from zaqar import settings
 from zaqar.controllers.limits import Limits
 from zaqar.errors import ConfigurationError
 from zaqar.transport.websocket.handshake import Network, networks
@@ -167,32 +168,42 @@ _UNFIT = re.compile(r'[^A-Za-z0-9._-]')
 _ROOM = 64 * 1024
 
 
+def _proxies(texts: Sequence[str]) -> tuple[Network, ...]:
+    try:
+        return networks(texts)
+    except ValueError as error:
+        raise ConfigurationError(
+            f'[{GROUP}] trusted_proxies: {error}'
+        ) from None
+
+
 @dataclass(frozen=True)
+@settings.of({GROUP: OPTS})
 class Settings:
     """The options, by their names.
 
     :ivar origins: of pages that may connect, as configured
     """
 
-    bind: str = '127.0.0.1'
-    port: int = 9000
-    external_port: int | None = None
-    http_prefix: str = ''
-    notification_bind: str = '127.0.0.1'
-    notification_port: int = 0
-    max_connections: int = 10000
-    max_unauthenticated_per_peer: int = 100
-    trusted_proxies: tuple[Network, ...] = ()
-    authentication_timeout: int = 30
-    ping_interval: int = 30
-    ping_timeout: int = 60
-    max_frame_size: int = 0
-    max_small_frames: int = 100
-    write_timeout: int = 60
-    max_unsent: int = 32 * 1024 * 1024
-    max_unsent_per_project: int = 64 * 1024 * 1024
-    worker_threads: int = 16
-    node_id: str = ''
+    bind: str = settings.option()
+    port: int = settings.option()
+    external_port: int | None = settings.option()
+    http_prefix: str = settings.option()
+    notification_bind: str = settings.option()
+    notification_port: int = settings.option()
+    max_connections: int = settings.option()
+    max_unauthenticated_per_peer: int = settings.option()
+    trusted_proxies: tuple[Network, ...] = settings.option(_proxies)
+    authentication_timeout: int = settings.option()
+    ping_interval: int = settings.option()
+    ping_timeout: int = settings.option()
+    max_frame_size: int = settings.option()
+    max_small_frames: int = settings.option()
+    write_timeout: int = settings.option()
+    max_unsent: int = settings.option()
+    max_unsent_per_project: int = settings.option()
+    worker_threads: int = settings.option()
+    node_id: str = settings.option(lambda name: name or '')
     origins: tuple[str, ...] = ()
 
     @property
@@ -208,21 +219,10 @@ def from_conf(conf: cfg.ConfigOpts, limits: Limits) -> Settings:
 
     :raises ConfigurationError: a value cannot be used
     """
-    conf.register_opts(OPTS, GROUP)
-    values = dict(conf[GROUP])
+    values = settings.values(Settings, conf, {GROUP: OPTS})
     values['node_id'] = _node_id(values['node_id'])
-    values['trusted_proxies'] = _proxies(values['trusted_proxies'])
     values['max_frame_size'] = values['max_frame_size'] or _frame(limits)
     return Settings(**values, origins=_origins(conf))
-
-
-def _proxies(texts: Sequence[str]) -> tuple[Network, ...]:
-    try:
-        return networks(texts)
-    except ValueError as error:
-        raise ConfigurationError(
-            f'[{GROUP}] trusted_proxies: {error}'
-        ) from None
 
 
 def _frame(limits: Limits) -> int:

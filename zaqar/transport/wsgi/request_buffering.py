@@ -62,9 +62,9 @@ class BodyLimits:
     :ivar longest: maximum bytes; reading of a longer chunked body stops there
     """
 
-    seconds: float = 30.0
-    rate: int = 500
-    longest: int = 256 * 1024
+    seconds: float
+    rate: int
+    longest: int
 
 
 class Loop:

@@ -138,7 +138,7 @@ def serve(
     listener: socket.socket,
     app: App,
     settings: Any,
-    longest: int = BodyLimits.longest,
+    longest: int,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Answer requests until SIGTERM; finish those under way, then return.

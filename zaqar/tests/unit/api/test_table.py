@@ -112,11 +112,11 @@ def test_the_openapi_document_holds_every_route() -> None:
 
 @pytest.mark.parametrize(
     'row',
-    [row for row in table.OPERATIONS if row.http],
+    [row for row in operation_table.OPERATIONS if row.http],
     ids=lambda row: row.name,
 )
 def test_the_openapi_document_says_what_a_conflict_is(
-    row: table.Operation,
+    row: operation_table.Operation,
 ) -> None:
     entry = openapi.document()['paths'][row.path][row.method.lower()]
 
@@ -125,8 +125,8 @@ def test_the_openapi_document_says_what_a_conflict_is(
 
 
 def test_a_message_that_cannot_be_decrypted_is_a_conflict() -> None:
-    assert table.BY_ACTION['message_get'].conflict
-    assert table.BY_ACTION['topic_message_get'].conflict
+    assert operation_table.BY_ACTION['message_get'].conflict
+    assert operation_table.BY_ACTION['topic_message_get'].conflict
 
 
 @pytest.mark.parametrize(
