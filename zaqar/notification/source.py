@@ -15,8 +15,8 @@ from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
 from zaqar.notification import bounds, dues, expand, metrics
 from zaqar.notification.desk import Desk, Job
-from zaqar.notification.lanes import Lanes
 from zaqar.notification.leases import LEASE, Lease, Leases
+from zaqar.notification.scheduler import Scheduler
 from zaqar.storage.base import DUES, OUTBOX, MessageStore
 
 LOG = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Source:
         name: str,
         open_store: Callable[[], MessageStore],
         ctx: Context,
-        lanes: Lanes[Job],
+        scheduler: Scheduler[Job],
         desk: Desk,
         most_per_project: int,
     ) -> None:
@@ -57,7 +57,7 @@ class Source:
         self.leases = Leases()
         self._open = open_store
         self._ctx = ctx
-        self._lanes = lanes
+        self._scheduler = scheduler
         self._desk = desk
         self._most = most_per_project
         self._ended = threading.Event()
@@ -132,14 +132,14 @@ class Source:
     def _expand(self, store: MessageStore) -> int:
         if time.monotonic() < self._expand_at:
             return 0
-        found = expand.run(self._ctx, store, self._lanes.advise)
+        found = expand.run(self._ctx, store, self._scheduler.expected_wait)
         if found < expand.BATCH:
             self._expand_at = time.monotonic() + LOOK
         return found
 
     def _feed(self, store: MessageStore, is_sure: bool) -> bool:
         """Claim dues and line them up; return whether it was worth it."""
-        if self._lanes.held > HELD - BATCH:
+        if self._scheduler.held > HELD - BATCH:
             return False
         if not is_sure and time.monotonic() < self._look_at:
             return False
@@ -168,7 +168,7 @@ class Source:
         return True
 
     def _line_up(self, job: Job) -> None:
-        wait = self._lanes.offer(job)
+        wait = self._scheduler.offer(job)
         if wait is None:
             return
         try:

@@ -17,7 +17,7 @@ from zaqar.controllers.context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import metrics, registry
 from zaqar.notification.desk import Desk, Job, Public
-from zaqar.notification.lanes import LATER_BAD, Lanes, Turn
+from zaqar.notification.scheduler import DEFER_FAILING, Attempt, Scheduler
 from zaqar.notification.sender import Sender
 from zaqar.notification.settings import Settings
 from zaqar.notification.source import Source
@@ -59,7 +59,7 @@ class Notifier:
             registry.senders(settings) if senders is None else senders
         )
         self._tally = Tally(ctx.catalogue.management)
-        self._lanes: Lanes[Job] = Lanes(
+        self._scheduler: Scheduler[Job] = Scheduler(
             settings.max_notifier_workers, settings.max_in_flight_per_host
         )
         self._desk = Desk(
@@ -79,8 +79,8 @@ class Notifier:
     def facts(self) -> Mapping[str, Any]:
         """Return what there is to tell of this notifier."""
         return {
-            'held deliveries': self._lanes.held,
-            'hosts with an open circuit': self._lanes.open_circuits(),
+            'held deliveries': self._scheduler.held,
+            'hosts with an open circuit': self._scheduler.open_circuits(),
             'stores': {
                 name or 'configured store': source.facts()
                 for name, source in list(self._sources.items())
@@ -103,13 +103,13 @@ class Notifier:
         sources = list(self._sources.values())
         for source in sources:
             source.hold()
-        for job in self._lanes.close():
+        for job in self._scheduler.close():
             job.leases.leave(job.lease, job.message_id)
         end = time.monotonic() + self._settings.request_timeout + 1
-        while self._lanes.in_flight and time.monotonic() < end:
+        while self._scheduler.in_flight and time.monotonic() < end:
             time.sleep(0.02)
         self._ended.set()
-        self._lanes.wake()
+        self._scheduler.stop_waiting()
         if self._clerk.is_alive():
             self._clerk.join()
         for source in sources:
@@ -124,15 +124,17 @@ class Notifier:
         """Do what is to be done now and then."""
         tally_at = pools_at = time.monotonic()
         while not self._ended.is_set():
-            self._lanes.rest(min(tally_at, pools_at) - time.monotonic())
+            self._scheduler.wait_until_slow(
+                min(tally_at, pools_at) - time.monotonic()
+            )
             try:
-                self._park(self._lanes.look())
+                self._park(self._scheduler.mark_slow())
                 self._hire_enough()
                 now = time.monotonic()
                 if now >= tally_at:
-                    metrics.counters().held.set(self._lanes.held)
+                    metrics.counters().held.set(self._scheduler.held)
                     metrics.counters().open_circuits.set(
-                        self._lanes.open_circuits()
+                        self._scheduler.open_circuits()
                     )
                     self._tally.flush()
                     tally_at = now + _rest(time.monotonic() - now)
@@ -165,7 +167,7 @@ class Notifier:
             name,
             opener,
             self._ctx,
-            self._lanes,
+            self._scheduler,
             self._desk,
             self._settings.max_outbox_per_project,
         )
@@ -174,7 +176,7 @@ class Notifier:
 
     def _hire_enough(self) -> None:
         """Have threads for as many attempts as may begin."""
-        wanted = self._settings.max_notifier_workers + self._lanes.slow
+        wanted = self._settings.max_notifier_workers + self._scheduler.slow
         while len(self._threads) < wanted:
             self._hire()
 
@@ -189,40 +191,40 @@ class Notifier:
 
     def _work(self) -> None:
         while True:
-            turn = self._lanes.take()
-            if turn is None:
+            attempt = self._scheduler.take()
+            if attempt is None:
                 return
             try:
-                self._attempt(turn)
+                self._attempt(attempt)
             except Exception:
                 # The edge of a thread: it must live on.
                 LOG.exception('A delivery has met an error')
 
-    def _attempt(self, turn: Turn[Job]) -> None:
-        job = turn.job
+    def _attempt(self, attempt: Attempt[Job]) -> None:
+        job = attempt.job
         if job.lease.is_lost:
             # Somebody else has it.
-            self._lanes.end(turn)
+            self._scheduler.end(attempt)
             return
         try:
             more, success = self._desk.work(job)
         except BaseException as error:
-            self._lanes.end(turn)
+            self._scheduler.end(attempt)
             job.leases.leave(job.lease, job.message_id)
             if isinstance(error, StoreUnavailable):
                 return
             raise
         if success is not None:
-            self._park(self._lanes.learn(turn, success))
+            self._park(self._scheduler.record(attempt, success))
         if more:
-            self._lanes.again(turn)
+            self._scheduler.requeue(attempt)
         else:
-            self._lanes.end(turn)
+            self._scheduler.end(attempt)
 
     def _park(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             try:
-                self._desk.park(job, LATER_BAD)
+                self._desk.park(job, DEFER_FAILING)
             except StoreUnavailable:
                 job.leases.leave(job.lease, job.message_id)
 

@@ -102,17 +102,17 @@ def test_nobody_is_woken_for_nothing(
     rig.post('x')
     rig.rests()
     assert rig.notifier is not None
-    lanes = rig.notifier._lanes
+    scheduler = rig.notifier._scheduler
     for owner, name in (
         (rig.store, 'claim'),
-        (lanes, '_next'),
-        (lanes, 'look'),
+        (scheduler, '_next'),
+        (scheduler, 'mark_slow'),
     ):
         counted(owner, name)
     rig.until(lambda: calls['claim'] >= 24)
     # Notices are looked for ten times a second, dues twice; slow attempts,
     # of which there are none, when there is something else to do.
-    assert calls['look'] < calls['claim'] / 2
+    assert calls['mark_slow'] < calls['claim'] / 2
     assert calls['_next'] == 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs for one host, of which projects take turns."""
+"""A queue of jobs in which projects take turns."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 
-class HasProject(Protocol):
-    """A job: all that is known of it here."""
+class ProjectJob(Protocol):
+    """What the queue needs to know of a job."""
 
     @property
     def project(self) -> str: ...
 
 
-Job = TypeVar('Job', bound=HasProject)
+Job = TypeVar('Job', bound=ProjectJob)
 
 
-class Waiting(Generic[Job]):
-    """Jobs that wait: first come, first served within a project only.
+class FairQueue(Generic[Job]):
+    """Jobs of one host, in order within each project.
 
-    A host may be that of many projects, as the way out of all mails is: one
-    that has much to say does not keep the others from speaking.
+    Many projects may share a host, such as the mail server: a project with
+    many jobs does not delay the others.
     """
 
     def __init__(self) -> None:
@@ -37,43 +37,45 @@ class Waiting(Generic[Job]):
             yield from jobs
 
     def share(self, project: str, room: int) -> int:
-        """Return how many more a project may have of a room that is full."""
+        """Return how many jobs a project may add to a full queue."""
         jobs = self._projects.get(project, ())
         others = len(self._projects) - (project in self._projects)
         return room // (others + 1) - len(jobs)
 
     def append(self, job: Job) -> None:
-        """Put a job last."""
+        """Put a job last among those of its project."""
         self._projects.setdefault(job.project, deque()).append(job)
         self._count += 1
 
     def appendleft(self, job: Job) -> None:
-        """Put a job first."""
+        """Put a job first, and its project too."""
         self._projects.setdefault(job.project, deque()).appendleft(job)
         self._projects.move_to_end(job.project, last=False)
         self._count += 1
 
     def popleft(self) -> Job:
-        """Take the first job of the project whose turn it is."""
+        """Remove and return the first job of the next project."""
         project, jobs = next(iter(self._projects.items()))
-        found = jobs.popleft()
+        job = jobs.popleft()
         self._projects.move_to_end(project)
-        self._forget(project)
-        return found
+        self._removed(project)
+        return job
 
     def pop(self) -> Job:
-        """Take the last job of the project that has most."""
-        project = max(self._projects, key=lambda one: len(self._projects[one]))
-        found = self._projects[project].pop()
-        self._forget(project)
-        return found
+        """Remove and return the last job of the project with the most."""
+        project = max(
+            self._projects, key=lambda name: len(self._projects[name])
+        )
+        job = self._projects[project].pop()
+        self._removed(project)
+        return job
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all jobs."""
         self._projects.clear()
         self._count = 0
 
-    def _forget(self, project: str) -> None:
+    def _removed(self, project: str) -> None:
         self._count -= 1
         if not self._projects[project]:
             del self._projects[project]

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order of attempts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from zaqar.notification.scheduler import (
+    CIRCUIT_FAILURES,
+    CIRCUIT_SECONDS,
+    DEFER_FAILING,
+    FAILING_AFTER,
+    HANG_SECONDS,
+    MAX_FAILING,
+    MAX_HEALTHY,
+    MAX_NEW,
+    SLOW_SECONDS,
+    Attempt,
+    Scheduler,
+)
+
+
+@dataclass(eq=False)
+class Job:
+    """Something for a host."""
+
+    host: str
+    project: str = 'p'
+
+
+@dataclass
+class Bench:
+    """A scheduler whose time tests move; nothing in it ever waits."""
+
+    permits: int = 4
+    per_host: int = 3
+    at: float = 100.0
+    scheduler: Scheduler[Job] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(
+            self.permits, self.per_host, lambda: self.at
+        )
+
+    def offer(self, *hosts: str) -> None:
+        for host in hosts:
+            assert self.scheduler.offer(Job(host)) is None
+
+    def take(self) -> Attempt[Job]:
+        found = self.scheduler.take()
+        assert found is not None
+        return found
+
+    def end(self, attempt: Attempt[Job], success: bool = True) -> list[Job]:
+        found = list(self.scheduler.record(attempt, success))
+        self.scheduler.end(attempt)
+        return found
+
+    def fail(self, host: str, times: int) -> None:
+        for _ in range(times):
+            self.offer(host)
+            self.end(self.take(), False)
+
+
+SLOW_PER_PERMIT = 30.0
+
+
+def resting(
+    scheduler: Scheduler[Job], seconds: float = 3600.0
+) -> threading.Thread:
+    """Rest in another thread, until that has begun."""
+    thread = threading.Thread(target=scheduler.wait_until_slow, args=[seconds])
+    thread.start()
+    while not scheduler._is_waiting:
+        time.sleep(0.001)
+    return thread
+
+
+@pytest.mark.parametrize('is_slow', [False, True])
+def test_who_rests_looks_when_an_attempt_may_be_slow(is_slow: bool) -> None:
+    scheduler: Scheduler[Job] = Scheduler(4, 3)
+    thread = resting(scheduler)
+    scheduler.offer(Job('a'))
+    attempt = scheduler.take()
+    assert attempt is not None
+    if not is_slow:
+        # It was over before anybody looked: an hour is an hour.
+        scheduler.end(attempt)
+    thread.join(SLOW_PER_PERMIT if is_slow else 4 * SLOW_SECONDS)
+    assert thread.is_alive() is not is_slow
+    assert time.monotonic() - attempt.began >= SLOW_SECONDS
+    scheduler.stop_waiting()
+    thread.join(SLOW_PER_PERMIT)
+    assert not thread.is_alive()
+
+
+def test_rest_ends_in_time_whatever_goes_on() -> None:
+    bench = Bench()
+    bench.offer('a')
+    bench.take()
+    bench.scheduler.wait_until_slow(0)
+    bench.at += SLOW_SECONDS
+    bench.scheduler.wait_until_slow(-1)
+    bench.scheduler.stop_waiting()
+    bench.scheduler.wait_until_slow(3600)
+
+
+def test_looking_wakes_no_more_than_may_begin() -> None:
+    bench = Bench(permits=1)
+    woken: list[int] = []
+    changed = bench.scheduler._changed
+    bench.offer('a')
+    bench.take()
+    changed.notify = woken.append  # type: ignore[assignment]
+    bench.scheduler.mark_slow()
+    bench.at += SLOW_SECONDS
+    bench.scheduler.mark_slow()
+    bench.scheduler.mark_slow()
+    assert woken == [0, 1, 0]
+
+
+def test_hosts_take_turns() -> None:
+    bench = Bench()
+    bench.offer('a', 'a', 'a', 'b', 'c')
+    found = []
+    for _ in range(5):
+        attempt = bench.take()
+        found.append(attempt.job.host)
+        bench.end(attempt)
+    assert found == ['a', 'b', 'c', 'a', 'a']
+
+
+def test_a_host_begins_with_one_at_a_time_and_gets_more() -> None:
+    bench = Bench(permits=10)
+    bench.offer(*['a'] * 10, 'b')
+    first = bench.take()
+    # A second one for the same host does not begin.
+    assert bench.take().job.host == 'b'
+    bench.end(first)
+    two = [bench.take(), bench.take()]
+    assert [attempt.job.host for attempt in two] == ['a', 'a']
+    for attempt in two:
+        bench.end(attempt)
+    three = [bench.take() for _ in range(3)]
+    bench.offer('c')
+    # The widest window is three.
+    assert bench.take().job.host == 'c'
+    assert {attempt.job.host for attempt in three} == {'a'}
+
+
+def test_a_slow_attempt_gives_its_permit_to_others() -> None:
+    bench = Bench(permits=1)
+    bench.offer('slow', 'quick')
+    assert bench.take().job.host == 'slow'
+    bench.at += SLOW_SECONDS
+    bench.scheduler.mark_slow()
+    assert bench.scheduler.slow == 1
+    assert bench.take().job.host == 'quick'
+
+
+def test_a_host_that_hangs_keeps_few_waiting() -> None:
+    bench = Bench()
+    bench.offer(*['a'] * 60)
+    bench.take()
+    bench.at += SLOW_SECONDS
+    assert not bench.scheduler.mark_slow()
+    bench.at += HANG_SECONDS - SLOW_SECONDS
+    assert len(bench.scheduler.mark_slow()) == 59 - MAX_FAILING
+    assert bench.scheduler.offer(Job('a')) == DEFER_FAILING
+    assert bench.scheduler.expected_wait('a', 'p') == DEFER_FAILING
+    assert bench.scheduler.expected_wait('unknown', 'p') is None
+    assert bench.scheduler.held == MAX_FAILING + 1
+
+
+def test_a_host_in_good_order_has_more_room_than_one_unknown() -> None:
+    bench = Bench()
+    bench.offer(*['a'] * MAX_NEW)
+    assert bench.scheduler.offer(Job('a')) == 1
+    bench.end(bench.take())
+    bench.offer(*['a'] * (MAX_HEALTHY - MAX_NEW + 1))
+    assert bench.scheduler.offer(Job('a')) == 1
+    assert bench.scheduler.expected_wait('a', 'p') is None
+
+
+def test_a_failure_or_two_are_bad_luck() -> None:
+    bench = Bench()
+    bench.offer(*['a'] * 60)
+    for _ in range(FAILING_AFTER - 1):
+        assert bench.end(bench.take(), False) == []
+    assert (
+        len(bench.end(bench.take(), False)) == 60 - FAILING_AFTER - MAX_FAILING
+    )
+
+
+def test_twenty_failures_open_the_circuit_for_a_minute() -> None:
+    bench = Bench()
+    bench.fail('a', CIRCUIT_FAILURES - 1)
+    assert bench.scheduler.open_circuits() == 0
+    bench.fail('a', 1)
+    assert bench.scheduler.open_circuits() == 1
+    assert bench.scheduler.offer(Job('a')) == CIRCUIT_SECONDS
+    bench.at += CIRCUIT_SECONDS - 0.001
+    assert bench.scheduler.offer(Job('a')) is not None
+    bench.at += 0.001
+    bench.offer('a', 'a')
+    probe = bench.take()
+    bench.offer('b')
+    # One probe, and no more.
+    assert bench.take().job.host == 'b'
+    assert len(bench.end(probe, False)) == 1
+    assert bench.scheduler.open_circuits() == 1
+
+
+def test_a_probe_that_succeeds_closes_the_circuit() -> None:
+    bench = Bench()
+    bench.fail('a', CIRCUIT_FAILURES)
+    bench.at += CIRCUIT_SECONDS
+    bench.offer('a')
+    bench.end(bench.take())
+    bench.offer('a', 'a')
+    assert bench.scheduler.expected_wait('a', 'p') is None
+    assert bench.scheduler.open_circuits() == 0
+
+
+def test_a_success_in_between_begins_the_count_anew() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.fail('a', CIRCUIT_FAILURES - 1)
+        bench.offer('a')
+        bench.end(bench.take())
+    assert bench.scheduler.open_circuits() == 0
+
+
+def test_what_is_tried_again_at_once_comes_before_the_rest() -> None:
+    bench = Bench()
+    bench.offer('a', 'a')
+    attempt = bench.take()
+    bench.scheduler.requeue(attempt)
+    assert bench.take().job is attempt.job
+
+
+def test_nothing_is_handed_out_after_the_end() -> None:
+    bench = Bench()
+    bench.offer('a', 'b')
+    assert len(bench.scheduler.close()) == 2
+    assert bench.scheduler.take() is None
+    assert bench.scheduler.held == 0
+
+
+def test_projects_take_turns_at_a_host_that_they_share() -> None:
+    bench = Bench(per_host=1)
+    for number in range(3):
+        assert bench.scheduler.offer(Job('a', f'loud {number}')) is None
+    for project in ('loud 0', 'loud 0', 'loud 0', 'quiet'):
+        assert bench.scheduler.offer(Job('a', project)) is None
+    order = []
+    while bench.scheduler.held:
+        attempt = bench.take()
+        order.append(attempt.job.project)
+        bench.end(attempt)
+    assert order[:4] == ['loud 0', 'loud 1', 'loud 2', 'quiet']
+    assert order[4:] == ['loud 0'] * 3
+
+
+def test_a_project_that_fills_a_lane_leaves_others_their_share() -> None:
+    bench = Bench()
+    room = 0
+    while bench.scheduler.offer(Job('a', 'loud')) is None:
+        room += 1
+    assert room == MAX_NEW
+    taken = 0
+    while bench.scheduler.offer(Job('a', 'quiet')) is None:
+        taken += 1
+    assert taken == room // 2
+    assert bench.scheduler.offer(Job('a', 'loud')) is not None
