@@ -23,7 +23,7 @@ from zaqar.errors import (
 )
 from zaqar.models import Record
 from zaqar.storage import flavoring, masking, pooling
-from zaqar.storage.base import DUES, OUTBOX, Driver
+from zaqar.storage.base import OUTBOX, PENDING, Driver
 from zaqar.storage.pooled import PooledCatalogue
 from zaqar.storage.pooling import Pool, Pools
 
@@ -364,7 +364,7 @@ def _check_unused(catalogue: PooledCatalogue, pool: Pool) -> None:
         raise PoolInUse('This pool is used by queues; It cannot be deleted.')
     store = catalogue.pools.store(pool.name)
     # In this order, in which notices become dues.
-    for qid in (OUTBOX, DUES):
+    for qid in (OUTBOX, PENDING):
         # A page of a listing may be empty before the end.
         if store.stats(qid, now=store.clock.now()).total:
             raise PoolInUse(

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.notices import Unreadable
 from zaqar.models import Message
-from zaqar.notification import dues, metrics
-from zaqar.notification.dues import Due
-from zaqar.storage.base import DUES, MessageStore
+from zaqar.notification import metrics
+from zaqar.notification.pending import PendingDelivery
+from zaqar.storage.base import PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ def trim(
     cipher: Cipher,
     store: MessageStore,
     most: int,
-    drop: Callable[[Due, int], None],
+    drop: Callable[[PendingDelivery, int], None],
     pause: Callable[[], None] = lambda: None,
 ) -> int:
     """Give up dues of projects that have more than ``most``.
@@ -32,7 +32,7 @@ def trim(
     Those that have failed already go first, the oldest of them before the
     others: what is new may still arrive.
 
-    :param drop: lets the owner of a due know, at a time
+    :param drop: lets the owner of a delivery know, at a time
     :param pause: called now and then, for what cannot wait until the end
     :returns: how many were given up
     :raises StoreUnavailable: some may have been given up
@@ -40,11 +40,11 @@ def trim(
     found: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
     for message in _all(store, pause):
         try:
-            due = dues.read(cipher, message)
+            pending = PendingDelivery.read(cipher, message)
         except Unreadable:
             continue
-        is_fresh = due.attempt == 1 and not due.parks
-        found[due.project].append((is_fresh, due.first_at, message.id))
+        is_fresh = pending.attempt == 1 and not pending.deferrals
+        found[pending.project].append((is_fresh, pending.first_at, message.id))
     dropped = 0
     for project, waiting in found.items():
         surplus = sorted(waiting)[: max(0, len(waiting) - most)]
@@ -71,20 +71,20 @@ def _drop(
     cipher: Cipher,
     store: MessageStore,
     ids: Sequence[str],
-    drop: Callable[[Due, int], None],
+    drop: Callable[[PendingDelivery, int], None],
 ) -> None:
     now = store.clock.now()
-    for message in store.get(DUES, ids, now=now):
+    for message in store.get(PENDING, ids, now=now):
         # Known before it is gone: who dies in between repeats it.
-        drop(dues.read(cipher, message), now)
-    store.delete_many(DUES, ids, now=now)
+        drop(PendingDelivery.read(cipher, message), now)
+    store.delete_many(PENDING, ids, now=now)
 
 
 def _all(store: MessageStore, pause: Callable[[], None]) -> Iterator[Message]:
     marker: str | None = None
     while True:
         page = store.list(
-            DUES,
+            PENDING,
             now=store.clock.now(),
             limit=BATCH,
             marker=marker,

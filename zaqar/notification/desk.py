@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 from cachetools import TTLCache
 
 from zaqar.controllers import (
@@ -27,9 +26,9 @@ from zaqar.controllers.context import Context
 from zaqar.controllers.notices import LIFETIME
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import NewMessage, Scope, Subscription
-from zaqar.notification import confirm, dues, letters, metrics, retry
-from zaqar.notification.dues import Due
+from zaqar.notification import confirm, letters, metrics, retry
 from zaqar.notification.leases import Lease, Leases
+from zaqar.notification.pending import PendingDelivery
 from zaqar.notification.sender import Delivery, Outcome, Sender, Verdict
 from zaqar.notification.tally import Tally
 from zaqar.storage.base import MessageStore
@@ -50,14 +49,14 @@ GRACE = 600
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A due on its way through this process.
+    """A pending delivery that this process works on.
 
     :ivar place: which of its messages is next
     :ivar attempt: the number of the next attempt
     :ivar later: what is to be stored in its place
     """
 
-    due: Due
+    pending: PendingDelivery
     message_id: str
     lease: Lease
     leases: Leases
@@ -68,16 +67,16 @@ class Job:
 
     @property
     def host(self) -> str:
-        return self.due.host
+        return self.pending.host
 
     @property
     def project(self) -> str:
-        return self.due.project
+        return self.pending.project
 
     @property
     def key(self) -> tuple[Scope, str]:
         """The subscription, for counting."""
-        return self.due.scope, self.due.subscription
+        return self.pending.key
 
     def finish(self) -> None:
         """Be done with, or go on as what is stored instead."""
@@ -125,13 +124,13 @@ class Desk:
         :returns: whether there is more to do at once, and how the host did:
             None if it was not asked
         """
-        due = job.due
-        found = self._subscription(due)
+        pending = job.pending
+        found = self._subscription(pending)
         if found is None:
             # Nobody is owed anything any more.
             job.finish()
             return False, None
-        delivery = self._delivery(due, job.place, job.attempt, found)
+        delivery = self._delivery(pending, job.place, job.attempt, found)
         scheme = found.subscriber.partition(':')[0].lower()
         began = time.monotonic()
         outcome = self._send(scheme, delivery, job)
@@ -150,17 +149,17 @@ class Desk:
 
         One that has waited longer than its policy allows is given up.
         """
-        due = job.due
+        pending = job.pending
         now = job.store.clock.now()
-        found = self._subscription(due)
+        found = self._subscription(pending)
         if found is None:
             job.finish()
             return
         policy = self._policy(found)
         patience = (sum(retry.pauses(policy)) + GRACE) * 1000
-        if due.parks and now - due.first_at > patience:
-            for place in range(job.place, len(due.messages) or 1):
-                delivery = self._delivery(due, place, job.attempt, found)
+        if pending.deferrals and now - pending.first_at > patience:
+            for place in range(job.place, len(pending.messages) or 1):
+                delivery = self._delivery(pending, place, job.attempt, found)
                 scheme = found.subscriber.partition(':')[0].lower()
                 outcome = Outcome(
                     Verdict.REFUSED, 'the host has not answered for long'
@@ -170,35 +169,33 @@ class Desk:
             return
         # So that they do not come back together.
         seconds *= 1 + self._chance()
-        rest = _copy(
-            due,
-            messages=due.messages[job.place :],
-            first=due.first + job.place,
+        rest = pending.copy(
+            messages=pending.messages[job.place :],
+            offset=pending.offset + job.place,
             attempt=job.attempt,
-            parks=due.parks + 1,
+            deferrals=pending.deferrals + 1,
         )
         job.later.append(self._kept(rest, policy, seconds))
         job.finish()
 
-    def drop(self, due: Due, now: int) -> None:
-        """Let the owner know of a due that there is no room for.
+    def drop(self, pending: PendingDelivery, now: int) -> None:
+        """Let the owner know of a pending delivery that there is no room for.
 
         :raises StoreUnavailable: a dead letter cannot be kept
         """
-        found = self._subscription(due)
+        found = self._subscription(pending)
         if found is None:
             return
-        for place in range(len(due.messages) or 1):
-            delivery = self._delivery(due, place, due.attempt, found)
+        for place in range(len(pending.messages) or 1):
+            delivery = self._delivery(pending, place, pending.attempt, found)
             reason = _NO_ROOM
             if not delivery.confirmation:
                 reason = letters.bury(self._ctx, found, delivery, reason)
-            key = (due.scope, due.subscription)
-            self._tally.given_up(key, reason, now)
+            self._tally.given_up(pending.key, reason, now)
 
-    def _subscription(self, due: Due) -> Subscription | None:
+    def _subscription(self, pending: PendingDelivery) -> Subscription | None:
         """Return the subscription, if its subscriber is still to be told."""
-        key = (due.scope, due.subscription)
+        key = pending.key
         with self._lock:
             known = self._known.get(key)
         # A refusal is never taken from memory: the subscriber may have agreed
@@ -207,9 +204,9 @@ class Desk:
         # question goes to who is subscribed now.
         if (
             known is not None
-            and known.version >= due.version
-            and due.ask is None
-            and self._wanted(due, known)
+            and known.version >= pending.version
+            and pending.ask is None
+            and self._wanted(pending, known)
         ):
             return known
         management = self._ctx.catalogue.management
@@ -219,39 +216,43 @@ class Desk:
         if found is not None:
             with self._lock:
                 self._known[key] = found
-        return self._wanted(due, found)
+        return self._wanted(pending, found)
 
     def _wanted(
-        self, due: Due, found: Subscription | None
+        self, pending: PendingDelivery, found: Subscription | None
     ) -> Subscription | None:
-        if found is None or due.ask is not None:
+        if found is None or pending.ask is not None:
             return found
         asks = self._ctx.pipeline.asks(found.subscriber)
         return found if found.confirmed or not asks else None
 
     def _delivery(
-        self, due: Due, place: int, attempt: int, found: Subscription
+        self,
+        pending: PendingDelivery,
+        place: int,
+        attempt: int,
+        found: Subscription,
     ) -> Delivery:
-        if due.ask is not None:
+        if pending.ask is not None:
             public = self._endpoints()
             notice = confirm.notice(
-                self._ctx.signer, due.ask, public.http, public.websocket
+                self._ctx.signer, pending.ask, public.http, public.websocket
             )
             body = confirm.encoded(notice)
         else:
-            body = dues.payload(due, due.messages[place])
+            body = pending.notification(place)
         return Delivery(
-            f'{due.id}.{due.first + place}',
-            due.project,
-            due.queue,
+            f'{pending.id}.{pending.offset + place}',
+            pending.project,
+            pending.queue,
             found.id,
             found.subscriber,
             found.options,
             body,
             attempt,
-            due.first_at,
-            due.ask is not None,
-            due.sealed,
+            pending.first_at,
+            pending.ask is not None,
+            pending.sealed,
         )
 
     def _send(self, scheme: str, delivery: Delivery, job: Job) -> Outcome:
@@ -304,13 +305,12 @@ class Desk:
         if pause < AT_ONCE:
             job.attempt += 1
             return True
-        due = job.due
-        one = _copy(
-            due,
-            messages=due.messages[job.place : job.place + 1],
-            first=due.first + job.place,
+        pending = job.pending
+        one = pending.copy(
+            messages=pending.messages[job.place : job.place + 1],
+            offset=pending.offset + job.place,
             attempt=job.attempt + 1,
-            parks=0,
+            deferrals=0,
         )
         job.later.append(self._kept(one, policy, pause))
         return self._next(job)
@@ -318,15 +318,15 @@ class Desk:
     def _next(self, job: Job) -> bool:
         job.place += 1
         job.attempt = 1
-        return job.place < len(job.due.messages)
+        return job.place < len(job.pending.messages)
 
     def _kept(
-        self, due: Due, policy: Mapping[str, Any], pause: float
+        self, pending: PendingDelivery, policy: Mapping[str, Any], pause: float
     ) -> NewMessage:
         ttl = LIFETIME + sum(retry.pauses(policy))
         # Rounded up: who asks to be left alone is.
         delay = math.ceil(pause)
-        return dues.kept(self._ctx.cipher, due, ttl=ttl, delay=delay)
+        return pending.to_store(self._ctx.cipher, ttl=ttl, delay=delay)
 
     def _give_up(
         self,
@@ -359,15 +359,15 @@ class Desk:
             # A connection never comes back under its address.
             LOG.warning('Subscription %s is gone; it is removed', found.id)
             subscriptions.delete(
-                self._ctx, scope=job.due.scope, subscription_id=found.id
+                self._ctx, scope=job.pending.scope, subscription_id=found.id
             )
 
     def _confirm(self, job: Job) -> None:
         try:
             subscriptions.confirm(
                 self._ctx,
-                scope=job.due.scope,
-                subscription_id=job.due.subscription,
+                scope=job.pending.scope,
+                subscription_id=job.pending.subscription,
                 document={'confirmed': True},
             )
         except StoreUnavailable:
@@ -388,12 +388,8 @@ _IN_THE_CLEAR = {
     'mailto': 'messages of an encrypted queue are not mailed',
 }
 
-#: Why a due is dropped.
+#: Why a pending delivery is dropped.
 _NO_ROOM = 'too many deliveries of the project are waiting'
 
 #: Begins reasons that say nothing about the host.
 _NOT_ASKED = '\0'
-
-
-def _copy(due: Due, **changes: Any) -> Due:
-    return msgspec.structs.replace(due, **changes)

@@ -23,9 +23,9 @@ from zaqar.controllers.context import Context
 from zaqar.controllers.notices import LIFETIME, Asked, Notice
 from zaqar.errors import QueueGone
 from zaqar.models import Message, NewMessage, Scope, Subscription
-from zaqar.notification import dues, metrics
-from zaqar.notification.dues import Due
-from zaqar.storage.base import DUES, OUTBOX, MessageStore
+from zaqar.notification import metrics
+from zaqar.notification.pending import PendingDelivery, host_of
+from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 
@@ -72,9 +72,9 @@ def run(
     generations = _generations(store, [notice for _, notice in found])
     lists = _lists(ctx, {notices.scope_of(notice) for _, notice in found})
     made = [
-        due
+        pending
         for message, notice in found
-        for due in _dues(notice, message, lists)
+        for pending in _dues(notice, message, lists)
     ]
     ids = [message.id for message in claim.messages]
     _put(ctx, store, made, ids, advise)
@@ -157,7 +157,7 @@ def _lists(ctx: Context, scopes: Iterable[Scope]) -> Mapping[Scope, _Listed]:
 
 def _dues(
     notice: Notice, message: Message, lists: Mapping[Scope, _Listed]
-) -> Iterator[Due]:
+) -> Iterator[PendingDelivery]:
     scope = notices.scope_of(notice)
     common: dict[str, Any] = {
         'project': scope.project,
@@ -170,20 +170,20 @@ def _dues(
             if one.id == notice.subscription:
                 # In the lane of its host: one that does not answer holds up
                 # no questions to others.
-                yield Due(
+                yield PendingDelivery(
                     id=f'{message.id}.{one.id}',
                     subscription=one.id,
-                    host=dues.host_of(one.subscriber),
+                    host=host_of(one.subscriber),
                     ask=notice,
                     **common,
                 )
         return
     for one in lists[scope].told:
-        yield Due(
+        yield PendingDelivery(
             id=f'{message.id}.{one.id}',
             subscription=one.id,
             version=one.version,
-            host=dues.host_of(one.subscriber),
+            host=host_of(one.subscriber),
             messages=notice.messages,
             sealed=notice.sealed,
             **common,
@@ -193,15 +193,18 @@ def _dues(
 def _put(
     ctx: Context,
     store: MessageStore,
-    made: Sequence[Due],
+    made: Sequence[PendingDelivery],
     ids: Sequence[str],
     advise: Advise,
 ) -> None:
     token = _token(ids)
-    kept = (_kept(ctx, due, advise(due.host, due.project)) for due in made)
+    kept = (
+        _kept(ctx, pending, advise(pending.host, pending.project))
+        for pending in made
+    )
     for number, part in enumerate(_parts(kept)):
         store.post(
-            DUES,
+            PENDING,
             part,
             now=store.clock.now(),
             token=f'{number:x}.{token}'[:64],
@@ -213,13 +216,15 @@ def _token(ids: Sequence[str]) -> str:
     return hashlib.sha256(' '.join(ids).encode()).hexdigest()
 
 
-def _kept(ctx: Context, due: Due, wait: float | None) -> NewMessage:
-    """Return a due as it is kept, for later if its host has no room."""
+def _kept(
+    ctx: Context, pending: PendingDelivery, wait: float | None
+) -> NewMessage:
+    """Return a pending delivery as it is stored, for later if its host has no room."""
     delay = 0
     if wait is not None:
-        due.parks = 1
+        pending.deferrals = 1
         delay = math.ceil(wait * (1 + random.random()))
-    return dues.kept(ctx.cipher, due, ttl=LIFETIME, delay=delay)
+    return pending.to_store(ctx.cipher, ttl=LIFETIME, delay=delay)
 
 
 def _parts(messages: Iterable[NewMessage]) -> Iterator[list[NewMessage]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from zaqar.errors import StoreUnavailable
 from zaqar.models import NewMessage
-from zaqar.storage.base import DUES, MessageStore
+from zaqar.storage.base import PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Leases:
         try:
             if later:
                 store.post(
-                    DUES,
+                    PENDING,
                     [one for _, new in later for one in new],
                     now=store.clock.now(),
                     token=later[0][1][0].rnd + later[-1][1][-1].rnd,
@@ -88,7 +88,7 @@ class Leases:
             done += [message_id for message_id, _ in later]
             later = []
             if done:
-                store.delete_many(DUES, done, now=store.clock.now())
+                store.delete_many(PENDING, done, now=store.clock.now())
         except StoreUnavailable:
             with self._lock:
                 self._done = done + self._done
@@ -104,7 +104,7 @@ class Leases:
             if now - lease.renewed_at < RENEW:
                 continue
             if store.renew(
-                DUES, lease.claim_id, now=now, ttl=LEASE, grace=LEASE
+                PENDING, lease.claim_id, now=now, ttl=LEASE, grace=LEASE
             ):
                 lease.renewed_at = now
             else:
@@ -115,14 +115,14 @@ class Leases:
     def release(self, store: MessageStore) -> None:
         """Give everything back at once."""
         for lease in self._every():
-            store.release(DUES, lease.claim_id, now=store.clock.now())
+            store.release(PENDING, lease.claim_id, now=store.clock.now())
         self._forget(self._every())
 
     def _settle(self, store: MessageStore, over: Sequence[Lease]) -> None:
         """Forget claims that are done with; free what they left."""
         for lease in over:
             if lease.left:
-                store.release(DUES, lease.claim_id, now=store.clock.now())
+                store.release(PENDING, lease.claim_id, now=store.clock.now())
         self._forget(over)
 
     def _every(self) -> list[Lease]:

@@ -13,11 +13,12 @@ from zaqar.controllers.context import Context
 from zaqar.controllers.notices import Unreadable
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
-from zaqar.notification import bounds, dues, expand, metrics
+from zaqar.notification import bounds, expand, metrics
 from zaqar.notification.desk import Desk, Job
 from zaqar.notification.leases import LEASE, Lease, Leases
+from zaqar.notification.pending import PendingDelivery
 from zaqar.notification.scheduler import Scheduler
-from zaqar.storage.base import DUES, OUTBOX, MessageStore
+from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class Source:
         now = store.clock.now()
         claim_id = secrets.token_hex(16)
         claim = store.claim(
-            DUES,
+            PENDING,
             now=now,
             claim_id=claim_id,
             ttl=LEASE,
@@ -183,18 +184,18 @@ class Source:
         unreadable = []
         for message in found:
             try:
-                due = dues.read(self._ctx.cipher, message)
+                pending = PendingDelivery.read(self._ctx.cipher, message)
             except Unreadable:
                 unreadable.append(message)
             else:
                 made.append(
                     Job(
-                        due,
+                        pending,
                         message.id,
                         lease,
                         self.leases,
                         store,
-                        attempt=due.attempt,
+                        attempt=pending.attempt,
                     )
                 )
         self._put_back(store, lease, unreadable)
@@ -207,7 +208,7 @@ class Source:
             return
         finish: Callable[[Lease, str], None] = self.leases.done
         try:
-            expand.put_back(store, DUES, unreadable)
+            expand.put_back(store, PENDING, unreadable)
         except StoreUnavailable:
             finish = self.leases.leave
         for message in unreadable:
@@ -216,7 +217,7 @@ class Source:
     def _count(self, store: MessageStore) -> None:
         waiting, oldest = 0, 0
         now = store.clock.now()
-        for qid in (OUTBOX, DUES):
+        for qid in (OUTBOX, PENDING):
             try:
                 stats = store.stats(qid, now=now)
             except QueueGone:

@@ -73,7 +73,7 @@ SCAN_LIMIT = 1000
 OUTBOX = 'outbox'
 
 #: What notifiers have made of them: one message for each subscriber.
-DUES = f'{OUTBOX}.dues'
+PENDING = f'{OUTBOX}.dues'
 
 
 class Capability(enum.StrEnum):

@@ -20,7 +20,7 @@ import pytest
 import requests
 
 from zaqar.models import NewMessage
-from zaqar.storage.base import DUES, OUTBOX, SCAN_LIMIT, MessageStore
+from zaqar.storage.base import OUTBOX, PENDING, SCAN_LIMIT, MessageStore
 from zaqar.tests.functional import pool_servers
 from zaqar.tests.functional.pool_servers import PoolServer
 from zaqar.tests.servers.zaqar import Zaqar, with_database
@@ -329,7 +329,7 @@ def test_a_pool_that_owes_notifications_stays(
     document = {'uri': uri, 'weight': 0, 'options': options}
     api.done('PUT', 'pools/spare', document)
     with pool_servers.opened(uri, **options) as store:
-        for qid in (OUTBOX, DUES):
+        for qid in (OUTBOX, PENDING):
             # Living behind more dead than are looked at for one page.
             _store(store, qid, SCAN_LIMIT + 100, now=PAST)
             _store(store, qid, 1, now=store.clock.now())

@@ -11,7 +11,7 @@ import pytest
 from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.base import DUES
+from zaqar.storage.base import PENDING
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import POOLED, MakeApi
@@ -457,9 +457,9 @@ def test_a_pool_stays_while_subscribers_have_yet_to_be_told(api: Api) -> None:
     # From the notice it has become a delivery, which a notifier holds.
     store = api.service.catalogue.pools.store('east')  # type: ignore
     claim = store.claim(
-        DUES, now=store.clock.now(), claim_id='c', ttl=60, grace=60, limit=5
+        PENDING, now=store.clock.now(), claim_id='c', ttl=60, grace=60, limit=5
     )
     assert api('DELETE', EAST).is_error(403, *waiting)
     (due,) = claim.messages
-    store.delete_many(DUES, [due.id], now=store.clock.now())
+    store.delete_many(PENDING, [due.id], now=store.clock.now())
     assert api('DELETE', EAST).status == 204

@@ -28,8 +28,8 @@ from zaqar.notification.sender import Sender
 from zaqar.notification.settings import Settings
 from zaqar.notification.worker import Notifier
 from zaqar.storage.base import (
-    DUES,
     OUTBOX,
+    PENDING,
     ManagementStore,
     MessageStore,
 )
@@ -195,7 +195,7 @@ class Rig:
     def waiting(self) -> Sequence[Message]:
         """Return what is still in the outbox."""
         found: list[Message] = []
-        for qid in (OUTBOX, DUES):
+        for qid in (OUTBOX, PENDING):
             found += self.store.list(
                 qid,
                 now=self.now(),

@@ -11,7 +11,7 @@ import pytest
 
 from zaqar.notification import expand
 from zaqar.notification.leases import LEASE
-from zaqar.storage.base import DUES
+from zaqar.storage.base import PENDING
 from zaqar.tests.contract import (  # noqa: F401
     harnesses,
     mongodb_harness,
@@ -166,7 +166,7 @@ def test_what_a_dead_notifier_held_is_told_by_another(
     rig.post('y')
     with_due = expanded(rig)
     claim = rig.store.claim(
-        DUES,
+        PENDING,
         now=rig.now(),
         claim_id=secrets.token_hex(16),
         ttl=LEASE,
@@ -187,5 +187,5 @@ def test_what_a_dead_notifier_held_is_told_by_another(
 def expanded(rig: Rig) -> list[str]:
     """Make dues of the notices, as a notifier does; return their ids."""
     assert expand.run(rig.ctx, rig.store) == 1
-    page = rig.store.list(DUES, now=rig.now(), limit=10)
+    page = rig.store.list(PENDING, now=rig.now(), limit=10)
     return [one.id for one in page.messages]

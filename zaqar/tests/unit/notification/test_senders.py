@@ -14,7 +14,8 @@ import pytest
 from standardwebhooks import Webhook
 
 from zaqar import version
-from zaqar.notification import confirm, dues
+from zaqar.notification import confirm
+from zaqar.notification.pending import host_of
 from zaqar.notification.sender import Delivery, Verdict
 from zaqar.notification.senders import signing, webhook
 from zaqar.notification.senders.calls import Answer
@@ -184,7 +185,7 @@ def test_no_time_to_come_back_is_an_error(text: str) -> None:
     ],
 )
 def test_what_deliveries_are_told_apart_by(uri: str, host: str) -> None:
-    assert dues.host_of(uri) == host
+    assert host_of(uri) == host
 
 
 def test_an_endpoint_keeps_its_own_path() -> None:

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pending deliveries as they are stored, one per post and subscriber.
+
+A subscriber gets the messages of a post one after the other. One that fails
+goes on as a pending delivery of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from zaqar.controllers import notices
+from zaqar.controllers.encryption import Cipher
+from zaqar.controllers.notices import Asked, Payload
+from zaqar.models import Message, NewMessage, Scope
+
+_PORTS = {'http': 80, 'https': 443}
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class PendingDelivery(
+    msgspec.Struct,
+    omit_defaults=True,
+    # As stored by all releases.
+    rename={'offset': 'first', 'deferrals': 'parks'},
+):
+    """Messages, or a request for confirmation, for one subscriber.
+
+    :ivar id: that of the notice, then that of the subscription
+    :ivar version: that of the subscription at the fan-out; an older copy of
+        it is out of date
+    :ivar host: where it goes, for fairness only
+    :ivar offset: index of the first message within the post
+    :ivar attempt: the number of the next attempt
+    :ivar first_at: when it was first due, in milliseconds
+    :ivar deferrals: how often its host had no room for it
+    """
+
+    id: str
+    project: str
+    queue: str
+    subscription: str
+    host: str
+    first_at: int
+    messages: list[Payload] = []
+    kind: str = 'queue'
+    offset: int = 0
+    attempt: int = 1
+    deferrals: int = 0
+    version: int = 0
+    sealed: bool = False
+    ask: Asked | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """The queue or topic."""
+        return notices.scope_of(self)
+
+    @property
+    def key(self) -> tuple[Scope, str]:
+        """The subscription."""
+        return self.scope, self.subscription
+
+    @classmethod
+    def read(cls, cipher: Cipher, message: Message) -> PendingDelivery:
+        """Decode a stored one.
+
+        :raises Unreadable: the message is none, or its key is not configured
+        """
+        return notices.decoded(cipher, message, _DECODER)
+
+    def to_store(
+        self, cipher: Cipher, *, ttl: int, delay: int = 0
+    ) -> NewMessage:
+        """Encode it for the store, encrypted if its messages were.
+
+        :param delay: whole seconds
+        """
+        return notices.message(
+            cipher if self.sealed else None, self, ttl=ttl + delay, delay=delay
+        )
+
+    def copy(self, **changes: Any) -> PendingDelivery:
+        """Return a copy with other values."""
+        return msgspec.structs.replace(self, **changes)
+
+    def notification(self, place: int) -> bytes:
+        """Return a message as JSON text for the subscriber.
+
+        It has exactly these keys.
+        """
+        message = self.messages[place]
+        document: dict[str, Any] = {
+            'body': message.body,
+            'ttl': message.ttl,
+            'queue_name': self.queue,
+            'Message_Type': 'Notification',
+        }
+        if message.delay is not None:
+            document['delay'] = message.delay
+        return _ENCODER.encode(document)
+
+
+_DECODER = msgspec.json.Decoder(PendingDelivery)
+
+
+def host_of(subscriber: str) -> str:
+    """Return the host, as the scheduler counts them, of a subscriber."""
+    scheme = subscriber.partition(':')[0].lower()
+    if scheme == 'mailto':
+        # All mails go by one server.
+        return scheme
+    if scheme == 'websocket':
+        # A connection that takes nothing must not delay others of its server.
+        return subscriber
+    parts = urlsplit(subscriber.removeprefix('trust+'))
+    try:
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        port = 0
+    return f'{parts.hostname or ""}:{port}'.lower()
