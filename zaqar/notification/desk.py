@@ -30,7 +30,7 @@ from zaqar.notification import confirm, letters, metrics, retry
 from zaqar.notification.leases import Lease, Leases
 from zaqar.notification.pending import PendingDelivery
 from zaqar.notification.sender import Delivery, Outcome, Sender, Verdict
-from zaqar.notification.tally import Tally
+from zaqar.notification.statistics import DeliveryStatistics
 from zaqar.storage.base import MessageStore
 
 LOG = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Desk:
         self,
         ctx: Context,
         senders: Mapping[str, Sender],
-        tally: Tally,
+        statistics: DeliveryStatistics,
         *,
         encrypted_over_http: bool = False,
         endpoints: Callable[[], Public] = Public,
@@ -109,7 +109,7 @@ class Desk:
     ) -> None:
         self._ctx = ctx
         self._senders = senders
-        self._tally = tally
+        self._statistics = statistics
         self._over_http = encrypted_over_http
         self._endpoints = endpoints
         self._chance = chance
@@ -191,7 +191,7 @@ class Desk:
             reason = _NO_ROOM
             if not delivery.confirmation:
                 reason = letters.bury(self._ctx, found, delivery, reason)
-            self._tally.given_up(pending.key, reason, now)
+            self._statistics.given_up(pending.key, reason, now)
 
     def _subscription(self, pending: PendingDelivery) -> Subscription | None:
         """Return the subscription, if its subscriber is still to be told."""
@@ -283,7 +283,7 @@ class Desk:
         if outcome.verdict is Verdict.DELIVERED:
             metrics.counters().deliveries.labels(scheme, 'delivered').inc()
             if not delivery.confirmation:
-                self._tally.delivered(job.key, now)
+                self._statistics.delivered(job.key, now)
             if outcome.confirmed:
                 self._confirm(job)
             return self._next(job)
@@ -294,7 +294,7 @@ class Desk:
             )
             if pause is not None:
                 metrics.counters().deliveries.labels(scheme, 'retried').inc()
-                self._tally.retried(job.key, outcome.reason, now)
+                self._statistics.retried(job.key, outcome.reason, now)
                 return self._repeat(job, policy, pause)
         self._give_up(job, found, scheme, delivery, outcome)
         return self._next(job)
@@ -343,7 +343,7 @@ class Desk:
             # Before it is counted: what is not stored is attempted again.
             reason = letters.bury(self._ctx, found, delivery, reason)
         metrics.counters().deliveries.labels(scheme, 'given_up').inc()
-        self._tally.given_up(job.key, reason, now, gone=gone)
+        self._statistics.given_up(job.key, reason, now, gone=gone)
         LOG.warning(
             'Delivery %s of queue %s, project %s, is given up after attempt '
             '%d: %s%s',
@@ -355,7 +355,7 @@ class Desk:
             outcome.detail and f' ({outcome.detail})',
         )
         is_socket = scheme == subscribers.SOCKET
-        if gone and (is_socket or self._tally.is_gone(job.key, now)):
+        if gone and (is_socket or self._statistics.is_gone(job.key, now)):
             # A connection never comes back under its address.
             LOG.warning('Subscription %s is gone; it is removed', found.id)
             subscriptions.delete(

@@ -21,14 +21,14 @@ from zaqar.notification.scheduler import DEFER_FAILING, Attempt, Scheduler
 from zaqar.notification.sender import Sender
 from zaqar.notification.settings import Settings
 from zaqar.notification.source import Source
-from zaqar.notification.tally import Tally
+from zaqar.notification.statistics import DeliveryStatistics
 from zaqar.storage.base import MessageStore
 
 LOG = logging.getLogger(__name__)
 
 #: Seconds between two writings of counts, two looks at what pools there are,
 #: and after an error that nobody has foreseen.
-TALLY = 1.0
+STATISTICS = 1.0
 POOLS = 5.0
 PAUSE = 1.0
 
@@ -58,14 +58,14 @@ class Notifier:
         self._senders = (
             registry.senders(settings) if senders is None else senders
         )
-        self._tally = Tally(ctx.catalogue.management)
+        self._statistics = DeliveryStatistics(ctx.catalogue.management)
         self._scheduler: Scheduler[Job] = Scheduler(
             settings.max_notifier_workers, settings.max_in_flight_per_host
         )
         self._desk = Desk(
             ctx,
             self._senders,
-            self._tally,
+            self._statistics,
             encrypted_over_http=settings.encrypted_over_http,
             endpoints=endpoints,
         )
@@ -114,7 +114,7 @@ class Notifier:
             self._clerk.join()
         for source in sources:
             source.stop()
-        self._tally.flush()
+        self._statistics.flush()
         for sender in {
             id(one): one for one in self._senders.values()
         }.values():
@@ -136,7 +136,7 @@ class Notifier:
                     metrics.counters().open_circuits.set(
                         self._scheduler.open_circuits()
                     )
-                    self._tally.flush()
+                    self._statistics.flush()
                     tally_at = now + _rest(time.monotonic() - now)
                 if now >= pools_at:
                     pools_at = now + POOLS
@@ -234,4 +234,4 @@ def _rest(spent: float) -> float:
 
     :param spent: seconds that it took
     """
-    return min(max(TALLY, spent / PART), LATEST)
+    return min(max(STATISTICS, spent / PART), LATEST)

@@ -36,7 +36,7 @@ class Change:
     other: bool = False
 
 
-class Tally:
+class DeliveryStatistics:
     """Counts in memory, and in the record of each subscription."""
 
     def __init__(self, store: ManagementStore) -> None:
