@@ -26,7 +26,7 @@ from zaqar.controllers.context import Context
 from zaqar.controllers.notices import LIFETIME
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import NewMessage, Scope, Subscription
-from zaqar.notification import confirm, letters, metrics, retry
+from zaqar.notification import confirm, dead_letters, metrics, retry
 from zaqar.notification.leases import Lease, Leases
 from zaqar.notification.pending import PendingDelivery
 from zaqar.notification.sender import Delivery, Outcome, Sender, Verdict
@@ -190,7 +190,9 @@ class Desk:
             delivery = self._delivery(pending, place, pending.attempt, found)
             reason = _NO_ROOM
             if not delivery.confirmation:
-                reason = letters.bury(self._ctx, found, delivery, reason)
+                reason = dead_letters.dead_letter(
+                    self._ctx, found, delivery, reason
+                )
             self._statistics.given_up(pending.key, reason, now)
 
     def _subscription(self, pending: PendingDelivery) -> Subscription | None:
@@ -341,7 +343,9 @@ class Desk:
         gone = outcome.verdict is Verdict.GONE
         if not delivery.confirmation:
             # Before it is counted: what is not stored is attempted again.
-            reason = letters.bury(self._ctx, found, delivery, reason)
+            reason = dead_letters.dead_letter(
+                self._ctx, found, delivery, reason
+            )
         metrics.counters().deliveries.labels(scheme, 'given_up').inc()
         self._statistics.given_up(job.key, reason, now, gone=gone)
         LOG.warning(

@@ -23,7 +23,7 @@ LOG = logging.getLogger(__name__)
 OPTION = '_dead_letter_queue'
 
 
-def bury(
+def dead_letter(
     ctx: Context, found: Subscription, delivery: Delivery, reason: str
 ) -> str:
     """Put a message that did not arrive where its owner wants it.
