@@ -13,7 +13,7 @@ from zaqar.controllers.context import Context
 from zaqar.controllers.notices import Unreadable
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
-from zaqar.notification import bounds, expand, metrics
+from zaqar.notification import bounds, fanout, metrics
 from zaqar.notification.desk import Desk, Job
 from zaqar.notification.leases import LEASE, Lease, Leases
 from zaqar.notification.pending import PendingDelivery
@@ -133,8 +133,8 @@ class Source:
     def _expand(self, store: MessageStore) -> int:
         if time.monotonic() < self._expand_at:
             return 0
-        found = expand.run(self._ctx, store, self._scheduler.expected_wait)
-        if found < expand.BATCH:
+        found = fanout.fan_out(self._ctx, store, self._scheduler.expected_wait)
+        if found < fanout.BATCH:
             self._expand_at = time.monotonic() + LOOK
         return found
 
@@ -208,7 +208,7 @@ class Source:
             return
         finish: Callable[[Lease, str], None] = self.leases.done
         try:
-            expand.put_back(store, PENDING, unreadable)
+            fanout.put_back(store, PENDING, unreadable)
         except StoreUnavailable:
             finish = self.leases.leave
         for message in unreadable:

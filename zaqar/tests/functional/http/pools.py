@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from zaqar.notification import expand
+from zaqar.notification import fanout
 from zaqar.storage import base
 from zaqar.storage.sqlalchemy import tables
 from zaqar.tests.functional.http import engines
@@ -71,7 +71,7 @@ def holds(api: Api, name: str) -> int:
 def tell(api: Api, name: str) -> None:
     """Do a notifier's work on a pool in which nobody is subscribed."""
     store = api.service.catalogue.pools.store(name)  # type: ignore
-    while expand.run(api.service._internal, store):
+    while fanout.fan_out(api.service._internal, store):
         pass
 
 

@@ -12,7 +12,7 @@ from zaqar.controllers import messages, subscriptions
 from zaqar.controllers.notices import LIFETIME, PUT_BACK
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.models import NewMessage, Scope
-from zaqar.notification import expand, metrics
+from zaqar.notification import fanout, metrics
 from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
@@ -291,7 +291,7 @@ def test_what_cannot_be_read_waits_and_holds_up_nobody(
         rig.subscribe(f'{receiver.url}/{queue}', queue)
     rig.post('a secret', queue='sealed')
     if is_expanded:
-        assert expand.run(rig.ctx, rig.store) == 1
+        assert fanout.fan_out(rig.ctx, rig.store) == 1
     other = make_rig(key='another key, long enough')
     other.post('plain')
     assert receiver.wait(1)[0].path == '/q'
@@ -314,14 +314,14 @@ def test_what_can_never_be_read_is_counted_until_it_expires(
     )
     store.post(OUTBOX, [record], now=rig.now(), token='t')
     for times in (1, 2):
-        assert expand.run(rig.ctx, store) == 1
-        assert expand.run(rig.ctx, store) == 0
+        assert fanout.fan_out(rig.ctx, store) == 1
+        assert fanout.fan_out(rig.ctx, store) == 0
         assert _unreadable() - before == times
         rig.ahead += PUT_BACK + 1
     (waiting,) = rig.waiting()
     assert waiting.ttl <= LIFETIME - PUT_BACK
     rig.ahead = LIFETIME + 1
-    assert expand.run(rig.ctx, store) == 0
+    assert fanout.fan_out(rig.ctx, store) == 0
     assert not rig.waiting()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zaqar.notification import expand
+from zaqar.notification import fanout
 from zaqar.notification.leases import LEASE
 from zaqar.storage.base import PENDING
 from zaqar.tests.contract import (  # noqa: F401
@@ -186,6 +186,6 @@ def test_what_a_dead_notifier_held_is_told_by_another(
 
 def expanded(rig: Rig) -> list[str]:
     """Make dues of the notices, as a notifier does; return their ids."""
-    assert expand.run(rig.ctx, rig.store) == 1
+    assert fanout.fan_out(rig.ctx, rig.store) == 1
     page = rig.store.list(PENDING, now=rig.now(), limit=10)
     return [one.id for one in page.messages]

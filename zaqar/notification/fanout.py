@@ -48,7 +48,7 @@ class _Listed:
     told: Sequence[Subscription]
 
 
-def run(
+def fan_out(
     ctx: Context,
     store: MessageStore,
     advise: Advise = lambda host, project: None,
