@@ -13,7 +13,7 @@ from zaqar.controllers.context import Context
 from zaqar.controllers.notices import Unreadable
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
-from zaqar.notification import bounds, fanout, metrics
+from zaqar.notification import fanout, metrics, outbox_limits
 from zaqar.notification.desk import Desk, Job
 from zaqar.notification.leases import LEASE, Lease, Leases
 from zaqar.notification.pending import PendingDelivery
@@ -230,7 +230,7 @@ class Source:
         metrics.counters().oldest.labels(self.name).set(oldest / 1000)
         self._waiting, self._oldest = waiting, oldest
         if waiting > self._most:
-            bounds.trim(
+            outbox_limits.trim(
                 self._ctx.cipher,
                 store,
                 self._most,
