@@ -17,10 +17,10 @@ from zaqar.controllers.context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import metrics, registry
 from zaqar.notification.desk import Desk, Job, Public
+from zaqar.notification.outbox import OutboxReader
 from zaqar.notification.scheduler import DEFER_FAILING, Attempt, Scheduler
 from zaqar.notification.sender import Sender
 from zaqar.notification.settings import Settings
-from zaqar.notification.source import Source
 from zaqar.notification.statistics import DeliveryStatistics
 from zaqar.storage.base import MessageStore
 
@@ -69,7 +69,7 @@ class Notifier:
             encrypted_over_http=settings.encrypted_over_http,
             endpoints=endpoints,
         )
-        self._sources: dict[str, Source] = {}
+        self._readers: dict[str, OutboxReader] = {}
         self._threads: list[threading.Thread] = []
         self._ended = threading.Event()
         self._clerk = threading.Thread(
@@ -82,8 +82,8 @@ class Notifier:
             'held deliveries': self._scheduler.held,
             'hosts with an open circuit': self._scheduler.open_circuits(),
             'stores': {
-                name or 'configured store': source.facts()
-                for name, source in list(self._sources.items())
+                name or 'configured store': reader.facts()
+                for name, reader in list(self._readers.items())
             },
         }
 
@@ -95,14 +95,14 @@ class Notifier:
         metrics.counters().begin(self._senders)
         for _ in range(self._settings.max_notifier_workers):
             self._hire()
-        self._open_sources()
+        self._open_readers()
         self._clerk.start()
 
     def stop(self) -> None:
         """Finish what is under way, give the rest back, and end."""
-        sources = list(self._sources.values())
-        for source in sources:
-            source.hold()
+        readers = list(self._readers.values())
+        for reader in readers:
+            reader.hold()
         for job in self._scheduler.close():
             job.leases.leave(job.lease, job.message_id)
         end = time.monotonic() + self._settings.request_timeout + 1
@@ -112,8 +112,8 @@ class Notifier:
         self._scheduler.stop_waiting()
         if self._clerk.is_alive():
             self._clerk.join()
-        for source in sources:
-            source.stop()
+        for reader in readers:
+            reader.stop()
         self._statistics.flush()
         for sender in {
             id(one): one for one in self._senders.values()
@@ -140,7 +140,7 @@ class Notifier:
                     tally_at = now + _rest(time.monotonic() - now)
                 if now >= pools_at:
                     pools_at = now + POOLS
-                    self._open_sources()
+                    self._open_readers()
             except StoreUnavailable:
                 LOG.warning('The store of records does not answer')
             except Exception:
@@ -148,22 +148,22 @@ class Notifier:
                 LOG.exception('The notifier has met an error')
                 self._ended.wait(PAUSE)
 
-    def _open_sources(self) -> None:
+    def _open_readers(self) -> None:
         """Work on the stores of all pools, new ones too."""
         try:
             openers = self._ctx.catalogue.outboxes()
         except StoreUnavailable:
             return
         for name, opener in openers.items():
-            if name not in self._sources:
-                self._open_source(name, opener)
-        for name in set(self._sources) - set(openers):
-            self._sources.pop(name).stop()
+            if name not in self._readers:
+                self._open_reader(name, opener)
+        for name in set(self._readers) - set(openers):
+            self._readers.pop(name).stop()
 
-    def _open_source(
+    def _open_reader(
         self, name: str, opener: Callable[[], MessageStore]
     ) -> None:
-        source = Source(
+        reader = OutboxReader(
             name,
             opener,
             self._ctx,
@@ -171,8 +171,8 @@ class Notifier:
             self._desk,
             self._settings.max_outbox_per_project,
         )
-        self._sources[name] = source
-        source.start()
+        self._readers[name] = reader
+        reader.start()
 
     def _hire_enough(self) -> None:
         """Have threads for as many attempts as may begin."""

@@ -38,7 +38,7 @@ BATCH = 100
 HELD = 4000
 
 
-class Source:
+class OutboxReader:
     """A thread that works on one store.
 
     :param name: of the pool
