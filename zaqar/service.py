@@ -31,7 +31,7 @@ from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.notification import settings as notification
 from zaqar.notification.endpoints import Endpoints
 from zaqar.notification.keystone import Keystone
-from zaqar.notification.worker import Notifier
+from zaqar.notification.notifier import Notifier
 from zaqar.profiling import Profiling
 from zaqar.storage import loader, masking, pooling, selection
 from zaqar.storage.base import MessageStore

@@ -16,7 +16,7 @@ from zaqar import service
 from zaqar.controllers import notices
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
-from zaqar.notification.worker import Notifier
+from zaqar.notification.notifier import Notifier
 
 LOG = log.getLogger(__name__)
 

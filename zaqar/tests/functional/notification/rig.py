@@ -24,9 +24,9 @@ from zaqar.controllers.signatures import Signer
 from zaqar.controllers.trusts import Trusts
 from zaqar.models import Identity, Message, Scope
 from zaqar.notification.desk import Public
+from zaqar.notification.notifier import Notifier
 from zaqar.notification.sender import Sender
 from zaqar.notification.settings import Settings
-from zaqar.notification.worker import Notifier
 from zaqar.storage.base import (
     OUTBOX,
     PENDING,

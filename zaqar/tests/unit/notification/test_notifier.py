@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from zaqar.notification import worker
+from zaqar.notification import notifier
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from zaqar.notification import worker
 def test_writing_counts_takes_a_tenth_of_the_time_and_does_not_end(
     spent: float, rest: float
 ) -> None:
-    assert worker._rest(spent) == rest
+    assert notifier._rest(spent) == rest
