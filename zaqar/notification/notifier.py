@@ -15,7 +15,7 @@ from typing import Any
 
 from zaqar.controllers.context import Context
 from zaqar.errors import StoreUnavailable
-from zaqar.notification import metrics, registry
+from zaqar.notification import metrics, sender_plugins
 from zaqar.notification.desk import Desk, Job, Public
 from zaqar.notification.outbox import OutboxReader
 from zaqar.notification.scheduler import DEFER_FAILING, Attempt, Scheduler
@@ -56,7 +56,7 @@ class Notifier:
         self._ctx = ctx
         self._settings = settings
         self._senders = (
-            registry.senders(settings) if senders is None else senders
+            sender_plugins.senders(settings) if senders is None else senders
         )
         self._statistics = DeliveryStatistics(ctx.catalogue.management)
         self._scheduler: Scheduler[Job] = Scheduler(
