@@ -219,7 +219,7 @@ def _token(ids: Sequence[str]) -> str:
 def _kept(
     ctx: Context, pending: PendingDelivery, wait: float | None
 ) -> NewMessage:
-    """Return a pending delivery as it is stored, for later if its host has no room."""
+    """Encode a delivery, deferred if its host has no room."""
     delay = 0
     if wait is not None:
         pending.deferrals = 1
