@@ -10,7 +10,7 @@ import pytest
 
 from zaqar.bench import report, samples
 from zaqar.bench.crew import Result
-from zaqar.bench.roles import DeliveryStatistics
+from zaqar.bench.roles import Tally
 from zaqar.bench.timing import Samples
 from zaqar.errors import ConfigurationError
 
@@ -55,9 +55,7 @@ def test_merging_keeps_every_request_and_every_error() -> None:
 
 
 def _result(role: str, seconds: float, messages: int = 0, **calls: Samples):
-    return Result(
-        role, seconds, DeliveryStatistics(calls=calls, messages=messages)
-    )
+    return Result(role, seconds, Tally(calls=calls, messages=messages))
 
 
 def test_a_role_lasts_as_long_as_its_slowest_worker() -> None:
