@@ -16,7 +16,8 @@ from zaqar.cmd import server as cmd_server
 from zaqar.controllers import encryption, limits, notices, signatures
 from zaqar.notification import keystone
 from zaqar.notification import settings as notification
-from zaqar.storage import loader, pooling, selection, sweeper
+from zaqar.pools import placement, sweeper
+from zaqar.storage import configuration, drivers, opener
 from zaqar.transport import auth
 from zaqar.transport import token_validation as tokens
 from zaqar.transport.websocket import settings as websocket
@@ -33,13 +34,13 @@ def list_opts() -> list[Group]:
         *cmd_server.CLI_OPTS,
         features.POOLING,
         features.DEPRECATED_VERSIONS,
-        *selection.STATE_OPTS,
+        *configuration.STATE_OPTS,
         *limits.DEFAULT_OPTS,
     ]
     return [
         ('DEFAULT', general),
         (limits.GROUP, [*limits.OPTS, *encryption.OPTS]),
-        (selection.GROUP, [*cmd_server.DRIVERS_OPTS, *selection.OPTS]),
+        (configuration.GROUP, [*cmd_server.DRIVERS_OPTS, *configuration.OPTS]),
         (wsgi_server.GROUP, [*wsgi_server.OPTS, *v1_1_compat.OPTS]),
         (websocket.GROUP, websocket.OPTS),
         (signatures.GROUP, signatures.OPTS),
@@ -47,7 +48,7 @@ def list_opts() -> list[Group]:
         (notification.GROUP, notification.OPTS),
         (keystone.GROUP, keystone.trustee_opts()),
         (sweeper.GROUP, sweeper.OPTS),
-        (pooling.GROUP, [*pooling.OPTS, *loader.POOL_OPTS]),
+        (placement.GROUP, [*placement.OPTS, *opener.POOL_OPTS]),
         (profiling.GROUP, profiling.OPTS),
         (metrics.GROUP, metrics.OPTS),
         *_drivers(),
@@ -55,13 +56,13 @@ def list_opts() -> list[Group]:
 
 
 def _drivers() -> list[Group]:
-    installed = selection.drivers()
+    installed = drivers.installed()
     return [
         (
-            f'{selection.GROUP}:{plane}:{name}',
-            selection.options(installed[name], plane),
+            f'{configuration.GROUP}:{plane}:{name}',
+            configuration.options(installed[name], plane),
         )
-        for plane in selection.PLANES
+        for plane in configuration.PLANES
         for name in sorted(installed)
     ]
 

@@ -3,21 +3,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import logging
-import os
-import pathlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import oslo_policy.opts
 from oslo_config import cfg
-from oslo_log import log
 
-from zaqar import config_check, guru_reports, log_setup, metrics, version
+from zaqar import config_check, configuration, guru_reports, metrics, version
 from zaqar.api import features, operation_table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
@@ -32,46 +28,20 @@ from zaqar.notification import settings as notification
 from zaqar.notification.endpoints import Endpoints
 from zaqar.notification.keystone import Keystone
 from zaqar.notification.notifier import Notifier
+from zaqar.pools import placement
+from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.pooled_catalogue import PooledCatalogue
+from zaqar.pools.sweeper import Pace, Sweeper
 from zaqar.profiling import Profiling
-from zaqar.storage import loader, masking, pooling, selection
+from zaqar.storage import masking, opener
 from zaqar.storage.base import MessageStore
-from zaqar.storage.catalogue import Catalogue
-from zaqar.storage.pooled import PooledCatalogue
-from zaqar.storage.sweeper import Pace, Sweeper
+from zaqar.storage.configuration import locations, state_path
 from zaqar.transport import auth, keystone_config_check
 from zaqar.transport.websocket.server import Server as WebSocketServer
 from zaqar.transport.wsgi import confirm_page, middleware_stack
 from zaqar.transport.wsgi_types import App
 
 LOG = logging.getLogger(__name__)
-
-#: What the WSGI application is called where programs have configuration
-#: files of their own; packages name their folders after it.
-WSGI_PROG = 'zaqar-queues'
-
-#: Where WSGI servers, which hand over no arguments, may name files.
-FILES = 'OS_ZAQAR_CONFIG_FILES'
-FOLDER = 'OS_ZAQAR_CONFIG_DIR'
-
-#: Libraries that say more than an operator wants to read.
-QUIET = (
-    '_granian=WARN',
-    'alembic=WARN',
-    'autobahn=WARN',
-    'keystoneauth=WARN',
-    'keystonemiddleware=WARN',
-    'oslo.policy=WARN',
-    'oslo_policy=WARN',
-    'sqlalchemy=WARN',
-    'stevedore=WARN',
-    'urllib3=WARN',
-)
-
-_LOG_FORMAT = (
-    '%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s '
-    '[%(global_request_id)s %(request_id)s project_id:%(project_id)s] '
-    '%(message)s'
-)
 
 
 class Service:
@@ -99,9 +69,7 @@ class Service:
         self._notification = notification.Settings.from_conf(conf)
         pipeline = _pipeline(conf, self._notification, signer)
         trusts = Keystone.from_conf(conf)
-        self.metrics = metrics.Metrics.from_conf(
-            conf, selection.state_path(conf)
-        )
+        self.metrics = metrics.Metrics.from_conf(conf, state_path(conf))
         # Last, so that a fault elsewhere leaves no half-made database.
         self.catalogue = _catalogue(
             conf, served, self._profiling, self.metrics
@@ -214,45 +182,6 @@ class Service:
         self.catalogue.close()
 
 
-def configuration(
-    prog: str,
-    arguments: Sequence[str],
-    prepare: Callable[[cfg.ConfigOpts], None] | None = None,
-    *,
-    files: list[str] | None = None,
-    folders: list[str] | None = None,
-) -> cfg.ConfigOpts:
-    """Return the configuration of a program; log as it says.
-
-    :param prog: its name, by which files are found
-    :param prepare: registers the options of its command line
-    :param files: read instead of those that would be found
-    :raises ConfigurationError: a file or value is not as it should be
-    :raises SystemExit: help was asked for, or the usage is wrong
-    """
-    conf = cfg.ConfigOpts()
-    log.register_options(conf)
-    log.set_defaults(
-        logging_context_format_string=_LOG_FORMAT,
-        default_log_levels=[*log.get_default_log_levels(), *QUIET],
-    )
-    if prepare is not None:
-        prepare(conf)
-    with _faults_explained():
-        conf(
-            list(arguments),
-            project='zaqar',
-            prog=prog,
-            version=version.version_string(),
-            default_config_files=files,
-            default_config_dirs=folders,
-        )
-        log_setup.prefer_stderr(conf)
-        log.setup(conf, 'zaqar', version.version_string())
-        log_setup.keep_to_a_line()
-    return conf
-
-
 def application() -> App:
     """Return the application for a WSGI server of the operator's choice.
 
@@ -261,20 +190,20 @@ def application() -> App:
     with them is told in one line, then the process ends.
     """
     try:
-        conf = configuration(
-            WSGI_PROG,
+        conf = configuration.load(
+            configuration.WSGI_PROG,
             (),
-            files=_from_environment(FILES),
-            folders=_from_environment(FOLDER),
+            files=configuration.from_environment(configuration.FILES),
+            folders=configuration.from_environment(configuration.FOLDER),
         )
         service = Service(conf)
         found = service.application()
     except ConfigurationError as error:
-        print(f'{WSGI_PROG}: {error}', file=sys.stderr)
+        print(f'{configuration.WSGI_PROG}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
     service.start()
     service.embed_notifier()
-    announce(conf, WSGI_PROG)
+    announce(conf, configuration.WSGI_PROG)
     return found
 
 
@@ -283,7 +212,7 @@ def announce(conf: cfg.ConfigOpts, prog: str) -> None:
     stores = [
         f'{place.plane.replace("_", " ")} {place.driver} '
         f'({masking.mask(place.uri)})'
-        for place in selection.locations(conf)
+        for place in locations(conf)
     ]
     LOG.info(
         '%s %s uses %s', prog, version.version_string(), ' and '.join(stores)
@@ -331,17 +260,9 @@ def _pipeline(
     return found
 
 
-def _from_environment(name: str) -> list[str] | None:
-    found = [part for part in os.environ.get(name, '').split(';') if part]
-    for path in found:
-        if not pathlib.Path(path).exists():
-            raise ConfigurationError(f'{name}: {path} does not exist')
-    return found or None
-
-
 def _authorizer(conf: cfg.ConfigOpts) -> Authorizer:
     oslo_policy.opts.set_defaults(conf)
-    with _faults_explained('[oslo_policy] policy_file: '):
+    with configuration.faults_explained('[oslo_policy] policy_file: '):
         return Authorizer(conf)
 
 
@@ -355,15 +276,15 @@ def _catalogue(
         traced = profiling.store(store, plane, driver)
         return measuring.store(traced, plane, driver, pool)
 
-    conf.register_opts(pooling.OPTS, pooling.GROUP)
-    stores = loader.open_stores(conf, wrap)
+    conf.register_opts(placement.OPTS, placement.GROUP)
+    stores = opener.open_stores(conf, wrap)
     if 'pooling' not in served:
         return Catalogue(stores.management, stores.messages)
-    pools = pooling.Pools(
+    pools = placement.Pools(
         stores.management,
-        loader.PoolOpener(conf, wrap),
+        opener.PoolOpener(conf, wrap),
         stores.messages,
-        use_virtual=conf[pooling.GROUP].enable_virtual_pool,
+        use_virtual=conf[placement.GROUP].enable_virtual_pool,
     )
     return PooledCatalogue(stores.management, stores.messages, pools)
 
@@ -374,17 +295,3 @@ def _answers(opened: Callable[[], MessageStore]) -> bool:
     except StoreUnavailable:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _faults_explained(blame: str = '') -> Iterator[None]:
-    """Turn what libraries raise into one line for an operator.
-
-    :raises ConfigurationError: something was raised
-    """
-    try:
-        yield
-    except (cfg.Error, log.LogConfigError, OSError, ValueError) as error:
-        lines = str(error).strip().splitlines()
-        text = ' '.join(line.strip() for line in lines)
-        raise ConfigurationError(f'{blame}{text}') from None

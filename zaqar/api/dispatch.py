@@ -27,7 +27,7 @@ from zaqar.controllers.signatures import Signer
 from zaqar.controllers.trusts import Trusts
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
 from zaqar.models import Identity, Scope
-from zaqar.storage.catalogue import Catalogue
+from zaqar.pools.catalogue import Catalogue
 
 LOG = logging.getLogger(__name__)
 

@@ -13,12 +13,13 @@ from typing import Any
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import service
+from zaqar import configuration
 from zaqar.api import features
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage import loader, pooling
+from zaqar.pools import placement
+from zaqar.pools.sweeper import PAUSE, Pace
+from zaqar.storage import opener
 from zaqar.storage.base import MessageStore
-from zaqar.storage.sweeper import PAUSE, Pace
 
 LOG = log.getLogger(__name__)
 
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if '-h' in words or '--help' in words:
         print(MANUAL)
     try:
-        conf = service.configuration(PROG, words, _prepare)
+        conf = configuration.load(PROG, words, _prepare)
         stores = Stores(conf)
     except (ConfigurationError, StoreUnavailable, cfg.Error) as error:
         print(f'{PROG}: {_reason(error)}', file=sys.stderr)
@@ -144,7 +145,7 @@ class Stores:
                 '--pool: [DEFAULT] pooling is off, hence there are no pools'
             )
         self._conf = conf
-        self._found = loader.open_stores(conf)
+        self._found = opener.open_stores(conf)
         self._pools = self._opened() if is_pooled else None
 
     def chosen(self) -> Mapping[str, Opener]:
@@ -156,7 +157,7 @@ class Stores:
         messages = {MESSAGE_STORE: lambda: self._found.messages}
         if self._pools is None:
             return messages
-        known = [pool.name for pool in self._pools.all()]
+        known = [pool.name for pool in self._pools.records.all()]
         for name in self._conf.pool:
             if name not in known:
                 raise ConfigurationError(f'--pool: there is no pool "{name}"')
@@ -174,10 +175,10 @@ class Stores:
         self._found.messages.close()
         self._found.management.close()
 
-    def _opened(self) -> pooling.Pools:
-        return pooling.Pools(
+    def _opened(self) -> placement.Pools:
+        return placement.Pools(
             self._found.management,
-            loader.PoolOpener(self._conf),
+            opener.PoolOpener(self._conf),
             self._found.messages,
             use_virtual=True,
         )

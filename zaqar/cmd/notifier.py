@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import service
+from zaqar import configuration, service
 from zaqar.controllers import notices
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if '-h' in words or '--help' in words:
         print(MANUAL)
     try:
-        conf = service.configuration(PROG, words, _prepare)
+        conf = configuration.load(PROG, words, _prepare)
         if conf.workers:
             conf.set_override(
                 'max_notifier_workers', conf.workers, settings.GROUP

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import metrics, metrics_endpoint, service, version
+from zaqar import configuration, metrics, metrics_endpoint, service, version
 from zaqar.api import features
 from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.errors import ConfigurationError
-from zaqar.storage import selection
+from zaqar.storage.configuration import state_path
 from zaqar.transport.websocket import server as websocket_server
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import server
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if '-h' in words or '--help' in words:
         print(MANUAL)
     try:
-        conf = service.configuration(PROG, words, _prepare)
+        conf = configuration.load(PROG, words, _prepare)
         return _run(conf, words)
     except (ConfigurationError, cfg.Error) as error:
         # Values out of their range show when they are first read.
@@ -178,7 +178,7 @@ def _websocket_server(conf: cfg.ConfigOpts, words: Sequence[str]) -> Child:
 def _metrics_server(conf: cfg.ConfigOpts) -> Child:
     listener = metrics_endpoint.listen(conf)
     _tell(listener, 'metrics')
-    folder = metrics.shared(selection.state_path(conf))
+    folder = metrics.shared(state_path(conf))
     metrics_endpoint.forget_the_dead(folder, '')
 
     def work(ready: Ready) -> None:
@@ -201,7 +201,7 @@ def _tell(listener: socket.socket, what: str) -> None:
 
 def _built(words: Sequence[str]) -> service.Service:
     """Return the service, with the configuration as it is now."""
-    conf = service.configuration(PROG, words, _prepare)
+    conf = configuration.load(PROG, words, _prepare)
     return service.Service(conf)
 
 

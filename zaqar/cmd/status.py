@@ -11,7 +11,7 @@ from oslo_config import cfg
 from oslo_upgradecheck import common_checks, upgradecheck
 from oslo_upgradecheck.upgradecheck import Code, Result
 
-from zaqar import config_check, service
+from zaqar import config_check, configuration
 from zaqar.api import features
 from zaqar.cmd import status_stores, status_subscribers
 from zaqar.cmd.status_stores import Unseen
@@ -192,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if _asks_for_manual(words):
         print(MANUAL)
     try:
-        conf = service.configuration(PROG, words, _prepare)
+        conf = configuration.load(PROG, words, _prepare)
     except ConfigurationError as error:
         print(f'{PROG}: {error}', file=sys.stderr)
         return 2

@@ -19,11 +19,12 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.models import Kind
-from zaqar.storage import flavoring, loader, pooled, pooling, selection
+from zaqar.pools import flavors, placement, pooled_catalogue, records
+from zaqar.storage import configuration, opener
 from zaqar.storage.sqlalchemy import driver, migrations, schema, tables
 
 #: What the planes are called, for people.
-TITLES: dict[selection.Plane, str] = {
+TITLES: dict[configuration.Plane, str] = {
     'management_store': 'management store',
     'message_store': 'message store',
 }
@@ -71,7 +72,7 @@ def places(conf: cfg.ConfigOpts) -> Sequence[Place]:
     """
     found = [
         Place(TITLES[where.plane], _url(where))
-        for where in selection.locations(conf)
+        for where in configuration.locations(conf)
     ]
     return found
 
@@ -102,7 +103,7 @@ def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
         # Opening one would make it, and perhaps as the wrong user.
         return ()
     try:
-        stores = loader.open_stores(conf)
+        stores = opener.open_stores(conf)
     except ConfigurationError as error:
         return [str(error)]
     found = []
@@ -128,14 +129,14 @@ def pool_faults(
     :raises Unseen: they cannot be looked at
     """
     stops, warns = [], []
-    opener = loader.PoolOpener(conf)
-    for entry in entries(conf, pooling.KIND):
+    pool_opener = opener.PoolOpener(conf)
+    for entry in entries(conf, records.KIND):
         try:
-            opener.driver(entry.data['uri'])
+            pool_opener.driver(entry.data['uri'])
         except ConfigurationError as error:
             warns.append(f'pool "{entry.name}": {error}')
             continue
-        fault = _pool_fault(opener, entry)
+        fault = _pool_fault(pool_opener, entry)
         if fault is not None:
             stops.append(f'pool "{entry.name}": {fault}')
     return stops, warns
@@ -147,13 +148,13 @@ def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
     :raises ConfigurationError: see :func:`places`
     :raises Unseen: nobody can tell
     """
-    pools = list(entries(conf, pooling.KIND))
+    pools = list(entries(conf, records.KIND))
     names = {pool.name for pool in pools}
-    flavors = {pool.data.get('flavor') for pool in pools}
+    flavored = {pool.data.get('flavor') for pool in pools}
     found = [
         f'queue "{entry.name}" of project "{entry.parent}" is in pool '
         f'"{entry.data["pool"]}", which does not exist'
-        for entry in entries(conf, pooled.ENTRY)
+        for entry in entries(conf, pooled_catalogue.ENTRY)
         if entry.data['pool'] not in names
     ]
     found += [
@@ -162,8 +163,8 @@ def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
     ]
     found += [
         f'flavor "{entry.name}" of project "{entry.parent}" has no pool'
-        for entry in entries(conf, flavoring.KIND)
-        if entry.name not in flavors
+        for entry in entries(conf, flavors.KIND)
+        if entry.name not in flavored
     ]
     return found
 
@@ -207,7 +208,7 @@ def entries(conf: cfg.ConfigOpts, kind: str) -> Iterator[Entry]:
             yield Entry(parent, name, json.loads(data))
 
 
-def _url(where: selection.Location) -> sa.URL | None:
+def _url(where: configuration.Location) -> sa.URL | None:
     if where.driver != driver.DRIVER.name:
         return None
     try:
@@ -216,9 +217,11 @@ def _url(where: selection.Location) -> sa.URL | None:
         raise ConfigurationError(f'{where.option}: {error}') from None
 
 
-def _pool_fault(opener: loader.PoolOpener, entry: Entry) -> str | None:
+def _pool_fault(pool_opener: opener.PoolOpener, entry: Entry) -> str | None:
     try:
-        store = opener.open(entry.data['uri'], entry.data.get('options') or {})
+        store = pool_opener.open(
+            entry.data['uri'], entry.data.get('options') or {}
+        )
     except ConfigurationError as error:
         return str(error)
     return _ping_fault(store.ping, store.close)
@@ -241,8 +244,8 @@ def _counted(conf: cfg.ConfigOpts, names: set[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     for kind in (Kind.QUEUE, Kind.TOPIC):
         for entry in entries(conf, kind):
-            pool = entry.data.get('pool') or pooling.VIRTUAL
-            if pool not in names and pool != pooling.VIRTUAL:
+            pool = entry.data.get('pool') or placement.VIRTUAL
+            if pool not in names and pool != placement.VIRTUAL:
                 found[pool] = found.get(pool, 0) + 1
     return found
 

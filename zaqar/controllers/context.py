@@ -13,7 +13,7 @@ from zaqar.controllers.notices import Pipeline
 from zaqar.controllers.signatures import Signer
 from zaqar.controllers.trusts import Trusts
 from zaqar.models import Identity
-from zaqar.storage.catalogue import Catalogue
+from zaqar.pools.catalogue import Catalogue
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from zaqar.controllers.pools import (
 )
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.models import Record
-from zaqar.storage import flavoring
-from zaqar.storage.pooled import PooledCatalogue
-from zaqar.storage.pooling import Pools
+from zaqar.pools import flavors
+from zaqar.pools.placement import Pools
+from zaqar.pools.pooled_catalogue import PooledCatalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ def list_(
     """List the project's flavors by name, byte-wise ascending."""
     most = ctx.limits.max_flavors_per_page
     project = ctx.identity.project
-    records = page(ctx, flavoring.KIND, project, marker, limit, most)
+    records = page(ctx, flavors.KIND, project, marker, limit, most)
     by_flavor: dict[str | None, list[str]] = {}
-    for pool in catalogue_of(ctx).pools.all():
+    for pool in catalogue_of(ctx).pools.records.all():
         by_flavor.setdefault(pool.flavor, []).append(pool.name)
     found = [_flavor(record, by_flavor.get(record.name)) for record in records]
     again = {'limit': limit, 'detailed': detailed, 'marker': marker}
@@ -89,7 +89,7 @@ def create(ctx: Context, *, flavor_name: str, document: Any) -> None:
 def show(ctx: Context, *, flavor_name: str) -> Flavor:
     """Return a flavor of the project, else of any other."""
     catalogue = _named(ctx, flavor_name)
-    found = flavoring.find(
+    found = flavors.find(
         catalogue.management, ctx.identity.project, flavor_name
     )
     if found is None:
@@ -105,7 +105,7 @@ def update(ctx: Context, *, flavor_name: str, document: Any) -> Flavor:
     wanted = _pool_list(document)
     if not wanted:
         raise InvalidBody('"pool_list" must name a pool.')
-    found = flavoring.find(
+    found = flavors.find(
         catalogue.management, ctx.identity.project, flavor_name
     )
     if found is None:
@@ -125,9 +125,9 @@ def delete(ctx: Context, *, flavor_name: str) -> None:
     """Remove the project's flavor; its pools have none then."""
     catalogue = _named(ctx, flavor_name)
     project = ctx.identity.project
-    if catalogue.management.get(flavoring.KIND, project, flavor_name) is None:
+    if catalogue.management.get(flavors.KIND, project, flavor_name) is None:
         return
-    if flavoring.delete(catalogue.management, project, flavor_name):
+    if flavors.delete(catalogue.management, project, flavor_name):
         _untag(catalogue.pools, flavor_name, kept=())
 
 
@@ -158,7 +158,7 @@ def _pool_list(document: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown(pools: Pools, names: Sequence[str]) -> str | None:
-    known = {pool.name for pool in pools.all()}
+    known = {pool.name for pool in pools.records.all()}
     return next((name for name in names if name not in known), None)
 
 
@@ -170,12 +170,12 @@ def _put(
 ) -> Mapping[str, Any]:
     """Record a flavor and tag its pools with it, and no others."""
     pools = catalogue.pools
-    first = pools.get(wanted[0])
+    first = pools.records.get(wanted[0])
     offered = capabilities(pools, first.uri) if first else None
     data = {'capabilities': offered or []}
-    flavoring.put(catalogue.management, project, name, data)
+    flavors.put(catalogue.management, project, name, data)
     for pool in wanted:
-        pools.change(pool, {'flavor': name})
+        pools.records.change(pool, {'flavor': name})
     _untag(pools, name, kept=wanted)
     return data
 
@@ -183,11 +183,11 @@ def _put(
 def _untag(pools: Pools, name: str, *, kept: Collection[str]) -> None:
     for pool in _tagged(pools, name):
         if pool not in kept:
-            pools.change(pool, {'flavor': None})
+            pools.records.change(pool, {'flavor': None})
 
 
 def _tagged(pools: Pools, name: str) -> list[str]:
-    return [pool.name for pool in pools.all() if pool.flavor == name]
+    return [pool.name for pool in pools.records.all() if pool.flavor == name]
 
 
 def _flavor(record: Record, pools: Sequence[str] | None) -> Flavor:

@@ -22,10 +22,12 @@ from zaqar.errors import (
     StoreUnavailable,
 )
 from zaqar.models import Record
-from zaqar.storage import flavoring, masking, pooling
+from zaqar.pools import flavors
+from zaqar.pools.placement import Pools
+from zaqar.pools.pooled_catalogue import PooledCatalogue
+from zaqar.pools.records import KIND, Pool, pool_of
+from zaqar.storage import masking
 from zaqar.storage.base import OUTBOX, PENDING, Driver
-from zaqar.storage.pooled import PooledCatalogue
-from zaqar.storage.pooling import Pool, Pools
 
 LOG = logging.getLogger(__name__)
 
@@ -68,11 +70,9 @@ def list_(
     marker: str | None,
 ) -> PoolPage:
     """List pools by name, byte-wise ascending."""
-    records = page(
-        ctx, pooling.KIND, '', marker, limit, ctx.limits.max_pools_per_page
-    )
+    records = page(ctx, KIND, '', marker, limit, ctx.limits.max_pools_per_page)
     again = {'limit': limit, 'detailed': detailed, 'marker': marker}
-    found = [_visible(ctx, pooling.pool_of(record)) for record in records]
+    found = [_visible(ctx, pool_of(record)) for record in records]
     return PoolPage(found, bool(detailed), again)
 
 
@@ -92,12 +92,12 @@ def create(ctx: Context, *, pool_name: str, document: Any) -> None:
         raise InvalidRequest(
             str(error), title='Unable to create pool'
         ) from None
-    pools.put(pool_name, fields)
+    pools.records.put(pool_name, fields)
 
 
 def show(ctx: Context, *, pool_name: str, detailed: bool | None) -> ShownPool:
     """Return a pool."""
-    pool = _named(ctx, pool_name).pools.get(pool_name)
+    pool = _named(ctx, pool_name).pools.records.get(pool_name)
     if pool is None:
         raise _missing(pool_name)
     return ShownPool(_visible(ctx, pool), bool(detailed))
@@ -112,7 +112,7 @@ def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
             'One of `uri`, `weight`, `flavor`, or `options` needs to be '
             'specified'
         )
-    old = pools.get(pool_name)
+    old = pools.records.get(pool_name)
     if old is None:
         raise _missing(pool_name)
     fields = {
@@ -128,7 +128,7 @@ def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
         raise InvalidRequest(
             str(error), title='Unable to update pool'
         ) from None
-    changed = pools.change(pool_name, changes)
+    changed = pools.records.change(pool_name, changes)
     if changed is None:
         raise _missing(pool_name)
     return ShownPool(_visible(ctx, changed))
@@ -142,7 +142,7 @@ def delete(ctx: Context, *, pool_name: str) -> None:
     :raises StoreUnavailable: it does not say whether they have
     """
     catalogue = _named(ctx, pool_name)
-    pool = catalogue.pools.get(pool_name)
+    pool = catalogue.pools.records.get(pool_name)
     if pool is None:
         return
     if _is_last(catalogue, ctx.identity.project, pool):
@@ -150,15 +150,15 @@ def delete(ctx: Context, *, pool_name: str) -> None:
             f'This pool is used by flavors {pool.flavor}; It cannot be '
             'deleted.'
         )
-    pools = catalogue.pools
+    records = catalogue.pools.records
     # From here on no queue is put there.
-    mark = pools.begin_deletion(pool_name)
+    mark = records.begin_deletion(pool_name)
     try:
         _check_unused(catalogue, pool)
     except BaseException:
-        pools.give_up_deletion(pool_name, mark)
+        records.give_up_deletion(pool_name, mark)
         raise
-    if not pools.end_deletion(pool_name, mark) and pools.get(pool_name):
+    if not records.end_deletion(pool_name, mark) and records.get(pool_name):
         # By another deletion, or it has taken very long.
         raise StoreUnavailable('The pool was changed meanwhile. Try again.')
 
@@ -275,7 +275,7 @@ def _check_place(
 
     :param same: fields that have not changed, and so need no check
     """
-    others = [pool for pool in pools.all() if pool.name != name]
+    others = [pool for pool in pools.records.all() if pool.name != name]
     if 'uri' not in same or 'options' not in same:
         _check_connection(pools, fields)
     if 'uri' not in same and any(p.uri == fields['uri'] for p in others):
@@ -350,11 +350,11 @@ def _is_last(catalogue: PooledCatalogue, project: str, pool: Pool) -> bool:
     name = pool.flavor
     if name is None or not is_name(name):
         return False
-    if flavoring.find(catalogue.management, project, name) is None:
+    if flavors.find(catalogue.management, project, name) is None:
         return False
     return not any(
         other.flavor == name and other.name != pool.name
-        for other in catalogue.pools.all()
+        for other in catalogue.pools.records.all()
     )
 
 

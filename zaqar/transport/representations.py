@@ -15,7 +15,7 @@ import msgspec
 from zaqar.controllers.flavors import Flavor
 from zaqar.controllers.results import Counted
 from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
-from zaqar.storage.pooling import Pool
+from zaqar.pools.records import Pool
 
 #: Puts a body, kept as JSON text, into an answer.
 Embed = Callable[[bytes], Any]

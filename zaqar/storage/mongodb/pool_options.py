@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote_plus
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import pool_rules
+from zaqar.storage import uri_checks
 
 _ALLOWED = (
     'appname',
@@ -81,12 +81,12 @@ _MECHANISMS = (
 
 
 def check(uri: str) -> None:
-    """Refuse what a pool may not name; see :mod:`zaqar.storage.pool_rules`.
+    """Refuse what a pool may not name; see :mod:`zaqar.storage.uri_checks`.
 
     :raises ConfigurationError: the URI names it
     """
     given = list(_options(uri.partition('?')[2]))
-    pool_rules.check_options(given, _ALLOWED, _FILES)
+    uri_checks.check_options(given, _ALLOWED, _FILES)
     for name, value in given:
         if (
             name.lower() == 'authmechanism'

@@ -14,8 +14,8 @@ from zaqar.controllers import claims, messages, queues
 from zaqar.controllers.context import Context
 from zaqar.controllers.results import MessagePage
 from zaqar.models import Claim, Kind, Message, Scope, Stats
+from zaqar.pools.catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.catalogue import Catalogue
 
 
 class Caller:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from zaqar import clock
+from zaqar.pools.catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.catalogue import Catalogue
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.harnesses import Feature, Harness
 from zaqar.tests.contract.probe import Hand, Probe, bodies

@@ -10,8 +10,8 @@ import pytest
 
 from zaqar.controllers.context import Context
 from zaqar.errors import StoreUnavailable
+from zaqar.pools.catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.catalogue import Catalogue
 from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.conftest import settles
 from zaqar.tests.contract.crowd import each, timed

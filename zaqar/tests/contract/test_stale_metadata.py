@@ -16,9 +16,9 @@ from zaqar.controllers.encryption import Cipher, is_sealed
 from zaqar.controllers.limits import Limits
 from zaqar.errors import InvalidRequest, QueueFull, QueueGone, StaleMetadata
 from zaqar.models import NewMessage, Queue
-from zaqar.storage import catalogue as catalogues
+from zaqar.pools import catalogue as catalogues
+from zaqar.pools.catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.catalogue import Catalogue
 from zaqar.tests.contract.caller import Caller, Died, Mortal
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, bodies, message, token

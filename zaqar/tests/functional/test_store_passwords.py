@@ -13,7 +13,7 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage import loader, selection
+from zaqar.storage import configuration, opener
 
 
 @pytest.mark.parametrize('character', ['', *'@:/?&='])
@@ -45,10 +45,10 @@ def test_no_complaint_and_no_log_line_shows_a_password(
     given = uri.replace('{}', f'hidd{character}secrt')
     conf = cfg.ConfigOpts()
     conf(['--config-dir', str(tmp_path)], project='zaqar')
-    selection.register_opts(conf)
+    configuration.register_opts(conf)
     text = ''
     try:
-        loader.PoolOpener(conf).open(given, {}).close()
+        opener.PoolOpener(conf).open(given, {}).close()
     except (ConfigurationError, StoreUnavailable) as error:
         text = str(error)
     for written in (text, caplog.text):

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from zaqar.controllers.flavors import Flavor, FlavorPage
 from zaqar.controllers.pools import PoolPage, ShownPool
-from zaqar.storage.pooling import Pool
+from zaqar.pools.records import Pool
 from zaqar.transport import representations
 from zaqar.transport.wsgi.responses import Response, json_response
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from zaqar import service
+from zaqar import configuration, service
 from zaqar.tests.functional.http import engines
 from zaqar.tests.functional.http.client import Api
 
@@ -63,9 +63,7 @@ def make_api(
         given = _STATE.search(text)
         place = engine.place(given[1] if given else str(folder))
         file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{text}\n{place}')
-        conf = service.configuration(
-            'zaqar-server', ['--config-file', str(file)]
-        )
+        conf = configuration.load('zaqar-server', ['--config-file', str(file)])
         built.append(service.Service(conf))
         return Api(built[-1])
 

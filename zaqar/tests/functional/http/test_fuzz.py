@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zaqar import service
+from zaqar import configuration, service
 from zaqar.api import operation_table
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL
@@ -107,7 +107,7 @@ def fuzzed(
     file = folder / 'zaqar.conf'
     place = engine.place(str(folder))
     file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{ALL}{place}')
-    conf = service.configuration('zaqar-server', ['--config-file', str(file)])
+    conf = configuration.load('zaqar-server', ['--config-file', str(file)])
     built = service.Service(conf)
     api = Api(built).as_admin()
     api('PUT', QUEUE, {'a': 1})

@@ -14,7 +14,7 @@ from zaqar import service
 from zaqar.controllers import pools as controller
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import NewMessage, Scope
-from zaqar.storage import pooled, pooling
+from zaqar.pools import placement, pooled_catalogue, records
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
@@ -180,7 +180,7 @@ def test_without_pools_the_configured_store_is_used_if_it_may_be(
     whole: Api,
 ) -> None:
     whole.post('q', 1)
-    assert _pool_of(whole, 'q') == pooling.VIRTUAL
+    assert _pool_of(whole, 'q') == placement.VIRTUAL
     assert pools.holds(whole, 'zaqar') == 1
 
 
@@ -210,7 +210,7 @@ def test_the_virtual_pool_has_no_flavor(whole: Api) -> None:
 
 def test_no_pool_can_be_called_as_the_virtual_one(whole: Api) -> None:
     document = {'uri': pools.uri(whole, 'a'), 'weight': 1}
-    answer = whole('PUT', f'/v2/pools/{pooling.VIRTUAL}', document)
+    answer = whole('PUT', f'/v2/pools/{placement.VIRTUAL}', document)
     assert answer.status == 400
 
 
@@ -469,12 +469,12 @@ def test_options_of_two_pools_and_of_the_service_do_not_mix(
     pools.make(api, 'west')
     opened = {
         name: _catalogue(api).pools.store(name)._database._synchronous
-        for name in ('east', 'west', pooling.VIRTUAL, 'east')
+        for name in ('east', 'west', placement.VIRTUAL, 'east')
     }
     assert opened == {
         'east': 'NORMAL',
         'west': 'FULL',
-        pooling.VIRTUAL: 'FULL',
+        placement.VIRTUAL: 'FULL',
     }
     assert (
         api.service.conf['drivers:message_store:sqlalchemy'].sqlite_synchronous
@@ -512,7 +512,7 @@ def test_a_pool_whose_folder_is_gone_fails_alone(api: Api) -> None:
 def test_a_pool_that_is_down_gets_no_new_queue(api: Api) -> None:
     pools.make(api, 'east', weight=1)
     pools.make(api, 'west', weight=1000)
-    found = _catalogue(api).pools
+    found = _catalogue(api).pools.records
     there = found.get('west').uri
     found.change('west', {'uri': 'sqlite:////no/such/a'})
     for number in range(5):
@@ -532,7 +532,9 @@ def test_the_virtual_pool_takes_queues_while_the_others_are_down(
     whole: Api,
 ) -> None:
     pools.make(whole, 'east')
-    _catalogue(whole).pools.change('east', {'uri': 'sqlite:////no/such/a'})
+    _catalogue(whole).pools.records.change(
+        'east', {'uri': 'sqlite:////no/such/a'}
+    )
     whole.post('q', 1)
     assert pools.holds(whole, 'zaqar') == 1
 
@@ -567,10 +569,12 @@ def test_ping_asks_every_pool(api: Api) -> None:
     assert api('GET', '/v2/ping').status == 204
     record = _catalogue(api).management
     data = record.get('pool', '', 'west').data
-    _catalogue(api).pools.change('west', {'uri': 'sqlite:////no/such/a'})
+    _catalogue(api).pools.records.change(
+        'west', {'uri': 'sqlite:////no/such/a'}
+    )
     assert api('GET', '/v2/ping').status == 503
     assert api('HEAD', '/v2/ping').status == 503
-    _catalogue(api).pools.change('west', {'uri': data['uri']})
+    _catalogue(api).pools.records.change('west', {'uri': data['uri']})
     assert api('GET', '/v2/ping').status == 204
 
 
@@ -583,7 +587,9 @@ def test_the_sweeper_sweeps_every_pool_that_answers(whole: Api) -> None:
     whole('PATCH', '/v2/pools/west', {'weight': 1})
     whole('PATCH', '/v2/pools/east', {'weight': 0})
     whole.post('west', 1)
-    _catalogue(whole).pools.change('north', {'uri': 'sqlite:////no/such/a'})
+    _catalogue(whole).pools.records.change(
+        'north', {'uri': 'sqlite:////no/such/a'}
+    )
     places = ('zaqar', 'east', 'west')
     assert [pools.holds(whole, name) for name in places] == [1, 1, 1]
     for name in ('east', 'west'):
@@ -651,16 +657,16 @@ def test_a_queue_made_while_its_pool_is_deleted_goes_elsewhere(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools.make(api, 'east')
-    choose = pooling.Pools.choose
+    choose = placement.Pools.choose
 
-    def slow(self: pooling.Pools, flavor: Any) -> str:
+    def slow(self: placement.Pools, flavor: Any) -> str:
         found = choose(self, flavor)
         if found == 'east':
             pools.make(api, 'west')
             assert api('DELETE', '/v2/pools/east').status == 204
         return found
 
-    monkeypatch.setattr(pooling.Pools, 'choose', slow)
+    monkeypatch.setattr(placement.Pools, 'choose', slow)
     api.post('q', 1)
     assert _pool_of(api, 'q') == 'west'
     assert api.bodies('q') == [1]
@@ -670,15 +676,15 @@ def test_a_pool_is_not_deleted_while_a_queue_is_being_made_in_it(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools.make(api, 'east')
-    noted = pooled.PooledCatalogue._noted
+    noted = pooled_catalogue.PooledCatalogue._noted
     statuses = []
 
-    def slow(self: pooled.PooledCatalogue, *arguments: Any) -> Any:
+    def slow(self: pooled_catalogue.PooledCatalogue, *arguments: Any) -> Any:
         found = noted(self, *arguments)
         statuses.append(api('DELETE', '/v2/pools/east').status)
         return found
 
-    monkeypatch.setattr(pooled.PooledCatalogue, '_noted', slow)
+    monkeypatch.setattr(pooled_catalogue.PooledCatalogue, '_noted', slow)
     api.post('q', 1)
     assert statuses == [403]
     assert api.bodies('q') == [1]
@@ -709,9 +715,9 @@ def test_a_pool_whose_deletion_has_died_is_used_again(
     api: Api, twin: Api
 ) -> None:
     pools.make(api, 'east')
-    _catalogue(api).pools.begin_deletion('east')
+    _catalogue(api).pools.records.begin_deletion('east')
     assert twin('PUT', QUEUE).status == 503
-    api.clock.move(pooling.CLOSING / 1000)
+    api.clock.move(records.CLOSING / 1000)
     twin.post('q', 1)
     assert api.bodies('q') == [1]
     assert api('DELETE', '/v2/pools/east').status == 403
@@ -725,7 +731,7 @@ def test_a_deletion_that_takes_too_long_gives_way_to_a_queue(
 
     def slow(*arguments: Any) -> None:
         check(*arguments)
-        api.clock.move(pooling.CLOSING / 1000)
+        api.clock.move(records.CLOSING / 1000)
         twin.post('q', 1)
 
     monkeypatch.setattr(controller, '_check_unused', slow)

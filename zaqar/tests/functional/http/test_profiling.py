@@ -184,7 +184,7 @@ def test_no_back_end_is_loaded_while_profiling_is_off(
     script = f"""
 import sys
 from zaqar import service
-conf = service.configuration('zaqar-server', ['--config-file', '{file}'])
+conf = configuration.load('zaqar-server', ['--config-file', '{file}'])
 built = service.Service(conf)
 built.application()
 built.close()

@@ -82,7 +82,7 @@ def test_no_password_of_a_pool_is_logged(
     # One that was there, and whose server is not any more.
     pools.make(noisy, 'west')
     catalogue: Any = noisy.service.catalogue
-    catalogue.pools.change('west', {'uri': uri})
+    catalogue.pools.records.change('west', {'uri': uri})
     assert noisy('GET', '/v2/ping').status == 503
     assert PASSWORD not in ''.join(capfd.readouterr())
 
@@ -98,7 +98,7 @@ def test_nobody_but_administrators_sees_passwords_of_pools(
     pools.make(api, 'east', options=options)
     uri = f'redis://user:{PASSWORD}@h:1/2?master_password={PASSWORD}&n=1'
     catalogue: Any = api.service.catalogue
-    catalogue.pools.change('east', {'uri': uri})
+    catalogue.pools.records.change('east', {'uri': uri})
     asked = [
         ('GET', '/v2/pools/east?detailed=true', ()),
         ('GET', '/v2/pools?detailed=true', ()),

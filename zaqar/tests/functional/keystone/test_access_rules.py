@@ -145,7 +145,7 @@ def make(
             f'[DEFAULT]\nstate_path = {folder}\n{BUILT}'
         )
         arguments = ['--config-file', str(file)]
-        conf = service.configuration('zaqar-server', arguments)
+        conf = configuration.load('zaqar-server', arguments)
         one = service.Service(conf)
         built.append(one)
         dispatcher = one.dispatcher

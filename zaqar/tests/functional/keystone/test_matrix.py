@@ -69,7 +69,7 @@ def people(keystone: Keystone, folder: pathlib.Path) -> Iterator[People]:
     file = folder / 'zaqar.conf'
     text = configuration(keystone) + _MODES
     file.write_text(f'{text}[DEFAULT]\nstate_path = {folder}\n')
-    conf = service.configuration('zaqar-server', ['--config-file', str(file)])
+    conf = configuration.load('zaqar-server', ['--config-file', str(file)])
     built = service.Service(conf)
     api = rows.application(built)
 

@@ -27,13 +27,13 @@ from zaqar.notification.desk import Public
 from zaqar.notification.notifier import Notifier
 from zaqar.notification.sender import Sender
 from zaqar.notification.settings import Settings
+from zaqar.pools.catalogue import Catalogue
 from zaqar.storage.base import (
     OUTBOX,
     PENDING,
     ManagementStore,
     MessageStore,
 )
-from zaqar.storage.catalogue import Catalogue
 from zaqar.storage.sqlalchemy.driver import DRIVER
 
 CLIENT = '3381af92-2b9e-11e3-b191-71861300734c'

@@ -11,9 +11,9 @@ from typing import Any
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import masking, selection
+from zaqar.storage import configuration, drivers, masking
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
-from zaqar.storage.selection import Choice, Plane
+from zaqar.storage.configuration import Choice, Plane
 
 #: Stands something before a store: given it, its plane, its driver's name and
 #: the pool that it is, '' for those that the configuration names.
@@ -47,13 +47,13 @@ def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
     :raises ConfigurationError: it names nothing that works; the text names
         the option
     """
-    selection.register_opts(conf)
-    installed = selection.drivers()
-    messages = selection.choose(conf, 'message_store', None)
-    management = selection.choose(conf, 'management_store', messages)
+    configuration.register_opts(conf)
+    installed = drivers.installed()
+    messages = configuration.choose(conf, 'message_store', None)
+    management = configuration.choose(conf, 'management_store', messages)
     for choice in (messages, management):
         if choice.driver not in installed:
-            raise selection.no_driver(choice, installed)
+            raise configuration.no_driver(choice, installed)
     # Before anything is opened, so that the clearer complaint comes first.
     _beside(
         conf,
@@ -84,20 +84,20 @@ class PoolOpener:
     """
 
     def __init__(self, conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> None:
-        selection.register_opts(conf)
+        configuration.register_opts(conf)
         conf.register_opts(POOL_OPTS, POOL_GROUP)
         self._wrap = wrap
         self._folder = conf[POOL_GROUP].sqlite_path or str(
-            selection.state_folder(conf)
+            configuration.state_folder(conf)
         )
         plane: Plane = 'message_store'
-        self._drivers = selection.drivers()
+        self._drivers = drivers.installed()
         self._given: Mapping[str, Mapping[str, Any]] = {
-            name: selection.values_of(conf, driver, plane, name)
+            name: configuration.values_of(conf, driver, plane, name)
             for name, driver in self._drivers.items()
         }
-        messages = selection.choose(conf, plane, None)
-        management = selection.choose(conf, 'management_store', messages)
+        messages = configuration.choose(conf, plane, None)
+        management = configuration.choose(conf, 'management_store', messages)
         self._beside = functools.partial(
             _beside, conf, management=management, messages=messages
         )
@@ -166,10 +166,10 @@ def _open(
         if choice.plane == 'message_store'
         else driver.open_management
     )
-    uri, blame = selection.uri_of(conf, driver, choice, other)
-    if blame == selection.STATE_PATH:
-        selection.state_path(conf)
-    values = selection.values_of(conf, driver, choice.plane, choice.driver)
+    uri, blame = configuration.uri_of(conf, driver, choice, other)
+    if blame == configuration.STATE_PATH:
+        configuration.state_path(conf)
+    values = configuration.values_of(conf, driver, choice.plane, choice.driver)
     if choice.plane == 'message_store':
         values |= _beside(conf, driver, management=other, messages=choice)
     try:
@@ -195,11 +195,11 @@ def _beside(
     if management.driver != driver.rows_of:
         raise ConfigurationError(
             f'the driver "{driver.name}" keeps rows in the database of the '
-            f'management store: set [{selection.GROUP}] management_store = '
-            f'{driver.rows_of} (it is {management.driver})'
+            f'management store: set [{configuration.GROUP}] management_store '
+            f'= {driver.rows_of} (it is {management.driver})'
         )
-    beside = selection.drivers()[driver.rows_of]
-    uri, _ = selection.uri_of(conf, beside, management, messages)
+    beside = drivers.installed()[driver.rows_of]
+    uri, _ = configuration.uri_of(conf, beside, management, messages)
     plane: Plane = 'management_store'
-    values = selection.values_of(conf, beside, plane, management.driver)
+    values = configuration.values_of(conf, beside, plane, management.driver)
     return {'management': (uri, values)}

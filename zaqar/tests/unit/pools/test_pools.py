@@ -14,9 +14,10 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError, Conflict, StoreUnavailable
-from zaqar.storage import pool_uris, pooling
+from zaqar.pools import open_stores, placement, records, uris
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
-from zaqar.storage.loader import POOL_GROUP, POOL_OPTS, PoolOpener
+from zaqar.storage.opener import POOL_GROUP, POOL_OPTS, PoolOpener
+from zaqar.storage.records import BATCH
 from zaqar.storage.sqlalchemy.driver import DRIVER
 
 QID = 'f' * 32
@@ -64,17 +65,17 @@ class Bench:
     management: ManagementStore
     counted: Counted
     timer: Timer
-    pools: pooling.Pools
+    pools: placement.Pools
 
     def uri(self, name: str) -> str:
         return f'sqlite:///{self.folder}/{name}.sqlite'
 
     def put(self, name: str, **fields: Any) -> None:
         data = {'uri': self.uri(name), 'weight': 1, 'options': {}}
-        self.pools.put(name, {**data, 'flavor': None, **fields})
+        self.pools.records.put(name, {**data, 'flavor': None, **fields})
 
     def uri_of(self, name: str) -> str | None:
-        pool = self.pools.get(name)
+        pool = self.pools.records.get(name)
         return None if pool is None else pool.uri
 
     def put_elsewhere(self, name: str, **fields: Any) -> None:
@@ -112,7 +113,7 @@ def bench(tmp_path: pathlib.Path, wall: Wall) -> Iterator[Bench]:
     management.clock = wall  # type: ignore[assignment]
     virtual = DRIVER.open_messages(f'sqlite:///{tmp_path}/zaqar', {})
     counted, timer = Counted(), Timer()
-    pools = pooling.Pools(
+    pools = placement.Pools(
         management,
         _opener(counted, tmp_path),
         virtual,
@@ -137,9 +138,9 @@ def test_a_change_elsewhere_is_seen_after_a_second(bench: Bench) -> None:
     bench.put('east')
     first = bench.pools.store('east')
     bench.put_elsewhere('east', uri=bench.uri('moved'))
-    bench.timer.at += pooling.FRESH / 2
+    bench.timer.at += open_stores.FRESH / 2
     assert bench.pools.store('east') is first
-    bench.timer.at += pooling.FRESH / 2
+    bench.timer.at += open_stores.FRESH / 2
     assert bench.pools.store('east') is not first
     assert bench.counted.opened[-1][0] == bench.uri('moved')
 
@@ -147,7 +148,9 @@ def test_a_change_elsewhere_is_seen_after_a_second(bench: Bench) -> None:
 def test_changed_options_open_the_store_anew(bench: Bench) -> None:
     bench.put('east')
     bench.pools.store('east')
-    bench.pools.change('east', {'options': {'group_commit_window_ms': 9}})
+    bench.pools.records.change(
+        'east', {'options': {'group_commit_window_ms': 9}}
+    )
     bench.pools.store('east')
     windows = [
         values['group_commit_window_ms'] for _, values in bench.counted.opened
@@ -161,7 +164,7 @@ def test_what_is_not_about_the_store_leaves_it_open(
 ) -> None:
     bench.put('east')
     first = bench.pools.store('east')
-    bench.pools.change('east', change)
+    bench.pools.records.change('east', change)
     assert bench.pools.store('east') is first
 
 
@@ -170,11 +173,11 @@ def test_a_store_that_was_replaced_can_finish_what_is_under_way(
 ) -> None:
     bench.put('east')
     first = bench.pools.store('east')
-    bench.pools.change('east', {'uri': bench.uri('moved')})
+    bench.pools.records.change('east', {'uri': bench.uri('moved')})
     bench.pools.store('east')
     assert first.stats(QID, now=first.clock.now()).total == 0
-    bench.timer.at += pooling.LEISURE
-    bench.pools.change('east', {'uri': bench.uri('third')})
+    bench.timer.at += open_stores.LEISURE
+    bench.pools.records.change('east', {'uri': bench.uri('third')})
     bench.pools.store('east')
     with pytest.raises(Exception, match=r'closed|answer|unavailable'):
         first.purge(QID, now=first.clock.now())
@@ -183,18 +186,18 @@ def test_a_store_that_was_replaced_can_finish_what_is_under_way(
 def test_a_missing_pool_is_believed_to_be_missing_for_a_second(
     bench: Bench,
 ) -> None:
-    with pytest.raises(pooling.PoolMissing):
+    with pytest.raises(open_stores.PoolMissing):
         bench.pools.store('east')
     data = {'uri': bench.uri('east'), 'weight': 1, 'options': {}}
     bench.management.create('pool', '', 'east', data)
-    with pytest.raises(pooling.PoolMissing):
+    with pytest.raises(open_stores.PoolMissing):
         bench.pools.store('east')
-    bench.timer.at += pooling.FRESH
+    bench.timer.at += open_stores.FRESH
     assert bench.pools.store('east')
 
 
 def test_a_pool_that_is_made_here_is_seen_at_once(bench: Bench) -> None:
-    with pytest.raises(pooling.PoolMissing):
+    with pytest.raises(open_stores.PoolMissing):
         bench.pools.store('east')
     bench.put('east')
     assert bench.pools.store('east')
@@ -209,68 +212,68 @@ def test_a_pool_that_cannot_be_opened_is_tried_again_after_a_second(
             bench.pools.store('east')
     assert len(bench.counted.opened) == 1
     (bench.folder / 'later').mkdir()
-    bench.timer.at += pooling.FRESH
+    bench.timer.at += open_stores.FRESH
     assert bench.pools.store('east')
 
 
 def test_a_pool_that_is_being_deleted_gets_no_queue(bench: Bench) -> None:
     bench.put('east')
     assert bench.pools.choose(None) == 'east'
-    bench.pools.begin_deletion('east')
-    assert not bench.pools.use('east')
+    bench.pools.records.begin_deletion('east')
+    assert not bench.pools.records.use('east')
     with pytest.raises(StoreUnavailable):
         bench.pools.choose(None)
 
 
 def test_a_pool_whose_deletion_was_given_up_gets_queues(bench: Bench) -> None:
     bench.put('east')
-    mark = bench.pools.begin_deletion('east')
-    assert bench.pools.give_up_deletion('east', mark)
+    mark = bench.pools.records.begin_deletion('east')
+    assert bench.pools.records.give_up_deletion('east', mark)
     assert bench.pools.choose(None) == 'east'
-    assert bench.pools.use('east')
+    assert bench.pools.records.use('east')
 
 
 def test_a_pool_whose_deletion_has_died_gets_queues_again(
     bench: Bench, wall: Wall
 ) -> None:
     bench.put('east')
-    mark = bench.pools.begin_deletion('east')
-    wall.at += pooling.CLOSING - 1
-    assert not bench.pools.use('east')
+    mark = bench.pools.records.begin_deletion('east')
+    wall.at += records.CLOSING - 1
+    assert not bench.pools.records.use('east')
     wall.at += 1
     assert bench.pools.choose(None) == 'east'
-    assert bench.pools.use('east')
+    assert bench.pools.records.use('east')
     # Had it been alive after all, it would notice.
-    assert not bench.pools.end_deletion('east', mark)
-    assert bench.pools.get('east')
+    assert not bench.pools.records.end_deletion('east', mark)
+    assert bench.pools.records.get('east')
 
 
 def test_of_two_deletions_of_a_pool_the_later_one_counts(bench: Bench) -> None:
     bench.put('east')
-    first = bench.pools.begin_deletion('east')
-    second = bench.pools.begin_deletion('east')
-    assert not bench.pools.give_up_deletion('east', first)
-    assert not bench.pools.end_deletion('east', first)
-    assert bench.pools.end_deletion('east', second)
-    assert bench.pools.get('east') is None
+    first = bench.pools.records.begin_deletion('east')
+    second = bench.pools.records.begin_deletion('east')
+    assert not bench.pools.records.give_up_deletion('east', first)
+    assert not bench.pools.records.end_deletion('east', first)
+    assert bench.pools.records.end_deletion('east', second)
+    assert bench.pools.records.get('east') is None
 
 
 def test_a_deletion_that_died_at_its_last_step_can_be_repeated(
     bench: Bench, wall: Wall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.put('east')
-    mark = bench.pools.begin_deletion('east')
+    mark = bench.pools.records.begin_deletion('east')
     with monkeypatch.context() as patch:
         patch.setattr(bench.management, 'delete', _unavailable)
         with pytest.raises(StoreUnavailable):
-            bench.pools.end_deletion('east', mark)
-    wall.at += pooling.CLOSING
+            bench.pools.records.end_deletion('east', mark)
+    wall.at += records.CLOSING
     # It has no queue and gets none, until somebody says what to do with it.
-    assert not bench.pools.use('east')
+    assert not bench.pools.records.use('east')
     with pytest.raises(StoreUnavailable):
         bench.pools.choose(None)
-    mark = bench.pools.begin_deletion('east')
-    assert bench.pools.end_deletion('east', mark)
+    mark = bench.pools.records.begin_deletion('east')
+    assert bench.pools.records.end_deletion('east', mark)
     bench.put('east')
     assert bench.pools.choose(None) == 'east'
 
@@ -279,12 +282,12 @@ def test_a_pool_is_not_made_again_while_it_is_being_removed(
     bench: Bench, wall: Wall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.put('east')
-    mark = bench.pools.begin_deletion('east')
+    mark = bench.pools.records.begin_deletion('east')
     with monkeypatch.context() as patch:
         patch.setattr(bench.management, 'delete', _unavailable)
         with pytest.raises(StoreUnavailable):
-            bench.pools.end_deletion('east', mark)
-    wall.at += pooling.CLOSING - 1
+            bench.pools.records.end_deletion('east', mark)
+    wall.at += records.CLOSING - 1
     with pytest.raises(StoreUnavailable):
         bench.put('east')
     wall.at += 1
@@ -299,12 +302,12 @@ def test_a_uri_that_was_taken_a_moment_ago_is_not_to_be_had(
     bench: Bench, wall: Wall
 ) -> None:
     uri = bench.uri('east')
-    assert pool_uris.take(bench.management, uri, 'east', bench.uri_of)
+    assert uris.take(bench.management, uri, 'east', bench.uri_of)
     with pytest.raises(Conflict):
         bench.put('west', uri=uri)
-    assert bench.pools.get('west') is None
+    assert bench.pools.records.get('west') is None
     # Whoever took it has died before the pool was there.
-    wall.at += pool_uris.STALE
+    wall.at += uris.STALE
     bench.put('west', uri=uri)
     with pytest.raises(Conflict):
         bench.put('east', uri=uri)
@@ -314,7 +317,7 @@ def test_the_uri_of_a_pool_is_its_own_for_good(
     bench: Bench, wall: Wall
 ) -> None:
     bench.put('east')
-    wall.at += 10 * pool_uris.STALE
+    wall.at += 10 * uris.STALE
     with pytest.raises(Conflict):
         bench.put('west', uri=bench.uri('east'))
     bench.put('east')
@@ -328,12 +331,12 @@ def test_a_uri_that_a_pool_has_no_more_is_to_be_had_at_once(
     if how == 'put':
         bench.put('east', uri=bench.uri('moved'))
     elif how == 'change':
-        bench.pools.change('east', {'uri': bench.uri('moved')})
+        bench.pools.records.change('east', {'uri': bench.uri('moved')})
     else:
-        mark = bench.pools.begin_deletion('east')
-        bench.pools.end_deletion('east', mark)
+        mark = bench.pools.records.begin_deletion('east')
+        bench.pools.records.end_deletion('east', mark)
     bench.put('west', uri=bench.uri('east'))
-    found = bench.pools.get('west')
+    found = bench.pools.records.get('west')
     assert found is not None
     assert found.uri == bench.uri('east')
 
@@ -351,14 +354,14 @@ def test_of_many_who_record_one_uri_at_once_one_gets_it(bench: Bench) -> None:
     with ThreadPoolExecutor(8) as executor:
         done = list(executor.map(record, range(8)))
     assert done.count(True) == 1
-    assert [pool.uri for pool in bench.pools.all()] == [uri]
+    assert [pool.uri for pool in bench.pools.records.all()] == [uri]
 
 
 def test_all_pools_are_seen_however_many(bench: Bench) -> None:
-    names = [f'p{number:03}' for number in range(pooling.BATCH + 5)]
+    names = [f'p{number:03}' for number in range(BATCH + 5)]
     for name in names:
         bench.put(name)
-    assert [pool.name for pool in bench.pools.all()] == names
+    assert [pool.name for pool in bench.pools.records.all()] == names
 
 
 # Settings.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from oslo_config import cfg
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.catalogue import Catalogue
+from zaqar.pools.catalogue import Catalogue
 
 LOG = logging.getLogger(__name__)
 

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from oslo_config import cfg
-from stevedore import ExtensionManager
 
 from zaqar.errors import ConfigurationError
+from zaqar.storage import drivers
 from zaqar.storage.base import Driver
-
-NAMESPACE = 'zaqar.storage'
 
 GROUP = 'drivers'
 
@@ -101,7 +99,7 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options of both planes and of all drivers known."""
     conf.register_opts(OPTS, GROUP)
     conf.register_opts(STATE_OPTS)
-    installed = drivers()
+    installed = drivers.installed()
     for plane in PLANES:
         for name in sorted({*installed, *KNOWN}):
             conf.register_opts(
@@ -118,21 +116,13 @@ def options(driver: Driver | None, plane: Plane) -> Sequence[cfg.Opt]:
     return driver.management_opts
 
 
-def drivers() -> Mapping[str, Driver]:
-    """Return the installed drivers by name."""
-    found: ExtensionManager[Any] = ExtensionManager(
-        NAMESPACE, on_load_failure_callback=_complain
-    )
-    return {extension.name: _plugin(extension) for extension in found}
-
-
 def locations(conf: cfg.ConfigOpts) -> Sequence[Location]:
     """Return what both planes would be opened with; touch nothing.
 
     :raises ConfigurationError: it cannot be known
     """
     register_opts(conf)
-    installed = drivers()
+    installed = drivers.installed()
     messages = choose(conf, 'message_store', None)
     management = choose(conf, 'management_store', messages)
     found = []
@@ -247,7 +237,7 @@ def _check_forgotten(
 
     :raises ConfigurationError: a driver has a URI and was not chosen
     """
-    for name in sorted({*drivers(), *KNOWN} - {choice.driver}):
+    for name in sorted({*drivers.installed(), *KNOWN} - {choice.driver}):
         group = f'{GROUP}:{choice.plane}:{name}'
         if _is_set(conf, group):
             raise ConfigurationError(
@@ -272,14 +262,3 @@ def _is_set(conf: cfg.ConfigOpts, group: str) -> bool:
 def _is_default(conf: cfg.ConfigOpts, group: str, name: str) -> bool:
     where = conf.get_location(name, group)
     return bool(where and where.location is cfg.Locations.opt_default)
-
-
-def _plugin(extension: Any) -> Driver:
-    found: Driver = extension.plugin
-    return found
-
-
-def _complain(_manager: Any, entry_point: Any, error: BaseException) -> None:
-    raise ConfigurationError(
-        f'the storage driver "{entry_point.name}" cannot be loaded: {error}'
-    )

@@ -14,8 +14,9 @@ from typing import Any
 
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Record
+from zaqar.pools.records import ATTEMPTS
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.pooling import ATTEMPTS, everything
+from zaqar.storage.records import list_all
 
 KIND = 'flavor'
 
@@ -65,7 +66,7 @@ def delete(management: ManagementStore, project: str, name: str) -> bool:
 def _of_any(
     management: ManagementStore, name: str
 ) -> Iterator[tuple[str, Record]]:
-    for owner in everything(management, OWNER, name):
+    for owner in list_all(management, OWNER, name):
         project = owner.data['project']
         found = management.get(KIND, project, name)
         if found is not None:

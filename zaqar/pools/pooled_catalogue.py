@@ -22,10 +22,12 @@ from typing import Any
 from zaqar.errors import Conflict, QueueGone, StoreUnavailable
 from zaqar.models import Former, Kind, Message, NewMessage, Queue, Scope
 from zaqar.models import Record as Recorded
-from zaqar.storage import flavoring
+from zaqar.pools import flavors
+from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.open_stores import PoolMissing
+from zaqar.pools.placement import VIRTUAL, Pools
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.catalogue import Catalogue
-from zaqar.storage.pooling import VIRTUAL, PoolMissing, Pools, everything
+from zaqar.storage.records import list_all
 
 LOG = logging.getLogger(__name__)
 
@@ -115,7 +117,7 @@ class PooledCatalogue(Catalogue):
             )
 
     def flavor_exists(self, project: str, name: str) -> bool:
-        return flavoring.find(self.management, project, name) is not None
+        return flavors.find(self.management, project, name) is not None
 
     def sweep(self, batch: int) -> int:
         """Remove dead rows of every pool, ``batch`` of each at most."""
@@ -138,7 +140,7 @@ class PooledCatalogue(Catalogue):
 
         What was noted of queues that are gone is removed.
         """
-        for note in everything(self.management, POOLED, pool):
+        for note in list_all(self.management, POOLED, pool):
             if self._holds(pool, note):
                 return True
             self.management.delete(POOLED, pool, note.name)
@@ -169,7 +171,7 @@ class PooledCatalogue(Catalogue):
                 return placed
             self._note(placed)
             # Whoever deletes a pool closes it before looking for notes.
-            if self.pools.use(placed.pool):
+            if self.pools.records.use(placed.pool):
                 return placed
             self.management.delete(POOLED, placed.pool, placed.qid)
         raise StoreUnavailable
@@ -247,7 +249,7 @@ class PooledCatalogue(Catalogue):
         wanted = flavor(queue.metadata)
         if queue.pool == VIRTUAL:
             return not wanted and self.pools.use_virtual
-        pool = self.pools.get(queue.pool)
+        pool = self.pools.records.get(queue.pool)
         return pool is not None and pool.flavor == wanted
 
     def _move(self, queue: Queue) -> bool:

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where messages are stored, and which pool a new queue gets."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from oslo_config import cfg
+
+from zaqar.errors import NoPool, StoreUnavailable
+from zaqar.pools.health import PoolHealth
+from zaqar.pools.open_stores import OpenStores
+from zaqar.pools.records import PoolRecords
+from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.opener import POOL_GROUP, PoolOpener
+
+LOG = logging.getLogger(__name__)
+
+GROUP = POOL_GROUP
+
+OPTS = [
+    cfg.BoolOpt(
+        'enable_virtual_pool',
+        default=False,
+        help='Whether queues for which there is no pool are kept in the '
+        'store that [drivers] message_store names, and those for which none '
+        'answers. Off, they cannot be made.',
+    ),
+]
+
+#: Stands for the configured message store; no pool can be called so.
+VIRTUAL = ':message_store'
+
+
+class Pools:
+    """The pools and their open stores.
+
+    :param virtual: the configured message store
+    :param use_virtual: whether new queues may be put there
+    :param timer: seconds by a clock that never goes back
+    """
+
+    def __init__(
+        self,
+        management: ManagementStore,
+        opener: PoolOpener,
+        virtual: MessageStore,
+        *,
+        use_virtual: bool,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.opener = opener
+        self.use_virtual = use_virtual
+        self.records = PoolRecords(management, self._look_again)
+        self._virtual = virtual
+        self._stores = OpenStores(management, opener, timer)
+        self._health = PoolHealth(self._stores.get, timer)
+
+    def choose(self, flavor: Any) -> str:
+        """Return the name of a pool for a new queue, at random by weight.
+
+        :param flavor: its name; something falsy for none
+        :raises NoPool: there is none that could ever get the queue
+        :raises StoreUnavailable: those that could do not answer at the moment
+        """
+        fitting = [
+            pool
+            for pool in self.records.all()
+            if pool.flavor == (flavor or None) and pool.weight > 0
+        ]
+        if not fitting and self.use_virtual and not flavor:
+            return VIRTUAL
+        if not fitting:
+            raise NoPool(_reason(flavor))
+        now = self.records.now()
+        free = [pool for pool in fitting if not pool.is_closed(now)]
+        while free:
+            weights = [pool.weight for pool in free]
+            (chosen,) = random.choices(free, weights)
+            if self._health.answers(chosen.name):
+                return chosen.name
+            free.remove(chosen)
+        if self.use_virtual and not flavor:
+            return VIRTUAL
+        LOG.error('No pool for a queue of flavor %s answers', flavor)
+        raise StoreUnavailable
+
+    def store(self, name: str) -> MessageStore:
+        """Return the open store of a pool.
+
+        :raises PoolMissing: there is no such pool
+        :raises StoreUnavailable: it cannot be opened
+        """
+        if name == VIRTUAL:
+            return self._virtual
+        return self._stores.get(name)
+
+    def names(self) -> Sequence[str]:
+        """Return the names of what messages can be in."""
+        names = [pool.name for pool in self.records.all()]
+        return [*names, VIRTUAL] if self.use_virtual else names
+
+    def close(self) -> None:
+        """Give back all connections to pools."""
+        self._stores.close()
+
+    def _look_again(self, name: str) -> None:
+        self._stores.look_again(name)
+        self._health.forget(name)
+
+
+def _reason(flavor: Any) -> str:
+    kind = f'of the flavor {flavor}' if flavor else 'without a flavor'
+    return (
+        f'There is no pool for queues {kind}. An administrator has to create '
+        'one with a weight above 0.'
+    )

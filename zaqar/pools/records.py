@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records of pools.
+
+The record of a pool is of kind ``pool``: ``uri``, ``weight``, ``options``,
+``flavor``. A record of kind ``pooled`` says under the pool's name that a
+queue may be there. It is written before the queue's own record and removed
+after it, so that a pool without such records holds no queue. ``noted`` says
+that this is so; pools that were adopted may hold queues without one.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zaqar.errors import Conflict, StoreUnavailable
+from zaqar.models import Record
+from zaqar.pools import uris
+from zaqar.storage.base import ManagementStore
+from zaqar.storage.records import list_all
+
+KIND = 'pool'
+
+#: Tries of a change that meets others.
+ATTEMPTS = 5
+
+#: Milliseconds that a deletion may take.
+CLOSING = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool as it is recorded.
+
+    :ivar closing: the deletion that is under way, '' for none
+    :ivar closing_at: since when
+    :ivar gone: whether that deletion has found it unused
+    """
+
+    name: str
+    uri: str
+    weight: int
+    flavor: str | None
+    options: Mapping[str, Any]
+    closing: str = ''
+    closing_at: int = 0
+    gone: bool = False
+    noted: bool = False
+
+    def is_over(self, now: int) -> bool:
+        """Tell whether its deletion cannot be under way any more."""
+        return now - self.closing_at >= CLOSING
+
+    def is_closed(self, now: int) -> bool:
+        """Tell whether no queue may be put there."""
+        return self.gone or (bool(self.closing) and not self.is_over(now))
+
+
+def pool_of(record: Record) -> Pool:
+    """Return the pool that a record speaks of."""
+    data = record.data
+    closing = data.get('closing') or {}
+    return Pool(
+        record.name,
+        data['uri'],
+        data['weight'],
+        data.get('flavor') or None,
+        data.get('options') or {},
+        closing.get('by', ''),
+        closing.get('at', 0),
+        bool(data.get('gone')),
+        bool(data.get('noted')),
+    )
+
+
+class PoolRecords:
+    """Pools as they are recorded.
+
+    :param notify: called with the name of a pool whose record was changed
+    """
+
+    def __init__(
+        self, management: ManagementStore, notify: Callable[[str], None]
+    ) -> None:
+        self._management = management
+        self._notify = notify
+
+    def all(self) -> Sequence[Pool]:
+        """Return all pools, by name."""
+        records = list_all(self._management, KIND, '')
+        return [pool_of(record) for record in records]
+
+    def get(self, name: str) -> Pool | None:
+        """Return a pool, or None."""
+        record = self._management.get(KIND, '', name)
+        return None if record is None else pool_of(record)
+
+    def put(self, name: str, data: Mapping[str, Any]) -> None:
+        """Record a pool, new or not.
+
+        :raises Conflict: another one is being recorded with its URI
+        :raises StoreUnavailable: the one of this name is being deleted
+        """
+        self._take_uri(name, data['uri'])
+        old = self.get(name)
+        if old is not None and old.gone and not old.is_over(self.now()):
+            # What deletes it does not look again.
+            raise StoreUnavailable
+        new = {**data, 'noted': True}
+        again = {**data, 'closing': None, 'gone': False}
+        while not (
+            self._management.create(KIND, '', name, new)
+            or self._changed(name, again)
+        ):
+            # Deleted between our two looks.
+            continue
+        self._notify(name)
+        if old is not None and old.uri != data['uri']:
+            uris.give_back(self._management, old.uri, name)
+
+    def change(self, name: str, changes: Mapping[str, Any]) -> Pool | None:
+        """Change members of a pool's record and return it, None if gone.
+
+        :raises Conflict: another one is being recorded with its new URI
+        """
+        if 'uri' not in changes:
+            return self._changed(name, changes)
+        old = self.get(name)
+        self._take_uri(name, changes['uri'])
+        changed = self._changed(name, changes)
+        if old is not None and changed is not None and old.uri != changed.uri:
+            uris.give_back(self._management, old.uri, name)
+        return changed
+
+    def begin_deletion(self, name: str) -> str:
+        """Put no queue into a pool from here on; return the mark."""
+        mark = secrets.token_hex(8)
+        closing = {'by': mark, 'at': self.now()}
+        self._changed(name, {'closing': closing})
+        return mark
+
+    def give_up_deletion(self, name: str, mark: str) -> bool:
+        """Use a pool again; tell whether the mark was still there."""
+        return self._remark(name, mark, {'closing': None})
+
+    def end_deletion(self, name: str, mark: str) -> bool:
+        """Remove a pool that nobody uses.
+
+        :returns: False, and it stays, if others have taken the mark away
+        """
+        if not self._remark(name, mark, {'gone': True}):
+            return False
+        record = self._management.delete(KIND, '', name)
+        self._notify(name)
+        if record is not None:
+            uri = record.data['uri']
+            uris.give_back(self._management, uri, name)
+        return True
+
+    def use(self, name: str) -> bool:
+        """Tell whether a queue may be put into a pool, which is noted.
+
+        A deletion that has died is given up.
+        """
+        pool = self.get(name)
+        if pool is None or pool.is_closed(self.now()):
+            return False
+        return not pool.closing or self.give_up_deletion(name, pool.closing)
+
+    def now(self) -> int:
+        """Return milliseconds by the clock of the management store."""
+        return self._management.clock.now()
+
+    def _changed(self, name: str, changes: Mapping[str, Any]) -> Pool | None:
+        for _ in range(ATTEMPTS):
+            record = self._management.get(KIND, '', name)
+            if record is None:
+                return None
+            data = {**record.data, **changes}
+            if self._management.replace(
+                KIND, '', name, data, version=record.version
+            ):
+                self._notify(name)
+                return pool_of(Record(name, data, record.version))
+        raise StoreUnavailable
+
+    def _remark(
+        self, name: str, mark: str, changes: Mapping[str, Any]
+    ) -> bool:
+        """Change a pool as long as it has this mark."""
+        for _ in range(ATTEMPTS):
+            record = self._management.get(KIND, '', name)
+            if record is None or pool_of(record).closing != mark:
+                return False
+            data = {**record.data, **changes}
+            if self._management.replace(
+                KIND, '', name, data, version=record.version
+            ):
+                return True
+        raise StoreUnavailable
+
+    def _take_uri(self, name: str, uri: str) -> None:
+        def uri_of(holder: str) -> str | None:
+            pool = self.get(holder)
+            return None if pool is None else pool.uri
+
+        if not uris.take(self._management, uri, name, uri_of):
+            raise Conflict('The database URI is in use by another pool.')

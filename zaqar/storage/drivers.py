@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The installed storage drivers, which are entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stevedore import ExtensionManager
+
+from zaqar.errors import ConfigurationError
+from zaqar.storage.base import Driver
+
+NAMESPACE = 'zaqar.storage'
+
+
+def installed() -> Mapping[str, Driver]:
+    """Return the installed drivers by name.
+
+    :raises ConfigurationError: one of them cannot be loaded
+    """
+    extensions: ExtensionManager[Any] = ExtensionManager(
+        NAMESPACE, on_load_failure_callback=_complain
+    )
+    return {item.name: _plugin(item) for item in extensions}
+
+
+def _plugin(extension: Any) -> Driver:
+    driver: Driver = extension.plugin
+    return driver
+
+
+def _complain(_manager: Any, entry_point: Any, error: BaseException) -> None:
+    raise ConfigurationError(
+        f'the storage driver "{entry_point.name}" cannot be loaded: {error}'
+    )
