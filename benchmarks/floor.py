@@ -204,6 +204,7 @@ def main(words: Sequence[str]) -> None:
         server.listen(settings.bind, settings.port, settings.backlog),
         Floor(opened.catalogue),
         settings,
+        opened.longest_body,
     )
 
 

@@ -11,7 +11,6 @@ import pytest
 import requests
 
 from zaqar.tests.functional.devstack.conftest import PLUGIN, Devstack
-from zaqar.tests.functional.keystone.commands import in_catalogue
 from zaqar.tests.servers import process
 from zaqar.tests.servers.keystone import DOMAIN, Keystone
 from zaqar.tests.servers.nginx import Nginx
@@ -68,7 +67,7 @@ def cloud(
         'TOP_DIR': str(devstack.folder),
     }
     try:
-        with in_catalogue(keystone, f'{web.url}/messaging'):
+        with keystone.published('messaging', f'{web.url}/messaging'):
             yield devstack
     finally:
         web.stop()

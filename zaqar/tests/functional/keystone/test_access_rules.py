@@ -13,12 +13,11 @@ from typing import Any
 
 import pytest
 
-from zaqar import service
+from zaqar import configuration, service
 from zaqar.api import operation_table, websocket_frames
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http.client import Api
-from zaqar.tests.functional.keystone import rows
-from zaqar.tests.functional.keystone.conftest import configuration
+from zaqar.tests.functional.keystone import conftest, rows
 from zaqar.tests.functional.websocket.client import CLIENT, Talk
 from zaqar.tests.servers.keystone import Keystone, User
 from zaqar.tests.servers.zaqar import Zaqar
@@ -141,7 +140,7 @@ def make(
         folder = tmp_path_factory.mktemp('rules')
         file = folder / 'zaqar.conf'
         file.write_text(
-            f'{configuration(keystone)}\n{authtoken}\n'
+            f'{conftest.configuration(keystone)}\n{authtoken}\n'
             f'[DEFAULT]\nstate_path = {folder}\n{BUILT}'
         )
         arguments = ['--config-file', str(file)]

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from zaqar import service
+from zaqar import configuration, service
 from zaqar.api.operation import PUBLIC, Operation
 from zaqar.controllers.signatures import Grant, Signer, shown
 from zaqar.tests.functional.http.client import PATCH
 from zaqar.tests.functional.http.conftest import VIRTUAL
-from zaqar.tests.functional.keystone import rows
-from zaqar.tests.functional.keystone.conftest import configuration
+from zaqar.tests.functional.keystone import conftest, rows
 from zaqar.tests.functional.keystone.rows import SECRET, Caller, Place
 from zaqar.tests.servers.keystone import Keystone
 
@@ -67,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def people(keystone: Keystone, folder: pathlib.Path) -> Iterator[People]:
     """An application in this process, and those who ask it."""
     file = folder / 'zaqar.conf'
-    text = configuration(keystone) + _MODES
+    text = conftest.configuration(keystone) + _MODES
     file.write_text(f'{text}[DEFAULT]\nstate_path = {folder}\n')
     conf = configuration.load('zaqar-server', ['--config-file', str(file)])
     built = service.Service(conf)
