@@ -32,7 +32,7 @@ BATCH = 200
 
 #: Records, and bytes of metadata, that one request reads to fill a page.
 MOST_SCANNED = 10_000
-MOST_BYTES = 4 << 20
+MOST_BYTES = 1 << 20
 
 #: Tries of an update that meets others.
 ATTEMPTS = 5
