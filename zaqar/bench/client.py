@@ -8,7 +8,6 @@ not get.
 from __future__ import annotations
 
 import abc
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import urllib3
-
-from zaqar.errors import ConfigurationError
 
 #: Seconds after which an answer is given up.
 TIMEOUT = 30.0
@@ -84,25 +81,6 @@ class Client(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Close the connection."""
-
-
-def connect(url: str, headers: Mapping[str, str]) -> Client:
-    """Return a client of its own ``Client-ID``, not yet connected.
-
-    :param headers: project and, if there is one, token
-    :raises ConfigurationError: the URL has another scheme
-    """
-    own = {**headers, 'Client-ID': str(uuid.uuid4())}
-    scheme = urlsplit(url).scheme
-    if scheme in ('http', 'https'):
-        return HttpClient(url, own)
-    if scheme in ('ws', 'wss'):
-        from zaqar.bench.sockets import SocketClient
-
-        return SocketClient(url, own)
-    raise ConfigurationError(
-        f'--server_url {url}: must begin with http, https, ws or wss'
-    )
 
 
 class HttpClient(Client):

@@ -10,13 +10,16 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from zaqar.bench.client import TIMEOUT, Failed, connect
+from zaqar.bench.client import TIMEOUT, Client, Failed, HttpClient
 from zaqar.bench.roles import ROLES, Load, Tally, Worker
-from zaqar.errors import ZaqarError
+from zaqar.bench.sockets import SocketClient
+from zaqar.errors import ConfigurationError, ZaqarError
 
 # Not inherited: a forked child would share the parent's sockets.
 _CONTEXT = multiprocessing.get_context('spawn')
@@ -136,6 +139,22 @@ def _worker(plan: Plan, role: str, gate: Any, results: Any) -> None:
         gate.abort()
         result = Result(role, 0, Tally(), f'{plan.url}: {error}')
     results.put(result)
+
+
+def connect(url: str, headers: Mapping[str, str]) -> Client:
+    """Return a client with a ``Client-ID`` of its own, not yet connected.
+
+    :raises ConfigurationError: the URL has another scheme
+    """
+    own = {**headers, 'Client-ID': str(uuid.uuid4())}
+    scheme = urlsplit(url).scheme
+    if scheme in ('http', 'https'):
+        return HttpClient(url, own)
+    if scheme in ('ws', 'wss'):
+        return SocketClient(url, own)
+    raise ConfigurationError(
+        f'--server_url {url}: must begin with http, https, ws or wss'
+    )
 
 
 def _work(plan: Plan, worker: Worker, gate: Any) -> Result:

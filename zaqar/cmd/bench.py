@@ -12,7 +12,7 @@ import msgspec
 from oslo_config import cfg
 
 from zaqar.bench import credentials, crew, report, samples, settings
-from zaqar.bench.client import Failed, connect
+from zaqar.bench.client import Failed
 from zaqar.bench.roles import Load
 from zaqar.errors import ConfigurationError, ZaqarError
 
@@ -88,7 +88,7 @@ def _params(conf: cfg.ConfigOpts) -> dict[str, dict[str, int]]:
 
 
 def _reset(plan: crew.Plan) -> None:
-    client = connect(plan.url, plan.headers)
+    client = crew.connect(plan.url, plan.headers)
     try:
         client.connect()
         for queue in plan.load.queues:
