@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.api import home_document, topics
+from zaqar.api import home_document, operation_table
 from zaqar.api.operation import Operation
 from zaqar.api.websocket_frames import BAD_REQUEST
 from zaqar.controllers.flavors import Flavor, FlavorPage
@@ -28,7 +28,7 @@ from zaqar.controllers.results import (
 )
 from zaqar.errors import Conflict, Forbidden, InvalidRequest, ZaqarError
 from zaqar.models import Kind, Message, MessageSpan
-from zaqar.transport import representations
+from zaqar.transport import representations, view_table
 
 Embed = representations.Embed
 
@@ -280,14 +280,7 @@ _VIEWS: Mapping[str, View] = {
     'flavor_delete': _said(204, 'Flavor', 'removed'),
 }
 
-#: By the name of the operation; those of topics look like those of queues.
-VIEWS: Mapping[str, View] = {
-    **_VIEWS,
-    **{
-        operation.name: _VIEWS[topics.model(operation)]
-        for operation in topics.OPERATIONS
-    },
-}
+VIEWS = view_table.build(_VIEWS, operation_table.OPERATIONS)
 
 
 def refusal(row: Operation, error: ZaqarError, asked: Asked) -> Said:

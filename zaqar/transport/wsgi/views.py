@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from zaqar.api import home_document, topics
+from zaqar.api import home_document, operation_table
 from zaqar.controllers.results import (
     Claimed,
     Counted,
@@ -20,7 +20,7 @@ from zaqar.controllers.results import (
     SubscriptionPage,
 )
 from zaqar.models import Kind, Message, MessageSpan, Scope
-from zaqar.transport import representations
+from zaqar.transport import representations, view_table
 from zaqar.transport.wsgi import admin_views
 from zaqar.transport.wsgi.responses import Response, encode, json_response
 
@@ -270,12 +270,7 @@ _VIEWS: Mapping[str, View] = {
     'subscription_confirm': _changed,
 }
 
-#: By the name of the operation; those of topics look like those of queues.
-VIEWS: Mapping[str, View] = {
-    **_VIEWS,
-    **admin_views.VIEWS,
-    **{
-        operation.name: _VIEWS[topics.model(operation)]
-        for operation in topics.OPERATIONS
-    },
-}
+VIEWS = view_table.build(
+    {**_VIEWS, **admin_views.VIEWS},
+    (row for row in operation_table.OPERATIONS if row.http),
+)

@@ -11,7 +11,6 @@ import pytest
 from zaqar.api import operation_table, websocket_frames
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest, NoRoute
-from zaqar.transport.websocket import views
 from zaqar.transport.websocket.codec import codec
 
 EACH = pytest.mark.parametrize(
@@ -44,11 +43,6 @@ MISFITS = {
 def _members(is_binary: bool, body: Any) -> Any:
     found = codec(is_binary)
     return found.members(found.encode(body)), found
-
-
-@EACH
-def test_each_row_has_a_view(operation: Operation) -> None:
-    assert operation.name in views.VIEWS
 
 
 @EACH
