@@ -47,12 +47,14 @@ def foreign(queue: Probe, another: Probe) -> tuple[str, str, str]:
     return free, claimed, claim.id
 
 
+@pytest.mark.proves('ids are scoped')
 def test_a_message_of_another_queue_is_not_found(
     queue: Probe, foreign: tuple[str, str, str]
 ) -> None:
     assert queue.get(*foreign) == []
 
 
+@pytest.mark.proves('ids are scoped')
 def test_a_message_of_another_queue_is_not_deleted(
     queue: Probe, another: Probe, foreign: tuple[str, str, str]
 ) -> None:
@@ -65,6 +67,7 @@ def test_a_message_of_another_queue_is_not_deleted(
     assert queue.everything() == ['claimed', 'free']
 
 
+@pytest.mark.proves('ids are scoped')
 def test_a_claim_of_another_queue_is_unknown(
     queue: Probe, another: Probe, foreign: tuple[str, str, str]
 ) -> None:
@@ -77,6 +80,7 @@ def test_a_claim_of_another_queue_is_unknown(
     assert found.ttl == 300
 
 
+@pytest.mark.proves('ids are scoped')
 def test_a_claim_of_another_queue_deletes_nothing(
     queue: Probe, foreign: tuple[str, str, str]
 ) -> None:
@@ -100,6 +104,7 @@ def test_a_claim_id_in_use_elsewhere_may_be_chosen(
     assert queue.claimed(name) == first
 
 
+@pytest.mark.proves('ids are scoped')
 def test_a_marker_of_another_queue_shows_nothing_of_it(
     queue: Probe, another: Probe, foreign: tuple[str, str, str]
 ) -> None:

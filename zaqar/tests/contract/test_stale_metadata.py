@@ -245,6 +245,7 @@ def _stored(caller: Caller) -> list[bytes]:
     return [item.body for item in page.messages]
 
 
+@pytest.mark.proves('encryption without delay')
 def test_encryption_is_never_late(nodes: tuple[Caller, Caller]) -> None:
     here, there = nodes
     there.post('before')
@@ -258,6 +259,7 @@ def test_encryption_is_never_late(nodes: tuple[Caller, Caller]) -> None:
     assert bodies(here.everything())[:3] == ['before', 'secret', 'open']
 
 
+@pytest.mark.proves('encryption without delay')
 def test_an_encrypted_queue_made_meanwhile_stores_nothing_in_the_clear(
     nodes: tuple[Caller, Caller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +313,7 @@ def test_a_new_maximum_of_claims_counts_at_once(
     assert bodies(there.other('dead').everything()) == ['x']
 
 
+@pytest.mark.proves('encryption without delay')
 def test_a_dead_letter_obeys_its_new_queue(
     nodes: tuple[Caller, Caller], hand: Hand
 ) -> None:

@@ -69,6 +69,7 @@ def post(server: Zaqar, text: str = 'x') -> float:
     return time.monotonic() - before
 
 
+@pytest.mark.proves('slow bodies')
 def test_a_thousand_slow_bodies_delay_no_post(tmp_path: pathlib.Path) -> None:
     server = Zaqar(tmp_path).start()
     try:
@@ -111,6 +112,7 @@ def is_open(local: int, remote: int) -> bool:
     return False
 
 
+@pytest.mark.proves('slow bodies')
 def test_a_slow_client_is_answered_in_the_end(server: Zaqar) -> None:
     with begun(server, 3) as (form, chunked, header):
         for each in (form, chunked):
@@ -140,6 +142,7 @@ def test_a_body_that_pauses_is_read(server: Zaqar) -> None:
         assert slow.recv(4096).startswith(b'HTTP/1.1 201 ')
 
 
+@pytest.mark.proves('header names')
 def test_a_header_with_an_underscore_passes_for_no_other(
     server: Zaqar,
 ) -> None:

@@ -300,6 +300,7 @@ def _declared(row: Row) -> cfg.Opt:
     return DECLARED[row.group][row.name]
 
 
+@pytest.mark.proves('secret options')
 @pytest.mark.parametrize('row', TABLE, ids=str)
 def test_an_option_is_as_deployments_know_it(row: Row) -> None:
     option = _declared(row)
@@ -338,6 +339,7 @@ def test_options_are_spelled_with_underscores() -> None:
         assert not [o.name for o in group.values() if '-' in o.name]
 
 
+@pytest.mark.proves('secret options')
 def test_passwords_and_keys_are_secret() -> None:
     words = ('password', 'secret', 'key', 'keys', 'uri')
     harmless = {'ssl_keyfile'}

@@ -64,6 +64,7 @@ def test_exemptions_are_for_patterns_that_exist() -> None:
     assert PATTERNS.keys() >= ANCHORED
 
 
+@pytest.mark.proves('linear parsing')
 @pytest.mark.parametrize('name', PATTERNS)
 def test_twice_the_text_costs_twice_the_steps(name: str) -> None:
     worst = max(

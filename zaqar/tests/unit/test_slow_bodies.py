@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from zaqar.errors import InvalidBody, RequestTimeout, ZaqarError
 from zaqar.transport.wsgi import request_buffering
 
@@ -156,6 +158,7 @@ def test_a_body_in_tiny_parts_is_refused() -> None:
     assert isinstance(client.outcome, InvalidBody)
 
 
+@pytest.mark.proves('slow bodies')
 def test_the_one_that_waits_longest_leaves_room_for_others() -> None:
     room = Room(
         longest=request_buffering.MOST_HELD // request_buffering.LONGEST_HELD

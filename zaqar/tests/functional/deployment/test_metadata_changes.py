@@ -122,6 +122,7 @@ def test_a_post_after_the_answer_obeys_the_change(
         assert _call(posted, 'GET', message).json()['ttl'] == seconds
 
 
+@pytest.mark.proves('encryption without delay')
 def test_nothing_is_stored_in_the_clear_after_encryption_was_switched_on(
     pair: tuple[Zaqar, Zaqar],
 ) -> None:

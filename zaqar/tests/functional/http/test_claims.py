@@ -194,6 +194,7 @@ def test_a_claim_that_is_not_there_is_404_and_releasing_it_204(
         )
 
 
+@pytest.mark.proves('ids are scoped')
 def test_a_claim_belongs_to_its_queue_and_project(api: Api) -> None:
     api.post('jobs', 1)
     claim = _id(api.claim('jobs'))

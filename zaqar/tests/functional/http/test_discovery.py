@@ -12,6 +12,7 @@ from zaqar.tests.functional.http.conftest import MakeApi
 NOBODY = {'Client-ID': None, 'X-Project-ID': None}
 
 
+@pytest.mark.proves('version list')
 @pytest.mark.parametrize('path', ['/', '//'])
 def test_the_root_lists_versions_to_anybody(api: Api, path: str) -> None:
     answer = api('GET', path, headers=NOBODY)

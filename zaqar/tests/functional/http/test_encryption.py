@@ -44,6 +44,7 @@ def _at_rest(api: Api) -> list[bytes]:
     return [row[0] for row in pools.rows(api, OWN, statement)]
 
 
+@pytest.mark.proves('encrypted bodies')
 def test_what_is_kept_cannot_be_read(api: Api) -> None:
     api.post('jobs', SECRET, {'a': SECRET})
     for body in _at_rest(api):
@@ -138,6 +139,7 @@ def test_a_row_moved_to_another_queue_does_not_open(api: Api) -> None:
 # Keys.
 
 
+@pytest.mark.proves('no built-in key')
 @pytest.mark.parametrize('text', ['', 'message_encryption_key = AES256'])
 def test_without_a_key_no_queue_can_be_encrypted(
     make_api: MakeApi, text: str
@@ -163,6 +165,7 @@ def test_a_bad_key_stops_the_start(
         make_api(f'[transport]\n{text}')
 
 
+@pytest.mark.proves('key rotation')
 def test_keys_can_be_changed_while_messages_lie_there() -> None:
     old = Cipher({'1': KEY})
     both = Cipher({'2': 'another key of length', '1': KEY})
@@ -177,6 +180,7 @@ def test_keys_can_be_changed_while_messages_lie_there() -> None:
         old.open(second, SCOPE, RND)
 
 
+@pytest.mark.proves('encrypted bodies')
 @pytest.mark.parametrize(
     'place',
     [
@@ -193,6 +197,7 @@ def test_a_body_opens_in_its_own_place_only(place: Any) -> None:
         cipher.open(sealed, *place)
 
 
+@pytest.mark.proves('encrypted bodies')
 @pytest.mark.parametrize('bit', [1, 128])
 @pytest.mark.parametrize('at', [1, 2, 5, 20, -1])
 def test_a_body_that_was_tampered_with_does_not_open(
@@ -213,6 +218,7 @@ def test_a_body_that_was_cut_off_does_not_open() -> None:
             cipher.open(sealed[:size], SCOPE, RND)
 
 
+@pytest.mark.proves('encrypted bodies')
 def test_the_same_body_is_never_sealed_alike() -> None:
     cipher = Cipher({'1': KEY})
     assert len({cipher.seal(b'1', SCOPE, RND) for _ in range(100)}) == 100

@@ -263,6 +263,7 @@ def test_faulty_headers_outrank_a_wrong_method(api: Api) -> None:
     assert answer.is_error(400, 'Missing header value')
 
 
+@pytest.mark.proves('one authentication method')
 @pytest.mark.parametrize('signature', ['', 'f' * 64])
 @pytest.mark.parametrize('path', ['/v2/queues/q/messages', '/v2/nothing'])
 def test_a_signature_that_cannot_be_verified_is_a_bare_404(
@@ -273,10 +274,12 @@ def test_a_signature_that_cannot_be_verified_is_a_bare_404(
     assert answer.json == {'title': '404 Not Found'}
 
 
+@pytest.mark.proves('version list')
 def test_the_root_ignores_a_signature(api: Api) -> None:
     assert api('GET', '/', headers={'URL-Signature': ''}).status == 300
 
 
+@pytest.mark.proves('EXTRA-SPEC')
 def test_extra_spec_has_no_effect(api: Api) -> None:
     headers = {'EXTRA-SPEC': 'messagecode:x', 'Client-ID': None}
     answer = api('GET', '/v2/ping', headers=headers)
@@ -335,6 +338,7 @@ def test_a_refusal_outranks_a_bad_body_and_query(
     assert api('GET', '/v2/queues/a@b/messages').status == 400
 
 
+@pytest.mark.proves('linear parsing')
 @pytest.mark.parametrize('path', ['/v2/queues', '/healthcheck', '/nothing'])
 def test_a_very_long_accept_header_is_refused_unparsed(
     api: Api, path: str

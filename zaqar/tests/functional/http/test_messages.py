@@ -503,6 +503,7 @@ def test_a_message_that_is_not_there_is_404_and_deleting_it_204(
     assert api('DELETE', f'{MESSAGES}/{bad}?claim_id=x').status == 204
 
 
+@pytest.mark.proves('ids are scoped')
 def test_a_message_belongs_to_its_queue_and_project(api: Api) -> None:
     (found,) = api.post('jobs', 'secret')
     api.post('other', 'x')

@@ -162,6 +162,7 @@ def _break(store: Any) -> None:
             setattr(store, name, fail)
 
 
+@pytest.mark.proves('unexpected errors')
 def test_what_nobody_foresaw_is_a_500_that_tells_nothing(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +192,7 @@ def test_health_looks_for_the_file_that_is_named(
     assert api('GET', '/healthcheck').status == 503
 
 
+@pytest.mark.proves('log lines')
 @pytest.mark.parametrize(
     'project', ['a\nFORGED', 'a\x1b[31m', 'a\xc2\x85b', 'a\xe2\x80\xa8b', '\t']
 )

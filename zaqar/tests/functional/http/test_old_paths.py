@@ -59,6 +59,7 @@ def test_it_can_be_switched_off(make_api: MakeApi) -> None:
     assert api('POST', NEW, message).status == 201
 
 
+@pytest.mark.proves('old paths')
 def test_a_policy_holds_for_both(
     make_api: MakeApi, tmp_path: pathlib.Path
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_policy_holds_for_both(
         assert api('POST', path, {'messages': [{'body': 1}]}).status == 403
 
 
+@pytest.mark.proves('old paths')
 def test_a_signature_holds_for_both(make_api: MakeApi) -> None:
     api = make_api('[signed_url]\nsecret_key = a key of some length')
     shared = api('POST', '/v2/queues/jobs/share', {'methods': ['POST']}).json

@@ -103,6 +103,7 @@ def test_stores_of_pools_are_traced_too(make_api: MakeApi, redis: str) -> None:
     assert 'sqlalchemy_message_controller.post-start' in names(redis, trace)
 
 
+@pytest.mark.proves('logs without secrets')
 def test_no_body_and_no_token_is_in_a_trace(
     make_api: MakeApi, redis: str
 ) -> None:

@@ -287,6 +287,7 @@ def test_with_count_counts_all_queues_unless_there_are_none(
     assert (len(answer['queues']), answer['count']) == (1, 3)
 
 
+@pytest.mark.proves('name filter is literal')
 @pytest.mark.parametrize(
     ('name', 'found'),
     [
@@ -616,6 +617,7 @@ def test_deleting_a_queue_takes_messages_and_claims(api: Api) -> None:
     assert api('GET', f'{QUEUE}/stats').json['messages']['total'] == 0
 
 
+@pytest.mark.proves('statistics without content')
 def test_statistics_count_states_and_name_both_ends(api: Api) -> None:
     api('PUT', QUEUE, {'_default_message_delay': 1})
     (oldest,) = api.post('jobs', 1)

@@ -56,6 +56,7 @@ def _everything(api: Api, name: str) -> None:
     api(row.method, path, raw=b'{"messages": [{"body": "' + BODY.encode())
 
 
+@pytest.mark.proves('logs without secrets')
 @pytest.mark.parametrize('name', sorted(EXCHANGES))
 @pytest.mark.sqlite
 def test_no_body_no_key_and_no_token_is_logged(
@@ -68,6 +69,7 @@ def test_no_body_no_key_and_no_token_is_logged(
         assert secret not in written
 
 
+@pytest.mark.proves('logs without secrets')
 def test_no_password_of_a_pool_is_logged(
     make_api: MakeApi, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +89,7 @@ def test_no_password_of_a_pool_is_logged(
     assert PASSWORD not in ''.join(capfd.readouterr())
 
 
+@pytest.mark.proves('pool passwords')
 def test_nobody_but_administrators_sees_passwords_of_pools(
     make_api: MakeApi, tmp_path: pathlib.Path
 ) -> None:
@@ -116,6 +119,7 @@ def test_nobody_but_administrators_sees_passwords_of_pools(
 # Trusts.
 
 
+@pytest.mark.proves('trust ids are secret')
 def test_a_trust_is_shown_to_nobody(api: Api) -> None:
     made = api('POST', SUBSCRIPTIONS, {'subscriber': 'http://a.b'}).json
     management = api.service.catalogue.management
@@ -139,6 +143,7 @@ def test_a_trust_is_shown_to_nobody(api: Api) -> None:
 # How bodies are kept.
 
 
+@pytest.mark.proves('no native serialization')
 def test_nothing_of_python_is_serialized() -> None:
     """No pickle and nothing like it is as much as imported."""
     banned = {'pickle', 'cPickle', 'marshal', 'shelve', 'dill', 'jsonpickle'}

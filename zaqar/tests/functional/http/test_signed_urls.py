@@ -171,6 +171,7 @@ def test_without_a_key_nothing_can_be_signed(make_api: MakeApi) -> None:
     )
 
 
+@pytest.mark.proves('signing key length')
 def test_a_short_key_stops_the_start(make_api: MakeApi) -> None:
     with pytest.raises(ConfigurationError, match='secret_key is too short'):
         make_api('[signed_url]\nsecret_key = fifteen bytes..')
@@ -216,6 +217,7 @@ def test_a_url_admits_its_methods_only(api: Api, method: str) -> None:
     assert _is_refused(api(method, MESSAGES, {}, headers=headers))
 
 
+@pytest.mark.proves('literal paths')
 def test_a_dot_in_a_name_is_no_pattern(api: Api) -> None:
     found = dict(api('POST', '/v2/queues/a.b/share', {}).json)
     headers = _headers(found)
@@ -224,6 +226,7 @@ def test_a_dot_in_a_name_is_no_pattern(api: Api) -> None:
     assert _is_refused(api('GET', path, headers=headers))
 
 
+@pytest.mark.proves('signed requests have no user')
 @pytest.mark.parametrize(
     ('name', 'value'),
     [
@@ -310,6 +313,7 @@ def test_a_client_id_is_still_needed(api: Api) -> None:
     assert answer.is_error(400, 'Missing header value')
 
 
+@pytest.mark.proves('signed requests have no user')
 @pytest.mark.parametrize(
     'header',
     ['X-Roles', 'x-roles', 'X-Role', 'X-User-Id', 'X-Is-Admin-Project'],
@@ -363,6 +367,7 @@ def _subscribe(api: Api, headers: Any, **fields: Any) -> str:
     return f'{path}/{answer.json["subscription_id"]}'
 
 
+@pytest.mark.proves('signed access ends')
 def test_a_subscription_made_through_a_url_ends_with_it(api: Api) -> None:
     path = _subscribe(api, _soon(api, 1000, 'subscriptions'), ttl=10**11)
     assert 990 <= api('GET', path).json['ttl'] <= 1000
@@ -385,6 +390,7 @@ def test_a_subscription_is_not_prolonged_beyond_the_url(api: Api) -> None:
     assert api('GET', path).json['ttl'] == 10**11
 
 
+@pytest.mark.proves('signed access ends')
 def test_a_subscriber_who_came_through_a_url_ends_with_it(api: Api) -> None:
     path = _subscribe(api, {}, ttl=10**11)
     signed = _soon(api, 1000, 'subscriptions')
@@ -398,6 +404,7 @@ def test_a_subscriber_who_came_through_a_url_ends_with_it(api: Api) -> None:
     assert api('GET', path).status == 404
 
 
+@pytest.mark.proves('signed access ends')
 def test_a_claim_made_through_a_url_ends_with_it(api: Api) -> None:
     api.post('jobs', 'a', ttl=3600)
     signed = _soon(api, 1000, 'claims')
@@ -428,6 +435,7 @@ def test_a_url_may_last_until_the_year_9999(api: Api) -> None:
 FORGED = ('', 'garbage', 'f' * 64, 'of another queue', 'expired')
 
 
+@pytest.mark.proves('one authentication method')
 @pytest.mark.parametrize(
     'row',
     [row for row in operation_table.OPERATIONS if row.http],

@@ -148,6 +148,7 @@ TYPES = (
 )
 
 
+@pytest.mark.proves('reserved headers')
 @pytest.mark.parametrize(
     ('fields', 'text'),
     [
@@ -237,6 +238,7 @@ def test_a_faulty_subscription_is_refused_and_makes_nothing(
     assert api('GET', path).json == before
 
 
+@pytest.mark.proves('reserved headers')
 @pytest.mark.parametrize(
     'name',
     [
@@ -297,6 +299,7 @@ def test_a_secret_is_shown_to_nobody_and_stays_until_it_is_replaced(
         assert _recorded(api, path) == recorded
 
 
+@pytest.mark.proves('option size')
 def test_options_have_the_size_of_metadata_at_most(make_api: MakeApi) -> None:
     api = make_api('[transport]\nmax_queue_metadata = 300')
     for size, status in ((100, 201), (400, 400)):
@@ -530,6 +533,7 @@ def test_one_that_is_not_there(api: Api, bad: str) -> None:
     assert api('DELETE', path).status == 204
 
 
+@pytest.mark.proves('ids are scoped')
 def test_one_belongs_to_its_queue_and_project(api: Api) -> None:
     path = _make(api)
     item = path.split('/')[-1]

@@ -69,6 +69,7 @@ def _state(api: Api) -> list[tuple[int, bytes]]:
     return [(answer.status, answer.body) for answer in answers]
 
 
+@pytest.mark.proves('project names are literal', 'name filter is literal')
 @pytest.mark.parametrize('project', ALIKE)
 def test_no_project_is_a_pattern_for_another(
     make_api: MakeApi, project: str
@@ -113,6 +114,7 @@ def test_what_one_project_does_changes_nothing_for_another(
     assert _state(owner) == before
 
 
+@pytest.mark.proves('ids are scoped')
 def test_ids_of_one_project_open_nothing_in_another_that_has_the_same_names(
     api: Api,
 ) -> None:

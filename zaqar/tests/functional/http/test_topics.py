@@ -117,6 +117,7 @@ def test_subscriptions_of_a_topic(api: Api) -> None:
     assert api('GET', item).status == 404
 
 
+@pytest.mark.proves('topics are separate')
 def test_a_topic_and_a_queue_of_one_name_are_two(api: Api) -> None:
     on_topics = api.on_topics()
     subscriber = {'subscriber': 'http://a.b'}

@@ -167,6 +167,7 @@ def place(make: Make, request: pytest.FixtureRequest) -> Place:
     return make(request.param)
 
 
+@pytest.mark.proves('access rules')
 @pytest.mark.parametrize('rules', RULES, ids=lambda rules: rules[0])
 def test_each_row_is_permitted_as_over_http(
     place: Place, rules: tuple[str, ...]
@@ -216,6 +217,7 @@ def test_a_read_without_a_route_is_permitted_like_the_list(
     assert not session.permitted(operation_table.BY_ACTION['message_get_many'])
 
 
+@pytest.mark.proves('access rules')
 def test_rules_are_those_of_the_last_login(place: Place) -> None:
     session = place.session()
     free = place.keystone.token(place.user, place.project)
@@ -327,6 +329,7 @@ def test_who_may_only_post_into_one_queue_does_that_and_no_more(
                 assert talk.ask(action, asked).is_error(403, 'access rules')
 
 
+@pytest.mark.proves('access rules')
 def test_pushes_end_with_the_right_to_subscribe(
     keystone: Keystone, server: Zaqar
 ) -> None:

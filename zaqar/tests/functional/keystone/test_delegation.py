@@ -152,6 +152,7 @@ def test_a_subscription_ends_with_the_trust_that_was_brought(
     assert 3300 < ann.ask('GET', item).json()['ttl'] <= 3600
 
 
+@pytest.mark.proves('trusts of the caller')
 def test_no_other_trust_is_taken(cloud: Cloud, queue: str) -> None:
     ann = cloud.ann.caller
     elsewhere = cloud.person(cloud.keystone.project(), 'member')
@@ -198,6 +199,7 @@ def test_what_needs_no_token_takes_no_trust(cloud: Cloud, queue: str) -> None:
     assert _try(ann, queue, options={'trust_id': None})[0] == 201
 
 
+@pytest.mark.proves('tokens stay with their owner')
 def test_who_changes_a_subscription_has_it_notified_for_itself(
     cloud: Cloud, queue: str
 ) -> None:
@@ -239,6 +241,7 @@ def test_who_changes_a_subscription_has_it_notified_for_itself(
 # Callers whose own token is delegated.
 
 
+@pytest.mark.proves('trusts of the caller')
 def test_a_refusal_of_keystone_is_final_and_says_why(
     cloud: Cloud, queue: str
 ) -> None:

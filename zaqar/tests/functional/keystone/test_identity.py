@@ -41,6 +41,7 @@ def test_members_of_one_project_share_its_queues(
     assert admin.owns(queue)
 
 
+@pytest.mark.proves('verified identity')
 @pytest.mark.parametrize('header', PROJECT_HEADERS)
 def test_the_project_is_that_of_the_token(
     member: Caller, stranger: Caller, queue: str, header: str
@@ -127,6 +128,7 @@ def test_a_token_for_the_whole_system_has_no_project(
     assert answer.json()['title'] == 'Project-Id Missing'
 
 
+@pytest.mark.proves('EXTRA-SPEC')
 @pytest.mark.parametrize('value', ['', '1', 'messaging'])
 def test_extra_spec_is_no_way_in(
     nobody: Caller, member: Caller, value: str

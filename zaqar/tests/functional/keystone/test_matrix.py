@@ -262,6 +262,7 @@ def _services(people: People) -> Mapping[str, Headers]:
     }
 
 
+@pytest.mark.proves('verified identity')
 @each_row
 def test_without_a_good_token_nobody_gets_in(
     people: People, kept: Place, row: Operation
@@ -305,6 +306,7 @@ def _pairs(row: Operation, wrongs: int, besides: int) -> set[tuple[int, int]]:
     return turns | {(wrong, 0) for wrong in range(wrongs)}
 
 
+@pytest.mark.proves('one authentication method')
 @each_row
 def test_a_signature_that_does_not_hold_is_404_whatever_stands_beside_it(
     people: People, kept: Place, row: Operation
@@ -338,6 +340,7 @@ def test_every_signature_meets_all_headers_on_some_other_route(
     assert {row.name for row in rows.PROTECTED} >= EVERYTHING
 
 
+@pytest.mark.proves('verified identity')
 @each_row
 def test_a_member_of_another_project_gets_nothing_by_any_header(
     people: People, place: Place, row: Operation
@@ -402,6 +405,7 @@ def test_whom_a_signature_lets_in_is_answered(
     assert answer.status in _fine(row), answer
 
 
+@pytest.mark.proves('signed requests have no user')
 @pytest.mark.parametrize(
     'row',
     [row for row in PROTECTED if row.rule.default],

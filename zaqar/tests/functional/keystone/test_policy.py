@@ -21,6 +21,7 @@ FORGED = {
 }
 
 
+@pytest.mark.proves('verified identity')
 @pytest.mark.parametrize('headers', [{}, FORGED], ids=['plain', 'forged'])
 def test_an_admins_rule_lets_only_admins_pass(
     start: Start,

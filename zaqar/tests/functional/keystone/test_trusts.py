@@ -179,6 +179,7 @@ def test_a_trust_ends_when_what_has_expired_is_swept(
     rig.close()
 
 
+@pytest.mark.proves('trust ids are secret')
 def test_no_trust_is_named_in_a_log(
     keystone: Keystone,
     trustee: User,
@@ -264,6 +265,7 @@ def test_the_same_subscriber_again_makes_no_further_trust(
     assert len(keystone.trusts(trustee)) == before
 
 
+@pytest.mark.proves('tokens stay in the cloud')
 def test_no_token_goes_to_a_host_that_is_not_of_the_cloud(
     owner: Caller, queue: str
 ) -> None:
@@ -278,6 +280,7 @@ def test_no_token_goes_to_a_host_that_is_not_of_the_cloud(
     elsewhere.stop()
 
 
+@pytest.mark.proves('tokens stay in the cloud')
 def test_no_token_goes_to_another_port_of_a_service_nor_to_keystone(
     keystone: Keystone, owner: Caller, receiver: Receiver, queue: str
 ) -> None:
@@ -295,6 +298,7 @@ def test_no_token_goes_to_another_port_of_a_service_nor_to_keystone(
     other.stop()
 
 
+@pytest.mark.proves('public receivers')
 def test_a_service_of_the_cloud_may_be_told_without_a_token_too(
     keystone: Keystone, receiver: Receiver, queue: str, tmp_path: pathlib.Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_lone_surrogate_is_mailed_as_it_came(
     assert json.loads(mailed.get_content())['body'] == 'a \ud800 b'
 
 
+@pytest.mark.proves('encryption on delivery')
 @pytest.mark.parametrize('is_allowed', [False, True])
 def test_messages_of_an_encrypted_queue_are_mailed_only_if_allowed(
     make_rig: MakeRig, program: Program, is_allowed: bool

@@ -323,6 +323,7 @@ def test_nothing_of_an_encrypted_queue_is_readable_in_the_outbox(
     assert receiver.wait(1)[0].json['body'] == 'a secret'
 
 
+@pytest.mark.proves('encryption on delivery')
 def test_messages_of_an_encrypted_queue_are_not_sent_without_tls(
     make_rig: MakeRig, receiver: Receiver
 ) -> None:
@@ -335,6 +336,7 @@ def test_messages_of_an_encrypted_queue_are_not_sent_without_tls(
     assert 'https' in rig.deliveries(one)['last_failure']['reason']
 
 
+@pytest.mark.proves('encryption on delivery')
 def test_a_dead_letter_of_an_encrypted_queue_is_encrypted_too(
     make_rig: MakeRig, receiver: Receiver
 ) -> None:

@@ -286,6 +286,7 @@ def test_what_is_signed_is_pushed(talk: Talk, server: Zaqar) -> None:
     assert talk.pushed() == {'a': 1}
 
 
+@pytest.mark.proves('pushed once')
 def test_what_is_sent_again_is_not_pushed_again(
     connect: Connect, server: Zaqar
 ) -> None:

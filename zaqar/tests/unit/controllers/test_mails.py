@@ -72,6 +72,7 @@ def test_control_characters_make_no_mail(sign: str) -> None:
             mails.build(address, Texts(subject, 'x', sender))
 
 
+@pytest.mark.proves('one recipient')
 @pytest.mark.parametrize(
     'address',
     [
@@ -114,6 +115,7 @@ def test_what_is_not_one_sender_makes_no_mail(sender: str) -> None:
         mails.sender_address(sender)
 
 
+@pytest.mark.proves('one recipient')
 @pytest.mark.parametrize(
     ('name', 'value', 'fault'),
     [

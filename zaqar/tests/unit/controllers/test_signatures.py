@@ -29,6 +29,7 @@ def test_what_could_end_the_methods_is_neither_signed_nor_admitted(
     assert not signer.admits(grant, signed, 'GET', '/v2/queues/q')
 
 
+@pytest.mark.proves('constant time')
 @pytest.mark.parametrize('how', ['right', 'wrong', 'short', ''])
 def test_signatures_are_compared_in_constant_time(
     monkeypatch: pytest.MonkeyPatch, how: str
@@ -50,6 +51,7 @@ def test_signatures_are_compared_in_constant_time(
     assert compared == [{right.encode(), given[how].encode()}]
 
 
+@pytest.mark.proves('literal paths')
 @pytest.mark.parametrize(
     ('path', 'is_open'),
     [

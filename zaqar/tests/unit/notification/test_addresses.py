@@ -83,6 +83,7 @@ PRIVATE = [
 ]
 
 
+@pytest.mark.proves('public receivers')
 @pytest.mark.parametrize('address', PRIVATE)
 def test_an_address_that_is_not_public_is_refused(address: str) -> None:
     assert not Guard().admits(address)
@@ -109,6 +110,7 @@ def test_an_operator_may_allow_networks() -> None:
     assert not guard.admits('192.168.1.1')
 
 
+@pytest.mark.proves('public receivers')
 def test_all_that_an_address_stands_for_must_be_allowed() -> None:
     # Both halves of Teredo, and the address itself.
     teredo = '2001:0:a00:1::80ff:fffe'

@@ -210,6 +210,7 @@ def test_a_protocol_that_nobody_asked_for_is_a_failure(
     assert statuses(1) == [200]
 
 
+@pytest.mark.proves('no network probing')
 @pytest.mark.parametrize('answer', [b'', b'SSH-2.0-other\r\n', b'\r\n\r\n'])
 def test_users_cannot_tell_what_is_open_from_what_is_closed(
     end: End, statuses: Statuses, answer: bytes
