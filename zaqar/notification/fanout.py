@@ -69,7 +69,7 @@ def fan_out(
     if claim is None:
         return 0
     found, unreadable = _read(ctx, claim.messages)
-    generations = _generations(store, [notice for _, notice in found])
+    epochs = _epochs(store, [notice for _, notice in found])
     lists = _lists(ctx, {notices.scope_of(notice) for _, notice in found})
     made = [
         pending
@@ -82,7 +82,7 @@ def fan_out(
         put_back(store, OUTBOX, unreadable)
     store.delete_many(OUTBOX, ids, now=store.clock.now())
     metrics.counters().notices.inc(len(ids))
-    _silence(store, generations, lists)
+    _silence(store, epochs, lists)
     return len(ids)
 
 
@@ -125,7 +125,7 @@ def _read(
     return found, unreadable
 
 
-def _generations(
+def _epochs(
     store: MessageStore, found: Sequence[Notice]
 ) -> Mapping[str, tuple[Scope, int]]:
     """Return marks of queues, read before anybody lists subscriptions."""
@@ -134,10 +134,10 @@ def _generations(
         if isinstance(notice, Asked) or notice.qid in marks:
             continue
         try:
-            generation = store.subscribed(notice.qid, now=store.clock.now())
+            epoch = store.subscribed_epoch(notice.qid, now=store.clock.now())
         except QueueGone:
-            generation = 0
-        marks[notice.qid] = (notices.scope_of(notice), generation)
+            epoch = 0
+        marks[notice.qid] = (notices.scope_of(notice), epoch)
     return marks
 
 
@@ -244,13 +244,13 @@ def _parts(messages: Iterable[NewMessage]) -> Iterator[list[NewMessage]]:
 
 def _silence(
     store: MessageStore,
-    generations: Mapping[str, tuple[Scope, int]],
+    epochs: Mapping[str, tuple[Scope, int]],
     lists: Mapping[Scope, _Listed],
 ) -> None:
     """Clear the marks of queues to which nobody is subscribed."""
-    for qid, (scope, generation) in generations.items():
-        if generation and not lists[scope].every:
+    for qid, (scope, epoch) in epochs.items():
+        if epoch and not lists[scope].every:
             try:
-                store.unmark_subscribed(qid, generation, now=store.clock.now())
+                store.unmark_subscribed(qid, epoch, now=store.clock.now())
             except QueueGone:
                 continue

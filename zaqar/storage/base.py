@@ -1,57 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a driver owes: the contract of the two stores, in prose.
-
-A driver keeps state and decides nothing. Whatever is the same for every back
-end (limits, defaults, lazy creation, dead-letter moves, encryption, names and
-patterns) lives once, in the controllers. What must hold here:
-
-*Isolation.* Messages are keyed by ``qid``, the incarnation of a queue. An id
-or a claim of another ``qid`` does not exist; a marker of another one is a
-place in this one at most, and shows nothing of the other. Ids that a client
-sends may be any text: one that cannot be an id is simply unknown.
-
-*Time.* Every call takes ``now`` in milliseconds and compares against that
-alone. A message is dead from ``created_at + ttl`` on, a claim from its
-``expires_at`` on, a delay is over at ``created_at + delay``: at that
-very millisecond the new state holds. What is dead is invisible to every call,
-whether or not it has been removed.
-
-*States.* A live message is free, claimed (by a live claim) or delayed.
-
-*Order.* The order of a queue is the order in which its posts became visible.
-A post is stored and seen as a whole. A message that comes back from a claim
-returns to its place.
-
-*Failures.* A call that cannot reach the server raises
-:class:`~zaqar.errors.StoreUnavailable` within five seconds, after the
-driver's own bounded retries. Every write may be retried by the driver, hence
-must be idempotent: the caller chooses claim ids and post tokens. Nothing is
-acknowledged before it is as durable as the server's settings can make it.
-
-*Threads.* Stores are shared by all threads of a process. They are opened
-after the process has forked and hold no transaction between calls.
-
-*Deleted queues.* :meth:`MessageStore.drop` leaves a tombstone for at least an
-hour. Calls that change or would answer "nothing" for such a ``qid`` raise
-:class:`~zaqar.errors.QueueGone`; a ``qid`` never seen is an empty queue.
-
-*Metadata.* A queue carries the least version of its record whose metadata may
-be used with it: 0 at first, raised by :meth:`MessageStore.require_version`. A
-call that names an older ``version`` changes nothing and raises
-:class:`~zaqar.errors.StaleMetadata`, in the same step in which it would work:
-no call that began after a change of metadata was answered uses what was valid
-before. A call without a version is not checked. A purge keeps the number.
-
-*Subscribers.* A queue is either silent or marked as one that may have
-subscribers. The mark stands where every post looks anyway, so that a post to
-a silent queue costs nothing more. A ``qid`` never seen is marked: only who has
-looked for subscriptions and found none clears the mark. A post to a marked
-queue leaves a notice in the queue :data:`OUTBOX` of the same store. That and
-all other internal queues, whose names begin like it, are queues like others,
-except that notices may come in any order and are no business of markers, and
-that they are neither purged nor dropped. No project can reach them: a queue of
-a project has 32 hex digits.
-"""
+"""The contract of storage drivers; see also :mod:`zaqar.storage`."""
 
 from __future__ import annotations
 
@@ -69,15 +17,25 @@ from zaqar.models import Claim, Message, NewMessage, Page, Record, Stats
 #: Entries that one :meth:`MessageStore.list` looks at, at most.
 SCAN_LIMIT = 1000
 
-#: The queue of a store that holds the notices of all posts to marked queues.
+#: Milliseconds for which the token of a post is remembered, at least.
+TOKEN_LIFETIME = 600_000
+
+#: Milliseconds for which the tombstone of a dropped queue stands, at least.
+TOMBSTONE_LIFETIME = 3_600_000
+
+#: Exhausted messages that one claim returns, at most.
+MAX_EXHAUSTED = 100
+
+#: The queue of a store with the notices of all posts to queues that may have
+#: subscribers.
 OUTBOX = 'outbox'
 
-#: What notifiers have made of them: one message for each subscriber.
+#: The queue of what notifiers make of them: a message for each subscriber.
 PENDING = f'{OUTBOX}.dues'
 
 
 class Capability(enum.StrEnum):
-    """What a driver promises beyond the contract, as flavors show it."""
+    """A property beyond the contract, as flavors show it."""
 
     FIFO = 'FIFO'
     CLAIMS = 'CLAIMS'
@@ -86,8 +44,8 @@ class Capability(enum.StrEnum):
     HIGH_THROUGHPUT = 'HIGH_THROUGHPUT'
 
 
-class MessageStore(abc.ABC):
-    """Messages and claims of queues, each queue known by its ``qid``."""
+class Store(abc.ABC):
+    """What both kinds of stores offer."""
 
     #: The clock of the server behind the store; see :mod:`zaqar.clock`.
     clock: clock.Clock
@@ -98,6 +56,14 @@ class MessageStore(abc.ABC):
 
         :raises StoreUnavailable: it does not
         """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give back all connections. The store is not used again."""
+
+
+class MessageStore(Store):
+    """Messages and claims of queues, each queue known by its ``qid``."""
 
     @abc.abstractmethod
     def post(
@@ -113,59 +79,57 @@ class MessageStore(abc.ABC):
     ) -> Sequence[str]:
         """Append messages, all or none, and return their ids in order.
 
-        A ``token`` seen before, within ten minutes or while a message kept
-        under it lives, stores nothing and returns the ids of the first time.
-        A message with an ``id`` of its own (a dead letter; then it is alone
-        in its post) is found by that id from then on, and takes the last
-        place of the queue all the same.
+        A repeated ``token``, within :data:`TOKEN_LIFETIME` or while a dead
+        letter posted with it lives, stores nothing and returns the ids of the
+        first time. A message with an ``id`` of its own (a dead letter; then
+        it is alone in its post) is known by that id from then on, and is put
+        at the end of the queue like any other.
 
         :param token: at most 64 characters
         :param limit: live messages the queue may hold afterwards; 0 for any
             number. Expired ones do not count. Dead letters pass 0.
-        :param notice: makes the message that goes to :data:`OUTBOX` if the
-            queue is marked: in the same step where the store can, else right
-            after it and before the return. A repeated post makes no second
-            one, and makes up for it where the first try did not get so far.
-            It is called once at most, and need not be for a silent queue.
+        :param notice: creates the message that is added to :data:`OUTBOX` if
+            the queue may have subscribers: in the same transaction where the
+            store can, else right after it and before the return. A repeated
+            post adds no second one, but adds one that the first try did not.
+            Called once at most; not needed for a queue without subscribers.
         :param version: of the metadata that the messages were made with
         :raises StaleMetadata: it is too old; nothing is stored
-        :raises QueueFull: the limit would be passed; nothing is stored
+        :raises QueueFull: the limit would be exceeded; nothing is stored
         :raises QueueGone: the queue was dropped; nothing is stored
         """
 
     @abc.abstractmethod
     def require_version(self, qid: str, version: int, *, now: int) -> None:
-        """Refuse older metadata from the return on.
+        """Refuse metadata older than this version from the return on.
 
-        A number that is not greater than the present one changes nothing.
+        A number that is not greater than the current one changes nothing.
 
         :raises QueueGone: the queue was dropped
         """
 
     @abc.abstractmethod
     def mark_subscribed(self, qid: str, *, now: int) -> None:
-        """Mark a queue: every post after the return leaves a notice.
+        """Set the flag: every post after the return adds a notice.
 
-        A purge keeps the mark.
-
-        :raises QueueGone: the queue was dropped
-        """
-
-    @abc.abstractmethod
-    def subscribed(self, qid: str, *, now: int) -> int:
-        """Return the generation of the mark, 0 for a silent queue.
-
-        Every :meth:`mark_subscribed` makes a new one, which no mark of the
-        queue had before. That of a queue never seen is 1.
+        A purge keeps the flag.
 
         :raises QueueGone: the queue was dropped
         """
 
     @abc.abstractmethod
-    def unmark_subscribed(
-        self, qid: str, generation: int, *, now: int
-    ) -> bool:
-        """Silence a queue, if its mark is still of this generation.
+    def subscribed_epoch(self, qid: str, *, now: int) -> int:
+        """Return the epoch of the flag, 0 if the queue has no subscribers.
+
+        Every :meth:`mark_subscribed` begins a new one, which the queue never
+        had before. That of a queue never seen is 1.
+
+        :raises QueueGone: the queue was dropped
+        """
+
+    @abc.abstractmethod
+    def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
+        """Clear the flag, if it is still of this epoch.
 
         :returns: False, and nothing changes, if it is not
         :raises QueueGone: the queue was dropped
@@ -190,12 +154,12 @@ class MessageStore(abc.ABC):
         a page was read and repeats nothing. A marker that is neither
         gives an empty page without ``resume``.
 
-        Looks at :data:`SCAN_LIMIT` entries at most: a page with a ``resume``
-        may be short, even empty. ``resume`` is None only at the end of the
-        queue; after a full page it names the last message of that page.
-        Messages carry their own ``marker`` too.
+        Scans :data:`SCAN_LIMIT` entries at most: a page with a ``resume`` may
+        be short, even empty. ``resume`` is None only at the end of the queue;
+        after a full page it names the last message of that page. Messages
+        carry their own ``marker`` too.
 
-        :param exclude_client: leave out messages posted by this client
+        :param exclude_client: omit messages posted by this client
         :param include_claimed: show those under a live claim too
         :param include_delayed: show those whose delay has not passed too
         """
@@ -241,7 +205,7 @@ class MessageStore(abc.ABC):
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
         """Take and delete up to ``limit`` free messages, oldest first.
 
-        One atomic step; counts as no claim.
+        Atomic; counts as no claim.
         """
 
     @abc.abstractmethod
@@ -266,16 +230,16 @@ class MessageStore(abc.ABC):
 
         With ``max_claims`` the count of each message handed out goes up by
         one, and messages whose count has reached it are not handed out: those
-        met on the way (before the last message taken, or all free ones when
-        fewer than ``limit`` could be taken; at most 100 in one call) come
-        back as ``exhausted``, held by the claim, on top of ``limit``.
+        before the last message taken, or all free ones when fewer than
+        ``limit`` could be taken, are returned as ``exhausted`` (at most
+        :data:`MAX_EXHAUSTED`), held by the claim, on top of ``limit``.
         Without it, counts stay as they are.
 
         :param claim_id: chosen by the caller, at most 64 of
             ``[A-Za-z0-9_-]``; repeating a call with it takes nothing twice
         :param version: of the metadata that ``max_claims`` is from
         :raises StaleMetadata: it is too old; nothing is taken
-        :returns: the claim, or None (no claim is made) when nothing was met
+        :returns: the claim, or None (no claim is made) without any message
         """
 
     @abc.abstractmethod
@@ -286,7 +250,7 @@ class MessageStore(abc.ABC):
     def renew(
         self, qid: str, claim_id: str, *, now: int, ttl: int, grace: int
     ) -> bool:
-        """Let a live claim and its messages live on, as if made now.
+        """Prolong a live claim and its messages, as if claimed now.
 
         Counts stay. Lifetimes of messages are raised as by :meth:`claim`.
 
@@ -305,8 +269,7 @@ class MessageStore(abc.ABC):
         """Estimate the live messages of all queues together.
 
         For administrators: a driver may stop counting somewhere, and one that
-        cannot tell in bounded time answers None; those shipped here all can.
-        Names no ends.
+        cannot tell in bounded time returns None. Names no ends.
         """
         return None
 
@@ -315,31 +278,27 @@ class MessageStore(abc.ABC):
         """Remove all messages and claims of a queue.
 
         Constant time; the remains are swept later. Sequence numbers go on, so
-        that markers handed out before stay valid. The mark of
+        that markers handed out before stay valid. The flag of
         :meth:`mark_subscribed` stays, too.
         """
 
     @abc.abstractmethod
     def drop(self, qid: str, *, now: int) -> None:
-        """As :meth:`purge`, for good: leave a tombstone."""
+        """Purge a queue for good: leave a tombstone."""
 
     @abc.abstractmethod
     def sweep(self, *, now: int, batch: int) -> int:
         """Remove dead and orphaned rows, ``batch`` at most.
 
-        One sweeper at a time per server; the others return 0 at once.
+        One sweeper works per server; the others return 0 at once.
 
         :param now: the server's own time, see
             :meth:`zaqar.clock.Clock.server_now`
         :returns: how many were removed; fewer than ``batch`` means clean
         """
 
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Give back all connections. The store is not used again."""
 
-
-class ManagementStore(abc.ABC):
+class ManagementStore(Store):
     """Small named JSON objects: queues, topics, pools, subscriptions, ...
 
     A record is known by ``(kind, parent, name)``: ``kind`` is one of our own
@@ -347,16 +306,6 @@ class ManagementStore(abc.ABC):
     ``name`` up to 128. All three are compared byte by byte as UTF-8: blanks,
     case and patterns have no meaning.
     """
-
-    #: The clock of the server behind the store; see :mod:`zaqar.clock`.
-    clock: clock.Clock
-
-    @abc.abstractmethod
-    def ping(self) -> None:
-        """Return when the server answers.
-
-        :raises StoreUnavailable: it does not
-        """
 
     @abc.abstractmethod
     def create(
@@ -405,33 +354,28 @@ class ManagementStore(abc.ABC):
     def count(self, kind: str, parent: str) -> int:
         """Return the number of records of a kind under a parent."""
 
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Give back all connections. The store is not used again."""
-
 
 @dataclass(frozen=True)
 class Driver:
-    """A back end: what an entry point of the group ``zaqar.storage`` names.
+    """A backend: what an entry point of the group ``zaqar.storage`` names.
 
     The two functions take the URI and the options of the driver's group (or
     of a pool, which override them), already typed, by the names of the
-    configuration file. They check the settings and, where it answers, the
-    server; an unreachable server is no error at that point.
+    configuration file. They check the settings and, where it is reachable,
+    the server.
 
     :ivar schemes: URI schemes, without ``+driver``
     :ivar message_opts: options of ``[drivers:message_store:<name>]``, ``uri``
         among them
     :ivar management_opts: the same of ``[drivers:management_store:<name>]``
-    :ivar default_uri: for a driver that needs no server, the URI in a folder
-        of ours; None for others
+    :ivar default_uri: for a driver that needs no server, returns the URI in
+        our state folder; None for others
     :ivar rows_of: the driver that the management store must have, since its
-        database takes rows of messages, too; ``open_messages`` is given its
-        URI and options, a pair, as the option ``management``
-    :ivar check_pool: refuses a pool with which whoever manages pools would
-        read or make files of this machine, or borrow its identity; given its
-        URI, and the folder below which pools may make files. None for a
-        driver with no such URIs
+        database takes rows of messages, too; ``open_messages`` gets its URI
+        and options, a pair, as the option ``management``
+    :ivar check_pool: refuses a pool that would read or create files of this
+        machine, or use its identity; takes its URI and the folder below which
+        pools may create files. None for a driver with no such URIs
     :ivar falls_back_on: another driver with the same options, whose groups
         hold what is not set in those of this one
     :raises ConfigurationError: by all functions; one line naming the fault:

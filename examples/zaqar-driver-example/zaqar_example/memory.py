@@ -105,7 +105,7 @@ class Queue:
     :ivar numbers: sequence numbers by id
     :ivar claims: ttl and end by id; which messages they hold, entries know
     :ivar tokens: ids and end by token
-    :ivar mark: generation of the mark of subscribers, or the negative of the
+    :ivar mark: epoch of the mark of subscribers, or the negative of the
         last one while the queue is silent
     :ivar least: the oldest version of metadata that may be used
     """
@@ -216,14 +216,14 @@ class Messages:
         queue = self._made(qid, now)
         queue.mark = abs(queue.mark) + 1
 
-    def subscribed(self, qid: str, now: int) -> int:
+    def subscribed_epoch(self, qid: str, now: int) -> int:
         return max(self._queue(qid, now).mark, 0)
 
-    def unmark_subscribed(self, qid: str, generation: int, now: int) -> bool:
+    def unmark_subscribed(self, qid: str, epoch: int, now: int) -> bool:
         queue = self._made(qid, now)
-        if generation <= 0 or queue.mark != generation:
+        if epoch <= 0 or queue.mark != epoch:
             return False
-        queue.mark = -generation
+        queue.mark = -epoch
         return True
 
     def list(

@@ -158,14 +158,12 @@ class MessageStore(base.MessageStore):
     def mark_subscribed(self, qid: str, *, now: int) -> None:
         self._ask(Any, 'mark_subscribed', qid=qid, now=now)
 
-    def subscribed(self, qid: str, *, now: int) -> int:
-        return self._ask(int, 'subscribed', qid=qid, now=now)
+    def subscribed_epoch(self, qid: str, *, now: int) -> int:
+        return self._ask(int, 'subscribed_epoch', qid=qid, now=now)
 
-    def unmark_subscribed(
-        self, qid: str, generation: int, *, now: int
-    ) -> bool:
+    def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
         return self._ask(
-            bool, 'unmark_subscribed', qid=qid, generation=generation, now=now
+            bool, 'unmark_subscribed', qid=qid, epoch=epoch, now=now
         )
 
     def list(

@@ -22,6 +22,7 @@ from pymongo.errors import OperationFailure
 
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Claim, Message
+from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.mongodb import layout
 from zaqar.storage.mongodb.database import (
     CHUNK,
@@ -31,9 +32,6 @@ from zaqar.storage.mongodb.database import (
 from zaqar.storage.mongodb.incarnations import Incarnations, Queue
 from zaqar.storage.mongodb.layout import Document
 from zaqar.storage.mongodb.reading import FREE, WOKEN, Reading
-
-#: Exhausted messages of one claim, at most.
-MOST_EXHAUSTED = 100
 
 #: Looks for what rivals have left, before a claim makes do with less.
 REFILLS = 3
@@ -210,7 +208,7 @@ class Claiming:
             queue,
             (WOKEN, FREE),
             now=now,
-            limit=MOST_EXHAUSTED,
+            limit=MAX_EXHAUSTED,
             more={'n': {'$gte': terms.most}},
             last=last,
         )

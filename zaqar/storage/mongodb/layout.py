@@ -32,7 +32,7 @@ A post leaves a document with its token beside its messages, whose ``_id`` is
 text and whose place is behind all messages.
 
 A queue, in the collection ``queue``, by its qid: ``key``, ``next`` number,
-``sub`` (generation of the mark, negative for a silent queue), ``live`` (how
+``sub`` (epoch of the mark, negative for a silent queue), ``live`` (how
 many messages there are at most, if anyone asked), ``gone`` (when it was
 dropped) and ``old`` (former keys, whose messages are to be swept).
 """

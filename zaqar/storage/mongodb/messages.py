@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from zaqar import clock
 from zaqar.errors import StaleMetadata
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
-from zaqar.storage import base, gather
-from zaqar.storage.gather import Gather
+from zaqar.storage import base, group_commit
+from zaqar.storage.group_commit import Batcher
 from zaqar.storage.mongodb import volume
 from zaqar.storage.mongodb.claiming import Claiming, Terms
 from zaqar.storage.mongodb.database import Database
 from zaqar.storage.mongodb.deleting import Deleting
 from zaqar.storage.mongodb.incarnations import Incarnations
 from zaqar.storage.mongodb.layout import is_claim_id
-from zaqar.storage.mongodb.posting import Post, Posting
+from zaqar.storage.mongodb.posting import Posting
 from zaqar.storage.mongodb.queues import Queues
 from zaqar.storage.mongodb.reading import (
     ANY,
@@ -28,10 +28,10 @@ from zaqar.storage.mongodb.reading import (
     Reading,
 )
 from zaqar.storage.mongodb.sweeping import Sweeping
-from zaqar.storage.noticing import Notice
+from zaqar.storage.posts import LazyNotice, Post
 
-#: Seconds a post waits for one that is under way, to go with the next.
-GATHER = 0.3
+#: Seconds a post waits for a commit of its queue, to share the next one.
+BATCH_TIMEOUT = 0.3
 
 
 class MessageStore(base.MessageStore):
@@ -53,9 +53,11 @@ class MessageStore(base.MessageStore):
         )
         self._deleting = Deleting(database, self._known, self._claiming)
         self._sweeping = Sweeping(database)
-        self._gather: Gather[Post, Sequence[str]] = Gather(
-            lambda key, posts: self._posting.post(gather.qid_of(key), posts),
-            GATHER,
+        self._batcher: Batcher[Post, Sequence[str]] = Batcher(
+            lambda key, posts: self._posting.post(
+                group_commit.qid_of(key), posts
+            ),
+            BATCH_TIMEOUT,
         )
 
     def ping(self) -> None:
@@ -72,27 +74,25 @@ class MessageStore(base.MessageStore):
         notice: Callable[[], NewMessage] | None = None,
         version: int | None = None,
     ) -> Sequence[str]:
-        wanted = Notice(notice) if notice else None
-        post = Post(token, messages, now, wanted, version)
+        lazy = LazyNotice(notice) if notice else None
+        post = Post(token, messages, now, lazy, version)
         self._posting.prepare(qid, post)
         if limit:
             return self._posting.post(qid, [post], limit)[0]
-        return self._gather.run(gather.key(qid, version), post)
+        return self._batcher.run(group_commit.batch_key(qid, version), post)
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
         self._queues.require_version(qid, version, now)
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
         self._queues.mark(qid, now)
-        self._posting.learn(qid, 1)
+        self._posting.note_epoch(qid, 1)
 
-    def subscribed(self, qid: str, *, now: int) -> int:
-        return self._queues.generation(qid)
+    def subscribed_epoch(self, qid: str, *, now: int) -> int:
+        return self._queues.epoch(qid)
 
-    def unmark_subscribed(
-        self, qid: str, generation: int, *, now: int
-    ) -> bool:
-        return self._queues.unmark(qid, generation, now)
+    def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
+        return self._queues.unmark(qid, epoch, now)
 
     def list(
         self,

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
 from zaqar.errors import QueueFull, StaleMetadata, StoreUnavailable
-from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.mongodb import layout, notices
 from zaqar.storage.mongodb.database import (
@@ -30,10 +28,8 @@ from zaqar.storage.mongodb.database import (
 from zaqar.storage.mongodb.incarnations import Incarnations, Queue
 from zaqar.storage.mongodb.layout import Document
 from zaqar.storage.mongodb.queues import Queues
-from zaqar.storage.noticing import Notice, Silent
-
-#: Milliseconds for which a random token is remembered.
-TOKEN_LIFE = 600_000
+from zaqar.storage.posts import Post
+from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
 #: Tries of a post that meets its own token, or what is left of an old one.
 ATTEMPTS = 5
@@ -44,17 +40,6 @@ SLOW_COUNT = 0.25
 SHARE = 0.1
 
 _ID_LENGTH = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """The messages of one call."""
-
-    token: str
-    messages: Sequence[NewMessage]
-    now: int
-    notice: Notice | None = None
-    version: int | None = None
 
 
 class _FullError(Exception):
@@ -74,16 +59,16 @@ class Posting:
         self._database = database
         self._known = known
         self._queues = queues
-        self._silent = Silent()
+        self._unsubscribed = UnsubscribedQueues()
         self._no_count_before: dict[str, float] = {}
 
-    def learn(self, qid: str, generation: int) -> None:
-        """Note what is known of a mark."""
-        self._silent.learn(qid, generation)
+    def note_epoch(self, qid: str, epoch: int) -> None:
+        """Remember the flag that a queue has subscribers."""
+        self._unsubscribed.update(qid, epoch)
 
     def prepare(self, qid: str, post: Post) -> None:
         """Make a notice that is likely to be needed, and the outbox."""
-        if post.notice and qid not in self._silent:
+        if post.notice and qid not in self._unsubscribed:
             post.notice.message()
             if self._known.find(OUTBOX) is None:
                 self._make_outbox(post.now)
@@ -153,7 +138,7 @@ class Posting:
             post.version is not None and post.version < least for post in posts
         ):
             raise StaleMetadata
-        self._silent.learn(qid, found['sub'])
+        self._unsubscribed.update(qid, found['sub'])
         if limit:
             self._make_room(queue, found, count, limit, now, session)
         documents, answers = _documents(queue, posts, found['next'] - count)
@@ -283,11 +268,10 @@ def _documents(
 
 
 def _token(key: bytes, post: Post, ids: Sequence[str]) -> Document:
-    letters = [item.ttl * 1000 for item in post.messages if item.id]
     return {
         '_id': layout.token_id(key, post.token),
         'k': layout.ahead(key),
-        'e': layout.date(post.now + max([TOKEN_LIFE, *letters])),
+        'e': layout.date(post.token_expiry(post.now)),
         'ids': b''.join(map(bytes.fromhex, ids)),
     }
 

@@ -93,7 +93,7 @@ class Queues:
         self._known.forget(qid)
 
     def mark(self, qid: str, now: int) -> None:
-        """Begin the next generation of a mark.
+        """Begin the next epoch of a mark.
 
         :raises QueueGone: the queue was dropped
         """
@@ -133,15 +133,15 @@ class Queues:
         if found is None or 'gone' in found:
             raise QueueGone
 
-    def unmark(self, qid: str, generation: int, now: int) -> bool:
-        """End a generation, if it still lasts.
+    def unmark(self, qid: str, epoch: int, now: int) -> bool:
+        """End a epoch, if it still lasts.
 
         :raises QueueGone: the queue was dropped
         """
-        if generation <= 0:
+        if epoch <= 0:
             return False
         documents = self._documents(qid)
-        if generation == 1:
+        if epoch == 1:
             # A queue is born with its first mark.
             self._database.step(
                 lambda: documents.update_one(
@@ -150,8 +150,8 @@ class Queues:
             )
         found = self._database.step(
             lambda: documents.update_one(
-                {'_id': qid, 'sub': generation, **_HERE},
-                {'$set': {'sub': -generation}},
+                {'_id': qid, 'sub': epoch, **_HERE},
+                {'$set': {'sub': -epoch}},
             )
         )
         if found.matched_count:
@@ -161,7 +161,7 @@ class Queues:
             raise QueueGone
         return False
 
-    def generation(self, qid: str) -> int:
+    def epoch(self, qid: str) -> int:
         """Return that of the mark, 0 for a silent queue.
 
         :raises QueueGone: the queue was dropped

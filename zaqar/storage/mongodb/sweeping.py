@@ -8,6 +8,7 @@ import secrets
 from pymongo import ReturnDocument
 from pymongo.errors import OperationFailure
 
+from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.mongodb import layout
 from zaqar.storage.mongodb.database import (
     CHUNK,
@@ -16,9 +17,6 @@ from zaqar.storage.mongodb.database import (
     is_duplicate,
 )
 from zaqar.storage.mongodb.layout import Document
-
-#: Milliseconds for which a tombstone stands.
-TOMBSTONE = 3_600_000
 
 #: Milliseconds, by the server's clock, after which a sweeper is taken for
 #: dead.
@@ -88,7 +86,7 @@ class Sweeping:
         done = self._remove(messages, dead, most)
         done += self._empty_garbage(messages, queues, most - done)
         stones: Document = {
-            'gone': {'$lte': now - TOMBSTONE},
+            'gone': {'$lte': now - TOMBSTONE_LIFETIME},
             'old': {'$exists': False},
         }
         return done + self._remove(queues, stones, most - done)

@@ -7,10 +7,7 @@ import functools
 from collections.abc import Sequence
 from urllib.parse import quote
 
-#: Milliseconds for which posts of one moment share a hash of tokens. A token
-#: is looked for in the hash of now and in the one before, hence remembered
-#: for once to twice as long.
-TOKEN_LIFE = 600_000
+from zaqar.storage.base import TOKEN_LIFETIME
 
 #: Keys of a queue, in the order of ``lua/queue.lua``:
 #: state, messages, all, free, claimed, delayed, waiting (delayed ones by
@@ -29,9 +26,12 @@ def _fixed(prefix: str, qid: str) -> Sequence[str]:
 def of_queue(prefix: str, qid: str, now: int) -> Sequence[str]:
     """Return the keys of a queue, all in one slot.
 
+    Posts of one period share a hash of tokens. A token is looked up in that of
+    ``now`` and in the one before, hence remembered for once to twice as long.
+
     :param now: decides which two hashes of tokens are meant
     """
-    turn = now // TOKEN_LIFE
+    turn = now // TOKEN_LIFETIME
     base = f'{prefix}:{{{qid}}}:t'
     return (*_fixed(prefix, qid), f'{base}{turn}', f'{base}{turn - 1}')
 

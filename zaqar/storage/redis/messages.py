@@ -37,8 +37,7 @@ OK, AGAIN, GONE, FULL, CLAIMED, INVALID, UNKNOWN, STALE = range(8)
 STEPS = 200
 MORE_STEPS = 1000
 
-#: Exhausted messages that one claim holds, and that it passes over, at most.
-MOST_EXHAUSTED = 100
+#: Exhausted messages that one claim passes over, at most.
 MOST_PASSED_OVER = 10_000
 
 #: Bytes of messages that a list passes over in one call, at most.
@@ -180,7 +179,7 @@ class MessageStore(base.MessageStore):
             now,
             (
                 *arguments,
-                MOST_EXHAUSTED,
+                base.MAX_EXHAUSTED,
                 MOST_PASSED_OVER,
                 '' if version is None else version,
             ),
@@ -238,17 +237,15 @@ class MessageStore(base.MessageStore):
     def mark_subscribed(self, qid: str, *, now: int) -> None:
         self._run(scripts.MARK, qid, now, ('set',))
 
-    def subscribed(self, qid: str, *, now: int) -> int:
+    def subscribed_epoch(self, qid: str, *, now: int) -> int:
         return int(
             self._run(scripts.MARK, qid, now, ('get',), writes=False)[0]
         )
 
-    def unmark_subscribed(
-        self, qid: str, generation: int, *, now: int
-    ) -> bool:
+    def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
         names = keys.of_queue(self._prefix, qid, now)
         status, *done = self._server.run(
-            scripts.MARK, names, (now, 'clear', generation), tells=True
+            scripts.MARK, names, (now, 'clear', epoch), tells=True
         )
         _check(status)
         return bool(done[0])

@@ -12,6 +12,7 @@ from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.redis import keys, rows, scripts
 from zaqar.storage.redis.server import Server
+from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
 _OK, _AGAIN, _GONE, _FULL = range(4)
 _STALE = 7
@@ -19,10 +20,7 @@ _STALE = 7
 #: What a script is told of a notice.
 _NONE, _WANTED, _GIVEN = range(3)
 
-#: Queues of which is remembered whether they are silent.
-_MOST_HINTS = 10_000
-
-Notice = Callable[[], NewMessage]
+NoticeFactory = Callable[[], NewMessage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +41,7 @@ class Posts:
     def __init__(self, server: Server, prefix: str) -> None:
         self._server = server
         self._prefix = prefix
-        # A guess, from the last post of this process. The script knows.
-        self._is_silent: dict[str, bool] = {}
+        self._unsubscribed = UnsubscribedQueues()
 
     def post(
         self,
@@ -54,7 +51,7 @@ class Posts:
         now: int,
         token: str,
         limit: int,
-        notice: Notice | None,
+        notice: NoticeFactory | None,
         version: int | None,
     ) -> Sequence[str]:
         """See :meth:`zaqar.storage.base.MessageStore.post`."""
@@ -67,18 +64,18 @@ class Posts:
             record = self._then_notice(post, notice)
         return _ids(record, messages)
 
-    def _with_notice(self, post: _Post, notice: Notice) -> bytes:
+    def _with_notice(self, post: _Post, notice: NoticeFactory) -> bytes:
         """Store messages and their notice in one step."""
-        if self._is_silent.get(post.qid):
+        if post.qid in self._unsubscribed:
             record, mark = self._store(post, (_WANTED,))
             if record:
                 return record
         group = _group(self._notice_token(post), [notice()], post.now)
         record, mark = self._store(post, (_GIVEN,), group)
-        self._learn(post.qid, mark)
+        self._unsubscribed.update(post.qid, mark)
         return record
 
-    def _then_notice(self, post: _Post, notice: Notice) -> bytes:
+    def _then_notice(self, post: _Post, notice: NoticeFactory) -> bytes:
         """Store messages, then their notice: it lies in another slot.
 
         A repeated post comes by here again, and the token of the notice
@@ -125,11 +122,6 @@ class Posts:
         if status == _AGAIN:
             return b'', int(found[0])
         return found[0], int(found[1])
-
-    def _learn(self, qid: str, mark: int) -> None:
-        if len(self._is_silent) >= _MOST_HINTS:
-            self._is_silent.clear()
-        self._is_silent[qid] = not mark
 
     def _notice_token(self, post: _Post) -> str:
         return f'{post.qid}{post.token}'

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from zaqar.models import Claim, Message
+from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy import queue_rows
 from zaqar.storage.sqlalchemy.rows import (
     COLUMNS,
@@ -23,9 +24,6 @@ from zaqar.storage.sqlalchemy.rows import (
     using,
 )
 from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
-
-#: Exhausted messages of one claim, at most.
-MOST_EXHAUSTED = 100
 
 #: The two ways of being free. ``wake_at > 0`` is for engines whose index
 #: holds free rows too.
@@ -152,7 +150,7 @@ def _exhausted(
     if len(taken) == limit:
         count += ' AND m.seq < :last'
         values = {**values, 'last': taken[-1][1]}
-    return select_free(session, values, MOST_EXHAUSTED, count)
+    return select_free(session, values, MAX_EXHAUSTED, count)
 
 
 def _hold(
@@ -218,10 +216,10 @@ def _at_once(limit: int, counting: bool) -> str:
     )
     spent = (
         f"""
-        e AS ({free(_FREE, above, MOST_EXHAUSTED)}),
-        f AS ({free(_WOKEN, above, MOST_EXHAUSTED)}),
+        e AS ({free(_FREE, above, MAX_EXHAUSTED)}),
+        f AS ({free(_WOKEN, above, MAX_EXHAUSTED)}),
         spent AS (SELECT seq FROM (SELECT * FROM e UNION ALL SELECT * FROM f)
-            x ORDER BY seq LIMIT {MOST_EXHAUSTED}),"""
+            x ORDER BY seq LIMIT {MAX_EXHAUSTED}),"""
         if counting
         else ''
     )

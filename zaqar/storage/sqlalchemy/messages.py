@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from zaqar import clock
 from zaqar.errors import QueueFull
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
-from zaqar.storage import base, gather
-from zaqar.storage.gather import Gather
-from zaqar.storage.noticing import Notice, Silent
+from zaqar.storage import base, group_commit
+from zaqar.storage.group_commit import Batcher
+from zaqar.storage.posts import LazyNotice, Post
 from zaqar.storage.sqlalchemy import (
     claiming,
     deleting,
@@ -26,9 +26,9 @@ from zaqar.storage.sqlalchemy import (
     volume,
 )
 from zaqar.storage.sqlalchemy.database import Database
-from zaqar.storage.sqlalchemy.posting import Post
 from zaqar.storage.sqlalchemy.rows import is_claim_id
 from zaqar.storage.sqlalchemy.session import Session
+from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
 
 class MessageStore(base.MessageStore):
@@ -44,10 +44,10 @@ class MessageStore(base.MessageStore):
         embedded = database.dialect == 'sqlite'
         self.clock = clock.Clock(None if embedded else database.now)
         # SQLite's writer merges everything anyway.
-        self._gather: Gather[tuple[Post, int], Sequence[str]] = Gather(
+        self._batcher: Batcher[Post, Sequence[str]] = Batcher(
             self._post, 0 if embedded else window
         )
-        self._silent = Silent()
+        self._unsubscribed = UnsubscribedQueues()
 
     def ping(self) -> None:
         self._database.ping()
@@ -64,22 +64,22 @@ class MessageStore(base.MessageStore):
         version: int | None = None,
     ) -> Sequence[str]:
         self._database.check_room()
-        post = Post(
-            token, messages, Notice(notice) if notice else None, version
-        )
-        if post.notice and qid not in self._silent:
-            # Made before anything is locked.
-            post.notice.message()
+        lazy = LazyNotice(notice) if notice else None
+        post = Post(token, messages, now, lazy, version)
+        if lazy and qid not in self._unsubscribed:
+            # Created before anything is locked.
+            lazy.message()
         if not limit:
-            return self._gather.run(gather.key(qid, version), (post, now))
-        found = self._database.write(
+            key = group_commit.batch_key(qid, version)
+            return self._batcher.run(key, post)
+        ids = self._database.write(
             lambda s: posting.post_within(
-                s, qid, post, now, limit, self._silent
+                s, qid, post, limit, self._unsubscribed
             )
         )
-        if isinstance(found, QueueFull):
-            raise found
-        return found
+        if isinstance(ids, QueueFull):
+            raise ids
+        return ids
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
         self._database.write(
@@ -88,16 +88,14 @@ class MessageStore(base.MessageStore):
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
         self._database.write(lambda s: notices.mark(s, qid, now))
-        self._silent.learn(qid, 1)
+        self._unsubscribed.update(qid, 1)
 
-    def subscribed(self, qid: str, *, now: int) -> int:
-        return self._database.read(lambda s: notices.generation(s, qid))
+    def subscribed_epoch(self, qid: str, *, now: int) -> int:
+        return self._database.read(lambda s: notices.epoch(s, qid))
 
-    def unmark_subscribed(
-        self, qid: str, generation: int, *, now: int
-    ) -> bool:
+    def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
         return self._database.write(
-            lambda s: notices.unmark(s, qid, generation, now)
+            lambda s: notices.unmark(s, qid, epoch, now)
         )
 
     def list(
@@ -237,19 +235,17 @@ class MessageStore(base.MessageStore):
         self._database.close()
 
     def _post(
-        self, key: str, items: Sequence[tuple[Post, int]]
+        self, key: str, posts: Sequence[Post]
     ) -> Sequence[Sequence[str]]:
-        qid = gather.qid_of(key)
-        posts = [post for post, _ in items]
-        now = max(now for _, now in items)
+        qid = group_commit.qid_of(key)
         if self._at_once:
-            found = self._database.read(
+            ids = self._database.read(
                 lambda s: posting.post_at_once(
-                    s, qid, posts, now, self._silent
+                    s, qid, posts, self._unsubscribed
                 )
             )
-            if found is not None:
-                return found
+            if ids is not None:
+                return ids
         return self._database.write(
-            lambda s: posting.post(s, qid, posts, now, 0, self._silent)
+            lambda s: posting.post(s, qid, posts, 0, self._unsubscribed)
         )

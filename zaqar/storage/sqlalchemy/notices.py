@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Marks of queues that may have subscribers, and the notices they cause.
 
-A mark is the generation in the column ``subscribed``; a silent queue has the
-negative of its last one there, so that generations never come again.
+A mark is the epoch in the column ``subscribed``; a silent queue has the
+negative of its last one there, so that epochs never come again.
 
 Notices take numbers from the clock instead of a counter: the row of the
 outbox, which all queues of a store share, need not be locked by posts.
@@ -65,21 +65,21 @@ def leave(session: Session, notice: NewMessage, now: int) -> None:
 
 
 def mark(session: Session, qid: str, now: int) -> None:
-    """Begin the next generation, within a transaction."""
+    """Begin the next epoch, within a transaction."""
     row = queue_rows.lock(session, qid, now)
     session.run(_SET, {'id': row.id, 'new': abs(row.subscribed) + 1})
 
 
-def unmark(session: Session, qid: str, generation: int, now: int) -> bool:
-    """End a generation, if it still lasts, within a transaction."""
+def unmark(session: Session, qid: str, epoch: int, now: int) -> bool:
+    """End a epoch, if it still lasts, within a transaction."""
     row = queue_rows.lock(session, qid, now)
-    if generation <= 0 or row.subscribed != generation:
+    if epoch <= 0 or row.subscribed != epoch:
         return False
-    session.run(_SET, {'id': row.id, 'new': -generation})
+    session.run(_SET, {'id': row.id, 'new': -epoch})
     return True
 
 
-def generation(session: Session, qid: str) -> int:
+def epoch(session: Session, qid: str) -> int:
     """Return that of the mark, 0 for a silent queue."""
     row = session.one(_FIND, {'qid': qid})
     if row is None:

@@ -9,19 +9,16 @@ becomes visible later. The same row tells whether a notice is due.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from zaqar.errors import QueueFull
 from zaqar.models import NewMessage
-from zaqar.storage.base import OUTBOX
-from zaqar.storage.noticing import Notice, Silent
+from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
+from zaqar.storage.posts import Post
 from zaqar.storage.sqlalchemy import notices, queue_rows
 from zaqar.storage.sqlalchemy.rows import DELAYED, FREE, make_id
 from zaqar.storage.sqlalchemy.session import Session
-
-#: Milliseconds for which a random token is remembered.
-TOKEN_LIFE = 600_000
+from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
 ID_LENGTH = 32
 
@@ -67,7 +64,7 @@ t AS (
         convert_to(string_agg(coalesce(p.public_id,
             lpad(to_hex(q.first + p.place), 16, '0') || p.rnd), ''
             ORDER BY p.place), 'SQL_ASCII'),
-        :now + greatest(600000, max(CASE WHEN p.public_id IS NULL THEN 0
+        :now + greatest({lifetime}, max(CASE WHEN p.public_id IS NULL THEN 0
             ELSE p.ttl::bigint * 1000 END))
     FROM q, p GROUP BY q.id, p.token
     ON CONFLICT DO NOTHING
@@ -99,33 +96,27 @@ n AS (
     JOIN t ON t.token = n.token
     WHERE o.qid = :outbox AND q.subscribed > 0)"""
 
-#: Nobody wants notices; the queue is thought to be silent; it is not, so that
-#: an outbox must be there.
-_PLAIN = _AT_ONCE.format(only='true', more='')
-_SILENT = _AT_ONCE.format(only='subscribed <= 0', more='')
-_TELLING = _AT_ONCE.format(
-    only='(subscribed <= 0 OR EXISTS (SELECT 1 FROM message_queue o '
+
+def _at_once(only: str, more: str = '') -> str:
+    return _AT_ONCE.format(only=only, more=more, lifetime=TOKEN_LIFETIME)
+
+
+#: Without notices; for a queue that most likely has no subscribers; for one
+#: that may have some, so that an outbox must exist.
+_PLAIN = _at_once('true')
+_UNSUBSCRIBED = _at_once('subscribed <= 0')
+_SUBSCRIBED = _at_once(
+    '(subscribed <= 0 OR EXISTS (SELECT 1 FROM message_queue o '
     'WHERE o.qid = :outbox))',
-    more=_NOTICES,
+    _NOTICES,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """The messages of one call."""
-
-    token: str
-    messages: Sequence[NewMessage]
-    notice: Notice | None = None
-    version: int | None = None
 
 
 def post_at_once(
     session: Session,
     qid: str,
     posts: Sequence[Post],
-    now: int,
-    silent: Silent,
+    unsubscribed: UnsubscribedQueues,
 ) -> list[Sequence[str]] | None:
     """Store posts in one statement (PostgreSQL).
 
@@ -135,6 +126,7 @@ def post_at_once(
     if len({post.token for post in posts}) < len(posts):
         # Two at once make the same post.
         return None
+    now = max(post.now for post in posts)
     flat = [(post, item) for post in posts for item in post.messages]
     items = [item for _, item in flat]
     values: dict[str, Any] = {
@@ -157,13 +149,13 @@ def post_at_once(
     }
     sql = _PLAIN
     if any(post.notice for post in posts):
-        sql = _SILENT if qid in silent else _TELLING
-    if sql is _TELLING:
+        sql = _UNSUBSCRIBED if qid in unsubscribed else _SUBSCRIBED
+    if sql is _SUBSCRIBED:
         values |= _notices(posts, now)
     stored: dict[str, bytes] = {}
-    for token, ids, generation in session.all(sql, values):
+    for token, ids, epoch in session.all(sql, values):
         stored[token] = ids
-        silent.learn(qid, generation)
+        unsubscribed.update(qid, epoch)
     if len(stored) < len(posts):
         return None
     return [_split(stored[post.token]) for post in posts]
@@ -191,16 +183,15 @@ def post_within(
     session: Session,
     qid: str,
     item: Post,
-    now: int,
     limit: int,
-    silent: Silent,
+    unsubscribed: UnsubscribedQueues,
 ) -> Sequence[str] | QueueFull:
     """Store a post, or return the refusal.
 
     Returned, not raised, since what was counted on the way is to be kept.
     """
     try:
-        return post(session, qid, [item], now, limit, silent)[0]
+        return post(session, qid, [item], limit, unsubscribed)[0]
     except QueueFull as refusal:
         return refusal
 
@@ -209,9 +200,8 @@ def post(
     session: Session,
     qid: str,
     posts: Sequence[Post],
-    now: int,
     limit: int,
-    silent: Silent,
+    unsubscribed: UnsubscribedQueues,
 ) -> list[Sequence[str]]:
     """Store posts within a transaction; return the ids of each.
 
@@ -219,10 +209,11 @@ def post(
     :raises QueueGone: the queue was dropped
     :raises StaleMetadata: one of them was made with old metadata
     """
+    now = max(item.now for item in posts)
     queue = queue_rows.lock(session, qid, now)
     for item in posts:
         queue_rows.check_version(item.version, queue.least_version)
-    silent.learn(qid, queue.subscribed)
+    unsubscribed.update(qid, queue.subscribed)
     answers: list[Sequence[str]] = []
     rows: list[dict[str, Any]] = []
     for item in posts:
@@ -264,12 +255,11 @@ def _split(ids: bytes) -> Sequence[str]:
 def _token(
     queue_id: int, post: Post, ids: Sequence[str], now: int
 ) -> dict[str, Any]:
-    letters = [item.ttl * 1000 for item in post.messages if item.id]
     return {
         'id': queue_id,
         'token': post.token,
         'ids': ''.join(ids).encode(),
-        'keep_until': now + max([TOKEN_LIFE, *letters]),
+        'keep_until': post.token_expiry(now),
     }
 
 

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.sqlalchemy import queue_rows
 from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
-
-#: Milliseconds for which a tombstone stands.
-TOMBSTONE = 3_600_000
 
 #: Rows of one DELETE.
 CHUNK = 200
@@ -47,7 +45,9 @@ _DEAD = (
         'WHERE m.queue_id = post_token.queue_id '
         'AND m.public_id = post_token.token AND m.expires_at > :now)',
     ),
-    Dead('message_queue', ('qid',), f'dropped_at <= :now - {TOMBSTONE}'),
+    Dead(
+        'message_queue', ('qid',), f'dropped_at <= :now - {TOMBSTONE_LIFETIME}'
+    ),
 )
 
 

@@ -84,7 +84,7 @@ record = sa.Table(
 
 #: ``id`` names the queue in the other tables. A purge gives the queue another
 #: one and leaves the old one to the sweeper. ``live`` is NULL until a limit
-#: of messages is first asked for. ``subscribed`` is the generation of the mark
+#: of messages is first asked for. ``subscribed`` is the epoch of the mark
 #: that the queue may have subscribers, or the negative of the last one while
 #: it is silent. ``least_version`` is that of the oldest metadata that may be
 #: used with the queue.

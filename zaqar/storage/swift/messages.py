@@ -106,13 +106,11 @@ class MessageStore(base.MessageStore):
     def mark_subscribed(self, qid: str, *, now: int) -> None:
         self._rows.mark_subscribed(qid, now=now)
 
-    def subscribed(self, qid: str, *, now: int) -> int:
-        return self._rows.subscribed(qid, now=now)
+    def subscribed_epoch(self, qid: str, *, now: int) -> int:
+        return self._rows.subscribed_epoch(qid, now=now)
 
-    def unmark_subscribed(
-        self, qid: str, generation: int, *, now: int
-    ) -> bool:
-        return self._rows.unmark_subscribed(qid, generation, now=now)
+    def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
+        return self._rows.unmark_subscribed(qid, epoch, now=now)
 
     def list(
         self,

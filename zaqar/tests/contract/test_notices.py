@@ -59,21 +59,21 @@ class Told:
         found = map(json.loads, map(_body, self.outbox.walk()))
         return [body[1] for body in found if body[0] == self.name]
 
-    def subscribed(self) -> int:
-        return self.queue.store.subscribed(
+    def subscribed_epoch(self) -> int:
+        return self.queue.store.subscribed_epoch(
             self.queue.qid, now=self.queue.hand.now
         )
 
     def mark(self) -> int:
-        """Mark the queue; return the generation."""
+        """Mark the queue; return the epoch."""
         self.queue.store.mark_subscribed(
             self.queue.qid, now=self.queue.hand.now
         )
-        return self.subscribed()
+        return self.subscribed_epoch()
 
-    def unmark(self, generation: int) -> bool:
+    def unmark(self, epoch: int) -> bool:
         return self.queue.store.unmark_subscribed(
-            self.queue.qid, generation, now=self.queue.hand.now
+            self.queue.qid, epoch, now=self.queue.hand.now
         )
 
     def silence(self) -> None:
@@ -91,14 +91,14 @@ def told(queue: Probe) -> Told:
 
 
 def test_a_queue_never_seen_is_marked(told: Told) -> None:
-    assert told.subscribed() == 1
+    assert told.subscribed_epoch() == 1
 
 
 def test_the_first_post_of_a_queue_leaves_a_notice(told: Told) -> None:
     told.post('a', 'b')
     assert told.notices() == ['a']
     assert told.queue.everything() == ['a', 'b']
-    assert told.subscribed() == 1
+    assert told.subscribed_epoch() == 1
 
 
 def test_every_post_to_a_marked_queue_leaves_one_notice(told: Told) -> None:
@@ -120,7 +120,7 @@ def test_a_post_to_a_silent_queue_leaves_no_notice(told: Told) -> None:
     assert told.post('a')
     assert told.post('b', 'c')
     assert told.notices() == []
-    assert told.subscribed() == 0
+    assert told.subscribed_epoch() == 0
     assert told.queue.everything() == ['a', 'b', 'c']
 
 
@@ -157,11 +157,11 @@ def test_a_silence_is_seen_by_the_next_post_through_another_process(
 
 
 def test_every_mark_is_a_generation_of_its_own(told: Told) -> None:
-    seen = [told.subscribed()]
+    seen = [told.subscribed_epoch()]
     for _ in range(3):
         seen.append(told.mark())
         assert told.unmark(seen[-1])
-        assert told.subscribed() == 0
+        assert told.subscribed_epoch() == 0
     seen.append(told.mark())
     assert len(set(seen)) == 5
     assert min(seen) > 0
@@ -169,16 +169,16 @@ def test_every_mark_is_a_generation_of_its_own(told: Told) -> None:
 
 def test_only_the_present_generation_is_cleared(told: Told) -> None:
     told.post('a')
-    old = told.subscribed()
+    old = told.subscribed_epoch()
     new = told.mark()
     assert told.unmark(old) is False
-    assert told.subscribed() == new
+    assert told.subscribed_epoch() == new
     told.post('b')
     assert sorted(told.notices()) == ['a', 'b']
     assert told.unmark(new) is True
     assert told.unmark(new) is False
     assert told.unmark(0) is False
-    assert told.subscribed() == 0
+    assert told.subscribed_epoch() == 0
 
 
 def test_a_repeated_post_makes_one_notice(told: Told) -> None:
@@ -199,13 +199,13 @@ def test_a_post_repeated_after_a_mark_is_not_announced_twice(
 
 
 def test_a_purge_keeps_the_mark_and_the_silence(told: Told) -> None:
-    generation = told.mark()
+    epoch = told.mark()
     told.queue.purge()
-    assert told.subscribed() == generation
+    assert told.subscribed_epoch() == epoch
     told.post('a')
-    assert told.unmark(generation)
+    assert told.unmark(epoch)
     told.queue.purge()
-    assert told.subscribed() == 0
+    assert told.subscribed_epoch() == 0
     told.post('b')
     assert told.notices() == ['a']
 
@@ -223,7 +223,7 @@ def test_notices_outlive_a_purge_and_a_drop_of_their_queue(
 def test_a_dropped_queue_has_no_mark_and_takes_none(told: Told) -> None:
     told.post('a')
     told.queue.drop()
-    for call in (told.subscribed, told.mark, partial(told.unmark, 1)):
+    for call in (told.subscribed_epoch, told.mark, partial(told.unmark, 1)):
         with pytest.raises(QueueGone):
             call()
     with pytest.raises(QueueGone):
@@ -357,4 +357,4 @@ def test_a_mark_made_while_it_is_cleared_stays(eight: list[Probe]) -> None:
             ],
         )
         assert done.count(True) <= 1
-        assert first.subscribed() > 0
+        assert first.subscribed_epoch() > 0

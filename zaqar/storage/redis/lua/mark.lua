@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- ARGV: now, 'get', 'set' or 'clear', generation to clear, '1' when it is done
--- again. Returns the generation, 0 for none; after 'clear' whether it was.
+-- ARGV: now, 'get', 'set' or 'clear', epoch to clear, '1' when it is done
+-- again. Returns the epoch, 0 for none; after 'clear' whether it was.
 
 local mark = call('HGET', own.state, 'mark') or '1'
 local last = call('HGET', own.state, 'last_mark') or '1'

@@ -235,13 +235,13 @@ def test_a_queue_falls_silent_without_subscriptions_and_wakes_up(
     queue = rig.catalogue.find(Scope('p', 'q'))
     assert queue is not None
     mark = rig.until
-    mark(lambda: not rig.store.subscribed(queue.qid, now=rig.now()))
+    mark(lambda: not rig.store.subscribed_epoch(queue.qid, now=rig.now()))
     one = rig.subscribe(receiver.url)
     rig.post('heard')
     assert receiver.wait(1)[0].json['body'] == 'heard'
     subscriptions.delete(rig.ctx, scope=queue.scope, subscription_id=one)
     rig.post('unheard again')
-    mark(lambda: not rig.store.subscribed(queue.qid, now=rig.now()))
+    mark(lambda: not rig.store.subscribed_epoch(queue.qid, now=rig.now()))
     assert len(receiver.got) == 1
 
 

@@ -277,8 +277,8 @@ def test_a_notice_is_left_with_a_long_message(
     outbox = Probe(store, queue.hand, OUTBOX)
     assert outbox.everything() == ['notice']
     store.unmark_subscribed(
-        queue.qid, store.subscribed(queue.qid, now=0), now=queue.hand.now
+        queue.qid, store.subscribed_epoch(queue.qid, now=0), now=queue.hand.now
     )
-    assert store.subscribed(queue.qid, now=0) == 0
+    assert store.subscribed_epoch(queue.qid, now=0) == 0
     store.mark_subscribed(queue.qid, now=queue.hand.now)
-    assert store.subscribed(queue.qid, now=0) > 1
+    assert store.subscribed_epoch(queue.qid, now=0) > 1

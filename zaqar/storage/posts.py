@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A call of :meth:`zaqar.storage.base.MessageStore.post`, as drivers pass it.
+
+Several of one queue may be stored together; see
+:mod:`zaqar.storage.group_commit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from zaqar.models import NewMessage
+from zaqar.storage.base import TOKEN_LIFETIME
+
+
+class LazyNotice:
+    """A notice that is created when it is first needed."""
+
+    __slots__ = ('_create', '_message')
+
+    def __init__(self, create: Callable[[], NewMessage]) -> None:
+        self._create = create
+        self._message: NewMessage | None = None
+
+    def message(self) -> NewMessage:
+        """Return the notice."""
+        if self._message is None:
+            self._message = self._create()
+        return self._message
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """The messages of one call."""
+
+    token: str
+    messages: Sequence[NewMessage]
+    now: int
+    notice: LazyNotice | None = None
+    version: int | None = None
+
+    def token_expiry(self, now: int) -> int:
+        """Return until when the token must be remembered.
+
+        That of a dead letter lives as long as the message.
+        """
+        lifetimes = [item.ttl * 1000 for item in self.messages if item.id]
+        return now + max([TOKEN_LIFETIME, *lifetimes])

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which queues had no subscribers when their flag was last read."""
+
+from __future__ import annotations
+
+#: Queues remembered; when there are more, all are forgotten.
+MAX_QUEUES = 20_000
+
+
+class UnsubscribedQueues:
+    """Queues whose flag said that they have no subscribers.
+
+    A hint: the store checks the flag again as it writes.
+    """
+
+    def __init__(self) -> None:
+        self._qids: set[str] = set()
+
+    def __contains__(self, qid: str) -> bool:
+        return qid in self._qids
+
+    def update(self, qid: str, epoch: int) -> None:
+        """Remember a flag that was read: its epoch, 0 or less if unset."""
+        if epoch > 0:
+            self._qids.discard(qid)
+            return
+        if len(self._qids) >= MAX_QUEUES:
+            self._qids.clear()
+        self._qids.add(qid)
