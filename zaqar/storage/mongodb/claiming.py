@@ -23,6 +23,7 @@ from pymongo.errors import OperationFailure
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import layout
 from zaqar.storage.mongodb.database import (
     CHUNK,
@@ -128,7 +129,7 @@ class Claiming:
 
     def is_live(self, queue: Queue, claim_id: str, now: int) -> bool:
         """Tell whether there is such a live claim."""
-        if not layout.is_claim_id(claim_id):
+        if not is_claim_id(claim_id):
             return False
         where = _live(queue, claim_id, now)
         found = self._database.step(

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from bson.binary import Binary
 from pymongo.client_session import ClientSession
 
-from zaqar.errors import InvalidDeletion, MessageClaimed
+from zaqar.storage import deletion_errors
+from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import layout
 from zaqar.storage.mongodb.claiming import Claiming
 from zaqar.storage.mongodb.database import Database, in_time
@@ -86,7 +87,7 @@ class Deleting:
             if queue is None or not self._claiming.is_live(
                 queue, claim_id, now
             ):
-                raise _unknown_claim()
+                raise deletion_errors.unknown_claim()
         names = _names(queue, ids)
         if queue is None or not names:
             return
@@ -104,7 +105,7 @@ class Deleting:
     ) -> bool:
         where: Document = {'_id': name, 'h': {'$lte': now}}
         if claim_id is not None:
-            if not layout.is_claim_id(claim_id):
+            if not is_claim_id(claim_id):
                 return False
             where = {
                 '_id': name,
@@ -124,12 +125,10 @@ class Deleting:
         if claim_id is not None and not self._claiming.is_live(
             queue, claim_id, now
         ):
-            raise _unknown_claim()
+            raise deletion_errors.unknown_claim()
         if holder is not None:
-            raise _claimed()
-        raise InvalidDeletion(
-            'A claim was specified, but the message is not currently claimed.'
-        )
+            raise deletion_errors.message_claimed()
+        raise deletion_errors.message_free()
 
 
 def _delete_held(
@@ -150,7 +149,7 @@ def _delete_held(
         )
     for row in rows:
         if row['h'] <= now or row['ci'] not in claim_ids:
-            raise _Refused(_claimed())
+            raise _Refused(deletion_errors.message_claimed())
     with in_time():
         queue.messages.delete_many(
             {'_id': {'$in': list(names)}}, session=session
@@ -162,16 +161,3 @@ def _names(queue: Queue | None, ids: Sequence[str]) -> list[Binary]:
         return []
     found = (layout.message_id(queue.key, text) for text in ids)
     return list(dict.fromkeys(name for name in found if name is not None))
-
-
-def _claimed() -> MessageClaimed:
-    return MessageClaimed(
-        'This message is claimed; it cannot be deleted without a valid '
-        'claim ID.'
-    )
-
-
-def _unknown_claim() -> InvalidDeletion:
-    return InvalidDeletion(
-        'The specified claim does not exist or has expired.'
-    )

@@ -40,7 +40,6 @@ dropped) and ``old`` (former keys, whose messages are to be swept).
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,6 +48,7 @@ from bson.binary import Binary
 from bson.datetime_ms import DatetimeMS
 
 from zaqar.models import Message, NewMessage
+from zaqar.storage.message_ids import id_of, parse_id
 
 Document = dict[str, Any]
 
@@ -74,13 +74,6 @@ QUEUE_INDEXES: Sequence[pymongo.IndexModel] = (
 RECORD_INDEXES: Sequence[pymongo.IndexModel] = (
     pymongo.IndexModel([('p', 1), ('name', 1)], name='name'),
 )
-
-_ID = re.compile(r'[0-9a-f]{32}')
-_MARKER = re.compile(r'[0-9a-f]{16}')
-_CLAIM = re.compile(r'[A-Za-z0-9_-]{1,64}')
-
-#: The last sequence number.
-LAST = 2**63 - 1
 
 
 def date(moment: int) -> DatetimeMS:
@@ -120,37 +113,9 @@ def place(key: bytes, seq: int) -> bytes:
 
 def message_id(key: bytes, text: str) -> Binary | None:
     """Return the ``_id`` of a message, None if the text is no id."""
-    if not _ID.fullmatch(text):
+    if parse_id(text) is None:
         return None
     return Binary(key + bytes.fromhex(text))
-
-
-def parse_marker(text: str) -> int | None:
-    """Return the sequence number of a marker, None if it is no marker."""
-    if not _MARKER.fullmatch(text):
-        return None
-    seq = int(text, 16)
-    return seq if seq <= LAST else None
-
-
-def parse_id(text: str) -> int | None:
-    """Return the sequence number within an id, None if it is no id."""
-    return parse_marker(text[:16]) if _ID.fullmatch(text) else None
-
-
-def make_marker(seq: int) -> str:
-    """Return the marker behind a sequence number."""
-    return f'{seq:016x}'
-
-
-def make_id(seq: int, message: NewMessage) -> str:
-    """Return the id of a message that gets this number."""
-    return message.id or f'{seq:016x}{message.rnd}'
-
-
-def is_claim_id(text: str) -> bool:
-    """Tell whether a text can be the id of a claim."""
-    return bool(_CLAIM.fullmatch(text))
 
 
 def claim_key(key: bytes, claim_id: str) -> bytes:
@@ -167,7 +132,7 @@ def new_message(key: bytes, seq: int, item: NewMessage, now: int) -> Document:
     """Return the document of a message."""
     at = place(key, seq)
     found: Document = {
-        '_id': Binary(key + bytes.fromhex(make_id(seq, item))),
+        '_id': Binary(key + bytes.fromhex(id_of(item, seq))),
         'k': at,
         'a': 0,
         'h': 0,

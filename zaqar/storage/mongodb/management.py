@@ -22,9 +22,7 @@ from zaqar.models import Record
 from zaqar.storage import base
 from zaqar.storage.mongodb.database import Database, is_duplicate
 from zaqar.storage.mongodb.layout import Document
-
-#: Characters of a key, as the contract has them.
-PARENT, NAME = 400, 128
+from zaqar.storage.record_encoding import check_key, encode
 
 _FIELDS = {'name': 1, 'data': 1, 'version': 1}
 
@@ -55,7 +53,7 @@ class ManagementStore(base.ManagementStore):
             'kind': kind,
             'parent': parent,
             'name': name,
-            'data': _encode(data),
+            'data': encode(data).encode(),
             'version': 1,
             'by': mine,
         }
@@ -86,7 +84,7 @@ class ManagementStore(base.ManagementStore):
         key = _key(kind, parent, name)
         mine = secrets.token_bytes(12)
         change = {
-            'data': _encode(data),
+            'data': encode(data).encode(),
             'version': version + 1,
             'by': mine,
         }
@@ -144,8 +142,7 @@ def _key(kind: str, parent: str, name: str) -> bytes:
 
     :raises ValueError: longer than other stores would take
     """
-    if len(parent) > PARENT or len(name) > NAME:
-        raise ValueError('the key of a record is too long')
+    check_key(parent, name)
     return _hash(kind, parent, name)
 
 
@@ -161,15 +158,3 @@ def _record(found: Document) -> Record:
     return Record(
         found['name'], json.loads(found['data']), int(found['version'])
     )
-
-
-def _encode(data: Mapping[str, Any]) -> bytes:
-    """Return JSON text.
-
-    As text it may hold names that would mean something to the server, and
-    numbers of any size. ASCII only: a client's text may hold surrogates
-    without a partner.
-    """
-    return json.dumps(
-        dict(data), allow_nan=False, separators=(',', ':')
-    ).encode()

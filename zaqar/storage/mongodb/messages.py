@@ -10,12 +10,12 @@ from zaqar.errors import StaleMetadata
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base, group_commit
 from zaqar.storage.group_commit import Batcher
+from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import volume
 from zaqar.storage.mongodb.claiming import Claiming, Terms
 from zaqar.storage.mongodb.database import Database
 from zaqar.storage.mongodb.deleting import Deleting
 from zaqar.storage.mongodb.incarnations import Incarnations
-from zaqar.storage.mongodb.layout import is_claim_id
 from zaqar.storage.mongodb.posting import Posting
 from zaqar.storage.mongodb.queues import Queues
 from zaqar.storage.mongodb.reading import (

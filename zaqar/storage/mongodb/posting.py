@@ -18,6 +18,7 @@ from pymongo.errors import OperationFailure
 
 from zaqar.errors import QueueFull, StaleMetadata, StoreUnavailable
 from zaqar.storage.base import OUTBOX
+from zaqar.storage.message_ids import id_of
 from zaqar.storage.mongodb import layout, notices
 from zaqar.storage.mongodb.database import (
     CHUNK,
@@ -257,7 +258,7 @@ def _documents(
     for post in posts:
         ids = []
         for item in post.messages:
-            ids.append(layout.make_id(first, item))
+            ids.append(id_of(item, first))
             documents.append(
                 layout.new_message(queue.key, first, item, post.now)
             )

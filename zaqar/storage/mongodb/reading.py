@@ -14,6 +14,12 @@ from dataclasses import dataclass
 
 from zaqar.models import Message, MessageSpan, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
+from zaqar.storage.message_ids import (
+    MAX_SEQ,
+    make_marker,
+    parse_id,
+    parse_marker,
+)
 from zaqar.storage.mongodb import layout
 from zaqar.storage.mongodb.database import Database, Documents
 from zaqar.storage.mongodb.incarnations import Incarnations, Queue
@@ -115,7 +121,7 @@ class Reading:
         if queue is None:
             return Page([])
         first = self._first(queue, marker)
-        if first is None or first > layout.LAST:
+        if first is None or first > MAX_SEQ:
             return Page([])
         rows = self.rows(
             queue, kinds, now=now, limit=limit, first=first, committed=True
@@ -217,7 +223,7 @@ class Reading:
         found = [layout.message(row, now) for row in rows]
         if len(found) == limit:
             return Page(found, found[-1].marker)
-        return Page(found, None if end is None else layout.make_marker(end))
+        return Page(found, None if end is None else make_marker(end))
 
     def _scanned(
         self, queue: Queue, kind: Kind, now: int, first: int
@@ -239,18 +245,18 @@ class Reading:
         """Return the number with which a page begins, None for nowhere."""
         if marker is None:
             return 0
-        seq = layout.parse_marker(marker)
+        seq = parse_marker(marker)
         if seq is not None:
             return seq + 1
-        seq = layout.parse_id(marker)
-        if seq is None:
+        halves = parse_id(marker)
+        if halves is None:
             return None
         # A dead letter's id says where it was in another queue.
         name = layout.message_id(queue.key, marker)
         found = self._database.step(
             lambda: queue.committed.find_one({'_id': name}, {'k': 1})
         )
-        return (layout.seq_of(found) if found else seq) + 1
+        return (layout.seq_of(found) if found else halves[0]) + 1
 
     def _end(
         self, queue: Queue, now: int, direction: int

@@ -6,14 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zaqar.errors import InvalidDeletion, MessageClaimed
+from zaqar.storage import deletion_errors
+from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import queue_rows, reading
-from zaqar.storage.sqlalchemy.rows import (
-    CLAIMED,
-    QUEUE,
-    is_claim_id,
-    parse_id,
-)
+from zaqar.storage.sqlalchemy.rows import CLAIMED, QUEUE
 from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
 
 _ONE = (
@@ -111,7 +107,7 @@ def delete_many(
     if claim_ids is not None and not all(
         _is_live(session, qid, claim_id, now) for claim_id in claim_ids
     ):
-        raise _unknown_claim()
+        raise deletion_errors.unknown_claim()
     rows = reading.find(session, qid, ids, now, lock=True)
     if not rows:
         queue_rows.check_gone(session, qid)
@@ -119,7 +115,7 @@ def delete_many(
     if claim_ids is not None and any(
         _holder(row, now) not in claim_ids for row in rows
     ):
-        raise _claimed()
+        raise deletion_errors.message_claimed()
     _remove(session, rows[0][0], rows)
 
 
@@ -146,25 +142,10 @@ def _reason(
     now: int,
 ) -> Exception:
     if claim_id is not None and not _is_live(session, qid, claim_id, now):
-        return _unknown_claim()
+        return deletion_errors.unknown_claim()
     if holder is not None:
-        return _claimed()
-    return InvalidDeletion(
-        'A claim was specified, but the message is not currently claimed.'
-    )
-
-
-def _claimed() -> MessageClaimed:
-    return MessageClaimed(
-        'This message is claimed; it cannot be deleted without a valid '
-        'claim ID.'
-    )
-
-
-def _unknown_claim() -> InvalidDeletion:
-    return InvalidDeletion(
-        'The specified claim does not exist or has expired.'
-    )
+        return deletion_errors.message_claimed()
+    return deletion_errors.message_free()
 
 
 def _is_live(session: Session, qid: str, claim_id: str, now: int) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from zaqar import clock
 from zaqar.models import Record
 from zaqar.storage import base
-from zaqar.storage.sqlalchemy import tables
+from zaqar.storage.record_encoding import check_key, encode
 from zaqar.storage.sqlalchemy.database import Database
 from zaqar.storage.sqlalchemy.session import Session
 
@@ -60,7 +60,7 @@ class ManagementStore(base.ManagementStore):
         self, kind: str, parent: str, name: str, data: Mapping[str, Any]
     ) -> bool:
         key = self._key(kind, parent, name)
-        text = _encode(data)
+        text = encode(data).encode()
         return self._change(
             lambda session: self._insert(session, {**key, 'data': text}),
             lambda session: _holds(session, key, 1, text),
@@ -80,7 +80,7 @@ class ManagementStore(base.ManagementStore):
         version: int,
     ) -> bool:
         key = self._key(kind, parent, name)
-        text = _encode(data)
+        text = encode(data).encode()
         params = {**key, 'data': text, 'version': version}
         return self._change(
             lambda session: session.run(_UPDATE, params) == 1,
@@ -119,8 +119,7 @@ class ManagementStore(base.ManagementStore):
         :raises ValueError: longer than the columns, which not every engine
             would notice
         """
-        if len(parent) > tables.PARENT or len(name) > tables.NAME:
-            raise ValueError('the key of a record is too long')
+        check_key(parent, name)
         if self._is_mysql:
             # Compared as bytes; see tables.Key.
             return {
@@ -197,14 +196,3 @@ def _record(row: Sequence[Any]) -> Record:
     if isinstance(name, bytes):
         name = name.decode()
     return Record(name, json.loads(data), version)
-
-
-def _encode(data: Mapping[str, Any]) -> bytes:
-    """Return JSON text.
-
-    ASCII only, since a client's text may hold surrogates without a partner,
-    which have no UTF-8.
-    """
-    return json.dumps(
-        dict(data), allow_nan=False, separators=(',', ':')
-    ).encode()

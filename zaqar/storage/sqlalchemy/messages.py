@@ -14,6 +14,7 @@ from zaqar.errors import QueueFull
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base, group_commit
 from zaqar.storage.group_commit import Batcher
+from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.posts import LazyNotice, Post
 from zaqar.storage.sqlalchemy import (
     claiming,
@@ -26,7 +27,6 @@ from zaqar.storage.sqlalchemy import (
     volume,
 )
 from zaqar.storage.sqlalchemy.database import Database
-from zaqar.storage.sqlalchemy.rows import is_claim_id
 from zaqar.storage.sqlalchemy.session import Session
 from zaqar.storage.subscriber_flags import UnsubscribedQueues
 

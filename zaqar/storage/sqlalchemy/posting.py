@@ -14,9 +14,10 @@ from typing import Any
 from zaqar.errors import QueueFull
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
+from zaqar.storage.message_ids import id_of
 from zaqar.storage.posts import Post
 from zaqar.storage.sqlalchemy import notices, queue_rows
-from zaqar.storage.sqlalchemy.rows import DELAYED, FREE, make_id
+from zaqar.storage.sqlalchemy.rows import DELAYED, FREE
 from zaqar.storage.sqlalchemy.session import Session
 from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
@@ -227,7 +228,7 @@ def post(
             )
         first = queue.next_seq + len(rows)
         ids = [
-            message.id or make_id(first + place, message.rnd)
+            id_of(message, first + place)
             for place, message in enumerate(item.messages)
         ]
         answers.append(ids)

@@ -8,17 +8,9 @@ from typing import Any
 
 from zaqar.models import Message, MessageSpan, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
+from zaqar.storage.message_ids import make_marker, parse_id, parse_marker
 from zaqar.storage.sqlalchemy import queue_rows
-from zaqar.storage.sqlalchemy.rows import (
-    COLUMNS,
-    QUEUE,
-    make_marker,
-    message,
-    order,
-    parse_id,
-    parse_marker,
-    using,
-)
+from zaqar.storage.sqlalchemy.rows import COLUMNS, QUEUE, message, order, using
 from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
 
 _LIVE = f'm.queue_id = {QUEUE} AND m.expires_at > :now'

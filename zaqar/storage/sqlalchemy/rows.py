@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import re
-
 from zaqar.models import Message
+from zaqar.storage.message_ids import make_id, make_marker
 from zaqar.storage.sqlalchemy.session import Row
 
 FREE, CLAIMED, DELAYED = 0, 1, 2
@@ -24,11 +23,6 @@ COLUMNS = (
 QUEUE = (
     '(SELECT id FROM message_queue WHERE qid = :qid AND dropped_at IS NULL)'
 )
-
-_ID = re.compile(r'[0-9a-f]{32}')
-_MARKER = re.compile(r'[0-9a-f]{16}')
-_CLAIM = re.compile(r'[A-Za-z0-9_-]{1,64}')
-_MAX = 2**63 - 1
 
 
 def order(condition: str) -> str:
@@ -52,37 +46,6 @@ def using(dialect: str, index: str) -> str:
     if dialect == 'mysql':
         return f' FORCE INDEX ({index})'
     return ''
-
-
-def make_id(seq: int, rnd: str) -> str:
-    """Return the id of a message."""
-    return f'{seq:016x}{rnd}'
-
-
-def parse_id(text: str) -> tuple[int, str] | None:
-    """Return sequence number and random half, None if it is no id."""
-    if not _ID.fullmatch(text):
-        return None
-    seq = int(text[:16], 16)
-    return (seq, text[16:]) if seq <= _MAX else None
-
-
-def parse_marker(text: str) -> int | None:
-    """Return the sequence number of a marker, None if it is no marker."""
-    if not _MARKER.fullmatch(text):
-        return None
-    seq = int(text, 16)
-    return seq if seq <= _MAX else None
-
-
-def make_marker(seq: int) -> str:
-    """Return the marker behind a sequence number."""
-    return f'{seq:016x}'
-
-
-def is_claim_id(text: str) -> bool:
-    """Tell whether a text can be the id of a claim."""
-    return bool(_CLAIM.fullmatch(text))
 
 
 def message(row: Row, now: int) -> Message:

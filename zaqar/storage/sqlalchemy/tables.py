@@ -14,11 +14,9 @@ from typing import Any, cast
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-METADATA = sa.MetaData()
+from zaqar.storage.base import MAX_NAME, MAX_PARENT
 
-#: Longest parent and name of a record, in characters.
-PARENT = 400
-NAME = 128
+METADATA = sa.MetaData()
 
 
 class Key(sa.types.TypeDecorator[str]):
@@ -73,8 +71,8 @@ record = sa.Table(
     'record',
     METADATA,
     sa.Column('kind', _ascii(16), nullable=False),
-    sa.Column('parent', Key(PARENT), nullable=False),
-    sa.Column('name', Key(NAME), nullable=False),
+    sa.Column('parent', Key(MAX_PARENT), nullable=False),
+    sa.Column('name', Key(MAX_NAME), nullable=False),
     sa.Column('data', _JSON, nullable=False),
     sa.Column('version', _BIG, nullable=False),
     sa.PrimaryKeyConstraint('kind', 'parent', 'name'),

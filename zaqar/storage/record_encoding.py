@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys and data of records, which the drivers here check and encode alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from zaqar.storage.base import MAX_NAME, MAX_PARENT
+
+
+def check_key(parent: str, name: str) -> None:
+    """Refuse a key that not every store would take.
+
+    :raises ValueError: it is too long
+    """
+    if len(parent) > MAX_PARENT or len(name) > MAX_NAME:
+        raise ValueError('the key of a record is too long')
+
+
+def encode(data: Mapping[str, Any]) -> str:
+    """Return JSON text.
+
+    ASCII only: a client's text may hold unpaired surrogates, which have no
+    UTF-8.
+    """
+    return json.dumps(dict(data), allow_nan=False, separators=(',', ':'))
