@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Redis and Valkey as a back end of both planes.
+"""The Redis driver: options and how the stores are opened.
 
 Nothing here imports the client library: a service that uses another driver
 needs none.
@@ -15,10 +15,10 @@ from oslo_config import cfg
 from zaqar.errors import ConfigurationError
 from zaqar.storage import base
 from zaqar.storage.base import Capability, Driver
-from zaqar.storage.redis import address
+from zaqar.storage.redis import uri as uris
 
 if TYPE_CHECKING:
-    from zaqar.storage.redis.server import Server
+    from zaqar.storage.redis.client import RedisClient
 
 _URI = """
 redis://[user:password@]host[:6379] for one server;
@@ -129,38 +129,39 @@ MANAGEMENT_OPTS = _opts('message')
 
 def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
     """Open the message plane of a server."""
-    server, prefix = _open(uri, options)
-    from zaqar.storage.redis.messages import MessageStore
+    client, prefix = _open(uri, options)
+    from zaqar.storage.redis.messages import RedisMessageStore
 
-    return MessageStore(server, prefix)
+    return RedisMessageStore(client, prefix)
 
 
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> base.ManagementStore:
     """Open the management plane of a server."""
-    server, prefix = _open(uri, options)
-    from zaqar.storage.redis.management import ManagementStore
+    client, prefix = _open(uri, options)
+    from zaqar.storage.redis.management import RedisManagementStore
 
-    return ManagementStore(server, prefix)
+    return RedisManagementStore(client, prefix)
 
 
-def _open(uri: str, options: Mapping[str, Any]) -> tuple[Server, str]:
-    found = address.parse(uri, options)
+def _open(uri: str, options: Mapping[str, Any]) -> tuple[RedisClient, str]:
+    settings = uris.parse(uri, options)
     try:
-        from zaqar.storage.redis import checking, server
+        from zaqar.storage.redis import server_check
+        from zaqar.storage.redis.client import RedisClient
     except ImportError as error:
         raise ConfigurationError(
             f'the client library is missing ({error}): pip install '
             "'redis[hiredis]'"
         ) from None
-    opened = server.Server(found)
+    client = RedisClient(settings)
     try:
-        checking.check(opened, found)
+        server_check.check(client, settings)
     except BaseException:
-        opened.close()
+        client.close()
         raise
-    return opened, found.prefix
+    return client, settings.prefix
 
 
 DRIVER = Driver(

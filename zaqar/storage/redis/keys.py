@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of keys."""
+"""Names of Redis keys."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def of_records(prefix: str, kind: str, parent: str) -> Sequence[str]:
 
 
 def of_server(prefix: str) -> str:
-    """Return the key that decides which server of a cluster has the clock."""
+    """Return the key whose server in a cluster provides the clock."""
     return f'{prefix}:{{server}}'
 
 
 def of_lease(prefix: str) -> str:
-    """Return the key that whoever sweeps holds."""
+    """Return the key of the sweeper's lease."""
     return f'{prefix}:{{server}}:sweeper'
 
 
 def expiries(prefix: str) -> str:
-    """Return a pattern of the keys that tell when messages expire."""
+    """Return a pattern of the keys with the expiry times of messages."""
     return f'{prefix}:{{*}}:x'
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records: a hash for each kind and parent, and their names in order.
+"""The management store on Redis.
 
-A change may be repeated when the answer to it was lost: then what is found is
-compared with what was to be written, so that our own first try is not taken
-for a rival's.
+Each kind and parent has a hash of records and a sorted set of their names. A
+change whose answer was lost is repeated: then the record is compared with the
+one to be written, so that the first try is not taken for a rival's.
 """
 
 from __future__ import annotations
@@ -15,39 +15,37 @@ from typing import Any
 from zaqar import clock
 from zaqar.models import Record
 from zaqar.storage import base
+from zaqar.storage.record_encoding import check_key, encode
 from zaqar.storage.redis import keys, scripts
-from zaqar.storage.redis.server import Server
-
-#: Characters of a parent and of a name.
-PARENT, NAME = 400, 128
+from zaqar.storage.redis.client import RedisClient
 
 
-class ManagementStore(base.ManagementStore):
+class RedisManagementStore(base.ManagementStore):
     """Records on a server.
 
-    :param server: belongs to this store from now on
-    :param prefix: what all its keys begin with
+    :param client: owned by this store from now on
+    :param prefix: of all keys
     """
 
-    def __init__(self, server: Server, prefix: str) -> None:
-        self._server = server
+    def __init__(self, client: RedisClient, prefix: str) -> None:
+        self._client = client
         self._prefix = prefix
         self._home = keys.of_server(prefix)
-        self.clock = clock.Clock(lambda: server.now(self._home))
+        self.clock = clock.Clock(lambda: client.now(self._home))
 
     def ping(self) -> None:
-        self._server.ping(self._home)
+        self._client.ping(self._home)
 
     def create(
         self, kind: str, parent: str, name: str, data: Mapping[str, Any]
     ) -> bool:
         return bool(
-            self._change(kind, parent, 'create', name, _encode(data), 0)
+            self._change(kind, parent, 'create', name, encode(data), 0)
         )
 
     def get(self, kind: str, parent: str, name: str) -> Record | None:
         records, _ = self._keys(kind, parent, name)
-        return _record(name, self._server.call(records, 'HGET', records, name))
+        return _record(name, self._client.call(records, 'HGET', records, name))
 
     def replace(
         self,
@@ -59,50 +57,50 @@ class ManagementStore(base.ManagementStore):
         version: int,
     ) -> bool:
         return bool(
-            self._change(kind, parent, 'replace', name, _encode(data), version)
+            self._change(kind, parent, 'replace', name, encode(data), version)
         )
 
     def delete(self, kind: str, parent: str, name: str) -> Record | None:
-        found = self._change(kind, parent, 'delete', name, '', 0)
-        return _record(name, found)
+        deleted = self._change(kind, parent, 'delete', name, '', 0)
+        return _record(name, deleted)
 
     def list(
         self, kind: str, parent: str, *, after: str | None, limit: int
     ) -> Sequence[Record]:
         bound = '-' if after is None else f'({after}'
-        flat = self._server.run(
+        flat = self._client.run(
             scripts.RECORDS,
             self._keys(kind, parent, ''),
             (bound, limit),
             writes=False,
         )
-        found = [
+        records = (
             _record(flat[at].decode(), flat[at + 1])
             for at in range(0, len(flat), 2)
-        ]
-        return [record for record in found if record is not None]
+        )
+        return [record for record in records if record is not None]
 
     def count(self, kind: str, parent: str) -> int:
         records, _ = self._keys(kind, parent, '')
-        return int(self._server.call(records, 'HLEN', records))
+        return int(self._client.call(records, 'HLEN', records))
 
     def close(self) -> None:
-        self._server.close()
+        self._client.close()
 
     def _change(
         self,
         kind: str,
         parent: str,
-        act: str,
+        action: str,
         name: str,
         data: str,
         version: int,
     ) -> Any:
-        return self._server.run(
+        return self._client.run(
             scripts.RECORD,
             self._keys(kind, parent, name),
-            (act, name, data, version),
-            tells=True,
+            (action, name, data, version),
+            pass_repeated=True,
         )
 
     def _keys(self, kind: str, parent: str, name: str) -> Sequence[str]:
@@ -110,22 +108,12 @@ class ManagementStore(base.ManagementStore):
 
         :raises ValueError: the name of the record is too long
         """
-        if len(parent) > PARENT or len(name) > NAME:
-            raise ValueError('the key of a record is too long')
+        check_key(parent, name)
         return keys.of_records(self._prefix, kind, parent)
 
 
-def _record(name: str, found: bytes | None) -> Record | None:
-    if found is None:
+def _record(name: str, stored: bytes | None) -> Record | None:
+    if stored is None:
         return None
-    version, _, text = found.partition(b' ')
+    version, _, text = stored.partition(b' ')
     return Record(name, json.loads(text), int(version))
-
-
-def _encode(data: Mapping[str, Any]) -> str:
-    """Return JSON text.
-
-    ASCII only, since a client's text may hold surrogates without a partner,
-    which have no UTF-8.
-    """
-    return json.dumps(dict(data), allow_nan=False, separators=(',', ':'))

@@ -9,8 +9,6 @@ from typing import Any
 
 from zaqar import clock
 from zaqar.errors import (
-    InvalidDeletion,
-    MessageClaimed,
     QueueGone,
     StaleMetadata,
     StoreUnavailable,
@@ -23,47 +21,48 @@ from zaqar.models import (
     Page,
     Stats,
 )
-from zaqar.storage import base
-from zaqar.storage.redis import keys, posting, rows, scanning, scripts
+from zaqar.storage import base, deletion_errors
+from zaqar.storage.message_ids import make_marker
+from zaqar.storage.redis import keys, message_codec, posting, scanning, scripts
+from zaqar.storage.redis.client import DEADLINE, RedisClient
 from zaqar.storage.redis.scripts import Script
-from zaqar.storage.redis.server import DEADLINE, Server
-from zaqar.storage.redis.sweeping import Sweeper
+from zaqar.storage.redis.sweeping import QueueSweeper
 
-#: What scripts begin their answers with.
+#: Status codes that scripts begin their answers with.
 OK, AGAIN, GONE, FULL, CLAIMED, INVALID, UNKNOWN, STALE = range(8)
 
-#: Messages that a script frees or removes before it does what it was called
-#: for, and when it is called only to go on with that.
-STEPS = 200
-MORE_STEPS = 1000
+#: Messages that a script frees or removes before its own work: in the first
+#: call, and in the next ones.
+FIRST_BUDGET = 200
+NEXT_BUDGET = 1000
 
-#: Exhausted messages that one claim passes over, at most.
-MOST_PASSED_OVER = 10_000
+#: Exhausted messages that one claim skips, at most.
+MAX_SKIPPED = 10_000
 
-#: Bytes of messages that a list passes over in one call, at most.
-MOST_HIDDEN = 4 << 20
+#: Bytes of messages that one list call skips, at most.
+MAX_SKIPPED_BYTES = 4 << 20
 
-#: Milliseconds for which a tombstone stands by the server's own clock.
-TOMBSTONE = 4_500_000
+#: Milliseconds after which the server removes a tombstone by its own clock.
+TOMBSTONE_EXPIRY = 4_500_000
 
 
-class MessageStore(base.MessageStore):
+class RedisMessageStore(base.MessageStore):
     """Messages and claims on a server.
 
-    :param server: belongs to this store from now on
-    :param prefix: what all its keys begin with
+    :param client: owned by this store from now on
+    :param prefix: of all keys
     """
 
-    def __init__(self, server: Server, prefix: str) -> None:
-        self._server = server
+    def __init__(self, client: RedisClient, prefix: str) -> None:
+        self._client = client
         self._prefix = prefix
         self._home = keys.of_server(prefix)
-        self.clock = clock.Clock(lambda: server.now(self._home))
-        self._posts = posting.Posts(server, prefix)
-        self._sweeper = Sweeper(server, prefix)
+        self.clock = clock.Clock(lambda: client.now(self._home))
+        self._posts = posting.Posts(client, prefix)
+        self._sweeper = QueueSweeper(client, prefix)
 
     def ping(self) -> None:
-        self._server.ping(self._home)
+        self._client.ping(self._home)
 
     def post(
         self,
@@ -100,26 +99,32 @@ class MessageStore(base.MessageStore):
         include_claimed: bool = False,
         include_delayed: bool = False,
     ) -> Page:
-        begin = (-1, '') if marker is None else rows.parse_marker(marker)
-        if begin is None:
+        start = (
+            (-1, '')
+            if marker is None
+            else message_codec.parse_position(marker)
+        )
+        if start is None:
             return Page([])
         arguments = (
             limit,
-            begin[0],
-            begin[1],
-            _text(exclude_client or ''),
+            *start,
+            _client_name(exclude_client or ''),
             int(include_claimed),
             int(include_delayed),
             base.SCAN_LIMIT,
-            MOST_HIDDEN,
+            MAX_SKIPPED_BYTES,
         )
-        resume, *flat = self._go_on(
+        resume, *flat = self._run_to_end(
             scripts.LIST, qid, now, arguments, writes=False
         )
-        found = rows.decode_all(flat, now)
-        if len(found) == limit and found:
-            return Page(found, found[-1].marker)
-        return Page(found, rows.make_marker(int(resume)) if resume else None)
+        messages = message_codec.decode_all(flat, now)
+        if len(messages) == limit and messages:
+            return Page(messages, messages[-1].marker)
+        return Page(
+            messages,
+            make_marker(int(resume)) if resume else None,
+        )
 
     def get(
         self, qid: str, ids: Sequence[str], *, now: int
@@ -128,13 +133,15 @@ class MessageStore(base.MessageStore):
         flat = self._run(
             scripts.GET, qid, now, (len(wanted) // 3, *wanted), writes=False
         )
-        return sorted(rows.decode_all(flat, now), key=lambda item: item.marker)
+        return sorted(
+            message_codec.decode_all(flat, now), key=lambda item: item.marker
+        )
 
     def delete(
         self, qid: str, message_id: str, *, now: int, claim_id: str | None
     ) -> None:
         wanted = _triples([message_id]) or [-1, '', '']
-        claim = '' if claim_id is None else rows.claim_id(claim_id)
+        claim = '' if claim_id is None else message_codec.claim_id(claim_id)
         self._run(scripts.DELETE, qid, now, (claim, *wanted))
 
     def delete_many(
@@ -147,7 +154,7 @@ class MessageStore(base.MessageStore):
     ) -> None:
         claims: list[Any] = [-1]
         if claim_ids is not None:
-            claims = [len(claim_ids), *map(rows.claim_id, claim_ids)]
+            claims = [len(claim_ids), *map(message_codec.claim_id, claim_ids)]
         wanted = _triples(ids)
         self._run(
             scripts.DELETE_MANY,
@@ -157,8 +164,8 @@ class MessageStore(base.MessageStore):
         )
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
-        flat = self._go_on(scripts.POP, qid, now, (limit,))
-        return rows.decode_all(flat, now)
+        flat = self._run_to_end(scripts.POP, qid, now, (limit,))
+        return message_codec.decode_all(flat, now)
 
     def claim(
         self,
@@ -172,67 +179,66 @@ class MessageStore(base.MessageStore):
         max_claims: int = 0,
         version: int | None = None,
     ) -> Claim | None:
-        arguments = (claim_id, ttl, grace, limit, max_claims)
-        found = self._go_on(
-            scripts.CLAIM,
-            qid,
-            now,
-            (
-                *arguments,
-                base.MAX_EXHAUSTED,
-                MOST_PASSED_OVER,
-                '' if version is None else version,
-            ),
-        )
-        if not found:
-            return None
-        ttl_text, ends, *flat = found
-        taken: list[Message] = []
-        spent: list[Message] = []
-        messages = rows.decode_all(flat, now)
-        for message, record in zip(messages, flat[2::3], strict=True):
-            (spent if rows.is_spent(record) else taken).append(message)
-        return Claim(
+        arguments = (
             claim_id,
-            int(ttl_text),
-            int(ends),
-            taken,
-            spent,
+            ttl,
+            grace,
+            limit,
+            max_claims,
+            base.MAX_EXHAUSTED,
+            MAX_SKIPPED,
+            '' if version is None else version,
+        )
+        answer = self._run_to_end(scripts.CLAIM, qid, now, arguments)
+        if not answer:
+            return None
+        claim_ttl, expires_at, *flat = answer
+        fresh: list[Message] = []
+        exhausted: list[Message] = []
+        messages = message_codec.decode_all(flat, now)
+        for message, record in zip(messages, flat[2::3], strict=True):
+            is_exhausted = message_codec.is_exhausted(record)
+            (exhausted if is_exhausted else fresh).append(message)
+        return Claim(
+            claim_id, int(claim_ttl), int(expires_at), fresh, exhausted
         )
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
-        claim = rows.claim_id(claim_id)
-        found = self._run(scripts.CLAIMED, qid, now, (claim,), writes=False)
-        if len(found) < 3:
+        claim = message_codec.claim_id(claim_id)
+        answer = self._run(scripts.CLAIMED, qid, now, (claim,), writes=False)
+        if len(answer) < 3:
             return None
-        ttl, ends, *flat = found
-        messages = rows.decode_all(flat, now)
-        return Claim(claim_id, int(ttl), int(ends), messages)
+        ttl, expires_at, *flat = answer
+        messages = message_codec.decode_all(flat, now)
+        return Claim(claim_id, int(ttl), int(expires_at), messages)
 
     def renew(
         self, qid: str, claim_id: str, *, now: int, ttl: int, grace: int
     ) -> bool:
-        claim = rows.claim_id(claim_id)
+        claim = message_codec.claim_id(claim_id)
         return bool(self._run(scripts.RENEW, qid, now, (claim, ttl, grace))[0])
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
-        self._run(scripts.RELEASE, qid, now, (rows.claim_id(claim_id),))
+        self._run(
+            scripts.RELEASE, qid, now, (message_codec.claim_id(claim_id),)
+        )
 
     def stats(self, qid: str, *, now: int) -> Stats:
-        free, claimed, *flat = self._go_on(
-            scripts.STATS, qid, now, (rows.HEAD,), writes=False
+        free, claimed, *flat = self._run_to_end(
+            scripts.STATS, qid, now, (message_codec.HEAD_SIZE,), writes=False
         )
         if not flat:
             return Stats()
-        oldest, newest = rows.head(*flat[:2]), rows.head(*flat[3:5])
-        return Stats(free, claimed, MessageSpan(*oldest), MessageSpan(*newest))
+        oldest = MessageSpan(*message_codec.decode_head(*flat[:2]))
+        newest = MessageSpan(*message_codec.decode_head(*flat[3:5]))
+        return Stats(free, claimed, oldest, newest)
 
     def purge(self, qid: str, *, now: int) -> None:
         self._run(scripts.PURGE, qid, now, ())
 
     def drop(self, qid: str, *, now: int) -> None:
-        # One that has been dropped keeps the tombstone it has.
-        self._ask(scripts.DROP, qid, now, (TOMBSTONE,))
+        # A queue that was dropped before keeps its tombstone.
+        self._call(scripts.DROP, qid, now, (TOMBSTONE_EXPIRY,))
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
         self._run(scripts.MARK, qid, now, ('set',))
@@ -244,22 +250,22 @@ class MessageStore(base.MessageStore):
 
     def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
         names = keys.of_queue(self._prefix, qid, now)
-        status, *done = self._server.run(
-            scripts.MARK, names, (now, 'clear', epoch), tells=True
+        status, *cleared = self._client.run(
+            scripts.MARK, names, (now, 'clear', epoch), pass_repeated=True
         )
         _check(status)
-        return bool(done[0])
+        return bool(cleared[0])
 
     def volume(self, *, now: int) -> Stats:
-        return scanning.volume(self._server, self._prefix, now)
+        return scanning.volume(self._client, self._prefix, now)
 
     def sweep(self, *, now: int, batch: int) -> int:
         return self._sweeper.sweep(now, batch)
 
     def close(self) -> None:
-        self._server.close()
+        self._client.close()
 
-    def _ask(
+    def _call(
         self,
         script: Script,
         qid: str,
@@ -269,7 +275,7 @@ class MessageStore(base.MessageStore):
         writes: bool = True,
     ) -> Any:
         names = keys.of_queue(self._prefix, qid, now)
-        return self._server.run(
+        return self._client.run(
             script, names, (now, *arguments), writes=writes
         )
 
@@ -286,11 +292,13 @@ class MessageStore(base.MessageStore):
 
         :raises QueueGone: the queue was dropped
         """
-        status, *found = self._ask(script, qid, now, arguments, writes=writes)
+        status, *answer = self._call(
+            script, qid, now, arguments, writes=writes
+        )
         _check(status)
-        return found
+        return answer
 
-    def _go_on(
+    def _run_to_end(
         self,
         script: Script,
         qid: str,
@@ -299,58 +307,51 @@ class MessageStore(base.MessageStore):
         *,
         writes: bool = True,
     ) -> Any:
-        """Run a script until it has done what it was called for.
+        """Run a script until it has done its own work.
 
         Usually that is once. After very many messages have expired or come
         back at the same time it takes several calls, so that none of them
-        keeps the server from others for long.
+        blocks the server for long.
         """
         end = time.monotonic() + DEADLINE
-        steps = STEPS
+        budget = FIRST_BUDGET
         while True:
-            status, *found = self._ask(
-                script, qid, now, (steps, *arguments), writes=writes
+            status, *answer = self._call(
+                script, qid, now, (budget, *arguments), writes=writes
             )
             if status != AGAIN:
                 _check(status)
-                return found
+                return answer
             if time.monotonic() > end:
                 raise StoreUnavailable
-            steps = MORE_STEPS
+            budget = NEXT_BUDGET
 
 
 def _check(status: int) -> None:
-    """Raise what a script has found.
+    """Raise the error of a status.
 
     :raises QueueGone: the queue was dropped
     :raises StaleMetadata: the metadata of the call is too old
     :raises MessageClaimed: a message is held by another claim
-    :raises InvalidDeletion: it is held by none, or the claim is none
+    :raises InvalidDeletion: it is held by none, or there is no such claim
     """
     if status == GONE:
         raise QueueGone
     if status == STALE:
         raise StaleMetadata
     if status == CLAIMED:
-        raise MessageClaimed(
-            'This message is claimed; it cannot be deleted without a valid '
-            'claim ID.'
-        )
+        raise deletion_errors.message_claimed()
     if status == INVALID:
-        raise InvalidDeletion(
-            'A claim was specified, but the message is not currently claimed.'
-        )
+        raise deletion_errors.message_free()
     if status == UNKNOWN:
-        raise InvalidDeletion(
-            'The specified claim does not exist or has expired.'
-        )
+        raise deletion_errors.unknown_claim()
 
 
 def _triples(ids: Sequence[str] | dict[str, Any]) -> list[Any]:
-    """Return place, random half and id of each that is one."""
-    return [part for text in ids for part in rows.triple(text) or ()]
+    """Return place, random half and id of each valid id."""
+    return [part for text in ids for part in message_codec.triple(text) or ()]
 
 
-def _text(client: str) -> bytes:
-    """Return a client's name; half a character is nobody's."""
+def _client_name(client: str) -> bytes:
+    """Return a client's name; half a surrogate pair matches nobody."""
     return client.encode(errors='replace')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Storing messages, and with them the notice for subscribers."""
+"""Storing messages, and the notice for subscribers with them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.redis import keys, rows, scripts
-from zaqar.storage.redis.server import Server
+from zaqar.storage.message_ids import make_id
+from zaqar.storage.redis import keys, message_codec, scripts
+from zaqar.storage.redis.client import RedisClient
 from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
 _OK, _AGAIN, _GONE, _FULL = range(4)
 _STALE = 7
 
-#: What a script is told of a notice.
-_NONE, _WANTED, _GIVEN = range(3)
+#: Whether a script stores a notice: no; yes, but none is passed; yes.
+_NO_NOTICE, _WITHOUT_NOTICE, _WITH_NOTICE = range(3)
 
 NoticeFactory = Callable[[], NewMessage]
 
@@ -38,8 +39,8 @@ class _Post:
 class Posts:
     """Stores messages on a server."""
 
-    def __init__(self, server: Server, prefix: str) -> None:
-        self._server = server
+    def __init__(self, client: RedisClient, prefix: str) -> None:
+        self._client = client
         self._prefix = prefix
         self._unsubscribed = UnsubscribedQueues()
 
@@ -57,8 +58,8 @@ class Posts:
         """See :meth:`zaqar.storage.base.MessageStore.post`."""
         post = _Post(qid, messages, now, token, limit, version)
         if notice is None:
-            record, _ = self._store(post, (_NONE,))
-        elif self._server.is_one:
+            record, _ = self._store(post, (_NO_NOTICE,))
+        elif self._client.is_single_server:
             record = self._with_notice(post, notice)
         else:
             record = self._then_notice(post, notice)
@@ -67,25 +68,25 @@ class Posts:
     def _with_notice(self, post: _Post, notice: NoticeFactory) -> bytes:
         """Store messages and their notice in one step."""
         if post.qid in self._unsubscribed:
-            record, mark = self._store(post, (_WANTED,))
+            record, epoch = self._store(post, (_WITHOUT_NOTICE,))
             if record:
                 return record
         group = _group(self._notice_token(post), [notice()], post.now)
-        record, mark = self._store(post, (_GIVEN,), group)
-        self._unsubscribed.update(post.qid, mark)
+        record, epoch = self._store(post, (_WITH_NOTICE,), group)
+        self._unsubscribed.update(post.qid, epoch)
         return record
 
     def _then_notice(self, post: _Post, notice: NoticeFactory) -> bytes:
-        """Store messages, then their notice: it lies in another slot.
+        """Store messages, then their notice, which is in another slot.
 
-        A repeated post comes by here again, and the token of the notice
-        keeps it from being stored twice.
+        A repeated post does so again; the token of the notice keeps it from
+        being stored twice.
         """
-        record, mark = self._store(post, (_NONE,))
-        if mark:
+        record, epoch = self._store(post, (_NO_NOTICE,))
+        if epoch:
             token = self._notice_token(post)
             self._store(
-                _Post(OUTBOX, [notice()], post.now, token, 0), (_NONE,)
+                _Post(OUTBOX, [notice()], post.now, token, 0), (_NO_NOTICE,)
             )
         return record
 
@@ -95,9 +96,9 @@ class Posts:
         notice: tuple[int],
         group: Sequence[Any] = (),
     ) -> tuple[bytes, int]:
-        """Return what is kept under the token, and the queue's mark.
+        """Return what is stored under the token, and the epoch of the flag.
 
-        :returns: nothing is kept if a notice is wanted first
+        :returns: nothing is stored if a notice must be passed first
         """
         names = keys.of_queue(self._prefix, post.qid, post.now)
         if group:
@@ -105,7 +106,7 @@ class Posts:
             names = (*names, *outbox)
         version = '' if post.version is None else post.version
         own = _group(post.token, post.messages, post.now)
-        status, *found = self._server.run(
+        status, *answer = self._client.run(
             scripts.POST,
             names,
             (post.now, post.limit, *notice, version, *own, *group),
@@ -116,12 +117,12 @@ class Posts:
             raise StaleMetadata
         if status == _FULL:
             raise QueueFull(
-                f'The queue holds {found[0]} messages and may hold '
+                f'The queue holds {answer[0]} messages and may hold '
                 f'{post.limit}.'
             )
         if status == _AGAIN:
-            return b'', int(found[0])
-        return found[0], int(found[1])
+            return b'', int(answer[0])
+        return answer[0], int(answer[1])
 
     def _notice_token(self, post: _Post) -> str:
         return f'{post.qid}{post.token}'
@@ -131,27 +132,32 @@ def _group(
     token: str, messages: Sequence[NewMessage], now: int
 ) -> Sequence[Any]:
     """Return the arguments of a script for one token."""
-    letter = next((item.id for item in messages if item.id), '')
+    own_id = next((item.id for item in messages if item.id), '')
     group: list[Any] = [
         token,
         ''.join(item.rnd for item in messages),
-        max((rows.death(item, now) for item in messages), default=now),
-        letter,
+        max(
+            (message_codec.expiry(item, now) for item in messages), default=now
+        ),
+        own_id,
         len(messages),
     ]
     for item in messages:
         delay = item.delay * 1000
-        group += (now + delay if delay else '', rows.encode(item, now))
+        group += (
+            now + delay if delay else '',
+            message_codec.encode(item, now),
+        )
     return group
 
 
 def _ids(record: bytes, messages: Sequence[NewMessage]) -> Sequence[str]:
-    """Return the ids that were given under a token."""
-    letters = [item.id for item in messages if item.id]
-    if letters:
-        return letters
+    """Return the ids that were assigned under a token."""
+    own_ids = [item.id for item in messages if item.id]
+    if own_ids:
+        return own_ids
     first, _, halves = record.decode().partition(' ')
     return [
-        rows.make_id(int(first) + place, halves[place * 16 : place * 16 + 16])
+        make_id(int(first) + place, halves[place * 16 : place * 16 + 16])
         for place in range(len(halves) // 16)
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking at all queues of a server, which no request does."""
+"""Scans of all queues of a deployment, which no request makes."""
 
 from __future__ import annotations
 
@@ -12,66 +12,66 @@ from redis import exceptions
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Stats
 from zaqar.storage.redis import keys
+from zaqar.storage.redis.client import RedisClient
 from zaqar.storage.redis.keys import ALL, CLAIMED, EXPIRY
-from zaqar.storage.redis.links import Command, Link, Lost
-from zaqar.storage.redis.server import Server
+from zaqar.storage.redis.node import Command, ConnectionLost, RedisNode
 
-#: Keys that the server looks at in one step.
-STEP = 5000
+#: Keys that the server scans in one step.
+SCAN_COUNT = 5000
 
-#: Seconds after which nothing more is counted.
-PATIENCE = 2.0
+#: Seconds after which counting stops.
+MAX_DURATION = 2.0
 
 
 def queues(
-    server: Server, prefix: str
-) -> Iterator[tuple[Link, Sequence[str]]]:
-    """Yield queues that hold messages, some at a time, and where they are.
+    client: RedisClient, prefix: str
+) -> Iterator[tuple[RedisNode, Sequence[str]]]:
+    """Yield queues that hold messages, some at a time, with their node.
 
-    A queue may come twice.
+    A queue may be yielded twice.
 
     :raises StoreUnavailable: a server does not answer
     """
     pattern = keys.expiries(prefix)
     try:
-        links = server.topology.links()
-    except Lost as error:
+        nodes = client.topology.nodes()
+    except ConnectionLost as error:
         raise StoreUnavailable from error
-    for link in links:
+    for node in nodes:
         cursor = b'0'
         while True:
-            question = 'SCAN', cursor, 'MATCH', pattern, 'COUNT', STEP
-            (answer,) = exchange(link, [question])
+            command = 'SCAN', cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT
+            (answer,) = exchange(node, [command])
             if isinstance(answer, exceptions.RedisError):
                 raise StoreUnavailable from answer
-            cursor, found = answer
-            if found:
-                yield link, [keys.queue_of(prefix, key) for key in found]
+            cursor, names = answer
+            if names:
+                yield node, [keys.queue_of(prefix, name) for name in names]
             if int(cursor) == 0:
                 break
 
 
-def exchange(link: Link, commands: Sequence[Command]) -> list[Any]:
+def exchange(node: RedisNode, commands: Sequence[Command]) -> list[Any]:
     """Send commands to one server; errors are among the answers.
 
     :raises StoreUnavailable: it does not answer
     """
     try:
-        return link.exchange(commands)
-    except Lost as error:
+        return node.exchange(commands)
+    except ConnectionLost as error:
         raise StoreUnavailable from error
 
 
-def volume(server: Server, prefix: str, now: int) -> Stats:
+def volume(client: RedisClient, prefix: str, now: int) -> Stats:
     """Count the live messages of all queues, or of as many as it can."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + MAX_DURATION
     seen: set[str] = set()
     total = claimed = 0
-    for link, found in queues(server, prefix):
-        fresh = [qid for qid in dict.fromkeys(found) if qid not in seen]
-        seen.update(fresh)
-        for alive, dead, held in _counts(link, prefix, fresh, now):
-            total += alive - dead
+    for node, qids in queues(client, prefix):
+        unseen = [qid for qid in dict.fromkeys(qids) if qid not in seen]
+        seen.update(unseen)
+        for stored, dead, held in _counts(node, prefix, unseen, now):
+            total += stored - dead
             claimed += held
         if time.monotonic() > end:
             break
@@ -79,7 +79,7 @@ def volume(server: Server, prefix: str, now: int) -> Stats:
 
 
 def _counts(
-    link: Link, prefix: str, qids: Sequence[str], now: int
+    node: RedisNode, prefix: str, qids: Sequence[str], now: int
 ) -> Iterator[Sequence[int]]:
     commands: list[Command] = []
     for qid in qids:
@@ -89,9 +89,9 @@ def _counts(
             ('ZCOUNT', names[EXPIRY], '-inf', now),
             ('ZCOUNT', names[CLAIMED], f'({now}', '+inf'),
         )
-    answers = exchange(link, commands) if commands else []
+    answers = exchange(node, commands) if commands else []
     for at in range(0, len(answers), 3):
-        three = answers[at : at + 3]
-        # What has just moved elsewhere is left out.
-        if all(isinstance(number, int) for number in three):
-            yield three
+        counts = answers[at : at + 3]
+        # A queue whose slot has just moved is omitted.
+        if all(isinstance(count, int) for count in counts):
+            yield counts

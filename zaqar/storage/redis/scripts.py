@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lua scripts, as they lie in the package."""
+"""The Lua scripts of the package ``lua``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib import resources
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script and the name by which servers remember it."""
+    """A script and the hash by which servers cache it."""
 
     text: str
     sha: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which server to ask: the only one, the one Sentinels name, or by slot."""
+"""Server topology: standalone, Sentinel or Cluster."""
 
 from __future__ import annotations
 
@@ -12,36 +12,47 @@ from typing import Any
 from redis import exceptions
 from redis.crc import key_slot
 
-from zaqar.storage.redis.address import Address, Host, Login, Mode
-from zaqar.storage.redis.links import Command, Link, Lost, code, make_link
+from zaqar.storage.redis.node import (
+    Command,
+    ConnectionLost,
+    RedisNode,
+    error_code,
+    make_node,
+)
+from zaqar.storage.redis.uri import (
+    ConnectionSettings,
+    Credentials,
+    Host,
+    Mode,
+)
 
-#: Seconds that a Sentinel, or a server asked for the map, may take.
-ASIDE_TIMEOUT = 0.4
+#: Seconds that a Sentinel, or a node queried for the slots, may take.
+PROBE_TIMEOUT = 0.4
 
-#: Seconds after which no further one is asked.
-ASIDE_PATIENCE = 0.8
+#: Seconds after which no further one is queried.
+PROBE_DEADLINE = 0.8
 
 
 class Topology(abc.ABC):
-    """The servers behind an address.
+    """The servers that a URI leads to.
 
-    :cvar is_one: whether all keys are on one server
+    :cvar is_single_server: whether all keys are on one server
     """
 
-    is_one = True
+    is_single_server = True
 
     @abc.abstractmethod
-    def link(self, key: str) -> Link:
-        """Return the way to the server that has a key.
+    def node(self, key: str) -> RedisNode:
+        """Return the node that has a key.
 
-        :raises Lost: nobody knows
+        :raises ConnectionLost: it is unknown
         """
 
     @abc.abstractmethod
-    def links(self) -> Sequence[Link]:
-        """Return the ways to all servers that have keys.
+    def nodes(self) -> Sequence[RedisNode]:
+        """Return all nodes that have keys.
 
-        :raises Lost: nobody knows
+        :raises ConnectionLost: they are unknown
         """
 
     def exchange(
@@ -50,17 +61,17 @@ class Topology(abc.ABC):
         commands: Sequence[Command],
         until: float | None = None,
     ) -> list[Any]:
-        """Send commands to the server that has a key; return the answers.
+        """Send commands to the node that has a key; return the answers.
 
-        Errors that the server answers with are among the answers.
+        Errors that the server returns are among the answers.
 
-        :param until: see :meth:`Link.exchange`
-        :raises Lost: there is no connection, or none any more
+        :param until: see :meth:`RedisNode.exchange`
+        :raises ConnectionLost: there is no connection, or it broke
         """
-        return self.link(key).exchange(commands, until)
+        return self.node(key).exchange(commands, until)
 
-    def doubt(self) -> None:
-        """Look again who serves, before the next try."""
+    def invalidate(self) -> None:
+        """Determine again who serves, before the next try."""
         return
 
     @abc.abstractmethod
@@ -68,127 +79,128 @@ class Topology(abc.ABC):
         """Give back all connections."""
 
 
-class Single(Topology):
+class StandaloneTopology(Topology):
     """One server."""
 
-    def __init__(self, address: Address) -> None:
-        host = address.hosts[0] if address.hosts else None
-        self._link = make_link(address, host)
-        self._link.needs_primary = True
+    def __init__(self, settings: ConnectionSettings) -> None:
+        host = settings.hosts[0] if settings.hosts else None
+        self._node = make_node(settings, host)
+        self._node.needs_primary = True
 
-    def link(self, key: str) -> Link:
-        return self._link
+    def node(self, key: str) -> RedisNode:
+        return self._node
 
-    def links(self) -> Sequence[Link]:
-        return [self._link]
+    def nodes(self) -> Sequence[RedisNode]:
+        return [self._node]
 
-    def doubt(self) -> None:
-        # Another server may have the address now; those who are connected
-        # would never know.
-        self._link.close()
+    def invalidate(self) -> None:
+        # Another server may have the address now; open connections would
+        # never notice.
+        self._node.close()
 
     def close(self) -> None:
-        self._link.close()
+        self._node.close()
 
 
-class Watched(Topology):
-    """The server that Sentinels name."""
+class SentinelTopology(Topology):
+    """The primary that Sentinels name."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
         self._sentinels = [
-            _aside(address, host, address.sentinel_login)
-            for host in address.hosts
+            _probe(settings, host, settings.sentinel_credentials)
+            for host in settings.hosts
         ]
-        self._finding = Together()
-        self._found: tuple[Host, Link] | None = None
-        self._is_doubted = False
+        self._discovery = SingleFlight()
+        self._primary: tuple[Host, RedisNode] | None = None
+        self._is_stale = False
 
-    def link(self, key: str) -> Link:
-        if self._found is None or self._is_doubted:
-            self._finding.do(self._find, self._is_found)
-        assert self._found is not None
-        return self._found[1]
+    def node(self, key: str) -> RedisNode:
+        if self._primary is None or self._is_stale:
+            self._discovery.run(self._discover, self._is_current)
+        assert self._primary is not None
+        return self._primary[1]
 
-    def links(self) -> Sequence[Link]:
-        return [self.link('')]
+    def nodes(self) -> Sequence[RedisNode]:
+        return [self.node('')]
 
-    def doubt(self) -> None:
-        self._is_doubted = True
-        if self._found is not None:
-            # The name that Sentinels give may lead elsewhere now.
-            self._found[1].close()
+    def invalidate(self) -> None:
+        self._is_stale = True
+        if self._primary is not None:
+            # The name that Sentinels return may resolve differently now.
+            self._primary[1].close()
 
     def close(self) -> None:
-        for link in self._sentinels:
-            link.close()
-        if self._found is not None:
-            self._found[1].close()
+        for sentinel in self._sentinels:
+            sentinel.close()
+        if self._primary is not None:
+            self._primary[1].close()
 
-    def is_known(self) -> bool:
-        """Tell whether any Sentinel that answers knows the name.
+    def knows_master(self) -> bool:
+        """Tell whether any Sentinel that answers knows the master's name.
 
-        :raises Lost: none answers
+        :raises ConnectionLost: none answers
         """
-        return self._ask() is not None
+        return self._query() is not None
 
-    def _is_found(self) -> bool:
-        return self._found is not None and not self._is_doubted
+    def _is_current(self) -> bool:
+        return self._primary is not None and not self._is_stale
 
-    def _find(self) -> None:
-        host = self._ask()
+    def _discover(self) -> None:
+        host = self._query()
         if host is None:
-            raise Lost('no Sentinel knows the name of the master')
-        former = self._found
+            raise ConnectionLost('no Sentinel knows the name of the master')
+        former = self._primary
         if former is None or former[0] != host:
-            self._found = host, make_link(self._address, host)
-            self._found[1].needs_primary = True
+            self._primary = host, make_node(self._settings, host)
+            self._primary[1].needs_primary = True
             if former is not None:
                 former[1].close()
-        self._is_doubted = False
+        self._is_stale = False
 
-    def _ask(self) -> Host | None:
-        question = 'SENTINEL', 'GET-MASTER-ADDR-BY-NAME', self._address.master
+    def _query(self) -> Host | None:
+        master = self._settings.master
+        command = 'SENTINEL', 'GET-MASTER-ADDR-BY-NAME', master
         has_answer = False
         try:
-            for answer in _asked_in_turn(self._sentinels, question):
+            for answer in _query_in_turn(self._sentinels, command):
                 has_answer = True
                 if answer:
                     return answer[0].decode(), int(answer[1])
-        except Lost:
+        except ConnectionLost:
             if not has_answer:
                 raise
         return None
 
 
-class Cluster(Topology):
-    """A cluster: each server has some slots."""
+class ClusterTopology(Topology):
+    """A cluster: each node has some slots."""
 
-    is_one = False
+    is_single_server = False
 
-    #: Times that a question may be passed on.
-    MOST_STEPS = 5
+    #: Redirections of one call, at most.
+    MAX_REDIRECTIONS = 5
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
         self._lock = threading.Lock()
-        self._links: dict[Host, Link] = {}
+        self._nodes: dict[Host, RedisNode] = {}
         self._slots: dict[int, Host] = {}
-        self._is_doubted = True
-        self._reading = Together()
+        self._is_stale = True
+        self._reading = SingleFlight()
 
-    def link(self, key: str) -> Link:
-        self._look()
+    def node(self, key: str) -> RedisNode:
+        self._refresh()
         host = self._slots.get(key_slot(key.encode()))
         if host is None:
-            self.doubt()
-            raise Lost('no server of the cluster has the slot')
-        return self._link(host)
+            self.invalidate()
+            raise ConnectionLost('no server of the cluster has the slot')
+        return self._node(host)
 
-    def links(self) -> Sequence[Link]:
-        self._look()
+    def nodes(self) -> Sequence[RedisNode]:
+        self._refresh()
         hosts = dict.fromkeys([*self._slots.values()])
-        return [self._link(host) for host in hosts]
+        return [self._node(host) for host in hosts]
 
     def exchange(
         self,
@@ -196,172 +208,178 @@ class Cluster(Topology):
         commands: Sequence[Command],
         until: float | None = None,
     ) -> list[Any]:
-        link, is_asking = self.link(key), False
-        for _ in range(self.MOST_STEPS):
-            asking: list[Command] = [('ASKING',)] if is_asking else []
-            answers = link.exchange([*asking, *commands], until)
-            answers = answers[len(asking) :]
-            word = code(answers[0])
-            if word not in ('MOVED', 'ASK'):
+        node, is_asking = self.node(key), False
+        for _ in range(self.MAX_REDIRECTIONS):
+            prefix: list[Command] = [('ASKING',)] if is_asking else []
+            answers = node.exchange([*prefix, *commands], until)
+            answers = answers[len(prefix) :]
+            code = error_code(answers[0])
+            if code not in ('MOVED', 'ASK'):
                 return answers
-            host, is_asking = _target(answers[0], link), word == 'ASK'
+            host, is_asking = _redirection(answers[0], node), code == 'ASK'
             if not is_asking:
-                # Others have moved, too; the map is read again next time.
+                # Others have moved, too; the slots are read again next time.
                 self._slots[key_slot(key.encode())] = host
-                self.doubt()
-            link = self._link(host)
-        raise Lost('the cluster passes the question on and on')
+                self.invalidate()
+            node = self._node(host)
+        raise ConnectionLost('too many redirections')
 
-    def doubt(self) -> None:
-        self._is_doubted = True
+    def invalidate(self) -> None:
+        self._is_stale = True
 
     def close(self) -> None:
-        for link in [*self._links.values()]:
-            link.close()
+        for node in [*self._nodes.values()]:
+            node.close()
 
-    def _link(self, host: Host) -> Link:
+    def _node(self, host: Host) -> RedisNode:
         with self._lock:
-            if host not in self._links:
-                self._links[host] = make_link(self._address, host)
-            return self._links[host]
+            if host not in self._nodes:
+                self._nodes[host] = make_node(self._settings, host)
+            return self._nodes[host]
 
-    def _look(self) -> None:
-        """Read the map if it is in doubt.
+    def _refresh(self) -> None:
+        """Read the slots again if they may be stale.
 
-        While somebody does, the others go by the old one: a server that
-        hangs is to keep nobody from those that do not.
+        While one thread does, the others go by the old ones: a node that
+        hangs must not delay calls to those that do not.
         """
-        if not self._is_doubted:
+        if not self._is_stale:
             return
         if not self._slots:
-            self._reading.do(self._read, lambda: bool(self._slots))
+            self._reading.run(self._read_slots, lambda: bool(self._slots))
         else:
-            self._reading.do_alone(self._read)
+            self._reading.try_run(self._read_slots)
 
-    def _read(self) -> None:
-        hosts = {**self._links, **dict.fromkeys(self._address.hosts)}
-        asides = [
-            _aside(self._address, host, self._address.login) for host in hosts
+    def _read_slots(self) -> None:
+        hosts = {**self._nodes, **dict.fromkeys(self._settings.hosts)}
+        probes = [
+            _probe(self._settings, host, self._settings.credentials)
+            for host in hosts
         ]
-        names = dict(zip(asides, hosts, strict=True))
-        question = 'CLUSTER', 'SLOTS'
-        self._is_doubted = False
+        names = dict(zip(probes, hosts, strict=True))
+        self._is_stale = False
         try:
-            for answer in _asked_in_turn(asides, question):
-                # Whoever has answered stands first now.
-                if slots := _slots(answer, names[asides[0]]):
+            for answer in _query_in_turn(probes, ('CLUSTER', 'SLOTS')):
+                # The one that answered is the first now.
+                if slots := _slots(answer, names[probes[0]]):
                     self._slots = slots
                     return
-            raise Lost('no server of the cluster knows the slots')
-        except Lost:
-            self._is_doubted = True
+            raise ConnectionLost('no server of the cluster knows the slots')
+        except ConnectionLost:
+            self._is_stale = True
             raise
         finally:
-            for link in asides:
-                link.close()
+            for probe in probes:
+                probe.close()
 
 
-class Together:
-    """Work that many want done and one does for all."""
+class SingleFlight:
+    """Work that one thread does for all that want it done."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failures = 0
-        self._failure = Lost('')
+        self._failure = ConnectionLost('')
 
-    def do(
+    def run(
         self, work: Callable[[], None], is_done: Callable[[], bool]
     ) -> None:
-        """Do work, or wait for who does it and share what comes of it.
+        """Do work, or wait for the thread that does and share its result.
 
-        One after another would wait for the same silence.
+        In turn, all would wait for the same time-out.
 
-        :raises Lost: it came to nothing
+        :raises ConnectionLost: it failed
         """
         seen = self._failures
         with self._lock:
             if is_done():
                 return
             if self._failures != seen:
-                raise Lost(str(self._failure)) from self._failure
+                failure = self._failure
+                raise ConnectionLost(str(failure)) from failure
             try:
                 work()
-            except Lost as error:
+            except ConnectionLost as error:
                 self._failures += 1
                 self._failure = error
                 raise
 
-    def do_alone(self, work: Callable[[], None]) -> None:
-        """Do work unless somebody is doing it, or it comes to nothing."""
+    def try_run(self, work: Callable[[], None]) -> None:
+        """Do work unless another thread is at it; ignore a failure."""
         if self._lock.acquire(blocking=False):
             try:
                 work()
-            except Lost:
+            except ConnectionLost:
                 return
             finally:
                 self._lock.release()
 
 
-def _asked_in_turn(links: list[Link], question: Command) -> Iterator[Any]:
-    """Yield what servers answer to a question, which is not an error.
+def _query_in_turn(nodes: list[RedisNode], command: Command) -> Iterator[Any]:
+    """Yield what nodes answer to a command, except errors.
 
-    Who has answered is put in front for the next time, who has not behind.
+    One that answers is moved to the front for the next time, one that does
+    not to the back.
 
-    :raises Lost: none is left, or it has taken too long
+    :raises ConnectionLost: none is left, or it has taken too long
     """
     cause: Exception | None = None
-    end = time.monotonic() + ASIDE_PATIENCE
-    for link in [*links]:
+    end = time.monotonic() + PROBE_DEADLINE
+    for node in [*nodes]:
         if time.monotonic() > end:
             break
-        links.remove(link)
+        nodes.remove(node)
         try:
-            (answer,) = link.exchange([question])
-        except Lost as error:
+            (answer,) = node.exchange([command])
+        except ConnectionLost as error:
             cause = error
-            links.append(link)
+            nodes.append(node)
             continue
-        links.insert(0, link)
+        nodes.insert(0, node)
         if isinstance(answer, exceptions.ResponseError):
             cause = answer
             continue
         yield answer
-    text = f'no answer to {" ".join(question)}'
-    raise Lost(f'{text}: {cause}' if cause else text) from cause
+    text = f'no answer to {" ".join(command)}'
+    raise ConnectionLost(f'{text}: {cause}' if cause else text) from cause
 
 
-def _aside(address: Address, host: Host, login: Login) -> Link:
-    """Return a way to a server that is asked for other servers."""
-    return make_link(address, host, login=login, patience=ASIDE_TIMEOUT)
+def _probe(
+    settings: ConnectionSettings, host: Host, credentials: Credentials
+) -> RedisNode:
+    """Return a node that is queried for other nodes."""
+    return make_node(
+        settings, host, credentials=credentials, timeout=PROBE_TIMEOUT
+    )
 
 
-def _slots(answer: Any, asked: Host) -> dict[int, Host]:
-    found: dict[int, Host] = {}
+def _slots(answer: Any, queried: Host) -> dict[int, Host]:
+    slots: dict[int, Host] = {}
     for first, last, master, *_ in answer:
         name = (master[0] or b'').decode()
-        host = _named(name, asked[0]), int(master[1])
-        found.update(dict.fromkeys(range(first, last + 1), host))
-    return found
+        host = _host_name(name, queried[0]), int(master[1])
+        slots.update(dict.fromkeys(range(first, last + 1), host))
+    return slots
 
 
-def _target(error: Any, link: Link) -> Host:
-    """Return the address in "[MOVED] slot host:port"."""
+def _redirection(error: Any, node: RedisNode) -> Host:
+    """Return the host in "[MOVED] slot host:port"."""
     name, _, port = str(error).split()[-1].rpartition(':')
-    return _named(name, link.name), int(port)
+    return _host_name(name, node.name), int(port)
 
 
-def _named(name: str, asked: str) -> str:
-    """Return a name, or the one by which we asked.
+def _host_name(name: str, queried: str) -> str:
+    """Return a name, or that of the node which was queried.
 
-    A server that does not know a name leaves it out or says so.
+    A server that does not know a name omits it or returns a question mark.
     """
-    return asked if name in ('', '?') else name
+    return queried if name in ('', '?') else name
 
 
-def find(address: Address) -> Topology:
-    """Return the servers at an address."""
-    if address.mode is Mode.CLUSTER:
-        return Cluster(address)
-    if address.mode is Mode.SENTINEL:
-        return Watched(address)
-    return Single(address)
+def make_topology(settings: ConnectionSettings) -> Topology:
+    """Return the servers that a URI leads to."""
+    if settings.mode is Mode.CLUSTER:
+        return ClusterTopology(settings)
+    if settings.mode is Mode.SENTINEL:
+        return SentinelTopology(settings)
+    return StandaloneTopology(settings)

@@ -5,7 +5,7 @@
 -- KEYS are those of keys.py, all in one slot. ARGV[1] is now. Moments are
 -- milliseconds; a message is known by its place in the queue, a decimal
 -- number. Bodies pass through and are never looked into: what scripts need of
--- a message stands at fixed offsets before it (rows.py).
+-- a message stands at fixed offsets before it (message_codec.py).
 
 local call = redis.call
 

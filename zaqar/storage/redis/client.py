@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls to a server: tries, patience, scripts."""
+"""Calls of a Redis deployment: scripts, retries, deadlines."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from redis import exceptions
 
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import topology
-from zaqar.storage.redis.address import Address
-from zaqar.storage.redis.links import Command, Lost, code
+from zaqar.storage.redis.node import Command, ConnectionLost, error_code
 from zaqar.storage.redis.scripts import Script
+from zaqar.storage.redis.uri import ConnectionSettings
 
 LOG = logging.getLogger(__name__)
 
 #: Seconds after which no further try is begun.
-PATIENCE = 2.5
+RETRY_PERIOD = 2.5
 
 #: Seconds after which a call ends, whatever it waits for.
 DEADLINE = 4.0
 
-#: Seconds between two tries while the server is there but cannot answer.
+#: Seconds between two tries while the server answers with a passing error.
 PAUSE = 0.1
 
 #: Seconds that one of several servers may take to answer what all could.
-ASIDE = 0.8
+PROBE_TIMEOUT = 0.8
 
-#: Answers that will be others in a moment. Nothing has been done then.
-_PASSING = frozenset(
+#: Errors that pass. The command was not executed.
+_TRANSIENT = frozenset(
     (
         'ASK',
         'BUSY',
@@ -47,9 +47,9 @@ _PASSING = frozenset(
         'TRYAGAIN',
     )
 )
-#: Those of them after which another server may have to be asked: this one has
+#: Those of them after which another server may be responsible: this one has
 #: lost its role, is cut off from the others, or has just been started.
-_DOUBTFUL = frozenset(
+_MOVED = frozenset(
     (
         'CLUSTERDOWN',
         'LOADING',
@@ -60,27 +60,27 @@ _DOUBTFUL = frozenset(
     )
 )
 
-#: Answers by which the server refuses what may not be done. The last one is
-#: about long commands before a password.
+#: Errors of a client without permission. The last one is about long commands
+#: before a password.
 _REFUSALS = frozenset(('NOAUTH', 'NOPERM', 'WRONGPASS', 'Protocol'))
 
 
-class Server:
-    """A server, or several, at an address.
+class RedisClient:
+    """A client of one server or of several.
 
     Calls go to the server that has their first key.
 
-    :ivar is_one: whether a script may use keys with different tags
+    :ivar is_single_server: whether a script may use keys with different tags
     """
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
-        self.topology = topology.find(address)
-        self.is_one = self.topology.is_one
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
+        self.topology = topology.make_topology(settings)
+        self.is_single_server = self.topology.is_single_server
         self._wait: Sequence[Command] = ()
-        if address.wait_replicas:
-            milliseconds = round(address.wait_timeout * 1000)
-            self._wait = [('WAIT', address.wait_replicas, milliseconds)]
+        if settings.wait_replicas:
+            milliseconds = round(settings.wait_timeout * 1000)
+            self._wait = [('WAIT', settings.wait_replicas, milliseconds)]
 
     def call(self, key: str, *command: Any) -> Any:
         """Run a command that changes nothing.
@@ -96,27 +96,27 @@ class Server:
         arguments: Sequence[Any],
         *,
         writes: bool = True,
-        tells: bool = False,
+        pass_repeated: bool = False,
     ) -> Any:
         """Run a script that may be run again after a lost answer.
 
-        :param writes: whether replicas have to be waited for, if they are
-            at all
-        :param tells: pass a last argument, '1' if it may have been run before
+        :param writes: wait for replicas, if so configured
+        :param pass_repeated: pass a last argument, '1' if it may have been
+            run before
         :raises StoreUnavailable: the server does not answer
         """
 
         def commands(repeated: bool) -> Sequence[Command]:
-            more = ('1' if repeated else '0',) if tells else ()
+            more = ('1' if repeated else '0',) if pass_repeated else ()
             call = 'EVALSHA', script.sha, len(keys), *keys, *arguments, *more
             return [call, *self._wait] if writes else [call]
 
         answers = self._try(keys[0], commands, script)
-        if len(answers) > 1 and answers[1] < self._address.wait_replicas:
+        if len(answers) > 1 and answers[1] < self._settings.wait_replicas:
             LOG.error(
                 'A change has reached %d replicas instead of %d',
                 answers[1],
-                self._address.wait_replicas,
+                self._settings.wait_replicas,
             )
             raise StoreUnavailable
         return answers[0]
@@ -131,8 +131,8 @@ class Server:
     def now(self, key: str) -> int:
         """Return the time in milliseconds.
 
-        It is that of the server that has a key, so that all agree; where
-        that one is down the others have to do.
+        That of the server that has a key, so that all callers agree; while
+        it is down, that of another one.
 
         :raises StoreUnavailable: none answers
         """
@@ -144,26 +144,26 @@ class Server:
         self.topology.close()
 
     def _call_any(self, key: str, *command: Any) -> Any:
-        if self.is_one:
+        if self.is_single_server:
             return self.call(key, *command)
-        cause = Lost('')
+        cause = ConnectionLost('')
         try:
-            first = self.topology.link(key)
-            others = [one for one in self.topology.links() if one is not first]
-        except Lost:
-            # As long as nobody knows who serves.
+            first = self.topology.node(key)
+            nodes = self.topology.nodes()
+        except ConnectionLost:
+            # The topology is unknown; this call discovers it.
             return self.call(key, *command)
-        end = time.monotonic() + PATIENCE
-        for link in (first, *others):
+        end = time.monotonic() + RETRY_PERIOD
+        for node in (first, *(node for node in nodes if node is not first)):
             now = time.monotonic()
             if now > end:
                 break
             try:
-                (answer,) = link.exchange([command], now + ASIDE)
+                (answer,) = node.exchange([command], now + PROBE_TIMEOUT)
                 return _checked([answer])[0]
-            except Lost as error:
+            except ConnectionLost as error:
                 cause = error
-                self.topology.doubt()
+                self.topology.invalidate()
         LOG.error('No server of the cluster answers: %s', cause)
         raise StoreUnavailable from cause
 
@@ -173,31 +173,31 @@ class Server:
         commands: Callable[[bool], Sequence[Command]],
         script: Script | None = None,
     ) -> list[Any]:
-        begun = time.monotonic()
-        lost, cause = 0, Lost('')
+        start = time.monotonic()
+        lost, cause = 0, ConnectionLost('')
         is_repeated = False
-        while lost < self._address.attempts:
-            until = begun + DEADLINE if lost else None
+        while lost < self._settings.attempts:
+            until = start + DEADLINE if lost else None
             try:
                 answers = self._exchange(
                     key, commands(is_repeated), until, script
                 )
-            except Lost as error:
+            except ConnectionLost as error:
                 lost, cause, is_repeated = lost + 1, error, True
-                self.topology.doubt()
-                # The first was perhaps just an old connection.
-                pause = self._address.pause if lost > 1 else 0.0
+                self.topology.invalidate()
+                # The first may have been just an old connection.
+                pause = self._settings.pause if lost > 1 else 0.0
             else:
-                word = code(answers[0])
-                if word not in _PASSING:
+                code = error_code(answers[0])
+                if code not in _TRANSIENT:
                     return _checked(answers)
-                cause, pause = Lost(f'{word} {answers[0]}'), PAUSE
-                if word in _DOUBTFUL:
-                    self.topology.doubt()
-            left = begun + PATIENCE - time.monotonic()
-            if left <= 0 or lost == self._address.attempts:
+                cause, pause = ConnectionLost(f'{code} {answers[0]}'), PAUSE
+                if code in _MOVED:
+                    self.topology.invalidate()
+            left = start + RETRY_PERIOD - time.monotonic()
+            if left <= 0 or lost == self._settings.attempts:
                 break
-            # Rivals that met once are not to meet again.
+            # Rivals that collided once should not collide again.
             time.sleep(min(pause * random.uniform(0.5, 1), left))
         LOG.error('Redis does not answer: %s', cause)
         raise StoreUnavailable from cause
@@ -210,23 +210,23 @@ class Server:
         script: Script | None,
     ) -> list[Any]:
         answers = self.topology.exchange(key, commands, until)
-        if script is None or code(answers[0]) != 'NOSCRIPT':
+        if script is None or error_code(answers[0]) != 'NOSCRIPT':
             return answers
-        # It has been restarted, or has never seen us.
+        # The server was restarted, or this is the first call.
         _, _, *rest = commands[0]
-        whole = 'EVAL', script.text, *rest
-        return self.topology.exchange(key, [whole, *commands[1:]], until)
+        call = 'EVAL', script.text, *rest
+        return self.topology.exchange(key, [call, *commands[1:]], until)
 
 
 def _checked(answers: list[Any]) -> list[Any]:
     """Return answers without errors.
 
-    :raises StoreUnavailable: the server refuses what we may not do
+    :raises StoreUnavailable: the server denies permission
     """
     for answer in answers:
-        word = code(answer)
-        if word in _REFUSALS:
-            LOG.error('Redis refuses a command: %s %s', word, answer)
+        code = error_code(answer)
+        if code in _REFUSALS:
+            LOG.error('Redis refuses a command: %s %s', code, answer)
             raise StoreUnavailable
         if isinstance(answer, exceptions.RedisError):
             raise answer

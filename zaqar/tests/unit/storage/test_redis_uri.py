@@ -8,10 +8,15 @@ from typing import Any
 import pytest
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.redis.address import Address, Login, Mode, parse
+from zaqar.storage.redis.uri import (
+    ConnectionSettings,
+    Credentials,
+    Mode,
+    parse,
+)
 
 
-def read(uri: str, **options: Any) -> Address:
+def read(uri: str, **options: Any) -> ConnectionSettings:
     """Read a URI."""
     return parse(uri, options)
 
@@ -43,8 +48,8 @@ def test_hosts_with_a_master_are_sentinels() -> None:
     assert found.mode is Mode.SENTINEL
     assert found.hosts == (('a', 26379), ('b', 1), ('::1', 2))
     assert found.master == 'm'
-    assert found.login == Login('u', 'p')
-    assert found.sentinel_login == Login('su', 'sp')
+    assert found.credentials == Credentials('u', 'p')
+    assert found.sentinel_credentials == Credentials('su', 'sp')
 
 
 def test_one_sentinel_is_enough() -> None:
@@ -76,7 +81,7 @@ def test_a_path_is_a_socket(uri: str, path: str) -> None:
 
 def test_special_characters_of_a_login_are_escaped() -> None:
     found = read('redis://us%40er:p%3A%2F%3F%23%25@a')
-    assert found.login == Login('us@er', 'p:/?#%')
+    assert found.credentials == Credentials('us@er', 'p:/?#%')
 
 
 def test_numbers_of_the_uri_and_their_defaults() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections to one server, and what its errors mean."""
+"""One Redis server: its connections, and the codes of its errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from zaqar.storage.redis.address import Address, Host, Login
+from zaqar.storage.redis.uri import ConnectionSettings, Credentials, Host
 
 Command = tuple[Any, ...]
 
@@ -26,8 +26,8 @@ Command = tuple[Any, ...]
 Connection = Any
 _redis: Any = _connection
 
-#: Words that errors begin with, where the client library leaves them out.
-_WORDS: Sequence[tuple[type[Exception], str]] = (
+#: Codes that errors begin with, where the client library strips them.
+_CODES: Sequence[tuple[type[Exception], str]] = (
     (exceptions.MovedError, 'MOVED'),
     (exceptions.AskError, 'ASK'),
     (exceptions.NoScriptError, 'NOSCRIPT'),
@@ -42,58 +42,59 @@ _WORDS: Sequence[tuple[type[Exception], str]] = (
 )
 
 
-#: How the client library is told not to introduce itself.
-_NAMELESS: Mapping[str, None] = (
+#: Arguments that keep the client library from sending its name, which would
+#: take two more round trips.
+_NO_CLIENT_NAME: Mapping[str, None] = (
     {'driver_info': None}
     if 'driver_info' in inspect.signature(_redis.AbstractConnection).parameters
     else {'lib_name': None, 'lib_version': None}
 )
 
 
-#: How commands are put together; the client library does without, slowly.
+#: Packs a command; the client library does without, slowly.
 _pack: Callable[[Command], bytes] | None = None
 with contextlib.suppress(ImportError):
     _pack = getattr(importlib.import_module('hiredis'), 'pack_command', None)
 
-#: Seconds after which a connection is asked anew whether its server has become
-#: a replica. One behind an address that fails over keeps its old connections,
-#: and answers what only reads from what it had.
+#: Seconds after which a connection is checked again for a server that became a
+#: replica. After a failover behind one address, the old server keeps its
+#: connections and answers reads from stale data.
 ROLE_INTERVAL = 5.0
 
 _ROLE: Command = ('INFO', 'replication')
 
-_WITHIN = re.compile(r'Error running script.*: -([A-Z]+) ', re.DOTALL)
+_SCRIPT_ERROR = re.compile(r'Error running script.*: -([A-Z]+) ', re.DOTALL)
 
 
-class Lost(Exception):
-    """There is no connection, or none any more."""
+class ConnectionLost(Exception):
+    """There is no connection, or it broke."""
 
 
-class Refused(Lost):
-    """The server does not let us in."""
+class LoginRefused(ConnectionLost):
+    """The server refused the login."""
 
 
-def code(answer: Any) -> str:
-    """Return the word that an error begins with, '' for other answers."""
+def error_code(answer: Any) -> str:
+    """Return the code that an error begins with, '' for other answers."""
     if not isinstance(answer, exceptions.RedisError):
         return ''
-    for kind, word in _WORDS:
+    for kind, code in _CODES:
         if isinstance(answer, kind):
-            return word
-    # Redis 6 puts the errors of a script's commands into one of its own.
-    found = _WITHIN.search(str(answer))
-    if found:
-        return found[1]
+            return code
+    # Redis 6 wraps the errors of a script's commands in one of its own.
+    inner = _SCRIPT_ERROR.search(str(answer))
+    if inner:
+        return inner[1]
     words = str(answer).split()
     return words[0] if words else 'ERR'
 
 
 @dataclass(slots=True)
-class _Lent:
-    """A connection, and what is known of it.
+class _PooledConnection:
+    """A connection and its state.
 
-    :ivar epoch: how often all had been closed when it was made
-    :ivar role_due: when its server is to be asked for its role, monotonic
+    :ivar epoch: how often all had been closed when it was created
+    :ivar role_due: when the role of its server is due for a check, monotonic
     """
 
     connection: Connection
@@ -101,19 +102,19 @@ class _Lent:
     role_due: float = 0.0
 
 
-class Link:
-    """Connections to one server, lent to one call at a time.
+class RedisNode:
+    """A server, through connections that are lent to one call at a time.
 
-    There are as many as there have been calls at once.
+    There are as many as there have been concurrent calls.
 
     :param make: returns a connection that is not open yet
     :ivar name: host of the server, for messages
-    :ivar needs_primary: refuse what a replica answers
+    :ivar needs_primary: reject the answers of a replica
     """
 
     def __init__(self, make: Callable[[], Connection], name: str) -> None:
         self._make = make
-        self._idle: list[_Lent] = []
+        self._idle: list[_PooledConnection] = []
         self._epoch = 0
         self._lock = threading.Lock()
         self.name = name
@@ -124,24 +125,26 @@ class Link:
     ) -> list[Any]:
         """Send commands at once and return their answers, errors included.
 
-        :param until: monotonic time at which to give up waiting; None for
-            the patience of the connection
-        :raises Lost: the connection was; nobody knows what has been done
+        :param until: monotonic time at which to stop waiting; None for the
+            time-out of the connection
+        :raises ConnectionLost: the commands may have been executed or not
         """
         is_fresh = until is not None
         lent = self._new() if is_fresh else self._borrow()
         connection = lent.connection
         try:
             if until is not None:
-                _hurry(connection, until - time.monotonic())
+                _shorten_timeouts(connection, until - time.monotonic())
             connection.connect()
             answers = self._answers(lent, commands)
         except (exceptions.RedisError, OSError) as error:
             connection.disconnect()
-            # The others are most likely as dead.
+            # The others are most likely broken, too.
             self.close()
             refusals = exceptions.AuthenticationError
-            kind = Refused if isinstance(error, refusals) else Lost
+            kind = (
+                LoginRefused if isinstance(error, refusals) else ConnectionLost
+            )
             raise kind(_one_line(error)) from error
         except BaseException:
             connection.disconnect()
@@ -153,19 +156,21 @@ class Link:
         return answers
 
     def close(self) -> None:
-        """Close all connections, those that are lent when they come back."""
+        """Close all connections, those in use when they are given back."""
         with self._lock:
             idle, self._idle = self._idle, []
             self._epoch += 1
         for lent in idle:
             lent.connection.disconnect()
 
-    def _answers(self, lent: _Lent, commands: Sequence[Command]) -> list[Any]:
+    def _answers(
+        self, lent: _PooledConnection, commands: Sequence[Command]
+    ) -> list[Any]:
         connection, now = lent.connection, time.monotonic()
         if not self.needs_primary or now < lent.role_due:
             connection.send_packed_command(_packed(connection, commands))
             return [_answer(connection) for _ in commands]
-        # In one go with the rest, hence without a further round trip.
+        # In one packet with the rest, hence without a further round trip.
         connection.send_packed_command(
             connection.pack_commands([_ROLE, *commands])
         )
@@ -177,16 +182,16 @@ class Link:
         lent.role_due = now + ROLE_INTERVAL
         return answers
 
-    def _new(self) -> _Lent:
-        return _Lent(self._make(), self._epoch)
+    def _new(self) -> _PooledConnection:
+        return _PooledConnection(self._make(), self._epoch)
 
-    def _borrow(self) -> _Lent:
+    def _borrow(self) -> _PooledConnection:
         with self._lock:
             if self._idle:
                 return self._idle.pop()
         return self._new()
 
-    def _give_back(self, lent: _Lent) -> None:
+    def _give_back(self, lent: _PooledConnection) -> None:
         with self._lock:
             if lent.epoch == self._epoch:
                 self._idle.append(lent)
@@ -194,51 +199,50 @@ class Link:
         lent.connection.disconnect()
 
 
-def make_link(
-    address: Address,
+def make_node(
+    settings: ConnectionSettings,
     host: Host | None,
     *,
-    login: Login | None = None,
-    patience: float | None = None,
-) -> Link:
-    """Return a way to one server of an address.
+    credentials: Credentials | None = None,
+    timeout: float | None = None,
+) -> RedisNode:
+    """Return a node, which connects when it is first used.
 
-    :param host: None for the socket of the address
-    :param login: None for that of the address
-    :param patience: seconds for connecting and for each answer; None for
-        those of the address
+    :param host: None for the socket of the settings
+    :param credentials: None for those of the settings
+    :param timeout: seconds for connecting and for each answer; None for
+        those of the settings
     """
-    who = address.login if login is None else login
+    login = settings.credentials if credentials is None else credentials
     options: dict[str, Any] = {
-        'username': who.username,
-        'password': who.password,
-        # Sentinels know no databases.
-        'db': address.database if login is None else 0,
-        'socket_timeout': patience or address.read_timeout,
+        'username': login.username,
+        'password': login.password,
+        # Sentinels have no databases.
+        'db': settings.database if credentials is None else 0,
+        'socket_timeout': timeout or settings.read_timeout,
         'retry': Retry(NoBackoff(), 0),
         'protocol': 2,
-        # It has no word for itself: that would be two more round trips.
-        **_NAMELESS,
+        **_NO_CLIENT_NAME,
     }
     if host is None:
-        options['path'] = address.path
-        return Link(
-            lambda: _redis.UnixDomainSocketConnection(**options), address.path
+        options['path'] = settings.path
+        return RedisNode(
+            lambda: _redis.UnixDomainSocketConnection(**options), settings.path
         )
     options |= {
         'host': host[0],
         'port': host[1],
-        'socket_connect_timeout': patience or address.connect_timeout,
+        'socket_connect_timeout': timeout or settings.connect_timeout,
         'socket_keepalive': True,
     }
-    if address.ssl is None:
-        return Link(lambda: _redis.Connection(**options), host[0])
-    options |= address.ssl
-    return Link(lambda: _redis.SSLConnection(**options), host[0])
+    if settings.ssl is None:
+        return RedisNode(lambda: _redis.Connection(**options), host[0])
+    options |= settings.ssl
+    return RedisNode(lambda: _redis.SSLConnection(**options), host[0])
 
 
-def _hurry(connection: Connection, seconds: float) -> None:
-    """Let a connection that is not open yet wait only so long."""
+def _shorten_timeouts(connection: Connection, seconds: float) -> None:
+    """Limit the time-outs of a connection that is not open yet."""
     left = max(seconds, 0.05)
     connection.socket_timeout = min(connection.socket_timeout, left / 2)
     if isinstance(connection, _redis.Connection):
@@ -252,8 +256,8 @@ def _packed(
 ) -> Sequence[bytes]:
     """Return commands as they are sent.
 
-    The client library looks for other types than ours among the arguments and
-    for blanks in the name, at twice the cost of all that remains.
+    The client library looks for other argument types than ours and for blanks
+    in the name, at twice the cost of the rest of a call.
     """
     if _pack is None or len(commands) > 1 or ' ' in commands[0][0]:
         packed: Sequence[bytes] = connection.pack_commands(commands)

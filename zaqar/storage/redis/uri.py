@@ -19,8 +19,8 @@ SENTINEL_PORT = 26379
 #: Seconds to wait for an answer.
 READ_TIMEOUT = 2.0
 
-#: The same, at most: a caller must know within five seconds.
-MOST_READ_TIMEOUT = 3.0
+#: The most that a URI may set: calls end within five seconds.
+MAX_READ_TIMEOUT = 3.0
 
 _SCHEMES = ('redis', 'rediss', 'redis+cluster', 'rediss+cluster')
 _SSL = (
@@ -30,7 +30,7 @@ _SSL = (
     'ssl_cert_reqs',
     'ssl_check_hostname',
 )
-_KNOWN = (
+_OPTIONS = (
     'dbid',
     'master',
     'prefix',
@@ -52,7 +52,7 @@ Host = tuple[str, int]
 
 
 class Mode(enum.StrEnum):
-    """What stands at an address."""
+    """The kind of deployment that a URI names."""
 
     STANDALONE = 'standalone'
     SENTINEL = 'sentinel'
@@ -60,29 +60,29 @@ class Mode(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Login:
-    """Who we are; nobody without a password."""
+class Credentials:
+    """A login; none without a password."""
 
     username: str | None = None
     password: str | None = None
 
 
 @dataclass(frozen=True)
-class Address:
-    """Where a server is and how it is talked to; durations in seconds.
+class ConnectionSettings:
+    """Where a server is and how to connect; durations in seconds.
 
-    :ivar path: of a UNIX socket, in the place of hosts
+    :ivar path: of a UNIX socket, instead of hosts
     :ivar master: name by which Sentinels know the server
     :ivar ssl: arguments of the client library for TLS, None without it
-    :ivar attempts: tries of one call that find no server
+    :ivar attempts: connections that one call may lose
     """
 
     mode: Mode
     hosts: tuple[Host, ...] = ()
     path: str = ''
-    login: Login = field(default_factory=Login)
+    credentials: Credentials = field(default_factory=Credentials)
     master: str = ''
-    sentinel_login: Login = field(default_factory=Login)
+    sentinel_credentials: Credentials = field(default_factory=Credentials)
     database: int = 0
     prefix: str = 'zq'
     ssl: Mapping[str, Any] | None = None
@@ -94,20 +94,20 @@ class Address:
     wait_timeout: float = 1.0
 
 
-def parse(uri: str, options: Mapping[str, Any]) -> Address:
-    """Read a URI and the options of its driver.
+def parse(uri: str, options: Mapping[str, Any]) -> ConnectionSettings:
+    """Parse a URI and the options of its driver.
 
-    :raises ConfigurationError: something is malformed or does not fit
+    :raises ConfigurationError: they are malformed or contradict each other
     """
-    scheme, found, rest = uri.partition('://')
-    if not found or scheme not in _SCHEMES:
+    scheme, separator, rest = uri.partition('://')
+    if not separator or scheme not in _SCHEMES:
         raise ConfigurationError(
             f'the URI must begin with {"://, ".join(_SCHEMES)}://'
         )
-    place, _, query = rest.partition('?')
+    authority, _, query = rest.partition('?')
     values = _query(query)
-    who, where = _split(place)
-    netloc, slash, path = where.partition('/')
+    login, address = _split_login(authority)
+    netloc, slash, path = address.partition('/')
     mode = _mode(scheme, values)
     database = _integer('dbid', values.get('dbid', '0'))
     if netloc and path:
@@ -120,13 +120,13 @@ def parse(uri: str, options: Mapping[str, Any]) -> Address:
     if not hosts and path in ('', '/'):
         raise ConfigurationError('the URI names no host')
     _check(mode, hosts, database)
-    return Address(
+    return ConnectionSettings(
         mode=mode,
         hosts=hosts,
         path=path,
-        login=Login() if who is None else _login(who),
+        credentials=Credentials() if login is None else _login(login),
         master=values.get('master', ''),
-        sentinel_login=_sentinel_login(values),
+        sentinel_credentials=_sentinel_login(values),
         database=database,
         prefix=_prefix(values.get('prefix', 'zq')),
         ssl=_ssl(scheme, values, options),
@@ -134,38 +134,38 @@ def parse(uri: str, options: Mapping[str, Any]) -> Address:
     )
 
 
-def _split(place: str) -> tuple[str | None, str]:
-    """Return login, if there is one, and the rest.
+def _split_login(authority: str) -> tuple[str | None, str]:
+    """Return the login, if there is one, and the rest.
 
     A password may hold a slash, and the path of a socket an at sign.
     """
-    netloc, slash, path = place.partition('/')
+    netloc, slash, path = authority.partition('/')
     if '@' in netloc:
-        who, _, host = netloc.rpartition('@')
-        return who, f'{host}{slash}{path}'
+        login, _, host = netloc.rpartition('@')
+        return login, f'{host}{slash}{path}'
     if netloc and '@' in path:
-        who, _, where = place.rpartition('@')
-        return who, where
-    return None, place
+        login, _, address = authority.rpartition('@')
+        return login, address
+    return None, authority
 
 
 def _query(text: str) -> Mapping[str, str]:
     try:
-        found = url.parse_qsl(
+        pairs = url.parse_qsl(
             text, keep_blank_values=True, strict_parsing=bool(text)
         )
     except ValueError:
         raise ConfigurationError(
             'what follows the question mark of the URI is malformed'
         ) from None
-    values = dict(found)
+    values = dict(pairs)
     for name in values:
-        if name not in _KNOWN:
+        if name not in _OPTIONS:
             raise ConfigurationError(
                 f'the URI has an unknown option "{name}"; known are '
-                f'{", ".join(sorted(_KNOWN))}'
+                f'{", ".join(sorted(_OPTIONS))}'
             )
-    if len(values) < len(found):
+    if len(values) < len(pairs):
         raise ConfigurationError('the URI has an option twice')
     return values
 
@@ -188,13 +188,13 @@ def _hosts(netloc: str, mode: Mode) -> tuple[Host, ...]:
 
 
 def _host(text: str, default: int) -> Host:
-    found = _HOST.fullmatch(text)
-    if not found:
+    match = _HOST.fullmatch(text)
+    if not match:
         raise ConfigurationError(f'the URI has a malformed host "{text}"')
-    port = int(found[2] or default)
+    port = int(match[2] or default)
     if not 0 < port < 65536:
-        raise ConfigurationError(f'the URI has a malformed port "{found[2]}"')
-    return found[1].strip('[]'), port
+        raise ConfigurationError(f'the URI has a malformed port "{match[2]}"')
+    return match[1].strip('[]'), port
 
 
 def _check(mode: Mode, hosts: tuple[Host, ...], database: int) -> None:
@@ -209,21 +209,21 @@ def _check(mode: Mode, hosts: tuple[Host, ...], database: int) -> None:
         raise ConfigurationError('a cluster has no databases but 0')
 
 
-def _login(text: str) -> Login:
-    user, found, password = text.partition(':')
-    if not found or not password:
+def _login(text: str) -> Credentials:
+    user, _, password = text.partition(':')
+    if not password:
         raise ConfigurationError('the URI has a user without a password')
-    return Login(url.unquote(user) or None, url.unquote(password))
+    return Credentials(url.unquote(user) or None, url.unquote(password))
 
 
-def _sentinel_login(values: Mapping[str, str]) -> Login:
+def _sentinel_login(values: Mapping[str, str]) -> Credentials:
     user = values.get('sentinel_username') or None
     password = values.get('sentinel_password') or None
     if user and not password:
         raise ConfigurationError(
             'the URI has a sentinel_username without a sentinel_password'
         )
-    return Login(user, password)
+    return Credentials(user, password)
 
 
 def _prefix(text: str) -> str:
@@ -250,24 +250,24 @@ def _ssl(
                     f'the URI has the option "{name}" without ssl=true'
                 )
         return None
-    given = {name: values.get(name, options.get(name)) for name in _SSL}
-    reqs = str(given['ssl_cert_reqs'] or 'required').lower()
+    ssl = {name: values.get(name, options.get(name)) for name in _SSL}
+    reqs = str(ssl['ssl_cert_reqs'] or 'required').lower()
     reqs = reqs.removeprefix('cert_')
     if reqs not in _CERT_REQS:
         raise ConfigurationError(
             f'ssl_cert_reqs must be one of {", ".join(_CERT_REQS)}'
         )
-    check = given['ssl_check_hostname']
+    check = ssl['ssl_check_hostname']
     check = check is None or _boolean('ssl_check_hostname', str(check))
-    given['ssl_cert_reqs'] = reqs
-    given['ssl_check_hostname'] = check and reqs != 'none'
-    _check_files(given)
-    return {name: value for name, value in given.items() if value is not None}
+    ssl['ssl_cert_reqs'] = reqs
+    ssl['ssl_check_hostname'] = check and reqs != 'none'
+    _check_files(ssl)
+    return {name: value for name, value in ssl.items() if value is not None}
 
 
-def _check_files(given: Mapping[str, Any]) -> None:
+def _check_files(ssl: Mapping[str, Any]) -> None:
     for name in ('ssl_ca_certs', 'ssl_certfile', 'ssl_keyfile'):
-        path = given[name]
+        path = ssl[name]
         # A device or a pipe may never end.
         if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):
             raise ConfigurationError(f'{name}: {path} cannot be read')
@@ -282,14 +282,14 @@ def _times(
     wait = float(options.get('wait_timeout') or 1.0)
     replicas = int(options.get('wait_replicas') or 0)
     if replicas:
-        # The answer comes as late as this.
+        # The answer of a write may take that long.
         read = max(read, wait + 0.5)
-    more = options.get('max_reconnect_attempts')
+    retries = options.get('max_reconnect_attempts')
     pause = options.get('reconnect_sleep')
     return {
         'connect_timeout': float(options.get('connect_timeout') or 1.0),
-        'read_timeout': min(read, MOST_READ_TIMEOUT),
-        'attempts': 1 + min(2 if more is None else int(more), 2),
+        'read_timeout': min(read, MAX_READ_TIMEOUT),
+        'attempts': 1 + min(2 if retries is None else int(retries), 2),
         'pause': 1.0 if pause is None else float(pause),
         'wait_replicas': replicas,
         'wait_timeout': wait,
@@ -306,14 +306,14 @@ def _integer(name: str, text: str) -> int:
 
 def _seconds(name: str, text: str) -> float:
     try:
-        found = float(text)
+        seconds = float(text)
     except ValueError:
-        found = 0.0
-    if not 0 < found < float('inf'):
+        seconds = 0.0
+    if not 0 < seconds < float('inf'):
         raise ConfigurationError(
             f'the option "{name}" of the URI must be a number of seconds'
         )
-    return found
+    return seconds
 
 
 def _boolean(name: str, text: str) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a server that answers can be used."""
+"""Checks of a server at start-up: access, version, mode, eviction."""
 
 from __future__ import annotations
 
@@ -9,69 +9,71 @@ from typing import Any
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.redis import keys
-from zaqar.storage.redis.address import Address, Mode
-from zaqar.storage.redis.links import Lost, Refused, code
-from zaqar.storage.redis.server import Server
-from zaqar.storage.redis.topology import Watched
+from zaqar.storage.redis.client import RedisClient
+from zaqar.storage.redis.node import ConnectionLost, LoginRefused, error_code
+from zaqar.storage.redis.topology import SentinelTopology
+from zaqar.storage.redis.uri import ConnectionSettings, Mode
 
 LOG = logging.getLogger(__name__)
 
-#: The oldest server, by the version of its protocol (Valkey tells it, too).
+#: The oldest server, by the version of its protocol (Valkey reports it, too).
 OLDEST = (6, 0)
 
 _REFUSALS = ('NOAUTH', 'NOPERM', 'WRONGPASS')
 
 
-def check(server: Server, address: Address) -> None:
-    """Complain about a server that answers but cannot be used.
+def check(client: RedisClient, settings: ConnectionSettings) -> None:
+    """Raise an error if a server answers but cannot be used.
 
-    :raises ConfigurationError: it refuses us, is too old, or is another kind
-        of server than the URI says
+    :raises ConfigurationError: it refuses the login, is too old, or is another
+        kind of server than the URI says
     """
     try:
-        if isinstance(server.topology, Watched):
-            _check_name(server.topology, address)
-        (answer,) = server.topology.exchange(
-            keys.of_server(address.prefix), [('INFO',)]
+        if isinstance(client.topology, SentinelTopology):
+            _check_name(client.topology, settings)
+        (answer,) = client.topology.exchange(
+            keys.of_server(settings.prefix), [('INFO',)]
         )
-    except Refused as error:
+    except LoginRefused as error:
         raise ConfigurationError(f'the server refuses us: {error}') from None
-    except Lost as error:
-        _check_cause(error, address)
+    except ConnectionLost as error:
+        _check_cause(error, settings)
         LOG.warning('Redis does not answer yet: %s', error)
         return
-    if code(answer) in _REFUSALS:
+    if error_code(answer) in _REFUSALS:
         raise ConfigurationError(f'the server refuses us: {answer}')
-    if code(answer):
+    if error_code(answer):
         LOG.warning('Redis cannot be used yet: %s', answer)
         return
     facts = _facts(answer)
     _check_version(facts)
-    _check_mode(facts, address)
+    _check_mode(facts, settings)
     _check_memory(facts)
 
 
-def _check_name(watched: Watched, address: Address) -> None:
-    if not watched.is_known():
+def _check_name(
+    sentinels: SentinelTopology, settings: ConnectionSettings
+) -> None:
+    if not sentinels.knows_master():
         raise ConfigurationError(
-            f'the Sentinels know no master "{address.master}"'
+            f'the Sentinels know no master "{settings.master}"'
         )
 
 
-def _check_cause(error: Lost, address: Address) -> None:
-    """Tell a server that cannot be what the URI says from a silent one."""
+def _check_cause(error: ConnectionLost, settings: ConnectionSettings) -> None:
+    """Raise an error if waiting for the server will not help."""
     text = str(error.__cause__ or error)
     if 'cluster support disabled' in text:
         raise ConfigurationError(
             'the server is not part of a cluster; use redis://'
         )
-    if code(error.__cause__) in _REFUSALS:
+    if error_code(error.__cause__) in _REFUSALS:
         raise ConfigurationError(f'the server refuses us: {text}')
-    if address.mode is Mode.SENTINEL and 'unknown command' in text.lower():
+    if settings.mode is Mode.SENTINEL and 'unknown command' in text.lower():
         raise ConfigurationError(
             'the hosts of the URI are no Sentinels; leave "master" out'
         )
-    if isinstance(error.__cause__, Refused):
+    if isinstance(error.__cause__, LoginRefused):
         raise ConfigurationError(f'the server refuses us: {error.__cause__}')
     if 'DB index is out of range' in text:
         raise ConfigurationError(f'the server has no database: {text}')
@@ -85,24 +87,26 @@ def _facts(answer: bytes) -> Mapping[str, str]:
 
 
 def _check_version(facts: Mapping[str, str]) -> None:
-    found = facts.get('redis_version', '0')
+    text = facts.get('redis_version', '0')
     version = tuple(
-        int(part) for part in found.split('.')[:2] if part.isdecimal()
+        int(part) for part in text.split('.')[:2] if part.isdecimal()
     )
     if version < OLDEST:
         raise ConfigurationError(
-            f'Redis {found} is too old; {".".join(map(str, OLDEST))} is needed'
+            f'Redis {text} is too old; {".".join(map(str, OLDEST))} is needed'
         )
 
 
-def _check_mode(facts: Mapping[str, Any], address: Address) -> None:
+def _check_mode(
+    facts: Mapping[str, Any], settings: ConnectionSettings
+) -> None:
     # Valkey has another name for it.
     mode = facts.get('redis_mode') or facts.get('server_mode')
     if mode == 'sentinel':
         raise ConfigurationError(
             'the server is a Sentinel; add "?master=NAME" to the URI'
         )
-    if mode == 'cluster' and address.mode is not Mode.CLUSTER:
+    if mode == 'cluster' and settings.mode is not Mode.CLUSTER:
         raise ConfigurationError(
             'the server is part of a cluster; use redis+cluster://'
         )
