@@ -5,7 +5,7 @@ A frame holds an action, headers and a body. The members of its body are, by
 their names, the values of the path, the query and the document of the HTTP
 request that would say the same.
 
-:source: websocket.md 2 and 3
+:source: reference/websocket, "Frames", "Actions"
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ that a queue may change its mind and an operator his keys while messages of
 all kinds lie in it. Sealed together with the body is where it belongs: a row
 that is copied to another queue or project does not open there.
 
-:source: storage.md 3.9, design.md 1
+:source: reference/storage, "Encryption and checksums"
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the stores are, found out by using them.
 
-:source: http-api.md 3.3
+:source: reference/http, "Discovery and health"
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ notifier makes deliveries of them. Nothing is read for them in the request:
 who is to be told is looked up later, so that it costs a post one message more
 in the same step.
 
-:source: notifications.md 11
+:source: reference/delivery, "Outbox and deliveries"
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signatures of requests: what they cover, made and proved.
 
-:source: http-api.md 5.2; every byte of what is signed is fixed by deployments
+:source: reference/http, "The signature"
     whose URLs must go on verifying
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pre-signed URLs, made for users.
 
-:source: http-api.md 5.1
+:source: reference/http, "Pre-signed access"
 """
 
 from __future__ import annotations

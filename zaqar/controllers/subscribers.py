@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a client may say of a subscription, checked.
 
-:source: http-api.md 8.1, notifications.md 2 to 4
+:source: reference/http, "Subscriptions"
+:source: reference/delivery, "Schemes", "Options of a subscription"
 """
 
 from __future__ import annotations

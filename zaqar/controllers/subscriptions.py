@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions: who is told of the messages of a queue or topic.
 
-:source: http-api.md 8, notifications.md 2
+:source: reference/http, "Subscriptions"
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Names are looked up by us, every address is judged, and the connection is made
 to an address that was judged: a name that changes its mind in between leads
 nowhere.
 
-:source: notifications.md 5
+:source: reference/delivery, "Webhook requests"
 """
 
 from __future__ import annotations

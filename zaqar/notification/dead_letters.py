@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dead letters: what did not arrive, put where its owner wants it.
 
-:source: notifications.md 11
+:source: reference/delivery, "Outbox and deliveries"
 """
 
 from __future__ import annotations

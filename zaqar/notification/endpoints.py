@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where services are, by Keystone's service catalogue.
 
-:source: notifications.md 5, 7, 9
+:source: reference/delivery, "Webhook requests", "Trusts", "Confirmation"
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trusts that Keystone makes for us, and tokens for them.
 
-:source: notifications.md 7
+:source: reference/delivery, "Trusts"
 """
 
 from __future__ import annotations

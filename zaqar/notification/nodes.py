@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where WebSocket servers are: leases in the management store.
 
-:source: websocket.md 6
+:source: reference/websocket, "Pushes"
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a delivery that failed is tried again: pure arithmetic.
 
-:source: notifications.md 6
+:source: reference/delivery, "Retries"
 """
 
 from __future__ import annotations

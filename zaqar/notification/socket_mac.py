@@ -11,7 +11,7 @@ a sender once, within the seconds for which its moment counts. It remembers the
 last numbers of each sender as bits, so that memory is bounded by the number of
 senders, and requests may overtake each other.
 
-:source: websocket.md 6
+:source: reference/websocket, "Pushes"
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 Both ends are this service's: a request is one write and its answer one read.
 A library for HTTP takes ten times as long for headers that nobody has sent.
 
-:source: websocket.md 6
+:source: reference/websocket, "Pushes"
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``mailto``: a mail per message, by a program or by SMTP.
 
-:source: notifications.md 8, 9
+:source: reference/delivery, "Mail", "Confirmation"
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ The token is that of the subscription's owner, hence is shown to services of
 the cloud alone: those of the service catalogue, at their very ports, and hosts
 of ``trust_targets``.
 
-:source: notifications.md 7
+:source: reference/delivery, "Trusts"
 """
 
 from __future__ import annotations

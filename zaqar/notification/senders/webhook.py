@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``http`` and ``https``: a POST per message.
 
-:source: notifications.md 4, 5
+:source: reference/delivery, "Options of a subscription", "Webhook requests"
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 The URI, ``websocket://<node>/<connection>``, is made by that server. Where it
 runs in this process it is told directly, else by a signed request.
 
-:source: websocket.md 6
+:source: reference/websocket, "Pushes"
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One API over pools of every kind: storage.md 3.11, 3.12 and 4.
+"""One API over pools of every kind: reference/storage, "Pools and flavors".
 
 Each store is a pool with a flavor and a queue of its name. What the service
 itself keeps is in none of them.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options are named, typed, bounded and preset as deployments know them.
 
-The table is configuration.md 2, row by row, with the changes that design.md
-makes to it.
+The table is what existing configuration files rely on, with the changes that
+reference/options, "Deliberate changes" names.
 """
 
 from __future__ import annotations

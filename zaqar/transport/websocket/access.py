@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who sends a frame: what Keystone, a signature or the frame itself says.
 
-:source: websocket.md 4 and 5
+:source: reference/websocket, "Authentication", "Pre-signed frames"
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 
 Runs on a thread, one frame of a connection at a time.
 
-:source: websocket.md 2 to 4
+:source: reference/websocket, "Frames", "Actions"
 """
 
 from __future__ import annotations

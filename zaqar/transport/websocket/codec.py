@@ -4,7 +4,7 @@
 Members of a request are looked at only as far as needed: what is echoed, and
 the bodies of messages, stay the client's own bytes.
 
-:source: websocket.md 2
+:source: reference/websocket, "Frames"
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Just as much of HTTP/1.1 as our own sender speaks: ``POST /<connection>`` with
 a length, a moment, a number and a signature, and any number of these per
 connection. Whoever sends anything else gets an error and is left.
 
-:source: websocket.md 6
+:source: reference/websocket, "Pushes"
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Told what has happened, it returns what is to be done, in order. One frame at
 a time is worked on, so that answers keep the order of requests; the others
 wait, and when enough of them do, nothing more is read.
 
-:source: websocket.md 2, 4, 6 and 7
+:source: reference/websocket, "Frames", "Authentication", "Pushes", "Execution"
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From what a controller returns to what a frame says.
 
-:source: websocket.md 3
+:source: reference/websocket, "Actions"
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Looking at it changes nothing, since programs that scan mails look at every
 link; only pressing a button does. The link carries what a pre-signed request
 carries in headers, and is checked in the same way.
 
-:source: notifications.md 9, design.md 1
+:source: reference/delivery, "Confirmation"
 """
 
 from __future__ import annotations

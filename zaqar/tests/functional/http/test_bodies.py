@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies of requests: http-api.md 1.5, traps 20 and 25."""
+"""Bodies of requests: reference/http, "Bodies"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pools of one flavor promise the same: http-api.md 10."""
+"""Pools of one flavor promise the same: reference/http, "Pools"."""
 
 from __future__ import annotations
 

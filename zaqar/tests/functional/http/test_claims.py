@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims and dead letters: http-api.md 7."""
+"""Claims and dead letters: reference/http, "Claims"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Versions, home document, ping, OpenAPI, health check: http-api.md 3."""
+"""Discovery: reference/http, "Discovery and health"."""
 
 from __future__ import annotations
 

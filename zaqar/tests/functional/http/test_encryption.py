@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies at rest: http-api.md 6.8, storage.md 3.9."""
+"""Bodies at rest: reference/storage, "Encryption and checksums"."""
 
 from __future__ import annotations
 

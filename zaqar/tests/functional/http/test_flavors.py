@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flavors and their management: http-api.md 11."""
+"""Flavors and their management: reference/http, "Flavors"."""
 
 from __future__ import annotations
 

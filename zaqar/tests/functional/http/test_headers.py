@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Headers of requests: http-api.md 1.1 to 1.4 and 14."""
+"""Headers of requests: reference/http, "Request headers"."""
 
 from __future__ import annotations
 

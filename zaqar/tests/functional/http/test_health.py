@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Health: http-api.md 3.3."""
+"""Health: reference/http, "Discovery and health"."""
 
 from __future__ import annotations
 

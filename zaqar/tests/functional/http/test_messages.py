@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages: http-api.md 6."""
+"""Messages: reference/http, "Messages"."""
 
 from __future__ import annotations
 

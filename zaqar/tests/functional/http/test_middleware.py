@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CORS and failures: http-api.md 2.4 and 15."""
+"""CORS and failures: reference/http, "Middleware"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queues in pools: storage.md 4, http-api.md 4.3, 4.5 and 11."""
+"""Queues in pools: reference/storage, "Pools and flavors"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pools and their management: http-api.md 10 and 14.2."""
+"""Pools and their management: reference/http, "Pools"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traces of requests: operations.md 5, with a Redis to keep them."""
+"""Traces of requests: admin/osprofiler, with a Redis for them."""
 
 from __future__ import annotations
 

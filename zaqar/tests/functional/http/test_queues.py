@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Queues: http-api.md 4."""
+"""Queues: reference/http, "Queues"."""
 
 from __future__ import annotations
 

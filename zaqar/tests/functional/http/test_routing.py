@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paths and methods: http-api.md 1.7, traps 24 and 25."""
+"""Paths and methods: reference/http, "Paths and methods"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pre-signed URLs: http-api.md 5, and nothing gets in beside them."""
+"""Pre-signed URLs: reference/http, "Pre-signed access"."""
 
 from __future__ import annotations
 

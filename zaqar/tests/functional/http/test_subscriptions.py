@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriptions: http-api.md 8, notifications.md 2 to 4."""
+"""Subscriptions: reference/http, "Subscriptions"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topics: http-api.md 9."""
+"""Topics: reference/http, "Topics"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens over WebSocket: websocket.md 4 and 5."""
+"""Tokens over WebSocket: reference/websocket, "Authentication"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every action, in both encodings: websocket.md 3."""
+"""Every action, in both encodings: reference/websocket, "Actions"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bad input gets an answer or a close code: websocket.md 1 and 2."""
+"""Answers to bad input: reference/websocket, "Frames"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscribing over a socket, and what is pushed: websocket.md 6."""
+"""Subscriptions of connections: reference/websocket, "Pushes"."""
 
 from __future__ import annotations
 

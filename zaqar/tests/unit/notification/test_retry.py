@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a delivery is tried again: notifications.md 6."""
+"""When a delivery is tried again: reference/delivery, "Retries"."""
 
 from __future__ import annotations
 

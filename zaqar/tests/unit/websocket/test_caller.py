@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A frame whose operation ends as none should: websocket.md 2."""
+"""Unforeseen errors of an operation: reference/websocket, "Frames"."""
 
 from __future__ import annotations
 

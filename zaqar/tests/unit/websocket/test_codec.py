@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON and MessagePack, in and out: websocket.md 2."""
+"""JSON and MessagePack, in and out: reference/websocket, "Frames"."""
 
 from __future__ import annotations
 

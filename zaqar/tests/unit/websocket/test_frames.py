@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the members of a frame to what operations take: websocket.md 3."""
+"""From frames to operations: reference/websocket, "Actions"."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long a connection waits for the other end: websocket.md 1."""
+"""Timeouts of a connection: reference/websocket, "Connections"."""
 
 from __future__ import annotations
 

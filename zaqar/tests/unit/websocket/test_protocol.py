@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One connection as a state machine: websocket.md 2, 4, 6 and 7."""
+"""One connection as a state machine: reference/websocket, "Execution"."""
 
 from __future__ import annotations
 
