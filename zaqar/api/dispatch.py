@@ -122,8 +122,8 @@ class Dispatcher:
         if not LOG.isEnabledFor(logging.DEBUG):
             return call()
         # What was asked for; never bodies, which are not ours to read.
-        what = f'{operation.name} {scope or ""} {path} {values}'
-        return _logged(what, call)
+        request = f'{operation.name} {scope or ""} {path} {values}'
+        return _logged(request, call)
 
     def forget(self, scope: Scope, subscription_id: str) -> None:
         """End a subscription whose connection is gone; ask no policy.
@@ -158,9 +158,9 @@ class Dispatcher:
             )
         size = 0
         if operation.body is not None:
-            found = self._read(operation.body, read_body)
-            size = found.size if found else 0
-            text = found.text if found else None
+            received = self._read(operation.body, read_body)
+            size = received.size if received else 0
+            text = received.text if received else None
             arguments['document'] = _document(operation.body, text)
         context = self._context(identity, size)
         try:
@@ -183,19 +183,19 @@ class Dispatcher:
 
     def _read(self, body: Body, read_body: BodyReader) -> Received | None:
         most = body.max_size(self.limits)
-        found = read_body(body, most)
-        if found is not None and found.size > most:
+        received = read_body(body, most)
+        if received is not None and received.size > most:
             raise body.too_large(most)
-        return found
+        return received
 
 
 def _observed(observe: Observe, name: str, call: Callable[[], Any]) -> Any:
     began = time.perf_counter()
     outcome = '500'
     try:
-        found = call()
+        result = call()
         outcome = '2xx'
-        return found
+        return result
     except ZaqarError as error:
         outcome = str(error.status)
         raise
@@ -203,7 +203,7 @@ def _observed(observe: Observe, name: str, call: Callable[[], Any]) -> Any:
         observe(name, outcome, time.perf_counter() - began)
 
 
-def _logged(what: str, call: Callable[[], Any]) -> Any:
+def _logged(request: str, call: Callable[[], Any]) -> Any:
     began = time.perf_counter()
     outcome = 'done'
     try:
@@ -212,8 +212,8 @@ def _logged(what: str, call: Callable[[], Any]) -> Any:
         outcome = f'{error.status} {error.title}'
         raise
     finally:
-        spent = (time.perf_counter() - began) * 1000
-        LOG.debug('%s: %s after %.1f ms', what, outcome, spent)
+        milliseconds = (time.perf_counter() - began) * 1000
+        LOG.debug('%s: %s after %.1f ms', request, outcome, milliseconds)
 
 
 def _document(body: Body, raw: bytes | None) -> Any:

@@ -122,7 +122,7 @@ def _path_parameter(name: str) -> dict[str, Any]:
 
 
 def _query_parameter(param: Param) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    parameter: dict[str, Any] = {
         'name': param.name,
         'in': 'query',
         'required': False,
@@ -130,8 +130,8 @@ def _query_parameter(param: Param) -> dict[str, Any]:
         'schema': _TYPES[param.kind],
     }
     if param.kind == 'ids':
-        found |= {'style': 'form', 'explode': False}
-    return found
+        parameter |= {'style': 'form', 'explode': False}
+    return parameter
 
 
 def _body(body: Body) -> dict[str, Any]:

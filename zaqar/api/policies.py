@@ -40,11 +40,11 @@ MOST_REMEMBERED = 10_000
 
 def rules() -> dict[Rule, list[Operation]]:
     """Return every rule of the table with the operations under it."""
-    found: dict[Rule, list[Operation]] = {}
+    by_rule: dict[Rule, list[Operation]] = {}
     for operation in operation_table.OPERATIONS:
         if operation.rule is not PUBLIC:
-            found.setdefault(operation.rule, []).append(operation)
-    return found
+            by_rule.setdefault(operation.rule, []).append(operation)
+    return by_rule
 
 
 def list_rules() -> list[policy.RuleDefault]:
@@ -78,13 +78,13 @@ def get_enforcer() -> policy.Enforcer:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument('--config-file', action='append', default=[])
     parser.add_argument('--config-dir', action='append', default=[])
-    found, _others = parser.parse_known_args()
+    files, _others = parser.parse_known_args()
     conf = cfg.ConfigOpts()
     conf(
         [],
         project='zaqar',
-        default_config_files=found.config_file or None,
-        default_config_dirs=found.config_dir or None,
+        default_config_files=files.config_file or None,
+        default_config_dirs=files.config_dir or None,
     )
     return _enforcer(conf)
 

@@ -26,15 +26,15 @@ def parse(
     :param values: as sent, each name with all its values
     :raises InvalidParameter: a value of the wrong type
     """
-    found: dict[str, Any] = dict.fromkeys(param.name for param in params)
+    arguments: dict[str, Any] = dict.fromkeys(param.name for param in params)
     for param in params:
         if param.name not in values:
             continue
         value = _READERS[param.kind](param.name, values[param.name])
-        found[param.name] = value
+        arguments[param.name] = value
         if param.alone and value is not None:
             break
-    return found
+    return arguments
 
 
 def unknown(
@@ -43,9 +43,9 @@ def unknown(
     """Return what is not declared, without blank values."""
     names = {param.name for param in params}
     return {
-        name: found
+        name: filled
         for name, texts in values.items()
-        if name not in names and (found := [text for text in texts if text])
+        if name not in names and (filled := [text for text in texts if text])
     }
 
 
@@ -80,8 +80,8 @@ def _bool(name: str, texts: Sequence[str]) -> bool | None:
 
 
 def _ids(name: str, texts: Sequence[str]) -> list[str] | None:
-    found = [part for text in texts for part in text.split(',') if part]
-    return found or None
+    ids = [part for text in texts for part in text.split(',') if part]
+    return ids or None
 
 
 _READERS: Mapping[str, Callable[[str, Sequence[str]], Any]] = {

@@ -82,8 +82,8 @@ def _relation(rel: str) -> str:
 
 
 def _without_count(row: Operation) -> dict[str, Any]:
-    kept = tuple(p for p in row.query if p.name != 'with_count')
-    return {'query': kept} if len(kept) < len(row.query) else {}
+    params = tuple(p for p in row.query if p.name != 'with_count')
+    return {'query': params} if len(params) < len(row.query) else {}
 
 
 _FROM_QUEUES = tuple(

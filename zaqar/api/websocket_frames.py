@@ -95,27 +95,27 @@ def operation(action: Any) -> Operation:
     """
     if action is None:
         raise InvalidRequest('The frame has no action.')
-    found = None
+    row = None
     if isinstance(action, str):
-        found = operation_table.BY_ACTION.get(_ALIASES.get(action, action))
-    if found is None:
+        row = operation_table.BY_ACTION.get(_ALIASES.get(action, action))
+    if row is None:
         raise InvalidRequest(f'{str(action)[:64]} is not a valid action.')
-    return found
+    return row
 
 
-def headers(found: Any) -> Mapping[str, Any]:
+def headers(members: Any) -> Mapping[str, Any]:
     """Return the headers of a frame by their names in small letters.
 
     :raises InvalidRequest: they are no object, or one is not the text that it
         must be
     """
-    if not isinstance(found, dict):
+    if not isinstance(members, dict):
         raise InvalidRequest('The headers of a frame must be an object.')
-    small = {str(name).lower(): value for name, value in found.items()}
-    for name in _TEXTS & small.keys():
-        if not isinstance(small[name], str):
+    by_name = {str(name).lower(): value for name, value in members.items()}
+    for name in _TEXTS & by_name.keys():
+        if not isinstance(by_name[name], str):
             raise InvalidRequest(f'The header {name} must be a string.')
-    return small
+    return by_name
 
 
 def path(row: Operation, body: Members, codec: Codec) -> dict[str, str]:
@@ -156,10 +156,10 @@ def document(row: Operation, body: Members, codec: Codec) -> Received | None:
     names = _shape(row.name).document
     if row.body.member:
         return codec.one(body[names[0]]) if names[0] in body else None
-    found = {name: body[name] for name in names if name in body}
-    if not found and not row.body.required:
+    members = {name: body[name] for name in names if name in body}
+    if not members and not row.body.required:
         return None
-    return codec.document(found)
+    return codec.document(members)
 
 
 def target(row: Operation, values: Mapping[str, str]) -> tuple[str, str]:

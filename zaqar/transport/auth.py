@@ -63,12 +63,12 @@ def strategy(conf: cfg.ConfigOpts) -> str:
     :raises ConfigurationError: another value is set
     """
     conf.register_opts(OPTS)
-    found: str = conf.auth_strategy or ''
-    if found not in ('', KEYSTONE):
+    name: str = conf.auth_strategy or ''
+    if name not in ('', KEYSTONE):
         raise ConfigurationError(
-            f'[DEFAULT] auth_strategy = {found}: must be "keystone" or empty'
+            f'[DEFAULT] auth_strategy = {name}: must be "keystone" or empty'
         )
-    return found
+    return name
 
 
 def identity(
@@ -81,8 +81,10 @@ def identity(
     """
     client = identity_checks.client_id(environ.get('HTTP_CLIENT_ID'), limits)
     names = _PROJECT[:1] if verified else _PROJECT
-    found = next((environ[key] for key in names if key in environ), None)
-    project = identity_checks.project(found if found is None else _text(found))
+    project_id = next((environ[key] for key in names if key in environ), None)
+    project = identity_checks.project(
+        None if project_id is None else _text(project_id)
+    )
     return Identity(
         project,
         client,
@@ -125,12 +127,12 @@ def as_signed(environ: Mapping[str, Any]) -> dict[str, Any]:
     What remains of the caller is the project and the end of the URL, which
     the signature covers.
     """
-    found = {
+    anonymous = {
         key: value
         for key, value in environ.items()
         if not key.startswith(_CLAIMS) or key in _HARMLESS
     }
-    return {**found, ENDS_AT: moment(environ['HTTP_URL_EXPIRES'])}
+    return {**anonymous, ENDS_AT: moment(environ['HTTP_URL_EXPIRES'])}
 
 
 def _roles(text: str) -> tuple[str, ...]:

@@ -84,13 +84,13 @@ def _check_credentials(conf: cfg.ConfigOpts) -> None:
 
 
 def _check_memcached(conf: cfg.ConfigOpts) -> None:
-    given = conf[GROUP]
-    if not given.memcached_servers:
+    settings = conf[GROUP]
+    if not settings.memcached_servers:
         return
-    is_pooled = given.memcache_use_advanced_pool
+    is_pooled = settings.memcache_use_advanced_pool
     # As keystonemiddleware chooses.
-    speaks_binary = given.memcache_sasl_enabled or (
-        is_pooled and given.memcache_tls_enabled
+    speaks_binary = settings.memcache_sasl_enabled or (
+        is_pooled and settings.memcache_tls_enabled
     )
     module, package = (
         ('bmemcached', 'python-binary-memcached')

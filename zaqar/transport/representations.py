@@ -65,18 +65,18 @@ def counts(
     :param shown: shapes one end of it
     """
     stats = counted.stats
-    found: dict[str, Any] = {
+    statistics: dict[str, Any] = {
         'claimed': stats.claimed,
         'free': stats.free,
         'total': stats.total,
     }
     if scope.kind is Kind.TOPIC and counted.exists:
         # Nothing of a topic can be claimed.
-        found = {'total': stats.total}
+        statistics = {'total': stats.total}
     for name, span in (('oldest', stats.oldest), ('newest', stats.newest)):
         if span is not None and stats.total:
-            found[name] = shown(span)
-    return found
+            statistics[name] = shown(span)
+    return statistics
 
 
 def moment(span: MessageSpan, now: int) -> dict[str, Any]:

@@ -103,15 +103,15 @@ def _is_restricted(token: Mapping[str, Any]) -> bool:
     return credential.get('access_rules') is not None
 
 
-def with_keystone(app: App, silent: App, conf: cfg.ConfigOpts) -> App:
+def with_keystone(app: App, unavailable: App, conf: cfg.ConfigOpts) -> App:
     """Let in whoever shows a token, and take the identity from it.
 
     :param silent: answers when Keystone cannot be asked
     """
-    return _guarded(_Middleware(app, conf), silent)
+    return _guarded(_Middleware(app, conf), unavailable)
 
 
-def _guarded(checked: App, silent: App) -> App:
+def _guarded(checked: App, unavailable: App) -> App:
     def call(
         environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
@@ -130,8 +130,8 @@ def _guarded(checked: App, silent: App) -> App:
             # Some ways in which Keystone can be misconfigured pass through
             # keystonemiddleware: no endpoint of the interface, for one.
             LOG.error('Keystone cannot be used: %s', error)
-            return silent(environ, start_response)
-        return silent(environ, start_response) if refusals else answer
+            return unavailable(environ, start_response)
+        return unavailable(environ, start_response) if refusals else answer
 
     return call
 

@@ -208,7 +208,7 @@ def _link(values: Mapping[str, str], dispatcher: Dispatcher) -> _Link | None:
 
 def _parsed(text: str) -> Mapping[str, str]:
     """Return the first value of each field."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     try:
         pairs = urllib.parse.parse_qsl(
             text, errors='strict', max_num_fields=20
@@ -216,8 +216,8 @@ def _parsed(text: str) -> Mapping[str, str]:
     except ValueError:
         return {}
     for name, value in pairs:
-        found.setdefault(name, value)
-    return found
+        fields.setdefault(name, value)
+    return fields
 
 
 def _body(environ: Environ) -> str:

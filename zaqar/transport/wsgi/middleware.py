@@ -99,13 +99,13 @@ def with_cors(app: App, conf: cfg.ConfigOpts) -> App:
     def call(
         environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        asked = (
+        is_cors = (
             environ['REQUEST_METHOD'] == 'OPTIONS' or 'HTTP_ORIGIN' in environ
         )
-        found: Iterable[bytes] = (filtered if asked else app)(
+        body: Iterable[bytes] = (filtered if is_cors else app)(
             environ, start_response
         )
-        return found
+        return body
 
     return call
 
@@ -170,10 +170,12 @@ def with_request_id(app: App) -> App:
     ) -> Iterable[bytes]:
         request_id = f'req-{uuid.UUID(bytes=token_bytes(16), version=4)}'
         environ['openstack.request_id'] = request_id
-        given = environ.get('HTTP_X_OPENSTACK_REQUEST_ID', '')
+        global_id = environ.get('HTTP_X_OPENSTACK_REQUEST_ID', '')
         context.RequestContext(
             request_id=request_id,
-            global_request_id=given if _GLOBAL_ID.fullmatch(given) else None,
+            global_request_id=global_id
+            if _GLOBAL_ID.fullmatch(global_id)
+            else None,
         )
         return app(
             environ, functools.partial(_named, request_id, start_response)
@@ -206,11 +208,11 @@ def with_health(app: App, conf: cfg.ConfigOpts) -> App:
     def call(
         environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        asked = environ.get('PATH_INFO') == '/healthcheck'
-        found: Iterable[bytes] = (check if asked else app)(
+        is_check = environ.get('PATH_INFO') == '/healthcheck'
+        body: Iterable[bytes] = (check if is_check else app)(
             environ, start_response
         )
-        return found
+        return body
 
     return call
 
@@ -270,10 +272,10 @@ def with_signatures(app: App, signed: App, signer: Signer) -> App:
 
 def with_keystone(app: App, conf: cfg.ConfigOpts) -> App:
     """Let in whoever shows a token, and take the identity from it."""
-    silent = error_response(
+    unavailable = error_response(
         StoreUnavailable('The identity service could not be asked.')
     )
-    return token_validation.with_keystone(app, silent, conf)
+    return token_validation.with_keystone(app, unavailable, conf)
 
 
 def with_project_logged(app: App) -> App:

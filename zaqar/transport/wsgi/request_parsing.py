@@ -63,10 +63,10 @@ def check_accept(environ: Environ) -> None:
     if accept in _ACCEPTED:
         return
     header = acceptparse.create_accept_header(accept)
-    found = [offer for offer, _ in header.acceptable_offers(_OFFERS)]
+    offers = [offer for offer, _ in header.acceptable_offers(_OFFERS)]
     # A wildcard would let in the others where JSON itself has "q=0".
-    excluded = JSON not in found and header.acceptable_offers(_ANYTHING)
-    if not found or excluded:
+    excluded = JSON not in offers and header.acceptable_offers(_ANYTHING)
+    if not offers or excluded:
         raise NotAcceptable(
             f'The service answers in {JSON} only.', headers={'Vary': 'Accept'}
         )
@@ -90,8 +90,8 @@ def read_body(environ: Environ, body: Body, most: int) -> Received | None:
     _check_media_type(environ, body)
     length = _length(environ)
     if length is None:
-        found = _read_chunked(environ, most)
-        return None if found is None else Received(found, len(found))
+        content = _read_chunked(environ, most)
+        return None if content is None else Received(content, len(content))
     if length > most:
         raise body.too_large(most)
     raw: bytes = environ['wsgi.input'].read(length) if length else b''

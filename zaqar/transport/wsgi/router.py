@@ -115,11 +115,11 @@ class RootController:
         node: RouteNode | None = self._tree
         values: dict[str, str] = {}
         for step in path.split('/')[1:]:
-            found = node.steps.get(step) if node else None
-            if found is None and node and node.value:
-                name, found = node.value
+            child = node.steps.get(step) if node else None
+            if child is None and node and node.value:
+                name, child = node.value
                 values[name] = step
-            node = found
+            node = child
         if node is None or not node.methods:
             raise NoRoute
         return RouteMatch(node, values)

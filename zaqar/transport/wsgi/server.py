@@ -206,8 +206,10 @@ class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
 
     def __new__(cls, loop: Loop, handle: Callable[[Any], None]) -> _Scheduler:
         """Make it without what only coroutines need."""
-        made: _Scheduler = super().__new__(cls, loop, None, None, None, None)
-        return made
+        scheduler: _Scheduler = super().__new__(
+            cls, loop, None, None, None, None
+        )
+        return scheduler
 
     def __init__(self, loop: Loop, handle: Callable[[Any], None]) -> None:
         super().__init__()
