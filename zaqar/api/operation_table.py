@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All operations, by action and by route."""
+"""The table of all operations, by action and by route."""
 
 from __future__ import annotations
 

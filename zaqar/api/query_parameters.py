@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Query strings to typed arguments.
+"""Conversion of query strings to typed arguments.
 
-A blank value counts as absent. Of a repeated scalar the last one is taken;
-lists come separated by commas, repeated, or both.
+A blank value counts as absent. The last one of a repeated scalar is taken;
+lists are separated by commas, repeated, or both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def parse(
 ) -> dict[str, Any]:
     """Return the value of each declared parameter, None if absent.
 
-    :param params: one that stands alone comes first
+    :param params: with the one that stands alone, if any, first
     :param values: as sent, each name with all its values
     :raises InvalidParameter: a value of the wrong type
     """
@@ -40,7 +40,7 @@ def parse(
 def unknown(
     params: Sequence[Param], values: Mapping[str, Sequence[str]]
 ) -> dict[str, Sequence[str]]:
-    """Return what is not declared, without blank values."""
+    """Return undeclared parameters, without blank values."""
     names = {param.name for param in params}
     return {
         name: filled

@@ -88,8 +88,9 @@ def revision_fault(place: Place) -> str | None:
     if revision == schema.HEAD:
         return None
     return (
-        f'the tables of the {place.title} are at revision {revision or "none"}, '
-        f'not {schema.HEAD}; run "zaqar-sql-db-manage upgrade head"'
+        f'the tables of the {place.title} are at revision '
+        f'{revision or "none"}, not {schema.HEAD}; run '
+        '"zaqar-sql-db-manage upgrade head"'
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What HTTP says of pools and flavors."""
+"""HTTP responses of operations on pools and flavors."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what a controller returns to what HTTP says."""
+"""HTTP responses of all operations, from the results of controllers."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def base(scope: Scope) -> str:
 
 
 def message(item: Message, now: int, folder: str) -> dict[str, Any]:
-    """Return a message as clients know it.
+    """Return the representation of a message, with its link.
 
     :param folder: path of the queue's messages
     """
     href = f'{folder}/{item.id}'
     if item.claim_id is not None:
-        # Clients take the claim's id from behind the last "=".
+        # Clients parse the id of the claim behind the last "=".
         href += f'?claim_id={item.claim_id}'
     shown = {'id': item.id, 'href': href}
     return {**shown, **representations.content(item, now)}
