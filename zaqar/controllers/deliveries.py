@@ -10,24 +10,20 @@ is killed takes its last second of counts along: counts, not deliveries.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from zaqar.models import Record, Scope
+from zaqar.models import Scope
 from zaqar.storage.base import ManagementStore
+from zaqar.storage.records import Data, update
 
 KIND = 'deliveries'
-
-#: Tries of a change that others get in the way of.
-ATTEMPTS = 8
 
 #: What is counted.
 COUNTS = ('delivered', 'retried', 'given_up')
 
 #: Milliseconds between two confirmation notices of one kind.
 ASK_INTERVAL = 60_000
-
-Data = Mapping[str, Any]
 
 
 def parent(scope: Scope) -> str:
@@ -66,14 +62,12 @@ def change(
     :param edit: returns the data as it is to be, None to leave it
     :returns: whether it was changed
     """
-    for _ in range(ATTEMPTS):
-        record = store.get(KIND, parent(scope), subscription_id)
-        data = edit(record.data if record else {})
-        if data is None:
-            return False
-        if _store(store, parent(scope), subscription_id, record, data):
-            return True
-    return False
+    data = update(
+        store,
+        (KIND, parent(scope), subscription_id),
+        lambda record: edit(record.data if record else {}),
+    )
+    return data is not None
 
 
 def ask_now(
@@ -126,15 +120,3 @@ def _moment(milliseconds: int | None) -> str | None:
         return None
     found = datetime.datetime.fromtimestamp(milliseconds // 1000, datetime.UTC)
     return found.strftime('%Y-%m-%dT%H:%M:%SZ')
-
-
-def _store(
-    store: ManagementStore,
-    where: str,
-    name: str,
-    record: Record | None,
-    data: Data,
-) -> bool:
-    if record is None:
-        return store.create(KIND, where, name, data)
-    return store.replace(KIND, where, name, data, version=record.version)

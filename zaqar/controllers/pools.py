@@ -72,8 +72,9 @@ def list_(
     """List pools by name, byte-wise ascending."""
     records = page(ctx, KIND, '', marker, limit, ctx.limits.max_pools_per_page)
     again = {'limit': limit, 'detailed': detailed, 'marker': marker}
-    found = [_visible(ctx, pool_of(record)) for record in records]
-    return PoolPage(found, bool(detailed), again)
+    pools = [pool_of(record.name, record.data) for record in records]
+    shown = [_visible(ctx, pool) for pool in pools]
+    return PoolPage(shown, bool(detailed), again)
 
 
 def create(ctx: Context, *, pool_name: str, document: Any) -> None:

@@ -23,9 +23,9 @@ from zaqar.errors import (
     InvalidBody,
     InvalidRequest,
     NotFound,
-    StoreUnavailable,
 )
 from zaqar.models import Kind, Queue, Record, Scope, Stats
+from zaqar.storage.records import repeat
 
 #: Records read at a time while a filter is applied.
 BATCH = 200
@@ -33,9 +33,6 @@ BATCH = 200
 #: Records, and bytes of metadata, that one request reads to fill a page.
 MOST_SCANNED = 10_000
 MOST_BYTES = 1 << 20
-
-#: Tries of an update that meets others.
-ATTEMPTS = 5
 
 #: What a purge can remove.
 RESOURCE_TYPES = ('messages', 'subscriptions')
@@ -114,7 +111,8 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
     :raises NotFound: this operation makes no queue
     """
     changes = json_patch.parse(document)
-    for _ in range(ATTEMPTS):
+
+    def attempt() -> dict[str, Any] | None:
         queue = ctx.catalogue.read(scope)
         if queue is None:
             raise _missing(scope)
@@ -126,9 +124,11 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
         )
         _check_result(ctx, scope, fields)
         _check_flavor(ctx, queue, fields)
-        if not changes or ctx.catalogue.update(queue, fields):
-            return metadata.shown(fields, scope.kind, ctx.limits)
-    raise StoreUnavailable
+        if changes and not ctx.catalogue.update(queue, fields):
+            return None
+        return metadata.shown(fields, scope.kind, ctx.limits)
+
+    return repeat(attempt)
 
 
 def delete(ctx: Context, *, scope: Scope) -> None:

@@ -20,16 +20,14 @@ from typing import Any
 
 from zaqar.controllers import deliveries, endings, trusts
 from zaqar.controllers.context import Context
-from zaqar.errors import Conflict, NotFound, StoreUnavailable
+from zaqar.errors import Conflict, NotFound
 from zaqar.models import Kind, Record, Scope, Subscription
 from zaqar.storage.base import ManagementStore
+from zaqar.storage.records import Data, repeat, update
 
 #: Kinds of records.
 SUBSCRIPTION = 'subscription'
 SUBSCRIBER = 'subscriber'
-
-#: Tries of a change that others get in the way of.
-ATTEMPTS = 8
 
 #: Records read at a time while looking for live ones.
 BATCH = 100
@@ -131,11 +129,7 @@ def enrol(
     :returns: its id, and whether it is a new one
     :raises Conflict: the subscriber has confirmed already
     """
-    for _ in range(ATTEMPTS):
-        found = _subscribe(ctx, scope, fresh, now)
-        if found is not None:
-            return found
-    raise StoreUnavailable
+    return repeat(lambda: _subscribe(ctx, scope, fresh, now))
 
 
 def _subscribe(
@@ -276,18 +270,13 @@ def _take_name(
     store = ctx.catalogue.management
     now = store.clock.now()
     key = (SUBSCRIBER, deliveries.parent(scope), _digest(subscriber))
-    taken = {'id': subscription_id, 'at': now}
-    for _ in range(ATTEMPTS):
-        if store.create(*key, taken):
-            return
-        index = store.get(*key)
-        if index is None:
-            continue
-        if index.data['id'] != subscription_id:
+
+    def edit(index: Record | None) -> Data:
+        if index is not None and index.data['id'] != subscription_id:
             _check_free(ctx, scope, subscriber, index, now)
-        if store.replace(*key, taken, version=index.version):
-            return
-    raise StoreUnavailable
+        return {'id': subscription_id, 'at': now}
+
+    update(store, key, edit)
 
 
 def _check_free(

@@ -25,9 +25,10 @@ from zaqar.controllers.context import Context
 from zaqar.controllers.limits import page_size
 from zaqar.controllers.results import SubscriptionPage
 from zaqar.controllers.signatures import shown
-from zaqar.errors import InvalidRequest, StoreUnavailable
+from zaqar.errors import InvalidRequest
 from zaqar.models import Queue, Scope, Subscription
 from zaqar.storage.base import OUTBOX, MessageStore
+from zaqar.storage.records import repeat
 
 #: Options that nobody is shown.
 _HIDDEN = frozenset((trusts.OPTION, trusts.BROUGHT, webhook_secrets.OPTION))
@@ -112,16 +113,18 @@ def update(
     """Change a subscription; members that are null stay as they are."""
     now = _now(ctx)
     given = _changes(ctx, document, now)
-    for _ in range(records.ATTEMPTS):
-        found, version = records.current(ctx, scope, subscription_id, now)
-        changes = {**_shortened(ctx, found, given, now), **given}
-        if _update(ctx, scope, found, changes, version, now):
-            uri: str = changes.get('subscriber', found.subscriber)
-            if uri != found.subscriber:
-                ttl = changes.get('ttl', found.ttl)
-                _ask(ctx, scope, found.id, uri, ttl, wanted=True)
-            return
-    raise StoreUnavailable
+
+    def attempt() -> tuple[Subscription, Mapping[str, Any]] | None:
+        old, version = records.current(ctx, scope, subscription_id, now)
+        changes = {**_shortened(ctx, old, given, now), **given}
+        updated = _update(ctx, scope, old, changes, version, now)
+        return (old, changes) if updated else None
+
+    old, changes = repeat(attempt)
+    uri: str = changes.get('subscriber', old.subscriber)
+    if uri != old.subscriber:
+        ttl = changes.get('ttl', old.ttl)
+        _ask(ctx, scope, old.id, uri, ttl, wanted=True)
 
 
 def confirm(
@@ -136,20 +139,19 @@ def confirm(
     if not isinstance(wanted, bool):
         raise InvalidRequest("The 'confirmed' should be boolean.")
     now = _now(ctx)
-    for _ in range(records.ATTEMPTS):
-        found, version = records.current(ctx, scope, subscription_id, now)
-        data = {**records.data_of(found), 'confirmed': wanted}
-        if records.replace(ctx, scope, found, data, version):
-            if wanted:
-                _mark(ctx, scope)
-            else:
-                uri, ttl = (
-                    found.subscriber,
-                    ctx.limits.default_subscription_ttl,
-                )
-                _ask(ctx, scope, found.id, uri, ttl, wanted=False)
-            return
-    raise StoreUnavailable
+
+    def attempt() -> Subscription | None:
+        old, version = records.current(ctx, scope, subscription_id, now)
+        data = {**records.data_of(old), 'confirmed': wanted}
+        replaced = records.replace(ctx, scope, old, data, version)
+        return old if replaced else None
+
+    old = repeat(attempt)
+    if wanted:
+        _mark(ctx, scope)
+    else:
+        ttl = ctx.limits.default_subscription_ttl
+        _ask(ctx, scope, old.id, old.subscriber, ttl, wanted=False)
 
 
 def delete(ctx: Context, *, scope: Scope, subscription_id: str) -> None:

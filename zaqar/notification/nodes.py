@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from zaqar.models import Record
 from zaqar.storage.base import ManagementStore
+from zaqar.storage.records import Data, update
 
 #: Kind of the records, all under one parent.
 KIND = 'node'
@@ -53,13 +55,15 @@ def renew(
     data: dict[str, Any] = {'uri': uri, 'expires': now + LIFETIME * 1000}
     if secret:
         data['secret'] = secret
-    while True:
-        record = store.get(KIND, _PARENT, node)
-        if record is None:
-            if store.create(KIND, _PARENT, node, data):
-                return None, now
-        elif store.replace(KIND, _PARENT, node, data, version=record.version):
-            return record.data['expires'], now
+    former: int | None = None
+
+    def edit(record: Record | None) -> Data:
+        nonlocal former
+        former = record.data['expires'] if record else None
+        return data
+
+    update(store, (KIND, _PARENT, node), edit)
+    return former, now
 
 
 def release(store: ManagementStore, node: str, uri: str) -> None:

@@ -24,6 +24,7 @@ from cachetools import TTLCache
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Former, Queue, Record, Scope
 from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.records import repeat
 
 #: Seconds for which a record that was read is believed.
 FRESH = 5.0
@@ -85,17 +86,17 @@ class Catalogue:
 
         :returns: the queue, and whether it was made by this call
         """
-        for _ in range(3):
+
+        def attempt() -> tuple[Queue, bool] | None:
             queue = self._made(scope, metadata)
             if self.management.create(
                 scope.kind, scope.project, scope.name, self._data(queue)
             ):
                 return self._keep(queue), True
-            found = self.read(scope)
-            if found is not None:
-                return found, False
-        # Made and deleted by others, time and again.
-        raise StoreUnavailable
+            existing = self.read(scope)
+            return (existing, False) if existing else None
+
+        return repeat(attempt)
 
     def ensure(self, scope: Scope) -> Queue:
         """Return the queue, made without metadata if it is missing."""

@@ -12,11 +12,9 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zaqar.errors import StoreUnavailable
 from zaqar.models import Record
-from zaqar.pools.records import ATTEMPTS
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.records import list_all
+from zaqar.storage.records import list_all, update
 
 KIND = 'flavor'
 
@@ -42,15 +40,7 @@ def put(
     """Record a flavor of a project, new or not."""
     # First, so that there is no flavor that others cannot find.
     management.create(OWNER, name, _key(project), {'project': project})
-    for _ in range(ATTEMPTS):
-        if management.create(KIND, project, name, data):
-            return
-        old = management.get(KIND, project, name)
-        if old is not None and management.replace(
-            KIND, project, name, data, version=old.version
-        ):
-            return
-    raise StoreUnavailable
+    update(management, (KIND, project, name), lambda _record: data)
 
 
 def delete(management: ManagementStore, project: str, name: str) -> bool:
@@ -68,9 +58,9 @@ def _of_any(
 ) -> Iterator[tuple[str, Record]]:
     for owner in list_all(management, OWNER, name):
         project = owner.data['project']
-        found = management.get(KIND, project, name)
-        if found is not None:
-            yield project, found
+        flavor = management.get(KIND, project, name)
+        if flavor is not None:
+            yield project, flavor
 
 
 def _key(project: str) -> str:

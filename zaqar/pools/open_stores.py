@@ -79,7 +79,7 @@ class OpenStores:
 
     def _refresh(self, name: str, slot: _Slot) -> None:
         record = self._management.get(KIND, '', name)
-        pool = None if record is None else pool_of(record)
+        pool = None if record is None else pool_of(name, record.data)
         wanted = None if pool is None else (pool.uri, pool.options)
         if wanted is None or wanted != slot.opened:
             self._replace(name, slot, pool)

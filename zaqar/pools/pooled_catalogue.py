@@ -27,7 +27,7 @@ from zaqar.pools.catalogue import Catalogue
 from zaqar.pools.open_stores import PoolMissing
 from zaqar.pools.placement import VIRTUAL, Pools
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.records import list_all
+from zaqar.storage.records import list_all, repeat
 
 LOG = logging.getLogger(__name__)
 
@@ -165,7 +165,8 @@ class PooledCatalogue(Catalogue):
         :raises NoPool: there is none that fits
         :raises StoreUnavailable: those that fit do not answer
         """
-        for _ in range(3):
+
+        def attempt() -> Queue | None:
             placed = dataclasses.replace(queue, pool=self.pools.choose(wanted))
             if placed.pool == VIRTUAL:
                 return placed
@@ -174,7 +175,9 @@ class PooledCatalogue(Catalogue):
             if self.pools.records.use(placed.pool):
                 return placed
             self.management.delete(POOLED, placed.pool, placed.qid)
-        raise StoreUnavailable
+            return None
+
+        return repeat(attempt)
 
     def _note(self, queue: Queue) -> None:
         if queue.pool == VIRTUAL:

@@ -19,12 +19,9 @@ from zaqar.errors import Conflict, StoreUnavailable
 from zaqar.models import Record
 from zaqar.pools import uris
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.records import list_all
+from zaqar.storage.records import Data, list_all, update
 
 KIND = 'pool'
-
-#: Tries of a change that meets others.
-ATTEMPTS = 5
 
 #: Milliseconds that a deletion may take.
 CLOSING = 60_000
@@ -58,12 +55,11 @@ class Pool:
         return self.gone or (bool(self.closing) and not self.is_over(now))
 
 
-def pool_of(record: Record) -> Pool:
-    """Return the pool that a record speaks of."""
-    data = record.data
+def pool_of(name: str, data: Data) -> Pool:
+    """Return the pool that a record describes."""
     closing = data.get('closing') or {}
     return Pool(
-        record.name,
+        name,
         data['uri'],
         data['weight'],
         data.get('flavor') or None,
@@ -90,37 +86,39 @@ class PoolRecords:
     def all(self) -> Sequence[Pool]:
         """Return all pools, by name."""
         records = list_all(self._management, KIND, '')
-        return [pool_of(record) for record in records]
+        return [pool_of(record.name, record.data) for record in records]
 
     def get(self, name: str) -> Pool | None:
         """Return a pool, or None."""
         record = self._management.get(KIND, '', name)
-        return None if record is None else pool_of(record)
+        return None if record is None else pool_of(name, record.data)
 
-    def put(self, name: str, data: Mapping[str, Any]) -> None:
+    def put(self, name: str, data: Data) -> None:
         """Record a pool, new or not.
 
         :raises Conflict: another one is being recorded with its URI
         :raises StoreUnavailable: the one of this name is being deleted
         """
         self._take_uri(name, data['uri'])
-        old = self.get(name)
-        if old is not None and old.gone and not old.is_over(self.now()):
-            # What deletes it does not look again.
-            raise StoreUnavailable
-        new = {**data, 'noted': True}
-        again = {**data, 'closing': None, 'gone': False}
-        while not (
-            self._management.create(KIND, '', name, new)
-            or self._changed(name, again)
-        ):
-            # Deleted between our two looks.
-            continue
-        self._notify(name)
-        if old is not None and old.uri != data['uri']:
-            uris.give_back(self._management, old.uri, name)
+        former: str = data['uri']
 
-    def change(self, name: str, changes: Mapping[str, Any]) -> Pool | None:
+        def edit(record: Record | None) -> Data:
+            nonlocal former
+            if record is None:
+                return {**data, 'noted': True}
+            old = pool_of(name, record.data)
+            if old.gone and not old.is_over(self.now()):
+                # What deletes it does not look again.
+                raise StoreUnavailable
+            former = old.uri
+            return {**record.data, **data, 'closing': None, 'gone': False}
+
+        update(self._management, (KIND, '', name), edit)
+        self._notify(name)
+        if former != data['uri']:
+            uris.give_back(self._management, former, name)
+
+    def change(self, name: str, changes: Data) -> Pool | None:
         """Change members of a pool's record and return it, None if gone.
 
         :raises Conflict: another one is being recorded with its new URI
@@ -143,20 +141,19 @@ class PoolRecords:
 
     def give_up_deletion(self, name: str, mark: str) -> bool:
         """Use a pool again; tell whether the mark was still there."""
-        return self._remark(name, mark, {'closing': None})
+        return self._changed(name, {'closing': None}, mark) is not None
 
     def end_deletion(self, name: str, mark: str) -> bool:
         """Remove a pool that nobody uses.
 
         :returns: False, and it stays, if others have taken the mark away
         """
-        if not self._remark(name, mark, {'gone': True}):
+        if self._changed(name, {'gone': True}, mark) is None:
             return False
         record = self._management.delete(KIND, '', name)
         self._notify(name)
         if record is not None:
-            uri = record.data['uri']
-            uris.give_back(self._management, uri, name)
+            uris.give_back(self._management, record.data['uri'], name)
         return True
 
     def use(self, name: str) -> bool:
@@ -173,33 +170,26 @@ class PoolRecords:
         """Return milliseconds by the clock of the management store."""
         return self._management.clock.now()
 
-    def _changed(self, name: str, changes: Mapping[str, Any]) -> Pool | None:
-        for _ in range(ATTEMPTS):
-            record = self._management.get(KIND, '', name)
+    def _changed(
+        self, name: str, changes: Data, mark: str | None = None
+    ) -> Pool | None:
+        """Change a pool and return it, None if it is gone.
+
+        :param mark: of a deletion; None is returned if it is not there
+        """
+
+        def edit(record: Record | None) -> Data | None:
             if record is None:
                 return None
-            data = {**record.data, **changes}
-            if self._management.replace(
-                KIND, '', name, data, version=record.version
-            ):
-                self._notify(name)
-                return pool_of(Record(name, data, record.version))
-        raise StoreUnavailable
+            if mark not in (None, pool_of(name, record.data).closing):
+                return None
+            return {**record.data, **changes}
 
-    def _remark(
-        self, name: str, mark: str, changes: Mapping[str, Any]
-    ) -> bool:
-        """Change a pool as long as it has this mark."""
-        for _ in range(ATTEMPTS):
-            record = self._management.get(KIND, '', name)
-            if record is None or pool_of(record).closing != mark:
-                return False
-            data = {**record.data, **changes}
-            if self._management.replace(
-                KIND, '', name, data, version=record.version
-            ):
-                return True
-        raise StoreUnavailable
+        data = update(self._management, (KIND, '', name), edit)
+        if data is None:
+            return None
+        self._notify(name)
+        return pool_of(name, data)
 
     def _take_uri(self, name: str, uri: str) -> None:
         def uri_of(holder: str) -> str | None:

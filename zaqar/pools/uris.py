@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from zaqar.errors import StoreUnavailable
+from zaqar.models import Record
 from zaqar.storage.base import ManagementStore
+from zaqar.storage.records import Data, update
 
 KIND = 'pool_uri'
 
@@ -20,9 +21,6 @@ KIND = 'pool_uri'
 #: not have it: whoever took it has died before the pool was recorded, or
 #: after it was given another one.
 STALE = 60_000
-
-#: Tries of a change that meets others.
-ATTEMPTS = 5
 
 
 def take(
@@ -35,22 +33,17 @@ def take(
 
     :param uri_of: returns the URI that a pool is recorded with, if it exists
     """
-    key = (KIND, '', _name(uri))
     now = management.clock.now()
-    data = {'pool': pool, 'at': now}
-    for _ in range(ATTEMPTS):
-        if management.create(*key, data):
-            return True
-        record = management.get(*key)
-        if record is None:
-            continue
-        holder = record.data['pool']
-        is_fresh = now - record.data['at'] < STALE
-        if holder != pool and (is_fresh or uri_of(holder) == uri):
-            return False
-        if management.replace(*key, data, version=record.version):
-            return True
-    raise StoreUnavailable
+
+    def edit(record: Record | None) -> Data | None:
+        if record is not None:
+            holder = record.data['pool']
+            is_fresh = now - record.data['at'] < STALE
+            if holder != pool and (is_fresh or uri_of(holder) == uri):
+                return None
+        return {'pool': pool, 'at': now}
+
+    return update(management, (KIND, '', _name(uri)), edit) is not None
 
 
 def give_back(management: ManagementStore, uri: str, pool: str) -> None:

@@ -3,23 +3,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
+from zaqar.errors import StoreUnavailable
 from zaqar.models import Record
 from zaqar.storage.base import ManagementStore
 
 #: Records read at a time.
 BATCH = 200
 
+#: Tries of a change, each of which somebody else's change may defeat.
+ATTEMPTS = 8
+
+Data = Mapping[str, Any]
+
+#: Kind, parent and name of a record.
+Key = tuple[str, str, str]
+
+T = TypeVar('T')
+
+
+def repeat(attempt: Callable[[], T | None]) -> T:
+    """Make an attempt until it returns something.
+
+    :param attempt: returns None if somebody else's change came in between
+    :raises StoreUnavailable: that happened too often
+    """
+    for _ in range(ATTEMPTS):
+        result = attempt()
+        if result is not None:
+            return result
+    raise StoreUnavailable
+
+
+def update(
+    store: ManagementStore,
+    key: Key,
+    edit: Callable[[Record | None], Data | None],
+) -> Data | None:
+    """Change a record, or create it if it is missing.
+
+    :param edit: returns the new data, or None to leave the record as it is;
+        called again if somebody else changed the record in between
+    :returns: the new data, or None
+    :raises StoreUnavailable: that happened too often
+    """
+
+    def attempt() -> tuple[Data | None] | None:
+        record = store.get(*key)
+        data = edit(record)
+        if data is None:
+            return (None,)
+        if record is None:
+            stored = store.create(*key, data)
+        else:
+            stored = store.replace(*key, data, version=record.version)
+        return (data,) if stored else None
+
+    return repeat(attempt)[0]
+
 
 def list_all(
-    management: ManagementStore, kind: str, parent: str
+    store: ManagementStore, kind: str, parent: str
 ) -> Iterator[Record]:
     """Yield all records of a kind under a parent, by name."""
     after: str | None = None
     while True:
-        records = management.list(kind, parent, after=after, limit=BATCH)
-        yield from records
-        if len(records) < BATCH:
+        page = store.list(kind, parent, after=after, limit=BATCH)
+        yield from page
+        if len(page) < BATCH:
             return
-        after = records[-1].name
+        after = page[-1].name
