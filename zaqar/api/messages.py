@@ -9,24 +9,24 @@ import msgspec
 
 from zaqar.api import request_bodies, schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
-from zaqar.controllers import messages, surrogates
+from zaqar.controllers import messages, posting, surrogates
 from zaqar.controllers.limits import Limits
 
-_DECODER = msgspec.json.Decoder(messages.Post)
+_DECODER = msgspec.json.Decoder(posting.Post)
 
 
-def _decode(raw: bytes) -> messages.Post:
+def _decode(raw: bytes) -> posting.Post:
     if b'\\ud' in raw or b'\\uD' in raw:
         return surrogates.decode(raw, _decode_text)
     return _decode_text(raw)
 
 
-def _decode_text(raw: bytes) -> messages.Post:
+def _decode_text(raw: bytes) -> posting.Post:
     try:
         return request_bodies.struct(raw, _DECODER)
     except request_bodies.NotAnObject:
         # A bare array of messages is a document without "messages".
-        return messages.Post()
+        return posting.Post()
 
 
 def _most(limits: Limits) -> int:
@@ -70,7 +70,7 @@ OPERATIONS = (
         name='message_post',
         http='POST /v2/queues/{queue_name}/messages',
         rule=Rule('messages:create', ANYONE, 'Post messages to a queue.'),
-        call=messages.post,
+        call=posting.post,
         summary='Post messages, all or none; makes the queue if missing.',
         failure='Messages could not be enqueued',
         answers={201: schemas.POSTED},

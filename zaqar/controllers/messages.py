@@ -1,28 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How messages behave: posted, read, deleted, popped."""
+"""Messages: list, read, delete and pop them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
-from zaqar.controllers import checksum, notices, popping
+from zaqar.controllers import popping
 from zaqar.controllers.context import Context
-from zaqar.controllers.limits import MIN_TTL, Limits, page_size
-from zaqar.controllers.metadata import default_delay, is_int
+from zaqar.controllers.limits import Limits, page_size
+from zaqar.controllers.metadata import default_delay
 from zaqar.controllers.results import (
     MessagePage,
     OneMessage,
     Popped,
-    Posted,
 )
-from zaqar.errors import InvalidBody, InvalidRequest, KeyMissing, NotFound
-from zaqar.models import Message, NewMessage, Page, Queue, Scope
-from zaqar.randomness import token_hex
+from zaqar.errors import InvalidRequest, KeyMissing, NotFound
+from zaqar.models import Message, Page, Queue, Scope
 from zaqar.storage.base import SCAN_LIMIT, MessageStore
 
 #: Entries looked at, at most, to fill one page.
@@ -30,110 +25,6 @@ MOST_SCANNED = 10_000
 
 #: Messages read at a time behind some that cannot be decrypted.
 MOST_HIDDEN = 100
-
-
-class PostedMessage(msgspec.Struct):
-    """A message of a post.
-
-    ``delay`` stays undecoded, since most queues ignore it, faults and all.
-    """
-
-    body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    ttl: int | msgspec.UnsetType = msgspec.UNSET
-    delay: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-class Post(msgspec.Struct):
-    """The document of a post."""
-
-    messages: list[PostedMessage] | msgspec.UnsetType = msgspec.UNSET
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """Messages as the metadata of a queue wants them.
-
-    :ivar stored: as they are stored
-    :ivar told: what subscribers are told of them
-    """
-
-    metadata: Mapping[str, Any]
-    stored: Sequence[NewMessage]
-    told: Sequence[tuple[bytes, int, int | None]]
-
-
-def post(ctx: Context, *, scope: Scope, document: Post) -> Posted:
-    """Append messages, all or none, to a queue made if missing."""
-    return _post(ctx, scope, document)
-
-
-def post_letters(
-    ctx: Context, *, scope: Scope, document: Post, encrypts: bool
-) -> Posted:
-    """Append dead letters, even to a queue that is full.
-
-    :param encrypts: whether to encrypt them even if the queue is not: they
-        come from one that is
-    """
-    return _post(ctx, scope, document, encrypts=encrypts, is_bounded=False)
-
-
-def _post(
-    ctx: Context,
-    scope: Scope,
-    document: Post,
-    *,
-    encrypts: bool = False,
-    is_bounded: bool = True,
-) -> Posted:
-    def drafted(metadata: Mapping[str, Any]) -> _Draft:
-        _check_size(ctx, metadata)
-        new = _new_messages(ctx, metadata, document)
-        told = _told(ctx, metadata, new)
-        if encrypts or metadata.get('_enable_encrypt_messages'):
-            return _Draft(metadata, ctx.cipher.sealed(new, scope), told)
-        return _Draft(metadata, new, told)
-
-    # Before the queue is made: a faulty post changes nothing.
-    first = _first_draft(ctx, scope, drafted)
-    token = token_hex(16)
-
-    def append(store: MessageStore, queue: Queue) -> Sequence[str]:
-        draft = first
-        if queue.metadata is not draft.metadata and (
-            queue.metadata != draft.metadata
-        ):
-            # It was made or changed by others meanwhile.
-            draft = drafted(queue.metadata)
-        return store.post(
-            queue.qid,
-            draft.stored,
-            now=store.clock.now(),
-            token=token,
-            limit=_most_messages(queue.metadata, ctx.limits)
-            if is_bounded
-            else 0,
-            notice=notices.of_post(ctx.cipher, queue, draft.told)
-            if ctx.pipeline.notifies
-            else None,
-            version=queue.version,
-        )
-
-    return Posted(ctx.catalogue.put(scope, append))
-
-
-def _first_draft(
-    ctx: Context, scope: Scope, drafted: Callable[[Mapping[str, Any]], _Draft]
-) -> _Draft:
-    known = ctx.catalogue.find(scope)
-    try:
-        return drafted(known.metadata if known else {})
-    except InvalidRequest:
-        # It may be what we know of the queue that is wrong.
-        queue = ctx.catalogue.read(scope)
-        if queue == known:
-            raise
-        return drafted(queue.metadata if queue else {})
 
 
 def list_(
@@ -277,92 +168,6 @@ def delete_many(
     return None
 
 
-def _check_size(ctx: Context, metadata: Mapping[str, Any]) -> None:
-    own = metadata.get('_max_messages_post_size')
-    general = ctx.limits.max_messages_post_size
-    if own and ctx.size > own:
-        most = min(own, general)
-        raise InvalidRequest(
-            'Message collection size is too large. The max size for current '
-            f'queue is {most}. It is calculated by max size = '
-            f'min(max_messages_post_size_config: {general}, '
-            f'max_messages_post_size_queue: {own}).'
-        )
-
-
-def _new_messages(
-    ctx: Context, metadata: Mapping[str, Any], document: Post
-) -> list[NewMessage]:
-    if document.messages is msgspec.UNSET:
-        raise InvalidRequest('No messages were found in the request body.')
-    if not document.messages:
-        raise InvalidRequest('No messages to enqueu.')
-    limits = ctx.limits
-    ttl = metadata.get('_default_message_ttl') or limits.default_message_ttl
-    delay = default_delay(metadata, limits)
-    return [_new_message(item, ttl, delay, ctx) for item in document.messages]
-
-
-def _new_message(
-    item: PostedMessage, ttl: int, delay: int, ctx: Context
-) -> NewMessage:
-    if item.body is msgspec.UNSET:
-        raise InvalidBody('Missing "body" field.')
-    body = bytes(item.body)
-    limits = ctx.limits
-    return NewMessage(
-        body=body,
-        ttl=_ttl(ttl if item.ttl is msgspec.UNSET else item.ttl, limits),
-        rnd=token_hex(8),
-        client=ctx.identity.client,
-        delay=_delay(item.delay, delay, limits) if delay else 0,
-        checksum=checksum.of(body) if limits.enable_checksum else None,
-    )
-
-
-def _ttl(ttl: int, limits: Limits) -> int:
-    if MIN_TTL <= ttl <= limits.max_message_ttl:
-        return ttl
-    raise InvalidRequest(
-        f'The TTL for a message may not exceed {limits.max_message_ttl} '
-        f'seconds, and must be at least {MIN_TTL} seconds long.'
-    )
-
-
-def _delay(
-    raw: msgspec.Raw | msgspec.UnsetType, default: int, limits: Limits
-) -> int:
-    if raw is msgspec.UNSET:
-        return default
-    delay = msgspec.json.decode(raw)
-    if not is_int(delay):
-        raise InvalidBody('The value of the "delay" field must be a int.')
-    if 0 <= delay <= limits.max_message_delay:
-        return int(delay)
-    raise InvalidRequest(
-        f'The Delay TTL for a message may not exceed '
-        f'{limits.max_message_delay} seconds,and must be at least 0 seconds '
-        'long.'
-    )
-
-
-def _told(
-    ctx: Context, metadata: Mapping[str, Any], messages: Sequence[NewMessage]
-) -> list[tuple[bytes, int, int | None]]:
-    """Return what subscribers are told; they see bodies in the clear."""
-    delays = default_delay(metadata, ctx.limits)
-    return [
-        (item.body, item.ttl, item.delay if delays else None)
-        for item in messages
-    ]
-
-
-def _most_messages(metadata: Mapping[str, Any], limits: Limits) -> int:
-    own = metadata.get('_max_messages') or 0
-    bounds = [most for most in (own, limits.max_messages_per_queue) if most]
-    return min(bounds, default=0)
-
-
 def _bad_page(most: int) -> InvalidRequest:
     return InvalidRequest(
         f'Limit must be at least 1 and may not be greater than {most}.'
@@ -395,12 +200,12 @@ def _full_page(
     :returns: a page whose ``resume`` is where the next one begins, None
         only for an empty page
     """
-    found: list[Message] = []
+    messages: list[Message] = []
     resume: str | None = marker
     scanned = hidden = 0
     lacks_key = False
     while True:
-        limit = size - len(found)
+        limit = size - len(messages)
         page = store.list(
             qid,
             # Behind unreadable ones there may be many more.
@@ -411,24 +216,24 @@ def _full_page(
         shown, lacks = readable(page.messages)
         lacks_key |= lacks
         hidden += len(page.messages) - len(shown)
-        found += shown[:limit]
-        resume = found[-1].marker if len(shown) > limit else page.resume
+        messages += shown[:limit]
+        resume = messages[-1].marker if len(shown) > limit else page.resume
         scanned += SCAN_LIMIT
-        enough = scanned >= MOST_SCANNED and (found or hidden)
-        if resume is None or len(found) == size or enough:
+        enough = scanned >= MOST_SCANNED and (messages or hidden)
+        if resume is None or len(messages) == size or enough:
             break
-    if not found and (lacks_key or (hidden and resume is not None)):
+    if not messages and (lacks_key or (hidden and resume is not None)):
         raise KeyMissing('Messages could not be decrypted.')
-    if resume is None and found:
-        resume = found[-1].marker
-    return Page(found, resume if found else None)
+    if resume is None and messages:
+        resume = messages[-1].marker
+    return Page(messages, resume if messages else None)
 
 
 def _read(ctx: Context, scope: Scope, ids: Sequence[str]) -> MessagePage:
     def read(store: MessageStore, queue: Queue) -> MessagePage:
         now = store.clock.now()
-        found = store.get(queue.qid, ids, now=now)
-        return MessagePage(ctx.cipher.opened(found, scope), now)
+        messages = store.get(queue.qid, ids, now=now)
+        return MessagePage(ctx.cipher.opened(messages, scope), now)
 
     return ctx.catalogue.ask(scope, read, MessagePage((), 0))
 

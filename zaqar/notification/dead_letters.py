@@ -10,7 +10,7 @@ import logging
 
 import msgspec
 
-from zaqar.controllers import messages, notices
+from zaqar.controllers import notices, posting
 from zaqar.controllers.context import Context
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import Scope, Subscription
@@ -44,10 +44,10 @@ def dead_letter(
         'reason': reason,
     }
     body = msgspec.Raw(msgspec.json.encode(letter))
-    post = messages.Post(messages=[messages.PostedMessage(body=body)])
+    post = posting.Post(messages=[posting.PostedMessage(body=body)])
     scope = Scope(delivery.project, name)
     try:
-        messages.post_letters(
+        posting.post_dead_letters(
             _silent(ctx, delivery),
             scope=scope,
             document=post,

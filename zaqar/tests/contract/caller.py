@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import claims, messages, queues
+from zaqar.controllers import claims, messages, posting, queues
 from zaqar.controllers.context import Context
 from zaqar.controllers.results import MessagePage
 from zaqar.models import Claim, Kind, Message, Scope, Stats
@@ -48,9 +48,9 @@ class Caller:
         """Post messages with these bodies."""
         document = {'messages': [{'body': body, **fields} for body in bodies]}
         post = msgspec.json.decode(
-            json.dumps(document).encode(), type=messages.Post
+            json.dumps(document).encode(), type=posting.Post
         )
-        return messages.post(self.ctx, scope=self.scope, document=post).ids
+        return posting.post(self.ctx, scope=self.scope, document=post).ids
 
     def claim(
         self, limit: int | None = None, ttl: int = 300, grace: int = 60

@@ -15,7 +15,7 @@ import msgspec
 from oslo_config import cfg
 
 from zaqar import clock
-from zaqar.controllers import messages, notices, queues, subscriptions
+from zaqar.controllers import messages, notices, posting, queues, subscriptions
 from zaqar.controllers.context import Context
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
@@ -152,21 +152,21 @@ class Rig:
     def post(self, *bodies: Any, queue: str = 'q', **fields: Any) -> None:
         """Post messages."""
         document = {'messages': [{'body': body, **fields} for body in bodies]}
-        messages.post(
+        posting.post(
             self.ctx,
             scope=Scope('p', queue),
             document=msgspec.json.decode(
-                json.dumps(document).encode(), type=messages.Post
+                json.dumps(document).encode(), type=posting.Post
             ),
         )
 
     def post_raw(self, *bodies: bytes, queue: str = 'q') -> None:
         """Post JSON texts as they are."""
         items = [
-            messages.PostedMessage(body=msgspec.Raw(body)) for body in bodies
+            posting.PostedMessage(body=msgspec.Raw(body)) for body in bodies
         ]
         scope = Scope('p', queue)
-        messages.post(self.ctx, scope=scope, document=messages.Post(items))
+        posting.post(self.ctx, scope=scope, document=posting.Post(items))
 
     def bodies(self, queue: str) -> list[Any]:
         """Return what the messages of a queue hold."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.controllers import messages, subscriptions
+from zaqar.controllers import messages, posting, subscriptions
 from zaqar.controllers.notices import LIFETIME, PUT_BACK
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.models import NewMessage, Scope
@@ -82,7 +82,7 @@ def test_the_owner_sees_that_a_letter_was_not_stored(
     one = rig.subscribe(
         make_receiver(answer(404)).url, _dead_letter_queue='dead'
     )
-    monkeypatch.setattr(messages, 'post_letters', refuse)
+    monkeypatch.setattr(messages, 'post_dead_letters', refuse)
     rig.post('x')
     rig.until(lambda: rig.deliveries(one)['given_up'] == 1)
     reason = rig.deliveries(one)['last_failure']['reason']
@@ -93,7 +93,7 @@ def test_the_owner_sees_that_a_letter_was_not_stored(
 def test_what_is_given_up_is_counted_once(
     rig: Rig, make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    post, calls = messages.post_letters, []
+    post, calls = posting.post_dead_letters, []
 
     def fail_once(*given: Any, **more: Any) -> Any:
         calls.append(1)
@@ -101,7 +101,7 @@ def test_what_is_given_up_is_counted_once(
             raise StoreUnavailable
         return post(*given, **more)
 
-    monkeypatch.setattr(messages, 'post_letters', fail_once)
+    monkeypatch.setattr(messages, 'post_dead_letters', fail_once)
     one = rig.subscribe(
         make_receiver(answer(404)).url, _dead_letter_queue='dead'
     )

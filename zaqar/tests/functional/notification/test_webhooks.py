@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from zaqar.controllers import messages, queues, subscriptions
+from zaqar.controllers import posting, queues, subscriptions
 from zaqar.controllers.encryption import is_sealed
 from zaqar.models import Identity, Kind, Scope
 from zaqar.notification import desk
@@ -296,8 +296,8 @@ def test_a_topic_has_subscribers_too(rig: Rig, receiver: Receiver) -> None:
     subscriptions.create(
         rig.ctx, scope=scope, document={'subscriber': receiver.url}
     )
-    post = messages.Post([messages.PostedMessage(body=_raw('x'))])
-    messages.post(rig.ctx, scope=scope, document=post)
+    post = posting.Post([posting.PostedMessage(body=_raw('x'))])
+    posting.post(rig.ctx, scope=scope, document=post)
     assert receiver.wait(1)[0].json['queue_name'] == 't'
 
 

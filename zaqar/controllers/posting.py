@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Post messages to queues and topics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from zaqar.controllers import checksum, notices
+from zaqar.controllers.context import Context
+from zaqar.controllers.limits import MIN_TTL, Limits
+from zaqar.controllers.metadata import default_delay, is_int
+from zaqar.controllers.results import Posted
+from zaqar.errors import InvalidBody, InvalidRequest
+from zaqar.models import NewMessage, Queue, Scope
+from zaqar.randomness import token_hex
+from zaqar.storage.base import MessageStore
+
+
+class PostedMessage(msgspec.Struct):
+    """A message of a post.
+
+    ``delay`` stays undecoded, since most queues ignore it, faults and all.
+    """
+
+    body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    ttl: int | msgspec.UnsetType = msgspec.UNSET
+    delay: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class Post(msgspec.Struct):
+    """The document of a post."""
+
+    messages: list[PostedMessage] | msgspec.UnsetType = msgspec.UNSET
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """Messages as the metadata of a queue wants them.
+
+    :ivar stored: as they are stored
+    :ivar notified: what subscribers get of them
+    """
+
+    metadata: Mapping[str, Any]
+    stored: Sequence[NewMessage]
+    notified: Sequence[tuple[bytes, int, int | None]]
+
+
+def post(ctx: Context, *, scope: Scope, document: Post) -> Posted:
+    """Append messages, all or none, to a queue made if missing."""
+    return _post(ctx, scope, document)
+
+
+def post_dead_letters(
+    ctx: Context, *, scope: Scope, document: Post, encrypts: bool
+) -> Posted:
+    """Append dead letters, even to a queue that is full.
+
+    :param encrypts: whether to encrypt them even if the queue is not: they
+        come from one that is
+    """
+    return _post(ctx, scope, document, encrypts=encrypts, is_bounded=False)
+
+
+def _post(
+    ctx: Context,
+    scope: Scope,
+    document: Post,
+    *,
+    encrypts: bool = False,
+    is_bounded: bool = True,
+) -> Posted:
+    def make_draft(metadata: Mapping[str, Any]) -> _Draft:
+        _check_size(ctx, metadata)
+        new = _new_messages(ctx, metadata, document)
+        notified = _notified(ctx, metadata, new)
+        if encrypts or metadata.get('_enable_encrypt_messages'):
+            return _Draft(metadata, ctx.cipher.sealed(new, scope), notified)
+        return _Draft(metadata, new, notified)
+
+    # Before the queue is made: a faulty post changes nothing.
+    first = _first_draft(ctx, scope, make_draft)
+    token = token_hex(16)
+
+    def append(store: MessageStore, queue: Queue) -> Sequence[str]:
+        draft = first
+        if queue.metadata is not draft.metadata and (
+            queue.metadata != draft.metadata
+        ):
+            # It was made or changed by others meanwhile.
+            draft = make_draft(queue.metadata)
+        return store.post(
+            queue.qid,
+            draft.stored,
+            now=store.clock.now(),
+            token=token,
+            limit=_most_messages(queue.metadata, ctx.limits)
+            if is_bounded
+            else 0,
+            notice=notices.of_post(ctx.cipher, queue, draft.notified)
+            if ctx.pipeline.notifies
+            else None,
+            version=queue.version,
+        )
+
+    return Posted(ctx.catalogue.put(scope, append))
+
+
+def _first_draft(
+    ctx: Context,
+    scope: Scope,
+    make_draft: Callable[[Mapping[str, Any]], _Draft],
+) -> _Draft:
+    cached = ctx.catalogue.find(scope)
+    try:
+        return make_draft(cached.metadata if cached else {})
+    except InvalidRequest:
+        # The cached queue may be out of date.
+        queue = ctx.catalogue.read(scope)
+        if queue == cached:
+            raise
+        return make_draft(queue.metadata if queue else {})
+
+
+def _check_size(ctx: Context, metadata: Mapping[str, Any]) -> None:
+    own = metadata.get('_max_messages_post_size')
+    general = ctx.limits.max_messages_post_size
+    if own and ctx.size > own:
+        most = min(own, general)
+        raise InvalidRequest(
+            'Message collection size is too large. The max size for current '
+            f'queue is {most}. It is calculated by max size = '
+            f'min(max_messages_post_size_config: {general}, '
+            f'max_messages_post_size_queue: {own}).'
+        )
+
+
+def _new_messages(
+    ctx: Context, metadata: Mapping[str, Any], document: Post
+) -> list[NewMessage]:
+    if document.messages is msgspec.UNSET:
+        raise InvalidRequest('No messages were found in the request body.')
+    if not document.messages:
+        raise InvalidRequest('No messages to enqueu.')
+    limits = ctx.limits
+    ttl = metadata.get('_default_message_ttl') or limits.default_message_ttl
+    delay = default_delay(metadata, limits)
+    return [_new_message(item, ttl, delay, ctx) for item in document.messages]
+
+
+def _new_message(
+    item: PostedMessage, ttl: int, delay: int, ctx: Context
+) -> NewMessage:
+    if item.body is msgspec.UNSET:
+        raise InvalidBody('Missing "body" field.')
+    body = bytes(item.body)
+    limits = ctx.limits
+    return NewMessage(
+        body=body,
+        ttl=_ttl(ttl if item.ttl is msgspec.UNSET else item.ttl, limits),
+        rnd=token_hex(8),
+        client=ctx.identity.client,
+        delay=_delay(item.delay, delay, limits) if delay else 0,
+        checksum=checksum.of(body) if limits.enable_checksum else None,
+    )
+
+
+def _ttl(ttl: int, limits: Limits) -> int:
+    if MIN_TTL <= ttl <= limits.max_message_ttl:
+        return ttl
+    raise InvalidRequest(
+        f'The TTL for a message may not exceed {limits.max_message_ttl} '
+        f'seconds, and must be at least {MIN_TTL} seconds long.'
+    )
+
+
+def _delay(
+    raw: msgspec.Raw | msgspec.UnsetType, default: int, limits: Limits
+) -> int:
+    if raw is msgspec.UNSET:
+        return default
+    delay = msgspec.json.decode(raw)
+    if not is_int(delay):
+        raise InvalidBody('The value of the "delay" field must be a int.')
+    if 0 <= delay <= limits.max_message_delay:
+        return int(delay)
+    raise InvalidRequest(
+        f'The Delay TTL for a message may not exceed '
+        f'{limits.max_message_delay} seconds,and must be at least 0 seconds '
+        'long.'
+    )
+
+
+def _notified(
+    ctx: Context, metadata: Mapping[str, Any], messages: Sequence[NewMessage]
+) -> list[tuple[bytes, int, int | None]]:
+    """Return what subscribers get, with bodies in the clear."""
+    delays = default_delay(metadata, ctx.limits)
+    return [
+        (item.body, item.ttl, item.delay if delays else None)
+        for item in messages
+    ]
+
+
+def _most_messages(metadata: Mapping[str, Any], limits: Limits) -> int:
+    own = metadata.get('_max_messages') or 0
+    bounds = [most for most in (own, limits.max_messages_per_queue) if most]
+    return min(bounds, default=0)
