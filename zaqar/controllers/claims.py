@@ -63,7 +63,7 @@ def create(
 
         return unreadable.claim(ctx, store, queue, size, attempt)
 
-    return ctx.catalogue.ask(scope, take, None)
+    return ctx.catalogue.run(scope, take, None)
 
 
 def get(ctx: Context, *, scope: Scope, claim_id: str) -> Claimed:
@@ -82,7 +82,7 @@ def get(ctx: Context, *, scope: Scope, claim_id: str) -> Claimed:
             return None
         return Claimed(dataclasses.replace(claim, messages=messages), now)
 
-    found = ctx.catalogue.ask(scope, read, None)
+    found = ctx.catalogue.run(scope, read, None)
     if found is None:
         raise _missing(scope, claim_id)
     return found
@@ -108,7 +108,7 @@ def renew(
         now = store.clock.now()
         return store.renew(queue.qid, claim_id, now=now, ttl=ttl, grace=grace)
 
-    if not ctx.catalogue.ask(scope, extend, False):
+    if not ctx.catalogue.run(scope, extend, False):
         raise _missing(scope, claim_id)
 
 
@@ -118,7 +118,7 @@ def release(ctx: Context, *, scope: Scope, claim_id: str) -> None:
     def free(store: MessageStore, queue: Queue) -> None:
         store.release(queue.qid, claim_id, now=store.clock.now())
 
-    ctx.catalogue.ask(scope, free, None)
+    ctx.catalogue.run(scope, free, None)
 
 
 def _moved(

@@ -106,4 +106,4 @@ def _post(
             version=queue.version,
         )
 
-    ctx.catalogue.put(target, append)
+    ctx.catalogue.run_ensured(target, append)

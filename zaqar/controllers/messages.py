@@ -73,7 +73,7 @@ def list_(
         }
         return MessagePage(page.messages, now, again, page.resume)
 
-    return ctx.catalogue.ask(scope, read, MessagePage((), 0, {}))
+    return ctx.catalogue.run(scope, read, MessagePage((), 0, {}))
 
 
 def get_many(
@@ -112,7 +112,7 @@ def get(ctx: Context, *, scope: Scope, message_id: str) -> OneMessage:
             return OneMessage(dataclasses.replace(message, body=body), now)
         return None
 
-    answer = ctx.catalogue.ask(scope, read, None)
+    answer = ctx.catalogue.run(scope, read, None)
     if answer is None:
         raise NotFound(
             f'Message {message_id} does not exist in {scope.kind} '
@@ -135,7 +135,7 @@ def delete(
         now = store.clock.now()
         store.delete(queue.qid, message_id, now=now, claim_id=claim_id)
 
-    ctx.catalogue.ask(scope, remove, None)
+    ctx.catalogue.run(scope, remove, None)
 
 
 def delete_many(
@@ -164,7 +164,7 @@ def delete_many(
             claim_ids=claim_ids if guarded else None,
         )
 
-    ctx.catalogue.ask(scope, remove, None)
+    ctx.catalogue.run(scope, remove, None)
     return None
 
 
@@ -235,7 +235,7 @@ def _read(ctx: Context, scope: Scope, ids: Sequence[str]) -> MessagePage:
         messages = store.get(queue.qid, ids, now=now)
         return MessagePage(ctx.cipher.opened(messages, scope), now)
 
-    return ctx.catalogue.ask(scope, read, MessagePage((), 0))
+    return ctx.catalogue.run(scope, read, MessagePage((), 0))
 
 
 def _check_deletion(

@@ -37,7 +37,7 @@ def pop(ctx: Context, scope: Scope, limit: int) -> Popped:
             return _take_opened(ctx, store, queue, limit)
         return _take_at_once(ctx, store, queue, limit)
 
-    return ctx.catalogue.ask(scope, take, Popped((), 0))
+    return ctx.catalogue.run(scope, take, Popped((), 0))
 
 
 def _take_opened(

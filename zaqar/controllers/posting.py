@@ -107,7 +107,7 @@ def _post(
             version=queue.version,
         )
 
-    return Posted(ctx.catalogue.put(scope, append))
+    return Posted(ctx.catalogue.run_ensured(scope, append))
 
 
 def _first_draft(

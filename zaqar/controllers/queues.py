@@ -143,7 +143,7 @@ def stats(ctx: Context, *, scope: Scope) -> Counted:
         now = store.clock.now()
         return Counted(store.stats(queue.qid, now=now), now)
 
-    return ctx.catalogue.ask(scope, count, Counted(Stats(), 0, exists=False))
+    return ctx.catalogue.run(scope, count, Counted(Stats(), 0, exists=False))
 
 
 def purge(ctx: Context, *, scope: Scope, document: Any) -> None:
@@ -160,7 +160,7 @@ def purge(ctx: Context, *, scope: Scope, document: Any) -> None:
     def empty(store: Any, queue: Queue) -> None:
         store.purge(queue.qid, now=store.clock.now())
 
-    ctx.catalogue.ask(scope, empty, None)
+    ctx.catalogue.run(scope, empty, None)
 
 
 def _page(

@@ -193,7 +193,7 @@ def _mark(ctx: Context, scope: Scope) -> None:
     def mark(store: MessageStore, queue: Queue) -> None:
         store.mark_subscribed(queue.qid, now=store.clock.now())
 
-    ctx.catalogue.put(scope, mark)
+    ctx.catalogue.run_ensured(scope, mark)
 
 
 def _ask(
@@ -233,7 +233,7 @@ def _ask(
             token=secrets.token_hex(16),
         )
 
-    ctx.catalogue.put(scope, put)
+    ctx.catalogue.run_ensured(scope, put)
 
 
 def _public(found: Subscription) -> Subscription:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the name of a queue to its record and to the store of its messages.
+"""The catalogue of queues: their records, and the stores of their messages.
 
-Records are kept in this process for a few seconds, so that the hot path asks
-the management store nothing; own changes are seen at once. What was changed
-elsewhere in the meantime is noticed by the message store in the step in which
-it would work: it keeps a tombstone of a deleted queue, and of every other one
-the least version of its record that may be used. The version is raised there
-before a change is recorded. Calls that depend on no metadata go unchecked, and
-so may reads, for :data:`FRESH` seconds.
+A process caches records for a few seconds, so that the hot path does not query
+the management store; its own changes are visible at once. The message store
+detects changes by other processes in the call itself: it has a tombstone of
+each deleted queue, and of every other queue the lowest version of the record
+that may be used. That version is raised before a change is recorded. Calls
+that depend on no metadata are not checked, and reads may be up to
+:data:`FRESH` seconds out of date.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from zaqar.models import Former, Queue, Record, Scope
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.records import repeat
 
-#: Seconds for which a record that was read is believed.
+#: Seconds for which a record is cached.
 FRESH = 5.0
 
-#: Seconds between looks for a change that was announced, before others go on
-#: without it.
+#: Seconds between reads while an announced change is awaited; after them it is
+#: taken to have failed.
 PAUSES = (0.005, 0.02, 0.075)
 
-#: Tries of a call that meets changes of its queue.
+#: Tries of a call while its queue is being changed.
 ATTEMPTS = 20
 
-#: Records kept at most; beyond it the oldest are read again.
+#: Most records in the cache; the oldest are evicted.
 CACHED = 10_000
 
-#: What a queue lives on as whose deletion stopped half way: parent the
-#: incarnation that was dropped, name the next one.
-HEIR = 'heir'
+#: Kind of the record of the incarnation that follows one whose deletion was
+#: interrupted: its parent is the dropped incarnation, its name the next one.
+SUCCESSOR = 'heir'
 
 T = TypeVar('T')
 
 
 class Catalogue:
-    """Queues by name, and where their messages are.
+    """Finds queues by name, and the stores of their messages.
 
-    :param management: keeps the records
-    :param messages: keeps the messages
+    :param management: the store of records
+    :param messages: the store of messages
     :param timer: seconds by a clock that never goes back
     """
 
@@ -68,38 +68,38 @@ class Catalogue:
         )
 
     def find(self, scope: Scope) -> Queue | None:
-        """Return the queue, perhaps as it was a moment ago, or None."""
+        """Return the queue, perhaps from the cache, or None."""
         return self._cached(scope) or self.read(scope)
 
     def read(self, scope: Scope) -> Queue | None:
-        """Return the queue as it is now, or None."""
+        """Return the queue as it is recorded now, or None."""
         record = self.management.get(scope.kind, scope.project, scope.name)
         if record is None:
             self.forget(scope)
             return None
-        return self._keep(self._loaded(scope, record))
+        return self._cache_queue(self._from_record(scope, record))
 
     def create(
         self, scope: Scope, metadata: Mapping[str, Any]
     ) -> tuple[Queue, bool]:
-        """Return the queue, made with ``metadata`` unless it exists.
+        """Return a queue, created with ``metadata`` if it is missing.
 
-        :returns: the queue, and whether it was made by this call
+        :returns: the queue, and whether this call created it
         """
 
         def attempt() -> tuple[Queue, bool] | None:
-            queue = self._made(scope, metadata)
+            queue = self._new(scope, metadata)
             if self.management.create(
                 scope.kind, scope.project, scope.name, self._data(queue)
             ):
-                return self._keep(queue), True
+                return self._cache_queue(queue), True
             existing = self.read(scope)
             return (existing, False) if existing else None
 
         return repeat(attempt)
 
     def ensure(self, scope: Scope) -> Queue:
-        """Return the queue, made without metadata if it is missing."""
+        """Return a queue, created without metadata if it is missing."""
         return self.find(scope) or self.create(scope, {})[0]
 
     def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
@@ -115,9 +115,9 @@ class Catalogue:
     def delete(self, scope: Scope) -> None:
         """Remove the queue with its messages; a missing one is fine.
 
-        Messages go first: who dies between the steps leaves a record whose
-        messages are gone, which the next caller mends, and no process can
-        post into a queue that nobody will find again.
+        Messages go first: a crash between the steps leaves a record without
+        messages, which the next caller repairs, and no process can post to a
+        queue without a record.
         """
         queue = self.read(scope)
         if queue is None:
@@ -126,24 +126,24 @@ class Catalogue:
         record = self.management.delete(scope.kind, scope.project, scope.name)
         self.forget(scope)
         if record is None:
-            # Deleted by somebody else, or by us and the answer was lost:
-            # then nobody but an heir's note tells what the record was.
-            self._drop_heirs(queue)
+            # Deleted by somebody else, or by us and the answer was lost: only
+            # records of successors tell then what the record was.
+            self._drop_successors(queue)
         elif record.data['qid'] != queue.qid:
-            # Somebody mended the record between our two steps.
-            self._drop(self._loaded(scope, record))
-            self._drop_heirs(queue)
+            # Somebody repaired the record between the two steps.
+            self._drop(self._from_record(scope, record))
+            self._drop_successors(queue)
 
     def store(self, queue: Queue) -> MessageStore:
-        """Return the store that keeps the messages of a queue."""
+        """Return the store of the messages of a queue."""
         return self._messages
 
     def forget(self, scope: Scope) -> None:
-        """Read the record anew next time."""
+        """Remove a queue from the cache."""
         with self._lock:
             self._cache.pop(scope, None)
 
-    def ask(
+    def run(
         self,
         scope: Scope,
         call: Callable[[MessageStore, Queue], T],
@@ -153,13 +153,15 @@ class Catalogue:
 
         :returns: its result, or ``missing`` if the queue does not exist
         """
-        found: T = self._run(scope, self.find, call, missing)
-        return found
+        result: T = self._run(scope, self.find, call, missing)
+        return result
 
-    def put(self, scope: Scope, call: Callable[[MessageStore, Queue], T]) -> T:
-        """Run a call on a queue's messages, making the queue if missing."""
-        found: T = self._run(scope, self.ensure, call, None)
-        return found
+    def run_ensured(
+        self, scope: Scope, call: Callable[[MessageStore, Queue], T]
+    ) -> T:
+        """Run a call on a queue's messages; create the queue if missing."""
+        result: T = self._run(scope, self.ensure, call, None)
+        return result
 
     def ping(self) -> None:
         """Return when all stores answer.
@@ -194,13 +196,13 @@ class Catalogue:
             try:
                 return call(self.store(queue), queue)
             except QueueGone:
-                self._mend(queue)
+                self._repair(queue)
             except StaleMetadata:
                 self._refresh(queue)
         raise StoreUnavailable
 
     def _announce(self, queue: Queue) -> bool:
-        """Have the present metadata of a queue refused from now on.
+        """Make the message store refuse the present metadata of a queue.
 
         :returns: False if the queue is gone
         """
@@ -210,69 +212,71 @@ class Catalogue:
                 queue.qid, queue.version + 1, now=store.clock.now()
             )
         except QueueGone:
-            self._mend(queue)
+            self._repair(queue)
             return False
         return True
 
     def _refresh(self, stale: Queue) -> None:
-        """Bring a record up to date that must not be used any more.
+        """Replace a cached queue that the message store refuses.
 
-        If it is no older than the one that is recorded, a change was announced
-        and then given up, or is on its way. It is waited for a moment, and
-        then prevented: the record is stored again, as it is, under the next
-        version. Who was about to change it meets that one and starts again.
+        If no newer record exists, a change was announced that failed or is
+        under way. After a short wait it is prevented: the record is stored
+        unchanged under the next version, so that the change, if it still
+        comes, starts again.
         """
         for pause in PAUSES:
-            if self._is_newer(stale):
+            if self._has_changed(stale):
                 return
             time.sleep(pause)
-        if not self._is_newer(stale):
+        if not self._has_changed(stale):
             self._write(stale)
 
-    def _is_newer(self, known: Queue) -> bool:
-        """Tell whether another record than a known one is there by now."""
-        queue = self.read(known.scope)
+    def _has_changed(self, cached: Queue) -> bool:
+        """Tell whether the record is no longer the cached one."""
+        queue = self.read(cached.scope)
         return (
             queue is None
-            or queue.qid != known.qid
-            or queue.version > known.version
+            or queue.qid != cached.qid
+            or queue.version > cached.version
         )
 
-    def _mend(self, stale: Queue) -> None:
-        """Bring a record up to date whose messages have been dropped.
+    def _repair(self, stale: Queue) -> None:
+        """Replace a cached queue whose messages have been dropped.
 
-        Most often it is merely ours that is old: the queue was deleted
-        elsewhere, and perhaps made again. If not, its deletion stopped half
-        way (or is on its way): the queue lives on, as a new incarnation.
+        Usually another process has deleted the queue, and perhaps created it
+        again. Otherwise its deletion was interrupted, or is under way: the
+        queue continues as a new incarnation.
         """
         queue = self.read(stale.scope)
         if queue is None or queue.qid != stale.qid:
             return
-        heir = self._renewed(queue)
-        # Before the record, so that no deletion can miss it.
-        note = (HEIR, queue.qid, heir.qid)
-        self.management.create(*note, self._data(heir))
-        if not self._write(heir):
-            self.management.delete(*note)
+        successor = self._next_incarnation(queue)
+        # Recorded first, so that no deletion can miss it.
+        key = (SUCCESSOR, queue.qid, successor.qid)
+        self.management.create(*key, self._data(successor))
+        if not self._write(successor):
+            self.management.delete(*key)
 
-    def _drop_heirs(self, queue: Queue) -> None:
-        """Drop what a queue lived on as, after its record was deleted."""
+    def _drop_successors(self, queue: Queue) -> None:
+        """Drop the later incarnations of a queue that was deleted."""
         parent = queue.qid
-        for note in self.management.list(HEIR, parent, after=None, limit=100):
-            heir = self._loaded(queue.scope, note)
-            self._drop(heir)
-            self.management.delete(HEIR, parent, note.name)
-            self._drop_heirs(heir)
+        for record in self.management.list(
+            SUCCESSOR, parent, after=None, limit=100
+        ):
+            successor = self._from_record(queue.scope, record)
+            self._drop(successor)
+            self.management.delete(SUCCESSOR, parent, record.name)
+            self._drop_successors(successor)
 
-    def _made(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
-        """Return a queue that is about to be recorded."""
+    def _new(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
+        """Return a queue to be recorded."""
         return Queue(scope, secrets.token_hex(16), metadata, 1)
 
-    def _renewed(self, queue: Queue) -> Queue:
+    def _next_incarnation(self, queue: Queue) -> Queue:
         """Return the next incarnation of a queue."""
         return dataclasses.replace(queue, qid=secrets.token_hex(16))
 
-    def _loaded(self, scope: Scope, record: Record) -> Queue:
+    def _from_record(self, scope: Scope, record: Record) -> Queue:
         former = record.data.get('former') or ()
         return Queue(
             scope,
@@ -284,7 +288,7 @@ class Catalogue:
         )
 
     def _data(self, queue: Queue) -> dict[str, Any]:
-        """Return what is recorded of a queue."""
+        """Return the data of a queue's record."""
         data: dict[str, Any] = {'qid': queue.qid, 'metadata': queue.metadata}
         if queue.pool:
             data['pool'] = queue.pool
@@ -295,7 +299,7 @@ class Catalogue:
         return data
 
     def _write(self, queue: Queue) -> bool:
-        """Record a queue, if nobody changed it since it was read."""
+        """Record a queue unless its record has changed since it was read."""
         scope = queue.scope
         done = self.management.replace(
             scope.kind,
@@ -308,11 +312,11 @@ class Catalogue:
         return done
 
     def openers(self) -> Mapping[str, Callable[[], MessageStore]]:
-        """Return what opens each store of messages, by the pool's name."""
+        """Return functions that open the message stores, by pool name."""
         return {'': lambda: self._messages}
 
     def outboxes(self) -> Mapping[str, Callable[[], MessageStore]]:
-        """Return what opens each store that may owe notifications."""
+        """Return the same for the stores that may have an outbox."""
         return self.openers()
 
     def _stores(self) -> Iterable[MessageStore]:
@@ -326,12 +330,12 @@ class Catalogue:
     def _cached(self, scope: Scope) -> Queue | None:
         with self._lock:
             try:
-                # Its get() would look three times.
+                # Its get() makes three look-ups.
                 return self._cache[scope]
             except KeyError:
                 return None
 
-    def _keep(self, queue: Queue) -> Queue:
+    def _cache_queue(self, queue: Queue) -> Queue:
         with self._lock:
             self._cache[queue.scope] = queue
         return queue

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flavors: names for kinds of pools, given by projects.
+"""Records of flavors, with which projects name kinds of pools.
 
-A flavor's record is of kind ``flavor`` under its project; which pools it has
-is recorded with the pools. Other projects may use it too, and find it through
-a record of kind ``flavor_owner`` under its name.
+The record of a flavor is of kind ``flavor`` under its project; each pool's
+record names its flavor. Other projects may use a flavor too, and find it
+through a record of kind ``flavor_owner`` under its name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OWNER = 'flavor_owner'
 def find(
     management: ManagementStore, project: str, name: str
 ) -> tuple[str, Record] | None:
-    """Return a flavor of a project, else of any other, and whose it is."""
+    """Return a flavor of a project, or else of another, with its owner."""
     own = management.get(KIND, project, name)
     if own is not None:
         return project, own
@@ -38,7 +38,7 @@ def put(
     data: Mapping[str, Any],
 ) -> None:
     """Record a flavor of a project, new or not."""
-    # First, so that there is no flavor that others cannot find.
+    # First, so that other projects can find every flavor.
     management.create(OWNER, name, _key(project), {'project': project})
     update(management, (KIND, project, name), lambda _record: data)
 
@@ -46,7 +46,7 @@ def put(
 def delete(management: ManagementStore, project: str, name: str) -> bool:
     """Remove a flavor of a project.
 
-    :returns: whether nobody has a flavor of this name any more
+    :returns: whether no project has a flavor of this name any more
     """
     management.delete(KIND, project, name)
     management.delete(OWNER, name, _key(project))
@@ -64,5 +64,5 @@ def _of_any(
 
 
 def _key(project: str) -> str:
-    """Return a project as the name of a record, which may be too short."""
+    """Return a name of a record for a project, whose id may be too long."""
     return hashlib.sha256(project.encode()).hexdigest()

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pools answer, as far as this process has seen.
+"""Whether pools answer, as this process observes it.
 
-A new queue stays where it is put: in a pool that is down it would fail for as
-long as the pool does. Hence a pool is pinged before it gets a queue, once in a
-few seconds and by one thread.
+A queue in a pool that is down fails for as long as the pool does. Hence a pool
+is pinged before it gets a queue, every few seconds and by one thread.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from collections.abc import Callable
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import MessageStore
 
-#: Seconds for which an answer, or its absence, is remembered.
+#: Seconds for which the result of a ping is used.
 FRESH = 5.0
 
 
-class _Seen:
-    """What is known of one pool.
+class _Observation:
+    """The last ping of a pool.
 
     :ivar until: when to ping again
     """
@@ -31,7 +30,7 @@ class _Seen:
 
 
 class PoolHealth:
-    """Remembers which pools answer.
+    """Pings pools and remembers which of them answer.
 
     :param opened: returns the open store of a pool
     :param timer: seconds by a clock that never goes back
@@ -45,30 +44,30 @@ class PoolHealth:
         self._opened = opened
         self._timer = timer
         self._lock = threading.Lock()
-        self._seen: dict[str, _Seen] = {}
+        self._observed: dict[str, _Observation] = {}
 
     def answers(self, name: str) -> bool:
         """Tell whether a pool answers."""
         with self._lock:
-            seen = self._seen.setdefault(name, _Seen())
-        if self._timer() < seen.until:
-            return bool(seen.answers)
-        # Others go by what was known last, and wait only for a first answer.
-        if seen.lock.acquire(blocking=seen.answers is None):
+            last = self._observed.setdefault(name, _Observation())
+        if self._timer() < last.until:
+            return bool(last.answers)
+        # Other threads use the last answer, and wait only for the first one.
+        if last.lock.acquire(blocking=last.answers is None):
             try:
-                if self._timer() >= seen.until:
-                    seen.answers = self._pinged(name)
-                    seen.until = self._timer() + FRESH
+                if self._timer() >= last.until:
+                    last.answers = self._ping(name)
+                    last.until = self._timer() + FRESH
             finally:
-                seen.lock.release()
-        return bool(seen.answers)
+                last.lock.release()
+        return bool(last.answers)
 
     def forget(self, name: str) -> None:
-        """Ping a pool again, which is gone or has another address."""
+        """Ping a pool again: it is gone or has another address."""
         with self._lock:
-            self._seen.pop(name, None)
+            self._observed.pop(name, None)
 
-    def _pinged(self, name: str) -> bool:
+    def _ping(self, name: str) -> bool:
         try:
             self._opened(name).ping()
         except StoreUnavailable:

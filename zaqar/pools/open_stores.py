@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stores of pools, opened when first needed and when a pool has changed."""
+"""Open stores of pools."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from zaqar.storage.opener import PoolOpener
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds for which a pool is used without reading its record again, and
-#: for which a failure to find or open it is remembered.
+#: Seconds for which a store, or the failure to open it, is used before the
+#: record of its pool is read again.
 FRESH = 1.0
 
-#: Seconds that calls on a store that was replaced may still take.
-LEISURE = 60.0
+#: Seconds until a store that was replaced is closed; calls may be under way.
+LINGER = 60.0
 
 
 class PoolMissing(StoreUnavailable):
@@ -28,7 +28,7 @@ class PoolMissing(StoreUnavailable):
 
 
 class OpenStores:
-    """Stores of pools by name, opened when first needed.
+    """Opens stores of pools on first use.
 
     A store is replaced when the record of its pool has changed.
     """
@@ -51,7 +51,7 @@ class OpenStores:
         with self._lock:
             slot = self._slots.setdefault(name, _Slot())
         if self._timer() >= slot.until:
-            # One thread looks; others may need other pools meanwhile.
+            # Not under the general lock: other threads may need other pools.
             with slot.lock:
                 if self._timer() >= slot.until:
                     self._refresh(name, slot)
@@ -60,14 +60,14 @@ class OpenStores:
         return slot.store
 
     def look_again(self, name: str) -> None:
-        """Believe nothing that is known of a pool."""
+        """Read the record of a pool again before its store is used."""
         with self._lock:
             slot = self._slots.get(name)
         if slot is not None:
             slot.until = -1.0
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Close all stores."""
         with self._lock:
             stores = [slot.store for slot in self._slots.values()]
             stores += [store for _, store in self._retired]
@@ -100,22 +100,22 @@ class OpenStores:
             LOG.error('Pool "%s" cannot be opened: %s', name, error)
 
     def _retire(self, store: MessageStore) -> None:
-        """Close a store, once calls that are under way have ended."""
+        """Close a store later, when its last calls have ended."""
         now = self._timer()
         with self._lock:
-            over = [old for at, old in self._retired if now - at >= LEISURE]
-            kept = [item for item in self._retired if now - item[0] < LEISURE]
-            self._retired = [*kept, (now, store)]
-        for old in over:
+            idle = [old for at, old in self._retired if now - at >= LINGER]
+            recent = [pair for pair in self._retired if now - pair[0] < LINGER]
+            self._retired = [*recent, (now, store)]
+        for old in idle:
             old.close()
 
 
 class _Slot:
-    """What is known of one pool.
+    """The store of one pool.
 
     :ivar opened: URI and options that the store was opened with
-    :ivar until: when to look again
-    :ivar fault: what to raise without a store
+    :ivar until: when to read the record of the pool again
+    :ivar fault: the error to raise without a store
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where messages are stored, and which pool a new queue gets."""
+"""The stores of messages, and the choice of a pool for a new queue."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ OPTS = [
     ),
 ]
 
-#: Stands for the configured message store; no pool can be called so.
+#: Name of the configured message store; no pool can have it.
 VIRTUAL = ':message_store'
 
 
 class Pools:
-    """The pools and their open stores.
+    """All pools, with their open stores.
 
     :param virtual: the configured message store
-    :param use_virtual: whether new queues may be put there
+    :param use_virtual: whether new queues may be placed there
     :param timer: seconds by a clock that never goes back
     """
 
@@ -63,9 +63,9 @@ class Pools:
     def choose(self, flavor: Any) -> str:
         """Return the name of a pool for a new queue, at random by weight.
 
-        :param flavor: its name; something falsy for none
-        :raises NoPool: there is none that could ever get the queue
-        :raises StoreUnavailable: those that could do not answer at the moment
+        :param flavor: its name, or something falsy
+        :raises NoPool: no pool fits
+        :raises StoreUnavailable: none of those that fit answers
         """
         fitting = [
             pool
@@ -100,12 +100,12 @@ class Pools:
         return self._stores.get(name)
 
     def names(self) -> Sequence[str]:
-        """Return the names of what messages can be in."""
+        """Return the names of the pools, and of the virtual one if in use."""
         names = [pool.name for pool in self.records.all()]
         return [*names, VIRTUAL] if self.use_virtual else names
 
     def close(self) -> None:
-        """Give back all connections to pools."""
+        """Close the stores of all pools."""
         self._stores.close()
 
     def _look_again(self, name: str) -> None:

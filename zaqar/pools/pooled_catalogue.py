@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The catalogue where there are pools.
+"""The catalogue of queues where there are pools.
 
-The pool of a queue stands in the queue's own record, so that both are made
-and read at once. Queues that the reference service has registered have a
-record of kind ``catalogue`` instead; those with neither are in the virtual
-pool, where they were before there were pools.
+The record of a queue names its pool, so that both are written and read at
+once. Queues that the reference service has registered have a record of kind
+``catalogue`` instead; those with neither are in the virtual pool, where they
+were before there were pools.
 
-A queue changes its pool only when its flavor is changed while it is empty.
-Posts that other processes were about to make arrive in its former pool, hence
-that is looked into for a while, and what has arrived there is brought along.
+A queue changes its pool only when its flavor changes while it is empty. Posts
+that other processes are making at that moment arrive in its former pool, which
+is therefore checked for a while; messages found there are moved.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ LOG = logging.getLogger(__name__)
 #: The mapping of the reference service: parent project, name queue.
 ENTRY = 'catalogue'
 
-#: What may be in a pool: parent pool, name incarnation.
+#: Registers a queue in a pool: parent pool, name incarnation.
 POOLED = 'pooled'
 
-#: Milliseconds for which a former pool is looked into: many times as long as
-#: any process believes what it knows of a queue.
+#: Milliseconds for which a former pool is checked: many times as long as any
+#: process caches a queue.
 GRACE = 60_000
 
-#: Messages brought along at a time.
+#: Messages moved at a time.
 BATCH = 100
 
 
 class PooledCatalogue(Catalogue):
-    """Queues by name, each in a pool.
+    """Finds queues by name, each in a pool.
 
     :param messages: the virtual pool
     """
@@ -63,15 +63,15 @@ class PooledCatalogue(Catalogue):
     def read(self, scope: Scope) -> Queue | None:
         queue = super().read(scope)
         if queue is not None and queue.former:
-            return self._settle(queue)
+            return self._drain_former(queue)
         return queue
 
     def create(
         self, scope: Scope, metadata: Mapping[str, Any]
     ) -> tuple[Queue, bool]:
-        # One that exists needs no pool, and stays where it is.
-        found = self.read(scope)
-        return (found, False) if found else super().create(scope, metadata)
+        # An existing queue needs no pool, and stays where it is.
+        queue = self.read(scope)
+        return (queue, False) if queue else super().create(scope, metadata)
 
     def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
         """Store other metadata; see the base class.
@@ -84,7 +84,7 @@ class PooledCatalogue(Catalogue):
         if not self._announce(queue):
             return False
         queue = dataclasses.replace(queue, metadata=metadata)
-        if self._is_placed(queue):
+        if self._fits_pool(queue):
             return self._write(queue)
         return self._move(queue)
 
@@ -101,11 +101,11 @@ class PooledCatalogue(Catalogue):
         try:
             return self.pools.store(queue.pool)
         except PoolMissing:
-            self._tell_missing(queue)
+            self._report_missing(queue)
             raise
 
-    def _tell_missing(self, queue: Queue) -> None:
-        """Log it if the queue is recorded there, not just remembered."""
+    def _report_missing(self, queue: Queue) -> None:
+        """Log the missing pool, unless only a cached queue names it."""
         recorded = super().read(queue.scope)
         if recorded is not None and recorded.pool == queue.pool:
             LOG.error(
@@ -136,31 +136,31 @@ class PooledCatalogue(Catalogue):
         super().close()
 
     def is_used(self, pool: str) -> bool:
-        """Tell whether a pool keeps a queue; it must be closing.
+        """Tell whether a queue is in a pool, which must be closing.
 
-        What was noted of queues that are gone is removed.
+        Registrations of queues that are gone are removed.
         """
-        for note in list_all(self.management, POOLED, pool):
-            if self._holds(pool, note):
+        for entry in list_all(self.management, POOLED, pool):
+            if self._still_holds(pool, entry):
                 return True
-            self.management.delete(POOLED, pool, note.name)
+            self.management.delete(POOLED, pool, entry.name)
         return False
 
-    def _holds(self, pool: str, note: Recorded) -> bool:
-        data = note.data
+    def _still_holds(self, pool: str, entry: Recorded) -> bool:
+        data = entry.data
         scope = Scope(data['project'], data['name'], Kind(data['kind']))
         queue = Catalogue.read(self, scope)
         if queue is not None:
             return any(pool == place for place, _qid in _places(queue))
-        # It may be about to be made.
+        # It may be about to be created.
         return self.management.clock.now() - int(data.get('at', 0)) < GRACE
 
-    def _made(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
-        queue = super()._made(scope, metadata)
-        return self._noted(queue, flavor(metadata))
+    def _new(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
+        queue = super()._new(scope, metadata)
+        return self._placed(queue, flavor(metadata))
 
-    def _noted(self, queue: Queue, wanted: Any) -> Queue:
-        """Return the queue in a pool that knows that it may be there.
+    def _placed(self, queue: Queue, wanted: Any) -> Queue:
+        """Return the queue in a pool in which it is registered.
 
         :raises NoPool: there is none that fits
         :raises StoreUnavailable: those that fit do not answer
@@ -170,8 +170,8 @@ class PooledCatalogue(Catalogue):
             placed = dataclasses.replace(queue, pool=self.pools.choose(wanted))
             if placed.pool == VIRTUAL:
                 return placed
-            self._note(placed)
-            # Whoever deletes a pool closes it before looking for notes.
+            self._register(placed)
+            # A deletion closes the pool before it looks for registrations.
             if self.pools.records.use(placed.pool):
                 return placed
             self.management.delete(POOLED, placed.pool, placed.qid)
@@ -179,7 +179,7 @@ class PooledCatalogue(Catalogue):
 
         return repeat(attempt)
 
-    def _note(self, queue: Queue) -> None:
+    def _register(self, queue: Queue) -> None:
         if queue.pool == VIRTUAL:
             return
         scope = queue.scope
@@ -191,19 +191,19 @@ class PooledCatalogue(Catalogue):
         }
         self.management.create(POOLED, queue.pool, queue.qid, data)
 
-    def _renewed(self, queue: Queue) -> Queue:
-        fresh = super()._renewed(queue)
-        self._note(fresh)
+    def _next_incarnation(self, queue: Queue) -> Queue:
+        fresh = super()._next_incarnation(queue)
+        self._register(fresh)
         return fresh
 
-    def _loaded(self, scope: Scope, record: Recorded) -> Queue:
-        queue = super()._loaded(scope, record)
+    def _from_record(self, scope: Scope, record: Recorded) -> Queue:
+        queue = super()._from_record(scope, record)
         if queue.pool:
             return queue
-        return dataclasses.replace(queue, pool=self._registered(scope))
+        return dataclasses.replace(queue, pool=self._adopted_pool(scope))
 
-    def _registered(self, scope: Scope) -> str:
-        """Return where the reference service had a queue."""
+    def _adopted_pool(self, scope: Scope) -> str:
+        """Return the pool in which the reference service had a queue."""
         if scope.kind != Kind.QUEUE:
             return VIRTUAL
         entry = self.management.get(ENTRY, scope.project, scope.name)
@@ -216,8 +216,8 @@ class PooledCatalogue(Catalogue):
         }
 
     def outboxes(self) -> Mapping[str, Callable[[], MessageStore]]:
-        # Queues from before there were pools are in the virtual pool, even
-        # where it takes no new ones.
+        # Queues from before there were pools are in the virtual pool, even if
+        # it takes no new ones.
         virtual = functools.partial(self.pools.store, VIRTUAL)
         return {**self.openers(), VIRTUAL: virtual}
 
@@ -229,7 +229,7 @@ class PooledCatalogue(Catalogue):
             try:
                 store = self.pools.store(pool)
             except PoolMissing:
-                # Nothing to drop, and nobody who could.
+                # Nothing to drop.
                 continue
             store.drop(qid, now=store.clock.now())
 
@@ -247,8 +247,8 @@ class PooledCatalogue(Catalogue):
                     'is empty.'
                 )
 
-    def _is_placed(self, queue: Queue) -> bool:
-        """Tell whether a queue may stay where it is."""
+    def _fits_pool(self, queue: Queue) -> bool:
+        """Tell whether a queue can stay in its pool."""
         wanted = flavor(queue.metadata)
         if queue.pool == VIRTUAL:
             return not wanted and self.pools.use_virtual
@@ -256,41 +256,42 @@ class PooledCatalogue(Catalogue):
         return pool is not None and pool.flavor == wanted
 
     def _move(self, queue: Queue) -> bool:
-        """Let an empty queue go on in another pool, as its flavor says."""
+        """Move an empty queue to a pool of its flavor."""
         old = self.pools.store(queue.pool)
         left = Former(queue.pool, queue.qid, old.clock.now() + GRACE)
         fresh = dataclasses.replace(
-            Catalogue._renewed(self, queue), former=(*queue.former, left)
+            Catalogue._next_incarnation(self, queue),
+            former=(*queue.former, left),
         )
-        moved = self._noted(fresh, flavor(queue.metadata))
+        moved = self._placed(fresh, flavor(queue.metadata))
         done = self._write(moved)
         if not done:
             self.management.delete(POOLED, moved.pool, moved.qid)
         return done
 
-    def _settle(self, queue: Queue) -> Queue | None:
-        """Bring along what arrived in former pools; forget those done."""
+    def _drain_former(self, queue: Queue) -> Queue | None:
+        """Move messages out of former pools; forget those that are empty."""
         try:
-            over = [p for p in queue.former if self._is_over(queue, p)]
+            drained = [p for p in queue.former if self._is_drained(queue, p)]
         except StoreUnavailable:
             LOG.warning('A former pool of %s is not seen', queue.scope)
             return queue
-        if not over:
+        if not drained:
             return queue
-        kept = tuple(place for place in queue.former if place not in over)
-        if self._write(dataclasses.replace(queue, former=kept)):
-            for place in over:
+        rest = tuple(place for place in queue.former if place not in drained)
+        if self._write(dataclasses.replace(queue, former=rest)):
+            for place in drained:
                 self.management.delete(POOLED, place.pool, place.qid)
         return super().read(queue.scope)
 
-    def _is_over(self, queue: Queue, place: Former) -> bool:
-        """Bring along what a former pool has; tell whether that was all."""
+    def _is_drained(self, queue: Queue, place: Former) -> bool:
+        """Move messages out of a former pool; tell whether it is done with."""
         old = self.pools.store(place.pool)
         now = old.clock.now()
         try:
-            # What is claimed or delayed there comes when it is free.
+            # Claimed and delayed messages follow once they are free.
             for message in old.list(place.qid, now=now, limit=BATCH).messages:
-                self._bring(queue, message, now)
+                self._transfer(queue, message, now)
                 old.delete_many(place.qid, [message.id], now=now)
             if now < place.until or old.stats(place.qid, now=now).total:
                 return False
@@ -299,7 +300,7 @@ class PooledCatalogue(Catalogue):
             return True
         return True
 
-    def _bring(self, queue: Queue, message: Message, now: int) -> None:
+    def _transfer(self, queue: Queue, message: Message, now: int) -> None:
         letter = NewMessage(
             body=message.body,
             # Rounded up: half a second of life is still a life.
@@ -310,22 +311,22 @@ class PooledCatalogue(Catalogue):
             id=message.id,
         )
         store = self.pools.store(queue.pool)
-        # The token lets another process do the same at the same time.
+        # The token allows other processes to do the same at the same time.
         try:
             store.post(
                 queue.qid, [letter], now=store.clock.now(), token=message.id
             )
         except QueueGone:
-            # Deleted meanwhile, perhaps half; the former place stays.
+            # Its deletion may have been interrupted; the former pool stays.
             raise StoreUnavailable from None
 
 
 def flavor(metadata: Mapping[str, Any]) -> Any:
-    """Return the flavor that metadata names, None for none."""
+    """Return the flavor that metadata names, or None."""
     return metadata.get('_flavor') or None
 
 
 def _places(queue: Queue) -> list[tuple[str, str]]:
-    """Return where messages of a queue may be, with their incarnation."""
+    """Return the pools that may have messages of a queue, and its qid."""
     former = [(place.pool, place.qid) for place in queue.former]
     return [(queue.pool, queue.qid), *former]

@@ -31,9 +31,10 @@ CLOSING = 60_000
 class Pool:
     """A pool as it is recorded.
 
-    :ivar closing: the deletion that is under way, '' for none
-    :ivar closing_at: since when
-    :ivar gone: whether that deletion has found it unused
+    :ivar closing: the mark of a deletion that is under way, or ''
+    :ivar closing_at: when it began
+    :ivar gone: whether it has found the pool unused
+    :ivar noted: whether all queues are registered; see above
     """
 
     name: str
@@ -47,11 +48,11 @@ class Pool:
     noted: bool = False
 
     def is_over(self, now: int) -> bool:
-        """Tell whether its deletion cannot be under way any more."""
+        """Tell whether its deletion must have ended by now."""
         return now - self.closing_at >= CLOSING
 
     def is_closed(self, now: int) -> bool:
-        """Tell whether no queue may be put there."""
+        """Tell whether it takes no queues."""
         return self.gone or (bool(self.closing) and not self.is_over(now))
 
 
@@ -72,7 +73,7 @@ def pool_of(name: str, data: Data) -> Pool:
 
 
 class PoolRecords:
-    """Pools as they are recorded.
+    """Reads and changes the records of pools.
 
     :param notify: called with the name of a pool whose record was changed
     """
@@ -99,7 +100,7 @@ class PoolRecords:
         :raises Conflict: another one is being recorded with its URI
         :raises StoreUnavailable: the one of this name is being deleted
         """
-        self._take_uri(name, data['uri'])
+        self._reserve_uri(name, data['uri'])
         former: str = data['uri']
 
         def edit(record: Record | None) -> Data:
@@ -108,7 +109,7 @@ class PoolRecords:
                 return {**data, 'noted': True}
             old = pool_of(name, record.data)
             if old.gone and not old.is_over(self.now()):
-                # What deletes it does not look again.
+                # Its deletion does not look at the record again.
                 raise StoreUnavailable
             former = old.uri
             return {**record.data, **data, 'closing': None, 'gone': False}
@@ -116,7 +117,7 @@ class PoolRecords:
         update(self._management, (KIND, '', name), edit)
         self._notify(name)
         if former != data['uri']:
-            uris.give_back(self._management, former, name)
+            uris.release(self._management, former, name)
 
     def change(self, name: str, changes: Data) -> Pool | None:
         """Change members of a pool's record and return it, None if gone.
@@ -126,40 +127,40 @@ class PoolRecords:
         if 'uri' not in changes:
             return self._changed(name, changes)
         old = self.get(name)
-        self._take_uri(name, changes['uri'])
+        self._reserve_uri(name, changes['uri'])
         changed = self._changed(name, changes)
         if old is not None and changed is not None and old.uri != changed.uri:
-            uris.give_back(self._management, old.uri, name)
+            uris.release(self._management, old.uri, name)
         return changed
 
     def begin_deletion(self, name: str) -> str:
-        """Put no queue into a pool from here on; return the mark."""
+        """Let a pool take no more queues; return the mark of the deletion."""
         mark = secrets.token_hex(8)
         closing = {'by': mark, 'at': self.now()}
         self._changed(name, {'closing': closing})
         return mark
 
     def give_up_deletion(self, name: str, mark: str) -> bool:
-        """Use a pool again; tell whether the mark was still there."""
+        """Let a pool take queues again; tell whether it had the mark."""
         return self._changed(name, {'closing': None}, mark) is not None
 
     def end_deletion(self, name: str, mark: str) -> bool:
-        """Remove a pool that nobody uses.
+        """Remove an unused pool.
 
-        :returns: False, and it stays, if others have taken the mark away
+        :returns: False, and it stays, if it does not have the mark any more
         """
         if self._changed(name, {'gone': True}, mark) is None:
             return False
         record = self._management.delete(KIND, '', name)
         self._notify(name)
         if record is not None:
-            uris.give_back(self._management, record.data['uri'], name)
+            uris.release(self._management, record.data['uri'], name)
         return True
 
     def use(self, name: str) -> bool:
-        """Tell whether a queue may be put into a pool, which is noted.
+        """Tell whether a queue, registered already, may be placed in a pool.
 
-        A deletion that has died is given up.
+        A deletion that was interrupted is given up.
         """
         pool = self.get(name)
         if pool is None or pool.is_closed(self.now()):
@@ -191,10 +192,10 @@ class PoolRecords:
         self._notify(name)
         return pool_of(name, data)
 
-    def _take_uri(self, name: str, uri: str) -> None:
+    def _reserve_uri(self, name: str, uri: str) -> None:
         def uri_of(holder: str) -> str | None:
             pool = self.get(holder)
             return None if pool is None else pool.uri
 
-        if not uris.take(self._management, uri, name, uri_of):
+        if not uris.reserve(self._management, uri, name, uri_of):
             raise Conflict('The database URI is in use by another pool.')

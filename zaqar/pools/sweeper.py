@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tidying up in the background.
+"""The sweeper, which removes dead messages, claims and records.
 
-What is dead is invisible whether or not it has been removed; this gives its
-room back. Every process runs a sweeper, and stores let one of them work at a
-time.
+They are invisible whether or not they have been removed; this frees their
+room. Every process runs a sweeper, and stores let one of them work at a time.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ OPTS = [
     ),
 ]
 
-#: Seconds between two batches, in which others get their turn.
+#: Seconds between two batches, in which requests get their turn.
 PAUSE = 0.05
 
 
@@ -60,8 +59,8 @@ class Pace:
 class Sweeper:
     """A thread that sweeps until it is stopped.
 
-    :param records: removes dead records, as many as it is told at most, and
-        returns how many; fewer means that there are no more
+    :param records: removes dead records, up to a given number, and returns
+        how many; fewer means that there are no more
     """
 
     def __init__(
@@ -79,12 +78,12 @@ class Sweeper:
         )
 
     def start(self) -> None:
-        """Begin, unless the interval says never."""
+        """Start the thread, unless the interval is 0."""
         if self._pace.interval:
             self._thread.start()
 
     def stop(self) -> None:
-        """End after the batch that is under way."""
+        """Stop after the batch that is under way."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -100,7 +99,7 @@ class Sweeper:
             except StoreUnavailable:
                 LOG.warning('A store does not answer; it is swept later')
             except Exception:
-                # The edge of a thread: it must live on.
+                # The thread must not end.
                 LOG.exception('Sweeping failed')
 
     def _sweep(self, remove: Callable[[int], int]) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One pool for a URI, even if two are made at the same moment.
+"""Reservations of URIs: no two pools have the same one.
 
-A record of kind ``pool_uri`` is taken before a pool is recorded with a URI
-and given back when the pool has another one or is gone. Its name is a hash of
+A record of kind ``pool_uri`` is created before a pool is recorded with a URI,
+and deleted when the pool gets another one or is removed. Its name is a hash of
 the URI, which can be longer than names may be.
 """
 
@@ -17,21 +17,22 @@ from zaqar.storage.records import Data, update
 
 KIND = 'pool_uri'
 
-#: Milliseconds after which a URI is free that was taken for a pool which does
-#: not have it: whoever took it has died before the pool was recorded, or
-#: after it was given another one.
+#: Milliseconds after which the URI of a pool that does not have it is free
+#: again: a process died before the pool was recorded, or after it had got
+#: another URI.
 STALE = 60_000
 
 
-def take(
+def reserve(
     management: ManagementStore,
     uri: str,
     pool: str,
     uri_of: Callable[[str], str | None],
 ) -> bool:
-    """Take a URI for a pool; tell whether it was to be had.
+    """Reserve a URI for a pool.
 
     :param uri_of: returns the URI that a pool is recorded with, if it exists
+    :returns: False if another pool has it
     """
     now = management.clock.now()
 
@@ -46,8 +47,8 @@ def take(
     return update(management, (KIND, '', _name(uri)), edit) is not None
 
 
-def give_back(management: ManagementStore, uri: str, pool: str) -> None:
-    """Let others have a URI, if this pool had it."""
+def release(management: ManagementStore, uri: str, pool: str) -> None:
+    """Delete the reservation of a URI, if this pool has it."""
     key = (KIND, '', _name(uri))
     record = management.get(*key)
     if record is not None and record.data['pool'] == pool:

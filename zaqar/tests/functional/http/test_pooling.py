@@ -676,7 +676,7 @@ def test_a_pool_is_not_deleted_while_a_queue_is_being_made_in_it(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools.make(api, 'east')
-    noted = pooled_catalogue.PooledCatalogue._noted
+    noted = pooled_catalogue.PooledCatalogue._placed
     statuses = []
 
     def slow(self: pooled_catalogue.PooledCatalogue, *arguments: Any) -> Any:
@@ -684,7 +684,7 @@ def test_a_pool_is_not_deleted_while_a_queue_is_being_made_in_it(
         statuses.append(api('DELETE', '/v2/pools/east').status)
         return found
 
-    monkeypatch.setattr(pooled_catalogue.PooledCatalogue, '_noted', slow)
+    monkeypatch.setattr(pooled_catalogue.PooledCatalogue, '_placed', slow)
     api.post('q', 1)
     assert statuses == [403]
     assert api.bodies('q') == [1]

@@ -190,7 +190,7 @@ def test_nobody_smuggles_in_headers_or_receivers(
     rig.queue()
     scope = Scope('p', 'q')
     one, _ = subscription_records.enrol(rig.ctx, scope, fresh, now)
-    rig.catalogue.put(
+    rig.catalogue.run_ensured(
         scope, lambda store, queue: store.mark_subscribed(queue.qid, now=now)
     )
     rig.post('x')

@@ -176,7 +176,7 @@ def test_a_store_that_was_replaced_can_finish_what_is_under_way(
     bench.pools.records.change('east', {'uri': bench.uri('moved')})
     bench.pools.store('east')
     assert first.stats(QID, now=first.clock.now()).total == 0
-    bench.timer.at += open_stores.LEISURE
+    bench.timer.at += open_stores.LINGER
     bench.pools.records.change('east', {'uri': bench.uri('third')})
     bench.pools.store('east')
     with pytest.raises(Exception, match=r'closed|answer|unavailable'):
@@ -302,7 +302,7 @@ def test_a_uri_that_was_taken_a_moment_ago_is_not_to_be_had(
     bench: Bench, wall: Wall
 ) -> None:
     uri = bench.uri('east')
-    assert uris.take(bench.management, uri, 'east', bench.uri_of)
+    assert uris.reserve(bench.management, uri, 'east', bench.uri_of)
     with pytest.raises(Conflict):
         bench.put('west', uri=uri)
     assert bench.pools.records.get('west') is None
