@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The calls a worker makes, over HTTP or a WebSocket.
+"""The calls of a worker, and a client that makes them over HTTP.
 
-Thin on purpose: what it costs to be a client is load that the service does
+Thin on purpose: processor time of the client is load that the service does
 not get.
 """
 
@@ -16,12 +16,12 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import urllib3
 
-#: Seconds after which an answer is given up.
+#: Seconds to wait for an answer.
 TIMEOUT = 30.0
 
 
-class Failed(Exception):
-    """A request without the answer it should have.
+class RequestFailed(Exception):
+    """A request that did not succeed.
 
     :ivar reason: the status, or the kind of failure
     """
@@ -32,17 +32,17 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """What a claim holds: its id and the ids of its messages."""
+class ClaimedMessages:
+    """The id of a claim and the ids of its messages."""
 
     claim_id: str
     message_ids: Sequence[str]
 
 
 class Client(abc.ABC):
-    """One connection, one request at a time.
+    """A connection that makes one request at a time.
 
-    Every call raises :class:`Failed` for an answer that is no success.
+    Every call raises :class:`RequestFailed` unless it succeeds.
     """
 
     @abc.abstractmethod
@@ -60,8 +60,8 @@ class Client(abc.ABC):
     @abc.abstractmethod
     def claim(
         self, queue: str, *, ttl: int, grace: int, limit: int
-    ) -> Claimed | None:
-        """Claim messages; None when there are none."""
+    ) -> ClaimedMessages | None:
+        """Claim messages; return None if there are none."""
 
     @abc.abstractmethod
     def delete(self, queue: str, claim_id: str, message_id: str) -> None:
@@ -84,7 +84,7 @@ class Client(abc.ABC):
 
 
 class HttpClient(Client):
-    """Over one kept connection."""
+    """A client over one persistent HTTP connection."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         parts = urlsplit(url)
@@ -108,7 +108,7 @@ class HttpClient(Client):
 
     def claim(
         self, queue: str, *, ttl: int, grace: int, limit: int
-    ) -> Claimed | None:
+    ) -> ClaimedMessages | None:
         answer = self._call(
             'POST',
             f'/{queue}/claims?limit={limit}',
@@ -118,7 +118,7 @@ class HttpClient(Client):
             return None
         messages = answer['messages']
         claim_id = parse_qs(urlsplit(messages[0]['href']).query)['claim_id'][0]
-        return Claimed(claim_id, [item['id'] for item in messages])
+        return ClaimedMessages(claim_id, [item['id'] for item in messages])
 
     def delete(self, queue: str, claim_id: str, message_id: str) -> None:
         self._call(
@@ -149,7 +149,7 @@ class HttpClient(Client):
         try:
             answer = self._pool.urlopen(method, self._base + path, body=body)
         except urllib3.exceptions.HTTPError as error:
-            raise Failed(type(error).__name__) from error
+            raise RequestFailed(type(error).__name__) from error
         if answer.status >= 300:
-            raise Failed(str(answer.status))
+            raise RequestFailed(str(answer.status))
         return msgspec.json.decode(answer.data) if answer.data else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who the load generator is to the service."""
+"""Credentials of the load generator."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _CLOUDS = ('devstack-admin', 'devstack')
 
 
 def headers() -> Mapping[str, str]:
-    """Return the headers that say who asks.
+    """Return the headers that identify the caller.
 
-    :raises ConfigurationError: Keystone is wanted and no credentials are
-        found, or it refuses them
+    :raises ConfigurationError: Keystone is requested and there are no
+        credentials, or it refuses them
     """
     if os.environ.get('OS_AUTH_STRATEGY') != 'keystone':
         return {'X-Project-ID': PROJECT}
@@ -42,10 +42,10 @@ def headers() -> Mapping[str, str]:
 
 
 def _cloud() -> str | None:
-    """Return the cloud of clouds.yaml to use; None for the environment."""
+    """Return the cloud of clouds.yaml; None to use the environment."""
     from openstack.config import OpenStackConfig
 
     if os.environ.get('OS_CLOUD') or os.environ.get('OS_AUTH_URL'):
         return None
-    known = OpenStackConfig().get_cloud_names()
-    return next((name for name in _CLOUDS if name in known), None)
+    clouds = OpenStackConfig().get_cloud_names()
+    return next((name for name in _CLOUDS if name in clouds), None)

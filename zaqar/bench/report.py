@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of a run, as one object or as text."""
+"""Figures of a run, as an object or as text."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zaqar.bench.crew import Result
-from zaqar.bench.timing import Samples
+from zaqar.bench.durations import Durations
+from zaqar.bench.worker_pool import WorkerResult
 
-#: The call of the roles that make one only.
+#: The call of roles that make only one.
 _CALL = {'producer': 'post', 'observer': 'list'}
 
 
 def summarize(
-    results: Sequence[Result], params: Mapping[str, Mapping[str, int]]
+    results: Sequence[WorkerResult], params: Mapping[str, Mapping[str, int]]
 ) -> dict[str, Any]:
-    """Return the figures of the roles that took part, and the parameters.
+    """Return the figures of each role, and the parameters.
 
     Durations with ``ms`` in their name, and the quantiles ``p50``, ``p95``,
     ``p99`` and ``p999``, are milliseconds; rates are per second.
@@ -32,7 +32,7 @@ def summarize(
     return answer
 
 
-def _single(role: str, results: Sequence[Result]) -> dict[str, Any]:
+def _single(role: str, results: Sequence[WorkerResult]) -> dict[str, Any]:
     seconds = _duration(results)
     calls = _merged(results, _CALL[role])
     return {
@@ -46,7 +46,7 @@ def _single(role: str, results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def _consumer(role: str, results: Sequence[Result]) -> dict[str, Any]:
+def _consumer(role: str, results: Sequence[WorkerResult]) -> dict[str, Any]:
     seconds = _duration(results)
     claims = _merged(results, 'claim')
     deletes = _merged(results, 'delete')
@@ -56,7 +56,9 @@ def _consumer(role: str, results: Sequence[Result]) -> dict[str, Any]:
         'total_reqs': claims.total + deletes.total,
         'claim_total_requests': claims.total,
         'successful_reqs': successful,
-        'messages_processed': sum(item.tally.messages for item in results),
+        'messages_processed': sum(
+            item.statistics.messages for item in results
+        ),
         'reqs_per_sec': _rate(successful, seconds),
         'ms_per_claim': claims.mean_ms,
         'ms_per_delete': deletes.mean_ms,
@@ -66,11 +68,11 @@ def _consumer(role: str, results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def _merged(results: Sequence[Result], call: str) -> Samples:
-    return Samples.merge(item.tally.samples(call) for item in results)
+def _merged(results: Sequence[WorkerResult], call: str) -> Durations:
+    return Durations.merge(item.statistics.of(call) for item in results)
 
 
-def _duration(results: Sequence[Result]) -> float:
+def _duration(results: Sequence[WorkerResult]) -> float:
     return max(item.seconds for item in results)
 
 
@@ -79,7 +81,7 @@ def _rate(count: int, seconds: float) -> float:
 
 
 def text(figures: Mapping[str, Any]) -> str:
-    """Return the figures for people."""
+    """Return the figures as a table."""
     lines: list[str] = []
     for role, values in figures.items():
         lines += ['', role.capitalize(), '=' * len(role)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the three kinds of workers do, one step at a time."""
+"""The roles of workers: producer, consumer, observer."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from zaqar.bench.client import Claimed, Client, Failed
-from zaqar.bench.samples import Pool
-from zaqar.bench.timing import Samples
+from zaqar.bench.client import ClaimedMessages, Client, RequestFailed
+from zaqar.bench.durations import Durations
+from zaqar.bench.messages import SampleMessages
 
 T = TypeVar('T')
 
 CLAIM_TTL = 300
 CLAIM_GRACE = 200
 
-#: Seconds that a worker rests after a failure or when there is nothing to
-#: do, lest it does nothing but ask.
+#: Seconds that a worker waits after a failure or when there is nothing to
+#: do, so that it does not poll without pause.
 REST = 0.02
 
 
 @dataclass(frozen=True)
-class Load:
-    """What the workers of a role are told.
+class Workload:
+    """What the workers of every role send.
 
     :ivar claim: messages claimed at once
     :ivar list: messages listed at once
@@ -36,7 +36,7 @@ class Load:
     """
 
     queues: Sequence[str]
-    pool: Pool
+    messages: SampleMessages
     claim: int
     list: int
     post: int
@@ -44,19 +44,19 @@ class Load:
 
 
 @dataclass
-class Tally:
-    """What one worker has done.
+class CallStatistics:
+    """Requests of one worker.
 
-    :ivar calls: by name of the call
-    :ivar messages: claimed and deleted
+    :ivar calls: durations by name of the call
+    :ivar messages: how many were claimed and deleted
     """
 
-    calls: dict[str, Samples] = field(default_factory=dict)
+    calls: dict[str, Durations] = field(default_factory=dict)
     messages: int = 0
 
-    def samples(self, call: str) -> Samples:
+    def of(self, call: str) -> Durations:
         """Return the durations of a call."""
-        return self.calls.setdefault(call, Samples())
+        return self.calls.setdefault(call, Durations())
 
 
 class Worker(abc.ABC):
@@ -65,34 +65,34 @@ class Worker(abc.ABC):
     #: Name of the role, as in the output.
     role: str
 
-    def __init__(self, client: Client, load: Load) -> None:
+    def __init__(self, client: Client, workload: Workload) -> None:
         self._client = client
-        self._load = load
-        self._tally = Tally()
+        self._workload = workload
+        self._statistics = CallStatistics()
 
-    def run(self, until: float) -> Tally:
-        """Work to a moment of the monotonic clock; return what was done."""
-        self._tally = Tally()
+    def run(self, until: float) -> CallStatistics:
+        """Work until a moment of the monotonic clock."""
+        self._statistics = CallStatistics()
         while time.monotonic() < until:
-            if not self._step(random.choice(self._load.queues)):
+            if not self._step(random.choice(self._workload.queues)):
                 time.sleep(REST)
-        return self._tally
+        return self._statistics
 
     @abc.abstractmethod
     def _step(self, queue: str) -> bool:
-        """Do one round; return False when there was nothing to do."""
+        """Do one round; return False if there was nothing to do."""
 
     def _timed(self, call: str, work: Callable[[], T]) -> T | None:
-        """Do a call, and count it with its duration or its failure."""
-        samples = self._tally.samples(call)
+        """Make a call and record its duration or failure."""
+        durations = self._statistics.of(call)
         began = time.perf_counter()
         try:
             answer = work()
-        except Failed as failure:
-            samples.fail(failure.reason)
+        except RequestFailed as failure:
+            durations.fail(failure.reason)
             time.sleep(REST)
             return None
-        samples.add(time.perf_counter() - began)
+        durations.add(time.perf_counter() - began)
         return answer
 
 
@@ -102,13 +102,13 @@ class Producer(Worker):
     role = 'producer'
 
     def _step(self, queue: str) -> bool:
-        messages = self._load.pool.draw(self._load.post)
+        messages = self._workload.messages.draw(self._workload.post)
         self._timed('post', lambda: self._client.post(queue, messages))
         return True
 
 
 class Consumer(Worker):
-    """Claims messages and deletes what it got."""
+    """Claims messages and deletes them."""
 
     role = 'consumer'
 
@@ -116,27 +116,27 @@ class Consumer(Worker):
         claimed = self._timed('claim', lambda: self._claim(queue))
         if claimed is None:
             return False
-        if self._load.bulk:
-            self._delete_at_once(queue, claimed)
+        if self._workload.bulk:
+            self._delete_together(queue, claimed)
         else:
             self._delete_each(queue, claimed)
         return True
 
-    def _claim(self, queue: str) -> Claimed | None:
+    def _claim(self, queue: str) -> ClaimedMessages | None:
         return self._client.claim(
             queue,
             ttl=CLAIM_TTL,
             grace=CLAIM_GRACE,
-            limit=self._load.claim,
+            limit=self._workload.claim,
         )
 
-    def _delete_at_once(self, queue: str, claimed: Claimed) -> None:
+    def _delete_together(self, queue: str, claimed: ClaimedMessages) -> None:
         self._deleted(
             lambda: self._client.delete_many(queue, claimed.message_ids),
             len(claimed.message_ids),
         )
 
-    def _delete_each(self, queue: str, claimed: Claimed) -> None:
+    def _delete_each(self, queue: str, claimed: ClaimedMessages) -> None:
         for message_id in claimed.message_ids:
             delete = functools.partial(
                 self._client.delete, queue, claimed.claim_id, message_id
@@ -144,10 +144,10 @@ class Consumer(Worker):
             self._deleted(delete, 1)
 
     def _deleted(self, work: Callable[[], None], count: int) -> None:
-        before = self._tally.samples('delete').successful
+        before = self._statistics.of('delete').successful
         self._timed('delete', work)
-        if self._tally.samples('delete').successful > before:
-            self._tally.messages += count
+        if self._statistics.of('delete').successful > before:
+            self._statistics.messages += count
 
 
 class Observer(Worker):
@@ -155,16 +155,17 @@ class Observer(Worker):
 
     role = 'observer'
 
-    def __init__(self, client: Client, load: Load) -> None:
-        super().__init__(client, load)
+    def __init__(self, client: Client, workload: Workload) -> None:
+        super().__init__(client, workload)
         self._markers: dict[str, str | None] = {}
 
     def _step(self, queue: str) -> bool:
         before = self._markers.get(queue)
         after = self._timed(
-            'list', lambda: self._client.list(queue, before, self._load.list)
+            'list',
+            lambda: self._client.list(queue, before, self._workload.list),
         )
-        # At the end it begins anew, so that there is always work.
+        # At the end it starts over, so that there is always work.
         self._markers[queue] = after
         return True
 

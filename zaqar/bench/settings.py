@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of the load generator can be told on its command line."""
+"""Command-line options of ``zaqar-bench``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from zaqar import version
 PROG = 'zaqar-bench'
 
 DESCRIPTION = """\
-Puts load on a running service and says what it took.
+Put load on a running service and report rates and latencies.
 
 Producers post messages to random queues, consumers claim messages and delete
-what they got, observers page through queues with the echo of claimed messages.
+them, observers page through queues, claimed messages included.
 Each role has a number of processes, each process a number of workers; a worker
 is a thread with a connection of its own and one request under way at a time.
 The clocks start when every worker is connected and warmed up.
@@ -36,9 +36,9 @@ messages:
   and without that one message of --body_size bytes.
 
 exit codes:
-  0  the run is over       1  it could not run       2  wrong usage
+  0  finished       1  the load could not be put on       2  usage error
 
-The queues are emptied of what earlier runs left, unless --skip_queue_reset.
+The queues are deleted first, unless --skip_queue_reset.
 With --nodebug the result is one line of JSON, times in milliseconds.
 """
 
@@ -66,13 +66,13 @@ OPTS: Sequence[cfg.Opt] = [
         'warm_up',
         default=0.5,
         min=0,
-        help='Seconds of the same load before anything is measured.',
+        help='Seconds of load before the measurement.',
     ),
     cfg.StrOpt(
         'server_url',
         short='s',
         default='http://localhost:8888',
-        help='Where the service is; ws:// or wss:// for its WebSocket.',
+        help='URL of the service; ws:// or wss:// for its WebSocket.',
     ),
     cfg.StrOpt(
         'queue_prefix',
@@ -80,16 +80,14 @@ OPTS: Sequence[cfg.Opt] = [
         default='ogre-test-queue',
         help='Queues are named <prefix>-0, <prefix>-1, ...',
     ),
-    _positive('num_queues', 'qno', 4, 'How many queues are used.'),
+    _positive('num_queues', 'qno', 4, 'Number of queues.'),
     cfg.StrOpt('messages_path', short='m', help='File of sample messages.'),
-    _positive(
-        'body_size', 'bs', 64, 'Bytes of the body when there is no file.'
-    ),
+    _positive('body_size', 'bs', 64, 'Bytes of the body if there is no file.'),
     cfg.IntOpt(
         'api_version',
         short='api',
         default=2,
-        help='Version of the API; there is 2 only.',
+        help='Version of the API; only 2 is supported.',
     ),
     cfg.BoolOpt(
         'bulk_delete',
@@ -99,7 +97,7 @@ OPTS: Sequence[cfg.Opt] = [
     cfg.BoolOpt(
         'skip_queue_reset',
         default=False,
-        help='Leave what is in the queues at the start.',
+        help='Keep the messages that are in the queues.',
     ),
     cfg.BoolOpt(
         'debug',
@@ -110,7 +108,7 @@ OPTS: Sequence[cfg.Opt] = [
 
 
 class _Configuration(cfg.ConfigOpts):
-    """Keeps the line breaks of the texts around ``--help``."""
+    """Options that keep the line breaks of the texts around ``--help``."""
 
     def _pre_setup(
         self, *args: Any, **kwargs: Any
@@ -140,6 +138,6 @@ def parse(arguments: Sequence[str]) -> cfg.ConfigOpts:
             epilog=EPILOGUE,
         )
     except SystemExit as end:
-        # oslo.config ends with 1 for a value out of range, which it has said.
+        # oslo.config exits with 1 for a value out of range.
         raise SystemExit(2 if end.code == 1 else end.code) from None
     return conf

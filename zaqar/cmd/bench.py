@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``zaqar-bench``: put load on a service and say what it took."""
+"""``zaqar-bench``: put load on a service and report the figures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from oslo_config import cfg
 
-from zaqar.bench import credentials, crew, report, samples, settings
-from zaqar.bench.client import Failed
-from zaqar.bench.roles import Load
+from zaqar.bench import credentials, messages, report, settings, worker_pool
+from zaqar.bench.client import RequestFailed
+from zaqar.bench.roles import Workload
 from zaqar.errors import ConfigurationError, ZaqarError
 
 _ROLES = ('producer', 'consumer', 'observer')
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         conf = settings.parse(words)
         figures = _measure(conf)
-    except (ConfigurationError, ZaqarError, Failed, cfg.Error) as error:
+    except (ConfigurationError, ZaqarError, RequestFailed, cfg.Error) as error:
         print(f'{settings.PROG}: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -43,27 +43,28 @@ def _measure(conf: cfg.ConfigOpts) -> dict[str, Any]:
     plan = _plan(conf)
     if not conf.skip_queue_reset:
         _reset(plan)
-    results = crew.run(plan, _progress(conf))
+    results = worker_pool.run(plan, _progress(conf))
     return report.summarize(results, _params(conf))
 
 
-def _plan(conf: cfg.ConfigOpts) -> crew.Plan:
+def _plan(conf: cfg.ConfigOpts) -> worker_pool.Plan:
     if conf.api_version != 2:
         raise ZaqarError(f'There is no version {conf.api_version} of the API')
     names = [f'{conf.queue_prefix}-{i}' for i in range(conf.num_queues)]
-    pool = samples.load(conf.messages_path, conf.config_file, conf.body_size)
-    plan = crew.Plan(
+    plan = worker_pool.Plan(
         url=conf.server_url,
         headers=credentials.headers(),
-        crews=[
+        processes=[
             (role, conf[f'{role}_workers'])
             for role in _ROLES
             for _ in range(conf[f'{role}_processes'])
             if conf[f'{role}_workers']
         ],
-        load=Load(
+        workload=Workload(
             queues=names,
-            pool=pool,
+            messages=messages.load(
+                conf.messages_path, conf.config_file, conf.body_size
+            ),
             claim=conf.messages_per_claim,
             list=conf.messages_per_list,
             post=conf.messages_per_post,
@@ -72,7 +73,7 @@ def _plan(conf: cfg.ConfigOpts) -> crew.Plan:
         seconds=conf.time,
         warm_up=conf.warm_up,
     )
-    if not plan.crews:
+    if not plan.processes:
         raise ZaqarError('No role has workers: nothing to do')
     return plan
 
@@ -87,30 +88,30 @@ def _params(conf: cfg.ConfigOpts) -> dict[str, dict[str, int]]:
     }
 
 
-def _reset(plan: crew.Plan) -> None:
-    client = crew.connect(plan.url, plan.headers)
+def _reset(plan: worker_pool.Plan) -> None:
+    client = worker_pool.connect(plan.url, plan.headers)
     try:
         client.connect()
-        for queue in plan.load.queues:
+        for queue in plan.workload.queues:
             client.delete_queue(queue)
-    except Failed as failure:
+    except RequestFailed as failure:
         raise ZaqarError(f'{plan.url}: {failure.reason}') from failure
     finally:
         client.close()
 
 
 def _progress(conf: cfg.ConfigOpts) -> Callable[[float], None]:
-    """Return what draws the bar; nothing where nobody looks."""
+    """Return a function that draws a progress bar on a terminal."""
     if not (conf.debug and sys.stderr.isatty()):
-        return lambda gone: None
+        return lambda elapsed: None
 
-    def draw(gone: float) -> None:
-        done = round(_BAR * gone / conf.time)
+    def draw(elapsed: float) -> None:
+        done = round(_BAR * elapsed / conf.time)
         bar = '#' * done + '.' * (_BAR - done)
-        end = '\n' if gone >= conf.time else ''
+        end = '\n' if elapsed >= conf.time else ''
         with suppress(OSError):
             print(
-                f'\r[{bar}] {gone:5.1f} of {conf.time} s',
+                f'\r[{bar}] {elapsed:5.1f} of {conf.time} s',
                 end=end,
                 file=sys.stderr,
                 flush=True,

@@ -8,15 +8,15 @@ import pathlib
 
 import pytest
 
-from zaqar.bench import report, samples
-from zaqar.bench.crew import Result
-from zaqar.bench.roles import Tally
-from zaqar.bench.timing import Samples
+from zaqar.bench import messages, report
+from zaqar.bench.durations import Durations
+from zaqar.bench.roles import CallStatistics
+from zaqar.bench.worker_pool import WorkerResult
 from zaqar.errors import ConfigurationError
 
 
-def _seconds(*values: float) -> Samples:
-    made = Samples()
+def _seconds(*values: float) -> Durations:
+    made = Durations()
     for value in values:
         made.add(value)
     return made
@@ -38,8 +38,8 @@ def test_one_request_is_every_quantile() -> None:
 
 
 def test_nothing_measured_is_zero() -> None:
-    assert set(Samples().quantiles_ms().values()) == {0.0}
-    assert Samples().mean_ms == 0
+    assert set(Durations().quantiles_ms().values()) == {0.0}
+    assert Durations().mean_ms == 0
 
 
 def test_merging_keeps_every_request_and_every_error() -> None:
@@ -47,15 +47,17 @@ def test_merging_keeps_every_request_and_every_error() -> None:
     first.fail('503')
     second.fail('503')
 
-    whole = Samples.merge([first, second])
+    whole = Durations.merge([first, second])
 
     assert (whole.successful, whole.total) == (2, 4)
     assert whole.mean_ms == pytest.approx(200)
     assert whole.errors == {'503': 2}
 
 
-def _result(role: str, seconds: float, messages: int = 0, **calls: Samples):
-    return Result(role, seconds, Tally(calls=calls, messages=messages))
+def _result(role: str, seconds: float, messages: int = 0, **calls: Durations):
+    return WorkerResult(
+        role, seconds, CallStatistics(calls=calls, messages=messages)
+    )
 
 
 def test_a_role_lasts_as_long_as_its_slowest_worker() -> None:
@@ -109,7 +111,7 @@ def test_the_keys_of_a_role_are_those_that_scripts_read() -> None:
 
 
 def _write(folder: pathlib.Path, content: object) -> str:
-    path = folder / samples.FILE_NAME
+    path = folder / messages.FILE_NAME
     path.write_text(json.dumps(content))
     return str(path)
 
@@ -123,7 +125,7 @@ def test_messages_are_drawn_by_weight(tmp_path: pathlib.Path) -> None:
         ],
     )
 
-    drawn = samples.load(path, [], 1).draw(50)
+    drawn = messages.load(path, [], 1).draw(50)
 
     assert {item['body'] for item in drawn} == {'often'}
 
@@ -133,13 +135,13 @@ def test_a_file_beside_the_configuration_is_found(
 ) -> None:
     _write(tmp_path, [{'weight': 1, 'doc': {'ttl': 60, 'body': 'mine'}}])
 
-    pool = samples.load(None, [str(tmp_path / 'zaqar.conf')], 1)
+    pool = messages.load(None, [str(tmp_path / 'zaqar.conf')], 1)
 
     assert pool.draw(1)[0]['body'] == 'mine'
 
 
 def test_without_a_file_there_is_one_message_of_the_size_asked_for() -> None:
-    assert len(samples.load(None, [], 300).draw(1)[0]['body']) == 300
+    assert len(messages.load(None, [], 300).draw(1)[0]['body']) == 300
 
 
 @pytest.mark.parametrize(
@@ -154,9 +156,9 @@ def test_a_file_that_makes_no_sense_is_refused(
     tmp_path: pathlib.Path, content: object, said: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        samples.load(_write(tmp_path, content), [], 1)
+        messages.load(_write(tmp_path, content), [], 1)
 
 
 def test_a_missing_file_is_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigurationError, match='nowhere'):
-        samples.load(str(tmp_path / 'nowhere'), [], 1)
+        messages.load(str(tmp_path / 'nowhere'), [], 1)

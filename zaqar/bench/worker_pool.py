@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The processes and threads of a run.
 
-All workers are connected and warm before the clocks start, in the same
-moment; what starting them took is in no figure.
+The measurement starts when all workers are connected and warmed up, so the
+figures do not include their start.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from zaqar.bench.client import TIMEOUT, Client, Failed, HttpClient
-from zaqar.bench.roles import ROLES, Load, Tally, Worker
-from zaqar.bench.sockets import SocketClient
+from zaqar.bench.client import TIMEOUT, Client, HttpClient, RequestFailed
+from zaqar.bench.roles import ROLES, CallStatistics, Worker, Workload
+from zaqar.bench.websocket_client import WebSocketClient
 from zaqar.errors import ConfigurationError, ZaqarError
 
-# Not inherited: a forked child would share the parent's sockets.
+# A forked child would share the sockets of its parent.
 _CONTEXT = multiprocessing.get_context('spawn')
 
 #: Seconds for processes to start and workers to connect.
-PATIENCE = 60.0
+START_TIMEOUT = 60.0
 
 
 class RunFailed(ZaqarError):
@@ -34,44 +34,47 @@ class RunFailed(ZaqarError):
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole run.
+    """The parameters of a run.
 
-    :ivar crews: workers of each process, with their role
-    :ivar seconds: how long is measured
-    :ivar warm_up: seconds before that
+    :ivar processes: role and number of workers of each process
+    :ivar seconds: length of the measurement
+    :ivar warm_up: seconds of load before it
     """
 
     url: str
     headers: Mapping[str, str]
-    crews: Sequence[tuple[str, int]]
-    load: Load
+    processes: Sequence[tuple[str, int]]
+    workload: Workload
     seconds: float
     warm_up: float
 
     @property
     def workers(self) -> int:
-        """Return how many there are in all."""
-        return sum(count for _, count in self.crews)
+        """The number of all workers."""
+        return sum(count for _, count in self.processes)
 
 
 @dataclass(frozen=True)
-class Result:
-    """What one worker says at its end.
+class WorkerResult:
+    """The result of one worker.
 
-    :ivar seconds: from the start of the clocks to its last answer
-    :ivar trouble: why it could not begin; '' if it did
+    :ivar seconds: from the start of the measurement to its last answer
+    :ivar fault: why it could not start; '' if it did
     """
 
     role: str
     seconds: float
-    tally: Tally
-    trouble: str = ''
+    statistics: CallStatistics
+    fault: str = ''
 
 
-def run(plan: Plan, tick: Callable[[float], None]) -> Sequence[Result]:
+def run(
+    plan: Plan, progress: Callable[[float], None]
+) -> Sequence[WorkerResult]:
     """Put the load on and return the results of all workers.
 
-    :param tick: called about ten times a second with the seconds gone
+    :param progress: called about ten times a second with the seconds
+        elapsed
     :raises RunFailed: a worker could not connect
     """
     gate = _CONTEXT.Barrier(plan.workers + 1)
@@ -80,38 +83,38 @@ def run(plan: Plan, tick: Callable[[float], None]) -> Sequence[Result]:
         _CONTEXT.Process(
             target=_process, args=(plan, role, count, gate, results)
         )
-        for role, count in plan.crews
+        for role, count in plan.processes
     ]
     for process in processes:
         process.start()
     try:
-        _conduct(plan, gate, tick)
+        _measure(plan, gate, progress)
         answers = [
-            results.get(timeout=PATIENCE + TIMEOUT)
+            results.get(timeout=START_TIMEOUT + TIMEOUT)
             for _ in range(plan.workers)
         ]
     finally:
         for process in processes:
             process.join(timeout=5)
             process.kill()
-    trouble = {item.trouble for item in answers if item.trouble}
-    if trouble:
-        raise RunFailed('; '.join(sorted(trouble)))
+    faults = {item.fault for item in answers if item.fault}
+    if faults:
+        raise RunFailed('; '.join(sorted(faults)))
     return answers
 
 
-def _conduct(plan: Plan, gate: Any, tick: Callable[[float], None]) -> None:
-    """Open the gate twice, then watch the time."""
+def _measure(plan: Plan, gate: Any, progress: Callable[[float], None]) -> None:
+    """Start the warm-up and the measurement, and wait for its end."""
     try:
-        gate.wait(PATIENCE)
-        gate.wait(PATIENCE + plan.warm_up)
+        gate.wait(START_TIMEOUT)
+        gate.wait(START_TIMEOUT + plan.warm_up)
     except threading.BrokenBarrierError:
         return
     began = time.monotonic()
-    while (gone := time.monotonic() - began) < plan.seconds:
-        tick(gone)
-        time.sleep(min(0.1, plan.seconds - gone))
-    tick(plan.seconds)
+    while (elapsed := time.monotonic() - began) < plan.seconds:
+        progress(elapsed)
+        time.sleep(min(0.1, plan.seconds - elapsed))
+    progress(plan.seconds)
 
 
 def _process(
@@ -131,13 +134,15 @@ def _worker(plan: Plan, role: str, gate: Any, results: Any) -> None:
     try:
         client = connect(plan.url, plan.headers)
         client.connect()
-        result = _work(plan, ROLES[role](client, plan.load), gate)
+        result = _work(plan, ROLES[role](client, plan.workload), gate)
         client.close()
     except threading.BrokenBarrierError:
-        result = Result(role, 0, Tally())
-    except (Failed, ZaqarError) as error:
+        result = WorkerResult(role, 0, CallStatistics())
+    except (RequestFailed, ZaqarError) as error:
         gate.abort()
-        result = Result(role, 0, Tally(), f'{plan.url}: {error}')
+        result = WorkerResult(
+            role, 0, CallStatistics(), f'{plan.url}: {error}'
+        )
     results.put(result)
 
 
@@ -151,16 +156,16 @@ def connect(url: str, headers: Mapping[str, str]) -> Client:
     if scheme in ('http', 'https'):
         return HttpClient(url, own)
     if scheme in ('ws', 'wss'):
-        return SocketClient(url, own)
+        return WebSocketClient(url, own)
     raise ConfigurationError(
         f'--server_url {url}: must begin with http, https, ws or wss'
     )
 
 
-def _work(plan: Plan, worker: Worker, gate: Any) -> Result:
-    gate.wait(PATIENCE)
+def _work(plan: Plan, worker: Worker, gate: Any) -> WorkerResult:
+    gate.wait(START_TIMEOUT)
     worker.run(time.monotonic() + plan.warm_up)
-    gate.wait(PATIENCE + plan.warm_up)
+    gate.wait(START_TIMEOUT + plan.warm_up)
     began = time.monotonic()
-    tally = worker.run(began + plan.seconds)
-    return Result(worker.role, time.monotonic() - began, tally)
+    statistics = worker.run(began + plan.seconds)
+    return WorkerResult(worker.role, time.monotonic() - began, statistics)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long requests took, exactly: every one is kept."""
+"""Durations of requests, every one of them stored."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from collections.abc import Iterable, Mapping
 QUANTILES = {'p50': 0.5, 'p95': 0.95, 'p99': 0.99, 'p999': 0.999}
 
 
-class Samples:
-    """Durations of one kind of request, and what failed.
+class Durations:
+    """Durations and failures of one kind of request.
 
-    A worker has its own; they are merged when the run is over. Eight bytes
-    for each request.
+    Each worker has its own; they are merged after the run. A request takes
+    eight bytes.
     """
 
     def __init__(self) -> None:
@@ -24,32 +24,32 @@ class Samples:
         self.errors: Counter[str] = Counter()
 
     def add(self, seconds: float) -> None:
-        """Count a request that was answered as it should be."""
+        """Record a successful request."""
         self._seconds.append(seconds)
 
     def fail(self, reason: str) -> None:
-        """Count one that was not, by status or kind of failure."""
+        """Record a failed request, by status or kind of failure."""
         self.errors[reason] += 1
 
     @property
     def successful(self) -> int:
-        """Return the number of requests that went well."""
+        """The number of successful requests."""
         return len(self._seconds)
 
     @property
     def total(self) -> int:
-        """Return the number of requests."""
+        """The number of requests."""
         return len(self._seconds) + self.errors.total()
 
     @property
     def mean_ms(self) -> float:
-        """Return the mean duration in milliseconds; 0 without any."""
+        """The mean duration in milliseconds; 0 without requests."""
         if not self._seconds:
             return 0.0
         return math.fsum(self._seconds) / len(self._seconds) * 1000
 
     def quantiles_ms(self) -> Mapping[str, float]:
-        """Return durations by nearest rank, in milliseconds."""
+        """Return the quantiles by nearest rank, in milliseconds."""
         ranked = sorted(self._seconds)
         return {
             name: _rank(ranked, share) * 1000
@@ -57,8 +57,8 @@ class Samples:
         }
 
     @classmethod
-    def merge(cls, parts: Iterable[Samples]) -> Samples:
-        """Return one with the requests of all."""
+    def merge(cls, parts: Iterable[Durations]) -> Durations:
+        """Return the requests of all."""
         whole = cls()
         for part in parts:
             whole._seconds.extend(part._seconds)

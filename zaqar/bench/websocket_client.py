@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same calls over a WebSocket."""
+"""A client that makes the calls over a WebSocket."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from zaqar.bench.client import TIMEOUT, Claimed, Client, Failed
+from zaqar.bench.client import TIMEOUT, ClaimedMessages, Client, RequestFailed
 from zaqar.errors import ConfigurationError
 
 
-class SocketClient(Client):
-    """Over one connection, a frame each way for a call."""
+class WebSocketClient(Client):
+    """A client with one frame each way per call."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         try:
@@ -34,7 +34,7 @@ class SocketClient(Client):
                 self._url, timeout=TIMEOUT
             )
         except (OSError, self._library.WebSocketException) as error:
-            raise Failed(type(error).__name__) from error
+            raise RequestFailed(type(error).__name__) from error
         if 'X-Auth-Token' in self._headers:
             self._call('authenticate')
 
@@ -46,7 +46,7 @@ class SocketClient(Client):
 
     def claim(
         self, queue: str, *, ttl: int, grace: int, limit: int
-    ) -> Claimed | None:
+    ) -> ClaimedMessages | None:
         answer = self._call(
             'claim_create',
             queue_name=queue,
@@ -57,7 +57,7 @@ class SocketClient(Client):
         if not answer.get('messages'):
             return None
         ids = [item['id'] for item in answer['messages']]
-        return Claimed(answer['claim_id'], ids)
+        return ClaimedMessages(answer['claim_id'], ids)
 
     def delete(self, queue: str, claim_id: str, message_id: str) -> None:
         self._call(
@@ -82,8 +82,8 @@ class SocketClient(Client):
             echo=True,
             **place,
         )
-        found: str | None = answer.get('marker')
-        return found if answer['messages'] else None
+        following: str | None = answer.get('marker')
+        return following if answer['messages'] else None
 
     def close(self) -> None:
         if self._socket is not None:
@@ -95,8 +95,8 @@ class SocketClient(Client):
             self._socket.send(msgspec.json.encode(frame).decode())
             answer = msgspec.json.decode(self._socket.recv())
         except (OSError, self._library.WebSocketException) as error:
-            raise Failed(type(error).__name__) from error
+            raise RequestFailed(type(error).__name__) from error
         status = answer['headers']['status']
         if status >= 300:
-            raise Failed(str(status))
+            raise RequestFailed(str(status))
         return answer['body']
