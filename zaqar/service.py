@@ -25,9 +25,9 @@ from zaqar.controllers.notices import Pipeline
 from zaqar.controllers.signatures import Signer
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.notification import settings as notification
-from zaqar.notification.endpoints import Endpoints
 from zaqar.notification.keystone import Keystone
 from zaqar.notification.notifier import Notifier
+from zaqar.notification.service_catalog import ServiceCatalog
 from zaqar.pools import placement
 from zaqar.pools.catalogue import Catalogue
 from zaqar.pools.pooled_catalogue import PooledCatalogue
@@ -148,7 +148,7 @@ class Service:
         settings = dataclasses.replace(
             self._notification, management=self.catalogue.management
         )
-        return Notifier(self._internal, settings, Endpoints(self.conf))
+        return Notifier(self._internal, settings, ServiceCatalog(self.conf))
 
     def embed_notifier(self) -> None:
         """Tell subscribers from this process, if the settings say so."""

@@ -13,13 +13,13 @@ from oslo_config import cfg
 
 from zaqar.cmd import status_stores
 from zaqar.controllers.subscription_records import SUBSCRIPTION
-from zaqar.notification.addresses import AddressRefused, Guard
+from zaqar.notification.addresses import (
+    PORTS,
+    AddressRefused,
+    Guard,
+    port_of,
+)
 from zaqar.notification.settings import Settings
-
-#: The schemes to which the rule applies; hosts of ``trust+`` ones are checked
-#: against the service catalogue instead.
-_PORTS = {'http': 80, 'https': 443}
-
 
 #: What mail addresses lack that were subscribed before they were asked.
 _UNASKED = (
@@ -57,9 +57,10 @@ def _is_unasked(data: Mapping[str, Any]) -> bool:
 
 def _fault(guard: Guard, uri: str) -> str | None:
     parts = urlsplit(uri)
-    if parts.scheme.lower() not in _PORTS or not parts.hostname:
+    # Hosts of ``trust+`` schemes are checked against the service catalogue.
+    if parts.scheme not in PORTS or not parts.hostname:
         return None
-    port = parts.port or _PORTS[parts.scheme.lower()]
+    port = port_of(parts)
     place = f'lead to {parts.hostname} port {port}'
     try:
         guard.check_port(port)

@@ -13,8 +13,12 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
+from urllib.parse import SplitResult
 
 from zaqar.notification.settings import Network
+
+#: Schemes of webhooks, with their default ports.
+PORTS = {'http': 80, 'https': 443}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -60,6 +64,14 @@ _NAT64 = ipaddress.IPv6Network('64:ff9b::/96')
 
 class AddressRefused(Exception):
     """A receiver is where none may be."""
+
+
+def port_of(parts: SplitResult) -> int:
+    """Return the port of a URL, 0 if it is not one."""
+    try:
+        return parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return 0
 
 
 def resolve(host: str, port: int) -> list[tuple[str, int]]:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import random
@@ -27,10 +28,11 @@ from zaqar.controllers.context import Context
 from zaqar.controllers.notices import LIFETIME
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import NewMessage, Scope, Subscription
-from zaqar.notification import confirm, dead_letters, metrics, retry
+from zaqar.notification import confirmation, dead_letters, metrics, retry
 from zaqar.notification.leases import Lease, Leases
 from zaqar.notification.pending import PendingDelivery
 from zaqar.notification.sender import Delivery, Outcome, Sender, Verdict
+from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.statistics import DeliveryStatistics
 from zaqar.storage.base import MessageStore
 
@@ -84,18 +86,10 @@ class Job:
         self.leases.done(self.lease, self.message_id, self.later)
 
 
-@dataclass(frozen=True, slots=True)
-class Public:
-    """Where the public finds the service; None where nobody knows."""
-
-    http: str | None = None
-    websocket: str | None = None
-
-
 class Desk:
     """Makes attempts.
 
-    :param endpoints: returns where the public finds the service
+    :param endpoints: returns the public URLs of the service
     """
 
     def __init__(
@@ -105,7 +99,7 @@ class Desk:
         statistics: DeliveryStatistics,
         *,
         encrypted_over_http: bool = False,
-        endpoints: Callable[[], Public] = Public,
+        endpoints: Callable[[], PublicEndpoints] = PublicEndpoints,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._ctx = ctx
@@ -238,10 +232,10 @@ class Desk:
     ) -> Delivery:
         if pending.ask is not None:
             public = self._endpoints()
-            notice = confirm.notice(
+            document = confirmation.document(
                 self._ctx.signer, pending.ask, public.http, public.websocket
             )
-            body = confirm.encoded(notice)
+            body = json.dumps(document, ensure_ascii=False).encode()
         else:
             body = pending.notification(place)
         return Delivery(

@@ -26,7 +26,12 @@ from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
 from zaqar.notification import delegation
 from zaqar.notification.delegation import Grantor, grantor
-from zaqar.notification.endpoints import TIMEOUT, Place, exempt, served
+from zaqar.notification.service_catalog import (
+    TIMEOUT,
+    HostPort,
+    exempt,
+    served,
+)
 
 LOG = logging.getLogger(__name__)
 
@@ -74,8 +79,8 @@ class Token:
 
     text: str
     expires_at: float
-    places: frozenset[Place]
-    exempt: frozenset[Place]
+    places: frozenset[HostPort]
+    exempt: frozenset[HostPort]
 
 
 class Keystone:

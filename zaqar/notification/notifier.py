@@ -16,10 +16,11 @@ from typing import Any
 from zaqar.controllers.context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import metrics, sender_plugins
-from zaqar.notification.desk import Desk, Job, Public
+from zaqar.notification.desk import Desk, Job
 from zaqar.notification.outbox import OutboxReader
 from zaqar.notification.scheduler import DEFER_FAILING, Attempt, Scheduler
 from zaqar.notification.sender import Sender
+from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import Settings
 from zaqar.notification.statistics import DeliveryStatistics
 from zaqar.storage.base import MessageStore
@@ -43,14 +44,14 @@ class Notifier:
 
     :param ctx: catalogue, cipher, signer and pipeline; whoever asks in it is
         of no account
-    :param endpoints: returns where the public finds the service
+    :param endpoints: returns the public URLs of the service
     """
 
     def __init__(
         self,
         ctx: Context,
         settings: Settings,
-        endpoints: Callable[[], Public] = Public,
+        endpoints: Callable[[], PublicEndpoints] = PublicEndpoints,
         senders: Mapping[str, Sender] | None = None,
     ) -> None:
         self._ctx = ctx

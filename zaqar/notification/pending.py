@@ -16,8 +16,7 @@ from zaqar.controllers import notices
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.notices import Asked, Payload
 from zaqar.models import Message, NewMessage, Scope
-
-_PORTS = {'http': 80, 'https': 443}
+from zaqar.notification.addresses import port_of
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -118,8 +117,4 @@ def host_of(subscriber: str) -> str:
         # A connection that takes nothing must not delay others of its server.
         return subscriber
     parts = urlsplit(subscriber.removeprefix('trust+'))
-    try:
-        port = parts.port or _PORTS.get(parts.scheme, 0)
-    except ValueError:
-        port = 0
-    return f'{parts.hostname or ""}:{port}'.lower()
+    return f'{parts.hostname or ""}:{port_of(parts)}'.lower()

@@ -26,7 +26,12 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from zaqar.notification.addresses import AddressRefused, Guard, is_public
+from zaqar.notification.addresses import (
+    AddressRefused,
+    Guard,
+    is_public,
+    port_of,
+)
 from zaqar.notification.senders.answers import FinalAnswer, OddAnswer
 
 #: Bytes of an answer that are read, at most.
@@ -34,8 +39,6 @@ MOST_READ = 16 * 1024
 
 #: Hosts whose connections are kept.
 HOSTS = 256
-
-PORTS = {'http': 80, 'https': 443}
 
 Exempt = Callable[[str, int], bool]
 
@@ -116,10 +119,9 @@ class Caller:
         :raises CallFailed: there is no answer
         :raises AddressRefused: it may not be sent there
         """
-        parts = urlsplit(url)
         manager = self._manager(url)
         if manager is not self._direct:
-            self._guard.check_port(parts.port or PORTS[parts.scheme])
+            self._guard.check_port(port_of(urlsplit(url)))
         deadline = time.monotonic() + self._total
         seat = self._watch.enter(deadline)
         try:

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 
 from zaqar.controllers import mails
-from zaqar.notification import confirm
+from zaqar.notification import confirmation
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.settings import Settings
 
@@ -68,12 +68,14 @@ class MailSender:
 
     def _question(self, delivery: Delivery) -> mails.Texts | None:
         notice = json.loads(delivery.body)
-        link = confirm.link(self._settings.external_confirmation_url, notice)
+        link = confirmation.link(
+            self._settings.external_confirmation_url, notice
+        )
         if link is None:
             return None
         template: Mapping[str, str] = (
             self._settings.subscription_confirmation_email_template
-            if notice['Message_Type'] == confirm.SUBSCRIBE
+            if notice['Message_Type'] == confirmation.SUBSCRIBE
             else self._settings.unsubscribe_confirmation_email_template
         )
         body = template['body']

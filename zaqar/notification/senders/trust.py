@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 from keystoneauth1 import exceptions
 
 from zaqar.controllers import trusts, webhook_secrets
-from zaqar.notification.addresses import Guard
-from zaqar.notification.endpoints import Place
+from zaqar.notification.addresses import Guard, port_of
 from zaqar.notification.keystone import Keystone, Token
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
-from zaqar.notification.senders.calls import PORTS, Caller
+from zaqar.notification.senders.calls import Caller
+from zaqar.notification.service_catalog import HostPort
 from zaqar.notification.settings import Settings
 
 _PREFIX = 'trust+'
@@ -38,7 +38,7 @@ class TrustSender:
         self._settings = settings
         self._keystone = keystone
         self._lock = threading.Lock()
-        self._exempt: frozenset[Place] = frozenset()
+        self._exempt: frozenset[HostPort] = frozenset()
         self._caller = Caller(
             # Services of a cloud listen where they like.
             Guard(settings.allowed_networks),
@@ -114,7 +114,7 @@ class TrustSender:
         """Return why a token may not be shown there."""
         parts = urlsplit(url)
         host = (parts.hostname or '').lower()
-        place = host, parts.port or PORTS.get(parts.scheme, 0)
+        place = host, port_of(parts)
         is_target = host in self._settings.trust_targets
         if not is_target and place not in token.places:
             return 'tokens go to services of the cloud only'

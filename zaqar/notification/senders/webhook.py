@@ -17,10 +17,10 @@ from urllib.parse import unquote, urlsplit
 from zaqar import version
 from zaqar.controllers import subscribers, webhook_secrets
 from zaqar.notification.addresses import AddressRefused, Guard
-from zaqar.notification.endpoints import Endpoints
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import signing
 from zaqar.notification.senders.calls import Answer, Caller, CallFailed
+from zaqar.notification.service_catalog import ServiceCatalog
 from zaqar.notification.settings import Settings
 
 #: Where the message goes in a template, quotes and all.
@@ -84,7 +84,7 @@ def create(settings: Settings) -> WebhookSender:
     """Return the sender that the entry points name."""
     guard = Guard(settings.allowed_networks, settings.allowed_ports)
     conf = settings.conf
-    cloud = None if conf is None else Endpoints(conf)
+    cloud = None if conf is None else ServiceCatalog(conf)
     caller = Caller(
         guard,
         connect=settings.connect_timeout,

@@ -23,9 +23,9 @@ from zaqar.controllers.notices import Pipeline
 from zaqar.controllers.signatures import Signer
 from zaqar.controllers.trusts import Trusts
 from zaqar.models import Identity, Message, Scope
-from zaqar.notification.desk import Public
 from zaqar.notification.notifier import Notifier
 from zaqar.notification.sender import Sender
+from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import Settings
 from zaqar.pools.catalogue import Catalogue
 from zaqar.storage.base import (
@@ -82,7 +82,7 @@ class Rig:
         confirms: bool = False,
         confirms_mail: bool = False,
         signing_key: str | None = KEY,
-        public: Public | None = None,
+        public: PublicEndpoints | None = None,
         senders: Mapping[str, Sender] | None = None,
         key: str | None = None,
         trusts: Trusts | None = None,
@@ -111,7 +111,7 @@ class Rig:
             management=self.management,
         )
         self._make: Callable[[], Notifier] = lambda: Notifier(
-            inner, self.settings, lambda: public or Public(), senders
+            inner, self.settings, lambda: public or PublicEndpoints(), senders
         )
         self.notifier: Notifier | None = None
 

@@ -22,8 +22,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 from zaqar.controllers import subscriptions
 from zaqar.controllers.results import SubscriptionPage
 from zaqar.models import Scope
-from zaqar.notification import confirm
-from zaqar.notification.desk import Public
+from zaqar.notification import confirmation
+from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,
@@ -102,7 +102,7 @@ class Asking:
     def link(self, notice: Any) -> str:
         """Return the link to the built-in page, as in a mail."""
         url = self.server.url + notice['URL-Paths']
-        found = confirm.link(None, {**notice, 'WSGISubscribeURL': url})
+        found = confirmation.link(None, {**notice, 'WSGISubscribeURL': url})
         assert found is not None
         return found
 
@@ -245,7 +245,9 @@ def test_a_change_of_the_subscriber_asks_the_new_one(
 def test_the_endpoint_of_the_catalogue_keeps_its_own_path(
     make_rig: MakeRig, receiver: Receiver
 ) -> None:
-    public = Public('https://a.example/messaging/', 'wss://a.example:9000')
+    public = PublicEndpoints(
+        'https://a.example/messaging/', 'wss://a.example:9000'
+    )
     rig = make_rig(confirms=True, public=public)
     one = rig.subscribe(receiver.url)
     notice = receiver.wait(1)[0].json

@@ -21,8 +21,8 @@ from oslo_config import cfg
 from zaqar.controllers import subscription_records, subscriptions
 from zaqar.errors import ConfigurationError
 from zaqar.models import Scope
-from zaqar.notification.desk import Public
 from zaqar.notification.senders import mail
+from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import GROUP, OPTS, Settings
 from zaqar.tests.functional.notification.conftest import MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
@@ -229,7 +229,7 @@ def test_a_subscriber_is_asked_by_a_mail_with_a_link(
 ) -> None:
     rig = make_rig(
         confirms=True,
-        public=Public('https://cloud.example/messaging'),
+        public=PublicEndpoints('https://cloud.example/messaging'),
         smtp_command=program.command,
         external_confirmation_url=external,
         subscription_confirmation_email_template=TEMPLATE,
@@ -267,7 +267,7 @@ def test_a_mail_address_is_asked_first_though_others_are_not(
 ) -> None:
     rig = make_rig(
         confirms_mail=True,
-        public=Public('https://cloud.example'),
+        public=PublicEndpoints('https://cloud.example'),
         smtp_command=program.command,
         subscription_confirmation_email_template=TEMPLATE,
     )

@@ -14,7 +14,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from zaqar import version
-from zaqar.notification import confirm
+from zaqar.notification import confirmation
 from zaqar.notification.pending import host_of
 from zaqar.notification.sender import Delivery, Verdict
 from zaqar.notification.senders import signing, webhook
@@ -189,7 +189,7 @@ def test_what_deliveries_are_told_apart_by(uri: str, host: str) -> None:
 
 
 def test_an_endpoint_keeps_its_own_path() -> None:
-    assert confirm.joined('http://h/messaging/', '/v2/x') == (
+    assert confirmation.join_url('http://h/messaging/', '/v2/x') == (
         'http://h/messaging/v2/x'
     )
-    assert confirm.joined('http://h', '/v2/x') == 'http://h/v2/x'
+    assert confirmation.join_url('http://h', '/v2/x') == 'http://h/v2/x'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where services are, by Keystone's service catalogue.
+"""Endpoints of services, by the service catalogue of Keystone.
 
 :source: reference/delivery, "Webhook requests", "Trusts", "Confirmation"
 """
@@ -10,39 +10,48 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from keystoneauth1 import loading
 from oslo_config import cfg
 
-from zaqar.notification import confirm
-from zaqar.notification.desk import Public
+from zaqar.notification.addresses import port_of
 
 LOG = logging.getLogger(__name__)
 
 SERVICE = 'keystone_authtoken'
 
-#: Seconds that Keystone has for an answer.
+#: Seconds after which a request to Keystone fails.
 TIMEOUT = 10
 
-#: Seconds for which the catalogue is believed, and after which it is asked
-#: for again if it could not be had.
-CATALOGUE = 300.0
-AGAIN = 30.0
-
-_PORTS = {'http': 80, 'https': 443}
+#: Seconds for which the catalogue is cached, and after which the request is
+#: repeated if it failed.
+CACHE_SECONDS = 300.0
+RETRY_SECONDS = 30.0
 
 #: The type of Keystone itself.
 _IDENTITY = 'identity'
 
-#: A host and a port.
-Place = tuple[str, int]
+#: Types and names of our two services in a catalogue.
+_HTTP = 'messaging', 'zaqar'
+_WEBSOCKET = 'messaging-websocket', 'zaqar-websocket'
+
+HostPort = tuple[str, int]
 
 
-class Endpoints:
-    """Where the public finds the service, by the service catalogue."""
+@dataclass(frozen=True, slots=True)
+class PublicEndpoints:
+    """The public URLs of the service; None where unknown."""
+
+    http: str | None = None
+    websocket: str | None = None
+
+
+class ServiceCatalog:
+    """A cached service catalogue."""
 
     def __init__(
         self,
@@ -53,18 +62,18 @@ class Endpoints:
         self._timer = timer
         self._lock = threading.Lock()
         self._until = -1.0
-        self._found = Public()
-        self._exempt: frozenset[Place] = frozenset()
+        self._public = PublicEndpoints()
+        self._exempt: frozenset[HostPort] = frozenset()
 
-    def __call__(self) -> Public:
-        """Return what is known, or was a moment ago."""
+    def __call__(self) -> PublicEndpoints:
+        """Return the public endpoints of this service."""
         with self._lock:
             if self._timer() >= self._until:
                 self._refresh()
-            return self._found
+            return self._public
 
     def is_exempt(self, host: str, port: int) -> bool:
-        """Tell whether a service of the cloud is there, public or not."""
+        """Return whether a service may be reached there, public or not."""
         self()
         return (host.lower(), port) in self._exempt
 
@@ -72,16 +81,16 @@ class Endpoints:
         try:
             entries = list(self._catalogue())
         except Exception as error:
-            # Whatever a plugin may raise: links are missing, no more.
+            # Plugins may raise anything. Only links are missing then.
             LOG.error('The service catalogue cannot be read: %s', error)
-            self._until = self._timer() + AGAIN
+            self._until = self._timer() + RETRY_SECONDS
             return
         self._exempt = exempt(entries)
-        self._found = Public(
-            _endpoint(entries, confirm.TYPES, confirm.NAMES),
-            _endpoint(entries, confirm.SOCKET_TYPES, confirm.SOCKET_NAMES),
+        self._public = PublicEndpoints(
+            _endpoint(entries, *_HTTP),
+            _endpoint(entries, *_WEBSOCKET),
         )
-        self._until = self._timer() + CATALOGUE
+        self._until = self._timer() + CACHE_SECONDS
 
     def _catalogue(self) -> Iterable[Mapping[str, Any]]:
         conf = self._conf
@@ -96,21 +105,19 @@ class Endpoints:
         session: Any = loading.load_session_from_conf_options(
             conf, SERVICE, timeout=TIMEOUT
         )
-        found: Iterable[Mapping[str, Any]] = auth.get_access(
+        entries: Iterable[Mapping[str, Any]] = auth.get_access(
             session
         ).service_catalog.catalog
-        return found
+        return entries
 
 
 def _endpoint(
-    entries: Iterable[Mapping[str, Any]],
-    types: Sequence[str],
-    names: Sequence[str],
+    entries: Iterable[Mapping[str, Any]], type_: str, name: str
 ) -> str | None:
     """Return the public URL of a service, by type, else by name."""
-    for key, wanted in (('type', types), ('name', names)):
+    for key, value in (('type', type_), ('name', name)):
         for entry in entries:
-            if entry.get(key) not in wanted:
+            if entry.get(key) != value:
                 continue
             for endpoint in entry.get('endpoints') or ():
                 if endpoint.get('interface') == 'public':
@@ -118,18 +125,18 @@ def _endpoint(
     return None
 
 
-def served(entries: Iterable[Mapping[str, Any]]) -> frozenset[Place]:
-    """Return where services are, other than that of identities."""
+def served(entries: Iterable[Mapping[str, Any]]) -> frozenset[HostPort]:
+    """Return hosts and ports of all services but Keystone."""
     return frozenset(
         place for kind, place in _places(entries) if kind != _IDENTITY
     )
 
 
-def exempt(entries: Iterable[Mapping[str, Any]]) -> frozenset[Place]:
-    """Return where services are, and nothing else that hands out tokens.
+def exempt(entries: Iterable[Mapping[str, Any]]) -> frozenset[HostPort]:
+    """Return hosts and ports that serve anything but Keystone.
 
-    A port that the service of identities shares is left out: paths say too
-    little of where a request ends up.
+    A port that Keystone shares with others is left out, since a path does not
+    say for sure where a request ends up.
     """
     places = list(_places(entries))
     identity = {place for kind, place in places if kind == _IDENTITY}
@@ -138,19 +145,11 @@ def exempt(entries: Iterable[Mapping[str, Any]]) -> frozenset[Place]:
 
 def _places(
     entries: Iterable[Mapping[str, Any]],
-) -> Iterable[tuple[str, Place]]:
-    """Yield types of services, each with a host and port of it."""
+) -> Iterable[tuple[str, HostPort]]:
+    """Yield types of services, each with the host and port of an endpoint."""
     for entry in entries or ():
         for endpoint in entry.get('endpoints') or ():
             parts = urlsplit(str(endpoint.get('url', '')))
             if parts.hostname:
-                place = parts.hostname.lower(), _port(parts)
+                place = parts.hostname.lower(), port_of(parts)
                 yield str(entry.get('type')), place
-
-
-def _port(parts: SplitResult) -> int:
-    """Return a port, 0 for one that is none: whoever wrote the catalogue."""
-    try:
-        return parts.port or _PORTS.get(parts.scheme, 0)
-    except ValueError:
-        return 0
