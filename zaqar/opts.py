@@ -14,7 +14,7 @@ from zaqar import metrics, profiling
 from zaqar.api import features
 from zaqar.cmd import server as cmd_server
 from zaqar.controllers import encryption, limits, notices, signatures
-from zaqar.notification import keystone
+from zaqar.notification import keystone_trusts
 from zaqar.notification import settings as notification
 from zaqar.pools import placement, sweeper
 from zaqar.storage import configuration, drivers, opener
@@ -46,7 +46,7 @@ def list_opts() -> list[Group]:
         (signatures.GROUP, signatures.OPTS),
         (notices.GROUP, notices.OPTS),
         (notification.GROUP, notification.OPTS),
-        (keystone.GROUP, keystone.trustee_opts()),
+        (keystone_trusts.GROUP, keystone_trusts.trustee_opts()),
         (sweeper.GROUP, sweeper.OPTS),
         (placement.GROUP, [*placement.OPTS, *opener.POOL_OPTS]),
         (profiling.GROUP, profiling.OPTS),

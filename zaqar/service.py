@@ -25,7 +25,7 @@ from zaqar.controllers.notices import Pipeline
 from zaqar.controllers.signatures import Signer
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.notification import settings as notification
-from zaqar.notification.keystone import Keystone
+from zaqar.notification.keystone_trusts import KeystoneTrusts
 from zaqar.notification.notifier import Notifier
 from zaqar.notification.service_catalog import ServiceCatalog
 from zaqar.pools import placement
@@ -70,6 +70,10 @@ class Service:
         pipeline = _pipeline(conf, self._notification, signer)
         trusts = Keystone.from_conf(conf)
         self.metrics = metrics.Metrics.from_conf(conf, state_path(conf))
+        trusts = KeystoneTrusts.from_conf(conf)
+        self.metrics = metrics.Metrics.from_conf(
+            conf, selection.state_path(conf)
+        )
         # Last, so that a fault elsewhere leaves no half-made database.
         self.catalogue = _catalogue(
             conf, served, self._profiling, self.metrics

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Keystone has said of a caller's token, for making trusts.
-
-Read from what keystonemiddleware has validated already.
+"""Callers as trustors, from the tokens that keystonemiddleware validated.
 
 :source: Identity API v3, "Authentication and token management", "OS-TRUST"
 """
@@ -21,26 +19,26 @@ from zaqar.models import Identity
 
 _TRUST = 'OS-TRUST:trust'
 
-#: Members of tokens that somebody else's right has led to, or a part of it.
+#: Members and methods of tokens that are delegated or restricted.
 _DELEGATED = frozenset((_TRUST, 'application_credential', 'OS-OAUTH1'))
 _METHODS = frozenset(
     ('application_credential', 'oauth1', 'ec2credential', 'oauth2_credential')
 )
 
-#: Answers after which the same request may be fine.
-_PASSING = frozenset((408, 409, 429))
+#: Statuses after which the same request may succeed later.
+_TRANSIENT = frozenset((408, 409, 429))
 
-#: Ids, which reasons of Keystone may hold.
+#: Ids, which error texts of Keystone may hold.
 _ID = re.compile(r'\b[0-9a-f]{32}\b')
 
 
 @dataclass(frozen=True, slots=True)
-class Grantor:
-    """Somebody who has shown a token for a project.
+class Trustor:
+    """A user with a token for a project.
 
-    :ivar roles: their ids
-    :ivar trust_id: of the trust that the token was made for, if any
-    :ivar is_delegated: whether it is less than the user's own token
+    :ivar roles: ids of the roles
+    :ivar trust_id: id of the trust that the token is for, if any
+    :ivar is_delegated: whether the token is delegated or restricted
     """
 
     token: str
@@ -51,51 +49,51 @@ class Grantor:
     is_delegated: bool
 
 
-def grantor(identity: Identity) -> Grantor:
-    """Return who could make a trust.
+def trustor(identity: Identity) -> Trustor:
+    """Return the caller as the trustor of a new trust.
 
-    :raises InvalidRequest: there is no token for a project
+    :raises InvalidRequest: the caller has no token for a project
     """
-    said = identity.validated or {}
-    if identity.token is None or 'project' not in said:
+    token = identity.validated or {}
+    if identity.token is None or 'project' not in token:
         raise InvalidRequest(
             'Only a caller with a token can have a subscriber notified with '
             'a token.'
         )
-    return Grantor(
+    return Trustor(
         identity.token,
-        said['user']['id'],
-        said['project']['id'],
-        frozenset(role['id'] for role in said.get('roles') or ()),
-        (said.get(_TRUST) or {}).get('id'),
-        _is_delegated(said),
+        token['user']['id'],
+        token['project']['id'],
+        frozenset(role['id'] for role in token.get('roles') or ()),
+        (token.get(_TRUST) or {}).get('id'),
+        _is_delegated(token),
     )
 
 
-def _is_delegated(said: Mapping[str, Any]) -> bool:
-    methods = said.get('methods') or ()
+def _is_delegated(token: Mapping[str, Any]) -> bool:
+    methods = token.get('methods') or ()
     # Some versions of Keystone lose the names of odd methods.
     return (
         not methods
         or not _METHODS.isdisjoint(methods)
-        or not _DELEGATED.isdisjoint(said)
+        or not _DELEGATED.isdisjoint(token)
     )
 
 
 def is_final(error: exceptions.ClientException) -> bool:
-    """Tell whether Keystone would refuse the same request again."""
+    """Return whether the same request would fail again."""
     status = getattr(error, 'http_status', 0)
-    return 400 <= status < 500 and status not in _PASSING
+    return 400 <= status < 500 and status not in _TRANSIENT
 
 
 def refusal(error: exceptions.ClientException) -> TrustRefused:
-    """Return Keystone's refusal for the caller."""
+    """Return a refusal of Keystone as an error for the caller."""
     reason = without_ids(error).partition(' (HTTP ')[0]
     return TrustRefused(f'The identity service has refused a trust: {reason}')
 
 
 def without_ids(error: exceptions.ClientException) -> str:
-    """Return what an error says, without ids: they may be those of trusts."""
+    """Return the text of an error without ids, which may be of trusts."""
     return _ID.sub('...', str(error))
 
 
@@ -104,8 +102,8 @@ def roles(trust: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(role['id'] for role in trust.get('roles') or ())
 
 
-def admits(trust: Mapping[str, Any], caller: Grantor, trustee: str) -> bool:
-    """Tell whether a caller may have us use a trust that it names."""
+def admits(trust: Mapping[str, Any], caller: Trustor, trustee: str) -> bool:
+    """Return whether a caller may subscribe with an existing trust."""
     return (
         trust.get('trustee_user_id') == trustee
         and trust.get('trustor_user_id') == caller.user_id

@@ -18,7 +18,7 @@ from keystoneauth1 import exceptions
 
 from zaqar.controllers import trusts, webhook_secrets
 from zaqar.notification.addresses import Guard, port_of
-from zaqar.notification.keystone import Keystone, Token
+from zaqar.notification.keystone_trusts import KeystoneTrusts, Token
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
 from zaqar.notification.senders.calls import Caller
@@ -34,7 +34,9 @@ class TrustSender:
 
     schemes: tuple[str, ...] = ('trust+http', 'trust+https')
 
-    def __init__(self, settings: Settings, keystone: Keystone | None) -> None:
+    def __init__(
+        self, settings: Settings, keystone: KeystoneTrusts | None
+    ) -> None:
         self._settings = settings
         self._keystone = keystone
         self._lock = threading.Lock()
@@ -128,7 +130,7 @@ class TrustSender:
 def create(settings: Settings) -> TrustSender:
     """Return the sender that the entry points name."""
     conf = settings.conf
-    keystone = None if conf is None else Keystone.from_conf(conf)
+    keystone = None if conf is None else KeystoneTrusts.from_conf(conf)
     return TrustSender(settings, keystone)
 
 

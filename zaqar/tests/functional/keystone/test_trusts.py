@@ -17,7 +17,7 @@ from oslo_config import cfg
 from zaqar.controllers import subscription_records
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
-from zaqar.notification.keystone import Keystone as OurKeystone
+from zaqar.notification.keystone_trusts import KeystoneTrusts
 from zaqar.tests.functional.keystone.callers import Caller, join
 from zaqar.tests.functional.keystone.conftest import configuration, serve
 from zaqar.tests.functional.notification.rig import CLIENT, Rig
@@ -164,7 +164,7 @@ def test_a_trust_ends_when_what_has_expired_is_swept(
     project = keystone.project()
     token = keystone.token(keystone.user(project, 'member'), project)
     before = {one['id'] for one in keystone.trusts(trustee)}
-    rig = Rig(tmp_path, trusts=OurKeystone.from_conf(conf))
+    rig = Rig(tmp_path, trusts=KeystoneTrusts.from_conf(conf))
     rig.ctx = dataclasses.replace(
         rig.ctx,
         identity=Identity(
@@ -190,7 +190,7 @@ def test_no_trust_is_named_in_a_log(
     path.write_text(_trusting(keystone, trustee))
     conf = cfg.ConfigOpts()
     conf([], default_config_files=[str(path)], default_config_dirs=[])
-    ours = OurKeystone.from_conf(conf)
+    ours = KeystoneTrusts.from_conf(conf)
     assert ours is not None
     project = keystone.project()
     token = keystone.token(keystone.user(project, 'member'), project)

@@ -47,7 +47,7 @@ def _identity(**said: Any) -> Identity:
 def test_a_trust_is_the_callers_in_each_respect(
     changes: dict[str, Any], admits: bool
 ) -> None:
-    caller = delegation.grantor(_identity())
+    caller = delegation.trustor(_identity())
     trust = {**TRUST, **changes}
     assert delegation.admits(trust, caller, 'service') is admits
 
@@ -69,7 +69,7 @@ def test_a_trust_is_the_callers_in_each_respect(
 def test_a_delegated_token_is_known_by_what_keystone_says(
     said: dict[str, Any], is_delegated: bool
 ) -> None:
-    assert delegation.grantor(_identity(**said)).is_delegated is is_delegated
+    assert delegation.trustor(_identity(**said)).is_delegated is is_delegated
 
 
 def test_without_a_project_and_a_token_nobody_can_make_a_trust() -> None:
@@ -79,7 +79,7 @@ def test_without_a_project_and_a_token_nobody_can_make_a_trust() -> None:
         Identity('p', 'c', token='text', validated={'user': {'id': 'ann'}}),
     ):
         with pytest.raises(InvalidRequest, match='token'):
-            delegation.grantor(identity)
+            delegation.trustor(identity)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trusts that Keystone makes for us, and tokens for them.
+"""Trusts in Keystone with the service as trustee, and tokens for them.
 
 :source: reference/delivery, "Trusts"
 """
@@ -25,7 +25,7 @@ from zaqar.controllers.trusts import TrustRefused
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
 from zaqar.notification import delegation
-from zaqar.notification.delegation import Grantor, grantor
+from zaqar.notification.delegation import Trustor, trustor
 from zaqar.notification.service_catalog import (
     TIMEOUT,
     HostPort,
@@ -41,11 +41,12 @@ logging.getLogger('keystoneauth.identity').setLevel(logging.INFO)
 
 GROUP = 'trustee'
 
-#: Seconds before its end at which a token is renewed, and tokens kept.
+#: Seconds before its expiry at which a token is renewed, and the maximum
+#: number of cached ones.
 MARGIN = 60
-TOKENS = 1000
+MAX_TOKENS = 1000
 
-#: Trusts that agree in all but the second of their end, at most.
+#: Attempts to create a trust, each with another second of expiry.
 TRIES = 5
 
 _ID = re.compile(r'[0-9A-Za-z_-]{1,64}')
@@ -53,27 +54,27 @@ _ID = re.compile(r'[0-9A-Za-z_-]{1,64}')
 
 def trustee_opts() -> list[cfg.Opt]:
     """Return the options of ``[trustee]``, for the sample."""
-    found = [
+    options = [
         *loading.get_auth_common_conf_options(),
         *loading.get_session_conf_options(),
         *loading.get_auth_plugin_conf_options('password'),
     ]
-    return [_shown(option) for option in found]
+    return [_documented(option) for option in options]
 
 
-def _shown(option: cfg.Opt) -> cfg.Opt:
-    """Return a library's option as ours are shown."""
-    found = copy.copy(option)
-    found.name = found.dest
-    found.help = f'{str(found.help).strip().rstrip(".")}.'
-    return found
+def _documented(option: cfg.Opt) -> cfg.Opt:
+    """Return an option of a library with name and help in our style."""
+    option = copy.copy(option)
+    option.name = option.dest
+    option.help = f'{str(option.help).strip().rstrip(".")}.'
+    return option
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
     """A token for a trust.
 
-    :ivar places: hosts and ports of the services it is for
+    :ivar places: hosts and ports of the services that it is for
     :ivar exempt: those of them that need no public address
     """
 
@@ -83,7 +84,7 @@ class Token:
     exempt: frozenset[HostPort]
 
 
-class Keystone:
+class KeystoneTrusts:
     """Trusts with the user of ``[trustee]`` as trustee.
 
     :param wall: seconds since the epoch
@@ -97,7 +98,7 @@ class Keystone:
         self._conf = conf
         self._wall = wall
         self._lock = threading.Lock()
-        self._tokens: LRUCache[str, Token] = LRUCache(TOKENS)
+        self._tokens: LRUCache[str, Token] = LRUCache(MAX_TOKENS)
         loading.register_auth_conf_options(conf, GROUP)
         loading.register_session_conf_options(conf, GROUP)
         self._session: Any = loading.load_session_from_conf_options(
@@ -107,17 +108,17 @@ class Keystone:
         self._user_id: str | None = None
 
     @classmethod
-    def from_conf(cls, conf: cfg.ConfigOpts) -> Keystone | None:
-        """Return it if there is a user who can be trusted."""
+    def from_conf(cls, conf: cfg.ConfigOpts) -> KeystoneTrusts | None:
+        """Return it if the user of ``[trustee]`` is configured."""
         loading.register_auth_conf_options(conf, GROUP)
         return cls(conf) if conf[GROUP].auth_type else None
 
     def create(
         self, identity: Identity, seconds: int
     ) -> tuple[str, datetime.datetime | None]:
-        """Make a trust; see :class:`zaqar.controllers.trusts.Trusts`."""
-        caller = grantor(identity)
-        with _explained():
+        """Create a trust; see :class:`zaqar.controllers.trusts.Trusts`."""
+        caller = trustor(identity)
+        with _own_user():
             trustee = self._trustee()
         try:
             return self._create(caller, trustee, seconds)
@@ -129,13 +130,13 @@ class Keystone:
             LOG.error(
                 'No trust could be made: %s', delegation.without_ids(error)
             )
-            raise _silent() from error
+            raise _unavailable() from error
 
     def check(
         self, identity: Identity, trust_id: str
     ) -> datetime.datetime | None:
         """Check a trust; see :class:`zaqar.controllers.trusts.Trusts`."""
-        caller = grantor(identity)
+        caller = trustor(identity)
         if caller.is_delegated:
             raise TrustRefused(
                 'A caller whose token is delegated itself cannot bring a '
@@ -143,7 +144,7 @@ class Keystone:
             )
         trust = None
         if _ID.fullmatch(trust_id):
-            with _explained():
+            with _own_user():
                 trust = self._read(trust_id, auth=self._auth)
                 trustee = self._trustee()
         if trust is None or not delegation.admits(trust, caller, trustee):
@@ -154,7 +155,7 @@ class Keystone:
         return _moment(trust.get('expires_at'))
 
     def delete(self, trust_id: str) -> None:
-        """End a trust, as the trustor's own wish."""
+        """End a trust on behalf of its trustor."""
         with self._lock:
             self._tokens.pop(trust_id, None)
         try:
@@ -170,7 +171,7 @@ class Keystone:
             exceptions.Forbidden,
             exceptions.Unauthorized,
         ):
-            # So does Keystone call one that has expired, too.
+            # Keystone answers so for expired ones, too.
             LOG.debug('A trust is no more')
         except exceptions.ClientException as error:
             # Its text may name the trust.
@@ -180,33 +181,33 @@ class Keystone:
             )
 
     def token(self, trust_id: str) -> Token:
-        """Return a token for a trust that lives for a while yet.
+        """Return a token for a trust that is valid for a while yet.
 
         :raises ClientException: Keystone gives none
         """
         with self._lock:
-            found = self._tokens.get(trust_id)
-        if found is not None and found.expires_at - self._wall() > MARGIN:
-            return found
+            token = self._tokens.get(trust_id)
+        if token is not None and token.expires_at - self._wall() > MARGIN:
+            return token
         access = self._plugin(trust_id).get_access(self._session)
         entries = access.service_catalog.catalog
-        found = Token(
+        token = Token(
             access.auth_token,
             access.expires.timestamp(),
             served(entries),
             exempt(entries),
         )
         with self._lock:
-            self._tokens[trust_id] = found
-        return found
+            self._tokens[trust_id] = token
+        return token
 
     def drop(self, trust_id: str) -> None:
-        """Believe a token no more."""
+        """Forget a token that was refused."""
         with self._lock:
             self._tokens.pop(trust_id, None)
 
     def _create(
-        self, caller: Grantor, trustee: str, seconds: int
+        self, caller: Trustor, trustee: str, seconds: int
     ) -> tuple[str, datetime.datetime | None]:
         roles, parent = caller.roles, None
         if caller.trust_id is not None:
@@ -226,7 +227,7 @@ class Keystone:
         }
         for end, most in self._ends(parent, seconds):
             try:
-                made = self._session.post(
+                response = self._session.post(
                     f'{self._url()}/OS-TRUST/trusts',
                     json={'trust': {**trust, 'expires_at': end}},
                     headers={'X-Auth-Token': caller.token},
@@ -234,20 +235,20 @@ class Keystone:
                     log=False,
                 )
             except exceptions.Conflict:
-                # The same trust up to the second; another second will do.
+                # A trust with the same expiry exists; try another second.
                 continue
-            return str(made.json()['trust']['id']), most
+            return str(response.json()['trust']['id']), most
         raise exceptions.Conflict('there are as many trusts as that already')
 
     def _ends(
         self, parent: Mapping[str, Any] | None, seconds: int
     ) -> Iterator[tuple[str | None, datetime.datetime | None]]:
-        """Yield ends that a new trust may have, as they are to be tried.
+        """Yield possible expiries of a new trust, in the order to try them.
 
-        None is for a trust that ends when it is deleted. With them comes the
-        end that the subscription must not pass.
+        None is for a trust that lasts until it is deleted. With each comes the
+        moment at which the subscription has to end.
 
-        :param parent: the trust that the caller has its own token by
+        :param parent: the trust that the token of the caller is for
         """
         now = datetime.datetime.fromtimestamp(self._wall(), datetime.UTC)
         most = None
@@ -260,20 +261,20 @@ class Keystone:
         for more in range(TRIES):
             end = now + datetime.timedelta(seconds=seconds + more)
             if most is not None and end > most:
-                # No later than the caller's own trust.
+                # No later than the trust of the caller.
                 end = most - datetime.timedelta(seconds=more)
             yield end.strftime('%Y-%m-%dT%H:%M:%S.000000Z'), most
 
     def _read(self, trust_id: str, **how: Any) -> dict[str, Any] | None:
-        """Return a trust, None if it is not to be seen."""
+        """Return a trust, None if it cannot be seen."""
         try:
-            answer = self._session.get(
+            response = self._session.get(
                 f'{self._url()}/OS-TRUST/trusts/{trust_id}', log=False, **how
             )
         except (exceptions.NotFound, exceptions.Forbidden):
             return None
-        found: dict[str, Any] = answer.json()['trust']
-        return found
+        trust: dict[str, Any] = response.json()['trust']
+        return trust
 
     def _trustee(self) -> str:
         if self._user_id is None:
@@ -291,13 +292,13 @@ class Keystone:
         )
 
 
-def _silent() -> StoreUnavailable:
+def _unavailable() -> StoreUnavailable:
     return StoreUnavailable('The identity service has not made a trust.')
 
 
 @contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """Tell a caller that Keystone has no answer for our own user."""
+def _own_user() -> Iterator[None]:
+    """Log failures of requests by the user of ``[trustee]``."""
     try:
         yield
     except exceptions.ClientException as error:
@@ -305,7 +306,7 @@ def _explained() -> Iterator[None]:
             'Keystone does not answer the user of [trustee]: %s',
             delegation.without_ids(error),
         )
-        raise _silent() from error
+        raise _unavailable() from error
 
 
 def _moment(text: str | None) -> datetime.datetime | None:
