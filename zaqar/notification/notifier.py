@@ -10,15 +10,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from zaqar.controllers.context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import metrics, sender_plugins
-from zaqar.notification.desk import Desk, Job
+from zaqar.notification.executor import DeliveryExecutor
+from zaqar.notification.job import Job
 from zaqar.notification.outbox import OutboxReader
-from zaqar.notification.scheduler import DEFER_FAILING, Attempt, Scheduler
+from zaqar.notification.scheduler import Attempt, Scheduler
 from zaqar.notification.sender import Sender
 from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import Settings
@@ -60,15 +61,17 @@ class Notifier:
             sender_plugins.senders(settings) if senders is None else senders
         )
         self._statistics = DeliveryStatistics(ctx.catalogue.management)
-        self._scheduler: Scheduler[Job] = Scheduler(
-            settings.max_notifier_workers, settings.max_in_flight_per_host
-        )
-        self._desk = Desk(
+        self._executor = DeliveryExecutor(
             ctx,
             self._senders,
             self._statistics,
             encrypted_over_http=settings.encrypted_over_http,
             endpoints=endpoints,
+        )
+        self._scheduler: Scheduler[Job] = Scheduler(
+            settings.max_notifier_workers,
+            settings.max_in_flight_per_host,
+            self._executor.defer,
         )
         self._readers: dict[str, OutboxReader] = {}
         self._threads: list[threading.Thread] = []
@@ -105,7 +108,7 @@ class Notifier:
         for reader in readers:
             reader.hold()
         for job in self._scheduler.close():
-            job.leases.leave(job.lease, job.message_id)
+            job.release()
         end = time.monotonic() + self._settings.request_timeout + 1
         while self._scheduler.in_flight and time.monotonic() < end:
             time.sleep(0.02)
@@ -129,7 +132,7 @@ class Notifier:
                 min(tally_at, pools_at) - time.monotonic()
             )
             try:
-                self._park(self._scheduler.mark_slow())
+                self._scheduler.mark_slow()
                 self._hire_enough()
                 now = time.monotonic()
                 if now >= tally_at:
@@ -169,7 +172,7 @@ class Notifier:
             opener,
             self._ctx,
             self._scheduler,
-            self._desk,
+            self._executor.drop,
             self._settings.max_outbox_per_project,
         )
         self._readers[name] = reader
@@ -202,32 +205,13 @@ class Notifier:
                 LOG.exception('A delivery has met an error')
 
     def _attempt(self, attempt: Attempt[Job]) -> None:
-        job = attempt.job
-        if job.lease.is_lost:
-            # Somebody else has it.
-            self._scheduler.end(attempt)
-            return
+        more, success = False, None
         try:
-            more, success = self._desk.work(job)
-        except BaseException as error:
-            self._scheduler.end(attempt)
-            job.leases.leave(job.lease, job.message_id)
-            if isinstance(error, StoreUnavailable):
-                return
-            raise
-        if success is not None:
-            self._park(self._scheduler.record(attempt, success))
-        if more:
-            self._scheduler.requeue(attempt)
-        else:
-            self._scheduler.end(attempt)
-
-    def _park(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            try:
-                self._desk.park(job, DEFER_FAILING)
-            except StoreUnavailable:
-                job.leases.leave(job.lease, job.message_id)
+            # Another notifier has the jobs of a lost lease.
+            if not attempt.job.lease.is_lost:
+                more, success = self._executor.execute(attempt.job)
+        finally:
+            self._scheduler.end(attempt, success, more=more)
 
 
 def _rest(spent: float) -> float:

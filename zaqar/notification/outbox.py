@@ -14,7 +14,7 @@ from zaqar.controllers.notices import Unreadable
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
 from zaqar.notification import fanout, metrics, outbox_limits
-from zaqar.notification.desk import Desk, Job
+from zaqar.notification.job import Job
 from zaqar.notification.leases import LEASE, Lease, Leases
 from zaqar.notification.pending import PendingDelivery
 from zaqar.notification.scheduler import Scheduler
@@ -51,7 +51,7 @@ class OutboxReader:
         open_store: Callable[[], MessageStore],
         ctx: Context,
         scheduler: Scheduler[Job],
-        desk: Desk,
+        drop: Callable[[PendingDelivery, int], None],
         most_per_project: int,
     ) -> None:
         self.name = name
@@ -59,7 +59,7 @@ class OutboxReader:
         self._open = open_store
         self._ctx = ctx
         self._scheduler = scheduler
-        self._desk = desk
+        self._drop = drop
         self._most = most_per_project
         self._ended = threading.Event()
         self._stopping = False
@@ -160,22 +160,13 @@ class OutboxReader:
         lease = Lease(claim_id, now, {one.id for one in claim.messages})
         self.leases.add(lease)
         for job in self._jobs(store, lease, claim.messages):
-            self._line_up(job)
+            self._scheduler.offer(job)
         # If it was not full, what comes next has yet to be put there.
         if len(claim.messages) < BATCH:
             self._look_at = time.monotonic() + LOOK_LATER
             return False
         self._look_at = 0.0
         return True
-
-    def _line_up(self, job: Job) -> None:
-        wait = self._scheduler.offer(job)
-        if wait is None:
-            return
-        try:
-            self._desk.park(job, wait)
-        except StoreUnavailable:
-            self.leases.leave(job.lease, job.message_id)
 
     def _jobs(
         self, store: MessageStore, lease: Lease, found: Sequence[Message]
@@ -234,6 +225,6 @@ class OutboxReader:
                 self._ctx.cipher,
                 store,
                 self._most,
-                self._desk.drop,
+                self._drop,
                 lambda: self.leases.renew(store),
             )

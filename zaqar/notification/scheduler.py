@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -72,7 +72,6 @@ class HostQueue(Generic[Job]):
     host: str
     waiting: FairQueue[Job] = field(default_factory=FairQueue)
     in_flight: int = 0
-    slow: int = 0
     window: int = 1
     successes: int = 0
     failures: int = 0
@@ -105,16 +104,20 @@ class Scheduler(Generic[Job]):
 
     :param permits: maximum number of attempts at a time that are not slow
     :param per_host: maximum window of a host
+    :param defer: called with jobs that their host has no room for, and the
+        seconds after which to offer them again
     """
 
     def __init__(
         self,
         permits: int,
         per_host: int,
+        defer: Callable[[Job, float], None],
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._permits = permits
         self._per_host = per_host
+        self._defer = defer
         self._timer = timer
         lock = threading.RLock()
         #: A job may be taken; an attempt began while none was to be checked.
@@ -149,21 +152,20 @@ class Scheduler(Generic[Job]):
         """Return the number of hosts that are only probed."""
         now = self._timer()
         with self._changed:
-            queues = list(self._queues.values())
-        return sum(queue.open_until > now for queue in queues)
+            return sum(q.open_until > now for q in self._queues.values())
 
-    def offer(self, job: Job) -> float | None:
-        """Queue a job, or return the seconds for which to defer it."""
+    def offer(self, job: Job) -> None:
+        """Queue a job, or defer it if the queue of its host is full."""
         with self._changed:
             queue = self._queue(job.host)
             wait = self._wait_for_room(queue, job.project)
-            if wait is not None:
-                return wait
-            queue.waiting.append(job)
-            self._held += 1
-            self._ring.setdefault(queue.host, queue)
-            self._changed.notify()
-            return None
+            if wait is None:
+                queue.waiting.append(job)
+                self._held += 1
+                self._ring.setdefault(queue.host, queue)
+                self._changed.notify()
+        if wait is not None:
+            self._defer(job, wait)
 
     def expected_wait(self, host: str, project: str) -> float | None:
         """Return the seconds for which a failing host has no room.
@@ -186,39 +188,25 @@ class Scheduler(Generic[Job]):
                 self._changed.wait(self._pause())
             return None
 
-    def requeue(self, attempt: Attempt[Job]) -> None:
-        """End an attempt and put its job first in the queue of its host."""
-        with self._changed:
-            self._release(attempt)
-            if self._is_closed:
-                return
-            self._held += 1
-            attempt.queue.waiting.appendleft(attempt.job)
-            self._ring.setdefault(attempt.queue.host, attempt.queue)
-            self._changed.notify()
+    def end(
+        self, attempt: Attempt[Job], success: bool | None, *, more: bool
+    ) -> None:
+        """End an attempt.
 
-    def end(self, attempt: Attempt[Job]) -> None:
-        """End an attempt and be done with its job."""
+        :param success: how the host did; None if nothing was sent
+        :param more: put the job first in the queue of its host
+        """
+        queue, surplus = attempt.queue, list[Job]()
         with self._changed:
+            if success is not None:
+                surplus = self._record(queue, success)
             self._release(attempt)
+            if more and not self._is_closed:
+                self._held += 1
+                queue.waiting.appendleft(attempt.job)
+                self._ring.setdefault(queue.host, queue)
             self._changed.notify()
-
-    def record(self, attempt: Attempt[Job], success: bool) -> Sequence[Job]:
-        """Record a result; return jobs that the host has no room for now."""
-        with self._changed:
-            queue = attempt.queue
-            if success:
-                queue.failures = 0
-                queue.successes += 1
-                queue.is_hanging = False
-                queue.open_until = 0.0
-                queue.window = min(queue.window + 1, self._per_host)
-                return ()
-            queue.failures += 1
-            queue.window = max(1, queue.window // 2)
-            if queue.failures >= CIRCUIT_FAILURES:
-                queue.open_until = self._timer() + CIRCUIT_SECONDS
-            return self._take_surplus(queue)
+        self._defer_all(surplus)
 
     def wait_until_slow(self, seconds: float) -> None:
         """Wait until an attempt may have become slow, or the time is up."""
@@ -243,8 +231,8 @@ class Scheduler(Generic[Job]):
             self._is_stopped = True
             self._begun.notify_all()
 
-    def mark_slow(self) -> Sequence[Job]:
-        """Take permits from slow attempts; return jobs without room now."""
+    def mark_slow(self) -> None:
+        """Take permits from slow attempts, and mark hosts that hang."""
         surplus: list[Job] = []
         freed = 0
         with self._changed:
@@ -258,12 +246,11 @@ class Scheduler(Generic[Job]):
                 if self._slow >= self._permits * SLOW_PER_PERMIT:
                     break
                 attempt.is_slow = True
-                attempt.queue.slow += 1
                 self._quick -= 1
                 self._slow += 1
                 freed += 1
             self._changed.notify(freed)
-        return surplus
+        self._defer_all(surplus)
 
     def close(self) -> Sequence[Job]:
         """Hand out no more jobs; return those that are queued."""
@@ -278,12 +265,25 @@ class Scheduler(Generic[Job]):
             self._changed.notify_all()
         return jobs
 
-    def _mark_hanging(
-        self, attempt: Attempt[Job], now: float
-    ) -> Sequence[Job]:
-        """Mark a host that hangs; return jobs it has no room for."""
+    def _record(self, queue: HostQueue[Job], success: bool) -> list[Job]:
+        """Record how a host did; return jobs that it has no room for."""
+        if success:
+            queue.failures = 0
+            queue.successes += 1
+            queue.is_hanging = False
+            queue.open_until = 0.0
+            queue.window = min(queue.window + 1, self._per_host)
+            return []
+        queue.failures += 1
+        queue.window = max(1, queue.window // 2)
+        if queue.failures >= CIRCUIT_FAILURES:
+            queue.open_until = self._timer() + CIRCUIT_SECONDS
+        return self._take_surplus(queue)
+
+    def _mark_hanging(self, attempt: Attempt[Job], now: float) -> list[Job]:
+        """Mark a host that hangs; return jobs that it has no room for."""
         if not _may_hang(attempt) or now - attempt.began < HANG_SECONDS:
-            return ()
+            return []
         attempt.queue.is_hanging = True
         return self._take_surplus(attempt.queue)
 
@@ -333,7 +333,6 @@ class Scheduler(Generic[Job]):
         attempt.queue.in_flight -= 1
         if attempt.is_slow:
             self._slow -= 1
-            attempt.queue.slow -= 1
         else:
             self._quick -= 1
 
@@ -368,7 +367,11 @@ class Scheduler(Generic[Job]):
         failing = sum(queue.is_failing for queue in self._ring.values()) or 1
         return max(1, min(MAX_FAILING, MAX_ALL_FAILING // failing))
 
-    def _take_surplus(self, queue: HostQueue[Job]) -> Sequence[Job]:
+    def _defer_all(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            self._defer(job, DEFER_FAILING)
+
+    def _take_surplus(self, queue: HostQueue[Job]) -> list[Job]:
         room = self._room(queue)
         if queue.open_until > self._timer():
             room = 0

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sender owes: one attempt to tell a subscriber.
+"""The interface of senders, which make single delivery attempts.
 
 A sender serves some schemes of subscriber URIs. An entry point of the group
 ``zaqar.notification``, named as the scheme, names a function that takes
 :class:`~zaqar.notification.settings.Settings` and returns the sender; one
 object serves all its schemes. It is called by many threads at once, never
-twice at a time for one delivery. It keeps no state that matters: deliveries
-are repeated after a crash, so a receiver may be told twice.
+twice at a time for one delivery. It has no state that matters: deliveries
+are repeated after a crash, so a receiver may be notified twice.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message, or one confirmation notice, for one subscriber.
+    """One message, or one request for confirmation, for one subscriber.
 
-    :ivar id: the same over all attempts
+    :ivar id: the same in all attempts
     :ivar queue: name of the queue or topic
     :ivar subscription: id of the subscription
     :ivar subscriber: its URI
@@ -29,7 +29,7 @@ class Delivery:
     :ivar body: JSON text to send
     :ivar attempt: 1 for the first one
     :ivar first_at: when the first attempt was due, in milliseconds
-    :ivar confirmation: it asks whether to subscribe, and carries no message
+    :ivar confirmation: it requests a confirmation and carries no message
     :ivar sealed: the queue's messages are encrypted at rest
     """
 
@@ -45,15 +45,20 @@ class Delivery:
     confirmation: bool = False
     sealed: bool = False
 
+    @property
+    def scheme(self) -> str:
+        """The scheme of the subscriber, in lower case."""
+        return self.subscriber.partition(':')[0].lower()
+
 
 class Verdict(enum.Enum):
-    """What came of an attempt.
+    """The kind of result of an attempt.
 
     :cvar DELIVERED: the subscriber has it
-    :cvar RETRY: not now; the policy says when again
-    :cvar REFUSED: never; it is given up
-    :cvar GONE: nobody is there, and nobody will be: given up; a subscriber
-        that says nothing else for a day loses its subscription
+    :cvar RETRY: it failed; the policy says when to retry
+    :cvar REFUSED: it failed for good and is given up
+    :cvar GONE: the subscriber says that it is gone; given up, and after a day
+        of nothing else the subscription is removed
     """
 
     DELIVERED = 'delivered'
@@ -64,14 +69,14 @@ class Verdict(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A verdict with its circumstances.
+    """The result of an attempt.
 
-    :ivar reason: for the owner of the subscription: a few words without
-        secrets, '' on success; nothing that the network of the service is
-        explored by
-    :ivar detail: what the operator's log says beyond that
-    :ivar retry_after: seconds the receiver wants to be left alone
-    :ivar confirmed: a receiver of a confirmation notice has answered yes
+    :ivar reason: for the owner of the subscription: a few words, '' on
+        success, without secrets and without facts about the network of the
+        service
+    :ivar detail: more for the log of the operator
+    :ivar retry_after: seconds that the receiver asks to wait
+    :ivar confirmed: the receiver has confirmed the subscription
     """
 
     verdict: Verdict
@@ -82,18 +87,18 @@ class Outcome:
 
 
 class Sender(Protocol):
-    """Tells subscribers of some schemes."""
+    """Notifies subscribers of some schemes."""
 
     schemes: tuple[str, ...]
 
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
         """Make one attempt, within a bounded time.
 
-        Whatever fails on the way is an outcome; an exception is a bug, and
-        taken for :attr:`Verdict.RETRY`.
+        Failures are outcomes. An exception is a bug and taken for
+        :attr:`Verdict.RETRY`.
 
         :param now: milliseconds by the clock of the store
         """
 
     def close(self) -> None:
-        """Give back connections. The sender is not used again."""
+        """Close connections; the sender is not used again."""

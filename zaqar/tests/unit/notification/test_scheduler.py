@@ -40,25 +40,36 @@ class Bench:
     per_host: int = 3
     at: float = 100.0
     scheduler: Scheduler[Job] = field(init=False)
+    deferred: list[tuple[Job, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(
-            self.permits, self.per_host, lambda: self.at
+            self.permits, self.per_host, self._defer, lambda: self.at
         )
+
+    def _defer(self, job: Job, seconds: float) -> None:
+        self.deferred.append((job, seconds))
 
     def offer(self, *hosts: str) -> None:
         for host in hosts:
-            assert self.scheduler.offer(Job(host)) is None
+            assert self.wait(host) is None
+
+    def wait(self, host: str, project: str = 'p') -> float | None:
+        """Offer a job; return the seconds for which it is deferred."""
+        before = len(self.deferred)
+        self.scheduler.offer(Job(host, project))
+        return self.deferred[-1][1] if len(self.deferred) > before else None
 
     def take(self) -> Attempt[Job]:
         found = self.scheduler.take()
         assert found is not None
         return found
 
-    def end(self, attempt: Attempt[Job], success: bool = True) -> list[Job]:
-        found = list(self.scheduler.record(attempt, success))
-        self.scheduler.end(attempt)
-        return found
+    def end(self, attempt: Attempt[Job], success: bool = True) -> int:
+        """End an attempt; return how many jobs are deferred for it."""
+        before = len(self.deferred)
+        self.scheduler.end(attempt, success, more=False)
+        return len(self.deferred) - before
 
     def fail(self, host: str, times: int) -> None:
         for _ in range(times):
@@ -66,7 +77,7 @@ class Bench:
             self.end(self.take(), False)
 
 
-SLOW_PER_PERMIT = 30.0
+PATIENCE = 30.0
 
 
 def resting(
@@ -82,19 +93,19 @@ def resting(
 
 @pytest.mark.parametrize('is_slow', [False, True])
 def test_who_rests_looks_when_an_attempt_may_be_slow(is_slow: bool) -> None:
-    scheduler: Scheduler[Job] = Scheduler(4, 3)
+    scheduler: Scheduler[Job] = Scheduler(4, 3, lambda job, wait: None)
     thread = resting(scheduler)
     scheduler.offer(Job('a'))
     attempt = scheduler.take()
     assert attempt is not None
     if not is_slow:
         # It was over before anybody looked: an hour is an hour.
-        scheduler.end(attempt)
-    thread.join(SLOW_PER_PERMIT if is_slow else 4 * SLOW_SECONDS)
+        scheduler.end(attempt, None, more=False)
+    thread.join(PATIENCE if is_slow else 4 * SLOW_SECONDS)
     assert thread.is_alive() is not is_slow
     assert time.monotonic() - attempt.began >= SLOW_SECONDS
     scheduler.stop_waiting()
-    thread.join(SLOW_PER_PERMIT)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -167,10 +178,13 @@ def test_a_host_that_hangs_keeps_few_waiting() -> None:
     bench.offer(*['a'] * 60)
     bench.take()
     bench.at += SLOW_SECONDS
-    assert not bench.scheduler.mark_slow()
+    bench.scheduler.mark_slow()
+    assert not bench.deferred
     bench.at += HANG_SECONDS - SLOW_SECONDS
-    assert len(bench.scheduler.mark_slow()) == 59 - MAX_FAILING
-    assert bench.scheduler.offer(Job('a')) == DEFER_FAILING
+    bench.scheduler.mark_slow()
+    assert len(bench.deferred) == 59 - MAX_FAILING
+    assert {seconds for _, seconds in bench.deferred} == {DEFER_FAILING}
+    assert bench.wait('a') == DEFER_FAILING
     assert bench.scheduler.expected_wait('a', 'p') == DEFER_FAILING
     assert bench.scheduler.expected_wait('unknown', 'p') is None
     assert bench.scheduler.held == MAX_FAILING + 1
@@ -179,10 +193,10 @@ def test_a_host_that_hangs_keeps_few_waiting() -> None:
 def test_a_host_in_good_order_has_more_room_than_one_unknown() -> None:
     bench = Bench()
     bench.offer(*['a'] * MAX_NEW)
-    assert bench.scheduler.offer(Job('a')) == 1
+    assert bench.wait('a') == 1
     bench.end(bench.take())
     bench.offer(*['a'] * (MAX_HEALTHY - MAX_NEW + 1))
-    assert bench.scheduler.offer(Job('a')) == 1
+    assert bench.wait('a') == 1
     assert bench.scheduler.expected_wait('a', 'p') is None
 
 
@@ -190,10 +204,9 @@ def test_a_failure_or_two_are_bad_luck() -> None:
     bench = Bench()
     bench.offer(*['a'] * 60)
     for _ in range(FAILING_AFTER - 1):
-        assert bench.end(bench.take(), False) == []
-    assert (
-        len(bench.end(bench.take(), False)) == 60 - FAILING_AFTER - MAX_FAILING
-    )
+        assert bench.end(bench.take(), False) == 0
+    surplus = 60 - FAILING_AFTER - MAX_FAILING
+    assert bench.end(bench.take(), False) == surplus
 
 
 def test_twenty_failures_open_the_circuit_for_a_minute() -> None:
@@ -202,16 +215,16 @@ def test_twenty_failures_open_the_circuit_for_a_minute() -> None:
     assert bench.scheduler.open_circuits() == 0
     bench.fail('a', 1)
     assert bench.scheduler.open_circuits() == 1
-    assert bench.scheduler.offer(Job('a')) == CIRCUIT_SECONDS
+    assert bench.wait('a') == CIRCUIT_SECONDS
     bench.at += CIRCUIT_SECONDS - 0.001
-    assert bench.scheduler.offer(Job('a')) is not None
+    assert bench.wait('a') is not None
     bench.at += 0.001
     bench.offer('a', 'a')
     probe = bench.take()
     bench.offer('b')
     # One probe, and no more.
     assert bench.take().job.host == 'b'
-    assert len(bench.end(probe, False)) == 1
+    assert bench.end(probe, False) == 1
     assert bench.scheduler.open_circuits() == 1
 
 
@@ -239,7 +252,7 @@ def test_what_is_tried_again_at_once_comes_before_the_rest() -> None:
     bench = Bench()
     bench.offer('a', 'a')
     attempt = bench.take()
-    bench.scheduler.requeue(attempt)
+    bench.scheduler.end(attempt, True, more=True)
     assert bench.take().job is attempt.job
 
 
@@ -254,9 +267,9 @@ def test_nothing_is_handed_out_after_the_end() -> None:
 def test_projects_take_turns_at_a_host_that_they_share() -> None:
     bench = Bench(per_host=1)
     for number in range(3):
-        assert bench.scheduler.offer(Job('a', f'loud {number}')) is None
+        assert bench.wait('a', f'loud {number}') is None
     for project in ('loud 0', 'loud 0', 'loud 0', 'quiet'):
-        assert bench.scheduler.offer(Job('a', project)) is None
+        assert bench.wait('a', project) is None
     order = []
     while bench.scheduler.held:
         attempt = bench.take()
@@ -266,14 +279,14 @@ def test_projects_take_turns_at_a_host_that_they_share() -> None:
     assert order[4:] == ['loud 0'] * 3
 
 
-def test_a_project_that_fills_a_lane_leaves_others_their_share() -> None:
+def test_a_project_that_fills_a_queue_leaves_others_their_share() -> None:
     bench = Bench()
     room = 0
-    while bench.scheduler.offer(Job('a', 'loud')) is None:
+    while bench.wait('a', 'loud') is None:
         room += 1
     assert room == MAX_NEW
     taken = 0
-    while bench.scheduler.offer(Job('a', 'quiet')) is None:
+    while bench.wait('a', 'quiet') is None:
         taken += 1
     assert taken == room // 2
-    assert bench.scheduler.offer(Job('a', 'loud')) is not None
+    assert bench.wait('a', 'loud') is not None
