@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from zaqar.controllers import deliveries, endings, trusts
+from zaqar.controllers import deliveries, subscription_expiry, trusts
 from zaqar.controllers.context import Context
 from zaqar.errors import Conflict, NotFound
 from zaqar.models import Kind, Record, Scope, Subscription
@@ -169,7 +169,7 @@ def _create(
     ctx: Context, scope: Scope, subscription_id: str, fresh: Mapping[str, Any]
 ) -> bool:
     store = ctx.catalogue.management
-    endings.note(store, scope, subscription_id, fresh['expires_at'])
+    subscription_expiry.add(store, scope, subscription_id, fresh['expires_at'])
     return store.create(
         SUBSCRIPTION, deliveries.parent(scope), subscription_id, fresh
     )
@@ -195,10 +195,10 @@ def replace(
         data = {**data, 'confirmed': False}
     lasts = data['expires_at'] != old.expires_at
     if lasts:
-        endings.note(store, scope, old.id, data['expires_at'])
+        subscription_expiry.add(store, scope, old.id, data['expires_at'])
     done = store.replace(SUBSCRIPTION, parent, old.id, data, version=version)
     if lasts and done:
-        endings.forget(store, old.id, old.expires_at)
+        subscription_expiry.remove(store, old.id, old.expires_at)
     if moves and done:
         _drop_name(ctx, scope, old.subscriber, old.id)
     # If not, the name stays taken: perhaps by the same change, sent twice.
@@ -213,7 +213,9 @@ def remove(ctx: Context, scope: Scope, subscription_id: str) -> None:
     gone = store.delete(SUBSCRIPTION, parent, subscription_id)
     if gone is not None:
         _drop_name(ctx, scope, gone.data['subscriber'], subscription_id)
-        endings.forget(store, subscription_id, gone.data['expires_at'])
+        subscription_expiry.remove(
+            store, subscription_id, gone.data['expires_at']
+        )
         trusts.end(ctx.trusts, (gone.data['options'] or {}).get(trusts.OPTION))
     deliveries.forget(store, scope, subscription_id)
 
@@ -228,13 +230,15 @@ def sweep(ctx: Context, batch: int) -> int:
     store = ctx.catalogue.management
     now = store.clock.server_now()
     count = 0
-    for ending in endings.past(store, now, batch):
+    for expiry in subscription_expiry.past(store, now, batch):
         count += 1
-        scope, found = ending.scope, ending.subscription_id
+        scope, found = expiry.scope, expiry.subscription_id
         record = store.get(SUBSCRIPTION, deliveries.parent(scope), found)
         if record is not None and record.data['expires_at'] <= now:
             remove(ctx, scope, found)
-        store.delete(endings.KIND, endings.PARENT, ending.name)
+        store.delete(
+            subscription_expiry.KIND, subscription_expiry.PARENT, expiry.name
+        )
     return count
 
 
@@ -247,7 +251,7 @@ def clear(ctx: Context, scope: Scope) -> None:
                 store.delete(kind, parent, record.name)
                 if kind == SUBSCRIPTION:
                     ends_at = record.data['expires_at']
-                    endings.forget(store, record.name, ends_at)
+                    subscription_expiry.remove(store, record.name, ends_at)
                 options = record.data.get('options') or {}
                 trusts.end(ctx.trusts, options.get(trusts.OPTION))
 

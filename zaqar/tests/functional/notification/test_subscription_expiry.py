@@ -9,7 +9,7 @@ import pytest
 
 from zaqar.controllers import (
     deliveries,
-    endings,
+    subscription_expiry,
     subscription_records,
     subscriptions,
 )
@@ -36,7 +36,12 @@ def kept(rig: Rig) -> list[int]:
         rig.management.count(kind, PARENT)
         for kind in (SUBSCRIPTION, SUBSCRIBER, deliveries.KIND)
     ]
-    return [*found, rig.management.count(endings.KIND, endings.PARENT)]
+    return [
+        *found,
+        rig.management.count(
+            subscription_expiry.KIND, subscription_expiry.PARENT
+        ),
+    ]
 
 
 def change(rig: Rig, one: str, ttl: int) -> None:
@@ -76,7 +81,9 @@ def test_many_that_end_together_go_in_parts(rig: Rig) -> None:
 def test_a_note_that_was_left_over_ends_nothing(rig: Rig) -> None:
     one = rig.subscribe('http://a.example/', ttl=2 * HOUR)
     # As by a change of the life that died half way.
-    endings.note(rig.management, SCOPE, one, rig.now() + HOUR * 1000)
+    subscription_expiry.add(
+        rig.management, SCOPE, one, rig.now() + HOUR * 1000
+    )
     rig.ahead = HOUR + 10
     assert subscription_records.sweep(rig.ctx, 10) == 1
     assert kept(rig) == [1, 1, 0, 1]

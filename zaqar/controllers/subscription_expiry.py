@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When subscriptions end, in that order, for who tidies up.
+"""Index of subscriptions by expiry time, for the sweeper.
 
-A record of kind ``ending`` stands under the moment at which a subscription
-ends, and names it. It is made before the subscription says so, hence one may
-be left over, but none is missing.
+A record of kind ``ending`` is named after the moment at which a subscription
+expires, and its id. It is created before the subscription says so, hence one
+may be left over, but none is missing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zaqar.storage.base import ManagementStore
 
 KIND = 'ending'
 
-#: What all of them stand under: the text is our own, no project's.
+#: The parent of all of them.
 PARENT = 'subscriptions'
 
 #: Hexadecimal digits of a moment in milliseconds.
@@ -24,18 +24,18 @@ _DIGITS = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """A subscription that has ended, unless its life was changed."""
+class Expiry:
+    """An entry of the index; the subscription may have changed since."""
 
     scope: Scope
     subscription_id: str
     name: str
 
 
-def note(
+def add(
     store: ManagementStore, scope: Scope, subscription_id: str, at: int
 ) -> None:
-    """Note when a subscription will end.
+    """Index the expiry of a subscription.
 
     :param at: in milliseconds
     """
@@ -43,25 +43,24 @@ def note(
     store.create(KIND, PARENT, _name(subscription_id, at), place)
 
 
-def forget(store: ManagementStore, subscription_id: str, at: int) -> None:
-    """Note that it will not end then."""
+def remove(store: ManagementStore, subscription_id: str, at: int) -> None:
+    """Remove an expiry from the index."""
     store.delete(KIND, PARENT, _name(subscription_id, at))
 
 
-def past(store: ManagementStore, now: int, most: int) -> Iterator[Ending]:
-    """Yield what has ended, ``most`` of them, the oldest first."""
-    found = store.list(KIND, PARENT, after=None, limit=most)
-    for record in found:
+def past(store: ManagementStore, now: int, limit: int) -> Iterator[Expiry]:
+    """Yield up to ``limit`` past expiries, the oldest first."""
+    for record in store.list(KIND, PARENT, after=None, limit=limit):
         if int(record.name[:_DIGITS], 16) > now:
             return
-        yield _ending(record)
+        yield _expiry(record)
 
 
 def _name(subscription_id: str, at: int) -> str:
     return f'{at:0{_DIGITS}x}{subscription_id}'
 
 
-def _ending(record: Record) -> Ending:
+def _expiry(record: Record) -> Expiry:
     place = record.data
     scope = Scope(place['project'], place['name'], Kind(place['kind']))
-    return Ending(scope, record.name[_DIGITS:], record.name)
+    return Expiry(scope, record.name[_DIGITS:], record.name)
