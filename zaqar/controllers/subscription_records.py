@@ -18,7 +18,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from zaqar.controllers import deliveries, subscription_expiry, trusts
+from zaqar.controllers import subscription_expiry, trusts
 from zaqar.controllers.context import Context
 from zaqar.errors import Conflict, NotFound
 from zaqar.models import Kind, Record, Scope, Subscription
@@ -28,6 +28,7 @@ from zaqar.storage.records import Data, repeat, update
 #: Kinds of records.
 SUBSCRIPTION = 'subscription'
 SUBSCRIBER = 'subscriber'
+DELIVERIES = 'deliveries'
 
 #: Records read at a time while looking for live ones.
 BATCH = 100
@@ -39,6 +40,12 @@ MOST_SCANNED = 1000
 STALE = 60_000
 
 _ID = re.compile(r'[0-9a-f]{32}')
+
+
+def parent_of(scope: Scope) -> str:
+    """Return the parent of all records of the subscriptions to a queue."""
+    # The name holds no slash, so no two scopes share a parent.
+    return f'{scope.kind}/{scope.name}/{scope.project}'
 
 
 def is_id(text: str) -> bool:
@@ -68,7 +75,7 @@ def page(
 
     :returns: up to ``size``, and where to go on; None at the end
     """
-    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    store, parent = ctx.catalogue.management, parent_of(scope)
     live_ones: list[Subscription] = []
     store_now: int | None = None
     for _ in range(MOST_SCANNED // BATCH):
@@ -94,7 +101,7 @@ def find(
     store: ManagementStore, scope: Scope, subscription_id: str, now: int
 ) -> Subscription | None:
     """Return a live subscription with all its options, or None."""
-    record = store.get(SUBSCRIPTION, deliveries.parent(scope), subscription_id)
+    record = store.get(SUBSCRIPTION, parent_of(scope), subscription_id)
     if record is None:
         return None
     found = _subscription(scope, record)
@@ -111,7 +118,7 @@ def current(
     record = None
     if is_id(subscription_id):
         record = ctx.catalogue.management.get(
-            SUBSCRIPTION, deliveries.parent(scope), subscription_id
+            SUBSCRIPTION, parent_of(scope), subscription_id
         )
     if record is not None:
         found = _subscription(scope, record)
@@ -136,7 +143,7 @@ def _subscribe(
     ctx: Context, scope: Scope, fresh: Mapping[str, Any], now: int
 ) -> tuple[str, bool] | None:
     """Take one step; None if somebody else took one in between."""
-    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    store, parent = ctx.catalogue.management, parent_of(scope)
     name = _digest(fresh['subscriber'])
     new_id = f'{now:012x}{secrets.token_hex(10)}'
     taken = {'id': new_id, 'at': now}
@@ -170,9 +177,7 @@ def _create(
 ) -> bool:
     store = ctx.catalogue.management
     subscription_expiry.add(store, scope, subscription_id, fresh['expires_at'])
-    return store.create(
-        SUBSCRIPTION, deliveries.parent(scope), subscription_id, fresh
-    )
+    return store.create(SUBSCRIPTION, parent_of(scope), subscription_id, fresh)
 
 
 def replace(
@@ -188,7 +193,7 @@ def replace(
 
     :raises Conflict: the new subscriber has a subscription already
     """
-    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    store, parent = ctx.catalogue.management, parent_of(scope)
     moves = data['subscriber'] != old.subscriber
     if moves:
         _take_name(ctx, scope, data['subscriber'], old.id)
@@ -209,7 +214,7 @@ def remove(ctx: Context, scope: Scope, subscription_id: str) -> None:
     """End a subscription; an absent one is fine."""
     if not is_id(subscription_id):
         return
-    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    store, parent = ctx.catalogue.management, parent_of(scope)
     gone = store.delete(SUBSCRIPTION, parent, subscription_id)
     if gone is not None:
         _drop_name(ctx, scope, gone.data['subscriber'], subscription_id)
@@ -217,7 +222,7 @@ def remove(ctx: Context, scope: Scope, subscription_id: str) -> None:
             store, subscription_id, gone.data['expires_at']
         )
         trusts.end(ctx.trusts, (gone.data['options'] or {}).get(trusts.OPTION))
-    deliveries.forget(store, scope, subscription_id)
+    store.delete(DELIVERIES, parent, subscription_id)
 
 
 def sweep(ctx: Context, batch: int) -> int:
@@ -233,7 +238,7 @@ def sweep(ctx: Context, batch: int) -> int:
     for expiry in subscription_expiry.past(store, now, batch):
         count += 1
         scope, found = expiry.scope, expiry.subscription_id
-        record = store.get(SUBSCRIPTION, deliveries.parent(scope), found)
+        record = store.get(SUBSCRIPTION, parent_of(scope), found)
         if record is not None and record.data['expires_at'] <= now:
             remove(ctx, scope, found)
         store.delete(
@@ -244,8 +249,8 @@ def sweep(ctx: Context, batch: int) -> int:
 
 def clear(ctx: Context, scope: Scope) -> None:
     """End all subscriptions of a queue or topic."""
-    store, parent = ctx.catalogue.management, deliveries.parent(scope)
-    for kind in (SUBSCRIPTION, SUBSCRIBER, deliveries.KIND):
+    store, parent = ctx.catalogue.management, parent_of(scope)
+    for kind in (SUBSCRIPTION, SUBSCRIBER, DELIVERIES):
         while records := store.list(kind, parent, after=None, limit=BATCH):
             for record in records:
                 store.delete(kind, parent, record.name)
@@ -273,10 +278,15 @@ def _take_name(
 ) -> None:
     store = ctx.catalogue.management
     now = store.clock.now()
-    key = (SUBSCRIBER, deliveries.parent(scope), _digest(subscriber))
-
-    def edit(index: Record | None) -> Data:
-        if index is not None and index.data['id'] != subscription_id:
+    key = (SUBSCRIBER, parent_of(scope), _digest(subscriber))
+    taken = {'id': subscription_id, 'at': now}
+    for _ in range(ATTEMPTS):
+        if store.create(*key, taken):
+            return
+        index = store.get(*key)
+        if index is None:
+            continue
+        if index.data['id'] != subscription_id:
             _check_free(ctx, scope, subscriber, index, now)
         return {'id': subscription_id, 'at': now}
 
@@ -291,7 +301,7 @@ def _check_free(
     :raises Conflict: it cannot
     """
     holder = ctx.catalogue.management.get(
-        SUBSCRIPTION, deliveries.parent(scope), index.data['id']
+        SUBSCRIPTION, parent_of(scope), index.data['id']
     )
     if holder is None or holder.data['subscriber'] != subscriber:
         is_free = _is_stale(index, now)
@@ -304,7 +314,7 @@ def _check_free(
 def _drop_name(
     ctx: Context, scope: Scope, subscriber: str, subscription_id: str
 ) -> None:
-    store, parent = ctx.catalogue.management, deliveries.parent(scope)
+    store, parent = ctx.catalogue.management, parent_of(scope)
     name = _digest(subscriber)
     index = store.get(SUBSCRIBER, parent, name)
     if index is not None and index.data['id'] == subscription_id:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar.controllers import (
-    deliveries,
+    delivery_status,
     notices,
     subscribers,
     subscription_trusts,
@@ -104,7 +104,9 @@ def show_deliveries(
     """Return what became of the deliveries of a subscription."""
     records.current(ctx, scope, subscription_id, _now(ctx))
     store = ctx.catalogue.management
-    return deliveries.shown(deliveries.read(store, scope, subscription_id))
+    return delivery_status.document(
+        delivery_status.read(store, scope, subscription_id)
+    )
 
 
 def update(
@@ -210,9 +212,9 @@ def _ask(
         return
     store, now = ctx.catalogue.management, _now(ctx)
     if not ctx.signer.works:
-        deliveries.fail(store, scope, subscription_id, _NO_KEY, now)
+        delivery_status.fail(store, scope, subscription_id, _NO_KEY, now)
         return
-    if not deliveries.ask_now(
+    if not delivery_status.may_request(
         store, scope, subscription_id, wanted=wanted, now=now
     ):
         return

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from zaqar.controllers import deliveries
+from zaqar.controllers import delivery_status
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Scope
 from zaqar.storage.base import ManagementStore
@@ -79,7 +79,7 @@ class DeliveryStatistics:
             change = self._changes.get(key)
             if change is not None and change.other:
                 return False
-        data = deliveries.read(self._store, *key)
+        data = delivery_status.read(self._store, *key)
         since = data.get('gone_since')
         return since is not None and now - since >= GONE_AFTER
 
@@ -104,7 +104,7 @@ class DeliveryStatistics:
         def edit(data: Mapping[str, Any]) -> Mapping[str, Any]:
             return _merged(data, change)
 
-        deliveries.change(self._store, *key, edit)
+        delivery_status.change(self._store, *key, edit)
 
     def _count(self, key: Key, name: str) -> Change:
         change = self._changes.setdefault(key, Change())

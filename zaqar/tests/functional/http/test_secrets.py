@@ -11,7 +11,7 @@ import pytest
 
 import zaqar
 from zaqar.api import operation_table
-from zaqar.controllers import deliveries, subscription_records
+from zaqar.controllers import subscription_records
 from zaqar.models import Scope
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
@@ -125,7 +125,7 @@ def test_a_trust_is_shown_to_nobody(api: Api) -> None:
     management = api.service.catalogue.management
     key = (
         subscription_records.SUBSCRIPTION,
-        deliveries.parent(Scope(api.project, 'q')),
+        subscription_records.parent_of(Scope(api.project, 'q')),
         made['subscription_id'],
     )
     record = management.get(*key)

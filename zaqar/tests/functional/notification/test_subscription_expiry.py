@@ -8,7 +8,6 @@ import pathlib
 import pytest
 
 from zaqar.controllers import (
-    deliveries,
     subscription_expiry,
     subscription_records,
     subscriptions,
@@ -20,7 +19,7 @@ from zaqar.tests.functional.notification.rig import Rig
 from zaqar.tests.functional.notification.test_processes import place
 
 SCOPE = Scope('p', 'q')
-PARENT = deliveries.parent(SCOPE)
+PARENT = subscription_records.parent_of(SCOPE)
 HOUR = 3600
 
 
@@ -34,7 +33,7 @@ def kept(rig: Rig) -> list[int]:
     """Return how many records of each kind there are."""
     found = [
         rig.management.count(kind, PARENT)
-        for kind in (SUBSCRIPTION, SUBSCRIBER, deliveries.KIND)
+        for kind in (SUBSCRIPTION, SUBSCRIBER, subscription_records.DELIVERIES)
     ]
     return [
         *found,

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Status of the deliveries of a subscription, for its owner.
+
+A record of kind ``deliveries`` exists beside a subscription, under its id,
+from the first delivery or request for confirmation on. Notifiers update it
+about every second; one that is killed loses the counts of its last second,
+but no delivery.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from zaqar.controllers.subscription_records import (
+    ATTEMPTS,
+    DELIVERIES,
+    parent_of,
+)
+from zaqar.models import Record, Scope
+from zaqar.storage.base import ManagementStore
+
+#: What is counted.
+COUNTS = ('delivered', 'retried', 'given_up')
+
+#: Minimum milliseconds between two requests for confirmation of one kind.
+ASK_INTERVAL = 60_000
+
+Data = Mapping[str, Any]
+
+
+def read(store: ManagementStore, scope: Scope, subscription_id: str) -> Data:
+    """Return the status, empty before the first delivery."""
+    record = store.get(DELIVERIES, parent_of(scope), subscription_id)
+    return {} if record is None else record.data
+
+
+def document(data: Data) -> dict[str, Any]:
+    """Return the status as its owner sees it."""
+    failure = data.get('last_failure')
+    shown: dict[str, Any] = {key: data.get(key, 0) for key in COUNTS}
+    shown['last_delivery_at'] = _moment(data.get('last_delivery_at'))
+    shown['last_failure'] = failure and {
+        'at': _moment(failure['at']),
+        'reason': failure['reason'],
+        'given_up': failure['given_up'],
+    }
+    return shown
+
+
+def change(
+    store: ManagementStore,
+    scope: Scope,
+    subscription_id: str,
+    edit: Callable[[Data], Data | None],
+) -> bool:
+    """Change the status, created if it is missing.
+
+    :param edit: returns the new data, None to leave it
+    :returns: whether it was changed
+    """
+    where = parent_of(scope)
+    for _ in range(ATTEMPTS):
+        record = store.get(DELIVERIES, where, subscription_id)
+        data = edit(record.data if record else {})
+        if data is None:
+            return False
+        if _store(store, where, subscription_id, record, data):
+            return True
+    return False
+
+
+def may_request(
+    store: ManagementStore,
+    scope: Scope,
+    subscription_id: str,
+    *,
+    wanted: bool,
+    now: int,
+) -> bool:
+    """Return whether a confirmation may be requested now, and record it.
+
+    Without a limit, who may subscribe could flood anybody with mail.
+    """
+    key = 'asked_at' if wanted else 'unasked_at'
+
+    def edit(data: Data) -> Data | None:
+        last = data.get(key)
+        if last is not None and now - last < ASK_INTERVAL:
+            return None
+        return {**data, key: now}
+
+    return change(store, scope, subscription_id, edit)
+
+
+def fail(
+    store: ManagementStore,
+    scope: Scope,
+    subscription_id: str,
+    reason: str,
+    now: int,
+) -> None:
+    """Record that no confirmation could be requested."""
+    failure = {'at': now, 'reason': reason, 'given_up': True}
+    change(
+        store,
+        scope,
+        subscription_id,
+        lambda data: {**data, 'last_failure': failure},
+    )
+
+
+def _moment(milliseconds: int | None) -> str | None:
+    if milliseconds is None:
+        return None
+    moment = datetime.datetime.fromtimestamp(
+        milliseconds // 1000, datetime.UTC
+    )
+    return moment.strftime('%Y-%m-%dT%H:%M:%SZ')
+
+
+def _store(
+    store: ManagementStore,
+    where: str,
+    name: str,
+    record: Record | None,
+    data: Data,
+) -> bool:
+    if record is None:
+        return store.create(DELIVERIES, where, name, data)
+    return store.replace(DELIVERIES, where, name, data, version=record.version)
