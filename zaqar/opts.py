@@ -13,7 +13,7 @@ from oslo_middleware import cors
 from zaqar import metrics, profiling
 from zaqar.api import features
 from zaqar.cmd import server as cmd_server
-from zaqar.controllers import encryption, limits, notices, signatures
+from zaqar.controllers import encryption, limits, pipeline, signatures
 from zaqar.notification import keystone_trusts
 from zaqar.notification import settings as notification
 from zaqar.pools import placement, sweeper
@@ -44,7 +44,7 @@ def list_opts() -> list[Group]:
         (wsgi_server.GROUP, [*wsgi_server.OPTS, *v1_1_compat.OPTS]),
         (websocket.GROUP, websocket.OPTS),
         (signatures.GROUP, signatures.OPTS),
-        (notices.GROUP, notices.OPTS),
+        (pipeline.GROUP, pipeline.OPTS),
         (notification.GROUP, notification.OPTS),
         (keystone_trusts.GROUP, keystone_trusts.trustee_opts()),
         (sweeper.GROUP, sweeper.OPTS),

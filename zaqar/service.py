@@ -21,7 +21,7 @@ from zaqar.controllers import notices, subscription_records
 from zaqar.controllers.context import Context
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
-from zaqar.controllers.notices import Pipeline
+from zaqar.controllers.pipeline import Pipeline
 from zaqar.controllers.signatures import Signer
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.notification import settings as notification

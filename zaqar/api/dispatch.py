@@ -21,7 +21,7 @@ from zaqar.controllers import subscriptions
 from zaqar.controllers.context import Context
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
-from zaqar.controllers.notices import Pipeline
+from zaqar.controllers.pipeline import Pipeline
 from zaqar.controllers.signatures import Signer
 from zaqar.controllers.trusts import Trusts
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError

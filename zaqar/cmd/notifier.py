@@ -13,7 +13,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import configuration, service
-from zaqar.controllers import notices
+from zaqar.controllers import pipeline
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
 from zaqar.notification.notifier import Notifier
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         running = service.Service(conf)
         if not running.notifies:
             raise ConfigurationError(
-                f'[{notices.GROUP}] message_pipeline is empty: there is '
+                f'[{pipeline.GROUP}] message_pipeline is empty: there is '
                 'nothing to deliver'
             )
         notifier = running.notifier()
@@ -104,12 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Make the options known that say whether there is anything to do."""
     conf.register_opts(settings.OPTS, settings.GROUP)
-    conf.register_opts(notices.OPTS, notices.GROUP)
+    conf.register_opts(pipeline.OPTS, pipeline.GROUP)
 
 
 def is_embedded(conf: cfg.ConfigOpts) -> bool:
     """Tell whether ``zaqar-server`` is to do the same."""
-    has_stage = any(conf[notices.GROUP].message_pipeline)
+    has_stage = any(conf[pipeline.GROUP].message_pipeline)
     return bool(conf[settings.GROUP].embedded and has_stage)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
-from zaqar.controllers.notices import Pipeline
+from zaqar.controllers.pipeline import Pipeline
 from zaqar.controllers.signatures import Signer
 from zaqar.controllers.trusts import Trusts
 from zaqar.models import Identity

@@ -12,47 +12,15 @@ in the same step.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
-from oslo_config import cfg
 
 from zaqar.controllers import surrogates
 from zaqar.controllers.encryption import UNREADABLE, Cipher
-from zaqar.errors import ConfigurationError
 from zaqar.models import Identity, Kind, Message, NewMessage, Queue, Scope
 from zaqar.randomness import token_hex
 from zaqar.storage.base import OUTBOX
-
-GROUP = 'storage'
-
-#: The stage that sends notifications.
-NOTIFIER = 'zaqar.notification.notifier'
-
-OPTS = [
-    cfg.ListOpt(
-        'message_pipeline',
-        default=[NOTIFIER],
-        help='Stages that posted messages pass. The only one there is, '
-        f'{NOTIFIER}, tells subscribers; set it empty and subscriptions can '
-        'be managed but stay silent. Any other name stops the start.',
-    ),
-    *(
-        cfg.ListOpt(
-            f'{kind}_pipeline',
-            default=[],
-            help=f'Stages that requests for {what} pass. There are none: any '
-            'name stops the start.',
-        )
-        for kind, what in (
-            ('queue', 'queues'),
-            ('claim', 'claims'),
-            ('subscription', 'subscriptions'),
-            ('topic', 'topics'),
-        )
-    ),
-]
 
 #: Seconds that a notice or a delivery waits for a notifier, at most.
 LIFETIME = 30 * 86_400
@@ -119,47 +87,6 @@ _ENCODER = msgspec.json.Encoder()
 
 class Unreadable(Exception):
     """A record of the outbox makes no sense, or its key is not here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pipeline:
-    """Whether subscribers are told at all, and whether they are asked.
-
-    :ivar notifies: ``message_pipeline`` has the stage
-    :ivar confirms: ``[notification] require_confirmation``
-    :ivar confirms_mail: ``[notification] confirm_mail``
-    """
-
-    notifies: bool = False
-    confirms: bool = False
-    confirms_mail: bool = False
-
-    def asks(self, subscriber: str) -> bool:
-        """Tell whether a subscriber has to confirm before it is notified."""
-        is_mail = subscriber[:7].lower() == 'mailto:'
-        return self.confirms or (self.confirms_mail and is_mail)
-
-    @classmethod
-    def from_conf(
-        cls, conf: cfg.ConfigOpts, confirms: bool, confirms_mail: bool
-    ) -> Pipeline:
-        """Read it from a loaded configuration.
-
-        :raises ConfigurationError: a stage is unknown
-        """
-        conf.register_opts(OPTS, GROUP)
-        found = {
-            opt.name: [stage for stage in conf[GROUP][opt.name] if stage]
-            for opt in OPTS
-        }
-        for option, stages in found.items():
-            known = {NOTIFIER} if option == 'message_pipeline' else set()
-            for unknown in set(stages) - known:
-                raise ConfigurationError(
-                    f'[{GROUP}] {option}: there is no stage "{unknown}"'
-                )
-        notifies = bool(found['message_pipeline'])
-        return cls(notifies, confirms, confirms_mail)
 
 
 def of_post(

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages that requests pass: whether subscribers are notified at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oslo_config import cfg
+
+from zaqar.errors import ConfigurationError
+
+GROUP = 'storage'
+
+#: The stage that notifies subscribers.
+NOTIFIER = 'zaqar.notification.notifier'
+
+OPTS = [
+    cfg.ListOpt(
+        'message_pipeline',
+        default=[NOTIFIER],
+        help='Stages that posted messages pass. The only one there is, '
+        f'{NOTIFIER}, tells subscribers; set it empty and subscriptions can '
+        'be managed but stay silent. Any other name stops the start.',
+    ),
+    *(
+        cfg.ListOpt(
+            f'{kind}_pipeline',
+            default=[],
+            help=f'Stages that requests for {what} pass. There are none: any '
+            'name stops the start.',
+        )
+        for kind, what in (
+            ('queue', 'queues'),
+            ('claim', 'claims'),
+            ('subscription', 'subscriptions'),
+            ('topic', 'topics'),
+        )
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Whether subscribers are notified, and whether they have to confirm.
+
+    :ivar notifies: ``message_pipeline`` has the stage
+    :ivar confirms: ``[notification] require_confirmation``
+    :ivar confirms_mail: ``[notification] confirm_mail``
+    """
+
+    notifies: bool = False
+    confirms: bool = False
+    confirms_mail: bool = False
+
+    def asks(self, subscriber: str) -> bool:
+        """Return whether a subscriber has to confirm before it is notified."""
+        is_mail = subscriber[:7].lower() == 'mailto:'
+        return self.confirms or (self.confirms_mail and is_mail)
+
+    @classmethod
+    def from_conf(
+        cls, conf: cfg.ConfigOpts, confirms: bool, confirms_mail: bool
+    ) -> Pipeline:
+        """Read it from a loaded configuration.
+
+        :raises ConfigurationError: a stage is unknown
+        """
+        conf.register_opts(OPTS, GROUP)
+        stages_of = {
+            opt.name: [stage for stage in conf[GROUP][opt.name] if stage]
+            for opt in OPTS
+        }
+        for option, stages in stages_of.items():
+            known = {NOTIFIER} if option == 'message_pipeline' else set()
+            for unknown in set(stages) - known:
+                raise ConfigurationError(
+                    f'[{GROUP}] {option}: there is no stage "{unknown}"'
+                )
+        notifies = bool(stages_of['message_pipeline'])
+        return cls(notifies, confirms, confirms_mail)
