@@ -68,12 +68,8 @@ class Service:
         self._profiling = Profiling.from_conf(conf)
         self._notification = notification.Settings.from_conf(conf)
         pipeline = _pipeline(conf, self._notification, signer)
-        trusts = Keystone.from_conf(conf)
-        self.metrics = metrics.Metrics.from_conf(conf, state_path(conf))
         trusts = KeystoneTrusts.from_conf(conf)
-        self.metrics = metrics.Metrics.from_conf(
-            conf, selection.state_path(conf)
-        )
+        self.metrics = metrics.Metrics.from_conf(conf, state_path(conf))
         # Last, so that a fault elsewhere leaves no half-made database.
         self.catalogue = _catalogue(
             conf, served, self._profiling, self.metrics
