@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -96,6 +96,11 @@ class NewMessage:
     id: str | None = None
 
 
+def random_half(message_id: str) -> str:
+    """Return the half of an id that does not say when it was posted."""
+    return message_id[16:]
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A live message, as stores return it.
@@ -118,6 +123,29 @@ class Message:
     checksum: str | None = None
     expires_at: int = 0
     marker: str = ''
+
+    @property
+    def rnd(self) -> str:
+        """The random half of the id."""
+        return random_half(self.id)
+
+    def to_post(self, now: int, **changes: Any) -> NewMessage:
+        """Return the message for another store or queue, under its id.
+
+        :param now: in milliseconds; what is left of its life is rounded up
+        :param changes: values of other members of the new message
+        """
+        return replace(
+            NewMessage(
+                body=self.body,
+                ttl=max(-((now - self.expires_at) // 1000), 1),
+                rnd=self.rnd,
+                client=self.client,
+                checksum=self.checksum,
+                id=self.id,
+            ),
+            **changes,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from zaqar.controllers import notices
 from zaqar.controllers.context import Context
 from zaqar.controllers.encryption import UNREADABLE, is_sealed
 from zaqar.controllers.metadata import default_delay
-from zaqar.models import Claim, Message, NewMessage, Queue, Scope
+from zaqar.models import Claim, NewMessage, Queue, Scope
 from zaqar.storage.base import MessageStore
 
 
@@ -58,29 +58,16 @@ def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> Claim:
             continue
         body = plain
         if is_sealed(message.body):
-            body = ctx.cipher.seal(plain, target, message.id[16:])
-        letter = _letter(message, body, ttl, now)
+            body = ctx.cipher.seal(plain, target, message.rnd)
+        letter = message.to_post(now, body=body)
+        if ttl:
+            letter = dataclasses.replace(letter, ttl=ttl)
         # A letter may come here again, from a queue whose dead letters it
         # was once; the place it leaves is another one each time.
         token = f'{queue.qid}{message.marker}'
         _post(ctx, target, letter, token, plain)
         store.delete(queue.qid, message.id, now=now, claim_id=claim.id)
     return dataclasses.replace(claim, exhausted=stayed)
-
-
-def _letter(
-    message: Message, body: bytes, ttl: int | None, now: int
-) -> NewMessage:
-    # Rounded up: half a second of life is still a life.
-    remaining = -((now - message.expires_at) // 1000)
-    return NewMessage(
-        body=body,
-        ttl=ttl or max(remaining, 1),
-        rnd=message.id[16:],
-        client=message.client,
-        checksum=message.checksum,
-        id=message.id,
-    )
 
 
 def _post(

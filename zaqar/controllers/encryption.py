@@ -32,7 +32,7 @@ from zaqar.errors import (
     KeyMissing,
     StoreUnavailable,
 )
-from zaqar.models import Message, NewMessage, Scope
+from zaqar.models import Message, NewMessage, Scope, random_half
 
 LOG = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class Cipher:
             name, nonce, text = _parts(body)
             key = self._keys.get(name)
             if key is not None:
-                place = _place(name, scope, message_id[-16:])
+                place = _place(name, scope, random_half(message_id))
                 return key.decrypt(nonce, text, place)
         except (InvalidTag, ValueError):
             self._log(

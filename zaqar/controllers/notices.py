@@ -173,14 +173,7 @@ def put_back(found: Message, now: int) -> NewMessage | None:
     left = (found.expires_at - now) // 1000
     if left <= 0:
         return None
-    return NewMessage(
-        body=found.body,
-        # Sealed together with its body.
-        rnd=found.id[16:],
-        client=CLIENT,
-        ttl=left,
-        delay=min(PUT_BACK, left),
-    )
+    return found.to_post(now, id=None, ttl=left, delay=min(PUT_BACK, left))
 
 
 def identity(project: str) -> Identity:

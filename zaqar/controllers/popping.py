@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 
 from zaqar.controllers import unreadable
@@ -17,7 +16,7 @@ from zaqar.errors import (
     StoreUnavailable,
     ZaqarError,
 )
-from zaqar.models import Claim, Message, NewMessage, Queue, Scope
+from zaqar.models import Claim, Message, Queue, Scope
 from zaqar.randomness import token_hex
 from zaqar.storage.base import MessageStore
 
@@ -112,14 +111,6 @@ def _put_back(
     """
     LOG.error('Messages of %s could not be decrypted, re-queued', queue.scope)
     for message in messages:
-        left = math.ceil((message.expires_at - now) / 1000)
-        back = NewMessage(
-            body=message.body,
-            ttl=max(left, 1),
-            rnd=message.id[16:],
-            client=message.client,
-            checksum=message.checksum,
-            id=message.id,
+        store.post(
+            queue.qid, [message.to_post(now)], now=now, token=token_hex(16)
         )
-        token = token_hex(16)
-        store.post(queue.qid, [back], now=now, token=token)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from zaqar.errors import Conflict, QueueGone, StoreUnavailable
-from zaqar.models import Former, Kind, Message, NewMessage, Queue, Scope
+from zaqar.models import Former, Kind, Message, Queue, Scope
 from zaqar.models import Record as Recorded
 from zaqar.pools import flavors
 from zaqar.pools.catalogue import Catalogue
@@ -300,16 +300,8 @@ class PooledCatalogue(Catalogue):
             return True
         return True
 
-    def _transfer(self, queue: Queue, message: Message, now: int) -> None:
-        letter = NewMessage(
-            body=message.body,
-            # Rounded up: half a second of life is still a life.
-            ttl=max(-((now - message.expires_at) // 1000), 1),
-            rnd=message.id[16:],
-            client=message.client,
-            checksum=message.checksum,
-            id=message.id,
-        )
+    def _bring(self, queue: Queue, message: Message, now: int) -> None:
+        letter = message.to_post(now)
         store = self.pools.store(queue.pool)
         # The token allows other processes to do the same at the same time.
         try:
