@@ -86,7 +86,7 @@ class Service:
             self.metrics.observe,
         )
         self._internal = Context(
-            notices.identity(''),
+            notices.service_identity(''),
             self.catalogue,
             limits,
             0,

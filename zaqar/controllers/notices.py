@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notices: what a post, or the wish to ask a subscriber, leaves behind.
+"""Notices: records in the outbox that notifiers make deliveries of.
 
-They lie in the outbox of the store that keeps the queue's messages until a
-notifier makes deliveries of them. Nothing is read for them in the request:
-who is to be told is looked up later, so that it costs a post one message more
-in the same step.
+A post leaves one, and so does a request for confirmation, in the store that
+holds the messages of the queue. Subscriptions are read by the notifier, so a
+notice costs a post no more than one further message in the same step.
 
 :source: reference/delivery, "Outbox and deliveries"
 """
@@ -22,20 +21,20 @@ from zaqar.models import Identity, Kind, Message, NewMessage, Queue, Scope
 from zaqar.randomness import token_hex
 from zaqar.storage.base import OUTBOX
 
-#: Seconds that a notice or a delivery waits for a notifier, at most.
+#: Seconds after which notices and pending deliveries expire.
 LIFETIME = 30 * 86_400
 
-#: Who has posted them.
+#: Client id of all records in the outbox.
 CLIENT = '00000000-0000-0000-0000-000000000000'
 
-#: What sealed notices are bound to: they say themselves whose they are.
+#: Scope that encrypted records are bound to.
 PLACE = Scope('', OUTBOX)
 
 
 class Payload(msgspec.Struct, omit_defaults=True):
-    """A message as its subscribers are told of it.
+    """A message as its subscribers see it.
 
-    :ivar delay: seconds, only on queues that have a default delay
+    :ivar delay: seconds, only on queues with a default delay
     """
 
     body: msgspec.Raw
@@ -43,11 +42,11 @@ class Payload(msgspec.Struct, omit_defaults=True):
     delay: int | None = None
 
 
-class Posted(msgspec.Struct, tag='post', omit_defaults=True):
+class PostNotice(msgspec.Struct, tag='post', omit_defaults=True):
     """Messages were posted.
 
     :ivar qid: the incarnation of the queue, whose mark may be cleared
-    :ivar sealed: whether the queue's messages are encrypted
+    :ivar sealed: the messages of the queue are encrypted at rest
     """
 
     project: str
@@ -58,11 +57,11 @@ class Posted(msgspec.Struct, tag='post', omit_defaults=True):
     sealed: bool = False
 
 
-class Asked(msgspec.Struct, tag='ask', omit_defaults=True):
-    """A subscriber is to be asked whether to be told, or told it is over.
+class ConfirmationRequest(msgspec.Struct, tag='ask', omit_defaults=True):
+    """A subscriber is to confirm its subscription, or that it has ended.
 
     :ivar wanted: False after an unsubscription
-    :ivar expires: until when the answer counts, as it is signed and shown
+    :ivar expires: when its signature expires, as it is signed and shown
     """
 
     project: str
@@ -73,20 +72,20 @@ class Asked(msgspec.Struct, tag='ask', omit_defaults=True):
     kind: str = 'queue'
 
 
-Notice = Posted | Asked
+Notice = PostNotice | ConfirmationRequest
 
 T = TypeVar('T')
 
-#: Seconds for which a record that cannot be read is put back: its key may be
-#: configured by then, or a release run that knows its form.
-PUT_BACK = 600
+#: Seconds after which a record that could not be read is retried: its key may
+#: be configured by then, or a release run that knows its form.
+REQUEUE_SECONDS = 600
 
 _DECODER: msgspec.json.Decoder[Notice] = msgspec.json.Decoder(Notice)
 _ENCODER = msgspec.json.Encoder()
 
 
 class Unreadable(Exception):
-    """A record of the outbox makes no sense, or its key is not here."""
+    """A record of the outbox is malformed, or its key is not configured."""
 
 
 def of_post(
@@ -94,14 +93,14 @@ def of_post(
     queue: Queue,
     messages: Sequence[tuple[bytes, int, int | None]],
 ) -> Callable[[], NewMessage]:
-    """Return what makes the notice of a post.
+    """Return a function that makes the notice of a post.
 
-    :param messages: body as JSON text, ttl, and the delay that is shown
+    :param messages: of each the body as JSON text, ttl, and delay to show
     """
 
     def make() -> NewMessage:
         sealed = bool(queue.metadata.get('_enable_encrypt_messages'))
-        posted = Posted(
+        notice = PostNotice(
             queue.scope.project,
             queue.scope.name,
             queue.qid,
@@ -112,18 +111,18 @@ def of_post(
             str(queue.scope.kind),
             sealed,
         )
-        return message(cipher if sealed else None, posted)
+        return encode(cipher if sealed else None, notice)
 
     return make
 
 
-def message(
+def encode(
     cipher: Cipher | None, record: msgspec.Struct, **fields: Any
 ) -> NewMessage:
-    """Return a record as it is kept.
+    """Return a record as a message for the store.
 
-    :param cipher: seals it; None to leave it readable
-    :param fields: of the message, other than usual
+    :param cipher: encrypts it; None to leave it readable
+    :param fields: values of other members of the message
     """
     rnd = token_hex(8)
     body = _ENCODER.encode(record)
@@ -133,27 +132,27 @@ def message(
     return NewMessage(body=body, rnd=rnd, client=CLIENT, **fields)
 
 
-def read(cipher: Cipher, found: Message) -> Notice:
-    """Return the notice that a message of the outbox is.
+def read(cipher: Cipher, message: Message) -> Notice:
+    """Return the notice that a message of the outbox holds.
 
-    :raises Unreadable: it is none, or its key is not here
+    :raises Unreadable: see :func:`decode`
     """
-    return decoded(cipher, found, _DECODER)
+    return decode(cipher, message, _DECODER)
 
 
-def decoded(
-    cipher: Cipher, found: Message, decoder: msgspec.json.Decoder[T]
+def decode(
+    cipher: Cipher, message: Message, decoder: msgspec.json.Decoder[T]
 ) -> T:
     """Return the record that a message of the outbox holds.
 
-    :raises Unreadable: it holds none, or its key is not here
+    :raises Unreadable: it is malformed, or its key is not configured
     """
     try:
-        text = cipher.open(found.body, PLACE, found.id)
+        text = cipher.open(message.body, PLACE, message.id)
         try:
             return decoder.decode(text)
         except msgspec.DecodeError:
-            # A body with a surrogate that has no partner, perhaps.
+            # Perhaps a body with a lone surrogate.
             return surrogates.decode(text, decoder.decode)
     except (
         msgspec.MsgspecError,
@@ -165,19 +164,17 @@ def decoded(
         raise Unreadable(str(error)) from error
 
 
-def put_back(found: Message, now: int) -> NewMessage | None:
-    """Return a record that cannot be read, for later; None once it is old.
-
-    As it is: whoever can read it then makes of it what is due.
-    """
-    left = (found.expires_at - now) // 1000
+def requeued(message: Message, now: int) -> NewMessage | None:
+    """Return an unreadable record for a later attempt; None once expired."""
+    left = (message.expires_at - now) // 1000
     if left <= 0:
         return None
-    return found.to_post(now, id=None, ttl=left, delay=min(PUT_BACK, left))
+    delay = min(REQUEUE_SECONDS, left)
+    return message.to_post(now, id=None, ttl=left, delay=delay)
 
 
-def identity(project: str) -> Identity:
-    """Return who works on what is left behind for a project."""
+def service_identity(project: str) -> Identity:
+    """Return the identity under which notifiers work for a project."""
     return Identity(project, CLIENT)
 
 

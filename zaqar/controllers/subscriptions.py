@@ -218,7 +218,7 @@ def _ask(
         store, scope, subscription_id, wanted=wanted, now=now
     ):
         return
-    asked = notices.Asked(
+    asked = notices.ConfirmationRequest(
         scope.project,
         scope.name,
         subscription_id,
@@ -230,7 +230,7 @@ def _ask(
     def put(store: MessageStore, queue: Queue) -> None:
         store.post(
             OUTBOX,
-            [notices.message(None, asked)],
+            [notices.encode(None, asked)],
             now=store.clock.now(),
             token=secrets.token_hex(16),
         )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from zaqar.controllers.notices import Asked
+from zaqar.controllers.notices import ConfirmationRequest
 from zaqar.controllers.signatures import Grant, Signer
 
 SUBSCRIBE = 'SubscriptionConfirmation'
@@ -20,7 +20,7 @@ UNSUBSCRIBE = 'UnsubscribeConfirmation'
 PAGE = '/confirm'
 
 
-def path(request: Asked) -> str:
+def path(request: ConfirmationRequest) -> str:
     """Return the path that the answer is sent to."""
     return (
         f'/v2/{request.kind}s/{request.queue}/subscriptions/'
@@ -29,7 +29,10 @@ def path(request: Asked) -> str:
 
 
 def document(
-    signer: Signer, request: Asked, endpoint: str | None, socket: str | None
+    signer: Signer,
+    request: ConfirmationRequest,
+    endpoint: str | None,
+    socket: str | None,
 ) -> dict[str, Any]:
     """Return what a subscriber is sent.
 

@@ -71,7 +71,7 @@ def _silent(ctx: Context, delivery: Delivery) -> Context:
     A dead letter that is announced could go round in circles.
     """
     return Context(
-        notices.identity(delivery.project),
+        notices.service_identity(delivery.project),
         ctx.catalogue,
         ctx.limits,
         cipher=ctx.cipher,

@@ -20,7 +20,7 @@ from typing import Any
 
 from zaqar.controllers import notices, subscription_records
 from zaqar.controllers.context import Context
-from zaqar.controllers.notices import LIFETIME, Asked, Notice
+from zaqar.controllers.notices import LIFETIME, ConfirmationRequest, Notice
 from zaqar.errors import QueueGone
 from zaqar.models import Message, NewMessage, Scope, Subscription
 from zaqar.notification import metrics
@@ -94,7 +94,7 @@ def put_back(
     again = [
         record
         for message in unreadable
-        if (record := notices.put_back(message, now)) is not None
+        if (record := notices.requeued(message, now)) is not None
     ]
     if again:
         ids = [message.id for message in unreadable]
@@ -106,7 +106,7 @@ def put_back(
         '%d s, until they expire. The first one is %s.',
         len(unreadable),
         len(again),
-        notices.PUT_BACK,
+        notices.REQUEUE_SECONDS,
         unreadable[0].id,
     )
 
@@ -131,7 +131,7 @@ def _epochs(
     """Return marks of queues, read before anybody lists subscriptions."""
     marks: dict[str, tuple[Scope, int]] = {}
     for notice in found:
-        if isinstance(notice, Asked) or notice.qid in marks:
+        if isinstance(notice, ConfirmationRequest) or notice.qid in marks:
             continue
         try:
             epoch = store.subscribed_epoch(notice.qid, now=store.clock.now())
@@ -165,7 +165,7 @@ def _dues(
         'kind': str(scope.kind),
         'first_at': message.created_at,
     }
-    if isinstance(notice, Asked):
+    if isinstance(notice, ConfirmationRequest):
         for one in lists[scope].every:
             if one.id == notice.subscription:
                 # In the lane of its host: one that does not answer holds up

@@ -14,7 +14,7 @@ import msgspec
 
 from zaqar.controllers import notices
 from zaqar.controllers.encryption import Cipher
-from zaqar.controllers.notices import Asked, Payload
+from zaqar.controllers.notices import ConfirmationRequest, Payload
 from zaqar.models import Message, NewMessage, Scope
 from zaqar.notification.addresses import port_of
 
@@ -52,7 +52,7 @@ class PendingDelivery(
     deferrals: int = 0
     version: int = 0
     sealed: bool = False
-    ask: Asked | None = None
+    ask: ConfirmationRequest | None = None
 
     @property
     def scope(self) -> Scope:
@@ -70,7 +70,7 @@ class PendingDelivery(
 
         :raises Unreadable: the message is none, or its key is not configured
         """
-        return notices.decoded(cipher, message, _DECODER)
+        return notices.decode(cipher, message, _DECODER)
 
     def to_store(
         self, cipher: Cipher, *, ttl: int, delay: int = 0
@@ -79,7 +79,7 @@ class PendingDelivery(
 
         :param delay: whole seconds
         """
-        return notices.message(
+        return notices.encode(
             cipher if self.sealed else None, self, ttl=ttl + delay, delay=delay
         )
 

@@ -128,7 +128,7 @@ def _act(link: _Link, wanted: str, dispatcher: Dispatcher) -> Response:
     try:
         dispatcher.run(
             operation_table.BY_ACTION[name],
-            notices.identity(link.scope.project),
+            notices.service_identity(link.scope.project),
             scope=link.scope,
             path={'subscription_id': link.subscription_id},
             values={},

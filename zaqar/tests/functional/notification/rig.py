@@ -103,7 +103,9 @@ class Rig:
             pipeline=Pipeline(True, confirms, confirms_mail),
             trusts=trusts,
         )
-        inner = dataclasses.replace(self.ctx, identity=notices.identity(''))
+        inner = dataclasses.replace(
+            self.ctx, identity=notices.service_identity('')
+        )
         self.settings = Settings(
             **{**OPEN, **settings},
             require_confirmation=confirms,

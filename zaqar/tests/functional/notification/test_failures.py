@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from zaqar.controllers import messages, posting, subscriptions
-from zaqar.controllers.notices import LIFETIME, PUT_BACK
+from zaqar.controllers import messages, subscriptions
+from zaqar.controllers.notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.models import NewMessage, Scope
 from zaqar.notification import fanout, metrics
@@ -299,7 +299,7 @@ def test_what_cannot_be_read_waits_and_holds_up_nobody(
     other.stop()
     # Put back for a while, and then who has the key delivers it.
     rig.start()
-    rig.ahead = PUT_BACK + 1
+    rig.ahead = REQUEUE_SECONDS + 1
     assert receiver.wait(2)[1].json['body'] == 'a secret'
     rig.rests()
 
@@ -317,9 +317,9 @@ def test_what_can_never_be_read_is_counted_until_it_expires(
         assert fanout.fan_out(rig.ctx, store) == 1
         assert fanout.fan_out(rig.ctx, store) == 0
         assert _unreadable() - before == times
-        rig.ahead += PUT_BACK + 1
+        rig.ahead += REQUEUE_SECONDS + 1
     (waiting,) = rig.waiting()
-    assert waiting.ttl <= LIFETIME - PUT_BACK
+    assert waiting.ttl <= LIFETIME - REQUEUE_SECONDS
     rig.ahead = LIFETIME + 1
     assert fanout.fan_out(rig.ctx, store) == 0
     assert not rig.waiting()
