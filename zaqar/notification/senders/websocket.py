@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.notification import nodes, socket_mac
 from zaqar.notification.sender import Delivery, Outcome, Verdict
-from zaqar.notification.senders.handover import Way
+from zaqar.notification.senders.internal_client import InternalClient
 from zaqar.notification.settings import Settings
 from zaqar.notification.socket_mac import Nonces, SocketMac
 from zaqar.storage.base import ManagementStore
@@ -53,7 +53,7 @@ class SocketSender:
         self._mac = SocketMac.from_secret(secret) if secret else None
         self._nonces = Nonces()
         self._here = here
-        self._ways: dict[str, Way] = {}
+        self._clients: dict[str, InternalClient] = {}
 
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
         """Make one attempt."""
@@ -70,9 +70,9 @@ class SocketSender:
 
     def close(self) -> None:
         """Give back connections."""
-        ways, self._ways = self._ways, {}
-        for way in ways.values():
-            way.close()
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
 
     def _attempt(self, node: str, connection: str, body: bytes) -> Outcome:
         deliver = self._here.find(node)
@@ -91,19 +91,19 @@ class SocketSender:
             'Content-Type': 'application/json',
         }
         try:
-            status = self._way(lease.uri).post(connection, headers, body)
+            status = self._client(lease.uri).post(connection, headers, body)
         except OSError:
             self._directory.doubt(node)
             return Outcome(Verdict.RETRY, 'the server cannot be reached')
         return _outcome(status)
 
-    def _way(self, uri: str) -> Way:
-        found = self._ways.get(uri)
+    def _client(self, uri: str) -> InternalClient:
+        found = self._clients.get(uri)
         if found is None:
-            if len(self._ways) >= _SERVERS:
+            if len(self._clients) >= _SERVERS:
                 # Most of them have ended.
                 self.close()
-            found = self._ways.setdefault(uri, Way(uri))
+            found = self._clients.setdefault(uri, InternalClient(uri))
         return found
 
 

@@ -24,8 +24,8 @@ from zaqar.transport import listening_socket
 from zaqar.transport.websocket import settings as options
 from zaqar.transport.websocket.access import Access
 from zaqar.transport.websocket.actions import Desk, Trace
-from zaqar.transport.websocket.endpoint import STATUS, Endpoint
 from zaqar.transport.websocket.hub import Hub
+from zaqar.transport.websocket.internal_server import STATUS, InternalServer
 from zaqar.transport.websocket.node import Node
 from zaqar.transport.websocket.wire import Factory
 from zaqar.transport.websocket.workers import Workers
@@ -145,8 +145,8 @@ class Server:
         node.start()
         secret = self._shared or self._own
         mac = SocketMac.from_secret(secret)
-        endpoint = Endpoint(hub, mac, self._max_body)
-        await endpoint.start(inner)
+        internal_server = InternalServer(hub, mac, self._max_body)
+        await internal_server.start(inner)
         nodes.HERE.join(self._settings.node_id, _Local(hub, loop))
         server = await loop.create_server(
             Factory(hub, loop), sock=listener, backlog=BACKLOG
@@ -160,7 +160,7 @@ class Server:
         nodes.HERE.leave(self._settings.node_id)
         # Before the port is free for a server of the same name.
         await loop.run_in_executor(None, node.stop)
-        await endpoint.stop()
+        await internal_server.stop()
         await loop.run_in_executor(None, workers.close, GRACE)
 
     def _node(

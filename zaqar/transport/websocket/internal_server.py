@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where other processes of the service hand over messages for connections.
+"""Server that takes messages for its connections from notifiers.
 
-Just as much of HTTP/1.1 as our own sender speaks: ``POST /<connection>`` with
-a length, a moment, a number and a signature, and any number of these per
-connection. Whoever sends anything else gets an error and is left.
+It speaks as much HTTP/1.1 as :mod:`zaqar.notification.senders.internal_client`
+does: ``POST /<connection>`` with a length, a time, a nonce and a signature,
+any number of these per connection. Anything else is answered with an error,
+and the connection is closed.
 
 :source: reference/websocket, "Pushes"
 """
@@ -23,20 +24,20 @@ from zaqar.transport.websocket.protocol import Pushed
 
 LOG = logging.getLogger(__name__)
 
-#: Bytes of the head of a request.
+#: Maximum bytes of the head of a request.
 MAX_HEAD = 8192
 
-#: Connections at a time; there are as many as senders have threads.
+#: Maximum number of connections; each thread of a notifier may have one.
 MAX_PEERS = 512
 
-#: Seconds that a connection may say nothing between two requests, that each
-#: part of a request may take, and the answers to be read.
+#: Seconds that a connection may be idle between two requests, and that a part
+#: of a request, or reading a response, may take.
 IDLE = 75
 SLOW = 15
 
-#: Bytes of bodies that are read at a time, of all connections. Those that have
-#: shown no signature yet have a part of it, so that others are never refused
-#: for their sake.
+#: Maximum bytes of bodies in memory, of all connections. Those that have not
+#: shown a valid signature yet share a part of it, so that they never have
+#: others refused.
 MAX_READING = 64 * 1024 * 1024
 MAX_UNSIGNED = MAX_READING // 4
 
@@ -44,9 +45,9 @@ STATUS = {Pushed.SENT: 204, Pushed.GONE: 410, Pushed.FULL: 429}
 
 
 class BadRequest(Exception):
-    """What came is not for us; the connection ends.
+    """A request is refused and its connection closed.
 
-    :param status: of the answer
+    :param status: that of the response
     """
 
     def __init__(self, status: int) -> None:
@@ -54,10 +55,10 @@ class BadRequest(Exception):
         self.status = status
 
 
-class Endpoint:
-    """Listens, and passes on what is signed.
+class InternalServer:
+    """Passes signed messages on to connections.
 
-    :param max_body: bytes of a message
+    :param max_body: maximum bytes of a message
     """
 
     def __init__(self, hub: Hub, mac: SocketMac, max_body: int) -> None:
@@ -66,18 +67,19 @@ class Endpoint:
         self._max_body = max_body
         self._reading = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        #: Those that have shown no signature yet, the oldest first.
-        self._strangers: dict[asyncio.StreamWriter, int] = {}
+        #: Those without a valid signature so far, the oldest first, and the
+        #: bytes that each is sending.
+        self._unauthenticated: dict[asyncio.StreamWriter, int] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self, listener: socket.socket) -> None:
-        """Begin to listen."""
+        """Start listening."""
         self._server = await asyncio.start_server(
             self._serve, sock=listener, limit=MAX_HEAD, backlog=MAX_PEERS
         )
 
     async def stop(self) -> None:
-        """Listen no more, and leave everybody."""
+        """Stop listening and close all connections."""
         if self._server is not None:
             self._server.close()
         for task in list(self._tasks):
@@ -90,13 +92,13 @@ class Endpoint:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        self._strangers[writer] = 0
+        self._unauthenticated[writer] = 0
         try:
             self._make_room()
-            while await self._one(reader, writer):
+            while await self._serve_one(reader, writer):
                 pass
         except BadRequest as fault:
-            _answer(writer, fault.status, 'close')
+            _respond(writer, fault.status, 'close')
         except TimeoutError:
             LOG.debug('A notifier is too slow')
             # It may not read either.
@@ -105,27 +107,27 @@ class Endpoint:
             LOG.debug('A notifier has gone')
         finally:
             self._tasks.discard(task)
-            self._strangers.pop(writer, None)
+            self._unauthenticated.pop(writer, None)
             writer.close()
 
     def _make_room(self) -> None:
-        """Let a connection in, for the oldest one that is nobody yet.
+        """Close the oldest unauthenticated connection if there are too many.
 
-        :raises BadRequest: all others have shown a signature
+        :raises BadRequest: all others are authenticated
         """
         if len(self._tasks) <= MAX_PEERS:
             return
-        oldest, *others = self._strangers
+        oldest, *others = self._unauthenticated
         if not others:
             raise BadRequest(503)
         oldest.transport.abort()
 
-    async def _one(
+    async def _serve_one(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
-        """Serve one request; return whether another may follow."""
+        """Serve a request; return whether another may follow."""
         try:
-            is_known = writer not in self._strangers
+            is_known = writer not in self._unauthenticated
             async with asyncio.timeout(IDLE if is_known else SLOW):
                 head = await reader.readuntil(b'\r\n\r\n')
         except asyncio.IncompleteReadError as error:
@@ -148,9 +150,9 @@ class Endpoint:
             now=time.time(),
         ):
             raise BadRequest(403)
-        self._strangers.pop(writer, None)
+        self._unauthenticated.pop(writer, None)
         pushed = await self._hub.push(connection, body)
-        _answer(writer, STATUS[pushed], 'keep-alive')
+        _respond(writer, STATUS[pushed], 'keep-alive')
         async with asyncio.timeout(SLOW):
             await writer.drain()
         return True
@@ -163,13 +165,13 @@ class Endpoint:
     ) -> bytes:
         """Read a body.
 
-        :raises BadRequest: too much is read already
+        :raises BadRequest: too much is being read already
         """
-        if writer in self._strangers:
-            reading = sum(self._strangers.values()) + length
+        if writer in self._unauthenticated:
+            reading = sum(self._unauthenticated.values()) + length
             if reading > MAX_UNSIGNED:
                 raise BadRequest(503)
-            self._strangers[writer] = length
+            self._unauthenticated[writer] = length
         if self._reading + length > MAX_READING:
             raise BadRequest(503)
         self._reading += length
@@ -181,9 +183,9 @@ class Endpoint:
 
 
 def _head(head: bytes) -> tuple[str, Mapping[str, str]]:
-    """Return whom a request is for, and its headers.
+    """Return the connection that a request is for, and its headers.
 
-    :raises BadRequest: it is none of ours
+    :raises BadRequest: it is malformed
     """
     first, *lines = head.decode('latin-1')[:-4].split('\r\n')
     words = first.split(' ')
@@ -209,7 +211,7 @@ def _length(headers: Mapping[str, str]) -> int:
     return int(text)
 
 
-def _answer(writer: asyncio.StreamWriter, status: int, then: str) -> None:
+def _respond(writer: asyncio.StreamWriter, status: int, then: str) -> None:
     phrase = http.HTTPStatus(status).phrase
     lines = [f'HTTP/1.1 {status} {phrase}', f'Connection: {then}']
     if status != 204:

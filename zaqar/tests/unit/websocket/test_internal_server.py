@@ -11,8 +11,12 @@ import pytest
 
 from zaqar.notification.socket_mac import MAC, NONCE, TIME, Nonces, SocketMac
 from zaqar.tests.unit.websocket.bare import Loop, turn
-from zaqar.transport.websocket import endpoint
-from zaqar.transport.websocket.endpoint import IDLE, SLOW, Endpoint
+from zaqar.transport.websocket import internal_server
+from zaqar.transport.websocket.internal_server import (
+    IDLE,
+    SLOW,
+    InternalServer,
+)
 from zaqar.transport.websocket.protocol import Pushed
 
 #: Bytes of a body.
@@ -30,7 +34,7 @@ class Hub:
 
 
 class Inner:
-    """An endpoint, and connections to it."""
+    """A server, and connections to it."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
@@ -42,18 +46,18 @@ class Inner:
         self._address = listener.getsockname()
         self._listener = listener
         self.made: list[socket.socket] = []
-        self.endpoint = Endpoint(Hub(), self._mac, MOST)  # type: ignore
-        loop.run_until_complete(self.endpoint.start(listener))
+        self.server = InternalServer(Hub(), self._mac, MOST)  # type: ignore
+        loop.run_until_complete(self.server.start(listener))
 
     def connect(self, sent: bytes = b'') -> socket.socket:
         """Connect, say something and return when that was heard."""
         found = socket.create_connection(self._address, 5)
         self.made.append(found)
         found.setblocking(False)
-        count = len(self.endpoint._tasks)
+        count = len(self.server._tasks)
         for _ in range(ENOUGH):
             turn(self.loop)
-            if len(self.endpoint._tasks) != count:
+            if len(self.server._tasks) != count:
                 break
         self.say(found, sent)
         return found
@@ -98,7 +102,7 @@ class Inner:
         """End."""
         for one in self.made:
             one.close()
-        self.loop.run_until_complete(self.endpoint.stop())
+        self.loop.run_until_complete(self.server.stop())
         self._listener.close()
 
 
@@ -128,7 +132,7 @@ def test_who_has_signed_may_wait_between_requests(inner: Inner) -> None:
 def test_who_has_signed_nothing_may_not(inner: Inner, sent: bytes) -> None:
     stranger = inner.connect(sent)
     inner.loop.wait(SLOW - 1)
-    assert len(inner.endpoint._tasks) == 1
+    assert len(inner.server._tasks) == 1
     inner.loop.wait(2)
     assert inner.status(stranger) == 0
 
@@ -144,7 +148,7 @@ def test_a_body_has_its_time_whoever_sends_it(inner: Inner) -> None:
 def test_strangers_keep_no_notifier_out(
     inner: Inner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, 'MAX_PEERS', 3)
+    monkeypatch.setattr(internal_server, 'MAX_PEERS', 3)
     known = inner.connect(inner.signed())
     assert inner.status(known) == 204
     first, second = inner.connect(), inner.connect()
@@ -164,8 +168,8 @@ def test_strangers_keep_no_notifier_out(
 def test_bodies_that_nobody_has_signed_are_bounded_together(
     inner: Inner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endpoint, 'MAX_UNSIGNED', 2 * MOST)
-    monkeypatch.setattr(endpoint, 'MAX_READING', 4 * MOST)
+    monkeypatch.setattr(internal_server, 'MAX_UNSIGNED', 2 * MOST)
+    monkeypatch.setattr(internal_server, 'MAX_READING', 4 * MOST)
     known = [inner.connect(inner.signed()) for _ in range(4)]
     for one in known:
         assert inner.status(one) == 204
@@ -195,8 +199,8 @@ def test_who_reads_no_answers_is_left(inner: Inner) -> None:
             left += 1
             turn(inner.loop)
     # Answered is what the system takes, and no more.
-    assert len(inner.endpoint._tasks) == 1
+    assert len(inner.server._tasks) == 1
     inner.loop.wait(SLOW + 1)
     for _ in range(10):
         turn(inner.loop)
-    assert not inner.endpoint._tasks
+    assert not inner.server._tasks

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages on their way to a WebSocket server of ours.
+"""Client for handing messages to WebSocket servers of the service.
 
-Both ends are this service's: a request is one write and its answer one read.
-A library for HTTP takes ten times as long for headers that nobody has sent.
+The other end is :mod:`zaqar.transport.websocket.internal_server`: a request is
+one write and its response one read. A library for HTTP takes ten times as long
+for headers that are never sent.
 
 :source: reference/websocket, "Pushes"
 """
@@ -16,22 +17,22 @@ import threading
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-#: Seconds for connecting, and for an answer.
-CONNECT = 2.0
-ANSWER = 5.0
+#: Seconds for connecting, and for a response.
+CONNECT_TIMEOUT = 2.0
+RESPONSE_TIMEOUT = 5.0
 
-#: Connections that are kept.
-KEPT = 16
+#: Maximum number of idle connections.
+MAX_IDLE = 16
 
-#: Bytes of the head of an answer.
-_MOST = 8192
+#: Maximum bytes of the head of a response.
+_MAX_HEAD = 8192
 
 _END = b'\r\n\r\n'
 _STATUS = re.compile(rb'HTTP/1\.1 ([1-5]\d\d)[ \r]')
 
 
-class Way:
-    """The way to one server, for many threads.
+class InternalClient:
+    """A client of one server, for many threads.
 
     :param uri: ``http://host:port``
     """
@@ -44,9 +45,9 @@ class Way:
         self._idle: list[socket.socket] = []
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Hand something over; return the status of the answer.
+        """Send a request; return the status of the response.
 
-        :raises OSError: nobody knows whether it has arrived
+        :raises OSError: it is unknown whether the request has arrived
         """
         lines = [f'POST /{path} HTTP/1.1', f'Host: {self._host}']
         lines += [f'{name}: {value}' for name, value in headers.items()]
@@ -54,20 +55,20 @@ class Way:
         connection = self._borrow()
         try:
             with contextlib.suppress(BrokenPipeError):
-                # Who refuses a long one has said so by then.
+                # The response may be there already, if the body is refused.
                 connection.sendall('\r\n'.join(lines).encode() + body)
-            status, is_kept = _answer(connection)
+            status, is_kept = _read_response(connection)
         except BaseException:
             connection.close()
             raise
         if is_kept:
-            self._give_back(connection)
+            self._return(connection)
         else:
             connection.close()
         return status
 
     def close(self) -> None:
-        """Give back connections."""
+        """Close idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -84,44 +85,44 @@ class Way:
             connection.close()
 
     def _connected(self) -> socket.socket:
-        made = socket.create_connection(self._address, CONNECT)
-        made.settimeout(ANSWER)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return made
+        connection = socket.create_connection(self._address, CONNECT_TIMEOUT)
+        connection.settimeout(RESPONSE_TIMEOUT)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
 
-    def _give_back(self, connection: socket.socket) -> None:
+    def _return(self, connection: socket.socket) -> None:
         with self._lock:
-            if len(self._idle) < KEPT:
+            if len(self._idle) < MAX_IDLE:
                 self._idle.append(connection)
                 return
         connection.close()
 
 
 def _is_open(connection: socket.socket) -> bool:
-    """Tell whether the other end has not left, nor said anything unasked."""
+    """Return whether the peer has neither closed nor sent anything."""
     flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
     with contextlib.suppress(OSError):
         connection.settimeout(0)
         try:
             connection.recv(1, flags)
         except BlockingIOError:
-            connection.settimeout(ANSWER)
+            connection.settimeout(RESPONSE_TIMEOUT)
             return True
     return False
 
 
-def _answer(connection: socket.socket) -> tuple[int, bool]:
-    """Return a status, and whether more may be asked.
+def _read_response(connection: socket.socket) -> tuple[int, bool]:
+    """Read a status, and whether the connection may be used again.
 
-    :raises OSError: it is no answer of ours, or none came
+    :raises OSError: there is no response, or a malformed one
     """
     head = b''
     while not head.endswith(_END):
-        more = connection.recv(_MOST)
-        if not more or len(head) > _MOST:
-            raise ConnectionError('the answer has no end')
+        more = connection.recv(_MAX_HEAD)
+        if not more or len(head) > _MAX_HEAD:
+            raise ConnectionError('the response has no end')
         head += more
-    found = _STATUS.match(head)
-    if found is None or head.index(_END) + len(_END) < len(head):
-        raise ConnectionError('that is no answer, or more than one')
-    return int(found[1]), b'\r\nconnection: close\r\n' not in head.lower()
+    status = _STATUS.match(head)
+    if status is None or head.index(_END) + len(_END) < len(head):
+        raise ConnectionError('the response is malformed')
+    return int(status[1]), b'\r\nconnection: close\r\n' not in head.lower()

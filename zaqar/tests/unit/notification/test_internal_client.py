@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from zaqar.notification.senders.handover import Way
+from zaqar.notification.senders.internal_client import InternalClient
 
 PATIENCE = 30.0
 
@@ -31,7 +31,9 @@ class End:
         self.left = threading.Event()
         self._server = socket.create_server(('127.0.0.1', 0))
         self._thread: threading.Thread | None = None
-        self.way = Way(f'http://127.0.0.1:{self._server.getsockname()[1]}')
+        self.client = InternalClient(
+            f'http://127.0.0.1:{self._server.getsockname()[1]}'
+        )
 
     def says(self, *connections: Sequence[bytes]) -> None:
         """Answer from now on."""
@@ -40,11 +42,11 @@ class End:
 
     def post(self, body: bytes = b'{}') -> int:
         """Hand something over."""
-        return self.way.post('here', {'X-Time': '1'}, body)
+        return self.client.post('here', {'X-Time': '1'}, body)
 
     def stop(self) -> None:
         """End."""
-        self.way.close()
+        self.client.close()
         if self._thread is not None:
             self._thread.join(PATIENCE)
         self._server.close()
