@@ -14,7 +14,7 @@ import time
 from urllib.parse import urlsplit
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.notification import nodes, socket_mac
+from zaqar.notification import socket_mac, websocket_nodes
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders.internal_client import InternalClient
 from zaqar.notification.settings import Settings
@@ -47,12 +47,12 @@ class SocketSender:
         self,
         store: ManagementStore,
         secret: str | None,
-        here: nodes.Here = nodes.HERE,
+        local: websocket_nodes.LocalNodes = websocket_nodes.LOCAL_NODES,
     ) -> None:
-        self._directory = nodes.Directory(store)
+        self._directory = websocket_nodes.NodeDirectory(store)
         self._mac = SocketMac.from_secret(secret) if secret else None
         self._nonces = Nonces()
-        self._here = here
+        self._local = local
         self._clients: dict[str, InternalClient] = {}
 
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
@@ -75,7 +75,7 @@ class SocketSender:
             client.close()
 
     def _attempt(self, node: str, connection: str, body: bytes) -> Outcome:
-        deliver = self._here.find(node)
+        deliver = self._local.find(node)
         if deliver is not None:
             return _outcome(deliver(connection, body))
         lease = self._directory.find(node)
@@ -93,7 +93,7 @@ class SocketSender:
         try:
             status = self._client(lease.uri).post(connection, headers, body)
         except OSError:
-            self._directory.doubt(node)
+            self._directory.invalidate(node)
             return Outcome(Verdict.RETRY, 'the server cannot be reached')
         return _outcome(status)
 

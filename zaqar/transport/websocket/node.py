@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from zaqar.errors import StoreUnavailable
-from zaqar.notification import nodes
+from zaqar.notification import websocket_nodes
 from zaqar.storage.base import ManagementStore
 
 LOG = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ class Node:
     """Keeps a lease until stopped.
 
     :param uri: where messages are handed over
-    :param secret: see :class:`zaqar.notification.nodes.Lease`
+    :param secret: see :class:`zaqar.notification.websocket_nodes.NodeLease`
     :param lapsed: called when the lease had ended and was made anew; what
         was told meanwhile is lost
     """
@@ -53,16 +53,16 @@ class Node:
     def stop(self) -> None:
         """End, and give the lease back."""
         self._stop.set()
-        self._thread.join(nodes.RENEWED)
+        self._thread.join(websocket_nodes.RENEW_SECONDS)
         try:
-            nodes.release(self._store, self._name, self._uri)
+            websocket_nodes.release(self._store, self._name, self._uri)
         except StoreUnavailable:
             LOG.info('The lease of this server is left to its end')
 
     def renew(self) -> bool:
         """Renew the lease; tell whether that went well."""
         try:
-            ended, now = nodes.renew(
+            ended, now = websocket_nodes.renew(
                 self._store, self._name, self._uri, self._secret
             )
         except StoreUnavailable:
@@ -81,7 +81,9 @@ class Node:
         pause = 0
         while not self._stop.wait(pause):
             try:
-                pause = nodes.RENEWED if self.renew() else _AGAIN
+                pause = (
+                    websocket_nodes.RENEW_SECONDS if self.renew() else _AGAIN
+                )
             except Exception:
                 LOG.exception('The lease of this server cannot be renewed')
-                pause = nodes.RENEWED
+                pause = websocket_nodes.RENEW_SECONDS

@@ -17,7 +17,7 @@ from oslo_config import cfg
 
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import ConfigurationError
-from zaqar.notification import nodes, socket_mac
+from zaqar.notification import socket_mac, websocket_nodes
 from zaqar.notification.socket_mac import SocketMac
 from zaqar.storage.base import ManagementStore
 from zaqar.transport import listening_socket
@@ -147,7 +147,9 @@ class Server:
         mac = SocketMac.from_secret(secret)
         internal_server = InternalServer(hub, mac, self._max_body)
         await internal_server.start(inner)
-        nodes.HERE.join(self._settings.node_id, _Local(hub, loop))
+        websocket_nodes.LOCAL_NODES.join(
+            self._settings.node_id, _Local(hub, loop)
+        )
         server = await loop.create_server(
             Factory(hub, loop), sock=listener, backlog=BACKLOG
         )
@@ -157,7 +159,7 @@ class Server:
         server.close()
         hub.drain()
         await _until_quiet(hub)
-        nodes.HERE.leave(self._settings.node_id)
+        websocket_nodes.LOCAL_NODES.leave(self._settings.node_id)
         # Before the port is free for a server of the same name.
         await loop.run_in_executor(None, node.stop)
         await internal_server.stop()

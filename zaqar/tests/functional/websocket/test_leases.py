@@ -12,7 +12,7 @@ import pytest
 
 from zaqar import clock
 from zaqar.errors import StoreUnavailable
-from zaqar.notification import nodes
+from zaqar.notification import websocket_nodes
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders.websocket import PATIENCE, SocketSender
 from zaqar.storage.base import ManagementStore
@@ -49,7 +49,7 @@ def store(tmp_path: pathlib.Path, time: Time) -> Iterator[ManagementStore]:
 
 @pytest.fixture
 def sender(store: ManagementStore) -> Iterator[SocketSender]:
-    found = SocketSender(store, SECRET, nodes.Here())
+    found = SocketSender(store, SECRET, websocket_nodes.LocalNodes())
     yield found
     found.close()
 
@@ -65,21 +65,21 @@ def _send(sender: SocketSender, now: int, first_at: int = 0) -> Outcome:
 def test_a_lease_lives_for_thirty_seconds(
     store: ManagementStore, time: Time
 ) -> None:
-    nodes.renew(store, 'node', 'http://127.0.0.1:1', '')
+    websocket_nodes.renew(store, 'node', 'http://127.0.0.1:1', '')
     time.now += 29_999
-    assert nodes.Directory(store).find('node') is not None
+    assert websocket_nodes.NodeDirectory(store).find('node') is not None
     time.now += 1
-    assert nodes.Directory(store).find('node') is None
-    assert nodes.RENEWED * 3 == nodes.LIFETIME == 30
+    assert websocket_nodes.NodeDirectory(store).find('node') is None
+    assert websocket_nodes.RENEW_SECONDS * 3 == websocket_nodes.LIFETIME == 30
 
 
 def test_a_lease_that_is_renewed_elsewhere_is_seen(
     store: ManagementStore, time: Time
 ) -> None:
-    directory = nodes.Directory(store)
+    directory = websocket_nodes.NodeDirectory(store)
     for port in range(1, 5):
-        nodes.renew(store, 'node', f'http://127.0.0.1:{port}', '')
-        time.now += nodes.RENEWED * 1000
+        websocket_nodes.renew(store, 'node', f'http://127.0.0.1:{port}', '')
+        time.now += websocket_nodes.RENEW_SECONDS * 1000
         lease = directory.find('node')
         assert lease is not None
         assert lease.uri.endswith(f':{port}')
@@ -105,7 +105,9 @@ def test_nobody_is_asked_where_a_server_has_gone(
     store: ManagementStore, sender: SocketSender, time: Time
 ) -> None:
     assert _send(sender, time.now).verdict is Verdict.GONE
-    nodes.renew(store, 'node', f'http://127.0.0.1:{process.free_port()}', '')
+    websocket_nodes.renew(
+        store, 'node', f'http://127.0.0.1:{process.free_port()}', ''
+    )
     time.now += 30_000
     assert _send(sender, time.now).verdict is Verdict.GONE
 
@@ -113,7 +115,9 @@ def test_nobody_is_asked_where_a_server_has_gone(
 def test_one_that_cannot_be_reached_is_tried_for_a_minute(
     store: ManagementStore, sender: SocketSender, time: Time
 ) -> None:
-    nodes.renew(store, 'node', f'http://127.0.0.1:{process.free_port()}', '')
+    websocket_nodes.renew(
+        store, 'node', f'http://127.0.0.1:{process.free_port()}', ''
+    )
     begun = time.now
     late = begun + PATIENCE * 1000
     assert PATIENCE == 60
@@ -148,7 +152,7 @@ def test_what_a_server_says_decides(
     with socketserver.TCPServer(('127.0.0.1', 0), Handler) as server:
         threading.Thread(target=server.handle_request).start()
         port = server.server_address[1]
-        nodes.renew(store, 'node', f'http://127.0.0.1:{port}', '')
+        websocket_nodes.renew(store, 'node', f'http://127.0.0.1:{port}', '')
         assert _send(sender, time.now, time.now).verdict is verdict
 
 
@@ -159,7 +163,7 @@ def _says(status: int) -> Callable[[str, bytes], int]:
 def test_a_server_of_this_process_is_told_directly(
     store: ManagementStore, time: Time
 ) -> None:
-    here = nodes.Here()
+    here = websocket_nodes.LocalNodes()
     sender = SocketSender(store, None, here)
     told = []
 
@@ -186,7 +190,7 @@ def test_it_is_tried_again_when_the_store_is_back(
         raise StoreUnavailable
 
     monkeypatch.setattr(store, 'get', silent)
-    sender = SocketSender(store, SECRET, nodes.Here())
+    sender = SocketSender(store, SECRET, websocket_nodes.LocalNodes())
     assert _send(sender, time.now).verdict is Verdict.RETRY
 
 
@@ -194,11 +198,11 @@ def test_a_lease_is_given_back_by_the_server_that_has_it(
     store: ManagementStore,
 ) -> None:
     first, second = 'http://127.0.0.1:1', 'http://127.0.0.1:2'
-    nodes.renew(store, 'node', first, '')
-    nodes.renew(store, 'node', second, '')
-    nodes.release(store, 'node', first)
-    lease = nodes.Directory(store).find('node')
+    websocket_nodes.renew(store, 'node', first, '')
+    websocket_nodes.renew(store, 'node', second, '')
+    websocket_nodes.release(store, 'node', first)
+    lease = websocket_nodes.NodeDirectory(store).find('node')
     assert lease is not None
     assert lease.uri == second
-    nodes.release(store, 'node', second)
-    assert nodes.Directory(store).find('node') is None
+    websocket_nodes.release(store, 'node', second)
+    assert websocket_nodes.NodeDirectory(store).find('node') is None

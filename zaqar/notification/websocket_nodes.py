@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where WebSocket servers are: leases in the management store.
+"""Addresses of WebSocket servers: leases in the management store.
 
 :source: reference/websocket, "Pushes"
 """
@@ -19,24 +19,25 @@ from zaqar.storage.records import Data, update
 KIND = 'node'
 _PARENT = ''
 
-#: Seconds between two renewals, and after which a lease is over.
-RENEWED = 10
+#: Seconds between two renewals, and after which a lease expires.
+RENEW_SECONDS = 10
 LIFETIME = 30
 
-#: Seconds for which a lease that was read is believed.
-_BELIEVED = 5
+#: Seconds for which leases are cached, and the maximum number of them.
+CACHE_SECONDS = 5
+MAX_CACHED = 1000
 
-#: Takes a connection and JSON text; returns a status as of HTTP.
+#: Takes a connection and JSON text; returns an HTTP status.
 Deliver = Callable[[str, bytes], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """Where a server can be told of messages.
+class NodeLease:
+    """The internal address of a WebSocket server.
 
     :ivar uri: ``http://host:port``
     :ivar expires: in milliseconds by the clock of the store
-    :ivar secret: of the server alone, '' where a shared one is set
+    :ivar secret: secret of this server alone, '' where a shared one is set
     """
 
     uri: str
@@ -47,9 +48,9 @@ class Lease:
 def renew(
     store: ManagementStore, node: str, uri: str, secret: str
 ) -> tuple[int | None, int]:
-    """Write or renew a lease.
+    """Create or renew a lease.
 
-    :returns: when the former one ended, None without one; and now
+    :returns: when the former one expires, None without one; and now
     """
     now = store.clock.now()
     data: dict[str, Any] = {'uri': uri, 'expires': now + LIFETIME * 1000}
@@ -67,62 +68,62 @@ def renew(
 
 
 def release(store: ManagementStore, node: str, uri: str) -> None:
-    """Give a lease back, unless a successor has it already."""
+    """Delete a lease, unless a successor has it already."""
     record = store.get(KIND, _PARENT, node)
     if record is not None and record.data['uri'] == uri:
         store.delete(KIND, _PARENT, node)
 
 
-class Directory:
-    """Finds servers, and asks the store once in a few seconds for each."""
+class NodeDirectory:
+    """Looks up servers by node, with a cache of a few seconds."""
 
     def __init__(self, store: ManagementStore) -> None:
         self._store = store
-        self._known: dict[str, tuple[int, Lease | None]] = {}
+        self._cached: dict[str, tuple[int, NodeLease | None]] = {}
 
-    def find(self, node: str) -> Lease | None:
-        """Return the lease of a server that lives, else None.
+    def find(self, node: str) -> NodeLease | None:
+        """Return the lease of a server, None without a live one.
 
-        :raises StoreUnavailable: nobody knows
+        :raises StoreUnavailable: the store does not respond
         """
         now = self._store.clock.now()
-        read_at, lease = self._known.get(node, (0, None))
-        if lease is None or now - read_at > _BELIEVED * 1000:
+        read_at, lease = self._cached.get(node, (0, None))
+        if lease is None or now - read_at > CACHE_SECONDS * 1000:
             lease = self._read(node)
-            if len(self._known) > 1000:
-                self._known.clear()
-            self._known[node] = (now, lease)
+            if len(self._cached) > 1000:
+                self._cached.clear()
+            self._cached[node] = (now, lease)
         return lease if lease is not None and lease.expires > now else None
 
-    def doubt(self, node: str) -> None:
-        """Ask the store the next time, whatever is known."""
-        self._known.pop(node, None)
+    def invalidate(self, node: str) -> None:
+        """Drop what is cached of a server."""
+        self._cached.pop(node, None)
 
-    def _read(self, node: str) -> Lease | None:
+    def _read(self, node: str) -> NodeLease | None:
         record = self._store.get(KIND, _PARENT, node)
-        return Lease(**record.data) if record else None
+        return NodeLease(**record.data) if record else None
 
 
-class Here:
-    """The servers of this process, which need not be sent anything."""
+class LocalNodes:
+    """The servers of this process, which are called directly."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Deliver] = {}
+        self._nodes: dict[str, Deliver] = {}
         self._lock = threading.Lock()
 
     def join(self, node: str, deliver: Deliver) -> None:
-        """Take in a server."""
+        """Add a server."""
         with self._lock:
-            self._found[node] = deliver
+            self._nodes[node] = deliver
 
     def leave(self, node: str) -> None:
-        """Forget a server."""
+        """Remove a server."""
         with self._lock:
-            self._found.pop(node, None)
+            self._nodes.pop(node, None)
 
     def find(self, node: str) -> Deliver | None:
-        """Return how to tell a server of this process, else None."""
-        return self._found.get(node)
+        """Return how to reach a server of this process, None without it."""
+        return self._nodes.get(node)
 
 
-HERE = Here()
+LOCAL_NODES = LocalNodes()
