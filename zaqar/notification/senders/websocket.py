@@ -14,11 +14,11 @@ import time
 from urllib.parse import urlsplit
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.notification import socket_mac, websocket_nodes
+from zaqar.notification import internal_auth, websocket_nodes
+from zaqar.notification.internal_auth import NonceSource, RequestAuthenticator
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders.internal_client import InternalClient
 from zaqar.notification.settings import Settings
-from zaqar.notification.socket_mac import Nonces, SocketMac
 from zaqar.storage.base import ManagementStore
 
 SCHEME = 'websocket'
@@ -50,8 +50,10 @@ class SocketSender:
         local: websocket_nodes.LocalNodes = websocket_nodes.LOCAL_NODES,
     ) -> None:
         self._directory = websocket_nodes.NodeDirectory(store)
-        self._mac = SocketMac.from_secret(secret) if secret else None
-        self._nonces = Nonces()
+        self._mac = (
+            RequestAuthenticator.from_secret(secret) if secret else None
+        )
+        self._nonces = NonceSource()
         self._local = local
         self._clients: dict[str, InternalClient] = {}
 
@@ -85,9 +87,9 @@ class SocketSender:
         nonce = self._nonces.fresh()
         mac = self._mac or _mac(lease.secret)
         headers = {
-            socket_mac.TIME: moment,
-            socket_mac.NONCE: nonce,
-            socket_mac.MAC: mac.sign(connection, moment, nonce, body),
+            internal_auth.TIME: moment,
+            internal_auth.NONCE: nonce,
+            internal_auth.MAC: mac.sign(connection, moment, nonce, body),
             'Content-Type': 'application/json',
         }
         try:
@@ -108,8 +110,8 @@ class SocketSender:
 
 
 @functools.lru_cache(_SERVERS)
-def _mac(secret: str) -> SocketMac:
-    return SocketMac.from_secret(secret)
+def _mac(secret: str) -> RequestAuthenticator:
+    return RequestAuthenticator.from_secret(secret)
 
 
 def create(settings: Settings) -> SocketSender:
@@ -119,7 +121,7 @@ def create(settings: Settings) -> SocketSender:
     """
     if settings.conf is None or settings.management is None:
         raise ConfigurationError('WebSocket servers need a management store')
-    secret = socket_mac.from_conf(settings.conf)
+    secret = internal_auth.secret_from_conf(settings.conf)
     return SocketSender(settings.management, secret)
 
 

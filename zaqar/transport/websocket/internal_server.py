@@ -18,7 +18,12 @@ import socket
 import time
 from collections.abc import Mapping
 
-from zaqar.notification.socket_mac import MAC, NONCE, TIME, SocketMac
+from zaqar.notification.internal_auth import (
+    MAC,
+    NONCE,
+    TIME,
+    RequestAuthenticator,
+)
 from zaqar.transport.websocket.hub import Hub
 from zaqar.transport.websocket.protocol import Pushed
 
@@ -61,7 +66,9 @@ class InternalServer:
     :param max_body: maximum bytes of a message
     """
 
-    def __init__(self, hub: Hub, mac: SocketMac, max_body: int) -> None:
+    def __init__(
+        self, hub: Hub, mac: RequestAuthenticator, max_body: int
+    ) -> None:
         self._hub = hub
         self._mac = mac
         self._max_body = max_body

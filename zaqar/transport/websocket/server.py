@@ -17,8 +17,8 @@ from oslo_config import cfg
 
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import ConfigurationError
-from zaqar.notification import socket_mac, websocket_nodes
-from zaqar.notification.socket_mac import SocketMac
+from zaqar.notification import internal_auth, websocket_nodes
+from zaqar.notification.internal_auth import RequestAuthenticator
 from zaqar.storage.base import ManagementStore
 from zaqar.transport import listening_socket
 from zaqar.transport.websocket import settings as options
@@ -81,8 +81,8 @@ class Server:
         limits = dispatcher.limits
         self._store = store
         self._settings = options.from_conf(conf, limits)
-        self._shared = socket_mac.from_conf(conf)
-        self._own = '' if self._shared else socket_mac.fresh_secret()
+        self._shared = internal_auth.secret_from_conf(conf)
+        self._own = '' if self._shared else internal_auth.new_secret()
         access = Access.from_conf(
             conf,
             limits,
@@ -144,7 +144,7 @@ class Server:
         await loop.run_in_executor(None, node.renew)
         node.start()
         secret = self._shared or self._own
-        mac = SocketMac.from_secret(secret)
+        mac = RequestAuthenticator.from_secret(secret)
         internal_server = InternalServer(hub, mac, self._max_body)
         await internal_server.start(inner)
         websocket_nodes.LOCAL_NODES.join(

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import requests
 
-from zaqar.notification.socket_mac import (
+from zaqar.notification.internal_auth import (
     MAC,
     NONCE,
     TIME,
-    Nonces,
-    SocketMac,
+    NonceSource,
+    RequestAuthenticator,
 )
 from zaqar.tests.functional.websocket.client import Talk
 from zaqar.tests.functional.websocket.conftest import (
@@ -253,8 +253,8 @@ def _hand_over(
     server: Zaqar, connection: str, body: bytes, **changes: Any
 ) -> requests.Response:
     moment = str(int(time.time()))
-    nonce = Nonces().fresh()
-    mac = SocketMac.from_secret(KEY)
+    nonce = NonceSource().fresh()
+    mac = RequestAuthenticator.from_secret(KEY)
     headers = {
         TIME: moment,
         NONCE: nonce,
@@ -305,8 +305,10 @@ def test_nothing_else_is(connect: Connect, server: Zaqar) -> None:
     talk = connect()
     connection = _own(talk)
     old = str(int(time.time()) - 3600)
-    nonce = Nonces().fresh()
-    stale = SocketMac.from_secret(KEY).sign(connection, old, nonce, b'{}')
+    nonce = NonceSource().fresh()
+    stale = RequestAuthenticator.from_secret(KEY).sign(
+        connection, old, nonce, b'{}'
+    )
     for changes, status in (
         ({'headers': {MAC: 'x'}}, 403),
         ({'headers': {MAC: '', TIME: ''}}, 403),

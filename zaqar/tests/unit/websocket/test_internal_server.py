@@ -9,7 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from zaqar.notification.socket_mac import MAC, NONCE, TIME, Nonces, SocketMac
+from zaqar.notification.internal_auth import (
+    MAC,
+    NONCE,
+    TIME,
+    NonceSource,
+    RequestAuthenticator,
+)
 from zaqar.tests.unit.websocket.bare import Loop, turn
 from zaqar.transport.websocket import internal_server
 from zaqar.transport.websocket.internal_server import (
@@ -38,8 +44,8 @@ class Inner:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self._mac = SocketMac.from_secret('secret')
-        self._nonces = Nonces()
+        self._mac = RequestAuthenticator.from_secret('secret')
+        self._nonces = NonceSource()
         listener = socket.create_server(('127.0.0.1', 0))
         # Of accepted connections, too.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

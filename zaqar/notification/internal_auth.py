@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What notifiers and WebSocket servers know each other by.
+"""Authentication of notifiers by WebSocket servers.
 
-A notifier signs each message that it hands over with a key which both have
-from the same secret. Where no secret is set, a server makes a key of its own
-at its start and keeps it with its lease in the management store: whoever can
+A notifier signs each message that it hands over with a key that both derive
+from the same secret. Where no secret is configured, a server creates one at
+its start and stores it with its lease in the management store: whoever can
 read that can read the messages as well.
 
-Whoever sees such a request cannot send it again: a server takes each number of
-a sender once, within the seconds for which its moment counts. It remembers the
-last numbers of each sender as bits, so that memory is bounded by the number of
-senders, and requests may overtake each other.
+Requests cannot be replayed: a server accepts each number of a sender once,
+while the time of the request is recent. It remembers the last numbers of each
+sender as bits, so that memory is bounded by the number of senders, and
+requests may overtake each other.
 
 :source: reference/websocket, "Pushes"
 """
@@ -30,17 +30,16 @@ from oslo_config import cfg
 from zaqar.controllers import signatures
 from zaqar.notification import settings
 
-#: Names of the headers that carry the moment, the sender with its number, and
-#: the signature.
+#: Headers for the time, the sender with its number, and the signature.
 TIME = 'X-Zaqar-Time'
 NONCE = 'X-Zaqar-Nonce'
 MAC = 'X-Zaqar-MAC'
 
-#: Seconds by which the two clocks may differ.
+#: Maximum difference of the two clocks in seconds.
 SKEW = 60
 
-#: By how many a request of a sender may be overtaken, and senders that are
-#: remembered; those who know the key alone can be one.
+#: By how many others a request may be overtaken, and the number of senders
+#: that are remembered; only who knows the key can be one.
 WINDOW = 4096
 SENDERS = 1000
 
@@ -49,31 +48,31 @@ _CONTEXT = b'zaqar websocket push'
 _NONCE = re.compile(r'([0-9a-f]{16})\.([0-9]{1,18})', re.ASCII)
 
 
-class Nonces:
-    """Makes what no other request has, for all threads of a process."""
+class NonceSource:
+    """Numbers of requests, for all threads of a process."""
 
     def __init__(self) -> None:
         self._sender = secrets.token_hex(8)
         self._numbers = itertools.count()
 
     def fresh(self) -> str:
-        """Return the sender and its next number."""
+        """Return the sender with its next number."""
         return f'{self._sender}.{next(self._numbers)}'
 
 
-class Replays:
-    """Tells what was taken before, for one thread."""
+class ReplayGuard:
+    """The nonces that were accepted before, for one thread."""
 
     def __init__(self) -> None:
-        self._known: LRUCache[str, tuple[int, int]] = LRUCache(SENDERS)
+        self._senders: LRUCache[str, tuple[int, int]] = LRUCache(SENDERS)
 
     def take(self, nonce: str) -> bool:
-        """Note a nonce; tell whether it is a new one."""
-        found = _NONCE.fullmatch(nonce)
-        if found is None:
+        """Record a nonce; return whether it is a new one."""
+        match = _NONCE.fullmatch(nonce)
+        if match is None:
             return False
-        sender, number = found[1], int(found[2])
-        last, taken = self._known.get(sender, (number, 0))
+        sender, number = match[1], int(match[2])
+        last, taken = self._senders.get(sender, (number, 0))
         if number > last:
             ahead = min(number - last, WINDOW)
             taken = (taken << ahead) & (2**WINDOW - 1)
@@ -81,20 +80,20 @@ class Replays:
         bit = 1 << (last - number)
         if last - number >= WINDOW or taken & bit:
             return False
-        self._known[sender] = last, taken | bit
+        self._senders[sender] = last, taken | bit
         return True
 
 
-class SocketMac:
-    """Signs messages for connections, and verifies them."""
+class RequestAuthenticator:
+    """Signs requests of notifiers, and verifies them."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._replays = Replays()
+        self._replays = ReplayGuard()
 
     @classmethod
-    def from_secret(cls, secret: str) -> SocketMac:
-        """Derive the key from a secret that is used for other things too."""
+    def from_secret(cls, secret: str) -> RequestAuthenticator:
+        """Derive the key from a secret that has other uses, too."""
         derived = HKDF(hashes.SHA256(), 32, salt=None, info=_CONTEXT)
         return cls(derived.derive(secret.encode()))
 
@@ -108,7 +107,7 @@ class SocketMac:
         mac = hmac.new(self._key, digestmod=hashlib.sha256)
         texts = (connection, moment, nonce)
         for part in (*(text.encode() for text in texts), body):
-            # With their lengths, so that no two are alike when put together.
+            # With their lengths, so that parts cannot be shifted.
             mac.update(len(part).to_bytes(8, 'big'))
             mac.update(part)
         return mac.hexdigest()
@@ -123,7 +122,7 @@ class SocketMac:
         *,
         now: float,
     ) -> bool:
-        """Tell whether one who knows the key has just signed this, and once.
+        """Return whether a request is authentic, recent and not a replay.
 
         :param now: seconds since the epoch
         """
@@ -132,20 +131,20 @@ class SocketMac:
         expected = self.sign(connection, moment, nonce, body)
         is_right = hmac.compare_digest(expected.encode(), signature.encode())
         is_fresh = abs(now - int(moment)) <= SKEW
-        # Noted last: what others make up takes no memory.
+        # Last, so that forged requests take no memory.
         return is_right and is_fresh and self._replays.take(nonce)
 
 
-def from_conf(conf: cfg.ConfigOpts) -> str | None:
-    """Return the secret that a configuration names, None without one."""
+def secret_from_conf(conf: cfg.ConfigOpts) -> str | None:
+    """Return the configured secret, None without one."""
     conf.register_opts(settings.OPTS, settings.GROUP)
     conf.register_opts(signatures.OPTS, signatures.GROUP)
-    found: str | None = (
+    secret: str | None = (
         conf[settings.GROUP].socket_secret or conf[signatures.GROUP].secret_key
     )
-    return found
+    return secret
 
 
-def fresh_secret() -> str:
-    """Return a secret that nobody knows yet."""
+def new_secret() -> str:
+    """Create a random secret."""
     return secrets.token_hex(32)

@@ -6,18 +6,18 @@ from __future__ import annotations
 import pytest
 from oslo_config import cfg
 
-from zaqar.notification import socket_mac
-from zaqar.notification.socket_mac import (
+from zaqar.notification import internal_auth
+from zaqar.notification.internal_auth import (
     SENDERS,
     SKEW,
     WINDOW,
-    Nonces,
-    Replays,
-    SocketMac,
+    NonceSource,
+    ReplayGuard,
+    RequestAuthenticator,
 )
 
 SECRET = 'a secret that is long enough'
-MAC = SocketMac.from_secret(SECRET)
+MAC = RequestAuthenticator.from_secret(SECRET)
 NOW = 1_800_000_000
 NONCE = f'{"0" * 16}.1'
 
@@ -31,7 +31,7 @@ def _verified(
     now: float = NOW,
 ) -> bool:
     signature = MAC.sign('c', str(NOW), NONCE, b'{}')
-    mac = SocketMac.from_secret(secret)
+    mac = RequestAuthenticator.from_secret(secret)
     return mac.verify(connection, moment, nonce, body, signature, now=now)
 
 
@@ -56,12 +56,12 @@ def test_parts_cannot_be_shifted() -> None:
 
 
 def test_what_was_signed_counts_once() -> None:
-    mac = SocketMac.from_secret(SECRET)
+    mac = RequestAuthenticator.from_secret(SECRET)
 
     def verified(nonce: str, signature: str) -> bool:
         return mac.verify('c', str(NOW), nonce, b'{}', signature, now=NOW)
 
-    nonces = Nonces()
+    nonces = NonceSource()
     for nonce in (nonces.fresh(), nonces.fresh()):
         # What somebody makes up uses nothing up.
         assert not verified(nonce, '0' * 64)
@@ -71,7 +71,7 @@ def test_what_was_signed_counts_once() -> None:
 
 
 def test_requests_may_overtake_each_other() -> None:
-    replays = Replays()
+    replays = ReplayGuard()
     numbers = [5, 3, 4, 0, 5 + WINDOW, 6, WINDOW, 10 * WINDOW, 9 * WINDOW + 1]
     for number in numbers:
         assert replays.take(f'{"a" * 16}.{number}'), number
@@ -83,7 +83,7 @@ def test_requests_may_overtake_each_other() -> None:
 
 
 def test_no_more_is_remembered_than_has_room() -> None:
-    replays = Replays()
+    replays = ReplayGuard()
     for sender in range(2 * SENDERS):
         assert replays.take(f'{sender:016x}.{10**17}')
     assert not replays.take(f'{2 * SENDERS - 1:016x}.{10**17}')
@@ -113,15 +113,15 @@ def test_a_moment_is_a_number(moment: str) -> None:
 
 
 def test_the_key_is_not_the_secret() -> None:
-    plain = SocketMac(b'a secret that is long enough')
+    plain = RequestAuthenticator(b'a secret that is long enough')
     assert plain.sign('c', '1', '', b'') != MAC.sign('c', '1', '', b'')
 
 
 def test_an_option_of_its_own_comes_first() -> None:
     conf = cfg.ConfigOpts()
     conf([], project='zaqar', default_config_files=[])
-    assert socket_mac.from_conf(conf) is None
+    assert internal_auth.secret_from_conf(conf) is None
     conf.set_override('secret_key', 'k' * 16, 'signed_url')
-    assert socket_mac.from_conf(conf) == 'k' * 16
+    assert internal_auth.secret_from_conf(conf) == 'k' * 16
     conf.set_override('socket_secret', 's' * 16, 'notification')
-    assert socket_mac.from_conf(conf) == 's' * 16
+    assert internal_auth.secret_from_conf(conf) == 's' * 16
