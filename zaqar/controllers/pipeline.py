@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
+from zaqar.models import Subscription
 
 GROUP = 'storage'
 
@@ -56,6 +57,10 @@ class Pipeline:
         """Return whether a subscriber has to confirm before it is notified."""
         is_mail = subscriber[:7].lower() == 'mailto:'
         return self.confirms or (self.confirms_mail and is_mail)
+
+    def is_notified(self, subscription: Subscription) -> bool:
+        """Return whether a subscriber is notified of messages."""
+        return subscription.confirmed or not self.asks(subscription.subscriber)
 
     @classmethod
     def from_conf(

@@ -185,7 +185,7 @@ class DeliveryExecutor:
 
     def _subscription(self, pending: PendingDelivery) -> Subscription | None:
         """Return the subscription, None if nobody is to be notified."""
-        key = pending.key
+        key, is_notified = pending.key, self._ctx.pipeline.is_notified
         with self._lock:
             cached = self._subscriptions.get(key)
         # A cached one is good enough only to notify: since then the subscriber
@@ -196,7 +196,7 @@ class DeliveryExecutor:
             cached is not None
             and cached.version >= pending.version
             and pending.ask is None
-            and self._is_notified(cached)
+            and is_notified(cached)
         ):
             return cached
         management = self._ctx.catalogue.management
@@ -207,13 +207,9 @@ class DeliveryExecutor:
             return None
         with self._lock:
             self._subscriptions[key] = current
-        is_wanted = pending.ask is not None or self._is_notified(current)
-        return current if is_wanted else None
-
-    def _is_notified(self, subscription: Subscription) -> bool:
-        return subscription.confirmed or not self._ctx.pipeline.asks(
-            subscription.subscriber
-        )
+        if pending.ask is not None or is_notified(current):
+            return current
+        return None
 
     def _delivery(
         self,

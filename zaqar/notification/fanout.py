@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a notice to what is due to each subscriber.
+"""Fan-out of notices to pending deliveries, one per subscriber.
 
-A notice is claimed, its dues are stored, and then it is deleted: who dies in
-between leaves it to another, whose dues are the same, under the same ids and,
-if nothing came in between, under the same token, so that a store recognises
-them.
+Notices are claimed, their deliveries are stored, and then they are deleted. If
+a notifier dies in between, the next one repeats this: its deliveries have the
+same ids and, if nothing else came in between, the same token, so that the
+store recognizes them.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 
-Advise = Callable[[str, str], float | None]
+#: Returns the seconds for which a host has no room for a project, if any.
+ExpectedWait = Callable[[str, str], float | None]
 
-#: Notices of one claim, and the seconds it may take.
+#: Maximum number of notices per claim, and its seconds.
 BATCH = 100
 LEASE = 60
 
-#: Dues and bytes of one post, roughly.
-MOST = 500
-MOST_BYTES = 2**20
+#: Maximum number of deliveries per post, and roughly of bytes.
+MAX_POST = 500
+MAX_POST_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class _Listed:
-    """Who is subscribed to a queue, as read after the notices."""
+class _Subscribers:
+    """Subscriptions to a queue, read after the notices.
+
+    :ivar notified: those that have confirmed, or need not
+    """
 
     every: Sequence[Subscription]
-    told: Sequence[Subscription]
+    notified: Sequence[Subscription]
 
 
 def fan_out(
     ctx: Context,
     store: MessageStore,
-    advise: Advise = lambda host, project: None,
+    expected_wait: ExpectedWait = lambda host, project: None,
 ) -> int:
-    """Expand the notices that wait; return how many there were.
-
-    :param advise: returns the seconds for which a host has no room for a
-        project, if so
-    """
+    """Fan out waiting notices; return how many there were."""
     claim = store.claim(
         OUTBOX,
         now=store.clock.now(),
@@ -68,28 +68,29 @@ def fan_out(
     )
     if claim is None:
         return 0
-    found, unreadable = _read(ctx, claim.messages)
-    epochs = _epochs(store, [notice for _, notice in found])
-    lists = _lists(ctx, {notices.scope_of(notice) for _, notice in found})
-    made = [
+    readable, unreadable = _read(ctx, claim.messages)
+    epochs = _epochs(store, [notice for _, notice in readable])
+    scopes = {notices.scope_of(notice) for _, notice in readable}
+    subscribers = _subscribers(ctx, scopes)
+    deliveries = [
         pending
-        for message, notice in found
-        for pending in _dues(notice, message, lists)
+        for message, notice in readable
+        for pending in _deliveries(notice, message, subscribers)
     ]
     ids = [message.id for message in claim.messages]
-    _put(ctx, store, made, ids, advise)
+    _post(ctx, store, deliveries, ids, expected_wait)
     if unreadable:
-        put_back(store, OUTBOX, unreadable)
+        requeue(store, OUTBOX, unreadable)
     store.delete_many(OUTBOX, ids, now=store.clock.now())
     metrics.counters().notices.inc(len(ids))
-    _silence(store, epochs, lists)
+    _unmark(store, epochs, subscribers)
     return len(ids)
 
 
-def put_back(
+def requeue(
     store: MessageStore, qid: str, unreadable: Sequence[Message]
 ) -> None:
-    """Store records anew that cannot be read now, for a later attempt."""
+    """Store unreadable records again, for a later attempt."""
     now = store.clock.now()
     again = [
         record
@@ -114,109 +115,100 @@ def put_back(
 def _read(
     ctx: Context, messages: Iterable[Message]
 ) -> tuple[list[tuple[Message, Notice]], list[Message]]:
-    """Return messages with their notices, and those that hold none."""
-    found = []
-    unreadable = []
+    """Return messages with their notices, and those that are unreadable."""
+    readable, unreadable = [], []
     for message in messages:
         try:
-            found.append((message, notices.read(ctx.cipher, message)))
+            readable.append((message, notices.read(ctx.cipher, message)))
         except notices.Unreadable:
             unreadable.append(message)
-    return found, unreadable
+    return readable, unreadable
 
 
 def _epochs(
-    store: MessageStore, found: Sequence[Notice]
+    store: MessageStore, readable: Sequence[Notice]
 ) -> Mapping[str, tuple[Scope, int]]:
-    """Return marks of queues, read before anybody lists subscriptions."""
-    marks: dict[str, tuple[Scope, int]] = {}
-    for notice in found:
-        if isinstance(notice, ConfirmationRequest) or notice.qid in marks:
+    """Return the epochs of queues, read before their subscriptions."""
+    epochs: dict[str, tuple[Scope, int]] = {}
+    for notice in readable:
+        if isinstance(notice, ConfirmationRequest) or notice.qid in epochs:
             continue
         try:
             epoch = store.subscribed_epoch(notice.qid, now=store.clock.now())
         except QueueGone:
             epoch = 0
-        marks[notice.qid] = (notices.scope_of(notice), epoch)
-    return marks
+        epochs[notice.qid] = (notices.scope_of(notice), epoch)
+    return epochs
 
 
-def _lists(ctx: Context, scopes: Iterable[Scope]) -> Mapping[Scope, _Listed]:
+def _subscribers(
+    ctx: Context, scopes: Iterable[Scope]
+) -> Mapping[Scope, _Subscribers]:
     now = ctx.catalogue.management.clock.now()
-    found = {}
+    subscribers = {}
     for scope in scopes:
         every = list(subscription_records.live(ctx, scope, now))
-        told = [
-            one
-            for one in every
-            if one.confirmed or not ctx.pipeline.asks(one.subscriber)
-        ]
-        found[scope] = _Listed(every, told)
-    return found
+        notified = [one for one in every if ctx.pipeline.is_notified(one)]
+        subscribers[scope] = _Subscribers(every, notified)
+    return subscribers
 
 
-def _dues(
-    notice: Notice, message: Message, lists: Mapping[Scope, _Listed]
+def _deliveries(
+    notice: Notice, message: Message, subscribers: Mapping[Scope, _Subscribers]
 ) -> Iterator[PendingDelivery]:
     scope = notices.scope_of(notice)
-    common: dict[str, Any] = {
-        'project': scope.project,
-        'queue': scope.name,
-        'kind': str(scope.kind),
-        'first_at': message.created_at,
-    }
+    content: dict[str, Any]
     if isinstance(notice, ConfirmationRequest):
-        for one in lists[scope].every:
-            if one.id == notice.subscription:
-                # In the lane of its host: one that does not answer holds up
-                # no questions to others.
-                yield PendingDelivery(
-                    id=f'{message.id}.{one.id}',
-                    subscription=one.id,
-                    host=host_of(one.subscriber),
-                    ask=notice,
-                    **common,
-                )
-        return
-    for one in lists[scope].told:
+        subscriptions = [
+            subscription
+            for subscription in subscribers[scope].every
+            if subscription.id == notice.subscription
+        ]
+        content = {'ask': notice}
+    else:
+        subscriptions = list(subscribers[scope].notified)
+        content = {'messages': notice.messages, 'sealed': notice.sealed}
+    for subscription in subscriptions:
         yield PendingDelivery(
-            id=f'{message.id}.{one.id}',
-            subscription=one.id,
-            version=one.version,
-            host=host_of(one.subscriber),
-            messages=notice.messages,
-            sealed=notice.sealed,
-            **common,
+            id=f'{message.id}.{subscription.id}',
+            project=scope.project,
+            queue=scope.name,
+            kind=str(scope.kind),
+            subscription=subscription.id,
+            version=subscription.version,
+            host=host_of(subscription.subscriber),
+            first_at=message.created_at,
+            **content,
         )
 
 
-def _put(
+def _post(
     ctx: Context,
     store: MessageStore,
-    made: Sequence[PendingDelivery],
+    deliveries: Sequence[PendingDelivery],
     ids: Sequence[str],
-    advise: Advise,
+    expected_wait: ExpectedWait,
 ) -> None:
     token = _token(ids)
-    kept = (
-        _kept(ctx, pending, advise(pending.host, pending.project))
-        for pending in made
+    messages = (
+        _encode(ctx, pending, expected_wait(pending.host, pending.project))
+        for pending in deliveries
     )
-    for number, part in enumerate(_parts(kept)):
+    for number, batch in enumerate(_batches(messages)):
         store.post(
             PENDING,
-            part,
+            batch,
             now=store.clock.now(),
             token=f'{number:x}.{token}'[:64],
         )
 
 
 def _token(ids: Sequence[str]) -> str:
-    """Return what the same messages have in common whenever stored."""
+    """Return a token that is the same for the same messages."""
     return hashlib.sha256(' '.join(ids).encode()).hexdigest()
 
 
-def _kept(
+def _encode(
     ctx: Context, pending: PendingDelivery, wait: float | None
 ) -> NewMessage:
     """Encode a delivery, deferred if its host has no room."""
@@ -227,29 +219,29 @@ def _kept(
     return pending.to_store(ctx.cipher, ttl=LIFETIME, delay=delay)
 
 
-def _parts(messages: Iterable[NewMessage]) -> Iterator[list[NewMessage]]:
-    part: list[NewMessage] = []
+def _batches(messages: Iterable[NewMessage]) -> Iterator[list[NewMessage]]:
+    batch: list[NewMessage] = []
     size = 0
     for message in messages:
-        if part and (
-            len(part) >= MOST or size + len(message.body) > MOST_BYTES
+        if batch and (
+            len(batch) >= MAX_POST or size + len(message.body) > MAX_POST_BYTES
         ):
-            yield part
-            part, size = [], 0
-        part.append(message)
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
         size += len(message.body)
-    if part:
-        yield part
+    if batch:
+        yield batch
 
 
-def _silence(
+def _unmark(
     store: MessageStore,
     epochs: Mapping[str, tuple[Scope, int]],
-    lists: Mapping[Scope, _Listed],
+    subscribers: Mapping[Scope, _Subscribers],
 ) -> None:
-    """Clear the marks of queues to which nobody is subscribed."""
+    """Clear the marks of queues without subscriptions."""
     for qid, (scope, epoch) in epochs.items():
-        if epoch and not lists[scope].every:
+        if epoch and not subscribers[scope].every:
             try:
                 store.unmark_subscribed(qid, epoch, now=store.clock.now())
             except QueueGone:

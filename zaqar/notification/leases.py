@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dues that this process holds by claims, until each is done with."""
+"""Claims on pending deliveries that this process holds."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from zaqar.storage.base import PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds after which what a dead process held is free again, and the
-#: milliseconds between two renewals.
+#: Seconds after which the claims of a dead process lapse, and milliseconds
+#: between two renewals.
 LEASE = 30
 RENEW = 10_000
 
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """A claim, and which of its messages are still to be done.
+    """A claim, and the messages in it that are not finished.
 
-    :ivar is_lost: it has lapsed; others may have what it held
-    :ivar left: messages that were put back undone
+    :ivar is_lost: it has lapsed; other notifiers may have its messages
+    :ivar left: messages to release
     """
 
     claim_id: str
@@ -36,69 +36,74 @@ class Lease:
 
 
 class Leases:
-    """Claims of one store, and what is to be written of them."""
+    """The claims on one store, and changes that are to be written."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._leases: set[Lease] = set()
         self._done: list[str] = []
-        self._later: list[tuple[str, Sequence[NewMessage]]] = []
+        self._replaced: list[tuple[str, Sequence[NewMessage]]] = []
         self.changed = threading.Event()
 
     def add(self, lease: Lease) -> None:
-        """Hold a claim."""
+        """Add a claim."""
         with self._lock:
             self._leases.add(lease)
 
     def done(
-        self, lease: Lease, message_id: str, later: Sequence[NewMessage] = ()
+        self,
+        lease: Lease,
+        message_id: str,
+        replacements: Sequence[NewMessage] = (),
     ) -> None:
-        """Have a message deleted, after others were put in its place."""
+        """Have a message deleted, once its replacements are stored."""
         with self._lock:
-            if later:
-                self._later.append((message_id, later))
+            if replacements:
+                self._replaced.append((message_id, replacements))
             else:
                 self._done.append(message_id)
             lease.open.discard(message_id)
         self.changed.set()
 
     def leave(self, lease: Lease, message_id: str) -> None:
-        """Put a message back as it is, for anybody."""
+        """Release a message as it is, with the others of its claim."""
         with self._lock:
             lease.open.discard(message_id)
             lease.left.add(message_id)
 
-    def flush(self, store: MessageStore) -> int:
-        """Write what is done; return how many messages that were.
+    def flush(self, store: MessageStore) -> None:
+        """Write finished messages.
 
-        What fails stays, and is written next time.
+        What fails is written next time.
         """
         with self._lock:
             done, self._done = self._done, []
-            later, self._later = self._later, []
-            over = [lease for lease in self._leases if not lease.open]
+            replaced, self._replaced = self._replaced, []
+            finished = [lease for lease in self._leases if not lease.open]
         try:
-            if later:
+            if replaced:
                 store.post(
                     PENDING,
-                    [one for _, new in later for one in new],
+                    [one for _, new in replaced for one in new],
                     now=store.clock.now(),
-                    token=later[0][1][0].rnd + later[-1][1][-1].rnd,
+                    token=replaced[0][1][0].rnd + replaced[-1][1][-1].rnd,
                 )
-            done += [message_id for message_id, _ in later]
-            later = []
+            done += [message_id for message_id, _ in replaced]
+            replaced = []
             if done:
                 store.delete_many(PENDING, done, now=store.clock.now())
         except StoreUnavailable:
             with self._lock:
                 self._done = done + self._done
-                self._later = later + self._later
+                self._replaced = replaced + self._replaced
             raise
-        self._settle(store, over)
-        return len(done)
+        for lease in finished:
+            if lease.left:
+                store.release(PENDING, lease.claim_id, now=store.clock.now())
+        self._forget(finished)
 
     def renew(self, store: MessageStore) -> None:
-        """Let claims live on that would lapse soon."""
+        """Renew claims that would lapse soon."""
         now = store.clock.now()
         for lease in self._every():
             if now - lease.renewed_at < RENEW:
@@ -113,22 +118,15 @@ class Leases:
                 self._forget([lease])
 
     def release(self, store: MessageStore) -> None:
-        """Give everything back at once."""
+        """Release all claims at once."""
         for lease in self._every():
             store.release(PENDING, lease.claim_id, now=store.clock.now())
         self._forget(self._every())
-
-    def _settle(self, store: MessageStore, over: Sequence[Lease]) -> None:
-        """Forget claims that are done with; free what they left."""
-        for lease in over:
-            if lease.left:
-                store.release(PENDING, lease.claim_id, now=store.clock.now())
-        self._forget(over)
 
     def _every(self) -> list[Lease]:
         with self._lock:
             return list(self._leases)
 
-    def _forget(self, over: Iterable[Lease]) -> None:
+    def _forget(self, leases: Iterable[Lease]) -> None:
         with self._lock:
-            self._leases.difference_update(over)
+            self._leases.difference_update(leases)

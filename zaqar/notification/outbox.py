@@ -199,7 +199,7 @@ class OutboxReader:
             return
         finish: Callable[[Lease, str], None] = self.leases.done
         try:
-            fanout.put_back(store, PENDING, unreadable)
+            fanout.requeue(store, PENDING, unreadable)
         except StoreUnavailable:
             finish = self.leases.leave
         for message in unreadable:
