@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which addresses a receiver may have.
+"""Addresses that receivers of webhooks may have.
 
-Names are looked up by us, every address is judged, and the connection is made
-to an address that was judged: a name that changes its mind in between leads
-nowhere.
+The notifier resolves names itself, checks every address, and connects to one
+that it has checked: changing a name in between has no effect.
 
 :source: reference/delivery, "Webhook requests"
 """
@@ -63,7 +62,7 @@ _NAT64 = ipaddress.IPv6Network('64:ff9b::/96')
 
 
 class AddressRefused(Exception):
-    """A receiver is where none may be."""
+    """A receiver has an address or a port that is not allowed."""
 
 
 def port_of(parts: SplitResult) -> int:
@@ -79,15 +78,15 @@ def resolve(host: str, port: int) -> list[tuple[str, int]]:
 
     :raises OSError: it has none
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(str(one[4][0]), int(one[4][1])) for one in found]
+    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(str(place[0]), int(place[1])) for *_, place in answers]
 
 
 class Guard:
-    """Judges addresses.
+    """Checks addresses and ports of receivers.
 
-    :param networks: those that are allowed though they are not public
-    :param ports: first and last of the ranges that are allowed
+    :param networks: allowed networks that are not public
+    :param ports: first and last port of the allowed ranges
     """
 
     def __init__(
@@ -107,32 +106,32 @@ class Guard:
         *,
         exempt: Callable[[], bool] = lambda: False,
     ) -> list[tuple[str, int]]:
-        """Return where to connect to, in the order to try.
+        """Return addresses to connect to, in the order to try.
 
-        :param exempt: tells whether it is one of the cloud's own; asked only
-            where that matters
-        :raises AddressRefused: to nowhere
+        :param exempt: returns whether it is a service of the cloud; called
+            only where that matters
+        :raises AddressRefused: none is allowed
         :raises OSError: the name has no address
         """
         self.check_port(port)
-        found = self._resolver(host, port)
-        fine = [one for one in found if self.admits(one[0])]
-        if len(fine) < len(found) and exempt():
-            fine = list(found)
-        if not fine:
+        addresses = self._resolver(host, port)
+        allowed = [place for place in addresses if self.admits(place[0])]
+        if len(allowed) < len(addresses) and exempt():
+            allowed = list(addresses)
+        if not allowed:
             raise AddressRefused('the address is not a public one')
-        return fine
+        return allowed
 
     def check_port(self, port: int) -> None:
-        """Complain about a port that no receiver may have.
+        """Check a port.
 
-        :raises AddressRefused: it is one
+        :raises AddressRefused: no receiver may have it
         """
         if not any(first <= port <= last for first, last in self._ports):
             raise AddressRefused(f'port {port} is not allowed')
 
     def admits(self, text: str) -> bool:
-        """Tell whether an address may be connected to."""
+        """Return whether an address may be connected to."""
         return all(
             _is_global(form) or any(form in net for net in self._networks)
             for form in _forms(text)
@@ -140,7 +139,7 @@ class Guard:
 
 
 def is_public(text: str) -> bool:
-    """Tell whether an address, and all it stands for, is global."""
+    """Return whether an address, in all its forms, is global."""
     return all(_is_global(form) for form in _forms(text))
 
 
@@ -153,12 +152,12 @@ def _is_global(address: Address) -> bool:
 
 
 def _forms(text: str) -> list[Address]:
-    """Return an address and those that it may be another spelling of."""
+    """Return an address and those that are reached by it."""
     # A link-local one may name its interface.
     address = ipaddress.ip_address(text.partition('%')[0])
     if isinstance(address, ipaddress.IPv4Address):
         return [address]
-    # These two are nothing else; the others are addresses, too.
+    # These two only stand for others; the rest are addresses, too.
     if address.ipv4_mapped is not None:
         return [address.ipv4_mapped]
     if address in _NAT64:

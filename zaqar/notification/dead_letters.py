@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dead letters: what did not arrive, put where its owner wants it.
+"""Dead letters of notifications: messages that could not be delivered.
 
 :source: reference/delivery, "Outbox and deliveries"
 """
@@ -24,22 +24,24 @@ OPTION = '_dead_letter_queue'
 
 
 def dead_letter(
-    ctx: Context, found: Subscription, delivery: Delivery, reason: str
+    ctx: Context,
+    subscription: Subscription,
+    delivery: Delivery,
+    reason: str,
 ) -> str:
-    """Put a message that did not arrive where its owner wants it.
+    """Store an undeliverable message in the dead-letter queue, if any.
 
-    :returns: the reason as the owner is to see it: with that of the queue, if
-        it does not take the letter
-    :raises StoreUnavailable: it is not there
+    :returns: the reason to show to the owner, which says if that failed
+    :raises StoreUnavailable: the message is not stored
     """
-    name = found.options.get(OPTION)
+    name = subscription.options.get(OPTION)
     if not name:
         metrics.counters().dead_letters.labels('no').inc()
         return reason
     letter = {
         'notification': msgspec.Raw(delivery.body),
-        'subscription_id': found.id,
-        'subscriber': found.subscriber,
+        'subscription_id': subscription.id,
+        'subscriber': subscription.subscriber,
         'attempts': delivery.attempt,
         'reason': reason,
     }
@@ -47,8 +49,8 @@ def dead_letter(
     post = posting.Post(messages=[posting.PostedMessage(body=body)])
     scope = Scope(delivery.project, name)
     try:
-        posting.post_dead_letters(
-            _silent(ctx, delivery),
+        messages.post_letters(
+            _without_notifications(ctx, delivery),
             scope=scope,
             document=post,
             encrypts=delivery.sealed,
@@ -65,10 +67,10 @@ def dead_letter(
     return reason
 
 
-def _silent(ctx: Context, delivery: Delivery) -> Context:
-    """Return a context in which nobody is told of a post.
+def _without_notifications(ctx: Context, delivery: Delivery) -> Context:
+    """Return a context in which posts notify nobody.
 
-    A dead letter that is announced could go round in circles.
+    Notifications of dead letters could go round in circles.
     """
     return Context(
         notices.service_identity(delivery.project),

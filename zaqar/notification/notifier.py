@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The notifier: every store's outbox, and the threads that send.
+"""The notifier: readers of all outboxes, and a pool of worker threads.
 
-Many may run, in this process and others: what one has claimed the others
-leave alone, and what it held when it died is theirs when its claims lapse.
+Many may run, in this process and others. What one has claimed the others leave
+alone, until its claims lapse.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from zaqar.storage.base import MessageStore
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two writings of counts, two looks at what pools there are,
-#: and after an error that nobody has foreseen.
-STATISTICS = 1.0
-POOLS = 5.0
+#: Seconds between two flushes of statistics, between two looks for new pools,
+#: and after an unexpected error.
+FLUSH_INTERVAL = 1.0
+POOLS_INTERVAL = 5.0
 PAUSE = 1.0
 
-#: Part of the time that may go into writing counts, since there is one record
-#: for each subscription, and the most seconds until they are written.
-PART = 0.1
-LATEST = 10.0
+#: Share of the time that flushes may take, since there is one record for each
+#: subscription, and the maximum seconds between two of them.
+FLUSH_SHARE = 0.1
+MAX_FLUSH_INTERVAL = 10.0
 
 
 class Notifier:
-    """Delivers what is due.
+    """Delivers notifications from the outboxes of all stores.
 
-    :param ctx: catalogue, cipher, signer and pipeline; whoever asks in it is
-        of no account
+    :param ctx: catalogue, cipher, signer and pipeline; its identity is not
+        used
     :param endpoints: returns the public URLs of the service
     """
 
@@ -75,13 +75,13 @@ class Notifier:
         )
         self._readers: dict[str, OutboxReader] = {}
         self._threads: list[threading.Thread] = []
-        self._ended = threading.Event()
-        self._clerk = threading.Thread(
-            target=self._tend, name='notifier', daemon=True
+        self._stopped = threading.Event()
+        self._maintainer = threading.Thread(
+            target=self._maintain, name='notifier', daemon=True
         )
 
     def facts(self) -> Mapping[str, Any]:
-        """Return what there is to tell of this notifier."""
+        """Return facts about this notifier for reports."""
         return {
             'held deliveries': self._scheduler.held,
             'hosts with an open circuit': self._scheduler.open_circuits(),
@@ -92,18 +92,18 @@ class Notifier:
         }
 
     def start(self) -> None:
-        """Begin."""
+        """Start all threads."""
         LOG.info(
             'Delivering notifications to %s', ', '.join(sorted(self._senders))
         )
         metrics.counters().begin(self._senders)
         for _ in range(self._settings.max_notifier_workers):
-            self._hire()
+            self._add_worker()
         self._open_readers()
-        self._clerk.start()
+        self._maintainer.start()
 
     def stop(self) -> None:
-        """Finish what is under way, give the rest back, and end."""
+        """Finish attempts in progress, release the rest, and end."""
         readers = list(self._readers.values())
         for reader in readers:
             reader.hold()
@@ -112,48 +112,48 @@ class Notifier:
         end = time.monotonic() + self._settings.request_timeout + 1
         while self._scheduler.in_flight and time.monotonic() < end:
             time.sleep(0.02)
-        self._ended.set()
+        self._stopped.set()
         self._scheduler.stop_waiting()
-        if self._clerk.is_alive():
-            self._clerk.join()
+        if self._maintainer.is_alive():
+            self._maintainer.join()
         for reader in readers:
             reader.stop()
         self._statistics.flush()
-        for sender in {
-            id(one): one for one in self._senders.values()
-        }.values():
+        # One sender may serve many schemes.
+        senders = {id(sender): sender for sender in self._senders.values()}
+        for sender in senders.values():
             sender.close()
 
-    def _tend(self) -> None:
-        """Do what is to be done now and then."""
-        tally_at = pools_at = time.monotonic()
-        while not self._ended.is_set():
+    def _maintain(self) -> None:
+        """Do periodic work."""
+        flush_at = pools_at = time.monotonic()
+        while not self._stopped.is_set():
             self._scheduler.wait_until_slow(
-                min(tally_at, pools_at) - time.monotonic()
+                min(flush_at, pools_at) - time.monotonic()
             )
             try:
                 self._scheduler.mark_slow()
-                self._hire_enough()
+                self._add_workers()
                 now = time.monotonic()
-                if now >= tally_at:
+                if now >= flush_at:
                     metrics.counters().held.set(self._scheduler.held)
                     metrics.counters().open_circuits.set(
                         self._scheduler.open_circuits()
                     )
                     self._statistics.flush()
-                    tally_at = now + _rest(time.monotonic() - now)
+                    flush_at = now + _flush_pause(time.monotonic() - now)
                 if now >= pools_at:
-                    pools_at = now + POOLS
+                    pools_at = now + POOLS_INTERVAL
                     self._open_readers()
             except StoreUnavailable:
                 LOG.warning('The store of records does not answer')
             except Exception:
-                # The edge of a thread: it must live on.
+                # The thread must go on.
                 LOG.exception('The notifier has met an error')
-                self._ended.wait(PAUSE)
+                self._stopped.wait(PAUSE)
 
     def _open_readers(self) -> None:
-        """Work on the stores of all pools, new ones too."""
+        """Start a reader for each new pool; stop those of removed ones."""
         try:
             openers = self._ctx.catalogue.outboxes()
         except StoreUnavailable:
@@ -178,13 +178,13 @@ class Notifier:
         self._readers[name] = reader
         reader.start()
 
-    def _hire_enough(self) -> None:
-        """Have threads for as many attempts as may begin."""
+    def _add_workers(self) -> None:
+        """Start threads for as many attempts as may begin."""
         wanted = self._settings.max_notifier_workers + self._scheduler.slow
         while len(self._threads) < wanted:
-            self._hire()
+            self._add_worker()
 
-    def _hire(self) -> None:
+    def _add_worker(self) -> None:
         thread = threading.Thread(
             target=self._work,
             name=f'sender {len(self._threads) + 1}',
@@ -201,7 +201,7 @@ class Notifier:
             try:
                 self._attempt(attempt)
             except Exception:
-                # The edge of a thread: it must live on.
+                # The thread must go on.
                 LOG.exception('A delivery has met an error')
 
     def _attempt(self, attempt: Attempt[Job]) -> None:
@@ -214,9 +214,9 @@ class Notifier:
             self._scheduler.end(attempt, success, more=more)
 
 
-def _rest(spent: float) -> float:
-    """Return the seconds from one writing of counts to the next.
+def _flush_pause(spent: float) -> float:
+    """Return the seconds from one flush of statistics to the next.
 
-    :param spent: seconds that it took
+    :param spent: seconds that the flush took
     """
-    return min(max(STATISTICS, spent / PART), LATEST)
+    return min(max(FLUSH_INTERVAL, spent / FLUSH_SHARE), MAX_FLUSH_INTERVAL)

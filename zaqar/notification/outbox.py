@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The outbox of one store: expanded, claimed, and written when done."""
+"""The outbox of one store: fan-out, claims, and writing what is finished."""
 
 from __future__ import annotations
 
@@ -22,27 +22,29 @@ from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two looks for new notices, and for dues put back by others
-#: or by us for later.
-LOOK = 0.1
-LOOK_LATER = 0.5
+#: Seconds between two polls for notices, and for pending deliveries that were
+#: deferred or released.
+POLL_NOTICES = 0.1
+POLL_PENDING = 0.5
 
-#: Seconds after a store did not answer.
+#: Seconds between two attempts while the store fails.
 PAUSE = 1.0
 
 #: Seconds between two counts of what waits.
-COUNT = 30.0
+COUNT_INTERVAL = 30.0
 
-#: Dues of one claim, and of this process at a time.
+#: Maximum number of deliveries per claim, and in this process at a time.
 BATCH = 100
-HELD = 4000
+MAX_HELD = 4000
 
 
 class OutboxReader:
-    """A thread that works on one store.
+    """A thread that reads the outbox of one store.
 
-    :param name: of the pool
-    :param open_store: returns its store
+    :param name: name of the pool
+    :param open_store: returns the store
+    :param drop: gives up a delivery that there is no room for
+    :param max_per_project: maximum number of deliveries of a project
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class OutboxReader:
         ctx: Context,
         scheduler: Scheduler[Job],
         drop: Callable[[PendingDelivery, int], None],
-        most_per_project: int,
+        max_per_project: int,
     ) -> None:
         self.name = name
         self.leases = Leases()
@@ -60,11 +62,11 @@ class OutboxReader:
         self._ctx = ctx
         self._scheduler = scheduler
         self._drop = drop
-        self._most = most_per_project
+        self._max_per_project = max_per_project
         self._ended = threading.Event()
         self._stopping = False
-        self._look_at = 0.0
-        self._expand_at = 0.0
+        self._claim_at = 0.0
+        self._fan_out_at = 0.0
         self._count_at = 0.0
         self._waiting = 0
         self._oldest = 0
@@ -73,22 +75,22 @@ class OutboxReader:
         )
 
     def facts(self) -> Mapping[str, int]:
-        """Return what waited in the store when that was last counted."""
+        """Return what waited in the store at the last count."""
         return {
             'waiting': self._waiting,
             'oldest (seconds)': self._oldest // 1000,
         }
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def hold(self) -> None:
-        """Claim no more; go on writing what is done."""
+        """Claim no more; continue writing what is finished."""
         self._stopping = True
 
     def stop(self) -> None:
-        """Write what is done, give the rest back, and end."""
+        """Write what is finished, release the rest, and end the thread."""
         self.hold()
         self._ended.set()
         self.leases.changed.set()
@@ -103,7 +105,7 @@ class OutboxReader:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            pause = LOOK
+            pause = POLL_NOTICES
             try:
                 if self._step(self._open()):
                     continue
@@ -111,38 +113,38 @@ class OutboxReader:
                 LOG.warning('Store "%s" does not answer', self.name)
                 pause = PAUSE
             except Exception:
-                # The edge of a thread: it must live on.
+                # The thread must go on.
                 LOG.exception('Working on the outbox failed')
                 pause = PAUSE
             if self.leases.changed.wait(pause) and pause == PAUSE:
                 self._ended.wait(PAUSE)
 
     def _step(self, store: MessageStore) -> bool:
-        """Do what there is to do; return whether there may be more."""
+        """Do one round of work; return whether there may be more at once."""
         self.leases.changed.clear()
         self.leases.flush(store)
         self.leases.renew(store)
         if self._stopping:
             return False
-        expanded = self._expand(store)
+        notices = self._fan_out(store)
         if time.monotonic() >= self._count_at:
             self._count(store)
-            self._count_at = time.monotonic() + COUNT
-        return bool(self._feed(store, bool(expanded)) or expanded)
+            self._count_at = time.monotonic() + COUNT_INTERVAL
+        return self._claim(store, bool(notices)) or bool(notices)
 
-    def _expand(self, store: MessageStore) -> int:
-        if time.monotonic() < self._expand_at:
+    def _fan_out(self, store: MessageStore) -> int:
+        if time.monotonic() < self._fan_out_at:
             return 0
-        found = fanout.fan_out(self._ctx, store, self._scheduler.expected_wait)
-        if found < fanout.BATCH:
-            self._expand_at = time.monotonic() + LOOK
-        return found
+        count = fanout.fan_out(self._ctx, store, self._scheduler.expected_wait)
+        if count < fanout.BATCH:
+            self._fan_out_at = time.monotonic() + POLL_NOTICES
+        return count
 
-    def _feed(self, store: MessageStore, is_sure: bool) -> bool:
-        """Claim dues and line them up; return whether it was worth it."""
-        if self._scheduler.held > HELD - BATCH:
+    def _claim(self, store: MessageStore, is_due: bool) -> bool:
+        """Claim deliveries and schedule them; return whether more may wait."""
+        if self._scheduler.held > MAX_HELD - BATCH:
             return False
-        if not is_sure and time.monotonic() < self._look_at:
+        if not is_due and time.monotonic() < self._claim_at:
             return False
         now = store.clock.now()
         claim_id = secrets.token_hex(16)
@@ -154,32 +156,29 @@ class OutboxReader:
             grace=LEASE,
             limit=BATCH,
         )
-        if claim is None:
-            self._look_at = time.monotonic() + LOOK_LATER
-            return False
-        lease = Lease(claim_id, now, {one.id for one in claim.messages})
-        self.leases.add(lease)
-        for job in self._jobs(store, lease, claim.messages):
-            self._scheduler.offer(job)
-        # If it was not full, what comes next has yet to be put there.
-        if len(claim.messages) < BATCH:
-            self._look_at = time.monotonic() + LOOK_LATER
-            return False
-        self._look_at = 0.0
-        return True
+        if claim is not None:
+            ids = {message.id for message in claim.messages}
+            lease = Lease(claim_id, now, ids)
+            self.leases.add(lease)
+            for job in self._jobs(store, lease, claim.messages):
+                self._scheduler.offer(job)
+            if len(claim.messages) == BATCH:
+                self._claim_at = 0.0
+                return True
+        self._claim_at = time.monotonic() + POLL_PENDING
+        return False
 
     def _jobs(
-        self, store: MessageStore, lease: Lease, found: Sequence[Message]
+        self, store: MessageStore, lease: Lease, messages: Sequence[Message]
     ) -> list[Job]:
-        made = []
-        unreadable = []
-        for message in found:
+        jobs, unreadable = [], []
+        for message in messages:
             try:
                 pending = PendingDelivery.read(self._ctx.cipher, message)
             except Unreadable:
                 unreadable.append(message)
             else:
-                made.append(
+                jobs.append(
                     Job(
                         pending,
                         message.id,
@@ -189,14 +188,13 @@ class OutboxReader:
                         attempt=pending.attempt,
                     )
                 )
-        self._put_back(store, lease, unreadable)
-        return made
+        if unreadable:
+            self._requeue(store, lease, unreadable)
+        return jobs
 
-    def _put_back(
+    def _requeue(
         self, store: MessageStore, lease: Lease, unreadable: Sequence[Message]
     ) -> None:
-        if not unreadable:
-            return
         finish: Callable[[Lease, str], None] = self.leases.done
         try:
             fanout.requeue(store, PENDING, unreadable)
@@ -220,11 +218,11 @@ class OutboxReader:
         metrics.counters().waiting.labels(self.name).set(waiting)
         metrics.counters().oldest.labels(self.name).set(oldest / 1000)
         self._waiting, self._oldest = waiting, oldest
-        if waiting > self._most:
+        if waiting > self._max_per_project:
             outbox_limits.trim(
                 self._ctx.cipher,
                 store,
-                self._most,
+                self._max_per_project,
                 self._drop,
                 lambda: self.leases.renew(store),
             )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one project may have waiting in an outbox."""
+"""The limit of pending deliveries per project in an outbox."""
 
 from __future__ import annotations
 
@@ -16,38 +16,40 @@ from zaqar.storage.base import PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 
-#: Dues read, and deleted, at a time.
+#: Deliveries read, and deleted, at a time.
 BATCH = 500
 
 
 def trim(
     cipher: Cipher,
     store: MessageStore,
-    most: int,
+    limit: int,
     drop: Callable[[PendingDelivery, int], None],
     pause: Callable[[], None] = lambda: None,
 ) -> int:
-    """Give up dues of projects that have more than ``most``.
+    """Give up deliveries of projects that have more than ``limit``.
 
     Those that have failed already go first, the oldest of them before the
-    others: what is new may still arrive.
+    others, since new ones may still arrive.
 
-    :param drop: lets the owner of a delivery know, at a time
-    :param pause: called now and then, for what cannot wait until the end
+    :param drop: records that a delivery is given up, at a moment
+    :param pause: called now and then, for work that cannot wait
     :returns: how many were given up
     :raises StoreUnavailable: some may have been given up
     """
-    found: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
+    by_project: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
     for message in _all(store, pause):
         try:
             pending = PendingDelivery.read(cipher, message)
         except Unreadable:
             continue
         is_fresh = pending.attempt == 1 and not pending.deferrals
-        found[pending.project].append((is_fresh, pending.first_at, message.id))
+        by_project[pending.project].append(
+            (is_fresh, pending.first_at, message.id)
+        )
     dropped = 0
-    for project, waiting in found.items():
-        surplus = sorted(waiting)[: max(0, len(waiting) - most)]
+    for project, waiting in by_project.items():
+        surplus = sorted(waiting)[: max(0, len(waiting) - limit)]
         ids = [message_id for _, _, message_id in surplus]
         for start in range(0, len(ids), BATCH):
             _drop(cipher, store, ids[start : start + BATCH], drop)
@@ -57,7 +59,7 @@ def trim(
                 'Project %s has more than %d deliveries waiting; %d are given '
                 'up ([notification] max_outbox_per_project)',
                 project,
-                most,
+                limit,
                 len(ids),
             )
             metrics.counters().deliveries.labels('any', 'dropped').inc(
@@ -75,7 +77,7 @@ def _drop(
 ) -> None:
     now = store.clock.now()
     for message in store.get(PENDING, ids, now=now):
-        # Known before it is gone: who dies in between repeats it.
+        # Before it is deleted, so that it is repeated after a crash.
         drop(PendingDelivery.read(cipher, message), now)
     store.delete_many(PENDING, ids, now=now)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a delivery that failed is tried again: pure arithmetic.
+"""Pauses between attempts, by a retry policy.
 
 :source: reference/delivery, "Retries"
 """
@@ -11,21 +11,21 @@ from typing import Any
 
 from zaqar.controllers.retry_policy import DEFAULTS, MAX_ATTEMPTS
 
-#: Part by which a pause may be longer or shorter, so that deliveries that
-#: failed together do not come back together.
+#: Share by which a pause may be longer or shorter, so that deliveries that
+#: failed together are not retried together.
 JITTER = 0.1
 
-#: Seconds by which a linear pause grows, and of which others have a step.
+#: Seconds by which a linear pause grows, and per step of the other functions.
 STEP = 5
 
 Policy = Mapping[str, Any]
 
 
 def chosen(queue: Policy, options: Policy) -> Policy:
-    """Return the policy that counts, with all keys that it leaves out.
+    """Return the policy that applies, with defaults for missing keys.
 
     :param queue: metadata of the queue
-    :param options: of the subscription
+    :param options: options of the subscription
     """
     own = options.get('_retry_policy') or {}
     general = queue.get('_retry_policy') or {}
@@ -39,7 +39,7 @@ def chosen(queue: Policy, options: Policy) -> Policy:
 def pauses(policy: Policy) -> Sequence[int]:
     """Return the seconds before each further attempt, in order.
 
-    After as many failures and one more the delivery is given up.
+    The delivery is given up when the last of them fails.
     """
     return [
         *[0] * policy['retries_with_no_delay'],
@@ -62,16 +62,16 @@ def series(function: str, shortest: int, longest: int) -> Sequence[int]:
         return [shortest, longest][:count]
     if function == 'arithmetic':
         part = (longest - shortest) / (count * (count - 1))
-        found = [shortest + a * (a - 1) * part for a in range(1, count + 1)]
+        growing = [shortest + a * (a - 1) * part for a in range(1, count + 1)]
     else:
         factor = (longest / shortest) ** (1 / (count - 1))
-        found = [shortest * factor ** (a - 1) for a in range(1, count + 1)]
-    # What is meant to be whole may be off by a rounding error.
-    return [int(value + 1e-9) for value in found][:MAX_ATTEMPTS]
+        growing = [shortest * factor ** (a - 1) for a in range(1, count + 1)]
+    # Whole numbers may be off by a rounding error.
+    return [int(value + 1e-9) for value in growing][:MAX_ATTEMPTS]
 
 
 def longest_wait(policy: Policy) -> int:
-    """Return the most seconds that a receiver may ask for."""
+    """Return the longest pause in seconds that a receiver may ask for."""
     return int(policy['maximum_delay'] * policy['maximum_delay_retries'])
 
 
@@ -80,14 +80,14 @@ def pause(
 ) -> float | None:
     """Return the seconds until the next attempt, None to give up.
 
-    :param attempt: the number of the one that has failed
-    :param retry_after: what the receiver has asked for
-    :param chance: from 0 to 1
+    :param attempt: number of the attempt that failed
+    :param retry_after: seconds that the receiver has asked for
+    :param chance: a random number from 0 to 1
     """
-    found = pauses(policy)
-    if attempt > len(found):
+    all_pauses = pauses(policy)
+    if attempt > len(all_pauses):
         return None
-    wait = found[attempt - 1] * (1 + JITTER * (2 * chance - 1))
+    wait = all_pauses[attempt - 1] * (1 + JITTER * (2 * chance - 1))
     if retry_after is not None:
         wait = max(wait, min(retry_after, longest_wait(policy)))
     return wait

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The senders that are installed, by scheme."""
+"""Loading of the installed senders, by scheme."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ ENTRY_POINTS = 'zaqar.notification'
 
 
 def senders(settings: Settings) -> Mapping[str, Sender]:
-    """Return what sends to each scheme; one object for those it shares.
+    """Return the sender of each scheme; some schemes share one.
 
-    :raises ConfigurationError: a setting of one is not as it should be
+    :raises ConfigurationError: a setting is invalid
     """
-    made: dict[str, Sender] = {}
-    found: dict[str, Sender] = {}
+    created: dict[str, Sender] = {}
+    by_scheme: dict[str, Sender] = {}
     points = importlib.metadata.entry_points(group=ENTRY_POINTS)
-    for point in sorted(points, key=lambda one: one.name):
-        if point.value not in made:
-            sender = _made(point, settings)
+    for point in sorted(points, key=lambda point: point.name):
+        if point.value not in created:
+            sender = _create(point, settings)
             if sender is None:
                 continue
-            made[point.value] = sender
-        found[point.name.lower()] = made[point.value]
-    return found
+            created[point.value] = sender
+        by_scheme[point.name.lower()] = created[point.value]
+    return by_scheme
 
 
-def _made(
+def _create(
     point: importlib.metadata.EntryPoint, settings: Settings
 ) -> Sender | None:
     try:

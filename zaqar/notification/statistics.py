@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts of deliveries per subscription, written down now and then."""
+"""Statistics of deliveries per subscription, written at intervals."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ GONE_AFTER = 86_400_000
 
 @dataclass(slots=True)
 class Change:
-    """What has happened since the last writing.
+    """What has happened since the last flush.
 
-    :ivar other: something else than 410 came last, or came since
+    :ivar other: there was a result other than 410
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Change:
 
 
 class DeliveryStatistics:
-    """Counts in memory, and in the record of each subscription."""
+    """Statistics in memory, added to the record of each subscription."""
 
     def __init__(self, store: ManagementStore) -> None:
         self._store = store
@@ -45,14 +45,14 @@ class DeliveryStatistics:
         self._changes: dict[Key, Change] = {}
 
     def delivered(self, key: Key, now: int) -> None:
-        """A subscriber has got a message."""
+        """Count a message that was delivered."""
         with self._lock:
             change = self._count(key, 'delivered')
             change.last_delivery_at = now
             change.other, change.gone_since = True, None
 
     def retried(self, key: Key, reason: str, now: int) -> None:
-        """An attempt has failed; there will be another one."""
+        """Count an attempt that failed and will be repeated."""
         with self._lock:
             change = self._count(key, 'retried')
             change.last_failure = _failure(reason, now, final=False)
@@ -61,9 +61,9 @@ class DeliveryStatistics:
     def given_up(
         self, key: Key, reason: str, now: int, *, gone: bool = False
     ) -> None:
-        """A message will not reach a subscriber.
+        """Count a message that was given up.
 
-        :param gone: because it said that nobody is there
+        :param gone: the subscriber said that it is gone
         """
         with self._lock:
             change = self._count(key, 'given_up')
@@ -74,7 +74,7 @@ class DeliveryStatistics:
                 change.other, change.gone_since = True, None
 
     def is_gone(self, key: Key, now: int) -> bool:
-        """Tell whether there has been nothing but 410 for a day."""
+        """Return whether there has been nothing but 410 for a day."""
         with self._lock:
             change = self._changes.get(key)
             if change is not None and change.other:
@@ -84,7 +84,7 @@ class DeliveryStatistics:
         return since is not None and now - since >= GONE_AFTER
 
     def flush(self) -> None:
-        """Write down what has changed; keep it where the store is away."""
+        """Write changes; those that fail are written next time."""
         with self._lock:
             changes, self._changes = self._changes, {}
         while changes:
@@ -117,20 +117,20 @@ def _failure(reason: str, now: int, *, final: bool) -> Mapping[str, Any]:
 
 
 def _merged(data: Mapping[str, Any], change: Change) -> dict[str, Any]:
-    found = dict(data)
+    merged = dict(data)
     for name, count in change.counts.items():
-        found[name] = found.get(name, 0) + count
+        merged[name] = merged.get(name, 0) + count
     if change.last_delivery_at is not None:
-        found['last_delivery_at'] = change.last_delivery_at
+        merged['last_delivery_at'] = change.last_delivery_at
     if change.last_failure is not None:
-        found['last_failure'] = dict(change.last_failure)
-    since = None if change.other else found.get('gone_since')
+        merged['last_failure'] = dict(change.last_failure)
+    since = None if change.other else merged.get('gone_since')
     since = since or change.gone_since
     if since is not None:
-        found['gone_since'] = since
+        merged['gone_since'] = since
     else:
-        found.pop('gone_since', None)
-    return found
+        merged.pop('gone_since', None)
+    return merged
 
 
 def _merge(old: Change, new: Change) -> None:
