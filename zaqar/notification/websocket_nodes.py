@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.models import Record
+from zaqar.bounded_cache import BoundedCache
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.records import Data, update
 
@@ -79,7 +79,9 @@ class NodeDirectory:
 
     def __init__(self, store: ManagementStore) -> None:
         self._store = store
-        self._cached: dict[str, tuple[int, NodeLease | None]] = {}
+        self._cached: BoundedCache[str, tuple[int, NodeLease | None]] = (
+            BoundedCache(MAX_CACHED)
+        )
 
     def find(self, node: str) -> NodeLease | None:
         """Return the lease of a server, None without a live one.
@@ -90,8 +92,6 @@ class NodeDirectory:
         read_at, lease = self._cached.get(node, (0, None))
         if lease is None or now - read_at > CACHE_SECONDS * 1000:
             lease = self._read(node)
-            if len(self._cached) > 1000:
-                self._cached.clear()
             self._cached[node] = (now, lease)
         return lease if lease is not None and lease.expires > now else None
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-#: Queues remembered; when there are more, all are forgotten.
+from zaqar.bounded_cache import BoundedCache
+
+#: Maximum number of queues that are remembered.
 MAX_QUEUES = 20_000
 
 
@@ -14,7 +16,7 @@ class UnsubscribedQueues:
     """
 
     def __init__(self) -> None:
-        self._qids: set[str] = set()
+        self._qids: BoundedCache[str, None] = BoundedCache(MAX_QUEUES)
 
     def __contains__(self, qid: str) -> bool:
         return qid in self._qids
@@ -22,8 +24,6 @@ class UnsubscribedQueues:
     def update(self, qid: str, epoch: int) -> None:
         """Remember a flag that was read: its epoch, 0 or less if unset."""
         if epoch > 0:
-            self._qids.discard(qid)
-            return
-        if len(self._qids) >= MAX_QUEUES:
-            self._qids.clear()
-        self._qids.add(qid)
+            self._qids.pop(qid, None)
+        else:
+            self._qids[qid] = None

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import QueueGone
 from zaqar.storage.mongodb.database import Database, Documents
 from zaqar.storage.mongodb.layout import Document, ahead, place
@@ -78,7 +79,7 @@ class Incarnations:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: dict[str, Queue] = {}
+        self._known: BoundedCache[str, Queue] = BoundedCache(MOST)
 
     def find(self, qid: str) -> Queue | None:
         """Return a queue, None if it was never seen.
@@ -117,8 +118,6 @@ class Incarnations:
         found = self._known.get(qid)
         if found is None or found.key != key:
             found = self._made(qid, key)
-            if len(self._known) >= MOST:
-                self._known.clear()
             self._known[qid] = found
         found.least = max(found.least, int(document.get('least', 0)))
         found.until = max(found.until, asked + GOOD_FOR)
