@@ -1,1 +1,1 @@
-"""One module per way of telling a subscriber."""
+"""Senders for each scheme, and their parts."""

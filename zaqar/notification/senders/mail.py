@@ -18,10 +18,10 @@ from zaqar.notification import confirmation
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.settings import Settings
 
-#: Where TLS is spoken from the first byte on.
+#: The port with TLS from the first byte on.
 SMTPS = 465
 
-#: Sends a mail from an address to another one.
+#: Sends a mail from an address to another.
 Transport = Callable[[bytes, str, str], Outcome]
 
 
@@ -52,13 +52,13 @@ class MailSender:
         return self._transport(mail, sender, address)
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: no connection stays open."""
 
     def _texts(self, delivery: Delivery) -> tuple[str, mails.Texts | None]:
-        """Return the address and the mail; None where no link can be made."""
+        """Return address and content; None without a page to link to."""
         if delivery.confirmation:
             address, _ = mails.recipient(delivery.subscriber)
-            return address, self._question(delivery)
+            return address, self._confirmation(delivery)
         address, texts = mails.texts(
             delivery.subscriber, delivery.options, delivery.body.decode()
         )
@@ -66,7 +66,7 @@ class MailSender:
             texts = dataclasses.replace(texts, sender=self._settings.mail_from)
         return address, texts
 
-    def _question(self, delivery: Delivery) -> mails.Texts | None:
+    def _confirmation(self, delivery: Delivery) -> mails.Texts | None:
         notice = json.loads(delivery.body)
         link = confirmation.link(
             self._settings.external_confirmation_url, notice
@@ -82,7 +82,7 @@ class MailSender:
         for place, value in enumerate(
             (delivery.queue, delivery.project, link)
         ):
-            # Not format(): a template may hold any other braces.
+            # Not format(): a template may have other braces.
             body = body.replace(f'{{{place}}}', value)
         return mails.Texts(template['topic'], body, template['sender'])
 
@@ -99,7 +99,7 @@ def _by_command(settings: Settings) -> Transport:
 
     def send(mail: bytes, _sender: str, _address: str) -> Outcome:
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 words,
                 input=mail.replace(b'\r\n', b'\n'),
                 stdout=subprocess.DEVNULL,
@@ -111,9 +111,9 @@ def _by_command(settings: Settings) -> Transport:
             return Outcome(Verdict.RETRY, 'the mail program does not end')
         except OSError as error:
             return Outcome(Verdict.RETRY, f'no mail program: {error.strerror}')
-        if done.returncode:
+        if process.returncode:
             return Outcome(
-                Verdict.RETRY, f'the mail program failed: {done.returncode}'
+                Verdict.RETRY, f'the mail program failed: {process.returncode}'
             )
         return Outcome(Verdict.DELIVERED)
 
@@ -134,9 +134,9 @@ def _by_smtp(settings: Settings) -> Transport:
                 server.sendmail(sender, [address], mail)
         except smtplib.SMTPRecipientsRefused as error:
             code = next(iter(error.recipients.values()))[0]
-            return _answered(code)
+            return _refused(code)
         except smtplib.SMTPResponseException as error:
-            return _answered(error.smtp_code)
+            return _refused(error.smtp_code)
         except (OSError, smtplib.SMTPException) as error:
             return Outcome(
                 Verdict.RETRY, f'the mail server: {type(error).__name__}'
@@ -146,8 +146,8 @@ def _by_smtp(settings: Settings) -> Transport:
     return send
 
 
-def _answered(code: int) -> Outcome:
-    # Faults of ours, as of a login, are mended by operators in time.
+def _refused(code: int) -> Outcome:
+    # Failures of the login are corrected by operators in time.
     final = 500 <= code < 600 and code not in (530, 534, 535, 538)
     return Outcome(
         Verdict.REFUSED if final else Verdict.RETRY,
@@ -162,10 +162,10 @@ def _connected(settings: Settings, context: ssl.SSLContext) -> smtplib.SMTP:
         return smtplib.SMTP_SSL(
             host, port, timeout=settings.connect_timeout, context=context
         )
-    found = smtplib.SMTP(host, port, timeout=settings.connect_timeout)
+    server = smtplib.SMTP(host, port, timeout=settings.connect_timeout)
     try:
-        found.starttls(context=context)
+        server.starttls(context=context)
     except BaseException:
-        found.close()
+        server.close()
         raise
-    return found
+    return server

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """``trust+http`` and ``trust+https``: a webhook with a token.
 
-The token is that of the subscription's owner, hence is shown to services of
-the cloud alone: those of the service catalogue, at their very ports, and hosts
-of ``trust_targets``.
+The token is that of the owner of the subscription, hence it is sent only to
+services of the cloud: those of the service catalogue, at their very ports, and
+hosts of ``trust_targets``.
 
 :source: reference/delivery, "Trusts"
 """
@@ -21,7 +21,7 @@ from zaqar.notification.addresses import Guard, port_of
 from zaqar.notification.keystone_trusts import KeystoneTrusts, Token
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
-from zaqar.notification.senders.calls import Caller
+from zaqar.notification.senders.http_client import HttpClient
 from zaqar.notification.service_catalog import HostPort
 from zaqar.notification.settings import Settings
 
@@ -30,7 +30,7 @@ _TOKEN = 'X-Auth-Token'
 
 
 class TrustSender:
-    """Sends what it is given to URLs of the cloud."""
+    """Sends messages with tokens to services of the cloud."""
 
     schemes: tuple[str, ...] = ('trust+http', 'trust+https')
 
@@ -41,8 +41,8 @@ class TrustSender:
         self._keystone = keystone
         self._lock = threading.Lock()
         self._exempt: frozenset[HostPort] = frozenset()
-        self._caller = Caller(
-            # Services of a cloud listen where they like.
+        self._client = HttpClient(
+            # Services of a cloud may listen at any port.
             Guard(settings.allowed_networks),
             connect=settings.connect_timeout,
             total=settings.request_timeout,
@@ -57,12 +57,12 @@ class TrustSender:
             body = webhook.content(delivery, self._settings.max_rendered_size)
         except webhook.TooLarge as error:
             return Outcome(Verdict.REFUSED, str(error))
-        headers = webhook.own_headers(delivery)
+        headers = webhook.user_headers(delivery)
         secret = (
             delivery.options.get(webhook_secrets.OPTION)
             or self._settings.signing_secret
         )
-        headers |= webhook.marks(delivery, body, now, secret)
+        headers |= webhook.service_headers(delivery, body, now, secret)
         trust_id = trusts.used(delivery.options)
         if self._keystone is None or not trust_id:
             return Outcome(Verdict.REFUSED, 'there is no trust')
@@ -73,8 +73,8 @@ class TrustSender:
         return outcome
 
     def close(self) -> None:
-        """Give back connections."""
-        self._caller.close()
+        """Close connections."""
+        self._client.close()
 
     def _with_token(
         self,
@@ -90,22 +90,22 @@ class TrustSender:
         except (exceptions.NotFound, exceptions.Forbidden):
             return Outcome(Verdict.REFUSED, 'the trust has ended')
         except exceptions.Unauthorized:
-            # So does Keystone call a trust that is gone, and a password of
-            # ours that is wrong, which an operator can mend.
+            # Keystone says so of a deleted trust, and of a wrong password of
+            # the service, which an operator can correct.
             return Outcome(Verdict.RETRY, 'Keystone gives no token')
         except exceptions.ClientException:
             return Outcome(Verdict.RETRY, 'Keystone does not answer')
         with self._lock:
             self._exempt = self._exempt | token.exempt
         if delivery.confirmation:
-            # Nobody has shown yet that this is wanted: no token. It has told
-            # where the cloud is, which need not be a public place.
-            return webhook.attempt(self._caller, delivery, headers, body, url)
+            # The token is only for its catalogue: nothing shows yet that the
+            # receiver wants it.
+            return webhook.attempt(self._client, delivery, headers, body, url)
         fault = self._fault(url, token)
         if fault is not None:
             return Outcome(Verdict.REFUSED, fault)
-        found = {_TOKEN: token.text, **headers}
-        return webhook.attempt(self._caller, delivery, found, body, url)
+        headers = {_TOKEN: token.text, **headers}
+        return webhook.attempt(self._client, delivery, headers, body, url)
 
     def _is_exempt(self, host: str, port: int) -> bool:
         host = host.lower()
@@ -113,7 +113,7 @@ class TrustSender:
         return is_target or (host, port) in self._exempt
 
     def _fault(self, url: str, token: Token) -> str | None:
-        """Return why a token may not be shown there."""
+        """Return why a token must not be sent there, None if it may."""
         parts = urlsplit(url)
         host = (parts.hostname or '').lower()
         place = host, port_of(parts)
@@ -122,7 +122,7 @@ class TrustSender:
             return 'tokens go to services of the cloud only'
         if parts.scheme == 'https' or self._settings.trust_allow_http:
             return None
-        if _is_here(host):
+        if _is_loopback(host):
             return None
         return 'tokens need https'
 
@@ -134,7 +134,7 @@ def create(settings: Settings) -> TrustSender:
     return TrustSender(settings, keystone)
 
 
-def _is_here(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     if host == 'localhost':
         return True
     try:

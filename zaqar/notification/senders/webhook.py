@@ -18,43 +18,46 @@ from zaqar import version
 from zaqar.controllers import subscribers, webhook_secrets
 from zaqar.notification.addresses import AddressRefused, Guard
 from zaqar.notification.sender import Delivery, Outcome, Verdict
-from zaqar.notification.senders import signing
-from zaqar.notification.senders.calls import Answer, Caller, CallFailed
+from zaqar.notification.senders import webhook_signature
+from zaqar.notification.senders.http_client import (
+    HttpClient,
+    HttpResponse,
+    RequestFailed,
+)
 from zaqar.notification.service_catalog import ServiceCatalog
 from zaqar.notification.settings import Settings
 
-#: Where the message goes in a template, quotes and all.
+#: Placeholder of the message in a template, with its quotes.
 MARKER = b'"$zaqar_message$"'
 
-#: Answers that say "not now"; all of 500 and above do, too.
+#: Statuses after which to retry, beside 500 and above.
 _LATER = frozenset((408, 425, 429))
 
 _GONE = 410
 
-
-#: What receivers know the service by.
+#: The User-Agent of requests.
 USER_AGENT = f'zaqar/{version.version_string()}'
 
 
 class TooLarge(Exception):
-    """A template and its message together would be too large."""
+    """A template with the message in it would be too large."""
 
 
 class WebhookSender:
-    """Sends what it is given to URLs.
+    """Sends messages to URLs.
 
-    :param max_rendered_size: bytes of a request made from a template
+    :param max_rendered_size: maximum bytes of a body made from a template
     """
 
     schemes: tuple[str, ...] = ('http', 'https')
 
     def __init__(
         self,
-        caller: Caller,
+        client: HttpClient,
         signing_secret: str | None,
         max_rendered_size: int = Settings.max_rendered_size,
     ) -> None:
-        self._caller = caller
+        self._client = client
         self._secret = signing_secret
         self._max_rendered_size = max_rendered_size
 
@@ -65,64 +68,64 @@ class WebhookSender:
         except TooLarge as error:
             return Outcome(Verdict.REFUSED, str(error))
         headers = self._headers(delivery, body, now)
-        return attempt(self._caller, delivery, headers, body)
+        return attempt(self._client, delivery, headers, body)
 
     def close(self) -> None:
-        """Give back connections."""
-        self._caller.close()
+        """Close connections."""
+        self._client.close()
 
     def _headers(
         self, delivery: Delivery, body: bytes, now: int
     ) -> dict[str, str]:
-        found = own_headers(delivery)
         secret = delivery.options.get(webhook_secrets.OPTION) or self._secret
-        found |= marks(delivery, body, now, secret)
-        return found
+        return user_headers(delivery) | service_headers(
+            delivery, body, now, secret
+        )
 
 
 def create(settings: Settings) -> WebhookSender:
     """Return the sender that the entry points name."""
     guard = Guard(settings.allowed_networks, settings.allowed_ports)
     conf = settings.conf
-    cloud = None if conf is None else ServiceCatalog(conf)
-    caller = Caller(
+    catalog = None if conf is None else ServiceCatalog(conf)
+    client = HttpClient(
         guard,
         connect=settings.connect_timeout,
         total=settings.request_timeout,
         per_host=settings.max_in_flight_per_host,
         is_exempt=lambda host, port: (
-            cloud is not None and cloud.is_exempt(host, port)
+            catalog is not None and catalog.is_exempt(host, port)
         ),
     )
     return WebhookSender(
-        caller, settings.signing_secret, settings.max_rendered_size
+        client, settings.signing_secret, settings.max_rendered_size
     )
 
 
 def attempt(
-    caller: Caller,
+    client: HttpClient,
     delivery: Delivery,
     headers: Mapping[str, str],
     body: bytes,
     url: str | None = None,
 ) -> Outcome:
-    """Send a request and judge the answer."""
-    place, login = _login(url or delivery.subscriber)
+    """Send a request; return what its response means."""
+    target, login = _login(url or delivery.subscriber)
     if login is not None and not _has(headers, 'authorization'):
         headers = {**headers, 'Authorization': login}
     try:
-        answer = caller.post(place, headers, body)
-    except CallFailed as error:
+        response = client.post(target, headers, body)
+    except RequestFailed as error:
         return Outcome(Verdict.RETRY, str(error), detail=error.detail)
     except AddressRefused as error:
         return Outcome(Verdict.REFUSED, str(error))
-    return judged(answer, delivery)
+    return outcome_of(response, delivery)
 
 
 def content(delivery: Delivery, max_rendered_size: int) -> bytes:
-    """Return the body of a request: the message, or the user's template.
+    """Return the body of a request: the message, or the filled-in template.
 
-    :raises TooLarge: the template would make more of it; nothing is made
+    :raises TooLarge: the result would be too large
     """
     template = delivery.options.get('post_data')
     if delivery.confirmation or not isinstance(template, str) or not template:
@@ -138,9 +141,9 @@ def content(delivery: Delivery, max_rendered_size: int) -> bytes:
     return text.replace(MARKER, delivery.body)
 
 
-def own_headers(delivery: Delivery) -> dict[str, str]:
-    """Return the content type, then what the user wants."""
-    found = {
+def user_headers(delivery: Delivery) -> dict[str, str]:
+    """Return default headers, with those of the subscription."""
+    headers = {
         'Content-Type': 'application/json',
         'Accept': '*/*',
         'User-Agent': USER_AGENT,
@@ -149,60 +152,60 @@ def own_headers(delivery: Delivery) -> dict[str, str]:
     if isinstance(wanted, dict) and not delivery.confirmation:
         for name, value in wanted.items():
             if subscribers.header_fault(name, value) is None:
-                _replace(found, name, value)
-    return found
+                _replace(headers, name, value)
+    return headers
 
 
-def marks(
+def service_headers(
     delivery: Delivery, body: bytes, now: int, secret: Any
 ) -> dict[str, str]:
-    """Return what receivers can tell repetitions and forgeries by."""
+    """Return headers by which receivers detect duplicates and forgeries."""
     seconds = now // 1000
-    found = {
+    headers = {
         'Webhook-Id': delivery.id,
         'Webhook-Timestamp': str(seconds),
         'X-Zaqar-Attempt': str(delivery.attempt),
     }
     if secret and isinstance(secret, str):
-        found['Webhook-Signature'] = signing.signature(
+        headers['Webhook-Signature'] = webhook_signature.signature(
             secret, delivery.id, seconds, body
         )
-    return found
+    return headers
 
 
-def judged(answer: Answer, delivery: Delivery) -> Outcome:
-    """Return what an answer means."""
-    status = answer.status
+def outcome_of(response: HttpResponse, delivery: Delivery) -> Outcome:
+    """Return what an response means."""
+    status = response.status
     reason = f'answered {status}'
     if 200 <= status < 300:
         return Outcome(
-            Verdict.DELIVERED, confirmed=_says_yes(answer, delivery)
+            Verdict.DELIVERED, confirmed=_confirms(response, delivery)
         )
     if status == _GONE:
         return Outcome(Verdict.GONE, reason)
     if status < 400 or status >= 500 or status in _LATER:
-        return Outcome(Verdict.RETRY, reason, _retry_after(answer))
+        return Outcome(Verdict.RETRY, reason, _retry_after(response))
     return Outcome(Verdict.REFUSED, reason)
 
 
-def _says_yes(answer: Answer, delivery: Delivery) -> bool:
-    """Tell whether a receiver has confirmed in its very answer.
+def _confirms(response: HttpResponse, delivery: Delivery) -> bool:
+    """Return whether a response confirms the subscription.
 
-    Only with TLS, by which it is known to be who was asked.
+    Only with TLS, which proves who has sent it.
     """
-    if not delivery.confirmation or answer.status != 200:
+    if not delivery.confirmation or response.status != 200:
         return False
     if not delivery.subscriber.lower().startswith(('https:', 'trust+https:')):
         return False
     try:
-        found = json.loads(answer.body)
+        document = json.loads(response.body)
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and found.get('confirmed') is True
+    return isinstance(document, dict) and document.get('confirmed') is True
 
 
-def _retry_after(answer: Answer) -> int | None:
-    text = answer.headers.get('Retry-After', '').strip()
+def _retry_after(response: HttpResponse) -> int | None:
+    text = response.headers.get('Retry-After', '').strip()
     if text.isdecimal() and len(text) < 10:
         return int(text)
     try:
@@ -211,7 +214,7 @@ def _retry_after(answer: Answer) -> int | None:
             moment = moment.replace(tzinfo=datetime.UTC)
         wait = moment - datetime.datetime.now(datetime.UTC)
     except (ValueError, TypeError, OverflowError, LookupError):
-        # What the parser raises for odd zones differs between releases.
+        # What the parser raises differs between releases of Python.
         return None
     return max(0, int(wait.total_seconds()))
 
@@ -229,11 +232,11 @@ def _login(url: str) -> tuple[str, str | None]:
 
 
 def _has(headers: Mapping[str, str], name: str) -> bool:
-    return any(known.lower() == name for known in headers)
+    return any(header.lower() == name for header in headers)
 
 
 def _replace(headers: dict[str, str], name: str, value: str) -> None:
     """Set a header, whatever its case."""
-    for known in [key for key in headers if key.lower() == name.lower()]:
-        del headers[known]
+    for header in [key for key in headers if key.lower() == name.lower()]:
+        del headers[header]
     headers[name] = value

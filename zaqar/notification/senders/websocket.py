@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``websocket``: a message handed to the server that holds the connection.
+"""``websocket``: messages are handed to the server that has the connection.
 
-The URI, ``websocket://<node>/<connection>``, is made by that server. Where it
-runs in this process it is told directly, else by a signed request.
+That server has created the URI, ``websocket://<node>/<connection>``. It is
+called directly if it runs in this process, else by a signed request.
 
 :source: reference/websocket, "Pushes"
 """
@@ -23,11 +23,10 @@ from zaqar.storage.base import ManagementStore
 
 SCHEME = 'websocket'
 
-#: Seconds after which a message for a connection that takes none is given
-#: up: who is slower should read the queue.
+#: Seconds after which a message for a connection that takes none is given up.
 PATIENCE = 60
 
-#: Servers to which connections are kept, and whose keys are.
+#: Maximum number of servers with idle connections, and with cached keys.
 _SERVERS = 100
 
 _DONE = Outcome(Verdict.DELIVERED)
@@ -36,9 +35,8 @@ _DONE = Outcome(Verdict.DELIVERED)
 class SocketSender:
     """Hands messages to WebSocket servers.
 
-    :param store: where the servers have their leases
-    :param secret: shared by all of the service, None where each server has
-        its own
+    :param store: store with the leases of the servers
+    :param secret: shared secret, None where each server has its own
     """
 
     schemes: tuple[str, ...] = (SCHEME,)
@@ -71,7 +69,7 @@ class SocketSender:
         return outcome
 
     def close(self) -> None:
-        """Give back connections."""
+        """Close connections."""
         clients, self._clients = self._clients, {}
         for client in clients.values():
             client.close()
@@ -100,13 +98,13 @@ class SocketSender:
         return _outcome(status)
 
     def _client(self, uri: str) -> InternalClient:
-        found = self._clients.get(uri)
-        if found is None:
+        client = self._clients.get(uri)
+        if client is None:
             if len(self._clients) >= _SERVERS:
-                # Most of them have ended.
+                # Most of these servers have ended.
                 self.close()
-            found = self._clients.setdefault(uri, InternalClient(uri))
-        return found
+            client = self._clients.setdefault(uri, InternalClient(uri))
+        return client
 
 
 @functools.lru_cache(_SERVERS)
@@ -117,7 +115,7 @@ def _mac(secret: str) -> RequestAuthenticator:
 def create(settings: Settings) -> SocketSender:
     """Return the sender that the entry point names.
 
-    :raises ConfigurationError: nobody has said where servers are found
+    :raises ConfigurationError: there is no management store
     """
     if settings.conf is None or settings.management is None:
         raise ConfigurationError('WebSocket servers need a management store')

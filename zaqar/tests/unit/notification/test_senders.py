@@ -17,8 +17,8 @@ from zaqar import version
 from zaqar.notification import confirmation
 from zaqar.notification.pending import host_of
 from zaqar.notification.sender import Delivery, Verdict
-from zaqar.notification.senders import signing, webhook
-from zaqar.notification.senders.calls import Answer
+from zaqar.notification.senders import webhook, webhook_signature
+from zaqar.notification.senders.http_client import HttpResponse
 
 BODY = '{"body":"ü"}'.encode()
 
@@ -68,7 +68,7 @@ def test_what_would_be_too_large_is_not_made() -> None:
 
 
 def test_headers_of_ours_cannot_be_set_by_what_was_stored_once() -> None:
-    found = webhook.own_headers(
+    found = webhook.user_headers(
         delivery(
             post_headers={
                 'Host': 'x',
@@ -92,7 +92,7 @@ def test_headers_of_ours_cannot_be_set_by_what_was_stored_once() -> None:
 
 def test_a_signature_is_that_of_the_standard() -> None:
     # The example of standardwebhooks.com.
-    found = signing.signature(
+    found = webhook_signature.signature(
         'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
         'msg_p5jXN8AQM9LWM0D4loKWxJek',
         1614265330,
@@ -105,13 +105,13 @@ def test_a_signature_is_that_of_the_standard() -> None:
 def test_a_secret_means_the_key_that_it_means_to_libraries(key: bytes) -> None:
     secret = base64.b64encode(key).decode()
     for text in (secret, f'whsec_{secret}'):
-        assert signing.key(text) == key
+        assert webhook_signature.key(text) == key
         assert Webhook(text)._whsecret == key
 
 
 @pytest.mark.parametrize('text', ['plain', 'a secret', 'whsec_!', 'é'])
 def test_a_secret_of_former_times_may_be_any_text(text: str) -> None:
-    assert signing.key(text) == text.encode()
+    assert webhook_signature.key(text) == text.encode()
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_a_secret_of_former_times_may_be_any_text(text: str) -> None:
     ],
 )
 def test_what_answers_mean(status: int, verdict: Verdict) -> None:
-    answer = Answer(status, {}, b'')
-    assert webhook.judged(answer, delivery()).verdict is verdict
+    answer = HttpResponse(status, {}, b'')
+    assert webhook.outcome_of(answer, delivery()).verdict is verdict
 
 
 def test_a_time_to_come_back_is_a_number_or_a_date() -> None:
@@ -143,8 +143,8 @@ def test_a_time_to_come_back_is_a_number_or_a_date() -> None:
         (email.utils.format_datetime(later), 3500, 3600),
         ('Thu, 01 Jan 1970 00:00:00 GMT', 0, 0),
     ):
-        answer = Answer(503, {'Retry-After': text}, b'')
-        found = webhook.judged(answer, delivery()).retry_after
+        answer = HttpResponse(503, {'Retry-After': text}, b'')
+        found = webhook.outcome_of(answer, delivery()).retry_after
         assert found is not None
         assert least <= found <= most
     for text in (
@@ -154,8 +154,8 @@ def test_a_time_to_come_back_is_a_number_or_a_date() -> None:
         f'Thu, 01 Jan {"9" * 30} 00:00:00 GMT',
         'Thu, 31 Feb 1970 99:99:99 -0000',
     ):
-        answer = Answer(503, {'Retry-After': text}, b'')
-        assert webhook.judged(answer, delivery()).retry_after is None
+        answer = HttpResponse(503, {'Retry-After': text}, b'')
+        assert webhook.outcome_of(answer, delivery()).retry_after is None
 
 
 @hypothesis.given(
@@ -168,8 +168,8 @@ def test_a_time_to_come_back_is_a_number_or_a_date() -> None:
     ).map(' '.join)
 )
 def test_no_time_to_come_back_is_an_error(text: str) -> None:
-    answer = Answer(503, {'Retry-After': text}, b'')
-    found = webhook.judged(answer, delivery()).retry_after
+    answer = HttpResponse(503, {'Retry-After': text}, b'')
+    found = webhook.outcome_of(answer, delivery()).retry_after
     assert found is None or found >= 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signatures of webhooks as receivers can verify them.
+"""Signatures of webhooks.
 
 :source: standardwebhooks.com
 """
@@ -14,10 +14,10 @@ from zaqar.controllers import webhook_secrets
 
 
 def key(secret: str) -> bytes:
-    """Return the key that a secret stands for.
+    """Return the key of a secret.
 
-    Operators may have set any text, and subscriptions were stored with any:
-    what is not base64 is the key itself.
+    Operators may configure any text, and old subscriptions have any: what is
+    not base64 is the key itself.
     """
     try:
         return webhook_secrets.key(secret)
