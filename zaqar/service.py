@@ -66,7 +66,7 @@ class Service:
         pace = Pace.from_conf(conf)
         served = features.from_conf(conf)
         self._profiling = Profiling.from_conf(conf)
-        self._notification = notification.Settings.from_conf(conf)
+        self._notification = notification.NotificationSettings.from_conf(conf)
         pipeline = _pipeline(conf, self._notification, signer)
         trusts = KeystoneTrusts.from_conf(conf)
         self.metrics = metrics.Metrics.from_conf(conf, state_path(conf))
@@ -236,7 +236,9 @@ def warn_if_open(conf: cfg.ConfigOpts) -> None:
 def warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
     """Say once that mail addresses can be subscribed and not asked, if so."""
     signer = Signer.from_conf(conf)
-    found = _pipeline(conf, notification.Settings.from_conf(conf), signer)
+    found = _pipeline(
+        conf, notification.NotificationSettings.from_conf(conf), signer
+    )
     is_offered = 'mailto' in Limits.from_conf(conf).subscriber_types
     waits = found.notifies and found.asks('mailto:') and not signer.works
     if is_offered and waits:
@@ -248,7 +250,9 @@ def warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
 
 
 def _pipeline(
-    conf: cfg.ConfigOpts, settings: notification.Settings, signer: Signer
+    conf: cfg.ConfigOpts,
+    settings: notification.NotificationSettings,
+    signer: Signer,
 ) -> Pipeline:
     confirms = settings.require_confirmation
     found = Pipeline.from_conf(conf, confirms, settings.confirm_mail)

@@ -19,7 +19,7 @@ from zaqar.notification.addresses import (
     Guard,
     port_of,
 )
-from zaqar.notification.settings import Settings
+from zaqar.notification.settings import NotificationSettings
 
 #: What mail addresses lack that were subscribed before they were asked.
 _UNASKED = (
@@ -36,7 +36,7 @@ def refused(conf: cfg.ConfigOpts) -> Sequence[str]:
     :raises ConfigurationError: the settings are no good
     :raises Unseen: subscriptions cannot be listed
     """
-    settings = Settings.from_conf(conf)
+    settings = NotificationSettings.from_conf(conf)
     guard = Guard(settings.allowed_networks, settings.allowed_ports)
     faults: collections.Counter[str] = collections.Counter()
     for entry in status_stores.entries(conf, SUBSCRIPTION):

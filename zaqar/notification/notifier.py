@@ -22,7 +22,7 @@ from zaqar.notification.outbox import OutboxReader
 from zaqar.notification.scheduler import Attempt, Scheduler
 from zaqar.notification.sender import Sender
 from zaqar.notification.service_catalog import PublicEndpoints
-from zaqar.notification.settings import Settings
+from zaqar.notification.settings import NotificationSettings
 from zaqar.notification.statistics import DeliveryStatistics
 from zaqar.storage.base import MessageStore
 
@@ -51,7 +51,7 @@ class Notifier:
     def __init__(
         self,
         ctx: Context,
-        settings: Settings,
+        settings: NotificationSettings,
         endpoints: Callable[[], PublicEndpoints] = PublicEndpoints,
         senders: Mapping[str, Sender] | None = None,
     ) -> None:

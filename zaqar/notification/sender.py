@@ -3,10 +3,10 @@
 
 A sender serves some schemes of subscriber URIs. An entry point of the group
 ``zaqar.notification``, named as the scheme, names a function that takes
-:class:`~zaqar.notification.settings.Settings` and returns the sender; one
-object serves all its schemes. It is called by many threads at once, never
-twice at a time for one delivery. It has no state that matters: deliveries
-are repeated after a crash, so a receiver may be notified twice.
+:class:`~zaqar.notification.settings.NotificationSettings` and returns the
+sender; one object serves all its schemes. It is called by many threads at
+once, never twice at a time for one delivery. It has no state that matters:
+deliveries are repeated after a crash, so a receiver may be notified twice.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping
 
 from zaqar.errors import ConfigurationError
 from zaqar.notification.sender import Sender
-from zaqar.notification.settings import Settings
+from zaqar.notification.settings import NotificationSettings
 
 LOG = logging.getLogger(__name__)
 
 ENTRY_POINTS = 'zaqar.notification'
 
 
-def senders(settings: Settings) -> Mapping[str, Sender]:
+def senders(settings: NotificationSettings) -> Mapping[str, Sender]:
     """Return the sender of each scheme; some schemes share one.
 
     :raises ConfigurationError: a setting is invalid
@@ -35,10 +35,10 @@ def senders(settings: Settings) -> Mapping[str, Sender]:
 
 
 def _create(
-    point: importlib.metadata.EntryPoint, settings: Settings
+    point: importlib.metadata.EntryPoint, settings: NotificationSettings
 ) -> Sender | None:
     try:
-        create: Callable[[Settings], Sender] = point.load()
+        create: Callable[[NotificationSettings], Sender] = point.load()
     except (ImportError, AttributeError) as error:
         LOG.warning('There is no sender for %s: %s', point.name, error)
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator may set of notifications."""
+"""Options and settings of notifications."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ OPTS = [
         'embedded',
         default=True,
         help='Whether zaqar-server, and every process of another WSGI server, '
-        'also delivers notifications. Off, zaqar-notifier has to run; it may '
-        'run in any case, and in any number.',
+        'also delivers notifications. If false, run zaqar-notifier; any '
+        'number of them may run in either case.',
     ),
     cfg.IntOpt(
         'max_notifier_workers',
         default=10,
         min=1,
-        help='Threads of each notifier, hence deliveries that it works on at '
-        'a time. Those that wait for slow receivers do not count: they have '
-        'as many threads again, times ten.',
+        help='Threads of each notifier, hence attempts that it makes at a '
+        'time. Attempts that wait for slow receivers do not count: they may '
+        'use up to ten times as many further threads.',
     ),
     cfg.IntOpt(
         'max_in_flight_per_host',
         default=8,
         min=1,
-        help='Requests of a notifier that one host, by name and port, gets '
-        'at a time.',
+        help='Maximum number of requests that a notifier sends to one host, '
+        'by name and port, at a time.',
     ),
     cfg.IntOpt(
         'max_outbox_per_project',
@@ -53,14 +53,14 @@ OPTS = [
         'connect_timeout',
         default=5,
         min=0.1,
-        help='Seconds for reaching a receiver.',
+        help='Seconds for connecting to a receiver.',
     ),
     cfg.FloatOpt(
         'request_timeout',
         default=15,
         min=0.1,
         help='Seconds for a whole attempt, from connecting to the end of the '
-        'answer. A receiver that is slower is told again.',
+        'response. An attempt that takes longer is repeated.',
     ),
     cfg.ListOpt(
         'allowed_networks',
@@ -111,20 +111,20 @@ OPTS = [
         help='Secret for the headers Webhook-Signature that receivers can '
         'verify (standardwebhooks.com): base64, with or without "whsec" '
         'and an underscore before it; any other text is the key itself. A '
-        'subscription may bring its own in options._signing_secret. All who '
-        'are told this one can forge what others believe.',
+        'subscription may bring its own in options._signing_secret. Anyone '
+        'who knows this one can forge webhooks to other receivers.',
     ),
     cfg.StrOpt(
         'socket_secret',
         secret=True,
-        help='Secret by which notifiers and WebSocket servers know each '
-        'other. Unset: derived from [signed_url] secret_key.',
+        help='Secret by which notifiers and WebSocket servers authenticate '
+        'each other. Unset: derived from [signed_url] secret_key.',
     ),
     cfg.BoolOpt(
         'require_confirmation',
         default=False,
-        help='Whether subscribers are asked first, and told of messages only '
-        'after they have said yes. Needs [signed_url] secret_key.',
+        help='Whether subscribers have to confirm before they are notified of '
+        'messages. Needs [signed_url] secret_key.',
     ),
     cfg.StrOpt(
         'external_confirmation_url',
@@ -170,9 +170,9 @@ OPTS = [
     cfg.BoolOpt(
         'confirm_mail',
         default=True,
-        help='Whether mail addresses are asked first, as with '
+        help='Whether mail addresses have to confirm, as with '
         'require_confirmation, even where that is off. Needs [signed_url] '
-        'secret_key: without it no mail address can be asked, and none '
+        'secret_key: without it no mail address can confirm, and none '
         'gets mails.',
     ),
     cfg.DictOpt(
@@ -204,9 +204,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Read networks.
+    """Parse networks.
 
-    :raises ConfigurationError: one is none
+    :raises ConfigurationError: one is malformed
     """
     try:
         return tuple(
@@ -219,21 +219,21 @@ def networks(texts: Sequence[str]) -> tuple[Network, ...]:
 
 
 def ports(texts: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Read ports and ranges of them.
+    """Parse ports and ranges of ports.
 
-    :raises ConfigurationError: one is none
+    :raises ConfigurationError: one is malformed
     """
-    found = []
+    ranges = []
     for text in texts:
         first, _, last = text.partition('-')
         try:
-            found.append((int(first), int(last or first)))
+            ranges.append((int(first), int(last or first)))
         except ValueError:
             raise ConfigurationError(
                 f'[{GROUP}] allowed_ports: "{text}" is neither a port nor a '
                 'range'
             ) from None
-    return tuple(found)
+    return tuple(ranges)
 
 
 def _hosts(names: Sequence[str]) -> frozenset[str]:
@@ -242,7 +242,7 @@ def _hosts(names: Sequence[str]) -> frozenset[str]:
 
 @dataclass(frozen=True)
 @settings.of({GROUP: OPTS})
-class Settings:
+class NotificationSettings:
     """The options above, and what senders need beside them.
 
     :ivar conf: the whole configuration, for libraries that read their own
@@ -282,7 +282,7 @@ class Settings:
     management: ManagementStore | None = None
 
     @classmethod
-    def from_conf(cls, conf: cfg.ConfigOpts) -> Settings:
+    def from_conf(cls, conf: cfg.ConfigOpts) -> NotificationSettings:
         """Read them from a loaded configuration.
 
         :raises ConfigurationError: a network, a port, a sender or a

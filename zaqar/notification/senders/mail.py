@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from zaqar.controllers import mails
 from zaqar.notification import confirmation
 from zaqar.notification.sender import Delivery, Outcome, Verdict
-from zaqar.notification.settings import Settings
+from zaqar.notification.settings import NotificationSettings
 
 #: The port with TLS from the first byte on.
 SMTPS = 465
@@ -30,7 +30,9 @@ class MailSender:
 
     schemes: tuple[str, ...] = ('mailto',)
 
-    def __init__(self, settings: Settings, transport: Transport) -> None:
+    def __init__(
+        self, settings: NotificationSettings, transport: Transport
+    ) -> None:
         self._settings = settings
         self._transport = transport
 
@@ -87,14 +89,14 @@ class MailSender:
         return mails.Texts(template['topic'], body, template['sender'])
 
 
-def create(settings: Settings) -> MailSender:
+def create(settings: NotificationSettings) -> MailSender:
     """Return the sender that the entry point names."""
     if settings.smtp_mode == 'self_local':
         return MailSender(settings, _by_smtp(settings))
     return MailSender(settings, _by_command(settings))
 
 
-def _by_command(settings: Settings) -> Transport:
+def _by_command(settings: NotificationSettings) -> Transport:
     words = settings.smtp_command.split()
 
     def send(mail: bytes, _sender: str, _address: str) -> Outcome:
@@ -120,7 +122,7 @@ def _by_command(settings: Settings) -> Transport:
     return send
 
 
-def _by_smtp(settings: Settings) -> Transport:
+def _by_smtp(settings: NotificationSettings) -> Transport:
     context = ssl.create_default_context()
 
     def send(mail: bytes, sender: str, address: str) -> Outcome:
@@ -155,7 +157,9 @@ def _refused(code: int) -> Outcome:
     )
 
 
-def _connected(settings: Settings, context: ssl.SSLContext) -> smtplib.SMTP:
+def _connected(
+    settings: NotificationSettings, context: ssl.SSLContext
+) -> smtplib.SMTP:
     host = settings.smtp_host or 'localhost'
     port = settings.smtp_port or SMTPS
     if port == SMTPS:

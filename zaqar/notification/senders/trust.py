@@ -23,7 +23,7 @@ from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
 from zaqar.notification.senders.http_client import HttpClient
 from zaqar.notification.service_catalog import HostPort
-from zaqar.notification.settings import Settings
+from zaqar.notification.settings import NotificationSettings
 
 _PREFIX = 'trust+'
 _TOKEN = 'X-Auth-Token'
@@ -35,7 +35,7 @@ class TrustSender:
     schemes: tuple[str, ...] = ('trust+http', 'trust+https')
 
     def __init__(
-        self, settings: Settings, keystone: KeystoneTrusts | None
+        self, settings: NotificationSettings, keystone: KeystoneTrusts | None
     ) -> None:
         self._settings = settings
         self._keystone = keystone
@@ -127,7 +127,7 @@ class TrustSender:
         return 'tokens need https'
 
 
-def create(settings: Settings) -> TrustSender:
+def create(settings: NotificationSettings) -> TrustSender:
     """Return the sender that the entry points name."""
     conf = settings.conf
     keystone = None if conf is None else KeystoneTrusts.from_conf(conf)

@@ -25,7 +25,7 @@ from zaqar.notification.senders.http_client import (
     RequestFailed,
 )
 from zaqar.notification.service_catalog import ServiceCatalog
-from zaqar.notification.settings import Settings
+from zaqar.notification.settings import NotificationSettings
 
 #: Placeholder of the message in a template, with its quotes.
 MARKER = b'"$zaqar_message$"'
@@ -55,7 +55,7 @@ class WebhookSender:
         self,
         client: HttpClient,
         signing_secret: str | None,
-        max_rendered_size: int = Settings.max_rendered_size,
+        max_rendered_size: int = NotificationSettings.max_rendered_size,
     ) -> None:
         self._client = client
         self._secret = signing_secret
@@ -83,7 +83,7 @@ class WebhookSender:
         )
 
 
-def create(settings: Settings) -> WebhookSender:
+def create(settings: NotificationSettings) -> WebhookSender:
     """Return the sender that the entry points name."""
     guard = Guard(settings.allowed_networks, settings.allowed_ports)
     conf = settings.conf

@@ -18,7 +18,7 @@ from zaqar.notification import internal_auth, websocket_nodes
 from zaqar.notification.internal_auth import NonceSource, RequestAuthenticator
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders.internal_client import InternalClient
-from zaqar.notification.settings import Settings
+from zaqar.notification.settings import NotificationSettings
 from zaqar.storage.base import ManagementStore
 
 SCHEME = 'websocket'
@@ -112,7 +112,7 @@ def _mac(secret: str) -> RequestAuthenticator:
     return RequestAuthenticator.from_secret(secret)
 
 
-def create(settings: Settings) -> SocketSender:
+def create(settings: NotificationSettings) -> SocketSender:
     """Return the sender that the entry point names.
 
     :raises ConfigurationError: there is no management store

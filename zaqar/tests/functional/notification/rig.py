@@ -26,7 +26,7 @@ from zaqar.models import Identity, Message, Scope
 from zaqar.notification.notifier import Notifier
 from zaqar.notification.sender import Sender
 from zaqar.notification.service_catalog import PublicEndpoints
-from zaqar.notification.settings import Settings
+from zaqar.notification.settings import NotificationSettings
 from zaqar.pools.catalogue import Catalogue
 from zaqar.storage.base import (
     OUTBOX,
@@ -106,7 +106,7 @@ class Rig:
         inner = dataclasses.replace(
             self.ctx, identity=notices.service_identity('')
         )
-        self.settings = Settings(
+        self.settings = NotificationSettings(
             **{**OPEN, **settings},
             require_confirmation=confirms,
             conf=_nothing_configured(),

@@ -23,7 +23,7 @@ from zaqar.errors import ConfigurationError
 from zaqar.models import Scope
 from zaqar.notification.senders import mail
 from zaqar.notification.service_catalog import PublicEndpoints
-from zaqar.notification.settings import GROUP, OPTS, Settings
+from zaqar.notification.settings import GROUP, OPTS, NotificationSettings
 from zaqar.tests.functional.notification.conftest import MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
 from zaqar.tests.servers import process
@@ -419,17 +419,19 @@ def test_a_sender_that_is_no_address_stops_the_start(text: str) -> None:
 
 
 def test_the_password_is_not_shown_with_the_settings() -> None:
-    shown = repr(Settings(smtp_user_password='hush', signing_secret='hush'))
+    shown = repr(
+        NotificationSettings(smtp_user_password='hush', signing_secret='hush')
+    )
     assert 'hush' not in shown
 
 
-def _settings(**options: str) -> Settings:
+def _settings(**options: str) -> NotificationSettings:
     conf = cfg.ConfigOpts()
     conf([], default_config_files=[], default_config_dirs=[])
     conf.register_opts(OPTS, GROUP)
     for name, value in options.items():
         conf.set_override(name, value, GROUP)
-    return Settings.from_conf(conf)
+    return NotificationSettings.from_conf(conf)
 
 
 def _believing(path: pathlib.Path) -> ssl.SSLContext:
