@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages that were handed out too often, and where they go.
+"""Dead letters of queues: messages that were claimed too often.
 
-A move is safe against a crash at any step: the messages are held by a claim
-while each is first stored in the dead-letter queue, under its own id and with
-that id as the post's token, and then deleted with the claim. Who dies in
-between lets the claim lapse; the next claimer repeats the move, and the store
-recognises the token.
+A move survives a crash at any step. The messages are claimed while each is
+first stored in the dead-letter queue, under its own id and with a token of its
+own, and then deleted. After a crash the claim lapses; the next claim repeats
+the move, and the store recognizes the token.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from zaqar.storage.base import MessageStore
 
 
 def max_claims(queue: Queue) -> int:
-    """Return how often a message is handed out; 0 for without end.
+    """Return how often a message may be claimed; 0 for any number.
 
-    Counting is on only while the queue names both number and target.
+    The queue has to name a dead-letter queue, too.
     """
     if not queue.metadata.get('_dead_letter_queue'):
         return 0
@@ -33,13 +32,13 @@ def max_claims(queue: Queue) -> int:
 def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> Claim:
     """Move the exhausted messages of a claim to the dead-letter queue.
 
-    The queue is made if it is missing. A message keeps its id, body and
-    checksum, is free at once, and lives for the queue's
-    ``_dead_letter_queue_messages_ttl`` from now or else out its life. One
-    that cannot be decrypted stays: encrypted for this queue, nobody could
-    ever read it in the other one.
+    The queue is created if it is missing. A message keeps its id, body and
+    checksum, is free at once, and lives for the
+    ``_dead_letter_queue_messages_ttl`` of its queue or else for the rest of
+    its life. One that cannot be decrypted stays: encrypted for this queue, it
+    would be unreadable in the other one.
 
-    :returns: the claim with what it still holds
+    :returns: the claim with the messages that stay
     """
     if not claim.exhausted:
         return claim
@@ -62,8 +61,8 @@ def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> Claim:
         letter = message.to_post(now, body=body)
         if ttl:
             letter = dataclasses.replace(letter, ttl=ttl)
-        # A letter may come here again, from a queue whose dead letters it
-        # was once; the place it leaves is another one each time.
+        # A message may be moved here again, from a queue that it was moved to
+        # before; its marker differs each time.
         token = f'{queue.qid}{message.marker}'
         _post(ctx, target, letter, token, plain)
         store.delete(queue.qid, message.id, now=now, claim_id=claim.id)
@@ -75,7 +74,7 @@ def _post(
 ) -> None:
     def append(store: MessageStore, queue: Queue) -> None:
         has_delay = bool(default_delay(queue.metadata, ctx.limits))
-        told = (plain, letter.ttl, 0 if has_delay else None)
+        content = (plain, letter.ttl, 0 if has_delay else None)
         stored = letter
         if queue.metadata.get('_enable_encrypt_messages') and not is_sealed(
             letter.body
@@ -87,7 +86,7 @@ def _post(
             [stored],
             now=store.clock.now(),
             token=token,
-            notice=notices.of_post(ctx.cipher, queue, [told])
+            notice=notices.of_post(ctx.cipher, queue, [content])
             if ctx.pipeline.notifies
             else None,
             version=queue.version,

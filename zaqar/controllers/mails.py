@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mails: built, then parsed back and compared with what was asked for.
+"""Mails: built, then parsed again and compared with what is wanted.
 
-The email library changed what it does with odd addresses and subjects between
-Python versions. So texts are not trusted to become one recipient and one
-subject because they look so: the finished mail does, or it is not sent.
+The email library has changed how it treats odd addresses and subjects between
+Python versions. So each mail is checked when it is finished: it has exactly
+the recipient and the subject that are wanted, or it is not sent.
 
 :source: RFC 5322, RFC 6068
 """
@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: Options of a subscription that say more of its mails.
+#: Options of a subscription for its mails.
 SUBJECT = 'subject'
 SENDER = 'from'
 
@@ -35,25 +35,25 @@ _HEADERS = [
     'To',
 ]
 
-#: What the library's parser raises for some addresses that are none.
+#: What the parser of the library raises for some malformed addresses.
 _FAULTS = (IndexError, AttributeError, email.errors.MessageError)
 
-#: Control characters, and what libraries take for the end of a line.
+#: Control characters, and further line ends of some libraries.
 _CONTROL = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029]')
 
-#: Characters of a line of a header, its name included.
+#: Maximum length of a header line, its name included.
 _LINE = 76
 
 
 class _Policy(email.policy.EmailPolicy):
-    """Folds subjects by the class that loses no blanks on any version.
+    """Folds subjects by a class that keeps blanks on all versions.
 
-    The one that EmailPolicy uses has lost those between encoded words, in
-    some releases of Python.
+    The one of EmailPolicy loses those between encoded words in some releases
+    of Python.
     """
 
     def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
-        """Leave a subject as it is, even one that looks encoded."""
+        """Keep a subject as it is, even if it looks encoded."""
         if name != 'Subject':
             return super().header_store_parse(name, value)
         return name, value
@@ -85,8 +85,8 @@ _PARSED = email.parser.BytesParser(policy=email.policy.default)
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
-    """A mail, but for its recipient.
+class MailContent:
+    """Subject, body and sender of a mail.
 
     :ivar sender: a mailbox, with or without a name; '' for none
     """
@@ -108,42 +108,42 @@ def recipient(subscriber: str) -> tuple[str, str]:
     return urllib.parse.unquote(path), subject
 
 
-def texts(
+def content(
     subscriber: str, options: Mapping[str, Any], body: str
-) -> tuple[str, Texts]:
-    """Return the address and the mail that a subscriber is sent.
+) -> tuple[str, MailContent]:
+    """Return the address of a subscriber and the content of its mail.
 
     :raises ValueError: an option is not text
     """
     address, subject = recipient(subscriber)
-    wanted = options.get(SUBJECT) or ''
+    default = options.get(SUBJECT) or ''
     sender = options.get(SENDER) or ''
-    for name, text in ((SUBJECT, wanted), (SENDER, sender)):
+    for name, text in ((SUBJECT, default), (SENDER, sender)):
         if not isinstance(text, str):
             raise ValueError(f'the option {name} must be a string')
-    return address, Texts(subject or wanted, body, sender)
+    return address, MailContent(subject or default, body, sender)
 
 
-def build(address: str, found: Texts) -> bytes:
+def build(address: str, content: MailContent) -> bytes:
     """Return a mail to one address, with lines that end in CRLF.
 
-    :raises ValueError: it would not be what was asked for
+    :raises ValueError: the mail would differ from what is wanted
     """
-    for text in (address, found.subject, found.sender):
+    for text in (address, content.subject, content.sender):
         if _CONTROL.search(text):
             raise ValueError('there is a control character in a header')
     try:
-        data = _mail(address, found).as_bytes()
-        _check(data, address, found)
+        data = _mail(address, content).as_bytes()
+        _check(data, address, content)
     except _FAULTS:
         raise ValueError('there is no mail address in a header') from None
     return data
 
 
 def mailbox(header: Any) -> str:
-    """Return the address of a header that holds one mailbox.
+    """Return the address of a header with one mailbox.
 
-    :raises ValueError: it does not
+    :raises ValueError: it has none or several
     """
     first = header.addresses[0] if len(header.addresses) == 1 else None
     if (
@@ -167,36 +167,36 @@ def sender_address(text: str) -> str:
         raise ValueError(f'"{text}" is no mail address') from None
 
 
-def _mail(address: str, found: Texts) -> email.message.EmailMessage:
+def _mail(address: str, content: MailContent) -> email.message.EmailMessage:
     mail = email.message.EmailMessage(policy=_POLICY)
     mail['To'] = address
-    if found.sender:
-        mail['From'] = found.sender
-    mail['Subject'] = found.subject
-    mail.set_content(found.body)
+    if content.sender:
+        mail['From'] = content.sender
+    mail['Subject'] = content.subject
+    mail.set_content(content.body)
     return mail
 
 
-def _check(data: bytes, address: str, found: Texts) -> None:
-    """Compare a mail with what was asked for.
+def _check(data: bytes, address: str, content: MailContent) -> None:
+    """Compare a mail with what is wanted.
 
-    :raises ValueError: it is something else
+    :raises ValueError: it differs
     """
     raw, parsed = _RAW.parsebytes(data), _PARSED.parsebytes(data)
-    names = [name for name in _HEADERS if name != 'From' or found.sender]
+    names = [name for name in _HEADERS if name != 'From' or content.sender]
     if sorted(raw.keys()) != names:
         raise ValueError('the headers would not be those of a mail of ours')
-    # Mail programs read the header by rules of their own, so it has to be the
-    # bare address; not all of them read quotes.
+    # Mail programs parse the header by rules of their own, so it has to be
+    # the bare address; not all of them parse quotes.
     is_bare = raw['To'] == address and '"' not in address
     if mailbox(parsed['To']) != address or not is_bare:
         raise ValueError('the recipient is no single mail address')
-    if str(parsed['Subject']) != found.subject:
+    if str(parsed['Subject']) != content.subject:
         raise ValueError('the subject cannot be sent as it is')
-    if found.sender:
+    if content.sender:
         mailbox(parsed['From'])
 
 
 def _is_plain(text: str) -> bool:
-    """Tell whether a text can stand in a header as it is."""
+    """Return whether a text needs no encoding in a header."""
     return text.isascii() and '=?' not in text and text == text.strip()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a retry policy may say."""
+"""Validation of retry policies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULTS: Mapping[str, int] = {
     'maximum_delay_retries': 3,
 }
 
-#: Attempts of one phase, and seconds of the longest pause, at most.
+#: Maximum number of attempts per phase, and seconds of the longest pause.
 MAX_ATTEMPTS = 100
 MAX_DELAY = 86_400
 
@@ -27,7 +27,7 @@ SPREAD = 10
 def fault(policy: Any) -> str | None:
     """Return what is wrong with a retry policy, or None.
 
-    :param policy: a JSON value; keys that are unknown are free
+    :param policy: a JSON value; unknown keys may have any value
     """
     if not isinstance(policy, dict):
         return 'retry_policy must be a dict.'

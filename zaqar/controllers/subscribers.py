@@ -87,7 +87,7 @@ def check_mail(uri: str, options: Mapping[str, Any]) -> None:
     if not uri.lower().startswith('mailto:'):
         return
     try:
-        mails.build(*mails.texts(uri, options, ''))
+        mails.build(*mails.content(uri, options, ''))
     except ValueError as error:
         raise InvalidRequest(
             f'The subscriber cannot be sent mails: {error}.'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trusts of Keystone, as controllers ask for them.
+"""The interface to trusts in Keystone.
 
 :source: Identity API v3, "OS-TRUST"
 """
@@ -13,65 +13,65 @@ from typing import Any, Protocol
 from zaqar.errors import ZaqarError
 from zaqar.models import Identity
 
-#: Where a subscription keeps the id of its trust: one that we have made, which
-#: ends with it, under the name by which a client may bring one.
+#: Option with the id of the trust of a subscription, which the service has
+#: created and deletes with it. A client may name its own by the same option.
 OPTION = 'trust_id'
 
-#: Where it keeps the id of one that the client has brought, which is not ours
-#: to end.
+#: Option with the id of a trust that the client has named, which the service
+#: does not delete.
 BROUGHT = '_brought_trust_id'
 
 
 class TrustRefused(ZaqarError):
-    """The caller cannot let our user act for it."""
+    """The caller cannot make the service its trustee."""
 
     status = 403
     default_title = 'Not authorized'
 
 
 class Trusts(Protocol):
-    """Makes, checks and ends trusts."""
+    """Creates, checks and deletes trusts."""
 
     def create(
         self, identity: Identity, seconds: int
     ) -> tuple[str, datetime.datetime | None]:
-        """Let our user act for the caller in the caller's project.
+        """Create a trust of the caller in the service, for its project.
 
-        :param seconds: how long
-        :returns: the id of the trust, and when it ends if the caller's own
-            token allows no more than that
-        :raises InvalidRequest: there is no caller whom Keystone knows
-        :raises TrustRefused: Keystone refuses it to this caller
-        :raises StoreUnavailable: Keystone does not answer
+        :param seconds: how long it lasts
+        :returns: the id of the trust, and when it expires if the token of the
+            caller limits that
+        :raises InvalidRequest: the caller has no token
+        :raises TrustRefused: Keystone refuses it
+        :raises StoreUnavailable: Keystone does not respond
         """
 
     def check(
         self, identity: Identity, trust_id: str
     ) -> datetime.datetime | None:
-        """Return when a trust ends that is the caller's, None for never.
+        """Return when a trust of the caller expires, None for never.
 
-        :raises InvalidRequest: there is no caller whom Keystone knows
-        :raises TrustRefused: it is not, or the caller's token is itself a
-            delegated one
-        :raises StoreUnavailable: Keystone does not answer
+        :raises InvalidRequest: the caller has no token
+        :raises TrustRefused: it is of another user, or the token of the
+            caller is itself delegated
+        :raises StoreUnavailable: Keystone does not respond
         """
 
     def delete(self, trust_id: str) -> None:
-        """End a trust; one that is gone or cannot be ended is logged."""
+        """Delete a trust; failures are only logged."""
 
 
 def is_wanted(subscriber: str) -> bool:
-    """Tell whether a subscriber is notified with a token."""
+    """Return whether a subscriber is notified with a token."""
     return subscriber.lower().startswith('trust+')
 
 
 def used(options: Mapping[str, Any]) -> str | None:
     """Return the id of the trust that a subscription uses."""
-    found: str | None = options.get(OPTION) or options.get(BROUGHT)
-    return found
+    trust_id: str | None = options.get(OPTION) or options.get(BROUGHT)
+    return trust_id
 
 
 def end(trusts: Trusts | None, trust_id: str | None) -> None:
-    """End a trust, if there is one and there is who can."""
+    """Delete a trust, if there is one."""
     if trust_id is not None and trusts is not None:
         trusts.delete(trust_id)

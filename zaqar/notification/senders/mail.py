@@ -39,16 +39,16 @@ class MailSender:
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
         """Make one attempt."""
         try:
-            address, texts = self._texts(delivery)
-            if texts is None:
+            address, content = self._content(delivery)
+            if content is None:
                 return Outcome(
                     Verdict.REFUSED,
                     'there is no page for confirmations: neither [notification'
                     '] external_confirmation_url is set nor has the service '
                     'a public endpoint',
                 )
-            mail = mails.build(address, texts)
-            sender = mails.sender_address(texts.sender)
+            mail = mails.build(address, content)
+            sender = mails.sender_address(content.sender)
         except ValueError as error:
             return Outcome(Verdict.REFUSED, f'no mail can be sent: {error}')
         return self._transport(mail, sender, address)
@@ -56,19 +56,23 @@ class MailSender:
     def close(self) -> None:
         """Do nothing: no connection stays open."""
 
-    def _texts(self, delivery: Delivery) -> tuple[str, mails.Texts | None]:
+    def _content(
+        self, delivery: Delivery
+    ) -> tuple[str, mails.MailContent | None]:
         """Return address and content; None without a page to link to."""
         if delivery.confirmation:
             address, _ = mails.recipient(delivery.subscriber)
             return address, self._confirmation(delivery)
-        address, texts = mails.texts(
+        address, content = mails.content(
             delivery.subscriber, delivery.options, delivery.body.decode()
         )
-        if not (texts.sender and self._settings.allow_mail_from):
-            texts = dataclasses.replace(texts, sender=self._settings.mail_from)
-        return address, texts
+        if not (content.sender and self._settings.allow_mail_from):
+            content = dataclasses.replace(
+                content, sender=self._settings.mail_from
+            )
+        return address, content
 
-    def _confirmation(self, delivery: Delivery) -> mails.Texts | None:
+    def _confirmation(self, delivery: Delivery) -> mails.MailContent | None:
         notice = json.loads(delivery.body)
         link = confirmation.link(
             self._settings.external_confirmation_url, notice
@@ -86,7 +90,7 @@ class MailSender:
         ):
             # Not format(): a template may have other braces.
             body = body.replace(f'{{{place}}}', value)
-        return mails.Texts(template['topic'], body, template['sender'])
+        return mails.MailContent(template['topic'], body, template['sender'])
 
 
 def create(settings: NotificationSettings) -> MailSender:

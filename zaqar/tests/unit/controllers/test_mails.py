@@ -11,7 +11,7 @@ import email.policy
 import pytest
 
 from zaqar.controllers import mails
-from zaqar.controllers.mails import Texts
+from zaqar.controllers.mails import MailContent
 
 SENDER = 'Bot <bot@example.org>'
 
@@ -47,7 +47,7 @@ def test_uris_of_mail(uri: str, address: str, subject: str) -> None:
     ],
 )
 def test_a_subject_arrives_as_it_is(subject: str) -> None:
-    data = mails.build('a@b.org', Texts(subject, 'x', SENDER))
+    data = mails.build('a@b.org', MailContent(subject, 'x', SENDER))
     assert data.isascii()
     assert max(map(len, data.split(b'\r\n'))) < 79
     parsed = email.message_from_bytes(data, policy=email.policy.default)
@@ -69,7 +69,7 @@ def test_control_characters_make_no_mail(sign: str) -> None:
         ('a@b.org', 's', f'Bot{sign}<bot@example.org>'),
     ):
         with pytest.raises(ValueError, match='control character'):
-            mails.build(address, Texts(subject, 'x', sender))
+            mails.build(address, MailContent(subject, 'x', sender))
 
 
 @pytest.mark.proves('one recipient')
@@ -101,7 +101,7 @@ def test_control_characters_make_no_mail(sign: str) -> None:
 )
 def test_what_is_not_one_bare_address_makes_no_mail(address: str) -> None:
     with pytest.raises(ValueError, match=r'address|recipient'):
-        mails.build(address, Texts('s', 'x', SENDER))
+        mails.build(address, MailContent('s', 'x', SENDER))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_is_not_one_bare_address_makes_no_mail(address: str) -> None:
 )
 def test_what_is_not_one_sender_makes_no_mail(sender: str) -> None:
     with pytest.raises(ValueError, match='address'):
-        mails.build('a@b.org', Texts('s', 'x', sender))
+        mails.build('a@b.org', MailContent('s', 'x', sender))
     with pytest.raises(ValueError, match='address'):
         mails.sender_address(sender)
 
@@ -132,7 +132,9 @@ def test_a_finished_mail_is_held_against_what_was_asked_for(
     # Stands for a library that makes more of a text than it seems to be.
     real = mails._mail
 
-    def altered(address: str, found: Texts) -> email.message.EmailMessage:
+    def altered(
+        address: str, found: MailContent
+    ) -> email.message.EmailMessage:
         mail = real(address, found)
         del mail[name]
         mail[name] = value
@@ -140,4 +142,4 @@ def test_a_finished_mail_is_held_against_what_was_asked_for(
 
     monkeypatch.setattr(mails, '_mail', altered)
     with pytest.raises(ValueError, match=fault):
-        mails.build('a@b.org', Texts('s', 'x', SENDER))
+        mails.build('a@b.org', MailContent('s', 'x', SENDER))
