@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records of subscriptions, two for each.
 
-The subscription under its id, which begins with the time of its creation, so
-that names are in order; and one under a digest of the subscriber, which names
-the id and keeps subscribers unique. The second is made first, and whoever
-finds it without the first completes it. A change of the subscriber takes the
-new name first and gives the old one back last; whoever finds a name that
-belongs to a subscription of another subscriber waits for that change, or takes
-the name over when it has died.
+One has the id as its name, which begins with the time of creation, so that
+names are in order. The other one is named after a digest of the subscriber; it
+has the id and keeps subscribers unique. The second is created first, and a
+process that reads it without the first completes it. A change of the
+subscriber takes the new name first and releases the old one last; a name whose
+subscription has another subscriber belongs to such a change, and may be taken
+over when that is stale.
 """
 
 from __future__ import annotations
@@ -30,13 +30,16 @@ SUBSCRIPTION = 'subscription'
 SUBSCRIBER = 'subscriber'
 DELIVERIES = 'deliveries'
 
-#: Records read at a time while looking for live ones.
+#: Attempts of a change that conflicts with others.
+ATTEMPTS = 8
+
+#: Records read at a time.
 BATCH = 100
 
-#: Records that one list looks at.
-MOST_SCANNED = 1000
+#: Maximum number of records that a page reads.
+MAX_SCANNED = 1000
 
-#: Milliseconds after which a change that is under way has died.
+#: Milliseconds after which a change that is not complete is stale.
 STALE = 60_000
 
 _ID = re.compile(r'[0-9a-f]{32}')
@@ -49,12 +52,12 @@ def parent_of(scope: Scope) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Tell whether a text can be the id of a subscription."""
+    """Return whether a text can be the id of a subscription."""
     return bool(_ID.fullmatch(text))
 
 
 def live(ctx: Context, scope: Scope, now: int) -> Iterator[Subscription]:
-    """Yield live subscriptions in order; remove dead ones on the way."""
+    """Yield live subscriptions in order; remove expired ones."""
     marker: str | None = None
     while True:
         subscriptions, marker = page(ctx, scope, now, marker, BATCH)
@@ -66,19 +69,19 @@ def live(ctx: Context, scope: Scope, now: int) -> Iterator[Subscription]:
 def page(
     ctx: Context, scope: Scope, now: int, marker: str | None, size: int
 ) -> tuple[Sequence[Subscription], str | None]:
-    """Return live subscriptions behind a marker; remove dead ones there.
+    """Return live subscriptions behind a marker; remove expired ones there.
 
-    Looks at :data:`MOST_SCANNED` records, roughly, so that one request does
-    not remove all of the many that may have expired at the same time. What is
-    removed has expired by the store's own clock, which is only asked if
-    anything seems to have.
+    Reads about :data:`MAX_SCANNED` records, so that one request does not
+    remove all of the many that may expire at the same time. Those that are
+    removed have expired by the own clock of the store, which is queried only
+    if one seems to have.
 
-    :returns: up to ``size``, and where to go on; None at the end
+    :returns: up to ``size``, and the next marker, None at the end
     """
     store, parent = ctx.catalogue.management, parent_of(scope)
     live_ones: list[Subscription] = []
     store_now: int | None = None
-    for _ in range(MOST_SCANNED // BATCH):
+    for _ in range(MAX_SCANNED // BATCH):
         records = store.list(SUBSCRIPTION, parent, after=marker, limit=BATCH)
         for record in records:
             subscription = _subscription(scope, record)
@@ -104,8 +107,8 @@ def find(
     record = store.get(SUBSCRIPTION, parent_of(scope), subscription_id)
     if record is None:
         return None
-    found = _subscription(scope, record)
-    return found if found.expires_at > now else None
+    subscription = _subscription(scope, record)
+    return subscription if subscription.expires_at > now else None
 
 
 def current(
@@ -121,63 +124,67 @@ def current(
             SUBSCRIPTION, parent_of(scope), subscription_id
         )
     if record is not None:
-        found = _subscription(scope, record)
-        if found.expires_at > now:
-            return found, record.version
+        subscription = _subscription(scope, record)
+        if subscription.expires_at > now:
+            return subscription, record.version
     raise NotFound(f'Subscription {subscription_id} does not exist')
 
 
 def enrol(
-    ctx: Context, scope: Scope, fresh: Mapping[str, Any], now: int
+    ctx: Context, scope: Scope, data: Mapping[str, Any], now: int
 ) -> tuple[str, bool]:
     """Record a subscription, unless its subscriber has one.
 
-    :param fresh: see :func:`data_of`
-    :returns: its id, and whether it is a new one
+    :param data: see :func:`data_of`
+    :returns: its id, and whether it is new
     :raises Conflict: the subscriber has confirmed already
     """
-    return repeat(lambda: _subscribe(ctx, scope, fresh, now))
+    for _ in range(ATTEMPTS):
+        enrolled = _enrol_once(ctx, scope, data, now)
+        if enrolled is not None:
+            return enrolled
+    raise StoreUnavailable
 
 
-def _subscribe(
-    ctx: Context, scope: Scope, fresh: Mapping[str, Any], now: int
+def _enrol_once(
+    ctx: Context, scope: Scope, data: Mapping[str, Any], now: int
 ) -> tuple[str, bool] | None:
-    """Take one step; None if somebody else took one in between."""
+    """Try to record a subscription; None after a conflict."""
     store, parent = ctx.catalogue.management, parent_of(scope)
-    name = _digest(fresh['subscriber'])
+    name = _digest(data['subscriber'])
     new_id = f'{now:012x}{secrets.token_hex(10)}'
     taken = {'id': new_id, 'at': now}
     if store.create(SUBSCRIBER, parent, name, taken):
-        return new_id, _create(ctx, scope, new_id, fresh)
+        return new_id, _create(ctx, scope, new_id, data)
     index = store.get(SUBSCRIBER, parent, name)
     if index is None:
         return None
-    known_id: str = index.data['id']
-    record = store.get(SUBSCRIPTION, parent, known_id)
+    current_id: str = index.data['id']
+    record = store.get(SUBSCRIPTION, parent, current_id)
     if record is None:
-        # Its maker is on the way, or died on it: either way it is ours too.
-        return known_id, _create(ctx, scope, known_id, fresh)
-    found = _subscription(scope, record)
-    if found.expires_at <= now:
-        remove(ctx, scope, known_id)
+        # Another process is creating it, or has died doing so.
+        return current_id, _create(ctx, scope, current_id, data)
+    current = _subscription(scope, record)
+    if current.expires_at <= now:
+        remove(ctx, scope, current_id)
         return None
-    if found.subscriber != fresh['subscriber']:
+    if current.subscriber != data['subscriber']:
         if _is_stale(index, now) and store.replace(
             SUBSCRIBER, parent, name, taken, version=index.version
         ):
-            return new_id, _create(ctx, scope, new_id, fresh)
+            return new_id, _create(ctx, scope, new_id, data)
         return None
-    if found.confirmed:
+    if current.confirmed:
         raise _exists(scope)
-    return known_id, False
+    return current_id, False
 
 
 def _create(
-    ctx: Context, scope: Scope, subscription_id: str, fresh: Mapping[str, Any]
+    ctx: Context, scope: Scope, subscription_id: str, data: Mapping[str, Any]
 ) -> bool:
     store = ctx.catalogue.management
-    subscription_expiry.add(store, scope, subscription_id, fresh['expires_at'])
-    return store.create(SUBSCRIPTION, parent_of(scope), subscription_id, fresh)
+    subscription_expiry.add(store, scope, subscription_id, data['expires_at'])
+    return store.create(SUBSCRIPTION, parent_of(scope), subscription_id, data)
 
 
 def replace(
@@ -187,9 +194,9 @@ def replace(
     data: Mapping[str, Any],
     version: int,
 ) -> bool:
-    """Record other data, if nobody changed the record since it was read.
+    """Replace the data, if the record has not changed since it was read.
 
-    Another subscriber has to confirm anew.
+    A new subscriber has to confirm again.
 
     :raises Conflict: the new subscriber has a subscription already
     """
@@ -206,41 +213,41 @@ def replace(
         subscription_expiry.remove(store, old.id, old.expires_at)
     if moves and done:
         _drop_name(ctx, scope, old.subscriber, old.id)
-    # If not, the name stays taken: perhaps by the same change, sent twice.
+    # After a conflict the name stays taken: perhaps by the same change.
     return done
 
 
 def remove(ctx: Context, scope: Scope, subscription_id: str) -> None:
-    """End a subscription; an absent one is fine."""
+    """Delete a subscription, if it exists."""
     if not is_id(subscription_id):
         return
     store, parent = ctx.catalogue.management, parent_of(scope)
-    gone = store.delete(SUBSCRIPTION, parent, subscription_id)
-    if gone is not None:
-        _drop_name(ctx, scope, gone.data['subscriber'], subscription_id)
+    deleted = store.delete(SUBSCRIPTION, parent, subscription_id)
+    if deleted is not None:
+        _drop_name(ctx, scope, deleted.data['subscriber'], subscription_id)
         subscription_expiry.remove(
-            store, subscription_id, gone.data['expires_at']
+            store, subscription_id, deleted.data['expires_at']
         )
-        trusts.end(ctx.trusts, (gone.data['options'] or {}).get(trusts.OPTION))
+        trusts.end(
+            ctx.trusts, (deleted.data['options'] or {}).get(trusts.OPTION)
+        )
     store.delete(DELIVERIES, parent, subscription_id)
 
 
 def sweep(ctx: Context, batch: int) -> int:
-    """Remove what has ended and nobody has looked at since.
+    """Remove subscriptions that have expired, with their trusts.
 
-    Its trust ends with it.
-
-    :returns: how many were looked at; fewer than ``batch`` means clean
+    :returns: how many entries were read; fewer than ``batch`` at the end
     """
     store = ctx.catalogue.management
     now = store.clock.server_now()
     count = 0
     for expiry in subscription_expiry.past(store, now, batch):
         count += 1
-        scope, found = expiry.scope, expiry.subscription_id
-        record = store.get(SUBSCRIPTION, parent_of(scope), found)
+        scope, subscription_id = expiry.scope, expiry.subscription_id
+        record = store.get(SUBSCRIPTION, parent_of(scope), subscription_id)
         if record is not None and record.data['expires_at'] <= now:
-            remove(ctx, scope, found)
+            remove(ctx, scope, subscription_id)
         store.delete(
             subscription_expiry.KIND, subscription_expiry.PARENT, expiry.name
         )
@@ -248,7 +255,7 @@ def sweep(ctx: Context, batch: int) -> int:
 
 
 def clear(ctx: Context, scope: Scope) -> None:
-    """End all subscriptions of a queue or topic."""
+    """Delete all subscriptions to a queue or topic."""
     store, parent = ctx.catalogue.management, parent_of(scope)
     for kind in (SUBSCRIPTION, SUBSCRIBER, DELIVERIES):
         while records := store.list(kind, parent, after=None, limit=BATCH):
@@ -261,15 +268,15 @@ def clear(ctx: Context, scope: Scope) -> None:
                 trusts.end(ctx.trusts, options.get(trusts.OPTION))
 
 
-def data_of(found: Subscription) -> dict[str, Any]:
-    """Return what is recorded of a subscription."""
+def data_of(subscription: Subscription) -> dict[str, Any]:
+    """Return the data of the record of a subscription."""
     return {
-        'subscriber': found.subscriber,
-        'ttl': found.ttl,
-        'options': found.options,
-        'confirmed': found.confirmed,
-        'created_at': found.created_at,
-        'expires_at': found.expires_at,
+        'subscriber': subscription.subscriber,
+        'ttl': subscription.ttl,
+        'options': subscription.options,
+        'confirmed': subscription.confirmed,
+        'created_at': subscription.created_at,
+        'expires_at': subscription.expires_at,
     }
 
 
@@ -296,9 +303,9 @@ def _take_name(
 def _check_free(
     ctx: Context, scope: Scope, subscriber: str, index: Record, now: int
 ) -> None:
-    """Return if a name can be had although it belongs to somebody.
+    """Return if a name that is taken may be taken over.
 
-    :raises Conflict: it cannot
+    :raises Conflict: it may not
     """
     holder = ctx.catalogue.management.get(
         SUBSCRIPTION, parent_of(scope), index.data['id']
@@ -322,7 +329,7 @@ def _drop_name(
 
 
 def _is_stale(index: Record, now: int) -> bool:
-    """Tell whether a name was taken long ago."""
+    """Return whether a name was taken long ago."""
     return now - int(index.data.get('at', 0)) >= STALE
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trust that a subscription uses, if its subscriber wants a token.
+"""Trusts of subscriptions whose subscribers are notified with a token.
 
-It is always that of whoever has said last where and how the token is shown:
-nobody may send the token of another user somewhere else.
+The trust is always that of the user who has last changed where and how the
+token is sent: nobody may send the token of another user somewhere else.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from zaqar.models import Subscription
 
 
 def attach(ctx: Context, data: dict[str, Any], now: int) -> str | None:
-    """Note a trust in the options of a subscription that is to be recorded.
+    """Add a trust to the data of a new subscription.
 
-    Its life is cut to that of the trust.
+    The subscription expires with the trust at the latest.
 
     :param data: see :func:`zaqar.controllers.subscription_records.data_of`;
         changed in place
-    :returns: the id of a trust that was made for it
-    :raises InvalidRequest: the subscriber wants no token, or there can be none
-    :raises TrustRefused: the caller may not have it
+    :returns: the id of a trust that was created for it, None if none was
+    :raises InvalidRequest: the subscriber takes no token, or there can be none
+    :raises TrustRefused: the caller may not use it
     """
     options = dict(data['options'])
     brought = options.pop(OPTION, None)
@@ -46,10 +46,10 @@ def attach(ctx: Context, data: dict[str, Any], now: int) -> str | None:
         options[BROUGHT] = brought
         _cut(ctx, data, ends_at, now)
         return None
-    made, ends_at = keystone.create(ctx.identity, data['ttl'])
-    options[OPTION] = made
+    trust_id, ends_at = keystone.create(ctx.identity, data['ttl'])
+    options[OPTION] = trust_id
     _cut(ctx, data, ends_at, now)
-    return made
+    return trust_id
 
 
 def renew(
@@ -59,12 +59,12 @@ def renew(
     brought: str | None,
     now: int,
 ) -> str | None:
-    """Note a trust in the changed options of a subscription.
+    """Add a trust to the changed data of a subscription.
 
-    The former one stays if it is the caller's and lasts as long.
+    The current one stays if it is of the caller and lasts as long.
 
     :param data: as for :func:`attach`
-    :param brought: what the caller has named in the change
+    :param brought: the trust that the change names
     :returns: as :func:`attach`
     """
     options: dict[str, Any] = {
@@ -83,7 +83,7 @@ def renew(
 def _keeps(
     ctx: Context, old: Subscription, data: dict[str, Any], now: int
 ) -> bool:
-    """Keep the former trust, if it will do and the caller has made it."""
+    """Keep the current trust, if it suffices and is of the caller."""
     had = trusts.used(old.options)
     is_ours = OPTION in old.options
     lasts = data['expires_at'] == old.expires_at
@@ -116,7 +116,7 @@ def _cut(
     ends_at: datetime.datetime | None,
     now: int,
 ) -> None:
-    """Let a subscription end with its trust."""
+    """Let a subscription expire with its trust."""
     if ends_at is None:
         return
     left = math.floor((ends_at - ctx.signer.now()).total_seconds())
@@ -126,6 +126,6 @@ def _cut(
 
 
 def of_change(changes: Mapping[str, Any]) -> str | None:
-    """Return the trust that a change names."""
-    found: str | None = changes.get('options', {}).get(OPTION)
-    return found
+    """Return the id of the trust that a change names."""
+    trust_id: str | None = changes.get('options', {}).get(OPTION)
+    return trust_id

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriptions: who is told of the messages of a queue or topic.
+"""Subscriptions: who is notified of the messages of a queue or topic.
 
 :source: reference/http, "Subscriptions"
 """
@@ -15,8 +15,8 @@ from typing import Any
 from zaqar.controllers import (
     delivery_status,
     notices,
-    subscribers,
     subscription_trusts,
+    subscription_validation,
     trusts,
     webhook_secrets,
 )
@@ -30,7 +30,7 @@ from zaqar.models import Queue, Scope, Subscription
 from zaqar.storage.base import OUTBOX, MessageStore
 from zaqar.storage.records import repeat
 
-#: Options that nobody is shown.
+#: Options that no response shows.
 _HIDDEN = frozenset((trusts.OPTION, trusts.BROUGHT, webhook_secrets.OPTION))
 
 _NO_UPDATE = 'Unable to update subscription'
@@ -57,18 +57,18 @@ def list_(
     size, now = page_size(limit, most), _now(ctx)
     if marker is not None and not records.is_id(marker):
         return SubscriptionPage((), {'limit': limit}, now)
-    found, resume = records.page(ctx, scope, now, marker, size)
-    if resume is None and found:
-        resume = found[-1].id
-    shown = [_public(subscription) for subscription in found]
+    page, resume = records.page(ctx, scope, now, marker, size)
+    if resume is None and page:
+        resume = page[-1].id
+    shown = [_public(subscription) for subscription in page]
     return SubscriptionPage(shown, {'limit': limit}, now, resume)
 
 
 def create(ctx: Context, *, scope: Scope, document: Any) -> str:
-    """Subscribe; the same subscriber again, unconfirmed, gets the same id.
+    """Create a subscription, or return that of an unconfirmed subscriber.
 
-    The queue is marked before the return, so that the next post anywhere is
-    announced; the subscriber is asked whether that is wanted.
+    The queue is marked before this returns, so that the next post on any
+    server is notified; a subscriber is asked to confirm.
 
     :returns: the id
     :raises Conflict: the subscriber has confirmed already
@@ -79,7 +79,7 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> str:
     trust_id = subscription_trusts.attach(ctx, fresh, now)
     try:
         ctx.catalogue.ensure(scope)
-        found, is_new = records.enrol(ctx, scope, fresh, now)
+        subscription_id, is_new = records.enrol(ctx, scope, fresh, now)
     except BaseException:
         trusts.end(ctx.trusts, trust_id)
         raise
@@ -88,12 +88,14 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> str:
     _mark(ctx, scope)
     if not fresh['confirmed']:
         uri: str = fresh['subscriber']
-        _ask(ctx, scope, found, uri, fresh['ttl'], wanted=True)
-    return found
+        _request_confirmation(
+            ctx, scope, subscription_id, uri, fresh['ttl'], wanted=True
+        )
+    return subscription_id
 
 
 def show(ctx: Context, *, scope: Scope, subscription_id: str) -> Any:
-    """Return a subscription and the time of looking."""
+    """Return a subscription and the current time."""
     now = _now(ctx)
     return _public(records.current(ctx, scope, subscription_id, now)[0]), now
 
@@ -101,7 +103,7 @@ def show(ctx: Context, *, scope: Scope, subscription_id: str) -> Any:
 def show_deliveries(
     ctx: Context, *, scope: Scope, subscription_id: str
 ) -> dict[str, Any]:
-    """Return what became of the deliveries of a subscription."""
+    """Return the status of the deliveries of a subscription."""
     records.current(ctx, scope, subscription_id, _now(ctx))
     store = ctx.catalogue.management
     return delivery_status.document(
@@ -112,27 +114,27 @@ def show_deliveries(
 def update(
     ctx: Context, *, scope: Scope, subscription_id: str, document: Any
 ) -> None:
-    """Change a subscription; members that are null stay as they are."""
+    """Update a subscription; members that are null stay as they are."""
     now = _now(ctx)
-    given = _changes(ctx, document, now)
-
-    def attempt() -> tuple[Subscription, Mapping[str, Any]] | None:
-        old, version = records.current(ctx, scope, subscription_id, now)
-        changes = {**_shortened(ctx, old, given, now), **given}
-        updated = _update(ctx, scope, old, changes, version, now)
-        return (old, changes) if updated else None
-
-    old, changes = repeat(attempt)
-    uri: str = changes.get('subscriber', old.subscriber)
-    if uri != old.subscriber:
-        ttl = changes.get('ttl', old.ttl)
-        _ask(ctx, scope, old.id, uri, ttl, wanted=True)
+    requested = _changes(ctx, document, now)
+    for _ in range(records.ATTEMPTS):
+        current, version = records.current(ctx, scope, subscription_id, now)
+        changes = {**_shortened(ctx, current, requested, now), **requested}
+        if _update(ctx, scope, current, changes, version, now):
+            uri: str = changes.get('subscriber', current.subscriber)
+            if uri != current.subscriber:
+                ttl = changes.get('ttl', current.ttl)
+                _request_confirmation(
+                    ctx, scope, current.id, uri, ttl, wanted=True
+                )
+            return
+    raise StoreUnavailable
 
 
 def confirm(
     ctx: Context, *, scope: Scope, subscription_id: str, document: Any
 ) -> None:
-    """Note whether a subscriber wants to be told."""
+    """Confirm or unconfirm a subscription."""
     if isinstance(document, list):
         raise InvalidRequest(
             "The 'confirmed' should be boolean.", title=_NO_CONFIRMATION
@@ -141,23 +143,24 @@ def confirm(
     if not isinstance(wanted, bool):
         raise InvalidRequest("The 'confirmed' should be boolean.")
     now = _now(ctx)
-
-    def attempt() -> Subscription | None:
-        old, version = records.current(ctx, scope, subscription_id, now)
-        data = {**records.data_of(old), 'confirmed': wanted}
-        replaced = records.replace(ctx, scope, old, data, version)
-        return old if replaced else None
-
-    old = repeat(attempt)
-    if wanted:
-        _mark(ctx, scope)
-    else:
-        ttl = ctx.limits.default_subscription_ttl
-        _ask(ctx, scope, old.id, old.subscriber, ttl, wanted=False)
+    for _ in range(records.ATTEMPTS):
+        current, version = records.current(ctx, scope, subscription_id, now)
+        data = {**records.data_of(current), 'confirmed': wanted}
+        if records.replace(ctx, scope, current, data, version):
+            if wanted:
+                _mark(ctx, scope)
+            else:
+                uri = current.subscriber
+                ttl = ctx.limits.default_subscription_ttl
+                _request_confirmation(
+                    ctx, scope, current.id, uri, ttl, wanted=False
+                )
+            return
+    raise StoreUnavailable
 
 
 def delete(ctx: Context, *, scope: Scope, subscription_id: str) -> None:
-    """End a subscription; an absent one is fine."""
+    """Delete a subscription, if it exists."""
     records.remove(ctx, scope, subscription_id)
 
 
@@ -171,25 +174,25 @@ def _update(
 ) -> bool:
     """Store changes, with another trust where one is needed."""
     data = {**records.data_of(old), **changes}
-    subscribers.check_mail(data['subscriber'], data['options'])
+    subscription_validation.check_mail(data['subscriber'], data['options'])
     data['options'] = _with_secret(old.options, data['options'])
     brought = subscription_trusts.of_change(changes)
-    made = subscription_trusts.renew(ctx, old, data, brought, now)
-    had = old.options.get(trusts.OPTION)
+    created_id = subscription_trusts.renew(ctx, old, data, brought, now)
+    old_id = old.options.get(trusts.OPTION)
     done = False
     try:
         done = records.replace(ctx, scope, old, data, version)
     finally:
-        kept = data['options'].get(trusts.OPTION) if done else had
-        for trust_id in {had, made} - {kept}:
+        used_id = data['options'].get(trusts.OPTION) if done else old_id
+        for trust_id in {old_id, created_id} - {used_id}:
             trusts.end(ctx.trusts, trust_id)
     return done
 
 
 def _mark(ctx: Context, scope: Scope) -> None:
-    """Let every post from now on leave a notice.
+    """Have every further post leave a notice.
 
-    Whether or not anybody is told today: the pipeline may be switched on.
+    Also while the pipeline is off, since it may be switched on later.
     """
 
     def mark(store: MessageStore, queue: Queue) -> None:
@@ -198,7 +201,7 @@ def _mark(ctx: Context, scope: Scope) -> None:
     ctx.catalogue.run_ensured(scope, mark)
 
 
-def _ask(
+def _request_confirmation(
     ctx: Context,
     scope: Scope,
     subscription_id: str,
@@ -207,7 +210,7 @@ def _ask(
     *,
     wanted: bool,
 ) -> None:
-    """Have the subscriber asked, or told that it is over."""
+    """Ask a subscriber to confirm, or notify it that it has unsubscribed."""
     if not (ctx.pipeline.notifies and ctx.pipeline.asks(subscriber)):
         return
     store, now = ctx.catalogue.management, _now(ctx)
@@ -218,7 +221,7 @@ def _ask(
         store, scope, subscription_id, wanted=wanted, now=now
     ):
         return
-    asked = notices.ConfirmationRequest(
+    request = notices.ConfirmationRequest(
         scope.project,
         scope.name,
         subscription_id,
@@ -230,7 +233,7 @@ def _ask(
     def put(store: MessageStore, queue: Queue) -> None:
         store.post(
             OUTBOX,
-            [notices.encode(None, asked)],
+            [notices.encode(None, request)],
             now=store.clock.now(),
             token=secrets.token_hex(16),
         )
@@ -238,24 +241,24 @@ def _ask(
     ctx.catalogue.run_ensured(scope, put)
 
 
-def _public(found: Subscription) -> Subscription:
+def _public(subscription: Subscription) -> Subscription:
     """Return a subscription without its trust and its secret."""
-    if _HIDDEN.isdisjoint(found.options):
-        return found
+    if _HIDDEN.isdisjoint(subscription.options):
+        return subscription
     options = {
         name: value
-        for name, value in found.options.items()
+        for name, value in subscription.options.items()
         if name not in _HIDDEN
     }
-    return dataclasses.replace(found, options=options)
+    return dataclasses.replace(subscription, options=options)
 
 
 def _with_secret(
     old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return other options with the secret of the former ones.
+    """Return new options with the secret of the old ones.
 
-    Who changes what is shown must not lose it; null takes it away.
+    A client that updates what it is shown must not lose it; null removes it.
     """
     name = webhook_secrets.OPTION
     secret = new.get(name, old.get(name))
@@ -275,12 +278,12 @@ def _fresh(
     ctx: Context, document: Mapping[str, Any], now: int
 ) -> dict[str, Any]:
     uri, is_own = _subscriber(ctx, document)
-    options = subscribers.options(document.get('options'))
-    subscribers.check_mail(uri, options)
+    options = subscription_validation.options(document.get('options'))
+    subscription_validation.check_mail(uri, options)
     seconds = document.get('ttl')
     if seconds is None:
         seconds = ctx.limits.default_subscription_ttl
-    seconds = ctx.lifetime(subscribers.ttl(seconds, now))
+    seconds = ctx.lifetime(subscription_validation.ttl(seconds, now))
     return {
         'subscriber': uri,
         'ttl': seconds,
@@ -292,32 +295,38 @@ def _fresh(
 
 
 def _subscriber(ctx: Context, document: Mapping[str, Any]) -> tuple[str, bool]:
-    """Return whom to tell, and whether it is the caller's own connection."""
+    """Return the URI, and whether it is the own connection of the caller."""
     if ctx.identity.address and document.get('subscriber', '') == '':
-        # Whoever asks over it need not be asked back.
+        # It need not confirm: the request comes by it.
         return ctx.identity.address, True
     if 'subscriber' not in document:
         raise InvalidRequest('Missing parameter subscriber in body.')
-    return subscribers.subscriber(document['subscriber'], ctx.limits), False
+    return subscription_validation.subscriber(
+        document['subscriber'], ctx.limits
+    ), False
 
 
 def _changes(ctx: Context, document: Any, now: int) -> dict[str, Any]:
     if not document:
         raise InvalidRequest('No subscription to create.')
-    given = {
+    members = {
         key: value
         for key, value in _object(document).items()
         if value is not None
     }
     changes: dict[str, Any] = {}
-    if 'subscriber' in given:
-        changes['subscriber'] = subscribers.subscriber(
-            given['subscriber'], ctx.limits
+    if 'subscriber' in members:
+        changes['subscriber'] = subscription_validation.subscriber(
+            members['subscriber'], ctx.limits
         )
-    if 'options' in given:
-        changes['options'] = subscribers.options(given['options'])
-    if 'ttl' in given:
-        changes['ttl'] = ctx.lifetime(subscribers.ttl(given['ttl'], now))
+    if 'options' in members:
+        changes['options'] = subscription_validation.options(
+            members['options']
+        )
+    if 'ttl' in members:
+        changes['ttl'] = ctx.lifetime(
+            subscription_validation.ttl(members['ttl'], now)
+        )
         changes['expires_at'] = now + changes['ttl'] * 1000
     if not changes:
         raise InvalidRequest(
@@ -327,10 +336,10 @@ def _changes(ctx: Context, document: Any, now: int) -> dict[str, Any]:
 
 
 def _shortened(
-    ctx: Context, old: Subscription, given: Mapping[str, Any], now: int
+    ctx: Context, old: Subscription, requested: Mapping[str, Any], now: int
 ) -> dict[str, Any]:
-    """Return an earlier end for a subscriber who comes by a pre-signed URL."""
-    if given.get('subscriber', old.subscriber) == old.subscriber:
+    """Return an earlier expiry, if a pre-signed URL sets a new subscriber."""
+    if requested.get('subscriber', old.subscriber) == old.subscriber:
         return {}
     left = max(1, (old.expires_at - now) // 1000)
     seconds = ctx.lifetime(left)

@@ -18,8 +18,8 @@ from typing import Any
 from cachetools import TTLCache
 
 from zaqar.controllers import (
-    subscribers,
     subscription_records,
+    subscription_validation,
     subscriptions,
 )
 from zaqar.controllers.context import Context
@@ -337,7 +337,7 @@ class DeliveryExecutor:
             reason,
             outcome.detail and f' ({outcome.detail})',
         )
-        is_socket = delivery.scheme == subscribers.SOCKET
+        is_socket = delivery.scheme == subscription_validation.SOCKET
         if gone and (is_socket or self._statistics.is_gone(key, now)):
             # A closed connection never returns under its address.
             LOG.warning(

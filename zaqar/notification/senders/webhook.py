@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from zaqar import version
-from zaqar.controllers import subscribers, webhook_secrets
+from zaqar.controllers import subscription_validation, webhook_secrets
 from zaqar.notification.addresses import AddressRefused, Guard
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook_signature
@@ -151,7 +151,7 @@ def user_headers(delivery: Delivery) -> dict[str, str]:
     wanted = delivery.options.get('post_headers')
     if isinstance(wanted, dict) and not delivery.confirmation:
         for name, value in wanted.items():
-            if subscribers.header_fault(name, value) is None:
+            if subscription_validation.header_fault(name, value) is None:
                 _replace(headers, name, value)
     return headers
 

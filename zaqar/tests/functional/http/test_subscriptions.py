@@ -492,7 +492,7 @@ def test_a_list_removes_a_bounded_number_of_expired_ones(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subscription_records, 'BATCH', 10)
-    monkeypatch.setattr(subscription_records, 'MOST_SCANNED', 20)
+    monkeypatch.setattr(subscription_records, 'MAX_SCANNED', 20)
     for number in range(50):
         _make(api, subscriber=f'http://dead{number}', ttl=60)
     api.clock.move(60)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client may say of a subscription, checked.
+"""Validation of subscriptions.
 
 :source: reference/http, "Subscriptions"
 :source: reference/delivery, "Schemes", "Options of a subscription"
@@ -16,12 +16,12 @@ from zaqar.controllers import mails, retry_policy, trusts, webhook_secrets
 from zaqar.controllers.limits import MIN_TTL, Limits, is_name
 from zaqar.errors import InvalidRequest
 
-#: The first second of the year 10000, which no calendar here has.
+#: The first second of the year 10000, which Python cannot represent.
 END_OF_CALENDAR = 253_402_300_800
 
-#: Headers of a webhook's request that are ours alone, or are about the
-#: connection and not the request.
-_OUR_HEADERS = frozenset(
+#: Headers that users cannot set: those of the service, and those that concern
+#: the connection.
+_RESERVED_HEADERS = frozenset(
     (
         'connection',
         'content-length',
@@ -42,30 +42,30 @@ _OUR_HEADERS = frozenset(
     )
 )
 
-#: What can be sent as the name of a header, and as a value (RFC 9110).
+#: Valid names and values of headers (RFC 9110).
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE = re.compile(r'[\t\x20-\x7e\xa0-\xff]*')
 
-#: How others begin that we add, or may come to add.
-_OUR_PREFIX = 'x-zaqar-'
+#: Prefix of further headers of the service.
+_RESERVED_PREFIX = 'x-zaqar-'
 
-#: Blanks, control characters and what cannot be sent as UTF-8.
+#: Blanks, control characters and what cannot be encoded as UTF-8.
 _UNFIT = re.compile(r'[\x00-\x20\x7f\ud800-\udfff]')
 
-#: Scheme of connections, which only we may name.
+#: Scheme of WebSocket connections, whose URIs only the service creates.
 SOCKET = 'websocket'
 
 
 def subscriber(value: Any, limits: Limits) -> str:
     """Return the URI of a subscriber.
 
-    :raises InvalidRequest: it is none, or of a scheme that is not served
+    :raises InvalidRequest: it is none, or its scheme is not supported
     """
     if not isinstance(value, str) or not value:
         raise InvalidRequest('The subscriber must be a URI.')
     scheme, _, rest = value.partition(':')
-    is_ours = scheme.lower() == SOCKET
-    if is_ours or scheme.lower() not in limits.subscriber_types:
+    is_socket = scheme.lower() == SOCKET
+    if is_socket or scheme.lower() not in limits.subscriber_types:
         raise InvalidRequest(
             'The subscriber type of subscription must be supported in the '
             f'list {list(limits.subscriber_types)}.'
@@ -78,11 +78,11 @@ def subscriber(value: Any, limits: Limits) -> str:
 
 
 def check_mail(uri: str, options: Mapping[str, Any]) -> None:
-    """Refuse a subscriber who could not be sent the mail that is asked for.
+    """Check that mails can be sent to a subscriber.
 
-    :param uri: of any scheme
-    :raises InvalidRequest: it is a mail address, and not exactly one, or a
-        header cannot be what the options say
+    :param uri: URI of any scheme
+    :raises InvalidRequest: it is for mails, and not exactly one address, or
+        the options make invalid headers
     """
     if not uri.lower().startswith('mailto:'):
         return
@@ -98,7 +98,7 @@ def ttl(value: Any, now: int) -> int:
     """Return a lifetime in seconds.
 
     :param now: in milliseconds
-    :raises InvalidRequest: it is none
+    :raises InvalidRequest: it is invalid
     """
     if type(value) is not int:
         raise InvalidRequest('TTL must be an integer.')
@@ -116,9 +116,9 @@ def ttl(value: Any, now: int) -> int:
 
 
 def options(value: Any) -> Mapping[str, Any]:
-    """Return options; what stands for nothing is an empty object.
+    """Return options, empty ones for null, "" and [].
 
-    :raises InvalidRequest: they are none
+    :raises InvalidRequest: they are invalid
     """
     if value in (None, '', []):
         return {}
@@ -130,22 +130,22 @@ def options(value: Any) -> Mapping[str, Any]:
     return value
 
 
-def _options_fault(found: Mapping[str, Any]) -> str | None:
-    if not isinstance(found.get(trusts.OPTION), str | None):
+def _options_fault(options: Mapping[str, Any]) -> str | None:
+    if not isinstance(options.get(trusts.OPTION), str | None):
         return f'The option {trusts.OPTION} must be a string.'
-    if trusts.BROUGHT in found:
+    if trusts.BROUGHT in options:
         return f'The option {trusts.BROUGHT} cannot be set.'
-    if not isinstance(found.get('post_data', ''), str):
+    if not isinstance(options.get('post_data', ''), str):
         return 'The option post_data must be a string.'
-    if found.get('_retry_policy') is not None:
-        fault = retry_policy.fault(found['_retry_policy'])
+    if options.get('_retry_policy') is not None:
+        fault = retry_policy.fault(options['_retry_policy'])
         if fault is not None:
             return fault
-    if not _is_queue(found.get('_dead_letter_queue', 'none')):
+    if not _is_queue(options.get('_dead_letter_queue', 'none')):
         return 'The option _dead_letter_queue must be the name of a queue.'
-    return _secret_fault(found.get(webhook_secrets.OPTION)) or _headers_fault(
-        found.get('post_headers', {})
-    )
+    return _secret_fault(
+        options.get(webhook_secrets.OPTION)
+    ) or _headers_fault(options.get('post_headers', {}))
 
 
 def _is_queue(name: Any) -> bool:
@@ -163,9 +163,9 @@ def _headers_fault(headers: Any) -> str | None:
 
 
 def header_fault(name: str, value: Any) -> str | None:
-    """Return why a webhook cannot have a header of a user, None if it can."""
+    """Return why a user cannot set a header, None if it is valid."""
     plain = name.strip().lower()
-    if plain in _OUR_HEADERS or plain.startswith(_OUR_PREFIX):
+    if plain in _RESERVED_HEADERS or plain.startswith(_RESERVED_PREFIX):
         return 'cannot be set'
     if not _HEADER_NAME.fullmatch(name):
         return 'has a name that cannot be sent'
@@ -189,7 +189,7 @@ def _secret_fault(secret: Any) -> str | None:
 
 def _is_web(rest: str) -> bool:
     try:
-        found = urlsplit(f'http:{rest}')
-        return bool(found.hostname) and found.port != 0
+        parts = urlsplit(f'http:{rest}')
+        return bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
