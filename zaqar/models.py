@@ -98,7 +98,7 @@ class NewMessage:
 
 def random_half(message_id: str) -> str:
     """Return the half of an id that does not say when it was posted."""
-    return message_id[16:]
+    return message_id[-16:]
 
 
 @dataclass(frozen=True, slots=True)
