@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests for confirmation to subscribers, and the links that answer.
 
-:source: notifications.md 9
+:source: reference/delivery, "Confirmation"
 """
 
 from __future__ import annotations

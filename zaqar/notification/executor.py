@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Delivery attempts: whom to notify, how, and what follows.
 
-:source: notifications.md 5, 6, 11
+:source: reference/delivery, "Webhook requests", "Retries",
+    "Outbox and deliveries"
 """
 
 from __future__ import annotations
