@@ -126,9 +126,9 @@ def _modules() -> Iterator[types.ModuleType]:
         lambda conf: (Limits.from_conf(conf), Limits()),
         lambda conf: (
             dataclasses.replace(
-                notification.Settings.from_conf(conf), conf=None
+                notification.NotificationSettings.from_conf(conf), conf=None
             ),
-            notification.Settings(),
+            notification.NotificationSettings(),
         ),
         lambda conf: (
             dataclasses.replace(
