@@ -10,24 +10,19 @@ but no delivery.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from zaqar.controllers.subscription_records import (
-    ATTEMPTS,
-    DELIVERIES,
-    parent_of,
-)
-from zaqar.models import Record, Scope
+from zaqar.controllers.subscription_records import DELIVERIES, parent_of
+from zaqar.models import Scope
 from zaqar.storage.base import ManagementStore
+from zaqar.storage.records import Data, update
 
 #: What is counted.
 COUNTS = ('delivered', 'retried', 'given_up')
 
 #: Minimum milliseconds between two requests for confirmation of one kind.
 ASK_INTERVAL = 60_000
-
-Data = Mapping[str, Any]
 
 
 def read(store: ManagementStore, scope: Scope, subscription_id: str) -> Data:
@@ -60,15 +55,12 @@ def change(
     :param edit: returns the new data, None to leave it
     :returns: whether it was changed
     """
-    where = parent_of(scope)
-    for _ in range(ATTEMPTS):
-        record = store.get(DELIVERIES, where, subscription_id)
-        data = edit(record.data if record else {})
-        if data is None:
-            return False
-        if _store(store, where, subscription_id, record, data):
-            return True
-    return False
+    data = update(
+        store,
+        (DELIVERIES, parent_of(scope), subscription_id),
+        lambda record: edit(record.data if record else {}),
+    )
+    return data is not None
 
 
 def may_request(
@@ -118,15 +110,3 @@ def _moment(milliseconds: int | None) -> str | None:
         milliseconds // 1000, datetime.UTC
     )
     return moment.strftime('%Y-%m-%dT%H:%M:%SZ')
-
-
-def _store(
-    store: ManagementStore,
-    where: str,
-    name: str,
-    record: Record | None,
-    data: Data,
-) -> bool:
-    if record is None:
-        return store.create(DELIVERIES, where, name, data)
-    return store.replace(DELIVERIES, where, name, data, version=record.version)

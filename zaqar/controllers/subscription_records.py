@@ -30,9 +30,6 @@ SUBSCRIPTION = 'subscription'
 SUBSCRIBER = 'subscriber'
 DELIVERIES = 'deliveries'
 
-#: Attempts of a change that conflicts with others.
-ATTEMPTS = 8
-
 #: Records read at a time.
 BATCH = 100
 
@@ -139,11 +136,7 @@ def enrol(
     :returns: its id, and whether it is new
     :raises Conflict: the subscriber has confirmed already
     """
-    for _ in range(ATTEMPTS):
-        enrolled = _enrol_once(ctx, scope, data, now)
-        if enrolled is not None:
-            return enrolled
-    raise StoreUnavailable
+    return repeat(lambda: _enrol_once(ctx, scope, data, now))
 
 
 def _enrol_once(
@@ -286,14 +279,9 @@ def _take_name(
     store = ctx.catalogue.management
     now = store.clock.now()
     key = (SUBSCRIBER, parent_of(scope), _digest(subscriber))
-    taken = {'id': subscription_id, 'at': now}
-    for _ in range(ATTEMPTS):
-        if store.create(*key, taken):
-            return
-        index = store.get(*key)
-        if index is None:
-            continue
-        if index.data['id'] != subscription_id:
+
+    def edit(index: Record | None) -> Data:
+        if index is not None and index.data['id'] != subscription_id:
             _check_free(ctx, scope, subscriber, index, now)
         return {'id': subscription_id, 'at': now}
 

@@ -117,18 +117,18 @@ def update(
     """Update a subscription; members that are null stay as they are."""
     now = _now(ctx)
     requested = _changes(ctx, document, now)
-    for _ in range(records.ATTEMPTS):
-        current, version = records.current(ctx, scope, subscription_id, now)
-        changes = {**_shortened(ctx, current, requested, now), **requested}
-        if _update(ctx, scope, current, changes, version, now):
-            uri: str = changes.get('subscriber', current.subscriber)
-            if uri != current.subscriber:
-                ttl = changes.get('ttl', current.ttl)
-                _request_confirmation(
-                    ctx, scope, current.id, uri, ttl, wanted=True
-                )
-            return
-    raise StoreUnavailable
+
+    def attempt() -> tuple[Subscription, Mapping[str, Any]] | None:
+        old, version = records.current(ctx, scope, subscription_id, now)
+        changes = {**_shortened(ctx, old, requested, now), **requested}
+        updated = _update(ctx, scope, old, changes, version, now)
+        return (old, changes) if updated else None
+
+    old, changes = repeat(attempt)
+    uri: str = changes.get('subscriber', old.subscriber)
+    if uri != old.subscriber:
+        ttl = changes.get('ttl', old.ttl)
+        _request_confirmation(ctx, scope, old.id, uri, ttl, wanted=True)
 
 
 def confirm(
@@ -143,20 +143,21 @@ def confirm(
     if not isinstance(wanted, bool):
         raise InvalidRequest("The 'confirmed' should be boolean.")
     now = _now(ctx)
-    for _ in range(records.ATTEMPTS):
-        current, version = records.current(ctx, scope, subscription_id, now)
-        data = {**records.data_of(current), 'confirmed': wanted}
-        if records.replace(ctx, scope, current, data, version):
-            if wanted:
-                _mark(ctx, scope)
-            else:
-                uri = current.subscriber
-                ttl = ctx.limits.default_subscription_ttl
-                _request_confirmation(
-                    ctx, scope, current.id, uri, ttl, wanted=False
-                )
-            return
-    raise StoreUnavailable
+
+    def attempt() -> Subscription | None:
+        old, version = records.current(ctx, scope, subscription_id, now)
+        data = {**records.data_of(old), 'confirmed': wanted}
+        replaced = records.replace(ctx, scope, old, data, version)
+        return old if replaced else None
+
+    old = repeat(attempt)
+    if wanted:
+        _mark(ctx, scope)
+    else:
+        ttl = ctx.limits.default_subscription_ttl
+        _request_confirmation(
+            ctx, scope, old.id, old.subscriber, ttl, wanted=False
+        )
 
 
 def delete(ctx: Context, *, scope: Scope, subscription_id: str) -> None:

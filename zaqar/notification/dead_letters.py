@@ -49,7 +49,7 @@ def dead_letter(
     post = posting.Post(messages=[posting.PostedMessage(body=body)])
     scope = Scope(delivery.project, name)
     try:
-        messages.post_letters(
+        posting.post_dead_letters(
             _without_notifications(ctx, delivery),
             scope=scope,
             document=post,

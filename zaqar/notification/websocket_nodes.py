@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.bounded_cache import BoundedCache
+from zaqar.models import Record
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.records import Data, update
 

@@ -300,7 +300,7 @@ class PooledCatalogue(Catalogue):
             return True
         return True
 
-    def _bring(self, queue: Queue, message: Message, now: int) -> None:
+    def _transfer(self, queue: Queue, message: Message, now: int) -> None:
         letter = message.to_post(now)
         store = self.pools.store(queue.pool)
         # The token allows other processes to do the same at the same time.
