@@ -60,7 +60,7 @@ class Service:
         authorizer = _authorizer(conf)
         signer = Signer.from_conf(conf)
         cipher = Cipher.from_conf(conf)
-        limits = dataclasses.replace(limits, can_encrypt=cipher.works)
+        limits = dataclasses.replace(limits, can_encrypt=cipher.has_key)
         if auth.strategy(conf):
             keystone_config_check.prepare(conf)
         pace = Pace.from_conf(conf)
@@ -240,7 +240,7 @@ def warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
         conf, notification.NotificationSettings.from_conf(conf), signer
     )
     is_offered = 'mailto' in Limits.from_conf(conf).subscriber_types
-    waits = found.notifies and found.asks('mailto:') and not signer.works
+    waits = found.notifies and found.asks('mailto:') and not signer.has_key
     if is_offered and waits:
         LOG.warning(
             '[notification] confirm_mail needs [signed_url] secret_key, which '
@@ -256,7 +256,7 @@ def _pipeline(
 ) -> Pipeline:
     confirms = settings.require_confirmation
     found = Pipeline.from_conf(conf, confirms, settings.confirm_mail)
-    if confirms and found.notifies and not signer.works:
+    if confirms and found.notifies and not signer.has_key:
         raise ConfigurationError(
             f'[{notification.GROUP}] require_confirmation needs '
             '[signed_url] secret_key'

@@ -105,7 +105,7 @@ class Checks(upgradecheck.UpgradeCommands):
     def encryption(self) -> Result:
         """Complain about keys that are none."""
         try:
-            if Cipher.from_conf(self._conf).works:
+            if Cipher.from_conf(self._conf).has_key:
                 return Result(Code.SUCCESS)
         except ConfigurationError as error:
             return Result(Code.FAILURE, str(error))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checksum that clients may compare bodies with."""
+"""Checksums of message bodies, for clients to verify."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import json
 def of(body: bytes) -> str | None:
     """Return the checksum of a JSON text, None for ``null``.
 
-    It is taken over the text that Python's ``json.dumps`` makes of the value,
-    so that a client need not know how the sender spelled it.
+    It is that of the text that Python's ``json.dumps`` makes of the value, so
+    that a client need not know how the sender formatted it.
     """
     value = json.loads(body)
     if value is None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How claims behave. A claim has no owner: its id is all one needs."""
+"""Create, read, renew and release claims.
+
+A claim has no owner: whoever knows its id can use it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def create(
 ) -> Claimed | None:
     """Claim the oldest free messages.
 
-    :returns: None when nothing was free
+    :returns: None if no message was free
     """
     ttl, grace, size = _terms(ctx.limits, document, limit)
     ttl = ctx.lifetime(ttl)
@@ -41,10 +44,10 @@ def create(
     def take(store: MessageStore, queue: Queue) -> Claimed | None:
         most = dead_letters.max_claims(queue)
         if most and queue.metadata.get('_enable_encrypt_messages'):
-            # What cannot be decrypted here is not handed out, and must not
-            # count as if it had been.
+            # Messages that cannot be decrypted here are not delivered, and a
+            # claim must not be counted for them.
             page = store.list(queue.qid, now=store.clock.now(), limit=size)
-            ctx.cipher.opened(page.messages, scope)
+            ctx.cipher.decrypted(page.messages, scope)
 
         def attempt(now: int) -> Claim | None:
             claim = store.claim(
@@ -59,9 +62,9 @@ def create(
             )
             if claim is None:
                 return None
-            return _moved(ctx, store, queue, claim, now)
+            return _without_exhausted(ctx, store, queue, claim, now)
 
-        return unreadable.claim(ctx, store, queue, size, attempt)
+        return unreadable.claim_readable(ctx, store, queue, size, attempt)
 
     return ctx.catalogue.run(scope, take, None)
 
@@ -69,7 +72,7 @@ def create(
 def get(ctx: Context, *, scope: Scope, claim_id: str) -> Claimed:
     """Return a live claim with its messages.
 
-    :raises NotFound: it is dead or holds nothing any more that can be shown
+    :raises NotFound: it is dead or has no readable message left
     """
 
     def read(store: MessageStore, queue: Queue) -> Claimed | None:
@@ -77,15 +80,15 @@ def get(ctx: Context, *, scope: Scope, claim_id: str) -> Claimed:
         claim = store.claimed(queue.qid, claim_id, now=now)
         if claim is None:
             return None
-        messages = ctx.cipher.opened(claim.messages, scope)
+        messages = ctx.cipher.decrypted(claim.messages, scope)
         if not messages:
             return None
         return Claimed(dataclasses.replace(claim, messages=messages), now)
 
-    found = ctx.catalogue.run(scope, read, None)
-    if found is None:
+    claimed = ctx.catalogue.run(scope, read, None)
+    if claimed is None:
         raise _missing(scope, claim_id)
-    return found
+    return claimed
 
 
 def renew(
@@ -95,9 +98,9 @@ def renew(
     claim_id: str,
     document: ClaimOptions | None,
 ) -> None:
-    """Let a claim live as if it were made now.
+    """Let a claim live as if it were created now.
 
-    What the document leaves out takes the default, not the former value.
+    Members that the document omits take the default, not the former value.
 
     :raises NotFound: it is dead
     """
@@ -113,7 +116,7 @@ def renew(
 
 
 def release(ctx: Context, *, scope: Scope, claim_id: str) -> None:
-    """Free the messages of a claim at once; absent is fine."""
+    """Free the messages of a claim at once; a missing claim is fine."""
 
     def free(store: MessageStore, queue: Queue) -> None:
         store.release(queue.qid, claim_id, now=store.clock.now())
@@ -121,13 +124,14 @@ def release(ctx: Context, *, scope: Scope, claim_id: str) -> None:
     ctx.catalogue.run(scope, free, None)
 
 
-def _moved(
+def _without_exhausted(
     ctx: Context, store: MessageStore, queue: Queue, claim: Claim, now: int
 ) -> Claim:
-    """Move what a new claim has met exhausted; return the claim without it.
+    """Move exhausted messages of a new claim to the dead-letter queue.
 
-    Where this fails nobody learns of the claim, and so nothing may wait for
-    its end.
+    If that fails, no client learns the id of the claim: it is released.
+
+    :returns: the claim without them
     """
     try:
         return dead_letters.move(ctx, queue, claim, now)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a controller function is given besides its arguments."""
+"""The context in which a controller function is called."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from zaqar.pools.catalogue import Catalogue
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One caller at work.
+    """The caller of an operation, and what the service works with.
 
     :ivar size: bytes of the request's body, 0 without one
     :ivar features: see :mod:`zaqar.api.features`
-    :ivar trusts: None where no user of ours could be trusted
+    :ivar trusts: None if the service has no user who could be trusted
     """
 
     identity: Identity
@@ -36,11 +36,11 @@ class Context:
     trusts: Trusts | None = None
 
     def lifetime(self, seconds: int) -> int:
-        """Return how long what the caller makes may live.
+        """Return the lifetime of an object that the caller creates.
 
-        What is made through a pre-signed URL ends with it.
+        An object created through a pre-signed URL ends with the URL.
 
-        :param seconds: that the caller has asked for
+        :param seconds: the requested lifetime
         """
         ends_at = self.identity.ends_at
         if ends_at is None:

@@ -13,7 +13,7 @@ import dataclasses
 
 from zaqar.controllers import notices
 from zaqar.controllers.context import Context
-from zaqar.controllers.encryption import UNREADABLE, is_sealed
+from zaqar.controllers.encryption import UNREADABLE, is_encrypted
 from zaqar.controllers.metadata import default_delay
 from zaqar.models import Claim, NewMessage, Queue, Scope
 from zaqar.storage.base import MessageStore
@@ -51,13 +51,13 @@ def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> Claim:
     ttl = queue.metadata.get('_dead_letter_queue_messages_ttl')
     for message in claim.exhausted:
         try:
-            plain = ctx.cipher.open(message.body, scope, message.id)
+            plain = ctx.cipher.decrypt(message.body, scope, message.id)
         except UNREADABLE:
             stayed.append(message)
             continue
         body = plain
-        if is_sealed(message.body):
-            body = ctx.cipher.seal(plain, target, message.rnd)
+        if is_encrypted(message.body):
+            body = ctx.cipher.encrypt(plain, target, message.rnd)
         letter = message.to_post(now, body=body)
         if ttl:
             letter = dataclasses.replace(letter, ttl=ttl)
@@ -76,10 +76,10 @@ def _post(
         has_delay = bool(default_delay(queue.metadata, ctx.limits))
         content = (plain, letter.ttl, 0 if has_delay else None)
         stored = letter
-        if queue.metadata.get('_enable_encrypt_messages') and not is_sealed(
+        if queue.metadata.get('_enable_encrypt_messages') and not is_encrypted(
             letter.body
         ):
-            body = ctx.cipher.seal(plain, target, letter.rnd)
+            body = ctx.cipher.encrypt(plain, target, letter.rnd)
             stored = dataclasses.replace(letter, body=body)
         store.post(
             queue.qid,

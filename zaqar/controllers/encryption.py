@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Message bodies at rest: sealed on the way in, opened on every way out.
+"""Encryption of message bodies at rest, with AES-256-GCM.
 
-AES-256-GCM. A sealed body says itself that it is one, and under which key, so
-that a queue may change its mind and an operator his keys while messages of
-all kinds lie in it. Sealed together with the body is where it belongs: a row
-that is copied to another queue or project does not open there.
+An encrypted body says that it is one, and names its key, so that encryption of
+a queue and the keys of a service can change while messages are stored. The
+place of a message is authenticated with its body: a row that is copied to
+another queue or project cannot be decrypted there.
 
 :source: reference/storage, "Encryption and checksums"
 """
@@ -63,20 +63,20 @@ OPTS = [
     ),
 ]
 
-#: Characters below which a text could be guessed.
+#: Fewest characters of a key; a shorter one could be guessed.
 SHORTEST_KEY = 16
 
-#: The id of a key that was given none.
+#: The id of the key that has none.
 _UNNAMED = ''
 
-#: What the option was by default in the reference service: no secret.
+#: The default of this option in the reference service; it is no secret.
 _NO_KEY = 'AES256'
 
-#: Begins what is sealed; no JSON text begins so.
+#: First byte of an encrypted body; no JSON text begins with it.
 _MARK = b'\x01'
 _NONCE = 12
 
-#: What is raised for a message that cannot be decrypted.
+#: Errors of a message that cannot be decrypted.
 UNREADABLE = (DecryptionFailed, KeyMissing)
 
 #: Messages that were logged as unreadable, and seconds until the next time.
@@ -86,9 +86,9 @@ _CONTEXT = b'zaqar message body v1'
 
 
 class Cipher:
-    """Seals and opens bodies.
+    """Encrypts and decrypts bodies.
 
-    :param keys: texts by id; the first one seals. Empty for none.
+    :param keys: texts by id; the first one encrypts. Empty for none.
     """
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
@@ -119,12 +119,12 @@ class Cipher:
         return cls(keys)
 
     @property
-    def works(self) -> bool:
+    def has_key(self) -> bool:
         """Whether there is a key."""
         return self._first is not None
 
-    def seal(self, body: bytes, scope: Scope, rnd: str) -> bytes:
-        """Return a body as it is kept.
+    def encrypt(self, body: bytes, scope: Scope, rnd: str) -> bytes:
+        """Return a body as it is stored.
 
         :param rnd: the random half of the message's id
         """
@@ -138,13 +138,13 @@ class Cipher:
         label = name.encode()
         return b''.join((_MARK, bytes([len(label)]), label, nonce, text))
 
-    def open(self, body: bytes, scope: Scope, message_id: str) -> bytes:
-        """Return a body as it was posted; one that was not sealed as it is.
+    def decrypt(self, body: bytes, scope: Scope, message_id: str) -> bytes:
+        """Return a body as it was posted; a plain one as it is.
 
         :raises KeyMissing: its key is not here
         :raises DecryptionFailed: it was damaged, tampered with or moved
         """
-        if not is_sealed(body):
+        if not is_encrypted(body):
             return body
         name: str | None = None
         try:
@@ -175,64 +175,64 @@ class Cipher:
         )
         raise KeyMissing('Messages could not be decrypted.')
 
-    def readable(
+    def decrypt_readable(
         self, messages: Sequence[Message], scope: Scope
     ) -> tuple[Sequence[Message], bool]:
-        """Return messages with their bodies open, without unreadable ones.
+        """Return decrypted messages, without unreadable ones.
 
-        :returns: also whether a key was missing, or may have been
+        :returns: also whether a key is missing, or may be
         """
-        if not any(is_sealed(message.body) for message in messages):
+        if not any(is_encrypted(message.body) for message in messages):
             return messages, False
-        opened, lacks_key = [], False
+        decrypted, lacks_key = [], False
         for message in messages:
             try:
-                body = self.open(message.body, scope, message.id)
+                body = self.decrypt(message.body, scope, message.id)
             except UNREADABLE as error:
                 lacks_key |= error.lacks_key
             else:
-                opened.append(dataclasses.replace(message, body=body))
-        return opened, lacks_key
+                decrypted.append(dataclasses.replace(message, body=body))
+        return decrypted, lacks_key
 
-    def opened(
+    def decrypted(
         self, messages: Sequence[Message], scope: Scope
     ) -> Sequence[Message]:
-        """Return messages with their bodies open, without unreadable ones.
+        """Return decrypted messages, without unreadable ones.
 
-        :raises KeyMissing: all are unreadable, and a key was missing
+        :raises KeyMissing: all are unreadable, and a key is missing
         """
-        opened, lacks_key = self.readable(messages, scope)
-        if lacks_key and not opened:
+        decrypted, lacks_key = self.decrypt_readable(messages, scope)
+        if lacks_key and not decrypted:
             raise KeyMissing('Messages could not be decrypted.')
-        return opened
+        return decrypted
 
     def _log(self, text: str, message_id: str, *arguments: Any) -> None:
         """Log an unreadable message, once in a while."""
         with self._lock:
-            is_known = message_id in self._logged
+            is_repeated = message_id in self._logged
             self._logged[message_id] = True
-        if not is_known:
+        if not is_repeated:
             LOG.error(text, message_id, *arguments)
 
-    def sealed(
+    def encrypted(
         self, messages: Sequence[NewMessage], scope: Scope
     ) -> Sequence[NewMessage]:
-        """Return messages with their bodies sealed."""
+        """Return messages with encrypted bodies."""
         return [
             dataclasses.replace(
-                message, body=self.seal(message.body, scope, message.rnd)
+                message, body=self.encrypt(message.body, scope, message.rnd)
             )
             for message in messages
         ]
 
 
-def is_sealed(body: bytes) -> bool:
-    """Tell whether a kept body is sealed."""
+def is_encrypted(body: bytes) -> bool:
+    """Tell whether a stored body is encrypted."""
     return body[:1] == _MARK
 
 
 def _parts(body: bytes) -> tuple[str, bytes, bytes]:
-    """Take a sealed body apart: name of the key, nonce, sealed text.
+    """Split an encrypted body into name of the key, nonce and ciphertext.
 
     :raises ValueError: it is damaged
     """

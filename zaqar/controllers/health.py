@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the stores are, found out by using them.
+"""Health of the stores, which are probed.
 
 :source: reference/http, "Discovery and health"
 """
@@ -22,19 +22,19 @@ from zaqar.storage.base import ManagementStore, MessageStore
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds after which no further step is tried.
+#: Seconds after which no further step is taken.
 DEADLINE = 10.0
 
-#: Pools looked at at once.
+#: Pools probed at the same time.
 AT_ONCE = 16
 
-#: Messages of the probe.
+#: Messages of a probe.
 COUNT = 5
 
-#: Seconds that what a probe leaves behind lives on.
+#: Lifetime of the messages and claims of a probe, in seconds.
 TTL = 60
 
-#: Kind of the record that a probe makes.
+#: Kind of the record that a probe creates.
 _KIND = 'probe'
 
 _CLIENT = 'health'
@@ -48,7 +48,7 @@ _UNREACHABLE: Mapping[str, Any] = {
 def report(ctx: Context) -> dict[str, Any]:
     """Return the state of every store.
 
-    With pooling it stands under each pool's name, beside
+    With pooling there is one under each pool's name, beside
     ``catalog_reachable``; without, it is the document itself.
     """
     management = ctx.catalogue.management
@@ -58,24 +58,24 @@ def report(ctx: Context) -> dict[str, Any]:
     try:
         openers = ctx.catalogue.openers()
     except StoreUnavailable:
-        # Which pools there are is not known either.
+        # Then the pools are unknown, too.
         return {'catalog_reachable': False}
-    look = functools.partial(_pool_state, management, end=end)
-    # At once, so that a pool that is silent costs the others nothing.
+    probe = functools.partial(_pool_state, management, end=end)
+    # In parallel, so that an unreachable pool does not delay the others.
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as threads:
         states = dict(
-            zip(openers, threads.map(look, openers.values()), strict=True)
+            zip(openers, threads.map(probe, openers.values()), strict=True)
         )
     return {'catalog_reachable': _answers(management.ping), **states}
 
 
 def _pool_state(
     management: ManagementStore,
-    opened: Callable[[], MessageStore],
+    open_store: Callable[[], MessageStore],
     end: float,
 ) -> dict[str, Any]:
     try:
-        store = opened()
+        store = open_store()
     except StoreUnavailable:
         return dict(_UNREACHABLE)
     return _state(management, store, end)
@@ -86,7 +86,7 @@ def _state(
 ) -> dict[str, Any]:
     if not _answers(store.ping):
         return dict(_UNREACHABLE)
-    # Before the probe, which has messages of its own.
+    # Before the probe adds messages.
     volume = _volume(store)
     probe = _Probe(management, store)
     try:
@@ -101,17 +101,17 @@ def _state(
 
 
 def _volume(store: MessageStore) -> dict[str, Any]:
-    """Return how many messages a store holds, nothing if it cannot tell."""
+    """Return how many messages a store holds, {} if it cannot tell."""
     try:
-        found = store.volume(now=store.clock.now())
+        stats = store.volume(now=store.clock.now())
     except StoreUnavailable:
         return {}
-    if found is None:
+    if stats is None:
         return {}
     counts = {
-        'free': found.free,
-        'claimed': found.claimed,
-        'total': found.total,
+        'free': stats.free,
+        'claimed': stats.claimed,
+        'total': stats.total,
     }
     return {'message_volume': counts}
 
@@ -125,25 +125,25 @@ def _answers(ping: Callable[[], None]) -> bool:
 
 
 def _run(probe: _Probe, end: float) -> dict[str, Any]:
-    """Take the steps; those behind one that failed are not tried."""
+    """Take the steps up to the first one that fails."""
     status: dict[str, Any] = {}
     for name, step in probe.steps():
         if time.monotonic() >= end:
             LOG.warning('A probe of the stores takes too long')
             break
-        status[name] = _tried(name, step)
+        status[name] = _result(name, step)
         if not status[name]['succeeded']:
             break
     return status
 
 
-def _tried(name: str, step: Callable[[], None]) -> dict[str, Any]:
+def _result(name: str, step: Callable[[], None]) -> dict[str, Any]:
     began = time.monotonic()
     ref = None
     try:
         step()
     except Exception:
-        # Whatever a driver raises is what was to be found out.
+        # Every error of a driver is a result.
         ref = str(uuid.uuid4())
         LOG.exception('%s of a probe failed, reference %s', name, ref)
     return {
@@ -154,7 +154,7 @@ def _tried(name: str, step: Callable[[], None]) -> dict[str, Any]:
 
 
 class _Probe:
-    """A throw-away queue of a project that nobody has."""
+    """A temporary queue of a project that does not exist."""
 
     def __init__(
         self, management: ManagementStore, store: MessageStore
@@ -167,7 +167,7 @@ class _Probe:
         self._ids: list[str] = []
 
     def steps(self) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Yield what to try, in order, by the names that clients know."""
+        """Yield the steps in order, by the names that clients see."""
         yield 'create_queue', self._create_queue
         yield 'post_messages', self._post
         yield 'claim_messages', self._take
@@ -178,7 +178,7 @@ class _Probe:
         yield 'delete_queue', self._delete_queue
 
     def clean_up(self) -> None:
-        """Leave nothing behind that a store would show."""
+        """Remove everything that a store would show."""
         try:
             self._delete_queue()
         except StoreUnavailable:

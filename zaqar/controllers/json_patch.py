@@ -7,8 +7,8 @@ replace and remove what they are shown, defaults included.
 
 python-zaqarclient 4.7.0, and the command line that uses it, set a key that is
 shown as null by ``add`` and then, in the same patch, ``remove`` it with all
-keys that they do not mention. Hence such a removal counts for what was there
-before the patch.
+keys that they do not mention. Hence such a removal applies to the state before
+the patch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Change:
 
 
 def parse(document: Any) -> list[Change]:
-    """Return the changes that a document asks for.
+    """Return the changes of a patch.
 
     :param document: a JSON value
     :raises InvalidBody: it is no patch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers an operator may set, and the checks against them."""
+"""Limits of requests and objects, as operators configure them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUP = 'transport'
 #: Shortest life of a message, a claim and a grace period, in seconds.
 MIN_TTL = 60
 
-#: Items of a page when the client does not say.
+#: Items of a page by default.
 DEFAULT_PAGE = 10
 
 #: Longest name of a project, in characters.
@@ -238,7 +238,7 @@ class Limits:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Limits:
-        """Read them from a loaded configuration."""
+        """Return the limits of a loaded configuration."""
         return cls(**settings.values(cls, conf, GROUPS))
 
 
@@ -247,6 +247,6 @@ def is_name(text: str) -> bool:
     return bool(_NAME.fullmatch(text)) and text not in ('.', '..')
 
 
-def page_size(asked: int | None, maximum: int) -> int:
-    """Return the items a page may have; the caller has checked ``asked``."""
-    return min(DEFAULT_PAGE, maximum) if asked is None else asked
+def page_size(limit: int | None, maximum: int) -> int:
+    """Return the size of a page; the caller has checked ``limit``."""
+    return min(DEFAULT_PAGE, maximum) if limit is None else limit

@@ -23,7 +23,7 @@ from zaqar.storage.base import SCAN_LIMIT, MessageStore
 #: Entries looked at, at most, to fill one page.
 MOST_SCANNED = 10_000
 
-#: Messages read at a time behind some that cannot be decrypted.
+#: Messages read at a time after some that cannot be decrypted.
 MOST_HIDDEN = 100
 
 
@@ -57,7 +57,7 @@ def list_(
             store,
             queue.qid,
             size,
-            lambda messages: ctx.cipher.readable(messages, scope),
+            lambda messages: ctx.cipher.decrypt_readable(messages, scope),
             now=now,
             marker=marker,
             exclude_client=None if echo else ctx.identity.client,
@@ -108,7 +108,7 @@ def get(ctx: Context, *, scope: Scope, message_id: str) -> OneMessage:
     def read(store: MessageStore, queue: Queue) -> OneMessage | None:
         now = store.clock.now()
         for message in store.get(queue.qid, [message_id], now=now):
-            body = ctx.cipher.open(message.body, scope, message.id)
+            body = ctx.cipher.decrypt(message.body, scope, message.id)
             return OneMessage(dataclasses.replace(message, body=body), now)
         return None
 
@@ -124,7 +124,7 @@ def get(ctx: Context, *, scope: Scope, message_id: str) -> OneMessage:
 def delete(
     ctx: Context, *, scope: Scope, message_id: str, claim_id: str | None
 ) -> None:
-    """Delete one message; absent is fine.
+    """Delete one message; a missing one is fine.
 
     :param claim_id: the live claim that holds it, needed if one does
     :raises MessageClaimed: it is held by another claim
@@ -148,7 +148,7 @@ def delete_many(
 ) -> Popped | None:
     """Delete messages by id, or take the oldest free ones.
 
-    :param claim_ids: claims that must hold them, if an operator wants so
+    :param claim_ids: the claims that hold them, if an operator requires it
     :returns: the popped ones, None after a deletion
     """
     guarded = ctx.limits.message_delete_with_claim_id
@@ -190,13 +190,13 @@ def _full_page(
     marker: str | None,
     **options: Any,
 ) -> Page:
-    """Read on until a page is full, the queue ends or enough was scanned.
+    """Read until a page is full, the queue ends or enough was scanned.
 
-    Whatever was scanned, the page is empty only at the end of the queue,
-    since that is what clients take an empty page for.
+    The page is empty only at the end of the queue, since clients stop at an
+    empty page.
 
-    :param readable: see :meth:`zaqar.controllers.encryption.Cipher.readable`
-    :raises KeyMissing: all there is cannot be decrypted here, or too much
+    :param readable: as :meth:`.encryption.Cipher.decrypt_readable`
+    :raises KeyMissing: all messages, or too many, cannot be decrypted here
     :returns: a page whose ``resume`` is where the next one begins, None
         only for an empty page
     """
@@ -208,7 +208,7 @@ def _full_page(
         limit = size - len(messages)
         page = store.list(
             qid,
-            # Behind unreadable ones there may be many more.
+            # After unreadable ones there may be many more.
             limit=max(limit, MOST_HIDDEN) if hidden else limit,
             marker=resume,
             **options,
@@ -233,7 +233,7 @@ def _read(ctx: Context, scope: Scope, ids: Sequence[str]) -> MessagePage:
     def read(store: MessageStore, queue: Queue) -> MessagePage:
         now = store.clock.now()
         messages = store.get(queue.qid, ids, now=now)
-        return MessagePage(ctx.cipher.opened(messages, scope), now)
+        return MessagePage(ctx.cipher.decrypted(messages, scope), now)
 
     return ctx.catalogue.run(scope, read, MessagePage((), 0))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reserved keys of a queue's metadata: checks and shown defaults."""
+"""Reserved keys of the metadata of queues: checks and defaults."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ RESERVED: Mapping[Kind, tuple[str, ...]] = {
     Kind.TOPIC: _OF_TOPICS,
 }
 
-#: Takes the value, the metadata's own scope and the limits; returns what is
-#: wrong, or None. ``null`` never gets here: it means "not set".
+#: Takes a value, the scope of the queue and the limits; returns the fault, or
+#: None. ``null`` means "not set" and is not checked.
 Check = Callable[[Any, Scope, Limits], str | None]
 
 
@@ -77,16 +77,16 @@ def fault(
 ) -> str | None:
     """Return what is wrong with reserved keys, or None.
 
-    They are looked at in the order in which they are declared; the first
+    Keys are checked in the order in which they are declared; the first
     fault is returned.
     """
     for key, check in _CHECKS.items():
         value = metadata.get(key)
         if value is None:
             continue
-        found = check(value, scope, limits)
-        if found is not None:
-            return found
+        text = check(value, scope, limits)
+        if text is not None:
+            return text
     return None
 
 

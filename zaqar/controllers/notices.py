@@ -127,7 +127,7 @@ def encode(
     rnd = token_hex(8)
     body = _ENCODER.encode(record)
     if cipher is not None:
-        body = cipher.seal(body, PLACE, rnd)
+        body = cipher.encrypt(body, PLACE, rnd)
     fields.setdefault('ttl', LIFETIME)
     return NewMessage(body=body, rnd=rnd, client=CLIENT, **fields)
 
@@ -148,7 +148,7 @@ def decode(
     :raises Unreadable: it is malformed, or its key is not configured
     """
     try:
-        text = cipher.open(message.body, PLACE, message.id)
+        text = cipher.decrypt(message.body, PLACE, message.id)
         try:
             return decoder.decode(text)
         except msgspec.DecodeError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Taking messages for good, in one request."""
+"""Pop messages: claim and delete them in one request."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ LOG = logging.getLogger(__name__)
 def pop(ctx: Context, scope: Scope, limit: int) -> Popped:
     """Take and delete up to ``limit`` free messages, oldest first.
 
-    Those that cannot be decrypted stay.
+    Messages that cannot be decrypted stay.
 
-    :raises KeyMissing: there are no others, and their key is not here
+    :raises KeyMissing: there are no others, and their key is missing here
     """
 
     def take(store: MessageStore, queue: Queue) -> Popped:
         if queue.metadata.get('_enable_encrypt_messages'):
-            return _take_opened(ctx, store, queue, limit)
+            return _take_decrypted(ctx, store, queue, limit)
         return _take_at_once(ctx, store, queue, limit)
 
     return ctx.catalogue.run(scope, take, Popped((), 0))
 
 
-def _take_opened(
+def _take_decrypted(
     ctx: Context, store: MessageStore, queue: Queue, limit: int
 ) -> Popped:
-    """Delete nothing before it has been decrypted.
+    """Delete messages only after they have been decrypted.
 
-    Three calls in place of one, in queues whose messages are encrypted. What
-    would expire while it is held shows that time as its lifetime.
+    This takes three calls in place of one. A message that would expire while
+    it is claimed shows the end of the claim as its own.
     """
 
     def attempt(now: int) -> Claim | None:
@@ -58,7 +58,7 @@ def _take_opened(
             limit=limit,
         )
 
-    claimed = unreadable.claim(ctx, store, queue, limit, attempt)
+    claimed = unreadable.claim_readable(ctx, store, queue, limit, attempt)
     if claimed is None:
         return Popped((), store.clock.now())
     claim = claimed.claim
@@ -70,7 +70,7 @@ def _take_opened(
             claim_ids=[claim.id],
         )
     except (InvalidDeletion, MessageClaimed):
-        # It took so long that others may have them by now.
+        # The claim expired; others may have the messages by now.
         raise StoreUnavailable from None
     except ZaqarError:
         store.release(queue.qid, claim.id, now=store.clock.now())
@@ -81,12 +81,12 @@ def _take_opened(
 def _take_at_once(
     ctx: Context, store: MessageStore, queue: Queue, limit: int
 ) -> Popped:
-    """Take messages in one call where none should be encrypted."""
+    """Pop messages in one call where none should be encrypted."""
     lacks_key = False
     for _ in range(unreadable.ROUNDS):
         now = store.clock.now()
         taken = store.pop(queue.qid, now=now, limit=limit)
-        shown, lacks = ctx.cipher.readable(taken, queue.scope)
+        shown, lacks = ctx.cipher.decrypt_readable(taken, queue.scope)
         lacks_key |= lacks
         if len(shown) < len(taken):
             ids = {message.id for message in shown}
@@ -102,12 +102,11 @@ def _take_at_once(
 def _put_back(
     store: MessageStore, queue: Queue, messages: Sequence[Message], now: int
 ) -> None:
-    """Return what was popped, under the same ids, to the end of the queue.
+    """Return popped messages, under the same ids, to the end of the queue.
 
-    Only for a queue that was encrypted once and is not any more, on a server
-    that lacks the key: what such a queue holds shows when it is taken. Who
-    dies right here loses it; a queue that is marked as encrypted has no such
-    moment.
+    Happens only in a queue that was encrypted once and is not any more, on a
+    server that lacks the key. A crash right here loses the messages; a queue
+    that is marked as encrypted has no such moment.
     """
     LOG.error('Messages of %s could not be decrypted, re-queued', queue.scope)
     for message in messages:

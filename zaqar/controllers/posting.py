@@ -23,7 +23,7 @@ from zaqar.storage.base import MessageStore
 class PostedMessage(msgspec.Struct):
     """A message of a post.
 
-    ``delay`` stays undecoded, since most queues ignore it, faults and all.
+    ``delay`` is not decoded, since most queues ignore it, even if invalid.
     """
 
     body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -39,7 +39,7 @@ class Post(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """Messages as the metadata of a queue wants them.
+    """Messages, made by the metadata of a queue.
 
     :ivar stored: as they are stored
     :ivar notified: what subscribers get of them
@@ -51,7 +51,7 @@ class _Draft:
 
 
 def post(ctx: Context, *, scope: Scope, document: Post) -> Posted:
-    """Append messages, all or none, to a queue made if missing."""
+    """Append messages, all or none; create the queue if it is missing."""
     return _post(ctx, scope, document)
 
 
@@ -60,8 +60,8 @@ def post_dead_letters(
 ) -> Posted:
     """Append dead letters, even to a queue that is full.
 
-    :param encrypts: whether to encrypt them even if the queue is not: they
-        come from one that is
+    :param encrypts: whether to encrypt them even if the queue is not, since
+        they come from an encrypted one
     """
     return _post(ctx, scope, document, encrypts=encrypts, is_bounded=False)
 
@@ -79,10 +79,10 @@ def _post(
         new = _new_messages(ctx, metadata, document)
         notified = _notified(ctx, metadata, new)
         if encrypts or metadata.get('_enable_encrypt_messages'):
-            return _Draft(metadata, ctx.cipher.sealed(new, scope), notified)
+            return _Draft(metadata, ctx.cipher.encrypted(new, scope), notified)
         return _Draft(metadata, new, notified)
 
-    # Before the queue is made: a faulty post changes nothing.
+    # Before the queue is created: an invalid post changes nothing.
     first = _first_draft(ctx, scope, make_draft)
     token = token_hex(16)
 
@@ -91,7 +91,7 @@ def _post(
         if queue.metadata is not draft.metadata and (
             queue.metadata != draft.metadata
         ):
-            # It was made or changed by others meanwhile.
+            # It was created or changed by others meanwhile.
             draft = make_draft(queue.metadata)
         return store.post(
             queue.qid,

@@ -82,10 +82,10 @@ def list_topics(
 def create(
     ctx: Context, *, scope: Scope, document: Mapping[str, Any] | None
 ) -> bool:
-    """Make a queue; one that exists stays as it is.
+    """Create a queue; an existing one stays as it is.
 
     :param document: its metadata
-    :returns: whether it was made
+    :returns: whether it was created
     """
     fields = document or {}
     fault = metadata.fault(fields, scope, ctx.limits)
@@ -104,11 +104,11 @@ def show(ctx: Context, *, scope: Scope) -> dict[str, Any]:
 
 
 def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
-    """Change stored metadata, all of a patch or nothing.
+    """Apply all of a patch to the metadata of a queue, or nothing.
 
     :param document: a patch, see :mod:`zaqar.controllers.json_patch`
     :returns: the metadata after it, completed with defaults
-    :raises NotFound: this operation makes no queue
+    :raises NotFound: the queue does not exist; it is not created
     """
     changes = json_patch.parse(document)
 
@@ -132,7 +132,7 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
 
 
 def delete(ctx: Context, *, scope: Scope) -> None:
-    """Remove a queue with its messages and claims; absent is fine."""
+    """Delete a queue with its messages and claims; a missing one is fine."""
     ctx.catalogue.delete(scope)
 
 
@@ -147,7 +147,7 @@ def stats(ctx: Context, *, scope: Scope) -> Counted:
 
 
 def purge(ctx: Context, *, scope: Scope, document: Any) -> None:
-    """Remove what a queue holds and keep the queue.
+    """Delete what a queue holds, but not the queue.
 
     :param document: ``{"resource_types": [...]}``, or None for all
     """
@@ -174,11 +174,11 @@ def _page(
     more: Mapping[str, Any],
 ) -> QueuePage:
     size = _page_size(limit, ctx.limits.max_queues_per_page)
-    wanted = _wanted(filters)
+    values = _filter_values(filters)
     lines: list[NamedQueue] = []
     scan = _Scan(ctx, kind, marker, size)
     for record in scan.records():
-        if _fits(record, name, wanted):
+        if _matches(record, name, values):
             lines.append(_line(ctx, kind, record, bool(detailed)))
             if len(lines) == size:
                 break
@@ -201,7 +201,7 @@ def _page_size(limit: int | None, maximum: int) -> int:
     return page_size(limit, maximum)
 
 
-def _wanted(filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _filter_values(filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     for key, texts in filters.items():
         if len(texts) > 1 or ',' in texts[0]:
             raise InvalidRequest(
@@ -265,13 +265,15 @@ def _length(record: Record) -> int:
     return len(msgspec.json.encode(record.data))
 
 
-def _fits(record: Record, name: str | None, wanted: Mapping[str, Any]) -> bool:
+def _matches(
+    record: Record, name: str | None, values: Mapping[str, Any]
+) -> bool:
     if name is not None and name not in record.name:
         return False
     fields = record.data.get('metadata') or {}
     return all(
         key in fields and _same(fields[key], value)
-        for key, value in wanted.items()
+        for key, value in values.items()
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What controller functions return, for the transports' views to shape."""
+"""Results of controller functions, which the transports present."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zaqar.models import Claim, Kind, Message, Stats, Subscription
 
 @dataclass(frozen=True, slots=True)
 class NamedQueue:
-    """A line of a list of queues; metadata as shown, None if not asked."""
+    """A queue of a list; metadata as shown, None without details."""
 
     name: str
     metadata: Mapping[str, Any] | None
@@ -23,7 +23,7 @@ class QueuePage:
     """A page of queues or topics.
 
     :ivar again: the query of the page, to be repeated with a marker
-    :ivar count: all queues of the project, None if not asked
+    :ivar count: all queues of the project, None if not requested
     :ivar marker: where the next page begins, None after an empty last one
     """
 
@@ -36,7 +36,7 @@ class QueuePage:
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
-    """A page of messages, or those that were asked for by id.
+    """A page of messages, or messages requested by id.
 
     :ivar again: the query of the page, to be repeated with a marker
     :ivar marker: where the next page begins, None without a next page
@@ -65,7 +65,7 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Popped:
-    """Messages that were taken out of the queue."""
+    """Messages that were removed from the queue."""
 
     messages: Sequence[Message]
     now: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signatures of requests: what they cover, made and proved.
+"""Signatures of pre-signed URLs: make and verify them.
 
 :source: reference/http, "The signature"
     whose URLs must go on verifying
@@ -31,14 +31,14 @@ OPTS = [
     ),
 ]
 
-#: Bytes below which a key could be guessed.
+#: Fewest bytes of a key; a shorter one could be guessed.
 SHORTEST_KEY = 16
 
 #: Between the parts: a backslash and an "n", not a line feed.
 _SEPARATOR = '\\n'
 
-#: What no method holds: it could be read as the end of the methods, so that
-#: one signature would cover requests that nobody has signed.
+#: Text that no method may contain: it could be read as the end of the methods,
+#: so that a signature would cover requests that were never signed.
 _ENDS_PART = re.compile(r'\\n|[\x00-\x1f\x7f]')
 
 _MOMENT = re.compile(
@@ -50,7 +50,7 @@ _MOMENT = re.compile(
 
 @dataclass(frozen=True)
 class Grant:
-    """What a signature vouches for, as it was sent.
+    """What a signature allows, as it was sent.
 
     :ivar expires: a moment as ISO 8601 text
     """
@@ -93,7 +93,7 @@ class Signer:
         return cls(key)
 
     @property
-    def works(self) -> bool:
+    def has_key(self) -> bool:
         """Whether there is a key."""
         return self._key is not None
 
@@ -120,7 +120,7 @@ class Signer:
     def admits(
         self, grant: Grant, signature: str, method: str, path: str
     ) -> bool:
-        """Tell whether a grant with its signature opens a path."""
+        """Tell whether a signed grant allows a request."""
         if self._key is None or method not in grant.methods:
             return False
         if not any(_within(path, allowed) for allowed in grant.paths):
@@ -142,24 +142,24 @@ class Signer:
 
 
 def moment(text: str) -> datetime.datetime:
-    """Read a moment; one without a zone is UTC.
+    """Return the moment that a text names; one without a zone is UTC.
 
-    :raises ValueError: it is none
+    :raises ValueError: it names none
     """
     if not _MOMENT.fullmatch(text):
         raise ValueError(text)
-    found = datetime.datetime.fromisoformat(text.replace(',', '.'))
-    if found.tzinfo is None:
-        return found.replace(tzinfo=datetime.UTC)
+    parsed = datetime.datetime.fromisoformat(text.replace(',', '.'))
+    if parsed.tzinfo is None:
+        return parsed.replace(tzinfo=datetime.UTC)
     try:
-        return found.astimezone(datetime.UTC)
+        return parsed.astimezone(datetime.UTC)
     except OverflowError:
         raise ValueError(text) from None
 
 
-def shown(found: datetime.datetime) -> str:
+def shown(time: datetime.datetime) -> str:
     """Return a moment as it is signed and shown: whole seconds, no zone."""
-    return found.replace(tzinfo=None).isoformat(timespec='seconds')
+    return time.replace(tzinfo=None).isoformat(timespec='seconds')
 
 
 def _within(path: str, allowed: str) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pre-signed URLs, made for users.
+"""Make pre-signed URLs.
 
 :source: reference/http, "Pre-signed access"
 """
@@ -15,21 +15,21 @@ from zaqar.controllers.signatures import Grant, moment, shown
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.models import Scope
 
-#: What a URL may open.
+#: Collections that a URL may give access to.
 PATHS = ('messages', 'claims', 'subscriptions')
 
-#: Seconds for which a URL is good if the user does not say.
+#: Seconds for which a URL is valid by default.
 LIFETIME = 86_400
 
 _KEYS = frozenset(('paths', 'methods', 'expires'))
 
 
 def share(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
-    """Make a pre-signed URL to parts of a queue, which need not exist.
+    """Make a pre-signed URL to collections of a queue; it need not exist.
 
     :param document: ``paths``, ``methods`` and ``expires``, all optional
     :returns: what a user of the URL has to send
-    :raises InvalidRequest: a member is not as it should be
+    :raises InvalidRequest: a member is invalid
     """
     _check_keys(document)
     expires = _expires(document.get('expires'), ctx.signer.now())
@@ -59,42 +59,42 @@ def _check_keys(document: Any) -> None:
         raise InvalidRequest(f'Unknown keys: {unknown}')
 
 
-def _is_empty(found: Any) -> bool:
-    """Tell whether a member means its default, as some clients send it."""
-    return found is None or found in ('', [], {})
+def _is_empty(value: Any) -> bool:
+    """Tell whether a member stands for its default; some clients send it."""
+    return value is None or value in ('', [], {})
 
 
-def _paths(found: Any) -> Sequence[str]:
-    if _is_empty(found):
+def _paths(value: Any) -> Sequence[str]:
+    if _is_empty(value):
         return PATHS[:1]
-    if not isinstance(found, list):
+    if not isinstance(value, list):
         raise InvalidRequest('`paths` should be a list')
-    invalid = [path for path in found if path not in PATHS]
+    invalid = [path for path in value if path not in PATHS]
     if invalid:
         raise InvalidRequest(f'Invalid paths: {invalid}')
-    return found
+    return value
 
 
-def _methods(found: Any) -> Sequence[str]:
-    if _is_empty(found):
+def _methods(value: Any) -> Sequence[str]:
+    if _is_empty(value):
         return ('GET',)
-    if not isinstance(found, list):
+    if not isinstance(value, list):
         raise InvalidRequest('`methods` should be a list')
-    if not all(isinstance(method, str) for method in found):
+    if not all(isinstance(method, str) for method in value):
         raise InvalidRequest('`methods` should be a list of texts')
-    return found
+    return value
 
 
-def _expires(found: Any, now: datetime.datetime) -> str:
-    if found is None:
+def _expires(value: Any, now: datetime.datetime) -> str:
+    if value is None:
         return shown(now + datetime.timedelta(seconds=LIFETIME))
-    if isinstance(found, int) or (isinstance(found, str) and found.isdigit()):
+    if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
         raise InvalidRequest(
             '`expires` should be date format, for example '
-            f'2016-01-01T00:00:00, not integer value: {found}'
+            f'2016-01-01T00:00:00, not integer value: {value}'
         )
     try:
-        end = moment(found)
+        end = moment(value)
     except (TypeError, ValueError):
         raise InvalidRequest(
             '`expires` should be date format, for example 2016-01-01T00:00:00'

@@ -215,7 +215,7 @@ def _request_confirmation(
     if not (ctx.pipeline.notifies and ctx.pipeline.asks(subscriber)):
         return
     store, now = ctx.catalogue.management, _now(ctx)
-    if not ctx.signer.works:
+    if not ctx.signer.has_key:
         delivery_status.fail(store, scope, subscription_id, _NO_KEY, now)
         return
     if not delivery_status.may_request(

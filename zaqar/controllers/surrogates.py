@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""Message bodies with an escaped surrogate that has no partner.
+r"""Decode documents whose bodies contain lone escaped surrogates.
 
-``"\ud800"`` is JSON by its grammar, and clients may expect it back as they
-sent it, but no decoder that yields proper text takes it; msgspec refuses it
-even in a part it need not decode. Such a body is rare. What holds it, a post
-or the notice of one, is decoded as a copy in which every surrogate is replaced
-by a harmless escape of the same length, and the bodies are then cut out of the
-original.
+``"\ud800"`` is valid JSON, and clients may expect it back as they sent it,
+but no decoder that yields valid text accepts it; msgspec rejects it even in a
+part it need not decode. Such a body is rare. A post with one, or its notice,
+is decoded as a copy in which every surrogate is replaced by a harmless escape
+of the same length, and the bodies are then cut out of the original.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _JSON = json.JSONDecoder(parse_constant=_refuse)
 
 
 def decode(raw: bytes, decoder: Callable[[bytes], T]) -> T:
-    """Decode a document whose messages may have lone surrogates in bodies.
+    """Decode a document whose bodies may contain lone surrogates.
 
     :param decoder: decodes one without, to an object whose ``messages``, if
         it has any, have a raw ``body``; its errors are passed on
@@ -49,7 +48,7 @@ def decode(raw: bytes, decoder: Callable[[bytes], T]) -> T:
 
 
 def members(raw: bytes) -> dict[str, bytes]:
-    """Take an object apart: the text of each member by name.
+    """Return the text of each member of an object, by name.
 
     :raises ValueError: it is no JSON, or no object
     :raises IndexError: it ends too early
@@ -78,7 +77,7 @@ def _bodies(raw: bytes) -> Iterator[bytes | None]:
 
 
 def _members(text: str, at: int) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield name and span of each member of the object at a place."""
+    """Yield name and span of each member of the object at an offset."""
     at = _skip(text, _skip(text, at) + 1)
     while text[at] != '}':
         name, at = _JSON.raw_decode(text, at)
@@ -89,7 +88,7 @@ def _members(text: str, at: int) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def _items(text: str, at: int) -> Iterator[int]:
-    """Yield where each item of the array at a place begins."""
+    """Yield the offset of each item of the array at an offset."""
     at = _skip(text, at + 1)
     while text[at] != ']':
         yield at

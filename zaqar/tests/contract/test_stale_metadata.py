@@ -12,7 +12,7 @@ import pytest
 
 from zaqar.controllers import queues
 from zaqar.controllers.context import Context
-from zaqar.controllers.encryption import Cipher, is_sealed
+from zaqar.controllers.encryption import Cipher, is_encrypted
 from zaqar.controllers.limits import Limits
 from zaqar.errors import InvalidRequest, QueueFull, QueueGone, StaleMetadata
 from zaqar.models import NewMessage, Queue
@@ -252,10 +252,10 @@ def test_encryption_is_never_late(nodes: tuple[Caller, Caller]) -> None:
     for _ in range(3):
         _changed(here, _enable_encrypt_messages=True)
         there.post('secret')
-        assert is_sealed(_stored(here)[-1])
+        assert is_encrypted(_stored(here)[-1])
         _changed(there, _enable_encrypt_messages=False)
         here.post('open')
-        assert not is_sealed(_stored(here)[-1])
+        assert not is_encrypted(_stored(here)[-1])
     assert bodies(here.everything())[:3] == ['before', 'secret', 'open']
 
 
@@ -276,7 +276,7 @@ def test_an_encrypted_queue_made_meanwhile_stores_nothing_in_the_clear(
     monkeypatch.setattr(there.ctx.catalogue, 'find', late)
     there.post('secret')
     assert looks[0] is None
-    assert all(map(is_sealed, _stored(here)))
+    assert all(map(is_encrypted, _stored(here)))
 
 
 def test_new_defaults_count_at_once(nodes: tuple[Caller, Caller]) -> None:
@@ -327,7 +327,7 @@ def test_a_dead_letter_obeys_its_new_queue(
     hand.move(60)
     _changed(dead, _enable_encrypt_messages=True)
     assert there.claim() is None
-    assert all(map(is_sealed, _stored(dead)))
+    assert all(map(is_encrypted, _stored(dead)))
     assert bodies(dead.everything()) == ['x']
 
 

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.controllers import unreadable
-from zaqar.controllers.encryption import UNREADABLE, Cipher, is_sealed
+from zaqar.controllers.encryption import UNREADABLE, Cipher, is_encrypted
 from zaqar.errors import ConfigurationError, DecryptionFailed, KeyMissing
 from zaqar.models import Kind, Scope
 from zaqar.storage.sqlalchemy import tables
@@ -48,7 +48,7 @@ def _at_rest(api: Api) -> list[bytes]:
 def test_what_is_kept_cannot_be_read(api: Api) -> None:
     api.post('jobs', SECRET, {'a': SECRET})
     for body in _at_rest(api):
-        assert is_sealed(body)
+        assert is_encrypted(body)
         assert SECRET.encode() not in body
     assert len(set(_at_rest(api))) == 2
 
@@ -95,7 +95,11 @@ def test_a_queue_may_change_its_mind(api: Api) -> None:
     for number, value in enumerate((True, False, True)):
         switch(value)
         api.post('jobs', number)
-    assert [is_sealed(body) for body in _at_rest(api)] == [True, False, True]
+    assert [is_encrypted(body) for body in _at_rest(api)] == [
+        True,
+        False,
+        True,
+    ]
     assert api.bodies('jobs') == [0, 1, 2]
     switch(False)
     assert api.bodies('jobs') == [0, 1, 2]
@@ -109,7 +113,7 @@ def test_dead_letters_are_sealed_for_their_new_queue(api: Api) -> None:
     api.claim('b', ttl=60)
     api.clock.move(60)
     assert api.claim('b').status == 204
-    assert [is_sealed(body) for body in _at_rest(api)] == [True]
+    assert [is_encrypted(body) for body in _at_rest(api)] == [True]
     assert api.bodies('dead') == [SECRET]
 
 
@@ -117,7 +121,7 @@ def test_topics_are_sealed_too(api: Api) -> None:
     on_topics = api.on_topics()
     on_topics('PUT', '/v2/queues/news', ON)
     on_topics.post('news', SECRET)
-    assert all(is_sealed(body) for body in _at_rest(api))
+    assert all(is_encrypted(body) for body in _at_rest(api))
     assert on_topics.bodies('news') == [SECRET]
 
 
@@ -170,14 +174,14 @@ def test_keys_can_be_changed_while_messages_lie_there() -> None:
     old = Cipher({'1': KEY})
     both = Cipher({'2': 'another key of length', '1': KEY})
     new = Cipher({'2': 'another key of length'})
-    first = old.seal(b'"x"', SCOPE, RND)
-    second = both.seal(b'"y"', SCOPE, RND)
-    assert both.open(first, SCOPE, RND) == b'"x"'
-    assert new.open(second, SCOPE, RND) == b'"y"'
+    first = old.encrypt(b'"x"', SCOPE, RND)
+    second = both.encrypt(b'"y"', SCOPE, RND)
+    assert both.decrypt(first, SCOPE, RND) == b'"x"'
+    assert new.decrypt(second, SCOPE, RND) == b'"y"'
     with pytest.raises(KeyMissing):
-        new.open(first, SCOPE, RND)
+        new.decrypt(first, SCOPE, RND)
     with pytest.raises(KeyMissing):
-        old.open(second, SCOPE, RND)
+        old.decrypt(second, SCOPE, RND)
 
 
 @pytest.mark.proves('encrypted bodies')
@@ -192,9 +196,9 @@ def test_keys_can_be_changed_while_messages_lie_there() -> None:
 )
 def test_a_body_opens_in_its_own_place_only(place: Any) -> None:
     cipher = Cipher({'1': KEY})
-    sealed = cipher.seal(b'"x"', SCOPE, RND)
+    sealed = cipher.encrypt(b'"x"', SCOPE, RND)
     with pytest.raises(DecryptionFailed):
-        cipher.open(sealed, *place)
+        cipher.decrypt(sealed, *place)
 
 
 @pytest.mark.proves('encrypted bodies')
@@ -204,24 +208,24 @@ def test_a_body_that_was_tampered_with_does_not_open(
     at: int, bit: int
 ) -> None:
     cipher = Cipher({'1': KEY})
-    sealed = bytearray(cipher.seal(b'{"a": 1}', SCOPE, RND))
+    sealed = bytearray(cipher.encrypt(b'{"a": 1}', SCOPE, RND))
     sealed[at] ^= bit
     with pytest.raises(UNREADABLE):
-        cipher.open(bytes(sealed), SCOPE, RND)
+        cipher.decrypt(bytes(sealed), SCOPE, RND)
 
 
 def test_a_body_that_was_cut_off_does_not_open() -> None:
     cipher = Cipher({'1': KEY})
-    sealed = cipher.seal(b'{"a": 1}', SCOPE, RND)
+    sealed = cipher.encrypt(b'{"a": 1}', SCOPE, RND)
     for size in range(1, len(sealed)):
         with pytest.raises(UNREADABLE):
-            cipher.open(sealed[:size], SCOPE, RND)
+            cipher.decrypt(sealed[:size], SCOPE, RND)
 
 
 @pytest.mark.proves('encrypted bodies')
 def test_the_same_body_is_never_sealed_alike() -> None:
     cipher = Cipher({'1': KEY})
-    assert len({cipher.seal(b'1', SCOPE, RND) for _ in range(100)}) == 100
+    assert len({cipher.encrypt(b'1', SCOPE, RND) for _ in range(100)}) == 100
 
 
 # What cannot be read is not thrown away.

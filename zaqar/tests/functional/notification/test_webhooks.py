@@ -13,7 +13,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from zaqar.controllers import posting, queues, subscriptions
-from zaqar.controllers.encryption import is_sealed
+from zaqar.controllers.encryption import is_encrypted
 from zaqar.models import Identity, Kind, Scope
 from zaqar.notification import executor
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
@@ -349,7 +349,7 @@ def test_a_dead_letter_of_an_encrypted_queue_is_encrypted_too(
     queue = rig.catalogue.find(Scope('p', 'dead'))
     assert queue is not None
     (stored,) = rig.store.list(queue.qid, now=rig.now(), limit=10).messages
-    assert is_sealed(stored.body)
+    assert is_encrypted(stored.body)
     # Its owner reads it as any other.
     (letter,) = rig.bodies('dead')
     assert letter['notification']['body'] == 'a secret'
@@ -365,7 +365,7 @@ def test_a_letter_is_not_encrypted_where_its_message_was_not(
     queue = rig.catalogue.find(Scope('p', 'dead'))
     assert queue is not None
     (stored,) = rig.store.list(queue.qid, now=rig.now(), limit=10).messages
-    assert not is_sealed(stored.body)
+    assert not is_encrypted(stored.body)
 
 
 def test_dues_of_an_encrypted_queue_that_wait_are_sealed_too(
