@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration of a program: from its files to logging set up."""
+"""Load the configuration of a program and set up logging."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from oslo_log import log
 from zaqar import log_setup, version
 from zaqar.errors import ConfigurationError
 
-#: What the WSGI application is called where programs have configuration
-#: files of their own; packages name their folders after it.
+#: Name of the WSGI application, by which its configuration files are found;
+#: packages name their folders after it.
 WSGI_PROG = 'zaqar-queues'
 
-#: Where WSGI servers, which hand over no arguments, may name files.
+#: Environment variables that name files to WSGI servers.
 FILES = 'OS_ZAQAR_CONFIG_FILES'
 FOLDER = 'OS_ZAQAR_CONFIG_DIR'
 
-#: Libraries that say more than an operator wants to read.
+#: Libraries whose log is too detailed by default.
 QUIET = (
     '_granian=WARN',
     'alembic=WARN',
@@ -51,13 +51,13 @@ def load(
     files: list[str] | None = None,
     folders: list[str] | None = None,
 ) -> cfg.ConfigOpts:
-    """Return the configuration of a program; log as it says.
+    """Return the configuration of a program; set up logging by it.
 
     :param prog: its name, by which files are found
     :param prepare: registers the options of its command line
-    :param files: read instead of those that would be found
-    :raises ConfigurationError: a file or value is not as it should be
-    :raises SystemExit: help was asked for, or the usage is wrong
+    :param files: read instead of those in the usual places
+    :raises ConfigurationError: a file or value is invalid
+    :raises SystemExit: help was requested, or the usage is wrong
     """
     conf = cfg.ConfigOpts()
     log.register_options(conf)
@@ -83,6 +83,10 @@ def load(
 
 
 def from_environment(name: str) -> list[str] | None:
+    """Return the paths in an environment variable, None without any.
+
+    :raises ConfigurationError: one does not exist
+    """
     paths = [part for part in os.environ.get(name, '').split(';') if part]
     for path in paths:
         if not pathlib.Path(path).exists():
@@ -92,9 +96,9 @@ def from_environment(name: str) -> list[str] | None:
 
 @contextlib.contextmanager
 def faults_explained(blame: str = '') -> Iterator[None]:
-    """Turn what libraries raise into one line for an operator.
+    """Turn errors of libraries into one line for an operator.
 
-    :raises ConfigurationError: something was raised
+    :raises ConfigurationError: a library raised an error
     """
     try:
         yield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service put together: the one place that knows everyone."""
+"""The service, put together from its parts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ from zaqar.pools.sweeper import Pace, Sweeper
 from zaqar.profiling import Profiling
 from zaqar.storage import masking, opener
 from zaqar.storage.base import MessageStore
-from zaqar.storage.configuration import locations, state_path
+from zaqar.storage.configuration import Plane, locations, state_path
+from zaqar.storage.opener import Store
 from zaqar.transport import auth, keystone_config_check
 from zaqar.transport.websocket.server import Server as WebSocketServer
 from zaqar.transport.wsgi import confirm_page, middleware_stack
@@ -45,10 +46,10 @@ LOG = logging.getLogger(__name__)
 
 
 class Service:
-    """Everything that answers requests, in this process.
+    """All that serves requests in one process.
 
-    Opens connections and starts threads, hence is made after the process has
-    forked.
+    It opens connections and starts threads, hence is created after the process
+    has forked.
 
     :raises ConfigurationError: the service cannot work like this
     """
@@ -70,7 +71,7 @@ class Service:
         pipeline = _pipeline(conf, self._notification, signer)
         trusts = KeystoneTrusts.from_conf(conf)
         self.metrics = metrics.Metrics.from_conf(conf, state_path(conf))
-        # Last, so that a fault elsewhere leaves no half-made database.
+        # Last, so that a fault elsewhere does not leave a new database.
         self.catalogue = _catalogue(
             conf, served, self._profiling, self.metrics
         )
@@ -137,11 +138,11 @@ class Service:
 
     @property
     def notifies(self) -> bool:
-        """Whether subscribers are to be told."""
+        """Whether subscribers are notified."""
         return self._internal.pipeline.notifies
 
     def notifier(self) -> Notifier:
-        """Return what tells subscribers; it is still to be started.
+        """Return the notifier, which is still to be started.
 
         :raises ConfigurationError: it cannot work like this
         """
@@ -151,31 +152,31 @@ class Service:
         return Notifier(self._internal, settings, ServiceCatalog(self.conf))
 
     def embed_notifier(self) -> None:
-        """Tell subscribers from this process, if the settings say so."""
+        """Start a notifier in this process, if the settings say so."""
         if self.notifies and self.conf[notification.GROUP].embedded:
             self._embedded = self.notifier()
             self._embedded.start()
 
     def start(self) -> None:
-        """Begin what goes on without being asked."""
+        """Start background work."""
         self._sweeper.start()
 
     def report_when_asked(self, **sections: guru_reports.Facts) -> None:
-        """Let this process tell what it is doing.
+        """Let operators request reports of this process.
 
-        :param sections: what it knows besides the usual, by title
+        :param sections: sections of a report besides the usual, by title
         """
         guru_reports.install(self.conf, {'Pools': self._pools, **sections})
 
     def _pools(self) -> Mapping[str, Any]:
         """Return the state of each store of messages, by its pool's name."""
         return {
-            name or 'configured store': {'answers': _answers(opened)}
-            for name, opened in self.catalogue.openers().items()
+            name or 'configured store': {'answers': _answers(open_store)}
+            for name, open_store in self.catalogue.openers().items()
         }
 
     def close(self) -> None:
-        """Give everything back."""
+        """Stop background work and close all connections."""
         if self._embedded is not None:
             self._embedded.stop()
         self._sweeper.stop()
@@ -186,8 +187,8 @@ def application() -> App:
     """Return the application for a WSGI server of the operator's choice.
 
     Reads the files named by ``OS_ZAQAR_CONFIG_FILES`` (separated by ``;``)
-    and ``OS_ZAQAR_CONFIG_DIR``, else those of the usual places. What is wrong
-    with them is told in one line, then the process ends.
+    and ``OS_ZAQAR_CONFIG_DIR``, else those of the usual places. A fault in
+    them is printed in one line and ends the process.
     """
     try:
         conf = configuration.load(
@@ -197,18 +198,18 @@ def application() -> App:
             folders=configuration.from_environment(configuration.FOLDER),
         )
         service = Service(conf)
-        found = service.application()
+        app = service.application()
     except ConfigurationError as error:
         print(f'{configuration.WSGI_PROG}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
     service.start()
     service.embed_notifier()
     announce(conf, configuration.WSGI_PROG)
-    return found
+    return app
 
 
 def announce(conf: cfg.ConfigOpts, prog: str) -> None:
-    """Log what a program that starts works on, and what looks wrong."""
+    """Log the stores of a starting program, and doubtful settings."""
     stores = [
         f'{place.plane.replace("_", " ")} {place.driver} '
         f'({masking.mask(place.uri)})'
@@ -224,7 +225,7 @@ def announce(conf: cfg.ConfigOpts, prog: str) -> None:
 
 
 def warn_if_open(conf: cfg.ConfigOpts) -> None:
-    """Say once that nobody is asked for a password, if so."""
+    """Warn if clients are not authenticated."""
     if not auth.strategy(conf):
         LOG.warning(
             '[DEFAULT] auth_strategy is not set: whoever reaches this port '
@@ -234,14 +235,14 @@ def warn_if_open(conf: cfg.ConfigOpts) -> None:
 
 
 def warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
-    """Say once that mail addresses can be subscribed and not asked, if so."""
+    """Warn if mail addresses can subscribe but cannot be confirmed."""
     signer = Signer.from_conf(conf)
-    found = _pipeline(
+    pipeline = _pipeline(
         conf, notification.NotificationSettings.from_conf(conf), signer
     )
     is_offered = 'mailto' in Limits.from_conf(conf).subscriber_types
-    waits = found.notifies and found.asks('mailto:') and not signer.has_key
-    if is_offered and waits:
+    confirms = pipeline.notifies and pipeline.asks('mailto:')
+    if is_offered and confirms and not signer.has_key:
         LOG.warning(
             '[notification] confirm_mail needs [signed_url] secret_key, which '
             'is not set: subscribers by mailto: cannot be asked to confirm, '
@@ -255,13 +256,13 @@ def _pipeline(
     signer: Signer,
 ) -> Pipeline:
     confirms = settings.require_confirmation
-    found = Pipeline.from_conf(conf, confirms, settings.confirm_mail)
-    if confirms and found.notifies and not signer.has_key:
+    pipeline = Pipeline.from_conf(conf, confirms, settings.confirm_mail)
+    if confirms and pipeline.notifies and not signer.has_key:
         raise ConfigurationError(
             f'[{notification.GROUP}] require_confirmation needs '
             '[signed_url] secret_key'
         )
-    return found
+    return pipeline
 
 
 def _authorizer(conf: cfg.ConfigOpts) -> Authorizer:
@@ -276,7 +277,7 @@ def _catalogue(
     profiling: Profiling,
     measuring: metrics.Metrics,
 ) -> Catalogue:
-    def wrap(store: Any, plane: str, driver: str, pool: str) -> Any:
+    def wrap(store: Store, plane: Plane, driver: str, pool: str) -> Store:
         traced = profiling.store(store, plane, driver)
         return measuring.store(traced, plane, driver, pool)
 
@@ -293,9 +294,9 @@ def _catalogue(
     return PooledCatalogue(stores.management, stores.messages, pools)
 
 
-def _answers(opened: Callable[[], MessageStore]) -> bool:
+def _answers(open_store: Callable[[], MessageStore]) -> bool:
     try:
-        opened().ping()
+        open_store().ping()
     except StoreUnavailable:
         return False
     return True

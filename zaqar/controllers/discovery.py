@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is here, and whether it works."""
+"""The home document and ping."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zaqar.errors import StoreUnavailable
 
 
 def home(ctx: Context) -> Set[str]:
-    """Return what the home document, read from the table, depends on."""
+    """Return the features that decide what the home document lists."""
     return ctx.features
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How flavors are managed: names for pools of one kind.
+"""Manage flavors, which are names for pools of one kind.
 
-Which pools a flavor has is said by the pools: each has one flavor at most.
+Each pool records its flavor, and has one at most.
 """
 
 from __future__ import annotations
@@ -60,13 +60,15 @@ def list_(
     by_flavor: dict[str | None, list[str]] = {}
     for pool in catalogue_of(ctx).pools.records.all():
         by_flavor.setdefault(pool.flavor, []).append(pool.name)
-    found = [_flavor(record, by_flavor.get(record.name)) for record in records]
+    page_flavors = [
+        _flavor(record, by_flavor.get(record.name)) for record in records
+    ]
     again = {'limit': limit, 'detailed': detailed, 'marker': marker}
-    return FlavorPage(found, bool(detailed), again)
+    return FlavorPage(page_flavors, bool(detailed), again)
 
 
 def create(ctx: Context, *, flavor_name: str, document: Any) -> None:
-    """Make a flavor of pools, or change which they are."""
+    """Create a flavor, or replace its pools."""
     catalogue = _named(ctx, flavor_name)
     unknown = sorted(set(document) - {'pool_list', 'capabilities'})
     if unknown:
@@ -89,27 +91,19 @@ def create(ctx: Context, *, flavor_name: str, document: Any) -> None:
 def show(ctx: Context, *, flavor_name: str) -> Flavor:
     """Return a flavor of the project, else of any other."""
     catalogue = _named(ctx, flavor_name)
-    found = flavors.find(
-        catalogue.management, ctx.identity.project, flavor_name
-    )
-    if found is None:
-        raise _missing(flavor_name)
-    return _flavor(found[1], _tagged(catalogue.pools, flavor_name))
+    _owner, record = _find(ctx, catalogue, flavor_name)
+    return _flavor(record, _tagged(catalogue.pools, flavor_name))
 
 
 def update(ctx: Context, *, flavor_name: str, document: Any) -> Flavor:
-    """Change which pools a flavor has; other fields are ignored."""
+    """Replace the pools of a flavor; other fields are ignored."""
     catalogue = _named(ctx, flavor_name)
     if 'pool_list' not in document:
         raise InvalidBody('`pool_list` needs to be specified')
     wanted = _pool_list(document)
     if not wanted:
         raise InvalidBody('"pool_list" must name a pool.')
-    found = flavors.find(
-        catalogue.management, ctx.identity.project, flavor_name
-    )
-    if found is None:
-        raise _missing(flavor_name)
+    owner, _record = _find(ctx, catalogue, flavor_name)
     missing = _unknown(catalogue.pools, wanted)
     if missing is not None:
         raise InvalidRequest(
@@ -117,24 +111,24 @@ def update(ctx: Context, *, flavor_name: str, document: Any) -> Flavor:
             'does not exist',
             title='updatefail',
         )
-    data = _put(catalogue, found[0], flavor_name, wanted)
+    data = _put(catalogue, owner, flavor_name, wanted)
     return Flavor(flavor_name, data['capabilities'], wanted)
 
 
 def delete(ctx: Context, *, flavor_name: str) -> None:
-    """Remove the project's flavor; its pools have none then."""
+    """Remove the project's flavor; its pools have none any more."""
     catalogue = _named(ctx, flavor_name)
     project = ctx.identity.project
     if catalogue.management.get(flavors.KIND, project, flavor_name) is None:
         return
     if flavors.delete(catalogue.management, project, flavor_name):
-        _untag(catalogue.pools, flavor_name, kept=())
+        _untag(catalogue.pools, flavor_name, keep=())
 
 
 def is_known(ctx: Context, project: str, name: Any) -> bool:
     """Tell whether the metadata of a queue may name a flavor.
 
-    Without pools it may say anything.
+    Without pools any value is accepted.
     """
     if not name or not isinstance(ctx.catalogue, PooledCatalogue):
         return True
@@ -148,6 +142,16 @@ def _named(ctx: Context, name: str) -> PooledCatalogue:
     return catalogue_of(ctx)
 
 
+def _find(
+    ctx: Context, catalogue: PooledCatalogue, name: str
+) -> tuple[str, Record]:
+    project = ctx.identity.project
+    owned = flavors.find(catalogue.management, project, name)
+    if owned is None:
+        raise NotFound(f'Flavor {name} does not exist')
+    return owned
+
+
 def _pool_list(document: Mapping[str, Any]) -> list[str]:
     names = document.get('pool_list')
     if not isinstance(names, list) or not all(
@@ -158,8 +162,8 @@ def _pool_list(document: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown(pools: Pools, names: Sequence[str]) -> str | None:
-    known = {pool.name for pool in pools.records.all()}
-    return next((name for name in names if name not in known), None)
+    existing = {pool.name for pool in pools.records.all()}
+    return next((name for name in names if name not in existing), None)
 
 
 def _put(
@@ -176,13 +180,13 @@ def _put(
     flavors.put(catalogue.management, project, name, data)
     for pool in wanted:
         pools.records.change(pool, {'flavor': name})
-    _untag(pools, name, kept=wanted)
+    _untag(pools, name, keep=wanted)
     return data
 
 
-def _untag(pools: Pools, name: str, *, kept: Collection[str]) -> None:
+def _untag(pools: Pools, name: str, *, keep: Collection[str]) -> None:
     for pool in _tagged(pools, name):
-        if pool not in kept:
+        if pool not in keep:
             pools.records.change(pool, {'flavor': None})
 
 
@@ -193,7 +197,3 @@ def _tagged(pools: Pools, name: str) -> list[str]:
 def _flavor(record: Record, pools: Sequence[str] | None) -> Flavor:
     offered = record.data.get('capabilities') or []
     return Flavor(record.name, offered, pools or [])
-
-
-def _missing(name: str) -> NotFound:
-    return NotFound(f'Flavor {name} does not exist')

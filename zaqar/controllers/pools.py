@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How pools are managed. They belong to the service, not to a project."""
+"""Manage pools, which belong to the service, not to a project."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_TEXT = 255
 
 MAX_WEIGHT = 2**32 - 1
 
-#: Longest marker worth comparing: no name of ours is as long.
+#: Longest marker that is compared; no name is as long.
 _MAX_MARKER = 100
 
 _FIELDS = ('weight', 'uri', 'flavor', 'options')
@@ -78,7 +78,7 @@ def list_(
 
 
 def create(ctx: Context, *, pool_name: str, document: Any) -> None:
-    """Make a pool, or another one under its name."""
+    """Create or replace a pool."""
     pools = _named(ctx, pool_name).pools
     unknown = sorted(set(document) - set(_FIELDS))
     if unknown:
@@ -105,7 +105,7 @@ def show(ctx: Context, *, pool_name: str, detailed: bool | None) -> ShownPool:
 
 
 def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
-    """Change what is named of a pool; what is unknown is ignored."""
+    """Change fields of a pool; unknown ones are ignored."""
     pools = _named(ctx, pool_name).pools
     changes = _checked(document)
     if not changes:
@@ -136,11 +136,11 @@ def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
 
 
 def delete(ctx: Context, *, pool_name: str) -> None:
-    """Remove a pool that nobody needs; an absent one is fine.
+    """Remove an unused pool; a missing one is fine.
 
-    :raises PoolInUse: its flavor would have none, a queue is in it, or
-        subscribers have yet to be told of messages that were
-    :raises StoreUnavailable: it does not say whether they have
+    :raises PoolInUse: its flavor would have none, a queue is in it, or it
+        has pending notifications
+    :raises StoreUnavailable: whether it has cannot be known
     """
     catalogue = _named(ctx, pool_name)
     pool = catalogue.pools.records.get(pool_name)
@@ -152,7 +152,7 @@ def delete(ctx: Context, *, pool_name: str) -> None:
             'deleted.'
         )
     records = catalogue.pools.records
-    # From here on no queue is put there.
+    # From here on no queue is placed there.
     mark = records.begin_deletion(pool_name)
     try:
         _check_unused(catalogue, pool)
@@ -160,7 +160,7 @@ def delete(ctx: Context, *, pool_name: str) -> None:
         records.give_up_deletion(pool_name, mark)
         raise
     if not records.end_deletion(pool_name, mark) and records.get(pool_name):
-        # By another deletion, or it has taken very long.
+        # By another deletion, or this one took very long.
         raise StoreUnavailable('The pool was changed meanwhile. Try again.')
 
 
@@ -191,8 +191,8 @@ def page(
             f'Limit must be at least 1 and no greater than {maximum}.'
         )
     if marker is not None:
-        # What follows makes no difference to a name, and is not always fit
-        # for a store.
+        # The rest does not matter to the order of names, and not every store
+        # accepts it.
         marker = marker.partition('\0')[0][:_MAX_MARKER]
     return catalogue_of(ctx).management.list(
         kind, parent, after=marker, limit=page_size(limit, maximum)
@@ -200,7 +200,7 @@ def page(
 
 
 def capabilities(pools: Pools, uri: str) -> Sequence[str] | None:
-    """Return what the driver of a URI promises, None without a driver."""
+    """Return the capabilities of the driver of a URI, None without one."""
     try:
         return [str(item) for item in pools.opener.driver(uri).capabilities]
     except ConfigurationError:
@@ -208,9 +208,9 @@ def capabilities(pools: Pools, uri: str) -> Sequence[str] | None:
 
 
 def check_name(noun: str, name: str) -> None:
-    """Refuse what cannot be a name.
+    """Refuse an invalid name.
 
-    :raises InvalidRequest: it is none
+    :raises InvalidRequest: it is invalid
     """
     if not is_name(name):
         raise InvalidRequest(
@@ -221,8 +221,7 @@ def check_name(noun: str, name: str) -> None:
 def _visible(ctx: Context, pool: Pool) -> Pool:
     """Return a pool as the caller may see it.
 
-    An operator may let others than administrators look; passwords are none
-    of their business.
+    Policy may let others than administrators see pools, but no passwords.
     """
     if 'admin' in ctx.identity.roles:
         return pool
@@ -239,26 +238,26 @@ def _named(ctx: Context, name: str) -> PooledCatalogue:
 
 
 def _checked(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the known fields of a body, as they are kept.
+    """Return the known fields of a body, as they are stored.
 
     :raises InvalidBody: one has the wrong type or size
     """
-    found = {key: document[key] for key in _FIELDS if key in document}
+    fields = {key: document[key] for key in _FIELDS if key in document}
     for key in ('uri', 'flavor'):
-        if key in found and not _is_text(found[key]):
+        if key in fields and not _is_text(fields[key]):
             raise InvalidBody(
                 f'"{key}" must be a text of at most {MAX_TEXT} characters.'
             )
-    weight = found.get('weight', 0)
+    weight = fields.get('weight', 0)
     if type(weight) is not int or not 0 <= weight <= MAX_WEIGHT:
         raise InvalidBody(
             f'"weight" must be an integer from 0 to {MAX_WEIGHT}.'
         )
-    if not isinstance(found.get('options', {}), dict):
+    if not isinstance(fields.get('options', {}), dict):
         raise InvalidBody('"options" must be an object.')
-    if 'flavor' in found:
-        found['flavor'] = found['flavor'] or None
-    return found
+    if 'flavor' in fields:
+        fields['flavor'] = fields['flavor'] or None
+    return fields
 
 
 def _is_text(value: Any) -> bool:
@@ -272,9 +271,9 @@ class _Misfit(Exception):
 def _check_place(
     pools: Pools, name: str, fields: Mapping[str, Any], same: Sequence[str]
 ) -> None:
-    """Check that a pool can be used, and beside the others.
+    """Check that a pool can be used, and fits the others.
 
-    :param same: fields that have not changed, and so need no check
+    :param same: unchanged fields, which need no check
     """
     others = [pool for pool in pools.records.all() if pool.name != name]
     if 'uri' not in same or 'options' not in same:
@@ -323,7 +322,7 @@ def _check_options(
         raise InvalidBody(f'"options": {error}.') from None
     unknown = options.keys() - {option.dest for option in driver.message_opts}
     if unknown:
-        # Not refused: pools may be given options for several drivers.
+        # Accepted: pools may have options for several drivers.
         LOG.warning(
             'Pool options without effect on the driver %s: %s',
             driver.name,
@@ -347,7 +346,7 @@ def _check_capabilities(
 
 
 def _is_last(catalogue: PooledCatalogue, project: str, pool: Pool) -> bool:
-    """Tell whether a flavor that exists would have no pool left."""
+    """Tell whether a flavor has no other pool."""
     name = pool.flavor
     if name is None or not is_name(name):
         return False
@@ -360,11 +359,11 @@ def _is_last(catalogue: PooledCatalogue, project: str, pool: Pool) -> bool:
 
 
 def _check_unused(catalogue: PooledCatalogue, pool: Pool) -> None:
-    """Refuse the deletion of a pool that is still needed."""
+    """Refuse the deletion of a pool in use."""
     if not pool.noted or catalogue.is_used(pool.name):
         raise PoolInUse('This pool is used by queues; It cannot be deleted.')
     store = catalogue.pools.store(pool.name)
-    # In this order, in which notices become dues.
+    # In the order in which notices become pending deliveries.
     for qid in (OUTBOX, PENDING):
         # A page of a listing may be empty before the end.
         if store.stats(qid, now=store.clock.now()).total:

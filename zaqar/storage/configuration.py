@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which driver a configuration names for each plane, and with what URI."""
+"""Drivers, URIs and options of the stores, as the configuration has them.
+
+A store of one plane holds messages, that of the other everything else.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from zaqar.storage.base import Driver
 
 GROUP = 'drivers'
 
-#: Which driver, when nobody says.
+#: The default driver.
 EMBEDDED = 'sqlalchemy'
 
-#: Drivers that existing configurations may speak of, installed or not.
+#: Drivers that configurations may name, installed or not.
 KNOWN = ('mongodb', 'redis', 'sqlalchemy', 'swift')
 
 Plane = Literal['message_store', 'management_store']
@@ -31,14 +34,14 @@ OPTS = [
     cfg.StrOpt(
         'message_store',
         deprecated_name='storage',
-        help='Driver of the store that keeps messages and claims. Unset: '
+        help='Driver of the store of messages and claims. Unset: '
         f'"{EMBEDDED}", on an SQLite file in state_path unless its uri is '
         'set.',
     ),
     cfg.StrOpt(
         'management_store',
-        help='Driver of the store that keeps queues and everything else but '
-        'messages. Unset: the driver of the message store.',
+        help='Driver of the store of queues and everything else but messages. '
+        'Unset: the driver of the message store.',
     ),
 ]
 
@@ -66,10 +69,10 @@ STATE_OPTS = [
 
 @dataclass(frozen=True)
 class Location:
-    """What a plane is opened with.
+    """Driver and URI of a plane.
 
     :ivar driver: its name
-    :ivar option: where the URI comes from, for people
+    :ivar option: the option that names the URI, for operators
     """
 
     plane: Plane
@@ -80,10 +83,10 @@ class Location:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a configuration says of one plane.
+    """The driver of a plane.
 
     :ivar driver: its name
-    :ivar blame: the option to name when the driver does not exist
+    :ivar blame: the option to name if the driver does not exist
     """
 
     plane: Plane
@@ -96,7 +99,7 @@ class Choice:
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
-    """Make the options of both planes and of all drivers known."""
+    """Register the options of both planes and of all drivers."""
     conf.register_opts(OPTS, GROUP)
     conf.register_opts(STATE_OPTS)
     installed = drivers.installed()
@@ -108,7 +111,7 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
 
 
 def options(driver: Driver | None, plane: Plane) -> Sequence[cfg.Opt]:
-    """Return the options of a driver; of a missing one, what we look at."""
+    """Return the options of a driver, those that matter of a missing one."""
     if driver is None:
         return [cfg.StrOpt('uri', secret=True, help='Not installed.')]
     if plane == 'message_store':
@@ -117,30 +120,30 @@ def options(driver: Driver | None, plane: Plane) -> Sequence[cfg.Opt]:
 
 
 def locations(conf: cfg.ConfigOpts) -> Sequence[Location]:
-    """Return what both planes would be opened with; touch nothing.
+    """Return driver and URI of both planes, without opening them.
 
-    :raises ConfigurationError: it cannot be known
+    :raises ConfigurationError: the configuration does not say
     """
     register_opts(conf)
     installed = drivers.installed()
     messages = choose(conf, 'message_store', None)
     management = choose(conf, 'management_store', messages)
-    found = []
+    places = []
     for choice, other in ((management, messages), (messages, management)):
         if choice.driver not in installed:
             raise no_driver(choice, installed)
         uri, option = uri_of(conf, installed[choice.driver], choice, other)
-        found.append(Location(choice.plane, choice.driver, uri, option))
-    return found
+        places.append(Location(choice.plane, choice.driver, uri, option))
+    return places
 
 
 def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
-    """Return the folder for what we keep ourselves.
+    """Return the folder for files of the service.
 
-    The default one is made if it is missing; one that is set and missing is a
-    typing error, or a file system that is not mounted.
+    The default one is created if it is missing. If one that is set is missing,
+    it is mistyped, or its file system is not mounted.
 
-    :raises ConfigurationError: it does not exist or cannot be made
+    :raises ConfigurationError: it does not exist or cannot be created
     """
     folder = state_folder(conf)
     if conf.state_path and not folder.is_dir():
@@ -159,7 +162,7 @@ def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
 def no_driver(
     choice: Choice, installed: Mapping[str, Driver]
 ) -> ConfigurationError:
-    """Return the complaint about a driver that does not exist."""
+    """Return the error for a driver that does not exist."""
     return ConfigurationError(
         f'{choice.blame} = {choice.driver}: there is no such driver; '
         f'installed are {", ".join(sorted(installed))}'
@@ -167,18 +170,18 @@ def no_driver(
 
 
 def choose(conf: cfg.ConfigOpts, plane: Plane, other: Choice | None) -> Choice:
-    """Return the driver of a plane; that of the other one if unset."""
+    """Return the driver of a plane, by default that of the other one."""
     option = f'[{GROUP}] {plane}'
     chosen = conf[GROUP][plane]
     if chosen:
         return Choice(plane, chosen, option)
-    found = (
+    default = (
         Choice(plane, other.driver, other.blame)
         if other
         else Choice(plane, EMBEDDED, option)
     )
-    _check_forgotten(conf, found, option)
-    return found
+    _check_forgotten(conf, default, option)
+    return default
 
 
 def values_of(
@@ -186,23 +189,23 @@ def values_of(
 ) -> dict[str, Any]:
     """Return the options of a driver for a plane, by name."""
     groups = _groups(driver, plane, name)
-    found = {}
+    values = {}
     for opt in options(driver, plane):
         group = min(
             groups, key=lambda group: _is_default(conf, group, opt.dest)
         )
-        found[opt.dest] = conf[group][opt.dest]
-    return {**found, 'unreliable': conf.unreliable}
+        values[opt.dest] = conf[group][opt.dest]
+    return {**values, 'unreliable': conf.unreliable}
 
 
 def uri_of(
     conf: cfg.ConfigOpts, driver: Driver, choice: Choice, other: Choice
 ) -> tuple[str, str]:
-    """Return the URI of a plane and the option it came from."""
+    """Return the URI of a plane and the option that names it."""
     groups = [*_groups(driver, choice.plane, choice.driver)]
     if other.driver == choice.driver:
         groups += _groups(driver, other.plane, other.driver)
-    # What the other plane was given goes before a default of this one.
+    # A value set for the other plane comes before a default of this one.
     for group in sorted(
         groups, key=lambda group: _is_default(conf, group, 'uri')
     ):
@@ -215,7 +218,7 @@ def uri_of(
 
 
 def state_folder(conf: cfg.ConfigOpts) -> pathlib.Path:
-    """Return the folder for what we keep ourselves; touch nothing."""
+    """Return the folder for files of the service, existing or not."""
     conf.register_opts(STATE_OPTS)
     return pathlib.Path(conf.state_path or _default_state_path())
 
@@ -223,10 +226,10 @@ def state_folder(conf: cfg.ConfigOpts) -> pathlib.Path:
 def _default_state_path() -> pathlib.Path:
     if os.path.isdir(_SYSTEM) and os.access(_SYSTEM, os.W_OK | os.X_OK):
         return pathlib.Path(_SYSTEM)
-    given = os.environ.get('XDG_STATE_HOME')
+    home = os.environ.get('XDG_STATE_HOME')
     # The base directory specification says to ignore relative paths.
-    if given and os.path.isabs(given):
-        return pathlib.Path(given) / 'zaqar'
+    if home and os.path.isabs(home):
+        return pathlib.Path(home) / 'zaqar'
     return pathlib.Path.home() / '.local' / 'state' / 'zaqar'
 
 
@@ -248,8 +251,8 @@ def _check_forgotten(
 
 def _groups(driver: Driver, plane: Plane, name: str) -> Sequence[str]:
     """Return the groups that a driver's options are read from, in order."""
-    # As a deprecated name the second one would be warned of, and taken for
-    # the first, where it is the group of the driver that was chosen.
+    # Not a deprecated name: oslo.config would warn of it, and read it where it
+    # is the group of the chosen driver.
     names = filter(None, (name, driver.falls_back_on))
     return [f'{GROUP}:{plane}:{name}' for name in names]
 

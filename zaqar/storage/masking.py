@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets in URIs and options, masked wherever people may read them.
+"""Mask secrets in URIs and options, wherever people may read them.
 
-Each driver parses URIs by rules of its own, and a password with a reserved
-character is read differently by each. Hence more is masked than one of them
-would take for a secret, rather than less.
+Each driver parses URIs by rules of its own, and reads a password with a
+reserved character differently. Hence more is masked than any of them would
+take for a secret.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def mask_options(options: Mapping[str, Any]) -> dict[str, Any]:
 def scrub(text: str, uri: str) -> str:
     """Return a message about a URI without the URI's secrets.
 
-    Nor their parts: what a parser complains of may be half a password.
+    Their parts are removed, too: a parser may complain of half a password.
     """
     text = text.replace(uri, mask(uri))
     secrets = {uri[start:end] for start, end in _spans(uri)}
     parts = {part for secret in secrets for part in _RESERVED.split(secret)}
-    # One or two letters are in any message.
+    # Any message contains one or two letters.
     hidden = secrets | {part for part in parts if len(part) > 2}
     hidden |= {unquote(secret) for secret in hidden}
     # The longest first: one may be a part of another.

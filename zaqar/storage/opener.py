@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a configuration to open stores, through entry points."""
+"""Open the stores that a configuration or a pool names."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from oslo_config import cfg
 
@@ -15,9 +15,20 @@ from zaqar.storage import configuration, drivers, masking
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.configuration import Choice, Plane
 
-#: Stands something before a store: given it, its plane, its driver's name and
-#: the pool that it is, '' for those that the configuration names.
-Wrap = Callable[[Any, Plane, str, str], Any]
+Store = TypeVar('Store', MessageStore, ManagementStore)
+
+
+class Wrap(Protocol):
+    """Puts something in front of stores, as to measure their calls."""
+
+    def __call__(
+        self, store: Store, plane: Plane, driver: str, pool: str, /
+    ) -> Store:
+        """Return what callers use instead of a store.
+
+        :param pool: its name, '' for a store that the configuration names
+        """
+
 
 POOL_GROUP = 'pooling:catalog'
 
@@ -34,18 +45,17 @@ POOL_OPTS = [
 
 @dataclass(frozen=True)
 class Stores:
-    """Both planes, open."""
+    """The open stores of both planes."""
 
     management: ManagementStore
     messages: MessageStore
 
 
 def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
-    """Open what the configuration names.
+    """Open the stores that the configuration names.
 
-    :param wrap: what callers of the stores are given instead
-    :raises ConfigurationError: it names nothing that works; the text names
-        the option
+    :param wrap: see :class:`Wrap`
+    :raises ConfigurationError: one cannot be opened; the text names the option
     """
     configuration.register_opts(conf)
     installed = drivers.installed()
@@ -54,33 +64,32 @@ def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
     for choice in (messages, management):
         if choice.driver not in installed:
             raise configuration.no_driver(choice, installed)
-    # Before anything is opened, so that the clearer complaint comes first.
-    _beside(
+    # Before anything is opened, for the clearer error.
+    _rows_place(
         conf,
         installed[messages.driver],
         management=management,
         messages=messages,
     )
-    found = Stores(
+    stores = Stores(
         _open(conf, installed[management.driver], management, messages),
         _open(conf, installed[messages.driver], messages, management),
     )
     if wrap is None:
-        return found
+        return stores
     return Stores(
-        wrap(found.management, 'management_store', management.driver, ''),
-        wrap(found.messages, 'message_store', messages.driver, ''),
+        wrap(stores.management, 'management_store', management.driver, ''),
+        wrap(stores.messages, 'message_store', messages.driver, ''),
     )
 
 
 class PoolOpener:
-    """Opens stores of messages by their URI alone.
+    """Opens the stores of pools.
 
-    Each gets settings of its own: those of its driver's group with the
-    options of the pool laid over them. What is read here at the start is
-    never written to.
+    The settings of a store are those of its driver's group, read here at the
+    start, overridden by the options of the pool.
 
-    :param wrap: what callers of the stores are given instead
+    :param wrap: see :class:`Wrap`
     """
 
     def __init__(self, conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> None:
@@ -92,14 +101,14 @@ class PoolOpener:
         )
         plane: Plane = 'message_store'
         self._drivers = drivers.installed()
-        self._given: Mapping[str, Mapping[str, Any]] = {
+        self._settings: Mapping[str, Mapping[str, Any]] = {
             name: configuration.values_of(conf, driver, plane, name)
             for name, driver in self._drivers.items()
         }
         messages = configuration.choose(conf, plane, None)
         management = configuration.choose(conf, 'management_store', messages)
-        self._beside = functools.partial(
-            _beside, conf, management=management, messages=messages
+        self._rows_place = functools.partial(
+            _rows_place, conf, management=management, messages=messages
         )
 
     def driver(self, uri: str) -> Driver:
@@ -107,55 +116,56 @@ class PoolOpener:
 
         :raises ConfigurationError: there is none
         """
-        scheme, found, _rest = uri.partition(':')
+        scheme, colon, _rest = uri.partition(':')
         for driver in self._drivers.values():
-            if found and scheme.partition('+')[0] in driver.schemes:
+            if colon and scheme.partition('+')[0] in driver.schemes:
                 return driver
         raise ConfigurationError(f'there is no driver for "{scheme}"')
 
     def settings(
-        self, driver: Driver, given: Mapping[str, Any]
+        self, driver: Driver, options: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """Return the settings of a pool; options of others are left out.
+        """Return the settings of a pool; options of other drivers are omitted.
 
         :raises ValueError: an option has a value of the wrong type
         """
-        values = dict(self._given[driver.name])
+        values = dict(self._settings[driver.name])
         for opt in driver.message_opts:
-            if opt.dest != 'uri' and given.get(opt.dest) is not None:
-                values[opt.dest] = opt.type(given[opt.dest])
+            if opt.dest != 'uri' and options.get(opt.dest) is not None:
+                values[opt.dest] = opt.type(options[opt.dest])
         return values
 
     def check(self, uri: str) -> None:
-        """Refuse a pool that would reach into this machine.
+        """Refuse a pool that could access files of this machine.
 
-        :raises ConfigurationError: it would, or there is no driver for it
+        :raises ConfigurationError: it could, or there is no driver for it
         """
         driver = self.driver(uri)
         if driver.check_pool is not None:
             driver.check_pool(uri, self._folder)
 
     def open(
-        self, uri: str, given: Mapping[str, Any], pool: str = ''
+        self, uri: str, options: Mapping[str, Any], pool: str = ''
     ) -> MessageStore:
         """Open the store of a pool.
 
-        :param pool: its name, where it is there to stay
-        :raises ConfigurationError: that cannot be done
+        :param pool: its name, unless it is only tried
+        :raises ConfigurationError: it cannot be opened
         """
         driver = self.driver(uri)
         try:
-            # Here as well: it may have been recorded before there were rules.
+            # Also here: it may have been recorded before there were checks.
             self.check(uri)
-            found = driver.open_messages(
-                uri, {**self.settings(driver, given), **self._beside(driver)}
+            store = driver.open_messages(
+                uri,
+                {**self.settings(driver, options), **self._rows_place(driver)},
             )
         except (ConfigurationError, TypeError, ValueError) as error:
             text = masking.scrub(str(error), uri)
             raise ConfigurationError(text) from None
         if self._wrap is not None:
-            found = self._wrap(found, 'message_store', driver.name, pool)
-        return found
+            store = self._wrap(store, 'message_store', driver.name, pool)
+        return store
 
 
 def _open(
@@ -171,7 +181,7 @@ def _open(
         configuration.state_path(conf)
     values = configuration.values_of(conf, driver, choice.plane, choice.driver)
     if choice.plane == 'message_store':
-        values |= _beside(conf, driver, management=other, messages=choice)
+        values |= _rows_place(conf, driver, management=other, messages=choice)
     try:
         return opened(uri, values)
     except ConfigurationError as error:
@@ -179,16 +189,16 @@ def _open(
         raise ConfigurationError(f'{blame}: {text}') from None
 
 
-def _beside(
+def _rows_place(
     conf: cfg.ConfigOpts,
     driver: Driver,
     *,
     management: Choice,
     messages: Choice,
 ) -> Mapping[str, Any]:
-    """Return what a driver is told of the management store, if anything.
+    """Return how a driver reaches the management store, if it does.
 
-    :raises ConfigurationError: its rows cannot be kept there
+    :raises ConfigurationError: it cannot have rows there
     """
     if driver.rows_of is None:
         return {}

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the URI of a pool may name.
+"""Checks of the URIs of pools.
 
 Pools are managed over the network, by people who need not be those who write
-the configuration file: a URI is not to read, make or watch files of the
-machines that open it. Each driver has a list of the options that are known to
-do no such thing; an option that its library gains later is refused.
+the configuration file: a URI must not read, create or watch files of the
+machines that open it. Each driver lists the options that are known to be safe;
+an option that its library gains later is refused.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from zaqar.errors import ConfigurationError
 
 
 def check_options(
-    given: Iterable[tuple[str, str]],
+    options: Iterable[tuple[str, str]],
     allowed: Collection[str],
     files: Collection[str] = (),
 ) -> None:
-    """Refuse options that are on no list.
+    """Refuse options that are not listed.
 
     :param allowed: their names, in lower case
-    :param files: those that name a certificate or a key, read as such alone
+    :param files: names of options that name a certificate or a key
     :raises ConfigurationError: there is one
     """
-    for name, value in given:
+    for name, value in options:
         if name.lower() in files:
             check_file(name, value)
         elif name.lower() not in allowed:
@@ -38,7 +38,7 @@ def check_options(
 
 
 def check_file(name: str, path: str) -> None:
-    """Refuse devices and pipes, which may never end.
+    """Refuse devices and pipes, which may block.
 
     :raises ConfigurationError: it is one
     """
@@ -47,7 +47,7 @@ def check_file(name: str, path: str) -> None:
 
 
 def check_below(path: str, folder: str) -> None:
-    """Refuse a file outside of a folder, by whatever links.
+    """Refuse a file outside of a folder, symbolic links resolved.
 
     :raises ConfigurationError: it is outside
     """
