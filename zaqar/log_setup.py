@@ -8,10 +8,10 @@ import re
 
 from oslo_config import cfg
 
-#: What ends a line, or makes a terminal do something.
-_CONTROL = re.compile(
-    '[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]'
-)
+from zaqar.control_characters import RANGES
+
+#: Control characters, and those that change the direction of writing.
+_CONTROL = re.compile(f'[{RANGES}\u202a-\u202e\u2066-\u2069]')
 
 
 def printable(text: str) -> str:

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping
 
+from zaqar import control_characters
 from zaqar.controllers.limits import MAX_PROJECT, Limits, is_name
 from zaqar.errors import InvalidRequest
 from zaqar.models import Kind, Scope
-
-_CONTROL = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029]')
 
 #: Path value that names the queue or topic, with its kind.
 SCOPES = {'queue_name': Kind.QUEUE, 'topic_name': Kind.TOPIC}
@@ -65,7 +63,7 @@ def project(text: str | None) -> str:
             'header X-PROJECT-ID and retry.',
             title='Empty project header not allowed',
         )
-    if _CONTROL.search(text):
+    if control_characters.PATTERN.search(text):
         raise InvalidRequest(
             'X-PROJECT-ID must not hold control characters.',
             title='Invalid project',

@@ -15,11 +15,12 @@ import email.header
 import email.message
 import email.parser
 import email.policy
-import re
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from zaqar import control_characters
 
 #: Options of a subscription for its mails.
 SUBJECT = 'subject'
@@ -37,9 +38,6 @@ _HEADERS = [
 
 #: What the parser of the library raises for some malformed addresses.
 _FAULTS = (IndexError, AttributeError, email.errors.MessageError)
-
-#: Control characters, and further line ends of some libraries.
-_CONTROL = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029]')
 
 #: Maximum length of a header line, its name included.
 _LINE = 76
@@ -130,7 +128,7 @@ def build(address: str, content: MailContent) -> bytes:
     :raises ValueError: the mail would differ from what is wanted
     """
     for text in (address, content.subject, content.sender):
-        if _CONTROL.search(text):
+        if control_characters.PATTERN.search(text):
             raise ValueError('there is a control character in a header')
     try:
         data = _mail(address, content).as_bytes()

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Control characters, which no name and no header of a mail may contain."""
+
+from __future__ import annotations
+
+import re
+
+#: Control characters and line separators, as part of a character class.
+RANGES = '\x00-\x1f\x7f-\x9f\u2028\u2029'
+
+PATTERN = re.compile(f'[{RANGES}]')
