@@ -55,7 +55,6 @@ class Workers:
         self._count = count
         #: What each owner has asked for, the one whose turn it is first.
         self._asked: dict[str, collections.deque[Item]] = {}
-        self._pending = 0
         self._most = count - count // _SHARE
         self._busy: collections.Counter[str] = collections.Counter()
         self._ended: collections.deque[tuple[Done, Any]] = collections.deque()
@@ -101,8 +100,7 @@ class Workers:
             if asked is None:
                 asked = self._asked[owner] = collections.deque()
             asked.append((work, done))
-            self._pending += 1
-            if self._active < self._allowed:
+            if self._active < self._allowed and self._has_room(owner):
                 called = self._resting.pop()
         if called is not None:
             self._calls[called].put(True)
@@ -154,12 +152,27 @@ class Workers:
         waiting = sum(0 < began < limit for began in self._began)
         with self._lock:
             self._allowed = min(BUSY + waiting, self._count)
-            wanted = min(self._allowed - self._active, self._pending)
+            wanted = self._wanted(self._allowed - self._active)
             called = [self._resting.pop() for _ in range(wanted)]
             is_busy = bool(self._active)
         for number in called:
             self._calls[number].put(True)
         return is_busy
+
+    def _wanted(self, most: int) -> int:
+        """Return how many more threads would find work, up to a number."""
+        wanted = 0
+        for owner, asked in self._asked.items():
+            if wanted >= most:
+                break
+            room = self._most - self._busy[owner] if owner else most
+            wanted += min(len(asked), room)
+        return max(0, min(wanted, most))
+
+    def _has_room(self, owner: str) -> bool:
+        """Tell whether one more thread may work for an owner."""
+        # What has no owner is the server's own.
+        return not owner or self._busy[owner] < self._most
 
     def _live(self, number: int) -> None:
         began = self._began
@@ -188,8 +201,7 @@ class Workers:
                     del self._busy[last]
             if self._active <= self._allowed:
                 for owner, asked in self._asked.items():
-                    # What has no owner is the server's own.
-                    if not owner or self._busy[owner] < self._most:
+                    if self._has_room(owner):
                         return owner, self._take(owner, asked)
             # Told under the lock, so that nobody calls twice.
             self._began[number] = 0.0
@@ -198,7 +210,6 @@ class Workers:
 
     def _take(self, owner: str, asked: collections.deque[Item]) -> Item:
         """Take the first of an owner's work, and let the others have turns."""
-        self._pending -= 1
         self._busy[owner] += 1
         item = asked.popleft()
         del self._asked[owner]

@@ -146,6 +146,34 @@ def test_owners_of_work_take_turns() -> None:
     assert ended[51:] == ['many'] * 149
 
 
+def test_no_thread_is_called_for_an_owner_that_has_its_share() -> None:
+    async def test(workers: Workers, ended: list[Any]) -> None:
+        go_on = threading.Event()
+        begun: list[int] = []
+
+        def wait() -> None:
+            begun.append(1)
+            go_on.wait(PATIENCE)
+
+        for _ in range(20):
+            workers.submit(wait, ended.append, 'many')
+        await _until(lambda: len(begun) == 6)
+        resting = list(workers._resting)
+        calls = [workers._calls[number] for number in resting]
+        for _ in range(3):
+            assert workers._hire()
+            workers.submit(wait, ended.append, 'many')
+        assert len(resting) == 2
+        assert workers._resting == resting
+        assert all(each.empty() for each in calls)
+        workers.submit(int, ended.append, 'one')
+        await _until(lambda: bool(ended))
+        go_on.set()
+        await _until(lambda: len(ended) == 24)
+
+    _with(8, test)
+
+
 def test_no_owner_has_all_threads() -> None:
     async def test(workers: Workers, ended: list[Any]) -> None:
         go_on = threading.Event()
