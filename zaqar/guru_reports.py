@@ -111,10 +111,10 @@ def _name() -> str:
 def _section(facts: Facts) -> Callable[[], Any]:
     def generate() -> Any:
         try:
-            section = dict(facts())
+            found = dict(facts())
         except Exception as error:
             # The other sections are worth having all the same.
-            section = {'not available': type(error).__name__}
-        return with_default_views.ModelWithDefaultViews(section)
+            found = {'not available': type(error).__name__}
+        return with_default_views.ModelWithDefaultViews(found)
 
     return generate

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The version of the installed package."""
+"""Which release this is."""
 
 from __future__ import annotations
 

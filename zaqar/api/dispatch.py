@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dispatch of requests of all transports: authorize, validate, call.
+"""The one way in: authorize, validate, call.
 
-A policy, a schema or a limit therefore holds for each transport alike.
+Both transports end here, so that a policy, a schema or a limit holds
+whichever way a request came.
 """
 
 from __future__ import annotations
@@ -33,22 +34,22 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request body.
+    """The body of a request.
 
-    :ivar text: JSON
-    :ivar size: bytes on the wire, in whatever encoding
+    :ivar text: as JSON
+    :ivar size: bytes that were received for it, in whatever encoding
     """
 
     text: bytes
     size: int
 
 
-#: Reads the body, after authorization: takes the declaration of the body and
-#: its maximum size; returns None if the request has no body.
+#: Reads the body once the caller may: given the most bytes worth reading
+#: beyond the limit, returns it, or None if the request has none.
 BodyReader = Callable[[Body, int], Received | None]
 
-#: Takes the name of a completed operation, its outcome (the status of an
-#: error, else ``2xx``) and its duration in seconds.
+#: Given the name of an operation that is over, its outcome (a status that is
+#: an error, else ``2xx``) and the seconds it took.
 Observe = Callable[[str, str, float], None]
 
 NO_PIPELINE = Pipeline()
@@ -57,12 +58,15 @@ NO_PIPELINE = Pipeline()
 class Dispatcher:
     """Runs operations.
 
-    :param signer: verifies pre-signed requests
-    :param cipher: encrypts bodies of encrypted queues
-    :param features: optional features that are on
-    :param pipeline: whether subscribers are notified of posts
-    :param trusts: creates trusts for subscribers that want tokens
-    :param observe: called after each operation
+    :param authorizer: asks the policy
+    :param catalogue: where the data is
+    :param limits: what an operator has set
+    :param signer: proves pre-signed requests
+    :param cipher: seals bodies of encrypted queues
+    :param features: what is served beyond the API that everybody sees
+    :param pipeline: whether subscribers are told of posts
+    :param trusts: makes trusts for subscribers who want tokens
+    :param observe: is told of each operation when it is over
     """
 
     def __init__(
@@ -88,7 +92,7 @@ class Dispatcher:
         self._observe = observe
 
     def serves(self, operation: Operation) -> bool:
-        """Tell whether the features that an operation needs are on."""
+        """Tell whether there is this operation here."""
         return operation.needs <= self._features
 
     def run(
@@ -101,12 +105,12 @@ class Dispatcher:
         values: Mapping[str, Sequence[str]],
         read_body: BodyReader,
     ) -> Any:
-        """Run an operation and return the result of its function.
+        """Run an operation and return what its function returns.
 
         :param scope: see :func:`zaqar.api.identity_checks.scope`
-        :param path: the other values of the path, by name
+        :param path: the further values of the path, by name
         :param values: the query, each name with all its values
-        :raises ZaqarError: any answer that is no success
+        :raises ZaqarError: everything that is not success
         """
         call = functools.partial(
             self._run, operation, identity, scope, path, values, read_body
@@ -117,14 +121,14 @@ class Dispatcher:
             )
         if not LOG.isEnabledFor(logging.DEBUG):
             return call()
-        # Without the body, which may be confidential.
-        request = f'{operation.name} {scope or ""} {path} {values}'
-        return _logged(request, call)
+        # What was asked for; never bodies, which are not ours to read.
+        what = f'{operation.name} {scope or ""} {path} {values}'
+        return _logged(what, call)
 
     def forget(self, scope: Scope, subscription_id: str) -> None:
-        """Delete a subscription of a closed connection, without a policy.
+        """End a subscription whose connection is gone; ask no policy.
 
-        :raises StoreUnavailable: the store does not respond
+        :raises StoreUnavailable: not now
         """
         context = self._context(Identity(scope.project, ''), 0)
         subscriptions.delete(
@@ -154,9 +158,9 @@ class Dispatcher:
             )
         size = 0
         if operation.body is not None:
-            received = self._read(operation.body, read_body)
-            size = received.size if received else 0
-            text = received.text if received else None
+            found = self._read(operation.body, read_body)
+            size = found.size if found else 0
+            text = found.text if found else None
             arguments['document'] = _document(operation.body, text)
         context = self._context(identity, size)
         try:
@@ -179,19 +183,19 @@ class Dispatcher:
 
     def _read(self, body: Body, read_body: BodyReader) -> Received | None:
         most = body.max_size(self.limits)
-        received = read_body(body, most)
-        if received is not None and received.size > most:
+        found = read_body(body, most)
+        if found is not None and found.size > most:
             raise body.too_large(most)
-        return received
+        return found
 
 
 def _observed(observe: Observe, name: str, call: Callable[[], Any]) -> Any:
     began = time.perf_counter()
     outcome = '500'
     try:
-        result = call()
+        found = call()
         outcome = '2xx'
-        return result
+        return found
     except ZaqarError as error:
         outcome = str(error.status)
         raise
@@ -199,7 +203,7 @@ def _observed(observe: Observe, name: str, call: Callable[[], Any]) -> Any:
         observe(name, outcome, time.perf_counter() - began)
 
 
-def _logged(request: str, call: Callable[[], Any]) -> Any:
+def _logged(what: str, call: Callable[[], Any]) -> Any:
     began = time.perf_counter()
     outcome = 'done'
     try:
@@ -208,8 +212,8 @@ def _logged(request: str, call: Callable[[], Any]) -> Any:
         outcome = f'{error.status} {error.title}'
         raise
     finally:
-        milliseconds = (time.perf_counter() - began) * 1000
-        LOG.debug('%s: %s after %.1f ms', request, outcome, milliseconds)
+        spent = (time.perf_counter() - began) * 1000
+        LOG.debug('%s: %s after %.1f ms', what, outcome, spent)
 
 
 def _document(body: Body, raw: bytes | None) -> Any:
@@ -223,7 +227,7 @@ def _document(body: Body, raw: bytes | None) -> Any:
 def explained(
     error: StoreUnavailable, operation: Operation
 ) -> StoreUnavailable:
-    """Add the failure text of an operation to an error without a text."""
+    """Say what has failed, unless the error says so itself."""
     return StoreUnavailable(
         error.description
         or f'{operation.failure}. Please try again in a few seconds.'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operation that reports the health of the stores."""
+"""The operation that tells how the stores are."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ OPERATIONS = (
     Operation(
         name='health',
         http='GET /v2/health',
-        rule=Rule(
-            'health:get', ADMIN, 'Show the state of the storage backends.'
-        ),
+        rule=Rule('health:get', ADMIN, 'Show how the stores are.'),
         call=health.report,
-        summary='Check every storage backend and report its state.',
+        summary='Try every store and tell how it is.',
         failure='Health status could not be read',
         answers={200: schemas.ANY_OBJECT},
         needs=frozenset(('admin_mode',)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of all operations, by action and by route."""
+"""All operations, by action and by route."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ BY_ACTION: Mapping[str, Operation] = {
 
 def routes() -> dict[str, dict[str, Operation]]:
     """Return path template to method to operation."""
-    paths: dict[str, dict[str, Operation]] = {}
+    found: dict[str, dict[str, Operation]] = {}
     for operation in OPERATIONS:
         if operation.http:
-            paths.setdefault(operation.path, {})[operation.method] = operation
-    return paths
+            found.setdefault(operation.path, {})[operation.method] = operation
+    return found

@@ -70,10 +70,11 @@ def places(conf: cfg.ConfigOpts) -> Sequence[Place]:
 
     :raises ConfigurationError: it names none that could be opened
     """
-    return [
+    found = [
         Place(TITLES[where.plane], _url(where))
         for where in configuration.locations(conf)
     ]
+    return found
 
 
 def revision_fault(place: Place) -> str | None:
@@ -84,13 +85,12 @@ def revision_fault(place: Place) -> str | None:
     if place.url is None or place.is_new:
         return None
     with _seen(place):
-        revision = migrations.current(place.url)
-    if revision == schema.HEAD:
+        found = migrations.current(place.url)
+    if found == schema.HEAD:
         return None
     return (
-        f'the tables of the {place.title} are at revision '
-        f'{revision or "none"}, not {schema.HEAD}; run '
-        '"zaqar-sql-db-manage upgrade head"'
+        f'the tables of the {place.title} are at revision {found or "none"}, '
+        f'not {schema.HEAD}; run "zaqar-sql-db-manage upgrade head"'
     )
 
 
@@ -106,7 +106,7 @@ def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
         stores = opener.open_stores(conf)
     except ConfigurationError as error:
         return [str(error)]
-    texts = []
+    found = []
     for title, store in (
         (TITLES['management_store'], stores.management),
         (TITLES['message_store'], stores.messages),
@@ -114,10 +114,10 @@ def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
         try:
             store.ping()
         except StoreUnavailable:
-            texts.append(f'the {title} does not answer')
+            found.append(f'the {title} does not answer')
         finally:
             store.close()
-    return texts
+    return found
 
 
 def pool_faults(
@@ -151,22 +151,22 @@ def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
     pools = list(entries(conf, records.KIND))
     names = {pool.name for pool in pools}
     flavored = {pool.data.get('flavor') for pool in pools}
-    texts = [
+    found = [
         f'queue "{entry.name}" of project "{entry.parent}" is in pool '
         f'"{entry.data["pool"]}", which does not exist'
         for entry in entries(conf, pooled_catalogue.ENTRY)
         if entry.data['pool'] not in names
     ]
-    texts += [
+    found += [
         f'pool "{name}" does not exist and {count} queues are in it'
         for name, count in _counted(conf, names).items()
     ]
-    texts += [
+    found += [
         f'flavor "{entry.name}" of project "{entry.parent}" has no pool'
         for entry in entries(conf, flavors.KIND)
         if entry.name not in flavored
     ]
-    return texts
+    return found
 
 
 def encrypted(conf: cfg.ConfigOpts) -> int:
@@ -241,13 +241,13 @@ def _ping_fault(
 
 def _counted(conf: cfg.ConfigOpts, names: set[str]) -> dict[str, int]:
     """Return how many queues are in each pool that does not exist."""
-    counts: dict[str, int] = {}
+    found: dict[str, int] = {}
     for kind in (Kind.QUEUE, Kind.TOPIC):
         for entry in entries(conf, kind):
             pool = entry.data.get('pool') or placement.VIRTUAL
             if pool not in names and pool != placement.VIRTUAL:
-                counts[pool] = counts.get(pool, 0) + 1
-    return counts
+                found[pool] = found.get(pool, 0) + 1
+    return found
 
 
 @contextlib.contextmanager

@@ -38,16 +38,14 @@ def refused(conf: cfg.ConfigOpts) -> Sequence[str]:
     """
     settings = NotificationSettings.from_conf(conf)
     guard = Guard(settings.allowed_networks, settings.allowed_ports)
-    faults: collections.Counter[str] = collections.Counter()
+    found: collections.Counter[str] = collections.Counter()
     for entry in status_stores.entries(conf, SUBSCRIPTION):
         if settings.confirm_mail and _is_unasked(entry.data):
-            faults[_UNASKED] += 1
+            found[_UNASKED] += 1
         fault = _fault(guard, entry.data['subscriber'])
         if fault is not None:
-            faults[fault] += 1
-    return [
-        f'{count} subscriptions {fault}' for fault, count in faults.items()
-    ]
+            found[fault] += 1
+    return [f'{count} subscriptions {fault}' for fault, count in found.items()]
 
 
 def _is_unasked(data: Mapping[str, Any]) -> bool:

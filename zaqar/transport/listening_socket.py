@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opening of listening sockets, before workers are forked."""
+"""Sockets that are listened on, opened before anything is forked."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def listen(
 ) -> socket.socket:
     """Return a listening socket.
 
-    :param group: of the options to name in an error
+    :param group: of the options that say so, to be blamed
     :param names: of those options
-    :raises ConfigurationError: the address is not available
+    :raises ConfigurationError: the address cannot be had
     """
     try:
-        addresses = socket.getaddrinfo(
+        found = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        family, kind, protocol, _, address = addresses[0]
+        family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Representations of resources that all transports share.
+"""What clients see of a thing, whichever way they asked.
 
-Links are added by HTTP alone.
+Links are not here: they are HTTP's alone.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from zaqar.controllers.results import Counted
 from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
 from zaqar.pools.records import Pool
 
-#: Embeds a body, which is stored as JSON text, into a document.
+#: Puts a body, kept as JSON text, into an answer.
 Embed = Callable[[bytes], Any]
 
 
 def health_status(report: Mapping[str, Any]) -> int:
-    """Return 503 if the catalogue is unreachable, for probes."""
+    """Return 503 where no pool can be looked up, so that probes see it."""
     return 503 if report.get('catalog_reachable') is False else 200
 
 
 def age(since: int, now: int) -> int:
-    """Return the whole seconds between two times."""
+    """Return whole seconds between two moments."""
     return max(0, now - since) // 1000
 
 
 def content(
     item: Message, now: int, embed: Embed = msgspec.Raw
 ) -> dict[str, Any]:
-    """Return the content of a message."""
-    document = {
+    """Return what a message holds."""
+    shown = {
         'ttl': item.ttl,
         'age': age(item.created_at, now),
         'body': embed(item.body),
     }
     if item.checksum is not None:
-        document['checksum'] = item.checksum
-    return document
+        shown['checksum'] = item.checksum
+    return shown
 
 
 def popped(
     item: Message, now: int, embed: Embed = msgspec.Raw
 ) -> dict[str, Any]:
-    """Return a popped message."""
+    """Return a message that was taken out of its queue."""
     return {
         'id': item.id,
         **content(item, now, embed),
@@ -62,25 +62,25 @@ def counts(
 ) -> dict[str, Any]:
     """Return the statistics of a queue or topic.
 
-    :param shown: returns one end of it
+    :param shown: shapes one end of it
     """
     stats = counted.stats
-    statistics: dict[str, Any] = {
+    found: dict[str, Any] = {
         'claimed': stats.claimed,
         'free': stats.free,
         'total': stats.total,
     }
     if scope.kind is Kind.TOPIC and counted.exists:
         # Nothing of a topic can be claimed.
-        statistics = {'total': stats.total}
+        found = {'total': stats.total}
     for name, span in (('oldest', stats.oldest), ('newest', stats.newest)):
         if span is not None and stats.total:
-            statistics[name] = shown(span)
-    return statistics
+            found[name] = shown(span)
+    return found
 
 
 def moment(span: MessageSpan, now: int) -> dict[str, Any]:
-    """Return the age of one end of a queue."""
+    """Return when one end of a queue was posted."""
     created = datetime.datetime.fromtimestamp(
         span.created_at // 1000, datetime.UTC
     )

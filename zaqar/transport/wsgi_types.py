@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Types of WSGI."""
+"""The words of WSGI, as types."""
 
 from __future__ import annotations
 

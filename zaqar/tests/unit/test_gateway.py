@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests as WSGI has them."""
+"""Requests as WSGI has them, and the answers to them."""
 
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable, Iterable
+from typing import Any
 
+from zaqar.transport.turns import LARGE, TURN, Turns
 from zaqar.transport.wsgi import asgi_adapter
+from zaqar.transport.wsgi.request_buffering import (
+    BodyLimits,
+    Loop,
+    RequestBuffer,
+)
+from zaqar.transport.wsgi_types import Environ, StartResponse
 
 
 def _scope(*headers: tuple[bytes, bytes]) -> dict[str, object]:
@@ -47,3 +56,126 @@ def test_names_that_callers_invent_are_not_remembered() -> None:
     finally:
         tracemalloc.stop()
     assert held < 2**20
+
+
+class Watcher:
+    """A request, and a client that reads when it is told."""
+
+    def __init__(self, room: int = 0) -> None:
+        self.scope = _scope()
+        self.proto = self
+        self.parts: list[bytes] = []
+        self.is_done = False
+        self.is_complete = False
+        self._room = room
+        self._future: Future | None = None
+
+    def send(self, message: dict[str, Any]) -> Any:
+        if message['type'] == 'http.response.start':
+            return object()
+        # No part is sent before the last one is taken.
+        assert self._future is None
+        self.parts.append(message['body'])
+        self.is_complete = not message['more_body']
+        self._room -= 1
+        if self._room >= 0:
+            return object()
+        self._future = Future()
+        return self._future
+
+    def take(self, room: int = 0) -> None:
+        """Take the part that waits, and some more."""
+        future, self._future, self._room = self._future, None, room
+        assert future is not None
+        future.callback(future)
+
+    def done(self) -> None:
+        self.is_done = True
+
+    def err(self, error: BaseException) -> None:
+        raise error
+
+
+class Future:
+    """What granian promises that a part is taken with."""
+
+    callback: Callable[[Any], Any]
+
+    def add_done_callback(self, callback: Callable[[Any], Any]) -> None:
+        self.callback = callback
+
+
+class House:
+    """An adapter of an application that answers with so many bytes."""
+
+    def __init__(self, size: int, max_unread: int = 0) -> None:
+        self.size = size
+        self.called = 0
+        self.turns = Turns(max_unread)
+        loop = Loop()
+        self._adapter = asgi_adapter.AsgiAdapter(
+            self._app,
+            RequestBuffer(BodyLimits(30.0, 500, 1000), loop),
+            loop,
+            self.turns,
+            1000,
+        )
+
+    def _app(
+        self, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        turn = environ[TURN]
+        start_response('200 OK', [])
+        if not turn.begin('message_list', 'p'):
+            return []
+        self.called += 1
+        assert environ['wsgi.input'].read() == b''
+        return [bytes(self.size)]
+
+    def ask(self, room: int = 0) -> Watcher:
+        watcher = Watcher(room)
+        self._adapter.handle(watcher)
+        return watcher
+
+
+def test_a_small_answer_is_handed_over_at_once() -> None:
+    watcher = House(LARGE - 1).ask()
+    assert [len(part) for part in watcher.parts] == [LARGE - 1]
+    assert watcher.is_complete
+    assert watcher.is_done
+
+
+def test_of_a_large_answer_as_much_is_handed_over_as_is_taken() -> None:
+    size = 5 * asgi_adapter.PIECE + 7
+    watcher = House(size).ask(room=2)
+    assert len(watcher.parts) == 3
+    assert not watcher.is_done
+    watcher.take(room=1)
+    assert len(watcher.parts) == 5
+    watcher.take()
+    assert watcher.is_complete
+    assert watcher.is_done
+    assert b''.join(watcher.parts) == bytes(size)
+
+
+def test_who_leaves_much_unread_waits_and_holds_no_thread() -> None:
+    house = House(2 * LARGE, max_unread=4 * LARGE)
+    first, second, *others = (house.ask() for _ in range(6))
+    assert house.called == 2
+    assert not any(each.parts for each in others)
+    first.take()
+    assert house.called == 2
+    first.take(room=9)
+    assert house.called == 3
+    assert others[0].parts
+    second.take(room=9)
+    assert house.called == 4
+
+
+def test_many_that_have_waited_are_answered_without_recursion() -> None:
+    house = House(LARGE, max_unread=LARGE)
+    first, *others = (house.ask(room=9 * bool(n)) for n in range(2000))
+    assert house.called == 1
+    first.take(room=9)
+    assert house.called == 2000
+    assert all(each.is_done for each in others)

@@ -44,7 +44,7 @@ class KeystoneSilent(ZaqarError):
     """The token could not be proved."""
 
     status = 503
-    default_title = 'The identity service is not available.'
+    default_title = 'The identity service could not be asked.'
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.api.operation import Body, Operation
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.models import Identity
+from zaqar.transport.turns import Turn, Turns
 from zaqar.transport.websocket import codec, views
 from zaqar.transport.websocket.access import Access, Session
 from zaqar.transport.websocket.codec import FrameCodec
@@ -121,6 +122,7 @@ class Desk:
     ) -> None:
         self.dispatcher = dispatcher
         self.access = access
+        self.turns = Turns()
         self._trace = trace
         self._node = node
 
@@ -166,7 +168,8 @@ class Caller:
     def answer(self, frame: Frame) -> Answer:
         """Return the answer to a frame, whatever is in it."""
         encoding = codec.codec(frame.is_binary)
-        found = Answer(b'', frame.is_binary)
+        turn = frame.turn or Turn(self._desk.turns)
+        found = Answer(b'', frame.is_binary, turn=turn)
         echo = Echo()
         self._count += 1
         request_id = f'{self._id}-{self._count:012x}'
@@ -176,9 +179,13 @@ class Caller:
         # Another thread, perhaps, than the last time.
         logged.update_store()
         try:
-            said = self._said(frame.data, encoding, echo, found, logged)
-            found.data = _encoded(encoding, echo, said)
+            said = self._said(frame.data, encoding, echo, found, logged, turn)
             found.project = logged.project_id or ''
+            if turn.is_missed:
+                found.frame = frame
+                return found
+            found.data = _encoded(encoding, echo, said)
+            turn.record(len(found.data))
         except Exception:
             # The edge: what nobody foresaw is logged, and told to no one.
             LOG.exception('A frame could not be answered')
@@ -196,6 +203,7 @@ class Caller:
         echo: Echo,
         found: Answer,
         logged: context.RequestContext,
+        turn: Turn,
     ) -> views.Said:
         try:
             asked = self._read(data, encoding, echo)
@@ -209,6 +217,8 @@ class Caller:
             found.is_proved = not call.session_path
         except ZaqarError as error:
             return error.status, {'error': str(error)}
+        if not turn.begin(call.row.name, call.identity.project):
+            return 503, {}
         try:
             result = self._desk.run(call, asked.headers.values)
         except ZaqarError as error:

@@ -153,6 +153,11 @@ def codec(is_binary: bool) -> FrameCodec:
     return MESSAGE_PACK if is_binary else JSON
 
 
+def packed(text: bytes) -> bytes:
+    """Return JSON text as MessagePack."""
+    return MESSAGE_PACK.encode(MESSAGE_PACK.body(text))
+
+
 def _received(text: bytes) -> Received:
     return Received(text, len(text))
 

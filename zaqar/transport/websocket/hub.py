@@ -10,9 +10,10 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from zaqar.errors import StoreUnavailable
+from zaqar.transport.turns import Job, Turn
 from zaqar.transport.websocket import codec
 from zaqar.transport.websocket.actions import Caller, Desk
 from zaqar.transport.websocket.admission import Admission
@@ -29,9 +30,11 @@ from zaqar.transport.websocket.protocol import (
     Frame,
     Own,
     Ping,
+    Proceed,
     Pushed,
     Reading,
     Send,
+    Wire,
 )
 from zaqar.transport.websocket.settings import Settings
 from zaqar.transport.websocket.workers import Workers
@@ -42,31 +45,8 @@ LOG = logging.getLogger(__name__)
 TRIES = 5
 PAUSE = 2.0
 
-
 #: Bytes of a message beyond which the loop does not encode it itself.
 _LONG = 64 * 1024
-
-
-class Wire(Protocol):
-    """What a connection is written to."""
-
-    def send(self, frame: Frame) -> None:
-        """Write a data frame."""
-
-    def ping(self) -> None:
-        """Write a ping."""
-
-    def read(self, on: bool) -> None:
-        """Read on, or stop reading."""
-
-    def shut(self, code: int, reason: str) -> None:
-        """Write a close frame."""
-
-    def cut(self) -> None:
-        """End the connection at once."""
-
-    def unsent(self) -> int:
-        """Return the bytes that wait for the other end."""
 
 
 class Line:
@@ -130,11 +110,16 @@ class Hub:
         self.workers = workers
         self._loop = loop
         self._lines: dict[str, Line] = {}
+        #: Whether a connection has to prove who it is.
+        self.proves: bool = desk.access.proves
         self._admission = Admission(settings, self.proves)
         self._blocked: dict[str, set[Line]] = {}
         self._forgetting = 0
         self._does: Mapping[type, Callable[[Line, Any], None]] = {
             Call: self._call,
+            Proceed: lambda line, effect: line.todo.extend(
+                line.machine.proceed()
+            ),
             Send: lambda line, effect: line.wire.send(effect.frame),
             Reading: lambda line, effect: line.wire.read(effect.on),
             Expire: self._schedule_expiry,
@@ -154,11 +139,6 @@ class Hub:
     def is_quiet(self) -> bool:
         """Tell whether nothing is left to do."""
         return not self._lines and not self._forgetting
-
-    @property
-    def proves(self) -> bool:
-        """Tell whether a connection has to prove who it is."""
-        return self.desk.access.proves
 
     def is_full(self) -> bool:
         """Tell whether there are as many connections as there may be."""
@@ -293,7 +273,7 @@ class Hub:
         is_binary = line.machine.pushes_binary
         data = text
         if is_binary:
-            pack = functools.partial(_packed, text)
+            pack = functools.partial(codec.packed, text)
             is_long = len(text) > _LONG
             data = await self.workers.run(pack) if is_long else pack()
         pushed, effects = line.machine.pushed(Frame(data, is_binary))
@@ -327,7 +307,32 @@ class Hub:
         )
 
     def answered(self, line: Line, answer: Answer) -> None:
-        """Take the answer to a frame."""
+        """Take the answer to a frame, or let the frame wait for its turn."""
+        turn, frame = answer.turn, answer.frame
+        if turn is not None and frame is not None:
+            wait = functools.partial(self._resume, line, frame, turn)
+            self._later(turn.wait(wait))
+            return
+        try:
+            self._answered(line, answer)
+        finally:
+            if turn is not None:
+                self._later(turn.end())
+
+    def _resume(self, line: Line, frame: Frame, turn: Turn) -> None:
+        """Have a frame answered whose turn has come."""
+        turn.resume()
+        frame.turn = turn
+        if line.id in self._lines:
+            self._call(line, Call(frame))
+        else:
+            self._later(turn.end())
+
+    def _later(self, job: Job | None) -> None:
+        if job is not None:
+            self.soon(job)
+
+    def _answered(self, line: Line, answer: Answer) -> None:
         was_proved = line.machine.is_proved
         if self._is_blocked(line):
             self.soon(functools.partial(self._check_unsent, line))
@@ -392,8 +397,3 @@ class Hub:
             return
         # The deliverer will find nobody under their address.
         LOG.warning('%d subscriptions of a lost connection stay', len(left))
-
-
-def _packed(text: bytes) -> bytes:
-    pack = codec.MESSAGE_PACK
-    return pack.encode(pack.body(text))

@@ -6,6 +6,8 @@ Whatever is not plain, or not good, is left to autobahn.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zaqar.transport.websocket.protocol import Frame
 
 #: A final text or binary frame without extensions.
@@ -48,20 +50,16 @@ def take(
     return Frame(text, first == _BINARY), stop
 
 
-def framed(frame: Frame) -> bytes:
-    """Return a frame as servers send it."""
+def framed(frame: Frame) -> Sequence[bytes]:
+    """Return a frame as servers send it, in parts: a long one uncopied."""
     first = _BINARY if frame.is_binary else _TEXT
     size = len(frame.data)
     if size < _SHORT:
-        return b'%c%c%b' % (first, size, frame.data)
+        return (b'%c%c%b' % (first, size, frame.data),)
     if size < 1 << 16:
-        return b'%c%c%b%b' % (
-            first,
-            _SHORT,
-            size.to_bytes(2, 'big'),
-            frame.data,
-        )
-    return b'%c%c%b%b' % (first, _LONG, size.to_bytes(8, 'big'), frame.data)
+        head = b'%c%c%b' % (first, _SHORT, size.to_bytes(2, 'big'))
+        return (head + frame.data,)
+    return b'%c%c%b' % (first, _LONG, size.to_bytes(8, 'big')), frame.data
 
 
 def _unmasked(data: bytes, mask: bytes) -> bytes:

@@ -14,7 +14,9 @@ import collections
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
+
+from zaqar.transport.turns import LARGE, Turn
 
 #: Frames that may wait behind the one that is worked on ...
 DEEP = 16
@@ -48,10 +50,14 @@ class State(enum.Enum):
 
 @dataclass(slots=True)
 class Frame:
-    """A data frame: JSON in a text one, MessagePack in a binary one."""
+    """A data frame: JSON in a text one, MessagePack in a binary one.
+
+    :ivar turn: the one that it has waited for
+    """
 
     data: bytes
     is_binary: bool = False
+    turn: Turn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,8 @@ class Answer:
     :ivar project: whom it is for, '' if that is not known
     :ivar ended: subscriptions of the connection that the token may not have
     :ivar own: the subscription that the frame has made
+    :ivar turn: ends with this, unless it is missed
+    :ivar frame: what is answered, if the turn is missed
     """
 
     data: bytes
@@ -87,6 +95,8 @@ class Answer:
     project: str = ''
     ended: Sequence[Own] = ()
     own: Own | None = None
+    turn: Turn | None = None
+    frame: Frame | None = None
 
 
 @dataclass(slots=True)
@@ -94,6 +104,11 @@ class Call:
     """Have a frame answered, by another thread."""
 
     frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Proceed:
+    """Ask :meth:`Connection.proceed` what to do, after all else is done."""
 
 
 @dataclass(slots=True)
@@ -142,7 +157,31 @@ class Forget:
     owns: Sequence[Own]
 
 
-Effect = Call | Send | Reading | Expire | Ping | Close | Drop | Forget
+Effect = (
+    Call | Proceed | Send | Reading | Expire | Ping | Close | Drop | Forget
+)
+
+
+class Wire(Protocol):
+    """What a connection is written to."""
+
+    def send(self, frame: Frame) -> None:
+        """Write a data frame."""
+
+    def ping(self) -> None:
+        """Write a ping."""
+
+    def read(self, on: bool) -> None:
+        """Read on, or stop reading."""
+
+    def shut(self, code: int, reason: str) -> None:
+        """Write a close frame."""
+
+    def cut(self) -> None:
+        """End the connection at once."""
+
+    def unsent(self) -> int:
+        """Return the bytes that wait for the other end."""
 
 
 class Pushed(enum.Enum):
@@ -191,7 +230,7 @@ class Connection:
             return []
         self._waiting.append(frame)
         self._weight += len(frame.data)
-        return self._go_on()
+        return self.proceed()
 
     def answered(self, answer: Answer) -> list[Effect]:
         """Take the answer to the frame that was worked on."""
@@ -204,7 +243,23 @@ class Connection:
             return effects + self._close(POLICY, _LATE)
         if self.state is State.DRAINING:
             return effects + self._close(RESTART, 'The server stops.')
-        return effects + self._go_on()
+        if len(answer.data) >= LARGE:
+            # Writing it tells whether the other end reads.
+            return [*effects, Proceed()]
+        return effects + self.proceed()
+
+    def proceed(self) -> list[Effect]:
+        """Have the next frame answered, and read more, if that is wanted."""
+        effects: list[Effect] = []
+        if self.state is not State.OPEN:
+            return effects
+        if self._waiting and not (self._works or self._is_blocked):
+            frame = self._waiting.popleft()
+            self._weight -= len(frame.data)
+            self._works = True
+            effects.append(Call(frame))
+        has_room = len(self._waiting) < DEEP and self._weight < HEAVY
+        return effects + self._reading(has_room and not self._is_blocked)
 
     def pushed(self, frame: Frame) -> tuple[Pushed, list[Effect]]:
         """Take a message for the other end."""
@@ -220,12 +275,12 @@ class Connection:
     def blocked(self) -> list[Effect]:
         """Note that the other end does not take what is written."""
         self._is_blocked = True
-        return self._go_on()
+        return self.proceed()
 
     def unblocked(self) -> list[Effect]:
         """Note that it does again."""
         self._is_blocked = False
-        return self._go_on()
+        return self.proceed()
 
     def expired(self) -> list[Effect]:
         """Note that the token has come to its end."""
@@ -279,18 +334,6 @@ class Connection:
         self.state = State.LOST
         self._waiting.clear()
         return self._forget(self._owns)
-
-    def _go_on(self) -> list[Effect]:
-        effects: list[Effect] = []
-        if self.state is not State.OPEN:
-            return effects
-        if self._waiting and not (self._works or self._is_blocked):
-            frame = self._waiting.popleft()
-            self._weight -= len(frame.data)
-            self._works = True
-            effects.append(Call(frame))
-        has_room = len(self._waiting) < DEEP and self._weight < HEAVY
-        return effects + self._reading(has_room and not self._is_blocked)
 
     def _reading(self, on: bool) -> list[Effect]:
         if on is self._reads:

@@ -23,6 +23,7 @@ from autobahn.asyncio.websocket import (
 )
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
+from zaqar.transport.turns import LARGE
 from zaqar.transport.websocket import plain
 from zaqar.transport.websocket.handshake import client_address, is_welcome
 from zaqar.transport.websocket.hub import Hub, Line
@@ -82,6 +83,7 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         self._is_waiting = False
         self._is_flooding = False
         self._small = Rate()
+        self._held = 0
         transport.set_write_buffer_limits(high=MAX_UNSENT)
         peer = transport.get_extra_info('peername')
         self.line = self.hub.join(self, str(peer[0]) if peer else '')
@@ -116,6 +118,7 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
 
     def resume_writing(self) -> None:
         """Go on working."""
+        self._held = 0
         self.hub.unblocked(self.line)
 
     def consumeData(self) -> None:  # noqa: N802
@@ -215,13 +218,15 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         super().sendCloseFrame(*args, **more)
         self.hub.closing(self.line)
 
-    # What the hub asks for.
-
     def send(self, frame: Frame) -> None:
         """Write a data frame."""
         if self.state == self.STATE_OPEN:
             # Not by autobahn, which holds answers to the limit of requests.
-            self.transport.write(plain.framed(frame))
+            if len(frame.data) >= LARGE:
+                # Held as a whole until its end is sent.
+                self._held = self.unsent() + len(frame.data)
+            for part in plain.framed(frame):
+                self.transport.write(part)
 
     def ping(self) -> None:
         """Write a ping."""
@@ -259,7 +264,8 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
 
     def unsent(self) -> int:
         """Return the bytes that wait for the other end."""
-        return int(self.transport.get_write_buffer_size())
+        size = int(self.transport.get_write_buffer_size())
+        return max(size, self._held) if size else 0
 
     def _read_on(self) -> None:
         transport = self.transport

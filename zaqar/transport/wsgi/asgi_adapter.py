@@ -11,11 +11,16 @@ import functools
 import io
 import sys
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from zaqar.errors import ZaqarError
-from zaqar.transport.wsgi.request_buffering import RequestBuffer
+from zaqar.transport.turns import LARGE, TURN, Job, Turn, Turns
+from zaqar.transport.wsgi.request_buffering import (
+    Future,
+    Loop,
+    RequestBuffer,
+)
 from zaqar.transport.wsgi.responses import error_response
 from zaqar.transport.wsgi_types import App, Environ
 
@@ -36,6 +41,11 @@ _BARE = frozenset(('CONTENT_LENGTH', 'CONTENT_TYPE'))
 #: to 64 KiB.
 _LONGEST_NAME = 64
 
+#: Bytes of a large answer that are handed to granian at a time.
+PIECE = 256 * 1024
+
+Jobs = Sequence[Job | None]
+
 
 class AsgiAdapter:
     """Calls the application for each request once its body is complete.
@@ -43,9 +53,18 @@ class AsgiAdapter:
     :param longest: bytes of the longest body that is read at all
     """
 
-    def __init__(self, app: App, buffer: RequestBuffer, longest: int) -> None:
+    def __init__(
+        self,
+        app: App,
+        buffer: RequestBuffer,
+        loop: Loop,
+        turns: Turns,
+        longest: int,
+    ) -> None:
         self._app = app
         self._buffer = buffer
+        self._loop = loop
+        self._turns = turns
         self._longest = longest
 
     def handle(self, watcher: Any) -> None:
@@ -68,17 +87,95 @@ class AsgiAdapter:
     def _answer(
         self, watcher: Any, environ: Environ, body: bytes | ZaqarError
     ) -> None:
+        _do(self._attempt(watcher, environ, body, Turn(self._turns)))
+
+    def _resume(self, watcher: Any, body: Any, turn: Turn) -> Jobs:
+        """Answer a request whose turn has come."""
+        turn.resume()
+        return self._attempt(watcher, to_environ(watcher.scope), body, turn)
+
+    def _attempt(
+        self,
+        watcher: Any,
+        environ: Environ,
+        body: bytes | ZaqarError,
+        turn: Turn,
+    ) -> Jobs:
+        """Answer a request or let it wait; return what is to be done next."""
         app = self._app
         if isinstance(body, ZaqarError):
             app = error_response(body)
         else:
             environ['wsgi.input'] = io.BytesIO(body)
+        environ[TURN] = turn
         try:
-            _send(watcher.proto, *_called(app, environ))
+            status, headers, content = _called(app, environ)
+            if turn.is_missed:
+                resume = functools.partial(self._resume, watcher, body, turn)
+                return (turn.wait(resume),)
+            _start(watcher.proto, status, headers)
+            jobs = self._send(watcher, content, turn)
         except BaseException as error:
             watcher.err(error)
-        else:
+            jobs = ()
+        return (*jobs, turn.end())
+
+    def _send(self, watcher: Any, content: bytes, turn: Turn) -> Jobs:
+        size = len(content)
+        turn.record(size)
+        if size < LARGE:
+            _send(watcher.proto, content, is_last=True)
             watcher.done()
+            return ()
+        self._turns.sent(turn.project, size)
+        taken = functools.partial(self._turns.read, turn.project, size)
+        return _LargeBody(watcher, self._loop, content, taken).send()
+
+
+class _LargeBody:
+    """The body of an answer, of which granian gets as much as is read.
+
+    :param taken: called when granian has all of it; returns what is to be
+        done next
+    """
+
+    def __init__(
+        self,
+        watcher: Any,
+        loop: Loop,
+        content: bytes,
+        taken: Callable[[], Job | None],
+    ) -> None:
+        self._watcher = watcher
+        self._loop = loop
+        self._left = memoryview(content)
+        self._taken = taken
+
+    def send(self) -> Jobs:
+        """Send what is left, as long as granian takes it."""
+        while self._left:
+            piece = bytes(self._left[:PIECE])
+            self._left = self._left[PIECE:]
+            is_last = not self._left
+            future = _send(self._watcher.proto, piece, is_last=is_last)
+            if is_last:
+                self._watcher.done()
+            # There is no future where granian has taken it at once.
+            if hasattr(future, 'add_done_callback') and (
+                self._loop.wait(future, self._go_on) is None
+            ):
+                return ()
+        return (self._taken(),)
+
+    def _go_on(self, _future: Future) -> None:
+        _do(self.send())
+
+
+def _do(jobs: Jobs) -> None:
+    """Do what is to be done, and what is to be done next."""
+    left = [job for job in jobs if job is not None]
+    while left:
+        left += [job for job in left.pop()() if job is not None]
 
 
 def to_environ(scope: Mapping[str, Any]) -> Environ:
@@ -151,10 +248,9 @@ def _called(
     return status, headers, body
 
 
-def _send(
-    proto: Any, status: int, headers: Iterable[tuple[str, str]], body: bytes
+def _start(
+    proto: Any, status: int, headers: Iterable[tuple[str, str]]
 ) -> None:
-    # Neither waits: the answer is handed over as a whole.
     proto.send(
         {
             'type': 'http.response.start',
@@ -165,6 +261,10 @@ def _send(
             ],
         }
     )
-    proto.send(
-        {'type': 'http.response.body', 'body': body, 'more_body': False}
+
+
+def _send(proto: Any, body: bytes, *, is_last: bool) -> Any:
+    """Hand over a part of an answer; return the future of its being taken."""
+    return proto.send(
+        {'type': 'http.response.body', 'body': body, 'more_body': not is_last}
     )

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routing of requests to operations, by pecan with a router of our own.
+"""From paths to operations, through pecan on a short lead.
 
 pecan guesses content types from dots in names, redirects to trailing slashes,
-honours ``?_method=`` and spends most of its time on inspecting controllers'
-arguments. Here it looks up one table and calls one function.
+honours ``?_method=`` and spends most of its time on finding out what arguments
+a controller takes. Here it routes by one table of our own and calls one
+function; see :class:`PecanApplication`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from zaqar.errors import (
 )
 from zaqar.models import Scope
 from zaqar.transport import auth
+from zaqar.transport.turns import TURN, Turn
 from zaqar.transport.wsgi import request_parsing, views
 from zaqar.transport.wsgi.responses import Response, error_response
 from zaqar.transport.wsgi_types import Environ
@@ -62,7 +64,7 @@ class RouteNode:
     methods: dict[str, Operation] = field(default_factory=dict)
 
     def grow(self, step: str) -> RouteNode:
-        """Return the node of the next step, which is added if missing."""
+        """Return the node behind a step of a template, made if missing."""
         if not step.startswith('{'):
             return self.steps.setdefault(step, RouteNode())
         if self.value is None:
@@ -71,9 +73,9 @@ class RouteNode:
 
 
 def tree(serves: Callable[[Operation], bool]) -> RouteNode:
-    """Return the routes of all operations as a tree.
+    """Return the paths of the table as a tree.
 
-    :param serves: tells which operations are enabled
+    :param serves: tells which operations there are
     """
     root = RouteNode()
     for path, methods in operation_table.routes().items():
@@ -82,23 +84,23 @@ def tree(serves: Callable[[Operation], bool]) -> RouteNode:
         for step in path.split('/')[1:]:
             node = node.grow(step)
         node.methods.update(served)
-    # The home document is served without the final slash, too.
+    # The home document answers without its slash too.
     root.steps['v2'].methods.update(root.steps['v2'].steps[''].methods)
     return root
 
 
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
-    """The node of a path, with the values of the path."""
+    """A path that is known, with the values in it."""
 
     node: RouteNode
     values: dict[str, str]
 
 
 class RootController:
-    """The only controller of pecan.
+    """The one controller: every request passes :meth:`handle`.
 
-    :param verified: whether keystonemiddleware has set the identity headers
+    :param verified: whether Keystone vouches for identity headers
     """
 
     def __init__(self, dispatcher: Dispatcher, *, verified: bool) -> None:
@@ -107,24 +109,24 @@ class RootController:
         self._tree = tree(dispatcher.serves)
 
     def _route(self, path: str) -> RouteMatch:
-        """Look up a path.
+        """Return what a path names.
 
-        :raises NoRoute: there is none
+        :raises NoRoute: nothing
         """
         node: RouteNode | None = self._tree
         values: dict[str, str] = {}
         for step in path.split('/')[1:]:
-            child = node.steps.get(step) if node else None
-            if child is None and node and node.value:
-                name, child = node.value
+            found = node.steps.get(step) if node else None
+            if found is None and node and node.value:
+                name, found = node.value
                 values[name] = step
-            node = child
+            node = found
         if node is None or not node.methods:
             raise NoRoute
         return RouteMatch(node, values)
 
     def handle(self, environ: Environ) -> Response:
-        """Handle a request. The order of checks is part of the API."""
+        """Answer a request. Checks run in the order that clients see."""
         method = environ['REQUEST_METHOD']
         if method not in METHODS:
             raise InvalidRequest('Invalid HTTP method', title='Bad request')
@@ -141,11 +143,16 @@ class RootController:
         operation = match.node.methods.get(method)
         if operation is None:
             raise MethodNotAllowed(headers=_allow(match.node))
+        turn: Turn | None = environ.get(TURN)
+        if turn is not None and not turn.begin(
+            operation.name, identity.project
+        ):
+            return Response(503)
         result = self._dispatcher.run(
             operation,
             identity,
             scope=scope,
-            path=_without_scope(match.values),
+            path=_further(match.values),
             values=request_parsing.query(environ),
             read_body=functools.partial(request_parsing.read_body, environ),
         )
@@ -153,9 +160,10 @@ class RootController:
 
 
 class PecanApplication(PecanBase):  # type: ignore[misc]
-    """pecan without argument mapping, rendering, hooks and thread locals.
+    """pecan without guesses: our route, our function, our answer.
 
-    They would cost several times as much as the rest of a request.
+    Argument mapping, rendering, hooks and thread-local proxies are skipped:
+    per request they cost several times what the service itself does.
     """
 
     def __init__(self, root: RootController) -> None:
@@ -173,29 +181,29 @@ class PecanApplication(PecanBase):  # type: ignore[misc]
     def invoke_controller(
         self, controller: Any, args: Any, kwargs: Any, state: RoutingState
     ) -> None:
-        """Call the controller and convert exceptions to responses."""
+        """Let the function answer, whatever happens."""
         try:
             state.response = controller(*args, **kwargs)
         except ZaqarError as error:
             state.response = error_response(error)
         except Exception:
-            # Details of an unforeseen error are for the log alone.
+            # The edge: what nobody foresaw is logged, and told to no one.
             LOG.exception('A request failed')
             state.response = error_response(ZaqarError(None))
 
     def _handle_empty_response_body(self, state: RoutingState) -> None:
-        """Leave the response as it is."""
+        """Leave the answer as it is."""
 
 
 def _path(environ: Environ) -> str:
-    """Return the path; bytes that are not UTF-8 match no route."""
+    """Return the path as text; bytes that are no UTF-8 match nothing."""
     path: str = environ.get('PATH_INFO', '')
     if not path.isascii():
         path = path.encode('latin-1').decode('utf-8', 'replace')
     return path
 
 
-def _without_scope(values: Mapping[str, str]) -> dict[str, str]:
+def _further(values: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in values.items()

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP for ``zaqar-server``: granian's worker around a WSGI application.
 
-It is granian's ASGI worker without event loop and coroutines: a thread of its
-pool starts a request, and the thread that completes the body runs it. That was
-measured to be no slower than its WSGI worker.
+It is granian's ASGI worker, whose event loop and coroutines are left out: a
+thread of its pool begins a request, and the one in which the body is complete
+answers it. Measured, that is no slower than its WSGI worker.
 
-granian's own supervisor gives up after two quick deaths of a worker, and lets
-each worker listen by itself, so that connections in the backlog of a dead one
-are lost. Here the supervisor listens, and every worker accepts from that one
-socket. The worker class is not part of granian's documented interface, hence
+granian's own supervisor gives up after two quick deaths of a worker and lets
+each worker listen by itself, so that what waits in a dead one's queue is
+lost. Here the supervisor listens, and every worker accepts from that one
+socket. The worker class is not part of granian's documented interface: hence
 the narrow requirement on its version.
 """
 
@@ -30,6 +30,7 @@ from granian.http import HTTP1Settings
 from oslo_config import cfg
 
 from zaqar.transport import listening_socket
+from zaqar.transport.turns import Turns
 from zaqar.transport.wsgi.asgi_adapter import AsgiAdapter
 from zaqar.transport.wsgi.request_buffering import (
     BodyLimits,
@@ -108,28 +109,36 @@ OPTS = [
         help='Seconds for which a client may read nothing of an answer that '
         'waits for it; then its connection is closed.',
     ),
+    cfg.IntOpt(
+        'max_unread_per_project',
+        default=64 * 1024 * 1024,
+        min=0,
+        help='Bytes of large answers that each worker holds for clients of '
+        'a project that have not read them yet; beyond it requests of the '
+        'project for further pages wait until they have. 0 means no limit.',
+    ),
 ]
 
-#: Seconds that requests in progress have to finish at shutdown.
+#: Seconds that requests under way have for their end.
 GRACE = 30.0
 
-#: Seconds between two checks of signals and of the parent process.
-_CHECK_INTERVAL = 0.5
+#: Seconds between two looks at whether to end.
+_LOOK = 0.5
 
 #: Seconds after which an idle thread ends.
 _IDLE = 30
 
-#: Open files of a worker besides connections of clients.
+#: Open files of a worker that are no connections of clients.
 _OTHER_FILES = 256
 
-#: Bytes of a request that are buffered, hence the maximum of its headers.
+#: Bytes of a request held at a time, its line and headers at least.
 _MAX_BUFFER = 512 * 1024
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:
     """Return a listening socket.
 
-    :raises ConfigurationError: the address is not available
+    :raises ConfigurationError: the address cannot be had
     """
     return listening_socket.listen(host, port, backlog, GROUP)
 
@@ -141,22 +150,23 @@ def serve(
     longest: int,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve requests until SIGTERM; finish those in progress, then return.
+    """Answer requests until SIGTERM; finish those under way, then return.
 
     :param settings: the options of the group
-    :param longest: bytes of the longest body that is read
+    :param longest: bytes of the longest body that is of interest
     :param ready: called once requests are accepted
     """
     stop = _Stop()
-    signal.signal(signal.SIGTERM, lambda *_: stop.request())
-    # granian waits for a client to read without end. With this, which accepted
-    # connections inherit, the kernel drops clients with a full window.
+    signal.signal(signal.SIGTERM, lambda *_: stop.ask())
+    # granian waits for a client to read without end. The kernel need not:
+    # accepted connections inherit this, and it counts while the client
+    # announces no room for more.
     listener.setsockopt(
         socket.IPPROTO_TCP,
         socket.TCP_USER_TIMEOUT,
         settings.write_timeout * 1000,
     )
-    # It closes the descriptor.
+    # It closes what it is given.
     holder = _granian.SocketHolder(
         os.dup(listener.fileno()), False, settings.backlog
     )
@@ -178,16 +188,18 @@ def serve(
     loop = Loop()
     buffer = RequestBuffer(limits, loop)
     buffer.start()
-    # All objects so far are permanent: exclude them from collections.
+    # What has been made until now stays: no need to look at it again.
     gc.freeze()
-    scheduler = _Scheduler(loop, AsgiAdapter(app, buffer, longest).handle)
+    turns = Turns(settings.max_unread_per_project)
+    adapter = AsgiAdapter(app, buffer, loop, turns, longest)
+    scheduler = _Scheduler(loop, adapter.handle)
     worker.serve_mtr(scheduler, loop, stop.event)
     ready()
     stop.wait()
 
 
 def _connections(wanted: int) -> int:
-    """Raise the limit of open files; return the connections it admits."""
+    """Return how many connections there may be, with room made for them."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = wanted + _OTHER_FILES
     if most != resource.RLIM_INFINITY:
@@ -198,14 +210,15 @@ def _connections(wanted: int) -> int:
 
 
 class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
-    """Calls a function for each request, without coroutines."""
+    """Has a function called for each request.
+
+    It takes the place of those that make a coroutine of it.
+    """
 
     def __new__(cls, loop: Loop, handle: Callable[[Any], None]) -> _Scheduler:
-        """Create it without the arguments that only coroutines need."""
-        scheduler: _Scheduler = super().__new__(
-            cls, loop, None, None, None, None
-        )
-        return scheduler
+        """Make it without what only coroutines need."""
+        made: _Scheduler = super().__new__(cls, loop, None, None, None, None)
+        return made
 
     def __init__(self, loop: Loop, handle: Callable[[Any], None]) -> None:
         super().__init__()
@@ -213,31 +226,31 @@ class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
 
 
 class _Stop:
-    """Shutdown of a worker, requested once and awaited."""
+    """The end of a worker: asked for once, and waited for."""
 
     def __init__(self) -> None:
         self.event = _granian.WorkerSignal()
-        self._requested = threading.Event()
+        self._asked = threading.Event()
         self._ended = threading.Event()
         self.event.add_cb(self._ended.set)
         self._parent = os.getppid()
 
-    def request(self) -> None:
-        """Accept no more requests, and finish those in progress in time."""
-        if self._requested.is_set():
+    def ask(self) -> None:
+        """Accept no more, finish what is under way, for so long only."""
+        if self._asked.is_set():
             return
-        self._requested.set()
+        self._asked.set()
         limit = threading.Timer(GRACE, os._exit, (1,))
         limit.daemon = True
         limit.start()
         self.event.set()
 
     def wait(self) -> None:
-        """Return when all requests are finished.
+        """Return when all is finished.
 
-        Wakes regularly: a signal that another thread received is handled when
-        this one wakes, and the parent may have died without a signal.
+        Looks up now and then: a signal that another thread was given waits
+        for this one to wake, and a parent may have gone without one.
         """
-        while not self._ended.wait(_CHECK_INTERVAL):
+        while not self._ended.wait(_LOOK):
             if os.getppid() != self._parent:
-                self.request()
+                self.ask()

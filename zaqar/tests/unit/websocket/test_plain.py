@@ -149,7 +149,7 @@ def test_any_bytes_are_survived(
     is_binary=st.booleans(),
 )
 def test_what_we_send_can_be_read(data: bytes, is_binary: bool) -> None:
-    left = bytearray(plain.framed(Frame(data, is_binary)))
+    left = bytearray(b''.join(plain.framed(Frame(data, is_binary))))
 
     def receive(size: int) -> bytes:
         found = bytes(left[:size])

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
 from zaqar.tests.unit.websocket.test_plain import encoded
+from zaqar.transport.turns import Turn, Turns
 from zaqar.transport.websocket.hub import Hub
 from zaqar.transport.websocket.protocol import Answer, Frame
 from zaqar.transport.websocket.settings import Settings
@@ -64,12 +65,22 @@ class Desk:
     class access:  # noqa: N801
         proves = False
 
+    def __init__(self) -> None:
+        self.turns = Turns()
+
     def caller(self, connection: str) -> Desk:
         return self
 
     def answer(self, frame: Frame) -> Answer:
         size, _, project = frame.data.decode().partition(' ')
-        return Answer(bytes(int(size)), False, project=project)
+        turn = frame.turn or Turn(self.turns)
+        answer = Answer(b'', False, project=project, turn=turn)
+        if not turn.begin('message_list', project):
+            answer.frame = frame
+            return answer
+        answer.data = bytes(int(size))
+        turn.record(int(size))
+        return answer
 
 
 class Workers:
@@ -77,16 +88,25 @@ class Workers:
 
     def __init__(self) -> None:
         self.is_held = False
-        self._held: list[Callable[[], None]] = []
+        self.begun = 0
+        self._held: list[tuple[Any, Any]] = []
 
     def submit(self, work: Any, done: Any = None, owner: str = '') -> None:
-        self._held.append(lambda: done(work()))
+        self._held.append((work, done))
         if not self.is_held:
             self.release()
 
     def release(self) -> None:
         while self._held:
-            self._held.pop(0)()
+            self.step()
+
+    def step(self) -> None:
+        """Do what is held now, all of it at the same time."""
+        held, self._held = self._held, []
+        self.begun += len(held)
+        results = [(done, work()) for work, done in held]
+        for done, result in results:
+            done(result)
 
 
 class House:
@@ -247,3 +267,66 @@ def test_nobody_else_is_noted_when_all_is_well(loop: Loop) -> None:
         house.ask(deaf, LARGE, str(uuid.uuid4()))
         deaf.take()
     assert not house.hub._blocked
+
+
+def test_what_waits_for_a_blocked_connection_is_not_begun(loop: Loop) -> None:
+    house = House(loop)
+    deaf = house.join()
+    deaf.wire.data_received(encoded(b'%d p' % LARGE) * 3)
+    turn(loop)
+    # The second would be held beside the first, unread as it is.
+    assert house.workers.begun == 1
+    deaf.take()
+    turn(loop)
+    assert house.workers.begun == 2
+
+
+def test_a_project_has_one_large_answer_made_at_a_time(loop: Loop) -> None:
+    house = House(loop)
+    house.ask(house.join(), LARGE)
+    readers = [house.join() for _ in range(5)]
+    house.workers.is_held = True
+    for each in readers:
+        house.ask(each, LARGE)
+    for answered in range(1, 6):
+        # Each has been looked at, and all but one wait for their turn.
+        house.workers.step()
+        for _ in range(5):
+            turn(loop)
+        assert sum(bool(each.unsent) for each in readers) == answered
+
+
+def test_the_turns_of_lost_connections_go_on_to_others(loop: Loop) -> None:
+    house = House(loop)
+    house.ask(house.join(), LARGE)
+    lost, last = [house.join() for _ in range(3)], house.join()
+    house.workers.is_held = True
+    for each in (*lost, last):
+        house.ask(each, LARGE)
+    house.workers.step()
+    for each in lost:
+        each.abort()
+    turn(loop)
+    house.workers.release()
+    for _ in range(20):
+        turn(loop)
+        house.workers.release()
+    assert last.unsent
+    assert house.hub.desk.turns.begin('p')
+
+
+def test_a_large_frame_that_is_sent_in_part_counts_as_a_whole(
+    loop: Loop,
+) -> None:
+    house = House(loop, max_unsent_per_project=8 * LARGE)
+    readers = [house.join() for _ in range(5)]
+    for each in readers[:4]:
+        house.ask(each, 2 * LARGE - 100)
+        # The system has taken most of it; the rest keeps all of it alive.
+        each.unsent = 1000
+        each.wire.pause_writing()
+    turn(loop)
+    assert not any(each.is_cut for each in readers)
+    house.ask(readers[4], 3 * LARGE)
+    assert readers[4].is_cut
+    assert not any(each.is_cut for each in readers[:4])

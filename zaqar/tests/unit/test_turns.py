@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may have a page read, and when."""
+
+from __future__ import annotations
+
+import pytest
+
+from zaqar.transport import turns
+from zaqar.transport.turns import LARGE, LATELY, Turn, Turns
+
+NAME = 'message_list'
+
+
+class Clock:
+    """A clock that goes on when it is told."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _large(*projects: str, **more: object) -> tuple[Turns, Clock]:
+    """Return turns of projects that have had large pages."""
+    clock = Clock()
+    made = Turns(monotonic=clock, **more)  # type: ignore[arg-type]
+    for project in projects:
+        made.record(project, LARGE)
+    return made, clock
+
+
+def test_only_operations_with_pages_need_turns() -> None:
+    made, _ = _large('p')
+    for name in (NAME, 'claim_create', 'topic_message_list', 'topic_list'):
+        assert name in turns.PAGES
+        assert made.are_needed(name, 'p')
+    for name in ('message_post', 'queue_create', 'message_delete'):
+        assert not made.are_needed(name, 'p')
+
+
+def test_an_unknown_project_needs_turns_until_a_page_was_small() -> None:
+    made, _ = _large()
+    assert made.are_needed(NAME, 'p')
+    assert made.begin('p')
+    assert not made.begin('p')
+    made.record('p', LARGE - 1)
+    made.end('p')
+    assert not made.are_needed(NAME, 'p')
+    made.record('p', LARGE)
+    assert made.are_needed(NAME, 'p')
+
+
+def test_a_small_page_soon_after_a_large_one_proves_nothing() -> None:
+    made, clock = _large('p')
+    made.record('p', 10)
+    assert made.are_needed(NAME, 'p')
+    clock.now = LATELY
+    made.record('p', 10)
+    assert not made.are_needed(NAME, 'p')
+
+
+def test_what_is_remembered_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, 'MOST_KNOWN', 10)
+    made, clock = _large(*map(str, range(50)))
+    clock.now = LATELY
+    for number in range(100):
+        made.record(f'small {number}', 1)
+        assert len(made._small) <= 10
+    assert not made._large
+
+
+def test_a_project_has_one_turn_at_a_time() -> None:
+    made, _ = _large('p')
+    assert made.begin('p')
+    jobs = [lambda number=number: number for number in range(3)]
+    for job in jobs:
+        assert made.wait('p', job) is None
+    assert [made.end('p') for _ in range(4)] == [*jobs, None]
+
+
+def test_few_projects_have_turns_at_large_pages_at_a_time() -> None:
+    names = [f'p{number}' for number in range(5)]
+    made, _ = _large(*names)
+    begun = [name for name in names if made.begin(name)]
+    assert begun == names[: turns.TOGETHER]
+    # Whoever is not known to have large ones waits for none of these.
+    assert made.begin('other')
+
+
+def test_projects_take_turns() -> None:
+    made, _ = _large('many', 'one', 'a', 'b')
+    assert made.begin('a')
+    assert made.begin('b')
+    for _ in range(3):
+        assert made.wait('many', lambda: 'many') is None
+    assert made.wait('one', lambda: 'one') is None
+    order = []
+    for ended in ('a', 'many', 'one', 'many'):
+        job = made.end(ended)
+        assert job is not None
+        order.append(job())
+    assert order == ['many', 'one', 'many', 'many']
+
+
+def test_nobody_passes_those_who_wait() -> None:
+    made, _ = _large('p')
+    assert made.begin('p')
+    assert made.wait('p', lambda: None) is None
+    assert made.end('p') is not None
+    assert not made.begin('p')
+
+
+def test_a_job_whose_turn_has_come_meanwhile_does_not_wait() -> None:
+    made, _ = _large('p')
+    assert made.begin('p')
+    assert not made.begin('p')
+    assert made.end('p') is None
+
+    def job() -> None: ...
+
+    assert made.wait('p', job) is job
+
+
+def test_a_project_that_leaves_much_unread_waits_until_it_is_read() -> None:
+    made, _ = _large('p', 'other', max_unread=2 * LARGE)
+    made.sent('p', LARGE)
+    assert made.begin('p')
+    made.sent('p', LARGE)
+    assert made.wait('p', lambda: None) is None
+    assert made.end('p') is None
+    assert made.begin('other')
+    assert made.read('p', LARGE) is not None
+    made.read('p', LARGE)
+    assert not made._unread
+
+
+def test_all_projects_together_leave_no_more_unread_than_some() -> None:
+    names = [f'p{number}' for number in range(9)]
+    made, _ = _large(*names, max_unread=2 * LARGE)
+    for name in names[:8]:
+        made.sent(name, LARGE)
+    assert not made.begin('p8')
+    # A project without large pages does not suffer from it.
+    assert made.begin('other')
+    assert made.wait('p8', lambda: None) is None
+    assert made.read('p0', LARGE) is not None
+
+
+def test_a_turn_is_ended_if_it_was_taken() -> None:
+    made, _ = _large('p')
+    made.record('small', 1)
+    small, first, second = Turn(made), Turn(made), Turn(made)
+    assert small.begin(NAME, 'small')
+    assert small.end() is None
+    assert first.begin(NAME, 'p')
+    assert not second.begin(NAME, 'p')
+    assert second.is_missed
+    assert second.end() is None
+
+    def job() -> None: ...
+
+    assert second.wait(job) is None
+    assert first.end() is job
+    second.resume()
+    assert second.begin(NAME, 'p')
+    assert second.end() is None
+    assert made.begin('p')

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns of projects at large answers, so that others need not wait for them.
+
+To read, encode and copy an answer of megabytes holds the interpreter for
+milliseconds at a time. Its size is known only afterwards: hence a project of
+which no small page is known, or that had a large one lately, has one page read
+at a time. Its other requests for pages wait, and hold no thread meanwhile.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from zaqar.api import topics
+
+#: Bytes from which on a page is large.
+LARGE = 256 * 1024
+
+#: Seconds for which a project is expected to get another one.
+LATELY = 10.0
+
+#: Projects with large pages that have a turn at a time.
+TOGETHER = 2
+
+#: Times what one project may leave unread, for all of them.
+ALL = 4
+
+#: Projects that are remembered for their small pages.
+MOST_KNOWN = 10_000
+
+_PAGES = frozenset(
+    (
+        'queue_list',
+        'message_list',
+        'message_get_many',
+        'message_delete_many',
+        'claim_create',
+        'claim_get',
+        'subscription_list',
+    )
+)
+
+#: Operations whose answers may be large, by name.
+PAGES = _PAGES | {
+    row.name for row in topics.OPERATIONS if topics.model(row) in _PAGES
+}
+
+#: Returns what is to be done next, where it is known.
+Job = Callable[[], Any]
+
+#: Where the :class:`Turn` of a request is in its WSGI environment.
+TURN = 'zaqar.turn'
+
+
+class Turns:
+    """Who may have a page read, in one process.
+
+    A job that is returned is to be done by the caller: its turn has come.
+
+    :param max_unread: bytes of a project's answers that may wait to be read
+        by its clients before it has no further turn, 0 for any number
+    :param monotonic: the clock, in seconds
+    """
+
+    def __init__(
+        self,
+        max_unread: int = 0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_unread = max_unread
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        #: Projects whose pages are small, which need no turns.
+        self._small: set[str] = set()
+        #: When the last large page of each other project was read.
+        self._large: dict[str, float] = {}
+        self._busy: set[str] = set()
+        #: The project that has waited longest for its turn comes first.
+        self._waiting: dict[str, collections.deque[Job]] = {}
+        self._unread: collections.Counter[str] = collections.Counter()
+
+    def are_needed(self, name: str, project: str) -> bool:
+        """Tell whether an operation of a project needs a turn."""
+        return project not in self._small and name in PAGES
+
+    def begin(self, project: str) -> bool:
+        """Take a turn, unless it has to be waited for."""
+        with self._lock:
+            if project in self._waiting or not self._may_begin(project):
+                return False
+            self._busy.add(project)
+            return True
+
+    def wait(self, project: str, job: Job) -> Job | None:
+        """Have a job wait for its turn; return one whose turn has come."""
+        with self._lock:
+            jobs = self._waiting.setdefault(project, collections.deque())
+            jobs.append(job)
+            return self._next()
+
+    def end(self, project: str) -> Job | None:
+        """End a turn; return the job that has the next one."""
+        with self._lock:
+            self._busy.discard(project)
+            return self._next()
+
+    def record(self, project: str, size: int) -> None:
+        """Note the bytes of a page."""
+        if size < LARGE and project in self._small:
+            return
+        now = self._monotonic()
+        with self._lock:
+            for name, last in list(self._large.items()):
+                if now - last >= LATELY:
+                    del self._large[name]
+            if size >= LARGE:
+                self._small.discard(project)
+                self._large[project] = now
+            elif project not in self._large:
+                if len(self._small) >= MOST_KNOWN:
+                    self._small.clear()
+                self._small.add(project)
+
+    def sent(self, project: str, size: int) -> None:
+        """Note bytes that wait to be read."""
+        with self._lock:
+            self._unread[project] += size
+
+    def read(self, project: str, size: int) -> Job | None:
+        """Note bytes that have been; return a job whose turn has come."""
+        with self._lock:
+            self._unread[project] -= size
+            if not self._unread[project]:
+                del self._unread[project]
+            return self._next()
+
+    def _next(self) -> Job | None:
+        for project, jobs in self._waiting.items():
+            if self._may_begin(project):
+                self._busy.add(project)
+                del self._waiting[project]
+                job = jobs.popleft()
+                if jobs:
+                    self._waiting[project] = jobs
+                return job
+        return None
+
+    def _may_begin(self, project: str) -> bool:
+        if project in self._busy:
+            return False
+        if project not in self._large:
+            return True
+        most = self._max_unread
+        return len(self._large.keys() & self._busy) < TOGETHER and not (
+            most
+            and (
+                self._unread[project] >= most
+                or self._unread.total() >= ALL * most
+            )
+        )
+
+
+@dataclass(slots=True)
+class Turn:
+    """The turn of one request, if it needs one.
+
+    :ivar project: whom the answer is for, '' if that is not known
+    :ivar is_taken: whether it has to be ended
+    :ivar is_missed: whether the request has to wait, and has no answer
+    """
+
+    turns: Turns
+    project: str = ''
+    is_taken: bool = False
+    is_missed: bool = False
+
+    def begin(self, name: str, project: str) -> bool:
+        """Take the turn if an operation needs it; tell whether it may run."""
+        if self.is_taken:
+            return True
+        self.project = project
+        if self.turns.are_needed(name, project):
+            self.is_taken = self.turns.begin(project)
+            self.is_missed = not self.is_taken
+        return not self.is_missed
+
+    def wait(self, job: Job) -> Job | None:
+        """Have a job wait for the turn; return one whose turn has come."""
+        return self.turns.wait(self.project, job)
+
+    def resume(self) -> None:
+        """Note that it has come."""
+        self.is_taken, self.is_missed = True, False
+
+    def record(self, size: int) -> None:
+        """Note the bytes of the answer."""
+        if self.is_taken or size >= LARGE:
+            self.turns.record(self.project, size)
+
+    def end(self) -> Job | None:
+        """End it; return the job that has the next one."""
+        return self.turns.end(self.project) if self.is_taken else None
