@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +47,16 @@ class NodeLease:
 
 
 def renew(
-    store: ManagementStore, node: str, uri: str, secret: str
+    store: ManagementStore,
+    node: str,
+    uri: str,
+    secret: str,
+    *,
+    yields: bool = False,
 ) -> tuple[int | None, int]:
     """Create or renew a lease.
 
+    :param yields: whether to leave it to a successor that has taken it over
     :returns: when the former one expires, None without one; and now
     """
     now = store.clock.now()
@@ -59,13 +65,20 @@ def renew(
         data['secret'] = secret
     former: int | None = None
 
-    def edit(record: Record | None) -> Data:
+    def edit(record: Record | None) -> Data | None:
         nonlocal former
         former = record.data['expires'] if record else None
+        if yields and record and _is_held(record.data, uri, now):
+            return None
         return data
 
     update(store, (KIND, _PARENT, node), edit)
     return former, now
+
+
+def _is_held(data: Mapping[str, Any], uri: str, now: int) -> bool:
+    """Tell whether another server has a lease that has not expired."""
+    return data['uri'] != uri and bool(data['expires'] > now)
 
 
 def release(store: ManagementStore, node: str, uri: str) -> None:

@@ -63,7 +63,11 @@ class Node:
         """Renew the lease; tell whether that went well."""
         try:
             ended, now = websocket_nodes.renew(
-                self._store, self._name, self._uri, self._secret
+                self._store,
+                self._name,
+                self._uri,
+                self._secret,
+                yields=self._has_been,
             )
         except StoreUnavailable:
             if not self._is_silent:

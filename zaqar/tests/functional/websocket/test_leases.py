@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import socketserver
 import threading
@@ -99,6 +100,34 @@ def test_who_was_away_too_long_has_its_clients_come_again(
     time.now += 30_000
     assert node.renew()
     assert told == [1]
+
+
+def test_one_that_drains_leaves_the_lease_to_its_successor(
+    store: ManagementStore, time: Time
+) -> None:
+    told: list[str] = []
+    old, new = (
+        Node(store, 'node', uri, '', functools.partial(told.append, uri))
+        for uri in ('http://127.0.0.1:1', 'http://127.0.0.1:2')
+    )
+
+    def holder() -> str:
+        lease = websocket_nodes.NodeDirectory(store).find('node')
+        return lease.uri if lease else ''
+
+    assert old.renew()
+    assert new.renew()
+    for _ in range(3):
+        time.now += websocket_nodes.RENEW_SECONDS * 1000
+        assert old.renew()
+        assert holder() == 'http://127.0.0.1:2'
+        assert new.renew()
+    assert told == []
+    # It serves on where the other one has died.
+    time.now += websocket_nodes.LIFETIME * 1000
+    assert old.renew()
+    assert holder() == 'http://127.0.0.1:1'
+    assert told == ['http://127.0.0.1:1']
 
 
 def test_nobody_is_asked_where_a_server_has_gone(
