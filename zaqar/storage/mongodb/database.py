@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A MongoDB deployment as the stores see it: steps, each within its time.
+"""Commands and transactions on a deployment, with retries and deadlines.
 
-A *step* is one command, or one transaction. It is tried again while its time
-lasts when the connection broke or the primary moved; hence all steps are
-idempotent, or are made so by their callers.
+A *step* is one command or one transaction. It is retried until its deadline
+when the connection breaks or the primary moves; hence all steps are
+idempotent, or made so by their callers.
 """
 
 from __future__ import annotations
@@ -23,22 +23,18 @@ import pymongo
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import (
-    AutoReconnect,
-    ConnectionFailure,
-    OperationFailure,
-    PyMongoError,
-    ServerSelectionTimeoutError,
-    WriteConcernError,
+    ConfigurationError as WrongSetting,
 )
 from pymongo.errors import (
-    ConfigurationError as WrongSetting,
+    PyMongoError,
 )
 from pymongo.read_concern import ReadConcern
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage.mongodb.connecting import CODEC, Settings
-from zaqar.storage.mongodb.layout import Document
-from zaqar.storage.mongodb.sessions import Sessions
+from zaqar.storage.mongodb import errors
+from zaqar.storage.mongodb.client_settings import CODEC, ClientSettings
+from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.sessions import TransactionSessions
 
 LOG = logging.getLogger(__name__)
 
@@ -46,50 +42,41 @@ T = TypeVar('T')
 
 Documents = Collection[Document]
 
-#: Seconds within which a step succeeds or its caller knows.
-PATIENCE = 3.5
+#: Seconds within which a step succeeds or fails.
+STEP_TIMEOUT = 3.5
 
-#: The same for one command. Where no primary was seen for so long, nobody
-#: waits any longer: others may have waited for the thread.
-TRY = 2.0
+#: The same for one command. Without a primary for so long, a step fails at
+#: once: other calls may wait for its thread.
+COMMAND_TIMEOUT = 2.0
 
-#: The patience once somebody has waited in vain and while no primary is seen:
-#: long enough for the client to look again. One caller at a time waits that
-#: long, and all others are told at once: they may have waited for a thread.
-HURRY = 0.8
+#: The time-out of a step once one has timed out and while there is no primary:
+#: long enough for the client to discover one. One caller at a time waits that
+#: long; all others fail at once, to keep threads free.
+OUTAGE_TIMEOUT = 0.8
 
-#: Seconds after which whoever locks a queue is taken for dead.
-LOCKED = 1.0
+#: Seconds after which the process that locks a queue is presumed dead.
+LOCK_TIMEOUT = 1.0
 
 #: Seconds a start waits for a server before it goes on without.
-FIRST_LOOK = 2.0
+STARTUP_TIMEOUT = 2.0
 
-#: Seconds of these in which a server must have been met.
-GREETING = 1.2
+#: Seconds of these in which a server must have answered.
+HELLO_TIMEOUT = 1.2
 
-#: The wire version of MongoDB 4.4.
-OLDEST_WIRE = 9
-
-#: Errors of the server that say who we are is wrong, not what we want.
-_REFUSED = {13, 18, 8000}
-_WRITE_CONFLICT = 112
-_DUPLICATE = 11000
-_TRANSIENT = 'TransientTransactionError'
-
-#: Statements of one command, so that none takes longer than its time.
+#: Statements of one command, so that it ends within its time-out.
 CHUNK = 250
 
 
-class Database:
-    """Databases of one deployment, opened for a plane.
+class MongoDatabase:
+    """The databases of one store.
 
-    :param names: names of the databases; each queue is in one of them
+    :param names: of the databases; each queue is in one of them
     :param indexes: those of the collections, by name
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ClientSettings,
         names: Sequence[str],
         indexes: Mapping[str, Sequence[pymongo.IndexModel]],
     ) -> None:
@@ -99,14 +86,14 @@ class Database:
         self._client = settings.client()
         self._lock = threading.Lock()
         self._is_ready = False
-        self._in_vain = False
-        self._looking = threading.RLock()
+        self._is_down = False
+        self._outage_lock = threading.RLock()
         self._has_transactions = True
-        self._sessions = Sessions(
+        self._sessions = TransactionSessions(
             self._client, lambda: self.collection('poster')
         )
         try:
-            self._get_ready(time.monotonic() + FIRST_LOOK)
+            self._get_ready(time.monotonic() + STARTUP_TIMEOUT)
         except StoreUnavailable as error:
             LOG.warning('MongoDB cannot be used yet: %s', error.__cause__)
         except BaseException:
@@ -123,7 +110,7 @@ class Database:
     ) -> Documents:
         """Return a collection.
 
-        :param committed: see only what no failover can take back
+        :param committed: read only what no failover can undo
         """
         concern = None
         if committed and self._has_transactions:
@@ -145,81 +132,84 @@ class Database:
 
     def now(self) -> int:
         """Return the server's time in milliseconds."""
-        found = self.step(
+        hello = self.step(
             lambda: self._client.admin.command('hello', codec_options=CODEC)
         )
-        return int(found['localTime'])
+        return int(hello['localTime'])
 
     def step(self, work: Callable[[], T]) -> T:
-        """Do one command.
+        """Run one command.
 
-        :raises StoreUnavailable: not within the time it has
+        :raises StoreUnavailable: it did not succeed within its time-out
         """
 
-        def run(end: float, _hurries: bool) -> T:
-            self._meet(end)
-            return self._insist(work, end)
+        def run(end: float, _is_outage: bool) -> T:
+            self._ensure_ready(end)
+            return self._retry(work, end)
 
         return self._timed(run)
 
     def atomically(self, work: Callable[[ClientSession | None], T]) -> T:
-        """Do a transaction; it may be tried several times.
+        """Run a transaction, several times if need be.
 
         A server that is not replicated has none: there the commands of
-        ``work`` are made one by one.
+        ``work`` run one by one.
 
-        :param work: makes each of its commands :func:`in_time`
+        :param work: runs each of its commands :func:`in_time`
         """
 
-        def run(end: float, hurries: bool) -> T:
-            self._meet(end)
+        def run(end: float, is_outage: bool) -> T:
+            self._ensure_ready(end)
             if not self._has_transactions:
-                return self._insist(lambda: work(None), end, alone=hurries)
-            return self._insist(self._attempts(work), end, alone=hurries)
+                return self._retry(lambda: work(None), end, bounded=is_outage)
+            return self._retry(self._attempts(work), end, bounded=is_outage)
 
         return self._timed(run)
 
     def _attempts(self, work: Callable[[ClientSession], T]) -> Callable[[], T]:
-        """Return what tries a transaction, more thoroughly each time."""
-        begun = time.monotonic()
+        """Return a function that tries a transaction.
+
+        Each time it does more to end those that block it.
+        """
+        start = time.monotonic()
         tries = 0
 
         def attempt() -> T:
             nonlocal tries
             tries += 1
-            # First what earlier steps left; all again once a retry failed.
+            # First those of earlier steps; all again once a retry failed.
             if tries != 2:
-                self._sessions.let_go(again=tries > 2)
-            if tries > 2 and time.monotonic() > begun + LOCKED:
-                self._sessions.clear_the_way()
+                self._sessions.end_unresolved(again=tries > 2)
+            if tries > 2 and time.monotonic() > start + LOCK_TIMEOUT:
+                self._sessions.kill_foreign_transactions()
             return self._transact(work)
 
         return attempt
 
     def _timed(self, run: Callable[[float, bool], T]) -> T:
-        """Give a step its time.
+        """Run a step with a deadline.
 
-        :param run: does it, told when it must have ended and if it hurries
-        :raises StoreUnavailable: it has none, or it was not enough
+        :param run: takes the deadline, and whether there is an outage
+        :raises StoreUnavailable: it failed, or another caller waits already
         """
-        if self._is_away():
-            if not self._looking.acquire(blocking=False):
+        if self._has_no_primary():
+            if not self._outage_lock.acquire(blocking=False):
                 raise StoreUnavailable
             try:
-                return run(time.monotonic() + HURRY, True)
+                return run(time.monotonic() + OUTAGE_TIMEOUT, True)
             except StoreUnavailable:
-                if self._is_away():
+                if self._has_no_primary():
                     raise
-                # It has come back, too late for so little time.
+                # There is a primary again; try with the full time-out.
             finally:
-                self._looking.release()
-        return run(time.monotonic() + PATIENCE, False)
+                self._outage_lock.release()
+        return run(time.monotonic() + STEP_TIMEOUT, False)
 
-    def _is_away(self) -> bool:
-        """Tell whether no primary was seen since somebody waited in vain."""
+    def _has_no_primary(self) -> bool:
+        """Tell whether a step has timed out, and no primary was seen since."""
         if self._client.topology_description.has_writable_server():
-            self._in_vain = False
-        return self._in_vain
+            self._is_down = False
+        return self._is_down
 
     def _transact(self, work: Callable[[ClientSession], T]) -> T:
         with self._sessions.session() as session:
@@ -227,10 +217,10 @@ class Database:
                 read_concern=ReadConcern('snapshot'),
                 write_concern=self._settings.write_concern,
             )
-            found = work(session)
+            result = work(session)
             with in_time():
                 session.commit_transaction()
-            return found
+            return result
 
     def close(self) -> None:
         """Give back all connections."""
@@ -238,57 +228,58 @@ class Database:
         self._client.close()
         self._settings.close()
 
-    def _insist(
-        self, work: Callable[[], T], end: float, *, alone: bool = True
+    def _retry(
+        self, work: Callable[[], T], end: float, *, bounded: bool = True
     ) -> T:
-        """Do something until it succeeds or its time is over.
+        """Run work until it succeeds or its deadline has passed.
 
-        :param alone: whether it is one command, or has to hurry like one
+        :param bounded: limit the first try, too, to the time of one command
         """
         tries = 0
         while True:
-            left = min(TRY, max(end - time.monotonic(), 0.05))
+            left = min(COMMAND_TIMEOUT, max(end - time.monotonic(), 0.05))
             try:
-                # Of several commands each has its time, at the first try.
-                bounded = alone or tries
-                with pymongo.timeout(left) if bounded else nullcontext():
+                # Otherwise each command of a transaction has its own limit.
+                is_limited = bounded or tries
+                with pymongo.timeout(left) if is_limited else nullcontext():
                     return work()
             except PyMongoError as error:
                 tries += 1
                 pause = random.uniform(0.5, 1) * min(0.1, 0.002 * 2**tries)
                 late = time.monotonic() + pause >= end
-                if late or _is_alone(error) or not _is_passing(error):
-                    found = _translated(error)
-                    if isinstance(found, StoreUnavailable):
-                        self._in_vain = True
-                    raise found from error
+                is_final = errors.is_unreachable(error)
+                if late or is_final or not errors.is_transient(error):
+                    translated = errors.translate(error)
+                    if isinstance(translated, StoreUnavailable):
+                        self._is_down = True
+                    raise translated from error
                 time.sleep(pause)
 
-    def _meet(self, end: float) -> None:
-        """Make the first contact, if the start was in vain."""
+    def _ensure_ready(self, end: float) -> None:
+        """Check the server now if it was unreachable at the start."""
         if self._is_ready:
             return
         try:
             self._get_ready(end)
         except ConfigurationError as error:
-            # The service has started; it goes on trying.
+            # The service has started; it keeps trying.
             LOG.error('MongoDB cannot be used: %s', error)
             raise StoreUnavailable from None
 
     def _get_ready(self, end: float) -> None:
-        """Check the server and make the indexes.
+        """Check the server and create the indexes.
 
-        :raises ConfigurationError: it is of no use
+        :raises ConfigurationError: it cannot be used
         """
-        soon = min(end, time.monotonic() + GREETING)
-        hello = self._checked(self._hello, soon)
+        hello_end = min(end, time.monotonic() + HELLO_TIMEOUT)
+        hello = self._checked(self._hello, hello_end)
         if not self._lock.acquire(timeout=max(0, end - time.monotonic())):
             raise StoreUnavailable
         try:
             if not self._is_ready:
                 unreliable = self._settings.unreliable
-                self._has_transactions = check(hello, unreliable)
-                self._make_indexes(end)
+                self._has_transactions = errors.check_server(hello, unreliable)
+                self._create_indexes(end)
                 self._is_ready = True
         finally:
             self._lock.release()
@@ -296,7 +287,7 @@ class Database:
     def _hello(self) -> Mapping[str, Any]:
         return self._client.admin.command('hello')
 
-    def _make_indexes(self, end: float) -> None:
+    def _create_indexes(self, end: float) -> None:
         for partition in range(len(self._names)):
             for name, models in self._indexes.items():
                 documents = self.collection(name, partition)
@@ -306,103 +297,27 @@ class Database:
                 )
 
     def _checked(self, work: Callable[[], T], end: float) -> T:
-        """Do a command; what says that we are wrong is no outage."""
+        """Run a command; tell wrong settings from an outage."""
         try:
-            return self._insist(work, end)
+            return self._retry(work, end)
         except WrongSetting as error:
             # "Server at ... reports wire version ..."
-            raise ConfigurationError(_told(error)) from None
+            raise ConfigurationError(errors.startup_error(error)) from None
         except StoreUnavailable as error:
             cause = error.__cause__
-            if _is_refusal(cause) or self._is_another_set(cause):
-                raise ConfigurationError(_told(cause)) from None
+            if errors.is_refusal(cause) or self._is_other_set(cause):
+                raise ConfigurationError(errors.startup_error(cause)) from None
             raise
 
-    def _is_another_set(self, error: BaseException | None) -> bool:
-        """Tell whether the servers are of another set than the URI says."""
-        seen = self._client.topology_description.server_descriptions()
+    def _is_other_set(self, error: BaseException | None) -> bool:
+        """Tell whether the servers belong to another replica set."""
+        servers = self._client.topology_description.server_descriptions()
         return 'for replica set name' in str(error) or any(
-            isinstance(server.error, WrongSetting) for server in seen.values()
+            isinstance(server.error, WrongSetting)
+            for server in servers.values()
         )
 
 
 def in_time() -> contextlib.AbstractContextManager[None]:
-    """Bound the time of a command within a transaction."""
-    return pymongo.timeout(TRY)
-
-
-def check(hello: Mapping[str, Any], unreliable: bool) -> bool:
-    """Check what a server says of itself.
-
-    :returns: whether it has transactions
-    :raises ConfigurationError: it is too old, or may lose messages
-    """
-    if hello.get('maxWireVersion', 0) < OLDEST_WIRE:
-        raise ConfigurationError('the server is too old; 4.4 is the oldest')
-    if hello.get('msg') == 'isdbgrid':
-        return True
-    members = [*hello.get('hosts', ()), *hello.get('passives', ())]
-    if len(members) < 2 and not unreliable:
-        kind = 'a replica set of one' if members else 'not replicated'
-        raise ConfigurationError(
-            f'the server is {kind} and may lose messages; use a replica set '
-            'of three, or set [DEFAULT] unreliable'
-        )
-    return 'setName' in hello
-
-
-def is_duplicate(error: PyMongoError) -> bool:
-    """Tell whether a write met a key that is taken."""
-    return _has_code(error, _DUPLICATE)
-
-
-def _has_code(error: PyMongoError, code: int) -> bool:
-    if isinstance(error, OperationFailure) and error.code == code:
-        return True
-    details = getattr(error, 'details', None) or {}
-    return any(
-        item.get('code') == code for item in details.get('writeErrors', ())
-    )
-
-
-def _is_alone(error: PyMongoError) -> bool:
-    """Tell whether a command had nobody to go to for all of its time."""
-    return isinstance(error, ServerSelectionTimeoutError)
-
-
-def _is_passing(error: PyMongoError) -> bool:
-    """Tell whether another try may succeed."""
-    if isinstance(error, AutoReconnect):
-        return True
-    if error.has_error_label(_TRANSIENT) or error.has_error_label(
-        'RetryableWriteError'
-    ):
-        return True
-    return _has_code(error, _WRITE_CONFLICT)
-
-
-def _translated(error: PyMongoError) -> BaseException:
-    """Return what the callers of a store are told."""
-    if (
-        error.timeout
-        or _is_passing(error)
-        or _is_refusal(error)
-        or isinstance(error, (ConnectionFailure, WriteConcernError))
-        or _has_concern_errors(error)
-    ):
-        return StoreUnavailable()
-    return error
-
-
-def _has_concern_errors(error: PyMongoError) -> bool:
-    details = getattr(error, 'details', None) or {}
-    return bool(details.get('writeConcernErrors'))
-
-
-def _is_refusal(error: BaseException | None) -> bool:
-    return isinstance(error, OperationFailure) and error.code in _REFUSED
-
-
-def _told(error: BaseException | None) -> str:
-    text = str(error).split(', full error')[0].split(', Timeout:')[0]
-    return f'the server is of no use: {" ".join(text.split())}'
+    """Limit the time of a command within a transaction."""
+    return pymongo.timeout(COMMAND_TIMEOUT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deleting messages, with and without the claim that holds them."""
+"""Deletion of messages, with and without the claim that holds them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pymongo.client_session import ClientSession
 
 from zaqar.storage import deletion_errors
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import layout
-from zaqar.storage.mongodb.claiming import Claiming
-from zaqar.storage.mongodb.database import Database, in_time
-from zaqar.storage.mongodb.incarnations import Incarnations, Queue
-from zaqar.storage.mongodb.layout import Document
+from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb.claiming import Claimer
+from zaqar.storage.mongodb.database import MongoDatabase, in_time
+from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.queue_cache import CachedQueue, QueueCache
 
-#: Looks at a message that changes while it is looked at.
-ATTEMPTS = 4
+#: Tries for a message that changes between two commands.
+MAX_TRIES = 4
 
 
 class _Refused(Exception):
@@ -28,50 +28,50 @@ class _Refused(Exception):
         self.reason = reason
 
 
-class Deleting:
-    """Deletions in the queues of a store."""
+class Deleter:
+    """Deletes messages of a store."""
 
     def __init__(
-        self, database: Database, known: Incarnations, claiming: Claiming
+        self, database: MongoDatabase, cache: QueueCache, claimer: Claimer
     ) -> None:
         self._database = database
-        self._known = known
-        self._claiming = claiming
+        self._cache = cache
+        self._claimer = claimer
 
     def delete(
         self, qid: str, message_id: str, now: int, claim_id: str | None
     ) -> None:
         """Delete a message, or say why not; see the contract."""
-        queue = self._known.find(qid)
-        for _ in range(ATTEMPTS):
+        queue = self._cache.get(qid)
+        for _ in range(MAX_TRIES):
             if queue is None:
                 return
-            name = layout.message_id(queue.key, message_id)
-            if name is None:
+            key = documents.message_id(queue.key, message_id)
+            if key is None:
                 return
-            if self._delete_one(queue, name, now, claim_id):
+            if self._delete_one(queue, key, now, claim_id):
                 return
-            found = self._database.step(
-                lambda queue=queue, name=name: queue.messages.find_one(  # type: ignore[misc]
-                    {'_id': name, 'e': {'$gt': layout.date(now)}},
+            row = self._database.step(
+                lambda queue=queue, key=key: queue.messages.find_one(  # type: ignore[misc]
+                    {'_id': key, 'e': {'$gt': documents.date(now)}},
                     {'h': 1, 'ci': 1},
                 )
             )
-            if found is not None:
-                self._complain(queue, found, now, claim_id)
+            if row is not None:
+                self._check_claim(queue, row, now, claim_id)
                 continue
-            # Absent, unless the queue has got another key.
-            before, queue = queue, self._known.look(qid)
+            # Absent, unless the queue has another key by now.
+            before, queue = queue, self._cache.refresh(qid)
             if queue is not None and queue.key == before.key:
                 return
 
     def delete_many(self, qid: str, ids: Sequence[str], now: int) -> None:
-        """Delete messages, whoever holds them."""
-        queue = self._known.find(qid)
-        names = _names(queue, ids)
-        if queue is not None and names:
+        """Delete messages, claimed or not."""
+        queue = self._cache.get(qid)
+        keys = _keys(queue, ids)
+        if queue is not None and keys:
             self._database.step(
-                lambda: queue.messages.delete_many({'_id': {'$in': names}})
+                lambda: queue.messages.delete_many({'_id': {'$in': keys}})
             )
 
     def delete_held(
@@ -80,20 +80,20 @@ class Deleting:
         """Delete messages that claims hold, all or none.
 
         :raises MessageClaimed: one is not in any of the claims
-        :raises InvalidDeletion: one of the claims is none
+        :raises InvalidDeletion: one of the claims does not exist
         """
-        queue = self._known.find(qid)
+        queue = self._cache.get(qid)
         for claim_id in claim_ids:
-            if queue is None or not self._claiming.is_live(
+            if queue is None or not self._claimer.is_live(
                 queue, claim_id, now
             ):
                 raise deletion_errors.unknown_claim()
-        names = _names(queue, ids)
-        if queue is None or not names:
+        keys = _keys(queue, ids)
+        if queue is None or not keys:
             return
 
         def work(session: ClientSession | None) -> None:
-            _delete_held(queue, names, now, claim_ids, session)
+            _delete_held(queue, keys, now, claim_ids, session)
 
         try:
             self._database.atomically(work)
@@ -101,28 +101,28 @@ class Deleting:
             raise refused.reason from None
 
     def _delete_one(
-        self, queue: Queue, name: Binary, now: int, claim_id: str | None
+        self, queue: CachedQueue, key: Binary, now: int, claim_id: str | None
     ) -> bool:
-        where: Document = {'_id': name, 'h': {'$lte': now}}
+        where: Document = {'_id': key, 'h': {'$lte': now}}
         if claim_id is not None:
             if not is_claim_id(claim_id):
                 return False
             where = {
-                '_id': name,
-                'c': layout.claim_key(queue.key, claim_id),
+                '_id': key,
+                'c': documents.claim_key(queue.key, claim_id),
                 'h': {'$gt': now},
             }
-        found = self._database.step(lambda: queue.messages.delete_one(where))
-        return found.deleted_count > 0
+        result = self._database.step(lambda: queue.messages.delete_one(where))
+        return result.deleted_count > 0
 
-    def _complain(
-        self, queue: Queue, found: Document, now: int, claim_id: str | None
+    def _check_claim(
+        self, queue: CachedQueue, row: Document, now: int, claim_id: str | None
     ) -> None:
-        """Say why a message was not deleted; silent if it could be now."""
-        holder = found['ci'] if found['h'] > now else None
+        """Raise why a message was not deleted, if that still holds."""
+        holder = row['ci'] if row['h'] > now else None
         if holder == claim_id:
             return
-        if claim_id is not None and not self._claiming.is_live(
+        if claim_id is not None and not self._claimer.is_live(
             queue, claim_id, now
         ):
             raise deletion_errors.unknown_claim()
@@ -132,16 +132,16 @@ class Deleting:
 
 
 def _delete_held(
-    queue: Queue,
-    names: Sequence[Binary],
+    queue: CachedQueue,
+    keys: Sequence[Binary],
     now: int,
     claim_ids: Sequence[str],
     session: ClientSession | None,
 ) -> None:
     """Delete messages, within a transaction that a refusal rolls back."""
     where: Document = {
-        '_id': {'$in': list(names)},
-        'e': {'$gt': layout.date(now)},
+        '_id': {'$in': list(keys)},
+        'e': {'$gt': documents.date(now)},
     }
     with in_time():
         rows = list(
@@ -152,12 +152,12 @@ def _delete_held(
             raise _Refused(deletion_errors.message_claimed())
     with in_time():
         queue.messages.delete_many(
-            {'_id': {'$in': list(names)}}, session=session
+            {'_id': {'$in': list(keys)}}, session=session
         )
 
 
-def _names(queue: Queue | None, ids: Sequence[str]) -> list[Binary]:
+def _keys(queue: CachedQueue | None, ids: Sequence[str]) -> list[Binary]:
     if queue is None:
         return []
-    found = (layout.message_id(queue.key, text) for text in ids)
-    return list(dict.fromkeys(name for name in found if name is not None))
+    keys = (documents.message_id(queue.key, text) for text in ids)
+    return list(dict.fromkeys(key for key in keys if key is not None))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MongoDB as a back end of both planes, under two names.
+"""The MongoDB drivers: options and how the stores are opened.
 
-``mongodb.fifo`` hands messages out in the order of the queue, however many
-claim at the same time; with ``mongodb`` claimers that meet step aside.
+``mongodb.fifo`` hands messages out in queue order, however many clients claim
+concurrently; with ``mongodb`` concurrent claims skip each other's messages.
 
 Nothing here imports the client library: a service that uses another driver
 needs none.
@@ -19,9 +19,9 @@ from oslo_config import cfg
 from zaqar.errors import ConfigurationError
 from zaqar.storage import base
 from zaqar.storage.base import Capability, Driver
-from zaqar.storage.mongodb import pool_options
+from zaqar.storage.mongodb import pool_uri_options
 
-#: Databases of a message plane, where nobody says.
+#: Default number of databases of a message store.
 PARTITIONS = 2
 
 _CAPABILITIES = (
@@ -48,41 +48,41 @@ def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> base.ManagementStore:
     """Open the management plane."""
-    found: base.ManagementStore = _opening().open_management(uri, options)
-    return found
+    store: base.ManagementStore = _factory().open_management(uri, options)
+    return store
 
 
 def _messages(
     uri: str, options: Mapping[str, Any], kind: str, *, strictly: bool
 ) -> base.MessageStore:
-    found: base.MessageStore = _opening().open_messages(
+    store: base.MessageStore = _factory().open_messages(
         uri,
         options,
         kind=kind,
         strictly=strictly,
         partitions=options.get('partitions') or PARTITIONS,
     )
-    return found
+    return store
 
 
 def check_pool(uri: str, _folder: str) -> None:
-    """Refuse what a pool may not name."""
-    pool_options.check(uri)
+    """Refuse options that a pool may not set."""
+    pool_uri_options.check(uri)
 
 
-def _opening() -> ModuleType:
+def _factory() -> ModuleType:
     try:
-        from zaqar.storage.mongodb import opening
+        from zaqar.storage.mongodb import factory
     except ImportError as error:
         raise ConfigurationError(
             f'the client library is missing ({error}): pip install pymongo'
         ) from None
-    return opening
+    return factory
 
 
 def _options(plane: str) -> Sequence[cfg.Opt]:
     """Return the options of a plane."""
-    found: list[cfg.Opt] = [
+    options: list[cfg.Opt] = [
         cfg.StrOpt(
             'uri',
             help='Connection string of a replica set or of mongos: '
@@ -125,7 +125,7 @@ def _options(plane: str) -> Sequence[cfg.Opt]:
         ),
     ]
     if plane == 'message_store':
-        found.append(
+        options.append(
             cfg.IntOpt(
                 'partitions',
                 default=PARTITIONS,
@@ -135,7 +135,7 @@ def _options(plane: str) -> Sequence[cfg.Opt]:
                 'seem empty.',
             )
         )
-    return found + _ignored()
+    return options + _ignored()
 
 
 def _ignored() -> list[cfg.Opt]:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records in the collection ``record``.
+"""The management store on MongoDB.
 
 ``_id`` is a hash of kind, parent and name; ``p`` one of kind and parent, so
-that the index on ``p, name`` lists what stands under a parent. Each change
-writes a number that nobody else has: when the answer to it was lost, that
-tells our own first try from a rival's.
+that the index on ``p, name`` lists the records of a parent. Each change writes
+a unique number in ``by``: when its answer was lost, that tells the first try
+from a rival's.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from pymongo.errors import OperationFailure
 from zaqar import clock
 from zaqar.models import Record
 from zaqar.storage import base
-from zaqar.storage.mongodb.database import Database, is_duplicate
-from zaqar.storage.mongodb.layout import Document
+from zaqar.storage.mongodb.database import MongoDatabase
+from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.errors import is_duplicate
 from zaqar.storage.record_encoding import check_key, encode
 
 _FIELDS = {'name': 1, 'data': 1, 'version': 1}
 
 
-class ManagementStore(base.ManagementStore):
+class MongoManagementStore(base.ManagementStore):
     """Records of a database.
 
-    :param database: belongs to this store from now on
+    :param database: owned by this store from now on
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: MongoDatabase) -> None:
         self._database = database
         self.clock = clock.Clock(database.now)
-        # A record that was read may be compared with what is written next.
+        # The next write may depend on the record that was read.
         self._records = database.collection('record', committed=True)
 
     def ping(self) -> None:
@@ -67,10 +68,10 @@ class ManagementStore(base.ManagementStore):
 
     def get(self, kind: str, parent: str, name: str) -> Record | None:
         key = _key(kind, parent, name)
-        found = self._database.step(
+        document = self._database.step(
             lambda: self._records.find_one({'_id': key}, _FIELDS)
         )
-        return _record(found) if found else None
+        return _record(document) if document else None
 
     def replace(
         self,
@@ -88,21 +89,21 @@ class ManagementStore(base.ManagementStore):
             'version': version + 1,
             'by': mine,
         }
-        found = self._database.step(
+        result = self._database.step(
             lambda: self._records.update_one(
                 {'_id': key, 'version': version}, {'$set': change}
             )
         )
-        return found.matched_count > 0 or self._is_mine(key, mine)
+        return result.matched_count > 0 or self._is_mine(key, mine)
 
     def delete(self, kind: str, parent: str, name: str) -> Record | None:
         key = _key(kind, parent, name)
-        found = self._database.step(
+        document = self._database.step(
             lambda: self._records.find_one_and_delete(
                 {'_id': key}, projection=_FIELDS
             )
         )
-        return _record(found) if found else None
+        return _record(document) if document else None
 
     def list(
         self, kind: str, parent: str, *, after: str | None, limit: int
@@ -127,10 +128,10 @@ class ManagementStore(base.ManagementStore):
         self._database.close()
 
     def _is_mine(self, key: bytes, mine: bytes) -> bool:
-        found = self._database.step(
+        document = self._database.step(
             lambda: self._records.find_one({'_id': key}, {'by': 1})
         )
-        return found is not None and bytes(found['by']) == mine
+        return document is not None and bytes(document['by']) == mine
 
 
 def _group(kind: str, parent: str) -> bytes:
@@ -140,21 +141,23 @@ def _group(kind: str, parent: str) -> bytes:
 def _key(kind: str, parent: str, name: str) -> bytes:
     """Return the ``_id`` of a record.
 
-    :raises ValueError: longer than other stores would take
+    :raises ValueError: see :func:`check_key`
     """
     check_key(parent, name)
     return _hash(kind, parent, name)
 
 
 def _hash(*parts: str) -> bytes:
-    found = hashlib.blake2b(digest_size=32)
+    digest = hashlib.blake2b(digest_size=32)
     for part in parts:
         data = part.encode('utf-8', 'surrogatepass')
-        found.update(len(data).to_bytes(4, 'big') + data)
-    return found.digest()
+        digest.update(len(data).to_bytes(4, 'big') + data)
+    return digest.digest()
 
 
-def _record(found: Document) -> Record:
+def _record(document: Document) -> Record:
     return Record(
-        found['name'], json.loads(found['data']), int(found['version'])
+        document['name'],
+        json.loads(document['data']),
+        int(document['version']),
     )

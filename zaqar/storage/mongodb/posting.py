@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Storing messages.
+"""Storage of posts.
 
-Numbers are taken and messages written in one transaction, which makes the
-order of commits the order of sequence numbers: a reader that pages by number
-never passes a message that becomes visible later, and sees all of a post or
+Sequence numbers are assigned and messages written in one transaction, which
+makes the order of commits the order of numbers: a reader that pages by number
+never skips a message that becomes visible later, and sees all of a post or
 nothing. The document of the queue is locked from the first command on; posts
-of one process to one queue go together, those of several meet and try again.
+of one process to a queue share a transaction, those of several conflict and
+are retried.
+
+Notices get numbers from the clock instead of a counter: posts need not lock
+the document of the outbox, which all queues of a store share.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Sequence
 
@@ -19,46 +24,49 @@ from pymongo.errors import OperationFailure
 from zaqar.errors import QueueFull, StaleMetadata, StoreUnavailable
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.message_ids import id_of
-from zaqar.storage.mongodb import layout, notices
-from zaqar.storage.mongodb.database import (
-    CHUNK,
-    Database,
-    in_time,
-    is_duplicate,
-)
-from zaqar.storage.mongodb.incarnations import Incarnations, Queue
-from zaqar.storage.mongodb.layout import Document
-from zaqar.storage.mongodb.queues import Queues
+from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb.database import CHUNK, MongoDatabase, in_time
+from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.errors import is_duplicate
+from zaqar.storage.mongodb.queue_cache import CachedQueue, QueueCache
+from zaqar.storage.mongodb.queue_documents import QueueDocuments
 from zaqar.storage.posts import Post
 from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
-#: Tries of a post that meets its own token, or what is left of an old one.
-ATTEMPTS = 5
+#: Tries of a post that meets its own token, or an expired one.
+MAX_TRIES = 5
 
-#: Seconds from which on a count is too slow to be made at every post, and
-#: the share of the time that such counts may take.
+#: Seconds from which on a count is too slow for every post, and the share of
+#: the time that such counts may take.
 SLOW_COUNT = 0.25
 SHARE = 0.1
+
+#: Random bits of a notice's number, below the millisecond: they keep processes
+#: apart.
+RANDOM_BITS = 20
 
 _ID_LENGTH = 16
 
 
 class _FullError(Exception):
-    """There is no room; rolls the transaction back."""
+    """The queue is full; rolls the transaction back."""
 
     def __init__(self, live: int) -> None:
         super().__init__()
         self.live = live
 
 
-class Posting:
-    """Posts to the queues of a store."""
+class Poster:
+    """Stores the posts to the queues of a store."""
 
     def __init__(
-        self, database: Database, known: Incarnations, queues: Queues
+        self,
+        database: MongoDatabase,
+        cache: QueueCache,
+        queues: QueueDocuments,
     ) -> None:
         self._database = database
-        self._known = known
+        self._cache = cache
         self._queues = queues
         self._unsubscribed = UnsubscribedQueues()
         self._no_count_before: dict[str, float] = {}
@@ -68,10 +76,10 @@ class Posting:
         self._unsubscribed.update(qid, epoch)
 
     def prepare(self, qid: str, post: Post) -> None:
-        """Make a notice that is likely to be needed, and the outbox."""
+        """Create a notice that is likely to be needed, and the outbox."""
         if post.notice and qid not in self._unsubscribed:
             post.notice.message()
-            if self._known.find(OUTBOX) is None:
+            if self._cache.get(OUTBOX) is None:
                 self._make_outbox(post.now)
 
     def post(
@@ -90,31 +98,31 @@ class Posting:
         return [self._post_one(qid, post, limit) for post in posts]
 
     def _post_one(self, qid: str, post: Post, limit: int) -> Sequence[str]:
-        for _ in range(ATTEMPTS):
+        for _ in range(MAX_TRIES):
             try:
                 return self._store(qid, [post], limit)[0]
             except _FullError as full:
-                found = self._stored(qid, post)
-                if found is None:
+                ids = self._stored(qid, post)
+                if ids is None:
                     raise QueueFull(
                         f'The queue holds {full.live} messages and may hold '
                         f'{limit}.'
                     ) from None
-                return found
+                return ids
             except OperationFailure as error:
                 if not is_duplicate(error):
                     raise
-            found = self._stored(qid, post)
-            if found is not None:
-                return found
+            ids = self._stored(qid, post)
+            if ids is not None:
+                return ids
         raise StoreUnavailable
 
     def _store(
         self, qid: str, posts: Sequence[Post], limit: int
     ) -> list[Sequence[str]]:
-        outbox: Queue | None = None
+        outbox: CachedQueue | None = None
         if any(post.notice for post in posts):
-            outbox = self._known.find(OUTBOX)
+            outbox = self._cache.get(OUTBOX)
 
         def work(session: ClientSession | None) -> list[Sequence[str]]:
             return self._write(qid, posts, limit, outbox, session)
@@ -126,29 +134,29 @@ class Posting:
         qid: str,
         posts: Sequence[Post],
         limit: int,
-        outbox: Queue | None,
+        outbox: CachedQueue | None,
         session: ClientSession | None,
     ) -> list[Sequence[str]]:
         count = sum(len(post.messages) for post in posts)
         now = max(post.now for post in posts)
-        asked = time.monotonic()
-        found = self._queues.take_numbers(qid, count, now, session)
-        queue = self._known.learn(qid, found, asked)
-        least = int(found.get('least', 0))
+        start = time.monotonic()
+        record = self._queues.take_numbers(qid, count, now, session)
+        queue = self._cache.update(qid, record, start)
+        least = int(record.get('least', 0))
         if any(
             post.version is not None and post.version < least for post in posts
         ):
             raise StaleMetadata
-        self._unsubscribed.update(qid, found['sub'])
+        self._unsubscribed.update(qid, record['sub'])
         if limit:
-            self._make_room(queue, found, count, limit, now, session)
-        documents, answers = _documents(queue, posts, found['next'] - count)
-        told: list[Document] = []
-        if found['sub'] > 0 and outbox is not None:
-            told = [
-                layout.new_message(
+            self._check_room(queue, record, count, limit, now, session)
+        rows, ids = _documents(queue, posts, record['next'] - count)
+        notices: list[Document] = []
+        if record['sub'] > 0 and outbox is not None:
+            notices = [
+                documents.new_message(
                     outbox.key,
-                    notices.number(now),
+                    _notice_number(now),
                     post.notice.message(),
                     now,
                 )
@@ -156,34 +164,31 @@ class Posting:
                 if post.notice
             ]
         if outbox is not None and outbox.partition != queue.partition:
-            _insert(outbox, told, session)
-            told = []
-        _insert(queue, told + documents, session)
-        for document in documents:
-            if document.get('a'):
-                queue.will_wake(document['a'])
-        return answers
+            _insert(outbox, notices, session)
+            notices = []
+        _insert(queue, notices + rows, session)
+        for row in rows:
+            if row.get('a'):
+                queue.will_wake(row['a'])
+        return ids
 
     def _stored(self, qid: str, post: Post) -> Sequence[str] | None:
         """Return the ids of a post if it was stored before.
 
-        What is left of a token that is no longer good is removed.
+        An expired token is removed.
         """
-        queue = self._known.look(qid)
+        queue = self._cache.refresh(qid)
         if queue is None:
             return None
-        kept = layout.token_id(queue.key, post.token)
-        names: list[object] = [kept]
-        names += [
-            layout.message_id(queue.key, item.id)
+        keys: list[object] = [documents.token_id(queue.key, post.token)]
+        keys += [
+            documents.message_id(queue.key, item.id)
             for item in post.messages
             if item.id
         ]
         rows = self._database.step(
             lambda: list(
-                queue.messages.find(
-                    {'_id': {'$in': names}}, {'e': 1, 'ids': 1}
-                )
+                queue.messages.find({'_id': {'$in': keys}}, {'e': 1, 'ids': 1})
             )
         )
         live = [row for row in rows if int(row['e']) > post.now]
@@ -191,8 +196,8 @@ class Posting:
             self._database.step(
                 lambda: queue.messages.delete_many(
                     {
-                        '_id': {'$in': names},
-                        'e': {'$lte': layout.date(post.now)},
+                        '_id': {'$in': keys},
+                        'e': {'$lte': documents.date(post.now)},
                     }
                 )
             )
@@ -207,10 +212,10 @@ class Posting:
             lambda session: self._queues.take_numbers(OUTBOX, 0, now, session)
         )
 
-    def _make_room(
+    def _check_room(
         self,
-        queue: Queue,
-        found: Document,
+        queue: CachedQueue,
+        record: Document,
         count: int,
         limit: int,
         now: int,
@@ -218,10 +223,10 @@ class Posting:
     ) -> None:
         """Check that ``count`` more messages fit in.
 
-        What the document says is an upper bound, since deletions do not
-        touch it; when that is reached, the messages are counted.
+        The number in the document is an upper bound, since deletions do not
+        change it; when it reaches the limit, the messages are counted.
         """
-        live = found['live'] - count if 'live' in found else None
+        live = record['live'] - count if 'live' in record else None
         if live is not None and live + count <= limit:
             return
         if time.monotonic() < self._no_count_before.get(queue.qid, 0):
@@ -232,47 +237,51 @@ class Posting:
         self._queues.set_live(queue.qid, live + count, session)
 
     def _count(
-        self, queue: Queue, now: int, session: ClientSession | None
+        self, queue: CachedQueue, now: int, session: ClientSession | None
     ) -> int:
-        begun = time.monotonic()
-        places = layout.places(queue.key)
-        dead = {'e': {'$lte': layout.date(now)}, 'k': places}
+        start = time.monotonic()
+        places = documents.places(queue.key)
+        dead = {'e': {'$lte': documents.date(now)}, 'k': places}
         with in_time():
-            found = queue.messages.count_documents(
+            live = queue.messages.count_documents(
                 {'k': places}, session=session
             )
-            found -= queue.messages.count_documents(dead, session=session)
-        took = time.monotonic() - begun
-        if took > SLOW_COUNT:
-            self._no_count_before[queue.qid] = begun + took / SHARE
+            live -= queue.messages.count_documents(dead, session=session)
+        duration = time.monotonic() - start
+        if duration > SLOW_COUNT:
+            self._no_count_before[queue.qid] = start + duration / SHARE
         else:
             self._no_count_before.pop(queue.qid, None)
-        return found
+        return live
+
+
+def _notice_number(now: int) -> int:
+    return (now << RANDOM_BITS) + secrets.randbits(RANDOM_BITS)
 
 
 def _documents(
-    queue: Queue, posts: Sequence[Post], first: int
+    queue: CachedQueue, posts: Sequence[Post], first: int
 ) -> tuple[list[Document], list[Sequence[str]]]:
-    documents: list[Document] = []
-    answers: list[Sequence[str]] = []
+    rows: list[Document] = []
+    ids_of_posts: list[Sequence[str]] = []
     for post in posts:
         ids = []
         for item in post.messages:
             ids.append(id_of(item, first))
-            documents.append(
-                layout.new_message(queue.key, first, item, post.now)
+            rows.append(
+                documents.new_message(queue.key, first, item, post.now)
             )
             first += 1
-        answers.append(ids)
-        documents.append(_token(queue.key, post, ids))
-    return documents, answers
+        ids_of_posts.append(ids)
+        rows.append(_token(queue.key, post, ids))
+    return rows, ids_of_posts
 
 
 def _token(key: bytes, post: Post, ids: Sequence[str]) -> Document:
     return {
-        '_id': layout.token_id(key, post.token),
-        'k': layout.ahead(key),
-        'e': layout.date(post.token_expiry(post.now)),
+        '_id': documents.token_id(key, post.token),
+        'k': documents.ahead(key),
+        'e': documents.date(post.token_expiry(post.now)),
         'ids': b''.join(map(bytes.fromhex, ids)),
     }
 
@@ -285,12 +294,12 @@ def _split(ids: bytes) -> Sequence[str]:
 
 
 def _insert(
-    queue: Queue,
-    documents: Sequence[Document],
+    queue: CachedQueue,
+    rows: Sequence[Document],
     session: ClientSession | None,
 ) -> None:
-    for start in range(0, len(documents), CHUNK):
+    for start in range(0, len(rows), CHUNK):
         with in_time():
             queue.messages.insert_many(
-                documents[start : start + CHUNK], session=session
+                rows[start : start + CHUNK], session=session
             )

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sessions for transactions, and the end of those that nobody ends.
+"""Sessions for transactions, and the end of abandoned ones.
 
 A transaction locks the queue it posts to. When its process dies, or a command
 of it arrives after its connection broke, the server keeps it open for a
-minute, and nobody could post to that queue. Therefore all sessions are noted
-in the collection ``poster``: who meets a lock that does not go away has the
-server end the transactions of all others. Those of the living are tried again.
+minute, in which the queue accepts no posts. Therefore all sessions are
+recorded in the collection ``poster``: a process that meets a lock for too long
+has the server end the transactions of all others. Live ones are retried.
 """
 
 from __future__ import annotations
@@ -26,124 +26,130 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-#: Seconds a session is used; the server forgets its note a little later.
-LIFE = 43_200.0
-NOTED = 2 * int(LIFE)
+#: Seconds a session is used; its record expires later.
+LIFETIME = 43_200.0
+RECORD_LIFETIME = 2 * int(LIFETIME)
 
-#: Seconds after which a server ends transactions by itself, and some more.
-LIFETIME = 90.0
+#: Seconds after which a server has ended a transaction by itself.
+TRANSACTION_LIFETIME = 90.0
 
 #: Seconds that ending transactions may take.
-PATIENCE = 1.0
+TIMEOUT = 1.0
 
 INDEXES: Sequence[pymongo.IndexModel] = (
-    pymongo.IndexModel([('at', 1)], name='age', expireAfterSeconds=NOTED),
+    pymongo.IndexModel(
+        [('at', 1)], name='age', expireAfterSeconds=RECORD_LIFETIME
+    ),
 )
 
 Client = pymongo.MongoClient[dict[str, Any]]
 
 
 @dataclass(slots=True)
-class _Left:
-    """A transaction whose end the server may not have heard of."""
+class _Unresolved:
+    """A transaction that may still be open on the server."""
 
     name: Mapping[str, Any]
     is_ended: bool = False
     since: float = field(default_factory=time.monotonic)
 
 
-class Sessions:
+class TransactionSessions:
     """The sessions of a store.
 
-    :param notes: returns the collection of notes
+    :param records: returns the collection of records of sessions
     """
 
     def __init__(
         self,
         client: Client,
-        notes: Callable[[], Collection[dict[str, Any]]],
+        records: Callable[[], Collection[dict[str, Any]]],
     ) -> None:
         self._client = client
-        self._notes = notes
+        self._records = records
         self._idle: list[tuple[float, ClientSession]] = []
         self._ours: set[bytes] = set()
-        self._left: list[_Left] = []
+        self._unresolved: list[_Unresolved] = []
 
     @contextlib.contextmanager
     def session(self) -> Iterator[ClientSession]:
         """Lend a session for one transaction.
 
-        One whose fate is unknown afterwards is not used again.
+        One whose outcome is unknown afterwards is not used again.
         """
-        born, session = self._take()
+        created, session = self._take()
         try:
             yield session
         except BaseException as error:
             if isinstance(error, PyMongoError) and (
                 error.timeout or isinstance(error, ConnectionFailure)
             ):
-                # There is nobody to tell, and no time to wait.
-                self._left.append(_Left(session.session_id))
+                # The server is unreachable, and there is no time to wait.
+                self._unresolved.append(_Unresolved(session.session_id))
             else:
                 if session.in_transaction:
-                    with pymongo.timeout(PATIENCE):
+                    with pymongo.timeout(TIMEOUT):
                         session.abort_transaction()
-                self._idle.append((born, session))
+                self._idle.append((created, session))
             raise
-        self._idle.append((born, session))
+        self._idle.append((created, session))
 
-    def let_go(self, *, again: bool) -> None:
-        """End our transactions whose fate is unknown.
+    def end_unresolved(self, *, again: bool) -> None:
+        """End our transactions whose outcome is unknown.
 
-        :param again: also those that were ended before: a command that was
-            on its way may have arrived since
+        :param again: also those ended before: a delayed command may have
+            arrived since
         """
-        horizon = time.monotonic() - LIFETIME
-        self._left = [left for left in self._left if left.since > horizon]
-        ending = [left for left in self._left if again or not left.is_ended]
-        if ending and self._end([left.name for left in ending]):
-            for left in ending:
-                left.is_ended = True
+        horizon = time.monotonic() - TRANSACTION_LIFETIME
+        self._unresolved = [
+            item for item in self._unresolved if item.since > horizon
+        ]
+        ending = [
+            item for item in self._unresolved if again or not item.is_ended
+        ]
+        if ending and self._end([item.name for item in ending]):
+            for item in ending:
+                item.is_ended = True
 
-    def clear_the_way(self) -> None:
+    def kill_foreign_transactions(self) -> None:
         """End the transactions of all other processes."""
-        with contextlib.suppress(PyMongoError), pymongo.timeout(PATIENCE):
+        with contextlib.suppress(PyMongoError), pymongo.timeout(TIMEOUT):
             names = [
-                {'id': note['_id']}
-                for note in self._notes().find({}, {'_id': 1})
-                if bytes(note['_id']) not in self._ours
+                {'id': record['_id']}
+                for record in self._records().find({}, {'_id': 1})
+                if bytes(record['_id']) not in self._ours
             ]
             if names:
                 self._end(names)
 
     def close(self) -> None:
-        """Take our notes away; nothing of ours is open."""
-        if not self._ours or self._left:
+        """Remove our records, unless a transaction may be open."""
+        if not self._ours or self._unresolved:
             return
-        with contextlib.suppress(PyMongoError), pymongo.timeout(PATIENCE):
-            self._notes().delete_many({'_id': {'$in': self._names()}})
+        with contextlib.suppress(PyMongoError), pymongo.timeout(TIMEOUT):
+            self._records().delete_many({'_id': {'$in': self._names()}})
 
     def _take(self) -> tuple[float, ClientSession]:
         while self._idle:
             with contextlib.suppress(IndexError):
-                born, session = self._idle.pop()
-                if time.monotonic() < born + LIFE:
-                    return born, session
+                created, session = self._idle.pop()
+                if time.monotonic() < created + LIFETIME:
+                    return created, session
         session = self._client.start_session()
         name = session.session_id['id']
-        # By the server's clock, since the server forgets it by that.
-        note = {'$currentDate': {'at': True}}
-        with pymongo.timeout(PATIENCE):
-            self._notes().update_one({'_id': name}, note, upsert=True)
+        # By the server's clock, which expires it.
+        record = {'$currentDate': {'at': True}}
+        with pymongo.timeout(TIMEOUT):
+            self._records().update_one({'_id': name}, record, upsert=True)
         self._ours.add(bytes(name))
         return time.monotonic(), session
 
     def _end(self, names: Sequence[Mapping[str, Any]]) -> bool:
         try:
-            with pymongo.timeout(PATIENCE):
+            with pymongo.timeout(TIMEOUT):
                 self._client.admin.command('killSessions', [*names])
         except ServerSelectionTimeoutError:
-            # Who asks next would wait for nobody once more.
+            # The next command would wait for a server just as long.
             raise
         except PyMongoError:
             return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Removing what nobody can see any more."""
+"""Removal of expired messages, purged queues and old tombstones."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ from pymongo import ReturnDocument
 from pymongo.errors import OperationFailure
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
-from zaqar.storage.mongodb import layout
-from zaqar.storage.mongodb.database import (
-    CHUNK,
-    Database,
-    Documents,
-    is_duplicate,
-)
-from zaqar.storage.mongodb.layout import Document
+from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb.database import CHUNK, Documents, MongoDatabase
+from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.errors import is_duplicate
 
-#: Milliseconds, by the server's clock, after which a sweeper is taken for
-#: dead.
+#: Milliseconds, by the server's clock, after which a sweeper is presumed dead.
 LEASE = 30_000
 
 
-class Sweeping:
+class DatabaseSweeper:
     """Sweeps all databases of a store; one sweeper at a time."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: MongoDatabase) -> None:
         self._database = database
 
     def sweep(self, now: int, batch: int) -> int:
@@ -35,10 +30,10 @@ class Sweeping:
         if not self._take_lease(owner):
             return 0
         try:
-            done = 0
+            removed = 0
             for partition in range(self._database.partitions):
-                done += self._sweep(partition, now, batch - done)
-            return done
+                removed += self._sweep(partition, now, batch - removed)
+            return removed
         finally:
             self._give_back(owner)
 
@@ -49,7 +44,7 @@ class Sweeping:
             '$or': [
                 {'$eq': [{'$type': '$until'}, 'missing']},
                 {'$lte': ['$until', moment]},
-                # After a lost answer it is ours already.
+                # Taken by a first try whose answer was lost.
                 {'$eq': ['$owner', owner]},
             ]
         }
@@ -58,7 +53,7 @@ class Sweeping:
             'until': {'$cond': [is_free, {'$add': [moment, LEASE]}, '$until']},
         }
         try:
-            found = self._database.step(
+            lease = self._database.step(
                 lambda: leases.find_one_and_update(
                     {'_id': 'sweep'},
                     [{'$set': change}],
@@ -68,10 +63,10 @@ class Sweeping:
             )
         except OperationFailure as error:
             if is_duplicate(error):
-                # Another one was the first.
+                # Another sweeper was faster.
                 return False
             raise
-        return found is not None and found['owner'] == owner
+        return lease is not None and lease['owner'] == owner
 
     def _give_back(self, owner: str) -> None:
         leases = self._database.collection('lease')
@@ -82,14 +77,14 @@ class Sweeping:
     def _sweep(self, partition: int, now: int, most: int) -> int:
         messages = self._database.collection('message', partition)
         queues = self._database.collection('queue', partition)
-        dead: Document = {'e': {'$lte': layout.date(now)}}
+        dead: Document = {'e': {'$lte': documents.date(now)}}
         done = self._remove(messages, dead, most)
         done += self._empty_garbage(messages, queues, most - done)
-        stones: Document = {
+        tombstones: Document = {
             'gone': {'$lte': now - TOMBSTONE_LIFETIME},
             'old': {'$exists': False},
         }
-        return done + self._remove(queues, stones, most - done)
+        return done + self._remove(queues, tombstones, most - done)
 
     def _remove(self, documents: Documents, where: Document, most: int) -> int:
         done = 0
@@ -103,11 +98,11 @@ class Sweeping:
             )
             if not rows:
                 break
-            names = [row['_id'] for row in rows]
-            # Again with the condition: a claim may have prolonged a life.
+            ids = [row['_id'] for row in rows]
+            # The condition again: a claim may have prolonged a lifetime.
             done += self._database.step(
-                lambda names=names: documents.delete_many(  # type: ignore[misc]
-                    {'_id': {'$in': names}, **where}
+                lambda ids=ids: documents.delete_many(  # type: ignore[misc]
+                    {'_id': {'$in': ids}, **where}
                 )
             ).deleted_count
         return done
@@ -115,20 +110,20 @@ class Sweeping:
     def _empty_garbage(
         self, messages: Documents, queues: Documents, most: int
     ) -> int:
-        """Remove what purges and drops have left."""
+        """Remove the messages of purged and dropped queues."""
         done = 0
         while done < most:
-            found = self._database.step(
+            queue = self._database.step(
                 lambda: queues.find_one({'old': {'$exists': True}}, {'old': 1})
             )
-            if found is None:
+            if queue is None:
                 break
-            qid, keys = found['_id'], found['old']
+            qid, keys = queue['_id'], queue['old']
             for key in keys:
                 where: Document = {
                     'k': {
-                        '$gte': layout.place(bytes(key), 0),
-                        '$lte': layout.ahead(bytes(key)),
+                        '$gte': documents.place(bytes(key), 0),
+                        '$lte': documents.ahead(bytes(key)),
                     }
                 }
                 done += self._remove(messages, where, most - done)
@@ -139,7 +134,7 @@ class Sweeping:
         return done
 
     def _forget(self, queues: Documents, qid: str, keys: list[object]) -> None:
-        """Note that nothing is left under some keys."""
+        """Remove keys whose messages are gone from a queue's document."""
         left = {'$setDifference': ['$old', {'$literal': keys}]}
         change = {'$cond': [{'$eq': [left, []]}, '$$REMOVE', left]}
         self._database.step(

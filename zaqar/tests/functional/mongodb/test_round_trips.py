@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pymongo import monitoring
 
-from zaqar.storage.mongodb import incarnations, queues
+from zaqar.storage.mongodb import queue_cache, queue_documents
 from zaqar.tests.contract.probe import Hand, Probe, ids, message, token
 from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
 from zaqar.tests.servers.mongodb import MongoDB
@@ -115,8 +115,8 @@ def first(queue: Probe, place: int) -> str:
 @pytest.fixture
 def remembering(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let nothing be forgotten while commands are counted."""
-    monkeypatch.setattr(incarnations, 'GOOD_FOR', 600.0)
-    monkeypatch.setattr(queues, 'GOOD_FOR', 0.0)
+    monkeypatch.setattr(queue_cache, 'CACHE_TTL', 600.0)
+    monkeypatch.setattr(queue_documents, 'CACHE_TTL', 0.0)
     yield
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from zaqar.errors import ConfigurationError, QueueGone
-from zaqar.storage.mongodb import database, driver
+from zaqar.storage.mongodb import driver, errors
 from zaqar.tests.contract.probe import Hand, Probe, bodies, token
 from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
 from zaqar.tests.servers.mongodb import MongoDB
@@ -73,10 +73,12 @@ def test_a_standalone_server_is_refused_unless_unreliable(
 def test_a_set_of_several_and_mongos_are_taken(members: int) -> None:
     hosts = [f'host{number}:27017' for number in range(members)]
     hello: dict[str, Any] = {'maxWireVersion': 9, 'setName': 'rs'}
-    assert database.check({**hello, 'hosts': hosts}, False)
+    assert errors.check_server({**hello, 'hosts': hosts}, False)
     split = {'hosts': hosts[:1], 'passives': hosts[1:]}
-    assert database.check({**hello, **split}, False)
-    assert database.check({'maxWireVersion': 21, 'msg': 'isdbgrid'}, False)
+    assert errors.check_server({**hello, **split}, False)
+    assert errors.check_server(
+        {'maxWireVersion': 21, 'msg': 'isdbgrid'}, False
+    )
 
 
 @pytest.mark.parametrize('hello', [{}, {'maxWireVersion': 8}])
@@ -85,7 +87,7 @@ def test_a_server_before_4_4_is_refused_even_if_unreliable(
 ) -> None:
     hosts = ['a:1', 'b:1', 'c:1']
     with pytest.raises(ConfigurationError, match=r'4\.4'):
-        database.check({**hello, 'hosts': hosts, 'setName': 'rs'}, True)
+        errors.check_server({**hello, 'hosts': hosts, 'setName': 'rs'}, True)
 
 
 @pytest.mark.parametrize('w', [0, 1])
@@ -104,9 +106,9 @@ def test_writes_wait_for_a_majority_and_its_journals(
 
 def concern(uri: str) -> Mapping[str, Any]:
     """Return what writes wait for."""
-    from zaqar.storage.mongodb.connecting import Settings
+    from zaqar.storage.mongodb.client_settings import ClientSettings
 
-    return Settings(uri, {}).write_concern.document
+    return ClientSettings(uri, {}).write_concern.document
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,9 @@ def check(uri: str) -> None:
 
     :raises ConfigurationError: the URI names it
     """
-    given = list(_options(uri.partition('?')[2]))
-    uri_checks.check_options(given, _ALLOWED, _FILES)
-    for name, value in given:
+    options = list(_options(uri.partition('?')[2]))
+    uri_checks.check_options(options, _ALLOWED, _FILES)
+    for name, value in options:
         if (
             name.lower() == 'authmechanism'
             and value.upper() not in _MECHANISMS

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The document of a queue: numbers, counts, marks and tombstones.
+"""Changes of a queue's document: numbers, counts, flags, tombstones.
 
-Each change is one command, hence atomic by itself.
+Each change is one command, hence atomic.
 """
 
 from __future__ import annotations
@@ -14,46 +14,46 @@ from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 
 from zaqar.errors import QueueGone
-from zaqar.storage.mongodb.database import Database, Documents, in_time
-from zaqar.storage.mongodb.incarnations import GOOD_FOR, Incarnations
-from zaqar.storage.mongodb.layout import Document
+from zaqar.storage.mongodb.database import Documents, MongoDatabase, in_time
+from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.queue_cache import CACHE_TTL, QueueCache
 
-#: A queue that nobody dropped.
-_HERE: Document = {'gone': {'$exists': False}}
+#: The condition that a queue was not dropped.
+_EXISTS: Document = {'gone': {'$exists': False}}
 
 
-class Queues:
-    """Changes of queues as a whole."""
+class QueueDocuments:
+    """The documents of the queues of a store."""
 
-    def __init__(self, database: Database, known: Incarnations) -> None:
+    def __init__(self, database: MongoDatabase, cache: QueueCache) -> None:
         self._database = database
-        self._known = known
+        self._cache = cache
 
     def take_numbers(
         self, qid: str, count: int, now: int, session: ClientSession | None
     ) -> Document:
-        """Take sequence numbers, within a transaction.
+        """Assign sequence numbers, within a transaction.
 
         :returns: the document, whose ``next`` is behind those numbers
         :raises QueueGone: the queue was dropped
         """
         with in_time():
-            found: Document | None
-            found = self._documents(qid).find_one_and_update(
+            document: Document | None
+            document = self._documents(qid).find_one_and_update(
                 {'_id': qid},
-                [{'$set': {**_born(now), **_more(count, now)}}],
+                [{'$set': {**_defaults(now), **_more(count, now)}}],
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
                 session=session,
             )
-        if found is None or 'gone' in found:
+        if document is None or 'gone' in document:
             raise QueueGone
-        return found
+        return document
 
     def set_live(
         self, qid: str, live: int, session: ClientSession | None
     ) -> None:
-        """Note how many messages there are, within a transaction."""
+        """Store the number of messages, within a transaction."""
         with in_time():
             self._documents(qid).update_one(
                 {'_id': qid}, {'$set': {'live': live}}, session=session
@@ -65,23 +65,23 @@ class Queues:
         :raises QueueGone: it was dropped
         """
         documents = self._documents(qid)
-        found = self._database.step(
+        former = self._database.step(
             lambda: documents.find_one_and_update(
-                {'_id': qid, **_HERE}, [{'$set': _emptied()}]
+                {'_id': qid, **_EXISTS}, [{'$set': _emptied()}]
             )
         )
-        self._known.forget(qid)
-        if found is None:
-            self._known.look(qid)
+        self._cache.invalidate(qid)
+        if former is None:
+            self._cache.refresh(qid)
             return
-        # Others may still know the old key.
-        time.sleep(GOOD_FOR)
+        # Other processes may still use the old key.
+        time.sleep(CACHE_TTL)
 
     def drop(self, qid: str, now: int) -> None:
         """Leave a tombstone."""
         documents = self._documents(qid)
         change: Document = {
-            **_born(now),
+            **_defaults(now),
             **_emptied(),
             'gone': {'$ifNull': ['$gone', now]},
         }
@@ -90,17 +90,17 @@ class Queues:
                 {'_id': qid}, [{'$set': change}], upsert=True
             )
         )
-        self._known.forget(qid)
+        self._cache.invalidate(qid)
 
     def mark(self, qid: str, now: int) -> None:
-        """Begin the next epoch of a mark.
+        """Set the flag, in a new epoch.
 
         :raises QueueGone: the queue was dropped
         """
         self._change(
             qid,
             {
-                **_born(now),
+                **_defaults(now),
                 'sub': {'$add': [{'$abs': {'$ifNull': ['$sub', 1]}}, 1]},
             },
         )
@@ -111,18 +111,18 @@ class Queues:
         :raises QueueGone: the queue was dropped
         """
         least = {'$max': [{'$ifNull': ['$least', 0]}, version]}
-        self._change(qid, {**_born(now), 'least': least})
-        self._known.forget(qid)
-        # Claims go by what others may still know.
-        time.sleep(GOOD_FOR)
+        self._change(qid, {**_defaults(now), 'least': least})
+        self._cache.invalidate(qid)
+        # Claims of other processes may still use the cached version.
+        time.sleep(CACHE_TTL)
 
     def _change(self, qid: str, change: Document) -> None:
-        """Change a document, made if it is missing.
+        """Change a document, created if it is missing.
 
         :raises QueueGone: the queue was dropped
         """
         documents = self._documents(qid)
-        found = self._database.step(
+        document = self._database.step(
             lambda: documents.find_one_and_update(
                 {'_id': qid},
                 [{'$set': change}],
@@ -130,11 +130,11 @@ class Queues:
                 return_document=ReturnDocument.AFTER,
             )
         )
-        if found is None or 'gone' in found:
+        if document is None or 'gone' in document:
             raise QueueGone
 
     def unmark(self, qid: str, epoch: int, now: int) -> bool:
-        """End a epoch, if it still lasts.
+        """Clear the flag, if it is still of this epoch.
 
         :raises QueueGone: the queue was dropped
         """
@@ -142,31 +142,31 @@ class Queues:
             return False
         documents = self._documents(qid)
         if epoch == 1:
-            # A queue is born with its first mark.
+            # A new queue has the flag.
             self._database.step(
                 lambda: documents.update_one(
-                    {'_id': qid}, [{'$set': _born(now)}], upsert=True
+                    {'_id': qid}, [{'$set': _defaults(now)}], upsert=True
                 )
             )
-        found = self._database.step(
+        result = self._database.step(
             lambda: documents.update_one(
-                {'_id': qid, 'sub': epoch, **_HERE},
+                {'_id': qid, 'sub': epoch, **_EXISTS},
                 {'$set': {'sub': -epoch}},
             )
         )
-        if found.matched_count:
+        if result.matched_count:
             return True
-        document = self._known.document(qid)
+        document = self._cache.read(qid)
         if document is not None and 'gone' in document:
             raise QueueGone
         return False
 
     def epoch(self, qid: str) -> int:
-        """Return that of the mark, 0 for a silent queue.
+        """Return the epoch of the flag, 0 if it is not set.
 
         :raises QueueGone: the queue was dropped
         """
-        document = self._known.document(qid)
+        document = self._cache.read(qid)
         if document is None:
             return 1
         if 'gone' in document:
@@ -179,11 +179,11 @@ class Queues:
         )
 
 
-def _born(now: int) -> Document:
-    """Return what a queue has from the beginning.
+def _defaults(now: int) -> Document:
+    """Return the fields of a new queue.
 
-    Numbers begin at the current microsecond, so that after a loss of data old
-    markers stay behind new messages.
+    Numbers begin at the current microsecond: after a loss of data, old markers
+    are then before all new messages.
     """
     return {
         'key': {'$ifNull': ['$key', secrets.token_bytes(16)]},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents: what their fields mean, and how they are read.
+"""The documents of messages and queues: fields, indexes, conversion.
 
 A message, in the collection ``message``:
 
@@ -14,11 +14,11 @@ g      as ``c``, on one message of the claim: no id makes two claims
 a      when it is free again, 0 when it is free
 z      end of the delay, 0 without one; it stays when that has passed
 h      end of the claim, 0 without one
-e, t   moment of death (a date, for the TTL index), and ttl as shown
+e, t   expiry (a date, for the TTL index), and ttl as shown
 m      when it was posted
 n, x   count of claims; whether the claim found it exhausted
 ci, ct id and ttl of the claim
-pl     on the message with ``g``: ids of all that the claim set out for
+pl     on the message with ``g``: ids of all that the claim selected
 b u s  body, client, checksum
 ====== ================================================================
 
@@ -26,15 +26,15 @@ The *key* of a queue is another one after a purge or a drop, so that its
 messages are gone at once. All binary fields that are compared have a fixed
 length, since MongoDB puts binary values in order by length first. The sparse
 indexes hold a message only in the state they are for, so that claimed ones
-are no burden to who looks for free ones.
+do not slow down queries for free ones.
 
 A post leaves a document with its token beside its messages, whose ``_id`` is
 text and whose place is behind all messages.
 
 A queue, in the collection ``queue``, by its qid: ``key``, ``next`` number,
-``sub`` (epoch of the mark, negative for a silent queue), ``live`` (how
-many messages there are at most, if anyone asked), ``gone`` (when it was
-dropped) and ``old`` (former keys, whose messages are to be swept).
+``sub`` (epoch of the flag, negative without subscribers), ``live`` (an upper
+bound of the number of messages, if a limit was ever set), ``gone`` (when it
+was dropped) and ``old`` (former keys, whose messages are to be swept).
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ from zaqar.storage.message_ids import id_of, parse_id
 Document = dict[str, Any]
 
 #: Seconds after which the server removes what the sweeper has not.
-TIDY = 3600
+EXPIRE_AFTER = 3600
 
-#: Field names of what a claim leaves, for its end.
+#: Fields that are removed when a claim ends.
 CLAIM_FIELDS = ('c', 'g', 'ci', 'ct', 'x', 'pl', 'w', 'd')
 
 MESSAGE_INDEXES: Sequence[pymongo.IndexModel] = (
@@ -65,7 +65,9 @@ MESSAGE_INDEXES: Sequence[pymongo.IndexModel] = (
     pymongo.IndexModel([('w', 1)], name='waking', sparse=True),
     pymongo.IndexModel([('c', 1)], name='claim', sparse=True),
     pymongo.IndexModel([('g', 1)], name='guard', sparse=True, unique=True),
-    pymongo.IndexModel([('e', 1)], name='death', expireAfterSeconds=TIDY),
+    pymongo.IndexModel(
+        [('e', 1)], name='death', expireAfterSeconds=EXPIRE_AFTER
+    ),
 )
 QUEUE_INDEXES: Sequence[pymongo.IndexModel] = (
     pymongo.IndexModel([('gone', 1)], name='gone', sparse=True),
@@ -77,37 +79,37 @@ RECORD_INDEXES: Sequence[pymongo.IndexModel] = (
 
 
 def date(moment: int) -> DatetimeMS:
-    """Return a moment in milliseconds as the server keeps it."""
+    """Return a time in milliseconds as the server stores it."""
     return DatetimeMS(moment)
 
 
 def number(value: int) -> bytes:
-    """Return eight bytes in the order of the numbers."""
+    """Return eight bytes that sort like the numbers."""
     return max(0, value).to_bytes(8, 'big')
 
 
 def ahead(key: bytes) -> bytes:
-    """Return a place behind all messages of a queue."""
+    """Return a position behind all messages of a queue."""
     return key + b'\xff' * 8
 
 
 def places(key: bytes, first: int = 0) -> Document:
-    """Return the condition that a place is this or a later one."""
+    """Return the condition for positions from this one on."""
     return {'$gte': place(key, first), '$lt': ahead(key)}
 
 
 def claims(key: bytes) -> Document:
-    """Return the condition that a queue's message is claimed."""
+    """Return the condition for claimed messages of a queue."""
     return {'$gte': key + b'\0' * 16, '$lte': key + b'\xff' * 16}
 
 
 def until(key: bytes, moment: int) -> Document:
-    """Return the condition that a moment of the queue has come."""
+    """Return the condition for times of the queue up to this one."""
     return {'$gte': place(key, 0), '$lte': place(key, moment)}
 
 
 def place(key: bytes, seq: int) -> bytes:
-    """Return the place of a message, or a moment of a queue."""
+    """Return the position of a message, or a time of a queue."""
     return key + number(seq)
 
 
@@ -119,7 +121,7 @@ def message_id(key: bytes, text: str) -> Binary | None:
 
 
 def claim_key(key: bytes, claim_id: str) -> bytes:
-    """Return what the messages of a claim are found by."""
+    """Return the value that the messages of a claim are found by."""
     return key + hashlib.blake2b(claim_id.encode(), digest_size=16).digest()
 
 
@@ -131,7 +133,7 @@ def token_id(key: bytes, token: str) -> str:
 def new_message(key: bytes, seq: int, item: NewMessage, now: int) -> Document:
     """Return the document of a message."""
     at = place(key, seq)
-    found: Document = {
+    document: Document = {
         '_id': Binary(key + bytes.fromhex(id_of(item, seq))),
         'k': at,
         'a': 0,
@@ -142,42 +144,41 @@ def new_message(key: bytes, seq: int, item: NewMessage, now: int) -> Document:
         'm': now,
         'n': 0,
         'b': item.body,
-        # Text of a client may hold what has no UTF-8.
+        # It may hold unpaired surrogates.
         'u': encode(item.client),
     }
     if item.checksum is not None:
-        found['s'] = item.checksum
+        document['s'] = item.checksum
     if item.delay:
         end = now + item.delay * 1000
-        found |= {'a': end, 'z': end, 'd': at, 'w': place(key, end)}
+        document |= {'a': end, 'z': end, 'd': at, 'w': place(key, end)}
     else:
-        found['f'] = at
-    return found
+        document['f'] = at
+    return document
 
 
-def message(found: Mapping[str, Any], now: int) -> Message:
+def message(document: Mapping[str, Any], now: int) -> Message:
     """Build a message from its document.
 
-    Numbers of the client library are of a type of their own, which others do
-    not encode.
+    The client library's numbers have types that JSON encoders do not know.
     """
     return Message(
-        id=bytes(found['_id'])[16:].hex(),
-        body=bytes(found['b']),
-        ttl=int(found['t']),
-        created_at=int(found['m']),
-        client=decode(found['u']),
-        claim_id=found['ci'] if found['h'] > now else None,
-        claim_count=int(found['n']),
-        checksum=found.get('s'),
-        expires_at=int(found['e']),
-        marker=bytes(found['k'])[16:].hex(),
+        id=bytes(document['_id'])[16:].hex(),
+        body=bytes(document['b']),
+        ttl=int(document['t']),
+        created_at=int(document['m']),
+        client=decode(document['u']),
+        claim_id=document['ci'] if document['h'] > now else None,
+        claim_count=int(document['n']),
+        checksum=document.get('s'),
+        expires_at=int(document['e']),
+        marker=bytes(document['k'])[16:].hex(),
     )
 
 
-def seq_of(found: Mapping[str, Any]) -> int:
+def seq_of(document: Mapping[str, Any]) -> int:
     """Return the sequence number of a message's document."""
-    return int.from_bytes(bytes(found['k'])[16:], 'big')
+    return int.from_bytes(bytes(document['k'])[16:], 'big')
 
 
 def encode(text: str) -> bytes:
@@ -186,5 +187,5 @@ def encode(text: str) -> bytes:
 
 
 def decode(data: bytes) -> str:
-    """Return the text that :func:`encode` was given."""
+    """Return the text that :func:`encode` encoded."""
     return bytes(data).decode('utf-8', 'surrogatepass')

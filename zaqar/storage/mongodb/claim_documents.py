@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conditions, updates and results of claims, as documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from zaqar.models import Claim, Message
+from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb.documents import Document
+from zaqar.storage.mongodb.queue_cache import CachedQueue
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimTerms:
+    """The parameters of a claim.
+
+    :ivar max_claims: how often a message is handed out; 0 for any number
+    :ivar prolongs: whether messages outlive the claim
+    """
+
+    queue: CachedQueue
+    claim_id: str
+    now: int
+    ttl: int
+    grace: int
+    max_claims: int = 0
+    prolongs: bool = True
+
+    @property
+    def end(self) -> int:
+        return self.now + self.ttl * 1000
+
+    @property
+    def raised_end(self) -> int:
+        return self.end + self.grace * 1000
+
+    @property
+    def key(self) -> bytes:
+        """The value that the messages of the claim are found by."""
+        return documents.claim_key(self.queue.key, self.claim_id)
+
+
+def live_messages(queue: CachedQueue, claim_id: str, now: int) -> Document:
+    """Return the condition for live messages of a live claim."""
+    return {
+        'c': documents.claim_key(queue.key, claim_id),
+        'h': {'$gt': now},
+        'e': {'$gt': documents.date(now)},
+    }
+
+
+def lifetimes(terms: ClaimTerms) -> Document:
+    """Return the change of lifetimes, as parts of a ``$set``."""
+    dies = {'$lt': ['$e', documents.date(terms.end)]}
+    raised = documents.date(terms.raised_end)
+    return {
+        't': {'$cond': [dies, terms.ttl + terms.grace, '$t']},
+        'e': {'$cond': [dies, raised, '$e']},
+    }
+
+
+def claim_update(terms: ClaimTerms, guard: Document) -> list[Document]:
+    """Return the update that claims a message."""
+    change: Document = {
+        'a': terms.end,
+        'h': terms.end,
+        'w': documents.place(terms.queue.key, terms.end),
+        'c': terms.key,
+        'ci': {'$literal': terms.claim_id},
+        'ct': terms.ttl,
+        'x': False,
+        **dict.fromkeys(('f', 'd', 'g', 'pl'), '$$REMOVE'),
+        **guard,
+    }
+    if terms.prolongs:
+        change |= lifetimes(terms)
+    if terms.max_claims:
+        is_exhausted = {'$gte': ['$n', terms.max_claims]}
+        change |= {
+            'x': is_exhausted,
+            'n': {'$cond': [is_exhausted, '$n', {'$add': ['$n', 1]}]},
+        }
+    return [{'$set': change}]
+
+
+def free_update() -> list[Document]:
+    """Return the update that frees a message."""
+    gone = dict.fromkeys(documents.CLAIM_FIELDS, '$$REMOVE')
+    return [{'$set': {'a': 0, 'h': 0, 'f': '$k', **gone}}]
+
+
+def new_claim(terms: ClaimTerms, rows: Sequence[Document]) -> Claim:
+    """Return the claim that got all of ``rows``."""
+    return Claim(
+        terms.claim_id,
+        terms.ttl,
+        terms.end,
+        [_claimed_message(row, terms) for row in rows],
+    )
+
+
+def _claimed_message(row: Document, terms: ClaimTerms) -> Message:
+    message = documents.message({**row, 'h': 0}, terms.now)
+    expires = message.expires_at < terms.end
+    return replace(
+        message,
+        claim_id=terms.claim_id,
+        ttl=terms.ttl + terms.grace if expires else message.ttl,
+        expires_at=terms.raised_end if expires else message.expires_at,
+    )
+
+
+def stored_claim(claim_id: str, rows: Sequence[Document], now: int) -> Claim:
+    """Return the claim that holds ``rows``."""
+    return Claim(
+        claim_id,
+        rows[0]['ct'],
+        rows[0]['h'],
+        [documents.message(row, now) for row in rows if not row['x']],
+        [documents.message(row, now) for row in rows if row['x']],
+    )

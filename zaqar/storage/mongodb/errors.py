@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the errors of the client library mean, and what a server must be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo.errors import (
+    AutoReconnect,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WriteConcernError,
+)
+
+from zaqar.errors import ConfigurationError, StoreUnavailable
+
+#: The wire version of MongoDB 4.4.
+OLDEST_WIRE = 9
+
+#: Error codes of a refused login or of missing permissions.
+_REFUSED = {13, 18, 8000}
+_WRITE_CONFLICT = 112
+_DUPLICATE = 11000
+_TRANSIENT = 'TransientTransactionError'
+
+
+def check_server(hello: Mapping[str, Any], unreliable: bool) -> bool:
+    """Check the answer of a server to ``hello``.
+
+    :returns: whether it has transactions
+    :raises ConfigurationError: it is too old, or may lose messages
+    """
+    if hello.get('maxWireVersion', 0) < OLDEST_WIRE:
+        raise ConfigurationError('the server is too old; 4.4 is the oldest')
+    if hello.get('msg') == 'isdbgrid':
+        return True
+    members = [*hello.get('hosts', ()), *hello.get('passives', ())]
+    if len(members) < 2 and not unreliable:
+        kind = 'a replica set of one' if members else 'not replicated'
+        raise ConfigurationError(
+            f'the server is {kind} and may lose messages; use a replica set '
+            'of three, or set [DEFAULT] unreliable'
+        )
+    return 'setName' in hello
+
+
+def is_duplicate(error: PyMongoError) -> bool:
+    """Tell whether a write met an existing key."""
+    return _has_code(error, _DUPLICATE)
+
+
+def _has_code(error: PyMongoError, code: int) -> bool:
+    if isinstance(error, OperationFailure) and error.code == code:
+        return True
+    details = getattr(error, 'details', None) or {}
+    return any(
+        item.get('code') == code for item in details.get('writeErrors', ())
+    )
+
+
+def is_unreachable(error: PyMongoError) -> bool:
+    """Tell whether no server was available for the whole time-out."""
+    return isinstance(error, ServerSelectionTimeoutError)
+
+
+def is_transient(error: PyMongoError) -> bool:
+    """Tell whether another try may succeed."""
+    if isinstance(error, AutoReconnect):
+        return True
+    if error.has_error_label(_TRANSIENT) or error.has_error_label(
+        'RetryableWriteError'
+    ):
+        return True
+    return _has_code(error, _WRITE_CONFLICT)
+
+
+def translate(error: PyMongoError) -> BaseException:
+    """Return the error that callers of a store get."""
+    if (
+        error.timeout
+        or is_transient(error)
+        or is_refusal(error)
+        or isinstance(error, (ConnectionFailure, WriteConcernError))
+        or _has_concern_errors(error)
+    ):
+        return StoreUnavailable()
+    return error
+
+
+def _has_concern_errors(error: PyMongoError) -> bool:
+    details = getattr(error, 'details', None) or {}
+    return bool(details.get('writeConcernErrors'))
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Tell whether the server refused the login or a command."""
+    return isinstance(error, OperationFailure) and error.code in _REFUSED
+
+
+def startup_error(error: BaseException | None) -> str:
+    """Return an error as one line for the operator."""
+    text = str(error).split(', full error')[0].split(', Timeout:')[0]
+    return f'the server is of no use: {" ".join(text.split())}'

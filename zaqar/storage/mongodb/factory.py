@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Opens the stores: which databases and indexes each has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zaqar.storage.mongodb import documents, sessions
+from zaqar.storage.mongodb.client_settings import ClientSettings
+from zaqar.storage.mongodb.database import MongoDatabase
+from zaqar.storage.mongodb.management import MongoManagementStore
+from zaqar.storage.mongodb.messages import MongoMessageStore
+
+_MESSAGE_INDEXES = {
+    'message': documents.MESSAGE_INDEXES,
+    'queue': documents.QUEUE_INDEXES,
+    'poster': sessions.INDEXES,
+}
+_RECORD_INDEXES = {'record': documents.RECORD_INDEXES}
+
+
+def open_messages(
+    uri: str,
+    options: Mapping[str, Any],
+    *,
+    kind: str,
+    strictly: bool,
+    partitions: int,
+) -> MongoMessageStore:
+    """Open a message plane.
+
+    :param kind: the middle of the names of its databases
+    """
+    settings = ClientSettings(uri, options)
+    names = [
+        f'{settings.database}_{kind}_p{number}' for number in range(partitions)
+    ]
+    database = MongoDatabase(settings, names, _MESSAGE_INDEXES)
+    return MongoMessageStore(database, strictly=strictly)
+
+
+def open_management(
+    uri: str, options: Mapping[str, Any]
+) -> MongoManagementStore:
+    """Open a management plane."""
+    settings = ClientSettings(uri, options)
+    database = MongoDatabase(settings, [settings.database], _RECORD_INDEXES)
+    return MongoManagementStore(database)
