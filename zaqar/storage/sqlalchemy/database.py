@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A database by its URI: connections, transactions, retries, errors."""
+"""Databases: connections, transactions, retries, start-up checks."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage.sqlalchemy import connecting, schema
-from zaqar.storage.sqlalchemy.connecting import Connector, Pooler
-from zaqar.storage.sqlalchemy.deadline import limit
-from zaqar.storage.sqlalchemy.session import Session
+from zaqar.storage.sqlalchemy import connector, errors, schema
+from zaqar.storage.sqlalchemy.connector import Connector, Pooler
+from zaqar.storage.sqlalchemy.deadline import set_deadline
+from zaqar.storage.sqlalchemy.session import SqlSession
 
 LOG = logging.getLogger(__name__)
 
 T = TypeVar('T')
 
-#: Tries of a piece of work that meets a dead connection or a deadlock, and
-#: the pauses before them in seconds, at most.
+#: Seconds before each try of work that meets a broken connection or a
+#: deadlock, at most.
 PAUSES = (0.0, 0.02, 0.05, 0.1, 0.3, 0.6)
 
-#: Tries that may end in a lost connection.
-MOST_CONNECTIONS = 3
+#: Tries that may lose their connection.
+MAX_CONNECTIONS = 3
 
 #: Seconds after which no further try is begun; it may have to connect first.
-PATIENCE = 1.5
+RETRY_PERIOD = 1.5
 
 #: Seconds after which a call ends, whatever it waits for.
 DEADLINE = 4.0
@@ -40,8 +40,8 @@ DEADLINE = 4.0
 OLDEST = {'PostgreSQL': (13, 0), 'MariaDB': (10, 6), 'MySQL': (8, 0)}
 
 
-class Database(abc.ABC):
-    """Where the tables are.
+class SqlDatabase(abc.ABC):
+    """A database with our tables.
 
     :ivar dialect: ``sqlite``, ``postgresql`` or ``mysql``
     """
@@ -49,7 +49,7 @@ class Database(abc.ABC):
     dialect: str
 
     @abc.abstractmethod
-    def read(self, work: Callable[[Session], T]) -> T:
+    def read(self, work: Callable[[SqlSession], T]) -> T:
         """Run work whose statements each commit by themselves.
 
         It may run more than once.
@@ -58,11 +58,11 @@ class Database(abc.ABC):
         """
 
     @abc.abstractmethod
-    def write(self, work: Callable[[Session], T]) -> T:
+    def write(self, work: Callable[[SqlSession], T]) -> T:
         """Run work in a transaction, committed durably before the return.
 
-        It may run more than once: also after a commit of which nobody knows
-        whether it happened.
+        It may run more than once, also after a commit whose outcome is
+        unknown.
 
         :raises StoreUnavailable: the server does not answer
         """
@@ -77,39 +77,39 @@ class Database(abc.ABC):
 
     @abc.abstractmethod
     def check_room(self) -> None:
-        """Refuse what makes a database larger while it can hardly grow.
+        """Refuse posts while the disk is almost full.
 
-        :raises StoreUnavailable: the rest is for what frees room
+        :raises StoreUnavailable: the rest is reserved for what frees room
         """
 
     def ping(self) -> None:
-        """Return when the server answers what is in a table.
+        """Return when the server answers a query of a table.
 
-        A node of a Galera cluster that has lost the others answers all else.
+        A Galera node that is cut off from the others answers all else.
         """
         sql = 'SELECT version_num FROM alembic_version'
         self.read(lambda session: session.one(sql, {}))
 
 
-class ServerDatabase(Database):
+class ServerDatabase(SqlDatabase):
     """PostgreSQL, MariaDB or MySQL, through SQLAlchemy's pool.
 
-    :param pooler: what stands before PostgreSQL
+    :param pooler: the kind of pooler in front of PostgreSQL
     :raises ConfigurationError: a value in the URL is of the wrong type, or
-        needs what a pooler does not give
+        does not work with the pooler
     """
 
     def __init__(self, url: sa.URL, pooler: Pooler = Pooler.AUTO) -> None:
         self.dialect = url.get_backend_name().replace('mariadb', 'mysql')
         self._postgresql = self.dialect == 'postgresql'
-        rest, arguments = connecting.arguments(url)
+        rest, arguments = connector.arguments(url)
         self._connector = Connector(pooler, url)
         self._engine = sa.create_engine(
             rest,
             pool_size=10,
             max_overflow=10,
-            pool_timeout=PATIENCE,
-            # Every transaction is ended here, so there is nothing to reset.
+            pool_timeout=RETRY_PERIOD,
+            # Every transaction ends here, so there is nothing to reset.
             pool_reset_on_return=None,
             connect_args=arguments,
         )
@@ -120,12 +120,12 @@ class ServerDatabase(Database):
         sa.event.listen(self._engine, 'connect', self._prepare)
 
     def check_room(self) -> None:
-        """Leave that to the server, which knows its disk."""
+        """Do nothing: the server watches its own disk."""
 
-    def read(self, work: Callable[[Session], T]) -> T:
+    def read(self, work: Callable[[SqlSession], T]) -> T:
         return self._try(work, transaction=False)
 
-    def write(self, work: Callable[[Session], T]) -> T:
+    def write(self, work: Callable[[SqlSession], T]) -> T:
         return self._try(work, transaction=True)
 
     def now(self) -> int:
@@ -141,10 +141,10 @@ class ServerDatabase(Database):
         self._engine.dispose()
 
     def check(self) -> None:
-        """Complain about a server that answers but cannot be used.
+        """Refuse a server that answers but cannot be used.
 
-        :raises ConfigurationError: it refuses us, is too old, or has not got
-            our tables
+        :raises ConfigurationError: it refuses the login, is too old, or has
+            no or old tables
         """
         try:
             with self._engine.connect() as connection:
@@ -152,27 +152,27 @@ class ServerDatabase(Database):
                 self._check_isolation(connection)
                 schema.check(connection)
         except sa.exc.DBAPIError as error:
-            if _is_refusal(self.dialect, error.orig):
-                raise ConfigurationError(_one_line(error.orig)) from None
+            if errors.is_refusal(self.dialect, error.orig):
+                raise ConfigurationError(errors.one_line(error.orig)) from None
             LOG.warning(
                 'The database does not answer yet: %s',
-                _one_line(error.orig),
+                errors.one_line(error.orig),
             )
 
     def _check_version(self, connection: sa.Connection) -> None:
         product = 'PostgreSQL'
-        found = self._engine.dialect.server_version_info or (0,)
+        version = self._engine.dialect.server_version_info or (0,)
         if not self._postgresql:
             is_mariadb = getattr(self._engine.dialect, 'is_mariadb', False)
             product = 'MariaDB' if is_mariadb else 'MySQL'
-        if tuple(found[:2]) < OLDEST[product]:
+        if tuple(version[:2]) < OLDEST[product]:
             raise ConfigurationError(
-                f'{product} {".".join(map(str, found[:2]))} is too old; '
+                f'{product} {".".join(map(str, version[:2]))} is too old; '
                 f'{".".join(map(str, OLDEST[product]))} is needed'
             )
 
     def _check_isolation(self, connection: sa.Connection) -> None:
-        """Complain about a level that cannot be set behind a pooler."""
+        """Refuse a default level that cannot be set behind a pooler."""
         if not self._postgresql or not self._connector.is_pooled:
             return
         level = connection.exec_driver_sql(
@@ -186,52 +186,55 @@ class ServerDatabase(Database):
             )
 
     def _prepare(self, connection: Any, _record: Any) -> None:
-        """Let every statement commit by itself unless we say BEGIN."""
+        """Set autocommit, so that only BEGIN starts a transaction."""
         if self._postgresql:
-            # Set when it was made.
+            # Done by the connector.
             return
         connection.autocommit(True)
         with connection.cursor() as cursor:
-            # Gap locks of the default level make claimers wait.
+            # The gap locks of the default level block concurrent claims.
             cursor.execute(
                 'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED'
             )
             cursor.execute('SET SESSION innodb_lock_wait_timeout = 3')
 
-    def _try(self, work: Callable[[Session], T], *, transaction: bool) -> T:
-        begun = time.monotonic()
+    def _try(self, work: Callable[[SqlSession], T], *, transaction: bool) -> T:
+        start = time.monotonic()
         for number, pause in enumerate(PAUSES, start=1):
-            if time.monotonic() + pause > begun + PATIENCE:
+            if time.monotonic() + pause > start + RETRY_PERIOD:
                 break
             if pause:
-                # Rivals that met once are not to meet again.
+                # Rivals that collided once should not collide again.
                 time.sleep(pause * random.uniform(0.5, 1))
             try:
-                with self._session(transaction, begun + DEADLINE) as session:
+                with self._session(transaction, start + DEADLINE) as session:
                     return work(session)
             except _Transient as error:
                 cause = error.__cause__
-                if isinstance(error, _Lost) and number >= MOST_CONNECTIONS:
+                if (
+                    isinstance(error, _ConnectionLost)
+                    and number >= MAX_CONNECTIONS
+                ):
                     break
-        LOG.error('The database does not answer: %s', _one_line(cause))
+        LOG.error('The database does not answer: %s', errors.one_line(cause))
         raise StoreUnavailable from cause
 
     @contextlib.contextmanager
     def _session(
         self, transaction: bool, deadline: float
-    ) -> Iterator[Session]:
+    ) -> Iterator[SqlSession]:
         connection = self._connect()
         try:
-            limit(connection.driver_connection, self.dialect, deadline)
+            set_deadline(connection.driver_connection, self.dialect, deadline)
             cursor = connection.cursor()
             if transaction:
                 cursor.execute(self._connector.begin)
-            yield Session(cursor, self.dialect)
+            yield SqlSession(cursor, self.dialect)
             if transaction:
                 cursor.execute('COMMIT')
             cursor.close()
         except BaseException as error:
-            self._give_up(connection, error, transaction)
+            self._handle_failure(connection, error, transaction)
             raise
         else:
             connection.close()
@@ -245,21 +248,21 @@ class ServerDatabase(Database):
         try:
             return self._engine.raw_connection()
         except refusals as error:
-            raise _Lost from error
+            raise _ConnectionLost from error
 
-    def _give_up(
+    def _handle_failure(
         self, connection: Any, error: BaseException, transaction: bool
     ) -> None:
-        """Leave the connection clean or closed; pass on what may be tried."""
+        """Clean up or close the connection; raise what may be retried."""
         dbapi_error = self._engine.dialect.loaded_dbapi.Error
         broken = isinstance(error, dbapi_error) and (
             self._engine.dialect.is_disconnect(error, connection, None)
-            or _is_lost(self.dialect, error)
+            or errors.is_connection_loss(self.dialect, error)
         )
         try:
             if broken:
                 connection.invalidate()
-                # The others are most likely as dead.
+                # The others are most likely broken, too.
                 self._engine.dispose()
             elif transaction:
                 connection.cursor().execute('ROLLBACK')
@@ -268,106 +271,14 @@ class ServerDatabase(Database):
         finally:
             connection.close()
         if broken:
-            raise _Lost from error
-        if _is_conflict(self.dialect, error):
+            raise _ConnectionLost from error
+        if errors.is_conflict(self.dialect, error):
             raise _Transient from error
 
 
 class _Transient(Exception):
-    """The work may be tried again; the reason is its cause."""
+    """The work may be retried; the reason is the cause."""
 
 
-class _Lost(_Transient):
-    """There is no connection, or none any more."""
-
-
-#: SQLSTATEs and MySQL error numbers.
-_CONFLICTS = {
-    '40001',
-    '40P01',
-    '55P03',
-    # Two tries of one claim at once: the second finds it made.
-    '23505',
-    1213,
-    1205,
-    1020,
-}
-_LOST = {
-    '08000',
-    '08001',
-    '08003',
-    '08006',
-    # What PgBouncer says of all that ends a connection.
-    '08P01',
-    # A prepared statement is not there, or there already: a pooler that
-    # nobody told us of has given us another's connection.
-    '26000',
-    '42P05',
-    '57P01',
-    '57P02',
-    '57P03',
-    '57014',
-    '53300',
-    '25006',
-    1040,
-    # A node of a Galera cluster that is not with the others: before a
-    # statement, and at its commit.
-    1047,
-    1180,
-    1053,
-    1290,
-    # Ended by an administrator, or by the server's own limit.
-    1317,
-    1969,
-    1836,
-    1927,
-    2003,
-    2006,
-    2013,
-    2055,
-}
-_REFUSALS = {
-    '28000',
-    '28P01',
-    '3D000',
-    '42501',
-    1044,
-    1045,
-    1049,
-    1698,
-}
-
-
-def _code(dialect: str, error: Any) -> Any:
-    if dialect == 'postgresql':
-        return getattr(error, 'sqlstate', None)
-    arguments = getattr(error, 'args', ())
-    return arguments[0] if arguments else None
-
-
-def _is_conflict(dialect: str, error: Any) -> bool:
-    return _code(dialect, error) in _CONFLICTS
-
-
-def _is_lost(dialect: str, error: Any) -> bool:
-    return _code(dialect, error) in _LOST
-
-
-def _is_refusal(dialect: str, error: Any) -> bool:
-    text = str(error)
-    return (
-        _code(dialect, error) in _REFUSALS
-        # A refusal at connect carries no SQLSTATE with this driver.
-        or 'authentication failed' in text
-        or ('database "' in text and 'does not exist' in text)
-        or ('role "' in text and 'does not exist' in text)
-        or 'no such database' in text
-        or 'no such user' in text
-        or connecting.REFUSED_PARAMETER in text
-        # The driver's own, of the URI.
-        or 'invalid connection option' in text
-    )
-
-
-def _one_line(error: Any) -> str:
-    return ' '.join(str(error).split())
+class _ConnectionLost(_Transient):
+    """There is no connection, or it broke."""

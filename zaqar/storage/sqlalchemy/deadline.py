@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An end to the wait for a server that has gone silent.
+"""Deadlines for connections to servers that stop responding.
 
-A frozen server keeps its connections open: nothing but a clock of our own
-tells that it will not answer.
+A frozen server keeps its connections open: only a clock on our side ends the
+wait.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from typing import Any
 SHORTEST = 0.1
 
 
-def watched(dbapi: Any) -> Any:
-    """Return psycopg's class of connections with an end to their waits."""
-    return _watched(dbapi.Connection, dbapi.OperationalError)
+def connection_class(dbapi: Any) -> Any:
+    """Return psycopg's connection class with a deadline for its waits."""
+    return _connection_class(dbapi.Connection, dbapi.OperationalError)
 
 
 @functools.cache
-def _watched(connection_class: Any, error_class: Any) -> Any:
-    class SilentError(error_class):  # type: ignore[misc]
+def _connection_class(base_class: Any, error_class: Any) -> Any:
+    class NoAnswerError(error_class):  # type: ignore[misc]
         # "Connection failure".
         sqlstate = '08006'
 
-    class Connection(connection_class):  # type: ignore[misc]
+    class DeadlineConnection(base_class):  # type: ignore[misc]
         #: By the monotonic clock.
         deadline = math.inf
 
         def wait(self, steps: Any, *args: Any, **kwargs: Any) -> Any:
-            limited = _limited(steps, self.deadline, SilentError)
+            limited = _limited(steps, self.deadline, NoAnswerError)
             return super().wait(limited, *args, **kwargs)
 
-    return Connection
+    return DeadlineConnection
 
 
 def _limited(
     steps: Generator[Any, Any, Any], deadline: float, error: Any
 ) -> Generator[Any, Any, Any]:
-    """Pass on what psycopg waits for, until the deadline.
+    """Yield what psycopg waits for, until the deadline.
 
-    Every tenth of a second without an answer it is told that nothing is
+    Every tenth of a second without an answer it is resumed with nothing
     ready.
     """
     try:
@@ -58,12 +58,12 @@ def _limited(
         return end.value
 
 
-def limit(connection: Any, dialect: str, deadline: float) -> None:
-    """Let a driver's connection wait no longer than to a moment."""
+def set_deadline(connection: Any, dialect: str, deadline: float) -> None:
+    """Let a driver's connection wait until a deadline at most."""
     if dialect == 'postgresql':
         connection.deadline = deadline
         return
-    # PyMySQL offers these for new connections only.
+    # PyMySQL has arguments for these, but for new connections only.
     left = max(deadline - time.monotonic(), SHORTEST)
     connection._read_timeout = left
     connection._write_timeout = left

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deleting messages, with and without the claim that holds them."""
+"""Deletion of messages, with and without the claim that holds them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import Any
 from zaqar.storage import deletion_errors
 from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import queue_rows, reading
-from zaqar.storage.sqlalchemy.rows import CLAIMED, QUEUE
-from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
+from zaqar.storage.sqlalchemy.message_rows import CLAIMED, QUEUE
+from zaqar.storage.sqlalchemy.session import (
+    Row,
+    SqlSession,
+    placeholder_values,
+    placeholders,
+)
 
-_ONE = (
+_DELETE = (
     'DELETE FROM message WHERE queue_id = {queue} AND seq = :seq '
     'AND rnd = :rnd AND public_id IS NULL AND expires_at > :now AND '
 )
@@ -20,63 +25,63 @@ _UNCLAIMED = '(state <> 1 OR wake_at <= :now)'
 _HELD = 'state = 1 AND wake_at > :now AND claim_id = :claim_id'
 
 #: The deletion and its count in one statement (PostgreSQL).
-_AT_ONCE = (
+_WITH_COUNT = (
     'WITH d AS ({delete} RETURNING queue_id), '
     'l AS (UPDATE message_queue q SET live = q.live - 1 FROM d '
     'WHERE q.id = d.queue_id AND q.live IS NOT NULL) '
     'SELECT count(*) FROM d'
 )
-_TAKE_ONE = (
+_SUBTRACT_ONE = (
     'UPDATE message_queue SET live = live - 1 '
     'WHERE qid = :qid AND live IS NOT NULL'
 )
 
 
 def delete_plain(
-    session: Session,
+    session: SqlSession,
     qid: str,
     message_id: str,
     now: int,
     claim_id: str | None,
 ) -> bool:
-    """Delete a message that is as it should be; return whether it was."""
-    own = parse_id(message_id)
-    if own is None or (claim_id is not None and not is_claim_id(claim_id)):
+    """Delete a message if its state allows it; return whether it did."""
+    halves = parse_id(message_id)
+    if halves is None or (claim_id is not None and not is_claim_id(claim_id)):
         return False
     values: dict[str, Any] = {
         'qid': qid,
-        'seq': own[0],
-        'rnd': own[1],
+        'seq': halves[0],
+        'rnd': halves[1],
         'now': now,
         'claim_id': claim_id,
     }
-    queue, values = queue_rows.for_change(session, values)
-    sql = _ONE.format(queue=queue)
+    queue, values = queue_rows.queue_for_change(session, values)
+    sql = _DELETE.format(queue=queue)
     sql += _UNCLAIMED if claim_id is None else _HELD
     if session.dialect == 'postgresql':
-        row = session.one(_AT_ONCE.format(delete=sql), values)
+        row = session.one(_WITH_COUNT.format(delete=sql), values)
         return bool(row and row[0])
     if not session.run(sql, values):
         return False
-    _take_one(session, values)
+    _subtract_one(session, values)
     return True
 
 
-def _take_one(session: Session, values: dict[str, Any]) -> None:
+def _subtract_one(session: SqlSession, values: dict[str, Any]) -> None:
     if session.dialect == 'mysql':
-        queue_rows.take_away(session, values['own_queue'], 1)
+        queue_rows.subtract_live(session, values['own_queue'], 1)
     else:
-        session.run(_TAKE_ONE, values)
+        session.run(_SUBTRACT_ONE, values)
 
 
 def delete(
-    session: Session,
+    session: SqlSession,
     qid: str,
     message_id: str,
     now: int,
     claim_id: str | None,
 ) -> None:
-    """Delete a message within a transaction, or say why not.
+    """Delete a message within a transaction, or raise why not.
 
     :raises MessageClaimed: another claim holds it
     :raises InvalidDeletion: the claim does not hold it
@@ -93,7 +98,7 @@ def delete(
 
 
 def delete_many(
-    session: Session,
+    session: SqlSession,
     qid: str,
     ids: Sequence[str],
     now: int,
@@ -102,7 +107,7 @@ def delete_many(
     """Delete messages within a transaction, all or none.
 
     :raises MessageClaimed: one is not in any of the claims
-    :raises InvalidDeletion: one of the claims is none
+    :raises InvalidDeletion: one of the claims does not exist
     """
     if claim_ids is not None and not all(
         _is_live(session, qid, claim_id, now) for claim_id in claim_ids
@@ -119,14 +124,14 @@ def delete_many(
     _remove(session, rows[0][0], rows)
 
 
-def _remove(session: Session, queue_id: int, rows: Sequence[Row]) -> None:
+def _remove(session: SqlSession, queue_id: int, rows: Sequence[Row]) -> None:
     seqs = [row[1] for row in rows]
     count = session.run(
         'DELETE FROM message WHERE queue_id = :id '
-        f'AND seq IN ({marks("s", len(seqs))})',
-        {'id': queue_id, **named('s', seqs)},
+        f'AND seq IN ({placeholders("s", len(seqs))})',
+        {'id': queue_id, **placeholder_values('s', seqs)},
     )
-    queue_rows.take_away(session, queue_id, count)
+    queue_rows.subtract_live(session, queue_id, count)
 
 
 def _holder(row: Row, now: int) -> str | None:
@@ -135,7 +140,7 @@ def _holder(row: Row, now: int) -> str | None:
 
 
 def _reason(
-    session: Session,
+    session: SqlSession,
     qid: str,
     holder: str | None,
     claim_id: str | None,
@@ -148,7 +153,7 @@ def _reason(
     return deletion_errors.message_free()
 
 
-def _is_live(session: Session, qid: str, claim_id: str, now: int) -> bool:
+def _is_live(session: SqlSession, qid: str, claim_id: str, now: int) -> bool:
     if not is_claim_id(claim_id):
         return False
     sql = (

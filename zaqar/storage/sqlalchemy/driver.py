@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SQL databases as a back end of both planes."""
+"""The SQL driver: options and how the stores are opened."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import Capability, Driver
-from zaqar.storage.sqlalchemy import pool_options
-from zaqar.storage.sqlalchemy.connecting import Pooler
-from zaqar.storage.sqlalchemy.database import Database, ServerDatabase
-from zaqar.storage.sqlalchemy.management import ManagementStore
-from zaqar.storage.sqlalchemy.messages import MessageStore
+from zaqar.storage.sqlalchemy import pool_uri_options
+from zaqar.storage.sqlalchemy.connector import Pooler
+from zaqar.storage.sqlalchemy.database import ServerDatabase, SqlDatabase
+from zaqar.storage.sqlalchemy.management import SqlManagementStore
+from zaqar.storage.sqlalchemy.messages import SqlMessageStore
 from zaqar.storage.sqlalchemy.sqlite import SqliteDatabase
 
 _SYNCHRONOUS = cfg.StrOpt(
@@ -29,8 +29,8 @@ _SYNCHRONOUS = cfg.StrOpt(
     help='How durable a commit to SQLite is.',
 )
 
-# Beside the URI rather than in [storage]: planes and pools may be on servers
-# of their own, of which one is behind a pooler and another is not.
+# Beside the URI rather than in [storage]: stores and pools may be on different
+# servers, of which one is behind a pooler and another is not.
 _POOLER = cfg.StrOpt(
     'sql_pooler',
     default=Pooler.AUTO,
@@ -78,19 +78,21 @@ MESSAGE_OPTS = [
 ]
 
 _BACKENDS = ('sqlite', 'postgresql', 'mysql', 'mariadb')
-#: Drivers we know how to read errors of.
+#: The DBAPI drivers whose errors are classified in errors.py.
 _DRIVERS = {'postgresql': 'psycopg', 'mysql': 'pymysql', 'mariadb': 'pymysql'}
 
 
-def open_messages(uri: str, options: Mapping[str, Any]) -> MessageStore:
-    """Open the message plane of a database."""
+def open_messages(uri: str, options: Mapping[str, Any]) -> SqlMessageStore:
+    """Open the message store of a database."""
     window = options.get('group_commit_window_ms', 5) / 1000
-    return MessageStore(_open(uri, options), window)
+    return SqlMessageStore(_open(uri, options), window)
 
 
-def open_management(uri: str, options: Mapping[str, Any]) -> ManagementStore:
-    """Open the management plane of a database."""
-    return ManagementStore(_open(uri, options))
+def open_management(
+    uri: str, options: Mapping[str, Any]
+) -> SqlManagementStore:
+    """Open the management store of a database."""
+    return SqlManagementStore(_open(uri, options))
 
 
 def default_uri(folder: str) -> str:
@@ -100,7 +102,7 @@ def default_uri(folder: str) -> str:
 
 
 def parse(uri: str) -> sa.URL:
-    """Read a URI; one without a driver gets the one we use.
+    """Parse a URI and select the DBAPI driver.
 
     :raises ConfigurationError: it is malformed or of another engine
     """
@@ -110,7 +112,7 @@ def parse(uri: str) -> sa.URL:
     except (sa.exc.ArgumentError, ValueError):
         raise ConfigurationError('the URI is malformed') from None
     if _is_ambiguous(url):
-        # What is taken for the host may be half a password, and be logged.
+        # The host may be half a password, and must not be logged.
         raise ConfigurationError(
             'the URI is malformed; special characters of a password are '
             'written as %XX'
@@ -126,17 +128,17 @@ def parse(uri: str) -> sa.URL:
 
 
 def _is_ambiguous(url: sa.URL) -> bool:
-    """Tell whether an at sign stands in a password, as far as one sees."""
+    """Tell whether a password seems to have an unescaped at sign."""
     user, password = url.username or '', str(url.password or '')
     return '@' in (url.host or '') or ('@' in user and '/' in password)
 
 
 def check_pool(uri: str, folder: str) -> None:
-    """Refuse what a pool may not name."""
-    pool_options.check(parse(uri), folder)
+    """Refuse options that a pool may not set."""
+    pool_uri_options.check(parse(uri), folder)
 
 
-def _open(uri: str, options: Mapping[str, Any]) -> Database:
+def _open(uri: str, options: Mapping[str, Any]) -> SqlDatabase:
     url = parse(uri)
     if url.get_backend_name() == 'sqlite':
         return SqliteDatabase(url, options.get('sqlite_synchronous', 'FULL'))

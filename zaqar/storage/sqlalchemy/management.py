@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records in the table ``record``.
+"""The management store on SQL.
 
-Each change is one statement, hence atomic by itself; only MySQL, which cannot
-return what it deletes, needs a transaction for that. A change may be repeated
-when the answer to it was lost: then what is found is compared with what was
-to be written, so that our own first try is not taken for a rival's.
+Each change is one statement, hence atomic; only MySQL, which cannot return
+what it deletes, needs a transaction for that. A change whose answer was lost
+is repeated: then the row is compared with the one to be written, so that the
+first try is not taken for a rival's.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from zaqar import clock
 from zaqar.models import Record
 from zaqar.storage import base
 from zaqar.storage.record_encoding import check_key, encode
-from zaqar.storage.sqlalchemy.database import Database
-from zaqar.storage.sqlalchemy.session import Session
+from zaqar.storage.sqlalchemy.database import SqlDatabase
+from zaqar.storage.sqlalchemy.session import SqlSession
 
 T = TypeVar('T')
 
-#: MySQL's number for a key that is taken.
+#: MySQL's error number for an existing key.
 _DUPLICATE = 1062
 
 _KEY = 'kind = :kind AND parent = :parent AND name = :name'
@@ -41,17 +41,17 @@ _UPDATE = (
 _DELETE = f'DELETE FROM record WHERE {_KEY}'
 
 
-class ManagementStore(base.ManagementStore):
+class SqlManagementStore(base.ManagementStore):
     """Records of a database whose tables exist.
 
-    :param database: belongs to this store from now on
+    :param database: owned by this store from now on
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqlDatabase) -> None:
         self._database = database
         self._is_mysql = database.dialect == 'mysql'
-        embedded = database.dialect == 'sqlite'
-        self.clock = clock.Clock(None if embedded else database.now)
+        is_sqlite = database.dialect == 'sqlite'
+        self.clock = clock.Clock(None if is_sqlite else database.now)
 
     def ping(self) -> None:
         self._database.ping()
@@ -68,7 +68,7 @@ class ManagementStore(base.ManagementStore):
 
     def get(self, kind: str, parent: str, name: str) -> Record | None:
         key = self._key(kind, parent, name)
-        return self._database.read(lambda session: _find(session, key))
+        return self._database.read(lambda session: _get(session, key))
 
     def replace(
         self,
@@ -90,10 +90,10 @@ class ManagementStore(base.ManagementStore):
     def delete(self, kind: str, parent: str, name: str) -> Record | None:
         key = self._key(kind, parent, name)
         if self._is_mysql:
-            return self._database.write(lambda session: _take(session, key))
+            return self._database.write(lambda session: _delete(session, key))
         sql = f'{_DELETE} RETURNING name, data, version'
-        # Read to the end: SQLite commits no statement that is under way.
-        rows = self._alone(lambda session: session.all(sql, key))
+        # Fetch all rows: SQLite does not commit an unfinished statement.
+        rows = self._run_single(lambda session: session.all(sql, key))
         return _record(rows[0]) if rows else None
 
     def list(
@@ -116,8 +116,7 @@ class ManagementStore(base.ManagementStore):
     def _key(self, kind: str, parent: str, name: str) -> dict[str, Any]:
         """Return the parameters that name a record.
 
-        :raises ValueError: longer than the columns, which not every engine
-            would notice
+        :raises ValueError: see :func:`check_key`
         """
         check_key(parent, name)
         if self._is_mysql:
@@ -129,8 +128,8 @@ class ManagementStore(base.ManagementStore):
             }
         return {'kind': kind, 'parent': parent, 'name': name}
 
-    def _alone(self, work: Callable[[Session], T]) -> T:
-        """Run one statement that changes something.
+    def _run_single(self, work: Callable[[SqlSession], T]) -> T:
+        """Run a single statement that writes.
 
         On a server it commits by itself, in one round trip.
         """
@@ -140,43 +139,43 @@ class ManagementStore(base.ManagementStore):
 
     def _change(
         self,
-        work: Callable[[Session], bool],
-        is_done: Callable[[Session], bool],
+        work: Callable[[SqlSession], bool],
+        is_done: Callable[[SqlSession], bool],
     ) -> bool:
-        """Run work, repeated when nobody knows whether it was done.
+        """Run work, again if its outcome is unknown.
 
-        :param is_done: tells, when a repetition finds nothing to do, whether
-            that is so because the first try succeeded
+        :param is_done: tells, when a repetition changes nothing, whether the
+            first try succeeded
         """
         tries = 0
 
-        def attempt(session: Session) -> bool:
+        def attempt(session: SqlSession) -> bool:
             nonlocal tries
             tries += 1
             return work(session) or (tries > 1 and is_done(session))
 
-        return self._alone(attempt)
+        return self._run_single(attempt)
 
-    def _insert(self, session: Session, params: Mapping[str, Any]) -> bool:
+    def _insert(self, session: SqlSession, params: Mapping[str, Any]) -> bool:
         if not self._is_mysql:
             sql = f'{_INSERT} ON CONFLICT DO NOTHING'
             return session.run(sql, params) == 1
         try:
             session.run(_INSERT, params)
         except Exception as error:
-            # INSERT IGNORE would also cut off what is too long.
+            # INSERT IGNORE would also truncate values.
             if error.args[:1] != (_DUPLICATE,):
                 raise
             return False
         return True
 
 
-def _find(session: Session, key: Mapping[str, Any]) -> Record | None:
+def _get(session: SqlSession, key: Mapping[str, Any]) -> Record | None:
     row = session.one(_GET, key)
     return _record(row) if row else None
 
 
-def _take(session: Session, key: Mapping[str, Any]) -> Record | None:
+def _delete(session: SqlSession, key: Mapping[str, Any]) -> Record | None:
     row = session.one(f'{_GET} FOR UPDATE', key)
     if row is not None:
         session.run(_DELETE, key)
@@ -184,7 +183,7 @@ def _take(session: Session, key: Mapping[str, Any]) -> Record | None:
 
 
 def _holds(
-    session: Session, key: Mapping[str, Any], version: int, text: bytes
+    session: SqlSession, key: Mapping[str, Any], version: int, text: bytes
 ) -> bool:
     sql = f'SELECT version, data FROM record WHERE {_KEY}'
     row = session.one(sql, key)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The message store on SQL: which statements make up each call.
+"""The message store on SQL.
 
 On PostgreSQL the hot calls are one statement each, hence one round trip; the
 other engines run the same steps in a transaction.
@@ -19,33 +19,34 @@ from zaqar.storage.posts import LazyNotice, Post
 from zaqar.storage.sqlalchemy import (
     claiming,
     deleting,
-    notices,
     posting,
     queue_rows,
     reading,
+    single_statement_claims,
+    single_statement_posts,
     sweeping,
     volume,
 )
-from zaqar.storage.sqlalchemy.database import Database
-from zaqar.storage.sqlalchemy.session import Session
+from zaqar.storage.sqlalchemy.database import SqlDatabase
+from zaqar.storage.sqlalchemy.session import SqlSession
 from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
 
-class MessageStore(base.MessageStore):
+class SqlMessageStore(base.MessageStore):
     """Messages and claims in a database.
 
     :param window: seconds a post waits for a commit of its queue that is
         under way, so as to go with the next one; 0 to go alone
     """
 
-    def __init__(self, database: Database, window: float) -> None:
+    def __init__(self, database: SqlDatabase, window: float) -> None:
         self._database = database
-        self._at_once = database.dialect == 'postgresql'
-        embedded = database.dialect == 'sqlite'
-        self.clock = clock.Clock(None if embedded else database.now)
+        self._is_postgresql = database.dialect == 'postgresql'
+        is_sqlite = database.dialect == 'sqlite'
+        self.clock = clock.Clock(None if is_sqlite else database.now)
         # SQLite's writer merges everything anyway.
         self._batcher: Batcher[Post, Sequence[str]] = Batcher(
-            self._post, 0 if embedded else window
+            self._post, 0 if is_sqlite else window
         )
         self._unsubscribed = UnsubscribedQueues()
 
@@ -87,15 +88,17 @@ class MessageStore(base.MessageStore):
         )
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
-        self._database.write(lambda s: notices.mark(s, qid, now))
+        self._database.write(lambda s: queue_rows.mark_subscribed(s, qid, now))
         self._unsubscribed.update(qid, 1)
 
     def subscribed_epoch(self, qid: str, *, now: int) -> int:
-        return self._database.read(lambda s: notices.epoch(s, qid))
+        return self._database.read(
+            lambda s: queue_rows.subscribed_epoch(s, qid)
+        )
 
     def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
         return self._database.write(
-            lambda s: notices.unmark(s, qid, epoch, now)
+            lambda s: queue_rows.unmark_subscribed(s, qid, epoch, now)
         )
 
     def list(
@@ -130,12 +133,16 @@ class MessageStore(base.MessageStore):
     def delete(
         self, qid: str, message_id: str, *, now: int, claim_id: str | None
     ) -> None:
-        def plain(session: Session) -> bool:
+        def plain(session: SqlSession) -> bool:
             return deleting.delete_plain(
                 session, qid, message_id, now, claim_id
             )
 
-        run = self._database.read if self._at_once else self._database.write
+        run = (
+            self._database.read
+            if self._is_postgresql
+            else self._database.write
+        )
         if not run(plain):
             self._database.write(
                 lambda s: deleting.delete(s, qid, message_id, now, claim_id)
@@ -168,17 +175,17 @@ class MessageStore(base.MessageStore):
         max_claims: int = 0,
         version: int | None = None,
     ) -> Claim | None:
-        terms = claiming.terms(now, ttl, grace)
-        if self._at_once:
+        values = claiming.lifetime_values(now, ttl, grace)
+        if self._is_postgresql:
             return self._database.read(
-                lambda s: claiming.claim_at_once(
-                    s, qid, claim_id, terms, limit, max_claims, version
+                lambda s: single_statement_claims.claim(
+                    s, qid, claim_id, values, limit, max_claims, version
                 )
             )
         try:
             return self._database.write(
                 lambda s: claiming.claim(
-                    s, qid, claim_id, terms, limit, max_claims, version
+                    s, qid, claim_id, values, limit, max_claims, version
                 )
             )
         except claiming.RepeatedClaimError:
@@ -190,11 +197,11 @@ class MessageStore(base.MessageStore):
         if not is_claim_id(claim_id):
             return None
 
-        def read(session: Session) -> Claim | None:
-            found = claiming.held(session, qid, claim_id, now)
-            if found is None:
+        def read(session: SqlSession) -> Claim | None:
+            claim = claiming.held(session, qid, claim_id, now)
+            if claim is None:
                 queue_rows.check_gone(session, qid)
-            return found
+            return claim
 
         return self._database.read(read)
 
@@ -203,9 +210,9 @@ class MessageStore(base.MessageStore):
     ) -> bool:
         if not is_claim_id(claim_id):
             return False
-        terms = claiming.terms(now, ttl, grace)
+        values = claiming.lifetime_values(now, ttl, grace)
         return self._database.write(
-            lambda s: claiming.renew(s, qid, claim_id, terms)
+            lambda s: claiming.renew(s, qid, claim_id, values)
         )
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
@@ -220,12 +227,12 @@ class MessageStore(base.MessageStore):
 
     def purge(self, qid: str, *, now: int) -> None:
         self._database.write(
-            lambda s: queue_rows.empty(s, qid, now, dropped_at=None)
+            lambda s: queue_rows.discard_messages(s, qid, now, dropped_at=None)
         )
 
     def drop(self, qid: str, *, now: int) -> None:
         self._database.write(
-            lambda s: queue_rows.empty(s, qid, now, dropped_at=now)
+            lambda s: queue_rows.discard_messages(s, qid, now, dropped_at=now)
         )
 
     def sweep(self, *, now: int, batch: int) -> int:
@@ -238,9 +245,9 @@ class MessageStore(base.MessageStore):
         self, key: str, posts: Sequence[Post]
     ) -> Sequence[Sequence[str]]:
         qid = group_commit.qid_of(key)
-        if self._at_once:
+        if self._is_postgresql:
             ids = self._database.read(
-                lambda s: posting.post_at_once(
+                lambda s: single_statement_posts.post(
                     s, qid, posts, self._unsubscribed
                 )
             )

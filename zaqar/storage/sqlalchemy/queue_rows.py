@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The row of a queue in the message plane: numbers, counts, tombstones."""
+"""Changes of a queue's row: numbers, counts, flags, tombstones."""
 
 from __future__ import annotations
 
@@ -9,42 +9,45 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
-from zaqar.storage.sqlalchemy.rows import QUEUE
-from zaqar.storage.sqlalchemy.session import Session
+from zaqar.storage.sqlalchemy.message_rows import QUEUE
+from zaqar.storage.sqlalchemy.session import SqlSession
 
 #: Milliseconds between two exact counts of a queue that is full.
 RECOUNT = 1000
 
-_FIND = (
+_SELECT = (
     'SELECT id, next_seq, live, counted_at, subscribed, least_version, '
     'dropped_at FROM message_queue WHERE qid = :qid'
 )
-_NEW = (
+_INSERT = (
     'INSERT INTO message_queue (qid, id, next_seq, dropped_at) '
     'VALUES (:qid, :id, :seq, :dropped_at)'
 )
-_REQUIRE = 'UPDATE message_queue SET least_version = :version WHERE id = :id'
-_LEAVE = 'INSERT INTO garbage (queue_id) VALUES (:id)'
-_MOVE = (
+_SET_VERSION = (
+    'UPDATE message_queue SET least_version = :version WHERE id = :id'
+)
+_SET_SUBSCRIBED = 'UPDATE message_queue SET subscribed = :new WHERE id = :id'
+_ADD_GARBAGE = 'INSERT INTO garbage (queue_id) VALUES (:id)'
+_NEW_ID = (
     'UPDATE message_queue SET id = :new, dropped_at = :dropped_at, '
     'live = CASE WHEN live IS NULL THEN NULL ELSE 0 END WHERE id = :id'
 )
-_TAKE = (
+_SUBTRACT = (
     'UPDATE message_queue SET live = live - :count '
     'WHERE id = :id AND live IS NOT NULL'
 )
-_TAKE_BY_KEY = (
+_SUBTRACT_BY_KEY = (
     'UPDATE message_queue SET live = live - :count '
     'WHERE qid = :qid AND id + 0 = :id AND live IS NOT NULL'
 )
 _COUNTED_QID = (
     'SELECT qid FROM message_queue WHERE id = :id AND live IS NOT NULL'
 )
-_COUNTED = (
+_SET_COUNT = (
     'UPDATE message_queue SET live = :live, counted_at = :now WHERE id = :id'
 )
-#: By the index on the moment of death: few rows are dead, since they are
-#: swept, while the queue may hold millions.
+#: By the index on expiry: few rows are expired, since they are swept, while
+#: the queue may hold millions.
 _EXPIRED = (
     'SELECT seq FROM message WHERE queue_id + 0 = :id AND expires_at <= :now'
 )
@@ -63,42 +66,42 @@ class QueueRow:
 
 
 def new_id() -> int:
-    """Return an id under which there is nothing yet."""
+    """Return an unused id."""
     return secrets.randbits(62) + 1
 
 
-def ignoring(dialect: str, insert: str) -> str:
-    """Let an INSERT pass over rows whose key is taken."""
+def insert_ignoring(dialect: str, insert: str) -> str:
+    """Return an INSERT that ignores rows whose key exists."""
     if dialect == 'mysql':
         return insert.replace('INSERT INTO', 'INSERT IGNORE INTO', 1)
     return f'{insert} ON CONFLICT DO NOTHING'
 
 
-def locking(session: Session, select: str, *, skip: bool = False) -> str:
-    """Let a SELECT lock its rows, passing over locked ones if asked."""
+def for_update(session: SqlSession, select: str, *, skip: bool = False) -> str:
+    """Return a SELECT that locks its rows, or skips locked ones."""
     if session.dialect == 'sqlite':
-        # Whoever writes is alone.
+        # There is only one writer.
         return select
     return select + (' FOR UPDATE SKIP LOCKED' if skip else ' FOR UPDATE')
 
 
-def lock(session: Session, qid: str, now: int) -> QueueRow:
-    """Return the row of a queue, made if it is missing.
+def lock(session: SqlSession, qid: str, now: int) -> QueueRow:
+    """Lock and return the row of a queue, created if it is missing.
 
     :raises QueueGone: it was dropped
     """
-    sql = locking(session, _FIND)
+    sql = for_update(session, _SELECT)
     row = session.one(sql, {'qid': qid})
     if row is None:
-        # Numbers begin at the current microsecond, so that after a loss of
-        # data old markers stay behind new messages.
+        # Numbers begin at the current microsecond: after a loss of data, old
+        # markers are then before all new messages.
         values = {
             'qid': qid,
             'id': new_id(),
             'seq': now * 1000,
             'dropped_at': None,
         }
-        session.run(ignoring(session.dialect, _NEW), values)
+        session.run(insert_ignoring(session.dialect, _INSERT), values)
         row = session.one(sql, {'qid': qid})
     if row is None or row[6] is not None:
         raise QueueGone
@@ -106,16 +109,44 @@ def lock(session: Session, qid: str, now: int) -> QueueRow:
 
 
 def require_version(
-    session: Session, qid: str, version: int, now: int
+    session: SqlSession, qid: str, version: int, now: int
 ) -> None:
     """Refuse older metadata, within a transaction."""
     row = lock(session, qid, now)
     if row.least_version < version:
-        session.run(_REQUIRE, {'id': row.id, 'version': version})
+        session.run(_SET_VERSION, {'id': row.id, 'version': version})
+
+
+def mark_subscribed(session: SqlSession, qid: str, now: int) -> None:
+    """Set the flag in a new epoch, within a transaction."""
+    row = lock(session, qid, now)
+    values = {'id': row.id, 'new': abs(row.subscribed) + 1}
+    session.run(_SET_SUBSCRIBED, values)
+
+
+def unmark_subscribed(
+    session: SqlSession, qid: str, epoch: int, now: int
+) -> bool:
+    """Clear the flag if it is still of an epoch, within a transaction."""
+    row = lock(session, qid, now)
+    if epoch <= 0 or row.subscribed != epoch:
+        return False
+    session.run(_SET_SUBSCRIBED, {'id': row.id, 'new': -epoch})
+    return True
+
+
+def subscribed_epoch(session: SqlSession, qid: str) -> int:
+    """Return the epoch of the flag, 0 if it is not set."""
+    row = session.one(_SELECT, {'qid': qid})
+    if row is None:
+        return 1
+    if row[6] is not None:
+        raise QueueGone
+    return max(int(row[4]), 0)
 
 
 def check_version(version: int | None, least: int) -> None:
-    """Complain about metadata that is too old.
+    """Refuse metadata that is too old.
 
     :raises StaleMetadata: it is
     """
@@ -123,32 +154,32 @@ def check_version(version: int | None, least: int) -> None:
         raise StaleMetadata
 
 
-def check_gone(session: Session, qid: str) -> int:
-    """Complain about a dropped queue; one never seen is fine.
+def check_gone(session: SqlSession, qid: str) -> int:
+    """Refuse a dropped queue; one never seen is fine.
 
-    :returns: the least version of metadata
+    :returns: the oldest version of metadata that may be used
     :raises QueueGone: it was dropped
     """
-    row = session.one(_FIND, {'qid': qid})
+    row = session.one(_SELECT, {'qid': qid})
     if row is not None and row[6] is not None:
         raise QueueGone
     return int(row[5]) if row is not None else 0
 
 
-def empty(
-    session: Session, qid: str, now: int, *, dropped_at: int | None
+def discard_messages(
+    session: SqlSession, qid: str, now: int, *, dropped_at: int | None
 ) -> None:
     """Leave all rows of a queue to the sweeper.
 
-    :param dropped_at: when it was deleted, None if it lives on
+    :param dropped_at: when it was dropped, None for a purge
     """
-    find = locking(session, _FIND)
+    find = for_update(session, _SELECT)
     row = session.one(find, {'qid': qid})
     if row is None and dropped_at is not None:
         values = {'qid': qid, 'id': new_id(), 'seq': now * 1000}
         values['dropped_at'] = dropped_at
-        if not session.run(ignoring(session.dialect, _NEW), values):
-            # Somebody has just posted the first message.
+        if not session.run(insert_ignoring(session.dialect, _INSERT), values):
+            # The first message has just been posted.
             row = session.one(find, {'qid': qid})
     if row is None:
         return
@@ -156,19 +187,19 @@ def empty(
         if dropped_at is None:
             raise QueueGone
         return
-    session.run(_LEAVE, {'id': row[0]})
+    session.run(_ADD_GARBAGE, {'id': row[0]})
     session.run(
-        _MOVE, {'id': row[0], 'new': new_id(), 'dropped_at': dropped_at}
+        _NEW_ID, {'id': row[0], 'new': new_id(), 'dropped_at': dropped_at}
     )
 
 
-def for_change(
-    session: Session, values: Mapping[str, Any]
+def queue_for_change(
+    session: SqlSession, values: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """Return SQL for the id of the queue ``:qid`` in a change, and values.
 
-    On MySQL the subquery of a change locks the row it reads: deletions of
-    one queue would wait for posts and run into deadlocks with each other.
+    On MySQL the subquery of a change locks the row it reads: deletions from
+    a queue would wait for posts and deadlock with each other.
     """
     if session.dialect != 'mysql':
         return QUEUE, {**values}
@@ -176,24 +207,23 @@ def for_change(
     return ':own_queue', {**values, 'own_queue': row[0] if row else None}
 
 
-def take_away(session: Session, queue_id: int, count: int) -> None:
-    """Note that messages were removed, if the queue is counted."""
+def subtract_live(session: SqlSession, queue_id: int, count: int) -> None:
+    """Subtract removed messages from the count, if there is one."""
     if not count:
         return
     values: dict[str, Any] = {'id': queue_id, 'count': count}
     if session.dialect != 'mysql':
-        session.run(_TAKE, values)
+        session.run(_SUBTRACT, values)
         return
-    # MySQL would wait for the row before it looks at the condition, and lock
-    # it by the index on ``id`` first: a deadlock with those who lock it by
-    # its key.
+    # MySQL would wait for the row before it checks the condition, and lock it
+    # by the index on ``id`` first: a deadlock with those that lock it by key.
     row = session.one(_COUNTED_QID, values)
     if row is not None:
-        session.run(_TAKE_BY_KEY, {**values, 'qid': row[0]})
+        session.run(_SUBTRACT_BY_KEY, {**values, 'qid': row[0]})
 
 
-def make_room(
-    session: Session, row: QueueRow, count: int, limit: int, now: int
+def check_room(
+    session: SqlSession, row: QueueRow, count: int, limit: int, now: int
 ) -> None:
     """Check that ``count`` more messages fit in.
 
@@ -202,7 +232,7 @@ def make_room(
     if row.live is None:
         _recount(session, row, now)
     if _full(row, count, limit):
-        _bury(session, row, now)
+        _remove_expired(session, row, now)
     if _full(row, count, limit) and (
         row.counted_at is None or now - row.counted_at >= RECOUNT
     ):
@@ -217,28 +247,28 @@ def _full(row: QueueRow, count: int, limit: int) -> bool:
     return (row.live or 0) + count > limit
 
 
-def _recount(session: Session, row: QueueRow, now: int) -> None:
-    """Remove what has expired and count the rest."""
-    _bury(session, row, now)
+def _recount(session: SqlSession, row: QueueRow, now: int) -> None:
+    """Remove expired messages and count the rest."""
+    _remove_expired(session, row, now)
     values = {'id': row.id, 'now': now}
-    found = session.one(
+    counts = session.one(
         'SELECT count(*) FROM message WHERE queue_id = :id', values
     )
-    row.live = found[0] if found else 0
+    row.live = counts[0] if counts else 0
     row.counted_at = now
-    session.run(_COUNTED, {**values, 'live': row.live})
+    session.run(_SET_COUNT, {**values, 'live': row.live})
 
 
-def _bury(session: Session, row: QueueRow, now: int) -> None:
-    """Remove what has expired."""
+def _remove_expired(session: SqlSession, row: QueueRow, now: int) -> None:
+    """Remove expired messages."""
     values = {'id': row.id, 'now': now}
-    # Rows that somebody is deleting just now are skipped: that one waits for
-    # us to let go of the queue's row.
-    dead = session.all(locking(session, _EXPIRED, skip=True), values)
-    if dead:
+    # Rows that are being deleted are skipped: their transaction waits for our
+    # lock on the queue's row.
+    expired = session.all(for_update(session, _EXPIRED, skip=True), values)
+    if expired:
         session.many(
             'DELETE FROM message WHERE queue_id = :id AND seq = :seq',
-            [{'id': row.id, 'seq': seq} for (seq,) in dead],
+            [{'id': row.id, 'seq': seq} for (seq,) in expired],
         )
-        take_away(session, row.id, len(dead))
-        row.live = None if row.live is None else row.live - len(dead)
+        subtract_live(session, row.id, len(expired))
+        row.live = None if row.live is None else row.live - len(expired)

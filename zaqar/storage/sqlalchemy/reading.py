@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking at messages without changing them."""
+"""Queries for messages."""
 
 from __future__ import annotations
 
@@ -10,8 +10,19 @@ from zaqar.models import Message, MessageSpan, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
 from zaqar.storage.message_ids import make_marker, parse_id, parse_marker
 from zaqar.storage.sqlalchemy import queue_rows
-from zaqar.storage.sqlalchemy.rows import COLUMNS, QUEUE, message, order, using
-from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
+from zaqar.storage.sqlalchemy.message_rows import (
+    COLUMNS,
+    QUEUE,
+    index_hint,
+    message,
+    order,
+)
+from zaqar.storage.sqlalchemy.session import (
+    Row,
+    SqlSession,
+    placeholder_values,
+    placeholders,
+)
 
 _LIVE = f'm.queue_id = {QUEUE} AND m.expires_at > :now'
 _IS_FREE = 'm.state = 0'
@@ -20,7 +31,7 @@ _DELAYED = 'm.state = 2 AND m.wake_at > :now'
 _ANY = '1 = 1'
 _NOT_DELAYED = '(m.state <> 2 OR m.wake_at <= :now)'
 
-#: What each kind is read by, where the order of the queue would mislead.
+#: The index for a condition, where queue order would be slow.
 #: MySQL has no partial indexes, so its ``message_free`` holds all states.
 _INDEXES = {
     _IS_FREE: 'message_free',
@@ -33,7 +44,7 @@ _PUBLIC = (
     'AND m.public_id = :public_id'
 )
 _HELD = 'm.state > 0 AND m.wake_at > :now AND m.state'
-#: What is counted, and the index that holds all there is to look at.
+#: What is counted, and the index that covers it.
 _COUNTED = (
     (_IS_FREE, 'message_free'),
     (_WOKEN, 'message_waking'),
@@ -46,7 +57,7 @@ _END = (
 
 
 def list_page(
-    session: Session,
+    session: SqlSession,
     qid: str,
     *,
     now: int,
@@ -77,30 +88,32 @@ def list_page(
 
 
 def _filtered_page(
-    session: Session, values: dict[str, Any], kinds: Sequence[str], limit: int
+    session: SqlSession,
+    values: dict[str, Any],
+    kinds: Sequence[str],
+    limit: int,
 ) -> Page:
     """Return a page without the messages of one client.
 
-    Tried only where the plain page holds some, since it scans far.
+    Only for a queue whose plain page holds some: it scans far.
     """
     rows = _rows(session, values, kinds, limit, exclude=True)
-    end = _scanned(session, values, kinds)
-    found = [
+    end = _scan_end(session, values, kinds)
+    page = [
         message(row, values['now'])
         for row in rows
-        # What lies behind the place up to which all was seen comes again.
+        # Rows beyond the end of the scan belong to the next page.
         if end is None or row[1] <= end
     ]
-    if len(found) == limit:
-        return Page(found, found[-1].marker)
-    return Page(found, None if end is None else make_marker(end))
+    if len(page) == limit:
+        return Page(page, page[-1].marker)
+    return Page(page, None if end is None else make_marker(end))
 
 
 def _kinds(include_claimed: bool, include_delayed: bool) -> Sequence[str]:
-    """Return conditions whose rows, together, are those to be shown.
+    """Return conditions that select, together, the rows to be shown.
 
-    Each can be answered from an index in the order of the queue, or is
-    usually empty.
+    Each can be read from an index in queue order, or is usually empty.
     """
     if include_claimed:
         return (_ANY,) if include_delayed else (_NOT_DELAYED,)
@@ -110,22 +123,22 @@ def _kinds(include_claimed: bool, include_delayed: bool) -> Sequence[str]:
 
 
 def _rows(
-    session: Session,
+    session: SqlSession,
     values: dict[str, Any],
     kinds: Sequence[str],
     limit: int,
     *,
     exclude: bool,
 ) -> Sequence[Row]:
-    # MySQL puts what a subquery yields into a file if there is a column of
-    # any length among it, so bodies are fetched when all is chosen.
-    late = session.dialect == 'mysql'
-    columns = 'm.seq, m.client' if late else COLUMNS
+    # MySQL writes the result of a subquery to a file if it has a BLOB column,
+    # so bodies are fetched last.
+    fetch_last = session.dialect == 'mysql'
+    columns = 'm.seq, m.client' if fetch_last else COLUMNS
     parts = ' UNION ALL '.join(
         _part(session, kind, columns, limit, exclude) for kind in kinds
     )
     sql = f'SELECT * FROM ({parts}) p ORDER BY seq LIMIT {limit}'
-    if late:
+    if fetch_last:
         sql = (
             f'SELECT {COLUMNS} FROM ({sql}) p JOIN message m '
             f'ON m.queue_id = {QUEUE} AND m.seq = p.seq ORDER BY m.seq'
@@ -134,7 +147,7 @@ def _rows(
 
 
 def _part(
-    session: Session, kind: str, columns: str, limit: int, exclude: bool
+    session: SqlSession, kind: str, columns: str, limit: int, exclude: bool
 ) -> str:
     scan = (
         f'SELECT {columns} FROM message m{_hint(session, kind)} '
@@ -149,30 +162,29 @@ def _part(
     )
 
 
-def _behind(session: Session, kind: str) -> str:
-    """Return the condition that a row lies behind a place of the queue.
+def _behind(session: SqlSession, kind: str) -> str:
+    """Return the condition for rows behind a number.
 
-    PostgreSQL leaves out of the bounds of ``message_free`` what that index is
-    restricted to anyway, although the column stands before the sequence
-    number, and would walk from the beginning of the queue. Both in one
-    comparison it does not take apart.
+    PostgreSQL drops ``state = 0`` from the bounds of the partial index
+    ``message_free``, although that column precedes the sequence number, and
+    would scan from the beginning of the queue. It keeps a row comparison.
     """
     if kind == _IS_FREE and session.dialect == 'postgresql':
         return '(m.state, m.seq) > (0, :after)'
     return 'm.seq > :after'
 
 
-def _hint(session: Session, kind: str) -> str:
+def _hint(session: SqlSession, kind: str) -> str:
     index = _INDEXES.get(kind)
     if index == 'message_delayed' and session.dialect == 'mysql':
         index = 'message_free'
-    return using(session.dialect, index) if index else ''
+    return index_hint(session.dialect, index) if index else ''
 
 
-def _scanned(
-    session: Session, values: dict[str, Any], kinds: Sequence[str]
+def _scan_end(
+    session: SqlSession, values: dict[str, Any], kinds: Sequence[str]
 ) -> int | None:
-    """Return up to where a short page has looked, None for the end."""
+    """Return the last number of a page's scan, None for the end."""
     parts = ' UNION ALL '.join(
         'SELECT * FROM (SELECT m.seq '
         f'FROM message m{_hint(session, kind)} WHERE {_LIVE} '
@@ -185,24 +197,24 @@ def _scanned(
     return row[0] if row else None
 
 
-def _after(session: Session, qid: str, marker: str | None) -> int | None:
-    """Return the number behind which a page begins, None for nowhere."""
+def _after(session: SqlSession, qid: str, marker: str | None) -> int | None:
+    """Return the number before a page, None for an invalid marker."""
     if marker is None:
         return -1
     seq = parse_marker(marker)
     if seq is not None:
         return seq
-    own = parse_id(marker)
-    if own is None:
+    halves = parse_id(marker)
+    if halves is None:
         return None
-    # A dead letter's id says where it was in another queue.
-    hint = using(session.dialect, 'message_public')
+    # The number in a dead letter's id is that of another queue.
+    hint = index_hint(session.dialect, 'message_public')
     row = session.one(_PUBLIC % hint, {'qid': qid, 'public_id': marker})
-    return row[0] if row else own[0]
+    return row[0] if row else halves[0]
 
 
 def find(
-    session: Session,
+    session: SqlSession,
     qid: str,
     ids: Sequence[str],
     now: int,
@@ -210,17 +222,17 @@ def find(
     lock: bool = False,
 ) -> list[Row]:
     """Return rows of the live messages among ``ids``, in queue order."""
-    wanted = {text: own for text in ids if (own := parse_id(text))}
-    if not wanted:
+    halves = {text: parsed for text in ids if (parsed := parse_id(text))}
+    if not halves:
         return []
     rows = {
         row[1]: row
         for row in _select(
-            session, qid, now, 'seq', [own[0] for own in wanted.values()], lock
+            session, qid, now, 'seq', [seq for seq, _ in halves.values()], lock
         )
-        if message(row, now).id in wanted
+        if message(row, now).id in halves
     }
-    missing = set(wanted) - {message(row, now).id for row in rows.values()}
+    missing = set(halves) - {message(row, now).id for row in rows.values()}
     if missing:
         letters = _select(session, qid, now, 'public_id', [*missing], lock)
         rows |= {row[1]: row for row in letters}
@@ -228,7 +240,7 @@ def find(
 
 
 def _select(
-    session: Session,
+    session: SqlSession,
     qid: str,
     now: int,
     column: str,
@@ -237,18 +249,20 @@ def _select(
 ) -> Sequence[Row]:
     hint = ''
     if column == 'public_id':
-        hint = using(session.dialect, 'message_public')
+        hint = index_hint(session.dialect, 'message_public')
     sql = (
         f'SELECT {COLUMNS} FROM message m{hint} WHERE {_LIVE} '
-        f'AND m.{column} IN ({marks("k", len(keys))})'
+        f'AND m.{column} IN ({placeholders("k", len(keys))})'
     )
     if lock:
-        sql = queue_rows.locking(session, sql + ' ORDER BY m.seq')
-    return session.all(sql, {'qid': qid, 'now': now, **named('k', keys)})
+        sql = queue_rows.for_update(session, sql + ' ORDER BY m.seq')
+    return session.all(
+        sql, {'qid': qid, 'now': now, **placeholder_values('k', keys)}
+    )
 
 
 def get(
-    session: Session, qid: str, ids: Sequence[str], now: int
+    session: SqlSession, qid: str, ids: Sequence[str], now: int
 ) -> Sequence[Message]:
     """Return the live messages among ``ids``, in queue order."""
     rows = find(session, qid, ids, now)
@@ -257,7 +271,7 @@ def get(
     return [message(row, now) for row in rows]
 
 
-def stats(session: Session, qid: str, now: int) -> Stats:
+def stats(session: SqlSession, qid: str, now: int) -> Stats:
     """Count live messages and name both ends."""
     values = {'qid': qid, 'now': now}
     row = session.one(f'SELECT {_counts(session)}', values)
@@ -270,19 +284,19 @@ def stats(session: Session, qid: str, now: int) -> Stats:
     return Stats(free + woken + delayed, claimed, oldest, newest)
 
 
-def _counts(session: Session) -> str:
+def _counts(session: SqlSession) -> str:
     return ', '.join(
-        f'(SELECT count(*) FROM message m{using(session.dialect, index)} '
+        f'(SELECT count(*) FROM message m{index_hint(session.dialect, index)} '
         f'WHERE {_LIVE} AND {kind})'
         for kind, index in _COUNTED
     )
 
 
 def _span(
-    session: Session, values: dict[str, Any], direction: str
+    session: SqlSession, values: dict[str, Any], direction: str
 ) -> MessageSpan | None:
     row = session.one(_END % direction, values)
     if row is None:
         return None
-    found = message(row, values['now'])
-    return MessageSpan(found.id, found.created_at)
+    end = message(row, values['now'])
+    return MessageSpan(end.id, end.created_at)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which revision of the tables a database has."""
+"""The revision of the tables: checked at start, created for SQLite."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ def current(connection: sa.Connection) -> str | None:
     """Return the revision of a database, None for one without tables."""
     if not sa.inspect(connection).has_table(_VERSION.name):
         return None
-    found: str | None = connection.scalar(sa.select(_VERSION.c.version_num))
-    return found
+    revision: str | None = connection.scalar(sa.select(_VERSION.c.version_num))
+    return revision
 
 
 def check(connection: sa.Connection) -> None:
-    """Complain about tables that are older than this code.
+    """Refuse tables that are older than this code.
 
-    Newer ones will do, since releases add to the tables first and take away
-    a release later: a server of the release before may start again while the
-    others are replaced. That is logged, once in a process.
+    Newer ones are fine, since a release adds to the tables and the next one
+    removes: a server of the previous release may restart during an upgrade.
+    That is logged, once in a process.
 
     :raises ConfigurationError: there are none, they are older, or their
-        revision is none of ours
+        revision is unknown
     """
-    found = current(connection)
-    if found == HEAD:
+    revision = current(connection)
+    if revision == HEAD:
         return
-    if not _is_newer(found):
+    if not _is_newer(revision):
         raise ConfigurationError(
-            f'the tables are at revision {found or "none"}, not {HEAD}; run '
-            '"zaqar-sql-db-manage upgrade head"'
+            f'the tables are at revision {revision or "none"}, not {HEAD}; '
+            'run "zaqar-sql-db-manage upgrade head"'
         )
-    _tell_newer(found)
+    _log_newer(revision)
 
 
 def _is_newer(revision: str | None) -> TypeGuard[str]:
@@ -65,8 +65,8 @@ def _is_newer(revision: str | None) -> TypeGuard[str]:
 
 
 @functools.cache
-def _tell_newer(revision: str) -> None:
-    """Log it; both planes may be in one database."""
+def _log_newer(revision: str) -> None:
+    """Log it once; both stores may be in one database."""
     LOG.warning(
         'The tables are at revision %s, newer than %s, which this release '
         'works on. That is fine while servers are being upgraded; then run '
@@ -77,15 +77,15 @@ def _tell_newer(revision: str) -> None:
 
 
 def make_private(path: str) -> None:
-    """Make an SQLite file that its owner alone can read.
+    """Create an SQLite file that only its owner can read.
 
-    SQLite gives the files beside it the mode of the database. One that exists
-    is closed to others; it may be shared with a group on purpose.
+    SQLite gives the files beside it the same mode. An existing file loses the
+    permissions of others; those of the group may be intended.
 
-    :raises OSError: it cannot be made
+    :raises OSError: it cannot be created
     """
-    # Never one that exists: closing it would end the locks that SQLite holds
-    # on it in this process, and another process could remove its WAL.
+    # Never open an existing one: closing it would drop the locks that SQLite
+    # holds in this process, and another process could remove its WAL.
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, flags, 0o600))
@@ -97,7 +97,7 @@ def make_private(path: str) -> None:
 
 
 def create_sqlite(path: str) -> None:
-    """Make the tables in a new SQLite file; check those of an old one.
+    """Create the tables in a new SQLite file; check those of an old one.
 
     :raises ConfigurationError: see :func:`check`
     """

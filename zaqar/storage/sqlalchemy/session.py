@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Statements on one connection.
+"""SQL statements on one connection.
 
 The hot path is SQL text, translated once per engine, on the database driver's
-own cursor: SQLAlchemy's expression layer costs more per call than SQLite needs
-to answer.
+own cursor: SQLAlchemy's expression layer takes longer than SQLite itself.
 """
 
 from __future__ import annotations
@@ -23,24 +22,24 @@ _TRANSLATED: dict[str, str] = {}
 
 def pyformat(sql: str) -> str:
     """Translate ``:name`` parameters for drivers that want ``%(name)s``."""
-    found = _TRANSLATED.get(sql)
-    if found is None:
-        found = _PARAMETER.sub(r'%(\1)s', sql.replace('%', '%%'))
-        _TRANSLATED[sql] = found
-    return found
+    text = _TRANSLATED.get(sql)
+    if text is None:
+        text = _PARAMETER.sub(r'%(\1)s', sql.replace('%', '%%'))
+        _TRANSLATED[sql] = text
+    return text
 
 
-def marks(name: str, count: int) -> str:
+def placeholders(name: str, count: int) -> str:
     """Return the parameters ``:name0, :name1, ...``."""
     return ', '.join(f':{name}{index}' for index in range(count))
 
 
-def named(name: str, values: Sequence[Any]) -> dict[str, Any]:
-    """Return the values of :func:`marks`."""
+def placeholder_values(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    """Return the values of :func:`placeholders`."""
     return {f'{name}{index}': value for index, value in enumerate(values)}
 
 
-class Session:
+class SqlSession:
     """Runs statements with ``:name`` parameters on a DBAPI cursor.
 
     :param dialect: ``sqlite``, ``postgresql`` or ``mysql``

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """SQLite, the embedded database.
 
-One connection of the process writes; threads that find it busy leave their
-work with whoever holds it, and all of it is committed at once, so that one
-``fsync`` serves many. Every thread has a connection of its own for reading,
-which never waits for the writer. Several processes of one machine may share
-the file; a network file system will lose data.
+One connection of the process writes; threads that wait for it queue their
+work, and the next one commits all of it at once, so that one ``fsync`` serves
+many. Every thread has a connection of its own for reading, which never waits
+for the writer. Several processes of one machine may share the file; a network
+file system will lose data.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import sqlalchemy as sa
 from zaqar import clock
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.sqlalchemy import schema
-from zaqar.storage.sqlalchemy.database import Database
-from zaqar.storage.sqlalchemy.session import Session
+from zaqar.storage.sqlalchemy.database import SqlDatabase
+from zaqar.storage.sqlalchemy.session import SqlSession
 
 LOG = logging.getLogger(__name__)
 
@@ -36,15 +36,15 @@ T = TypeVar('T')
 #: Seconds to wait for another process's transaction.
 BUSY_TIMEOUT = 4.5
 
-#: Bytes of the disk that are left to deletions, claims and the sweeper. Each
-#: change takes room in the WAL first, which grows to 16 MiB.
+#: Bytes of the disk that are reserved for deletions, claims and the sweeper:
+#: each change takes room in the WAL first, which grows to 16 MiB.
 RESERVE = 32 * 2**20
 
-#: Has RETURNING.
+#: The first version with RETURNING.
 OLDEST = (3, 35)
 
 
-class SqliteDatabase(Database):
+class SqliteDatabase(SqlDatabase):
     """A database in a file.
 
     :param synchronous: ``FULL`` survives a power cut, ``NORMAL`` only the
@@ -63,17 +63,17 @@ class SqliteDatabase(Database):
         self._readers: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
 
-    def read(self, work: Callable[[Session], T]) -> T:
+    def read(self, work: Callable[[SqlSession], T]) -> T:
         with _errors_mapped():
             return work(self._reader())
 
-    def write(self, work: Callable[[Session], T]) -> T:
+    def write(self, work: Callable[[SqlSession], T]) -> T:
         with _errors_mapped():
             return self._writer.run(work)
 
     def check_room(self) -> None:
-        found = os.statvfs(self._folder)
-        free = found.f_bavail * found.f_frsize
+        disk = os.statvfs(self._folder)
+        free = disk.f_bavail * disk.f_frsize
         if free < RESERVE:
             LOG.error(
                 'SQLite: only %d KiB are free in %s; no messages are stored',
@@ -92,14 +92,14 @@ class SqliteDatabase(Database):
                 reader.close()
             self._readers.clear()
 
-    def _reader(self) -> Session:
-        session: Session | None = getattr(self._local, 'session', None)
+    def _reader(self) -> SqlSession:
+        session: SqlSession | None = getattr(self._local, 'session', None)
         if session is None:
             connection = self._connect()
             connection.execute('PRAGMA query_only = ON')
             with self._lock:
                 self._readers.append(connection)
-            session = Session(connection.cursor(), 'sqlite')
+            session = SqlSession(connection.cursor(), 'sqlite')
             self._local.session = session
         return session
 
@@ -118,7 +118,7 @@ class SqliteDatabase(Database):
         return connection
 
     def _create(self) -> None:
-        """Make the tables, unless another process was faster."""
+        """Create the file and its tables, unless they exist."""
         try:
             schema.make_private(self._path)
             self._connect().close()
@@ -131,10 +131,10 @@ class SqliteDatabase(Database):
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch a file to WAL; one that has it stays as it is.
+    """Switch a file to WAL, if it is not.
 
-    Of two who switch a new file at once one is told that it is locked,
-    whatever the timeout.
+    When two processes switch a new file at once, one gets the error that it
+    is locked, whatever the timeout.
     """
     end = time.monotonic() + BUSY_TIMEOUT
     while True:
@@ -148,11 +148,11 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 class _Job(Generic[T]):
-    """Work that waits to be written."""
+    """Work that waits for the writer."""
 
     __slots__ = ('done', 'error', 'result', 'work')
 
-    def __init__(self, work: Callable[[Session], T]) -> None:
+    def __init__(self, work: Callable[[SqlSession], T]) -> None:
         self.work = work
         self.done = False
         self.result: T | None = None
@@ -164,12 +164,12 @@ class _Writer:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._session = Session(connection.cursor(), 'sqlite')
+        self._session = SqlSession(connection.cursor(), 'sqlite')
         self._pending: collections.deque[_Job[Any]] = collections.deque()
         self._busy = threading.Lock()
 
-    def run(self, work: Callable[[Session], T]) -> T:
-        """Have work committed, by this thread or by one that is at it."""
+    def run(self, work: Callable[[SqlSession], T]) -> T:
+        """Commit work, in this thread or in one that has the connection."""
         job = _Job(work)
         self._pending.append(job)
         with self._busy:
@@ -184,8 +184,7 @@ class _Writer:
             self._connection.close()
 
     def _drain(self) -> list[_Job[Any]]:
-        # Ours was pending when we came, hence there is at least one; it
-        # may stand behind more than fit, so take all before it too.
+        # At least our own.
         count = len(self._pending)
         return [self._pending.popleft() for _ in range(count)]
 
@@ -209,12 +208,12 @@ class _Writer:
         try:
             self._connection.execute('BEGIN IMMEDIATE')
         except sqlite3.OperationalError:
-            # Those who came meanwhile would have to wait as long again.
+            # Those queued meanwhile would have to wait just as long.
             jobs += self._drain()
             raise
 
     def _perform(self, job: _Job[Any]) -> None:
-        """Run one piece of work so that its failure undoes it alone."""
+        """Run one piece of work in a savepoint: a failure undoes only it."""
         self._connection.execute('SAVEPOINT job')
         try:
             job.result = job.work(self._session)

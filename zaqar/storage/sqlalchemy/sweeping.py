@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Removing what nobody can see any more."""
+"""Removal of expired rows, purged queues and old tombstones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Any
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.sqlalchemy import queue_rows
-from zaqar.storage.sqlalchemy.session import Row, Session, marks, named
+from zaqar.storage.sqlalchemy.session import (
+    Row,
+    SqlSession,
+    placeholder_values,
+    placeholders,
+)
 
 #: Rows of one DELETE.
 CHUNK = 200
@@ -26,32 +31,32 @@ _CHILDREN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
-    """A kind of row that is of no more use."""
+class DeadRows:
+    """Rows of a table that can be removed."""
 
     table: str
     key: Sequence[str]
     where: str
 
 
-_EXPIRED = Dead('message', ('queue_id', 'seq'), 'expires_at <= :now')
-_DEAD = (
-    Dead('claim', ('queue_id', 'id'), 'expires_at <= :now'),
-    # A claim may have prolonged the life of a dead letter.
-    Dead(
+_EXPIRED = DeadRows('message', ('queue_id', 'seq'), 'expires_at <= :now')
+_OTHERS = (
+    DeadRows('claim', ('queue_id', 'id'), 'expires_at <= :now'),
+    # A claim may have prolonged the lifetime of a dead letter.
+    DeadRows(
         'post_token',
         ('queue_id', 'token'),
         'keep_until <= :now AND NOT EXISTS (SELECT 1 FROM message m '
         'WHERE m.queue_id = post_token.queue_id '
         'AND m.public_id = post_token.token AND m.expires_at > :now)',
     ),
-    Dead(
+    DeadRows(
         'message_queue', ('qid',), f'dropped_at <= :now - {TOMBSTONE_LIFETIME}'
     ),
 )
 
 
-def sweep(session: Session, now: int, batch: int) -> int:
+def sweep(session: SqlSession, now: int, batch: int) -> int:
     """Remove dead rows within a transaction, ``batch`` at most.
 
     :returns: how many; 0 while another sweeper is at work
@@ -64,7 +69,7 @@ def sweep(session: Session, now: int, batch: int) -> int:
     return _sweep(session, now, batch)
 
 
-def _with_named_lock(session: Session, now: int, batch: int) -> int:
+def _with_named_lock(session: SqlSession, now: int, batch: int) -> int:
     row = session.one("SELECT GET_LOCK('zaqar-sweep', 0)", {})
     if not row or not row[0]:
         return 0
@@ -74,25 +79,25 @@ def _with_named_lock(session: Session, now: int, batch: int) -> int:
         session.one("SELECT RELEASE_LOCK('zaqar-sweep')", {})
 
 
-def _sweep(session: Session, now: int, batch: int) -> int:
+def _sweep(session: SqlSession, now: int, batch: int) -> int:
     values = {'now': now}
     rows = _remove(session, _EXPIRED, values, batch)
     for queue_id, count in Counter(row[0] for row in rows).items():
-        queue_rows.take_away(session, queue_id, count)
-    done = len(rows)
-    for dead in _DEAD:
-        if done < batch:
-            done += len(_remove(session, dead, values, batch - done))
-    return done + _empty_garbage(session, batch - done)
+        queue_rows.subtract_live(session, queue_id, count)
+    removed = len(rows)
+    for dead in _OTHERS:
+        if removed < batch:
+            removed += len(_remove(session, dead, values, batch - removed))
+    return removed + _empty_garbage(session, batch - removed)
 
 
 def _remove(
-    session: Session, dead: Dead, values: dict[str, Any], most: int
+    session: SqlSession, dead: DeadRows, values: dict[str, Any], most: int
 ) -> Sequence[Row]:
     columns = ', '.join(dead.key)
     select = f'SELECT {columns} FROM {dead.table} WHERE {dead.where}'
     rows = session.all(
-        queue_rows.locking(session, f'{select} LIMIT {most}', skip=True),
+        queue_rows.for_update(session, f'{select} LIMIT {most}', skip=True),
         values,
     )
     for start in range(0, len(rows), CHUNK):
@@ -100,36 +105,36 @@ def _remove(
     return rows
 
 
-def _delete(session: Session, dead: Dead, rows: Sequence[Row]) -> None:
+def _delete(session: SqlSession, dead: DeadRows, rows: Sequence[Row]) -> None:
     width = len(dead.key)
     keys = ', '.join(
-        f'({marks(f"r{place}_", width)})' for place in range(len(rows))
+        f'({placeholders(f"r{place}_", width)})' for place in range(len(rows))
     )
     values: dict[str, Any] = {}
     for place, row in enumerate(rows):
-        values |= named(f'r{place}_', row)
-    # SQLite wants VALUES behind IN; the others do not.
-    listed = f'VALUES {keys}' if session.dialect == 'sqlite' else keys
+        values |= placeholder_values(f'r{place}_', row)
+    # SQLite requires VALUES behind IN; the others do not.
+    key_list = f'VALUES {keys}' if session.dialect == 'sqlite' else keys
     session.run(
         f'DELETE FROM {dead.table} WHERE ({", ".join(dead.key)}) '
-        f'IN ({listed})',
+        f'IN ({key_list})',
         values,
     )
 
 
-def _empty_garbage(session: Session, most: int) -> int:
-    done = 0
-    while done < most:
+def _empty_garbage(session: SqlSession, most: int) -> int:
+    removed = 0
+    while removed < most:
         row = session.one('SELECT queue_id FROM garbage LIMIT 1', {})
         if row is None:
             break
         values = {'id': row[0]}
-        before = done
+        before = removed
         for table, key in _CHILDREN:
-            if done < most:
-                dead = Dead(table, key, 'queue_id = :id')
-                done += len(_remove(session, dead, values, most - done))
-        if done == before:
+            if removed < most:
+                dead = DeadRows(table, key, 'queue_id = :id')
+                removed += len(_remove(session, dead, values, most - removed))
+        if removed == before:
             session.run('DELETE FROM garbage WHERE queue_id = :id', values)
-            done += 1
-    return done
+            removed += 1
+    return removed

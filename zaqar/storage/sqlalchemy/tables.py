@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of both planes.
+"""The tables of both stores.
 
-Names and keys are compared byte by byte on every engine, so they are kept as
-UTF-8 where the engine's own idea of text ignores case or trailing blanks.
-Indexes on ``message`` are partial where the engine can, and hold all that
-counting and claiming look at.
+Names and keys are compared byte by byte on every engine, so they are stored as
+UTF-8 where the engine's text type ignores case or trailing blanks. Indexes on
+``message`` are partial where the engine supports that, and cover counting and
+claiming.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ record = sa.Table(
 
 #: ``id`` names the queue in the other tables. A purge gives the queue another
 #: one and leaves the old one to the sweeper. ``live`` is NULL until a limit
-#: of messages is first asked for. ``subscribed`` is the epoch of the mark
-#: that the queue may have subscribers, or the negative of the last one while
-#: it is silent. ``least_version`` is that of the oldest metadata that may be
-#: used with the queue.
+#: of messages is first checked. ``subscribed`` is the epoch of the flag that
+#: the queue may have subscribers, negative while it is not set, so that epochs
+#: are never reused. ``least_version`` is that of the oldest metadata that may
+#: be used with the queue.
 queue = sa.Table(
     'message_queue',
     METADATA,
@@ -106,7 +106,7 @@ queue = sa.Table(
 )
 
 #: ``state``: 0 free, 1 claimed, 2 delayed; the last two until ``wake_at``.
-#: ``public_id`` is the id a dead letter brought along.
+#: ``public_id`` is the id that a dead letter keeps.
 message = sa.Table(
     'message',
     METADATA,

@@ -1,30 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much a database holds, as far as that can be told at once."""
+"""An estimate of the messages in a database, in bounded time."""
 
 from __future__ import annotations
 
 from zaqar.models import Stats
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.sqlalchemy.session import Session
+from zaqar.storage.sqlalchemy.session import SqlSession
 
-#: Messages looked at; where there are more, the answer is that many.
-MOST = 50_000
+#: Messages counted, at most.
+MAX_COUNT = 50_000
 
 _VOLUME = (
     'SELECT count(*), sum(is_claimed) FROM ('
     'SELECT CASE WHEN state = 1 AND wake_at > :now THEN 1 ELSE 0 END '
     'AS is_claimed FROM message WHERE expires_at > :now '
     'AND queue_id NOT IN (SELECT queue_id FROM garbage) '
-    # Notices and deliveries are ours, not anybody's messages.
+    # Notices and deliveries are not messages of a project.
     'AND queue_id NOT IN (SELECT id FROM message_queue '
     'WHERE qid >= :internal AND qid < :beyond) LIMIT :most) AS seen'
 )
 
 
-def volume(session: Session, now: int) -> Stats:
-    """Count the live messages of all queues, :data:`MOST` at most."""
+def volume(session: SqlSession, now: int) -> Stats:
+    """Count the live messages of all queues, :data:`MAX_COUNT` at most."""
     beyond = OUTBOX[:-1] + chr(ord(OUTBOX[-1]) + 1)
-    values = {'now': now, 'most': MOST, 'internal': OUTBOX, 'beyond': beyond}
+    values = {
+        'now': now,
+        'most': MAX_COUNT,
+        'internal': OUTBOX,
+        'beyond': beyond,
+    }
     row = session.one(_VOLUME, values)
     total, claimed = row or (0, 0)
     claimed = int(claimed or 0)

@@ -14,7 +14,7 @@ from zaqar.errors import StoreUnavailable
 from zaqar.models import NewMessage
 from zaqar.storage.sqlalchemy import sqlite
 from zaqar.storage.sqlalchemy.driver import DRIVER
-from zaqar.storage.sqlalchemy.messages import MessageStore
+from zaqar.storage.sqlalchemy.messages import SqlMessageStore
 from zaqar.tests.servers import process
 
 NOW = 1_800_000_000_000
@@ -39,16 +39,16 @@ def disk(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
 @pytest.fixture
 def store(
     disk: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MessageStore]:
+) -> Iterator[SqlMessageStore]:
     """A store on that disk, which keeps back as much as a WAL may need."""
     monkeypatch.setattr(sqlite, 'RESERVE', 6 * 2**20)
     store = DRIVER.open_messages(f'sqlite:///{disk}/a', {})
-    assert isinstance(store, MessageStore)
+    assert isinstance(store, SqlMessageStore)
     yield store
     store.close()
 
 
-def _post(store: MessageStore, count: int = 5) -> list[str]:
+def _post(store: SqlMessageStore, count: int = 5) -> list[str]:
     messages = [
         NewMessage(b'"' + b'x' * 20_000 + b'"', 600, secrets.token_hex(8), 'c')
         for _ in range(count)
@@ -58,7 +58,7 @@ def _post(store: MessageStore, count: int = 5) -> list[str]:
 
 
 def test_what_frees_room_works_on_a_full_disk(
-    store: MessageStore, caplog: pytest.LogCaptureFixture
+    store: SqlMessageStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     ids: list[str] = []
     with pytest.raises(StoreUnavailable):

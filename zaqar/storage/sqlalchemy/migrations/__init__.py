@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way from one revision of the tables to the next, walked by alembic.
+"""Migration of the tables from one revision to the next, by alembic.
 
 See README.rst in this folder for the rules a new revision follows.
 """
@@ -18,36 +18,36 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.sqlalchemy import connecting, schema, tables
+from zaqar.storage.sqlalchemy import connector, schema, tables
 
 FOLDER = pathlib.Path(__file__).parent
 
-#: Revisions of the reference service from which there is no way to ours.
+#: Revisions of the reference service that cannot be migrated.
 TOO_OLD = ('001', '002', '003', '004', '005', '006')
 
-#: Seconds to wait for a server to accept us.
+#: Seconds to wait for a connection.
 CONNECT_TIMEOUT = 10
 
-#: Seconds to wait for another process that is at the same.
+#: Seconds to wait for a migration of another process.
 LOCK_TIMEOUT = 3600
 
-#: Names our lock on PostgreSQL, where locks are numbers.
+#: PostgreSQL's advisory locks are numbers: "zaqar".
 _LOCK_NUMBER = 0x7A61716172
 
 
 def config(url: sa.URL | None = None) -> Config:
     """Return alembic's configuration for a database, or for none."""
-    found = Config(stdout=sys.stdout)
+    alembic = Config(stdout=sys.stdout)
     # A percent sign would start an interpolation.
     folder = str(FOLDER).replace('%', '%%')
-    found.set_main_option('script_location', folder)
-    found.set_main_option('file_template', '%%(rev)s_%%(slug)s')
-    found.attributes['url'] = url
-    return found
+    alembic.set_main_option('script_location', folder)
+    alembic.set_main_option('file_template', '%%(rev)s_%%(slug)s')
+    alembic.attributes['url'] = url
+    return alembic
 
 
 def scripts() -> ScriptDirectory:
-    """Return the revisions there are."""
+    """Return the directory of revisions."""
     return ScriptDirectory.from_config(config())
 
 
@@ -59,19 +59,19 @@ def head() -> str:
 def current(url: sa.URL) -> str | None:
     """Return the revision of a database, None for one without tables.
 
-    :raises ConfigurationError: it cannot be asked
+    :raises ConfigurationError: it cannot be queried
     """
     with connect(url) as connection:
         return schema.current(connection)
 
 
 def upgrade(url: sa.URL, revision: str, *, sql: bool = False) -> None:
-    """Bring a database to a revision, or print how.
+    """Migrate a database to a revision, or print the SQL.
 
-    Does nothing if it is there already. Of several processes that do the same
-    at once, one works and the others wait.
+    Does nothing if it has that revision. Of several concurrent processes one
+    works and the others wait.
 
-    :raises ConfigurationError: it cannot be asked or has no way to there
+    :raises ConfigurationError: it cannot be queried or migrated
     """
     if not sql:
         _refuse_old(url)
@@ -79,7 +79,7 @@ def upgrade(url: sa.URL, revision: str, *, sql: bool = False) -> None:
 
 
 def stamp(url: sa.URL, revision: str, *, sql: bool = False) -> None:
-    """Note a revision without doing its work, or print how.
+    """Set the revision without migrating, or print the SQL.
 
     :raises ConfigurationError: as :func:`upgrade`
     """
@@ -93,8 +93,8 @@ def add(
 ) -> None:
     """Write a new revision into this folder.
 
-    :param autogenerate: fill it with what the database lacks; this needs one
-        that has all revisions so far
+    :param autogenerate: fill it with what the database lacks, which must be
+        at the newest revision
     """
     command.revision(
         config(url),
@@ -109,33 +109,33 @@ def add(
 def connect(url: sa.URL) -> Iterator[sa.Connection]:
     """Yield a connection in a transaction that is committed in the end.
 
-    :raises ConfigurationError: the database does not let us in
+    :raises ConfigurationError: the database refuses the connection
     """
     with _engine(url).begin() as connection:
         yield connection
 
 
 def is_ours(name: str | None, kind: str, _parents: Any) -> bool:
-    """Tell what autogenerate compares: not the tables of others."""
+    """Tell whether autogenerate compares a table: only our own."""
     return kind != 'table' or name in tables.METADATA.tables
 
 
 def is_made(dialect: sa.Dialect) -> Callable[..., bool]:
     """Return a function that tells which of our indexes an engine gets."""
 
-    def made(item: Any, _name: Any, kind: str, *_more: Any) -> bool:
+    def applies(item: Any, _name: Any, kind: str, *_more: Any) -> bool:
         if kind != 'index' or not isinstance(item, sa.Index):
             return True
         condition: Any = item._ddl_if
         return condition is None or dialect.name in condition.dialect
 
-    return made
+    return applies
 
 
 def lock(connection: sa.Connection) -> None:
-    """Wait until nobody else migrates; hold on until the connection closes.
+    """Wait until no other process migrates; lock until the connection closes.
 
-    SQLite's transactions exclude each other as they are.
+    SQLite's transactions exclude each other anyway.
     """
     backend = connection.dialect.name
     if backend == 'postgresql':
@@ -148,27 +148,27 @@ def lock(connection: sa.Connection) -> None:
 
 
 def _refuse_old(url: sa.URL) -> None:
-    found = current(url)
-    if found in TOO_OLD:
+    revision = current(url)
+    if revision in TOO_OLD:
         raise ConfigurationError(
-            f'the database is at revision {found} of the reference service; '
-            'upgrade it to 007 with the reference service first'
+            f'the database is at revision {revision} of the reference '
+            'service; upgrade it to 007 with the reference service first'
         )
-    known = [script.revision for script in scripts().walk_revisions()]
-    if found is not None and found not in known:
+    revisions = [script.revision for script in scripts().walk_revisions()]
+    if revision is not None and revision not in revisions:
         raise ConfigurationError(
-            f'the database is at revision {found}, which is unknown here; '
+            f'the database is at revision {revision}, which is unknown here; '
             'it is newer than this program, or belongs to something else'
         )
 
 
 def _engine(url: sa.URL) -> sa.Engine:
     try:
-        rest, values = connecting.typed(url)
+        rest, values = connector.typed(url)
         engine = sa.create_engine(
             rest,
             poolclass=sa.NullPool,
-            # Rows that are adopted hold URIs with passwords.
+            # Imported rows hold URIs with passwords.
             hide_parameters=True,
             connect_args={**_connect_args(url), **values},
         )
@@ -178,7 +178,7 @@ def _engine(url: sa.URL) -> sa.Engine:
         ) from None
     if url.get_backend_name() == 'sqlite':
         sa.event.listen(engine, 'do_connect', _make_private)
-        sa.event.listen(engine, 'connect', _leave_transactions_to_us)
+        sa.event.listen(engine, 'connect', _disable_implicit_begin)
         sa.event.listen(engine, 'begin', _begin_immediate)
     return engine
 
@@ -186,7 +186,7 @@ def _engine(url: sa.URL) -> sa.Engine:
 def _make_private(
     _dialect: Any, _record: Any, args: Any, _options: Any
 ) -> None:
-    # What is wrong with the path is said by the connection that follows.
+    # The connection that follows reports what is wrong with the path.
     with contextlib.suppress(OSError):
         schema.make_private(str(args[0]))
 
@@ -194,14 +194,14 @@ def _make_private(
 def _connect_args(url: sa.URL) -> dict[str, Any]:
     if url.get_backend_name() == 'sqlite':
         return {'timeout': LOCK_TIMEOUT}
-    found: dict[str, Any] = {'connect_timeout': CONNECT_TIMEOUT}
+    arguments: dict[str, Any] = {'connect_timeout': CONNECT_TIMEOUT}
     if url.get_backend_name() == 'postgresql':
-        # A pooler would give them to others.
-        found['prepare_threshold'] = None
-    return found
+        # A pooler would lend prepared statements to other clients.
+        arguments['prepare_threshold'] = None
+    return arguments
 
 
-def _leave_transactions_to_us(connection: Any, _record: Any) -> None:
+def _disable_implicit_begin(connection: Any, _record: Any) -> None:
     # Python's module would begin one before changes of rows only, not
     # before changes of tables.
     connection.isolation_level = None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of the reference service, copied into the table ``record``.
+"""Import of the reference service's rows into the table ``record``.
 
-Used by revision 008 alone. The old tables are only read, for a way back. What
-has been copied already stays as it is.
+Used by revision 008 alone. The old tables are only read, to allow a way back.
+Records that exist already stay unchanged.
 """
 
 from __future__ import annotations
@@ -79,21 +79,21 @@ def _copy(connection: sa.Connection, source: _Source, say: Say) -> None:
     seen = 0
     insert = _insert_missing(connection.dialect.name)
     with _reader(connection) as reader:
-        found = reader.execute(
+        result = reader.execute(
             source.select(),
             execution_options={'stream_results': True, 'yield_per': BATCH},
         )
-        for rows in found.mappings().partitions():
+        for rows in result.mappings().partitions():
             connection.execute(
                 insert,
                 [_values(connection, source, dict(row), say) for row in rows],
             )
             seen += len(rows)
             say(f'{source.table}: {seen} rows read')
-    kept = connection.scalar(
+    count = connection.scalar(
         sa.select(sa.func.count()).where(_RECORD.c.kind == source.kind)
     )
-    say(f'{source.table}: done, {kept} records of kind "{source.kind}"')
+    say(f'{source.table}: done, {count} records of kind "{source.kind}"')
 
 
 @contextlib.contextmanager
@@ -108,7 +108,7 @@ def _reader(connection: sa.Connection) -> Iterator[sa.Connection]:
 
 
 def _insert_missing(dialect: str) -> Any:
-    """Return an INSERT that leaves what is there alone."""
+    """Return an INSERT that ignores existing records."""
     if dialect == 'postgresql':
         return postgresql.insert(_RECORD).on_conflict_do_nothing()
     if dialect == 'sqlite':
@@ -143,7 +143,7 @@ def _values(
 
 
 def _queue(row: Row) -> Mapping[str, Any]:
-    # An incarnation of its own, as if the queue had just been made.
+    # A new incarnation, as for a new queue.
     return {
         'qid': secrets.token_hex(16),
         'metadata': _decode(row['metadata'], dict),
@@ -186,18 +186,18 @@ def _hash(*texts: str | None) -> str:
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def _decode(value: Any, expected: type) -> Any:
+def _decode(column: Any, expected: type) -> Any:
     """Read a JSON column; NULL, nothing and ``null`` are empty.
 
     :raises ValueError: it holds no JSON, or a value of another type
     """
-    text = value if isinstance(value, str) else bytes(value or b'').decode()
-    found = json.loads(text, parse_constant=_refuse) if text else None
-    if found is None:
+    text = column if isinstance(column, str) else bytes(column or b'').decode()
+    value = json.loads(text, parse_constant=_refuse) if text else None
+    if value is None:
         return expected()
-    if not isinstance(found, expected):
-        raise ValueError(found)
-    return found
+    if not isinstance(value, expected):
+        raise ValueError(value)
+    return value
 
 
 def _refuse(constant: str) -> None:

@@ -214,8 +214,8 @@ def _index(
     where: str | None = None,
 ) -> None:
     if not context.is_offline_mode():
-        found = sa.inspect(op.get_bind()).get_indexes(table)
-        if name in {index['name'] for index in found}:
+        indexes = sa.inspect(op.get_bind()).get_indexes(table)
+        if name in {index['name'] for index in indexes}:
             return
     condition = sa.text(where) if where else None
     op.create_index(

@@ -18,8 +18,8 @@ depends_on = None
 def upgrade() -> None:
     """Add the column, unless an earlier try has done so."""
     if not context.is_offline_mode():
-        found = sa.inspect(op.get_bind()).get_columns('message_queue')
-        if 'subscribed' in {column['name'] for column in found}:
+        columns = sa.inspect(op.get_bind()).get_columns('message_queue')
+        if 'subscribed' in {column['name'] for column in columns}:
             return
     op.add_column(
         'message_queue',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ids, markers and rows of messages."""
+"""Rows of messages: columns, states, index hints, conversion."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from zaqar.storage.sqlalchemy.session import Row
 
 FREE, CLAIMED, DELAYED = 0, 1, 2
 
-#: In ``claim_count`` of a held message: it was exhausted when it was taken.
-SPENT = 1 << 30
+#: Bit of ``claim_count``: the message was exhausted when it was claimed.
+EXHAUSTED = 1 << 30
 
-#: What a message is made of, in the order of :func:`message`.
+#: The columns of a message, in the order that :func:`message` expects.
 COLUMNS = (
     'm.queue_id, m.seq, m.rnd, m.public_id, m.body, m.ttl, m.created_at, '
     'm.client, m.state, m.wake_at, m.claim_id, m.claim_count, m.checksum, '
     'm.expires_at'
 )
 
-#: The id of a live queue, for use within a statement.
+#: Subquery for the id of a live queue.
 QUEUE = (
     '(SELECT id FROM message_queue WHERE qid = :qid AND dropped_at IS NULL)'
 )
 
 
 def order(condition: str) -> str:
-    """Return what rows that fulfil a condition are put in order by.
+    """Return the expression that sorts the rows of a condition.
 
-    Few have woken up at a time. An expression keeps PostgreSQL, which plans
-    without looking at the values, from walking the queue in search of them.
+    Few rows have woken at a time. An expression keeps PostgreSQL, which plans
+    without the values, from scanning the queue in search of them.
     """
     return 'm.seq + 0' if 'm.state > 0' in condition else 'm.seq'
 
 
-def using(dialect: str, index: str) -> str:
-    """Return the hint that a table be read by an index, with its blank.
+def index_hint(dialect: str, index: str) -> str:
+    """Return the hint that makes a table be read by an index.
 
-    Without statistics SQLite walks the whole queue in order where a few rows
+    Without statistics SQLite scans the whole queue in order where a few rows
     of an index would do, and MySQL does so in spite of them. PostgreSQL takes
     no hints and needs none.
     """
@@ -73,7 +73,7 @@ def message(row: Row, now: int) -> Message:
         created_at=created_at,
         client=client.decode() if isinstance(client, bytes) else client,
         claim_id=claim_id if state == CLAIMED and wake_at > now else None,
-        claim_count=claim_count & (SPENT - 1),
+        claim_count=claim_count & (EXHAUSTED - 1),
         checksum=checksum,
         expires_at=expires_at,
         marker=make_marker(seq),

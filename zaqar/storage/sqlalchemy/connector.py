@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a database driver is given its settings, and poolers in between.
+"""Connections to servers: driver arguments, and poolers in between.
 
 A pooler that lends a connection for one transaction (PgBouncer's
-``pool_mode = transaction``) gives the next one to another client of it. What
-PostgreSQL remembers for a connection is then another client's: a prepared
-statement, a setting, a lock. It refuses start-up parameters that it does not
-know, too.
+``pool_mode = transaction``) lends it to another client next. The state of a
+PostgreSQL connection is then another client's: prepared statements, settings,
+locks. The pooler also refuses start-up parameters that it does not know.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ import sqlalchemy as sa
 from sqlalchemy.util import asbool
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.sqlalchemy.deadline import limit, watched
+from zaqar.storage.sqlalchemy.deadline import connection_class, set_deadline
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds in which a server is to let us in.
+#: Seconds in which a server must accept a connection.
 CONNECT_TIMEOUT = 2
 
 #: Milliseconds after which PostgreSQL ends a statement by itself.
 STATEMENT_TIMEOUT = 4000
 
-#: What a pooler says of a start-up parameter.
+#: The error of a pooler about a start-up parameter.
 REFUSED_PARAMETER = 'unsupported startup parameter'
 
 
 class Pooler(enum.StrEnum):
-    """What stands before PostgreSQL."""
+    """The kind of pooler in front of PostgreSQL."""
 
     AUTO = 'auto'
     NONE = 'none'
@@ -43,22 +42,22 @@ class Pooler(enum.StrEnum):
 
 
 class Connector:
-    """Connects to PostgreSQL, and knows whether a pooler is in between.
+    """Connects to PostgreSQL, and detects a pooler in between.
 
-    :ivar is_pooled: whether one is, as far as is known
+    :ivar is_pooled: whether there is one, as far as is known
     :raises ConfigurationError: the URL asks for what a pooler does not give
     """
 
     def __init__(self, pooler: Pooler, url: sa.URL) -> None:
         if pooler is Pooler.TRANSACTION:
-            _refuse_sessions(url)
+            _check_sessionless(url)
         self._pooler = pooler
         self._has_options = 'options' in url.query
         self.is_pooled = pooler is Pooler.TRANSACTION
 
     @property
     def begin(self) -> str:
-        """Return what begins a transaction, in one round trip."""
+        """Return the SQL that begins a transaction, in one round trip."""
         if not self.is_pooled:
             return 'BEGIN'
         return (
@@ -69,17 +68,16 @@ class Connector:
     def connect(
         self, dialect: Any, _record: Any, args: Any, options: Any
     ) -> Any:
-        """Connect, in SQLAlchemy's stead."""
+        """Connect; a hook of SQLAlchemy."""
         module = dialect.loaded_dbapi
-        connect: Callable[..., Any] = watched(module).connect
+        connect: Callable[..., Any] = connection_class(module).connect
         options['autocommit'] = True
         if not self.is_pooled:
             try:
                 connection = connect(*args, **self._with_settings(options))
             except module.OperationalError as error:
-                # Settings of the URI are not ours to leave out.
-                is_ours = not self._has_options
-                if REFUSED_PARAMETER not in str(error) or not is_ours:
+                # Options of the URI must not be dropped.
+                if REFUSED_PARAMETER not in str(error) or self._has_options:
                     raise
                 if self._pooler is Pooler.NONE:
                     raise
@@ -87,16 +85,16 @@ class Connector:
                 if self._pooler is Pooler.NONE or _is_direct(connection):
                     return connection
                 connection.prepare_threshold = None
-                self._note()
+                self._note_pooler()
                 return connection
-            self._note()
+            self._note_pooler()
         return connect(*args, **{**options, 'prepare_threshold': None})
 
     def _with_settings(self, options: dict[str, Any]) -> dict[str, Any]:
         if self._has_options:
             return options
-        # Planning takes longer than the statements themselves, and what they
-        # read by does not depend on values.
+        # Planning takes longer than the statements themselves, and the index
+        # to use does not depend on the values.
         settings = (
             f'-c statement_timeout={STATEMENT_TIMEOUT} '
             '-c plan_cache_mode=force_generic_plan '
@@ -104,7 +102,7 @@ class Connector:
         )
         return {**options, 'options': settings}
 
-    def _note(self) -> None:
+    def _note_pooler(self) -> None:
         if not self.is_pooled:
             self.is_pooled = True
             LOG.info(
@@ -114,22 +112,22 @@ class Connector:
 
 
 def _is_direct(connection: Any) -> bool:
-    """Tell whether the server is the one that let us in.
+    """Tell whether there is no pooler in between.
 
-    Poolers make up the process number that a client is given.
+    Poolers report a process number of their own to clients.
     """
-    limit(connection, 'postgresql', time.monotonic() + CONNECT_TIMEOUT)
+    set_deadline(connection, 'postgresql', time.monotonic() + CONNECT_TIMEOUT)
     row = connection.execute('SELECT pg_backend_pid()').fetchone()
     return bool(row[0] == connection.info.backend_pid)
 
 
-def _refuse_sessions(url: sa.URL) -> None:
+def _check_sessionless(url: sa.URL) -> None:
     threshold = str(url.query.get('prepare_threshold', 'none'))
-    for name, is_given in (
+    for name, is_set in (
         ('options', 'options' in url.query),
         ('prepare_threshold', _number_or_none(threshold) is not None),
     ):
-        if is_given:
+        if is_set:
             raise ConfigurationError(
                 f'"{name}" in the URI does not work with sql_pooler = '
                 'transaction; leave it out'
@@ -137,11 +135,11 @@ def _refuse_sessions(url: sa.URL) -> None:
 
 
 def typed(url: sa.URL) -> tuple[sa.URL, Mapping[str, Any]]:
-    """Take values that are no text out of a URL.
+    """Convert options of a URL that are not text.
 
-    The drivers take them as they come, and fail much later.
+    The drivers accept them as text, and fail much later.
 
-    :returns: the URL without them, and the values by the drivers' names
+    :returns: the URL without them, and the values by name
     :raises ConfigurationError: one is of the wrong type
     """
     types = _TYPES.get(url.get_backend_name().replace('mariadb', 'mysql'), {})
@@ -162,13 +160,13 @@ def _number_or_none(text: str) -> int | None:
     return None if text.lower() in ('', 'none') else int(text)
 
 
-def _truth(text: str) -> bool:
+def _boolean(text: str) -> bool:
     return bool(asbool(text))
 
 
 _TYPES: Mapping[str, Mapping[str, Callable[[str], Any]]] = {
     'postgresql': {
-        'autocommit': _truth,
+        'autocommit': _boolean,
         'connect_timeout': int,
         'keepalives': int,
         'keepalives_count': int,
@@ -178,32 +176,32 @@ _TYPES: Mapping[str, Mapping[str, Callable[[str], Any]]] = {
         'tcp_user_timeout': int,
     },
     'mysql': {
-        'autocommit': _truth,
-        'binary_prefix': _truth,
+        'autocommit': _boolean,
+        'binary_prefix': _boolean,
         'client_flag': int,
         'connect_timeout': int,
-        'defer_connect': _truth,
-        'local_infile': _truth,
+        'defer_connect': _boolean,
+        'local_infile': _boolean,
         'max_allowed_packet': int,
         'read_timeout': int,
-        'ssl_disabled': _truth,
-        'ssl_verify_cert': _truth,
-        'ssl_verify_identity': _truth,
-        'use_unicode': _truth,
+        'ssl_disabled': _boolean,
+        'ssl_verify_cert': _boolean,
+        'ssl_verify_identity': _boolean,
+        'use_unicode': _boolean,
         'write_timeout': int,
     },
 }
 
 
 def arguments(url: sa.URL) -> tuple[sa.URL, Mapping[str, Any]]:
-    """Return a URL and what else its driver is called with.
+    """Return a URL and the arguments for its driver.
 
-    Every wait for the server is bounded to a few seconds, unless the URL has
-    other bounds.
+    Every wait for the server is limited to a few seconds, unless the URL sets
+    other limits.
 
     :raises ConfigurationError: see :func:`typed`
     """
-    rest, given = typed(url)
+    rest, typed_values = typed(url)
     if url.get_backend_name() == 'postgresql':
         settings: dict[str, Any] = {
             'connect_timeout': CONNECT_TIMEOUT,
@@ -223,5 +221,5 @@ def arguments(url: sa.URL) -> tuple[sa.URL, Mapping[str, Any]]:
             for name, value in settings.items()
             if name not in rest.query
         },
-        **given,
+        **typed_values,
     }

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Notices in the outbox.
+
+They get numbers from the clock instead of a counter: posts need not lock the
+row of the outbox, which all queues of a store share.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import Any
+
+from zaqar.models import NewMessage
+from zaqar.storage.base import OUTBOX
+from zaqar.storage.sqlalchemy import queue_rows
+from zaqar.storage.sqlalchemy.message_rows import DELAYED, FREE
+from zaqar.storage.sqlalchemy.session import SqlSession
+
+#: Random bits of a number, below the millisecond: they keep processes apart.
+RANDOM_BITS = 20
+
+_INSERT = (
+    'INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at, '
+    'created_at, ttl, client, claim_count, checksum, public_id, body) '
+    'SELECT id, :seq, :rnd, :state, :wake_at, :expires_at, :created_at, '
+    ':ttl, :client, 0, :checksum, NULL, :body '
+    'FROM message_queue WHERE qid = :outbox'
+)
+
+
+class NoticeNumbers:
+    """Numbers of notices, which rise within a process."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._lock = threading.Lock()
+
+    def take(self, now: int, count: int) -> int:
+        """Return the first of ``count`` consecutive numbers."""
+        start = (now << RANDOM_BITS) + secrets.randbits(RANDOM_BITS - 1)
+        with self._lock:
+            # Only so far: the clock may have been set back.
+            if start <= self._last < start + (1 << (RANDOM_BITS + 10)):
+                start = self._last + 1 + secrets.randbits(8)
+            self._last = start + count - 1
+        return start
+
+
+NUMBERS = NoticeNumbers()
+
+
+def add_notice(session: SqlSession, notice: NewMessage, now: int) -> None:
+    """Add a notice to the outbox, within a transaction."""
+    insert = queue_rows.insert_ignoring(session.dialect, _INSERT)
+    while not session.run(insert, _values(notice, now)):
+        # There is no outbox yet, or the number is taken.
+        queue_rows.lock(session, OUTBOX, now)
+
+
+def _values(notice: NewMessage, now: int) -> dict[str, Any]:
+    delay = notice.delay * 1000
+    return {
+        'outbox': OUTBOX,
+        'seq': NUMBERS.take(now, 1),
+        'rnd': notice.rnd,
+        'state': DELAYED if delay else FREE,
+        'wake_at': now + delay if delay else 0,
+        'expires_at': now + notice.ttl * 1000,
+        'created_at': now,
+        'ttl': notice.ttl,
+        'client': notice.client,
+        'checksum': notice.checksum,
+        'body': notice.body,
+    }

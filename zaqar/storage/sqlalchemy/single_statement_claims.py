@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims in one statement, hence in one round trip (PostgreSQL)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zaqar.models import Claim
+from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.sqlalchemy.claiming import (
+    COUNT,
+    COUNT_EXHAUSTED,
+    FREE,
+    IS_EXHAUSTED,
+    IS_FRESH,
+    PROLONG,
+    WOKEN,
+    repeated_claim,
+)
+from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message, order
+from zaqar.storage.sqlalchemy.session import SqlSession
+
+
+def _statement(limit: int, counting: bool) -> str:
+    """Return the statement of a claim."""
+    queue = '(SELECT id FROM q)'
+
+    def free(where: str, count: str, most: int) -> str:
+        return (
+            f'SELECT m.seq FROM message m WHERE m.queue_id = {queue} '
+            f'AND {where} {count} ORDER BY {order(where)} LIMIT {most} '
+            'FOR UPDATE SKIP LOCKED'
+        )
+
+    below = f'AND {IS_FRESH}' if counting else ''
+    above = (
+        f'AND {IS_EXHAUSTED} AND m.seq < coalesce((SELECT max(seq) '
+        f'FROM taken HAVING count(*) = {limit}), 9223372036854775807)'
+    )
+    exhausted = (
+        f"""
+        e AS ({free(FREE, above, MAX_EXHAUSTED)}),
+        f AS ({free(WOKEN, above, MAX_EXHAUSTED)}),
+        exhausted AS (SELECT seq FROM
+            (SELECT * FROM e UNION ALL SELECT * FROM f) x
+            ORDER BY seq LIMIT {MAX_EXHAUSTED}),"""
+        if counting
+        else ''
+    )
+    picked = 'SELECT seq, false AS exhausted FROM taken' + (
+        ' UNION ALL SELECT seq, true FROM exhausted' if counting else ''
+    )
+    return f"""
+    WITH q AS (
+        SELECT id FROM message_queue q WHERE qid = :qid
+        AND dropped_at IS NULL AND least_version <= :version
+        AND NOT EXISTS (SELECT 1 FROM claim c
+            WHERE c.queue_id = q.id AND c.id = :claim_id)),
+    a AS ({free(FREE, below, limit)}),
+    b AS ({free(WOKEN, below, limit)}),
+    taken AS (SELECT seq FROM (SELECT * FROM a UNION ALL SELECT * FROM b) x
+        ORDER BY seq LIMIT {limit}),{exhausted}
+    picked AS ({picked}),
+    u AS (
+        UPDATE message m SET state = 1, wake_at = :end,
+            claim_id = :claim_id, claim_count = CASE WHEN picked.exhausted
+                THEN {COUNT_EXHAUSTED} ELSE {COUNT} + {int(counting)} END,
+            {PROLONG}
+        FROM picked WHERE m.queue_id = {queue} AND m.seq = picked.seq
+        RETURNING {COLUMNS}, picked.exhausted),
+    c AS (
+        INSERT INTO claim (queue_id, id, ttl, expires_at)
+        SELECT id, :claim_id, :ttl, :end FROM q
+        WHERE EXISTS (SELECT 1 FROM picked))
+    SELECT * FROM u ORDER BY seq
+    """
+
+
+_STATEMENTS: dict[tuple[int, bool], str] = {}
+
+
+def claim(
+    session: SqlSession,
+    qid: str,
+    claim_id: str,
+    values: dict[str, Any],
+    limit: int,
+    max_claims: int,
+    version: int | None,
+) -> Claim | None:
+    """Claim messages; see :func:`zaqar.storage.sqlalchemy.claiming.claim`."""
+    key = (limit, bool(max_claims))
+    sql = _STATEMENTS.get(key) or _STATEMENTS.setdefault(key, _statement(*key))
+    rows = session.all(
+        sql,
+        {
+            **values,
+            'qid': qid,
+            'claim_id': claim_id,
+            'max': max_claims,
+            'version': 2**63 - 1 if version is None else version,
+        },
+    )
+    if not rows:
+        return repeated_claim(session, qid, claim_id, values['now'], version)
+    return Claim(
+        claim_id,
+        values['ttl'],
+        values['end'],
+        [message(row, values['now']) for row in rows if not row[14]],
+        [message(row, values['now']) for row in rows if row[14]],
+    )

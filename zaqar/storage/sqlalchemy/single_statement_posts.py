@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Posts in one statement, hence in one round trip (PostgreSQL)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
+from zaqar.storage.posts import Post
+from zaqar.storage.sqlalchemy import outbox
+from zaqar.storage.sqlalchemy.posting import split_ids
+from zaqar.storage.sqlalchemy.session import SqlSession
+from zaqar.storage.subscriber_flags import UnsubscribedQueues
+
+#: Newer than all metadata.
+_ANY_VERSION = 2**63 - 1
+
+#: ``q`` locks the row, unless a token is known; for a token that was stored a
+#: moment ago ``t`` has no row, so that its messages are not written. Nothing
+#: is written unless the queue meets the condition ``{only}``.
+_STATEMENT = """
+WITH q AS (
+    UPDATE message_queue SET next_seq = next_seq + :count,
+        live = live + :count
+    WHERE qid = :qid AND dropped_at IS NULL
+        AND least_version <= :version AND {only} AND NOT EXISTS (
+        SELECT 1 FROM post_token k WHERE k.queue_id = message_queue.id
+        AND k.token = ANY(:tokens::text[]))
+    RETURNING id, next_seq - :count AS first, subscribed),
+p AS (
+    SELECT * FROM unnest(:offsets::bigint[], :rnds::text[], :ttls::int[],
+        :delays::bigint[], :clients::text[], :checksums::text[],
+        :public_ids::text[], :bodies::bytea[], :tokens::text[])
+    AS p (place, rnd, ttl, delay, client, checksum, public_id, body, token)),
+t AS (
+    INSERT INTO post_token (queue_id, token, ids, keep_until)
+    SELECT q.id, p.token,
+        convert_to(string_agg(coalesce(p.public_id,
+            lpad(to_hex(q.first + p.place), 16, '0') || p.rnd), ''
+            ORDER BY p.place), 'SQL_ASCII'),
+        :now + greatest({lifetime}, max(CASE WHEN p.public_id IS NULL THEN 0
+            ELSE p.ttl::bigint * 1000 END))
+    FROM q, p GROUP BY q.id, p.token
+    ON CONFLICT DO NOTHING
+    RETURNING token, ids),
+m AS (
+    INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at,
+        created_at, ttl, client, claim_count, checksum, public_id, body)
+    SELECT q.id, q.first + p.place, p.rnd,
+        CASE WHEN p.delay > 0 THEN 2 ELSE 0 END,
+        CASE WHEN p.delay > 0 THEN :now + p.delay ELSE 0 END,
+        :now + p.ttl::bigint * 1000, :now, p.ttl, p.client, 0, p.checksum,
+        p.public_id, p.body
+    FROM q, p JOIN t ON t.token = p.token){more}
+SELECT t.token, t.ids, q.subscribed FROM t, q
+"""
+_NOTICES = """,
+n AS (
+    INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at,
+        created_at, ttl, client, claim_count, checksum, public_id, body)
+    SELECT o.id, n.seq, n.rnd,
+        CASE WHEN n.delay > 0 THEN 2 ELSE 0 END,
+        CASE WHEN n.delay > 0 THEN :now + n.delay ELSE 0 END,
+        :now + n.ttl::bigint * 1000, :now, n.ttl, n.client, 0, n.checksum,
+        NULL, n.body
+    FROM q, message_queue o, unnest(:n_seqs::bigint[], :n_rnds::text[],
+        :n_ttls::int[], :n_delays::bigint[], :n_clients::text[],
+        :n_checksums::text[], :n_bodies::bytea[], :n_tokens::text[])
+    AS n (seq, rnd, ttl, delay, client, checksum, body, token)
+    JOIN t ON t.token = n.token
+    WHERE o.qid = :outbox AND q.subscribed > 0)"""
+
+
+def _statement(only: str, more: str = '') -> str:
+    return _STATEMENT.format(only=only, more=more, lifetime=TOKEN_LIFETIME)
+
+
+#: Without notices; for a queue that most likely has no subscribers; for one
+#: that may have some, so that an outbox must exist.
+_PLAIN = _statement('true')
+_UNSUBSCRIBED = _statement('subscribed <= 0')
+_SUBSCRIBED = _statement(
+    '(subscribed <= 0 OR EXISTS (SELECT 1 FROM message_queue o '
+    'WHERE o.qid = :outbox))',
+    _NOTICES,
+)
+
+
+def post(
+    session: SqlSession,
+    qid: str,
+    posts: Sequence[Post],
+    unsubscribed: UnsubscribedQueues,
+) -> list[Sequence[str]] | None:
+    """Store posts.
+
+    :returns: the ids of each, or None where the queue or a token needs
+        :func:`zaqar.storage.sqlalchemy.posting.post`
+    """
+    if len({post.token for post in posts}) < len(posts):
+        # Two concurrent calls of the same post.
+        return None
+    now = max(post.now for post in posts)
+    flat = [(post, item) for post in posts for item in post.messages]
+    items = [item for _, item in flat]
+    values: dict[str, Any] = {
+        'qid': qid,
+        'now': now,
+        'version': min(
+            (post.version for post in posts if post.version is not None),
+            default=_ANY_VERSION,
+        ),
+        'count': len(items),
+        'offsets': list(range(len(items))),
+        'rnds': [item.rnd for item in items],
+        'ttls': [item.ttl for item in items],
+        'delays': [item.delay * 1000 for item in items],
+        'clients': [item.client for item in items],
+        'checksums': [item.checksum for item in items],
+        'public_ids': [item.id for item in items],
+        'bodies': [item.body for item in items],
+        'tokens': [post.token for post, _ in flat],
+    }
+    sql = _PLAIN
+    if any(post.notice for post in posts):
+        sql = _UNSUBSCRIBED if qid in unsubscribed else _SUBSCRIBED
+    if sql is _SUBSCRIBED:
+        values |= _notices(posts, now)
+    stored: dict[str, bytes] = {}
+    for token, ids, epoch in session.all(sql, values):
+        stored[token] = ids
+        unsubscribed.update(qid, epoch)
+    if len(stored) < len(posts):
+        return None
+    return [split_ids(stored[post.token]) for post in posts]
+
+
+def _notices(posts: Sequence[Post], now: int) -> dict[str, Any]:
+    notices = [
+        (post.token, post.notice.message()) for post in posts if post.notice
+    ]
+    first = outbox.NUMBERS.take(now, len(notices))
+    return {
+        'outbox': OUTBOX,
+        'n_tokens': [token for token, _ in notices],
+        'n_seqs': [first + place for place in range(len(notices))],
+        'n_rnds': [item.rnd for _, item in notices],
+        'n_ttls': [item.ttl for _, item in notices],
+        'n_delays': [item.delay * 1000 for _, item in notices],
+        'n_clients': [item.client for _, item in notices],
+        'n_checksums': [item.checksum for _, item in notices],
+        'n_bodies': [item.body for _, item in notices],
+    }
