@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Swift as a back end of the message plane."""
+"""The Swift driver: options and how the store is opened."""
 
 from __future__ import annotations
 
@@ -77,24 +77,23 @@ MESSAGE_OPTS = [
 
 
 def open_messages(uri: str, options: Mapping[str, Any]) -> MessageStore:
-    """Open the message plane.
+    """Open the message store.
 
     :param options: with ``management``, URI and options of the management
         store, whose database takes the rows
     """
     try:
-        # Only those who use it have the client.
-        from zaqar.storage.swift import opening
+        from zaqar.storage.swift import factory
     except ImportError as error:
         raise ConfigurationError(
             f'the client library is missing ({error}): pip install '
             'python-swiftclient'
         ) from None
-    return opening.open_messages(uri, options)
+    return factory.open_messages(uri, options)
 
 
 def open_management(uri: str, options: Mapping[str, Any]) -> ManagementStore:
-    """Complain: there is no such plane."""
+    """Refuse: Swift is no management store."""
     raise ConfigurationError(
         'Swift keeps bodies of messages only; set [drivers] '
         'management_store = sqlalchemy'

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The message store on Swift: another store's rows, with bodies elsewhere.
+"""The message store on Swift: rows in another store, large bodies in Swift.
 
 An object is written before the row that refers to it and deleted after it, so
-that a row never waits for its object. What is left over by a crash, a purge or
-an expiry expires by itself, a day after its message would have.
+that a row never waits for its object. Objects left by a crash, a purge or an
+expiry expire a day after their message would have.
 
-An object that is missing all the same was deleted by somebody else. Its
-message is shown by no call, so that the others can be had; it is said in the
-log, counted by stats until it expires, and never deleted: the object may come
-back with a server that was down.
+An object that is missing all the same was deleted by another party. Its
+message is omitted by all calls, so that the others remain available; it is
+logged, counted by stats until it expires, and never deleted: the object may
+come back with a server that was down.
 """
 
 from __future__ import annotations
@@ -31,41 +31,41 @@ from zaqar.errors import (
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base
 from zaqar.storage.swift import bodies
-from zaqar.storage.swift.account import Account
 from zaqar.storage.swift.bodies import Reference
+from zaqar.storage.swift.client import SwiftClient
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds for which a pop holds what it takes until it has the bodies.
-POP = 10
+#: Seconds for which a pop claims messages until it has the bodies.
+POP_TTL = 10
 
-#: Claims that one call makes in search of a message that can be shown.
-ROUNDS = 10
+#: Claims of one call, at most, while the bodies of all messages are missing.
+MAX_CLAIMS = 10
 
 
-class MessageStore(base.MessageStore):
+class SwiftMessageStore(base.MessageStore):
     """Messages and claims in another store, large bodies in Swift.
 
-    Internal queues are left to the other store altogether: they may be worked
-    by others who share its database.
+    Internal queues are left to the other store altogether: processes without
+    Swift may share its database.
 
-    :param inline: bytes of a body that stays in the row
+    :param inline: the largest body that is stored in the row, in bytes
     """
 
     def __init__(
         self,
         rows: base.MessageStore,
-        account: Account,
+        client: SwiftClient,
         inline: int = bodies.INLINE,
     ) -> None:
         self._rows = rows
-        self._account = account
+        self._client = client
         self._inline = inline
         self.clock = rows.clock
 
     def ping(self) -> None:
         self._rows.ping()
-        self._account.ping()
+        self._client.ping()
 
     def post(
         self,
@@ -84,7 +84,7 @@ class MessageStore(base.MessageStore):
                 self._packed(qid, message, place, token, now, objects)
                 for place, message in enumerate(messages)
             ]
-        self._account.put(objects)
+        self._client.put(objects)
         try:
             return self._rows.post(
                 qid,
@@ -96,8 +96,8 @@ class MessageStore(base.MessageStore):
                 version=version,
             )
         except (QueueFull, QueueGone, StaleMetadata):
-            # Others leave open whether the rows were written.
-            self._account.forget(list(objects))
+            # After other errors the rows may exist.
+            self._client.forget(list(objects))
             raise
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
@@ -132,19 +132,19 @@ class MessageStore(base.MessageStore):
             include_claimed=include_claimed,
             include_delayed=include_delayed,
         )
-        return replace(page, messages=self._whole(qid, page.messages))
+        return replace(page, messages=self._load(qid, page.messages))
 
     def get(
         self, qid: str, ids: Sequence[str], *, now: int
     ) -> Sequence[Message]:
-        return self._whole(qid, self._rows.get(qid, ids, now=now))
+        return self._load(qid, self._rows.get(qid, ids, now=now))
 
     def delete(
         self, qid: str, message_id: str, *, now: int, claim_id: str | None
     ) -> None:
         paths = self._paths(qid, [message_id], now)
         self._rows.delete(qid, message_id, now=now, claim_id=claim_id)
-        self._account.forget(paths)
+        self._client.forget(paths)
 
     def delete_many(
         self,
@@ -156,17 +156,17 @@ class MessageStore(base.MessageStore):
     ) -> None:
         paths = self._paths(qid, ids, now)
         self._rows.delete_many(qid, ids, now=now, claim_ids=claim_ids)
-        self._account.forget(paths)
+        self._client.forget(paths)
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
         if _is_internal(qid):
             return self._rows.pop(qid, now=now, limit=limit)
-        # Held while the bodies are fetched: what is lost then comes back.
+        # Claimed while the bodies are fetched: after a failure they are free.
         claim = self.claim(
             qid,
             now=now,
             claim_id=secrets.token_hex(16),
-            ttl=POP,
+            ttl=POP_TTL,
             grace=0,
             limit=limit,
         )
@@ -176,7 +176,7 @@ class MessageStore(base.MessageStore):
         try:
             self.delete_many(qid, ids, now=now, claim_ids=[claim.id])
         except (InvalidDeletion, MessageClaimed):
-            # It took so long that somebody else has them.
+            # The claim has expired, and others have the messages.
             raise StoreUnavailable from None
         return [replace(message, claim_id=None) for message in claim.messages]
 
@@ -192,11 +192,11 @@ class MessageStore(base.MessageStore):
         max_claims: int = 0,
         version: int | None = None,
     ) -> Claim | None:
-        if max_claims and self._account.has_failed:
-            # What cannot be handed out is not to be counted as if it were.
+        if max_claims and self._client.has_failed:
+            # A claim that fails would still count.
             self.list(qid, now=now, limit=limit)
-        for _ in range(ROUNDS):
-            found = self._rows.claim(
+        for _ in range(MAX_CLAIMS):
+            claim = self._rows.claim(
                 qid,
                 now=now,
                 claim_id=claim_id,
@@ -206,22 +206,22 @@ class MessageStore(base.MessageStore):
                 max_claims=max_claims,
                 version=version,
             )
-            if found is None:
+            if claim is None:
                 return None
-            whole = self._handed_out(qid, found, now)
-            if whole.messages or whole.exhausted:
-                return whole
-            # None can be shown. They stay held, out of the way, and the next
-            # are claimed under an id that a repeated call finds again.
+            claim = self._with_bodies(qid, claim, now)
+            if claim.messages or claim.exhausted:
+                return claim
+            # All bodies are missing. These messages stay claimed, and the next
+            # ones are claimed under an id that a repeated call derives again.
             claim_id = hashlib.sha256(claim_id.encode()).hexdigest()[:32]
         return None
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
-        found = self._rows.claimed(qid, claim_id, now=now)
-        if found is None:
+        claim = self._rows.claimed(qid, claim_id, now=now)
+        if claim is None:
             return None
-        whole = replace(found, messages=self._whole(qid, found.messages))
-        return whole if whole.messages else None
+        messages = self._load(qid, claim.messages)
+        return replace(claim, messages=messages) if messages else None
 
     def renew(
         self, qid: str, claim_id: str, *, now: int, ttl: int, grace: int
@@ -229,8 +229,8 @@ class MessageStore(base.MessageStore):
         if not self._rows.renew(qid, claim_id, now=now, ttl=ttl, grace=grace):
             return False
         if not _is_internal(qid):
-            found = self._rows.claimed(qid, claim_id, now=now)
-            self._prolong(qid, found.messages if found else [], now)
+            claim = self._rows.claimed(qid, claim_id, now=now)
+            self._prolong(qid, claim.messages if claim else [], now)
         return True
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
@@ -243,19 +243,19 @@ class MessageStore(base.MessageStore):
         return self._rows.volume(now=now)
 
     def purge(self, qid: str, *, now: int) -> None:
-        # The objects expire: by its name none tells whether its row is one of
-        # those purged or just being written.
+        # The objects expire: their names do not tell whether the row is purged
+        # or just being written.
         self._rows.purge(qid, now=now)
 
     def drop(self, qid: str, *, now: int) -> None:
         self._rows.drop(qid, now=now)
-        self._account.forget_all(qid)
+        self._client.forget_all(qid)
 
     def sweep(self, *, now: int, batch: int) -> int:
         return self._rows.sweep(now=now, batch=batch)
 
     def close(self) -> None:
-        self._account.close()
+        self._client.close()
         self._rows.close()
 
     def _packed(
@@ -267,7 +267,7 @@ class MessageStore(base.MessageStore):
         now: int,
         objects: dict[str, tuple[bytes, int]],
     ) -> NewMessage:
-        """Return a message as it goes into a row; note what goes to Swift."""
+        """Return a message as stored in its row; add its object, if any."""
         if len(message.body) <= self._inline:
             return replace(message, body=bodies.inline(message.body))
         reference = bodies.reference(message, place, token, now)
@@ -277,17 +277,17 @@ class MessageStore(base.MessageStore):
         )
         return replace(message, body=reference.pack())
 
-    def _whole(self, qid: str, rows: Sequence[Message]) -> Sequence[Message]:
-        """Return messages with their bodies, without those that are lost."""
+    def _load(self, qid: str, rows: Sequence[Message]) -> Sequence[Message]:
+        """Return messages with their bodies, without missing ones."""
         if _is_internal(qid):
             return rows
-        found = [bodies.unpack(row.body) for row in rows]
-        wanted = [item for item in found if isinstance(item, Reference)]
+        items = [bodies.unpack(row.body) for row in rows]
+        references = [item for item in items if isinstance(item, Reference)]
         contents = iter(
-            self._account.get([f'{qid}/{item.name}' for item in wanted])
+            self._client.get([f'{qid}/{item.name}' for item in references])
         )
-        whole = []
-        for row, item in zip(rows, found, strict=True):
+        messages = []
+        for row, item in zip(rows, items, strict=True):
             body = next(contents) if isinstance(item, Reference) else item
             if body is None:
                 LOG.error(
@@ -296,31 +296,31 @@ class MessageStore(base.MessageStore):
                     qid,
                 )
             else:
-                whole.append(replace(row, body=body))
-        return whole
+                messages.append(replace(row, body=body))
+        return messages
 
-    def _handed_out(self, qid: str, claim: Claim, now: int) -> Claim:
-        """Return a claim with bodies, or give it up.
+    def _with_bodies(self, qid: str, claim: Claim, now: int) -> Claim:
+        """Return a claim with bodies, or release it.
 
         :raises StoreUnavailable: its messages are free again, if possible
         """
         rows = [*claim.messages, *claim.exhausted]
         try:
-            whole = self._whole(qid, rows)
+            messages = self._load(qid, rows)
             self._prolong(qid, rows, now)
         except StoreUnavailable:
             with suppress(StoreUnavailable, QueueGone):
                 self._rows.release(qid, claim.id, now=now)
             raise
-        spent = {message.id for message in claim.exhausted}
+        exhausted = {message.id for message in claim.exhausted}
         return replace(
             claim,
-            messages=[item for item in whole if item.id not in spent],
-            exhausted=[item for item in whole if item.id in spent],
+            messages=[item for item in messages if item.id not in exhausted],
+            exhausted=[item for item in messages if item.id in exhausted],
         )
 
     def _prolong(self, qid: str, rows: Sequence[Message], now: int) -> None:
-        """Let no object die before a message that a claim keeps alive."""
+        """Prolong objects that might expire before their message."""
         if _is_internal(qid):
             return
         lives = {}
@@ -329,19 +329,19 @@ class MessageStore(base.MessageStore):
             if isinstance(item, Reference) and item.is_short(row.expires_at):
                 left = -((now - row.expires_at) // 1000)
                 lives[f'{qid}/{item.name}'] = left + bodies.GRACE
-        self._account.prolong(lives)
+        self._client.prolong(lives)
 
     def _paths(self, qid: str, ids: Sequence[str], now: int) -> Sequence[str]:
-        """Return the objects of messages that are about to be deleted."""
+        """Return the objects of messages that will be deleted."""
         if _is_internal(qid):
             return []
-        found = [
+        items = [
             bodies.unpack(row.body)
             for row in self._rows.get(qid, ids, now=now)
         ]
         return [
             f'{qid}/{item.name}'
-            for item in found
+            for item in items
             if isinstance(item, Reference)
         ]
 

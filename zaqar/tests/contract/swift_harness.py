@@ -18,16 +18,16 @@ from zaqar.storage.swift.driver import DRIVER as SWIFT
 from zaqar.tests.contract import harnesses
 from zaqar.tests.servers import swift
 
-_NUMBERS = ('inline', 'patience')
+_NUMBERS = ('inline', 'timeout')
 
 
 def open_messages(uri: str, options: Mapping[str, Any]) -> MessageStore:
     """Open the message store of a place."""
     # Its client is imported by those who use it only.
-    from zaqar.storage.swift import opening
+    from zaqar.storage.swift import factory
 
     asked = _asked(uri)
-    return opening.open_messages(
+    return factory.open_messages(
         uri.partition('?')[0],
         {
             'auth_url': asked.get('auth_url', 'http://127.0.0.1:1/v3'),

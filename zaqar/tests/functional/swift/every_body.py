@@ -17,7 +17,7 @@ class EveryBody(swift_harness.Swift):
     """
 
     name = 'every-body'
-    more: ClassVar[Mapping[str, int]] = {'inline': 0, 'patience': 30}
+    more: ClassVar[Mapping[str, int]] = {'inline': 0, 'timeout': 30}
 
 
 harnesses.register(EveryBody)

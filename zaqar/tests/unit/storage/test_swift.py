@@ -11,7 +11,7 @@ from zaqar.errors import ConfigurationError
 from zaqar.models import NewMessage
 from zaqar.storage.swift import bodies
 
-opening = pytest.importorskip('zaqar.storage.swift.opening')
+factory = pytest.importorskip('zaqar.storage.swift.factory')
 
 
 def new(body: bytes, rnd: str = '0' * 16) -> NewMessage:
@@ -66,7 +66,7 @@ def test_an_object_lives_long_enough_until_an_hour_before_its_end() -> None:
 def test_a_uri_names_user_password_and_project(
     uri: str, parts: tuple[str, str, str]
 ) -> None:
-    assert opening.parse(uri) == parts
+    assert factory.parse(uri) == parts
 
 
 @pytest.mark.parametrize(
@@ -90,5 +90,5 @@ def test_any_other_uri_is_refused_without_showing_the_password(
     uri: str,
 ) -> None:
     with pytest.raises(ConfigurationError) as found:
-        opening.parse(uri)
+        factory.parse(uri)
     assert 'secret' not in str(found.value)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From settings to an open store."""
+"""Opens the store: credentials, endpoint, rows."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from swiftclient.authv1 import PasswordPlugin
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
-from zaqar.storage.swift.account import DEADLINE, Account
 from zaqar.storage.swift.bodies import INLINE
-from zaqar.storage.swift.messages import MessageStore
+from zaqar.storage.swift.client import SwiftClient
+from zaqar.storage.swift.connections import DEADLINE, SwiftConnections
+from zaqar.storage.swift.messages import SwiftMessageStore
 
 _V1 = re.compile(r'/v1(\.0)?/?$')
 
@@ -28,24 +29,26 @@ def open_messages(
     options: Mapping[str, Any],
     *,
     inline: int = INLINE,
-    patience: float = DEADLINE,
-) -> MessageStore:
+    timeout: float = DEADLINE,
+) -> SwiftMessageStore:
     """Open the message plane; see :mod:`zaqar.storage.swift.driver`.
 
     :param inline: bytes of a body that stays in the row
-    :param patience: seconds that Swift has for a call
+    :param timeout: seconds that a call may wait for Swift
     """
-    account = _account(uri, options, patience)
+    client = _client(uri, options, timeout)
     try:
-        account.check()
+        client.check()
         rows = SQL.open_messages(*options['management'])
     except BaseException:
-        account.close()
+        client.close()
         raise
-    return MessageStore(rows, account, inline)
+    return SwiftMessageStore(rows, client, inline)
 
 
-def _account(uri: str, options: Mapping[str, Any], patience: float) -> Account:
+def _client(
+    uri: str, options: Mapping[str, Any], timeout: float
+) -> SwiftClient:
     user, password, project = parse(uri)
     insecure = bool(options.get('insecure'))
     auth_url = options.get('auth_url') or ''
@@ -64,13 +67,10 @@ def _account(uri: str, options: Mapping[str, Any], patience: float) -> Account:
     session = Session(
         auth, requests.Session(), verify=not insecure, timeout=2.0
     )
-    return Account(
-        session,
-        endpoint,
-        insecure=insecure,
-        connections=options.get('max_connections') or 32,
-        patience=patience,
+    connections = SwiftConnections(
+        session, endpoint, insecure=insecure, timeout=timeout
     )
+    return SwiftClient(connections, options.get('max_connections') or 32)
 
 
 def _keystone(
@@ -80,20 +80,22 @@ def _keystone(
     project: str,
     options: Mapping[str, Any],
 ) -> BaseAuthPlugin:
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         'auth_url': auth_url,
         'username': user,
         'password': password,
         'project_name': project,
     }
     for key in ('project_domain', 'user_domain'):
-        # The name has a default, so the id is what somebody has chosen.
+        # The name has a default, so an id was set on purpose.
         which = 'id' if options.get(f'{key}_id') else 'name'
-        given[f'{key}_{which}'] = options.get(f'{key}_{which}') or 'Default'
-    # A URL without a version has to be asked for it.
+        arguments[f'{key}_{which}'] = (
+            options.get(f'{key}_{which}') or 'Default'
+        )
+    # A URL without a version must be queried for it.
     if auth_url.rstrip('/').endswith('/v3'):
-        return v3.Password(**given)
-    return generic.Password(**given)
+        return v3.Password(**arguments)
+    return generic.Password(**arguments)
 
 
 def parse(uri: str) -> tuple[str, str, str]:
@@ -113,7 +115,7 @@ def parse(uri: str) -> tuple[str, str, str]:
         )
     if host or parts.query or parts.fragment or '/' in project:
         raise ConfigurationError(
-            'the URI names user, password and project only; the rest is told '
+            'the URI names user, password and project only; the rest is set '
             'by options'
         )
     return unquote(user), unquote(password), unquote(project)
