@@ -6,11 +6,11 @@
 -- Returns ttl, end and messages.
 
 local id, limit, most = ARGV[3], tonumber(ARGV[6]), tonumber(ARGV[7])
-local known_ttl, known_end, known = look_up(id)
-if known then
+local former_ttl, former_end, former = live_claim(id)
+if former then
     -- The first answer was lost.
-    local answer = {OK, known_ttl, known_end}
-    local seqs, records = held(id, known)
+    local answer = {OK, former_ttl, former_end}
+    local seqs, records = held(id, former)
     for place, blob in ipairs(values(own.messages, seqs)) do
         show(answer, seqs[place], blob, records[place])
     end
@@ -20,9 +20,9 @@ if is_stale(ARGV[10]) then
     return {STALE}
 end
 local budget = tonumber(ARGV[2])
-bury(own, due(own.expiry, budget))
-close(own, budget)
-if not advance(own, budget) then
+remove(own, due(own.expiry, budget))
+close_claims(own, budget)
+if not free_due(own, budget) then
     return {AGAIN}
 end
 local ttl, grace = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -31,17 +31,17 @@ local raised, shown = ends + grace * 1000, text(ttl + grace)
 
 local seqs, blobs, records = {}, {}, {}
 local prolonged, dead = {}, {}
-local taken, spent, passed, after = 0, 0, 0, '-inf'
+local taken, exhausted, skipped, after = 0, 0, 0, '-inf'
 
 local function take(seq, blob, record)
     local count, life, life_shown = parse(record)
-    local worn = most > 0 and count >= most
-    if worn then
-        if spent == tonumber(ARGV[8]) then
-            passed = passed + 1
+    local is_exhausted = most > 0 and count >= most
+    if is_exhausted then
+        if exhausted == tonumber(ARGV[8]) then
+            skipped = skipped + 1
             return
         end
-        spent = spent + 1
+        exhausted = exhausted + 1
     else
         taken = taken + 1
         count = count + (most > 0 and 1 or 0)
@@ -55,31 +55,31 @@ local function take(seq, blob, record)
     seqs[#seqs + 1] = seq
     blobs[#blobs + 1] = blob
     records[#records + 1] =
-        format(count, life, life_shown, worn and '1' or '0', ends, id)
+        format(count, life, life_shown, is_exhausted and '1' or '0', ends, id)
 end
 
-while taken < limit and passed < tonumber(ARGV[9]) do
+while taken < limit and skipped < tonumber(ARGV[9]) do
     local size = math.min(limit - taken, 500)
-    local found = call('ZRANGEBYSCORE', own.free, after, '+inf',
+    local page = call('ZRANGEBYSCORE', own.free, after, '+inf',
         'LIMIT', 0, size)
-    local bodies = values(own.messages, found)
-    local marks = values(own.touched, found)
-    for place, seq in ipairs(found) do
+    local bodies = values(own.messages, page)
+    local marks = values(own.touched, page)
+    for place, seq in ipairs(page) do
         if not bodies[place] or is_dead(bodies[place], marks[place]) then
             dead[#dead + 1] = seq
         else
             take(seq, bodies[place], marks[place])
         end
     end
-    if #found < size then
+    if #page < size then
         break
     elseif #dead >= CHUNK then
-        bury(own, dead)
+        remove(own, dead)
         return {AGAIN}
     end
-    after = '(' .. found[#found]
+    after = '(' .. page[#page]
 end
-bury(own, dead)
+remove(own, dead)
 if #seqs == 0 then
     return {OK}
 end
@@ -100,6 +100,6 @@ each('ZADD', own.claimed, ended)
 each('HSET', own.touched, hash)
 call('HSET', own.claims, id, table.concat(entry, ' '))
 call('ZADD', own.lapses, ends, id)
-stretch(own, raised)
-settle(own, own.claimed, own.touched, own.claims, own.lapses, own.letters)
+extend_ttl(own, raised)
+match_ttl(own, own.claimed, own.touched, own.claims, own.lapses, own.letters)
 return answer

@@ -2,10 +2,10 @@
 --
 -- ARGV: now, claim. Returns ttl, end and messages.
 
-local ttl, ends, known = look_up(ARGV[2])
+local ttl, ends, places = live_claim(ARGV[2])
 local answer = {OK, ttl, ends}
-if known then
-    local seqs, records = held(ARGV[2], known)
+if places then
+    local seqs, records = held(ARGV[2], places)
     for place, blob in ipairs(values(own.messages, seqs)) do
         show(answer, seqs[place], blob, records[place])
     end

@@ -6,8 +6,8 @@ local claim, answer = ARGV[2], {OK}
 find(2, 1, function(seq, _, record)
     local by = holder(record)
     if by == claim then
-        bury(own, {seq})
-    elseif claim ~= '' and not look_up(claim) then
+        remove(own, {seq})
+    elseif claim ~= '' and not live_claim(claim) then
         answer = {UNKNOWN}
     elseif by ~= '' then
         answer = {CLAIMED}

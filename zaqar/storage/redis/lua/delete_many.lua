@@ -6,7 +6,7 @@
 local count, claims = tonumber(ARGV[2]), {}
 for number = 1, count do
     local claim = ARGV[2 + number]
-    if not look_up(claim) then
+    if not live_claim(claim) then
         return {UNKNOWN}
     end
     claims[claim] = true
@@ -19,5 +19,5 @@ end)
 if not is_held then
     return {CLAIMED}
 end
-bury(own, seqs)
+remove(own, seqs)
 return {OK}

@@ -2,8 +2,8 @@
 --
 -- KEYS: the lease. ARGV: 'take' or 'give', whose it is, milliseconds.
 
-local found = redis.call('GET', KEYS[1])
-if found and found ~= ARGV[2] then
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[2] then
     return 0
 elseif ARGV[1] == 'take' then
     redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])

@@ -6,7 +6,7 @@
 -- Returns where to go on if it stopped before the end, and messages.
 -- Removes nothing: a caller whose clock is behind may see more.
 
-if not advance(own, tonumber(ARGV[2])) then
+if not free_due(own, tonumber(ARGV[2])) then
     return {AGAIN}
 end
 local limit, client = tonumber(ARGV[3]), ARGV[6]
@@ -27,17 +27,17 @@ end
 -- Return the next places among free and delayed ones.
 local function merged(count)
     local one, two = behind(own.free, count), behind(own.waiting, count)
-    local found, i, j = {}, 1, 1
-    while #found < count and (one[i] or two[j]) do
+    local seqs, i, j = {}, 1, 1
+    while #seqs < count and (one[i] or two[j]) do
         if not two[j] or one[i] and tonumber(one[i]) < tonumber(two[j]) then
-            found[#found + 1] = one[i]
+            seqs[#seqs + 1] = one[i]
             i = i + 1
         else
-            found[#found + 1] = two[j]
+            seqs[#seqs + 1] = two[j]
             j = j + 1
         end
     end
-    return found
+    return seqs
 end
 
 local function following(count)

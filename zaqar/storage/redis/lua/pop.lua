@@ -4,19 +4,19 @@
 
 local limit = tonumber(ARGV[3])
 local budget = tonumber(ARGV[2])
-bury(own, due(own.expiry, budget))
-close(own, budget)
-if not advance(own, budget) then
+remove(own, due(own.expiry, budget))
+close_claims(own, budget)
+if not free_due(own, budget) then
     return {AGAIN}
 end
 local answer, seqs, dead, after = {OK}, {}, {}, '-inf'
 while #seqs < limit do
     local size = math.min(limit - #seqs, 500)
-    local found = call('ZRANGEBYSCORE', own.free, after, '+inf',
+    local page = call('ZRANGEBYSCORE', own.free, after, '+inf',
         'LIMIT', 0, size)
-    local blobs = values(own.messages, found)
-    local records = values(own.touched, found)
-    for place, seq in ipairs(found) do
+    local blobs = values(own.messages, page)
+    local records = values(own.touched, page)
+    for place, seq in ipairs(page) do
         if not blobs[place] or is_dead(blobs[place], records[place]) then
             dead[#dead + 1] = seq
         else
@@ -24,14 +24,14 @@ while #seqs < limit do
             show(answer, seq, blobs[place], records[place])
         end
     end
-    if #found < size then
+    if #page < size then
         break
     elseif #dead >= CHUNK then
-        bury(own, dead)
+        remove(own, dead)
         return {AGAIN}
     end
-    after = '(' .. found[#found]
+    after = '(' .. page[#page]
 end
-bury(own, dead)
-bury(own, seqs)
+remove(own, dead)
+remove(own, seqs)
 return answer

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- ARGV: now, limit, whether there is a notice (0: none is wanted, 1: wanted,
--- not at hand, 2: the next group is it), version of the metadata or '', then a
--- group for the post: token, random halves, latest death, id of a dead letter or '', count, and for each
--- message: end of its delay or '', message; a group for the notice, whose
--- queue is that of the second set of KEYS.
+-- ARGV: now, limit, whether to store a notice (0: no, 1: yes, but none is
+-- passed, 2: yes, the next group), version of the metadata or '', then a group
+-- for the post: token, random halves, latest expiry, id of a dead letter or
+-- '', count, and for each message: end of its delay or '', message; a group
+-- for the notice, whose queue is that of the second set of KEYS.
 
-local function known(q, token)
+local function stored(q, token)
     return call('HGET', q.tokens, token)
         or call('HGET', q.old_tokens, token)
         or call('HGET', q.letters, 't' .. token)
@@ -15,7 +15,7 @@ end
 local function remember(q, token, record)
     call('HSET', q.tokens, token, record)
     if call('PTTL', q.tokens) < 0 then
-        -- Kept for ten to twenty minutes: until nobody looks there any more.
+        -- Kept for longer than it is read: ten to twenty minutes.
         call('PEXPIRE', q.tokens, HOUR)
     end
 end
@@ -74,14 +74,14 @@ local function append(q, at)
         call('HSET', q.letters, 'i' .. letter, seq, 't' .. token, record,
             'r' .. seq, letter .. ' ' .. token)
     end
-    stretch(q, tonumber(death))
-    settle(q, q.free, q.delayed, q.waiting, q.letters)
+    extend_ttl(q, tonumber(death))
+    match_ttl(q, q.free, q.delayed, q.waiting, q.letters)
     return record
 end
 
 local limit, notice = tonumber(ARGV[2]), ARGV[3]
 local mark = call('HGET', own.state, 'mark') or '1'
-local record = known(own, ARGV[5])
+local record = stored(own, ARGV[5])
 if record then
     return {OK, record, mark}
 end
@@ -92,8 +92,8 @@ if mark ~= '0' and notice == '1' then
     return {AGAIN, mark}
 end
 local count = tonumber(ARGV[9])
--- Whoever posts buries as many: a queue that nobody reads does not grow.
-bury(own, due(own.expiry, math.min(count + 1, CHUNK)))
+-- A post removes as many expired messages: an unread queue does not grow.
+remove(own, due(own.expiry, math.min(count + 1, CHUNK)))
 if limit > 0 then
     local live = call('ZCARD', own.all)
         - call('ZCOUNT', own.expiry, '-inf', ARGV[1])
@@ -104,7 +104,7 @@ end
 record = append(own, 4)
 if mark ~= '0' and notice == '2' then
     local at, outbox = 9 + count * 2, named(14)
-    if not known(outbox, ARGV[at + 1]) then
+    if not stored(outbox, ARGV[at + 1]) then
         append(outbox, at)
     end
 end

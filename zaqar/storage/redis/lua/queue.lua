@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- What all scripts of a queue begin with.
+-- The common part of all scripts of a queue.
 --
 -- KEYS are those of keys.py, all in one slot. ARGV[1] is now. Moments are
 -- milliseconds; a message is known by its place in the queue, a decimal
--- number. Bodies pass through and are never looked into: what scripts need of
--- a message stands at fixed offsets before it (message_codec.py).
+-- number. Bodies are never parsed: what scripts need of a message is at fixed
+-- offsets before it (message_codec.py).
 
 local call = redis.call
 
@@ -51,19 +51,19 @@ local function values(key, fields)
     elseif #fields <= CHUNK then
         return call('HMGET', key, unpack(fields))
     end
-    local found = {}
+    local result = {}
     for first = 1, #fields, CHUNK do
         local last = math.min(first + CHUNK - 1, #fields)
         local part = call('HMGET', key, unpack(fields, first, last))
         for place = 1, #part do
-            found[#found + 1] = part[place]
+            result[#result + 1] = part[place]
         end
     end
-    return found
+    return result
 end
 
--- Let keys live as long as the messages, so that an idle queue goes by itself.
-local function settle(q, ...)
+-- Let keys live as long as the messages, so that an idle queue expires.
+local function match_ttl(q, ...)
     local life = call('PTTL', q.messages)
     for _, key in ipairs({...}) do
         if call('PTTL', key) < life - HOUR then
@@ -72,8 +72,8 @@ local function settle(q, ...)
     end
 end
 
--- Let a queue live until an hour after a message of it has died.
-local function stretch(q, death)
+-- Let a queue live until an hour after a message has expired.
+local function extend_ttl(q, death)
     local life = math.max(death - now, 0) + HOUR
     for _, key in ipairs({q.messages, q.all, q.expiry}) do
         if call('PTTL', key) < life then
@@ -82,20 +82,21 @@ local function stretch(q, death)
     end
 end
 
--- What claims have left on a message: how often it was handed out, until when
--- its life was prolonged (0: it was not) and the ttl it shows since, whether
--- its last claim met it exhausted, the end of that claim and its id.
+-- Parse what claims record of a message: how often it was handed out, its
+-- prolonged expiry (0 if it was not) and the ttl shown since, whether its last
+-- claim found it exhausted, the end of that claim and its id.
 local function parse(record)
     if not record then
         return 0, 0, '0', '0', 0, ''
     end
-    local count, raised, ttl, spent, ends, claim =
+    local count, raised, ttl, exhausted, ends, claim =
         string.match(record, '^(%d+) (%d+) (%d+) (%d) (%d+) (.*)$')
-    return tonumber(count), tonumber(raised), ttl, spent, tonumber(ends), claim
+    return tonumber(count), tonumber(raised), ttl, exhausted,
+        tonumber(ends), claim
 end
 
-local function format(count, raised, ttl, spent, ends, claim)
-    return text(count) .. ' ' .. text(raised) .. ' ' .. ttl .. ' ' .. spent
+local function format(count, raised, ttl, exhausted, ends, claim)
+    return text(count) .. ' ' .. text(raised) .. ' ' .. ttl .. ' ' .. exhausted
         .. ' ' .. text(ends) .. ' ' .. claim
 end
 
@@ -113,8 +114,8 @@ local function holder(record)
     return ends > now and claim or ''
 end
 
--- Forget the ids and tokens of dead letters.
-local function forget(q, seqs)
+-- Remove the ids and tokens of dead letters.
+local function forget_letters(q, seqs)
     local back, gone = {}, {}
     for place, seq in ipairs(seqs) do
         back[place] = 'r' .. seq
@@ -134,12 +135,12 @@ local function forget(q, seqs)
 end
 
 -- Remove messages.
-local function bury(q, seqs)
+local function remove(q, seqs)
     if #seqs == 0 then
         return
     end
     if call('EXISTS', q.letters) == 1 then
-        forget(q, seqs)
+        forget_letters(q, seqs)
     end
     for _, key in ipairs({q.messages, q.touched}) do
         each('HDEL', key, seqs)
@@ -162,7 +163,7 @@ local function free(q, seqs)
         placed[#placed + 1] = seq
     end
     each('ZADD', q.free, placed)
-    settle(q, q.free)
+    match_ttl(q, q.free)
 end
 
 local function due(key, budget)
@@ -170,17 +171,16 @@ local function due(key, budget)
 end
 
 -- Remove claims that have ended.
-local function close(q, budget)
+local function close_claims(q, budget)
     local ended = due(q.lapses, budget)
     each('HDEL', q.claims, ended)
     each('ZREM', q.lapses, ended)
     return #ended
 end
 
--- Free what has lapsed or slept enough. Returns whether all that are free by
--- now are among the free ones: a script takes only so many steps, and is
--- called again for the rest.
-local function advance(q, budget)
+-- Free messages whose claim or delay has ended. Returns whether none is left
+-- to free: a script takes a limited number of steps and is called again.
+local function free_due(q, budget)
     local lapsed = due(q.claimed, budget)
     local woken = due(q.delayed, budget)
     each('ZREM', q.claimed, lapsed)
@@ -200,7 +200,7 @@ end
 
 -- Find live messages by triples of ARGV: place, random half, whole id. Calls
 -- back with place, message and record of each.
-local function find(at, count, found)
+local function find(at, count, visit)
     local seqs = {}
     for number = 1, count do
         seqs[number] = ARGV[at + number * 3 - 2]
@@ -210,21 +210,21 @@ local function find(at, count, found)
         local blob, seq = blobs[number], seqs[number]
         if not blob or string.sub(blob, 47, 47) ~= 'n'
             or string.sub(blob, 1, 16) ~= ARGV[at + number * 3 - 1] then
-            -- A dead letter is found by the id it brought.
+            -- A dead letter has an id of its own.
             seq = call('HGET', own.letters, 'i' .. ARGV[at + number * 3])
             blob = seq and call('HGET', own.messages, seq)
         end
         if blob then
             local record = call('HGET', own.touched, seq)
             if not is_dead(blob, record) then
-                found(seq, blob, record)
+                visit(seq, blob, record)
             end
         end
     end
 end
 
--- Return what a live claim is made of, or nothing: ttl, end, places.
-local function look_up(claim)
+-- Return ttl, end and places of a live claim, or nothing.
+local function live_claim(claim)
     local entry = call('HGET', own.claims, claim)
     if not entry then
         return nil

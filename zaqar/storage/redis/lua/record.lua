@@ -6,26 +6,26 @@
 
 local call = redis.call
 local act, name, data, version = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local found = call('HGET', KEYS[1], name)
+local stored = call('HGET', KEYS[1], name)
 
 if act == 'delete' then
     call('HDEL', KEYS[1], name)
     call('ZREM', KEYS[2], name)
-    return found
+    return stored
 end
 local wanted = act == 'create' and '1'
     or string.format('%.0f', tonumber(version) + 1)
 wanted = wanted .. ' ' .. data
 -- Done again, it must not take its own first try for somebody else's.
-if ARGV[5] == '1' and found == wanted then
+if ARGV[5] == '1' and stored == wanted then
     return 1
 end
 if act == 'create' then
-    if found then
+    if stored then
         return 0
     end
     call('ZADD', KEYS[2], 0, name)
-elseif not found or string.match(found, '^%d+') ~= version then
+elseif not stored or string.match(stored, '^%d+') ~= version then
     return 0
 end
 call('HSET', KEYS[1], name, wanted)

@@ -3,9 +3,9 @@
 -- ARGV: now, claim.
 
 local id = ARGV[2]
-local _, _, known = look_up(id)
-if known then
-    local seqs, records = held(id, known)
+local _, _, places = live_claim(id)
+if places then
+    local seqs, records = held(id, places)
     local hash, plain = {}, {}
     for place, seq in ipairs(seqs) do
         local count, life, shown = parse(records[place])

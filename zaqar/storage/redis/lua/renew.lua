@@ -3,17 +3,17 @@
 -- ARGV: now, claim, ttl, grace (seconds). Returns 1 if there is such a claim.
 
 local id, ttl, grace = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local _, _, known = look_up(id)
-if not known then
+local _, _, places = live_claim(id)
+if not places then
     return {OK, 0}
 end
 local ends = now + ttl * 1000
 local raised, shown = ends + grace * 1000, text(ttl + grace)
-local seqs, records = held(id, known)
+local seqs, records = held(id, places)
 local blobs = values(own.messages, seqs)
 local claimed, hash, prolonged = {}, {}, {}
 for place, seq in ipairs(seqs) do
-    local count, life, life_shown, spent = parse(records[place])
+    local count, life, life_shown, exhausted = parse(records[place])
     local death = life > 0 and life
         or tonumber(string.sub(blobs[place], 17, 31))
     if death < ends then
@@ -24,7 +24,7 @@ for place, seq in ipairs(seqs) do
     claimed[#claimed + 1] = text(ends)
     claimed[#claimed + 1] = seq
     hash[#hash + 1] = seq
-    hash[#hash + 1] = format(count, life, life_shown, spent, ends, id)
+    hash[#hash + 1] = format(count, life, life_shown, exhausted, ends, id)
 end
 each('ZADD', own.expiry, prolonged)
 each('ZADD', own.claimed, claimed)
@@ -35,6 +35,6 @@ for place, seq in ipairs(seqs) do
 end
 call('HSET', own.claims, id, table.concat(entry, ' '))
 call('ZADD', own.lapses, ends, id)
-stretch(own, raised)
-settle(own, own.claimed, own.touched, own.claims, own.lapses, own.letters)
+extend_ttl(own, raised)
+match_ttl(own, own.claimed, own.touched, own.claims, own.lapses, own.letters)
 return {OK, 1}

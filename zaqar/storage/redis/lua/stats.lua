@@ -28,7 +28,7 @@ local function show_end(command)
         dead[#dead + 1] = seqs[1]
         from = from + 1
     end
-    bury(own, dead)
+    remove(own, dead)
     return false
 end
 

@@ -4,5 +4,5 @@
 
 local most = tonumber(ARGV[2])
 local dead = due(own.expiry, most)
-bury(own, dead)
-return {OK, #dead + close(own, most - #dead)}
+remove(own, dead)
+return {OK, #dead + close_claims(own, most - #dead)}
