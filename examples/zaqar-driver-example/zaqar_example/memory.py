@@ -31,17 +31,16 @@ from zaqar.models import (
     Page,
     Stats,
 )
-from zaqar.storage.base import OUTBOX, SCAN_LIMIT
-
-#: Milliseconds for which a token and a tombstone are kept.
-TOKEN_LIFE = 600_000
-TOMBSTONE = 3_600_000
+from zaqar.storage.base import (
+    MAX_EXHAUSTED,
+    OUTBOX,
+    SCAN_LIMIT,
+    TOKEN_LIFETIME,
+    TOMBSTONE_LIFETIME,
+)
 
 #: Seconds after which a sweeper is thought dead.
 SWEEP = 10.0
-
-#: Exhausted messages of one claim, at most.
-MOST_EXHAUSTED = 100
 
 _HEX = re.compile(r'[0-9a-f]*')
 
@@ -160,7 +159,9 @@ class Queue:
     def is_forgotten(self, now: int) -> bool:
         """Tell whether it was dropped so long ago that nobody asks for it."""
         dropped_at = self.dropped_at
-        return dropped_at is not None and now - dropped_at >= TOMBSTONE
+        return (
+            dropped_at is not None and now - dropped_at >= TOMBSTONE_LIFETIME
+        )
 
     def empty(self) -> None:
         for part in (self.entries, self.numbers, self.claims, self.tokens):
@@ -202,7 +203,7 @@ class Messages:
         if limit and found + len(new) > limit:
             raise QueueFull(f'The queue holds {found} messages.')
         ids = [self._append(queue, message, now) for message in new]
-        queue.tokens[token] = (ids, now + TOKEN_LIFE)
+        queue.tokens[token] = (ids, now + TOKEN_LIFETIME)
         if notice and queue.mark > 0:
             told = msgspec.convert(notice, NewMessage)
             self._append(self._made(OUTBOX, now), told, now)
@@ -322,7 +323,7 @@ class Messages:
                 continue
             spent = 0 < max_claims <= entry.count
             if spent and len(queue.held(claim_id, now)) - taken >= (
-                MOST_EXHAUSTED
+                MAX_EXHAUSTED
             ):
                 continue
             entry.hold(claim_id, now, ttl, grace)
