@@ -33,21 +33,21 @@ _CAPABILITIES = (
 
 
 def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
-    """Open the message plane of ``mongodb``."""
+    """Open the message store of ``mongodb``."""
     return _messages(uri, options, 'messages', strictly=False)
 
 
 def open_fifo_messages(
     uri: str, options: Mapping[str, Any]
 ) -> base.MessageStore:
-    """Open the message plane of ``mongodb.fifo``."""
+    """Open the message store of ``mongodb.fifo``."""
     return _messages(uri, options, 'messages_fifo', strictly=True)
 
 
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> base.ManagementStore:
-    """Open the management plane."""
+    """Open the management store."""
     store: base.ManagementStore = _factory().open_management(uri, options)
     return store
 
@@ -81,7 +81,7 @@ def _factory() -> ModuleType:
 
 
 def _options(plane: str) -> Sequence[cfg.Opt]:
-    """Return the options of a plane."""
+    """Return the options of a store."""
     options: list[cfg.Opt] = [
         cfg.StrOpt(
             'uri',
@@ -94,23 +94,23 @@ def _options(plane: str) -> Sequence[cfg.Opt]:
         ),
         cfg.StrOpt(
             'database',
-            help='Name that those of all databases begin with. Another one '
-            'is another, empty store.',
+            help='Prefix of the names of all databases. Another one is '
+            'another, empty store.',
             default='zaqar',
         ),
         cfg.StrOpt(
             'ssl_ca_certs',
-            help='File with the certificates of the authorities that the '
-            'servers are checked by. Unset: those of the system. Only with '
+            help='File with the certificates of the authorities that sign '
+            'those of the servers. Unset: those of the system. Only with '
             'tls=true in the URI, like the three that follow.',
         ),
         cfg.StrOpt(
             'ssl_certfile',
-            help='File with the certificate to show to the servers.',
+            help='File with the client certificate.',
         ),
         cfg.StrOpt(
             'ssl_keyfile',
-            help='File with the key of ssl_certfile. Unset: it stands in '
+            help='File with the key of ssl_certfile. Unset: it is in '
             'ssl_certfile.',
         ),
         cfg.StrOpt(
@@ -120,7 +120,7 @@ def _options(plane: str) -> Sequence[cfg.Opt]:
             choices=[
                 ('CERT_REQUIRED', 'they must be valid'),
                 ('CERT_OPTIONAL', 'the same'),
-                ('CERT_NONE', 'not at all: anyone may pose as the server'),
+                ('CERT_NONE', 'not at all: any server is accepted'),
             ],
         ),
     ]

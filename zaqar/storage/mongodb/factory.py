@@ -28,7 +28,7 @@ def open_messages(
     strictly: bool,
     partitions: int,
 ) -> MongoMessageStore:
-    """Open a message plane.
+    """Open a message store.
 
     :param kind: the middle of the names of its databases
     """
@@ -43,7 +43,7 @@ def open_messages(
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> MongoManagementStore:
-    """Open a management plane."""
+    """Open a management store."""
     settings = ClientSettings(uri, options)
     database = MongoDatabase(settings, [settings.database], _RECORD_INDEXES)
     return MongoManagementStore(database)

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 _URI = """
 redis://[user:password@]host[:6379] for one server;
-redis://[...@]sentinel1[:26379],sentinel2?master=NAME for one that Sentinels
-watch; redis://[...@]/path/to.sock for a UNIX socket;
-redis+cluster://[...@]host1[:6379],host2 for a cluster. rediss in the place of
+redis://[...@]sentinel1[:26379],sentinel2?master=NAME for the primary that
+Sentinels name; redis://[...@]/path/to.sock for a UNIX socket;
+redis+cluster://[...@]host1[:6379],host2 for a cluster. rediss instead of
 redis, or ssl=true, means TLS. Behind a question mark: dbid (0), the database,
-except in a cluster; prefix (zq), what all keys begin with; socket_timeout (2),
+except in a cluster; prefix (zq) of all keys; socket_timeout (2),
 seconds to wait for an answer, at most 3; sentinel_username and
 sentinel_password; ssl_ca_certs, ssl_certfile, ssl_keyfile, ssl_cert_reqs and
-ssl_check_hostname, which go before the options of these names. Special
+ssl_check_hostname, which override the options of these names. Special
 characters of a password are written as %XX.
 """
 
@@ -38,10 +38,10 @@ _WAITING: Sequence[cfg.Opt] = [
         'wait_replicas',
         default=0,
         min=0,
-        help='Replicas that must have got a change before it is acknowledged. '
-        'When they have not after wait_timeout, the answer is 503, and the '
-        'change may be made nevertheless. 0 asks none: a failover may then '
-        'lose what was acknowledged a moment before.',
+        help='Replicas that must have a change before it is acknowledged. '
+        'If they do not after wait_timeout, the answer is 503, and the '
+        'change may be made nevertheless. 0 waits for none: a failover may '
+        'then lose what was acknowledged a moment before.',
     ),
     cfg.FloatOpt(
         'wait_timeout',
@@ -66,9 +66,9 @@ def _opts(other: str) -> Sequence[cfg.Opt]:
             'max_reconnect_attempts',
             default=10,
             min=0,
-            help='Tries after the first that a request may make while the '
-            'server does not answer. It never makes more than three tries '
-            'in all, nor goes on for more than five seconds.',
+            help='Retries of a call while the server is unreachable. It never '
+            'makes more than three tries in all, nor takes more than five '
+            'seconds.',
         ),
         cfg.FloatOpt(
             'reconnect_sleep',
@@ -98,8 +98,8 @@ def _ssl_opts() -> Sequence[cfg.Opt]:
         ),
         cfg.StrOpt(
             'ssl_certfile',
-            help='File of our certificate, in PEM, for servers that ask '
-            'for one.',
+            help='File of the client certificate, in PEM, for servers that '
+            'require one.',
         ),
         cfg.StrOpt(
             'ssl_keyfile', help='File of the key of ssl_certfile, in PEM.'
@@ -110,9 +110,9 @@ def _ssl_opts() -> Sequence[cfg.Opt]:
             choices=[
                 ('CERT_REQUIRED', 'it must be signed by ssl_ca_certs'),
                 ('CERT_OPTIONAL', 'as CERT_REQUIRED, for a client'),
-                ('CERT_NONE', 'anybody may answer in its place'),
+                ('CERT_NONE', 'any server is accepted'),
             ],
-            help="What is asked of the server's certificate.",
+            help="How the server's certificate is verified.",
         ),
         cfg.BoolOpt(
             'ssl_check_hostname',
@@ -128,7 +128,7 @@ MANAGEMENT_OPTS = _opts('message')
 
 
 def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
-    """Open the message plane of a server."""
+    """Open the message store of a server."""
     client, prefix = _open(uri, options)
     from zaqar.storage.redis.messages import RedisMessageStore
 
@@ -138,7 +138,7 @@ def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> base.ManagementStore:
-    """Open the management plane of a server."""
+    """Open the management store of a server."""
     client, prefix = _open(uri, options)
     from zaqar.storage.redis.management import RedisManagementStore
 

@@ -24,7 +24,7 @@ _SYNCHRONOUS = cfg.StrOpt(
     default='FULL',
     choices=[
         ('FULL', 'what was acknowledged survives a power cut'),
-        ('NORMAL', 'it survives the death of our processes only; faster'),
+        ('NORMAL', 'it survives the death of processes only; faster'),
     ],
     help='How durable a commit to SQLite is.',
 )
@@ -35,13 +35,16 @@ _POOLER = cfg.StrOpt(
     'sql_pooler',
     default=Pooler.AUTO,
     choices=[
-        (Pooler.AUTO, 'a pooler is noticed, and taken to lend transactions'),
+        (
+            Pooler.AUTO,
+            'detect a pooler, and assume that it lends transactions',
+        ),
         (Pooler.NONE, 'there is none, or it lends whole sessions'),
         (Pooler.TRANSACTION, 'one lends transactions (PgBouncer, Odyssey)'),
     ],
-    help='What stands before PostgreSQL. Behind a pooler that lends a '
-    'connection for one transaction no prepared statements and no start-up '
-    'parameters are used.',
+    help='The pooler in front of PostgreSQL. With one that lends a connection '
+    'for one transaction, no prepared statements and no start-up parameters '
+    'are used.',
 )
 
 _URI = 'SQLAlchemy URL of the database: sqlite:////path/to/file, '
@@ -70,8 +73,8 @@ MESSAGE_OPTS = [
         default=5,
         min=0,
         help='Milliseconds for which a post waits for a commit to its queue '
-        'that the same process has under way, so as to share the next one '
-        'with others. 0 commits each post alone. SQLite always shares.',
+        'in the same process, to share the next one with others. 0 commits '
+        'each post alone. SQLite always shares.',
     ),
     _POOLER,
     _SYNCHRONOUS,

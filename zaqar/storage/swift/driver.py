@@ -70,8 +70,8 @@ MESSAGE_OPTS = [
         default=32,
         min=1,
         max=1024,
-        help='Requests that a process has under way at once, each on a '
-        'connection that is kept. Further ones wait.',
+        help='Concurrent requests of a process, each on a persistent '
+        'connection. Further ones wait.',
     ),
 ]
 

@@ -31,7 +31,7 @@ def open_messages(
     inline: int = INLINE,
     timeout: float = DEADLINE,
 ) -> SwiftMessageStore:
-    """Open the message plane; see :mod:`zaqar.storage.swift.driver`.
+    """Open the message store; see :mod:`zaqar.storage.swift.driver`.
 
     :param inline: bytes of a body that stays in the row
     :param timeout: seconds that a call may wait for Swift
