@@ -257,7 +257,7 @@ class RedisMessageStore(base.MessageStore):
         return bool(cleared[0])
 
     def volume(self, *, now: int) -> Stats:
-        return scanning.volume(self._client, self._prefix, now)
+        return scanning.count_messages(self._client, self._prefix, now)
 
     def sweep(self, *, now: int, batch: int) -> int:
         return self._sweeper.sweep(now, batch)

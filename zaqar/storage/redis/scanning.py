@@ -62,7 +62,7 @@ def exchange(node: RedisNode, commands: Sequence[Command]) -> list[Any]:
         raise StoreUnavailable from error
 
 
-def volume(client: RedisClient, prefix: str, now: int) -> Stats:
+def count_messages(client: RedisClient, prefix: str, now: int) -> Stats:
     """Count the live messages of all queues, or of as many as it can."""
     end = time.monotonic() + MAX_DURATION
     seen: set[str] = set()

@@ -19,13 +19,13 @@ from zaqar.storage.posts import LazyNotice, Post
 from zaqar.storage.sqlalchemy import (
     claiming,
     deleting,
+    message_count,
     posting,
     queue_rows,
     reading,
     single_statement_claims,
     single_statement_posts,
     sweeping,
-    volume,
 )
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.session import SqlSession
@@ -223,7 +223,9 @@ class SqlMessageStore(base.MessageStore):
         return self._database.read(lambda s: reading.stats(s, qid, now))
 
     def volume(self, *, now: int) -> Stats:
-        return self._database.read(lambda s: volume.volume(s, now))
+        return self._database.read(
+            lambda s: message_count.count_messages(s, now)
+        )
 
     def purge(self, qid: str, *, now: int) -> None:
         self._database.write(

@@ -19,7 +19,7 @@ MAX_DURATION = 2.0
 BATCH = 500
 
 
-def volume(database: MongoDatabase, now: int) -> Stats:
+def count_messages(database: MongoDatabase, now: int) -> Stats:
     """Count the live messages of all queues, or of as many as it can.
 
     :raises StoreUnavailable: the deployment does not answer

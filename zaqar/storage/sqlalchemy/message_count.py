@@ -10,7 +10,7 @@ from zaqar.storage.sqlalchemy.session import SqlSession
 #: Messages counted, at most.
 MAX_COUNT = 50_000
 
-_VOLUME = (
+_COUNT = (
     'SELECT count(*), sum(is_claimed) FROM ('
     'SELECT CASE WHEN state = 1 AND wake_at > :now THEN 1 ELSE 0 END '
     'AS is_claimed FROM message WHERE expires_at > :now '
@@ -21,7 +21,7 @@ _VOLUME = (
 )
 
 
-def volume(session: SqlSession, now: int) -> Stats:
+def count_messages(session: SqlSession, now: int) -> Stats:
     """Count the live messages of all queues, :data:`MAX_COUNT` at most."""
     beyond = OUTBOX[:-1] + chr(ord(OUTBOX[-1]) + 1)
     values = {
@@ -30,7 +30,7 @@ def volume(session: SqlSession, now: int) -> Stats:
         'internal': OUTBOX,
         'beyond': beyond,
     }
-    row = session.one(_VOLUME, values)
+    row = session.one(_COUNT, values)
     total, claimed = row or (0, 0)
     claimed = int(claimed or 0)
     return Stats(int(total) - claimed, claimed)
