@@ -29,7 +29,7 @@ from zaqar.storage.mongodb.reading import (
     StateFilter,
 )
 from zaqar.storage.mongodb.sweeping import DatabaseSweeper
-from zaqar.storage.posts import LazyNotice, Post
+from zaqar.storage.post_request import LazyNotice, PostRequest
 
 #: Seconds a post waits for a commit of its queue, to share the next one.
 BATCH_TIMEOUT = 0.3
@@ -54,7 +54,7 @@ class MongoMessageStore(base.MessageStore):
         )
         self._deleter = Deleter(database, self._cache, self._claimer)
         self._sweeper = DatabaseSweeper(database)
-        self._batcher: Batcher[Post, Sequence[str]] = Batcher(
+        self._batcher: Batcher[PostRequest, Sequence[str]] = Batcher(
             lambda key, posts: self._poster.post(
                 group_commit.qid_of(key), posts
             ),
@@ -76,7 +76,7 @@ class MongoMessageStore(base.MessageStore):
         version: int | None = None,
     ) -> Sequence[str]:
         lazy = LazyNotice(notice) if notice else None
-        post = Post(token, messages, now, lazy, version)
+        post = PostRequest(token, messages, now, lazy, version)
         self._poster.prepare(qid, post)
         if limit:
             return self._poster.post(qid, [post], limit)[0]

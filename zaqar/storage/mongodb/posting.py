@@ -30,7 +30,7 @@ from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.errors import is_duplicate
 from zaqar.storage.mongodb.queue_cache import CachedQueue, QueueCache
 from zaqar.storage.mongodb.queue_documents import QueueDocuments
-from zaqar.storage.posts import Post
+from zaqar.storage.post_request import PostRequest
 from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
 #: Tries of a post that meets its own token, or an expired one.
@@ -75,7 +75,7 @@ class Poster:
         """Remember the flag that a queue has subscribers."""
         self._unsubscribed.update(qid, epoch)
 
-    def prepare(self, qid: str, post: Post) -> None:
+    def prepare(self, qid: str, post: PostRequest) -> None:
         """Create a notice that is likely to be needed, and the outbox."""
         if post.notice and qid not in self._unsubscribed:
             post.notice.message()
@@ -83,7 +83,7 @@ class Poster:
                 self._make_outbox(post.now)
 
     def post(
-        self, qid: str, posts: Sequence[Post], limit: int = 0
+        self, qid: str, posts: Sequence[PostRequest], limit: int = 0
     ) -> Sequence[Sequence[str]]:
         """Store posts; return the ids of each.
 
@@ -97,7 +97,9 @@ class Poster:
                     raise
         return [self._post_one(qid, post, limit) for post in posts]
 
-    def _post_one(self, qid: str, post: Post, limit: int) -> Sequence[str]:
+    def _post_one(
+        self, qid: str, post: PostRequest, limit: int
+    ) -> Sequence[str]:
         for _ in range(MAX_TRIES):
             try:
                 return self._store(qid, [post], limit)[0]
@@ -118,7 +120,7 @@ class Poster:
         raise StoreUnavailable
 
     def _store(
-        self, qid: str, posts: Sequence[Post], limit: int
+        self, qid: str, posts: Sequence[PostRequest], limit: int
     ) -> list[Sequence[str]]:
         outbox: CachedQueue | None = None
         if any(post.notice for post in posts):
@@ -132,7 +134,7 @@ class Poster:
     def _write(
         self,
         qid: str,
-        posts: Sequence[Post],
+        posts: Sequence[PostRequest],
         limit: int,
         outbox: CachedQueue | None,
         session: ClientSession | None,
@@ -172,7 +174,7 @@ class Poster:
                 queue.will_wake(row['a'])
         return ids
 
-    def _stored(self, qid: str, post: Post) -> Sequence[str] | None:
+    def _stored(self, qid: str, post: PostRequest) -> Sequence[str] | None:
         """Return the ids of a post if it was stored before.
 
         An expired token is removed.
@@ -260,7 +262,7 @@ def _notice_number(now: int) -> int:
 
 
 def _documents(
-    queue: CachedQueue, posts: Sequence[Post], first: int
+    queue: CachedQueue, posts: Sequence[PostRequest], first: int
 ) -> tuple[list[Document], list[Sequence[str]]]:
     rows: list[Document] = []
     ids_of_posts: list[Sequence[str]] = []
@@ -277,7 +279,7 @@ def _documents(
     return rows, ids_of_posts
 
 
-def _token(key: bytes, post: Post, ids: Sequence[str]) -> Document:
+def _token(key: bytes, post: PostRequest, ids: Sequence[str]) -> Document:
     return {
         '_id': documents.token_id(key, post.token),
         'k': documents.ahead(key),

@@ -15,7 +15,7 @@ from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base, group_commit
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.posts import LazyNotice, Post
+from zaqar.storage.post_request import LazyNotice, PostRequest
 from zaqar.storage.sqlalchemy import (
     claiming,
     deleting,
@@ -45,7 +45,7 @@ class SqlMessageStore(base.MessageStore):
         is_sqlite = database.dialect == 'sqlite'
         self.clock = clock.Clock(None if is_sqlite else database.now)
         # SQLite's writer merges everything anyway.
-        self._batcher: Batcher[Post, Sequence[str]] = Batcher(
+        self._batcher: Batcher[PostRequest, Sequence[str]] = Batcher(
             self._post, 0 if is_sqlite else window
         )
         self._unsubscribed = UnsubscribedQueues()
@@ -66,7 +66,7 @@ class SqlMessageStore(base.MessageStore):
     ) -> Sequence[str]:
         self._database.check_room()
         lazy = LazyNotice(notice) if notice else None
-        post = Post(token, messages, now, lazy, version)
+        post = PostRequest(token, messages, now, lazy, version)
         if lazy and qid not in self._unsubscribed:
             # Created before anything is locked.
             lazy.message()
@@ -244,7 +244,7 @@ class SqlMessageStore(base.MessageStore):
         self._database.close()
 
     def _post(
-        self, key: str, posts: Sequence[Post]
+        self, key: str, posts: Sequence[PostRequest]
     ) -> Sequence[Sequence[str]]:
         qid = group_commit.qid_of(key)
         if self._is_postgresql:

@@ -14,7 +14,7 @@ from typing import Any
 from zaqar.errors import QueueFull
 from zaqar.models import NewMessage
 from zaqar.storage.message_ids import id_of
-from zaqar.storage.posts import Post
+from zaqar.storage.post_request import PostRequest
 from zaqar.storage.sqlalchemy import outbox, queue_rows
 from zaqar.storage.sqlalchemy.message_rows import DELAYED, FREE
 from zaqar.storage.sqlalchemy.session import SqlSession
@@ -44,7 +44,7 @@ _INSERT = (
 def post_within(
     session: SqlSession,
     qid: str,
-    item: Post,
+    item: PostRequest,
     limit: int,
     unsubscribed: UnsubscribedQueues,
 ) -> Sequence[str] | QueueFull:
@@ -61,7 +61,7 @@ def post_within(
 def post(
     session: SqlSession,
     qid: str,
-    posts: Sequence[Post],
+    posts: Sequence[PostRequest],
     limit: int,
     unsubscribed: UnsubscribedQueues,
 ) -> list[Sequence[str]]:
@@ -118,7 +118,7 @@ def split_ids(ids: bytes) -> Sequence[str]:
 
 
 def _token(
-    queue_id: int, post: Post, ids: Sequence[str], now: int
+    queue_id: int, post: PostRequest, ids: Sequence[str], now: int
 ) -> dict[str, Any]:
     return {
         'id': queue_id,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
-from zaqar.storage.posts import Post
+from zaqar.storage.post_request import PostRequest
 from zaqar.storage.sqlalchemy import outbox
 from zaqar.storage.sqlalchemy.posting import split_ids
 from zaqar.storage.sqlalchemy.session import SqlSession
@@ -90,7 +90,7 @@ _SUBSCRIBED = _statement(
 def post(
     session: SqlSession,
     qid: str,
-    posts: Sequence[Post],
+    posts: Sequence[PostRequest],
     unsubscribed: UnsubscribedQueues,
 ) -> list[Sequence[str]] | None:
     """Store posts.
@@ -136,7 +136,7 @@ def post(
     return [split_ids(stored[post.token]) for post in posts]
 
 
-def _notices(posts: Sequence[Post], now: int) -> dict[str, Any]:
+def _notices(posts: Sequence[PostRequest], now: int) -> dict[str, Any]:
     notices = [
         (post.token, post.notice.message()) for post in posts if post.notice
     ]

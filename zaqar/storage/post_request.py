@@ -31,7 +31,7 @@ class LazyNotice:
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class PostRequest:
     """The messages of one call."""
 
     token: str
