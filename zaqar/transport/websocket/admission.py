@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many connections there may be, and of whom."""
+"""Limits of connections, in total and per address."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ REFUSED = 100
 
 
 class Admission:
-    """Counts connections, and those of each address that prove nothing.
+    """Counts connections, and the unauthenticated ones of each address.
 
-    :param proves: whether a connection has to prove who it is
+    :param proves: whether connections have to authenticate
     """
 
     def __init__(self, settings: Settings, proves: bool) -> None:
@@ -25,11 +25,11 @@ class Admission:
         self._unproved: collections.Counter[str] = collections.Counter()
 
     def add(self, peer: str) -> None:
-        """Count a connection that has proved nothing."""
+        """Count an unauthenticated connection."""
         self._unproved[peer] += 1
 
     def remove(self, peer: str) -> None:
-        """Count it no more: it has proved something, or is gone."""
+        """Stop counting it: it has authenticated, or is closed."""
         self._unproved[peer] -= 1
         if not self._unproved[peer]:
             del self._unproved[peer]

@@ -97,26 +97,26 @@ class MessagePack:
 
     def members(self, data: bytes | msgspec.Raw) -> Members:
         try:
-            found = self._members(data)
+            members = self._members(data)
         except msgspec.ValidationError:
             # What begins like a number may go on like none.
             self._value(data)
             raise _no_object() from None
         except _JSON_FAULTS:
             raise _malformed(binary=True) from None
-        return {key: raw for key, raw in found.items() if type(key) is str}
+        return {key: raw for key, raw in members.items() if type(key) is str}
 
     def value(self, raw: msgspec.Raw) -> Any:
         value = self._value(raw)
         return _whole(value) if type(value) is float else value
 
     def document(self, members: Members) -> Received:
-        found = {name: self._json(raw) for name, raw in members.items()}
+        values = {name: self._json(raw) for name, raw in members.items()}
         size = sum(
             len(name) + len(memoryview(raw)) + 1
             for name, raw in members.items()
         )
-        return Received(msgspec.json.encode(found), size + 1)
+        return Received(msgspec.json.encode(values), size + 1)
 
     def one(self, raw: msgspec.Raw) -> Received:
         text = msgspec.json.encode(self._json(raw))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a handshake comes from: the client behind proxies, and the page."""
+"""Origin of a handshake: the client behind proxies, and the web page."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def _address(text: str) -> Address | None:
     elif text.count(':') == 1:
         text = text.partition(':')[0]
     try:
-        found = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    mapped = getattr(found, 'ipv4_mapped', None)
-    return mapped or found
+    mapped = getattr(address, 'ipv4_mapped', None)
+    return mapped or address
 
 
 def _is_in(address: Address, nets: Sequence[Network]) -> bool:

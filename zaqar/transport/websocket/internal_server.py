@@ -24,7 +24,7 @@ from zaqar.notification.internal_auth import (
     TIME,
     RequestAuthenticator,
 )
-from zaqar.transport.websocket.hub import Hub
+from zaqar.transport.websocket.connections import Connections
 from zaqar.transport.websocket.protocol import Pushed
 
 LOG = logging.getLogger(__name__)
@@ -67,9 +67,12 @@ class InternalServer:
     """
 
     def __init__(
-        self, hub: Hub, mac: RequestAuthenticator, max_body: int
+        self,
+        connections: Connections,
+        mac: RequestAuthenticator,
+        max_body: int,
     ) -> None:
-        self._hub = hub
+        self._connections = connections
         self._mac = mac
         self._max_body = max_body
         self._reading = 0
@@ -158,7 +161,7 @@ class InternalServer:
         ):
             raise BadRequest(403)
         self._unauthenticated.pop(writer, None)
-        pushed = await self._hub.push(connection, body)
+        pushed = await self._connections.push(connection, body)
         _respond(writer, STATUS[pushed], 'keep-alive')
         async with asyncio.timeout(SLOW):
             await writer.drain()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One connection as a state machine: no socket, no thread, no clock.
+"""The state machine of a connection: no socket, no thread, no clock.
 
-Told what has happened, it returns what is to be done, in order. One frame at
-a time is worked on, so that answers keep the order of requests; the others
-wait, and when enough of them do, nothing more is read.
+It is notified of events, and returns the effects to perform, in order. Frames
+are handled one at a time, so that answers keep the order of requests; the
+others wait, and if too many do, reading is paused.
 
 :source: reference/websocket, "Frames", "Authentication", "Pushes", "Execution"
 """
@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 from zaqar.transport.turns import LARGE, Turn
 
-#: Frames that may wait behind the one that is worked on ...
+#: Frames that may wait behind the one that is handled ...
 DEEP = 16
 
-#: ... and the bytes of all of them, beyond which nothing more is read.
+#: ... and their bytes in total, beyond which reading is paused.
 HEAVY = 1024 * 1024
 
 #: Codes of close frames.
@@ -34,12 +34,12 @@ _LATE = 'Not authenticated in time.'
 
 
 class State(enum.Enum):
-    """How far a connection has come.
+    """State of a connection.
 
     :cvar OPEN: it is served
-    :cvar DRAINING: what is worked on is answered, then it is closed
-    :cvar CLOSING: a close frame is on its way, one way or the other
-    :cvar LOST: nobody is there any more
+    :cvar DRAINING: the frame that is handled is answered, then it is closed
+    :cvar CLOSING: a close frame was sent or received
+    :cvar LOST: it is closed
     """
 
     OPEN = 'open'
@@ -61,11 +61,11 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
-    """A subscription that a connection has made for itself.
+class OwnedSubscription:
+    """A subscription of a connection to itself.
 
-    :ivar path: where the session's token was used to make it, from ``/v2``
-        on; '' if a signature was
+    :ivar path: of the equivalent HTTP request, from ``/v2`` on, if the
+        session's token authenticated it; '' for a signature
     """
 
     scope: Any
@@ -74,16 +74,16 @@ class Own:
 
 
 @dataclass(slots=True)
-class Answer:
-    """What came of a frame.
+class FrameAnswer:
+    """The answer to a frame, and its effects on the session.
 
     :ivar is_proved: whether the frame has brought a token or a signature that
         is good
     :ivar expires_at: when the token ends that the frame has brought, in
         seconds since the epoch; None if it brought none
-    :ivar project: whom it is for, '' if that is not known
+    :ivar project: of the frame, '' if unknown
     :ivar ended: subscriptions of the connection that the token may not have
-    :ivar own: the subscription that the frame has made
+    :ivar subscription: of the connection to itself, created by the frame
     :ivar turn: ends with this, unless it is missed
     :ivar frame: what is answered, if the turn is missed
     """
@@ -93,15 +93,15 @@ class Answer:
     is_proved: bool = False
     expires_at: float | None = None
     project: str = ''
-    ended: Sequence[Own] = ()
-    own: Own | None = None
+    ended: Sequence[OwnedSubscription] = ()
+    subscription: OwnedSubscription | None = None
     turn: Turn | None = None
     frame: Frame | None = None
 
 
 @dataclass(slots=True)
-class Call:
-    """Have a frame answered, by another thread."""
+class HandleFrame:
+    """Handle a frame, on another thread."""
 
     frame: Frame
 
@@ -120,21 +120,21 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Read on, or stop reading."""
+    """Resume or pause reading."""
 
     on: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Expire:
-    """Tell when this moment has come, instead of any other before."""
+    """Set the timer of the token's expiry."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Ask whether somebody is there."""
+    """Send a ping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,23 +147,31 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Cut the connection."""
+    """Abort the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """End subscriptions."""
+    """Delete subscriptions."""
 
-    owns: Sequence[Own]
+    subscriptions: Sequence[OwnedSubscription]
 
 
 Effect = (
-    Call | Proceed | Send | Reading | Expire | Ping | Close | Drop | Forget
+    HandleFrame
+    | Proceed
+    | Send
+    | Reading
+    | Expire
+    | Ping
+    | Close
+    | Drop
+    | Forget
 )
 
 
-class Wire(Protocol):
-    """What a connection is written to."""
+class ClientSocket(Protocol):
+    """The socket of a connection, as the state machine uses it."""
 
     def send(self, frame: Frame) -> None:
         """Write a data frame."""
@@ -172,20 +180,20 @@ class Wire(Protocol):
         """Write a ping."""
 
     def read(self, on: bool) -> None:
-        """Read on, or stop reading."""
+        """Resume or pause reading."""
 
     def shut(self, code: int, reason: str) -> None:
         """Write a close frame."""
 
     def cut(self) -> None:
-        """End the connection at once."""
+        """Abort the connection."""
 
     def unsent(self) -> int:
-        """Return the bytes that wait for the other end."""
+        """Return the bytes that the client has not read yet."""
 
 
 class Pushed(enum.Enum):
-    """What became of a push."""
+    """Outcome of a push."""
 
     SENT = 'sent'
     GONE = 'gone'
@@ -193,7 +201,7 @@ class Pushed(enum.Enum):
 
 
 class Connection:
-    """What is known of a connection, and nothing of it survives.
+    """The state machine of a connection.
 
     :ivar pushes_binary: the type of frames for pushes
     :ivar is_proved: whether a token or a signature has been accepted
@@ -212,31 +220,33 @@ class Connection:
         self._works = False
         self._reads = True
         self._is_blocked = False
-        self._owns: list[Own] = []
+        self._subscriptions: list[OwnedSubscription] = []
 
     @property
-    def has_owns(self) -> bool:
-        """Tell whether the connection has subscribed itself."""
-        return bool(self._owns)
+    def has_subscriptions(self) -> bool:
+        """Tell whether the connection has subscriptions of its own."""
+        return bool(self._subscriptions)
 
     @property
     def reads(self) -> bool:
-        """Tell whether more frames are wanted."""
+        """Tell whether more frames are read."""
         return self._reads
 
     def received(self, frame: Frame) -> list[Effect]:
-        """Take a frame."""
+        """Handle a received frame."""
         if self.state is not State.OPEN:
             return []
         self._waiting.append(frame)
         self._weight += len(frame.data)
         return self.proceed()
 
-    def answered(self, answer: Answer) -> list[Effect]:
-        """Take the answer to the frame that was worked on."""
+    def answered(self, answer: FrameAnswer) -> list[Effect]:
+        """Handle the answer to the frame that was handled."""
         self._works = False
         if self.state in (State.CLOSING, State.LOST):
-            return [Forget((answer.own,))] if answer.own else []
+            return (
+                [Forget((answer.subscription,))] if answer.subscription else []
+            )
         effects = self._noted(answer)
         effects.append(Send(Frame(answer.data, answer.is_binary)))
         if self._is_late and not self.is_proved:
@@ -249,7 +259,7 @@ class Connection:
         return effects + self.proceed()
 
     def proceed(self) -> list[Effect]:
-        """Have the next frame answered, and read more, if that is wanted."""
+        """Start with the next frame, and resume reading, if possible."""
         effects: list[Effect] = []
         if self.state is not State.OPEN:
             return effects
@@ -257,39 +267,39 @@ class Connection:
             frame = self._waiting.popleft()
             self._weight -= len(frame.data)
             self._works = True
-            effects.append(Call(frame))
+            effects.append(HandleFrame(frame))
         has_room = len(self._waiting) < DEEP and self._weight < HEAVY
         return effects + self._reading(has_room and not self._is_blocked)
 
     def pushed(self, frame: Frame) -> tuple[Pushed, list[Effect]]:
-        """Take a message for the other end."""
+        """Push a message to the client."""
         if self.state is not State.OPEN:
             return Pushed.GONE, []
-        if not self._owns and not self._works:
+        if not self._subscriptions and not self._works:
             return Pushed.GONE, []
-        if self._is_blocked or not self._owns:
+        if self._is_blocked or not self._subscriptions:
             # Perhaps it is about to learn that it has subscribed.
             return Pushed.FULL, []
         return Pushed.SENT, [Send(frame)]
 
     def blocked(self) -> list[Effect]:
-        """Note that the other end does not take what is written."""
+        """Handle that the client does not read."""
         self._is_blocked = True
         return self.proceed()
 
     def unblocked(self) -> list[Effect]:
-        """Note that it does again."""
+        """Handle that the client reads again."""
         self._is_blocked = False
         return self.proceed()
 
     def expired(self) -> list[Effect]:
-        """Note that the token has come to its end."""
+        """Handle that the token has expired."""
         if self.state in (State.CLOSING, State.LOST):
             return []
         return self._close(EXPIRED, 'The token has expired.')
 
     def late(self) -> list[Effect]:
-        """Note that the time is up to prove who is there."""
+        """Handle the end of the time for authentication."""
         if self.is_proved or self.state is not State.OPEN:
             return []
         if self._works:
@@ -299,11 +309,11 @@ class Connection:
         return self._close(POLICY, _LATE)
 
     def heard(self) -> None:
-        """Note that something came from the other end."""
+        """Handle any sign of life of the client."""
         self._missed = 0
 
     def tick(self) -> list[Effect]:
-        """Ask whether somebody is there; called once per interval."""
+        """Send a ping, or give up; called once per interval."""
         if self.state is not State.OPEN or not self._reads:
             # Whom we do not listen to cannot answer.
             return []
@@ -313,7 +323,7 @@ class Connection:
         return [Ping()]
 
     def drain(self) -> list[Effect]:
-        """Stop: answer what is worked on, and close."""
+        """Answer the frame that is handled, and close."""
         if self.state is not State.OPEN:
             return []
         if self._works:
@@ -323,17 +333,17 @@ class Connection:
         return self._close(RESTART, 'The server stops.')
 
     def closing(self) -> list[Effect]:
-        """Note that a close frame is on its way."""
+        """Handle that a close frame was sent or received."""
         if self.state is not State.LOST:
             self.state = State.CLOSING
         self._waiting.clear()
         return self._reading(True)
 
     def lost(self) -> list[Effect]:
-        """Note that the connection is no more."""
+        """Handle that the connection is closed."""
         self.state = State.LOST
         self._waiting.clear()
-        return self._forget(self._owns)
+        return self._forget(self._subscriptions)
 
     def _reading(self, on: bool) -> list[Effect]:
         if on is self._reads:
@@ -341,23 +351,29 @@ class Connection:
         self._reads = on
         return [Reading(on)]
 
-    def _noted(self, answer: Answer) -> list[Effect]:
-        """Note what an answer changes."""
+    def _noted(self, answer: FrameAnswer) -> list[Effect]:
+        """Apply the effects of an answer on the session."""
         effects: list[Effect] = []
         self.is_proved |= answer.is_proved
         if answer.expires_at is not None:
             effects += self._forget(answer.ended)
             effects.append(Expire(answer.expires_at))
-        if answer.own is not None:
-            self._owns.append(answer.own)
+        if answer.subscription is not None:
+            self._subscriptions.append(answer.subscription)
             self.pushes_binary = answer.is_binary
         return effects
 
-    def _forget(self, owns: Sequence[Own]) -> list[Effect]:
-        """End subscriptions of the connection."""
-        ended = set(owns)
-        self._owns = [own for own in self._owns if own not in ended]
-        return [Forget(owns)] if owns else []
+    def _forget(
+        self, subscriptions: Sequence[OwnedSubscription]
+    ) -> list[Effect]:
+        """Delete subscriptions of the connection."""
+        ended = set(subscriptions)
+        self._subscriptions = [
+            subscription
+            for subscription in self._subscriptions
+            if subscription not in ended
+        ]
+        return [Forget(subscriptions)] if subscriptions else []
 
     def _close(self, code: int, reason: str) -> list[Effect]:
         self.state = State.CLOSING

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The WebSocket server of a process: one loop, some threads, one lease."""
+"""The WebSocket server of a process."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from zaqar.notification.internal_auth import RequestAuthenticator
 from zaqar.storage.base import ManagementStore
 from zaqar.transport import listening_socket
 from zaqar.transport.websocket import settings as options
-from zaqar.transport.websocket.access import Access
-from zaqar.transport.websocket.actions import Desk, Trace
-from zaqar.transport.websocket.hub import Hub
+from zaqar.transport.websocket.adapter_factory import Factory
+from zaqar.transport.websocket.authentication import Authenticator
+from zaqar.transport.websocket.connections import Connections
+from zaqar.transport.websocket.frame_handler import FrameHandler, Trace
 from zaqar.transport.websocket.internal_server import STATUS, InternalServer
-from zaqar.transport.websocket.node import Node
-from zaqar.transport.websocket.wire import Factory
+from zaqar.transport.websocket.node_registration import NodeRegistration
 from zaqar.transport.websocket.workers import Workers
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds that requests under way and close frames have for their end.
+#: Seconds that requests in progress and close frames have at shutdown.
 GRACE = 30.0
 
 #: Seconds in which a server that is to end has ended.
 PREDECESSOR = GRACE + 10.0
 
-#: Seconds between two looks at whether all is quiet.
+#: Seconds between two checks whether all work is finished.
 _LOOK = 0.05
 
-#: Seconds between two looks at whether the parent is there.
+#: Seconds between two checks of the parent process.
 _WATCH = 0.5
 
 #: Seconds that a delivery from a thread of this process waits for the loop.
@@ -63,11 +63,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server:
-    """Serves clients, and whoever has messages for them.
+    """Serves clients, and notifiers with messages for them.
 
-    :param watch: is told how many connections there are, when that changes
-    :param trace: makes the calls of actions, where they are traced
-    :raises ConfigurationError: it cannot work like this
+    :param watch: called with the number of connections when it changes
+    :param trace: runs actions in a trace
+    :raises ConfigurationError: a setting is not usable
     """
 
     def __init__(
@@ -83,23 +83,27 @@ class Server:
         self._settings = options.from_conf(conf, limits)
         self._shared = internal_auth.secret_from_conf(conf)
         self._own = '' if self._shared else internal_auth.new_secret()
-        access = Access.from_conf(
+        authenticator = Authenticator.from_conf(
             conf,
             limits,
             dispatcher.signer,
             self._settings.http_prefix.rstrip('/'),
         )
-        self._desk = Desk(dispatcher, access, self._settings.node_id, trace)
+        self._handler = FrameHandler(
+            dispatcher, authenticator, self._settings.node_id, trace
+        )
         self._max_body = self._settings.max_frame_size * _GROWTH
-        self._hub: Hub | None = None
+        self._connections: Connections | None = None
         self._watch = watch
 
     def facts(self) -> Mapping[str, int]:
-        """Return what there is to tell of this server."""
-        return {'connections': len(self._hub) if self._hub else 0}
+        """Return figures for a report."""
+        return {
+            'connections': len(self._connections) if self._connections else 0
+        }
 
     def serve(self, listener: socket.socket) -> None:
-        """Serve until SIGTERM; finish what is under way, then return."""
+        """Serve until SIGTERM; finish requests in progress, then return."""
         endpoint = self._endpoint()
         with asyncio.Runner(loop_factory=_loop) as runner:
             runner.run(self._serve(listener, endpoint))
@@ -137,28 +141,28 @@ class Server:
         stopped = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stopped.set)
         workers = Workers(self._settings.worker_threads, loop)
-        hub = self._hub = Hub(
-            self._desk, self._settings, workers, loop, self._watch
+        connections = self._connections = Connections(
+            self._handler, self._settings, workers, loop, self._watch
         )
-        node = self._node(inner, hub, loop)
+        node = self._node(inner, connections, loop)
         await loop.run_in_executor(None, node.renew)
         node.start()
         secret = self._shared or self._own
         mac = RequestAuthenticator.from_secret(secret)
-        internal_server = InternalServer(hub, mac, self._max_body)
+        internal_server = InternalServer(connections, mac, self._max_body)
         await internal_server.start(inner)
         websocket_nodes.LOCAL_NODES.join(
-            self._settings.node_id, _Local(hub, loop)
+            self._settings.node_id, _Local(connections, loop)
         )
         server = await loop.create_server(
-            Factory(hub, loop), sock=listener, backlog=BACKLOG
+            Factory(connections, loop), sock=listener, backlog=BACKLOG
         )
-        # What has been made until now stays: no need to look at it again.
+        # All objects so far are permanent: exclude them from collections.
         gc.freeze()
-        await _until_told(stopped)
+        await _until_stopped(stopped)
         server.close()
-        hub.drain()
-        await _until_quiet(hub)
+        connections.drain()
+        await _until_quiet(connections)
         websocket_nodes.LOCAL_NODES.leave(self._settings.node_id)
         # Before the port is free for a server of the same name.
         await loop.run_in_executor(None, node.stop)
@@ -166,32 +170,37 @@ class Server:
         await loop.run_in_executor(None, workers.close, GRACE)
 
     def _node(
-        self, inner: socket.socket, hub: Hub, loop: asyncio.AbstractEventLoop
-    ) -> Node:
+        self,
+        inner: socket.socket,
+        connections: Connections,
+        loop: asyncio.AbstractEventLoop,
+    ) -> NodeRegistration:
         host, port = inner.getsockname()[:2]
         if host in ('0.0.0.0', '::'):
             host = socket.gethostname()
         elif ':' in host:
             host = f'[{host}]'
-        return Node(
+        return NodeRegistration(
             self._store,
             self._settings.node_id,
             f'http://{host}:{port}',
             self._own,
-            functools.partial(_call, loop, hub.renew),
+            functools.partial(_call, loop, connections.renew),
         )
 
 
 class _Local:
     """The way to our connections for threads of this process."""
 
-    def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
-        self._hub = hub
+    def __init__(
+        self, connections: Connections, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._connections = connections
         self._loop = loop
 
     def __call__(self, connection: str, text: bytes) -> int:
         future = asyncio.run_coroutine_threadsafe(
-            self._hub.push(connection, text), self._loop
+            self._connections.push(connection, text), self._loop
         )
         try:
             return STATUS[future.result(_HANDED)]
@@ -209,12 +218,12 @@ def _loop() -> asyncio.AbstractEventLoop:
         import uvloop
     except ImportError:
         return asyncio.new_event_loop()
-    found: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return found
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
 
 
-async def _until_told(stopped: asyncio.Event) -> None:
-    """Return when told to stop, or when the parent has gone unheard."""
+async def _until_stopped(stopped: asyncio.Event) -> None:
+    """Return on SIGTERM, or when the parent process has died."""
     parent = os.getppid()
     while not stopped.is_set() and os.getppid() == parent:
         try:
@@ -224,7 +233,7 @@ async def _until_told(stopped: asyncio.Event) -> None:
             continue
 
 
-async def _until_quiet(hub: Hub) -> None:
+async def _until_quiet(connections: Connections) -> None:
     end = time.monotonic() + GRACE
-    while not hub.is_quiet and time.monotonic() < end:
+    while not connections.is_quiet and time.monotonic() < end:
         await asyncio.sleep(_LOOK)

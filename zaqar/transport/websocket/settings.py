@@ -230,16 +230,16 @@ def _frame(limits: Limits) -> int:
     return 2 * largest + _ROOM
 
 
-def _node_id(found: str | None) -> str:
-    if not found:
+def _node_id(name: str | None) -> str:
+    if not name:
         host = _UNFIT.sub('-', socket.gethostname())[:80]
         return f'{host}-{os.getpid()}'
-    if not _NODE.fullmatch(found):
+    if not _NODE.fullmatch(name):
         raise ConfigurationError(
-            f'[{GROUP}] node_id = {found}: must be letters, digits, ".", "_" '
+            f'[{GROUP}] node_id = {name}: must be letters, digits, ".", "_" '
             'and "-"'
         )
-    return found
+    return name
 
 
 def _origins(conf: cfg.ConfigOpts) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what a controller returns to what a frame says.
+"""Answers of all operations, from the results of controllers.
 
 :source: reference/websocket, "Actions"
 """
@@ -32,17 +32,17 @@ from zaqar.transport import representations, view_table
 
 Embed = representations.Embed
 
-#: Nouns of things that are called as their queue, unless they have an id.
+#: Nouns of resources that are named by their queue if they have no id.
 _OF_A_QUEUE = ('Queue', 'Topic', 'Subscription')
 
 
 @dataclass(slots=True)
-class Asked:
-    """What a view may want to know of the request.
+class RequestInfo:
+    """The part of a request that views need.
 
     :ivar scope: the queue or topic, None without one
     :ivar path: the further values of the path, by name
-    :ivar embed: puts a message's body into the answer
+    :ivar embed: embeds the body of a message into a document
     """
 
     scope: Any
@@ -50,7 +50,7 @@ class Asked:
     embed: Embed
 
     def name(self, noun: str) -> str:
-        """Return what the thing is called that a noun stands for, or ''."""
+        """Return the name of the resource of a noun, '' without one."""
         name = self.path.get(f'{noun.lower()}_id')
         name = name or self.path.get(f'{noun.lower()}_name')
         if name is None and self.scope is not None and noun in _OF_A_QUEUE:
@@ -59,9 +59,9 @@ class Asked:
 
 
 #: Status and body.
-Said = tuple[int, Any]
+Reply = tuple[int, Any]
 
-View = Callable[[Any, Asked], Said]
+View = Callable[[Any, RequestInfo], Reply]
 
 
 def _message(item: Message, now: int, embed: Embed) -> dict[str, Any]:
@@ -72,25 +72,28 @@ def _message(item: Message, now: int, embed: Embed) -> dict[str, Any]:
 
 
 def _messages(
-    items: Sequence[Message], now: int, asked: Asked
+    items: Sequence[Message], now: int, request: RequestInfo
 ) -> list[dict[str, Any]]:
-    return [_message(item, now, asked.embed) for item in items]
+    return [_message(item, now, request.embed) for item in items]
 
 
-def _said(status: int, noun: str, done: str) -> View:
-    """Return the view of an operation that says no more than a sentence."""
-    return lambda result, asked: (status, f'{noun} {asked.name(noun)} {done}.')
+def _sentence(status: int, noun: str, done: str) -> View:
+    """Return the view of an operation that answers with a sentence."""
+    return lambda result, request: (
+        status,
+        f'{noun} {request.name(noun)} {done}.',
+    )
 
 
-def _empty(result: None, asked: Asked) -> Said:
+def _empty(result: None, request: RequestInfo) -> Reply:
     return 204, {}
 
 
-def _health(report: Mapping[str, Any], asked: Asked) -> Said:
+def _health(report: Mapping[str, Any], request: RequestInfo) -> Reply:
     return representations.health_status(report), report
 
 
-def _home(features: Set[str], asked: Asked) -> Said:
+def _home(features: Set[str], request: RequestInfo) -> Reply:
     return 200, _home_document(frozenset(features))
 
 
@@ -99,17 +102,21 @@ def _home_document(features: frozenset[str]) -> Any:
     return home_document.document(features)
 
 
-def _ping(alive: bool, asked: Asked) -> Said:
-    return (204, {}) if alive else (503, {'error': 'A store is silent.'})
+def _ping(alive: bool, request: RequestInfo) -> Reply:
+    return (
+        (204, {})
+        if alive
+        else (503, {'error': 'A storage backend is not responding.'})
+    )
 
 
-def _plain(found: Mapping[str, Any], asked: Asked) -> Said:
-    return 200, found
+def _plain(document: Mapping[str, Any], request: RequestInfo) -> Reply:
+    return 200, document
 
 
 def _page(
     noun: str, items: Sequence[Mapping[str, Any]], marker: str | None
-) -> Said:
+) -> Reply:
     document: dict[str, Any] = {noun: items}
     if marker is not None:
         document['marker'] = marker
@@ -120,7 +127,7 @@ def _last_name(items: Sequence[Mapping[str, Any]]) -> str | None:
     return items[-1]['name'] if items else None
 
 
-def _queue_page(page: QueuePage, asked: Asked) -> Said:
+def _queue_page(page: QueuePage, request: RequestInfo) -> Reply:
     items = []
     for queue in page.queues:
         item: dict[str, Any] = {'name': queue.name}
@@ -134,73 +141,75 @@ def _queue_page(page: QueuePage, asked: Asked) -> Said:
     return status, document
 
 
-def _created(made: bool, asked: Asked) -> Said:
-    return (201 if made else 204), _of_scope(asked, 'created')
+def _created(is_new: bool, request: RequestInfo) -> Reply:
+    return (201 if is_new else 204), _of_scope(request, 'created')
 
 
-def _removed(result: None, asked: Asked) -> Said:
-    return 204, _of_scope(asked, 'removed')
+def _removed(result: None, request: RequestInfo) -> Reply:
+    return 204, _of_scope(request, 'removed')
 
 
-def _of_scope(asked: Asked, done: str) -> str:
-    return f'{asked.scope.kind.capitalize()} {asked.scope.name} {done}.'
+def _of_scope(request: RequestInfo, done: str) -> str:
+    return f'{request.scope.kind.capitalize()} {request.scope.name} {done}.'
 
 
-def _stats(counted: Counted, asked: Asked) -> Said:
+def _stats(counted: Counted, request: RequestInfo) -> Reply:
     def shown(span: MessageSpan) -> dict[str, Any]:
         return {'id': span.id, **representations.moment(span, counted.now)}
 
-    found = representations.counts(counted, asked.scope, shown)
-    return (200 if counted.exists else 404), {'messages': found}
+    statistics = representations.counts(counted, request.scope, shown)
+    return (200 if counted.exists else 404), {'messages': statistics}
 
 
-def _posted(posted: Posted, asked: Asked) -> Said:
+def _posted(posted: Posted, request: RequestInfo) -> Reply:
     return 201, {'message_ids': posted.ids}
 
 
-def _message_page(page: MessagePage, asked: Asked) -> Said:
-    items = _messages(page.messages, page.now, asked)
+def _message_page(page: MessagePage, request: RequestInfo) -> Reply:
+    items = _messages(page.messages, page.now, request)
     document: dict[str, Any] = {'messages': items}
     if page.marker:
         document['marker'] = page.marker
     return 200, document
 
 
-def _one_message(found: OneMessage, asked: Asked) -> Said:
-    return 200, {'messages': _message(found.message, found.now, asked.embed)}
+def _one_message(result: OneMessage, request: RequestInfo) -> Reply:
+    return 200, {
+        'messages': _message(result.message, result.now, request.embed)
+    }
 
 
-def _deleted(popped: Popped | None, asked: Asked) -> Said:
+def _deleted(popped: Popped | None, request: RequestInfo) -> Reply:
     if popped is None:
         return 204, {}
     return 200, {
         'messages': [
-            representations.popped(item, popped.now, asked.embed)
+            representations.popped(item, popped.now, request.embed)
             for item in popped.messages
         ]
     }
 
 
-def _claimed(found: Claimed | None, asked: Asked) -> Said:
-    if found is None:
+def _claimed(claimed: Claimed | None, request: RequestInfo) -> Reply:
+    if claimed is None:
         return 204, {'claim_id': None}
-    claim = found.claim
-    messages = _messages(claim.messages, found.now, asked)
+    claim = claimed.claim
+    messages = _messages(claim.messages, claimed.now, request)
     return 201, {'claim_id': claim.id, 'messages': messages}
 
 
-def _claim(found: Claimed, asked: Asked) -> Said:
-    claim = found.claim
+def _claim(claimed: Claimed, request: RequestInfo) -> Reply:
+    claim = claimed.claim
     return 200, {
         'age': representations.age(
-            claim.expires_at - claim.ttl * 1000, found.now
+            claim.expires_at - claim.ttl * 1000, claimed.now
         ),
         'ttl': claim.ttl,
-        'messages': _messages(claim.messages, found.now, asked),
+        'messages': _messages(claim.messages, claimed.now, request),
     }
 
 
-def _subscription_page(page: SubscriptionPage, asked: Asked) -> Said:
+def _subscription_page(page: SubscriptionPage, request: RequestInfo) -> Reply:
     items = [
         representations.subscription(one, page.now)
         for one in page.subscriptions
@@ -208,25 +217,25 @@ def _subscription_page(page: SubscriptionPage, asked: Asked) -> Said:
     return _page('subscriptions', items, page.marker)
 
 
-def _subscribed(found: str, asked: Asked) -> Said:
-    text = f'Subscription {asked.scope.name} created.'
-    return 201, {'subscription_id': found, 'message': text}
+def _subscribed(subscription_id: str, request: RequestInfo) -> Reply:
+    text = f'Subscription {request.scope.name} created.'
+    return 201, {'subscription_id': subscription_id, 'message': text}
 
 
-def _one_subscription(found: Any, asked: Asked) -> Said:
-    return 200, representations.subscription(*found)
+def _one_subscription(result: Any, request: RequestInfo) -> Reply:
+    return 200, representations.subscription(*result)
 
 
-def _pool_page(page: PoolPage, asked: Asked) -> Said:
+def _pool_page(page: PoolPage, request: RequestInfo) -> Reply:
     items = [representations.pool(pool, page.detailed) for pool in page.pools]
     return _page('pools', items, _last_name(items))
 
 
-def _one_pool(shown: ShownPool, asked: Asked) -> Said:
+def _one_pool(shown: ShownPool, request: RequestInfo) -> Reply:
     return 200, representations.pool(shown.pool, shown.detailed)
 
 
-def _flavor_page(page: FlavorPage, asked: Asked) -> Said:
+def _flavor_page(page: FlavorPage, request: RequestInfo) -> Reply:
     items = [
         representations.flavor(flavor, page.detailed)
         for flavor in page.flavors
@@ -234,7 +243,7 @@ def _flavor_page(page: FlavorPage, asked: Asked) -> Said:
     return _page('flavors', items, _last_name(items))
 
 
-def _one_flavor(flavor: Flavor, asked: Asked) -> Said:
+def _one_flavor(flavor: Flavor, request: RequestInfo) -> Reply:
     return 200, representations.flavor(flavor, detailed=True)
 
 
@@ -259,46 +268,46 @@ _VIEWS: Mapping[str, View] = {
     'message_delete': _empty,
     'claim_create': _claimed,
     'claim_get': _claim,
-    'claim_update': _said(204, 'Claim', 'updated'),
-    'claim_delete': _said(204, 'Claim', 'deleted'),
+    'claim_update': _sentence(204, 'Claim', 'updated'),
+    'claim_delete': _sentence(204, 'Claim', 'deleted'),
     'subscription_list': _subscription_page,
     'subscription_create': _subscribed,
     'subscription_get': _one_subscription,
     'subscription_deliveries': _plain,
-    'subscription_update': _said(204, 'Subscription', 'updated'),
-    'subscription_delete': _said(204, 'Subscription', 'removed'),
-    'subscription_confirm': _said(204, 'Subscription', 'confirmed'),
+    'subscription_update': _sentence(204, 'Subscription', 'updated'),
+    'subscription_delete': _sentence(204, 'Subscription', 'removed'),
+    'subscription_confirm': _sentence(204, 'Subscription', 'confirmed'),
     'pool_list': _pool_page,
-    'pool_create': _said(201, 'Pool', 'created'),
+    'pool_create': _sentence(201, 'Pool', 'created'),
     'pool_get': _one_pool,
     'pool_update': _one_pool,
-    'pool_delete': _said(204, 'Pool', 'removed'),
+    'pool_delete': _sentence(204, 'Pool', 'removed'),
     'flavor_list': _flavor_page,
-    'flavor_create': _said(201, 'Flavor', 'created'),
+    'flavor_create': _sentence(201, 'Flavor', 'created'),
     'flavor_get': _one_flavor,
     'flavor_update': _one_flavor,
-    'flavor_delete': _said(204, 'Flavor', 'removed'),
+    'flavor_delete': _sentence(204, 'Flavor', 'removed'),
 }
 
 VIEWS = view_table.build(_VIEWS, operation_table.OPERATIONS)
 
 
-def refusal(row: Operation, error: ZaqarError, asked: Asked) -> Said:
-    """Return status and body of what an operation has raised."""
+def refusal(row: Operation, error: ZaqarError, request: RequestInfo) -> Reply:
+    """Return status and body of an error."""
     text = str(error)
     if isinstance(error, Forbidden):
         return error.status, {'error': text}
     if isinstance(error, Conflict) and 'subscription_create' in row.name:
-        return error.status, f'Subscription {asked.scope.name} not created.'
+        return error.status, f'Subscription {request.scope.name} not created.'
     if isinstance(error, InvalidRequest):
         text = BAD_REQUEST + text
     elif text.startswith(row.failure):
-        # A store has failed, and said nothing of its own.
+        # A store has failed, without a text of its own.
         noun, _, rest = row.failure.partition(' ')
-        text = ' '.join(filter(None, (noun, asked.name(noun), rest))) + '.'
+        text = ' '.join(filter(None, (noun, request.name(noun), rest))) + '.'
     return error.status, {'error': text, 'exception': text}
 
 
-def view(row: Operation, result: Any, asked: Asked) -> Said:
-    """Return status and body of what an operation has returned."""
-    return VIEWS[row.name](result, asked)
+def view(row: Operation, result: Any, request: RequestInfo) -> Reply:
+    """Return status and body of a result."""
+    return VIEWS[row.name](result, request)

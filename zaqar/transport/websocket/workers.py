@@ -54,7 +54,7 @@ class Workers:
         self._loop = loop
         self._count = count
         #: What each owner has asked for, the one whose turn it is first.
-        self._asked: dict[str, collections.deque[Item]] = {}
+        self._queued: dict[str, collections.deque[Item]] = {}
         self._most = count - count // _SHARE
         self._busy: collections.Counter[str] = collections.Counter()
         self._ended: collections.deque[tuple[Done, Any]] = collections.deque()
@@ -96,10 +96,10 @@ class Workers:
         """
         called = None
         with self._lock:
-            asked = self._asked.get(owner)
-            if asked is None:
-                asked = self._asked[owner] = collections.deque()
-            asked.append((work, done))
+            queued = self._queued.get(owner)
+            if queued is None:
+                queued = self._queued[owner] = collections.deque()
+            queued.append((work, done))
             if self._active < self._allowed and self._has_room(owner):
                 called = self._resting.pop()
         if called is not None:
@@ -162,11 +162,11 @@ class Workers:
     def _wanted(self, most: int) -> int:
         """Return how many more threads would find work, up to a number."""
         wanted = 0
-        for owner, asked in self._asked.items():
+        for owner, queued in self._queued.items():
             if wanted >= most:
                 break
             room = self._most - self._busy[owner] if owner else most
-            wanted += min(len(asked), room)
+            wanted += min(len(queued), room)
         return max(0, min(wanted, most))
 
     def _has_room(self, owner: str) -> bool:
@@ -178,9 +178,9 @@ class Workers:
         began = self._began
         while self._calls[number].get():
             owner: str | None = None
-            while (found := self._next(number, owner)) is not None:
+            while (item := self._next(number, owner)) is not None:
                 began[number] = time.monotonic()
-                owner, (work, done) = found
+                owner, (work, done) = item
                 try:
                     result = work()
                 except Exception:
@@ -200,26 +200,26 @@ class Workers:
                 if not self._busy[last]:
                     del self._busy[last]
             if self._active <= self._allowed:
-                for owner, asked in self._asked.items():
+                for owner, queued in self._queued.items():
                     if self._has_room(owner):
-                        return owner, self._take(owner, asked)
+                        return owner, self._take(owner, queued)
             # Told under the lock, so that nobody calls twice.
             self._began[number] = 0.0
             self._resting.append(number)
             return None
 
-    def _take(self, owner: str, asked: collections.deque[Item]) -> Item:
+    def _take(self, owner: str, queued: collections.deque[Item]) -> Item:
         """Take the first of an owner's work, and let the others have turns."""
         self._busy[owner] += 1
-        item = asked.popleft()
-        del self._asked[owner]
-        if asked:
-            self._asked[owner] = asked
+        item = queued.popleft()
+        del self._queued[owner]
+        if queued:
+            self._queued[owner] = queued
         return item
 
     def _hand_over(self, done: Done, result: Any) -> None:
         self._ended.append((done, result))
-        if self._asked and len(self._ended) < TOGETHER:
+        if self._queued and len(self._ended) < TOGETHER:
             # The next one to end wakes the loop, or the next look.
             return
         if not self._is_awake:

@@ -21,9 +21,9 @@ from zaqar.tests.functional.keystone import conftest, rows
 from zaqar.tests.functional.websocket.client import CLIENT, Talk
 from zaqar.tests.servers.keystone import Keystone, User
 from zaqar.tests.servers.zaqar import Zaqar
-from zaqar.transport.websocket.access import Access
-from zaqar.transport.websocket.actions import Desk
-from zaqar.transport.websocket.protocol import Answer, Frame
+from zaqar.transport.websocket.authentication import Authenticator
+from zaqar.transport.websocket.frame_handler import FrameHandler
+from zaqar.transport.websocket.protocol import Frame, FrameAnswer
 
 #: What stands for the names in the paths of the table.
 VALUES = {
@@ -60,7 +60,7 @@ class Place:
 
     built: service.Service
     api: Api
-    access: Access
+    authenticator: Authenticator
     keystone: Keystone
     project: str
     user: User
@@ -76,8 +76,8 @@ class Place:
 
     def session(self) -> Session:
         """Return a connection."""
-        desk = Desk(self.built.dispatcher, self.access)
-        return Session(desk, self.project)
+        handler = FrameHandler(self.built.dispatcher, self.authenticator)
+        return Session(handler, self.project)
 
     def permitted_over_http(self, token: str, row: Operation) -> bool:
         """Tell whether keystonemiddleware lets a request of a row pass."""
@@ -94,20 +94,22 @@ class Place:
 class Session:
     """A connection without a network."""
 
-    def __init__(self, desk: Desk, project: str) -> None:
-        self._caller = desk.caller(str(uuid.uuid4()))
+    def __init__(self, handler: FrameHandler, project: str) -> None:
+        self._handler = handler
+        self._session = handler.session(str(uuid.uuid4()))
         self._headers = {'Client-ID': CLIENT, 'X-Project-ID': project}
 
     def ask(
         self, action: str, body: Mapping[str, Any], **headers: str
-    ) -> tuple[int, Any, Answer]:
+    ) -> tuple[int, Any, FrameAnswer]:
         """Return status and body, and the answer with what it changes."""
         document = {
             'action': action,
             'headers': {**self._headers, **headers},
             'body': body,
         }
-        answer = self._caller.answer(Frame(json.dumps(document).encode()))
+        frame = Frame(json.dumps(document).encode())
+        answer = self._handler.answer(self._session, frame)
         said = json.loads(answer.data)
         assert said['request']['action'] == action
         return said['headers']['status'], said['body'], answer
@@ -148,11 +150,11 @@ def make(
         one = service.Service(conf)
         built.append(one)
         dispatcher = one.dispatcher
-        access = Access.from_conf(
+        authenticator = Authenticator.from_conf(
             conf, dispatcher.limits, dispatcher.signer, mount
         )
         api = rows.application(one)
-        return Place(one, api, access, keystone, project, user, mount)
+        return Place(one, api, authenticator, keystone, project, user, mount)
 
     # Rules are for services of the catalogue alone.
     with keystone.published('messaging', 'http://127.0.0.1:1/messaging'):

@@ -19,7 +19,7 @@ from zaqar.notification.senders.websocket import PATIENCE, SocketSender
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.servers import process
-from zaqar.transport.websocket.node import Node
+from zaqar.transport.websocket.node_registration import NodeRegistration
 
 SECRET = 'a key of enough length'
 
@@ -90,7 +90,7 @@ def test_who_was_away_too_long_has_its_clients_come_again(
     store: ManagementStore, time: Time
 ) -> None:
     told: list[int] = []
-    node = Node(
+    node = NodeRegistration(
         store, 'node', 'http://127.0.0.1:1', '', lambda: told.append(1)
     )
     assert node.renew()
@@ -107,7 +107,9 @@ def test_one_that_drains_leaves_the_lease_to_its_successor(
 ) -> None:
     told: list[str] = []
     old, new = (
-        Node(store, 'node', uri, '', functools.partial(told.append, uri))
+        NodeRegistration(
+            store, 'node', uri, '', functools.partial(told.append, uri)
+        )
         for uri in ('http://127.0.0.1:1', 'http://127.0.0.1:2')
     )
 

@@ -7,9 +7,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from zaqar.transport.websocket.adapter import AutobahnSocket
+from zaqar.transport.websocket.adapter_factory import Factory
 from zaqar.transport.websocket.protocol import Connection, Frame, State
 from zaqar.transport.websocket.settings import Settings
-from zaqar.transport.websocket.wire import Factory, Socket
 
 HANDSHAKE = (
     b'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n'
@@ -51,7 +52,7 @@ class Transport:
     abort = close
 
 
-class Line:
+class OpenConnection:
     """What a hub knows of a connection, as far as it is needed."""
 
     def __init__(self) -> None:
@@ -59,7 +60,7 @@ class Line:
         self.peer = ''
 
 
-class Hub:
+class Connections:
     """Notes the frames of one connection; none is ever answered."""
 
     settings = Settings(max_frame_size=MOST)
@@ -67,30 +68,30 @@ class Hub:
     def __init__(self) -> None:
         self.at = 0.0
         self.due: list[Callable[[], None]] = []
-        self.line = Line()
+        self.connection = OpenConnection()
         self.frames: list[Frame] = []
-        self.line.machine.received = self._received  # type: ignore[assignment]
+        self.connection.machine.received = self._received  # type: ignore[assignment]
 
     def _received(self, frame: Frame) -> list[Any]:
-        if self.line.machine.state is State.OPEN:
+        if self.connection.machine.state is State.OPEN:
             self.frames.append(frame)
         return []
 
-    def join(self, wire: Any, peer: str) -> Line:
-        return self.line
+    def join(self, wire: Any, peer: str) -> OpenConnection:
+        return self.connection
 
     def is_full(self) -> bool:
         return False
 
-    def is_crowded(self, line: Line, address: str) -> bool:
+    def is_crowded(self, connection: OpenConnection, address: str) -> bool:
         return False
 
-    def is_overrun(self, line: Line) -> bool:
+    def is_overrun(self, connection: OpenConnection) -> bool:
         return False
 
     proves = False
 
-    def opened(self, line: Line) -> None: ...
+    def opened(self, connection: OpenConnection) -> None: ...
 
     def now(self) -> float:
         return self.at
@@ -104,10 +105,10 @@ class Hub:
         for call in due:
             call()
 
-    def perform(self, line: Line, effects: Any) -> None: ...
+    def perform(self, connection: OpenConnection, effects: Any) -> None: ...
 
-    def closing(self, line: Line) -> None:
-        line.machine.closing()
+    def closing(self, connection: OpenConnection) -> None:
+        connection.machine.closing()
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -126,24 +127,24 @@ class Loop(asyncio.SelectorEventLoop):
 
 def joined(
     loop: asyncio.AbstractEventLoop,
-) -> tuple[Socket, Hub, Transport]:
+) -> tuple[AutobahnSocket, Connections, Transport]:
     """Return a connection that has said nothing yet."""
-    hub, transport = Hub(), Transport()
-    wire = Factory(hub, loop)()  # type: ignore[arg-type]
+    connections, transport = Connections(), Transport()
+    wire = Factory(connections, loop)()  # type: ignore[arg-type]
     wire.connection_made(transport)
-    return wire, hub, transport
+    return wire, connections, transport
 
 
 def connected(
     loop: asyncio.AbstractEventLoop,
-) -> tuple[Socket, Hub, Transport]:
+) -> tuple[AutobahnSocket, Connections, Transport]:
     """Return a connection after its handshake."""
-    wire, hub, transport = joined(loop)
+    wire, connections, transport = joined(loop)
     wire.data_received(HANDSHAKE)
     turn(loop)
     assert wire.state == wire.STATE_OPEN
     transport.written = b''
-    return wire, hub, transport
+    return wire, connections, transport
 
 
 def turn(loop: asyncio.AbstractEventLoop) -> None:

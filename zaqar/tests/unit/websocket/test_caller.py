@@ -15,8 +15,8 @@ from zaqar.api.dispatch import explained
 from zaqar.controllers.limits import Limits
 from zaqar.controllers.signatures import Signer
 from zaqar.errors import StoreUnavailable
-from zaqar.transport.websocket.access import Access
-from zaqar.transport.websocket.actions import Desk
+from zaqar.transport.websocket.authentication import Authenticator
+from zaqar.transport.websocket.frame_handler import FrameHandler
 from zaqar.transport.websocket.protocol import Frame
 
 HEADERS = {
@@ -54,15 +54,15 @@ class Failing:
 def _answer(
     error: Exception, is_binary: bool, action: str = 'queue_get'
 ) -> Any:
-    desk: Any = Desk(
+    handler: Any = FrameHandler(
         Failing(error),  # type: ignore[arg-type]
-        Access(Limits(), Signer(), None),
+        Authenticator(Limits(), Signer(), None),
     )
     coder: Any = msgspec.msgpack if is_binary else msgspec.json
-    caller = desk.caller('11111111-2222-4333-8444-555555555555')
+    session = handler.session('11111111-2222-4333-8444-555555555555')
     document = {**DOCUMENT, 'action': action}
     frame = Frame(coder.encode(document), is_binary)
-    answer = caller.answer(frame)
+    answer = handler.answer(session, frame)
     assert answer.is_binary is is_binary
     return coder.decode(answer.data)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zaqar.tests.unit.websocket.bare import Loop
-from zaqar.tests.unit.websocket.test_slow_readers import Desk, House
+from zaqar.tests.unit.websocket.test_slow_readers import FrameHandler, House
 from zaqar.transport.websocket.admission import REFUSED
 from zaqar.transport.websocket.handshake import networks
 
@@ -26,7 +26,7 @@ def loop() -> Iterator[Loop]:
 @pytest.fixture
 def proves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everybody has to authenticate."""
-    monkeypatch.setattr(Desk.access, 'proves', True)
+    monkeypatch.setattr(FrameHandler.authenticator, 'proves', True)
 
 
 def _connected(loop: Loop, **settings: Any) -> int:

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 import pytest
 
 from zaqar.tests.unit.websocket.bare import (
-    Hub,
+    Connections,
     Transport,
     closed_with,
     connected,
 )
 from zaqar.tests.unit.websocket.test_plain import encoded
+from zaqar.transport.websocket.adapter import SUBSTANTIAL, TURN, AutobahnSocket
 from zaqar.transport.websocket.protocol import Frame
-from zaqar.transport.websocket.wire import SUBSTANTIAL, TURN, Socket
 
 PING, PONG, CONTINUED = 0x89, 0x8A, 0x00
 
@@ -38,28 +38,30 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 def _connected(
     loop: asyncio.AbstractEventLoop, most: int
-) -> tuple[Socket, Hub, Transport]:
-    wire, hub, transport = connected(loop)
-    hub.settings = dataclasses.replace(hub.settings, max_small_frames=most)
-    return wire, hub, transport
+) -> tuple[AutobahnSocket, Connections, Transport]:
+    wire, connections, transport = connected(loop)
+    connections.settings = dataclasses.replace(
+        connections.settings, max_small_frames=most
+    )
+    return wire, connections, transport
 
 
 def test_a_connection_has_so_many_frames_per_turn(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    wire, hub, transport = _connected(loop, most=0)
+    wire, connections, transport = _connected(loop, most=0)
     count = 10_000
     wire.data_received(encoded(b'', PING) * count)
     turns = 1
     while len(transport.written) < count * len(ANSWER):
         assert len(transport.written) == turns * TURN * len(ANSWER)
-        assert len(hub.due) == 1
+        assert len(connections.due) == 1
         assert transport.is_paused
         # Some loops hand over once more what they have read.
         wire.data_received(b'')
-        hub.go_on()
+        connections.go_on()
         turns += 1
-    hub.go_on()
+    connections.go_on()
     assert not transport.is_paused
     assert turns == -(-count // TURN)
 
@@ -68,7 +70,7 @@ def test_a_connection_has_so_many_frames_per_turn(
 def test_fragments_share_the_turn_too(
     loop: asyncio.AbstractEventLoop, first: int
 ) -> None:
-    wire, hub, _ = _connected(loop, most=0)
+    wire, connections, _ = _connected(loop, most=0)
     count = 2_000
     wire.data_received(
         encoded(b'x', first)
@@ -76,11 +78,11 @@ def test_fragments_share_the_turn_too(
         + encoded(b'x', 0x80)
     )
     turns = 0
-    while not hub.frames:
-        hub.go_on()
+    while not connections.frames:
+        connections.go_on()
         turns += 1
     assert turns >= count // TURN
-    assert hub.frames == [Frame(b'x' * (count + 2), first == 0x02)]
+    assert connections.frames == [Frame(b'x' * (count + 2), first == 0x02)]
 
 
 SMALL = [
@@ -90,29 +92,29 @@ SMALL = [
 ]
 
 
-def _drained(hub: Hub) -> None:
-    while hub.due:
-        hub.go_on()
+def _drained(connections: Connections) -> None:
+    while connections.due:
+        connections.go_on()
 
 
 @pytest.mark.parametrize('frame', SMALL)
 def test_too_many_control_frames_end_the_connection(
     loop: asyncio.AbstractEventLoop, frame: bytes
 ) -> None:
-    wire, hub, transport = _connected(loop, MOST)
+    wire, connections, transport = _connected(loop, MOST)
     for second in range(3):
-        hub.at = float(second)
+        connections.at = float(second)
         wire.data_received(frame * MOST)
-        _drained(hub)
+        _drained(connections)
         assert closed_with(transport) is None
     wire.data_received(frame)
     assert closed_with(transport) == 1008
     # Nothing that comes now is looked at.
     written = transport.written
     wire.data_received(encoded(b'', PING) * 1000 + encoded(b'{}'))
-    _drained(hub)
+    _drained(connections)
     assert transport.written == written
-    assert hub.frames == []
+    assert connections.frames == []
 
 
 @pytest.mark.parametrize('first', FIRST)
@@ -120,13 +122,13 @@ def test_too_many_control_frames_end_the_connection(
 def test_too_many_small_fragments_end_the_connection(
     loop: asyncio.AbstractEventLoop, first: int, part: bytes
 ) -> None:
-    wire, hub, transport = _connected(loop, MOST)
+    wire, connections, transport = _connected(loop, MOST)
     wire.data_received(encoded(part, first))
     wire.data_received(encoded(part, CONTINUED) * (MOST - 1))
-    _drained(hub)
+    _drained(connections)
     assert closed_with(transport) is None
     wire.data_received(encoded(part, CONTINUED))
-    _drained(hub)
+    _drained(connections)
     assert closed_with(transport) == 1008
 
 
@@ -134,45 +136,45 @@ def test_too_many_small_fragments_end_the_connection(
 def test_small_fragments_of_many_messages_count_as_well(
     loop: asyncio.AbstractEventLoop, first: int
 ) -> None:
-    wire, hub, transport = _connected(loop, MOST)
+    wire, connections, transport = _connected(loop, MOST)
     pair = encoded(b'', first) + encoded(b'', 0x80)
     wire.data_received(pair * (MOST + 1))
-    _drained(hub)
+    _drained(connections)
     assert closed_with(transport) == 1008
 
 
 def test_a_long_message_may_have_many_fragments(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    wire, hub, transport = _connected(loop, most=3)
+    wire, connections, transport = _connected(loop, most=3)
     part = b'x' * SUBSTANTIAL
     wire.data_received(
         encoded(part, 0x01)
         + encoded(part, CONTINUED) * 50
         + encoded(b'y', 0x80)
     )
-    _drained(hub)
+    _drained(connections)
     assert closed_with(transport) is None
-    assert hub.frames == [Frame(part * 51 + b'y')]
+    assert connections.frames == [Frame(part * 51 + b'y')]
 
 
 def test_whole_messages_are_not_counted(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    wire, hub, transport = _connected(loop, most=3)
+    wire, connections, transport = _connected(loop, most=3)
     wire.data_received(encoded(b'{}') * 1000)
-    _drained(hub)
+    _drained(connections)
     assert closed_with(transport) is None
-    assert len(hub.frames) == 1000
+    assert len(connections.frames) == 1000
 
 
 def test_who_is_being_closed_cannot_flood(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    wire, hub, transport = _connected(loop, MOST)
+    wire, connections, transport = _connected(loop, MOST)
     wire.shut(1012, 'restart')
     wire.data_received(encoded(b'', PONG) * (MOST + 1))
-    _drained(hub)
+    _drained(connections)
     assert closed_with(transport) == 1012
     assert wire.data == b''
     wire.data_received(encoded(b'', PONG) * MOST)

@@ -17,7 +17,7 @@ from zaqar.tests.unit.websocket.bare import (
     connected,
     joined,
 )
-from zaqar.transport.websocket import plain
+from zaqar.transport.websocket import fast_frames
 from zaqar.transport.websocket.protocol import Frame
 
 
@@ -66,7 +66,7 @@ def test_frames_come_out_however_they_were_cut(
     frames: list[tuple[bytes, int, bytes]],
     cuts: list[int],
 ) -> None:
-    wire, hub, transport = connected(loop)
+    wire, connections, transport = connected(loop)
     data = b''.join(encoded(*frame) for frame in frames)
     for cut in cuts:
         wire.data_received(data[:cut])
@@ -81,7 +81,7 @@ def test_frames_come_out_however_they_were_cut(
             assert closed_with(transport) == 1007
             break
         good.append(Frame(body, first == 0x82))
-    assert hub.frames == good
+    assert connections.frames == good
 
 
 def _is_utf8(data: bytes) -> bool:
@@ -113,23 +113,23 @@ FAULTS = [
 def test_a_fault_of_the_protocol_gets_its_close_code(
     loop: asyncio.AbstractEventLoop, data: bytes, code: int
 ) -> None:
-    wire, hub, transport = connected(loop)
+    wire, connections, transport = connected(loop)
     wire.data_received(encoded(b'{}') + data + encoded(b'{}'))
     assert closed_with(transport) == code
-    assert hub.frames == [Frame(b'{}')]
+    assert connections.frames == [Frame(b'{}')]
 
 
 def test_a_message_in_fragments_is_one(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    wire, hub, transport = connected(loop)
+    wire, connections, transport = connected(loop)
     wire.data_received(
         encoded(b'{"a":', first=0x01)
         + encoded(b'pp', first=0x89)
         + encoded(b'', first=0x00)
         + encoded(b'1}', first=0x80)
     )
-    assert hub.frames == [Frame(b'{"a":1}')]
+    assert connections.frames == [Frame(b'{"a":1}')]
     assert transport.written == b'\x8a\x02pp'
 
 
@@ -149,7 +149,7 @@ def test_any_bytes_are_survived(
     is_binary=st.booleans(),
 )
 def test_what_we_send_can_be_read(data: bytes, is_binary: bool) -> None:
-    left = bytearray(b''.join(plain.framed(Frame(data, is_binary))))
+    left = bytearray(b''.join(fast_frames.framed(Frame(data, is_binary))))
 
     def receive(size: int) -> bytes:
         found = bytes(left[:size])

@@ -20,8 +20,6 @@ from zaqar.transport.websocket.protocol import (
     HEAVY,
     POLICY,
     RESTART,
-    Answer,
-    Call,
     Close,
     Connection,
     Drop,
@@ -29,7 +27,9 @@ from zaqar.transport.websocket.protocol import (
     Expire,
     Forget,
     Frame,
-    Own,
+    FrameAnswer,
+    HandleFrame,
+    OwnedSubscription,
     Ping,
     Pushed,
     Reading,
@@ -37,48 +37,50 @@ from zaqar.transport.websocket.protocol import (
     State,
 )
 
-OWN = Own('a queue', 'an id')
+OWN = OwnedSubscription('a queue', 'an id')
 
 
 def _frame(number: int = 0) -> Frame:
     return Frame(b'%d' % number)
 
 
-def _answer(number: int = 0, **more: object) -> Answer:
-    return Answer(b'%d!' % number, False, **more)  # type: ignore[arg-type]
+def _answer(number: int = 0, **more: object) -> FrameAnswer:
+    return FrameAnswer(b'%d!' % number, False, **more)  # type: ignore[arg-type]
 
 
 def _subscribed(is_binary: bool = False) -> Connection:
     connection = Connection()
     connection.received(_frame())
-    connection.answered(Answer(b'', is_binary, own=OWN))
+    connection.answered(FrameAnswer(b'', is_binary, subscription=OWN))
     return connection
 
 
 def test_a_frame_is_worked_on_and_its_answer_sent() -> None:
     connection = Connection()
-    assert connection.received(_frame(1)) == [Call(_frame(1))]
+    assert connection.received(_frame(1)) == [HandleFrame(_frame(1))]
     assert connection.answered(_answer(1)) == [Send(Frame(b'1!'))]
 
 
 def test_an_answer_has_the_type_of_its_request() -> None:
     connection = Connection()
     connection.received(Frame(b'', True))
-    assert connection.answered(Answer(b'x', True)) == [Send(Frame(b'x', True))]
+    assert connection.answered(FrameAnswer(b'x', True)) == [
+        Send(Frame(b'x', True))
+    ]
 
 
 def test_one_frame_is_worked_on_at_a_time_and_the_others_in_order() -> None:
     connection = Connection()
-    assert connection.received(_frame(1)) == [Call(_frame(1))]
+    assert connection.received(_frame(1)) == [HandleFrame(_frame(1))]
     assert connection.received(_frame(2)) == []
     assert connection.received(_frame(3)) == []
     assert connection.answered(_answer(1)) == [
         Send(Frame(b'1!')),
-        Call(_frame(2)),
+        HandleFrame(_frame(2)),
     ]
     assert connection.answered(_answer(2)) == [
         Send(Frame(b'2!')),
-        Call(_frame(3)),
+        HandleFrame(_frame(3)),
     ]
 
 
@@ -90,7 +92,7 @@ def test_no_more_is_read_when_enough_frames_wait() -> None:
     assert connection.received(_frame()) == [Reading(False)]
     assert not connection.reads
     effects = connection.answered(_answer())
-    assert effects[1:] == [Call(_frame(0)), Reading(True)]
+    assert effects[1:] == [HandleFrame(_frame(0)), Reading(True)]
 
 
 def test_no_more_is_read_when_what_waits_is_heavy() -> None:
@@ -104,7 +106,7 @@ def test_nobody_works_for_who_does_not_take_what_is_said() -> None:
     connection = Connection()
     assert connection.blocked() == [Reading(False)]
     assert connection.received(_frame()) == []
-    assert connection.unblocked() == [Call(_frame()), Reading(True)]
+    assert connection.unblocked() == [HandleFrame(_frame()), Reading(True)]
 
 
 def test_a_token_ends_the_connection_when_it_ends() -> None:
@@ -132,7 +134,7 @@ def test_another_token_keeps_the_subscriptions_that_it_may_have() -> None:
     connection = Connection()
     for answer in (
         _answer(expires_at=7.0),
-        _answer(own=OWN),
+        _answer(subscription=OWN),
         _answer(expires_at=9.0),
     ):
         connection.received(_frame())
@@ -145,7 +147,7 @@ def test_a_token_that_may_not_have_them_ends_them() -> None:
     connection = Connection()
     for answer in (
         _answer(expires_at=7.0),
-        _answer(own=OWN),
+        _answer(subscription=OWN),
         _answer(expires_at=9.0, ended=[OWN]),
     ):
         connection.received(_frame())
@@ -162,7 +164,7 @@ def test_one_made_while_the_connection_was_lost_ends_too() -> None:
     connection = Connection()
     connection.received(_frame())
     connection.lost()
-    assert connection.answered(_answer(own=OWN)) == [Forget((OWN,))]
+    assert connection.answered(_answer(subscription=OWN)) == [Forget((OWN,))]
 
 
 @pytest.mark.parametrize('is_binary', [False, True])
@@ -265,7 +267,7 @@ class Life(RuleBasedStateMachine):
 
     def do(self, effects: list[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, Call):
+            if isinstance(effect, HandleFrame):
                 assert self.working is None, 'one at a time'
                 assert effect.frame == _frame(self.asked.popleft())
                 self.working = 1
@@ -288,11 +290,11 @@ class Life(RuleBasedStateMachine):
         self.do(self.connection.received(_frame(self.number)))
 
     @precondition(lambda self: self.working is not None)
-    @rule(own=st.booleans(), end=st.booleans())
-    def answer(self, own: bool, end: bool) -> None:
+    @rule(subscription=st.booleans(), end=st.booleans())
+    def answer(self, subscription: bool, end: bool) -> None:
         self.working = None
         answer = _answer(
-            own=OWN if own else None,
+            subscription=OWN if subscription else None,
             expires_at=1.0 if end else None,
         )
         self.do(self.connection.answered(answer))

@@ -13,10 +13,11 @@ import pytest
 from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
 from zaqar.tests.unit.websocket.test_plain import encoded
 from zaqar.transport.turns import Turn, Turns
-from zaqar.transport.websocket.hub import Hub
-from zaqar.transport.websocket.protocol import Answer, Frame
+from zaqar.transport.websocket.adapter import MAX_UNSENT, AutobahnSocket
+from zaqar.transport.websocket.adapter_factory import Factory
+from zaqar.transport.websocket.connections import Connections
+from zaqar.transport.websocket.protocol import Frame, FrameAnswer
 from zaqar.transport.websocket.settings import Settings
-from zaqar.transport.websocket.wire import MAX_UNSENT, Factory, Socket
 
 TIMEOUT = 60
 
@@ -28,7 +29,7 @@ class Deaf(Transport):
         super().__init__()
         self.is_deaf = False
         self.is_blocked = False
-        self.wire: Socket
+        self.wire: AutobahnSocket
         self.unsent = 0
 
     def write(self, data: bytes) -> None:
@@ -56,25 +57,25 @@ class Deaf(Transport):
         if not self.is_cut:
             self.is_cut = True
             # Told in the next turn, as by any loop.
-            self.wire.hub.soon(lambda: self.wire.connection_lost(None))
+            self.wire.connections.soon(lambda: self.wire.connection_lost(None))
 
 
-class Desk:
+class FrameHandler:
     """Answers with as much as a frame says, for the project that it says."""
 
-    class access:  # noqa: N801
+    class authenticator:  # noqa: N801
         proves = False
 
     def __init__(self) -> None:
         self.turns = Turns()
 
-    def caller(self, connection: str) -> Desk:
-        return self
+    def session(self, connection_id: str) -> None:
+        return None
 
-    def answer(self, frame: Frame) -> Answer:
+    def answer(self, session: None, frame: Frame) -> FrameAnswer:
         size, _, project = frame.data.decode().partition(' ')
         turn = frame.turn or Turn(self.turns)
-        answer = Answer(b'', False, project=project, turn=turn)
+        answer = FrameAnswer(b'', False, project=project, turn=turn)
         if not turn.begin('message_list', project):
             answer.frame = frame
             return answer
@@ -119,13 +120,13 @@ class House:
             max_frame_size=10_000, ping_interval=0, write_timeout=TIMEOUT
         )
         vars(found).update(settings)
-        self.hub = Hub(
-            Desk(),  # type: ignore[arg-type]
+        self.connections = Connections(
+            FrameHandler(),  # type: ignore[arg-type]
             found,
             self.workers,  # type: ignore[arg-type]
             loop,
         )
-        self._factory = Factory(self.hub, loop)
+        self._factory = Factory(self.connections, loop)
 
     def connect(self) -> Deaf:
         """Return a connection that has said nothing yet."""
@@ -168,7 +169,7 @@ def test_a_blocked_connection_is_ended_after_a_while(loop: Loop) -> None:
     loop.wait(2)
     assert deaf.is_cut
     turn(loop)
-    assert len(house.hub) == 0
+    assert len(house.connections) == 0
 
 
 def test_who_reads_at_last_has_all_the_time_again(loop: Loop) -> None:
@@ -249,7 +250,7 @@ def test_a_connection_is_ended_once(
         one, other = house.join(), house.join()
         one.wire.data_received(encoded(b'%d p' % (3 * LARGE)))
         # Looked at once more in the same turn.
-        house.hub.blocked(one.wire.line)
+        house.connections.blocked(one.wire.connection)
         house.ask(other, LARGE // 2)
         turn(loop)
     assert one.is_cut
@@ -266,7 +267,7 @@ def test_nobody_else_is_noted_when_all_is_well(loop: Loop) -> None:
         deaf = house.join()
         house.ask(deaf, LARGE, str(uuid.uuid4()))
         deaf.take()
-    assert not house.hub._blocked
+    assert not house.connections._blocked
 
 
 def test_what_waits_for_a_blocked_connection_is_not_begun(loop: Loop) -> None:
@@ -312,7 +313,7 @@ def test_the_turns_of_lost_connections_go_on_to_others(loop: Loop) -> None:
         turn(loop)
         house.workers.release()
     assert last.unsent
-    assert house.hub.desk.turns.begin('p')
+    assert house.connections.handler.turns.begin('p')
 
 
 def test_a_large_frame_that_is_sent_in_part_counts_as_a_whole(

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shell around the state machine: autobahn on asyncio.
+"""Adapter of autobahn, on asyncio, to the state machine.
 
-What is overridden of autobahn stands here with its reason; 26.10 is what was
-read. Its protocol faults end with a close frame (``failByDrop=False``); after
-one it reads on until the other end closes, for a second at most.
+Methods of autobahn 26.10 are overridden here, each with its reason. Its
+protocol faults end with a close frame (``failByDrop=False``); after one it
+reads on until the client closes, for a second at most.
 """
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import contextlib
 import http
@@ -16,19 +15,16 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import txaio
-from autobahn.asyncio.websocket import (
-    WebSocketServerFactory,
-    WebSocketServerProtocol,
-)
+from autobahn.asyncio.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from zaqar.transport.turns import LARGE
-from zaqar.transport.websocket import plain
+from zaqar.transport.websocket import fast_frames
+from zaqar.transport.websocket.connections import Connections
 from zaqar.transport.websocket.handshake import client_address, is_welcome
-from zaqar.transport.websocket.hub import Hub, Line
+from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.protocol import POLICY, Frame
-from zaqar.transport.websocket.rate import Rate
+from zaqar.transport.websocket.rate_counter import RateCounter
 
 LOG = logging.getLogger(__name__)
 
@@ -57,43 +53,41 @@ _SLICE = 4096
 
 _DEFAULT_PORT = '80'
 
-#: Seconds for the handshake, and for the other end's close frame.
-_HANDSHAKE = 5
-_CLOSING = 1
-
 _HTTP_FAULTS = {
     426: [('Upgrade', 'websocket'), ('Sec-WebSocket-Version', '13')],
     405: [('Allow', 'GET')],
 }
 
 
-class Socket(WebSocketServerProtocol):  # type: ignore[misc]
+class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
     """One connection, as asyncio and autobahn see it."""
 
-    hub: Hub
-    line: Line
+    connections: Connections
+    connection: OpenConnection
     message_data: Any
 
     def connection_made(self, transport: Any) -> None:
         """Take in a new connection."""
         super().connection_made(transport)
-        self.hub = self.factory.hub
+        self.connections = self.factory.connections
         self._inbox: collections.deque[bytes] = collections.deque()
         self._left = TURN
         self._is_waiting = False
         self._is_flooding = False
-        self._small = Rate()
+        self._small = RateCounter()
         self._held = 0
         transport.set_write_buffer_limits(high=MAX_UNSENT)
         peer = transport.get_extra_info('peername')
-        self.line = self.hub.join(self, str(peer[0]) if peer else '')
-        if self.hub.is_overrun(self.line):
+        self.connection = self.connections.join(
+            self, str(peer[0]) if peer else ''
+        )
+        if self.connections.is_overrun(self.connection):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the connection is gone, whoever ended it."""
         self._inbox.clear()
-        self.hub.left(self.line)
+        self.connections.left(self.connection)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -103,7 +97,7 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         """
         if self._is_flooding:
             return
-        self.line.machine.heard()
+        self.connection.machine.heard()
         if self._is_between() and not (data := self._plain(data)):
             return
         if len(data) <= _SLICE:
@@ -114,12 +108,12 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
 
     def pause_writing(self) -> None:
         """Stop working for who does not take what we say."""
-        self.hub.blocked(self.line)
+        self.connections.blocked(self.connection)
 
     def resume_writing(self) -> None:
         """Go on working."""
         self._held = 0
-        self.hub.unblocked(self.line)
+        self.connections.unblocked(self.connection)
 
     def consumeData(self) -> None:  # noqa: N802
         """Read frames, and no more of them than can wait."""
@@ -139,12 +133,12 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         is_small = frame.opcode >= _CONTROL or (
             not frame.fin and frame.length < SUBSTANTIAL
         )
-        most = self.hub.settings.max_small_frames
-        if is_small and self._small.exceeds(most, self.hub.now()):
+        most = self.connections.settings.max_small_frames
+        if is_small and self._small.exceeds(most, self.connections.now()):
             self._end_flood()
             return False
-        found: bool | None = super().onFrameEnd()
-        return found
+        result: bool | None = super().onFrameEnd()
+        return result
 
     def processHandshake(self) -> None:  # noqa: N802
         """Read a handshake, unless it has no end."""
@@ -166,10 +160,12 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
     def sendHttpErrorResponse(  # noqa: N802
         self, code: int, reason: str, headers: Any = None
     ) -> None:
-        """Answer as HTTP wants it, and repeat nothing of the request."""
+        """Send an HTTP error, without any part of the request."""
         lines = [f'HTTP/1.1 {code} {http.HTTPStatus(code).phrase}']
-        told: Iterable[tuple[str, str]] = headers or _HTTP_FAULTS.get(code, ())
-        lines += [f'{name}: {value}' for name, value in told]
+        fields: Iterable[tuple[str, str]] = headers or _HTTP_FAULTS.get(
+            code, ()
+        )
+        lines += [f'{name}: {value}' for name, value in fields]
         lines += ['Content-Length: 0', 'Connection: close', '', '']
         self.sendData('\r\n'.join(lines).encode())
 
@@ -177,13 +173,13 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         self, request: ConnectionRequest
     ) -> str | None:
         """Let a connection in, or raise what denies it."""
-        settings = self.hub.settings
-        if self.hub.is_full():
+        settings = self.connections.settings
+        if self.connections.is_full():
             raise ConnectionDeny(503)
         address = client_address(
-            self.line.peer, request.headers, settings.trusted_proxies
+            self.connection.peer, request.headers, settings.trusted_proxies
         )
-        if self.hub.is_crowded(self.line, address):
+        if self.connections.is_crowded(self.connection, address):
             raise ConnectionDeny(429)
         if settings.external_port is not None:
             host = request.headers.get('host', '').rpartition(']')[2]
@@ -194,29 +190,33 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
             'sec-websocket-origin'
         )
         host = request.headers.get('host', '')
-        if not is_welcome(origin, host, settings.origins, self.hub.proves):
+        if not is_welcome(
+            origin, host, settings.origins, self.connections.proves
+        ):
             raise ConnectionDeny(403)
         return SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
 
     def onOpen(self) -> None:  # noqa: N802
-        """Note that the handshake is done."""
-        self.hub.opened(self.line)
+        """Handle the end of the handshake."""
+        self.connections.opened(self.connection)
 
     def onMessageEnd(self) -> None:  # noqa: N802
-        """Take a whole message.
+        """Handle a complete message.
 
         autobahn would tell listeners too, of which there are none.
         """
         if not self.failedByMe:
             data = b''.join(self.message_data)
             frame = Frame(data, self.message_is_binary)
-            self.hub.perform(self.line, self.line.machine.received(frame))
+            self.connections.perform(
+                self.connection, self.connection.machine.received(frame)
+            )
         self.message_data = None
 
     def sendCloseFrame(self, *args: Any, **more: Any) -> None:  # noqa: N802
         """Send a close frame, and nothing after it."""
         super().sendCloseFrame(*args, **more)
-        self.hub.closing(self.line)
+        self.connections.closing(self.connection)
 
     def send(self, frame: Frame) -> None:
         """Write a data frame."""
@@ -225,7 +225,7 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
             if len(frame.data) >= LARGE:
                 # Held as a whole until its end is sent.
                 self._held = self.unsent() + len(frame.data)
-            for part in plain.framed(frame):
+            for part in fast_frames.framed(frame):
                 self.transport.write(part)
 
     def ping(self) -> None:
@@ -234,7 +234,7 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
             self.sendFrame(9)
 
     def read(self, on: bool) -> None:
-        """Read on, or stop reading."""
+        """Resume or pause reading."""
         transport = self.transport
         if transport is None or transport.is_closing():
             return
@@ -245,7 +245,7 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
             return
         self._read_on()
         # Not from within a frame that is being read.
-        self.hub.soon(self._resume)
+        self.connections.soon(self._resume)
 
     def shut(self, code: int, reason: str) -> None:
         """Write a close frame."""
@@ -255,7 +255,7 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
             self.cut()
 
     def cut(self) -> None:
-        """End the connection at once."""
+        """Abort the connection."""
         self.wasNotCleanReason = 'cut'
         self.dropConnection(abort=True)
         if self.transport is not None:
@@ -263,7 +263,7 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
             self.transport.abort()
 
     def unsent(self) -> int:
-        """Return the bytes that wait for the other end."""
+        """Return the bytes that the client has not read yet."""
         size = int(self.transport.get_write_buffer_size())
         return max(size, self._held) if size else 0
 
@@ -277,28 +277,30 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
 
     def _may_go_on(self) -> bool:
         """Tell whether to take one more frame in this turn of the loop."""
-        return self._left > 0 and self.line.machine.reads
+        return self._left > 0 and self.connection.machine.reads
 
     def _wait_for_turn(self) -> None:
         """Let other connections have their turn."""
         if not self._is_waiting:
             self._is_waiting = True
             self.transport.pause_reading()
-            self.hub.soon(self._take_turn)
+            self.connections.soon(self._take_turn)
 
     def _take_turn(self) -> None:
         self._is_waiting = False
         self._left = TURN
-        if self.line.machine.reads:
+        if self.connection.machine.reads:
             self._read_on()
             self._resume()
 
     def _end_flood(self) -> None:
-        """Close the connection, and look at nothing more that comes."""
+        """Close the connection, and ignore everything it sends."""
         self._is_flooding = True
         self._inbox.clear()
         self.data = b''
-        LOG.info('A connection from %s sent too many frames', self.line.peer)
+        LOG.info(
+            'A connection from %s sent too many frames', self.connection.peer
+        )
         self.shut(POLICY, 'Too many control frames or small fragments.')
 
     def _resume(self) -> None:
@@ -330,14 +332,17 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         Most are whole, short and in one frame. autobahn's way is taken by all
         others, those with a fault included.
         """
-        machine, most = self.line.machine, self.hub.settings.max_frame_size
+        machine, most = (
+            self.connection.machine,
+            self.connections.settings.max_frame_size,
+        )
         at, end = 0, len(data)
         while machine.reads and self.state == self.STATE_OPEN:
-            found = plain.take(data, at, end, most)
-            if found is None:
+            taken = fast_frames.take(data, at, end, most)
+            if taken is None:
                 break
-            frame, at = found
-            self.hub.perform(self.line, machine.received(frame))
+            frame, at = taken
+            self.connections.perform(self.connection, machine.received(frame))
         return data[at:] if at else data
 
     def _missing(self) -> int:
@@ -346,46 +351,6 @@ class Socket(WebSocketServerProtocol):  # type: ignore[misc]
         if frame is None or self._inbox or self.data:
             return 0
         return int(frame.length - self.current_frame_masker.pointer())
-
-
-class Factory(WebSocketServerFactory):  # type: ignore[misc]
-    """Makes connections."""
-
-    protocol = Socket
-
-    def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
-        # Its timers and futures know one loop only, and by this way.
-        txaio.use_asyncio()
-        txaio.config.loop = loop
-        super().__init__(server='', loop=loop)
-        self.hub = hub
-        most = hub.settings.max_frame_size
-        self.setProtocolOptions(
-            webStatus=False,
-            failByDrop=False,
-            maxFramePayloadSize=most,
-            maxMessagePayloadSize=most,
-            openHandshakeTimeout=_HANDSHAKE,
-            closeHandshakeTimeout=_CLOSING,
-            allowNullOrigin=True,
-        )
-        self.protocol = self._bound()
-
-    def _bound(self) -> type[Socket]:
-        """Return a class of connections that has our options already.
-
-        autobahn copies them into each, and pretty-prints them for a log that
-        nobody reads: two thirds of the time that a connection takes.
-        """
-        names = (
-            name for name in Socket.CONFIG_ATTRS if not hasattr(Socket, name)
-        )
-        values = {
-            name: staticmethod(value) if callable(value) else value
-            for name in names
-            for value in (getattr(self, name),)
-        }
-        return type('Socket', (Socket,), {**values, 'CONFIG_ATTRS': ()})
 
 
 def _pieces(data: bytes, missing: int) -> Iterator[bytes]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who sends a frame: what Keystone, a signature or the frame itself says.
+"""Authentication of frames: by a token, a signature, or the frame alone.
 
 :source: reference/websocket, "Authentication", "Pre-signed frames"
 """
@@ -26,34 +26,34 @@ from zaqar.transport.token_validation import Proof, TokenRefused, Tokens
 _NAME = re.compile(r'[a-z0-9-]+')
 
 
-class NoAccess(ZaqarError):
-    """The frame's sender may not ask this here."""
+class NotPermitted(ZaqarError):
+    """The client may not do this on this connection."""
 
     status = 403
     default_title = 'Not authorized'
 
 
 class BadToken(ZaqarError):
-    """The token is no good."""
+    """The token is not valid."""
 
     status = 401
     default_title = 'The token was not accepted.'
 
 
-class KeystoneSilent(ZaqarError):
-    """The token could not be proved."""
+class KeystoneUnavailable(ZaqarError):
+    """The token could not be validated."""
 
     status = 503
-    default_title = 'The identity service could not be asked.'
+    default_title = 'The identity service is not available.'
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """What a connection has proved.
+class Credentials:
+    """The validated token of a session.
 
-    :ivar expires_at: when that ends, in seconds since the epoch
-    :ivar permits: tells whether the access rules of its token permit a method
-        on a path; None where it has no rules
+    :ivar expires_at: when it expires, in seconds since the epoch
+    :ivar permits: tells whether its access rules permit a method on a path;
+        None without rules
     """
 
     project: str
@@ -62,11 +62,11 @@ class Session:
     permits: Callable[[str, str], bool] | None = None
 
 
-class Access:
-    """Tells who sends a frame.
+class Authenticator:
+    """Authenticates frames.
 
-    :param tokens: proves tokens; None where whoever asks is believed
-    :param mount: with what the paths of access rules begin
+    :param tokens: validates tokens; None without authentication
+    :param mount: prefix of the paths in access rules
     """
 
     def __init__(
@@ -88,22 +88,22 @@ class Access:
         limits: Limits,
         signer: Signer,
         mount: str = '',
-    ) -> Access:
-        """Ask Keystone if a loaded configuration says so."""
+    ) -> Authenticator:
+        """Return it for a loaded configuration."""
         proved = auth.strategy(conf) == auth.KEYSTONE
         return cls(limits, signer, Tokens(conf) if proved else None, mount)
 
     @property
     def proves(self) -> bool:
-        """Tell whether a connection has to prove who it is."""
+        """Tell whether connections have to authenticate."""
         return self._tokens is not None
 
-    def authenticate(self, headers: Mapping[str, Any]) -> Session | None:
-        """Return what a token proves, None where none is needed.
+    def authenticate(self, headers: Mapping[str, Any]) -> Credentials | None:
+        """Validate a token; return None without authentication.
 
-        :param headers: by their names in small letters
-        :raises InvalidRequest: one that is needed is missing
-        :raises BadToken: it is none that counts
+        :param headers: by their names in lower case
+        :raises InvalidRequest: a required one is missing
+        :raises BadToken: the token is not valid
         """
         for name in ('X-Project-ID', 'X-Auth-Token'):
             if name.lower() not in headers:
@@ -111,13 +111,15 @@ class Access:
         if self._tokens is None:
             return None
         try:
-            return _session(self._tokens.prove(_environ(headers)))
+            return _credentials(self._tokens.prove(_environ(headers)))
         except TokenRefused as refusal:
-            silent = refusal.status >= 500
-            raise (KeystoneSilent if silent else BadToken)() from None
+            is_unavailable = refusal.status >= 500
+            raise (
+                KeystoneUnavailable if is_unavailable else BadToken
+            )() from None
 
     def is_signed(self, headers: Mapping[str, Any]) -> bool:
-        """Tell whether a signature decides, be it good or not."""
+        """Tell whether a frame has a signature, valid or not."""
         return 'url-signature' in headers
 
     def identity(
@@ -125,9 +127,9 @@ class Access:
         row: Operation,
         values: Mapping[str, str],
         headers: Mapping[str, Any],
-        session: Session | None,
+        credentials: Credentials | None,
     ) -> Identity:
-        """Return who asks for an operation.
+        """Return the identity of a frame.
 
         :param values: of the path
         :raises NoAccess: not proved
@@ -141,44 +143,46 @@ class Access:
                 _environ(headers), self._limits, verified=False
             )
         _check_required(headers)
-        if session is None:
-            raise NoAccess('The connection has to authenticate first.')
-        if headers['x-project-id'] != session.project:
-            raise NoAccess('The token is for another project.')
+        if credentials is None:
+            raise NotPermitted('The connection has to authenticate first.')
+        if headers['x-project-id'] != credentials.project:
+            raise NotPermitted('The token is for another project.')
         client = {'HTTP_CLIENT_ID': headers['client-id']}
         return auth.identity(
-            {**session.environ, **client}, self._limits, verified=True
+            {**credentials.environ, **client}, self._limits, verified=True
         )
 
-    def is_permitted(self, session: Session, method: str, path: str) -> bool:
+    def is_permitted(
+        self, credentials: Credentials, method: str, path: str
+    ) -> bool:
         """Tell whether the access rules of a session permit a request.
 
         :param path: from ``/v2`` on
         """
-        permits = session.permits
+        permits = credentials.permits
         return permits is None or permits(method, self._mount + path)
 
     def check_rules(
-        self, session: Session | None, method: str, path: str
+        self, credentials: Credentials | None, method: str, path: str
     ) -> None:
-        """Hold a request to the access rules of a session.
+        """Check a request by the access rules of a session.
 
         :raises NoAccess: none of them permits it
         """
-        if session and not self.is_permitted(session, method, path):
-            raise NoAccess(
+        if credentials and not self.is_permitted(credentials, method, path):
+            raise NotPermitted(
                 'The access rules of the application credential do not '
                 'permit this.'
             )
 
     def _bare(self, headers: Mapping[str, Any]) -> Identity:
-        """Return an identity that is no more than a project, for a while."""
-        kept = {
+        """Return the identity of a signature: a project, until it expires."""
+        signed = {
             name: headers[name]
             for name in ('client-id', 'x-project-id')
             if name in headers
         }
-        environ = _environ(kept) | {
+        environ = _environ(signed) | {
             auth.ENDS_AT: moment(headers['url-expires'])
         }
         return auth.identity(environ, self._limits, verified=True)
@@ -189,7 +193,7 @@ class Access:
         values: Mapping[str, str],
         headers: Mapping[str, Any],
     ) -> None:
-        refused = NoAccess('The signature does not cover this.')
+        refused = NotPermitted('The signature does not cover this.')
         try:
             folder = websocket_frames.collection(row, values)
             grant = Grant(
@@ -215,7 +219,7 @@ def _check_required(headers: Mapping[str, Any]) -> None:
 
 
 def _environ(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the texts among headers as a WSGI server would."""
+    """Return headers that are strings as in a WSGI environment."""
     return {
         f'HTTP_{name.upper().replace("-", "_")}': _latin(value)
         for name, value in headers.items()
@@ -227,13 +231,13 @@ def _latin(value: str) -> str:
     return value if value.isascii() else value.encode().decode('latin-1')
 
 
-def _session(proof: Proof) -> Session:
+def _credentials(proof: Proof) -> Credentials:
     project = proof.environ.get('HTTP_X_PROJECT_ID', '')
-    return Session(project, proof.environ, proof.expires_at, proof.permits)
+    return Credentials(project, proof.environ, proof.expires_at, proof.permits)
 
 
 def _texts(value: Any) -> list[str]:
-    """Read a list of texts, or one text as HTTP has it.
+    """Read a list of strings, or one string as in HTTP.
 
     :raises TypeError: it is neither
     """

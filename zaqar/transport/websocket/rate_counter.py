@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How often something happens."""
+"""Counting of events per second."""
 
 from __future__ import annotations
 
-#: Seconds over which it is counted.
+#: Seconds over which events are counted.
 WINDOW = 1.0
 
 
-class Rate:
-    """Counts what happens within a second."""
+class RateCounter:
+    """Counts events within a second."""
 
     def __init__(self) -> None:
         self._began = 0.0
         self._count = 0
 
     def exceeds(self, most: int, now: float) -> bool:
-        """Count one more, and tell whether that is too many.
+        """Count an event, and tell whether there are too many.
 
-        :param most: how many there may be, 0 for any number
+        :param most: the limit, 0 for none
         """
         if now - self._began >= WINDOW:
             self._began, self._count = now, 0

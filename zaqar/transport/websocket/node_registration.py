@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This server among others: its lease, kept alive by a thread."""
+"""The lease of this server, by which notifiers find it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from zaqar.storage.base import ManagementStore
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two tries while the store is silent.
+#: Seconds between two tries while the store does not respond.
 _AGAIN = 1
 
 
-class Node:
+class NodeRegistration:
     """Keeps a lease until stopped.
 
     :param uri: where messages are handed over

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frames that clients send most: whole, short, masked, one per message.
+"""Fast decoding of usual frames: whole, short, masked, one per message.
 
-Whatever is not plain, or not good, is left to autobahn.
+All other frames, and malformed ones, are left to autobahn.
 """
 
 from __future__ import annotations

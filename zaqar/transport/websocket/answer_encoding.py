@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encoding of answers: status, body and what they repeat of the request.
+
+:source: reference/websocket, "Frames"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zaqar.transport.websocket import views
+from zaqar.transport.websocket.codec import FrameCodec
+
+#: Stands for a body that is not repeated, on request of the client.
+OMITTED = object()
+
+#: Headers that are never repeated.
+_SECRET = frozenset(('x-auth-token', 'url-signature'))
+
+#: Types of an action that is repeated.
+_SCALARS = (str, int, float, bool)
+
+
+@dataclass(slots=True)
+class Echo:
+    """The part of a request that its answer repeats."""
+
+    action: Any = None
+    body: Any = field(default_factory=dict)
+    headers: Any = field(default_factory=dict)
+
+    def document(self) -> Mapping[str, Any]:
+        """Return it as part of an answer."""
+        document = {
+            'action': self.action,
+            'body': self.body,
+            'headers': self.headers,
+            'api': 'v2',
+        }
+        if self.body is OMITTED:
+            del document['body']
+        return document
+
+
+def action_shown(action: Any) -> Any:
+    """Return an action as it is repeated, None for arrays and objects."""
+    return action if isinstance(action, _SCALARS) else None
+
+
+def headers_shown(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return headers without secrets."""
+    return {
+        name: value
+        for name, value in headers.items()
+        if str(name).lower() not in _SECRET
+    }
+
+
+def encode(encoding: FrameCodec, echo: Echo, reply: views.Reply) -> bytes:
+    """Return the frame of an answer."""
+    status, body = reply
+    return encoding.encode(
+        {
+            'request': echo.document(),
+            'body': body,
+            'headers': {'status': status},
+        }
+    )

@@ -1,0 +1,396 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All open connections of a process, and the effects on them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zaqar.errors import StoreUnavailable
+from zaqar.transport.turns import Job, Turn
+from zaqar.transport.websocket import codec
+from zaqar.transport.websocket.admission import Admission
+from zaqar.transport.websocket.frame_handler import FrameHandler
+from zaqar.transport.websocket.open_connection import OpenConnection
+from zaqar.transport.websocket.protocol import (
+    RESTART,
+    ClientSocket,
+    Close,
+    Connection,
+    Drop,
+    Effect,
+    Expire,
+    Forget,
+    Frame,
+    FrameAnswer,
+    HandleFrame,
+    OwnedSubscription,
+    Ping,
+    Proceed,
+    Pushed,
+    Reading,
+    Send,
+)
+from zaqar.transport.websocket.settings import Settings
+from zaqar.transport.websocket.workers import Workers
+
+LOG = logging.getLogger(__name__)
+
+#: Tries to delete a subscription of a closed connection, and the seconds
+#: between them.
+TRIES = 5
+PAUSE = 2.0
+
+#: Bytes of a message beyond which the loop does not encode it itself.
+_LONG = 64 * 1024
+
+
+class Connections:
+    """Performs the effects that state machines of connections return.
+
+    :param watch: called with the number of connections when it changes
+    """
+
+    def __init__(
+        self,
+        handler: FrameHandler,
+        settings: Settings,
+        workers: Workers,
+        loop: asyncio.AbstractEventLoop,
+        watch: Callable[[int], None] | None = None,
+    ) -> None:
+        self.handler = handler
+        self._watch = watch
+        self.settings = settings
+        self.workers = workers
+        self._loop = loop
+        self._by_id: dict[str, OpenConnection] = {}
+        #: Whether a connection has to prove who it is.
+        self.proves: bool = handler.authenticator.proves
+        self._admission = Admission(settings, self.proves)
+        self._blocked: dict[str, set[OpenConnection]] = {}
+        self._forgetting = 0
+        self._does: Mapping[type, Callable[[OpenConnection, Any], None]] = {
+            HandleFrame: self._call,
+            Proceed: lambda one, effect: one.todo.extend(
+                one.machine.proceed()
+            ),
+            Send: lambda one, effect: one.socket.send(effect.frame),
+            Reading: lambda one, effect: one.socket.read(effect.on),
+            Expire: self._schedule_expiry,
+            Ping: lambda one, effect: one.socket.ping(),
+            Close: lambda one, effect: one.socket.shut(
+                effect.code, effect.reason
+            ),
+            Drop: lambda one, effect: one.socket.cut(),
+            Forget: lambda one, effect: self._forget(effect.subscriptions),
+        }
+
+    def __len__(self) -> int:
+        """Return the number of open connections."""
+        return len(self._by_id)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether no work is left."""
+        return not self._by_id and not self._forgetting
+
+    def is_full(self) -> bool:
+        """Tell whether there are too many connections."""
+        return self._admission.is_full(len(self))
+
+    def is_overrun(self, connection: OpenConnection) -> bool:
+        """Tell whether a connection is refused without an answer."""
+        return self._admission.is_overrun(connection.peer, len(self))
+
+    def is_crowded(self, connection: OpenConnection, address: str) -> bool:
+        """Count a connection for the address of its client.
+
+        :returns: whether too many of that address are unauthenticated
+        """
+        self._admission.remove(connection.peer)
+        connection.peer = address
+        self._admission.add(address)
+        return self._admission.is_crowded(address)
+
+    def join(self, socket: ClientSocket, peer: str) -> OpenConnection:
+        """Add a connection."""
+        connection_id = str(uuid.uuid4())
+        connection = OpenConnection(
+            connection_id,
+            socket,
+            peer,
+            Connection(self.settings.max_missed),
+            self.handler.session(connection_id),
+        )
+        self._by_id[connection.id] = connection
+        self._admission.add(peer)
+        self._tell()
+        return connection
+
+    def _tell(self) -> None:
+        if self._watch is not None:
+            self._watch(len(self._by_id))
+
+    def opened(self, connection: OpenConnection) -> None:
+        """Handle the end of the handshake."""
+        patience = self.settings.authentication_timeout
+        if self.proves and patience:
+            connection.login = self._loop.call_later(
+                patience, self._late, connection
+            )
+        if self.settings.ping_interval:
+            self._schedule_pulse(connection)
+
+    def left(self, connection: OpenConnection) -> None:
+        """Handle that a connection is closed."""
+        if self._by_id.pop(connection.id, None) is None:
+            return
+        self._tell()
+        self._is_taken(connection)
+        for timer in (connection.expiry, connection.login, connection.pulse):
+            if timer is not None:
+                timer.cancel()
+        if not connection.machine.is_proved:
+            self._admission.remove(connection.peer)
+        self.perform(connection, connection.machine.lost())
+
+    def perform(
+        self, connection: OpenConnection, effects: Sequence[Effect]
+    ) -> None:
+        """Perform effects, in order."""
+        connection.todo.extend(effects)
+        if connection.is_busy:
+            # What is being done has come back to us: a write that blocks.
+            # That comes after what was wanted before.
+            return
+        connection.is_busy = True
+        try:
+            while connection.todo:
+                effect = connection.todo.popleft()
+                self._does[type(effect)](connection, effect)
+        finally:
+            connection.is_busy = False
+
+    def blocked(self, connection: OpenConnection) -> None:
+        """Handle that a client does not read."""
+        self.perform(connection, connection.machine.blocked())
+        self._blocked.setdefault(connection.project, set()).add(connection)
+        self._schedule_deadline(connection)
+        # By then the system has taken what it can.
+        self.soon(functools.partial(self._check_unsent, connection))
+
+    def unblocked(self, connection: OpenConnection) -> None:
+        """Handle that a client reads again."""
+        self._is_taken(connection)
+        self.perform(connection, connection.machine.unblocked())
+
+    def closing(self, connection: OpenConnection) -> None:
+        """Handle that a close frame was sent or received."""
+        self.perform(connection, connection.machine.closing())
+        self._schedule_deadline(connection)
+
+    def _is_blocked(self, connection: OpenConnection) -> bool:
+        return connection in self._blocked.get(connection.project, ())
+
+    def _is_taken(self, connection: OpenConnection) -> None:
+        if connection.deadline is not None:
+            connection.deadline.cancel()
+            connection.deadline = None
+        blocked = self._blocked.get(connection.project, set())
+        blocked.discard(connection)
+        if not blocked:
+            self._blocked.pop(connection.project, None)
+
+    def _schedule_deadline(self, connection: OpenConnection) -> None:
+        most = self.settings.write_timeout
+        if (
+            most
+            and connection.deadline is None
+            and connection.id in self._by_id
+        ):
+            connection.deadline = self._loop.call_later(
+                most, self._overdue, connection
+            )
+
+    def _overdue(self, connection: OpenConnection) -> None:
+        self._end(connection, 'takes nothing of what is written')
+
+    def _check_unsent(self, connection: OpenConnection) -> None:
+        """Abort connections with too many unread bytes."""
+        if not self._is_blocked(connection):
+            return
+        most = self.settings.max_unsent
+        if most and connection.socket.unsent() > most:
+            self._end(connection, 'has too much to read')
+            return
+        most = self.settings.max_unsent_per_project
+        blocked = self._blocked[connection.project]
+        sizes = {other: other.socket.unsent() for other in blocked}
+        if most and sum(sizes.values()) > most:
+            largest = max(sizes, key=sizes.__getitem__)
+            self._end(largest, 'has most to read in a project with too much')
+
+    def _end(self, connection: OpenConnection, why: str) -> None:
+        LOG.info('Ended a connection from %s, which %s', connection.peer, why)
+        # It is gone a turn of the loop later, and counts no more till then.
+        self._is_taken(connection)
+        connection.socket.cut()
+
+    async def push(self, connection_id: str, text: bytes) -> Pushed:
+        """Send a message, JSON text, to a connection."""
+        connection = self._by_id.get(connection_id)
+        if connection is None:
+            return Pushed.GONE
+        is_binary = connection.machine.pushes_binary
+        data = text
+        if is_binary:
+            pack = functools.partial(codec.packed, text)
+            is_long = len(text) > _LONG
+            data = await self.workers.run(pack) if is_long else pack()
+        pushed, effects = connection.machine.pushed(Frame(data, is_binary))
+        self.perform(connection, effects)
+        return pushed
+
+    def now(self) -> float:
+        """Return the time of the loop's clock."""
+        return self._loop.time()
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Schedule a call for the next turn of the loop."""
+        self._loop.call_soon(call)
+
+    def drain(self) -> None:
+        """Close all connections after their current frame."""
+        for connection in list(self._by_id.values()):
+            self.perform(connection, connection.machine.drain())
+
+    def renew(self) -> None:
+        """Close connections whose subscriptions may have been lost."""
+        for connection in list(self._by_id.values()):
+            if connection.machine.has_subscriptions:
+                connection.socket.shut(
+                    RESTART, 'Subscriptions may have been lost.'
+                )
+
+    def _call(self, connection: OpenConnection, effect: HandleFrame) -> None:
+        self.workers.submit(
+            functools.partial(
+                self.handler.answer, connection.session, effect.frame
+            ),
+            functools.partial(self.answered, connection),
+            connection.project or connection.peer,
+        )
+
+    def answered(
+        self, connection: OpenConnection, answer: FrameAnswer
+    ) -> None:
+        """Handle the answer to a frame, or queue the frame for its turn."""
+        turn, frame = answer.turn, answer.frame
+        if turn is not None and frame is not None:
+            wait = functools.partial(self._resume, connection, frame, turn)
+            self._later(turn.wait(wait))
+            return
+        try:
+            self._answered(connection, answer)
+        finally:
+            if turn is not None:
+                self._later(turn.end())
+
+    def _resume(
+        self, connection: OpenConnection, frame: Frame, turn: Turn
+    ) -> None:
+        """Handle a frame whose turn has come."""
+        turn.resume()
+        frame.turn = turn
+        if connection.id in self._by_id:
+            self._call(connection, HandleFrame(frame))
+        else:
+            self._later(turn.end())
+
+    def _later(self, job: Job | None) -> None:
+        if job is not None:
+            self.soon(job)
+
+    def _answered(
+        self, connection: OpenConnection, answer: FrameAnswer
+    ) -> None:
+        was_proved = connection.machine.is_proved
+        if self._is_blocked(connection):
+            self.soon(functools.partial(self._check_unsent, connection))
+        elif answer.project:
+            connection.project = answer.project
+        effects = connection.machine.answered(answer)
+        if connection.machine.is_proved and not was_proved:
+            self._admission.remove(connection.peer)
+            if connection.login is not None:
+                connection.login.cancel()
+        self.perform(connection, effects)
+
+    def _schedule_expiry(
+        self, connection: OpenConnection, effect: Expire
+    ) -> None:
+        if connection.expiry is not None:
+            connection.expiry.cancel()
+        if connection.id in self._by_id:
+            connection.expiry = self._loop.call_later(
+                max(0.0, effect.at - time.time()), self._expire, connection
+            )
+
+    def _late(self, connection: OpenConnection) -> None:
+        self.perform(connection, connection.machine.late())
+
+    def _expire(self, connection: OpenConnection) -> None:
+        self.perform(connection, connection.machine.expired())
+
+    def _schedule_pulse(self, connection: OpenConnection) -> None:
+        connection.pulse = self._loop.call_later(
+            self.settings.ping_interval, self._pulse, connection
+        )
+
+    def _pulse(self, connection: OpenConnection) -> None:
+        self.perform(connection, connection.machine.tick())
+        if connection.id in self._by_id:
+            self._schedule_pulse(connection)
+
+    def _forget(
+        self, subscriptions: Sequence[OwnedSubscription], tries: int = TRIES
+    ) -> None:
+        self._forgetting += 1
+        self.workers.submit(
+            functools.partial(self._ended, subscriptions),
+            functools.partial(self._forgotten, tries=tries),
+        )
+
+    def _ended(
+        self, subscriptions: Sequence[OwnedSubscription]
+    ) -> Sequence[OwnedSubscription]:
+        """Delete subscriptions; return those that are left."""
+        left = []
+        for subscription in subscriptions:
+            try:
+                self.handler.delete_subscription(subscription)
+            except StoreUnavailable:
+                left.append(subscription)
+            except Exception:
+                LOG.exception(
+                    'Subscription %s could not be ended', subscription.id
+                )
+        return left
+
+    def _forgotten(
+        self, left: Sequence[OwnedSubscription], tries: int
+    ) -> None:
+        self._forgetting -= 1
+        if not left:
+            return
+        if tries > 1:
+            self._loop.call_later(PAUSE, self._forget, left, tries - 1)
+            return
+        # Deliveries to their address will fail.
+        LOG.warning('%d subscriptions of a lost connection stay', len(left))

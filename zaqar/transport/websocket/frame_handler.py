@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Handling of frames: decode, authenticate, dispatch, encode the answer.
+
+Runs on a thread, one frame of a connection at a time.
+
+:source: reference/websocket, "Frames", "Actions"
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from zaqar.api.dispatch import Dispatcher
+from zaqar.errors import ZaqarError
+from zaqar.transport.turns import Turn, Turns
+from zaqar.transport.websocket import answer_encoding, codec, views
+from zaqar.transport.websocket.answer_encoding import Echo
+from zaqar.transport.websocket.authentication import Authenticator
+from zaqar.transport.websocket.codec import FrameCodec
+from zaqar.transport.websocket.protocol import (
+    Frame,
+    FrameAnswer,
+    OwnedSubscription,
+)
+from zaqar.transport.websocket.session import OperationCall, Session
+
+LOG = logging.getLogger(__name__)
+
+#: Runs an action in a trace, given the headers of its frame.
+Trace = Callable[[str, Mapping[str, Any], Callable[[], Any]], Any]
+
+
+class FrameHandler:
+    """Answers the frames of all connections.
+
+    :param node: part of the URI under which messages can be pushed to
+        connections; '' if they cannot
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        authenticator: Authenticator,
+        node: str = '',
+        trace: Trace | None = None,
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.authenticator = authenticator
+        self.turns = Turns()
+        self._trace = trace
+        self._node = node
+
+    def session(self, connection_id: str) -> Session:
+        """Return the session of a new connection.
+
+        :param connection_id: a UUID
+        """
+        address = ''
+        if self._node:
+            address = f'websocket://{self._node}/{connection_id}'
+        return Session(self.authenticator, connection_id, address)
+
+    def answer(self, session: Session, frame: Frame) -> FrameAnswer:
+        """Return the answer to a frame, whatever it holds."""
+        encoding = codec.codec(frame.is_binary)
+        turn = frame.turn or Turn(self.turns)
+        answer = FrameAnswer(b'', frame.is_binary, turn=turn)
+        echo = Echo()
+        request_id = session.next_request()
+        try:
+            reply = self._reply(session, frame, turn, encoding, echo, answer)
+            answer.project = session.logged.project_id or ''
+            if turn.is_missed:
+                answer.frame = frame
+                return answer
+            answer.data = answer_encoding.encode(encoding, echo, reply)
+            turn.record(len(answer.data))
+        except Exception:
+            # Details of an unforeseen error are for the log alone.
+            LOG.exception('A frame could not be answered')
+            text = f'Internal server error ({request_id}).'
+            fault = {'error': text, 'exception': text}
+            # Clients match answers by the action.
+            answer.data = answer_encoding.encode(
+                encoding, Echo(echo.action), (500, fault)
+            )
+        return answer
+
+    def delete_subscription(self, subscription: OwnedSubscription) -> None:
+        """Delete a subscription of a closed connection.
+
+        :raises StoreUnavailable: the store does not respond
+        """
+        self.dispatcher.forget(subscription.scope, subscription.id)
+
+    def _reply(
+        self,
+        session: Session,
+        frame: Frame,
+        turn: Turn,
+        encoding: FrameCodec,
+        echo: Echo,
+        answer: FrameAnswer,
+    ) -> views.Reply:
+        try:
+            parsed = session.parse(frame.data, encoding, echo)
+            if parsed.row is None:
+                echo.body, echo.headers = {}, {}
+                return _authenticate(session, parsed.headers.values, answer)
+            call = session.call(parsed, parsed.row, encoding)
+            answer.is_proved = not call.session_path
+        except ZaqarError as error:
+            return error.status, {'error': str(error)}
+        if not turn.begin(call.row.name, call.identity.project):
+            return 503, {}
+        try:
+            result = self._run(call, parsed.headers.values)
+        except ZaqarError as error:
+            return views.refusal(call.row, error, call.request)
+        if call.subscribes_itself:
+            answer.subscription = OwnedSubscription(
+                call.scope, result, call.session_path
+            )
+            session.add_subscription(answer.subscription)
+        return views.view(call.row, result, call.request)
+
+    def _run(self, call: OperationCall, headers: Mapping[str, Any]) -> Any:
+        run = functools.partial(call.run, self.dispatcher)
+        if self._trace is None:
+            return run()
+        return self._trace(call.row.name, headers, run)
+
+
+def _authenticate(
+    session: Session, headers: Mapping[str, Any], answer: FrameAnswer
+) -> views.Reply:
+    credentials, ended = session.authenticate(headers)
+    if credentials is not None:
+        answer.is_proved = True
+        answer.expires_at = credentials.expires_at
+        answer.ended = ended
+    session.logged.project_id = session.project
+    return 200, {'message': 'Authenticated.'}

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One open connection: its socket, state machine, session and timers."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from dataclasses import dataclass, field
+
+from zaqar.transport.websocket.protocol import (
+    ClientSocket,
+    Connection,
+    Effect,
+)
+from zaqar.transport.websocket.session import Session
+
+
+@dataclass(slots=True, eq=False)
+class OpenConnection:
+    """An open connection.
+
+    :ivar id: a UUID
+    :ivar peer: address of the client
+    :ivar todo: effects of the machine that are not performed yet
+    :ivar project: that of the last answer
+    :ivar login: closes it unless the client authenticates
+    :ivar deadline: closes it unless the client reads
+    """
+
+    id: str
+    socket: ClientSocket
+    peer: str
+    machine: Connection
+    session: Session
+    todo: collections.deque[Effect] = field(default_factory=collections.deque)
+    is_busy: bool = False
+    project: str = ''
+    deadline: asyncio.TimerHandle | None = None
+    expiry: asyncio.TimerHandle | None = None
+    login: asyncio.TimerHandle | None = None
+    pulse: asyncio.TimerHandle | None = None
