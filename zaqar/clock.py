@@ -103,18 +103,18 @@ class Clock:
         # is none that is good they wait for it, unless the last who asked did
         # so in vain: then they are told, since they may have waited for a
         # thread.
-        known, last = self._failure, self._last
+        failure, last = self._failure, self._last
         is_good = last is not None and not self._is_void(last, self._timer())
-        if not self._lock.acquire(blocking=not is_good and known is None):
+        if not self._lock.acquire(blocking=not is_good and failure is None):
             if is_good and last is not None:
                 return last
-            if known is not None:
-                raise _afresh(known)
+            if failure is not None:
+                raise _afresh(failure)
         try:
             last = self._last
             if last is not None and not self._is_due(last, self._timer()):
                 return last
-            if self._failure is not None and self._failure is not known:
+            if self._failure is not None and self._failure is not failure:
                 # Somebody asked in vain while we waited. One after another
                 # would wait for the same silence.
                 raise _afresh(self._failure)

@@ -68,13 +68,13 @@ def remarks(conf: cfg.ConfigOpts) -> Sequence[str]:
     :raises ConfigurationError: a file cannot be read
     """
     known = _known()
-    found = (
-        remark
+    texts = (
+        text
         for path in files(conf)
         for group, keys in _sections(path).items()
-        for remark in _of_group(group, keys, known)
+        for text in _of_group(group, keys, known)
     )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(texts))
 
 
 def ignored(conf: cfg.ConfigOpts) -> Sequence[str]:
@@ -131,14 +131,14 @@ def files(conf: cfg.ConfigOpts) -> Sequence[str]:
 
 
 def _known() -> Mapping[str, Known]:
-    found: dict[str, Known] = {}
+    groups: dict[str, Known] = {}
     for group, options in _declared():
         for option in options:
-            _add(found, group, option)
+            _add(groups, group, option)
     # How oslo.config itself is told where to read.
-    here = found.setdefault('DEFAULT', Known())
+    here = groups.setdefault('DEFAULT', Known())
     here.names |= {'config_file', 'config_dir', 'config_source'}
-    return found
+    return groups
 
 
 def _declared() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
@@ -153,8 +153,8 @@ def _listed(*names: str) -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
                 yield str(group or 'DEFAULT'), options
 
 
-def _add(found: dict[str, Known], group: str, option: cfg.Opt) -> None:
-    here = found.setdefault(group, Known())
+def _add(groups: dict[str, Known], group: str, option: cfg.Opt) -> None:
+    here = groups.setdefault(group, Known())
     here.names.add(option.dest)
     if option.deprecated_for_removal:
         here.leaving.add(option.dest)
@@ -162,8 +162,8 @@ def _add(found: dict[str, Known], group: str, option: cfg.Opt) -> None:
         place = old.group or group
         name = (old.name or option.dest).replace('-', '_')
         if (place, name) != (group, option.dest):
-            known = found.setdefault(place, Known())
-            known.old.setdefault(name, f'[{group}] {option.dest}')
+            section = groups.setdefault(place, Known())
+            section.old.setdefault(name, f'[{group}] {option.dest}')
 
 
 def _sections(path: str) -> Mapping[str, Mapping[str, Sequence[str]]]:

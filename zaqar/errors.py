@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every error a caller can meet, each with its status and title.
+"""All errors of the API, each with its status and title.
 
-Layers below the transports raise these; the transports only print them. The
-titles and statuses are part of the Messaging API v2: clients read both.
+Layers below the transports raise them; the transports convert them to
+responses. Titles and statuses are part of the Messaging API v2.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from typing import ClassVar
 
 
 class ZaqarError(Exception):
-    """An answer other than success.
+    """An error response.
 
-    :param description: what was wrong, for the caller; None leaves the
-        key out of the answer
+    :param description: the cause, for the caller; None omits the key
     :param title: overrides the title of the class
-    :param headers: further headers of the answer
+    :param headers: additional headers of the response
     """
 
     status: ClassVar[int] = 500
@@ -37,14 +36,14 @@ class ZaqarError(Exception):
 
 
 class InvalidRequest(ZaqarError):
-    """A limit passed, or a request that means nothing."""
+    """A limit exceeded, or a malformed request."""
 
     status = 400
     default_title = 'Invalid API request'
 
 
 class InvalidBody(InvalidRequest):
-    """A body that is no JSON, or of the wrong shape."""
+    """A body that is not JSON, or does not fit its schema."""
 
     default_title = 'Invalid request body'
 
@@ -62,7 +61,7 @@ class InvalidDeletion(InvalidRequest):
 
 
 class Forbidden(ZaqarError):
-    """The policy says no."""
+    """The policy denies the request."""
 
     status = 403
     default_title = 'Not authorized'
@@ -72,35 +71,35 @@ class Forbidden(ZaqarError):
 
 
 class MessageClaimed(ZaqarError):
-    """A claimed message is deleted without its claim."""
+    """A claimed message cannot be deleted without its claim."""
 
     status = 403
     default_title = 'Unable to delete'
 
 
 class QueueFull(ZaqarError):
-    """A post would pass the queue's limit of live messages."""
+    """A post would exceed the queue's limit of live messages."""
 
     status = 403
     default_title = 'Queue is full'
 
 
 class PoolInUse(ZaqarError):
-    """A pool that is still needed is deleted."""
+    """A pool that is still needed cannot be deleted."""
 
     status = 403
     default_title = 'Unable to delete'
 
 
 class NoPool(ZaqarError):
-    """A queue would be made that no pool admits."""
+    """No pool admits a new queue."""
 
     status = 403
     default_title = 'No pool for the queue'
 
 
 class NoRoute(ZaqarError):
-    """No such path, or a caller who must not learn that there is one."""
+    """No such path, or a caller who must not learn that it exists."""
 
     status = 404
     default_title = '404 Not Found'
@@ -114,21 +113,21 @@ class NotFound(ZaqarError):
 
 
 class MethodNotAllowed(ZaqarError):
-    """The path is known, the method is not."""
+    """The path exists, but not for this method."""
 
     status = 405
     default_title = '405 Method Not Allowed'
 
 
 class NotAcceptable(ZaqarError):
-    """The caller accepts nothing that could be answered."""
+    """The caller accepts none of the media types of the service."""
 
     status = 406
     default_title = '406 Not Acceptable'
 
 
 class RequestTimeout(ZaqarError):
-    """A body that came too slowly."""
+    """The body was sent too slowly."""
 
     status = 408
     default_title = '408 Request Timeout'
@@ -145,16 +144,16 @@ class Conflict(ZaqarError):
 
 
 class LengthRequired(ZaqarError):
-    """A body in chunks, where the web server cannot hand it over."""
+    """A chunked body, which the web server does not support."""
 
     status = 411
     default_title = '411 Length Required'
 
 
 class DecryptionFailed(Conflict):
-    """The stored body of a message is not what was encrypted.
+    """The stored body of a message failed authenticated decryption.
 
-    :param lacks_key: whether it may as well be another key, without an id
+    :param lacks_key: whether the cause may be a changed key without an id
     """
 
     def __init__(self, description: str, *, lacks_key: bool) -> None:
@@ -163,17 +162,17 @@ class DecryptionFailed(Conflict):
 
 
 class UnsupportedMediaType(ZaqarError):
-    """A PATCH of another media type than the operation reads."""
+    """A PATCH with another media type than the operation needs."""
 
     status = 415
     default_title = '415 Unsupported Media Type'
 
 
 class StoreUnavailable(ZaqarError):
-    """A store did not answer in time; the request may be repeated.
+    """A store did not respond in time; the request may be repeated.
 
-    Raised by drivers without a description; dispatch adds the
-    operation's own ("Queue could not be created. ...").
+    Drivers raise it without a description; dispatch adds that of the
+    operation ("Queue could not be created. ...").
     """
 
     status = 503
@@ -184,25 +183,25 @@ class StoreUnavailable(ZaqarError):
 
 
 class KeyMissing(StoreUnavailable):
-    """A message was encrypted with a key that this server does not have."""
+    """A message is encrypted with a key that this server does not have."""
 
     lacks_key: ClassVar[bool] = True
 
 
 class ConfigurationError(Exception):
-    """A setting with which the service cannot start; names the option."""
+    """A setting that prevents the start of the service; names the option."""
 
 
 class QueueGone(Exception):
-    """A message store was asked about a queue that has been deleted.
+    """A message store was called with a queue that has been deleted.
 
-    Never reaches a caller: the catalogue reads the queue's record again
-    and repeats the call once.
+    Never reaches a caller: the catalogue reloads the queue's record and
+    repeats the call once.
     """
 
 
 class StaleMetadata(Exception):
-    """A call came with metadata of a queue that has been changed since.
+    """A message store was called with outdated metadata of a queue.
 
     Never reaches a caller: see :class:`QueueGone`.
     """

@@ -111,10 +111,10 @@ def _name() -> str:
 def _section(facts: Facts) -> Callable[[], Any]:
     def generate() -> Any:
         try:
-            found = dict(facts())
+            section = dict(facts())
         except Exception as error:
             # The other sections are worth having all the same.
-            found = {'not available': type(error).__name__}
-        return with_default_views.ModelWithDefaultViews(found)
+            section = {'not available': type(error).__name__}
+        return with_default_views.ModelWithDefaultViews(section)
 
     return generate

@@ -143,8 +143,8 @@ class Metrics:
         if not self.enabled:
             return store
         measured: Any = _Measured(store, plane, driver, pool, self)
-        found: Store = measured
-        return found
+        wrapped: Store = measured
+        return wrapped
 
 
 class _Measured:
@@ -164,21 +164,21 @@ class _Measured:
         self._metrics = metrics
 
     def __getattr__(self, attribute: str) -> Any:
-        found = getattr(self._store, attribute)
-        if not callable(found):
-            return found
-        measured = functools.partial(self._run, attribute, found)
+        method = getattr(self._store, attribute)
+        if not callable(method):
+            return method
+        measured = functools.partial(self._run, attribute, method)
         # Next time it is found at once.
         self.__dict__[attribute] = measured
         return measured
 
     def _run(
-        self, name: str, call: Callable[..., Any], *given: Any, **more: Any
+        self, name: str, call: Callable[..., Any], *args: Any, **more: Any
     ) -> Any:
         began = time.perf_counter()
         result = 'error'
         try:
-            answer = call(*given, **more)
+            answer = call(*args, **more)
             result = 'ok'
         finally:
             labels = {**self._labels, 'call': name, 'result': result}
@@ -264,8 +264,8 @@ class _Prometheus(Sink):
         self, name: str, labels: Mapping[str, str], kind: Callable[..., Any]
     ) -> Any:
         key = (name, *labels.values())
-        found = self._children.get(key)
-        if found is None:
+        child = self._children.get(key)
+        if child is None:
             metric = self._known.get(name)
             if metric is None:
                 metric = kind(
@@ -275,9 +275,9 @@ class _Prometheus(Sink):
                     registry=None,
                 )
                 self._known[name] = metric
-            found = metric.labels(*labels.values()) if labels else metric
-            self._children[key] = found
-        return found
+            child = metric.labels(*labels.values()) if labels else metric
+            self._children[key] = child
+        return child
 
 
 class _Statsd(Sink):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nouns of the service: frozen records that all layers share.
+"""Records that all layers share: queues, messages, claims, subscriptions.
 
-Moments end in ``_at`` and are whole milliseconds since the epoch by the clock
-of the store; lifetimes (``ttl``, ``grace``, ``delay``) are whole seconds.
+Times end in ``_at`` and are whole milliseconds since the epoch by the clock of
+the store; lifetimes (``ttl``, ``grace``, ``delay``) are whole seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Kind(enum.StrEnum):
-    """What a name of a project can stand for."""
+    """Whether a name is that of a queue or of a topic."""
 
     QUEUE = 'queue'
     TOPIC = 'topic'
@@ -45,10 +45,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Former:
-    """Where a queue was before it moved to another pool.
+    """A pool in which a queue was before it moved to another one.
 
-    :ivar until: when nobody puts messages there any more, by the clock of
-        that pool
+    :ivar until: time after which no message is stored there any more, by the
+        clock of that pool
     """
 
     pool: str
@@ -58,13 +58,13 @@ class Former:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue or topic that exists.
+    """An existing queue or topic.
 
     ``qid`` (32 hex digits) is the incarnation: a queue that is deleted and
-    made again under its name has another one, and so never meets old data.
+    recreated has another one, and so never sees data of the old one.
 
-    :ivar pool: where its messages are; '' where there are no pools
-    :ivar former: pools where a last message may have arrived
+    :ivar pool: that of its messages; '' without pools
+    :ivar former: pools that may still receive late messages
     """
 
     scope: Scope
@@ -77,14 +77,14 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message on its way into a store.
+    """A message to be stored.
 
-    :ivar body: JSON text, kept to the byte
+    :ivar body: JSON text, stored byte for byte
     :ivar rnd: 16 hex digits, the random half of the id, chosen by the
-        caller (unless ``id`` is given)
+        caller (unless ``id`` is set)
     :ivar client: canonical client id of the poster
     :ivar delay: seconds before it can be claimed
-    :ivar id: a full id to keep, for dead letters only
+    :ivar id: an existing id to preserve, for dead letters only
     """
 
     body: bytes
@@ -103,14 +103,14 @@ def random_half(message_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A live message as a store hands it out.
+    """A live message, as stores return it.
 
     :ivar id: 32 hex digits: sequence number, then the random half
-    :ivar ttl: as shown to clients; a claim may have raised it
+    :ivar ttl: as shown to clients; a claim may have extended it
     :ivar claim_id: the *live* claim that holds it, else None
-    :ivar claim_count: how often it was handed out while counting was on
-    :ivar marker: its place in the queue, for paging; unlike the id it stays
-        good for a dead letter that has been deleted since
+    :ivar claim_count: how often it was claimed while counting was on
+    :ivar marker: its position in the queue, for paging; unlike the id valid
+        even after a dead letter has been deleted
     """
 
     id: str
@@ -150,11 +150,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a listing.
+    """A page of a listing.
 
-    :ivar resume: marker from which the listing goes on *without* a gap or
-        a repetition, or None when the end was reached. A page may hold fewer
-        items than asked for and still have a ``resume``.
+    :ivar resume: marker from which the listing continues *without* a gap or
+        a repetition, or None at the end. A page may hold fewer items than the
+        limit and still have a ``resume``.
     """
 
     messages: Sequence[Message]
@@ -163,11 +163,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A live claim with the messages it holds, in posting order.
+    """A live claim with its messages, in posting order.
 
-    :ivar exhausted: messages met while claiming whose count had already
-        reached the maximum; held by the claim, to be moved to the dead-letter
-        queue by the caller. Empty on a query.
+    :ivar exhausted: messages whose claim count had already reached the
+        maximum; the claim holds them until the caller has moved them to the
+        dead-letter queue. Empty on a query.
     """
 
     id: str
@@ -201,11 +201,11 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Somebody who is told of the messages of a queue or topic.
+    """A subscriber of a queue or topic.
 
-    :ivar subscriber: a URI, whose scheme says how
-    :ivar confirmed: whether the subscriber has said yes
-    :ivar version: that of the record; rises with each change
+    :ivar subscriber: a URI, whose scheme selects the sender
+    :ivar confirmed: whether the subscriber has confirmed
+    :ivar version: of the record; rises with each change
     """
 
     id: str
@@ -221,17 +221,17 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is asking, as verified by the transport.
+    """The caller of a request, as authenticated by the transport.
 
-    :ivar project: the project that all data of the request belongs to
+    :ivar project: owner of all data of the request
     :ivar client: canonical client id
-    :ivar roles: as the token names them
-    :ivar values: the credentials offered to policy rules
-    :ivar token: what Keystone knows the caller by; never logged
-    :ivar address: URI under which the caller's own connection can be told of
-        messages, '' where there is none
-    :ivar validated: what Keystone has said of the token, in its own words
-    :ivar ends_at: when the pre-signed URL of the request ends, None without
+    :ivar roles: those of the token
+    :ivar values: other credentials for policy rules
+    :ivar token: the caller's token; never logged
+    :ivar address: URI under which messages can be pushed to the caller's own
+        connection, '' without one
+    :ivar validated: Keystone's record of the token
+    :ivar ends_at: when the pre-signed URL of the request expires, None without
         one
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All options, for the generator of the sample configuration."""
+"""The options of all modules, for the sample configuration."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _drivers() -> list[Group]:
 
 
 def set_defaults() -> None:
-    """Let the sample show what we change of the libraries' options."""
+    """Set our defaults of options of libraries, for the sample."""
     cors.set_defaults(**middleware.CORS_DEFAULTS)
     for _, opts in auth_token.AUTH_TOKEN_OPTS:
         cfg.set_defaults(opts, **tokens.DEFAULTS)

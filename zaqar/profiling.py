@@ -128,11 +128,11 @@ class Profiling:
 
         def call(environ: Environ, start_response: Any) -> Iterable[bytes]:
             # osprofiler falls over a proof that is not ASCII.
-            asked = environ.get('HTTP_X_TRACE_HMAC', '').isascii()
-            found: Iterable[bytes] = (traced if asked else app)(
+            is_ascii = environ.get('HTTP_X_TRACE_HMAC', '').isascii()
+            body: Iterable[bytes] = (traced if is_ascii else app)(
                 environ, start_response
             )
-            return found
+            return body
 
         return call
 
@@ -169,10 +169,10 @@ class Profiling:
             return None
         from osprofiler import _utils
 
-        found = _utils.signed_unpack(info, proof, _utils.split(self.keys))
-        if found is None or not {'base_id', 'parent_id'} <= set(found):
+        ids = _utils.signed_unpack(info, proof, _utils.split(self.keys))
+        if ids is None or not {'base_id', 'parent_id'} <= set(ids):
             return None
-        return found
+        return ids
 
     def store(self, store: Store, plane: str, driver: str) -> Store:
         """Return a store whose calls are traced, if those of its plane are.
@@ -183,8 +183,8 @@ class Profiling:
             return store
         kind = plane.removesuffix('_store')
         traced: Any = _Traced(store, f'{driver}_{kind}_controller')
-        found: Store = traced
-        return found
+        wrapped: Store = traced
+        return wrapped
 
 
 class _Traced:
@@ -195,20 +195,20 @@ class _Traced:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        found = getattr(self._store, attribute)
-        if not callable(found):
-            return found
-        return functools.partial(_run, f'{self._name}.{attribute}', found)
+        method = getattr(self._store, attribute)
+        if not callable(method):
+            return method
+        return functools.partial(_run, f'{self._name}.{attribute}', method)
 
 
-def _run(name: str, call: Callable[..., Any], *given: Any, **more: Any) -> Any:
+def _run(name: str, call: Callable[..., Any], *args: Any, **more: Any) -> Any:
     from osprofiler import profiler
 
     if profiler.get() is None:
-        return call(*given, **more)
+        return call(*args, **more)
     # What is given are bodies, names and ids: none of the trace's business.
     with profiler.Trace(name, info={'function': {'name': name}}):
-        return call(*given, **more)
+        return call(*args, **more)
 
 
 def _opened(conf: cfg.ConfigOpts) -> Notify | None:
@@ -233,8 +233,8 @@ def _opened(conf: cfg.ConfigOpts) -> Notify | None:
             service='zaqar',
             host=socket.gethostname(),
         )
-        found: Notify = driver.notify
-        return found
+        notify: Notify = driver.notify
+        return notify
     except Exception as error:
         # Each driver fails in ways of its own.
         reason = masking.scrub(' '.join(str(error).split()), where)
@@ -252,9 +252,9 @@ def _register(
     conf: cfg.ConfigOpts, groups: Iterable[tuple[str, list[cfg.Opt]]]
 ) -> None:
     """Make osprofiler's other options known, which its drivers read."""
-    known = {option.dest for option in LIBRARY_OPTS}
+    ours = {option.dest for option in LIBRARY_OPTS}
     for group, options in groups:
-        others = [option for option in options if option.dest not in known]
+        others = [option for option in options if option.dest not in ours]
         conf.register_opts(others if group == GROUP else options, group)
 
 
@@ -269,11 +269,11 @@ def _use(notify: Notify, hidden: tuple[str, ...]) -> None:
         if str(point.get('name')).startswith(hidden):
             return
         # What an exception says may hold what was asked for.
-        told = {**point.get('info', {})}
-        told.pop('message', None)
+        info = {**point.get('info', {})}
+        info.pop('message', None)
         fault = ''
         try:
-            notify({**point, 'info': told})
+            notify({**point, 'info': info})
         except Exception as error:
             # A back end that is down must not take the service with it.
             fault = type(error).__name__

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which release this is."""
+"""The version of the installed package."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ OPERATIONS = (
         http='PATCH /v2/queues/{queue_name}/claims/{claim_id}',
         rule=Rule('claims:update', ANYONE, 'Renew a claim.'),
         call=claims.renew,
-        summary='Renew a claim as if it were made now.',
+        summary='Renew a claim, whose ttl starts anew.',
         failure='Claim could not be updated',
         answers={204: None},
         body=_options(required=True),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations that tell what is here and whether it works."""
+"""Operations that show the resources of the API and whether it works."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from zaqar.api import schemas
 from zaqar.api.operation import ANYONE, PUBLIC, Operation, Rule
 from zaqar.controllers import discovery
 
-_PING = Rule('ping:get', ANYONE, 'Ask whether the service works.')
+_PING = Rule('ping:get', ANYONE, 'Check that the service works.')
 
 OPERATIONS = (
     Operation(
@@ -24,7 +24,7 @@ OPERATIONS = (
         http='GET /v2/ping',
         rule=_PING,
         call=discovery.ping,
-        summary='Tell whether the stores answer.',
+        summary='Check that the storage backends respond.',
         failure='Ping failed',
         answers={204: None, 503: None},
         rel='rel/ping',
@@ -34,7 +34,7 @@ OPERATIONS = (
         http='HEAD /v2/ping',
         rule=_PING,
         call=discovery.ping,
-        summary='Tell whether the stores answer.',
+        summary='Check that the storage backends respond.',
         failure='Ping failed',
         answers={204: None, 503: None},
     ),

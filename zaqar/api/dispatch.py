@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one way in: authorize, validate, call.
+"""Dispatch of requests of all transports: authorize, validate, call.
 
-Both transports end here, so that a policy, a schema or a limit holds
-whichever way a request came.
+A policy, a schema or a limit therefore holds for each transport alike.
 """
 
 from __future__ import annotations
@@ -34,22 +33,22 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """The body of a request.
+    """A request body.
 
-    :ivar text: as JSON
-    :ivar size: bytes that were received for it, in whatever encoding
+    :ivar text: JSON
+    :ivar size: bytes on the wire, in whatever encoding
     """
 
     text: bytes
     size: int
 
 
-#: Reads the body once the caller may: given the most bytes worth reading
-#: beyond the limit, returns it, or None if the request has none.
+#: Reads the body, after authorization: takes the declaration of the body and
+#: its maximum size; returns None if the request has no body.
 BodyReader = Callable[[Body, int], Received | None]
 
-#: Given the name of an operation that is over, its outcome (a status that is
-#: an error, else ``2xx``) and the seconds it took.
+#: Takes the name of a completed operation, its outcome (the status of an
+#: error, else ``2xx``) and its duration in seconds.
 Observe = Callable[[str, str, float], None]
 
 NO_PIPELINE = Pipeline()
@@ -58,15 +57,12 @@ NO_PIPELINE = Pipeline()
 class Dispatcher:
     """Runs operations.
 
-    :param authorizer: asks the policy
-    :param catalogue: where the data is
-    :param limits: what an operator has set
-    :param signer: proves pre-signed requests
-    :param cipher: seals bodies of encrypted queues
-    :param features: what is served beyond the API that everybody sees
-    :param pipeline: whether subscribers are told of posts
-    :param trusts: makes trusts for subscribers who want tokens
-    :param observe: is told of each operation when it is over
+    :param signer: verifies pre-signed requests
+    :param cipher: encrypts bodies of encrypted queues
+    :param features: optional features that are on
+    :param pipeline: whether subscribers are notified of posts
+    :param trusts: creates trusts for subscribers that want tokens
+    :param observe: called after each operation
     """
 
     def __init__(
@@ -92,7 +88,7 @@ class Dispatcher:
         self._observe = observe
 
     def serves(self, operation: Operation) -> bool:
-        """Tell whether there is this operation here."""
+        """Tell whether the features that an operation needs are on."""
         return operation.needs <= self._features
 
     def run(
@@ -105,12 +101,12 @@ class Dispatcher:
         values: Mapping[str, Sequence[str]],
         read_body: BodyReader,
     ) -> Any:
-        """Run an operation and return what its function returns.
+        """Run an operation and return the result of its function.
 
         :param scope: see :func:`zaqar.api.identity_checks.scope`
-        :param path: the further values of the path, by name
+        :param path: the other values of the path, by name
         :param values: the query, each name with all its values
-        :raises ZaqarError: everything that is not success
+        :raises ZaqarError: any answer that is no success
         """
         call = functools.partial(
             self._run, operation, identity, scope, path, values, read_body
@@ -121,14 +117,14 @@ class Dispatcher:
             )
         if not LOG.isEnabledFor(logging.DEBUG):
             return call()
-        # What was asked for; never bodies, which are not ours to read.
-        what = f'{operation.name} {scope or ""} {path} {values}'
-        return _logged(what, call)
+        # Without the body, which may be confidential.
+        request = f'{operation.name} {scope or ""} {path} {values}'
+        return _logged(request, call)
 
     def forget(self, scope: Scope, subscription_id: str) -> None:
-        """End a subscription whose connection is gone; ask no policy.
+        """Delete a subscription of a closed connection, without a policy.
 
-        :raises StoreUnavailable: not now
+        :raises StoreUnavailable: the store does not respond
         """
         context = self._context(Identity(scope.project, ''), 0)
         subscriptions.delete(
@@ -158,9 +154,9 @@ class Dispatcher:
             )
         size = 0
         if operation.body is not None:
-            found = self._read(operation.body, read_body)
-            size = found.size if found else 0
-            text = found.text if found else None
+            received = self._read(operation.body, read_body)
+            size = received.size if received else 0
+            text = received.text if received else None
             arguments['document'] = _document(operation.body, text)
         context = self._context(identity, size)
         try:
@@ -183,19 +179,19 @@ class Dispatcher:
 
     def _read(self, body: Body, read_body: BodyReader) -> Received | None:
         most = body.max_size(self.limits)
-        found = read_body(body, most)
-        if found is not None and found.size > most:
+        received = read_body(body, most)
+        if received is not None and received.size > most:
             raise body.too_large(most)
-        return found
+        return received
 
 
 def _observed(observe: Observe, name: str, call: Callable[[], Any]) -> Any:
     began = time.perf_counter()
     outcome = '500'
     try:
-        found = call()
+        result = call()
         outcome = '2xx'
-        return found
+        return result
     except ZaqarError as error:
         outcome = str(error.status)
         raise
@@ -203,7 +199,7 @@ def _observed(observe: Observe, name: str, call: Callable[[], Any]) -> Any:
         observe(name, outcome, time.perf_counter() - began)
 
 
-def _logged(what: str, call: Callable[[], Any]) -> Any:
+def _logged(request: str, call: Callable[[], Any]) -> Any:
     began = time.perf_counter()
     outcome = 'done'
     try:
@@ -212,8 +208,8 @@ def _logged(what: str, call: Callable[[], Any]) -> Any:
         outcome = f'{error.status} {error.title}'
         raise
     finally:
-        spent = (time.perf_counter() - began) * 1000
-        LOG.debug('%s: %s after %.1f ms', what, outcome, spent)
+        milliseconds = (time.perf_counter() - began) * 1000
+        LOG.debug('%s: %s after %.1f ms', request, outcome, milliseconds)
 
 
 def _document(body: Body, raw: bytes | None) -> Any:
@@ -227,7 +223,7 @@ def _document(body: Body, raw: bytes | None) -> Any:
 def explained(
     error: StoreUnavailable, operation: Operation
 ) -> StoreUnavailable:
-    """Say what has failed, unless the error says so itself."""
+    """Add the failure text of an operation to an error without a text."""
     return StoreUnavailable(
         error.description
         or f'{operation.failure}. Please try again in a few seconds.'

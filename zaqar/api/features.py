@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator switches on beyond the API that everybody sees."""
+"""Optional features: operations that an operator has to switch on."""
 
 from __future__ import annotations
 

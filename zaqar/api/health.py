@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operation that tells how the stores are."""
+"""The operation that reports the health of the stores."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ OPERATIONS = (
     Operation(
         name='health',
         http='GET /v2/health',
-        rule=Rule('health:get', ADMIN, 'Show how the stores are.'),
+        rule=Rule(
+            'health:get', ADMIN, 'Show the state of the storage backends.'
+        ),
         call=health.report,
-        summary='Try every store and tell how it is.',
+        summary='Check every storage backend and report its state.',
         failure='Health status could not be read',
         answers={200: schemas.ANY_OBJECT},
         needs=frozenset(('admin_mode',)),

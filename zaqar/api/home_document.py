@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The home document, read from the table.
+"""The JSON home document, derived from the operations.
 
 :source: JSON Home, draft-nottingham-json-home-03
 """
@@ -16,19 +16,19 @@ from zaqar.api.operation import Operation
 _VARIABLE = re.compile(r'{(\w+)}')
 
 
-#: Path values whose name in this document is another one.
+#: Path values with another name in this document.
 _NAMES = {'subscription_id': 'subscriptions_id'}
 
-#: Parameters that clients know of although no template has them.
+#: Parameters that clients expect although no template has them.
 _MORE = {'rel/subscriptions_post': {'limit': 'subscription_limit'}}
 
 
-#: Relations that are said to have no template.
+#: Relations that are declared without a template.
 _PLAIN = ('rel/health',)
 
 
 def document(features: Set[str] = frozenset()) -> dict[str, Any]:
-    """Return the home document of the operations that are routed.
+    """Return the home document of the routed operations.
 
     :param features: see :mod:`zaqar.api.features`
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of who and what a request names, before anything else is read."""
+"""Checks of the client, project and queue that a request names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCOPES = {'queue_name': Kind.QUEUE, 'topic_name': Kind.TOPIC}
 def client_id(text: str | None, limits: Limits) -> str:
     """Return the canonical form of a Client-ID.
 
-    :raises InvalidRequest: absent, or not of the form that is set
+    :raises InvalidRequest: absent, or not of the configured form
     """
     if text is None:
         raise InvalidRequest(
@@ -74,7 +74,7 @@ def project(text: str | None) -> str:
 def scope(project_id: str, path: Mapping[str, str]) -> Scope | None:
     """Return the queue or topic that a path names, None if none.
 
-    :raises InvalidRequest: a name that is none, or too long a project
+    :raises InvalidRequest: an invalid name, or too long a project
     """
     for key, kind in SCOPES.items():
         if key in path:

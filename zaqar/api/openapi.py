@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The OpenAPI 3.1 document, read from the table.
+"""The OpenAPI 3.1 document, derived from the operations.
 
 ``python -m zaqar.api.openapi`` prints it.
 """
@@ -18,7 +18,7 @@ from zaqar.api.operation import PUBLIC, Body, Operation, Param
 
 _VARIABLE = re.compile(r'{(\w+)}')
 
-#: As the service reads it: any case, hyphens at will.
+#: As the service accepts it: any case, hyphens optional.
 _UUID = '^[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}$'
 
 _TYPES: Mapping[str, Mapping[str, Any]] = {
@@ -28,7 +28,7 @@ _TYPES: Mapping[str, Mapping[str, Any]] = {
     'ids': {'type': 'array', 'items': {'type': 'string'}},
 }
 
-#: What an answer is, where it is not plain JSON.
+#: Media types of answers other than plain JSON.
 _MEDIA_TYPES: Mapping[str, str] = {'get_home_doc': 'application/json-home'}
 
 #: Answers that every operation may give, by status.
@@ -47,8 +47,8 @@ _HEADERS = [
         'in': 'header',
         'required': True,
         'description': 'A UUID by which the client is known.',
-        # Not of the format uuid: generated clients put an object of their
-        # language into the header, which is no text.
+        # Not of the format uuid: generated clients would put an object of
+        # their language into the header.
         'schema': {'type': 'string', 'pattern': _UUID},
     },
     {
@@ -70,7 +70,7 @@ def document() -> dict[str, Any]:
             'version': version.version_string(),
             'license': {'name': 'Apache 2.0', 'identifier': 'Apache-2.0'},
         },
-        # From where this document is: below a prefix, too.
+        # Relative to this document, which may be below a prefix.
         'servers': [{'url': '../'}],
         'security': [{'token': []}, {}],
         'paths': {
@@ -122,7 +122,7 @@ def _path_parameter(name: str) -> dict[str, Any]:
 
 
 def _query_parameter(param: Param) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    parameter: dict[str, Any] = {
         'name': param.name,
         'in': 'query',
         'required': False,
@@ -130,8 +130,8 @@ def _query_parameter(param: Param) -> dict[str, Any]:
         'schema': _TYPES[param.kind],
     }
     if param.kind == 'ids':
-        found |= {'style': 'form', 'explode': False}
-    return found
+        parameter |= {'style': 'form', 'explode': False}
+    return parameter
 
 
 def _body(body: Body) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records of which the API is made: an operation is declared once.
+"""The declaration of an operation.
 
-A row holds data and one function. Route, WebSocket action, policy default,
-validation, home document and OpenAPI entry are all read from it.
+Route, WebSocket action, policy default, validation, home document and OpenAPI
+entry are all derived from it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, Literal
 from zaqar.api.features import Feature
 from zaqar.controllers.limits import Limits
 
-#: What an action without a route is about: messages of a queue.
+#: Path of an action without a route: the messages of a queue.
 _UNROUTED = '/v2/queues/{queue_name}/messages'
 
-#: A rule that anyone may pass who has been let in.
+#: A rule that every authenticated caller passes.
 ANYONE = ''
 ADMIN = 'role:admin'
 
@@ -35,7 +35,7 @@ class Rule:
     description: str
 
 
-#: Said aloud by rows that consult no policy.
+#: The rule of operations that consult no policy.
 PUBLIC = Rule('', ANYONE, 'No rule: open to every caller.')
 
 
@@ -43,12 +43,11 @@ PUBLIC = Rule('', ANYONE, 'No rule: open to every caller.')
 class Param:
     """A query parameter, over WebSocket a member of the body.
 
-    :ivar kind: how it is read; ``ids`` is a list of texts, over HTTP
-        separated by commas, repeated, or both
-    :ivar home: its name among the parameters of the home document, None to
-        leave it out
-    :ivar alone: where it is given, no other is looked at
-    :ivar member: its name in the body of a frame, if that is another one
+    :ivar kind: its type; ``ids`` is a list of strings, over HTTP separated by
+        commas, repeated, or both
+    :ivar home: its name in the home document, None to leave it out
+    :ivar alone: if present, all others are ignored
+    :ivar member: its name in the body of a frame, if different
     """
 
     name: str
@@ -61,19 +60,19 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The document of a request.
+    """A request body.
 
-    :ivar decode: JSON text to the document that the function takes; raises
-        :class:`~zaqar.errors.InvalidRequest`
-    :ivar schema: a JSON Schema of it, for the OpenAPI document
-    :ivar required: whether an absent body is a fault; else the function gets
+    :ivar decode: converts JSON text to the document that the function takes;
+        raises :class:`~zaqar.errors.InvalidRequest`
+    :ivar schema: JSON Schema for the OpenAPI document
+    :ivar required: whether an absent body is an error; else the function gets
         None
-    :ivar max_size: bytes it may have
-    :ivar too_large: builds the answer to one with more, from that number
-    :ivar media_type: what ``Content-Type`` must be, None for anything
-    :ivar absent: what to say when there is none, and must be
+    :ivar max_size: its maximum in bytes
+    :ivar too_large: returns the error for a longer one, given the maximum
+    :ivar media_type: the required ``Content-Type``, None for any
+    :ivar absent: error text for an absent body
     :ivar member: over WebSocket, the member of the frame's body that is the
-        document; '' where the members of the document stand in the body
+        document; '' where the frame's body is the document
     """
 
     decode: Callable[[bytes], Any]
@@ -88,7 +87,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One thing that can be asked for.
+    """An operation of the API.
 
     ``call`` takes the :class:`~zaqar.controllers.context.Context`, then by
     name: ``scope`` if the path names a queue or topic, the other path values,
@@ -97,13 +96,12 @@ class Operation:
 
     :ivar name: the WebSocket action
     :ivar http: method and path, None for an action without a route
-    :ivar failure: what to say when a store does not answer
+    :ivar failure: error text when a store does not respond
     :ivar rel: the relation in the home document
     :ivar answers: JSON Schema by status, None for an empty body
     :ivar conflict: what 409 means, '' where there is none
-    :ivar keep_unknown: also hand over, as ``filters``, query parameters that
-        are not declared
-    :ivar needs: features that must be on, else there is no such operation
+    :ivar keep_unknown: pass undeclared query parameters as ``filters``
+    :ivar needs: features without which the operation does not exist
     """
 
     name: str
@@ -132,5 +130,5 @@ class Operation:
 
     @property
     def target(self) -> str:
-        """The path template, or what an action without a route is about."""
+        """The path template, also of an action without a route."""
         return self.path or _UNROUTED

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All operations, by action and by route."""
+"""The table of all operations, by action and by route."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ BY_ACTION: Mapping[str, Operation] = {
 
 def routes() -> dict[str, dict[str, Operation]]:
     """Return path template to method to operation."""
-    found: dict[str, dict[str, Operation]] = {}
+    paths: dict[str, dict[str, Operation]] = {}
     for operation in OPERATIONS:
         if operation.http:
-            found.setdefault(operation.path, {})[operation.method] = operation
-    return found
+            paths.setdefault(operation.path, {})[operation.method] = operation
+    return paths

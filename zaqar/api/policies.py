@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policy defaults, read from the table, and the decision about a request."""
+"""Policy: defaults derived from the operations, and enforcement."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ HELPERS = (
     Rule(
         'admin_or_owner',
         'is_admin:True or project_id:%(project_id)s',
-        'An administrator, or a member of the project that is asked about.',
+        'An administrator, or a member of the project that is addressed.',
     ),
 )
 
-#: Seconds for which a decision is remembered, and so the most it takes until
-#: a changed policy file counts.
-REMEMBERED = 5.0
+#: Seconds for which decisions are cached, hence the delay until a changed
+#: policy file is effective.
+CACHE_SECONDS = 5.0
 
-#: Decisions kept at most: without Keystone, callers make up roles at will.
-MOST_REMEMBERED = 10_000
+#: Maximum of cached decisions: without Keystone, callers invent roles.
+CACHE_SIZE = 10_000
 
 
 def rules() -> dict[Rule, list[Operation]]:
-    """Return every rule of the table with the operations under it."""
-    found: dict[Rule, list[Operation]] = {}
+    """Return every policy rule with its operations."""
+    by_rule: dict[Rule, list[Operation]] = {}
     for operation in operation_table.OPERATIONS:
         if operation.rule is not PUBLIC:
-            found.setdefault(operation.rule, []).append(operation)
-    return found
+            by_rule.setdefault(operation.rule, []).append(operation)
+    return by_rule
 
 
 def list_rules() -> list[policy.RuleDefault]:
-    """Return the defaults, for oslo.policy and its tools."""
+    """Return the policy defaults, for oslo.policy and its tools."""
     helpers = [
         policy.RuleDefault(rule.name, rule.default, rule.description)
         for rule in HELPERS
@@ -72,19 +72,19 @@ def list_rules() -> list[policy.RuleDefault]:
 def get_enforcer() -> policy.Enforcer:
     """Return the effective policy, for oslo.policy's tools.
 
-    They hand over their whole command line; only what names configuration
-    files is ours.
+    They pass their whole command line; only options that name configuration
+    files are read.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument('--config-file', action='append', default=[])
     parser.add_argument('--config-dir', action='append', default=[])
-    found, _others = parser.parse_known_args()
+    files, _others = parser.parse_known_args()
     conf = cfg.ConfigOpts()
     conf(
         [],
         project='zaqar',
-        default_config_files=found.config_file or None,
-        default_config_dirs=found.config_dir or None,
+        default_config_files=files.config_file or None,
+        default_config_dirs=files.config_dir or None,
     )
     return _enforcer(conf)
 
@@ -97,9 +97,9 @@ def _enforcer(conf: cfg.ConfigOpts) -> policy.Enforcer:
 
 
 class Authorizer:
-    """Asks oslo.policy, and remembers answers that depend on roles alone.
+    """Enforces the policy, and caches decisions that depend on roles alone.
 
-    :param timer: seconds by a clock that never goes back
+    :param timer: a monotonic clock, in seconds
     """
 
     def __init__(
@@ -120,9 +120,9 @@ class Authorizer:
         scope: Scope | None,
         path: Mapping[str, str],
     ) -> None:
-        """Return if the caller may.
+        """Enforce a rule.
 
-        :raises Forbidden: may not
+        :raises Forbidden: the caller may not
         """
         if rule is PUBLIC:
             return
@@ -131,8 +131,8 @@ class Authorizer:
         key = (rule.name, identity.roles)
         allowed = self._decisions.get(key)
         if allowed is None:
-            allowed = self._ask(rule, identity, scope, path)
-            if self._general(rule) and len(self._decisions) < MOST_REMEMBERED:
+            allowed = self._enforce(rule, identity, scope, path)
+            if self._is_cached(rule) and len(self._decisions) < CACHE_SIZE:
                 self._decisions[key] = allowed
         if not allowed:
             raise Forbidden
@@ -144,12 +144,12 @@ class Authorizer:
             try:
                 self._enforcer.load_rules()
             except Exception:
-                # Whatever is wrong with the file: what held goes on.
+                # Whatever is wrong with the file, the old rules stay.
                 LOG.exception('The policy file cannot be read again')
             self._decisions = {}
-            self._until = self._timer() + REMEMBERED
+            self._until = self._timer() + CACHE_SECONDS
 
-    def _ask(
+    def _enforce(
         self,
         rule: Rule,
         identity: Identity,
@@ -170,8 +170,8 @@ class Authorizer:
         )
         return bool(self._enforcer.enforce(rule.name, target, credentials))
 
-    def _general(self, rule: Rule) -> bool:
-        """Tell whether a rule looks at nothing but roles."""
+    def _is_cached(self, rule: Rule) -> bool:
+        """Tell whether a rule depends on roles alone."""
         return self._only_roles(str(self._enforcer.rules.get(rule.name)))
 
     def _only_roles(self, text: str) -> bool:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Query strings to typed arguments.
+"""Conversion of query strings to typed arguments.
 
-A blank value counts as absent. Of a repeated scalar the last one is taken;
-lists come separated by commas, repeated, or both.
+A blank value counts as absent. The last one of a repeated scalar is taken;
+lists are separated by commas, repeated, or both.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ def parse(
 ) -> dict[str, Any]:
     """Return the value of each declared parameter, None if absent.
 
-    :param params: one that stands alone comes first
+    :param params: with the one that stands alone, if any, first
     :param values: as sent, each name with all its values
     :raises InvalidParameter: a value of the wrong type
     """
-    found: dict[str, Any] = dict.fromkeys(param.name for param in params)
+    arguments: dict[str, Any] = dict.fromkeys(param.name for param in params)
     for param in params:
         if param.name not in values:
             continue
         value = _READERS[param.kind](param.name, values[param.name])
-        found[param.name] = value
+        arguments[param.name] = value
         if param.alone and value is not None:
             break
-    return found
+    return arguments
 
 
 def unknown(
     params: Sequence[Param], values: Mapping[str, Sequence[str]]
 ) -> dict[str, Sequence[str]]:
-    """Return what is not declared, without blank values."""
+    """Return undeclared parameters, without blank values."""
     names = {param.name for param in params}
     return {
-        name: found
+        name: filled
         for name, texts in values.items()
-        if name not in names and (found := [text for text in texts if text])
+        if name not in names and (filled := [text for text in texts if text])
     }
 
 
@@ -80,8 +80,8 @@ def _bool(name: str, texts: Sequence[str]) -> bool | None:
 
 
 def _ids(name: str, texts: Sequence[str]) -> list[str] | None:
-    found = [part for text in texts for part in text.split(',') if part]
-    return found or None
+    ids = [part for text in texts for part in text.split(',') if part]
+    return ids or None
 
 
 _READERS: Mapping[str, Callable[[str, Sequence[str]], Any]] = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies of requests: JSON text to what the functions take."""
+"""Decoding of request bodies, and the errors of those that do not fit."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from zaqar.api import strict_json
 from zaqar.controllers.limits import Limits
 from zaqar.errors import InvalidBody, InvalidRequest, ZaqarError
 
-#: Where msgspec says that a fault is: ``$.messages[0].ttl``.
+#: The path that msgspec gives of a fault: ``$.messages[0].ttl``.
 _PLACE = re.compile(r'at `\$(?:[^`]*\.)?(\w+)(?:\[[^`]*)?`')
 
 T = TypeVar('T')
 
 
 class NotAnObject(InvalidBody):
-    """An array where an object is wanted."""
+    """An array in the place of an object."""
 
 
 def struct(raw: bytes, decoder: msgspec.json.Decoder[T]) -> T:
@@ -43,34 +43,34 @@ def mapping(raw: bytes) -> dict[str, Any]:
 
 
 def metadata_size(limits: Limits) -> int:
-    """Return the bytes that metadata, and any small document, may have."""
+    """Return the maximum size of metadata and of other small documents."""
     return limits.max_queue_metadata
 
 
 def small_body_too_large(most: int) -> ZaqarError:
-    """Return the answer to a small document that is not small."""
+    """Return the error for too large a small document."""
     return InvalidBody(f'Request body is too large. Max size: {most}')
 
 
 def queue_metadata_too_large(most: int) -> ZaqarError:
-    """Return the answer to too much metadata at creation."""
+    """Return the error for too large metadata at creation."""
     return InvalidRequest(f'Queue metadata is too large. Max size: {most}')
 
 
 def patch_too_large(most: int) -> ZaqarError:
-    """Return the answer to too long a patch."""
+    """Return the error for too large a patch."""
     return InvalidBody(f'Queue metadata is too large. Max size: {most}')
 
 
 def post_too_large(most: int) -> ZaqarError:
-    """Return the answer to too long a post."""
+    """Return the error for too large a post."""
     return InvalidRequest(
         f'Message collection size is too large. Max size {most}'
     )
 
 
 def _misfit(raw: bytes, fault: str) -> InvalidBody:
-    # A scalar is no document at all, and caught here.
+    # Raises for a scalar, which is no document.
     if isinstance(strict_json.decode_any(raw), list):
         return NotAnObject('Document type not supported.')
     place = _PLACE.search(fault)

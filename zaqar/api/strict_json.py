@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What JSON we take: UTF-8, numbers that fit, nesting that ends.
+"""Limits of JSON: UTF-8, numbers within range, bounded nesting.
 
-Message bodies are kept as the client's own bytes and never decoded on the hot
-path, and the decoder skips over them without a look at their text. They are
-checked once, here: once they are known to be JSON, and only a text that holds
-a long number, an exponent or many brackets is looked at more closely.
+Message bodies are stored as the client's own bytes and never decoded on the
+hot path; the decoder skips over them without checking their text. They are
+checked here once, after they are known to be JSON. Only a text with a long
+number, an exponent or many brackets is examined more closely.
 """
 
 from __future__ import annotations
@@ -40,26 +40,23 @@ T = TypeVar('T')
 
 
 def unparsable() -> InvalidBody:
-    """Return the answer to a body that is not JSON."""
+    """Return the error for a body that is not JSON."""
     return InvalidBody('Request body could not be parsed.')
 
 
 def decode(raw: bytes, decoder: Callable[[bytes], T]) -> T:
-    """Decode a text and check it.
-
-    Only what is known to be JSON is looked at here, so that no text costs
-    more than its length.
+    """Decode a text and check it, in linear time.
 
     :param decoder: a msgspec decoder's ``decode``
     :raises InvalidBody: not UTF-8, not JSON, nested too deep, a number out of
         range
-    :raises msgspec.ValidationError: JSON of another shape than wanted
+    :raises msgspec.ValidationError: JSON of another type than wanted
     """
     try:
         raw.decode()
         document = decoder(raw)
     except msgspec.ValidationError:
-        # Which of its faults is reported must not depend on the shape.
+        # Faults of the JSON itself are reported first.
         decode(raw, _ANYTHING.decode)
         raise
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -103,7 +100,7 @@ def _check(raw: bytes) -> None:
 def _check_depth(bare: bytes) -> None:
     """Check the nesting of a text without strings.
 
-    Each pass takes off the innermost brackets of all branches.
+    Each pass removes the innermost brackets of all branches.
     """
     brackets = bare.translate(_SQUARE, _NO_BRACKET)
     for _ in range(MAX_DEPTH):

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on topics: those of queues, under other paths.
 
-A topic is a queue of which nobody claims; only the kind of the scope differs,
-and the rows say what is left out.
+A topic is a queue without claims; only the kind of the scope differs.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _PREFIX = 'topic_'
 
 _WORD = re.compile(r'\b([Qq])ueue(s?)\b')
 
-#: What differs, by the name of the queue's operation.
+#: Differences from queues, by the name of the queue's operation.
 _QUEUES: Mapping[str, Mapping[str, Any]] = {
     'queue_list': {
         'rule': Rule('topics:get_all', ANYONE, 'List topics.'),
@@ -50,9 +49,9 @@ _QUEUES: Mapping[str, Mapping[str, Any]] = {
 
 
 def model(operation: Operation) -> str:
-    """Return the name of the queue's operation that looks the same."""
+    """Return the name of the equivalent operation on queues."""
     name = operation.name.removeprefix(_PREFIX)
-    return name if name in _KEPT else f'queue_{name}'
+    return name if name in _SHARED_NAMES else f'queue_{name}'
 
 
 def _of_topic(row: Operation, **changes: Any) -> Operation:
@@ -82,8 +81,8 @@ def _relation(rel: str) -> str:
 
 
 def _without_count(row: Operation) -> dict[str, Any]:
-    kept = tuple(p for p in row.query if p.name != 'with_count')
-    return {'query': kept} if len(kept) < len(row.query) else {}
+    params = tuple(p for p in row.query if p.name != 'with_count')
+    return {'query': params} if len(params) < len(row.query) else {}
 
 
 _FROM_QUEUES = tuple(
@@ -99,6 +98,6 @@ _SHARED = tuple(
     if row.http
 )
 
-_KEPT = frozenset(row.name.removeprefix(_PREFIX) for row in _SHARED)
+_SHARED_NAMES = frozenset(row.name.removeprefix(_PREFIX) for row in _SHARED)
 
 OPERATIONS = (*_FROM_QUEUES, *_SHARED)

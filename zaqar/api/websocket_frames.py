@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of a socket to what an operation takes, read from the same rows.
+"""Conversion of WebSocket frames to the arguments of operations.
 
 A frame holds an action, headers and a body. The members of its body are, by
-their names, the values of the path, the query and the document of the HTTP
-request that would say the same.
+their names, the values of the path, the query and the document of the
+equivalent HTTP request.
 
 :source: reference/websocket, "Frames", "Actions"
 """
@@ -24,19 +24,19 @@ from zaqar.api.dispatch import Received
 from zaqar.api.operation import Operation, Param
 from zaqar.errors import InvalidRequest, NoRoute
 
-#: How the error of a body begins; clients know it by that.
+#: Prefix of errors of a body, by which clients recognize them.
 BAD_REQUEST = 'Bad request. '
 
-#: What begins a session; no operation, since it reaches no controller.
+#: The action that begins a session; no operation, since it has no controller.
 AUTHENTICATE = 'authenticate'
 
-#: Names that clients know, of rows that are named otherwise.
+#: Actions by another name than that of their operation.
 _ALIASES = {'check_node_health': 'health'}
 
-#: What an action without a route counts as: a read.
+#: The method of an action without a route.
 _READ = 'GET'
 
-#: Headers that are texts, with any case.
+#: Headers that must be strings.
 _TEXTS = frozenset(
     (
         'client-id',
@@ -75,8 +75,8 @@ class Codec(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What the body of an action may hold.
+class BodyMembers:
+    """The members that the body of an action may have.
 
     :ivar path: values of the path, all required
     :ivar params: parameters of the query by their members
@@ -89,33 +89,32 @@ class Shape:
 
 
 def operation(action: Any) -> Operation:
-    """Return what an action stands for.
+    """Return the operation of an action.
 
-    :raises InvalidRequest: nothing
+    :raises InvalidRequest: there is none
     """
     if action is None:
         raise InvalidRequest('The frame has no action.')
-    found = None
+    row = None
     if isinstance(action, str):
-        found = operation_table.BY_ACTION.get(_ALIASES.get(action, action))
-    if found is None:
+        row = operation_table.BY_ACTION.get(_ALIASES.get(action, action))
+    if row is None:
         raise InvalidRequest(f'{str(action)[:64]} is not a valid action.')
-    return found
+    return row
 
 
-def headers(found: Any) -> Mapping[str, Any]:
-    """Return the headers of a frame by their names in small letters.
+def headers(members: Any) -> Mapping[str, Any]:
+    """Return the headers of a frame by their names in lower case.
 
-    :raises InvalidRequest: they are no object, or one is not the text that it
-        must be
+    :raises InvalidRequest: they are no object, or one is no string
     """
-    if not isinstance(found, dict):
+    if not isinstance(members, dict):
         raise InvalidRequest('The headers of a frame must be an object.')
-    small = {str(name).lower(): value for name, value in found.items()}
-    for name in _TEXTS & small.keys():
-        if not isinstance(small[name], str):
+    by_name = {str(name).lower(): value for name, value in members.items()}
+    for name in _TEXTS & by_name.keys():
+        if not isinstance(by_name[name], str):
             raise InvalidRequest(f'The header {name} must be a string.')
-    return small
+    return by_name
 
 
 def path(row: Operation, body: Members, codec: Codec) -> dict[str, str]:
@@ -124,7 +123,7 @@ def path(row: Operation, body: Members, codec: Codec) -> dict[str, str]:
     :raises InvalidRequest: one is missing or no text
     """
     values = {}
-    for name in _shape(row.name).path:
+    for name in _body_members(row.name).path:
         if name not in body:
             raise InvalidRequest(f'{BAD_REQUEST}The body lacks {name!r}.')
         value = codec.value(body[name])
@@ -135,13 +134,13 @@ def path(row: Operation, body: Members, codec: Codec) -> dict[str, str]:
 
 
 def query(row: Operation, body: Members, codec: Codec) -> dict[str, list[str]]:
-    """Return the parameters as a query string would say them.
+    """Return the parameters as the values of a query string.
 
     :raises InvalidRequest: one is of the wrong type
     """
     return {
         param.name: _TEXT_OF[param.kind](name, codec.value(body[name]))
-        for name, param in _shape(row.name).params
+        for name, param in _body_members(row.name).params
         if name in body
     }
 
@@ -149,21 +148,21 @@ def query(row: Operation, body: Members, codec: Codec) -> dict[str, list[str]]:
 def document(row: Operation, body: Members, codec: Codec) -> Received | None:
     """Return the document as JSON text, None if there is none.
 
-    :raises InvalidRequest: it cannot be one
+    :raises InvalidRequest: it cannot be converted
     """
     if row.body is None:
         return None
-    names = _shape(row.name).document
+    names = _body_members(row.name).document
     if row.body.member:
         return codec.one(body[names[0]]) if names[0] in body else None
-    found = {name: body[name] for name in names if name in body}
-    if not found and not row.body.required:
+    members = {name: body[name] for name in names if name in body}
+    if not members and not row.body.required:
         return None
-    return codec.document(found)
+    return codec.document(members)
 
 
 def target(row: Operation, values: Mapping[str, str]) -> tuple[str, str]:
-    """Return method and path of the HTTP request that would say the same.
+    """Return method and path of the equivalent HTTP request.
 
     :param values: of the path
     """
@@ -172,9 +171,9 @@ def target(row: Operation, values: Mapping[str, str]) -> tuple[str, str]:
 
 
 def collection(row: Operation, values: Mapping[str, str]) -> str:
-    """Return the path of the part of a queue that a frame is about.
+    """Return the path of the collection of a queue that a frame addresses.
 
-    :raises NoRoute: it is about no part of a queue
+    :raises NoRoute: it addresses none
     """
     steps = row.target.split('/')[1:5]
     if len(steps) < 4 or steps[1] != 'queues':
@@ -183,7 +182,7 @@ def collection(row: Operation, values: Mapping[str, str]) -> str:
 
 
 @functools.cache
-def _shape(action: str) -> Shape:
+def _body_members(action: str) -> BodyMembers:
     row = operation_table.BY_ACTION[action]
     names: tuple[str, ...] = ()
     if row.body is not None:
@@ -191,7 +190,7 @@ def _shape(action: str) -> Shape:
         names = (row.body.member,)
         if not row.body.member:
             names = tuple(schema['properties'])
-    return Shape(
+    return BodyMembers(
         tuple(_VARIABLE.findall(row.target)),
         tuple((param.member or param.name, param) for param in row.query),
         names,

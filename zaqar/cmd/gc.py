@@ -157,13 +157,13 @@ class Stores:
         messages = {MESSAGE_STORE: lambda: self._found.messages}
         if self._pools is None:
             return messages
-        known = [pool.name for pool in self._pools.records.all()]
+        names = [pool.name for pool in self._pools.records.all()]
         for name in self._conf.pool:
-            if name not in known:
+            if name not in names:
                 raise ConfigurationError(f'--pool: there is no pool "{name}"')
         pools = {
             f'pool {name}': functools.partial(self._pools.store, name)
-            for name in known
+            for name in names
             if name in self._conf.pool or not self._conf.pool
         }
         return pools if self._conf.pool else {**messages, **pools}

@@ -107,8 +107,8 @@ def current(conf: cfg.ConfigOpts) -> None:
     """Show the revision of each database."""
     for database in _databases(conf):
         with _blaming(database):
-            found = migrations.current(database.url)
-        print(f'{database}: {_described(found)}')
+            revision = migrations.current(database.url)
+        print(f'{database}: {_described(revision)}')
 
 
 def history(conf: cfg.ConfigOpts) -> None:
@@ -314,16 +314,16 @@ def _databases(conf: cfg.ConfigOpts) -> Sequence[Database]:
 
     :raises Failure: none is named, or with an unusable URI
     """
-    found = [
+    databases = [
         Database(title, f'[{group}] uri', _parse(group, conf[group].uri))
         for group, title in TITLES.items()
         if conf[group].uri
     ]
-    if not found:
+    if not databases:
         raise Failure(f'[{MANAGEMENT}] uri is not set')
-    if len(found) == 2 and found[0].url == found[1].url:
-        return [Database('both stores', found[0].option, found[0].url)]
-    return found
+    if len(databases) == 2 and databases[0].url == databases[1].url:
+        return [Database('both stores', databases[0].option, databases[0].url)]
+    return databases
 
 
 def _parse(group: str, uri: str) -> sa.URL:
@@ -374,11 +374,11 @@ def _print_result(
         print(f'{database}: now {_described(after)}')
 
 
-def _described(found: str | None) -> str:
-    if found is None:
+def _described(revision: str | None) -> str:
+    if revision is None:
         return 'no tables yet'
-    newest = ' (head)' if found == migrations.head() else ''
-    return f'revision {found}{newest}'
+    newest = ' (head)' if revision == migrations.head() else ''
+    return f'revision {revision}{newest}'
 
 
 @contextlib.contextmanager

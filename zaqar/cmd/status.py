@@ -122,13 +122,13 @@ class Checks(upgradecheck.UpgradeCommands):
 
     def tables(self) -> Result:
         """Complain about tables of another revision."""
-        found, unseen = [], []
+        faults, unseen = [], []
         for place in status_stores.places(self._conf):
             try:
-                found.append(status_stores.revision_fault(place))
+                faults.append(status_stores.revision_fault(place))
             except Unseen as error:
                 unseen.append(str(error))
-        return _result(Code.FAILURE, [*filter(None, found), *unseen])
+        return _result(Code.FAILURE, [*filter(None, faults), *unseen])
 
     def stores(self) -> Result:
         """Complain about stores that cannot be used."""
@@ -218,13 +218,13 @@ def _asks_for_manual(words: Sequence[str]) -> bool:
     return False
 
 
-def _result(code: Code, found: Sequence[str]) -> Result:
+def _result(code: Code, faults: Sequence[str]) -> Result:
     """Return a result that names what was found, the first of it."""
-    if not found:
+    if not faults:
         return Result(Code.SUCCESS)
-    shown = list(found[:MOST])
-    if len(found) > MOST:
-        shown.append(f'and {len(found) - MOST} more')
+    shown = list(faults[:MOST])
+    if len(faults) > MOST:
+        shown.append(f'and {len(faults) - MOST} more')
     return Result(code, '; '.join(shown))
 
 

@@ -70,11 +70,10 @@ def places(conf: cfg.ConfigOpts) -> Sequence[Place]:
 
     :raises ConfigurationError: it names none that could be opened
     """
-    found = [
+    return [
         Place(TITLES[where.plane], _url(where))
         for where in configuration.locations(conf)
     ]
-    return found
 
 
 def revision_fault(place: Place) -> str | None:
@@ -85,12 +84,13 @@ def revision_fault(place: Place) -> str | None:
     if place.url is None or place.is_new:
         return None
     with _seen(place):
-        found = migrations.current(place.url)
-    if found == schema.HEAD:
+        revision = migrations.current(place.url)
+    if revision == schema.HEAD:
         return None
     return (
-        f'the tables of the {place.title} are at revision {found or "none"}, '
-        f'not {schema.HEAD}; run "zaqar-sql-db-manage upgrade head"'
+        f'the tables of the {place.title} are at revision '
+        f'{revision or "none"}, not {schema.HEAD}; run '
+        '"zaqar-sql-db-manage upgrade head"'
     )
 
 
@@ -106,7 +106,7 @@ def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
         stores = opener.open_stores(conf)
     except ConfigurationError as error:
         return [str(error)]
-    found = []
+    texts = []
     for title, store in (
         (TITLES['management_store'], stores.management),
         (TITLES['message_store'], stores.messages),
@@ -114,10 +114,10 @@ def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
         try:
             store.ping()
         except StoreUnavailable:
-            found.append(f'the {title} does not answer')
+            texts.append(f'the {title} does not answer')
         finally:
             store.close()
-    return found
+    return texts
 
 
 def pool_faults(
@@ -151,22 +151,22 @@ def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
     pools = list(entries(conf, records.KIND))
     names = {pool.name for pool in pools}
     flavored = {pool.data.get('flavor') for pool in pools}
-    found = [
+    texts = [
         f'queue "{entry.name}" of project "{entry.parent}" is in pool '
         f'"{entry.data["pool"]}", which does not exist'
         for entry in entries(conf, pooled_catalogue.ENTRY)
         if entry.data['pool'] not in names
     ]
-    found += [
+    texts += [
         f'pool "{name}" does not exist and {count} queues are in it'
         for name, count in _counted(conf, names).items()
     ]
-    found += [
+    texts += [
         f'flavor "{entry.name}" of project "{entry.parent}" has no pool'
         for entry in entries(conf, flavors.KIND)
         if entry.name not in flavored
     ]
-    return found
+    return texts
 
 
 def encrypted(conf: cfg.ConfigOpts) -> int:
@@ -241,13 +241,13 @@ def _ping_fault(
 
 def _counted(conf: cfg.ConfigOpts, names: set[str]) -> dict[str, int]:
     """Return how many queues are in each pool that does not exist."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for kind in (Kind.QUEUE, Kind.TOPIC):
         for entry in entries(conf, kind):
             pool = entry.data.get('pool') or placement.VIRTUAL
             if pool not in names and pool != placement.VIRTUAL:
-                found[pool] = found.get(pool, 0) + 1
-    return found
+                counts[pool] = counts.get(pool, 0) + 1
+    return counts
 
 
 @contextlib.contextmanager

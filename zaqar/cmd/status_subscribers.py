@@ -38,14 +38,16 @@ def refused(conf: cfg.ConfigOpts) -> Sequence[str]:
     """
     settings = NotificationSettings.from_conf(conf)
     guard = Guard(settings.allowed_networks, settings.allowed_ports)
-    found: collections.Counter[str] = collections.Counter()
+    faults: collections.Counter[str] = collections.Counter()
     for entry in status_stores.entries(conf, SUBSCRIPTION):
         if settings.confirm_mail and _is_unasked(entry.data):
-            found[_UNASKED] += 1
+            faults[_UNASKED] += 1
         fault = _fault(guard, entry.data['subscriber'])
         if fault is not None:
-            found[fault] += 1
-    return [f'{count} subscriptions {fault}' for fault, count in found.items()]
+            faults[fault] += 1
+    return [
+        f'{count} subscriptions {fault}' for fault, count in faults.items()
+    ]
 
 
 def _is_unasked(data: Mapping[str, Any]) -> bool:

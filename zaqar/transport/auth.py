@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is asking: from verified headers to an identity.
+"""The identity of a caller, from headers or a pre-signed URL.
 
-With ``auth_strategy = keystone`` the headers read here were put in by
-keystonemiddleware, which removes those that came from the network. Without,
-they *are* the identity, and whoever reaches the port is trusted.
+With ``auth_strategy = keystone`` keystonemiddleware has set the headers and
+removed those of the client. Without authentication the service trusts the
+identity that the client sends.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ OPTS = [
     cfg.StrOpt(
         'auth_strategy',
         default='',
-        help='How callers prove who they are: "keystone" for tokens, or empty '
-        'to believe the headers of a request (X-Project-ID, X-Roles), for '
-        'trusted networks only.',
+        help='How callers authenticate: "keystone" for tokens, or empty to '
+        'trust the headers of a request (X-Project-ID, X-Roles), for trusted '
+        'networks only.',
     ),
 ]
 
-#: Credentials offered to policy rules, by the environment that holds them.
+#: Credentials for policy rules, with their key in the environment.
 _VALUES = {
     'user_id': 'HTTP_X_USER_ID',
     'user_domain_id': 'HTTP_X_USER_DOMAIN_ID',
@@ -40,35 +40,35 @@ _VALUES = {
     'system_scope': 'HTTP_OPENSTACK_SYSTEM_SCOPE',
 }
 
-#: What stands in for a missing project without Keystone.
+#: Headers of the project; without Keystone, any of them.
 _PROJECT = ('HTTP_X_PROJECT_ID', 'HTTP_X_TENANT_ID', 'HTTP_X_TENANT')
 
 
-#: Key of a request's environment: what Keystone has said of the token.
+#: Key of a request's environment: Keystone's record of the token.
 TOKEN_INFO = 'keystone.token_info'
 
-#: Key of a request's environment: when its pre-signed URL ends.
+#: Key of a request's environment: when its pre-signed URL expires.
 ENDS_AT = 'zaqar.ends_at'
 
-#: How headers begin that speak of an identity ...
-_CLAIMS = ('HTTP_X_', 'HTTP_OPENSTACK_')
+#: Prefixes of headers that claim an identity ...
+IDENTITY_HEADERS = ('HTTP_X_', 'HTTP_OPENSTACK_')
 
-#: ... and those that begin so and do not, or are covered by the signature.
+#: ... except for these, which claim none or are covered by the signature.
 _HARMLESS = frozenset(('HTTP_X_PROJECT_ID', 'HTTP_X_OPENSTACK_REQUEST_ID'))
 
 
 def strategy(conf: cfg.ConfigOpts) -> str:
     """Return ``keystone`` or the empty text.
 
-    :raises ConfigurationError: another value is set
+    :raises ConfigurationError: it has another value
     """
     conf.register_opts(OPTS)
-    found: str = conf.auth_strategy or ''
-    if found not in ('', KEYSTONE):
+    name: str = conf.auth_strategy or ''
+    if name not in ('', KEYSTONE):
         raise ConfigurationError(
-            f'[DEFAULT] auth_strategy = {found}: must be "keystone" or empty'
+            f'[DEFAULT] auth_strategy = {name}: must be "keystone" or empty'
         )
-    return found
+    return name
 
 
 def identity(
@@ -76,13 +76,15 @@ def identity(
 ) -> Identity:
     """Return the identity of a request; check Client-ID, then project.
 
-    :param verified: whether Keystone has vouched for the headers
+    :param verified: whether keystonemiddleware has set the headers
     :raises InvalidRequest: one is missing or malformed
     """
     client = identity_checks.client_id(environ.get('HTTP_CLIENT_ID'), limits)
     names = _PROJECT[:1] if verified else _PROJECT
-    found = next((environ[key] for key in names if key in environ), None)
-    project = identity_checks.project(found if found is None else _text(found))
+    project_id = next((environ[key] for key in names if key in environ), None)
+    project = identity_checks.project(
+        None if project_id is None else _text(project_id)
+    )
     return Identity(
         project,
         client,
@@ -100,7 +102,7 @@ def identity(
 
 
 def is_signed(environ: Mapping[str, Any], signer: Signer) -> bool:
-    """Tell whether the signature of a request opens what it asks for."""
+    """Tell whether a request is covered by its signature."""
     try:
         project = _text(environ.get('HTTP_X_PROJECT_ID', ''))
     except InvalidRequest:
@@ -120,17 +122,16 @@ def is_signed(environ: Mapping[str, Any], signer: Signer) -> bool:
 
 
 def as_signed(environ: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a request whose signature holds, without any other identity.
+    """Return a pre-signed request without other claims of an identity.
 
-    What remains of the caller is the project and the end of the URL, which
-    the signature covers.
+    The project and the expiry of the URL remain: the signature covers them.
     """
-    found = {
+    anonymous = {
         key: value
         for key, value in environ.items()
-        if not key.startswith(_CLAIMS) or key in _HARMLESS
+        if not key.startswith(IDENTITY_HEADERS) or key in _HARMLESS
     }
-    return {**found, ENDS_AT: moment(environ['HTTP_URL_EXPIRES'])}
+    return {**anonymous, ENDS_AT: moment(environ['HTTP_URL_EXPIRES'])}
 
 
 def _roles(text: str) -> tuple[str, ...]:
@@ -141,7 +142,7 @@ def _roles(text: str) -> tuple[str, ...]:
 
 
 def _text(header: str) -> str:
-    """Read a header as UTF-8, which WSGI hands over as Latin-1."""
+    """Return a header as UTF-8, which WSGI passes as Latin-1."""
     if header.isascii():
         return header
     try:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with ``[keystone_authtoken]``, known before the first request.
+"""Checks of ``[keystone_authtoken]`` at start.
 
-keystonemiddleware looks at most of its options, and loads what they need, only
-once a token is to be validated: a service that lacks them would start and then
-fail for everybody.
+keystonemiddleware reads most of its options, and loads what they need, only to
+validate a token: without them the service would start and then refuse every
+request.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ GROUP = 'keystone_authtoken'
 
 
 class _OneLine(logging.Filter):
-    """Makes one line of what keystonemiddleware says of a failure.
+    """Reduces the log of a failure in keystonemiddleware to one line.
 
-    Of one request that Keystone refuses for our credentials it logs the answer
-    twice and then, without naming an option, that there was one.
+    When Keystone refuses the service's credentials it logs the answer twice,
+    and then an error that names no option.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -51,9 +51,9 @@ def _explained(text: str) -> str:
 
 
 def prepare(conf: cfg.ConfigOpts) -> None:
-    """Check the settings and make failures short to read.
+    """Check the settings and shorten the log of failures.
 
-    :raises ConfigurationError: tokens could not be validated like this
+    :raises ConfigurationError: tokens cannot be validated with them
     """
     logging.getLogger('keystonemiddleware.auth_token').addFilter(_ONE_LINE)
     for group, options in opts.list_auth_token_opts():
@@ -84,13 +84,13 @@ def _check_credentials(conf: cfg.ConfigOpts) -> None:
 
 
 def _check_memcached(conf: cfg.ConfigOpts) -> None:
-    given = conf[GROUP]
-    if not given.memcached_servers:
+    settings = conf[GROUP]
+    if not settings.memcached_servers:
         return
-    is_pooled = given.memcache_use_advanced_pool
-    # As keystonemiddleware chooses.
-    speaks_binary = given.memcache_sasl_enabled or (
-        is_pooled and given.memcache_tls_enabled
+    is_pooled = settings.memcache_use_advanced_pool
+    # As in keystonemiddleware.
+    speaks_binary = settings.memcache_sasl_enabled or (
+        is_pooled and settings.memcache_tls_enabled
     )
     module, package = (
         ('bmemcached', 'python-binary-memcached')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sockets that are listened on, opened before anything is forked."""
+"""Opening of listening sockets, before workers are forked."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def listen(
 ) -> socket.socket:
     """Return a listening socket.
 
-    :param group: of the options that say so, to be blamed
+    :param group: of the options to name in an error
     :param names: of those options
-    :raises ConfigurationError: the address cannot be had
+    :raises ConfigurationError: the address is not available
     """
     try:
-        found = socket.getaddrinfo(
+        addresses = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
-        family, kind, protocol, _, address = found[0]
+        family, kind, protocol, _, address = addresses[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What clients see of a thing, whichever way they asked.
+"""Representations of resources that all transports share.
 
-Links are not here: they are HTTP's alone.
+Links are added by HTTP alone.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from zaqar.controllers.results import Counted
 from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
 from zaqar.pools.records import Pool
 
-#: Puts a body, kept as JSON text, into an answer.
+#: Embeds a body, which is stored as JSON text, into a document.
 Embed = Callable[[bytes], Any]
 
 
 def health_status(report: Mapping[str, Any]) -> int:
-    """Return 503 where no pool can be looked up, so that probes see it."""
+    """Return 503 if the catalogue is unreachable, for probes."""
     return 503 if report.get('catalog_reachable') is False else 200
 
 
 def age(since: int, now: int) -> int:
-    """Return whole seconds between two moments."""
+    """Return the whole seconds between two times."""
     return max(0, now - since) // 1000
 
 
 def content(
     item: Message, now: int, embed: Embed = msgspec.Raw
 ) -> dict[str, Any]:
-    """Return what a message holds."""
-    shown = {
+    """Return the content of a message."""
+    document = {
         'ttl': item.ttl,
         'age': age(item.created_at, now),
         'body': embed(item.body),
     }
     if item.checksum is not None:
-        shown['checksum'] = item.checksum
-    return shown
+        document['checksum'] = item.checksum
+    return document
 
 
 def popped(
     item: Message, now: int, embed: Embed = msgspec.Raw
 ) -> dict[str, Any]:
-    """Return a message that was taken out of its queue."""
+    """Return a popped message."""
     return {
         'id': item.id,
         **content(item, now, embed),
@@ -62,25 +62,25 @@ def counts(
 ) -> dict[str, Any]:
     """Return the statistics of a queue or topic.
 
-    :param shown: shapes one end of it
+    :param shown: returns one end of it
     """
     stats = counted.stats
-    found: dict[str, Any] = {
+    statistics: dict[str, Any] = {
         'claimed': stats.claimed,
         'free': stats.free,
         'total': stats.total,
     }
     if scope.kind is Kind.TOPIC and counted.exists:
         # Nothing of a topic can be claimed.
-        found = {'total': stats.total}
+        statistics = {'total': stats.total}
     for name, span in (('oldest', stats.oldest), ('newest', stats.newest)):
         if span is not None and stats.total:
-            found[name] = shown(span)
-    return found
+            statistics[name] = shown(span)
+    return statistics
 
 
 def moment(span: MessageSpan, now: int) -> dict[str, Any]:
-    """Return when one end of a queue was posted."""
+    """Return the age of one end of a queue."""
     created = datetime.datetime.fromtimestamp(
         span.created_at // 1000, datetime.UTC
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens, proved by keystonemiddleware, for every transport."""
+"""Validation of tokens by keystonemiddleware, for every transport."""
 
 from __future__ import annotations
 
@@ -13,25 +13,22 @@ from keystoneauth1.exceptions import ClientException
 from keystonemiddleware import auth_token
 from oslo_config import cfg
 
-from zaqar.transport.auth import TOKEN_INFO
+from zaqar.transport.auth import IDENTITY_HEADERS, TOKEN_INFO
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
 LOG = logging.getLogger(__name__)
 
-#: What a long session need not remember of its token.
+#: Headers of a token that a session need not keep.
 _BULKY = frozenset(('HTTP_X_SERVICE_CATALOG',))
 
-#: What the network may say of a caller whose token is to be proved.
+#: Headers of a client that are passed to keystonemiddleware.
 _OFFERED = frozenset(('HTTP_X_AUTH_TOKEN', 'HTTP_X_SERVICE_TOKEN'))
 
-#: How headers begin that speak of an identity.
-_CLAIMS = ('HTTP_X_', 'HTTP_OPENSTACK_')
-
-#: In the environment of a request that Keystone has let in.
+#: Key in the environment of a request that keystonemiddleware has admitted.
 _ADMITTED = 'zaqar.admitted'
 
-#: Options of keystonemiddleware with another default here: without the type
-#: of the service, every token with access rules is refused.
+#: Our defaults of keystonemiddleware's options: without the service type,
+#: every token with access rules is refused.
 DEFAULTS = {'service_type': 'messaging'}
 
 _REFUSED = 'Token authorization failed'
@@ -64,17 +61,17 @@ class _Middleware(auth_token.AuthProtocol):  # type: ignore[misc]
 
 
 class _Login(_Middleware):
-    """Validates the token of a session, whose frames are matched later."""
+    """Validates the token of a session, whose frames are checked later."""
 
     def validate_allowed_request(
         self, request: Any, token: Mapping[str, Any]
     ) -> None:
-        """Check that access rules can be matched at all.
+        """Check that access rules can be evaluated at all.
 
         :raises InvalidToken: they cannot
         """
-        # A login is no operation: no rule could permit it. With a service
-        # token beside it, keystonemiddleware checks all but the rules.
+        # A login is no operation: no rule could permit it. For a request with
+        # a service token, keystonemiddleware checks all but the rules.
         super().validate_allowed_request(_Request('GET', '/', True), token)
 
     def permits(self, request: _Request, token: Mapping[str, Any]) -> bool:
@@ -88,9 +85,9 @@ class _Login(_Middleware):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What keystonemiddleware matches with access rules.
+    """The part of a request that keystonemiddleware checks by access rules.
 
-    :ivar service_token: whether another service vouches for the request
+    :ivar service_token: whether another service sends the request
     """
 
     method: str
@@ -103,15 +100,15 @@ def _is_restricted(token: Mapping[str, Any]) -> bool:
     return credential.get('access_rules') is not None
 
 
-def with_keystone(app: App, silent: App, conf: cfg.ConfigOpts) -> App:
-    """Let in whoever shows a token, and take the identity from it.
+def with_keystone(app: App, unavailable: App, conf: cfg.ConfigOpts) -> App:
+    """Require a valid token, and take the identity from it.
 
     :param silent: answers when Keystone cannot be asked
     """
-    return _guarded(_Middleware(app, conf), silent)
+    return _guarded(_Middleware(app, conf), unavailable)
 
 
-def _guarded(checked: App, silent: App) -> App:
+def _guarded(checked: App, unavailable: App) -> App:
     def call(
         environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
@@ -127,17 +124,17 @@ def _guarded(checked: App, silent: App) -> App:
         try:
             answer = checked(environ, start)
         except ClientException as error:
-            # Some ways in which Keystone can be misconfigured pass through
-            # keystonemiddleware: no endpoint of the interface, for one.
+            # keystonemiddleware does not catch some errors of configuration,
+            # such as an interface without an endpoint.
             LOG.error('Keystone cannot be used: %s', error)
-            return silent(environ, start_response)
-        return silent(environ, start_response) if refusals else answer
+            return unavailable(environ, start_response)
+        return unavailable(environ, start_response) if refusals else answer
 
     return call
 
 
 def _noted(app: App) -> App:
-    """Note that a request has passed."""
+    """Mark requests that were admitted."""
 
     def call(
         environ: Environ, start_response: StartResponse
@@ -154,12 +151,12 @@ def _discard(_data: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What Keystone has said of a token.
+    """A validated token.
 
-    :ivar environ: headers of the identity, as a WSGI application sees them
-    :ivar expires_at: when the token ends, in seconds since the epoch
+    :ivar environ: headers of the identity, as in a WSGI environment
+    :ivar expires_at: when the token expires, in seconds since the epoch
     :ivar permits: tells whether the access rules of the token permit a method
-        on a path; None where it has no rules
+        on a path; None without rules
     """
 
     environ: Mapping[str, Any]
@@ -168,9 +165,9 @@ class Proof:
 
 
 class TokenRefused(Exception):
-    """No good token.
+    """A token that is not accepted.
 
-    :param status: of the answer: 401, or 503 where Keystone is silent
+    :param status: of the answer: 401, or 503 if Keystone does not respond
     """
 
     def __init__(self, status: int) -> None:
@@ -179,27 +176,26 @@ class TokenRefused(Exception):
 
 
 class Tokens:
-    """Proves tokens outside of any HTTP request."""
+    """Validates tokens outside of HTTP requests."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._middleware = _Login(_admitted, conf)
         self._app = _guarded(self._middleware, _silent)
 
     def prove(self, headers: Mapping[str, str]) -> Proof:
-        """Return what Keystone says of the token in some headers.
+        """Validate the token in some headers.
 
-        Whatever else they claim of an identity is not passed on.
+        Other claims of an identity among them are ignored.
 
-        :param headers: as in a WSGI environment, ``HTTP_X_AUTH_TOKEN`` among
-            them
-        :raises TokenRefused: it is no good
+        :param headers: as in a WSGI environment, with ``HTTP_X_AUTH_TOKEN``
+        :raises TokenRefused: it is not valid
         """
         environ: Environ = {
             **_request(),
             **{
                 key: value
                 for key, value in headers.items()
-                if key in _OFFERED or not key.startswith(_CLAIMS)
+                if key in _OFFERED or not key.startswith(IDENTITY_HEADERS)
             },
         }
         answered: list[str] = []
@@ -208,7 +204,7 @@ class Tokens:
         if status != 204:
             raise TokenRefused(status)
         if TOKEN_INFO not in environ:
-            # [keystone_authtoken] delay_auth_decision leaves that to us.
+            # [keystone_authtoken] delay_auth_decision defers the refusal.
             raise TokenRefused(401)
         return self._proof(environ)
 
@@ -221,8 +217,10 @@ class Tokens:
             if key.startswith('HTTP_X_') and key not in _BULKY
         }
         # For trusts of the caller; the catalogue is as bulky as its header.
-        said = {key: value for key, value in token.items() if key != 'catalog'}
-        identity[TOKEN_INFO] = {'token': said}
+        small = {
+            key: value for key, value in token.items() if key != 'catalog'
+        }
+        identity[TOKEN_INFO] = {'token': small}
         return Proof(identity, end.timestamp(), self._rules(environ, token))
 
     def _rules(
@@ -230,7 +228,7 @@ class Tokens:
     ) -> Callable[[str, str], bool] | None:
         if not _is_restricted(token):
             return None
-        # No more of it than is matched: a session may last for hours.
+        # Only what rules are matched with: a session may last for hours.
         matched = {
             'application_credential': token['application_credential'],
             'catalog': [{'type': one['type']} for one in token['catalog']],

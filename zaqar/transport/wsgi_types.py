@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words of WSGI, as types."""
+"""Types of WSGI."""
 
 from __future__ import annotations
 

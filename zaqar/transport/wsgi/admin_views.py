@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What HTTP says of pools and flavors."""
+"""HTTP responses of operations on pools and flavors."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def _page(
 
 
 def _href(folder: str, query: Mapping[str, Any]) -> str:
-    given = {
+    texts = {
         key: str(value).lower() if isinstance(value, bool) else value
         for key, value in query.items()
         if value is not None
     }
-    text = urlencode(given, quote_via=quote)
+    text = urlencode(texts, quote_via=quote)
     return f'{folder}?{text}' if text else folder
 
 

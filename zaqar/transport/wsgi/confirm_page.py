@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page that confirmation mails link to: plain HTML, two buttons.
+"""The HTML page that confirmation mails link to.
 
-Looking at it changes nothing, since programs that scan mails look at every
-link; only pressing a button does. The link carries what a pre-signed request
-carries in headers, and is checked in the same way.
+A GET changes nothing, since mail scanners follow every link; only the buttons
+do. The link has the values of the headers of a pre-signed request, and is
+verified in the same way.
 
 :source: reference/delivery, "Confirmation"
 """
@@ -80,9 +80,9 @@ _FORM = """<p>Notifications of queue <strong>{queue}</strong> of project
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """What a link is for.
+    """A verified link.
 
-    :ivar values: what it carries, to be sent on
+    :ivar values: of its query, for the form
     """
 
     scope: Scope
@@ -91,7 +91,7 @@ class _Link:
 
 
 def with_confirmation(app: App, dispatcher: Dispatcher) -> App:
-    """Answer the page; it asks for no identity."""
+    """Serve the page, without authentication."""
 
     def call(
         environ: Environ, start_response: StartResponse
@@ -187,7 +187,7 @@ def _page(status: int, title: str, content: str) -> Response:
 
 
 def _link(values: Mapping[str, str], dispatcher: Dispatcher) -> _Link | None:
-    """Return what a link is for, None if its signature does not hold."""
+    """Return a verified link, None if its signature is not valid."""
     if not all(values.get(name) for name in _FIELDS):
         return None
     path = values['Paths']
@@ -208,7 +208,7 @@ def _link(values: Mapping[str, str], dispatcher: Dispatcher) -> _Link | None:
 
 def _parsed(text: str) -> Mapping[str, str]:
     """Return the first value of each field."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     try:
         pairs = urllib.parse.parse_qsl(
             text, errors='strict', max_num_fields=20
@@ -216,8 +216,8 @@ def _parsed(text: str) -> Mapping[str, str]:
     except ValueError:
         return {}
     for name, value in pairs:
-        found.setdefault(name, value)
-    return found
+        fields.setdefault(name, value)
+    return fields
 
 
 def _body(environ: Environ) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers around the application, each a function that wraps another."""
+"""WSGI middleware: each a function that wraps an application."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ _VERSIONS = encode(
 )
 
 
-#: What browsers may send and see. The project and the headers of pre-signed
-#: requests are ours: without them no browser could use either.
+#: Headers and methods of browsers. Those of the project and of pre-signed
+#: requests are added to the usual ones of OpenStack.
 CORS_DEFAULTS: dict[str, list[str]] = {
     'allow_headers': [
         'X-Auth-Token',
@@ -92,26 +92,26 @@ CORS_DEFAULTS: dict[str, list[str]] = {
 
 
 def with_cors(app: App, conf: cfg.ConfigOpts) -> App:
-    """Answer browsers; costs nothing where none asks."""
+    """Handle CORS requests; others skip the CORS middleware."""
     cors.set_defaults(**CORS_DEFAULTS)
     filtered = cors.CORS(app, conf)
 
     def call(
         environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        asked = (
+        is_cors = (
             environ['REQUEST_METHOD'] == 'OPTIONS' or 'HTTP_ORIGIN' in environ
         )
-        found: Iterable[bytes] = (filtered if asked else app)(
+        body: Iterable[bytes] = (filtered if is_cors else app)(
             environ, start_response
         )
-        return found
+        return body
 
     return call
 
 
 def with_bare_location(app: App) -> App:
-    """Undo what WebOb does to ``Location`` on the way out."""
+    """Restore a relative ``Location``, which WebOb makes absolute."""
 
     def call(
         environ: Environ, start_response: StartResponse
@@ -142,8 +142,8 @@ def _restored(
 def with_short_accept(app: App) -> App:
     """Refuse an ``Accept`` header that would take seconds to parse.
 
-    Every layer that answers by itself parses it, some before they know who is
-    asking.
+    Every middleware that answers by itself parses it, some of them before
+    authentication.
     """
     refused = error_response(
         InvalidRequest(
@@ -163,17 +163,19 @@ def with_short_accept(app: App) -> App:
 
 
 def with_request_id(app: App) -> App:
-    """Give each request an id, in its answer and in our logs."""
+    """Give each request an id, in its response and in logs."""
 
     def call(
         environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         request_id = f'req-{uuid.UUID(bytes=token_bytes(16), version=4)}'
         environ['openstack.request_id'] = request_id
-        given = environ.get('HTTP_X_OPENSTACK_REQUEST_ID', '')
+        global_id = environ.get('HTTP_X_OPENSTACK_REQUEST_ID', '')
         context.RequestContext(
             request_id=request_id,
-            global_request_id=given if _GLOBAL_ID.fullmatch(given) else None,
+            global_request_id=global_id
+            if _GLOBAL_ID.fullmatch(global_id)
+            else None,
         )
         return app(
             environ, functools.partial(_named, request_id, start_response)
@@ -206,17 +208,17 @@ def with_health(app: App, conf: cfg.ConfigOpts) -> App:
     def call(
         environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        asked = environ.get('PATH_INFO') == '/healthcheck'
-        found: Iterable[bytes] = (check if asked else app)(
+        is_check = environ.get('PATH_INFO') == '/healthcheck'
+        body: Iterable[bytes] = (check if is_check else app)(
             environ, start_response
         )
-        return found
+        return body
 
     return call
 
 
 def with_public_documents(app: App) -> App:
-    """Answer what everybody may read: versions and the OpenAPI document."""
+    """Serve the public documents: API versions and OpenAPI."""
     versions = Response(300, _VERSIONS)
     public = {
         '': versions,
@@ -243,13 +245,13 @@ def with_public_documents(app: App) -> App:
 
 
 def with_signatures(app: App, signed: App, signer: Signer) -> App:
-    """Let a signature decide where one was sent, even an empty one.
+    """Authenticate requests with a signature, even an empty one, by it alone.
 
-    One that does not verify must not be rescued by a token, and one that does
-    brings no identity but the project it was made for.
+    A token does not make up for an invalid signature; a valid one grants no
+    identity but the project that it was made for.
 
     :param app: for requests without a signature
-    :param signed: for those whose signature holds
+    :param signed: for requests with a valid signature
     """
     refused = error_response(NoRoute())
 
@@ -259,7 +261,7 @@ def with_signatures(app: App, signed: App, signer: Signer) -> App:
         if 'HTTP_URL_SIGNATURE' not in environ:
             return app(environ, start_response)
         if environ['REQUEST_METHOD'] == 'OPTIONS':
-            # Asked by browsers, which send no such header by themselves.
+            # A CORS preflight, to which browsers add no header.
             return app(environ, start_response)
         if not auth.is_signed(environ, signer):
             return refused(environ, start_response)
@@ -269,15 +271,15 @@ def with_signatures(app: App, signed: App, signer: Signer) -> App:
 
 
 def with_keystone(app: App, conf: cfg.ConfigOpts) -> App:
-    """Let in whoever shows a token, and take the identity from it."""
-    silent = error_response(
-        StoreUnavailable('The identity service could not be asked.')
+    """Require a valid token, and take the identity from it."""
+    unavailable = error_response(
+        StoreUnavailable('The identity service is not available.')
     )
-    return token_validation.with_keystone(app, silent, conf)
+    return token_validation.with_keystone(app, unavailable, conf)
 
 
 def with_project_logged(app: App) -> App:
-    """Name the project in our logs, once it is known to be true."""
+    """Name the project in logs, after authentication."""
 
     def call(
         environ: Environ, start_response: StartResponse
@@ -291,7 +293,7 @@ def with_project_logged(app: App) -> App:
 
 
 def _shown(project: str) -> str | None:
-    """Return a project as text that ends no line."""
+    """Return a project without control characters, for logs."""
     if not project.isascii():
         project = project.encode('latin-1', 'replace').decode(errors='replace')
     return log_setup.printable(project) or None

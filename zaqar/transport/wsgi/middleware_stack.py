@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The WSGI application, and what stands around it."""
+"""The order of middleware around the WSGI application."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def build(
     inner: App = PecanApplication(
         RootController(dispatcher, verified=keystone)
     )
-    # Inside out. Only what is let in is traced.
+    # Inside out. Only authenticated requests are traced.
     inner = traced(inner)
-    # What is logged of an identity has been checked by then.
+    # The identity in logs is verified by then.
     inner = middleware.with_project_logged(inner)
-    # Either a token decides who is asking ...
+    # Callers authenticate by a token ...
     app = middleware.with_keystone(inner, conf) if keystone else inner
-    # ... or a signature, where there is one.
+    # ... or by a signature.
     app = middleware.with_signatures(app, inner, dispatcher.signer)
-    # Whoever asks in the old way is let in, or not, as in the new one.
-    app = v1_1_compat.with_old_paths(app, conf)
-    # Documents that ask for no identity.
+    # Before authentication, which depends on the path.
+    app = v1_1_compat.with_v1_1(app, conf)
+    # Documents without authentication.
     app = middleware.with_public_documents(app)
     app = confirm_page.with_confirmation(app, dispatcher)
     app = middleware.with_health(app, conf)
     app = middleware.with_short_accept(app)
-    # Answers of all layers so far carry an id.
+    # Responses of all middleware so far carry an id.
     app = middleware.with_request_id(app)
-    # Browsers ask without tokens, hence outside everything.
+    # CORS preflights carry no token, hence outside authentication.
     app = middleware.with_cors(app, conf)
-    # What WebOb did to headers in Keystone's and the CORS layer.
+    # Keystone's and the CORS middleware use WebOb, which changes Location.
     return middleware.with_bare_location(app)

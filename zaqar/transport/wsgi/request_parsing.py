@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a request: checks of its headers, its query and its body."""
+"""Reading of requests: checks of headers, query and body."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OFFERS = (JSON, f'{JSON};charset=utf-8', 'application/json-home')
 
 _ANYTHING = ('application/x-anything',)
 
-#: Bytes read at a time of a body whose length is not told.
+#: Bytes read at a time of a body without a length.
 _CHUNK = 65536
 
 #: Seconds that uWSGI waits for a chunk.
@@ -38,9 +38,9 @@ _CHUNK_TIMEOUT = 10
 
 
 def check_form(environ: Environ) -> None:
-    """Refuse bodies that a browser's form would send.
+    """Refuse the media type of HTML forms.
 
-    :raises InvalidRequest: it is one
+    :raises InvalidRequest: the body has it
     """
     if (
         environ.get('CONTENT_TYPE', '').lower() == _FORM
@@ -55,18 +55,18 @@ def check_form(environ: Environ) -> None:
 
 
 def check_accept(environ: Environ) -> None:
-    """Refuse callers who would not take JSON.
+    """Refuse requests that do not accept JSON.
 
-    :raises NotAcceptable: it is one
+    :raises NotAcceptable: JSON is not acceptable
     """
     accept = environ.get('HTTP_ACCEPT', '')
     if accept in _ACCEPTED:
         return
     header = acceptparse.create_accept_header(accept)
-    found = [offer for offer, _ in header.acceptable_offers(_OFFERS)]
-    # A wildcard would let in the others where JSON itself has "q=0".
-    excluded = JSON not in found and header.acceptable_offers(_ANYTHING)
-    if not found or excluded:
+    offers = [offer for offer, _ in header.acceptable_offers(_OFFERS)]
+    # A wildcard would admit the other offers although JSON has "q=0".
+    excluded = JSON not in offers and header.acceptable_offers(_ANYTHING)
+    if not offers or excluded:
         raise NotAcceptable(
             f'The service answers in {JSON} only.', headers={'Vary': 'Accept'}
         )
@@ -81,17 +81,15 @@ def query(environ: Environ) -> Mapping[str, Sequence[str]]:
 def read_body(environ: Environ, body: Body, most: int) -> Received | None:
     """Return the body, or None if there is none.
 
-    No more than needed to see that it is too long is read.
-
-    :param most: bytes that are of interest
-    :raises UnsupportedMediaType: the operation wants another type
+    :param most: its maximum size; one byte more is read at most
+    :raises UnsupportedMediaType: the operation needs another type
     :raises InvalidBody: it is shorter than announced
     """
     _check_media_type(environ, body)
     length = _length(environ)
     if length is None:
-        found = _read_chunked(environ, most)
-        return None if found is None else Received(found, len(found))
+        content = _read_chunked(environ, most)
+        return None if content is None else Received(content, len(content))
     if length > most:
         raise body.too_large(most)
     raw: bytes = environ['wsgi.input'].read(length) if length else b''
@@ -110,9 +108,9 @@ def _length(environ: Environ) -> int | None:
 
 
 def _read_chunked(environ: Environ, most: int) -> bytes | None:
-    """Read a body that says itself where it ends.
+    """Read a chunked body, None if the body is not chunked.
 
-    :raises LengthRequired: the server does not hand it over
+    :raises LengthRequired: the web server does not support it
     """
     if 'chunked' not in environ.get('HTTP_TRANSFER_ENCODING', '').lower():
         return None
@@ -129,15 +127,15 @@ def _read_chunked(environ: Environ, most: int) -> bytes | None:
 
 
 def _chunks(environ: Environ) -> Callable[[int], bytes]:
-    """Return what reads the next bytes, none at the end."""
+    """Return a function that reads the next bytes, none at the end."""
     if environ.get('wsgi.input_terminated'):
         read: Callable[[int], bytes] = environ['wsgi.input'].read
         return read
     if 'uwsgi.version' not in environ:
-        # To read on would be to wait for the next request.
+        # Reading on would wait for the next request.
         raise LengthRequired('The web server takes no chunked bodies.')
-    # There is such a module inside uWSGI alone. A chunk may be longer than
-    # what is left, which is too long by then.
+    # The module exists inside uWSGI only. A chunk may be longer than the
+    # maximum, which is noticed then.
     chunked_read = importlib.import_module('uwsgi').chunked_read
 
     def next_chunk(_most: int) -> bytes:

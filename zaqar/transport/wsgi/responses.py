@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers on their way out: a status, headers and bytes."""
+"""HTTP responses: a status, headers and a body."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _STATUS = {
     for status in http.HTTPStatus
 }
 
-#: Where the bare ``Location`` is kept: WebOb, on which middleware stands,
-#: makes it absolute, and clients expect it as it is.
+#: Key of a request's environment: the relative ``Location``, which clients
+#: expect. WebOb, which some middleware uses, makes the header absolute.
 LOCATION = 'zaqar.location'
 
 
 @dataclass(slots=True)
 class Response:
-    """What a view returns.
+    """A response, as views return it.
 
-    :ivar body: None for an answer without one, and without its headers
+    :ivar body: None for a response without one, and without its headers
     """
 
     status: int
@@ -62,12 +62,12 @@ class Response:
 def json_response(
     document: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a document as an answer."""
+    """Return a response with a JSON document."""
     return Response(status, encode(document), headers or {})
 
 
 def error_response(error: ZaqarError) -> Response:
-    """Return an error as an answer: always JSON."""
+    """Return the response to an error, which is always JSON."""
     document = {'title': error.title}
     if error.description is not None:
         document['description'] = error.description

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From paths to operations, through pecan on a short lead.
+"""Routing of requests to operations, by pecan with a router of our own.
 
 pecan guesses content types from dots in names, redirects to trailing slashes,
-honours ``?_method=`` and spends most of its time on finding out what arguments
-a controller takes. Here it routes by one table of our own and calls one
-function; see :class:`PecanApplication`.
+honours ``?_method=`` and spends most of its time on inspecting controllers'
+arguments. Here it looks up one table and calls one function.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class RouteNode:
     methods: dict[str, Operation] = field(default_factory=dict)
 
     def grow(self, step: str) -> RouteNode:
-        """Return the node behind a step of a template, made if missing."""
+        """Return the node of the next step, which is added if missing."""
         if not step.startswith('{'):
             return self.steps.setdefault(step, RouteNode())
         if self.value is None:
@@ -73,9 +72,9 @@ class RouteNode:
 
 
 def tree(serves: Callable[[Operation], bool]) -> RouteNode:
-    """Return the paths of the table as a tree.
+    """Return the routes of all operations as a tree.
 
-    :param serves: tells which operations there are
+    :param serves: tells which operations are enabled
     """
     root = RouteNode()
     for path, methods in operation_table.routes().items():
@@ -84,23 +83,23 @@ def tree(serves: Callable[[Operation], bool]) -> RouteNode:
         for step in path.split('/')[1:]:
             node = node.grow(step)
         node.methods.update(served)
-    # The home document answers without its slash too.
+    # The home document is served without the final slash, too.
     root.steps['v2'].methods.update(root.steps['v2'].steps[''].methods)
     return root
 
 
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
-    """A path that is known, with the values in it."""
+    """The node of a path, with the values of the path."""
 
     node: RouteNode
     values: dict[str, str]
 
 
 class RootController:
-    """The one controller: every request passes :meth:`handle`.
+    """The only controller of pecan.
 
-    :param verified: whether Keystone vouches for identity headers
+    :param verified: whether keystonemiddleware has set the identity headers
     """
 
     def __init__(self, dispatcher: Dispatcher, *, verified: bool) -> None:
@@ -109,24 +108,24 @@ class RootController:
         self._tree = tree(dispatcher.serves)
 
     def _route(self, path: str) -> RouteMatch:
-        """Return what a path names.
+        """Look up a path.
 
-        :raises NoRoute: nothing
+        :raises NoRoute: there is none
         """
         node: RouteNode | None = self._tree
         values: dict[str, str] = {}
         for step in path.split('/')[1:]:
-            found = node.steps.get(step) if node else None
-            if found is None and node and node.value:
-                name, found = node.value
+            child = node.steps.get(step) if node else None
+            if child is None and node and node.value:
+                name, child = node.value
                 values[name] = step
-            node = found
+            node = child
         if node is None or not node.methods:
             raise NoRoute
         return RouteMatch(node, values)
 
     def handle(self, environ: Environ) -> Response:
-        """Answer a request. Checks run in the order that clients see."""
+        """Handle a request. The order of checks is part of the API."""
         method = environ['REQUEST_METHOD']
         if method not in METHODS:
             raise InvalidRequest('Invalid HTTP method', title='Bad request')
@@ -152,7 +151,7 @@ class RootController:
             operation,
             identity,
             scope=scope,
-            path=_further(match.values),
+            path=_without_scope(match.values),
             values=request_parsing.query(environ),
             read_body=functools.partial(request_parsing.read_body, environ),
         )
@@ -160,10 +159,9 @@ class RootController:
 
 
 class PecanApplication(PecanBase):  # type: ignore[misc]
-    """pecan without guesses: our route, our function, our answer.
+    """pecan without argument mapping, rendering, hooks and thread locals.
 
-    Argument mapping, rendering, hooks and thread-local proxies are skipped:
-    per request they cost several times what the service itself does.
+    They would cost several times as much as the rest of a request.
     """
 
     def __init__(self, root: RootController) -> None:
@@ -181,29 +179,29 @@ class PecanApplication(PecanBase):  # type: ignore[misc]
     def invoke_controller(
         self, controller: Any, args: Any, kwargs: Any, state: RoutingState
     ) -> None:
-        """Let the function answer, whatever happens."""
+        """Call the controller and convert exceptions to responses."""
         try:
             state.response = controller(*args, **kwargs)
         except ZaqarError as error:
             state.response = error_response(error)
         except Exception:
-            # The edge: what nobody foresaw is logged, and told to no one.
+            # Details of an unforeseen error are for the log alone.
             LOG.exception('A request failed')
             state.response = error_response(ZaqarError(None))
 
     def _handle_empty_response_body(self, state: RoutingState) -> None:
-        """Leave the answer as it is."""
+        """Leave the response as it is."""
 
 
 def _path(environ: Environ) -> str:
-    """Return the path as text; bytes that are no UTF-8 match nothing."""
+    """Return the path; bytes that are not UTF-8 match no route."""
     path: str = environ.get('PATH_INFO', '')
     if not path.isascii():
         path = path.encode('latin-1').decode('utf-8', 'replace')
     return path
 
 
-def _further(values: Mapping[str, str]) -> dict[str, str]:
+def _without_scope(values: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in values.items()

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP for ``zaqar-server``: granian's worker around a WSGI application.
 
-It is granian's ASGI worker, whose event loop and coroutines are left out: a
-thread of its pool begins a request, and the one in which the body is complete
-answers it. Measured, that is no slower than its WSGI worker.
+It is granian's ASGI worker without event loop and coroutines: a thread of its
+pool starts a request, and the thread that completes the body runs it. That was
+measured to be no slower than its WSGI worker.
 
-granian's own supervisor gives up after two quick deaths of a worker and lets
-each worker listen by itself, so that what waits in a dead one's queue is
-lost. Here the supervisor listens, and every worker accepts from that one
-socket. The worker class is not part of granian's documented interface: hence
+granian's own supervisor gives up after two quick deaths of a worker, and lets
+each worker listen by itself, so that connections in the backlog of a dead one
+are lost. Here the supervisor listens, and every worker accepts from that one
+socket. The worker class is not part of granian's documented interface, hence
 the narrow requirement on its version.
 """
 
@@ -119,26 +119,26 @@ OPTS = [
     ),
 ]
 
-#: Seconds that requests under way have for their end.
+#: Seconds that requests in progress have to finish at shutdown.
 GRACE = 30.0
 
-#: Seconds between two looks at whether to end.
-_LOOK = 0.5
+#: Seconds between two checks of signals and of the parent process.
+_CHECK_INTERVAL = 0.5
 
 #: Seconds after which an idle thread ends.
 _IDLE = 30
 
-#: Open files of a worker that are no connections of clients.
+#: Open files of a worker besides connections of clients.
 _OTHER_FILES = 256
 
-#: Bytes of a request held at a time, its line and headers at least.
+#: Bytes of a request that are buffered, hence the maximum of its headers.
 _MAX_BUFFER = 512 * 1024
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:
     """Return a listening socket.
 
-    :raises ConfigurationError: the address cannot be had
+    :raises ConfigurationError: the address is not available
     """
     return listening_socket.listen(host, port, backlog, GROUP)
 
@@ -150,23 +150,22 @@ def serve(
     longest: int,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer requests until SIGTERM; finish those under way, then return.
+    """Serve requests until SIGTERM; finish those in progress, then return.
 
     :param settings: the options of the group
-    :param longest: bytes of the longest body that is of interest
+    :param longest: bytes of the longest body that is read
     :param ready: called once requests are accepted
     """
     stop = _Stop()
-    signal.signal(signal.SIGTERM, lambda *_: stop.ask())
-    # granian waits for a client to read without end. The kernel need not:
-    # accepted connections inherit this, and it counts while the client
-    # announces no room for more.
+    signal.signal(signal.SIGTERM, lambda *_: stop.request())
+    # granian waits for a client to read without end. With this, which accepted
+    # connections inherit, the kernel drops clients with a full window.
     listener.setsockopt(
         socket.IPPROTO_TCP,
         socket.TCP_USER_TIMEOUT,
         settings.write_timeout * 1000,
     )
-    # It closes what it is given.
+    # It closes the descriptor.
     holder = _granian.SocketHolder(
         os.dup(listener.fileno()), False, settings.backlog
     )
@@ -188,7 +187,7 @@ def serve(
     loop = Loop()
     buffer = RequestBuffer(limits, loop)
     buffer.start()
-    # What has been made until now stays: no need to look at it again.
+    # All objects so far are permanent: exclude them from collections.
     gc.freeze()
     turns = Turns(settings.max_unread_per_project)
     adapter = AsgiAdapter(app, buffer, loop, turns, longest)
@@ -199,7 +198,7 @@ def serve(
 
 
 def _connections(wanted: int) -> int:
-    """Return how many connections there may be, with room made for them."""
+    """Raise the limit of open files; return the connections it admits."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = wanted + _OTHER_FILES
     if most != resource.RLIM_INFINITY:
@@ -210,15 +209,14 @@ def _connections(wanted: int) -> int:
 
 
 class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
-    """Has a function called for each request.
-
-    It takes the place of those that make a coroutine of it.
-    """
+    """Calls a function for each request, without coroutines."""
 
     def __new__(cls, loop: Loop, handle: Callable[[Any], None]) -> _Scheduler:
-        """Make it without what only coroutines need."""
-        made: _Scheduler = super().__new__(cls, loop, None, None, None, None)
-        return made
+        """Create it without the arguments that only coroutines need."""
+        scheduler: _Scheduler = super().__new__(
+            cls, loop, None, None, None, None
+        )
+        return scheduler
 
     def __init__(self, loop: Loop, handle: Callable[[Any], None]) -> None:
         super().__init__()
@@ -226,31 +224,31 @@ class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
 
 
 class _Stop:
-    """The end of a worker: asked for once, and waited for."""
+    """Shutdown of a worker, requested once and awaited."""
 
     def __init__(self) -> None:
         self.event = _granian.WorkerSignal()
-        self._asked = threading.Event()
+        self._requested = threading.Event()
         self._ended = threading.Event()
         self.event.add_cb(self._ended.set)
         self._parent = os.getppid()
 
-    def ask(self) -> None:
-        """Accept no more, finish what is under way, for so long only."""
-        if self._asked.is_set():
+    def request(self) -> None:
+        """Accept no more requests, and finish those in progress in time."""
+        if self._requested.is_set():
             return
-        self._asked.set()
+        self._requested.set()
         limit = threading.Timer(GRACE, os._exit, (1,))
         limit.daemon = True
         limit.start()
         self.event.set()
 
     def wait(self) -> None:
-        """Return when all is finished.
+        """Return when all requests are finished.
 
-        Looks up now and then: a signal that another thread was given waits
-        for this one to wake, and a parent may have gone without one.
+        Wakes regularly: a signal that another thread received is handled when
+        this one wakes, and the parent may have died without a signal.
         """
-        while not self._ended.wait(_LOOK):
+        while not self._ended.wait(_CHECK_INTERVAL):
             if os.getppid() != self._parent:
-                self.ask()
+                self.request()

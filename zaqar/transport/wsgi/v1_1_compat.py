@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paths of version 1.1 that programs inside old guest images send.
+"""Compatibility with agents in old guest images, which use API version 1.1.
 
-They post and pop messages and cannot be taught another version. Such a request
-is the same request of version 2 from here on: for identity, access rules,
-signatures, policy and answer alike.
+They post and pop messages. Their paths are rewritten to those of version 2
+before authentication, access rules, signatures and policy.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ OPTS = [
 
 _MESSAGES = re.compile(r'/v1\.1(/queues/[^/]+/messages)')
 
-#: OPTIONS is how browsers ask whether they may.
+#: OPTIONS is for CORS preflights.
 _METHODS = frozenset(('DELETE', 'OPTIONS', 'POST'))
 
 
-def with_old_paths(app: App, conf: cfg.ConfigOpts) -> App:
-    """Answer what version 1.1 is still needed for, if that is wanted."""
+def with_v1_1(app: App, conf: cfg.ConfigOpts) -> App:
+    """Rewrite paths of version 1.1, if enabled."""
     conf.register_opts(OPTS, GROUP)
     if not conf[GROUP].enable_v1_1:
         return app

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what a controller returns to what HTTP says."""
+"""HTTP responses of all operations, from the results of controllers."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def base(scope: Scope) -> str:
 
 
 def message(item: Message, now: int, folder: str) -> dict[str, Any]:
-    """Return a message as clients know it.
+    """Return the representation of a message, with its link.
 
     :param folder: path of the queue's messages
     """
     href = f'{folder}/{item.id}'
     if item.claim_id is not None:
-        # Clients take the claim's id from behind the last "=".
+        # Clients parse the id of the claim behind the last "=".
         href += f'?claim_id={item.claim_id}'
     shown = {'id': item.id, 'href': href}
     return {**shown, **representations.content(item, now)}
@@ -106,10 +106,10 @@ def _queue_page(page: QueuePage, scope: None, path: str) -> Response:
     return json_response(document)
 
 
-def _created(made: bool, scope: Scope, path: str) -> Response:
+def _created(is_new: bool, scope: Scope, path: str) -> Response:
     return Response(
-        201 if made else 204,
-        b'' if made else None,
+        201 if is_new else 204,
+        b'' if is_new else None,
         {'Location': base(scope)},
     )
 
@@ -161,9 +161,9 @@ def _message_page(page: MessagePage, scope: Scope, path: str) -> Response:
     return json_response(document)
 
 
-def _one_message(found: OneMessage, scope: Scope, path: str) -> Response:
+def _one_message(result: OneMessage, scope: Scope, path: str) -> Response:
     folder = f'{base(scope)}/messages'
-    return json_response(message(found.message, found.now, folder))
+    return json_response(message(result.message, result.now, folder))
 
 
 def _deleted(popped: Popped | None, scope: Scope, path: str) -> Response:
@@ -178,31 +178,31 @@ def _deleted(popped: Popped | None, scope: Scope, path: str) -> Response:
     )
 
 
-def _claimed(found: Claimed | None, scope: Scope, path: str) -> Response:
-    if found is None:
+def _claimed(claimed: Claimed | None, scope: Scope, path: str) -> Response:
+    if claimed is None:
         return Response(204)
-    location = f'{base(scope)}/claims/{found.claim.id}'
-    messages = _claim_messages(found, scope)
+    location = f'{base(scope)}/claims/{claimed.claim.id}'
+    messages = _claim_messages(claimed, scope)
     return json_response({'messages': messages}, 201, {'Location': location})
 
 
-def _claim(found: Claimed, scope: Scope, path: str) -> Response:
-    claim = found.claim
+def _claim(claimed: Claimed, scope: Scope, path: str) -> Response:
+    claim = claimed.claim
     return json_response(
         {
             'href': f'{base(scope)}/claims/{claim.id}',
             'ttl': claim.ttl,
             'age': representations.age(
-                claim.expires_at - claim.ttl * 1000, found.now
+                claim.expires_at - claim.ttl * 1000, claimed.now
             ),
-            'messages': _claim_messages(found, scope),
+            'messages': _claim_messages(claimed, scope),
         }
     )
 
 
-def _claim_messages(found: Claimed, scope: Scope) -> list[dict[str, Any]]:
+def _claim_messages(claimed: Claimed, scope: Scope) -> list[dict[str, Any]]:
     folder = f'{base(scope)}/messages'
-    return [message(m, found.now, folder) for m in found.claim.messages]
+    return [message(m, claimed.now, folder) for m in claimed.claim.messages]
 
 
 def _subscription_page(
@@ -219,15 +219,15 @@ def _subscription_page(
     return json_response({'subscriptions': items, 'links': links})
 
 
-def _subscribed(found: str, scope: Scope, path: str) -> Response:
+def _subscribed(subscription_id: str, scope: Scope, path: str) -> Response:
     location = f'{base(scope)}/subscriptions'
     return json_response(
-        {'subscription_id': found}, 201, {'Location': location}
+        {'subscription_id': subscription_id}, 201, {'Location': location}
     )
 
 
-def _one_subscription(found: Any, scope: Scope, path: str) -> Response:
-    return json_response(representations.subscription(*found))
+def _one_subscription(result: Any, scope: Scope, path: str) -> Response:
+    return json_response(representations.subscription(*result))
 
 
 def _changed(result: None, scope: Scope, path: str) -> Response:

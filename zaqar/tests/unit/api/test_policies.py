@@ -9,7 +9,7 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.api import operation_table
-from zaqar.api.policies import REMEMBERED, Authorizer
+from zaqar.api.policies import CACHE_SECONDS, Authorizer
 from zaqar.errors import Forbidden
 from zaqar.models import Identity, Scope
 
@@ -33,7 +33,7 @@ class Policy:
 
     def write(self, text: str) -> None:
         self._file.write_text(text)
-        self.time += REMEMBERED
+        self.time += CACHE_SECONDS
 
     def allows(self, rule: object, *roles: str, project: str = 'p') -> bool:
         identity = Identity(project, 'c', roles)
