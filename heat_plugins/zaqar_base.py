@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all resource types share: failures, and names of queues."""
+"""The parts common to all resource types: failures, and names of queues."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LINK = re.compile(rf'(?:[^?#]*/)?queues/({NAME})/?')
 
 
 class Names:
-    """Finds the name that a template means."""
+    """Resolves a queue name in a template."""
 
     @staticmethod
     def find(value: Any) -> Any:
@@ -54,7 +54,7 @@ class QueueNameConstraint(constraints.BaseCustomConstraint):
 
 
 class ZaqarResource(resource.Resource):
-    """A thing that Zaqar keeps."""
+    """A resource stored in Zaqar."""
 
     default_client_name = 'zaqar'
 
@@ -77,11 +77,11 @@ class ZaqarResource(resource.Resource):
         return zaqar_rest.Service(self.client_plugin())
 
     def needs_replace_failed(self) -> bool:
-        """Tell whether a failed resource has nothing to go on from."""
+        """Tell whether a failed resource must be replaced."""
         return self.resource_id is None
 
     def get_live_resource_data(self) -> Any:
-        """Return what the service shows, None if there is nothing.
+        """Return the resource from the service, None if it does not exist.
 
         Heat asks before an update if ``observe_on_update`` is set, and would
         replace what is missing.
@@ -129,7 +129,7 @@ class ZaqarResource(resource.Resource):
         ]
 
     def physical_resource_name(self) -> str:
-        """Return the name given, or else one that Heat makes."""
+        """Return the name in the template, or a generated one."""
         if 'name' in self.properties and self.properties['name'] is not None:
             return str(self.properties['name'])
         made = super().physical_resource_name()
@@ -138,7 +138,7 @@ class ZaqarResource(resource.Resource):
 
 
 def _known(asked: Any, name: str) -> Any:
-    """Return a property if its value is known before anything is made."""
+    """Return a property if its value is known before creation."""
     try:
         return asked.properties.get(name)
     except (ValueError, TypeError, exception.StackValidationFailed):
@@ -170,5 +170,5 @@ def queue_schema(text: str, **more: Any) -> properties.Schema:
 
 
 def constraint_mapping() -> dict[str, type]:
-    """Tell Heat of our constraint."""
+    """Return the constraint for Heat."""
     return {QUEUE_CONSTRAINT: QueueNameConstraint}

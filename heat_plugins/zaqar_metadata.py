@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What queues and topics share: a name, metadata, and typed settings."""
+"""The parts common to queues and topics: name, metadata, typed settings."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def common_properties(what: str) -> dict[str, properties.Schema]:
         NAME: zaqar_base.name_schema(what),
         METADATA: kinds(
             kinds.MAP,
-            f'Arbitrary keys and values to store with the {what}. Keys that '
-            'another property stands for may be given here instead.',
+            f'Arbitrary keys and values to store with the {what}. Keys '
+            'with a property of their own may be set here instead.',
             update_allowed=True,
         ),
         ON_DELETE: kinds(
             kinds.STRING,
             f'What the deletion of the resource does to the {what} and its '
-            f'messages: {_DELETE_OWN} deletes it if the stack has made it, '
-            f'{_DELETE} in any case, {_KEEP} leaves it.',
+            f'messages: {_DELETE_OWN} deletes it if the stack created it, '
+            f'{_DELETE} always deletes it, {_KEEP} keeps it.',
             default=_DELETE_OWN,
             constraints=[
                 constraints.AllowedValues([_DELETE_OWN, _DELETE, _KEEP])
@@ -60,7 +60,7 @@ def common_properties(what: str) -> dict[str, properties.Schema]:
         ),
         **_settings(what),
         RETRY_POLICY: zaqar_retry.schema(
-            'for subscriptions that have none', update_allowed=True
+            'for subscriptions without one', update_allowed=True
         ),
     }
 
@@ -69,10 +69,10 @@ def _settings(what: str) -> dict[str, properties.Schema]:
     kinds = properties.Schema
     return {
         'default_message_ttl': number(
-            'Seconds that a message lives which says nothing itself.', 60
+            'Lifetime of messages without a TTL, in seconds.', 60
         ),
         'default_message_delay': number(
-            'Seconds before a message can be seen which says nothing itself.',
+            'Delay of messages without a delay of their own, in seconds.',
             0,
         ),
         'max_messages_post_size': number(
@@ -80,13 +80,13 @@ def _settings(what: str) -> dict[str, properties.Schema]:
         ),
         'encrypt_messages': kinds(
             kinds.BOOLEAN,
-            f'Whether the {what} keeps its messages encrypted.',
+            f'Whether messages of the {what} are stored encrypted.',
             update_allowed=True,
         ),
         'flavor': kinds(
             kinds.STRING,
-            f'Name of the flavor whose pools keep the {what}, where the '
-            'service has pools. Changing it needs an empty queue.',
+            f'Flavor of the pools that may hold the {what}, if the service '
+            'has pools. Changing it needs an empty queue.',
             update_allowed=True,
         ),
     }
@@ -108,14 +108,14 @@ def common_attributes(what: str) -> dict[str, attributes.Schema]:
     return {
         'href': kinds(f'URL of the {what}.', type=kinds.STRING),
         'stats': kinds(
-            'Numbers of messages, and the oldest and newest one, as the '
-            'service shows them.',
+            'Numbers of messages, and the oldest and newest message, from the '
+            'service.',
             type=kinds.MAP,
             cache_mode=kinds.CACHE_NONE,
         ),
         'curl_cli': kinds(
-            'A command that posts a message, for somebody who has a token in '
-            'the variable OS_TOKEN.',
+            'A command that posts a message, with a token in the variable '
+            'OS_TOKEN.',
             type=kinds.STRING,
         ),
     }
@@ -135,19 +135,19 @@ class Holder(zaqar_base.ZaqarResource):
         return f'{self.collection}/{name}'
 
     def validate(self) -> None:
-        """Check what no single property can tell."""
+        """Check combinations of properties."""
         super().validate()
         metadata = self.properties[METADATA] or {}
         for name, key in RESERVED.items():
             if key in metadata and self.properties.get(name) is not None:
                 raise exception.StackValidationFailed(
                     message=f'The property {name} and the key {key} of '
-                    f'{METADATA} say the same; give one of them'
+                    f'{METADATA} are the same; set one of them'
                 )
         zaqar_retry.validate(self.properties[RETRY_POLICY])
 
     def wanted(self, props: Any = None) -> dict[str, Any]:
-        """Return the metadata that properties ask for."""
+        """Return the metadata for the properties."""
         props = props or self.properties
         found = dict(props[METADATA] or {})
         for name, key in RESERVED.items():
@@ -159,7 +159,7 @@ class Holder(zaqar_base.ZaqarResource):
         return found
 
     def handle_create(self) -> None:
-        """Make it, or adopt one that is there."""
+        """Create it, or adopt an existing one."""
         self._make(self.wanted())
 
     def handle_update(
@@ -177,11 +177,11 @@ class Holder(zaqar_base.ZaqarResource):
             self._make(after)
 
     def handle_check(self) -> None:
-        """Fail if it is gone, which a plain GET does not show."""
+        """Fail if it was deleted, which a plain GET does not show."""
         self._send_patch([])
 
     def handle_delete(self) -> None:
-        """Delete it, unless it is not ours to delete."""
+        """Delete it, if the stack owns it."""
         how = self.properties[ON_DELETE]
         is_ours = _IS_OURS in self.data()
         if self.resource_id is None or how == _KEEP:
@@ -192,7 +192,7 @@ class Holder(zaqar_base.ZaqarResource):
     def parse_live_resource_data(
         self, resource_properties: Any, resource_data: Any
     ) -> dict[str, Any]:
-        """Return the properties that its metadata amounts to."""
+        """Return the properties for its metadata."""
         live = dict(resource_data)
         declared = self.wanted(resource_properties)
         named = {

@@ -22,14 +22,14 @@ _OWES, _PATIENCE = 'yet to be delivered', 300
 
 
 class Administered(zaqar_base.ZaqarResource):
-    """What only administrators of the service may make."""
+    """A resource for administrators of the service."""
 
     #: Part of the path that says what it is, and the name of one of them.
     collection = ''
     what = ''
 
     def handle_create(self) -> None:
-        """Make it, unless one of that name is there."""
+        """Create it, unless the name is taken."""
         name = self.physical_resource_name()
         self._probe()
         if self._exists(name):
@@ -43,7 +43,7 @@ class Administered(zaqar_base.ZaqarResource):
     def handle_update(
         self, json_snippet: Any, tmpl_diff: Any, prop_diff: Any
     ) -> None:
-        """Change it in place, or make it again if it is gone."""
+        """Update it in place, or create it again if it was deleted."""
         self.properties = json_snippet.properties(
             self.properties_schema, self.context
         )
@@ -54,20 +54,20 @@ class Administered(zaqar_base.ZaqarResource):
             self.zaqar().ask('PATCH', self._path(), self._changed())
 
     def handle_check(self) -> None:
-        """Fail if it is gone."""
+        """Fail if it was deleted."""
         self._show_resource()
 
     def handle_delete(self) -> Any:
-        """Remove it, or begin to."""
+        """Start the deletion."""
         if self.resource_id is not None:
             self.zaqar().delete(self._path())
 
     def _wanted(self) -> dict[str, Any]:
-        """Return what the service takes to make it."""
+        """Return the document of its creation."""
         raise NotImplementedError
 
     def _changed(self) -> dict[str, Any]:
-        """Return what the service takes to update it."""
+        """Return the document of its update."""
         return self._wanted()
 
     def _path(self) -> str:
@@ -84,7 +84,7 @@ class Administered(zaqar_base.ZaqarResource):
         return True
 
     def _probe(self) -> None:
-        """Say clearly why there cannot be any."""
+        """Explain why it cannot be created."""
         try:
             self.zaqar().get('pools', limit=1)
         except zaqar_rest.ZaqarNotFound:
@@ -133,14 +133,14 @@ class Pool(Administered):
         ),
         FLAVOR: _KINDS(
             _KINDS.STRING,
-            'Flavor that the pool belongs to. Give it here or in the '
+            'Flavor of the pool. Set it here or in the '
             'pool_list of the flavor, not in both.',
             constraints=[constraints.Length(max=255)],
             update_allowed=True,
         ),
         OPTIONS: _KINDS(
             _KINDS.MAP,
-            'Options of the driver that count for this pool.',
+            'Options of the driver for this pool.',
             default={},
             update_allowed=True,
         ),
@@ -151,18 +151,18 @@ class Pool(Administered):
             'URL of the pool.', type=attributes.Schema.STRING
         ),
         'flavor': attributes.Schema(
-            'Flavor that the pool belongs to.',
+            'Flavor of the pool.',
             type=attributes.Schema.STRING,
             cache_mode=attributes.Schema.CACHE_NONE,
         ),
     }
 
     def handle_delete(self) -> float:
-        """Begin to remove it; return when to give up, by the clock."""
+        """Start the deletion; return its deadline."""
         return time.monotonic() + _PATIENCE
 
     def check_delete_complete(self, ends: float) -> bool:
-        """Remove it, once subscribers are told of messages it has had."""
+        """Delete it, once its pending deliveries are done."""
         if self.resource_id is None:
             return True
         try:
@@ -192,13 +192,13 @@ class Pool(Administered):
     def handle_update(
         self, json_snippet: Any, tmpl_diff: Any, prop_diff: Any
     ) -> None:
-        """Change it in place, or make it again if it is gone."""
+        """Update it in place, or create it again if it was deleted."""
         self._were = self._wanted()
         super().handle_update(json_snippet, tmpl_diff, prop_diff)
 
 
 class Flavor(Administered):
-    """A name for pools that queues can ask for, for administrators."""
+    """A set of pools that queues can request, for administrators."""
 
     support_status = support.SupportStatus(status=support.SUPPORTED)
 
@@ -210,7 +210,7 @@ class Flavor(Administered):
         NAME: zaqar_base.name_schema('flavor'),
         POOL_LIST: _KINDS(
             _KINDS.LIST,
-            'Names of the pools that belong to the flavor.',
+            'Names of the pools of the flavor.',
             schema=_KINDS(_KINDS.STRING),
             required=True,
             constraints=[constraints.Length(min=1)],
@@ -223,7 +223,7 @@ class Flavor(Administered):
             'URL of the flavor.', type=attributes.Schema.STRING
         ),
         'capabilities': attributes.Schema(
-            'What the stores of the flavor can do.',
+            'Capabilities of the pools of the flavor.',
             type=attributes.Schema.LIST,
             cache_mode=attributes.Schema.CACHE_NONE,
         ),
@@ -234,5 +234,5 @@ class Flavor(Administered):
 
 
 def resource_mapping() -> dict[str, type]:
-    """Tell Heat of our types."""
+    """Return the resource types."""
     return {'OS::Zaqar::Pool': Pool, 'OS::Zaqar::Flavor': Flavor}

@@ -15,9 +15,9 @@ _QUEUE_ID = 'queue_id'
 class Queue(zaqar_metadata.Holder):
     """A queue of messages.
 
-    The queue is made with its metadata, and updated in place. One of that name
-    which is there already is adopted: what the template says is set, other
-    metadata stays, and by default the queue outlives the stack.
+    The queue is created with its metadata, and updated in place. An existing
+    queue of that name is adopted: metadata of the template are set, other
+    metadata stay, and by default the queue outlives the stack.
     """
 
     support_status = support.SupportStatus(version='2014.2')
@@ -29,11 +29,11 @@ class Queue(zaqar_metadata.Holder):
     properties_schema = {
         **zaqar_metadata.common_properties('queue'),
         'dead_letter_queue': zaqar_base.queue_schema(
-            'Queue that takes messages which were claimed too often.',
+            'Queue for messages that were claimed too often.',
             update_allowed=True,
         ),
         'dead_letter_queue_ttl': zaqar_metadata.number(
-            'Seconds that a message lives in the dead letter queue.', 60
+            'Lifetime of messages in the dead-letter queue, in seconds.', 60
         ),
         'max_claim_count': zaqar_metadata.number(
             'How often a message may be claimed before it becomes a dead '
@@ -41,8 +41,8 @@ class Queue(zaqar_metadata.Holder):
             0,
         ),
         'max_messages': zaqar_metadata.number(
-            'Most messages that the queue takes, where that is less than '
-            'what the service allows; 0 for what it allows.',
+            'Maximum number of messages, if lower than that of the service; '
+            '0 for the maximum of the service.',
             0,
         ),
     }
@@ -62,5 +62,5 @@ class Queue(zaqar_metadata.Holder):
 
 
 def resource_mapping() -> dict[str, type]:
-    """Tell Heat of our types."""
+    """Return the resource types."""
     return {'OS::Zaqar::Queue': Queue}

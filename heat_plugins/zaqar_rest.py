@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the resource types talk to Zaqar: over REST, as the stack's owner.
+"""REST calls to Zaqar on behalf of the stack's owner.
 
 python-zaqarclient hides the status of a creation, which tells whether a queue
 was there before, and knows no topics; so requests go out by Heat's own session
@@ -33,11 +33,11 @@ class ZaqarRefused(errors.TransportError):
 
 
 class ZaqarAway(ZaqarRefused):
-    """The service, or a store of it, is away for a while."""
+    """The service or one of its stores is unreachable."""
 
 
 class ZaqarNotFound(ZaqarRefused, errors.ResourceNotFound):
-    """There is no such thing. Heat's ``is_not_found`` knows it."""
+    """The resource does not exist. Heat's ``is_not_found`` recognizes it."""
 
 
 #: What is raised where it may be worth while to ask again.
@@ -45,7 +45,7 @@ AWAY = (ZaqarAway, exceptions.ConnectionError)
 
 
 class Service:
-    """Zaqar, as the owner of a stack sees it.
+    """A client of Zaqar for the owner of a stack.
 
     :param plugin: Heat's client plug-in for it
     """
@@ -59,7 +59,7 @@ class Service:
         ).rstrip('/')
 
     def public_url(self, path: str) -> str:
-        """Return the URL of a path for those outside the control plane."""
+        """Return the public URL of a path."""
         origin = self._plugin.url_for(
             service_type=_MESSAGING, endpoint_type='publicURL'
         )
@@ -74,7 +74,7 @@ class Service:
         query: Mapping[str, Any] | None = None,
         content_type: str = 'application/json',
     ) -> requests.Response:
-        """Send a request and return the answer, if it is one of success.
+        """Send a request and return the answer, if it succeeded.
 
         :param path: below ``/v2/``
         :param body: a JSON value; None for no body
@@ -107,11 +107,11 @@ class Service:
         return answer
 
     def get(self, path: str, **query: Any) -> Any:
-        """Return the JSON value found at a path."""
+        """Return the JSON document at a path."""
         return self.ask('GET', path, query=query or None).json()
 
     def delete(self, path: str) -> None:
-        """Remove what is at a path; what is gone is fine."""
+        """Delete the resource at a path; a missing one is no error."""
         try:
             self.ask('DELETE', path)
         except ZaqarNotFound:
@@ -119,14 +119,14 @@ class Service:
 
 
 def _kind(status: int) -> type[ZaqarRefused]:
-    """Return what to raise for the status of an answer."""
+    """Return the exception for the status of an answer."""
     if status == 404:
         return ZaqarNotFound
     return ZaqarAway if status in (502, 503, 504) else ZaqarRefused
 
 
 def _explain(answer: requests.Response) -> str:
-    """Return what the service says about an error."""
+    """Return the description of an error."""
     try:
         found = answer.json()
         return f'{found["title"]}. {found["description"]}'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Retry policies: how deliveries to subscribers are tried again."""
+"""Retry policies of deliveries to subscribers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def schema(whose: str, **more: Any) -> properties.Schema:
     """
     return properties.Schema(
         properties.Schema.MAP,
-        f'How failed deliveries are tried again: the policy {whose}.',
+        f'The retry policy {whose}.',
         schema={
             'retries_with_no_delay': _attempts('at once (3 by default)'),
             'minimum_delay_retries': _attempts(
@@ -36,13 +36,13 @@ def schema(whose: str, **more: Any) -> properties.Schema:
             ),
             'retry_backoff_function': properties.Schema(
                 properties.Schema.STRING,
-                'How the pauses grow between the two (linear by default).',
+                'How delays grow between the two (linear by default).',
                 constraints=[constraints.AllowedValues(FUNCTIONS)],
             ),
             'ignore_subscription_override': properties.Schema(
                 properties.Schema.BOOLEAN,
-                'Whether the policy of the queue counts for subscriptions '
-                'that have one of their own.',
+                'Whether the policy of the queue overrides that of '
+                'subscriptions.',
             ),
         },
         **more,
@@ -50,14 +50,14 @@ def schema(whose: str, **more: Any) -> properties.Schema:
 
 
 def given(policy: Any) -> dict[str, Any] | None:
-    """Return the keys of a policy that have a value, None for no policy."""
+    """Return the keys of a policy that are set, None for no policy."""
     if policy is None:
         return None
     return {key: value for key, value in policy.items() if value is not None}
 
 
 def validate(policy: Any) -> None:
-    """Check what no single property can tell.
+    """Check combinations of properties.
 
     :raises StackValidationFailed: the pauses are too close to each other
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``OS::Zaqar::Signal``: where a stack is told that something is done."""
+"""``OS::Zaqar::Signal``: signals from outside to a stack."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _TEXT = attributes.Schema.STRING
 
 
 class Signal(zaqar_signed_url.Signing):
-    """A queue for signals, and a pre-signed URL good for posting to it.
+    """A queue for signals, and a pre-signed URL for posting to it.
 
-    Whoever has the URL posts a message with one HTTP call and no credentials.
+    A program with the URL posts a message with one HTTP call, without
+    credentials.
     Its body says ``status`` (SUCCESS or FAILURE) and, if wanted, ``reason``,
     ``data`` and ``id``, as with Heat's wait conditions. OS::Zaqar::SignalWait
     waits for it. The URL is signed anew only if ``ttl`` changes, for servers
@@ -36,8 +37,8 @@ class Signal(zaqar_signed_url.Signing):
         NAME: zaqar_base.name_schema('queue'),
         TTL: properties.Schema(
             properties.Schema.INTEGER,
-            'Seconds that the URL is good for, and signals are kept (those '
-            'for 14 days at most).',
+            'Lifetime of the URL and of signals, in seconds (of signals, 14 '
+            'days at most).',
             default=zaqar_signed_url.DAY,
             constraints=[constraints.Range(min=_SHORTEST)],
             update_allowed=True,
@@ -47,17 +48,18 @@ class Signal(zaqar_signed_url.Signing):
     attributes_schema = {
         'endpoint': attributes.Schema('URL to post to.', type=_TEXT),
         'headers': attributes.Schema(
-            'Headers of the request, the signature among them.',
+            'Headers of the request, with the signature.',
             type=attributes.Schema.MAP,
         ),
         'body_success': attributes.Schema(
-            'Body of a request that signals success. Each request counts; to '
-            'have repeated ones count once, add an id to the inner body.',
+            'Body of a request that signals success. Each request '
+            'counts; add an id to the inner body to count repeated ones '
+            'once.',
             type=_TEXT,
         ),
         'body_failure': attributes.Schema(
             'Body of a request that signals failure. Add a reason to the '
-            'inner body to have the stack tell it.',
+            'inner body for the error of the stack.',
             type=_TEXT,
         ),
         'curl_cli': attributes.Schema(
@@ -69,27 +71,27 @@ class Signal(zaqar_signed_url.Signing):
     }
 
     def handle_create(self) -> None:
-        """Make the queue and have the URL signed."""
+        """Create the queue and sign the URL."""
         self._make(self.properties[TTL])
 
     def handle_update(
         self, json_snippet: Any, tmpl_diff: Any, prop_diff: Any
     ) -> None:
-        """Have the URL signed for another time, and the queue there."""
+        """Sign the URL again, and create the queue if it is missing."""
         props = json_snippet.properties(self.properties_schema, self.context)
         self._make(props[TTL])
 
     def handle_check(self) -> None:
-        """Fail if the queue is gone."""
+        """Fail if the queue was deleted."""
         self._patch([])
 
     def handle_delete(self) -> None:
-        """Delete the queue, unless it was there before the stack."""
+        """Delete the queue, unless it existed before the stack."""
         if self.resource_id is not None and _IS_OURS in self.data():
             self.zaqar().delete(f'queues/{self.resource_id}')
 
     def _make(self, ttl: int) -> None:
-        """Make the queue and sign, as far as that is not done.
+        """Create the queue and sign the URL, if not done yet.
 
         :param ttl: seconds that the URL is good for
         """
@@ -156,5 +158,5 @@ def _body(signal: dict[str, str]) -> str:
 
 
 def resource_mapping() -> dict[str, type]:
-    """Tell Heat of our types."""
+    """Return the resource types."""
     return {'OS::Zaqar::Signal': Signal}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``OS::Zaqar::SignalWait``: a stack goes on when signals have arrived."""
+"""``OS::Zaqar::SignalWait``: let a stack wait for signals."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PAGE, _ALL_EVERY = 20, 10
 
 
 class SignalFailure(exception.Error):
-    """A signal says that something has failed."""
+    """A signal reported a failure."""
 
 
 class SignalTimeout(exception.Error):
@@ -36,7 +36,7 @@ class SignalTimeout(exception.Error):
 # No dataclass: those need their module in sys.modules, where Heat's loader
 # does not put it.
 class Wait:
-    """A wait that goes on, in the memory of one engine.
+    """A wait in progress, in the memory of one engine.
 
     :ivar count: number of signals to wait for
     :ivar timeout: how long, in seconds
@@ -59,12 +59,12 @@ class SignalWait(zaqar_base.ZaqarResource):
     A signal is a message whose body is a map of ``status`` (SUCCESS by
     default, or FAILURE), ``reason``, ``data`` and ``id`` (by default that of
     the message). Any other body is a success with the body as its data. Of
-    several with one id the last counts. A service that is away is asked again
-    until the time is over.
+    several with one id the last one counts. While the service is unreachable,
+    it is polled again until the timeout.
 
-    Signals stay in the queue, so that several may wait for the same, except
-    that a failure is taken out once it has failed the stack: the next attempt
-    begins afresh.
+    Signals stay in the queue, so several resources can wait for the same ones;
+    a failure is removed after it has failed the stack, so that the next
+    attempt starts over.
     """
 
     support_status = support.SupportStatus(status=support.SUPPORTED)
@@ -80,7 +80,7 @@ class SignalWait(zaqar_base.ZaqarResource):
         ),
         COUNT: properties.Schema(
             properties.Schema.INTEGER,
-            'Number of signals to wait for. Those of one id count once.',
+            'Number of signals to wait for. Signals with one id count once.',
             default=1,
             constraints=[constraints.Range(min=1)],
             update_allowed=True,
@@ -108,7 +108,7 @@ class SignalWait(zaqar_base.ZaqarResource):
     }
 
     def handle_create(self) -> Wait:
-        """Begin to wait."""
+        """Start to wait."""
         self.resource_id_set(self.physical_resource_name())
         return _wait(self.properties)
 
@@ -137,7 +137,7 @@ class SignalWait(zaqar_base.ZaqarResource):
         return False
 
     def _read(self, wait: Wait) -> None:
-        """Note the signals that have arrived since the last poll."""
+        """Record the signals that have arrived since the last poll."""
         if wait.polls % _ALL_EVERY == 0:
             wait.marker = None
         wait.polls += 1
@@ -151,7 +151,7 @@ class SignalWait(zaqar_base.ZaqarResource):
     def handle_update(
         self, json_snippet: Any, tmpl_diff: Any, prop_diff: Any
     ) -> Wait:
-        """Wait for as many as are wanted now."""
+        """Wait for the new number of signals."""
         return _wait(
             json_snippet.properties(self.properties_schema, self.context)
         )
@@ -161,10 +161,10 @@ class SignalWait(zaqar_base.ZaqarResource):
         return self.check_create_complete(wait)
 
     def handle_delete(self) -> None:
-        """Leave the queue and what is in it to its owner."""
+        """Keep the queue and its signals."""
 
     def metadata_update(self, new_metadata: Any = None) -> None:
-        """Keep the signals, which take the place of metadata."""
+        """Store the signals as the metadata of the resource."""
 
     def _queue(self) -> str:
         return str(self.properties[SIGNAL])
@@ -189,7 +189,7 @@ class SignalWait(zaqar_base.ZaqarResource):
             wait.marker = marker
 
     def _take(self, message: dict[str, Any], seen: dict[str, Any]) -> None:
-        """Note what a message signals.
+        """Record the signal of a message.
 
         :raises SignalFailure: a failure
         """
@@ -232,5 +232,5 @@ def _marker(page: dict[str, Any]) -> str | None:
 
 
 def resource_mapping() -> dict[str, type]:
-    """Tell Heat of our types."""
+    """Return the resource types."""
     return {'OS::Zaqar::SignalWait': SignalWait}

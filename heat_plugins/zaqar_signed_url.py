@@ -22,7 +22,7 @@ _DATA = 'signed'
 
 
 class Signing(zaqar_base.ZaqarResource):
-    """A resource that keeps a signature for a queue."""
+    """A resource with a signature for a queue."""
 
     def sign(
         self,
@@ -31,7 +31,7 @@ class Signing(zaqar_base.ZaqarResource):
         methods: Sequence[str] | None,
         ttl: int | None,
     ) -> None:
-        """Have a signature made and keep it.
+        """Create a signature and store it.
 
         :param ttl: seconds that it is good for
         """
@@ -45,13 +45,13 @@ class Signing(zaqar_base.ZaqarResource):
         self.data_set(_DATA, json.dumps({**made, 'ttl': ttl}), redact=True)
 
     def signed(self) -> dict[str, Any] | None:
-        """Return what the service has signed, None before that."""
+        """Return the signed values, None before that."""
         kept = self.data().get(_DATA)
         found: dict[str, Any] | None = json.loads(kept) if kept else None
         return found
 
     def is_half_over(self) -> bool:
-        """Tell whether more of the time is gone than is left."""
+        """Tell whether more than half of the lifetime is over."""
         signed = self.signed()
         if signed is None:
             return False
@@ -61,9 +61,10 @@ class Signing(zaqar_base.ZaqarResource):
 
 
 class SignedQueueURL(Signing):
-    """A pre-signed URL: access to a queue for somebody without a token.
+    """A pre-signed URL: access to a queue without a token.
 
-    A stack update renews the signature if more than half of its time is gone.
+    A stack update renews the signature if more than half of its lifetime is
+    over.
     To have Aodh post to the queue, give it ``zaqar://?`` followed by the
     attribute ``query_str``.
     """
@@ -80,7 +81,7 @@ class SignedQueueURL(Signing):
         ),
         PATHS: properties.Schema(
             properties.Schema.LIST,
-            'What below the queue may be reached (messages by default).',
+            'Parts of the queue to give access to (messages by default).',
             schema=properties.Schema(
                 properties.Schema.STRING,
                 constraints=[
@@ -93,13 +94,13 @@ class SignedQueueURL(Signing):
         ),
         TTL: properties.Schema(
             properties.Schema.INTEGER,
-            'Seconds that the URL is good for (one day by default).',
+            'Lifetime of the URL in seconds (one day by default).',
             constraints=[constraints.Range(min=1)],
             update_allowed=True,
         ),
         METHODS: properties.Schema(
             properties.Schema.LIST,
-            'HTTP methods that may be used (GET by default).',
+            'HTTP methods to permit (GET by default).',
             schema=properties.Schema(
                 properties.Schema.STRING,
                 constraints=[
@@ -118,39 +119,39 @@ class SignedQueueURL(Signing):
             type=attributes.Schema.STRING,
         ),
         'expires': attributes.Schema(
-            'When the URL ends, in UTC.', type=attributes.Schema.STRING
+            'Expiry time of the URL, in UTC.', type=attributes.Schema.STRING
         ),
         'paths': attributes.Schema(
-            'Paths that the signature is good for.',
+            'Paths covered by the signature.',
             type=attributes.Schema.LIST,
         ),
         'methods': attributes.Schema(
-            'Methods that the signature is good for.',
+            'Methods covered by the signature.',
             type=attributes.Schema.LIST,
         ),
         'project': attributes.Schema(
             'Project of the queue.', type=attributes.Schema.STRING
         ),
         'query_str': attributes.Schema(
-            'All of it as the query of a URI, with queue_name and project_id.',
+            'All values as a URI query, with queue_name and project_id.',
             type=attributes.Schema.STRING,
         ),
     }
 
     def handle_create(self) -> None:
-        """Have the URL signed."""
+        """Sign the URL."""
         self._sign(self.properties)
         self.resource_id_set(self.physical_resource_name())
 
     def handle_update(
         self, json_snippet: Any, tmpl_diff: Any, prop_diff: Any
     ) -> None:
-        """Have it signed again."""
+        """Sign the URL again."""
         props = json_snippet.properties(self.properties_schema, self.context)
         self._sign(props)
 
     def signed(self) -> dict[str, Any] | None:
-        """Return what the service has signed, None before that.
+        """Return the signed values, None before that.
 
         Heat's own type of this name keeps it under other keys: a stack made
         with that goes on with the URL that it has.
@@ -187,10 +188,10 @@ class SignedQueueURL(Signing):
 
 
 def _now() -> datetime.datetime:
-    """Return the time in UTC, without a zone, as signatures have it."""
+    """Return the time in UTC, in the format of signatures."""
     return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
 
 
 def resource_mapping() -> dict[str, type]:
-    """Tell Heat of our types."""
+    """Return the resource types."""
     return {'OS::Zaqar::SignedQueueURL': SignedQueueURL}

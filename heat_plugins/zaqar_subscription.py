@@ -33,13 +33,13 @@ _STRING, _MAP = properties.Schema.STRING, properties.Schema.MAP
 
 _COMMON_PROPERTIES = {
     QUEUE_NAME: zaqar_base.queue_schema(
-        'Queue to subscribe to. It is made if it does not exist.',
+        'Queue to subscribe to. It is created if it does not exist.',
         required=True,
     ),
     TTL: properties.Schema(
         properties.Schema.INTEGER,
-        'Seconds that the subscription lives, counted from its creation or '
-        'from the last update of this property. By default it never ends.',
+        'Lifetime in seconds, from the creation or the last update of this '
+        'property. By default it never ends.',
         default=_FOR_EVER,
         constraints=[constraints.Range(min=60)],
         update_allowed=True,
@@ -51,7 +51,7 @@ _COMMON_PROPERTIES = {
 
 
 class Subscribing(zaqar_base.ZaqarResource):
-    """A resource that subscribes something to a queue."""
+    """A resource that subscribes an address to a queue."""
 
     queue_properties = (QUEUE_NAME,)
 
@@ -71,7 +71,7 @@ class Subscribing(zaqar_base.ZaqarResource):
     }
 
     def validate(self) -> None:
-        """Check what no single property can tell."""
+        """Check combinations of properties."""
         super().validate()
         zaqar_retry.validate(self.properties[RETRY_POLICY])
 
@@ -86,7 +86,7 @@ class Subscribing(zaqar_base.ZaqarResource):
     def handle_update(
         self, json_snippet: Any, tmpl_diff: Any, prop_diff: Any
     ) -> None:
-        """Change what differs, and subscribe anew if it is gone."""
+        """Update the differences, or subscribe again if it was deleted."""
         self.properties = json_snippet.properties(
             self.properties_schema, self.context
         )
@@ -97,7 +97,7 @@ class Subscribing(zaqar_base.ZaqarResource):
             self.handle_create()
 
     def handle_check(self) -> None:
-        """Fail if it is gone or has expired."""
+        """Fail if it was deleted or has expired."""
         self._show_resource()
 
     def handle_delete(self) -> None:
@@ -106,7 +106,7 @@ class Subscribing(zaqar_base.ZaqarResource):
             self.zaqar().delete(self._path(self.resource_id))
 
     def wanted(self) -> dict[str, Any]:
-        """Return subscriber, TTL and options as the service takes them."""
+        """Return subscriber, TTL and options as the service expects them."""
         return {
             SUBSCRIBER: self._subscriber(),
             TTL: self.properties[TTL],
@@ -155,7 +155,7 @@ class Subscribing(zaqar_base.ZaqarResource):
 
 
 class Subscription(Subscribing):
-    """A subscription: messages of a queue go to a URL or a mail address."""
+    """A subscription: delivery of messages to a URL or a mail address."""
 
     support_status = support.SupportStatus(version='8.0.0')
 
@@ -163,7 +163,7 @@ class Subscription(Subscribing):
         **_COMMON_PROPERTIES,
         SUBSCRIBER: properties.Schema(
             _STRING,
-            'URI that messages go to. Its scheme is one of '
+            'URI of the subscriber. Its scheme is one of '
             f'{", ".join(_SCHEMES)}; trust+http and trust+https send a token '
             'of the owner of the stack along.',
             required=True,
@@ -171,17 +171,17 @@ class Subscription(Subscribing):
         ),
         OPTIONS: properties.Schema(
             _MAP,
-            'Options of the subscription. Those that another property stands '
-            'for may be given here instead.',
+            'Options of the subscription. Options with '
+            'a property of their own may be set here instead.',
             update_allowed=True,
         ),
         'post_headers': properties.Schema(
-            _MAP, 'Headers of the requests that are sent.', update_allowed=True
+            _MAP, 'Headers of the requests.', update_allowed=True
         ),
         'post_data': properties.Schema(
             _STRING,
-            'Body of the requests that are sent, with "$zaqar_message$" '
-            '(quotes included) where the message goes.',
+            'Body of the requests, with "$zaqar_message$" (quotes included) '
+            'in place of the message.',
             update_allowed=True,
         ),
         'mail_from': properties.Schema(
@@ -193,7 +193,7 @@ class Subscription(Subscribing):
     }
 
     def validate(self) -> None:
-        """Check what no single property can tell."""
+        """Check combinations of properties."""
         super().validate()
         subscriber = self.properties[SUBSCRIBER]
         scheme, _, rest = (subscriber or '').partition(':')
@@ -207,13 +207,13 @@ class Subscription(Subscribing):
             if key in options and self.properties[name] is not None:
                 raise exception.StackValidationFailed(
                     message=f'The property {name} and the key {key} of '
-                    f'{OPTIONS} say the same; give one of them'
+                    f'{OPTIONS} are the same; set one of them'
                 )
 
     def parse_live_resource_data(
         self, resource_properties: Any, resource_data: Any
     ) -> dict[str, Any]:
-        """Return the properties that a subscription amounts to."""
+        """Return the properties for a subscription."""
         options = dict(resource_data[OPTIONS] or {})
         named = {
             name: options.pop(key, None)
@@ -244,8 +244,8 @@ class Subscription(Subscribing):
 class MistralTrigger(Subscribing):
     """A subscription that starts a workflow of Mistral for each message.
 
-    The workflow finds the message in its environment, as
-    ``<% env().notification %>``. It runs as the owner of the stack, by a
+    The workflow gets the message in its environment, as
+    ``<% env().notification %>``. It runs as the owner of the stack, with a
     trust.
     """
 
@@ -262,8 +262,8 @@ class MistralTrigger(Subscribing):
         ),
         'params': properties.Schema(
             _MAP,
-            'Parameters of the execution, by the type of the workflow. Its '
-            'key env is completed by the message.',
+            'Parameters of the execution, by the type of the workflow. The '
+            'message is added to its key env.',
             default={},
             update_allowed=True,
         ),
@@ -275,7 +275,7 @@ class MistralTrigger(Subscribing):
     def parse_live_resource_data(
         self, resource_properties: Any, resource_data: Any
     ) -> dict[str, Any]:
-        """Return the properties that a subscription amounts to."""
+        """Return the properties for a subscription."""
         options = resource_data[OPTIONS] or {}
         execution = json.loads(options.get('post_data', '{}'))
         params = execution.get('params', {})
@@ -315,7 +315,7 @@ class MistralTrigger(Subscribing):
 
 
 def resource_mapping() -> dict[str, type]:
-    """Tell Heat of our types."""
+    """Return the resource types."""
     return {
         'OS::Zaqar::Subscription': Subscription,
         'OS::Zaqar::MistralTrigger': MistralTrigger,

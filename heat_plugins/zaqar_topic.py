@@ -11,8 +11,8 @@ from . import zaqar_metadata
 class Topic(zaqar_metadata.Holder):
     """A topic: messages for subscribers, without claims.
 
-    Like a queue, it is made with its metadata, updated in place, and adopted
-    if it is there already. Topics and queues of one name are two things.
+    Like a queue, it is created with its metadata, updated in place, and
+    adopted if it exists. A topic and a queue of one name are unrelated.
     """
 
     support_status = support.SupportStatus(status=support.SUPPORTED)
@@ -25,5 +25,5 @@ class Topic(zaqar_metadata.Holder):
 
 
 def resource_mapping() -> dict[str, type]:
-    """Tell Heat of our types."""
+    """Return the resource types."""
     return {'OS::Zaqar::Topic': Topic}
