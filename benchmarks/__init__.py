@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast the service is, and whether it keeps what it has acknowledged."""
+"""Speed of the service, and tests of its promises under kills."""

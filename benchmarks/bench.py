@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.bench``: how fast one worker is on each store."""
+"""``python -m benchmarks.bench``: the speed of one worker on each store."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a deep queue is as fast as a shallow one.
+"""Times of operations in a deep queue beside those in a shallow one.
 
-Two databases, one with a shallow queue and one with a deep queue, half of each
-claimed: the oldest half, which every claim and page has to get past. Each
-round does everything once in both, so that both see the same machine; what it
-takes out it puts back in.
+Two databases, one with a shallow queue and one with a deep queue. The oldest
+half of each is claimed, and every claim and page must skip it. Each round does
+every operation once in both, under the same load of the machine, and restores
+what it removed.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The floor: what an answer costs at least.
+"""The floor: the least cost of an answer.
 
 A bare WSGI function under the server that ``zaqar-server`` uses, with as many
 threads. For each request it makes the call to the message store that the
-service makes, on the same data, and returns the same body. It decides nothing,
-checks nothing and decodes nothing: what it needs to know of a request beyond
-its path, it knows beforehand.
+service makes, on the same data, and returns the same body. It decides,
+checks and decodes nothing: beyond the path of a request, it knows everything
+in advance.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.idle``: what connections cost that say nothing."""
+"""``python -m benchmarks.idle``: the memory of idle connections."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sudden deaths for the processes of a server."""
+"""Kills processes of a server at random."""
 
 from __future__ import annotations
 

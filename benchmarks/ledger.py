@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was posted, against what is there: pure judgement."""
+"""Compares posted with stored messages, without I/O."""
 
 from __future__ import annotations
 

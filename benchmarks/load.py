@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A load generator: a few connections that ask again once answered.
+"""A load generator: connections that send the next request once answered.
 
-Plain sockets, requests made beforehand and one thread: it answers for tens of
+Plain sockets, requests built beforehand and one thread sustain tens of
 thousands of requests a second, more than any server here can serve.
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The machine that figures come from: its cores, its disk, its load."""
+"""Facts about the machine: cores, disk, load."""
 
 from __future__ import annotations
 

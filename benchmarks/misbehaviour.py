@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to ask too much of a service: our own, on this machine.
+"""Misbehaving clients for a service on this machine.
 
-Each is a function that prepares, prints a line and then goes on until it is
-ended, or until the connections are taken away from it. The amounts are bounded
-and about ten times what was once enough to make others wait.
+Each is a function that prepares, prints a line and runs until it is stopped or
+its connections are closed. The load is bounded, and about ten times what once
+delayed other clients.
 """
 
 from __future__ import annotations

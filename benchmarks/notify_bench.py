@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.notify_bench``: how fast subscribers are told.
+"""``python -m benchmarks.notify_bench``: the speed of deliveries.
 
-Deliveries a second of one notifier to a receiver that answers in 1 ms; what
-subscribers add to a post; and what ten hosts that hang cost the others.
+Deliveries a second of one notifier to a receiver that answers in 1 ms; the
+cost of subscribers for a post; and the effect of ten hanging hosts on others.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.notify_soak``: does every subscriber get all?
+"""``python -m benchmarks.notify_soak``: deliveries under kills.
 
 Posts to a queue with subscribers while API workers and notifiers are killed
 at random, then waits until each acknowledged message has reached each

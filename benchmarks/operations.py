@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is measured against the floor."""
+"""The operations measured beside the floor."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.overload``: what one caller can cost the others.
+"""``python -m benchmarks.overload``: one misbehaving client beside others.
 
 Ten clients post once a second each, half of them over HTTP and half over
-WebSocket: first alone, then beside one caller that misbehaves in one of the
+WebSocket: first alone, then beside one client that misbehaves in one of the
 ways of :mod:`benchmarks.misbehaviour`. The exit code is 1 if the p99 of the
 clients grows beyond three times what it was alone.
 """

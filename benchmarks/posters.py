@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients of the soak: post while servers die, read what is left."""
+"""Clients of the soak: post during kills, then list the queue."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests per second of the service beside those of the floor."""
+"""Requests per second of the service and of the floor."""
 
 from __future__ import annotations
 

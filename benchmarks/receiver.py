@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.receiver``: takes notifications, and tells of them.
+"""``python -m benchmarks.receiver``: a webhook receiver that reports.
 
 Prints its port. For each line on its standard input it prints a line of JSON:
 for each request so far the path, the number in the message's body, and how

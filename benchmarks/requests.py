@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests as bytes, made before the clock runs."""
+"""Requests as bytes, built before the measurement."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.servers``: start another one.
+"""``python -m benchmarks.servers``: several servers on one database.
 
 Servers of one worker each share a database. First the rates of one, two and
 three of them are measured. Then, behind nginx and under load, a third one
-joins two, one leaves and one is killed: no request may fail but those under
-way on the killed one, no message may be in two claims, and none may be lost.
+joins two, one leaves and one is killed: no request may fail except those in
+progress on the killed one, no message may be in two claims, none may be lost.
 """
 
 from __future__ import annotations

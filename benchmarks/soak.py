@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m benchmarks.soak``: is kept what was acknowledged?
+"""``python -m benchmarks.soak``: messages under kills.
 
 Clients post while workers and the supervisor are killed at random moments.
 Afterwards every acknowledged message must be there exactly once, in order and
 under its id, every post of unknown outcome as a whole at most once, and
-nothing else. At the end the servers work undisturbed for a while, and their
+nothing else. At the end the servers work without kills for a while, and their
 memory must not grow.
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""WebSocket connections for the load generator: frames made beforehand."""
+"""WebSocket connections for the load generator: frames built beforehand."""
 
 from __future__ import annotations
 

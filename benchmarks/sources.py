@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where databases to be measured come from."""
+"""The databases to measure."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A database under measurement, and what runs on it."""
+"""A database under measurement, and the servers on it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The soak's judge sees every kind of fault."""
+"""The check of the soak detects every kind of fault."""
 
 from __future__ import annotations
 
