@@ -10,7 +10,7 @@ notice costs a post no more than one further message in the same step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -138,6 +138,19 @@ def read(cipher: Cipher, message: Message) -> Notice:
     :raises Unreadable: see :func:`decode`
     """
     return decode(cipher, message, _DECODER)
+
+
+def read_all(
+    messages: Iterable[Message], read_one: Callable[[Message], T]
+) -> tuple[list[tuple[Message, T]], list[Message]]:
+    """Return messages with their records, and those that are unreadable."""
+    readable, unreadable = [], []
+    for message in messages:
+        try:
+            readable.append((message, read_one(message)))
+        except Unreadable:
+            unreadable.append(message)
+    return readable, unreadable
 
 
 def decode(

@@ -31,9 +31,13 @@ def dead_letter(
 ) -> str:
     """Store an undeliverable message in the dead-letter queue, if any.
 
+    Requests for confirmation are not stored.
+
     :returns: the reason to show to the owner, which says if that failed
     :raises StoreUnavailable: the message is not stored
     """
+    if delivery.confirmation:
+        return reason
     name = subscription.options.get(OPTION)
     if not name:
         metrics.counters().dead_letters.labels('no').inc()

@@ -121,11 +121,9 @@ class DeliveryExecutor:
             delivery = self._delivery(
                 pending, place, pending.attempt, subscription
             )
-            reason = _NO_ROOM
-            if not delivery.confirmation:
-                reason = dead_letters.dead_letter(
-                    self._ctx, subscription, delivery, reason
-                )
+            reason = dead_letters.dead_letter(
+                self._ctx, subscription, delivery, _NO_ROOM
+            )
             self._statistics.given_up(pending.key, reason, now)
 
     def _execute(self, job: Job) -> tuple[bool, bool | None]:
@@ -319,13 +317,11 @@ class DeliveryExecutor:
         outcome: Outcome,
     ) -> None:
         now, key = job.store.clock.now(), job.pending.key
-        reason = outcome.reason
         gone = outcome.verdict is Verdict.GONE
-        if not delivery.confirmation:
-            # Before it is counted: what is not stored is attempted again.
-            reason = dead_letters.dead_letter(
-                self._ctx, subscription, delivery, reason
-            )
+        # Before it is counted: what is not stored is attempted again.
+        reason = dead_letters.dead_letter(
+            self._ctx, subscription, delivery, outcome.reason
+        )
         metrics.counters().deliveries.labels(delivery.scheme, 'given_up').inc()
         self._statistics.given_up(key, reason, now, gone=gone)
         LOG.warning(

@@ -68,7 +68,9 @@ def fan_out(
     )
     if claim is None:
         return 0
-    readable, unreadable = _read(ctx, claim.messages)
+    readable, unreadable = notices.read_all(
+        claim.messages, lambda message: notices.read(ctx.cipher, message)
+    )
     epochs = _epochs(store, [notice for _, notice in readable])
     scopes = {notices.scope_of(notice) for _, notice in readable}
     subscribers = _subscribers(ctx, scopes)
@@ -110,19 +112,6 @@ def requeue(
         notices.REQUEUE_SECONDS,
         unreadable[0].id,
     )
-
-
-def _read(
-    ctx: Context, messages: Iterable[Message]
-) -> tuple[list[tuple[Message, Notice]], list[Message]]:
-    """Return messages with their notices, and those that are unreadable."""
-    readable, unreadable = [], []
-    for message in messages:
-        try:
-            readable.append((message, notices.read(ctx.cipher, message)))
-        except notices.Unreadable:
-            unreadable.append(message)
-    return readable, unreadable
 
 
 def _epochs(

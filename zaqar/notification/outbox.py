@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from zaqar.controllers import notices
 from zaqar.controllers.context import Context
-from zaqar.controllers.notices import Unreadable
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
 from zaqar.notification import fanout, metrics, outbox_limits
@@ -126,11 +126,11 @@ class OutboxReader:
         self.leases.renew(store)
         if self._stopping:
             return False
-        notices = self._fan_out(store)
+        fanned_out = self._fan_out(store) > 0
         if time.monotonic() >= self._count_at:
             self._count(store)
             self._count_at = time.monotonic() + COUNT_INTERVAL
-        return self._claim(store, bool(notices)) or bool(notices)
+        return self._claim(store, fanned_out) or fanned_out
 
     def _fan_out(self, store: MessageStore) -> int:
         if time.monotonic() < self._fan_out_at:
@@ -171,26 +171,23 @@ class OutboxReader:
     def _jobs(
         self, store: MessageStore, lease: Lease, messages: Sequence[Message]
     ) -> list[Job]:
-        jobs, unreadable = [], []
-        for message in messages:
-            try:
-                pending = PendingDelivery.read(self._ctx.cipher, message)
-            except Unreadable:
-                unreadable.append(message)
-            else:
-                jobs.append(
-                    Job(
-                        pending,
-                        message.id,
-                        lease,
-                        self.leases,
-                        store,
-                        attempt=pending.attempt,
-                    )
-                )
+        cipher = self._ctx.cipher
+        readable, unreadable = notices.read_all(
+            messages, lambda message: PendingDelivery.read(cipher, message)
+        )
         if unreadable:
             self._requeue(store, lease, unreadable)
-        return jobs
+        return [
+            Job(
+                pending,
+                message.id,
+                lease,
+                self.leases,
+                store,
+                attempt=pending.attempt,
+            )
+            for message, pending in readable
+        ]
 
     def _requeue(
         self, store: MessageStore, lease: Lease, unreadable: Sequence[Message]

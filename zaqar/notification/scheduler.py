@@ -128,7 +128,6 @@ class Scheduler(Generic[Job]):
         self._queues: dict[str, HostQueue[Job]] = {}
         self._ring: OrderedDict[str, HostQueue[Job]] = OrderedDict()
         self._attempts: set[Attempt[Job]] = set()
-        self._quick = 0
         self._slow = 0
         self._held = 0
         self._is_closed = False
@@ -161,8 +160,7 @@ class Scheduler(Generic[Job]):
             wait = self._wait_for_room(queue, job.project)
             if wait is None:
                 queue.waiting.append(job)
-                self._held += 1
-                self._ring.setdefault(queue.host, queue)
+                self._queued(queue)
                 self._changed.notify()
         if wait is not None:
             self._defer(job, wait)
@@ -202,9 +200,8 @@ class Scheduler(Generic[Job]):
                 surplus = self._record(queue, success)
             self._release(attempt)
             if more and not self._is_closed:
-                self._held += 1
                 queue.waiting.appendleft(attempt.job)
-                self._ring.setdefault(queue.host, queue)
+                self._queued(queue)
             self._changed.notify()
         self._defer_all(surplus)
 
@@ -246,7 +243,6 @@ class Scheduler(Generic[Job]):
                 if self._slow >= self._permits * SLOW_PER_PERMIT:
                     break
                 attempt.is_slow = True
-                self._quick -= 1
                 self._slow += 1
                 freed += 1
             self._changed.notify(freed)
@@ -300,7 +296,7 @@ class Scheduler(Generic[Job]):
         )
 
     def _next(self) -> HostQueue[Job] | None:
-        if self._quick >= self._permits:
+        if len(self._attempts) - self._slow >= self._permits:
             return None
         now = self._timer()
         is_full = self._slow >= self._permits * SLOW_PER_PERMIT
@@ -321,7 +317,6 @@ class Scheduler(Generic[Job]):
             # A probe: the others wait for what comes of it.
             queue.window = 1
         queue.in_flight += 1
-        self._quick += 1
         self._attempts.add(attempt)
         if self._is_waiting:
             self._begun.notify()
@@ -331,10 +326,11 @@ class Scheduler(Generic[Job]):
         self._attempts.discard(attempt)
         self._held -= 1
         attempt.queue.in_flight -= 1
-        if attempt.is_slow:
-            self._slow -= 1
-        else:
-            self._quick -= 1
+        self._slow -= attempt.is_slow
+
+    def _queued(self, queue: HostQueue[Job]) -> None:
+        self._held += 1
+        self._ring.setdefault(queue.host, queue)
 
     def _pause(self) -> float | None:
         """Return the seconds until a circuit may be probed, None if none."""

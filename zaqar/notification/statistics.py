@@ -6,10 +6,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from zaqar.controllers import delivery_status
+from zaqar.controllers.delivery_status import COUNTS
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Scope
 from zaqar.storage.base import ManagementStore
@@ -21,19 +21,8 @@ Key = tuple[Scope, str]
 #: Milliseconds of nothing but 410 after which a subscriber is gone.
 GONE_AFTER = 86_400_000
 
-
-@dataclass(slots=True)
-class Change:
-    """What has happened since the last flush.
-
-    :ivar other: there was a result other than 410
-    """
-
-    counts: dict[str, int] = field(default_factory=dict)
-    last_delivery_at: int | None = None
-    last_failure: Mapping[str, Any] | None = None
-    gone_since: int | None = None
-    other: bool = False
+#: Key of a change after a result other than 410, which no record has.
+_OTHER = 'other'
 
 
 class DeliveryStatistics:
@@ -42,21 +31,16 @@ class DeliveryStatistics:
     def __init__(self, store: ManagementStore) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._changes: dict[Key, Change] = {}
+        self._changes: dict[Key, Mapping[str, Any]] = {}
 
     def delivered(self, key: Key, now: int) -> None:
         """Count a message that was delivered."""
-        with self._lock:
-            change = self._count(key, 'delivered')
-            change.last_delivery_at = now
-            change.other, change.gone_since = True, None
+        self._add(key, {'delivered': 1, 'last_delivery_at': now, _OTHER: True})
 
     def retried(self, key: Key, reason: str, now: int) -> None:
         """Count an attempt that failed and will be repeated."""
-        with self._lock:
-            change = self._count(key, 'retried')
-            change.last_failure = _failure(reason, now, final=False)
-            change.other, change.gone_since = True, None
+        failure = {'at': now, 'reason': reason, 'given_up': False}
+        self._add(key, {'retried': 1, 'last_failure': failure, _OTHER: True})
 
     def given_up(
         self, key: Key, reason: str, now: int, *, gone: bool = False
@@ -65,19 +49,14 @@ class DeliveryStatistics:
 
         :param gone: the subscriber said that it is gone
         """
-        with self._lock:
-            change = self._count(key, 'given_up')
-            change.last_failure = _failure(reason, now, final=True)
-            if gone:
-                change.gone_since = change.gone_since or now
-            else:
-                change.other, change.gone_since = True, None
+        failure = {'at': now, 'reason': reason, 'given_up': True}
+        result = {'gone_since': now} if gone else {_OTHER: True}
+        self._add(key, {'given_up': 1, 'last_failure': failure, **result})
 
     def is_gone(self, key: Key, now: int) -> bool:
         """Return whether there has been nothing but 410 for a day."""
         with self._lock:
-            change = self._changes.get(key)
-            if change is not None and change.other:
+            if _OTHER in self._changes.get(key, {}):
                 return False
         data = delivery_status.read(self._store, *key)
         since = data.get('gone_since')
@@ -95,50 +74,33 @@ class DeliveryStatistics:
                 LOG.warning('Counts of deliveries are written later')
                 changes[key] = change
                 with self._lock:
-                    for other, late in changes.items():
-                        _merge(late, self._changes.pop(other, Change()))
-                        self._changes[other] = late
+                    for late in changes:
+                        self._changes[late] = _merged(
+                            changes[late], self._changes.get(late, {})
+                        )
                 return
 
-    def _write(self, key: Key, change: Change) -> None:
+    def _write(self, key: Key, change: Mapping[str, Any]) -> None:
         def edit(data: Mapping[str, Any]) -> Mapping[str, Any]:
-            return _merged(data, change)
+            merged = _merged(data, change)
+            merged.pop(_OTHER, None)
+            return merged
 
         delivery_status.change(self._store, *key, edit)
 
-    def _count(self, key: Key, name: str) -> Change:
-        change = self._changes.setdefault(key, Change())
-        change.counts[name] = change.counts.get(name, 0) + 1
-        return change
+    def _add(self, key: Key, change: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._changes[key] = _merged(self._changes.get(key, {}), change)
 
 
-def _failure(reason: str, now: int, *, final: bool) -> Mapping[str, Any]:
-    return {'at': now, 'reason': reason, 'given_up': final}
-
-
-def _merged(data: Mapping[str, Any], change: Change) -> dict[str, Any]:
-    merged = dict(data)
-    for name, count in change.counts.items():
-        merged[name] = merged.get(name, 0) + count
-    if change.last_delivery_at is not None:
-        merged['last_delivery_at'] = change.last_delivery_at
-    if change.last_failure is not None:
-        merged['last_failure'] = dict(change.last_failure)
-    since = None if change.other else merged.get('gone_since')
-    since = since or change.gone_since
-    if since is not None:
-        merged['gone_since'] = since
-    else:
-        merged.pop('gone_since', None)
-    return merged
-
-
-def _merge(old: Change, new: Change) -> None:
-    for name, count in new.counts.items():
-        old.counts[name] = old.counts.get(name, 0) + count
-    old.last_delivery_at = new.last_delivery_at or old.last_delivery_at
-    old.last_failure = new.last_failure or old.last_failure
-    if new.other:
-        old.other, old.gone_since = True, new.gone_since
-    else:
-        old.gone_since = old.gone_since or new.gone_since
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record, or an earlier change, with a change added to it."""
+    merged = {**old, **new}
+    for name in COUNTS:
+        if name in merged:
+            merged[name] = old.get(name, 0) + new.get(name, 0)
+    # The first 410 after the last other result.
+    since = None if _OTHER in new else old.get('gone_since')
+    since = since or new.get('gone_since')
+    merged.pop('gone_since', None)
+    return merged if since is None else {**merged, 'gone_since': since}

@@ -191,42 +191,38 @@ class HttpClient:
         return manager
 
 
-class _Connection(HTTPConnection):
+class _Watched:
     """A connection that is shut down at the deadline."""
 
+    def request(self, *arguments: Any, **options: Any) -> None:
+        connection: Any = self
+        if connection.sock is None:
+            connection.connect()
+        deadlines.watch(connection)
+        parent: Any = super()
+        parent.request(*arguments, **options)
+
+
+class _Connection(_Watched, HTTPConnection):
     response_class = FinalResponse
 
-    def request(self, *arguments: Any, **options: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        deadlines.watch(self)
-        super().request(*arguments, **options)
 
-
-class _TlsConnection(HTTPSConnection):
-    """The same with TLS."""
-
+class _TlsConnection(_Watched, HTTPSConnection):
     response_class = FinalResponse
 
     def connect(self) -> None:
         super().connect()
         deadlines.watch(self)
 
-    def request(self, *arguments: Any, **options: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        deadlines.watch(self)
-        super().request(*arguments, **options)
 
-
-def _pool_classes() -> dict[str, Any]:
+def _pool_classes(
+    http: type[_Connection] = _Connection,
+    https: type[_TlsConnection] = _TlsConnection,
+) -> dict[str, Any]:
+    """Return urllib3's pools with connections of these classes."""
     return {
-        'http': type(
-            'P', (HTTPConnectionPool,), {'ConnectionCls': _Connection}
-        ),
-        'https': type(
-            'PS', (HTTPSConnectionPool,), {'ConnectionCls': _TlsConnection}
-        ),
+        'http': type('P', (HTTPConnectionPool,), {'ConnectionCls': http}),
+        'https': type('PS', (HTTPSConnectionPool,), {'ConnectionCls': https}),
     }
 
 
@@ -259,10 +255,7 @@ def _guarded_pool_classes(guard: Guard, is_exempt: Exempt) -> dict[str, Any]:
         def _new_conn(self) -> socket.socket:
             return new_socket(self)
 
-    return {
-        'http': type('P', (HTTPConnectionPool,), {'ConnectionCls': Http}),
-        'https': type('PS', (HTTPSConnectionPool,), {'ConnectionCls': Https}),
-    }
+    return _pool_classes(Http, Https)
 
 
 def _shorter(timeout: Any, left: float) -> Any:

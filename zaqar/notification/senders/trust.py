@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from keystoneauth1 import exceptions
 
-from zaqar.controllers import trusts, webhook_secrets
+from zaqar.controllers import trusts
 from zaqar.notification.addresses import Guard, port_of
 from zaqar.notification.keystone_trusts import KeystoneTrusts, Token
 from zaqar.notification.sender import Delivery, Outcome, Verdict
@@ -54,15 +54,14 @@ class TrustSender:
         """Make one attempt, a second one with another token after a 401."""
         url = delivery.subscriber[len(_PREFIX) :]
         try:
-            body = webhook.content(delivery, self._settings.max_rendered_size)
+            headers, body = webhook.request(
+                delivery,
+                now,
+                self._settings.signing_secret,
+                self._settings.max_rendered_size,
+            )
         except webhook.TooLarge as error:
             return Outcome(Verdict.REFUSED, str(error))
-        headers = webhook.user_headers(delivery)
-        secret = (
-            delivery.options.get(webhook_secrets.OPTION)
-            or self._settings.signing_secret
-        )
-        headers |= webhook.service_headers(delivery, body, now, secret)
         trust_id = trusts.used(delivery.options)
         if self._keystone is None or not trust_id:
             return Outcome(Verdict.REFUSED, 'there is no trust')

@@ -64,23 +64,16 @@ class WebhookSender:
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
         """Make one attempt."""
         try:
-            body = content(delivery, self._max_rendered_size)
+            headers, body = request(
+                delivery, now, self._secret, self._max_rendered_size
+            )
         except TooLarge as error:
             return Outcome(Verdict.REFUSED, str(error))
-        headers = self._headers(delivery, body, now)
         return attempt(self._client, delivery, headers, body)
 
     def close(self) -> None:
         """Close connections."""
         self._client.close()
-
-    def _headers(
-        self, delivery: Delivery, body: bytes, now: int
-    ) -> dict[str, str]:
-        secret = delivery.options.get(webhook_secrets.OPTION) or self._secret
-        return user_headers(delivery) | service_headers(
-            delivery, body, now, secret
-        )
 
 
 def create(settings: NotificationSettings) -> WebhookSender:
@@ -120,6 +113,20 @@ def attempt(
     except AddressRefused as error:
         return Outcome(Verdict.REFUSED, str(error))
     return outcome_of(response, delivery)
+
+
+def request(
+    delivery: Delivery, now: int, secret: str | None, max_rendered_size: int
+) -> tuple[dict[str, str], bytes]:
+    """Return headers and body of a request.
+
+    :param secret: for the signature, unless the subscription has its own
+    :raises TooLarge: the body would be too large
+    """
+    body = content(delivery, max_rendered_size)
+    secret = delivery.options.get(webhook_secrets.OPTION) or secret
+    headers = user_headers(delivery)
+    return headers | service_headers(delivery, body, now, secret), body
 
 
 def content(delivery: Delivery, max_rendered_size: int) -> bytes:
