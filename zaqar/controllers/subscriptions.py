@@ -16,11 +16,11 @@ from zaqar.controllers import (
     delivery_status,
     notices,
     subscription_trusts,
-    subscription_validation,
     trusts,
     webhook_secrets,
 )
 from zaqar.controllers import subscription_records as records
+from zaqar.controllers import subscription_validation as validate
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import page_size
 from zaqar.controllers.results import SubscriptionPage
@@ -175,7 +175,7 @@ def _update(
 ) -> bool:
     """Store changes, with another trust where one is needed."""
     data = {**records.data_of(old), **changes}
-    subscription_validation.check_mail(data['subscriber'], data['options'])
+    validate.check_mail(data['subscriber'], data['options'])
     data['options'] = _with_secret(old.options, data['options'])
     brought = subscription_trusts.of_change(changes)
     created_id = subscription_trusts.renew(ctx, old, data, brought, now)
@@ -279,12 +279,12 @@ def _fresh(
     ctx: Context, document: Mapping[str, Any], now: int
 ) -> dict[str, Any]:
     uri, is_own = _subscriber(ctx, document)
-    options = subscription_validation.options(document.get('options'))
-    subscription_validation.check_mail(uri, options)
+    options = validate.options(document.get('options'))
+    validate.check_mail(uri, options)
     seconds = document.get('ttl')
     if seconds is None:
         seconds = ctx.limits.default_subscription_ttl
-    seconds = ctx.lifetime(subscription_validation.ttl(seconds, now))
+    seconds = ctx.lifetime(validate.ttl(seconds, now))
     return {
         'subscriber': uri,
         'ttl': seconds,
@@ -302,9 +302,7 @@ def _subscriber(ctx: Context, document: Mapping[str, Any]) -> tuple[str, bool]:
         return ctx.identity.address, True
     if 'subscriber' not in document:
         raise InvalidRequest('Missing parameter subscriber in body.')
-    return subscription_validation.subscriber(
-        document['subscriber'], ctx.limits
-    ), False
+    return validate.subscriber(document['subscriber'], ctx.limits), False
 
 
 def _changes(ctx: Context, document: Any, now: int) -> dict[str, Any]:
@@ -317,17 +315,13 @@ def _changes(ctx: Context, document: Any, now: int) -> dict[str, Any]:
     }
     changes: dict[str, Any] = {}
     if 'subscriber' in members:
-        changes['subscriber'] = subscription_validation.subscriber(
+        changes['subscriber'] = validate.subscriber(
             members['subscriber'], ctx.limits
         )
     if 'options' in members:
-        changes['options'] = subscription_validation.options(
-            members['options']
-        )
+        changes['options'] = validate.options(members['options'])
     if 'ttl' in members:
-        changes['ttl'] = ctx.lifetime(
-            subscription_validation.ttl(members['ttl'], now)
-        )
+        changes['ttl'] = ctx.lifetime(validate.ttl(members['ttl'], now))
         changes['expires_at'] = now + changes['ttl'] * 1000
     if not changes:
         raise InvalidRequest(

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 
@@ -31,10 +30,6 @@ class FairQueue(Generic[Job]):
 
     def __len__(self) -> int:
         return self._count
-
-    def __iter__(self) -> Iterator[Job]:
-        for jobs in self._projects.values():
-            yield from jobs
 
     def share(self, project: str, room: int) -> int:
         """Return how many jobs a project may add to a full queue."""
@@ -69,11 +64,6 @@ class FairQueue(Generic[Job]):
         job = self._projects[project].pop()
         self._removed(project)
         return job
-
-    def clear(self) -> None:
-        """Remove all jobs."""
-        self._projects.clear()
-        self._count = 0
 
     def _removed(self, project: str) -> None:
         self._count -= 1

@@ -24,7 +24,6 @@ from zaqar.notification.sender import Sender
 from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import NotificationSettings
 from zaqar.notification.statistics import DeliveryStatistics
-from zaqar.storage.base import MessageStore
 
 LOG = logging.getLogger(__name__)
 
@@ -160,23 +159,18 @@ class Notifier:
             return
         for name, opener in openers.items():
             if name not in self._readers:
-                self._open_reader(name, opener)
+                reader = OutboxReader(
+                    name,
+                    opener,
+                    self._ctx,
+                    self._scheduler,
+                    self._executor.drop,
+                    self._settings.max_outbox_per_project,
+                )
+                self._readers[name] = reader
+                reader.start()
         for name in set(self._readers) - set(openers):
             self._readers.pop(name).stop()
-
-    def _open_reader(
-        self, name: str, opener: Callable[[], MessageStore]
-    ) -> None:
-        reader = OutboxReader(
-            name,
-            opener,
-            self._ctx,
-            self._scheduler,
-            self._executor.drop,
-            self._settings.max_outbox_per_project,
-        )
-        self._readers[name] = reader
-        reader.start()
 
     def _add_workers(self) -> None:
         """Start threads for as many attempts as may begin."""

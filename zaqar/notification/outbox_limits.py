@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.notices import Unreadable
@@ -52,7 +52,11 @@ def trim(
         surplus = sorted(waiting)[: max(0, len(waiting) - limit)]
         ids = [message_id for _, _, message_id in surplus]
         for start in range(0, len(ids), BATCH):
-            _drop(cipher, store, ids[start : start + BATCH], drop)
+            part, now = ids[start : start + BATCH], store.clock.now()
+            for message in store.get(PENDING, part, now=now):
+                # Before it is deleted, so that it is repeated after a crash.
+                drop(PendingDelivery.read(cipher, message), now)
+            store.delete_many(PENDING, part, now=now)
             pause()
         if ids:
             LOG.error(
@@ -67,19 +71,6 @@ def trim(
             )
             dropped += len(ids)
     return dropped
-
-
-def _drop(
-    cipher: Cipher,
-    store: MessageStore,
-    ids: Sequence[str],
-    drop: Callable[[PendingDelivery, int], None],
-) -> None:
-    now = store.clock.now()
-    for message in store.get(PENDING, ids, now=now):
-        # Before it is deleted, so that it is repeated after a crash.
-        drop(PendingDelivery.read(cipher, message), now)
-    store.delete_many(PENDING, ids, now=now)
 
 
 def _all(store: MessageStore, pause: Callable[[], None]) -> Iterator[Message]:

@@ -15,6 +15,7 @@ import msgspec
 from zaqar.controllers import notices
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.notices import ConfirmationRequest, Payload
+from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.models import Message, NewMessage, Scope
 from zaqar.notification.addresses import port_of
 
@@ -113,7 +114,7 @@ def host_of(subscriber: str) -> str:
     if scheme == 'mailto':
         # All mails go by one server.
         return scheme
-    if scheme == 'websocket':
+    if scheme == SOCKET:
         # A connection that takes nothing must not delay others of its server.
         return subscriber
     parts = urlsplit(subscriber.removeprefix('trust+'))

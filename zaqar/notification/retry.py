@@ -70,11 +70,6 @@ def series(function: str, shortest: int, longest: int) -> Sequence[int]:
     return [int(value + 1e-9) for value in growing][:MAX_ATTEMPTS]
 
 
-def longest_wait(policy: Policy) -> int:
-    """Return the longest pause in seconds that a receiver may ask for."""
-    return int(policy['maximum_delay'] * policy['maximum_delay_retries'])
-
-
 def pause(
     policy: Policy, attempt: int, retry_after: int | None, chance: float
 ) -> float | None:
@@ -89,5 +84,6 @@ def pause(
         return None
     wait = all_pauses[attempt - 1] * (1 + JITTER * (2 * chance - 1))
     if retry_after is not None:
-        wait = max(wait, min(retry_after, longest_wait(policy)))
+        longest = policy['maximum_delay'] * policy['maximum_delay_retries']
+        wait = max(wait, min(retry_after, longest))
     return wait

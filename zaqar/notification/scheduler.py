@@ -252,11 +252,10 @@ class Scheduler(Generic[Job]):
         """Hand out no more jobs; return those that are queued."""
         with self._changed:
             self._is_closed = True
-            jobs = [
-                job for queue in self._queues.values() for job in queue.waiting
-            ]
+            jobs = []
             for queue in self._queues.values():
-                queue.waiting.clear()
+                while queue.waiting:
+                    jobs.append(queue.waiting.popleft())
             self._held -= len(jobs)
             self._changed.notify_all()
         return jobs

@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,26 +117,5 @@ class NodeDirectory:
         return NodeLease(**record.data) if record else None
 
 
-class LocalNodes:
-    """The servers of this process, which are called directly."""
-
-    def __init__(self) -> None:
-        self._nodes: dict[str, Deliver] = {}
-        self._lock = threading.Lock()
-
-    def join(self, node: str, deliver: Deliver) -> None:
-        """Add a server."""
-        with self._lock:
-            self._nodes[node] = deliver
-
-    def leave(self, node: str) -> None:
-        """Remove a server."""
-        with self._lock:
-            self._nodes.pop(node, None)
-
-    def find(self, node: str) -> Deliver | None:
-        """Return how to reach a server of this process, None without it."""
-        return self._nodes.get(node)
-
-
-LOCAL_NODES = LocalNodes()
+#: The servers of this process, which are called directly.
+LOCAL_NODES: dict[str, Deliver] = {}

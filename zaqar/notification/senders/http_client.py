@@ -232,6 +232,7 @@ def _guarded_pool_classes(guard: Guard, is_exempt: Exempt) -> dict[str, Any]:
     def new_socket(connection: HTTPConnection) -> socket.socket:
         host = connection.host.strip('[]')
         port = int(connection.port)
+        timeout: Any = connection.timeout
         addresses = guard.addresses(
             host, port, exempt=functools.partial(is_exempt, host, port)
         )
@@ -242,7 +243,7 @@ def _guarded_pool_classes(guard: Guard, is_exempt: Exempt) -> dict[str, Any]:
             if left <= 0:
                 raise TimeoutError
             try:
-                return _connected(address, _shorter(connection.timeout, left))
+                return _connected(address, min(timeout, left))
             except OSError as error:
                 last = error
         raise last or OSError
@@ -258,12 +259,7 @@ def _guarded_pool_classes(guard: Guard, is_exempt: Exempt) -> dict[str, Any]:
     return _pool_classes(Http, Https)
 
 
-def _shorter(timeout: Any, left: float) -> Any:
-    """Return a timeout of a connection, cut to the time left."""
-    return min(timeout, left) if isinstance(timeout, int | float) else timeout
-
-
-def _connected(address: tuple[str, int], timeout: Any) -> socket.socket:
+def _connected(address: tuple[str, int], timeout: float) -> socket.socket:
     sock = socket.create_connection(address, timeout=timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     timed = deadlines.current()

@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.notification import internal_auth, websocket_nodes
+from zaqar.notification import internal_auth
 from zaqar.notification.internal_auth import NonceSource, RequestAuthenticator
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders.internal_client import InternalClient
 from zaqar.notification.settings import NotificationSettings
+from zaqar.notification.websocket_nodes import (
+    LOCAL_NODES,
+    Deliver,
+    NodeDirectory,
+)
 from zaqar.storage.base import ManagementStore
-
-SCHEME = 'websocket'
 
 #: Seconds after which a message for a connection that takes none is given up.
 PATIENCE = 60
@@ -39,15 +44,15 @@ class SocketSender:
     :param secret: shared secret, None where each server has its own
     """
 
-    schemes: tuple[str, ...] = (SCHEME,)
+    schemes: tuple[str, ...] = (SOCKET,)
 
     def __init__(
         self,
         store: ManagementStore,
         secret: str | None,
-        local: websocket_nodes.LocalNodes = websocket_nodes.LOCAL_NODES,
+        local: Mapping[str, Deliver] = LOCAL_NODES,
     ) -> None:
-        self._directory = websocket_nodes.NodeDirectory(store)
+        self._directory = NodeDirectory(store)
         self._mac = (
             RequestAuthenticator.from_secret(secret) if secret else None
         )
@@ -75,7 +80,7 @@ class SocketSender:
             client.close()
 
     def _attempt(self, node: str, connection: str, body: bytes) -> Outcome:
-        deliver = self._local.find(node)
+        deliver = self._local.get(node)
         if deliver is not None:
             return _outcome(deliver(connection, body))
         lease = self._directory.find(node)

@@ -151,9 +151,8 @@ class Server:
         mac = RequestAuthenticator.from_secret(secret)
         internal_server = InternalServer(connections, mac, self._max_body)
         await internal_server.start(inner)
-        websocket_nodes.LOCAL_NODES.join(
-            self._settings.node_id, _Local(connections, loop)
-        )
+        node_id = self._settings.node_id
+        websocket_nodes.LOCAL_NODES[node_id] = _Local(connections, loop)
         server = await loop.create_server(
             Factory(connections, loop), sock=listener, backlog=BACKLOG
         )
@@ -163,7 +162,7 @@ class Server:
         server.close()
         connections.drain()
         await _until_quiet(connections)
-        websocket_nodes.LOCAL_NODES.leave(self._settings.node_id)
+        websocket_nodes.LOCAL_NODES.pop(node_id, None)
         # Before the port is free for a server of the same name.
         await loop.run_in_executor(None, node.stop)
         await internal_server.stop()

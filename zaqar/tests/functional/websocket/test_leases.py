@@ -50,7 +50,7 @@ def store(tmp_path: pathlib.Path, time: Time) -> Iterator[ManagementStore]:
 
 @pytest.fixture
 def sender(store: ManagementStore) -> Iterator[SocketSender]:
-    found = SocketSender(store, SECRET, websocket_nodes.LocalNodes())
+    found = SocketSender(store, SECRET, {})
     yield found
     found.close()
 
@@ -194,7 +194,7 @@ def _says(status: int) -> Callable[[str, bytes], int]:
 def test_a_server_of_this_process_is_told_directly(
     store: ManagementStore, time: Time
 ) -> None:
-    here = websocket_nodes.LocalNodes()
+    here: dict[str, websocket_nodes.Deliver] = {}
     sender = SocketSender(store, None, here)
     told = []
 
@@ -202,14 +202,14 @@ def test_a_server_of_this_process_is_told_directly(
         told.append((connection, text))
         return 204
 
-    here.join('node', deliver)
+    here['node'] = deliver
     assert _send(sender, time.now).verdict is Verdict.DELIVERED
     assert told == [('connection', b'{}')]
-    here.join('node', _says(429))
+    here['node'] = _says(429)
     begun = time.now - 59_999
     assert _send(sender, time.now, begun).verdict is Verdict.RETRY
     assert _send(sender, time.now + 1, begun).verdict is Verdict.REFUSED
-    here.leave('node')
+    del here['node']
     # Nor has it a lease.
     assert _send(sender, time.now).verdict is Verdict.GONE
 
@@ -221,7 +221,7 @@ def test_it_is_tried_again_when_the_store_is_back(
         raise StoreUnavailable
 
     monkeypatch.setattr(store, 'get', silent)
-    sender = SocketSender(store, SECRET, websocket_nodes.LocalNodes())
+    sender = SocketSender(store, SECRET, {})
     assert _send(sender, time.now).verdict is Verdict.RETRY
 
 
