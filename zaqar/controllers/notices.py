@@ -133,10 +133,7 @@ def encode(
 
 
 def read(cipher: Cipher, message: Message) -> Notice:
-    """Return the notice that a message of the outbox holds.
-
-    :raises Unreadable: see :func:`decode`
-    """
+    """Return the notice that a message holds; see :func:`decode`."""
     return decode(cipher, message, _DECODER)
 
 

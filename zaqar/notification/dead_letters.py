@@ -64,7 +64,10 @@ def dead_letter(
     except ZaqarError as error:
         metrics.counters().dead_letters.labels('no').inc()
         LOG.warning(
-            'Delivery %s cannot be kept in %s: %s', delivery.id, name, error
+            'Delivery %s cannot be stored in dead-letter queue %s: %s',
+            delivery.id,
+            name,
+            error,
         )
         return f'{reason}; it could not be stored in {name}: {error}'
     metrics.counters().dead_letters.labels('yes').inc()

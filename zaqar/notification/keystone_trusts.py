@@ -128,7 +128,8 @@ class KeystoneTrusts:
                 LOG.info('%s', refused)
                 raise refused from error
             LOG.error(
-                'No trust could be made: %s', delegation.without_ids(error)
+                'A trust could not be created: %s',
+                delegation.without_ids(error),
             )
             raise _unavailable() from error
 
@@ -172,7 +173,7 @@ class KeystoneTrusts:
             exceptions.Unauthorized,
         ):
             # Keystone answers so for expired ones, too.
-            LOG.debug('A trust is no more')
+            LOG.debug('A trust does not exist any more')
         except exceptions.ClientException as error:
             # Its text may name the trust.
             LOG.warning(
@@ -303,7 +304,7 @@ def _own_user() -> Iterator[None]:
         yield
     except exceptions.ClientException as error:
         LOG.error(
-            'Keystone does not answer the user of [trustee]: %s',
+            'A request by the user of [trustee] has failed: %s',
             delegation.without_ids(error),
         )
         raise _unavailable() from error

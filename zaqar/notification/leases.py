@@ -72,10 +72,7 @@ class Leases:
             lease.left.add(message_id)
 
     def flush(self, store: MessageStore) -> None:
-        """Write finished messages.
-
-        What fails is written next time.
-        """
+        """Write finished messages; those that fail are written next time."""
         with self._lock:
             done, self._done = self._done, []
             replaced, self._replaced = self._replaced, []
@@ -113,7 +110,9 @@ class Leases:
             ):
                 lease.renewed_at = now
             else:
-                LOG.warning('A claim has lapsed; deliveries may be repeated')
+                LOG.warning(
+                    'A claim on deliveries has expired; they may be repeated'
+                )
                 lease.is_lost = True
                 self._forget([lease])
 

@@ -145,10 +145,10 @@ class Notifier:
                     pools_at = now + POOLS_INTERVAL
                     self._open_readers()
             except StoreUnavailable:
-                LOG.warning('The store of records does not answer')
+                LOG.warning('The management store is not responding; retrying')
             except Exception:
                 # The thread must go on.
-                LOG.exception('The notifier has met an error')
+                LOG.exception('Unexpected error in the notifier; it goes on')
                 self._stopped.wait(PAUSE)
 
     def _open_readers(self) -> None:
@@ -196,7 +196,7 @@ class Notifier:
                 self._attempt(attempt)
             except Exception:
                 # The thread must go on.
-                LOG.exception('A delivery has met an error')
+                LOG.exception('Unexpected error in a delivery; it is retried')
 
     def _attempt(self, attempt: Attempt[Job]) -> None:
         more, success = False, None

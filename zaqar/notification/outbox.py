@@ -101,7 +101,10 @@ class OutboxReader:
             self.leases.flush(store)
             self.leases.release(store)
         except StoreUnavailable:
-            LOG.warning('Deliveries go on when their claims have lapsed')
+            LOG.warning(
+                'Claims on deliveries cannot be released; the deliveries '
+                'continue when the claims expire'
+            )
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -110,11 +113,14 @@ class OutboxReader:
                 if self._step(self._open()):
                     continue
             except StoreUnavailable:
-                LOG.warning('Store "%s" does not answer', self.name)
+                LOG.warning(
+                    'The store of pool "%s" is not responding; retrying',
+                    self.name,
+                )
                 pause = PAUSE
             except Exception:
                 # The thread must go on.
-                LOG.exception('Working on the outbox failed')
+                LOG.exception('Reading the outbox failed; retrying')
                 pause = PAUSE
             if self.leases.changed.wait(pause) and pause == PAUSE:
                 self._ended.wait(PAUSE)

@@ -89,10 +89,7 @@ class PendingDelivery(
         return msgspec.structs.replace(self, **changes)
 
     def notification(self, place: int) -> bytes:
-        """Return a message as JSON text for the subscriber.
-
-        It has exactly these keys.
-        """
+        """Return a message as JSON text, with exactly these keys."""
         message = self.messages[place]
         document: dict[str, Any] = {
             'body': message.body,

@@ -166,10 +166,7 @@ class Scheduler(Generic[Job]):
             self._defer(job, wait)
 
     def expected_wait(self, host: str, project: str) -> float | None:
-        """Return the seconds for which a failing host has no room.
-
-        None if it has, or is unknown or healthy.
-        """
+        """Return the seconds for which a failing host has no room, if any."""
         with self._changed:
             queue = self._queues.get(host)
             if queue is None or not queue.is_failing:

@@ -40,7 +40,7 @@ def _create(
     try:
         create: Callable[[NotificationSettings], Sender] = point.load()
     except (ImportError, AttributeError) as error:
-        LOG.warning('There is no sender for %s: %s', point.name, error)
+        LOG.warning('No sender for %s can be loaded: %s', point.name, error)
         return None
     try:
         return create(settings)

@@ -71,7 +71,9 @@ class DeliveryStatistics:
             try:
                 self._write(key, change)
             except StoreUnavailable:
-                LOG.warning('Counts of deliveries are written later')
+                LOG.warning(
+                    'Delivery statistics cannot be written; retrying later'
+                )
                 changes[key] = change
                 with self._lock:
                     for late in changes:

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Deadlines of attempts, whatever they wait for.
-
-A thread shuts down the connection of an attempt whose time is over, which ends
-any read or write on it.
-"""
+"""Deadlines of attempts: a thread shuts down connections that are too slow."""
 
 from __future__ import annotations
 

@@ -110,11 +110,11 @@ class InternalServer:
         except BadRequest as fault:
             _respond(writer, fault.status, 'close')
         except TimeoutError:
-            LOG.debug('A notifier is too slow')
+            LOG.debug('A notifier is too slow; its connection is closed')
             # It may not read either.
             writer.transport.abort()
         except (OSError, EOFError):
-            LOG.debug('A notifier has gone')
+            LOG.debug('A notifier has closed its connection')
         finally:
             self._tasks.discard(task)
             self._unauthenticated.pop(writer, None)
