@@ -20,8 +20,8 @@ OPTS = [
         'message_pipeline',
         default=[NOTIFIER],
         help='Stages that posted messages pass. The only one there is, '
-        f'{NOTIFIER}, tells subscribers; set it empty and subscriptions can '
-        'be managed but stay silent. Any other name stops the start.',
+        f'{NOTIFIER}, notifies subscribers. Without it, subscriptions can '
+        'be managed but have no effect. Any other name stops the start.',
     ),
     *(
         cfg.ListOpt(

@@ -1,1 +1,1 @@
-"""What is owed to subscribers: notices, deliveries, and those who send."""
+"""Notifications: fan-out, scheduling and delivery to subscribers."""

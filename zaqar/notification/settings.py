@@ -88,7 +88,7 @@ OPTS = [
         'trust_allow_http',
         default=False,
         help='Whether tokens may be sent without TLS to other hosts than '
-        'this one. Whoever sees the traffic can then act for the users.',
+        'this one. Anyone who sees the traffic can then act for the users.',
     ),
     cfg.BoolOpt(
         'encrypted_over_http',

@@ -67,7 +67,9 @@ class SocketSender:
         try:
             outcome = self._attempt(node, connection, delivery.body)
         except StoreUnavailable:
-            return Outcome(Verdict.RETRY, 'the store is silent')
+            return Outcome(
+                Verdict.RETRY, 'the management store is not responding'
+            )
         is_over = now - delivery.first_at >= PATIENCE * 1000
         if outcome.verdict is Verdict.RETRY and is_over:
             return Outcome(Verdict.REFUSED, outcome.reason)
