@@ -17,7 +17,7 @@ from zaqar import config_check, configuration, guru_reports, metrics, version
 from zaqar.api import features, operation_table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
-from zaqar.controllers import notices, subscription_records
+from zaqar.controllers import outbox_notices, subscription_records
 from zaqar.controllers.context import Context
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
@@ -87,7 +87,7 @@ class Service:
             self.metrics.observe,
         )
         self._internal = Context(
-            notices.service_identity(''),
+            outbox_notices.service_identity(''),
             self.catalogue,
             limits,
             0,

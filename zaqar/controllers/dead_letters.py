@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from zaqar.controllers import notices
+from zaqar.controllers import outbox_notices
 from zaqar.controllers.context import Context
 from zaqar.controllers.encryption import UNREADABLE, is_encrypted
 from zaqar.controllers.metadata import default_delay
@@ -86,7 +86,7 @@ def _post(
             [stored],
             now=store.clock.now(),
             token=token,
-            notice=notices.of_post(ctx.cipher, queue, [content])
+            notice=outbox_notices.of_post(ctx.cipher, queue, [content])
             if ctx.pipeline.notifies
             else None,
             version=queue.version,

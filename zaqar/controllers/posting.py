@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import checksum, notices
+from zaqar.controllers import checksum, outbox_notices
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import MIN_TTL, Limits
 from zaqar.controllers.metadata import default_delay, is_int
@@ -101,7 +101,7 @@ def _post(
             limit=_most_messages(queue.metadata, ctx.limits)
             if is_bounded
             else 0,
-            notice=notices.of_post(ctx.cipher, queue, draft.notified)
+            notice=outbox_notices.of_post(ctx.cipher, queue, draft.notified)
             if ctx.pipeline.notifies
             else None,
             version=queue.version,

@@ -14,7 +14,7 @@ from typing import Any
 
 from zaqar.controllers import (
     delivery_status,
-    notices,
+    outbox_notices,
     subscription_trusts,
     trusts,
     webhook_secrets,
@@ -222,7 +222,7 @@ def _request_confirmation(
         store, scope, subscription_id, wanted=wanted, now=now
     ):
         return
-    request = notices.ConfirmationRequest(
+    request = outbox_notices.ConfirmationRequest(
         scope.project,
         scope.name,
         subscription_id,
@@ -234,7 +234,7 @@ def _request_confirmation(
     def put(store: MessageStore, queue: Queue) -> None:
         store.post(
             OUTBOX,
-            [notices.encode(None, request)],
+            [outbox_notices.encode(None, request)],
             now=store.clock.now(),
             token=secrets.token_hex(16),
         )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from zaqar.controllers.notices import ConfirmationRequest
+from zaqar.controllers.outbox_notices import ConfirmationRequest
 from zaqar.controllers.signatures import Grant, Signer
 
 SUBSCRIBE = 'SubscriptionConfirmation'

@@ -10,7 +10,7 @@ import logging
 
 import msgspec
 
-from zaqar.controllers import notices, posting
+from zaqar.controllers import outbox_notices, posting
 from zaqar.controllers.context import Context
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import Scope, Subscription
@@ -80,7 +80,7 @@ def _without_notifications(ctx: Context, delivery: Delivery) -> Context:
     Notifications of dead letters could go round in circles.
     """
     return Context(
-        notices.service_identity(delivery.project),
+        outbox_notices.service_identity(delivery.project),
         ctx.catalogue,
         ctx.limits,
         cipher=ctx.cipher,

@@ -24,7 +24,7 @@ from zaqar.controllers import (
     subscriptions,
 )
 from zaqar.controllers.context import Context
-from zaqar.controllers.notices import LIFETIME
+from zaqar.controllers.outbox_notices import LIFETIME
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import NewMessage, Scope, Subscription
 from zaqar.notification import confirmation, dead_letters, metrics, retry

@@ -18,9 +18,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.controllers import notices, subscription_records
+from zaqar.controllers import outbox_notices, subscription_records
 from zaqar.controllers.context import Context
-from zaqar.controllers.notices import LIFETIME, ConfirmationRequest, Notice
+from zaqar.controllers.outbox_notices import (
+    LIFETIME,
+    ConfirmationRequest,
+    Notice,
+)
 from zaqar.errors import QueueGone
 from zaqar.models import Message, NewMessage, Scope, Subscription
 from zaqar.notification import metrics
@@ -68,11 +72,12 @@ def fan_out(
     )
     if claim is None:
         return 0
-    readable, unreadable = notices.read_all(
-        claim.messages, lambda message: notices.read(ctx.cipher, message)
+    readable, unreadable = outbox_notices.read_all(
+        claim.messages,
+        lambda message: outbox_notices.read(ctx.cipher, message),
     )
     epochs = _epochs(store, [notice for _, notice in readable])
-    scopes = {notices.scope_of(notice) for _, notice in readable}
+    scopes = {outbox_notices.scope_of(notice) for _, notice in readable}
     subscribers = _subscribers(ctx, scopes)
     deliveries = [
         pending
@@ -97,7 +102,7 @@ def requeue(
     again = [
         record
         for message in unreadable
-        if (record := notices.requeued(message, now)) is not None
+        if (record := outbox_notices.requeued(message, now)) is not None
     ]
     if again:
         ids = [message.id for message in unreadable]
@@ -109,7 +114,7 @@ def requeue(
         '%d s, until they expire. The first one is %s.',
         len(unreadable),
         len(again),
-        notices.REQUEUE_SECONDS,
+        outbox_notices.REQUEUE_SECONDS,
         unreadable[0].id,
     )
 
@@ -126,7 +131,7 @@ def _epochs(
             epoch = store.subscribed_epoch(notice.qid, now=store.clock.now())
         except QueueGone:
             epoch = 0
-        epochs[notice.qid] = (notices.scope_of(notice), epoch)
+        epochs[notice.qid] = (outbox_notices.scope_of(notice), epoch)
     return epochs
 
 
@@ -145,7 +150,7 @@ def _subscribers(
 def _deliveries(
     notice: Notice, message: Message, subscribers: Mapping[Scope, _Subscribers]
 ) -> Iterator[PendingDelivery]:
-    scope = notices.scope_of(notice)
+    scope = outbox_notices.scope_of(notice)
     content: dict[str, Any]
     if isinstance(notice, ConfirmationRequest):
         subscriptions = [

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from zaqar.controllers import notices
+from zaqar.controllers import outbox_notices
 from zaqar.controllers.context import Context
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
@@ -178,7 +178,7 @@ class OutboxReader:
         self, store: MessageStore, lease: Lease, messages: Sequence[Message]
     ) -> list[Job]:
         cipher = self._ctx.cipher
-        readable, unreadable = notices.read_all(
+        readable, unreadable = outbox_notices.read_all(
             messages, lambda message: PendingDelivery.read(cipher, message)
         )
         if unreadable:

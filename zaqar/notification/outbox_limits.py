@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from zaqar.controllers.encryption import Cipher
-from zaqar.controllers.notices import Unreadable
+from zaqar.controllers.outbox_notices import Unreadable
 from zaqar.models import Message
 from zaqar.notification import metrics
 from zaqar.notification.pending import PendingDelivery

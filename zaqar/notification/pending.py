@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from zaqar.controllers import notices
+from zaqar.controllers import outbox_notices
 from zaqar.controllers.encryption import Cipher
-from zaqar.controllers.notices import ConfirmationRequest, Payload
+from zaqar.controllers.outbox_notices import ConfirmationRequest, Payload
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.models import Message, NewMessage, Scope
 from zaqar.notification.addresses import port_of
@@ -58,7 +58,7 @@ class PendingDelivery(
     @property
     def scope(self) -> Scope:
         """The queue or topic."""
-        return notices.scope_of(self)
+        return outbox_notices.scope_of(self)
 
     @property
     def key(self) -> tuple[Scope, str]:
@@ -71,7 +71,7 @@ class PendingDelivery(
 
         :raises Unreadable: the message is none, or its key is not configured
         """
-        return notices.decode(cipher, message, _DECODER)
+        return outbox_notices.decode(cipher, message, _DECODER)
 
     def to_store(
         self, cipher: Cipher, *, ttl: int, delay: int = 0
@@ -80,7 +80,7 @@ class PendingDelivery(
 
         :param delay: whole seconds
         """
-        return notices.encode(
+        return outbox_notices.encode(
             cipher if self.sealed else None, self, ttl=ttl + delay, delay=delay
         )
 

@@ -73,15 +73,15 @@ class MailSender:
         return address, content
 
     def _confirmation(self, delivery: Delivery) -> mails.MailContent | None:
-        notice = json.loads(delivery.body)
+        document = json.loads(delivery.body)
         link = confirmation.link(
-            self._settings.external_confirmation_url, notice
+            self._settings.external_confirmation_url, document
         )
         if link is None:
             return None
         template: Mapping[str, str] = (
             self._settings.subscription_confirmation_email_template
-            if notice['Message_Type'] == confirmation.SUBSCRIBE
+            if document['Message_Type'] == confirmation.SUBSCRIBE
             else self._settings.unsubscribe_confirmation_email_template
         )
         body = template['body']

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from zaqar.api import operation_table
 from zaqar.api.dispatch import Dispatcher, Received
-from zaqar.controllers import notices
+from zaqar.controllers import outbox_notices
 from zaqar.controllers.signatures import Grant
 from zaqar.errors import NotFound, ZaqarError
 from zaqar.models import Kind, Scope
@@ -128,7 +128,7 @@ def _act(link: _Link, wanted: str, dispatcher: Dispatcher) -> Response:
     try:
         dispatcher.run(
             operation_table.BY_ACTION[name],
-            notices.service_identity(link.scope.project),
+            outbox_notices.service_identity(link.scope.project),
             scope=link.scope,
             path={'subscription_id': link.subscription_id},
             values={},

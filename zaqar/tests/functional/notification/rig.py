@@ -15,7 +15,13 @@ import msgspec
 from oslo_config import cfg
 
 from zaqar import clock
-from zaqar.controllers import messages, notices, posting, queues, subscriptions
+from zaqar.controllers import (
+    messages,
+    outbox_notices,
+    posting,
+    queues,
+    subscriptions,
+)
 from zaqar.controllers.context import Context
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
@@ -104,7 +110,7 @@ class Rig:
             trusts=trusts,
         )
         inner = dataclasses.replace(
-            self.ctx, identity=notices.service_identity('')
+            self.ctx, identity=outbox_notices.service_identity('')
         )
         self.settings = NotificationSettings(
             **{**OPEN, **settings},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zaqar.controllers import messages, posting, subscriptions
-from zaqar.controllers.notices import LIFETIME, REQUEUE_SECONDS
+from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.models import NewMessage, Scope
 from zaqar.notification import fanout, metrics
