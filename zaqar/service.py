@@ -241,7 +241,7 @@ def warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
         conf, notification.NotificationSettings.from_conf(conf), signer
     )
     is_offered = 'mailto' in Limits.from_conf(conf).subscriber_types
-    confirms = pipeline.notifies and pipeline.asks('mailto:')
+    confirms = pipeline.notifies and pipeline.needs_confirmation('mailto:')
     if is_offered and confirms and not signer.has_key:
         LOG.warning(
             '[notification] confirm_mail needs [signed_url] secret_key, which '

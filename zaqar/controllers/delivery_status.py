@@ -22,7 +22,7 @@ from zaqar.storage.records import Data, update
 COUNTS = ('delivered', 'retried', 'given_up')
 
 #: Minimum milliseconds between two requests for confirmation of one kind.
-ASK_INTERVAL = 60_000
+REQUEST_INTERVAL = 60_000
 
 
 def read(store: ManagementStore, scope: Scope, subscription_id: str) -> Data:
@@ -79,7 +79,7 @@ def may_request(
 
     def edit(data: Data) -> Data | None:
         last = data.get(key)
-        if last is not None and now - last < ASK_INTERVAL:
+        if last is not None and now - last < REQUEST_INTERVAL:
             return None
         return {**data, key: now}
 

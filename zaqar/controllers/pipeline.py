@@ -53,14 +53,16 @@ class Pipeline:
     confirms: bool = False
     confirms_mail: bool = False
 
-    def asks(self, subscriber: str) -> bool:
+    def needs_confirmation(self, subscriber: str) -> bool:
         """Return whether a subscriber has to confirm before it is notified."""
         is_mail = subscriber[:7].lower() == 'mailto:'
         return self.confirms or (self.confirms_mail and is_mail)
 
     def is_notified(self, subscription: Subscription) -> bool:
         """Return whether a subscriber is notified of messages."""
-        return subscription.confirmed or not self.asks(subscription.subscriber)
+        return subscription.confirmed or not self.needs_confirmation(
+            subscription.subscriber
+        )
 
     @classmethod
     def from_conf(

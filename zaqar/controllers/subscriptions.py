@@ -212,7 +212,9 @@ def _request_confirmation(
     wanted: bool,
 ) -> None:
     """Ask a subscriber to confirm, or notify it that it has unsubscribed."""
-    if not (ctx.pipeline.notifies and ctx.pipeline.asks(subscriber)):
+    if not (
+        ctx.pipeline.notifies and ctx.pipeline.needs_confirmation(subscriber)
+    ):
         return
     store, now = ctx.catalogue.management, _now(ctx)
     if not ctx.signer.has_key:

@@ -194,7 +194,7 @@ class DeliveryExecutor:
         if (
             cached is not None
             and cached.version >= pending.version
-            and pending.ask is None
+            and pending.confirmation is None
             and is_notified(cached)
         ):
             return cached
@@ -206,7 +206,7 @@ class DeliveryExecutor:
             return None
         with self._lock:
             self._subscriptions[key] = current
-        if pending.ask is not None or is_notified(current):
+        if pending.confirmation is not None or is_notified(current):
             return current
         return None
 
@@ -217,10 +217,13 @@ class DeliveryExecutor:
         attempt: int,
         subscription: Subscription,
     ) -> Delivery:
-        if pending.ask is not None:
+        if pending.confirmation is not None:
             public = self._endpoints()
             document = confirmation.document(
-                self._ctx.signer, pending.ask, public.http, public.websocket
+                self._ctx.signer,
+                pending.confirmation,
+                public.http,
+                public.websocket,
             )
             body = json.dumps(document, ensure_ascii=False).encode()
         else:
@@ -235,7 +238,7 @@ class DeliveryExecutor:
             body,
             attempt,
             pending.first_at,
-            pending.ask is not None,
+            pending.confirmation is not None,
             pending.sealed,
         )
 

@@ -158,7 +158,7 @@ def _deliveries(
             for subscription in subscribers[scope].every
             if subscription.id == notice.subscription
         ]
-        content = {'ask': notice}
+        content = {'confirmation': notice}
     else:
         subscriptions = list(subscribers[scope].notified)
         content = {'messages': notice.messages, 'sealed': notice.sealed}

@@ -26,7 +26,7 @@ class PendingDelivery(
     msgspec.Struct,
     omit_defaults=True,
     # As stored by all releases.
-    rename={'offset': 'first', 'deferrals': 'parks'},
+    rename={'offset': 'first', 'deferrals': 'parks', 'confirmation': 'ask'},
 ):
     """Messages, or a request for confirmation, for one subscriber.
 
@@ -53,7 +53,7 @@ class PendingDelivery(
     deferrals: int = 0
     version: int = 0
     sealed: bool = False
-    ask: ConfirmationRequest | None = None
+    confirmation: ConfirmationRequest | None = None
 
     @property
     def scope(self) -> Scope:
