@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.controllers import messages, posting, subscriptions
+from zaqar.controllers import posting, subscriptions
 from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.models import NewMessage, Scope
@@ -82,7 +82,7 @@ def test_the_owner_sees_that_a_letter_was_not_stored(
     one = rig.subscribe(
         make_receiver(answer(404)).url, _dead_letter_queue='dead'
     )
-    monkeypatch.setattr(messages, 'post_dead_letters', refuse)
+    monkeypatch.setattr(posting, 'post_dead_letters', refuse)
     rig.post('x')
     rig.until(lambda: rig.deliveries(one)['given_up'] == 1)
     reason = rig.deliveries(one)['last_failure']['reason']
@@ -101,7 +101,7 @@ def test_what_is_given_up_is_counted_once(
             raise StoreUnavailable
         return post(*given, **more)
 
-    monkeypatch.setattr(messages, 'post_dead_letters', fail_once)
+    monkeypatch.setattr(posting, 'post_dead_letters', fail_once)
     one = rig.subscribe(
         make_receiver(answer(404)).url, _dead_letter_queue='dead'
     )
