@@ -7,6 +7,9 @@ import socket
 
 from zaqar.errors import ConfigurationError
 
+#: Bytes of a connection that the kernel holds before it sends them.
+MAX_UNSENT = 256 * 1024
+
 
 def listen(
     host: str, port: int, backlog: int, group: str, names: str = 'bind, port'
@@ -24,6 +27,11 @@ def listen(
         family, kind, protocol, _, address = addresses[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by connections. What is unsent is known, and limited, only
+        # outside the kernel, which would buffer megabytes for each client.
+        listener.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT
+        )
         listener.bind(address)
     except OSError as error:
         raise ConfigurationError(
