@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What time it is, as the servers behind the stores see it.
+"""The time by the clocks of the servers behind the stores.
 
 Several API servers share a store; their own clocks may be minutes apart, and
 may be set while they run. All lifetimes are therefore measured by the store's
-clock: its time when it was last asked, plus what a monotonic clock says has
-passed since. The machine's own idea of the time is only a witness: when it
+clock: its time at the last query, plus what a monotonic clock says has passed
+since. The machine's own idea of the time is only a witness: when it
 moves otherwise than the monotonic clock, it was set, or the machine slept, and
-the store is asked anew before anybody gets an answer.
+the store is queried again before any time is returned.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ STEP = 1000
 
 
 def wall_ms() -> int:
-    """Return this process's idea of now, in milliseconds."""
+    """Return the time of this machine, in milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 def monotonic_ms() -> int:
-    """Return the milliseconds since some moment, by a clock nobody sets."""
+    """Return milliseconds of a monotonic clock."""
     return time.monotonic_ns() // 1_000_000
 
 
 class _Sample(NamedTuple):
-    """What three clocks said at one moment, in milliseconds."""
+    """The times of three clocks at one moment, in milliseconds."""
 
     server: int
     timer: int
@@ -78,7 +78,7 @@ class Clock:
         return last.server + timer - last.timer
 
     def server_now(self) -> int:
-        """Return the time in milliseconds that the server itself says.
+        """Return the time of the server, in milliseconds, by a new query.
 
         It is asked by this very call: whoever removes what has expired goes
         by nothing else.
@@ -94,7 +94,7 @@ class Clock:
         return age >= SAMPLE_INTERVAL * 1000 or self._is_void(last, timer)
 
     def _is_void(self, last: _Sample, timer: int) -> bool:
-        """Tell whether our clock was set since, or the machine slept."""
+        """Tell whether our clock was set since, or the machine suspended."""
         drift = self._wall() - last.wall - (timer - last.timer)
         return abs(drift) > STEP
 

@@ -61,7 +61,7 @@ class Known:
 
 
 def remarks(conf: cfg.ConfigOpts) -> Sequence[str]:
-    """Return what is to be said of the files of a loaded configuration.
+    """Return warnings about the files of a loaded configuration.
 
     Values are never shown.
 
@@ -78,7 +78,7 @@ def remarks(conf: cfg.ConfigOpts) -> Sequence[str]:
 
 
 def ignored(conf: cfg.ConfigOpts) -> Sequence[str]:
-    """Return what stands in the files of a configuration for nothing."""
+    """Return the settings that have no effect."""
     return [remark for remark in remarks(conf) if _IGNORED in remark]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guru meditation reports: what a process is doing, told when asked.
+"""Guru meditation reports: the state of a process, on request.
 
 SIGUSR2 asks, or the touch of a file where a server takes that signal for
 itself. Secrets of the configuration are masked; our own sections hold names
@@ -43,7 +43,7 @@ class Report(guru_meditation_report.TextGuruMeditation):
 
 
 class _Version:
-    """What the library asks of a version."""
+    """The version, as the library reads it."""
 
     def vendor_string(self) -> str:
         return 'OpenStack Foundation'
@@ -56,7 +56,7 @@ class _Version:
 
 
 def install(conf: cfg.ConfigOpts, sections: Mapping[str, Facts]) -> None:
-    """Let this process report when asked.
+    """Let this process report on request.
 
     Made after the process has forked.
 
@@ -72,7 +72,7 @@ def install(conf: cfg.ConfigOpts, sections: Mapping[str, Facts]) -> None:
 
 
 def prepare(conf: cfg.ConfigOpts, sections: Mapping[str, Facts]) -> None:
-    """Make the options known and set what a report of ours shows."""
+    """Register the options and the sections of a report."""
     opts.set_defaults(conf)
     Report.conf = conf
     Report.persistent_sections = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where programs log, and that an entry is one line."""
+"""Set-up of logging: its destination, and one line for each entry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 
 class _OneLine(logging.Filter):
-    """Lets nothing that a caller sent begin a line of its own."""
+    """Escapes line breaks, so that callers cannot forge log entries."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -33,7 +33,7 @@ _ONE_LINE = _OneLine()
 
 
 def keep_to_a_line() -> None:
-    """Make each entry one line, whatever is in it."""
+    """Make each log entry one line."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(_ONE_LINE)
 

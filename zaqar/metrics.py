@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures for operators: how much, how fast, how often in vain.
+"""Metrics for Prometheus and statsd: counts, durations and failures.
 
-For Prometheus they are kept in files that the processes of a machine share,
-and read out by a server on an address of its own; for statsd they are sent.
-Off, nothing is loaded or counted. Labels name what the service is made of,
-never a project or a queue.
+For Prometheus they are stored in files that the processes of a machine share,
+and served on an address of their own; to statsd they are sent. Labels never
+name a project or a queue.
 """
 
 from __future__ import annotations
@@ -59,23 +58,23 @@ Store = TypeVar('Store')
 
 
 class Sink(abc.ABC):
-    """Where figures go."""
+    """A receiver of metrics."""
 
     @abc.abstractmethod
     def add(self, name: str, labels: Mapping[str, str], count: float) -> None:
-        """Count something that happened ``count`` times."""
+        """Add to a counter."""
 
     @abc.abstractmethod
     def took(self, name: str, labels: Mapping[str, str], secs: float) -> None:
-        """Count something that took a while."""
+        """Count an event with its duration."""
 
     @abc.abstractmethod
     def set(self, name: str, value: float) -> None:
-        """Say what a value of this process is now."""
+        """Set a gauge of this process."""
 
 
 class Metrics:
-    """All figures of this process."""
+    """The metrics of this process."""
 
     def __init__(self, sinks: Sequence[Sink] = ()) -> None:
         self._sinks = sinks
@@ -98,16 +97,16 @@ class Metrics:
 
     @property
     def observe(self) -> Callable[[str, str, float], None] | None:
-        """Return what takes operations, None if nobody wants to know."""
+        """Return a function that counts operations, None if off."""
         return self.request if self.enabled else None
 
     @property
     def enabled(self) -> bool:
-        """Tell whether anybody wants to know."""
+        """Tell whether metrics are on."""
         return bool(self._sinks)
 
     def request(self, operation: str, outcome: str, seconds: float) -> None:
-        """Count an operation that a client has asked for.
+        """Count an operation of a client.
 
         :param outcome: a status that is an error, else ``2xx``
         """
@@ -117,26 +116,26 @@ class Metrics:
     def took(
         self, name: str, labels: Mapping[str, str], seconds: float
     ) -> None:
-        """Count something that took a while."""
+        """Count an event with its duration."""
         for sink in self._sinks:
             sink.took(name, labels, seconds)
 
     def add(
         self, name: str, labels: Mapping[str, str], count: float = 1
     ) -> None:
-        """Count something that happened."""
+        """Add to a counter."""
         for sink in self._sinks:
             sink.add(name, labels, count)
 
     def set(self, name: str, value: float) -> None:
-        """Say what a value of this process is now."""
+        """Set a gauge of this process."""
         for sink in self._sinks:
             sink.set(name, value)
 
     def store(
         self, store: Store, plane: str, driver: str, pool: str = ''
     ) -> Store:
-        """Return a store whose calls are counted, if anything is.
+        """Return a store whose calls are counted, if metrics are on.
 
         :param pool: that it is, '' for one that the configuration names
         """
@@ -148,7 +147,7 @@ class Metrics:
 
 
 class _Measured:
-    """Stands for a store."""
+    """Proxy of a store."""
 
     def __init__(
         self,
@@ -197,7 +196,7 @@ class _Measured:
 
 
 def _moved(name: str, answer: Any) -> int:
-    """Return how many messages a call has moved."""
+    """Return the number of messages of a call."""
     match name:
         case 'post' | 'pop':
             return len(answer)
@@ -209,12 +208,12 @@ def _moved(name: str, answer: Any) -> int:
 
 
 def shared(state: pathlib.Path) -> str:
-    """Return where processes that have their state there share figures."""
+    """Return the folder of the files that processes share."""
     return str(state / 'metrics')
 
 
 def share(folder: str) -> str:
-    """Let this process and its children count in one place; return it.
+    """Let this process and its children share files; return their folder.
 
     Called before any metric is made.
     """
@@ -236,7 +235,7 @@ _HELP = {
 
 
 class _Prometheus(Sink):
-    """Kept in memory that is mapped to files, one set for each process."""
+    """Metrics in memory-mapped files, one set for each process."""
 
     def __init__(self) -> None:
         import prometheus_client
@@ -281,7 +280,7 @@ class _Prometheus(Sink):
 
 
 class _Statsd(Sink):
-    """Sent as they happen; whether they arrive nobody knows."""
+    """Metrics that are sent by UDP as they happen."""
 
     def __init__(self, host: str, port: int) -> None:
         import statsd

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/metrics``: what the processes of this machine have counted."""
+"""The endpoint ``/metrics`` of the processes of this machine."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def listen(conf: cfg.ConfigOpts) -> socket.socket:
 
 
 def serve(listener: socket.socket, folder: str) -> None:
-    """Answer Prometheus until SIGTERM.
+    """Serve Prometheus until SIGTERM.
 
     :param folder: where the processes share their figures
     """
@@ -74,7 +74,7 @@ def serve(listener: socket.socket, folder: str) -> None:
 
 
 class _BuildInfo(Collector):
-    """Which release this is, as a series whose value says nothing."""
+    """The release, as labels of a series with the value 1."""
 
     def collect(self) -> Iterator[Metric]:
         """Yield the series."""
@@ -89,14 +89,14 @@ class _BuildInfo(Collector):
 
 
 class _Quiet(wsgiref.simple_server.WSGIRequestHandler):
-    """Tells nobody that it was asked."""
+    """Logs no requests."""
 
     def log_message(self, *args: object) -> None:
-        """Leave the log to what matters."""
+        """Log nothing."""
 
 
 def forget_the_dead(folder: str, kind: str = 'gauge_live') -> None:
-    """Remove what processes that have ended say of the present.
+    """Remove gauges of processes that have ended.
 
     What they counted stays, or the sums would fall.
 

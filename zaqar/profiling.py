@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traces for osprofiler: where the time of a request goes.
+"""Tracing by osprofiler: the time that parts of a request take.
 
 Only requests whose ``X-Trace-Info`` is signed with a key of ours are traced:
 over HTTP by their headers, over a WebSocket by those in the frame.
@@ -79,7 +79,7 @@ Notify = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Profiling:
-    """What is traced.
+    """The parts of the service that are traced.
 
     :ivar enabled: whether anything is
     :ivar keys: with which traced requests are signed, commas between
@@ -119,7 +119,7 @@ class Profiling:
         return cls(True, settings.hmac_keys, planes)
 
     def application(self, app: App) -> App:
-        """Return an application that traces requests which ask for it."""
+        """Return an application that traces requests with a trace header."""
         if not self.enabled:
             return app
         from osprofiler import web
@@ -142,7 +142,7 @@ class Profiling:
         headers: Mapping[str, Any],
         call: Callable[[], Result],
     ) -> Result:
-        """Make a call for a frame of a WebSocket, traced if it asks for it.
+        """Make a call for a WebSocket frame, traced if it has a trace header.
 
         :param headers: of the frame, by their names in small letters
         """
@@ -161,7 +161,7 @@ class Profiling:
             profiler.clean()
 
     def _ids(self, headers: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return what a trace is known by, None without a valid proof."""
+        """Return the ids of a trace, None without a valid signature."""
         info, proof = headers.get(_INFO), headers.get(_PROOF)
         if not (isinstance(info, str) and isinstance(proof, str)):
             return None
@@ -188,7 +188,7 @@ class Profiling:
 
 
 class _Traced:
-    """Stands for a store."""
+    """Proxy of a store."""
 
     def __init__(self, store: Any, name: str) -> None:
         self._store = store
@@ -212,7 +212,7 @@ def _run(name: str, call: Callable[..., Any], *args: Any, **more: Any) -> Any:
 
 
 def _opened(conf: cfg.ConfigOpts) -> Notify | None:
-    """Return what takes the points of a trace, or None if there is nothing.
+    """Return a function that records points of a trace, None without one.
 
     Says in one line what is wrong.
     """
@@ -251,7 +251,7 @@ def _opened(conf: cfg.ConfigOpts) -> Notify | None:
 def _register(
     conf: cfg.ConfigOpts, groups: Iterable[tuple[str, list[cfg.Opt]]]
 ) -> None:
-    """Make osprofiler's other options known, which its drivers read."""
+    """Register the other options of osprofiler, which its drivers read."""
     ours = {option.dest for option in LIBRARY_OPTS}
     for group, options in groups:
         others = [option for option in options if option.dest not in ours]
@@ -259,7 +259,7 @@ def _register(
 
 
 def _use(notify: Notify, hidden: tuple[str, ...]) -> None:
-    """Let the points of this process's traces go somewhere.
+    """Record the points of traces of this process.
 
     :param hidden: how the names of those begin that are left out
     """

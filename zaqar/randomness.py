@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random bytes from the system, fetched in stock.
+"""Random bytes from the system, fetched in advance.
 
 Each call of :func:`os.urandom` lets go of the interpreter, which threads that
 answer requests then have to win back: several times per request, for a few
@@ -43,7 +43,7 @@ def token_hex(count: int) -> str:
 
 
 def _forget() -> None:
-    """Share no stock with a process that was forked off."""
+    """Discard bytes that a forked process would share."""
     _stock.bytes = b''
     _stock.used = 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``zaqar-gc``: give back the room of dead messages and claims."""
+"""``zaqar-gc``: remove expired messages and claims."""
 
 from __future__ import annotations
 
@@ -34,28 +34,26 @@ SYNOPSIS
 
 DESCRIPTION
     Sweeps the message store and, with [DEFAULT] pooling, every pool: removes
-    expired messages and claims, what is left of purged and deleted queues,
-    and other remains. Nobody can see these, swept or not; sweeping gives back
-    their room.
+    expired messages and claims, and the remains of purged and deleted queues.
+    They are invisible to clients; sweeping frees their space.
 
     zaqar-server does the same in the background, every [gc] interval seconds
-    unless that is 0. This program is for those who rather run it from cron
-    or a timer, or once after a mass of messages has expired.
+    unless that is 0. Run this program from cron or a timer instead, or once
+    after many messages have expired.
 
-    It works in batches of [gc] batch rows, with a pause between two of them,
-    and may run beside the service and beside others of its kind: a store lets
-    one sweeper work at a time, and the others find nothing to do. It may be
-    stopped at any time (SIGTERM, Ctrl-C), which ends it after the batch at
-    hand.
+    It works in batches of [gc] batch rows with a pause between them, and may
+    run beside the service and other sweepers: a store admits one at a time,
+    and the others do nothing. SIGTERM and SIGINT (Ctrl-C) end it after the
+    current batch.
 
-    Prints one line for each store: how many rows were removed. The same goes
-    to the log, where one is configured.
+    Prints the number of removed rows of each store, and logs it if a log is
+    configured.
 
 OPTIONS
     --once              sweep until nothing is left, then end; the default,
                         and stronger than --every
-    --every SECONDS     begin again every so many seconds, until stopped
-    --dry-run           see whether the stores answer and remove nothing
+    --every SECONDS     sweep every so many seconds, until stopped
+    --dry-run           check that the stores respond, and remove nothing
     --pool NAME         sweep this pool only; may be given several times
 
 FILES
@@ -133,7 +131,7 @@ def _prepare(conf: cfg.ConfigOpts) -> None:
 
 
 class Stores:
-    """What is to be swept.
+    """The stores to sweep.
 
     :raises ConfigurationError: a store cannot be used like this
     """
@@ -149,7 +147,7 @@ class Stores:
         self._pools = self._opened() if is_pooled else None
 
     def chosen(self) -> Mapping[str, Opener]:
-        """Return the stores to sweep, by what they are called.
+        """Return the stores to sweep by their names.
 
         :raises ConfigurationError: a pool is named that does not exist
         :raises StoreUnavailable: the management store does not answer
@@ -169,7 +167,7 @@ class Stores:
         return pools if self._conf.pool else {**messages, **pools}
 
     def close(self) -> None:
-        """Give back all connections."""
+        """Close all stores."""
         if self._pools is not None:
             self._pools.close()
         self._found.messages.close()
@@ -185,7 +183,7 @@ class Stores:
 
 
 class Collector:
-    """Sweeps stores until they are clean, once or time and again.
+    """Sweeps stores until nothing is left, once or regularly.
 
     :param choose: returns the stores; asked before each round
     """
@@ -209,7 +207,7 @@ class Collector:
         self._ended = threading.Event()
 
     def run(self) -> int:
-        """Work until done or told to stop; return the exit code.
+        """Sweep until done or stopped; return the exit code.
 
         :raises ConfigurationError: as ``choose``
         :raises StoreUnavailable: as ``choose``, where one round is asked for
@@ -222,7 +220,7 @@ class Collector:
             try:
                 self._round()
             except StoreUnavailable as error:
-                # It may come back before the next round.
+                # The store may respond in the next round.
                 LOG.error('No round: %s', _reason(error))
             self._ended.wait(self._every)
         return 0
@@ -242,12 +240,12 @@ class Collector:
 
     def _tell(self, text: str) -> None:
         print(text, flush=True)
-        # Else it would stand there twice.
+        # Otherwise standard error would have it twice.
         if self._has_log:
             LOG.info(text)
 
     def _sweep(self, name: str, store: MessageStore) -> str:
-        """Sweep a store; return what to say of it.
+        """Sweep a store; return its line of output.
 
         :raises StoreUnavailable: it does not answer
         """
@@ -267,7 +265,7 @@ class Collector:
 
 
 def _show(text: str) -> None:
-    """Show how far the work is, to whoever is watching."""
+    """Show the progress on a terminal."""
     if sys.stderr.isatty():
         print(f'\r{text}\r', end='', file=sys.stderr, flush=True)
     else:

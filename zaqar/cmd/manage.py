@@ -26,7 +26,7 @@ PROG = 'zaqar-sql-db-manage'
 MANAGEMENT = 'drivers:management_store:sqlalchemy'
 MESSAGE = 'drivers:message_store:sqlalchemy'
 
-#: What the databases of the groups are called, in the order of work.
+#: Titles of the databases by group, in the order of work.
 TITLES = {MANAGEMENT: 'management store', MESSAGE: 'message store'}
 
 FAILED = 1
@@ -44,21 +44,21 @@ DESCRIPTION
         [drivers:management_store:sqlalchemy] uri
     and on that named by
         [drivers:message_store:sqlalchemy] uri
-    where it is another one. Both hold the same tables.
+    if that is another one. Both hold the same tables.
 
-    "upgrade head" may be run at any time and by several processes at once; it
-    does nothing where there is nothing to do. A database of the reference
+    "upgrade head" may be run at any time and by several processes at once, and
+    does nothing if the tables are up to date. A database of the reference
     service at revision 007 is adopted: stop that service first. Its tables
     stay as they are. Take a backup before; nothing can be undone.
 
 COMMANDS
     current             show the revision of each database
     history             list all revisions, newest first
-    branches            list revisions from which two ways lead on
+    branches            list revisions with more than one successor
     check_migration     check that there is a single newest revision
     upgrade             bring each database to a revision, or print how
     downgrade           refused: nothing can be undone
-    stamp               note a revision without doing its work
+    stamp               record a revision without running its migration
     revision            write a new revision, for developers
 
     "{PROG} COMMAND -h" shows the arguments of a command.
@@ -100,7 +100,7 @@ class Database:
 
 
 class Failure(Exception):
-    """The command cannot be done; the text says why."""
+    """The command failed; the text says why."""
 
 
 def current(conf: cfg.ConfigOpts) -> None:
@@ -117,12 +117,12 @@ def history(conf: cfg.ConfigOpts) -> None:
 
 
 def branches(conf: cfg.ConfigOpts) -> None:
-    """List revisions from which two ways lead on."""
+    """List revisions with more than one successor."""
     alembic_command.branches(migrations.config())
 
 
 def check_migration(conf: cfg.ConfigOpts) -> None:
-    """Complain unless there is a single newest revision."""
+    """Check that there is a single newest revision."""
     heads = migrations.scripts().get_heads()
     if len(heads) != 1:
         raise Failure(f'there are several heads: {", ".join(heads)}')
@@ -147,7 +147,7 @@ def downgrade(conf: cfg.ConfigOpts) -> None:
 
 
 def stamp(conf: cfg.ConfigOpts) -> None:
-    """Note a revision in each database without doing its work."""
+    """Record a revision in each database without running a migration."""
     for database in _databases(conf):
         with _blaming(database):
             _print_title(database, conf.command.sql)
@@ -334,7 +334,7 @@ def _parse(group: str, uri: str) -> sa.URL:
 
 
 def _target(revision: str | None, delta: int | None) -> str:
-    """Return what alembic calls the revision to go to.
+    """Return the target revision, as alembic names it.
 
     :raises Failure: none is given, or two, or one that lies behind
     """
@@ -383,7 +383,7 @@ def _described(revision: str | None) -> str:
 
 @contextlib.contextmanager
 def _blaming(database: Database) -> Iterator[None]:
-    """Say which database it is that fails, and why, in one line."""
+    """Reduce errors to one line that names the database."""
     try:
         yield
     except ConfigurationError as error:

@@ -24,23 +24,23 @@ PROG = 'zaqar-notifier'
 
 MANUAL = f"""\
 NAME
-    {PROG} - tell subscribers of messages, and nothing else
+    {PROG} - deliver notifications to subscribers
 
 SYNOPSIS
     {PROG} [OPTION]...
 
 DESCRIPTION
-    Delivers what the message store and, with [DEFAULT] pooling, every pool
-    owes to subscribers. zaqar-server does the same unless [notification]
-    embedded is off; any number of both may run beside each other. What one
-    has taken and not finished when it dies is free again after 30 seconds.
+    Delivers the pending notifications of the message store and, with
+    [DEFAULT] pooling, of every pool. zaqar-server does the same unless
+    [notification] embedded is off; any number of both may run at the same
+    time. Deliveries of one that dies are retried after 30 seconds.
 
-    At SIGTERM and SIGINT (Ctrl-C) it takes no more, and ends when what is
-    under way is over. At SIGUSR2 it reports its state on standard error.
+    SIGTERM and SIGINT (Ctrl-C) end it after the attempts in progress. SIGUSR2
+    makes it report its state on standard error.
 
 OPTIONS
-    --workers N         threads, hence deliveries under way at a time, in the
-                        place of [notification] max_notifier_workers
+    --workers N         threads, hence deliveries at a time; overrides
+                        [notification] max_notifier_workers
 
 FILES
     zaqar.conf and {PROG}.conf, the first of each found in ~/.zaqar, ~,
@@ -49,7 +49,7 @@ FILES
 
 EXIT STATUS
     0    stopped by a signal
-    1    the configuration is not good
+    1    the configuration is not valid
     2    wrong usage
 
 EXAMPLES
@@ -63,13 +63,13 @@ CLI_OPTS = [
         'workers',
         min=1,
         metavar='N',
-        help='Threads, hence deliveries under way at a time, in the place of '
-        '[notification] max_notifier_workers.',
+        help='Threads, hence deliveries at a time; overrides [notification] '
+        'max_notifier_workers.',
     ),
 ]
 
-#: Seconds between two looks at whether to end.
-_LOOK = 0.5
+#: Seconds between two checks of signals and of the parent process.
+_CHECK_INTERVAL = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,13 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
-    """Make the options known that say whether there is anything to do."""
+    """Register the options that enable notifications."""
     conf.register_opts(settings.OPTS, settings.GROUP)
     conf.register_opts(pipeline.OPTS, pipeline.GROUP)
 
 
 def is_embedded(conf: cfg.ConfigOpts) -> bool:
-    """Tell whether ``zaqar-server`` is to do the same."""
+    """Tell whether ``zaqar-server`` delivers notifications, too."""
     has_stage = any(conf[pipeline.GROUP].message_pipeline)
     return bool(conf[settings.GROUP].embedded and has_stage)
 
@@ -116,16 +116,16 @@ def is_embedded(conf: cfg.ConfigOpts) -> bool:
 def run(notifier: Notifier, *, is_child: bool = False) -> None:
     """Deliver until SIGTERM or SIGINT.
 
-    :param is_child: end with the parent, too
+    :param is_child: also end with the parent process
     """
     ended = threading.Event()
     parent = os.getppid()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     notifier.start()
-    # Looks up now and then: a signal that another thread was given waits
-    # for this one to wake, and a parent may have gone without one.
-    while not ended.wait(_LOOK):
+    # Wakes regularly: a signal that another thread received is handled then,
+    # and the parent may have died without a signal.
+    while not ended.wait(_CHECK_INTERVAL):
         if is_child and os.getppid() != parent:
             break
     notifier.stop()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``zaqar-status``: what stands in the way of an upgrade."""
+"""``zaqar-status``: checks before an upgrade."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from zaqar.errors import ConfigurationError
 
 PROG = 'zaqar-status'
 
-#: What a check finds, at most so much of it.
+#: Maximum of faults that a check lists.
 MOST = 20
 
 MANUAL = f"""\
 NAME
-    {PROG} - see what stands in the way of an upgrade
+    {PROG} - check whether an upgrade is possible
 
 SYNOPSIS
     {PROG} [OPTION]... upgrade check [--json]
@@ -37,28 +37,28 @@ DESCRIPTION
     nothing.
 
 CHECKS
-    Policy file     is it JSON? That is not read for much longer; failure.
+    Policy file     is it JSON, which is deprecated? Failure.
     Signing key     is [signed_url] secret_key too short? Failure.
     Encryption      are there queues with encrypted messages and no key, or
                     only the constant that the reference service had by
                     default? Is a key too short? Failure.
     Tables          are those of an SQL database at the revision that this
                     version works on? If not, failure.
-    Stores          do the configured ones answer, and are their servers
+    Stores          do the configured ones respond, and are their servers
                     recent enough? If not, failure.
     Options         are some set that are deprecated, unknown, or ignored
                     because they are written with hyphens? Warning.
-    Pools           with [DEFAULT] pooling: is there one that does not answer
-                    or is too old (failure), or whose driver is not
+    Pools           with [DEFAULT] pooling: is there one that does not
+                    respond or is too old (failure), or whose driver is not
                     installed (warning)?
     Catalogue       with [DEFAULT] pooling: are there queues whose pool does
                     not exist, or flavors without a pool? Warning.
     Subscribers     are there subscriptions to addresses or ports that are
                     not allowed ([notification] allowed_networks and
-                    allowed_ports)? They are told nothing; warning.
+                    allowed_ports)? They are not notified; warning.
 
-    Where the management store is not an SQL database, nobody can list all
-    queues; the checks that would have to say so.
+    Unless the management store is an SQL database, queues cannot be listed
+    across projects; checks that need it say so.
 
 OPTIONS
     --json          print one JSON object instead of a table: "name", and
@@ -71,9 +71,9 @@ FILES
     {PROG}.conf.d/*.conf there. Later ones win.
 
 EXIT STATUS
-    0    nothing stands in the way
-    1    there are warnings: look, then go on
-    2    a check failed: do not start the new version before that is mended;
+    0    all checks passed
+    1    there are warnings: read them, then go on
+    2    a check failed: do not start the new version before that is fixed;
          also wrong usage, or a configuration that cannot be read
     255  an error of this program
 
@@ -85,17 +85,17 @@ EXAMPLES
 
 
 class Checks(upgradecheck.UpgradeCommands):
-    """Each check returns a result with what it has found."""
+    """The checks; each returns a result with its faults."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf
 
     def policy_file(self) -> Result:
-        """Complain about JSON."""
+        """Check that the policy file is not JSON."""
         return common_checks.check_policy_json(self, self._conf)
 
     def signing_key(self) -> Result:
-        """Complain about a key that could be guessed."""
+        """Check the length of the signing key."""
         try:
             Signer.from_conf(self._conf)
         except ConfigurationError as error:
@@ -103,7 +103,7 @@ class Checks(upgradecheck.UpgradeCommands):
         return Result(Code.SUCCESS)
 
     def encryption(self) -> Result:
-        """Complain about keys that are none."""
+        """Check that there is a key for encrypted queues."""
         try:
             if Cipher.from_conf(self._conf).has_key:
                 return Result(Code.SUCCESS)
@@ -121,7 +121,7 @@ class Checks(upgradecheck.UpgradeCommands):
         )
 
     def tables(self) -> Result:
-        """Complain about tables of another revision."""
+        """Check the revision of tables."""
         faults, unseen = [], []
         for place in status_stores.places(self._conf):
             try:
@@ -131,15 +131,15 @@ class Checks(upgradecheck.UpgradeCommands):
         return _result(Code.FAILURE, [*filter(None, faults), *unseen])
 
     def stores(self) -> Result:
-        """Complain about stores that cannot be used."""
+        """Check that the stores can be used."""
         return _result(Code.FAILURE, status_stores.faults(self._conf))
 
     def options(self) -> Result:
-        """Warn of options that do nothing, or not for long."""
+        """Warn of deprecated, unknown and ignored options."""
         return _result(Code.WARNING, config_check.remarks(self._conf))
 
     def pools(self) -> Result:
-        """Complain about pools that cannot be used."""
+        """Check that the pools can be used."""
         if 'pooling' not in features.from_conf(self._conf):
             return Result(Code.SUCCESS)
         stops, warns = status_stores.pool_faults(self._conf)
@@ -153,19 +153,19 @@ class Checks(upgradecheck.UpgradeCommands):
         return _result(Code.WARNING, status_stores.orphans(self._conf))
 
     def subscribers(self) -> Result:
-        """Warn of subscribers that are where none may be."""
+        """Warn of subscribers at addresses that are not allowed."""
         return _result(Code.WARNING, status_subscribers.refused(self._conf))
 
 
 def _explained(check: Callable[[Checks], Result]) -> Callable[..., Result]:
-    """Turn what keeps a check from looking into a result."""
+    """Convert errors of a check to a result."""
 
     @functools.wraps(check)
     def explained(checks: Checks) -> Result:
         try:
             return check(checks)
         except Unseen as error:
-            # What does not answer is reported once, by its own check.
+            # An unreachable store is reported once, by its own check.
             return Result(Code.SUCCESS, f'Not looked at: {error}')
         except (ConfigurationError, cfg.Error) as error:
             return Result(Code.FAILURE, ' '.join(str(error).split()))
@@ -196,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(f'{PROG}: {error}', file=sys.stderr)
         return 2
-    # Where the library looks whether JSON is wanted.
+    # The library reads the flag for JSON from here.
     upgradecheck.CONF = conf
     return int(upgradecheck.run(conf))
 
@@ -219,7 +219,7 @@ def _asks_for_manual(words: Sequence[str]) -> bool:
 
 
 def _result(code: Code, faults: Sequence[str]) -> Result:
-    """Return a result that names what was found, the first of it."""
+    """Return a result that lists the first faults."""
     if not faults:
         return Result(Code.SUCCESS)
     shown = list(faults[:MOST])

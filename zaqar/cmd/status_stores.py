@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the stores hold that an upgrade could trip over.
+"""Checks of the stores before an upgrade.
 
 Reads databases directly where it can, since what is checked may be older
 than this code; makes and changes nothing.
@@ -34,7 +34,7 @@ ENCRYPTED = '_enable_encrypt_messages'
 
 
 class Unseen(Exception):
-    """Something cannot be looked at; the text says why."""
+    """A store cannot be inspected; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Place:
 
     @property
     def is_new(self) -> bool:
-        """Whether it will be made when the service first starts."""
+        """Whether the service will create it at its first start."""
         if self.url is None or self.url.get_backend_name() != 'sqlite':
             return False
         return not os.path.exists(self.url.database or '')
@@ -58,7 +58,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Entry:
-    """A record of the management store, wherever it stands."""
+    """A record of the management store, with its parent."""
 
     parent: str
     name: str
@@ -77,7 +77,7 @@ def places(conf: cfg.ConfigOpts) -> Sequence[Place]:
 
 
 def revision_fault(place: Place) -> str | None:
-    """Return what is wrong with the tables of a store, None if nothing.
+    """Return the fault of the tables of a store, None if there is none.
 
     :raises Unseen: they cannot be looked at
     """
@@ -95,12 +95,12 @@ def revision_fault(place: Place) -> str | None:
 
 
 def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
-    """Open each store and return what is wrong with it.
+    """Open each store and return its faults.
 
     :raises ConfigurationError: see :func:`places`
     """
     if any(place.is_new for place in places(conf)):
-        # Opening one would make it, and perhaps as the wrong user.
+        # Opening it would create it, perhaps as the wrong user.
         return ()
     try:
         stores = opener.open_stores(conf)
@@ -123,7 +123,7 @@ def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
 def pool_faults(
     conf: cfg.ConfigOpts,
 ) -> tuple[Sequence[str], Sequence[str]]:
-    """Return what is wrong with pools: what stops and what warns.
+    """Return faults of pools: errors and warnings.
 
     :raises ConfigurationError: see :func:`places`
     :raises Unseen: they cannot be looked at
@@ -143,7 +143,7 @@ def pool_faults(
 
 
 def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
-    """Return what points at pools that do not exist.
+    """Return queues and flavors with a pool that does not exist.
 
     :raises ConfigurationError: see :func:`places`
     :raises Unseen: nobody can tell
@@ -170,7 +170,7 @@ def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
 
 
 def encrypted(conf: cfg.ConfigOpts) -> int:
-    """Return how many queues and topics ask for encryption.
+    """Count the queues and topics with encryption.
 
     :raises ConfigurationError: see :func:`places`
     :raises Unseen: nobody can tell
@@ -184,7 +184,7 @@ def encrypted(conf: cfg.ConfigOpts) -> int:
 
 
 def entries(conf: cfg.ConfigOpts, kind: str) -> Iterator[Entry]:
-    """Yield all records of a kind, whatever their parent.
+    """Yield all records of a kind, of all parents.
 
     :raises ConfigurationError: see :func:`places`
     :raises Unseen: the store cannot list them, or does not answer
@@ -240,7 +240,7 @@ def _ping_fault(
 
 
 def _counted(conf: cfg.ConfigOpts, names: set[str]) -> dict[str, int]:
-    """Return how many queues are in each pool that does not exist."""
+    """Count the queues of each pool that does not exist."""
     counts: dict[str, int] = {}
     for kind in (Kind.QUEUE, Kind.TOPIC):
         for entry in entries(conf, kind):
@@ -252,7 +252,7 @@ def _counted(conf: cfg.ConfigOpts, names: set[str]) -> dict[str, int]:
 
 @contextlib.contextmanager
 def _seen(place: Place) -> Iterator[None]:
-    """Say which store it is that cannot be looked at, and why."""
+    """Convert errors to one that names the store."""
     try:
         yield
     except (ConfigurationError, sa.exc.SQLAlchemyError) as error:

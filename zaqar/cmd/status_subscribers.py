@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscribers that were welcome once and would not be told any more."""
+"""Subscribers that would not be notified any more after an upgrade."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNASKED = (
 
 
 def refused(conf: cfg.ConfigOpts) -> Sequence[str]:
-    """Return what is wrong with where subscribers are, with how many.
+    """Return the faults of addresses of subscribers, with their number.
 
     Names are not looked up: what they lead to now says nothing of later.
 
@@ -76,7 +76,7 @@ def _fault(guard: Guard, uri: str) -> str | None:
 
 
 def _address(host: str) -> str | None:
-    """Return the address that a host is, None if it is another name."""
+    """Return a host as an IP address, None if it is a name."""
     if host.lower() == 'localhost':
         return '127.0.0.1'
     try:
