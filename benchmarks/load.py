@@ -56,7 +56,10 @@ class Samples:
 
 
 class Connection:
-    """One kept-alive connection."""
+    """One kept-alive connection.
+
+    :ivar head: of the last answer
+    """
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(('127.0.0.1', port), PATIENCE)
@@ -64,6 +67,7 @@ class Connection:
         self._buffer = b''
         self._expected = 0
         self.sent_at = 0.0
+        self.head = b''
 
     def fileno(self) -> int:
         """Return the descriptor, for polling."""
@@ -88,6 +92,7 @@ class Connection:
         if not found or len(body) < _length(head):
             return None
         self._buffer = b''
+        self.head = head
         if int(head[9:12]) != self._expected:
             text = (head + b'\n' + body).decode(errors='replace')
             raise WrongAnswerError(f'{self._expected} was expected:\n{text}')
