@@ -36,6 +36,9 @@ T = TypeVar('T')
 #: Seconds to wait for another process's transaction.
 BUSY_TIMEOUT = 4.5
 
+#: Seconds between two attempts to begin a transaction.
+_RETRY = 0.0005
+
 #: Bytes of the disk that are reserved for deletions, claims and the sweeper:
 #: each change takes room in the WAL first, which grows to 16 MiB.
 RESERVE = 32 * 2**20
@@ -164,6 +167,8 @@ class _Writer:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        # SQLite itself would sleep longer each time, up to 100 ms.
+        connection.execute('PRAGMA busy_timeout = 0')
         self._session = SqlSession(connection.cursor(), 'sqlite')
         self._pending: collections.deque[_Job[Any]] = collections.deque()
         self._busy = threading.Lock()
@@ -205,12 +210,17 @@ class _Writer:
                 job.done = True
 
     def _begin(self, jobs: list[_Job[Any]]) -> None:
-        try:
-            self._connection.execute('BEGIN IMMEDIATE')
-        except sqlite3.OperationalError:
-            # Those queued meanwhile would have to wait just as long.
-            jobs += self._drain()
-            raise
+        end = time.monotonic() + BUSY_TIMEOUT
+        while True:
+            try:
+                self._connection.execute('BEGIN IMMEDIATE')
+                return
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error) or time.monotonic() >= end:
+                    # Those queued meanwhile would have to wait just as long.
+                    jobs += self._drain()
+                    raise
+            time.sleep(_RETRY)
 
     def _perform(self, job: _Job[Any]) -> None:
         """Run one piece of work in a savepoint: a failure undoes only it."""
@@ -221,6 +231,12 @@ class _Writer:
             job.error = error
             self._connection.execute('ROLLBACK TO job')
         self._connection.execute('RELEASE job')
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Tell whether another process is writing."""
+    # Extended codes have further bits.
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 @contextlib.contextmanager
