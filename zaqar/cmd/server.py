@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import importlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +19,7 @@ from zaqar import configuration, metrics, metrics_endpoint, service, version
 from zaqar.api import features
 from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
+from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
 from zaqar.storage.configuration import state_path
 from zaqar.transport.websocket import server as websocket_server
@@ -159,6 +164,7 @@ def _api_workers(
             f'API worker {number}',
             lambda ready: _work(words, listener, ready),
             listener,
+            retire=signal.SIGHUP,
         )
         for number in range(1, count + 1)
     ]
@@ -244,6 +250,7 @@ def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
         raise SystemExit(1) from None
     running.start()
     running.report_when_asked()
+    warm_up(running)
     server.serve(
         listener,
         application,
@@ -257,21 +264,34 @@ def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
 def _rehearse(conf: cfg.ConfigOpts) -> None:
     """Build everything once, in a process of its own, to see that it works.
 
-    The parent never opens a store: what it opened, children would share.
+    The parent never opens a store: what it opened, children would share. It
+    imports the modules that were needed, so that children start fast.
 
-    :raises SystemExit: it does not; the reason has been told
+    :raises SystemExit: it does not; the reason is on standard error
     """
     sys.stdout.flush()
+    reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
-        os._exit(_rehearsal(conf))
+        os._exit(_rehearsal(conf, writing))
+    os.close(writing)
+    with open(reading) as names:
+        loaded = names.read().splitlines()
     _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    if code:
+    if os.waitstatus_to_exitcode(status):
         raise SystemExit(1)
+    for name in loaded:
+        # Some are attributes of others and cannot be imported.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    # Never collected again, hence never copied into the children.
+    gc.collect()
+    gc.freeze()
 
 
-def _rehearsal(conf: cfg.ConfigOpts) -> int:
+def _rehearsal(conf: cfg.ConfigOpts, names: int) -> int:
+    """Return the exit code; write the names of imported modules."""
+    before = set(sys.modules)
     try:
         rehearsed = service.Service(conf)
         if _serves(conf, 'wsgi'):
@@ -282,6 +302,10 @@ def _rehearsal(conf: cfg.ConfigOpts) -> int:
             rehearsed.notifier()
         rehearsed.report_when_asked()
         rehearsed.close()
+        with open(names, 'w') as file:
+            file.writelines(
+                f'{name}\n' for name in sys.modules if name not in before
+            )
     except (ConfigurationError, cfg.Error) as error:
         # Values out of their range show when they are first read.
         print(f'{PROG}: {error}', file=sys.stderr, flush=True)

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from zaqar.cmd import draining
+from zaqar.cmd import draining, priority
 
 LOG = logging.getLogger(__name__)
 
@@ -44,6 +44,9 @@ _LOOK = 0.05
 #: Seconds after which children that were told to stop accept no more.
 _SETTLED = 0.6
 
+#: Seconds in which clients learn that their connection ends, when all stops.
+_FAREWELL = 0.1
+
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 _WATCHED = (*_STOPPING, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR2)
 
@@ -61,6 +64,7 @@ class Child:
     :ivar work: runs in it; calls what it is given once it does what it is
         there for; SIGTERM asks it to return
     :ivar listener: where it accepts connections, if it does
+    :ivar retire: tells it that its successor is ready
     :ivar pid: 0 while there is none
     :ivar due: when to start it, by the monotonic clock
     """
@@ -68,6 +72,7 @@ class Child:
     name: str
     work: Callable[[Ready], None]
     listener: socket.socket | None = None
+    retire: signal.Signals = signal.SIGTERM
     pid: int = 0
     born: float = 0.0
     due: float = 0.0
@@ -164,7 +169,7 @@ class Supervisor:
         child = next_one.child
         if child.pid:
             child.leaving.add(child.pid)
-            _send(child.pid, signal.SIGTERM)
+            _send(child.pid, child.retire)
         child.pid, child.deaths = next_one.pid, 0
         child.born = time.monotonic()
         self._forget_successor()
@@ -221,6 +226,7 @@ class Supervisor:
         LOG.info('Stopping, as told by %s', reason)
         listeners = {c.listener for c in self._children if c.listener}
         draining.let_nobody_in(listeners)
+        self._retire_all()
         left = {child.pid for child in self._children if child.pid}
         left = left.union(*(child.leaving for child in self._children))
         if self._successor is not None:
@@ -243,12 +249,28 @@ class Supervisor:
         LOG.info('Stopped')
         return 0
 
+    def _retire_all(self) -> None:
+        """Have answers end their connections, for a moment."""
+        retiring = [
+            child
+            for child in self._children
+            if child.pid and child.retire != signal.SIGTERM
+        ]
+        for child in retiring:
+            _send(child.pid, child.retire)
+        if retiring:
+            time.sleep(_FAREWELL)
+
 
 def _live(child: Child, parent: int, signal_end: int | None) -> None:
     """Be the child: work, then leave without the parent's clean-up."""
     code = 1
+    # Its predecessor is still at work, and shall not wait for the processor.
+    nice = None if signal_end is None else priority.lower()
 
     def ready() -> None:
+        if nice is not None:
+            priority.restore(nice)
         if signal_end is not None:
             os.write(signal_end, b'1')
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import http.client
 import json
 import os
 import pathlib
@@ -475,9 +476,10 @@ def test_sighup_reads_the_configuration_anew_without_a_failed_request(
     def replaced() -> bool:
         return not set(workers) & set(server.workers())
 
-    with Load(server, clients=1):
+    with Load(server, clients=4) as load:
         os.kill(server.process.child.pid, signal.SIGHUP)
         assert _until(replaced)
+    assert not load.other
     assert len(server.workers()) == 2
     assert requests.get(path, headers=HEADERS, timeout=5).status_code == 200
 
@@ -502,6 +504,55 @@ def test_a_worker_is_replaced_when_its_successor_is_ready(
     # Nobody waits for a process to be built.
     assert least >= len(before)
     assert longest < 1
+    assert 'Traceback' not in server.log.read_text()
+
+
+def test_a_connection_to_a_replaced_worker_ends_with_an_answer(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(workers=1).start()
+    connection = http.client.HTTPConnection('127.0.0.1', server.port)
+
+    def ends() -> bool:
+        connection.request('GET', '/')
+        answer = connection.getresponse()
+        answer.read()
+        return answer.getheader('Connection') == 'close'
+
+    assert not ends()
+    os.kill(server.process.child.pid, signal.SIGHUP)
+    # Each of them is answered, by the process that the connection is to.
+    assert _until(ends)
+    # The next connection is accepted by the other process, which goes on.
+    assert not ends()
+
+
+def test_a_loading_successor_gives_way_and_is_then_like_the_others(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(workers=1).start()
+    before = server.workers()
+    usual = _nice(before[0])
+    seen = set()
+
+    def replaced() -> bool:
+        new = set(server.workers()) - set(before)
+        seen.update(value for pid in new for value in _nice(pid))
+        return not set(before) & set(server.workers())
+
+    os.kill(server.process.child.pid, signal.SIGHUP)
+    assert _until(replaced)
+    assert _nice(server.workers()[0]) == usual
+    assert seen <= {*usual, 19}
+
+
+def _nice(pid: int) -> set[int]:
+    """Return the nice values of the threads of a process."""
+    found = set()
+    for thread in os.listdir(f'/proc/{pid}/task'):
+        with contextlib.suppress(ProcessLookupError):
+            found.add(os.getpriority(os.PRIO_PROCESS, int(thread)))
+    return found
 
 
 def test_workers_stay_when_their_successors_cannot_start(

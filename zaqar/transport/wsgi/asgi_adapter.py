@@ -51,6 +51,7 @@ class AsgiAdapter:
     """Calls the application for each request once its body is complete.
 
     :param longest: bytes of the longest body that is read at all
+    :ivar keep_alive: whether connections stay open after an answer
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class AsgiAdapter:
         self._loop = loop
         self._turns = turns
         self._longest = longest
+        self.keep_alive = True
 
     def handle(self, watcher: Any) -> None:
         """Start a request.
@@ -113,6 +115,8 @@ class AsgiAdapter:
             if turn.is_missed:
                 resume = functools.partial(self._resume, watcher, body, turn)
                 return (turn.wait(resume),)
+            if not self.keep_alive:
+                headers = [*headers, ('Connection', 'close')]
             _start(watcher.proto, status, headers)
             jobs = self._send(watcher, content, turn)
         except BaseException as error:

@@ -17,11 +17,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import math
 import os
+import pathlib
+import re
 import resource
+import select
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -122,6 +127,9 @@ OPTS = [
 #: Seconds that requests in progress have to finish at shutdown.
 GRACE = 30.0
 
+#: Seconds that idle connections stay open after SIGHUP.
+LINGER = 2.0
+
 #: Seconds between two checks of signals and of the parent process.
 _CHECK_INTERVAL = 0.5
 
@@ -152,12 +160,21 @@ def serve(
 ) -> None:
     """Serve requests until SIGTERM; finish those in progress, then return.
 
+    After SIGHUP, other processes accept connections, each answer closes its
+    connection, and idle ones are closed after :data:`LINGER` seconds.
+
     :param settings: the options of the group
     :param longest: bytes of the longest body that is read
-    :param ready: called once requests are accepted
+    :param ready: called when requests are about to be accepted
     """
-    stop = _Stop()
+    limits = BodyLimits(settings.body_timeout, settings.body_min_rate, longest)
+    loop = Loop()
+    buffer = RequestBuffer(limits, loop)
+    turns = Turns(settings.max_unread_per_project)
+    adapter = AsgiAdapter(app, buffer, loop, turns, longest)
+    stop = _Stop(adapter, listener)
     signal.signal(signal.SIGTERM, lambda *_: stop.request())
+    signal.signal(signal.SIGHUP, lambda *_: stop.retire())
     # granian waits for a client to read without end. With this, which accepted
     # connections inherit, the kernel drops clients with a full window.
     listener.setsockopt(
@@ -183,17 +200,12 @@ def serve(
         ),
         metrics=(None, None),
     )
-    limits = BodyLimits(settings.body_timeout, settings.body_min_rate, longest)
-    loop = Loop()
-    buffer = RequestBuffer(limits, loop)
     buffer.start()
     # All objects so far are permanent: exclude them from collections.
     gc.freeze()
-    turns = Turns(settings.max_unread_per_project)
-    adapter = AsgiAdapter(app, buffer, loop, turns, longest)
-    scheduler = _Scheduler(loop, adapter.handle)
-    worker.serve_mtr(scheduler, loop, stop.event)
+    # First, since threads inherit the priority of this one, which it restores.
     ready()
+    worker.serve_mtr(_Scheduler(loop, adapter.handle), loop, stop.event)
     stop.wait()
 
 
@@ -206,6 +218,22 @@ def _connections(wanted: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
     return max(1, files - _OTHER_FILES)
+
+
+def _stop_accepting(listener: socket.socket) -> None:
+    """Leave a listening socket to the other processes that share it.
+
+    granian can stop accepting only together with closing idle connections,
+    so its event loop is made to forget the socket.
+    """
+    inode = os.fstat(listener.fileno()).st_ino
+    for poll in map(int, os.listdir('/proc/self/fd')):
+        with contextlib.suppress(OSError):
+            lines = pathlib.Path(f'/proc/self/fdinfo/{poll}').read_text()
+            for target in map(int, re.findall(r'(?m)^tfd:\s*(\d+)', lines)):
+                if os.fstat(target).st_ino == inode:
+                    with select.epoll.fromfd(os.dup(poll)) as epoll:
+                        epoll.unregister(target)
 
 
 class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
@@ -226,18 +254,31 @@ class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
 class _Stop:
     """Shutdown of a worker, requested once and awaited."""
 
-    def __init__(self) -> None:
+    def __init__(self, adapter: AsgiAdapter, listener: socket.socket) -> None:
+        self._adapter = adapter
+        self._listener = listener
+        self._due = math.inf
         self.event = _granian.WorkerSignal()
         self._requested = threading.Event()
         self._ended = threading.Event()
         self.event.add_cb(self._ended.set)
         self._parent = os.getppid()
 
+    def retire(self) -> None:
+        """Close connections with their next answer, idle ones after a while.
+
+        Other processes accept those that are new.
+        """
+        _stop_accepting(self._listener)
+        self._adapter.keep_alive = False
+        self._due = min(self._due, time.monotonic() + LINGER)
+
     def request(self) -> None:
         """Accept no more requests, and finish those in progress in time."""
         if self._requested.is_set():
             return
         self._requested.set()
+        self._adapter.keep_alive = False
         limit = threading.Timer(GRACE, os._exit, (1,))
         limit.daemon = True
         limit.start()
@@ -250,5 +291,6 @@ class _Stop:
         this one wakes, and the parent may have died without a signal.
         """
         while not self._ended.wait(_CHECK_INTERVAL):
-            if os.getppid() != self._parent:
+            is_orphan = os.getppid() != self._parent
+            if is_orphan or time.monotonic() > self._due:
                 self.request()
