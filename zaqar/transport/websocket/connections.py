@@ -41,8 +41,7 @@ from zaqar.transport.websocket.workers import Workers
 
 LOG = logging.getLogger(__name__)
 
-#: Tries to delete a subscription of a closed connection, and the seconds
-#: between them.
+#: Tries to delete a subscription of a closed connection; seconds between.
 TRIES = 5
 PAUSE = 2.0
 
@@ -182,6 +181,9 @@ class Connections:
         self.perform(connection, connection.machine.blocked())
         self._blocked.setdefault(connection.project, set()).add(connection)
         self._schedule_deadline(connection)
+        if not connection.unread:
+            connection.unread = connection.socket.unsent()
+            self.handler.turns.sent(connection.project, connection.unread)
         # By then the system has taken what it can.
         self.soon(functools.partial(self._check_unsent, connection))
 
@@ -202,6 +204,9 @@ class Connections:
         if connection.deadline is not None:
             connection.deadline.cancel()
             connection.deadline = None
+        if connection.unread:
+            size, connection.unread = connection.unread, 0
+            self._later(self.handler.turns.read(connection.project, size))
         blocked = self._blocked.get(connection.project, set())
         blocked.discard(connection)
         if not blocked:
@@ -209,11 +214,8 @@ class Connections:
 
     def _schedule_deadline(self, connection: OpenConnection) -> None:
         most = self.settings.write_timeout
-        if (
-            most
-            and connection.deadline is None
-            and connection.id in self._by_id
-        ):
+        is_open = connection.id in self._by_id
+        if most and is_open and connection.deadline is None:
             connection.deadline = self._loop.call_later(
                 most, self._overdue, connection
             )

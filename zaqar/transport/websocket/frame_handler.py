@@ -38,6 +38,7 @@ class FrameHandler:
 
     :param node: part of the URI under which messages can be pushed to
         connections; '' if they cannot
+    :param max_unread: see :class:`zaqar.transport.turns.Turns`
     """
 
     def __init__(
@@ -46,10 +47,11 @@ class FrameHandler:
         authenticator: Authenticator,
         node: str = '',
         trace: Trace | None = None,
+        max_unread: int = 0,
     ) -> None:
         self.dispatcher = dispatcher
         self.authenticator = authenticator
-        self.turns = Turns()
+        self.turns = Turns(max_unread)
         self._trace = trace
         self._node = node
 

@@ -23,6 +23,7 @@ class OpenConnection:
     :ivar peer: address of the client
     :ivar todo: effects of the machine that are not performed yet
     :ivar project: that of the last answer
+    :ivar unread: bytes that waited for the client when it stopped reading
     :ivar login: closes it unless the client authenticates
     :ivar deadline: closes it unless the client reads
     """
@@ -35,6 +36,7 @@ class OpenConnection:
     todo: collections.deque[Effect] = field(default_factory=collections.deque)
     is_busy: bool = False
     project: str = ''
+    unread: int = 0
     deadline: asyncio.TimerHandle | None = None
     expiry: asyncio.TimerHandle | None = None
     login: asyncio.TimerHandle | None = None

@@ -90,7 +90,12 @@ class Server:
             self._settings.http_prefix.rstrip('/'),
         )
         self._handler = FrameHandler(
-            dispatcher, authenticator, self._settings.node_id, trace
+            dispatcher,
+            authenticator,
+            self._settings.node_id,
+            trace,
+            # Sooner than connections are closed for it.
+            self._settings.max_unsent_per_project // 2,
         )
         self._max_body = self._settings.max_frame_size * _GROWTH
         self._connections: Connections | None = None

@@ -66,8 +66,8 @@ class FrameHandler:
     class authenticator:  # noqa: N801
         proves = False
 
-    def __init__(self) -> None:
-        self.turns = Turns()
+    def __init__(self, max_unread: int) -> None:
+        self.turns = Turns(max_unread)
 
     def session(self, connection_id: str) -> None:
         return None
@@ -113,7 +113,9 @@ class Workers:
 class House:
     """A server without a network."""
 
-    def __init__(self, loop: Loop, **settings: Any) -> None:
+    def __init__(
+        self, loop: Loop, max_unread: int = 0, **settings: Any
+    ) -> None:
         self.loop = loop
         self.workers = Workers()
         found = Settings(
@@ -121,7 +123,7 @@ class House:
         )
         vars(found).update(settings)
         self.connections = Connections(
-            FrameHandler(),  # type: ignore[arg-type]
+            FrameHandler(max_unread),  # type: ignore[arg-type]
             found,
             self.workers,  # type: ignore[arg-type]
             loop,
@@ -331,3 +333,28 @@ def test_a_large_frame_that_is_sent_in_part_counts_as_a_whole(
     house.ask(readers[4], 3 * LARGE)
     assert readers[4].is_cut
     assert not any(each.is_cut for each in readers[:4])
+
+
+def test_a_project_that_leaves_much_unread_has_no_further_page_read(
+    loop: Loop,
+) -> None:
+    house = House(loop, max_unread=2 * LARGE)
+    readers = [house.join() for _ in range(6)]
+    for each in readers:
+        house.ask(each, LARGE)
+    assert [bool(each.unsent) for each in readers] == [True] * 2 + [False] * 4
+    house.ask(house.join(), LARGE, 'other')
+    readers[0].take()
+    for _ in range(5):
+        turn(loop)
+    # The one that has read may ask again, the next one has got its page.
+    assert [bool(each.unsent) for each in readers[1:4]] == [True, True, False]
+    readers[1].abort()
+    for _ in range(5):
+        turn(loop)
+    assert [bool(each.unsent) for each in readers[2:5]] == [True, True, False]
+    for each in readers[2:]:
+        each.abort()
+    for _ in range(9):
+        turn(loop)
+    assert set(house.connections.handler.turns._unread) == {'other'}
