@@ -24,8 +24,6 @@ def _options(required: bool) -> Body:
             {'ttl': seconds, 'grace': seconds}, optional=['ttl', 'grace']
         ),
         required=required,
-        max_size=request_bodies.metadata_size,
-        too_large=request_bodies.small_body_too_large,
     )
 
 

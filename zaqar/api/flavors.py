@@ -21,32 +21,27 @@ _FLAVOR = schemas.obj(
     optional=['capabilities'],
 )
 
-_CREATE = Body(
-    decode=request_bodies.mapping,
-    schema=schemas.obj(
-        {
-            'pool_list': {**_NAMES, 'minItems': 1},
-            'capabilities': schemas.ANY_OBJECT,
-        },
+_POOLS = {'pool_list': {**_NAMES, 'minItems': 1}}
+
+
+def _body(schema: schemas.Schema) -> Body:
+    return Body(
+        decode=request_bodies.mapping,
+        schema=schema,
+        required=True,
+        absent='JSON could not be parsed.',
+    )
+
+
+_CREATE = _body(
+    schemas.obj(
+        {**_POOLS, 'capabilities': schemas.ANY_OBJECT},
         optional=['capabilities'],
-    ),
-    required=True,
-    max_size=request_bodies.metadata_size,
-    too_large=request_bodies.small_body_too_large,
-    absent='JSON could not be parsed.',
+    )
 )
 
-_UPDATE = Body(
-    decode=request_bodies.mapping,
-    schema={
-        'type': 'object',
-        'properties': {'pool_list': {**_NAMES, 'minItems': 1}},
-        'required': ['pool_list'],
-    },
-    required=True,
-    max_size=request_bodies.metadata_size,
-    too_large=request_bodies.small_body_too_large,
-    absent='JSON could not be parsed.',
+_UPDATE = _body(
+    {'type': 'object', 'properties': _POOLS, 'required': ['pool_list']}
 )
 
 OPERATIONS = (

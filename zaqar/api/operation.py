@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from zaqar.api import request_bodies
 from zaqar.api.features import Feature
 from zaqar.controllers.limits import Limits
 
@@ -78,8 +79,8 @@ class Body:
     decode: Callable[[bytes], Any]
     schema: Mapping[str, Any]
     required: bool
-    max_size: Callable[[Limits], int]
-    too_large: Callable[[int], Exception]
+    max_size: Callable[[Limits], int] = request_bodies.metadata_size
+    too_large: Callable[[int], Exception] = request_bodies.small_body_too_large
     media_type: str | None = None
     absent: str = 'Request body can not be empty'
     member: str = ''

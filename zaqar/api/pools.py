@@ -43,8 +43,6 @@ _CREATE = Body(
     decode=request_bodies.mapping,
     schema=schemas.obj(_SENT, optional=['flavor', 'options']),
     required=True,
-    max_size=request_bodies.metadata_size,
-    too_large=request_bodies.small_body_too_large,
     absent='JSON could not be parsed.',
 )
 
@@ -52,8 +50,6 @@ _UPDATE = Body(
     decode=request_bodies.mapping,
     schema={'type': 'object', 'properties': _SENT, 'minProperties': 1},
     required=True,
-    max_size=request_bodies.metadata_size,
-    too_large=request_bodies.small_body_too_large,
     absent='JSON could not be parsed.',
 )
 

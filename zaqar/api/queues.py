@@ -17,7 +17,6 @@ _METADATA = Body(
     decode=request_bodies.mapping,
     schema=schemas.METADATA,
     required=False,
-    max_size=request_bodies.metadata_size,
     too_large=request_bodies.queue_metadata_too_large,
     member='metadata',
 )
@@ -43,7 +42,6 @@ _PATCH = Body(
         )
     ),
     required=True,
-    max_size=request_bodies.metadata_size,
     too_large=request_bodies.patch_too_large,
     media_type=PATCH_TYPE,
     absent=_NO_PATCH,
@@ -59,8 +57,6 @@ _PURGE = Body(
         }
     ),
     required=False,
-    max_size=request_bodies.metadata_size,
-    too_large=request_bodies.small_body_too_large,
 )
 
 _SHARE = Body(
@@ -74,8 +70,6 @@ _SHARE = Body(
         optional=['paths', 'methods', 'expires'],
     ),
     required=True,
-    max_size=request_bodies.metadata_size,
-    too_large=request_bodies.small_body_too_large,
 )
 
 OPERATIONS = (

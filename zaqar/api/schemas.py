@@ -104,34 +104,18 @@ QUEUE_PAGE = obj(
     optional=['count'],
 )
 _END = obj({'href': TEXT, 'age': COUNT, 'created': TEXT})
-STATS = obj(
-    {
-        'messages': obj(
-            {
-                'claimed': COUNT,
-                'free': COUNT,
-                'total': COUNT,
-                'oldest': _END,
-                'newest': _END,
-            },
-            optional=['oldest', 'newest'],
-        )
-    }
-)
-TOPIC_STATS = obj(
-    {
-        'messages': obj(
-            {
-                'claimed': COUNT,
-                'free': COUNT,
-                'total': COUNT,
-                'oldest': _END,
-                'newest': _END,
-            },
-            optional=['claimed', 'free', 'oldest', 'newest'],
-        )
-    }
-)
+
+
+def _stats(*optional: str) -> Schema:
+    counts = {'claimed': COUNT, 'free': COUNT, 'total': COUNT}
+    ends = {'oldest': _END, 'newest': _END}
+    return obj(
+        {'messages': obj({**counts, **ends}, optional=[*optional, *ends])}
+    )
+
+
+STATS = _stats()
+TOPIC_STATS = _stats('claimed', 'free')
 
 ANY_OBJECT: Schema = {'type': 'object'}
 ERROR = obj({'title': TEXT, 'description': TEXT}, optional=['description'])

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from zaqar.api import request_bodies, schemas, strict_json
+from zaqar.api import schemas, strict_json
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import subscriptions
 
@@ -22,8 +22,6 @@ def _body(schema: schemas.Schema, required: bool = False) -> Body:
         decode=strict_json.decode_any,
         schema=schema,
         required=required,
-        max_size=request_bodies.metadata_size,
-        too_large=request_bodies.small_body_too_large,
     )
 
 
