@@ -20,7 +20,7 @@ import urllib3
 TIMEOUT = 30.0
 
 
-class RequestFailed(Exception):
+class CallFailed(Exception):
     """A request that did not succeed.
 
     :ivar reason: the status, or the kind of failure
@@ -39,10 +39,10 @@ class ClaimedMessages:
     message_ids: Sequence[str]
 
 
-class Client(abc.ABC):
+class BenchClient(abc.ABC):
     """A connection that makes one request at a time.
 
-    Every call raises :class:`RequestFailed` unless it succeeds.
+    Every call raises :class:`CallFailed` unless it succeeds.
     """
 
     @abc.abstractmethod
@@ -83,7 +83,7 @@ class Client(abc.ABC):
         """Close the connection."""
 
 
-class HttpClient(Client):
+class HttpBenchClient(BenchClient):
     """A client over one persistent HTTP connection."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
@@ -149,7 +149,7 @@ class HttpClient(Client):
         try:
             answer = self._pool.urlopen(method, self._base + path, body=body)
         except urllib3.exceptions.HTTPError as error:
-            raise RequestFailed(type(error).__name__) from error
+            raise CallFailed(type(error).__name__) from error
         if answer.status >= 300:
-            raise RequestFailed(str(answer.status))
+            raise CallFailed(str(answer.status))
         return msgspec.json.decode(answer.data) if answer.data else None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from zaqar.bench.client import ClaimedMessages, Client, RequestFailed
+from zaqar.bench.client import BenchClient, CallFailed, ClaimedMessages
 from zaqar.bench.durations import Durations
 from zaqar.bench.messages import SampleMessages
 
@@ -65,7 +65,7 @@ class Worker(abc.ABC):
     #: Name of the role, as in the output.
     role: str
 
-    def __init__(self, client: Client, workload: Workload) -> None:
+    def __init__(self, client: BenchClient, workload: Workload) -> None:
         self._client = client
         self._workload = workload
         self._statistics = CallStatistics()
@@ -88,7 +88,7 @@ class Worker(abc.ABC):
         began = time.perf_counter()
         try:
             answer = work()
-        except RequestFailed as failure:
+        except CallFailed as failure:
             durations.fail(failure.reason)
             time.sleep(REST)
             return None
@@ -155,7 +155,7 @@ class Observer(Worker):
 
     role = 'observer'
 
-    def __init__(self, client: Client, workload: Workload) -> None:
+    def __init__(self, client: BenchClient, workload: Workload) -> None:
         super().__init__(client, workload)
         self._markers: dict[str, str | None] = {}
 

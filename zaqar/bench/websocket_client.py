@@ -8,11 +8,16 @@ from typing import Any
 
 import msgspec
 
-from zaqar.bench.client import TIMEOUT, ClaimedMessages, Client, RequestFailed
+from zaqar.bench.client import (
+    TIMEOUT,
+    BenchClient,
+    CallFailed,
+    ClaimedMessages,
+)
 from zaqar.errors import ConfigurationError
 
 
-class WebSocketClient(Client):
+class WebSocketBenchClient(BenchClient):
     """A client with one frame each way per call."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
@@ -34,7 +39,7 @@ class WebSocketClient(Client):
                 self._url, timeout=TIMEOUT
             )
         except (OSError, self._library.WebSocketException) as error:
-            raise RequestFailed(type(error).__name__) from error
+            raise CallFailed(type(error).__name__) from error
         if 'X-Auth-Token' in self._headers:
             self._call('authenticate')
 
@@ -95,8 +100,8 @@ class WebSocketClient(Client):
             self._socket.send(msgspec.json.encode(frame).decode())
             answer = msgspec.json.decode(self._socket.recv())
         except (OSError, self._library.WebSocketException) as error:
-            raise RequestFailed(type(error).__name__) from error
+            raise CallFailed(type(error).__name__) from error
         status = answer['headers']['status']
         if status >= 300:
-            raise RequestFailed(str(status))
+            raise CallFailed(str(status))
         return answer['body']

@@ -16,9 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from zaqar.bench.client import TIMEOUT, Client, HttpClient, RequestFailed
+from zaqar.bench.client import (
+    TIMEOUT,
+    BenchClient,
+    CallFailed,
+    HttpBenchClient,
+)
 from zaqar.bench.roles import ROLES, CallStatistics, Worker, Workload
-from zaqar.bench.websocket_client import WebSocketClient
+from zaqar.bench.websocket_client import WebSocketBenchClient
 from zaqar.errors import ConfigurationError, ZaqarError
 
 # A forked child would share the sockets of its parent.
@@ -138,7 +143,7 @@ def _worker(plan: Plan, role: str, gate: Any, results: Any) -> None:
         client.close()
     except threading.BrokenBarrierError:
         result = WorkerResult(role, 0, CallStatistics())
-    except (RequestFailed, ZaqarError) as error:
+    except (CallFailed, ZaqarError) as error:
         gate.abort()
         result = WorkerResult(
             role, 0, CallStatistics(), f'{plan.url}: {error}'
@@ -146,7 +151,7 @@ def _worker(plan: Plan, role: str, gate: Any, results: Any) -> None:
     results.put(result)
 
 
-def connect(url: str, headers: Mapping[str, str]) -> Client:
+def connect(url: str, headers: Mapping[str, str]) -> BenchClient:
     """Return a client with a ``Client-ID`` of its own, not yet connected.
 
     :raises ConfigurationError: the URL has another scheme
@@ -154,9 +159,9 @@ def connect(url: str, headers: Mapping[str, str]) -> Client:
     own = {**headers, 'Client-ID': str(uuid.uuid4())}
     scheme = urlsplit(url).scheme
     if scheme in ('http', 'https'):
-        return HttpClient(url, own)
+        return HttpBenchClient(url, own)
     if scheme in ('ws', 'wss'):
-        return WebSocketClient(url, own)
+        return WebSocketBenchClient(url, own)
     raise ConfigurationError(
         f'--server_url {url}: must begin with http, https, ws or wss'
     )

@@ -12,7 +12,7 @@ import msgspec
 from oslo_config import cfg
 
 from zaqar.bench import credentials, messages, report, settings, worker_pool
-from zaqar.bench.client import RequestFailed
+from zaqar.bench.client import CallFailed
 from zaqar.bench.roles import Workload
 from zaqar.errors import ConfigurationError, ZaqarError
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         conf = settings.parse(words)
         figures = _measure(conf)
-    except (ConfigurationError, ZaqarError, RequestFailed, cfg.Error) as error:
+    except (ConfigurationError, ZaqarError, CallFailed, cfg.Error) as error:
         print(f'{settings.PROG}: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -94,7 +94,7 @@ def _reset(plan: worker_pool.Plan) -> None:
         client.connect()
         for queue in plan.workload.queues:
             client.delete_queue(queue)
-    except RequestFailed as failure:
+    except CallFailed as failure:
         raise ZaqarError(f'{plan.url}: {failure.reason}') from failure
     finally:
         client.close()
