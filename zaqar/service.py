@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import logging
 import sys
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from typing import Any
 
 import oslo_policy.opts
@@ -17,13 +17,13 @@ from zaqar import config_check, configuration, guru_reports, metrics, version
 from zaqar.api import features, operation_table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
-from zaqar.controllers import outbox_notices, subscription_records
+from zaqar.controllers import health, outbox_notices, subscription_records
 from zaqar.controllers.context import Context
 from zaqar.controllers.encryption import Cipher
 from zaqar.controllers.limits import Limits
 from zaqar.controllers.pipeline import Pipeline
 from zaqar.controllers.signatures import Signer
-from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.errors import ConfigurationError
 from zaqar.notification import settings as notification
 from zaqar.notification.keystone_trusts import KeystoneTrusts
 from zaqar.notification.notifier import Notifier
@@ -34,7 +34,6 @@ from zaqar.pools.pooled_catalogue import PooledCatalogue
 from zaqar.pools.sweeper import Pace, Sweeper
 from zaqar.profiling import Profiling
 from zaqar.storage import masking, opener
-from zaqar.storage.base import MessageStore
 from zaqar.storage.configuration import Plane, locations, state_path
 from zaqar.storage.opener import Store
 from zaqar.transport import auth, keystone_config_check
@@ -75,17 +74,6 @@ class Service:
         self.catalogue = _catalogue(
             conf, served, self._profiling, self.metrics
         )
-        self.dispatcher = Dispatcher(
-            authorizer,
-            self.catalogue,
-            limits,
-            signer,
-            cipher,
-            served,
-            pipeline,
-            trusts,
-            self.metrics.observe,
-        )
         self._internal = Context(
             outbox_notices.service_identity(''),
             self.catalogue,
@@ -96,6 +84,9 @@ class Service:
             served,
             pipeline,
             trusts,
+        )
+        self.dispatcher = Dispatcher(
+            authorizer, self._internal, self.metrics.observe
         )
         self._embedded: Notifier | None = None
         self._sweeper = Sweeper(
@@ -171,7 +162,7 @@ class Service:
     def _pools(self) -> Mapping[str, Any]:
         """Return the state of each store of messages, by its pool's name."""
         return {
-            name or 'configured store': {'answers': _answers(open_store)}
+            name or 'configured store': {'answers': health.answers(open_store)}
             for name, open_store in self.catalogue.openers().items()
         }
 
@@ -292,11 +283,3 @@ def _catalogue(
         use_virtual=conf[placement.GROUP].enable_virtual_pool,
     )
     return PooledCatalogue(stores.management, stores.messages, pools)
-
-
-def _answers(open_store: Callable[[], MessageStore]) -> bool:
-    try:
-        open_store().ping()
-    except StoreUnavailable:
-        return False
-    return True

@@ -9,24 +9,18 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zaqar.api import query_parameters
-from zaqar.api.features import Feature
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policies import Authorizer
 from zaqar.controllers import subscriptions
 from zaqar.controllers.context import Context
-from zaqar.controllers.encryption import Cipher
-from zaqar.controllers.limits import Limits
 from zaqar.controllers.pipeline import Pipeline
-from zaqar.controllers.signatures import Signer
-from zaqar.controllers.trusts import Trusts
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
 from zaqar.models import Identity, Scope
-from zaqar.pools.catalogue import Catalogue
 
 LOG = logging.getLogger(__name__)
 
@@ -57,39 +51,25 @@ NO_PIPELINE = Pipeline()
 class Dispatcher:
     """Runs operations.
 
-    :param signer: verifies pre-signed requests
-    :param cipher: encrypts bodies of encrypted queues
-    :param features: optional features that are on
-    :param pipeline: whether subscribers are notified of posts
-    :param trusts: creates trusts for subscribers that want tokens
+    :param context: for operations, but for their caller
     :param observe: called after each operation
     """
 
     def __init__(
         self,
         authorizer: Authorizer,
-        catalogue: Catalogue,
-        limits: Limits,
-        signer: Signer,
-        cipher: Cipher,
-        features: Set[Feature] = frozenset(),
-        pipeline: Pipeline = NO_PIPELINE,
-        trusts: Trusts | None = None,
+        context: Context,
         observe: Observe | None = None,
     ) -> None:
+        self.limits = context.limits
+        self.signer = context.signer
         self._authorizer = authorizer
-        self._catalogue = catalogue
-        self._features = features
-        self.limits = limits
-        self.signer = signer
-        self._cipher = cipher
-        self._pipeline = pipeline
-        self._trusts = trusts
+        self._context = context
         self._observe = observe
 
     def serves(self, operation: Operation) -> bool:
         """Tell whether the features that an operation needs are on."""
-        return operation.needs <= self._features
+        return operation.needs <= self._context.features
 
     def run(
         self,
@@ -126,7 +106,7 @@ class Dispatcher:
 
         :raises StoreUnavailable: the store does not respond
         """
-        context = self._context(Identity(scope.project, ''), 0)
+        context = self._context.called_by(Identity(scope.project, ''), 0)
         subscriptions.delete(
             context, scope=scope, subscription_id=subscription_id
         )
@@ -158,24 +138,11 @@ class Dispatcher:
             size = received.size if received else 0
             text = received.text if received else None
             arguments['document'] = _document(operation.body, text)
-        context = self._context(identity, size)
+        context = self._context.called_by(identity, size)
         try:
             return operation.call(context, **arguments)
         except StoreUnavailable as error:
             raise explained(error, operation) from error
-
-    def _context(self, identity: Identity, size: int) -> Context:
-        return Context(
-            identity,
-            self._catalogue,
-            self.limits,
-            size,
-            self.signer,
-            self._cipher,
-            self._features,
-            self._pipeline,
-            self._trusts,
-        )
 
     def _read(self, body: Body, read_body: BodyReader) -> Received | None:
         most = body.max_size(self.limits)

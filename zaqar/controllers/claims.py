@@ -149,12 +149,9 @@ def _terms(
     grace = _or_default(options.grace, limits.default_claim_grace)
     _check_seconds('TTL', ttl, limits.max_claim_ttl)
     most = limits.max_messages_per_claim_or_pop
-    if limit is not None and not 1 <= limit <= most:
-        raise InvalidRequest(
-            f'Limit must be at least 1 and may not be greater than {most}.'
-        )
+    size = page_size(limit, most)
     _check_seconds('grace', grace, limits.max_claim_grace)
-    return ttl, grace, page_size(limit, most)
+    return ttl, grace, size
 
 
 def _or_default(value: int | msgspec.UnsetType, default: int) -> int:

@@ -66,7 +66,16 @@ def report(ctx: Context) -> dict[str, Any]:
         states = dict(
             zip(openers, threads.map(probe, openers.values()), strict=True)
         )
-    return {'catalog_reachable': _answers(management.ping), **states}
+    return {'catalog_reachable': answers(lambda: management), **states}
+
+
+def answers(open_store: Callable[[], MessageStore | ManagementStore]) -> bool:
+    """Tell whether a store can be opened and answers."""
+    try:
+        open_store().ping()
+    except StoreUnavailable:
+        return False
+    return True
 
 
 def _pool_state(
@@ -84,7 +93,7 @@ def _pool_state(
 def _state(
     management: ManagementStore, store: MessageStore, end: float
 ) -> dict[str, Any]:
-    if not _answers(store.ping):
+    if not answers(lambda: store):
         return dict(_UNREACHABLE)
     # Before the probe adds messages.
     volume = _volume(store)
@@ -114,14 +123,6 @@ def _volume(store: MessageStore) -> dict[str, Any]:
         'total': stats.total,
     }
     return {'message_volume': counts}
-
-
-def _answers(ping: Callable[[], None]) -> bool:
-    try:
-        ping()
-    except StoreUnavailable:
-        return False
-    return True
 
 
 def _run(probe: _Probe, end: float) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from oslo_config import cfg
 
 from zaqar import settings
+from zaqar.errors import InvalidRequest
 
 GROUP = 'transport'
 
@@ -247,6 +248,15 @@ def is_name(text: str) -> bool:
     return bool(_NAME.fullmatch(text)) and text not in ('.', '..')
 
 
-def page_size(limit: int | None, maximum: int) -> int:
-    """Return the size of a page; the caller has checked ``limit``."""
-    return min(DEFAULT_PAGE, maximum) if limit is None else limit
+def page_size(
+    limit: int | None, most: int, wording: str = 'may not be greater than'
+) -> int:
+    """Return the number of items that a page may have.
+
+    :raises InvalidRequest: ``limit`` is out of bounds
+    """
+    if limit is None:
+        return min(DEFAULT_PAGE, most)
+    if not 1 <= limit <= most:
+        raise InvalidRequest(f'Limit must be at least 1 and {wording} {most}.')
+    return limit

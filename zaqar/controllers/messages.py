@@ -48,7 +48,7 @@ def list_(
     """
     if ids is not None:
         return _named(ctx, scope, ids)
-    size = _page_size(limit, ctx.limits)
+    size = page_size(limit, ctx.limits.max_messages_per_page)
 
     def read(store: MessageStore, queue: Queue) -> MessagePage:
         now = store.clock.now()
@@ -83,9 +83,8 @@ def get_many(
 
     Unknown ids are omitted, and messages that cannot be decrypted.
     """
-    if not ids or len(ids) > ctx.limits.max_messages_per_page:
-        raise _bad_page(ctx.limits.max_messages_per_page)
-    return _read(ctx, scope, ids)
+    page_size(len(ids or ()), ctx.limits.max_messages_per_page)
+    return _read(ctx, scope, ids or ())
 
 
 def _named(ctx: Context, scope: Scope, ids: Sequence[str]) -> MessagePage:
@@ -166,19 +165,6 @@ def delete_many(
 
     ctx.catalogue.run(scope, remove, None)
     return None
-
-
-def _bad_page(most: int) -> InvalidRequest:
-    return InvalidRequest(
-        f'Limit must be at least 1 and may not be greater than {most}.'
-    )
-
-
-def _page_size(limit: int | None, limits: Limits) -> int:
-    most = limits.max_messages_per_page
-    if limit is not None and not 1 <= limit <= most:
-        raise _bad_page(most)
-    return page_size(limit, most)
 
 
 def _full_page(

@@ -186,16 +186,13 @@ def page(
 
     :raises InvalidRequest: ``limit`` is out of bounds
     """
-    if limit is not None and not 1 <= limit <= maximum:
-        raise InvalidRequest(
-            f'Limit must be at least 1 and no greater than {maximum}.'
-        )
+    size = page_size(limit, maximum, 'no greater than')
     if marker is not None:
         # The rest does not matter to the order of names, and not every store
         # accepts it.
         marker = marker.partition('\0')[0][:_MAX_MARKER]
     return catalogue_of(ctx).management.list(
-        kind, parent, after=marker, limit=page_size(limit, maximum)
+        kind, parent, after=marker, limit=size
     )
 
 

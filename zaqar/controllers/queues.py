@@ -173,7 +173,7 @@ def _page(
     filters: Mapping[str, Sequence[str]],
     more: Mapping[str, Any],
 ) -> QueuePage:
-    size = _page_size(limit, ctx.limits.max_queues_per_page)
+    size = page_size(limit, ctx.limits.max_queues_per_page, 'no greater than')
     values = _filter_values(filters)
     lines: list[NamedQueue] = []
     scan = _Scan(ctx, kind, marker, size)
@@ -191,14 +191,6 @@ def _page(
         **{key: texts[0] for key, texts in filters.items()},
     }
     return QueuePage(kind, lines, again, marker=scan.resume(lines))
-
-
-def _page_size(limit: int | None, maximum: int) -> int:
-    if limit is not None and not 1 <= limit <= maximum:
-        raise InvalidRequest(
-            f'Limit must be at least 1 and no greater than {maximum}.'
-        )
-    return page_size(limit, maximum)
 
 
 def _filter_values(filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
