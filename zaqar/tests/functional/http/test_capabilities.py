@@ -37,7 +37,10 @@ def api(make_api: MakeApi) -> Api:
         check_pool=None,
     )
     opener._drivers = {**opener._drivers, 'lesser': lesser}
-    opener._given = {**opener._given, 'lesser': opener._given['sqlalchemy']}
+    opener._settings = {
+        **opener._settings,
+        'lesser': opener._settings['sqlalchemy'],
+    }
     return api
 
 
