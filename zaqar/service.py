@@ -211,12 +211,6 @@ def announce(conf: cfg.ConfigOpts, prog: str) -> None:
     )
     for remark in config_check.ignored(conf):
         LOG.warning('Configuration: %s', remark)
-    warn_if_open(conf)
-    warn_if_mail_waits(conf)
-
-
-def warn_if_open(conf: cfg.ConfigOpts) -> None:
-    """Warn if clients are not authenticated."""
     if not auth.strategy(conf):
         LOG.warning(
             '[DEFAULT] auth_strategy is not set: whoever reaches this port '
@@ -224,8 +218,10 @@ def warn_if_open(conf: cfg.ConfigOpts) -> None:
             'included. Set it to "keystone" where others can reach it.'
         )
 
+    _warn_if_mail_waits(conf)
 
-def warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
+
+def _warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
     """Warn if mail addresses can subscribe but cannot be confirmed."""
     signer = Signer.from_conf(conf)
     pipeline = _pipeline(

@@ -18,7 +18,6 @@ from zaqar.api.operation import Body, Operation
 from zaqar.api.policies import Authorizer
 from zaqar.controllers import subscriptions
 from zaqar.controllers.context import Context
-from zaqar.controllers.pipeline import Pipeline
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
 from zaqar.models import Identity, Scope
 
@@ -44,8 +43,6 @@ BodyReader = Callable[[Body, int], Received | None]
 #: Takes the name of a completed operation, its outcome (the status of an
 #: error, else ``2xx``) and its duration in seconds.
 Observe = Callable[[str, str, float], None]
-
-NO_PIPELINE = Pipeline()
 
 
 class Dispatcher:

@@ -28,6 +28,16 @@ MAX_NAME = 64
 
 _NAME = re.compile(rf'[A-Za-z0-9_.-]{{1,{MAX_NAME}}}')
 
+
+def _page(name: str, items: str) -> cfg.IntOpt:
+    return cfg.IntOpt(
+        name,
+        default=20,
+        min=1,
+        help=f'Most {items} a client may request in one page.',
+    )
+
+
 OPTS = [
     cfg.IntOpt(
         'default_message_ttl',
@@ -57,29 +67,14 @@ OPTS = [
         help='Seconds a claimed message is kept beyond the end of its claim, '
         'if it would die before it, when the client does not say.',
     ),
-    cfg.IntOpt(
-        'max_queues_per_page',
-        default=20,
-        min=1,
-        help='Most queues or topics a client may ask for in one page.',
-    ),
-    cfg.IntOpt(
-        'max_pools_per_page',
-        default=20,
-        min=1,
-        help='Most pools a client may ask for in one page.',
-    ),
-    cfg.IntOpt(
-        'max_flavors_per_page',
-        default=20,
-        min=1,
-        help='Most flavors a client may ask for in one page.',
-    ),
+    _page('max_queues_per_page', 'queues or topics'),
+    _page('max_pools_per_page', 'pools'),
+    _page('max_flavors_per_page', 'flavors'),
     cfg.IntOpt(
         'max_messages_per_page',
         default=20,
         min=1,
-        help='Most messages a client may ask for in one page, and most ids '
+        help='Most messages a client may request in one page, and most ids '
         'it may name in one bulk request.',
     ),
     cfg.IntOpt(
@@ -132,12 +127,7 @@ OPTS = [
         min=MIN_TTL,
         help='Seconds a subscription lives when the client does not say.',
     ),
-    cfg.IntOpt(
-        'max_subscriptions_per_page',
-        default=20,
-        min=1,
-        help='Most subscriptions a client may ask for in one page.',
-    ),
+    _page('max_subscriptions_per_page', 'subscriptions'),
     cfg.ListOpt(
         'subscriber_types',
         default=['http', 'https', 'mailto', 'trust+http', 'trust+https'],

@@ -87,12 +87,7 @@ def create(ctx: Context, *, pool_name: str, document: Any) -> None:
     if missing:
         raise InvalidBody(f'The field "{missing[0]}" is required.')
     fields = {'flavor': None, 'options': {}, **_checked(document)}
-    try:
-        _check_place(pools, pool_name, fields, ())
-    except _Misfit as error:
-        raise InvalidRequest(
-            str(error), title='Unable to create pool'
-        ) from None
+    _check_place(pools, pool_name, fields, (), 'Unable to create pool')
     pools.records.put(pool_name, fields)
 
 
@@ -123,12 +118,7 @@ def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
         **changes,
     }
     same = [key for key in ('uri', 'flavor', 'options') if key not in changes]
-    try:
-        _check_place(pools, pool_name, fields, same)
-    except _Misfit as error:
-        raise InvalidRequest(
-            str(error), title='Unable to update pool'
-        ) from None
+    _check_place(pools, pool_name, fields, same, 'Unable to update pool')
     changed = pools.records.change(pool_name, changes)
     if changed is None:
         raise _missing(pool_name)
@@ -261,16 +251,17 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= MAX_TEXT
 
 
-class _Misfit(Exception):
-    """A pool differs from those of its flavor."""
-
-
 def _check_place(
-    pools: Pools, name: str, fields: Mapping[str, Any], same: Sequence[str]
+    pools: Pools,
+    name: str,
+    fields: Mapping[str, Any],
+    same: Sequence[str],
+    title: str,
 ) -> None:
     """Check that a pool can be used, and fits the others.
 
     :param same: unchanged fields, which need no check
+    :param title: of the error if it differs from the pools of its flavor
     """
     others = [pool for pool in pools.records.all() if pool.name != name]
     if 'uri' not in same or 'options' not in same:
@@ -278,7 +269,7 @@ def _check_place(
     if 'uri' not in same and any(p.uri == fields['uri'] for p in others):
         raise Conflict('The database URI is in use by another pool.')
     if 'uri' not in same or 'flavor' not in same:
-        _check_capabilities(pools, fields, others)
+        _check_capabilities(pools, fields, others, title)
 
 
 def _check_connection(pools: Pools, fields: Mapping[str, Any]) -> None:
@@ -328,7 +319,10 @@ def _check_options(
 
 
 def _check_capabilities(
-    pools: Pools, fields: Mapping[str, Any], others: Sequence[Pool]
+    pools: Pools,
+    fields: Mapping[str, Any],
+    others: Sequence[Pool],
+    title: str,
 ) -> None:
     own = set(capabilities(pools, fields['uri']) or ())
     for pool in others:
@@ -336,9 +330,10 @@ def _check_capabilities(
         if pool.flavor != fields['flavor'] or theirs is None:
             continue
         if set(theirs) != own:
-            raise _Misfit(
+            raise InvalidRequest(
                 'The pool being added does not support the minimum set of '
-                'capabilities'
+                'capabilities',
+                title=title,
             )
 
 

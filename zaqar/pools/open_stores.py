@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open stores of pools."""
+"""Open stores of pools, and whether they answer.
+
+A queue in a pool that is down fails for as long as the pool does. Hence a pool
+is pinged before it gets a queue, every few seconds and by one thread.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,9 @@ LOG = logging.getLogger(__name__)
 #: Seconds for which a store, or the failure to open it, is used before the
 #: record of its pool is read again.
 FRESH = 1.0
+
+#: Seconds for which the result of a ping is used.
+PING_FRESH = 5.0
 
 #: Seconds until a store that was replaced is closed; calls may be under way.
 LINGER = 60.0
@@ -48,8 +55,7 @@ class OpenStores:
 
     def get(self, name: str) -> MessageStore:
         """Return the store of a pool."""
-        with self._lock:
-            slot = self._slots.setdefault(name, _Slot())
+        slot = self._slot(name)
         if self._timer() >= slot.until:
             # Not under the general lock: other threads may need other pools.
             with slot.lock:
@@ -59,12 +65,28 @@ class OpenStores:
             raise slot.fault()
         return slot.store
 
+    def answers(self, name: str) -> bool:
+        """Tell whether a pool answers."""
+        ping = self._slot(name).ping
+        if self._timer() < ping.until:
+            return bool(ping.succeeded)
+        # Other threads use the last result, and wait only for the first one.
+        if ping.lock.acquire(blocking=ping.succeeded is None):
+            try:
+                if self._timer() >= ping.until:
+                    ping.succeeded = self._ping(name)
+                    ping.until = self._timer() + PING_FRESH
+            finally:
+                ping.lock.release()
+        return bool(ping.succeeded)
+
     def look_again(self, name: str) -> None:
-        """Read the record of a pool again before its store is used."""
+        """Read the record of a pool, and ping it, before its next use."""
         with self._lock:
             slot = self._slots.get(name)
         if slot is not None:
             slot.until = -1.0
+            slot.ping = _Ping()
 
     def close(self) -> None:
         """Close all stores."""
@@ -76,6 +98,17 @@ class OpenStores:
         for store in stores:
             if store is not None:
                 store.close()
+
+    def _slot(self, name: str) -> _Slot:
+        with self._lock:
+            return self._slots.setdefault(name, _Slot())
+
+    def _ping(self, name: str) -> bool:
+        try:
+            self.get(name).ping()
+        except StoreUnavailable:
+            return False
+        return True
 
     def _refresh(self, name: str, slot: _Slot) -> None:
         record = self._management.get(KIND, '', name)
@@ -110,6 +143,18 @@ class OpenStores:
             old.close()
 
 
+class _Ping:
+    """The last ping of a pool.
+
+    :ivar until: when to ping again
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.succeeded: bool | None = None
+        self.until = -1.0
+
+
 class _Slot:
     """The store of one pool.
 
@@ -124,3 +169,4 @@ class _Slot:
         self.opened: tuple[str, Mapping[str, Any]] | None = None
         self.until = -1.0
         self.fault: type[StoreUnavailable] = StoreUnavailable
+        self.ping = _Ping()

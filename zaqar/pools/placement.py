@@ -12,7 +12,6 @@ from typing import Any
 from oslo_config import cfg
 
 from zaqar.errors import NoPool, StoreUnavailable
-from zaqar.pools.health import PoolHealth
 from zaqar.pools.open_stores import OpenStores
 from zaqar.pools.records import PoolRecords
 from zaqar.storage.base import ManagementStore, MessageStore
@@ -55,10 +54,9 @@ class Pools:
     ) -> None:
         self.opener = opener
         self.use_virtual = use_virtual
-        self.records = PoolRecords(management, self._look_again)
         self._virtual = virtual
         self._stores = OpenStores(management, opener, timer)
-        self._health = PoolHealth(self._stores.get, timer)
+        self.records = PoolRecords(management, self._stores.look_again)
 
     def choose(self, flavor: Any) -> str:
         """Return the name of a pool for a new queue, at random by weight.
@@ -81,7 +79,7 @@ class Pools:
         while free:
             weights = [pool.weight for pool in free]
             (chosen,) = random.choices(free, weights)
-            if self._health.answers(chosen.name):
+            if self._stores.answers(chosen.name):
                 return chosen.name
             free.remove(chosen)
         if self.use_virtual and not flavor:
@@ -107,10 +105,6 @@ class Pools:
     def close(self) -> None:
         """Close the stores of all pools."""
         self._stores.close()
-
-    def _look_again(self, name: str) -> None:
-        self._stores.look_again(name)
-        self._health.forget(name)
 
 
 def _reason(flavor: Any) -> str:
