@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -124,14 +124,10 @@ def locations(conf: cfg.ConfigOpts) -> Sequence[Location]:
 
     :raises ConfigurationError: the configuration does not say
     """
-    register_opts(conf)
+    messages, management = choices(conf)
     installed = drivers.installed()
-    messages = choose(conf, 'message_store', None)
-    management = choose(conf, 'management_store', messages)
     places = []
     for choice, other in ((management, messages), (messages, management)):
-        if choice.driver not in installed:
-            raise no_driver(choice, installed)
         uri, option = uri_of(conf, installed[choice.driver], choice, other)
         places.append(Location(choice.plane, choice.driver, uri, option))
     return places
@@ -159,17 +155,27 @@ def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
     return folder
 
 
-def no_driver(
-    choice: Choice, installed: Mapping[str, Driver]
-) -> ConfigurationError:
-    """Return the error for a driver that does not exist."""
-    return ConfigurationError(
-        f'{choice.blame} = {choice.driver}: there is no such driver; '
-        f'installed are {", ".join(sorted(installed))}'
-    )
+def choices(conf: cfg.ConfigOpts) -> tuple[Choice, Choice]:
+    """Return the drivers of messages and of management.
+
+    :raises ConfigurationError: one of them is not installed
+    """
+    register_opts(conf)
+    installed = drivers.installed()
+    messages = _choose(conf, 'message_store', None)
+    management = _choose(conf, 'management_store', messages)
+    for choice in (messages, management):
+        if choice.driver not in installed:
+            raise ConfigurationError(
+                f'{choice.blame} = {choice.driver}: there is no such driver; '
+                f'installed are {", ".join(sorted(installed))}'
+            )
+    return messages, management
 
 
-def choose(conf: cfg.ConfigOpts, plane: Plane, other: Choice | None) -> Choice:
+def _choose(
+    conf: cfg.ConfigOpts, plane: Plane, other: Choice | None
+) -> Choice:
     """Return the driver of a plane, by default that of the other one."""
     option = f'[{GROUP}] {plane}'
     chosen = conf[GROUP][plane]

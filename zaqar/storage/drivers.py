@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from stevedore import ExtensionManager
 
@@ -22,12 +22,7 @@ def installed() -> Mapping[str, Driver]:
     extensions: ExtensionManager[Any] = ExtensionManager(
         NAMESPACE, on_load_failure_callback=_complain
     )
-    return {item.name: _plugin(item) for item in extensions}
-
-
-def _plugin(extension: Any) -> Driver:
-    driver: Driver = extension.plugin
-    return driver
+    return {item.name: cast(Driver, item.plugin) for item in extensions}
 
 
 def _complain(_manager: Any, entry_point: Any, error: BaseException) -> None:

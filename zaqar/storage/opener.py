@@ -57,13 +57,8 @@ def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
     :param wrap: see :class:`Wrap`
     :raises ConfigurationError: one cannot be opened; the text names the option
     """
-    configuration.register_opts(conf)
+    messages, management = configuration.choices(conf)
     installed = drivers.installed()
-    messages = configuration.choose(conf, 'message_store', None)
-    management = configuration.choose(conf, 'management_store', messages)
-    for choice in (messages, management):
-        if choice.driver not in installed:
-            raise configuration.no_driver(choice, installed)
     # Before anything is opened, for the clearer error.
     _rows_place(
         conf,
@@ -93,7 +88,7 @@ class PoolOpener:
     """
 
     def __init__(self, conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> None:
-        configuration.register_opts(conf)
+        messages, management = configuration.choices(conf)
         conf.register_opts(POOL_OPTS, POOL_GROUP)
         self._wrap = wrap
         self._folder = conf[POOL_GROUP].sqlite_path or str(
@@ -105,8 +100,6 @@ class PoolOpener:
             name: configuration.values_of(conf, driver, plane, name)
             for name, driver in self._drivers.items()
         }
-        messages = configuration.choose(conf, plane, None)
-        management = configuration.choose(conf, 'management_store', messages)
         self._rows_place = functools.partial(
             _rows_place, conf, management=management, messages=messages
         )
