@@ -18,6 +18,8 @@ from typing import Any, TypeVar
 
 from oslo_config import cfg
 
+from zaqar.storage.base import OUTBOX, PENDING
+
 GROUP = 'metrics'
 
 OPTS = [
@@ -44,6 +46,9 @@ OPTS = [
 
 #: Stands for the store that the configuration names, among pools.
 CONFIGURED = ':message_store'
+
+#: Queues of the notifier, whose messages are none of a project's.
+_INTERNAL = (OUTBOX, PENDING)
 
 #: Where prometheus_client keeps what several processes count.
 _SHARED = 'PROMETHEUS_MULTIPROC_DIR'
@@ -184,7 +189,8 @@ class _Measured:
             self._metrics.took(
                 'store_call', labels, time.perf_counter() - began
             )
-        self._count(name, answer)
+        if not args or args[0] not in _INTERNAL:
+            self._count(name, answer)
         return answer
 
     def _count(self, name: str, answer: Any) -> None:
