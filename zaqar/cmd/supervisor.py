@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from zaqar.cmd import draining, priority
+from zaqar.cmd import listener_shutdown, priority
 
 LOG = logging.getLogger(__name__)
 
@@ -225,7 +225,7 @@ class Supervisor:
     def _stop(self, reason: str) -> int:
         LOG.info('Stopping, as told by %s', reason)
         listeners = {c.listener for c in self._children if c.listener}
-        draining.let_nobody_in(listeners)
+        listener_shutdown.drop_new_connections(listeners)
         self._retire_all()
         left = {child.pid for child in self._children if child.pid}
         left = left.union(*(child.leaving for child in self._children))
@@ -241,7 +241,7 @@ class Supervisor:
                 signal.sigtimedwait((signal.SIGCHLD,), 0.2)
             if listeners and time.monotonic() > begun + _SETTLED:
                 # What is under way may take long; others shall not wait.
-                draining.refuse(listeners)
+                listener_shutdown.refuse(listeners)
                 listeners.clear()
         for pid in left:
             LOG.warning('Process %d does not end and is killed', pid)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The end of a listening socket, without anybody noticing.
+"""Closing a listening socket without resetting connections.
 
-Between the last ``accept`` and ``close`` connections may arrive. The kernel
-has told their clients that they are connected, and resets them when the
-socket goes; a load balancer may then have sent a POST, which it must not send
-elsewhere. So nobody is let in for a moment (clients' kernels try again after
-a second), while those who are in are accepted; then the socket goes, and who
-tries again is refused, which tells a load balancer to turn elsewhere.
+A connection that arrives between the last ``accept`` and ``close`` is reset,
+although its client was told that it is connected; a load balancer may have
+sent a POST, which it must not send elsewhere. So new connections are dropped
+for a moment (clients retry after a second) while those made are accepted;
+then the socket is closed, and retries are refused, which tells a load
+balancer to choose another server.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import struct
 import time
 from collections.abc import Iterable
 
-#: Seconds in which those who were let in complete their handshake, at least.
+#: Seconds for handshakes in progress to complete, at least.
 _HANDSHAKE = 0.1
 
-#: Seconds that workers have to accept those who wait, at most.
+#: Seconds for workers to accept waiting connections, at most.
 _PATIENCE = 2.0
 
 # From Linux's headers; Python names none of them.
@@ -38,13 +38,12 @@ _FILTER = (
 )
 
 
-def let_nobody_in(listeners: Iterable[socket.socket]) -> None:
-    """Take no new connections; return when those made are accepted.
+def drop_new_connections(listeners: Iterable[socket.socket]) -> None:
+    """Drop new connections; return when those made are accepted.
 
-    Whoever accepts must still do so. Does nothing where the kernel does not
-    know how.
+    Workers must still accept. Does nothing if the kernel cannot filter.
     """
-    closing = [each for each in listeners if _drop_newcomers(each)]
+    closing = [each for each in listeners if _drop_syn(each)]
     if not closing:
         return
     time.sleep(_HANDSHAKE)
@@ -54,13 +53,13 @@ def let_nobody_in(listeners: Iterable[socket.socket]) -> None:
 
 
 def refuse(listeners: Iterable[socket.socket]) -> None:
-    """Refuse connections from now on, whoever else holds the socket."""
+    """Refuse connections, even if other processes hold the socket."""
     for each in listeners:
         with contextlib.suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
 
 
-def _drop_newcomers(listener: socket.socket) -> bool:
+def _drop_syn(listener: socket.socket) -> bool:
     if listener.family not in (socket.AF_INET, socket.AF_INET6):
         return False
     steps = b''.join(struct.pack('HBBI', *step) for step in _FILTER)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zaqar.cmd import draining
+from zaqar.cmd import listener_shutdown
 
 
 @pytest.fixture(
@@ -37,10 +37,12 @@ def test_those_who_are_in_are_accepted_and_newcomers_wait(
 ) -> None:
     early = [_connect(listener, 5) for _ in range(3)]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        draining_ends = pool.submit(draining.let_nobody_in, [listener])
+        shutdown_ends = pool.submit(
+            listener_shutdown.drop_new_connections, [listener]
+        )
         # It waits for all of them.
         accepted = [listener.accept()[0] for _ in early]
-        draining_ends.result(10)
+        shutdown_ends.result(10)
     # Neither let in nor refused.
     with pytest.raises(TimeoutError):
         _connect(listener, 0.3)
@@ -53,7 +55,7 @@ def test_those_who_are_in_are_accepted_and_newcomers_wait(
 
 def test_it_ends_although_nobody_accepts(listener: socket.socket) -> None:
     client = _connect(listener, 5)
-    draining.let_nobody_in([listener])
+    listener_shutdown.drop_new_connections([listener])
     client.close()
 
 
@@ -62,8 +64,8 @@ def test_newcomers_are_refused_in_the_end_whoever_holds_the_socket(
 ) -> None:
     other = listener.dup()
     address = listener.getsockname()[:2]
-    draining.let_nobody_in([listener])
-    draining.refuse([listener])
+    listener_shutdown.drop_new_connections([listener])
+    listener_shutdown.refuse([listener])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address, 5)
     other.close()
@@ -71,7 +73,7 @@ def test_newcomers_are_refused_in_the_end_whoever_holds_the_socket(
 
 def test_another_kind_of_socket_is_left_alone() -> None:
     one, other = socket.socketpair()
-    draining.let_nobody_in([one])
+    listener_shutdown.drop_new_connections([one])
     one.sendall(b'?')
     assert other.recv(1) == b'?'
     one.close()
