@@ -116,7 +116,7 @@ OPTS = [
     ),
     cfg.IntOpt(
         'max_unread_per_project',
-        default=64 * 1024 * 1024,
+        default=32 * 1024 * 1024,
         min=0,
         help='Bytes of large answers that each worker holds for clients of '
         'a project that have not read them yet; beyond it requests of the '
