@@ -49,6 +49,8 @@ MAX_TOKENS = 1000
 #: Attempts to create a trust, each with another second of expiry.
 TRIES = 5
 
+_UNAVAILABLE = 'The identity service has not made a trust.'
+
 _ID = re.compile(r'[0-9A-Za-z_-]{1,64}')
 
 
@@ -131,7 +133,7 @@ class KeystoneTrusts:
                 'A trust could not be created: %s',
                 delegation.without_ids(error),
             )
-            raise _unavailable() from error
+            raise StoreUnavailable(_UNAVAILABLE) from error
 
     def check(
         self, identity: Identity, trust_id: str
@@ -293,10 +295,6 @@ class KeystoneTrusts:
         )
 
 
-def _unavailable() -> StoreUnavailable:
-    return StoreUnavailable('The identity service has not made a trust.')
-
-
 @contextlib.contextmanager
 def _own_user() -> Iterator[None]:
     """Log failures of requests by the user of ``[trustee]``."""
@@ -307,7 +305,7 @@ def _own_user() -> Iterator[None]:
             'A request by the user of [trustee] has failed: %s',
             delegation.without_ids(error),
         )
-        raise _unavailable() from error
+        raise StoreUnavailable(_UNAVAILABLE) from error
 
 
 def _moment(text: str | None) -> datetime.datetime | None:

@@ -45,7 +45,7 @@ MAX_HOSTS = 256
 Exempt = Callable[[str, int], bool]
 
 
-class RequestFailed(Exception):
+class NoResponse(Exception):
     """There is no response; the text is for the user.
 
     It does not say whether a port is closed, filtered or speaks something
@@ -74,7 +74,7 @@ class HttpResponse:
     body: bytes
 
 
-class HttpClient:
+class WebhookClient:
     """Sends requests to receivers.
 
     :param guard: checks addresses
@@ -117,7 +117,7 @@ class HttpClient:
     ) -> HttpResponse:
         """Send a POST.
 
-        :raises RequestFailed: there is no response
+        :raises NoResponse: there is no response
         :raises AddressRefused: the address or port is not allowed
         """
         manager = self._manager(url)
@@ -136,7 +136,7 @@ class HttpClient:
             self._watch.leave(timed)
         if timed.is_over:
             # What was cut off may look like a short response.
-            raise RequestFailed(_NO_RESPONSE, f'within {self._total:g} s')
+            raise NoResponse(_NO_RESPONSE, f'within {self._total:g} s')
         return response
 
     def close(self) -> None:
@@ -268,7 +268,7 @@ def _connected(address: tuple[str, int], timeout: float) -> socket.socket:
     return sock
 
 
-def _failed(error: Exception, *, to_public: bool) -> RequestFailed:
+def _failed(error: Exception, *, to_public: bool) -> NoResponse:
     cause: Any = error
     while isinstance(cause, urllib3.exceptions.HTTPError):
         inner = getattr(cause, 'reason', None) or cause.__cause__
@@ -281,12 +281,12 @@ def _failed(error: Exception, *, to_public: bool) -> RequestFailed:
     if isinstance(cause, AddressRefused):
         raise cause
     if isinstance(cause, socket.gaierror):
-        return RequestFailed('the name of the host has no address')
+        return NoResponse('the name of the host has no address')
     detail = f'{type(cause).__name__} {_short(cause)}'.rstrip()
     if isinstance(cause, ssl.SSLCertVerificationError) and to_public:
         # The owner of a public receiver can find this out anyway.
-        return RequestFailed(f'its certificate is not valid: {_short(cause)}')
-    return RequestFailed(_NO_RESPONSE, detail)
+        return NoResponse(f'its certificate is not valid: {_short(cause)}')
+    return NoResponse(_NO_RESPONSE, detail)
 
 
 def _short(error: Exception) -> str:

@@ -21,7 +21,7 @@ from zaqar.notification.addresses import Guard, port_of
 from zaqar.notification.keystone_trusts import KeystoneTrusts, Token
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
-from zaqar.notification.senders.http_client import HttpClient
+from zaqar.notification.senders.http_client import WebhookClient
 from zaqar.notification.service_catalog import HostPort
 from zaqar.notification.settings import NotificationSettings
 
@@ -41,7 +41,7 @@ class TrustSender:
         self._keystone = keystone
         self._lock = threading.Lock()
         self._exempt: frozenset[HostPort] = frozenset()
-        self._client = HttpClient(
+        self._client = WebhookClient(
             # Services of a cloud may listen at any port.
             Guard(settings.allowed_networks),
             connect=settings.connect_timeout,

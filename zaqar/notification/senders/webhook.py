@@ -20,9 +20,9 @@ from zaqar.notification.addresses import AddressRefused, Guard
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook_signature
 from zaqar.notification.senders.http_client import (
-    HttpClient,
     HttpResponse,
-    RequestFailed,
+    NoResponse,
+    WebhookClient,
 )
 from zaqar.notification.service_catalog import ServiceCatalog
 from zaqar.notification.settings import NotificationSettings
@@ -53,7 +53,7 @@ class WebhookSender:
 
     def __init__(
         self,
-        client: HttpClient,
+        client: WebhookClient,
         signing_secret: str | None,
         max_rendered_size: int = NotificationSettings.max_rendered_size,
     ) -> None:
@@ -81,7 +81,7 @@ def create(settings: NotificationSettings) -> WebhookSender:
     guard = Guard(settings.allowed_networks, settings.allowed_ports)
     conf = settings.conf
     catalog = None if conf is None else ServiceCatalog(conf)
-    client = HttpClient(
+    client = WebhookClient(
         guard,
         connect=settings.connect_timeout,
         total=settings.request_timeout,
@@ -96,7 +96,7 @@ def create(settings: NotificationSettings) -> WebhookSender:
 
 
 def attempt(
-    client: HttpClient,
+    client: WebhookClient,
     delivery: Delivery,
     headers: Mapping[str, str],
     body: bytes,
@@ -104,11 +104,12 @@ def attempt(
 ) -> Outcome:
     """Send a request; return what its response means."""
     target, login = _login(url or delivery.subscriber)
-    if login is not None and not _has(headers, 'authorization'):
+    names = {name.lower() for name in headers}
+    if login is not None and 'authorization' not in names:
         headers = {**headers, 'Authorization': login}
     try:
         response = client.post(target, headers, body)
-    except RequestFailed as error:
+    except NoResponse as error:
         return Outcome(Verdict.RETRY, str(error), detail=error.detail)
     except AddressRefused as error:
         return Outcome(Verdict.REFUSED, str(error))
@@ -236,10 +237,6 @@ def _login(url: str) -> tuple[str, str | None]:
     text = f'{unquote(name)}:{unquote(password)}'
     login = base64.b64encode(text.encode()).decode()
     return parts._replace(netloc=host).geturl(), f'Basic {login}'
-
-
-def _has(headers: Mapping[str, str], name: str) -> bool:
-    return any(header.lower() == name for header in headers)
 
 
 def _replace(headers: dict[str, str], name: str, value: str) -> None:

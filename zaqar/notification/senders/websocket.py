@@ -34,7 +34,13 @@ PATIENCE = 60
 #: Maximum number of servers with idle connections, and with cached keys.
 _SERVERS = 100
 
-_DONE = Outcome(Verdict.DELIVERED)
+#: Meaning of statuses; any other one is a failure of the server.
+_OUTCOMES = {
+    204: Outcome(Verdict.DELIVERED),
+    410: Outcome(Verdict.GONE, 'the connection is gone'),
+    413: Outcome(Verdict.REFUSED, 'the message is too long'),
+    429: Outcome(Verdict.RETRY, 'the connection takes nothing'),
+}
 
 
 class SocketSender:
@@ -131,12 +137,6 @@ def create(settings: NotificationSettings) -> SocketSender:
 
 
 def _outcome(status: int) -> Outcome:
-    if status == 204:
-        return _DONE
-    if status == 410:
-        return Outcome(Verdict.GONE, 'the connection is gone')
-    if status == 413:
-        return Outcome(Verdict.REFUSED, 'the message is too long')
-    if status == 429:
-        return Outcome(Verdict.RETRY, 'the connection takes nothing')
-    return Outcome(Verdict.RETRY, f'the server answers {status}')
+    return _OUTCOMES.get(status) or Outcome(
+        Verdict.RETRY, f'the server answers {status}'
+    )

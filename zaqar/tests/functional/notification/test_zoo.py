@@ -16,8 +16,8 @@ import pytest
 from zaqar.notification.addresses import Guard
 from zaqar.notification.senders.http_client import (
     MAX_READ,
-    HttpClient,
-    RequestFailed,
+    NoResponse,
+    WebhookClient,
 )
 from zaqar.notification.senders.webhook import WebhookSender
 from zaqar.tests.functional.notification.conftest import (
@@ -285,7 +285,7 @@ def test_one_that_is_not_there_is_called_again(rig: Rig) -> None:
 
 
 def tls_sender(folder: pathlib.Path) -> dict[str, WebhookSender]:
-    caller = HttpClient(
+    caller = WebhookClient(
         Guard([ipaddress.ip_network('127.0.0.0/8')]),
         connect=5,
         total=5,
@@ -347,7 +347,7 @@ def test_a_private_address_is_refused_after_a_change_of_its_name(
         [ipaddress.ip_network('127.0.0.1/32')],
         resolver=lambda _host, _port: [places[0]],
     )
-    caller = HttpClient(guard, connect=5, total=5)
+    caller = WebhookClient(guard, connect=5, total=5)
     rig = make_rig(senders={'http': WebhookSender(caller, None)})
     one = rig.subscribe('http://fickle.example/')
     rig.post('x')
@@ -398,9 +398,9 @@ def test_a_name_with_many_dead_addresses_gets_no_more_time() -> None:
             [ipaddress.ip_network('127.0.0.0/8')],
             resolver=lambda _host, _port: [place] * 100,
         )
-        caller = HttpClient(guard, connect=0.4, total=1)
+        caller = WebhookClient(guard, connect=0.4, total=1)
         began = time.monotonic()
-        with pytest.raises(RequestFailed, match='no answer'):
+        with pytest.raises(NoResponse, match='no answer'):
             caller.post('http://many.example/', {}, b'')
         # Rather than a hundred times what connecting may take.
         assert time.monotonic() - began < 20

@@ -18,7 +18,7 @@ import pytest
 
 from zaqar.notification.addresses import Guard
 from zaqar.notification.senders import http_client
-from zaqar.notification.senders.http_client import HttpClient, RequestFailed
+from zaqar.notification.senders.http_client import NoResponse, WebhookClient
 from zaqar.notification.senders.http_response import MAX_INTERIM
 from zaqar.tests.servers.receivers import certificate
 
@@ -105,7 +105,7 @@ def end(
 @pytest.fixture
 def statuses(end: End, tmp_path: pathlib.Path) -> Iterator[Statuses]:
     """Makes requests, one after the other; returns their statuses."""
-    caller = HttpClient(
+    caller = WebhookClient(
         Guard([ipaddress.ip_network('127.0.0.0/8')]),
         connect=PATIENCE,
         total=PATIENCE,
@@ -144,7 +144,7 @@ def test_no_more_interim_answers_are_read_than_enough(
     hint = INTERIM[2]
     end.says([hint * MAX_INTERIM + OK, hint * (MAX_INTERIM + 1) + OK], [OK])
     assert statuses(1) == [200]
-    with pytest.raises(RequestFailed) as failure:
+    with pytest.raises(NoResponse) as failure:
         statuses(1)
     assert 'interim' in failure.value.detail
     assert statuses(1) == [200]
@@ -164,12 +164,12 @@ def test_interim_answers_do_not_move_the_deadline(
 
         thread = threading.Thread(target=hint)
         thread.start()
-        caller = HttpClient(
+        caller = WebhookClient(
             Guard([ipaddress.ip_network('127.0.0.0/8')]), connect=5, total=0.7
         )
         began = time.monotonic()
         url = f'http://127.0.0.1:{server.getsockname()[1]}/'
-        with pytest.raises(RequestFailed) as failure:
+        with pytest.raises(NoResponse) as failure:
             caller.post(url, {}, b'body')
         assert failure.value.detail == 'within 0.7 s'
         assert time.monotonic() - began < 10
@@ -204,7 +204,7 @@ def test_a_protocol_that_nobody_asked_for_is_a_failure(
     end: End, statuses: Statuses
 ) -> None:
     end.says([b'HTTP/1.1 101 Switching Protocols\r\n\r\n' + OK], [OK])
-    with pytest.raises(RequestFailed) as failure:
+    with pytest.raises(NoResponse) as failure:
         statuses(1)
     assert 'switched' in failure.value.detail
     assert statuses(1) == [200]
@@ -216,10 +216,10 @@ def test_users_cannot_tell_what_is_open_from_what_is_closed(
     end: End, statuses: Statuses, answer: bytes
 ) -> None:
     end.says([answer])
-    with pytest.raises(RequestFailed) as speaks:
+    with pytest.raises(NoResponse) as speaks:
         statuses(1)
     end.stop()
-    with pytest.raises(RequestFailed) as closed:
+    with pytest.raises(NoResponse) as closed:
         statuses(1)
     assert str(speaks.value) == str(closed.value) == 'there was no answer'
     # Operators can.
@@ -239,10 +239,10 @@ def test_only_a_public_receiver_is_shown_what_its_certificate_lacks(
             http_client, 'is_public', lambda _address, p=public: p
         )
         end.says([])
-        caller = HttpClient(
+        caller = WebhookClient(
             Guard([ipaddress.ip_network('127.0.0.0/8')]), connect=5, total=5
         )
-        with pytest.raises(RequestFailed) as failure:
+        with pytest.raises(NoResponse) as failure:
             caller.post(end.url, {}, b'body')
         reasons.append(str(failure.value))
         caller.close()
