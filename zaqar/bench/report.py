@@ -56,9 +56,7 @@ def _consumer(role: str, results: Sequence[WorkerResult]) -> dict[str, Any]:
         'total_reqs': claims.total + deletes.total,
         'claim_total_requests': claims.total,
         'successful_reqs': successful,
-        'messages_processed': sum(
-            item.statistics.messages for item in results
-        ),
+        'messages_processed': sum(r.statistics.messages for r in results),
         'reqs_per_sec': _rate(successful, seconds),
         'ms_per_claim': claims.mean_ms,
         'ms_per_delete': deletes.mean_ms,

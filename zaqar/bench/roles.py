@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from zaqar.bench.client import BenchClient, CallFailed, ClaimedMessages
 from zaqar.bench.durations import Durations
@@ -116,36 +116,26 @@ class Consumer(Worker):
         claimed = self._timed('claim', lambda: self._claim(queue))
         if claimed is None:
             return False
+        ids = claimed.message_ids
         if self._workload.bulk:
-            self._delete_together(queue, claimed)
+            self._delete(len(ids), self._client.delete_many, queue, ids)
         else:
-            self._delete_each(queue, claimed)
+            delete, claim_id = self._client.delete, claimed.claim_id
+            for one in ids:
+                self._delete(1, delete, queue, claim_id, one)
         return True
 
     def _claim(self, queue: str) -> ClaimedMessages | None:
+        limit = self._workload.claim
         return self._client.claim(
-            queue,
-            ttl=CLAIM_TTL,
-            grace=CLAIM_GRACE,
-            limit=self._workload.claim,
+            queue, ttl=CLAIM_TTL, grace=CLAIM_GRACE, limit=limit
         )
 
-    def _delete_together(self, queue: str, claimed: ClaimedMessages) -> None:
-        self._deleted(
-            lambda: self._client.delete_many(queue, claimed.message_ids),
-            len(claimed.message_ids),
-        )
-
-    def _delete_each(self, queue: str, claimed: ClaimedMessages) -> None:
-        for message_id in claimed.message_ids:
-            delete = functools.partial(
-                self._client.delete, queue, claimed.claim_id, message_id
-            )
-            self._deleted(delete, 1)
-
-    def _deleted(self, work: Callable[[], None], count: int) -> None:
+    def _delete(
+        self, count: int, call: Callable[..., None], *arguments: Any
+    ) -> None:
         before = self._statistics.of('delete').successful
-        self._timed('delete', work)
+        self._timed('delete', functools.partial(call, *arguments))
         if self._statistics.of('delete').successful > before:
             self._statistics.messages += count
 

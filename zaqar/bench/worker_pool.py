@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -69,17 +69,14 @@ class WorkerResult:
 
     role: str
     seconds: float
-    statistics: CallStatistics
+    statistics: CallStatistics = field(default_factory=CallStatistics)
     fault: str = ''
 
 
-def run(
-    plan: Plan, progress: Callable[[float], None]
-) -> Sequence[WorkerResult]:
+def run(plan: Plan, progress: Callable[[float], None]) -> list[WorkerResult]:
     """Put the load on and return the results of all workers.
 
-    :param progress: called about ten times a second with the seconds
-        elapsed
+    :param progress: called about ten times a second with the elapsed seconds
     :raises RunFailed: a worker could not connect
     """
     gate = _CONTEXT.Barrier(plan.workers + 1)
@@ -142,12 +139,10 @@ def _worker(plan: Plan, role: str, gate: Any, results: Any) -> None:
         result = _work(plan, ROLES[role](client, plan.workload), gate)
         client.close()
     except threading.BrokenBarrierError:
-        result = WorkerResult(role, 0, CallStatistics())
+        result = WorkerResult(role, 0)
     except (CallFailed, ZaqarError) as error:
         gate.abort()
-        result = WorkerResult(
-            role, 0, CallStatistics(), f'{plan.url}: {error}'
-        )
+        result = WorkerResult(role, 0, fault=f'{plan.url}: {error}')
     results.put(result)
 
 
