@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A parent that keeps its children alive.
+"""A supervisor that restarts its child processes.
 
 One thread and no locks, hence safe to fork at any time. (cotyledon was
 weighed: it leaves the terminal's session, so that Ctrl-C under ``make`` never
@@ -25,26 +25,26 @@ from zaqar.cmd import listener_shutdown, priority
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between the deaths of a child and its return: the first is used
-#: when it had lived for :data:`SETTLED`, then one after the other.
+#: Seconds before a child that died is restarted: the first if it had run for
+#: :data:`SETTLED`, then the next one each time.
 PAUSES = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 
-#: Seconds after which a child has proved that it can live.
+#: Seconds after which a child counts as stable.
 SETTLED = 10.0
 
-#: Seconds that children have for finishing what they are at.
+#: Seconds for children to finish requests in progress.
 PATIENCE = 60.0
 
-#: Seconds that a child has until it is ready to take over from another.
+#: Seconds for a successor to become ready.
 UNREADY = 60.0
 
-#: Seconds between two looks at whether it is.
-_LOOK = 0.05
+#: Seconds between two checks whether it is.
+_CHECK_INTERVAL = 0.05
 
-#: Seconds after which children that were told to stop accept no more.
+#: Seconds after which connections are refused at shutdown.
 _SETTLED = 0.6
 
-#: Seconds in which clients learn that their connection ends, when all stops.
+#: Seconds in which answers close connections at shutdown.
 _FAREWELL = 0.1
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -95,11 +95,11 @@ class Successor:
 
 
 class Supervisor:
-    """Starts children, and starts them again when they die.
+    """Starts children, and restarts those that die.
 
-    SIGTERM and SIGINT end everything in good order. SIGHUP replaces one child
-    after another by a new one, which reads the configuration anew; the old
-    one works until the new one is ready.
+    SIGTERM and SIGINT stop all of them. SIGHUP replaces one child after
+    another by a new one, which reloads the configuration; the old one works
+    until the new one is ready.
     """
 
     def __init__(self, children: Sequence[Child]) -> None:
@@ -108,21 +108,21 @@ class Supervisor:
         self._successor: Successor | None = None
 
     def run(self) -> int:
-        """Work until told to stop; return the exit code."""
+        """Supervise until a signal to stop; return the exit code."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         self._start_due()
         while True:
-            found = signal.sigtimedwait(_WATCHED, self._next_due())
-            number = found.si_signo if found else 0
+            received = signal.sigtimedwait(_WATCHED, self._next_due())
+            number = received.si_signo if received else 0
             if number in _STOPPING:
                 return self._stop(signal.Signals(number).name)
             if number == signal.SIGHUP:
                 LOG.info('Replacing all children, as told by SIGHUP')
                 self._to_replace = collections.deque(self._children)
             if number == signal.SIGUSR2:
-                self._have_all_report()
-            self._bury()
-            self._go_on_replacing()
+                self._request_reports()
+            self._reap()
+            self._continue_replacing()
             self._start_due()
 
     def _start_due(self) -> None:
@@ -138,7 +138,7 @@ class Supervisor:
             if not child.pid
         ]
         if self._successor is not None:
-            waits.append(_LOOK)
+            waits.append(_CHECK_INTERVAL)
         return max(0.0, min(waits, default=3600.0))
 
     def _start(self, child: Child, signal_end: int | None = None) -> int:
@@ -149,13 +149,13 @@ class Supervisor:
         LOG.info('Started %s as process %d', child.name, pid)
         return pid
 
-    def _go_on_replacing(self) -> None:
-        """Let a successor that is ready take over, and start the next."""
-        if (next_one := self._successor) is not None:
-            if _is_ready(next_one):
-                self._succeed(next_one)
-            elif time.monotonic() > next_one.end:
-                _send(next_one.pid, signal.SIGKILL)
+    def _continue_replacing(self) -> None:
+        """Put a ready successor in its place, and start the next."""
+        if (successor := self._successor) is not None:
+            if _is_ready(successor):
+                self._succeed(successor)
+            elif time.monotonic() > successor.end:
+                _send(successor.pid, signal.SIGKILL)
         if self._successor is None and self._to_replace:
             child = self._to_replace.popleft()
             reading, writing = os.pipe()
@@ -165,22 +165,22 @@ class Supervisor:
                 child, pid, reading, time.monotonic() + UNREADY
             )
 
-    def _succeed(self, next_one: Successor) -> None:
-        child = next_one.child
+    def _succeed(self, successor: Successor) -> None:
+        child = successor.child
         if child.pid:
             child.leaving.add(child.pid)
             _send(child.pid, child.retire)
-        child.pid, child.deaths = next_one.pid, 0
+        child.pid, child.deaths = successor.pid, 0
         child.born = time.monotonic()
-        self._forget_successor()
+        self._close_successor()
 
-    def _forget_successor(self) -> None:
+    def _close_successor(self) -> None:
         if self._successor is not None:
             os.close(self._successor.signal)
             self._successor = None
 
-    def _give_up_replacing(self, status: int) -> None:
-        """Keep what there is, since what was to come has ended."""
+    def _abort_replacing(self, status: int) -> None:
+        """Keep the current processes, since a successor has ended."""
         if (failed := self._successor) is not None:
             LOG.error(
                 'The new %s (process %d) ended before it was ready: %s; '
@@ -190,24 +190,24 @@ class Supervisor:
                 _cause(status),
             )
         self._to_replace.clear()
-        self._forget_successor()
+        self._close_successor()
 
-    def _have_all_report(self) -> None:
+    def _request_reports(self) -> None:
         for child in self._children:
             if child.pid:
                 _send(child.pid, signal.SIGUSR2)
 
-    def _bury(self) -> None:
-        while found := _dead():
-            pid, status = found
+    def _reap(self) -> None:
+        while ended := _ended_child():
+            pid, status = ended
             if self._successor is not None and pid == self._successor.pid:
-                self._give_up_replacing(status)
+                self._abort_replacing(status)
             for child in self._children:
                 child.leaving.discard(pid)
                 if child.pid == pid:
-                    self._mourn(child, status)
+                    self._schedule_restart(child, status)
 
-    def _mourn(self, child: Child, status: int) -> None:
+    def _schedule_restart(self, child: Child, status: int) -> None:
         if time.monotonic() - child.born >= SETTLED:
             child.deaths = 0
         pause = PAUSES[min(child.deaths, len(PAUSES) - 1)]
@@ -235,12 +235,12 @@ class Supervisor:
             _send(pid, signal.SIGTERM)
         begun = time.monotonic()
         while left and time.monotonic() < begun + PATIENCE:
-            while found := _dead():
-                left.discard(found[0])
+            while ended := _ended_child():
+                left.discard(ended[0])
             if left:
                 signal.sigtimedwait((signal.SIGCHLD,), 0.2)
             if listeners and time.monotonic() > begun + _SETTLED:
-                # What is under way may take long; others shall not wait.
+                # Requests in progress may take long; others need not wait.
                 listener_shutdown.refuse(listeners)
                 listeners.clear()
         for pid in left:
@@ -250,7 +250,7 @@ class Supervisor:
         return 0
 
     def _retire_all(self) -> None:
-        """Have answers end their connections, for a moment."""
+        """Have answers close connections for a moment."""
         retiring = [
             child
             for child in self._children
@@ -263,9 +263,9 @@ class Supervisor:
 
 
 def _live(child: Child, parent: int, signal_end: int | None) -> None:
-    """Be the child: work, then leave without the parent's clean-up."""
+    """Run the child, then exit without the parent's clean-up."""
     code = 1
-    # Its predecessor is still at work, and shall not wait for the processor.
+    # A successor leaves the processor to its predecessor, which still serves.
     nice = None if signal_end is None else priority.lower()
 
     def ready() -> None:
@@ -304,8 +304,8 @@ def _is_ready(successor: Successor) -> bool:
     return bool(readable) and os.read(successor.signal, 1) != b''
 
 
-def _dead() -> tuple[int, int] | None:
-    """Return a child that has ended, with its status; None if none has."""
+def _ended_child() -> tuple[int, int] | None:
+    """Return the id and status of an ended child, or None."""
     try:
         pid, status = os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
