@@ -60,7 +60,7 @@ def _is_core(item: pytest.Item) -> bool:
 
 
 @pytest.fixture(
-    scope='session', params=harnesses.HARNESSES, ids=lambda kind: kind.name
+    scope='session', params=harnesses.chosen(), ids=lambda kind: kind.name
 )
 def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
     """A driver with a server under it."""

@@ -425,6 +425,21 @@ def register(harness: type[Harness]) -> None:
     HARNESSES.append(harness)
 
 
+def chosen() -> list[type[Harness]]:
+    """Return the harnesses that ``ZAQAR_TEST_ENGINE`` names, or all.
+
+    :raises ValueError: one that it names does not exist
+    """
+    names = os.environ.get('ZAQAR_TEST_ENGINE')
+    if not names:
+        return HARNESSES
+    known = {harness.name: harness for harness in HARNESSES}
+    unknown = sorted(set(names.split(',')) - set(known))
+    if unknown:
+        raise ValueError(f'ZAQAR_TEST_ENGINE: there is no {unknown[0]}')
+    return [known[name] for name in names.split(',')]
+
+
 def _prepare(uri: str) -> None:
     """Make the tables in an empty database."""
     engine = _engine(uri)
