@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar('Item')
@@ -63,3 +64,30 @@ def timed(work: Callable[[], object]) -> tuple[float, Exception | None]:
     except Exception as error:
         return time.monotonic() - begun, error
     return time.monotonic() - begun, None
+
+
+@contextlib.contextmanager
+def starvation() -> Iterator[Callable[[], float]]:
+    """Measure for how many seconds we got no processor, beside other work.
+
+    A thread adds up by how much it wakes late. What we have computed
+    meanwhile, which delays it too, is taken off: it is no excuse.
+    """
+    over = threading.Event()
+    late = 0.0
+    busy = time.process_time()
+
+    def watch() -> None:
+        nonlocal late
+        due = time.monotonic() + 0.01
+        while not over.wait(max(0.0, due - time.monotonic())):
+            late += time.monotonic() - due
+            due = time.monotonic() + 0.01
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield lambda: max(0.0, late - (time.process_time() - busy))
+    finally:
+        over.set()
+        thread.join()

@@ -14,7 +14,7 @@ from zaqar.pools.catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.conftest import settles
-from zaqar.tests.contract.crowd import each, timed
+from zaqar.tests.contract.crowd import each, starvation, timed
 from zaqar.tests.contract.harnesses import Feature, Harness
 from zaqar.tests.contract.probe import Hand, Probe, ids, token
 from zaqar.tests.contract.proxy import Proxy
@@ -89,15 +89,20 @@ def begin(kind: str, proxy: Proxy) -> None:
 
 
 def unavailable(works: list[Callable[[], object]]) -> None:
-    """Check that all works, at once, find the store unavailable in time."""
-    results = dict(enumerate(each(timed, works)))
+    """Check that all works, at once, find the store unavailable in time.
+
+    For how long the machine was busy with others does not count.
+    """
+    with starvation() as starved:
+        results = dict(enumerate(each(timed, works)))
+        bound = BOUND + starved()
     assert {
         place: str(error)
         for place, (_, error) in results.items()
         if not isinstance(error, StoreUnavailable)
     } == {}
     slow = {place: took for place, (took, _) in results.items()}
-    assert {place: took for place, took in slow.items() if took > BOUND} == {}
+    assert {place: took for place, took in slow.items() if took > bound} == {}
 
 
 @tcp
@@ -137,7 +142,9 @@ def test_every_call_raises_store_unavailable_within_five_seconds(
 def test_forty_callers_at_once_know_within_five_seconds(
     far: Probe, proxy: Proxy, kind: str
 ) -> None:
-    each(lambda call: call(far), [CALLS['list']] * 40)
+    # As many connections as there will be; a busy machine opens some late.
+    each(timed, [far.list] * 40)
+    far.list()
     begin(kind, proxy)
     unavailable([partial(CALLS['post'], far)] * 40)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pymongo import monitoring
 
-from zaqar.storage.mongodb import queue_cache, queue_documents
+from zaqar.storage.mongodb import database, queue_cache, queue_documents
 from zaqar.tests.contract.probe import Hand, Probe, ids, message, token
 from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
 from zaqar.tests.servers.mongodb import MongoDB
@@ -114,7 +114,12 @@ def first(queue: Probe, place: int) -> str:
 
 @pytest.fixture
 def remembering(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let nothing be forgotten while commands are counted."""
+    """Let nothing be forgotten or repeated while commands are counted.
+
+    The test server needs most of the time of a step on a busy machine.
+    """
+    monkeypatch.setattr(database, 'PATIENCE', 60.0)
+    monkeypatch.setattr(database, 'TRY', 60.0)
     monkeypatch.setattr(queue_cache, 'CACHE_TTL', 600.0)
     monkeypatch.setattr(queue_documents, 'CACHE_TTL', 0.0)
     yield
