@@ -68,6 +68,7 @@ class Probe:
         *bodies: Any,
         token: str | None = None,
         limit: int = 0,
+        version: int | None = None,
         **fields: Any,
     ) -> Sequence[str]:
         """Post messages with these bodies."""
@@ -75,6 +76,7 @@ class Probe:
             [message(body, **fields) for body in bodies],
             token=token,
             limit=limit,
+            version=version,
         )
 
     def send(
@@ -83,6 +85,7 @@ class Probe:
         *,
         token: str | None = None,
         limit: int = 0,
+        version: int | None = None,
     ) -> Sequence[str]:
         """Post messages that were made elsewhere."""
         return self.store.post(
@@ -91,7 +94,12 @@ class Probe:
             now=self.hand.now,
             token=token or secrets.token_hex(16),
             limit=limit,
+            version=version,
         )
+
+    def require(self, version: int) -> None:
+        """Let nobody use older metadata with the queue."""
+        self.store.require_version(self.qid, version, now=self.hand.now)
 
     def letter(self, body: Any, id: str, **fields: Any) -> Sequence[str]:
         """Post a message under an id of its own."""

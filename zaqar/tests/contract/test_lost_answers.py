@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from zaqar.errors import StoreUnavailable
+from zaqar.errors import StaleMetadata, StoreUnavailable
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import Probe, bodies, ids, token
@@ -256,6 +256,26 @@ def test_a_queue_is_emptied(
             assert queue.everything() == ['c']
         else:
             queue.drop()
+
+    at_every_piece(proxy, way, test)
+
+
+def test_a_version_is_required(
+    proxy: Proxy, way: Way, far: Far, fresh: Fresh
+) -> None:
+    def test(cut: Cut) -> None:
+        queue = fresh('a')
+        there = far(queue)
+        cut(partial(there.require, 3))
+        for version in (1, 2):
+            with pytest.raises(StaleMetadata):
+                queue.post('b', version=version)
+        queue.post('c', version=3)
+        # A late repetition of an older one lowers nothing.
+        there.require(2)
+        with pytest.raises(StaleMetadata):
+            queue.post('d', version=2)
+        assert queue.everything() == ['a', 'c']
 
     at_every_piece(proxy, way, test)
 

@@ -27,9 +27,6 @@ from zaqar.tests.contract.probe import Hand, Probe, bodies, message, token
 class Versioned(Probe):
     """A queue whose calls name the version of its metadata."""
 
-    def require(self, version: int) -> None:
-        self.store.require_version(self.qid, version, now=self.hand.now)
-
     def put(
         self,
         version: int | None,
