@@ -118,8 +118,8 @@ def remembering(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     The test server needs most of the time of a step on a busy machine.
     """
-    monkeypatch.setattr(database, 'PATIENCE', 60.0)
-    monkeypatch.setattr(database, 'TRY', 60.0)
+    monkeypatch.setattr(database, 'STEP_TIMEOUT', 60.0)
+    monkeypatch.setattr(database, 'COMMAND_TIMEOUT', 60.0)
     monkeypatch.setattr(queue_cache, 'CACHE_TTL', 600.0)
     monkeypatch.setattr(queue_documents, 'CACHE_TTL', 0.0)
     yield
