@@ -74,7 +74,7 @@ class Service:
         self.catalogue = _catalogue(
             conf, served, self._profiling, self.metrics
         )
-        self._internal = Context(
+        self.internal = Context(
             outbox_notices.service_identity(''),
             self.catalogue,
             limits,
@@ -86,13 +86,13 @@ class Service:
             trusts,
         )
         self.dispatcher = Dispatcher(
-            authorizer, self._internal, self.metrics.observe
+            authorizer, self.internal, self.metrics.observe
         )
         self._embedded: Notifier | None = None
         self._sweeper = Sweeper(
             self.catalogue,
             pace,
-            functools.partial(subscription_records.sweep, self._internal),
+            functools.partial(subscription_records.sweep, self.internal),
         )
 
     def application(self) -> App:
@@ -130,7 +130,7 @@ class Service:
     @property
     def notifies(self) -> bool:
         """Whether subscribers are notified."""
-        return self._internal.pipeline.notifies
+        return self.internal.pipeline.notifies
 
     def notifier(self) -> Notifier:
         """Return the notifier, which is still to be started.
@@ -140,7 +140,7 @@ class Service:
         settings = dataclasses.replace(
             self._notification, management=self.catalogue.management
         )
-        return Notifier(self._internal, settings, ServiceCatalog(self.conf))
+        return Notifier(self.internal, settings, ServiceCatalog(self.conf))
 
     def embed_notifier(self) -> None:
         """Start a notifier in this process, if the settings say so."""

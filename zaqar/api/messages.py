@@ -33,7 +33,7 @@ def _most(limits: Limits) -> int:
     return limits.max_messages_post_size
 
 
-_POST = Body(
+POST = Body(
     decode=_decode,
     schema=schemas.obj(
         {
@@ -74,7 +74,7 @@ OPERATIONS = (
         summary='Post messages, all or none; makes the queue if missing.',
         failure='Messages could not be enqueued',
         answers={201: schemas.POSTED},
-        body=_POST,
+        body=POST,
         rel='rel/post_messages',
     ),
     Operation(

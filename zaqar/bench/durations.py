@@ -61,7 +61,7 @@ class Durations:
         """Return the requests of all."""
         whole = cls()
         for part in parts:
-            whole._seconds.extend(part._seconds)
+            whole._seconds.extend(part._seconds)  # noqa: SLF001
             whole.errors.update(part.errors)
         return whole
 

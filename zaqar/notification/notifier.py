@@ -140,7 +140,7 @@ class Notifier:
                         self._scheduler.open_circuits()
                     )
                     self._statistics.flush()
-                    flush_at = now + _flush_pause(time.monotonic() - now)
+                    flush_at = now + flush_pause(time.monotonic() - now)
                 if now >= pools_at:
                     pools_at = now + POOLS_INTERVAL
                     self._open_readers()
@@ -208,7 +208,7 @@ class Notifier:
             self._scheduler.end(attempt, success, more=more)
 
 
-def _flush_pause(spent: float) -> float:
+def flush_pause(spent: float) -> float:
     """Return the seconds from one flush of statistics to the next.
 
     :param spent: seconds that the flush took

@@ -123,7 +123,7 @@ class Scheduler(Generic[Job]):
         #: A job may be taken; an attempt began while none was to be checked.
         self._changed = threading.Condition(lock)
         self._begun = threading.Condition(lock)
-        self._is_waiting = False
+        self.is_waiting = False
         self._is_stopped = False
         self._queues: dict[str, HostQueue[Job]] = {}
         self._ring: OrderedDict[str, HostQueue[Job]] = OrderedDict()
@@ -208,7 +208,7 @@ class Scheduler(Generic[Job]):
         with self._changed:
             while not self._is_stopped:
                 check_at = self._next_check()
-                self._is_waiting = check_at is None
+                self.is_waiting = check_at is None
                 end = began + seconds
                 if check_at is not None:
                     # While too many are slow, the next check stays overdue.
@@ -217,7 +217,7 @@ class Scheduler(Generic[Job]):
                 if wait <= 0:
                     break
                 self._begun.wait(wait)
-            self._is_waiting = False
+            self.is_waiting = False
 
     def stop_waiting(self) -> None:
         """Wake up who waits for slow attempts, for good."""
@@ -314,7 +314,7 @@ class Scheduler(Generic[Job]):
             queue.window = 1
         queue.in_flight += 1
         self._attempts.add(attempt)
-        if self._is_waiting:
+        if self.is_waiting:
             self._begun.notify()
         return attempt
 

@@ -61,7 +61,7 @@ class Catalogue:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self.management = management
-        self._messages = messages
+        self.messages = messages
         self._lock = threading.Lock()
         self._cache: TTLCache[Scope, Queue] = TTLCache(
             CACHED, FRESH, timer=timer
@@ -136,7 +136,7 @@ class Catalogue:
 
     def store(self, queue: Queue) -> MessageStore:
         """Return the store of the messages of a queue."""
-        return self._messages
+        return self.messages
 
     def forget(self, scope: Scope) -> None:
         """Remove a queue from the cache."""
@@ -174,12 +174,12 @@ class Catalogue:
 
     def sweep(self, batch: int) -> int:
         """Remove dead rows, ``batch`` at most; return how many."""
-        store = self._messages
+        store = self.messages
         return store.sweep(now=store.clock.server_now(), batch=batch)
 
     def close(self) -> None:
         """Give back all connections."""
-        self._messages.close()
+        self.messages.close()
         self.management.close()
 
     def _run(
@@ -313,7 +313,7 @@ class Catalogue:
 
     def openers(self) -> Mapping[str, Callable[[], MessageStore]]:
         """Return functions that open the message stores, by pool name."""
-        return {'': lambda: self._messages}
+        return {'': lambda: self.messages}
 
     def outboxes(self) -> Mapping[str, Callable[[], MessageStore]]:
         """Return the same for the stores that may have an outbox."""
@@ -321,7 +321,7 @@ class Catalogue:
 
     def _stores(self) -> Iterable[MessageStore]:
         """Return all stores of messages."""
-        return (self._messages,)
+        return (self.messages,)
 
     def _drop(self, queue: Queue) -> None:
         store = self.store(queue)

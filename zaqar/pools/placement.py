@@ -55,8 +55,8 @@ class Pools:
         self.opener = opener
         self.use_virtual = use_virtual
         self._virtual = virtual
-        self._stores = OpenStores(management, opener, timer)
-        self.records = PoolRecords(management, self._stores.look_again)
+        self.stores = OpenStores(management, opener, timer)
+        self.records = PoolRecords(management, self.stores.look_again)
 
     def choose(self, flavor: Any) -> str:
         """Return the name of a pool for a new queue, at random by weight.
@@ -79,7 +79,7 @@ class Pools:
         while free:
             weights = [pool.weight for pool in free]
             (chosen,) = random.choices(free, weights)
-            if self._stores.answers(chosen.name):
+            if self.stores.answers(chosen.name):
                 return chosen.name
             free.remove(chosen)
         if self.use_virtual and not flavor:
@@ -95,7 +95,7 @@ class Pools:
         """
         if name == VIRTUAL:
             return self._virtual
-        return self._stores.get(name)
+        return self.stores.get(name)
 
     def names(self) -> Sequence[str]:
         """Return the names of the pools, and of the virtual one if in use."""
@@ -104,7 +104,7 @@ class Pools:
 
     def close(self) -> None:
         """Close the stores of all pools."""
-        self._stores.close()
+        self.stores.close()
 
 
 def _reason(flavor: Any) -> str:

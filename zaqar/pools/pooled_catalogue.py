@@ -260,7 +260,7 @@ class PooledCatalogue(Catalogue):
         old = self.pools.store(queue.pool)
         left = Former(queue.pool, queue.qid, old.clock.now() + GRACE)
         fresh = dataclasses.replace(
-            Catalogue._next_incarnation(self, queue),
+            super()._next_incarnation(queue),
             former=(*queue.former, left),
         )
         moved = self._placed(fresh, flavor(queue.metadata))

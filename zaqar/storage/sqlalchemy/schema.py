@@ -96,6 +96,13 @@ def make_private(path: str) -> None:
                 os.chmod(path + suffix, mode & 0o770)
 
 
+def create(connection: sa.Connection) -> None:
+    """Make the tables in an empty database."""
+    tables.METADATA.create_all(connection)
+    _VERSION.create(connection)
+    connection.execute(sa.insert(_VERSION).values(version_num=HEAD))
+
+
 def create_sqlite(path: str) -> None:
     """Create the tables in a new SQLite file; check those of an old one.
 
@@ -112,11 +119,7 @@ def create_sqlite(path: str) -> None:
             # Two processes may start at once.
             connection.exec_driver_sql('BEGIN IMMEDIATE')
             if current(connection) is None:
-                tables.METADATA.create_all(connection)
-                _VERSION.create(connection)
-                connection.execute(
-                    sa.insert(_VERSION).values(version_num=HEAD)
-                )
+                create(connection)
             connection.exec_driver_sql('COMMIT')
         check(connection)
     engine.dispose()

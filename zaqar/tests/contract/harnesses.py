@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.redis.driver import DRIVER as REDIS
-from zaqar.storage.sqlalchemy import schema, tables
+from zaqar.storage.sqlalchemy import schema
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.servers import pgbouncer, redis, sql
 
@@ -444,14 +444,7 @@ def _prepare(uri: str) -> None:
     """Make the tables in an empty database."""
     engine = _engine(uri)
     with engine.connect() as connection:
-        tables.METADATA.create_all(connection)
-        connection.exec_driver_sql(
-            'CREATE TABLE alembic_version '
-            '(version_num VARCHAR(32) NOT NULL PRIMARY KEY)'
-        )
-        connection.exec_driver_sql(
-            f"INSERT INTO alembic_version VALUES ('{schema.HEAD}')"
-        )
+        schema.create(connection)
 
 
 def _engine(url: str | sa.URL) -> sa.Engine:

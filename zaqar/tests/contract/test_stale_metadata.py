@@ -363,7 +363,7 @@ def test_a_change_waits_for_nobody_and_is_not_lost(
     nodes: tuple[Caller, Caller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = nodes
-    write = here.ctx.catalogue._write
+    write = here.ctx.catalogue._write  # noqa: SLF001
     seen: list[int] = []
 
     def late(queue: Queue) -> bool:

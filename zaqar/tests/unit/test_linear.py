@@ -95,6 +95,6 @@ def test_a_long_text_that_is_no_json_is_refused(
     unit: bytes, form: bytes
 ) -> None:
     raw = form % (b'[' * 101 + unit * 2000)
-    for read in (strict_json.decode_any, messages._decode):
+    for read in (strict_json.decode_any, messages.POST.decode):
         with pytest.raises(InvalidRequest):
             read(raw)

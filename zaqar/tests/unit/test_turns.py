@@ -67,8 +67,8 @@ def test_what_is_remembered_is_bounded(
     clock.now = LATELY
     for number in range(100):
         made.record(f'small {number}', 1)
-        assert len(made._small) <= 10
-    assert not made._large
+        assert len(made._small) <= 10  # noqa: SLF001
+    assert not made._large  # noqa: SLF001
 
 
 def test_a_project_has_one_turn_at_a_time() -> None:
@@ -133,7 +133,7 @@ def test_a_project_that_leaves_much_unread_waits_until_it_is_read() -> None:
     assert made.begin('other')
     assert made.read('p', LARGE) is not None
     made.read('p', LARGE)
-    assert not made._unread
+    assert not made._unread  # noqa: SLF001
 
 
 def test_all_projects_together_leave_no_more_unread_than_some() -> None:

@@ -64,6 +64,7 @@ class InternalServer:
     """Passes signed messages on to connections.
 
     :param max_body: maximum bytes of a message
+    :ivar tasks: one for each open connection
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class InternalServer:
         self._mac = mac
         self._max_body = max_body
         self._reading = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         #: Those without a valid signature so far, the oldest first, and the
         #: bytes that each is sending.
         self._unauthenticated: dict[asyncio.StreamWriter, int] = {}
@@ -92,16 +93,16 @@ class InternalServer:
         """Stop listening and close all connections."""
         if self._server is not None:
             self._server.close()
-        for task in list(self._tasks):
+        for task in list(self.tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self.tasks.add(task)
         self._unauthenticated[writer] = 0
         try:
             self._make_room()
@@ -116,7 +117,7 @@ class InternalServer:
         except (OSError, EOFError):
             LOG.debug('A notifier has closed its connection')
         finally:
-            self._tasks.discard(task)
+            self.tasks.discard(task)
             self._unauthenticated.pop(writer, None)
             writer.close()
 
@@ -125,7 +126,7 @@ class InternalServer:
 
         :raises BadRequest: all others are authenticated
         """
-        if len(self._tasks) <= MAX_PEERS:
+        if len(self.tasks) <= MAX_PEERS:
             return
         oldest, *others = self._unauthenticated
         if not others:

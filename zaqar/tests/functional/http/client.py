@@ -87,7 +87,7 @@ class Api:
 
     def __post_init__(self) -> None:
         self._app = self.service.application()
-        store = self.service.catalogue._messages
+        store = self.service.catalogue.messages
         store.clock = self.clock  # type: ignore[assignment]
         management = self.service.catalogue.management
         management.clock = self.clock  # type: ignore[assignment]
@@ -173,17 +173,18 @@ class Api:
 
     def as_other(self) -> Api:
         """Return the same service for another client of the project."""
-        return self._for(client=OTHER_CLIENT)
+        return self.with_changes(client=OTHER_CLIENT)
 
     def as_project(self, project: str) -> Api:
         """Return the same service for another project."""
-        return self._for(project=project)
+        return self.with_changes(project=project)
 
     def as_admin(self) -> Api:
         """Return the same service for an administrator."""
-        return self._for(roles='admin')
+        return self.with_changes(roles='admin')
 
-    def _for(self, **changes: str | None) -> Api:
+    def with_changes(self, **changes: str | None) -> Api:
+        """Return the same service, with other attributes of this."""
         values: dict[str, Any] = {
             'project': self.project,
             'client': self.client,

@@ -101,11 +101,7 @@ class PostgreSQL(Engine):
         uri = self._server.database()
         engine = sa.create_engine(uri, poolclass=sa.NullPool)
         with engine.begin() as connection:
-            tables.METADATA.create_all(connection)
-            schema._VERSION.create(connection)
-            connection.execute(
-                sa.insert(schema._VERSION).values(version_num=schema.HEAD)
-            )
+            schema.create(connection)
         return uri
 
 

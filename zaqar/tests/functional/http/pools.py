@@ -71,7 +71,7 @@ def holds(api: Api, name: str) -> int:
 def tell(api: Api, name: str) -> None:
     """Do a notifier's work on a pool in which nobody is subscribed."""
     store = api.service.catalogue.pools.store(name)  # type: ignore
-    while fanout.fan_out(api.service._internal, store):
+    while fanout.fan_out(api.service.internal, store):
         pass
 
 

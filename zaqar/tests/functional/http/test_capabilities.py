@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from zaqar.storage import drivers
 from zaqar.storage.base import Capability
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.functional.http import pools
@@ -18,14 +19,11 @@ TEXT = 'The pool being added does not support the minimum set of capabilities'
 
 
 @pytest.fixture
-def api(make_api: MakeApi) -> Api:
+def api(make_api: MakeApi, monkeypatch: pytest.MonkeyPatch) -> Api:
     """An application with a second driver, which promises less.
 
     Its stores are those of the first, under another scheme.
     """
-    api = make_api(POOLED).as_admin()
-    catalogue: Any = api.service.catalogue
-    opener = catalogue.pools.opener
     lesser = dataclasses.replace(
         DRIVER,
         name='lesser',
@@ -36,12 +34,9 @@ def api(make_api: MakeApi) -> Api:
         ),
         check_pool=None,
     )
-    opener._drivers = {**opener._drivers, 'lesser': lesser}
-    opener._settings = {
-        **opener._settings,
-        'lesser': opener._settings['sqlalchemy'],
-    }
-    return api
+    installed = {**drivers.installed(), 'lesser': lesser}
+    monkeypatch.setattr(drivers, 'installed', lambda: installed)
+    return make_api(POOLED).as_admin()
 
 
 def _lesser(api: Api, name: str) -> dict[str, Any]:

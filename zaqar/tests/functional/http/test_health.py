@@ -75,7 +75,7 @@ def test_a_store_that_cannot_count_is_tried_all_the_same(
         if how == 'fails':
             raise StoreUnavailable
 
-    monkeypatch.setattr(api.service.catalogue._messages, 'volume', count)
+    monkeypatch.setattr(api.service.catalogue.messages, 'volume', count)
     state = api('GET', '/v2/health').json
     assert _is_well(state)
     assert 'message_volume' not in state
@@ -143,7 +143,7 @@ def test_a_step_that_fails_ends_the_probe_and_has_a_reference(
     def fail(*_arguments: Any, **_more: Any) -> Any:
         raise StoreUnavailable
 
-    store = api.service.catalogue._messages
+    store = api.service.catalogue.messages
     monkeypatch.setattr(store, 'claim', fail)
     state = api('GET', '/v2/health').json
     assert state['storage_reachable'] is True
@@ -159,7 +159,7 @@ def test_a_store_that_does_not_answer_is_said_so(
     def fail(*_arguments: Any, **_more: Any) -> Any:
         raise StoreUnavailable
 
-    store = api.service.catalogue._messages
+    store = api.service.catalogue.messages
     for name in ('ping', 'drop'):
         monkeypatch.setattr(store, name, fail)
     answer = api('GET', '/v2/health')

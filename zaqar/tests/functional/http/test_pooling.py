@@ -50,7 +50,11 @@ def _pool_of(api: Api, queue: str) -> str:
 
 def _forget(api: Api) -> None:
     """Let time pass for what a process knows of queues."""
-    _catalogue(api)._cache.clear()
+    catalogue = _catalogue(api)
+    for record in catalogue.management.list(
+        'queue', api.project, after=None, limit=1000
+    ):
+        catalogue.forget(Scope(api.project, record.name))
 
 
 # Which pool.
@@ -454,7 +458,7 @@ def test_a_change_of_a_pool_is_seen_by_other_processes(
     api.post('q', 2)
     assert api.bodies('q') == [1, 2]
     assert pools.holds(api, 'east') == 1
-    _catalogue(twin).pools._stores.look_again('east')
+    _catalogue(twin).pools.stores.look_again('east')
     assert twin.bodies('q') == [1, 2]
 
 
@@ -468,7 +472,7 @@ def test_options_of_two_pools_and_of_the_service_do_not_mix(
     pools.make(api, 'east', options=options)
     pools.make(api, 'west')
     opened = {
-        name: _catalogue(api).pools.store(name)._database._synchronous
+        name: _catalogue(api).pools.store(name)._database._synchronous  # noqa: SLF001
         for name in ('east', 'west', placement.VIRTUAL, 'east')
     }
     assert opened == {
@@ -502,7 +506,7 @@ def test_a_pool_whose_folder_is_gone_fails_alone(api: Api) -> None:
         change = {'weight': 3}
         assert other('PATCH', '/v2/pools/east', change).status == 200
         hidden.rename(folder)
-        _catalogue(other).pools._stores.look_again('east')
+        _catalogue(other).pools.stores.look_again('east')
         assert other.bodies('far') == [1]
         assert other('GET', '/v2/ping').status == 204
     finally:
@@ -676,7 +680,7 @@ def test_a_pool_is_not_deleted_while_a_queue_is_being_made_in_it(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools.make(api, 'east')
-    noted = pooled_catalogue.PooledCatalogue._placed
+    noted = pooled_catalogue.PooledCatalogue._placed  # noqa: SLF001
     statuses = []
 
     def slow(self: pooled_catalogue.PooledCatalogue, *arguments: Any) -> Any:
@@ -727,7 +731,7 @@ def test_a_deletion_that_takes_too_long_gives_way_to_a_queue(
     api: Api, twin: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools.make(api, 'east')
-    check = controller._check_unused
+    check = controller._check_unused  # noqa: SLF001
 
     def slow(*arguments: Any) -> None:
         check(*arguments)

@@ -109,7 +109,7 @@ def test_nobody_but_administrators_sees_passwords_of_pools(
     ]
     for method, path, document in asked:
         full = api(method, path, *document)
-        seen = api._for(roles='member')(method, path, *document)
+        seen = api.with_changes(roles='member')(method, path, *document)
         assert (full.status, seen.status) == (200, 200)
         assert PASSWORD.encode() in full.body
         assert PASSWORD.encode() not in seen.body

@@ -102,7 +102,7 @@ def test_nobody_is_woken_for_nothing(
     rig.post('x')
     rig.rests()
     assert rig.notifier is not None
-    scheduler = rig.notifier._scheduler
+    scheduler = rig.notifier._scheduler  # noqa: SLF001
     for owner, name in (
         (rig.store, 'claim'),
         (scheduler, '_next'),

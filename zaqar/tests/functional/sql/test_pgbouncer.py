@@ -223,9 +223,9 @@ def test_a_transaction_is_bounded_and_of_the_right_level(
         level = session.one('SHOW transaction_isolation', {})[0]
         return level, session.one('SHOW statement_timeout', {})[0]
 
-    assert store._database.write(show) == ('read committed', '4s')
+    assert store._database.write(show) == ('read committed', '4s')  # noqa: SLF001
     # And nothing of it is left on the connection.
-    assert store._database.read(show) == ('read committed', '0')
+    assert store._database.read(show) == ('read committed', '0')  # noqa: SLF001
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_a_text_that_is_no_json_is_refused(raw: bytes) -> None:
 @pytest.mark.parametrize('raw', REFUSED[7:16], ids=lambda r: repr(r[:30]))
 def test_a_message_body_that_is_no_json_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidBody):
-        messages._decode(post_of(raw))
+        messages.POST.decode(post_of(raw))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_text_at_the_edge_passes(raw: bytes) -> None:
     ],
 )
 def test_a_body_is_kept_to_the_byte(body: bytes) -> None:
-    (message,) = messages._decode(post_of(body)).messages
+    (message,) = messages.POST.decode(post_of(body)).messages
     assert bytes(message.body) == body
 
 
@@ -97,7 +97,7 @@ def test_a_body_beside_a_lone_surrogate_is_kept_too() -> None:
         b' { "z\\udfff": [1], "messages" : [ {"ttl": 60, "body": "\\ud800"} ,'
         b'{"body":{"a" : [ ]}, "b": "\\ud800"}] }'
     )
-    first, second = messages._decode(raw).messages
+    first, second = messages.POST.decode(raw).messages
     assert (bytes(first.body), first.ttl) == (b'"\\ud800"', 60)
     assert bytes(second.body) == b'{"a" : [ ]}'
 
@@ -121,7 +121,7 @@ def test_any_json_value_comes_back_as_sent(value: object, text: bool) -> None:
     body = json.dumps(value, ensure_ascii=text).encode(
         'utf-8', 'surrogatepass'
     )
-    (message,) = messages._decode(post_of(body)).messages
+    (message,) = messages.POST.decode(post_of(body)).messages
     assert bytes(message.body) == body
 
 
@@ -129,6 +129,6 @@ def test_any_json_value_comes_back_as_sent(value: object, text: bool) -> None:
 def test_no_text_whatever_gives_anything_but_a_refusal(raw: bytes) -> None:
     for text in (raw, post_of(raw)):
         try:
-            messages._decode(text)
+            messages.POST.decode(text)
         except InvalidRequest as error:
             assert error.status == 400

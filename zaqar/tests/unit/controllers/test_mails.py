@@ -130,7 +130,7 @@ def test_a_finished_mail_is_held_against_what_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str
 ) -> None:
     # Stands for a library that makes more of a text than it seems to be.
-    real = mails._mail
+    real = mails._mail  # noqa: SLF001
 
     def altered(
         address: str, found: MailContent

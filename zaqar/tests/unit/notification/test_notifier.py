@@ -15,4 +15,4 @@ from zaqar.notification import notifier
 def test_writing_counts_takes_a_tenth_of_the_time_and_does_not_end(
     spent: float, rest: float
 ) -> None:
-    assert notifier._flush_pause(spent) == rest
+    assert notifier.flush_pause(spent) == rest

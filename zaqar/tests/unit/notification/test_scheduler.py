@@ -86,7 +86,7 @@ def resting(
     """Rest in another thread, until that has begun."""
     thread = threading.Thread(target=scheduler.wait_until_slow, args=[seconds])
     thread.start()
-    while not scheduler._is_waiting:
+    while not scheduler.is_waiting:
         time.sleep(0.001)
     return thread
 
@@ -123,7 +123,7 @@ def test_rest_ends_in_time_whatever_goes_on() -> None:
 def test_looking_wakes_no_more_than_may_begin() -> None:
     bench = Bench(permits=1)
     woken: list[int] = []
-    changed = bench.scheduler._changed
+    changed = bench.scheduler._changed  # noqa: SLF001
     bench.offer('a')
     bench.take()
     changed.notify = woken.append  # type: ignore[assignment]

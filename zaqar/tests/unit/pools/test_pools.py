@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError, Conflict, StoreUnavailable
 from zaqar.pools import open_stores, placement, records, uris
+from zaqar.storage import drivers
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.opener import POOL_GROUP, POOL_OPTS, PoolOpener
 from zaqar.storage.records import BATCH
@@ -92,14 +93,12 @@ def _unavailable(*_key: str) -> None:
     raise StoreUnavailable
 
 
-def _opener(counted: Counted, folder: pathlib.Path) -> PoolOpener:
+def _opener(folder: pathlib.Path) -> PoolOpener:
     conf = cfg.ConfigOpts()
     conf([], project='zaqar-test')
     conf.register_opts(POOL_OPTS, POOL_GROUP)
     conf.set_override('sqlite_path', str(folder), POOL_GROUP)
-    opener = PoolOpener(conf)
-    opener._drivers = {'sqlalchemy': counted.driver()}
-    return opener
+    return PoolOpener(conf)
 
 
 @pytest.fixture
@@ -108,14 +107,18 @@ def wall() -> Wall:
 
 
 @pytest.fixture
-def bench(tmp_path: pathlib.Path, wall: Wall) -> Iterator[Bench]:
+def bench(
+    tmp_path: pathlib.Path, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
     management = DRIVER.open_management(f'sqlite:///{tmp_path}/zaqar', {})
     management.clock = wall  # type: ignore[assignment]
     virtual = DRIVER.open_messages(f'sqlite:///{tmp_path}/zaqar', {})
     counted, timer = Counted(), Timer()
+    installed = {'sqlalchemy': counted.driver()}
+    monkeypatch.setattr(drivers, 'installed', lambda: installed)
     pools = placement.Pools(
         management,
-        _opener(counted, tmp_path),
+        _opener(tmp_path),
         virtual,
         use_virtual=False,
         timer=timer,

@@ -87,7 +87,7 @@ def test_no_more_is_remembered_than_has_room() -> None:
     for sender in range(2 * SENDERS):
         assert replays.take(f'{sender:016x}.{10**17}')
     assert not replays.take(f'{2 * SENDERS - 1:016x}.{10**17}')
-    assert len(replays._senders) == SENDERS
+    assert len(replays._senders) == SENDERS  # noqa: SLF001
 
 
 @pytest.mark.parametrize(

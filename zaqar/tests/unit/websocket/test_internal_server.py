@@ -60,10 +60,10 @@ class Inner:
         found = socket.create_connection(self._address, 5)
         self.made.append(found)
         found.setblocking(False)
-        count = len(self.server._tasks)
+        count = len(self.server.tasks)
         for _ in range(ENOUGH):
             turn(self.loop)
-            if len(self.server._tasks) != count:
+            if len(self.server.tasks) != count:
                 break
         self.say(found, sent)
         return found
@@ -138,7 +138,7 @@ def test_who_has_signed_may_wait_between_requests(inner: Inner) -> None:
 def test_who_has_signed_nothing_may_not(inner: Inner, sent: bytes) -> None:
     stranger = inner.connect(sent)
     inner.loop.wait(SLOW - 1)
-    assert len(inner.server._tasks) == 1
+    assert len(inner.server.tasks) == 1
     inner.loop.wait(2)
     assert inner.status(stranger) == 0
 
@@ -205,8 +205,8 @@ def test_who_reads_no_answers_is_left(inner: Inner) -> None:
             left += 1
             turn(inner.loop)
     # Answered is what the system takes, and no more.
-    assert len(inner.server._tasks) == 1
+    assert len(inner.server.tasks) == 1
     inner.loop.wait(SLOW + 1)
     for _ in range(10):
         turn(inner.loop)
-    assert not inner.server._tasks
+    assert not inner.server.tasks

@@ -269,7 +269,7 @@ def test_nobody_else_is_noted_when_all_is_well(loop: Loop) -> None:
         deaf = house.join()
         house.ask(deaf, LARGE, str(uuid.uuid4()))
         deaf.take()
-    assert not house.connections._blocked
+    assert not house.connections._blocked  # noqa: SLF001
 
 
 def test_what_waits_for_a_blocked_connection_is_not_begun(loop: Loop) -> None:
@@ -357,4 +357,4 @@ def test_a_project_that_leaves_much_unread_has_no_further_page_read(
         each.abort()
     for _ in range(9):
         turn(loop)
-    assert set(house.connections.handler.turns._unread) == {'other'}
+    assert set(house.connections.handler.turns._unread) == {'other'}  # noqa: SLF001
