@@ -74,25 +74,27 @@ class DatabaseSweeper:
             lambda: leases.delete_one({'_id': 'sweep', 'owner': owner})
         )
 
-    def _sweep(self, partition: int, now: int, most: int) -> int:
+    def _sweep(self, partition: int, now: int, limit: int) -> int:
         messages = self._database.collection('message', partition)
         queues = self._database.collection('queue', partition)
         dead: Document = {'e': {'$lte': documents.date(now)}}
-        done = self._remove(messages, dead, most)
-        done += self._empty_garbage(messages, queues, most - done)
+        removed = self._remove(messages, dead, limit)
+        removed += self._empty_garbage(messages, queues, limit - removed)
         tombstones: Document = {
             'gone': {'$lte': now - TOMBSTONE_LIFETIME},
             'old': {'$exists': False},
         }
-        return done + self._remove(queues, tombstones, most - done)
+        return removed + self._remove(queues, tombstones, limit - removed)
 
-    def _remove(self, documents: Documents, where: Document, most: int) -> int:
-        done = 0
-        while done < most:
+    def _remove(
+        self, documents: Documents, where: Document, limit: int
+    ) -> int:
+        removed = 0
+        while removed < limit:
             rows = self._database.step(
                 lambda: list(
                     documents.find(where, {'_id': 1}).limit(
-                        min(CHUNK, most - done)  # noqa: B023
+                        min(CHUNK, limit - removed)  # noqa: B023
                     )
                 )
             )
@@ -100,19 +102,19 @@ class DatabaseSweeper:
                 break
             ids = [row['_id'] for row in rows]
             # The condition again: a claim may have prolonged a lifetime.
-            done += self._database.step(
+            removed += self._database.step(
                 lambda ids=ids: documents.delete_many(  # type: ignore[misc]
                     {'_id': {'$in': ids}, **where}
                 )
             ).deleted_count
-        return done
+        return removed
 
     def _empty_garbage(
-        self, messages: Documents, queues: Documents, most: int
+        self, messages: Documents, queues: Documents, limit: int
     ) -> int:
         """Remove the messages of purged and dropped queues."""
-        done = 0
-        while done < most:
+        removed = 0
+        while removed < limit:
             queue = self._database.step(
                 lambda: queues.find_one({'old': {'$exists': True}}, {'old': 1})
             )
@@ -126,12 +128,12 @@ class DatabaseSweeper:
                         '$lte': documents.ahead(bytes(key)),
                     }
                 }
-                done += self._remove(messages, where, most - done)
-                if done >= most:
+                removed += self._remove(messages, where, limit - removed)
+                if removed >= limit:
                     break
             else:
                 self._forget(queues, qid, keys)
-        return done
+        return removed
 
     def _forget(self, queues: Documents, qid: str, keys: list[object]) -> None:
         """Remove keys whose messages are gone from a queue's document."""
