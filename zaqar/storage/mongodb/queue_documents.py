@@ -67,7 +67,7 @@ class QueueDocuments:
         documents = self._documents(qid)
         former = self._database.step(
             lambda: documents.find_one_and_update(
-                {'_id': qid, **_EXISTS}, [{'$set': _emptied()}]
+                {'_id': qid, **_EXISTS}, [{'$set': _purged()}]
             )
         )
         self._cache.invalidate(qid)
@@ -82,7 +82,7 @@ class QueueDocuments:
         documents = self._documents(qid)
         change: Document = {
             **_defaults(now),
-            **_emptied(),
+            **_purged(),
             'gone': {'$ifNull': ['$gone', now]},
         }
         self._database.step(
@@ -199,7 +199,7 @@ def _more(count: int, now: int) -> Document:
     }
 
 
-def _emptied() -> Document:
+def _purged() -> Document:
     return {
         'key': secrets.token_bytes(16),
         'old': {

@@ -115,13 +115,13 @@ class SwiftClient:
         """
         self._each(self._prolong, list(lives.items()))
 
-    def forget(self, paths: Sequence[str]) -> None:
+    def delete_later(self, paths: Sequence[str]) -> None:
         """Delete objects in the background; those left expire anyway."""
         for path in paths:
             self._submit_deletion(partial(self._delete, path))
 
-    def forget_all(self, queue: str) -> None:
-        """Delete all objects of a queue; see :meth:`forget`."""
+    def delete_all_later(self, queue: str) -> None:
+        """Delete all objects of a queue; see :meth:`delete_later`."""
         self._submit_deletion(lambda: self._delete_all(queue))
 
     def close(self) -> None:

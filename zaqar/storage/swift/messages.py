@@ -97,7 +97,7 @@ class SwiftMessageStore(base.MessageStore):
             )
         except (QueueFull, QueueGone, StaleMetadata):
             # After other errors the rows may exist.
-            self._client.forget(list(objects))
+            self._client.delete_later(list(objects))
             raise
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
@@ -144,7 +144,7 @@ class SwiftMessageStore(base.MessageStore):
     ) -> None:
         paths = self._paths(qid, [message_id], now)
         self._rows.delete(qid, message_id, now=now, claim_id=claim_id)
-        self._client.forget(paths)
+        self._client.delete_later(paths)
 
     def delete_many(
         self,
@@ -156,7 +156,7 @@ class SwiftMessageStore(base.MessageStore):
     ) -> None:
         paths = self._paths(qid, ids, now)
         self._rows.delete_many(qid, ids, now=now, claim_ids=claim_ids)
-        self._client.forget(paths)
+        self._client.delete_later(paths)
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
         if _is_internal(qid):
@@ -249,7 +249,7 @@ class SwiftMessageStore(base.MessageStore):
 
     def drop(self, qid: str, *, now: int) -> None:
         self._rows.drop(qid, now=now)
-        self._client.forget_all(qid)
+        self._client.delete_all_later(qid)
 
     def sweep(self, *, now: int, batch: int) -> int:
         return self._rows.sweep(now=now, batch=batch)
