@@ -22,12 +22,8 @@ from typing import Any, TypeVar
 import pymongo
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import (
-    ConfigurationError as WrongSetting,
-)
-from pymongo.errors import (
-    PyMongoError,
-)
+from pymongo.errors import ConfigurationError as WrongSetting
+from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
@@ -292,8 +288,7 @@ class MongoDatabase:
             for name, models in self._indexes.items():
                 documents = self.collection(name, partition)
                 self._checked(
-                    functools.partial(documents.create_indexes, [*models]),
-                    end,
+                    functools.partial(documents.create_indexes, [*models]), end
                 )
 
     def _checked(self, work: Callable[[], T], end: float) -> T:

@@ -104,10 +104,7 @@ def _options(plane: str) -> Sequence[cfg.Opt]:
             'those of the servers. Unset: those of the system. Only with '
             'tls=true in the URI, like the three that follow.',
         ),
-        cfg.StrOpt(
-            'ssl_certfile',
-            help='File with the client certificate.',
-        ),
+        cfg.StrOpt('ssl_certfile', help='File with the client certificate.'),
         cfg.StrOpt(
             'ssl_keyfile',
             help='File with the key of ssl_certfile. Unset: it is in '

@@ -157,10 +157,7 @@ class Poster:
         if record['sub'] > 0 and outbox is not None:
             notices = [
                 documents.new_message(
-                    outbox.key,
-                    _notice_number(now),
-                    post.notice.message(),
-                    now,
+                    outbox.key, _notice_number(now), post.notice.message(), now
                 )
                 for post in posts
                 if post.notice
@@ -296,9 +293,7 @@ def _split(ids: bytes) -> Sequence[str]:
 
 
 def _insert(
-    queue: CachedQueue,
-    rows: Sequence[Document],
-    session: ClientSession | None,
+    queue: CachedQueue, rows: Sequence[Document], session: ClientSession | None
 ) -> None:
     for start in range(0, len(rows), CHUNK):
         with in_time():

@@ -61,9 +61,7 @@ class TransactionSessions:
     """
 
     def __init__(
-        self,
-        client: Client,
-        records: Callable[[], Collection[dict[str, Any]]],
+        self, client: Client, records: Callable[[], Collection[dict[str, Any]]]
     ) -> None:
         self._client = client
         self._records = records

@@ -50,14 +50,7 @@ _TRANSIENT = frozenset(
 #: Those of them after which another server may be responsible: this one has
 #: lost its role, is cut off from the others, or has just been started.
 _MOVED = frozenset(
-    (
-        'CLUSTERDOWN',
-        'LOADING',
-        'MASTERDOWN',
-        'MOVED',
-        'NOREPLICAS',
-        'READONLY',
-    )
+    ('CLUSTERDOWN', 'LOADING', 'MASTERDOWN', 'MOVED', 'NOREPLICAS', 'READONLY')
 )
 
 #: Errors of a client without permission. The last one is about long commands

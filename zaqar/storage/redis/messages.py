@@ -8,19 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from zaqar import clock
-from zaqar.errors import (
-    QueueGone,
-    StaleMetadata,
-    StoreUnavailable,
-)
-from zaqar.models import (
-    Claim,
-    Message,
-    MessageSpan,
-    NewMessage,
-    Page,
-    Stats,
-)
+from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
+from zaqar.models import Claim, Message, MessageSpan, NewMessage, Page, Stats
 from zaqar.storage import base, deletion_errors
 from zaqar.storage.message_ids import make_marker
 from zaqar.storage.redis import keys, message_codec, posting, scanning, scripts
@@ -121,10 +110,7 @@ class RedisMessageStore(base.MessageStore):
         messages = message_codec.decode_all(flat, now)
         if len(messages) == limit and messages:
             return Page(messages, messages[-1].marker)
-        return Page(
-            messages,
-            make_marker(int(resume)) if resume else None,
-        )
+        return Page(messages, make_marker(int(resume)) if resume else None)
 
     def get(
         self, qid: str, ids: Sequence[str], *, now: int
@@ -157,10 +143,7 @@ class RedisMessageStore(base.MessageStore):
             claims = [len(claim_ids), *map(message_codec.claim_id, claim_ids)]
         wanted = _triples(ids)
         self._run(
-            scripts.DELETE_MANY,
-            qid,
-            now,
-            (*claims, len(wanted) // 3, *wanted),
+            scripts.DELETE_MANY, qid, now, (*claims, len(wanted) // 3, *wanted)
         )
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:

@@ -91,10 +91,7 @@ class Posts:
         return record
 
     def _store(
-        self,
-        post: _Post,
-        notice: tuple[int],
-        group: Sequence[Any] = (),
+        self, post: _Post, notice: tuple[int], group: Sequence[Any] = ()
     ) -> tuple[bytes, int]:
         """Return what is stored under the token, and the epoch of the flag.
 

@@ -19,12 +19,7 @@ from zaqar.storage.redis.node import (
     error_code,
     make_node,
 )
-from zaqar.storage.redis.uri import (
-    ConnectionSettings,
-    Credentials,
-    Host,
-    Mode,
-)
+from zaqar.storage.redis.uri import ConnectionSettings, Credentials, Host, Mode
 
 #: Seconds that a Sentinel, or a node queried for the slots, may take.
 PROBE_TIMEOUT = 0.4
@@ -56,10 +51,7 @@ class Topology(abc.ABC):
         """
 
     def exchange(
-        self,
-        key: str,
-        commands: Sequence[Command],
-        until: float | None = None,
+        self, key: str, commands: Sequence[Command], until: float | None = None
     ) -> list[Any]:
         """Send commands to the node that has a key; return the answers.
 
@@ -203,10 +195,7 @@ class ClusterTopology(Topology):
         return [self._node(host) for host in hosts]
 
     def exchange(
-        self,
-        key: str,
-        commands: Sequence[Command],
-        until: float | None = None,
+        self, key: str, commands: Sequence[Command], until: float | None = None
     ) -> list[Any]:
         node, is_asking = self.node(key), False
         for _ in range(self.MAX_REDIRECTIONS):

@@ -175,10 +175,7 @@ message.append_constraint(
 )
 message.append_constraint(
     _partial(
-        'message_claim',
-        'queue_id',
-        'claim_id',
-        where='claim_id IS NOT NULL',
+        'message_claim', 'queue_id', 'claim_id', where='claim_id IS NOT NULL'
     )
 )
 message.append_constraint(

@@ -115,9 +115,7 @@ DRIVER = Driver(
     message_opts=MESSAGE_OPTS,
     management_opts=[
         cfg.StrOpt(
-            'uri',
-            secret=True,
-            help='Not used: Swift is no management store.',
+            'uri', secret=True, help='Not used: Swift is no management store.'
         )
     ],
     rows_of='sqlalchemy',
