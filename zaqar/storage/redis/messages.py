@@ -64,15 +64,8 @@ class RedisMessageStore(base.MessageStore):
         notice: Callable[[], NewMessage] | None = None,
         version: int | None = None,
     ) -> Sequence[str]:
-        return self._posts.post(
-            qid,
-            messages,
-            now=now,
-            token=token,
-            limit=limit,
-            notice=notice,
-            version=version,
-        )
+        post = posting.QueuePost(qid, messages, now, token, limit, version)
+        return self._posts.post(post, notice)
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
         self._run(scripts.REQUIRE, qid, now, (version,))

@@ -25,8 +25,8 @@ NoticeFactory = Callable[[], NewMessage]
 
 
 @dataclass(frozen=True, slots=True)
-class _Post:
-    """One call."""
+class QueuePost:
+    """A call of ``post``, with its queue and limit."""
 
     qid: str
     messages: Sequence[NewMessage]
@@ -45,27 +45,18 @@ class Posts:
         self._unsubscribed = UnsubscribedQueues()
 
     def post(
-        self,
-        qid: str,
-        messages: Sequence[NewMessage],
-        *,
-        now: int,
-        token: str,
-        limit: int,
-        notice: NoticeFactory | None,
-        version: int | None,
+        self, post: QueuePost, notice: NoticeFactory | None
     ) -> Sequence[str]:
-        """See :meth:`zaqar.storage.base.MessageStore.post`."""
-        post = _Post(qid, messages, now, token, limit, version)
+        """Store a post and return its ids; see the contract."""
         if notice is None:
             record, _ = self._store(post, (_NO_NOTICE,))
         elif self._client.is_single_server:
             record = self._with_notice(post, notice)
         else:
             record = self._then_notice(post, notice)
-        return _ids(record, messages)
+        return _ids(record, post.messages)
 
-    def _with_notice(self, post: _Post, notice: NoticeFactory) -> bytes:
+    def _with_notice(self, post: QueuePost, notice: NoticeFactory) -> bytes:
         """Store messages and their notice in one step."""
         if post.qid in self._unsubscribed:
             record, epoch = self._store(post, (_WITHOUT_NOTICE,))
@@ -76,7 +67,7 @@ class Posts:
         self._unsubscribed.update(post.qid, epoch)
         return record
 
-    def _then_notice(self, post: _Post, notice: NoticeFactory) -> bytes:
+    def _then_notice(self, post: QueuePost, notice: NoticeFactory) -> bytes:
         """Store messages, then their notice, which is in another slot.
 
         A repeated post does so again; the token of the notice keeps it from
@@ -86,12 +77,13 @@ class Posts:
         if epoch:
             token = self._notice_token(post)
             self._store(
-                _Post(OUTBOX, [notice()], post.now, token, 0), (_NO_NOTICE,)
+                QueuePost(OUTBOX, [notice()], post.now, token, 0),
+                (_NO_NOTICE,),
             )
         return record
 
     def _store(
-        self, post: _Post, notice: tuple[int], group: Sequence[Any] = ()
+        self, post: QueuePost, notice: tuple[int], group: Sequence[Any] = ()
     ) -> tuple[bytes, int]:
         """Return what is stored under the token, and the epoch of the flag.
 
@@ -121,7 +113,7 @@ class Posts:
             return b'', int(answer[0])
         return answer[0], int(answer[1])
 
-    def _notice_token(self, post: _Post) -> str:
+    def _notice_token(self, post: QueuePost) -> str:
         return f'{post.qid}{post.token}'
 
 

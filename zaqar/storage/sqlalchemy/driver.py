@@ -51,23 +51,23 @@ _URI = 'SQLAlchemy URL of the database: sqlite:////path/to/file, '
 _URI += 'postgresql+psycopg://user:password@host/name or '
 _URI += 'mysql+pymysql://user:password@host/name. '
 
-MANAGEMENT_OPTS = [
-    cfg.StrOpt(
+
+def _uri_opt(other: str) -> cfg.Opt:
+    return cfg.StrOpt(
         'uri',
         secret=True,
-        help=f'{_URI}Unset: that of the message store, else a file '
+        help=f'{_URI}Unset: that of the {other} store, else a file '
         'zaqar.sqlite in state_path.',
-    ),
+    )
+
+
+MANAGEMENT_OPTS = [
+    _uri_opt('message'),
     _POOLER,
     _SYNCHRONOUS,
 ]
 MESSAGE_OPTS = [
-    cfg.StrOpt(
-        'uri',
-        secret=True,
-        help=f'{_URI}Unset: that of the management store, else a file '
-        'zaqar.sqlite in state_path.',
-    ),
+    _uri_opt('management'),
     cfg.IntOpt(
         'group_commit_window_ms',
         default=5,

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from zaqar.models import Message
+from typing import Any
+
+from zaqar.models import Message, NewMessage
 from zaqar.storage.message_ids import make_id, make_marker
 from zaqar.storage.sqlalchemy.session import Row
 
@@ -78,3 +80,21 @@ def message(row: Row, now: int) -> Message:
         expires_at=expires_at,
         marker=make_marker(seq),
     )
+
+
+def new_row(seq: int, message: NewMessage, now: int) -> dict[str, Any]:
+    """Return the parameters of an INSERT, except the queue."""
+    delay = message.delay * 1000
+    return {
+        'seq': seq,
+        'rnd': message.rnd,
+        'state': DELAYED if delay else FREE,
+        'wake_at': now + delay if delay else 0,
+        'expires_at': now + message.ttl * 1000,
+        'created_at': now,
+        'ttl': message.ttl,
+        'client': message.client,
+        'checksum': message.checksum,
+        'public_id': message.id,
+        'body': message.body,
+    }

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import secrets
 import threading
-from typing import Any
 
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.sqlalchemy import queue_rows
-from zaqar.storage.sqlalchemy.message_rows import DELAYED, FREE
+from zaqar.storage.sqlalchemy.message_rows import new_row
 from zaqar.storage.sqlalchemy.session import SqlSession
 
 #: Random bits of a number, below the millisecond: they keep processes apart.
@@ -53,23 +52,9 @@ NUMBERS = NoticeNumbers()
 def add_notice(session: SqlSession, notice: NewMessage, now: int) -> None:
     """Add a notice to the outbox, within a transaction."""
     insert = queue_rows.insert_ignoring(session.dialect, _INSERT)
-    while not session.run(insert, _values(notice, now)):
+    while not session.run(
+        insert,
+        {**new_row(NUMBERS.take(now, 1), notice, now), 'outbox': OUTBOX},
+    ):
         # There is no outbox yet, or the number is taken.
         queue_rows.lock(session, OUTBOX, now)
-
-
-def _values(notice: NewMessage, now: int) -> dict[str, Any]:
-    delay = notice.delay * 1000
-    return {
-        'outbox': OUTBOX,
-        'seq': NUMBERS.take(now, 1),
-        'rnd': notice.rnd,
-        'state': DELAYED if delay else FREE,
-        'wake_at': now + delay if delay else 0,
-        'expires_at': now + notice.ttl * 1000,
-        'created_at': now,
-        'ttl': notice.ttl,
-        'client': notice.client,
-        'checksum': notice.checksum,
-        'body': notice.body,
-    }

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.errors import QueueFull
-from zaqar.models import NewMessage
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_request import PostRequest
 from zaqar.storage.sqlalchemy import outbox, queue_rows
-from zaqar.storage.sqlalchemy.message_rows import DELAYED, FREE
+from zaqar.storage.sqlalchemy.message_rows import new_row
 from zaqar.storage.sqlalchemy.session import SqlSession
 from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
@@ -97,7 +96,10 @@ def post(
         ids_of_posts.append(ids)
         session.run(_INSERT_TOKEN, _token(queue.id, item, ids, now))
         rows += [
-            _row(queue.id, first + place, message, now)
+            {
+                'queue_id': queue.id,
+                **new_row(first + place, message, now),
+            }
             for place, message in enumerate(item.messages)
         ]
         if item.notice and queue.subscribed > 0:
@@ -125,24 +127,4 @@ def _token(
         'token': post.token,
         'ids': ''.join(ids).encode(),
         'keep_until': post.token_expiry(now),
-    }
-
-
-def _row(
-    queue_id: int, seq: int, message: NewMessage, now: int
-) -> dict[str, Any]:
-    delay = message.delay * 1000
-    return {
-        'queue_id': queue_id,
-        'seq': seq,
-        'rnd': message.rnd,
-        'state': DELAYED if delay else FREE,
-        'wake_at': now + delay if delay else 0,
-        'expires_at': now + message.ttl * 1000,
-        'created_at': now,
-        'ttl': message.ttl,
-        'client': message.client,
-        'checksum': message.checksum,
-        'public_id': message.id,
-        'body': message.body,
     }
