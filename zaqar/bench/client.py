@@ -21,14 +21,7 @@ TIMEOUT = 30.0
 
 
 class CallFailed(Exception):
-    """A request that did not succeed.
-
-    :ivar reason: the status, or the kind of failure
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """A request that did not succeed; the text is the status or the kind."""
 
 
 @dataclass(frozen=True, slots=True)

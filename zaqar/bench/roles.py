@@ -89,7 +89,7 @@ class Worker(abc.ABC):
         try:
             answer = work()
         except CallFailed as failure:
-            durations.fail(failure.reason)
+            durations.fail(str(failure))
             time.sleep(REST)
             return None
         durations.add(time.perf_counter() - began)
@@ -126,9 +126,8 @@ class Consumer(Worker):
         return True
 
     def _claim(self, queue: str) -> ClaimedMessages | None:
-        limit = self._workload.claim
         return self._client.claim(
-            queue, ttl=CLAIM_TTL, grace=CLAIM_GRACE, limit=limit
+            queue, ttl=CLAIM_TTL, grace=CLAIM_GRACE, limit=self._workload.claim
         )
 
     def _delete(

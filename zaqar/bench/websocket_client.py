@@ -53,11 +53,7 @@ class WebSocketBenchClient(BenchClient):
         self, queue: str, *, ttl: int, grace: int, limit: int
     ) -> ClaimedMessages | None:
         answer = self._call(
-            'claim_create',
-            queue_name=queue,
-            ttl=ttl,
-            grace=grace,
-            limit=limit,
+            'claim_create', queue_name=queue, ttl=ttl, grace=grace, limit=limit
         )
         if not answer.get('messages'):
             return None

@@ -95,7 +95,7 @@ def _reset(plan: worker_pool.Plan) -> None:
         for queue in plan.workload.queues:
             client.delete_queue(queue)
     except CallFailed as failure:
-        raise ZaqarError(f'{plan.url}: {failure.reason}') from failure
+        raise ZaqarError(f'{plan.url}: {failure}') from failure
     finally:
         client.close()
 

@@ -34,10 +34,7 @@ def create(
     limit: int | None,
     document: ClaimOptions | None,
 ) -> Claimed | None:
-    """Claim the oldest free messages.
-
-    :returns: None if no message was free
-    """
+    """Claim the oldest free messages; return None if there are none."""
     ttl, grace, size = _terms(ctx.limits, document, limit)
     ttl = ctx.lifetime(ttl)
 
@@ -92,11 +89,7 @@ def get(ctx: Context, *, scope: Scope, claim_id: str) -> Claimed:
 
 
 def renew(
-    ctx: Context,
-    *,
-    scope: Scope,
-    claim_id: str,
-    document: ClaimOptions | None,
+    ctx: Context, *, scope: Scope, claim_id: str, document: ClaimOptions | None
 ) -> None:
     """Let a claim live as if it were created now.
 
@@ -148,8 +141,7 @@ def _terms(
     ttl = _or_default(options.ttl, limits.default_claim_ttl)
     grace = _or_default(options.grace, limits.default_claim_grace)
     _check_seconds('TTL', ttl, limits.max_claim_ttl)
-    most = limits.max_messages_per_claim_or_pop
-    size = page_size(limit, most)
+    size = page_size(limit, limits.max_messages_per_claim_or_pop)
     _check_seconds('grace', grace, limits.max_claim_grace)
     return ttl, grace, size
 

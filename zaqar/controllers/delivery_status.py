@@ -94,13 +94,8 @@ def fail(
     now: int,
 ) -> None:
     """Record that no confirmation could be requested."""
-    failure = {'at': now, 'reason': reason, 'given_up': True}
-    change(
-        store,
-        scope,
-        subscription_id,
-        lambda data: {**data, 'last_failure': failure},
-    )
+    failure = {'last_failure': {'at': now, 'reason': reason, 'given_up': True}}
+    change(store, scope, subscription_id, lambda data: {**data, **failure})
 
 
 def _moment(milliseconds: int | None) -> str | None:

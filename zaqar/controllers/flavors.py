@@ -12,12 +12,7 @@ from typing import Any
 
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import is_name
-from zaqar.controllers.pools import (
-    capabilities,
-    catalogue_of,
-    check_name,
-    page,
-)
+from zaqar.controllers.pools import capabilities, catalogue_of, named, page
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.models import Record
 from zaqar.pools import flavors
@@ -69,7 +64,7 @@ def list_(
 
 def create(ctx: Context, *, flavor_name: str, document: Any) -> None:
     """Create a flavor, or replace its pools."""
-    catalogue = _named(ctx, flavor_name)
+    catalogue = named(ctx, 'flavor', flavor_name)
     unknown = sorted(set(document) - {'pool_list', 'capabilities'})
     if unknown:
         raise InvalidBody(f'Unexpected field: "{unknown[0]}".')
@@ -90,14 +85,14 @@ def create(ctx: Context, *, flavor_name: str, document: Any) -> None:
 
 def show(ctx: Context, *, flavor_name: str) -> Flavor:
     """Return a flavor of the project, else of any other."""
-    catalogue = _named(ctx, flavor_name)
+    catalogue = named(ctx, 'flavor', flavor_name)
     _owner, record = _find(ctx, catalogue, flavor_name)
     return _flavor(record, _tagged(catalogue.pools, flavor_name))
 
 
 def update(ctx: Context, *, flavor_name: str, document: Any) -> Flavor:
     """Replace the pools of a flavor; other fields are ignored."""
-    catalogue = _named(ctx, flavor_name)
+    catalogue = named(ctx, 'flavor', flavor_name)
     if 'pool_list' not in document:
         raise InvalidBody('`pool_list` needs to be specified')
     wanted = _pool_list(document)
@@ -117,7 +112,7 @@ def update(ctx: Context, *, flavor_name: str, document: Any) -> Flavor:
 
 def delete(ctx: Context, *, flavor_name: str) -> None:
     """Remove the project's flavor; its pools have none any more."""
-    catalogue = _named(ctx, flavor_name)
+    catalogue = named(ctx, 'flavor', flavor_name)
     project = ctx.identity.project
     if catalogue.management.get(flavors.KIND, project, flavor_name) is None:
         return
@@ -137,16 +132,10 @@ def is_known(ctx: Context, project: str, name: Any) -> bool:
     return ctx.catalogue.flavor_exists(project, name)
 
 
-def _named(ctx: Context, name: str) -> PooledCatalogue:
-    check_name('flavor', name)
-    return catalogue_of(ctx)
-
-
 def _find(
     ctx: Context, catalogue: PooledCatalogue, name: str
 ) -> tuple[str, Record]:
-    project = ctx.identity.project
-    owned = flavors.find(catalogue.management, project, name)
+    owned = flavors.find(catalogue.management, ctx.identity.project, name)
     if owned is None:
         raise NotFound(f'Flavor {name} does not exist')
     return owned
@@ -167,10 +156,7 @@ def _unknown(pools: Pools, names: Sequence[str]) -> str | None:
 
 
 def _put(
-    catalogue: PooledCatalogue,
-    project: str,
-    name: str,
-    wanted: Sequence[str],
+    catalogue: PooledCatalogue, project: str, name: str, wanted: Sequence[str]
 ) -> Mapping[str, Any]:
     """Record a flavor and tag its pools with it, and no others."""
     pools = catalogue.pools

@@ -28,16 +28,12 @@ DEADLINE = 10.0
 #: Pools probed at the same time.
 AT_ONCE = 16
 
-#: Messages of a probe.
+#: Messages of a probe, and the seconds that they and its claim live.
 COUNT = 5
-
-#: Lifetime of the messages and claims of a probe, in seconds.
 TTL = 60
 
 #: Kind of the record that a probe creates.
 _KIND = 'probe'
-
-_CLIENT = 'health'
 
 _UNREACHABLE: Mapping[str, Any] = {
     'storage_reachable': False,
@@ -85,15 +81,8 @@ def _pool_state(
 ) -> dict[str, Any]:
     try:
         store = open_store()
+        store.ping()
     except StoreUnavailable:
-        return dict(_UNREACHABLE)
-    return _state(management, store, end)
-
-
-def _state(
-    management: ManagementStore, store: MessageStore, end: float
-) -> dict[str, Any]:
-    if not answers(lambda: store):
         return dict(_UNREACHABLE)
     # Before the probe adds messages.
     volume = _volume(store)
@@ -102,11 +91,7 @@ def _state(
         status = _run(probe, end)
     finally:
         probe.clean_up()
-    return {
-        'storage_reachable': True,
-        **volume,
-        'operation_status': status,
-    }
+    return {'storage_reachable': True, **volume, 'operation_status': status}
 
 
 def _volume(store: MessageStore) -> dict[str, Any]:
@@ -192,7 +177,7 @@ class _Probe:
 
     def _post(self) -> None:
         messages = [
-            NewMessage(b'{}', TTL, secrets.token_hex(8), _CLIENT)
+            NewMessage(b'{}', TTL, secrets.token_hex(8), 'health')
             for _ in range(COUNT)
         ]
         self._ids += self._store.post(

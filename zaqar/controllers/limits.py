@@ -20,10 +20,8 @@ MIN_TTL = 60
 #: Items of a page by default.
 DEFAULT_PAGE = 10
 
-#: Longest name of a project, in characters.
+#: Longest name of a project, and of a queue or topic, in characters.
 MAX_PROJECT = 256
-
-#: Longest name of a queue or topic, in characters.
 MAX_NAME = 64
 
 _NAME = re.compile(rf'[A-Za-z0-9_.-]{{1,{MAX_NAME}}}')

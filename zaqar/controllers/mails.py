@@ -57,7 +57,6 @@ class _Policy(email.policy.EmailPolicy):
         return name, value
 
     def fold(self, name: str, value: Any) -> str:
-        """Return a header as text."""
         if name != 'Subject':
             folded: str = super().fold(name, value)
             return folded
@@ -70,7 +69,6 @@ class _Policy(email.policy.EmailPolicy):
         return f'{name}: {header.encode(linesep=self.linesep)}{self.linesep}'
 
     def fold_binary(self, name: str, value: Any) -> bytes:
-        """Return a header as it is sent."""
         if name != 'Subject':
             return super().fold_binary(name, value)
         return self.fold(name, value).encode('ascii')
@@ -176,10 +174,7 @@ def _mail(address: str, content: MailContent) -> email.message.EmailMessage:
 
 
 def _check(data: bytes, address: str, content: MailContent) -> None:
-    """Compare a mail with what is wanted.
-
-    :raises ValueError: it differs
-    """
+    """Raise ValueError if a mail differs from what is wanted."""
     raw, parsed = _RAW.parsebytes(data), _PARSED.parsebytes(data)
     names = [name for name in _HEADERS if name != 'From' or content.sender]
     if sorted(raw.keys()) != names:

@@ -11,11 +11,7 @@ from zaqar.controllers import popping
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import Limits, page_size
 from zaqar.controllers.metadata import default_delay
-from zaqar.controllers.results import (
-    MessagePage,
-    OneMessage,
-    Popped,
-)
+from zaqar.controllers.results import MessagePage, OneMessage, Popped
 from zaqar.errors import InvalidRequest, KeyMissing, NotFound
 from zaqar.models import Message, Page, Queue, Scope
 from zaqar.storage.base import SCAN_LIMIT, MessageStore
@@ -84,7 +80,13 @@ def get_many(
     Unknown ids are omitted, and messages that cannot be decrypted.
     """
     page_size(len(ids or ()), ctx.limits.max_messages_per_page)
-    return _read(ctx, scope, ids or ())
+
+    def read(store: MessageStore, queue: Queue) -> MessagePage:
+        now = store.clock.now()
+        messages = store.get(queue.qid, ids or (), now=now)
+        return MessagePage(ctx.cipher.decrypted(messages, scope), now)
+
+    return ctx.catalogue.run(scope, read, MessagePage((), 0))
 
 
 def _named(ctx: Context, scope: Scope, ids: Sequence[str]) -> MessagePage:
@@ -215,15 +217,6 @@ def _full_page(
     return Page(messages, resume if messages else None)
 
 
-def _read(ctx: Context, scope: Scope, ids: Sequence[str]) -> MessagePage:
-    def read(store: MessageStore, queue: Queue) -> MessagePage:
-        now = store.clock.now()
-        messages = store.get(queue.qid, ids, now=now)
-        return MessagePage(ctx.cipher.decrypted(messages, scope), now)
-
-    return ctx.catalogue.run(scope, read, MessagePage((), 0))
-
-
 def _check_deletion(
     limits: Limits,
     ids: Sequence[str] | None,
@@ -271,9 +264,7 @@ def _range_fault(
 
 
 def _guard_fault(
-    limits: Limits,
-    ids: Sequence[str] | None,
-    claim_ids: Sequence[str] | None,
+    limits: Limits, ids: Sequence[str] | None, claim_ids: Sequence[str] | None
 ) -> str | None:
     if not limits.message_delete_with_claim_id:
         return None

@@ -75,16 +75,10 @@ def default_delay(metadata: Mapping[str, Any], limits: Limits) -> int:
 def fault(
     metadata: Mapping[str, Any], scope: Scope, limits: Limits
 ) -> str | None:
-    """Return what is wrong with reserved keys, or None.
-
-    Keys are checked in the order in which they are declared; the first
-    fault is returned.
-    """
+    """Return the first fault of reserved keys, in the order of checks."""
     for key, check in _CHECKS.items():
         value = metadata.get(key)
-        if value is None:
-            continue
-        text = check(value, scope, limits)
+        text = None if value is None else check(value, scope, limits)
         if text is not None:
             return text
     return None
@@ -166,10 +160,6 @@ def _encryption(value: Any, scope: Scope, limits: Limits) -> str | None:
     return None
 
 
-def _retry_policy(value: Any, scope: Scope, limits: Limits) -> str | None:
-    return retry_policy.fault(value)
-
-
 def _max_messages(value: Any, scope: Scope, limits: Limits) -> str | None:
     if is_int(value) and value >= 0:
         return None
@@ -184,6 +174,6 @@ _CHECKS: Mapping[str, Check] = {
     '_dead_letter_queue': _dead_letter_queue,
     '_default_message_delay': _message_delay,
     '_enable_encrypt_messages': _encryption,
-    '_retry_policy': _retry_policy,
+    '_retry_policy': lambda value, scope, limits: retry_policy.fault(value),
     '_max_messages': _max_messages,
 }

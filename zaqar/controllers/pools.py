@@ -79,7 +79,7 @@ def list_(
 
 def create(ctx: Context, *, pool_name: str, document: Any) -> None:
     """Create or replace a pool."""
-    pools = _named(ctx, pool_name).pools
+    pools = named(ctx, 'pool', pool_name).pools
     unknown = sorted(set(document) - set(_FIELDS))
     if unknown:
         raise InvalidBody(f'Unexpected field: "{unknown[0]}".')
@@ -93,7 +93,7 @@ def create(ctx: Context, *, pool_name: str, document: Any) -> None:
 
 def show(ctx: Context, *, pool_name: str, detailed: bool | None) -> ShownPool:
     """Return a pool."""
-    pool = _named(ctx, pool_name).pools.records.get(pool_name)
+    pool = named(ctx, 'pool', pool_name).pools.records.get(pool_name)
     if pool is None:
         raise _missing(pool_name)
     return ShownPool(_visible(ctx, pool), bool(detailed))
@@ -101,7 +101,7 @@ def show(ctx: Context, *, pool_name: str, detailed: bool | None) -> ShownPool:
 
 def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
     """Change fields of a pool; unknown ones are ignored."""
-    pools = _named(ctx, pool_name).pools
+    pools = named(ctx, 'pool', pool_name).pools
     changes = _checked(document)
     if not changes:
         raise InvalidBody(
@@ -111,13 +111,9 @@ def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
     old = pools.records.get(pool_name)
     if old is None:
         raise _missing(pool_name)
-    fields = {
-        'uri': old.uri,
-        'flavor': old.flavor,
-        'options': old.options,
-        **changes,
-    }
-    same = [key for key in ('uri', 'flavor', 'options') if key not in changes]
+    own = {'uri': old.uri, 'flavor': old.flavor, 'options': old.options}
+    fields = {**own, **changes}
+    same = [key for key in own if key not in changes]
     _check_place(pools, pool_name, fields, same, 'Unable to update pool')
     changed = pools.records.change(pool_name, changes)
     if changed is None:
@@ -132,7 +128,7 @@ def delete(ctx: Context, *, pool_name: str) -> None:
         has pending notifications
     :raises StoreUnavailable: whether it has cannot be known
     """
-    catalogue = _named(ctx, pool_name)
+    catalogue = named(ctx, 'pool', pool_name)
     pool = catalogue.pools.records.get(pool_name)
     if pool is None:
         return
@@ -194,15 +190,13 @@ def capabilities(pools: Pools, uri: str) -> Sequence[str] | None:
         return None
 
 
-def check_name(noun: str, name: str) -> None:
-    """Refuse an invalid name.
-
-    :raises InvalidRequest: it is invalid
-    """
+def named(ctx: Context, noun: str, name: str) -> PooledCatalogue:
+    """Return the catalogue; raise InvalidRequest for an invalid name."""
     if not is_name(name):
         raise InvalidRequest(
             f'The format of the submitted {noun} name is not valid.'
         )
+    return catalogue_of(ctx)
 
 
 def _visible(ctx: Context, pool: Pool) -> Pool:
@@ -219,11 +213,6 @@ def _visible(ctx: Context, pool: Pool) -> Pool:
     )
 
 
-def _named(ctx: Context, name: str) -> PooledCatalogue:
-    check_name('pool', name)
-    return catalogue_of(ctx)
-
-
 def _checked(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the known fields of a body, as they are stored.
 
@@ -231,7 +220,8 @@ def _checked(document: Mapping[str, Any]) -> dict[str, Any]:
     """
     fields = {key: document[key] for key in _FIELDS if key in document}
     for key in ('uri', 'flavor'):
-        if key in fields and not _is_text(fields[key]):
+        text = fields.get(key, '')
+        if not isinstance(text, str) or len(text) > MAX_TEXT:
             raise InvalidBody(
                 f'"{key}" must be a text of at most {MAX_TEXT} characters.'
             )
@@ -245,10 +235,6 @@ def _checked(document: Mapping[str, Any]) -> dict[str, Any]:
     if 'flavor' in fields:
         fields['flavor'] = fields['flavor'] or None
     return fields
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= MAX_TEXT
 
 
 def _check_place(
@@ -319,10 +305,7 @@ def _check_options(
 
 
 def _check_capabilities(
-    pools: Pools,
-    fields: Mapping[str, Any],
-    others: Sequence[Pool],
-    title: str,
+    pools: Pools, fields: Mapping[str, Any], others: Sequence[Pool], title: str
 ) -> None:
     own = set(capabilities(pools, fields['uri']) or ())
     for pool in others:

@@ -19,11 +19,7 @@ from zaqar.controllers import (
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import MAX_NAME, page_size
 from zaqar.controllers.results import Counted, NamedQueue, QueuePage
-from zaqar.errors import (
-    InvalidBody,
-    InvalidRequest,
-    NotFound,
-)
+from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.models import Kind, Queue, Record, Scope, Stats
 from zaqar.storage.records import repeat
 
@@ -62,7 +58,9 @@ def list_(
         ctx, Kind.QUEUE, marker, limit, detailed, name, filters, again
     )
     if with_count:
-        return dataclasses.replace(page, count=_count(ctx))
+        management = ctx.catalogue.management
+        count = management.count(Kind.QUEUE, ctx.identity.project)
+        return dataclasses.replace(page, count=count)
     return page
 
 
@@ -240,7 +238,9 @@ class _Scan:
                 return
             self._marker = records[-1].name
             count += len(records)
-            length += sum(map(_length, records))
+            length += sum(
+                len(msgspec.json.encode(one.data)) for one in records
+            )
             # As many as the rest of the budget is likely to hold.
             room = (MOST_BYTES - length) * count // max(length, 1)
             self._batch = min(BATCH, MOST_SCANNED - count, room)
@@ -251,10 +251,6 @@ class _Scan:
         if self.is_cut:
             return self._marker
         return lines[-1].name if lines else None
-
-
-def _length(record: Record) -> int:
-    return len(msgspec.json.encode(record.data))
 
 
 def _matches(
@@ -280,10 +276,6 @@ def _line(
     fields = record.data.get('metadata') or {}
     shown = metadata.shown(fields, kind, ctx.limits) if detailed else None
     return NamedQueue(record.name, shown)
-
-
-def _count(ctx: Context) -> int:
-    return ctx.catalogue.management.count(Kind.QUEUE, ctx.identity.project)
 
 
 def _missing(scope: Scope) -> NotFound:

@@ -72,10 +72,7 @@ def _delay_fault(policy: Mapping[str, Any]) -> str | None:
         return 'minimum_delay must less than maximum_delay.'
     if longest - shortest < SPREAD:
         return 'invalid minimum_delay and maximum_delay.'
-    growing = policy.get('retry_backoff_function') in (
-        'geometric',
-        'exponential',
-    )
-    if growing and shortest < 1:
+    function = policy.get('retry_backoff_function')
+    if function in ('geometric', 'exponential') and shortest < 1:
         return 'minimum_delay must be at least 1 for this function.'
     return None

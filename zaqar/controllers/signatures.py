@@ -70,9 +70,7 @@ class Signer:
     """
 
     def __init__(
-        self,
-        key: str | None = None,
-        wall: Callable[[], int] = clock.wall_ms,
+        self, key: str | None = None, wall: Callable[[], int] = clock.wall_ms
     ) -> None:
         self._key = key.encode() if key else None
         self._wall = wall

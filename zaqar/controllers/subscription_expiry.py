@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from zaqar.models import Kind, Record, Scope
+from zaqar.models import Kind, Scope
 from zaqar.storage.base import ManagementStore
 
 KIND = 'ending'
@@ -53,14 +53,10 @@ def past(store: ManagementStore, now: int, limit: int) -> Iterator[Expiry]:
     for record in store.list(KIND, PARENT, after=None, limit=limit):
         if int(record.name[:_DIGITS], 16) > now:
             return
-        yield _expiry(record)
+        place = record.data
+        scope = Scope(place['project'], place['name'], Kind(place['kind']))
+        yield Expiry(scope, record.name[_DIGITS:], record.name)
 
 
 def _name(subscription_id: str, at: int) -> str:
     return f'{at:0{_DIGITS}x}{subscription_id}'
-
-
-def _expiry(record: Record) -> Expiry:
-    place = record.data
-    scope = Scope(place['project'], place['name'], Kind(place['kind']))
-    return Expiry(scope, record.name[_DIGITS:], record.name)

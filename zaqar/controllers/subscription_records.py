@@ -30,10 +30,8 @@ SUBSCRIPTION = 'subscription'
 SUBSCRIBER = 'subscriber'
 DELIVERIES = 'deliveries'
 
-#: Records read at a time.
+#: Records read at a time, and at most for a page.
 BATCH = 100
-
-#: Maximum number of records that a page reads.
 MAX_SCANNED = 1000
 
 #: Milliseconds after which a change that is not complete is stale.
@@ -291,10 +289,7 @@ def _take_name(
 def _check_free(
     ctx: Context, scope: Scope, subscriber: str, index: Record, now: int
 ) -> None:
-    """Return if a name that is taken may be taken over.
-
-    :raises Conflict: it may not
-    """
+    """Raise Conflict unless a name that is taken may be taken over."""
     holder = ctx.catalogue.management.get(
         SUBSCRIPTION, parent_of(scope), index.data['id']
     )

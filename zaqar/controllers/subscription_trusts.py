@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from zaqar.controllers import trusts
@@ -123,9 +122,3 @@ def _cut(
     if left < data['ttl']:
         data['ttl'] = max(1, left)
         data['expires_at'] = now + data['ttl'] * 1000
-
-
-def of_change(changes: Mapping[str, Any]) -> str | None:
-    """Return the id of the trust that a change names."""
-    trust_id: str | None = changes.get('options', {}).get(OPTION)
-    return trust_id

@@ -141,15 +141,12 @@ def _options_fault(options: Mapping[str, Any]) -> str | None:
         fault = retry_policy.fault(options['_retry_policy'])
         if fault is not None:
             return fault
-    if not _is_queue(options.get('_dead_letter_queue', 'none')):
+    queue = options.get('_dead_letter_queue', 'none')
+    if not isinstance(queue, str) or not is_name(queue):
         return 'The option _dead_letter_queue must be the name of a queue.'
     return _secret_fault(
         options.get(webhook_secrets.OPTION)
     ) or _headers_fault(options.get('post_headers', {}))
-
-
-def _is_queue(name: Any) -> bool:
-    return isinstance(name, str) and is_name(name)
 
 
 def _headers_fault(headers: Any) -> str | None:

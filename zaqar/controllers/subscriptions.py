@@ -42,11 +42,7 @@ _NO_KEY = (
 
 
 def list_(
-    ctx: Context,
-    *,
-    scope: Scope,
-    marker: str | None,
-    limit: int | None,
+    ctx: Context, *, scope: Scope, marker: str | None, limit: int | None
 ) -> SubscriptionPage:
     """List live subscriptions in the order of their creation."""
     most = ctx.limits.max_subscriptions_per_page
@@ -173,7 +169,7 @@ def _update(
     data = {**records.data_of(old), **changes}
     validate.check_mail(data['subscriber'], data['options'])
     data['options'] = _with_secret(old.options, data['options'])
-    brought = subscription_trusts.of_change(changes)
+    brought = changes.get('options', {}).get(trusts.OPTION)
     created_id = subscription_trusts.renew(ctx, old, data, brought, now)
     old_id = old.options.get(trusts.OPTION)
     done = False

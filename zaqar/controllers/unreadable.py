@@ -41,6 +41,7 @@ def claim_readable(
     :returns: None if there were no readable messages
     :raises KeyMissing: there were none, and others lack a key here
     """
+    decrypt = ctx.cipher.decrypt_readable
     aside: list[str] = []
     lacks_key = False
     # Whether no messages follow the ones set aside.
@@ -51,13 +52,8 @@ def claim_readable(
             claim = attempt(now)
             if claim is None or not (claim.messages or claim.exhausted):
                 break
-            messages, lacks = ctx.cipher.decrypt_readable(
-                claim.messages, queue.scope
-            )
-            lacks_key |= lacks
-            lacks_key |= ctx.cipher.decrypt_readable(
-                claim.exhausted, queue.scope
-            )[1]
+            messages, lacks = decrypt(claim.messages, queue.scope)
+            lacks_key |= lacks | decrypt(claim.exhausted, queue.scope)[1]
             if messages:
                 at_end = False
                 shown = dataclasses.replace(

@@ -123,10 +123,7 @@ class Guard:
         return allowed
 
     def check_port(self, port: int) -> None:
-        """Check a port.
-
-        :raises AddressRefused: no receiver may have it
-        """
+        """Raise AddressRefused for a port that no receiver may have."""
         if not any(first <= port <= last for first, last in self._ports):
             raise AddressRefused(f'port {port} is not allowed')
 
@@ -162,6 +159,5 @@ def _forms(text: str) -> list[Address]:
         return [address.ipv4_mapped]
     if address in _NAT64:
         return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
-    inner: list[Address | None] = [address.sixtofour]
-    inner += address.teredo or ()
+    inner = (address.sixtofour, *(address.teredo or ()))
     return [address, *(form for form in inner if form is not None)]

@@ -24,10 +24,7 @@ OPTION = '_dead_letter_queue'
 
 
 def dead_letter(
-    ctx: Context,
-    subscription: Subscription,
-    delivery: Delivery,
-    reason: str,
+    ctx: Context, subscription: Subscription, delivery: Delivery, reason: str
 ) -> str:
     """Store an undeliverable message in the dead-letter queue, if any.
 

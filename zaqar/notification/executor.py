@@ -18,13 +18,10 @@ from typing import Any
 
 from cachetools import TTLCache
 
-from zaqar.controllers import (
-    subscription_records,
-    subscription_validation,
-    subscriptions,
-)
+from zaqar.controllers import subscription_records, subscriptions
 from zaqar.controllers.context import Context
 from zaqar.controllers.outbox_notices import LIFETIME
+from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import NewMessage, Scope, Subscription
 from zaqar.notification import confirmation, dead_letters, metrics, retry
@@ -59,10 +56,7 @@ _NO_ROOM = 'too many deliveries of the project are waiting'
 
 
 class DeliveryExecutor:
-    """Makes attempts to deliver, and decides what follows from each.
-
-    :param endpoints: returns the public URLs of the service
-    """
+    """Makes attempts to deliver, and decides what follows from each."""
 
     def __init__(
         self,
@@ -337,7 +331,7 @@ class DeliveryExecutor:
             reason,
             outcome.detail and f' ({outcome.detail})',
         )
-        is_socket = delivery.scheme == subscription_validation.SOCKET
+        is_socket = delivery.scheme == SOCKET
         if gone and (is_socket or self._statistics.is_gone(key, now)):
             # A closed connection never returns under its address.
             LOG.warning(
@@ -364,9 +358,8 @@ class DeliveryExecutor:
 
     def _policy(self, subscription: Subscription) -> Mapping[str, Any]:
         queue = self._ctx.catalogue.find(subscription.scope)
-        return retry.chosen(
-            queue.metadata if queue else {}, subscription.options
-        )
+        metadata = queue.metadata if queue else {}
+        return retry.chosen(metadata, subscription.options)
 
 
 def _advance(job: Job) -> bool:

@@ -58,9 +58,7 @@ class FairQueue(Generic[Job]):
 
     def pop(self) -> Job:
         """Remove and return the last job of the project with the most."""
-        project = max(
-            self._projects, key=lambda name: len(self._projects[name])
-        )
+        project = max(self._projects, key=lambda p: len(self._projects[p]))
         job = self._projects[project].pop()
         self._removed(project)
         return job

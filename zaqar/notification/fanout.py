@@ -20,11 +20,7 @@ from typing import Any
 
 from zaqar.controllers import outbox_notices, subscription_records
 from zaqar.controllers.context import Context
-from zaqar.controllers.outbox_notices import (
-    LIFETIME,
-    ConfirmationRequest,
-    Notice,
-)
+from zaqar.controllers.outbox_notices import ConfirmationRequest, Notice
 from zaqar.errors import QueueGone
 from zaqar.models import Message, NewMessage, Scope, Subscription
 from zaqar.notification import metrics
@@ -153,11 +149,8 @@ def _deliveries(
     scope = outbox_notices.scope_of(notice)
     content: dict[str, Any]
     if isinstance(notice, ConfirmationRequest):
-        subscriptions = [
-            subscription
-            for subscription in subscribers[scope].every
-            if subscription.id == notice.subscription
-        ]
+        every = subscribers[scope].every
+        subscriptions = [one for one in every if one.id == notice.subscription]
         content = {'confirmation': notice}
     else:
         subscriptions = list(subscribers[scope].notified)
@@ -206,11 +199,11 @@ def _encode(
     ctx: Context, pending: PendingDelivery, wait: float | None
 ) -> NewMessage:
     """Encode a delivery, deferred if its host has no room."""
-    delay = 0
+    ttl, delay = outbox_notices.LIFETIME, 0
     if wait is not None:
         pending.deferrals = 1
         delay = math.ceil(wait * (1 + random.random()))
-    return pending.to_store(ctx.cipher, ttl=LIFETIME, delay=delay)
+    return pending.to_store(ctx.cipher, ttl=ttl, delay=delay)
 
 
 def _batches(messages: Iterable[NewMessage]) -> Iterator[list[NewMessage]]:

@@ -24,14 +24,9 @@ from zaqar import clock
 from zaqar.controllers.trusts import TrustRefused
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
-from zaqar.notification import delegation
+from zaqar.notification import delegation, service_catalog
 from zaqar.notification.delegation import Trustor, trustor
-from zaqar.notification.service_catalog import (
-    TIMEOUT,
-    HostPort,
-    exempt,
-    served,
-)
+from zaqar.notification.service_catalog import HostPort
 
 LOG = logging.getLogger(__name__)
 
@@ -104,7 +99,7 @@ class KeystoneTrusts:
         loading.register_auth_conf_options(conf, GROUP)
         loading.register_session_conf_options(conf, GROUP)
         self._session: Any = loading.load_session_from_conf_options(
-            conf, GROUP, timeout=TIMEOUT
+            conf, GROUP, timeout=service_catalog.TIMEOUT
         )
         self._auth: Any = self._plugin()
         self._user_id: str | None = None
@@ -162,10 +157,9 @@ class KeystoneTrusts:
         with self._lock:
             self._tokens.pop(trust_id, None)
         try:
-            auth = self._plugin(trust_id)
             self._session.delete(
                 f'{self._url()}/OS-TRUST/trusts/{trust_id}',
-                auth=auth,
+                auth=self._plugin(trust_id),
                 # The library would log the id at DEBUG.
                 log=False,
             )
@@ -197,8 +191,8 @@ class KeystoneTrusts:
         token = Token(
             access.auth_token,
             access.expires.timestamp(),
-            served(entries),
-            exempt(entries),
+            service_catalog.served(entries),
+            service_catalog.exempt(entries),
         )
         with self._lock:
             self._tokens[trust_id] = token

@@ -12,8 +12,6 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-_BUCKETS = (0.005, 0.02, 0.1, 0.5, 2, 5, 15, 30)
-
 
 class Counters:
     """What a notifier counts.
@@ -35,7 +33,7 @@ class Counters:
             'zaqar_notification_attempt_seconds',
             'How long attempts took.',
             ('scheme',),
-            buckets=_BUCKETS,
+            buckets=(0.005, 0.02, 0.1, 0.5, 2, 5, 15, 30),
             registry=self.registry,
         )
         self.notices = self._counter(
@@ -86,10 +84,7 @@ class Counters:
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(
-            f'zaqar_notification_{name}',
-            text,
-            labels,
-            registry=self.registry,
+            f'zaqar_notification_{name}', text, labels, registry=self.registry
         )
 
     def _gauge(self, name: str, text: str, mode: str, *labels: str) -> Gauge:

@@ -42,9 +42,7 @@ MAX_FLUSH_INTERVAL = 10.0
 class Notifier:
     """Delivers notifications from the outboxes of all stores.
 
-    :param ctx: catalogue, cipher, signer and pipeline; its identity is not
-        used
-    :param endpoints: returns the public URLs of the service
+    :param ctx: its identity is not used
     """
 
     def __init__(

@@ -27,10 +27,9 @@ LOG = logging.getLogger(__name__)
 POLL_NOTICES = 0.1
 POLL_PENDING = 0.5
 
-#: Seconds between two attempts while the store fails.
+#: Seconds between two attempts while the store fails, and between two counts
+#: of what waits.
 PAUSE = 1.0
-
-#: Seconds between two counts of what waits.
 COUNT_INTERVAL = 30.0
 
 #: Maximum number of deliveries per claim, and in this process at a time.
@@ -42,9 +41,8 @@ class OutboxReader:
     """A thread that reads the outbox of one store.
 
     :param name: name of the pool
-    :param open_store: returns the store
     :param drop: gives up a delivery that there is no room for
-    :param max_per_project: maximum number of deliveries of a project
+    :param max_per_project: maximum number of deliveries
     """
 
     def __init__(
@@ -216,8 +214,7 @@ class OutboxReader:
                 continue
             waiting += stats.total
             if stats.oldest is not None:
-                age = now - stats.oldest.created_at
-                oldest = max(oldest, age)
+                oldest = max(oldest, now - stats.oldest.created_at)
         metrics.counters().waiting.labels(self.name).set(waiting)
         metrics.counters().oldest.labels(self.name).set(oldest / 1000)
         self._waiting, self._oldest = waiting, oldest

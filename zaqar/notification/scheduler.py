@@ -19,37 +19,32 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from zaqar.notification.fair_queue import FairQueue, ProjectJob
 
-#: Seconds after which an attempt is slow.
+#: Seconds after which an attempt is slow, and at least between two checks.
 SLOW_SECONDS = 0.25
-
-#: Minimum seconds between two checks for slow attempts.
 CHECK_INTERVAL = SLOW_SECONDS / 5
 
 #: Seconds after which an attempt hangs, if the host has never answered.
 HANG_SECONDS = 3.0
 
-#: Failures in a row after which a host counts as failing.
-FAILING_AFTER = 3
-
 #: Slow attempts at a time per permit.
 SLOW_PER_PERMIT = 10
 
-#: Failures in a row that open a circuit, and the seconds it stays open.
+#: Failures in a row after which a host counts as failing, and which open a
+#: circuit, and the seconds it stays open.
+FAILING_AFTER = 3
 CIRCUIT_FAILURES = 20
 CIRCUIT_SECONDS = 60.0
 
-#: Maximum length of the queue of a healthy host, of a new one, and of one that
-#: fails or hangs.
+#: Maximum length of the queue of a healthy host, of a new one, of one that
+#: fails or hangs, and of the queues of all those together.
 MAX_HEALTHY = 256
 MAX_NEW = 64
 MAX_FAILING = 16
+MAX_ALL_FAILING = 1000
 
 #: Seconds for which jobs are deferred when a queue is full.
 DEFER_HEALTHY = 1.0
 DEFER_FAILING = 30.0
-
-#: Maximum length of the queues of all failing hosts together.
-MAX_ALL_FAILING = 1000
 
 #: Hosts beyond which idle ones are dropped.
 MAX_HOSTS = 5000
@@ -331,12 +326,8 @@ class Scheduler(Generic[Job]):
     def _pause(self) -> float | None:
         """Return the seconds until a circuit may be probed, None if none."""
         now = self._timer()
-        waits = [
-            queue.open_until - now
-            for queue in self._ring.values()
-            if queue.open_until > now
-        ]
-        return min(waits, default=None)
+        waits = (queue.open_until - now for queue in self._ring.values())
+        return min((wait for wait in waits if wait > 0), default=None)
 
     def _wait_for_room(
         self, queue: HostQueue[Job], project: str
@@ -364,9 +355,8 @@ class Scheduler(Generic[Job]):
             self._defer(job, DEFER_FAILING)
 
     def _take_surplus(self, queue: HostQueue[Job]) -> list[Job]:
-        room = self._room(queue)
-        if queue.open_until > self._timer():
-            room = 0
+        is_open = queue.open_until > self._timer()
+        room = 0 if is_open else self._room(queue)
         surplus = []
         while len(queue.waiting) > room:
             surplus.append(queue.waiting.pop())
@@ -386,7 +376,6 @@ class Scheduler(Generic[Job]):
     def _drop_idle(self) -> None:
         now = self._timer()
         for host, queue in list(self._queues.items()):
-            if not (
-                queue.waiting or queue.in_flight or queue.open_until > now
-            ):
+            is_busy = queue.waiting or queue.in_flight
+            if not is_busy and queue.open_until <= now:
                 del self._queues[host]

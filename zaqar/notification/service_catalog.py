@@ -54,9 +54,7 @@ class ServiceCatalog:
     """A cached service catalogue."""
 
     def __init__(
-        self,
-        conf: cfg.ConfigOpts,
-        timer: Callable[[], float] = time.monotonic,
+        self, conf: cfg.ConfigOpts, timer: Callable[[], float] = time.monotonic
     ) -> None:
         self._conf = conf
         self._timer = timer
@@ -79,7 +77,7 @@ class ServiceCatalog:
 
     def _refresh(self) -> None:
         try:
-            entries = list(self._catalogue())
+            entries = self._catalogue()
         except Exception as error:
             # Plugins may raise anything. Only links are missing then.
             LOG.error('The service catalogue cannot be read: %s', error)
@@ -87,12 +85,11 @@ class ServiceCatalog:
             return
         self._exempt = exempt(entries)
         self._public = PublicEndpoints(
-            _endpoint(entries, *_HTTP),
-            _endpoint(entries, *_WEBSOCKET),
+            _endpoint(entries, *_HTTP), _endpoint(entries, *_WEBSOCKET)
         )
         self._until = self._timer() + CACHE_SECONDS
 
-    def _catalogue(self) -> Iterable[Mapping[str, Any]]:
+    def _catalogue(self) -> list[Mapping[str, Any]]:
         conf = self._conf
         loading.register_auth_conf_options(conf, SERVICE)
         for option in loading.get_session_conf_options():
@@ -101,14 +98,11 @@ class ServiceCatalog:
                 conf.register_opt(option, SERVICE)
         auth: Any = loading.load_auth_from_conf_options(conf, SERVICE)
         if auth is None:
-            return ()
+            return []
         session: Any = loading.load_session_from_conf_options(
             conf, SERVICE, timeout=TIMEOUT
         )
-        entries: Iterable[Mapping[str, Any]] = auth.get_access(
-            session
-        ).service_catalog.catalog
-        return entries
+        return list(auth.get_access(session).service_catalog.catalog)
 
 
 def _endpoint(

@@ -204,10 +204,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Parse networks.
-
-    :raises ConfigurationError: one is malformed
-    """
+    """Parse networks; raise ConfigurationError if one is malformed."""
     try:
         return tuple(
             ipaddress.ip_network(text, strict=False) for text in texts if text
@@ -219,10 +216,7 @@ def networks(texts: Sequence[str]) -> tuple[Network, ...]:
 
 
 def ports(texts: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Parse ports and ranges of ports.
-
-    :raises ConfigurationError: one is malformed
-    """
+    """Parse ports and ranges; raise ConfigurationError if one is malformed."""
     ranges = []
     for text in texts:
         first, _, last = text.partition('-')
@@ -285,20 +279,15 @@ class NotificationSettings:
     def from_conf(cls, conf: cfg.ConfigOpts) -> NotificationSettings:
         """Read them from a loaded configuration.
 
-        :raises ConfigurationError: a network, a port, a sender or a
-            secret is none
+        :raises ConfigurationError: a network, port, sender or secret is none
         """
         loaded = cls(**settings.values(cls, conf, {GROUP: OPTS}), conf=conf)
-        _check_sender(loaded.mail_from)
+        try:
+            mails.sender_address(loaded.mail_from or '')
+        except ValueError as error:
+            raise ConfigurationError(f'[{GROUP}] mail_from: {error}') from None
         if webhook_secrets.is_malformed(loaded.signing_secret or ''):
             raise ConfigurationError(
                 f'[{GROUP}] signing_secret: there is no base64 after whsec_'
             )
         return loaded
-
-
-def _check_sender(text: str) -> None:
-    try:
-        mails.sender_address(text or '')
-    except ValueError as error:
-        raise ConfigurationError(f'[{GROUP}] mail_from: {error}') from None

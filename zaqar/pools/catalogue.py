@@ -26,8 +26,10 @@ from zaqar.models import Former, Queue, Record, Scope
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.records import repeat
 
-#: Seconds for which a record is cached.
+#: Seconds for which a record is cached, and the most records; the oldest are
+#: evicted.
 FRESH = 5.0
+CACHED = 10_000
 
 #: Seconds between reads while an announced change is awaited; after them it is
 #: taken to have failed.
@@ -36,14 +38,14 @@ PAUSES = (0.005, 0.02, 0.075)
 #: Tries of a call while its queue is being changed.
 ATTEMPTS = 20
 
-#: Most records in the cache; the oldest are evicted.
-CACHED = 10_000
-
 #: Kind of the record of the incarnation that follows one whose deletion was
 #: interrupted: its parent is the dropped incarnation, its name the next one.
 SUCCESSOR = 'heir'
 
 T = TypeVar('T')
+
+#: A call on the messages of a queue.
+Call = Callable[[MessageStore, Queue], T]
 
 
 class Catalogue:
@@ -82,10 +84,7 @@ class Catalogue:
     def create(
         self, scope: Scope, metadata: Mapping[str, Any]
     ) -> tuple[Queue, bool]:
-        """Return a queue, created with ``metadata`` if it is missing.
-
-        :returns: the queue, and whether this call created it
-        """
+        """Return a queue, created if missing, and whether this call did it."""
 
         def attempt() -> tuple[Queue, bool] | None:
             queue = self._new(scope, metadata)
@@ -143,31 +142,18 @@ class Catalogue:
         with self._lock:
             self._cache.pop(scope, None)
 
-    def run(
-        self,
-        scope: Scope,
-        call: Callable[[MessageStore, Queue], T],
-        missing: T,
-    ) -> T:
-        """Run a call on a queue's messages.
-
-        :returns: its result, or ``missing`` if the queue does not exist
-        """
+    def run(self, scope: Scope, call: Call[T], missing: T) -> T:
+        """Run a call on a queue's messages; without one return ``missing``."""
         result: T = self._run(scope, self.find, call, missing)
         return result
 
-    def run_ensured(
-        self, scope: Scope, call: Callable[[MessageStore, Queue], T]
-    ) -> T:
+    def run_ensured(self, scope: Scope, call: Call[T]) -> T:
         """Run a call on a queue's messages; create the queue if missing."""
         result: T = self._run(scope, self.ensure, call, None)
         return result
 
     def ping(self) -> None:
-        """Return when all stores answer.
-
-        :raises StoreUnavailable: one does not
-        """
+        """Raise StoreUnavailable unless all stores answer."""
         self.management.ping()
         for store in self._stores():
             store.ping()
@@ -186,7 +172,7 @@ class Catalogue:
         self,
         scope: Scope,
         find: Callable[[Scope], Queue | None],
-        call: Callable[[MessageStore, Queue], T],
+        call: Call[T],
         missing: Any,
     ) -> Any:
         for _ in range(ATTEMPTS):

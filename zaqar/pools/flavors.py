@@ -17,7 +17,6 @@ from zaqar.storage.base import ManagementStore
 from zaqar.storage.records import list_all, update
 
 KIND = 'flavor'
-
 OWNER = 'flavor_owner'
 
 

@@ -52,10 +52,7 @@ class PooledCatalogue(Catalogue):
     """
 
     def __init__(
-        self,
-        management: ManagementStore,
-        messages: MessageStore,
-        pools: Pools,
+        self, management: ManagementStore, messages: MessageStore, pools: Pools
     ) -> None:
         super().__init__(management, messages)
         self.pools = pools

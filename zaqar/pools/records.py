@@ -136,8 +136,7 @@ class PoolRecords:
     def begin_deletion(self, name: str) -> str:
         """Let a pool take no more queues; return the mark of the deletion."""
         mark = secrets.token_hex(8)
-        closing = {'by': mark, 'at': self.now()}
-        self._changed(name, {'closing': closing})
+        self._changed(name, {'closing': {'by': mark, 'at': self.now()}})
         return mark
 
     def give_up_deletion(self, name: str, mark: str) -> bool:

@@ -30,7 +30,6 @@ from zaqar.notification.addresses import (
     port_of,
 )
 from zaqar.notification.senders import deadlines
-from zaqar.notification.senders.deadlines import DeadlineWatch
 from zaqar.notification.senders.http_response import (
     FinalResponse,
     MalformedResponse,
@@ -64,10 +63,7 @@ _NO_RESPONSE = 'there was no answer'
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A response.
-
-    :ivar body: the beginning of its body
-    """
+    """A response, with the beginning of its body."""
 
     status: int
     headers: Mapping[str, str]
@@ -77,7 +73,6 @@ class HttpResponse:
 class WebhookClient:
     """Sends requests to receivers.
 
-    :param guard: checks addresses
     :param connect: seconds for connecting
     :param total: seconds for a whole request
     :param per_host: maximum number of idle connections per host
@@ -97,7 +92,7 @@ class WebhookClient:
     ) -> None:
         self._total = total
         self._timeout = urllib3.Timeout(connect=connect, read=total)
-        self._watch = DeadlineWatch()
+        self._watch = deadlines.DeadlineWatch()
         kinds = _guarded_pool_classes(guard, is_exempt)
         self._options = {
             'num_pools': MAX_HOSTS,
@@ -123,8 +118,7 @@ class WebhookClient:
         manager = self._manager(url)
         if manager is not self._direct:
             self._guard.check_port(port_of(urlsplit(url)))
-        deadline = time.monotonic() + self._total
-        timed = self._watch.enter(deadline)
+        timed = self._watch.enter(time.monotonic() + self._total)
         try:
             response = self._exchange(manager, url, headers, body)
         except AddressRefused:

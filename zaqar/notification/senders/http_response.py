@@ -17,8 +17,6 @@ from typing import Any
 #: Maximum number of interim responses (100 to 199) before the final one.
 MAX_INTERIM = 16
 
-_SWITCHING = 101
-
 
 class MalformedResponse(http.client.HTTPException):
     """The response violates the protocol."""
@@ -38,7 +36,6 @@ class FinalResponse(http.client.HTTPResponse):
         self._sock = sock
 
     def begin(self) -> None:
-        """Read the head."""
         super().begin()
         if self._has_odd_length():
             self.will_close = True
@@ -48,7 +45,7 @@ class FinalResponse(http.client.HTTPResponse):
         for _ in range(MAX_INTERIM + 1):
             line: tuple[str, int, str]
             line = super()._read_status()  # type: ignore[misc]
-            if line[1] == _SWITCHING:
+            if line[1] == 101:
                 raise MalformedResponse('protocol switched unasked')
             if line[1] >= 200:
                 return line

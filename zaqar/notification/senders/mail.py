@@ -11,7 +11,7 @@ import json
 import smtplib
 import ssl
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from zaqar.controllers import mails
 from zaqar.notification import confirmation
@@ -37,7 +37,6 @@ class MailSender:
         self._transport = transport
 
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
-        """Make one attempt."""
         try:
             address, content = self._content(delivery)
             if content is None:
@@ -79,7 +78,7 @@ class MailSender:
         )
         if link is None:
             return None
-        template: Mapping[str, str] = (
+        template = (
             self._settings.subscription_confirmation_email_template
             if document['Message_Type'] == confirmation.SUBSCRIBE
             else self._settings.unsubscribe_confirmation_email_template
@@ -139,8 +138,7 @@ def _by_smtp(settings: NotificationSettings) -> Transport:
                     )
                 server.sendmail(sender, [address], mail)
         except smtplib.SMTPRecipientsRefused as error:
-            code = next(iter(error.recipients.values()))[0]
-            return _refused(code)
+            return _refused(next(iter(error.recipients.values()))[0])
         except smtplib.SMTPResponseException as error:
             return _refused(error.smtp_code)
         except (OSError, smtplib.SMTPException) as error:

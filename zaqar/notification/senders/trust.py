@@ -26,7 +26,6 @@ from zaqar.notification.service_catalog import HostPort
 from zaqar.notification.settings import NotificationSettings
 
 _PREFIX = 'trust+'
-_TOKEN = 'X-Auth-Token'
 
 
 class TrustSender:
@@ -72,7 +71,6 @@ class TrustSender:
         return outcome
 
     def close(self) -> None:
-        """Close connections."""
         self._client.close()
 
     def _with_token(
@@ -103,7 +101,7 @@ class TrustSender:
         fault = self._fault(url, token)
         if fault is not None:
             return Outcome(Verdict.REFUSED, fault)
-        headers = {_TOKEN: token.text, **headers}
+        headers = {'X-Auth-Token': token.text, **headers}
         return webhook.attempt(self._client, delivery, headers, body, url)
 
     def _is_exempt(self, host: str, port: int) -> bool:
@@ -119,9 +117,8 @@ class TrustSender:
         is_target = host in self._settings.trust_targets
         if not is_target and place not in token.places:
             return 'tokens go to services of the cloud only'
-        if parts.scheme == 'https' or self._settings.trust_allow_http:
-            return None
-        if _is_loopback(host):
+        is_safe = parts.scheme == 'https' or _is_loopback(host)
+        if is_safe or self._settings.trust_allow_http:
             return None
         return 'tokens need https'
 

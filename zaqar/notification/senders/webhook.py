@@ -33,8 +33,6 @@ MARKER = b'"$zaqar_message$"'
 #: Statuses after which to retry, beside 500 and above.
 _LATER = frozenset((408, 425, 429))
 
-_GONE = 410
-
 #: The User-Agent of requests.
 USER_AGENT = f'zaqar/{version.version_string()}'
 
@@ -62,7 +60,6 @@ class WebhookSender:
         self._max_rendered_size = max_rendered_size
 
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
-        """Make one attempt."""
         try:
             headers, body = request(
                 delivery, now, self._secret, self._max_rendered_size
@@ -72,7 +69,6 @@ class WebhookSender:
         return attempt(self._client, delivery, headers, body)
 
     def close(self) -> None:
-        """Close connections."""
         self._client.close()
 
 
@@ -189,7 +185,7 @@ def outcome_of(response: HttpResponse, delivery: Delivery) -> Outcome:
         return Outcome(
             Verdict.DELIVERED, confirmed=_confirms(response, delivery)
         )
-    if status == _GONE:
+    if status == 410:
         return Outcome(Verdict.GONE, reason)
     if status < 400 or status >= 500 or status in _LATER:
         return Outcome(Verdict.RETRY, reason, _retry_after(response))

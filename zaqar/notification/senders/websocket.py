@@ -46,7 +46,6 @@ _OUTCOMES = {
 class SocketSender:
     """Hands messages to WebSocket servers.
 
-    :param store: store with the leases of the servers
     :param secret: shared secret, None where each server has its own
     """
 
@@ -67,7 +66,6 @@ class SocketSender:
         self._clients: dict[str, InternalClient] = {}
 
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
-        """Make one attempt."""
         parts = urlsplit(delivery.subscriber)
         node, connection = parts.netloc, parts.path.lstrip('/')
         try:
@@ -82,7 +80,6 @@ class SocketSender:
         return outcome
 
     def close(self) -> None:
-        """Close connections."""
         clients, self._clients = self._clients, {}
         for client in clients.values():
             client.close()
