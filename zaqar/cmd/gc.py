@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(MANUAL)
     try:
         conf = configuration.load(PROG, words, _prepare)
-        stores = Stores(conf)
+        stores = StoreSelection(conf)
     except (ConfigurationError, StoreUnavailable, cfg.Error) as error:
         print(f'{PROG}: {_reason(error)}', file=sys.stderr)
         return 1
@@ -130,7 +130,7 @@ def _prepare(conf: cfg.ConfigOpts) -> None:
     conf.register_cli_opts(CLI_OPTS)
 
 
-class Stores:
+class StoreSelection:
     """The stores to sweep.
 
     :raises ConfigurationError: a store cannot be used like this

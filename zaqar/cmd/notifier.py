@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import configuration, service
+from zaqar import configuration, parent_process, service
 from zaqar.controllers import pipeline
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
@@ -119,14 +118,14 @@ def run(notifier: Notifier, *, is_child: bool = False) -> None:
     :param is_child: also end with the parent process
     """
     ended = threading.Event()
-    parent = os.getppid()
+    has_parent_ended = parent_process.watch()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     notifier.start()
     # Wakes regularly: a signal that another thread received is handled then,
     # and the parent may have died without a signal.
     while not ended.wait(_CHECK_INTERVAL):
-        if is_child and os.getppid() != parent:
+        if is_child and has_parent_ended():
             break
     notifier.stop()
 

@@ -18,7 +18,7 @@ from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from zaqar.storage.redis.uri import ConnectionSettings, Credentials, Host
+from zaqar.storage.redis.uri import ConnectionSettings, Host, Login
 
 Command = tuple[Any, ...]
 
@@ -203,7 +203,7 @@ def make_node(
     settings: ConnectionSettings,
     host: Host | None,
     *,
-    credentials: Credentials | None = None,
+    credentials: Login | None = None,
     timeout: float | None = None,
 ) -> RedisNode:
     """Return a node, which connects when it is first used.

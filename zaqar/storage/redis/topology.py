@@ -19,7 +19,7 @@ from zaqar.storage.redis.node import (
     error_code,
     make_node,
 )
-from zaqar.storage.redis.uri import ConnectionSettings, Credentials, Host, Mode
+from zaqar.storage.redis.uri import ConnectionSettings, Host, Login, Mode
 
 #: Seconds that a Sentinel, or a node queried for the slots, may take.
 PROBE_TIMEOUT = 0.4
@@ -334,7 +334,7 @@ def _query_in_turn(nodes: list[RedisNode], command: Command) -> Iterator[Any]:
 
 
 def _probe(
-    settings: ConnectionSettings, host: Host, credentials: Credentials
+    settings: ConnectionSettings, host: Host, credentials: Login
 ) -> RedisNode:
     """Return a node that is queried for other nodes."""
     return make_node(

@@ -60,7 +60,7 @@ class Mode(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Credentials:
+class Login:
     """A login; none without a password."""
 
     username: str | None = None
@@ -80,9 +80,9 @@ class ConnectionSettings:
     mode: Mode
     hosts: tuple[Host, ...] = ()
     path: str = ''
-    credentials: Credentials = field(default_factory=Credentials)
+    credentials: Login = field(default_factory=Login)
     master: str = ''
-    sentinel_credentials: Credentials = field(default_factory=Credentials)
+    sentinel_credentials: Login = field(default_factory=Login)
     database: int = 0
     prefix: str = 'zq'
     ssl: Mapping[str, Any] | None = None
@@ -124,7 +124,7 @@ def parse(uri: str, options: Mapping[str, Any]) -> ConnectionSettings:
         mode=mode,
         hosts=hosts,
         path=path,
-        credentials=Credentials() if login is None else _login(login),
+        credentials=Login() if login is None else _login(login),
         master=values.get('master', ''),
         sentinel_credentials=_sentinel_login(values),
         database=database,
@@ -209,21 +209,21 @@ def _check(mode: Mode, hosts: tuple[Host, ...], database: int) -> None:
         raise ConfigurationError('a cluster has no databases but 0')
 
 
-def _login(text: str) -> Credentials:
+def _login(text: str) -> Login:
     user, _, password = text.partition(':')
     if not password:
         raise ConfigurationError('the URI has a user without a password')
-    return Credentials(url.unquote(user) or None, url.unquote(password))
+    return Login(url.unquote(user) or None, url.unquote(password))
 
 
-def _sentinel_login(values: Mapping[str, str]) -> Credentials:
+def _sentinel_login(values: Mapping[str, str]) -> Login:
     user = values.get('sentinel_username') or None
     password = values.get('sentinel_password') or None
     if user and not password:
         raise ConfigurationError(
             'the URI has a sentinel_username without a sentinel_password'
         )
-    return Credentials(user, password)
+    return Login(user, password)
 
 
 def _prefix(text: str) -> str:

@@ -7,7 +7,6 @@ import asyncio
 import functools
 import gc
 import logging
-import os
 import signal
 import socket
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Mapping
 
 from oslo_config import cfg
 
+from zaqar import parent_process
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import ConfigurationError
 from zaqar.notification import internal_auth, websocket_nodes
@@ -228,8 +228,8 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 async def _until_stopped(stopped: asyncio.Event) -> None:
     """Return on SIGTERM, or when the parent process has died."""
-    parent = os.getppid()
-    while not stopped.is_set() and os.getppid() == parent:
+    has_parent_ended = parent_process.watch()
+    while not (stopped.is_set() or has_parent_ended()):
         try:
             async with asyncio.timeout(_WATCH):
                 await stopped.wait()

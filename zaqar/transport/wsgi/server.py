@@ -34,6 +34,7 @@ from granian import _granian
 from granian.http import HTTP1Settings
 from oslo_config import cfg
 
+from zaqar import parent_process
 from zaqar.transport import listening_socket
 from zaqar.transport.turns import Turns
 from zaqar.transport.wsgi.asgi_adapter import AsgiAdapter
@@ -262,7 +263,7 @@ class _Stop:
         self._requested = threading.Event()
         self._ended = threading.Event()
         self.event.add_cb(self._ended.set)
-        self._parent = os.getppid()
+        self._has_parent_ended = parent_process.watch()
 
     def retire(self) -> None:
         """Close connections with their next answer, idle ones after a while.
@@ -291,6 +292,5 @@ class _Stop:
         this one wakes, and the parent may have died without a signal.
         """
         while not self._ended.wait(_CHECK_INTERVAL):
-            is_orphan = os.getppid() != self._parent
-            if is_orphan or time.monotonic() > self._due:
+            if self._has_parent_ended() or time.monotonic() > self._due:
                 self.request()

@@ -10,7 +10,7 @@ import pytest
 from zaqar.errors import ConfigurationError
 from zaqar.storage.redis.uri import (
     ConnectionSettings,
-    Credentials,
+    Login,
     Mode,
     parse,
 )
@@ -48,8 +48,8 @@ def test_hosts_with_a_master_are_sentinels() -> None:
     assert found.mode is Mode.SENTINEL
     assert found.hosts == (('a', 26379), ('b', 1), ('::1', 2))
     assert found.master == 'm'
-    assert found.credentials == Credentials('u', 'p')
-    assert found.sentinel_credentials == Credentials('su', 'sp')
+    assert found.credentials == Login('u', 'p')
+    assert found.sentinel_credentials == Login('su', 'sp')
 
 
 def test_one_sentinel_is_enough() -> None:
@@ -81,7 +81,7 @@ def test_a_path_is_a_socket(uri: str, path: str) -> None:
 
 def test_special_characters_of_a_login_are_escaped() -> None:
     found = read('redis://us%40er:p%3A%2F%3F%23%25@a')
-    assert found.credentials == Credentials('us@er', 'p:/?#%')
+    assert found.credentials == Login('us@er', 'p:/?#%')
 
 
 def test_numbers_of_the_uri_and_their_defaults() -> None:

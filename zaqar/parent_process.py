@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Detection of the end of the parent process, which may give no signal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+
+def watch() -> Callable[[], bool]:
+    """Return a function that tells whether the present parent has ended."""
+    parent = os.getppid()
+    return lambda: os.getppid() != parent
