@@ -185,6 +185,8 @@ def filters(port: int, _: int) -> None:
         made = requests.request(PROJECT, 'PUT', path, body)
         connection.exchange(Step(made, 201))
     connection.close()
+    # What was prepared must not cost the disk anything later.
+    os.sync()
     path = '/v2/queues?other=thing&limit=20'
     step = Step(requests.request(PROJECT, 'GET', path), 200)
 

@@ -23,12 +23,14 @@ from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.models import Kind, Queue, Record, Scope, Stats
 from zaqar.storage.records import repeat
 
-#: Records read at a time while a filter is applied.
+#: Records read at a time while a filter is applied, and at first: nobody
+#: knows yet how long they are.
 BATCH = 200
+FIRST_BATCH = 4
 
 #: Records, and bytes of metadata, that one request reads to fill a page.
 MOST_SCANNED = 10_000
-MOST_BYTES = 1 << 20
+MOST_BYTES = 256 << 10
 
 #: What a purge can remove.
 RESOURCE_TYPES = ('messages', 'subscriptions')
@@ -174,7 +176,9 @@ def _page(
     size = page_size(limit, ctx.limits.max_queues_per_page, 'no greater than')
     values = _filter_values(filters)
     lines: list[NamedQueue] = []
-    scan = _Scan(ctx, kind, marker, size)
+    is_filtered = name is not None or bool(values)
+    first = min(size, FIRST_BATCH) if is_filtered else size
+    scan = _Scan(ctx, kind, marker, first)
     for record in scan.records():
         if _matches(record, name, values):
             lines.append(_line(ctx, kind, record, bool(detailed)))
@@ -214,7 +218,7 @@ class _Scan:
     """
 
     def __init__(
-        self, ctx: Context, kind: Kind, marker: str | None, size: int
+        self, ctx: Context, kind: Kind, marker: str | None, first: int
     ) -> None:
         self._list = functools.partial(
             ctx.catalogue.management.list, kind, ctx.identity.project
@@ -225,7 +229,7 @@ class _Scan:
             # the same names behind it.
             marker = marker.partition('\0')[0][: MAX_NAME + 1]
         self._marker = marker
-        self._batch = size
+        self._batch = first
         self.is_cut = False
 
     def records(self) -> Iterator[Record]:
