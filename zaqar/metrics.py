@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics for Prometheus and statsd: counts, durations and failures.
+"""Metrics of all processes, for Prometheus and statsd.
 
 For Prometheus they are stored in files that the processes of a machine share,
 and served on an address of their own; to statsd they are sent. Labels never
-name a project or a queue.
+name a project or a queue. Off, neither library is imported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
 
 from oslo_config import cfg
 
@@ -53,40 +54,121 @@ _INTERNAL = (OUTBOX, PENDING)
 #: Where prometheus_client keeps what several processes count.
 _SHARED = 'PROMETHEUS_MULTIPROC_DIR'
 
-#: Upper bounds of the histograms, in seconds.
-_BUCKETS = (
-    *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-)
-
 Store = TypeVar('Store')
 
 
+@dataclass(frozen=True)
+class Metric:
+    """What a metric is.
+
+    :ivar labels: their names, in the order of their values
+    :ivar options: of its class in prometheus_client
+    """
+
+    kind: Literal['Counter', 'Gauge', 'Histogram']
+    help: str
+    labels: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: Histograms in seconds, of calls and of attempts to deliver.
+_CALLS: Mapping[str, Any] = {
+    'unit': 'seconds',
+    'buckets': (
+        *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+        *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    ),
+}
+_ATTEMPTS: Mapping[str, Any] = {
+    'unit': 'seconds',
+    'buckets': (0.005, 0.02, 0.1, 0.5, 2, 5, 15, 30),
+}
+
+#: How gauges of several processes make one. All notifiers see the same
+#: store: the last to look is right.
+_SUM: Mapping[str, Any] = {'multiprocess_mode': 'livesum'}
+_LAST: Mapping[str, Any] = {'multiprocess_mode': 'livemostrecent'}
+
+#: All there are, without the prefix, unit and suffix of Prometheus.
+METRICS: Mapping[str, Metric] = {
+    'request': Metric(
+        'Histogram',
+        'Operations that clients have asked for.',
+        ('operation', 'status'),
+        _CALLS,
+    ),
+    'store_call': Metric(
+        'Histogram',
+        'Calls of stores.',
+        ('plane', 'driver', 'call', 'result'),
+        _CALLS,
+    ),
+    'messages': Metric(
+        'Counter',
+        'Messages that calls of stores have moved.',
+        ('driver', 'pool', 'how'),
+    ),
+    'connections': Metric('Gauge', 'Open WebSocket connections.', (), _SUM),
+    'notification_deliveries': Metric(
+        'Counter',
+        'Attempts to tell a subscriber, and what came of them.',
+        ('scheme', 'outcome'),
+    ),
+    'notification_attempt': Metric(
+        'Histogram', 'How long attempts took.', ('scheme',), _ATTEMPTS
+    ),
+    'notification_notices': Metric(
+        'Counter', 'Posts and questions of which deliveries were made.'
+    ),
+    'notification_dead_letters': Metric(
+        'Counter', 'Deliveries given up, put into a queue or not.', ('stored',)
+    ),
+    'notification_unreadable': Metric(
+        'Counter',
+        'Times that a record of an outbox could not be read and was put back.',
+    ),
+    'notification_waiting': Metric(
+        'Gauge',
+        'Deliveries and notices in a store, whoever works on them.',
+        ('pool',),
+        _LAST,
+    ),
+    'notification_oldest': Metric(
+        'Gauge',
+        'Age of the oldest of them.',
+        ('pool',),
+        {'unit': 'seconds', **_LAST},
+    ),
+    'notification_held': Metric(
+        'Gauge', 'Deliveries that are held, to send them.', (), _SUM
+    ),
+    'notification_open_circuits': Metric(
+        'Gauge', 'Hosts that are tried once a minute.', (), _SUM
+    ),
+}
+
+
 class Sink(abc.ABC):
-    """A receiver of metrics."""
+    """A receiver of metrics, by their names and the values of their labels."""
 
     @abc.abstractmethod
-    def add(self, name: str, labels: Mapping[str, str], count: float) -> None:
-        """Add to a counter."""
+    def begin(self, name: str, *labels: str) -> None:
+        """Let a series exist before its first event."""
 
     @abc.abstractmethod
-    def took(self, name: str, labels: Mapping[str, str], secs: float) -> None:
-        """Count an event with its duration."""
-
-    @abc.abstractmethod
-    def set(self, name: str, value: float) -> None:
-        """Set a gauge of this process."""
+    def record(self, name: str, value: float, *labels: str) -> None:
+        """Add to a counter, count a duration in seconds, or set a gauge."""
 
 
-class Metrics:
-    """The metrics of this process."""
+class Metrics(Sink):
+    """The metrics of this process, for any number of sinks."""
 
     def __init__(self, sinks: Sequence[Sink] = ()) -> None:
         self._sinks = sinks
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts, folder: pathlib.Path) -> Metrics:
-        """Read it from a loaded configuration.
+        """Read it from a loaded configuration, and use it in this process.
 
         :param folder: where the state of this machine is
         """
@@ -98,44 +180,29 @@ class Metrics:
             sinks.append(_Prometheus())
         if settings.statsd_host:
             sinks.append(_Statsd(settings.statsd_host, settings.statsd_port))
-        return cls(sinks)
+        metrics = cls(sinks)
+        use(metrics)
+        return metrics
 
     @property
-    def observe(self) -> Callable[[str, str, float], None] | None:
-        """Return a function that counts operations, None if off."""
-        return self.request if self.enabled else None
+    def request_observer(self) -> Callable[[str, str, float], None] | None:
+        """Return a function that counts operations, None if off.
 
-    @property
-    def enabled(self) -> bool:
-        """Tell whether metrics are on."""
-        return bool(self._sinks)
-
-    def request(self, operation: str, outcome: str, seconds: float) -> None:
-        """Count an operation of a client.
-
-        :param outcome: a status that is an error, else ``2xx``
+        It takes the operation, a status that is an error or ``2xx``, and
+        seconds.
         """
-        labels = {'operation': operation, 'status': outcome}
-        self.took('request', labels, seconds)
+        return self._request if self._sinks else None
 
-    def took(
-        self, name: str, labels: Mapping[str, str], seconds: float
-    ) -> None:
-        """Count an event with its duration."""
-        for sink in self._sinks:
-            sink.took(name, labels, seconds)
+    def _request(self, operation: str, status: str, seconds: float) -> None:
+        self.record('request', seconds, operation, status)
 
-    def add(
-        self, name: str, labels: Mapping[str, str], count: float = 1
-    ) -> None:
-        """Add to a counter."""
+    def begin(self, name: str, *labels: str) -> None:
         for sink in self._sinks:
-            sink.add(name, labels, count)
+            sink.begin(name, *labels)
 
-    def set(self, name: str, value: float) -> None:
-        """Set a gauge of this process."""
+    def record(self, name: str, value: float, *labels: str) -> None:
         for sink in self._sinks:
-            sink.set(name, value)
+            sink.record(name, value, *labels)
 
     def store(
         self, store: Store, plane: str, driver: str, pool: str = ''
@@ -144,11 +211,25 @@ class Metrics:
 
         :param pool: that it is, '' for one that the configuration names
         """
-        if not self.enabled:
+        if not self._sinks:
             return store
         measured: Any = _Measured(store, plane, driver, pool, self)
         wrapped: Store = measured
         return wrapped
+
+
+_process = Metrics()
+
+
+def process() -> Metrics:
+    """Return the metrics of this process, off unless configured."""
+    return _process
+
+
+def use(metrics: Metrics) -> None:
+    """Make these the metrics of this process."""
+    global _process
+    _process = metrics
 
 
 class _Measured:
@@ -164,7 +245,8 @@ class _Measured:
     ) -> None:
         self._store = store
         self._pool = pool or CONFIGURED
-        self._labels = {'plane': plane, 'driver': driver}
+        self._plane = plane
+        self._driver = driver
         self._metrics = metrics
 
     def __getattr__(self, attribute: str) -> Any:
@@ -185,10 +267,9 @@ class _Measured:
             answer = call(*args, **more)
             result = 'ok'
         finally:
-            labels = {**self._labels, 'call': name, 'result': result}
-            self._metrics.took(
-                'store_call', labels, time.perf_counter() - began
-            )
+            seconds = time.perf_counter() - began
+            labels = self._plane, self._driver, name, result
+            self._metrics.record('store_call', seconds, *labels)
         if not args or args[0] not in _INTERNAL:
             self._count(name, answer)
         return answer
@@ -196,9 +277,9 @@ class _Measured:
     def _count(self, name: str, answer: Any) -> None:
         count = _moved(name, answer)
         if count:
-            driver = self._labels['driver']
-            labels = {'driver': driver, 'pool': self._pool, 'how': name}
-            self._metrics.add('messages', labels, count)
+            self._metrics.record(
+                'messages', count, self._driver, self._pool, name
+            )
 
 
 def _moved(name: str, answer: Any) -> int:
@@ -232,12 +313,8 @@ def share(folder: str) -> str:
     return chosen
 
 
-_HELP = {
-    'request': 'Operations that clients have asked for.',
-    'store_call': 'Calls of stores.',
-    'messages': 'Messages that calls of stores have moved.',
-    'connections': 'Open WebSocket connections.',
-}
+#: Methods of prometheus_client that record a value.
+_RECORDERS = {'Counter': 'inc', 'Gauge': 'set', 'Histogram': 'observe'}
 
 
 class _Prometheus(Sink):
@@ -246,43 +323,34 @@ class _Prometheus(Sink):
     def __init__(self) -> None:
         import prometheus_client
 
-        self._library = prometheus_client
-        self._known: dict[str, Any] = {}
-        self._children: dict[tuple[str, ...], Any] = {}
+        self._metrics: dict[str, Any] = {
+            name: getattr(prometheus_client, metric.kind)(
+                f'zaqar_{name}',
+                metric.help,
+                metric.labels,
+                registry=None,
+                **metric.options,
+            )
+            for name, metric in METRICS.items()
+        }
+        self._recorders: dict[tuple[str, ...], Callable[[float], None]] = {}
 
-    def add(self, name: str, labels: Mapping[str, str], count: float) -> None:
-        self._child(name, labels, self._library.Counter).inc(count)
+    def begin(self, name: str, *labels: str) -> None:
+        self._recorder(name, *labels)
 
-    def took(self, name: str, labels: Mapping[str, str], secs: float) -> None:
-        histogram = functools.partial(
-            self._library.Histogram, buckets=_BUCKETS, unit='seconds'
-        )
-        self._child(name, labels, histogram).observe(secs)
+    def record(self, name: str, value: float, *labels: str) -> None:
+        self._recorder(name, *labels)(value)
 
-    def set(self, name: str, value: float) -> None:
-        gauge = functools.partial(
-            self._library.Gauge, multiprocess_mode='livesum'
-        )
-        self._child(name, {}, gauge).set(value)
-
-    def _child(
-        self, name: str, labels: Mapping[str, str], kind: Callable[..., Any]
-    ) -> Any:
-        key = (name, *labels.values())
-        child = self._children.get(key)
-        if child is None:
-            metric = self._known.get(name)
-            if metric is None:
-                metric = kind(
-                    f'zaqar_{name}',
-                    _HELP.get(name, name),
-                    list(labels),
-                    registry=None,
-                )
-                self._known[name] = metric
-            child = metric.labels(*labels.values()) if labels else metric
-            self._children[key] = child
-        return child
+    def _recorder(self, *key: str) -> Callable[[float], None]:
+        """Return what records values of a series, made at its first use."""
+        recorder = self._recorders.get(key)
+        if recorder is None:
+            name, *labels = key
+            metric = self._metrics[name]
+            series = metric.labels(*labels) if labels else metric
+            recorder = getattr(series, _RECORDERS[METRICS[name].kind])
+            self._recorders[key] = recorder
+        return recorder
 
 
 class _Statsd(Sink):
@@ -293,20 +361,24 @@ class _Statsd(Sink):
 
         self._client = statsd.StatsClient(host, port, prefix='zaqar')
 
-    def add(self, name: str, labels: Mapping[str, str], count: float) -> None:
-        self._client.incr(_path(name, labels), count)
+    def begin(self, name: str, *labels: str) -> None:
+        if METRICS[name].kind == 'Counter':
+            self.record(name, 0, *labels)
 
-    def took(self, name: str, labels: Mapping[str, str], secs: float) -> None:
-        self._client.timing(_path(name, labels), secs * 1000)
-
-    def set(self, name: str, value: float) -> None:
-        self._client.gauge(name, value)
-
-
-def _path(name: str, labels: Mapping[str, str]) -> str:
-    # Dots and colons have a meaning of their own there.
-    parts = [name, *labels.values()]
-    return '.'.join(part.translate(_CLEAN) for part in parts)
+    def record(self, name: str, value: float, *labels: str) -> None:
+        path = _path(name, *labels)
+        match METRICS[name].kind:
+            case 'Counter':
+                self._client.incr(path, value)
+            case 'Histogram':
+                self._client.timing(path, value * 1000)
+            case 'Gauge':
+                self._client.gauge(path, value)
 
 
+# Dots and colons have a meaning of their own in statsd.
 _CLEAN = str.maketrans('.:|@ ', '-----')
+
+
+def _path(*parts: str) -> str:
+    return '.'.join((part or CONFIGURED).translate(_CLEAN) for part in parts)

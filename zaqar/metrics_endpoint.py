@@ -14,8 +14,9 @@ import wsgiref.simple_server
 from collections.abc import Iterator
 
 from oslo_config import cfg
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from zaqar import metrics, version
@@ -50,9 +51,6 @@ def serve(listener: socket.socket, folder: str) -> None:
     :param folder: where the processes share their figures
     """
     metrics.share(folder)
-    from prometheus_client import CollectorRegistry, make_wsgi_app
-    from prometheus_client.multiprocess import MultiProcessCollector
-
     registry = CollectorRegistry()
     registry.register(_BuildInfo())
     MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call]

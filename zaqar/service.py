@@ -86,7 +86,7 @@ class Service:
             trusts,
         )
         self.dispatcher = Dispatcher(
-            authorizer, self.internal, self.metrics.observe
+            authorizer, self.internal, self.metrics.request_observer
         )
         self._embedded: Notifier | None = None
         self._sweeper = Sweeper(
@@ -123,7 +123,7 @@ class Service:
             self.conf,
             self.dispatcher,
             self.catalogue.management,
-            functools.partial(self.metrics.set, 'connections'),
+            functools.partial(self.metrics.record, 'connections'),
             self._profiling.frame if self._profiling.enabled else None,
         )
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import configuration, metrics, metrics_endpoint, service, version
+from zaqar import configuration, metrics, service, version
 from zaqar.api import features
 from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
@@ -182,6 +182,9 @@ def _websocket_server(conf: cfg.ConfigOpts, words: Sequence[str]) -> Child:
 
 
 def _metrics_server(conf: cfg.ConfigOpts) -> Child:
+    # It imports prometheus_client, which nothing does while this is off.
+    from zaqar import metrics_endpoint
+
     listener = metrics_endpoint.listen(conf)
     _tell(listener, 'metrics')
     folder = metrics.shared(state_path(conf))

@@ -37,7 +37,7 @@ def dead_letter(
         return reason
     name = subscription.options.get(OPTION)
     if not name:
-        metrics.counters().dead_letters.labels('no').inc()
+        metrics.record('dead_letters', 1, 'no')
         return reason
     letter = {
         'notification': msgspec.Raw(delivery.body),
@@ -59,7 +59,7 @@ def dead_letter(
     except StoreUnavailable:
         raise
     except ZaqarError as error:
-        metrics.counters().dead_letters.labels('no').inc()
+        metrics.record('dead_letters', 1, 'no')
         LOG.warning(
             'Delivery %s cannot be stored in dead-letter queue %s: %s',
             delivery.id,
@@ -67,7 +67,7 @@ def dead_letter(
             error,
         )
         return f'{reason}; it could not be stored in {name}: {error}'
-    metrics.counters().dead_letters.labels('yes').inc()
+    metrics.record('dead_letters', 1, 'yes')
     return reason
 
 

@@ -136,9 +136,7 @@ class DeliveryExecutor:
             if refusal is None
             else Outcome(Verdict.REFUSED, refusal)
         )
-        metrics.counters().seconds.labels(delivery.scheme).observe(
-            time.monotonic() - began
-        )
+        metrics.record('attempt', time.monotonic() - began, delivery.scheme)
         more = self._settle(job, subscription, delivery, outcome)
         if not more:
             job.finish()
@@ -262,9 +260,8 @@ class DeliveryExecutor:
     ) -> bool:
         """Act on an outcome; return whether the job continues at once."""
         now = job.store.clock.now()
-        deliveries = metrics.counters().deliveries
         if outcome.verdict is Verdict.DELIVERED:
-            deliveries.labels(delivery.scheme, 'delivered').inc()
+            metrics.record('deliveries', 1, delivery.scheme, 'delivered')
             if not delivery.confirmation:
                 self._statistics.delivered(job.pending.key, now)
             if outcome.confirmed:
@@ -276,7 +273,7 @@ class DeliveryExecutor:
                 policy, job.attempt, outcome.retry_after, self._chance()
             )
             if pause is not None:
-                deliveries.labels(delivery.scheme, 'retried').inc()
+                metrics.record('deliveries', 1, delivery.scheme, 'retried')
                 self._statistics.retried(job.pending.key, outcome.reason, now)
                 return self._retry(job, policy, pause)
         self._give_up(job, subscription, delivery, outcome)
@@ -319,7 +316,7 @@ class DeliveryExecutor:
         reason = dead_letters.dead_letter(
             self._ctx, subscription, delivery, outcome.reason
         )
-        metrics.counters().deliveries.labels(delivery.scheme, 'given_up').inc()
+        metrics.record('deliveries', 1, delivery.scheme, 'given_up')
         self._statistics.given_up(key, reason, now, gone=gone)
         LOG.warning(
             'Delivery %s of queue %s, project %s, is given up after attempt '

@@ -85,7 +85,7 @@ def fan_out(
     if unreadable:
         requeue(store, OUTBOX, unreadable)
     store.delete_many(OUTBOX, ids, now=store.clock.now())
-    metrics.counters().notices.inc(len(ids))
+    metrics.record('notices', len(ids))
     _unmark(store, epochs, subscribers)
     return len(ids)
 
@@ -103,7 +103,7 @@ def requeue(
     if again:
         ids = [message.id for message in unreadable]
         store.post(qid, again, now=now, token=_token(ids))
-    metrics.counters().unreadable.inc(len(unreadable))
+    metrics.record('unreadable', len(unreadable))
     LOG.error(
         '%d records of the outbox cannot be read (message_encryption_keys '
         'changed, or a newer release wrote them); %d of them are retried in '

@@ -93,7 +93,7 @@ class Notifier:
         LOG.info(
             'Delivering notifications to %s', ', '.join(sorted(self._senders))
         )
-        metrics.counters().begin(self._senders)
+        metrics.begin(self._senders)
         for _ in range(self._settings.max_notifier_workers):
             self._add_worker()
         self._open_readers()
@@ -133,9 +133,9 @@ class Notifier:
                 self._add_workers()
                 now = time.monotonic()
                 if now >= flush_at:
-                    metrics.counters().held.set(self._scheduler.held)
-                    metrics.counters().open_circuits.set(
-                        self._scheduler.open_circuits()
+                    metrics.record('held', self._scheduler.held)
+                    metrics.record(
+                        'open_circuits', self._scheduler.open_circuits()
                     )
                     self._statistics.flush()
                     flush_at = now + flush_pause(time.monotonic() - now)

@@ -215,8 +215,8 @@ class OutboxReader:
             waiting += stats.total
             if stats.oldest is not None:
                 oldest = max(oldest, now - stats.oldest.created_at)
-        metrics.counters().waiting.labels(self.name).set(waiting)
-        metrics.counters().oldest.labels(self.name).set(oldest / 1000)
+        metrics.record('waiting', waiting, self.name)
+        metrics.record('oldest', oldest / 1000, self.name)
         self._waiting, self._oldest = waiting, oldest
         if waiting > self._max_per_project:
             outbox_limits.trim(

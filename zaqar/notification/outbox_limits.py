@@ -66,9 +66,7 @@ def trim(
                 limit,
                 len(ids),
             )
-            metrics.counters().deliveries.labels('any', 'dropped').inc(
-                len(ids)
-            )
+            metrics.record('deliveries', len(ids), 'any', 'dropped')
             dropped += len(ids)
     return dropped
 

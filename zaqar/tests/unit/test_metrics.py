@@ -1,30 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is counted of calls of a store."""
+"""What is counted of calls of a store, and what is loaded while off."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from zaqar.metrics import Metrics, Sink
+from zaqar.metrics import Metrics
 from zaqar.storage.base import OUTBOX, PENDING
+from zaqar.tests.recorder import Recorder
 
-
-class _Recorder(Sink):
-    def __init__(self) -> None:
-        self.counts: list[tuple[str, str, float]] = []
-        self.calls: list[str] = []
-
-    def add(self, name: str, labels: Mapping[str, str], count: float) -> None:
-        self.counts.append((name, labels['how'], count))
-
-    def took(self, name: str, labels: Mapping[str, str], secs: float) -> None:
-        self.calls.append(labels['call'])
-
-    def set(self, name: str, value: float) -> None:
-        raise NotImplementedError
+#: Builds all that the processes of the service are, by a configuration.
+_BUILD = """
+import sys
+from zaqar import configuration, opts, service
+from zaqar.cmd import gc, manage, notifier, server
+words = ['--config-file', sys.argv[1]]
+conf = configuration.load(server.PROG, words, server.register_opts)
+running = service.Service(conf)
+running.application()
+running.websocket()
+running.notifier()
+running.close()
+for library in ('prometheus_client', 'statsd'):
+    print(library in sys.modules)
+"""
 
 
 class _Store:
@@ -33,21 +38,48 @@ class _Store:
 
 
 @pytest.fixture
-def recorder() -> _Recorder:
-    return _Recorder()
+def recorder() -> Recorder:
+    return Recorder()
 
 
-def test_messages_of_a_queue_are_counted(recorder: _Recorder) -> None:
+def test_messages_of_a_queue_are_counted(recorder: Recorder) -> None:
     store = Metrics([recorder]).store(_Store(), 'message_store', 'fake')
     store.post('q', ['a', 'b'])
-    assert recorder.counts == [('messages', 'post', 2)]
+    assert recorder.records[1:] == [
+        ('messages', 2, ('fake', ':message_store', 'post'))
+    ]
 
 
 @pytest.mark.parametrize('qid', [OUTBOX, PENDING])
 def test_those_of_the_notifier_are_calls_only(
-    recorder: _Recorder, qid: str
+    recorder: Recorder, qid: str
 ) -> None:
     store = Metrics([recorder]).store(_Store(), 'message_store', 'fake')
     store.post(qid, ['a', 'b'])
-    assert recorder.calls == ['post']
-    assert not recorder.counts
+    ((name, _, labels),) = recorder.records
+    assert name == 'store_call'
+    assert labels == ('message_store', 'fake', 'post', 'ok')
+
+
+@pytest.mark.parametrize(
+    ('settings', 'loaded'),
+    [
+        ('', ['False', 'False']),
+        ('port = 1', ['True', 'False']),
+        ('statsd_host = 127.0.0.1', ['False', 'True']),
+    ],
+)
+def test_libraries_are_loaded_only_where_they_are_used(
+    tmp_path: pathlib.Path, settings: str, loaded: Sequence[str]
+) -> None:
+    conf = tmp_path / 'zaqar.conf'
+    conf.write_text(
+        f'[DEFAULT]\nstate_path = {tmp_path}\n[metrics]\n{settings}\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', _BUILD, str(conf)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == loaded, done.stderr

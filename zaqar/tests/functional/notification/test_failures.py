@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from zaqar import metrics
 from zaqar.controllers import posting, subscriptions
 from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
+from zaqar.metrics import Metrics
 from zaqar.models import NewMessage, Scope
-from zaqar.notification import fanout, metrics
+from zaqar.notification import fanout
 from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
@@ -20,6 +22,7 @@ from zaqar.tests.functional.notification.conftest import (
     MakeSilent,
 )
 from zaqar.tests.functional.notification.rig import FEW, KEY, Rig
+from zaqar.tests.recorder import Recorder
 from zaqar.tests.servers.receivers import Receiver, answer
 
 SCOPE = Scope('p', 'q')
@@ -305,10 +308,12 @@ def test_what_cannot_be_read_waits_and_holds_up_nobody(
 
 
 def test_what_can_never_be_read_is_counted_until_it_expires(
-    make_rig: MakeRig,
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr(metrics, 'process', lambda: Metrics([recorder]))
     rig = make_rig(running=False)
-    store, before = rig.store, _unreadable()
+    store = rig.store
     record = NewMessage(
         b'{"no": "notice"}', ttl=LIFETIME, rnd='0' * 16, client=''
     )
@@ -316,20 +321,13 @@ def test_what_can_never_be_read_is_counted_until_it_expires(
     for times in (1, 2):
         assert fanout.fan_out(rig.ctx, store) == 1
         assert fanout.fan_out(rig.ctx, store) == 0
-        assert _unreadable() - before == times
+        assert recorder.sum('notification_unreadable') == times
         rig.ahead += REQUEUE_SECONDS + 1
     (waiting,) = rig.waiting()
     assert waiting.ttl <= LIFETIME - REQUEUE_SECONDS
     rig.ahead = LIFETIME + 1
     assert fanout.fan_out(rig.ctx, store) == 0
     assert not rig.waiting()
-
-
-def _unreadable() -> float:
-    found = metrics.counters().registry.get_sample_value(
-        'zaqar_notification_unreadable_total'
-    )
-    return found or 0.0
 
 
 def test_what_a_notifier_holds_is_given_back_at_its_end(
