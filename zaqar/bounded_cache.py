@@ -15,8 +15,6 @@ class BoundedCache(OrderedDict[K, V]):
 
     It needs no lock, unlike the caches of cachetools: reads and writes are
     single steps of the interpreter.
-
-    :param maxsize: maximum number of entries
     """
 
     def __init__(self, maxsize: int) -> None:

@@ -78,10 +78,7 @@ class Clock:
         return last.server + timer - last.timer
 
     def server_now(self) -> int:
-        """Return the time of the server, in milliseconds, by a new query.
-
-        It is asked by this very call: whoever removes what has expired goes
-        by nothing else.
+        """Query the server for its time, in milliseconds, before removals.
 
         :raises StoreUnavailable: it does not answer
         """
@@ -99,10 +96,9 @@ class Clock:
         return abs(drift) > STEP
 
     def _refreshed(self, sample: Callable[[], int]) -> _Sample:
-        # One thread asks; the others go on with the old sample. Where there
-        # is none that is good they wait for it, unless the last who asked did
-        # so in vain: then they are told, since they may have waited for a
-        # thread.
+        # One thread queries; the others use the old sample. Without a good
+        # one they wait, unless the last query failed: they may have waited
+        # for a thread already.
         failure, last = self._failure, self._last
         is_good = last is not None and not self._is_void(last, self._timer())
         if not self._lock.acquire(blocking=not is_good and failure is None):
@@ -138,8 +134,5 @@ class Clock:
 
 
 def _afresh(failure: Exception) -> Exception:
-    """Return a failure to raise again.
-
-    It does not keep what all others it was raised to had at hand.
-    """
+    """Return a failure to raise again, without earlier tracebacks."""
     return failure.with_traceback(None)

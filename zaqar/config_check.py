@@ -121,29 +121,23 @@ def check(conf: cfg.ConfigOpts) -> None:
 
 def files(conf: cfg.ConfigOpts) -> Sequence[str]:
     """Return the files that a configuration was read from, in order."""
-    folders = (pathlib.Path(folder) for folder in conf.config_dir or ())
     dropped = [
         str(path)
-        for folder in folders
-        for path in sorted(folder.glob('*.conf'))
+        for folder in conf.config_dir or ()
+        for path in sorted(pathlib.Path(folder).glob('*.conf'))
     ]
     return [*(conf.config_file or ()), *dropped]
 
 
 def _known() -> Mapping[str, Known]:
     groups: dict[str, Known] = {}
-    for group, options in _declared():
+    for group, options in (*_listed(OURS), *_listed(*NAMESPACES)):
         for option in options:
             _add(groups, group, option)
     # How oslo.config itself is told where to read.
     here = groups.setdefault('DEFAULT', Known())
     here.names |= {'config_file', 'config_dir', 'config_source'}
     return groups
-
-
-def _declared() -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
-    yield from _listed(OURS)
-    yield from _listed(*NAMESPACES)
 
 
 def _listed(*names: str) -> Iterator[tuple[str, Sequence[cfg.Opt]]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from oslo_config import cfg
 from oslo_log import log
@@ -92,6 +92,16 @@ def from_environment(name: str) -> list[str] | None:
         if not pathlib.Path(path).exists():
             raise ConfigurationError(f'{name}: {path} does not exist')
     return paths or None
+
+
+def wants_manual(words: Sequence[str], commands: Container[str]) -> bool:
+    """Tell whether help is requested, not that of one of the commands."""
+    for word in words:
+        if word in commands:
+            return False
+        if word in ('-h', '--help'):
+            return True
+    return False
 
 
 @contextlib.contextmanager

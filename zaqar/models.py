@@ -204,7 +204,6 @@ class Subscription:
     """A subscriber of a queue or topic.
 
     :ivar subscriber: a URI, whose scheme selects the sender
-    :ivar confirmed: whether the subscriber has confirmed
     :ivar version: of the record; rises with each change
     """
 
@@ -225,14 +224,12 @@ class Identity:
 
     :ivar project: owner of all data of the request
     :ivar client: canonical client id
-    :ivar roles: those of the token
     :ivar values: other credentials for policy rules
     :ivar token: the caller's token; never logged
     :ivar address: URI under which messages can be pushed to the caller's own
         connection, '' without one
     :ivar validated: Keystone's record of the token
-    :ivar ends_at: when the pre-signed URL of the request expires, None without
-        one
+    :ivar ends_at: when its pre-signed URL expires, None without one
     """
 
     project: str

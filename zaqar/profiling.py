@@ -17,7 +17,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from oslo_config import cfg
 
@@ -126,11 +126,11 @@ class Profiling:
 
         traced = web.WsgiMiddleware(app, self.keys, enabled=True)
 
-        def call(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        def call(environ: Environ, start: Any) -> Iterable[bytes]:
             # osprofiler falls over a proof that is not ASCII.
             is_ascii = environ.get('HTTP_X_TRACE_HMAC', '').isascii()
             body: Iterable[bytes] = (traced if is_ascii else app)(
-                environ, start_response
+                environ, start
             )
             return body
 
@@ -175,16 +175,11 @@ class Profiling:
         return ids
 
     def store(self, store: Store, plane: str, driver: str) -> Store:
-        """Return a store whose calls are traced, if those of its plane are.
-
-        :param driver: its name
-        """
+        """Return a store whose calls are traced, if those of its plane are."""
         if plane not in self.planes:
             return store
         kind = plane.removesuffix('_store')
-        traced: Any = _Traced(store, f'{driver}_{kind}_controller')
-        wrapped: Store = traced
-        return wrapped
+        return cast(Store, _Traced(store, f'{driver}_{kind}_controller'))
 
 
 class _Traced:
@@ -212,10 +207,7 @@ def _run(name: str, call: Callable[..., Any], *args: Any, **more: Any) -> Any:
 
 
 def _opened(conf: cfg.ConfigOpts) -> Notify | None:
-    """Return a function that records points of a trace, None without one.
-
-    Says in one line what is wrong.
-    """
+    """Return a function that records points of a trace; log why if None."""
     try:
         from osprofiler import opts
         from osprofiler.drivers import base
@@ -233,8 +225,7 @@ def _opened(conf: cfg.ConfigOpts) -> Notify | None:
             service='zaqar',
             host=socket.gethostname(),
         )
-        notify: Notify = driver.notify
-        return notify
+        return cast(Notify, driver.notify)
     except Exception as error:
         # Each driver fails in ways of its own.
         reason = masking.scrub(' '.join(str(error).split()), where)

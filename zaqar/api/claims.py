@@ -12,14 +12,10 @@ from zaqar.controllers import claims
 _DECODER = msgspec.json.Decoder(claims.ClaimOptions)
 
 
-def _decode(raw: bytes) -> claims.ClaimOptions:
-    return request_bodies.struct(raw, _DECODER)
-
-
 def _options(required: bool) -> Body:
     seconds = {'type': 'integer', 'minimum': 60}
     return Body(
-        decode=_decode,
+        decode=lambda raw: request_bodies.struct(raw, _DECODER),
         schema=schemas.obj(
             {'ttl': seconds, 'grace': seconds}, optional=['ttl', 'grace']
         ),

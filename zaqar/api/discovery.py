@@ -3,11 +3,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from zaqar.api import schemas
 from zaqar.api.operation import ANYONE, PUBLIC, Operation, Rule
 from zaqar.controllers import discovery
 
-_PING = Rule('ping:get', ANYONE, 'Check that the service works.')
+_PING = Operation(
+    name='ping_node',
+    http='GET /v2/ping',
+    rule=Rule('ping:get', ANYONE, 'Check that the service works.'),
+    call=discovery.ping,
+    summary='Check that the storage backends respond.',
+    failure='Ping failed',
+    answers={204: None, 503: None},
+    rel='rel/ping',
+)
 
 OPERATIONS = (
     Operation(
@@ -19,23 +30,8 @@ OPERATIONS = (
         failure='The home document could not be read',
         answers={200: schemas.ANY_OBJECT},
     ),
-    Operation(
-        name='ping_node',
-        http='GET /v2/ping',
-        rule=_PING,
-        call=discovery.ping,
-        summary='Check that the storage backends respond.',
-        failure='Ping failed',
-        answers={204: None, 503: None},
-        rel='rel/ping',
-    ),
-    Operation(
-        name='ping_node_head',
-        http='HEAD /v2/ping',
-        rule=_PING,
-        call=discovery.ping,
-        summary='Check that the storage backends respond.',
-        failure='Ping failed',
-        answers={204: None, 503: None},
+    _PING,
+    dataclasses.replace(
+        _PING, name='ping_node_head', http='HEAD /v2/ping', rel=None
     ),
 )

@@ -184,11 +184,9 @@ def _document(body: Body, raw: bytes | None) -> Any:
     return None
 
 
-def explained(
-    error: StoreUnavailable, operation: Operation
-) -> StoreUnavailable:
+def explained(error: StoreUnavailable, row: Operation) -> StoreUnavailable:
     """Add the failure text of an operation to an error without a text."""
     return StoreUnavailable(
         error.description
-        or f'{operation.failure}. Please try again in a few seconds.'
+        or f'{row.failure}. Please try again in a few seconds.'
     )

@@ -3,18 +3,17 @@
 
 from __future__ import annotations
 
-from zaqar.api import request_bodies, schemas
-from zaqar.api.operation import ADMIN, ANYONE, Body, Operation, Param, Rule
-from zaqar.api.pools import NEEDS
+from zaqar.api import schemas
+from zaqar.api.operation import ADMIN, ANYONE, Operation, Param, Rule
+from zaqar.api.pools import NEEDS, required_object
 from zaqar.controllers import flavors
 
 _NAMES = schemas.array(schemas.TEXT)
-_CAPABILITIES = schemas.array(schemas.TEXT)
 
 _FLAVOR = schemas.obj(
     {
         'name': schemas.TEXT,
-        'capabilities': _CAPABILITIES,
+        'capabilities': _NAMES,
         'pool_list': _NAMES,
         'href': schemas.TEXT,
     },
@@ -23,24 +22,14 @@ _FLAVOR = schemas.obj(
 
 _POOLS = {'pool_list': {**_NAMES, 'minItems': 1}}
 
-
-def _body(schema: schemas.Schema) -> Body:
-    return Body(
-        decode=request_bodies.mapping,
-        schema=schema,
-        required=True,
-        absent='JSON could not be parsed.',
-    )
-
-
-_CREATE = _body(
+_CREATE = required_object(
     schemas.obj(
         {**_POOLS, 'capabilities': schemas.ANY_OBJECT},
         optional=['capabilities'],
     )
 )
 
-_UPDATE = _body(
+_UPDATE = required_object(
     {'type': 'object', 'properties': _POOLS, 'required': ['pool_list']}
 )
 
@@ -52,11 +41,7 @@ OPERATIONS = (
         call=flavors.list_,
         summary='List the flavors of the project by name.',
         failure='Flavors could not be listed',
-        answers={
-            200: schemas.obj(
-                {'flavors': schemas.array(_FLAVOR), 'links': schemas.LINKS}
-            )
-        },
+        answers={200: schemas.page('flavors', _FLAVOR)},
         query=(
             Param('detailed', 'bool', 'Add the capabilities.', 'detailed'),
             Param('limit', 'int', 'Flavors of the page.', 'flavor_limit'),

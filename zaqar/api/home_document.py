@@ -15,23 +15,18 @@ from zaqar.api.operation import Operation
 
 _VARIABLE = re.compile(r'{(\w+)}')
 
-
 #: Path values with another name in this document.
 _NAMES = {'subscription_id': 'subscriptions_id'}
 
 #: Parameters that clients expect although no template has them.
 _MORE = {'rel/subscriptions_post': {'limit': 'subscription_limit'}}
 
-
 #: Relations that are declared without a template.
 _PLAIN = ('rel/health',)
 
 
 def document(features: Set[str] = frozenset()) -> dict[str, Any]:
-    """Return the home document of the routed operations.
-
-    :param features: see :mod:`zaqar.api.features`
-    """
+    """Return the home document of the routed operations."""
     relations: dict[str, list[Operation]] = {}
     for operation in operation_table.OPERATIONS:
         if operation.rel and operation.needs <= features:
@@ -75,11 +70,7 @@ def _hints(operations: Sequence[Operation]) -> dict[str, Any]:
         'allow': [operation.method for operation in operations],
         'formats': {'application/json': {}},
     }
-    if any(
-        operation.body
-        and operation.method in ('POST', 'PATCH')
-        and len(operations) == 1
-        for operation in operations
-    ):
+    first, *others = operations
+    if first.body and first.method in ('POST', 'PATCH') and not others:
         hints['accept-post'] = ['application/json']
     return hints

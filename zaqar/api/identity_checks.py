@@ -22,8 +22,7 @@ def client_id(text: str | None, limits: Limits) -> str:
     """
     if text is None:
         raise InvalidRequest(
-            'The "Client-Id" header is required.',
-            title='Missing header value',
+            'The "Client-Id" header is required.', title='Missing header value'
         )
     try:
         return str(uuid.UUID(text))
@@ -32,10 +31,8 @@ def client_id(text: str | None, limits: Limits) -> str:
 
 
 def _plain_client_id(text: str, limits: Limits) -> str:
-    shortest, longest = (
-        limits.min_length_client_id,
-        limits.max_length_client_id,
-    )
+    shortest = limits.min_length_client_id
+    longest = limits.max_length_client_id
     if limits.client_id_uuid_safe == 'strict':
         fault = 'Malformed hexadecimal UUID.'
     elif shortest <= len(text) <= longest:
@@ -82,6 +79,11 @@ def scope(project_id: str, path: Mapping[str, str]) -> Scope | None:
     if len(project_id) > MAX_PROJECT:
         raise _malformed(Kind.QUEUE)
     return None
+
+
+def without_scope(path: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of a path that name no queue or topic."""
+    return {name: value for name, value in path.items() if name not in SCOPES}
 
 
 def _scope(project_id: str, name: str, kind: Kind) -> Scope:

@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import msgspec
 
 from zaqar.api import request_bodies, schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import messages, posting, surrogates
-from zaqar.controllers.limits import Limits
 
 _DECODER = msgspec.json.Decoder(posting.Post)
 
@@ -27,10 +24,6 @@ def _decode_text(raw: bytes) -> posting.Post:
     except request_bodies.NotAnObject:
         # A bare array of messages is a document without "messages".
         return posting.Post()
-
-
-def _most(limits: Limits) -> int:
-    return limits.max_messages_post_size
 
 
 POST = Body(
@@ -53,17 +46,11 @@ POST = Body(
         }
     ),
     required=True,
-    max_size=_most,
+    max_size=lambda limits: limits.max_messages_post_size,
     too_large=request_bodies.post_too_large,
 )
 
 _GET_ALL = Rule('messages:get_all', ANYONE, 'List messages of a queue.')
-_IDS = Param(
-    'ids',
-    'ids',
-    'Return these messages instead of a page.',
-    member='message_ids',
-)
 
 OPERATIONS = (
     Operation(
@@ -86,7 +73,13 @@ OPERATIONS = (
         failure='Messages could not be listed',
         answers={200: schemas.MESSAGE_PAGE},
         query=(
-            dataclasses.replace(_IDS, alone=True),
+            Param(
+                'ids',
+                'ids',
+                'Return these messages instead of a page.',
+                alone=True,
+                member='message_ids',
+            ),
             Param('marker', 'text', 'Messages after this place.', 'marker'),
             Param('limit', 'int', 'Messages of the page.', 'messages_limit'),
             Param('echo', 'bool', "Show the caller's own too.", 'echo'),

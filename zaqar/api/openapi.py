@@ -135,11 +135,8 @@ def _query_parameter(param: Param) -> dict[str, Any]:
 
 
 def _body(body: Body) -> dict[str, Any]:
-    media_type = body.media_type or 'application/json'
-    return {
-        'required': body.required,
-        'content': {media_type: {'schema': body.schema}},
-    }
+    kind = body.media_type or 'application/json'
+    return {'required': body.required, 'content': _content(body.schema, kind)}
 
 
 def _responses(operation: Operation) -> dict[str, Any]:

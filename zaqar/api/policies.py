@@ -97,15 +97,10 @@ def _enforcer(conf: cfg.ConfigOpts) -> policy.Enforcer:
 
 
 class Authorizer:
-    """Enforces the policy, and caches decisions that depend on roles alone.
-
-    :param timer: a monotonic clock, in seconds
-    """
+    """Enforces the policy, and caches decisions that depend on roles alone."""
 
     def __init__(
-        self,
-        conf: cfg.ConfigOpts,
-        timer: Callable[[], float] = time.monotonic,
+        self, conf: cfg.ConfigOpts, timer: Callable[[], float] = time.monotonic
     ) -> None:
         self._enforcer = _enforcer(conf)
         self._timer = timer
@@ -172,9 +167,7 @@ class Authorizer:
 
     def _is_cached(self, rule: Rule) -> bool:
         """Tell whether a rule depends on roles alone."""
-        return self._only_roles(str(self._enforcer.rules.get(rule.name)))
-
-    def _only_roles(self, text: str) -> bool:
+        text = str(self._enforcer.rules.get(rule.name))
         words = text.replace('(', ' ').replace(')', ' ').split()
         return all(
             word in ('and', 'or', 'not', '@', '!')

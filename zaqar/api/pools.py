@@ -10,7 +10,6 @@ from zaqar.controllers import pools
 
 NEEDS: frozenset[Feature] = frozenset(('admin_mode', 'pooling'))
 
-_NAME = schemas.TEXT
 _OPTIONS: schemas.Schema = {'type': 'object'}
 _FLAVOR: schemas.Schema = {'type': ['string', 'null']}
 _WEIGHT: schemas.Schema = {
@@ -20,16 +19,11 @@ _WEIGHT: schemas.Schema = {
 }
 _TEXT: schemas.Schema = {'type': 'string', 'maxLength': pools.MAX_TEXT}
 
-_SENT = {
-    'uri': _TEXT,
-    'weight': _WEIGHT,
-    'flavor': _TEXT,
-    'options': _OPTIONS,
-}
+_SENT = {'uri': _TEXT, 'weight': _WEIGHT, 'flavor': _TEXT, 'options': _OPTIONS}
 
 _POOL = schemas.obj(
     {
-        'name': _NAME,
+        'name': schemas.TEXT,
         'uri': schemas.TEXT,
         'weight': _WEIGHT,
         'flavor': _FLAVOR,
@@ -39,18 +33,21 @@ _POOL = schemas.obj(
     optional=['options'],
 )
 
-_CREATE = Body(
-    decode=request_bodies.mapping,
-    schema=schemas.obj(_SENT, optional=['flavor', 'options']),
-    required=True,
-    absent='JSON could not be parsed.',
-)
 
-_UPDATE = Body(
-    decode=request_bodies.mapping,
-    schema={'type': 'object', 'properties': _SENT, 'minProperties': 1},
-    required=True,
-    absent='JSON could not be parsed.',
+def required_object(schema: schemas.Schema) -> Body:
+    """Return the declaration of a JSON object that must be sent."""
+    return Body(
+        decode=request_bodies.mapping,
+        schema=schema,
+        required=True,
+        absent='JSON could not be parsed.',
+    )
+
+
+_CREATE = required_object(schemas.obj(_SENT, optional=['flavor', 'options']))
+
+_UPDATE = required_object(
+    {'type': 'object', 'properties': _SENT, 'minProperties': 1}
 )
 
 OPERATIONS = (
@@ -61,11 +58,7 @@ OPERATIONS = (
         call=pools.list_,
         summary='List pools by name.',
         failure='Pools could not be listed',
-        answers={
-            200: schemas.obj(
-                {'pools': schemas.array(_POOL), 'links': schemas.LINKS}
-            )
-        },
+        answers={200: schemas.page('pools', _POOL)},
         query=(
             Param('detailed', 'bool', 'Add the options.', 'detailed'),
             Param('limit', 'int', 'Pools of the page.', 'pool_limit'),

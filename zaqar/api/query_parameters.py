@@ -80,8 +80,7 @@ def _bool(name: str, texts: Sequence[str]) -> bool | None:
 
 
 def _ids(name: str, texts: Sequence[str]) -> list[str] | None:
-    ids = [part for text in texts for part in text.split(',') if part]
-    return ids or None
+    return [part for text in texts for part in text.split(',') if part] or None
 
 
 _READERS: Mapping[str, Callable[[str, Sequence[str]], Any]] = {

@@ -10,7 +10,6 @@ Schema = Mapping[str, Any]
 
 TEXT: Schema = {'type': 'string'}
 COUNT: Schema = {'type': 'integer', 'minimum': 0}
-NOTHING = None
 
 
 def obj(
@@ -35,6 +34,12 @@ LINKS: Schema = {
     'items': obj({'rel': {'const': 'next'}, 'href': TEXT}),
     'maxItems': 1,
 }
+
+
+def page(noun: str, item: Schema) -> Schema:
+    """Return the schema of a page of items."""
+    return obj({noun: array(item), 'links': LINKS})
+
 
 METADATA: Schema = {
     'type': 'object',
@@ -96,12 +101,7 @@ _NAMED = array(
 TOPIC_PAGE = obj({'topics': _NAMED, 'links': LINKS})
 
 QUEUE_PAGE = obj(
-    {
-        'queues': _NAMED,
-        'links': LINKS,
-        'count': COUNT,
-    },
-    optional=['count'],
+    {'queues': _NAMED, 'links': LINKS, 'count': COUNT}, optional=['count']
 )
 _END = obj({'href': TEXT, 'age': COUNT, 'created': TEXT})
 
@@ -158,7 +158,7 @@ DELIVERIES = obj(
     }
 )
 
-SUBSCRIPTION_PAGE = obj({'subscriptions': array(SUBSCRIPTION), 'links': LINKS})
+SUBSCRIPTION_PAGE = page('subscriptions', SUBSCRIPTION)
 
 GRANT = obj(
     {

@@ -19,9 +19,7 @@ _FIELDS: dict[str, schemas.Schema] = {
 
 def _body(schema: schemas.Schema, required: bool = False) -> Body:
     return Body(
-        decode=strict_json.decode_any,
-        schema=schema,
-        required=required,
+        decode=strict_json.decode_any, schema=schema, required=required
     )
 
 

@@ -26,18 +26,14 @@ _QUEUES: Mapping[str, Mapping[str, Any]] = {
         'call': behaviour.list_topics,
         'answers': {200: schemas.TOPIC_PAGE},
     },
-    'queue_create': {
-        'rule': Rule('topics:create', ANYONE, 'Create a topic.'),
-    },
+    'queue_create': {'rule': Rule('topics:create', ANYONE, 'Create a topic.')},
     'queue_get': {
         'rule': Rule('topics:get', ANYONE, 'Show the metadata of a topic.'),
     },
     'queue_update': {
         'rule': Rule('topics:update', ANYONE, 'Change metadata of a topic.'),
     },
-    'queue_delete': {
-        'rule': Rule('topics:delete', ANYONE, 'Delete a topic.'),
-    },
+    'queue_delete': {'rule': Rule('topics:delete', ANYONE, 'Delete a topic.')},
     'queue_get_stats': {
         'rule': Rule('topics:stats', ANYONE, 'Count messages of a topic.'),
         'answers': {200: schemas.TOPIC_STATS},

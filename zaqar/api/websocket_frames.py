@@ -39,12 +39,8 @@ _READ = 'GET'
 #: Headers that must be strings.
 _TEXTS = frozenset(
     (
-        'client-id',
-        'x-project-id',
-        'x-auth-token',
-        'user-agent',
-        'date',
-        'accept',
+        *('client-id', 'x-project-id', 'x-auth-token'),
+        *('user-agent', 'date', 'accept'),
     )
 )
 
@@ -186,10 +182,8 @@ def _body_members(action: str) -> BodyMembers:
     row = operation_table.BY_ACTION[action]
     names: tuple[str, ...] = ()
     if row.body is not None:
-        schema = row.body.schema
-        names = (row.body.member,)
-        if not row.body.member:
-            names = tuple(schema['properties'])
+        member = row.body.member
+        names = (member,) if member else tuple(row.body.schema['properties'])
     return BodyMembers(
         tuple(_VARIABLE.findall(row.target)),
         tuple((param.member or param.name, param) for param in row.query),
@@ -227,9 +221,4 @@ def _misfit(name: str, wanted: str) -> InvalidRequest:
     return InvalidRequest(f'{BAD_REQUEST}{name!r} must be {wanted}.')
 
 
-_TEXT_OF = {
-    'int': _number,
-    'bool': _boolean,
-    'text': _text,
-    'ids': _texts,
-}
+_TEXT_OF = {'int': _number, 'bool': _boolean, 'text': _text, 'ids': _texts}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import signal
 import sys
@@ -113,17 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(MANUAL)
     try:
         conf = configuration.load(PROG, words, _prepare)
-        stores = StoreSelection(conf)
+        with contextlib.closing(StoreSelection(conf)) as stores:
+            return Collector(conf, stores.chosen).run()
     except (ConfigurationError, StoreUnavailable, cfg.Error) as error:
         print(f'{PROG}: {_reason(error)}', file=sys.stderr)
         return 1
-    try:
-        return Collector(conf, stores.chosen).run()
-    except (ConfigurationError, StoreUnavailable) as error:
-        print(f'{PROG}: {_reason(error)}', file=sys.stderr)
-        return 1
-    finally:
-        stores.close()
 
 
 def _prepare(conf: cfg.ConfigOpts) -> None:
@@ -189,9 +184,7 @@ class Collector:
     """
 
     def __init__(
-        self,
-        conf: cfg.ConfigOpts,
-        choose: Callable[[], Mapping[str, Opener]],
+        self, conf: cfg.ConfigOpts, choose: Callable[[], Mapping[str, Opener]]
     ) -> None:
         self._batch = Pace.from_conf(conf).batch
         self._every = None if conf.once else conf.every

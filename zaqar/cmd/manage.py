@@ -16,7 +16,7 @@ from alembic.util import CommandError
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import log_setup, version
+from zaqar import configuration, log_setup, version
 from zaqar.errors import ConfigurationError
 from zaqar.storage import masking
 from zaqar.storage.sqlalchemy import driver, migrations
@@ -179,66 +179,53 @@ COMMANDS: dict[str, Callable[[cfg.ConfigOpts], None]] = {
     'revision': revision,
 }
 
-_REVISION: tuple[str, dict[str, Any]] = (
+
+def _argument(name: str, **options: Any) -> tuple[str, dict[str, Any]]:
+    return name, options
+
+
+_REVISION = _argument(
     'revision',
-    {
-        'nargs': '?',
-        'metavar': 'REV',
-        'help': 'a revision, "head" for the newest, "+N" for N further; '
-        '"FROM:TO" with --sql',
-    },
+    nargs='?',
+    metavar='REV',
+    help='a revision, "head" for the newest, "+N" for N further; '
+    '"FROM:TO" with --sql',
 )
-_DELTA: tuple[str, dict[str, Any]] = (
+_DELTA = _argument(
     '--delta',
-    {
-        'type': int,
-        'metavar': 'N',
-        'help': 'N revisions further than the database is',
-    },
+    type=int,
+    metavar='N',
+    help='N revisions further than the database is',
 )
-_SQL: tuple[str, dict[str, Any]] = (
+_SQL = _argument(
     '--sql',
-    {
-        'action': 'store_true',
-        'help': 'print the SQL, from the first revision on unless FROM is '
-        'given, and leave the database alone',
-    },
+    action='store_true',
+    help='print the SQL, from the first revision on unless FROM is '
+    'given, and leave the database alone',
 )
 
 ARGUMENTS: dict[str, Sequence[tuple[str, dict[str, Any]]]] = {
     'upgrade': (_REVISION, _DELTA, _SQL),
     'downgrade': (_REVISION, _DELTA, _SQL),
     'stamp': (
-        (
+        _argument(
             'revision',
-            {
-                'metavar': 'REV',
-                'help': 'the revision to note, "head" for the newest',
-            },
+            metavar='REV',
+            help='the revision to note, "head" for the newest',
         ),
         _SQL,
     ),
     'revision': (
-        (
-            '-m',
-            {
-                'dest': 'message',
-                'metavar': 'TEXT',
-                'help': 'what the revision does',
-            },
+        _argument(
+            '-m', dest='message', metavar='TEXT', help='what the revision does'
         ),
-        (
+        _argument(
             '--autogenerate',
-            {
-                'action': 'store_true',
-                'help': 'fill it with what the database lacks; read it well '
-                'before use',
-            },
+            action='store_true',
+            help='fill it with what the database lacks; read it well '
+            'before use',
         ),
-        (
-            '--sql',
-            {'action': 'store_true', 'help': 'connect to no database'},
-        ),
+        _argument('--sql', action='store_true', help='connect to no database'),
     ),
 }
 
@@ -246,7 +233,7 @@ ARGUMENTS: dict[str, Sequence[tuple[str, dict[str, Any]]]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if _asks_for_manual(words):
+    if configuration.wants_manual(words, COMMANDS):
         print(MANUAL)
     try:
         conf = _configure(words)
@@ -256,15 +243,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CommandError as error:
         return _complain(error, TOOL_ERROR)
     return 0
-
-
-def _asks_for_manual(words: Sequence[str]) -> bool:
-    for word in words:
-        if word in COMMANDS:
-            return False
-        if word in ('-h', '--help'):
-            return True
-    return False
 
 
 def _complain(error: Exception, code: int) -> int:
@@ -282,18 +260,9 @@ def _configure(words: Sequence[str]) -> cfg.ConfigOpts:
     conf.register_opts(driver.MANAGEMENT_OPTS, MANAGEMENT)
     conf.register_opts(driver.MESSAGE_OPTS, MESSAGE)
     conf.register_cli_opt(
-        cfg.SubCommandOpt(
-            'command',
-            title='commands',
-            handler=_add_commands,
-        )
+        cfg.SubCommandOpt('command', title='commands', handler=_add_commands)
     )
-    conf(
-        words,
-        project='zaqar',
-        prog=PROG,
-        version=version.version_string(),
-    )
+    conf(words, project='zaqar', prog=PROG, version=version.version_string())
     log_setup.prefer_stderr(conf)
     log.setup(conf, PROG)
     return conf

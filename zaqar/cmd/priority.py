@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Sequence
 
 #: The nice value of a process that is loading; the kernel's lowest priority.
 _LOADING = 19
@@ -34,12 +33,11 @@ def lower() -> int | None:
 def restore(before: int) -> None:
     """Undo :func:`lower`, for threads that were started since then too."""
     # A thread that is not yet restored may start another one meanwhile.
-    while any(_restore(int(thread), before) for thread in _threads()):
+    while any(
+        _restore(int(thread), before)
+        for thread in os.listdir('/proc/self/task')
+    ):
         pass
-
-
-def _threads() -> Sequence[str]:
-    return os.listdir('/proc/self/task')
 
 
 def _restore(thread: int, before: int) -> bool:

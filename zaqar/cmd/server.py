@@ -10,7 +10,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from oslo_config import cfg
 from oslo_log import log
@@ -27,6 +28,8 @@ from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import server
 
 LOG = log.getLogger(__name__)
+
+T = TypeVar('T')
 
 PROG = 'zaqar-server'
 
@@ -104,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if '-h' in words or '--help' in words:
         print(MANUAL)
     try:
-        conf = configuration.load(PROG, words, _prepare)
+        conf = configuration.load(PROG, words, register_opts)
         return _run(conf, words)
     except (ConfigurationError, cfg.Error) as error:
         # Values out of their range show when they are first read.
@@ -119,10 +122,6 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     for group, options in GROUPS.items():
         conf.register_opts(options, group)
     notifier.register_opts(conf)
-
-
-def _prepare(conf: cfg.ConfigOpts) -> None:
-    register_opts(conf)
 
 
 def _run(conf: cfg.ConfigOpts, words: Sequence[str]) -> int:
@@ -199,29 +198,29 @@ def _metrics_server(conf: cfg.ConfigOpts) -> Child:
 
 def _tell(listener: socket.socket, what: str) -> None:
     host, port = listener.getsockname()[:2]
-    LOG.info(
-        'zaqar-server %s listens on %s:%d for %s',
-        version.version_string(),
-        host,
-        port,
-        what,
-    )
+    release = version.version_string()
+    LOG.info('%s %s listens on %s:%d for %s', PROG, release, host, port, what)
 
 
-def _built(words: Sequence[str]) -> service.Service:
-    """Return the service, with the configuration as it is now."""
-    conf = configuration.load(PROG, words, _prepare)
-    return service.Service(conf)
+def _built(
+    words: Sequence[str], part: Callable[[service.Service], T]
+) -> tuple[service.Service, T]:
+    """Return the service, by the configuration as it is now, and its part.
+
+    :raises SystemExit: it cannot be built; the reason is logged
+    """
+    try:
+        conf = configuration.load(PROG, words, register_opts)
+        running = service.Service(conf)
+        return running, part(running)
+    except ConfigurationError as error:
+        LOG.error('%s', error)
+        raise SystemExit(1) from None
 
 
 def _talk(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     """Be the WebSocket server."""
-    try:
-        running = _built(words)
-        talking = running.websocket()
-    except ConfigurationError as error:
-        LOG.error('%s', error)
-        raise SystemExit(1) from None
+    running, talking = _built(words, service.Service.websocket)
     running.start()
     running.report_when_asked(WebSocket=talking.facts)
     ready()
@@ -231,12 +230,7 @@ def _talk(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
 
 def _notify(words: Sequence[str], ready: Ready) -> None:
     """Be the notifier."""
-    try:
-        running = _built(words)
-        notifying = running.notifier()
-    except ConfigurationError as error:
-        LOG.error('%s', error)
-        raise SystemExit(1) from None
+    running, notifying = _built(words, service.Service.notifier)
     running.report_when_asked(Notifications=notifying.facts)
     ready()
     notifier.run(notifying, is_child=True)
@@ -245,12 +239,7 @@ def _notify(words: Sequence[str], ready: Ready) -> None:
 
 def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     """Be an API worker."""
-    try:
-        running = _built(words)
-        application = running.application()
-    except ConfigurationError as error:
-        LOG.error('%s', error)
-        raise SystemExit(1) from None
+    running, application = _built(words, service.Service.application)
     running.start()
     running.report_when_asked()
     warm_up(running)

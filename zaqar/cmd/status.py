@@ -189,7 +189,7 @@ CHECKS: Sequence[tuple[str, Callable[[Checks], Result]]] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if _asks_for_manual(words):
+    if configuration.wants_manual(words, ('upgrade',)):
         print(MANUAL)
     try:
         conf = configuration.load(PROG, words, _prepare)
@@ -207,15 +207,6 @@ def _prepare(conf: cfg.ConfigOpts) -> None:
         (name, _explained(check)) for name, check in CHECKS
     )
     upgradecheck.register_cli_options(conf, checks)
-
-
-def _asks_for_manual(words: Sequence[str]) -> bool:
-    for word in words:
-        if word == 'upgrade':
-            return False
-        if word in ('-h', '--help'):
-            return True
-    return False
 
 
 def _result(code: Code, faults: Sequence[str]) -> Result:

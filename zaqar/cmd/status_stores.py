@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,9 +120,7 @@ def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
     return texts
 
 
-def pool_faults(
-    conf: cfg.ConfigOpts,
-) -> tuple[Sequence[str], Sequence[str]]:
+def pool_faults(conf: cfg.ConfigOpts) -> tuple[Sequence[str], Sequence[str]]:
     """Return faults of pools: errors and warnings.
 
     :raises ConfigurationError: see :func:`places`
@@ -224,18 +222,12 @@ def _pool_fault(pool_opener: opener.PoolOpener, entry: Entry) -> str | None:
         )
     except ConfigurationError as error:
         return str(error)
-    return _ping_fault(store.ping, store.close)
-
-
-def _ping_fault(
-    ping: Callable[[], None], close: Callable[[], None]
-) -> str | None:
     try:
-        ping()
+        store.ping()
     except StoreUnavailable:
         return 'it does not answer'
     finally:
-        close()
+        store.close()
     return None
 
 

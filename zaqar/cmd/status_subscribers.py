@@ -13,12 +13,7 @@ from oslo_config import cfg
 
 from zaqar.cmd import status_stores
 from zaqar.controllers.subscription_records import SUBSCRIPTION
-from zaqar.notification.addresses import (
-    PORTS,
-    AddressRefused,
-    Guard,
-    port_of,
-)
+from zaqar.notification.addresses import PORTS, AddressRefused, Guard, port_of
 from zaqar.notification.settings import NotificationSettings
 
 #: What mail addresses lack that were subscribed before they were asked.

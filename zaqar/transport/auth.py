@@ -43,7 +43,6 @@ _VALUES = {
 #: Headers of the project; without Keystone, any of them.
 _PROJECT = ('HTTP_X_PROJECT_ID', 'HTTP_X_TENANT_ID', 'HTTP_X_TENANT')
 
-
 #: Key of a request's environment: Keystone's record of the token.
 TOKEN_INFO = 'keystone.token_info'
 
@@ -81,12 +80,9 @@ def identity(
     """
     client = identity_checks.client_id(environ.get('HTTP_CLIENT_ID'), limits)
     names = _PROJECT[:1] if verified else _PROJECT
-    project_id = next((environ[key] for key in names if key in environ), None)
-    project = identity_checks.project(
-        None if project_id is None else _text(project_id)
-    )
+    text = next((_text(environ[key]) for key in names if key in environ), None)
     return Identity(
-        project,
+        identity_checks.project(text),
         client,
         _roles(environ.get('HTTP_X_ROLES', '')),
         environ.get('openstack.request_id'),
@@ -149,6 +145,5 @@ def _text(header: str) -> str:
         return header.encode('latin-1').decode()
     except UnicodeDecodeError:
         raise InvalidRequest(
-            'X-PROJECT-ID must be UTF-8.',
-            title='Invalid queue identification',
+            'X-PROJECT-ID must be UTF-8.', title='Invalid queue identification'
         ) from None

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Representations of resources that all transports share.
-
-Links are added by HTTP alone.
-"""
+"""Representations of resources for all transports; HTTP adds links."""
 
 from __future__ import annotations
 

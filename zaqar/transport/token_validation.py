@@ -33,6 +33,17 @@ DEFAULTS = {'service_type': 'messaging'}
 
 _REFUSED = 'Token authorization failed'
 
+_REQUEST: Environ = {
+    'REQUEST_METHOD': 'GET',
+    'SCRIPT_NAME': '',
+    'PATH_INFO': '/v2/',
+    'QUERY_STRING': '',
+    'SERVER_NAME': 'localhost',
+    'SERVER_PORT': '80',
+    'SERVER_PROTOCOL': 'HTTP/1.1',
+    'wsgi.url_scheme': 'http',
+}
+
 
 class _Middleware(auth_token.AuthProtocol):  # type: ignore[misc]
     """keystonemiddleware with the defaults of this service."""
@@ -103,32 +114,30 @@ def _is_restricted(token: Mapping[str, Any]) -> bool:
 def with_keystone(app: App, unavailable: App, conf: cfg.ConfigOpts) -> App:
     """Require a valid token, and take the identity from it.
 
-    :param silent: answers when Keystone cannot be asked
+    :param unavailable: answers when Keystone cannot be queried
     """
     return _guarded(_Middleware(app, conf), unavailable)
 
 
 def _guarded(checked: App, unavailable: App) -> App:
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         refusals: list[str] = []
 
-        def start(status: str, headers: Any, *more: Any) -> Any:
+        def note(status: str, headers: Any, *more: Any) -> Any:
             if status.startswith('503') and _ADMITTED not in environ:
                 # Its answer is an HTML page; what failed is in the log.
                 refusals.append(status)
                 return _discard
-            return start_response(status, headers, *more)
+            return start(status, headers, *more)
 
         try:
-            answer = checked(environ, start)
+            answer = checked(environ, note)
         except ClientException as error:
             # keystonemiddleware does not catch some errors of configuration,
             # such as an interface without an endpoint.
             LOG.error('Keystone cannot be used: %s', error)
-            return unavailable(environ, start_response)
-        return unavailable(environ, start_response) if refusals else answer
+            return unavailable(environ, start)
+        return unavailable(environ, start) if refusals else answer
 
     return call
 
@@ -136,11 +145,9 @@ def _guarded(checked: App, unavailable: App) -> App:
 def _noted(app: App) -> App:
     """Mark requests that were admitted."""
 
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         environ[_ADMITTED] = True
-        return app(environ, start_response)
+        return app(environ, start)
 
     return call
 
@@ -190,13 +197,10 @@ class Tokens:
         :param headers: as in a WSGI environment, with ``HTTP_X_AUTH_TOKEN``
         :raises TokenRefused: it is not valid
         """
-        environ: Environ = {
-            **_request(),
-            **{
-                key: value
-                for key, value in headers.items()
-                if key in _OFFERED or not key.startswith(IDENTITY_HEADERS)
-            },
+        environ = _REQUEST | {
+            key: value
+            for key, value in headers.items()
+            if key in _OFFERED or not key.startswith(IDENTITY_HEADERS)
         }
         answered: list[str] = []
         list(self._app(environ, lambda line, *_: answered.append(line)))
@@ -217,9 +221,7 @@ class Tokens:
             if key.startswith('HTTP_X_') and key not in _BULKY
         }
         # For trusts of the caller; the catalogue is as bulky as its header.
-        small = {
-            key: value for key, value in token.items() if key != 'catalog'
-        }
+        small = {k: v for k, v in token.items() if k != 'catalog'}
         identity[TOKEN_INFO] = {'token': small}
         return Proof(identity, end.timestamp(), self._rules(environ, token))
 
@@ -242,28 +244,11 @@ class Tokens:
         return permits
 
 
-def _request() -> Environ:
-    return {
-        'REQUEST_METHOD': 'GET',
-        'SCRIPT_NAME': '',
-        'PATH_INFO': '/v2/',
-        'QUERY_STRING': '',
-        'SERVER_NAME': 'localhost',
-        'SERVER_PORT': '80',
-        'SERVER_PROTOCOL': 'HTTP/1.1',
-        'wsgi.url_scheme': 'http',
-    }
-
-
-def _admitted(
-    environ: Environ, start_response: StartResponse
-) -> Iterable[bytes]:
-    start_response('204 No Content', [])
+def _admitted(environ: Environ, start: StartResponse) -> Iterable[bytes]:
+    start('204 No Content', [])
     return []
 
 
-def _silent(
-    environ: Environ, start_response: StartResponse
-) -> Iterable[bytes]:
-    start_response('503 Service Unavailable', [])
+def _silent(environ: Environ, start: StartResponse) -> Iterable[bytes]:
+    start('503 Service Unavailable', [])
     return []

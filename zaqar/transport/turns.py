@@ -35,12 +35,8 @@ MOST_KNOWN = 10_000
 
 _PAGES = frozenset(
     (
-        'queue_list',
-        'message_list',
-        'message_get_many',
-        'message_delete_many',
-        'claim_create',
-        'claim_get',
+        *('queue_list', 'message_list', 'message_get_many'),
+        *('message_delete_many', 'claim_create', 'claim_get'),
         'subscription_list',
     )
 )
@@ -64,7 +60,6 @@ class Turns:
 
     :param max_unread: bytes of a project's answers that may wait to be read
         by its clients before it has no further turn, 0 for any number
-    :param monotonic: the clock, in seconds
     """
 
     def __init__(

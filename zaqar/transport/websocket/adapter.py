@@ -169,27 +169,22 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         lines += ['Content-Length: 0', 'Connection: close', '', '']
         self.sendData('\r\n'.join(lines).encode())
 
-    def onConnect(  # noqa: N802
-        self, request: ConnectionRequest
-    ) -> str | None:
+    def onConnect(self, request: ConnectionRequest) -> str | None:  # noqa: N802
         """Let a connection in, or raise what denies it."""
-        settings = self.connections.settings
+        settings, headers = self.connections.settings, request.headers
         if self.connections.is_full():
             raise ConnectionDeny(503)
         address = client_address(
-            self.connection.peer, request.headers, settings.trusted_proxies
+            self.connection.peer, headers, settings.trusted_proxies
         )
         if self.connections.is_crowded(self.connection, address):
             raise ConnectionDeny(429)
+        host = headers.get('host', '')
         if settings.external_port is not None:
-            host = request.headers.get('host', '').rpartition(']')[2]
-            port = host.partition(':')[2] or _DEFAULT_PORT
+            port = host.rpartition(']')[2].partition(':')[2] or _DEFAULT_PORT
             if port != str(settings.external_port):
                 raise ConnectionDeny(400)
-        origin = request.headers.get('origin') or request.headers.get(
-            'sec-websocket-origin'
-        )
-        host = request.headers.get('host', '')
+        origin = headers.get('origin') or headers.get('sec-websocket-origin')
         if not is_welcome(
             origin, host, settings.origins, self.connections.proves
         ):
@@ -332,10 +327,8 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         Most are whole, short and in one frame. autobahn's way is taken by all
         others, those with a fault included.
         """
-        machine, most = (
-            self.connection.machine,
-            self.connections.settings.max_frame_size,
-        )
+        machine = self.connection.machine
+        most = self.connections.settings.max_frame_size
         at, end = 0, len(data)
         while machine.reads and self.state == self.STATE_OPEN:
             taken = fast_frames.take(data, at, end, most)

@@ -105,18 +105,15 @@ class Authenticator:
         :raises InvalidRequest: a required one is missing
         :raises BadToken: the token is not valid
         """
-        for name in ('X-Project-ID', 'X-Auth-Token'):
-            if name.lower() not in headers:
-                raise InvalidRequest(f'The header {name} is missing.')
+        _check_required(headers, 'X-Project-ID', 'X-Auth-Token')
         if self._tokens is None:
             return None
         try:
             return _credentials(self._tokens.prove(_environ(headers)))
         except TokenRefused as refusal:
-            is_unavailable = refusal.status >= 500
-            raise (
-                KeystoneUnavailable if is_unavailable else BadToken
-            )() from None
+            if refusal.status >= 500:
+                raise KeystoneUnavailable from None
+            raise BadToken from None
 
     def is_signed(self, headers: Mapping[str, Any]) -> bool:
         """Tell whether a frame has a signature, valid or not."""
@@ -132,7 +129,7 @@ class Authenticator:
         """Return the identity of a frame.
 
         :param values: of the path
-        :raises NoAccess: not proved
+        :raises NotPermitted: not proved
         :raises InvalidRequest: a header is missing or malformed
         """
         if self.is_signed(headers):
@@ -142,7 +139,7 @@ class Authenticator:
             return auth.identity(
                 _environ(headers), self._limits, verified=False
             )
-        _check_required(headers)
+        _check_required(headers, 'Client-ID', 'X-Project-ID')
         if credentials is None:
             raise NotPermitted('The connection has to authenticate first.')
         if headers['x-project-id'] != credentials.project:
@@ -167,7 +164,7 @@ class Authenticator:
     ) -> None:
         """Check a request by the access rules of a session.
 
-        :raises NoAccess: none of them permits it
+        :raises NotPermitted: none of them permits it
         """
         if credentials and not self.is_permitted(credentials, method, path):
             raise NotPermitted(
@@ -182,9 +179,8 @@ class Authenticator:
             for name in ('client-id', 'x-project-id')
             if name in headers
         }
-        environ = _environ(signed) | {
-            auth.ENDS_AT: moment(headers['url-expires'])
-        }
+        environ = _environ(signed)
+        environ[auth.ENDS_AT] = moment(headers['url-expires'])
         return auth.identity(environ, self._limits, verified=True)
 
     def _check_signature(
@@ -212,8 +208,8 @@ class Authenticator:
             raise refused
 
 
-def _check_required(headers: Mapping[str, Any]) -> None:
-    for name in ('Client-ID', 'X-Project-ID'):
+def _check_required(headers: Mapping[str, Any], *names: str) -> None:
+    for name in names:
         if name.lower() not in headers:
             raise InvalidRequest(f'The header {name} is missing.')
 

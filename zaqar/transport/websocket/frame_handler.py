@@ -56,10 +56,7 @@ class FrameHandler:
         self._node = node
 
     def session(self, connection_id: str) -> Session:
-        """Return the session of a new connection.
-
-        :param connection_id: a UUID
-        """
+        """Return the session of a new connection, whose id is a UUID."""
         address = ''
         if self._node:
             address = f'websocket://{self._node}/{connection_id}'

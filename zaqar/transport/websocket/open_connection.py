@@ -7,11 +7,7 @@ import asyncio
 import collections
 from dataclasses import dataclass, field
 
-from zaqar.transport.websocket.protocol import (
-    ClientSocket,
-    Connection,
-    Effect,
-)
+from zaqar.transport.websocket.protocol import ClientSocket, Connection, Effect
 from zaqar.transport.websocket.session import Session
 
 

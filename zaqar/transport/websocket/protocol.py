@@ -29,7 +29,6 @@ POLICY = 1008
 RESTART = 1012
 EXPIRED = 4003
 
-
 _LATE = 'Not authenticated in time.'
 
 
@@ -244,9 +243,8 @@ class Connection:
         """Handle the answer to the frame that was handled."""
         self._works = False
         if self.state in (State.CLOSING, State.LOST):
-            return (
-                [Forget((answer.subscription,))] if answer.subscription else []
-            )
+            created = answer.subscription
+            return [Forget((created,))] if created else []
         effects = self._noted(answer)
         effects.append(Send(Frame(answer.data, answer.is_binary)))
         if self._is_late and not self.is_proved:
@@ -369,9 +367,7 @@ class Connection:
         """Delete subscriptions of the connection."""
         ended = set(subscriptions)
         self._subscriptions = [
-            subscription
-            for subscription in self._subscriptions
-            if subscription not in ended
+            item for item in self._subscriptions if item not in ended
         ]
         return [Forget(subscriptions)] if subscriptions else []
 

@@ -15,10 +15,7 @@ class RateCounter:
         self._count = 0
 
     def exceeds(self, most: int, now: float) -> bool:
-        """Count an event, and tell whether there are too many.
-
-        :param most: the limit, 0 for none
-        """
+        """Count an event; tell whether they exceed a limit (0 for none)."""
         if now - self._began >= WINDOW:
             self._began, self._count = now, 0
         self._count += 1

@@ -83,11 +83,9 @@ class Server:
         self._settings = options.from_conf(conf, limits)
         self._shared = internal_auth.secret_from_conf(conf)
         self._own = '' if self._shared else internal_auth.new_secret()
+        mount = self._settings.http_prefix.rstrip('/')
         authenticator = Authenticator.from_conf(
-            conf,
-            limits,
-            dispatcher.signer,
-            self._settings.http_prefix.rstrip('/'),
+            conf, limits, dispatcher.signer, mount
         )
         self._handler = FrameHandler(
             dispatcher,
@@ -103,9 +101,8 @@ class Server:
 
     def facts(self) -> Mapping[str, int]:
         """Return figures for a report."""
-        return {
-            'connections': len(self._connections) if self._connections else 0
-        }
+        count = len(self._connections) if self._connections else 0
+        return {'connections': count}
 
     def serve(self, listener: socket.socket) -> None:
         """Serve until SIGTERM; finish requests in progress, then return."""

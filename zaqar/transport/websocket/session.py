@@ -183,16 +183,9 @@ class Session:
         # Their identity is that of the former credentials.
         self._headers = None
         # Here, not on the loop: each of them is matched with all rules.
-        ended = [
-            subscription
-            for subscription in self._subscriptions
-            if not self._may_keep(credentials, subscription)
-        ]
-        self._subscriptions = [
-            subscription
-            for subscription in self._subscriptions
-            if subscription not in ended
-        ]
+        owned = self._subscriptions
+        ended = [one for one in owned if not self._may_keep(credentials, one)]
+        self._subscriptions = [one for one in owned if one not in ended]
         return credentials, ended
 
     def call(
@@ -216,18 +209,13 @@ class Session:
         try:
             scope = identity_checks.scope(identity.project, values)
         except InvalidRequest as error:
-            raise InvalidRequest(
-                f'{websocket_frames.BAD_REQUEST}{error}'
-            ) from None
+            text = f'{websocket_frames.BAD_REQUEST}{error}'
+            raise InvalidRequest(text) from None
         return OperationCall(
             row,
             identity,
             scope,
-            {
-                name: value
-                for name, value in values.items()
-                if name not in identity_checks.SCOPES
-            },
+            identity_checks.without_scope(values),
             websocket_frames.query(row, body, encoding),
             body,
             encoding,

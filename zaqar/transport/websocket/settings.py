@@ -221,13 +221,9 @@ def from_conf(conf: cfg.ConfigOpts, limits: Limits) -> Settings:
     """
     values = settings.values(Settings, conf, {GROUP: OPTS})
     values['node_id'] = _node_id(values['node_id'])
-    values['max_frame_size'] = values['max_frame_size'] or _frame(limits)
-    return Settings(**values, origins=_origins(conf))
-
-
-def _frame(limits: Limits) -> int:
     largest = max(limits.max_messages_post_size, limits.max_queue_metadata)
-    return 2 * largest + _ROOM
+    values['max_frame_size'] = values['max_frame_size'] or 2 * largest + _ROOM
+    return Settings(**values, origins=_origins(conf))
 
 
 def _node_id(name: str | None) -> str:

@@ -103,11 +103,9 @@ def _home_document(features: frozenset[str]) -> Any:
 
 
 def _ping(alive: bool, request: RequestInfo) -> Reply:
-    return (
-        (204, {})
-        if alive
-        else (503, {'error': 'A storage backend is not responding.'})
-    )
+    if alive:
+        return 204, {}
+    return 503, {'error': 'A storage backend is not responding.'}
 
 
 def _plain(document: Mapping[str, Any], request: RequestInfo) -> Reply:
@@ -174,20 +172,18 @@ def _message_page(page: MessagePage, request: RequestInfo) -> Reply:
 
 
 def _one_message(result: OneMessage, request: RequestInfo) -> Reply:
-    return 200, {
-        'messages': _message(result.message, result.now, request.embed)
-    }
+    shown = _message(result.message, result.now, request.embed)
+    return 200, {'messages': shown}
 
 
 def _deleted(popped: Popped | None, request: RequestInfo) -> Reply:
     if popped is None:
         return 204, {}
-    return 200, {
-        'messages': [
-            representations.popped(item, popped.now, request.embed)
-            for item in popped.messages
-        ]
-    }
+    items = [
+        representations.popped(item, popped.now, request.embed)
+        for item in popped.messages
+    ]
+    return 200, {'messages': items}
 
 
 def _claimed(claimed: Claimed | None, request: RequestInfo) -> Reply:
@@ -200,10 +196,9 @@ def _claimed(claimed: Claimed | None, request: RequestInfo) -> Reply:
 
 def _claim(claimed: Claimed, request: RequestInfo) -> Reply:
     claim = claimed.claim
+    begun = claim.expires_at - claim.ttl * 1000
     return 200, {
-        'age': representations.age(
-            claim.expires_at - claim.ttl * 1000, claimed.now
-        ),
+        'age': representations.age(begun, claimed.now),
         'ttl': claim.ttl,
         'messages': _messages(claim.messages, claimed.now, request),
     }

@@ -46,8 +46,6 @@ class Workers:
 
     Owners of work take turns, and none has all the threads, so that one who
     asks for much at a time does not hold up the others.
-
-    :param count: threads at most
     """
 
     def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from zaqar.controllers.flavors import Flavor, FlavorPage
 from zaqar.controllers.pools import PoolPage, ShownPool
 from zaqar.pools.records import Pool
 from zaqar.transport import representations
-from zaqar.transport.wsgi.responses import Response, json_response
+from zaqar.transport.wsgi.responses import (
+    Response,
+    json_response,
+    link,
+    next_page,
+)
 
 _POOLS = '/v2/pools'
 _FLAVORS = '/v2/flavors'
@@ -45,22 +50,11 @@ def _page(
 ) -> Response:
     links = []
     if items:
-        following = {**again, 'marker': items[-1]['name']}
-        links.append({'rel': 'next', 'href': _href(folder, following)})
+        links.append(next_page(folder, again, items[-1]['name']))
     return json_response(
         {noun: items, 'links': links},
-        headers={'Content-Location': _href(folder, again)},
+        headers={'Content-Location': link(folder, again)},
     )
-
-
-def _href(folder: str, query: Mapping[str, Any]) -> str:
-    texts = {
-        key: str(value).lower() if isinstance(value, bool) else value
-        for key, value in query.items()
-        if value is not None
-    }
-    text = urlencode(texts, quote_via=quote)
-    return f'{folder}?{text}' if text else folder
 
 
 def _created(result: None, scope: None, path: str) -> Response:

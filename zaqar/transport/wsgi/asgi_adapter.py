@@ -11,17 +11,13 @@ import functools
 import io
 import sys
 import urllib.parse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar.errors import ZaqarError
 from zaqar.transport.turns import LARGE, TURN, Job, Turn, Turns
-from zaqar.transport.wsgi.request_buffering import (
-    Future,
-    Loop,
-    RequestBuffer,
-)
-from zaqar.transport.wsgi.responses import error_response
+from zaqar.transport.wsgi.request_buffering import Future, Loop, RequestBuffer
+from zaqar.transport.wsgi.responses import Headers, error_response
 from zaqar.transport.wsgi_types import App, Environ
 
 _BASE: Environ = {
@@ -80,11 +76,8 @@ class AsgiAdapter:
             # Nothing to wait for; too long a body is refused unread.
             self._answer(watcher, environ, b'')
             return
-        self._buffer.read(
-            watcher.proto.receive,
-            length,
-            functools.partial(self._answer, watcher, environ),
-        )
+        answer = functools.partial(self._answer, watcher, environ)
+        self._buffer.read(watcher.proto.receive, length, answer)
 
     def _answer(
         self, watcher: Any, environ: Environ, body: bytes | ZaqarError
@@ -205,12 +198,9 @@ def to_environ(scope: Mapping[str, Any]) -> Environ:
     }
     for name, value in scope['headers']:
         key = (_cached_key if len(name) <= _LONGEST_NAME else _key)(name)
-        if not key:
-            continue
-        text = value.decode('latin-1')
-        if key in environ:
-            text = f'{environ[key]},{text}'
-        environ[key] = text
+        if key:
+            text = value.decode('latin-1')
+            environ[key] = f'{environ[key]},{text}' if key in environ else text
     return environ
 
 
@@ -233,14 +223,12 @@ def _length(environ: Environ) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def _called(
-    app: App, environ: Environ
-) -> tuple[int, Iterable[tuple[str, str]], bytes]:
-    status: int = 500
-    headers: list[tuple[str, str]] = []
+def _called(app: App, environ: Environ) -> tuple[int, Headers, bytes]:
+    status = 500
+    headers: Headers = []
 
     def start_response(
-        line: str, pairs: list[tuple[str, str]], exc_info: Any = None
+        line: str, pairs: Headers, exc_info: Any = None
     ) -> None:
         nonlocal status, headers
         status, headers = int(line[:3]), pairs
@@ -252,9 +240,7 @@ def _called(
     return status, headers, body
 
 
-def _start(
-    proto: Any, status: int, headers: Iterable[tuple[str, str]]
-) -> None:
+def _start(proto: Any, status: int, headers: Headers) -> None:
     proto.send(
         {
             'type': 'http.response.start',

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import html
 import re
-import urllib.parse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from zaqar.api import operation_table
 from zaqar.api.dispatch import Dispatcher, Received
@@ -80,10 +80,7 @@ _FORM = """<p>Notifications of queue <strong>{queue}</strong> of project
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """A verified link.
-
-    :ivar values: of its query, for the form
-    """
+    """A verified link, with the values of its query for the form."""
 
     scope: Scope
     subscription_id: str
@@ -93,12 +90,10 @@ class _Link:
 def with_confirmation(app: App, dispatcher: Dispatcher) -> App:
     """Serve the page, without authentication."""
 
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         if environ.get('PATH_INFO') != PATH:
-            return app(environ, start_response)
-        return _answer(environ, dispatcher)(environ, start_response)
+            return app(environ, start)
+        return _answer(environ, dispatcher)(environ, start)
 
     return call
 
@@ -137,24 +132,14 @@ def _act(link: _Link, wanted: str, dispatcher: Dispatcher) -> Response:
     except NotFound:
         return _invalid()
     except ZaqarError as error:
-        return _page(
-            error.status,
-            'That did not work',
-            '<p>Please try again in a moment.</p>',
-        )
+        text = '<p>Please try again in a moment.</p>'
+        return _page(error.status, 'That did not work', text)
+    queue = f'<strong>{html.escape(link.scope.name)}</strong>'
     if wanted == 'true':
-        return _page(
-            200,
-            'Subscription confirmed',
-            f'<p>You will be told of the messages of queue '
-            f'<strong>{html.escape(link.scope.name)}</strong>.</p>',
-        )
-    return _page(
-        200,
-        'Unsubscribed',
-        f'<p>You will not be told of the messages of queue '
-        f'<strong>{html.escape(link.scope.name)}</strong>.</p>',
-    )
+        text = f'<p>You will be told of the messages of queue {queue}.</p>'
+        return _page(200, 'Subscription confirmed', text)
+    text = f'<p>You will not be told of the messages of queue {queue}.</p>'
+    return _page(200, 'Unsubscribed', text)
 
 
 def _question(link: _Link) -> Response:
@@ -208,16 +193,12 @@ def _link(values: Mapping[str, str], dispatcher: Dispatcher) -> _Link | None:
 
 def _parsed(text: str) -> Mapping[str, str]:
     """Return the first value of each field."""
-    fields: dict[str, str] = {}
     try:
-        pairs = urllib.parse.parse_qsl(
-            text, errors='strict', max_num_fields=20
-        )
+        pairs = parse_qsl(text, errors='strict', max_num_fields=20)
     except ValueError:
         return {}
-    for name, value in pairs:
-        fields.setdefault(name, value)
-    return fields
+    # Reversed, since the last of a name wins.
+    return dict(reversed(pairs))
 
 
 def _body(environ: Environ) -> str:

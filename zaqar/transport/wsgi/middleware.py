@@ -60,31 +60,17 @@ _VERSIONS = encode(
     }
 )
 
-
 #: Headers and methods of browsers. Those of the project and of pre-signed
 #: requests are added to the usual ones of OpenStack.
 CORS_DEFAULTS: dict[str, list[str]] = {
     'allow_headers': [
-        'X-Auth-Token',
-        'X-Identity-Status',
-        'X-Roles',
-        'X-Service-Catalog',
-        'X-User-Id',
-        'X-Tenant-Id',
-        'X-OpenStack-Request-ID',
-        'X-Trace-Info',
-        'X-Trace-HMAC',
-        'Client-id',
-        'X-Project-Id',
-        'URL-Signature',
-        'URL-Expires',
-        'URL-Methods',
-        'URL-Paths',
+        *('X-Auth-Token', 'X-Identity-Status', 'X-Roles', 'X-Service-Catalog'),
+        *('X-User-Id', 'X-Tenant-Id', 'X-OpenStack-Request-ID'),
+        *('X-Trace-Info', 'X-Trace-HMAC', 'Client-id', 'X-Project-Id'),
+        *('URL-Signature', 'URL-Expires', 'URL-Methods', 'URL-Paths'),
     ],
     'expose_headers': [
-        'X-Auth-Token',
-        'X-Subject-Token',
-        'X-Service-Token',
+        *('X-Auth-Token', 'X-Subject-Token', 'X-Service-Token'),
         'X-OpenStack-Request-ID',
     ],
     'allow_methods': ['GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'HEAD'],
@@ -96,15 +82,11 @@ def with_cors(app: App, conf: cfg.ConfigOpts) -> App:
     cors.set_defaults(**CORS_DEFAULTS)
     filtered = cors.CORS(app, conf)
 
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         is_cors = (
             environ['REQUEST_METHOD'] == 'OPTIONS' or 'HTTP_ORIGIN' in environ
         )
-        body: Iterable[bytes] = (filtered if is_cors else app)(
-            environ, start_response
-        )
+        body: Iterable[bytes] = (filtered if is_cors else app)(environ, start)
         return body
 
     return call
@@ -113,19 +95,15 @@ def with_cors(app: App, conf: cfg.ConfigOpts) -> App:
 def with_bare_location(app: App) -> App:
     """Restore a relative ``Location``, which WebOb makes absolute."""
 
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        return app(
-            environ, functools.partial(_restored, environ, start_response)
-        )
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        return app(environ, functools.partial(_restored, environ, start))
 
     return call
 
 
 def _restored(
     environ: Environ,
-    start_response: StartResponse,
+    start: StartResponse,
     status: str,
     headers: list[tuple[str, str]],
     *more: Any,
@@ -136,7 +114,7 @@ def _restored(
             (name, bare if name.lower() == 'location' else value)
             for name, value in headers
         ]
-    return start_response(status, headers, *more)
+    return start(status, headers, *more)
 
 
 def with_short_accept(app: App) -> App:
@@ -152,12 +130,10 @@ def with_short_accept(app: App) -> App:
         )
     )
 
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         if len(environ.get('HTTP_ACCEPT', '')) > MAX_ACCEPT:
-            return refused(environ, start_response)
-        return app(environ, start_response)
+            return refused(environ, start)
+        return app(environ, start)
 
     return call
 
@@ -165,33 +141,28 @@ def with_short_accept(app: App) -> App:
 def with_request_id(app: App) -> App:
     """Give each request an id, in its response and in logs."""
 
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         request_id = f'req-{uuid.UUID(bytes=token_bytes(16), version=4)}'
         environ['openstack.request_id'] = request_id
         global_id = environ.get('HTTP_X_OPENSTACK_REQUEST_ID', '')
+        is_valid = _GLOBAL_ID.fullmatch(global_id)
         context.RequestContext(
             request_id=request_id,
-            global_request_id=global_id
-            if _GLOBAL_ID.fullmatch(global_id)
-            else None,
+            global_request_id=global_id if is_valid else None,
         )
-        return app(
-            environ, functools.partial(_named, request_id, start_response)
-        )
+        return app(environ, functools.partial(_named, request_id, start))
 
     return call
 
 
 def _named(
     request_id: str,
-    start_response: StartResponse,
+    start: StartResponse,
     status: str,
     headers: list[tuple[str, str]],
     *more: Any,
 ) -> Any:
-    return start_response(status, [*headers, (REQUEST_ID, request_id)], *more)
+    return start(status, [*headers, (REQUEST_ID, request_id)], *more)
 
 
 def with_health(app: App, conf: cfg.ConfigOpts) -> App:
@@ -205,13 +176,9 @@ def with_health(app: App, conf: cfg.ConfigOpts) -> App:
         conf.set_default('backends', ['disable_by_file'], group)
     check = healthcheck.Healthcheck(app, conf)
 
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         is_check = environ.get('PATH_INFO') == '/healthcheck'
-        body: Iterable[bytes] = (check if is_check else app)(
-            environ, start_response
-        )
+        body: Iterable[bytes] = (check if is_check else app)(environ, start)
         return body
 
     return call
@@ -219,27 +186,22 @@ def with_health(app: App, conf: cfg.ConfigOpts) -> App:
 
 def with_public_documents(app: App) -> App:
     """Serve the public documents: API versions and OpenAPI."""
-    versions = Response(300, _VERSIONS)
     public = {
-        '': versions,
-        '/': versions,
-        '//': versions,
+        **dict.fromkeys(('', '/', '//'), Response(300, _VERSIONS)),
         '/v2/openapi.json': Response(200, encode(openapi.document())),
     }
     refused = error_response(
         MethodNotAllowed(headers={'Allow': 'GET, HEAD, OPTIONS'})
     )
 
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         answer = public.get(environ.get('PATH_INFO', ''))
         method = environ['REQUEST_METHOD']
         if answer is not None and method in ('GET', 'HEAD'):
-            return answer(environ, start_response)
+            return answer(environ, start)
         if answer is not None and method in _CHANGING:
-            return refused(environ, start_response)
-        return app(environ, start_response)
+            return refused(environ, start)
+        return app(environ, start)
 
     return call
 
@@ -255,17 +217,14 @@ def with_signatures(app: App, signed: App, signer: Signer) -> App:
     """
     refused = error_response(NoRoute())
 
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        if 'HTTP_URL_SIGNATURE' not in environ:
-            return app(environ, start_response)
-        if environ['REQUEST_METHOD'] == 'OPTIONS':
-            # A CORS preflight, to which browsers add no header.
-            return app(environ, start_response)
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        # To a CORS preflight, browsers add no header.
+        is_preflight = environ['REQUEST_METHOD'] == 'OPTIONS'
+        if is_preflight or 'HTTP_URL_SIGNATURE' not in environ:
+            return app(environ, start)
         if not auth.is_signed(environ, signer):
-            return refused(environ, start_response)
-        return signed(auth.as_signed(environ), start_response)
+            return refused(environ, start)
+        return signed(auth.as_signed(environ), start)
 
     return call
 
@@ -281,13 +240,11 @@ def with_keystone(app: App, conf: cfg.ConfigOpts) -> App:
 def with_project_logged(app: App) -> App:
     """Name the project in logs, after authentication."""
 
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         current = context.get_current()
         if current is not None:
             current.project_id = _shown(environ.get('HTTP_X_PROJECT_ID') or '')
-        return app(environ, start_response)
+        return app(environ, start)
 
     return call
 

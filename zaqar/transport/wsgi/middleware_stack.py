@@ -15,9 +15,7 @@ from zaqar.transport.wsgi_types import App
 
 
 def build(
-    conf: cfg.ConfigOpts,
-    dispatcher: Dispatcher,
-    traced: Callable[[App], App],
+    conf: cfg.ConfigOpts, dispatcher: Dispatcher, traced: Callable[[App], App]
 ) -> App:
     """Return the application for a loaded configuration.
 

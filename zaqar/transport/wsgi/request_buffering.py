@@ -119,10 +119,7 @@ class _Body:
 
 
 class RequestBuffer:
-    """The incomplete bodies of a process.
-
-    :param monotonic: the clock, in seconds
-    """
+    """The incomplete bodies of a process."""
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ import http
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -57,6 +58,24 @@ class Response:
         headers.append(('Content-Length', str(len(self.body))))
         start_response(_STATUS[self.status], headers)
         return [self.body]
+
+
+def link(folder: str, query: Mapping[str, Any]) -> str:
+    """Return a path with a query, without the values that are None."""
+    texts = {
+        key: str(value).lower() if isinstance(value, bool) else value
+        for key, value in query.items()
+        if value is not None
+    }
+    text = urlencode(texts, quote_via=quote)
+    return f'{folder}?{text}' if text else folder
+
+
+def next_page(
+    folder: str, again: Mapping[str, Any], marker: str
+) -> dict[str, str]:
+    """Return the link to the page after a marker."""
+    return {'rel': 'next', 'href': link(folder, {**again, 'marker': marker})}
 
 
 def json_response(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,13 +19,7 @@ from pecan.core import PecanBase, RoutingState
 from zaqar.api import identity_checks, operation_table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
-from zaqar.errors import (
-    InvalidRequest,
-    MethodNotAllowed,
-    NoRoute,
-    ZaqarError,
-)
-from zaqar.models import Scope
+from zaqar.errors import InvalidRequest, MethodNotAllowed, NoRoute, ZaqarError
 from zaqar.transport import auth
 from zaqar.transport.turns import TURN, Turn
 from zaqar.transport.wsgi import request_parsing, views
@@ -36,15 +30,8 @@ LOG = logging.getLogger(__name__)
 
 METHODS = frozenset(
     (
-        'CONNECT',
-        'DELETE',
-        'GET',
-        'HEAD',
-        'OPTIONS',
-        'PATCH',
-        'POST',
-        'PUT',
-        'TRACE',
+        *('CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS'),
+        *('PATCH', 'POST', 'PUT', 'TRACE'),
     )
 )
 
@@ -72,10 +59,7 @@ class RouteNode:
 
 
 def tree(serves: Callable[[Operation], bool]) -> RouteNode:
-    """Return the routes of all operations as a tree.
-
-    :param serves: tells which operations are enabled
-    """
+    """Return the routes of all operations that are served, as a tree."""
     root = RouteNode()
     for path, methods in operation_table.routes().items():
         served = {m: row for m, row in methods.items() if serves(row)}
@@ -151,11 +135,11 @@ class RootController:
             operation,
             identity,
             scope=scope,
-            path=_without_scope(match.values),
+            path=identity_checks.without_scope(match.values),
             values=request_parsing.query(environ),
             read_body=functools.partial(request_parsing.read_body, environ),
         )
-        return _view(operation, result, scope, path)
+        return views.VIEWS[operation.name](result, scope, path)
 
 
 class PecanApplication(PecanBase):  # type: ignore[misc]
@@ -201,19 +185,5 @@ def _path(environ: Environ) -> str:
     return path
 
 
-def _without_scope(values: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in ('queue_name', 'topic_name')
-    }
-
-
 def _allow(node: RouteNode) -> dict[str, str]:
     return {'Allow': ', '.join([*sorted(node.methods), 'OPTIONS'])}
-
-
-def _view(
-    operation: Operation, result: Any, scope: Scope | None, path: str
-) -> Response:
-    return views.VIEWS[operation.name](result, scope, path)

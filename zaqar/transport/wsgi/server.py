@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import logging
 import math
 import os
 import pathlib
@@ -44,8 +43,6 @@ from zaqar.transport.wsgi.request_buffering import (
     RequestBuffer,
 )
 from zaqar.transport.wsgi_types import App
-
-LOG = logging.getLogger(__name__)
 
 GROUP = 'drivers:transport:wsgi'
 
@@ -178,11 +175,8 @@ def serve(
     signal.signal(signal.SIGHUP, lambda *_: stop.retire())
     # granian waits for a client to read without end. With this, which accepted
     # connections inherit, the kernel drops clients with a full window.
-    listener.setsockopt(
-        socket.IPPROTO_TCP,
-        socket.TCP_USER_TIMEOUT,
-        settings.write_timeout * 1000,
-    )
+    timeout = settings.write_timeout * 1000
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
     # It closes the descriptor.
     holder = _granian.SocketHolder(
         os.dup(listener.fileno()), False, settings.backlog

@@ -38,14 +38,12 @@ def with_v1_1(app: App, conf: cfg.ConfigOpts) -> App:
     if not conf[GROUP].enable_v1_1:
         return app
 
-    def call(
-        environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         path = environ.get('PATH_INFO', '')
         if path.startswith('/v1.1/'):
             old = _MESSAGES.fullmatch(path)
             if old is not None and environ['REQUEST_METHOD'] in _METHODS:
                 environ['PATH_INFO'] = f'/v2{old[1]}'
-        return app(environ, start_response)
+        return app(environ, start)
 
     return call

@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Set
 from typing import Any
-from urllib.parse import quote, urlencode
 
 from zaqar.api import home_document, operation_table
 from zaqar.controllers.results import (
@@ -22,7 +21,12 @@ from zaqar.controllers.results import (
 from zaqar.models import Kind, Message, MessageSpan, Scope
 from zaqar.transport import representations, view_table
 from zaqar.transport.wsgi import admin_views
-from zaqar.transport.wsgi.responses import Response, encode, json_response
+from zaqar.transport.wsgi.responses import (
+    Response,
+    encode,
+    json_response,
+    next_page,
+)
 
 #: Takes a result, the queue or topic of the path (None without one) and the
 #: request's path.
@@ -51,22 +55,6 @@ def message(item: Message, now: int, folder: str) -> dict[str, Any]:
         href += f'?claim_id={item.claim_id}'
     shown = {'id': item.id, 'href': href}
     return {**shown, **representations.content(item, now)}
-
-
-def _next(path: str, again: Mapping[str, Any], marker: str) -> dict[str, str]:
-    query = urlencode(
-        {
-            key: _text(value)
-            for key, value in {**again, 'marker': marker}.items()
-            if value is not None
-        },
-        quote_via=quote,
-    )
-    return {'rel': 'next', 'href': f'{path}?{query}'}
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _home(features: Set[str], scope: None, path: str) -> Response:
@@ -98,7 +86,7 @@ def _queue_page(page: QueuePage, scope: None, path: str) -> Response:
         items.append(item)
     links = []
     if page.marker is not None:
-        links.append(_next(folder, page.again, page.marker))
+        links.append(next_page(folder, page.again, page.marker))
     key = folder.rpartition('/')[2]
     document: dict[str, Any] = {key: items, 'links': links}
     if page.count:
@@ -107,11 +95,8 @@ def _queue_page(page: QueuePage, scope: None, path: str) -> Response:
 
 
 def _created(is_new: bool, scope: Scope, path: str) -> Response:
-    return Response(
-        201 if is_new else 204,
-        b'' if is_new else None,
-        {'Location': base(scope)},
-    )
+    body = b'' if is_new else None
+    return Response(201 if is_new else 204, body, {'Location': base(scope)})
 
 
 def _metadata(fields: Mapping[str, Any], scope: Scope, path: str) -> Response:
@@ -123,18 +108,12 @@ def _nothing(result: None, scope: Scope, path: str) -> Response:
 
 
 def _stats(counted: Counted, scope: Scope, path: str) -> Response:
-    return json_response(
-        {
-            'messages': representations.counts(
-                counted, scope, lambda span: _span(span, counted.now, scope)
-            )
-        }
-    )
+    def shown(span: MessageSpan) -> dict[str, Any]:
+        href = f'{base(scope)}/messages/{span.id}'
+        return {'href': href, **representations.moment(span, counted.now)}
 
-
-def _span(span: MessageSpan, now: int, scope: Scope) -> dict[str, Any]:
-    href = f'{base(scope)}/messages/{span.id}'
-    return {'href': href, **representations.moment(span, now)}
+    statistics = representations.counts(counted, scope, shown)
+    return json_response({'messages': statistics})
 
 
 def _posted(posted: Posted, scope: Scope, path: str) -> Response:
@@ -142,11 +121,8 @@ def _posted(posted: Posted, scope: Scope, path: str) -> Response:
     location = f'{folder}?ids={",".join(posted.ids)}'
     if len(location) > MAX_LOCATION:
         location = folder
-    return json_response(
-        {'resources': [f'{folder}/{item}' for item in posted.ids]},
-        201,
-        {'Location': location},
-    )
+    document = {'resources': [f'{folder}/{item}' for item in posted.ids]}
+    return json_response(document, 201, {'Location': location})
 
 
 def _message_page(page: MessagePage, scope: Scope, path: str) -> Response:
@@ -156,7 +132,7 @@ def _message_page(page: MessagePage, scope: Scope, path: str) -> Response:
     }
     if page.again is not None:
         document['links'] = (
-            [_next(folder, page.again, page.marker)] if page.marker else []
+            [next_page(folder, page.again, page.marker)] if page.marker else []
         )
     return json_response(document)
 
@@ -169,13 +145,8 @@ def _one_message(result: OneMessage, scope: Scope, path: str) -> Response:
 def _deleted(popped: Popped | None, scope: Scope, path: str) -> Response:
     if popped is None:
         return Response(204)
-    return json_response(
-        {
-            'messages': [
-                representations.popped(m, popped.now) for m in popped.messages
-            ]
-        }
-    )
+    messages = [representations.popped(m, popped.now) for m in popped.messages]
+    return json_response({'messages': messages})
 
 
 def _claimed(claimed: Claimed | None, scope: Scope, path: str) -> Response:
@@ -188,13 +159,12 @@ def _claimed(claimed: Claimed | None, scope: Scope, path: str) -> Response:
 
 def _claim(claimed: Claimed, scope: Scope, path: str) -> Response:
     claim = claimed.claim
+    begun = claim.expires_at - claim.ttl * 1000
     return json_response(
         {
             'href': f'{base(scope)}/claims/{claim.id}',
             'ttl': claim.ttl,
-            'age': representations.age(
-                claim.expires_at - claim.ttl * 1000, claimed.now
-            ),
+            'age': representations.age(begun, claimed.now),
             'messages': _claim_messages(claimed, scope),
         }
     )
@@ -215,15 +185,14 @@ def _subscription_page(
     links = []
     if page.marker is not None:
         folder = f'{base(scope)}/subscriptions'
-        links.append(_next(folder, page.again, page.marker))
+        links.append(next_page(folder, page.again, page.marker))
     return json_response({'subscriptions': items, 'links': links})
 
 
 def _subscribed(subscription_id: str, scope: Scope, path: str) -> Response:
+    document = {'subscription_id': subscription_id}
     location = f'{base(scope)}/subscriptions'
-    return json_response(
-        {'subscription_id': subscription_id}, 201, {'Location': location}
-    )
+    return json_response(document, 201, {'Location': location})
 
 
 def _one_subscription(result: Any, scope: Scope, path: str) -> Response:
