@@ -123,12 +123,11 @@ class Dispatcher:
         arguments: dict[str, Any] = dict(path)
         if scope is not None:
             arguments['scope'] = scope
-        if operation.query:
-            arguments |= query_parameters.parse(operation.query, values)
+        query = operation.query
+        if query:
+            arguments |= query_parameters.parse(query, values)
         if operation.keep_unknown:
-            arguments['filters'] = query_parameters.unknown(
-                operation.query, values
-            )
+            arguments['filters'] = query_parameters.unknown(query, values)
         size = 0
         if operation.body is not None:
             received = self._read(operation.body, read_body)

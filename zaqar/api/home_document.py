@@ -50,9 +50,8 @@ def _resource(rel: str, operations: Sequence[Operation]) -> dict[str, Any]:
         **_MORE.get(rel, {}),
     }
     href = 'href' if rel in _PLAIN else 'href-template'
-    resource: dict[str, Any] = {
-        href: path + (f'{{?{names}}}' if names else '')
-    }
+    query = f'{{?{names}}}' if names else ''
+    resource: dict[str, Any] = {href: path + query}
     if variables:
         resource['href-vars'] = {
             name: f'param/{home}' for name, home in variables.items()

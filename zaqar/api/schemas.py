@@ -12,14 +12,12 @@ TEXT: Schema = {'type': 'string'}
 COUNT: Schema = {'type': 'integer', 'minimum': 0}
 
 
-def obj(
-    properties: Mapping[str, Schema], optional: Sequence[str] = ()
-) -> Schema:
+def obj(members: Mapping[str, Schema], optional: Sequence[str] = ()) -> Schema:
     """Return the schema of an object with these members and no others."""
     return {
         'type': 'object',
-        'properties': properties,
-        'required': [key for key in properties if key not in optional],
+        'properties': members,
+        'required': [key for key in members if key not in optional],
         'additionalProperties': False,
     }
 

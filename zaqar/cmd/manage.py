@@ -358,10 +358,8 @@ def _blaming(database: Database) -> Iterator[None]:
     except ConfigurationError as error:
         raise Failure(f'{database.option}: {error}') from error
     except sa.exc.SQLAlchemyError as error:
-        reason = str(getattr(error, 'orig', None) or error)
-        raise Failure(
-            f'{database.option}: {" ".join(reason.split())}'
-        ) from error
+        reason = ' '.join(str(getattr(error, 'orig', None) or error).split())
+        raise Failure(f'{database.option}: {reason}') from error
 
 
 if __name__ == '__main__':

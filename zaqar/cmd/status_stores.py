@@ -216,10 +216,9 @@ def _url(where: configuration.Location) -> sa.URL | None:
 
 
 def _pool_fault(pool_opener: opener.PoolOpener, entry: Entry) -> str | None:
+    options = entry.data.get('options') or {}
     try:
-        store = pool_opener.open(
-            entry.data['uri'], entry.data.get('options') or {}
-        )
+        store = pool_opener.open(entry.data['uri'], options)
     except ConfigurationError as error:
         return str(error)
     try:

@@ -78,9 +78,8 @@ def counts(
 
 def moment(span: MessageSpan, now: int) -> dict[str, Any]:
     """Return the age of one end of a queue."""
-    created = datetime.datetime.fromtimestamp(
-        span.created_at // 1000, datetime.UTC
-    )
+    seconds = span.created_at // 1000
+    created = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
     return {
         'age': age(span.created_at, now),
         'created': created.strftime('%Y-%m-%dT%H:%M:%SZ'),

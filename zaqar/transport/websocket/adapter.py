@@ -78,9 +78,8 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         self._held = 0
         transport.set_write_buffer_limits(high=MAX_UNSENT)
         peer = transport.get_extra_info('peername')
-        self.connection = self.connections.join(
-            self, str(peer[0]) if peer else ''
-        )
+        address = str(peer[0]) if peer else ''
+        self.connection = self.connections.join(self, address)
         if self.connections.is_overrun(self.connection):
             transport.abort()
 

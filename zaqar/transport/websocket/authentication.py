@@ -136,9 +136,8 @@ class Authenticator:
             self._check_signature(row, values, headers)
             return self._bare(headers)
         if self._tokens is None:
-            return auth.identity(
-                _environ(headers), self._limits, verified=False
-            )
+            environ = _environ(headers)
+            return auth.identity(environ, self._limits, verified=False)
         _check_required(headers, 'Client-ID', 'X-Project-ID')
         if credentials is None:
             raise NotPermitted('The connection has to authenticate first.')

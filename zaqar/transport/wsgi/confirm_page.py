@@ -165,10 +165,8 @@ def _invalid() -> Response:
 
 
 def _page(status: int, title: str, content: str) -> Response:
-    text = _PAGE.format(title=html.escape(title), content=content)
-    return Response(
-        status, text.encode(), _HEADERS, 'text/html; charset=utf-8'
-    )
+    body = _PAGE.format(title=html.escape(title), content=content).encode()
+    return Response(status, body, _HEADERS, 'text/html; charset=utf-8')
 
 
 def _link(values: Mapping[str, str], dispatcher: Dispatcher) -> _Link | None:

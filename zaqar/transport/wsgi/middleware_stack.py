@@ -23,11 +23,9 @@ def build(
     :raises ConfigurationError: an unknown ``auth_strategy``
     """
     keystone = auth.strategy(conf) == auth.KEYSTONE
-    inner: App = PecanApplication(
-        RootController(dispatcher, verified=keystone)
-    )
+    root = RootController(dispatcher, verified=keystone)
     # Inside out. Only authenticated requests are traced.
-    inner = traced(inner)
+    inner = traced(PecanApplication(root))
     # The identity in logs is verified by then.
     inner = middleware.with_project_logged(inner)
     # Callers authenticate by a token ...

@@ -213,9 +213,8 @@ class RequestBuffer:
         elif len(body.parts) > FREE_PARTS and (
             body.size < len(body.parts) * LEAST_PART
         ):
-            self._end(
-                body, InvalidBody('Request body came in too small parts.')
-            )
+            fault = InvalidBody('Request body came in too small parts.')
+            self._end(body, fault)
         elif self._held > self._most_held:
             self._refuse(oldest, 'Too many bodies are being sent.')
         return not is_last and id(body) in self._waiting
