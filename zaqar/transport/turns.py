@@ -2,14 +2,15 @@
 """Turns of projects at large answers, so that others need not wait for them.
 
 To read, encode and copy an answer of megabytes holds the interpreter for
-milliseconds at a time. Its size is known only afterwards: hence a project of
-which no small page is known, or that had a large one lately, has one page read
-at a time. Its other requests for pages wait, and hold no thread meanwhile.
+milliseconds at a time. Its size is known only afterwards: hence a project that
+had a large page lately has one page read at a time. Its other requests for
+pages wait, for a few seconds at most, and hold no thread meanwhile.
 """
 
 from __future__ import annotations
 
 import collections
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.api import topics
+from zaqar.errors import StoreUnavailable
 
 #: Bytes from which on a page is large.
 LARGE = 256 * 1024
@@ -30,8 +32,9 @@ TOGETHER = 2
 #: Times what one project may leave unread, for all of them.
 ALL = 4
 
-#: Projects that are remembered for their small pages.
-MOST_KNOWN = 10_000
+#: Seconds after which a request that waits is refused when its turn comes. A
+#: store that does not respond would have them all wait for it, one by one.
+PATIENCE = 3.0
 
 _PAGES = frozenset(
     (
@@ -68,11 +71,9 @@ class Turns:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_unread = max_unread
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self._lock = threading.Lock()
-        #: Projects whose pages are small, which need no turns.
-        self._small: set[str] = set()
-        #: When the last large page of each other project was read.
+        #: When the last large page of each project was read.
         self._large: dict[str, float] = {}
         self._busy: set[str] = set()
         #: The project that has waited longest for its turn comes first.
@@ -81,7 +82,7 @@ class Turns:
 
     def are_needed(self, name: str, project: str) -> bool:
         """Tell whether an operation of a project needs a turn."""
-        return project not in self._small and name in PAGES
+        return project in self._large and name in PAGES
 
     def begin(self, project: str) -> bool:
         """Take a turn, unless it has to be waited for."""
@@ -106,20 +107,15 @@ class Turns:
 
     def record(self, project: str, size: int) -> None:
         """Note the bytes of a page."""
-        if size < LARGE and project in self._small:
+        if size < LARGE and project not in self._large:
             return
-        now = self._monotonic()
+        now = self.monotonic()
         with self._lock:
             for name, last in list(self._large.items()):
                 if now - last >= LATELY:
                     del self._large[name]
             if size >= LARGE:
-                self._small.discard(project)
                 self._large[project] = now
-            elif project not in self._large:
-                if len(self._small) >= MOST_KNOWN:
-                    self._small.clear()
-                self._small.add(project)
 
     def sent(self, project: str, size: int) -> None:
         """Note bytes that wait to be read."""
@@ -167,15 +163,24 @@ class Turn:
     :ivar project: whom the answer is for, '' if that is not known
     :ivar is_taken: whether it has to be ended
     :ivar is_missed: whether the request has to wait, and has no answer
+    :ivar deadline: after which it is refused, on the clock of the turns
     """
 
     turns: Turns
     project: str = ''
     is_taken: bool = False
     is_missed: bool = False
+    deadline: float = math.inf
 
     def begin(self, name: str, project: str) -> bool:
-        """Take the turn if an operation needs it; tell whether it may run."""
+        """Take the turn if an operation needs it; tell whether it may run.
+
+        :raises StoreUnavailable: its turn has come too late
+        """
+        if self.turns.monotonic() > self.deadline:
+            raise StoreUnavailable(
+                'Too many large pages are being read for the project.'
+            )
         if self.is_taken:
             return True
         self.project = project
@@ -186,6 +191,7 @@ class Turn:
 
     def wait(self, job: Job) -> Job | None:
         """Have a job wait for the turn; return one whose turn has come."""
+        self.deadline = self.turns.monotonic() + PATIENCE
         return self.turns.wait(self.project, job)
 
     def resume(self) -> None:

@@ -113,9 +113,9 @@ class FrameHandler:
             answer.is_proved = not call.session_path
         except ZaqarError as error:
             return error.status, {'error': str(error)}
-        if not turn.begin(call.row.name, call.identity.project):
-            return 503, {}
         try:
+            if not turn.begin(call.row.name, call.identity.project):
+                return 503, {}
             result = self._run(call, parsed.headers.values)
         except ZaqarError as error:
             return views.refusal(call.row, error, call.request)
