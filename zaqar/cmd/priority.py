@@ -15,6 +15,13 @@ import threading
 #: The nice value of a process that is loading; the kernel's lowest priority.
 _LOADING = 19
 
+#: Seconds after which a process has its usual priority even if it is still
+#: loading: while others need all processors it would never be ready.
+PATIENCE = 10.0
+
+#: The threads of this process.
+_THREADS = '/proc/self/task'
+
 
 def lower() -> int | None:
     """Give way to other processes; return the nice value to restore.
@@ -24,8 +31,11 @@ def lower() -> int | None:
     :returns: None if nothing was changed, since it could not be undone
     """
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    if not _can_return_to(before):
+    if not (os.path.isdir(_THREADS) and _can_return_to(before)):
         return None
+    timer = threading.Timer(PATIENCE, restore, (before,))
+    timer.daemon = True
+    timer.start()
     os.setpriority(os.PRIO_PROCESS, 0, _LOADING)
     return before
 
@@ -34,8 +44,7 @@ def restore(before: int) -> None:
     """Undo :func:`lower`, for threads that were started since then too."""
     # A thread that is not yet restored may start another one meanwhile.
     while any(
-        _restore(int(thread), before)
-        for thread in os.listdir('/proc/self/task')
+        _restore(int(thread), before) for thread in os.listdir(_THREADS)
     ):
         pass
 

@@ -265,8 +265,7 @@ class Supervisor:
 def _live(child: Child, parent: int, signal_end: int | None) -> None:
     """Run the child, then exit without the parent's clean-up."""
     code = 1
-    # A successor leaves the processor to its predecessor, which still serves.
-    nice = None if signal_end is None else priority.lower()
+    nice: int | None = None
 
     def ready() -> None:
         if nice is not None:
@@ -284,6 +283,9 @@ def _live(child: Child, parent: int, signal_end: int | None) -> None:
         # Ctrl-C reaches all of the terminal's processes; the parent decides.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
+        if signal_end is not None:
+            # The predecessor still serves, and needs the processor.
+            nice = priority.lower()
         if os.getppid() == parent:
             child.work(ready)
         code = 0

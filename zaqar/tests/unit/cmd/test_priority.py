@@ -28,12 +28,74 @@ print(before is None, set(lowered) == {19}, set(restored) == {usual})
 
 
 def test_a_lowered_priority_is_restored_for_all_threads() -> None:
-    run = subprocess.run(
-        [sys.executable, '-c', _PROGRAM],
+    unchanged, lowered, restored = _run(_PROGRAM).split()
+    assert restored == 'True'
+    assert lowered != unchanged
+
+
+#: Without a folder that lists its threads.
+_BLIND = """
+import os
+from zaqar.cmd import priority
+
+priority._THREADS = '/proc/self/missing'
+usual = os.getpriority(os.PRIO_PROCESS, 0)
+assert priority.lower() is None
+assert os.getpriority(os.PRIO_PROCESS, 0) == usual
+"""
+
+#: While it is still loading.
+_SLOW = """
+import os
+import time
+from zaqar.cmd import priority
+
+priority.PATIENCE = 0.01
+usual = os.getpriority(os.PRIO_PROCESS, 0)
+priority.lower()
+end = time.monotonic() + 5
+while os.getpriority(os.PRIO_PROCESS, 0) != usual:
+    assert time.monotonic() < end
+    time.sleep(0.01)
+"""
+
+#: In a child of the supervisor; the parent writes a line.
+_CHILD = """
+import os
+from zaqar.cmd import priority
+from zaqar.cmd.supervisor import Child, Supervisor
+
+def fail():
+    raise RuntimeError
+
+priority.lower = fail
+_, writing = os.pipe()
+try:
+    pid = Supervisor([])._start(Child('child', lambda ready: None), writing)
+    os.waitpid(pid, 0)
+finally:
+    print('The parent ends', flush=True)
+"""
+
+
+def _run(program: str) -> str:
+    return subprocess.run(
+        [sys.executable, '-c', program],
         capture_output=True,
         text=True,
         check=True,
-    )
-    unchanged, lowered, restored = run.stdout.split()
-    assert restored == 'True'
-    assert lowered != unchanged
+    ).stdout
+
+
+def test_a_priority_that_could_not_be_restored_stays() -> None:
+    _run(_BLIND)
+
+
+def test_a_priority_is_restored_in_time_even_while_loading() -> None:
+    _run(_SLOW)
+
+
+def test_a_child_that_fails_at_its_start_does_not_go_on_as_the_parent() -> (
+    None
+):
+    assert _run(_CHILD) == 'The parent ends\n'
