@@ -137,6 +137,9 @@ _IDLE = 30
 #: Open files of a worker besides connections of clients.
 _OTHER_FILES = 256
 
+#: What the kernel shows of the open files of this process.
+_FDINFO = pathlib.Path('/proc/self/fdinfo')
+
 #: Bytes of a request that are buffered, hence the maximum of its headers.
 _MAX_BUFFER = 512 * 1024
 
@@ -219,12 +222,16 @@ def _stop_accepting(listener: socket.socket) -> None:
     """Leave a listening socket to the other processes that share it.
 
     granian can stop accepting only together with closing idle connections,
-    so its event loop is made to forget the socket.
+    so its event loop is made to forget the socket. Where the kernel does not
+    show what that is, it goes on accepting until then.
     """
     inode = os.fstat(listener.fileno()).st_ino
-    for poll in map(int, os.listdir('/proc/self/fd')):
+    polls: list[str] = []
+    with contextlib.suppress(OSError):
+        polls = os.listdir(_FDINFO)
+    for poll in map(int, polls):
         with contextlib.suppress(OSError):
-            lines = pathlib.Path(f'/proc/self/fdinfo/{poll}').read_text()
+            lines = (_FDINFO / str(poll)).read_text()
             for target in map(int, re.findall(r'(?m)^tfd:\s*(\d+)', lines)):
                 if os.fstat(target).st_ino == inode:
                     with select.epoll.fromfd(os.dup(poll)) as epoll:
