@@ -146,13 +146,12 @@ class Turns:
             return False
         if project not in self._large:
             return True
-        most = self._max_unread
+        most, unread = self._max_unread, self._unread[project]
         return len(self._large.keys() & self._busy) < TOGETHER and not (
+            # Whose clients read all of it does not suffer from the others.
             most
-            and (
-                self._unread[project] >= most
-                or self._unread.total() >= ALL * most
-            )
+            and unread
+            and (unread >= most or self._unread.total() >= ALL * most)
         )
 
 
