@@ -36,6 +36,11 @@ ALL = 4
 #: store that does not respond would have them all wait for it, one by one.
 PATIENCE = 3.0
 
+#: Requests of a project that may wait.
+MOST_WAITING = 1000
+
+_TOO_MANY = 'Too many requests of the project are waiting.'
+
 _PAGES = frozenset(
     (
         *('queue_list', 'message_list', 'message_get_many'),
@@ -60,6 +65,7 @@ class Turns:
     """Who may have a page read, in one process.
 
     A job that is returned is to be done by the caller: its turn has come.
+    Jobs of clients that have gone wait too, hence there is a limit.
 
     :param max_unread: bytes of a project's answers that may wait to be read
         by its clients before it has no further turn, 0 for any number
@@ -85,9 +91,15 @@ class Turns:
         return project in self._large and name in PAGES
 
     def begin(self, project: str) -> bool:
-        """Take a turn, unless it has to be waited for."""
+        """Take a turn, unless it has to be waited for.
+
+        :raises StoreUnavailable: too many wait
+        """
         with self._lock:
-            if project in self._waiting or not self._may_begin(project):
+            waiting = self._waiting.get(project, ())
+            if len(waiting) >= MOST_WAITING:
+                raise StoreUnavailable(_TOO_MANY)
+            if waiting or not self._may_begin(project):
                 return False
             self._busy.add(project)
             return True
@@ -174,12 +186,11 @@ class Turn:
     def begin(self, name: str, project: str) -> bool:
         """Take the turn if an operation needs it; tell whether it may run.
 
-        :raises StoreUnavailable: its turn has come too late
+        :raises StoreUnavailable: it has come too late, or too many requests
+            wait for theirs
         """
         if self.turns.monotonic() > self.deadline:
-            raise StoreUnavailable(
-                'Too many large pages are being read for the project.'
-            )
+            raise StoreUnavailable(_TOO_MANY)
         if self.is_taken:
             return True
         self.project = project

@@ -73,6 +73,28 @@ def test_a_project_has_one_turn_at_a_time() -> None:
     assert [made.end('p') for _ in range(4)] == [*jobs, None]
 
 
+def test_requests_of_a_project_that_wait_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, 'MOST_WAITING', 3)
+    made, _ = _large('p', 'other')
+    assert made.begin('p')
+    for _ in range(3):
+        assert not made.begin('p')
+        assert made.wait('p', lambda: None) is None
+    with pytest.raises(StoreUnavailable):
+        made.begin('p')
+    refused = Turn(made)
+    with pytest.raises(StoreUnavailable):
+        refused.begin(NAME, 'p')
+    # It has an answer, and no turn.
+    assert not refused.is_missed
+    assert refused.end() is None
+    assert made.begin('other')
+    assert made.end('p') is not None
+    assert not made.begin('p')
+
+
 def test_few_projects_have_turns_at_large_pages_at_a_time() -> None:
     names = [f'p{number}' for number in range(5)]
     made, _ = _large(*names)

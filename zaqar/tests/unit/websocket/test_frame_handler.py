@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers to frames, without a network or a store."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import msgspec
+import pytest
+
+from zaqar.api import operation_table
+from zaqar.transport import turns
+from zaqar.transport.websocket.frame_handler import FrameHandler
+from zaqar.transport.websocket.protocol import Frame
+
+
+class Session:
+    """A session all of whose frames ask for a page of a project."""
+
+    logged = types.SimpleNamespace(project_id='p')
+
+    def next_request(self) -> str:
+        return 'req-1'
+
+    def parse(self, *_: Any) -> Any:
+        row = operation_table.BY_ACTION['message_list']
+        return types.SimpleNamespace(row=row, headers=None)
+
+    def call(self, _parsed: Any, row: Any, _encoding: Any) -> Any:
+        identity = types.SimpleNamespace(project='p')
+        return types.SimpleNamespace(
+            row=row, identity=identity, request=None, session_path=''
+        )
+
+
+def test_a_frame_is_refused_where_too_many_requests_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, 'MOST_WAITING', 0)
+    nothing: Any = None
+    handler = FrameHandler(nothing, nothing)
+    handler.turns.record('p', turns.LARGE)
+    session: Any = Session()
+    answer = handler.answer(session, Frame(b''))
+    assert answer.frame is None
+    document = msgspec.json.decode(answer.data)
+    assert document['headers']['status'] == 503
+    assert 'Too many requests' in document['body']['error']
