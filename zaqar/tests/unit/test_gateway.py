@@ -185,3 +185,17 @@ def test_many_that_have_waited_are_answered_without_recursion(
     first.take(room=9)
     assert house.called == 2000
     assert all(each.is_done for each in others)
+
+
+def test_what_cannot_be_sent_does_not_count_as_unread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = House(3 * asgi_adapter.PIECE, max_unread=LARGE)
+    first, errors = house.ask(), list[BaseException]()
+    waiting = house.ask(room=9)
+    monkeypatch.setattr(first, 'err', errors.append)
+    monkeypatch.setattr(first, 'send', lambda message: 1 / 0)
+    first.take()
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+    assert waiting.is_done
+    assert not house.turns._unread  # noqa: SLF001

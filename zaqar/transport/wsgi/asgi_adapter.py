@@ -150,6 +150,16 @@ class _LargeBody:
 
     def send(self) -> Jobs:
         """Send what is left, as long as granian takes it."""
+        try:
+            if not self._is_sent():
+                return ()
+        except BaseException as error:
+            self._watcher.err(error)
+        # In any case, or the project would wait for ever.
+        return (self._taken(),)
+
+    def _is_sent(self) -> bool:
+        """Send as much as granian takes; tell whether that is all."""
         while self._left:
             piece = bytes(self._left[:PIECE])
             self._left = self._left[PIECE:]
@@ -161,8 +171,8 @@ class _LargeBody:
             if hasattr(future, 'add_done_callback') and (
                 self._loop.wait(future, self._go_on) is None
             ):
-                return ()
-        return (self._taken(),)
+                return False
+        return True
 
     def _go_on(self, _future: Future) -> None:
         _do(self.send())
