@@ -310,9 +310,10 @@ class Connections:
         """Handle a frame whose turn has come."""
         turn.resume()
         frame.turn = turn
-        if connection.id in self._by_id:
+        if connection.machine.is_served:
             self._call(connection, HandleFrame(frame))
         else:
+            # Messages that it took from a queue would be lost.
             self._later(turn.end())
 
     def _later(self, job: Job | None) -> None:

@@ -227,6 +227,11 @@ class Connection:
         return bool(self._subscriptions)
 
     @property
+    def is_served(self) -> bool:
+        """Tell whether answers are sent."""
+        return self.state in (State.OPEN, State.DRAINING)
+
+    @property
     def reads(self) -> bool:
         """Tell whether more frames are read."""
         return self._reads
@@ -242,7 +247,7 @@ class Connection:
     def answered(self, answer: FrameAnswer) -> list[Effect]:
         """Handle the answer to the frame that was handled."""
         self._works = False
-        if self.state in (State.CLOSING, State.LOST):
+        if not self.is_served:
             created = answer.subscription
             return [Forget((created,))] if created else []
         effects = self._noted(answer)
@@ -292,7 +297,7 @@ class Connection:
 
     def expired(self) -> list[Effect]:
         """Handle that the token has expired."""
-        if self.state in (State.CLOSING, State.LOST):
+        if not self.is_served:
             return []
         return self._close(EXPIRED, 'The token has expired.')
 

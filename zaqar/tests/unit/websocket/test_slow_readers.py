@@ -318,6 +318,24 @@ def test_the_turns_of_lost_connections_go_on_to_others(loop: Loop) -> None:
     assert house.connections.handler.turns.begin('p')
 
 
+def test_a_frame_of_a_connection_that_closes_has_no_turn(loop: Loop) -> None:
+    house = House(loop)
+    house.ask(house.join(), LARGE)
+    first, closing, last = (house.join() for _ in range(3))
+    house.workers.is_held = True
+    for each in (first, closing, last):
+        house.ask(each, LARGE)
+    # All have been looked at; two of them wait.
+    house.workers.step()
+    begun = house.workers.begun
+    closing.wire.data_received(encoded(b'\x03\xe8', 0x88))
+    for _ in range(20):
+        turn(loop)
+        house.workers.release()
+    assert house.workers.begun == begun + 1
+    assert last.unsent == first.unsent
+
+
 def test_a_large_frame_that_is_sent_in_part_counts_as_a_whole(
     loop: Loop,
 ) -> None:
