@@ -86,6 +86,16 @@ class Watcher:
         self._future = Future()
         return self._future
 
+    def receive(self) -> Future:
+        self.event = Future()
+        return self.event
+
+    def tell(self, **event: Any) -> None:
+        """Let what is waited for be received."""
+        future = self.event
+        future.event = event
+        future.callback(future)
+
     def take(self, room: int = 0) -> None:
         """Take the part that waits, and some more."""
         future, self._future, self._room = self._future, None, room
@@ -100,9 +110,19 @@ class Watcher:
 
 
 class Future:
-    """What granian promises that a part is taken with."""
+    """What granian promises that a part is taken, or an event received."""
 
     callback: Callable[[Any], Any]
+    event: Any = None
+    is_cancelled = False
+
+    def exception(self) -> None: ...
+
+    def result(self) -> Any:
+        return self.event
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
 
     def add_done_callback(self, callback: Callable[[Any], Any]) -> None:
         self.callback = callback
@@ -173,6 +193,32 @@ def test_who_leaves_much_unread_waits_and_holds_no_thread() -> None:
     assert others[0].parts
     second.take(room=9)
     assert house.called == 4
+
+
+def test_a_request_whose_client_has_gone_meanwhile_is_not_begun() -> None:
+    house = House(2 * LARGE, max_unread=4 * LARGE)
+    first, _, gone, last = (house.ask() for _ in range(4))
+    for each in (gone, last):
+        each.tell(type='http.request', more_body=False)
+    gone.tell(type='http.disconnect')
+    first.take(room=9)
+    assert house.called == 3
+    assert gone.is_done
+    assert not gone.parts
+    assert last.parts
+    assert last.event.is_cancelled
+    # It comes too late, and so does what is cancelled.
+    last.tell(type='http.disconnect')
+    last.take(room=9)
+    assert last.is_complete
+
+
+def test_what_is_too_long_is_not_read_while_it_waits() -> None:
+    house = House(2 * LARGE, max_unread=4 * LARGE)
+    waiting = [house.ask() for _ in range(3)][-1]
+    event = waiting.event
+    waiting.tell(type='http.request', more_body=True)
+    assert waiting.event is event
 
 
 def test_many_that_have_waited_are_answered_without_recursion(

@@ -16,7 +16,12 @@ from typing import Any
 
 from zaqar.errors import ZaqarError
 from zaqar.transport.turns import LARGE, TURN, Job, Turn, Turns
-from zaqar.transport.wsgi.request_buffering import Future, Loop, RequestBuffer
+from zaqar.transport.wsgi.request_buffering import (
+    Future,
+    Loop,
+    Receive,
+    RequestBuffer,
+)
 from zaqar.transport.wsgi.responses import Headers, error_response
 from zaqar.transport.wsgi_types import App, Environ
 
@@ -84,9 +89,16 @@ class AsgiAdapter:
     ) -> None:
         _do(self._attempt(watcher, environ, body, Turn(self._turns)))
 
-    def _resume(self, watcher: Any, body: Any, turn: Turn) -> Jobs:
+    def _resume(
+        self, watcher: Any, body: Any, turn: Turn, client: _Client
+    ) -> Jobs:
         """Answer a request whose turn has come."""
         turn.resume()
+        client.ignore()
+        if client.has_gone:
+            # Messages that the request took from a queue would be lost.
+            watcher.done()
+            return (turn.end(),)
         return self._attempt(watcher, to_environ(watcher.scope), body, turn)
 
     def _attempt(
@@ -106,7 +118,11 @@ class AsgiAdapter:
         try:
             status, headers, content = _called(app, environ)
             if turn.is_missed:
-                resume = functools.partial(self._resume, watcher, body, turn)
+                client = _Client(watcher.proto.receive, self._loop)
+                client.watch()
+                resume = functools.partial(
+                    self._resume, watcher, body, turn, client
+                )
                 return (turn.wait(resume),)
             if not self.keep_alive:
                 headers = [*headers, ('Connection', 'close')]
@@ -127,6 +143,52 @@ class AsgiAdapter:
         self._turns.sent(turn.project, size)
         taken = functools.partial(self._turns.read, turn.project, size)
         return _LargeBody(watcher, self._loop, content, taken).send()
+
+
+class _Client:
+    """The client of a request that waits, and has sent its body.
+
+    :ivar has_gone: whether it has closed its connection
+    """
+
+    def __init__(self, receive: Receive, loop: Loop) -> None:
+        self._receive: Receive | None = receive
+        self._loop = loop
+        self._future: Future | None = None
+        self.has_gone = False
+
+    def watch(self) -> None:
+        """Notice that it goes, until :meth:`ignore`."""
+        while (receive := self._receive) is not None:
+            future = self._future = receive()
+            if self._receive is None:
+                # Ignored meanwhile, without knowledge of this future.
+                future.cancel()
+                return
+            ready = self._loop.wait(future, self._received)
+            if ready is None or not self._goes_on(ready):
+                return
+
+    def ignore(self) -> None:
+        """End this; what is cancelled must not hold the connection."""
+        future, self._future, self._receive = self._future, None, None
+        if future is not None:
+            future.cancel()
+
+    def _received(self, future: Future) -> None:
+        if self._goes_on(future):
+            self.watch()
+
+    def _goes_on(self, future: Future) -> bool:
+        """Take an event; tell whether to wait for the next one."""
+        if self._receive is None:
+            return False
+        event = future.result() if future.exception() is None else {}
+        if event.get('type') == 'http.request':
+            # The end of an empty body, or what is too long to be read.
+            return not event['more_body']
+        self.has_gone = True
+        return False
 
 
 class _LargeBody:
