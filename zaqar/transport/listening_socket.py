@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 from zaqar.errors import ConfigurationError
@@ -28,10 +29,12 @@ def listen(
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Inherited by connections. What is unsent is known, and limited, only
-        # outside the kernel, which would buffer megabytes for each client.
-        listener.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT
-        )
+        # outside the kernel, which would buffer megabytes for each client. Not
+        # every kernel that runs containers has it.
+        with contextlib.suppress(OSError):
+            listener.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT
+            )
         listener.bind(address)
     except OSError as error:
         raise ConfigurationError(

@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import socket
 
+import pytest
+
 from zaqar.transport import listening_socket
 from zaqar.transport.listening_socket import MAX_UNSENT
 
@@ -27,3 +29,11 @@ def test_the_kernel_holds_little_for_a_client_that_does_not_read() -> None:
             while taken < 8 * MAX_UNSENT:
                 taken += connection.send(bytes(64 * 1024))
         assert taken < 3 * MAX_UNSENT
+
+
+def test_a_kernel_without_the_limit_will_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # No kernel knows this option.
+    monkeypatch.setattr(socket, 'TCP_NOTSENT_LOWAT', 9999)
+    listening_socket.listen('127.0.0.1', 0, 1, 'a group').close()
