@@ -80,9 +80,10 @@ def identity(
     """
     client = identity_checks.client_id(environ.get('HTTP_CLIENT_ID'), limits)
     names = _PROJECT[:1] if verified else _PROJECT
-    text = next((_text(environ[key]) for key in names if key in environ), None)
+    # It is None for a token without a project.
+    text = next((environ[key] for key in names if key in environ), None)
     return Identity(
-        identity_checks.project(text),
+        identity_checks.project(None if text is None else _text(text)),
         client,
         _roles(environ.get('HTTP_X_ROLES', '')),
         environ.get('openstack.request_id'),

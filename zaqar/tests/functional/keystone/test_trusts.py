@@ -208,7 +208,7 @@ def test_no_trust_is_named_in_a_log(
     ours.delete(trust)
     ours.delete(trust)
     assert 'could not be ended' in caplog.text
-    assert 'is no more' in caplog.text
+    assert 'does not exist any more' in caplog.text
     assert trust not in caplog.text
 
 
