@@ -204,8 +204,7 @@ def _latencies(clients: Sequence[Client]) -> list[float]:
 
 
 def _p99(clients: Sequence[Client]) -> float:
-    latencies = _latencies(clients)
-    return latencies[int(len(latencies) * 0.99)]
+    return report.quantile(_latencies(clients), 0.99)
 
 
 def _row(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from benchmarks import load
 from benchmarks.operations import Operation
-from benchmarks.report import Table
+from benchmarks.report import Table, quantile
 from benchmarks.target import Target
 
 #: Seconds of a slice; the service and the floor take turns. Shorter ones come
@@ -66,8 +66,8 @@ class Side:
 
     def quantile(self, part: float) -> float:
         """Return the latency that a part of the requests stayed below."""
-        found = sorted(t for item in self.slices for t in item.latencies)
-        return found[min(len(found) - 1, int(part * len(found)))]
+        latencies = (t for item in self.slices for t in item.latencies)
+        return quantile(latencies, part)
 
 
 @dataclass

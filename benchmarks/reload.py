@@ -65,9 +65,7 @@ class Phase:
 
     def ms(self, part: float) -> float:
         """Return a quantile of the latencies, in milliseconds."""
-        latencies = sorted(self.latencies)
-        index = min(int(len(latencies) * part), len(latencies) - 1)
-        return latencies[index] * 1e3
+        return report.quantile(self.latencies, part) * 1e3
 
 
 class Clients:
@@ -148,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for _ in range(options.reloads):
                     _reload(server)
                 clients.phase = Phase()
-                ratios.append(reloading.ms(1) / quiet.ms(0.99))
+                ratios.append(_ratio(quiet, reloading))
                 failures += quiet.failures + reloading.failures
                 table.rows.append(_row(number, quiet, reloading))
         finally:
@@ -201,6 +199,10 @@ def _reload(server: Zaqar) -> None:
     time.sleep(0.5)
 
 
+def _ratio(quiet: Phase, reloading: Phase) -> float:
+    return reloading.ms(1) / quiet.ms(0.99)
+
+
 def _row(number: int, quiet: Phase, reloading: Phase) -> Sequence[str]:
     return (
         str(number),
@@ -211,7 +213,7 @@ def _row(number: int, quiet: Phase, reloading: Phase) -> Sequence[str]:
         f'{len(reloading.latencies):,}',
         f'{reloading.ms(0.5):.1f}',
         f'{reloading.ms(1):.1f}',
-        f'{reloading.ms(1) / quiet.ms(0.99):.1f}',
+        f'{_ratio(quiet, reloading):.1f}',
         str(reloading.connections),
         str(quiet.failures + reloading.failures),
     )

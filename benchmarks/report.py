@@ -5,11 +5,17 @@ from __future__ import annotations
 
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 #: How a new file begins.
 HEADING = '# Results\n\nMade by the programs here; see README.rst.\n\n'
+
+
+def quantile(values: Iterable[float], part: float) -> float:
+    """Return the value that a part of some values stay below."""
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * part), len(ordered) - 1)]
 
 
 @dataclass

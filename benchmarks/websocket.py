@@ -227,8 +227,10 @@ class Side:
 
     def figures(self) -> Sequence[str]:
         """Return what the table shows."""
-        found = sorted(self.samples.latencies)
-        p50, p99 = (found[int(len(found) * part)] for part in (0.5, 0.99))
+        p50, p99 = (
+            report.quantile(self.samples.latencies, part)
+            for part in (0.5, 0.99)
+        )
         return (
             f'{self.samples.rate:,.0f}',
             f'{p50 * 1e3:.2f}',
