@@ -9,8 +9,8 @@ from typing import Any
 from zaqar.storage.mongodb import documents, sessions
 from zaqar.storage.mongodb.client_settings import ClientSettings
 from zaqar.storage.mongodb.database import MongoDatabase
-from zaqar.storage.mongodb.management import MongoManagementStore
-from zaqar.storage.mongodb.messages import MongoMessageStore
+from zaqar.storage.mongodb.management_store import MongoManagementStore
+from zaqar.storage.mongodb.message_store import MongoMessageStore
 
 _MESSAGE_INDEXES = {
     'message': documents.MESSAGE_INDEXES,

@@ -130,7 +130,7 @@ MANAGEMENT_OPTS = _opts('message')
 def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
     """Open the message store of a server."""
     client, prefix = _open(uri, options)
-    from zaqar.storage.redis.messages import RedisMessageStore
+    from zaqar.storage.redis.message_store import RedisMessageStore
 
     return RedisMessageStore(client, prefix)
 
@@ -140,7 +140,7 @@ def open_management(
 ) -> base.ManagementStore:
     """Open the management store of a server."""
     client, prefix = _open(uri, options)
-    from zaqar.storage.redis.management import RedisManagementStore
+    from zaqar.storage.redis.management_store import RedisManagementStore
 
     return RedisManagementStore(client, prefix)
 

@@ -15,8 +15,8 @@ from zaqar.storage.base import Capability, Driver
 from zaqar.storage.sqlalchemy import pool_uri_options
 from zaqar.storage.sqlalchemy.connector import Pooler
 from zaqar.storage.sqlalchemy.database import ServerDatabase, SqlDatabase
-from zaqar.storage.sqlalchemy.management import SqlManagementStore
-from zaqar.storage.sqlalchemy.messages import SqlMessageStore
+from zaqar.storage.sqlalchemy.management_store import SqlManagementStore
+from zaqar.storage.sqlalchemy.message_store import SqlMessageStore
 from zaqar.storage.sqlalchemy.sqlite import SqliteDatabase
 
 _SYNCHRONOUS = cfg.StrOpt(

@@ -19,7 +19,7 @@ from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
 from zaqar.storage.swift.bodies import INLINE
 from zaqar.storage.swift.client import SwiftClient
 from zaqar.storage.swift.connections import DEADLINE, SwiftConnections
-from zaqar.storage.swift.messages import SwiftMessageStore
+from zaqar.storage.swift.message_store import SwiftMessageStore
 
 _V1 = re.compile(r'/v1(\.0)?/?$')
 

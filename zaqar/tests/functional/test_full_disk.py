@@ -14,7 +14,7 @@ from zaqar.errors import StoreUnavailable
 from zaqar.models import NewMessage
 from zaqar.storage.sqlalchemy import sqlite
 from zaqar.storage.sqlalchemy.driver import DRIVER
-from zaqar.storage.sqlalchemy.messages import SqlMessageStore
+from zaqar.storage.sqlalchemy.message_store import SqlMessageStore
 from zaqar.tests.servers import process
 
 NOW = 1_800_000_000_000
