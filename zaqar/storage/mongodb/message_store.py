@@ -11,7 +11,7 @@ from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base, group_commit
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import message_count
+from zaqar.storage.mongodb import deployment_message_count
 from zaqar.storage.mongodb.claim_documents import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.database import MongoDatabase
@@ -186,7 +186,7 @@ class MongoMessageStore(base.MessageStore):
         return self._reader.stats(qid, now)
 
     def volume(self, *, now: int) -> Stats:
-        return message_count.count_messages(self._database, now)
+        return deployment_message_count.count_messages(self._database, now)
 
     def purge(self, qid: str, *, now: int) -> None:
         self._queues.purge(qid)

@@ -18,8 +18,8 @@ from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_request import LazyNotice, PostRequest
 from zaqar.storage.sqlalchemy import (
     claiming,
+    database_message_count,
     deleting,
-    message_count,
     posting,
     queue_rows,
     reading,
@@ -224,7 +224,7 @@ class SqlMessageStore(base.MessageStore):
 
     def volume(self, *, now: int) -> Stats:
         return self._database.read(
-            lambda s: message_count.count_messages(s, now)
+            lambda s: database_message_count.count_messages(s, now)
         )
 
     def purge(self, qid: str, *, now: int) -> None:
