@@ -18,7 +18,7 @@ from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.deleting import Deleter
 from zaqar.storage.mongodb.posting import Poster
 from zaqar.storage.mongodb.queue_cache import QueueCache
-from zaqar.storage.mongodb.queue_documents import QueueDocuments
+from zaqar.storage.mongodb.queue_state import QueueDocuments
 from zaqar.storage.mongodb.reading import (
     ANY,
     DELAYED,

@@ -14,7 +14,7 @@ from typing import Any
 
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
-from zaqar.storage.sqlalchemy import queue_rows
+from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     EXHAUSTED,
@@ -89,7 +89,7 @@ def select_free(
     for where in (FREE, WOKEN):
         sql = candidates(session.dialect, where, count, limit)
         rows += session.all(
-            queue_rows.for_update(session, sql, skip=True), values
+            queue_state.for_update(session, sql, skip=True), values
         )
     return sorted(rows, key=lambda row: row[1])[:limit]
 
@@ -132,7 +132,7 @@ def claim(
     if not taken and not exhausted:
         return repeated_claim(session, qid, claim_id, values['now'], version)
     values['queue_id'] = (taken or exhausted)[0][0]
-    insert = queue_rows.insert_ignoring(session.dialect, _CLAIM)
+    insert = queue_state.insert_ignoring(session.dialect, _CLAIM)
     if not session.run(insert, values):
         raise RepeatedClaimError
     _update(session, values, taken, f'{COUNT} + {int(bool(max_claims))}')
@@ -213,10 +213,10 @@ def repeated_claim(
     :raises QueueGone: the queue was dropped
     :raises StaleMetadata: the version is too old
     """
-    least = queue_rows.check_gone(session, qid)
+    least = queue_state.check_gone(session, qid)
     claim = repeated(session, qid, claim_id, now)
     if claim is None:
-        queue_rows.check_version(version, least)
+        queue_state.check_version(version, least)
     return claim
 
 
@@ -263,7 +263,7 @@ def renew(
 ) -> bool:
     """Prolong a claim and its messages, within a transaction."""
     values = {**values, 'qid': qid, 'claim_id': claim_id}
-    queue, values = queue_rows.queue_for_change(session, values)
+    queue, values = queue_state.queue_for_change(session, values)
     renewed = session.run(
         'UPDATE claim SET ttl = :ttl, expires_at = :end '
         f'WHERE queue_id = {queue} AND id = :claim_id '
@@ -271,7 +271,7 @@ def renew(
         values,
     )
     if not renewed and not _is_unchanged(session, values):
-        queue_rows.check_gone(session, qid)
+        queue_state.check_gone(session, qid)
         return False
     session.run(
         f'UPDATE message{_by_claim(session)} SET wake_at = :end, {PROLONG} '
@@ -299,7 +299,7 @@ def _is_unchanged(session: SqlSession, values: dict[str, Any]) -> bool:
 
 def release(session: SqlSession, qid: str, claim_id: str) -> None:
     """Free the messages of a claim, within a transaction."""
-    queue, values = queue_rows.queue_for_change(
+    queue, values = queue_state.queue_for_change(
         session, {'qid': qid, 'claim_id': claim_id}
     )
     freed = session.run(
@@ -313,7 +313,7 @@ def release(session: SqlSession, qid: str, claim_id: str) -> None:
         values,
     )
     if not freed and not deleted:
-        queue_rows.check_gone(session, qid)
+        queue_state.check_gone(session, qid)
 
 
 def pop(
@@ -323,7 +323,7 @@ def pop(
     values = {'qid': qid, 'now': now}
     rows = select_free(session, values, limit)
     if not rows:
-        queue_rows.check_gone(session, qid)
+        queue_state.check_gone(session, qid)
         return []
     seqs = [row[1] for row in rows]
     session.run(
@@ -331,5 +331,5 @@ def pop(
         f'AND seq IN ({placeholders("s", len(seqs))})',
         {'id': rows[0][0], **placeholder_values('s', seqs)},
     )
-    queue_rows.subtract_live(session, rows[0][0], len(rows))
+    queue_state.subtract_live(session, rows[0][0], len(rows))
     return [message(row, now) for row in rows]

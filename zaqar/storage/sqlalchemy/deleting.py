@@ -8,7 +8,7 @@ from typing import Any
 
 from zaqar.storage import deletion_errors
 from zaqar.storage.message_ids import is_claim_id, parse_id
-from zaqar.storage.sqlalchemy import queue_rows, reading
+from zaqar.storage.sqlalchemy import queue_state, reading
 from zaqar.storage.sqlalchemy.message_rows import CLAIMED, QUEUE
 from zaqar.storage.sqlalchemy.session import (
     Row,
@@ -55,7 +55,7 @@ def delete_plain(
         'now': now,
         'claim_id': claim_id,
     }
-    queue, values = queue_rows.queue_for_change(session, values)
+    queue, values = queue_state.queue_for_change(session, values)
     sql = _DELETE.format(queue=queue)
     sql += _UNCLAIMED if claim_id is None else _HELD
     if session.dialect == 'postgresql':
@@ -69,7 +69,7 @@ def delete_plain(
 
 def _subtract_one(session: SqlSession, values: dict[str, Any]) -> None:
     if session.dialect == 'mysql':
-        queue_rows.subtract_live(session, values['own_queue'], 1)
+        queue_state.subtract_live(session, values['own_queue'], 1)
     else:
         session.run(_SUBTRACT_ONE, values)
 
@@ -88,7 +88,7 @@ def delete(
     """
     rows = reading.find(session, qid, [message_id], now, lock=True)
     if not rows:
-        queue_rows.check_gone(session, qid)
+        queue_state.check_gone(session, qid)
         return
     row = rows[0]
     holder = _holder(row, now)
@@ -115,7 +115,7 @@ def delete_many(
         raise deletion_errors.unknown_claim()
     rows = reading.find(session, qid, ids, now, lock=True)
     if not rows:
-        queue_rows.check_gone(session, qid)
+        queue_state.check_gone(session, qid)
         return
     if claim_ids is not None and any(
         _holder(row, now) not in claim_ids for row in rows
@@ -131,7 +131,7 @@ def _remove(session: SqlSession, queue_id: int, rows: Sequence[Row]) -> None:
         f'AND seq IN ({placeholders("s", len(seqs))})',
         {'id': queue_id, **placeholder_values('s', seqs)},
     )
-    queue_rows.subtract_live(session, queue_id, count)
+    queue_state.subtract_live(session, queue_id, count)
 
 
 def _holder(row: Row, now: int) -> str | None:

@@ -21,7 +21,7 @@ from zaqar.storage.sqlalchemy import (
     database_message_count,
     deleting,
     posting,
-    queue_rows,
+    queue_state,
     reading,
     single_statement_claims,
     single_statement_posts,
@@ -84,21 +84,23 @@ class SqlMessageStore(base.MessageStore):
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
         self._database.write(
-            lambda s: queue_rows.require_version(s, qid, version, now)
+            lambda s: queue_state.require_version(s, qid, version, now)
         )
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
-        self._database.write(lambda s: queue_rows.mark_subscribed(s, qid, now))
+        self._database.write(
+            lambda s: queue_state.mark_subscribed(s, qid, now)
+        )
         self._unsubscribed.update(qid, 1)
 
     def subscribed_epoch(self, qid: str, *, now: int) -> int:
         return self._database.read(
-            lambda s: queue_rows.subscribed_epoch(s, qid)
+            lambda s: queue_state.subscribed_epoch(s, qid)
         )
 
     def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
         return self._database.write(
-            lambda s: queue_rows.unmark_subscribed(s, qid, epoch, now)
+            lambda s: queue_state.unmark_subscribed(s, qid, epoch, now)
         )
 
     def list(
@@ -200,7 +202,7 @@ class SqlMessageStore(base.MessageStore):
         def read(session: SqlSession) -> Claim | None:
             claim = claiming.held(session, qid, claim_id, now)
             if claim is None:
-                queue_rows.check_gone(session, qid)
+                queue_state.check_gone(session, qid)
             return claim
 
         return self._database.read(read)
@@ -229,12 +231,14 @@ class SqlMessageStore(base.MessageStore):
 
     def purge(self, qid: str, *, now: int) -> None:
         self._database.write(
-            lambda s: queue_rows.discard_messages(s, qid, now, dropped_at=None)
+            lambda s: queue_state.discard_messages(
+                s, qid, now, dropped_at=None
+            )
         )
 
     def drop(self, qid: str, *, now: int) -> None:
         self._database.write(
-            lambda s: queue_rows.discard_messages(s, qid, now, dropped_at=now)
+            lambda s: queue_state.discard_messages(s, qid, now, dropped_at=now)
         )
 
     def sweep(self, *, now: int, batch: int) -> int:

@@ -12,7 +12,7 @@ import threading
 
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.sqlalchemy import queue_rows
+from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.message_rows import new_row
 from zaqar.storage.sqlalchemy.session import SqlSession
 
@@ -51,10 +51,10 @@ NUMBERS = NoticeNumbers()
 
 def add_notice(session: SqlSession, notice: NewMessage, now: int) -> None:
     """Add a notice to the outbox, within a transaction."""
-    insert = queue_rows.insert_ignoring(session.dialect, _INSERT)
+    insert = queue_state.insert_ignoring(session.dialect, _INSERT)
     while not session.run(
         insert,
         {**new_row(NUMBERS.take(now, 1), notice, now), 'outbox': OUTBOX},
     ):
         # There is no outbox yet, or the number is taken.
-        queue_rows.lock(session, OUTBOX, now)
+        queue_state.lock(session, OUTBOX, now)

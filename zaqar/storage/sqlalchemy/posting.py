@@ -14,7 +14,7 @@ from typing import Any
 from zaqar.errors import QueueFull
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_request import PostRequest
-from zaqar.storage.sqlalchemy import outbox, queue_rows
+from zaqar.storage.sqlalchemy import outbox, queue_state
 from zaqar.storage.sqlalchemy.message_rows import new_row
 from zaqar.storage.sqlalchemy.session import SqlSession
 from zaqar.storage.subscriber_flags import UnsubscribedQueues
@@ -71,9 +71,9 @@ def post(
     :raises StaleMetadata: one of them was made with old metadata
     """
     now = max(item.now for item in posts)
-    queue = queue_rows.lock(session, qid, now)
+    queue = queue_state.lock(session, qid, now)
     for item in posts:
-        queue_rows.check_version(item.version, queue.least_version)
+        queue_state.check_version(item.version, queue.least_version)
     unsubscribed.update(qid, queue.subscribed)
     ids_of_posts: list[Sequence[str]] = []
     rows: list[dict[str, Any]] = []
@@ -85,7 +85,7 @@ def post(
             ids_of_posts.append(split_ids(stored[0]))
             continue
         if limit:
-            queue_rows.check_room(
+            queue_state.check_room(
                 session, queue, len(item.messages), limit, now
             )
         first = queue.next_seq + len(rows)

@@ -9,7 +9,7 @@ from typing import Any
 from zaqar.models import Message, MessageSpan, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
 from zaqar.storage.message_ids import make_marker, parse_id, parse_marker
-from zaqar.storage.sqlalchemy import queue_rows
+from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     QUEUE,
@@ -83,7 +83,7 @@ def list_page(
     if any(item.client == exclude_client for item in page):
         return _filtered_page(session, values, kinds, limit)
     if not page:
-        queue_rows.check_gone(session, qid)
+        queue_state.check_gone(session, qid)
     return Page(page, page[-1].marker if len(page) == limit else None)
 
 
@@ -255,7 +255,7 @@ def _select(
         f'AND m.{column} IN ({placeholders("k", len(keys))})'
     )
     if lock:
-        sql = queue_rows.for_update(session, sql + ' ORDER BY m.seq')
+        sql = queue_state.for_update(session, sql + ' ORDER BY m.seq')
     return session.all(
         sql, {'qid': qid, 'now': now, **placeholder_values('k', keys)}
     )
@@ -267,7 +267,7 @@ def get(
     """Return the live messages among ``ids``, in queue order."""
     rows = find(session, qid, ids, now)
     if not rows:
-        queue_rows.check_gone(session, qid)
+        queue_state.check_gone(session, qid)
     return [message(row, now) for row in rows]
 
 
@@ -279,7 +279,7 @@ def stats(session: SqlSession, qid: str, now: int) -> Stats:
     oldest = _span(session, values, 'ASC')
     newest = _span(session, values, 'DESC')
     if oldest is None or newest is None:
-        queue_rows.check_gone(session, qid)
+        queue_state.check_gone(session, qid)
         return Stats()
     return Stats(free + woken + delayed, claimed, oldest, newest)
 

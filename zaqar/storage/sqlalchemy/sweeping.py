@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
-from zaqar.storage.sqlalchemy import queue_rows
+from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.session import (
     Row,
     SqlSession,
@@ -83,7 +83,7 @@ def _sweep(session: SqlSession, now: int, batch: int) -> int:
     values = {'now': now}
     rows = _remove(session, _EXPIRED, values, batch)
     for queue_id, count in Counter(row[0] for row in rows).items():
-        queue_rows.subtract_live(session, queue_id, count)
+        queue_state.subtract_live(session, queue_id, count)
     removed = len(rows)
     for dead in _OTHERS:
         if removed < batch:
@@ -97,7 +97,7 @@ def _remove(
     columns = ', '.join(dead.key)
     select = f'SELECT {columns} FROM {dead.table} WHERE {dead.where}'
     rows = session.all(
-        queue_rows.for_update(session, f'{select} LIMIT {most}', skip=True),
+        queue_state.for_update(session, f'{select} LIMIT {most}', skip=True),
         values,
     )
     for start in range(0, len(rows), CHUNK):
