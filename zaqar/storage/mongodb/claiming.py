@@ -22,13 +22,13 @@ from zaqar.errors import StoreUnavailable
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import claim_documents, documents
-from zaqar.storage.mongodb.claim_documents import ClaimTerms
+from zaqar.storage.mongodb import claim_query_documents, documents
+from zaqar.storage.mongodb.claim_query_documents import ClaimTerms
 from zaqar.storage.mongodb.database import CHUNK, MongoDatabase
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.errors import is_duplicate
+from zaqar.storage.mongodb.message_queries import FREE, WOKEN, Reader
 from zaqar.storage.mongodb.queue_cache import CachedQueue, QueueCache
-from zaqar.storage.mongodb.reading import FREE, WOKEN, Reader
 
 #: Queries for what rivals have left, before a claim returns fewer messages.
 MAX_REFILLS = 3
@@ -78,7 +78,7 @@ class Claimer:
                     return claim
                 continue
             if taken == len(rows) and not terms.max_claims:
-                return claim_documents.new_claim(terms, rows)
+                return claim_query_documents.new_claim(terms, rows)
             claim = (
                 self._completed(terms, limit)
                 if taken
@@ -94,14 +94,16 @@ class Claimer:
         """Return a live claim that still holds messages, else None."""
         rows = self._held(queue, claim_id, now)
         return (
-            claim_documents.stored_claim(claim_id, rows, now) if rows else None
+            claim_query_documents.stored_claim(claim_id, rows, now)
+            if rows
+            else None
         )
 
     def is_live(self, queue: CachedQueue, claim_id: str, now: int) -> bool:
         """Tell whether there is such a live claim."""
         if not is_claim_id(claim_id):
             return False
-        where = claim_documents.live_messages(queue, claim_id, now)
+        where = claim_query_documents.live_messages(queue, claim_id, now)
         row = self._database.step(
             lambda: queue.messages.find_one(where, {'_id': 1})
         )
@@ -115,9 +117,11 @@ class Claimer:
             'h': terms.end,
             'ct': terms.ttl,
             'w': documents.place(queue.key, terms.end),
-            **claim_documents.lifetimes(terms),
+            **claim_query_documents.lifetimes(terms),
         }
-        where = claim_documents.live_messages(queue, terms.claim_id, terms.now)
+        where = claim_query_documents.live_messages(
+            queue, terms.claim_id, terms.now
+        )
         result = self._database.step(
             lambda: queue.messages.update_many(where, [{'$set': change}])
         )
@@ -129,7 +133,7 @@ class Claimer:
         where = {'c': documents.claim_key(queue.key, claim_id)}
         self._database.step(
             lambda: queue.messages.update_many(
-                where, claim_documents.free_update()
+                where, claim_query_documents.free_update()
             )
         )
 
@@ -203,7 +207,8 @@ class Claimer:
         ids = [row['_id'] for row in rows]
         self._database.step(
             lambda: queue.messages.update_many(
-                {'_id': {'$in': ids}, **where}, claim_documents.free_update()
+                {'_id': {'$in': ids}, **where},
+                claim_query_documents.free_update(),
             )
         )
 
@@ -228,7 +233,7 @@ class Claimer:
             count = self._database.step(
                 lambda: messages.update_one(
                     {'_id': one, **free},
-                    claim_documents.claim_update(terms, guard),
+                    claim_query_documents.claim_update(terms, guard),
                 )
             ).matched_count
             if not count:
@@ -237,7 +242,7 @@ class Claimer:
             where = {'_id': {'$in': ids[start : start + CHUNK]}, **free}
             count += self._database.step(
                 lambda where=where: messages.update_many(  # type: ignore[misc]
-                    where, claim_documents.claim_update(terms, {})
+                    where, claim_query_documents.claim_update(terms, {})
                 )
             ).matched_count
         return count
@@ -258,7 +263,7 @@ class Claimer:
             self._take(terms, more, guarded=False)
             rows = self._held(terms.queue, terms.claim_id, terms.now)
         return (
-            claim_documents.stored_claim(terms.claim_id, rows, terms.now)
+            claim_query_documents.stored_claim(terms.claim_id, rows, terms.now)
             if rows
             else None
         )
@@ -281,7 +286,7 @@ class Claimer:
             self._take(terms, [{'_id': id_} for id_ in missing], guarded=False)
             rows = self._held(queue, terms.claim_id, now)
         return (
-            claim_documents.stored_claim(terms.claim_id, rows, now)
+            claim_query_documents.stored_claim(terms.claim_id, rows, now)
             if rows
             else None
         )
@@ -289,7 +294,7 @@ class Claimer:
     def _held(
         self, queue: CachedQueue, claim_id: str, now: int
     ) -> list[Document]:
-        where = claim_documents.live_messages(queue, claim_id, now)
+        where = claim_query_documents.live_messages(queue, claim_id, now)
         return self._database.step(
             lambda: list(queue.messages.find(where).sort('k', 1))
         )

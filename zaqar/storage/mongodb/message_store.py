@@ -12,14 +12,11 @@ from zaqar.storage import base, group_commit
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import deployment_message_count
-from zaqar.storage.mongodb.claim_documents import ClaimTerms
+from zaqar.storage.mongodb.claim_query_documents import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.deleting import Deleter
-from zaqar.storage.mongodb.posting import Poster
-from zaqar.storage.mongodb.queue_cache import QueueCache
-from zaqar.storage.mongodb.queue_state import QueueDocuments
-from zaqar.storage.mongodb.reading import (
+from zaqar.storage.mongodb.message_queries import (
     ANY,
     DELAYED,
     FREE,
@@ -28,6 +25,9 @@ from zaqar.storage.mongodb.reading import (
     Reader,
     StateFilter,
 )
+from zaqar.storage.mongodb.posting import Poster
+from zaqar.storage.mongodb.queue_cache import QueueCache
+from zaqar.storage.mongodb.queue_state import QueueDocuments
 from zaqar.storage.mongodb.sweeping import DatabaseSweeper
 from zaqar.storage.post_request import LazyNotice, PostRequest
 

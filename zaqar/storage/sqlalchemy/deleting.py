@@ -8,7 +8,7 @@ from typing import Any
 
 from zaqar.storage import deletion_errors
 from zaqar.storage.message_ids import is_claim_id, parse_id
-from zaqar.storage.sqlalchemy import queue_state, reading
+from zaqar.storage.sqlalchemy import message_queries, queue_state
 from zaqar.storage.sqlalchemy.message_rows import CLAIMED, QUEUE
 from zaqar.storage.sqlalchemy.session import (
     Row,
@@ -86,7 +86,7 @@ def delete(
     :raises MessageClaimed: another claim holds it
     :raises InvalidDeletion: the claim does not hold it
     """
-    rows = reading.find(session, qid, [message_id], now, lock=True)
+    rows = message_queries.find(session, qid, [message_id], now, lock=True)
     if not rows:
         queue_state.check_gone(session, qid)
         return
@@ -113,7 +113,7 @@ def delete_many(
         _is_live(session, qid, claim_id, now) for claim_id in claim_ids
     ):
         raise deletion_errors.unknown_claim()
-    rows = reading.find(session, qid, ids, now, lock=True)
+    rows = message_queries.find(session, qid, ids, now, lock=True)
     if not rows:
         queue_state.check_gone(session, qid)
         return

@@ -20,9 +20,9 @@ from zaqar.storage.sqlalchemy import (
     claiming,
     database_message_count,
     deleting,
+    message_queries,
     posting,
     queue_state,
-    reading,
     single_statement_claims,
     single_statement_posts,
     sweeping,
@@ -115,7 +115,7 @@ class SqlMessageStore(base.MessageStore):
         include_delayed: bool = False,
     ) -> Page:
         return self._database.read(
-            lambda s: reading.list_page(
+            lambda s: message_queries.list_page(
                 s,
                 qid,
                 now=now,
@@ -130,7 +130,9 @@ class SqlMessageStore(base.MessageStore):
     def get(
         self, qid: str, ids: Sequence[str], *, now: int
     ) -> Sequence[Message]:
-        return self._database.read(lambda s: reading.get(s, qid, ids, now))
+        return self._database.read(
+            lambda s: message_queries.get(s, qid, ids, now)
+        )
 
     def delete(
         self, qid: str, message_id: str, *, now: int, claim_id: str | None
@@ -222,7 +224,9 @@ class SqlMessageStore(base.MessageStore):
             self._database.write(lambda s: claiming.release(s, qid, claim_id))
 
     def stats(self, qid: str, *, now: int) -> Stats:
-        return self._database.read(lambda s: reading.stats(s, qid, now))
+        return self._database.read(
+            lambda s: message_queries.stats(s, qid, now)
+        )
 
     def volume(self, *, now: int) -> Stats:
         return self._database.read(
