@@ -21,7 +21,12 @@ from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.models import Kind
 from zaqar.pools import flavors, placement, pooled_catalogue, records
 from zaqar.storage import configuration, opener
-from zaqar.storage.sqlalchemy import driver, migrations, schema, tables
+from zaqar.storage.sqlalchemy import (
+    driver,
+    migrations,
+    schema_revision,
+    tables,
+)
 
 #: What the planes are called, for people.
 TITLES: dict[configuration.Plane, str] = {
@@ -85,11 +90,11 @@ def revision_fault(place: Place) -> str | None:
         return None
     with _seen(place):
         revision = migrations.current(place.url)
-    if revision == schema.HEAD:
+    if revision == schema_revision.HEAD:
         return None
     return (
         f'the tables of the {place.title} are at revision '
-        f'{revision or "none"}, not {schema.HEAD}; run '
+        f'{revision or "none"}, not {schema_revision.HEAD}; run '
         '"zaqar-sql-db-manage upgrade head"'
     )
 

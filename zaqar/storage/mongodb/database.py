@@ -30,7 +30,7 @@ from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.mongodb import errors
 from zaqar.storage.mongodb.client_settings import CODEC, ClientSettings
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.sessions import TransactionSessions
+from zaqar.storage.mongodb.transaction_sessions import TransactionSessions
 
 LOG = logging.getLogger(__name__)
 

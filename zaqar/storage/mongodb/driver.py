@@ -72,12 +72,12 @@ def check_pool(uri: str, _folder: str) -> None:
 
 def _factory() -> ModuleType:
     try:
-        from zaqar.storage.mongodb import factory
+        from zaqar.storage.mongodb import store_factory
     except ImportError as error:
         raise ConfigurationError(
             f'the client library is missing ({error}): pip install pymongo'
         ) from None
-    return factory
+    return store_factory
 
 
 def _options(plane: str) -> Sequence[cfg.Opt]:

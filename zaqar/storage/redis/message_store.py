@@ -12,7 +12,13 @@ from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Claim, Message, MessageSpan, NewMessage, Page, Stats
 from zaqar.storage import base, deletion_errors
 from zaqar.storage.message_ids import make_marker
-from zaqar.storage.redis import keys, message_codec, posting, scanning, scripts
+from zaqar.storage.redis import (
+    keys,
+    message_codec,
+    posting,
+    queue_scans,
+    scripts,
+)
 from zaqar.storage.redis.client import DEADLINE, RedisClient
 from zaqar.storage.redis.scripts import Script
 from zaqar.storage.redis.sweeping import QueueSweeper
@@ -233,7 +239,7 @@ class RedisMessageStore(base.MessageStore):
         return bool(cleared[0])
 
     def volume(self, *, now: int) -> Stats:
-        return scanning.count_messages(self._client, self._prefix, now)
+        return queue_scans.count_messages(self._client, self._prefix, now)
 
     def sweep(self, *, now: int, batch: int) -> int:
         return self._sweeper.sweep(now, batch)

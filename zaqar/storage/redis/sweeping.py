@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Iterator
 
-from zaqar.storage.redis import keys, scanning, scripts
+from zaqar.storage.redis import keys, queue_scans, scripts
 from zaqar.storage.redis.client import RedisClient
 from zaqar.storage.redis.keys import EXPIRY
 
@@ -68,7 +68,7 @@ class QueueSweeper:
 
     def _queues(self, now: int) -> Iterator[str]:
         """Yield queues in which something has expired."""
-        for node, qids in scanning.queues(self._client, self._prefix):
+        for node, qids in queue_scans.queues(self._client, self._prefix):
             commands = [
                 (
                     'ZCOUNT',
@@ -78,7 +78,7 @@ class QueueSweeper:
                 )
                 for qid in qids
             ]
-            answers = scanning.exchange(node, commands)
+            answers = queue_scans.exchange(node, commands)
             for qid, count in zip(qids, answers, strict=True):
                 # Also where the slot has just moved.
                 if count:

@@ -22,7 +22,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     index_hint,
     message,
 )
-from zaqar.storage.sqlalchemy.session import (
+from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
     placeholder_values,

@@ -19,7 +19,10 @@ import sqlalchemy as sa
 from sqlalchemy.util import asbool
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.sqlalchemy.deadline import connection_class, set_deadline
+from zaqar.storage.sqlalchemy.connection_deadlines import (
+    connection_class,
+    set_deadline,
+)
 
 LOG = logging.getLogger(__name__)
 

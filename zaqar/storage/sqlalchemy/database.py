@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage.sqlalchemy import connector, errors, schema
+from zaqar.storage.sqlalchemy import connector, errors, schema_revision
+from zaqar.storage.sqlalchemy.connection_deadlines import set_deadline
 from zaqar.storage.sqlalchemy.connector import Connector, Pooler
-from zaqar.storage.sqlalchemy.deadline import set_deadline
-from zaqar.storage.sqlalchemy.session import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 LOG = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class ServerDatabase(SqlDatabase):
             with self._engine.connect() as connection:
                 self._check_version(connection)
                 self._check_isolation(connection)
-                schema.check(connection)
+                schema_revision.check(connection)
         except sa.exc.DBAPIError as error:
             if errors.is_refusal(self.dialect, error.orig):
                 raise ConfigurationError(errors.one_line(error.orig)) from None

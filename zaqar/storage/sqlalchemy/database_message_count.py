@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from zaqar.models import Stats
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.sqlalchemy.session import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Messages counted, at most.
 MAX_COUNT = 50_000

@@ -10,7 +10,7 @@ from zaqar.storage import deletion_errors
 from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import message_queries, queue_state
 from zaqar.storage.sqlalchemy.message_rows import CLAIMED, QUEUE
-from zaqar.storage.sqlalchemy.session import (
+from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
     placeholder_values,

@@ -18,7 +18,7 @@ from zaqar.models import Record
 from zaqar.storage import base
 from zaqar.storage.record_encoding import check_key, encode
 from zaqar.storage.sqlalchemy.database import SqlDatabase
-from zaqar.storage.sqlalchemy.session import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 T = TypeVar('T')
 

@@ -17,7 +17,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     message,
     order,
 )
-from zaqar.storage.sqlalchemy.session import (
+from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
     placeholder_values,

@@ -7,7 +7,7 @@ from typing import Any
 
 from zaqar.models import Message, NewMessage
 from zaqar.storage.message_ids import make_id, make_marker
-from zaqar.storage.sqlalchemy.session import Row
+from zaqar.storage.sqlalchemy.statement_execution import Row
 
 FREE, CLAIMED, DELAYED = 0, 1, 2
 

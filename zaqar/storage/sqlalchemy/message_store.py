@@ -28,7 +28,7 @@ from zaqar.storage.sqlalchemy import (
     sweeping,
 )
 from zaqar.storage.sqlalchemy.database import SqlDatabase
-from zaqar.storage.sqlalchemy.session import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from zaqar.errors import QueueFull
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_request import PostRequest
-from zaqar.storage.sqlalchemy import outbox, queue_state
+from zaqar.storage.sqlalchemy import outbox_notices, queue_state
 from zaqar.storage.sqlalchemy.message_rows import new_row
-from zaqar.storage.sqlalchemy.session import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
 ID_LENGTH = 32
@@ -103,7 +103,7 @@ def post(
             for place, message in enumerate(item.messages)
         ]
         if item.notice and queue.subscribed > 0:
-            outbox.add_notice(session, item.notice.message(), now)
+            outbox_notices.add_notice(session, item.notice.message(), now)
     if rows:
         session.many(_INSERT, rows)
         session.run(_ADVANCE, {'id': queue.id, 'count': len(rows)})

@@ -10,7 +10,7 @@ from typing import Any
 
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.storage.sqlalchemy.message_rows import QUEUE
-from zaqar.storage.sqlalchemy.session import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Milliseconds between two exact counts of a queue that is full.
 RECOUNT = 1000

@@ -18,7 +18,7 @@ from zaqar.storage.sqlalchemy.claiming import (
     repeated_claim,
 )
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message, order
-from zaqar.storage.sqlalchemy.session import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 
 def _statement(limit: int, counting: bool) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
 from zaqar.storage.post_request import PostRequest
-from zaqar.storage.sqlalchemy import outbox
+from zaqar.storage.sqlalchemy import outbox_notices
 from zaqar.storage.sqlalchemy.posting import split_ids
-from zaqar.storage.sqlalchemy.session import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.subscriber_flags import UnsubscribedQueues
 
 #: Newer than all metadata.
@@ -140,7 +140,7 @@ def _notices(posts: Sequence[PostRequest], now: int) -> dict[str, Any]:
     notices = [
         (post.token, post.notice.message()) for post in posts if post.notice
     ]
-    first = outbox.NUMBERS.take(now, len(notices))
+    first = outbox_notices.NUMBERS.take(now, len(notices))
     return {
         'outbox': OUTBOX,
         'n_tokens': [token for token, _ in notices],

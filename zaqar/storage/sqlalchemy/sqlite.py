@@ -25,9 +25,9 @@ import sqlalchemy as sa
 
 from zaqar import clock
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage.sqlalchemy import schema
+from zaqar.storage.sqlalchemy import schema_revision
 from zaqar.storage.sqlalchemy.database import SqlDatabase
-from zaqar.storage.sqlalchemy.session import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 LOG = logging.getLogger(__name__)
 
@@ -123,9 +123,9 @@ class SqliteDatabase(SqlDatabase):
     def _create(self) -> None:
         """Create the file and its tables, unless they exist."""
         try:
-            schema.make_private(self._path)
+            schema_revision.make_private(self._path)
             self._connect().close()
-            schema.create_sqlite(self._path)
+            schema_revision.create_sqlite(self._path)
         except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
             reason = getattr(error, 'orig', error)
             raise ConfigurationError(

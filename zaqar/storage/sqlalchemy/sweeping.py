@@ -10,7 +10,7 @@ from typing import Any
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.sqlalchemy import queue_state
-from zaqar.storage.sqlalchemy.session import (
+from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
     placeholder_values,

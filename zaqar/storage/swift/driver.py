@@ -83,13 +83,13 @@ def open_messages(uri: str, options: Mapping[str, Any]) -> MessageStore:
         store, whose database takes the rows
     """
     try:
-        from zaqar.storage.swift import factory
+        from zaqar.storage.swift import store_factory
     except ImportError as error:
         raise ConfigurationError(
             f'the client library is missing ({error}): pip install '
             'python-swiftclient'
         ) from None
-    return factory.open_messages(uri, options)
+    return store_factory.open_messages(uri, options)
 
 
 def open_management(uri: str, options: Mapping[str, Any]) -> ManagementStore:

@@ -30,8 +30,8 @@ from zaqar.errors import (
 )
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base
-from zaqar.storage.swift import bodies
-from zaqar.storage.swift.bodies import Reference
+from zaqar.storage.swift import body_references
+from zaqar.storage.swift.body_references import Reference
 from zaqar.storage.swift.client import SwiftClient
 
 LOG = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class SwiftMessageStore(base.MessageStore):
         self,
         rows: base.MessageStore,
         client: SwiftClient,
-        inline: int = bodies.INLINE,
+        inline: int = body_references.INLINE,
     ) -> None:
         self._rows = rows
         self._client = client
@@ -269,11 +269,11 @@ class SwiftMessageStore(base.MessageStore):
     ) -> NewMessage:
         """Return a message as stored in its row; add its object, if any."""
         if len(message.body) <= self._inline:
-            return replace(message, body=bodies.inline(message.body))
-        reference = bodies.reference(message, place, token, now)
+            return replace(message, body=body_references.inline(message.body))
+        reference = body_references.reference(message, place, token, now)
         objects[f'{qid}/{reference.name}'] = (
             message.body,
-            message.ttl + bodies.GRACE,
+            message.ttl + body_references.GRACE,
         )
         return replace(message, body=reference.pack())
 
@@ -281,7 +281,7 @@ class SwiftMessageStore(base.MessageStore):
         """Return messages with their bodies, without missing ones."""
         if _is_internal(qid):
             return rows
-        items = [bodies.unpack(row.body) for row in rows]
+        items = [body_references.unpack(row.body) for row in rows]
         references = [item for item in items if isinstance(item, Reference)]
         contents = iter(
             self._client.get([f'{qid}/{item.name}' for item in references])
@@ -325,10 +325,10 @@ class SwiftMessageStore(base.MessageStore):
             return
         lives = {}
         for row in rows:
-            item = bodies.unpack(row.body)
+            item = body_references.unpack(row.body)
             if isinstance(item, Reference) and item.is_short(row.expires_at):
                 left = -((now - row.expires_at) // 1000)
-                lives[f'{qid}/{item.name}'] = left + bodies.GRACE
+                lives[f'{qid}/{item.name}'] = left + body_references.GRACE
         self._client.prolong(lives)
 
     def _paths(self, qid: str, ids: Sequence[str], now: int) -> Sequence[str]:
@@ -336,7 +336,7 @@ class SwiftMessageStore(base.MessageStore):
         if _is_internal(qid):
             return []
         items = [
-            bodies.unpack(row.body)
+            body_references.unpack(row.body)
             for row in self._rows.get(qid, ids, now=now)
         ]
         return [

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.redis.driver import DRIVER as REDIS
-from zaqar.storage.sqlalchemy import schema
+from zaqar.storage.sqlalchemy import schema_revision
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.servers import pgbouncer, redis, sql
 
@@ -444,7 +444,7 @@ def _prepare(uri: str) -> None:
     """Make the tables in an empty database."""
     engine = _engine(uri)
     with engine.connect() as connection:
-        schema.create(connection)
+        schema_revision.create(connection)
 
 
 def _engine(url: str | sa.URL) -> sa.Engine:

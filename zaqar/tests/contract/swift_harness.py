@@ -24,10 +24,10 @@ _NUMBERS = ('inline', 'timeout')
 def open_messages(uri: str, options: Mapping[str, Any]) -> MessageStore:
     """Open the message store of a place."""
     # Its client is imported by those who use it only.
-    from zaqar.storage.swift import factory
+    from zaqar.storage.swift import store_factory
 
     asked = _asked(uri)
-    return factory.open_messages(
+    return store_factory.open_messages(
         uri.partition('?')[0],
         {
             'auth_url': asked.get('auth_url', 'http://127.0.0.1:1/v3'),

@@ -20,7 +20,7 @@ from zaqar.pools.catalogue import Catalogue
 from zaqar.storage.sqlalchemy import (
     driver,
     migrations,
-    schema,
+    schema_revision,
     tables,
 )
 from zaqar.tests.functional.conftest import ENGINES
@@ -42,7 +42,7 @@ class Managed:
 
     def revision(self) -> str | None:
         with self.engine.connect() as connection:
-            return schema.current(connection)
+            return schema_revision.current(connection)
 
 
 @pytest.fixture(params=ENGINES)
@@ -120,7 +120,7 @@ def test_processes_that_upgrade_at_once_do_not_disturb_each_other(
         jobs = [pool.submit(managed.run, 'upgrade', 'head') for _ in range(4)]
     codes = [job.result().returncode for job in jobs]
     assert codes == [0] * 4, [job.result().stderr for job in jobs]
-    assert managed.revision() == schema.HEAD
+    assert managed.revision() == schema_revision.HEAD
     assert _differences(managed) == []
 
 
@@ -141,7 +141,7 @@ def test_nothing_can_be_undone(managed: Managed) -> None:
         done = managed.run(*words)
         assert done.returncode == 1
         assert 'undone' in done.stderr
-    assert managed.revision() == schema.HEAD
+    assert managed.revision() == schema_revision.HEAD
 
 
 def test_sql_is_printed_and_nothing_done(managed: Managed) -> None:

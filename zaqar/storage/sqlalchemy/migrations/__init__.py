@@ -18,7 +18,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.sqlalchemy import connector, schema, tables
+from zaqar.storage.sqlalchemy import connector, schema_revision, tables
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -62,7 +62,7 @@ def current(url: sa.URL) -> str | None:
     :raises ConfigurationError: it cannot be queried
     """
     with connect(url) as connection:
-        return schema.current(connection)
+        return schema_revision.current(connection)
 
 
 def upgrade(url: sa.URL, revision: str, *, sql: bool = False) -> None:
@@ -188,7 +188,7 @@ def _make_private(
 ) -> None:
     # The connection that follows reports what is wrong with the path.
     with contextlib.suppress(OSError):
-        schema.make_private(str(args[0]))
+        schema_revision.make_private(str(args[0]))
 
 
 def _connect_args(url: sa.URL) -> dict[str, Any]:

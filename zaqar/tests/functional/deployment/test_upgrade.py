@@ -21,13 +21,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from zaqar.storage.sqlalchemy import schema
+from zaqar.storage.sqlalchemy import schema_revision
 from zaqar.tests.functional.deployment.load import Load
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
 _TOP = pathlib.Path(__file__).parents[4]
-_SCHEMA = 'zaqar/storage/sqlalchemy/schema.py'
+_SCHEMA = 'zaqar/storage/sqlalchemy/schema_revision.py'
 
 # Other groups of entry points may name what the old code has not got.
 _METADATA = 'Metadata-Version: 2.1\nName: zaqar\nVersion: 0.0.0\n'
@@ -56,7 +56,7 @@ def _previous() -> tuple[str, str]:
     changes = _git('log', '--format=%H', '--', _SCHEMA).decode().split()
     for commit in ('HEAD', *(f'{change}^' for change in changes)):
         revision = _head_at(commit)
-        if revision != schema.HEAD:
+        if revision != schema_revision.HEAD:
             return commit, revision
     # Of a shallow clone the past is cut off.
     process.missing('there is no commit with older tables')
@@ -158,7 +158,7 @@ def test_an_upgrade_under_load_fails_no_request_and_loses_no_message(
         # New tables under the old code, which goes on.
         done = after.run('upgrade', 'head', program='manage')
         assert done.returncode == 0, done.stderr
-        assert f'now revision {schema.HEAD} (head)' in done.stdout
+        assert f'now revision {schema_revision.HEAD} (head)' in done.stdout
         assert load.goes_on(), load.failed
         # Both side by side.
         after.start()

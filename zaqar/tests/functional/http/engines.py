@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import schema, tables
+from zaqar.storage.sqlalchemy import schema_revision, tables
 from zaqar.tests.servers import sql
 from zaqar.tests.servers.zaqar import with_database
 
@@ -68,7 +68,7 @@ class Sqlite(Engine):
         """Leave the files; they go with the folder."""
 
     def copy(self, folder: str, source: str, target: str) -> None:
-        schema.create_sqlite(f'{folder}/{target}.sqlite')
+        schema_revision.create_sqlite(f'{folder}/{target}.sqlite')
         super().copy(folder, source, target)
 
 
@@ -101,7 +101,7 @@ class PostgreSQL(Engine):
         uri = self._server.database()
         engine = sa.create_engine(uri, poolclass=sa.NullPool)
         with engine.begin() as connection:
-            schema.create(connection)
+            schema_revision.create(connection)
         return uri
 
 

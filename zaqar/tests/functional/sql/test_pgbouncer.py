@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import MessageStore
-from zaqar.storage.sqlalchemy import connector, migrations, schema
+from zaqar.storage.sqlalchemy import connector, migrations, schema_revision
 from zaqar.storage.sqlalchemy.connector import Pooler
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.crowd import each
@@ -304,7 +304,7 @@ def test_several_may_upgrade_at_once(database: str, pgbouncer: Start) -> None:
         ),
         range(3),
     )
-    assert migrations.current(url) == schema.HEAD
+    assert migrations.current(url) == schema_revision.HEAD
     assert _prepared(text) == 0
 
 

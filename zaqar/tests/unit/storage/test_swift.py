@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from zaqar.errors import ConfigurationError
 from zaqar.models import NewMessage
-from zaqar.storage.swift import bodies
+from zaqar.storage.swift import body_references
 
-factory = pytest.importorskip('zaqar.storage.swift.factory')
+factory = pytest.importorskip('zaqar.storage.swift.store_factory')
 
 
 def new(body: bytes, rnd: str = '0' * 16) -> NewMessage:
@@ -20,18 +20,18 @@ def new(body: bytes, rnd: str = '0' * 16) -> NewMessage:
 
 @given(st.binary())
 def test_a_body_in_a_row_is_read_as_it_was(body: bytes) -> None:
-    assert bodies.unpack(bodies.inline(body)) == body
+    assert body_references.unpack(body_references.inline(body)) == body
 
 
 @given(st.binary(), st.integers(0, 2**62))
 def test_a_reference_in_a_row_is_read_as_one(body: bytes, now: int) -> None:
-    made = bodies.reference(new(body), 0, 'token', now)
-    assert bodies.unpack(made.pack()) == made
+    made = body_references.reference(new(body), 0, 'token', now)
+    assert body_references.unpack(made.pack()) == made
 
 
 def test_names_differ_by_all_that_tells_messages_apart() -> None:
     names = {
-        bodies.reference(*arguments, 0).name
+        body_references.reference(*arguments, 0).name
         for arguments in (
             (new(b'a'), 0, 't'),
             (new(b'b'), 0, 't'),
@@ -45,13 +45,14 @@ def test_names_differ_by_all_that_tells_messages_apart() -> None:
 
 def test_a_name_does_not_depend_on_the_moment() -> None:
     first, second = (
-        bodies.reference(new(b'a'), 0, 't', now).name for now in (1, 2)
+        body_references.reference(new(b'a'), 0, 't', now).name
+        for now in (1, 2)
     )
     assert first == second
 
 
 def test_an_object_lives_long_enough_until_an_hour_before_its_end() -> None:
-    made = bodies.Reference('name', 10_000_000)
+    made = body_references.Reference('name', 10_000_000)
     assert not made.is_short(10_000_000 - 3_600_000)
     assert made.is_short(10_000_000 - 3_600_000 + 1)
 

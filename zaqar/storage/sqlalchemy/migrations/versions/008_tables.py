@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import context, op
 from sqlalchemy.dialects import mysql, postgresql
 
-from zaqar.storage.sqlalchemy.migrations import adoption
+from zaqar.storage.sqlalchemy.migrations import reference_import
 
 revision = '008'
 down_revision = '007'
@@ -59,7 +59,7 @@ def upgrade() -> None:
             'this without --sql where there are any.'
         )
     else:
-        adoption.adopt(op.get_bind(), context.config.print_stdout)
+        reference_import.adopt(op.get_bind(), context.config.print_stdout)
 
 
 def _create_record() -> None:

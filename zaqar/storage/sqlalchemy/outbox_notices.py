@@ -14,7 +14,7 @@ from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.message_rows import new_row
-from zaqar.storage.sqlalchemy.session import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Random bits of a number, below the millisecond: they keep processes apart.
 RANDOM_BITS = 20

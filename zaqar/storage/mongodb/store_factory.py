@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zaqar.storage.mongodb import documents, sessions
+from zaqar.storage.mongodb import documents, transaction_sessions
 from zaqar.storage.mongodb.client_settings import ClientSettings
 from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.management_store import MongoManagementStore
@@ -15,7 +15,7 @@ from zaqar.storage.mongodb.message_store import MongoMessageStore
 _MESSAGE_INDEXES = {
     'message': documents.MESSAGE_INDEXES,
     'queue': documents.QUEUE_INDEXES,
-    'poster': sessions.INDEXES,
+    'poster': transaction_sessions.INDEXES,
 }
 _RECORD_INDEXES = {'record': documents.RECORD_INDEXES}
 

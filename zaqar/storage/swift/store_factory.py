@@ -16,7 +16,7 @@ from swiftclient.authv1 import PasswordPlugin
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
-from zaqar.storage.swift.bodies import INLINE
+from zaqar.storage.swift.body_references import INLINE
 from zaqar.storage.swift.client import SwiftClient
 from zaqar.storage.swift.connections import DEADLINE, SwiftConnections
 from zaqar.storage.swift.message_store import SwiftMessageStore
