@@ -41,7 +41,7 @@ def _key(length: int) -> sa.types.TypeEngine[Any]:
 
 
 def upgrade() -> None:
-    """Make the tables; see :mod:`.adoption` for the rest.
+    """Make the tables; see :mod:`.reference_import` for the rest.
 
     Whatever is there already stays: MySQL commits each step by itself, so an
     earlier try may have come half way.
