@@ -170,33 +170,33 @@ OPTS = [
     cfg.BoolOpt(
         'confirm_mail',
         default=True,
-        help='Whether mail addresses have to confirm, as with '
-        'require_confirmation, even where that is off. Needs [signed_url] '
-        'secret_key: without it no mail address can confirm, and none '
-        'gets mails.',
+        help='Whether mail addresses must confirm even if '
+        'require_confirmation is off. Needs [signed_url] secret_key: '
+        'without it no mail address can confirm, and none receives mails.',
     ),
     cfg.DictOpt(
         'subscription_confirmation_email_template',
         default={
             'topic': 'Zaqar Notification - Subscription Confirmation',
-            'body': 'You have chosen to be told of the messages of queue {0} '
-            'of project {1}. To confirm, open this page: {2} If you have not '
-            'asked for this, do nothing.',
+            'body': 'Somebody has subscribed this address to the messages of '
+            'queue {0} of project {1}. To confirm, open this page: {2} If '
+            'you do not want these messages, ignore this mail.',
             'sender': _SENDER,
         },
-        help='Mail that asks a subscriber: topic (its subject), body with '
-        '{0} for the queue, {1} for the project and {2} for the link, and '
-        'sender.',
+        help='Mail that asks a subscriber to confirm: topic (its subject), '
+        'body with {0} for the queue, {1} for the project and {2} for the '
+        'link, and sender.',
     ),
     cfg.DictOpt(
         'unsubscribe_confirmation_email_template',
         default={
             'topic': 'Zaqar Notification - Unsubscribe Confirmation',
-            'body': 'You are no longer told of the messages of queue {0} of '
+            'body': 'You will no longer receive the messages of queue {0} of '
             'project {1}. If that is a mistake, subscribe again here: {2}',
             'sender': _SENDER,
         },
-        help='Mail that says that a subscription is off; see above.',
+        help='Mail that tells a subscriber that its subscription has ended; '
+        'same keys as subscription_confirmation_email_template.',
     ),
 ]
 

@@ -136,9 +136,9 @@ def _act(link: _Link, wanted: str, dispatcher: Dispatcher) -> Response:
         return _page(error.status, 'That did not work', text)
     queue = f'<strong>{html.escape(link.scope.name)}</strong>'
     if wanted == 'true':
-        text = f'<p>You will be told of the messages of queue {queue}.</p>'
+        text = f'<p>You will receive the messages of queue {queue}.</p>'
         return _page(200, 'Subscription confirmed', text)
-    text = f'<p>You will not be told of the messages of queue {queue}.</p>'
+    text = f'<p>You will receive no messages of queue {queue}.</p>'
     return _page(200, 'Unsubscribed', text)
 
 
