@@ -15,6 +15,8 @@ from zaqar.tests.servers.zaqar import Zaqar, with_database
 
 postgresql = fixtures.postgresql
 mariadb = fixtures.mariadb
+galera = fixtures.galera
+haproxy = fixtures.haproxy
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile('zaqar', deadline=None)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from zaqar.tests.servers import sql
+from zaqar.tests.servers.galera import Cluster
+from zaqar.tests.servers.haproxy import HAProxy
 
 
 @pytest.fixture(scope='session')
@@ -22,5 +24,21 @@ def postgresql() -> Iterator[sql.SqlServer]:
 def mariadb() -> Iterator[sql.SqlServer]:
     """A MariaDB server."""
     server = sql.start(sql.MariaDB)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope='session')
+def galera() -> Iterator[Cluster]:
+    """A Galera cluster of three nodes; who breaks one mends it."""
+    cluster = Cluster()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope='session')
+def haproxy(galera: Cluster) -> Iterator[HAProxy]:
+    """HAProxy before that cluster."""
+    server = HAProxy(galera)
     yield server
     server.stop()

@@ -124,7 +124,8 @@ class OwnServer(SqlServer):
             return False
         return True
 
-    def _run(self, *command: str) -> None:
+    def _run(self, *command: str) -> str:
+        """Run a program to its end and return its output."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -135,6 +136,7 @@ class OwnServer(SqlServer):
         )
         if done.returncode:
             raise RuntimeError(f'{command[0]}: {done.stdout}{done.stderr}')
+        return done.stdout + done.stderr
 
 
 class PostgreSQL(OwnServer):
@@ -175,25 +177,30 @@ class MariaDB(OwnServer):
     users = ('mysql',)
 
     def _initialize(self) -> None:
-        self.url = sa.make_url(
-            f'mysql+pymysql://root@127.0.0.1:{self.port}/mysql'
-        )
-        install = shutil.which('mariadb-install-db')
-        self._server = shutil.which('mariadbd', path=f'{os.defpath}:/usr/sbin')
-        if install is None or self._server is None:
-            process.missing('MariaDB is not installed')
+        self._locate()
         self._run(
-            install,
+            self._install,
             '--no-defaults',
             '--auth-root-authentication-method=normal',
             '--skip-test-db',
             f'--datadir={self.folder / "data"}',
         )
 
+    def _locate(self) -> None:
+        """Find the programs."""
+        self.url = sa.make_url(
+            f'mysql+pymysql://root@127.0.0.1:{self.port}/mysql'
+        )
+        install = shutil.which('mariadb-install-db')
+        server = shutil.which('mariadbd', path=f'{os.defpath}:/usr/sbin')
+        if install is None or server is None:
+            process.missing('MariaDB is not installed')
+        self._install, self._server = install, server
+
     def _command(self) -> Sequence[str]:
         durable = int(self.durable)
         return [
-            str(self._server),
+            self._server,
             '--no-defaults',
             f'--datadir={self.folder / "data"}',
             f'--socket={self.folder / "socket"}',
