@@ -16,7 +16,7 @@ from benchmarks import machine
 from zaqar import service
 from zaqar.models import NewMessage, Scope
 from zaqar.pools.catalogue import Catalogue
-from zaqar.storage import drivers
+from zaqar.storage import installed_drivers
 from zaqar.storage.base import MessageStore
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
@@ -208,7 +208,7 @@ def settings(url: str, *, sweep: int = 0) -> str:
     :raises LookupError: no driver knows such URLs
     """
     scheme = url.partition(':')[0].partition('+')[0]
-    for name, driver in drivers.installed().items():
+    for name, driver in installed_drivers.installed().items():
         if scheme in driver.schemes:
             # oslo.config takes a dollar sign for a reference.
             uri = url.replace('$', '$$')

@@ -17,7 +17,7 @@ from zaqar.controllers import encryption, limits, pipeline, signatures
 from zaqar.notification import keystone_trusts
 from zaqar.notification import settings as notification
 from zaqar.pools import placement, sweeper
-from zaqar.storage import configuration, drivers, opener
+from zaqar.storage import installed_drivers, store_configuration, store_opener
 from zaqar.transport import auth
 from zaqar.transport import token_validation as tokens
 from zaqar.transport.websocket import settings as websocket
@@ -34,13 +34,16 @@ def list_opts() -> list[Group]:
         *cmd_server.CLI_OPTS,
         features.POOLING,
         features.DEPRECATED_VERSIONS,
-        *configuration.STATE_OPTS,
+        *store_configuration.STATE_OPTS,
         *limits.DEFAULT_OPTS,
     ]
     return [
         ('DEFAULT', general),
         (limits.GROUP, [*limits.OPTS, *encryption.OPTS]),
-        (configuration.GROUP, [*cmd_server.DRIVERS_OPTS, *configuration.OPTS]),
+        (
+            store_configuration.GROUP,
+            [*cmd_server.DRIVERS_OPTS, *store_configuration.OPTS],
+        ),
         (wsgi_server.GROUP, [*wsgi_server.OPTS, *v1_1_compat.OPTS]),
         (websocket.GROUP, websocket.OPTS),
         (signatures.GROUP, signatures.OPTS),
@@ -48,7 +51,7 @@ def list_opts() -> list[Group]:
         (notification.GROUP, notification.OPTS),
         (keystone_trusts.GROUP, keystone_trusts.trustee_opts()),
         (sweeper.GROUP, sweeper.OPTS),
-        (placement.GROUP, [*placement.OPTS, *opener.POOL_OPTS]),
+        (placement.GROUP, [*placement.OPTS, *store_opener.POOL_OPTS]),
         (profiling.GROUP, profiling.OPTS),
         (metrics.GROUP, metrics.OPTS),
         *_drivers(),
@@ -56,13 +59,13 @@ def list_opts() -> list[Group]:
 
 
 def _drivers() -> list[Group]:
-    installed = drivers.installed()
+    installed = installed_drivers.installed()
     return [
         (
-            f'{configuration.GROUP}:{plane}:{name}',
-            configuration.options(installed[name], plane),
+            f'{store_configuration.GROUP}:{plane}:{name}',
+            store_configuration.options(installed[name], plane),
         )
-        for plane in configuration.PLANES
+        for plane in store_configuration.PLANES
         for name in sorted(installed)
     ]
 

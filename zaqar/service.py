@@ -33,9 +33,9 @@ from zaqar.pools.catalogue import Catalogue
 from zaqar.pools.pooled_catalogue import PooledCatalogue
 from zaqar.pools.sweeper import Pace, Sweeper
 from zaqar.profiling import Profiling
-from zaqar.storage import masking, opener
-from zaqar.storage.configuration import Plane, locations, state_path
-from zaqar.storage.opener import Store
+from zaqar.storage import masking, store_opener
+from zaqar.storage.store_configuration import Plane, locations, state_path
+from zaqar.storage.store_opener import Store
 from zaqar.transport import auth, keystone_config_check
 from zaqar.transport.websocket.server import Server as WebSocketServer
 from zaqar.transport.wsgi import confirm_page, middleware_stack
@@ -269,12 +269,12 @@ def _catalogue(
         return measuring.store(traced, plane, driver, pool)
 
     conf.register_opts(placement.OPTS, placement.GROUP)
-    stores = opener.open_stores(conf, wrap)
+    stores = store_opener.open_stores(conf, wrap)
     if 'pooling' not in served:
         return Catalogue(stores.management, stores.messages)
     pools = placement.Pools(
         stores.management,
-        opener.PoolOpener(conf, wrap),
+        store_opener.PoolOpener(conf, wrap),
         stores.messages,
         use_virtual=conf[placement.GROUP].enable_virtual_pool,
     )

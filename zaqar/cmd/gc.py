@@ -19,7 +19,7 @@ from zaqar.api import features
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.pools import placement
 from zaqar.pools.sweeper import PAUSE, Pace
-from zaqar.storage import opener
+from zaqar.storage import store_opener
 from zaqar.storage.base import MessageStore
 
 LOG = log.getLogger(__name__)
@@ -138,7 +138,7 @@ class StoreSelection:
                 '--pool: [DEFAULT] pooling is off, hence there are no pools'
             )
         self._conf = conf
-        self._found = opener.open_stores(conf)
+        self._found = store_opener.open_stores(conf)
         self._pools = self._opened() if is_pooled else None
 
     def chosen(self) -> Mapping[str, Opener]:
@@ -171,7 +171,7 @@ class StoreSelection:
     def _opened(self) -> placement.Pools:
         return placement.Pools(
             self._found.management,
-            opener.PoolOpener(self._conf),
+            store_opener.PoolOpener(self._conf),
             self._found.messages,
             use_virtual=True,
         )

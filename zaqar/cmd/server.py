@@ -22,7 +22,7 @@ from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
-from zaqar.storage.configuration import state_path
+from zaqar.storage.store_configuration import state_path
 from zaqar.transport.websocket import server as websocket_server
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import server

@@ -20,7 +20,7 @@ from oslo_config import cfg
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.models import Kind
 from zaqar.pools import flavors, placement, pooled_catalogue, records
-from zaqar.storage import configuration, opener
+from zaqar.storage import store_configuration, store_opener
 from zaqar.storage.sqlalchemy import (
     driver,
     migrations,
@@ -29,7 +29,7 @@ from zaqar.storage.sqlalchemy import (
 )
 
 #: What the planes are called, for people.
-TITLES: dict[configuration.Plane, str] = {
+TITLES: dict[store_configuration.Plane, str] = {
     'management_store': 'management store',
     'message_store': 'message store',
 }
@@ -77,7 +77,7 @@ def places(conf: cfg.ConfigOpts) -> Sequence[Place]:
     """
     return [
         Place(TITLES[where.plane], _url(where))
-        for where in configuration.locations(conf)
+        for where in store_configuration.locations(conf)
     ]
 
 
@@ -108,7 +108,7 @@ def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
         # Opening it would create it, perhaps as the wrong user.
         return ()
     try:
-        stores = opener.open_stores(conf)
+        stores = store_opener.open_stores(conf)
     except ConfigurationError as error:
         return [str(error)]
     texts = []
@@ -132,7 +132,7 @@ def pool_faults(conf: cfg.ConfigOpts) -> tuple[Sequence[str], Sequence[str]]:
     :raises Unseen: they cannot be looked at
     """
     stops, warns = [], []
-    pool_opener = opener.PoolOpener(conf)
+    pool_opener = store_opener.PoolOpener(conf)
     for entry in entries(conf, records.KIND):
         try:
             pool_opener.driver(entry.data['uri'])
@@ -211,7 +211,7 @@ def entries(conf: cfg.ConfigOpts, kind: str) -> Iterator[Entry]:
             yield Entry(parent, name, json.loads(data))
 
 
-def _url(where: configuration.Location) -> sa.URL | None:
+def _url(where: store_configuration.Location) -> sa.URL | None:
     if where.driver != driver.DRIVER.name:
         return None
     try:
@@ -220,7 +220,9 @@ def _url(where: configuration.Location) -> sa.URL | None:
         raise ConfigurationError(f'{where.option}: {error}') from None
 
 
-def _pool_fault(pool_opener: opener.PoolOpener, entry: Entry) -> str | None:
+def _pool_fault(
+    pool_opener: store_opener.PoolOpener, entry: Entry
+) -> str | None:
     options = entry.data.get('options') or {}
     try:
         store = pool_opener.open(entry.data['uri'], options)

@@ -15,7 +15,7 @@ from typing import Any
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.pools.records import KIND, Pool, pool_of
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.opener import PoolOpener
+from zaqar.storage.store_opener import PoolOpener
 
 LOG = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from zaqar.errors import NoPool, StoreUnavailable
 from zaqar.pools.open_stores import OpenStores
 from zaqar.pools.records import PoolRecords
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.opener import POOL_GROUP, PoolOpener
+from zaqar.storage.store_opener import POOL_GROUP, PoolOpener
 
 LOG = logging.getLogger(__name__)
 

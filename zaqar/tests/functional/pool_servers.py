@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
-from zaqar.storage import drivers
+from zaqar.storage import installed_drivers
 from zaqar.storage.base import Driver, MessageStore
 from zaqar.tests.servers import mongodb, redis, sql
 
@@ -221,7 +221,7 @@ def opened(uri: str, **options: Any) -> Iterator[MessageStore]:
 
 def _driver(uri: str) -> Driver:
     scheme = uri.partition(':')[0].partition('+')[0]
-    for driver in drivers.installed().values():
+    for driver in installed_drivers.installed().values():
         if scheme in driver.schemes:
             return driver
     raise LookupError(f'no installed driver knows {scheme}: URIs')

@@ -13,7 +13,7 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage import configuration, opener
+from zaqar.storage import store_configuration, store_opener
 
 
 @pytest.mark.parametrize('character', ['', *'@:/?&='])
@@ -45,10 +45,10 @@ def test_no_complaint_and_no_log_line_shows_a_password(
     given = uri.replace('{}', f'hidd{character}secrt')
     conf = cfg.ConfigOpts()
     conf(['--config-dir', str(tmp_path)], project='zaqar')
-    configuration.register_opts(conf)
+    store_configuration.register_opts(conf)
     text = ''
     try:
-        opener.PoolOpener(conf).open(given, {}).close()
+        store_opener.PoolOpener(conf).open(given, {}).close()
     except (ConfigurationError, StoreUnavailable) as error:
         text = str(error)
     for written in (text, caplog.text):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.storage import drivers
+from zaqar.storage import installed_drivers
 from zaqar.storage.base import Capability
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.functional.http import pools
@@ -34,8 +34,8 @@ def api(make_api: MakeApi, monkeypatch: pytest.MonkeyPatch) -> Api:
         ),
         check_pool=None,
     )
-    installed = {**drivers.installed(), 'lesser': lesser}
-    monkeypatch.setattr(drivers, 'installed', lambda: installed)
+    installed = {**installed_drivers.installed(), 'lesser': lesser}
+    monkeypatch.setattr(installed_drivers, 'installed', lambda: installed)
     return make_api(POOLED).as_admin()
 
 

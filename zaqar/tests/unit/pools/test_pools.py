@@ -15,11 +15,11 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError, Conflict, StoreUnavailable
 from zaqar.pools import open_stores, placement, records, uris
-from zaqar.storage import drivers
+from zaqar.storage import installed_drivers
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
-from zaqar.storage.opener import POOL_GROUP, POOL_OPTS, PoolOpener
 from zaqar.storage.records import BATCH
 from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.store_opener import POOL_GROUP, POOL_OPTS, PoolOpener
 
 QID = 'f' * 32
 
@@ -115,7 +115,7 @@ def bench(
     virtual = DRIVER.open_messages(f'sqlite:///{tmp_path}/zaqar', {})
     counted, timer = Counted(), Timer()
     installed = {'sqlalchemy': counted.driver()}
-    monkeypatch.setattr(drivers, 'installed', lambda: installed)
+    monkeypatch.setattr(installed_drivers, 'installed', lambda: installed)
     pools = placement.Pools(
         management,
         _opener(tmp_path),

@@ -10,7 +10,7 @@ from oslo_config import cfg
 
 from zaqar import config_check
 from zaqar.errors import ConfigurationError
-from zaqar.storage import configuration, drivers, opener
+from zaqar.storage import installed_drivers, store_configuration, store_opener
 
 
 def _conf(folder: pathlib.Path, text: str = '') -> cfg.ConfigOpts:
@@ -18,12 +18,12 @@ def _conf(folder: pathlib.Path, text: str = '') -> cfg.ConfigOpts:
     file.write_text(text)
     conf = cfg.ConfigOpts()
     conf(['--config-file', str(file)], project='zaqar')
-    configuration.register_opts(conf)
+    store_configuration.register_opts(conf)
     return conf
 
 
 def _open(conf: cfg.ConfigOpts) -> None:
-    stores = opener.open_stores(conf)
+    stores = store_opener.open_stores(conf)
     stores.messages.close()
     stores.management.close()
 
@@ -31,7 +31,9 @@ def _open(conf: cfg.ConfigOpts) -> None:
 def test_nothing_set_is_a_file_in_the_state_path(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(configuration, '_SYSTEM', str(tmp_path / 'nothing'))
+    monkeypatch.setattr(
+        store_configuration, '_SYSTEM', str(tmp_path / 'nothing')
+    )
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'deeper' / 'xdg'))
     state = tmp_path / 'deeper' / 'xdg' / 'zaqar'
     _open(_conf(tmp_path))
@@ -45,7 +47,7 @@ def test_a_state_path_that_is_set_has_to_exist(
 ) -> None:
     conf = _conf(tmp_path, f'[DEFAULT]\nstate_path = {tmp_path}/typo')
     with pytest.raises(ConfigurationError, match='typo does not exist'):
-        opener.open_stores(conf)
+        store_opener.open_stores(conf)
     assert not (tmp_path / 'typo').exists()
 
 
@@ -62,7 +64,7 @@ def test_the_uri_of_one_plane_serves_both(
 def test_each_plane_may_have_its_own(tmp_path: pathlib.Path) -> None:
     text = ''.join(
         f'[drivers:{plane}:sqlalchemy]\nuri = sqlite:///{tmp_path}/{plane}\n'
-        for plane in configuration.PLANES
+        for plane in store_configuration.PLANES
     )
     _open(_conf(tmp_path, text))
     assert (tmp_path / 'message_store').is_file()
@@ -74,17 +76,17 @@ def test_the_old_name_of_the_driver_option_works(
 ) -> None:
     conf = _conf(tmp_path, '[drivers]\nstorage = nonsense')
     with pytest.raises(ConfigurationError, match='nonsense'):
-        opener.open_stores(conf)
+        store_opener.open_stores(conf)
 
 
 @pytest.mark.parametrize('name', ['mongodb', 'redis', 'swift'])
-@pytest.mark.parametrize('plane', configuration.PLANES)
+@pytest.mark.parametrize('plane', store_configuration.PLANES)
 def test_a_forgotten_driver_is_named(
     tmp_path: pathlib.Path, name: str, plane: str
 ) -> None:
     conf = _conf(tmp_path, f'[drivers:{plane}:{name}]\nuri = {name}://x')
     with pytest.raises(ConfigurationError, match=f'set {plane} = {name}'):
-        opener.open_stores(conf)
+        store_opener.open_stores(conf)
 
 
 def test_a_uri_beside_a_chosen_driver_is_no_mistake(
@@ -115,8 +117,8 @@ def test_options_of_a_driver_are_not_those_of_one_that_falls_back_on_it(
 ) -> None:
     conf = _conf(tmp_path, _MONGODB.format(name='mongodb'))
     config_check.check(conf)
-    opener.PoolOpener(conf)
-    management, messages = configuration.locations(conf)
+    store_opener.PoolOpener(conf)
+    management, messages = store_configuration.locations(conf)
     assert management.option == '[drivers:management_store:mongodb] uri'
     assert messages.uri == 'mongodb://messages'
     assert 'eprecated' not in caplog.text
@@ -129,27 +131,30 @@ def test_a_driver_falls_back_on_the_groups_of_another(
     conf = _conf(
         tmp_path, f'{text}[drivers:message_store:mongodb.fifo]\ndatabase = a'
     )
-    _, messages = configuration.locations(conf)
+    _, messages = store_configuration.locations(conf)
     assert messages.uri == 'mongodb://messages'
     name = 'mongodb.fifo'
-    driver = drivers.installed()[name]
-    values = configuration.values_of(conf, driver, 'message_store', name)
+    driver = installed_drivers.installed()[name]
+    values = store_configuration.values_of(conf, driver, 'message_store', name)
     assert (values['database'], values['partitions']) == ('a', 5)
 
 
 def test_the_state_path_follows_the_base_directories(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(configuration, '_SYSTEM', str(tmp_path / 'nothing'))
+    monkeypatch.setattr(
+        store_configuration, '_SYSTEM', str(tmp_path / 'nothing')
+    )
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'xdg'))
     assert (
-        configuration.state_path(_conf(tmp_path)) == tmp_path / 'xdg' / 'zaqar'
+        store_configuration.state_path(_conf(tmp_path))
+        == tmp_path / 'xdg' / 'zaqar'
     )
     monkeypatch.setenv('XDG_STATE_HOME', 'relative')
     monkeypatch.setenv('HOME', str(tmp_path))
     expected = tmp_path / '.local' / 'state' / 'zaqar'
-    assert configuration.state_path(_conf(tmp_path)) == expected
+    assert store_configuration.state_path(_conf(tmp_path)) == expected
     system = tmp_path / 'system'
     system.mkdir()
-    monkeypatch.setattr(configuration, '_SYSTEM', str(system))
-    assert configuration.state_path(_conf(tmp_path)) == system
+    monkeypatch.setattr(store_configuration, '_SYSTEM', str(system))
+    assert store_configuration.state_path(_conf(tmp_path)) == system

@@ -10,7 +10,7 @@ import sys
 import pytest
 from oslo_config import cfg
 
-from zaqar.storage import configuration
+from zaqar.storage import store_configuration
 from zaqar.storage.redis.driver import DRIVER
 
 CHOSEN = '[drivers]\nmessage_store = redis\nmanagement_store = redis\n'
@@ -23,10 +23,12 @@ def uris(folder: pathlib.Path, text: str) -> dict[str, str]:
     file.write_text(text)
     conf = cfg.ConfigOpts()
     conf(['--config-file', str(file)], project='zaqar')
-    return {found.plane: found.uri for found in configuration.locations(conf)}
+    return {
+        found.plane: found.uri for found in store_configuration.locations(conf)
+    }
 
 
-@pytest.mark.parametrize('named', configuration.PLANES)
+@pytest.mark.parametrize('named', store_configuration.PLANES)
 def test_a_plane_without_a_uri_goes_where_the_other_is(
     tmp_path: pathlib.Path, named: str
 ) -> None:
@@ -39,10 +41,10 @@ def test_each_plane_has_its_own_uri_if_both_are_named(
 ) -> None:
     groups = [
         f'[drivers:{plane}:redis]\nuri = redis://{plane}\n'
-        for plane in configuration.PLANES
+        for plane in store_configuration.PLANES
     ]
     assert uris(tmp_path, CHOSEN + ''.join(groups)) == {
-        plane: f'redis://{plane}' for plane in configuration.PLANES
+        plane: f'redis://{plane}' for plane in store_configuration.PLANES
     }
 
 

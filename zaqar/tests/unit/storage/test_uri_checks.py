@@ -9,7 +9,7 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import configuration, opener
+from zaqar.storage import store_configuration, store_opener
 
 #: What cannot be used, by what its name is in the complaint.
 _REFUSED = (
@@ -43,13 +43,13 @@ def state(tmp_path: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def _opener(state: pathlib.Path, text: str = '') -> opener.PoolOpener:
+def _opener(state: pathlib.Path, text: str = '') -> store_opener.PoolOpener:
     file = state.parent / 'zaqar.conf'
     file.write_text(f'[DEFAULT]\nstate_path = {state}\n{text}')
     conf = cfg.ConfigOpts()
     conf(['--config-file', str(file)], project='zaqar')
-    configuration.register_opts(conf)
-    return opener.PoolOpener(conf)
+    store_configuration.register_opts(conf)
+    return store_opener.PoolOpener(conf)
 
 
 @pytest.mark.parametrize(('uri', 'option'), _REFUSED)

@@ -11,9 +11,9 @@ from typing import Any, Protocol, TypeVar
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import configuration, drivers, masking
+from zaqar.storage import installed_drivers, masking, store_configuration
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
-from zaqar.storage.configuration import Choice, Plane
+from zaqar.storage.store_configuration import Choice, Plane
 
 Store = TypeVar('Store', MessageStore, ManagementStore)
 
@@ -57,8 +57,8 @@ def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
     :param wrap: see :class:`Wrap`
     :raises ConfigurationError: one cannot be opened; the text names the option
     """
-    messages, management = configuration.choices(conf)
-    installed = drivers.installed()
+    messages, management = store_configuration.choices(conf)
+    installed = installed_drivers.installed()
     # Before anything is opened, for the clearer error.
     _rows_place(
         conf,
@@ -88,16 +88,16 @@ class PoolOpener:
     """
 
     def __init__(self, conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> None:
-        messages, management = configuration.choices(conf)
+        messages, management = store_configuration.choices(conf)
         conf.register_opts(POOL_OPTS, POOL_GROUP)
         self._wrap = wrap
         self._folder = conf[POOL_GROUP].sqlite_path or str(
-            configuration.state_folder(conf)
+            store_configuration.state_folder(conf)
         )
         plane: Plane = 'message_store'
-        self._drivers = drivers.installed()
+        self._drivers = installed_drivers.installed()
         self._settings: Mapping[str, Mapping[str, Any]] = {
-            name: configuration.values_of(conf, driver, plane, name)
+            name: store_configuration.values_of(conf, driver, plane, name)
             for name, driver in self._drivers.items()
         }
         self._rows_place = functools.partial(
@@ -169,10 +169,12 @@ def _open(
         if choice.plane == 'message_store'
         else driver.open_management
     )
-    uri, blame = configuration.uri_of(conf, driver, choice, other)
-    if blame == configuration.STATE_PATH:
-        configuration.state_path(conf)
-    values = configuration.values_of(conf, driver, choice.plane, choice.driver)
+    uri, blame = store_configuration.uri_of(conf, driver, choice, other)
+    if blame == store_configuration.STATE_PATH:
+        store_configuration.state_path(conf)
+    values = store_configuration.values_of(
+        conf, driver, choice.plane, choice.driver
+    )
     if choice.plane == 'message_store':
         values |= _rows_place(conf, driver, management=other, messages=choice)
     try:
@@ -198,11 +200,13 @@ def _rows_place(
     if management.driver != driver.rows_of:
         raise ConfigurationError(
             f'the driver "{driver.name}" keeps rows in the database of the '
-            f'management store: set [{configuration.GROUP}] management_store '
+            f'management store: set [{store_configuration.GROUP}] management_store '
             f'= {driver.rows_of} (it is {management.driver})'
         )
-    beside = drivers.installed()[driver.rows_of]
-    uri, _ = configuration.uri_of(conf, beside, management, messages)
+    beside = installed_drivers.installed()[driver.rows_of]
+    uri, _ = store_configuration.uri_of(conf, beside, management, messages)
     plane: Plane = 'management_store'
-    values = configuration.values_of(conf, beside, plane, management.driver)
+    values = store_configuration.values_of(
+        conf, beside, plane, management.driver
+    )
     return {'management': (uri, values)}

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import drivers
+from zaqar.storage import installed_drivers
 from zaqar.storage.base import Driver
 
 GROUP = 'drivers'
@@ -102,7 +102,7 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     """Register the options of both planes and of all drivers."""
     conf.register_opts(OPTS, GROUP)
     conf.register_opts(STATE_OPTS)
-    installed = drivers.installed()
+    installed = installed_drivers.installed()
     for plane in PLANES:
         for name in sorted({*installed, *KNOWN}):
             conf.register_opts(
@@ -125,7 +125,7 @@ def locations(conf: cfg.ConfigOpts) -> Sequence[Location]:
     :raises ConfigurationError: the configuration does not say
     """
     messages, management = choices(conf)
-    installed = drivers.installed()
+    installed = installed_drivers.installed()
     places = []
     for choice, other in ((management, messages), (messages, management)):
         uri, option = uri_of(conf, installed[choice.driver], choice, other)
@@ -161,7 +161,7 @@ def choices(conf: cfg.ConfigOpts) -> tuple[Choice, Choice]:
     :raises ConfigurationError: one of them is not installed
     """
     register_opts(conf)
-    installed = drivers.installed()
+    installed = installed_drivers.installed()
     messages = _choose(conf, 'message_store', None)
     management = _choose(conf, 'management_store', messages)
     for choice in (messages, management):
@@ -246,7 +246,9 @@ def _check_forgotten(
 
     :raises ConfigurationError: a driver has a URI and was not chosen
     """
-    for name in sorted({*drivers.installed(), *KNOWN} - {choice.driver}):
+    for name in sorted(
+        {*installed_drivers.installed(), *KNOWN} - {choice.driver}
+    ):
         group = f'{GROUP}:{choice.plane}:{name}'
         if _is_set(conf, group):
             raise ConfigurationError(
