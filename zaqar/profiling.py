@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 
 from oslo_config import cfg
 
-from zaqar.storage import masking
+from zaqar.storage import secret_masking
 
 LOG = logging.getLogger(__name__)
 
@@ -228,7 +228,7 @@ def _opened(conf: cfg.ConfigOpts) -> Notify | None:
         return cast(Notify, driver.notify)
     except Exception as error:
         # Each driver fails in ways of its own.
-        reason = masking.scrub(' '.join(str(error).split()), where)
+        reason = secret_masking.scrub(' '.join(str(error).split()), where)
     # Not above, where our log would add what was raised, passwords and all.
     LOG.warning(
         'Profiling is off: the back end "%s" of [profiler] connection_string '

@@ -33,7 +33,7 @@ from zaqar.pools.catalogue import Catalogue
 from zaqar.pools.pooled_catalogue import PooledCatalogue
 from zaqar.pools.sweeper import Pace, Sweeper
 from zaqar.profiling import Profiling
-from zaqar.storage import masking, store_opener
+from zaqar.storage import secret_masking, store_opener
 from zaqar.storage.store_configuration import Plane, locations, state_path
 from zaqar.storage.store_opener import Store
 from zaqar.transport import auth, keystone_config_check
@@ -203,7 +203,7 @@ def announce(conf: cfg.ConfigOpts, prog: str) -> None:
     """Log the stores of a starting program, and doubtful settings."""
     stores = [
         f'{place.plane.replace("_", " ")} {place.driver} '
-        f'({masking.mask(place.uri)})'
+        f'({secret_masking.mask(place.uri)})'
         for place in locations(conf)
     ]
     LOG.info(

@@ -18,7 +18,7 @@ from oslo_log import log
 
 from zaqar import configuration, log_setup, version
 from zaqar.errors import ConfigurationError
-from zaqar.storage import masking
+from zaqar.storage import secret_masking
 from zaqar.storage.sqlalchemy import driver, migrations
 
 PROG = 'zaqar-sql-db-manage'
@@ -96,7 +96,7 @@ class Database:
 
     def __str__(self) -> str:
         uri = self.url.render_as_string(hide_password=False)
-        return f'{self.title} {masking.mask(uri)}'
+        return f'{self.title} {secret_masking.mask(uri)}'
 
 
 class Failure(Exception):

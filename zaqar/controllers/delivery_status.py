@@ -16,7 +16,7 @@ from typing import Any
 from zaqar.controllers.subscription_records import DELIVERIES, parent_of
 from zaqar.models import Scope
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.records import Data, update
+from zaqar.storage.record_helpers import Data, update
 
 #: What is counted.
 COUNTS = ('delivered', 'retried', 'given_up')

@@ -26,7 +26,7 @@ from zaqar.pools import flavors
 from zaqar.pools.placement import Pools
 from zaqar.pools.pooled_catalogue import PooledCatalogue
 from zaqar.pools.records import KIND, Pool, pool_of
-from zaqar.storage import masking
+from zaqar.storage import secret_masking
 from zaqar.storage.base import OUTBOX, PENDING, Driver
 
 LOG = logging.getLogger(__name__)
@@ -208,8 +208,8 @@ def _visible(ctx: Context, pool: Pool) -> Pool:
         return pool
     return dataclasses.replace(
         pool,
-        uri=masking.mask(pool.uri),
-        options=masking.mask_options(pool.options),
+        uri=secret_masking.mask(pool.uri),
+        options=secret_masking.mask_options(pool.options),
     )
 
 
@@ -260,18 +260,21 @@ def _check_place(
 
 def _check_connection(pools: Pools, fields: Mapping[str, Any]) -> None:
     uri = fields['uri']
-    refusal = InvalidBody(f'cannot connect to {masking.mask(uri)}')
+    refusal = InvalidBody(f'cannot connect to {secret_masking.mask(uri)}')
     try:
         driver = pools.opener.driver(uri)
     except ConfigurationError as error:
         LOG.warning(
-            'A pool cannot be opened: %s', masking.scrub(str(error), uri)
+            'A pool cannot be opened: %s',
+            secret_masking.scrub(str(error), uri),
         )
         raise refusal from None
     try:
         pools.opener.check(uri)
     except ConfigurationError as error:
-        raise InvalidBody(masking.scrub(f'"uri": {error}.', uri)) from None
+        raise InvalidBody(
+            secret_masking.scrub(f'"uri": {error}.', uri)
+        ) from None
     _check_options(pools, driver, fields['options'])
     try:
         store = pools.opener.open(uri, fields['options'])
@@ -281,7 +284,7 @@ def _check_connection(pools: Pools, fields: Mapping[str, Any]) -> None:
     try:
         store.ping()
     except StoreUnavailable:
-        LOG.warning('A pool does not respond: %s', masking.mask(uri))
+        LOG.warning('A pool does not respond: %s', secret_masking.mask(uri))
         raise refusal from None
     finally:
         store.close()

@@ -23,7 +23,7 @@ from zaqar.controllers.context import Context
 from zaqar.errors import Conflict, NotFound
 from zaqar.models import Kind, Record, Scope, Subscription
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.records import Data, repeat, update
+from zaqar.storage.record_helpers import Data, repeat, update
 
 #: Kinds of records.
 SUBSCRIPTION = 'subscription'

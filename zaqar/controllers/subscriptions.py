@@ -28,7 +28,7 @@ from zaqar.controllers.signatures import shown
 from zaqar.errors import InvalidRequest
 from zaqar.models import Queue, Scope, Subscription
 from zaqar.storage.base import OUTBOX, MessageStore
-from zaqar.storage.records import repeat
+from zaqar.storage.record_helpers import repeat
 
 #: Options that no response shows.
 _HIDDEN = frozenset((trusts.OPTION, trusts.BROUGHT, webhook_secrets.OPTION))

@@ -13,7 +13,7 @@ from typing import Any
 from zaqar.bounded_cache import BoundedCache
 from zaqar.models import Record
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.records import Data, update
+from zaqar.storage.record_helpers import Data, update
 
 #: Kind of the records, all under one parent.
 KIND = 'node'

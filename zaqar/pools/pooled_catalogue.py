@@ -27,7 +27,7 @@ from zaqar.pools.catalogue import Catalogue
 from zaqar.pools.open_stores import PoolMissing
 from zaqar.pools.placement import VIRTUAL, Pools
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.records import list_all, repeat
+from zaqar.storage.record_helpers import list_all, repeat
 
 LOG = logging.getLogger(__name__)
 

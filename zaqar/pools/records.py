@@ -19,7 +19,7 @@ from zaqar.errors import Conflict, StoreUnavailable
 from zaqar.models import Record
 from zaqar.pools import uris
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.records import Data, list_all, update
+from zaqar.storage.record_helpers import Data, list_all, update
 
 KIND = 'pool'
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from zaqar.models import Record
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.records import Data, update
+from zaqar.storage.record_helpers import Data, update
 
 KIND = 'pool_uri'
 

@@ -11,7 +11,11 @@ from typing import Any, Protocol, TypeVar
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import installed_drivers, masking, store_configuration
+from zaqar.storage import (
+    installed_drivers,
+    secret_masking,
+    store_configuration,
+)
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.store_configuration import Choice, Plane
 
@@ -154,7 +158,7 @@ class PoolOpener:
                 {**self.settings(driver, options), **self._rows_place(driver)},
             )
         except (ConfigurationError, TypeError, ValueError) as error:
-            text = masking.scrub(str(error), uri)
+            text = secret_masking.scrub(str(error), uri)
             raise ConfigurationError(text) from None
         if self._wrap is not None:
             store = self._wrap(store, 'message_store', driver.name, pool)
@@ -180,7 +184,7 @@ def _open(
     try:
         return opened(uri, values)
     except ConfigurationError as error:
-        text = masking.scrub(str(error), uri)
+        text = secret_masking.scrub(str(error), uri)
         raise ConfigurationError(f'{blame}: {text}') from None
 
 

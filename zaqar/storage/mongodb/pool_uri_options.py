@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote_plus
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import uri_checks
+from zaqar.storage import pool_uri_checks
 
 _ALLOWED = (
     'appname',
@@ -81,12 +81,12 @@ _MECHANISMS = (
 
 
 def check(uri: str) -> None:
-    """Refuse what a pool may not name; see :mod:`zaqar.storage.uri_checks`.
+    """Refuse what a pool may not name; see :mod:`zaqar.storage.pool_uri_checks`.
 
     :raises ConfigurationError: the URI names it
     """
     options = list(_options(uri.partition('?')[2]))
-    uri_checks.check_options(options, _ALLOWED, _FILES)
+    pool_uri_checks.check_options(options, _ALLOWED, _FILES)
     for name, value in options:
         if (
             name.lower() == 'authmechanism'

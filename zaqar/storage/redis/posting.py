@@ -13,7 +13,7 @@ from zaqar.storage.base import OUTBOX
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.redis import keys, message_codec, scripts
 from zaqar.storage.redis.client import RedisClient
-from zaqar.storage.subscriber_flags import UnsubscribedQueues
+from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 
 _OK, _AGAIN, _GONE, _FULL = range(4)
 _STALE = 7

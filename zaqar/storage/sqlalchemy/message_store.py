@@ -29,7 +29,7 @@ from zaqar.storage.sqlalchemy import (
 )
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
-from zaqar.storage.subscriber_flags import UnsubscribedQueues
+from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 
 
 class SqlMessageStore(base.MessageStore):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from zaqar.storage import uri_checks
+from zaqar.storage import pool_uri_checks
 
 _PSYCOPG = (
     'application_name',
@@ -64,19 +64,19 @@ _PYMYSQL_FILES = ('ssl_ca', 'ssl_cert', 'ssl_key')
 
 
 def check(url: sa.URL, folder: str) -> None:
-    """Refuse what a pool may not name; see :mod:`zaqar.storage.uri_checks`.
+    """Refuse what a pool may not name; see :mod:`zaqar.storage.pool_uri_checks`.
 
     :param folder: below which SQLite files must be
     :raises ConfigurationError: the URL names it
     """
     backend = url.get_backend_name()
     if backend == 'sqlite':
-        uri_checks.check_options(_pairs(url), ())
-        uri_checks.check_below(str(url.database), folder)
+        pool_uri_checks.check_options(_pairs(url), ())
+        pool_uri_checks.check_below(str(url.database), folder)
     elif backend == 'postgresql':
-        uri_checks.check_options(_pairs(url), _PSYCOPG, _PSYCOPG_FILES)
+        pool_uri_checks.check_options(_pairs(url), _PSYCOPG, _PSYCOPG_FILES)
     else:
-        uri_checks.check_options(_pairs(url), _PYMYSQL, _PYMYSQL_FILES)
+        pool_uri_checks.check_options(_pairs(url), _PYMYSQL, _PYMYSQL_FILES)
 
 
 def _pairs(url: sa.URL) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from zaqar.storage.post_request import PostRequest
 from zaqar.storage.sqlalchemy import outbox_notices, queue_state
 from zaqar.storage.sqlalchemy.message_rows import new_row
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
-from zaqar.storage.subscriber_flags import UnsubscribedQueues
+from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 
 ID_LENGTH = 32
 

@@ -11,7 +11,7 @@ from zaqar.storage.post_request import PostRequest
 from zaqar.storage.sqlalchemy import outbox_notices
 from zaqar.storage.sqlalchemy.posting import split_ids
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
-from zaqar.storage.subscriber_flags import UnsubscribedQueues
+from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 
 #: Newer than all metadata.
 _ANY_VERSION = 2**63 - 1

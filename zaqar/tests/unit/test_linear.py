@@ -27,7 +27,7 @@ REPEATED = (
 
 #: Applied with ``match`` or ``fullmatch`` alone.
 ANCHORED = {
-    'zaqar.storage.masking._SCHEME',
+    'zaqar.storage.secret_masking._SCHEME',
 }
 
 #: Modules that do more than define things when they are imported.

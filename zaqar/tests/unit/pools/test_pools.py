@@ -17,7 +17,7 @@ from zaqar.errors import ConfigurationError, Conflict, StoreUnavailable
 from zaqar.pools import open_stores, placement, records, uris
 from zaqar.storage import installed_drivers
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
-from zaqar.storage.records import BATCH
+from zaqar.storage.record_helpers import BATCH
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.store_opener import POOL_GROUP, POOL_OPTS, PoolOpener
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zaqar.storage import masking
+from zaqar.storage import secret_masking
 
 PASSWORD = 'hidden'
 
@@ -57,7 +57,7 @@ PASSWORD = 'hidden'
 def test_a_uri_is_shown_without_its_secrets(
     uri: str, shown: str | None
 ) -> None:
-    masked = masking.mask(uri)
+    masked = secret_masking.mask(uri)
     assert PASSWORD not in masked
     if shown is not None:
         assert masked == shown
@@ -69,13 +69,13 @@ _RESERVED = "@:/?#[]!$&'()*+,;%aZ9 "
 @given(password=st.text(f'{_RESERVED}=', max_size=12))
 def test_a_password_of_any_characters_is_masked(password: str) -> None:
     uri = f'redis://u:{PASSWORD}{password}{PASSWORD}@h:1/2?n=1'
-    assert PASSWORD not in masking.mask(uri)
+    assert PASSWORD not in secret_masking.mask(uri)
 
 
 @given(password=st.text(_RESERVED, max_size=12))
 def test_an_option_of_any_characters_is_masked(password: str) -> None:
     uri = f'mysql://u@h/d?n=1&passwd={PASSWORD}{password}{PASSWORD}'
-    assert PASSWORD not in masking.mask(uri)
+    assert PASSWORD not in secret_masking.mask(uri)
 
 
 def test_options_are_shown_without_secrets_however_deep() -> None:
@@ -85,7 +85,7 @@ def test_options_are_shown_without_secrets_however_deep() -> None:
         'a': {'b': [{'secret': PASSWORD, 'n': 1}]},
         'c': 'redis://u:hidden@h',
     }
-    assert masking.mask_options(given_) == {
+    assert secret_masking.mask_options(given_) == {
         'Password': '***',
         'ssl_keyfile': '***',
         'a': {'b': [{'secret': '***', 'n': 1}]},
@@ -105,4 +105,4 @@ def test_options_are_shown_without_secrets_however_deep() -> None:
 def test_a_message_is_shown_without_the_secrets_of_its_uri(
     text: str, shown: str
 ) -> None:
-    assert masking.scrub(text, 'redis://u:p%40ss@h') == shown
+    assert secret_masking.scrub(text, 'redis://u:p%40ss@h') == shown
