@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from benchmarks import target
 from zaqar import service
 from zaqar.models import Message, MessageSpan
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.transport.wsgi import server
 from zaqar.transport.wsgi_types import Environ, StartResponse
 

@@ -15,7 +15,7 @@ from oslo_config import cfg
 from benchmarks import machine
 from zaqar import service
 from zaqar.models import NewMessage, Scope
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage import installed_drivers
 from zaqar.storage.base import MessageStore
 from zaqar.tests.servers import process

@@ -16,7 +16,7 @@ from zaqar.cmd import server as cmd_server
 from zaqar.controllers import encryption, limits, pipeline, signatures
 from zaqar.notification import keystone_trusts
 from zaqar.notification import settings as notification
-from zaqar.pools import placement, sweeper
+from zaqar.pools import expiry_sweeper, pool_selection
 from zaqar.storage import installed_drivers, store_configuration, store_opener
 from zaqar.transport import auth
 from zaqar.transport import token_validation as tokens
@@ -50,8 +50,11 @@ def list_opts() -> list[Group]:
         (pipeline.GROUP, pipeline.OPTS),
         (notification.GROUP, notification.OPTS),
         (keystone_trusts.GROUP, keystone_trusts.trustee_opts()),
-        (sweeper.GROUP, sweeper.OPTS),
-        (placement.GROUP, [*placement.OPTS, *store_opener.POOL_OPTS]),
+        (expiry_sweeper.GROUP, expiry_sweeper.OPTS),
+        (
+            pool_selection.GROUP,
+            [*pool_selection.OPTS, *store_opener.POOL_OPTS],
+        ),
         (profiling.GROUP, profiling.OPTS),
         (metrics.GROUP, metrics.OPTS),
         *_drivers(),

@@ -28,10 +28,10 @@ from zaqar.notification import settings as notification
 from zaqar.notification.keystone_trusts import KeystoneTrusts
 from zaqar.notification.notifier import Notifier
 from zaqar.notification.service_catalog import ServiceCatalog
-from zaqar.pools import placement
-from zaqar.pools.catalogue import Catalogue
-from zaqar.pools.pooled_catalogue import PooledCatalogue
-from zaqar.pools.sweeper import Pace, Sweeper
+from zaqar.pools import pool_selection
+from zaqar.pools.expiry_sweeper import Pace, Sweeper
+from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.profiling import Profiling
 from zaqar.storage import secret_masking, store_opener
 from zaqar.storage.store_configuration import Plane, locations, state_path
@@ -268,14 +268,14 @@ def _catalogue(
         traced = profiling.store(store, plane, driver)
         return measuring.store(traced, plane, driver, pool)
 
-    conf.register_opts(placement.OPTS, placement.GROUP)
+    conf.register_opts(pool_selection.OPTS, pool_selection.GROUP)
     stores = store_opener.open_stores(conf, wrap)
     if 'pooling' not in served:
         return Catalogue(stores.management, stores.messages)
-    pools = placement.Pools(
+    pools = pool_selection.Pools(
         stores.management,
         store_opener.PoolOpener(conf, wrap),
         stores.messages,
-        use_virtual=conf[placement.GROUP].enable_virtual_pool,
+        use_virtual=conf[pool_selection.GROUP].enable_virtual_pool,
     )
     return PooledCatalogue(stores.management, stores.messages, pools)

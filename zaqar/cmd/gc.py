@@ -17,8 +17,8 @@ from oslo_log import log
 from zaqar import configuration
 from zaqar.api import features
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.pools import placement
-from zaqar.pools.sweeper import PAUSE, Pace
+from zaqar.pools import pool_selection
+from zaqar.pools.expiry_sweeper import PAUSE, Pace
 from zaqar.storage import store_opener
 from zaqar.storage.base import MessageStore
 
@@ -168,8 +168,8 @@ class StoreSelection:
         self._found.messages.close()
         self._found.management.close()
 
-    def _opened(self) -> placement.Pools:
-        return placement.Pools(
+    def _opened(self) -> pool_selection.Pools:
+        return pool_selection.Pools(
             self._found.management,
             store_opener.PoolOpener(self._conf),
             self._found.messages,

@@ -19,7 +19,12 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.models import Kind
-from zaqar.pools import flavors, placement, pooled_catalogue, records
+from zaqar.pools import (
+    flavor_records,
+    pool_records,
+    pool_selection,
+    pooled_queue_catalogue,
+)
 from zaqar.storage import store_configuration, store_opener
 from zaqar.storage.sqlalchemy import (
     driver,
@@ -133,7 +138,7 @@ def pool_faults(conf: cfg.ConfigOpts) -> tuple[Sequence[str], Sequence[str]]:
     """
     stops, warns = [], []
     pool_opener = store_opener.PoolOpener(conf)
-    for entry in entries(conf, records.KIND):
+    for entry in entries(conf, pool_records.KIND):
         try:
             pool_opener.driver(entry.data['uri'])
         except ConfigurationError as error:
@@ -151,13 +156,13 @@ def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
     :raises ConfigurationError: see :func:`places`
     :raises Unseen: nobody can tell
     """
-    pools = list(entries(conf, records.KIND))
+    pools = list(entries(conf, pool_records.KIND))
     names = {pool.name for pool in pools}
     flavored = {pool.data.get('flavor') for pool in pools}
     texts = [
         f'queue "{entry.name}" of project "{entry.parent}" is in pool '
         f'"{entry.data["pool"]}", which does not exist'
-        for entry in entries(conf, pooled_catalogue.ENTRY)
+        for entry in entries(conf, pooled_queue_catalogue.ENTRY)
         if entry.data['pool'] not in names
     ]
     texts += [
@@ -166,7 +171,7 @@ def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
     ]
     texts += [
         f'flavor "{entry.name}" of project "{entry.parent}" has no pool'
-        for entry in entries(conf, flavors.KIND)
+        for entry in entries(conf, flavor_records.KIND)
         if entry.name not in flavored
     ]
     return texts
@@ -242,8 +247,8 @@ def _counted(conf: cfg.ConfigOpts, names: set[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for kind in (Kind.QUEUE, Kind.TOPIC):
         for entry in entries(conf, kind):
-            pool = entry.data.get('pool') or placement.VIRTUAL
-            if pool not in names and pool != placement.VIRTUAL:
+            pool = entry.data.get('pool') or pool_selection.VIRTUAL
+            if pool not in names and pool != pool_selection.VIRTUAL:
                 counts[pool] = counts.get(pool, 0) + 1
     return counts
 

@@ -13,7 +13,7 @@ from zaqar.controllers.pipeline import Pipeline
 from zaqar.controllers.signatures import Signer
 from zaqar.controllers.trusts import Trusts
 from zaqar.models import Identity
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Catalogue
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from zaqar.controllers.limits import is_name
 from zaqar.controllers.pools import capabilities, catalogue_of, named, page
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.models import Record
-from zaqar.pools import flavors
-from zaqar.pools.placement import Pools
-from zaqar.pools.pooled_catalogue import PooledCatalogue
+from zaqar.pools import flavor_records
+from zaqar.pools.pool_selection import Pools
+from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def list_(
     """List the project's flavors by name, byte-wise ascending."""
     most = ctx.limits.max_flavors_per_page
     project = ctx.identity.project
-    records = page(ctx, flavors.KIND, project, marker, limit, most)
+    records = page(ctx, flavor_records.KIND, project, marker, limit, most)
     by_flavor: dict[str | None, list[str]] = {}
     for pool in catalogue_of(ctx).pools.records.all():
         by_flavor.setdefault(pool.flavor, []).append(pool.name)
@@ -114,9 +114,12 @@ def delete(ctx: Context, *, flavor_name: str) -> None:
     """Remove the project's flavor; its pools have none any more."""
     catalogue = named(ctx, 'flavor', flavor_name)
     project = ctx.identity.project
-    if catalogue.management.get(flavors.KIND, project, flavor_name) is None:
+    if (
+        catalogue.management.get(flavor_records.KIND, project, flavor_name)
+        is None
+    ):
         return
-    if flavors.delete(catalogue.management, project, flavor_name):
+    if flavor_records.delete(catalogue.management, project, flavor_name):
         _untag(catalogue.pools, flavor_name, keep=())
 
 
@@ -135,7 +138,9 @@ def is_known(ctx: Context, project: str, name: Any) -> bool:
 def _find(
     ctx: Context, catalogue: PooledCatalogue, name: str
 ) -> tuple[str, Record]:
-    owned = flavors.find(catalogue.management, ctx.identity.project, name)
+    owned = flavor_records.find(
+        catalogue.management, ctx.identity.project, name
+    )
     if owned is None:
         raise NotFound(f'Flavor {name} does not exist')
     return owned
@@ -163,7 +168,7 @@ def _put(
     first = pools.records.get(wanted[0])
     offered = capabilities(pools, first.uri) if first else None
     data = {'capabilities': offered or []}
-    flavors.put(catalogue.management, project, name, data)
+    flavor_records.put(catalogue.management, project, name, data)
     for pool in wanted:
         pools.records.change(pool, {'flavor': name})
     _untag(pools, name, keep=wanted)

@@ -22,10 +22,10 @@ from zaqar.errors import (
     StoreUnavailable,
 )
 from zaqar.models import Record
-from zaqar.pools import flavors
-from zaqar.pools.placement import Pools
-from zaqar.pools.pooled_catalogue import PooledCatalogue
-from zaqar.pools.records import KIND, Pool, pool_of
+from zaqar.pools import flavor_records
+from zaqar.pools.pool_records import KIND, Pool, pool_of
+from zaqar.pools.pool_selection import Pools
+from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 from zaqar.storage import secret_masking
 from zaqar.storage.base import OUTBOX, PENDING, Driver
 
@@ -328,7 +328,7 @@ def _is_last(catalogue: PooledCatalogue, project: str, pool: Pool) -> bool:
     name = pool.flavor
     if name is None or not is_name(name):
         return False
-    if flavors.find(catalogue.management, project, name) is None:
+    if flavor_records.find(catalogue.management, project, name) is None:
         return False
     return not any(
         other.flavor == name and other.name != pool.name

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.pools.records import KIND, Pool, pool_of
+from zaqar.pools.pool_records import KIND, Pool, pool_of
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.store_opener import PoolOpener
 

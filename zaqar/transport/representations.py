@@ -12,7 +12,7 @@ import msgspec
 from zaqar.controllers.flavors import Flavor
 from zaqar.controllers.results import Counted
 from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
-from zaqar.pools.records import Pool
+from zaqar.pools.pool_records import Pool
 
 #: Embeds a body, which is stored as JSON text, into a document.
 Embed = Callable[[bytes], Any]

@@ -14,7 +14,7 @@ from zaqar.controllers import claims, messages, posting, queues
 from zaqar.controllers.context import Context
 from zaqar.controllers.results import MessagePage
 from zaqar.models import Claim, Kind, Message, Scope, Stats
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 
 

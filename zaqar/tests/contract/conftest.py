@@ -13,7 +13,7 @@ from zaqar import clock
 from zaqar.controllers.context import Context
 from zaqar.controllers.limits import Limits
 from zaqar.models import Identity
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract import (  # noqa: F401
     harnesses,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from zaqar import clock
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.harnesses import Feature, Harness

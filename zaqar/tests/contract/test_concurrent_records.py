@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from zaqar.controllers.context import Context
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.crowd import each

@@ -10,7 +10,7 @@ import pytest
 
 from zaqar.controllers.context import Context
 from zaqar.errors import QueueFull
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal
 from zaqar.tests.contract.probe import Hand, bodies, ids

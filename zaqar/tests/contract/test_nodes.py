@@ -9,7 +9,7 @@ from zaqar.controllers import queues
 from zaqar.controllers.context import Context
 from zaqar.errors import NotFound
 from zaqar.models import Record
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal
 from zaqar.tests.contract.probe import bodies

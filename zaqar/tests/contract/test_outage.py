@@ -10,7 +10,7 @@ import pytest
 
 from zaqar.controllers.context import Context
 from zaqar.errors import StoreUnavailable
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.conftest import settles

@@ -16,8 +16,8 @@ from zaqar.controllers.encryption import Cipher, is_encrypted
 from zaqar.controllers.limits import Limits
 from zaqar.errors import InvalidRequest, QueueFull, QueueGone, StaleMetadata
 from zaqar.models import NewMessage, Queue
-from zaqar.pools import catalogue as catalogues
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools import queue_catalogue as catalogues
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal
 from zaqar.tests.contract.crowd import each

@@ -15,8 +15,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from zaqar.models import Scope
-from zaqar.pools import flavors
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools import flavor_records
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.sqlalchemy import (
     driver,
     migrations,
@@ -307,7 +307,7 @@ def test_a_database_of_the_reference_is_adopted(managed: Managed) -> None:
     assert [note.data for note in notes] == [
         {'kind': 'queue', 'project': 'p', 'name': 'q1'}
     ]
-    found = flavors.find(management, 'another', 'gold')
+    found = flavor_records.find(management, 'another', 'gold')
     assert found == ('p', flavor)
     catalogue.close()
     assert _differences(managed) == []

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from zaqar.controllers.flavors import Flavor, FlavorPage
 from zaqar.controllers.pools import PoolPage, ShownPool
-from zaqar.pools.records import Pool
+from zaqar.pools.pool_records import Pool
 from zaqar.transport import representations
 from zaqar.transport.wsgi.responses import (
     Response,

@@ -14,7 +14,7 @@ from zaqar import service
 from zaqar.controllers import pools as controller
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import NewMessage, Scope
-from zaqar.pools import placement, pooled_catalogue, records
+from zaqar.pools import pool_records, pool_selection, pooled_queue_catalogue
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
@@ -184,7 +184,7 @@ def test_without_pools_the_configured_store_is_used_if_it_may_be(
     whole: Api,
 ) -> None:
     whole.post('q', 1)
-    assert _pool_of(whole, 'q') == placement.VIRTUAL
+    assert _pool_of(whole, 'q') == pool_selection.VIRTUAL
     assert pools.holds(whole, 'zaqar') == 1
 
 
@@ -214,7 +214,7 @@ def test_the_virtual_pool_has_no_flavor(whole: Api) -> None:
 
 def test_no_pool_can_be_called_as_the_virtual_one(whole: Api) -> None:
     document = {'uri': pools.uri(whole, 'a'), 'weight': 1}
-    answer = whole('PUT', f'/v2/pools/{placement.VIRTUAL}', document)
+    answer = whole('PUT', f'/v2/pools/{pool_selection.VIRTUAL}', document)
     assert answer.status == 400
 
 
@@ -473,12 +473,12 @@ def test_options_of_two_pools_and_of_the_service_do_not_mix(
     pools.make(api, 'west')
     opened = {
         name: _catalogue(api).pools.store(name)._database._synchronous  # noqa: SLF001
-        for name in ('east', 'west', placement.VIRTUAL, 'east')
+        for name in ('east', 'west', pool_selection.VIRTUAL, 'east')
     }
     assert opened == {
         'east': 'NORMAL',
         'west': 'FULL',
-        placement.VIRTUAL: 'FULL',
+        pool_selection.VIRTUAL: 'FULL',
     }
     assert (
         api.service.conf['drivers:message_store:sqlalchemy'].sqlite_synchronous
@@ -661,16 +661,16 @@ def test_a_queue_made_while_its_pool_is_deleted_goes_elsewhere(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools.make(api, 'east')
-    choose = placement.Pools.choose
+    choose = pool_selection.Pools.choose
 
-    def slow(self: placement.Pools, flavor: Any) -> str:
+    def slow(self: pool_selection.Pools, flavor: Any) -> str:
         found = choose(self, flavor)
         if found == 'east':
             pools.make(api, 'west')
             assert api('DELETE', '/v2/pools/east').status == 204
         return found
 
-    monkeypatch.setattr(placement.Pools, 'choose', slow)
+    monkeypatch.setattr(pool_selection.Pools, 'choose', slow)
     api.post('q', 1)
     assert _pool_of(api, 'q') == 'west'
     assert api.bodies('q') == [1]
@@ -680,15 +680,19 @@ def test_a_pool_is_not_deleted_while_a_queue_is_being_made_in_it(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools.make(api, 'east')
-    noted = pooled_catalogue.PooledCatalogue._placed  # noqa: SLF001
+    noted = pooled_queue_catalogue.PooledCatalogue._placed  # noqa: SLF001
     statuses = []
 
-    def slow(self: pooled_catalogue.PooledCatalogue, *arguments: Any) -> Any:
+    def slow(
+        self: pooled_queue_catalogue.PooledCatalogue, *arguments: Any
+    ) -> Any:
         found = noted(self, *arguments)
         statuses.append(api('DELETE', '/v2/pools/east').status)
         return found
 
-    monkeypatch.setattr(pooled_catalogue.PooledCatalogue, '_placed', slow)
+    monkeypatch.setattr(
+        pooled_queue_catalogue.PooledCatalogue, '_placed', slow
+    )
     api.post('q', 1)
     assert statuses == [403]
     assert api.bodies('q') == [1]
@@ -721,7 +725,7 @@ def test_a_pool_whose_deletion_has_died_is_used_again(
     pools.make(api, 'east')
     _catalogue(api).pools.records.begin_deletion('east')
     assert twin('PUT', QUEUE).status == 503
-    api.clock.move(records.CLOSING / 1000)
+    api.clock.move(pool_records.CLOSING / 1000)
     twin.post('q', 1)
     assert api.bodies('q') == [1]
     assert api('DELETE', '/v2/pools/east').status == 403
@@ -735,7 +739,7 @@ def test_a_deletion_that_takes_too_long_gives_way_to_a_queue(
 
     def slow(*arguments: Any) -> None:
         check(*arguments)
-        api.clock.move(records.CLOSING / 1000)
+        api.clock.move(pool_records.CLOSING / 1000)
         twin.post('q', 1)
 
     monkeypatch.setattr(controller, '_check_unused', slow)

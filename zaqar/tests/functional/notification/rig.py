@@ -33,7 +33,7 @@ from zaqar.notification.notifier import Notifier
 from zaqar.notification.sender import Sender
 from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import NotificationSettings
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import (
     OUTBOX,
     PENDING,

@@ -14,7 +14,12 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError, Conflict, StoreUnavailable
-from zaqar.pools import open_stores, placement, records, uris
+from zaqar.pools import (
+    open_stores,
+    pool_records,
+    pool_selection,
+    uri_reservations,
+)
 from zaqar.storage import installed_drivers
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.record_helpers import BATCH
@@ -66,7 +71,7 @@ class Bench:
     management: ManagementStore
     counted: Counted
     timer: Timer
-    pools: placement.Pools
+    pools: pool_selection.Pools
 
     def uri(self, name: str) -> str:
         return f'sqlite:///{self.folder}/{name}.sqlite'
@@ -116,7 +121,7 @@ def bench(
     counted, timer = Counted(), Timer()
     installed = {'sqlalchemy': counted.driver()}
     monkeypatch.setattr(installed_drivers, 'installed', lambda: installed)
-    pools = placement.Pools(
+    pools = pool_selection.Pools(
         management,
         _opener(tmp_path),
         virtual,
@@ -241,7 +246,7 @@ def test_a_pool_whose_deletion_has_died_gets_queues_again(
 ) -> None:
     bench.put('east')
     mark = bench.pools.records.begin_deletion('east')
-    wall.at += records.CLOSING - 1
+    wall.at += pool_records.CLOSING - 1
     assert not bench.pools.records.use('east')
     wall.at += 1
     assert bench.pools.choose(None) == 'east'
@@ -270,7 +275,7 @@ def test_a_deletion_that_died_at_its_last_step_can_be_repeated(
         patch.setattr(bench.management, 'delete', _unavailable)
         with pytest.raises(StoreUnavailable):
             bench.pools.records.end_deletion('east', mark)
-    wall.at += records.CLOSING
+    wall.at += pool_records.CLOSING
     # It has no queue and gets none, until somebody says what to do with it.
     assert not bench.pools.records.use('east')
     with pytest.raises(StoreUnavailable):
@@ -290,7 +295,7 @@ def test_a_pool_is_not_made_again_while_it_is_being_removed(
         patch.setattr(bench.management, 'delete', _unavailable)
         with pytest.raises(StoreUnavailable):
             bench.pools.records.end_deletion('east', mark)
-    wall.at += records.CLOSING - 1
+    wall.at += pool_records.CLOSING - 1
     with pytest.raises(StoreUnavailable):
         bench.put('east')
     wall.at += 1
@@ -305,12 +310,14 @@ def test_a_uri_that_was_taken_a_moment_ago_is_not_to_be_had(
     bench: Bench, wall: Wall
 ) -> None:
     uri = bench.uri('east')
-    assert uris.reserve(bench.management, uri, 'east', bench.uri_of)
+    assert uri_reservations.reserve(
+        bench.management, uri, 'east', bench.uri_of
+    )
     with pytest.raises(Conflict):
         bench.put('west', uri=uri)
     assert bench.pools.records.get('west') is None
     # Whoever took it has died before the pool was there.
-    wall.at += uris.STALE
+    wall.at += uri_reservations.STALE
     bench.put('west', uri=uri)
     with pytest.raises(Conflict):
         bench.put('east', uri=uri)
@@ -320,7 +327,7 @@ def test_the_uri_of_a_pool_is_its_own_for_good(
     bench: Bench, wall: Wall
 ) -> None:
     bench.put('east')
-    wall.at += 10 * uris.STALE
+    wall.at += 10 * uri_reservations.STALE
     with pytest.raises(Conflict):
         bench.put('west', uri=bench.uri('east'))
     bench.put('east')

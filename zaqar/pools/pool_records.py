@@ -17,7 +17,7 @@ from typing import Any
 
 from zaqar.errors import Conflict, StoreUnavailable
 from zaqar.models import Record
-from zaqar.pools import uris
+from zaqar.pools import uri_reservations
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_helpers import Data, list_all, update
 
@@ -117,7 +117,7 @@ class PoolRecords:
         update(self._management, (KIND, '', name), edit)
         self._notify(name)
         if former != data['uri']:
-            uris.release(self._management, former, name)
+            uri_reservations.release(self._management, former, name)
 
     def change(self, name: str, changes: Data) -> Pool | None:
         """Change members of a pool's record and return it, None if gone.
@@ -130,7 +130,7 @@ class PoolRecords:
         self._reserve_uri(name, changes['uri'])
         changed = self._changed(name, changes)
         if old is not None and changed is not None and old.uri != changed.uri:
-            uris.release(self._management, old.uri, name)
+            uri_reservations.release(self._management, old.uri, name)
         return changed
 
     def begin_deletion(self, name: str) -> str:
@@ -153,7 +153,9 @@ class PoolRecords:
         record = self._management.delete(KIND, '', name)
         self._notify(name)
         if record is not None:
-            uris.release(self._management, record.data['uri'], name)
+            uri_reservations.release(
+                self._management, record.data['uri'], name
+            )
         return True
 
     def use(self, name: str) -> bool:
@@ -196,5 +198,5 @@ class PoolRecords:
             pool = self.get(holder)
             return None if pool is None else pool.uri
 
-        if not uris.reserve(self._management, uri, name, uri_of):
+        if not uri_reservations.reserve(self._management, uri, name, uri_of):
             raise Conflict('The database URI is in use by another pool.')

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from oslo_config import cfg
 
 from zaqar.errors import StoreUnavailable
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Catalogue
 
 LOG = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from oslo_config import cfg
 
 from zaqar.errors import NoPool, StoreUnavailable
 from zaqar.pools.open_stores import OpenStores
-from zaqar.pools.records import PoolRecords
+from zaqar.pools.pool_records import PoolRecords
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.store_opener import POOL_GROUP, PoolOpener
 

@@ -22,10 +22,10 @@ from typing import Any
 from zaqar.errors import Conflict, QueueGone, StoreUnavailable
 from zaqar.models import Former, Kind, Message, Queue, Scope
 from zaqar.models import Record as Recorded
-from zaqar.pools import flavors
-from zaqar.pools.catalogue import Catalogue
+from zaqar.pools import flavor_records
 from zaqar.pools.open_stores import PoolMissing
-from zaqar.pools.placement import VIRTUAL, Pools
+from zaqar.pools.pool_selection import VIRTUAL, Pools
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.record_helpers import list_all, repeat
 
@@ -114,7 +114,7 @@ class PooledCatalogue(Catalogue):
             )
 
     def flavor_exists(self, project: str, name: str) -> bool:
-        return flavors.find(self.management, project, name) is not None
+        return flavor_records.find(self.management, project, name) is not None
 
     def sweep(self, batch: int) -> int:
         """Remove dead rows of every pool, ``batch`` of each at most."""
