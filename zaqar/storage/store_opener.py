@@ -204,8 +204,8 @@ def _rows_place(
     if management.driver != driver.rows_of:
         raise ConfigurationError(
             f'the driver "{driver.name}" keeps rows in the database of the '
-            f'management store: set [{store_configuration.GROUP}] management_store '
-            f'= {driver.rows_of} (it is {management.driver})'
+            f'management store: set [{store_configuration.GROUP}] '
+            f'management_store = {driver.rows_of} (it is {management.driver})'
         )
     beside = installed_drivers.installed()[driver.rows_of]
     uri, _ = store_configuration.uri_of(conf, beside, management, messages)

@@ -81,7 +81,7 @@ _MECHANISMS = (
 
 
 def check(uri: str) -> None:
-    """Refuse what a pool may not name; see :mod:`zaqar.storage.pool_uri_checks`.
+    """Refuse what a pool may not name (:mod:`zaqar.storage.pool_uri_checks`).
 
     :raises ConfigurationError: the URI names it
     """

@@ -64,7 +64,7 @@ _PYMYSQL_FILES = ('ssl_ca', 'ssl_cert', 'ssl_key')
 
 
 def check(url: sa.URL, folder: str) -> None:
-    """Refuse what a pool may not name; see :mod:`zaqar.storage.pool_uri_checks`.
+    """Refuse what a pool may not name (:mod:`zaqar.storage.pool_uri_checks`).
 
     :param folder: below which SQLite files must be
     :raises ConfigurationError: the URL names it

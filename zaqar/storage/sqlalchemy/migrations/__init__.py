@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Migration of the tables from one revision to the next, by alembic.
-
-See README.rst in this folder for the rules a new revision follows.
-"""
+"""Migration of the tables from one revision to the next, by alembic."""
 
 from __future__ import annotations
 
