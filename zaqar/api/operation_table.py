@@ -5,21 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zaqar.api import (
+from zaqar.api.operation import Operation
+from zaqar.api.operation_declarations import (
     claims,
-    discovery,
+    discovery_and_health,
     flavors,
-    health,
     messages,
     pools,
     queues,
     subscriptions,
     topics,
 )
-from zaqar.api.operation import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
-    *discovery.OPERATIONS,
+    *discovery_and_health.OPERATIONS,
     *queues.OPERATIONS,
     *messages.OPERATIONS,
     *claims.OPERATIONS,
@@ -27,7 +26,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *topics.OPERATIONS,
     *pools.OPERATIONS,
     *flavors.OPERATIONS,
-    *health.OPERATIONS,
 )
 
 BY_ACTION: Mapping[str, Operation] = {

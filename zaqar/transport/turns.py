@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.api import topics
+from zaqar.api.operation_declarations import topics
 from zaqar.errors import StoreUnavailable
 
 #: Bytes from which on a page is large.

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from zaqar.api import topics
 from zaqar.api.operation import Operation
+from zaqar.api.operation_declarations import topics
 
 View = TypeVar('View')
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 import zaqar
-from zaqar.api import messages, strict_json
+from zaqar.api import strict_json
+from zaqar.api.operation_declarations import messages
 from zaqar.errors import InvalidRequest
 from zaqar.tests.unit import backtracking
 

@@ -10,7 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from zaqar.api import operation_table, topics
+from zaqar.api import operation_table
+from zaqar.api.operation_declarations import topics
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 

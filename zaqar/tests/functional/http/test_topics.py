@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import policies, topics
+from zaqar.api import policies
+from zaqar.api.operation_declarations import topics
 from zaqar.tests.functional.http.client import PATCH, Api
 
 TOPIC = '/v2/topics/news'

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar import service
-from zaqar.api import operation_table, topics
+from zaqar.api import operation_table
 from zaqar.api.operation import Operation
+from zaqar.api.operation_declarations import topics
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 
 #: Stands in every message, subscription and queue that is made; whoever sees

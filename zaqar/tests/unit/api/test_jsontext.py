@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zaqar.api import messages, strict_json
+from zaqar.api import strict_json
+from zaqar.api.operation_declarations import messages
 from zaqar.errors import InvalidBody, InvalidRequest
 
 

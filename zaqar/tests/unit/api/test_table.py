@@ -9,8 +9,9 @@ import re
 import jsonschema
 import pytest
 
-from zaqar.api import home_document, openapi, operation_table, policies, topics
+from zaqar.api import home_document, openapi, operation_table, policies
 from zaqar.api.operation import PUBLIC, Operation
+from zaqar.api.operation_declarations import topics
 
 EACH = pytest.mark.parametrize(
     'operation',

@@ -6,8 +6,8 @@ from __future__ import annotations
 import dataclasses
 
 from zaqar.api import schemas
-from zaqar.api.operation import ANYONE, PUBLIC, Operation, Rule
-from zaqar.controllers import discovery
+from zaqar.api.operation import ADMIN, ANYONE, PUBLIC, Operation, Rule
+from zaqar.controllers import discovery, health
 
 _PING = Operation(
     name='ping_node',
@@ -33,5 +33,18 @@ OPERATIONS = (
     _PING,
     dataclasses.replace(
         _PING, name='ping_node_head', http='HEAD /v2/ping', rel=None
+    ),
+    Operation(
+        name='health',
+        http='GET /v2/health',
+        rule=Rule(
+            'health:get', ADMIN, 'Show the state of the storage backends.'
+        ),
+        call=health.report,
+        summary='Check every storage backend and report its state.',
+        failure='Health status could not be read',
+        answers={200: schemas.ANY_OBJECT},
+        needs=frozenset(('admin_mode',)),
+        rel='rel/health',
     ),
 )

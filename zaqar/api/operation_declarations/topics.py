@@ -11,8 +11,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from zaqar.api import messages, queues, schemas, subscriptions
+from zaqar.api import schemas
 from zaqar.api.operation import ANYONE, Operation, Rule
+from zaqar.api.operation_declarations import (
+    messages,
+    queues,
+    subscriptions,
+)
 from zaqar.controllers import queues as behaviour
 
 _PREFIX = 'topic_'

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from zaqar.api import schemas
 from zaqar.api.operation import ADMIN, ANYONE, Operation, Param, Rule
-from zaqar.api.pools import NEEDS, required_object
+from zaqar.api.operation_declarations.pools import NEEDS, required_object
 from zaqar.controllers import flavors
 
 _NAMES = schemas.array(schemas.TEXT)
