@@ -11,7 +11,7 @@ from oslo_log import log
 from oslo_middleware import cors
 
 from zaqar import metrics, profiling
-from zaqar.api import features
+from zaqar.api import optional_features
 from zaqar.cmd import server as cmd_server
 from zaqar.controllers import encryption, limits, pipeline, signatures
 from zaqar.notification import keystone_trusts
@@ -32,8 +32,8 @@ def list_opts() -> list[Group]:
     general = [
         *auth.OPTS,
         *cmd_server.CLI_OPTS,
-        features.POOLING,
-        features.DEPRECATED_VERSIONS,
+        optional_features.POOLING,
+        optional_features.DEPRECATED_VERSIONS,
         *store_configuration.STATE_OPTS,
         *limits.DEFAULT_OPTS,
     ]

@@ -14,7 +14,7 @@ import oslo_policy.opts
 from oslo_config import cfg
 
 from zaqar import config_check, configuration, guru_reports, metrics, version
-from zaqar.api import features, operation_table
+from zaqar.api import operation_table, optional_features
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
 from zaqar.controllers import health, outbox_notices, subscription_records
@@ -64,7 +64,7 @@ class Service:
         if auth.strategy(conf):
             keystone_config_check.prepare(conf)
         pace = Pace.from_conf(conf)
-        served = features.from_conf(conf)
+        served = optional_features.from_conf(conf)
         self._profiling = Profiling.from_conf(conf)
         self._notification = notification.NotificationSettings.from_conf(conf)
         pipeline = _pipeline(conf, self._notification, signer)
@@ -260,7 +260,7 @@ def _authorizer(conf: cfg.ConfigOpts) -> Authorizer:
 
 def _catalogue(
     conf: cfg.ConfigOpts,
-    served: Set[features.Feature],
+    served: Set[optional_features.Feature],
     profiling: Profiling,
     measuring: metrics.Metrics,
 ) -> Catalogue:

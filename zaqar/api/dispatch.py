@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.api import query_parameters
+from zaqar.api import query_parsing
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policies import Authorizer
 from zaqar.controllers import subscriptions
@@ -80,7 +80,7 @@ class Dispatcher:
     ) -> Any:
         """Run an operation and return the result of its function.
 
-        :param scope: see :func:`zaqar.api.identity_checks.scope`
+        :param scope: see :func:`zaqar.api.client_project_queue_checks.scope`
         :param path: the other values of the path, by name
         :param values: the query, each name with all its values
         :raises ZaqarError: any answer that is no success
@@ -125,9 +125,9 @@ class Dispatcher:
             arguments['scope'] = scope
         query = operation.query
         if query:
-            arguments |= query_parameters.parse(query, values)
+            arguments |= query_parsing.parse(query, values)
         if operation.keep_unknown:
-            arguments['filters'] = query_parameters.unknown(query, values)
+            arguments['filters'] = query_parsing.unknown(query, values)
         size = 0
         if operation.body is not None:
             received = self._read(operation.body, read_body)

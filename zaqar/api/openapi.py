@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar import version
-from zaqar.api import operation_table, schemas
+from zaqar.api import operation_table, response_schemas
 from zaqar.api.operation import PUBLIC, Body, Operation, Param
 
 _VARIABLE = re.compile(r'{(\w+)}')
@@ -81,7 +81,7 @@ def document() -> dict[str, Any]:
             for path, methods in operation_table.routes().items()
         },
         'components': {
-            'schemas': {'Error': schemas.ERROR},
+            'schemas': {'Error': response_schemas.ERROR},
             'securitySchemes': {
                 'token': {
                     'type': 'apiKey',

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zaqar.api import request_bodies
-from zaqar.api.features import Feature
+from zaqar.api import body_decoding
+from zaqar.api.optional_features import Feature
 from zaqar.controllers.limits import Limits
 
 #: Path of an action without a route: the messages of a queue.
@@ -79,8 +79,8 @@ class Body:
     decode: Callable[[bytes], Any]
     schema: Mapping[str, Any]
     required: bool
-    max_size: Callable[[Limits], int] = request_bodies.metadata_size
-    too_large: Callable[[int], Exception] = request_bodies.small_body_too_large
+    max_size: Callable[[Limits], int] = body_decoding.metadata_size
+    too_large: Callable[[int], Exception] = body_decoding.small_body_too_large
     media_type: str | None = None
     absent: str = 'Request body can not be empty'
     member: str = ''

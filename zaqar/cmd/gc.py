@@ -15,7 +15,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import configuration
-from zaqar.api import features
+from zaqar.api import optional_features
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.pools import pool_selection
 from zaqar.pools.expiry_sweeper import PAUSE, Pace
@@ -132,7 +132,7 @@ class StoreSelection:
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
-        is_pooled = 'pooling' in features.from_conf(conf)
+        is_pooled = 'pooling' in optional_features.from_conf(conf)
         if conf.pool and not is_pooled:
             raise ConfigurationError(
                 '--pool: [DEFAULT] pooling is off, hence there are no pools'

@@ -17,7 +17,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import configuration, metrics, service, version
-from zaqar.api import features
+from zaqar.api import optional_features
 from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.cmd.warm_up import warm_up
@@ -75,7 +75,7 @@ EXIT STATUS
 """
 
 CLI_OPTS = [
-    features.ADMIN_MODE,
+    optional_features.ADMIN_MODE,
     cfg.BoolOpt(
         'daemon',
         default=False,

@@ -12,7 +12,7 @@ from oslo_upgradecheck import common_checks, upgradecheck
 from oslo_upgradecheck.upgradecheck import Code, Result
 
 from zaqar import config_check, configuration
-from zaqar.api import features
+from zaqar.api import optional_features
 from zaqar.cmd import status_stores, status_subscribers
 from zaqar.cmd.status_stores import Unseen
 from zaqar.controllers.encryption import Cipher
@@ -140,7 +140,7 @@ class Checks(upgradecheck.UpgradeCommands):
 
     def pools(self) -> Result:
         """Check that the pools can be used."""
-        if 'pooling' not in features.from_conf(self._conf):
+        if 'pooling' not in optional_features.from_conf(self._conf):
             return Result(Code.SUCCESS)
         stops, warns = status_stores.pool_faults(self._conf)
         code = Code.FAILURE if stops else Code.WARNING
@@ -148,7 +148,7 @@ class Checks(upgradecheck.UpgradeCommands):
 
     def catalogue(self) -> Result:
         """Warn of queues and flavors without a pool."""
-        if 'pooling' not in features.from_conf(self._conf):
+        if 'pooling' not in optional_features.from_conf(self._conf):
             return Result(Code.SUCCESS)
         return _result(Code.WARNING, status_stores.orphans(self._conf))
 

@@ -21,7 +21,7 @@ class Context:
     """The caller of an operation, and what the service works with.
 
     :ivar size: bytes of the request's body, 0 without one
-    :ivar features: see :mod:`zaqar.api.features`
+    :ivar features: see :mod:`zaqar.api.optional_features`
     :ivar trusts: None if the service has no user who could be trusted
     """
 

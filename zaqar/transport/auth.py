@@ -13,7 +13,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar.api import identity_checks
+from zaqar.api import client_project_queue_checks
 from zaqar.controllers.limits import Limits
 from zaqar.controllers.signatures import Grant, Signer, moment
 from zaqar.errors import ConfigurationError, InvalidRequest
@@ -78,12 +78,16 @@ def identity(
     :param verified: whether keystonemiddleware has set the headers
     :raises InvalidRequest: one is missing or malformed
     """
-    client = identity_checks.client_id(environ.get('HTTP_CLIENT_ID'), limits)
+    client = client_project_queue_checks.client_id(
+        environ.get('HTTP_CLIENT_ID'), limits
+    )
     names = _PROJECT[:1] if verified else _PROJECT
     # It is None for a token without a project.
     text = next((environ[key] for key in names if key in environ), None)
     return Identity(
-        identity_checks.project(None if text is None else _text(text)),
+        client_project_queue_checks.project(
+            None if text is None else _text(text)
+        ),
         client,
         _roles(environ.get('HTTP_X_ROLES', '')),
         environ.get('openstack.request_id'),

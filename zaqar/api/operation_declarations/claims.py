@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
-from zaqar.api import request_bodies, schemas
+from zaqar.api import body_decoding, response_schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import claims
 
@@ -15,8 +15,8 @@ _DECODER = msgspec.json.Decoder(claims.ClaimOptions)
 def _options(required: bool) -> Body:
     seconds = {'type': 'integer', 'minimum': 60}
     return Body(
-        decode=lambda raw: request_bodies.struct(raw, _DECODER),
-        schema=schemas.obj(
+        decode=lambda raw: body_decoding.struct(raw, _DECODER),
+        schema=response_schemas.obj(
             {'ttl': seconds, 'grace': seconds}, optional=['ttl', 'grace']
         ),
         required=required,
@@ -31,7 +31,7 @@ OPERATIONS = (
         call=claims.create,
         summary='Claim the oldest free messages of a queue.',
         failure='Claim could not be created',
-        answers={201: schemas.MESSAGES, 204: None},
+        answers={201: response_schemas.MESSAGES, 204: None},
         query=(Param('limit', 'int', 'Messages to claim.', 'claim_limit'),),
         body=_options(required=False),
         rel='rel/post_claim',
@@ -43,7 +43,7 @@ OPERATIONS = (
         call=claims.get,
         summary='Show a live claim with its messages.',
         failure='Claim could not be queried',
-        answers={200: schemas.CLAIM},
+        answers={200: response_schemas.CLAIM},
         rel='rel/claim',
     ),
     Operation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from zaqar.api import schemas
+from zaqar.api import response_schemas
 from zaqar.api.operation import ADMIN, ANYONE, PUBLIC, Operation, Rule
 from zaqar.controllers import discovery, health
 
@@ -28,7 +28,7 @@ OPERATIONS = (
         call=discovery.home,
         summary='Show the resources of the API as a JSON home document.',
         failure='The home document could not be read',
-        answers={200: schemas.ANY_OBJECT},
+        answers={200: response_schemas.ANY_OBJECT},
     ),
     _PING,
     dataclasses.replace(
@@ -43,7 +43,7 @@ OPERATIONS = (
         call=health.report,
         summary='Check every storage backend and report its state.',
         failure='Health status could not be read',
-        answers={200: schemas.ANY_OBJECT},
+        answers={200: response_schemas.ANY_OBJECT},
         needs=frozenset(('admin_mode',)),
         rel='rel/health',
     ),

@@ -3,19 +3,19 @@
 
 from __future__ import annotations
 
-from zaqar.api import schemas
+from zaqar.api import response_schemas
 from zaqar.api.operation import ADMIN, ANYONE, Operation, Param, Rule
 from zaqar.api.operation_declarations.pools import NEEDS, required_object
 from zaqar.controllers import flavors
 
-_NAMES = schemas.array(schemas.TEXT)
+_NAMES = response_schemas.array(response_schemas.TEXT)
 
-_FLAVOR = schemas.obj(
+_FLAVOR = response_schemas.obj(
     {
-        'name': schemas.TEXT,
+        'name': response_schemas.TEXT,
         'capabilities': _NAMES,
         'pool_list': _NAMES,
-        'href': schemas.TEXT,
+        'href': response_schemas.TEXT,
     },
     optional=['capabilities'],
 )
@@ -23,8 +23,8 @@ _FLAVOR = schemas.obj(
 _POOLS = {'pool_list': {**_NAMES, 'minItems': 1}}
 
 _CREATE = required_object(
-    schemas.obj(
-        {**_POOLS, 'capabilities': schemas.ANY_OBJECT},
+    response_schemas.obj(
+        {**_POOLS, 'capabilities': response_schemas.ANY_OBJECT},
         optional=['capabilities'],
     )
 )
@@ -41,7 +41,7 @@ OPERATIONS = (
         call=flavors.list_,
         summary='List the flavors of the project by name.',
         failure='Flavors could not be listed',
-        answers={200: schemas.page('flavors', _FLAVOR)},
+        answers={200: response_schemas.page('flavors', _FLAVOR)},
         query=(
             Param('detailed', 'bool', 'Add the capabilities.', 'detailed'),
             Param('limit', 'int', 'Flavors of the page.', 'flavor_limit'),

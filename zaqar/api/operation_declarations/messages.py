@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
-from zaqar.api import request_bodies, schemas
+from zaqar.api import body_decoding, response_schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import messages, posting, surrogates
 
@@ -20,19 +20,19 @@ def _decode(raw: bytes) -> posting.Post:
 
 def _decode_text(raw: bytes) -> posting.Post:
     try:
-        return request_bodies.struct(raw, _DECODER)
-    except request_bodies.NotAnObject:
+        return body_decoding.struct(raw, _DECODER)
+    except body_decoding.NotAnObject:
         # A bare array of messages is a document without "messages".
         return posting.Post()
 
 
 POST = Body(
     decode=_decode,
-    schema=schemas.obj(
+    schema=response_schemas.obj(
         {
             'messages': {
-                **schemas.array(
-                    schemas.obj(
+                **response_schemas.array(
+                    response_schemas.obj(
                         {
                             'body': {},
                             'ttl': {'type': 'integer', 'minimum': 60},
@@ -47,7 +47,7 @@ POST = Body(
     ),
     required=True,
     max_size=lambda limits: limits.max_messages_post_size,
-    too_large=request_bodies.post_too_large,
+    too_large=body_decoding.post_too_large,
 )
 
 _GET_ALL = Rule('messages:get_all', ANYONE, 'List messages of a queue.')
@@ -60,7 +60,7 @@ OPERATIONS = (
         call=posting.post,
         summary='Post messages, all or none; makes the queue if missing.',
         failure='Messages could not be enqueued',
-        answers={201: schemas.POSTED},
+        answers={201: response_schemas.POSTED},
         body=POST,
         rel='rel/post_messages',
     ),
@@ -71,7 +71,7 @@ OPERATIONS = (
         call=messages.list_,
         summary='List messages, oldest first, or get several by id.',
         failure='Messages could not be listed',
-        answers={200: schemas.MESSAGE_PAGE},
+        answers={200: response_schemas.MESSAGE_PAGE},
         query=(
             Param(
                 'ids',
@@ -100,7 +100,7 @@ OPERATIONS = (
         call=messages.get_many,
         summary='Get several messages by id.',
         failure='Messages could not be listed',
-        answers={200: schemas.MESSAGES},
+        answers={200: response_schemas.MESSAGES},
         query=(Param('ids', 'ids', 'Which messages.', member='message_ids'),),
     ),
     Operation(
@@ -112,7 +112,7 @@ OPERATIONS = (
         call=messages.delete_many,
         summary='Delete messages by id, or pop the oldest free ones.',
         failure='Messages could not be deleted',
-        answers={200: schemas.POPPED, 204: None},
+        answers={200: response_schemas.POPPED, 204: None},
         query=(
             Param(
                 'ids',
@@ -133,7 +133,7 @@ OPERATIONS = (
         call=messages.get,
         summary='Get one message.',
         failure='Message could not be retrieved',
-        answers={200: schemas.MESSAGE},
+        answers={200: response_schemas.MESSAGE},
         conflict='Its stored body cannot be decrypted.',
         rel='rel/message_get',
     ),

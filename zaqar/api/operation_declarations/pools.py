@@ -3,48 +3,53 @@
 
 from __future__ import annotations
 
-from zaqar.api import request_bodies, schemas
-from zaqar.api.features import Feature
+from zaqar.api import body_decoding, response_schemas
 from zaqar.api.operation import ADMIN, Body, Operation, Param, Rule
+from zaqar.api.optional_features import Feature
 from zaqar.controllers import pools
 
 NEEDS: frozenset[Feature] = frozenset(('admin_mode', 'pooling'))
 
-_OPTIONS: schemas.Schema = {'type': 'object'}
-_FLAVOR: schemas.Schema = {'type': ['string', 'null']}
-_WEIGHT: schemas.Schema = {
+_OPTIONS: response_schemas.Schema = {'type': 'object'}
+_FLAVOR: response_schemas.Schema = {'type': ['string', 'null']}
+_WEIGHT: response_schemas.Schema = {
     'type': 'integer',
     'minimum': 0,
     'maximum': pools.MAX_WEIGHT,
 }
-_TEXT: schemas.Schema = {'type': 'string', 'maxLength': pools.MAX_TEXT}
+_TEXT: response_schemas.Schema = {
+    'type': 'string',
+    'maxLength': pools.MAX_TEXT,
+}
 
 _SENT = {'uri': _TEXT, 'weight': _WEIGHT, 'flavor': _TEXT, 'options': _OPTIONS}
 
-_POOL = schemas.obj(
+_POOL = response_schemas.obj(
     {
-        'name': schemas.TEXT,
-        'uri': schemas.TEXT,
+        'name': response_schemas.TEXT,
+        'uri': response_schemas.TEXT,
         'weight': _WEIGHT,
         'flavor': _FLAVOR,
-        'href': schemas.TEXT,
+        'href': response_schemas.TEXT,
         'options': _OPTIONS,
     },
     optional=['options'],
 )
 
 
-def required_object(schema: schemas.Schema) -> Body:
+def required_object(schema: response_schemas.Schema) -> Body:
     """Return the declaration of a JSON object that must be sent."""
     return Body(
-        decode=request_bodies.mapping,
+        decode=body_decoding.mapping,
         schema=schema,
         required=True,
         absent='JSON could not be parsed.',
     )
 
 
-_CREATE = required_object(schemas.obj(_SENT, optional=['flavor', 'options']))
+_CREATE = required_object(
+    response_schemas.obj(_SENT, optional=['flavor', 'options'])
+)
 
 _UPDATE = required_object(
     {'type': 'object', 'properties': _SENT, 'minProperties': 1}
@@ -58,7 +63,7 @@ OPERATIONS = (
         call=pools.list_,
         summary='List pools by name.',
         failure='Pools could not be listed',
-        answers={200: schemas.page('pools', _POOL)},
+        answers={200: response_schemas.page('pools', _POOL)},
         query=(
             Param('detailed', 'bool', 'Add the options.', 'detailed'),
             Param('limit', 'int', 'Pools of the page.', 'pool_limit'),

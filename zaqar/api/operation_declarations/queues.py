@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zaqar.api import request_bodies, schemas, strict_json
+from zaqar.api import body_decoding, response_schemas, strict_json
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import queues, signed_urls
 from zaqar.controllers.json_patch import OPS
@@ -14,10 +14,10 @@ from zaqar.errors import InvalidBody
 PATCH_TYPE = 'application/openstack-messaging-v2.0-json-patch'
 
 _METADATA = Body(
-    decode=request_bodies.mapping,
-    schema=schemas.METADATA,
+    decode=body_decoding.mapping,
+    schema=response_schemas.METADATA,
     required=False,
-    too_large=request_bodies.queue_metadata_too_large,
+    too_large=body_decoding.queue_metadata_too_large,
     member='metadata',
 )
 _NO_PATCH = 'PATCH body could not be empty for update.'
@@ -31,8 +31,8 @@ def _decode_patch(raw: bytes) -> Any:
 
 _PATCH = Body(
     decode=_decode_patch,
-    schema=schemas.array(
-        schemas.obj(
+    schema=response_schemas.array(
+        response_schemas.obj(
             {
                 'op': {'enum': list(OPS)},
                 'path': {'type': 'string', 'pattern': '^/metadata/[^/]+$'},
@@ -42,16 +42,16 @@ _PATCH = Body(
         )
     ),
     required=True,
-    too_large=request_bodies.patch_too_large,
+    too_large=body_decoding.patch_too_large,
     media_type=PATCH_TYPE,
     absent=_NO_PATCH,
     member='changes',
 )
 _PURGE = Body(
     decode=strict_json.decode_any,
-    schema=schemas.obj(
+    schema=response_schemas.obj(
         {
-            'resource_types': schemas.array(
+            'resource_types': response_schemas.array(
                 {'enum': list(queues.RESOURCE_TYPES)}
             )
         }
@@ -61,10 +61,10 @@ _PURGE = Body(
 
 _SHARE = Body(
     decode=strict_json.decode_any,
-    schema=schemas.obj(
+    schema=response_schemas.obj(
         {
-            'paths': schemas.array({'enum': list(signed_urls.PATHS)}),
-            'methods': schemas.array(schemas.TEXT),
+            'paths': response_schemas.array({'enum': list(signed_urls.PATHS)}),
+            'methods': response_schemas.array(response_schemas.TEXT),
             'expires': {'type': 'string', 'format': 'date-time'},
         },
         optional=['paths', 'methods', 'expires'],
@@ -80,7 +80,7 @@ OPERATIONS = (
         call=queues.list_,
         summary='List queues by name.',
         failure='Queues could not be listed',
-        answers={200: schemas.QUEUE_PAGE},
+        answers={200: response_schemas.QUEUE_PAGE},
         query=(
             Param('marker', 'text', 'Names greater than this.', 'marker'),
             Param('limit', 'int', 'Queues of the page.', 'queue_limit'),
@@ -109,7 +109,7 @@ OPERATIONS = (
         call=queues.show,
         summary='Show the metadata of a queue, whether it exists or not.',
         failure='Queue metadata could not be retrieved',
-        answers={200: schemas.METADATA},
+        answers={200: response_schemas.METADATA},
         rel='rel/queue',
     ),
     Operation(
@@ -119,7 +119,7 @@ OPERATIONS = (
         call=queues.update,
         summary='Change the metadata of a queue by a JSON patch.',
         failure='Queue could not be updated',
-        answers={200: schemas.METADATA},
+        answers={200: response_schemas.METADATA},
         conflict=(
             'A key that is not set is replaced or removed, or the flavor of '
             'a queue with messages is changed.'
@@ -144,7 +144,7 @@ OPERATIONS = (
         call=queues.stats,
         summary='Count the messages of a queue.',
         failure='Queue stats could not be read',
-        answers={200: schemas.STATS},
+        answers={200: response_schemas.STATS},
         rel='rel/queue_stats',
     ),
     Operation(
@@ -165,7 +165,7 @@ OPERATIONS = (
         call=signed_urls.share,
         summary='Make a pre-signed URL to parts of a queue.',
         failure='The URL could not be made',
-        answers={200: schemas.GRANT},
+        answers={200: response_schemas.GRANT},
         body=_SHARE,
         rel='rel/queue_share',
     ),

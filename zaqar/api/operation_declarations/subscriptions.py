@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
-from zaqar.api import schemas, strict_json
+from zaqar.api import response_schemas, strict_json
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import subscriptions
 
 _ITEM = '/v2/queues/{queue_name}/subscriptions/{subscription_id}'
 _ALL = '/v2/queues/{queue_name}/subscriptions'
 
-_FIELDS: dict[str, schemas.Schema] = {
+_FIELDS: dict[str, response_schemas.Schema] = {
     'subscriber': {'type': 'string', 'format': 'uri'},
     'ttl': {'type': ['integer', 'null'], 'minimum': 60},
     'options': {'type': ['object', 'null']},
 }
 
 
-def _body(schema: schemas.Schema, required: bool = False) -> Body:
+def _body(schema: response_schemas.Schema, required: bool = False) -> Body:
     return Body(
         decode=strict_json.decode_any, schema=schema, required=required
     )
@@ -33,7 +33,7 @@ OPERATIONS = (
         call=subscriptions.list_,
         summary='List subscriptions in the order of their creation.',
         failure='Subscriptions could not be listed',
-        answers={200: schemas.SUBSCRIPTION_PAGE},
+        answers={200: response_schemas.SUBSCRIPTION_PAGE},
         query=(
             Param('marker', 'text', 'Those created after this.', 'marker'),
             Param(
@@ -52,9 +52,9 @@ OPERATIONS = (
         call=subscriptions.create,
         summary='Subscribe to a queue; makes the queue if it is missing.',
         failure='Subscription could not be created',
-        answers={201: schemas.SUBSCRIBED},
+        answers={201: response_schemas.SUBSCRIBED},
         conflict='The subscriber has confirmed already.',
-        body=_body(schemas.obj(_FIELDS, optional=['ttl', 'options'])),
+        body=_body(response_schemas.obj(_FIELDS, optional=['ttl', 'options'])),
         rel='rel/subscriptions_post',
     ),
     Operation(
@@ -64,7 +64,7 @@ OPERATIONS = (
         call=subscriptions.show,
         summary='Show a subscription.',
         failure='Subscription could not be retrieved',
-        answers={200: schemas.SUBSCRIPTION},
+        answers={200: response_schemas.SUBSCRIPTION},
         rel='rel/subscription',
     ),
     Operation(
@@ -78,7 +78,7 @@ OPERATIONS = (
         call=subscriptions.show_deliveries,
         summary='Show the delivery statistics of a subscription.',
         failure='Deliveries could not be retrieved',
-        answers={200: schemas.DELIVERIES},
+        answers={200: response_schemas.DELIVERIES},
     ),
     Operation(
         name='subscription_update',
@@ -90,7 +90,9 @@ OPERATIONS = (
         answers={204: None},
         conflict='The new subscriber has a subscription already.',
         body=_body(
-            schemas.obj(_FIELDS, optional=['subscriber', 'ttl', 'options'])
+            response_schemas.obj(
+                _FIELDS, optional=['subscriber', 'ttl', 'options']
+            )
         ),
         rel='rel/subscription_patch',
     ),
@@ -112,7 +114,7 @@ OPERATIONS = (
         summary='Confirm a subscription, or refuse it.',
         failure='Subscription could not be confirmed',
         answers={204: None},
-        body=_body(schemas.obj({'confirmed': {'type': 'boolean'}})),
+        body=_body(response_schemas.obj({'confirmed': {'type': 'boolean'}})),
         rel='rel/subscription_confirm',
     ),
 )

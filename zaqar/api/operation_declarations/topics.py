@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from zaqar.api import schemas
+from zaqar.api import response_schemas
 from zaqar.api.operation import ANYONE, Operation, Rule
 from zaqar.api.operation_declarations import (
     messages,
@@ -29,7 +29,7 @@ _QUEUES: Mapping[str, Mapping[str, Any]] = {
     'queue_list': {
         'rule': Rule('topics:get_all', ANYONE, 'List topics.'),
         'call': behaviour.list_topics,
-        'answers': {200: schemas.TOPIC_PAGE},
+        'answers': {200: response_schemas.TOPIC_PAGE},
     },
     'queue_create': {'rule': Rule('topics:create', ANYONE, 'Create a topic.')},
     'queue_get': {
@@ -41,7 +41,7 @@ _QUEUES: Mapping[str, Mapping[str, Any]] = {
     'queue_delete': {'rule': Rule('topics:delete', ANYONE, 'Delete a topic.')},
     'queue_get_stats': {
         'rule': Rule('topics:stats', ANYONE, 'Count messages of a topic.'),
-        'answers': {200: schemas.TOPIC_STATS},
+        'answers': {200: response_schemas.TOPIC_STATS},
     },
     'queue_purge': {
         'rule': Rule('topics:purge', ANYONE, 'Remove what a topic holds.'),

@@ -13,7 +13,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar.api import websocket_frames
+from zaqar.api import websocket_frame_arguments
 from zaqar.api.operation import Operation
 from zaqar.controllers.limits import Limits
 from zaqar.controllers.signatures import Grant, Signer, moment
@@ -190,7 +190,7 @@ class Authenticator:
     ) -> None:
         refused = NotPermitted('The signature does not cover this.')
         try:
-            folder = websocket_frames.collection(row, values)
+            folder = websocket_frame_arguments.collection(row, values)
             grant = Grant(
                 _texts(headers['url-paths']),
                 _texts(headers['url-methods']),
@@ -202,7 +202,7 @@ class Authenticator:
             raise refused from None
         if folder.rpartition('/')[2] not in PATHS or folder not in grant.paths:
             raise refused
-        method, _ = websocket_frames.target(row, values)
+        method, _ = websocket_frame_arguments.target(row, values)
         if not self._signer.admits(grant, signature, method, folder):
             raise refused
 

@@ -18,7 +18,7 @@ import msgspec
 
 from zaqar.api import strict_json
 from zaqar.api.dispatch import Received
-from zaqar.api.websocket_frames import Codec, Members
+from zaqar.api.websocket_frame_arguments import Codec, Members
 from zaqar.controllers import surrogates
 from zaqar.errors import InvalidRequest
 

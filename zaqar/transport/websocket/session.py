@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from oslo_context import context
 
-from zaqar.api import identity_checks, websocket_frames
+from zaqar.api import client_project_queue_checks, websocket_frame_arguments
 from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.api.operation import Body, Operation
 from zaqar.errors import InvalidRequest
@@ -60,7 +60,7 @@ class ParsedFrame:
 
     row: Operation | None
     headers: Headers
-    body: websocket_frames.Members
+    body: websocket_frame_arguments.Members
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class OperationCall:
     scope: Any
     path: Mapping[str, str]
     query: Mapping[str, Sequence[str]]
-    body: websocket_frames.Members
+    body: websocket_frame_arguments.Members
     encoding: FrameCodec
     session_path: str
 
@@ -105,7 +105,9 @@ class OperationCall:
         )
 
     def _read_body(self, body: Body, most: int) -> Received | None:
-        return websocket_frames.document(self.row, self.body, self.encoding)
+        return websocket_frame_arguments.document(
+            self.row, self.body, self.encoding
+        )
 
 
 class Session:
@@ -158,15 +160,17 @@ class Session:
             raise InvalidRequest('The frame has no headers.')
         headers = self._parse_headers(members['headers'], encoding)
         echo.headers = headers.shown
-        body: websocket_frames.Members = {}
+        body: websocket_frame_arguments.Members = {}
         if 'body' in members:
             body = encoding.members(members['body'])
             echo.body = members['body']
         if headers.values.get('prefer') == 'return=minimal':
             echo.body = answer_encoding.OMITTED
-        if action == websocket_frames.AUTHENTICATE:
+        if action == websocket_frame_arguments.AUTHENTICATE:
             return ParsedFrame(None, headers, body)
-        return ParsedFrame(websocket_frames.operation(action), headers, body)
+        return ParsedFrame(
+            websocket_frame_arguments.operation(action), headers, body
+        )
 
     def authenticate(
         self, headers: Mapping[str, Any]
@@ -196,27 +200,29 @@ class Session:
         :raises ZaqarError: it is not permitted, or malformed
         """
         headers, body = frame.headers, frame.body
-        values = websocket_frames.path(row, body, encoding)
+        values = websocket_frame_arguments.path(row, body, encoding)
         identity = self._identity(headers, row, values)
         self.logged.project_id = identity.project
         # A signature is valid without the session.
         session_path = ''
         if not self._authenticator.is_signed(headers.values):
-            method, session_path = websocket_frames.target(row, values)
+            method, session_path = websocket_frame_arguments.target(
+                row, values
+            )
             self._authenticator.check_rules(
                 self._credentials, method, session_path
             )
         try:
-            scope = identity_checks.scope(identity.project, values)
+            scope = client_project_queue_checks.scope(identity.project, values)
         except InvalidRequest as error:
-            text = f'{websocket_frames.BAD_REQUEST}{error}'
+            text = f'{websocket_frame_arguments.BAD_REQUEST}{error}'
             raise InvalidRequest(text) from None
         return OperationCall(
             row,
             identity,
             scope,
-            identity_checks.without_scope(values),
-            websocket_frames.query(row, body, encoding),
+            client_project_queue_checks.without_scope(values),
+            websocket_frame_arguments.query(row, body, encoding),
             body,
             encoding,
             session_path,
@@ -233,7 +239,7 @@ class Session:
         if cached is not None and cached.is_same(text, encoding.is_binary):
             return cached
         headers = encoding.value(raw)
-        values = websocket_frames.headers(headers)
+        values = websocket_frame_arguments.headers(headers)
         shown = answer_encoding.headers_shown(headers)
         self._headers = Headers(text, encoding.is_binary, values, shown)
         return self._headers

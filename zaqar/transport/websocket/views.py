@@ -13,7 +13,7 @@ from typing import Any
 
 from zaqar.api import home_document, operation_table
 from zaqar.api.operation import Operation
-from zaqar.api.websocket_frames import BAD_REQUEST
+from zaqar.api.websocket_frame_arguments import BAD_REQUEST
 from zaqar.controllers.flavors import Flavor, FlavorPage
 from zaqar.controllers.pools import PoolPage, ShownPool
 from zaqar.controllers.results import (

@@ -16,7 +16,7 @@ from typing import Any
 
 from pecan.core import PecanBase, RoutingState
 
-from zaqar.api import identity_checks, operation_table
+from zaqar.api import client_project_queue_checks, operation_table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest, MethodNotAllowed, NoRoute, ZaqarError
@@ -120,7 +120,9 @@ class RootController:
         identity = auth.identity(
             environ, self._dispatcher.limits, verified=self._verified
         )
-        scope = identity_checks.scope(identity.project, match.values)
+        scope = client_project_queue_checks.scope(
+            identity.project, match.values
+        )
         if method == 'OPTIONS':
             return Response(200, headers=_allow(match.node))
         operation = match.node.methods.get(method)
@@ -135,7 +137,7 @@ class RootController:
             operation,
             identity,
             scope=scope,
-            path=identity_checks.without_scope(match.values),
+            path=client_project_queue_checks.without_scope(match.values),
             values=request_parsing.query(environ),
             read_body=functools.partial(request_parsing.read_body, environ),
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import schemas
+from zaqar.api import response_schemas
 from zaqar.tests.functional.heat.stacks import Refused, User
 from zaqar.tests.functional.keystone.callers import queue_name
 
@@ -44,7 +44,7 @@ def test_a_queue_has_the_settings_of_its_template(user: User) -> None:
     assert user.zaqar.owns(name)
     shown = metadata(user, name)
     # All that the service reserves but the flavor, which needs one.
-    reserved = set(schemas.METADATA['properties'])
+    reserved = set(response_schemas.METADATA['properties'])
     assert reserved - set(shown) == {'_flavor'}
     assert shown == {
         'owner': 'ops',

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from zaqar import configuration, service
-from zaqar.api import operation_table, websocket_frames
+from zaqar.api import operation_table, websocket_frame_arguments
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.keystone import conftest, rows
@@ -81,7 +81,7 @@ class Place:
 
     def permitted_over_http(self, token: str, row: Operation) -> bool:
         """Tell whether keystonemiddleware lets a request of a row pass."""
-        method, path = websocket_frames.target(row, VALUES)
+        method, path = websocket_frame_arguments.target(row, VALUES)
         answer = self.api(
             method,
             path,

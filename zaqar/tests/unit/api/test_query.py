@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import query_parameters
+from zaqar.api import query_parsing
 from zaqar.api.operation import Param
 from zaqar.errors import InvalidParameter
 
@@ -20,7 +20,7 @@ PARAMS = (
 
 
 def parse(**values: list[str]) -> dict[str, Any]:
-    return query_parameters.parse(PARAMS, values)
+    return query_parsing.parse(PARAMS, values)
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_ids_come_separated_repeated_or_both() -> None:
 
 def test_unknown_parameters_are_named_unless_blank() -> None:
     values = {'limit': ['1'], 'owner': ['ops'], 'empty': ['']}
-    assert query_parameters.unknown(PARAMS, values) == {'owner': ['ops']}
+    assert query_parsing.unknown(PARAMS, values) == {'owner': ['ops']}

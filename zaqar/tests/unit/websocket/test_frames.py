@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from zaqar.api import operation_table, websocket_frames
+from zaqar.api import operation_table, websocket_frame_arguments
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest, NoRoute
 from zaqar.transport.websocket.codec import codec
@@ -56,18 +56,22 @@ def test_each_value_of_a_path_is_needed(
         if f'{{{name}}}' in operation.target
     }
     whole = dict.fromkeys(NAMES, 'x')
-    found = websocket_frames.path(operation, *_members(is_binary, whole))
+    found = websocket_frame_arguments.path(
+        operation, *_members(is_binary, whole)
+    )
     assert names <= set(found)
     assert operation.target.format(**found)
     for name in found:
         for value in (None, 1, ['x'], {}):
             with pytest.raises(InvalidRequest):
-                websocket_frames.path(
+                websocket_frame_arguments.path(
                     operation, *_members(is_binary, {**whole, name: value})
                 )
         del whole[name]
         with pytest.raises(InvalidRequest):
-            websocket_frames.path(operation, *_members(is_binary, whole))
+            websocket_frame_arguments.path(
+                operation, *_members(is_binary, whole)
+            )
         whole[name] = 'x'
 
 
@@ -79,11 +83,13 @@ def test_each_parameter_has_its_type(
     for param in operation.query:
         name = param.member or param.name
         body = {name: FITTING[param.kind], 'unknown': 1}
-        found = websocket_frames.query(operation, *_members(is_binary, body))
+        found = websocket_frame_arguments.query(
+            operation, *_members(is_binary, body)
+        )
         assert list(found) == [param.name]
         for value in MISFITS[param.kind]:
             with pytest.raises(InvalidRequest):
-                websocket_frames.query(
+                websocket_frame_arguments.query(
                     operation, *_members(is_binary, {name: value})
                 )
 
@@ -105,7 +111,7 @@ def test_names_in_a_body_mean_one_thing(operation: Operation) -> None:
 def test_members_form_the_document(is_binary: bool) -> None:
     row = operation_table.BY_ACTION['claim_create']
     body = {'queue_name': 'q', 'limit': 3, 'grace': 60, 'ttl': 60, 'x': 1}
-    found = websocket_frames.document(row, *_members(is_binary, body))
+    found = websocket_frame_arguments.document(row, *_members(is_binary, body))
     assert found is not None
     assert msgspec.json.decode(found.text) == {'grace': 60, 'ttl': 60}
 
@@ -115,12 +121,12 @@ def test_a_document_that_may_be_absent_is(is_binary: bool) -> None:
     members = _members(is_binary, {'queue_name': 'q', 'x': 1})
     for name in ('claim_create', 'queue_create', 'queue_purge', 'queue_get'):
         assert (
-            websocket_frames.document(
+            websocket_frame_arguments.document(
                 operation_table.BY_ACTION[name], *members
             )
             is None
         )
-    needed = websocket_frames.document(
+    needed = websocket_frame_arguments.document(
         operation_table.BY_ACTION['message_post'], *members
     )
     assert needed is not None
@@ -142,7 +148,7 @@ def test_some_documents_are_one_member(
 ) -> None:
     row = operation_table.BY_ACTION[action]
     body = {'queue_name': 'q', member: value, 'a': 2}
-    found = websocket_frames.document(row, *_members(is_binary, body))
+    found = websocket_frame_arguments.document(row, *_members(is_binary, body))
     assert found is not None
     assert msgspec.json.decode(found.text) == value
 
@@ -150,21 +156,24 @@ def test_some_documents_are_one_member(
 @pytest.mark.parametrize('action', [None, '', 'x', 1, True, [], {}, ['x']])
 def test_an_action_that_is_none_is_refused(action: Any) -> None:
     with pytest.raises(InvalidRequest):
-        websocket_frames.operation(action)
+        websocket_frame_arguments.operation(action)
 
 
 def test_the_name_that_clients_know_is_understood() -> None:
-    assert websocket_frames.operation('check_node_health').name == 'health'
+    assert (
+        websocket_frame_arguments.operation('check_node_health').name
+        == 'health'
+    )
 
 
 @pytest.mark.parametrize('found', [None, [], 'x', {'client-ID': 1}])
 def test_headers_are_texts_by_name(found: Any) -> None:
     with pytest.raises(InvalidRequest):
-        websocket_frames.headers(found)
+        websocket_frame_arguments.headers(found)
 
 
 def test_headers_are_known_in_any_case_and_others_kept() -> None:
-    found = websocket_frames.headers({'CLIENT-id': 'x', 'Mine': [1]})
+    found = websocket_frame_arguments.headers({'CLIENT-id': 'x', 'Mine': [1]})
     assert found == {'client-id': 'x', 'mine': [1]}
 
 
@@ -182,7 +191,7 @@ def test_headers_are_known_in_any_case_and_others_kept() -> None:
 def test_a_frame_is_about_a_part_of_a_queue(action: str, folder: str) -> None:
     values = {'queue_name': 'q', 'message_id': '../../other/messages'}
     row = operation_table.BY_ACTION[action]
-    assert websocket_frames.collection(row, values) == folder
+    assert websocket_frame_arguments.collection(row, values) == folder
 
 
 @pytest.mark.parametrize(
@@ -191,4 +200,6 @@ def test_a_frame_is_about_a_part_of_a_queue(action: str, folder: str) -> None:
 def test_others_are_about_none(action: str) -> None:
     values = {'queue_name': 'q', 'topic_name': 'q'}
     with pytest.raises(NoRoute):
-        websocket_frames.collection(operation_table.BY_ACTION[action], values)
+        websocket_frame_arguments.collection(
+            operation_table.BY_ACTION[action], values
+        )
