@@ -136,7 +136,7 @@ class Dispatcher:
             arguments['document'] = _document(operation.body, text)
         context = self._context.called_by(identity, size)
         try:
-            return operation.call(context, **arguments)
+            return operation.handler(context, **arguments)
         except StoreUnavailable as error:
             raise explained(error, operation) from error
 
@@ -187,5 +187,5 @@ def explained(error: StoreUnavailable, row: Operation) -> StoreUnavailable:
     """Add the failure text of an operation to an error without a text."""
     return StoreUnavailable(
         error.description
-        or f'{row.failure}. Please try again in a few seconds.'
+        or f'{row.error_message}. Please try again in a few seconds.'
     )

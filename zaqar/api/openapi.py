@@ -154,7 +154,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
     }
     successes = {
         str(status): _success(operation, schema)
-        for status, schema in operation.answers.items()
+        for status, schema in operation.responses.items()
     }
     return faults | successes
 

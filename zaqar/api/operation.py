@@ -90,16 +90,16 @@ class Body:
 class Operation:
     """An operation of the API.
 
-    ``call`` takes the :class:`~zaqar.controllers.context.Context`, then by
+    ``handler`` takes the :class:`~zaqar.controllers.context.Context`, then by
     name: ``scope`` if the path names a queue or topic, the other path values,
     every query parameter (None where absent) and, if there is a body,
     ``document``.
 
     :ivar name: the WebSocket action
     :ivar http: method and path, None for an action without a route
-    :ivar failure: error text when a store does not respond
+    :ivar error_message: error text when a store does not respond
     :ivar rel: the relation in the home document
-    :ivar answers: JSON Schema by status, None for an empty body
+    :ivar responses: JSON Schema by status, None for an empty body
     :ivar conflict: what 409 means, '' where there is none
     :ivar keep_unknown: pass undeclared query parameters as ``filters``
     :ivar needs: features without which the operation does not exist
@@ -108,10 +108,10 @@ class Operation:
     name: str
     http: str | None
     rule: Rule
-    call: Callable[..., Any]
+    handler: Callable[..., Any]
     summary: str
-    failure: str
-    answers: Mapping[int, Mapping[str, Any] | None]
+    error_message: str
+    responses: Mapping[int, Mapping[str, Any] | None]
     query: tuple[Param, ...] = ()
     body: Body | None = None
     rel: str | None = None

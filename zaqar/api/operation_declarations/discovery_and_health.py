@@ -13,10 +13,10 @@ _PING = Operation(
     name='ping_node',
     http='GET /v2/ping',
     rule=Rule('ping:get', ANYONE, 'Check that the service works.'),
-    call=discovery.ping,
+    handler=discovery.ping,
     summary='Check that the storage backends respond.',
-    failure='Ping failed',
-    answers={204: None, 503: None},
+    error_message='Ping failed',
+    responses={204: None, 503: None},
     rel='rel/ping',
 )
 
@@ -25,10 +25,10 @@ OPERATIONS = (
         name='get_home_doc',
         http='GET /v2/',
         rule=PUBLIC,
-        call=discovery.home,
+        handler=discovery.home,
         summary='Show the resources of the API as a JSON home document.',
-        failure='The home document could not be read',
-        answers={200: response_schemas.ANY_OBJECT},
+        error_message='The home document could not be read',
+        responses={200: response_schemas.ANY_OBJECT},
     ),
     _PING,
     dataclasses.replace(
@@ -40,10 +40,10 @@ OPERATIONS = (
         rule=Rule(
             'health:get', ADMIN, 'Show the state of the storage backends.'
         ),
-        call=health.report,
+        handler=health.report,
         summary='Check every storage backend and report its state.',
-        failure='Health status could not be read',
-        answers={200: response_schemas.ANY_OBJECT},
+        error_message='Health status could not be read',
+        responses={200: response_schemas.ANY_OBJECT},
         needs=frozenset(('admin_mode',)),
         rel='rel/health',
     ),

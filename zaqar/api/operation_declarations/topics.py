@@ -28,8 +28,8 @@ _WORD = re.compile(r'\b([Qq])ueue(s?)\b')
 _QUEUES: Mapping[str, Mapping[str, Any]] = {
     'queue_list': {
         'rule': Rule('topics:get_all', ANYONE, 'List topics.'),
-        'call': behaviour.list_topics,
-        'answers': {200: response_schemas.TOPIC_PAGE},
+        'handler': behaviour.list_topics,
+        'responses': {200: response_schemas.TOPIC_PAGE},
     },
     'queue_create': {'rule': Rule('topics:create', ANYONE, 'Create a topic.')},
     'queue_get': {
@@ -41,7 +41,7 @@ _QUEUES: Mapping[str, Mapping[str, Any]] = {
     'queue_delete': {'rule': Rule('topics:delete', ANYONE, 'Delete a topic.')},
     'queue_get_stats': {
         'rule': Rule('topics:stats', ANYONE, 'Count messages of a topic.'),
-        'answers': {200: response_schemas.TOPIC_STATS},
+        'responses': {200: response_schemas.TOPIC_STATS},
     },
     'queue_purge': {
         'rule': Rule('topics:purge', ANYONE, 'Remove what a topic holds.'),
@@ -61,7 +61,7 @@ def _of_topic(row: Operation, **changes: Any) -> Operation:
         name=_PREFIX + row.name.removeprefix('queue_'),
         http=_topics(str(row.http)),
         summary=_WORD.sub(_translated, row.summary),
-        failure=_WORD.sub(_translated, row.failure),
+        error_message=_WORD.sub(_translated, row.error_message),
         rel=row.rel and _relation(row.rel),
         **changes,
     )

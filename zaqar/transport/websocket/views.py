@@ -296,9 +296,9 @@ def refusal(row: Operation, error: ZaqarError, request: RequestInfo) -> Reply:
         return error.status, f'Subscription {request.scope.name} not created.'
     if isinstance(error, InvalidRequest):
         text = BAD_REQUEST + text
-    elif text.startswith(row.failure):
+    elif text.startswith(row.error_message):
         # A store has failed, without a text of its own.
-        noun, _, rest = row.failure.partition(' ')
+        noun, _, rest = row.error_message.partition(' ')
         text = ' '.join(filter(None, (noun, request.name(noun), rest))) + '.'
     return error.status, {'error': text, 'exception': text}
 

@@ -62,7 +62,7 @@ def test_an_entry_names_the_answers_and_parameters_of_its_row(
     entry = _text().partition(f'rest_method:: {row.http}\n')[2]
     entry = entry.partition('rest_method::')[0]
 
-    for status in row.answers:
+    for status in row.responses:
         assert f'- {status}\n' in entry
     assert ('- 409\n' in entry) == bool(row.conflict)
     for param in row.query:
@@ -76,7 +76,7 @@ def test_an_entry_lists_the_keys_of_its_answers_and_no_others(
     row: operation_table.Operation,
 ) -> None:
     # That answers have these keys alone is checked by test_schemathesis.
-    keys = _keys(*row.answers.values())
+    keys = _keys(*row.responses.values())
     if row.http is None or not keys:
         pytest.skip('has no route, or answers that name no key')
 

@@ -150,7 +150,7 @@ def test_a_store_that_does_not_answer_is_503_with_the_operations_words(
     assert answer.is_error(
         503,
         'Service temporarily unavailable',
-        f'{operation.failure}. Please try again in a few seconds.',
+        f'{operation.error_message}. Please try again in a few seconds.',
     )
     assert answer.headers['retry-after'] == '5'
 

@@ -68,7 +68,7 @@ def is_refused(api: Api, row: Operation) -> bool:
 
 def is_granted(api: Api, row: Operation) -> bool:
     """Tell whether a request is granted."""
-    return EXCHANGES[row.name](api).status in row.answers
+    return EXCHANGES[row.name](api).status in row.responses
 
 
 @each_rule

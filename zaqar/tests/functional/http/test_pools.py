@@ -174,7 +174,7 @@ def test_a_management_store_that_does_not_answer_is_503(
     assert answer.is_error(
         503,
         'Service temporarily unavailable',
-        f'{row.failure}. Please try again in a few seconds.',
+        f'{row.error_message}. Please try again in a few seconds.',
     )
 
 

@@ -175,8 +175,8 @@ def test_every_route_has_an_exchange() -> None:
 def test_an_operation_answers_as_its_row_says(api: Api, name: str) -> None:
     row = operation_table.BY_ACTION[name]
     answer = EXCHANGES[name](api)
-    assert answer.status in row.answers
-    schema: Any = row.answers[answer.status]
+    assert answer.status in row.responses
+    schema: Any = row.responses[answer.status]
     if schema is None:
         assert answer.body == b''
     else:

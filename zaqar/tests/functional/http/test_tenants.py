@@ -109,7 +109,7 @@ def test_what_one_project_does_changes_nothing_for_another(
     _fill(owner)
     before = _state(owner)
     answer = EXCHANGES[name](api.as_project('other'))
-    assert answer.status in row.answers
+    assert answer.status in row.responses
     assert SECRET.encode() not in answer.body
     assert _state(owner) == before
 

@@ -377,7 +377,7 @@ def _told(place: Place, row: Operation) -> Sequence[str]:
 
 
 def _fine(row: Operation) -> Sequence[int]:
-    return [status for status in row.answers if status < 400]
+    return [status for status in row.responses if status < 400]
 
 
 @each_row

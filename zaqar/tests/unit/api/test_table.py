@@ -36,15 +36,15 @@ def test_each_row_has_a_rule(operation: Operation) -> None:
 @EACH
 def test_each_row_says_what_it_does(operation: Operation) -> None:
     assert operation.summary.endswith('.')
-    assert operation.failure
-    assert operation.answers
+    assert operation.error_message
+    assert operation.responses
     for param in operation.query:
         assert param.summary.endswith('.')
 
 
 @EACH
 def test_each_row_has_valid_schemas(operation: Operation) -> None:
-    schemas = [schema for schema in operation.answers.values() if schema]
+    schemas = [schema for schema in operation.responses.values() if schema]
     if operation.body is not None:
         schemas.append(operation.body.schema)
     for schema in schemas:
@@ -65,7 +65,7 @@ def test_each_row_calls_a_function_that_takes_its_arguments(
         names.add('document')
     if operation.keep_unknown:
         names.add('filters')
-    takes = set(inspect.signature(operation.call).parameters) - {'ctx'}
+    takes = set(inspect.signature(operation.handler).parameters) - {'ctx'}
     assert takes == names - {None}
 
 
@@ -325,5 +325,5 @@ def test_the_home_document_lists_the_other_relations(
 
 def test_no_row_of_a_topic_speaks_of_queues() -> None:
     for row in topics.OPERATIONS:
-        text = f'{row.summary} {row.failure}'
+        text = f'{row.summary} {row.error_message}'
         assert not re.search(r'\bqueues?\b', text, re.IGNORECASE), text
