@@ -13,7 +13,12 @@ from oslo_middleware import cors
 from zaqar import metrics, profiling
 from zaqar.api import optional_features
 from zaqar.cmd import server as cmd_server
-from zaqar.controllers import encryption, limits, pipeline, signatures
+from zaqar.controllers import (
+    body_encryption,
+    configured_limits,
+    notification_conditions,
+    url_signatures,
+)
 from zaqar.notification import keystone_trusts
 from zaqar.notification import settings as notification
 from zaqar.pools import expiry_sweeper, pool_selection
@@ -35,19 +40,22 @@ def list_opts() -> list[Group]:
         optional_features.POOLING,
         optional_features.DEPRECATED_VERSIONS,
         *store_configuration.STATE_OPTS,
-        *limits.DEFAULT_OPTS,
+        *configured_limits.DEFAULT_OPTS,
     ]
     return [
         ('DEFAULT', general),
-        (limits.GROUP, [*limits.OPTS, *encryption.OPTS]),
+        (
+            configured_limits.GROUP,
+            [*configured_limits.OPTS, *body_encryption.OPTS],
+        ),
         (
             store_configuration.GROUP,
             [*cmd_server.DRIVERS_OPTS, *store_configuration.OPTS],
         ),
         (wsgi_server.GROUP, [*wsgi_server.OPTS, *v1_1_compat.OPTS]),
         (websocket.GROUP, websocket.OPTS),
-        (signatures.GROUP, signatures.OPTS),
-        (pipeline.GROUP, pipeline.OPTS),
+        (url_signatures.GROUP, url_signatures.OPTS),
+        (notification_conditions.GROUP, notification_conditions.OPTS),
         (notification.GROUP, notification.OPTS),
         (keystone_trusts.GROUP, keystone_trusts.trustee_opts()),
         (expiry_sweeper.GROUP, expiry_sweeper.OPTS),

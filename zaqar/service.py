@@ -18,11 +18,11 @@ from zaqar.api import operation_table, optional_features
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
 from zaqar.controllers import health, outbox_notices, subscription_records
-from zaqar.controllers.context import Context
-from zaqar.controllers.encryption import Cipher
-from zaqar.controllers.limits import Limits
-from zaqar.controllers.pipeline import Pipeline
-from zaqar.controllers.signatures import Signer
+from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.notification_conditions import Pipeline
+from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings as notification
 from zaqar.notification.keystone_trusts import KeystoneTrusts

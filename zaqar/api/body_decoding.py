@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from zaqar.api import strict_json
-from zaqar.controllers.limits import Limits
+from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import InvalidBody, InvalidRequest, ZaqarError
 
 #: The path that msgspec gives of a fault: ``$.messages[0].ttl``.

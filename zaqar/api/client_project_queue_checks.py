@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 
 from zaqar import control_characters
-from zaqar.controllers.limits import MAX_PROJECT, Limits, is_name
+from zaqar.controllers.configured_limits import MAX_PROJECT, Limits, is_name
 from zaqar.errors import InvalidRequest
 from zaqar.models import Kind, Scope
 

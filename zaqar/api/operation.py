@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from zaqar.api import body_decoding
 from zaqar.api.optional_features import Feature
-from zaqar.controllers.limits import Limits
+from zaqar.controllers.configured_limits import Limits
 
 #: Path of an action without a route: the messages of a queue.
 _UNROUTED = '/v2/queues/{queue_name}/messages'
@@ -90,10 +90,10 @@ class Body:
 class Operation:
     """An operation of the API.
 
-    ``handler`` takes the :class:`~zaqar.controllers.context.Context`, then by
-    name: ``scope`` if the path names a queue or topic, the other path values,
-    every query parameter (None where absent) and, if there is a body,
-    ``document``.
+    ``handler`` is a function of a controller. It takes the
+    :class:`~zaqar.controllers.call_context.Context`, then by name: ``scope``
+    if the path names a queue or topic, the other path values, every query
+    parameter (None where absent) and, if there is a body, ``document``.
 
     :ivar name: the WebSocket action
     :ivar http: method and path, None for an action without a route

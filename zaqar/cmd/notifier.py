@@ -12,7 +12,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import configuration, parent_process, service
-from zaqar.controllers import pipeline
+from zaqar.controllers import notification_conditions
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
 from zaqar.notification.notifier import Notifier
@@ -85,8 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         running = service.Service(conf)
         if not running.notifies:
             raise ConfigurationError(
-                f'[{pipeline.GROUP}] message_pipeline is empty: there is '
-                'nothing to deliver'
+                f'[{notification_conditions.GROUP}] message_pipeline is '
+                'empty: there is nothing to deliver'
             )
         notifier = running.notifier()
         running.report_when_asked(Notifications=notifier.facts)
@@ -103,12 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Register the options that enable notifications."""
     conf.register_opts(settings.OPTS, settings.GROUP)
-    conf.register_opts(pipeline.OPTS, pipeline.GROUP)
+    conf.register_opts(
+        notification_conditions.OPTS, notification_conditions.GROUP
+    )
 
 
 def is_embedded(conf: cfg.ConfigOpts) -> bool:
     """Tell whether ``zaqar-server`` delivers notifications, too."""
-    has_stage = any(conf[pipeline.GROUP].message_pipeline)
+    has_stage = any(conf[notification_conditions.GROUP].message_pipeline)
     return bool(conf[settings.GROUP].embedded and has_stage)
 
 

@@ -15,8 +15,8 @@ from zaqar import config_check, configuration
 from zaqar.api import optional_features
 from zaqar.cmd import status_stores, status_subscribers
 from zaqar.cmd.status_stores import Unseen
-from zaqar.controllers.encryption import Cipher
-from zaqar.controllers.signatures import Signer
+from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
 
 PROG = 'zaqar-status'

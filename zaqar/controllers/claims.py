@@ -10,10 +10,10 @@ import dataclasses
 
 import msgspec
 
-from zaqar.controllers import dead_letters, unreadable
-from zaqar.controllers.context import Context
-from zaqar.controllers.limits import MIN_TTL, Limits, page_size
-from zaqar.controllers.results import Claimed
+from zaqar.controllers import dead_letters, undecryptable_messages
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import MIN_TTL, Limits, page_size
+from zaqar.controllers.result_types import Claimed
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.models import Claim, Queue, Scope
 from zaqar.randomness import token_hex
@@ -61,7 +61,9 @@ def create(
                 return None
             return _without_exhausted(ctx, store, queue, claim, now)
 
-        return unreadable.claim_readable(ctx, store, queue, size, attempt)
+        return undecryptable_messages.claim_readable(
+            ctx, store, queue, size, attempt
+        )
 
     return ctx.catalogue.run(scope, take, None)
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import dataclasses
 
 from zaqar.controllers import outbox_notices
-from zaqar.controllers.context import Context
-from zaqar.controllers.encryption import UNREADABLE, is_encrypted
-from zaqar.controllers.metadata import default_delay
+from zaqar.controllers.body_encryption import UNREADABLE, is_encrypted
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.reserved_metadata import default_delay
 from zaqar.models import Claim, NewMessage, Queue, Scope
 from zaqar.storage.base import MessageStore
 

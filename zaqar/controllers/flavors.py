@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.controllers.context import Context
-from zaqar.controllers.limits import is_name
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import is_name
 from zaqar.controllers.pools import capabilities, catalogue_of, named, page
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.models import Record

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from zaqar.controllers.context import Context
+from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.models import NewMessage
 from zaqar.storage.base import ManagementStore, MessageStore

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from zaqar.controllers import popping
-from zaqar.controllers.context import Context
-from zaqar.controllers.limits import Limits, page_size
-from zaqar.controllers.metadata import default_delay
-from zaqar.controllers.results import MessagePage, OneMessage, Popped
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import Limits, page_size
+from zaqar.controllers.reserved_metadata import default_delay
+from zaqar.controllers.result_types import MessagePage, OneMessage, Popped
 from zaqar.errors import InvalidRequest, KeyMissing, NotFound
 from zaqar.models import Message, Page, Queue, Scope
 from zaqar.storage.base import SCAN_LIMIT, MessageStore

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from zaqar.controllers import surrogates
-from zaqar.controllers.encryption import UNREADABLE, Cipher
+from zaqar.controllers import unicode_surrogates
+from zaqar.controllers.body_encryption import UNREADABLE, Cipher
 from zaqar.models import Identity, Kind, Message, NewMessage, Queue, Scope
 from zaqar.randomness import token_hex
 from zaqar.storage.base import OUTBOX
@@ -163,7 +163,7 @@ def decode(
             return decoder.decode(text)
         except msgspec.DecodeError:
             # Perhaps a body with a lone surrogate.
-            return surrogates.decode(text, decoder.decode)
+            return unicode_surrogates.decode(text, decoder.decode)
     except (
         msgspec.MsgspecError,
         ValueError,

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.controllers.context import Context
-from zaqar.controllers.limits import is_name, page_size
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import is_name, page_size
 from zaqar.errors import (
     ConfigurationError,
     Conflict,

@@ -6,9 +6,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from zaqar.controllers import unreadable
-from zaqar.controllers.context import Context
-from zaqar.controllers.results import Popped
+from zaqar.controllers import undecryptable_messages
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.result_types import Popped
 from zaqar.errors import (
     InvalidDeletion,
     KeyMissing,
@@ -53,12 +53,14 @@ def _take_decrypted(
             queue.qid,
             now=now,
             claim_id=token_hex(16),
-            ttl=unreadable.HOLD,
+            ttl=undecryptable_messages.HOLD,
             grace=0,
             limit=limit,
         )
 
-    claimed = unreadable.claim_readable(ctx, store, queue, limit, attempt)
+    claimed = undecryptable_messages.claim_readable(
+        ctx, store, queue, limit, attempt
+    )
     if claimed is None:
         return Popped((), store.clock.now())
     claim = claimed.claim
@@ -83,7 +85,7 @@ def _take_at_once(
 ) -> Popped:
     """Pop messages in one call where none should be encrypted."""
     lacks_key = False
-    for _ in range(unreadable.ROUNDS):
+    for _ in range(undecryptable_messages.ROUNDS):
         now = store.clock.now()
         taken = store.pop(queue.qid, now=now, limit=limit)
         shown, lacks = ctx.cipher.decrypt_readable(taken, queue.scope)

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import checksum, outbox_notices
-from zaqar.controllers.context import Context
-from zaqar.controllers.limits import MIN_TTL, Limits
-from zaqar.controllers.metadata import default_delay, is_int
-from zaqar.controllers.results import Posted
+from zaqar.controllers import body_checksum, outbox_notices
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import MIN_TTL, Limits
+from zaqar.controllers.reserved_metadata import default_delay, is_int
+from zaqar.controllers.result_types import Posted
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.models import NewMessage, Queue, Scope
 from zaqar.randomness import token_hex
@@ -165,7 +165,7 @@ def _new_message(
         rnd=token_hex(8),
         client=ctx.identity.client,
         delay=_delay(item.delay, delay, limits) if delay else 0,
-        checksum=checksum.of(body) if limits.enable_checksum else None,
+        checksum=body_checksum.of(body) if limits.enable_checksum else None,
     )
 
 

@@ -12,13 +12,13 @@ import msgspec
 
 from zaqar.controllers import (
     flavors,
-    json_patch,
-    metadata,
+    metadata_json_patch,
+    reserved_metadata,
     subscription_records,
 )
-from zaqar.controllers.context import Context
-from zaqar.controllers.limits import MAX_NAME, page_size
-from zaqar.controllers.results import Counted, NamedQueue, QueuePage
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import MAX_NAME, page_size
+from zaqar.controllers.result_types import Counted, NamedQueue, QueuePage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.models import Kind, Queue, Record, Scope, Stats
 from zaqar.storage.record_helpers import repeat
@@ -88,7 +88,7 @@ def create(
     :returns: whether it was created
     """
     fields = document or {}
-    fault = metadata.fault(fields, scope, ctx.limits)
+    fault = reserved_metadata.fault(fields, scope, ctx.limits)
     if fault is not None:
         raise InvalidRequest(fault)
     if not flavors.is_known(ctx, scope.project, fields.get('_flavor')):
@@ -100,33 +100,33 @@ def show(ctx: Context, *, scope: Scope) -> dict[str, Any]:
     """Return a queue's metadata, completed with defaults."""
     queue = ctx.catalogue.read(scope)
     fields = queue.metadata if queue else {}
-    return metadata.shown(fields, scope.kind, ctx.limits)
+    return reserved_metadata.shown(fields, scope.kind, ctx.limits)
 
 
 def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
     """Apply all of a patch to the metadata of a queue, or nothing.
 
-    :param document: a patch, see :mod:`zaqar.controllers.json_patch`
+    :param document: a patch, see :mod:`zaqar.controllers.metadata_json_patch`
     :returns: the metadata after it, completed with defaults
     :raises NotFound: the queue does not exist; it is not created
     """
-    changes = json_patch.parse(document)
+    changes = metadata_json_patch.parse(document)
 
     def attempt() -> dict[str, Any] | None:
         queue = ctx.catalogue.read(scope)
         if queue is None:
             raise _missing(scope)
-        fields = json_patch.apply(
+        fields = metadata_json_patch.apply(
             changes,
             queue.metadata,
-            metadata.RESERVED[scope.kind],
-            metadata.unset(queue.metadata, scope.kind, ctx.limits),
+            reserved_metadata.RESERVED[scope.kind],
+            reserved_metadata.unset(queue.metadata, scope.kind, ctx.limits),
         )
         _check_result(ctx, scope, fields)
         _check_flavor(ctx, queue, fields)
         if changes and not ctx.catalogue.update(queue, fields):
             return None
-        return metadata.shown(fields, scope.kind, ctx.limits)
+        return reserved_metadata.shown(fields, scope.kind, ctx.limits)
 
     return repeat(attempt)
 
@@ -278,7 +278,9 @@ def _line(
     ctx: Context, kind: Kind, record: Record, detailed: bool
 ) -> NamedQueue:
     fields = record.data.get('metadata') or {}
-    shown = metadata.shown(fields, kind, ctx.limits) if detailed else None
+    shown = (
+        reserved_metadata.shown(fields, kind, ctx.limits) if detailed else None
+    )
     return NamedQueue(record.name, shown)
 
 
@@ -292,7 +294,7 @@ def _missing(scope: Scope) -> NotFound:
 def _check_result(
     ctx: Context, scope: Scope, fields: Mapping[str, Any]
 ) -> None:
-    fault = metadata.fault(fields, scope, ctx.limits)
+    fault = reserved_metadata.fault(fields, scope, ctx.limits)
     if fault is None and (
         len(msgspec.json.encode(fields)) > ctx.limits.max_queue_metadata
     ):

@@ -10,8 +10,8 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
-from zaqar.controllers.context import Context
-from zaqar.controllers.signatures import Grant, moment, shown
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.url_signatures import Grant, moment, shown
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.models import Scope
 

@@ -18,8 +18,8 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from zaqar.controllers import subscription_expiry, trusts
-from zaqar.controllers.context import Context
+from zaqar.controllers import subscription_expiry_index, trust_interface
+from zaqar.controllers.call_context import Context
 from zaqar.errors import Conflict, NotFound
 from zaqar.models import Kind, Record, Scope, Subscription
 from zaqar.storage.base import ManagementStore
@@ -174,7 +174,9 @@ def _create(
     ctx: Context, scope: Scope, subscription_id: str, data: Mapping[str, Any]
 ) -> bool:
     store = ctx.catalogue.management
-    subscription_expiry.add(store, scope, subscription_id, data['expires_at'])
+    subscription_expiry_index.add(
+        store, scope, subscription_id, data['expires_at']
+    )
     return store.create(SUBSCRIPTION, parent_of(scope), subscription_id, data)
 
 
@@ -198,10 +200,10 @@ def replace(
         data = {**data, 'confirmed': False}
     lasts = data['expires_at'] != old.expires_at
     if lasts:
-        subscription_expiry.add(store, scope, old.id, data['expires_at'])
+        subscription_expiry_index.add(store, scope, old.id, data['expires_at'])
     done = store.replace(SUBSCRIPTION, parent, old.id, data, version=version)
     if lasts and done:
-        subscription_expiry.remove(store, old.id, old.expires_at)
+        subscription_expiry_index.remove(store, old.id, old.expires_at)
     if moves and done:
         _drop_name(ctx, scope, old.subscriber, old.id)
     # After a conflict the name stays taken: perhaps by the same change.
@@ -216,11 +218,12 @@ def remove(ctx: Context, scope: Scope, subscription_id: str) -> None:
     deleted = store.delete(SUBSCRIPTION, parent, subscription_id)
     if deleted is not None:
         _drop_name(ctx, scope, deleted.data['subscriber'], subscription_id)
-        subscription_expiry.remove(
+        subscription_expiry_index.remove(
             store, subscription_id, deleted.data['expires_at']
         )
-        trusts.end(
-            ctx.trusts, (deleted.data['options'] or {}).get(trusts.OPTION)
+        trust_interface.end(
+            ctx.trusts,
+            (deleted.data['options'] or {}).get(trust_interface.OPTION),
         )
     store.delete(DELIVERIES, parent, subscription_id)
 
@@ -233,14 +236,16 @@ def sweep(ctx: Context, batch: int) -> int:
     store = ctx.catalogue.management
     now = store.clock.server_now()
     count = 0
-    for expiry in subscription_expiry.past(store, now, batch):
+    for expiry in subscription_expiry_index.past(store, now, batch):
         count += 1
         scope, subscription_id = expiry.scope, expiry.subscription_id
         record = store.get(SUBSCRIPTION, parent_of(scope), subscription_id)
         if record is not None and record.data['expires_at'] <= now:
             remove(ctx, scope, subscription_id)
         store.delete(
-            subscription_expiry.KIND, subscription_expiry.PARENT, expiry.name
+            subscription_expiry_index.KIND,
+            subscription_expiry_index.PARENT,
+            expiry.name,
         )
     return count
 
@@ -254,9 +259,13 @@ def clear(ctx: Context, scope: Scope) -> None:
                 store.delete(kind, parent, record.name)
                 if kind == SUBSCRIPTION:
                     ends_at = record.data['expires_at']
-                    subscription_expiry.remove(store, record.name, ends_at)
+                    subscription_expiry_index.remove(
+                        store, record.name, ends_at
+                    )
                 options = record.data.get('options') or {}
-                trusts.end(ctx.trusts, options.get(trusts.OPTION))
+                trust_interface.end(
+                    ctx.trusts, options.get(trust_interface.OPTION)
+                )
 
 
 def data_of(subscription: Subscription) -> dict[str, Any]:

@@ -11,9 +11,14 @@ import datetime
 import math
 from typing import Any
 
-from zaqar.controllers import trusts
-from zaqar.controllers.context import Context
-from zaqar.controllers.trusts import BROUGHT, OPTION, TrustRefused, Trusts
+from zaqar.controllers import trust_interface
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.trust_interface import (
+    BROUGHT,
+    OPTION,
+    TrustRefused,
+    Trusts,
+)
 from zaqar.errors import InvalidRequest
 from zaqar.models import Subscription
 
@@ -32,7 +37,7 @@ def attach(ctx: Context, data: dict[str, Any], now: int) -> str | None:
     options = dict(data['options'])
     brought = options.pop(OPTION, None)
     data['options'] = options
-    if not trusts.is_wanted(data['subscriber']):
+    if not trust_interface.is_wanted(data['subscriber']):
         if brought is not None:
             raise InvalidRequest(
                 f'The option {OPTION} is for trust+http and trust+https '
@@ -83,10 +88,10 @@ def _keeps(
     ctx: Context, old: Subscription, data: dict[str, Any], now: int
 ) -> bool:
     """Keep the current trust, if it suffices and is of the caller."""
-    had = trusts.used(old.options)
+    had = trust_interface.used(old.options)
     is_ours = OPTION in old.options
     lasts = data['expires_at'] == old.expires_at
-    if had is None or not trusts.is_wanted(data['subscriber']):
+    if had is None or not trust_interface.is_wanted(data['subscriber']):
         return False
     if is_ours and not lasts:
         return False

@@ -12,8 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from zaqar.controllers import mails, retry_policy, trusts, webhook_secrets
-from zaqar.controllers.limits import MIN_TTL, Limits, is_name
+from zaqar.controllers import (
+    mail_building,
+    retry_policy_validation,
+    trust_interface,
+    webhook_secret_format,
+)
+from zaqar.controllers.configured_limits import MIN_TTL, Limits, is_name
 from zaqar.errors import InvalidRequest
 
 #: The first second of the year 10000, which Python cannot represent.
@@ -87,7 +92,7 @@ def check_mail(uri: str, options: Mapping[str, Any]) -> None:
     if not uri.lower().startswith('mailto:'):
         return
     try:
-        mails.build(*mails.content(uri, options, ''))
+        mail_building.build(*mail_building.content(uri, options, ''))
     except ValueError as error:
         raise InvalidRequest(
             f'The subscriber cannot be sent mails: {error}.'
@@ -131,21 +136,21 @@ def options(value: Any) -> Mapping[str, Any]:
 
 
 def _options_fault(options: Mapping[str, Any]) -> str | None:
-    if not isinstance(options.get(trusts.OPTION), str | None):
-        return f'The option {trusts.OPTION} must be a string.'
-    if trusts.BROUGHT in options:
-        return f'The option {trusts.BROUGHT} cannot be set.'
+    if not isinstance(options.get(trust_interface.OPTION), str | None):
+        return f'The option {trust_interface.OPTION} must be a string.'
+    if trust_interface.BROUGHT in options:
+        return f'The option {trust_interface.BROUGHT} cannot be set.'
     if not isinstance(options.get('post_data', ''), str):
         return 'The option post_data must be a string.'
     if options.get('_retry_policy') is not None:
-        fault = retry_policy.fault(options['_retry_policy'])
+        fault = retry_policy_validation.fault(options['_retry_policy'])
         if fault is not None:
             return fault
     queue = options.get('_dead_letter_queue', 'none')
     if not isinstance(queue, str) or not is_name(queue):
         return 'The option _dead_letter_queue must be the name of a queue.'
     return _secret_fault(
-        options.get(webhook_secrets.OPTION)
+        options.get(webhook_secret_format.OPTION)
     ) or _headers_fault(options.get('post_headers', {}))
 
 
@@ -175,11 +180,11 @@ def _secret_fault(secret: Any) -> str | None:
     if secret is None:
         return None
     try:
-        webhook_secrets.key(secret if isinstance(secret, str) else '')
+        webhook_secret_format.key(secret if isinstance(secret, str) else '')
     except ValueError:
         return (
-            f'The option {webhook_secrets.OPTION} must be base64, with or '
-            'without whsec_ before it.'
+            f'The option {webhook_secret_format.OPTION} must be base64, with '
+            'or without whsec_ before it.'
         )
     return None
 

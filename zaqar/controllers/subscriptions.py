@@ -16,22 +16,28 @@ from zaqar.controllers import (
     delivery_status,
     outbox_notices,
     subscription_trusts,
-    trusts,
-    webhook_secrets,
+    trust_interface,
+    webhook_secret_format,
 )
 from zaqar.controllers import subscription_records as records
 from zaqar.controllers import subscription_validation as validate
-from zaqar.controllers.context import Context
-from zaqar.controllers.limits import page_size
-from zaqar.controllers.results import SubscriptionPage
-from zaqar.controllers.signatures import shown
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import page_size
+from zaqar.controllers.result_types import SubscriptionPage
+from zaqar.controllers.url_signatures import shown
 from zaqar.errors import InvalidRequest
 from zaqar.models import Queue, Scope, Subscription
 from zaqar.storage.base import OUTBOX, MessageStore
 from zaqar.storage.record_helpers import repeat
 
 #: Options that no response shows.
-_HIDDEN = frozenset((trusts.OPTION, trusts.BROUGHT, webhook_secrets.OPTION))
+_HIDDEN = frozenset(
+    (
+        trust_interface.OPTION,
+        trust_interface.BROUGHT,
+        webhook_secret_format.OPTION,
+    )
+)
 
 _NO_UPDATE = 'Unable to update subscription'
 _NO_CONFIRMATION = 'Unable to confirm subscription'
@@ -73,10 +79,10 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> str:
         ctx.catalogue.ensure(scope)
         subscription_id, is_new = records.enrol(ctx, scope, fresh, now)
     except BaseException:
-        trusts.end(ctx.trusts, trust_id)
+        trust_interface.end(ctx.trusts, trust_id)
         raise
     if not is_new:
-        trusts.end(ctx.trusts, trust_id)
+        trust_interface.end(ctx.trusts, trust_id)
     _mark(ctx, scope)
     if not fresh['confirmed']:
         uri: str = fresh['subscriber']
@@ -169,16 +175,18 @@ def _update(
     data = {**records.data_of(old), **changes}
     validate.check_mail(data['subscriber'], data['options'])
     data['options'] = _with_secret(old.options, data['options'])
-    brought = changes.get('options', {}).get(trusts.OPTION)
+    brought = changes.get('options', {}).get(trust_interface.OPTION)
     created_id = subscription_trusts.renew(ctx, old, data, brought, now)
-    old_id = old.options.get(trusts.OPTION)
+    old_id = old.options.get(trust_interface.OPTION)
     done = False
     try:
         done = records.replace(ctx, scope, old, data, version)
     finally:
-        used_id = data['options'].get(trusts.OPTION) if done else old_id
+        used_id = (
+            data['options'].get(trust_interface.OPTION) if done else old_id
+        )
         for trust_id in {old_id, created_id} - {used_id}:
-            trusts.end(ctx.trusts, trust_id)
+            trust_interface.end(ctx.trusts, trust_id)
     return done
 
 
@@ -255,7 +263,7 @@ def _with_secret(
 
     A client that updates what it is shown must not lose it; null removes it.
     """
-    name = webhook_secrets.OPTION
+    name = webhook_secret_format.OPTION
     secret = new.get(name, old.get(name))
     options = {key: value for key, value in new.items() if key != name}
     return options if secret is None else {**options, name: secret}

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from zaqar.controllers.outbox_notices import ConfirmationRequest
-from zaqar.controllers.signatures import Grant, Signer
+from zaqar.controllers.url_signatures import Grant, Signer
 
 SUBSCRIBE = 'SubscriptionConfirmation'
 UNSUBSCRIBE = 'UnsubscribeConfirmation'

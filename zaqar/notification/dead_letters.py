@@ -11,7 +11,7 @@ import logging
 import msgspec
 
 from zaqar.controllers import outbox_notices, posting
-from zaqar.controllers.context import Context
+from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import Scope, Subscription
 from zaqar.notification import metrics

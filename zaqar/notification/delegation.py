@@ -13,7 +13,7 @@ from typing import Any
 
 from keystoneauth1 import exceptions
 
-from zaqar.controllers.trusts import TrustRefused
+from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
 

@@ -19,7 +19,7 @@ from typing import Any
 from cachetools import TTLCache
 
 from zaqar.controllers import subscription_records, subscriptions
-from zaqar.controllers.context import Context
+from zaqar.controllers.call_context import Context
 from zaqar.controllers.outbox_notices import LIFETIME
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import StoreUnavailable, ZaqarError

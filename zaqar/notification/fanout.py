@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.controllers import outbox_notices, subscription_records
-from zaqar.controllers.context import Context
+from zaqar.controllers.call_context import Context
 from zaqar.controllers.outbox_notices import ConfirmationRequest, Notice
 from zaqar.errors import QueueGone
 from zaqar.models import Message, NewMessage, Scope, Subscription

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from oslo_config import cfg
 
-from zaqar.controllers import signatures
+from zaqar.controllers import url_signatures
 from zaqar.notification import settings
 
 #: Headers for the time, the sender with its number, and the signature.
@@ -138,9 +138,10 @@ class RequestAuthenticator:
 def secret_from_conf(conf: cfg.ConfigOpts) -> str | None:
     """Return the configured secret, None without one."""
     conf.register_opts(settings.OPTS, settings.GROUP)
-    conf.register_opts(signatures.OPTS, signatures.GROUP)
+    conf.register_opts(url_signatures.OPTS, url_signatures.GROUP)
     secret: str | None = (
-        conf[settings.GROUP].socket_secret or conf[signatures.GROUP].secret_key
+        conf[settings.GROUP].socket_secret
+        or conf[url_signatures.GROUP].secret_key
     )
     return secret
 

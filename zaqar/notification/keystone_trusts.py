@@ -21,7 +21,7 @@ from keystoneauth1 import exceptions, loading
 from oslo_config import cfg
 
 from zaqar import clock
-from zaqar.controllers.trusts import TrustRefused
+from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
 from zaqar.notification import delegation, service_catalog
@@ -113,7 +113,7 @@ class KeystoneTrusts:
     def create(
         self, identity: Identity, seconds: int
     ) -> tuple[str, datetime.datetime | None]:
-        """Create a trust; see :class:`zaqar.controllers.trusts.Trusts`."""
+        """Create a trust; see :class:`.trust_interface.Trusts`."""
         caller = trustor(identity)
         with _own_user():
             trustee = self._trustee()
@@ -133,7 +133,7 @@ class KeystoneTrusts:
     def check(
         self, identity: Identity, trust_id: str
     ) -> datetime.datetime | None:
-        """Check a trust; see :class:`zaqar.controllers.trusts.Trusts`."""
+        """Check a trust; see :class:`.trust_interface.Trusts`."""
         caller = trustor(identity)
         if caller.is_delegated:
             raise TrustRefused(

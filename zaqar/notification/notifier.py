@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zaqar.controllers.context import Context
+from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import metrics, sender_plugins
 from zaqar.notification.executor import DeliveryExecutor

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from zaqar.controllers import outbox_notices
-from zaqar.controllers.context import Context
+from zaqar.controllers.call_context import Context
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
 from zaqar.notification import fanout, metrics, outbox_limits

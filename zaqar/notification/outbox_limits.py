@@ -7,7 +7,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from zaqar.controllers.encryption import Cipher
+from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_notices import Unreadable
 from zaqar.models import Message
 from zaqar.notification import metrics

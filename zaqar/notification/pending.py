@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from zaqar.controllers import outbox_notices
-from zaqar.controllers.encryption import Cipher
+from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_notices import ConfirmationRequest, Payload
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.models import Message, NewMessage, Scope

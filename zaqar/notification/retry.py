@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zaqar.controllers.retry_policy import DEFAULTS, MAX_ATTEMPTS
+from zaqar.controllers.retry_policy_validation import DEFAULTS, MAX_ATTEMPTS
 
 #: Share by which a pause may be longer or shorter, so that deliveries that
 #: failed together are not retried together.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from oslo_config import cfg
 
 from zaqar import settings
-from zaqar.controllers import mails, webhook_secrets
+from zaqar.controllers import mail_building, webhook_secret_format
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import ManagementStore
 
@@ -283,10 +283,10 @@ class NotificationSettings:
         """
         loaded = cls(**settings.values(cls, conf, {GROUP: OPTS}), conf=conf)
         try:
-            mails.sender_address(loaded.mail_from or '')
+            mail_building.sender_address(loaded.mail_from or '')
         except ValueError as error:
             raise ConfigurationError(f'[{GROUP}] mail_from: {error}') from None
-        if webhook_secrets.is_malformed(loaded.signing_secret or ''):
+        if webhook_secret_format.is_malformed(loaded.signing_secret or ''):
             raise ConfigurationError(
                 f'[{GROUP}] signing_secret: there is no base64 after whsec_'
             )

@@ -14,8 +14,8 @@ from typing import Any
 from oslo_config import cfg
 
 from zaqar.api import client_project_queue_checks
-from zaqar.controllers.limits import Limits
-from zaqar.controllers.signatures import Grant, Signer, moment
+from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.url_signatures import Grant, Signer, moment
 from zaqar.errors import ConfigurationError, InvalidRequest
 from zaqar.models import Identity
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from zaqar.controllers.flavors import Flavor
-from zaqar.controllers.results import Counted
+from zaqar.controllers.result_types import Counted
 from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
 from zaqar.pools.pool_records import Pool
 

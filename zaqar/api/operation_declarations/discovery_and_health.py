@@ -7,13 +7,13 @@ import dataclasses
 
 from zaqar.api import response_schemas
 from zaqar.api.operation import ADMIN, ANYONE, PUBLIC, Operation, Rule
-from zaqar.controllers import discovery, health
+from zaqar.controllers import health, home_and_ping
 
 _PING = Operation(
     name='ping_node',
     http='GET /v2/ping',
     rule=Rule('ping:get', ANYONE, 'Check that the service works.'),
-    handler=discovery.ping,
+    handler=home_and_ping.ping,
     summary='Check that the storage backends respond.',
     error_message='Ping failed',
     responses={204: None, 503: None},
@@ -25,7 +25,7 @@ OPERATIONS = (
         name='get_home_doc',
         http='GET /v2/',
         rule=PUBLIC,
-        handler=discovery.home,
+        handler=home_and_ping.home,
         summary='Show the resources of the API as a JSON home document.',
         error_message='The home document could not be read',
         responses={200: response_schemas.ANY_OBJECT},

@@ -7,14 +7,14 @@ import msgspec
 
 from zaqar.api import body_decoding, response_schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
-from zaqar.controllers import messages, posting, surrogates
+from zaqar.controllers import messages, posting, unicode_surrogates
 
 _DECODER = msgspec.json.Decoder(posting.Post)
 
 
 def _decode(raw: bytes) -> posting.Post:
     if b'\\ud' in raw or b'\\uD' in raw:
-        return surrogates.decode(raw, _decode_text)
+        return unicode_surrogates.decode(raw, _decode_text)
     return _decode_text(raw)
 
 

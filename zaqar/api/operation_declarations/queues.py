@@ -8,7 +8,7 @@ from typing import Any
 from zaqar.api import body_decoding, response_schemas, strict_json
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import queues, signed_urls
-from zaqar.controllers.json_patch import OPS
+from zaqar.controllers.metadata_json_patch import OPS
 from zaqar.errors import InvalidBody
 
 PATCH_TYPE = 'application/openstack-messaging-v2.0-json-patch'

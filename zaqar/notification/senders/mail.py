@@ -13,7 +13,7 @@ import ssl
 import subprocess
 from collections.abc import Callable
 
-from zaqar.controllers import mails
+from zaqar.controllers import mail_building
 from zaqar.notification import confirmation
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.settings import NotificationSettings
@@ -46,8 +46,8 @@ class MailSender:
                     '] external_confirmation_url is set nor has the service '
                     'a public endpoint',
                 )
-            mail = mails.build(address, content)
-            sender = mails.sender_address(content.sender)
+            mail = mail_building.build(address, content)
+            sender = mail_building.sender_address(content.sender)
         except ValueError as error:
             return Outcome(Verdict.REFUSED, f'no mail can be sent: {error}')
         return self._transport(mail, sender, address)
@@ -57,12 +57,12 @@ class MailSender:
 
     def _content(
         self, delivery: Delivery
-    ) -> tuple[str, mails.MailContent | None]:
+    ) -> tuple[str, mail_building.MailContent | None]:
         """Return address and content; None without a page to link to."""
         if delivery.confirmation:
-            address, _ = mails.recipient(delivery.subscriber)
+            address, _ = mail_building.recipient(delivery.subscriber)
             return address, self._confirmation(delivery)
-        address, content = mails.content(
+        address, content = mail_building.content(
             delivery.subscriber, delivery.options, delivery.body.decode()
         )
         if not (content.sender and self._settings.allow_mail_from):
@@ -71,7 +71,9 @@ class MailSender:
             )
         return address, content
 
-    def _confirmation(self, delivery: Delivery) -> mails.MailContent | None:
+    def _confirmation(
+        self, delivery: Delivery
+    ) -> mail_building.MailContent | None:
         document = json.loads(delivery.body)
         link = confirmation.link(
             self._settings.external_confirmation_url, document
@@ -89,7 +91,9 @@ class MailSender:
         ):
             # Not format(): a template may have other braces.
             body = body.replace(f'{{{place}}}', value)
-        return mails.MailContent(template['topic'], body, template['sender'])
+        return mail_building.MailContent(
+            template['topic'], body, template['sender']
+        )
 
 
 def create(settings: NotificationSettings) -> MailSender:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from keystoneauth1 import exceptions
 
-from zaqar.controllers import trusts
+from zaqar.controllers import trust_interface
 from zaqar.notification.addresses import Guard, port_of
 from zaqar.notification.keystone_trusts import KeystoneTrusts, Token
 from zaqar.notification.sender import Delivery, Outcome, Verdict
@@ -61,7 +61,7 @@ class TrustSender:
             )
         except webhook.TooLarge as error:
             return Outcome(Verdict.REFUSED, str(error))
-        trust_id = trusts.used(delivery.options)
+        trust_id = trust_interface.used(delivery.options)
         if self._keystone is None or not trust_id:
             return Outcome(Verdict.REFUSED, 'there is no trust')
         outcome = self._with_token(delivery, headers, body, url, trust_id)

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from zaqar import version
-from zaqar.controllers import subscription_validation, webhook_secrets
+from zaqar.controllers import subscription_validation, webhook_secret_format
 from zaqar.notification.addresses import AddressRefused, Guard
 from zaqar.notification.sender import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook_signature
@@ -121,7 +121,7 @@ def request(
     :raises TooLarge: the body would be too large
     """
     body = content(delivery, max_rendered_size)
-    secret = delivery.options.get(webhook_secrets.OPTION) or secret
+    secret = delivery.options.get(webhook_secret_format.OPTION) or secret
     headers = user_headers(delivery)
     return headers | service_headers(delivery, body, now, secret), body
 

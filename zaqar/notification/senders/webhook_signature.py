@@ -10,7 +10,7 @@ import base64
 import hashlib
 import hmac
 
-from zaqar.controllers import webhook_secrets
+from zaqar.controllers import webhook_secret_format
 
 
 def key(secret: str) -> bytes:
@@ -20,7 +20,7 @@ def key(secret: str) -> bytes:
     not base64 is the key itself.
     """
     try:
-        return webhook_secrets.key(secret)
+        return webhook_secret_format.key(secret)
     except ValueError:
         return secret.encode()
 

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from zaqar.controllers import claims, messages, posting, queues
-from zaqar.controllers.context import Context
-from zaqar.controllers.results import MessagePage
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.result_types import MessagePage
 from zaqar.models import Claim, Kind, Message, Scope, Stats
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore

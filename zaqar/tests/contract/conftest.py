@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from zaqar import clock
-from zaqar.controllers.context import Context
-from zaqar.controllers.limits import Limits
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import Limits
 from zaqar.models import Identity
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from zaqar.controllers.context import Context
+from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zaqar.controllers import queues
-from zaqar.controllers.context import Context
+from zaqar.controllers.call_context import Context
 from zaqar.errors import NotFound
 from zaqar.models import Kind, Stats
 from zaqar.tests.contract.caller import Caller

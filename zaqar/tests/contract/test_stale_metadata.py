@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from zaqar.controllers import queues
-from zaqar.controllers.context import Context
-from zaqar.controllers.encryption import Cipher, is_encrypted
-from zaqar.controllers.limits import Limits
+from zaqar.controllers.body_encryption import Cipher, is_encrypted
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import InvalidRequest, QueueFull, QueueGone, StaleMetadata
 from zaqar.models import NewMessage, Queue
 from zaqar.pools import queue_catalogue as catalogues

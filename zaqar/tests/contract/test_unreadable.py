@@ -7,10 +7,10 @@ import dataclasses
 
 import pytest
 
-from zaqar.controllers import unreadable
-from zaqar.controllers.context import Context
-from zaqar.controllers.encryption import Cipher
-from zaqar.controllers.limits import Limits
+from zaqar.controllers import undecryptable_messages
+from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import KeyMissing
 from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.probe import Hand, bodies
@@ -44,7 +44,7 @@ def test_a_claim_takes_what_is_behind_them(
     assert claim is not None
     assert bodies(claim.messages) == ['x']
     assert here.claim() is None
-    hand.move(unreadable.HOLD)
+    hand.move(undecryptable_messages.HOLD)
     assert bodies(here.hand_out()) == [1, 2, 3]
 
 
@@ -55,7 +55,7 @@ def test_a_pop_takes_what_is_behind_them(
     here.post(1, 2, 3)
     there.post('x')
     assert bodies(there.pop(3)) == ['x']
-    hand.move(unreadable.HOLD)
+    hand.move(undecryptable_messages.HOLD)
     assert bodies(here.pop()) == [1, 2, 3]
 
 

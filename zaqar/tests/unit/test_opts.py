@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 import zaqar
 from zaqar import opts
-from zaqar.controllers.limits import Limits
+from zaqar.controllers.configured_limits import Limits
 from zaqar.notification import settings as notification
 from zaqar.transport.websocket import settings as websocket
 

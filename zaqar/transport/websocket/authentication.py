@@ -15,9 +15,9 @@ from oslo_config import cfg
 
 from zaqar.api import websocket_frame_arguments
 from zaqar.api.operation import Operation
-from zaqar.controllers.limits import Limits
-from zaqar.controllers.signatures import Grant, Signer, moment
+from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.signed_urls import PATHS
+from zaqar.controllers.url_signatures import Grant, Signer, moment
 from zaqar.errors import InvalidRequest, NoRoute, ZaqarError
 from zaqar.models import Identity
 from zaqar.transport import auth

@@ -19,7 +19,7 @@ import msgspec
 from zaqar.api import strict_json
 from zaqar.api.dispatch import Received
 from zaqar.api.websocket_frame_arguments import Codec, Members
-from zaqar.controllers import surrogates
+from zaqar.controllers import unicode_surrogates
 from zaqar.errors import InvalidRequest
 
 _JSON_FAULTS = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -169,7 +169,7 @@ def _with_surrogates(data: bytes) -> Members:
     try:
         return {
             name: msgspec.Raw(text)
-            for name, text in surrogates.members(data).items()
+            for name, text in unicode_surrogates.members(data).items()
         }
     except (ValueError, IndexError, RecursionError):
         raise _malformed() from None

@@ -13,7 +13,7 @@ from oslo_config import cfg
 from oslo_middleware import cors
 
 from zaqar import settings
-from zaqar.controllers.limits import Limits
+from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import ConfigurationError
 from zaqar.transport.websocket.handshake import Network, networks
 

@@ -16,7 +16,7 @@ from zaqar.api.operation import Operation
 from zaqar.api.websocket_frame_arguments import BAD_REQUEST
 from zaqar.controllers.flavors import Flavor, FlavorPage
 from zaqar.controllers.pools import PoolPage, ShownPool
-from zaqar.controllers.results import (
+from zaqar.controllers.result_types import (
     Claimed,
     Counted,
     MessagePage,

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl
 from zaqar.api import operation_table
 from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.controllers import outbox_notices
-from zaqar.controllers.signatures import Grant
+from zaqar.controllers.url_signatures import Grant
 from zaqar.errors import NotFound, ZaqarError
 from zaqar.models import Kind, Scope
 from zaqar.transport.wsgi.responses import Response

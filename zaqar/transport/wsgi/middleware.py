@@ -15,7 +15,7 @@ from oslo_middleware import cors, healthcheck
 
 from zaqar import log_setup
 from zaqar.api import openapi
-from zaqar.controllers.signatures import Signer
+from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import (
     InvalidRequest,
     MethodNotAllowed,

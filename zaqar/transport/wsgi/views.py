@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from zaqar.api import home_document, operation_table
-from zaqar.controllers.results import (
+from zaqar.controllers.result_types import (
     Claimed,
     Counted,
     MessagePage,

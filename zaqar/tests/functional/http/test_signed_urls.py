@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zaqar.api import operation_table
-from zaqar.controllers.signatures import Grant, Signer
+from zaqar.controllers.url_signatures import Grant, Signer
 from zaqar.errors import ConfigurationError
 from zaqar.tests.functional.http.client import PROJECT, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi

@@ -18,7 +18,7 @@ import pytest
 
 from zaqar import configuration, service
 from zaqar.api.operation import PUBLIC, Operation
-from zaqar.controllers.signatures import Grant, Signer, shown
+from zaqar.controllers.url_signatures import Grant, Signer, shown
 from zaqar.tests.functional.http.client import PATCH
 from zaqar.tests.functional.http.conftest import VIRTUAL
 from zaqar.tests.functional.keystone import conftest, rows

@@ -22,12 +22,12 @@ from zaqar.controllers import (
     queues,
     subscriptions,
 )
-from zaqar.controllers.context import Context
-from zaqar.controllers.encryption import Cipher
-from zaqar.controllers.limits import Limits
-from zaqar.controllers.pipeline import Pipeline
-from zaqar.controllers.signatures import Signer
-from zaqar.controllers.trusts import Trusts
+from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.notification_conditions import Pipeline
+from zaqar.controllers.trust_interface import Trusts
+from zaqar.controllers.url_signatures import Signer
 from zaqar.models import Identity, Message, Scope
 from zaqar.notification.notifier import Notifier
 from zaqar.notification.sender import Sender

@@ -20,7 +20,7 @@ from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.wait import WebDriverWait
 
 from zaqar.controllers import subscriptions
-from zaqar.controllers.results import SubscriptionPage
+from zaqar.controllers.result_types import SubscriptionPage
 from zaqar.models import Scope
 from zaqar.notification import confirmation
 from zaqar.notification.service_catalog import PublicEndpoints

@@ -8,7 +8,7 @@ import pathlib
 import pytest
 
 from zaqar.controllers import (
-    subscription_expiry,
+    subscription_expiry_index,
     subscription_records,
     subscriptions,
 )
@@ -38,7 +38,7 @@ def kept(rig: Rig) -> list[int]:
     return [
         *found,
         rig.management.count(
-            subscription_expiry.KIND, subscription_expiry.PARENT
+            subscription_expiry_index.KIND, subscription_expiry_index.PARENT
         ),
     ]
 
@@ -80,7 +80,7 @@ def test_many_that_end_together_go_in_parts(rig: Rig) -> None:
 def test_a_note_that_was_left_over_ends_nothing(rig: Rig) -> None:
     one = rig.subscribe('http://a.example/', ttl=2 * HOUR)
     # As by a change of the life that died half way.
-    subscription_expiry.add(
+    subscription_expiry_index.add(
         rig.management, SCOPE, one, rig.now() + HOUR * 1000
     )
     rig.ahead = HOUR + 10

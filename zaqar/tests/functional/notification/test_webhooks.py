@@ -13,7 +13,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from zaqar.controllers import posting, queues, subscriptions
-from zaqar.controllers.encryption import is_encrypted
+from zaqar.controllers.body_encryption import is_encrypted
 from zaqar.models import Identity, Kind, Scope
 from zaqar.notification import executor
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from zaqar.api import client_project_queue_checks
-from zaqar.controllers.limits import Limits
+from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import InvalidRequest
 from zaqar.models import Kind, Scope
 

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from zaqar.controllers import json_patch
-from zaqar.controllers.metadata import RESERVED
+from zaqar.controllers import metadata_json_patch
+from zaqar.controllers.reserved_metadata import RESERVED
 from zaqar.errors import Conflict, InvalidBody
 
 
 def patched(stored: dict[str, Any], *changes: Any) -> dict[str, Any]:
-    return json_patch.apply(json_patch.parse(list(changes)), stored, RESERVED)
+    return metadata_json_patch.apply(
+        metadata_json_patch.parse(list(changes)), stored, RESERVED
+    )
 
 
 def change(op: str, path: str = '/metadata/k', **more: Any) -> dict[str, Any]:
@@ -61,18 +63,18 @@ def test_changes_apply_in_order() -> None:
 
 def test_a_key_shown_as_null_is_added_and_not_removed_again() -> None:
     path = '/metadata/_max_claim_count'
-    changes = json_patch.parse(
+    changes = metadata_json_patch.parse(
         [change('add', path, value=3), change('remove', path)]
     )
     key = '_max_claim_count'
-    assert json_patch.apply(changes, {}, [key], [key]) == {key: 3}
+    assert metadata_json_patch.apply(changes, {}, [key], [key]) == {key: 3}
     # One that was set is removed, as anybody would expect.
-    assert json_patch.apply(changes, {key: 2}, [key], []) == {}
+    assert metadata_json_patch.apply(changes, {key: 2}, [key], []) == {}
     # And a later addition counts.
-    again = json_patch.parse(
+    again = metadata_json_patch.parse(
         [change('remove', path), change('add', path, value=3)]
     )
-    assert json_patch.apply(again, {}, [key], [key]) == {key: 3}
+    assert metadata_json_patch.apply(again, {}, [key], [key]) == {key: 3}
 
 
 @pytest.mark.parametrize(
@@ -118,4 +120,4 @@ def test_pointers_are_read(path: str, key: str) -> None:
 )
 def test_faults_are_named(document: Any, text: str) -> None:
     with pytest.raises(InvalidBody, match=text.replace('`', '.')):
-        json_patch.parse(document)
+        metadata_json_patch.parse(document)

@@ -10,8 +10,8 @@ import email.policy
 
 import pytest
 
-from zaqar.controllers import mails
-from zaqar.controllers.mails import MailContent
+from zaqar.controllers import mail_building
+from zaqar.controllers.mail_building import MailContent
 
 SENDER = 'Bot <bot@example.org>'
 
@@ -26,7 +26,7 @@ SENDER = 'Bot <bot@example.org>'
     ],
 )
 def test_uris_of_mail(uri: str, address: str, subject: str) -> None:
-    assert mails.recipient(uri) == (address, subject)
+    assert mail_building.recipient(uri) == (address, subject)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_uris_of_mail(uri: str, address: str, subject: str) -> None:
     ],
 )
 def test_a_subject_arrives_as_it_is(subject: str) -> None:
-    data = mails.build('a@b.org', MailContent(subject, 'x', SENDER))
+    data = mail_building.build('a@b.org', MailContent(subject, 'x', SENDER))
     assert data.isascii()
     assert max(map(len, data.split(b'\r\n'))) < 79
     parsed = email.message_from_bytes(data, policy=email.policy.default)
@@ -69,7 +69,7 @@ def test_control_characters_make_no_mail(sign: str) -> None:
         ('a@b.org', 's', f'Bot{sign}<bot@example.org>'),
     ):
         with pytest.raises(ValueError, match='control character'):
-            mails.build(address, MailContent(subject, 'x', sender))
+            mail_building.build(address, MailContent(subject, 'x', sender))
 
 
 @pytest.mark.proves('one recipient')
@@ -101,7 +101,7 @@ def test_control_characters_make_no_mail(sign: str) -> None:
 )
 def test_what_is_not_one_bare_address_makes_no_mail(address: str) -> None:
     with pytest.raises(ValueError, match=r'address|recipient'):
-        mails.build(address, MailContent('s', 'x', SENDER))
+        mail_building.build(address, MailContent('s', 'x', SENDER))
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_what_is_not_one_bare_address_makes_no_mail(address: str) -> None:
 )
 def test_what_is_not_one_sender_makes_no_mail(sender: str) -> None:
     with pytest.raises(ValueError, match='address'):
-        mails.build('a@b.org', MailContent('s', 'x', sender))
+        mail_building.build('a@b.org', MailContent('s', 'x', sender))
     with pytest.raises(ValueError, match='address'):
-        mails.sender_address(sender)
+        mail_building.sender_address(sender)
 
 
 @pytest.mark.proves('one recipient')
@@ -130,7 +130,7 @@ def test_a_finished_mail_is_held_against_what_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str
 ) -> None:
     # Stands for a library that makes more of a text than it seems to be.
-    real = mails._mail  # noqa: SLF001
+    real = mail_building._mail  # noqa: SLF001
 
     def altered(
         address: str, found: MailContent
@@ -140,6 +140,6 @@ def test_a_finished_mail_is_held_against_what_was_asked_for(
         mail[name] = value
         return mail
 
-    monkeypatch.setattr(mails, '_mail', altered)
+    monkeypatch.setattr(mail_building, '_mail', altered)
     with pytest.raises(ValueError, match=fault):
-        mails.build('a@b.org', MailContent('s', 'x', SENDER))
+        mail_building.build('a@b.org', MailContent('s', 'x', SENDER))

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from zaqar.controllers import metadata
-from zaqar.controllers.limits import Limits
+from zaqar.controllers import reserved_metadata
+from zaqar.controllers.configured_limits import Limits
 from zaqar.models import Kind, Scope
 
 LIMITS = Limits()
@@ -27,17 +27,20 @@ DEFAULTS = {
 
 
 def fault(**fields: Any) -> str | None:
-    return metadata.fault(fields, SCOPE, LIMITS)
+    return reserved_metadata.fault(fields, SCOPE, LIMITS)
 
 
 def test_missing_keys_are_shown_with_defaults() -> None:
-    assert metadata.shown({'a': 0}, Kind.QUEUE, LIMITS) == {'a': 0, **DEFAULTS}
+    assert reserved_metadata.shown({'a': 0}, Kind.QUEUE, LIMITS) == {
+        'a': 0,
+        **DEFAULTS,
+    }
 
 
 @pytest.mark.parametrize('falsy', ['', None, False])
 def test_falsy_reserved_values_are_shown_as_defaults(falsy: Any) -> None:
     stored = dict.fromkeys(DEFAULTS, falsy)
-    assert metadata.shown(stored, Kind.QUEUE, LIMITS) == DEFAULTS
+    assert reserved_metadata.shown(stored, Kind.QUEUE, LIMITS) == DEFAULTS
 
 
 @pytest.mark.parametrize(
@@ -47,8 +50,8 @@ def test_a_delay_of_0_counts_against_the_operators_default(
     stored: dict[str, Any], counts: int
 ) -> None:
     limits = Limits(default_message_delay=30)
-    assert metadata.default_delay(stored, limits) == counts
-    assert metadata.shown(stored, Kind.QUEUE, limits)[DELAY] == counts
+    assert reserved_metadata.default_delay(stored, limits) == counts
+    assert reserved_metadata.shown(stored, Kind.QUEUE, limits)[DELAY] == counts
 
 
 def test_null_is_not_set() -> None:

@@ -7,7 +7,7 @@ import hmac
 
 import pytest
 
-from zaqar.controllers.signatures import Grant, Signer
+from zaqar.controllers.url_signatures import Grant, Signer
 from zaqar.errors import InvalidRequest
 
 GRANT = Grant(['/v2/queues/q'], ['GET'], 'p', '2099-01-01T00:00:00')

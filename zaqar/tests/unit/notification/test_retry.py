@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.controllers import retry_policy
+from zaqar.controllers import retry_policy_validation
 from zaqar.notification import retry
 
 DEFAULT = retry.chosen({}, {})
@@ -34,10 +34,10 @@ def test_the_series_of_the_four_functions(
     assert list(retry.series(function, shortest, longest)) == expected
 
 
-@pytest.mark.parametrize('function', retry_policy.FUNCTIONS)
+@pytest.mark.parametrize('function', retry_policy_validation.FUNCTIONS)
 def test_no_series_is_without_end(function: str) -> None:
-    found = retry.series(function, 1, retry_policy.MAX_DELAY)
-    assert 1 < len(found) <= retry_policy.MAX_ATTEMPTS
+    found = retry.series(function, 1, retry_policy_validation.MAX_DELAY)
+    assert 1 < len(found) <= retry_policy_validation.MAX_ATTEMPTS
     assert list(found) == sorted(found)
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from zaqar.api import operation_table
 from zaqar.api.dispatch import explained
-from zaqar.controllers.limits import Limits
-from zaqar.controllers.signatures import Signer
+from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import StoreUnavailable
 from zaqar.transport.websocket.authentication import Authenticator
 from zaqar.transport.websocket.frame_handler import FrameHandler

@@ -7,11 +7,11 @@ import math
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from zaqar.controllers.encryption import Cipher
-from zaqar.controllers.limits import Limits
-from zaqar.controllers.pipeline import Pipeline
-from zaqar.controllers.signatures import Signer
-from zaqar.controllers.trusts import Trusts
+from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.notification_conditions import Pipeline
+from zaqar.controllers.trust_interface import Trusts
+from zaqar.controllers.url_signatures import Signer
 from zaqar.models import Identity
 from zaqar.pools.queue_catalogue import Catalogue
 

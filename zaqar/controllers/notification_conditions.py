@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stages that requests pass: whether subscribers are notified at all."""
+"""When subscribers are notified: by the pipeline, and once confirmed."""
 
 from __future__ import annotations
 

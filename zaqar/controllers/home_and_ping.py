@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from zaqar.controllers.context import Context
+from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable
 
 

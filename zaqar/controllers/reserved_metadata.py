@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zaqar.controllers import retry_policy
-from zaqar.controllers.limits import MIN_TTL, Limits, is_name
+from zaqar.controllers import retry_policy_validation
+from zaqar.controllers.configured_limits import MIN_TTL, Limits, is_name
 from zaqar.models import Kind, Scope
 
 _OF_TOPICS = (
@@ -174,6 +174,8 @@ _CHECKS: Mapping[str, Check] = {
     '_dead_letter_queue': _dead_letter_queue,
     '_default_message_delay': _message_delay,
     '_enable_encrypt_messages': _encryption,
-    '_retry_policy': lambda value, scope, limits: retry_policy.fault(value),
+    '_retry_policy': lambda value, scope, limits: (
+        retry_policy_validation.fault(value)
+    ),
     '_max_messages': _max_messages,
 }

@@ -12,8 +12,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from zaqar.controllers.context import Context
-from zaqar.controllers.results import Claimed
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.result_types import Claimed
 from zaqar.errors import KeyMissing, StoreUnavailable
 from zaqar.models import Claim, Queue
 from zaqar.storage.base import MessageStore
