@@ -71,8 +71,9 @@ def run(program: str) -> str:
 
 def test_a_service_on_another_store_needs_no_client_library() -> None:
     program = (
-        'import sys; from zaqar.storage import drivers; '
-        'print("redis" in drivers.installed(), "redis" in sys.modules)'
+        'import sys; from zaqar.storage import installed_drivers; '
+        'print("redis" in installed_drivers.installed(), '
+        '"redis" in sys.modules)'
     )
     assert run(program) == 'True False'
 
