@@ -137,7 +137,9 @@ class DatabaseSweeper:
 
     def _forget(self, queues: Documents, qid: str, keys: list[object]) -> None:
         """Remove keys whose messages are gone from a queue's document."""
-        left = {'$setDifference': ['$old', {'$literal': keys}]}
+        # They are missing if an earlier try has removed them.
+        former = {'$ifNull': ['$old', []]}
+        left = {'$setDifference': [former, {'$literal': keys}]}
         change = {'$cond': [{'$eq': [left, []]}, '$$REMOVE', left]}
         self._database.step(
             lambda: queues.update_one(
