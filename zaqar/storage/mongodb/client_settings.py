@@ -32,6 +32,10 @@ _VALUES = {
     'ssl_cert_reqs': {'CERT_NONE': 'true'},
 }
 
+#: Bytes of the name of a database, and what is not in one.
+MAX_NAME = 63
+_BAD_NAME = frozenset('/\\. "$*<>:|?\0')
+
 #: Errors of the library about a URI.
 _URI_ERRORS = (PyMongoError, ValueError, TypeError, OSError, UserWarning)
 
@@ -119,6 +123,18 @@ class ClientSettings:
             with open(str(path), 'rb') as file:
                 os.write(self._certificate, file.read() + b'\n')
         return f'/proc/self/fd/{self._certificate}'
+
+
+def check_name(name: str) -> None:
+    """Refuse a name of a database that servers do not accept.
+
+    :raises ConfigurationError: it is one
+    """
+    if len(name.encode()) > MAX_NAME or not _BAD_NAME.isdisjoint(name):
+        raise ConfigurationError(
+            f'database: "{name}" would be the name of a database, and has '
+            f'more than {MAX_NAME} bytes or one of /\\. "$*<>:|?'
+        )
 
 
 def _current_uri(uri: str) -> str:

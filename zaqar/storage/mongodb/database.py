@@ -23,12 +23,16 @@ import pymongo
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import ConfigurationError as WrongSetting
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.mongodb import errors
-from zaqar.storage.mongodb.client_settings import CODEC, ClientSettings
+from zaqar.storage.mongodb.client_settings import (
+    CODEC,
+    ClientSettings,
+    check_name,
+)
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.transaction_sessions import TransactionSessions
 
@@ -76,6 +80,8 @@ class MongoDatabase:
         names: Sequence[str],
         indexes: Mapping[str, Sequence[pymongo.IndexModel]],
     ) -> None:
+        for name in names:
+            check_name(name)
         self._settings = settings
         self._names = names
         self._indexes = indexes
@@ -281,7 +287,12 @@ class MongoDatabase:
             self._lock.release()
 
     def _hello(self) -> Mapping[str, Any]:
-        return self._client.admin.command('hello')
+        try:
+            return self._client.admin.command('hello')
+        except OperationFailure as error:
+            if errors.is_unknown_command(error):
+                raise ConfigurationError(errors.TOO_OLD) from None
+            raise
 
     def _create_indexes(self, end: float) -> None:
         for partition in range(len(self._names)):

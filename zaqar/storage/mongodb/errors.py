@@ -17,13 +17,30 @@ from pymongo.errors import (
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
 
-#: The wire version of MongoDB 4.4.
+#: The wire version of MongoDB 4.4, whose first versions have no ``hello``.
 OLDEST_WIRE = 9
+TOO_OLD = 'the server is too old; 4.4.2 is the oldest'
 
 #: Error codes of a refused login or of missing permissions.
 _REFUSED = {13, 18, 8000}
-_WRITE_CONFLICT = 112
+_UNKNOWN_COMMAND = 59
 _DUPLICATE = 11000
+
+#: Error codes of servers that do not label what another try may mend.
+_RETRIABLE = {
+    6,  # HostUnreachable, by mongos
+    7,  # HostNotFound, by mongos
+    43,  # CursorNotFound: the server was restarted
+    89,  # NetworkTimeout, by mongos
+    112,  # WriteConflict
+    134,  # ReadConcernMajorityNotAvailableYet: it has just started
+    202,  # NetworkInterfaceExceededTimeLimit, by mongos
+    237,  # CursorKilled
+    262,  # ExceededTimeLimit
+    365,  # TemporarilyUnavailable: its cache is full
+    9001,  # SocketException, by mongos
+    11601,  # Interrupted: another process has killed the session
+}
 _TRANSIENT = 'TransientTransactionError'
 
 
@@ -34,7 +51,7 @@ def check_server(hello: Mapping[str, Any], unreliable: bool) -> bool:
     :raises ConfigurationError: it is too old, or may lose messages
     """
     if hello.get('maxWireVersion', 0) < OLDEST_WIRE:
-        raise ConfigurationError('the server is too old; 4.4 is the oldest')
+        raise ConfigurationError(TOO_OLD)
     if hello.get('msg') == 'isdbgrid':
         return True
     members = [*hello.get('hosts', ()), *hello.get('passives', ())]
@@ -45,6 +62,11 @@ def check_server(hello: Mapping[str, Any], unreliable: bool) -> bool:
             'of three, or set [DEFAULT] unreliable'
         )
     return 'setName' in hello
+
+
+def is_unknown_command(error: PyMongoError) -> bool:
+    """Tell whether the server does not know a command."""
+    return _has_code(error, _UNKNOWN_COMMAND)
 
 
 def is_duplicate(error: PyMongoError) -> bool:
@@ -74,7 +96,7 @@ def is_transient(error: PyMongoError) -> bool:
         'RetryableWriteError'
     ):
         return True
-    return _has_code(error, _WRITE_CONFLICT)
+    return any(_has_code(error, code) for code in _RETRIABLE)
 
 
 def translate(error: PyMongoError) -> BaseException:

@@ -191,8 +191,14 @@ class Reader:
     def _find(
         self, source: Documents, where: Document, order: str, limit: int
     ) -> list[Document]:
+        # Those that are woken are sorted without an index, which servers
+        # refuse above 100 MB unless they may use their disks.
         return self._database.step(
-            lambda: list(source.find(where).sort(order, 1).limit(limit))
+            lambda: list(
+                source.find(where, allow_disk_use=True)
+                .sort(order, 1)
+                .limit(limit)
+            )
         )
 
     def _filtered(
@@ -237,7 +243,7 @@ class Reader:
         where['e'] = {'$gt': documents.date(now)}
         rows = self._database.step(
             lambda: list(
-                queue.committed.find(where, {'k': 1})
+                queue.committed.find(where, {'k': 1}, allow_disk_use=True)
                 .sort(state.order, 1)
                 .skip(SCAN_LIMIT - 1)
                 .limit(1)

@@ -13,6 +13,8 @@ from functools import partial
 from typing import Any
 
 import pytest
+from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect
 
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import MessageStore
@@ -30,6 +32,16 @@ FAULTS: dict[str, dict[str, Any]] = {
     'stepped down': {'errorCode': STEPPED_DOWN},
     'shutting down': {'errorCode': SHUTTING_DOWN},
     'closed': {'closeConnection': True},
+}
+
+#: Codes that servers do not label, and another try may mend.
+UNLABELLED = {
+    'cursor not found': 43,
+    'majority not yet readable': 134,
+    'cursor killed': 237,
+    'time limit': 262,
+    'cache full': 365,
+    'session killed': 11601,
 }
 
 #: Seconds within which a caller must know.
@@ -135,6 +147,48 @@ def test_records_pass_a_move_of_the_primary(
     found = store.get(*key)
     assert found is not None
     assert (dict(found.data), found.version) == ({'n': 2}, 2)
+
+
+@pytest.mark.parametrize('code', UNLABELLED.values(), ids=UNLABELLED)
+def test_what_another_try_may_mend_is_tried_again(
+    server: MongoDB, queue: Probe, code: int
+) -> None:
+    fault: dict[str, Any] = {'errorCode': code, 'errorLabels': []}
+    with failing(server, 'findAndModify', 2, **fault):
+        queue.post('a')
+    with failing(server, 'insert', 2, **fault):
+        queue.post('b')
+    with failing(server, 'find', 2, **fault):
+        assert queue.everything() == ['a', 'b']
+    with failing(server, 'update', 2, **fault):
+        assert bodies(queue.take().messages) == ['a', 'b']
+
+
+def test_a_sweep_whose_answer_was_lost_leaves_nothing_behind(
+    opened: Open, server: MongoDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = f'lost_{token()[:8]}'
+    queue = Probe(opened(server.uri, database=place, partitions=1), Hand())
+    queue.post('a')
+    queue.purge()
+    update, calls = Collection.update_one, []
+
+    def update_one(*arguments: Any, **named: Any) -> Any:
+        result = update(*arguments, **named)
+        calls.append(result)
+        if len(calls) == 1:
+            raise AutoReconnect
+        return result
+
+    monkeypatch.setattr(Collection, 'update_one', update_one)
+    # The message and the document of its post.
+    assert queue.store.sweep(now=queue.hand.now, batch=10) == 2
+    assert len(calls) == 2
+    assert queue.store.sweep(now=queue.hand.now, batch=10) == 0
+    with server.observer() as observer:
+        row = observer[f'{place}_messages_p0']['queue'].find_one()
+    assert row is not None
+    assert 'old' not in row
 
 
 def test_a_primary_that_stays_away_is_told_within_five_seconds(

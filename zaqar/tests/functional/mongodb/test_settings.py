@@ -7,13 +7,15 @@ import datetime
 import ipaddress
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
 from zaqar.errors import ConfigurationError, QueueGone
 from zaqar.storage.mongodb import driver, errors
@@ -88,6 +90,25 @@ def test_a_server_before_4_4_is_refused_even_if_unreliable(
     hosts = ['a:1', 'b:1', 'c:1']
     with pytest.raises(ConfigurationError, match=r'4\.4'):
         errors.check_server({**hello, 'hosts': hosts, 'setName': 'rs'}, True)
+
+
+def test_a_server_before_4_4_2_knows_no_hello_and_is_refused(
+    server: MongoDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(*_arguments: Any, **_named: Any) -> NoReturn:
+        raise OperationFailure('no such command: hello', 59)
+
+    monkeypatch.setattr(Database, 'command', command)
+    assert refusal(server.uri) == errors.TOO_OLD
+
+
+@pytest.mark.parametrize('name', ['a b', 'a.b', 'a/b', '$a', 'a' * 52])
+def test_a_name_that_no_database_may_have_is_refused(
+    server: MongoDB, name: str
+) -> None:
+    for opening in (driver.DRIVER.open_messages, driver.FIFO.open_messages):
+        with pytest.raises(ConfigurationError, match='name of a database'):
+            opening(server.uri, {'database': name})
 
 
 @pytest.mark.parametrize('w', [0, 1])
