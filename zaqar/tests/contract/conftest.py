@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -18,6 +19,7 @@ from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract import (  # noqa: F401
     harnesses,
     mongodb_harness,
+    record,
     swift_harness,
 )
 from zaqar.tests.contract.harnesses import Feature, Harness
@@ -27,36 +29,37 @@ from zaqar.tests.contract.proxy import Proxy
 #: Seconds for which a server may count what we have just given back.
 SETTLING = 5.0
 
+#: A count that no server is too slow for.
+ENOUGH = 60
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare our marker."""
+    """Declare our marker, and record what is run if that is wanted."""
     config.addinivalue_line(
         'markers', 'needs(feature): run only where a harness declares it'
     )
+    path = os.environ.get('ZAQAR_TEST_RECORD')
+    if path and not config.pluginmanager.has_plugin('record'):
+        plugin = record.Record(pathlib.Path(path))
+        config.pluginmanager.register(plugin, 'record')
 
 
-def pytest_collection_modifyitems(
-    config: pytest.Config, items: list[pytest.Item]
-) -> None:
-    """Leave out what takes too long, unless ``ZAQAR_TEST_WHOLE`` is set.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what takes too long, unless ``ZAQAR_TEST_WHOLE`` is set.
 
     A test server that is no measure of the real one would take most of an
     hour for what others do in a minute.
     """
-    if os.environ.get('ZAQAR_TEST_WHOLE'):
+    if harnesses.is_whole():
         return
-    later = [item for item in items if not _is_core(item)]
-    if later:
-        config.hook.pytest_deselected(items=later)
-        items[:] = [item for item in items if _is_core(item)]
-
-
-def _is_core(item: pytest.Item) -> bool:
-    call = getattr(item, 'callspec', None)
-    kind = call.params.get('harness') if call else None
-    if not (isinstance(kind, type) and issubclass(kind, Harness)):
-        return True
-    return kind.core is None or item.path.stem in kind.core
+    for item in items:
+        call = getattr(item, 'callspec', None)
+        kind = call.params.get('harness') if call else None
+        if not (isinstance(kind, type) and issubclass(kind, Harness)):
+            continue
+        if kind.core is not None and item.path.stem not in kind.core:
+            reason = f'{kind.name} runs {item.path.stem} only with --whole'
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(
@@ -66,6 +69,8 @@ def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
     """A driver with a server under it."""
     found: Harness = request.param()
     found.start()
+    servers = request.config.stash.setdefault(record.SERVERS, {})
+    servers[found.name] = found.server()
     yield found
     found.stop()
 
@@ -110,6 +115,20 @@ def given_back(harness: Harness, uri: str) -> Iterator[None]:
     assert settles(harness.borrowed, borrowed) == borrowed
     left = settles(lambda: harness.transactions(uri), open_before)
     assert left <= open_before, 'transactions are open'
+
+
+@pytest.fixture(autouse=True)
+def accepted(harness: Harness) -> Iterator[None]:
+    """Check that a test has sent nothing that stricter servers refuse."""
+    before = len(harness.refused())
+    yield
+    assert list(harness.refused()[before:]) == []
+
+
+@pytest.fixture(scope='session')
+def many(harness: Harness) -> Callable[[int], int]:
+    """Return how many of something suffice where the server is slow."""
+    return lambda count: min(count, max(ENOUGH, count // harness.slowness))
 
 
 @pytest.fixture

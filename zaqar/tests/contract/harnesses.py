@@ -11,7 +11,7 @@ import pathlib
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib import parse
 
@@ -48,6 +48,7 @@ class Harness(abc.ABC):
     :cvar options: those of the driver's group, by name
     :cvar core: modules that are run by default where the server is too slow
         for all; None for all
+    :ivar slowness: what large counts of tests are divided by
     """
 
     name: ClassVar[str]
@@ -55,6 +56,7 @@ class Harness(abc.ABC):
     features: ClassVar[frozenset[Feature]] = frozenset()
     options: ClassVar[Mapping[str, Any]] = {}
     core: ClassVar[frozenset[str] | None] = None
+    slowness: int = 1
 
     @abc.abstractmethod
     def start(self) -> None:
@@ -67,6 +69,14 @@ class Harness(abc.ABC):
     @abc.abstractmethod
     def database(self) -> str:
         """Return the URI of a place that is empty and ready for use."""
+
+    def server(self) -> str:
+        """Return name and version of the server."""
+        return self.name
+
+    def refused(self) -> Sequence[str]:
+        """Return what was sent so far and stricter servers would refuse."""
+        return ()
 
     def open_messages(self, uri: str) -> MessageStore:
         """Open a message store."""
@@ -122,6 +132,9 @@ class Sqlite(Harness):
     def stop(self) -> None:
         shutil.rmtree(self._folder)
 
+    def server(self) -> str:
+        return f'SQLite {sqlite3.sqlite_version}'
+
     def database(self) -> str:
         self._made += 1
         return f'sqlite:///{self._folder}/{self._made}.sqlite'
@@ -165,6 +178,7 @@ class _Server(Harness):
 
     :cvar open_count: SQL that counts a database's connections
     :cvar busy_count: SQL that counts its open transactions
+    :cvar version: SQL that names the server
     """
 
     driver = DRIVER
@@ -174,6 +188,10 @@ class _Server(Harness):
     kind: ClassVar[type[sql.OwnServer]]
     open_count: ClassVar[str]
     busy_count: ClassVar[str]
+    version: ClassVar[str]
+
+    def server(self) -> str:
+        return str(self._observer.scalar(sa.text(self.version)))
 
     def start(self) -> None:
         self._server = sql.start(self.kind)
@@ -249,6 +267,7 @@ class PostgreSQL(_Server):
     kind = sql.PostgreSQL
     open_count = 'SELECT count(*) FROM pg_stat_activity WHERE datname = :name'
     busy_count = f"{open_count} AND state <> 'idle'"
+    version = "SELECT 'PostgreSQL ' || current_setting('server_version')"
 
 
 class PgBouncer(PostgreSQL):
@@ -265,6 +284,9 @@ class PgBouncer(PostgreSQL):
             'test_posting',
         }
     )
+
+    def server(self) -> str:
+        return f'{super().server()} behind {self._bouncer.version()}'
 
     def start(self) -> None:
         super().start()
@@ -305,6 +327,7 @@ class MariaDB(_Server):
         'JOIN information_schema.processlist p '
         'ON p.id = t.trx_mysql_thread_id WHERE p.db = :name'
     )
+    version = "SELECT concat('MariaDB ', version())"
 
 
 class Redis(Harness):
@@ -325,6 +348,12 @@ class Redis(Harness):
     def stop(self) -> None:
         self._client.close()
         self._server.stop()
+
+    def server(self) -> str:
+        info = self._client.info('server')
+        if 'valkey_version' in info:
+            return f'Valkey {info["valkey_version"]}'
+        return f'Redis {info["redis_version"]}'
 
     def database(self) -> str:
         # Ours is the first one.
@@ -392,6 +421,11 @@ class RedisCluster(Harness):
     def stop(self) -> None:
         self._cluster.stop()
 
+    def server(self) -> str:
+        with self._cluster.nodes[0].client() as client:
+            version = client.info('server')['redis_version']
+        return f'Redis Cluster {version}'
+
     def database(self) -> str:
         self._made += 1
         return f'{self._cluster.url}?prefix=place{self._made}'
@@ -423,6 +457,11 @@ HARNESSES: list[type[Harness]] = [
 def register(harness: type[Harness]) -> None:
     """Let the suite run over one more driver."""
     HARNESSES.append(harness)
+
+
+def is_whole() -> bool:
+    """Tell whether every harness runs everything."""
+    return bool(os.environ.get('ZAQAR_TEST_WHOLE'))
 
 
 def chosen() -> list[type[Harness]]:

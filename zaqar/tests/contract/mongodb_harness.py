@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib import parse
 
@@ -19,8 +19,9 @@ from pymongo import monitoring
 
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.mongodb import driver
-from zaqar.tests.contract import harnesses
+from zaqar.tests.contract import harnesses, mongodb_commands
 from zaqar.tests.contract.harnesses import Feature
+from zaqar.tests.contract.mongodb_commands import OURS
 from zaqar.tests.servers import mongodb, process
 
 
@@ -73,8 +74,12 @@ class MongoDB(harnesses.Harness):
     name = 'mongodb'
     core = frozenset(
         {
+            'test_claims',
+            'test_concurrency',
+            'test_deleting',
             'test_notices',
             'test_popping',
+            'test_posting',
             'test_purge_and_drop',
             'test_stale_metadata',
         }
@@ -87,6 +92,7 @@ class MongoDB(harnesses.Harness):
     def start(self) -> None:
         given = os.environ.get('ZAQAR_TEST_MONGODB_URL')
         self._server = None if given else mongodb.MongoDB()
+        self.slowness = 1 if given else 20
         self._uri = given or str(self._server and self._server.uri)
         self._made: list[str] = []
         self._observer: pymongo.MongoClient[dict[str, Any]]
@@ -98,10 +104,21 @@ class MongoDB(harnesses.Harness):
             self._server.stop()
             return
         for place in self._made:
-            for name in self._observer.list_database_names():
+            for name in self._observer.list_database_names(comment=OURS):
                 if name.startswith(place):
-                    self._observer.drop_database(name)
+                    self._observer.drop_database(name, comment=OURS)
         self._observer.close()
+
+    def server(self) -> str:
+        version = self._observer.admin.command('buildInfo', comment=OURS)[
+            'version'
+        ]
+        if self._server is None:
+            return f'MongoDB {version}'
+        return f'{mongodb.version()}, which speaks as MongoDB {version}'
+
+    def refused(self) -> Sequence[str]:
+        return mongodb_commands.RECORDER.faults
 
     def database(self) -> str:
         place = f'zaqar_{secrets.token_hex(6)}'
@@ -109,7 +126,9 @@ class MongoDB(harnesses.Harness):
         return self._with(appName=place)
 
     def connections(self, uri: str) -> int:
-        found = self._observer.admin.command({'currentOp': 1, '$all': True})
+        found = self._observer.admin.command(
+            {'currentOp': 1, '$all': True, 'comment': OURS}
+        )
         return sum(
             item.get('clientMetadata', {}).get('application', {}).get('name')
             == _place(uri)

@@ -71,6 +71,9 @@ class Swift(harnesses.PostgreSQL):
         super().stop()
         self.swift.stop()
 
+    def server(self) -> str:
+        return f'{swift.version()}, {super().server()}'
+
     def database(self) -> str:
         return self._uri(super().database())
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
@@ -92,10 +94,10 @@ def test_of_delays_0_and_600_only_the_first_is_claimed(
 
 
 def test_behind_9000_expired_messages_a_live_one_is_claimable(
-    queue: Probe, hand: Hand
+    queue: Probe, hand: Hand, many: Callable[[int], int]
 ) -> None:
-    queue.post(*range(5000), ttl=60)
-    queue.post(*range(4000), ttl=60)
+    queue.post(*range(many(5000)), ttl=60)
+    queue.post(*range(many(4000)), ttl=60)
     queue.post('live', ttl=3600)
     hand.move(60)
     assert bodies(queue.walk(1)) == ['live']
@@ -105,10 +107,11 @@ def test_behind_9000_expired_messages_a_live_one_is_claimable(
 
 def test_behind_9000_claimed_messages_a_free_one_is_claimable(
     queue: Probe,
+    many: Callable[[int], int],
 ) -> None:
-    queue.post(*range(5000))
-    queue.post(*range(4000))
-    queue.take(9000)
+    queue.post(*range(many(5000)))
+    queue.post(*range(many(4000)))
+    queue.take(many(9000))
     queue.post('free')
     assert bodies(queue.walk(1)) == ['free']
     assert bodies(queue.take(10).messages) == ['free']

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -175,11 +175,11 @@ def test_what_expired_is_removed_while_a_processes_clock_is_off(
 
 @pytest.mark.needs(Feature.SERVER_CLOCK)
 def test_eight_claimers_with_clocks_apart_take_each_message_once(
-    node: type,
+    node: type, many: Callable[[int], int]
 ) -> None:
     nodes = [node(minutes) for minutes in (-5, 0, 5)]
     queue = nodes[1].probe()
-    queue.post(*range(400))
+    queue.post(*range(many(400)))
     workers = [nodes[number % 3].probe(queue.qid) for number in range(8)]
 
     def take_all(one: Probe) -> list[int]:
@@ -189,7 +189,7 @@ def test_eight_claimers_with_clocks_apart_take_each_message_once(
         return found
 
     taken = [body for some in each(take_all, workers) for body in some]
-    assert sorted(taken) == list(range(400))
+    assert sorted(taken) == list(range(many(400)))
 
 
 @pytest.mark.needs(Feature.SERVER_CLOCK)

@@ -42,34 +42,41 @@ def pop_all(limit: int, queue: Probe) -> list[int]:
 
 @pytest.mark.parametrize(('limit', 'max_claims'), [(3, 0), (10, 3)])
 def test_eight_claimers_take_each_of_1000_messages_once(
-    eight: list[Probe], queue: Probe, limit: int, max_claims: int
+    eight: list[Probe],
+    queue: Probe,
+    many: Callable[[int], int],
+    limit: int,
+    max_claims: int,
 ) -> None:
-    queue.post(*range(1000))
+    count = many(1000)
+    queue.post(*range(count))
     taken = each(partial(claim_all, limit, max_claims), eight)
-    assert sorted(chain(*taken)) == list(range(1000))
+    assert sorted(chain(*taken)) == list(range(count))
     assert queue.claim() is None
-    assert queue.stats().claimed == 1000
+    assert queue.stats().claimed == count
     counts = {item.claim_count for item in queue.walk(include_claimed=True)}
     assert counts == {1 if max_claims else 0}
 
 
 def test_eight_poppers_take_each_of_1000_messages_once(
-    eight: list[Probe], queue: Probe
+    eight: list[Probe], queue: Probe, many: Callable[[int], int]
 ) -> None:
-    queue.post(*range(1000))
+    count = many(1000)
+    queue.post(*range(count))
     taken = each(partial(pop_all, 7), eight)
-    assert sorted(chain(*taken)) == list(range(1000))
+    assert sorted(chain(*taken)) == list(range(count))
     assert queue.everything() == []
 
 
 def test_claimers_and_poppers_share_no_message(
-    eight: list[Probe], queue: Probe
+    eight: list[Probe], queue: Probe, many: Callable[[int], int]
 ) -> None:
-    queue.post(*range(600))
+    count = many(600)
+    queue.post(*range(count))
     works = [partial(claim_all, 5, 0, one) for one in eight[:4]]
     works += [partial(pop_all, 5, one) for one in eight[4:]]
     taken = each(lambda work: work(), works)
-    assert sorted(chain(*taken)) == list(range(600))
+    assert sorted(chain(*taken)) == list(range(count))
 
 
 class Ledger:
@@ -122,9 +129,9 @@ def work_through(ledger: Ledger, queue: Probe) -> None:
 
 
 def test_no_two_live_claims_ever_hold_one_message(
-    eight: list[Probe], queue: Probe
+    eight: list[Probe], queue: Probe, many: Callable[[int], int]
 ) -> None:
-    posted = queue.post(*range(300))
+    posted = queue.post(*range(many(300)))
     ledger = Ledger()
 
     def work(one: Probe) -> None:
@@ -140,20 +147,24 @@ def test_no_two_live_claims_ever_hold_one_message(
 
 
 def test_of_eight_claimers_at_a_lapse_each_message_has_one(
-    eight: list[Probe], queue: Probe, hand: Hand
+    eight: list[Probe],
+    queue: Probe,
+    hand: Hand,
+    many: Callable[[int], int],
 ) -> None:
-    queue.post(*range(200))
-    queue.take(200, ttl=60)
+    count = many(200)
+    queue.post(*range(count))
+    queue.take(count, ttl=60)
     hand.move(60)
     taken = each(partial(claim_all, 7, 0), eight)
-    assert sorted(chain(*taken)) == list(range(200))
+    assert sorted(chain(*taken)) == list(range(count))
 
 
 def test_one_claim_id_used_by_eight_at_once_is_one_claim(
-    eight: list[Probe], queue: Probe
+    eight: list[Probe], queue: Probe, many: Callable[[int], int]
 ) -> None:
     queue.post(*range(100))
-    for step in range(10):
+    for step in range(many(10)):
         again = partial(Probe.take, limit=5, claim_id=token())
         found = each(again, eight)
         assert len(found[0].messages) == 5
@@ -162,9 +173,9 @@ def test_one_claim_id_used_by_eight_at_once_is_one_claim(
 
 
 def test_deletions_of_the_same_messages_meet_without_a_failure(
-    eight: list[Probe], queue: Probe
+    eight: list[Probe], queue: Probe, many: Callable[[int], int]
 ) -> None:
-    for _ in range(5):
+    for _ in range(many(5)):
         posted = list(queue.post(*range(40)))
 
         def delete(place: int, names: Sequence[str] = posted) -> None:

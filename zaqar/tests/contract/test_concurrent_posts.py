@@ -71,36 +71,36 @@ class Producers:
 
 @pytest.mark.parametrize('limit', [1, 1000])
 def test_two_producers_and_a_marker_reader_skip_and_repeat_nothing(
-    eight: list[Probe], queue: Probe, limit: int
+    eight: list[Probe], queue: Probe, many: Callable[[int], int], limit: int
 ) -> None:
     def produce(number: int) -> None:
-        for step in range(60):
+        for step in range(many(60)):
             eight[number].post(*([number, step, part] for part in range(3)))
 
     works = [partial(produce, number) for number in range(2)]
     seen = Producers(eight[2], works).run(limit)
     assert ids(seen) == ids(queue.walk())
-    assert len(seen) == 360
+    assert len(seen) == many(60) * 6
     for number in range(2):
         own = [body for body in bodies(seen) if body[0] == number]
         assert own == sorted(own)
 
 
 def test_readers_skip_nothing_of_producers_whose_clocks_are_off(
-    eight: list[Probe], queue: Probe, hand: Hand
+    eight: list[Probe], queue: Probe, hand: Hand, many: Callable[[int], int]
 ) -> None:
     def produce(number: int) -> None:
         own = Hand()
         own.now = hand.now + OFF * (number - 1)
         one = Probe(eight[number].store, own, queue.qid)
-        for step in range(60):
+        for step in range(many(60)):
             own.now += 1
             one.post([number, step])
 
     works = [partial(produce, number) for number in range(3)]
     seen = Producers(queue, works).run(7)
     assert ids(seen) == ids(queue.walk())
-    assert len(seen) == 180
+    assert len(seen) == many(60) * 3
 
 
 def test_a_post_is_seen_as_a_whole(eight: list[Probe], queue: Probe) -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from zaqar.storage.base import SCAN_LIMIT
@@ -88,10 +90,10 @@ def test_leaving_out_a_client_touches_neither_get_nor_claim_nor_pop(
 
 @pytest.mark.parametrize('limit', [1, 3, 10])
 def test_a_left_out_client_hides_nobody_behind_it(
-    queue: Probe, limit: int
+    queue: Probe, many: Callable[[int], int], limit: int
 ) -> None:
     queue.post('first', client=BOB)
-    queue.post(*range(2500), client=ALICE)
+    queue.post(*range(many(2500)), client=ALICE)
     queue.post('second', 'third', client=BOB)
     walk = queue.walk(limit, exclude_client=ALICE)
     assert bodies(walk) == ['first', 'second', 'third']

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 
 import pytest
 
@@ -84,10 +85,12 @@ def test_a_client_id_is_any_text_of_36_characters(queue: Probe) -> None:
     assert queue.list().messages[0].client == client
 
 
-def test_5000_messages_fit_into_one_post(queue: Probe) -> None:
-    posted = queue.post(*range(5000))
-    assert len(set(posted)) == 5000
-    assert bodies(queue.walk()) == list(range(5000))
+def test_5000_messages_fit_into_one_post(
+    queue: Probe, many: Callable[[int], int]
+) -> None:
+    posted = queue.post(*range(many(5000)))
+    assert len(set(posted)) == many(5000)
+    assert bodies(queue.walk()) == list(range(many(5000)))
 
 
 def test_a_token_seen_before_stores_nothing_and_returns_the_old_ids(

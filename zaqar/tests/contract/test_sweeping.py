@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -183,10 +183,10 @@ def test_sweepers_at_once_remove_each_row_once(
 
 
 def test_a_sweep_gets_by_while_messages_are_taken(
-    queue: Probe, hand: Hand
+    queue: Probe, hand: Hand, many: Callable[[int], int]
 ) -> None:
-    queue.post(*range(300), ttl=60)
-    queue.post(*range(300), ttl=3600)
+    queue.post(*range(many(300)), ttl=60)
+    queue.post(*range(many(300)), ttl=3600)
     hand.move(60)
     taken: list[int] = []
 
@@ -201,7 +201,7 @@ def test_a_sweep_gets_by_while_messages_are_taken(
         pass
     for thread in threads:
         thread.join()
-    assert sorted(taken) == list(range(300))
+    assert sorted(taken) == list(range(many(300)))
 
 
 @pytest.mark.needs(Feature.ENDPOINT)

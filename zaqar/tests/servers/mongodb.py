@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib import metadata
 from typing import Any
 
 import pymongo
@@ -84,6 +85,11 @@ class MongoDB:
         except PyMongoError:
             return False
         return True
+
+
+def version() -> str:
+    """Return name and version of the server."""
+    return f'SecantusDB {metadata.version("SecantusDB")}'
 
 
 def program() -> str:

@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 import tempfile
 
 import sqlalchemy as sa
@@ -45,6 +46,11 @@ class PgBouncer:
         """Return the URI of a database of the server, through here."""
         found = sa.make_url(uri).set(host='127.0.0.1', port=self.port)
         return found.render_as_string(hide_password=False)
+
+    def version(self) -> str:
+        """Return name and version of it."""
+        found = subprocess.check_output([PROGRAM, '--version'], text=True)
+        return found.splitlines()[0]
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""

@@ -260,6 +260,14 @@ class Swift:
                 raise RuntimeError(f'{done.stdout}{done.stderr}')
 
 
+def version() -> str:
+    """Return name and version of the server."""
+    code = "from importlib import metadata as m; print(m.version('swift'))"
+    python = str(_environment() / 'bin' / 'python')
+    found = subprocess.check_output([python, '-c', code], text=True)
+    return f'Swift {found.strip()}'
+
+
 def _environment() -> pathlib.Path:
     given = os.environ.get('ZAQAR_TEST_SWIFT_VENV')
     found = pathlib.Path(given) if given else _TOP / '.venv-swift'

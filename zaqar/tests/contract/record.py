@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes what a run of the whole contract has shown.
+
+``ZAQAR_TEST_RECORD`` names a CSV file with a row for each harness. A run
+replaces the rows of its harnesses, if it ran all of the tests of each.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import pathlib
+import subprocess
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+HEADER = (
+    'Store',
+    'Server',
+    'Modules',
+    'Passed',
+    'Skipped',
+    'Failed',
+    'Minutes',
+    'Date',
+    'Commit',
+)
+
+#: The servers of the harnesses that were started, by their names.
+SERVERS = pytest.StashKey[dict[str, str]]()
+
+#: How a test ended, the strongest last.
+_OUTCOMES = ('passed', 'skipped', 'failed')
+
+
+class Record:
+    """Counts outcomes by harness.
+
+    :param path: the file
+    """
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self._path = path
+        self._outcomes: dict[str, dict[str, str]] = defaultdict(dict)
+        self._modules: dict[str, set[str]] = defaultdict(set)
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._is_partial = False
+
+    def pytest_deselected(self) -> None:
+        """Note that not all tests are run."""
+        self._is_partial = True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Iterator[None]:
+        """Note how a phase of a test ended."""
+        report: pytest.TestReport = yield  # type: ignore[assignment, misc]
+        name = harness_name(item)
+        if name is not None:
+            ends = self._outcomes[name]
+            former = ends.get(item.nodeid, 'passed')
+            ends[item.nodeid] = max(
+                former, report.outcome, key=_OUTCOMES.index
+            )
+            self._seconds[name] += report.duration
+            if report.when == 'call':
+                self._modules[name].add(item.path.stem)
+        return report  # type: ignore[return-value]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the file."""
+        if self._is_partial or session.shouldstop or session.shouldfail:
+            return
+        rows = self._former()
+        servers = session.config.stash.get(SERVERS, {})
+        for name, server in servers.items():
+            rows[name] = self._row(name, server)
+        with self._path.open('w', newline='') as file:
+            writer = csv.DictWriter(file, HEADER, lineterminator='\n')
+            writer.writeheader()
+            writer.writerows(rows.values())
+
+    def _former(self) -> dict[str, Mapping[str, str]]:
+        if not self._path.exists():
+            return {}
+        with self._path.open(newline='') as file:
+            return {row['Store']: row for row in csv.DictReader(file)}
+
+    def _row(self, name: str, server: str) -> Mapping[str, str]:
+        ends = list(self._outcomes[name].values())
+        counts = [str(ends.count(outcome)) for outcome in _OUTCOMES]
+        values = (
+            name,
+            server,
+            str(len(self._modules[name])),
+            *counts,
+            f'{self._seconds[name] / 60:.0f}',
+            f'{datetime.datetime.now(datetime.UTC):%Y-%m-%d}',
+            _commit(),
+        )
+        return dict(zip(HEADER, values, strict=True))
+
+
+def harness_name(item: pytest.Item) -> str | None:
+    """Return the name of the harness that a test runs on."""
+    call = getattr(item, 'callspec', None)
+    kind = call.params.get('harness') if call else None
+    return getattr(kind, 'name', None)
+
+
+def _commit() -> str:
+    command = ('git', 'describe', '--always', '--dirty=+', '--abbrev=12')
+    found = subprocess.run(command, capture_output=True, text=True)
+    return found.stdout.strip().rpartition('-g')[2] or 'unknown'
