@@ -26,7 +26,7 @@ from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings as notification
 from zaqar.notification.keystone_trusts import KeystoneTrusts
-from zaqar.notification.notifier import Notifier
+from zaqar.notification.notifier_service import Notifier
 from zaqar.notification.service_catalog import ServiceCatalog
 from zaqar.pools import pool_selection
 from zaqar.pools.expiry_sweeper import Pace, Sweeper

@@ -15,7 +15,7 @@ from zaqar import configuration, parent_process, service
 from zaqar.controllers import notification_conditions
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
-from zaqar.notification.notifier import Notifier
+from zaqar.notification.notifier_service import Notifier
 
 LOG = log.getLogger(__name__)
 

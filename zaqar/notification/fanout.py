@@ -24,7 +24,7 @@ from zaqar.controllers.outbox_notices import ConfirmationRequest, Notice
 from zaqar.errors import QueueGone
 from zaqar.models import Message, NewMessage, Scope, Subscription
 from zaqar.notification import metrics
-from zaqar.notification.pending import PendingDelivery, host_of
+from zaqar.notification.pending_delivery import PendingDelivery, host_of
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_notices import Unreadable
 from zaqar.models import Message
 from zaqar.notification import metrics
-from zaqar.notification.pending import PendingDelivery
+from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.storage.base import PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from zaqar.controllers.notification_conditions import Pipeline
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.models import Identity, Message, Scope
-from zaqar.notification.notifier import Notifier
+from zaqar.notification.notifier_service import Notifier
 from zaqar.notification.sender import Sender
 from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import NotificationSettings

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from zaqar.notification import fanout
-from zaqar.notification.leases import LEASE
+from zaqar.notification.delivery_leases import LEASE
 from zaqar.storage.base import PENDING
 from zaqar.tests.contract import (  # noqa: F401
     harnesses,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from zaqar.notification import notifier
+from zaqar.notification import notifier_service
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from zaqar.notification import notifier
 def test_writing_counts_takes_a_tenth_of_the_time_and_does_not_end(
     spent: float, rest: float
 ) -> None:
-    assert notifier.flush_pause(spent) == rest
+    assert notifier_service.flush_pause(spent) == rest

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from zaqar.controllers import retry_policy_validation
-from zaqar.notification import retry
+from zaqar.notification import retry_pauses
 
-DEFAULT = retry.chosen({}, {})
+DEFAULT = retry_pauses.chosen({}, {})
 
 
 @pytest.mark.parametrize(
@@ -31,18 +31,18 @@ DEFAULT = retry.chosen({}, {})
 def test_the_series_of_the_four_functions(
     function: str, shortest: int, longest: int, expected: list[int]
 ) -> None:
-    assert list(retry.series(function, shortest, longest)) == expected
+    assert list(retry_pauses.series(function, shortest, longest)) == expected
 
 
 @pytest.mark.parametrize('function', retry_policy_validation.FUNCTIONS)
 def test_no_series_is_without_end(function: str) -> None:
-    found = retry.series(function, 1, retry_policy_validation.MAX_DELAY)
+    found = retry_pauses.series(function, 1, retry_policy_validation.MAX_DELAY)
     assert 1 < len(found) <= retry_policy_validation.MAX_ATTEMPTS
     assert list(found) == sorted(found)
 
 
 def test_by_default_there_are_15_attempts_over_180_seconds() -> None:
-    found = retry.pauses(DEFAULT)
+    found = retry_pauses.pauses(DEFAULT)
     assert found == [*[0] * 3, *[5] * 3, 5, 10, 15, 20, 25, *[30] * 3]
     assert len(found) + 1 == 15
     assert sum(found) == 180
@@ -68,21 +68,23 @@ IGNORE = {'ignore_subscription_override': True}
     ],
 )
 def test_which_policy_counts(queue: Any, own: Any, delay: int) -> None:
-    found = retry.chosen({'_retry_policy': queue}, {'_retry_policy': own})
+    found = retry_pauses.chosen(
+        {'_retry_policy': queue}, {'_retry_policy': own}
+    )
     assert found['minimum_delay'] == delay
     assert found['maximum_delay'] == 30
 
 
 def test_after_the_last_attempt_a_delivery_is_given_up() -> None:
-    assert retry.pause(DEFAULT, 14, None, 0.5) == 30
-    assert retry.pause(DEFAULT, 15, None, 0.5) is None
+    assert retry_pauses.pause(DEFAULT, 14, None, 0.5) == 30
+    assert retry_pauses.pause(DEFAULT, 15, None, 0.5) is None
 
 
 @pytest.mark.parametrize(
     ('chance', 'expected'), [(0.0, 27), (0.5, 30), (1.0, 33)]
 )
 def test_pauses_vary_by_a_tenth(chance: float, expected: float) -> None:
-    found = retry.pause(DEFAULT, 14, None, chance)
+    found = retry_pauses.pause(DEFAULT, 14, None, chance)
     assert found == pytest.approx(expected)
 
 
@@ -93,4 +95,4 @@ def test_pauses_vary_by_a_tenth(chance: float, expected: float) -> None:
 def test_a_receiver_may_ask_for_more_within_the_policy(
     asked: int, expected: int
 ) -> None:
-    assert retry.pause(DEFAULT, 14, asked, 0.5) == expected
+    assert retry_pauses.pause(DEFAULT, 14, asked, 0.5) == expected

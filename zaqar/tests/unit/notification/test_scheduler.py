@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from zaqar.notification.scheduler import (
+from zaqar.notification.delivery_scheduler import (
     CIRCUIT_FAILURES,
     CIRCUIT_SECONDS,
     DEFER_FAILING,

@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 
 from zaqar import version
 from zaqar.notification import confirmation
-from zaqar.notification.pending import host_of
+from zaqar.notification.pending_delivery import host_of
 from zaqar.notification.sender import Delivery, Verdict
 from zaqar.notification.senders import webhook, webhook_signature
 from zaqar.notification.senders.http_client import HttpResponse

@@ -16,14 +16,14 @@ from typing import Any
 from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import metrics, sender_plugins
-from zaqar.notification.executor import DeliveryExecutor
-from zaqar.notification.job import Job
-from zaqar.notification.outbox import OutboxReader
-from zaqar.notification.scheduler import Attempt, Scheduler
+from zaqar.notification.delivery_executor import DeliveryExecutor
+from zaqar.notification.delivery_job import Job
+from zaqar.notification.delivery_scheduler import Attempt, Scheduler
+from zaqar.notification.delivery_statistics import DeliveryStatistics
+from zaqar.notification.outbox_reader import OutboxReader
 from zaqar.notification.sender import Sender
 from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import NotificationSettings
-from zaqar.notification.statistics import DeliveryStatistics
 
 LOG = logging.getLogger(__name__)
 

@@ -24,12 +24,17 @@ from zaqar.controllers.outbox_notices import LIFETIME
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import NewMessage, Scope, Subscription
-from zaqar.notification import confirmation, dead_letters, metrics, retry
-from zaqar.notification.job import Job
-from zaqar.notification.pending import PendingDelivery
+from zaqar.notification import (
+    confirmation,
+    dead_letters,
+    metrics,
+    retry_pauses,
+)
+from zaqar.notification.delivery_job import Job
+from zaqar.notification.delivery_statistics import DeliveryStatistics
+from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender import Delivery, Outcome, Sender, Verdict
 from zaqar.notification.service_catalog import PublicEndpoints
-from zaqar.notification.statistics import DeliveryStatistics
 
 LOG = logging.getLogger(__name__)
 
@@ -152,7 +157,7 @@ class DeliveryExecutor:
             return
         policy = self._policy(subscription)
         waited = job.store.clock.now() - pending.first_at
-        patience = (sum(retry.pauses(policy)) + GRACE) * 1000
+        patience = (sum(retry_pauses.pauses(policy)) + GRACE) * 1000
         if pending.deferrals and waited > patience:
             outcome = Outcome(
                 Verdict.REFUSED, 'the host has not answered for long'
@@ -269,7 +274,7 @@ class DeliveryExecutor:
             return _advance(job)
         if outcome.verdict is Verdict.RETRY:
             policy = self._policy(subscription)
-            pause = retry.pause(
+            pause = retry_pauses.pause(
                 policy, job.attempt, outcome.retry_after, self._chance()
             )
             if pause is not None:
@@ -298,7 +303,7 @@ class DeliveryExecutor:
     def _stored(
         self, pending: PendingDelivery, policy: Mapping[str, Any], pause: float
     ) -> NewMessage:
-        ttl = LIFETIME + sum(retry.pauses(policy))
+        ttl = LIFETIME + sum(retry_pauses.pauses(policy))
         # Rounded up: a receiver that asks for a pause gets at least that.
         delay = math.ceil(pause)
         return pending.to_store(self._ctx.cipher, ttl=ttl, delay=delay)
@@ -356,7 +361,7 @@ class DeliveryExecutor:
     def _policy(self, subscription: Subscription) -> Mapping[str, Any]:
         queue = self._ctx.catalogue.find(subscription.scope)
         metadata = queue.metadata if queue else {}
-        return retry.chosen(metadata, subscription.options)
+        return retry_pauses.chosen(metadata, subscription.options)
 
 
 def _advance(job: Job) -> bool:

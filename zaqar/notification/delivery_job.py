@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from zaqar.models import NewMessage
-from zaqar.notification.leases import Lease, Leases
-from zaqar.notification.pending import PendingDelivery
+from zaqar.notification.delivery_leases import Lease, Leases
+from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.storage.base import MessageStore
 
 

@@ -14,10 +14,10 @@ from zaqar.controllers.call_context import Context
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
 from zaqar.notification import fanout, metrics, outbox_limits
-from zaqar.notification.job import Job
-from zaqar.notification.leases import LEASE, Lease, Leases
-from zaqar.notification.pending import PendingDelivery
-from zaqar.notification.scheduler import Scheduler
+from zaqar.notification.delivery_job import Job
+from zaqar.notification.delivery_leases import LEASE, Lease, Leases
+from zaqar.notification.delivery_scheduler import Scheduler
+from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
