@@ -13,8 +13,13 @@ from oslo_config import cfg
 
 from zaqar.cmd import status_stores
 from zaqar.controllers.subscription_records import SUBSCRIPTION
-from zaqar.notification.addresses import PORTS, AddressRefused, Guard, port_of
 from zaqar.notification.settings import NotificationSettings
+from zaqar.notification.webhook_address_guard import (
+    PORTS,
+    AddressRefused,
+    Guard,
+    port_of,
+)
 
 #: What mail addresses lack that were subscribed before they were asked.
 _UNASKED = (

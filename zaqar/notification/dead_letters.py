@@ -14,8 +14,8 @@ from zaqar.controllers import outbox_notices, posting
 from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import Scope, Subscription
-from zaqar.notification import metrics
-from zaqar.notification.sender import Delivery
+from zaqar.notification import notifier_metrics
+from zaqar.notification.sender_interface import Delivery
 
 LOG = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def dead_letter(
         return reason
     name = subscription.options.get(OPTION)
     if not name:
-        metrics.record('dead_letters', 1, 'no')
+        notifier_metrics.record('dead_letters', 1, 'no')
         return reason
     letter = {
         'notification': msgspec.Raw(delivery.body),
@@ -59,7 +59,7 @@ def dead_letter(
     except StoreUnavailable:
         raise
     except ZaqarError as error:
-        metrics.record('dead_letters', 1, 'no')
+        notifier_metrics.record('dead_letters', 1, 'no')
         LOG.warning(
             'Delivery %s cannot be stored in dead-letter queue %s: %s',
             delivery.id,
@@ -67,7 +67,7 @@ def dead_letter(
             error,
         )
         return f'{reason}; it could not be stored in {name}: {error}'
-    metrics.record('dead_letters', 1, 'yes')
+    notifier_metrics.record('dead_letters', 1, 'yes')
     return reason
 
 

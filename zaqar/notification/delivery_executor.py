@@ -25,15 +25,20 @@ from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import NewMessage, Scope, Subscription
 from zaqar.notification import (
-    confirmation,
+    confirmation_requests,
     dead_letters,
-    metrics,
+    notifier_metrics,
     retry_pauses,
 )
 from zaqar.notification.delivery_job import Job
 from zaqar.notification.delivery_statistics import DeliveryStatistics
 from zaqar.notification.pending_delivery import PendingDelivery
-from zaqar.notification.sender import Delivery, Outcome, Sender, Verdict
+from zaqar.notification.sender_interface import (
+    Delivery,
+    Outcome,
+    Sender,
+    Verdict,
+)
 from zaqar.notification.service_catalog import PublicEndpoints
 
 LOG = logging.getLogger(__name__)
@@ -141,7 +146,9 @@ class DeliveryExecutor:
             if refusal is None
             else Outcome(Verdict.REFUSED, refusal)
         )
-        metrics.record('attempt', time.monotonic() - began, delivery.scheme)
+        notifier_metrics.record(
+            'attempt', time.monotonic() - began, delivery.scheme
+        )
         more = self._settle(job, subscription, delivery, outcome)
         if not more:
             job.finish()
@@ -216,7 +223,7 @@ class DeliveryExecutor:
     ) -> Delivery:
         if pending.confirmation is not None:
             public = self._endpoints()
-            document = confirmation.document(
+            document = confirmation_requests.document(
                 self._ctx.signer,
                 pending.confirmation,
                 public.http,
@@ -266,7 +273,9 @@ class DeliveryExecutor:
         """Act on an outcome; return whether the job continues at once."""
         now = job.store.clock.now()
         if outcome.verdict is Verdict.DELIVERED:
-            metrics.record('deliveries', 1, delivery.scheme, 'delivered')
+            notifier_metrics.record(
+                'deliveries', 1, delivery.scheme, 'delivered'
+            )
             if not delivery.confirmation:
                 self._statistics.delivered(job.pending.key, now)
             if outcome.confirmed:
@@ -278,7 +287,9 @@ class DeliveryExecutor:
                 policy, job.attempt, outcome.retry_after, self._chance()
             )
             if pause is not None:
-                metrics.record('deliveries', 1, delivery.scheme, 'retried')
+                notifier_metrics.record(
+                    'deliveries', 1, delivery.scheme, 'retried'
+                )
                 self._statistics.retried(job.pending.key, outcome.reason, now)
                 return self._retry(job, policy, pause)
         self._give_up(job, subscription, delivery, outcome)
@@ -321,7 +332,7 @@ class DeliveryExecutor:
         reason = dead_letters.dead_letter(
             self._ctx, subscription, delivery, outcome.reason
         )
-        metrics.record('deliveries', 1, delivery.scheme, 'given_up')
+        notifier_metrics.record('deliveries', 1, delivery.scheme, 'given_up')
         self._statistics.given_up(key, reason, now, gone=gone)
         LOG.warning(
             'Delivery %s of queue %s, project %s, is given up after attempt '

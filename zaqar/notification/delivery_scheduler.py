@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from zaqar.notification.fair_queue import FairQueue, ProjectJob
+from zaqar.notification.project_fair_queue import FairQueue, ProjectJob
 
 #: Seconds after which an attempt is slow, and at least between two checks.
 SLOW_SECONDS = 0.25

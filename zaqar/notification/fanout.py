@@ -23,7 +23,7 @@ from zaqar.controllers.call_context import Context
 from zaqar.controllers.outbox_notices import ConfirmationRequest, Notice
 from zaqar.errors import QueueGone
 from zaqar.models import Message, NewMessage, Scope, Subscription
-from zaqar.notification import metrics
+from zaqar.notification import notifier_metrics
 from zaqar.notification.pending_delivery import PendingDelivery, host_of
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
@@ -85,7 +85,7 @@ def fan_out(
     if unreadable:
         requeue(store, OUTBOX, unreadable)
     store.delete_many(OUTBOX, ids, now=store.clock.now())
-    metrics.record('notices', len(ids))
+    notifier_metrics.record('notices', len(ids))
     _unmark(store, epochs, subscribers)
     return len(ids)
 
@@ -103,7 +103,7 @@ def requeue(
     if again:
         ids = [message.id for message in unreadable]
         store.post(qid, again, now=now, token=_token(ids))
-    metrics.record('unreadable', len(unreadable))
+    notifier_metrics.record('unreadable', len(unreadable))
     LOG.error(
         '%d records of the outbox cannot be read (message_encryption_keys '
         'changed, or a newer release wrote them); %d of them are retried in '

@@ -24,9 +24,9 @@ from zaqar import clock
 from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
-from zaqar.notification import delegation, service_catalog
-from zaqar.notification.delegation import Trustor, trustor
+from zaqar.notification import service_catalog, token_trustors
 from zaqar.notification.service_catalog import HostPort
+from zaqar.notification.token_trustors import Trustor, trustor
 
 LOG = logging.getLogger(__name__)
 
@@ -120,13 +120,13 @@ class KeystoneTrusts:
         try:
             return self._create(caller, trustee, seconds)
         except exceptions.ClientException as error:
-            if delegation.is_final(error):
-                refused = delegation.refusal(error)
+            if token_trustors.is_final(error):
+                refused = token_trustors.refusal(error)
                 LOG.info('%s', refused)
                 raise refused from error
             LOG.error(
                 'A trust could not be created: %s',
-                delegation.without_ids(error),
+                token_trustors.without_ids(error),
             )
             raise StoreUnavailable(_UNAVAILABLE) from error
 
@@ -145,7 +145,7 @@ class KeystoneTrusts:
             with _own_user():
                 trust = self._read(trust_id, auth=self._auth)
                 trustee = self._trustee()
-        if trust is None or not delegation.admits(trust, caller, trustee):
+        if trust is None or not token_trustors.admits(trust, caller, trustee):
             raise TrustRefused(
                 'The option trust_id names no trust in the user of this '
                 'service that the caller has made.'
@@ -214,7 +214,7 @@ class KeystoneTrusts:
             )
         if parent is not None:
             # The token has the roles that these imply as well.
-            roles &= delegation.roles(parent)
+            roles &= token_trustors.roles(parent)
         trust = {
             'impersonation': True,
             'project_id': caller.project_id,
@@ -297,7 +297,7 @@ def _own_user() -> Iterator[None]:
     except exceptions.ClientException as error:
         LOG.error(
             'A request by the user of [trustee] has failed: %s',
-            delegation.without_ids(error),
+            token_trustors.without_ids(error),
         )
         raise StoreUnavailable(_UNAVAILABLE) from error
 

@@ -15,13 +15,13 @@ from typing import Any
 
 from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable
-from zaqar.notification import metrics, sender_plugins
+from zaqar.notification import notifier_metrics, sender_plugins
 from zaqar.notification.delivery_executor import DeliveryExecutor
 from zaqar.notification.delivery_job import Job
 from zaqar.notification.delivery_scheduler import Attempt, Scheduler
 from zaqar.notification.delivery_statistics import DeliveryStatistics
 from zaqar.notification.outbox_reader import OutboxReader
-from zaqar.notification.sender import Sender
+from zaqar.notification.sender_interface import Sender
 from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import NotificationSettings
 
@@ -93,7 +93,7 @@ class Notifier:
         LOG.info(
             'Delivering notifications to %s', ', '.join(sorted(self._senders))
         )
-        metrics.begin(self._senders)
+        notifier_metrics.begin(self._senders)
         for _ in range(self._settings.max_notifier_workers):
             self._add_worker()
         self._open_readers()
@@ -133,8 +133,8 @@ class Notifier:
                 self._add_workers()
                 now = time.monotonic()
                 if now >= flush_at:
-                    metrics.record('held', self._scheduler.held)
-                    metrics.record(
+                    notifier_metrics.record('held', self._scheduler.held)
+                    notifier_metrics.record(
                         'open_circuits', self._scheduler.open_circuits()
                     )
                     self._statistics.flush()

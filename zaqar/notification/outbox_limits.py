@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_notices import Unreadable
 from zaqar.models import Message
-from zaqar.notification import metrics
+from zaqar.notification import notifier_metrics
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.storage.base import PENDING, MessageStore
 
@@ -66,7 +66,7 @@ def trim(
                 limit,
                 len(ids),
             )
-            metrics.record('deliveries', len(ids), 'any', 'dropped')
+            notifier_metrics.record('deliveries', len(ids), 'any', 'dropped')
             dropped += len(ids)
     return dropped
 

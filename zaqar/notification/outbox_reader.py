@@ -13,7 +13,7 @@ from zaqar.controllers import outbox_notices
 from zaqar.controllers.call_context import Context
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
-from zaqar.notification import fanout, metrics, outbox_limits
+from zaqar.notification import fanout, notifier_metrics, outbox_limits
 from zaqar.notification.delivery_job import Job
 from zaqar.notification.delivery_leases import LEASE, Lease, Leases
 from zaqar.notification.delivery_scheduler import Scheduler
@@ -215,8 +215,8 @@ class OutboxReader:
             waiting += stats.total
             if stats.oldest is not None:
                 oldest = max(oldest, now - stats.oldest.created_at)
-        metrics.record('waiting', waiting, self.name)
-        metrics.record('oldest', oldest / 1000, self.name)
+        notifier_metrics.record('waiting', waiting, self.name)
+        notifier_metrics.record('oldest', oldest / 1000, self.name)
         self._waiting, self._oldest = waiting, oldest
         if waiting > self._max_per_project:
             outbox_limits.trim(

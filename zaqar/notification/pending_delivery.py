@@ -17,7 +17,7 @@ from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_notices import ConfirmationRequest, Payload
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.models import Message, NewMessage, Scope
-from zaqar.notification.addresses import port_of
+from zaqar.notification.webhook_address_guard import port_of
 
 _ENCODER = msgspec.json.Encoder()
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from zaqar.errors import ConfigurationError
-from zaqar.notification.sender import Sender
+from zaqar.notification.sender_interface import Sender
 from zaqar.notification.settings import NotificationSettings
 
 LOG = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from keystoneauth1 import loading
 from oslo_config import cfg
 
-from zaqar.notification.addresses import port_of
+from zaqar.notification.webhook_address_guard import port_of
 
 LOG = logging.getLogger(__name__)
 

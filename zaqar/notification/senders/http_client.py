@@ -23,16 +23,16 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from zaqar.notification.addresses import (
+from zaqar.notification.senders import attempt_deadlines
+from zaqar.notification.senders.http_response import (
+    FinalResponse,
+    MalformedResponse,
+)
+from zaqar.notification.webhook_address_guard import (
     AddressRefused,
     Guard,
     is_public,
     port_of,
-)
-from zaqar.notification.senders import deadlines
-from zaqar.notification.senders.http_response import (
-    FinalResponse,
-    MalformedResponse,
 )
 
 #: Maximum bytes of a body that are read.
@@ -92,7 +92,7 @@ class WebhookClient:
     ) -> None:
         self._total = total
         self._timeout = urllib3.Timeout(connect=connect, read=total)
-        self._watch = deadlines.DeadlineWatch()
+        self._watch = attempt_deadlines.DeadlineWatch()
         kinds = _guarded_pool_classes(guard, is_exempt)
         self._options = {
             'num_pools': MAX_HOSTS,
@@ -192,7 +192,7 @@ class _Watched:
         connection: Any = self
         if connection.sock is None:
             connection.connect()
-        deadlines.watch(connection)
+        attempt_deadlines.watch(connection)
         parent: Any = super()
         parent.request(*arguments, **options)
 
@@ -206,7 +206,7 @@ class _TlsConnection(_Watched, HTTPSConnection):
 
     def connect(self) -> None:
         super().connect()
-        deadlines.watch(self)
+        attempt_deadlines.watch(self)
 
 
 def _pool_classes(
@@ -233,7 +233,7 @@ def _guarded_pool_classes(guard: Guard, is_exempt: Exempt) -> dict[str, Any]:
         last: OSError | None = None
         for address in addresses:
             # A name with many addresses gets no more time than others.
-            left = deadlines.time_left()
+            left = attempt_deadlines.time_left()
             if left <= 0:
                 raise TimeoutError
             try:
@@ -256,7 +256,7 @@ def _guarded_pool_classes(guard: Guard, is_exempt: Exempt) -> dict[str, Any]:
 def _connected(address: tuple[str, int], timeout: float) -> socket.socket:
     sock = socket.create_connection(address, timeout=timeout)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    timed = deadlines.current()
+    timed = attempt_deadlines.current()
     if timed is not None:
         timed.connected(sock, is_public=is_public(address[0]))
     return sock

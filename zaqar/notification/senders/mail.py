@@ -14,8 +14,8 @@ import subprocess
 from collections.abc import Callable
 
 from zaqar.controllers import mail_building
-from zaqar.notification import confirmation
-from zaqar.notification.sender import Delivery, Outcome, Verdict
+from zaqar.notification import confirmation_requests
+from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.settings import NotificationSettings
 
 #: The port with TLS from the first byte on.
@@ -75,14 +75,14 @@ class MailSender:
         self, delivery: Delivery
     ) -> mail_building.MailContent | None:
         document = json.loads(delivery.body)
-        link = confirmation.link(
+        link = confirmation_requests.link(
             self._settings.external_confirmation_url, document
         )
         if link is None:
             return None
         template = (
             self._settings.subscription_confirmation_email_template
-            if document['Message_Type'] == confirmation.SUBSCRIBE
+            if document['Message_Type'] == confirmation_requests.SUBSCRIBE
             else self._settings.unsubscribe_confirmation_email_template
         )
         body = template['body']

@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 from keystoneauth1 import exceptions
 
 from zaqar.controllers import trust_interface
-from zaqar.notification.addresses import Guard, port_of
 from zaqar.notification.keystone_trusts import KeystoneTrusts, Token
-from zaqar.notification.sender import Delivery, Outcome, Verdict
+from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
 from zaqar.notification.senders.http_client import WebhookClient
 from zaqar.notification.service_catalog import HostPort
 from zaqar.notification.settings import NotificationSettings
+from zaqar.notification.webhook_address_guard import Guard, port_of
 
 _PREFIX = 'trust+'
 

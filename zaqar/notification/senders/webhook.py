@@ -16,8 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from zaqar import version
 from zaqar.controllers import subscription_validation, webhook_secret_format
-from zaqar.notification.addresses import AddressRefused, Guard
-from zaqar.notification.sender import Delivery, Outcome, Verdict
+from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook_signature
 from zaqar.notification.senders.http_client import (
     HttpResponse,
@@ -26,6 +25,7 @@ from zaqar.notification.senders.http_client import (
 )
 from zaqar.notification.service_catalog import ServiceCatalog
 from zaqar.notification.settings import NotificationSettings
+from zaqar.notification.webhook_address_guard import AddressRefused, Guard
 
 #: Placeholder of the message in a template, with its quotes.
 MARKER = b'"$zaqar_message$"'

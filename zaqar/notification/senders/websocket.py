@@ -16,12 +16,15 @@ from urllib.parse import urlsplit
 
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.notification import internal_auth
-from zaqar.notification.internal_auth import NonceSource, RequestAuthenticator
-from zaqar.notification.sender import Delivery, Outcome, Verdict
-from zaqar.notification.senders.internal_client import InternalClient
+from zaqar.notification import notifier_authentication
+from zaqar.notification.notifier_authentication import (
+    NonceSource,
+    RequestAuthenticator,
+)
+from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
+from zaqar.notification.senders.websocket_server_client import InternalClient
 from zaqar.notification.settings import NotificationSettings
-from zaqar.notification.websocket_nodes import (
+from zaqar.notification.websocket_node_directory import (
     LOCAL_NODES,
     Deliver,
     NodeDirectory,
@@ -95,9 +98,11 @@ class SocketSender:
         nonce = self._nonces.fresh()
         mac = self._mac or _mac(lease.secret)
         headers = {
-            internal_auth.TIME: moment,
-            internal_auth.NONCE: nonce,
-            internal_auth.MAC: mac.sign(connection, moment, nonce, body),
+            notifier_authentication.TIME: moment,
+            notifier_authentication.NONCE: nonce,
+            notifier_authentication.MAC: mac.sign(
+                connection, moment, nonce, body
+            ),
             'Content-Type': 'application/json',
         }
         try:
@@ -129,7 +134,7 @@ def create(settings: NotificationSettings) -> SocketSender:
     """
     if settings.conf is None or settings.management is None:
         raise ConfigurationError('WebSocket servers need a management store')
-    secret = internal_auth.secret_from_conf(settings.conf)
+    secret = notifier_authentication.secret_from_conf(settings.conf)
     return SocketSender(settings.management, secret)
 
 

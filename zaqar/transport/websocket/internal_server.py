@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Server that takes messages for its connections from notifiers.
 
-It speaks as much HTTP/1.1 as :mod:`zaqar.notification.senders.internal_client`
-does: ``POST /<connection>`` with a length, a time, a nonce and a signature,
-any number of these per connection. Anything else is answered with an error,
-and the connection is closed.
+It speaks as much HTTP/1.1 as their ``websocket_server_client`` does: ``POST
+/<connection>`` with a length, a time, a nonce and a signature, any number of
+these per connection. Anything else is answered with an error, and the
+connection is closed.
 
 :source: reference/websocket, "Pushes"
 """
@@ -18,7 +18,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-from zaqar.notification.internal_auth import (
+from zaqar.notification.notifier_authentication import (
     MAC,
     NONCE,
     TIME,

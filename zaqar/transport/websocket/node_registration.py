@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from zaqar.errors import StoreUnavailable
-from zaqar.notification import websocket_nodes
+from zaqar.notification import websocket_node_directory
 from zaqar.storage.base import ManagementStore
 
 LOG = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ class NodeRegistration:
     """Keeps a lease until stopped.
 
     :param uri: where messages are handed over
-    :param secret: see :class:`zaqar.notification.websocket_nodes.NodeLease`
+    :param secret: see :class:`.websocket_node_directory.NodeLease`
     :param lapsed: called when the lease had ended and was made anew; what
         was told meanwhile is lost
     """
@@ -53,16 +53,18 @@ class NodeRegistration:
     def stop(self) -> None:
         """End, and give the lease back."""
         self._stop.set()
-        self._thread.join(websocket_nodes.RENEW_SECONDS)
+        self._thread.join(websocket_node_directory.RENEW_SECONDS)
         try:
-            websocket_nodes.release(self._store, self._name, self._uri)
+            websocket_node_directory.release(
+                self._store, self._name, self._uri
+            )
         except StoreUnavailable:
             LOG.info('The lease of this server is left to its end')
 
     def renew(self) -> bool:
         """Renew the lease; tell whether that went well."""
         try:
-            ended, now = websocket_nodes.renew(
+            ended, now = websocket_node_directory.renew(
                 self._store,
                 self._name,
                 self._uri,
@@ -86,8 +88,10 @@ class NodeRegistration:
         while not self._stop.wait(pause):
             try:
                 pause = (
-                    websocket_nodes.RENEW_SECONDS if self.renew() else _AGAIN
+                    websocket_node_directory.RENEW_SECONDS
+                    if self.renew()
+                    else _AGAIN
                 )
             except Exception:
                 LOG.exception('The lease of this server cannot be renewed')
-                pause = websocket_nodes.RENEW_SECONDS
+                pause = websocket_node_directory.RENEW_SECONDS

@@ -17,8 +17,11 @@ from oslo_config import cfg
 from zaqar import parent_process
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import ConfigurationError
-from zaqar.notification import internal_auth, websocket_nodes
-from zaqar.notification.internal_auth import RequestAuthenticator
+from zaqar.notification import (
+    notifier_authentication,
+    websocket_node_directory,
+)
+from zaqar.notification.notifier_authentication import RequestAuthenticator
 from zaqar.storage.base import ManagementStore
 from zaqar.transport import listening_socket
 from zaqar.transport.websocket import settings as options
@@ -81,8 +84,10 @@ class Server:
         limits = dispatcher.limits
         self._store = store
         self._settings = options.from_conf(conf, limits)
-        self._shared = internal_auth.secret_from_conf(conf)
-        self._own = '' if self._shared else internal_auth.new_secret()
+        self._shared = notifier_authentication.secret_from_conf(conf)
+        self._own = (
+            '' if self._shared else notifier_authentication.new_secret()
+        )
         mount = self._settings.http_prefix.rstrip('/')
         authenticator = Authenticator.from_conf(
             conf, limits, dispatcher.signer, mount
@@ -154,7 +159,9 @@ class Server:
         internal_server = InternalServer(connections, mac, self._max_body)
         await internal_server.start(inner)
         node_id = self._settings.node_id
-        websocket_nodes.LOCAL_NODES[node_id] = _Local(connections, loop)
+        websocket_node_directory.LOCAL_NODES[node_id] = _Local(
+            connections, loop
+        )
         server = await loop.create_server(
             Factory(connections, loop), sock=listener, backlog=BACKLOG
         )
@@ -164,7 +171,7 @@ class Server:
         server.close()
         connections.drain()
         await _until_quiet(connections)
-        websocket_nodes.LOCAL_NODES.pop(node_id, None)
+        websocket_node_directory.LOCAL_NODES.pop(node_id, None)
         # Before the port is free for a server of the same name.
         await loop.run_in_executor(None, node.stop)
         await internal_server.stop()

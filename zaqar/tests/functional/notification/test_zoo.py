@@ -13,13 +13,13 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from zaqar.notification.addresses import Guard
 from zaqar.notification.senders.http_client import (
     MAX_READ,
     NoResponse,
     WebhookClient,
 )
 from zaqar.notification.senders.webhook import WebhookSender
+from zaqar.notification.webhook_address_guard import Guard
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,

@@ -13,8 +13,8 @@ import pytest
 
 from zaqar import clock
 from zaqar.errors import StoreUnavailable
-from zaqar.notification import websocket_nodes
-from zaqar.notification.sender import Delivery, Outcome, Verdict
+from zaqar.notification import websocket_node_directory
+from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders.websocket import PATIENCE, SocketSender
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.sqlalchemy.driver import DRIVER
@@ -66,21 +66,29 @@ def _send(sender: SocketSender, now: int, first_at: int = 0) -> Outcome:
 def test_a_lease_lives_for_thirty_seconds(
     store: ManagementStore, time: Time
 ) -> None:
-    websocket_nodes.renew(store, 'node', 'http://127.0.0.1:1', '')
+    websocket_node_directory.renew(store, 'node', 'http://127.0.0.1:1', '')
     time.now += 29_999
-    assert websocket_nodes.NodeDirectory(store).find('node') is not None
+    assert (
+        websocket_node_directory.NodeDirectory(store).find('node') is not None
+    )
     time.now += 1
-    assert websocket_nodes.NodeDirectory(store).find('node') is None
-    assert websocket_nodes.RENEW_SECONDS * 3 == websocket_nodes.LIFETIME == 30
+    assert websocket_node_directory.NodeDirectory(store).find('node') is None
+    assert (
+        websocket_node_directory.RENEW_SECONDS * 3
+        == websocket_node_directory.LIFETIME
+        == 30
+    )
 
 
 def test_a_lease_that_is_renewed_elsewhere_is_seen(
     store: ManagementStore, time: Time
 ) -> None:
-    directory = websocket_nodes.NodeDirectory(store)
+    directory = websocket_node_directory.NodeDirectory(store)
     for port in range(1, 5):
-        websocket_nodes.renew(store, 'node', f'http://127.0.0.1:{port}', '')
-        time.now += websocket_nodes.RENEW_SECONDS * 1000
+        websocket_node_directory.renew(
+            store, 'node', f'http://127.0.0.1:{port}', ''
+        )
+        time.now += websocket_node_directory.RENEW_SECONDS * 1000
         lease = directory.find('node')
         assert lease is not None
         assert lease.uri.endswith(f':{port}')
@@ -114,19 +122,19 @@ def test_one_that_drains_leaves_the_lease_to_its_successor(
     )
 
     def holder() -> str:
-        lease = websocket_nodes.NodeDirectory(store).find('node')
+        lease = websocket_node_directory.NodeDirectory(store).find('node')
         return lease.uri if lease else ''
 
     assert old.renew()
     assert new.renew()
     for _ in range(3):
-        time.now += websocket_nodes.RENEW_SECONDS * 1000
+        time.now += websocket_node_directory.RENEW_SECONDS * 1000
         assert old.renew()
         assert holder() == 'http://127.0.0.1:2'
         assert new.renew()
     assert told == []
     # It serves on where the other one has died.
-    time.now += websocket_nodes.LIFETIME * 1000
+    time.now += websocket_node_directory.LIFETIME * 1000
     assert old.renew()
     assert holder() == 'http://127.0.0.1:1'
     assert told == ['http://127.0.0.1:1']
@@ -136,7 +144,7 @@ def test_nobody_is_asked_where_a_server_has_gone(
     store: ManagementStore, sender: SocketSender, time: Time
 ) -> None:
     assert _send(sender, time.now).verdict is Verdict.GONE
-    websocket_nodes.renew(
+    websocket_node_directory.renew(
         store, 'node', f'http://127.0.0.1:{process.free_port()}', ''
     )
     time.now += 30_000
@@ -146,7 +154,7 @@ def test_nobody_is_asked_where_a_server_has_gone(
 def test_one_that_cannot_be_reached_is_tried_for_a_minute(
     store: ManagementStore, sender: SocketSender, time: Time
 ) -> None:
-    websocket_nodes.renew(
+    websocket_node_directory.renew(
         store, 'node', f'http://127.0.0.1:{process.free_port()}', ''
     )
     begun = time.now
@@ -183,7 +191,9 @@ def test_what_a_server_says_decides(
     with socketserver.TCPServer(('127.0.0.1', 0), Handler) as server:
         threading.Thread(target=server.handle_request).start()
         port = server.server_address[1]
-        websocket_nodes.renew(store, 'node', f'http://127.0.0.1:{port}', '')
+        websocket_node_directory.renew(
+            store, 'node', f'http://127.0.0.1:{port}', ''
+        )
         assert _send(sender, time.now, time.now).verdict is verdict
 
 
@@ -194,7 +204,7 @@ def _says(status: int) -> Callable[[str, bytes], int]:
 def test_a_server_of_this_process_is_told_directly(
     store: ManagementStore, time: Time
 ) -> None:
-    here: dict[str, websocket_nodes.Deliver] = {}
+    here: dict[str, websocket_node_directory.Deliver] = {}
     sender = SocketSender(store, None, here)
     told = []
 
@@ -229,11 +239,11 @@ def test_a_lease_is_given_back_by_the_server_that_has_it(
     store: ManagementStore,
 ) -> None:
     first, second = 'http://127.0.0.1:1', 'http://127.0.0.1:2'
-    websocket_nodes.renew(store, 'node', first, '')
-    websocket_nodes.renew(store, 'node', second, '')
-    websocket_nodes.release(store, 'node', first)
-    lease = websocket_nodes.NodeDirectory(store).find('node')
+    websocket_node_directory.renew(store, 'node', first, '')
+    websocket_node_directory.renew(store, 'node', second, '')
+    websocket_node_directory.release(store, 'node', first)
+    lease = websocket_node_directory.NodeDirectory(store).find('node')
     assert lease is not None
     assert lease.uri == second
-    websocket_nodes.release(store, 'node', second)
-    assert websocket_nodes.NodeDirectory(store).find('node') is None
+    websocket_node_directory.release(store, 'node', second)
+    assert websocket_node_directory.NodeDirectory(store).find('node') is None

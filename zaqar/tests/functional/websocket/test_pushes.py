@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from zaqar.notification.internal_auth import (
+from zaqar.notification.notifier_authentication import (
     MAC,
     NONCE,
     TIME,

@@ -9,7 +9,7 @@ import pytest
 
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
-from zaqar.notification.addresses import AddressRefused, Guard
+from zaqar.notification.webhook_address_guard import AddressRefused, Guard
 
 PRIVATE = [
     '127.0.0.1',

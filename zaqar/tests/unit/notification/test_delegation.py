@@ -10,7 +10,7 @@ from keystoneauth1 import exceptions
 
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
-from zaqar.notification import delegation
+from zaqar.notification import token_trustors
 
 TRUST = {
     'trustee_user_id': 'service',
@@ -47,9 +47,9 @@ def _identity(**said: Any) -> Identity:
 def test_a_trust_is_the_callers_in_each_respect(
     changes: dict[str, Any], admits: bool
 ) -> None:
-    caller = delegation.trustor(_identity())
+    caller = token_trustors.trustor(_identity())
     trust = {**TRUST, **changes}
-    assert delegation.admits(trust, caller, 'service') is admits
+    assert token_trustors.admits(trust, caller, 'service') is admits
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,9 @@ def test_a_trust_is_the_callers_in_each_respect(
 def test_a_delegated_token_is_known_by_what_keystone_says(
     said: dict[str, Any], is_delegated: bool
 ) -> None:
-    assert delegation.trustor(_identity(**said)).is_delegated is is_delegated
+    assert (
+        token_trustors.trustor(_identity(**said)).is_delegated is is_delegated
+    )
 
 
 def test_without_a_project_and_a_token_nobody_can_make_a_trust() -> None:
@@ -79,7 +81,7 @@ def test_without_a_project_and_a_token_nobody_can_make_a_trust() -> None:
         Identity('p', 'c', token='text', validated={'user': {'id': 'ann'}}),
     ):
         with pytest.raises(InvalidRequest, match='token'):
-            delegation.trustor(identity)
+            token_trustors.trustor(identity)
 
 
 @pytest.mark.parametrize(
@@ -99,10 +101,10 @@ def test_without_a_project_and_a_token_nobody_can_make_a_trust() -> None:
 def test_what_keystone_would_refuse_again_is_final(
     error: Any, is_final: bool
 ) -> None:
-    assert delegation.is_final(error()) is is_final
+    assert token_trustors.is_final(error()) is is_final
 
 
 def test_a_reason_names_no_trust() -> None:
     trust_id = 'ab' * 16
     error = exceptions.Forbidden(f'Not {trust_id}. (HTTP 403) (Request-ID: r)')
-    assert str(delegation.refusal(error)).endswith(': Not ....')
+    assert str(token_trustors.refusal(error)).endswith(': Not ....')

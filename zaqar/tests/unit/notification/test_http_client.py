@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from zaqar.notification.addresses import Guard
 from zaqar.notification.senders import http_client
 from zaqar.notification.senders.http_client import NoResponse, WebhookClient
 from zaqar.notification.senders.http_response import MAX_INTERIM
+from zaqar.notification.webhook_address_guard import Guard
 from zaqar.tests.servers.receivers import certificate
 
 PATIENCE = 30.0

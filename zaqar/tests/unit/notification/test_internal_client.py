@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from zaqar.notification.senders.internal_client import InternalClient
+from zaqar.notification.senders.websocket_server_client import InternalClient
 
 PATIENCE = 30.0
 

@@ -14,9 +14,9 @@ import pytest
 from standardwebhooks import Webhook
 
 from zaqar import version
-from zaqar.notification import confirmation
+from zaqar.notification import confirmation_requests
 from zaqar.notification.pending_delivery import host_of
-from zaqar.notification.sender import Delivery, Verdict
+from zaqar.notification.sender_interface import Delivery, Verdict
 from zaqar.notification.senders import webhook, webhook_signature
 from zaqar.notification.senders.http_client import HttpResponse
 
@@ -189,7 +189,9 @@ def test_what_deliveries_are_told_apart_by(uri: str, host: str) -> None:
 
 
 def test_an_endpoint_keeps_its_own_path() -> None:
-    assert confirmation.join_url('http://h/messaging/', '/v2/x') == (
+    assert confirmation_requests.join_url('http://h/messaging/', '/v2/x') == (
         'http://h/messaging/v2/x'
     )
-    assert confirmation.join_url('http://h', '/v2/x') == 'http://h/v2/x'
+    assert (
+        confirmation_requests.join_url('http://h', '/v2/x') == 'http://h/v2/x'
+    )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zaqar.notification.internal_auth import (
+from zaqar.notification.notifier_authentication import (
     MAC,
     NONCE,
     TIME,
