@@ -20,7 +20,7 @@ from benchmarks import target
 from zaqar import service
 from zaqar.models import Message, MessageSpan
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.transport.wsgi import server
+from zaqar.transport.wsgi import granian_server
 from zaqar.transport.wsgi_types import Environ, StartResponse
 
 #: Seconds of a claim and of its grace period.
@@ -197,11 +197,11 @@ def main(words: Sequence[str]) -> None:
         of our own
     """
     conf = target.configuration(words)
-    conf.register_opts(server.OPTS, server.GROUP)
+    conf.register_opts(granian_server.OPTS, granian_server.GROUP)
     opened = service.Service(conf)
-    settings = conf[server.GROUP]
-    server.serve(
-        server.listen(settings.bind, settings.port, settings.backlog),
+    settings = conf[granian_server.GROUP]
+    granian_server.serve(
+        granian_server.listen(settings.bind, settings.port, settings.backlog),
         Floor(opened.catalogue),
         settings,
         opened.longest_body,

@@ -23,11 +23,11 @@ from zaqar.notification import keystone_trusts
 from zaqar.notification import settings as notification
 from zaqar.pools import expiry_sweeper, pool_selection
 from zaqar.storage import installed_drivers, store_configuration, store_opener
-from zaqar.transport import auth
+from zaqar.transport import caller_identity
 from zaqar.transport import token_validation as tokens
 from zaqar.transport.websocket import settings as websocket
+from zaqar.transport.wsgi import granian_server as wsgi_server
 from zaqar.transport.wsgi import middleware, v1_1_compat
-from zaqar.transport.wsgi import server as wsgi_server
 
 Group = tuple[str, Sequence[cfg.Opt]]
 
@@ -35,7 +35,7 @@ Group = tuple[str, Sequence[cfg.Opt]]
 def list_opts() -> list[Group]:
     """Return every option with its group."""
     general = [
-        *auth.OPTS,
+        *caller_identity.OPTS,
         *cmd_server.CLI_OPTS,
         optional_features.POOLING,
         optional_features.DEPRECATED_VERSIONS,

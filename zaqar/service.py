@@ -36,7 +36,7 @@ from zaqar.profiling import Profiling
 from zaqar.storage import secret_masking, store_opener
 from zaqar.storage.store_configuration import Plane, locations, state_path
 from zaqar.storage.store_opener import Store
-from zaqar.transport import auth, keystone_config_check
+from zaqar.transport import caller_identity, keystone_config_check
 from zaqar.transport.websocket.server import Server as WebSocketServer
 from zaqar.transport.wsgi import confirm_page, middleware_stack
 from zaqar.transport.wsgi_types import App
@@ -61,7 +61,7 @@ class Service:
         signer = Signer.from_conf(conf)
         cipher = Cipher.from_conf(conf)
         limits = dataclasses.replace(limits, can_encrypt=cipher.has_key)
-        if auth.strategy(conf):
+        if caller_identity.strategy(conf):
             keystone_config_check.prepare(conf)
         pace = Pace.from_conf(conf)
         served = optional_features.from_conf(conf)
@@ -211,7 +211,7 @@ def announce(conf: cfg.ConfigOpts, prog: str) -> None:
     )
     for remark in config_check.ignored(conf):
         LOG.warning('Configuration: %s', remark)
-    if not auth.strategy(conf):
+    if not caller_identity.strategy(conf):
         LOG.warning(
             '[DEFAULT] auth_strategy is not set: whoever reaches this port '
             'is trusted to be whoever the headers say, administrators '

@@ -25,7 +25,7 @@ from zaqar.errors import ConfigurationError
 from zaqar.storage.store_configuration import state_path
 from zaqar.transport.websocket import server as websocket_server
 from zaqar.transport.websocket import settings as websocket
-from zaqar.transport.wsgi import server
+from zaqar.transport.wsgi import granian_server
 
 LOG = log.getLogger(__name__)
 
@@ -95,7 +95,7 @@ DRIVERS_OPTS = [
 #: What decides which processes there are, by group.
 GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
     'drivers': DRIVERS_OPTS,
-    server.GROUP: server.OPTS,
+    granian_server.GROUP: granian_server.OPTS,
     metrics.GROUP: metrics.OPTS,
     websocket.GROUP: websocket.OPTS,
 }
@@ -154,8 +154,10 @@ def _children(conf: cfg.ConfigOpts, words: Sequence[str]) -> Sequence[Child]:
 def _api_workers(
     conf: cfg.ConfigOpts, words: Sequence[str]
 ) -> Sequence[Child]:
-    settings = conf[server.GROUP]
-    listener = server.listen(settings.bind, settings.port, settings.backlog)
+    settings = conf[granian_server.GROUP]
+    listener = granian_server.listen(
+        settings.bind, settings.port, settings.backlog
+    )
     _tell(listener, 'HTTP')
     count = settings.workers or os.cpu_count() or 1
     return [
@@ -243,10 +245,10 @@ def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     running.start()
     running.report_when_asked()
     warm_up(running)
-    server.serve(
+    granian_server.serve(
         listener,
         application,
-        running.conf[server.GROUP],
+        running.conf[granian_server.GROUP],
         running.longest_body,
         ready,
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Client for handing messages to WebSocket servers of the service.
 
-The other end is :mod:`zaqar.transport.websocket.internal_server`: a request is
-one write and its response one read. A library for HTTP takes ten times as long
+The other end is ``zaqar.transport.websocket.notifier_endpoint``. A request is
+one write and its response one read: a library for HTTP takes ten times as long
 for headers that are never sent.
 
 :source: reference/websocket, "Pushes"

@@ -6,8 +6,14 @@ from __future__ import annotations
 import pytest
 
 from zaqar.errors import StoreUnavailable
-from zaqar.transport import turns
-from zaqar.transport.turns import LARGE, LATELY, PATIENCE, Turn, Turns
+from zaqar.transport import large_answer_turns
+from zaqar.transport.large_answer_turns import (
+    LARGE,
+    LATELY,
+    PATIENCE,
+    Turn,
+    Turns,
+)
 
 NAME = 'message_list'
 
@@ -33,7 +39,7 @@ def _large(*projects: str, **more: object) -> tuple[Turns, Clock]:
 def test_only_operations_with_pages_need_turns() -> None:
     made, _ = _large('p')
     for name in (NAME, 'claim_create', 'topic_message_list', 'topic_list'):
-        assert name in turns.PAGES
+        assert name in large_answer_turns.PAGES
         assert made.are_needed(name, 'p')
     for name in ('message_post', 'queue_create', 'message_delete'):
         assert not made.are_needed(name, 'p')
@@ -76,7 +82,7 @@ def test_a_project_has_one_turn_at_a_time() -> None:
 def test_requests_of_a_project_that_wait_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(turns, 'MOST_WAITING', 3)
+    monkeypatch.setattr(large_answer_turns, 'MOST_WAITING', 3)
     made, _ = _large('p', 'other')
     assert made.begin('p')
     for _ in range(3):
@@ -99,7 +105,7 @@ def test_few_projects_have_turns_at_large_pages_at_a_time() -> None:
     names = [f'p{number}' for number in range(5)]
     made, _ = _large(*names)
     begun = [name for name in names if made.begin(name)]
-    assert begun == names[: turns.TOGETHER]
+    assert begun == names[: large_answer_turns.TOGETHER]
     # Whoever is not known to have large ones waits for none of these.
     assert made.begin('other')
 

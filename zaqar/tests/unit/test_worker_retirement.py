@@ -9,7 +9,7 @@ import socket
 
 import pytest
 
-from zaqar.transport.wsgi import server
+from zaqar.transport.wsgi import granian_server
 
 
 def _is_ready(epoll: select.epoll, listener: socket.socket) -> bool:
@@ -20,20 +20,23 @@ def _is_ready(epoll: select.epoll, listener: socket.socket) -> bool:
 
 def test_an_event_loop_forgets_the_socket() -> None:
     with (
-        server.listen('127.0.0.1', 0, 8) as listener,
+        granian_server.listen('127.0.0.1', 0, 8) as listener,
         listener.dup() as registered,
         select.epoll() as epoll,
     ):
         epoll.register(registered, select.EPOLLIN)
-        server._stop_accepting(listener)  # noqa: SLF001
+        granian_server._stop_accepting(listener)  # noqa: SLF001
         assert not _is_ready(epoll, listener)
 
 
 def test_without_a_list_of_open_files_it_goes_on_accepting(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
-    monkeypatch.setattr(server, '_FDINFO', tmp_path / 'missing')
-    with server.listen('127.0.0.1', 0, 8) as listener, select.epoll() as epoll:
+    monkeypatch.setattr(granian_server, '_FDINFO', tmp_path / 'missing')
+    with (
+        granian_server.listen('127.0.0.1', 0, 8) as listener,
+        select.epoll() as epoll,
+    ):
         epoll.register(listener, select.EPOLLIN)
-        server._stop_accepting(listener)  # noqa: SLF001
+        granian_server._stop_accepting(listener)  # noqa: SLF001
         assert _is_ready(epoll, listener)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from zaqar.transport.websocket import views
-from zaqar.transport.websocket.codec import FrameCodec
+from zaqar.transport.websocket import response_views
+from zaqar.transport.websocket.frame_codecs import FrameCodec
 
 #: Stands for a body that is not repeated, on request of the client.
 OMITTED = object()
@@ -58,7 +58,9 @@ def headers_shown(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def encode(encoding: FrameCodec, echo: Echo, reply: views.Reply) -> bytes:
+def encode(
+    encoding: FrameCodec, echo: Echo, reply: response_views.Reply
+) -> bytes:
     """Return the frame of an answer."""
     status, body = reply
     return encoding.encode(

@@ -15,16 +15,20 @@ from typing import Any
 
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import ZaqarError
-from zaqar.transport.turns import Turn, Turns
-from zaqar.transport.websocket import answer_encoding, codec, views
+from zaqar.transport.large_answer_turns import Turn, Turns
+from zaqar.transport.websocket import (
+    answer_encoding,
+    frame_codecs,
+    response_views,
+)
 from zaqar.transport.websocket.answer_encoding import Echo
-from zaqar.transport.websocket.authentication import Authenticator
-from zaqar.transport.websocket.codec import FrameCodec
-from zaqar.transport.websocket.protocol import (
+from zaqar.transport.websocket.connection_state_machine import (
     Frame,
     FrameAnswer,
     OwnedSubscription,
 )
+from zaqar.transport.websocket.frame_authentication import Authenticator
+from zaqar.transport.websocket.frame_codecs import FrameCodec
 from zaqar.transport.websocket.session import OperationCall, Session
 
 LOG = logging.getLogger(__name__)
@@ -38,7 +42,7 @@ class FrameHandler:
 
     :param node: part of the URI under which messages can be pushed to
         connections; '' if they cannot
-    :param max_unread: see :class:`zaqar.transport.turns.Turns`
+    :param max_unread: see :class:`zaqar.transport.large_answer_turns.Turns`
     """
 
     def __init__(
@@ -64,7 +68,7 @@ class FrameHandler:
 
     def answer(self, session: Session, frame: Frame) -> FrameAnswer:
         """Return the answer to a frame, whatever it holds."""
-        encoding = codec.codec(frame.is_binary)
+        encoding = frame_codecs.codec(frame.is_binary)
         turn = frame.turn or Turn(self.turns)
         answer = FrameAnswer(b'', frame.is_binary, turn=turn)
         echo = Echo()
@@ -103,7 +107,7 @@ class FrameHandler:
         encoding: FrameCodec,
         echo: Echo,
         answer: FrameAnswer,
-    ) -> views.Reply:
+    ) -> response_views.Reply:
         try:
             parsed = session.parse(frame.data, encoding, echo)
             if parsed.row is None:
@@ -118,13 +122,13 @@ class FrameHandler:
                 return 503, {}
             result = self._run(call, parsed.headers.values)
         except ZaqarError as error:
-            return views.refusal(call.row, error, call.request)
+            return response_views.refusal(call.row, error, call.request)
         if call.subscribes_itself:
             answer.subscription = OwnedSubscription(
                 call.scope, result, call.session_path
             )
             session.add_subscription(answer.subscription)
-        return views.view(call.row, result, call.request)
+        return response_views.view(call.row, result, call.request)
 
     def _run(self, call: OperationCall, headers: Mapping[str, Any]) -> Any:
         run = functools.partial(call.run, self.dispatcher)
@@ -135,7 +139,7 @@ class FrameHandler:
 
 def _authenticate(
     session: Session, headers: Mapping[str, Any], answer: FrameAnswer
-) -> views.Reply:
+) -> response_views.Reply:
     credentials, ended = session.authenticate(headers)
     if credentials is not None:
         answer.is_proved = True

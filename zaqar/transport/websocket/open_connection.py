@@ -7,7 +7,11 @@ import asyncio
 import collections
 from dataclasses import dataclass, field
 
-from zaqar.transport.websocket.protocol import ClientSocket, Connection, Effect
+from zaqar.transport.websocket.connection_state_machine import (
+    ClientSocket,
+    Connection,
+    Effect,
+)
 from zaqar.transport.websocket.session import Session
 
 

@@ -25,13 +25,13 @@ from zaqar.notification.notifier_authentication import RequestAuthenticator
 from zaqar.storage.base import ManagementStore
 from zaqar.transport import listening_socket
 from zaqar.transport.websocket import settings as options
-from zaqar.transport.websocket.adapter_factory import Factory
-from zaqar.transport.websocket.authentication import Authenticator
-from zaqar.transport.websocket.connections import Connections
+from zaqar.transport.websocket.autobahn_factory import Factory
+from zaqar.transport.websocket.connection_manager import Connections
+from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_handler import FrameHandler, Trace
-from zaqar.transport.websocket.internal_server import STATUS, InternalServer
 from zaqar.transport.websocket.node_registration import NodeRegistration
-from zaqar.transport.websocket.workers import Workers
+from zaqar.transport.websocket.notifier_endpoint import STATUS, InternalServer
+from zaqar.transport.websocket.worker_threads import Workers
 
 LOG = logging.getLogger(__name__)
 

@@ -19,10 +19,15 @@ from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.api.operation import Body, Operation
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
-from zaqar.transport.websocket import answer_encoding, views
-from zaqar.transport.websocket.authentication import Authenticator, Credentials
-from zaqar.transport.websocket.codec import FrameCodec
-from zaqar.transport.websocket.protocol import OwnedSubscription
+from zaqar.transport.websocket import answer_encoding, response_views
+from zaqar.transport.websocket.connection_state_machine import (
+    OwnedSubscription,
+)
+from zaqar.transport.websocket.frame_authentication import (
+    Authenticator,
+    Credentials,
+)
+from zaqar.transport.websocket.frame_codecs import FrameCodec
 
 _SUBSCRIBING = 'POST'
 
@@ -81,9 +86,11 @@ class OperationCall:
     session_path: str
 
     @property
-    def request(self) -> views.RequestInfo:
+    def request(self) -> response_views.RequestInfo:
         """Return the part of the request that views need."""
-        return views.RequestInfo(self.scope, self.path, self.encoding.body)
+        return response_views.RequestInfo(
+            self.scope, self.path, self.encoding.body
+        )
 
     @property
     def subscribes_itself(self) -> bool:

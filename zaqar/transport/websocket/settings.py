@@ -15,7 +15,7 @@ from oslo_middleware import cors
 from zaqar import settings
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import ConfigurationError
-from zaqar.transport.websocket.handshake import Network, networks
+from zaqar.transport.websocket.handshake_origin import Network, networks
 
 GROUP = 'drivers:transport:websocket'
 

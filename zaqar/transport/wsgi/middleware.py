@@ -23,7 +23,7 @@ from zaqar.errors import (
     StoreUnavailable,
 )
 from zaqar.randomness import token_bytes
-from zaqar.transport import auth, token_validation
+from zaqar.transport import caller_identity, token_validation
 from zaqar.transport.wsgi.responses import (
     LOCATION,
     Response,
@@ -222,9 +222,9 @@ def with_signatures(app: App, signed: App, signer: Signer) -> App:
         is_preflight = environ['REQUEST_METHOD'] == 'OPTIONS'
         if is_preflight or 'HTTP_URL_SIGNATURE' not in environ:
             return app(environ, start)
-        if not auth.is_signed(environ, signer):
+        if not caller_identity.is_signed(environ, signer):
             return refused(environ, start)
-        return signed(auth.as_signed(environ), start)
+        return signed(caller_identity.as_signed(environ), start)
 
     return call
 

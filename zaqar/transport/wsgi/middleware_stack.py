@@ -8,7 +8,7 @@ from collections.abc import Callable
 from oslo_config import cfg
 
 from zaqar.api.dispatch import Dispatcher
-from zaqar.transport import auth
+from zaqar.transport import caller_identity
 from zaqar.transport.wsgi import confirm_page, middleware, v1_1_compat
 from zaqar.transport.wsgi.router import PecanApplication, RootController
 from zaqar.transport.wsgi_types import App
@@ -22,7 +22,7 @@ def build(
     :param traced: returns an application that traces requests
     :raises ConfigurationError: an unknown ``auth_strategy``
     """
-    keystone = auth.strategy(conf) == auth.KEYSTONE
+    keystone = caller_identity.strategy(conf) == caller_identity.KEYSTONE
     root = RootController(dispatcher, verified=keystone)
     # Inside out. Only authenticated requests are traced.
     inner = traced(PecanApplication(root))

@@ -20,9 +20,9 @@ from zaqar.api import client_project_queue_checks, operation_table
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest, MethodNotAllowed, NoRoute, ZaqarError
-from zaqar.transport import auth
-from zaqar.transport.turns import TURN, Turn
-from zaqar.transport.wsgi import request_parsing, views
+from zaqar.transport import caller_identity
+from zaqar.transport.large_answer_turns import TURN, Turn
+from zaqar.transport.wsgi import request_parsing, response_views
 from zaqar.transport.wsgi.responses import Response, error_response
 from zaqar.transport.wsgi_types import Environ
 
@@ -117,7 +117,7 @@ class RootController:
         match = self._route(path)
         request_parsing.check_form(environ)
         request_parsing.check_accept(environ)
-        identity = auth.identity(
+        identity = caller_identity.identity(
             environ, self._dispatcher.limits, verified=self._verified
         )
         scope = client_project_queue_checks.scope(
@@ -141,7 +141,7 @@ class RootController:
             values=request_parsing.query(environ),
             read_body=functools.partial(request_parsing.read_body, environ),
         )
-        return views.VIEWS[operation.name](result, scope, path)
+        return response_views.VIEWS[operation.name](result, scope, path)
 
 
 class PecanApplication(PecanBase):  # type: ignore[misc]

@@ -7,9 +7,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from zaqar.transport.websocket.adapter import AutobahnSocket
-from zaqar.transport.websocket.adapter_factory import Factory
-from zaqar.transport.websocket.protocol import Connection, Frame, State
+from zaqar.transport.websocket.autobahn_adapter import AutobahnSocket
+from zaqar.transport.websocket.autobahn_factory import Factory
+from zaqar.transport.websocket.connection_state_machine import (
+    Connection,
+    Frame,
+    State,
+)
 from zaqar.transport.websocket.settings import Settings
 
 HANDSHAKE = (

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from zaqar.api import strict_json
 from zaqar.errors import InvalidRequest
-from zaqar.transport.websocket.codec import JSON, MESSAGE_PACK, codec
+from zaqar.transport.websocket.frame_codecs import JSON, MESSAGE_PACK, codec
 
 pack = msgspec.msgpack.encode
 unpack = msgspec.msgpack.decode

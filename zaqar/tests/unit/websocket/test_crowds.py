@@ -10,8 +10,8 @@ import pytest
 
 from zaqar.tests.unit.websocket.bare import Loop
 from zaqar.tests.unit.websocket.test_slow_readers import FrameHandler, House
-from zaqar.transport.websocket.admission import REFUSED
-from zaqar.transport.websocket.handshake import networks
+from zaqar.transport.websocket.connection_limits import REFUSED
+from zaqar.transport.websocket.handshake_origin import networks
 
 MOST = 5
 

@@ -16,8 +16,12 @@ from zaqar.tests.unit.websocket.bare import (
     connected,
 )
 from zaqar.tests.unit.websocket.test_plain import encoded
-from zaqar.transport.websocket.adapter import SUBSTANTIAL, TURN, AutobahnSocket
-from zaqar.transport.websocket.protocol import Frame
+from zaqar.transport.websocket.autobahn_adapter import (
+    SUBSTANTIAL,
+    TURN,
+    AutobahnSocket,
+)
+from zaqar.transport.websocket.connection_state_machine import Frame
 
 PING, PONG, CONTINUED = 0x89, 0x8A, 0x00
 

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from zaqar.api import operation_table
-from zaqar.transport import turns
+from zaqar.transport import large_answer_turns
+from zaqar.transport.websocket.connection_state_machine import Frame
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.protocol import Frame
 
 
 class Session:
@@ -37,10 +37,10 @@ class Session:
 def test_a_frame_is_refused_where_too_many_requests_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(turns, 'MOST_WAITING', 0)
+    monkeypatch.setattr(large_answer_turns, 'MOST_WAITING', 0)
     nothing: Any = None
     handler = FrameHandler(nothing, nothing)
-    handler.turns.record('p', turns.LARGE)
+    handler.turns.record('p', large_answer_turns.LARGE)
     session: Any = Session()
     answer = handler.answer(session, Frame(b''))
     assert answer.frame is None

@@ -11,7 +11,7 @@ import pytest
 from zaqar.api import operation_table, websocket_frame_arguments
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest, NoRoute
-from zaqar.transport.websocket.codec import codec
+from zaqar.transport.websocket.frame_codecs import codec
 
 EACH = pytest.mark.parametrize(
     'operation',

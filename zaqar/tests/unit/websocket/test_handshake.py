@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from zaqar.transport.websocket.handshake import (
+from zaqar.transport.websocket.handshake_origin import (
     client_address,
     is_welcome,
     networks,

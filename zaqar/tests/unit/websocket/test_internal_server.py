@@ -17,13 +17,13 @@ from zaqar.notification.notifier_authentication import (
     RequestAuthenticator,
 )
 from zaqar.tests.unit.websocket.bare import Loop, turn
-from zaqar.transport.websocket import internal_server
-from zaqar.transport.websocket.internal_server import (
+from zaqar.transport.websocket import notifier_endpoint
+from zaqar.transport.websocket.connection_state_machine import Pushed
+from zaqar.transport.websocket.notifier_endpoint import (
     IDLE,
     SLOW,
     InternalServer,
 )
-from zaqar.transport.websocket.protocol import Pushed
 
 #: Bytes of a body.
 MOST = 100_000
@@ -154,7 +154,7 @@ def test_a_body_has_its_time_whoever_sends_it(inner: Inner) -> None:
 def test_strangers_keep_no_notifier_out(
     inner: Inner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(internal_server, 'MAX_PEERS', 3)
+    monkeypatch.setattr(notifier_endpoint, 'MAX_PEERS', 3)
     known = inner.connect(inner.signed())
     assert inner.status(known) == 204
     first, second = inner.connect(), inner.connect()
@@ -174,8 +174,8 @@ def test_strangers_keep_no_notifier_out(
 def test_bodies_that_nobody_has_signed_are_bounded_together(
     inner: Inner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(internal_server, 'MAX_UNSIGNED', 2 * MOST)
-    monkeypatch.setattr(internal_server, 'MAX_READING', 4 * MOST)
+    monkeypatch.setattr(notifier_endpoint, 'MAX_UNSIGNED', 2 * MOST)
+    monkeypatch.setattr(notifier_endpoint, 'MAX_READING', 4 * MOST)
     known = [inner.connect(inner.signed()) for _ in range(4)]
     for one in known:
         assert inner.status(one) == 204

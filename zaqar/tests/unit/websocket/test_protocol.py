@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from zaqar.transport.websocket.protocol import (
+from zaqar.transport.websocket.connection_state_machine import (
     DEEP,
     EXPIRED,
     HEAVY,

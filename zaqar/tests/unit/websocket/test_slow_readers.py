@@ -12,11 +12,17 @@ import pytest
 
 from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
 from zaqar.tests.unit.websocket.test_plain import encoded
-from zaqar.transport.turns import Turn, Turns
-from zaqar.transport.websocket.adapter import MAX_UNSENT, AutobahnSocket
-from zaqar.transport.websocket.adapter_factory import Factory
-from zaqar.transport.websocket.connections import Connections
-from zaqar.transport.websocket.protocol import Frame, FrameAnswer
+from zaqar.transport.large_answer_turns import Turn, Turns
+from zaqar.transport.websocket.autobahn_adapter import (
+    MAX_UNSENT,
+    AutobahnSocket,
+)
+from zaqar.transport.websocket.autobahn_factory import Factory
+from zaqar.transport.websocket.connection_manager import Connections
+from zaqar.transport.websocket.connection_state_machine import (
+    Frame,
+    FrameAnswer,
+)
 from zaqar.transport.websocket.settings import Settings
 
 TIMEOUT = 60

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.transport.websocket.workers import Workers
+from zaqar.transport.websocket.worker_threads import Workers
 
 PATIENCE = 30.0
 

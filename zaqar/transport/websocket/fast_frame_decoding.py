@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zaqar.transport.websocket.protocol import Frame
+from zaqar.transport.websocket.connection_state_machine import Frame
 
 #: A final text or binary frame without extensions.
 _TEXT = 0x81

@@ -24,8 +24,8 @@ from zaqar.notification.notifier_authentication import (
     TIME,
     RequestAuthenticator,
 )
-from zaqar.transport.websocket.connections import Connections
-from zaqar.transport.websocket.protocol import Pushed
+from zaqar.transport.websocket.connection_manager import Connections
+from zaqar.transport.websocket.connection_state_machine import Pushed
 
 LOG = logging.getLogger(__name__)
 

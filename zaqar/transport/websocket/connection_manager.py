@@ -12,12 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar.errors import StoreUnavailable
-from zaqar.transport.turns import Job, Turn
-from zaqar.transport.websocket import codec
-from zaqar.transport.websocket.admission import Admission
-from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.open_connection import OpenConnection
-from zaqar.transport.websocket.protocol import (
+from zaqar.transport.large_answer_turns import Job, Turn
+from zaqar.transport.websocket import frame_codecs
+from zaqar.transport.websocket.connection_limits import Admission
+from zaqar.transport.websocket.connection_state_machine import (
     RESTART,
     ClientSocket,
     Close,
@@ -36,8 +34,10 @@ from zaqar.transport.websocket.protocol import (
     Reading,
     Send,
 )
+from zaqar.transport.websocket.frame_handler import FrameHandler
+from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.settings import Settings
-from zaqar.transport.websocket.workers import Workers
+from zaqar.transport.websocket.worker_threads import Workers
 
 LOG = logging.getLogger(__name__)
 
@@ -252,7 +252,7 @@ class Connections:
         is_binary = connection.machine.pushes_binary
         data = text
         if is_binary:
-            pack = functools.partial(codec.packed, text)
+            pack = functools.partial(frame_codecs.packed, text)
             is_long = len(text) > _LONG
             data = await self.workers.run(pack) if is_long else pack()
         pushed, effects = connection.machine.pushed(Frame(data, is_binary))

@@ -19,8 +19,8 @@ from zaqar.controllers.result_types import (
     SubscriptionPage,
 )
 from zaqar.models import Kind, Message, MessageSpan, Scope
-from zaqar.transport import representations, view_table
-from zaqar.transport.wsgi import admin_views
+from zaqar.transport import resource_representations, view_table
+from zaqar.transport.wsgi import admin_response_views
 from zaqar.transport.wsgi.responses import (
     Response,
     encode,
@@ -54,7 +54,7 @@ def message(item: Message, now: int, folder: str) -> dict[str, Any]:
         # Clients parse the id of the claim behind the last "=".
         href += f'?claim_id={item.claim_id}'
     shown = {'id': item.id, 'href': href}
-    return {**shown, **representations.content(item, now)}
+    return {**shown, **resource_representations.content(item, now)}
 
 
 def _home(features: Set[str], scope: None, path: str) -> Response:
@@ -73,7 +73,9 @@ def _ping(alive: bool, scope: None, path: str) -> Response:
 
 
 def _health(report: Mapping[str, Any], scope: None, path: str) -> Response:
-    return json_response(report, representations.health_status(report))
+    return json_response(
+        report, resource_representations.health_status(report)
+    )
 
 
 def _queue_page(page: QueuePage, scope: None, path: str) -> Response:
@@ -110,9 +112,12 @@ def _nothing(result: None, scope: Scope, path: str) -> Response:
 def _stats(counted: Counted, scope: Scope, path: str) -> Response:
     def shown(span: MessageSpan) -> dict[str, Any]:
         href = f'{base(scope)}/messages/{span.id}'
-        return {'href': href, **representations.moment(span, counted.now)}
+        return {
+            'href': href,
+            **resource_representations.moment(span, counted.now),
+        }
 
-    statistics = representations.counts(counted, scope, shown)
+    statistics = resource_representations.counts(counted, scope, shown)
     return json_response({'messages': statistics})
 
 
@@ -145,7 +150,9 @@ def _one_message(result: OneMessage, scope: Scope, path: str) -> Response:
 def _deleted(popped: Popped | None, scope: Scope, path: str) -> Response:
     if popped is None:
         return Response(204)
-    messages = [representations.popped(m, popped.now) for m in popped.messages]
+    messages = [
+        resource_representations.popped(m, popped.now) for m in popped.messages
+    ]
     return json_response({'messages': messages})
 
 
@@ -164,7 +171,7 @@ def _claim(claimed: Claimed, scope: Scope, path: str) -> Response:
         {
             'href': f'{base(scope)}/claims/{claim.id}',
             'ttl': claim.ttl,
-            'age': representations.age(begun, claimed.now),
+            'age': resource_representations.age(begun, claimed.now),
             'messages': _claim_messages(claimed, scope),
         }
     )
@@ -179,7 +186,7 @@ def _subscription_page(
     page: SubscriptionPage, scope: Scope, path: str
 ) -> Response:
     items = [
-        representations.subscription(item, page.now)
+        resource_representations.subscription(item, page.now)
         for item in page.subscriptions
     ]
     links = []
@@ -196,7 +203,7 @@ def _subscribed(subscription_id: str, scope: Scope, path: str) -> Response:
 
 
 def _one_subscription(result: Any, scope: Scope, path: str) -> Response:
-    return json_response(representations.subscription(*result))
+    return json_response(resource_representations.subscription(*result))
 
 
 def _changed(result: None, scope: Scope, path: str) -> Response:
@@ -240,6 +247,6 @@ _VIEWS: Mapping[str, View] = {
 }
 
 VIEWS = view_table.build(
-    {**_VIEWS, **admin_views.VIEWS},
+    {**_VIEWS, **admin_response_views.VIEWS},
     (row for row in operation_table.OPERATIONS if row.http),
 )

@@ -8,8 +8,8 @@ import asyncio
 import txaio
 from autobahn.asyncio.websocket import WebSocketServerFactory
 
-from zaqar.transport.websocket.adapter import AutobahnSocket
-from zaqar.transport.websocket.connections import Connections
+from zaqar.transport.websocket.autobahn_adapter import AutobahnSocket
+from zaqar.transport.websocket.connection_manager import Connections
 
 #: Seconds for the handshake, and for the client's close frame.
 _HANDSHAKE = 5

@@ -18,12 +18,15 @@ from typing import Any
 from autobahn.asyncio.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
-from zaqar.transport.turns import LARGE
-from zaqar.transport.websocket import fast_frames
-from zaqar.transport.websocket.connections import Connections
-from zaqar.transport.websocket.handshake import client_address, is_welcome
+from zaqar.transport.large_answer_turns import LARGE
+from zaqar.transport.websocket import fast_frame_decoding
+from zaqar.transport.websocket.connection_manager import Connections
+from zaqar.transport.websocket.connection_state_machine import POLICY, Frame
+from zaqar.transport.websocket.handshake_origin import (
+    client_address,
+    is_welcome,
+)
 from zaqar.transport.websocket.open_connection import OpenConnection
-from zaqar.transport.websocket.protocol import POLICY, Frame
 from zaqar.transport.websocket.rate_counter import RateCounter
 
 LOG = logging.getLogger(__name__)
@@ -219,7 +222,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
             if len(frame.data) >= LARGE:
                 # Held as a whole until its end is sent.
                 self._held = self.unsent() + len(frame.data)
-            for part in fast_frames.framed(frame):
+            for part in fast_frame_decoding.framed(frame):
                 self.transport.write(part)
 
     def ping(self) -> None:
@@ -330,7 +333,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         most = self.connections.settings.max_frame_size
         at, end = 0, len(data)
         while machine.reads and self.state == self.STATE_OPEN:
-            taken = fast_frames.take(data, at, end, most)
+            taken = fast_frame_decoding.take(data, at, end, most)
             if taken is None:
                 break
             frame, at = taken

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import collections
 
-from zaqar.transport.websocket.handshake import is_proxy
+from zaqar.transport.websocket.handshake_origin import is_proxy
 from zaqar.transport.websocket.settings import Settings
 
 #: Connections beyond a limit whose handshake is answered, with an error.

@@ -20,7 +20,7 @@ from zaqar.controllers.signed_urls import PATHS
 from zaqar.controllers.url_signatures import Grant, Signer, moment
 from zaqar.errors import InvalidRequest, NoRoute, ZaqarError
 from zaqar.models import Identity
-from zaqar.transport import auth
+from zaqar.transport import caller_identity
 from zaqar.transport.token_validation import Proof, TokenRefused, Tokens
 
 _NAME = re.compile(r'[a-z0-9-]+')
@@ -90,7 +90,7 @@ class Authenticator:
         mount: str = '',
     ) -> Authenticator:
         """Return it for a loaded configuration."""
-        proved = auth.strategy(conf) == auth.KEYSTONE
+        proved = caller_identity.strategy(conf) == caller_identity.KEYSTONE
         return cls(limits, signer, Tokens(conf) if proved else None, mount)
 
     @property
@@ -137,14 +137,16 @@ class Authenticator:
             return self._bare(headers)
         if self._tokens is None:
             environ = _environ(headers)
-            return auth.identity(environ, self._limits, verified=False)
+            return caller_identity.identity(
+                environ, self._limits, verified=False
+            )
         _check_required(headers, 'Client-ID', 'X-Project-ID')
         if credentials is None:
             raise NotPermitted('The connection has to authenticate first.')
         if headers['x-project-id'] != credentials.project:
             raise NotPermitted('The token is for another project.')
         client = {'HTTP_CLIENT_ID': headers['client-id']}
-        return auth.identity(
+        return caller_identity.identity(
             {**credentials.environ, **client}, self._limits, verified=True
         )
 
@@ -179,8 +181,8 @@ class Authenticator:
             if name in headers
         }
         environ = _environ(signed)
-        environ[auth.ENDS_AT] = moment(headers['url-expires'])
-        return auth.identity(environ, self._limits, verified=True)
+        environ[caller_identity.ENDS_AT] = moment(headers['url-expires'])
+        return caller_identity.identity(environ, self._limits, verified=True)
 
     def _check_signature(
         self,

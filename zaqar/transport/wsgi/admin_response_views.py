@@ -10,7 +10,7 @@ from urllib.parse import quote
 from zaqar.controllers.flavors import Flavor, FlavorPage
 from zaqar.controllers.pools import PoolPage, ShownPool
 from zaqar.pools.pool_records import Pool
-from zaqar.transport import representations
+from zaqar.transport import resource_representations
 from zaqar.transport.wsgi.responses import (
     Response,
     json_response,
@@ -24,12 +24,12 @@ _FLAVORS = '/v2/flavors'
 
 def _pool(pool: Pool, detailed: bool) -> dict[str, Any]:
     href = f'{_POOLS}/{quote(pool.name)}'
-    return {'href': href, **representations.pool(pool, detailed)}
+    return {'href': href, **resource_representations.pool(pool, detailed)}
 
 
 def _flavor(flavor: Flavor, detailed: bool) -> dict[str, Any]:
     href = f'{_FLAVORS}/{quote(flavor.name)}'
-    return {'href': href, **representations.flavor(flavor, detailed)}
+    return {'href': href, **resource_representations.flavor(flavor, detailed)}
 
 
 def _pool_page(page: PoolPage, scope: None, path: str) -> Response:

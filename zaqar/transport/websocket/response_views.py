@@ -28,9 +28,9 @@ from zaqar.controllers.result_types import (
 )
 from zaqar.errors import Conflict, Forbidden, InvalidRequest, ZaqarError
 from zaqar.models import Kind, Message, MessageSpan
-from zaqar.transport import representations, view_table
+from zaqar.transport import resource_representations, view_table
 
-Embed = representations.Embed
+Embed = resource_representations.Embed
 
 #: Nouns of resources that are named by their queue if they have no id.
 _OF_A_QUEUE = ('Queue', 'Topic', 'Subscription')
@@ -65,7 +65,7 @@ View = Callable[[Any, RequestInfo], Reply]
 
 
 def _message(item: Message, now: int, embed: Embed) -> dict[str, Any]:
-    shown = representations.content(item, now, embed)
+    shown = resource_representations.content(item, now, embed)
     shown['id'] = item.id
     shown['claim_id'] = item.claim_id
     return shown
@@ -90,7 +90,7 @@ def _empty(result: None, request: RequestInfo) -> Reply:
 
 
 def _health(report: Mapping[str, Any], request: RequestInfo) -> Reply:
-    return representations.health_status(report), report
+    return resource_representations.health_status(report), report
 
 
 def _home(features: Set[str], request: RequestInfo) -> Reply:
@@ -153,9 +153,12 @@ def _of_scope(request: RequestInfo, done: str) -> str:
 
 def _stats(counted: Counted, request: RequestInfo) -> Reply:
     def shown(span: MessageSpan) -> dict[str, Any]:
-        return {'id': span.id, **representations.moment(span, counted.now)}
+        return {
+            'id': span.id,
+            **resource_representations.moment(span, counted.now),
+        }
 
-    statistics = representations.counts(counted, request.scope, shown)
+    statistics = resource_representations.counts(counted, request.scope, shown)
     return (200 if counted.exists else 404), {'messages': statistics}
 
 
@@ -180,7 +183,7 @@ def _deleted(popped: Popped | None, request: RequestInfo) -> Reply:
     if popped is None:
         return 204, {}
     items = [
-        representations.popped(item, popped.now, request.embed)
+        resource_representations.popped(item, popped.now, request.embed)
         for item in popped.messages
     ]
     return 200, {'messages': items}
@@ -198,7 +201,7 @@ def _claim(claimed: Claimed, request: RequestInfo) -> Reply:
     claim = claimed.claim
     begun = claim.expires_at - claim.ttl * 1000
     return 200, {
-        'age': representations.age(begun, claimed.now),
+        'age': resource_representations.age(begun, claimed.now),
         'ttl': claim.ttl,
         'messages': _messages(claim.messages, claimed.now, request),
     }
@@ -206,7 +209,7 @@ def _claim(claimed: Claimed, request: RequestInfo) -> Reply:
 
 def _subscription_page(page: SubscriptionPage, request: RequestInfo) -> Reply:
     items = [
-        representations.subscription(one, page.now)
+        resource_representations.subscription(one, page.now)
         for one in page.subscriptions
     ]
     return _page('subscriptions', items, page.marker)
@@ -218,28 +221,31 @@ def _subscribed(subscription_id: str, request: RequestInfo) -> Reply:
 
 
 def _one_subscription(result: Any, request: RequestInfo) -> Reply:
-    return 200, representations.subscription(*result)
+    return 200, resource_representations.subscription(*result)
 
 
 def _pool_page(page: PoolPage, request: RequestInfo) -> Reply:
-    items = [representations.pool(pool, page.detailed) for pool in page.pools]
+    items = [
+        resource_representations.pool(pool, page.detailed)
+        for pool in page.pools
+    ]
     return _page('pools', items, _last_name(items))
 
 
 def _one_pool(shown: ShownPool, request: RequestInfo) -> Reply:
-    return 200, representations.pool(shown.pool, shown.detailed)
+    return 200, resource_representations.pool(shown.pool, shown.detailed)
 
 
 def _flavor_page(page: FlavorPage, request: RequestInfo) -> Reply:
     items = [
-        representations.flavor(flavor, page.detailed)
+        resource_representations.flavor(flavor, page.detailed)
         for flavor in page.flavors
     ]
     return _page('flavors', items, _last_name(items))
 
 
 def _one_flavor(flavor: Flavor, request: RequestInfo) -> Reply:
-    return 200, representations.flavor(flavor, detailed=True)
+    return 200, resource_representations.flavor(flavor, detailed=True)
 
 
 _VIEWS: Mapping[str, View] = {
