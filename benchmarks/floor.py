@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks import target
-from zaqar import service
+from zaqar import service_assembly
 from zaqar.models import Message, MessageSpan
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.transport.wsgi import granian_server
@@ -198,7 +198,7 @@ def main(words: Sequence[str]) -> None:
     """
     conf = target.configuration(words)
     conf.register_opts(granian_server.OPTS, granian_server.GROUP)
-    opened = service.Service(conf)
+    opened = service_assembly.Service(conf)
     settings = conf[granian_server.GROUP]
     granian_server.serve(
         granian_server.listen(settings.bind, settings.port, settings.backlog),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 
 from benchmarks import machine
-from zaqar import service
+from zaqar import service_assembly
 from zaqar.models import NewMessage, Scope
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage import installed_drivers
@@ -132,7 +132,7 @@ class Target:
         with machine.pinned(_server_core()):
             self.server.start()
         conf = configuration([f'--config-file={self.server.conf}'])
-        self._service = service.Service(conf)
+        self._service = service_assembly.Service(conf)
         self.catalogue = self._service.catalogue
         self._queues: list[Queue] = []
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zaqar.bench.durations import Durations
+from zaqar.bench.request_durations import Durations
 from zaqar.bench.worker_pool import WorkerResult
 
 #: The call of roles that make only one.

@@ -22,8 +22,8 @@ from zaqar.bench.client import (
     CallFailed,
     HttpBenchClient,
 )
-from zaqar.bench.roles import ROLES, CallStatistics, Worker, Workload
 from zaqar.bench.websocket_client import WebSocketBenchClient
+from zaqar.bench.worker_roles import ROLES, CallStatistics, Worker, Workload
 from zaqar.errors import ConfigurationError, ZaqarError
 
 # A forked child would share the sockets of its parent.

@@ -11,9 +11,15 @@ from typing import Any
 import msgspec
 from oslo_config import cfg
 
-from zaqar.bench import credentials, messages, report, settings, worker_pool
+from zaqar.bench import (
+    command_line,
+    credentials,
+    report,
+    sample_messages,
+    worker_pool,
+)
 from zaqar.bench.client import CallFailed
-from zaqar.bench.roles import Workload
+from zaqar.bench.worker_roles import Workload
 from zaqar.errors import ConfigurationError, ZaqarError
 
 _ROLES = ('producer', 'consumer', 'observer')
@@ -25,10 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        conf = settings.parse(words)
+        conf = command_line.parse(words)
         figures = _measure(conf)
     except (ConfigurationError, ZaqarError, CallFailed, cfg.Error) as error:
-        print(f'{settings.PROG}: {error}', file=sys.stderr)
+        print(f'{command_line.PROG}: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 1
@@ -62,7 +68,7 @@ def _plan(conf: cfg.ConfigOpts) -> worker_pool.Plan:
         ],
         workload=Workload(
             queues=names,
-            messages=messages.load(
+            messages=sample_messages.load(
                 conf.messages_path, conf.config_file, conf.body_size
             ),
             claim=conf.messages_per_claim,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import configuration, parent_process, service
+from zaqar import configuration, parent_exit_watch, service_assembly
 from zaqar.controllers import notification_conditions
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             conf.set_override(
                 'max_notifier_workers', conf.workers, settings.GROUP
             )
-        running = service.Service(conf)
+        running = service_assembly.Service(conf)
         if not running.notifies:
             raise ConfigurationError(
                 f'[{notification_conditions.GROUP}] message_pipeline is '
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'{PROG}: {error}', file=sys.stderr)
         LOG.debug('Not started', exc_info=True)
         return 1
-    service.announce(conf, PROG)
+    service_assembly.announce(conf, PROG)
     run(notifier)
     running.close()
     return 0
@@ -120,7 +120,7 @@ def run(notifier: Notifier, *, is_child: bool = False) -> None:
     :param is_child: also end with the parent process
     """
     ended = threading.Event()
-    has_parent_ended = parent_process.watch()
+    has_parent_ended = parent_exit_watch.watch()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     notifier.start()

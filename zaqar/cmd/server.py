@@ -16,7 +16,7 @@ from typing import TypeVar
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import configuration, metrics, service, version
+from zaqar import configuration, metrics, service_assembly, version
 from zaqar.api import optional_features
 from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
@@ -129,7 +129,7 @@ def _run(conf: cfg.ConfigOpts, words: Sequence[str]) -> int:
     children = _children(conf, words)
     if conf.daemon:
         _daemonize()
-    service.announce(conf, PROG)
+    service_assembly.announce(conf, PROG)
     return Supervisor(children).run()
 
 
@@ -205,15 +205,15 @@ def _tell(listener: socket.socket, what: str) -> None:
 
 
 def _built(
-    words: Sequence[str], part: Callable[[service.Service], T]
-) -> tuple[service.Service, T]:
+    words: Sequence[str], part: Callable[[service_assembly.Service], T]
+) -> tuple[service_assembly.Service, T]:
     """Return the service, by the configuration as it is now, and its part.
 
     :raises SystemExit: it cannot be built; the reason is logged
     """
     try:
         conf = configuration.load(PROG, words, register_opts)
-        running = service.Service(conf)
+        running = service_assembly.Service(conf)
         return running, part(running)
     except ConfigurationError as error:
         LOG.error('%s', error)
@@ -222,7 +222,7 @@ def _built(
 
 def _talk(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     """Be the WebSocket server."""
-    running, talking = _built(words, service.Service.websocket)
+    running, talking = _built(words, service_assembly.Service.websocket)
     running.start()
     running.report_when_asked(WebSocket=talking.facts)
     ready()
@@ -232,7 +232,7 @@ def _talk(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
 
 def _notify(words: Sequence[str], ready: Ready) -> None:
     """Be the notifier."""
-    running, notifying = _built(words, service.Service.notifier)
+    running, notifying = _built(words, service_assembly.Service.notifier)
     running.report_when_asked(Notifications=notifying.facts)
     ready()
     notifier.run(notifying, is_child=True)
@@ -241,7 +241,7 @@ def _notify(words: Sequence[str], ready: Ready) -> None:
 
 def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     """Be an API worker."""
-    running, application = _built(words, service.Service.application)
+    running, application = _built(words, service_assembly.Service.application)
     running.start()
     running.report_when_asked()
     warm_up(running)
@@ -287,7 +287,7 @@ def _rehearsal(conf: cfg.ConfigOpts, names: int) -> int:
     """Return the exit code; write the names of imported modules."""
     before = set(sys.modules)
     try:
-        rehearsed = service.Service(conf)
+        rehearsed = service_assembly.Service(conf)
         if _serves(conf, 'wsgi'):
             rehearsed.application()
         if _serves(conf, 'websocket'):

@@ -11,10 +11,10 @@ from oslo_config import cfg
 from oslo_upgradecheck import common_checks, upgradecheck
 from oslo_upgradecheck.upgradecheck import Code, Result
 
-from zaqar import config_check, configuration
+from zaqar import config_file_check, configuration
 from zaqar.api import optional_features
-from zaqar.cmd import status_stores, status_subscribers
-from zaqar.cmd.status_stores import Unseen
+from zaqar.cmd import store_upgrade_checks, subscriber_upgrade_checks
+from zaqar.cmd.store_upgrade_checks import Unseen
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
@@ -109,7 +109,7 @@ class Checks(upgradecheck.UpgradeCommands):
                 return Result(Code.SUCCESS)
         except ConfigurationError as error:
             return Result(Code.FAILURE, str(error))
-        count = status_stores.encrypted(self._conf)
+        count = store_upgrade_checks.encrypted(self._conf)
         if not count:
             return Result(Code.SUCCESS)
         return Result(
@@ -123,26 +123,26 @@ class Checks(upgradecheck.UpgradeCommands):
     def tables(self) -> Result:
         """Check the revision of tables."""
         faults, unseen = [], []
-        for place in status_stores.places(self._conf):
+        for place in store_upgrade_checks.places(self._conf):
             try:
-                faults.append(status_stores.revision_fault(place))
+                faults.append(store_upgrade_checks.revision_fault(place))
             except Unseen as error:
                 unseen.append(str(error))
         return _result(Code.FAILURE, [*filter(None, faults), *unseen])
 
     def stores(self) -> Result:
         """Check that the stores can be used."""
-        return _result(Code.FAILURE, status_stores.faults(self._conf))
+        return _result(Code.FAILURE, store_upgrade_checks.faults(self._conf))
 
     def options(self) -> Result:
         """Warn of deprecated, unknown and ignored options."""
-        return _result(Code.WARNING, config_check.remarks(self._conf))
+        return _result(Code.WARNING, config_file_check.remarks(self._conf))
 
     def pools(self) -> Result:
         """Check that the pools can be used."""
         if 'pooling' not in optional_features.from_conf(self._conf):
             return Result(Code.SUCCESS)
-        stops, warns = status_stores.pool_faults(self._conf)
+        stops, warns = store_upgrade_checks.pool_faults(self._conf)
         code = Code.FAILURE if stops else Code.WARNING
         return _result(code, [*stops, *warns])
 
@@ -150,11 +150,13 @@ class Checks(upgradecheck.UpgradeCommands):
         """Warn of queues and flavors without a pool."""
         if 'pooling' not in optional_features.from_conf(self._conf):
             return Result(Code.SUCCESS)
-        return _result(Code.WARNING, status_stores.orphans(self._conf))
+        return _result(Code.WARNING, store_upgrade_checks.orphans(self._conf))
 
     def subscribers(self) -> Result:
         """Warn of subscribers at addresses that are not allowed."""
-        return _result(Code.WARNING, status_subscribers.refused(self._conf))
+        return _result(
+            Code.WARNING, subscriber_upgrade_checks.refused(self._conf)
+        )
 
 
 def _explained(check: Callable[[Checks], Result]) -> Callable[..., Result]:

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from zaqar.cmd import listener_shutdown, priority
+from zaqar.cmd import listener_shutdown, startup_priority
 
 LOG = logging.getLogger(__name__)
 
@@ -269,7 +269,7 @@ def _live(child: Child, parent: int, signal_end: int | None) -> None:
 
     def ready() -> None:
         if nice is not None:
-            priority.restore(nice)
+            startup_priority.restore(nice)
         if signal_end is not None:
             os.write(signal_end, b'1')
 
@@ -285,7 +285,7 @@ def _live(child: Child, parent: int, signal_end: int | None) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
         if signal_end is not None:
             # The predecessor still serves, and needs the processor.
-            nice = priority.lower()
+            nice = startup_priority.lower()
         if os.getppid() == parent:
             child.work(ready)
         code = 0

@@ -10,7 +10,7 @@ from zaqar.api import operation_table
 from zaqar.controllers import outbox_notices
 from zaqar.errors import ZaqarError
 from zaqar.models import Kind, Scope
-from zaqar.service import Service
+from zaqar.service_assembly import Service
 
 #: Seconds that it may take: stores that do not answer are no reason to wait.
 _PATIENCE = 2.0

@@ -16,7 +16,7 @@ from zaqar.controllers.configured_limits import MIN_TTL, Limits, page_size
 from zaqar.controllers.result_types import Claimed
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.models import Claim, Queue, Scope
-from zaqar.randomness import token_hex
+from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from oslo_config import cfg
 
-from zaqar import settings
+from zaqar import settings_dataclasses
 from zaqar.errors import InvalidRequest
 
 GROUP = 'transport'
@@ -184,7 +184,7 @@ DEFAULT_OPTS = [
 ]
 
 
-GROUPS: settings.Groups = {GROUP: OPTS, None: DEFAULT_OPTS}
+GROUPS: settings_dataclasses.Groups = {GROUP: OPTS, None: DEFAULT_OPTS}
 
 
 def _lower(schemes: Sequence[str]) -> tuple[str, ...]:
@@ -192,43 +192,43 @@ def _lower(schemes: Sequence[str]) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-@settings.of(GROUPS)
+@settings_dataclasses.of(GROUPS)
 class Limits:
     """The settings above, by the names of their options.
 
     :ivar can_encrypt: whether there is a key; see :mod:`.encryption`
     """
 
-    default_message_ttl: int = settings.option()
-    default_message_delay: int = settings.option()
-    default_claim_ttl: int = settings.option()
-    default_claim_grace: int = settings.option()
-    max_queues_per_page: int = settings.option()
-    max_pools_per_page: int = settings.option()
-    max_flavors_per_page: int = settings.option()
-    max_messages_per_page: int = settings.option()
-    max_messages_per_claim_or_pop: int = settings.option()
-    max_queue_metadata: int = settings.option()
-    max_messages_post_size: int = settings.option()
-    max_message_ttl: int = settings.option()
-    max_message_delay: int = settings.option()
-    max_claim_ttl: int = settings.option()
-    max_claim_grace: int = settings.option()
-    default_subscription_ttl: int = settings.option()
-    max_subscriptions_per_page: int = settings.option()
-    subscriber_types: Sequence[str] = settings.option(_lower)
-    max_messages_per_queue: int = settings.option()
-    client_id_uuid_safe: str = settings.option()
-    min_length_client_id: int = settings.option()
-    max_length_client_id: int = settings.option()
-    message_delete_with_claim_id: bool = settings.option()
-    enable_checksum: bool = settings.option()
+    default_message_ttl: int = settings_dataclasses.option()
+    default_message_delay: int = settings_dataclasses.option()
+    default_claim_ttl: int = settings_dataclasses.option()
+    default_claim_grace: int = settings_dataclasses.option()
+    max_queues_per_page: int = settings_dataclasses.option()
+    max_pools_per_page: int = settings_dataclasses.option()
+    max_flavors_per_page: int = settings_dataclasses.option()
+    max_messages_per_page: int = settings_dataclasses.option()
+    max_messages_per_claim_or_pop: int = settings_dataclasses.option()
+    max_queue_metadata: int = settings_dataclasses.option()
+    max_messages_post_size: int = settings_dataclasses.option()
+    max_message_ttl: int = settings_dataclasses.option()
+    max_message_delay: int = settings_dataclasses.option()
+    max_claim_ttl: int = settings_dataclasses.option()
+    max_claim_grace: int = settings_dataclasses.option()
+    default_subscription_ttl: int = settings_dataclasses.option()
+    max_subscriptions_per_page: int = settings_dataclasses.option()
+    subscriber_types: Sequence[str] = settings_dataclasses.option(_lower)
+    max_messages_per_queue: int = settings_dataclasses.option()
+    client_id_uuid_safe: str = settings_dataclasses.option()
+    min_length_client_id: int = settings_dataclasses.option()
+    max_length_client_id: int = settings_dataclasses.option()
+    message_delete_with_claim_id: bool = settings_dataclasses.option()
+    enable_checksum: bool = settings_dataclasses.option()
     can_encrypt: bool = False
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Limits:
         """Return the limits of a loaded configuration."""
-        return cls(**settings.values(cls, conf, GROUPS))
+        return cls(**settings_dataclasses.values(cls, conf, GROUPS))
 
 
 def is_name(text: str) -> bool:

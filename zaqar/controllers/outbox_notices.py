@@ -18,7 +18,7 @@ import msgspec
 from zaqar.controllers import unicode_surrogates
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher
 from zaqar.models import Identity, Kind, Message, NewMessage, Queue, Scope
-from zaqar.randomness import token_hex
+from zaqar.random_bytes import token_hex
 from zaqar.storage.base import OUTBOX
 
 #: Seconds after which notices and pending deliveries expire.

@@ -17,7 +17,7 @@ from zaqar.errors import (
     ZaqarError,
 )
 from zaqar.models import Claim, Message, Queue, Scope
-from zaqar.randomness import token_hex
+from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
 
 LOG = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from zaqar.controllers.reserved_metadata import default_delay, is_int
 from zaqar.controllers.result_types import Posted
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.models import NewMessage, Queue, Scope
-from zaqar.randomness import token_hex
+from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
 
 

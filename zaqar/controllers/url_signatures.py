@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from oslo_config import cfg
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.errors import ConfigurationError, InvalidRequest
 
 GROUP = 'signed_url'
@@ -70,7 +70,9 @@ class Signer:
     """
 
     def __init__(
-        self, key: str | None = None, wall: Callable[[], int] = clock.wall_ms
+        self,
+        key: str | None = None,
+        wall: Callable[[], int] = store_clock.wall_ms,
     ) -> None:
         self._key = key.encode() if key else None
         self._wall = wall

@@ -20,7 +20,7 @@ from cachetools import LRUCache
 from keystoneauth1 import exceptions, loading
 from oslo_config import cfg
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
@@ -90,7 +90,7 @@ class KeystoneTrusts:
     def __init__(
         self,
         conf: cfg.ConfigOpts,
-        wall: Callable[[], float] = lambda: clock.wall_ms() / 1000,
+        wall: Callable[[], float] = lambda: store_clock.wall_ms() / 1000,
     ) -> None:
         self._conf = conf
         self._wall = wall

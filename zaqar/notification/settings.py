@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from oslo_config import cfg
 
-from zaqar import settings
+from zaqar import settings_dataclasses
 from zaqar.controllers import mail_building, webhook_secret_format
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import ManagementStore
@@ -235,7 +235,7 @@ def _hosts(names: Sequence[str]) -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-@settings.of({GROUP: OPTS})
+@settings_dataclasses.of({GROUP: OPTS})
 class NotificationSettings:
     """The options above, and what senders need beside them.
 
@@ -243,34 +243,36 @@ class NotificationSettings:
     :ivar management: where our servers have their records
     """
 
-    max_notifier_workers: int = settings.option()
-    max_in_flight_per_host: int = settings.option()
-    max_outbox_per_project: int = settings.option()
-    connect_timeout: float = settings.option()
-    request_timeout: float = settings.option()
-    allowed_networks: Sequence[Network] = settings.option(networks)
-    allowed_ports: Sequence[tuple[int, int]] = settings.option(ports)
-    trust_targets: frozenset[str] = settings.option(_hosts)
-    trust_allow_http: bool = settings.option()
-    encrypted_over_http: bool = settings.option()
-    max_rendered_size: int = settings.option()
-    signing_secret: str | None = settings.option()
-    require_confirmation: bool = settings.option()
-    external_confirmation_url: str | None = settings.option()
-    smtp_mode: str = settings.option()
-    smtp_host: str | None = settings.option()
-    smtp_port: int | None = settings.option()
-    smtp_user_name: str | None = settings.option()
-    smtp_user_password: str | None = settings.option()
-    smtp_command: str = settings.option()
-    mail_from: str = settings.option()
-    allow_mail_from: bool = settings.option()
-    confirm_mail: bool = settings.option()
+    max_notifier_workers: int = settings_dataclasses.option()
+    max_in_flight_per_host: int = settings_dataclasses.option()
+    max_outbox_per_project: int = settings_dataclasses.option()
+    connect_timeout: float = settings_dataclasses.option()
+    request_timeout: float = settings_dataclasses.option()
+    allowed_networks: Sequence[Network] = settings_dataclasses.option(networks)
+    allowed_ports: Sequence[tuple[int, int]] = settings_dataclasses.option(
+        ports
+    )
+    trust_targets: frozenset[str] = settings_dataclasses.option(_hosts)
+    trust_allow_http: bool = settings_dataclasses.option()
+    encrypted_over_http: bool = settings_dataclasses.option()
+    max_rendered_size: int = settings_dataclasses.option()
+    signing_secret: str | None = settings_dataclasses.option()
+    require_confirmation: bool = settings_dataclasses.option()
+    external_confirmation_url: str | None = settings_dataclasses.option()
+    smtp_mode: str = settings_dataclasses.option()
+    smtp_host: str | None = settings_dataclasses.option()
+    smtp_port: int | None = settings_dataclasses.option()
+    smtp_user_name: str | None = settings_dataclasses.option()
+    smtp_user_password: str | None = settings_dataclasses.option()
+    smtp_command: str = settings_dataclasses.option()
+    mail_from: str = settings_dataclasses.option()
+    allow_mail_from: bool = settings_dataclasses.option()
+    confirm_mail: bool = settings_dataclasses.option()
     subscription_confirmation_email_template: Mapping[str, str] = (
-        settings.option()
+        settings_dataclasses.option()
     )
     unsubscribe_confirmation_email_template: Mapping[str, str] = (
-        settings.option()
+        settings_dataclasses.option()
     )
     conf: cfg.ConfigOpts | None = None
     management: ManagementStore | None = None
@@ -281,7 +283,9 @@ class NotificationSettings:
 
         :raises ConfigurationError: a network, port, sender or secret is none
         """
-        loaded = cls(**settings.values(cls, conf, {GROUP: OPTS}), conf=conf)
+        loaded = cls(
+            **settings_dataclasses.values(cls, conf, {GROUP: OPTS}), conf=conf
+        )
         try:
             mail_building.sender_address(loaded.mail_from or '')
         except ValueError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.models import Claim, Message, NewMessage, Page, Record, Stats
 
 #: Entries that one :meth:`MessageStore.list` looks at, at most.
@@ -50,8 +50,8 @@ class Capability(enum.StrEnum):
 class Store(abc.ABC):
     """What both kinds of stores offer."""
 
-    #: The clock of the server behind the store; see :mod:`zaqar.clock`.
-    clock: clock.Clock
+    #: The clock of the server behind the store; see :mod:`zaqar.store_clock`.
+    clock: store_clock.Clock
 
     @abc.abstractmethod
     def ping(self) -> None:
@@ -296,7 +296,7 @@ class MessageStore(Store):
         One sweeper works per server; the others return 0 at once.
 
         :param now: the server's own time, see
-            :meth:`zaqar.clock.Clock.server_now`
+            :meth:`zaqar.store_clock.Clock.server_now`
         :returns: how many were removed; fewer than ``batch`` means clean
         """
 

@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict, defaultdict
 from typing import Any
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.errors import QueueGone, StaleMetadata, ZaqarError
 from zaqar_example.memory import Messages
 from zaqar_example.records import Records
@@ -83,7 +83,7 @@ class Server(socketserver.ThreadingTCPServer):
     def answer(self, request: Request) -> Answer:
         """Return the answer to a request."""
         if request.call == 'now':
-            return Answer(clock.wall_ms())
+            return Answer(store_clock.wall_ms())
         return self._places[request.place].answer(request)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar import clock, errors
+from zaqar import errors, store_clock
 from zaqar.models import Claim, Message, NewMessage, Page, Record, Stats
 from zaqar.storage import base
 from zaqar_example.wire import Answer, Request, receive, send
@@ -109,7 +109,7 @@ class MessageStore(base.MessageStore):
     def __init__(self, client: Client) -> None:
         self._client = client
         self._silent: set[str] = set()
-        self.clock = clock.Clock(client.now)
+        self.clock = store_clock.Clock(client.now)
 
     def _ask(self, wanted: Any, call: str, /, **values: Any) -> Any:
         return self._client.ask(wanted, 'messages', call, values)
@@ -296,7 +296,7 @@ class ManagementStore(base.ManagementStore):
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self.clock = clock.Clock(client.now)
+        self.clock = store_clock.Clock(client.now)
 
     def _ask(self, wanted: Any, call: str, /, **values: Any) -> Any:
         return self._client.ask(wanted, 'records', call, values)

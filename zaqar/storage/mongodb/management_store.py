@@ -17,7 +17,7 @@ from typing import Any
 
 from pymongo.errors import OperationFailure
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.models import Record
 from zaqar.storage import base
 from zaqar.storage.mongodb.database import MongoDatabase
@@ -36,7 +36,7 @@ class MongoManagementStore(base.ManagementStore):
 
     def __init__(self, database: MongoDatabase) -> None:
         self._database = database
-        self.clock = clock.Clock(database.now)
+        self.clock = store_clock.Clock(database.now)
         # The next write may depend on the record that was read.
         self._records = database.collection('record', committed=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.errors import StaleMetadata
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base, group_commit
@@ -44,7 +44,7 @@ class MongoMessageStore(base.MessageStore):
 
     def __init__(self, database: MongoDatabase, *, strictly: bool) -> None:
         self._database = database
-        self.clock = clock.Clock(database.now)
+        self.clock = store_clock.Clock(database.now)
         self._cache = QueueCache(database)
         self._queues = QueueDocuments(database, self._cache)
         self._reader = Reader(database, self._cache)

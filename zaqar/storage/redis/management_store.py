@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.models import Record
 from zaqar.storage import base
 from zaqar.storage.record_encoding import check_key, encode
@@ -31,7 +31,7 @@ class RedisManagementStore(base.ManagementStore):
         self._client = client
         self._prefix = prefix
         self._home = keys.of_server(prefix)
-        self.clock = clock.Clock(lambda: client.now(self._home))
+        self.clock = store_clock.Clock(lambda: client.now(self._home))
 
     def ping(self) -> None:
         self._client.ping(self._home)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Claim, Message, MessageSpan, NewMessage, Page, Stats
 from zaqar.storage import base, deletion_errors
@@ -52,7 +52,7 @@ class RedisMessageStore(base.MessageStore):
         self._client = client
         self._prefix = prefix
         self._home = keys.of_server(prefix)
-        self.clock = clock.Clock(lambda: client.now(self._home))
+        self.clock = store_clock.Clock(lambda: client.now(self._home))
         self._posts = posting.Posts(client, prefix)
         self._sweeper = QueueSweeper(client, prefix)
 

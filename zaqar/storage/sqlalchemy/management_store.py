@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.models import Record
 from zaqar.storage import base
 from zaqar.storage.record_encoding import check_key, encode
@@ -51,7 +51,7 @@ class SqlManagementStore(base.ManagementStore):
         self._database = database
         self._is_mysql = database.dialect == 'mysql'
         is_sqlite = database.dialect == 'sqlite'
-        self.clock = clock.Clock(None if is_sqlite else database.now)
+        self.clock = store_clock.Clock(None if is_sqlite else database.now)
 
     def ping(self) -> None:
         self._database.ping()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.errors import QueueFull
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base, group_commit
@@ -43,7 +43,7 @@ class SqlMessageStore(base.MessageStore):
         self._database = database
         self._is_postgresql = database.dialect == 'postgresql'
         is_sqlite = database.dialect == 'sqlite'
-        self.clock = clock.Clock(None if is_sqlite else database.now)
+        self.clock = store_clock.Clock(None if is_sqlite else database.now)
         # SQLite's writer merges everything anyway.
         self._batcher: Batcher[PostRequest, Sequence[str]] = Batcher(
             self._post, 0 if is_sqlite else window

@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.sqlalchemy import schema_revision
 from zaqar.storage.sqlalchemy.database import SqlDatabase
@@ -86,7 +86,7 @@ class SqliteDatabase(SqlDatabase):
             raise StoreUnavailable
 
     def now(self) -> int:
-        return clock.wall_ms()
+        return store_clock.wall_ms()
 
     def close(self) -> None:
         self._writer.close()

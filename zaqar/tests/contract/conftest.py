@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.models import Identity
@@ -142,7 +142,7 @@ def store(
     messages: MessageStore, hand: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> MessageStore:
     """The message store; those who ask its clock see the hand."""
-    monkeypatch.setattr(messages, 'clock', clock.Clock(wall=hand.read))
+    monkeypatch.setattr(messages, 'clock', store_clock.Clock(wall=hand.read))
     return messages
 
 

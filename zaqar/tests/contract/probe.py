@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage.base import MessageStore
 
@@ -31,7 +31,7 @@ class Hand:
     """
 
     def __init__(self) -> None:
-        self.now = clock.wall_ms()
+        self.now = store_clock.wall_ms()
 
     def read(self) -> int:
         """Return now, in milliseconds."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.crowd import each
@@ -68,7 +68,7 @@ def node(
 def test_the_clock_of_a_store_is_near_the_true_time(
     messages: MessageStore,
 ) -> None:
-    assert abs(messages.clock.now() - clock.wall_ms()) < NEAR
+    assert abs(messages.clock.now() - store_clock.wall_ms()) < NEAR
 
 
 def test_both_planes_go_by_the_same_clock(

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from zaqar.clock import SAMPLE_INTERVAL, Clock
+from zaqar.store_clock import SAMPLE_INTERVAL, Clock
 
 
 class Silent(Exception):

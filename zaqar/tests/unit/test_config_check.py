@@ -8,7 +8,7 @@ import pathlib
 import pytest
 from oslo_config import cfg
 
-from zaqar import config_check
+from zaqar import config_file_check
 from zaqar.errors import ConfigurationError
 
 
@@ -17,7 +17,7 @@ def _remarks(folder: pathlib.Path, text: str) -> list[str]:
     path.write_text(text)
     conf = cfg.ConfigOpts()
     conf(['--config-file', str(path)])
-    return list(config_check.remarks(conf))
+    return list(config_file_check.remarks(conf))
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_files_of_folders_are_read_too(tmp_path: pathlib.Path) -> None:
     (tmp_path / 'a.conf').write_text('[gc]\na = 1')
     conf = cfg.ConfigOpts()
     conf(['--config-dir', str(tmp_path)])
-    assert list(config_check.remarks(conf)) == [
+    assert list(config_file_check.remarks(conf)) == [
         '[gc] a is not known and ignored',
         '[gc] b is not known and ignored',
     ]
@@ -104,7 +104,7 @@ def test_a_file_that_is_gone_is_told(tmp_path: pathlib.Path) -> None:
     conf(['--config-file', str(path)])
     path.unlink()
     with pytest.raises(ConfigurationError, match=r'zaqar\.conf'):
-        config_check.remarks(conf)
+        config_file_check.remarks(conf)
 
 
 def _checked(folder: pathlib.Path, text: str) -> cfg.ConfigOpts:
@@ -112,7 +112,7 @@ def _checked(folder: pathlib.Path, text: str) -> cfg.ConfigOpts:
     path.write_text(text)
     conf = cfg.ConfigOpts()
     conf(['--config-file', str(path)])
-    config_check.check(conf)
+    config_file_check.check(conf)
     return conf
 
 

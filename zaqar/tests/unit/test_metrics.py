@@ -18,11 +18,11 @@ from zaqar.tests.recorder import Recorder
 #: Builds all that the processes of the service are, by a configuration.
 _BUILD = """
 import sys
-from zaqar import configuration, opts, service
+from zaqar import configuration, opts, service_assembly
 from zaqar.cmd import gc, manage, notifier, server
 words = ['--config-file', sys.argv[1]]
 conf = configuration.load(server.PROG, words, server.register_opts)
-running = service.Service(conf)
+running = service_assembly.Service(conf)
 running.application()
 running.websocket()
 running.notifier()

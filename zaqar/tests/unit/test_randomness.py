@@ -6,26 +6,26 @@ from __future__ import annotations
 import os
 import threading
 
-from zaqar import randomness
+from zaqar import random_bytes
 
 
 def test_no_byte_is_given_twice() -> None:
-    given = [randomness.token_hex(16) for _ in range(3000)]
+    given = [random_bytes.token_hex(16) for _ in range(3000)]
     assert {len(text) for text in given} == {32}
     assert len({*given}) == 3000
 
 
 def test_more_than_the_stock_is_fetched() -> None:
-    assert len(randomness.token_bytes(randomness.STOCK + 1)) == 4097
-    assert len(randomness.token_bytes(randomness.STOCK)) == 4096
-    assert randomness.token_bytes(0) == b''
+    assert len(random_bytes.token_bytes(random_bytes.STOCK + 1)) == 4097
+    assert len(random_bytes.token_bytes(random_bytes.STOCK)) == 4096
+    assert random_bytes.token_bytes(0) == b''
 
 
 def test_threads_have_stocks_of_their_own() -> None:
     given: list[str] = []
 
     def take() -> None:
-        given.extend(randomness.token_hex(16) for _ in range(500))
+        given.extend(random_bytes.token_hex(16) for _ in range(500))
 
     threads = [threading.Thread(target=take) for _ in range(8)]
     for thread in threads:
@@ -36,15 +36,15 @@ def test_threads_have_stocks_of_their_own() -> None:
 
 
 def test_a_forked_process_shares_no_stock() -> None:
-    randomness.token_bytes(1)
+    random_bytes.token_bytes(1)
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writer, randomness.token_bytes(16))
+        os.write(writer, random_bytes.token_bytes(16))
         os._exit(0)
     os.waitpid(child, 0)
     with os.fdopen(reader, 'rb') as pipe:
         theirs = pipe.read(16)
     os.close(writer)
     assert len(theirs) == 16
-    assert theirs != randomness.token_bytes(16)
+    assert theirs != random_bytes.token_bytes(16)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from oslo_config import cfg
 
-from zaqar import settings
+from zaqar import settings_dataclasses
 
 OPTS = [
     cfg.IntOpt('size', default=3),
@@ -20,19 +20,19 @@ OPTS = [
 
 GENERAL = [cfg.BoolOpt('loud', default=False), cfg.BoolOpt('unused')]
 
-GROUPS: settings.Groups = {'group': OPTS, None: GENERAL}
+GROUPS: settings_dataclasses.Groups = {'group': OPTS, None: GENERAL}
 
 
 @dataclass(frozen=True)
-@settings.of(GROUPS)
+@settings_dataclasses.of(GROUPS)
 class Sample:
-    size: int = settings.option()
-    names: tuple[str, ...] = settings.option(
+    size: int = settings_dataclasses.option()
+    names: tuple[str, ...] = settings_dataclasses.option(
         lambda names: tuple(name.lower() for name in names)
     )
-    mail: Mapping[str, str] = settings.option()
-    key: str | None = settings.option()
-    loud: bool = settings.option()
+    mail: Mapping[str, str] = settings_dataclasses.option()
+    key: str | None = settings_dataclasses.option()
+    loud: bool = settings_dataclasses.option()
     other: int = 7
 
 
@@ -51,7 +51,7 @@ def test_values_are_those_of_the_configuration() -> None:
         conf.register_opts(opts, group)
     conf.set_override('names', ['B', 'C'], 'group')
     conf.set_override('loud', True)
-    sample = Sample(**settings.values(Sample, conf, GROUPS))
+    sample = Sample(**settings_dataclasses.values(Sample, conf, GROUPS))
     assert sample == Sample(names=('b', 'c'), loud=True)
 
 
@@ -62,6 +62,6 @@ def test_secrets_are_not_shown() -> None:
 def test_a_field_without_an_option_is_refused() -> None:
     with pytest.raises(TypeError, match='sizes'):
 
-        @settings.of(GROUPS)
+        @settings_dataclasses.of(GROUPS)
         class Wrong:
-            sizes: int = settings.option()
+            sizes: int = settings_dataclasses.option()

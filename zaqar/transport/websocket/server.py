@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from oslo_config import cfg
 
-from zaqar import parent_process
+from zaqar import parent_exit_watch
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import ConfigurationError
 from zaqar.notification import (
@@ -232,7 +232,7 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 async def _until_stopped(stopped: asyncio.Event) -> None:
     """Return on SIGTERM, or when the parent process has died."""
-    has_parent_ended = parent_process.watch()
+    has_parent_ended = parent_exit_watch.watch()
     while not (stopped.is_set() or has_parent_ended()):
         try:
             async with asyncio.timeout(_WATCH):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from oslo_config import cfg
 from oslo_middleware import cors
 
-from zaqar import settings
+from zaqar import settings_dataclasses
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import ConfigurationError
 from zaqar.transport.websocket.handshake_origin import Network, networks
@@ -178,32 +178,34 @@ def _proxies(texts: Sequence[str]) -> tuple[Network, ...]:
 
 
 @dataclass(frozen=True)
-@settings.of({GROUP: OPTS})
+@settings_dataclasses.of({GROUP: OPTS})
 class Settings:
     """The options, by their names.
 
     :ivar origins: of pages that may connect, as configured
     """
 
-    bind: str = settings.option()
-    port: int = settings.option()
-    external_port: int | None = settings.option()
-    http_prefix: str = settings.option()
-    notification_bind: str = settings.option()
-    notification_port: int = settings.option()
-    max_connections: int = settings.option()
-    max_unauthenticated_per_peer: int = settings.option()
-    trusted_proxies: tuple[Network, ...] = settings.option(_proxies)
-    authentication_timeout: int = settings.option()
-    ping_interval: int = settings.option()
-    ping_timeout: int = settings.option()
-    max_frame_size: int = settings.option()
-    max_small_frames: int = settings.option()
-    write_timeout: int = settings.option()
-    max_unsent: int = settings.option()
-    max_unsent_per_project: int = settings.option()
-    worker_threads: int = settings.option()
-    node_id: str = settings.option(lambda name: name or '')
+    bind: str = settings_dataclasses.option()
+    port: int = settings_dataclasses.option()
+    external_port: int | None = settings_dataclasses.option()
+    http_prefix: str = settings_dataclasses.option()
+    notification_bind: str = settings_dataclasses.option()
+    notification_port: int = settings_dataclasses.option()
+    max_connections: int = settings_dataclasses.option()
+    max_unauthenticated_per_peer: int = settings_dataclasses.option()
+    trusted_proxies: tuple[Network, ...] = settings_dataclasses.option(
+        _proxies
+    )
+    authentication_timeout: int = settings_dataclasses.option()
+    ping_interval: int = settings_dataclasses.option()
+    ping_timeout: int = settings_dataclasses.option()
+    max_frame_size: int = settings_dataclasses.option()
+    max_small_frames: int = settings_dataclasses.option()
+    write_timeout: int = settings_dataclasses.option()
+    max_unsent: int = settings_dataclasses.option()
+    max_unsent_per_project: int = settings_dataclasses.option()
+    worker_threads: int = settings_dataclasses.option()
+    node_id: str = settings_dataclasses.option(lambda name: name or '')
     origins: tuple[str, ...] = ()
 
     @property
@@ -219,7 +221,7 @@ def from_conf(conf: cfg.ConfigOpts, limits: Limits) -> Settings:
 
     :raises ConfigurationError: a value cannot be used
     """
-    values = settings.values(Settings, conf, {GROUP: OPTS})
+    values = settings_dataclasses.values(Settings, conf, {GROUP: OPTS})
     values['node_id'] = _node_id(values['node_id'])
     largest = max(limits.max_messages_post_size, limits.max_queue_metadata)
     values['max_frame_size'] = values['max_frame_size'] or 2 * largest + _ROOM

@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 
 # The service is a layer above, hence looked up by name.
-application = importlib.import_module('zaqar.service').application()
+application = importlib.import_module('zaqar.service_assembly').application()
 
 #: The name that guides of the reference service use.
 app = application

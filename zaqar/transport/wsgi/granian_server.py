@@ -33,7 +33,7 @@ from granian import _granian
 from granian.http import HTTP1Settings
 from oslo_config import cfg
 
-from zaqar import parent_process
+from zaqar import parent_exit_watch
 from zaqar.transport import listening_socket
 from zaqar.transport.large_answer_turns import Turns
 from zaqar.transport.wsgi.asgi_adapter import AsgiAdapter
@@ -264,7 +264,7 @@ class _Stop:
         self._requested = threading.Event()
         self._ended = threading.Event()
         self.event.add_cb(self._ended.set)
-        self._has_parent_ended = parent_process.watch()
+        self._has_parent_ended = parent_exit_watch.watch()
 
     def retire(self) -> None:
         """Close connections with their next answer, idle ones after a while.

@@ -22,7 +22,7 @@ from zaqar.errors import (
     NoRoute,
     StoreUnavailable,
 )
-from zaqar.randomness import token_bytes
+from zaqar.random_bytes import token_bytes
 from zaqar.transport import caller_identity, token_validation
 from zaqar.transport.wsgi.responses import (
     LOCATION,

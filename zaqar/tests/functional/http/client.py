@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from zaqar.service import Service
+from zaqar.service_assembly import Service
 
 CLIENT = str(uuid.UUID(int=1))
 OTHER_CLIENT = str(uuid.UUID(int=2))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from zaqar import configuration, service
+from zaqar import configuration, service_assembly
 from zaqar.tests.functional.http import engines
 from zaqar.tests.functional.http.client import Api
 
@@ -54,7 +54,7 @@ def make_api(
     tmp_path: pathlib.Path, engine: engines.Engine
 ) -> Iterator[MakeApi]:
     """A function that builds an application from configuration text."""
-    built: list[service.Service] = []
+    built: list[service_assembly.Service] = []
 
     def make(text: str = '') -> Api:
         folder = tmp_path / str(len(built))
@@ -64,7 +64,7 @@ def make_api(
         place = engine.place(given[1] if given else str(folder))
         file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{text}\n{place}')
         conf = configuration.load('zaqar-server', ['--config-file', str(file)])
-        built.append(service.Service(conf))
+        built.append(service_assembly.Service(conf))
         return Api(built[-1])
 
     yield make

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zaqar import configuration, service
+from zaqar import configuration, service_assembly
 from zaqar.api import operation_table
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL
@@ -108,7 +108,7 @@ def fuzzed(
     place = engine.place(str(folder))
     file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{ALL}{place}')
     conf = configuration.load('zaqar-server', ['--config-file', str(file)])
-    built = service.Service(conf)
+    built = service_assembly.Service(conf)
     api = Api(built).as_admin()
     api('PUT', QUEUE, {'a': 1})
     api.post('kept', *range(5))

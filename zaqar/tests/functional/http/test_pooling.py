@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from zaqar import service
+from zaqar import service_assembly
 from zaqar.controllers import pools as controller
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import NewMessage, Scope
@@ -33,7 +33,7 @@ def api(make_api: MakeApi) -> Api:
 @pytest.fixture
 def twin(api: Api) -> Iterator[Api]:
     """Another process on the same stores, in effect."""
-    built = service.Service(api.service.conf)
+    built = service_assembly.Service(api.service.conf)
     yield Api(built, api.clock).as_admin()
     built.close()
 
@@ -495,7 +495,7 @@ def test_a_pool_whose_folder_is_gone_fails_alone(api: Api) -> None:
     api('PATCH', '/v2/pools/east', {'weight': 0})
     api.post('near', 2)
     hidden = folder.rename(f'{folder}-hidden')
-    again = service.Service(api.service.conf)
+    again = service_assembly.Service(api.service.conf)
     other = Api(again).as_admin()
     try:
         assert other.bodies('near') == [2]

@@ -184,9 +184,9 @@ def test_no_back_end_is_loaded_while_profiling_is_off(
     file.write_text(f'[DEFAULT]\nstate_path = {tmp_path}\n{text}\n')
     script = f"""
 import sys
-from zaqar import configuration, service
+from zaqar import configuration, service_assembly
 conf = configuration.load('zaqar-server', ['--config-file', '{file}'])
-built = service.Service(conf)
+built = service_assembly.Service(conf)
 built.application()
 built.close()
 from osprofiler import notifier

@@ -12,7 +12,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from zaqar import configuration, service
+from zaqar import configuration, service_assembly
 from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http.client import CLIENT, PATCH
@@ -44,7 +44,7 @@ def document(
     text = f'{ALL}{engine.place(str(folder))}'
     file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{text}')
     conf = configuration.load('zaqar-server', ['--config-file', str(file)])
-    built = service.Service(conf)
+    built = service_assembly.Service(conf)
     yield schemathesis.openapi.from_wsgi(
         '/v2/openapi.json', built.application()
     )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar import service
+from zaqar import service_assembly
 from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 from zaqar.api.operation_declarations import topics
@@ -177,6 +177,6 @@ def _fill(owner: Caller, base: str) -> dict[str, str]:
     return {**values, 'subscription_id': made['subscription_id']}
 
 
-def application(built: service.Service) -> Api:
+def application(built: service_assembly.Service) -> Api:
     """Return the application of a service, as nobody asks it."""
     return dataclasses.replace(Api(built), project='', roles=None)

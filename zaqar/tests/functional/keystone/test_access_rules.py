@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from zaqar import configuration, service
+from zaqar import configuration, service_assembly
 from zaqar.api import operation_table, websocket_frame_arguments
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http.client import Api
@@ -61,7 +61,7 @@ class Place:
     :ivar mount: what its API is mounted under
     """
 
-    built: service.Service
+    built: service_assembly.Service
     api: Api
     authenticator: Authenticator
     keystone: Keystone
@@ -137,7 +137,7 @@ def make(
     keystone: Keystone, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Make]:
     """A function that makes applications, each with options of its own."""
-    built: list[service.Service] = []
+    built: list[service_assembly.Service] = []
     project = keystone.project()
     user = keystone.user(project, 'member')
 
@@ -150,7 +150,7 @@ def make(
         )
         arguments = ['--config-file', str(file)]
         conf = configuration.load('zaqar-server', arguments)
-        one = service.Service(conf)
+        one = service_assembly.Service(conf)
         built.append(one)
         dispatcher = one.dispatcher
         authenticator = Authenticator.from_conf(

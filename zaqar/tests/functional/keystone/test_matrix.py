@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from zaqar import configuration, service
+from zaqar import configuration, service_assembly
 from zaqar.api.operation import PUBLIC, Operation
 from zaqar.controllers.url_signatures import Grant, Signer, shown
 from zaqar.tests.functional.http.client import PATCH
@@ -69,7 +69,7 @@ def people(keystone: Keystone, folder: pathlib.Path) -> Iterator[People]:
     text = conftest.configuration(keystone) + _MODES
     file.write_text(f'{text}[DEFAULT]\nstate_path = {folder}\n')
     conf = configuration.load('zaqar-server', ['--config-file', str(file)])
-    built = service.Service(conf)
+    built = service_assembly.Service(conf)
     api = rows.application(built)
 
     def join(role: str) -> Caller:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from oslo_config import cfg
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.controllers import (
     messages,
     outbox_notices,
@@ -98,7 +98,7 @@ class Rig:
         self.ahead = 0.0
         self.store, self.management = stores or _sqlite(folder)
         for store in (self.store, self.management):
-            store.clock = clock.Clock(wall=self.now)
+            store.clock = store_clock.Clock(wall=self.now)
         self.catalogue = Catalogue(self.management, self.store)
         self.ctx = Context(
             Identity('p', CLIENT),
@@ -125,7 +125,7 @@ class Rig:
 
     def now(self) -> int:
         """Return the time as the stores have it."""
-        return clock.wall_ms() + int(self.ahead * 1000)
+        return store_clock.wall_ms() + int(self.ahead * 1000)
 
     def start(self) -> None:
         """Begin to deliver."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from zaqar import clock
+from zaqar import store_clock
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import websocket_node_directory
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
@@ -43,7 +43,7 @@ def time() -> Time:
 def store(tmp_path: pathlib.Path, time: Time) -> Iterator[ManagementStore]:
     uri = f'sqlite:///{tmp_path}/zaqar.sqlite'
     found = DRIVER.open_management(uri, {})
-    found.clock = clock.Clock(wall=time)
+    found.clock = store_clock.Clock(wall=time)
     yield found
     found.close()
 

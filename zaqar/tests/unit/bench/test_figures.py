@@ -8,10 +8,10 @@ import pathlib
 
 import pytest
 
-from zaqar.bench import messages, report
-from zaqar.bench.durations import Durations
-from zaqar.bench.roles import CallStatistics
+from zaqar.bench import report, sample_messages
+from zaqar.bench.request_durations import Durations
 from zaqar.bench.worker_pool import WorkerResult
+from zaqar.bench.worker_roles import CallStatistics
 from zaqar.errors import ConfigurationError
 
 
@@ -111,7 +111,7 @@ def test_the_keys_of_a_role_are_those_that_scripts_read() -> None:
 
 
 def _write(folder: pathlib.Path, content: object) -> str:
-    path = folder / messages.FILE_NAME
+    path = folder / sample_messages.FILE_NAME
     path.write_text(json.dumps(content))
     return str(path)
 
@@ -125,7 +125,7 @@ def test_messages_are_drawn_by_weight(tmp_path: pathlib.Path) -> None:
         ],
     )
 
-    drawn = messages.load(path, [], 1).draw(50)
+    drawn = sample_messages.load(path, [], 1).draw(50)
 
     assert {item['body'] for item in drawn} == {'often'}
 
@@ -135,13 +135,13 @@ def test_a_file_beside_the_configuration_is_found(
 ) -> None:
     _write(tmp_path, [{'weight': 1, 'doc': {'ttl': 60, 'body': 'mine'}}])
 
-    pool = messages.load(None, [str(tmp_path / 'zaqar.conf')], 1)
+    pool = sample_messages.load(None, [str(tmp_path / 'zaqar.conf')], 1)
 
     assert pool.draw(1)[0]['body'] == 'mine'
 
 
 def test_without_a_file_there_is_one_message_of_the_size_asked_for() -> None:
-    assert len(messages.load(None, [], 300).draw(1)[0]['body']) == 300
+    assert len(sample_messages.load(None, [], 300).draw(1)[0]['body']) == 300
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,9 @@ def test_a_file_that_makes_no_sense_is_refused(
     tmp_path: pathlib.Path, content: object, said: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        messages.load(_write(tmp_path, content), [], 1)
+        sample_messages.load(_write(tmp_path, content), [], 1)
 
 
 def test_a_missing_file_is_named(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ConfigurationError, match='nowhere'):
-        messages.load(str(tmp_path / 'nowhere'), [], 1)
+        sample_messages.load(str(tmp_path / 'nowhere'), [], 1)

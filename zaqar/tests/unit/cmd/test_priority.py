@@ -10,17 +10,17 @@ import sys
 _PROGRAM = """
 import os
 import threading
-from zaqar.cmd import priority
+from zaqar.cmd import startup_priority
 
 usual = os.getpriority(os.PRIO_PROCESS, 0)
-before = priority.lower()
+before = startup_priority.lower()
 ended = threading.Event()
 thread = threading.Thread(target=ended.wait)
 thread.start()
 numbers = [0, thread.native_id]
 lowered = [os.getpriority(os.PRIO_PROCESS, number) for number in numbers]
 if before is not None:
-    priority.restore(before)
+    startup_priority.restore(before)
 restored = [os.getpriority(os.PRIO_PROCESS, number) for number in numbers]
 ended.set()
 print(before is None, set(lowered) == {19}, set(restored) == {usual})
@@ -36,11 +36,11 @@ def test_a_lowered_priority_is_restored_for_all_threads() -> None:
 #: Without a folder that lists its threads.
 _BLIND = """
 import os
-from zaqar.cmd import priority
+from zaqar.cmd import startup_priority
 
-priority._THREADS = '/proc/self/missing'
+startup_priority._THREADS = '/proc/self/missing'
 usual = os.getpriority(os.PRIO_PROCESS, 0)
-assert priority.lower() is None
+assert startup_priority.lower() is None
 assert os.getpriority(os.PRIO_PROCESS, 0) == usual
 """
 
@@ -48,11 +48,11 @@ assert os.getpriority(os.PRIO_PROCESS, 0) == usual
 _SLOW = """
 import os
 import time
-from zaqar.cmd import priority
+from zaqar.cmd import startup_priority
 
-priority.PATIENCE = 0.01
+startup_priority.PATIENCE = 0.01
 usual = os.getpriority(os.PRIO_PROCESS, 0)
-priority.lower()
+startup_priority.lower()
 end = time.monotonic() + 5
 while os.getpriority(os.PRIO_PROCESS, 0) != usual:
     assert time.monotonic() < end
@@ -62,13 +62,13 @@ while os.getpriority(os.PRIO_PROCESS, 0) != usual:
 #: In a child of the supervisor; the parent writes a line.
 _CHILD = """
 import os
-from zaqar.cmd import priority
+from zaqar.cmd import startup_priority
 from zaqar.cmd.supervisor import Child, Supervisor
 
 def fail():
     raise RuntimeError
 
-priority.lower = fail
+startup_priority.lower = fail
 _, writing = os.pipe()
 try:
     pid = Supervisor([])._start(Child('child', lambda ready: None), writing)

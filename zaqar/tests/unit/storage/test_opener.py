@@ -8,7 +8,7 @@ import pathlib
 import pytest
 from oslo_config import cfg
 
-from zaqar import config_check
+from zaqar import config_file_check
 from zaqar.errors import ConfigurationError
 from zaqar.storage import installed_drivers, store_configuration, store_opener
 
@@ -116,7 +116,7 @@ def test_options_of_a_driver_are_not_those_of_one_that_falls_back_on_it(
     tmp_path: pathlib.Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     conf = _conf(tmp_path, _MONGODB.format(name='mongodb'))
-    config_check.check(conf)
+    config_file_check.check(conf)
     store_opener.PoolOpener(conf)
     management, messages = store_configuration.locations(conf)
     assert management.option == '[drivers:management_store:mongodb] uri'

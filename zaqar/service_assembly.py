@@ -13,7 +13,13 @@ from typing import Any
 import oslo_policy.opts
 from oslo_config import cfg
 
-from zaqar import config_check, configuration, guru_reports, metrics, version
+from zaqar import (
+    config_file_check,
+    configuration,
+    guru_reports,
+    metrics,
+    version,
+)
 from zaqar.api import operation_table, optional_features
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.policies import Authorizer
@@ -55,7 +61,7 @@ class Service:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self.conf = conf
-        config_check.check(conf)
+        config_file_check.check(conf)
         limits = Limits.from_conf(conf)
         authorizer = _authorizer(conf)
         signer = Signer.from_conf(conf)
@@ -209,7 +215,7 @@ def announce(conf: cfg.ConfigOpts, prog: str) -> None:
     LOG.info(
         '%s %s uses %s', prog, version.version_string(), ' and '.join(stores)
     )
-    for remark in config_check.ignored(conf):
+    for remark in config_file_check.ignored(conf):
         LOG.warning('Configuration: %s', remark)
     if not caller_identity.strategy(conf):
         LOG.warning(

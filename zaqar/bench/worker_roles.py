@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from zaqar.bench.client import BenchClient, CallFailed, ClaimedMessages
-from zaqar.bench.durations import Durations
-from zaqar.bench.messages import SampleMessages
+from zaqar.bench.request_durations import Durations
+from zaqar.bench.sample_messages import SampleMessages
 
 T = TypeVar('T')
 

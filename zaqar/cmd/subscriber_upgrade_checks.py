@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from oslo_config import cfg
 
-from zaqar.cmd import status_stores
+from zaqar.cmd import store_upgrade_checks
 from zaqar.controllers.subscription_records import SUBSCRIPTION
 from zaqar.notification.settings import NotificationSettings
 from zaqar.notification.webhook_address_guard import (
@@ -39,7 +39,7 @@ def refused(conf: cfg.ConfigOpts) -> Sequence[str]:
     settings = NotificationSettings.from_conf(conf)
     guard = Guard(settings.allowed_networks, settings.allowed_ports)
     faults: collections.Counter[str] = collections.Counter()
-    for entry in status_stores.entries(conf, SUBSCRIPTION):
+    for entry in store_upgrade_checks.entries(conf, SUBSCRIPTION):
         if settings.confirm_mail and _is_unasked(entry.data):
             faults[_UNASKED] += 1
         fault = _fault(guard, entry.data['subscriber'])
