@@ -192,7 +192,13 @@ def _page(
         **more,
         **{key: texts[0] for key, texts in filters.items()},
     }
-    return QueuePage(kind, lines, again, marker=scan.resume(lines))
+    return QueuePage(
+        kind,
+        lines,
+        again,
+        marker=scan.resume(lines),
+        bytes_decoded=scan.bytes_decoded,
+    )
 
 
 def _filter_values(filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -214,6 +220,7 @@ def _value(text: str) -> int | str:
 class _Scan:
     """Reads the project's records from a marker on, as needed.
 
+    :ivar bytes_decoded: of metadata so far
     :ivar is_cut: whether it stopped before the end, for its length
     """
 
@@ -230,23 +237,25 @@ class _Scan:
             marker = marker.partition('\0')[0][: MAX_NAME + 1]
         self._marker = marker
         self._batch = first
+        self.bytes_decoded = 0
         self.is_cut = False
 
     def records(self) -> Iterator[Record]:
         """Yield records until the end, or until enough was read."""
-        count = length = 0
+        count = 0
         while not self.is_cut:
             records = self._list(after=self._marker, limit=self._batch)
+            self.bytes_decoded += sum(
+                len(msgspec.json.encode(one.data)) for one in records
+            )
             yield from records
             if len(records) < self._batch:
                 return
             self._marker = records[-1].name
             count += len(records)
-            length += sum(
-                len(msgspec.json.encode(one.data)) for one in records
-            )
+            length = max(self.bytes_decoded, 1)
             # As many as the rest of the budget is likely to hold.
-            room = (MOST_BYTES - length) * count // max(length, 1)
+            room = (MOST_BYTES - length) * count // length
             self._batch = min(BATCH, MOST_SCANNED - count, room)
             self.is_cut = self._batch <= 0
 

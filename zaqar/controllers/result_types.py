@@ -25,6 +25,7 @@ class QueuePage:
     :ivar again: the query of the page, to be repeated with a marker
     :ivar count: all queues of the project, None if not requested
     :ivar marker: where the next page begins, None after an empty last one
+    :ivar bytes_decoded: of metadata that was read to select the queues
     """
 
     kind: Kind
@@ -32,6 +33,7 @@ class QueuePage:
     again: Mapping[str, Any]
     count: int | None = None
     marker: str | None = None
+    bytes_decoded: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ from zaqar.errors import StoreUnavailable
 #: Bytes from which on a page is large.
 LARGE = 256 * 1024
 
+#: Times as much as to copy them costs it to decode bytes of metadata.
+DECODING = 4
+
 #: Seconds for which a project is expected to get another one.
 LATELY = 10.0
 
@@ -175,6 +178,7 @@ class Turn:
     :ivar is_taken: whether it has to be ended
     :ivar is_missed: whether the request has to wait, and has no answer
     :ivar deadline: after which it is refused, on the clock of the turns
+    :ivar bytes_decoded: of metadata, for its answer
     """
 
     turns: Turns
@@ -182,6 +186,7 @@ class Turn:
     is_taken: bool = False
     is_missed: bool = False
     deadline: float = math.inf
+    bytes_decoded: int = 0
 
     def begin(self, name: str, project: str) -> bool:
         """Take the turn if an operation needs it; tell whether it may run.
@@ -208,8 +213,13 @@ class Turn:
         """Note that it has come."""
         self.is_taken, self.is_missed = True, False
 
+    def weigh(self, result: Any) -> None:
+        """Note what an operation has read for its result."""
+        self.bytes_decoded = getattr(result, 'bytes_decoded', 0)
+
     def record(self, size: int) -> None:
         """Note the bytes of the answer."""
+        size = max(size, DECODING * self.bytes_decoded)
         if self.is_taken or size >= LARGE:
             self.turns.record(self.project, size)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import pytest
 
+from zaqar.controllers.result_types import QueuePage
 from zaqar.errors import StoreUnavailable
+from zaqar.models import Kind
 from zaqar.transport import large_answer_turns
 from zaqar.transport.large_answer_turns import (
+    DECODING,
     LARGE,
     LATELY,
     PATIENCE,
@@ -211,3 +214,18 @@ def test_a_turn_that_comes_too_late_is_refused() -> None:
     # It is taken nevertheless, and goes on to the next.
     second.end()
     assert made.begin('p')
+
+
+def test_metadata_that_is_decoded_weighs_more_than_bodies() -> None:
+    made, _ = _large()
+    turn = Turn(made)
+    assert turn.begin('queue_list', 'p')
+    page = QueuePage(Kind.QUEUE, (), {}, bytes_decoded=LARGE // DECODING)
+    turn.weigh(page)
+    turn.record(100)
+    assert made.are_needed('queue_list', 'p')
+    other = Turn(made)
+    assert other.begin('queue_list', 'other')
+    other.weigh(None)
+    other.record(100)
+    assert not made.are_needed('queue_list', 'other')

@@ -121,6 +121,7 @@ class FrameHandler:
             if not turn.begin(call.row.name, call.identity.project):
                 return 503, {}
             result = self._run(call, parsed.headers.values)
+            turn.weigh(result)
         except ZaqarError as error:
             return response_views.refusal(call.row, error, call.request)
         if call.subscribes_itself:

@@ -141,6 +141,8 @@ class RootController:
             values=request_parsing.query(environ),
             read_body=functools.partial(request_parsing.read_body, environ),
         )
+        if turn is not None:
+            turn.weigh(result)
         return response_views.VIEWS[operation.name](result, scope, path)
 
 

@@ -10,6 +10,7 @@ import pytest
 from zaqar.controllers import queues
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
+from zaqar.transport.large_answer_turns import TURN, Turn, Turns
 
 QUEUE = '/v2/queues/jobs'
 
@@ -379,6 +380,19 @@ def test_a_request_reads_a_bounded_amount_of_metadata(
     # What the budget holds, and the batch that goes beyond it.
     assert max(read_by_page) <= 20
     assert len(read_by_page) < 40
+
+
+@pytest.mark.parametrize('query', ['', '?name=7', '?n=x'])
+def test_a_project_that_has_much_metadata_read_takes_turns(
+    api: Api, query: str
+) -> None:
+    turns = Turns()
+    for number in range(8):
+        api('PUT', f'/v2/queues/q{number}', {'filler': 'x' * 10_000})
+        turn = Turn(turns)
+        page = api('GET', f'/v2/queues{query}', environ={TURN: turn})
+        turn.record(len(page.body))
+    assert turns.are_needed('queue_list', api.project)
 
 
 def test_a_request_reads_a_bounded_number_of_records(
