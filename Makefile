@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Shorthands for ./dev, where everything is said.
+# Shorthands for ./dev; "./dev help" describes them.
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint bench soak clean
@@ -17,7 +17,7 @@ test: ## set up what tests need and run them all
 lint: ## check formatting, types and layers
 	@./dev lint
 
-bench: ## measure each operation against the bare floor
+bench: ## measure each operation against a bare WSGI function
 	@./dev bench
 
 soak: ## kill processes at random under load and count the messages

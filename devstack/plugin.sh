@@ -3,7 +3,7 @@
 #
 # Zaqar's devstack plugin. devstack sources it with a mode and a phase; the
 # functions are also used by the scripts in upgrade/, which source it with
-# neither. README.rst tells how to use it.
+# neither. README.rst describes its use.
 #
 # shellcheck disable=SC2154
 
@@ -13,7 +13,7 @@ set +o xtrace
 # Functions that other plugins may call
 # -------------------------------------
 
-# Tell whether a service of ours is enabled.
+# Return whether a service of the plugin is enabled.
 function is_zaqar_enabled {
     is_service_enabled zaqar-wsgi || is_service_enabled zaqar-websocket
 }
@@ -56,9 +56,9 @@ function configure_zaqar {
     install_zaqar
     sudo install -d -o "$STACK_USER" "$ZAQAR_CONF_DIR" "$ZAQAR_API_LOG_DIR"
 
-    # Pre-signed URLs outlive a new run of stack.sh.
+    # Keep the key, so that pre-signed URLs survive a new run of stack.sh.
     key=$(_get_zaqar_option "$ZAQAR_CONF" signed_url secret_key)
-    # Nothing else does: a left-over of another back end stops the start.
+    # Drop the rest: options of another back end would prevent the start.
     rm -f "$ZAQAR_CONF"
     install -m 640 /dev/null "$ZAQAR_CONF"
     iniset "$ZAQAR_CONF" signed_url secret_key \
@@ -75,8 +75,8 @@ function configure_zaqar {
 }
 
 # Let Heat find our resource types. May be called at any time and twice: Heat
-# writes its configuration anew in a phase that may come before or after ours,
-# and reads it in phase extra.
+# rewrites its configuration in a phase that may come before or after ours, and
+# reads it in phase extra.
 function configure_zaqar_heat {
     local conf=${HEAT_CONF:-/etc/heat/heat.conf}
     local module dirs
@@ -86,7 +86,7 @@ function configure_zaqar_heat {
         [[ -e $module ]] || continue
         sudo ln -sf "$module" "$ZAQAR_HEAT_PLUGIN_DIR/"
     done
-    # Once folders are named, those by default do not count.
+    # If plugin_dirs is set, the default folders are ignored.
     dirs=$(_get_zaqar_option "$conf" DEFAULT plugin_dirs)
     if [[ -n $dirs && ",$dirs," != *",$ZAQAR_HEAT_PLUGIN_DIR,"* ]]; then
         iniset "$conf" DEFAULT plugin_dirs "$dirs,$ZAQAR_HEAT_PLUGIN_DIR"
@@ -101,24 +101,24 @@ function configure_redis {
         install_package redis
         restart_service redis
     else
-        die $LINENO "Zaqar: installing Redis is known on Ubuntu and Fedora"
+        die $LINENO "Zaqar: can install Redis on Ubuntu and Fedora only"
     fi
 }
 
-# Install MongoDB as its maker distributes it; distributions do not.
+# Install MongoDB from the packages of its vendor; distributions have none.
 function configure_mongodb {
     if is_ubuntu && [[ $DISTRO == noble ]]; then
         _add_mongodb_to_apt 8.0
     elif is_fedora && [[ $DISTRO == rhel9 || $DISTRO == rocky9 ]]; then
         _add_mongodb_to_yum 6.0
     else
-        die $LINENO "Zaqar: there is no MongoDB for $DISTRO"
+        die $LINENO "Zaqar: there are no MongoDB packages for $DISTRO"
     fi
     install_package mongodb-org
     restart_service mongod
 }
 
-# Make users, roles, services and endpoints in Keystone.
+# Create users, roles, services and endpoints in Keystone.
 function create_zaqar_accounts {
     local host=$ZAQAR_SERVICE_PROTOCOL://$ZAQAR_SERVICE_HOST
     create_service_user zaqar
@@ -138,7 +138,7 @@ function create_zaqar_accounts {
         "$host:$ZAQAR_WEBSOCKET_PORT"
 }
 
-# Nothing has to be made before the start.
+# Nothing has to be initialized before the start.
 function init_zaqar {
     :
 }
@@ -162,7 +162,7 @@ function stop_zaqar {
     done
 }
 
-# Remove what stack.sh has made and no other clean-up removes.
+# Remove what stack.sh has created and no other clean-up removes.
 function cleanup_zaqar {
     local module
     if [[ $ZAQAR_BACKEND == mongodb ]]; then
@@ -176,11 +176,12 @@ function cleanup_zaqar {
     remove_uwsgi_config "$ZAQAR_UWSGI_CONF" zaqar-wsgi
 }
 
-# Drop our databases: several, all of one name and beginning.
+# Drop our databases: "zaqar" and those that begin with "zaqar_".
 function cleanup_zaqar_mongodb {
     local shell
     if ! shell=$(_mongodb_shell); then
-        echo "Zaqar: neither mongosh nor mongo is here; databases are left"
+        echo "Zaqar: neither mongosh nor mongo is installed;" \
+            "databases are not removed"
         return 0
     fi
     # shellcheck disable=SC2016
@@ -188,11 +189,11 @@ function cleanup_zaqar_mongodb {
         .databases.map(function(each) { return each.name; })
         .filter(function(name) { return /^zaqar(_|$)/.test(name); })
         .forEach(function(name) { db.getSiblingDB(name).dropDatabase(); })' ||
-        echo "Zaqar: MongoDB does not answer; databases are left"
+        echo "Zaqar: MongoDB does not respond; databases are not removed"
 }
 
-# The parts of the above
-# ----------------------
+# Helpers of the functions above
+# ------------------------------
 
 # Print the extras of our package that the back end and the database need.
 function _zaqar_extras {
@@ -207,7 +208,7 @@ function _zaqar_extras {
 }
 
 function _configure_zaqar_service {
-    # An address in brackets is a part of a URI, not one to bind to.
+    # Brackets of an IPv6 address belong to URIs, not to an address to bind to.
     local host=${ZAQAR_SERVICE_HOST//[\[\]]/}
 
     iniset "$ZAQAR_CONF" DEFAULT debug "$ENABLE_DEBUG_LOG_LEVEL"
@@ -288,14 +289,14 @@ function _configure_zaqar_database {
         upgrade head
 }
 
-# Print the value of an option, nothing if there is no such file.
+# Print the value of an option; print nothing if the file does not exist.
 function _get_zaqar_option {
     if [[ -f $1 ]]; then
         iniget "$@"
     fi
 }
 
-# Print a text as a value of an option: a dollar sign would refer to another.
+# Print a text as the value of an option, with dollar signs escaped.
 function _zaqar_value {
     echo "${1//\$/\$\$}"
 }
@@ -307,7 +308,7 @@ function _add_mongodb_to_apt {
         sudo tee "$keys" >/dev/null
     echo "deb [signed-by=$keys] $source multiverse" |
         sudo tee "/etc/apt/sources.list.d/mongodb-org-$1.list" >/dev/null
-    # Lets devstack read the lists of packages again.
+    # Makes devstack update the package lists again.
     # shellcheck disable=SC2034
     REPOS_UPDATED=False
 }
@@ -342,7 +343,7 @@ function _wait_for_zaqar {
     until curl -gkfsS --noproxy '*' --max-time 10 -o /dev/null \
         "${headers[@]}" "$url"; do
         if ((SECONDS >= end)); then
-            die $LINENO "Zaqar does not answer at $url"
+            die $LINENO "Zaqar does not respond at $url"
         fi
         sleep 1
     done

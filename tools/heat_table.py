@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the tables of resource types into ``heat_plugins/README.rst``.
 
-They are made from the plug-ins as Heat loads them, so it runs in Heat's
-environment::
+It loads the plug-ins as Heat does, so it runs in Heat's environment::
 
     .venv-heat/bin/python tools/heat_table.py [--check]
 
-``--check`` writes nothing, and fails if there is something to write.
+``--check`` writes nothing, and fails if the tables are out of date.
 """
 
 from __future__ import annotations
@@ -36,15 +35,19 @@ def types() -> dict[str, Any]:
 
     cfg.CONF.set_override('plugin_dirs', [str(PLUGINS)])
     resources.initialise()
-    known = resources.global_env()
-    names = sorted(n for n in known.get_types() if n.startswith('OS::Zaqar'))
-    return {name: known.get_class(name) for name in names}
+    environment = resources.global_env()
+    names = sorted(
+        name
+        for name in environment.get_types()
+        if name.startswith('OS::Zaqar')
+    )
+    return {name: environment.get_class(name) for name in names}
 
 
-def describe(found: dict[str, Any]) -> str:
+def describe(kinds: dict[str, Any]) -> str:
     """Return the chapters of all types."""
     lines: list[str] = []
-    for name, kind in found.items():
+    for name, kind in kinds.items():
         lines += [name, '-' * len(name), '', inspect.getdoc(kind) or '', '']
         schemas = kind.properties_schema
         lines += _table(
@@ -71,7 +74,7 @@ def _properties(
 
 
 def _help(schema: Any, prefix: str) -> str:
-    """Return all that is known of a property, as sentences."""
+    """Return description, limits and default of a property, as sentences."""
     parts = [schema.description]
     limits = list(schema.constraints)
     if schema.type == 'List' and schema.schema:
@@ -88,7 +91,7 @@ def _help(schema: Any, prefix: str) -> str:
 
 
 def _limit(limit: Any) -> str:
-    """Return what a constraint says."""
+    """Return a constraint as a sentence."""
     pattern = getattr(limit, 'pattern', None)
     return (
         f'Pattern: ``{pattern}``.' if pattern else f'{limit}'.rstrip('.') + '.'
@@ -108,21 +111,21 @@ def _table(
 
 
 def main() -> int:
-    """Write, or check."""
+    """Write or check the tables; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--check', action='store_true')
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     # Heat parses the arguments, too.
     sys.argv[1:] = []
     text = README.read_text()
     head, _, _ = text.partition(BEGIN)
-    made = f'{head}{BEGIN}\n{describe(types())}'
-    if made == text:
+    updated = f'{head}{BEGIN}\n{describe(types())}'
+    if updated == text:
         return 0
-    if asked.check:
+    if arguments.check:
         print(f'{README} is out of date: run tools/heat_table.py')
         return 1
-    README.write_text(made)
+    README.write_text(updated)
     return 0
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What the scripts of this folder share. Sourced after devstack's functions.
+# Functions of the scripts in this folder. Sourced after devstack's functions.
 #
 # shellcheck disable=SC2154
 
@@ -11,12 +11,12 @@ function load_zaqar_plugin {
     folder=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
     # shellcheck source=devstack/settings
     source "$folder/settings"
-    # With words that are no phase, lest it take those of this script.
+    # With arguments that are no phase; otherwise it gets those of this script.
     # shellcheck source=devstack/plugin.sh
     source "$folder/plugin.sh" none none
 }
 
-# Print what runs the API and the WebSocket server, as processes show it.
+# Print the names of the processes of the API and the WebSocket server.
 function zaqar_programs {
     local services=()
     is_service_enabled zaqar-wsgi && services+=(zaqar-wsgi)

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What a user has before an upgrade and must have after it, for Grenade: a
-# queue with metadata, a subscription, ten messages, a claim on three of them.
+# Creates the data of a user before an upgrade and verifies it after, for
+# Grenade: a queue with metadata, a subscription, ten messages, and a claim on
+# three of them.
 #
 # shellcheck disable=SC1091,SC2154
 
@@ -14,20 +15,20 @@ source "$TOP_DIR/openrc" admin admin
 
 QUEUE=grenade-zaqar
 SUBSCRIBER=https://grenade.example.org/hook
-# Claims and messages outlive any upgrade.
+# Lifetime of claims and messages: longer than any upgrade takes.
 LIFE=43200
 
 # Find the service and get a token: once, since each takes a second.
 function _log_in {
     URL=$(openstack catalog show messaging -f json |
         python3 -c 'import json, sys
-found = json.load(sys.stdin)["endpoints"]
-(url,) = [each["url"] for each in found if each["interface"] == "public"]
+endpoints = json.load(sys.stdin)["endpoints"]
+(url,) = [each["url"] for each in endpoints if each["interface"] == "public"]
 print(url.rstrip("/"))')
     TOKEN=$(openstack token issue -f value -c id)
 }
 
-# Ask the service and print its answer; fail unless it is a good one.
+# Send a request and print the answer; fail on an error status.
 # $1: method; $2: path below /v2; $3: a JSON document, or nothing
 function _ask {
     curl -gkfsS --noproxy '*' --max-time 60 -X "$1" "$URL/v2$2" \
@@ -35,22 +36,22 @@ function _ask {
         -H "Client-ID: $(_client)" ${3:+-d "$3"}
 }
 
-# Print the id that we are known by, the same at each call.
+# Print the Client-ID of this script, the same at each call.
 function _client {
-    local found
-    found=$(resource_get zaqar client)
-    if [[ -z $found ]]; then
-        found=$(cat /proc/sys/kernel/random/uuid)
-        resource_save zaqar client "$found"
+    local client
+    client=$(resource_get zaqar client)
+    if [[ -z $client ]]; then
+        client=$(cat /proc/sys/kernel/random/uuid)
+        resource_save zaqar client "$client"
     fi
-    echo "$found"
+    echo "$client"
 }
 
-# Complain unless an answer holds what it should.
-# $1: what it is; $2: the answer; $3: an expression on "found"
+# Fail unless an answer is as expected.
+# $1: what it is; $2: the answer; $3: an expression on "answer"
 function _expect {
     python3 -c 'import json, sys
-found = json.loads(sys.argv[1])
+answer = json.loads(sys.argv[1])
 sys.exit(not eval(sys.argv[2]))' "$2" "$3" ||
         die $LINENO "Zaqar: $1 is not as it was: $2"
 }
@@ -74,19 +75,19 @@ print(href.rpartition("claim_id=")[2])')
 function verify {
     local answer
     answer=$(_ask GET "/queues/$QUEUE")
-    _expect "the queue" "$answer" 'found["made"] == "before"'
+    _expect "the queue" "$answer" 'answer["made"] == "before"'
     answer=$(_ask GET "/queues/$QUEUE/stats")
     _expect "the number of messages" "$answer" \
-        '(lambda n: (n["free"], n["claimed"]))(found["messages"]) == (7, 3)'
+        '(lambda n: (n["free"], n["claimed"]))(answer["messages"]) == (7, 3)'
     answer=$(_ask GET "/queues/$QUEUE/messages?echo=true")
     _expect "the order of messages" "$answer" \
-        '[each["body"] for each in found["messages"]] == list(range(3, 10))'
+        '[each["body"] for each in answer["messages"]] == list(range(3, 10))'
     answer=$(_ask GET "/queues/$QUEUE/claims/$(resource_get zaqar claim)")
     _expect "the claim" "$answer" \
-        '[each["body"] for each in found["messages"]] == [0, 1, 2]'
+        '[each["body"] for each in answer["messages"]] == [0, 1, 2]'
     answer=$(_ask GET "/queues/$QUEUE/subscriptions")
     _expect "the subscription" "$answer" \
-        "[each['subscriber'] for each in found['subscriptions']] \
+        "[each['subscriber'] for each in answer['subscriptions']] \
 == ['$SUBSCRIBER']"
 }
 

@@ -21,6 +21,6 @@ set -o xtrace
 
 stop_zaqar
 
-# Whoever is left would write to what is saved next.
+# A process that still runs would write to the databases that are saved next.
 mapfile -t programs < <(zaqar_programs)
 ensure_services_stopped "${programs[@]}"

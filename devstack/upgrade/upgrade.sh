@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Brings Zaqar to the target side, for Grenade: saves, installs, upgrades the
-# tables, starts, looks whether it runs, saves again.
+# Upgrades Zaqar to the target side, for Grenade: saves, installs, upgrades the
+# tables, starts, verifies that it runs, saves again.
 #
 # shellcheck disable=SC1091,SC2154
 
@@ -25,7 +25,7 @@ function _option {
     _get_zaqar_option "$ZAQAR_CONF" "$@"
 }
 
-# Save what no registered database holds.
+# Save the stores that are not registered databases.
 # $1: base or target
 function _save_stores {
     local stores
@@ -43,7 +43,7 @@ function _save_stores {
 function _save_mongodb {
     local shell name names
     shell=$(_mongodb_shell) ||
-        die $LINENO "Zaqar: without mongosh or mongo nothing can be saved"
+        die $LINENO "Zaqar: mongosh or mongo is needed to save the databases"
     names=$("$shell" --quiet --eval \
         'db.adminCommand({listDatabases: 1, nameOnly: true}).databases
             .forEach(function(each) { print(each.name); })')
@@ -71,17 +71,17 @@ function _save_configuration {
 function _upgrade_tables {
     if [[ $(_option drivers management_store) == sqlalchemy ]]; then
         "$ZAQAR_BIN_DIR/zaqar-sql-db-manage" --config-file "$ZAQAR_CONF" \
-            upgrade head || die $LINENO "Zaqar: the tables are not upgraded"
+            upgrade head || die $LINENO "Zaqar: upgrading the tables failed"
     fi
 }
 
-# Complain of what would not work; warnings (1) are shown and passed over.
+# Fail if a check of zaqar-status fails; warnings (1) are only shown.
 function _check_status {
     local code=0
     "$ZAQAR_BIN_DIR/zaqar-status" --config-file "$ZAQAR_CONF" \
         upgrade check || code=$?
     if ((code > 1)); then
-        die $LINENO "Zaqar: zaqar-status found a failure"
+        die $LINENO "Zaqar: a check of zaqar-status failed"
     fi
 }
 
@@ -94,7 +94,7 @@ install_zaqar
 write_uwsgi_config "$ZAQAR_UWSGI_CONF" "$ZAQAR_UWSGI" "/messaging" "" \
     "zaqar-wsgi"
 
-# What one release alone needs: from-RELEASE/upgrade-zaqar.
+# Steps for a single release: from-RELEASE/upgrade-zaqar.
 upgrade_project zaqar "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)" \
     "$BASE_DEVSTACK_BRANCH" "$TARGET_DEVSTACK_BRANCH"
 _upgrade_tables

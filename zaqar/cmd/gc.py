@@ -51,8 +51,8 @@ DESCRIPTION
     configured.
 
 OPTIONS
-    --once              sweep until nothing is left, then end; the default,
-                        and stronger than --every
+    --once              sweep until nothing is left, then exit; the default,
+                        and overrides --every
     --every SECONDS     sweep every so many seconds, until stopped
     --dry-run           check that the stores respond, and remove nothing
     --pool NAME         sweep this pool only; may be given several times
@@ -64,8 +64,8 @@ FILES
 
 EXIT STATUS
     0    done, or stopped by a signal
-    1    a store does not answer, or the configuration is not good; stores
-         that do answer have been swept
+    1    a store does not respond, or the configuration is invalid; stores
+         that respond have been swept
     2    wrong usage
 
 EXAMPLES

@@ -48,8 +48,8 @@ DESCRIPTION
 
     "upgrade head" may be run at any time and by several processes at once, and
     does nothing if the tables are up to date. A database of the reference
-    service at revision 007 is adopted: stop that service first. Its tables
-    stay as they are. Take a backup before; nothing can be undone.
+    service at revision 007 is converted: stop that service first. Its tables
+    stay unchanged. Take a backup before; migrations cannot be undone.
 
 COMMANDS
     current             show the revision of each database
@@ -57,7 +57,7 @@ COMMANDS
     branches            list revisions with more than one successor
     check_migration     check that there is a single newest revision
     upgrade             bring each database to a revision, or print how
-    downgrade           refused: nothing can be undone
+    downgrade           refused: migrations cannot be undone
     stamp               record a revision without running its migration
     revision            write a new revision, for developers
 

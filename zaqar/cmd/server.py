@@ -42,24 +42,24 @@ SYNOPSIS
 
 DESCRIPTION
     Serves HTTP (as many API workers as there are cores) and WebSockets, and
-    delivers notifications, each in processes of its own, which one supervisor
-    starts again when they die. With [drivers] transport = wsgi or websocket
-    it serves that one only, and delivers.
+    delivers notifications, each in processes of its own; one supervisor
+    restarts those that die. With [drivers] transport = wsgi or websocket it
+    runs only that transport and the notifier.
 
     Without a configuration it listens on 127.0.0.1, ports 8888 and 9000,
-    keeps all in an SQLite file in [DEFAULT] state_path, and trusts whoever
-    reaches it.
+    stores everything in an SQLite file in [DEFAULT] state_path, and trusts
+    everyone who reaches it.
 
 OPTIONS
     --admin_mode        also serve health, pools and flavors
-    --daemon            go to the background once the settings have proved
-                        good
+    --daemon            go to the background after the configuration was
+                        checked
 
 SIGNALS
-    SIGTERM, SIGINT     take no more requests, finish those under way, end
-    SIGHUP              read the configuration anew; processes are replaced
-                        one after another, each when the new one is ready
-    SIGUSR2             report the state of each process on standard error
+    SIGTERM, SIGINT     accept no more requests, finish those in progress, exit
+    SIGHUP              reload the configuration; processes are replaced one
+                        after another, each when its successor is ready
+    SIGUSR2             print a report of each process on standard error
 
 FILES
     zaqar.conf and {PROG}.conf, the first of each found in ~/.zaqar, ~,
@@ -68,8 +68,8 @@ FILES
 
 EXIT STATUS
     0    stopped by a signal
-    1    it cannot work like this, as one line on standard error says; a
-         database that does not answer is no such thing
+    1    the configuration is invalid; one line on standard error says why. An
+         unreachable database is not an error: the service starts and retries
     2    wrong usage
 
 """
@@ -79,7 +79,7 @@ CLI_OPTS = [
     cfg.BoolOpt(
         'daemon',
         default=False,
-        help='Go to the background once the settings have proved good.',
+        help='Go to the background after the configuration was checked.',
     ),
 ]
 

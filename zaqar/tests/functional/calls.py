@@ -306,7 +306,7 @@ ZAQARCLIENT = (
         'client.health()',
         lambda c: c.health,
         ('GET /v2/health 200',),
-        'how every store is',
+        'the state of every store',
     ),
 )
 

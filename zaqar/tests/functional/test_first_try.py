@@ -142,4 +142,4 @@ def test_a_configuration_of_its_own_counts(
     assert answer.status_code >= 400
     assert service.stop() == 0
     assert not clone.state.exists()
-    assert 'Your configuration counts' in clone.log()
+    assert 'Using your configuration' in clone.log()

@@ -351,7 +351,7 @@ def test_mongodb_is_refused_where_its_maker_has_none(
     devstack.env |= {'ZAQAR_BACKEND': 'mongodb', 'DISTRO': 'bookworm'}
     done = devstack.run('stack', 'post-config')
     assert done.returncode != 0
-    assert 'there is no MongoDB for bookworm' in done.stderr
+    assert 'there are no MongoDB packages for bookworm' in done.stderr
 
 
 # Accounts.
