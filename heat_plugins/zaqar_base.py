@@ -29,8 +29,8 @@ class Names:
     @staticmethod
     def find(value: Any) -> Any:
         """Return the name in a link to a queue, and other values as is."""
-        found = _LINK.fullmatch(value) if isinstance(value, str) else None
-        return found.group(1) if found else value
+        match = _LINK.fullmatch(value) if isinstance(value, str) else None
+        return match.group(1) if match else value
 
 
 class QueueNameConstraint(constraints.BaseCustomConstraint):
@@ -42,13 +42,13 @@ class QueueNameConstraint(constraints.BaseCustomConstraint):
     )
 
     def validate(self, value: Any, context: Any) -> bool:
-        """Tell whether a value is one."""
+        """Return whether a value is a queue name or a link to a queue."""
         return re.fullmatch(NAME, str(Names.find(value))) is not None
 
     def error(self, value: Any) -> str:
-        """Say what is wrong with a value."""
+        """Return the error for an invalid value."""
         return (
-            f"'{value}' is no name of a queue: 1 to 64 letters, digits, "
+            f"'{value}' is not a valid queue name: 1 to 64 letters, digits, "
             'underscores, dots or hyphens'
         )
 
@@ -60,8 +60,8 @@ class ZaqarResource(resource.Resource):
 
     physical_resource_name_limit = NAME_LIMIT
 
-    #: What is missing is made again in place: a replacement might have the
-    #: same name, and the removal of the old one would remove it, too.
+    #: A missing resource is created again in place: a replacement might have
+    #: the same name, and removing the old one would remove it, too.
     always_replace_on_check_failed = False
 
     #: Properties that hold the name of a queue, or a link to one.
@@ -77,14 +77,14 @@ class ZaqarResource(resource.Resource):
         return zaqar_rest.Service(self.client_plugin())
 
     def needs_replace_failed(self) -> bool:
-        """Tell whether a failed resource must be replaced."""
+        """Return whether a failed resource must be replaced."""
         return self.resource_id is None
 
     def get_live_resource_data(self) -> Any:
         """Return the resource from the service, None if it does not exist.
 
-        Heat asks before an update if ``observe_on_update`` is set, and would
-        replace what is missing.
+        Heat calls this before an update if ``observe_on_update`` is set, and
+        would replace a missing resource.
         """
         try:
             return super().get_live_resource_data()
@@ -114,11 +114,11 @@ class ZaqarResource(resource.Resource):
         """Depend on resources of the stack that are named, not referred to."""
         super().add_dependencies(deps)
         for name, kinds in self.named_types.items():
-            wanted = _known(self, name)
-            names = wanted if isinstance(wanted, list) else [wanted]
+            value = _early_value(self, name)
+            names = value if isinstance(value, list) else [value]
             for other in self._of_types(kinds):
-                given = _known(other, 'name')
-                if given is not None and given in map(Names.find, names):
+                target = _early_value(other, 'name')
+                if target is not None and target in map(Names.find, names):
                     deps += (self, other)
 
     def _of_types(self, kinds: Iterable[str]) -> list[Any]:
@@ -132,17 +132,17 @@ class ZaqarResource(resource.Resource):
         """Return the name in the template, or a generated one."""
         if 'name' in self.properties and self.properties['name'] is not None:
             return str(self.properties['name'])
-        made = super().physical_resource_name()
-        # A resource may be called anything in a template.
-        return re.sub('[^A-Za-z0-9_.-]', '_', made)
+        generated = super().physical_resource_name()
+        # A template may give a resource any name.
+        return re.sub('[^A-Za-z0-9_.-]', '_', generated)
 
 
-def _known(asked: Any, name: str) -> Any:
-    """Return a property if its value is known before creation."""
+def _early_value(each: Any, name: str) -> Any:
+    """Return a property of a resource if its value is set before creation."""
     try:
-        return asked.properties.get(name)
+        return each.properties.get(name)
     except (ValueError, TypeError, exception.StackValidationFailed):
-        # Errors in properties are told by the validation that follows.
+        # The validation that follows reports errors in properties.
         return None
 
 

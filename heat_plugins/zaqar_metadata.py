@@ -29,7 +29,7 @@ RESERVED = {
 
 _DELETE_OWN, _DELETE, _KEEP = 'delete_own', 'delete', 'keep'
 
-# Kept with the resource if the stack has made what it stands for.
+# Stored with the resource if the stack created the queue or topic.
 _IS_OURS = 'is_ours'
 
 
@@ -124,7 +124,7 @@ def common_attributes(what: str) -> dict[str, attributes.Schema]:
 class Holder(zaqar_base.ZaqarResource):
     """A queue or a topic."""
 
-    #: Part of the path that says which.
+    #: Part of the path: ``queues`` or ``topics``.
     collection = ''
 
     named_types = {'flavor': ('OS::Zaqar::Flavor',)}
@@ -149,14 +149,14 @@ class Holder(zaqar_base.ZaqarResource):
     def wanted(self, props: Any = None) -> dict[str, Any]:
         """Return the metadata for the properties."""
         props = props or self.properties
-        found = dict(props[METADATA] or {})
+        metadata = dict(props[METADATA] or {})
         for name, key in RESERVED.items():
             value = props.get(name) if name in props else None
             if name == RETRY_POLICY:
-                value = zaqar_retry.given(value)
+                value = zaqar_retry.set_keys(value)
             if value is not None:
-                found[key] = value
-        return found
+                metadata[key] = value
+        return metadata
 
     def handle_create(self) -> None:
         """Create it, or adopt an existing one."""
@@ -192,7 +192,7 @@ class Holder(zaqar_base.ZaqarResource):
     def parse_live_resource_data(
         self, resource_properties: Any, resource_data: Any
     ) -> dict[str, Any]:
-        """Return the properties for its metadata."""
+        """Return the properties that its metadata stand for."""
         live = dict(resource_data)
         declared = self.wanted(resource_properties)
         named = {
@@ -201,11 +201,11 @@ class Holder(zaqar_base.ZaqarResource):
             if name in resource_properties
             and resource_properties.get(name) is not None
         }
-        # The service completes what it shows by its defaults.
+        # The service completes the metadata that it shows with defaults.
         shown = set(RESERVED.values()) - set(declared)
         free = {k: v for k, v in live.items() if k not in shown}
         if _IS_OURS not in self.data():
-            # What else an adopted one has is none of our business.
+            # Other metadata of an adopted one are not the stack's.
             free = {k: v for k, v in free.items() if k in declared}
         return {**named, METADATA: free or None}
 
@@ -215,7 +215,7 @@ class Holder(zaqar_base.ZaqarResource):
         if answer.status_code == 201:
             self.data_set(_IS_OURS, 'true')
         elif metadata:
-            # It was there before, and a PUT leaves it as it was.
+            # It exists already, and PUT does not change it.
             self._patch({}, metadata)
 
     def _patch(self, before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -234,7 +234,7 @@ class Holder(zaqar_base.ZaqarResource):
         )
 
     def _show_resource(self) -> Any:
-        # A plain GET answers for what does not exist, too.
+        # A plain GET also succeeds if it does not exist.
         self._send_patch([])
         return self.zaqar().get(self.path())
 

@@ -16,15 +16,15 @@ OPTIONS, POOL_LIST = 'options', 'pool_list'
 
 _KINDS = properties.Schema
 
-# What the service says of a pool that it will let go soon, and how long that
-# is waited for, in seconds.
-_OWES, _PATIENCE = 'yet to be delivered', 300
+# Part of the error for a pool that has pending deliveries, and seconds for
+# which its deletion is retried.
+_PENDING, _DELETE_TIMEOUT = 'yet to be delivered', 300
 
 
 class Administered(zaqar_base.ZaqarResource):
     """A resource for administrators of the service."""
 
-    #: Part of the path that says what it is, and the name of one of them.
+    #: Part of the path, and the name of one of its resources.
     collection = ''
     what = ''
 
@@ -34,8 +34,8 @@ class Administered(zaqar_base.ZaqarResource):
         self._probe()
         if self._exists(name):
             raise exception.Error(
-                f'There is a {self.what} {name} already, which this stack has '
-                'not made; choose another name or delete it'
+                f'There is a {self.what} {name} already, which this stack did '
+                'not create; choose another name or delete it'
             )
         self.zaqar().ask('PUT', f'{self.collection}/{name}', self._wanted())
         self.resource_id_set(name)
@@ -96,7 +96,7 @@ class Administered(zaqar_base.ZaqarResource):
             if refused.code != 403:
                 raise
             raise exception.Error(
-                f'Only an administrator of Zaqar may make a {self.what}: '
+                f'Only an administrator of Zaqar may create a {self.what}: '
                 f'{refused}'
             ) from None
 
@@ -159,7 +159,7 @@ class Pool(Administered):
 
     def handle_delete(self) -> float:
         """Start the deletion; return its deadline."""
-        return time.monotonic() + _PATIENCE
+        return time.monotonic() + _DELETE_TIMEOUT
 
     def check_delete_complete(self, ends: float) -> bool:
         """Delete it, once its pending deliveries are done."""
@@ -168,23 +168,23 @@ class Pool(Administered):
         try:
             self.zaqar().delete(self._path())
         except zaqar_rest.ZaqarRefused as refused:
-            if _OWES not in str(refused) or time.monotonic() > ends:
+            if _PENDING not in str(refused) or time.monotonic() > ends:
                 raise
             return False
         return True
 
     def _wanted(self) -> dict[str, Any]:
-        found = {key: self.properties[key] for key in (URI, WEIGHT)}
-        found[OPTIONS] = self.properties[OPTIONS] or {}
+        document = {key: self.properties[key] for key in (URI, WEIGHT)}
+        document[OPTIONS] = self.properties[OPTIONS] or {}
         if self.properties[FLAVOR]:
-            found[FLAVOR] = self.properties[FLAVOR]
-        return found
+            document[FLAVOR] = self.properties[FLAVOR]
+        return document
 
     def _changed(self) -> dict[str, Any]:
         stored = self._show_resource()
         wanted = self._wanted()
-        if FLAVOR in self._were and FLAVOR not in wanted:
-            # An empty name takes the pool out of its flavor.
+        if FLAVOR in self._previous and FLAVOR not in wanted:
+            # An empty name removes the pool from its flavor.
             wanted[FLAVOR] = ''
         changes = {k: v for k, v in wanted.items() if v != stored.get(k)}
         return changes or {WEIGHT: wanted[WEIGHT]}
@@ -193,7 +193,7 @@ class Pool(Administered):
         self, json_snippet: Any, tmpl_diff: Any, prop_diff: Any
     ) -> None:
         """Update it in place, or create it again if it was deleted."""
-        self._were = self._wanted()
+        self._previous = self._wanted()
         super().handle_update(json_snippet, tmpl_diff, prop_diff)
 
 

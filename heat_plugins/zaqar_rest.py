@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """REST calls to Zaqar on behalf of the stack's owner.
 
-python-zaqarclient hides the status of a creation, which tells whether a queue
-was there before, and knows no topics; so requests go out by Heat's own session
-of Keystone, to the endpoint that Heat's client plug-in finds.
+python-zaqarclient hides the status of a creation, which shows whether a queue
+existed before, and does not support topics. So requests are sent through
+Heat's own Keystone session, to the endpoint that Heat's client plug-in finds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ZaqarRefused(errors.TransportError):
         self.code = code
 
 
-class ZaqarAway(ZaqarRefused):
+class ZaqarUnavailable(ZaqarRefused):
     """The service or one of its stores is unreachable."""
 
 
@@ -40,8 +40,8 @@ class ZaqarNotFound(ZaqarRefused, errors.ResourceNotFound):
     """The resource does not exist. Heat's ``is_not_found`` recognizes it."""
 
 
-#: What is raised where it may be worth while to ask again.
-AWAY = (ZaqarAway, exceptions.ConnectionError)
+#: Errors after which a retry may succeed.
+UNAVAILABLE = (ZaqarUnavailable, exceptions.ConnectionError)
 
 
 class Service:
@@ -79,8 +79,8 @@ class Service:
         :param path: below ``/v2/``
         :param body: a JSON value; None for no body
         :raises ZaqarNotFound: the answer was 404
-        :raises ZaqarAway: the answer was 502, 503 or 504
-        :raises ZaqarRefused: the answer was another of 400 and above
+        :raises ZaqarUnavailable: the answer was 502, 503 or 504
+        :raises ZaqarRefused: the answer was another error
         """
         more = {} if body is None else {'json': body}
         answer: requests.Response = self._session.request(
@@ -93,7 +93,7 @@ class Service:
             },
             raise_exc=False,
             connect_retries=2,
-            # A store may be away for a moment.
+            # A store may be unreachable for a moment.
             retriable_status_codes=[503],
             status_code_retries=2,
             **more,
@@ -122,13 +122,13 @@ def _kind(status: int) -> type[ZaqarRefused]:
     """Return the exception for the status of an answer."""
     if status == 404:
         return ZaqarNotFound
-    return ZaqarAway if status in (502, 503, 504) else ZaqarRefused
+    return ZaqarUnavailable if status in (502, 503, 504) else ZaqarRefused
 
 
 def _explain(answer: requests.Response) -> str:
     """Return the description of an error."""
     try:
-        found = answer.json()
-        return f'{found["title"]}. {found["description"]}'
+        error = answer.json()
+        return f'{error["title"]}. {error["description"]}'
     except (ValueError, KeyError, TypeError):
         return answer.text[:200] or str(answer.reason)

@@ -19,7 +19,7 @@ _DEFAULT_DELAYS = {'minimum_delay': 5, 'maximum_delay': 30}
 def schema(whose: str, **more: Any) -> properties.Schema:
     """Return the property ``retry_policy``.
 
-    :param whose: what it counts for, for its help text
+    :param whose: what it applies to, for its help text
     """
     return properties.Schema(
         properties.Schema.MAP,
@@ -49,7 +49,7 @@ def schema(whose: str, **more: Any) -> properties.Schema:
     )
 
 
-def given(policy: Any) -> dict[str, Any] | None:
+def set_keys(policy: Any) -> dict[str, Any] | None:
     """Return the keys of a policy that are set, None for no policy."""
     if policy is None:
         return None
@@ -63,7 +63,7 @@ def validate(policy: Any) -> None:
     """
     if policy is None:
         return
-    delays = {**_DEFAULT_DELAYS, **(given(policy) or {})}
+    delays = {**_DEFAULT_DELAYS, **(set_keys(policy) or {})}
     shortest, longest = delays['minimum_delay'], delays['maximum_delay']
     if longest - shortest < SPREAD:
         raise exception.StackValidationFailed(

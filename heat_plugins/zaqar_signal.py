@@ -14,7 +14,7 @@ NAME, TTL = 'name', 'ttl'
 
 _IS_OURS = 'is_ours'
 
-#: Longest and shortest life of a message, in seconds.
+#: Longest and shortest lifetime of a message, in seconds.
 _LONGEST, _SHORTEST = 1209600, 60
 
 _TEXT = attributes.Schema.STRING
@@ -24,11 +24,10 @@ class Signal(zaqar_signed_url.Signing):
     """A queue for signals, and a pre-signed URL for posting to it.
 
     A program with the URL posts a message with one HTTP call, without
-    credentials.
-    Its body says ``status`` (SUCCESS or FAILURE) and, if wanted, ``reason``,
-    ``data`` and ``id``, as with Heat's wait conditions. OS::Zaqar::SignalWait
-    waits for it. The URL is signed anew only if ``ttl`` changes, for servers
-    are replaced when their user data changes.
+    credentials. Its body has ``status`` (SUCCESS or FAILURE) and, optionally,
+    ``reason``, ``data`` and ``id``, as with Heat's wait conditions.
+    OS::Zaqar::SignalWait waits for it. The URL is renewed only if ``ttl``
+    changes, because Heat replaces servers whose user data changes.
     """
 
     support_status = support.SupportStatus(status=support.SUPPORTED)
@@ -96,14 +95,14 @@ class Signal(zaqar_signed_url.Signing):
         :param ttl: seconds that the URL is good for
         """
         queue = self.resource_id or self.physical_resource_name()
-        key, kept = '_default_message_ttl', _message_ttl(ttl)
-        answer = self.zaqar().ask('PUT', f'queues/{queue}', {key: kept})
+        key, value = '_default_message_ttl', _message_ttl(ttl)
+        answer = self.zaqar().ask('PUT', f'queues/{queue}', {key: value})
         self.resource_id_set(queue)
         if answer.status_code == 201:
             self.data_set(_IS_OURS, 'true')
         elif _IS_OURS in self.data():
             path = f'/metadata/{key}'
-            self._patch([{'op': 'add', 'path': path, 'value': kept}])
+            self._patch([{'op': 'add', 'path': path, 'value': value}])
         signed = self.signed()
         if signed is None or signed['ttl'] != ttl:
             self.sign(queue, ['messages'], ['POST'], ttl)
@@ -145,7 +144,8 @@ class Signal(zaqar_signed_url.Signing):
     def _curl(self, signed: dict[str, Any], url: str) -> str:
         headers = self._headers(signed).items()
         shown = ' '.join(f"-H '{name}: {value}'" for name, value in headers)
-        # It fails where the service refuses, and tries again where it is away.
+        # curl fails if the service refuses the request, and retries if it is
+        # unreachable.
         return f"curl -sS --fail --retry 5 -X POST {shown} '{url}'"
 
 

@@ -20,8 +20,8 @@ SIGNAL, COUNT, TIMEOUT = 'signal', 'count', 'timeout'
 
 _SUCCESS, _FAILURE = 'SUCCESS', 'FAILURE'
 
-#: Messages of one page, and how often all pages are read, in polls. Between
-#: that only those behind the last one are, which misses what was delayed.
+#: Messages of a page, and every how many polls all pages are read. The other
+#: polls read only new messages, and so miss those that were delayed.
 _PAGE, _ALL_EVERY = 20, 10
 
 
@@ -113,26 +113,26 @@ class SignalWait(zaqar_base.ZaqarResource):
         return _wait(self.properties)
 
     def check_create_complete(self, wait: Wait) -> bool:
-        """Tell whether enough signals have arrived.
+        """Return whether enough signals have arrived.
 
-        :raises SignalFailure: one says so
+        :raises SignalFailure: one reports a failure
         :raises SignalTimeout: the time is over
         """
-        away = ''
+        fault = ''
         try:
             self._read(wait)
-        except zaqar_rest.AWAY as error:
+        except zaqar_rest.UNAVAILABLE as error:
             # Signals stay in the queue, where the next poll finds them all.
             wait.marker = None
             LOG.warning('Queue %s cannot be read: %s', self._queue(), error)
-            away = f'; it cannot be read now: {error}'
+            fault = f'; it cannot be read now: {error}'
         arrived = len(self._seen())
         if arrived >= wait.count:
             return True
         if time.monotonic() > wait.ends:
             raise SignalTimeout(
                 f'{arrived} of {wait.count} signals arrived in queue '
-                f'{self._queue()} within {wait.timeout} seconds{away}'
+                f'{self._queue()} within {wait.timeout} seconds{fault}'
             )
         return False
 
@@ -141,11 +141,11 @@ class SignalWait(zaqar_base.ZaqarResource):
         if wait.polls % _ALL_EVERY == 0:
             wait.marker = None
         wait.polls += 1
-        known = self._seen()
-        seen = dict(known)
+        before = self._seen()
+        seen = dict(before)
         for message in self._messages(wait):
             self._take(message, seen)
-        if seen != known:
+        if seen != before:
             self.metadata_set({'signals': seen})
 
     def handle_update(
@@ -157,7 +157,7 @@ class SignalWait(zaqar_base.ZaqarResource):
         )
 
     def check_update_complete(self, wait: Wait) -> bool:
-        """Tell whether enough signals have arrived."""
+        """Return whether enough signals have arrived."""
         return self.check_create_complete(wait)
 
     def handle_delete(self) -> None:
@@ -171,8 +171,8 @@ class SignalWait(zaqar_base.ZaqarResource):
 
     def _seen(self) -> dict[str, Any]:
         """Return the signals that have arrived, by id."""
-        kept = self.metadata_get(refresh=True) or {}
-        return dict(kept.get('signals') or {})
+        metadata = self.metadata_get(refresh=True) or {}
+        return dict(metadata.get('signals') or {})
 
     def _messages(self, wait: Wait) -> Iterator[dict[str, Any]]:
         """Read the messages behind the marker, and move it."""
@@ -196,8 +196,8 @@ class SignalWait(zaqar_base.ZaqarResource):
         body = message['body']
         if not isinstance(body, dict):
             body = {'data': body}
-        given = body.get('id')
-        name = str(message['id'] if given in (None, '') else given)
+        own_id = body.get('id')
+        name = str(message['id'] if own_id in (None, '') else own_id)
         status = body.get('status') or _SUCCESS
         reason = body.get('reason')
         if status == _SUCCESS:

@@ -41,17 +41,17 @@ class Signing(zaqar_base.ZaqarResource):
             'methods': list(methods or ['GET']),
             'expires': f'{_now() + datetime.timedelta(seconds=ttl):%FT%T}',
         }
-        made = self.zaqar().ask('POST', f'queues/{queue}/share', body).json()
-        self.data_set(_DATA, json.dumps({**made, 'ttl': ttl}), redact=True)
+        signed = self.zaqar().ask('POST', f'queues/{queue}/share', body).json()
+        self.data_set(_DATA, json.dumps({**signed, 'ttl': ttl}), redact=True)
 
     def signed(self) -> dict[str, Any] | None:
         """Return the signed values, None before that."""
-        kept = self.data().get(_DATA)
-        found: dict[str, Any] | None = json.loads(kept) if kept else None
-        return found
+        text = self.data().get(_DATA)
+        signed: dict[str, Any] | None = json.loads(text) if text else None
+        return signed
 
     def is_half_over(self) -> bool:
-        """Tell whether more than half of the lifetime is over."""
+        """Return whether more than half of the lifetime is over."""
         signed = self.signed()
         if signed is None:
             return False
@@ -64,8 +64,7 @@ class SignedQueueURL(Signing):
     """A pre-signed URL: access to a queue without a token.
 
     A stack update renews the signature if more than half of its lifetime is
-    over.
-    To have Aodh post to the queue, give it ``zaqar://?`` followed by the
+    over. To have Aodh post to the queue, give it ``zaqar://?`` followed by the
     attribute ``query_str``.
     """
 
@@ -153,14 +152,14 @@ class SignedQueueURL(Signing):
     def signed(self) -> dict[str, Any] | None:
         """Return the signed values, None before that.
 
-        Heat's own type of this name keeps it under other keys: a stack made
-        with that goes on with the URL that it has.
+        Heat's own type of this name stores them under other keys: a stack that
+        was created with it keeps its URL.
         """
-        kept = self.data()
-        if _DATA in kept or 'signature' not in kept:
+        data = self.data()
+        if _DATA in data or 'signature' not in data:
             return super().signed()
-        texts = {key: kept[key] for key in ('signature', 'expires', 'project')}
-        lists = {key: json.loads(kept[key]) for key in (PATHS, METHODS)}
+        texts = {key: data[key] for key in ('signature', 'expires', 'project')}
+        lists = {key: json.loads(data[key]) for key in (PATHS, METHODS)}
         return {**texts, **lists, TTL: self.properties[TTL] or DAY}
 
     def _needs_update(self, *args: Any, **kwargs: Any) -> bool:

@@ -15,7 +15,7 @@ from . import zaqar_base, zaqar_rest, zaqar_retry
 QUEUE_NAME, SUBSCRIBER, TTL = 'queue_name', 'subscriber', 'ttl'
 OPTIONS, RETRY_POLICY = 'options', 'retry_policy'
 
-#: Until the year 9000: for ever.
+#: About 7,000 years, which stands for no end.
 _FOR_EVER = 220367260800
 
 _SCHEMES = ('http', 'https', 'mailto', 'trust+http', 'trust+https')
@@ -78,9 +78,9 @@ class Subscribing(zaqar_base.ZaqarResource):
     def handle_create(self) -> None:
         """Subscribe."""
         data = self.wanted()
-        made = self.zaqar().ask('POST', self._path(), data).json()
-        self.resource_id_set(made['subscription_id'])
-        # The same subscriber may have been there with other settings.
+        answer = self.zaqar().ask('POST', self._path(), data).json()
+        self.resource_id_set(answer['subscription_id'])
+        # The same subscriber may be subscribed already with other settings.
         self._change(self._differences(self._show_resource(), data))
 
     def handle_update(
@@ -119,7 +119,7 @@ class Subscribing(zaqar_base.ZaqarResource):
 
     def _options(self) -> dict[str, Any]:
         """Return the options of the subscription."""
-        policy = zaqar_retry.given(self.properties[RETRY_POLICY])
+        policy = zaqar_retry.set_keys(self.properties[RETRY_POLICY])
         return {} if policy is None else {'_retry_policy': policy}
 
     def _path(self, subscription: str = '') -> str:
@@ -134,14 +134,14 @@ class Subscribing(zaqar_base.ZaqarResource):
     def _differences(
         stored: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
-        # A trust is the service's business, whether it shows it or not.
+        # The service manages the trust; ignore it if it is shown.
         options = {
             key: value
             for key, value in (stored[OPTIONS] or {}).items()
             if key != 'trust_id'
         }
-        known = {**stored, OPTIONS: options}
-        return {key: data[key] for key in data if data[key] != known[key]}
+        current = {**stored, OPTIONS: options}
+        return {key: data[key] for key in data if data[key] != current[key]}
 
     def _change(self, changes: dict[str, Any]) -> None:
         if changes:
@@ -199,8 +199,8 @@ class Subscription(Subscribing):
         scheme, _, rest = (subscriber or '').partition(':')
         if scheme.lower() not in _SCHEMES or not rest.strip('/'):
             raise exception.StackValidationFailed(
-                message=f"The subscriber '{subscriber}' is no URI of one of "
-                f'the schemes {", ".join(_SCHEMES)}'
+                message=f"The subscriber '{subscriber}' is not a URI with one "
+                f'of the schemes {", ".join(_SCHEMES)}'
             )
         options = self.properties[OPTIONS] or {}
         for name, key in _OPTION_OF.items():
@@ -213,7 +213,7 @@ class Subscription(Subscribing):
     def parse_live_resource_data(
         self, resource_properties: Any, resource_data: Any
     ) -> dict[str, Any]:
-        """Return the properties for a subscription."""
+        """Return the properties that a subscription stands for."""
         options = dict(resource_data[OPTIONS] or {})
         named = {
             name: options.pop(key, None)
@@ -275,7 +275,7 @@ class MistralTrigger(Subscribing):
     def parse_live_resource_data(
         self, resource_properties: Any, resource_data: Any
     ) -> dict[str, Any]:
-        """Return the properties for a subscription."""
+        """Return the properties that a subscription stands for."""
         options = resource_data[OPTIONS] or {}
         execution = json.loads(options.get('post_data', '{}'))
         params = execution.get('params', {})
@@ -303,7 +303,7 @@ class MistralTrigger(Subscribing):
 
     def _options(self) -> dict[str, Any]:
         params = copy.deepcopy(dict(self.properties['params'] or {}))
-        # In quotes, as JSON has it, this is where the service puts messages.
+        # The service replaces this, with its quotes in JSON, by the message.
         params.setdefault('env', {})['notification'] = '$zaqar_message$'
         execution = {
             'workflow_id': self.properties['workflow_id'],
