@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: an alarm of Aodh with the action zaqar://?topic=... is posted with
-# the credentials of [service_credentials], as they serve for all else.
+# Expected: an alarm of Aodh with the action zaqar://?topic=... is posted with
+# the credentials of [service_credentials], as for everything else.
 #
-# aodh 23.0.0 with python-zaqarclient 4.7.0 hands user and project on by name
-# and without their domains, whatever the configuration says of them. Version
-# 3 of the Identity API, the only one that Keystone has had since 2018,
-# refuses that with 400. The alarm is lost with a line in the log. Pre-signed
-# URLs and trust+zaqar work. Keystone is a stub that shows what it is sent.
+# aodh 23.0.0 with python-zaqarclient 4.7.0 passes user and project by name and
+# without their domains, whatever the configuration says. Version 3 of the
+# Identity API, the only one that Keystone has had since 2018, refuses that
+# with 400. The alarm is lost, with a line in the log. Pre-signed URLs and
+# trust+zaqar work. Keystone is a stub that shows the request.
 #
 # Output:
 #

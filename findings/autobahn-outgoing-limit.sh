@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: maxMessagePayloadSize of a WebSocket server bounds what clients may
-# send; what the server sends is its own affair.
+# Expected: maxMessagePayloadSize of a WebSocket server bounds what clients may
+# send, and not what the server sends.
 #
 # autobahn 26.10.2: the same option bounds what the server sends. sendMessage
 # raises PayloadExceededError for an answer that is larger than the largest

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a node of a Galera cluster that refuses queries refuses SELECT 1, too,
-# so that a load balancer or a connection pool that asks so leaves it out.
+# Expected: a node of a Galera cluster that refuses queries refuses SELECT 1,
+# too, so that a load balancer or a connection pool that checks this skips it.
 #
 # MariaDB 10.11.18 with galera-4 26.4.23: where wsrep_reject_queries is ALL,
 # SELECT 1 and what else names no table is answered; what names a table, and

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: what a WSGI application finds in its environ under HTTP_* comes from
-# the request, and variables of the process stay in os.environ.
+# Expected: what a WSGI application finds in its environ under HTTP_* comes
+# from the request, and variables of the process stay in os.environ.
 #
 # granian 2.8.9 with the interface wsgi copies the whole environment of the
 # process into the environ of every request. A variable of the process whose
-# name begins with HTTP_ cannot be told from a header, and a page that shows
-# the environ for diagnosis shows what the deployment has put into variables.
+# name begins with HTTP_ cannot be distinguished from a header, and a page that
+# shows the environ for diagnosis shows the variables of the deployment.
 #
 # Output:
 #

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a WSGI server hands on a header value byte by byte (PEP 3333: as
+# Expected: a WSGI server hands on a header value byte by byte (PEP 3333: as
 # Latin-1), so that an application can decode UTF-8 from it, as under other
 # servers.
 #

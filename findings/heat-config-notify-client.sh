@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: heat-config-notify of this year reports the end of a software
+# Expected: heat-config-notify of this year reports the end of a software
 # deployment by a queue with the current python-zaqarclient.
 #
 # heat-agents 13.0.0 imports the client of version 1.1 of the API, which

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a plug-in of Heat is a Python module like any other: what Python
+# Expected: a plug-in of Heat is a Python module like any other: what Python
 # allows in a module works in it.
 #
 # Heat 27.0.1 loads plug-ins from plugin_dirs without putting them into

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: whoever has been given a trust without an end, and may hand it on, can
-# hand it on until some day: an end makes it less.
+# Expected: whoever has been given a trust without an end, and may hand it on,
+# can hand it on until some day: an end makes it less.
 #
-# Keystone 30.0.0: with expires_at the second trust is 400, and the message is
-# one of Python about comparing. Without, it is made, and has no end either.
-# Only where the first trust has an end can the second one have one.
+# Keystone 30.0.0: with expires_at the second trust is refused with 400 and a
+# message of Python about a comparison. Without, it is created, and does not
+# expire either. Only if the first trust expires, the second one can.
 #
 # Output:
 #

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a program that acts by a trust, and hands it on with all it has, gives
-# the roles that its token lists, as it does for a trust of its own user.
+# Expected: a program that acts by a trust, and hands it on with all it has,
+# gives the roles that its token lists, as it does for a trust of its own user.
 #
 # Keystone 30.0.0: the token of a trust lists the roles of the trust and those
-# that they imply (reader by member). Handing on what is listed is 403, with a
-# message that does not say why: only roles of the first trust count. A token
-# of the user lists both roles, too, and there what is listed can be given.
+# that they imply (reader by member). Redelegating the listed roles is 403,
+# with a message that does not say why: only roles of the first trust count. A
+# token of the user lists both roles, too, and a trust with both can be created.
 #
 # Output:
 #

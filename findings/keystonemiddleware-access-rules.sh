@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: an application credential whose access rules allow GET /v2/queues of
-# the messaging service can read queues wherever Keystone protects that
+# Expected: an application credential whose access rules allow GET /v2/queues
+# of the messaging service can read queues wherever Keystone protects that
 # service, and something that the rules do not allow is 403.
 #
 # keystonemiddleware 13.0.1: as long as [keystone_authtoken] service_type is

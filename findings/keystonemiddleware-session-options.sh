@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a service that wants a keystoneauth1 session from its section
+# Expected: a service that wants a keystoneauth1 session from its section
 # [keystone_authtoken] registers what keystonemiddleware lists for that
 # section, and then what a session reads from it; both call them cafile,
 # certfile, keyfile and insecure, and registering an option twice is allowed.

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a service behind auth_token reads tokens from X-Auth-Token, and from
-# X-Service-Token for services.
+# Expected: a service behind auth_token reads tokens from X-Auth-Token, and
+# from X-Service-Token for services.
 #
 # keystonemiddleware 13.0.1 takes a third header, X-Storage-Token, for the
 # token of a user where X-Auth-Token is missing, in every service and not in

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a key whose value is undefined is left out, as JSON.stringify does
+# Expected: a key whose value is undefined is left out, as JSON.stringify does
 # it, or sent as null.
 #
 # msgpackr 2.1.4 sends it as an extension of type 0, which means nothing to

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a library of MessagePack for JavaScript writes a whole number as an
+# Expected: a library of MessagePack for JavaScript writes a whole number as an
 # integer, as long as JavaScript holds it exactly (up to 2^53).
 #
 # msgpackr 2.1.4 and msgpack-lite 0.2.2 write whole numbers from 2^32 up, and

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: msgspec.Raw, which keeps a part of a document as it came, either
+# Expected: msgspec.Raw, which keeps a part of a document as it came, either
 # looks for the end of that part only, or refuses what decoding it would.
 #
 # msgspec 0.22.0 does something of both: "\ud800", half of a pair, is refused

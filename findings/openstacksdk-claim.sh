@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: create_claim of openstacksdk returns the claim that the Messaging API
-# has answered with, its id taken from the header Location.
+# Expected: create_claim of openstacksdk returns the claim that the Messaging
+# API has answered with, its id taken from the header Location.
 #
 # openstacksdk 4.22.0 raises AttributeError for every answer 201: it reads the
 # id from its attribute "location", which is not the header but the

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a connection of openstacksdk is one client of the Messaging API: it
+# Expected: a connection of openstacksdk is one client of the Messaging API: it
 # sends one Client-ID, so that a listing leaves out what the same connection
 # has posted (echo=false, the default of the API).
 #

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: that no new metadata is in the queue of a server, which is so between
-# two updates of its stack, is no warning of os-collect-config.
+# Expected: that no new metadata is in the queue of a server, which is so
+# between two updates of its stack, is no warning of os-collect-config.
 #
 # os-collect-config 14.1.0 over HTTP: an empty queue is a StopIteration inside,
 # whose text is empty. Each run logs that text, a warning without a word, and

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: os-collect-config takes the metadata of its server from its queue
+# Expected: os-collect-config takes the metadata of its server from its queue
 # once, over HTTP and over WebSocket alike.
 #
 # os-collect-config 14.1.0 with use_websockets: what is waiting is popped and

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a health check whose one back end has nothing to look at says so
+# Expected: a health check whose one back end has nothing to look at says so
 # once, at start.
 #
 # oslo.middleware 8.2.0: the back end disable_by_file without

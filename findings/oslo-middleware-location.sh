@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a layer that only adds a header of its own, such as the request id,
+# Expected: a layer that only adds a header of its own, such as the request id,
 # passes the other headers of an answer on as they are.
 #
 # oslo.middleware 8.2.0 and keystonemiddleware 13.0.1 on WebOb 1.8.11: each

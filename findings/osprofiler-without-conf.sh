@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: conf is optional when a notifier is made, as the driver for Redis
+# Expected: conf is optional when a notifier is made, as the driver for Redis
 # declares it (conf: cfg.ConfigOpts = cfg.CONF); and where no driver can be
 # made, the caller learns of it.
 #

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a REST controller of pecan gets the part of the path that names a
+# Expected: a REST controller of pecan gets the part of the path that names a
 # resource as it is, dots included: names may have them.
 #
 # pecan 1.8.0 takes what looks like an extension of a known type for a wish

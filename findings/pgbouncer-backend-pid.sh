@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: the process number that a client learns when it connects is that of
+# Expected: the process number that a client learns when it connects is that of
 # the backend that works for it: what backend_pid of libpq says is a row of
 # pg_stat_activity, and what a NOTIFY of its own comes from.
 #

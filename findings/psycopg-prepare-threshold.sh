@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: an argument of psycopg.connect() of a wrong kind, such as a number
+# Expected: an argument of psycopg.connect() of a wrong kind, such as a number
 # that is text because it comes from a URL or a file, is refused by connect(),
 # or read as the number.
 #

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: the scenario ZaqarBasic.create_queue of Rally measures how long a
+# Expected: the scenario ZaqarBasic.create_queue of Rally measures how long a
 # service takes to create a queue.
 #
 # rally-openstack 4.1.0 with python-zaqarclient 4.7.0 sends no request at all:

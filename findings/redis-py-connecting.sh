@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: redis-py sends what it has to say at the start of a connection in one
-# go: there are no answers that it needs to go on.
+# Expected: redis-py sends what it has to say at the start of a connection in
+# one go: there are no answers that it needs to go on.
 #
 # redis-py 8.1.0: each of four commands waits for the answer to the one before
 # it. The first command of a connection with a password and a database goes

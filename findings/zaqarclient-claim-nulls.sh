@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: queue.claim() of python-zaqarclient, whose ttl and grace are
+# Expected: queue.claim() of python-zaqarclient, whose ttl and grace are
 # optional, leaves them to the defaults of the service.
 #
 # python-zaqarclient 4.7.0 sends both as null. The API wants numbers or

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: the GET by which a client reads back what it has just created carries
-# no body.
+# Expected: the GET by which a client reads back what it has just created
+# carries no body.
 #
 # python-zaqarclient 4.7.0 creates a subscription with a POST and then reads
 # it with a GET that carries the body of the POST once more. RFC 9110 gives
 # such a body no meaning, and proxies, load balancers and caches in front of
 # the service may refuse the request or drop its connection; the subscription
-# is made all the same. The answers come from a stub.
+# is created nevertheless. The answers come from a stub.
 #
 # Output:
 #

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: queue.metadata(new_meta={...}) of python-zaqarclient sets the given
+# Expected: queue.metadata(new_meta={...}) of python-zaqarclient sets the given
 # keys, and afterwards the queue has them.
 #
 # python-zaqarclient 4.7.0 makes a JSON patch from what the service shows. A
 # key that is shown with a null, such as _dead_letter_queue of a queue that
-# has none, is added and then removed by the same patch: a service that does
-# as it is told keeps nothing of it, answers 200, and the client shows the key
-# as not set. Reserved keys that the caller did not name are removed, too. The
+# has none, is added and then removed by the same patch: a service that applies
+# it literally stores nothing and answers 200, and the client shows the key as
+# not set. Reserved keys that the caller did not name are removed, too. The
 # answers come from a stub.
 #
 # Output:

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Guess: whatever name a queue has, a client that lists queues shows it; what
-# names there may be is for the service to say.
+# Expected: whatever name a queue has, a client that lists queues shows it;
+# what names there may be is for the service to say.
 #
 # python-zaqarclient 4.7.0 has a copy of a rule about names, without the dot.
 # Where the service has a queue jobs.v2, which another client may have made,
