@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A webhook that confirms its subscription and prints what it is sent.
+"""A webhook that confirms its subscription and prints each notification.
 
     python3 receiver.py [--port 5678] [--service http://127.0.0.1:8888]
                         [--secret whsec_...]
 
-Needs nothing but Python. A notice of confirmation is answered by the request
-that it describes. With ``--secret`` messages without a good signature (in the
+Needs Python only. To confirm, it sends the request that the confirmation
+notice describes. With ``--secret``, messages without a valid signature (in the
 format of Standard Webhooks) are refused.
 """
 
@@ -21,14 +21,14 @@ import urllib.parse
 import urllib.request
 import uuid
 
-#: Seconds that a signature may be old.
+#: Maximum age of a signature, in seconds.
 TOLERANCE = 300
 
 CLIENT_ID = str(uuid.uuid4())
 
 
 def confirm(notice: dict, service: str) -> int:
-    """Say yes to a subscription; return the status of the answer."""
+    """Confirm the subscription; return the status of the answer."""
     url = notice.get('WSGISubscribeURL') or urllib.parse.urljoin(
         service, notice['URL-Paths']
     )
@@ -50,29 +50,33 @@ def confirm(notice: dict, service: str) -> int:
         return answer.status
 
 
-def is_ours(headers, body: bytes, secret: str) -> bool:
-    """Tell whether the service has signed a message."""
-    moment = headers.get('webhook-timestamp', '0')
-    if not moment.isdigit() or abs(time.time() - int(moment)) > TOLERANCE:
+def is_signed(headers, body: bytes, secret: str) -> bool:
+    """Return whether the service has signed a message."""
+    timestamp = headers.get('webhook-timestamp', '0')
+    if (
+        not timestamp.isdigit()
+        or abs(time.time() - int(timestamp)) > TOLERANCE
+    ):
         return False
     key = base64.b64decode(secret.removeprefix('whsec_'))
-    said = f'{headers.get("webhook-id")}.{moment}.'.encode() + body
-    good = base64.b64encode(hmac.digest(key, said, hashlib.sha256)).decode()
+    content = f'{headers.get("webhook-id")}.{timestamp}.'.encode() + body
+    digest = hmac.digest(key, content, hashlib.sha256)
+    expected = base64.b64encode(digest).decode()
     return any(
-        hmac.compare_digest(good, given.partition(',')[2])
-        for given in headers.get('webhook-signature', '').split()
+        hmac.compare_digest(expected, signature.partition(',')[2])
+        for signature in headers.get('webhook-signature', '').split()
     )
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
-    """Takes messages."""
+    """Receives notifications and confirmation notices."""
 
     service = ''
     secret = ''
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get('Content-Length', 0)))
-        if self.secret and not is_ours(self.headers, body, self.secret):
+        if self.secret and not is_signed(self.headers, body, self.secret):
             self.send_error(401)
             return
         document = json.loads(body)
@@ -80,12 +84,12 @@ class Receiver(http.server.BaseHTTPRequestHandler):
             print('confirmed:', confirm(document, self.service), flush=True)
         else:
             print('message:', json.dumps(document.get('body')), flush=True)
-        # Soon, or the service takes it for a failure.
+        # Answer within the time limit, or the service retries.
         self.send_response(204)
         self.end_headers()
 
     def log_message(self, *args) -> None:
-        """Leave the terminal to the messages."""
+        """Log no requests: print only the messages."""
 
 
 def main() -> None:
@@ -94,10 +98,10 @@ def main() -> None:
     parser.add_argument('--port', type=int, default=5678)
     parser.add_argument('--service', default='http://127.0.0.1:8888')
     parser.add_argument('--secret', default='')
-    given = parser.parse_args()
-    Receiver.service, Receiver.secret = given.service, given.secret
+    args = parser.parse_args()
+    Receiver.service, Receiver.secret = args.service, args.secret
     server = http.server.ThreadingHTTPServer(
-        ('127.0.0.1', given.port), Receiver
+        ('127.0.0.1', args.port), Receiver
     )
     print(f'listening on http://127.0.0.1:{server.server_port}', flush=True)
     server.serve_forever()

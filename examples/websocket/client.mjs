@@ -28,7 +28,7 @@ socket.addEventListener('open', () => {
 socket.addEventListener('message', ({ data }) => {
   const frame = JSON.parse(data);
   if (frame.request) {
-    // What comes in answer to a request repeats it; a push does not.
+    // An answer repeats its request; a push does not.
     console.log(`${frame.request.action}: ${frame.headers.status}`);
     return;
   }

@@ -31,8 +31,8 @@ def main(url: str, project: str, queue: str) -> None:
             # A push may come before the answer.
             print('pushed:', json.dumps(answer['body']), flush=True)
 
-    made = ask('subscription_create', queue_name=queue, ttl=300)
-    print('subscribed:', made['headers']['status'], flush=True)
+    subscribed = ask('subscription_create', queue_name=queue, ttl=300)
+    print('subscribed:', subscribed['headers']['status'], flush=True)
     posted = ask(
         'message_post',
         queue_name=queue,

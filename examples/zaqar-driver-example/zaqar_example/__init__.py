@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A storage driver for Zaqar, made to be read: everything is in memory.
+"""A storage driver for Zaqar, written to be read: all data is in memory.
 
-Nothing survives the end of the server, so that the driver must not and does
-not claim DURABILITY.
+The data is lost when the server stops, so the driver does not declare the
+capability DURABILITY.
 """

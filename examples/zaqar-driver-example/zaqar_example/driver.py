@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The driver, as its entry point names it."""
+"""The driver record that the entry point names."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ OPTS = [
 
 
 def open_messages(uri: str, options: Mapping[str, Any]) -> MessageStore:
-    """Open the message plane of a place."""
+    """Open the message store of a place."""
     return MessageStore(_client(uri))
 
 
 def open_management(uri: str, options: Mapping[str, Any]) -> ManagementStore:
-    """Open the management plane of a place."""
+    """Open the management store of a place."""
     return ManagementStore(_client(uri))
 
 
 def _client(uri: str) -> Client:
-    """Return a client; whether the server answers is seen when it is used.
+    """Return a client, which connects when it is used first.
 
     :raises ConfigurationError: the URI is malformed; Zaqar shows the text
         with the name of the option, or as the answer to a pool's creation

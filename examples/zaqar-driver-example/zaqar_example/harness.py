@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lets Zaqar's contract suite run over this driver.
+"""The harness with which Zaqar's contract suite tests this driver.
 
 ``pytest -p zaqar_example.harness --pyargs zaqar.tests.contract -k example``
 """
@@ -23,7 +23,7 @@ class Example(harnesses.Harness):
 
     name = 'example'
     driver = DRIVER
-    # What the suite may count on beyond the contract.
+    # What the server can do that not every server can.
     features = frozenset({Feature.ENDPOINT, Feature.SERVER_CLOCK})
 
     def start(self) -> None:
@@ -34,15 +34,15 @@ class Example(harnesses.Harness):
             [*command, '--port', str(self._port)], self._folder / 'log'
         )
         self._server.wait_until(lambda: process.accepts(self._port))
-        self._made = 0
+        self._places = 0
 
     def stop(self) -> None:
         self._server.stop()
         shutil.rmtree(self._folder)
 
     def database(self) -> str:
-        self._made += 1
-        return f'example://127.0.0.1:{self._port}/place-{self._made}'
+        self._places += 1
+        return f'example://127.0.0.1:{self._port}/place-{self._places}'
 
     def endpoint(self, uri: str) -> tuple[str, int]:
         return '127.0.0.1', self._port

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages and claims on dictionaries.
+"""Messages and claims in dictionaries.
 
-See ``zaqar.storage.base.MessageStore`` for what each call owes.
-
-Whoever calls holds the lock of the place, so each method runs alone.
+``zaqar.storage.base.MessageStore`` describes each call. Callers hold the lock
+of the place, so one method runs at a time.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ from zaqar.storage.base import (
     TOMBSTONE_LIFETIME,
 )
 
-#: Seconds after which a sweeper is thought dead.
-SWEEP = 10.0
+#: Seconds after which another sweeper may start: the first one has died.
+SWEEP_LEASE = 10.0
 
 _HEX = re.compile(r'[0-9a-f]*')
 
@@ -51,7 +50,7 @@ class Entry:
 
     :ivar wake_at: when its delay is over
     :ivar held_until: when its claim lapses
-    :ivar spent: whether its claim took it as an exhausted one
+    :ivar is_exhausted: whether its claim took it for the dead-letter queue
     """
 
     seq: int
@@ -64,7 +63,7 @@ class Entry:
     claim_id: str | None = None
     held_until: int = 0
     count: int = 0
-    spent: bool = False
+    is_exhausted: bool = False
 
     def holder(self, now: int) -> str | None:
         """Return the live claim that holds it."""
@@ -74,7 +73,7 @@ class Entry:
         return self.holder(now) is None and self.wake_at <= now
 
     def hold(self, claim_id: str, now: int, ttl: int, grace: int) -> None:
-        """Let a claim made now hold it."""
+        """Give it to a claim that is made now."""
         end = now + ttl * 1000
         self.claim_id, self.held_until = claim_id, end
         if self.expires_at < end:
@@ -100,13 +99,13 @@ class Entry:
 class Queue:
     """A queue.
 
-    :ivar entries: by sequence number, which is the order they were put in
-    :ivar numbers: sequence numbers by id
-    :ivar claims: ttl and end by id; which messages they hold, entries know
-    :ivar tokens: ids and end by token
-    :ivar mark: epoch of the mark of subscribers, or the negative of the
-        last one while the queue is silent
-    :ivar least: the oldest version of metadata that may be used
+    :ivar entries: by sequence number, in the order of their posts
+    :ivar numbers: sequence numbers by message id
+    :ivar claims: TTL and end by claim id; entries name their claim
+    :ivar tokens: message ids of a post, and when they are forgotten, by token
+    :ivar epoch: epoch of the subscriber flag; the negative of the last one
+        while the flag is cleared
+    :ivar min_version: the least version of metadata that may be used
     """
 
     next_seq: int
@@ -115,8 +114,8 @@ class Queue:
     claims: dict[str, tuple[int, int]] = field(default_factory=dict)
     tokens: dict[str, tuple[list[str], int]] = field(default_factory=dict)
     dropped_at: int | None = None
-    mark: int = 1
-    least: int = 0
+    epoch: int = 1
+    min_version: int = 0
 
     def live(self, now: int, after: int = -1) -> Iterator[Entry]:
         """Yield live messages in order."""
@@ -130,34 +129,34 @@ class Queue:
         return entry if entry and entry.expires_at > now else None
 
     def held(self, claim_id: str, now: int) -> list[Entry]:
-        """Return what a live claim holds, nothing for another one."""
+        """Return the messages of a live claim; none if it has ended."""
         return [
             entry for entry in self.live(now) if entry.holder(now) == claim_id
         ]
 
     def is_claim(self, claim_id: str | None, now: int) -> bool:
-        found = self.claims.get(claim_id or '')
-        return found is not None and found[1] > now
+        claim = self.claims.get(claim_id or '')
+        return claim is not None and claim[1] > now
 
     def remove(self, entry: Entry) -> None:
         del self.entries[entry.seq], self.numbers[entry.id]
 
-    def known(self, token: str, now: int) -> list[str] | None:
-        """Return the ids of an earlier post, if it is remembered."""
+    def ids_of(self, token: str, now: int) -> list[str] | None:
+        """Return the ids of an earlier post with this token, if any."""
         ids, end = self.tokens.get(token, ([], 0))
-        # That of a dead letter is kept for as long as the letter lives.
+        # The token of a dead letter is remembered while the letter lives.
         letters = (entry for name in ids if (entry := self.find(name, now)))
         if end > now or any(entry.new.id for entry in letters):
             return ids
         return None
 
     def check(self, version: int | None) -> None:
-        """Complain about metadata that is too old."""
-        if version is not None and version < self.least:
+        """Raise an error if a version of metadata is too old."""
+        if version is not None and version < self.min_version:
             raise StaleMetadata
 
     def is_forgotten(self, now: int) -> bool:
-        """Tell whether it was dropped so long ago that nobody asks for it."""
+        """Return whether its tombstone may be removed."""
         dropped_at = self.dropped_at
         return (
             dropped_at is not None and now - dropped_at >= TOMBSTONE_LIFETIME
@@ -169,7 +168,7 @@ class Queue:
 
 
 class Messages:
-    """The message plane of a place."""
+    """The message store of a place."""
 
     def __init__(self) -> None:
         self._queues: dict[str, Queue] = {}
@@ -183,48 +182,48 @@ class Messages:
         token: str,
         limit: int,
         notice: Any,
-        thought_silent: bool,
+        no_subscribers: bool,
         version: int | None,
     ) -> tuple[list[str] | None, int]:
-        """Return the ids, and the queue's mark.
+        """Return the ids, and the epoch of the queue's subscriber flag.
 
-        There are no ids, and nothing is stored, if the caller has brought no
-        notice into a marked queue.
+        If the caller assumed that there are no subscribers, and so made no
+        notice, and the flag is set, nothing is stored and the ids are None.
         """
-        queue = self._made(qid, now)
-        known = queue.known(token, now)
-        if known is not None:
-            return known, queue.mark
+        queue = self._writable(qid, now)
+        ids = queue.ids_of(token, now)
+        if ids is not None:
+            return ids, queue.epoch
         queue.check(version)
-        if thought_silent and queue.mark > 0:
-            return None, queue.mark
+        if no_subscribers and queue.epoch > 0:
+            return None, queue.epoch
         new = msgspec.convert(messages, list[NewMessage])
-        found = sum(1 for _ in queue.live(now)) if limit else 0
-        if limit and found + len(new) > limit:
-            raise QueueFull(f'The queue holds {found} messages.')
+        count = sum(1 for _ in queue.live(now)) if limit else 0
+        if limit and count + len(new) > limit:
+            raise QueueFull(f'The queue holds {count} messages.')
         ids = [self._append(queue, message, now) for message in new]
         queue.tokens[token] = (ids, now + TOKEN_LIFETIME)
-        if notice and queue.mark > 0:
-            told = msgspec.convert(notice, NewMessage)
-            self._append(self._made(OUTBOX, now), told, now)
-        return ids, queue.mark
+        if notice and queue.epoch > 0:
+            record = msgspec.convert(notice, NewMessage)
+            self._append(self._writable(OUTBOX, now), record, now)
+        return ids, queue.epoch
 
     def require_version(self, qid: str, version: int, now: int) -> None:
-        queue = self._made(qid, now)
-        queue.least = max(queue.least, version)
+        queue = self._writable(qid, now)
+        queue.min_version = max(queue.min_version, version)
 
     def mark_subscribed(self, qid: str, now: int) -> None:
-        queue = self._made(qid, now)
-        queue.mark = abs(queue.mark) + 1
+        queue = self._writable(qid, now)
+        queue.epoch = abs(queue.epoch) + 1
 
     def subscribed_epoch(self, qid: str, now: int) -> int:
-        return max(self._queue(qid, now).mark, 0)
+        return max(self._queue(qid, now).epoch, 0)
 
     def unmark_subscribed(self, qid: str, epoch: int, now: int) -> bool:
-        queue = self._made(qid, now)
-        if epoch <= 0 or queue.mark != epoch:
+        queue = self._writable(qid, now)
+        if epoch <= 0 or queue.epoch != epoch:
             return False
-        queue.mark = -epoch
+        queue.epoch = -epoch
         return True
 
     def list(
@@ -238,25 +237,25 @@ class Messages:
         include_delayed: bool,
     ) -> Page:
         queue = self._queue(qid, now)
-        after = _place(queue, marker)
+        after = _position(queue, marker)
         if after is None:
             return Page([])
         page: list[Message] = []
-        for looked, entry in enumerate(queue.live(now, after), start=1):
-            shown = entry.new.client != exclude_client
+        for read, entry in enumerate(queue.live(now, after), start=1):
+            is_listed = entry.new.client != exclude_client
             if entry.holder(now):
-                shown = shown and include_claimed
+                is_listed = is_listed and include_claimed
             elif entry.wake_at > now:
-                shown = shown and include_delayed
-            if shown:
+                is_listed = is_listed and include_delayed
+            if is_listed:
                 page.append(entry.shown(now))
-            if len(page) == limit or looked == SCAN_LIMIT:
+            if len(page) == limit or read == SCAN_LIMIT:
                 return Page(page, f'{entry.seq:016x}')
         return Page(page)
 
     def get(self, qid: str, ids: Sequence[str], now: int) -> Sequence[Message]:
         queue = self._queue(qid, now)
-        return [entry.shown(now) for entry in _found(queue, ids, now)]
+        return [entry.shown(now) for entry in _live(queue, ids, now)]
 
     def delete(
         self, qid: str, message_id: str, now: int, claim_id: str | None
@@ -282,7 +281,7 @@ class Messages:
         claim_ids: Sequence[str] | None,
     ) -> None:
         queue = self._queue(qid, now)
-        entries = _found(queue, ids, now)
+        entries = _live(queue, ids, now)
         if claim_ids is not None:
             if not all(queue.is_claim(name, now) for name in claim_ids):
                 raise InvalidDeletion('There is no such claim.')
@@ -312,8 +311,8 @@ class Messages:
     ) -> Claim | None:
         queue = self._queue(qid, now)
         if claim_id in queue.claims:
-            # Made before, and its answer was lost.
-            return _claim(queue, claim_id, now, apart=True)
+            # A retry: the answer to the first call was lost.
+            return _claim(queue, claim_id, now, split=True)
         queue.check(version)
         taken = 0
         for entry in list(queue.live(now)):
@@ -321,21 +320,21 @@ class Messages:
                 break
             if not entry.is_free(now):
                 continue
-            spent = 0 < max_claims <= entry.count
-            if spent and len(queue.held(claim_id, now)) - taken >= (
-                MAX_EXHAUSTED
+            is_exhausted = 0 < max_claims <= entry.count
+            if is_exhausted and (
+                len(queue.held(claim_id, now)) - taken >= MAX_EXHAUSTED
             ):
                 continue
             entry.hold(claim_id, now, ttl, grace)
-            entry.spent = spent
-            entry.count += int(max_claims > 0 and not spent)
-            taken += int(not spent)
+            entry.is_exhausted = is_exhausted
+            entry.count += int(max_claims > 0 and not is_exhausted)
+            taken += int(not is_exhausted)
         if queue.held(claim_id, now):
             queue.claims[claim_id] = (ttl, now + ttl * 1000)
-        return _claim(queue, claim_id, now, apart=True)
+        return _claim(queue, claim_id, now, split=True)
 
     def claimed(self, qid: str, claim_id: str, now: int) -> Claim | None:
-        return _claim(self._queue(qid, now), claim_id, now, apart=False)
+        return _claim(self._queue(qid, now), claim_id, now, split=False)
 
     def renew(
         self, qid: str, claim_id: str, now: int, ttl: int, grace: int
@@ -374,10 +373,10 @@ class Messages:
         queue.dropped_at = queue.dropped_at or now
 
     def begin_sweep(self, who: str) -> bool:
-        """Let one sweep at a time; one that died is no hindrance for long."""
+        """Return whether this sweeper may start: one runs at a time."""
         if time.monotonic() < self._swept_until and who != self._sweeper:
             return False
-        self._sweeper, self._swept_until = who, time.monotonic() + SWEEP
+        self._sweeper, self._swept_until = who, time.monotonic() + SWEEP_LEASE
         return True
 
     def end_sweep(self, who: str) -> None:
@@ -385,7 +384,7 @@ class Messages:
             self._swept_until = 0.0
 
     def sweep(self, now: int, batch: int) -> int:
-        """Remove what nobody can see: nobody misses it if it stays."""
+        """Remove expired data, which no call sees; this frees its space."""
         removed = 0
         for qid, queue in [*self._queues.items()]:
             for entry in [*queue.entries.values()]:
@@ -397,7 +396,7 @@ class Messages:
                     del queue.claims[claim_id]
                     removed += 1
             for token in [*queue.tokens]:
-                if queue.known(token, now) is None and removed < batch:
+                if queue.ids_of(token, now) is None and removed < batch:
                     del queue.tokens[token]
                     removed += 1
             if queue.is_forgotten(now) and removed < batch:
@@ -406,7 +405,7 @@ class Messages:
         return removed
 
     def _queue(self, qid: str, now: int) -> Queue:
-        """Return a queue to look at; one never seen is empty.
+        """Return a queue to read; one that does not exist is empty.
 
         :raises QueueGone: it was dropped
         """
@@ -417,11 +416,11 @@ class Messages:
             raise QueueGone
         return queue
 
-    def _made(self, qid: str, now: int) -> Queue:
-        """Return a queue to put something into.
+    def _writable(self, qid: str, now: int) -> Queue:
+        """Return a queue to change; create it if it does not exist.
 
-        Numbers begin at the current microsecond: should the server be started
-        again, old markers still lie before new messages.
+        Sequence numbers begin at the current microsecond, so that after a
+        restart of the server old markers are before new messages.
         """
         return self._queues.setdefault(qid, self._queue(qid, now))
 
@@ -435,7 +434,7 @@ class Messages:
             created_at=now,
             ttl=new.ttl,
             expires_at=now + new.ttl * 1000,
-            # By another clock than now's, a moment may lie in the future.
+            # Without a delay it is free at once, also for a slower clock.
             wake_at=now + new.delay * 1000 if new.delay else 0,
         )
         queue.entries[seq] = entry
@@ -443,30 +442,31 @@ class Messages:
         return entry.id
 
 
-def _place(queue: Queue, marker: str | None) -> int | None:
-    """Return the number behind which a page begins, None for nowhere."""
+def _position(queue: Queue, marker: str | None) -> int | None:
+    """Return the number after which a page begins, None if invalid."""
     if marker is None:
         return -1
     if len(marker) not in (16, 32) or not _HEX.fullmatch(marker):
         return None
-    # A dead letter's id says where it was in another queue.
+    # The id of a dead letter contains its number in another queue.
     return queue.numbers.get(marker, int(marker[:16], 16))
 
 
-def _found(queue: Queue, ids: Sequence[str], now: int) -> list[Entry]:
+def _live(queue: Queue, ids: Sequence[str], now: int) -> list[Entry]:
     """Return the live messages among these, each once, in queue order."""
-    found = {
+    entries = {
         entry.seq: entry for name in ids if (entry := queue.find(name, now))
     }
-    return [found[seq] for seq in sorted(found)]
+    return [entries[seq] for seq in sorted(entries)]
 
 
 def _claim(
-    queue: Queue, claim_id: str, now: int, *, apart: bool
+    queue: Queue, claim_id: str, now: int, *, split: bool
 ) -> Claim | None:
-    """Return a live claim that holds something, else None.
+    """Return a live claim with its messages, None if it holds none.
 
-    :param apart: whether exhausted messages stand apart, as when it was made
+    :param split: whether to list exhausted messages separately, as the call
+        that makes a claim does
     """
     held = queue.held(claim_id, now)
     if not held:
@@ -476,6 +476,10 @@ def _claim(
         claim_id,
         ttl,
         end,
-        [item.shown(now) for item in held if not (apart and item.spent)],
-        [item.shown(now) for item in held if apart and item.spent],
+        [
+            entry.shown(now)
+            for entry in held
+            if not (split and entry.is_exhausted)
+        ],
+        [entry.shown(now) for entry in held if split and entry.is_exhausted],
     )

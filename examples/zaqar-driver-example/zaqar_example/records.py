@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records on dictionaries; see ``zaqar.storage.base.ManagementStore``."""
+"""Records in dictionaries; see ``zaqar.storage.base.ManagementStore``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Records:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
-        # A record begins with version 1. Whatever replaces it has one that no
-        # other record of its name ever had.
+        # A record is created with version 1. A change gets a version that no
+        # other record of that name ever had.
         self._versions = count(2)
 
     def create(self, kind: str, parent: str, name: str, data: str) -> bool:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server that keeps places in memory, for as long as it runs.
+"""A server with places, which are databases in memory.
 
-It knows no passwords: whoever reaches the port may do everything. A real
-server would.
+It has no authentication: everyone who reaches the port may do everything.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from zaqar_example.memory import Messages
 from zaqar_example.records import Records
 from zaqar_example.wire import Answer, Request, receive, send
 
-#: Answers that a place remembers.
+#: Number of answers that a place remembers for repeated requests.
 MEMORY = 1000
 
 
 class Place:
-    """What belongs together: both planes, and the lock that guards them.
+    """Both stores of one database, and the lock that guards them.
 
-    One call at a time makes every call atomic, and that is most of what the
-    contract asks for. The rest is that calls may be repeated: whoever sends a
-    request again is given the answer that was lost.
+    One call at a time makes every call atomic, which fulfils most of the
+    contract. The rest is that calls may be repeated: a request that is sent
+    again gets the answer that was lost.
     """
 
     def __init__(self) -> None:
@@ -40,7 +39,7 @@ class Place:
         self._answers: OrderedDict[str, Answer] = OrderedDict()
 
     def answer(self, request: Request) -> Answer:
-        """Make a call and return what came of it."""
+        """Execute a call once; return its result or error."""
         with self.lock:
             if request.id not in self._answers:
                 self._answers[request.id] = self._call(request)
@@ -70,7 +69,7 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Listens on an address."""
+    """The server, listening on an address."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -88,12 +87,12 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def main() -> None:
-    """Serve until killed."""
+    """Run the server until it is killed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--host', default='127.0.0.1')
     parser.add_argument('--port', type=int, default=7007)
-    given = parser.parse_args()
-    with Server(given.host, given.port) as server:
+    args = parser.parse_args()
+    with Server(args.host, args.port) as server:
         server.serve_forever()
 
 

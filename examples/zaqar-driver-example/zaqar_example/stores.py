@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two stores: each call becomes a request to the server.
 
-The contract lets any call be repeated, so that a request whose answer was lost
-is simply sent again, once.
+Every call of the contract may be repeated, so a request whose answer was lost
+is sent again, once.
 """
 
-# Types of answers are checked as they come in, not by mypy.
+# Types of answers are checked at run time, not by mypy.
 # mypy: disable-error-code="no-any-return"
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from zaqar.models import Claim, Message, NewMessage, Page, Record, Stats
 from zaqar.storage import base
 from zaqar_example.wire import Answer, Request, receive, send
 
-#: Seconds. Together they stay below the five that a call may take.
+#: Time limits in seconds; their sum is below the five that a call may take.
 CONNECT, READ = 1.0, 3.0
 
 
 class Client:
-    """Sends requests; each thread has a connection of its own."""
+    """A client of the server, with a connection for each thread."""
 
     def __init__(self, host: str, port: int, place: str) -> None:
         self._address = (host, port)
@@ -39,11 +39,12 @@ class Client:
         self._open: set[socket.socket] = set()
 
     def ask(
-        self, wanted: Any, plane: str, call: str, values: dict[str, Any]
+        self, result: Any, plane: str, call: str, values: dict[str, Any]
     ) -> Any:
-        """Return the answer to a call, as a value of the type that is wanted.
+        """Return the answer to a call, converted to a type.
 
-        :raises StoreUnavailable: there is none
+        :param result: that type
+        :raises StoreUnavailable: the server does not respond
         """
         request = Request(
             secrets.token_hex(8), self._place, plane, call, _sent(values)
@@ -53,25 +54,26 @@ class Client:
         except OSError as error:
             raise errors.StoreUnavailable from error
         if answer.error:
-            # The names of errors are part of the contract.
+            # Errors of the contract are sent by name.
             raise getattr(errors, answer.error)(answer.text)
-        return msgspec.convert(answer.value, wanted)
+        return msgspec.convert(answer.value, result)
 
     def now(self) -> int:
         """Return the server's time in milliseconds."""
         return self.ask(int, '', 'now', {})
 
     def close(self) -> None:
-        """Close all connections, those of other threads, too."""
+        """Close all connections, including those of other threads."""
         for connection in [*self._open]:
             self._forget(connection)
 
     def _exchange(self, request: Request) -> Answer:
-        kept: socket.socket | None = getattr(self._own, 'connection', None)
-        if kept is not None:
-            # It may have died while nobody looked. A silence is no death.
+        connection: socket.socket | None
+        connection = getattr(self._own, 'connection', None)
+        if connection is not None:
+            # Reconnect if it was closed meanwhile, but not after a timeout.
             with contextlib.suppress(ConnectionError, EOFError):
-                return self._try(kept, request)
+                return self._try(connection, request)
         try:
             return self._try(self._connect(), request)
         except EOFError:
@@ -87,16 +89,16 @@ class Client:
             raise
 
     def _connect(self) -> socket.socket:
-        made = socket.create_connection(self._address, CONNECT)
-        made.settimeout(READ)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # What is sent to nobody might be delivered when its caller has given
-        # up: so the server speaks before anything is asked of it.
-        send(made, Request('', '', '', 'now', {}))
-        receive(made, Answer)
-        self._own.connection = made
-        self._open.add(made)
-        return made
+        connection = socket.create_connection(self._address, CONNECT)
+        connection.settimeout(READ)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Verify that the server responds: a change that is sent to a server
+        # that hangs could be made after its caller has given up.
+        send(connection, Request('', '', '', 'now', {}))
+        receive(connection, Answer)
+        self._own.connection = connection
+        self._open.add(connection)
+        return connection
 
     def _forget(self, connection: socket.socket) -> None:
         self._open.discard(connection)
@@ -108,11 +110,12 @@ class MessageStore(base.MessageStore):
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._silent: set[str] = set()
+        #: Queues without subscribers, as far as is known.
+        self._unsubscribed: set[str] = set()
         self.clock = store_clock.Clock(client.now)
 
-    def _ask(self, wanted: Any, call: str, /, **values: Any) -> Any:
-        return self._client.ask(wanted, 'messages', call, values)
+    def _ask(self, result: Any, call: str, /, **values: Any) -> Any:
+        return self._client.ask(result, 'messages', call, values)
 
     def ping(self) -> None:
         self._client.now()
@@ -128,12 +131,12 @@ class MessageStore(base.MessageStore):
         notice: Callable[[], NewMessage] | None = None,
         version: int | None = None,
     ) -> Sequence[str]:
-        thought_silent = qid in self._silent
+        no_subscribers = qid in self._unsubscribed
         ids: list[str] | None = None
         while ids is None:
-            # Making a notice is work, and most queues are silent.
-            told = notice() if notice and not thought_silent else None
-            ids, mark = self._ask(
+            # Making a notice costs time, and few queues have subscribers.
+            record = notice() if notice and not no_subscribers else None
+            ids, epoch = self._ask(
                 tuple[list[str] | None, int],
                 'post',
                 qid=qid,
@@ -141,15 +144,15 @@ class MessageStore(base.MessageStore):
                 now=now,
                 token=token,
                 limit=limit,
-                notice=told,
-                thought_silent=notice is not None and told is None,
+                notice=record,
+                no_subscribers=notice is not None and record is None,
                 version=version,
             )
-            thought_silent = False
-            if mark > 0:
-                self._silent.discard(qid)
+            no_subscribers = False
+            if epoch > 0:
+                self._unsubscribed.discard(qid)
             else:
-                self._silent.add(qid)
+                self._unsubscribed.add(qid)
         return ids
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
@@ -292,14 +295,14 @@ class MessageStore(base.MessageStore):
 
 
 class ManagementStore(base.ManagementStore):
-    """Records in the server's memory. Their data travels as JSON text."""
+    """Records in the server's memory. Their data is sent as JSON text."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self.clock = store_clock.Clock(client.now)
 
-    def _ask(self, wanted: Any, call: str, /, **values: Any) -> Any:
-        return self._client.ask(wanted, 'records', call, values)
+    def _ask(self, result: Any, call: str, /, **values: Any) -> Any:
+        return self._client.ask(result, 'records', call, values)
 
     def ping(self) -> None:
         self._client.now()
@@ -370,8 +373,8 @@ def _record(row: Sequence[Any] | None) -> Record | None:
 def _sent(values: dict[str, Any]) -> dict[str, Any]:
     """Return values that can be sent.
 
-    Whatever a client of Zaqar has sent as an id comes here, lone surrogates
-    too. Those become question marks, which no id of ours has.
+    Ids come from clients and may contain lone surrogates. Those become
+    question marks, which no existing id contains.
     """
     return {
         key: value.encode(errors='replace').decode()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and answers as MessagePack, each behind its length."""
+"""Requests and answers as MessagePack, each preceded by its length."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LENGTH = struct.Struct('!I')
 
 
 class Request(msgspec.Struct):
-    """A call of a plane of a place.
+    """A call of a store of a place.
 
-    :ivar id: the same when it is sent again
+    :ivar id: the same when the request is repeated
     """
 
     id: str
@@ -28,7 +28,7 @@ class Request(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """A value, or the name and text of an error of ``zaqar.errors``."""
+    """A result, or the name and text of an error of ``zaqar.errors``."""
 
     value: Any = None
     error: str = ''
@@ -44,7 +44,7 @@ def send(connection: socket.socket, what: Request | Answer) -> None:
 def receive(connection: socket.socket, kind: type[T]) -> T:
     """Receive a request or an answer.
 
-    :raises EOFError: the other side has gone
+    :raises EOFError: the connection was closed
     """
     (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
     return msgspec.msgpack.decode(_exactly(connection, length), type=kind)
