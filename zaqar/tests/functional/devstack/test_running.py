@@ -131,7 +131,9 @@ def test_a_service_that_does_not_answer_is_told(cloud: Devstack) -> None:
     cloud.env['WEB_PORT'] = str(process.free_port())
     done = cloud.run('stack', 'extra')
     assert done.returncode != 0
-    assert 'Zaqar does not respond at http://127.0.0.1/messaging' in done.stderr
+    assert (
+        'Zaqar does not respond at http://127.0.0.1/messaging' in done.stderr
+    )
 
 
 # Grenade.
