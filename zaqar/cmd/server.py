@@ -244,7 +244,7 @@ def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     running, application = _built(words, service_assembly.Service.application)
     running.start()
     running.report_when_asked()
-    warm_up(running)
+    warm_up(running, application)
     granian_server.serve(
         listener,
         application,

@@ -3,9 +3,9 @@
 
 One connection of the process writes; threads that wait for it queue their
 work, and the next one commits all of it at once, so that one ``fsync`` serves
-many. Every thread has a connection of its own for reading, which never waits
-for the writer. Several processes of one machine may share the file; a network
-file system will lose data.
+many. Reads have connections of their own, which never wait for the writer.
+Several processes of one machine may share the file; a network file system
+will lose data.
 """
 
 from __future__ import annotations
@@ -62,13 +62,19 @@ class SqliteDatabase(SqlDatabase):
         self._synchronous = synchronous
         self._create()
         self._writer = _Writer(self._connect())
-        self._local = threading.local()
-        self._readers: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
+        #: Those that no thread uses; as many as ever read at a time.
+        self._readers: list[sqlite3.Cursor] = []
 
     def read(self, work: Callable[[SqlSession], T]) -> T:
         with _errors_mapped():
-            return work(self._reader())
+            try:
+                reader = self._readers.pop()
+            except IndexError:
+                reader = self._open_reader()
+            try:
+                return work(SqlSession(reader, 'sqlite'))
+            finally:
+                self._readers.append(reader)
 
     def write(self, work: Callable[[SqlSession], T]) -> T:
         with _errors_mapped():
@@ -90,21 +96,13 @@ class SqliteDatabase(SqlDatabase):
 
     def close(self) -> None:
         self._writer.close()
-        with self._lock:
-            for reader in self._readers:
-                reader.close()
-            self._readers.clear()
+        while self._readers:
+            self._readers.pop().connection.close()
 
-    def _reader(self) -> SqlSession:
-        session: SqlSession | None = getattr(self._local, 'session', None)
-        if session is None:
-            connection = self._connect()
-            connection.execute('PRAGMA query_only = ON')
-            with self._lock:
-                self._readers.append(connection)
-            session = SqlSession(connection.cursor(), 'sqlite')
-            self._local.session = session
-        return session
+    def _open_reader(self) -> sqlite3.Cursor:
+        connection = self._connect()
+        connection.execute('PRAGMA query_only = ON')
+        return connection.cursor()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
