@@ -75,7 +75,6 @@ class _BuildInfo(Collector):
     """The release, as labels of a series with the value 1."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the series."""
         info = GaugeMetricFamily(
             'zaqar_build_info',
             'Release of the service and of Python; always 1.',

@@ -102,7 +102,6 @@ class Service:
         )
 
     def application(self) -> App:
-        """Return the WSGI application."""
         return middleware_stack.build(
             self.conf, self.dispatcher, self._profiling.application
         )
@@ -155,7 +154,6 @@ class Service:
             self._embedded.start()
 
     def start(self) -> None:
-        """Start background work."""
         self._sweeper.start()
 
     def report_when_asked(self, **sections: guru_reports.Facts) -> None:

@@ -7,5 +7,4 @@ import importlib.metadata
 
 
 def version_string() -> str:
-    """Return the version of the installed package."""
     return importlib.metadata.version('zaqar')

@@ -48,22 +48,18 @@ def metadata_size(limits: Limits) -> int:
 
 
 def small_body_too_large(most: int) -> ZaqarError:
-    """Return the error for too large a small document."""
     return InvalidBody(f'Request body is too large. Max size: {most}')
 
 
 def queue_metadata_too_large(most: int) -> ZaqarError:
-    """Return the error for too large metadata at creation."""
     return InvalidRequest(f'Queue metadata is too large. Max size: {most}')
 
 
 def patch_too_large(most: int) -> ZaqarError:
-    """Return the error for too large a patch."""
     return InvalidBody(f'Queue metadata is too large. Max size: {most}')
 
 
 def post_too_large(most: int) -> ZaqarError:
-    """Return the error for too large a post."""
     return InvalidRequest(
         f'Message collection size is too large. Max size {most}'
     )

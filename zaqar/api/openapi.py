@@ -176,7 +176,6 @@ def _content(
 
 
 def main() -> None:
-    """Print the document."""
     json.dump(document(), sys.stdout, indent=2)
     sys.stdout.write('\n')
 

@@ -36,7 +36,6 @@ DEPRECATED_VERSIONS = cfg.ListOpt(
 
 
 def from_conf(conf: cfg.ConfigOpts) -> Set[Feature]:
-    """Return the features that are on in a loaded configuration."""
     conf.register_opts([ADMIN_MODE, POOLING, DEPRECATED_VERSIONS])
     features: tuple[Feature, ...] = ('admin_mode', 'pooling')
     return frozenset(feature for feature in features if conf[feature])

@@ -23,7 +23,6 @@ def obj(members: Mapping[str, Schema], optional: Sequence[str] = ()) -> Schema:
 
 
 def array(items: Schema) -> Schema:
-    """Return the schema of an array."""
     return {'type': 'array', 'items': items}
 
 
@@ -35,7 +34,6 @@ LINKS: Schema = {
 
 
 def page(noun: str, item: Schema) -> Schema:
-    """Return the schema of a page of items."""
     return obj({noun: array(item), 'links': LINKS})
 
 

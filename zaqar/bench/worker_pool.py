@@ -55,7 +55,6 @@ class Plan:
 
     @property
     def workers(self) -> int:
-        """The number of all workers."""
         return sum(count for _, count in self.processes)
 
 

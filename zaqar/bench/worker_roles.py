@@ -55,7 +55,6 @@ class CallStatistics:
     messages: int = 0
 
     def of(self, call: str) -> Durations:
-        """Return the durations of a call."""
         return self.calls.setdefault(call, Durations())
 
 

@@ -28,7 +28,6 @@ _BAR = 40
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         conf = command_line.parse(words)

@@ -108,7 +108,6 @@ Opener = Callable[[], MessageStore]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if '-h' in words or '--help' in words:
         print(MANUAL)
@@ -162,7 +161,6 @@ class StoreSelection:
         return pools if self._conf.pool else {**messages, **pools}
 
     def close(self) -> None:
-        """Close all stores."""
         if self._pools is not None:
             self._pools.close()
         self._found.messages.close()
@@ -238,10 +236,7 @@ class Collector:
             LOG.info(text)
 
     def _sweep(self, name: str, store: MessageStore) -> str:
-        """Sweep a store; return its line of output.
-
-        :raises StoreUnavailable: it does not answer
-        """
+        """Sweep a store; return its line of output."""
         store.ping()
         if self._is_dry:
             return 'answers'

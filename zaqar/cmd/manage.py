@@ -231,7 +231,6 @@ ARGUMENTS: dict[str, Sequence[tuple[str, dict[str, Any]]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if configuration.wants_manual(words, COMMANDS):
         print(MANUAL)
@@ -251,10 +250,7 @@ def _complain(error: Exception, code: int) -> int:
 
 
 def _configure(words: Sequence[str]) -> cfg.ConfigOpts:
-    """Read command line and files.
-
-    :raises SystemExit: usage was asked for (0) or is wrong (2)
-    """
+    """Read command line and files."""
     conf = cfg.ConfigOpts()
     log.register_options(conf)
     conf.register_opts(driver.MANAGEMENT_OPTS, MANAGEMENT)
@@ -279,10 +275,7 @@ def _add_commands(parsers: Any) -> None:
 
 
 def _databases(conf: cfg.ConfigOpts) -> Sequence[Database]:
-    """Return the databases to work on, each once.
-
-    :raises Failure: none is named, or with an unusable URI
-    """
+    """Return the databases to work on, each once."""
     databases = [
         Database(title, f'[{group}] uri', _parse(group, conf[group].uri))
         for group, title in TITLES.items()
@@ -303,10 +296,7 @@ def _parse(group: str, uri: str) -> sa.URL:
 
 
 def _target(revision: str | None, delta: int | None) -> str:
-    """Return the target revision, as alembic names it.
-
-    :raises Failure: none is given, or two, or one that lies behind
-    """
+    """Return the target revision, as alembic names it."""
     if revision is None and delta is None:
         raise Failure('give a revision ("head", usually) or --delta')
     if revision is not None and delta is not None:

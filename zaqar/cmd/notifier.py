@@ -72,7 +72,6 @@ _CHECK_INTERVAL = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if '-h' in words or '--help' in words:
         print(MANUAL)

@@ -102,7 +102,6 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if '-h' in words or '--help' in words:
         print(MANUAL)
@@ -207,10 +206,7 @@ def _tell(listener: socket.socket, what: str) -> None:
 def _built(
     words: Sequence[str], part: Callable[[service_assembly.Service], T]
 ) -> tuple[service_assembly.Service, T]:
-    """Return the service, by the configuration as it is now, and its part.
-
-    :raises SystemExit: it cannot be built; the reason is logged
-    """
+    """Return the service, by the configuration as it is now, and its part."""
     try:
         conf = configuration.load(PROG, words, register_opts)
         running = service_assembly.Service(conf)

@@ -189,7 +189,6 @@ CHECKS: Sequence[tuple[str, Callable[[Checks], Result]]] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if configuration.wants_manual(words, ('upgrade',)):
         print(MANUAL)

@@ -105,10 +105,7 @@ def revision_fault(place: Place) -> str | None:
 
 
 def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
-    """Open each store and return its faults.
-
-    :raises ConfigurationError: see :func:`places`
-    """
+    """Open each store and return its faults."""
     if any(place.is_new for place in places(conf)):
         # Opening it would create it, perhaps as the wrong user.
         return ()
@@ -133,7 +130,6 @@ def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
 def pool_faults(conf: cfg.ConfigOpts) -> tuple[Sequence[str], Sequence[str]]:
     """Return faults of pools: errors and warnings.
 
-    :raises ConfigurationError: see :func:`places`
     :raises Unseen: they cannot be looked at
     """
     stops, warns = [], []
@@ -153,7 +149,6 @@ def pool_faults(conf: cfg.ConfigOpts) -> tuple[Sequence[str], Sequence[str]]:
 def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
     """Return queues and flavors with a pool that does not exist.
 
-    :raises ConfigurationError: see :func:`places`
     :raises Unseen: nobody can tell
     """
     pools = list(entries(conf, pool_records.KIND))
@@ -180,7 +175,6 @@ def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
 def encrypted(conf: cfg.ConfigOpts) -> int:
     """Count the queues and topics with encryption.
 
-    :raises ConfigurationError: see :func:`places`
     :raises Unseen: nobody can tell
     """
     return sum(
@@ -194,7 +188,6 @@ def encrypted(conf: cfg.ConfigOpts) -> int:
 def entries(conf: cfg.ConfigOpts, kind: str) -> Iterator[Entry]:
     """Yield all records of a kind, of all parents.
 
-    :raises ConfigurationError: see :func:`places`
     :raises Unseen: the store cannot list them, or does not answer
     """
     place = places(conf)[0]

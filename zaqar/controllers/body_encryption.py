@@ -120,7 +120,6 @@ class Cipher:
 
     @property
     def has_key(self) -> bool:
-        """Whether there is a key."""
         return self._first is not None
 
     def encrypt(self, body: bytes, scope: Scope, rnd: str) -> bytes:
@@ -232,10 +231,7 @@ def is_encrypted(body: bytes) -> bool:
 
 
 def _parts(body: bytes) -> tuple[str, bytes, bytes]:
-    """Split an encrypted body into name of the key, nonce and ciphertext.
-
-    :raises ValueError: it is damaged
-    """
+    """Split an encrypted body into name of the key, nonce and ciphertext."""
     start = 2 + int.from_bytes(body[1:2])
     end = start + _NONCE
     return body[2:start].decode(), body[start:end], body[end:]

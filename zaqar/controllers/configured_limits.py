@@ -227,7 +227,6 @@ class Limits:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Limits:
-        """Return the limits of a loaded configuration."""
         return cls(**settings_dataclasses.values(cls, conf, GROUPS))
 
 

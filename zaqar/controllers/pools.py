@@ -92,7 +92,6 @@ def create(ctx: Context, *, pool_name: str, document: Any) -> None:
 
 
 def show(ctx: Context, *, pool_name: str, detailed: bool | None) -> ShownPool:
-    """Return a pool."""
     pool = named(ctx, 'pool', pool_name).pools.records.get(pool_name)
     if pool is None:
         raise _missing(pool_name)
@@ -214,10 +213,7 @@ def _visible(ctx: Context, pool: Pool) -> Pool:
 
 
 def _checked(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the known fields of a body, as they are stored.
-
-    :raises InvalidBody: one has the wrong type or size
-    """
+    """Return the known fields of a body, as they are stored."""
     fields = {key: document[key] for key in _FIELDS if key in document}
     for key in ('uri', 'flavor'):
         text = fields.get(key, '')

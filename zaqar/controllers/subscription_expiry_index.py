@@ -44,7 +44,6 @@ def add(
 
 
 def remove(store: ManagementStore, subscription_id: str, at: int) -> None:
-    """Remove an expiry from the index."""
     store.delete(KIND, PARENT, _name(subscription_id, at))
 
 

@@ -94,7 +94,6 @@ class Signer:
 
     @property
     def has_key(self) -> bool:
-        """Whether there is a key."""
         return self._key is not None
 
     def sign(self, grant: Grant) -> str:

@@ -46,7 +46,6 @@ class Leases:
         self.changed = threading.Event()
 
     def add(self, lease: Lease) -> None:
-        """Add a claim."""
         with self._lock:
             self._leases.add(lease)
 

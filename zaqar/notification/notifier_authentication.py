@@ -147,5 +147,4 @@ def secret_from_conf(conf: cfg.ConfigOpts) -> str | None:
 
 
 def new_secret() -> str:
-    """Create a random secret."""
     return secrets.token_hex(32)

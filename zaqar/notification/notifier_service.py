@@ -89,7 +89,6 @@ class Notifier:
         }
 
     def start(self) -> None:
-        """Start all threads."""
         LOG.info(
             'Delivering notifications to %s', ', '.join(sorted(self._senders))
         )

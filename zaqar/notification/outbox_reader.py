@@ -80,7 +80,6 @@ class OutboxReader:
         }
 
     def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def hold(self) -> None:

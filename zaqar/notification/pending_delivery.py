@@ -57,12 +57,10 @@ class PendingDelivery(
 
     @property
     def scope(self) -> Scope:
-        """The queue or topic."""
         return outbox_notices.scope_of(self)
 
     @property
     def key(self) -> tuple[Scope, str]:
-        """The subscription."""
         return self.scope, self.subscription
 
     @classmethod

@@ -51,7 +51,6 @@ class Pace:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Pace:
-        """Read it from a loaded configuration."""
         conf.register_opts(OPTS, GROUP)
         return cls(conf[GROUP].interval, conf[GROUP].batch)
 

@@ -54,7 +54,6 @@ class OpenStores:
         self._retired: list[tuple[float, MessageStore]] = []
 
     def get(self, name: str) -> MessageStore:
-        """Return the store of a pool."""
         slot = self._slot(name)
         if self._timer() >= slot.until:
             # Not under the general lock: other threads may need other pools.
@@ -66,7 +65,6 @@ class OpenStores:
         return slot.store
 
     def answers(self, name: str) -> bool:
-        """Tell whether a pool answers."""
         ping = self._slot(name).ping
         if self._timer() < ping.until:
             return bool(ping.succeeded)
@@ -89,7 +87,6 @@ class OpenStores:
             slot.ping = _Ping()
 
     def close(self) -> None:
-        """Close all stores."""
         with self._lock:
             stores = [slot.store for slot in self._slots.values()]
             stores += [store for _, store in self._retired]

@@ -57,7 +57,6 @@ class Pool:
 
 
 def pool_of(name: str, data: Data) -> Pool:
-    """Return the pool that a record describes."""
     closing = data.get('closing') or {}
     return Pool(
         name,
@@ -90,7 +89,6 @@ class PoolRecords:
         return [pool_of(record.name, record.data) for record in records]
 
     def get(self, name: str) -> Pool | None:
-        """Return a pool, or None."""
         record = self._management.get(KIND, '', name)
         return None if record is None else pool_of(name, record.data)
 

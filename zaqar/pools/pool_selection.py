@@ -103,7 +103,6 @@ class Pools:
         return [*names, VIRTUAL] if self.use_virtual else names
 
     def close(self) -> None:
-        """Close the stores of all pools."""
         self.stores.close()
 
 

@@ -157,11 +157,7 @@ class PooledCatalogue(Catalogue):
         return self._placed(queue, flavor(metadata))
 
     def _placed(self, queue: Queue, wanted: Any) -> Queue:
-        """Return the queue in a pool in which it is registered.
-
-        :raises NoPool: there is none that fits
-        :raises StoreUnavailable: those that fit do not answer
-        """
+        """Return the queue in a pool in which it is registered."""
 
         def attempt() -> Queue | None:
             placed = dataclasses.replace(queue, pool=self.pools.choose(wanted))

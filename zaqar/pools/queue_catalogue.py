@@ -134,7 +134,6 @@ class Catalogue:
             self._drop_successors(queue)
 
     def store(self, queue: Queue) -> MessageStore:
-        """Return the store of the messages of a queue."""
         return self.messages
 
     def forget(self, scope: Scope) -> None:
@@ -164,7 +163,6 @@ class Catalogue:
         return store.sweep(now=store.clock.server_now(), batch=batch)
 
     def close(self) -> None:
-        """Give back all connections."""
         self.messages.close()
         self.management.close()
 
@@ -259,7 +257,6 @@ class Catalogue:
         return Queue(scope, secrets.token_hex(16), metadata, 1)
 
     def _next_incarnation(self, queue: Queue) -> Queue:
-        """Return the next incarnation of a queue."""
         return dataclasses.replace(queue, qid=secrets.token_hex(16))
 
     def _from_record(self, scope: Scope, record: Record) -> Queue:
@@ -274,7 +271,6 @@ class Catalogue:
         )
 
     def _data(self, queue: Queue) -> dict[str, Any]:
-        """Return the data of a queue's record."""
         data: dict[str, Any] = {'qid': queue.qid, 'metadata': queue.metadata}
         if queue.pool:
             data['pool'] = queue.pool
@@ -306,7 +302,6 @@ class Catalogue:
         return self.openers()
 
     def _stores(self) -> Iterable[MessageStore]:
-        """Return all stores of messages."""
         return (self.messages,)
 
     def _drop(self, queue: Queue) -> None:

@@ -21,7 +21,6 @@ _CLAIM = re.compile(r'[A-Za-z0-9_-]{1,64}')
 
 
 def make_id(seq: int, rnd: str) -> str:
-    """Return the id of a message."""
     return f'{seq:016x}{rnd}'
 
 
@@ -39,7 +38,6 @@ def parse_id(text: str) -> tuple[int, str] | None:
 
 
 def make_marker(seq: int) -> str:
-    """Return the marker behind a sequence number."""
     return f'{seq:016x}'
 
 

@@ -24,7 +24,6 @@ class LazyNotice:
         self._message: NewMessage | None = None
 
     def message(self) -> NewMessage:
-        """Return the notice."""
         if self._message is None:
             self._message = self._create()
         return self._message

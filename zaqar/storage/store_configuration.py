@@ -242,10 +242,7 @@ def _default_state_path() -> pathlib.Path:
 def _check_forgotten(
     conf: cfg.ConfigOpts, choice: Choice, option: str
 ) -> None:
-    """Refuse to start on an empty database beside a full one.
-
-    :raises ConfigurationError: a driver has a URI and was not chosen
-    """
+    """Refuse to start on an empty database beside a full one."""
     for name in sorted(
         {*installed_drivers.installed(), *KNOWN} - {choice.driver}
     ):

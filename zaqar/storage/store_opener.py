@@ -195,10 +195,7 @@ def _rows_place(
     management: Choice,
     messages: Choice,
 ) -> Mapping[str, Any]:
-    """Return how a driver reaches the management store, if it does.
-
-    :raises ConfigurationError: it cannot have rows there
-    """
+    """Return how a driver reaches the management store, if it does."""
     if driver.rows_of is None:
         return {}
     if management.driver != driver.rows_of:

@@ -31,7 +31,6 @@ def age(since: int, now: int) -> int:
 def content(
     item: Message, now: int, embed: Embed = msgspec.Raw
 ) -> dict[str, Any]:
-    """Return the content of a message."""
     document = {
         'ttl': item.ttl,
         'age': age(item.created_at, now),
@@ -45,7 +44,6 @@ def content(
 def popped(
     item: Message, now: int, embed: Embed = msgspec.Raw
 ) -> dict[str, Any]:
-    """Return a popped message."""
     return {
         'id': item.id,
         **content(item, now, embed),
@@ -87,7 +85,6 @@ def moment(span: MessageSpan, now: int) -> dict[str, Any]:
 
 
 def subscription(item: Subscription, now: int) -> dict[str, Any]:
-    """Return a subscription."""
     return {
         'id': item.id,
         'source': item.scope.name,
@@ -100,7 +97,6 @@ def subscription(item: Subscription, now: int) -> dict[str, Any]:
 
 
 def pool(item: Pool, detailed: bool) -> dict[str, Any]:
-    """Return a pool."""
     shown = {
         'name': item.name,
         'uri': item.uri,
@@ -111,7 +107,6 @@ def pool(item: Pool, detailed: bool) -> dict[str, Any]:
 
 
 def flavor(item: Flavor, detailed: bool) -> dict[str, Any]:
-    """Return a flavor."""
     shown: dict[str, Any] = {'name': item.name, 'pool_list': item.pools}
     if detailed:
         shown['capabilities'] = item.capabilities

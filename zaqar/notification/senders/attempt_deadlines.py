@@ -98,7 +98,6 @@ class DeadlineWatch:
             attempt.duplicate.close()
 
     def stop(self) -> None:
-        """End the thread."""
         with self._changed:
             self._stopped = True
             self._changed.notify()

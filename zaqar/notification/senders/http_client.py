@@ -134,7 +134,6 @@ class WebhookClient:
         return response
 
     def close(self) -> None:
-        """Close all connections."""
         self._watch.stop()
         for manager in (self._direct, *self._proxies.values()):
             manager.clear()

@@ -26,8 +26,6 @@ Transport = Callable[[bytes, str, str], Outcome]
 
 
 class MailSender:
-    """Sends mails."""
-
     schemes: tuple[str, ...] = ('mailto',)
 
     def __init__(

@@ -68,7 +68,6 @@ class InternalClient:
         return status
 
     def close(self) -> None:
-        """Close idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -112,10 +111,7 @@ def _is_open(connection: socket.socket) -> bool:
 
 
 def _read_response(connection: socket.socket) -> tuple[int, bool]:
-    """Read a status, and whether the connection may be used again.
-
-    :raises OSError: there is no response, or a malformed one
-    """
+    """Read a status, and whether the connection may be used again."""
     head = b''
     while not head.endswith(_END):
         more = connection.recv(_MAX_HEAD)

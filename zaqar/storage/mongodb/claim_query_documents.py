@@ -62,7 +62,6 @@ def lifetimes(terms: ClaimTerms) -> Document:
 
 
 def claim_update(terms: ClaimTerms, guard: Document) -> list[Document]:
-    """Return the update that claims a message."""
     change: Document = {
         'a': terms.end,
         'h': terms.end,
@@ -86,7 +85,6 @@ def claim_update(terms: ClaimTerms, guard: Document) -> list[Document]:
 
 
 def free_update() -> list[Document]:
-    """Return the update that frees a message."""
     gone = dict.fromkeys(documents.CLAIM_FIELDS, '$$REMOVE')
     return [{'$set': {'a': 0, 'h': 0, 'f': '$k', **gone}}]
 

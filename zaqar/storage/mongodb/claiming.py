@@ -100,7 +100,6 @@ class Claimer:
         )
 
     def is_live(self, queue: CachedQueue, claim_id: str, now: int) -> bool:
-        """Tell whether there is such a live claim."""
         if not is_claim_id(claim_id):
             return False
         where = claim_query_documents.live_messages(queue, claim_id, now)
@@ -110,7 +109,6 @@ class Claimer:
         return row is not None
 
     def renew(self, terms: ClaimTerms) -> bool:
-        """Prolong a live claim and its messages."""
         queue = terms.queue
         change = {
             'a': terms.end,
@@ -129,7 +127,6 @@ class Claimer:
         return result.matched_count > 0
 
     def release(self, queue: CachedQueue, claim_id: str) -> None:
-        """Free the messages of a claim."""
         where = {'c': documents.claim_key(queue.key, claim_id)}
         self._database.step(
             lambda: queue.messages.update_many(
@@ -138,7 +135,6 @@ class Claimer:
         )
 
     def pop(self, qid: str, now: int, limit: int) -> list[Message]:
-        """Take and delete messages."""
         queue = self._cache.get(qid)
         if queue is None:
             return []

@@ -195,10 +195,7 @@ def _unknown(uri: str) -> str | None:
 def _write_concern(
     options: Mapping[str, Any], unreliable: bool
 ) -> WriteConcern:
-    """Return what a write waits for: a majority, and their journals.
-
-    :raises ConfigurationError: the URI asks for less
-    """
+    """Return what a write waits for: a majority, and their journals."""
     w = options.get('w', 'majority')
     if w in (0, 1) and not unreliable:
         raise ConfigurationError(

@@ -225,7 +225,6 @@ class MongoDatabase:
             return result
 
     def close(self) -> None:
-        """Give back all connections."""
         self._sessions.close()
         self._client.close()
         self._settings.close()
@@ -269,10 +268,7 @@ class MongoDatabase:
             raise StoreUnavailable from None
 
     def _get_ready(self, end: float) -> None:
-        """Check the server and create the indexes.
-
-        :raises ConfigurationError: it cannot be used
-        """
+        """Check the server and create the indexes."""
         hello_end = min(end, time.monotonic() + HELLO_TIMEOUT)
         hello = self._checked(self._hello, hello_end)
         if not self._lock.acquire(timeout=max(0, end - time.monotonic())):

@@ -29,8 +29,6 @@ class _Refused(Exception):
 
 
 class Deleter:
-    """Deletes messages of a store."""
-
     def __init__(
         self, database: MongoDatabase, cache: QueueCache, claimer: Claimer
     ) -> None:
@@ -66,7 +64,6 @@ class Deleter:
                 return
 
     def delete_many(self, qid: str, ids: Sequence[str], now: int) -> None:
-        """Delete messages, claimed or not."""
         queue = self._cache.get(qid)
         keys = _keys(queue, ids)
         if queue is not None and keys:

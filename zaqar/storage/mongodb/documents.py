@@ -131,7 +131,6 @@ def token_id(key: bytes, token: str) -> str:
 
 
 def new_message(key: bytes, seq: int, item: NewMessage, now: int) -> Document:
-    """Return the document of a message."""
     at = place(key, seq)
     document: Document = {
         '_id': Binary(key + bytes.fromhex(id_of(item, seq))),
@@ -177,7 +176,6 @@ def message(document: Mapping[str, Any], now: int) -> Message:
 
 
 def seq_of(document: Mapping[str, Any]) -> int:
-    """Return the sequence number of a message's document."""
     return int.from_bytes(bytes(document['k'])[16:], 'big')
 
 

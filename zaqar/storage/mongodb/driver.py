@@ -47,7 +47,6 @@ def open_fifo_messages(
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> base.ManagementStore:
-    """Open the management store."""
     store: base.ManagementStore = _factory().open_management(uri, options)
     return store
 

@@ -139,10 +139,7 @@ def _group(kind: str, parent: str) -> bytes:
 
 
 def _key(kind: str, parent: str, name: str) -> bytes:
-    """Return the ``_id`` of a record.
-
-    :raises ValueError: see :func:`check_key`
-    """
+    """Return the ``_id`` of a record."""
     check_key(parent, name)
     return _hash(kind, parent, name)
 

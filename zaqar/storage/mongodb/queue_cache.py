@@ -103,7 +103,6 @@ class QueueCache:
         return self.update(qid, document, start)
 
     def read(self, qid: str) -> Document | None:
-        """Return the document of a queue."""
         partition = self._database.partition(qid)
         queues = self._database.collection('queue', partition)
         return self._database.step(lambda: queues.find_one({'_id': qid}))

@@ -117,10 +117,7 @@ class QueueDocuments:
         time.sleep(CACHE_TTL)
 
     def _change(self, qid: str, change: Document) -> None:
-        """Change a document, created if it is missing.
-
-        :raises QueueGone: the queue was dropped
-        """
+        """Change a document, created if it is missing."""
         documents = self._documents(qid)
         document = self._database.step(
             lambda: documents.find_one_and_update(

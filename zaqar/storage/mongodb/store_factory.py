@@ -43,7 +43,6 @@ def open_messages(
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> MongoManagementStore:
-    """Open a management store."""
     settings = ClientSettings(uri, options)
     database = MongoDatabase(settings, [settings.database], _RECORD_INDEXES)
     return MongoManagementStore(database)

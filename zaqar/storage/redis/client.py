@@ -133,7 +133,6 @@ class RedisClient:
         return int(seconds) * 1000 + int(micros) // 1000
 
     def close(self) -> None:
-        """Give back all connections."""
         self.topology.close()
 
     def _call_any(self, key: str, *command: Any) -> Any:
@@ -212,10 +211,7 @@ class RedisClient:
 
 
 def _checked(answers: list[Any]) -> list[Any]:
-    """Return answers without errors.
-
-    :raises StoreUnavailable: the server denies permission
-    """
+    """Return answers without errors."""
     for answer in answers:
         code = error_code(answer)
         if code in _REFUSALS:

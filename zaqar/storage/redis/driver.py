@@ -128,7 +128,6 @@ MANAGEMENT_OPTS = _opts('message')
 
 
 def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
-    """Open the message store of a server."""
     client, prefix = _open(uri, options)
     from zaqar.storage.redis.message_store import RedisMessageStore
 
@@ -138,7 +137,6 @@ def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> base.ManagementStore:
-    """Open the management store of a server."""
     client, prefix = _open(uri, options)
     from zaqar.storage.redis.management_store import RedisManagementStore
 

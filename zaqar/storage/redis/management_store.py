@@ -104,10 +104,7 @@ class RedisManagementStore(base.ManagementStore):
         )
 
     def _keys(self, kind: str, parent: str, name: str) -> Sequence[str]:
-        """Return the two keys of a kind and parent.
-
-        :raises ValueError: the name of the record is too long
-        """
+        """Return the two keys of a kind and parent."""
         check_key(parent, name)
         return keys.of_records(self._prefix, kind, parent)
 

@@ -270,10 +270,7 @@ class RedisMessageStore(base.MessageStore):
         *,
         writes: bool = True,
     ) -> Any:
-        """Run a script and return its answer.
-
-        :raises QueueGone: the queue was dropped
-        """
+        """Run a script and return its answer."""
         status, *answer = self._call(
             script, qid, now, arguments, writes=writes
         )
@@ -310,13 +307,7 @@ class RedisMessageStore(base.MessageStore):
 
 
 def _check(status: int) -> None:
-    """Raise the error of a status.
-
-    :raises QueueGone: the queue was dropped
-    :raises StaleMetadata: the metadata of the call is too old
-    :raises MessageClaimed: a message is held by another claim
-    :raises InvalidDeletion: it is held by none, or there is no such claim
-    """
+    """Raise the error of a status."""
     if status == GONE:
         raise QueueGone
     if status == STALE:

@@ -37,8 +37,6 @@ class QueuePost:
 
 
 class Posts:
-    """Stores messages on a server."""
-
     def __init__(self, client: RedisClient, prefix: str) -> None:
         self._client = client
         self._prefix = prefix

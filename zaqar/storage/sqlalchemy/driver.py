@@ -86,7 +86,6 @@ _DRIVERS = {'postgresql': 'psycopg', 'mysql': 'pymysql', 'mariadb': 'pymysql'}
 
 
 def open_messages(uri: str, options: Mapping[str, Any]) -> SqlMessageStore:
-    """Open the message store of a database."""
     window = options.get('group_commit_window_ms', 5) / 1000
     return SqlMessageStore(_open(uri, options), window)
 
@@ -94,7 +93,6 @@ def open_messages(uri: str, options: Mapping[str, Any]) -> SqlMessageStore:
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> SqlManagementStore:
-    """Open the management store of a database."""
     return SqlManagementStore(_open(uri, options))
 
 

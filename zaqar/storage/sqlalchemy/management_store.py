@@ -114,10 +114,7 @@ class SqlManagementStore(base.ManagementStore):
         self._database.close()
 
     def _key(self, kind: str, parent: str, name: str) -> dict[str, Any]:
-        """Return the parameters that name a record.
-
-        :raises ValueError: see :func:`check_key`
-        """
+        """Return the parameters that name a record."""
         check_key(parent, name)
         if self._is_mysql:
             # Compared as bytes; see tables.Key.

@@ -260,7 +260,6 @@ def _recount(session: SqlSession, row: QueueRow, now: int) -> None:
 
 
 def _remove_expired(session: SqlSession, row: QueueRow, now: int) -> None:
-    """Remove expired messages."""
     values = {'id': row.id, 'now': now}
     # Rows that are being deleted are skipped: their transaction waits for our
     # lock on the queue's row.

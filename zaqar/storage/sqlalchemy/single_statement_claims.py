@@ -22,7 +22,6 @@ from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 
 def _statement(limit: int, counting: bool) -> str:
-    """Return the statement of a claim."""
     queue = '(SELECT id FROM q)'
 
     def free(where: str, count: str, most: int) -> str:

@@ -53,13 +53,11 @@ class SqlSession:
         self.dialect = dialect
 
     def all(self, sql: str, params: Mapping[str, Any]) -> Sequence[Row]:
-        """Return all rows."""
         self._execute(sql, params)
         rows: Sequence[Row] = self._cursor.fetchall()
         return rows
 
     def one(self, sql: str, params: Mapping[str, Any]) -> Row | None:
-        """Return the first row, or None."""
         self._execute(sql, params)
         row: Row | None = self._cursor.fetchone()
         return row

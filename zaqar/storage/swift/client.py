@@ -125,17 +125,13 @@ class SwiftClient:
         self._submit_deletion(lambda: self._delete_all(queue))
 
     def close(self) -> None:
-        """Give back all connections."""
         self._closed = True
         self._deletions.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
         self._connections.close()
 
     def _each(self, work: Callable[[T], U], items: Sequence[T]) -> list[U]:
-        """Run work for all items at once.
-
-        :raises StoreUnavailable: for one it failed, or it takes too long
-        """
+        """Run work for all items at once."""
         if not items:
             return []
         futures = [self._pool.submit(work, item) for item in items]

@@ -74,7 +74,6 @@ class SwiftConnections:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Close all connections."""
         with self._lock:
             for http in self._open:
                 _close(http)

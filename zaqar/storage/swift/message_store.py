@@ -300,10 +300,7 @@ class SwiftMessageStore(base.MessageStore):
         return messages
 
     def _with_bodies(self, qid: str, claim: Claim, now: int) -> Claim:
-        """Return a claim with bodies, or release it.
-
-        :raises StoreUnavailable: its messages are free again, if possible
-        """
+        """Return a claim with bodies, or release it."""
         rows = [*claim.messages, *claim.exhausted]
         try:
             messages = self._load(qid, rows)

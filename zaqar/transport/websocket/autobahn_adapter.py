@@ -216,7 +216,6 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         self.connections.closing(self.connection)
 
     def send(self, frame: Frame) -> None:
-        """Write a data frame."""
         if self.state == self.STATE_OPEN:
             # Not by autobahn, which holds answers to the limit of requests.
             if len(frame.data) >= LARGE:
@@ -226,12 +225,10 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
                 self.transport.write(part)
 
     def ping(self) -> None:
-        """Write a ping."""
         if self.state == self.STATE_OPEN:
             self.sendFrame(9)
 
     def read(self, on: bool) -> None:
-        """Resume or pause reading."""
         transport = self.transport
         if transport is None or transport.is_closing():
             return
@@ -245,14 +242,12 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         self.connections.soon(self._resume)
 
     def shut(self, code: int, reason: str) -> None:
-        """Write a close frame."""
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(code=code, reasonUtf8=reason.encode())
         elif self.state == self.STATE_CONNECTING:
             self.cut()
 
     def cut(self) -> None:
-        """Abort the connection."""
         self.wasNotCleanReason = 'cut'
         self.dropConnection(abort=True)
         if self.transport is not None:
@@ -260,7 +255,6 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
             self.transport.abort()
 
     def unsent(self) -> int:
-        """Return the bytes that the client has not read yet."""
         size = int(self.transport.get_write_buffer_size())
         return max(size, self._held) if size else 0
 

@@ -177,7 +177,6 @@ class Connections:
             connection.is_busy = False
 
     def blocked(self, connection: OpenConnection) -> None:
-        """Handle that a client does not read."""
         self.perform(connection, connection.machine.blocked())
         self._blocked.setdefault(connection.project, set()).add(connection)
         self._schedule_deadline(connection)
@@ -188,12 +187,10 @@ class Connections:
         self.soon(functools.partial(self._check_unsent, connection))
 
     def unblocked(self, connection: OpenConnection) -> None:
-        """Handle that a client reads again."""
         self._is_taken(connection)
         self.perform(connection, connection.machine.unblocked())
 
     def closing(self, connection: OpenConnection) -> None:
-        """Handle that a close frame was sent or received."""
         self.perform(connection, connection.machine.closing())
         self._schedule_deadline(connection)
 

@@ -89,7 +89,6 @@ class Authenticator:
         signer: Signer,
         mount: str = '',
     ) -> Authenticator:
-        """Return it for a loaded configuration."""
         proved = caller_identity.strategy(conf) == caller_identity.KEYSTONE
         return cls(limits, signer, Tokens(conf) if proved else None, mount)
 
@@ -234,10 +233,7 @@ def _credentials(proof: Proof) -> Credentials:
 
 
 def _texts(value: Any) -> list[str]:
-    """Read a list of strings, or one string as in HTTP.
-
-    :raises TypeError: it is neither
-    """
+    """Read a list of strings, or one string as in HTTP."""
     if isinstance(value, str):
         return value.split(',')
     if not isinstance(value, list):

@@ -47,7 +47,6 @@ class NodeRegistration:
         )
 
     def start(self) -> None:
-        """Begin."""
         self._thread.start()
 
     def stop(self) -> None:

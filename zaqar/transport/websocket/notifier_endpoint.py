@@ -194,10 +194,7 @@ class InternalServer:
 
 
 def _head(head: bytes) -> tuple[str, Mapping[str, str]]:
-    """Return the connection that a request is for, and its headers.
-
-    :raises BadRequest: it is malformed
-    """
+    """Return the connection that a request is for, and its headers."""
     first, *lines = head.decode('latin-1')[:-4].split('\r\n')
     words = first.split(' ')
     if len(words) != 3 or words[2] != 'HTTP/1.1':

@@ -79,7 +79,6 @@ class Loop:
     def call_soon_threadsafe(
         self, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> None:
-        """Run a callback."""
         callback(*args)
 
     def call_soon(

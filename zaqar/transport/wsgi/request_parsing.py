@@ -108,10 +108,7 @@ def _length(environ: Environ) -> int | None:
 
 
 def _read_chunked(environ: Environ, most: int) -> bytes | None:
-    """Read a chunked body, None if the body is not chunked.
-
-    :raises LengthRequired: the web server does not support it
-    """
+    """Read a chunked body, None if the body is not chunked."""
     if 'chunked' not in environ.get('HTTP_TRANSFER_ENCODING', '').lower():
         return None
     read = _chunks(environ)

@@ -45,7 +45,6 @@ class Response:
     def __call__(
         self, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        """Send it."""
         headers = list(self.headers.items())
         if 'Location' in self.headers:
             environ[LOCATION] = self.headers['Location']

@@ -187,10 +187,7 @@ def _hash(*texts: str | None) -> str:
 
 
 def _decode(column: Any, expected: type) -> Any:
-    """Read a JSON column; NULL, nothing and ``null`` are empty.
-
-    :raises ValueError: it holds no JSON, or a value of another type
-    """
+    """Read a JSON column; NULL, nothing and ``null`` are empty."""
     text = column if isinstance(column, str) else bytes(column or b'').decode()
     value = json.loads(text, parse_constant=_refuse) if text else None
     if value is None:
