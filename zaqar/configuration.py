@@ -56,7 +56,6 @@ def load(
     :param prog: its name, by which files are found
     :param prepare: registers the options of its command line
     :param files: read instead of those in the usual places
-    :raises ConfigurationError: a file or value is invalid
     :raises SystemExit: help was requested, or the usage is wrong
     """
     conf = cfg.ConfigOpts()
@@ -83,10 +82,7 @@ def load(
 
 
 def from_environment(name: str) -> list[str] | None:
-    """Return the paths in an environment variable, None without any.
-
-    :raises ConfigurationError: one does not exist
-    """
+    """Return the paths in an environment variable, None without any."""
     paths = [part for part in os.environ.get(name, '').split(';') if part]
     for path in paths:
         if not pathlib.Path(path).exists():
@@ -106,10 +102,7 @@ def wants_manual(words: Sequence[str], commands: Container[str]) -> bool:
 
 @contextlib.contextmanager
 def faults_explained(blame: str = '') -> Iterator[None]:
-    """Turn errors of libraries into one line for an operator.
-
-    :raises ConfigurationError: a library raised an error
-    """
+    """Turn errors of libraries into a ConfigurationError of one line."""
     try:
         yield
     except (cfg.Error, log.LogConfigError, OSError, ValueError) as error:

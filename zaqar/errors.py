@@ -2,7 +2,8 @@
 """All errors of the API, each with its status and title.
 
 Layers below the transports raise them; the transports convert them to
-responses. Titles and statuses are part of the Messaging API v2.
+responses. Titles and statuses are part of the Messaging API v2. The last three
+are no answers: they stop the start, or make a call be repeated.
 """
 
 from __future__ import annotations
@@ -171,8 +172,8 @@ class UnsupportedMediaType(ZaqarError):
 class StoreUnavailable(ZaqarError):
     """A store did not respond in time; the request may be repeated.
 
-    Drivers raise it without a description; dispatch adds that of the
-    operation ("Queue could not be created. ...").
+    Any call of a store may raise it. Drivers raise it without a description;
+    dispatch adds that of the operation ("Queue could not be created. ...").
     """
 
     status = 503
@@ -189,14 +190,18 @@ class KeyMissing(StoreUnavailable):
 
 
 class ConfigurationError(Exception):
-    """A setting that prevents the start of the service; names the option."""
+    """A setting that prevents the start of the service; names the option.
+
+    Whatever reads, checks or uses settings may raise it.
+    """
 
 
 class QueueGone(Exception):
     """A message store was called with a queue that has been deleted.
 
-    Never reaches a caller: the catalogue reloads the queue's record and
-    repeats the call once.
+    Any change of such a queue raises it; see :mod:`zaqar.storage`. Never
+    reaches a caller: the catalogue reloads the queue's record and repeats the
+    call once.
     """
 
 

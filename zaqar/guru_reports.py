@@ -61,7 +61,6 @@ def install(conf: cfg.ConfigOpts, sections: Mapping[str, Facts]) -> None:
     Made after the process has forked.
 
     :param sections: what it can say besides the usual, by title
-    :raises ConfigurationError: the file to watch is not there
     """
     prepare(conf, sections)
     path = conf[GROUP].file_event_handler

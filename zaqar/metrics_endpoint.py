@@ -27,10 +27,7 @@ _BACKLOG = 16
 
 
 def listen(conf: cfg.ConfigOpts) -> socket.socket:
-    """Return a socket that listens where the settings say.
-
-    :raises ConfigurationError: the address cannot be had
-    """
+    """Return a socket that listens where the settings say."""
     settings = conf[metrics.GROUP]
     try:
         return socket.create_server(

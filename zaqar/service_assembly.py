@@ -55,8 +55,6 @@ class Service:
 
     It opens connections and starts threads, hence is created after the process
     has forked.
-
-    :raises ConfigurationError: the service cannot work like this
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
@@ -120,10 +118,7 @@ class Service:
         )
 
     def websocket(self) -> WebSocketServer:
-        """Return the WebSocket server.
-
-        :raises ConfigurationError: it cannot work like this
-        """
+        """Return the WebSocket server."""
         return WebSocketServer(
             self.conf,
             self.dispatcher,
@@ -138,10 +133,7 @@ class Service:
         return self.internal.pipeline.notifies
 
     def notifier(self) -> Notifier:
-        """Return the notifier, which is still to be started.
-
-        :raises ConfigurationError: it cannot work like this
-        """
+        """Return the notifier, which is still to be started."""
         settings = dataclasses.replace(
             self._notification, management=self.catalogue.management
         )

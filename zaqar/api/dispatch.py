@@ -99,10 +99,7 @@ class Dispatcher:
         return _logged(request, call)
 
     def forget(self, scope: Scope, subscription_id: str) -> None:
-        """Delete a subscription of a closed connection, without a policy.
-
-        :raises StoreUnavailable: the store does not respond
-        """
+        """Delete a subscription of a closed connection, without a policy."""
         context = self._context.called_by(Identity(scope.project, ''), 0)
         subscriptions.delete(
             context, scope=scope, subscription_id=subscription_id

@@ -15,11 +15,7 @@ _CLOUDS = ('devstack-admin', 'devstack')
 
 
 def headers() -> Mapping[str, str]:
-    """Return the headers that identify the caller.
-
-    :raises ConfigurationError: Keystone is requested and there are no
-        credentials, or it refuses them
-    """
+    """Return the headers that identify the caller."""
     if os.environ.get('OS_AUTH_STRATEGY') != 'keystone':
         return {'X-Project-ID': PROJECT}
     try:

@@ -44,7 +44,6 @@ def load(path: str | None, beside: Sequence[str], size: int) -> SampleMessages:
     """Read the messages of a file; without one, make one of ``size`` bytes.
 
     :param beside: configuration files, in whose folders to search
-    :raises ConfigurationError: the file cannot be read or is malformed
     """
     chosen = pathlib.Path(path) if path else _beside(beside)
     if chosen is None:

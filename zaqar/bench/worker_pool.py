@@ -146,10 +146,7 @@ def _worker(plan: Plan, role: str, gate: Any, results: Any) -> None:
 
 
 def connect(url: str, headers: Mapping[str, str]) -> BenchClient:
-    """Return a client with a ``Client-ID`` of its own, not yet connected.
-
-    :raises ConfigurationError: the URL has another scheme
-    """
+    """Return a client with a ``Client-ID`` of its own, not yet connected."""
     own = {**headers, 'Client-ID': str(uuid.uuid4())}
     scheme = urlsplit(url).scheme
     if scheme in ('http', 'https'):

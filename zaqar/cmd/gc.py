@@ -125,10 +125,7 @@ def _prepare(conf: cfg.ConfigOpts) -> None:
 
 
 class StoreSelection:
-    """The stores to sweep.
-
-    :raises ConfigurationError: a store cannot be used like this
-    """
+    """The stores to sweep."""
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         is_pooled = 'pooling' in optional_features.from_conf(conf)
@@ -141,11 +138,7 @@ class StoreSelection:
         self._pools = self._opened() if is_pooled else None
 
     def chosen(self) -> Mapping[str, Opener]:
-        """Return the stores to sweep by their names.
-
-        :raises ConfigurationError: a pool is named that does not exist
-        :raises StoreUnavailable: the management store does not answer
-        """
+        """Return the stores to sweep by their names."""
         messages = {MESSAGE_STORE: lambda: self._found.messages}
         if self._pools is None:
             return messages
@@ -200,7 +193,6 @@ class Collector:
     def run(self) -> int:
         """Sweep until done or stopped; return the exit code.
 
-        :raises ConfigurationError: as ``choose``
         :raises StoreUnavailable: as ``choose``, where one round is asked for
         """
         for number in (signal.SIGTERM, signal.SIGINT):

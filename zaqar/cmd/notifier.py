@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``zaqar-notifier``: tell subscribers, and nothing else."""
+"""``zaqar-notifier``: deliver notifications to subscribers."""
 
 from __future__ import annotations
 

@@ -76,10 +76,7 @@ class Entry:
 
 
 def places(conf: cfg.ConfigOpts) -> Sequence[Place]:
-    """Return the stores that the configuration names, management first.
-
-    :raises ConfigurationError: it names none that could be opened
-    """
+    """Return the stores that the configuration names, management first."""
     return [
         Place(TITLES[where.plane], _url(where))
         for where in store_configuration.locations(conf)

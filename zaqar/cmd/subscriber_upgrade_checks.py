@@ -33,7 +33,6 @@ def refused(conf: cfg.ConfigOpts) -> Sequence[str]:
 
     Names are not looked up: what they lead to now says nothing of later.
 
-    :raises ConfigurationError: the settings are no good
     :raises Unseen: subscriptions cannot be listed
     """
     settings = NotificationSettings.from_conf(conf)

@@ -101,10 +101,7 @@ class Cipher:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Cipher:
-        """Read the keys from a loaded configuration.
-
-        :raises ConfigurationError: one is malformed or too short
-        """
+        """Read the keys from a loaded configuration."""
         conf.register_opts(OPTS, GROUP)
         settings = conf[GROUP]
         if settings.message_encryption_algorithms != 'AES256':

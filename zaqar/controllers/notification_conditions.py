@@ -68,10 +68,7 @@ class Pipeline:
     def from_conf(
         cls, conf: cfg.ConfigOpts, confirms: bool, confirms_mail: bool
     ) -> Pipeline:
-        """Read it from a loaded configuration.
-
-        :raises ConfigurationError: a stage is unknown
-        """
+        """Read it from a loaded configuration."""
         conf.register_opts(OPTS, GROUP)
         stages_of = {
             opt.name: [stage for stage in conf[GROUP][opt.name] if stage]

@@ -17,10 +17,7 @@ ENTRY_POINTS = 'zaqar.notification'
 
 
 def senders(settings: NotificationSettings) -> Mapping[str, Sender]:
-    """Return the sender of each scheme; some schemes share one.
-
-    :raises ConfigurationError: a setting is invalid
-    """
+    """Return the sender of each scheme; some schemes share one."""
     created: dict[str, Sender] = {}
     by_scheme: dict[str, Sender] = {}
     points = importlib.metadata.entry_points(group=ENTRY_POINTS)

@@ -279,10 +279,7 @@ class NotificationSettings:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> NotificationSettings:
-        """Read them from a loaded configuration.
-
-        :raises ConfigurationError: a network, port, sender or secret is none
-        """
+        """Read them from a loaded configuration."""
         loaded = cls(
             **settings_dataclasses.values(cls, conf, {GROUP: OPTS}), conf=conf
         )

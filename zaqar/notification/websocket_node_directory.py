@@ -97,10 +97,7 @@ class NodeDirectory:
         )
 
     def find(self, node: str) -> NodeLease | None:
-        """Return the lease of a server, None without a live one.
-
-        :raises StoreUnavailable: the store does not respond
-        """
+        """Return the lease of a server, None without a live one."""
         now = self._store.clock.now()
         read_at, lease = self._cached.get(node, (0, None))
         if lease is None or now - read_at > CACHE_SECONDS * 1000:

@@ -91,7 +91,6 @@ class Pools:
         """Return the open store of a pool.
 
         :raises PoolMissing: there is no such pool
-        :raises StoreUnavailable: it cannot be opened
         """
         if name == VIRTUAL:
             return self._virtual

@@ -15,10 +15,7 @@ NAMESPACE = 'zaqar.storage'
 
 
 def installed() -> Mapping[str, Driver]:
-    """Return the installed drivers by name.
-
-    :raises ConfigurationError: one of them cannot be loaded
-    """
+    """Return the installed drivers by name."""
     extensions: ExtensionManager[Any] = ExtensionManager(
         NAMESPACE, on_load_failure_callback=_complain
     )

@@ -25,7 +25,6 @@ def check_options(
 
     :param allowed: their names, in lower case
     :param files: names of options that name a certificate or a key
-    :raises ConfigurationError: there is one
     """
     for name, value in options:
         if name.lower() in files:
@@ -38,19 +37,13 @@ def check_options(
 
 
 def check_file(name: str, path: str) -> None:
-    """Refuse devices and pipes, which may block.
-
-    :raises ConfigurationError: it is one
-    """
+    """Refuse devices and pipes, which may block."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise ConfigurationError(f'{name} must name a regular file')
 
 
 def check_below(path: str, folder: str) -> None:
-    """Refuse a file outside of a folder, symbolic links resolved.
-
-    :raises ConfigurationError: it is outside
-    """
+    """Refuse a file outside of a folder, symbolic links resolved."""
     root = pathlib.Path(folder).resolve()
     try:
         is_below = root in pathlib.Path(path).resolve().parents

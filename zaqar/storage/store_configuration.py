@@ -120,10 +120,7 @@ def options(driver: Driver | None, plane: Plane) -> Sequence[cfg.Opt]:
 
 
 def locations(conf: cfg.ConfigOpts) -> Sequence[Location]:
-    """Return driver and URI of both planes, without opening them.
-
-    :raises ConfigurationError: the configuration does not say
-    """
+    """Return driver and URI of both planes, without opening them."""
     messages, management = choices(conf)
     installed = installed_drivers.installed()
     places = []
@@ -138,8 +135,6 @@ def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
 
     The default one is created if it is missing. If one that is set is missing,
     it is mistyped, or its file system is not mounted.
-
-    :raises ConfigurationError: it does not exist or cannot be created
     """
     folder = state_folder(conf)
     if conf.state_path and not folder.is_dir():
@@ -156,10 +151,7 @@ def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
 
 
 def choices(conf: cfg.ConfigOpts) -> tuple[Choice, Choice]:
-    """Return the drivers of messages and of management.
-
-    :raises ConfigurationError: one of them is not installed
-    """
+    """Return the drivers of messages and of management."""
     register_opts(conf)
     installed = installed_drivers.installed()
     messages = _choose(conf, 'message_store', None)

@@ -109,10 +109,7 @@ class PoolOpener:
         )
 
     def driver(self, uri: str) -> Driver:
-        """Return the driver that knows the scheme of a URI.
-
-        :raises ConfigurationError: there is none
-        """
+        """Return the driver that knows the scheme of a URI."""
         scheme, colon, _rest = uri.partition(':')
         for driver in self._drivers.values():
             if colon and scheme.partition('+')[0] in driver.schemes:
@@ -133,10 +130,7 @@ class PoolOpener:
         return values
 
     def check(self, uri: str) -> None:
-        """Refuse a pool that could access files of this machine.
-
-        :raises ConfigurationError: it could, or there is no driver for it
-        """
+        """Refuse a pool that could access files of this machine."""
         driver = self.driver(uri)
         if driver.check_pool is not None:
             driver.check_pool(uri, self._folder)
@@ -147,7 +141,6 @@ class PoolOpener:
         """Open the store of a pool.
 
         :param pool: its name, unless it is only tried
-        :raises ConfigurationError: it cannot be opened
         """
         driver = self.driver(uri)
         try:

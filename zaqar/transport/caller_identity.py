@@ -57,10 +57,7 @@ _HARMLESS = frozenset(('HTTP_X_PROJECT_ID', 'HTTP_X_OPENSTACK_REQUEST_ID'))
 
 
 def strategy(conf: cfg.ConfigOpts) -> str:
-    """Return ``keystone`` or the empty text.
-
-    :raises ConfigurationError: it has another value
-    """
+    """Return ``keystone`` or the empty text."""
     conf.register_opts(OPTS)
     name: str = conf.auth_strategy or ''
     if name not in ('', KEYSTONE):

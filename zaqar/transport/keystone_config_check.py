@@ -51,10 +51,7 @@ def _explained(text: str) -> str:
 
 
 def prepare(conf: cfg.ConfigOpts) -> None:
-    """Check the settings and shorten the log of failures.
-
-    :raises ConfigurationError: tokens cannot be validated with them
-    """
+    """Check the settings and shorten the log of failures."""
     logging.getLogger('keystonemiddleware.auth_token').addFilter(_ONE_LINE)
     for group, options in opts.list_auth_token_opts():
         conf.register_opts(options, group)

@@ -19,7 +19,6 @@ def listen(
 
     :param group: of the options to name in an error
     :param names: of those options
-    :raises ConfigurationError: the address is not available
     """
     try:
         addresses = socket.getaddrinfo(

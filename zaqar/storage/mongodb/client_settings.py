@@ -45,10 +45,7 @@ CODEC: CodecOptions[dict[str, Any]] = CodecOptions(
 
 
 class ClientSettings:
-    """The parsed URI and options of a driver.
-
-    :raises ConfigurationError: one of them is wrong
-    """
+    """The parsed URI and options of a driver."""
 
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         self.uri = _current_uri(uri)
@@ -126,10 +123,7 @@ class ClientSettings:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name of a database that servers do not accept.
-
-    :raises ConfigurationError: it is one
-    """
+    """Refuse a name of a database that servers do not accept."""
     if len(name.encode()) > MAX_NAME or not _BAD_NAME.isdisjoint(name):
         raise ConfigurationError(
             f'database: "{name}" would be the name of a database, and has '

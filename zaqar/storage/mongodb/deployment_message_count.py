@@ -20,10 +20,7 @@ BATCH = 500
 
 
 def count_messages(database: MongoDatabase, now: int) -> Stats:
-    """Count the live messages of all queues, or of as many as it can.
-
-    :raises StoreUnavailable: the deployment does not answer
-    """
+    """Count the live messages of all queues, or of as many as it can."""
     end = time.monotonic() + MAX_DURATION
     total = claimed = 0
     for partition in range(database.partitions):

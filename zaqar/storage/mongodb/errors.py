@@ -48,7 +48,6 @@ def check_server(hello: Mapping[str, Any], unreliable: bool) -> bool:
     """Check the answer of a server to ``hello``.
 
     :returns: whether it has transactions
-    :raises ConfigurationError: it is too old, or may lose messages
     """
     if hello.get('maxWireVersion', 0) < OLDEST_WIRE:
         raise ConfigurationError(TOO_OLD)

@@ -81,10 +81,7 @@ _MECHANISMS = (
 
 
 def check(uri: str) -> None:
-    """Refuse what a pool may not name (:mod:`zaqar.storage.pool_uri_checks`).
-
-    :raises ConfigurationError: the URI names it
-    """
+    """Refuse what a pool may not name; see :mod:`.pool_uri_checks`."""
     options = list(_options(uri.partition('?')[2]))
     pool_uri_checks.check_options(options, _ALLOWED, _FILES)
     for name, value in options:

@@ -84,10 +84,7 @@ class QueueCache:
         )
 
     def get(self, qid: str) -> CachedQueue | None:
-        """Return a queue, None if it was never seen.
-
-        :raises QueueGone: it was dropped
-        """
+        """Return a queue, None if it was never seen."""
         queue = self._queues.get(qid)
         if queue is not None and time.monotonic() < queue.until:
             return queue
@@ -110,10 +107,7 @@ class QueueCache:
     def update(
         self, qid: str, document: Document, start: float
     ) -> CachedQueue:
-        """Store a document whose query was started then.
-
-        :raises QueueGone: it was dropped
-        """
+        """Store a document whose query was started then."""
         if 'gone' in document:
             self.invalidate(qid)
             raise QueueGone

@@ -35,7 +35,6 @@ class QueueDocuments:
         """Assign sequence numbers, within a transaction.
 
         :returns: the document, whose ``next`` is behind those numbers
-        :raises QueueGone: the queue was dropped
         """
         with in_time():
             document: Document | None
@@ -60,10 +59,7 @@ class QueueDocuments:
             )
 
     def purge(self, qid: str) -> None:
-        """Give a queue a new key.
-
-        :raises QueueGone: it was dropped
-        """
+        """Give a queue a new key."""
         documents = self._documents(qid)
         former = self._database.step(
             lambda: documents.find_one_and_update(
@@ -93,10 +89,7 @@ class QueueDocuments:
         self._cache.invalidate(qid)
 
     def mark(self, qid: str, now: int) -> None:
-        """Set the flag, in a new epoch.
-
-        :raises QueueGone: the queue was dropped
-        """
+        """Set the flag, in a new epoch."""
         self._change(
             qid,
             {
@@ -106,10 +99,7 @@ class QueueDocuments:
         )
 
     def require_version(self, qid: str, version: int, now: int) -> None:
-        """Refuse older metadata from the return on.
-
-        :raises QueueGone: the queue was dropped
-        """
+        """Refuse older metadata from the return on."""
         least = {'$max': [{'$ifNull': ['$least', 0]}, version]}
         self._change(qid, {**_defaults(now), 'least': least})
         self._cache.invalidate(qid)
@@ -131,10 +121,7 @@ class QueueDocuments:
             raise QueueGone
 
     def unmark(self, qid: str, epoch: int, now: int) -> bool:
-        """Clear the flag, if it is still of this epoch.
-
-        :raises QueueGone: the queue was dropped
-        """
+        """Clear the flag, if it is still of this epoch."""
         if epoch <= 0:
             return False
         documents = self._documents(qid)
@@ -159,10 +146,7 @@ class QueueDocuments:
         return False
 
     def epoch(self, qid: str) -> int:
-        """Return the epoch of the flag, 0 if it is not set.
-
-        :raises QueueGone: the queue was dropped
-        """
+        """Return the epoch of the flag, 0 if it is not set."""
         document = self._cache.read(qid)
         if document is None:
             return 1

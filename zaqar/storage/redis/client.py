@@ -76,10 +76,7 @@ class RedisClient:
             self._wait = [('WAIT', settings.wait_replicas, milliseconds)]
 
     def call(self, key: str, *command: Any) -> Any:
-        """Run a command that changes nothing.
-
-        :raises StoreUnavailable: the server does not answer
-        """
+        """Run a command that changes nothing."""
         return self._try(key, lambda _: [command])[0]
 
     def run(
@@ -96,7 +93,6 @@ class RedisClient:
         :param writes: wait for replicas, if so configured
         :param pass_repeated: pass a last argument, '1' if it may have been
             run before
-        :raises StoreUnavailable: the server does not answer
         """
 
         def commands(repeated: bool) -> Sequence[Command]:
@@ -115,10 +111,7 @@ class RedisClient:
         return answers[0]
 
     def ping(self, key: str) -> None:
-        """Return when the server that has a key answers, or another one.
-
-        :raises StoreUnavailable: none does
-        """
+        """Return when the server that has a key answers, or another one."""
         self._call_any(key, 'PING')
 
     def now(self, key: str) -> int:
@@ -126,8 +119,6 @@ class RedisClient:
 
         That of the server that has a key, so that all callers agree; while
         it is down, that of another one.
-
-        :raises StoreUnavailable: none answers
         """
         seconds, micros = self._call_any(key, 'TIME')
         return int(seconds) * 1000 + int(micros) // 1000

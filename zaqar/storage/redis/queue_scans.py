@@ -29,8 +29,6 @@ def queues(
     """Yield queues that hold messages, some at a time, with their node.
 
     A queue may be yielded twice.
-
-    :raises StoreUnavailable: a server does not answer
     """
     pattern = keys.expiries(prefix)
     try:
@@ -52,10 +50,7 @@ def queues(
 
 
 def exchange(node: RedisNode, commands: Sequence[Command]) -> list[Any]:
-    """Send commands to one server; errors are among the answers.
-
-    :raises StoreUnavailable: it does not answer
-    """
+    """Send commands to one server; errors are among the answers."""
     try:
         return node.exchange(commands)
     except ConnectionLost as error:

@@ -23,11 +23,7 @@ _REFUSALS = ('NOAUTH', 'NOPERM', 'WRONGPASS')
 
 
 def check(client: RedisClient, settings: ConnectionSettings) -> None:
-    """Raise an error if a server answers but cannot be used.
-
-    :raises ConfigurationError: it refuses the login, is too old, or is another
-        kind of server than the URI says
-    """
+    """Raise an error if a server answers but cannot be used."""
     try:
         if isinstance(client.topology, SentinelTopology):
             _check_name(client.topology, settings)

@@ -118,7 +118,6 @@ def claim(
     """Claim messages within a transaction.
 
     :raises RepeatedClaimError: there is such a claim; roll back
-    :raises StaleMetadata: the version is too old
     """
     values = {**values, 'qid': qid, 'claim_id': claim_id, 'max': max_claims}
     below = f'AND {IS_FRESH}' if max_claims else ''
@@ -208,11 +207,7 @@ def _message(
 def repeated_claim(
     session: SqlSession, qid: str, claim_id: str, now: int, version: int | None
 ) -> Claim | None:
-    """Return the claim that a call without free messages repeats, if any.
-
-    :raises QueueGone: the queue was dropped
-    :raises StaleMetadata: the version is too old
-    """
+    """Return the claim that a call without free messages repeats, if any."""
     least = queue_state.check_gone(session, qid)
     claim = repeated(session, qid, claim_id, now)
     if claim is None:

@@ -48,7 +48,6 @@ class Connector:
     """Connects to PostgreSQL, and detects a pooler in between.
 
     :ivar is_pooled: whether there is one, as far as is known
-    :raises ConfigurationError: the URL asks for what a pooler does not give
     """
 
     def __init__(self, pooler: Pooler, url: sa.URL) -> None:
@@ -143,7 +142,6 @@ def typed(url: sa.URL) -> tuple[sa.URL, Mapping[str, Any]]:
     The drivers accept them as text, and fail much later.
 
     :returns: the URL without them, and the values by name
-    :raises ConfigurationError: one is of the wrong type
     """
     types = _TYPES.get(url.get_backend_name().replace('mariadb', 'mysql'), {})
     values: dict[str, Any] = {}
@@ -201,8 +199,6 @@ def arguments(url: sa.URL) -> tuple[sa.URL, Mapping[str, Any]]:
 
     Every wait for the server is limited to a few seconds, unless the URL sets
     other limits.
-
-    :raises ConfigurationError: see :func:`typed`
     """
     rest, typed_values = typed(url)
     if url.get_backend_name() == 'postgresql':

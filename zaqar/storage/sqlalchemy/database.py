@@ -53,8 +53,6 @@ class SqlDatabase(abc.ABC):
         """Run work whose statements each commit by themselves.
 
         It may run more than once.
-
-        :raises StoreUnavailable: the server does not answer
         """
 
     @abc.abstractmethod
@@ -63,8 +61,6 @@ class SqlDatabase(abc.ABC):
 
         It may run more than once, also after a commit whose outcome is
         unknown.
-
-        :raises StoreUnavailable: the server does not answer
         """
 
     @abc.abstractmethod
@@ -95,8 +91,6 @@ class ServerDatabase(SqlDatabase):
     """PostgreSQL, MariaDB or MySQL, through SQLAlchemy's pool.
 
     :param pooler: the kind of pooler in front of PostgreSQL
-    :raises ConfigurationError: a value in the URL is of the wrong type, or
-        does not work with the pooler
     """
 
     def __init__(self, url: sa.URL, pooler: Pooler = Pooler.AUTO) -> None:
@@ -141,11 +135,7 @@ class ServerDatabase(SqlDatabase):
         self._engine.dispose()
 
     def check(self) -> None:
-        """Refuse a server that answers but cannot be used.
-
-        :raises ConfigurationError: it refuses the login, is too old, or has
-            no or old tables
-        """
+        """Refuse a server that answers but cannot be used."""
         try:
             with self._engine.connect() as connection:
                 self._check_version(connection)

@@ -103,10 +103,7 @@ def default_uri(folder: str) -> str:
 
 
 def parse(uri: str) -> sa.URL:
-    """Parse a URI and select the DBAPI driver.
-
-    :raises ConfigurationError: it is malformed or of another engine
-    """
+    """Parse a URI and select the DBAPI driver."""
     try:
         url = sa.make_url(uri)
         backend = url.get_backend_name()

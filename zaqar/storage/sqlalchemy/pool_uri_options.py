@@ -67,7 +67,6 @@ def check(url: sa.URL, folder: str) -> None:
     """Refuse what a pool may not name (:mod:`zaqar.storage.pool_uri_checks`).
 
     :param folder: below which SQLite files must be
-    :raises ConfigurationError: the URL names it
     """
     backend = url.get_backend_name()
     if backend == 'sqlite':

@@ -67,8 +67,6 @@ def post(
     """Store posts within a transaction; return the ids of each.
 
     :raises QueueFull: with ``limit``; there is only one post then
-    :raises QueueGone: the queue was dropped
-    :raises StaleMetadata: one of them was made with old metadata
     """
     now = max(item.now for item in posts)
     queue = queue_state.lock(session, qid, now)

@@ -86,10 +86,7 @@ def for_update(session: SqlSession, select: str, *, skip: bool = False) -> str:
 
 
 def lock(session: SqlSession, qid: str, now: int) -> QueueRow:
-    """Lock and return the row of a queue, created if it is missing.
-
-    :raises QueueGone: it was dropped
-    """
+    """Lock and return the row of a queue, created if it is missing."""
     sql = for_update(session, _SELECT)
     row = session.one(sql, {'qid': qid})
     if row is None:
@@ -146,10 +143,7 @@ def subscribed_epoch(session: SqlSession, qid: str) -> int:
 
 
 def check_version(version: int | None, least: int) -> None:
-    """Refuse metadata that is too old.
-
-    :raises StaleMetadata: it is
-    """
+    """Refuse metadata that is too old."""
     if version is not None and version < least:
         raise StaleMetadata
 
@@ -158,7 +152,6 @@ def check_gone(session: SqlSession, qid: str) -> int:
     """Refuse a dropped queue; one never seen is fine.
 
     :returns: the oldest version of metadata that may be used
-    :raises QueueGone: it was dropped
     """
     row = session.one(_SELECT, {'qid': qid})
     if row is not None and row[6] is not None:

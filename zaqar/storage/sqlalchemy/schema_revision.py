@@ -41,9 +41,6 @@ def check(connection: sa.Connection) -> None:
     Newer ones are fine, since a release adds to the tables and the next one
     removes: a server of the previous release may restart during an upgrade.
     That is logged, once in a process.
-
-    :raises ConfigurationError: there are none, they are older, or their
-        revision is unknown
     """
     revision = current(connection)
     if revision == HEAD:
@@ -104,10 +101,7 @@ def create(connection: sa.Connection) -> None:
 
 
 def create_sqlite(path: str) -> None:
-    """Create the tables in a new SQLite file; check those of an old one.
-
-    :raises ConfigurationError: see :func:`check`
-    """
+    """Create the tables in a new SQLite file; check those of an old one."""
     engine = sa.create_engine(
         sa.URL.create('sqlite', database=path),
         poolclass=sa.NullPool,

@@ -58,10 +58,7 @@ class SwiftClient:
         self._backlog = threading.BoundedSemaphore(MAX_BACKLOG)
 
     def check(self) -> None:
-        """Refuse an account that answers but cannot be used.
-
-        :raises ConfigurationError: it refuses the login, or does not exist
-        """
+        """Refuse an account that answers but cannot be used."""
         try:
             self._pool.submit(self._connections.request, _head).result(
                 self._timeout
@@ -82,10 +79,7 @@ class SwiftClient:
             LOG.warning('Swift does not answer yet: %s', one_line(error))
 
     def ping(self) -> None:
-        """Return when Swift answers.
-
-        :raises StoreUnavailable: it does not
-        """
+        """Return when Swift answers."""
         self._each(lambda _: self._connections.request(_head), [None])
 
     @property
@@ -102,17 +96,11 @@ class SwiftClient:
         self._each(self._put, list(objects.items()))
 
     def get(self, paths: Sequence[str]) -> Sequence[bytes | None]:
-        """Return the contents of objects, None for each that is missing.
-
-        :raises StoreUnavailable: no answer
-        """
+        """Return the contents of objects, None for each that is missing."""
         return self._each(self._get, paths)
 
     def prolong(self, lives: Mapping[str, int]) -> None:
-        """Let objects live so many seconds from now; ignore missing ones.
-
-        :raises StoreUnavailable: no answer
-        """
+        """Let objects live so many seconds from now; ignore missing ones."""
         self._each(self._prolong, list(lives.items()))
 
     def delete_later(self, paths: Sequence[str]) -> None:

@@ -99,10 +99,7 @@ def _keystone(
 
 
 def parse(uri: str) -> tuple[str, str, str]:
-    """Return user, password and project.
-
-    :raises ConfigurationError: one is missing, or the URI is malformed
-    """
+    """Return user, password and project."""
     try:
         parts = urlsplit(uri)
         user, password, host = parts.username, parts.password, parts.hostname

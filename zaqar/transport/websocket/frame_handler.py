@@ -93,10 +93,7 @@ class FrameHandler:
         return answer
 
     def delete_subscription(self, subscription: OwnedSubscription) -> None:
-        """Delete a subscription of a closed connection.
-
-        :raises StoreUnavailable: the store does not respond
-        """
+        """Delete a subscription of a closed connection."""
         self.dispatcher.forget(subscription.scope, subscription.id)
 
     def _reply(

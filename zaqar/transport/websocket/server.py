@@ -58,10 +58,7 @@ BACKLOG = 1024
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket for clients.
-
-    :raises ConfigurationError: the address cannot be had
-    """
+    """Return a listening socket for clients."""
     return listening_socket.listen(host, port, BACKLOG, options.GROUP)
 
 
@@ -70,7 +67,6 @@ class Server:
 
     :param watch: called with the number of connections when it changes
     :param trace: runs actions in a trace
-    :raises ConfigurationError: a setting is not usable
     """
 
     def __init__(
@@ -119,8 +115,6 @@ class Server:
         """Listen for other processes.
 
         A server that we take over from has the same port until it has ended.
-
-        :raises ConfigurationError: the address cannot be had even then
         """
         end = time.monotonic() + PREDECESSOR
         is_waiting = False

@@ -217,10 +217,7 @@ class Settings:
 
 
 def from_conf(conf: cfg.ConfigOpts, limits: Limits) -> Settings:
-    """Read the settings from a loaded configuration.
-
-    :raises ConfigurationError: a value cannot be used
-    """
+    """Read the settings from a loaded configuration."""
     values = settings_dataclasses.values(Settings, conf, {GROUP: OPTS})
     values['node_id'] = _node_id(values['node_id'])
     largest = max(limits.max_messages_post_size, limits.max_queue_metadata)

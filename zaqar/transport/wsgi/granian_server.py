@@ -145,10 +145,7 @@ _MAX_BUFFER = 512 * 1024
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:
-    """Return a listening socket.
-
-    :raises ConfigurationError: the address is not available
-    """
+    """Return a listening socket."""
     return listening_socket.listen(host, port, backlog, GROUP)
 
 

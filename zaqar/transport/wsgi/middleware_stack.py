@@ -20,7 +20,6 @@ def build(
     """Return the application for a loaded configuration.
 
     :param traced: returns an application that traces requests
-    :raises ConfigurationError: an unknown ``auth_strategy``
     """
     keystone = caller_identity.strategy(conf) == caller_identity.KEYSTONE
     root = RootController(dispatcher, verified=keystone)

@@ -54,10 +54,7 @@ def head() -> str:
 
 
 def current(url: sa.URL) -> str | None:
-    """Return the revision of a database, None for one without tables.
-
-    :raises ConfigurationError: it cannot be queried
-    """
+    """Return the revision of a database, None for one without tables."""
     with connect(url) as connection:
         return schema_revision.current(connection)
 
@@ -67,8 +64,6 @@ def upgrade(url: sa.URL, revision: str, *, sql: bool = False) -> None:
 
     Does nothing if it has that revision. Of several concurrent processes one
     works and the others wait.
-
-    :raises ConfigurationError: it cannot be queried or migrated
     """
     if not sql:
         _refuse_old(url)
@@ -76,10 +71,7 @@ def upgrade(url: sa.URL, revision: str, *, sql: bool = False) -> None:
 
 
 def stamp(url: sa.URL, revision: str, *, sql: bool = False) -> None:
-    """Set the revision without migrating, or print the SQL.
-
-    :raises ConfigurationError: as :func:`upgrade`
-    """
+    """Set the revision without migrating, or print the SQL."""
     if not sql:
         _refuse_old(url)
     command.stamp(config(url), revision, sql=sql)
@@ -104,10 +96,7 @@ def add(
 
 @contextlib.contextmanager
 def connect(url: sa.URL) -> Iterator[sa.Connection]:
-    """Yield a connection in a transaction that is committed in the end.
-
-    :raises ConfigurationError: the database refuses the connection
-    """
+    """Yield a connection in a transaction that is committed in the end."""
     with _engine(url).begin() as connection:
         yield connection
 
