@@ -25,6 +25,7 @@ from pymongo.collection import Collection
 from pymongo.errors import ConfigurationError as WrongSetting
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.mongodb import errors
@@ -114,14 +115,14 @@ class MongoDatabase:
 
         :param committed: read only what no failover can undo
         """
-        concern = None
-        if committed and self._has_transactions:
-            concern = ReadConcern('majority')
+        is_majority = committed and self._has_transactions
+        # The URI must not choose: calls rely on what was just written.
         return self._client[self._names[partition]].get_collection(
             name,
             codec_options=CODEC,
             write_concern=self._settings.write_concern,
-            read_concern=concern,
+            read_concern=ReadConcern('majority' if is_majority else None),
+            read_preference=ReadPreference.PRIMARY,
         )
 
     def partition(self, qid: str) -> int:
@@ -218,6 +219,7 @@ class MongoDatabase:
             session.start_transaction(
                 read_concern=ReadConcern('snapshot'),
                 write_concern=self._settings.write_concern,
+                read_preference=ReadPreference.PRIMARY,
             )
             result = work(session)
             with in_time():

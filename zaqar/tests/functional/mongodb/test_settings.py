@@ -19,6 +19,7 @@ from pymongo.errors import OperationFailure
 
 from zaqar.errors import ConfigurationError, QueueGone
 from zaqar.storage.mongodb import driver, errors
+from zaqar.tests.contract.mongodb_commands import RECORDER
 from zaqar.tests.contract.probe import Hand, Probe, bodies, token
 from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
 from zaqar.tests.servers.mongodb import MongoDB
@@ -109,6 +110,30 @@ def test_a_name_that_no_database_may_have_is_refused(
     for opening in (driver.DRIVER.open_messages, driver.FIFO.open_messages):
         with pytest.raises(ConfigurationError, match='name of a database'):
             opening(server.uri, {'database': name})
+
+
+@pytest.mark.parametrize(
+    'option',
+    [
+        'readConcernLevel=snapshot',
+        'readConcernLevel=linearizable',
+        'readPreference=secondaryPreferred',
+        'retryWrites=false',
+        'timeoutMS=100',
+    ],
+)
+def test_an_option_for_other_clients_changes_nothing(
+    server: MongoDB, opened: Open, option: str
+) -> None:
+    before = len(RECORDER.faults)
+    queue = Probe(opened(f'{server.uri}&{option}'), Hand())
+    works(queue)
+    queue = Probe(queue.store, Hand())
+    queue.post('a')
+    claim = queue.take(1)
+    queue.delete_many(claim.messages[0].id, claim_ids=[claim.id])
+    assert queue.everything() == []
+    assert RECORDER.faults[before:] == []
 
 
 @pytest.mark.parametrize('w', [0, 1])
