@@ -125,6 +125,17 @@ def accepted(harness: Harness) -> Iterator[None]:
     assert list(harness.refused()[before:]) == []
 
 
+@pytest.fixture(autouse=True)
+def unhurried(
+    request: pytest.FixtureRequest,
+    harness: Harness,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Give a slow server time, except where it is cut off."""
+    if 'proxy' not in request.fixturenames:
+        harness.give_time(monkeypatch)
+
+
 @pytest.fixture(scope='session')
 def many(harness: Harness) -> Callable[[int], int]:
     """Return how many of something suffice where the server is slow."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib import parse
 
+import pytest
 import sqlalchemy as sa
 
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
@@ -77,6 +78,10 @@ class Harness(abc.ABC):
     def refused(self) -> Sequence[str]:
         """Return what was sent so far and stricter servers would refuse."""
         return ()
+
+    def give_time(self, patch: pytest.MonkeyPatch) -> None:
+        """Let calls take longer, where the server is slow."""
+        return
 
     def open_messages(self, uri: str) -> MessageStore:
         """Open a message store."""

@@ -243,8 +243,7 @@ def _refused_inside(
     if 'readConcern' in command and not command.get('startTransaction'):
         yield f'{name} with a readConcern later in a transaction'
     mode = command.get('$readPreference', {}).get('mode', 'primary')
-    # A client with one server in its URI takes whatever that is.
-    if mode not in ('primary', 'primaryPreferred'):
+    if mode != 'primary':
         yield f'{name} with the read preference {mode} in a transaction'
     if command['autocommit'] is not False or 'txnNumber' not in command:
         yield f'{name} with an incomplete transaction'

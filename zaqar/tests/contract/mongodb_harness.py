@@ -15,10 +15,11 @@ from typing import Any, ClassVar
 from urllib import parse
 
 import pymongo
+import pytest
 from pymongo import monitoring
 
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
-from zaqar.storage.mongodb import driver
+from zaqar.storage.mongodb import database, driver, transaction_sessions
 from zaqar.tests.contract import harnesses, mongodb_commands
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.mongodb_commands import OURS
@@ -119,6 +120,13 @@ class MongoDB(harnesses.Harness):
 
     def refused(self) -> Sequence[str]:
         return mongodb_commands.RECORDER.faults
+
+    def give_time(self, patch: pytest.MonkeyPatch) -> None:
+        if self._server is not None:
+            # On a busy machine ours needs seconds for a large update.
+            patch.setattr(database, 'COMMAND_TIMEOUT', 20.0)
+            patch.setattr(database, 'STEP_TIMEOUT', 35.0)
+            patch.setattr(transaction_sessions, 'TIMEOUT', 10.0)
 
     def database(self) -> str:
         place = f'zaqar_{secrets.token_hex(6)}'

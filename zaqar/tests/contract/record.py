@@ -68,9 +68,15 @@ class Record:
                 self._modules[name].add(item.path.stem)
         return report  # type: ignore[return-value]
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the file."""
-        if self._is_partial or session.shouldstop or session.shouldfail:
+    def pytest_sessionfinish(
+        self, session: pytest.Session, exitstatus: int
+    ) -> None:
+        """Write the file, unless the run was cut short."""
+        is_over = exitstatus in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.TESTS_FAILED,
+        )
+        if self._is_partial or session.shouldfail or not is_over:
             return
         rows = self._former()
         servers = session.config.stash.get(SERVERS, {})
