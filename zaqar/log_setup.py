@@ -8,7 +8,7 @@ import re
 
 from oslo_config import cfg
 
-from zaqar.control_characters import RANGES
+from zaqar.control_character_patterns import RANGES
 
 #: Control characters, and those that change the direction of writing.
 _CONTROL = re.compile(f'[{RANGES}\u202a-\u202e\u2066-\u2069]')

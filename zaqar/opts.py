@@ -74,7 +74,7 @@ def _drivers() -> list[Group]:
     return [
         (
             f'{store_configuration.GROUP}:{plane}:{name}',
-            store_configuration.options(installed[name], plane),
+            store_configuration.opts_of(installed[name], plane),
         )
         for plane in store_configuration.PLANES
         for name in sorted(installed)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from zaqar.api import strict_json
+from zaqar.api import bounded_json
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import InvalidBody, InvalidRequest, ZaqarError
 
@@ -29,14 +29,14 @@ def struct(raw: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     :raises InvalidBody: no JSON, or a field of another type
     """
     try:
-        return strict_json.decode(raw, decoder.decode)
+        return bounded_json.decode(raw, decoder.decode)
     except msgspec.ValidationError as error:
         raise _misfit(raw, str(error)) from None
 
 
 def mapping(raw: bytes) -> dict[str, Any]:
     """Decode into an object with any members."""
-    document = strict_json.decode_any(raw)
+    document = bounded_json.decode_any(raw)
     if not isinstance(document, dict):
         raise InvalidBody('Document type not supported.')
     return document
@@ -67,7 +67,7 @@ def post_too_large(most: int) -> ZaqarError:
 
 def _misfit(raw: bytes, fault: str) -> InvalidBody:
     # Raises for a scalar, which is no document.
-    if isinstance(strict_json.decode_any(raw), list):
+    if isinstance(bounded_json.decode_any(raw), list):
         return NotAnObject('Document type not supported.')
     place = _PLACE.search(fault)
     if place is None or place[1] == 'messages':

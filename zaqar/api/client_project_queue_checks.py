@@ -6,7 +6,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 
-from zaqar import control_characters
+from zaqar import control_character_patterns
 from zaqar.controllers.configured_limits import MAX_PROJECT, Limits, is_name
 from zaqar.errors import InvalidRequest
 from zaqar.models import Kind, Scope
@@ -60,7 +60,7 @@ def project(text: str | None) -> str:
             'header X-PROJECT-ID and retry.',
             title='Empty project header not allowed',
         )
-    if control_characters.PATTERN.search(text):
+    if control_character_patterns.PATTERN.search(text):
         raise InvalidRequest(
             'X-PROJECT-ID must not hold control characters.',
             title='Invalid project',

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar import control_characters
+from zaqar import control_character_patterns
 
 #: Options of a subscription for its mails.
 SUBJECT = 'subject'
@@ -126,7 +126,7 @@ def build(address: str, content: MailContent) -> bytes:
     :raises ValueError: the mail would differ from what is wanted
     """
     for text in (address, content.subject, content.sender):
-        if control_characters.PATTERN.search(text):
+        if control_character_patterns.PATTERN.search(text):
             raise ValueError('there is a control character in a header')
     try:
         data = _mail(address, content).as_bytes()

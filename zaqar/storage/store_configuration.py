@@ -47,7 +47,7 @@ OPTS = [
 
 _SYSTEM = '/var/lib/zaqar'
 
-STATE_PATH = '[DEFAULT] state_path'
+STATE_PATH_LABEL = '[DEFAULT] state_path'
 
 STATE_OPTS = [
     cfg.StrOpt(
@@ -86,12 +86,12 @@ class Choice:
     """The driver of a plane.
 
     :ivar driver: its name
-    :ivar blame: the option to name if the driver does not exist
+    :ivar option_label: the option to name if the driver does not exist
     """
 
     plane: Plane
     driver: str
-    blame: str
+    option_label: str
 
     @property
     def group(self) -> str:
@@ -106,11 +106,11 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     for plane in PLANES:
         for name in sorted({*installed, *KNOWN}):
             conf.register_opts(
-                options(installed.get(name), plane), f'{GROUP}:{plane}:{name}'
+                opts_of(installed.get(name), plane), f'{GROUP}:{plane}:{name}'
             )
 
 
-def options(driver: Driver | None, plane: Plane) -> Sequence[cfg.Opt]:
+def opts_of(driver: Driver | None, plane: Plane) -> Sequence[cfg.Opt]:
     """Return the options of a driver, those that matter of a missing one."""
     if driver is None:
         return [cfg.StrOpt('uri', secret=True, help='Not installed.')]
@@ -139,7 +139,7 @@ def state_path(conf: cfg.ConfigOpts) -> pathlib.Path:
     folder = state_folder(conf)
     if conf.state_path and not folder.is_dir():
         raise ConfigurationError(
-            f'{STATE_PATH}: the folder {folder} does not exist'
+            f'{STATE_PATH_LABEL}: the folder {folder} does not exist'
         )
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -159,8 +159,8 @@ def choices(conf: cfg.ConfigOpts) -> tuple[Choice, Choice]:
     for choice in (messages, management):
         if choice.driver not in installed:
             raise ConfigurationError(
-                f'{choice.blame} = {choice.driver}: there is no such driver; '
-                f'installed are {", ".join(sorted(installed))}'
+                f'{choice.option_label} = {choice.driver}: there is no such '
+                f'driver; installed are {", ".join(sorted(installed))}'
             )
     return messages, management
 
@@ -174,7 +174,7 @@ def _choose(
     if chosen:
         return Choice(plane, chosen, option)
     default = (
-        Choice(plane, other.driver, other.blame)
+        Choice(plane, other.driver, other.option_label)
         if other
         else Choice(plane, EMBEDDED, option)
     )
@@ -188,7 +188,7 @@ def values_of(
     """Return the options of a driver for a plane, by name."""
     groups = _groups(driver, plane, name)
     values = {}
-    for opt in options(driver, plane):
+    for opt in opts_of(driver, plane):
         group = min(
             groups, key=lambda group: _is_default(conf, group, opt.dest)
         )
@@ -212,7 +212,7 @@ def uri_of(
     if driver.default_uri is None:
         raise ConfigurationError(f'[{choice.group}] uri is not set')
     folder = str(state_folder(conf))
-    return driver.default_uri(folder), STATE_PATH
+    return driver.default_uri(folder), STATE_PATH_LABEL
 
 
 def state_folder(conf: cfg.ConfigOpts) -> pathlib.Path:

@@ -167,7 +167,7 @@ def _open(
         else driver.open_management
     )
     uri, blame = store_configuration.uri_of(conf, driver, choice, other)
-    if blame == store_configuration.STATE_PATH:
+    if blame == store_configuration.STATE_PATH_LABEL:
         store_configuration.state_path(conf)
     values = store_configuration.values_of(
         conf, driver, choice.plane, choice.driver

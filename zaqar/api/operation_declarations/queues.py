@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zaqar.api import body_decoding, response_schemas, strict_json
+from zaqar.api import body_decoding, bounded_json, response_schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import queues, signed_urls
 from zaqar.controllers.metadata_json_patch import OPS
@@ -26,7 +26,7 @@ _NO_PATCH = 'PATCH body could not be empty for update.'
 def _decode_patch(raw: bytes) -> Any:
     if not raw:
         raise InvalidBody(_NO_PATCH)
-    return strict_json.decode_any(raw)
+    return bounded_json.decode_any(raw)
 
 
 _PATCH = Body(
@@ -48,7 +48,7 @@ _PATCH = Body(
     member='changes',
 )
 _PURGE = Body(
-    decode=strict_json.decode_any,
+    decode=bounded_json.decode_any,
     schema=response_schemas.obj(
         {
             'resource_types': response_schemas.array(
@@ -60,7 +60,7 @@ _PURGE = Body(
 )
 
 _SHARE = Body(
-    decode=strict_json.decode_any,
+    decode=bounded_json.decode_any,
     schema=response_schemas.obj(
         {
             'paths': response_schemas.array({'enum': list(signed_urls.PATHS)}),

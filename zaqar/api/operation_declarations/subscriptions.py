@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from zaqar.api import response_schemas, strict_json
+from zaqar.api import bounded_json, response_schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import subscriptions
 
@@ -19,7 +19,7 @@ _FIELDS: dict[str, response_schemas.Schema] = {
 
 def _body(schema: response_schemas.Schema, required: bool = False) -> Body:
     return Body(
-        decode=strict_json.decode_any, schema=schema, required=required
+        decode=bounded_json.decode_any, schema=schema, required=required
     )
 
 

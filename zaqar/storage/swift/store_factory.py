@@ -19,7 +19,7 @@ from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
 from zaqar.storage.swift.body_references import INLINE
 from zaqar.storage.swift.client import SwiftClient
 from zaqar.storage.swift.connections import DEADLINE, SwiftConnections
-from zaqar.storage.swift.message_store import SwiftMessageStore
+from zaqar.storage.swift.large_body_store import LargeBodyStore
 
 _V1 = re.compile(r'/v1(\.0)?/?$')
 
@@ -30,7 +30,7 @@ def open_messages(
     *,
     inline: int = INLINE,
     timeout: float = DEADLINE,
-) -> SwiftMessageStore:
+) -> LargeBodyStore:
     """Open the message store; see :mod:`zaqar.storage.swift.driver`.
 
     :param inline: bytes of a body that stays in the row
@@ -43,7 +43,7 @@ def open_messages(
     except BaseException:
         client.close()
         raise
-    return SwiftMessageStore(rows, client, inline)
+    return LargeBodyStore(rows, client, inline)
 
 
 def _client(

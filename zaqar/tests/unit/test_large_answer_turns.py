@@ -8,12 +8,12 @@ import pytest
 from zaqar.controllers.result_types import QueuePage
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Kind
-from zaqar.transport import large_answer_turns
-from zaqar.transport.large_answer_turns import (
+from zaqar.transport import project_page_turns
+from zaqar.transport.project_page_turns import (
     DECODING,
     LARGE,
-    LATELY,
     PATIENCE,
+    REMEMBERED_FOR,
     Turn,
     Turns,
 )
@@ -42,7 +42,7 @@ def _large(*projects: str, **more: object) -> tuple[Turns, Clock]:
 def test_only_operations_with_pages_need_turns() -> None:
     made, _ = _large('p')
     for name in (NAME, 'claim_create', 'topic_message_list', 'topic_list'):
-        assert name in large_answer_turns.PAGES
+        assert name in project_page_turns.PAGES
         assert made.are_needed(name, 'p')
     for name in ('message_post', 'queue_create', 'message_delete'):
         assert not made.are_needed(name, 'p')
@@ -61,14 +61,14 @@ def test_a_small_page_soon_after_a_large_one_proves_nothing() -> None:
     made, clock = _large('p')
     made.record('p', 10)
     assert made.are_needed(NAME, 'p')
-    clock.now = LATELY
+    clock.now = REMEMBERED_FOR
     made.record('p', 10)
     assert not made.are_needed(NAME, 'p')
 
 
 def test_what_is_remembered_is_bounded() -> None:
     made, clock = _large(*map(str, range(50)))
-    clock.now = LATELY
+    clock.now = REMEMBERED_FOR
     made.record('0', 1)
     assert not made._large  # noqa: SLF001
 
@@ -85,7 +85,7 @@ def test_a_project_has_one_turn_at_a_time() -> None:
 def test_requests_of_a_project_that_wait_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(large_answer_turns, 'MOST_WAITING', 3)
+    monkeypatch.setattr(project_page_turns, 'MOST_WAITING', 3)
     made, _ = _large('p', 'other')
     assert made.begin('p')
     for _ in range(3):
@@ -108,7 +108,7 @@ def test_few_projects_have_turns_at_large_pages_at_a_time() -> None:
     names = [f'p{number}' for number in range(5)]
     made, _ = _large(*names)
     begun = [name for name in names if made.begin(name)]
-    assert begun == names[: large_answer_turns.TOGETHER]
+    assert begun == names[: project_page_turns.MOST_AT_ONCE]
     # Whoever is not known to have large ones waits for none of these.
     assert made.begin('other')
 
@@ -149,14 +149,14 @@ def test_a_job_whose_turn_has_come_meanwhile_does_not_wait() -> None:
 
 def test_a_project_that_leaves_much_unread_waits_until_it_is_read() -> None:
     made, _ = _large('p', 'other', max_unread=2 * LARGE)
-    made.sent('p', LARGE)
+    made.add_unread('p', LARGE)
     assert made.begin('p')
-    made.sent('p', LARGE)
+    made.add_unread('p', LARGE)
     assert made.wait('p', lambda: None) is None
     assert made.end('p') is None
     assert made.begin('other')
-    assert made.read('p', LARGE) is not None
-    made.read('p', LARGE)
+    assert made.subtract_unread('p', LARGE) is not None
+    made.subtract_unread('p', LARGE)
     assert not made._unread  # noqa: SLF001
 
 
@@ -164,19 +164,19 @@ def test_all_projects_together_leave_no_more_unread_than_some() -> None:
     names = [f'p{number}' for number in range(9)]
     made, _ = _large(*names, max_unread=2 * LARGE)
     for name in names[:8]:
-        made.sent(name, LARGE)
+        made.add_unread(name, LARGE)
     assert not made.begin('p7')
     # A project without large pages does not suffer from it.
     assert made.begin('other')
     assert made.wait('p7', lambda: None) is None
-    assert made.read('p0', LARGE) is not None
+    assert made.subtract_unread('p0', LARGE) is not None
 
 
 def test_who_leaves_nothing_unread_waits_for_no_other_clients() -> None:
     names = [f'p{number}' for number in range(9)]
     made, _ = _large(*names, max_unread=2 * LARGE)
     for name in names[:8]:
-        made.sent(name, LARGE)
+        made.add_unread(name, LARGE)
     assert made.begin('p8')
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import zaqar
-from zaqar.api import strict_json
+from zaqar.api import bounded_json
 from zaqar.api.operation_declarations import messages
 from zaqar.errors import InvalidRequest
 from zaqar.tests.unit import backtracking
@@ -96,6 +96,6 @@ def test_a_long_text_that_is_no_json_is_refused(
     unit: bytes, form: bytes
 ) -> None:
     raw = form % (b'[' * 101 + unit * 2000)
-    for read in (strict_json.decode_any, messages.POST.decode):
+    for read in (bounded_json.decode_any, messages.POST.decode):
         with pytest.raises(InvalidRequest):
             read(raw)

@@ -18,7 +18,7 @@ from typing import Any
 from autobahn.asyncio.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
-from zaqar.transport.large_answer_turns import LARGE
+from zaqar.transport.project_page_turns import LARGE
 from zaqar.transport.websocket import fast_frame_decoding
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_state_machine import POLICY, Frame

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar.errors import StoreUnavailable
-from zaqar.transport.large_answer_turns import Job, Turn
+from zaqar.transport.project_page_turns import Job, Turn
 from zaqar.transport.websocket import frame_codecs
 from zaqar.transport.websocket.connection_limits import Admission
 from zaqar.transport.websocket.connection_state_machine import (
@@ -182,7 +182,9 @@ class Connections:
         self._schedule_deadline(connection)
         if not connection.unread:
             connection.unread = connection.socket.unsent()
-            self.handler.turns.sent(connection.project, connection.unread)
+            self.handler.turns.add_unread(
+                connection.project, connection.unread
+            )
         # By then the system has taken what it can.
         self.soon(functools.partial(self._check_unsent, connection))
 
@@ -203,7 +205,9 @@ class Connections:
             connection.deadline = None
         if connection.unread:
             size, connection.unread = connection.unread, 0
-            self._later(self.handler.turns.read(connection.project, size))
+            self._later(
+                self.handler.turns.subtract_unread(connection.project, size)
+            )
         blocked = self._blocked.get(connection.project, set())
         blocked.discard(connection)
         if not blocked:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from zaqar.api import strict_json
+from zaqar.api import bounded_json
 from zaqar.api.dispatch import Received
 from zaqar.api.websocket_frame_arguments import Codec, Members
 from zaqar.controllers import unicode_surrogates
@@ -183,7 +183,7 @@ def _whole(value: float) -> float | int:
     """
     if (
         value.is_integer()
-        and strict_json.MIN_INT <= value <= strict_json.MAX_INT
+        and bounded_json.MIN_INT <= value <= bounded_json.MAX_INT
     ):
         return int(value)
     return value
@@ -200,7 +200,7 @@ def _check_json(root: Any) -> None:
     depth = 0
     while level:
         depth += 1
-        if depth > strict_json.MAX_DEPTH + 1:
+        if depth > bounded_json.MAX_DEPTH + 1:
             raise InvalidRequest('The body is nested too deep.')
         following: list[Any] = []
         for value in level:
@@ -246,7 +246,10 @@ def _sendable(value: Any) -> Any:
         return [_sendable(item) for item in value]
     if isinstance(value, str):
         return value.encode(errors='replace').decode()
-    if type(value) is int and not strict_json.MIN_INT <= value <= _MAX_MSGPACK:
+    if (
+        type(value) is int
+        and not bounded_json.MIN_INT <= value <= _MAX_MSGPACK
+    ):
         return float(value)
     return value
 

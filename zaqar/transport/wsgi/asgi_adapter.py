@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar.errors import ZaqarError
-from zaqar.transport.large_answer_turns import LARGE, TURN, Job, Turn, Turns
+from zaqar.transport.project_page_turns import LARGE, TURN, Job, Turn, Turns
 from zaqar.transport.wsgi.request_buffering import (
     Future,
     Loop,
@@ -140,8 +140,10 @@ class AsgiAdapter:
             _send(watcher.proto, content, is_last=True)
             watcher.done()
             return ()
-        self._turns.sent(turn.project, size)
-        taken = functools.partial(self._turns.read, turn.project, size)
+        self._turns.add_unread(turn.project, size)
+        taken = functools.partial(
+            self._turns.subtract_unread, turn.project, size
+        )
         return _LargeBody(watcher, self._loop, content, taken).send()
 
 

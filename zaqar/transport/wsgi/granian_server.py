@@ -35,7 +35,7 @@ from oslo_config import cfg
 
 from zaqar import parent_exit_watch
 from zaqar.transport import listening_socket
-from zaqar.transport.large_answer_turns import Turns
+from zaqar.transport.project_page_turns import Turns
 from zaqar.transport.wsgi.asgi_adapter import AsgiAdapter
 from zaqar.transport.wsgi.request_buffering import (
     BodyLimits,

@@ -19,7 +19,7 @@ from zaqar.controllers.result_types import (
     SubscriptionPage,
 )
 from zaqar.models import Kind, Message, MessageSpan, Scope
-from zaqar.transport import resource_representations, view_table
+from zaqar.transport import resource_representations, response_view_completion
 from zaqar.transport.wsgi import admin_response_views
 from zaqar.transport.wsgi.responses import (
     Response,
@@ -246,7 +246,7 @@ _VIEWS: Mapping[str, View] = {
     'subscription_confirm': _changed,
 }
 
-VIEWS = view_table.build(
+VIEWS = response_view_completion.complete(
     {**_VIEWS, **admin_response_views.VIEWS},
     (row for row in operation_table.OPERATIONS if row.http),
 )

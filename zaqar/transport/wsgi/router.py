@@ -21,8 +21,8 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest, MethodNotAllowed, NoRoute, ZaqarError
 from zaqar.transport import caller_identity
-from zaqar.transport.large_answer_turns import TURN, Turn
-from zaqar.transport.wsgi import request_parsing, response_views
+from zaqar.transport.project_page_turns import TURN, Turn
+from zaqar.transport.wsgi import request_reading, response_views
 from zaqar.transport.wsgi.responses import Response, error_response
 from zaqar.transport.wsgi_types import Environ
 
@@ -112,8 +112,8 @@ class RootController:
             raise InvalidRequest('Invalid HTTP method', title='Bad request')
         path = _path(environ)
         match = self._route(path)
-        request_parsing.check_form(environ)
-        request_parsing.check_accept(environ)
+        request_reading.refuse_form(environ)
+        request_reading.check_accept(environ)
         identity = caller_identity.identity(
             environ, self._dispatcher.limits, verified=self._verified
         )
@@ -135,8 +135,8 @@ class RootController:
             identity,
             scope=scope,
             path=client_project_queue_checks.without_scope(match.values),
-            values=request_parsing.query(environ),
-            read_body=functools.partial(request_parsing.read_body, environ),
+            values=request_reading.query(environ),
+            read_body=functools.partial(request_reading.read_body, environ),
         )
         if turn is not None:
             turn.weigh(result)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zaqar.api import strict_json
+from zaqar.api import bounded_json
 from zaqar.api.operation_declarations import messages
 from zaqar.errors import InvalidBody, InvalidRequest
 
@@ -50,7 +50,7 @@ REFUSED = [
 @pytest.mark.parametrize('raw', REFUSED, ids=lambda raw: repr(raw[:30]))
 def test_a_text_that_is_no_json_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidBody):
-        strict_json.decode_any(raw)
+        bounded_json.decode_any(raw)
 
 
 @pytest.mark.parametrize('raw', REFUSED[7:16], ids=lambda r: repr(r[:30]))
@@ -75,7 +75,7 @@ def test_a_message_body_that_is_no_json_is_refused(raw: bytes) -> None:
     ids=lambda raw: repr(raw[:30]),
 )
 def test_a_text_at_the_edge_passes(raw: bytes) -> None:
-    assert strict_json.decode_any(raw) == json.loads(raw)
+    assert bounded_json.decode_any(raw) == json.loads(raw)
 
 
 @pytest.mark.parametrize(

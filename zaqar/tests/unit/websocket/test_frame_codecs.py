@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zaqar.api import strict_json
+from zaqar.api import bounded_json
 from zaqar.errors import InvalidRequest
 from zaqar.transport.websocket.frame_codecs import JSON, MESSAGE_PACK, codec
 
@@ -25,7 +25,9 @@ TEXTS = st.text(st.characters(exclude_categories=['Cs']))
 VALUES = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers(min_value=strict_json.MIN_INT, max_value=strict_json.MAX_INT)
+    | st.integers(
+        min_value=bounded_json.MIN_INT, max_value=bounded_json.MAX_INT
+    )
     | st.floats(allow_nan=False, allow_infinity=False)
     | TEXTS,
     lambda inner: (

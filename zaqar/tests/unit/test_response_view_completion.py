@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from zaqar.api import operation_table
-from zaqar.transport import view_table
+from zaqar.transport import response_view_completion
 
 ROWS = [
     operation_table.BY_ACTION[name]
@@ -15,10 +15,12 @@ ROWS = [
 
 
 def test_topics_look_like_queues() -> None:
-    views = view_table.build({'queue_get': 1, 'message_get': 2}, ROWS)
+    views = response_view_completion.complete(
+        {'queue_get': 1, 'message_get': 2}, ROWS
+    )
     assert list(views.values()) == [1, 1, 2, 2]
 
 
 def test_an_operation_without_a_view_is_named() -> None:
     with pytest.raises(LookupError, match=r'message_get, topic_message_get$'):
-        view_table.build({'queue_get': 1}, ROWS)
+        response_view_completion.complete({'queue_get': 1}, ROWS)

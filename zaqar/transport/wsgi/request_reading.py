@@ -37,7 +37,7 @@ _CHUNK = 65536
 _CHUNK_TIMEOUT = 10
 
 
-def check_form(environ: Environ) -> None:
+def refuse_form(environ: Environ) -> None:
     """Refuse the media type of HTML forms.
 
     :raises InvalidRequest: the body has it

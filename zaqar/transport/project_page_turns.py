@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns of projects at large answers, so that others need not wait for them.
+"""Turns of projects at large pages, so that others need not wait for them.
 
 To read, encode and copy an answer of megabytes holds the interpreter for
 milliseconds at a time. Its size is known only afterwards: hence a project that
@@ -27,13 +27,13 @@ LARGE = 256 * 1024
 DECODING = 4
 
 #: Seconds for which a project is expected to get another one.
-LATELY = 10.0
+REMEMBERED_FOR = 10.0
 
 #: Projects with large pages that have a turn at a time.
-TOGETHER = 2
+MOST_AT_ONCE = 2
 
 #: Times what one project may leave unread, for all of them.
-ALL = 4
+TOTAL_UNREAD_FACTOR = 4
 
 #: Seconds after which a request that waits is refused when its turn comes. A
 #: store that does not respond would have them all wait for it, one by one.
@@ -127,17 +127,17 @@ class Turns:
         now = self.monotonic()
         with self._lock:
             for name, last in list(self._large.items()):
-                if now - last >= LATELY:
+                if now - last >= REMEMBERED_FOR:
                     del self._large[name]
             if size >= LARGE:
                 self._large[project] = now
 
-    def sent(self, project: str, size: int) -> None:
+    def add_unread(self, project: str, size: int) -> None:
         """Note bytes that wait to be read."""
         with self._lock:
             self._unread[project] += size
 
-    def read(self, project: str, size: int) -> Job | None:
+    def subtract_unread(self, project: str, size: int) -> Job | None:
         """Note bytes that have been; return a job whose turn has come."""
         with self._lock:
             self._unread[project] -= size
@@ -162,11 +162,14 @@ class Turns:
         if project not in self._large:
             return True
         most, unread = self._max_unread, self._unread[project]
-        return len(self._large.keys() & self._busy) < TOGETHER and not (
+        return len(self._large.keys() & self._busy) < MOST_AT_ONCE and not (
             # Whose clients read all of it does not suffer from the others.
             most
             and unread
-            and (unread >= most or self._unread.total() >= ALL * most)
+            and (
+                unread >= most
+                or self._unread.total() >= TOTAL_UNREAD_FACTOR * most
+            )
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views of a transport by operation, checked to be complete at import."""
+"""Completion of a transport's views: one for every operation, or an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zaqar.api.operation_declarations import topics
 View = TypeVar('View')
 
 
-def build(
+def complete(
     views: Mapping[str, View], operations: Iterable[Operation]
 ) -> Mapping[str, View]:
     """Return the view of each operation by its name.

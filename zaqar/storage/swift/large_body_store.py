@@ -43,7 +43,7 @@ POP_TTL = 10
 MAX_CLAIMS = 10
 
 
-class SwiftMessageStore(base.MessageStore):
+class LargeBodyStore(base.MessageStore):
     """Messages and claims in another store, large bodies in Swift.
 
     Internal queues are left to the other store altogether: processes without
