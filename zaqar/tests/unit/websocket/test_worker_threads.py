@@ -157,13 +157,14 @@ def test_no_thread_is_called_for_an_owner_that_has_its_share() -> None:
 
         for _ in range(20):
             workers.submit(wait, ended.append, 'many')
-        await _until(lambda: len(begun) == 6)
+        await _until(
+            lambda: len(begun) == 6 and len(workers._resting) == 2  # noqa: SLF001
+        )
         resting = list(workers._resting)  # noqa: SLF001
         calls = [workers._calls[number] for number in resting]  # noqa: SLF001
         for _ in range(3):
             assert workers._hire()  # noqa: SLF001
             workers.submit(wait, ended.append, 'many')
-        assert len(resting) == 2
         assert workers._resting == resting  # noqa: SLF001
         assert all(each.empty() for each in calls)
         workers.submit(int, ended.append, 'one')
