@@ -102,8 +102,8 @@ class Reference:
         for option, value in command.items():
             if option == name:
                 continue
-            if ('option', f'*.{option}') in self._rows:
-                yield from self._option(f'*.{option}', is_inside)
+            if ('option', f'any.{option}') in self._rows:
+                yield from self._option(f'any.{option}', is_inside)
                 if option in _NESTED:
                     yield from self._nested(option, value, is_inside)
             else:
