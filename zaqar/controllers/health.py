@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from zaqar import deadline
 from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.models import NewMessage
@@ -50,7 +51,9 @@ def report(ctx: Context) -> dict[str, Any]:
     management = ctx.catalogue.management
     end = time.monotonic() + DEADLINE
     if 'pooling' not in ctx.features:
-        return _pool_state(management, ctx.catalogue.openers()[''], end)
+        # Its steps are many; each has the limit of its store.
+        with deadline.within(DEADLINE):
+            return _pool_state(management, ctx.catalogue.openers()[''], end)
     try:
         openers = ctx.catalogue.openers()
     except StoreUnavailable:
@@ -166,7 +169,8 @@ class _Probe:
     def clean_up(self) -> None:
         """Remove everything that a store would show."""
         try:
-            self._delete_queue()
+            with deadline.within(deadline.REQUEST):
+                self._delete_queue()
         except StoreUnavailable:
             LOG.warning('A probe could not be cleaned up')
 

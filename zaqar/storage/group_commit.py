@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from zaqar import deadline
+from zaqar.errors import StoreUnavailable
+
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 
@@ -77,7 +80,9 @@ class Batcher(Generic[Item, Result]):
         if not lock.acquire(timeout=self._timeout):
             if self._withdraw(stripe, waiter):
                 return self._work(key, [item])[0]
-            lock.acquire()
+            # Another thread works for us, within its own deadline.
+            if not lock.acquire(timeout=deadline.left(threading.TIMEOUT_MAX)):
+                raise StoreUnavailable
         try:
             if not waiter.done:
                 self._run_batch(self._batch(stripe, waiter))

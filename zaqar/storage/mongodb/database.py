@@ -16,7 +16,6 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import pymongo
@@ -27,6 +26,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
+from zaqar import deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.mongodb import errors
 from zaqar.storage.mongodb.client_settings import (
@@ -195,18 +195,21 @@ class MongoDatabase:
         :param run: takes the deadline, and whether there is an outage
         :raises StoreUnavailable: it failed, or another caller waits already
         """
+        if not deadline.left(STEP_TIMEOUT):
+            # Even a wait of nothing takes the client half a second.
+            raise StoreUnavailable
         if self._has_no_primary():
             if not self._outage_lock.acquire(blocking=False):
                 raise StoreUnavailable
             try:
-                return run(time.monotonic() + OUTAGE_TIMEOUT, True)
+                return run(_end_after(OUTAGE_TIMEOUT), True)
             except StoreUnavailable:
                 if self._has_no_primary():
                     raise
                 # There is a primary again; try with the full time-out.
             finally:
                 self._outage_lock.release()
-        return run(time.monotonic() + STEP_TIMEOUT, False)
+        return run(_end_after(STEP_TIMEOUT), False)
 
     def _has_no_primary(self) -> bool:
         """Tell whether a step has timed out, and no primary was seen since."""
@@ -240,11 +243,13 @@ class MongoDatabase:
         """
         tries = 0
         while True:
-            left = min(COMMAND_TIMEOUT, max(end - time.monotonic(), 0.05))
+            left = max(end - time.monotonic(), 0.05)
             try:
-                # Otherwise each command of a transaction has its own limit.
+                # Each command of a transaction has its own limit, too.
                 is_limited = bounded or tries
-                with pymongo.timeout(left) if is_limited else nullcontext():
+                with pymongo.timeout(
+                    min(COMMAND_TIMEOUT, left) if is_limited else left
+                ):
                     return work()
             except PyMongoError as error:
                 tries += 1
@@ -320,6 +325,10 @@ class MongoDatabase:
             isinstance(server.error, WrongSetting)
             for server in servers.values()
         )
+
+
+def _end_after(seconds: float) -> float:
+    return deadline.cap(time.monotonic() + seconds)
 
 
 def in_time() -> contextlib.AbstractContextManager[None]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from redis import exceptions
 
+from zaqar import deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import topology
 from zaqar.storage.redis.node import Command, ConnectionLost, error_code
@@ -136,7 +137,7 @@ class RedisClient:
         except ConnectionLost:
             # The topology is unknown; this call discovers it.
             return self.call(key, *command)
-        end = time.monotonic() + RETRY_PERIOD
+        end = deadline.cap(time.monotonic() + RETRY_PERIOD)
         for node in (first, *(node for node in nodes if node is not first)):
             now = time.monotonic()
             if now > end:
@@ -157,10 +158,14 @@ class RedisClient:
         script: Script | None = None,
     ) -> list[Any]:
         start = time.monotonic()
+        end = deadline.cap(start + DEADLINE)
+        last = min(start + RETRY_PERIOD, end)
+        # A connection that is open has the time-out of the settings.
+        is_late = end - start < self._settings.read_timeout
         lost, cause = 0, ConnectionLost('')
         is_repeated = False
         while lost < self._settings.attempts:
-            until = start + DEADLINE if lost else None
+            until = end if lost or is_late else None
             try:
                 answers = self._exchange(
                     key, commands(is_repeated), until, script
@@ -177,7 +182,7 @@ class RedisClient:
                 cause, pause = ConnectionLost(f'{code} {answers[0]}'), PAUSE
                 if code in _MOVED:
                     self.topology.invalidate()
-            left = start + RETRY_PERIOD - time.monotonic()
+            left = last - time.monotonic()
             if left <= 0 or lost == self._settings.attempts:
                 break
             # Rivals that collided once should not collide again.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zaqar import store_clock
+from zaqar import deadline, store_clock
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Claim, Message, MessageSpan, NewMessage, Page, Stats
 from zaqar.storage import base, deletion_errors
@@ -292,7 +292,7 @@ class RedisMessageStore(base.MessageStore):
         back at the same time it takes several calls, so that none of them
         blocks the server for long.
         """
-        end = time.monotonic() + DEADLINE
+        end = deadline.cap(time.monotonic() + DEADLINE)
         budget = FIRST_BUDGET
         while True:
             status, *answer = self._call(

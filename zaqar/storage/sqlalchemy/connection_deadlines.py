@@ -17,13 +17,33 @@ from typing import Any
 SHORTEST = 0.1
 
 
-def connection_class(dbapi: Any) -> Any:
+def psycopg_connection(dbapi: Any) -> Any:
     """Return psycopg's connection class with a deadline for its waits."""
-    return _connection_class(dbapi.Connection, dbapi.OperationalError)
+    return _psycopg_connection(dbapi.Connection, dbapi.OperationalError)
 
 
 @functools.cache
-def _connection_class(base_class: Any, error_class: Any) -> Any:
+def pymysql_connection(base_class: Any) -> Any:
+    """Return PyMySQL's connection class with a deadline for statements."""
+
+    class DeadlineConnection(base_class):  # type: ignore[misc]
+        #: By the monotonic clock.
+        deadline = math.inf
+
+        def query(self, sql: Any, unbuffered: bool = False) -> Any:
+            if self.deadline != math.inf:
+                # There are arguments for these, for new connections only. In
+                # steps: the library sets the socket anew for another value.
+                left = math.ceil((self.deadline - time.monotonic()) * 8) / 8
+                self._read_timeout = max(left, SHORTEST)
+                self._write_timeout = self._read_timeout
+            return super().query(sql, unbuffered)
+
+    return DeadlineConnection
+
+
+@functools.cache
+def _psycopg_connection(base_class: Any, error_class: Any) -> Any:
     class NoAnswerError(error_class):  # type: ignore[misc]
         # "Connection failure".
         sqlstate = '08006'
@@ -56,14 +76,3 @@ def _limited(
             wanted = steps.send(ready)
     except StopIteration as end:
         return end.value
-
-
-def set_deadline(connection: Any, dialect: str, deadline: float) -> None:
-    """Let a driver's connection wait until a deadline at most."""
-    if dialect == 'postgresql':
-        connection.deadline = deadline
-        return
-    # PyMySQL has arguments for these, but for new connections only.
-    left = max(deadline - time.monotonic(), SHORTEST)
-    connection._read_timeout = left
-    connection._write_timeout = left

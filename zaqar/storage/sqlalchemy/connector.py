@@ -18,16 +18,24 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.util import asbool
 
+from zaqar import deadline
 from zaqar.errors import ConfigurationError
 from zaqar.storage.sqlalchemy.connection_deadlines import (
-    connection_class,
-    set_deadline,
+    SHORTEST,
+    psycopg_connection,
+    pymysql_connection,
 )
 
 LOG = logging.getLogger(__name__)
 
 #: Seconds in which a server must accept a connection.
 CONNECT_TIMEOUT = 2
+
+#: Seconds in which a connection must be ready for use.
+STARTUP_TIMEOUT = 4.0
+
+#: Seconds that a request must have left to connect.
+LEAST_CONNECT_TIME = 1.0
 
 #: Milliseconds after which PostgreSQL ends a statement by itself.
 STATEMENT_TIMEOUT = 4000
@@ -72,8 +80,11 @@ class Connector:
     ) -> Any:
         """Connect; a hook of SQLAlchemy."""
         module = dialect.loaded_dbapi
-        connect: Callable[..., Any] = connection_class(module).connect
+        connect: Callable[..., Any] = psycopg_connection(module).connect
         options['autocommit'] = True
+        if deadline.left(CONNECT_TIMEOUT) < LEAST_CONNECT_TIME:
+            # The library waits for two seconds at least.
+            raise module.OperationalError('no time is left to connect')
         if not self.is_pooled:
             try:
                 connection = connect(*args, **self._with_settings(options))
@@ -113,12 +124,25 @@ class Connector:
             )
 
 
+def connect_mysql(dialect: Any, _record: Any, args: Any, options: Any) -> Any:
+    """Connect to MariaDB or MySQL; a hook of SQLAlchemy."""
+    for name in ('connect_timeout', 'read_timeout', 'write_timeout'):
+        # 0 and None are without a limit.
+        most = options[name] or CONNECT_TIMEOUT
+        options[name] = max(deadline.left(most), SHORTEST)
+    base_class = dialect.loaded_dbapi.connections.Connection
+    connection = pymysql_connection(base_class)(*args, **options)
+    # SQLAlchemy begins with queries of its own.
+    connection.deadline = deadline.cap(time.monotonic() + STARTUP_TIMEOUT)
+    return connection
+
+
 def _is_direct(connection: Any) -> bool:
     """Tell whether there is no pooler in between.
 
     Poolers report a process number of their own to clients.
     """
-    set_deadline(connection, 'postgresql', time.monotonic() + CONNECT_TIMEOUT)
+    connection.deadline = time.monotonic() + CONNECT_TIMEOUT
     row = connection.execute('SELECT pg_backend_pid()').fetchone()
     return bool(row[0] == connection.info.backend_pid)
 
@@ -212,6 +236,8 @@ def arguments(url: sa.URL) -> tuple[sa.URL, Mapping[str, Any]]:
             'connect_timeout': CONNECT_TIMEOUT,
             'read_timeout': 2,
             'write_timeout': 2,
+            # The library would switch it off first.
+            'autocommit': True,
             'charset': 'utf8mb4',
         }
     return rest, {

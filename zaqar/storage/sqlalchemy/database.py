@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from zaqar import deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.sqlalchemy import connector, errors, schema_revision
-from zaqar.storage.sqlalchemy.connection_deadlines import set_deadline
 from zaqar.storage.sqlalchemy.connector import Connector, Pooler
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -23,15 +23,21 @@ LOG = logging.getLogger(__name__)
 
 T = TypeVar('T')
 
-#: Seconds before each try of work that meets a broken connection or a
-#: deadlock, at most.
-PAUSES = (0.0, 0.02, 0.05, 0.1, 0.3, 0.6)
-
-#: Tries that may lose their connection.
-MAX_CONNECTIONS = 3
-
-#: Seconds after which no further try is begun; it may have to connect first.
+#: Seconds before each try after a broken connection, at most; and after how
+#: many no further one is begun, since it may have to connect first.
+PAUSES = (0.02, 0.05)
 RETRY_PERIOD = 1.5
+
+#: Seconds before the second try after a conflict, and before any later one,
+#: at most. The pause doubles from try to try.
+FIRST_PAUSE = 0.01
+LONGEST_PAUSE = 0.3
+
+#: Seconds that a try must have left to be begun.
+SHORTEST_TRY = 0.1
+
+#: Seconds to wait for a connection while all are in use.
+POOL_TIMEOUT = 1.0
 
 #: Seconds after which a call ends, whatever it waits for.
 DEADLINE = 4.0
@@ -102,15 +108,17 @@ class ServerDatabase(SqlDatabase):
             rest,
             pool_size=10,
             max_overflow=10,
-            pool_timeout=RETRY_PERIOD,
+            pool_timeout=POOL_TIMEOUT,
             # Every transaction ends here, so there is nothing to reset.
             pool_reset_on_return=None,
             connect_args=arguments,
         )
-        if self._postgresql:
-            sa.event.listen(
-                self._engine, 'do_connect', self._connector.connect
-            )
+        connect = (
+            self._connector.connect
+            if self._postgresql
+            else connector.connect_mysql
+        )
+        sa.event.listen(self._engine, 'do_connect', connect)
         sa.event.listen(self._engine, 'connect', self._prepare)
 
     def check_room(self) -> None:
@@ -190,32 +198,21 @@ class ServerDatabase(SqlDatabase):
 
     def _try(self, work: Callable[[SqlSession], T], *, transaction: bool) -> T:
         start = time.monotonic()
-        for number, pause in enumerate(PAUSES, start=1):
-            if time.monotonic() + pause > start + RETRY_PERIOD:
-                break
-            if pause:
-                # Rivals that collided once should not collide again.
-                time.sleep(pause * random.uniform(0.5, 1))
+        end = deadline.cap(start + DEADLINE)
+        retries = _Retries(start, end)
+        while True:
             try:
-                with self._session(transaction, start + DEADLINE) as session:
+                with self._session(transaction, end) as session:
                     return work(session)
-            except _Transient as error:
-                cause = error.__cause__
-                if (
-                    isinstance(error, _ConnectionLost)
-                    and number >= MAX_CONNECTIONS
-                ):
-                    break
-        LOG.error('The database does not answer: %s', errors.one_line(cause))
-        raise StoreUnavailable from cause
+            except _TransientError as error:
+                retries.wait(error)
 
     @contextlib.contextmanager
-    def _session(
-        self, transaction: bool, deadline: float
-    ) -> Iterator[SqlSession]:
+    def _session(self, transaction: bool, end: float) -> Iterator[SqlSession]:
         connection = self._connect()
         try:
-            set_deadline(connection.driver_connection, self.dialect, deadline)
+            # A connection class of ours, on both engines.
+            connection.driver_connection.deadline = end
             cursor = connection.cursor()
             if transaction:
                 cursor.execute(self._connector.begin)
@@ -238,7 +235,7 @@ class ServerDatabase(SqlDatabase):
         try:
             return self._engine.raw_connection()
         except refusals as error:
-            raise _ConnectionLost from error
+            raise _ConnectionLostError from error
 
     def _handle_failure(
         self, connection: Any, error: BaseException, transaction: bool
@@ -261,14 +258,70 @@ class ServerDatabase(SqlDatabase):
         finally:
             connection.close()
         if broken:
-            raise _ConnectionLost from error
+            raise _ConnectionLostError from error
         if errors.is_conflict(self.dialect, error):
-            raise _Transient from error
+            raise _ConflictError from error
 
 
-class _Transient(Exception):
+class _TransientError(Exception):
     """The work may be retried; the reason is the cause."""
 
 
-class _ConnectionLost(_Transient):
+class _ConnectionLostError(_TransientError):
     """There is no connection, or it broke."""
+
+
+class _ConflictError(_TransientError):
+    """A concurrent transaction got ahead."""
+
+
+class _Retries:
+    """The further tries of a call.
+
+    :param end: when the call ends, by the monotonic clock
+    """
+
+    def __init__(self, start: float, end: float) -> None:
+        self._start = start
+        self._last = end - SHORTEST_TRY
+        self._losses = 0
+        self._conflicts = 0
+
+    def wait(self, error: _TransientError) -> None:
+        """Return when the next try is due.
+
+        :raises StoreUnavailable: there is none
+        """
+        if isinstance(error, _ConflictError):
+            self._conflicts += 1
+            self._wait_after_conflict(error)
+        else:
+            self._losses += 1
+            self._wait_after_loss(error)
+
+    def _wait_after_conflict(self, error: _TransientError) -> None:
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._conflicts)
+        # Rivals that collided once should not collide again.
+        pause = random.uniform(0, longest)
+        if time.monotonic() + pause > self._last:
+            LOG.error(
+                'Conflict: %d tries of a transaction were undone by '
+                'concurrent ones, the last one by: %s',
+                self._conflicts,
+                errors.one_line(error.__cause__),
+            )
+            raise StoreUnavailable from error.__cause__
+        time.sleep(pause)
+
+    def _wait_after_loss(self, error: _TransientError) -> None:
+        last = min(self._last, self._start + RETRY_PERIOD)
+        pause = 0.0
+        if self._losses <= len(PAUSES):
+            pause = PAUSES[self._losses - 1] * random.uniform(0.5, 1)
+        if self._losses > len(PAUSES) or time.monotonic() + pause > last:
+            LOG.error(
+                'The database does not answer: %s',
+                errors.one_line(error.__cause__),
+            )
+            raise StoreUnavailable from error.__cause__
+        time.sleep(pause)

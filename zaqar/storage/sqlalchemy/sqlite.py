@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from zaqar import store_clock
+from zaqar import deadline, store_clock
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.sqlalchemy import schema_revision
 from zaqar.storage.sqlalchemy.database import SqlDatabase
@@ -175,9 +175,18 @@ class _Writer:
         """Commit work, in this thread or in one that has the connection."""
         job = _Job(work)
         self._pending.append(job)
-        with self._busy:
+        if not self._busy.acquire(
+            timeout=deadline.left(threading.TIMEOUT_MAX)
+        ):
+            with contextlib.suppress(ValueError):
+                self._pending.remove(job)
+            LOG.error('SQLite: another thread writes for too long')
+            raise StoreUnavailable
+        try:
             if not job.done:
                 self._commit(self._drain())
+        finally:
+            self._busy.release()
         if job.error is not None:
             raise job.error
         return job.result  # type: ignore[return-value]
@@ -208,7 +217,7 @@ class _Writer:
                 job.done = True
 
     def _begin(self, jobs: list[_Job[Any]]) -> None:
-        end = time.monotonic() + BUSY_TIMEOUT
+        end = deadline.cap(time.monotonic() + BUSY_TIMEOUT)
         while True:
             try:
                 self._connection.execute('BEGIN IMMEDIATE')

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from keystoneauth1 import exceptions
 from swiftclient import client as swift
 
+from zaqar import deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.swift.connections import (
     FAILURES,
@@ -125,7 +126,7 @@ class SwiftClient:
         futures = [self._pool.submit(work, item) for item in items]
         concurrent.futures.wait(
             futures,
-            timeout=self._timeout,
+            timeout=deadline.left(self._timeout),
             return_when=concurrent.futures.FIRST_EXCEPTION,
         )
         try:

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from zaqar import deadline
 from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.pools.queue_catalogue import Catalogue
@@ -21,6 +22,10 @@ from zaqar.tests.contract.proxy import Proxy
 
 #: Seconds within which a caller must know.
 BOUND = 5.0
+
+#: Seconds of a request, and those by which a call may be late.
+REQUEST = 1.0
+LATE = 1.2
 
 #: Calls of a message store, those first that change something.
 CHANGES: dict[str, Callable[[Probe], object]] = {
@@ -105,6 +110,21 @@ def unavailable(works: list[Callable[[], object]]) -> None:
     assert {place: took for place, took in slow.items() if took > bound} == {}
 
 
+def one_request(works: list[Callable[[], object]]) -> None:
+    """Check that all works, one by one, share the deadline of a request."""
+
+    def run() -> None:
+        with deadline.within(REQUEST):
+            for work in works:
+                with pytest.raises(StoreUnavailable):
+                    work()
+
+    with starvation() as starved:
+        took, error = timed(run)
+        assert error is None
+        assert took < REQUEST + LATE + starved()
+
+
 @tcp
 @pytest.mark.parametrize('kind', ['refused', 'silent'])
 def test_every_call_raises_store_unavailable_within_five_seconds(
@@ -135,6 +155,37 @@ def test_every_call_raises_store_unavailable_within_five_seconds(
     )
     proxy.restore()
     known.post('new')
+
+
+@tcp
+@pytest.mark.parametrize('kind', ['refused', 'silent'])
+def test_the_calls_of_a_request_have_one_deadline(
+    far: Probe, distant_records: ManagementStore, proxy: Proxy, kind: str
+) -> None:
+    distant_records.ping()
+    begin(kind, proxy)
+    one_request(
+        [
+            partial(RECORD_CALLS['get'], distant_records),
+            partial(CALLS['claim'], far),
+            partial(CALLS['post'], far),
+            partial(RECORD_CALLS['create'], distant_records),
+            partial(CALLS['list'], far),
+        ]
+    )
+
+
+@tcp
+def test_a_call_in_the_background_has_its_own_limit(
+    far: Probe, proxy: Proxy
+) -> None:
+    with deadline.within(REQUEST):
+        far.list()
+    far.list()
+    begin('silent', proxy)
+    unavailable([far.list])
+    proxy.restore()
+    far.list()
 
 
 @tcp
@@ -244,6 +295,21 @@ def test_every_change_of_a_locked_file_is_refused_within_five_seconds(
             ]
         )
     assert queue.everything() == ['old']
+
+
+@pytest.mark.needs(Feature.FILE)
+def test_the_changes_of_a_request_share_a_deadline_with_a_locked_file(
+    harness: Harness, uri: str, queue: Probe, management: ManagementStore
+) -> None:
+    with harness.locked(uri):
+        one_request(
+            [
+                partial(CALLS['post'], queue),
+                partial(RECORD_CALLS['create'], management),
+                partial(CALLS['claim'], queue),
+            ]
+        )
+    queue.post('new')
 
 
 @pytest.mark.needs(Feature.FILE)

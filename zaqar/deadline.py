@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The deadline of a request, which all calls of stores for it share.
+
+The dispatch of a request sets it for its thread; drivers end their own limits
+there at the latest. Work in the background has no deadline, only these limits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar, Token
+
+#: Seconds after which the stores are waited for no longer. What is under way
+#: then may take up to a second more.
+REQUEST = 4.0
+
+_END: ContextVar[float] = ContextVar('deadline', default=math.inf)
+
+
+def begin(seconds: float = REQUEST) -> Token[float]:
+    """Set the deadline of this thread; pass the result to :func:`end`."""
+    return _END.set(time.monotonic() + seconds)
+
+
+def end(token: Token[float]) -> None:
+    """Restore what was before :func:`begin`."""
+    _END.reset(token)
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Replace the deadline of this thread for a while."""
+    token = begin(seconds)
+    try:
+        yield
+    finally:
+        end(token)
+
+
+def cap(moment: float) -> float:
+    """Return the earlier one of a monotonic time and the deadline."""
+    return min(moment, _END.get())
+
+
+def left(most: float) -> float:
+    """Return the seconds until the deadline, from 0 to ``most``."""
+    moment = _END.get()
+    if moment == math.inf:
+        return most
+    return min(most, max(moment - time.monotonic(), 0.0))

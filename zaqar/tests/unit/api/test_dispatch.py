@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The deadline that dispatch gives each request."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from zaqar import deadline
+from zaqar.api.dispatch import Dispatcher
+from zaqar.errors import StoreUnavailable
+from zaqar.models import Identity
+
+
+def run(handler: Any) -> Any:
+    """Run an operation with a handler of our own."""
+    context: Any = SimpleNamespace(
+        limits=None,
+        signer=None,
+        features=frozenset(),
+        called_by=lambda *_: None,
+    )
+    authorizer: Any = SimpleNamespace(check=lambda *_: None)
+    operation: Any = SimpleNamespace(
+        name='an operation',
+        rule=None,
+        query=(),
+        keep_unknown=False,
+        body=None,
+        needs=frozenset(),
+        handler=handler,
+        error_message='It failed',
+    )
+    return Dispatcher(authorizer, context).run(
+        operation,
+        Identity('project', 'client'),
+        scope=None,
+        path={},
+        values={},
+        read_body=lambda *_: None,
+    )
+
+
+def test_a_request_has_a_deadline_that_ends_with_it() -> None:
+    seconds = run(lambda _: deadline.left(60.0))
+    assert deadline.REQUEST - 1 < seconds <= deadline.REQUEST
+    assert deadline.left(60.0) == 60.0
+
+
+def test_a_failed_request_leaves_none_behind() -> None:
+    def fail(_: Any) -> None:
+        raise StoreUnavailable
+
+    with pytest.raises(StoreUnavailable, match='It failed'):
+        run(fail)
+    assert deadline.left(60.0) == 60.0

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long calls of an SQL database are retried."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pymysql
+import pytest
+import sqlalchemy as sa
+
+from zaqar.errors import StoreUnavailable
+from zaqar.storage.sqlalchemy import database
+from zaqar.storage.sqlalchemy.database import ServerDatabase
+
+
+class Clock:
+    """A clock that only sleeping and working move."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Rival:
+    """Undoes every transaction until a time has come.
+
+    :param number: the server's error number
+    """
+
+    def __init__(self, clock: Clock, seconds: float, number: int) -> None:
+        self._clock = clock
+        self._until = clock.now + seconds
+        self._number = number
+        self.times: list[float] = []
+
+    def __call__(self, _session: Any) -> str:
+        self.times.append(self._clock.now)
+        self._clock.sleep(0.001)
+        if self._clock.now < self._until:
+            raise pymysql.OperationalError(self._number, 'of the server')
+        return 'done'
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(database, 'time', clock)
+    return clock
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> ServerDatabase:
+    """A database without a server."""
+    nothing: Callable[..., None] = lambda *_: None  # noqa: E731
+    cursor = SimpleNamespace(execute=nothing, close=nothing)
+    connection = SimpleNamespace(
+        driver_connection=SimpleNamespace(),
+        cursor=lambda: cursor,
+        close=nothing,
+        invalidate=nothing,
+    )
+    server = ServerDatabase(sa.make_url('mysql+pymysql://127.0.0.1/x'))
+    monkeypatch.setattr(server, '_connect', lambda: connection)
+    return server
+
+
+@pytest.mark.parametrize('number', [1213, 1205, 1020])
+def test_conflicts_are_retried_up_to_the_deadline(
+    server: ServerDatabase, clock: Clock, number: int
+) -> None:
+    rival = Rival(clock, 3.5, number)
+    assert server.write(rival) == 'done'
+    # Enough of them to get a turn, and not so many as to be in the way.
+    assert 10 < len(rival.times) < 100
+
+
+def test_retries_of_rivals_spread(
+    server: ServerDatabase, clock: Clock
+) -> None:
+    tries = []
+    for _ in range(2):
+        rival = Rival(clock, 1, 1213)
+        begun = clock.now
+        server.write(rival)
+        tries.append([time - begun for time in rival.times])
+    assert tries[0] != tries[1]
+
+
+def test_a_lasting_conflict_is_called_one(
+    server: ServerDatabase, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = clock.now
+    with (
+        caplog.at_level(logging.ERROR, database.__name__),
+        pytest.raises(StoreUnavailable),
+    ):
+        server.write(Rival(clock, 60, 1213))
+    assert clock.now - begun < database.DEADLINE
+    (record,) = caplog.records
+    assert record.getMessage().startswith('Conflict: ')
+
+
+def test_a_lost_server_is_given_up_sooner(
+    server: ServerDatabase, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    rival = Rival(clock, 60, 2013)
+    with (
+        caplog.at_level(logging.ERROR, database.__name__),
+        pytest.raises(StoreUnavailable),
+    ):
+        server.write(rival)
+    assert len(rival.times) == 3
+    (record,) = caplog.records
+    assert record.getMessage().startswith('The database does not answer: ')
