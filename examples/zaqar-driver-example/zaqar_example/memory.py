@@ -364,6 +364,12 @@ class Messages:
         )
         return Stats(len(live) - claimed, claimed, oldest, newest)
 
+    def volume(self, now: int) -> Stats:
+        queues = self._queues.values()
+        live = [entry for queue in queues for entry in queue.live(now)]
+        claimed = sum(1 for entry in live if entry.holder(now))
+        return Stats(len(live) - claimed, claimed)
+
     def purge(self, qid: str, now: int) -> None:
         self._queue(qid, now).empty()
 

@@ -275,6 +275,9 @@ class MessageStore(base.MessageStore):
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._ask(Stats, 'stats', qid=qid, now=now)
 
+    def volume(self, *, now: int) -> Stats:
+        return self._ask(Stats, 'volume', now=now)
+
     def purge(self, qid: str, *, now: int) -> None:
         self._ask(Any, 'purge', qid=qid, now=now)
 
