@@ -114,6 +114,10 @@ class Node(sql.MariaDB):
         """Return how many members it sees."""
         return int(self.status('wsrep_cluster_size'))
 
+    def sees(self, size: int) -> bool:
+        """Tell whether it serves as one of so many members."""
+        return self.is_synced() and self.size() == size
+
     def status(self, name: str) -> str:
         """Return a status variable."""
         rows = self.ask(f"SHOW GLOBAL STATUS LIKE '{name}'")

@@ -65,6 +65,10 @@ class PgBouncer:
         """End it without a warning."""
         self.process.stop(signal.SIGKILL)
 
+    def halt(self) -> None:
+        """End it in good order."""
+        self.process.stop(signal.SIGTERM)
+
     def stop(self) -> None:
         """End it for good."""
         self.kill()

@@ -145,10 +145,7 @@ class PostgreSQL(OwnServer):
     users = ('postgres',)
 
     def _initialize(self) -> None:
-        self._bin = _postgresql_programs()
-        self.url = sa.make_url(
-            f'postgresql+psycopg://zaqar@127.0.0.1:{self.port}/postgres'
-        )
+        self._locate()
         self._run(
             str(self._bin / 'initdb'),
             *('--pgdata', str(self.folder / 'data')),
@@ -156,7 +153,14 @@ class PostgreSQL(OwnServer):
             *('--encoding', 'UTF8', '--locale', 'C.UTF-8', '--no-sync'),
         )
 
-    def _command(self) -> Sequence[str]:
+    def _locate(self) -> None:
+        """Find the programs."""
+        self._bin = _postgresql_programs()
+        self.url = sa.make_url(
+            f'postgresql+psycopg://zaqar@127.0.0.1:{self.port}/postgres'
+        )
+
+    def _settings(self) -> dict[str, str]:
         settings = {
             'listen_addresses': '127.0.0.1',
             'port': str(self.port),
@@ -166,7 +170,11 @@ class PostgreSQL(OwnServer):
         }
         if not self.durable:
             settings |= {'fsync': 'off', 'synchronous_commit': 'off'}
-        options = [f'--{key}={value}' for key, value in settings.items()]
+        return settings
+
+    def _command(self) -> Sequence[str]:
+        settings = self._settings().items()
+        options = [f'--{key}={value}' for key, value in settings]
         data = str(self.folder / 'data')
         return [str(self._bin / 'postgres'), '-D', data, *options]
 

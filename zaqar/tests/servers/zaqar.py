@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import requests
 
@@ -123,6 +125,24 @@ def children(pid: int) -> list[int]:
         if entry.name.isdigit() and _parent(entry) == pid:
             found.append(int(entry.name))
     return sorted(found)
+
+
+def pause(pid: int) -> None:
+    """Let a process and those that it has started hang."""
+    # Itself first, so that it starts no others meanwhile.
+    os.kill(pid, signal.SIGSTOP)
+    _signal(children(pid), signal.SIGSTOP)
+
+
+def resume(pid: int) -> None:
+    """Let them go on."""
+    _signal([*children(pid), pid], signal.SIGCONT)
+
+
+def _signal(pids: Iterable[int], what: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, what)
 
 
 def is_alive(pid: int) -> bool:

@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clients of the service that go on through whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import itertools
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
+
+from benchmarks import ledger
+from zaqar.tests.functional.cluster.history import History, Verdict
+from zaqar.tests.servers.receivers import Receiver
+from zaqar.tests.servers.zaqar import Zaqar
+
+#: Seconds for which clients go on asking, and for what must come at last.
+PATIENCE = 60.0
+
+#: Seconds between a refusal and the next try.
+PAUSE = 0.05
+
+#: Seconds that a write to a node may take, for it to count as writable.
+WRITABLE = 1.0
+
+KEPT, TAKEN = 'kept', 'taken'
+
+_HEADERS = {
+    'Client-ID': '3381af92-2b9e-11e3-b191-71861300734c',
+    'Content-Type': 'application/json',
+}
+
+_LIST = 'limit=20&echo=true&include_claimed=true'
+
+Document = Any
+Write = Callable[[], object]
+
+
+class Client:
+    """A kept-alive connection of which each answer is noted."""
+
+    def __init__(self, port: int, project: str, history: History) -> None:
+        self._headers = {**_HEADERS, 'X-Project-ID': project}
+        self._history = history
+        self._connection = http.client.HTTPConnection(
+            '127.0.0.1', port, timeout=PATIENCE
+        )
+
+    def ask(
+        self, method: str, path: str, document: Document = None
+    ) -> tuple[int, Document]:
+        """Send a request; return status and document, 0 for no answer."""
+        body = None if document is None else json.dumps(document)
+        begin = time.monotonic()
+        status, text = 0, b''
+        # As clients do: the server may have closed the connection meanwhile.
+        for _ in range(2 if method == 'GET' else 1):
+            try:
+                self._connection.request(
+                    method, f'/v2/{path}', body, self._headers
+                )
+                answer = self._connection.getresponse()
+                text = answer.read()
+                status = answer.status
+                break
+            except (OSError, http.client.HTTPException):
+                self._connection.close()
+        self._history.note(begin, f'{method} {path}', status)
+        return status, json.loads(text) if text else None
+
+    def insist(
+        self, method: str, path: str, document: Document = None
+    ) -> tuple[int, Document]:
+        """Send a request until it is answered."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            status, found = self.ask(method, path, document)
+            if 0 < status < 500:
+                return status, found
+            assert time.monotonic() < end, f'{method} {path}: {status}'
+            time.sleep(PAUSE)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+
+#: Does something once, and tells whether to go on at once.
+Work = Callable[[Client], bool]
+
+
+class Load:
+    """Posters, a reader, claimers, and who subscribes and edits.
+
+    :param servers: that share the database
+    :param writes: writes to a node each, to know whether there is one that
+        takes writes; they raise or are slow where it does not
+    """
+
+    def __init__(
+        self, servers: Sequence[Zaqar], writes: Sequence[Write]
+    ) -> None:
+        self.history = History()
+        self._project = f'cluster-{secrets.token_hex(6)}'
+        self._servers = servers
+        self._receiver = Receiver()
+        self._ended = threading.Event()
+        self._numbers = itertools.count()
+        self._errors: list[BaseException] = []
+        self._clients = [self._client() for _ in range(20)]
+        self._place = f'queues/{KEPT}/messages?{_LIST}'
+        self._restless = 'restless-0'
+        self._awaited: dict[str, str] = {}
+        self._writes: list[float] = []
+        works: Sequence[Work] = [
+            *(self._post, self._post, self._follow),
+            *(self._offer, self._offer, self._claim, self._claim),
+            *(self._subscribe, self._disturb, self._edit),
+        ]
+        self._threads = [
+            threading.Thread(target=self._run, args=(work, client))
+            for work, client in zip(works, self._clients, strict=False)
+        ]
+        self._threads += [
+            threading.Thread(target=self._watch, args=(write,))
+            for write in writes
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, more: int) -> None:
+        """Return when so much more of each kind has been done."""
+        begin = self._done()
+        self.wait_until(
+            lambda: all(
+                now >= before + more
+                for now, before in zip(self._done(), begin, strict=True)
+            ),
+            PATIENCE + more,
+        )
+
+    @contextlib.contextmanager
+    def outage(self) -> Iterator[None]:
+        """There is no database for this while, however short."""
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.history.outages.append((begin, time.monotonic()))
+
+    def wait_for_refusal(self) -> None:
+        """Return when a request has found no database."""
+        begin = time.monotonic()
+        self.wait_until(
+            lambda: any(
+                answer.status == 503 and answer.end > begin
+                for answer in reversed(self.history.answers[-100:])
+            )
+        )
+
+    def wait_until(
+        self, condition: Callable[[], bool], patience: float = PATIENCE
+    ) -> None:
+        """Return when something has happened while all work."""
+        end = time.monotonic() + patience
+        while not condition():
+            if self._errors:
+                raise self._errors[0]
+            assert time.monotonic() < end, f'nothing happens: {self._done()}'
+            time.sleep(0.05)
+
+    def verdict(self) -> Verdict:
+        """Look at what there is in the end, and judge."""
+        if self._errors:
+            raise self._errors[0]
+        history, client = self.history, self._clients[0]
+        while self._follow(client):
+            pass
+        self._await_notifications()
+        listing = self._list(client, KEPT)
+        rest = [found.body for found in self._list(client, TAKEN)]
+        history.undone += sorted(set(history.deleted) & set(rest))
+        history.outages += _gaps(sorted(self._writes))
+        self._receiver.stop()
+        for client in self._clients:
+            client.close()
+        return history.judge(listing, rest)
+
+    def _done(self) -> Sequence[int]:
+        history = self.history
+        return (
+            len(history.posts),
+            len(history.deleted),
+            len(history.subscriptions),
+        )
+
+    def _client(self) -> Client:
+        server = self._servers[next(self._numbers) % len(self._servers)]
+        return Client(server.port, self._project, self.history)
+
+    def _run(self, work: Work, client: Client) -> None:
+        try:
+            while not self._ended.is_set():
+                if not work(client):
+                    time.sleep(PAUSE)
+        except BaseException as error:
+            self._errors.append(error)
+
+    def _watch(self, write: Write) -> None:
+        while not self._ended.is_set():
+            begin = time.monotonic()
+            with contextlib.suppress(Exception):
+                write()
+                end = time.monotonic()
+                if end - begin < WRITABLE:
+                    self._writes.append(end)
+            self._ended.wait(0.2)
+
+    def _read(
+        self, client: Client, path: str, wanted: Callable[[Document], bool]
+    ) -> None:
+        """See that what has been acknowledged can be read."""
+        status, found = client.ask('GET', path)
+        if not 0 < status < 500:
+            return
+        self.history.reads += 1
+        if status != 200 or not wanted(found):
+            self.history.stale.append(f'GET {path}: {status}')
+
+    # What is posted and listed, and never deleted.
+
+    def _post(self, client: Client) -> bool:
+        number = next(self._numbers)
+        bodies = [f'{KEPT} {number} {part}' for part in range(number % 3 + 1)]
+        status, found = client.ask(
+            'POST', f'queues/{KEPT}/messages', _messages(bodies)
+        )
+        poster = id(client)
+        if status != 201:
+            self.history.posts.append(
+                ledger.Post(poster, bodies, ledger.Outcome.UNKNOWN)
+            )
+            return False
+        ids = [link.rpartition('/')[2] for link in found['resources']]
+        self.history.posts.append(
+            ledger.Post(poster, bodies, ledger.Outcome.ACKNOWLEDGED, ids)
+        )
+        self._read(
+            client,
+            f'queues/{KEPT}/messages/{ids[0]}',
+            lambda message: message['body'] == bodies[0],
+        )
+        return True
+
+    def _follow(self, client: Client) -> bool:
+        """Read the next page; tell whether there was anything on it."""
+        status, page = client.ask('GET', self._place)
+        if status != 200 or not page['messages']:
+            # To be asked again in the end.
+            return not 0 < status < 500 and self._ended.is_set()
+        self.history.followed += [m['body'] for m in page['messages']]
+        self._place = page['links'][0]['href'].removeprefix('/v2/')
+        return True
+
+    def _list(self, client: Client, queue: str) -> list[ledger.Found]:
+        """Return all of a queue."""
+        found: list[ledger.Found] = []
+        path = f'queues/{queue}/messages?{_LIST}'
+        while True:
+            _, page = client.insist('GET', path)
+            if not page['messages']:
+                return found
+            found += [
+                ledger.Found(m['id'], m['body']) for m in page['messages']
+            ]
+            path = page['links'][0]['href'].removeprefix('/v2/')
+
+    # What is claimed and deleted.
+
+    def _offer(self, client: Client) -> bool:
+        if len(self.history.posted) > len(self.history.claimed) + 200:
+            return False
+        body = f'{TAKEN} {next(self._numbers)}'
+        status, _ = client.ask(
+            'POST', f'queues/{TAKEN}/messages', _messages([body])
+        )
+        if status == 201:
+            self.history.posted.append(body)
+        return status == 201
+
+    def _claim(self, client: Client) -> bool:
+        status, claim = client.ask(
+            'POST',
+            f'queues/{TAKEN}/claims?limit=3',
+            {'ttl': 3600, 'grace': 60},
+        )
+        if status != 201:
+            return False
+        messages = claim['messages']
+        self.history.claimed += [message['body'] for message in messages]
+        for message in messages:
+            path = message['href'].removeprefix('/v2/')
+            status, _ = client.insist('DELETE', path)
+            if status != 204:
+                self.history.stale.append(f'DELETE {path}: {status}')
+                continue
+            self.history.deleted.append(message['body'])
+            self._read_deleted(client, path.partition('?')[0])
+        return True
+
+    def _read_deleted(self, client: Client, path: str) -> None:
+        status, _ = client.ask('GET', path)
+        if not 0 < status < 500:
+            return
+        self.history.reads += 1
+        if status != 404:
+            self.history.stale.append(f'GET {path} when deleted: {status}')
+
+    # Subscriptions that begin while messages are posted.
+
+    def _subscribe(self, client: Client) -> bool:
+        queue = self._restless
+        if (
+            client.ask('POST', f'queues/{queue}/messages', _messages(['a']))[0]
+            != 201
+        ):
+            return False
+        status, found = client.ask(
+            'POST',
+            f'queues/{queue}/subscriptions',
+            {'subscriber': f'{self._receiver.url}/{queue}', 'ttl': 86400},
+        )
+        if status == 201:
+            body = f'{queue} is heard'
+            client.insist(
+                'POST', f'queues/{queue}/messages', _messages([body])
+            )
+            self._awaited[queue] = body
+            self.history.subscriptions.append(queue)
+            self._read(
+                client,
+                f'queues/{queue}/subscriptions/{found["subscription_id"]}',
+                lambda subscription: subscription['source'] == queue,
+            )
+        self._restless = f'restless-{next(self._numbers)}'
+        return status == 201
+
+    def _disturb(self, client: Client) -> bool:
+        path = f'queues/{self._restless}/messages'
+        client.ask('POST', path, _messages(['b']))
+        return False
+
+    def _await_notifications(self) -> None:
+        """Return when each subscription was notified, or never will be."""
+        end = time.monotonic() + PATIENCE / 2
+        while (missing := self._missing()) and time.monotonic() < end:
+            time.sleep(0.1)
+        self.history.silenced += sorted(missing)
+
+    def _missing(self) -> set[str]:
+        heard = {got.json['body'] for got in list(self._receiver.got)}
+        return {
+            queue for queue, body in self._awaited.items() if body not in heard
+        }
+
+    # Metadata.
+
+    def _edit(self, client: Client) -> bool:
+        number = next(self._numbers)
+        path = f'queues/edited-{number}'
+        status, _ = client.ask('PUT', path, {'number': number})
+        if status != 201:
+            return False
+        self._read(client, path, lambda queue: queue.get('number') == number)
+        return True
+
+
+def _messages(bodies: Sequence[str]) -> Document:
+    return {'messages': [{'body': body, 'ttl': 86400} for body in bodies]}
+
+
+def _gaps(moments: Sequence[float]) -> list[tuple[float, float]]:
+    return [
+        (before, after)
+        for before, after in itertools.pairwise(moments)
+        if after - before > WRITABLE
+    ]
