@@ -9,17 +9,18 @@ name a project or a queue. Off, neither library is imported.
 from __future__ import annotations
 
 import abc
-import functools
 import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from oslo_config import cfg
 
+from zaqar.storage import store_proxy
 from zaqar.storage.base import OUTBOX, PENDING
+from zaqar.storage.store_proxy import Store
 
 GROUP = 'metrics'
 
@@ -53,8 +54,6 @@ _INTERNAL = (OUTBOX, PENDING)
 
 #: Where prometheus_client keeps what several processes count.
 _SHARED = 'PROMETHEUS_MULTIPROC_DIR'
-
-Store = TypeVar('Store')
 
 
 @dataclass(frozen=True)
@@ -213,9 +212,26 @@ class Metrics(Sink):
         """
         if not self._sinks:
             return store
-        measured: Any = _Measured(store, plane, driver, pool, self)
-        wrapped: Store = measured
-        return wrapped
+
+        def run(
+            name: str, call: Callable[..., Any], *args: Any, **more: Any
+        ) -> Any:
+            began = time.perf_counter()
+            result = 'error'
+            try:
+                answer = call(*args, **more)
+                result = 'ok'
+            finally:
+                seconds = time.perf_counter() - began
+                self.record('store_call', seconds, plane, driver, name, result)
+            is_internal = args and args[0] in _INTERNAL
+            if not is_internal and (count := _moved(name, answer)):
+                self.record(
+                    'messages', count, driver, pool or CONFIGURED, name
+                )
+            return answer
+
+        return store_proxy.through(store, run)
 
 
 _process = Metrics()
@@ -230,56 +246,6 @@ def use(metrics: Metrics) -> None:
     """Make these the metrics of this process."""
     global _process
     _process = metrics
-
-
-class _Measured:
-    """Proxy of a store."""
-
-    def __init__(
-        self,
-        store: Any,
-        plane: str,
-        driver: str,
-        pool: str,
-        metrics: Metrics,
-    ) -> None:
-        self._store = store
-        self._pool = pool or CONFIGURED
-        self._plane = plane
-        self._driver = driver
-        self._metrics = metrics
-
-    def __getattr__(self, attribute: str) -> Any:
-        method = getattr(self._store, attribute)
-        if not callable(method):
-            return method
-        measured = functools.partial(self._run, attribute, method)
-        # Next time it is found at once.
-        self.__dict__[attribute] = measured
-        return measured
-
-    def _run(
-        self, name: str, call: Callable[..., Any], *args: Any, **more: Any
-    ) -> Any:
-        began = time.perf_counter()
-        result = 'error'
-        try:
-            answer = call(*args, **more)
-            result = 'ok'
-        finally:
-            seconds = time.perf_counter() - began
-            labels = self._plane, self._driver, name, result
-            self._metrics.record('store_call', seconds, *labels)
-        if not args or args[0] not in _INTERNAL:
-            self._count(name, answer)
-        return answer
-
-    def _count(self, name: str, answer: Any) -> None:
-        count = _moved(name, answer)
-        if count:
-            self._metrics.record(
-                'messages', count, self._driver, self._pool, name
-            )
 
 
 def _moved(name: str, answer: Any) -> int:

@@ -21,7 +21,8 @@ from typing import Any, TypeVar, cast
 
 from oslo_config import cfg
 
-from zaqar.storage import secret_masking
+from zaqar.storage import secret_masking, store_proxy
+from zaqar.storage.store_proxy import Store
 
 LOG = logging.getLogger(__name__)
 
@@ -70,7 +71,6 @@ _WEBSOCKET = 'websocket'
 #: Where a request says that it is to be traced, and proves that it may.
 _INFO, _PROOF = 'x-trace-info', 'x-trace-hmac'
 
-Store = TypeVar('Store')
 Result = TypeVar('Result')
 Environ = dict[str, Any]
 App = Callable[[Environ, Any], Iterable[bytes]]
@@ -179,28 +179,18 @@ class Profiling:
         if plane not in self.planes:
             return store
         kind = plane.removesuffix('_store')
-        return cast(Store, _Traced(store, f'{driver}_{kind}_controller'))
+        run = functools.partial(_run, f'{driver}_{kind}_controller')
+        return store_proxy.through(store, run)
 
 
-class _Traced:
-    """Proxy of a store."""
-
-    def __init__(self, store: Any, name: str) -> None:
-        self._store = store
-        self._name = name
-
-    def __getattr__(self, attribute: str) -> Any:
-        method = getattr(self._store, attribute)
-        if not callable(method):
-            return method
-        return functools.partial(_run, f'{self._name}.{attribute}', method)
-
-
-def _run(name: str, call: Callable[..., Any], *args: Any, **more: Any) -> Any:
+def _run(
+    store: str, name: str, call: Callable[..., Any], *args: Any, **more: Any
+) -> Any:
     from osprofiler import profiler
 
     if profiler.get() is None:
         return call(*args, **more)
+    name = f'{store}.{name}'
     # What is given are bodies, names and ids: none of the trace's business.
     with profiler.Trace(name, info={'function': {'name': name}}):
         return call(*args, **more)

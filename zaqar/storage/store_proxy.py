@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A proxy that passes the calls of a store through a function."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+Store = TypeVar('Store')
+
+
+class _Proxy:
+    def __init__(self, store: Any, run: Callable[..., Any]) -> None:
+        self._store = store
+        self._run = run
+
+    def __getattr__(self, attribute: str) -> Any:
+        method = getattr(self._store, attribute)
+        if not callable(method):
+            return method
+        through = functools.partial(self._run, attribute, method)
+        # Next time it is found at once.
+        self.__dict__[attribute] = through
+        return through
+
+
+def through(store: Store, run: Callable[..., Any]) -> Store:
+    """Return a store whose calls go through a function.
+
+    :param run: takes the name of the method, the method and its arguments
+    """
+    return cast(Store, _Proxy(store, run))
