@@ -12,6 +12,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 
+def one_line(error: object) -> str:
+    """Return the text of an error without line breaks, or else its type."""
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
 class ZaqarError(Exception):
     """An error response.
 

@@ -20,7 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from zaqar import metrics, version
-from zaqar.errors import ConfigurationError
+from zaqar.transport import listening_socket
 
 #: Connections that wait; one Prometheus asks once in a while.
 _BACKLOG = 16
@@ -29,17 +29,9 @@ _BACKLOG = 16
 def listen(conf: cfg.ConfigOpts) -> socket.socket:
     """Return a socket that listens where the settings say."""
     settings = conf[metrics.GROUP]
-    try:
-        return socket.create_server(
-            (settings.bind, settings.port),
-            family=socket.AF_INET6 if ':' in settings.bind else socket.AF_INET,
-            backlog=_BACKLOG,
-        )
-    except OSError as error:
-        raise ConfigurationError(
-            f'[{metrics.GROUP}] bind, port: cannot listen on '
-            f'{settings.bind}:{settings.port}: {error.strerror}'
-        ) from None
+    return listening_socket.listen(
+        settings.bind, settings.port, _BACKLOG, metrics.GROUP
+    )
 
 
 def serve(listener: socket.socket, folder: str) -> None:

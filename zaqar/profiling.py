@@ -21,6 +21,7 @@ from typing import Any, TypeVar, cast
 
 from oslo_config import cfg
 
+from zaqar.errors import one_line
 from zaqar.storage import secret_masking, store_proxy
 from zaqar.storage.store_proxy import Store
 
@@ -218,7 +219,7 @@ def _opened(conf: cfg.ConfigOpts) -> Notify | None:
         return cast(Notify, driver.notify)
     except Exception as error:
         # Each driver fails in ways of its own.
-        reason = secret_masking.scrub(' '.join(str(error).split()), where)
+        reason = secret_masking.scrub(one_line(error), where)
     # Not above, where our log would add what was raised, passwords and all.
     LOG.warning(
         'Profiling is off: the back end "%s" of [profiler] connection_string '

@@ -16,7 +16,7 @@ from oslo_log import log
 
 from zaqar import configuration
 from zaqar.api import optional_features
-from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.pools import pool_selection
 from zaqar.pools.expiry_sweeper import PAUSE, Pace
 from zaqar.storage import store_opener
@@ -255,7 +255,7 @@ def _show(text: str) -> None:
 def _reason(error: Any) -> str:
     if isinstance(error, StoreUnavailable):
         return 'the management store does not answer'
-    return ' '.join(str(error).split())
+    return one_line(error)
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import configuration, log_setup, version
-from zaqar.errors import ConfigurationError
+from zaqar.errors import ConfigurationError, one_line
 from zaqar.storage import secret_masking
 from zaqar.storage.sqlalchemy import driver, migrations
 
@@ -348,7 +348,7 @@ def _blaming(database: Database) -> Iterator[None]:
     except ConfigurationError as error:
         raise Failure(f'{database.option}: {error}') from error
     except sa.exc.SQLAlchemyError as error:
-        reason = ' '.join(str(getattr(error, 'orig', None) or error).split())
+        reason = one_line(getattr(error, 'orig', None) or error)
         raise Failure(f'{database.option}: {reason}') from error
 
 

@@ -17,7 +17,7 @@ from zaqar.cmd import store_upgrade_checks, subscriber_upgrade_checks
 from zaqar.cmd.store_upgrade_checks import Unseen
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.url_signatures import Signer
-from zaqar.errors import ConfigurationError
+from zaqar.errors import ConfigurationError, one_line
 
 PROG = 'zaqar-status'
 
@@ -170,7 +170,7 @@ def _explained(check: Callable[[Checks], Result]) -> Callable[..., Result]:
             # An unreachable store is reported once, by its own check.
             return Result(Code.SUCCESS, f'Not looked at: {error}')
         except (ConfigurationError, cfg.Error) as error:
-            return Result(Code.FAILURE, ' '.join(str(error).split()))
+            return Result(Code.FAILURE, one_line(error))
 
     return explained
 

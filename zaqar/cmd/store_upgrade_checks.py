@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 from oslo_config import cfg
 
-from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.models import Kind
 from zaqar.pools import (
     flavor_records,
@@ -249,5 +249,5 @@ def _seen(place: Place) -> Iterator[None]:
     try:
         yield
     except (ConfigurationError, sa.exc.SQLAlchemyError) as error:
-        reason = ' '.join(str(getattr(error, 'orig', None) or error).split())
+        reason = one_line(getattr(error, 'orig', None) or error)
         raise Unseen(f'the {place.title} cannot be read: {reason}') from None

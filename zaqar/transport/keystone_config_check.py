@@ -16,7 +16,7 @@ from keystoneauth1.exceptions import ClientException
 from keystonemiddleware import opts
 from oslo_config import cfg
 
-from zaqar.errors import ConfigurationError
+from zaqar.errors import ConfigurationError, one_line
 
 GROUP = 'keystone_authtoken'
 
@@ -70,8 +70,7 @@ def _check_credentials(conf: cfg.ConfigOpts) -> None:
             'the character itself'
         ) from None
     except ClientException as error:
-        reason = ' '.join(str(error).split())
-        raise ConfigurationError(f'[{group}] {reason}') from None
+        raise ConfigurationError(f'[{group}] {one_line(error)}') from None
     if plugin is None:
         raise ConfigurationError(
             f'[DEFAULT] auth_strategy = keystone needs [{group}]: set '

@@ -15,7 +15,7 @@ from pymongo import uri_parser
 from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
-from zaqar.errors import ConfigurationError
+from zaqar.errors import ConfigurationError, one_line
 
 SCHEMES = ('mongodb', 'mongodb.fifo')
 
@@ -205,5 +205,4 @@ def _write_concern(
 
 
 def _line(error: BaseException) -> str:
-    text = ' '.join(str(error).split()) or type(error).__name__
-    return f'the URI cannot be used: {text}'
+    return f'the URI cannot be used: {one_line(error)}'

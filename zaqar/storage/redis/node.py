@@ -18,6 +18,7 @@ from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from zaqar.errors import one_line
 from zaqar.storage.redis.uri import ConnectionSettings, Host, Login
 
 Command = tuple[Any, ...]
@@ -145,7 +146,7 @@ class RedisNode:
             kind = (
                 LoginRefused if isinstance(error, refusals) else ConnectionLost
             )
-            raise kind(_one_line(error)) from error
+            raise kind(one_line(error)) from error
         except BaseException:
             connection.disconnect()
             raise
@@ -272,7 +273,3 @@ def _answer(connection: Connection) -> Any:
         raise
     except exceptions.ResponseError as error:
         return error
-
-
-def _one_line(error: BaseException) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from zaqar import deadline
-from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.storage.sqlalchemy import connector, errors, schema_revision
 from zaqar.storage.sqlalchemy.connector import Connector, Pooler
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
@@ -151,10 +151,10 @@ class ServerDatabase(SqlDatabase):
                 schema_revision.check(connection)
         except sa.exc.DBAPIError as error:
             if errors.is_refusal(self.dialect, error.orig):
-                raise ConfigurationError(errors.one_line(error.orig)) from None
+                raise ConfigurationError(one_line(error.orig)) from None
             LOG.warning(
                 'The database does not answer yet: %s',
-                errors.one_line(error.orig),
+                one_line(error.orig),
             )
 
     def _check_version(self, connection: sa.Connection) -> None:
@@ -308,7 +308,7 @@ class _Retries:
                 'Conflict: %d tries of a transaction were undone by '
                 'concurrent ones, the last one by: %s',
                 self._conflicts,
-                errors.one_line(error.__cause__),
+                one_line(error.__cause__),
             )
             raise StoreUnavailable from error.__cause__
         time.sleep(pause)
@@ -321,7 +321,7 @@ class _Retries:
         if self._losses > len(PAUSES) or time.monotonic() + pause > last:
             LOG.error(
                 'The database does not answer: %s',
-                errors.one_line(error.__cause__),
+                one_line(error.__cause__),
             )
             raise StoreUnavailable from error.__cause__
         time.sleep(pause)

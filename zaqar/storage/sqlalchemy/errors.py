@@ -87,8 +87,3 @@ def is_refusal(dialect: str, error: Any) -> bool:
         # An error of the driver about the URI.
         or 'invalid connection option' in text
     )
-
-
-def one_line(error: Any) -> str:
-    """Return the text of an error without line breaks."""
-    return ' '.join(str(error).split())

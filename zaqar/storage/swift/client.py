@@ -16,12 +16,11 @@ from keystoneauth1 import exceptions
 from swiftclient import client as swift
 
 from zaqar import deadline
-from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.storage.swift.connections import (
     FAILURES,
     MissingError,
     SwiftConnections,
-    one_line,
 )
 
 LOG = logging.getLogger(__name__)

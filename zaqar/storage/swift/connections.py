@@ -144,8 +144,3 @@ class SwiftConnections:
 def _close(http: swift.HTTPConnection) -> None:
     http.close()
     http.resp = None
-
-
-def one_line(error: BaseException) -> str:
-    """Return the text of an error without line breaks."""
-    return ' '.join(str(error).split()) or type(error).__name__

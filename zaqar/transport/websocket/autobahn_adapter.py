@@ -54,8 +54,6 @@ _CONTROL = 8
 #: every frame, so that a large piece of small frames costs its square.
 _SLICE = 4096
 
-_DEFAULT_PORT = '80'
-
 _HTTP_FAULTS = {
     426: [('Upgrade', 'websocket'), ('Sec-WebSocket-Version', '13')],
     405: [('Allow', 'GET')],
@@ -183,7 +181,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
             raise ConnectionDeny(429)
         host = headers.get('host', '')
         if settings.external_port is not None:
-            port = host.rpartition(']')[2].partition(':')[2] or _DEFAULT_PORT
+            port = host.rpartition(']')[2].partition(':')[2] or '80'
             if port != str(settings.external_port):
                 raise ConnectionDeny(400)
         origin = headers.get('origin') or headers.get('sec-websocket-origin')
