@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bounded cache for what many threads read on every request."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from typing import TypeVar
 

@@ -5,8 +5,6 @@ What oslo.config does not know it passes over in silence, and a number left
 blank it reads as None; here both are found.
 """
 
-from __future__ import annotations
-
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load the configuration of a program and set up logging."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pathlib

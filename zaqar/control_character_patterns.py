@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Control characters, which no name and no header of a mail may contain."""
 
-from __future__ import annotations
-
 import re
 
 #: Control characters and line separators, as part of a character class.

@@ -6,8 +6,6 @@ responses. Titles and statuses are part of the Messaging API v2. The last three
 are no answers: they stop the start, or make a call be repeated.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar
 

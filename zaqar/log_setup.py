@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Set-up of logging: its destination, and one line for each entry."""
 
-from __future__ import annotations
-
 import logging
 import re
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The endpoint ``/metrics`` of the processes of this machine."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pathlib

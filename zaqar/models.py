@@ -5,8 +5,6 @@ Times end in ``_at`` and are whole milliseconds since the epoch by the clock of
 the store; lifetimes (``ttl``, ``grace``, ``delay``) are whole seconds.
 """
 
-from __future__ import annotations
-
 import datetime
 import enum
 from collections.abc import Mapping, Sequence

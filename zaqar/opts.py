@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options of all modules, for the sample configuration."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from keystonemiddleware import auth_token

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detection of the end of the parent process, which may give no signal."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 

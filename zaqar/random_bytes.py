@@ -6,8 +6,6 @@ answer requests then have to win back: several times per request, for a few
 bytes each. Here each thread keeps a stock, and uses no byte of it twice.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 

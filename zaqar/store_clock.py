@@ -9,8 +9,6 @@ moves otherwise than the monotonic clock, it was set, or the machine slept, and
 the store is queried again before any time is returned.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

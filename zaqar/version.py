@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The version of the installed package."""
 
-from __future__ import annotations
-
 import importlib.metadata
 
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoding of request bodies, and the errors of those that do not fit."""
 
-from __future__ import annotations
-
 import re
 from typing import Any, TypeVar
 

@@ -7,8 +7,6 @@ checked here once, after they are known to be JSON. Only a text with a long
 number, an exponent or many brackets is examined more closely.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable

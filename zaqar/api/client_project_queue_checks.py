@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of the client, project and queue that a request names."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Mapping
 

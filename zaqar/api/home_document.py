@@ -4,8 +4,6 @@
 :source: JSON Home, draft-nottingham-json-home-03
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence, Set
 from typing import Any

@@ -4,8 +4,6 @@
 ``python -m zaqar.api.openapi`` prints it.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -5,8 +5,6 @@ Route, WebSocket action, policy default, validation, home document and OpenAPI
 entry are all derived from it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal

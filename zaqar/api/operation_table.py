@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of all operations, by action and by route."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from zaqar.api.operation import Operation

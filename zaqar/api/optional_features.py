@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optional features: operations that an operator has to switch on."""
 
-from __future__ import annotations
-
 from collections.abc import Set
 from typing import Literal
 

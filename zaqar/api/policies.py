@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy: defaults derived from the operations, and enforcement."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import threading

@@ -5,8 +5,6 @@ A blank value counts as absent. The last one of a repeated scalar is taken;
 lists are separated by commas, repeated, or both.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON Schemas of answers, for the OpenAPI document."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

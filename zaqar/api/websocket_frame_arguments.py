@@ -8,8 +8,6 @@ equivalent HTTP request.
 :source: reference/websocket, "Frames", "Actions"
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Mapping

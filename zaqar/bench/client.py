@@ -5,8 +5,6 @@ Thin on purpose: processor time of the client is load that the service does
 not get.
 """
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command-line options of ``zaqar-bench``."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from typing import Any

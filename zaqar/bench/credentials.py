@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Credentials of the load generator."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 

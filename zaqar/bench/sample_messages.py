@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sample messages that producers post, by weight."""
 
-from __future__ import annotations
-
 import pathlib
 import random
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,6 @@ The measurement starts when all workers are connected and warmed up, so the
 figures do not include their start.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import threading
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The roles of workers: producer, consumer, observer."""
 
-from __future__ import annotations
-
 import abc
 import functools
 import random

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``zaqar-gc``: remove expired messages and claims."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import signal

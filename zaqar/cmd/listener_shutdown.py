@@ -9,8 +9,6 @@ then the socket is closed, and retries are refused, which tells a load
 balancer to choose another server.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import socket

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``zaqar-sql-db-manage``: bring the tables of a database up to date."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import sys

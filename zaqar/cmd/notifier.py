@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``zaqar-notifier``: deliver notifications to subscribers."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading

@@ -5,8 +5,6 @@ Reads databases directly where it can, since what is checked may be older
 than this code; makes and changes nothing.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

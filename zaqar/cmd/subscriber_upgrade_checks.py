@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscribers that would not be notified any more after an upgrade."""
 
-from __future__ import annotations
-
 import collections
 import ipaddress
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What first requests would wait for, done before any is accepted."""
 
-from __future__ import annotations
-
 import contextlib
 import threading
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checksums of message bodies, for clients to verify."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 

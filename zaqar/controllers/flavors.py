@@ -4,8 +4,6 @@
 Each pool records its flavor, and has one at most.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The home document and ping."""
 
-from __future__ import annotations
-
 from collections.abc import Set
 
 from zaqar.controllers.call_context import Context

@@ -8,8 +8,6 @@ the recipient and the subject that are wanted, or it is not sent.
 :source: RFC 5322, RFC 6068
 """
 
-from __future__ import annotations
-
 import email.errors
 import email.header
 import email.message

@@ -11,8 +11,6 @@ keys that they do not mention. Hence such a removal applies to the state before
 the patch.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Manage pools, which belong to the service, not to a project."""
 
-from __future__ import annotations
-
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence

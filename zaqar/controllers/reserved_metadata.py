@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reserved keys of the metadata of queues: checks and defaults."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

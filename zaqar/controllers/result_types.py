@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results of controller functions, which the transports present."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

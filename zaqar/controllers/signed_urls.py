@@ -4,8 +4,6 @@
 :source: reference/http, "Pre-signed access"
 """
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Sequence
 from typing import Any

@@ -6,8 +6,6 @@ expires, and its id. It is created before the subscription says so, hence one
 may be left over, but none is missing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

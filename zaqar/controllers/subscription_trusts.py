@@ -5,8 +5,6 @@ The trust is always that of the user who has last changed where and how the
 token is sent: nobody may send the token of another user somewhere else.
 """
 
-from __future__ import annotations
-
 import datetime
 import math
 from typing import Any

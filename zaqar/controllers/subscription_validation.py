@@ -5,8 +5,6 @@
 :source: reference/delivery, "Schemes", "Options of a subscription"
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -4,8 +4,6 @@
 :source: Identity API v3, "OS-TRUST"
 """
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Mapping
 from typing import Any, Protocol

@@ -6,8 +6,6 @@ come in one claim with readable ones stay in it until it ends. A claim of
 nothing else is kept for a moment, so that the next claim gets other messages.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import suppress

@@ -8,8 +8,6 @@ is decoded as a copy in which every surrogate is replaced by a harmless escape
 of the same length, and the bodies are then cut out of the original.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@
 :source: standardwebhooks.com
 """
 
-from __future__ import annotations
-
 import base64
 
 #: Option of a subscription with its secret, which no response shows.

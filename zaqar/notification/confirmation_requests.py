@@ -4,8 +4,6 @@
 :source: reference/delivery, "Confirmation"
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote

@@ -4,8 +4,6 @@
 :source: reference/delivery, "Outbox and deliveries"
 """
 
-from __future__ import annotations
-
 import logging
 
 import msgspec

@@ -5,8 +5,6 @@
     "Outbox and deliveries"
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import math

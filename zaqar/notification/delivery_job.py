@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pending deliveries that this process has claimed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from zaqar.models import NewMessage

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Claims on pending deliveries that this process holds."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Iterable, Sequence

@@ -8,8 +8,6 @@ longer counts, so that receivers that hang never hold up the others. A host
 whose attempts all fail is probed once a minute.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections import OrderedDict

@@ -7,8 +7,6 @@ same ids and, if nothing else came in between, the same token, so that the
 store recognizes them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import math

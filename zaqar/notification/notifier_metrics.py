@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metrics of a notifier: those whose names begin with ``notification_``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from zaqar import metrics

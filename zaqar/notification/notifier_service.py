@@ -5,8 +5,6 @@ Many may run, in this process and others. What one has claimed the others leave
 alone, until its claims lapse.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

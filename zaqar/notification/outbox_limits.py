@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The limit of pending deliveries per project in an outbox."""
 
-from __future__ import annotations
-
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator

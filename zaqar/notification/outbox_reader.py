@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The outbox of one store: fan-out, claims, and writing what is finished."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 import threading

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A queue of jobs in which projects take turns."""
 
-from __future__ import annotations
-
 from collections import OrderedDict, deque
 from typing import Generic, Protocol, TypeVar
 

@@ -4,8 +4,6 @@
 :source: reference/delivery, "Retries"
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -9,8 +9,6 @@ once, never twice at a time for one delivery. It has no state that matters:
 deliveries are repeated after a crash, so a receiver may be notified twice.
 """
 
-from __future__ import annotations
-
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loading of the installed senders, by scheme."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import logging
 from collections.abc import Callable, Mapping

@@ -4,8 +4,6 @@
 :source: reference/delivery, "Webhook requests", "Trusts", "Confirmation"
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import threading

@@ -4,8 +4,6 @@
 :source: Identity API v3, "Authentication and token management", "OS-TRUST"
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

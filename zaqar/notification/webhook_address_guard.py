@@ -7,8 +7,6 @@ that it has checked: changing a name in between has no effect.
 :source: reference/delivery, "Webhook requests"
 """
 
-from __future__ import annotations
-
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence

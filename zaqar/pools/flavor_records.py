@@ -6,8 +6,6 @@ record names its flavor. Other projects may use a flavor too, and find it
 through a record of kind ``flavor_owner`` under its name.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any

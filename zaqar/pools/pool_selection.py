@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stores of messages, and the choice of a pool for a new queue."""
 
-from __future__ import annotations
-
 import logging
 import random
 import time

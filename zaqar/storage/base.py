@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The contract of storage drivers; see also :mod:`zaqar.storage`."""
 
-from __future__ import annotations
-
 import abc
 import enum
 from collections.abc import Callable, Mapping, Sequence

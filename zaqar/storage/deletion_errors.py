@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why a message is not deleted, in the words that clients see."""
 
-from __future__ import annotations
-
 from zaqar.errors import InvalidDeletion, MessageClaimed
 
 

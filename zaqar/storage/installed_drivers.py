@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The installed storage drivers, which are entry points."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, cast
 

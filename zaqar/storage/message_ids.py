@@ -6,8 +6,6 @@ each; a marker is the number alone. A dead letter keeps the id it had in the
 queue that it comes from.
 """
 
-from __future__ import annotations
-
 import re
 
 from zaqar.models import NewMessage

@@ -7,8 +7,6 @@ machines that open it. Each driver lists the options that are known to be safe;
 an option that its library gains later is refused.
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 from collections.abc import Collection, Iterable

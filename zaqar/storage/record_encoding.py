@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys and data of records, which the drivers here check and encode alike."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

@@ -6,8 +6,6 @@ reserved character differently. Hence more is masked than any of them would
 take for a secret.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any

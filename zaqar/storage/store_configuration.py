@@ -4,8 +4,6 @@
 A store of one plane holds messages, that of the other everything else.
 """
 
-from __future__ import annotations
-
 import os
 import pathlib
 from collections.abc import Sequence

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Open the stores that a configuration or a pool names."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A proxy that passes the calls of a store through a function."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, TypeVar, cast

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which queues had no subscribers when their flag was last read."""
 
-from __future__ import annotations
-
 from zaqar.bounded_cache import BoundedCache
 
 #: Maximum number of queues that are remembered.

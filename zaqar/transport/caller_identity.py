@@ -6,8 +6,6 @@ removed those of the client. Without authentication the service trusts the
 identity that the client sends.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -6,8 +6,6 @@ validate a token: without them the service would start and then refuse every
 request.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 

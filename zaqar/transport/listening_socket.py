@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opening of listening sockets, before workers are forked."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 

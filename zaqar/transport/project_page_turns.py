@@ -7,8 +7,6 @@ had a large page lately has one page read at a time. Its other requests for
 pages wait, for a few seconds at most, and hold no thread meanwhile.
 """
 
-from __future__ import annotations
-
 import collections
 import math
 import threading

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Representations of resources for all transports; HTTP adds links."""
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Callable, Mapping
 from typing import Any

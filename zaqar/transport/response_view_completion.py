@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Completion of a transport's views: one for every operation, or an error."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on claims."""
 
-from __future__ import annotations
-
 import msgspec
 
 from zaqar.api import body_decoding, response_schemas

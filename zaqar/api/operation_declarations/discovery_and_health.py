@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations that show the resources of the API and whether it works."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from zaqar.api import response_schemas

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on flavors."""
 
-from __future__ import annotations
-
 from zaqar.api import response_schemas
 from zaqar.api.operation import ADMIN, ANYONE, Operation, Param, Rule
 from zaqar.api.operation_declarations.pools import NEEDS, required_object

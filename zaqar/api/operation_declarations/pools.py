@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on pools, for administrators."""
 
-from __future__ import annotations
-
 from zaqar.api import body_decoding, response_schemas
 from zaqar.api.operation import ADMIN, Body, Operation, Param, Rule
 from zaqar.api.optional_features import Feature

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on queues."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from zaqar.api import body_decoding, bounded_json, response_schemas

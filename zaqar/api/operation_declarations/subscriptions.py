@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on subscriptions."""
 
-from __future__ import annotations
-
 from zaqar.api import bounded_json, response_schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import subscriptions

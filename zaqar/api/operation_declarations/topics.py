@@ -4,8 +4,6 @@
 A topic is a queue without claims; only the kind of the scope differs.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Mapping

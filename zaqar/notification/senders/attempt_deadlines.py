@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Deadlines of attempts: a thread shuts down connections that are too slow."""
 
-from __future__ import annotations
-
 import contextlib
 import heapq
 import math

@@ -7,8 +7,6 @@ have its connection one response behind from then on: failures would count as
 delivered.
 """
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import socket

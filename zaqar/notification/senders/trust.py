@@ -8,8 +8,6 @@ hosts of ``trust_targets``.
 :source: reference/delivery, "Trusts"
 """
 
-from __future__ import annotations
-
 import ipaddress
 import threading
 from urllib.parse import urlsplit

@@ -4,8 +4,6 @@
 :source: reference/delivery, "Options of a subscription", "Webhook requests"
 """
 
-from __future__ import annotations
-
 import base64
 import datetime
 import email.utils

@@ -7,8 +7,6 @@ called directly if it runs in this process, else by a signed request.
 :source: reference/websocket, "Pushes"
 """
 
-from __future__ import annotations
-
 import functools
 import time
 from collections.abc import Mapping

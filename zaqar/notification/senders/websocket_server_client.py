@@ -8,8 +8,6 @@ for headers that are never sent.
 :source: reference/websocket, "Pushes"
 """
 
-from __future__ import annotations
-
 import contextlib
 import re
 import socket

@@ -10,8 +10,6 @@ messages that the claim selected. A repeated call meets the guard, completes
 what the first one may have left, and returns what the claim holds.
 """
 
-from __future__ import annotations
-
 import random
 import secrets
 from collections.abc import Sequence

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """URI and options of the driver: TLS, write concern, time-outs."""
 
-from __future__ import annotations
-
 import os
 import urllib.parse
 import warnings

@@ -37,8 +37,6 @@ bound of the number of messages, if a limit was ever set), ``gone`` (when it
 was dropped) and ``old`` (former keys, whose messages are to be swept).
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -8,8 +8,6 @@ Nothing here imports the client library: a service that uses another driver
 needs none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the errors of the client library mean, and what a server must be."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -7,8 +7,6 @@ a unique number in ``by``: when its answer was lost, that tells the first try
 from a rival's.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import secrets

@@ -7,8 +7,6 @@ have ended. It comes first: what is freed meanwhile is then seen twice rather
 than not at all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 

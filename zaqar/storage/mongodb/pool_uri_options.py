@@ -5,8 +5,6 @@ Not among them is what logs in with the identity of this machine: the
 mechanisms that take a token or a key from its surroundings.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from urllib.parse import unquote_plus

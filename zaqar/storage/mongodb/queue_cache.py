@@ -7,8 +7,6 @@ returns: no process shows purged messages afterwards. Calls that use an old key
 meanwhile reach messages that are never shown again.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field
 

@@ -4,8 +4,6 @@
 Each change is one command, hence atomic.
 """
 
-from __future__ import annotations
-
 import secrets
 import time
 from typing import Any

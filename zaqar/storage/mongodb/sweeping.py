@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Removal of expired messages, purged queues and old tombstones."""
 
-from __future__ import annotations
-
 import secrets
 
 from pymongo import ReturnDocument

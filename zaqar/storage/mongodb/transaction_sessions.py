@@ -8,8 +8,6 @@ recorded in the collection ``poster``: a process that meets a lock for too long
 has the server end the transactions of all others. Live ones are retried.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names of Redis keys."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from urllib.parse import quote

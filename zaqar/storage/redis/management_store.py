@@ -6,8 +6,6 @@ change whose answer was lost is repeated: then the record is compared with the
 one to be written, so that the first try is not taken for a rival's.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any

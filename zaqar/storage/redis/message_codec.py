@@ -9,8 +9,6 @@ the client in bytes, the client. Scripts ignore the rest: an id of its own, the
 length of the checksum, the checksum.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One Redis server: its connections, and the codes of its errors."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import inspect

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Storing messages, and the notice for subscribers with them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scans of all queues of a deployment, which no request makes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Lua scripts of the package ``lua``."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from importlib import resources

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of a server at start-up: access, version, mode, eviction."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from typing import Any

@@ -5,8 +5,6 @@ Queues that are read or posted to remove theirs, and the keys of idle ones
 expire. This is for what lies between.
 """
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections.abc import Iterator

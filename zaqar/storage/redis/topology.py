@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Server topology: standalone, Sentinel or Cluster."""
 
-from __future__ import annotations
-
 import abc
 import threading
 import time

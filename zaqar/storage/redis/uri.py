@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """URIs of Redis: one server, a socket, Sentinels or a cluster."""
 
-from __future__ import annotations
-
 import enum
 import os
 import re

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An estimate of the messages in a database, in bounded time."""
 
-from __future__ import annotations
-
 from zaqar.models import Stats
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession

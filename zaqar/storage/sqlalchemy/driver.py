@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SQL driver: options and how the stores are opened."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Any

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the errors of the database drivers mean."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from zaqar.storage.sqlalchemy.connector import REFUSED_PARAMETER

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of messages: columns, states, index hints, conversion."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from zaqar.models import Message, NewMessage

@@ -5,8 +5,6 @@ They get numbers from the clock instead of a counter: posts need not lock the
 row of the outbox, which all queues of a store share.
 """
 
-from __future__ import annotations
-
 import secrets
 import threading
 

@@ -7,8 +7,6 @@ Not among them are those that read files of other kinds than certificates
 (``sslkeylogfile``) or load code (SQLAlchemy's own ``plugin``).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import sqlalchemy as sa

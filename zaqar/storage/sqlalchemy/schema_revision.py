@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The revision of the tables: checked at start, created for SQLite."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Removal of expired rows, purged queues and old tombstones."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

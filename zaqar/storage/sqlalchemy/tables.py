@@ -7,8 +7,6 @@ UTF-8 where the engine's text type ignores case or trailing blanks. Indexes on
 claiming.
 """
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import sqlalchemy as sa

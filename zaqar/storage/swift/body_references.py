@@ -6,8 +6,6 @@ with. A body that does so all the same is stored behind an escape byte. All
 others are stored unchanged, so that rows of the SQL driver can be read, too.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ All requests are idempotent: those that meet a broken connection or a transient
 failure are repeated, but no longer than :data:`DEADLINE`.
 """
 
-from __future__ import annotations
-
 import gc
 import logging
 import threading

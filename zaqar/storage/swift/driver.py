@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Swift driver: options and how the store is opened."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

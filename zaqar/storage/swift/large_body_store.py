@@ -11,8 +11,6 @@ logged, counted by stats until it expires, and never deleted: the object may
 come back with a server that was down.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import secrets

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opens the store: credentials, endpoint, rows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

@@ -6,8 +6,6 @@ protocol faults end with a close frame (``failByDrop=False``); after one it
 reads on until the client closes, for a second at most.
 """
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import http

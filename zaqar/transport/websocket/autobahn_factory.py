@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The factory of autobahn's connections, with our options."""
 
-from __future__ import annotations
-
 import asyncio
 
 import txaio

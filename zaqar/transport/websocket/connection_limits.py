@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits of connections, in total and per address."""
 
-from __future__ import annotations
-
 import collections
 
 from zaqar.transport.websocket.handshake_origin import is_proxy

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """All open connections of a process, and the effects on them."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import logging

@@ -8,8 +8,6 @@ others wait, and if too many do, reading is paused.
 :source: reference/websocket, "Frames", "Authentication", "Pushes", "Execution"
 """
 
-from __future__ import annotations
-
 import collections
 import enum
 from collections.abc import Sequence

@@ -4,8 +4,6 @@
 All other frames, and malformed ones, are left to autobahn.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from zaqar.transport.websocket.connection_state_machine import Frame

@@ -7,8 +7,6 @@ the bodies of messages, stay the client's own bytes.
 :source: reference/websocket, "Frames"
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Mapping

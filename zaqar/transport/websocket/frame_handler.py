@@ -6,8 +6,6 @@ Runs on a thread, one frame of a connection at a time.
 :source: reference/websocket, "Frames", "Actions"
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 from collections.abc import Callable, Mapping

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Origin of a handshake: the client behind proxies, and the web page."""
 
-from __future__ import annotations
-
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import urlsplit

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lease of this server, by which notifiers find it."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections.abc import Callable

@@ -9,8 +9,6 @@ connection is closed.
 :source: reference/websocket, "Pushes"
 """
 
-from __future__ import annotations
-
 import asyncio
 import http
 import logging

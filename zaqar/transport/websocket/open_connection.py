@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One open connection: its socket, state machine, session and timers."""
 
-from __future__ import annotations
-
 import asyncio
 import collections
 from dataclasses import dataclass, field

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counting of events per second."""
 
-from __future__ import annotations
-
 #: Seconds over which events are counted.
 WINDOW = 1.0
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The WebSocket server of a process."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import gc

@@ -4,8 +4,6 @@
 :source: reference/websocket, "Authentication"
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator may set of the WebSocket server."""
 
-from __future__ import annotations
-
 import os
 import re
 import socket

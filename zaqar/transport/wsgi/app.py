@@ -6,8 +6,6 @@ WSGI servers may do it. The names are bound at import: uWSGI reads the module's
 dictionary and ignores a module's ``__getattr__``.
 """
 
-from __future__ import annotations
-
 import importlib
 
 # The service is a layer above, hence looked up by name.

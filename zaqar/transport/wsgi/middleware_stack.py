@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The order of middleware around the WSGI application."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from oslo_config import cfg

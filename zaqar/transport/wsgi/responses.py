@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP responses: a status, headers and a body."""
 
-from __future__ import annotations
-
 import http
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

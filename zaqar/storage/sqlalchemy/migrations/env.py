@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run by alembic for each of its commands that concerns a database."""
 
-from __future__ import annotations
-
 from alembic import context
 
 from zaqar.storage.sqlalchemy import migrations, tables

@@ -5,8 +5,6 @@ Used by revision 008 alone. The old tables are only read, to allow a way back.
 Records that exist already stay unchanged.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

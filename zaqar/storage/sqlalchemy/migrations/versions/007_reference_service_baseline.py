@@ -5,8 +5,6 @@ Creates nothing: what the reference service keeps at its revision 007 is
 adopted by 008, and an empty database passes through.
 """
 
-from __future__ import annotations
-
 revision = '007'
 down_revision = None
 branch_labels = None

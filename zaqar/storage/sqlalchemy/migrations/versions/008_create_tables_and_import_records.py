@@ -4,8 +4,6 @@
 Makes the tables of both planes, then copies what the reference service kept.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import sqlalchemy as sa

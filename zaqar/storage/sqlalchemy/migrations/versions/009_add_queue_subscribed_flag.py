@@ -4,8 +4,6 @@
 Queues that are there already may have some: the first notice will tell.
 """
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import context, op
 

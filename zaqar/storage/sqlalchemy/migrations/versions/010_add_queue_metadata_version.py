@@ -4,8 +4,6 @@
 Queues that are there already take any, until their metadata is changed.
 """
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from alembic import context, op
 
