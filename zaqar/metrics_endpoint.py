@@ -33,10 +33,7 @@ def listen(conf: cfg.ConfigOpts) -> socket.socket:
 
 
 def serve(listener: socket.socket, folder: str) -> None:
-    """Serve Prometheus until SIGTERM.
-
-    :param folder: where the processes share their figures
-    """
+    """Serve what the processes share in a folder, until SIGTERM."""
     metrics.share(folder)
     registry = CollectorRegistry()
     registry.register(_BuildInfo())

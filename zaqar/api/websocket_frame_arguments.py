@@ -156,10 +156,7 @@ def document(row: Operation, body: Members, codec: Codec) -> Received | None:
 
 
 def target(row: Operation, values: Mapping[str, str]) -> tuple[str, str]:
-    """Return method and path of the equivalent HTTP request.
-
-    :param values: of the path
-    """
+    """Return method and path of the equivalent HTTP request."""
     quoted = {name: quote(value, '') for name, value in values.items()}
     return row.method or _READ, row.target.format_map(quoted)
 

@@ -24,10 +24,7 @@ class SampleMessage(msgspec.Struct):
 
 
 class SampleMessages:
-    """Messages to draw from.
-
-    :param entries: with weights that add up to one
-    """
+    """Messages to draw from, with weights that add up to one."""
 
     def __init__(self, entries: Sequence[SampleMessage]) -> None:
         self._docs = [entry.doc for entry in entries]

@@ -75,10 +75,7 @@ def list_(
 def get_many(
     ctx: Context, *, scope: Scope, ids: Sequence[str] | None
 ) -> MessagePage:
-    """Return messages by id, in queue order, each once.
-
-    Unknown ids are omitted, and messages that cannot be decrypted.
-    """
+    """Return the readable messages among ids, in queue order, each once."""
     page_size(len(ids or ()), ctx.limits.max_messages_per_page)
 
     def read(store: MessageStore, queue: Queue) -> MessagePage:

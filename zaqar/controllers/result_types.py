@@ -81,10 +81,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The statistics of a queue as they stood at ``now``.
-
-    :ivar exists: whether there is such a queue
-    """
+    """The statistics of a queue, if it exists, as they stood at ``now``."""
 
     stats: Stats
     now: int

@@ -33,10 +33,7 @@ class Expiry:
 def add(
     store: ManagementStore, scope: Scope, subscription_id: str, at: int
 ) -> None:
-    """Index the expiry of a subscription.
-
-    :param at: in milliseconds
-    """
+    """Index the expiry of a subscription, in milliseconds."""
     place = {'kind': scope.kind, 'project': scope.project, 'name': scope.name}
     store.create(KIND, PARENT, _name(subscription_id, at), place)
 

@@ -50,10 +50,7 @@ _MOMENT = re.compile(
 
 @dataclass(frozen=True)
 class Grant:
-    """What a signature allows, as it was sent.
-
-    :ivar expires: a moment as ISO 8601 text
-    """
+    """What a signature allows, as it was sent; moments are ISO 8601."""
 
     paths: Sequence[str]
     methods: Sequence[str]

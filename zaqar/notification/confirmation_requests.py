@@ -73,10 +73,7 @@ def join_url(endpoint: str, rest: str) -> str:
 
 
 def link(page: str | None, document: Mapping[str, Any]) -> str | None:
-    """Return the link for a mail, None without a page to link to.
-
-    :param page: that of the operator; None for the built-in one
-    """
+    """Return the link for a mail, None without a page to link to."""
     url = document.get('WSGISubscribeURL') or ''
     if page is None:
         if not url:

@@ -82,10 +82,7 @@ class Token:
 
 
 class KeystoneTrusts:
-    """Trusts with the user of ``[trustee]`` as trustee.
-
-    :param wall: seconds since the epoch
-    """
+    """Trusts with the user of ``[trustee]`` as trustee."""
 
     def __init__(
         self,

@@ -100,10 +100,7 @@ class RequestAuthenticator:
     def sign(
         self, connection: str, moment: str, nonce: str, body: bytes
     ) -> str:
-        """Return the signature as hex.
-
-        :param moment: whole seconds since the epoch
-        """
+        """Return the signature as hex, at a moment in whole seconds."""
         mac = hmac.new(self._key, digestmod=hashlib.sha256)
         texts = (connection, moment, nonce)
         for part in (*(text.encode() for text in texts), body):
@@ -122,10 +119,7 @@ class RequestAuthenticator:
         *,
         now: float,
     ) -> bool:
-        """Return whether a request is authentic, recent and not a replay.
-
-        :param now: seconds since the epoch
-        """
+        """Return whether a request is authentic, recent and not a replay."""
         if not (moment.isascii() and moment.isdigit() and len(moment) < 20):
             return False
         expected = self.sign(connection, moment, nonce, body)

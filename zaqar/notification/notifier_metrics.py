@@ -7,10 +7,7 @@ from zaqar import metrics
 
 
 def begin(schemes: Iterable[str]) -> None:
-    """Let every series exist, so that a rate knows its first event.
-
-    :param schemes: of subscribers
-    """
+    """Let every series exist, so that a rate knows its first event."""
     sink = metrics.process()
     for scheme in schemes:
         sink.begin('notification_attempt', scheme)

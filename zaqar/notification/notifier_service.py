@@ -204,8 +204,5 @@ class Notifier:
 
 
 def flush_pause(spent: float) -> float:
-    """Return the seconds from one flush of statistics to the next.
-
-    :param spent: seconds that the flush took
-    """
+    """Return the seconds from a flush, which took some, to the next one."""
     return min(max(FLUSH_INTERVAL, spent / FLUSH_SHARE), MAX_FLUSH_INTERVAL)

@@ -74,10 +74,7 @@ class PendingDelivery(
     def to_store(
         self, cipher: Cipher, *, ttl: int, delay: int = 0
     ) -> NewMessage:
-        """Encode it for the store, encrypted if its messages were.
-
-        :param delay: whole seconds
-        """
+        """Encode it, delayed by seconds; encrypted if its messages were."""
         return outbox_notices.encode(
             cipher if self.sealed else None, self, ttl=ttl + delay, delay=delay
         )

@@ -141,10 +141,7 @@ class OpenStores:
 
 
 class _Ping:
-    """The last ping of a pool.
-
-    :ivar until: when to ping again
-    """
+    """The last ping of a pool, and until when it counts."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

@@ -53,10 +53,7 @@ def popped(
 def counts(
     counted: Counted, scope: Scope, shown: Callable[[MessageSpan], Any]
 ) -> dict[str, Any]:
-    """Return the statistics of a queue or topic.
-
-    :param shown: returns one end of it
-    """
+    """Return the statistics of a queue or topic."""
     stats = counted.stats
     statistics: dict[str, Any] = {
         'claimed': stats.claimed,

@@ -172,10 +172,7 @@ class Proof:
 
 
 class TokenRefused(Exception):
-    """A token that is not accepted.
-
-    :param status: of the answer: 401, or 503 if Keystone does not respond
-    """
+    """A token that is not accepted, with the status of the answer."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)

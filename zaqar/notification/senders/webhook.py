@@ -40,10 +40,7 @@ class TooLarge(Exception):
 
 
 class WebhookSender:
-    """Sends messages to URLs.
-
-    :param max_rendered_size: maximum bytes of a body made from a template
-    """
+    """Sends messages to URLs."""
 
     schemes: tuple[str, ...] = ('http', 'https')
 

@@ -30,10 +30,7 @@ _STATUS = re.compile(rb'HTTP/1\.1 ([1-5]\d\d)[ \r]')
 
 
 class InternalClient:
-    """A client of one server, for many threads.
-
-    :param uri: ``http://host:port``
-    """
+    """A client of one server, ``http://host:port``, for many threads."""
 
     def __init__(self, uri: str) -> None:
         parts = urlsplit(uri)

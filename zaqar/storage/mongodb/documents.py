@@ -155,10 +155,7 @@ def new_message(key: bytes, seq: int, item: NewMessage, now: int) -> Document:
 
 
 def message(document: Mapping[str, Any], now: int) -> Message:
-    """Build a message from its document.
-
-    The client library's numbers have types that JSON encoders do not know.
-    """
+    """Build a message, without the library's own types of numbers."""
     return Message(
         id=bytes(document['_id'])[16:].hex(),
         body=bytes(document['b']),

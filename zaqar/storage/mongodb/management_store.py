@@ -27,10 +27,7 @@ _FIELDS = {'name': 1, 'data': 1, 'version': 1}
 
 
 class MongoManagementStore(base.ManagementStore):
-    """Records of a database.
-
-    :param database: owned by this store from now on
-    """
+    """Records of a database, which it owns."""
 
     def __init__(self, database: MongoDatabase) -> None:
         self._database = database

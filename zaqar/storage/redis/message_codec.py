@@ -122,10 +122,7 @@ def decode(seq: bytes, blob: bytes, record: bytes | None, now: int) -> Message:
 
 
 def decode_head(seq: bytes, blob: bytes) -> tuple[str, int]:
-    """Return id and creation time from the first bytes of a message.
-
-    :param blob: the first :data:`HEAD_SIZE` bytes
-    """
+    """Return id and creation time from :data:`HEAD_SIZE` bytes."""
     at = 48 + blob[47]
     own = blob[46:47] == b'o'
     name = blob[at : at + 32] if own else b'%016x' % int(seq) + blob[:16]

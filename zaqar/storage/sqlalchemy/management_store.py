@@ -42,10 +42,7 @@ _DELETE = f'DELETE FROM record WHERE {_KEY}'
 
 
 class SqlManagementStore(base.ManagementStore):
-    """Records of a database whose tables exist.
-
-    :param database: owned by this store from now on
-    """
+    """Records of a database whose tables exist; owns the database."""
 
     def __init__(self, database: SqlDatabase) -> None:
         self._database = database

@@ -40,10 +40,7 @@ def placeholder_values(name: str, values: Sequence[Any]) -> dict[str, Any]:
 
 
 class SqlSession:
-    """Runs statements with ``:name`` parameters on a DBAPI cursor.
-
-    :param dialect: ``sqlite``, ``postgresql`` or ``mysql``
-    """
+    """Runs statements with ``:name`` parameters on a DBAPI cursor."""
 
     __slots__ = ('_cursor', '_translate', 'dialect')
 

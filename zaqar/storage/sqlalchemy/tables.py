@@ -18,10 +18,7 @@ METADATA = sa.MetaData()
 
 
 class Key(sa.types.TypeDecorator[str]):
-    """Text that is compared as its UTF-8 bytes.
-
-    :param length: characters
-    """
+    """Text of so many characters, compared as its UTF-8 bytes."""
 
     impl = sa.String
     cache_ok = True

@@ -11,10 +11,7 @@ REFUSED = 100
 
 
 class Admission:
-    """Counts connections, and the unauthenticated ones of each address.
-
-    :param proves: whether connections have to authenticate
-    """
+    """Counts connections, and the unauthenticated ones of each address."""
 
     def __init__(self, settings: Settings, proves: bool) -> None:
         self._settings = settings
@@ -42,10 +39,7 @@ class Admission:
         return bool(most) and self._unproved[address] > most
 
     def is_overrun(self, peer: str, count: int) -> bool:
-        """Tell whether there are too many to answer the next handshake.
-
-        :param count: of all connections
-        """
+        """Tell whether so many are too many to answer the next handshake."""
         if self._total and count > self._total + REFUSED:
             return True
         if is_proxy(peer, self._settings.trusted_proxies):

@@ -47,10 +47,7 @@ class State(enum.Enum):
 
 @dataclass(slots=True)
 class Frame:
-    """A data frame: JSON in a text one, MessagePack in a binary one.
-
-    :ivar turn: the one that it has waited for
-    """
+    """A data frame: JSON in a text one, MessagePack in a binary one."""
 
     data: bytes
     is_binary: bool = False

@@ -26,10 +26,7 @@ _MAX_MSGPACK = 2**64 - 1
 
 
 class FrameCodec(Codec, Protocol):
-    """An encoding in both directions.
-
-    :ivar is_binary: the type of its frames
-    """
+    """An encoding in both directions, of binary frames or of text."""
 
     is_binary: bool
 

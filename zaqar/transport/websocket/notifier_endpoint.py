@@ -48,10 +48,7 @@ STATUS = {Pushed.SENT: 204, Pushed.GONE: 410, Pushed.FULL: 429}
 
 
 class BadRequest(Exception):
-    """A request is refused and its connection closed.
-
-    :param status: that of the response
-    """
+    """A request is refused with a status, and its connection closed."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)

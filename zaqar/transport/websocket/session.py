@@ -56,10 +56,7 @@ class Headers:
 
 @dataclass(slots=True)
 class ParsedFrame:
-    """A decoded frame.
-
-    :ivar row: None for the frame that begins a session
-    """
+    """A decoded frame; the one that begins a session has no ``row``."""
 
     row: Operation | None
     headers: Headers

@@ -45,10 +45,7 @@ def base(scope: Scope) -> str:
 
 
 def message(item: Message, now: int, folder: str) -> dict[str, Any]:
-    """Return the representation of a message, with its link.
-
-    :param folder: path of the queue's messages
-    """
+    """Return a message with its link, which is below ``folder``."""
     href = f'{folder}/{item.id}'
     if item.claim_id is not None:
         # Clients parse the id of the claim behind the last "=".

@@ -63,10 +63,7 @@ class _Source:
 
 
 def adopt(connection: sa.Connection, say: Say) -> None:
-    """Copy the rows of all old tables that are there.
-
-    :param say: prints a line of progress
-    """
+    """Copy the rows of all old tables that are there; print progress."""
     present = set(sa.inspect(connection).get_table_names())
     for source in SOURCES:
         if source.table in present:
