@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import context, op
 from sqlalchemy.dialects import mysql, postgresql
 
-from zaqar.storage.sqlalchemy.migrations import reference_import
+from zaqar.storage.sqlalchemy.migrations import reference_service_import
 
 revision = '008'
 down_revision = '007'
@@ -39,7 +39,7 @@ def _key(length: int) -> sa.types.TypeEngine[Any]:
 
 
 def upgrade() -> None:
-    """Make the tables; see :mod:`.reference_import` for the rest.
+    """Make the tables; see :mod:`.reference_service_import` for the rest.
 
     Whatever is there already stays: MySQL commits each step by itself, so an
     earlier try may have come half way.
@@ -57,7 +57,9 @@ def upgrade() -> None:
             'this without --sql where there are any.'
         )
     else:
-        reference_import.adopt(op.get_bind(), context.config.print_stdout)
+        reference_service_import.adopt(
+            op.get_bind(), context.config.print_stdout
+        )
 
 
 def _create_record() -> None:
