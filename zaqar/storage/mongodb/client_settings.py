@@ -32,7 +32,7 @@ _VALUES = {
 
 #: Bytes of the name of a database, and what is not in one.
 MAX_NAME = 63
-_BAD_NAME = frozenset('/\\. "$*<>:|?\0')
+_BAD_NAME = frozenset('/\\. "$\0')
 
 #: Errors of the library about a URI.
 _URI_ERRORS = (PyMongoError, ValueError, TypeError, OSError, UserWarning)
@@ -125,7 +125,7 @@ def check_name(name: str) -> None:
     if len(name.encode()) > MAX_NAME or not _BAD_NAME.isdisjoint(name):
         raise ConfigurationError(
             f'database: "{name}" would be the name of a database, and has '
-            f'more than {MAX_NAME} bytes or one of /\\. "$*<>:|?'
+            f'more than {MAX_NAME} bytes or one of /\\. "$'
         )
 
 

@@ -62,9 +62,13 @@ def test_posts_survive_the_death_of_the_poster(
 
 
 def test_deletions_survive_and_claims_lapse_after_the_death_of_the_claimer(
-    harness: Harness, uri: str, queue: Probe, hand: Hand
+    harness: Harness,
+    uri: str,
+    queue: Probe,
+    hand: Hand,
+    many: Callable[[int], int],
 ) -> None:
-    posted = queue.post(*range(2000), ttl=7200)
+    posted = queue.post(*range(many(2000)), ttl=7200)
     reports = reports_of_the_killed(
         victim.claim_and_report, harness, uri, queue.qid
     )
