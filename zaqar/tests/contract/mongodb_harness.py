@@ -132,6 +132,7 @@ class MongoDB(harnesses.Harness):
             # longer than a post may count.
             patch.setattr(posting, 'SLOW_COUNT', 10.0)
             patch.setattr(database, 'COMMAND_TIMEOUT', 20.0)
+            patch.setattr(database, 'LOCK_TIMEOUT', 5.0)
             patch.setattr(database, 'STEP_TIMEOUT', 35.0)
             patch.setattr(transaction_sessions, 'TIMEOUT', 10.0)
 
