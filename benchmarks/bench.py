@@ -36,15 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report.facts(facts))
     tables: list[Table] = []
     cores = machine.cores()
-    for name, found in sources.chosen(options.store):
+    for name, context in sources.chosen(options.store):
         try:
-            # Servers of databases are not pinned, hence start before us.
-            with found as source, machine.pinned(cores and cores[1]):
+            # Database servers are not pinned, so they start before us.
+            with context as source, machine.pinned(cores and cores[1]):
                 tables += _measured(source, options)
         except sources.Missing as reason:
             if os.environ.get('CI'):
                 raise
-            _say(f'{name} is left out: {reason}')
+            _say(f'{name} is skipped: {reason}')
     facts['Load average at the end'] = machine.load()
     if options.markdown is not None:
         _write(options.markdown, facts, tables)
@@ -160,12 +160,12 @@ def _rates(
     bench = rates.Bench(
         target, seconds=options.seconds, connections=options.connections
     )
-    found = []
+    results = []
     for kind in OPERATIONS:
         if not options.operation or kind.title in options.operation:
             _say(f'{source.title}: {kind.title} ...')
-            found.append(bench.measure(kind))
-    return rates.table(f'{source.title}: rates', found)
+            results.append(bench.measure(kind))
+    return rates.table(f'{source.title}: rates', results)
 
 
 def _depths(

@@ -253,7 +253,7 @@ def table(
     head = ['median ms of']
     for level in ('store', 'HTTP'):
         head += [f'{level} {SHALLOW:,}', f'{level} {depth:,}', 'ratio']
-    found = Table(title, [*head, ''])
+    times = Table(title, [*head, ''])
     for name in OPERATIONS:
         cells: list[str] = []
         ratios = []
@@ -261,8 +261,8 @@ def table(
             low, high = (timer.median(name) for timer in timers)
             ratios.append(high / low)
             cells += [_ms(low), _ms(high), f'{high / low:.2f}']
-        found.rows.append([name, *cells, _remark(name, max(ratios))])
-    return found
+        times.rows.append([name, *cells, _remark(name, max(ratios))])
+    return times
 
 
 def _ms(seconds: float) -> str:

@@ -114,8 +114,8 @@ def _get(
     queue: target.Queue, steps: Sequence[str], environ: Environ
 ) -> Answer:
     now = queue.now()
-    found = queue.store.get(queue.qid, [steps[5]], now=now)
-    body = _messages(found, f'{queue.path}/messages', '', now)
+    messages = queue.store.get(queue.qid, [steps[5]], now=now)
+    body = _messages(messages, f'{queue.path}/messages', '', now)
     return '200 OK', '', body
 
 
@@ -153,11 +153,11 @@ def _stats(
     queue: target.Queue, steps: Sequence[str], environ: Environ
 ) -> Answer:
     now = queue.now()
-    found = queue.store.stats(queue.qid, now=now)
+    stats = queue.store.stats(queue.qid, now=now)
     counts = (
-        f'"claimed":{found.claimed},"free":{found.free},"total":{found.total}'
+        f'"claimed":{stats.claimed},"free":{stats.free},"total":{stats.total}'
     )
-    for name, span in (('oldest', found.oldest), ('newest', found.newest)):
+    for name, span in (('oldest', stats.oldest), ('newest', stats.newest)):
         if span is not None:
             counts += f',"{name}":{_span(span, queue.path, now)}'
     return '200 OK', '', f'{{"messages":{{{counts}}}}}'.encode()

@@ -60,12 +60,14 @@ def _measured(server: Zaqar, count: int) -> int:
     for client in clients:
         assert client.stdout is not None
         client.stdout.readline()
-    spent = time.monotonic() - began
-    found = machine.rss(int(pid))
-    print(f'{found / 2**20:,.0f} MiB with {count:,}, opened in {spent:.1f} s')
+    elapsed = time.monotonic() - began
+    memory = machine.rss(int(pid))
+    print(
+        f'{memory / 2**20:,.0f} MiB with {count:,}, opened in {elapsed:.1f} s'
+    )
     for client in clients:
         client.communicate()
-    return found
+    return memory
 
 
 if __name__ == '__main__':

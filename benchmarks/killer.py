@@ -55,15 +55,15 @@ class Killer:
 
         :raises RuntimeError: they do not come back
         """
-        found: list[int] = []
+        pids: list[int] = []
 
         def some() -> bool:
-            found[:] = self._server.workers()
-            return bool(found)
+            pids[:] = self._server.workers()
+            return bool(pids)
 
         if not _until(some):
             raise RuntimeError('the workers do not come back')
-        return found
+        return pids
 
     def _behead(self) -> None:
         self._server.stop(signal.SIGKILL)
@@ -83,7 +83,7 @@ class Killer:
     def _orphans(self) -> list[int]:
         """Return the processes that work by the server's configuration.
 
-        They have lost their parent, hence are known by their command line.
+        They have lost their parent, so their command line identifies them.
         """
         sign = str(self._server.conf).encode()
         return [

@@ -32,22 +32,22 @@ class Post:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A message as the listing shows it."""
+class Listed:
+    """A message as a list shows it."""
 
     id: str
     body: str
 
 
-def violations(posts: Sequence[Post], listing: Sequence[Found]) -> list[str]:
-    """Return what should not be, as a line each; empty if all is well.
+def violations(posts: Sequence[Post], listing: Sequence[Listed]) -> list[str]:
+    """Return violations of the promises, a line each; empty for none.
 
     :param posts: those of one poster in the order in which they were made
     :param listing: the whole queue, in its order
     """
     places: dict[str, list[int]] = collections.defaultdict(list)
-    for place, found in enumerate(listing):
-        places[found.body].append(place)
+    for place, message in enumerate(listing):
+        places[message.body].append(place)
     return [
         *_unexpected(posts, places),
         *_repeated_ids(listing),
@@ -59,14 +59,14 @@ def violations(posts: Sequence[Post], listing: Sequence[Found]) -> list[str]:
 def _unexpected(
     posts: Sequence[Post], places: Mapping[str, Sequence[int]]
 ) -> Iterator[str]:
-    known = {body for post in posts for body in post.bodies}
+    posted = {body for post in posts for body in post.bodies}
     for body in places:
-        if body not in known:
+        if body not in posted:
             yield f'{body} was never posted'
 
 
-def _repeated_ids(listing: Sequence[Found]) -> Iterator[str]:
-    counts = collections.Counter(found.id for found in listing)
+def _repeated_ids(listing: Sequence[Listed]) -> Iterator[str]:
+    counts = collections.Counter(message.id for message in listing)
     for message_id, count in counts.items():
         if count > 1:
             yield f'the id {message_id} is there {count} times'
@@ -75,7 +75,7 @@ def _repeated_ids(listing: Sequence[Found]) -> Iterator[str]:
 def _faults(
     post: Post,
     places: Mapping[str, Sequence[int]],
-    listing: Sequence[Found],
+    listing: Sequence[Listed],
 ) -> Iterator[str]:
     counts = [len(places.get(body, ())) for body in post.bodies]
     acknowledged = post.outcome is Outcome.ACKNOWLEDGED
@@ -93,7 +93,7 @@ def _faults(
 def _wrong_ids(
     post: Post,
     places: Mapping[str, Sequence[int]],
-    listing: Sequence[Found],
+    listing: Sequence[Listed],
 ) -> Iterator[str]:
     if len(post.ids) != len(post.bodies):
         yield f'{post.bodies[0]}: acknowledged with {len(post.ids)} ids'

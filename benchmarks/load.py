@@ -88,8 +88,8 @@ class Connection:
         if not data:
             raise WrongAnswerError('the server closed a connection')
         self._buffer += data
-        head, found, body = self._buffer.partition(b'\r\n\r\n')
-        if not found or len(body) < _length(head):
+        head, blank_line, body = self._buffer.partition(b'\r\n\r\n')
+        if not blank_line or len(body) < _length(head):
             return None
         self._buffer = b''
         self.head = head
@@ -111,8 +111,8 @@ class Connection:
 
 
 def _length(head: bytes) -> int:
-    _, found, rest = head.lower().partition(_LENGTH)
-    return int(rest.partition(b'\r\n')[0]) if found else 0
+    _, header, rest = head.lower().partition(_LENGTH)
+    return int(rest.partition(b'\r\n')[0]) if header else 0
 
 
 def run(

@@ -36,8 +36,8 @@ def cores() -> tuple[int, int] | None:
 
     :returns: None on a machine with one core, where all share it
     """
-    found = sorted(os.sched_getaffinity(0))
-    return (found[0], found[1]) if len(found) > 1 else None
+    numbers = sorted(os.sched_getaffinity(0))
+    return (numbers[0], numbers[1]) if len(numbers) > 1 else None
 
 
 @contextlib.contextmanager
@@ -112,10 +112,10 @@ def _filesystem(folder: str) -> str:
     path = os.path.realpath(folder)
     best, kind = '', 'unknown'
     for line in (_PROC / 'mounts').read_text().splitlines():
-        mount, found = line.split()[1:3]
+        mount, file_system = line.split()[1:3]
         inside = os.path.commonpath((path, mount)) == mount
         if inside and len(mount) >= len(best):
-            best, kind = mount, found
+            best, kind = mount, file_system
     return kind
 
 

@@ -42,8 +42,8 @@ def _connect(port: int) -> socket.socket:
 def _ask(port: int, method: str, path: str, status: int, body: object) -> None:
     data = b'' if body is None else json.dumps(body).encode()
     connection = load.Connection(port)
-    made = requests.request(PROJECT, method, path, data)
-    connection.exchange(Step(made, status))
+    request = requests.request(PROJECT, method, path, data)
+    connection.exchange(Step(request, status))
     connection.close()
 
 
@@ -182,8 +182,8 @@ def filters(port: int, _: int) -> None:
     body = json.dumps(metadata).encode()
     for number in range(int(os.environ.get('QUEUES', '15000'))):
         path = f'/v2/queues/q{number}'
-        made = requests.request(PROJECT, 'PUT', path, body)
-        connection.exchange(Step(made, 201))
+        request = requests.request(PROJECT, 'PUT', path, body)
+        connection.exchange(Step(request, 201))
     connection.close()
     # What was prepared must not cost the disk anything later.
     os.sync()

@@ -100,31 +100,35 @@ def _rate(store: str, deliveries: int) -> None:
 def _cost(store: str, posts: int) -> None:
     receiver = Receiver()
     with _running(store, embedded=False) as server:
-        # Nobody delivers in the meantime: what is measured is the post. The
-        # mark of the silent queue is cleared by a notifier first.
-        _subscribe(server, receiver.url, 'told')
+        # Only posts are measured: nothing is delivered meanwhile. Before that
+        # a notifier clears the flag of the queue without subscribers.
+        _subscribe(server, receiver.url, 'subscribed')
         with requests.Session() as session:
-            _post(server, session, 0, 1, 'silent')
+            _post(server, session, 0, 1, 'unsubscribed')
             notifier = process.Process(
                 server.command(program='notifier'),
                 server.folder / 'notifier.log',
             )
             time.sleep(3)
             notifier.stop()
-            times: dict[str, list[float]] = {'silent': [], 'told': []}
+            times: dict[str, list[float]] = {
+                'unsubscribed': [],
+                'subscribed': [],
+            }
             for number in range(posts):
-                for queue, found in times.items():
+                for queue, durations in times.items():
                     began = time.perf_counter()
                     _post(server, session, number, 1, queue)
-                    found.append(time.perf_counter() - began)
+                    durations.append(time.perf_counter() - began)
     receiver.stop()
     middle = {
-        queue: statistics.median(found) * 1000
-        for queue, found in times.items()
+        queue: statistics.median(durations) * 1000
+        for queue, durations in times.items()
     }
     print(
-        f'A post takes {middle["silent"]:.2f} ms to a silent queue, '
-        f'{middle["told"]:.2f} ms to one with a subscriber (medians)'
+        f'A post takes {middle["unsubscribed"]:.2f} ms to a queue without '
+        f'subscribers, {middle["subscribed"]:.2f} ms to one with a subscriber '
+        '(medians)'
     )
 
 

@@ -133,9 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Soak(url, options.subscribers) as soak,
     ):
         for number in range(1, options.rounds + 1):
-            found = soak.round(options.posts, chance)
-            missing += found.missing
-            print(found.line(number), flush=True)
+            result = soak.round(options.posts, chance)
+            missing += result.missing
+            print(result.line(number), flush=True)
     print('nothing is missing' if not missing else f'{missing} missing')
     return int(bool(missing))
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.ledger import Found, Outcome, Post
+from benchmarks.ledger import Listed, Outcome, Post
 
 #: Threads that post, each on a connection of its own.
 POSTERS = 8
@@ -170,14 +170,14 @@ def _post(
     answer = client.try_once('POST', path, document)
     if answer is None or answer[0] == 503:
         return Post(poster, bodies, Outcome.UNKNOWN)
-    status, found = answer
+    status, document = answer
     if status != 201:
-        raise UnexpectedAnswerError(f'POST {path}: {status} {found}')
-    ids = [link.rpartition('/')[2] for link in found['resources']]
+        raise UnexpectedAnswerError(f'POST {path}: {status} {document}')
+    ids = [link.rpartition('/')[2] for link in document['resources']]
     return Post(poster, bodies, Outcome.ACKNOWLEDGED, ids)
 
 
-def listing(client: Client, queue: str, most: int) -> list[Found]:
+def listing(client: Client, queue: str, most: int) -> list[Listed]:
     """Return a whole queue, page by page.
 
     :param most: messages after which it must have ended
@@ -185,14 +185,14 @@ def listing(client: Client, queue: str, most: int) -> list[Found]:
     """
     path = f'/v2/queues/{queue}/messages?limit=20&echo=true'
     path += '&include_claimed=true'
-    found: list[Found] = []
+    messages: list[Listed] = []
     while path:
         page: Mapping[str, Any] = client.ask('GET', path)
-        found += [Found(m['id'], m['body']) for m in page['messages']]
-        if len(found) > most:
+        messages += [Listed(m['id'], m['body']) for m in page['messages']]
+        if len(messages) > most:
             raise UnexpectedAnswerError(f'the listing of {queue} does not end')
         path = page['links'][0]['href'] if page['links'] else ''
-    return found
+    return messages
 
 
 def work(client: Client, queue: str, count: int) -> None:

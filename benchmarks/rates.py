@@ -86,8 +86,10 @@ class Measured:
     @property
     def cpu_above(self) -> float:
         """Seconds of processor time above the floor's, per request."""
-        found = (statistics.median(x.cpu) for x in (self.service, self.floor))
-        return next(found) - next(found)
+        medians = (
+            statistics.median(x.cpu) for x in (self.service, self.floor)
+        )
+        return next(medians) - next(medians)
 
     @property
     def is_low(self) -> bool:
@@ -201,10 +203,10 @@ def _answers(operation: Operation, port: int) -> list[bytes]:
     """Return the answers to the first requests, without what varies."""
     connection = load.Connection(port)
     script = operation.script()
-    step, found = next(script), []
+    step, answers = next(script), []
     for _ in range(ASKED):
         body = connection.exchange(step)
-        found.append(_VARIABLE.sub(b'?', body))
+        answers.append(_VARIABLE.sub(b'?', body))
         step = script.send(body)
     connection.close()
-    return found
+    return answers

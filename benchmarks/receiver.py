@@ -33,8 +33,8 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         while True:
-            head, found, rest = self._buffer.partition(b'\r\n\r\n')
-            if not found:
+            head, blank_line, rest = self._buffer.partition(b'\r\n\r\n')
+            if not blank_line:
                 return
             size = _length(head)
             if len(rest) < size:

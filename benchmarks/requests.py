@@ -47,8 +47,8 @@ class Requests:
         message = b'{"ttl":%d,"body":%b}' % (target.TTL, target.BODY)
         body = b'{"messages":[%b]}' % b','.join([message] * count)
         path = f'{self._path}/messages'
-        made = request(self._project, 'POST', path, body, client=target.POSTER)
-        return Step(made, 201)
+        data = request(self._project, 'POST', path, body, client=target.POSTER)
+        return Step(data, 201)
 
     def list(self, marker: str = '') -> Step:
         """Return a reading of a page."""
@@ -84,8 +84,8 @@ class Requests:
 
     def renew(self, href: str) -> Step:
         """Return a renewal of a claim."""
-        made = request(self._project, 'PATCH', href, self._terms())
-        return Step(made, 204)
+        data = request(self._project, 'PATCH', href, self._terms())
+        return Step(data, 204)
 
     def release(self, href: str) -> Step:
         """Return a release of a claim."""

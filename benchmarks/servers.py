@@ -54,14 +54,14 @@ class Asker:
     ) -> Step:
         """Return a request."""
         client = target.POSTER if 'messages' in path and body else ''
-        made = requests.request(
+        data = requests.request(
             self._project,
             method,
             path,
             body,
             client=client or target.READER,
         )
-        return Step(made, status)
+        return Step(data, status)
 
     def post(self, queue: str, count: int) -> Step:
         """Return a post of some messages."""
@@ -101,8 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(table.text(), flush=True)
             lines, failed = _story(fleet, options.posts)
             code = code or int(failed)
-            told = [f'- {line}' for line in lines]
-            parts += [table.markdown(), f'{title}:\n', *told, '']
+            items = [f'- {line}' for line in lines]
+            parts += [table.markdown(), f'{title}:\n', *items, '']
     if options.markdown is not None:
         report.write_section(options.markdown, SECTION, '\n'.join(parts))
     return code
@@ -176,8 +176,8 @@ def _work(asker: Asker) -> Script:
     queue = f'work-{secrets.token_hex(6)}'
     while True:
         yield asker.post(queue, floor.CLAIM)
-        found = msgspec.json.decode((yield asker.claim(queue)))
-        for message in found['messages']:
+        claim = msgspec.json.decode((yield asker.claim(queue)))
+        for message in claim['messages']:
             yield asker.step('DELETE', message['href'], 204)
 
 
@@ -186,10 +186,10 @@ def _rate(
 ) -> float:
     turns = itertools.cycle(ports)
     scripts = [script() for _ in range(CONNECTIONS)]
-    made = load.run(
+    samples = load.run(
         ports[0], scripts, seconds, lambda _: load.Connection(next(turns))
     )
-    return made.rate
+    return samples.rate
 
 
 def _story(fleet: Fleet, posts: int) -> tuple[Sequence[str], bool]:

@@ -127,12 +127,12 @@ class Soak:
         most = 2 * sum(len(post.bodies) for post in posts)
         client = posters.Client(self.server.port, self.project)
         try:
-            found = posters.listing(client, queue, most)
+            listing = posters.listing(client, queue, most)
         except posters.UnexpectedAnswerError as error:
             return [str(error)]
         finally:
             client.close()
-        return ledger.violations(posts, found)
+        return ledger.violations(posts, listing)
 
     def _work(self, prefix: str, count: int) -> dict[int, int]:
         """Have work done by many; return the memory of each worker."""
@@ -187,9 +187,9 @@ class Soak:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _options(arguments)
-    ((_, found),) = sources.chosen([options.store])
+    ((_, context),) = sources.chosen([options.store])
     begin = time.monotonic()
-    with found as source, _server(source) as server:
+    with context as source, _server(source) as server:
         soak = Soak(server, options)
         facts = {'Store': source.title, **_run(soak)}
     summary = _summary(soak, time.monotonic() - begin)
@@ -259,7 +259,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _summary(soak: Soak, seconds: float) -> str:
-    posts = [post for made in soak.rounds.values() for post in made]
+    posts = [post for of_round in soak.rounds.values() for post in of_round]
     counts = ledger.counts(posts)
     return (
         f'{len(posts)} posts in {len(soak.rounds)} rounds, '
@@ -271,8 +271,8 @@ def _summary(soak: Soak, seconds: float) -> str:
 
 
 def _mib(sizes: Collection[int]) -> str:
-    found = sorted(size / 2**20 for size in sizes)
-    return f'{found[0]:.0f}-{found[-1]:.0f} MiB' if found else '(no workers)'
+    mib = sorted(size / 2**20 for size in sizes)
+    return f'{mib[0]:.0f}-{mib[-1]:.0f} MiB' if mib else '(no workers)'
 
 
 def _say(text: str) -> None:

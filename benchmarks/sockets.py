@@ -72,13 +72,13 @@ class Socket(load.Connection):
         if not data:
             raise WrongAnswerError('the server closed a connection')
         self._buffer += data
-        for found in self.frames():
+        for frame in self.frames():
             # An answer ends with {"status":200}}.
-            if int(found[-5:-2]) != self._expected:
+            if int(frame[-5:-2]) != self._expected:
                 raise WrongAnswerError(
-                    f'{self._expected} was expected:\n{found.decode()}'
+                    f'{self._expected} was expected:\n{frame.decode()}'
                 )
-            return found
+            return frame
         return None
 
     def frames(self) -> Iterator[bytes]:
@@ -91,12 +91,15 @@ class Socket(load.Connection):
                 size, at = int.from_bytes(self._buffer[2:10], 'big'), 10
             if len(self._buffer) < at + size:
                 return
-            kind, found = self._buffer[0] & 0x0F, self._buffer[at : at + size]
+            kind, payload = (
+                self._buffer[0] & 0x0F,
+                self._buffer[at : at + size],
+            )
             self._buffer = self._buffer[at + size :]
             if kind == _CLOSE:
                 raise WrongAnswerError('the server closed a connection')
             if kind < _CLOSE:
-                yield found
+                yield payload
 
     def pushes(self) -> int:
         """Take what has come without a wait; return how many frames."""

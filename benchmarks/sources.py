@@ -81,7 +81,7 @@ class OwnRedis(Source):
         return f'{self._server.url}?dbid={self._count}'
 
 
-class Given(Source):
+class Existing(Source):
     """A database of somebody else."""
 
     is_ours = False
@@ -137,9 +137,9 @@ OWN: Mapping[str, Callable[[], contextlib.AbstractContextManager[Source]]] = {
 
 
 @contextlib.contextmanager
-def given(url: str) -> Iterator[Source]:
+def existing(url: str) -> Iterator[Source]:
     """Give the database that a URL names."""
-    yield Given(url)
+    yield Existing(url)
 
 
 def chosen(
@@ -150,7 +150,7 @@ def chosen(
     :param words: URLs and keys of :data:`OWN`; empty for all of the latter
     """
     return [
-        (word, OWN[word]()) if word in OWN else (_hidden(word), given(word))
+        (word, OWN[word]()) if word in OWN else (_hidden(word), existing(word))
         for word in words or OWN
     ]
 

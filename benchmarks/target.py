@@ -66,12 +66,12 @@ class Queue:
     """
 
     def __init__(self, catalogue: Catalogue, project: str, name: str) -> None:
-        found = catalogue.ensure(Scope(project, name))
+        record = catalogue.ensure(Scope(project, name))
         self.project = project
         self.name = name
         self.path = f'/v2/queues/{name}'
-        self.qid = found.qid
-        self.store: MessageStore = catalogue.store(found)
+        self.qid = record.qid
+        self.store: MessageStore = catalogue.store(record)
 
     def now(self) -> int:
         """Return the time by the clock of the store."""
@@ -88,10 +88,10 @@ class Queue:
 
     def fill(self, count: int) -> list[str]:
         """Post many messages; return their ids."""
-        found: list[str] = []
-        while len(found) < count:
-            found += self.post(min(BATCH, count - len(found)))
-        return found
+        ids: list[str] = []
+        while len(ids) < count:
+            ids += self.post(min(BATCH, count - len(ids)))
+        return ids
 
     def claim(self, count: int) -> None:
         """Claim the oldest messages."""
@@ -159,9 +159,9 @@ class Target:
 
     def queue(self, name: str) -> Queue:
         """Return a queue, made if missing."""
-        found = Queue(self.catalogue, self.project, name)
-        self._queues.append(found)
-        return found
+        queue = Queue(self.catalogue, self.project, name)
+        self._queues.append(queue)
+        return queue
 
     def close(self, *, tidy: bool) -> None:
         """End everything.
@@ -185,13 +185,13 @@ class Target:
         conf = self.server.folder / 'floor.conf'
         conf.write_text(_FLOOR.format(port=port))
         files = [f'--config-file={path}' for path in (self.server.conf, conf)]
-        found = process.Process(
+        floor = process.Process(
             [sys.executable, '-m', 'benchmarks.floor', *files],
             self.server.folder / 'floor.log',
             env={'PYTHONPATH': _python_path()},
         )
-        found.wait_until(lambda: process.accepts(port))
-        return found
+        floor.wait_until(lambda: process.accepts(port))
+        return floor
 
 
 def configuration(words: Sequence[str]) -> cfg.ConfigOpts:
@@ -235,10 +235,10 @@ def create_tables(server: Zaqar, url: str) -> None:
 
 
 def _server_core() -> int | None:
-    found = machine.cores()
-    return found[0] if found else None
+    cores = machine.cores()
+    return cores[0] if cores else None
 
 
 def _python_path() -> str:
-    given = os.environ.get('PYTHONPATH')
-    return f'{_ROOT}{os.pathsep}{given}' if given else str(_ROOT)
+    inherited = os.environ.get('PYTHONPATH')
+    return f'{_ROOT}{os.pathsep}{inherited}' if inherited else str(_ROOT)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from benchmarks.ledger import Found, Outcome, Post, violations
+from benchmarks.ledger import Listed, Outcome, Post, violations
 
 POSTS = [
     Post(1, ['a', 'b'], Outcome.ACKNOWLEDGED, ['1', '2']),
@@ -16,12 +16,12 @@ POSTS = [
     Post(2, ['e', 'f'], Outcome.UNKNOWN),
 ]
 LISTING = [
-    Found('1', 'a'),
-    Found('2', 'b'),
-    Found('3', 'c'),
-    Found('4', 'd'),
-    Found('5', 'e'),
-    Found('6', 'f'),
+    Listed('1', 'a'),
+    Listed('2', 'b'),
+    Listed('3', 'c'),
+    Listed('4', 'd'),
+    Listed('5', 'e'),
+    Listed('6', 'f'),
 ]
 
 
@@ -41,13 +41,13 @@ def test_posters_may_overtake_each_other() -> None:
     ('listing', 'line'),
     [
         (LISTING[1:], 'a was acknowledged and is lost'),
-        ([*LISTING, Found('7', 'a')], 'a (acknowledged) is there 2 times'),
-        ([*LISTING, Found('7', 'e')], 'e (unknown) is there 2 times'),
-        ([*LISTING, Found('7', 'x')], 'x was never posted'),
-        ([*LISTING, Found('5', 'x')], 'the id 5 is there 2 times'),
+        ([*LISTING, Listed('7', 'a')], 'a (acknowledged) is there 2 times'),
+        ([*LISTING, Listed('7', 'e')], 'e (unknown) is there 2 times'),
+        ([*LISTING, Listed('7', 'x')], 'x was never posted'),
+        ([*LISTING, Listed('5', 'x')], 'the id 5 is there 2 times'),
         (LISTING[:5], 'e: a part of its post is there'),
         (
-            [*LISTING[:2], Found('9', 'c'), *LISTING[3:]],
+            [*LISTING[:2], Listed('9', 'c'), *LISTING[3:]],
             'c has another id than was acknowledged',
         ),
         (
@@ -60,11 +60,11 @@ def test_posters_may_overtake_each_other() -> None:
         ),
     ],
 )
-def test_a_fault_is_seen(listing: Sequence[Found], line: str) -> None:
+def test_a_fault_is_seen(listing: Sequence[Listed], line: str) -> None:
     assert line in violations(POSTS, listing)
 
 
 def test_an_acknowledgement_without_ids_is_seen() -> None:
     posts = [Post(1, ['a'], Outcome.ACKNOWLEDGED)]
-    found = violations(posts, LISTING[:1])
-    assert found == ['a: acknowledged with 0 ids']
+    lines = violations(posts, LISTING[:1])
+    assert lines == ['a: acknowledged with 0 ids']

@@ -74,11 +74,11 @@ class Place:
         """Ask once."""
         connection = load.Connection(self.server.port)
         status = {'POST': 201, 'GET': 200}[method]
-        made = requests.request(
+        data = requests.request(
             self.project, method, path, body, client=target.POSTER
         )
         try:
-            return connection.exchange(Step(made, status))
+            return connection.exchange(Step(data, status))
         finally:
             connection.close()
 
@@ -87,14 +87,14 @@ class Place:
     ) -> Step:
         """Return a request."""
         client = target.POSTER if 'messages' in path and body else ''
-        made = requests.request(
+        data = requests.request(
             self.project,
             method,
             path,
             body,
             client=client or target.READER,
         )
-        return Step(made, status)
+        return Step(data, status)
 
     def frame(self, action: str, status: int, **body: object) -> Step:
         """Return the same as a frame."""
@@ -166,8 +166,8 @@ def _fill(place: Place, queue: str, count: int) -> list[str]:
     for _ in range(count // 100):
         body = b'{"messages":[%b]}' % b','.join([_message()] * 100)
         path = f'/v2/queues/{queue}/messages'
-        found = msgspec.json.decode(place.over_http('POST', path, body))
-        ids += [one.rpartition('/')[2] for one in found['resources']]
+        answer = msgspec.json.decode(place.over_http('POST', path, body))
+        ids += [one.rpartition('/')[2] for one in answer['resources']]
     return ids
 
 
@@ -270,23 +270,23 @@ def _both(
         (place.server.socket_port, frame, Socket),
         (place.server.port, request, load.Connection),
     )
-    found = [Side(Samples(), 0.0), Side(Samples(), 0.0)]
+    results = [Side(Samples(), 0.0), Side(Samples(), 0.0)]
     spent = [0.0, 0.0]
     for turn in range(TURNS + 1):
         for number, (port, step, connect) in enumerate(sides):
             scripts = [_forever(step) for _ in range(count)]
             before = _cpu(place)
-            made = load.run(port, scripts, seconds / TURNS, connect)
+            samples = load.run(port, scripts, seconds / TURNS, connect)
             if not turn:
                 # To warm up.
                 continue
             spent[number] += _cpu(place) - before
-            total = found[number].samples
-            total.latencies += made.latencies
-            total.elapsed += made.elapsed
-    for side, cpu in zip(found, spent, strict=True):
+            total = results[number].samples
+            total.latencies += samples.latencies
+            total.elapsed += samples.elapsed
+    for side, cpu in zip(results, spent, strict=True):
         side.cpu = cpu / len(side.samples.latencies)
-    return found
+    return results
 
 
 def _cpu(place: Place) -> float:
@@ -307,17 +307,17 @@ def _pushes(place: Place, count: int, messages: int) -> report.Table:
     for _ in range(messages):
         place.over_http('POST', '/v2/queues/news/messages', body)
     posted = time.perf_counter() - began
-    elapsed, found = _counted(opened, count * messages, began)
+    elapsed, count_arrived = _counted(opened, count * messages, began)
     table = report.Table(
         f'Pushes to {count:,} sockets of {messages} messages posted over HTTP',
         ('what', 'figure'),
     )
-    table.rows.append(('frames that arrived', f'{found:,}'))
+    table.rows.append(('frames that arrived', f'{count_arrived:,}'))
     table.rows.append(('of', f'{count * messages:,}'))
     table.rows.append(
         ('posts/s over HTTP meanwhile', f'{messages / posted:,.0f}')
     )
-    table.rows.append(('frames/s', f'{found / elapsed:,.0f}'))
+    table.rows.append(('frames/s', f'{count_arrived / elapsed:,.0f}'))
     for connection in opened:
         connection.close()
     return table
@@ -328,17 +328,17 @@ def _counted(
 ) -> tuple[float, int]:
     """Count frames until all have come, or nothing comes any more."""
     by_number = {one.fileno(): one for one in opened}
-    found, last = 0, began
+    arrived, last = 0, began
     with select.epoll() as poll:
         for number in by_number:
             poll.register(number, select.EPOLLIN)
-        while found < wanted:
+        while arrived < wanted:
             ready = poll.poll(load.PATIENCE)
             if not ready:
                 break
-            found += sum(by_number[number].pushes() for number, _ in ready)
+            arrived += sum(by_number[number].pushes() for number, _ in ready)
             last = time.perf_counter()
-    return last - began, found
+    return last - began, arrived
 
 
 if __name__ == '__main__':
