@@ -38,8 +38,8 @@ OPTS = [
     ),
     cfg.HostAddressOpt(
         'statsd_host',
-        help='Host that is sent the same figures in the format of statsd, by '
-        'UDP. Unset for none.',
+        help='Host to which the same metrics are sent in the format of '
+        'statsd, by UDP. Unset for none.',
     ),
     cfg.PortOpt(
         'statsd_port', default=8125, help='Port of statsd on that host.'

@@ -11,16 +11,16 @@ Feature = Literal['admin_mode', 'pooling']
 ADMIN_MODE = cfg.BoolOpt(
     'admin_mode',
     default=False,
-    help='Also serve what is for administrators: health, pools and flavors.',
+    help='Also serve the operations for administrators: health, pools and '
+    'flavors.',
 )
 
 POOLING = cfg.BoolOpt(
     'pooling',
     default=False,
     deprecated_name='sharding',
-    help='Spread queues over pools. The management store then knows which '
-    'pool keeps the messages of a queue; administrators manage pools where '
-    'admin_mode is on.',
+    help='Spread queues over pools. The management store then records the '
+    'pool of each queue; administrators manage pools if admin_mode is on.',
 )
 
 DEPRECATED_VERSIONS = cfg.ListOpt(
@@ -28,8 +28,8 @@ DEPRECATED_VERSIONS = cfg.ListOpt(
     default=[],
     deprecated_for_removal=True,
     deprecated_reason='Version 2 is the only one there is.',
-    help='Has no effect; known so that old files load. There is no version '
-    '1.1 of the API any more.',
+    help='Has no effect; accepted so that existing files load. Version 1.1 of '
+    'the API is not supported.',
 )
 
 

@@ -87,8 +87,8 @@ DRIVERS_OPTS = [
     cfg.StrOpt(
         'transport',
         choices=[('wsgi', 'HTTP'), ('websocket', 'WebSocket')],
-        help='What zaqar-server serves. Unset: both, each in processes of '
-        'its own.',
+        help='The transport that zaqar-server runs. Unset: both, each in '
+        'processes of its own.',
     ),
 ]
 

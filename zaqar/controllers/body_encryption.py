@@ -43,23 +43,23 @@ OPTS = [
         'message_encryption_algorithms',
         default='AES256',
         help='How bodies of queues with _enable_encrypt_messages are '
-        'encrypted at rest: AES256, which is AES-256-GCM. RSA, known from '
-        'the reference service, has never worked and stops the start.',
+        'encrypted at rest: AES256, which is AES-256-GCM. RSA, a value of the '
+        'reference service, is a startup error.',
     ),
     cfg.StrOpt(
         'message_encryption_key',
         secret=True,
-        help='Key for that, of at least 16 characters. Unset, and without '
-        'message_encryption_keys, queues cannot be encrypted.',
+        help='Key for encrypted queues, of at least 16 characters. Without it '
+        'and message_encryption_keys, queues cannot be encrypted.',
     ),
     cfg.ListOpt(
         'message_encryption_keys',
         default=[],
         secret=True,
-        help='Keys for that, each as id:key, of at least 16 characters. The '
-        'first one encrypts, all of them decrypt: to change keys, put a new '
-        'one first, and take the old one away when its last message has '
-        'expired.',
+        help='Keys for encrypted queues, each as id:key, of at least 16 '
+        'characters. The first one encrypts, all of them decrypt: to rotate '
+        'keys, add a new one at the front, and remove the old one after its '
+        'last message has expired.',
     ),
 ]
 

@@ -32,7 +32,7 @@ def _page(name: str, items: str) -> cfg.IntOpt:
         name,
         default=20,
         min=1,
-        help=f'Most {items} a client may request in one page.',
+        help=f'Maximum number of {items} per page.',
     )
 
 
@@ -41,29 +41,29 @@ OPTS = [
         'default_message_ttl',
         default=3600,
         min=MIN_TTL,
-        help='Seconds a message lives when neither the client nor the '
-        'metadata of its queue says. Shown as _default_message_ttl.',
+        help='Lifetime in seconds of a message without a TTL, if the metadata '
+        'of its queue set none. Shown as _default_message_ttl.',
     ),
     cfg.IntOpt(
         'default_message_delay',
         default=0,
         min=0,
-        help='Seconds before a message can be claimed or popped, when the '
-        'metadata of its queue does not say. Shown as '
+        help='Seconds before a message without a delay can be claimed or '
+        'popped, if the metadata of its queue set none. Shown as '
         '_default_message_delay.',
     ),
     cfg.IntOpt(
         'default_claim_ttl',
         default=300,
         min=MIN_TTL,
-        help='Seconds a claim lives when the client does not say.',
+        help='Lifetime in seconds of a claim, if the client sets none.',
     ),
     cfg.IntOpt(
         'default_claim_grace',
         default=60,
         min=MIN_TTL,
-        help='Seconds a claimed message is kept beyond the end of its claim, '
-        'if it would die before it, when the client does not say.',
+        help='Grace period in seconds of a claim, if the client sets none: '
+        'messages that would expire during the claim live so long after it.',
     ),
     _page('max_queues_per_page', 'queues or topics'),
     _page('max_pools_per_page', 'pools'),
@@ -72,74 +72,74 @@ OPTS = [
         'max_messages_per_page',
         default=20,
         min=1,
-        help='Most messages a client may request in one page, and most ids '
-        'it may name in one bulk request.',
+        help='Maximum number of messages per page, and of ids per bulk '
+        'request.',
     ),
     cfg.IntOpt(
         'max_messages_per_claim_or_pop',
         default=20,
         min=1,
-        help='Most messages a client may claim or pop in one request.',
+        help='Maximum number of messages per claim or pop.',
     ),
     cfg.IntOpt(
         'max_queue_metadata',
         default=64 * 1024,
         min=1,
-        help='Most bytes of the metadata of a queue, both as sent and as '
-        'stored.',
+        help='Maximum size of the metadata of a queue in bytes, both as sent '
+        'and as stored.',
     ),
     cfg.IntOpt(
         'max_messages_post_size',
         default=256 * 1024,
         min=1,
-        help='Most bytes of a request that posts messages. Shown as '
-        '_max_messages_post_size; a queue may lower it.',
+        help='Maximum size in bytes of a request that posts messages. Shown '
+        'as _max_messages_post_size; a queue may lower it.',
     ),
     cfg.IntOpt(
         'max_message_ttl',
         default=1209600,
         min=MIN_TTL,
-        help='Longest life a client may give a message, in seconds.',
+        help='Maximum lifetime of a message, in seconds.',
     ),
     cfg.IntOpt(
         'max_message_delay',
         default=900,
         min=0,
-        help='Longest delay a client may give a message, in seconds.',
+        help='Maximum delay of a message, in seconds.',
     ),
     cfg.IntOpt(
         'max_claim_ttl',
         default=43200,
         min=MIN_TTL,
-        help='Longest life a client may give a claim, in seconds.',
+        help='Maximum lifetime of a claim, in seconds.',
     ),
     cfg.IntOpt(
         'max_claim_grace',
         default=43200,
         min=MIN_TTL,
-        help='Longest grace period a client may give a claim, in seconds.',
+        help='Maximum grace period of a claim, in seconds.',
     ),
     cfg.IntOpt(
         'default_subscription_ttl',
         default=3600,
         min=MIN_TTL,
-        help='Seconds a subscription lives when the client does not say.',
+        help='Lifetime in seconds of a subscription, if the client sets none.',
     ),
     _page('max_subscriptions_per_page', 'subscriptions'),
     cfg.ListOpt(
         'subscriber_types',
         default=['http', 'https', 'mailto', 'trust+http', 'trust+https'],
-        help='Schemes of URIs that clients may subscribe.',
+        help='URI schemes of subscribers that clients may use.',
     ),
     cfg.IntOpt(
         'max_messages_per_queue',
         default=0,
         min=0,
-        help='Most live messages of a queue, in every state; a post that '
-        'would pass it is refused as a whole with 403 "Queue is full". 0 '
-        'means no limit. The metadata key _max_messages lowers it for one '
-        'queue. A limited queue pays for it: posts and deletions of one '
-        'queue then wait for each other.',
+        help='Maximum number of live messages of a queue, in every state; a '
+        'post that would exceed it is refused as a whole with 403 "Queue is '
+        'full". 0 means no limit. The metadata key _max_messages lowers it '
+        'for one queue. Posts to and deletions from a queue with a limit wait '
+        'for each other.',
     ),
     cfg.StrOpt(
         'client_id_uuid_safe',
@@ -148,27 +148,26 @@ OPTS = [
             ('strict', 'a UUID in any spelling'),
             ('off', 'any text between the two lengths below'),
         ],
-        help='What the header Client-ID may hold.',
+        help='Values that the header Client-ID may have.',
     ),
     cfg.IntOpt(
         'min_length_client_id',
         default=10,
         min=1,
-        help='Fewest characters of a Client-ID, with '
-        'client_id_uuid_safe = off.',
+        help='Minimum length of a Client-ID, with client_id_uuid_safe = off.',
     ),
     cfg.IntOpt(
         'max_length_client_id',
         default=36,
         min=1,
         max=36,
-        help='Most characters of a Client-ID, with client_id_uuid_safe = off.',
+        help='Maximum length of a Client-ID, with client_id_uuid_safe = off.',
     ),
     cfg.BoolOpt(
         'message_delete_with_claim_id',
         default=False,
         help='Whether a bulk deletion must name, in claim_ids, the claims '
-        'that hold its messages. Off, it deletes claimed messages too.',
+        'that hold its messages. If off, it also deletes claimed messages.',
     ),
 ]
 
@@ -176,10 +175,10 @@ DEFAULT_OPTS = [
     cfg.BoolOpt(
         'enable_checksum',
         default=False,
-        help='Whether an MD5 checksum of the body is kept with each message '
-        'and shown to clients. Costs a decoding of each posted body. It is '
-        'that of the plain body for encrypted queues too, and stored as it '
-        'is: who reads the database can test guesses of a body against it.',
+        help='Whether an MD5 checksum of the plain body is stored with each '
+        'message and shown to clients. Each posted body is then decoded. It '
+        'is stored unencrypted for encrypted queues too: anyone who can read '
+        'the database can test guesses of a body against it.',
     ),
 ]
 

@@ -19,16 +19,16 @@ OPTS = [
     cfg.ListOpt(
         'message_pipeline',
         default=[NOTIFIER],
-        help='Stages that posted messages pass. The only one there is, '
-        f'{NOTIFIER}, notifies subscribers. Without it, subscriptions can '
-        'be managed but have no effect. Any other name stops the start.',
+        help=f'Stages of posted messages. The only one, {NOTIFIER}, '
+        'notifies subscribers; without it, subscriptions have no effect. Any '
+        'other name is a startup error.',
     ),
     *(
         cfg.ListOpt(
             f'{kind}_pipeline',
             default=[],
-            help=f'Stages that requests for {what} pass. There are none: any '
-            'name stops the start.',
+            help=f'Stages of requests for {what}. There are none: any name '
+            'is a startup error.',
         )
         for kind, what in (
             ('queue', 'queues'),

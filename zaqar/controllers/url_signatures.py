@@ -26,8 +26,8 @@ OPTS = [
         'secret_key',
         secret=True,
         help='Key that signs pre-signed URLs and confirmations, at least 16 '
-        'bytes. All servers of a cloud share it; whoever knows it can read '
-        'and write every queue. Unset: no URL can be made or used.',
+        'bytes, the same on all servers of a cloud. Anyone who knows it can '
+        'read and write every queue. Unset: no URL can be created or used.',
     ),
 ]
 

@@ -30,9 +30,9 @@ OPTS = [
         'max_notifier_workers',
         default=10,
         min=1,
-        help='Threads of each notifier, hence attempts that it makes at a '
-        'time. Attempts that wait for slow receivers do not count: they may '
-        'use up to ten times as many further threads.',
+        help='Threads of each notifier, which is the number of concurrent '
+        'attempts. Attempts that wait for slow receivers do not count: they '
+        'may use up to ten times as many further threads.',
     ),
     cfg.IntOpt(
         'max_in_flight_per_host',
@@ -45,85 +45,86 @@ OPTS = [
         'max_outbox_per_project',
         default=100_000,
         min=1,
-        help='Deliveries of a project that may wait in a store. Beyond, those '
-        'that have failed the longest are given up; posts are never refused '
-        'for it.',
+        help='Maximum number of pending deliveries of a project in a store. '
+        'Beyond it, those that have failed longest are given up; posts are '
+        'never refused for it.',
     ),
     cfg.FloatOpt(
         'connect_timeout',
         default=5,
         min=0.1,
-        help='Seconds for connecting to a receiver.',
+        help='Time limit in seconds for connecting to a receiver.',
     ),
     cfg.FloatOpt(
         'request_timeout',
         default=15,
         min=0.1,
-        help='Seconds for a whole attempt, from connecting to the end of the '
-        'response. An attempt that takes longer is repeated.',
+        help='Time limit in seconds for a whole attempt, from connecting to '
+        'the end of the response. An attempt that takes longer is retried.',
     ),
     cfg.ListOpt(
         'allowed_networks',
         default=[],
-        help='Networks, as 10.0.0.0/8, that webhooks may reach although their '
-        'addresses are not public. Others of that kind are refused whenever '
-        'a connection is made, whatever name led there. Through a proxy of '
-        'the environment (http_proxy, https_proxy, no_proxy) the proxy '
+        help='Networks, such as 10.0.0.0/8, that webhooks may reach although '
+        'their addresses are not public. All other such addresses are refused '
+        'whenever a connection is made, by whatever name. If the environment '
+        'names a proxy (http_proxy, https_proxy, no_proxy), the proxy '
         'decides.',
     ),
     cfg.ListOpt(
         'allowed_ports',
         default=['80', '443', '1024-65535'],
-        help='Ports, and ranges of them, that webhooks may be sent to.',
+        help='Ports and port ranges that webhooks may use.',
     ),
     cfg.ListOpt(
         'trust_targets',
         default=[],
-        help='Hosts that may be sent tokens by trust+http and trust+https '
-        'subscriptions at any port, public or not, beside the endpoints of '
-        'the service catalogue. Needed where a private address serves '
-        'Keystone and other services at one port.',
+        help='Hosts that trust+http and trust+https subscriptions may send '
+        'tokens to, at any port, public or not, besides the endpoints of the '
+        'service catalogue. Needed if a private address serves Keystone and '
+        'other services at one port.',
     ),
     cfg.BoolOpt(
         'trust_allow_http',
         default=False,
-        help='Whether tokens may be sent without TLS to other hosts than '
-        'this one. Anyone who sees the traffic can then act for the users.',
+        help='Whether tokens may be sent without TLS to other hosts than the '
+        'local one. Anyone who sees the traffic can then act for the users.',
     ),
     cfg.BoolOpt(
         'encrypted_over_http',
         default=False,
         help='Whether messages of queues that are encrypted at rest may be '
-        'sent in the clear: by webhooks without TLS, and by mail. Off, such '
+        'sent unencrypted: by webhooks without TLS, and by mail. If off, such '
         'deliveries are given up.',
     ),
     cfg.IntOpt(
         'max_rendered_size',
         default=2**20,
         min=1024,
-        help='Bytes of a request that is made from the template post_data of '
-        'a subscription, which may name the message any number of times. A '
-        'larger one is not made: the delivery is given up, with a reason.',
+        help='Maximum size in bytes of a request that is rendered from the '
+        'template post_data of a subscription, which may contain the message '
+        'any number of times. A delivery that would be larger is given up, '
+        'with the reason.',
     ),
     cfg.StrOpt(
         'signing_secret',
         secret=True,
-        help='Secret for the headers Webhook-Signature that receivers can '
-        'verify (standardwebhooks.com): base64, with or without "whsec" '
-        'and an underscore before it; any other text is the key itself. A '
-        'subscription may bring its own in options._signing_secret. Anyone '
-        'who knows this one can forge webhooks to other receivers.',
+        help='Secret for the header Webhook-Signature, with which receivers '
+        'verify messages (standardwebhooks.com): base64, with or without '
+        '"whsec" and an underscore before it; any other text is the key '
+        'itself. A subscription may have its own in options._signing_secret. '
+        'Anyone who knows this one can forge webhooks to other receivers.',
     ),
     cfg.StrOpt(
         'socket_secret',
         secret=True,
-        help='Secret by which notifiers and WebSocket servers authenticate '
+        help='Secret with which notifiers and WebSocket servers authenticate '
         'each other. Unset: derived from [signed_url] secret_key.',
     ),
     cfg.BoolOpt(
         'require_confirmation',
         default=False,
-        help='Whether subscribers have to confirm before they are notified of '
+        help='Whether subscribers must confirm before they are notified of '
         'messages. Needs [signed_url] secret_key.',
     ),
     cfg.StrOpt(
@@ -143,16 +144,20 @@ OPTS = [
     cfg.HostAddressOpt('smtp_host', help='Mail server, for self_local.'),
     cfg.PortOpt(
         'smtp_port',
-        help='Its port, for self_local: 465 for TLS from the start (the '
-        'default), any other for STARTTLS.',
+        help='Port of the mail server, for self_local: 465 for TLS from the '
+        'start (the default), any other for STARTTLS.',
     ),
-    cfg.StrOpt('smtp_user_name', help='Login there; unset for none.'),
-    cfg.StrOpt('smtp_user_password', secret=True, help='Password of it.'),
+    cfg.StrOpt(
+        'smtp_user_name', help='User name at the mail server; unset for none.'
+    ),
+    cfg.StrOpt(
+        'smtp_user_password', secret=True, help='Password at the mail server.'
+    ),
     cfg.StrOpt(
         'smtp_command',
         default='/usr/sbin/sendmail -t -oi',
-        help='Program with arguments, split at blanks, that takes a mail on '
-        'its standard input.',
+        help='Program with arguments, separated by spaces, that reads a mail '
+        'from its standard input.',
     ),
     cfg.StrOpt(
         'mail_from',
@@ -164,8 +169,8 @@ OPTS = [
         'allow_mail_from',
         default=False,
         help='Whether the option "from" of a subscription replaces mail_from. '
-        'Anybody who may subscribe can then send mails in the name of anybody '
-        'for whom the mail server sends.',
+        'Every user who may subscribe can then send mails in any name for '
+        'which the mail server sends.',
     ),
     cfg.BoolOpt(
         'confirm_mail',

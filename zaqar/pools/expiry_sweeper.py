@@ -27,14 +27,14 @@ OPTS = [
         'interval',
         default=60,
         min=0,
-        help='Seconds between two rounds of removing dead messages and '
-        'claims. 0 leaves them to another process.',
+        help='Seconds between two sweeps, which remove expired messages and '
+        'claims. 0 leaves that to zaqar-gc.',
     ),
     cfg.IntOpt(
         'batch',
         default=1000,
         min=1,
-        help='Most rows removed in one transaction.',
+        help='Maximum number of rows removed in one transaction.',
     ),
 ]
 

@@ -23,9 +23,9 @@ OPTS = [
     cfg.BoolOpt(
         'enable_virtual_pool',
         default=False,
-        help='Whether queues for which there is no pool are kept in the '
-        'store that [drivers] message_store names, and those for which none '
-        'answers. Off, they cannot be made.',
+        help='Whether queues for which no pool is suitable or reachable are '
+        'created in the store that [drivers] message_store names. If off, '
+        'their creation is refused.',
     ),
 ]
 

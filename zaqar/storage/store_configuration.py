@@ -58,9 +58,9 @@ STATE_OPTS = [
     cfg.BoolOpt(
         'unreliable',
         default=False,
-        help='Whether to start on a MongoDB that is not replicated or does '
-        'not wait for a majority, and so may lose what it acknowledged. '
-        'Other drivers do not look at it.',
+        help='Whether to accept a MongoDB that is not replicated or does not '
+        'wait for a majority, and so may lose acknowledged messages. Other '
+        'drivers ignore this option.',
     ),
 ]
 

@@ -39,8 +39,7 @@ POOL_OPTS = [
         'sqlite_path',
         help='Folder below which pools may have their SQLite files; a pool '
         'elsewhere is refused and not opened. Unset: [DEFAULT] state_path. '
-        'Pools are managed over the network: let nothing but such files be '
-        'there.',
+        'Pools are managed over the network: keep no other files there.',
     ),
 ]
 

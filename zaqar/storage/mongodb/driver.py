@@ -91,15 +91,15 @@ def _options(plane: str) -> Sequence[cfg.Opt]:
         ),
         cfg.StrOpt(
             'database',
-            help='Prefix of the names of all databases. Another one is '
-            'another, empty store.',
+            help='Prefix of the names of all databases. With another prefix '
+            'the store is another, empty one.',
             default='zaqar',
         ),
         cfg.StrOpt(
             'ssl_ca_certs',
             help='File with the certificates of the authorities that sign '
             'those of the servers. Unset: those of the system. Only with '
-            'tls=true in the URI, like the three that follow.',
+            'tls=true in the URI, as are the three options below.',
         ),
         cfg.StrOpt('ssl_certfile', help='File with the client certificate.'),
         cfg.StrOpt(
@@ -124,9 +124,9 @@ def _options(plane: str) -> Sequence[cfg.Opt]:
                 'partitions',
                 default=PARTITIONS,
                 min=1,
-                help='Number of databases that queues are spread over. After '
-                'a change most queues are looked for in the wrong one and '
-                'seem empty.',
+                help='Number of databases that queues are spread over. Never '
+                'change it: most queues would be looked up in the wrong '
+                'database and appear empty.',
             )
         )
     return options + _ignored()

@@ -38,10 +38,10 @@ _WAITING: Sequence[cfg.Opt] = [
         'wait_replicas',
         default=0,
         min=0,
-        help='Replicas that must have a change before it is acknowledged. '
-        'If they do not after wait_timeout, the answer is 503, and the '
-        'change may be made nevertheless. 0 waits for none: a failover may '
-        'then lose what was acknowledged a moment before.',
+        help='Number of replicas that must have a change before it is '
+        'acknowledged. If they do not within wait_timeout, the answer is 503, '
+        'and the change may be made nevertheless. 0 waits for none: a '
+        'failover may then lose what was acknowledged a moment before.',
     ),
     cfg.FloatOpt(
         'wait_timeout',
@@ -66,16 +66,15 @@ def _opts(other: str) -> Sequence[cfg.Opt]:
             'max_reconnect_attempts',
             default=10,
             min=0,
-            help='Retries of a call while the server is unreachable. It never '
-            'makes more than three tries in all, nor takes more than five '
-            'seconds.',
+            help='Retries of a call while the server is unreachable. There '
+            'are at most three attempts, within five seconds.',
         ),
         cfg.FloatOpt(
             'reconnect_sleep',
             default=1.0,
             min=0.0,
-            help='Seconds to wait before the third try, at most; the second '
-            'is made at once.',
+            help='Maximum wait in seconds before the third attempt; the '
+            'second is immediate.',
         ),
         cfg.FloatOpt(
             'connect_timeout',

@@ -40,9 +40,9 @@ _POOLER = cfg.StrOpt(
         (Pooler.NONE, 'there is none, or it lends whole sessions'),
         (Pooler.TRANSACTION, 'one lends transactions (PgBouncer, Odyssey)'),
     ],
-    help='The pooler in front of PostgreSQL. With one that lends a connection '
-    'for one transaction, no prepared statements and no start-up parameters '
-    'are used.',
+    help='The pooler in front of PostgreSQL. With one that assigns a '
+    'connection for one transaction, no prepared statements and no startup '
+    'parameters are used.',
 )
 
 _URI = 'SQLAlchemy URL of the database: sqlite:////path/to/file, '
@@ -70,9 +70,9 @@ MESSAGE_OPTS = [
         'group_commit_window_ms',
         default=5,
         min=0,
-        help='Milliseconds for which a post waits for a commit to its queue '
-        'in the same process, to share the next one with others. 0 commits '
-        'each post alone. SQLite always shares.',
+        help='Milliseconds for which a post waits for another commit to its '
+        'queue in the same process, to share the next one with others. 0 '
+        'commits each post separately. SQLite always shares.',
     ),
     _POOLER,
     _SYNCHRONOUS,

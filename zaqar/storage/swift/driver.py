@@ -33,8 +33,8 @@ MESSAGE_OPTS = [
     cfg.BoolOpt(
         'insecure',
         default=False,
-        help='Whether certificates are not checked. Passwords and messages '
-        'can then be read by anyone between us and Keystone or Swift.',
+        help='Whether certificates are not verified. Anyone on the network to '
+        'Keystone or Swift can then read passwords and messages.',
     ),
     cfg.StrOpt(
         'project_domain_id',

@@ -30,132 +30,130 @@ OPTS = [
     ),
     cfg.PortOpt(
         'external_port',
-        help='Port that clients see, where a proxy stands in front. Set, it '
-        'must be the one in the Host header of a handshake (80 if there is '
-        'none), else the handshake fails; unset, nothing is checked.',
+        help='Port that clients connect to, behind a proxy. If set, the Host '
+        'header of a handshake must name it (80 if it names none), otherwise '
+        'the handshake fails; if unset, it is not checked.',
     ),
     cfg.StrOpt(
         'http_prefix',
         default='',
         help='Path under which the HTTP API is mounted, such as /messaging. '
-        'Access rules of application credentials are matched with actions as '
-        'with the HTTP requests that would say the same; this prefix stands '
-        'in front of their paths.',
+        'Actions are matched against the access rules of application '
+        'credentials as the equivalent HTTP requests, with this prefix in '
+        'front of their paths.',
     ),
     cfg.HostAddressOpt(
         'notification_bind',
         default='127.0.0.1',
-        help='Address on which other processes of the service hand over '
-        'messages for subscribed connections. The default serves one '
-        'machine; where zaqar-notifier runs elsewhere, an address that it '
-        'can reach. Named in the management store, and asked for a keyed '
-        'signature with each message.',
+        help='Address on which notifiers hand over messages for subscribed '
+        'connections. The default serves one machine; if zaqar-notifier runs '
+        'elsewhere, set an address that it can reach. Each message there is '
+        'authenticated by a signature.',
     ),
     cfg.PortOpt(
         'notification_port',
         default=0,
         min=0,
-        help='Port beside that address. 0 takes any free one.',
+        help='Port of notification_bind. 0 means any free port.',
     ),
     cfg.IntOpt(
         'max_connections',
         default=10000,
         min=0,
-        help='Connections at a time; more are refused with 503. 0 means no '
-        'limit but that of open files.',
+        help='Maximum number of connections; more are refused with 503. 0 '
+        'means no limit but that of open files.',
     ),
     cfg.IntOpt(
         'max_unauthenticated_per_peer',
         default=100,
         min=0,
-        help='Connections from one address that have not authenticated, '
-        'where auth_strategy is set; more are refused with 429. 0 means no '
-        'limit. See trusted_proxies.',
+        help='Maximum number of connections from one address that have not '
+        'authenticated, if auth_strategy is set; more are refused with 429. 0 '
+        'means no limit. See trusted_proxies.',
     ),
     cfg.ListOpt(
         'trusted_proxies',
         default=[],
-        help='Addresses and networks, as 10.0.0.0/8, of proxies in front of '
-        'this server. From them X-Forwarded-For and Forwarded are believed, '
-        'read from right to left up to the first address that is none of '
-        'them. Unset behind a proxy, all its clients share one address.',
+        help='Addresses and networks, such as 10.0.0.0/8, of proxies in front '
+        'of this server. Their X-Forwarded-For and Forwarded headers are '
+        'trusted, read from right to left up to the first address that is not '
+        'listed here. If unset behind a proxy, all its clients count as one '
+        'address.',
     ),
     cfg.IntOpt(
         'authentication_timeout',
         default=30,
         min=0,
-        help='Seconds that a connection has to authenticate, or to send a '
-        'frame with a good signature, where auth_strategy is set; after that '
-        'it is closed with 1008. 0 means any number.',
+        help='Seconds within which a connection must authenticate, or send a '
+        'frame with a valid signature, if auth_strategy is set; after that it '
+        'is closed with 1008. 0 means no limit.',
     ),
     cfg.IntOpt(
         'ping_interval',
         default=30,
         min=0,
-        help='Seconds between two pings of a connection. 0 sends none, and '
-        'connections whose other end has vanished stay.',
+        help='Seconds between two pings of a connection. 0 sends none; '
+        'connections whose client has vanished then stay open.',
     ),
     cfg.IntOpt(
         'ping_timeout',
         default=60,
         min=0,
-        help='Seconds without any sign of life, while pings are sent, after '
-        'which a connection is dropped. 0 means never.',
+        help='Seconds without any data from the client, while pings are sent, '
+        'after which a connection is closed. 0 means never.',
     ),
     cfg.IntOpt(
         'max_frame_size',
         default=0,
         min=0,
-        help='Most bytes of a frame or message; a longer one ends the '
-        'connection with 1009. 0 means twice the larger of '
-        'max_messages_post_size and max_queue_metadata, and 64 KiB.',
+        help='Maximum size in bytes of a frame or message; a longer one '
+        'closes the connection with 1009. 0 means twice the larger of '
+        'max_messages_post_size and max_queue_metadata, plus 64 KiB.',
     ),
     cfg.IntOpt(
         'max_small_frames',
         default=100,
         min=0,
-        help='Control frames, and fragments of less than 1 KiB, that a '
-        'connection may send per second; more end it with 1008. 0 means no '
+        help='Maximum number of control frames, and fragments of less than 1 '
+        'KiB, per second and connection; more close it with 1008. 0 means no '
         'limit.',
     ),
     cfg.IntOpt(
         'write_timeout',
         default=60,
         min=0,
-        help='Seconds that the other end of a connection may take none of '
-        'what waits for it, or less than enough to go on; after that the '
-        'connection is ended. 0 means any number.',
+        help='Seconds after which a connection is closed whose client reads '
+        'nothing, or too little, of what waits for it. 0 means no limit.',
     ),
     cfg.IntOpt(
         'max_unsent',
         default=32 * 1024 * 1024,
         min=0,
-        help='Bytes that may wait for the other end of a connection; more end '
-        'it. Has to be larger than the largest answer: as many messages as '
-        'max_messages_per_page, of the size of max_messages_post_size. 0 '
-        'means no limit.',
+        help='Maximum number of bytes that may wait for the client of a '
+        'connection; more close it. Must be larger than the largest answer: '
+        'max_messages_per_page messages of max_messages_post_size. 0 means no '
+        'limit.',
     ),
     cfg.IntOpt(
         'max_unsent_per_project',
         default=64 * 1024 * 1024,
         min=0,
-        help='Bytes that may wait for all connections of a project whose '
-        'other ends do not read; beyond it the connection with most of them '
-        'is ended. 0 means no limit.',
+        help='Maximum number of bytes that may wait for all clients of a '
+        'project that do not read; beyond it the connection with most of them '
+        'is closed. 0 means no limit.',
     ),
     cfg.IntOpt(
         'worker_threads',
         default=16,
         min=1,
-        help='Threads that work on requests, hence requests of all '
-        'connections that are worked on at a time.',
+        help='Number of threads that process requests, which is the number of '
+        'requests of all connections that are processed concurrently.',
     ),
     cfg.StrOpt(
         'node_id',
         sample_default='<host name>-<process>',
         help='Name of this server among others of the service: letters, '
-        'digits, ".", "_" and "-". Unset: the host name and the number of '
-        'the process.',
+        'digits, ".", "_" and "-". Unset: the host name and the process id.',
     ),
 ]
 

@@ -67,8 +67,8 @@ OPTS = [
         'threads',
         default=4,
         min=1,
-        help='Threads in each of them, hence requests that it works on at a '
-        'time.',
+        help='Threads of each worker, which is the number of requests that it '
+        'processes concurrently.',
     ),
     cfg.IntOpt(
         'backlog',
@@ -81,36 +81,36 @@ OPTS = [
         'max_connections',
         default=10000,
         min=1,
-        help='Connections that each worker holds at a time; more wait to be '
-        'accepted. The limit of open files of the process bounds it too.',
+        help='Maximum number of connections of each worker; more wait to be '
+        'accepted. The limit of open files of the process applies too.',
     ),
     cfg.FloatOpt(
         'header_timeout',
         default=30.0,
         min=0.1,
-        help='Seconds that the line and headers of a request may take.',
+        help='Time limit in seconds for the request line and headers.',
     ),
     cfg.FloatOpt(
         'body_timeout',
         default=30.0,
         min=0.1,
-        help='Seconds that the body of a request may take; after them the '
-        'answer is 408. Reading a body holds no thread.',
+        help='Time limit in seconds for the body of a request; after that the '
+        'answer is 408. Reading a body occupies no thread.',
     ),
     cfg.IntOpt(
         'body_min_rate',
         default=500,
         min=0,
-        help='Bytes per second at which a body has to arrive, on average, '
-        'once five seconds have passed; a slower one is answered with 408. '
-        '0 means any rate.',
+        help='Minimum rate in bytes per second, on average after the first '
+        'five seconds, at which a body must arrive; a slower one is answered '
+        'with 408. 0 means any rate.',
     ),
     cfg.IntOpt(
         'write_timeout',
         default=60,
         min=1,
-        help='Seconds for which a client may read nothing of an answer that '
-        'waits for it; then its connection is closed.',
+        help='Seconds after which the connection of a client that reads '
+        'nothing of its answer is closed.',
     ),
     cfg.IntOpt(
         'max_unread_per_project',

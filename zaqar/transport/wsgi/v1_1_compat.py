@@ -20,9 +20,9 @@ OPTS = [
     cfg.BoolOpt(
         'enable_v1_1',
         default=True,
-        help='Take POST and DELETE (to pop) of /v1.1/queues/QUEUE/messages '
-        'for the same of /v2, for agents in old guest images that know no '
-        'other version.',
+        help='Whether POST and DELETE (to pop) of /v1.1/queues/QUEUE/messages '
+        'are accepted as the same requests of /v2, for agents in old guest '
+        'images that support no other version.',
     ),
 ]
 
