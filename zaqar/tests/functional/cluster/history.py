@@ -69,7 +69,7 @@ class History:
             self.answers.append(answer)
 
     def judge(
-        self, listing: Sequence[ledger.Found], rest: Sequence[str]
+        self, listing: Sequence[ledger.Listed], rest: Sequence[str]
     ) -> Verdict:
         """Compare everything.
 

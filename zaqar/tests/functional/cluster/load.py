@@ -274,16 +274,16 @@ class Load:
         self._place = page['links'][0]['href'].removeprefix('/v2/')
         return True
 
-    def _list(self, client: Client, queue: str) -> list[ledger.Found]:
+    def _list(self, client: Client, queue: str) -> list[ledger.Listed]:
         """Return all of a queue."""
-        found: list[ledger.Found] = []
+        found: list[ledger.Listed] = []
         path = f'queues/{queue}/messages?{_LIST}'
         while True:
             _, page = client.insist('GET', path)
             if not page['messages']:
                 return found
             found += [
-                ledger.Found(m['id'], m['body']) for m in page['messages']
+                ledger.Listed(m['id'], m['body']) for m in page['messages']
             ]
             path = page['links'][0]['href'].removeprefix('/v2/')
 

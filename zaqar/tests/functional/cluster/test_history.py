@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.ledger import Found, Outcome, Post
+from benchmarks.ledger import Listed, Outcome, Post
 from zaqar.tests.functional.cluster.history import Answer, History, Verdict
 
 
@@ -32,7 +32,7 @@ def _history() -> History:
 
 
 def _verdict(history: History) -> Verdict:
-    return history.judge([Found('1', 'a'), Found('2', 'b')], ['y'])
+    return history.judge([Listed('1', 'a'), Listed('2', 'b')], ['y'])
 
 
 def test_all_is_well() -> None:
