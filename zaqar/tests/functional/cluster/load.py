@@ -181,14 +181,18 @@ class Load:
             assert time.monotonic() < end, f'nothing happens: {self._done()}'
             time.sleep(0.05)
 
-    def verdict(self) -> Verdict:
-        """Look at what there is in the end, and judge."""
+    def verdict(self, *, patient: bool = False) -> Verdict:
+        """Look at what there is in the end, and judge.
+
+        :param patient: wait for every notification, of which those that a
+            fault has interrupted are repeated after a minute
+        """
         if self._errors:
             raise self._errors[0]
         history, client = self.history, self._clients[0]
         while self._follow(client):
             pass
-        self._await_notifications()
+        self._await_notifications(client, patient)
         listing = self._list(client, KEPT)
         rest = [found.body for found in self._list(client, TAKEN)]
         history.undone += sorted(set(history.deleted) & set(rest))
@@ -362,12 +366,25 @@ class Load:
         client.ask('POST', path, _messages(['b']))
         return False
 
-    def _await_notifications(self) -> None:
+    def _await_notifications(self, client: Client, patient: bool) -> None:
         """Return when each subscription was notified, or never will be."""
-        end = time.monotonic() + PATIENCE / 2
-        while (missing := self._missing()) and time.monotonic() < end:
+        self._await_heard(PATIENCE / 6)
+        missing = self._missing()
+        if not patient:
+            # What was being notified of in the fault is repeated a minute
+            # later; whether it is heard of anything is known sooner.
+            for queue in missing:
+                body = self._awaited[queue] = f'{queue} is heard again'
+                path = f'queues/{queue}/messages'
+                client.insist('POST', path, _messages([body]))
+        if missing:
+            self._await_heard(2 * PATIENCE)
+        self.history.silenced += sorted(self._missing())
+
+    def _await_heard(self, patience: float) -> None:
+        end = time.monotonic() + patience
+        while self._missing() and time.monotonic() < end:
             time.sleep(0.1)
-        self.history.silenced += sorted(missing)
 
     def _missing(self) -> set[str]:
         heard = {got.json['body'] for got in list(self._receiver.got)}
