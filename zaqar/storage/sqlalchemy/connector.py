@@ -230,6 +230,8 @@ def arguments(url: sa.URL) -> tuple[sa.URL, Mapping[str, Any]]:
             'connect_timeout': CONNECT_TIMEOUT,
             'tcp_user_timeout': 4000,
             'application_name': 'zaqar',
+            # With that of a database in SQL_ASCII, texts would be bytes.
+            'client_encoding': 'utf8',
         }
     else:
         settings = {

@@ -6,35 +6,30 @@ from __future__ import annotations
 import abc
 import contextlib
 import logging
-import random
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from zaqar import deadline
-from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
+from zaqar.errors import ConfigurationError, one_line
 from zaqar.storage.sqlalchemy import connector, errors, schema_revision
 from zaqar.storage.sqlalchemy.connector import Connector, Pooler
+from zaqar.storage.sqlalchemy.retries import (
+    ConflictError,
+    ConnectionLostError,
+    Retries,
+    TransientError,
+)
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 LOG = logging.getLogger(__name__)
 
 T = TypeVar('T')
-
-#: Seconds before each try after a broken connection, at most; and after how
-#: many no further one is begun, since it may have to connect first.
-PAUSES = (0.02, 0.05)
-RETRY_PERIOD = 1.5
-
-#: Seconds before the second try after a conflict, and before any later one,
-#: at most. The pause doubles from try to try.
-FIRST_PAUSE = 0.01
-LONGEST_PAUSE = 0.3
-
-#: Seconds that a try must have left to be begun.
-SHORTEST_TRY = 0.1
 
 #: Seconds to wait for a connection while all are in use.
 POOL_TIMEOUT = 1.0
@@ -42,17 +37,45 @@ POOL_TIMEOUT = 1.0
 #: Seconds after which a call ends, whatever it waits for.
 DEADLINE = 4.0
 
+#: Connections that stay open, at most.
+KEPT_CONNECTIONS = 10
+
+#: Bits of Galera's ``wsrep_sync_wait``: reads and the begin of transactions,
+#: updates and deletions, insertions.
+SYNC_WAIT = 1 | 2 | 4
+
+#: MySQL's error number for an unknown system variable.
+_UNKNOWN_VARIABLE = 1193
+
 #: Oldest servers, by the name of the product.
 OLDEST = {'PostgreSQL': (13, 0), 'MariaDB': (10, 6), 'MySQL': (8, 0)}
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How a server is used.
+
+    :ivar pooler: the kind of pooler in front of PostgreSQL
+    :ivar max_connections: of this process at once
+    :ivar galera_sync_wait: whether a node of a Galera cluster waits, before
+        each transaction, for what others have committed
+    """
+
+    pooler: Pooler = Pooler.AUTO
+    max_connections: int = 20
+    galera_sync_wait: bool = True
 
 
 class SqlDatabase(abc.ABC):
     """A database with our tables.
 
     :ivar dialect: ``sqlite``, ``postgresql`` or ``mysql``
+    :ivar is_galera: whether it is a node of a Galera cluster, as far as is
+        known; named locks are those of one node then
     """
 
     dialect: str
+    is_galera = False
 
     @abc.abstractmethod
     def read(self, work: Callable[[SqlSession], T]) -> T:
@@ -96,18 +119,22 @@ class SqlDatabase(abc.ABC):
 class ServerDatabase(SqlDatabase):
     """PostgreSQL, MariaDB or MySQL, through SQLAlchemy's pool.
 
-    :param pooler: the kind of pooler in front of PostgreSQL
+    :ivar users: stores that have it open
     """
 
-    def __init__(self, url: sa.URL, pooler: Pooler = Pooler.AUTO) -> None:
+    def __init__(self, url: sa.URL, settings: ServerSettings) -> None:
+        self._key = (url, settings)
+        self.users = 0
+        self._settings = settings
         self.dialect = url.get_backend_name().replace('mariadb', 'mysql')
         self._postgresql = self.dialect == 'postgresql'
         rest, arguments = connector.arguments(url)
-        self._connector = Connector(pooler, url)
+        self._connector = Connector(settings.pooler, url)
+        size = min(KEPT_CONNECTIONS, settings.max_connections)
         self._engine = sa.create_engine(
             rest,
-            pool_size=10,
-            max_overflow=10,
+            pool_size=size,
+            max_overflow=settings.max_connections - size,
             pool_timeout=POOL_TIMEOUT,
             # Every transaction ends here, so there is nothing to reset.
             pool_reset_on_return=None,
@@ -140,6 +167,13 @@ class ServerDatabase(SqlDatabase):
         return int(row[0]) if row else 0
 
     def close(self) -> None:
+        """Give back all connections once every store has closed it."""
+        with _OPEN_LOCK:
+            self.users -= 1
+            if self.users > 0:
+                return
+            if _OPEN.get(self._key) is self:
+                del _OPEN[self._key]
         self._engine.dispose()
 
     def check(self) -> None:
@@ -195,16 +229,19 @@ class ServerDatabase(SqlDatabase):
                 'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED'
             )
             cursor.execute('SET SESSION innodb_lock_wait_timeout = 3')
+            self.is_galera = _is_galera(cursor)
+            if self.is_galera and self._settings.galera_sync_wait:
+                cursor.execute(f'SET SESSION wsrep_sync_wait = {SYNC_WAIT}')
 
     def _try(self, work: Callable[[SqlSession], T], *, transaction: bool) -> T:
         start = time.monotonic()
         end = deadline.cap(start + DEADLINE)
-        retries = _Retries(start, end)
+        retries = Retries(start, end)
         while True:
             try:
                 with self._session(transaction, end) as session:
                     return work(session)
-            except _TransientError as error:
+            except TransientError as error:
                 retries.wait(error)
 
     @contextlib.contextmanager
@@ -235,7 +272,7 @@ class ServerDatabase(SqlDatabase):
         try:
             return self._engine.raw_connection()
         except refusals as error:
-            raise _ConnectionLostError from error
+            raise ConnectionLostError from error
 
     def _handle_failure(
         self, connection: Any, error: BaseException, transaction: bool
@@ -258,70 +295,34 @@ class ServerDatabase(SqlDatabase):
         finally:
             connection.close()
         if broken:
-            raise _ConnectionLostError from error
+            raise ConnectionLostError from error
         if errors.is_conflict(self.dialect, error):
-            raise _ConflictError from error
+            raise ConflictError from error
 
 
-class _TransientError(Exception):
-    """The work may be retried; the reason is the cause."""
+def _is_galera(cursor: Any) -> bool:
+    try:
+        cursor.execute('SELECT @@wsrep_on')
+    except Exception as error:
+        if error.args[:1] != (_UNKNOWN_VARIABLE,):
+            raise
+        # MySQL, or MariaDB without Galera.
+        return False
+    return bool(cursor.fetchone()[0])
 
 
-class _ConnectionLostError(_TransientError):
-    """There is no connection, or it broke."""
+_OPEN: dict[tuple[sa.URL, ServerSettings], ServerDatabase] = {}
+_OPEN_LOCK = threading.Lock()
+# A child would share the sockets of its parent.
+os.register_at_fork(after_in_child=_OPEN.clear)
 
 
-class _ConflictError(_TransientError):
-    """A concurrent transaction got ahead."""
-
-
-class _Retries:
-    """The further tries of a call.
-
-    :param end: when the call ends, by the monotonic clock
-    """
-
-    def __init__(self, start: float, end: float) -> None:
-        self._start = start
-        self._last = end - SHORTEST_TRY
-        self._losses = 0
-        self._conflicts = 0
-
-    def wait(self, error: _TransientError) -> None:
-        """Return when the next try is due.
-
-        :raises StoreUnavailable: there is none
-        """
-        if isinstance(error, _ConflictError):
-            self._conflicts += 1
-            self._wait_after_conflict(error)
-        else:
-            self._losses += 1
-            self._wait_after_loss(error)
-
-    def _wait_after_conflict(self, error: _TransientError) -> None:
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._conflicts)
-        # Rivals that collided once should not collide again.
-        pause = random.uniform(0, longest)
-        if time.monotonic() + pause > self._last:
-            LOG.error(
-                'Conflict: %d tries of a transaction were undone by '
-                'concurrent ones, the last one by: %s',
-                self._conflicts,
-                one_line(error.__cause__),
-            )
-            raise StoreUnavailable from error.__cause__
-        time.sleep(pause)
-
-    def _wait_after_loss(self, error: _TransientError) -> None:
-        last = min(self._last, self._start + RETRY_PERIOD)
-        pause = 0.0
-        if self._losses <= len(PAUSES):
-            pause = PAUSES[self._losses - 1] * random.uniform(0.5, 1)
-        if self._losses > len(PAUSES) or time.monotonic() + pause > last:
-            LOG.error(
-                'The database does not answer: %s',
-                one_line(error.__cause__),
-            )
-            raise StoreUnavailable from error.__cause__
-        time.sleep(pause)
+def open_server(url: sa.URL, settings: ServerSettings) -> ServerDatabase:
+    """Return a database, whose connections all of its stores share."""
+    with _OPEN_LOCK:
+        database = _OPEN.get((url, settings))
+        if database is None:
+            database = ServerDatabase(url, settings)
+            _OPEN[url, settings] = database
+        database.users += 1
+    return database

@@ -12,7 +12,11 @@ from zaqar.errors import ConfigurationError
 from zaqar.storage.base import Capability, Driver
 from zaqar.storage.sqlalchemy import pool_uri_options
 from zaqar.storage.sqlalchemy.connector import Pooler
-from zaqar.storage.sqlalchemy.database import ServerDatabase, SqlDatabase
+from zaqar.storage.sqlalchemy.database import (
+    ServerSettings,
+    SqlDatabase,
+    open_server,
+)
 from zaqar.storage.sqlalchemy.management_store import SqlManagementStore
 from zaqar.storage.sqlalchemy.message_store import SqlMessageStore
 from zaqar.storage.sqlalchemy.sqlite import SqliteDatabase
@@ -45,6 +49,25 @@ _POOLER = cfg.StrOpt(
     'parameters are used.',
 )
 
+_MAX_CONNECTIONS = cfg.IntOpt(
+    'sql_max_connections',
+    default=ServerSettings.max_connections,
+    min=1,
+    help='Maximum number of connections of a process to the server. Stores '
+    'with the same uri and the same options share them; a call waits for one '
+    'for a second.',
+)
+
+_SYNC_WAIT = cfg.BoolOpt(
+    'galera_sync_wait',
+    default=ServerSettings.galera_sync_wait,
+    help='Whether each transaction on a Galera node first waits until the '
+    'node has applied what the others have committed (wsrep_sync_wait). '
+    'Disable it only if all processes use the same node at any time: '
+    'otherwise reads are stale, and deletions through a node that lags have '
+    'no effect. Other servers ignore it.',
+)
+
 _URI = 'SQLAlchemy URL of the database: sqlite:////path/to/file, '
 _URI += 'postgresql+psycopg://user:password@host/name or '
 _URI += 'mysql+pymysql://user:password@host/name. '
@@ -62,6 +85,8 @@ def _uri_opt(other: str) -> cfg.Opt:
 MANAGEMENT_OPTS = [
     _uri_opt('message'),
     _POOLER,
+    _MAX_CONNECTIONS,
+    _SYNC_WAIT,
     _SYNCHRONOUS,
 ]
 MESSAGE_OPTS = [
@@ -75,6 +100,8 @@ MESSAGE_OPTS = [
         'commits each post separately. SQLite always shares.',
     ),
     _POOLER,
+    _MAX_CONNECTIONS,
+    _SYNC_WAIT,
     _SYNCHRONOUS,
 ]
 
@@ -139,15 +166,26 @@ def _open(uri: str, options: Mapping[str, Any]) -> SqlDatabase:
     if url.get_backend_name() == 'sqlite':
         return SqliteDatabase(url, options.get('sqlite_synchronous', 'FULL'))
     try:
-        database = ServerDatabase(
-            url, Pooler(options.get('sql_pooler', 'auto'))
-        )
+        database = open_server(url, _server_settings(options))
     except (ImportError, sa.exc.ArgumentError, TypeError) as error:
         raise ConfigurationError(
             f'the database cannot be used: {error}'
         ) from None
-    database.check()
+    try:
+        database.check()
+    except BaseException:
+        database.close()
+        raise
     return database
+
+
+def _server_settings(options: Mapping[str, Any]) -> ServerSettings:
+    default = ServerSettings()
+    return ServerSettings(
+        Pooler(options.get(_POOLER.name, default.pooler)),
+        options.get(_MAX_CONNECTIONS.name, default.max_connections),
+        options.get(_SYNC_WAIT.name, default.galera_sync_wait),
+    )
 
 
 DRIVER = Driver(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from zaqar import store_clock
 from zaqar.errors import QueueFull
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
+from zaqar.random_bytes import token_hex
 from zaqar.storage import base, group_commit
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
@@ -246,7 +247,19 @@ class SqlMessageStore(base.MessageStore):
         )
 
     def sweep(self, *, now: int, batch: int) -> int:
-        return self._database.write(lambda s: sweeping.sweep(s, now, batch))
+        if not self._database.is_galera:
+            return self._database.write(
+                lambda s: sweeping.sweep(s, now, batch)
+            )
+        sweeper = token_hex(16)
+        # Committed before it counts.
+        if not self._database.write(
+            lambda s: sweeping.take_turn(s, sweeper, now)
+        ):
+            return 0
+        return self._database.write(
+            lambda s: sweeping.sweep_in_turn(s, sweeper, now, batch)
+        )
 
     def close(self) -> None:
         self._database.close()

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Removal of expired rows, purged queues and old tombstones."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
+from zaqar.storage.record_encoding import encode
 from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
@@ -17,6 +19,18 @@ from zaqar.storage.sqlalchemy.statement_execution import (
 
 #: Rows of one DELETE.
 CHUNK = 200
+
+#: Milliseconds after which the turn of a sweeper that died ends.
+TURN = 30_000
+
+#: The record of the turn; MySQL compares keys as bytes.
+_TURN_KEY = {'kind': 'sweeper', 'parent': b'', 'name': b'turn'}
+_WHERE_TURN = 'WHERE kind = :kind AND parent = :parent AND name = :name'
+_TURN = f'FROM record {_WHERE_TURN}'
+_INSERT_TURN = (
+    'INSERT INTO record (kind, parent, name, data, version) '
+    'VALUES (:kind, :parent, :name, :data, 1)'
+)
 
 #: PostgreSQL's advisory locks are numbers: "zaqar".
 LOCK = 0x7A61716172
@@ -52,6 +66,47 @@ _OTHERS = (
         'message_queue', ('qid',), f'dropped_at <= :now - {TOMBSTONE_LIFETIME}'
     ),
 )
+
+
+def take_turn(session: SqlSession, sweeper: str, now: int) -> bool:
+    """Become the only sweeper of a cluster, within a transaction.
+
+    Named locks of Galera are those of a node; a row is replicated, and of two
+    transactions that write it on different nodes only one is committed.
+
+    :param sweeper: a random text
+    :returns: False while another sweeper has its turn
+    """
+    values = {**_TURN_KEY, 'data': _turn_data(sweeper, now + TURN)}
+    row = session.one(f'SELECT data {_TURN} FOR UPDATE', values)
+    if row is None:
+        insert = queue_state.insert_ignoring(session.dialect, _INSERT_TURN)
+        return session.run(insert, values) == 1
+    turn = json.loads(row[0])
+    if turn['until'] > now and turn['sweeper'] != sweeper:
+        return False
+    session.run(f'UPDATE record SET data = :data {_WHERE_TURN}', values)
+    return True
+
+
+def sweep_in_turn(
+    session: SqlSession, sweeper: str, now: int, batch: int
+) -> int:
+    """Remove dead rows and end the turn, within a transaction."""
+    removed = _sweep(session, now, batch)
+    values = {
+        **_TURN_KEY,
+        'data': _turn_data('', 0),
+        'own': _turn_data(sweeper, now + TURN),
+    }
+    session.run(
+        f'UPDATE record SET data = :data {_WHERE_TURN} AND data = :own', values
+    )
+    return removed
+
+
+def _turn_data(sweeper: str, until: int) -> bytes:
+    return encode({'sweeper': sweeper, 'until': until}).encode()
 
 
 def sweep(session: SqlSession, now: int, batch: int) -> int:

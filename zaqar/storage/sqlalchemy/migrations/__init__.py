@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import pathlib
+import random
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,9 +16,12 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.sqlalchemy import connector, schema_revision, tables
+
+LOG = logging.getLogger(__name__)
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -27,6 +33,12 @@ CONNECT_TIMEOUT = 10
 
 #: Seconds to wait for a migration of another process.
 LOCK_TIMEOUT = 3600
+
+#: Seconds for which a migration is begun again after a rival's changes.
+RIVAL_TIMEOUT = 600
+
+#: MySQL's error numbers for what exists already, and for conflicts.
+_RIVAL_ERRORS = (1050, 1060, 1061, 1062, 1205, 1213)
 
 #: PostgreSQL's advisory locks are numbers: "zaqar".
 _LOCK_NUMBER = 0x7A61716172
@@ -63,11 +75,25 @@ def upgrade(url: sa.URL, revision: str, *, sql: bool = False) -> None:
     """Migrate a database to a revision, or print the SQL.
 
     Does nothing if it has that revision. Of several concurrent processes one
-    works and the others wait.
+    works and the others wait; on different nodes of a Galera cluster, whose
+    named locks are local, those who come second begin again.
     """
-    if not sql:
+    if sql:
+        command.upgrade(config(url), revision, sql=True)
+        return
+    end = time.monotonic() + RIVAL_TIMEOUT
+    while True:
         _refuse_old(url)
-    command.upgrade(config(url), revision, sql=sql)
+        try:
+            command.upgrade(config(url), revision)
+        except (sa.exc.DBAPIError, CommandError) as error:
+            if not _is_rival(url, error) or time.monotonic() > end:
+                raise
+            # Each step that has been done already is left out.
+            LOG.info('Another process migrates, too; looking again')
+            time.sleep(random.uniform(0.1, 1))
+        else:
+            return
 
 
 def stamp(url: sa.URL, revision: str, *, sql: bool = False) -> None:
@@ -148,6 +174,17 @@ def _refuse_old(url: sa.URL) -> None:
         )
 
 
+def _is_rival(url: sa.URL, error: Exception) -> bool:
+    """Tell whether another process on another node made the same change."""
+    if url.get_backend_name() not in ('mysql', 'mariadb'):
+        return False
+    if isinstance(error, CommandError):
+        # It has changed the revision meanwhile.
+        return 'expected to match' in str(error)
+    arguments: Any = getattr(getattr(error, 'orig', None), 'args', ())
+    return bool(arguments) and arguments[0] in _RIVAL_ERRORS
+
+
 def _engine(url: sa.URL) -> sa.Engine:
     try:
         rest, values = connector.typed(url)
@@ -184,6 +221,8 @@ def _connect_args(url: sa.URL) -> dict[str, Any]:
     if url.get_backend_name() == 'postgresql':
         # A pooler would lend prepared statements to other clients.
         arguments['prepare_threshold'] = None
+        # Texts of a database in SQL_ASCII would be bytes.
+        arguments['client_encoding'] = 'utf8'
     return arguments
 
 

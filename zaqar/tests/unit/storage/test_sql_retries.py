@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.sqlalchemy import database
-from zaqar.storage.sqlalchemy.database import ServerDatabase
+from zaqar.storage.sqlalchemy import database, retries
+from zaqar.storage.sqlalchemy.database import ServerDatabase, ServerSettings
 
 
 class Clock:
@@ -53,7 +53,8 @@ class Rival:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(database, 'time', clock)
+    for module in (database, retries):
+        monkeypatch.setattr(module, 'time', clock)
     return clock
 
 
@@ -68,7 +69,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> ServerDatabase:
         close=nothing,
         invalidate=nothing,
     )
-    server = ServerDatabase(sa.make_url('mysql+pymysql://127.0.0.1/x'))
+    server = ServerDatabase(
+        sa.make_url('mysql+pymysql://127.0.0.1/x'), ServerSettings()
+    )
     monkeypatch.setattr(server, '_connect', lambda: connection)
     return server
 
@@ -100,7 +103,7 @@ def test_a_lasting_conflict_is_called_one(
 ) -> None:
     begun = clock.now
     with (
-        caplog.at_level(logging.ERROR, database.__name__),
+        caplog.at_level(logging.ERROR, retries.__name__),
         pytest.raises(StoreUnavailable),
     ):
         server.write(Rival(clock, 60, 1213))
@@ -114,7 +117,7 @@ def test_a_lost_server_is_given_up_sooner(
 ) -> None:
     rival = Rival(clock, 60, 2013)
     with (
-        caplog.at_level(logging.ERROR, database.__name__),
+        caplog.at_level(logging.ERROR, retries.__name__),
         pytest.raises(StoreUnavailable),
     ):
         server.write(rival)
