@@ -5,8 +5,6 @@ The dispatch of a request sets it for its thread; drivers end their own limits
 there at the latest. Work in the background has no deadline, only these limits.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import time

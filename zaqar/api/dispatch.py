@@ -4,8 +4,6 @@
 A policy, a schema or a limit therefore holds for each transport alike.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The message store on Redis: one script call for each operation."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -8,8 +8,6 @@ Several processes of one machine may share the file; a network file system
 will lose data.
 """
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import logging
