@@ -1,127 +1,163 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Group commit: requests that arrive during a commit share the next one."""
+"""Group commit: calls that arrive during a commit share the next one."""
 
 from __future__ import annotations
 
+import enum
+import logging
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from zaqar import deadline
 from zaqar.errors import StoreUnavailable
 
+LOG = logging.getLogger(__name__)
+
 Item = TypeVar('Item')
 Result = TypeVar('Result')
-
-#: Locks that all keys share.
-STRIPES = 64
 
 #: Items of one batch.
 MAX_BATCH = 200
 
+#: Seconds that a caller waits beyond the timeout, at most, and how many times
+#: the usual duration of a batch.
+MAX_WAIT = 0.5
+PATIENCE = 3
+
+
+class Sharing(enum.Enum):
+    """What a batch says instead of a result.
+
+    :cvar NONE: the item must be processed alone
+    """
+
+    NONE = enum.auto()
+
 
 class _Waiter(Generic[Item, Result]):
-    __slots__ = ('done', 'error', 'item', 'key', 'result')
+    """A call.
 
-    def __init__(self, key: str, item: Item) -> None:
-        self.key = key
+    :ivar leads: whether its thread works for those that wait
+    """
+
+    __slots__ = ('_called', 'done', 'error', 'item', 'leads', 'result')
+
+    def __init__(self, item: Item) -> None:
         self.item = item
         self.done = False
-        self.result: Result | None = None
+        self.leads = False
+        self.result: Result | Sharing = Sharing.NONE
         self.error: BaseException | None = None
+        self._called = threading.Lock()
+        self._called.acquire()
 
+    def call(self) -> None:
+        """Wake its thread."""
+        self._called.release()
 
-def batch_key(qid: str, version: int | None) -> str:
-    """Return the key of posts to a queue that may share a commit.
-
-    Posts with stale metadata must not fail those with current metadata.
-    """
-    return f'{qid} {version}'
-
-
-def qid_of(key: str) -> str:
-    """Return the queue of a key."""
-    return key.partition(' ')[0]
+    def wait(self, timeout: float = -1) -> bool:
+        """Wait until called; tell whether it was."""
+        return self._called.acquire(timeout=timeout)
 
 
 class Batcher(Generic[Item, Result]):
     """Merges concurrent calls with the same key.
 
-    The first thread of a stripe works at once. Those that arrive meanwhile
-    queue up; the next one to get the lock does the work of all with its key.
+    The first thread works at once. Those that arrive meanwhile queue up; then
+    the first of them does the work of all. What cannot be done together is
+    done alone: one that fails does not fail the others.
 
-    :param work: processes several items of one key
-    :param timeout: seconds a caller waits for its stripe before it works
-        alone; 0 to never merge
+    :param together: processes several items of one key in one commit
+    :param alone: processes one item
+    :param timeout: seconds that a caller waits beyond the usual duration of
+        batches before it works by itself; 0 to never merge
     """
 
     def __init__(
         self,
-        work: Callable[[str, Sequence[Item]], Sequence[Result]],
+        together: Callable[[Sequence[Item]], Sequence[Result | Sharing]],
+        alone: Callable[[Item], Result],
         timeout: float,
     ) -> None:
-        self._work = work
+        self._together = together
+        self._alone = alone
         self._timeout = timeout
-        self._locks = [threading.Lock() for _ in range(STRIPES)]
-        self._waiting: list[list[_Waiter[Item, Result]]] = [
-            [] for _ in range(STRIPES)
-        ]
+        #: Who waits, by the keys for which a thread works.
+        self._waiting: dict[Hashable, list[_Waiter[Item, Result]]] = {}
         self._mutex = threading.Lock()
+        self._usual = 0.0
 
-    def run(self, key: str, item: Item) -> Result:
-        """Process an item, alone or in a batch."""
-        stripe = hash(key) % STRIPES
-        waiter: _Waiter[Item, Result] = _Waiter(key, item)
-        if not self._timeout:
-            return self._work(key, [item])[0]
-        with self._mutex:
-            self._waiting[stripe].append(waiter)
-        lock = self._locks[stripe]
-        if not lock.acquire(timeout=self._timeout):
-            if self._withdraw(stripe, waiter):
-                return self._work(key, [item])[0]
-            # Another thread works for us, within its own deadline.
-            if not lock.acquire(timeout=deadline.left(threading.TIMEOUT_MAX)):
-                raise StoreUnavailable
-        try:
-            if not waiter.done:
-                self._run_batch(self._batch(stripe, waiter))
-        finally:
-            lock.release()
+    def run(self, item: Item, key: Hashable = None) -> Result:
+        """Process an item, by itself or in a batch."""
+        waiter: _Waiter[Item, Result] = _Waiter(item)
+        if self._timeout and self._takes_lead(waiter, key):
+            self._lead(waiter, key)
+        elif not waiter.done:
+            self._run_batch([waiter])
         if waiter.error is not None:
             raise waiter.error
-        return waiter.result  # type: ignore[return-value]
+        if isinstance(waiter.result, Sharing):
+            return self._alone(item)
+        return waiter.result
 
-    def _withdraw(self, stripe: int, waiter: _Waiter[Item, Result]) -> bool:
+    def _takes_lead(
+        self, waiter: _Waiter[Item, Result], key: Hashable
+    ) -> bool:
+        """Wait, and tell whether to work for others.
+
+        A call that is not done otherwise is in no batch.
+        """
         with self._mutex:
-            if waiter in self._waiting[stripe]:
-                self._waiting[stripe].remove(waiter)
+            waiting = self._waiting.get(key)
+            if waiting is None:
+                self._waiting[key] = []
                 return True
-        return False
+            waiting.append(waiter)
+        wait = self._timeout + min(PATIENCE * self._usual, MAX_WAIT)
+        if not waiter.wait(wait):
+            with self._mutex:
+                if waiter in waiting:
+                    waiting.remove(waiter)
+                    return False
+            # Another thread works for us, within its own deadline.
+            left = deadline.left(threading.TIMEOUT_MAX)
+            if not waiter.leads and not waiter.wait(left):
+                raise StoreUnavailable
+        return waiter.leads
 
-    def _batch(
-        self, stripe: int, waiter: _Waiter[Item, Result]
-    ) -> list[_Waiter[Item, Result]]:
+    def _lead(self, waiter: _Waiter[Item, Result], key: Hashable) -> None:
+        """Work for all who wait, and hand over to who arrived meanwhile."""
         with self._mutex:
-            waiting = self._waiting[stripe]
-            others = [
-                other
-                for other in waiting
-                if other.key == waiter.key and other is not waiter
-            ]
-            batch = [waiter, *others[: MAX_BATCH - 1]]
-            self._waiting[stripe] = [
-                other for other in waiting if other not in batch
-            ]
-        return batch
+            waiting = self._waiting[key]
+            batch = [waiter, *waiting[: MAX_BATCH - 1]]
+            del waiting[: MAX_BATCH - 1]
+        begin = time.monotonic()
+        try:
+            self._run_batch(batch)
+        finally:
+            self._usual += (time.monotonic() - begin - self._usual) / 8
+            with self._mutex:
+                if waiting:
+                    successor = waiting.pop(0)
+                    successor.leads = True
+                    successor.call()
+                else:
+                    del self._waiting[key]
+            for other in batch[1:]:
+                other.call()
 
     def _run_batch(self, batch: Sequence[_Waiter[Item, Result]]) -> None:
         items = [waiter.item for waiter in batch]
         try:
-            results = self._work(batch[0].key, items)
-        except Exception as error:
+            results = self._together(items)
+        except StoreUnavailable as error:
             for waiter in batch:
                 waiter.error = error
+        except Exception as error:
+            # Whoever caused it will meet it again.
+            LOG.debug('A batch of %d is undone: %r', len(batch), error)
         else:
             for waiter, result in zip(batch, results, strict=True):
                 waiter.result = result

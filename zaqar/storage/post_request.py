@@ -33,6 +33,7 @@ class LazyNotice:
 class PostRequest:
     """The messages of one call."""
 
+    qid: str
     token: str
     messages: Sequence[NewMessage]
     now: int

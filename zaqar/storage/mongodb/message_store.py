@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from zaqar import store_clock
 from zaqar.errors import StaleMetadata
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
-from zaqar.storage import base, group_commit
+from zaqar.storage import base
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import deployment_message_count
@@ -55,10 +55,7 @@ class MongoMessageStore(base.MessageStore):
         self._deleter = Deleter(database, self._cache, self._claimer)
         self._sweeper = DatabaseSweeper(database)
         self._batcher: Batcher[PostRequest, Sequence[str]] = Batcher(
-            lambda key, posts: self._poster.post(
-                group_commit.qid_of(key), posts
-            ),
-            BATCH_TIMEOUT,
+            self._poster.post_together, self._poster.post, BATCH_TIMEOUT
         )
 
     def ping(self) -> None:
@@ -76,11 +73,11 @@ class MongoMessageStore(base.MessageStore):
         version: int | None = None,
     ) -> Sequence[str]:
         lazy = LazyNotice(notice) if notice else None
-        post = PostRequest(token, messages, now, lazy, version)
-        self._poster.prepare(qid, post)
+        post = PostRequest(qid, token, messages, now, lazy, version)
+        self._poster.prepare(post)
         if limit:
-            return self._poster.post(qid, [post], limit)[0]
-        return self._batcher.run(group_commit.batch_key(qid, version), post)
+            return self._poster.post(post, limit)
+        return self._batcher.run(post, (qid, version))
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
         self._queues.require_version(qid, version, now)

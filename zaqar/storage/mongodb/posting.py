@@ -23,6 +23,7 @@ from pymongo.errors import OperationFailure
 
 from zaqar.errors import QueueFull, StaleMetadata, StoreUnavailable
 from zaqar.storage.base import OUTBOX
+from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.mongodb import documents
 from zaqar.storage.mongodb.database import CHUNK, MongoDatabase, in_time
@@ -75,31 +76,27 @@ class Poster:
         """Remember the flag that a queue has subscribers."""
         self._unsubscribed.update(qid, epoch)
 
-    def prepare(self, qid: str, post: PostRequest) -> None:
+    def prepare(self, post: PostRequest) -> None:
         """Create a notice that is likely to be needed, and the outbox."""
-        if post.notice and qid not in self._unsubscribed:
+        if post.notice and post.qid not in self._unsubscribed:
             post.notice.message()
             if self._cache.get(OUTBOX) is None:
                 self._make_outbox(post.now)
 
-    def post(
-        self, qid: str, posts: Sequence[PostRequest], limit: int = 0
-    ) -> Sequence[Sequence[str]]:
-        """Store posts; return the ids of each.
-
-        :param limit: see the contract; there is only one post then
-        """
+    def post_together(
+        self, posts: Sequence[PostRequest]
+    ) -> Sequence[Sequence[str] | Sharing]:
+        """Store posts to one queue; return the ids of each."""
         if len({post.token for post in posts}) == len(posts) > 1:
-            try:
-                return self._store(qid, posts, 0)
-            except OperationFailure as error:
-                if not is_duplicate(error):
-                    raise
-        return [self._post_one(qid, post, limit) for post in posts]
+            return self._store(posts[0].qid, posts, 0)
+        return [Sharing.NONE] * len(posts)
 
-    def _post_one(
-        self, qid: str, post: PostRequest, limit: int
-    ) -> Sequence[str]:
+    def post(self, post: PostRequest, limit: int = 0) -> Sequence[str]:
+        """Store a post; return its ids.
+
+        :param limit: see the contract
+        """
+        qid = post.qid
         for _ in range(MAX_TRIES):
             try:
                 return self._store(qid, [post], limit)[0]

@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims, and pops, which are claims that end with a deletion.
-
-A row is free when its state says so, and also when its claim has expired or
-its delay has passed and it was not updated since: those are found by a second
-query, which is usually empty. Rows that a rival has locked are skipped.
-"""
+"""Claims, and pops, which are claims that end with a deletion."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.group_commit import Sharing
 from zaqar.storage.sqlalchemy import queue_state
+from zaqar.storage.sqlalchemy.free_rows import FreeRows, select_free
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     EXHAUSTED,
@@ -29,14 +26,6 @@ from zaqar.storage.sqlalchemy.statement_execution import (
     placeholders,
 )
 
-#: The two conditions for free rows. ``wake_at > 0`` is for engines whose index
-#: holds all rows.
-FREE = 'm.state = 0 AND m.expires_at > :now'
-WOKEN = (
-    'm.state > 0 AND m.wake_at > 0 AND m.wake_at <= :now '
-    'AND m.expires_at > :now'
-)
-_INDEXES = {FREE: 'message_free', WOKEN: 'message_waking'}
 _HELD = (
     f'SELECT {COLUMNS}, c.ttl, c.expires_at FROM claim c JOIN message m%s '
     f'ON m.queue_id = c.queue_id AND m.claim_id = c.id '
@@ -72,28 +61,6 @@ class RepeatedClaimError(Exception):
     """The claim exists; nothing more is claimed."""
 
 
-def candidates(dialect: str, where: str, count: str, limit: int) -> str:
-    """Return a SELECT of the first rows that meet a condition."""
-    hint = index_hint(dialect, _INDEXES[where])
-    return (
-        f'SELECT {COLUMNS} FROM message m{hint} WHERE m.queue_id = {QUEUE} '
-        f'AND {where} {count} ORDER BY m.seq LIMIT {limit}'
-    )
-
-
-def select_free(
-    session: SqlSession, values: dict[str, Any], limit: int, count: str = ''
-) -> list[Row]:
-    """Return and lock the first free rows of a queue."""
-    rows: list[Row] = []
-    for where in (FREE, WOKEN):
-        sql = candidates(session.dialect, where, count, limit)
-        rows += session.all(
-            queue_state.for_update(session, sql, skip=True), values
-        )
-    return sorted(rows, key=lambda row: row[1])[:limit]
-
-
 def lifetime_values(now: int, ttl: int, grace: int) -> dict[str, Any]:
     """Return the parameters that determine lifetimes."""
     end = now + ttl * 1000
@@ -106,54 +73,159 @@ def lifetime_values(now: int, ttl: int, grace: int) -> dict[str, Any]:
     }
 
 
-def claim(
-    session: SqlSession,
-    qid: str,
-    claim_id: str,
-    values: dict[str, Any],
-    limit: int,
-    max_claims: int,
-    version: int | None,
-) -> Claim | None:
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """A call of :meth:`zaqar.storage.base.MessageStore.claim`.
+
+    :ivar lifetime: see :func:`lifetime_values`
+    """
+
+    qid: str
+    claim_id: str
+    lifetime: Mapping[str, Any]
+    limit: int
+    max_claims: int
+    version: int | None
+
+    @property
+    def terms(self) -> tuple[int, int | None]:
+        """What determines the messages to which it is entitled."""
+        return self.max_claims, self.version
+
+    def free_rows(self, limit: int) -> FreeRows:
+        """Return what may be handed out."""
+        fresh = f'AND {IS_FRESH}' if self.max_claims else ''
+        return FreeRows(self.values, limit, fresh + self._current)
+
+    def exhausted_rows(self, taken: Sequence[Row], limit: int) -> FreeRows:
+        """Return the exhausted ones before the last one taken."""
+        condition = f'AND {IS_EXHAUSTED}{self._current}'
+        if len(taken) < limit:
+            return FreeRows(self.values, MAX_EXHAUSTED, condition)
+        values = {**self.values, 'last': taken[-1][1]}
+        return FreeRows(
+            values, MAX_EXHAUSTED, f'{condition} AND m.seq < :last'
+        )
+
+    @property
+    def _current(self) -> str:
+        return '' if self.version is None else f' AND {_IS_CURRENT}'
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters of its statements."""
+        return {
+            **self.lifetime,
+            'qid': self.qid,
+            'claim_id': self.claim_id,
+            'max': self.max_claims,
+            'version': self.version,
+        }
+
+
+def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     """Claim messages within a transaction.
 
     :raises RepeatedClaimError: there is such a claim; roll back
     """
-    values = {**values, 'qid': qid, 'claim_id': claim_id, 'max': max_claims}
-    below = f'AND {IS_FRESH}' if max_claims else ''
-    if version is not None:
-        values['version'] = version
-        below += f' AND {_IS_CURRENT}'
-    taken = select_free(session, values, limit, below)
-    exhausted: list[Row] = []
-    if max_claims:
-        exhausted = _exhausted(session, values, taken, limit, version)
+    values = request.values
+    (taken,) = select_free(session, [request.free_rows(request.limit)])
+    exhausted = _exhausted(session, request, taken, request.limit)
     if not taken and not exhausted:
-        return repeated_claim(session, qid, claim_id, values['now'], version)
+        return repeated_claim(session, request)
     values['queue_id'] = (taken or exhausted)[0][0]
     insert = queue_state.insert_ignoring(session.dialect, _CLAIM)
     if not session.run(insert, values):
         raise RepeatedClaimError
-    _update(session, values, taken, f'{COUNT} + {int(bool(max_claims))}')
+    return _hold(session, request, values, taken, exhausted)
+
+
+def claim_together(
+    session: SqlSession, requests: Sequence[ClaimRequest]
+) -> list[Claim | Sharing | None]:
+    """Claim messages of any queues for several callers in a transaction.
+
+    Those of one queue get consecutive shares of its first free rows. That a
+    claim is new shows in its INSERT."""
+    groups: dict[str, list[int]] = {}
+    for place, request in enumerate(requests):
+        group = groups.setdefault(request.qid, [])
+        # With other terms the same rows would be found again.
+        if not group or request.terms == requests[group[0]].terms:
+            group.append(place)
+    shares = [
+        [requests[place] for place in group] for group in groups.values()
+    ]
+    limits = [sum(one.limit for one in share) for share in shares]
+    free = select_free(
+        session,
+        [
+            share[0].free_rows(limit)
+            for share, limit in zip(shares, limits, strict=True)
+        ],
+    )
+    claims: list[Claim | Sharing | None] = [Sharing.NONE] * len(requests)
+    for group, share, limit, rows in zip(
+        groups.values(), shares, limits, free, strict=True
+    ):
+        exhausted = _exhausted(session, share[0], rows, limit)
+        parts = _share_out(session, share, rows, exhausted)
+        for place, part in zip(group, parts, strict=True):
+            claims[place] = part
+    return claims
+
+
+def _share_out(
+    session: SqlSession,
+    requests: Sequence[ClaimRequest],
+    rows: Sequence[Row],
+    exhausted: Sequence[Row],
+) -> list[Claim | None]:
+    """Give rows of a queue to those who claim there, in order."""
+    claims: list[Claim | None] = []
+    for request in requests:
+        taken, rows = rows[: request.limit], rows[request.limit :]
+        if not taken and not exhausted:
+            claims.append(repeated_claim(session, request))
+            continue
+        values = request.values
+        values['queue_id'] = (taken or exhausted)[0][0]
+        session.later(_CLAIM, values)
+        claims.append(_hold(session, request, values, taken, exhausted))
+        exhausted = []
+    return claims
+
+
+def _hold(
+    session: SqlSession,
+    request: ClaimRequest,
+    values: dict[str, Any],
+    taken: Sequence[Row],
+    exhausted: Sequence[Row],
+) -> Claim:
+    """Put rows into a new claim."""
+    counted = int(bool(request.max_claims))
+    _update(session, values, taken, f'{COUNT} + {counted}')
     _update(session, values, exhausted, COUNT_EXHAUSTED)
-    return _new_claim(claim_id, values, taken, exhausted, bool(max_claims))
+    return Claim(
+        request.claim_id,
+        values['ttl'],
+        values['end'],
+        [_message(row, request.claim_id, values, counted) for row in taken],
+        [_message(row, request.claim_id, values, 0) for row in exhausted],
+    )
 
 
 def _exhausted(
     session: SqlSession,
-    values: dict[str, Any],
+    request: ClaimRequest,
     taken: Sequence[Row],
     limit: int,
-    version: int | None,
 ) -> list[Row]:
-    """Return rows before the last one taken that are exhausted."""
-    count = f'AND {IS_EXHAUSTED}'
-    if version is not None:
-        count += f' AND {_IS_CURRENT}'
-    if len(taken) == limit:
-        count += ' AND m.seq < :last'
-        values = {**values, 'last': taken[-1][1]}
-    return select_free(session, values, MAX_EXHAUSTED, count)
+    if not request.max_claims:
+        return []
+    (rows,) = select_free(session, [request.exhausted_rows(taken, limit)])
+    return rows
 
 
 def _update(
@@ -164,29 +236,13 @@ def _update(
 ) -> None:
     if rows:
         seqs = [row[1] for row in rows]
-        session.run(
+        session.later(
             'UPDATE message SET state = 1, wake_at = :end, '
             f'claim_id = :claim_id, claim_count = {count}, '
             f'{PROLONG} WHERE queue_id = :queue_id '
             f'AND seq IN ({placeholders("s", len(seqs))})',
             {**values, **placeholder_values('s', seqs)},
         )
-
-
-def _new_claim(
-    claim_id: str,
-    values: dict[str, Any],
-    taken: Sequence[Row],
-    exhausted: Sequence[Row],
-    counted: bool,
-) -> Claim:
-    return Claim(
-        claim_id,
-        values['ttl'],
-        values['end'],
-        [_message(row, claim_id, values, int(counted)) for row in taken],
-        [_message(row, claim_id, values, 0) for row in exhausted],
-    )
 
 
 def _message(
@@ -204,22 +260,19 @@ def _message(
     )
 
 
-def repeated_claim(
-    session: SqlSession, qid: str, claim_id: str, now: int, version: int | None
-) -> Claim | None:
+def repeated_claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     """Return the claim that a call without free messages repeats, if any."""
-    least = queue_state.check_gone(session, qid)
-    claim = repeated(session, qid, claim_id, now)
+    least = queue_state.check_gone(session, request.qid)
+    claim = repeated(session, request)
     if claim is None:
-        queue_state.check_version(version, least)
+        queue_state.check_version(request.version, least)
     return claim
 
 
-def repeated(
-    session: SqlSession, qid: str, claim_id: str, now: int
-) -> Claim | None:
+def repeated(session: SqlSession, request: ClaimRequest) -> Claim | None:
     """Return a claim whose first answer was lost, as it was then."""
-    rows = _held_rows(session, qid, claim_id, now)
+    claim_id, now = request.claim_id, request.lifetime['now']
+    rows = _held_rows(session, request.qid, claim_id, now)
     exhausted = [row for row in rows if row[11] & EXHAUSTED]
     fresh = [row for row in rows if not row[11] & EXHAUSTED]
     return _stored_claim(claim_id, now, fresh, exhausted) if rows else None
@@ -316,7 +369,7 @@ def pop(
 ) -> Sequence[Message]:
     """Take and delete free messages within a transaction."""
     values = {'qid': qid, 'now': now}
-    rows = select_free(session, values, limit)
+    (rows,) = select_free(session, [FreeRows(values, limit)])
     if not rows:
         queue_state.check_gone(session, qid)
         return []

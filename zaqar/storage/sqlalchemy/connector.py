@@ -40,6 +40,10 @@ LEAST_CONNECT_TIME = 1.0
 #: Milliseconds after which PostgreSQL ends a statement by itself.
 STATEMENT_TIMEOUT = 4000
 
+#: MySQL's flags for counts of the rows that an UPDATE finds, and for several
+#: statements in a packet.
+CLIENT_FLAGS = 1 << 1 | 1 << 16
+
 #: The error of a pooler about a start-up parameter.
 REFUSED_PARAMETER = 'unsupported startup parameter'
 
@@ -241,8 +245,9 @@ def arguments(url: sa.URL) -> tuple[sa.URL, Mapping[str, Any]]:
             # The library would switch it off first.
             'autocommit': True,
             'charset': 'utf8mb4',
+            'client_flag': CLIENT_FLAGS,
         }
-    return rest, {
+    values = {
         **{
             name: value
             for name, value in settings.items()
@@ -250,3 +255,6 @@ def arguments(url: sa.URL) -> tuple[sa.URL, Mapping[str, Any]]:
         },
         **typed_values,
     }
+    if 'client_flag' in values:
+        values['client_flag'] |= CLIENT_FLAGS
+    return rest, values

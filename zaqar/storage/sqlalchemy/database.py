@@ -251,11 +251,12 @@ class ServerDatabase(SqlDatabase):
             # A connection class of ours, on both engines.
             connection.driver_connection.deadline = end
             cursor = connection.cursor()
+            session = SqlSession(cursor, self.dialect)
             if transaction:
-                cursor.execute(self._connector.begin)
-            yield SqlSession(cursor, self.dialect)
+                session.begin(self._connector.begin)
+            yield session
             if transaction:
-                cursor.execute('COMMIT')
+                session.commit()
             cursor.close()
         except BaseException as error:
             self._handle_failure(connection, error, transaction)

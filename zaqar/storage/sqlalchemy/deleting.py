@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from zaqar.storage import deletion_errors
+from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import message_queries, queue_state
 from zaqar.storage.sqlalchemy.message_rows import CLAIMED, QUEUE
@@ -31,62 +33,110 @@ _WITH_COUNT = (
     'WHERE q.id = d.queue_id AND q.live IS NOT NULL) '
     'SELECT count(*) FROM d'
 )
+#: Queues whose messages are counted, after the deletion.
+_COUNTED = (
+    'SELECT qid, id FROM message_queue WHERE qid IN ({}) '
+    'AND live IS NOT NULL AND dropped_at IS NULL'
+)
 _SUBTRACT_ONE = (
     'UPDATE message_queue SET live = live - 1 '
     'WHERE qid = :qid AND live IS NOT NULL'
 )
 
 
-def delete_plain(
-    session: SqlSession,
-    qid: str,
-    message_id: str,
-    now: int,
-    claim_id: str | None,
-) -> bool:
-    """Delete a message if its state allows it; return whether it did."""
-    halves = parse_id(message_id)
-    if halves is None or (claim_id is not None and not is_claim_id(claim_id)):
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A call of :meth:`zaqar.storage.base.MessageStore.delete`."""
+
+    qid: str
+    message_id: str
+    now: int
+    claim_id: str | None
+
+    def statement(self, queue: str) -> tuple[str, dict[str, Any]] | None:
+        """Return SQL that deletes the message if its state allows it.
+
+        :param queue: SQL for the id of the queue
+        :returns: None where an id is malformed
+        """
+        halves = parse_id(self.message_id)
+        if halves is None or (
+            self.claim_id is not None and not is_claim_id(self.claim_id)
+        ):
+            return None
+        state = _UNCLAIMED if self.claim_id is None else _HELD
+        return _DELETE.format(queue=queue) + state, {
+            'qid': self.qid,
+            'seq': halves[0],
+            'rnd': halves[1],
+            'now': self.now,
+            'claim_id': self.claim_id,
+        }
+
+
+def delete_plain(session: SqlSession, deletion: Deletion) -> bool:
+    """Delete a message if its state allows it; return whether it did.
+
+    For SQLite, and for PostgreSQL even without a transaction.
+    """
+    statement = deletion.statement(QUEUE)
+    if statement is None:
         return False
-    values: dict[str, Any] = {
-        'qid': qid,
-        'seq': halves[0],
-        'rnd': halves[1],
-        'now': now,
-        'claim_id': claim_id,
-    }
-    queue, values = queue_state.queue_for_change(session, values)
-    sql = _DELETE.format(queue=queue)
-    sql += _UNCLAIMED if claim_id is None else _HELD
+    sql, values = statement
     if session.dialect == 'postgresql':
         row = session.one(_WITH_COUNT.format(delete=sql), values)
         return bool(row and row[0])
     if not session.run(sql, values):
         return False
-    _subtract_one(session, values)
+    session.run(_SUBTRACT_ONE, values)
     return True
 
 
-def _subtract_one(session: SqlSession, values: dict[str, Any]) -> None:
-    if session.dialect == 'mysql':
-        queue_state.subtract_live(session, values['own_queue'], 1)
-    else:
-        session.run(_SUBTRACT_ONE, values)
+def delete_together(
+    session: SqlSession, deletions: Sequence[Deletion]
+) -> list[bool | Sharing]:
+    """Delete messages of any queues within a transaction (MySQL).
+
+    :returns: for each True, or that it must be deleted alone
+    """
+    variables: dict[str, str] = {}
+    statements: list[tuple[str, Mapping[str, Any]]] = []
+    qids: list[str | None] = []
+    for deletion in deletions:
+        name = variables.get(deletion.qid)
+        if name is None:
+            # Where it is not a SELECT's own, a subquery locks the row that it
+            # reads: it would wait for posts, and deadlock with others.
+            name = variables[deletion.qid] = f'@queue{len(variables)}'
+            session.later(f'SELECT {QUEUE} INTO {name}', {'qid': deletion.qid})
+        statement = deletion.statement(name)
+        qids.append(deletion.qid if statement else None)
+        if statement:
+            statements.append(statement)
+    if not statements:
+        return [Sharing.NONE] * len(deletions)
+    counted = _COUNTED.format(placeholders('q', len(variables)))
+    statements.append((counted, placeholder_values('q', [*variables])))
+    *results, last = session.several(statements)
+    counts = iter([result.rowcount for result in results])
+    removed = [qid if qid and next(counts) else None for qid in qids]
+    # In order, and the rows of queues last: posts lock them first.
+    for qid, queue_id in sorted(last.rows):
+        if count := removed.count(qid):
+            queue_state.subtract_by_key(session, qid, queue_id, count)
+    return [True if qid else Sharing.NONE for qid in removed]
 
 
-def delete(
-    session: SqlSession,
-    qid: str,
-    message_id: str,
-    now: int,
-    claim_id: str | None,
-) -> None:
+def delete(session: SqlSession, deletion: Deletion) -> None:
     """Delete a message within a transaction, or raise why not.
 
     :raises MessageClaimed: another claim holds it
     :raises InvalidDeletion: the claim does not hold it
     """
-    rows = message_queries.find(session, qid, [message_id], now, lock=True)
+    qid, now, claim_id = deletion.qid, deletion.now, deletion.claim_id
+    rows = message_queries.find(
+        session, qid, [deletion.message_id], now, lock=True
+    )
     if not rows:
         queue_state.check_gone(session, qid)
         return

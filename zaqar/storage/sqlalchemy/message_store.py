@@ -13,8 +13,8 @@ from zaqar import store_clock
 from zaqar.errors import QueueFull
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.random_bytes import token_hex
-from zaqar.storage import base, group_commit
-from zaqar.storage.group_commit import Batcher
+from zaqar.storage import base
+from zaqar.storage.group_commit import Batcher, Sharing
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_request import LazyNotice, PostRequest
 from zaqar.storage.sqlalchemy import (
@@ -28,7 +28,9 @@ from zaqar.storage.sqlalchemy import (
     single_statement_posts,
     sweeping,
 )
+from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.database import SqlDatabase
+from zaqar.storage.sqlalchemy.deleting import Deletion
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 
@@ -42,12 +44,25 @@ class SqlMessageStore(base.MessageStore):
 
     def __init__(self, database: SqlDatabase, window: float) -> None:
         self._database = database
-        self._is_postgresql = database.dialect == 'postgresql'
+        self._dialect = database.dialect
         is_sqlite = database.dialect == 'sqlite'
         self.clock = store_clock.Clock(None if is_sqlite else database.now)
-        # SQLite's writer merges everything anyway.
-        self._batcher: Batcher[PostRequest, Sequence[str]] = Batcher(
-            self._post, 0 if is_sqlite else window
+        self._posts: Batcher[PostRequest, Sequence[str]] = Batcher(
+            self._post_together, self._post, window
+        )
+        self._claims: Batcher[ClaimRequest, Claim | None] = Batcher(
+            lambda requests: database.write(
+                lambda s: claiming.claim_together(s, requests)
+            ),
+            self._claim,
+            window,
+        )
+        self._deletions: Batcher[Deletion, bool] = Batcher(
+            lambda deletions: database.write(
+                lambda s: deleting.delete_together(s, deletions)
+            ),
+            self._delete,
+            window,
         )
         self._unsubscribed = UnsubscribedQueues()
 
@@ -67,21 +82,14 @@ class SqlMessageStore(base.MessageStore):
     ) -> Sequence[str]:
         self._database.check_room()
         lazy = LazyNotice(notice) if notice else None
-        post = PostRequest(token, messages, now, lazy, version)
+        post = PostRequest(qid, token, messages, now, lazy, version)
         if lazy and qid not in self._unsubscribed:
             # Created before anything is locked.
             lazy.message()
-        if not limit:
-            key = group_commit.batch_key(qid, version)
-            return self._batcher.run(key, post)
-        ids = self._database.write(
-            lambda s: posting.post_within(
-                s, qid, post, limit, self._unsubscribed
-            )
-        )
-        if isinstance(ids, QueueFull):
-            raise ids
-        return ids
+        # SQLite's writer merges everything anyway.
+        if limit or self._dialect == 'sqlite':
+            return self._post(post, limit)
+        return self._posts.run(post)
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
         self._database.write(
@@ -138,20 +146,17 @@ class SqlMessageStore(base.MessageStore):
     def delete(
         self, qid: str, message_id: str, *, now: int, claim_id: str | None
     ) -> None:
-        def plain(session: SqlSession) -> bool:
-            return deleting.delete_plain(
-                session, qid, message_id, now, claim_id
-            )
-
+        deletion = Deletion(qid, message_id, now, claim_id)
+        if self._dialect == 'mysql':
+            self._deletions.run(deletion)
+            return
         run = (
             self._database.read
-            if self._is_postgresql
+            if self._dialect == 'postgresql'
             else self._database.write
         )
-        if not run(plain):
-            self._database.write(
-                lambda s: deleting.delete(s, qid, message_id, now, claim_id)
-            )
+        if not run(lambda s: deleting.delete_plain(s, deletion)):
+            self._delete(deletion)
 
     def delete_many(
         self,
@@ -180,23 +185,17 @@ class SqlMessageStore(base.MessageStore):
         max_claims: int = 0,
         version: int | None = None,
     ) -> Claim | None:
-        values = claiming.lifetime_values(now, ttl, grace)
-        if self._is_postgresql:
+        lifetime = claiming.lifetime_values(now, ttl, grace)
+        request = ClaimRequest(
+            qid, claim_id, lifetime, limit, max_claims, version
+        )
+        if self._dialect == 'mysql':
+            return self._claims.run(request)
+        if self._dialect == 'postgresql':
             return self._database.read(
-                lambda s: single_statement_claims.claim(
-                    s, qid, claim_id, values, limit, max_claims, version
-                )
+                lambda s: single_statement_claims.claim(s, request)
             )
-        try:
-            return self._database.write(
-                lambda s: claiming.claim(
-                    s, qid, claim_id, values, limit, max_claims, version
-                )
-            )
-        except claiming.RepeatedClaimError:
-            return self._database.read(
-                lambda s: claiming.repeated(s, qid, claim_id, now)
-            )
+        return self._claim(request)
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
         if not is_claim_id(claim_id):
@@ -264,18 +263,33 @@ class SqlMessageStore(base.MessageStore):
     def close(self) -> None:
         self._database.close()
 
-    def _post(
-        self, key: str, posts: Sequence[PostRequest]
-    ) -> Sequence[Sequence[str]]:
-        qid = group_commit.qid_of(key)
-        if self._is_postgresql:
-            ids = self._database.read(
+    def _post_together(
+        self, posts: Sequence[PostRequest]
+    ) -> Sequence[Sequence[str] | Sharing]:
+        if self._dialect == 'postgresql':
+            return self._database.read(
                 lambda s: single_statement_posts.post(
-                    s, qid, posts, self._unsubscribed
+                    s, posts, self._unsubscribed
                 )
             )
-            if ids is not None:
-                return ids
         return self._database.write(
-            lambda s: posting.post(s, qid, posts, 0, self._unsubscribed)
+            lambda s: posting.post_together(s, posts, self._unsubscribed)
         )
+
+    def _post(self, post: PostRequest, limit: int = 0) -> Sequence[str]:
+        ids = self._database.write(
+            lambda s: posting.post_within(s, post, limit, self._unsubscribed)
+        )
+        if isinstance(ids, QueueFull):
+            raise ids
+        return ids
+
+    def _claim(self, request: ClaimRequest) -> Claim | None:
+        try:
+            return self._database.write(lambda s: claiming.claim(s, request))
+        except claiming.RepeatedClaimError:
+            return self._database.read(lambda s: claiming.repeated(s, request))
+
+    def _delete(self, deletion: Deletion) -> bool:
+        self._database.write(lambda s: deleting.delete(s, deletion))
+        return True

@@ -212,7 +212,16 @@ def subtract_live(session: SqlSession, queue_id: int, count: int) -> None:
     # by the index on ``id`` first: a deadlock with those that lock it by key.
     row = session.one(_COUNTED_QID, values)
     if row is not None:
-        session.run(_SUBTRACT_BY_KEY, {**values, 'qid': row[0]})
+        subtract_by_key(session, row[0], queue_id, count)
+
+
+def subtract_by_key(
+    session: SqlSession, qid: str, queue_id: int, count: int
+) -> None:
+    """Subtract removed messages from the count of a queue that has one."""
+    session.later(
+        _SUBTRACT_BY_KEY, {'qid': qid, 'id': queue_id, 'count': count}
+    )
 
 
 def check_room(

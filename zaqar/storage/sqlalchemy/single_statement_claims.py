@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from zaqar.models import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy.claiming import (
     COUNT,
     COUNT_EXHAUSTED,
-    FREE,
     IS_EXHAUSTED,
     IS_FRESH,
     PROLONG,
-    WOKEN,
+    ClaimRequest,
     repeated_claim,
 )
+from zaqar.storage.sqlalchemy.free_rows import FREE, WOKEN
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message, order
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -78,32 +76,18 @@ def _statement(limit: int, counting: bool) -> str:
 _STATEMENTS: dict[tuple[int, bool], str] = {}
 
 
-def claim(
-    session: SqlSession,
-    qid: str,
-    claim_id: str,
-    values: dict[str, Any],
-    limit: int,
-    max_claims: int,
-    version: int | None,
-) -> Claim | None:
+def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     """Claim messages; see :func:`zaqar.storage.sqlalchemy.claiming.claim`."""
-    key = (limit, bool(max_claims))
+    key = (request.limit, bool(request.max_claims))
     sql = _STATEMENTS.get(key) or _STATEMENTS.setdefault(key, _statement(*key))
-    rows = session.all(
-        sql,
-        {
-            **values,
-            'qid': qid,
-            'claim_id': claim_id,
-            'max': max_claims,
-            'version': 2**63 - 1 if version is None else version,
-        },
-    )
+    values = request.values
+    if request.version is None:
+        values['version'] = 2**63 - 1
+    rows = session.all(sql, values)
     if not rows:
-        return repeated_claim(session, qid, claim_id, values['now'], version)
+        return repeated_claim(session, request)
     return Claim(
-        claim_id,
+        request.claim_id,
         values['ttl'],
         values['end'],
         [message(row, values['now']) for row in rows if not row[14]],

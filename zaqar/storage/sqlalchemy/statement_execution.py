@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 Row = tuple[Any, ...]
 
@@ -39,15 +39,57 @@ def placeholder_values(name: str, values: Sequence[Any]) -> dict[str, Any]:
     return {f'{name}{index}': value for index, value in enumerate(values)}
 
 
-class SqlSession:
-    """Runs statements with ``:name`` parameters on a DBAPI cursor."""
+#: Characters after which statements that were put off are sent by themselves:
+#: MySQL takes packets of a limited size.
+MAX_PACKET = 500_000
 
-    __slots__ = ('_cursor', '_translate', 'dialect')
+
+class Result(NamedTuple):
+    """What a statement returned, and how many rows it changed."""
+
+    rows: Sequence[Row]
+    rowcount: int
+
+
+class SqlSession:
+    """Runs statements with ``:name`` parameters on a DBAPI cursor.
+
+    MySQL takes several statements in one packet. Statements whose result does
+    not matter are put off there until the next one, or until the commit: that
+    saves round trips, for which other transactions would wait at our locks.
+    """
+
+    __slots__ = (
+        '_cursor',
+        '_deferred',
+        '_length',
+        '_takes_several',
+        '_translate',
+        'dialect',
+    )
 
     def __init__(self, cursor: Any, dialect: str) -> None:
         self._cursor = cursor
         self._translate = dialect != 'sqlite'
+        self._takes_several = dialect == 'mysql'
+        self._deferred: list[str] = []
+        self._length = 0
         self.dialect = dialect
+
+    def begin(self, sql: str) -> None:
+        """Begin a transaction, at the latest with its first statement."""
+        if self._takes_several:
+            self._deferred.append(sql)
+        else:
+            self._cursor.execute(sql)
+
+    def commit(self) -> None:
+        """Run what was put off, and commit."""
+        if self._takes_several:
+            self._deferred.append('COMMIT')
+            self._flush()
+        else:
+            self._cursor.execute('COMMIT')
 
     def all(self, sql: str, params: Mapping[str, Any]) -> Sequence[Row]:
         self._execute(sql, params)
@@ -66,9 +108,86 @@ class SqlSession:
 
     def many(self, sql: str, params: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement once for each set of parameters."""
+        self._flush()
         text = pyformat(sql) if self._translate else sql
         self._cursor.executemany(text, params)
 
+    def several(
+        self, statements: Sequence[tuple[str, Mapping[str, Any]]]
+    ) -> list[Result]:
+        """Run statements in as few round trips as possible."""
+        if not self._takes_several:
+            return [
+                Result(self.all(sql, params), self._cursor.rowcount)
+                for sql, params in statements
+            ]
+        for sql, params in statements:
+            self._defer(sql, params)
+        first = len(self._deferred) - len(statements)
+        self._send()
+        for _ in range(first):
+            self._cursor.nextset()
+        results = [self._result()]
+        for _ in statements[1:]:
+            self._cursor.nextset()
+            results.append(self._result())
+        return results
+
+    def later(self, sql: str, params: Mapping[str, Any]) -> None:
+        """Run a statement before the next one or the commit."""
+        if not self._takes_several:
+            self._execute(sql, params)
+            return
+        self._defer(sql, params)
+        if self._length > MAX_PACKET:
+            self._flush()
+
+    def later_many(
+        self, insert: str, params: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Run an ``INSERT ... VALUES (...)`` with several rows likewise."""
+        if not self._takes_several:
+            self.many(insert, params)
+            return
+        head, word, values = pyformat(insert).partition(' VALUES ')
+        rows: list[str] = []
+        length = 0
+        for row in params:
+            rows.append(self._cursor.mogrify(values, row))
+            length += len(rows[-1])
+            if length > MAX_PACKET or row is params[-1]:
+                self.later(head + word + ', '.join(rows), {})
+                rows, length = [], 0
+
+    def _result(self) -> Result:
+        return Result(self._cursor.fetchall(), int(self._cursor.rowcount))
+
+    def _defer(self, sql: str, params: Mapping[str, Any]) -> None:
+        text = sql
+        if params:
+            text = self._cursor.mogrify(pyformat(sql), params)
+        self._deferred.append(text)
+        self._length += len(text)
+
+    def _send(self) -> None:
+        text = '; '.join(self._deferred)
+        self._deferred, self._length = [], 0
+        self._cursor.execute(text)
+
+    def _flush(self) -> None:
+        """Run what was put off."""
+        if self._deferred:
+            self._send()
+            while self._cursor.nextset():
+                pass
+
     def _execute(self, sql: str, params: Mapping[str, Any]) -> None:
+        if self._deferred:
+            self._defer(sql, params)
+            skipped = len(self._deferred) - 1
+            self._send()
+            for _ in range(skipped):
+                self._cursor.nextset()
+            return
         text = pyformat(sql) if self._translate else sql
         self._cursor.execute(text, params)

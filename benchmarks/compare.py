@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m benchmarks.compare``: two builds in turns on one database.
+
+A server of this tree and one of another tree, each with a database of its
+own on the same server, are asked for the same in short turns. The ratios are
+those of neighbouring turns, so that whatever else the machine does meanwhile
+meets both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import pathlib
+import secrets
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from benchmarks import load, machine, report, requests, sources, target
+from zaqar import service
+from zaqar.tests.servers import process
+from zaqar.tests.servers.zaqar import Zaqar
+
+SECTION = 'Two builds'
+
+#: Messages that a slice finds for each second and connection.
+SUPPLY = 400
+
+#: Seconds of a slice that is not counted, to warm up.
+ASIDE = 0.5
+
+OPERATIONS = ('post 1', 'claim 5', 'claim 5 + delete')
+
+_HEAD = (
+    'operation',
+    'base/s',
+    'new/s',
+    'ratio',
+    'base p50 ms',
+    'new p50',
+    'base p99',
+    'new p99',
+    'p99 ratio',
+)
+
+
+class _Server(Zaqar):
+    """A server of a tree, which need not be this one."""
+
+    root = pathlib.Path(__file__).parent.parent
+
+    def start(self) -> _Server:
+        # Without the working directory, which ``-m`` would search first.
+        env = {'PYTHONPATH': str(self.root), 'PYTHONSAFEPATH': '1'}
+        self.process = process.Process(self.command(), self.log, env=env)
+        self.process.wait_until(self.answers)
+        return self
+
+
+@dataclass
+class Side:
+    """A build: its server, and what was measured in each turn."""
+
+    server: _Server
+    catalogue: target.Catalogue
+    slices: list[load.Samples] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Requests per second in the middle one of all slices."""
+        return statistics.median(item.rate for item in self.slices)
+
+    def quantiles(self, part: float) -> list[float]:
+        """Return the latency that a part stayed below, by slice."""
+        return [report.quantile(item.latencies, part) for item in self.slices]
+
+    def quantile(self, part: float) -> float:
+        """Return that of the middle slice."""
+        return statistics.median(self.quantiles(part))
+
+
+class Kind(NamedTuple):
+    """What is asked, and of how many queues."""
+
+    operation: str
+    queues: int
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        s = 's' if self.queues > 1 else ''
+        return f'{self.operation}, {self.queues} queue{s}'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _options(arguments)
+    facts = {
+        **machine.description(),
+        'Settings': f'{options.workers} workers with {options.threads} '
+        f'threads, {options.connections} connections, {options.rounds} turns '
+        f'of {options.seconds:g} s each; servers, database and client share '
+        f'{os.cpu_count()} cores',
+        'Load average at the start': machine.load(),
+    }
+    print(report.facts(facts))
+    parts = [report.facts(facts)]
+    for name, chosen in sources.chosen(options.store or ['galera']):
+        with (
+            chosen as source,
+            tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder,
+            contextlib.ExitStack() as stack,
+        ):
+            sides = [
+                stack.enter_context(
+                    _side(source, pathlib.Path(folder, word), root, options)
+                )
+                for word, root in (
+                    ('base', options.base),
+                    ('new', _Server.root),
+                )
+            ]
+            rows = []
+            for kind in itertools.starmap(
+                Kind, itertools.product(options.operation, options.queues)
+            ):
+                rows.append(_measure(kind, sides, options))
+                print(*rows[-1], sep='  ', flush=True)
+            table = report.Table(f'{source.title or name}', _HEAD, rows)
+            print(table.text(), flush=True)
+            parts.append(table.markdown())
+    if options.markdown is not None:
+        report.write_section(options.markdown, SECTION, '\n'.join(parts))
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        'python -m benchmarks.compare', description=__doc__
+    )
+    add = parser.add_argument
+    add(
+        '--base',
+        type=pathlib.Path,
+        required=True,
+        metavar='FOLDER',
+        help='top of the tree of the other build',
+    )
+    add(
+        '--store',
+        action='append',
+        metavar='URL',
+        help='as of benchmarks.bench; may be given again (galera)',
+    )
+    add('--operation', action='append', choices=OPERATIONS)
+    add('--queues', action='append', type=int, help='(1 and 8)')
+    add('--seconds', type=float, default=2.0, help='of a turn (%(default)s)')
+    add('--rounds', type=int, default=7, help='of turns (%(default)s)')
+    add('--workers', type=int, default=2, help='(%(default)s)')
+    add('--threads', type=int, default=4, help='(%(default)s)')
+    add('--connections', type=int, default=32, help='(%(default)s)')
+    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
+    options = parser.parse_args(arguments)
+    options.operation = options.operation or OPERATIONS
+    options.queues = options.queues or [1, 8]
+    return options
+
+
+@contextlib.contextmanager
+def _side(
+    source: sources.Source,
+    folder: pathlib.Path,
+    root: pathlib.Path,
+    options: argparse.Namespace,
+) -> Iterator[Side]:
+    folder.mkdir()
+    url = source.database()
+    rest = target.settings(url)
+    rest += f'[drivers:transport:wsgi]\nthreads = {options.threads}\n'
+    server = _Server(folder, rest=rest, workers=options.workers)
+    server.root = root
+    target.create_tables(server, url)
+    server.start()
+    filler = service.Service(
+        target.configuration([f'--config-file={server.conf}'])
+    )
+    try:
+        yield Side(server, filler.catalogue)
+    except load.WrongAnswerError:
+        print(server.log.read_text()[-4000:], file=sys.stderr)
+        raise
+    finally:
+        server.stop()
+        filler.close()
+
+
+def _measure(
+    kind: Kind, sides: Sequence[Side], options: argparse.Namespace
+) -> Sequence[str]:
+    """Measure an operation; return its row."""
+    project = f'bench-{secrets.token_hex(6)}'
+    queues = {
+        id(side): [
+            target.Queue(side.catalogue, project, f'q{number}')
+            for number in range(kind.queues)
+        ]
+        for side in sides
+    }
+
+    def turn(side: Side, seconds: float) -> load.Samples:
+        if kind.operation != 'post 1':
+            need = int(SUPPLY * seconds) * options.connections // kind.queues
+            for queue in queues[id(side)]:
+                short = (
+                    need - queue.store.stats(queue.qid, now=queue.now()).free
+                )
+                if short > 0:
+                    queue.fill(short)
+        cycle = itertools.cycle(queues[id(side)])
+        scripts = [
+            _script(kind.operation, next(cycle))
+            for _ in range(options.connections)
+        ]
+        return load.run(side.server.port, scripts, seconds)
+
+    for side in sides:
+        side.slices = []
+        turn(side, ASIDE)
+    for number in range(options.rounds):
+        for side in sides[:: -1 if number % 2 else 1]:
+            side.slices.append(turn(side, options.seconds))
+    return _row(kind, *sides)
+
+
+def _script(operation: str, queue: target.Queue) -> load.Script:
+    asker = requests.Requests(queue)
+    post, claim = asker.post(1), asker.claim()
+    while True:
+        if operation == 'post 1':
+            yield post
+            continue
+        answer = yield claim
+        if operation == 'claim 5 + delete':
+            for message in msgspec.json.decode(answer)['messages']:
+                yield asker.delete_href(message['href'])
+
+
+def _row(kind: Kind, base: Side, new: Side) -> Sequence[str]:
+    pairs = zip(base.slices, new.slices, strict=True)
+    ratio = statistics.median(n.rate / b.rate for b, n in pairs)
+    tails = zip(base.quantiles(0.99), new.quantiles(0.99), strict=True)
+    tail_ratio = statistics.median(n / b for b, n in tails)
+    return (
+        kind.title,
+        f'{base.rate:.0f}',
+        f'{new.rate:.0f}',
+        f'{ratio:.2f}',
+        *(
+            f'{side.quantile(part) * 1000:.1f}'
+            for part in (0.5, 0.99)
+            for side in (base, new)
+        ),
+        f'{tail_ratio:.2f}',
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())
