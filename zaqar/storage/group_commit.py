@@ -89,6 +89,12 @@ class Batcher(Generic[Item, Result]):
         self._mutex = threading.Lock()
         self._usual = 0.0
 
+    @property
+    def pending(self) -> int:
+        """How many calls work for others or wait for them."""
+        with self._mutex:
+            return sum(1 + len(calls) for calls in self._waiting.values())
+
     def run(self, item: Item, key: Hashable = None) -> Result:
         """Process an item, by itself or in a batch."""
         waiter: _Waiter[Item, Result] = _Waiter(item)

@@ -11,8 +11,9 @@ from itertools import chain
 
 import pytest
 
-from zaqar.errors import MessageClaimed
+from zaqar.errors import MessageClaimed, QueueGone, StaleMetadata
 from zaqar.models import Claim, Message
+from zaqar.storage.base import MessageStore
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
 
@@ -204,3 +205,42 @@ def test_of_a_release_and_deletions_each_message_has_one_end(
     left = queue.everything()
     assert bodies(queue.walk()) == left
     assert queue.stats().free == len(left)
+
+
+def test_calls_to_several_queues_do_not_disturb_one_another(
+    store: MessageStore, hand: Hand
+) -> None:
+    queues = [Probe(store, hand) for _ in range(4)]
+    gone, stale = Probe(store, hand), Probe(store, hand)
+    gone.drop()
+    stale.require(5)
+
+    def work(queue: Probe) -> None:
+        for number in range(12):
+            queue.post(number, number)
+            taken: list[int] = []
+            # MariaDB may skip rows that a claim of a neighbour has looked at.
+            while len(taken) < 2:
+                claim = queue.claim(2)
+                for message in claim.messages if claim else ():
+                    taken += bodies([message])
+                    queue.delete(message.id, message.claim_id)
+            assert taken == [number, number]
+
+    def fail() -> None:
+        for _ in range(12):
+            with pytest.raises(QueueGone):
+                gone.post('x')
+            with pytest.raises(QueueGone):
+                gone.claim(1)
+            with pytest.raises(StaleMetadata):
+                stale.post('x', version=4)
+            with pytest.raises(MessageClaimed):
+                held.delete(name)
+
+    held = Probe(store, hand)
+    (name,) = held.post('x')
+    held.take(1)
+    each(lambda call: call(), [*(partial(work, one) for one in queues), fail])
+    assert [queue.everything() for queue in queues] == [[]] * 4
+    assert held.stats().claimed == 1

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls that share a commit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from zaqar.errors import StoreUnavailable
+from zaqar.storage.group_commit import Batcher, Sharing
+
+#: Seconds that no test should have to wait.
+LONG = 30.0
+
+
+class Ledger:
+    """Work that waits for permission, and remembers its batches."""
+
+    def __init__(self, timeout: float = LONG) -> None:
+        self.batches: list[list[int]] = []
+        self.alone: list[int] = []
+        self.begun = threading.Semaphore(0)
+        self.permits = threading.Semaphore(0)
+        self.failure: Exception | None = None
+        self.batcher: Batcher[int, int] = Batcher(
+            self._together, self._alone, timeout
+        )
+
+    def _together(self, items: Sequence[int]) -> list[int | Sharing]:
+        self.batches.append([*items])
+        self.begun.release()
+        assert self.permits.acquire(timeout=LONG)
+        if self.failure is not None:
+            raise self.failure
+        return [Sharing.NONE if item < 0 else item * 2 for item in items]
+
+    def _alone(self, item: int) -> int:
+        self.alone.append(item)
+        if item == -13:
+            raise ValueError(item)
+        return item * 3
+
+
+class Caller(threading.Thread):
+    """A thread with one item."""
+
+    def __init__(self, call: Callable[[], int]) -> None:
+        super().__init__()
+        self.result: int | Exception | None = None
+        self._call = call
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.result = self._call()
+        except Exception as error:
+            self.result = error
+
+    def outcome(self) -> int | Exception | None:
+        """Return its result, once there is one."""
+        self.join(LONG)
+        return self.result
+
+
+def crowd(
+    ledger: Ledger, *items: int, keys: Sequence[str] = ()
+) -> list[Caller]:
+    """Let a first call begin, and others arrive meanwhile."""
+    callers = []
+    for place, item in enumerate(items):
+        key = keys[place] if keys else None
+
+        def call(item: int = item, key: str | None = key) -> int:
+            return ledger.batcher.run(item, key)
+
+        callers.append(Caller(call))
+        if place == 0:
+            assert ledger.begun.acquire(timeout=LONG)
+        else:
+            while ledger.batcher.pending <= place:
+                threading.Event().wait(0.001)
+    return callers
+
+
+def outcomes(callers: Sequence[Caller]) -> list[int | Exception | None]:
+    """Return the results of all."""
+    return [caller.outcome() for caller in callers]
+
+
+def test_calls_that_arrive_meanwhile_share_the_next_commit() -> None:
+    ledger = Ledger()
+    callers = crowd(ledger, 1, 2, 3, 4)
+    ledger.permits.release(2)
+
+    assert outcomes(callers) == [2, 4, 6, 8]
+    assert ledger.batches == [[1], [2, 3, 4]]
+    assert ledger.batcher.pending == 0
+
+
+def test_keys_do_not_mix_or_wait_for_one_another() -> None:
+    ledger = Ledger()
+    callers = crowd(ledger, 1, 2, 3, keys=['a', 'b', 'a'])
+    ledger.permits.release(3)
+
+    assert outcomes(callers) == [2, 4, 6]
+    assert [1] in ledger.batches and [3] in ledger.batches
+
+
+def test_what_cannot_be_shared_is_done_alone() -> None:
+    ledger = Ledger()
+    callers = crowd(ledger, 1, -13, -2, 4)
+    ledger.permits.release(2)
+
+    first, refused, alone, last = outcomes(callers)
+    assert (first, alone, last) == (2, -6, 8)
+    assert isinstance(refused, ValueError)
+    assert sorted(ledger.alone) == [-13, -2]
+
+
+def test_a_batch_that_fails_is_done_one_by_one() -> None:
+    ledger = Ledger()
+    ledger.failure = RuntimeError('conflict')
+    callers = crowd(ledger, 1, 2, 3)
+    ledger.permits.release(2)
+
+    assert outcomes(callers) == [3, 6, 9]
+
+
+def test_a_store_that_is_away_is_not_tried_again_by_each() -> None:
+    ledger = Ledger()
+    ledger.failure = StoreUnavailable()
+    callers = crowd(ledger, 1, 2, 3)
+    ledger.permits.release(2)
+
+    assert {type(result) for result in outcomes(callers)} == {StoreUnavailable}
+    assert ledger.alone == []
+
+
+def test_a_call_does_not_wait_for_a_commit_that_hangs() -> None:
+    ledger = Ledger(timeout=0.01)
+    first = Caller(lambda: ledger.batcher.run(1))
+    assert ledger.begun.acquire(timeout=LONG)
+    second = Caller(lambda: ledger.batcher.run(2))
+    # It works by itself while the first one hangs.
+    assert ledger.begun.acquire(timeout=LONG)
+    ledger.permits.release(2)
+
+    assert outcomes([first, second]) == [2, 4]
+    assert ledger.batches == [[1], [2]]
+
+
+@pytest.mark.parametrize('item', [1, 2])
+def test_nothing_is_shared_without_a_timeout(item: int) -> None:
+    ledger = Ledger(timeout=0)
+    ledger.permits.release()
+
+    assert ledger.batcher.run(item) == item * 2
+    assert ledger.batches == [[item]]
