@@ -95,9 +95,10 @@ MESSAGE_OPTS = [
         'group_commit_window_ms',
         default=5,
         min=0,
-        help='Milliseconds for which a post waits for another commit to its '
-        'queue in the same process, to share the next one with others. 0 '
-        'commits each post separately. SQLite always shares.',
+        help='Milliseconds for which a post waits for a commit of the same '
+        'process, beyond the time that commits usually take, to share the '
+        'next one with others. So do claims and deletions on MariaDB and '
+        'MySQL. 0 commits each alone. SQLite always shares.',
     ),
     _POOLER,
     _MAX_CONNECTIONS,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The message store on SQL.
 
-On PostgreSQL the hot calls are one statement each, hence one round trip; the
-other engines run the same steps in a transaction.
+Concurrent calls of a process share a commit. On PostgreSQL the hot calls are
+one statement each, hence one round trip; the other engines run the same steps
+in a transaction, MariaDB and MySQL in two round trips.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 class SqlMessageStore(base.MessageStore):
     """Messages and claims in a database.
 
-    :param window: seconds a post waits for a commit of its queue that is
-        under way, so as to go with the next one; 0 to go alone
+    :param window: seconds that calls wait for a commit that is under way,
+        beside its usual duration, so as to share the next one; 0 to share none
     """
 
     def __init__(self, database: SqlDatabase, window: float) -> None:
