@@ -63,7 +63,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar='URL',
         help='database to measure, or one of '
         f'{", ".join(sources.OWN)}, which are started for it if they are '
-        'installed; may be given again (all of the latter)',
+        f'installed; may be given again ({", ".join(sources.DEFAULT)})',
     )
     add(
         '--seconds',

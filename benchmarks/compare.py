@@ -25,7 +25,7 @@ from typing import NamedTuple
 import msgspec
 
 from benchmarks import load, machine, report, requests, sources, target
-from zaqar import service
+from zaqar import service_assembly
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -49,6 +49,9 @@ _HEAD = (
     'base p99',
     'new p99',
     'p99 ratio',
+    'base CPU µs',
+    'new CPU',
+    'CPU ratio',
 )
 
 
@@ -67,11 +70,28 @@ class _Server(Zaqar):
 
 @dataclass
 class Side:
-    """A build: its server, and what was measured in each turn."""
+    """A build: its server, and what was measured in each turn.
+
+    :ivar cpu: seconds of processor time of each request, database included
+    """
 
     server: _Server
+    source: sources.Source
     catalogue: target.Catalogue
     slices: list[load.Samples] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def turn(self, scripts: Sequence[load.Script], seconds: float) -> None:
+        """Measure a slice."""
+        before = self._cpu_seconds()
+        samples = load.run(self.server.port, scripts, seconds)
+        cpu = self._cpu_seconds() - before
+        self.slices.append(samples)
+        self.cpu.append(cpu / max(1, len(samples.latencies)))
+
+    def _cpu_seconds(self) -> float:
+        pids = [*self.server.workers(), *self.source.processes()]
+        return sum(machine.cpu_seconds(pid) for pid in pids)
 
     @property
     def rate(self) -> float:
@@ -189,11 +209,11 @@ def _side(
     server.root = root
     target.create_tables(server, url)
     server.start()
-    filler = service.Service(
+    filler = service_assembly.Service(
         target.configuration([f'--config-file={server.conf}'])
     )
     try:
-        yield Side(server, filler.catalogue)
+        yield Side(server, source, filler.catalogue)
     except load.WrongAnswerError:
         print(server.log.read_text()[-4000:], file=sys.stderr)
         raise
@@ -215,7 +235,7 @@ def _measure(
         for side in sides
     }
 
-    def turn(side: Side, seconds: float) -> load.Samples:
+    def turn(side: Side, seconds: float) -> None:
         if kind.operation != 'post 1':
             need = int(SUPPLY * seconds) * options.connections // kind.queues
             for queue in queues[id(side)]:
@@ -229,14 +249,14 @@ def _measure(
             _script(kind.operation, next(cycle))
             for _ in range(options.connections)
         ]
-        return load.run(side.server.port, scripts, seconds)
+        side.turn(scripts, seconds)
 
     for side in sides:
-        side.slices = []
         turn(side, ASIDE)
+        side.slices, side.cpu = [], []
     for number in range(options.rounds):
         for side in sides[:: -1 if number % 2 else 1]:
-            side.slices.append(turn(side, options.seconds))
+            turn(side, options.seconds)
     return _row(kind, *sides)
 
 
@@ -258,6 +278,7 @@ def _row(kind: Kind, base: Side, new: Side) -> Sequence[str]:
     ratio = statistics.median(n.rate / b.rate for b, n in pairs)
     tails = zip(base.quantiles(0.99), new.quantiles(0.99), strict=True)
     tail_ratio = statistics.median(n / b for b, n in tails)
+    cpu_ratios = [n / b for b, n in zip(base.cpu, new.cpu, strict=True)]
     return (
         kind.title,
         f'{base.rate:.0f}',
@@ -269,6 +290,8 @@ def _row(kind: Kind, base: Side, new: Side) -> Sequence[str]:
             for side in (base, new)
         ),
         f'{tail_ratio:.2f}',
+        *(f'{statistics.median(side.cpu) * 1e6:.0f}' for side in (base, new)),
+        f'{statistics.median(cpu_ratios):.2f}',
     )
 
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import pytest
 import sqlalchemy as sa
 
-from zaqar.tests.servers import redis, sql
+from zaqar.tests.servers import galera, redis, sql
+from zaqar.tests.servers.zaqar import children
 
 #: What ``pytest`` raises where a server is not installed.
 Missing = (pytest.skip.Exception, pytest.fail.Exception)
@@ -33,6 +34,10 @@ class Source(abc.ABC):
     @abc.abstractmethod
     def database(self) -> str:
         """Return the URL of an empty database, or of the given one."""
+
+    def processes(self) -> Sequence[int]:
+        """Return the processes of its servers, as far as they are ours."""
+        return ()
 
 
 class Sqlite(Source):
@@ -58,6 +63,12 @@ class Own(Source):
     def database(self) -> str:
         return self._server.database()
 
+    def processes(self) -> Sequence[int]:
+        if not isinstance(self._server, sql.OwnServer):
+            return ()
+        first = self._server.process.child.pid
+        return [first, *children(first)]
+
 
 class OwnRedis(Source):
     """A Redis of the tests, set so that it waits for the disk."""
@@ -79,6 +90,21 @@ class OwnRedis(Source):
     def database(self) -> str:
         self._count += 1
         return f'{self._server.url}?dbid={self._count}'
+
+
+class OwnCluster(Source):
+    """A Galera cluster of the tests, of which the first node is written."""
+
+    def __init__(self, cluster: galera.Cluster) -> None:
+        self._cluster = cluster
+        title = _server_title(cluster.nodes[0].url)
+        self.title = f'Galera, {len(cluster.nodes)} nodes of {title}'
+
+    def database(self) -> str:
+        return self._cluster.database()
+
+    def processes(self) -> Sequence[int]:
+        return [node.process.child.pid for node in self._cluster.nodes]
 
 
 class Existing(Source):
@@ -127,13 +153,30 @@ def own_redis() -> Iterator[Source]:
         server.stop()
 
 
+@contextlib.contextmanager
+def own_cluster() -> Iterator[Source]:
+    """Give databases on a Galera cluster that ends afterwards.
+
+    :raises BaseException: one of :data:`Missing`: it is not installed
+    """
+    cluster = galera.Cluster(durable=True)
+    try:
+        yield OwnCluster(cluster)
+    finally:
+        cluster.stop()
+
+
 #: What we start ourselves.
 OWN: Mapping[str, Callable[[], contextlib.AbstractContextManager[Source]]] = {
     'sqlite': sqlite,
     'postgresql': functools.partial(own, sql.PostgreSQL),
     'mariadb': functools.partial(own, sql.MariaDB),
     'redis': own_redis,
+    'galera': own_cluster,
 }
+
+#: What is measured unless something is named.
+DEFAULT = ('sqlite', 'postgresql', 'mariadb', 'redis')
 
 
 @contextlib.contextmanager
@@ -147,11 +190,11 @@ def chosen(
 ) -> Sequence[tuple[str, contextlib.AbstractContextManager[Source]]]:
     """Return what to measure, with a name.
 
-    :param words: URLs and keys of :data:`OWN`; empty for all of the latter
+    :param words: URLs and keys of :data:`OWN`; empty for :data:`DEFAULT`
     """
     return [
         (word, OWN[word]()) if word in OWN else (_hidden(word), existing(word))
-        for word in words or OWN
+        for word in words or DEFAULT
     ]
 
 
