@@ -62,7 +62,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def server(monkeypatch: pytest.MonkeyPatch) -> ServerDatabase:
     """A database without a server."""
     nothing: Callable[..., None] = lambda *_: None  # noqa: E731
-    cursor = SimpleNamespace(execute=nothing, close=nothing)
+    cursor = SimpleNamespace(execute=nothing, nextset=nothing, close=nothing)
     connection = SimpleNamespace(
         driver_connection=SimpleNamespace(),
         cursor=lambda: cursor,
