@@ -204,10 +204,8 @@ class Poster:
         return [str(item.id) for item in post.messages]
 
     def _make_outbox(self, now: int) -> None:
-        # Not in a transaction: there no server repeats an upsert that met
-        # another.
-        self._database.step(
-            lambda: self._queues.take_numbers(OUTBOX, 0, now, None)
+        self._database.atomically(
+            lambda session: self._queues.take_numbers(OUTBOX, 0, now, session)
         )
 
     def _check_room(
