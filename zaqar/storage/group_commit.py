@@ -30,10 +30,10 @@ PATIENCE = 3
 class Sharing(enum.Enum):
     """What a batch says instead of a result.
 
-    :cvar NONE: the item must be processed alone
+    :cvar DO_ALONE: the item must be processed alone
     """
 
-    NONE = enum.auto()
+    DO_ALONE = enum.auto()
 
 
 class _Waiter(Generic[Item, Result]):
@@ -48,7 +48,7 @@ class _Waiter(Generic[Item, Result]):
         self.item = item
         self.done = False
         self.leads = False
-        self.result: Result | Sharing = Sharing.NONE
+        self.result: Result | Sharing = Sharing.DO_ALONE
         self.error: BaseException | None = None
         self._called = threading.Lock()
         self._called.acquire()

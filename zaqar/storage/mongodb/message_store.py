@@ -15,7 +15,7 @@ from zaqar.storage.mongodb import deployment_message_count
 from zaqar.storage.mongodb.claim_query_documents import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.database import MongoDatabase
-from zaqar.storage.mongodb.deleting import Deleter
+from zaqar.storage.mongodb.message_deletion import Deleter
 from zaqar.storage.mongodb.message_queries import (
     ANY,
     DELAYED,
@@ -84,7 +84,7 @@ class MongoMessageStore(base.MessageStore):
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
         self._queues.mark(qid, now)
-        self._poster.note_epoch(qid, 1)
+        self._poster.note_subscriber_epoch(qid, 1)
 
     def subscribed_epoch(self, qid: str, *, now: int) -> int:
         return self._queues.epoch(qid)

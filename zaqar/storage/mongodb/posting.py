@@ -72,7 +72,7 @@ class Poster:
         self._unsubscribed = UnsubscribedQueues()
         self._no_count_before: dict[str, float] = {}
 
-    def note_epoch(self, qid: str, epoch: int) -> None:
+    def note_subscriber_epoch(self, qid: str, epoch: int) -> None:
         """Remember the flag that a queue has subscribers."""
         self._unsubscribed.update(qid, epoch)
 
@@ -89,7 +89,7 @@ class Poster:
         """Store posts to one queue; return the ids of each."""
         if len({post.token for post in posts}) == len(posts) > 1:
             return self._store(posts[0].qid, posts, 0)
-        return [Sharing.NONE] * len(posts)
+        return [Sharing.DO_ALONE] * len(posts)
 
     def post(self, post: PostRequest, limit: int = 0) -> Sequence[str]:
         """Store a post; return its ids.

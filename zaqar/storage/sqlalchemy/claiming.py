@@ -164,7 +164,7 @@ def claim_together(
             for share, limit in zip(shares, limits, strict=True)
         ],
     )
-    claims: list[Claim | Sharing | None] = [Sharing.NONE] * len(requests)
+    claims: list[Claim | Sharing | None] = [Sharing.DO_ALONE] * len(requests)
     for group, share, limit, rows in zip(
         groups.values(), shares, limits, free, strict=True
     ):

@@ -21,7 +21,7 @@ from zaqar.storage.post_request import LazyNotice, PostRequest
 from zaqar.storage.sqlalchemy import (
     claiming,
     database_message_count,
-    deleting,
+    message_deletion,
     message_queries,
     posting,
     queue_state,
@@ -31,7 +31,7 @@ from zaqar.storage.sqlalchemy import (
 )
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.database import SqlDatabase
-from zaqar.storage.sqlalchemy.deleting import Deletion
+from zaqar.storage.sqlalchemy.message_deletion import Deletion
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 
@@ -60,7 +60,7 @@ class SqlMessageStore(base.MessageStore):
         )
         self._deletions: Batcher[Deletion, bool] = Batcher(
             lambda deletions: database.write(
-                lambda s: deleting.delete_together(s, deletions)
+                lambda s: message_deletion.delete_together(s, deletions)
             ),
             self._delete,
             window,
@@ -156,7 +156,7 @@ class SqlMessageStore(base.MessageStore):
             if self._dialect == 'postgresql'
             else self._database.write
         )
-        if not run(lambda s: deleting.delete_plain(s, deletion)):
+        if not run(lambda s: message_deletion.delete_if_allowed(s, deletion)):
             self._delete(deletion)
 
     def delete_many(
@@ -168,7 +168,7 @@ class SqlMessageStore(base.MessageStore):
         claim_ids: Sequence[str] | None = None,
     ) -> None:
         self._database.write(
-            lambda s: deleting.delete_many(s, qid, ids, now, claim_ids)
+            lambda s: message_deletion.delete_many(s, qid, ids, now, claim_ids)
         )
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
@@ -292,5 +292,5 @@ class SqlMessageStore(base.MessageStore):
             return self._database.read(lambda s: claiming.repeated(s, request))
 
     def _delete(self, deletion: Deletion) -> bool:
-        self._database.write(lambda s: deleting.delete(s, deletion))
+        self._database.write(lambda s: message_deletion.delete(s, deletion))
         return True

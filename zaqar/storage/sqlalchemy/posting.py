@@ -110,7 +110,7 @@ def post_together(
             )
             or (post.notice and queue.subscribed > 0 and not outbox_id)
         ):
-            results.append(Sharing.NONE)
+            results.append(Sharing.DO_ALONE)
             continue
         first = queue.next_seq + counts.get(post.qid, 0)
         ids, new_rows = _numbered(queue.id, first, post, now)

@@ -165,7 +165,7 @@ def post(
     results: list[Sequence[str] | Sharing] = []
     for post in posts:
         ids = stored.pop((post.qid, post.token), None)
-        results.append(Sharing.NONE if ids is None else split_ids(ids))
+        results.append(Sharing.DO_ALONE if ids is None else split_ids(ids))
     return results
 
 

@@ -19,12 +19,12 @@ from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from zaqar.transport.project_page_turns import LARGE
 from zaqar.transport.websocket import fast_frame_decoding
 from zaqar.transport.websocket.connection_manager import Connections
+from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import POLICY, Frame
 from zaqar.transport.websocket.handshake_origin import (
     client_address,
     is_welcome,
 )
-from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.rate_counter import RateCounter
 
 LOG = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
     """One connection, as asyncio and autobahn see it."""
 
     connections: Connections
-    connection: OpenConnection
+    connection: ConnectionRecord
     message_data: Any
 
     def connection_made(self, transport: Any) -> None:

@@ -13,6 +13,7 @@ from zaqar.errors import StoreUnavailable
 from zaqar.transport.project_page_turns import Job, Turn
 from zaqar.transport.websocket import frame_codecs
 from zaqar.transport.websocket.connection_limits import Admission
+from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import (
     RESTART,
     ClientSocket,
@@ -33,7 +34,6 @@ from zaqar.transport.websocket.connection_state_machine import (
     Send,
 )
 from zaqar.transport.websocket.frame_handler import FrameHandler
-from zaqar.transport.websocket.open_connection import OpenConnection
 from zaqar.transport.websocket.settings import Settings
 from zaqar.transport.websocket.worker_threads import Workers
 
@@ -66,13 +66,13 @@ class Connections:
         self.settings = settings
         self.workers = workers
         self._loop = loop
-        self._by_id: dict[str, OpenConnection] = {}
+        self._by_id: dict[str, ConnectionRecord] = {}
         #: Whether a connection has to prove who it is.
         self.proves: bool = handler.authenticator.proves
         self._admission = Admission(settings, self.proves)
-        self._blocked: dict[str, set[OpenConnection]] = {}
+        self._blocked: dict[str, set[ConnectionRecord]] = {}
         self._forgetting = 0
-        self._does: Mapping[type, Callable[[OpenConnection, Any], None]] = {
+        self._does: Mapping[type, Callable[[ConnectionRecord, Any], None]] = {
             HandleFrame: self._call,
             Proceed: lambda one, effect: one.todo.extend(
                 one.machine.proceed()
@@ -101,11 +101,11 @@ class Connections:
         """Tell whether there are too many connections."""
         return self._admission.is_full(len(self))
 
-    def is_overrun(self, connection: OpenConnection) -> bool:
+    def is_overrun(self, connection: ConnectionRecord) -> bool:
         """Tell whether a connection is refused without an answer."""
         return self._admission.is_overrun(connection.peer, len(self))
 
-    def is_crowded(self, connection: OpenConnection, address: str) -> bool:
+    def is_crowded(self, connection: ConnectionRecord, address: str) -> bool:
         """Count a connection for the address of its client.
 
         :returns: whether too many of that address are unauthenticated
@@ -115,10 +115,10 @@ class Connections:
         self._admission.add(address)
         return self._admission.is_crowded(address)
 
-    def join(self, socket: ClientSocket, peer: str) -> OpenConnection:
+    def join(self, socket: ClientSocket, peer: str) -> ConnectionRecord:
         """Add a connection."""
         connection_id = str(uuid.uuid4())
-        connection = OpenConnection(
+        connection = ConnectionRecord(
             connection_id,
             socket,
             peer,
@@ -134,23 +134,27 @@ class Connections:
         if self._watch is not None:
             self._watch(len(self._by_id))
 
-    def opened(self, connection: OpenConnection) -> None:
+    def opened(self, connection: ConnectionRecord) -> None:
         """Handle the end of the handshake."""
         patience = self.settings.authentication_timeout
         if self.proves and patience:
-            connection.login = self._loop.call_later(
+            connection.login_timer = self._loop.call_later(
                 patience, self._late, connection
             )
         if self.settings.ping_interval:
             self._schedule_pulse(connection)
 
-    def left(self, connection: OpenConnection) -> None:
+    def left(self, connection: ConnectionRecord) -> None:
         """Handle that a connection is closed."""
         if self._by_id.pop(connection.id, None) is None:
             return
         self._tell()
         self._is_taken(connection)
-        for timer in (connection.expiry, connection.login, connection.pulse):
+        for timer in (
+            connection.expiry_timer,
+            connection.login_timer,
+            connection.pulse_timer,
+        ):
             if timer is not None:
                 timer.cancel()
         if not connection.machine.is_proved:
@@ -158,7 +162,7 @@ class Connections:
         self.perform(connection, connection.machine.lost())
 
     def perform(
-        self, connection: OpenConnection, effects: Sequence[Effect]
+        self, connection: ConnectionRecord, effects: Sequence[Effect]
     ) -> None:
         """Perform effects, in order."""
         connection.todo.extend(effects)
@@ -174,7 +178,7 @@ class Connections:
         finally:
             connection.is_busy = False
 
-    def blocked(self, connection: OpenConnection) -> None:
+    def blocked(self, connection: ConnectionRecord) -> None:
         self.perform(connection, connection.machine.blocked())
         self._blocked.setdefault(connection.project, set()).add(connection)
         self._schedule_deadline(connection)
@@ -186,21 +190,21 @@ class Connections:
         # By then the system has taken what it can.
         self.soon(functools.partial(self._check_unsent, connection))
 
-    def unblocked(self, connection: OpenConnection) -> None:
+    def unblocked(self, connection: ConnectionRecord) -> None:
         self._is_taken(connection)
         self.perform(connection, connection.machine.unblocked())
 
-    def closing(self, connection: OpenConnection) -> None:
+    def closing(self, connection: ConnectionRecord) -> None:
         self.perform(connection, connection.machine.closing())
         self._schedule_deadline(connection)
 
-    def _is_blocked(self, connection: OpenConnection) -> bool:
+    def _is_blocked(self, connection: ConnectionRecord) -> bool:
         return connection in self._blocked.get(connection.project, ())
 
-    def _is_taken(self, connection: OpenConnection) -> None:
-        if connection.deadline is not None:
-            connection.deadline.cancel()
-            connection.deadline = None
+    def _is_taken(self, connection: ConnectionRecord) -> None:
+        if connection.read_timer is not None:
+            connection.read_timer.cancel()
+            connection.read_timer = None
         if connection.unread:
             size, connection.unread = connection.unread, 0
             self._later(
@@ -211,18 +215,18 @@ class Connections:
         if not blocked:
             self._blocked.pop(connection.project, None)
 
-    def _schedule_deadline(self, connection: OpenConnection) -> None:
+    def _schedule_deadline(self, connection: ConnectionRecord) -> None:
         most = self.settings.write_timeout
         is_open = connection.id in self._by_id
-        if most and is_open and connection.deadline is None:
-            connection.deadline = self._loop.call_later(
+        if most and is_open and connection.read_timer is None:
+            connection.read_timer = self._loop.call_later(
                 most, self._overdue, connection
             )
 
-    def _overdue(self, connection: OpenConnection) -> None:
+    def _overdue(self, connection: ConnectionRecord) -> None:
         self._end(connection, 'takes nothing of what is written')
 
-    def _check_unsent(self, connection: OpenConnection) -> None:
+    def _check_unsent(self, connection: ConnectionRecord) -> None:
         """Abort connections with too many unread bytes."""
         if not self._is_blocked(connection):
             return
@@ -237,7 +241,7 @@ class Connections:
             largest = max(sizes, key=sizes.__getitem__)
             self._end(largest, 'has most to read in a project with too much')
 
-    def _end(self, connection: OpenConnection, why: str) -> None:
+    def _end(self, connection: ConnectionRecord, why: str) -> None:
         LOG.info('Ended a connection from %s, which %s', connection.peer, why)
         # It is gone a turn of the loop later, and counts no more till then.
         self._is_taken(connection)
@@ -279,7 +283,7 @@ class Connections:
                     RESTART, 'Subscriptions may have been lost.'
                 )
 
-    def _call(self, connection: OpenConnection, effect: HandleFrame) -> None:
+    def _call(self, connection: ConnectionRecord, effect: HandleFrame) -> None:
         self.workers.submit(
             functools.partial(
                 self.handler.answer, connection.session, effect.frame
@@ -289,7 +293,7 @@ class Connections:
         )
 
     def answered(
-        self, connection: OpenConnection, answer: FrameAnswer
+        self, connection: ConnectionRecord, answer: FrameAnswer
     ) -> None:
         """Handle the answer to a frame, or queue the frame for its turn."""
         turn, frame = answer.turn, answer.frame
@@ -304,7 +308,7 @@ class Connections:
                 self._later(turn.end())
 
     def _resume(
-        self, connection: OpenConnection, frame: Frame, turn: Turn
+        self, connection: ConnectionRecord, frame: Frame, turn: Turn
     ) -> None:
         """Handle a frame whose turn has come."""
         turn.resume()
@@ -320,7 +324,7 @@ class Connections:
             self.soon(job)
 
     def _answered(
-        self, connection: OpenConnection, answer: FrameAnswer
+        self, connection: ConnectionRecord, answer: FrameAnswer
     ) -> None:
         was_proved = connection.machine.is_proved
         if self._is_blocked(connection):
@@ -330,32 +334,32 @@ class Connections:
         effects = connection.machine.answered(answer)
         if connection.machine.is_proved and not was_proved:
             self._admission.remove(connection.peer)
-            if connection.login is not None:
-                connection.login.cancel()
+            if connection.login_timer is not None:
+                connection.login_timer.cancel()
         self.perform(connection, effects)
 
     def _schedule_expiry(
-        self, connection: OpenConnection, effect: Expire
+        self, connection: ConnectionRecord, effect: Expire
     ) -> None:
-        if connection.expiry is not None:
-            connection.expiry.cancel()
+        if connection.expiry_timer is not None:
+            connection.expiry_timer.cancel()
         if connection.id in self._by_id:
-            connection.expiry = self._loop.call_later(
+            connection.expiry_timer = self._loop.call_later(
                 max(0.0, effect.at - time.time()), self._expire, connection
             )
 
-    def _late(self, connection: OpenConnection) -> None:
+    def _late(self, connection: ConnectionRecord) -> None:
         self.perform(connection, connection.machine.late())
 
-    def _expire(self, connection: OpenConnection) -> None:
+    def _expire(self, connection: ConnectionRecord) -> None:
         self.perform(connection, connection.machine.expired())
 
-    def _schedule_pulse(self, connection: OpenConnection) -> None:
-        connection.pulse = self._loop.call_later(
+    def _schedule_pulse(self, connection: ConnectionRecord) -> None:
+        connection.pulse_timer = self._loop.call_later(
             self.settings.ping_interval, self._pulse, connection
         )
 
-    def _pulse(self, connection: OpenConnection) -> None:
+    def _pulse(self, connection: ConnectionRecord) -> None:
         self.perform(connection, connection.machine.tick())
         if connection.id in self._by_id:
             self._schedule_pulse(connection)

@@ -34,7 +34,7 @@ class Ledger:
         assert self.permits.acquire(timeout=LONG)
         if self.failure is not None:
             raise self.failure
-        return [Sharing.NONE if item < 0 else item * 2 for item in items]
+        return [Sharing.DO_ALONE if item < 0 else item * 2 for item in items]
 
     def _alone(self, item: int) -> int:
         self.alone.append(item)

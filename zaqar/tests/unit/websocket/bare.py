@@ -56,7 +56,7 @@ class Transport:
     abort = close
 
 
-class OpenConnection:
+class ConnectionRecord:
     """What a hub knows of a connection, as far as it is needed."""
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Connections:
     def __init__(self) -> None:
         self.at = 0.0
         self.due: list[Callable[[], None]] = []
-        self.connection = OpenConnection()
+        self.connection = ConnectionRecord()
         self.frames: list[Frame] = []
         self.connection.machine.received = self._received  # type: ignore[assignment]
 
@@ -81,21 +81,21 @@ class Connections:
             self.frames.append(frame)
         return []
 
-    def join(self, wire: Any, peer: str) -> OpenConnection:
+    def join(self, wire: Any, peer: str) -> ConnectionRecord:
         return self.connection
 
     def is_full(self) -> bool:
         return False
 
-    def is_crowded(self, connection: OpenConnection, address: str) -> bool:
+    def is_crowded(self, connection: ConnectionRecord, address: str) -> bool:
         return False
 
-    def is_overrun(self, connection: OpenConnection) -> bool:
+    def is_overrun(self, connection: ConnectionRecord) -> bool:
         return False
 
     proves = False
 
-    def opened(self, connection: OpenConnection) -> None: ...
+    def opened(self, connection: ConnectionRecord) -> None: ...
 
     def now(self) -> float:
         return self.at
@@ -109,9 +109,9 @@ class Connections:
         for call in due:
             call()
 
-    def perform(self, connection: OpenConnection, effects: Any) -> None: ...
+    def perform(self, connection: ConnectionRecord, effects: Any) -> None: ...
 
-    def closing(self, connection: OpenConnection) -> None:
+    def closing(self, connection: ConnectionRecord) -> None:
         connection.machine.closing()
 
 

@@ -14,7 +14,7 @@ from zaqar.transport.websocket.session import Session
 
 
 @dataclass(slots=True, eq=False)
-class OpenConnection:
+class ConnectionRecord:
     """An open connection.
 
     :ivar id: a UUID
@@ -22,8 +22,10 @@ class OpenConnection:
     :ivar todo: effects of the machine that are not performed yet
     :ivar project: that of the last answer
     :ivar unread: bytes that waited for the client when it stopped reading
-    :ivar login: closes it unless the client authenticates
-    :ivar deadline: closes it unless the client reads
+    :ivar login_timer: closes it unless the client authenticates
+    :ivar read_timer: closes it unless the client reads
+    :ivar expiry_timer: ends what its credentials allow
+    :ivar pulse_timer: sends the next ping
     """
 
     id: str
@@ -35,7 +37,7 @@ class OpenConnection:
     is_busy: bool = False
     project: str = ''
     unread: int = 0
-    deadline: asyncio.TimerHandle | None = None
-    expiry: asyncio.TimerHandle | None = None
-    login: asyncio.TimerHandle | None = None
-    pulse: asyncio.TimerHandle | None = None
+    read_timer: asyncio.TimerHandle | None = None
+    expiry_timer: asyncio.TimerHandle | None = None
+    login_timer: asyncio.TimerHandle | None = None
+    pulse_timer: asyncio.TimerHandle | None = None

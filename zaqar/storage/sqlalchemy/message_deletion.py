@@ -74,7 +74,7 @@ class Deletion:
         }
 
 
-def delete_plain(session: SqlSession, deletion: Deletion) -> bool:
+def delete_if_allowed(session: SqlSession, deletion: Deletion) -> bool:
     """Delete a message if its state allows it; return whether it did.
 
     For SQLite, and for PostgreSQL even without a transaction.
@@ -114,7 +114,7 @@ def delete_together(
         if statement:
             statements.append(statement)
     if not statements:
-        return [Sharing.NONE] * len(deletions)
+        return [Sharing.DO_ALONE] * len(deletions)
     counted = _COUNTED.format(placeholders('q', len(variables)))
     statements.append((counted, placeholder_values('q', [*variables])))
     *results, last = session.several(statements)
@@ -124,7 +124,7 @@ def delete_together(
     for qid, queue_id in sorted(last.rows):
         if count := removed.count(qid):
             queue_state.subtract_by_key(session, qid, queue_id, count)
-    return [True if qid else Sharing.NONE for qid in removed]
+    return [True if qid else Sharing.DO_ALONE for qid in removed]
 
 
 def delete(session: SqlSession, deletion: Deletion) -> None:
