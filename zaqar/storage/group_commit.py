@@ -26,6 +26,9 @@ MAX_BATCH = 200
 MAX_WAIT = 0.5
 PATIENCE = 3
 
+#: Seconds before its deadline from which on a call is late.
+LATE = 0.2
+
 
 class Sharing(enum.Enum):
     """What a batch says instead of a result.
@@ -159,8 +162,10 @@ class Batcher(Generic[Item, Result]):
         try:
             results = self._together(items)
         except StoreUnavailable as error:
-            for waiter in batch:
-                waiter.error = error
+            # If only the first one is late, the others have time to try.
+            is_late = deadline.left(LATE) < LATE
+            for waiter in batch[:1] if is_late else batch:
+                waiter.error = StoreUnavailable(error.description)
         except Exception as error:
             # Whoever caused it will meet it again.
             LOG.debug('A batch of %d is undone: %r', len(batch), error)

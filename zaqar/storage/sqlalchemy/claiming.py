@@ -180,13 +180,17 @@ def _share_out(
     requests: Sequence[ClaimRequest],
     rows: Sequence[Row],
     exhausted: Sequence[Row],
-) -> list[Claim | None]:
+) -> list[Claim | Sharing | None]:
     """Give rows of a queue to those who claim there, in order."""
-    claims: list[Claim | None] = []
+    claims: list[Claim | Sharing | None] = []
     for request in requests:
         taken, rows = rows[: request.limit], rows[request.limit :]
         if not taken and not exhausted:
-            claims.append(repeated_claim(session, request))
+            # The others need not wait while it is found out why.
+            alone = len(requests) == 1
+            claims.append(
+                repeated_claim(session, request) if alone else Sharing.DO_ALONE
+            )
             continue
         values = request.values
         values['queue_id'] = (taken or exhausted)[0][0]

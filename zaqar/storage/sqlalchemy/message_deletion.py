@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,30 +102,41 @@ def delete_together(
     """
     variables: dict[str, str] = {}
     statements: list[tuple[str, Mapping[str, Any]]] = []
-    qids: list[str | None] = []
-    for deletion in deletions:
+    qids: dict[int, str] = {}
+    # In the order in which other calls lock the rows.
+    for place in sorted(
+        range(len(deletions)),
+        key=lambda place: (deletions[place].qid, deletions[place].message_id),
+    ):
+        deletion = deletions[place]
         name = variables.get(deletion.qid)
         if name is None:
             # Where it is not a SELECT's own, a subquery locks the row that it
             # reads: it would wait for posts, and deadlock with others.
             name = variables[deletion.qid] = f'@queue{len(variables)}'
             session.later(f'SELECT {QUEUE} INTO {name}', {'qid': deletion.qid})
-        statement = deletion.statement(name)
-        qids.append(deletion.qid if statement else None)
-        if statement:
+        if statement := deletion.statement(name):
+            qids[place] = deletion.qid
             statements.append(statement)
     if not statements:
         return [Sharing.DO_ALONE] * len(deletions)
     counted = _COUNTED.format(placeholders('q', len(variables)))
     statements.append((counted, placeholder_values('q', [*variables])))
     *results, last = session.several(statements)
-    counts = iter([result.rowcount for result in results])
-    removed = [qid if qid and next(counts) else None for qid in qids]
+    removed = {
+        place: qid
+        for (place, qid), result in zip(qids.items(), results, strict=True)
+        if result.rowcount
+    }
+    counts = Counter(removed.values())
     # In order, and the rows of queues last: posts lock them first.
     for qid, queue_id in sorted(last.rows):
-        if count := removed.count(qid):
-            queue_state.subtract_by_key(session, qid, queue_id, count)
-    return [True if qid else Sharing.DO_ALONE for qid in removed]
+        if counts[qid]:
+            queue_state.subtract_by_key(session, qid, queue_id, counts[qid])
+    return [
+        True if place in removed else Sharing.DO_ALONE
+        for place in range(len(deletions))
+    ]
 
 
 def delete(session: SqlSession, deletion: Deletion) -> None:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The message store on SQL.
 
-Concurrent calls of a process share a commit. On PostgreSQL the hot calls are
-one statement each, hence one round trip; the other engines run the same steps
-in a transaction, MariaDB and MySQL in two round trips.
+Concurrent calls of a process for one queue share a commit; those for other
+queues do not, or a locked row of one queue would hold up them all. On
+PostgreSQL the hot calls are one statement each, hence one round trip; the
+other engines run the same steps in a transaction, MariaDB and MySQL in two
+round trips.
 """
 
 from __future__ import annotations
@@ -90,7 +92,7 @@ class SqlMessageStore(base.MessageStore):
         # SQLite's writer merges everything anyway.
         if limit or self._dialect == 'sqlite':
             return self._post(post, limit)
-        return self._posts.run(post)
+        return self._posts.run(post, qid)
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
         self._database.write(
@@ -149,7 +151,7 @@ class SqlMessageStore(base.MessageStore):
     ) -> None:
         deletion = Deletion(qid, message_id, now, claim_id)
         if self._dialect == 'mysql':
-            self._deletions.run(deletion)
+            self._deletions.run(deletion, qid)
             return
         run = (
             self._database.read
@@ -191,7 +193,7 @@ class SqlMessageStore(base.MessageStore):
             qid, claim_id, lifetime, limit, max_claims, version
         )
         if self._dialect == 'mysql':
-            return self._claims.run(request)
+            return self._claims.run(request, qid)
         if self._dialect == 'postgresql':
             return self._database.read(
                 lambda s: single_statement_claims.claim(s, request)

@@ -128,6 +128,8 @@ def post(
         )
     ]
     items = [item for *_, item in flat]
+    # Once, since other threads change what is known.
+    known = {qid for qid in queues if qid in unsubscribed}
     counts = Counter(qid for qid, *_ in flat)
     values: dict[str, Any] = {
         'now': now,
@@ -135,7 +137,7 @@ def post(
         'counts': [counts[qid] for qid in queues],
         'versions': [_version(group) for group in queues.values()],
         'ready': [
-            qid not in unsubscribed or not any(post.notice for post in group)
+            qid not in known or not any(post.notice for post in group)
             for qid, group in queues.items()
         ],
         'post_qids': [qid for qid, *_ in flat],
@@ -153,7 +155,7 @@ def post(
         post
         for group in queues.values()
         for post in group
-        if post.notice and post.qid not in unsubscribed
+        if post.notice and post.qid not in known
     ]
     if notifying:
         values |= _notices(notifying, now)

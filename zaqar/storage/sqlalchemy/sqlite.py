@@ -176,13 +176,13 @@ class _Writer:
         if not self._busy.acquire(
             timeout=deadline.left(threading.TIMEOUT_MAX)
         ):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, IndexError):
                 self._pending.remove(job)
             LOG.error('SQLite: another thread writes for too long')
             raise StoreUnavailable
         try:
             if not job.done:
-                self._commit(self._drain())
+                self._commit(job)
         finally:
             self._busy.release()
         if job.error is not None:
@@ -194,13 +194,17 @@ class _Writer:
             self._connection.close()
 
     def _drain(self) -> list[_Job[Any]]:
-        # At least our own.
-        count = len(self._pending)
-        return [self._pending.popleft() for _ in range(count)]
+        jobs: list[_Job[Any]] = []
+        # Some may be withdrawn meanwhile.
+        with contextlib.suppress(IndexError):
+            for _ in range(len(self._pending)):
+                jobs.append(self._pending.popleft())
+        return jobs
 
-    def _commit(self, jobs: list[_Job[Any]]) -> None:
+    def _commit(self, own: _Job[Any]) -> None:
+        jobs = self._drain()
         try:
-            self._begin(jobs)
+            self._begin(jobs, own)
             for job in jobs:
                 self._perform(job)
             self._connection.execute('COMMIT')
@@ -214,18 +218,26 @@ class _Writer:
             for job in jobs:
                 job.done = True
 
-    def _begin(self, jobs: list[_Job[Any]]) -> None:
-        end = deadline.cap(time.monotonic() + BUSY_TIMEOUT)
+    def _begin(self, jobs: list[_Job[Any]], own: _Job[Any]) -> None:
+        latest = time.monotonic() + BUSY_TIMEOUT
+        end = deadline.cap(latest)
         while True:
             try:
                 self._connection.execute('BEGIN IMMEDIATE')
                 return
             except sqlite3.OperationalError as error:
-                if not _is_busy(error) or time.monotonic() >= end:
+                if _is_busy(error) and time.monotonic() < end:
+                    time.sleep(_RETRY)
+                    continue
+                if _is_busy(error) and end < latest:
+                    # The deadlines of the others may be later than ours.
+                    jobs.remove(own)
+                    self._pending.extendleft(reversed(jobs))
+                    jobs[:] = [own]
+                else:
                     # Those queued meanwhile would have to wait just as long.
                     jobs += self._drain()
-                    raise
-            time.sleep(_RETRY)
+                raise
 
     def _perform(self, job: _Job[Any]) -> None:
         """Run one piece of work in a savepoint: a failure undoes only it."""

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from zaqar import deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.group_commit import Batcher, Sharing
+from zaqar.storage.group_commit import LATE, Batcher, Sharing
 
 #: Seconds that no test should have to wait.
 LONG = 30.0
@@ -158,3 +159,28 @@ def test_nothing_is_shared_without_a_timeout(item: int) -> None:
 
     assert ledger.batcher.run(item) == item * 2
     assert ledger.batches == [[item]]
+
+
+def test_a_late_call_fails_alone() -> None:
+    ledger = Ledger()
+    first = Caller(lambda: ledger.batcher.run(1))
+    assert ledger.begun.acquire(timeout=LONG)
+
+    def late() -> int:
+        with deadline.within(LATE / 2):
+            return ledger.batcher.run(2)
+
+    callers = [Caller(late)]
+    for place in (2, 3):
+        while ledger.batcher.pending < place:
+            threading.Event().wait(0.001)
+        if place == 2:
+            callers.append(Caller(lambda: ledger.batcher.run(3)))
+    ledger.permits.release()
+    assert first.outcome() == 2
+    ledger.failure = StoreUnavailable()
+    ledger.permits.release()
+
+    lost, alone = outcomes(callers)
+    assert isinstance(lost, StoreUnavailable)
+    assert alone == 9
