@@ -143,7 +143,7 @@ def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
 def claim_together(
     session: SqlSession, requests: Sequence[ClaimRequest]
 ) -> list[Claim | Sharing | None]:
-    """Claim messages of any queues for several callers in a transaction.
+    """Claim messages for several callers in a transaction.
 
     Those of one queue get consecutive shares of its first free rows. That a
     claim is new shows in its INSERT."""

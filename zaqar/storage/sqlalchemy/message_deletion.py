@@ -96,7 +96,7 @@ def delete_if_allowed(session: SqlSession, deletion: Deletion) -> bool:
 def delete_together(
     session: SqlSession, deletions: Sequence[Deletion]
 ) -> list[bool | Sharing]:
-    """Delete messages of any queues within a transaction (MySQL).
+    """Delete messages within a transaction (MySQL).
 
     :returns: for each True, or that it must be deleted alone
     """

@@ -88,7 +88,7 @@ def post_together(
     posts: Sequence[PostRequest],
     unsubscribed: UnsubscribedQueues,
 ) -> list[Sequence[str] | Sharing]:
-    """Store posts to any queues within a transaction, in two round trips.
+    """Store posts within a transaction, in two round trips.
 
     That a token is new shows in its INSERT.
 

@@ -108,7 +108,7 @@ def post(
     posts: Sequence[PostRequest],
     unsubscribed: UnsubscribedQueues,
 ) -> list[Sequence[str] | Sharing]:
-    """Store posts to any queues.
+    """Store posts.
 
     :returns: the ids of each, where the queue and the token are ready for it
     """
