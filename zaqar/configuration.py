@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import log_setup, version
+from zaqar import log_line_escaping, version
 from zaqar.errors import ConfigurationError
 
 #: Name of the WSGI application, by which its configuration files are found;
@@ -73,9 +73,9 @@ def load(
             default_config_files=files,
             default_config_dirs=folders,
         )
-        log_setup.prefer_stderr(conf)
+        prefer_stderr(conf)
         log.setup(conf, 'zaqar', version.version_string())
-        log_setup.keep_to_a_line()
+        log_line_escaping.keep_to_a_line()
     return conf
 
 
@@ -107,3 +107,13 @@ def faults_explained(blame: str = '') -> Iterator[None]:
         lines = str(error).strip().splitlines()
         text = ' '.join(line.strip() for line in lines)
         raise ConfigurationError(f'{blame}{text}') from None
+
+
+def prefer_stderr(conf: cfg.ConfigOpts) -> None:
+    """Log to standard error if a loaded configuration names no other place.
+
+    The library would choose standard output, which belongs to what a program
+    was asked for.
+    """
+    if not (conf.log_file or conf.log_dir or conf.use_journal):
+        conf.set_default('use_stderr', True)

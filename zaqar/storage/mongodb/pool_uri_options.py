@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote_plus
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage import pool_uri_checks
+from zaqar.storage import pool_uri_restrictions
 
 _ALLOWED = (
     'appname',
@@ -79,9 +79,9 @@ _MECHANISMS = (
 
 
 def check(uri: str) -> None:
-    """Refuse what a pool may not name; see :mod:`.pool_uri_checks`."""
+    """Refuse what a pool may not name; see :mod:`.pool_uri_restrictions`."""
     options = list(_options(uri.partition('?')[2]))
-    pool_uri_checks.check_options(options, _ALLOWED, _FILES)
+    pool_uri_restrictions.check_options(options, _ALLOWED, _FILES)
     for name, value in options:
         if (
             name.lower() == 'authmechanism'

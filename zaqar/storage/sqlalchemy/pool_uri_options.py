@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from zaqar.storage import pool_uri_checks
+from zaqar.storage import pool_uri_restrictions
 
 _PSYCOPG = (
     'application_name',
@@ -62,18 +62,22 @@ _PYMYSQL_FILES = ('ssl_ca', 'ssl_cert', 'ssl_key')
 
 
 def check(url: sa.URL, folder: str) -> None:
-    """Refuse what a pool may not name (:mod:`zaqar.storage.pool_uri_checks`).
+    """Refuse what a pool may not name; see :mod:`.pool_uri_restrictions`.
 
     :param folder: below which SQLite files must be
     """
     backend = url.get_backend_name()
     if backend == 'sqlite':
-        pool_uri_checks.check_options(_pairs(url), ())
-        pool_uri_checks.check_below(str(url.database), folder)
+        pool_uri_restrictions.check_options(_pairs(url), ())
+        pool_uri_restrictions.check_below(str(url.database), folder)
     elif backend == 'postgresql':
-        pool_uri_checks.check_options(_pairs(url), _PSYCOPG, _PSYCOPG_FILES)
+        pool_uri_restrictions.check_options(
+            _pairs(url), _PSYCOPG, _PSYCOPG_FILES
+        )
     else:
-        pool_uri_checks.check_options(_pairs(url), _PYMYSQL, _PYMYSQL_FILES)
+        pool_uri_restrictions.check_options(
+            _pairs(url), _PYMYSQL, _PYMYSQL_FILES
+        )
 
 
 def _pairs(url: sa.URL) -> Iterator[tuple[str, str]]:

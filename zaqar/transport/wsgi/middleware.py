@@ -13,7 +13,7 @@ from oslo_config import cfg
 from oslo_context import context
 from oslo_middleware import cors, healthcheck
 
-from zaqar import log_setup
+from zaqar import log_line_escaping
 from zaqar.api import openapi
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import (
@@ -253,4 +253,4 @@ def _shown(project: str) -> str | None:
     """Return a project without control characters, for logs."""
     if not project.isascii():
         project = project.encode('latin-1', 'replace').decode(errors='replace')
-    return log_setup.printable(project) or None
+    return log_line_escaping.printable(project) or None

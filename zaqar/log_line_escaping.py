@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Set-up of logging: its destination, and one line for each entry."""
+"""Escaping of control characters in log entries: one line for each."""
 
 import logging
 import re
-
-from oslo_config import cfg
 
 from zaqar.control_character_patterns import RANGES
 
@@ -34,13 +32,3 @@ def keep_to_a_line() -> None:
     """Make each log entry one line."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(_ONE_LINE)
-
-
-def prefer_stderr(conf: cfg.ConfigOpts) -> None:
-    """Log to standard error if a loaded configuration names no other place.
-
-    The library would choose standard output, which belongs to what a program
-    was asked for.
-    """
-    if not (conf.log_file or conf.log_dir or conf.use_journal):
-        conf.set_default('use_stderr', True)
