@@ -123,6 +123,10 @@ def update(
         return (old, changes) if updated else None
 
     old, changes = repeat(attempt)
+    if changes.get('expires_at', old.expires_at) > old.expires_at:
+        # It may have expired between its reading and its renewal, and a
+        # notifier that saw no other one has unmarked the queue.
+        _mark(ctx, scope)
     uri: str = changes.get('subscriber', old.subscriber)
     if uri != old.subscriber:
         ttl = changes.get('ttl', old.ttl)

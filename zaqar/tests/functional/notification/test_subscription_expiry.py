@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import datetime
 import pathlib
+from collections.abc import Callable
 
 import pytest
 
@@ -13,7 +15,8 @@ from zaqar.controllers import (
     subscriptions,
 )
 from zaqar.controllers.subscription_records import SUBSCRIBER, SUBSCRIPTION
-from zaqar.models import Scope
+from zaqar.models import Identity, Scope
+from zaqar.notification import fanout
 from zaqar.tests.functional.notification.conftest import MakeRig
 from zaqar.tests.functional.notification.rig import Rig
 from zaqar.tests.functional.notification.test_processes import place
@@ -48,6 +51,69 @@ def change(rig: Rig, one: str, ttl: int) -> None:
     subscriptions.update(
         rig.ctx, scope=SCOPE, subscription_id=one, document={'ttl': ttl}
     )
+
+
+class SlowTrusts:
+    """A Keystone during whose answer other things happen."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def create(
+        self, identity: Identity, seconds: int
+    ) -> tuple[str, datetime.datetime | None]:
+        self.meanwhile()
+        return 'trust', None
+
+    def check(
+        self, identity: Identity, trust_id: str
+    ) -> datetime.datetime | None:
+        return None
+
+    def delete(self, trust_id: str) -> None:
+        pass
+
+
+def test_what_is_renewed_at_its_end_is_notified(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusts = SlowTrusts()
+    rig = make_rig(running=False, trusts=trusts)
+    one = rig.subscribe('trust+http://a.example/', ttl=HOUR)
+    # Ended by the clock of the notifier only, which therefore removes nothing.
+    server_now = rig.now() + (HOUR - 1) * 1000
+    monkeypatch.setattr(rig.management.clock, 'server_now', lambda: server_now)
+
+    def meanwhile() -> None:
+        rig.ahead = HOUR + 10
+        rig.post('for nobody')
+        fanout.fan_out(rig.ctx, rig.store)
+        assert not rig.waiting()
+
+    trusts.meanwhile = meanwhile
+    change(rig, one, 2 * HOUR)
+    rig.post('for one')
+    assert len(rig.waiting()) == 1
+
+
+def test_only_a_longer_life_marks_the_queue(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = rig.subscribe('http://a.example/', ttl=HOUR)
+    marked: list[Scope] = []
+    monkeypatch.setattr(
+        subscriptions, '_mark', lambda _, scope: marked.append(scope)
+    )
+    subscriptions.update(
+        rig.ctx,
+        scope=SCOPE,
+        subscription_id=one,
+        document={'subscriber': 'http://b.example/', 'options': {}},
+    )
+    change(rig, one, HOUR // 2)
+    assert not marked
+    change(rig, one, 2 * HOUR)
+    assert marked == [SCOPE]
 
 
 def test_what_has_ended_is_removed_and_what_lives_is_not(rig: Rig) -> None:
