@@ -15,6 +15,10 @@ from contextvars import ContextVar, Token
 #: then may take up to a second more.
 REQUEST = 4.0
 
+#: Seconds that a request has at least to undo what it has changed, however
+#: late it fails.
+UNDO = 2.0
+
 _END: ContextVar[float] = ContextVar('deadline', default=math.inf)
 
 
@@ -32,6 +36,20 @@ def end(token: Token[float]) -> None:
 def within(seconds: float) -> Iterator[None]:
     """Replace the deadline of this thread for a while."""
     token = begin(seconds)
+    try:
+        yield
+    finally:
+        end(token)
+
+
+@contextlib.contextmanager
+def undoing() -> Iterator[None]:
+    """Leave time to undo a change that a store has made already.
+
+    What has failed often failed because the time was over, and stores attempt
+    nothing any more then: the change would stay.
+    """
+    token = _END.set(max(_END.get(), time.monotonic() + UNDO))
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from zaqar import deadline
 from zaqar.controllers import undecryptable_messages
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.result_types import Popped
@@ -75,7 +76,8 @@ def _take_decrypted(
         # The claim expired; others may have the messages by now.
         raise StoreUnavailable from None
     except ZaqarError:
-        store.release(queue.qid, claim.id, now=store.clock.now())
+        with deadline.undoing():
+            store.release(queue.qid, claim.id, now=store.clock.now())
         raise
     return Popped(claim.messages, claimed.now)
 
@@ -93,7 +95,8 @@ def _take_at_once(
         if len(shown) < len(taken):
             ids = {message.id for message in shown}
             rest = [message for message in taken if message.id not in ids]
-            _put_back(store, queue, rest, now)
+            with deadline.undoing():
+                _put_back(store, queue, rest, now)
         if shown or len(taken) < limit:
             break
     if lacks_key and not shown:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from zaqar import deadline
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.result_types import Claimed
 from zaqar.errors import KeyMissing, StoreUnavailable
@@ -65,7 +66,9 @@ def claim_readable(
                 at_end = False
                 break
     finally:
-        _release(store, queue.qid, aside, at_end)
+        # One allowance for all claims.
+        with deadline.undoing():
+            _release(store, queue.qid, aside, at_end)
     if lacks_key:
         raise KeyMissing('Messages could not be decrypted.')
     return None

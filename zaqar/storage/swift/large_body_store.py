@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from zaqar import deadline
 from zaqar.errors import (
     InvalidDeletion,
     MessageClaimed,
@@ -304,7 +305,8 @@ class LargeBodyStore(base.MessageStore):
             messages = self._load(qid, rows)
             self._prolong(qid, rows, now)
         except StoreUnavailable:
-            with suppress(StoreUnavailable, QueueGone):
+            # Swift may have used up the time of the request.
+            with suppress(StoreUnavailable, QueueGone), deadline.undoing():
                 self._rows.release(qid, claim.id, now=now)
             raise
         exhausted = {message.id for message in claim.exhausted}

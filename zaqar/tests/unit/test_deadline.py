@@ -38,3 +38,17 @@ def test_other_threads_have_their_own() -> None:
         thread.start()
         thread.join()
     assert found == [60.0]
+
+
+def test_undoing_has_time_of_its_own_after_the_deadline() -> None:
+    with deadline.within(-1.0):
+        with deadline.undoing():
+            assert 0 < deadline.left(60.0) <= deadline.UNDO
+        assert deadline.left(60.0) == 0.0
+
+
+def test_undoing_shortens_no_deadline() -> None:
+    with deadline.within(30.0), deadline.undoing():
+        assert deadline.left(60.0) > deadline.UNDO
+    with deadline.undoing():
+        assert deadline.left(60.0) == 60.0

@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zaqar.errors import ConfigurationError
+from zaqar import deadline
+from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.models import NewMessage
+from zaqar.storage import store_proxy
+from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.swift import body_references
 
 factory = pytest.importorskip('zaqar.storage.swift.store_factory')
+large_body_store = pytest.importorskip('zaqar.storage.swift.large_body_store')
 
 
 def new(body: bytes, rnd: str = '0' * 16) -> NewMessage:
@@ -93,3 +101,44 @@ def test_any_other_uri_is_refused_without_showing_the_password(
     with pytest.raises(ConfigurationError) as found:
         factory.parse(uri)
     assert 'secret' not in str(found.value)
+
+
+class FrozenClient:
+    """A Swift that uses up the time of every request that reads."""
+
+    has_failed = False
+
+    def put(self, objects: Mapping[str, Any]) -> None:
+        pass
+
+    def get(self, paths: Sequence[str]) -> NoReturn:
+        deadline.begin(-1.0)
+        raise StoreUnavailable
+
+    def close(self) -> None:
+        pass
+
+
+def in_time(name: str, method: Any, *arguments: Any, **more: Any) -> Any:
+    """Attempt nothing once the deadline has passed."""
+    if not deadline.left(60.0):
+        raise StoreUnavailable
+    return method(*arguments, **more)
+
+
+def test_messages_are_free_though_swift_has_used_up_the_time(
+    tmp_path: pathlib.Path,
+) -> None:
+    rows = DRIVER.open_messages(f'sqlite:///{tmp_path}/rows.sqlite', {})
+    store = large_body_store.LargeBodyStore(
+        store_proxy.through(rows, in_time), FrozenClient(), inline=0
+    )
+    now = store.clock.now()
+    store.post('q', [new(b'a')], now=now, token='t')
+    with deadline.within(deadline.REQUEST), pytest.raises(StoreUnavailable):
+        store.claim(
+            'q', now=now, claim_id='0' * 32, ttl=3600, grace=0, limit=1
+        )
+    stats = store.stats('q', now=now)
+    assert (stats.free, stats.claimed) == (1, 0)
+    store.close()

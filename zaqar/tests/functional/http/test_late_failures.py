@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request has changed is undone, however late the request fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zaqar import deadline
+from zaqar.controllers import pools as pool_operations
+from zaqar.errors import StoreUnavailable
+from zaqar.storage import store_proxy
+from zaqar.tests.functional.http import pools
+from zaqar.tests.functional.http.client import PATCH, Api
+from zaqar.tests.functional.http.conftest import POOLED, MakeApi
+
+pytestmark = pytest.mark.sqlite
+
+QUEUE = '/v2/queues/jobs'
+KEY = 'a key of some length'
+ON = {'_enable_encrypt_messages': True}
+DEAD = {'_dead_letter_queue': 'dead', '_max_claim_count': 1}
+
+
+def _in_time(store: Any, last: str = '') -> Any:
+    """Return a store that attempts nothing once the deadline has passed.
+
+    :param last: the method whose first call uses up the time
+    """
+    is_used_up = False
+
+    def run(name: str, method: Any, *arguments: Any, **more: Any) -> Any:
+        nonlocal is_used_up
+        if not deadline.left(60.0):
+            raise StoreUnavailable
+        result = method(*arguments, **more)
+        if name == last and not is_used_up:
+            is_used_up = True
+            deadline.begin(-1.0)
+        return result
+
+    return store_proxy.through(store, run)
+
+
+def _use_up(api: Api, last: str) -> None:
+    catalogue = api.service.catalogue
+    catalogue.messages = _in_time(catalogue.messages, last)
+
+
+def _counts(api: Api, queue: str = 'jobs') -> tuple[int, int]:
+    stats = api('GET', f'/v2/queues/{queue}/stats').json['messages']
+    return stats['free'], stats['claimed']
+
+
+@pytest.fixture
+def api(make_api: MakeApi) -> Api:
+    api = make_api(f'[transport]\nmessage_encryption_key = {KEY}')
+    api('PUT', QUEUE, ON)
+    return api
+
+
+@pytest.fixture
+def keyless(make_api: MakeApi, api: Api) -> Api:
+    """Another process on the same stores, with a key that fits nothing."""
+    other = make_api(
+        f'state_path = {api.service.conf.state_path}\n[transport]\n'
+        'message_encryption_key = another key of length\n'
+    )
+    return Api(other.service, api.clock)
+
+
+def test_popped_messages_that_cannot_be_read_are_put_back(
+    api: Api, keyless: Api
+) -> None:
+    api.post('jobs', 'a', 'b')
+    change = {
+        'op': 'replace',
+        'path': '/metadata/_enable_encrypt_messages',
+        'value': False,
+    }
+    api('PATCH', QUEUE, [change], headers={'Content-Type': PATCH})
+    _use_up(keyless, 'pop')
+    answer = keyless('DELETE', f'{QUEUE}/messages?pop=2')
+    assert answer.is_error(503, 'Service temporarily unavailable')
+    assert sorted(api.bodies('jobs')) == ['a', 'b']
+
+
+def test_a_pop_that_cannot_delete_frees_its_messages(api: Api) -> None:
+    api.post('jobs', 'a', 'b')
+    _use_up(api, 'claim')
+    answer = api('DELETE', f'{QUEUE}/messages?pop=2')
+    assert answer.is_error(503, 'Service temporarily unavailable')
+    assert _counts(api) == (2, 0)
+
+
+def test_a_claim_that_cannot_be_read_is_released(
+    api: Api, keyless: Api
+) -> None:
+    api.post('jobs', 'a')
+    _use_up(keyless, 'claim')
+    answer = keyless.claim('jobs', ttl=3600)
+    assert answer.is_error(503, 'Service temporarily unavailable')
+    assert _counts(api) == (1, 0)
+
+
+def test_a_claim_whose_dead_letters_cannot_be_moved_is_released(
+    api: Api,
+) -> None:
+    api('PUT', '/v2/queues/b', DEAD)
+    api.post('b', 'a', ttl=7200)
+    assert api.claim('b', ttl=60).status == 201
+    api.clock.move(60)
+    api.post('b', 'b')
+    _use_up(api, 'claim')
+    answer = api.claim('b', ttl=3600)
+    assert answer.is_error(503, 'Service temporarily unavailable')
+    assert _counts(api, 'b') == (2, 0)
+
+
+def test_a_pool_that_cannot_be_deleted_takes_queues_again(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = make_api(POOLED).as_admin()
+    pools.make(api, 'one')
+    catalogue: Any = api.service.catalogue
+    records = catalogue.pools.records
+    monkeypatch.setattr(records, '_management', _in_time(catalogue.management))
+
+    def fail(*_: Any) -> None:
+        assert records.get('one').closing
+        deadline.begin(-1.0)
+        raise StoreUnavailable
+
+    monkeypatch.setattr(pool_operations, '_check_unused', fail)
+    assert api('DELETE', '/v2/pools/one').status == 503
+    assert not records.get('one').closing
