@@ -30,14 +30,26 @@ def pymysql_connection(base_class: Any) -> Any:
         #: By the monotonic clock.
         deadline = math.inf
 
+        #: Seconds for the latest answer.
+        allowed = math.inf
+
         def query(self, sql: Any, unbuffered: bool = False) -> Any:
-            if self.deadline != math.inf:
-                # There are arguments for these, for new connections only. In
-                # steps: the library sets the socket anew for another value.
-                left = math.ceil((self.deadline - time.monotonic()) * 8) / 8
-                self._read_timeout = max(left, SHORTEST)
-                self._write_timeout = self._read_timeout
+            self._limit()
             return super().query(sql, unbuffered)
+
+        def next_result(self, unbuffered: bool = False) -> Any:
+            # The answers to a packet of several statements come one by one.
+            self._limit()
+            return super().next_result(unbuffered)
+
+        def _limit(self) -> None:
+            if self.deadline == math.inf:
+                return
+            # There are arguments for these, for new connections only. In
+            # steps: the library sets the socket anew for another value.
+            left = math.ceil((self.deadline - time.monotonic()) * 8) / 8
+            self.allowed = max(left, SHORTEST)
+            self._read_timeout = self._write_timeout = self.allowed
 
     return DeadlineConnection
 
@@ -52,7 +64,11 @@ def _psycopg_connection(base_class: Any, error_class: Any) -> Any:
         #: By the monotonic clock.
         deadline = math.inf
 
+        #: Seconds for the latest answer.
+        allowed = math.inf
+
         def wait(self, steps: Any, *args: Any, **kwargs: Any) -> Any:
+            self.allowed = self.deadline - time.monotonic()
             limited = _limited(steps, self.deadline, NoAnswerError)
             return super().wait(limited, *args, **kwargs)
 
@@ -65,7 +81,7 @@ def _limited(
     """Yield what psycopg waits for, until the deadline.
 
     Every tenth of a second without an answer it is resumed with nothing
-    ready.
+    ready; psycopg before 3.2 resumes it for answers only.
     """
     try:
         wanted = next(steps)

@@ -83,9 +83,14 @@ class Connector:
         self, dialect: Any, _record: Any, args: Any, options: Any
     ) -> Any:
         """Connect; a hook of SQLAlchemy."""
-        module = dialect.loaded_dbapi
+        # SQLAlchemy 2.0 passes the arguments of all connections.
+        own = {**options, 'autocommit': True}
+        connection = self._connected(dialect.loaded_dbapi, args, own)
+        connection.deadline = _startup_end()
+        return connection
+
+    def _connected(self, module: Any, args: Any, options: Any) -> Any:
         connect: Callable[..., Any] = psycopg_connection(module).connect
-        options['autocommit'] = True
         if deadline.left(CONNECT_TIMEOUT) < LEAST_CONNECT_TIME:
             # The library waits for two seconds at least.
             raise module.OperationalError('no time is left to connect')
@@ -130,15 +135,22 @@ class Connector:
 
 def connect_mysql(dialect: Any, _record: Any, args: Any, options: Any) -> Any:
     """Connect to MariaDB or MySQL; a hook of SQLAlchemy."""
-    for name in ('connect_timeout', 'read_timeout', 'write_timeout'):
+    timeouts = {
         # 0 and None are without a limit.
-        most = options[name] or CONNECT_TIMEOUT
-        options[name] = max(deadline.left(most), SHORTEST)
+        name: max(deadline.left(options[name] or CONNECT_TIMEOUT), SHORTEST)
+        for name in ('connect_timeout', 'read_timeout', 'write_timeout')
+    }
     base_class = dialect.loaded_dbapi.connections.Connection
-    connection = pymysql_connection(base_class)(*args, **options)
-    # SQLAlchemy begins with queries of its own.
-    connection.deadline = deadline.cap(time.monotonic() + STARTUP_TIMEOUT)
+    # SQLAlchemy 2.0 passes the arguments of all connections.
+    own = {**options, **timeouts}
+    connection = pymysql_connection(base_class)(*args, **own)
+    connection.deadline = _startup_end()
     return connection
+
+
+def _startup_end() -> float:
+    """Return when SQLAlchemy's own first queries must have ended."""
+    return deadline.cap(time.monotonic() + STARTUP_TIMEOUT)
 
 
 def _is_direct(connection: Any) -> bool:
