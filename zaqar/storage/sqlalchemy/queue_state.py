@@ -10,10 +10,17 @@ from typing import Any
 
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.storage.sqlalchemy.message_rows import QUEUE
-from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import (
+    SqlSession,
+    placeholder_values,
+    placeholders,
+)
 
 #: Milliseconds between two exact counts of a queue that is full.
 RECOUNT = 1000
+
+#: Ids of one query.
+_CHUNK = 200
 
 _SELECT = (
     'SELECT id, next_seq, live, counted_at, subscribed, least_version, '
@@ -42,6 +49,9 @@ _SUBTRACT_BY_KEY = (
 )
 _COUNTED_QID = (
     'SELECT qid FROM message_queue WHERE id = :id AND live IS NOT NULL'
+)
+_COUNTED = (
+    'SELECT qid, id FROM message_queue WHERE id IN ({}) AND live IS NOT NULL'
 )
 _SET_COUNT = (
     'UPDATE message_queue SET live = :live, counted_at = :now WHERE id = :id'
@@ -213,6 +223,28 @@ def subtract_live(session: SqlSession, queue_id: int, count: int) -> None:
     row = session.one(_COUNTED_QID, values)
     if row is not None:
         subtract_by_key(session, row[0], queue_id, count)
+
+
+def subtract_from_several(
+    session: SqlSession, counts: Mapping[int, int]
+) -> None:
+    """Subtract removed messages from the counts that there are.
+
+    In the order of the keys, as all do that lock several queues.
+
+    :param counts: by the ids of queues
+    """
+    ids = sorted(counts)
+    found: list[tuple[str, int]] = []
+    for start in range(0, len(ids), _CHUNK):
+        chunk = ids[start : start + _CHUNK]
+        rows = session.all(
+            _COUNTED.format(placeholders('id', len(chunk))),
+            placeholder_values('id', chunk),
+        )
+        found += [(qid, queue_id) for qid, queue_id in rows]
+    for qid, queue_id in sorted(found):
+        subtract_by_key(session, qid, queue_id, counts[queue_id])
 
 
 def subtract_by_key(

@@ -135,8 +135,7 @@ def _with_named_lock(session: SqlSession, now: int, batch: int) -> int:
 def _sweep(session: SqlSession, now: int, batch: int) -> int:
     values = {'now': now}
     rows = _remove(session, _EXPIRED, values, batch)
-    for queue_id, count in Counter(row[0] for row in rows).items():
-        queue_state.subtract_live(session, queue_id, count)
+    queue_state.subtract_from_several(session, Counter(row[0] for row in rows))
     removed = len(rows)
     for dead in _OTHERS:
         if removed < batch:

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deadlines of connections, with drivers that talk to nobody."""
+
+from __future__ import annotations
+
+import math
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import sqlalchemy as sa
+
+from zaqar import deadline
+from zaqar.storage.sqlalchemy import connector, queue_state
+from zaqar.storage.sqlalchemy.connection_deadlines import (
+    psycopg_connection,
+    pymysql_connection,
+)
+from zaqar.storage.sqlalchemy.connector import Connector, Pooler
+
+
+class MysqlDriver:
+    """What we use of PyMySQL's connection."""
+
+    _read_timeout: float
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+        self.seen: list[float] = []
+
+    def query(self, sql: str, unbuffered: bool = False) -> None:
+        self.seen.append(self._read_timeout)
+
+    def next_result(self, unbuffered: bool = False) -> None:
+        self.seen.append(self._read_timeout)
+
+
+class PostgresqlDriver:
+    """What we use of psycopg's connection."""
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    @classmethod
+    def connect(cls, **options: Any) -> PostgresqlDriver:
+        return cls(options)
+
+    def wait(self, steps: Any) -> Any:
+        return list(steps)
+
+
+def _mysql() -> Any:
+    connections = SimpleNamespace(Connection=MysqlDriver)
+    return SimpleNamespace(
+        loaded_dbapi=SimpleNamespace(connections=connections)
+    )
+
+
+def _postgresql() -> Any:
+    module = SimpleNamespace(
+        Connection=PostgresqlDriver, OperationalError=OSError
+    )
+    return SimpleNamespace(loaded_dbapi=module)
+
+
+def test_a_late_request_shortens_only_its_own_connection() -> None:
+    options = {'connect_timeout': 2, 'read_timeout': 2, 'write_timeout': 2}
+    with deadline.within(0.5):
+        made = connector.connect_mysql(_mysql(), None, [], options)
+    assert made.options['read_timeout'] <= 0.5
+    assert set(options.values()) == {2}
+
+
+def test_a_pooled_connection_must_be_ready_in_time() -> None:
+    made = Connector(Pooler.TRANSACTION, sa.make_url('postgresql://x/y'))
+    options: dict[str, Any] = {}
+    connection = made.connect(_postgresql(), None, [], options)
+    assert connection.deadline < time.monotonic() + 5
+    assert connection.options['autocommit'] is True
+    assert not options
+
+
+def test_each_answer_to_a_packet_has_only_what_is_left() -> None:
+    connection = pymysql_connection(MysqlDriver)()
+    connection.deadline = time.monotonic() + 3
+    connection.query('SELECT 1; SELECT 2')
+    connection.deadline -= 2
+    connection.next_result()
+    first, second = connection.seen
+    assert second <= first - 2 + 1 / 8
+    assert connection.allowed == second
+
+
+def test_a_wait_for_postgresql_knows_its_time() -> None:
+    made = psycopg_connection(_postgresql().loaded_dbapi)
+    connection = made({})
+    assert connection.allowed == math.inf
+    connection.deadline = time.monotonic() + 0.5
+    connection.wait(iter(()))
+    assert 0 < connection.allowed <= 0.5
+
+
+def test_counts_of_several_queues_are_locked_in_one_order() -> None:
+    changed = []
+    session: Any = SimpleNamespace(
+        all=lambda _sql, _params: [('c', 1), ('a', 3), ('b', 2)],
+        later=lambda _sql, params: changed.append(params),
+    )
+    queue_state.subtract_from_several(session, {1: 10, 2: 20, 3: 30, 4: 40})
+    assert changed == [
+        {'qid': 'a', 'id': 3, 'count': 30},
+        {'qid': 'b', 'id': 2, 'count': 20},
+        {'qid': 'c', 'id': 1, 'count': 10},
+    ]
