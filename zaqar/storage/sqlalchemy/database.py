@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from zaqar import deadline
-from zaqar.errors import ConfigurationError, one_line
+from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.storage.sqlalchemy import connector, errors, schema_revision
 from zaqar.storage.sqlalchemy.connector import Connector, Pooler
 from zaqar.storage.sqlalchemy.retries import (
@@ -36,6 +36,10 @@ POOL_TIMEOUT = 1.0
 
 #: Seconds after which a call ends, whatever it waits for.
 DEADLINE = 4.0
+
+#: Seconds of silence that tell of the server, and not only of a request that
+#: came late.
+FAIR_WAIT = 1.0
 
 #: Connections that stay open, at most.
 KEPT_CONNECTIONS = 10
@@ -234,6 +238,9 @@ class ServerDatabase(SqlDatabase):
                 cursor.execute(f'SET SESSION wsrep_sync_wait = {SYNC_WAIT}')
 
     def _try(self, work: Callable[[SqlSession], T], *, transaction: bool) -> T:
+        if not deadline.left(DEADLINE):
+            # Any answer would be too late, and seem to be a lost connection.
+            raise StoreUnavailable
         start = time.monotonic()
         end = deadline.cap(start + DEADLINE)
         retries = Retries(start, end)
@@ -259,7 +266,7 @@ class ServerDatabase(SqlDatabase):
                 session.commit()
             cursor.close()
         except BaseException as error:
-            self._handle_failure(connection, error, transaction)
+            self._handle_failure(connection, error, transaction, end)
             raise
         else:
             connection.close()
@@ -276,7 +283,11 @@ class ServerDatabase(SqlDatabase):
             raise ConnectionLostError from error
 
     def _handle_failure(
-        self, connection: Any, error: BaseException, transaction: bool
+        self,
+        connection: Any,
+        error: BaseException,
+        transaction: bool,
+        end: float,
     ) -> None:
         """Clean up or close the connection; raise what may be retried."""
         dbapi_error = self._engine.dialect.loaded_dbapi.Error
@@ -286,9 +297,11 @@ class ServerDatabase(SqlDatabase):
         )
         try:
             if broken:
+                allowed = connection.driver_connection.allowed
                 connection.invalidate()
-                # The others are most likely broken, too.
-                self._engine.dispose()
+                if not _is_cut(end, allowed):
+                    # The others are most likely broken, too.
+                    self._engine.dispose()
             elif transaction:
                 connection.cursor().execute('ROLLBACK')
         except dbapi_error:
@@ -299,6 +312,14 @@ class ServerDatabase(SqlDatabase):
             raise ConnectionLostError from error
         if errors.is_conflict(self.dialect, error):
             raise ConflictError from error
+
+
+def _is_cut(end: float, allowed: float) -> bool:
+    """Tell whether our deadline, not the server, ended a connection.
+
+    :param allowed: seconds that there were for the latest answer
+    """
+    return allowed < FAIR_WAIT and time.monotonic() >= end
 
 
 def _is_galera(cursor: Any) -> bool:

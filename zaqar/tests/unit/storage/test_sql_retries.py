@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pymysql
 import pytest
 import sqlalchemy as sa
 
+from zaqar import deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.sqlalchemy import database, retries
 from zaqar.storage.sqlalchemy.database import ServerDatabase, ServerSettings
@@ -64,7 +66,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> ServerDatabase:
     nothing: Callable[..., None] = lambda *_: None  # noqa: E731
     cursor = SimpleNamespace(execute=nothing, nextset=nothing, close=nothing)
     connection = SimpleNamespace(
-        driver_connection=SimpleNamespace(),
+        driver_connection=SimpleNamespace(allowed=math.inf),
         cursor=lambda: cursor,
         close=nothing,
         invalidate=nothing,
@@ -124,3 +126,37 @@ def test_a_lost_server_is_given_up_sooner(
     assert len(rival.times) == 3
     (record,) = caplog.records
     assert record.getMessage().startswith('The database does not answer: ')
+
+
+def test_a_request_that_is_over_is_refused_before_it_connects(
+    server: ServerDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, '_connect', pytest.fail)
+    with deadline.within(0), pytest.raises(StoreUnavailable):
+        server.read(lambda _: None)
+
+
+@pytest.mark.parametrize(('seconds', 'is_kept'), [(0.4, True), (3.0, False)])
+def test_a_late_request_does_not_end_the_connections_of_others(
+    server: ServerDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    is_kept: bool,
+) -> None:
+    disposed = []
+    engine: Any = server._engine  # noqa: SLF001
+    monkeypatch.setattr(engine, 'dispose', lambda: disposed.append(1))
+    connection: Any = server._connect()  # noqa: SLF001
+    connection.driver_connection.allowed = seconds
+    clock = Clock()
+    monkeypatch.setattr(database, 'time', clock)
+    monkeypatch.setattr(retries, 'time', clock)
+    monkeypatch.setattr(deadline, 'time', clock)
+
+    def wait(_session: Any) -> None:
+        clock.sleep(seconds)
+        raise pymysql.OperationalError(2013, 'timed out')
+
+    with deadline.within(seconds), pytest.raises(StoreUnavailable):
+        server.read(wait)
+    assert disposed == ([] if is_kept else [1])
