@@ -242,6 +242,8 @@ class MongoDatabase:
         :param bounded: limit the first try, too, to the time of one command
         """
         tries = 0
+        # In less than that the client may not even discover a primary.
+        is_cut = end - time.monotonic() < OUTAGE_TIMEOUT
         while True:
             left = max(end - time.monotonic(), 0.05)
             try:
@@ -258,7 +260,8 @@ class MongoDatabase:
                 is_final = errors.is_unreachable(error)
                 if late or is_final or not errors.is_transient(error):
                     translated = errors.translate(error)
-                    if isinstance(translated, StoreUnavailable):
+                    is_silence = isinstance(translated, StoreUnavailable)
+                    if is_silence and not is_cut:
                         self._is_down = True
                     raise translated from error
                 time.sleep(pause)

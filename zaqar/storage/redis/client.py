@@ -14,7 +14,12 @@ from redis import exceptions
 from zaqar import deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import topology
-from zaqar.storage.redis.node import Command, ConnectionLost, error_code
+from zaqar.storage.redis.node import (
+    Command,
+    ConnectionLost,
+    CutShort,
+    error_code,
+)
 from zaqar.storage.redis.scripts import Script
 from zaqar.storage.redis.uri import ConnectionSettings
 
@@ -130,6 +135,8 @@ class RedisClient:
     def _call_any(self, key: str, *command: Any) -> Any:
         if self.is_single_server:
             return self.call(key, *command)
+        if not deadline.left(DEADLINE):
+            raise StoreUnavailable
         cause = ConnectionLost('')
         try:
             first = self.topology.node(key)
@@ -157,6 +164,9 @@ class RedisClient:
         commands: Callable[[bool], Sequence[Command]],
         script: Script | None = None,
     ) -> list[Any]:
+        if not deadline.left(DEADLINE):
+            # Any answer would be too late, and seem to be a lost connection.
+            raise StoreUnavailable
         start = time.monotonic()
         end = deadline.cap(start + DEADLINE)
         last = min(start + RETRY_PERIOD, end)
@@ -172,7 +182,8 @@ class RedisClient:
                 )
             except ConnectionLost as error:
                 lost, cause, is_repeated = lost + 1, error, True
-                self.topology.invalidate()
+                if not isinstance(error, CutShort):
+                    self.topology.invalidate()
                 # The first may have been just an old connection.
                 pause = self._settings.pause if lost > 1 else 0.0
             else:

@@ -4,6 +4,7 @@
 import contextlib
 import importlib
 import inspect
+import math
 import re
 import threading
 import time
@@ -55,10 +56,16 @@ _pack: Callable[[Command], bytes] | None = None
 with contextlib.suppress(ImportError):
     _pack = getattr(importlib.import_module('hiredis'), 'pack_command', None)
 
+#: Seconds until a deadline in which silence tells of the server, and not only
+#: of a call that came late.
+FAIR_WAIT = 0.7
+
 #: Seconds after which a connection is checked again for a server that became a
 #: replica. After a failover behind one address, the old server keeps its
 #: connections and answers reads from stale data.
 ROLE_INTERVAL = 5.0
+
+_TIMEOUTS = (exceptions.TimeoutError, TimeoutError)
 
 _ROLE: Command = ('INFO', 'replication')
 
@@ -67,6 +74,10 @@ _SCRIPT_ERROR = re.compile(r'Error running script.*: -([A-Z]+) ', re.DOTALL)
 
 class ConnectionLost(Exception):
     """There is no connection, or it broke."""
+
+
+class CutShort(ConnectionLost):
+    """There was no answer in less time than a server may take."""
 
 
 class LoginRefused(ConnectionLost):
@@ -129,15 +140,18 @@ class RedisNode:
         :raises ConnectionLost: the commands may have been executed or not
         """
         is_fresh = until is not None
+        left = math.inf if until is None else until - time.monotonic()
         lent = self._new() if is_fresh else self._borrow()
         connection = lent.connection
         try:
-            if until is not None:
-                _shorten_timeouts(connection, until - time.monotonic())
+            if is_fresh:
+                _shorten_timeouts(connection, left)
             connection.connect()
             answers = self._answers(lent, commands)
         except (exceptions.RedisError, OSError) as error:
             connection.disconnect()
+            if left < FAIR_WAIT and isinstance(error, _TIMEOUTS):
+                raise CutShort(one_line(error)) from error
             # The others are most likely broken, too.
             self.close()
             refusals = exceptions.AuthenticationError

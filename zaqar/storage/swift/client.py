@@ -31,6 +31,10 @@ U = TypeVar('U')
 #: Seconds for which :attr:`SwiftClient.has_failed` is true after a failure.
 FAILURE_PERIOD = 60.0
 
+#: Seconds of silence that tell of Swift, and not only of a request that came
+#: late.
+FAIR_WAIT = 1.0
+
 #: Queued deletions, at most; objects of further ones expire.
 MAX_BACKLOG = 2000
 
@@ -122,10 +126,13 @@ class SwiftClient:
         """Run work for all items at once."""
         if not items:
             return []
+        limit = deadline.left(self._timeout)
+        if not limit:
+            raise StoreUnavailable
         futures = [self._pool.submit(work, item) for item in items]
         concurrent.futures.wait(
             futures,
-            timeout=deadline.left(self._timeout),
+            timeout=limit,
             return_when=concurrent.futures.FIRST_EXCEPTION,
         )
         try:
@@ -139,7 +146,11 @@ class SwiftClient:
         ) as error:
             for future in futures:
                 future.cancel()
-            self._failed_until = time.monotonic() + FAILURE_PERIOD
+            is_cut = isinstance(
+                error, concurrent.futures.TimeoutError
+            ) and limit < min(FAIR_WAIT, self._timeout)
+            if not is_cut:
+                self._failed_until = time.monotonic() + FAILURE_PERIOD
             LOG.error('Swift does not answer: %s', one_line(error))
             raise StoreUnavailable from error
 

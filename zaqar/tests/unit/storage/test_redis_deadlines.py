@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls of Redis by requests that are late."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from zaqar import deadline
+from zaqar.errors import StoreUnavailable
+
+node = pytest.importorskip('zaqar.storage.redis.node')
+client = pytest.importorskip('zaqar.storage.redis.client')
+uri = pytest.importorskip('zaqar.storage.redis.uri')
+
+
+class Silent:
+    """A connection to a server that never answers."""
+
+    socket_timeout = 2.0
+
+    def connect(self) -> None:
+        raise TimeoutError
+
+    def disconnect(self) -> None:
+        pass
+
+
+class Idle:
+    """A connection that waits for its next use."""
+
+    is_open = True
+
+    def disconnect(self) -> None:
+        self.is_open = False
+
+
+@pytest.mark.parametrize('seconds', [0.3, 3.0])
+def test_only_a_silence_of_some_length_ends_the_other_connections(
+    seconds: float,
+) -> None:
+    server, idle = node.RedisNode(Silent, 'x'), Idle()
+    server._idle.append(node._PooledConnection(idle, 0))  # noqa: SLF001
+    with pytest.raises(node.ConnectionLost) as found:
+        server.exchange([('PING',)], time.monotonic() + seconds)
+    is_cut = seconds < node.FAIR_WAIT
+    assert isinstance(found.value, node.CutShort) == is_cut
+    assert idle.is_open == is_cut
+
+
+def test_a_request_that_is_over_asks_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asking = client.RedisClient(uri.parse('redis://127.0.0.1:1', {}))
+
+    def ask(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(asking.topology, 'exchange', ask)
+    with deadline.within(0), pytest.raises(StoreUnavailable):
+        asking.ping('key')
+
+
+def test_a_call_cut_short_says_nothing_of_the_topology(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asking = client.RedisClient(uri.parse('redis://127.0.0.1:1', {}))
+
+    def ask(*_: Any) -> None:
+        raise node.CutShort('late')
+
+    monkeypatch.setattr(asking.topology, 'exchange', ask)
+    monkeypatch.setattr(asking.topology, 'invalidate', pytest.fail)
+    with deadline.within(0.2), pytest.raises(StoreUnavailable):
+        asking.ping('key')
