@@ -51,9 +51,7 @@ def report(ctx: Context) -> dict[str, Any]:
     management = ctx.catalogue.management
     end = time.monotonic() + DEADLINE
     if 'pooling' not in ctx.features:
-        # Its steps are many; each has the limit of its store.
-        with deadline.within(DEADLINE):
-            return _pool_state(management, ctx.catalogue.openers()[''], end)
+        return _pool_state(management, ctx.catalogue.openers()[''], end)
     try:
         openers = ctx.catalogue.openers()
     except StoreUnavailable:
@@ -78,6 +76,19 @@ def answers(open_store: Callable[[], MessageStore | ManagementStore]) -> bool:
 
 
 def _pool_state(
+    management: ManagementStore,
+    open_store: Callable[[], MessageStore],
+    end: float,
+) -> dict[str, Any]:
+    # Its steps are many: it has a deadline of its own, and not that of a
+    # request. One whose turn comes late is not unreachable for that.
+    share = max(end - time.monotonic(), deadline.REQUEST)
+    # Here, since threads of an executor do not have that of their caller.
+    with deadline.within(share):
+        return _probed(management, open_store, end)
+
+
+def _probed(
     management: ManagementStore,
     open_store: Callable[[], MessageStore],
     end: float,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from zaqar import deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
@@ -120,6 +121,18 @@ def test_pools_are_tried_at_once(
         monkeypatch.setattr(store, 'ping', meeting.wait)
     found = api('GET', '/v2/health').json
     assert all(_is_well(found[name]) for name in ('east', 'west'))
+
+
+def test_each_pool_has_a_deadline(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = make_api(POOLED).as_admin()
+    pools.make(api, 'east')
+    left = []
+    store: Any = api.service.catalogue.pools.store('east')  # type: ignore
+    monkeypatch.setattr(store, 'ping', lambda: left.append(deadline.left(60)))
+    api('GET', '/v2/health')
+    assert 0 < min(left) <= max(left) <= 10
 
 
 def test_a_catalogue_that_does_not_answer_is_said_so(
