@@ -14,9 +14,14 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from zaqar import deadline
+
 #: Seconds for which a sample is good. Nothing here tells that a hypervisor
 #: has paused the machine until its clock is set right.
 SAMPLE_INTERVAL = 10.0
+
+#: Seconds that the server has for its answer, at least.
+LEAST_TIME = 1.2
 
 #: Milliseconds by which the two clocks of the machine may come apart before a
 #: sample is void: more than slewing does, less than anybody counts on.
@@ -119,7 +124,11 @@ class Clock:
     def _take(self, sample: Callable[[], int]) -> _Sample:
         before, wall = self._timer(), self._wall()
         try:
-            server = sample()
+            # A failure counts for all that wait, who may have more time left
+            # than the request that asks for them.
+            left = deadline.left(deadline.REQUEST)
+            with deadline.within(max(left, LEAST_TIME)):
+                server = sample()
         except Exception as error:
             self._failure = error
             raise
