@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from zaqar import deadline
+from zaqar import request_deadline
 
 #: Seconds for which a sample is good. Nothing here tells that a hypervisor
 #: has paused the machine until its clock is set right.
@@ -126,8 +126,8 @@ class Clock:
         try:
             # A failure counts for all that wait, who may have more time left
             # than the request that asks for them.
-            left = deadline.left(deadline.REQUEST)
-            with deadline.within(max(left, LEAST_TIME)):
+            left = request_deadline.left(request_deadline.REQUEST)
+            with request_deadline.within(max(left, LEAST_TIME)):
                 server = sample()
         except Exception as error:
             self._failure = error

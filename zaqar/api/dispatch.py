@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.api import query_parsing
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policies import Authorizer
@@ -100,7 +100,7 @@ class Dispatcher:
     def forget(self, scope: Scope, subscription_id: str) -> None:
         """Delete a subscription of a closed connection, without a policy."""
         context = self._context.called_by(Identity(scope.project, ''), 0)
-        with deadline.within(deadline.REQUEST):
+        with request_deadline.within(request_deadline.REQUEST):
             subscriptions.delete(
                 context, scope=scope, subscription_id=subscription_id
             )
@@ -133,13 +133,13 @@ class Dispatcher:
             arguments['document'] = _document(operation.body, text)
         context = self._context.called_by(identity, size)
         # After the body, for which the client may take its time.
-        token = deadline.begin()
+        token = request_deadline.begin()
         try:
             return operation.handler(context, **arguments)
         except StoreUnavailable as error:
             raise explained(error, operation) from error
         finally:
-            deadline.end(token)
+            request_deadline.end(token)
 
     def _read(self, body: Body, read_body: BodyReader) -> Received | None:
         most = body.max_size(self.limits)

@@ -10,7 +10,7 @@ import dataclasses
 
 import msgspec
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.controllers import dead_letters, undecryptable_messages
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import MIN_TTL, Limits, page_size
@@ -132,7 +132,7 @@ def _without_exhausted(
     try:
         return dead_letters.move(ctx, queue, claim, now)
     except StoreUnavailable:
-        with deadline.undoing():
+        with request_deadline.undoing():
             store.release(queue.qid, claim.id, now=store.clock.now())
         raise
 

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.models import NewMessage
@@ -82,9 +82,9 @@ def _pool_state(
 ) -> dict[str, Any]:
     # Its steps are many: it has a deadline of its own, and not that of a
     # request. One whose turn comes late is not unreachable for that.
-    share = max(end - time.monotonic(), deadline.REQUEST)
+    share = max(end - time.monotonic(), request_deadline.REQUEST)
     # Here, since threads of an executor do not have that of their caller.
-    with deadline.within(share):
+    with request_deadline.within(share):
         return _probed(management, open_store, end)
 
 
@@ -180,7 +180,7 @@ class _Probe:
     def clean_up(self) -> None:
         """Remove everything that a store would show."""
         try:
-            with deadline.within(deadline.REQUEST):
+            with request_deadline.within(request_deadline.REQUEST):
                 self._delete_queue()
         except StoreUnavailable:
             LOG.warning('A probe could not be cleaned up')

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import is_name, page_size
 from zaqar.errors import (
@@ -141,7 +141,7 @@ def delete(ctx: Context, *, pool_name: str) -> None:
     try:
         _check_unused(catalogue, pool)
     except BaseException:
-        with deadline.undoing():
+        with request_deadline.undoing():
             records.give_up_deletion(pool_name, mark)
         raise
     if not records.end_deletion(pool_name, mark) and records.get(pool_name):

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.controllers import undecryptable_messages
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.result_types import Popped
@@ -76,7 +76,7 @@ def _take_decrypted(
         # The claim expired; others may have the messages by now.
         raise StoreUnavailable from None
     except ZaqarError:
-        with deadline.undoing():
+        with request_deadline.undoing():
             store.release(queue.qid, claim.id, now=store.clock.now())
         raise
     return Popped(claim.messages, claimed.now)
@@ -95,7 +95,7 @@ def _take_at_once(
         if len(shown) < len(taken):
             ids = {message.id for message in shown}
             rest = [message for message in taken if message.id not in ids]
-            with deadline.undoing():
+            with request_deadline.undoing():
                 _put_back(store, queue, rest, now)
         if shown or len(taken) < limit:
             break

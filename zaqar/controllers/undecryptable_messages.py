@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.result_types import Claimed
 from zaqar.errors import KeyMissing, StoreUnavailable
@@ -67,7 +67,7 @@ def claim_readable(
                 break
     finally:
         # One allowance for all claims.
-        with deadline.undoing():
+        with request_deadline.undoing():
             _release(store, queue.qid, aside, at_end)
     if lacks_key:
         raise KeyMissing('Messages could not be decrypted.')

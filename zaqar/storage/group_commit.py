@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 
 LOG = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ class Batcher(Generic[Item, Result]):
                     waiting.remove(waiter)
                     return False
             # Another thread works for us, within its own deadline.
-            left = deadline.left(threading.TIMEOUT_MAX)
+            left = request_deadline.left(threading.TIMEOUT_MAX)
             if not waiter.leads and not waiter.wait(left):
                 raise StoreUnavailable
         return waiter.leads
@@ -163,7 +163,7 @@ class Batcher(Generic[Item, Result]):
             results = self._together(items)
         except StoreUnavailable as error:
             # If only the first one is late, the others have time to try.
-            is_late = deadline.left(LATE) < LATE
+            is_late = request_deadline.left(LATE) < LATE
             for waiter in batch[:1] if is_late else batch:
                 waiter.error = StoreUnavailable(error.description)
         except Exception as error:

@@ -26,7 +26,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.mongodb import errors
 from zaqar.storage.mongodb.client_settings import (
@@ -195,7 +195,7 @@ class MongoDatabase:
         :param run: takes the deadline, and whether there is an outage
         :raises StoreUnavailable: it failed, or another caller waits already
         """
-        if not deadline.left(STEP_TIMEOUT):
+        if not request_deadline.left(STEP_TIMEOUT):
             # Even a wait of nothing takes the client half a second.
             raise StoreUnavailable
         if self._has_no_primary():
@@ -331,7 +331,7 @@ class MongoDatabase:
 
 
 def _end_after(seconds: float) -> float:
-    return deadline.cap(time.monotonic() + seconds)
+    return request_deadline.cap(time.monotonic() + seconds)
 
 
 def in_time() -> contextlib.AbstractContextManager[None]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from redis import exceptions
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.redis import topology
 from zaqar.storage.redis.node import (
@@ -135,7 +135,7 @@ class RedisClient:
     def _call_any(self, key: str, *command: Any) -> Any:
         if self.is_single_server:
             return self.call(key, *command)
-        if not deadline.left(DEADLINE):
+        if not request_deadline.left(DEADLINE):
             raise StoreUnavailable
         cause = ConnectionLost('')
         try:
@@ -144,7 +144,7 @@ class RedisClient:
         except ConnectionLost:
             # The topology is unknown; this call discovers it.
             return self.call(key, *command)
-        end = deadline.cap(time.monotonic() + RETRY_PERIOD)
+        end = request_deadline.cap(time.monotonic() + RETRY_PERIOD)
         for node in (first, *(node for node in nodes if node is not first)):
             now = time.monotonic()
             if now > end:
@@ -164,11 +164,11 @@ class RedisClient:
         commands: Callable[[bool], Sequence[Command]],
         script: Script | None = None,
     ) -> list[Any]:
-        if not deadline.left(DEADLINE):
+        if not request_deadline.left(DEADLINE):
             # Any answer would be too late, and seem to be a lost connection.
             raise StoreUnavailable
         start = time.monotonic()
-        end = deadline.cap(start + DEADLINE)
+        end = request_deadline.cap(start + DEADLINE)
         last = min(start + RETRY_PERIOD, end)
         # A connection that is open has the time-out of the settings.
         is_late = end - start < self._settings.read_timeout

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zaqar import deadline, store_clock
+from zaqar import request_deadline, store_clock
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Claim, Message, MessageSpan, NewMessage, Page, Stats
 from zaqar.storage import base, deletion_errors
@@ -290,7 +290,7 @@ class RedisMessageStore(base.MessageStore):
         back at the same time it takes several calls, so that none of them
         blocks the server for long.
         """
-        end = deadline.cap(time.monotonic() + DEADLINE)
+        end = request_deadline.cap(time.monotonic() + DEADLINE)
         budget = FIRST_BUDGET
         while True:
             status, *answer = self._call(

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.util import asbool
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import ConfigurationError
 from zaqar.storage.sqlalchemy.connection_deadlines import (
     SHORTEST,
@@ -91,7 +91,7 @@ class Connector:
 
     def _connected(self, module: Any, args: Any, options: Any) -> Any:
         connect: Callable[..., Any] = psycopg_connection(module).connect
-        if deadline.left(CONNECT_TIMEOUT) < LEAST_CONNECT_TIME:
+        if request_deadline.left(CONNECT_TIMEOUT) < LEAST_CONNECT_TIME:
             # The library waits for two seconds at least.
             raise module.OperationalError('no time is left to connect')
         if not self.is_pooled:
@@ -137,7 +137,9 @@ def connect_mysql(dialect: Any, _record: Any, args: Any, options: Any) -> Any:
     """Connect to MariaDB or MySQL; a hook of SQLAlchemy."""
     timeouts = {
         # 0 and None are without a limit.
-        name: max(deadline.left(options[name] or CONNECT_TIMEOUT), SHORTEST)
+        name: max(
+            request_deadline.left(options[name] or CONNECT_TIMEOUT), SHORTEST
+        )
         for name in ('connect_timeout', 'read_timeout', 'write_timeout')
     }
     base_class = dialect.loaded_dbapi.connections.Connection
@@ -150,7 +152,7 @@ def connect_mysql(dialect: Any, _record: Any, args: Any, options: Any) -> Any:
 
 def _startup_end() -> float:
     """Return when SQLAlchemy's own first queries must have ended."""
-    return deadline.cap(time.monotonic() + STARTUP_TIMEOUT)
+    return request_deadline.cap(time.monotonic() + STARTUP_TIMEOUT)
 
 
 def _is_direct(connection: Any) -> bool:

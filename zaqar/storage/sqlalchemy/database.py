@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.storage.sqlalchemy import connector, errors, schema_revision
 from zaqar.storage.sqlalchemy.connector import Connector, Pooler
@@ -238,11 +238,11 @@ class ServerDatabase(SqlDatabase):
                 cursor.execute(f'SET SESSION wsrep_sync_wait = {SYNC_WAIT}')
 
     def _try(self, work: Callable[[SqlSession], T], *, transaction: bool) -> T:
-        if not deadline.left(DEADLINE):
+        if not request_deadline.left(DEADLINE):
             # Any answer would be too late, and seem to be a lost connection.
             raise StoreUnavailable
         start = time.monotonic()
-        end = deadline.cap(start + DEADLINE)
+        end = request_deadline.cap(start + DEADLINE)
         retries = Retries(start, end)
         while True:
             try:

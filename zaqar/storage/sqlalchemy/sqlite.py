@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from zaqar import deadline, store_clock
+from zaqar import request_deadline, store_clock
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.sqlalchemy import schema_revision
 from zaqar.storage.sqlalchemy.database import SqlDatabase
@@ -174,7 +174,7 @@ class _Writer:
         job = _Job(work)
         self._pending.append(job)
         if not self._busy.acquire(
-            timeout=deadline.left(threading.TIMEOUT_MAX)
+            timeout=request_deadline.left(threading.TIMEOUT_MAX)
         ):
             with contextlib.suppress(ValueError, IndexError):
                 self._pending.remove(job)
@@ -220,7 +220,7 @@ class _Writer:
 
     def _begin(self, jobs: list[_Job[Any]], own: _Job[Any]) -> None:
         latest = time.monotonic() + BUSY_TIMEOUT
-        end = deadline.cap(latest)
+        end = request_deadline.cap(latest)
         while True:
             try:
                 self._connection.execute('BEGIN IMMEDIATE')

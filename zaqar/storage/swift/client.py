@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from keystoneauth1 import exceptions
 from swiftclient import client as swift
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.storage.swift.connections import (
     FAILURES,
@@ -126,7 +126,7 @@ class SwiftClient:
         """Run work for all items at once."""
         if not items:
             return []
-        limit = deadline.left(self._timeout)
+        limit = request_deadline.left(self._timeout)
         if not limit:
             raise StoreUnavailable
         futures = [self._pool.submit(work, item) for item in items]

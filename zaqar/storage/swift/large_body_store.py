@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import (
     InvalidDeletion,
     MessageClaimed,
@@ -306,7 +306,10 @@ class LargeBodyStore(base.MessageStore):
             self._prolong(qid, rows, now)
         except StoreUnavailable:
             # Swift may have used up the time of the request.
-            with suppress(StoreUnavailable, QueueGone), deadline.undoing():
+            with (
+                suppress(StoreUnavailable, QueueGone),
+                request_deadline.undoing(),
+            ):
                 self._rows.release(qid, claim.id, now=now)
             raise
         exhausted = {message.id for message in claim.exhausted}

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.pools.queue_catalogue import Catalogue
@@ -114,7 +114,7 @@ def one_request(works: list[Callable[[], object]]) -> None:
     """Check that all works, one by one, share the deadline of a request."""
 
     def run() -> None:
-        with deadline.within(REQUEST):
+        with request_deadline.within(REQUEST):
             for work in works:
                 with pytest.raises(StoreUnavailable):
                     work()
@@ -179,7 +179,7 @@ def test_the_calls_of_a_request_have_one_deadline(
 def test_a_call_in_the_background_has_its_own_limit(
     far: Probe, proxy: Proxy
 ) -> None:
-    with deadline.within(REQUEST):
+    with request_deadline.within(REQUEST):
         far.list()
     far.list()
     begin('silent', proxy)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.store_clock import LEAST_TIME, SAMPLE_INTERVAL, Clock
 
 
@@ -263,9 +263,9 @@ def test_a_sample_that_failed_is_tried_again_later() -> None:
 
 
 def test_a_late_request_does_not_fail_those_that_wait_with_it() -> None:
-    clock = Clock(lambda: round(1000 * deadline.left(60)))
-    with deadline.within(0):
+    clock = Clock(lambda: round(1000 * request_deadline.left(60)))
+    with request_deadline.within(0):
         assert clock.now() > 1000 * LEAST_TIME / 2
-    clock = Clock(lambda: round(1000 * deadline.left(60)))
-    with deadline.within(3):
+    clock = Clock(lambda: round(1000 * request_deadline.left(60)))
+    with request_deadline.within(3):
         assert 2000 < clock.now() < 3500

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
@@ -130,7 +130,9 @@ def test_each_pool_has_a_deadline(
     pools.make(api, 'east')
     left = []
     store: Any = api.service.catalogue.pools.store('east')  # type: ignore
-    monkeypatch.setattr(store, 'ping', lambda: left.append(deadline.left(60)))
+    monkeypatch.setattr(
+        store, 'ping', lambda: left.append(request_deadline.left(60))
+    )
     api('GET', '/v2/health')
     assert 0 < min(left) <= max(left) <= 10
 

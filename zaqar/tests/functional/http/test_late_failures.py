@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.controllers import pools as pool_operations
 from zaqar.errors import StoreUnavailable
 from zaqar.storage import store_proxy
@@ -32,12 +32,12 @@ def _in_time(store: Any, last: str = '') -> Any:
 
     def run(name: str, method: Any, *arguments: Any, **more: Any) -> Any:
         nonlocal is_used_up
-        if not deadline.left(60.0):
+        if not request_deadline.left(60.0):
             raise StoreUnavailable
         result = method(*arguments, **more)
         if name == last and not is_used_up:
             is_used_up = True
-            deadline.begin(-1.0)
+            request_deadline.begin(-1.0)
         return result
 
     return store_proxy.through(store, run)
@@ -129,7 +129,7 @@ def test_a_pool_that_cannot_be_deleted_takes_queues_again(
 
     def fail(*_: Any) -> None:
         assert records.get('one').closing
-        deadline.begin(-1.0)
+        request_deadline.begin(-1.0)
         raise StoreUnavailable
 
     monkeypatch.setattr(pool_operations, '_check_unused', fail)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
@@ -44,9 +44,9 @@ def run(handler: Any) -> Any:
 
 
 def test_a_request_has_a_deadline_that_ends_with_it() -> None:
-    seconds = run(lambda _: deadline.left(60.0))
-    assert deadline.REQUEST - 1 < seconds <= deadline.REQUEST
-    assert deadline.left(60.0) == 60.0
+    seconds = run(lambda _: request_deadline.left(60.0))
+    assert request_deadline.REQUEST - 1 < seconds <= request_deadline.REQUEST
+    assert request_deadline.left(60.0) == 60.0
 
 
 def test_a_failed_request_leaves_none_behind() -> None:
@@ -55,4 +55,4 @@ def test_a_failed_request_leaves_none_behind() -> None:
 
     with pytest.raises(StoreUnavailable, match='It failed'):
         run(fail)
-    assert deadline.left(60.0) == 60.0
+    assert request_deadline.left(60.0) == 60.0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.group_commit import LATE, Batcher, Sharing
 
@@ -167,7 +167,7 @@ def test_a_late_call_fails_alone() -> None:
     assert ledger.begun.acquire(timeout=LONG)
 
     def late() -> int:
-        with deadline.within(LATE / 2):
+        with request_deadline.within(LATE / 2):
             return ledger.batcher.run(2)
 
     callers = [Caller(late)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 
 node = pytest.importorskip('zaqar.storage.redis.node')
@@ -59,7 +59,7 @@ def test_a_request_that_is_over_asks_nobody(
         raise AssertionError
 
     monkeypatch.setattr(asking.topology, 'exchange', ask)
-    with deadline.within(0), pytest.raises(StoreUnavailable):
+    with request_deadline.within(0), pytest.raises(StoreUnavailable):
         asking.ping('key')
 
 
@@ -73,5 +73,5 @@ def test_a_call_cut_short_says_nothing_of_the_topology(
 
     monkeypatch.setattr(asking.topology, 'exchange', ask)
     monkeypatch.setattr(asking.topology, 'invalidate', pytest.fail)
-    with deadline.within(0.2), pytest.raises(StoreUnavailable):
+    with request_deadline.within(0.2), pytest.raises(StoreUnavailable):
         asking.ping('key')

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.storage.sqlalchemy import connector, queue_state
 from zaqar.storage.sqlalchemy.connection_deadlines import (
     psycopg_connection,
@@ -65,7 +65,7 @@ def _postgresql() -> Any:
 
 def test_a_late_request_shortens_only_its_own_connection() -> None:
     options = {'connect_timeout': 2, 'read_timeout': 2, 'write_timeout': 2}
-    with deadline.within(0.5):
+    with request_deadline.within(0.5):
         made = connector.connect_mysql(_mysql(), None, [], options)
     assert made.options['read_timeout'] <= 0.5
     assert set(options.values()) == {2}

@@ -13,7 +13,7 @@ import pymysql
 import pytest
 import sqlalchemy as sa
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.sqlalchemy import database, retries
 from zaqar.storage.sqlalchemy.database import ServerDatabase, ServerSettings
@@ -132,7 +132,7 @@ def test_a_request_that_is_over_is_refused_before_it_connects(
     server: ServerDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, '_connect', pytest.fail)
-    with deadline.within(0), pytest.raises(StoreUnavailable):
+    with request_deadline.within(0), pytest.raises(StoreUnavailable):
         server.read(lambda _: None)
 
 
@@ -151,12 +151,12 @@ def test_a_late_request_does_not_end_the_connections_of_others(
     clock = Clock()
     monkeypatch.setattr(database, 'time', clock)
     monkeypatch.setattr(retries, 'time', clock)
-    monkeypatch.setattr(deadline, 'time', clock)
+    monkeypatch.setattr(request_deadline, 'time', clock)
 
     def wait(_session: Any) -> None:
         clock.sleep(seconds)
         raise pymysql.OperationalError(2013, 'timed out')
 
-    with deadline.within(seconds), pytest.raises(StoreUnavailable):
+    with request_deadline.within(seconds), pytest.raises(StoreUnavailable):
         server.read(wait)
     assert disposed == ([] if is_kept else [1])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.storage.sqlalchemy.sqlite import _Job, _Writer
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -67,7 +67,10 @@ def test_a_late_write_fails_alone(writer: _Writer, path: pathlib.Path) -> None:
     rival.execute('BEGIN IMMEDIATE')
     other = _Job(_insert('b'))
     writer._pending.append(other)  # noqa: SLF001
-    with deadline.within(0.01), pytest.raises(sqlite3.OperationalError):
+    with (
+        request_deadline.within(0.01),
+        pytest.raises(sqlite3.OperationalError),
+    ):
         writer.run(_insert('a'))
     assert not other.done
     rival.execute('ROLLBACK')

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.models import NewMessage
 from zaqar.storage import store_proxy
@@ -112,7 +112,7 @@ class FrozenClient:
         pass
 
     def get(self, paths: Sequence[str]) -> NoReturn:
-        deadline.begin(-1.0)
+        request_deadline.begin(-1.0)
         raise StoreUnavailable
 
     def close(self) -> None:
@@ -121,7 +121,7 @@ class FrozenClient:
 
 def in_time(name: str, method: Any, *arguments: Any, **more: Any) -> Any:
     """Attempt nothing once the deadline has passed."""
-    if not deadline.left(60.0):
+    if not request_deadline.left(60.0):
         raise StoreUnavailable
     return method(*arguments, **more)
 
@@ -135,7 +135,10 @@ def test_messages_are_free_though_swift_has_used_up_the_time(
     )
     now = store.clock.now()
     store.post('q', [new(b'a')], now=now, token='t')
-    with deadline.within(deadline.REQUEST), pytest.raises(StoreUnavailable):
+    with (
+        request_deadline.within(request_deadline.REQUEST),
+        pytest.raises(StoreUnavailable),
+    ):
         store.claim(
             'q', now=now, claim_id='0' * 32, ttl=3600, grace=0, limit=1
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar import deadline
+from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 
 client = pytest.importorskip('zaqar.storage.swift.client')
@@ -37,7 +37,7 @@ def test_a_late_request_says_nothing_of_swift(
 ) -> None:
     connections: Any = Connections()
     calling = client.SwiftClient(connections, 1)
-    with deadline.within(seconds), pytest.raises(StoreUnavailable):
+    with request_deadline.within(seconds), pytest.raises(StoreUnavailable):
         calling.ping()
     assert not calling.has_failed
     assert connections.requests == requests
