@@ -386,8 +386,8 @@ OPENSTACKSDK = (
         'create_claim(queue, ttl, grace)',
         lambda p: lambda: p.create_claim('jobs', ttl=60, grace=60),
         (f'POST {Q}/claims 204',),
-        'the claim, here of nothing; ``limit`` has no effect, for it is sent '
-        'in the body',
+        'the claim, here without messages; ``limit`` has no effect, since '
+        'it is sent in the body',
     ),
     Call(
         'get_claim(queue, claim)',

@@ -104,7 +104,7 @@ def test_members_are_told_that_pools_are_for_administrators(
     template = pooled(tmp_path, queue_name(), queue_name())
     stack = user.create({which: template[which]})
     reason = stack.fails('CREATE_FAILED')
-    assert 'Only an administrator of Zaqar may make' in reason
+    assert 'Only an administrator of Zaqar may create' in reason
     stack.deleted()
 
 

@@ -179,7 +179,7 @@ def test_an_update_that_fails_is_mended_in_place(user: User) -> None:
         ({'name': 'two words'}, 'does not match pattern'),
         ({'name': 'x' * 65}, 'length'),
         ({'default_message_ttl': 59}, 'out of range'),
-        ({'dead_letter_queue': 'two words'}, 'no name of a queue'),
+        ({'dead_letter_queue': 'two words'}, 'not a valid queue name'),
         ({'retry_policy': {'minimum_delay': 25}}, 'must exceed'),
         ({'on_delete': 'perhaps'}, 'not an allowed value'),
     ],

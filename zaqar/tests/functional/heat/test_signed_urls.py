@@ -161,7 +161,7 @@ def _keep_as_heat_does(heat: Heat, resource: str, url: dict[str, Any]) -> None:
         ({'methods': ['get']}, 'not an allowed value'),
         ({'paths': ['stats']}, 'not an allowed value'),
         ({'ttl': 0}, 'out of range'),
-        ({'queue': 'two words'}, 'no name of a queue'),
+        ({'queue': 'two words'}, 'not a valid queue name'),
     ],
 )
 def test_a_faulty_template_is_refused_at_once(

@@ -164,9 +164,9 @@ def test_a_queue_that_is_only_named_is_made_first(user: User) -> None:
 @pytest.mark.parametrize(
     ('properties', 'text'),
     [
-        ({'subscriber': 'ftp://ops.example.org'}, 'no URI of one of'),
-        ({'subscriber': 'https://'}, 'no URI of one of'),
-        ({'queue_name': 'two words'}, 'no name of a queue'),
+        ({'subscriber': 'ftp://ops.example.org'}, 'not a URI with one of'),
+        ({'subscriber': 'https://'}, 'not a URI with one of'),
+        ({'queue_name': 'two words'}, 'not a valid queue name'),
         ({'ttl': 59}, 'out of range'),
         ({'options': {'from': 'a'}, 'mail_from': 'b'}, 'mail_from'),
         ({'retry_policy': {'maximum_delay': 9}}, 'must exceed'),
