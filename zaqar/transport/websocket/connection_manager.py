@@ -150,13 +150,7 @@ class Connections:
             return
         self._tell()
         self._is_taken(connection)
-        for timer in (
-            connection.expiry_timer,
-            connection.login_timer,
-            connection.pulse_timer,
-        ):
-            if timer is not None:
-                timer.cancel()
+        connection.cancel_timers()
         if not connection.machine.is_proved:
             self._admission.remove(connection.peer)
         self.perform(connection, connection.machine.lost())

@@ -41,3 +41,9 @@ class ConnectionRecord:
     expiry_timer: asyncio.TimerHandle | None = None
     login_timer: asyncio.TimerHandle | None = None
     pulse_timer: asyncio.TimerHandle | None = None
+
+    def cancel_timers(self) -> None:
+        """Cancel those of an open connection."""
+        for timer in (self.expiry_timer, self.login_timer, self.pulse_timer):
+            if timer is not None:
+                timer.cancel()
