@@ -258,7 +258,11 @@ class ServerDatabase(SqlDatabase):
             # A connection class of ours, on both engines.
             connection.driver_connection.deadline = end
             cursor = connection.cursor()
-            session = SqlSession(cursor, self.dialect)
+            # A node may undo a transaction between two packets; messages were
+            # seen in two claims where a packet went on behind that error.
+            session = SqlSession(
+                cursor, self.dialect, takes_several=not self.is_galera
+            )
             if transaction:
                 session.begin(self._connector.begin)
             yield session

@@ -68,10 +68,12 @@ class SqlSession:
         'dialect',
     )
 
-    def __init__(self, cursor: Any, dialect: str) -> None:
+    def __init__(
+        self, cursor: Any, dialect: str, *, takes_several: bool = True
+    ) -> None:
         self._cursor = cursor
         self._translate = dialect != 'sqlite'
-        self._takes_several = dialect == 'mysql'
+        self._takes_several = takes_several and dialect == 'mysql'
         self._deferred: list[str] = []
         self._length = 0
         self.dialect = dialect
