@@ -49,23 +49,16 @@ class FreeRows(NamedTuple):
         )
 
 
-def select_free(
-    session: SqlSession, wanted: Sequence[FreeRows]
-) -> list[list[Row]]:
-    """Return and lock the first free rows of queues."""
-    statements = [
-        (rows.select(session, where, columns), rows.values)
-        for rows in wanted
-        # Of the latter there are none most of the time.
-        for where, columns in ((FREE, COLUMNS), (WOKEN, 'm.seq'))
-    ]
-    results = [result.rows for result in session.several(statements)]
-    return [
-        _with_woken(session, rows, free, [seq for (seq,) in woken])
-        for rows, free, woken in zip(
-            wanted, results[::2], results[1::2], strict=True
-        )
-    ]
+def select_free(session: SqlSession, wanted: FreeRows) -> list[Row]:
+    """Return and lock the first free rows of a queue."""
+    free, woken = session.several(
+        [
+            (wanted.select(session, where, columns), wanted.values)
+            # Of the latter there are none most of the time.
+            for where, columns in ((FREE, COLUMNS), (WOKEN, 'm.seq'))
+        ]
+    )
+    return _with_woken(session, wanted, free.rows, [s for (s,) in woken.rows])
 
 
 def _with_woken(

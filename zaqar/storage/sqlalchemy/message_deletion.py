@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +33,9 @@ _WITH_COUNT = (
     'WHERE q.id = d.queue_id AND q.live IS NOT NULL) '
     'SELECT count(*) FROM d'
 )
-#: Queues whose messages are counted, after the deletion.
+#: The queue, if its messages are counted.
 _COUNTED = (
-    'SELECT qid, id FROM message_queue WHERE qid IN ({}) '
+    'SELECT id FROM message_queue WHERE qid = :qid '
     'AND live IS NOT NULL AND dropped_at IS NULL'
 )
 _SUBTRACT_ONE = (
@@ -96,43 +95,34 @@ def delete_if_allowed(session: SqlSession, deletion: Deletion) -> bool:
 def delete_together(
     session: SqlSession, deletions: Sequence[Deletion]
 ) -> list[bool | Sharing]:
-    """Delete messages within a transaction (MySQL).
+    """Delete messages of a queue within a transaction (MySQL).
 
     :returns: for each True, or that it must be deleted alone
     """
-    variables: dict[str, str] = {}
-    statements: list[tuple[str, Mapping[str, Any]]] = []
-    qids: dict[int, str] = {}
+    qid = deletions[0].qid
     # In the order in which other calls lock the rows.
-    for place in sorted(
-        range(len(deletions)),
-        key=lambda place: (deletions[place].qid, deletions[place].message_id),
-    ):
-        deletion = deletions[place]
-        name = variables.get(deletion.qid)
-        if name is None:
-            # Where it is not a SELECT's own, a subquery locks the row that it
-            # reads: it would wait for posts, and deadlock with others.
-            name = variables[deletion.qid] = f'@queue{len(variables)}'
-            session.later(f'SELECT {QUEUE} INTO {name}', {'qid': deletion.qid})
-        if statement := deletion.statement(name):
-            qids[place] = deletion.qid
-            statements.append(statement)
-    if not statements:
-        return [Sharing.DO_ALONE] * len(deletions)
-    counted = _COUNTED.format(placeholders('q', len(variables)))
-    statements.append((counted, placeholder_values('q', [*variables])))
-    *results, last = session.several(statements)
+    places = sorted(
+        range(len(deletions)), key=lambda place: deletions[place].message_id
+    )
+    # Where it is not a SELECT's own, a subquery locks the row that it reads:
+    # it would wait for posts, and deadlock with others.
+    session.later(f'SELECT {QUEUE} INTO @queue', {'qid': qid})
+    statements = {
+        place: statement
+        for place in places
+        if (statement := deletions[place].statement('@queue'))
+    }
+    *results, counted = session.several(
+        [*statements.values(), (_COUNTED, {'qid': qid})]
+    )
     removed = {
-        place: qid
-        for (place, qid), result in zip(qids.items(), results, strict=True)
+        place
+        for place, result in zip(statements, results, strict=True)
         if result.rowcount
     }
-    counts = Counter(removed.values())
-    # In order, and the rows of queues last: posts lock them first.
-    for qid, queue_id in sorted(last.rows):
-        if counts[qid]:
-            queue_state.subtract_by_key(session, qid, queue_id, counts[qid])
+    # The row of the queue last: posts lock it first.
+    for (queue_id,) in counted.rows if removed else ():
+        queue_state.subtract_by_key(session, qid, queue_id, len(removed))
     return [
         True if place in removed else Sharing.DO_ALONE
         for place in range(len(deletions))

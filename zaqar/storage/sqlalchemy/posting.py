@@ -19,11 +19,7 @@ from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_request import PostRequest
 from zaqar.storage.sqlalchemy import outbox_notices, queue_state
 from zaqar.storage.sqlalchemy.message_rows import QUEUE, new_row
-from zaqar.storage.sqlalchemy.statement_execution import (
-    SqlSession,
-    placeholder_values,
-    placeholders,
-)
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 
 ID_LENGTH = 32
@@ -38,11 +34,6 @@ _INSERT_TOKEN = (
 _ADVANCE = (
     'UPDATE message_queue SET next_seq = next_seq + :count, '
     'live = live + :count WHERE qid = :qid'
-)
-_LOCK_QUEUES = (
-    'SELECT qid, id, next_seq, live, counted_at, subscribed, least_version '
-    'FROM message_queue WHERE qid IN ({}) AND dropped_at IS NULL '
-    'ORDER BY qid FOR UPDATE'
 )
 _INSERT = (
     'INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at, '
@@ -88,67 +79,52 @@ def post_together(
     posts: Sequence[PostRequest],
     unsubscribed: UnsubscribedQueues,
 ) -> list[Sequence[str] | Sharing]:
-    """Store posts within a transaction, in two round trips.
+    """Store posts to a queue within a transaction, in two round trips.
 
     That a token is new shows in its INSERT.
 
     :returns: the ids of each, where the queue is ready for it
     """
+    qid = posts[0].qid
     now = max(post.now for post in posts)
-    queues, outbox_id = _lock_queues(session, posts, unsubscribed)
-    tokens: dict[tuple[int, str], dict[str, Any]] = {}
+    statements: list[tuple[str, Mapping[str, Any]]] = [
+        (queue_state.lock_sql(session), {'qid': qid})
+    ]
+    if qid not in unsubscribed and any(post.notice for post in posts):
+        statements.append((f'SELECT {QUEUE}', {'qid': OUTBOX}))
+    results = session.several(statements)
+    queue = queue_state.live_row(next(iter(results[0].rows), None))
+    if queue is None:
+        return [Sharing.DO_ALONE] * len(posts)
+    unsubscribed.update(qid, queue.subscribed)
+    outbox_id = (len(results) > 1 and results[1].rows[0][0]) or 0
+    tokens: dict[str, dict[str, Any]] = {}
     rows: list[dict[str, Any]] = []
-    counts: dict[str, int] = {}
-    results: list[Sequence[str] | Sharing] = []
+    next_seq = queue.next_seq
+    stored: list[Sequence[str] | Sharing] = []
     for post in posts:
-        queue = queues.get(post.qid)
+        notifies = post.notice and queue.subscribed > 0
         if (
-            queue is None
-            or (queue.id, post.token) in tokens
+            post.token in tokens
             or (
                 post.version is not None and post.version < queue.least_version
             )
-            or (post.notice and queue.subscribed > 0 and not outbox_id)
+            or (notifies and not outbox_id)
         ):
-            results.append(Sharing.DO_ALONE)
+            stored.append(Sharing.DO_ALONE)
             continue
-        first = queue.next_seq + counts.get(post.qid, 0)
-        ids, new_rows = _numbered(queue.id, first, post, now)
-        results.append(ids)
-        counts[post.qid] = counts.get(post.qid, 0) + len(ids)
+        ids, new_rows = _numbered(queue.id, next_seq, post, now)
+        stored.append(ids)
+        next_seq += len(ids)
         rows += new_rows
-        tokens[queue.id, post.token] = _token(queue.id, post, ids, now)
-        if post.notice and queue.subscribed > 0:
+        tokens[post.token] = _token(queue.id, post, ids, now)
+        if post.notice and notifies:
             rows.append(_notice(outbox_id, post.notice.message(), now))
     session.later_many(_INSERT_TOKEN, [*tokens.values()])
     session.later_many(_INSERT, rows)
-    for qid, count in counts.items():
+    if count := next_seq - queue.next_seq:
         session.later(_ADVANCE, {'qid': qid, 'count': count})
-    return results
-
-
-def _lock_queues(
-    session: SqlSession,
-    posts: Sequence[PostRequest],
-    unsubscribed: UnsubscribedQueues,
-) -> tuple[Mapping[str, queue_state.QueueRow], int]:
-    """Lock the queues of posts, in order; find the outbox if it is needed."""
-    qids = sorted({post.qid for post in posts})
-    statements: list[tuple[str, Mapping[str, Any]]] = [
-        (
-            _LOCK_QUEUES.format(placeholders('q', len(qids))),
-            placeholder_values('q', qids),
-        )
-    ]
-    if any(post.notice and post.qid not in unsubscribed for post in posts):
-        statements.append((f'SELECT {QUEUE}', {'qid': OUTBOX}))
-    results = session.several(statements)
-    queues = {
-        row[0]: queue_state.QueueRow(*row[1:]) for row in results[0].rows
-    }
-    for qid, queue in queues.items():
-        unsubscribed.update(qid, queue.subscribed)
-    return queues, (len(results) > 1 and results[1].rows[0][0]) or 0
+    return stored
 
 
 def _numbered(

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,34 +17,23 @@ from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 #: Newer than all metadata.
 _ANY_VERSION = 2**63 - 1
 
-#: ``l`` locks the rows of queues in order. A queue gets no numbers for posts
-#: of which a token is known; for a token that was stored a moment ago ``t``
-#: has no row, so that its messages are not written. Nothing is written to a
-#: queue that does not meet the condition ``{only}``.
+#: ``q`` locks the row, unless a token is known; for a token that was stored a
+#: moment ago ``t`` has no row, so that its messages are not written. Nothing
+#: is written unless the queue meets the condition ``{only}``.
 _STATEMENT = """
-WITH g AS (
-    SELECT * FROM unnest(:qids::text[], :counts::bigint[],
-        :versions::bigint[], :ready::bool[])
-    AS g (qid, count, version, ready)),
-l AS (
-    SELECT qid FROM message_queue WHERE qid = ANY(:qids::text[])
-    ORDER BY qid FOR UPDATE),
-q AS (
-    UPDATE message_queue u SET next_seq = u.next_seq + g.count,
-        live = u.live + g.count
-    FROM l JOIN g ON g.qid = l.qid
-    WHERE u.qid = l.qid AND u.dropped_at IS NULL
-        AND u.least_version <= g.version AND (u.subscribed <= 0 OR {only})
-        AND NOT EXISTS (SELECT 1 FROM post_token k WHERE k.queue_id = u.id
-            AND k.token = ANY(:tokens::text[]))
-    RETURNING u.id, u.qid, u.next_seq - g.count AS first, u.subscribed),
+WITH q AS (
+    UPDATE message_queue SET next_seq = next_seq + :count,
+        live = live + :count
+    WHERE qid = :qid AND dropped_at IS NULL
+        AND least_version <= :version AND {only} AND NOT EXISTS (
+        SELECT 1 FROM post_token k WHERE k.queue_id = message_queue.id
+        AND k.token = ANY(:tokens::text[]))
+    RETURNING id, next_seq - :count AS first, subscribed),
 p AS (
-    SELECT * FROM unnest(:post_qids::text[], :offsets::bigint[],
-        :rnds::text[], :ttls::int[], :delays::bigint[], :clients::text[],
-        :checksums::text[], :public_ids::text[], :bodies::bytea[],
-        :tokens::text[])
-    AS p (qid, place, rnd, ttl, delay, client, checksum, public_id, body,
-        token)),
+    SELECT * FROM unnest(:offsets::bigint[], :rnds::text[], :ttls::int[],
+        :delays::bigint[], :clients::text[], :checksums::text[],
+        :public_ids::text[], :bodies::bytea[], :tokens::text[])
+    AS p (place, rnd, ttl, delay, client, checksum, public_id, body, token)),
 t AS (
     INSERT INTO post_token (queue_id, token, ids, keep_until)
     SELECT q.id, p.token,
@@ -54,9 +42,9 @@ t AS (
             ORDER BY p.place), 'SQL_ASCII'),
         :now + greatest({lifetime}, max(CASE WHEN p.public_id IS NULL THEN 0
             ELSE p.ttl::bigint * 1000 END))
-    FROM q JOIN p ON p.qid = q.qid GROUP BY q.id, p.token
+    FROM q, p GROUP BY q.id, p.token
     ON CONFLICT DO NOTHING
-    RETURNING queue_id, token, ids),
+    RETURNING token, ids),
 m AS (
     INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at,
         created_at, ttl, client, claim_count, checksum, public_id, body)
@@ -65,10 +53,8 @@ m AS (
         CASE WHEN p.delay > 0 THEN :now + p.delay ELSE 0 END,
         :now + p.ttl::bigint * 1000, :now, p.ttl, p.client, 0, p.checksum,
         p.public_id, p.body
-    FROM q JOIN p ON p.qid = q.qid
-    JOIN t ON t.queue_id = q.id AND t.token = p.token){more}
-SELECT q.qid, t.token, t.ids, q.subscribed FROM q
-LEFT JOIN t ON t.queue_id = q.id
+    FROM q, p JOIN t ON t.token = p.token){more}
+SELECT t.token, t.ids, q.subscribed FROM t, q
 """
 _NOTICES = """,
 n AS (
@@ -79,13 +65,11 @@ n AS (
         CASE WHEN n.delay > 0 THEN :now + n.delay ELSE 0 END,
         :now + n.ttl::bigint * 1000, :now, n.ttl, n.client, 0, n.checksum,
         NULL, n.body
-    FROM message_queue o, unnest(:n_qids::text[], :n_seqs::bigint[],
-        :n_rnds::text[], :n_ttls::int[], :n_delays::bigint[],
-        :n_clients::text[], :n_checksums::text[], :n_bodies::bytea[],
-        :n_tokens::text[])
-    AS n (qid, seq, rnd, ttl, delay, client, checksum, body, token)
-    JOIN q ON q.qid = n.qid
-    JOIN t ON t.queue_id = q.id AND t.token = n.token
+    FROM q, message_queue o, unnest(:n_seqs::bigint[], :n_rnds::text[],
+        :n_ttls::int[], :n_delays::bigint[], :n_clients::text[],
+        :n_checksums::text[], :n_bodies::bytea[], :n_tokens::text[])
+    AS n (seq, rnd, ttl, delay, client, checksum, body, token)
+    JOIN t ON t.token = n.token
     WHERE o.qid = :outbox AND q.subscribed > 0)"""
 
 
@@ -93,11 +77,12 @@ def _statement(only: str, more: str = '') -> str:
     return _STATEMENT.format(only=only, more=more, lifetime=TOKEN_LIFETIME)
 
 
-#: Without notices, and with some, for which an outbox must exist. A queue is
-#: ready if its posts have the notices that they need.
-_PLAIN = _statement('g.ready')
-_NOTIFYING = _statement(
-    '(g.ready AND EXISTS (SELECT 1 FROM message_queue o '
+#: Without notices; for a queue that most likely has no subscribers; for one
+#: that may have some, so that an outbox must exist.
+_PLAIN = _statement('true')
+_UNSUBSCRIBED = _statement('subscribed <= 0')
+_SUBSCRIBED = _statement(
+    '(subscribed <= 0 OR EXISTS (SELECT 1 FROM message_queue o '
     'WHERE o.qid = :outbox))',
     _NOTICES,
 )
@@ -108,40 +93,27 @@ def post(
     posts: Sequence[PostRequest],
     unsubscribed: UnsubscribedQueues,
 ) -> list[Sequence[str] | Sharing]:
-    """Store posts.
+    """Store posts to one queue.
 
-    :returns: the ids of each, where the queue and the token are ready for it
+    :returns: the ids of each, where the queue and the tokens are ready for it
     """
+    alone: list[Sequence[str] | Sharing] = [Sharing.DO_ALONE] * len(posts)
+    if len({post.token for post in posts}) < len(posts):
+        # Two concurrent calls of the same post.
+        return alone
+    qid = posts[0].qid
     now = max(post.now for post in posts)
-    queues: dict[str, list[PostRequest]] = {}
-    tokens: set[tuple[str, str]] = set()
-    for post in posts:
-        # Not for two concurrent calls of the same post.
-        if (post.qid, post.token) not in tokens:
-            tokens.add((post.qid, post.token))
-            queues.setdefault(post.qid, []).append(post)
-    flat = [
-        (qid, place, post.token, item)
-        for qid, group in queues.items()
-        for place, (post, item) in enumerate(
-            (post, item) for post in group for item in post.messages
-        )
-    ]
-    items = [item for *_, item in flat]
-    # Once, since other threads change what is known.
-    known = {qid for qid in queues if qid in unsubscribed}
-    counts = Counter(qid for qid, *_ in flat)
+    flat = [(post, item) for post in posts for item in post.messages]
+    items = [item for _, item in flat]
     values: dict[str, Any] = {
+        'qid': qid,
         'now': now,
-        'qids': [*queues],
-        'counts': [counts[qid] for qid in queues],
-        'versions': [_version(group) for group in queues.values()],
-        'ready': [
-            qid not in known or not any(post.notice for post in group)
-            for qid, group in queues.items()
-        ],
-        'post_qids': [qid for qid, *_ in flat],
-        'offsets': [place for _, place, _, _ in flat],
+        'version': min(
+            (post.version for post in posts if post.version is not None),
+            default=_ANY_VERSION,
+        ),
+        'count': len(items),
+        'offsets': list(range(len(items))),
         'rnds': [item.rnd for item in items],
         'ttls': [item.ttl for item in items],
         'delays': [item.delay * 1000 for item in items],
@@ -149,33 +121,20 @@ def post(
         'checksums': [item.checksum for item in items],
         'public_ids': [item.id for item in items],
         'bodies': [item.body for item in items],
-        'tokens': [token for _, _, token, _ in flat],
+        'tokens': [post.token for post, _ in flat],
     }
-    notifying = [
-        post
-        for group in queues.values()
-        for post in group
-        if post.notice and post.qid not in known
-    ]
-    if notifying:
-        values |= _notices(notifying, now)
-    stored: dict[tuple[str, str], bytes] = {}
-    sql = _NOTIFYING if notifying else _PLAIN
-    for qid, token, ids, epoch in session.all(sql, values):
+    sql = _PLAIN
+    if any(post.notice for post in posts):
+        sql = _UNSUBSCRIBED if qid in unsubscribed else _SUBSCRIBED
+    if sql is _SUBSCRIBED:
+        values |= _notices(posts, now)
+    stored: dict[str, bytes] = {}
+    for token, ids, epoch in session.all(sql, values):
+        stored[token] = ids
         unsubscribed.update(qid, epoch)
-        stored[qid, token] = ids
-    results: list[Sequence[str] | Sharing] = []
-    for post in posts:
-        ids = stored.pop((post.qid, post.token), None)
-        results.append(Sharing.DO_ALONE if ids is None else split_ids(ids))
-    return results
-
-
-def _version(posts: Sequence[PostRequest]) -> int:
-    return min(
-        (post.version for post in posts if post.version is not None),
-        default=_ANY_VERSION,
-    )
+    if len(stored) < len(posts):
+        return alone
+    return [split_ids(stored[post.token]) for post in posts]
 
 
 def _notices(posts: Sequence[PostRequest], now: int) -> dict[str, Any]:
@@ -185,7 +144,6 @@ def _notices(posts: Sequence[PostRequest], now: int) -> dict[str, Any]:
     first = outbox_notices.NUMBERS.take(now, len(notices))
     return {
         'outbox': OUTBOX,
-        'n_qids': [post.qid for post in posts],
         'n_tokens': [token for token, _ in notices],
         'n_seqs': [first + place for place in range(len(notices))],
         'n_rnds': [item.rnd for _, item in notices],
