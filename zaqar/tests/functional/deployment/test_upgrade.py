@@ -29,6 +29,9 @@ from zaqar.tests.servers.zaqar import Zaqar, with_database
 _TOP = pathlib.Path(__file__).parents[4]
 _SCHEMA = 'zaqar/storage/sqlalchemy/schema_revision.py'
 
+# What the file was called before.
+_OLD_SCHEMA = 'zaqar/storage/sqlalchemy/schema.py'
+
 # Other groups of entry points may name what the old code has not got.
 _METADATA = 'Metadata-Version: 2.1\nName: zaqar\nVersion: 0.0.0\n'
 
@@ -43,17 +46,21 @@ def _git(*words: str) -> bytes:
 
 
 def _head_at(commit: str) -> str:
-    found = re.search(
-        r"^HEAD = '(\w+)'", _git('show', f'{commit}:{_SCHEMA}').decode(), re.M
-    )
-    assert found is not None
-    return found[1]
+    # The file has had another name; of both, the one that was there then.
+    paths = ['--', _SCHEMA, _OLD_SCHEMA]
+    path = _git('ls-tree', '--name-only', commit, *paths).decode().strip()
+    text = _git('show', f'{commit}:{path}').decode()
+    head = re.search(r"^HEAD = '(\w+)'", text, re.M)
+    assert head is not None
+    return head[1]
 
 
 def _previous() -> tuple[str, str]:
     """Return the newest commit with older tables, and their revision."""
     # Those that changed the file; what came before each had other tables.
-    changes = _git('log', '--format=%H', '--', _SCHEMA).decode().split()
+    changes = (
+        _git('log', '--format=%H', '--', _SCHEMA, _OLD_SCHEMA).decode().split()
+    )
     for commit in ('HEAD', *(f'{change}^' for change in changes)):
         revision = _head_at(commit)
         if revision != schema_revision.HEAD:
