@@ -125,7 +125,7 @@ class Batcher(Generic[Item, Result]):
                 return True
             waiting.append(waiter)
         wait = self._timeout + min(PATIENCE * self._usual, MAX_WAIT)
-        if not waiter.wait(wait):
+        if not waiter.wait(request_deadline.left(wait)):
             with self._mutex:
                 if waiter in waiting:
                     waiting.remove(waiter)

@@ -8,7 +8,6 @@ Several processes of one machine may share the file; a network file system
 will lose data.
 """
 
-import collections
 import contextlib
 import logging
 import os
@@ -16,13 +15,14 @@ import pathlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from zaqar import request_deadline, store_clock
 from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.storage.group_commit import Batcher
 from zaqar.storage.sqlalchemy import schema_revision
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
@@ -146,16 +146,11 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-class _Job(Generic[T]):
-    """Work that waits for the writer."""
+class _Outcome(NamedTuple):
+    """What work in a shared transaction came to."""
 
-    __slots__ = ('done', 'error', 'result', 'work')
-
-    def __init__(self, work: Callable[[SqlSession], T]) -> None:
-        self.work = work
-        self.done = False
-        self.result: T | None = None
-        self.error: BaseException | None = None
+    result: Any
+    error: Exception | None = None
 
 
 class _Writer:
@@ -166,88 +161,79 @@ class _Writer:
         # SQLite itself would sleep longer each time, up to 100 ms.
         connection.execute('PRAGMA busy_timeout = 0')
         self._session = SqlSession(connection.cursor(), 'sqlite')
-        self._pending: collections.deque[_Job[Any]] = collections.deque()
         self._busy = threading.Lock()
+        self._batcher: Batcher[Callable[[SqlSession], Any], _Outcome] = (
+            Batcher(self._commit, self._commit_one, BUSY_TIMEOUT)
+        )
+
+    @property
+    def pending(self) -> int:
+        """How many writes are under way or wait."""
+        return self._batcher.pending
 
     def run(self, work: Callable[[SqlSession], T]) -> T:
         """Commit work, in this thread or in one that has the connection."""
-        job = _Job(work)
-        self._pending.append(job)
-        if not self._busy.acquire(
-            timeout=request_deadline.left(threading.TIMEOUT_MAX)
-        ):
-            with contextlib.suppress(ValueError, IndexError):
-                self._pending.remove(job)
-            LOG.error('SQLite: another thread writes for too long')
-            raise StoreUnavailable
-        try:
-            if not job.done:
-                self._commit(job)
-        finally:
-            self._busy.release()
-        if job.error is not None:
-            raise job.error
-        return job.result  # type: ignore[return-value]
+        outcome = self._batcher.run(work)
+        if outcome.error is not None:
+            raise outcome.error
+        result: T = outcome.result
+        return result
 
     def close(self) -> None:
         with self._busy:
             self._connection.close()
 
-    def _drain(self) -> list[_Job[Any]]:
-        jobs: list[_Job[Any]] = []
-        # Some may be withdrawn meanwhile.
-        with contextlib.suppress(IndexError):
-            for _ in range(len(self._pending)):
-                jobs.append(self._pending.popleft())
-        return jobs
+    def _commit_one(self, work: Callable[[SqlSession], Any]) -> _Outcome:
+        return self._commit([work])[0]
 
-    def _commit(self, own: _Job[Any]) -> None:
-        jobs = self._drain()
+    def _commit(
+        self, works: Sequence[Callable[[SqlSession], Any]]
+    ) -> Sequence[_Outcome]:
+        with _errors_mapped(), self._taken():
+            self._begin()
+            try:
+                outcomes = [self._perform(work) for work in works]
+                self._connection.execute('COMMIT')
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    if self._connection.in_transaction:
+                        self._connection.execute('ROLLBACK')
+                raise
+        return outcomes
+
+    @contextlib.contextmanager
+    def _taken(self) -> Iterator[None]:
+        """Keep others off the connection: those that work by themselves."""
+        left = request_deadline.left(threading.TIMEOUT_MAX)
+        if not self._busy.acquire(timeout=left):
+            LOG.error('SQLite: another thread writes for too long')
+            raise StoreUnavailable
         try:
-            self._begin(jobs, own)
-            for job in jobs:
-                self._perform(job)
-            self._connection.execute('COMMIT')
-        except BaseException as error:
-            for job in jobs:
-                job.error = job.error or error
-            with contextlib.suppress(sqlite3.Error):
-                if self._connection.in_transaction:
-                    self._connection.execute('ROLLBACK')
+            yield
         finally:
-            for job in jobs:
-                job.done = True
+            self._busy.release()
 
-    def _begin(self, jobs: list[_Job[Any]], own: _Job[Any]) -> None:
-        latest = time.monotonic() + BUSY_TIMEOUT
-        end = request_deadline.cap(latest)
+    def _begin(self) -> None:
+        end = request_deadline.cap(time.monotonic() + BUSY_TIMEOUT)
         while True:
             try:
                 self._connection.execute('BEGIN IMMEDIATE')
                 return
             except sqlite3.OperationalError as error:
-                if _is_busy(error) and time.monotonic() < end:
-                    time.sleep(_RETRY)
-                    continue
-                if _is_busy(error) and end < latest:
-                    # The deadlines of the others may be later than ours.
-                    jobs.remove(own)
-                    self._pending.extendleft(reversed(jobs))
-                    jobs[:] = [own]
-                else:
-                    # Those queued meanwhile would have to wait just as long.
-                    jobs += self._drain()
-                raise
+                if not _is_busy(error) or time.monotonic() >= end:
+                    raise
+            time.sleep(_RETRY)
 
-    def _perform(self, job: _Job[Any]) -> None:
-        """Run one piece of work in a savepoint: a failure undoes only it."""
-        self._connection.execute('SAVEPOINT job')
+    def _perform(self, work: Callable[[SqlSession], Any]) -> _Outcome:
+        """Do work in a savepoint: a failure undoes only it."""
+        self._connection.execute('SAVEPOINT work')
         try:
-            job.result = job.work(self._session)
+            outcome = _Outcome(work(self._session))
         except Exception as error:
-            job.error = error
-            self._connection.execute('ROLLBACK TO job')
-        self._connection.execute('RELEASE job')
+            outcome = _Outcome(None, error)
+            self._connection.execute('ROLLBACK TO work')
+        self._connection.execute('RELEASE work')
+        return outcome
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes of SQLite that threads of a process commit for one another."""
 
-import collections
+import concurrent.futures
 import pathlib
 import sqlite3
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from zaqar import request_deadline
-from zaqar.storage.sqlalchemy.sqlite import _Job, _Writer
+from zaqar.errors import StoreUnavailable
+from zaqar.storage.sqlalchemy.sqlite import _Writer
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+
+#: Seconds that no test should have to wait.
+LONG = 30.0
 
 
 @pytest.fixture
@@ -45,36 +51,85 @@ def _names(path: pathlib.Path) -> list[str]:
     return names
 
 
-class Withdrawn(collections.deque[Any]):
-    """Jobs of which one is withdrawn as soon as they are counted."""
-
-    def __len__(self) -> int:
-        return super().__len__() + 1
-
-
-def test_a_withdrawn_write_takes_no_other_with_it(
+def test_a_write_returns_when_another_thread_has_committed_it(
     writer: _Writer, path: pathlib.Path
 ) -> None:
-    other = _Job(_insert('b'))
-    writer._pending = Withdrawn([other])  # noqa: SLF001
-    assert writer.run(_insert('a')) == 1
-    assert other.done and other.error is None
-    assert _names(path) == ['a', 'b']
+    gates = [threading.Event() for _ in range(3)]
+    begun = [threading.Event() for _ in gates]
+
+    def blocking(number: int) -> Callable[[SqlSession], int]:
+        def work(session: SqlSession) -> int:
+            begun[number].set()
+            assert gates[number].wait(LONG)
+            return _insert(str(number))(session)
+
+        return work
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+
+        def start(
+            work: Callable[[SqlSession], int], pending: int
+        ) -> concurrent.futures.Future[int]:
+            future = threads.submit(writer.run, work)
+            while writer.pending < pending:
+                time.sleep(0.001)
+            return future
+
+        start(blocking(0), 1)
+        start(blocking(1), 2)
+        follower = start(_insert('follower'), 3)
+        gates[0].set()
+        assert begun[1].wait(LONG)
+        start(blocking(2), 2)
+        gates[1].set()
+        # The last one has the connection.
+        assert begun[2].wait(LONG)
+        assert follower.result(LONG) == 1
+        assert _names(path) == ['0', '1', 'follower']
+        gates[2].set()
+
+
+def test_a_failure_undoes_only_its_own_write(
+    writer: _Writer, path: pathlib.Path
+) -> None:
+    gate = threading.Event()
+
+    def block(session: SqlSession) -> None:
+        assert gate.wait(LONG)
+
+    def fail(session: SqlSession) -> None:
+        _insert('b')(session)
+        raise ValueError
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        futures: list[concurrent.futures.Future[Any]] = []
+        for work in (block, _insert('a'), fail, _insert('c')):
+            futures.append(threads.submit(writer.run, work))
+            while writer.pending < len(futures):
+                time.sleep(0.001)
+        gate.set()
+        assert futures[1].result(LONG) == futures[3].result(LONG) == 1
+        assert isinstance(futures[2].exception(LONG), ValueError)
+    assert _names(path) == ['a', 'c']
 
 
 def test_a_late_write_fails_alone(writer: _Writer, path: pathlib.Path) -> None:
-    rival = sqlite3.connect(path, isolation_level=None)
+    rival = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False
+    )
     rival.execute('BEGIN IMMEDIATE')
-    other = _Job(_insert('b'))
-    writer._pending.append(other)  # noqa: SLF001
-    with (
-        request_deadline.within(0.01),
-        pytest.raises(sqlite3.OperationalError),
-    ):
-        writer.run(_insert('a'))
-    assert not other.done
-    rival.execute('ROLLBACK')
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+
+        def late() -> int:
+            with request_deadline.within(0.3):
+                return writer.run(_insert('a'))
+
+        first = threads.submit(late)
+        while writer.pending < 1:
+            time.sleep(0.001)
+        other = threads.submit(writer.run, _insert('b'))
+        assert isinstance(first.exception(LONG), StoreUnavailable)
+        rival.execute('ROLLBACK')
+        assert other.result(LONG) == 1
     rival.close()
-    assert writer.run(_insert('c')) == 1
-    assert other.done and other.error is None
-    assert _names(path) == ['b', 'c']
+    assert _names(path) == ['b']
