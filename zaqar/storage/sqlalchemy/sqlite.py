@@ -160,6 +160,8 @@ class _Writer:
         self._connection = connection
         # SQLite itself would sleep longer each time, up to 100 ms.
         connection.execute('PRAGMA busy_timeout = 0')
+        # Read the schema now, not while others wait for a transaction's end.
+        connection.execute('SELECT 1 FROM sqlite_schema').fetchone()
         self._session = SqlSession(connection.cursor(), 'sqlite')
         self._busy = threading.Lock()
         self._batcher: Batcher[Callable[[SqlSession], Any], _Outcome] = (
