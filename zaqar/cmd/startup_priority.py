@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Low priority for a process that is loading, while others serve.
 
+It has the scheduling policy ``SCHED_IDLE``. A nice value would not do: since
+Linux 6.6 even a process with the lowest one finishes its time slice of a few
+milliseconds when another wakes up, and a request wakes several threads.
+
 Linux lets a process lower its priority at any time, but raise it again only
 with CAP_SYS_NICE or a limit that allows it (``LimitNICE=+0`` in a unit of
 systemd). Without either the priority stays as it is.
@@ -12,8 +16,7 @@ import contextlib
 import os
 import threading
 
-#: The nice value of a process that is loading; the kernel's lowest priority.
-_LOADING = 19
+_NO_PRIORITY = os.sched_param(0)
 
 #: Seconds after which a process has its usual priority even if it is still
 #: loading: while others need all processors it would never be ready.
@@ -24,20 +27,34 @@ _THREADS = '/proc/self/task'
 
 
 def lower() -> int | None:
-    """Give way to other processes; return the nice value to restore.
+    """Give way to other processes; return the policy to restore.
 
-    Called before the process starts threads.
+    Called while this process has one thread.
 
     :returns: None if nothing was changed, since it could not be undone
     """
-    before = os.getpriority(os.PRIO_PROCESS, 0)
+    before = os.sched_getscheduler(0)
     if not (os.path.isdir(_THREADS) and _can_return_to(before)):
         return None
+    os.sched_setscheduler(0, os.SCHED_IDLE, _NO_PRIORITY)
+    return before
+
+
+def restore_in_time(before: int) -> None:
+    """Undo :func:`lower` in :data:`PATIENCE` seconds."""
     timer = threading.Timer(PATIENCE, restore, (before,))
     timer.daemon = True
     timer.start()
-    os.setpriority(os.PRIO_PROCESS, 0, _LOADING)
-    return before
+
+
+def give_way() -> None:
+    """Have all threads of this process wait for other processes, for good.
+
+    To free the memory of a process takes milliseconds, at its end.
+    """
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(_THREADS):
+            os.sched_setscheduler(int(thread), os.SCHED_IDLE, _NO_PRIORITY)
 
 
 def restore(before: int) -> None:
@@ -52,20 +69,21 @@ def restore(before: int) -> None:
 def _restore(thread: int, before: int) -> bool:
     """Return whether this changed anything."""
     with contextlib.suppress(ProcessLookupError):
-        if os.getpriority(os.PRIO_PROCESS, thread) != before:
-            os.setpriority(os.PRIO_PROCESS, thread, before)
+        if os.sched_getscheduler(thread) != before:
+            os.sched_setscheduler(thread, before, _NO_PRIORITY)
             return True
     return False
 
 
 def _can_return_to(before: int) -> bool:
-    """Try it in a thread, since on Linux each has a priority of its own."""
+    """Try it in a thread, since on Linux each has a policy of its own."""
     can_return = []
 
     def attempt() -> None:
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, _LOADING)
-            os.setpriority(os.PRIO_PROCESS, 0, before)
+        # A real-time policy needs a priority: not one that we return to.
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, _NO_PRIORITY)
+            os.sched_setscheduler(0, before, _NO_PRIORITY)
             can_return.append(True)
 
     thread = threading.Thread(target=attempt)

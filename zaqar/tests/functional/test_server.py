@@ -532,27 +532,27 @@ def test_a_loading_successor_gives_way_and_is_then_like_the_others(
 ) -> None:
     server = make_server(workers=1).start()
     before = server.workers()
-    usual = _nice(before[0])
+    usual = _policies(before[0])
     seen = set()
 
     def replaced() -> bool:
         new = set(server.workers()) - set(before)
-        seen.update(value for pid in new for value in _nice(pid))
+        seen.update(value for pid in new for value in _policies(pid))
         return not set(before) & set(server.workers())
 
     os.kill(server.process.child.pid, signal.SIGHUP)
     assert _until(replaced)
-    assert _nice(server.workers()[0]) == usual
-    assert seen <= {*usual, 19}
+    assert _policies(server.workers()[0]) == usual
+    assert seen <= {*usual, os.SCHED_IDLE}
 
 
-def _nice(pid: int) -> set[int]:
-    """Return the nice values of the threads of a process."""
-    found = set()
+def _policies(pid: int) -> set[int]:
+    """Return the scheduling policies of the threads of a process."""
+    policies = set()
     for thread in os.listdir(f'/proc/{pid}/task'):
         with contextlib.suppress(ProcessLookupError):
-            found.add(os.getpriority(os.PRIO_PROCESS, int(thread)))
-    return found
+            policies.add(os.sched_getscheduler(int(thread)))
+    return policies
 
 
 def test_workers_stay_when_their_successors_cannot_start(

@@ -12,18 +12,19 @@ import os
 import threading
 from zaqar.cmd import startup_priority
 
-usual = os.getpriority(os.PRIO_PROCESS, 0)
+usual = os.sched_getscheduler(0)
 before = startup_priority.lower()
 ended = threading.Event()
 thread = threading.Thread(target=ended.wait)
 thread.start()
 numbers = [0, thread.native_id]
-lowered = [os.getpriority(os.PRIO_PROCESS, number) for number in numbers]
+lowered = [os.sched_getscheduler(number) for number in numbers]
 if before is not None:
     startup_priority.restore(before)
-restored = [os.getpriority(os.PRIO_PROCESS, number) for number in numbers]
+restored = [os.sched_getscheduler(number) for number in numbers]
 ended.set()
-print(before is None, set(lowered) == {19}, set(restored) == {usual})
+idle = {os.SCHED_IDLE}
+print(before is None, set(lowered) == idle, set(restored) == {usual})
 """
 
 
@@ -39,9 +40,9 @@ import os
 from zaqar.cmd import startup_priority
 
 startup_priority._THREADS = '/proc/self/missing'
-usual = os.getpriority(os.PRIO_PROCESS, 0)
+usual = os.sched_getscheduler(0)
 assert startup_priority.lower() is None
-assert os.getpriority(os.PRIO_PROCESS, 0) == usual
+assert os.sched_getscheduler(0) == usual
 """
 
 #: While it is still loading.
@@ -51,10 +52,10 @@ import time
 from zaqar.cmd import startup_priority
 
 startup_priority.PATIENCE = 0.01
-usual = os.getpriority(os.PRIO_PROCESS, 0)
-startup_priority.lower()
+usual = os.sched_getscheduler(0)
+startup_priority.restore_in_time(startup_priority.lower())
 end = time.monotonic() + 5
-while os.getpriority(os.PRIO_PROCESS, 0) != usual:
+while os.sched_getscheduler(0) != usual:
     assert time.monotonic() < end
     time.sleep(0.01)
 """
@@ -65,10 +66,11 @@ import os
 from zaqar.cmd import startup_priority
 from zaqar.cmd.supervisor import Child, Supervisor
 
-def fail():
+def fail(policy):
     raise RuntimeError
 
-startup_priority.lower = fail
+startup_priority.lower = lambda: os.sched_getscheduler(0)
+startup_priority.restore_in_time = fail
 _, writing = os.pipe()
 try:
     pid = Supervisor([])._start(Child('child', lambda ready: None), writing)
