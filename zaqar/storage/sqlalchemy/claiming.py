@@ -11,7 +11,7 @@ from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.sqlalchemy import queue_state
-from zaqar.storage.sqlalchemy.free_rows import FreeRows, select_free
+from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     EXHAUSTED,

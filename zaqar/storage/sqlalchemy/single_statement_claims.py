@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from zaqar.models import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
 from zaqar.storage.sqlalchemy.claiming import (
     COUNT,
     COUNT_EXHAUSTED,
@@ -14,7 +15,6 @@ from zaqar.storage.sqlalchemy.claiming import (
     ClaimRequest,
     repeated_claim,
 )
-from zaqar.storage.sqlalchemy.free_rows import FREE, WOKEN
 from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message, order
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
