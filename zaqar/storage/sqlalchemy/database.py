@@ -17,7 +17,11 @@ import sqlalchemy as sa
 
 from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
-from zaqar.storage.sqlalchemy import connector, errors, schema_revision
+from zaqar.storage.sqlalchemy import (
+    connector,
+    error_classification,
+    schema_revision,
+)
 from zaqar.storage.sqlalchemy.connector import Connector, Pooler
 from zaqar.storage.sqlalchemy.retries import (
     ConflictError,
@@ -188,7 +192,7 @@ class ServerDatabase(SqlDatabase):
                 self._check_isolation(connection)
                 schema_revision.check(connection)
         except sa.exc.DBAPIError as error:
-            if errors.is_refusal(self.dialect, error.orig):
+            if error_classification.is_refusal(self.dialect, error.orig):
                 raise ConfigurationError(one_line(error.orig)) from None
             LOG.warning(
                 'The database does not answer yet: %s',
@@ -297,7 +301,7 @@ class ServerDatabase(SqlDatabase):
         dbapi_error = self._engine.dialect.loaded_dbapi.Error
         broken = isinstance(error, dbapi_error) and (
             self._engine.dialect.is_disconnect(error, connection, None)
-            or errors.is_connection_loss(self.dialect, error)
+            or error_classification.is_connection_loss(self.dialect, error)
         )
         try:
             if broken:
@@ -314,7 +318,7 @@ class ServerDatabase(SqlDatabase):
             connection.close()
         if broken:
             raise ConnectionLostError from error
-        if errors.is_conflict(self.dialect, error):
+        if error_classification.is_conflict(self.dialect, error):
             raise ConflictError from error
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.sqlalchemy import errors, migrations
+from zaqar.storage.sqlalchemy import error_classification, migrations
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.functional.redis.load import BOUND, Load
@@ -141,4 +141,6 @@ def test_what_a_server_cannot_do_now_is_no_fault_of_the_statement(
     number: int,
 ) -> None:
     # The second comes at a commit in the moment that the others are lost.
-    assert errors.is_connection_loss('mysql', Exception(number, 'text'))
+    assert error_classification.is_connection_loss(
+        'mysql', Exception(number, 'text')
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the errors of the database drivers mean."""
+"""Classification of the errors of the database drivers."""
 
 from typing import Any
 
