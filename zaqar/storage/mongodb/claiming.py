@@ -26,7 +26,7 @@ from zaqar.storage.mongodb.database import CHUNK, MongoDatabase
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.errors import is_duplicate
 from zaqar.storage.mongodb.message_queries import FREE, WOKEN, Reader
-from zaqar.storage.mongodb.queue_cache import CachedQueue, QueueCache
+from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
 
 #: Queries for what rivals have left, before a claim returns fewer messages.
 MAX_REFILLS = 3

@@ -14,7 +14,7 @@ from zaqar.storage.mongodb import documents
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.database import MongoDatabase, in_time
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.queue_cache import CachedQueue, QueueCache
+from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
 
 #: Tries for a message that changes between two commands.
 MAX_TRIES = 4

@@ -21,7 +21,7 @@ from zaqar.storage.message_ids import (
 from zaqar.storage.mongodb import documents
 from zaqar.storage.mongodb.database import Documents, MongoDatabase
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.queue_cache import CachedQueue, QueueCache
+from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
 
 
 @dataclass(frozen=True, slots=True)

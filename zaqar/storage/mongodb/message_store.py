@@ -26,7 +26,7 @@ from zaqar.storage.mongodb.message_queries import (
     StateFilter,
 )
 from zaqar.storage.mongodb.posting import Poster
-from zaqar.storage.mongodb.queue_cache import QueueCache
+from zaqar.storage.mongodb.queue_key_cache import QueueCache
 from zaqar.storage.mongodb.queue_state import QueueDocuments
 from zaqar.storage.mongodb.sweeping import DatabaseSweeper
 from zaqar.storage.post_request import LazyNotice, PostRequest

@@ -29,7 +29,7 @@ from zaqar.storage.mongodb import documents
 from zaqar.storage.mongodb.database import CHUNK, MongoDatabase, in_time
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.errors import is_duplicate
-from zaqar.storage.mongodb.queue_cache import CachedQueue, QueueCache
+from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
 from zaqar.storage.mongodb.queue_state import QueueDocuments
 from zaqar.storage.post_request import PostRequest
 from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues

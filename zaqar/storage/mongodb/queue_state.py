@@ -14,7 +14,7 @@ from pymongo.client_session import ClientSession
 from zaqar.errors import QueueGone
 from zaqar.storage.mongodb.database import Documents, MongoDatabase, in_time
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.queue_cache import CACHE_TTL, QueueCache
+from zaqar.storage.mongodb.queue_key_cache import CACHE_TTL, QueueCache
 
 #: The condition that a queue was not dropped.
 _EXISTS: Document = {'gone': {'$exists': False}}

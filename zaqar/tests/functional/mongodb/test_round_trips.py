@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pymongo import monitoring
 
-from zaqar.storage.mongodb import database, queue_cache, queue_state
+from zaqar.storage.mongodb import database, queue_key_cache, queue_state
 from zaqar.tests.contract.probe import Hand, Probe, ids, message, token
 from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
 from zaqar.tests.servers.mongodb import MongoDB
@@ -120,7 +120,7 @@ def remembering(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """
     monkeypatch.setattr(database, 'STEP_TIMEOUT', 60.0)
     monkeypatch.setattr(database, 'COMMAND_TIMEOUT', 60.0)
-    monkeypatch.setattr(queue_cache, 'CACHE_TTL', 600.0)
+    monkeypatch.setattr(queue_key_cache, 'CACHE_TTL', 600.0)
     monkeypatch.setattr(queue_state, 'CACHE_TTL', 0.0)
     yield
 
