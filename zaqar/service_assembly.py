@@ -22,7 +22,7 @@ from zaqar import (
 )
 from zaqar.api import operation_table, optional_features
 from zaqar.api.dispatch import Dispatcher
-from zaqar.api.policies import Authorizer
+from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import health, outbox_notices, subscription_records
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context

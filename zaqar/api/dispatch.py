@@ -14,7 +14,7 @@ from typing import Any
 from zaqar import request_deadline
 from zaqar.api import query_parsing
 from zaqar.api.operation import Body, Operation
-from zaqar.api.policies import Authorizer
+from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import subscriptions
 from zaqar.controllers.call_context import Context
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError

@@ -9,7 +9,7 @@ import pytest
 from oslo_config import cfg
 
 from zaqar.api import operation_table
-from zaqar.api.policies import CACHE_SECONDS, Authorizer
+from zaqar.api.policy_enforcement import CACHE_SECONDS, Authorizer
 from zaqar.errors import Forbidden
 from zaqar.models import Identity, Scope
 
