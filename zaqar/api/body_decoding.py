@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoding of request bodies, and the errors of those that do not fit."""
+"""Decoding of request bodies, with the errors of malformed ones."""
 
 import re
 from typing import Any, TypeVar
@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from zaqar.api import bounded_json
-from zaqar.controllers.configured_limits import Limits
-from zaqar.errors import InvalidBody, InvalidRequest, ZaqarError
+from zaqar.errors import InvalidBody
 
 #: The path that msgspec gives of a fault: ``$.messages[0].ttl``.
 _PLACE = re.compile(r'at `\$(?:[^`]*\.)?(\w+)(?:\[[^`]*)?`')
@@ -38,29 +37,6 @@ def mapping(raw: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InvalidBody('Document type not supported.')
     return document
-
-
-def metadata_size(limits: Limits) -> int:
-    """Return the maximum size of metadata and of other small documents."""
-    return limits.max_queue_metadata
-
-
-def small_body_too_large(most: int) -> ZaqarError:
-    return InvalidBody(f'Request body is too large. Max size: {most}')
-
-
-def queue_metadata_too_large(most: int) -> ZaqarError:
-    return InvalidRequest(f'Queue metadata is too large. Max size: {most}')
-
-
-def patch_too_large(most: int) -> ZaqarError:
-    return InvalidBody(f'Queue metadata is too large. Max size: {most}')
-
-
-def post_too_large(most: int) -> ZaqarError:
-    return InvalidRequest(
-        f'Message collection size is too large. Max size {most}'
-    )
 
 
 def _misfit(raw: bytes, fault: str) -> InvalidBody:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zaqar.api import body_decoding
+from zaqar.api import body_size_limits
 from zaqar.api.optional_features import Feature
 from zaqar.controllers.configured_limits import Limits
 
@@ -77,8 +77,8 @@ class Body:
     decode: Callable[[bytes], Any]
     schema: Mapping[str, Any]
     required: bool
-    max_size: Callable[[Limits], int] = body_decoding.metadata_size
-    too_large: Callable[[int], Exception] = body_decoding.small_body_too_large
+    max_size: Callable[[Limits], int] = body_size_limits.metadata_size
+    too_large: Callable[[int], Exception] = body_size_limits.body_too_large
     media_type: str | None = None
     absent: str = 'Request body can not be empty'
     member: str = ''

@@ -3,7 +3,12 @@
 
 from typing import Any
 
-from zaqar.api import body_decoding, bounded_json, response_schemas
+from zaqar.api import (
+    body_decoding,
+    body_size_limits,
+    bounded_json,
+    response_schemas,
+)
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import queues, signed_urls
 from zaqar.controllers.metadata_json_patch import OPS
@@ -15,7 +20,7 @@ _METADATA = Body(
     decode=body_decoding.mapping,
     schema=response_schemas.METADATA,
     required=False,
-    too_large=body_decoding.queue_metadata_too_large,
+    too_large=body_size_limits.queue_metadata_too_large,
     member='metadata',
 )
 _NO_PATCH = 'PATCH body could not be empty for update.'
@@ -40,7 +45,7 @@ _PATCH = Body(
         )
     ),
     required=True,
-    too_large=body_decoding.patch_too_large,
+    too_large=body_size_limits.patch_too_large,
     media_type=PATCH_TYPE,
     absent=_NO_PATCH,
     member='changes',
