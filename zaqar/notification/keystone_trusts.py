@@ -24,9 +24,13 @@ from zaqar import store_clock
 from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
-from zaqar.notification import service_catalog, token_trustors
+from zaqar.notification import (
+    caller_as_trustor,
+    keystone_trust_errors,
+    service_catalog,
+)
+from zaqar.notification.caller_as_trustor import Trustor, trustor
 from zaqar.notification.service_catalog import HostPort
-from zaqar.notification.token_trustors import Trustor, trustor
 
 LOG = logging.getLogger(__name__)
 
@@ -117,13 +121,13 @@ class KeystoneTrusts:
         try:
             return self._create(caller, trustee, seconds)
         except exceptions.ClientException as error:
-            if token_trustors.is_final(error):
-                refused = token_trustors.refusal(error)
+            if keystone_trust_errors.is_final(error):
+                refused = keystone_trust_errors.refusal(error)
                 LOG.info('%s', refused)
                 raise refused from error
             LOG.error(
                 'A trust could not be created: %s',
-                token_trustors.without_ids(error),
+                keystone_trust_errors.without_ids(error),
             )
             raise StoreUnavailable(_UNAVAILABLE) from error
 
@@ -142,7 +146,9 @@ class KeystoneTrusts:
             with _own_user():
                 trust = self._read(trust_id, auth=self._auth)
                 trustee = self._trustee()
-        if trust is None or not token_trustors.admits(trust, caller, trustee):
+        if trust is None or not caller_as_trustor.admits(
+            trust, caller, trustee
+        ):
             raise TrustRefused(
                 'The option trust_id names no trust in the user of this '
                 'service that the caller has made.'
@@ -211,7 +217,7 @@ class KeystoneTrusts:
             )
         if parent is not None:
             # The token has the roles that these imply as well.
-            roles &= token_trustors.roles(parent)
+            roles &= caller_as_trustor.roles(parent)
         trust = {
             'impersonation': True,
             'project_id': caller.project_id,
@@ -294,7 +300,7 @@ def _own_user() -> Iterator[None]:
     except exceptions.ClientException as error:
         LOG.error(
             'A request by the user of [trustee] has failed: %s',
-            token_trustors.without_ids(error),
+            keystone_trust_errors.without_ids(error),
         )
         raise StoreUnavailable(_UNAVAILABLE) from error
 

@@ -10,7 +10,7 @@ from keystoneauth1 import exceptions
 
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
-from zaqar.notification import token_trustors
+from zaqar.notification import caller_as_trustor, keystone_trust_errors
 
 TRUST = {
     'trustee_user_id': 'service',
@@ -47,9 +47,9 @@ def _identity(**said: Any) -> Identity:
 def test_a_trust_is_the_callers_in_each_respect(
     changes: dict[str, Any], admits: bool
 ) -> None:
-    caller = token_trustors.trustor(_identity())
+    caller = caller_as_trustor.trustor(_identity())
     trust = {**TRUST, **changes}
-    assert token_trustors.admits(trust, caller, 'service') is admits
+    assert caller_as_trustor.admits(trust, caller, 'service') is admits
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,8 @@ def test_a_delegated_token_is_known_by_what_keystone_says(
     said: dict[str, Any], is_delegated: bool
 ) -> None:
     assert (
-        token_trustors.trustor(_identity(**said)).is_delegated is is_delegated
+        caller_as_trustor.trustor(_identity(**said)).is_delegated
+        is is_delegated
     )
 
 
@@ -81,7 +82,7 @@ def test_without_a_project_and_a_token_nobody_can_make_a_trust() -> None:
         Identity('p', 'c', token='text', validated={'user': {'id': 'ann'}}),
     ):
         with pytest.raises(InvalidRequest, match='token'):
-            token_trustors.trustor(identity)
+            caller_as_trustor.trustor(identity)
 
 
 @pytest.mark.parametrize(
@@ -101,10 +102,10 @@ def test_without_a_project_and_a_token_nobody_can_make_a_trust() -> None:
 def test_what_keystone_would_refuse_again_is_final(
     error: Any, is_final: bool
 ) -> None:
-    assert token_trustors.is_final(error()) is is_final
+    assert keystone_trust_errors.is_final(error()) is is_final
 
 
 def test_a_reason_names_no_trust() -> None:
     trust_id = 'ab' * 16
     error = exceptions.Forbidden(f'Not {trust_id}. (HTTP 403) (Request-ID: r)')
-    assert str(token_trustors.refusal(error)).endswith(': Not ....')
+    assert str(keystone_trust_errors.refusal(error)).endswith(': Not ....')

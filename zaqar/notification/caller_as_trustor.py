@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Callers as trustors, from the tokens that keystonemiddleware validated.
+"""The caller as the trustor of a trust, by the token of the request.
 
 :source: Identity API v3, "Authentication and token management", "OS-TRUST"
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keystoneauth1 import exceptions
-
-from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
 
@@ -22,12 +18,6 @@ _DELEGATED = frozenset((_TRUST, 'application_credential', 'OS-OAUTH1'))
 _METHODS = frozenset(
     ('application_credential', 'oauth1', 'ec2credential', 'oauth2_credential')
 )
-
-#: Statuses after which the same request may succeed later.
-_TRANSIENT = frozenset((408, 409, 429))
-
-#: Ids, which error texts of Keystone may hold.
-_ID = re.compile(r'\b[0-9a-f]{32}\b')
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +66,6 @@ def _is_delegated(token: Mapping[str, Any]) -> bool:
         or not _METHODS.isdisjoint(methods)
         or not _DELEGATED.isdisjoint(token)
     )
-
-
-def is_final(error: exceptions.ClientException) -> bool:
-    """Return whether the same request would fail again."""
-    status = getattr(error, 'http_status', 0)
-    return 400 <= status < 500 and status not in _TRANSIENT
-
-
-def refusal(error: exceptions.ClientException) -> TrustRefused:
-    """Return a refusal of Keystone as an error for the caller."""
-    reason = without_ids(error).partition(' (HTTP ')[0]
-    return TrustRefused(f'The identity service has refused a trust: {reason}')
-
-
-def without_ids(error: exceptions.ClientException) -> str:
-    """Return the text of an error without ids, which may be of trusts."""
-    return _ID.sub('...', str(error))
 
 
 def roles(trust: Mapping[str, Any]) -> frozenset[str]:
