@@ -28,7 +28,7 @@ from zaqar.controllers.result_types import (
 )
 from zaqar.errors import Conflict, Forbidden, InvalidRequest, ZaqarError
 from zaqar.models import Kind, Message, MessageSpan
-from zaqar.transport import resource_representations, response_view_completion
+from zaqar.transport import resource_representations, response_view_coverage
 
 Embed = resource_representations.Embed
 
@@ -290,7 +290,7 @@ _VIEWS: Mapping[str, View] = {
     'flavor_delete': _sentence(204, 'Flavor', 'removed'),
 }
 
-VIEWS = response_view_completion.complete(_VIEWS, operation_table.OPERATIONS)
+VIEWS = response_view_coverage.complete(_VIEWS, operation_table.OPERATIONS)
 
 
 def refusal(row: Operation, error: ZaqarError, request: RequestInfo) -> Reply:

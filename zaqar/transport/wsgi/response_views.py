@@ -19,7 +19,7 @@ from zaqar.controllers.result_types import (
     SubscriptionPage,
 )
 from zaqar.models import Kind, Message, MessageSpan, Scope
-from zaqar.transport import resource_representations, response_view_completion
+from zaqar.transport import resource_representations, response_view_coverage
 from zaqar.transport.wsgi import admin_response_views
 from zaqar.transport.wsgi.responses import (
     Response,
@@ -243,7 +243,7 @@ _VIEWS: Mapping[str, View] = {
     'subscription_confirm': _changed,
 }
 
-VIEWS = response_view_completion.complete(
+VIEWS = response_view_coverage.complete(
     {**_VIEWS, **admin_response_views.VIEWS},
     (row for row in operation_table.OPERATIONS if row.http),
 )

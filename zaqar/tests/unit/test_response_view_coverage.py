@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from zaqar.api import operation_table
-from zaqar.transport import response_view_completion
+from zaqar.transport import response_view_coverage
 
 ROWS = [
     operation_table.BY_ACTION[name]
@@ -15,7 +15,7 @@ ROWS = [
 
 
 def test_topics_look_like_queues() -> None:
-    views = response_view_completion.complete(
+    views = response_view_coverage.complete(
         {'queue_get': 1, 'message_get': 2}, ROWS
     )
     assert list(views.values()) == [1, 1, 2, 2]
@@ -23,4 +23,4 @@ def test_topics_look_like_queues() -> None:
 
 def test_an_operation_without_a_view_is_named() -> None:
     with pytest.raises(LookupError, match=r'message_get, topic_message_get$'):
-        response_view_completion.complete({'queue_get': 1}, ROWS)
+        response_view_coverage.complete({'queue_get': 1}, ROWS)

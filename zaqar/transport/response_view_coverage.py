@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Completion of a transport's views: one for every operation, or an error."""
+"""Coverage of the operations by a transport's views: one each, or an error."""
 
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
