@@ -11,7 +11,7 @@ import dataclasses
 import msgspec
 
 from zaqar import request_deadline
-from zaqar.controllers import dead_letters, undecryptable_messages
+from zaqar.controllers import claims_of_readable_messages, dead_letters
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import MIN_TTL, Limits, page_size
 from zaqar.controllers.result_types import Claimed
@@ -62,7 +62,7 @@ def create(
                 return None
             return _without_exhausted(ctx, store, queue, claim, now)
 
-        return undecryptable_messages.claim_readable(
+        return claims_of_readable_messages.claim_readable(
             ctx, store, queue, size, attempt
         )
 

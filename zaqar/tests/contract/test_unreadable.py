@@ -7,7 +7,7 @@ import dataclasses
 
 import pytest
 
-from zaqar.controllers import undecryptable_messages
+from zaqar.controllers import claims_of_readable_messages
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
@@ -44,7 +44,7 @@ def test_a_claim_takes_what_is_behind_them(
     assert claim is not None
     assert bodies(claim.messages) == ['x']
     assert here.claim() is None
-    hand.move(undecryptable_messages.HOLD)
+    hand.move(claims_of_readable_messages.HOLD)
     assert bodies(here.hand_out()) == [1, 2, 3]
 
 
@@ -55,7 +55,7 @@ def test_a_pop_takes_what_is_behind_them(
     here.post(1, 2, 3)
     there.post('x')
     assert bodies(there.pop(3)) == ['x']
-    hand.move(undecryptable_messages.HOLD)
+    hand.move(claims_of_readable_messages.HOLD)
     assert bodies(here.pop()) == [1, 2, 3]
 
 

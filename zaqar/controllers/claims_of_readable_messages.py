@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claim from queues in which some messages cannot be decrypted.
+"""Claims of readable messages from queues where some cannot be decrypted.
 
 Such messages are neither lost nor delivered, and block no others. Those that
 come in one claim with readable ones stay in it until it ends. A claim of
