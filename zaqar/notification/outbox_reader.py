@@ -11,7 +11,7 @@ from zaqar.controllers import outbox_notices
 from zaqar.controllers.call_context import Context
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
-from zaqar.notification import fanout, notifier_metrics, outbox_limits
+from zaqar.notification import fanout, notifier_metrics, outbox_trimming
 from zaqar.notification.delivery_job import Job
 from zaqar.notification.delivery_leases import LEASE, Lease, Leases
 from zaqar.notification.delivery_scheduler import Scheduler
@@ -216,7 +216,7 @@ class OutboxReader:
         notifier_metrics.record('oldest', oldest / 1000, self.name)
         self._waiting, self._oldest = waiting, oldest
         if waiting > self._max_per_project:
-            outbox_limits.trim(
+            outbox_trimming.trim(
                 self._ctx.cipher,
                 store,
                 self._max_per_project,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The limit of pending deliveries per project in an outbox."""
+"""Trimming of an outbox to the limit of deliveries per project."""
 
 import logging
 from collections import defaultdict
