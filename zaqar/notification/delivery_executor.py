@@ -23,7 +23,7 @@ from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import NewMessage, Scope, Subscription
 from zaqar.notification import (
-    confirmation_requests,
+    confirmation_request_content,
     dead_letters,
     notifier_metrics,
     retry_pauses,
@@ -221,7 +221,7 @@ class DeliveryExecutor:
     ) -> Delivery:
         if pending.confirmation is not None:
             public = self._endpoints()
-            document = confirmation_requests.document(
+            document = confirmation_request_content.document(
                 self._ctx.signer,
                 pending.confirmation,
                 public.http,

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Callable
 
 from zaqar.controllers import mail_building
-from zaqar.notification import confirmation_requests
+from zaqar.notification import confirmation_request_content
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.settings import NotificationSettings
 
@@ -73,14 +73,15 @@ class MailSender:
         self, delivery: Delivery
     ) -> mail_building.MailContent | None:
         document = json.loads(delivery.body)
-        link = confirmation_requests.link(
+        link = confirmation_request_content.link(
             self._settings.external_confirmation_url, document
         )
         if link is None:
             return None
         template = (
             self._settings.subscription_confirmation_email_template
-            if document['Message_Type'] == confirmation_requests.SUBSCRIBE
+            if document['Message_Type']
+            == confirmation_request_content.SUBSCRIBE
             else self._settings.unsubscribe_confirmation_email_template
         )
         body = template['body']

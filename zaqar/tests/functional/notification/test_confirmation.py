@@ -22,7 +22,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from zaqar.controllers import subscriptions
 from zaqar.controllers.result_types import SubscriptionPage
 from zaqar.models import Scope
-from zaqar.notification import confirmation_requests
+from zaqar.notification import confirmation_request_content
 from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
@@ -102,7 +102,7 @@ class Asking:
     def link(self, notice: Any) -> str:
         """Return the link to the built-in page, as in a mail."""
         url = self.server.url + notice['URL-Paths']
-        found = confirmation_requests.link(
+        found = confirmation_request_content.link(
             None, {**notice, 'WSGISubscribeURL': url}
         )
         assert found is not None

@@ -14,7 +14,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from zaqar import version
-from zaqar.notification import confirmation_requests
+from zaqar.notification import confirmation_request_content
 from zaqar.notification.pending_delivery import host_of
 from zaqar.notification.sender_interface import Delivery, Verdict
 from zaqar.notification.senders import webhook, webhook_signature
@@ -189,9 +189,10 @@ def test_what_deliveries_are_told_apart_by(uri: str, host: str) -> None:
 
 
 def test_an_endpoint_keeps_its_own_path() -> None:
-    assert confirmation_requests.join_url('http://h/messaging/', '/v2/x') == (
-        'http://h/messaging/v2/x'
-    )
+    assert confirmation_request_content.join_url(
+        'http://h/messaging/', '/v2/x'
+    ) == ('http://h/messaging/v2/x')
     assert (
-        confirmation_requests.join_url('http://h', '/v2/x') == 'http://h/v2/x'
+        confirmation_request_content.join_url('http://h', '/v2/x')
+        == 'http://h/v2/x'
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests for confirmation to subscribers, and the links that answer.
+"""Content of requests for confirmation: documents, links that answer.
 
 :source: reference/delivery, "Confirmation"
 """
