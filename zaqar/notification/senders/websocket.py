@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.notification import notifier_authentication
-from zaqar.notification.notifier_authentication import (
+from zaqar.notification import notifier_request_signatures
+from zaqar.notification.notifier_request_signatures import (
     NonceSource,
     RequestAuthenticator,
 )
@@ -96,9 +96,9 @@ class SocketSender:
         nonce = self._nonces.fresh()
         mac = self._mac or _mac(lease.secret)
         headers = {
-            notifier_authentication.TIME: moment,
-            notifier_authentication.NONCE: nonce,
-            notifier_authentication.MAC: mac.sign(
+            notifier_request_signatures.TIME: moment,
+            notifier_request_signatures.NONCE: nonce,
+            notifier_request_signatures.MAC: mac.sign(
                 connection, moment, nonce, body
             ),
             'Content-Type': 'application/json',
@@ -129,7 +129,7 @@ def create(settings: NotificationSettings) -> SocketSender:
     """Return the sender that the entry point names."""
     if settings.conf is None or settings.management is None:
         raise ConfigurationError('WebSocket servers need a management store')
-    secret = notifier_authentication.secret_from_conf(settings.conf)
+    secret = notifier_request_signatures.secret_from_conf(settings.conf)
     return SocketSender(settings.management, secret)
 
 

@@ -16,7 +16,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-from zaqar.notification.notifier_authentication import (
+from zaqar.notification.notifier_request_signatures import (
     MAC,
     NONCE,
     TIME,

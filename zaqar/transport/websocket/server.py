@@ -16,10 +16,10 @@ from zaqar import parent_exit_watch
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import ConfigurationError
 from zaqar.notification import (
-    notifier_authentication,
+    notifier_request_signatures,
     websocket_node_directory,
 )
-from zaqar.notification.notifier_authentication import RequestAuthenticator
+from zaqar.notification.notifier_request_signatures import RequestAuthenticator
 from zaqar.storage.base import ManagementStore
 from zaqar.transport import listening_socket
 from zaqar.transport.websocket import settings as options
@@ -78,9 +78,9 @@ class Server:
         limits = dispatcher.limits
         self._store = store
         self._settings = options.from_conf(conf, limits)
-        self._shared = notifier_authentication.secret_from_conf(conf)
+        self._shared = notifier_request_signatures.secret_from_conf(conf)
         self._own = (
-            '' if self._shared else notifier_authentication.new_secret()
+            '' if self._shared else notifier_request_signatures.new_secret()
         )
         mount = self._settings.http_prefix.rstrip('/')
         authenticator = Authenticator.from_conf(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from zaqar.notification.notifier_authentication import (
+from zaqar.notification.notifier_request_signatures import (
     MAC,
     NONCE,
     TIME,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zaqar.notification.notifier_authentication import (
+from zaqar.notification.notifier_request_signatures import (
     MAC,
     NONCE,
     TIME,

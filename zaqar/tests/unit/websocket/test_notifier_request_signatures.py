@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 from oslo_config import cfg
 
-from zaqar.notification import notifier_authentication
-from zaqar.notification.notifier_authentication import (
+from zaqar.notification import notifier_request_signatures
+from zaqar.notification.notifier_request_signatures import (
     SENDERS,
     SKEW,
     WINDOW,
@@ -120,8 +120,8 @@ def test_the_key_is_not_the_secret() -> None:
 def test_an_option_of_its_own_comes_first() -> None:
     conf = cfg.ConfigOpts()
     conf([], project='zaqar', default_config_files=[])
-    assert notifier_authentication.secret_from_conf(conf) is None
+    assert notifier_request_signatures.secret_from_conf(conf) is None
     conf.set_override('secret_key', 'k' * 16, 'signed_url')
-    assert notifier_authentication.secret_from_conf(conf) == 'k' * 16
+    assert notifier_request_signatures.secret_from_conf(conf) == 'k' * 16
     conf.set_override('socket_secret', 's' * 16, 'notification')
-    assert notifier_authentication.secret_from_conf(conf) == 's' * 16
+    assert notifier_request_signatures.secret_from_conf(conf) == 's' * 16

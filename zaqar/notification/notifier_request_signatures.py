@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Authentication of notifiers by WebSocket servers.
+"""Signatures of requests that notifiers make to WebSocket servers.
 
 A notifier signs each message that it hands over with a key that both derive
 from the same secret. Where no secret is configured, a server creates one at
