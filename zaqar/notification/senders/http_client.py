@@ -24,7 +24,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from zaqar.notification.senders import attempt_deadlines
-from zaqar.notification.senders.http_response import (
+from zaqar.notification.senders.strict_http_response import (
     FinalResponse,
     MalformedResponse,
 )

@@ -18,7 +18,7 @@ import pytest
 
 from zaqar.notification.senders import http_client
 from zaqar.notification.senders.http_client import NoResponse, WebhookClient
-from zaqar.notification.senders.http_response import MAX_INTERIM
+from zaqar.notification.senders.strict_http_response import MAX_INTERIM
 from zaqar.notification.webhook_address_guard import Guard
 from zaqar.tests.servers.receivers import certificate
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP responses of receivers, read to their very end.
+"""HTTP responses of receivers, read strictly and to their very end.
 
 http.client takes 102 and 103 for the final response, and what follows a
 response for the beginning of the next one. A receiver that sends either would
