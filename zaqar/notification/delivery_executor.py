@@ -29,7 +29,6 @@ from zaqar.notification import (
     retry_pauses,
 )
 from zaqar.notification.delivery_job import Job
-from zaqar.notification.delivery_statistics import DeliveryStatistics
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import (
     Delivery,
@@ -38,6 +37,9 @@ from zaqar.notification.sender_interface import (
     Verdict,
 )
 from zaqar.notification.service_catalog import PublicEndpoints
+from zaqar.notification.subscription_delivery_statistics import (
+    DeliveryStatistics,
+)
 
 LOG = logging.getLogger(__name__)
 

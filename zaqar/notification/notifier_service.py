@@ -17,11 +17,13 @@ from zaqar.notification import notifier_metrics, sender_plugins
 from zaqar.notification.delivery_executor import DeliveryExecutor
 from zaqar.notification.delivery_job import Job
 from zaqar.notification.delivery_scheduler import Attempt, Scheduler
-from zaqar.notification.delivery_statistics import DeliveryStatistics
 from zaqar.notification.outbox_reader import OutboxReader
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import NotificationSettings
+from zaqar.notification.subscription_delivery_statistics import (
+    DeliveryStatistics,
+)
 
 LOG = logging.getLogger(__name__)
 
