@@ -14,7 +14,7 @@ from zaqar.cmd import server as cmd_server
 from zaqar.controllers import (
     body_encryption,
     configured_limits,
-    notification_conditions,
+    pipeline_and_confirmation_settings,
     url_signatures,
 )
 from zaqar.notification import keystone_trusts
@@ -53,7 +53,10 @@ def list_opts() -> list[Group]:
         (wsgi_server.GROUP, [*wsgi_server.OPTS, *v1_1_compat.OPTS]),
         (websocket.GROUP, websocket.OPTS),
         (url_signatures.GROUP, url_signatures.OPTS),
-        (notification_conditions.GROUP, notification_conditions.OPTS),
+        (
+            pipeline_and_confirmation_settings.GROUP,
+            pipeline_and_confirmation_settings.OPTS,
+        ),
         (notification.GROUP, notification.OPTS),
         (keystone_trusts.GROUP, keystone_trusts.trustee_opts()),
         (expiry_sweeper.GROUP, expiry_sweeper.OPTS),

@@ -27,7 +27,7 @@ from zaqar.controllers import health, outbox_notices, subscription_records
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.notification_conditions import Pipeline
+from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings as notification

@@ -10,7 +10,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from zaqar import configuration, parent_exit_watch, service_assembly
-from zaqar.controllers import notification_conditions
+from zaqar.controllers import pipeline_and_confirmation_settings
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
 from zaqar.notification.notifier_service import Notifier
@@ -82,8 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         running = service_assembly.Service(conf)
         if not running.notifies:
             raise ConfigurationError(
-                f'[{notification_conditions.GROUP}] message_pipeline is '
-                'empty: there is nothing to deliver'
+                f'[{pipeline_and_confirmation_settings.GROUP}] '
+                'message_pipeline is empty: there is nothing to deliver'
             )
         notifier = running.notifier()
         running.report_when_asked(Notifications=notifier.facts)
@@ -101,13 +101,16 @@ def register_opts(conf: cfg.ConfigOpts) -> None:
     """Register the options that enable notifications."""
     conf.register_opts(settings.OPTS, settings.GROUP)
     conf.register_opts(
-        notification_conditions.OPTS, notification_conditions.GROUP
+        pipeline_and_confirmation_settings.OPTS,
+        pipeline_and_confirmation_settings.GROUP,
     )
 
 
 def is_embedded(conf: cfg.ConfigOpts) -> bool:
     """Tell whether ``zaqar-server`` delivers notifications, too."""
-    has_stage = any(conf[notification_conditions.GROUP].message_pipeline)
+    has_stage = any(
+        conf[pipeline_and_confirmation_settings.GROUP].message_pipeline
+    )
     return bool(conf[settings.GROUP].embedded and has_stage)
 
 

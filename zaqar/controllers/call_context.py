@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.notification_conditions import Pipeline
+from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.models import Identity

@@ -25,7 +25,7 @@ from zaqar.controllers import (
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.notification_conditions import Pipeline
+from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.models import Identity, Message, Scope

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When subscribers are notified: by the pipeline, and once confirmed."""
+"""Settings of the pipeline and of confirmation: when to notify whom."""
 
 from __future__ import annotations
 
