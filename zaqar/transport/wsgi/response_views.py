@@ -20,7 +20,7 @@ from zaqar.controllers.result_types import (
 )
 from zaqar.models import Kind, Message, MessageSpan, Scope
 from zaqar.transport import resource_representations, response_view_coverage
-from zaqar.transport.wsgi import admin_response_views
+from zaqar.transport.wsgi import pool_and_flavor_response_views
 from zaqar.transport.wsgi.responses import (
     Response,
     encode,
@@ -244,6 +244,6 @@ _VIEWS: Mapping[str, View] = {
 }
 
 VIEWS = response_view_coverage.complete(
-    {**_VIEWS, **admin_response_views.VIEWS},
+    {**_VIEWS, **pool_and_flavor_response_views.VIEWS},
     (row for row in operation_table.OPERATIONS if row.http),
 )
