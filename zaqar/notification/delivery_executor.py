@@ -28,7 +28,7 @@ from zaqar.notification import (
     notifier_metrics,
     retry_pauses,
 )
-from zaqar.notification.delivery_job import Job
+from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import (
     Delivery,
@@ -89,7 +89,7 @@ class DeliveryExecutor:
             TTLCache(MAX_CACHED, CACHE_SECONDS)
         )
 
-    def execute(self, job: Job) -> tuple[bool, bool | None]:
+    def execute(self, job: ClaimedDelivery) -> tuple[bool, bool | None]:
         """Make the next attempt of a job, and finish the job after the last.
 
         :returns: whether to continue with the job at once, and whether the
@@ -103,7 +103,7 @@ class DeliveryExecutor:
                 return False, None
             raise
 
-    def defer(self, job: Job, seconds: float) -> None:
+    def defer(self, job: ClaimedDelivery, seconds: float) -> None:
         """Store a job for later, since its host has no room for it.
 
         A job that was deferred for longer than its policy allows is given up.
@@ -130,7 +130,7 @@ class DeliveryExecutor:
             )
             self._statistics.given_up(pending.key, reason, now)
 
-    def _execute(self, job: Job) -> tuple[bool, bool | None]:
+    def _execute(self, job: ClaimedDelivery) -> tuple[bool, bool | None]:
         pending = job.pending
         subscription = self._subscription(pending)
         if subscription is None:
@@ -156,7 +156,7 @@ class DeliveryExecutor:
             return more, None
         return more, outcome.verdict is not Verdict.RETRY
 
-    def _defer(self, job: Job, seconds: float) -> None:
+    def _defer(self, job: ClaimedDelivery, seconds: float) -> None:
         pending = job.pending
         subscription = self._subscription(pending)
         if subscription is None:
@@ -265,7 +265,7 @@ class DeliveryExecutor:
 
     def _settle(
         self,
-        job: Job,
+        job: ClaimedDelivery,
         subscription: Subscription,
         delivery: Delivery,
         outcome: Outcome,
@@ -296,7 +296,7 @@ class DeliveryExecutor:
         return _advance(job)
 
     def _retry(
-        self, job: Job, policy: Mapping[str, Any], pause: float
+        self, job: ClaimedDelivery, policy: Mapping[str, Any], pause: float
     ) -> bool:
         if pause < NO_PAUSE:
             job.attempt += 1
@@ -321,7 +321,7 @@ class DeliveryExecutor:
 
     def _give_up(
         self,
-        job: Job,
+        job: ClaimedDelivery,
         subscription: Subscription,
         delivery: Delivery,
         outcome: Outcome,
@@ -356,7 +356,7 @@ class DeliveryExecutor:
                 subscription_id=subscription.id,
             )
 
-    def _confirm(self, job: Job) -> None:
+    def _confirm(self, job: ClaimedDelivery) -> None:
         try:
             subscriptions.confirm(
                 self._ctx,
@@ -375,7 +375,7 @@ class DeliveryExecutor:
         return retry_pauses.chosen(metadata, subscription.options)
 
 
-def _advance(job: Job) -> bool:
+def _advance(job: ClaimedDelivery) -> bool:
     """Go on to the next message; return whether there is one."""
     job.place += 1
     job.attempt = 1

@@ -14,8 +14,8 @@ from typing import Any
 from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import notifier_metrics, sender_plugins
+from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.delivery_executor import DeliveryExecutor
-from zaqar.notification.delivery_job import Job
 from zaqar.notification.delivery_scheduler import Attempt, Scheduler
 from zaqar.notification.outbox_reader import OutboxReader
 from zaqar.notification.sender_interface import Sender
@@ -65,7 +65,7 @@ class Notifier:
             encrypted_over_http=settings.encrypted_over_http,
             endpoints=endpoints,
         )
-        self._scheduler: Scheduler[Job] = Scheduler(
+        self._scheduler: Scheduler[ClaimedDelivery] = Scheduler(
             settings.max_notifier_workers,
             settings.max_in_flight_per_host,
             self._executor.defer,
@@ -195,7 +195,7 @@ class Notifier:
                 # The thread must go on.
                 LOG.exception('Unexpected error in a delivery; it is retried')
 
-    def _attempt(self, attempt: Attempt[Job]) -> None:
+    def _attempt(self, attempt: Attempt[ClaimedDelivery]) -> None:
         more, success = False, None
         try:
             # Another notifier has the jobs of a lost lease.

@@ -12,7 +12,7 @@ from zaqar.controllers.call_context import Context
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
 from zaqar.notification import fanout, notifier_metrics, outbox_trimming
-from zaqar.notification.delivery_job import Job
+from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.delivery_leases import LEASE, Lease, Leases
 from zaqar.notification.delivery_scheduler import Scheduler
 from zaqar.notification.pending_delivery import PendingDelivery
@@ -48,7 +48,7 @@ class OutboxReader:
         name: str,
         open_store: Callable[[], MessageStore],
         ctx: Context,
-        scheduler: Scheduler[Job],
+        scheduler: Scheduler[ClaimedDelivery],
         drop: Callable[[PendingDelivery, int], None],
         max_per_project: int,
     ) -> None:
@@ -171,7 +171,7 @@ class OutboxReader:
 
     def _jobs(
         self, store: MessageStore, lease: Lease, messages: Sequence[Message]
-    ) -> list[Job]:
+    ) -> list[ClaimedDelivery]:
         cipher = self._ctx.cipher
         readable, unreadable = outbox_notices.read_all(
             messages, lambda message: PendingDelivery.read(cipher, message)
@@ -179,7 +179,7 @@ class OutboxReader:
         if unreadable:
             self._requeue(store, lease, unreadable)
         return [
-            Job(
+            ClaimedDelivery(
                 pending,
                 message.id,
                 lease,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pending deliveries that this process has claimed."""
+"""A pending delivery that this process has claimed."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from zaqar.storage.base import MessageStore
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class ClaimedDelivery:
     """A claimed pending delivery, and how far it has got.
 
     :ivar place: index of the next message
