@@ -17,7 +17,7 @@ from autobahn.asyncio.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from zaqar.transport.project_page_turns import LARGE
-from zaqar.transport.websocket import fast_frame_decoding
+from zaqar.transport.websocket import fast_frame_codec
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import POLICY, Frame
@@ -217,7 +217,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
             if len(frame.data) >= LARGE:
                 # Held as a whole until its end is sent.
                 self._held = self.unsent() + len(frame.data)
-            for part in fast_frame_decoding.framed(frame):
+            for part in fast_frame_codec.framed(frame):
                 self.transport.write(part)
 
     def ping(self) -> None:
@@ -323,7 +323,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         most = self.connections.settings.max_frame_size
         at, end = 0, len(data)
         while machine.reads and self.state == self.STATE_OPEN:
-            taken = fast_frame_decoding.take(data, at, end, most)
+            taken = fast_frame_codec.take(data, at, end, most)
             if taken is None:
                 break
             frame, at = taken

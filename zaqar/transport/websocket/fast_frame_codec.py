@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fast decoding of usual frames: whole, short, masked, one per message.
+"""Fast coding of usual frames: whole, short, masked, one per message.
 
 All other frames, and malformed ones, are left to autobahn.
 """
