@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sweeper, which removes dead messages, claims and records.
+"""The sweeper, which removes what has expired or was deleted.
 
-They are invisible whether or not they have been removed; this frees their
-room. Every process runs a sweeper, and stores let one of them work at a time.
+All of that is invisible already; this frees its room. Every process runs a
+sweeper, and stores let one of them work at a time.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ class Pace:
 class Sweeper:
     """A thread that sweeps until it is stopped.
 
-    :param records: removes dead records, up to a given number, and returns
-        how many; fewer means that there are no more
+    :param sweep_subscriptions: removes expired subscriptions, up to a given
+        number, and returns how many; fewer means that there are no more
     """
 
     def __init__(
         self,
         catalogue: Catalogue,
         pace: Pace,
-        records: Callable[[int], int] = lambda batch: 0,
+        sweep_subscriptions: Callable[[int], int],
     ) -> None:
         self._catalogue = catalogue
-        self._records = records
+        self._sweep_subscriptions = sweep_subscriptions
         self._pace = pace
         self._ended = threading.Event()
         self._thread = threading.Thread(
@@ -94,7 +94,7 @@ class Sweeper:
         ):
             try:
                 self._sweep(self._catalogue.sweep)
-                self._sweep(self._records)
+                self._sweep(self._sweep_subscriptions)
             except StoreUnavailable:
                 LOG.warning('A store does not answer; it is swept later')
             except Exception:
