@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stores of messages, and the choice of a pool for a new queue."""
+"""Selection of a pool for a new queue, among all pools with their stores."""
 
 import logging
 import random
