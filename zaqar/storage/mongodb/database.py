@@ -92,9 +92,7 @@ class MongoDatabase:
         self._is_down = False
         self._outage_lock = threading.RLock()
         self._has_transactions = True
-        self._sessions = TransactionSessions(
-            self._client, lambda: self.collection('poster')
-        )
+        self._sessions = TransactionSessions(self._client, self.collection)
         try:
             self._get_ready(time.monotonic() + STARTUP_TIMEOUT)
         except StoreUnavailable as error:

@@ -3,14 +3,10 @@
 
 import secrets
 
-from pymongo import ReturnDocument
-from pymongo.errors import OperationFailure
-
 from zaqar.storage.base import TOMBSTONE_LIFETIME
-from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb import documents, leases
 from zaqar.storage.mongodb.database import CHUNK, Documents, MongoDatabase
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.errors import is_duplicate
 
 #: Milliseconds, by the server's clock, after which a sweeper is presumed dead.
 LEASE = 30_000
@@ -25,7 +21,10 @@ class DatabaseSweeper:
     def sweep(self, now: int, batch: int) -> int:
         """Remove dead documents, ``batch`` at most; return how many."""
         owner = secrets.token_hex(16)
-        if not self._take_lease(owner):
+        taken = self._database.collection(leases.COLLECTION)
+        if not self._database.step(
+            lambda: leases.take(taken, 'sweep', owner, LEASE)
+        ):
             return 0
         try:
             removed = 0
@@ -33,44 +32,9 @@ class DatabaseSweeper:
                 removed += self._sweep(partition, now, batch - removed)
             return removed
         finally:
-            self._give_back(owner)
-
-    def _take_lease(self, owner: str) -> bool:
-        leases = self._database.collection('lease')
-        moment = {'$toLong': '$$NOW'}
-        is_free = {
-            '$or': [
-                {'$eq': [{'$type': '$until'}, 'missing']},
-                {'$lte': ['$until', moment]},
-                # Taken by a first try whose answer was lost.
-                {'$eq': ['$owner', owner]},
-            ]
-        }
-        change = {
-            'owner': {'$cond': [is_free, owner, '$owner']},
-            'until': {'$cond': [is_free, {'$add': [moment, LEASE]}, '$until']},
-        }
-        try:
-            lease = self._database.step(
-                lambda: leases.find_one_and_update(
-                    {'_id': 'sweep'},
-                    [{'$set': change}],
-                    upsert=True,
-                    return_document=ReturnDocument.AFTER,
-                )
+            self._database.step(
+                lambda: leases.give_back(taken, 'sweep', owner)
             )
-        except OperationFailure as error:
-            if is_duplicate(error):
-                # Another sweeper was faster.
-                return False
-            raise
-        return lease is not None and lease['owner'] == owner
-
-    def _give_back(self, owner: str) -> None:
-        leases = self._database.collection('lease')
-        self._database.step(
-            lambda: leases.delete_one({'_id': 'sweep', 'owner': owner})
-        )
 
     def _sweep(self, partition: int, now: int, limit: int) -> int:
         messages = self._database.collection('message', partition)

@@ -5,10 +5,12 @@ A transaction locks the queue it posts to. When its process dies, or a command
 of it arrives after its connection broke, the server keeps it open for a
 minute, in which the queue accepts no posts. Therefore all sessions are
 recorded in the collection ``poster``: a process that meets a lock for too long
-has the server end the transactions of all others. Live ones are retried.
+has the server end the transactions of all others. Live ones are retried, and
+then have time: processes that wait for slow ones would end them for ever.
 """
 
 import contextlib
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +26,8 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
+from zaqar.storage.mongodb import leases
+
 #: Seconds a session is used; its record expires later.
 LIFETIME = 43_200.0
 RECORD_LIFETIME = 2 * int(LIFETIME)
@@ -33,6 +37,10 @@ TRANSACTION_LIFETIME = 90.0
 
 #: Seconds that ending transactions may take.
 TIMEOUT = 1.0
+
+#: Milliseconds after that in which no process ends those of others: longer
+#: than a step, so that whatever can succeed does.
+PEACE = 4_000
 
 INDEXES: Sequence[pymongo.IndexModel] = (
     pymongo.IndexModel(
@@ -55,14 +63,16 @@ class _Unresolved:
 class TransactionSessions:
     """The sessions of a store.
 
-    :param records: returns the collection of records of sessions
+    :param collection: returns a collection of the store's first database
     """
 
     def __init__(
-        self, client: Client, records: Callable[[], Collection[dict[str, Any]]]
+        self,
+        client: Client,
+        collection: Callable[[str], Collection[dict[str, Any]]],
     ) -> None:
         self._client = client
-        self._records = records
+        self._collection = collection
         self._idle: list[tuple[float, ClientSession]] = []
         self._ours: set[bytes] = set()
         self._unresolved: list[_Unresolved] = []
@@ -108,11 +118,18 @@ class TransactionSessions:
                 item.is_ended = True
 
     def kill_foreign_transactions(self) -> None:
-        """End the transactions of all other processes."""
+        """End the transactions of all other processes, after some peace."""
         with contextlib.suppress(PyMongoError), pymongo.timeout(TIMEOUT):
+            if not leases.take(
+                self._collection(leases.COLLECTION),
+                'killing',
+                secrets.token_hex(16),
+                PEACE,
+            ):
+                return
             names = [
                 {'id': record['_id']}
-                for record in self._records().find({}, {'_id': 1})
+                for record in self._records.find({}, {'_id': 1})
                 if bytes(record['_id']) not in self._ours
             ]
             if names:
@@ -123,7 +140,7 @@ class TransactionSessions:
         if not self._ours or self._unresolved:
             return
         with contextlib.suppress(PyMongoError), pymongo.timeout(TIMEOUT):
-            self._records().delete_many({'_id': {'$in': self._names()}})
+            self._records.delete_many({'_id': {'$in': self._names()}})
 
     def _take(self) -> tuple[float, ClientSession]:
         while self._idle:
@@ -136,7 +153,7 @@ class TransactionSessions:
         # By the server's clock, which expires it.
         record = {'$currentDate': {'at': True}}
         with pymongo.timeout(TIMEOUT):
-            self._records().update_one({'_id': name}, record, upsert=True)
+            self._records.update_one({'_id': name}, record, upsert=True)
         self._ours.add(bytes(name))
         return time.monotonic(), session
 
@@ -150,6 +167,10 @@ class TransactionSessions:
         except PyMongoError:
             return False
         return True
+
+    @property
+    def _records(self) -> Collection[dict[str, Any]]:
+        return self._collection('poster')
 
     def _names(self) -> list[Any]:
         return [Binary(name, UUID_SUBTYPE) for name in self._ours]

@@ -21,6 +21,7 @@ from pymongo import monitoring
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.mongodb import (
     database,
+    deployment_message_count,
     driver,
     posting,
     transaction_sessions,
@@ -131,8 +132,8 @@ class MongoDB(harnesses.Harness):
             # On a busy machine ours needs seconds for a large update, and
             # longer than a post may count.
             patch.setattr(posting, 'SLOW_COUNT', 10.0)
+            patch.setattr(deployment_message_count, 'MAX_DURATION', 20.0)
             patch.setattr(database, 'COMMAND_TIMEOUT', 20.0)
-            patch.setattr(database, 'LOCK_TIMEOUT', 5.0)
             patch.setattr(database, 'STEP_TIMEOUT', 35.0)
             patch.setattr(transaction_sessions, 'TIMEOUT', 10.0)
 
