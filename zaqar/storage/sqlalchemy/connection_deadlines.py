@@ -70,7 +70,13 @@ def _psycopg_connection(base_class: Any, error_class: Any) -> Any:
         def wait(self, steps: Any, *args: Any, **kwargs: Any) -> Any:
             self.allowed = self.deadline - time.monotonic()
             limited = _limited(steps, self.deadline, NoAnswerError)
-            return super().wait(limited, *args, **kwargs)
+            try:
+                return super().wait(limited, *args, **kwargs)
+            except NoAnswerError:
+                # An open one cannot leave its pipeline while answers are due;
+                # psycopg raises that instead, as if the call were at fault.
+                self.close()
+                raise
 
     return DeadlineConnection
 

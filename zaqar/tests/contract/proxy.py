@@ -40,6 +40,7 @@ class Proxy:
         self._listener: socket.socket | None = None
         self._stalled = False
         self._fuse: tuple[Way, int] | None = None
+        self._fuse_stalls = False
         self._tickets: int | None = None
         self._held = 0
         self._carried = 0
@@ -91,13 +92,15 @@ class Proxy:
         with self._changed:
             self._changed.wait_for(lambda: not self._carried, 5)
 
-    def blow(self, way: Way, number: int) -> None:
+    def blow(self, way: Way, number: int, *, stall: bool = False) -> None:
         """Lose one piece of data and its connection, then work again.
 
         :param number: pieces that pass before it, in that direction
+        :param stall: do not lose it, but :meth:`stall` from there on
         """
         with self._changed:
             self._fuse = (way, number)
+            self._fuse_stalls = stall
 
     def defuse(self) -> bool:
         """Take back :meth:`blow`; tell whether it has happened."""
@@ -186,7 +189,12 @@ class Proxy:
             self._changed.wait_for(lambda: not self._stalled)
             if way is Way.ANSWER:
                 self._await_ticket()
-            return not self._burns(way)
+            burns = self._burns(way)
+            if burns and self._fuse_stalls:
+                self._stalled = True
+                self._changed.wait_for(lambda: not self._stalled)
+                return True
+            return not burns
 
     def _await_ticket(self) -> None:
         self._held += 1

@@ -18,7 +18,7 @@ from zaqar.tests.contract.conftest import settles
 from zaqar.tests.contract.crowd import each, starvation, timed
 from zaqar.tests.contract.harnesses import Feature, Harness
 from zaqar.tests.contract.probe import Hand, Probe, ids, token
-from zaqar.tests.contract.proxy import Proxy
+from zaqar.tests.contract.proxy import Proxy, Way
 
 #: Seconds within which a caller must know.
 BOUND = 5.0
@@ -26,6 +26,9 @@ BOUND = 5.0
 #: Seconds of a request, and those by which a call may be late.
 REQUEST = 1.0
 LATE = 1.2
+
+#: Answers to one call; none has so many.
+MOST = 60
 
 #: Calls of a message store, those first that change something.
 CHANGES: dict[str, Callable[[Probe], object]] = {
@@ -186,6 +189,27 @@ def test_a_call_in_the_background_has_its_own_limit(
     unavailable([far.list])
     proxy.restore()
     far.list()
+
+
+@tcp
+@pytest.mark.parametrize('limit', [0, 999])
+def test_a_server_that_falls_silent_during_a_post_is_unavailable(
+    far: Probe, queue: Probe, proxy: Proxy, limit: int
+) -> None:
+    for number in range(MOST):
+        post = partial(far.post, 'a', 'b', token=token(), limit=limit)
+        far.store.ping()
+        proxy.blow(Way.ANSWER, number, stall=True)
+        with request_deadline.within(REQUEST):
+            _, error = timed(post)
+        is_silent = proxy.defuse()
+        proxy.restore()
+        assert error is None or isinstance(error, StoreUnavailable)
+        post()
+        assert queue.everything() == ['old', *['a', 'b'] * (number + 1)]
+        if error is None and not is_silent:
+            return
+    raise AssertionError('the post does not come to an end')
 
 
 @tcp
