@@ -48,18 +48,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what takes too long, unless ``ZAQAR_TEST_WHOLE`` is set.
 
     A test server that is no measure of the real one would take most of an
-    hour for what others do in a minute.
+    hour for what others do in a minute. The first test of a module says so
+    for all of them.
     """
     if harnesses.is_whole():
         return
+    kept: list[pytest.Item] = []
+    left_out: dict[tuple[str, str], list[pytest.Item]] = {}
     for item in items:
         call = getattr(item, 'callspec', None)
         kind = call.params.get('harness') if call else None
-        if not (isinstance(kind, type) and issubclass(kind, Harness)):
+        module = item.path.stem
+        if (
+            not (isinstance(kind, type) and issubclass(kind, Harness))
+            or kind.core is None
+            or module in kind.core
+        ):
+            kept.append(item)
             continue
-        if kind.core is not None and item.path.stem not in kind.core:
-            reason = f'{kind.name} runs {item.path.stem} only with --whole'
-            item.add_marker(pytest.mark.skip(reason=reason))
+        tests = left_out.setdefault((kind.name, module), [])
+        if not tests:
+            kept.append(item)
+        tests.append(item)
+    for (name, module), tests in left_out.items():
+        reason = f'{name} runs {module} ({len(tests)} tests) only with --whole'
+        tests[0].add_marker(pytest.mark.skip(reason=reason))
+    items[:] = kept
 
 
 @pytest.fixture(
