@@ -340,7 +340,8 @@ def test_no_post_after_a_mark_goes_without_a_notice(
     ]
     each(lambda work: work(), works)
     post(0)
-    assert [one for one in late if one not in first.notices()] == []
+    noticed = first.notices()
+    assert [one for one in late if one not in noticed] == []
     assert late
 
 

@@ -257,11 +257,13 @@ def test_a_page_is_filled_across_thousands_of_filtered_messages(
     assert bodies(rest.messages) == ['third']
 
 
-def test_a_page_is_never_empty_before_the_end(ctx: Context) -> None:
+def test_a_page_is_never_empty_before_the_end(
+    ctx: Context, many: Callable[[int], int]
+) -> None:
     queue = Caller(ctx, 'orders')
     identity = dataclasses.replace(ctx.identity, client=BOB)
     other = Caller(dataclasses.replace(ctx, identity=identity), 'orders')
     for _ in range(3):
-        queue.post(*range(4000))
+        queue.post(*range(many(4000)))
     other.post('last')
     assert bodies(queue.page(echo=False).messages) == ['last']

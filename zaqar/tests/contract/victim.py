@@ -3,10 +3,24 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
+from typing import TypeVar
 
+from zaqar.errors import StoreUnavailable
 from zaqar.tests.contract.harnesses import Harness
-from zaqar.tests.contract.probe import Hand, Probe
+from zaqar.tests.contract.probe import Hand, Probe, token
+
+T = TypeVar('T')
+
+
+def insist(call: Callable[[], T]) -> T:
+    """Repeat a call until the store, which may be slow, is available."""
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            return call()
 
 
 def post_and_report(
@@ -17,7 +31,8 @@ def post_and_report(
     queue = Probe(store, Hand(), qid)
     number = 0
     while True:
-        reports.send(list(queue.post(number, number, number)))
+        post = partial(queue.post, number, number, number, token=token())
+        reports.send(list(insist(post)))
         number += 1
 
 
@@ -27,8 +42,8 @@ def claim_and_report(
     """Claim messages one by one, delete every other, and tell of each."""
     store = kind.driver.open_messages(uri, kind.options)
     queue = Probe(store, Hand(), qid)
-    while claim := queue.claim(1, ttl=60):
+    while claim := insist(partial(queue.claim, 1, ttl=60, claim_id=token())):
         name = claim.messages[0].id
         reports.send(('claimed', name))
-        queue.delete(name, claim.id)
+        insist(partial(queue.delete, name, claim.id))
         reports.send(('deleted', name))
