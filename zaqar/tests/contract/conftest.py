@@ -76,17 +76,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = kept
 
 
+@pytest.fixture(scope='session')
+def started() -> Iterator[dict[type[Harness], Harness]]:
+    """Harnesses whose servers run.
+
+    They run to the end: pytest leaves a harness after each module where
+    modules are shared out among processes, and starting all takes 20 s.
+    """
+    running: dict[type[Harness], Harness] = {}
+    yield running
+    for one in running.values():
+        one.stop()
+
+
 @pytest.fixture(
     scope='session', params=harnesses.chosen(), ids=lambda kind: kind.name
 )
-def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
+def harness(
+    request: pytest.FixtureRequest, started: dict[type[Harness], Harness]
+) -> Harness:
     """A driver with a server under it."""
-    found: Harness = request.param()
-    found.start()
-    servers = request.config.stash.setdefault(record.SERVERS, {})
-    servers[found.name] = found.server()
-    yield found
-    found.stop()
+    kind: type[Harness] = request.param
+    if kind not in started:
+        one = kind()
+        one.start()
+        started[kind] = one
+        servers = request.config.stash.setdefault(record.SERVERS, {})
+        servers[kind.name] = one.server()
+    return started[kind]
 
 
 @pytest.fixture(autouse=True)

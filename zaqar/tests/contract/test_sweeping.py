@@ -206,9 +206,13 @@ def test_a_sweep_gets_by_while_messages_are_taken(
 
 @pytest.mark.needs(Feature.ENDPOINT)
 def test_while_one_sweeps_the_others_return_0_at_once(
-    harness: Harness, place: str, queue: Probe, hand: Hand
+    harness: Harness,
+    place: str,
+    queue: Probe,
+    hand: Hand,
+    many: Callable[[int], int],
 ) -> None:
-    queue.post(*range(2000), ttl=60)
+    queue.post(*range(many(2000)), ttl=60)
     hand.move(60)
     with Proxy(harness.endpoint(place)) as proxy:
         slow = harness.open_messages(harness.via(place, proxy.port))
