@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zaqar.storage.base import MessageStore
-from zaqar.storage.swift.driver import DRIVER
+from zaqar.storage.swift import store_factory
+from zaqar.storage.swift.connections import DEADLINE
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.functional.swift.objects import Objects
 from zaqar.tests.servers.swift import Swift
@@ -35,16 +36,19 @@ def rows(tmp_path: pathlib.Path) -> str:
 @pytest.fixture
 def opened(swift: Swift, rows: str) -> Iterator[Open]:
     """Open stores that are closed with the test."""
-    stores = []
+    stores: list[MessageStore] = []
 
-    def open_one(**options: object) -> MessageStore:
+    def open_one(
+        *, timeout: float = DEADLINE, **options: object
+    ) -> MessageStore:
         given = {
             'auth_url': swift.auth_url,
             'management': (rows, {}),
             **options,
         }
-        stores.append(DRIVER.open_messages(swift.uri, given))
-        return stores[-1]
+        store = store_factory.open_messages(swift.uri, given, timeout=timeout)
+        stores.append(store)
+        return store
 
     yield open_one
     for store in stores:
