@@ -7,14 +7,14 @@ replaces the rows of its harnesses, if it ran all of the tests of each.
 
 from __future__ import annotations
 
-import csv
 import datetime
 import pathlib
-import subprocess
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 import pytest
+
+from zaqar.tests import results
 
 HEADER = (
     'Store',
@@ -78,34 +78,21 @@ class Record:
         )
         if self._is_partial or session.shouldfail or not is_over:
             return
-        rows = self._former()
         servers = session.config.stash.get(SERVERS, {})
-        for name, server in servers.items():
-            rows[name] = self._row(name, server)
-        with self._path.open('w', newline='') as file:
-            writer = csv.DictWriter(file, HEADER, lineterminator='\n')
-            writer.writeheader()
-            writer.writerows(rows.values())
+        rows = [self._row(name, server) for name, server in servers.items()]
+        results.update(self._path, HEADER, rows)
 
-    def _former(self) -> dict[str, Mapping[str, str]]:
-        if not self._path.exists():
-            return {}
-        with self._path.open(newline='') as file:
-            return {row['Store']: row for row in csv.DictReader(file)}
-
-    def _row(self, name: str, server: str) -> Mapping[str, str]:
+    def _row(self, name: str, server: str) -> Sequence[object]:
         ends = list(self._outcomes[name].values())
-        counts = [str(ends.count(outcome)) for outcome in _OUTCOMES]
-        values = (
+        return (
             name,
             server,
-            str(len(self._modules[name])),
-            *counts,
+            len(self._modules[name]),
+            *map(ends.count, _OUTCOMES),
             f'{self._seconds[name] / 60:.0f}',
             f'{datetime.datetime.now(datetime.UTC):%Y-%m-%d}',
-            _commit(),
+            results.commit(),
         )
-        return dict(zip(HEADER, values, strict=True))
 
 
 def harness_name(item: pytest.Item) -> str | None:
@@ -113,9 +100,3 @@ def harness_name(item: pytest.Item) -> str | None:
     call = getattr(item, 'callspec', None)
     kind = call.params.get('harness') if call else None
     return getattr(kind, 'name', None)
-
-
-def _commit() -> str:
-    command = ('git', 'describe', '--always', '--dirty=+', '--abbrev=12')
-    found = subprocess.run(command, capture_output=True, text=True)
-    return found.stdout.strip().rpartition('-g')[2] or 'unknown'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Topologies with a service before them, and the table of what came of it."""
+"""Topologies with a service before them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from benchmarks import target
 from zaqar.tests.functional.cluster import topologies
 from zaqar.tests.functional.cluster.load import Load
-from zaqar.tests.functional.cluster.table import Table
 from zaqar.tests.functional.cluster.topologies import Topology
 from zaqar.tests.servers import sql
 from zaqar.tests.servers.haproxy import ALL_WRITERS, SINGLE_WRITER
@@ -127,9 +126,3 @@ def make_site(
 
     yield make
     end()
-
-
-@pytest.fixture(scope='session')
-def results() -> Table:
-    """What came of each run."""
-    return Table()

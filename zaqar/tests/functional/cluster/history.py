@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from benchmarks import ledger
 
-#: Seconds for which requests may be refused after a node is writable again.
+#: Seconds for which answers may be refusals after a node is writable again.
 GRACE = 5.0
 
 #: Seconds after which nobody should wait for an answer.
@@ -68,6 +68,13 @@ class History:
         with self.lock:
             self.answers.append(answer)
 
+    def note_read(self, line: str, is_stale: bool) -> None:
+        """Note a read of what had been acknowledged."""
+        with self.lock:
+            self.reads += 1
+            if is_stale:
+                self.stale.append(line)
+
     def judge(
         self, listing: Sequence[ledger.Listed], rest: Sequence[str]
     ) -> Verdict:
@@ -85,10 +92,14 @@ class History:
         }
         came = collections.Counter(self.followed)
         taken = collections.Counter(self.claimed)
-        there = set(rest) | set(taken)
+        there = set(rest) | set(self.deleted)
         gone = [body for body in self.posted if body not in there]
         return Verdict(
             requests=len(self.answers),
+            deletes=len(self.deleted),
+            reads=self.reads,
+            subscriptions=len(self.subscriptions),
+            slowest=max((a.end - a.begin for a in self.answers), default=0.0),
             failures=[a for a in self.answers if not 0 < a.status < 500],
             refused_late=[
                 answer
@@ -114,8 +125,7 @@ class History:
 
     def _is_excused(self, answer: Answer) -> bool:
         return any(
-            begin <= answer.end and answer.begin - GRACE <= end
-            for begin, end in self.outages
+            begin <= answer.end <= end + GRACE for begin, end in self.outages
         )
 
 
@@ -123,12 +133,20 @@ class History:
 class Verdict:
     """What is wrong in a history.
 
+    :ivar deletes: how many were answered 204
+    :ivar reads: how many were to show what had been acknowledged
+    :ivar subscriptions: how many were to be notified
+    :ivar slowest: seconds that the slowest answer took
     :ivar failures: requests without an answer, or answered with 5xx
     :ivar refused_late: those refused though a node had long been writable
     :ivar outage: seconds in which no node took a write
     """
 
     requests: int
+    deletes: int
+    reads: int
+    subscriptions: int
+    slowest: float
     failures: Sequence[Answer]
     refused_late: Sequence[Answer]
     slow: Sequence[Answer]

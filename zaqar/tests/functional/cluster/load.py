@@ -41,52 +41,74 @@ Write = Callable[[], object]
 
 
 class Client:
-    """A kept-alive connection of which each answer is noted."""
+    """Kept-alive connections of which each answer is noted.
 
-    def __init__(self, port: int, project: str, history: History) -> None:
+    :param ports: of the server that is used and of one that knows of what
+        was done there by the database alone
+    """
+
+    def __init__(
+        self, ports: Sequence[int], project: str, history: History
+    ) -> None:
         self._headers = {**_HEADERS, 'X-Project-ID': project}
         self._history = history
-        self._connection = http.client.HTTPConnection(
-            '127.0.0.1', port, timeout=PATIENCE
-        )
+        self._connections = [
+            http.client.HTTPConnection('127.0.0.1', port, timeout=PATIENCE)
+            for port in ports
+        ]
 
     def ask(
-        self, method: str, path: str, document: Document = None
+        self,
+        method: str,
+        path: str,
+        document: Document = None,
+        *,
+        elsewhere: bool = False,
     ) -> tuple[int, Document]:
-        """Send a request; return status and document, 0 for no answer."""
+        """Send a request; return status and document, 0 for no answer.
+
+        :param elsewhere: send it to the other server
+        """
+        connection = self._connections[elsewhere]
         body = None if document is None else json.dumps(document)
         begin = time.monotonic()
         status, text = 0, b''
         # As clients do: the server may have closed the connection meanwhile.
         for _ in range(2 if method == 'GET' else 1):
             try:
-                self._connection.request(
-                    method, f'/v2/{path}', body, self._headers
-                )
-                answer = self._connection.getresponse()
+                connection.request(method, f'/v2/{path}', body, self._headers)
+                answer = connection.getresponse()
                 text = answer.read()
                 status = answer.status
                 break
             except (OSError, http.client.HTTPException):
-                self._connection.close()
+                connection.close()
         self._history.note(begin, f'{method} {path}', status)
         return status, json.loads(text) if text else None
 
     def insist(
-        self, method: str, path: str, document: Document = None
+        self,
+        method: str,
+        path: str,
+        document: Document = None,
+        *,
+        elsewhere: bool = False,
     ) -> tuple[int, Document]:
         """Send a request until it is answered."""
         end = time.monotonic() + PATIENCE
         while True:
-            status, found = self.ask(method, path, document)
+            status, found = self.ask(
+                method, path, document, elsewhere=elsewhere
+            )
             if 0 < status < 500:
                 return status, found
             assert time.monotonic() < end, f'{method} {path}: {status}'
             time.sleep(PAUSE)
 
     def close(self) -> None:
-        """End the connection."""
-        self._connection.close()
+        """End the connections."""
+        for connection in self._connections:
+            connection.close()
 
 
 #: Does something once, and tells whether to go on at once.
@@ -96,7 +118,9 @@ Work = Callable[[Client], bool]
 class Load:
     """Posters, a reader, claimers, and who subscribes and edits.
 
-    :param servers: that share the database
+    What is acknowledged by one server is read, and notified of, by the other.
+
+    :param servers: two that share the database
     :param writes: writes to a node each, to know whether there is one that
         takes writes; they raise or are slow where it does not
     """
@@ -205,14 +229,20 @@ class Load:
     def _done(self) -> Sequence[int]:
         history = self.history
         return (
-            len(history.posts),
+            sum(
+                post.outcome is ledger.Outcome.ACKNOWLEDGED
+                for post in history.posts
+            ),
+            history.reads,
             len(history.deleted),
             len(history.subscriptions),
         )
 
     def _client(self) -> Client:
-        server = self._servers[next(self._numbers) % len(self._servers)]
-        return Client(server.port, self._project, self.history)
+        ports = [server.port for server in self._servers]
+        if next(self._numbers) % 2:
+            ports.reverse()
+        return Client(ports, self._project, self.history)
 
     def _run(self, work: Work, client: Client) -> None:
         try:
@@ -236,12 +266,11 @@ class Load:
         self, client: Client, path: str, wanted: Callable[[Document], bool]
     ) -> None:
         """See that what has been acknowledged can be read."""
-        status, found = client.ask('GET', path)
+        status, found = client.ask('GET', path, elsewhere=True)
         if not 0 < status < 500:
             return
-        self.history.reads += 1
-        if status != 200 or not wanted(found):
-            self.history.stale.append(f'GET {path}: {status}')
+        is_stale = status != 200 or not wanted(found)
+        self.history.note_read(f'GET {path}: {status}', is_stale)
 
     # What is posted and listed, and never deleted.
 
@@ -325,12 +354,12 @@ class Load:
         return True
 
     def _read_deleted(self, client: Client, path: str) -> None:
-        status, _ = client.ask('GET', path)
+        status, _ = client.ask('GET', path, elsewhere=True)
         if not 0 < status < 500:
             return
-        self.history.reads += 1
-        if status != 404:
-            self.history.stale.append(f'GET {path} when deleted: {status}')
+        self.history.note_read(
+            f'GET {path} when deleted: {status}', status != 404
+        )
 
     # Subscriptions that begin while messages are posted.
 
@@ -349,7 +378,10 @@ class Load:
         if status == 201:
             body = f'{queue} is heard'
             client.insist(
-                'POST', f'queues/{queue}/messages', _messages([body])
+                'POST',
+                f'queues/{queue}/messages',
+                _messages([body]),
+                elsewhere=True,
             )
             self._awaited[queue] = body
             self.history.subscriptions.append(queue)

@@ -5,58 +5,46 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
+from zaqar.tests import results
 from zaqar.tests.functional.cluster.history import Verdict
 
-#: File that it is written to, after each run.
+#: CSV file in which the rows of what was run are replaced, after each fault.
 FILE = os.environ.get('ZAQAR_TEST_CLUSTER_TABLE')
 
-_TITLES = (
-    *('Topology', 'Fault', 'Runs', 'Requests', 'Without database, s'),
-    *('5xx', 'of them 500', 'Late 503', 'Lost', 'Doubled'),
-    *('Skipped, repeated', 'Deletes without effect', 'Stale', 'Silenced'),
+HEADER = (
+    *('Topology', 'Fault', 'Runs', 'Requests', 'Outage, s', 'Slowest, s'),
+    *('5xx', 'of them 500', 'Late 503', 'Lost', 'Doubled', 'Misread'),
+    *('Deletes undone', 'Stale reads', 'Silenced', 'Commit'),
 )
 
 
-class Table:
-    """Verdicts by topology and fault."""
+def write(topology: str, fault: str, verdicts: Sequence[Verdict]) -> None:
+    """Write what came of the runs of a fault, if that is wanted."""
+    if FILE:
+        row = (topology, fault, *_sums(verdicts), results.commit())
+        results.update(pathlib.Path(FILE), HEADER, [row], keys=2)
 
-    def __init__(self) -> None:
-        self._verdicts: dict[tuple[str, str], list[Verdict]] = {}
 
-    def add(self, topology: str, fault: str, verdict: Verdict) -> None:
-        """Note what came of a run."""
-        self._verdicts.setdefault((topology, fault), []).append(verdict)
-        if FILE:
-            pathlib.Path(FILE).write_text(self.text())
+def _sums(verdicts: Sequence[Verdict]) -> Sequence[object]:
+    return (
+        len(verdicts),
+        sum(one.requests for one in verdicts),
+        f'{sum(one.outage for one in verdicts):.0f}',
+        f'{max(one.slowest for one in verdicts):.1f}',
+        sum(len(one.failures) for one in verdicts),
+        sum(len(one.errors) for one in verdicts),
+        sum(len(one.refused_late) for one in verdicts),
+        sum(len(one.lost) for one in verdicts),
+        sum(len(one.doubled) for one in verdicts),
+        sum(len(one.skipped) + len(one.repeated) for one in verdicts),
+        _share([(one.undone, one.deletes) for one in verdicts]),
+        _share([(one.stale, one.reads) for one in verdicts]),
+        _share([(one.silenced, one.subscriptions) for one in verdicts]),
+    )
 
-    def text(self) -> str:
-        """Return it in reStructuredText, what must not be in comments."""
-        lines = ['.. list-table::', '   :header-rows: 1', '']
-        for row in (_TITLES, *self._rows()):
-            first, *rest = map(str, row)
-            lines += [f'   * - {first}', *(f'     - {cell}' for cell in rest)]
-        for (topology, fault), some in self._verdicts.items():
-            for line in (line for one in some for line in one.faults()):
-                lines += ['', f'.. {topology}, {fault}: {line}']
-        return '\n'.join(lines) + '\n'
 
-    def _rows(self) -> Iterator[Sequence[object]]:
-        for (topology, fault), some in self._verdicts.items():
-            yield (
-                topology,
-                fault,
-                len(some),
-                sum(one.requests for one in some),
-                f'{sum(one.outage for one in some):.0f}',
-                sum(len(one.failures) for one in some),
-                sum(len(one.errors) for one in some),
-                sum(len(one.refused_late) for one in some),
-                sum(len(one.lost) for one in some),
-                sum(len(one.doubled) for one in some),
-                sum(len(one.skipped) + len(one.repeated) for one in some),
-                sum(len(one.undone) for one in some),
-                sum(len(one.stale) for one in some),
-                sum(len(one.silenced) for one in some),
-            )
+def _share(parts: Sequence[tuple[Sequence[str], int]]) -> str:
+    faults = sum(len(lines) for lines, _ in parts)
+    return f'{faults} of {sum(count for _, count in parts)}'

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from zaqar.tests.functional.cluster import conftest
+from zaqar.tests.functional.cluster import conftest, table
 from zaqar.tests.functional.cluster import topologies as faults
 from zaqar.tests.functional.cluster.conftest import Site
-from zaqar.tests.functional.cluster.table import Table
+from zaqar.tests.functional.cluster.load import Load
 from zaqar.tests.functional.cluster.topologies import STEP
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
@@ -50,27 +50,26 @@ FAULTS = [
     ids=[f'{name}: {fault}' for name, fault in FAULTS],
 )
 def test_a_fault_harms_nothing(
-    make_site: Callable[[str], Site], results: Table, name: str, fault: str
+    make_site: Callable[[str], Site], name: str, fault: str
 ) -> None:
     site = make_site(name)
-    wrong = []
-    for _ in range(conftest.RUNS):
-        load = site.load()
+    loads = [site.load() for _ in range(conftest.RUNS)]
+    for load in loads:
         with load:
             load.wait_for(STEP)
             site.topology.faults[fault](load)
-        verdict = load.verdict(patient=conftest.LONG)
-        results.add(name, fault, verdict)
-        wrong += verdict.faults()
-    assert not wrong
+    assert not _judge(name, fault, loads)
 
 
-def test_all_nodes_may_be_written(
-    make_site: Callable[[str], Site], results: Table
-) -> None:
+def test_all_nodes_may_be_written(make_site: Callable[[str], Site]) -> None:
     load = make_site(conftest.ALL).load()
     with load:
         load.wait_for(conftest.CHECKS)
-    verdict = load.verdict(patient=conftest.LONG)
-    results.add(conftest.ALL, faults.NONE, verdict)
-    assert not verdict.faults()
+    assert not _judge(conftest.ALL, faults.NONE, [load])
+
+
+def _judge(name: str, fault: str, loads: Sequence[Load]) -> list[str]:
+    """Return what is wrong, once notifications of all had their time."""
+    verdicts = [load.verdict(patient=conftest.LONG) for load in loads]
+    table.write(name, fault, verdicts)
+    return [line for verdict in verdicts for line in verdict.faults()]

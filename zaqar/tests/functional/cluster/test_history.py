@@ -55,10 +55,10 @@ def test_what_is_refused_around_an_outage_is_excused() -> None:
 WRONG: dict[str, Callable[[History], object]] = {
     'answered 500': lambda h: h.answers.append(Answer(0, 1, 'GET', 500)),
     'refused though a node is writable': lambda h: h.answers.append(
-        Answer(107.1, 108.0, 'GET', 503)
+        Answer(106.0, 107.1, 'GET', 503)
     ),
     'slow': lambda h: h.answers.append(Answer(0, 9, 'GET', 200)),
-    'lost': lambda h: h.posted.append('z'),
+    'lost': lambda h: (h.posted.append('z'), h.claimed.append('z')),
     'doubled': lambda h: h.claimed.append('x'),
     'skipped': lambda h: h.followed.remove('a'),
     'repeated': lambda h: h.followed.append('a'),

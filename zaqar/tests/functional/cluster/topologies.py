@@ -117,6 +117,7 @@ class Galera(Topology):
             node.isolate()
         try:
             load.wait_until(lambda: not any(n.is_synced() for n in nodes))
+            load.wait_for_refusal()
         finally:
             for node in nodes[1:]:
                 node.rejoin()
@@ -170,7 +171,7 @@ class Pooled(Topology):
         }
 
     def writes(self) -> Sequence[Write]:
-        return [_watch(self.uri)]
+        return [_watch(sa.make_url(self.direct))]
 
     def close(self) -> None:
         self._bouncer.stop()
@@ -222,7 +223,9 @@ class Replicated(Topology):
         }
 
     def writes(self) -> Sequence[Write]:
-        return [_watch(self.uri)]
+        name = sa.make_url(self.direct).database
+        members = (self._pair.primary, self._pair.standby)
+        return [_watch(member.url.set(database=name)) for member in members]
 
     def _kill(self, load: Load) -> None:
         self._fail_over(load, self._pair.primary.kill)
@@ -276,17 +279,16 @@ def _await_size(load: Load, nodes: Sequence[Node], size: int) -> None:
     load.wait_until(lambda: all(node.sees(size) for node in nodes))
 
 
-def _watch(uri: str) -> Write:
+def _watch(url: sa.URL) -> Write:
     engine = sa.create_engine(
-        uri.replace('postgresql:', 'postgresql+psycopg:'),
-        poolclass=sa.NullPool,
-        connect_args={'connect_timeout': 2, 'prepare_threshold': None},
+        url, poolclass=sa.NullPool, connect_args={'connect_timeout': 2}
     )
-    with engine.begin() as connection:
-        connection.exec_driver_sql('CREATE TABLE IF NOT EXISTS watch (n INT)')
 
     def write() -> None:
         with engine.begin() as connection:
+            connection.exec_driver_sql(
+                'CREATE TABLE IF NOT EXISTS watch (n INT)'
+            )
             connection.exec_driver_sql('INSERT INTO watch VALUES (1)')
 
     return write
