@@ -6,8 +6,6 @@ itself. Secrets of the configuration are masked; our own sections hold names
 and numbers only.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

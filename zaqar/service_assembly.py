@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service, put together from its parts."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import logging

@@ -9,8 +9,6 @@ A default stands in the option alone::
         port: int = settings.option()
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``zaqar-bench``: put load on a service and report the figures."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``zaqar-server``: the whole service, in the foreground."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import importlib

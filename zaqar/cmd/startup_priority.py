@@ -10,8 +10,6 @@ with CAP_SYS_NICE or a limit that allows it (``LimitNICE=+0`` in a unit of
 systemd). Without either the priority stays as it is.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import threading

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``zaqar-status``: checks before an upgrade."""
 
-from __future__ import annotations
-
 import functools
 import sys
 from collections.abc import Callable, Sequence

@@ -6,8 +6,6 @@ weighed: it leaves the terminal's session, so that Ctrl-C under ``make`` never
 arrives, ends at once on it, and waits five seconds after the second death.)
 """
 
-from __future__ import annotations
-
 import collections
 import contextlib
 import ctypes

@@ -7,8 +7,6 @@ own, and then deleted. After a crash the claim lapses; the next claim repeats
 the move, and the store recognizes the token.
 """
 
-from __future__ import annotations
-
 import dataclasses
 
 from zaqar.controllers import outbox_notices

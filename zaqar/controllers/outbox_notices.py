@@ -8,8 +8,6 @@ notice costs a post no more than one further message in the same step.
 :source: reference/delivery, "Outbox and deliveries"
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Group commit: calls that arrive during a commit share the next one."""
 
-from __future__ import annotations
-
 import enum
 import logging
 import threading

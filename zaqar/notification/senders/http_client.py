@@ -6,8 +6,6 @@ deadline ends an attempt whatever it waits for, and little of a response is
 read. Redirects are not followed, since their targets are not checked.
 """
 
-from __future__ import annotations
-
 import functools
 import socket
 import ssl

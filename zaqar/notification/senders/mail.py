@@ -4,8 +4,6 @@
 :source: reference/delivery, "Mail", "Confirmation"
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import smtplib

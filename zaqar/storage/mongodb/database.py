@@ -6,8 +6,6 @@ when the connection breaks or the primary moves; hence all steps are
 idempotent, or made so by their callers.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

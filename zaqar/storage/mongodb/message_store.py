@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The message store on MongoDB."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from zaqar import store_clock

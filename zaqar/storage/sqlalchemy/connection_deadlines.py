@@ -5,8 +5,6 @@ A frozen server keeps its connections open: only a clock on our side ends the
 wait.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import time

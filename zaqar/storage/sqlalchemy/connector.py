@@ -7,8 +7,6 @@ PostgreSQL connection is then another client's: prepared statements, settings,
 locks. The pooler also refuses start-up parameters that it does not know.
 """
 
-from __future__ import annotations
-
 import enum
 import logging
 import time

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Databases: connections, transactions, retries, start-up checks."""
 
-from __future__ import annotations
-
 import abc
 import contextlib
 import logging

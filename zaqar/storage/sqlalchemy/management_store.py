@@ -7,8 +7,6 @@ is repeated: then the row is compared with the one to be written, so that the
 first try is not taken for a rival's.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar

@@ -5,8 +5,6 @@ The hot path is SQL text, translated once per engine, on the database driver's
 own cursor: SQLAlchemy's expression layer takes longer than SQLite itself.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

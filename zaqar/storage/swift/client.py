@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A client of Swift: puts, gets, prolongs and deletes many objects at once."""
 
-from __future__ import annotations
-
 import concurrent.futures
 import logging
 import threading

@@ -8,8 +8,6 @@ worker has, are not. So four work, and another one for each that has been at
 the same thing for a moment, which is then waiting rather than working.
 """
 
-from __future__ import annotations
-
 import asyncio
 import collections
 import logging

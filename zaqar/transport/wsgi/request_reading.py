@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading of requests: checks of headers, query and body."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs
