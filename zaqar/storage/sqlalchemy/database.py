@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
@@ -31,6 +31,7 @@ from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 LOG = logging.getLogger(__name__)
 
+P = ParamSpec('P')
 T = TypeVar('T')
 
 #: Seconds to wait for a connection while all are in use.
@@ -83,20 +84,36 @@ class SqlDatabase(abc.ABC):
     dialect: str
     is_galera = False
 
-    @abc.abstractmethod
-    def read(self, work: Callable[[SqlSession], T]) -> T:
+    def read(
+        self,
+        work: Callable[Concatenate[SqlSession, P], T],
+        *args: P.args,
+        **options: P.kwargs,
+    ) -> T:
         """Run work whose statements each commit by themselves.
 
         It may run more than once.
-        """
 
-    @abc.abstractmethod
-    def write(self, work: Callable[[SqlSession], T]) -> T:
+        :param work: takes a session, then the further arguments
+        """
+        return self._run(lambda s: work(s, *args, **options), commit=False)
+
+    def write(
+        self,
+        work: Callable[Concatenate[SqlSession, P], T],
+        *args: P.args,
+        **options: P.kwargs,
+    ) -> T:
         """Run work in a transaction, committed durably before the return.
 
         It may run more than once, also after a commit whose outcome is
         unknown.
         """
+        return self._run(lambda s: work(s, *args, **options), commit=True)
+
+    @abc.abstractmethod
+    def _run(self, work: Callable[[SqlSession], T], *, commit: bool) -> T:
+        """Run work, in a transaction if it is to be committed as a whole."""
 
     @abc.abstractmethod
     def now(self) -> int:
@@ -119,7 +136,7 @@ class SqlDatabase(abc.ABC):
         A Galera node that is cut off from the others answers all else.
         """
         sql = 'SELECT version_num FROM alembic_version'
-        self.read(lambda session: session.one(sql, {}))
+        self.read(SqlSession.one, sql, {})
 
 
 class ServerDatabase(SqlDatabase):
@@ -157,19 +174,13 @@ class ServerDatabase(SqlDatabase):
     def check_room(self) -> None:
         """Do nothing: the server watches its own disk."""
 
-    def read(self, work: Callable[[SqlSession], T]) -> T:
-        return self._try(work, transaction=False)
-
-    def write(self, work: Callable[[SqlSession], T]) -> T:
-        return self._try(work, transaction=True)
-
     def now(self) -> int:
         sql = (
             'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)'
             if self._postgresql
             else 'SELECT floor(unix_timestamp(sysdate(3)) * 1000)'
         )
-        row = self.read(lambda session: session.one(sql, {}))
+        row = self.read(SqlSession.one, sql, {})
         return int(row[0]) if row else 0
 
     def close(self) -> None:
@@ -239,7 +250,7 @@ class ServerDatabase(SqlDatabase):
             if self.is_galera and self._settings.galera_sync_wait:
                 cursor.execute(f'SET SESSION wsrep_sync_wait = {SYNC_WAIT}')
 
-    def _try(self, work: Callable[[SqlSession], T], *, transaction: bool) -> T:
+    def _run(self, work: Callable[[SqlSession], T], *, commit: bool) -> T:
         if not request_deadline.left(DEADLINE):
             # Any answer would be too late, and seem to be a lost connection.
             raise StoreUnavailable
@@ -248,7 +259,7 @@ class ServerDatabase(SqlDatabase):
         retries = Retries(start, end)
         while True:
             try:
-                with self._session(transaction, end) as session:
+                with self._session(commit, end) as session:
                     return work(session)
             except TransientError as error:
                 retries.wait(error)

@@ -9,7 +9,7 @@ first try is not taken for a rival's.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from zaqar import store_clock
 from zaqar.models import Record
@@ -17,8 +17,6 @@ from zaqar.storage import base
 from zaqar.storage.record_encoding import check_key, encode
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
-
-T = TypeVar('T')
 
 #: MySQL's error number for an existing key.
 _DUPLICATE = 1062
@@ -46,6 +44,8 @@ class SqlManagementStore(base.ManagementStore):
         self._database = database
         self._is_mysql = database.dialect == 'mysql'
         is_sqlite = database.dialect == 'sqlite'
+        # On a server one statement commits by itself, in one round trip.
+        self._run_single = database.write if is_sqlite else database.read
         self.clock = store_clock.Clock(None if is_sqlite else database.now)
 
     def ping(self) -> None:
@@ -63,7 +63,7 @@ class SqlManagementStore(base.ManagementStore):
 
     def get(self, kind: str, parent: str, name: str) -> Record | None:
         key = self._key(kind, parent, name)
-        return self._database.read(lambda session: _get(session, key))
+        return self._database.read(_get, key)
 
     def replace(
         self,
@@ -85,10 +85,10 @@ class SqlManagementStore(base.ManagementStore):
     def delete(self, kind: str, parent: str, name: str) -> Record | None:
         key = self._key(kind, parent, name)
         if self._is_mysql:
-            return self._database.write(lambda session: _delete(session, key))
+            return self._database.write(_delete, key)
         sql = f'{_DELETE} RETURNING name, data, version'
         # Fetch all rows: SQLite does not commit an unfinished statement.
-        rows = self._run_single(lambda session: session.all(sql, key))
+        rows = self._run_single(SqlSession.all, sql, key)
         return _record(rows[0]) if rows else None
 
     def list(
@@ -97,12 +97,12 @@ class SqlManagementStore(base.ManagementStore):
         params = {**self._key(kind, parent, after or ''), 'limit': limit}
         beyond = '' if after is None else ' AND name > :name'
         sql = f'{_LIST}{beyond} ORDER BY name LIMIT :limit'
-        rows = self._database.read(lambda session: session.all(sql, params))
+        rows = self._database.read(SqlSession.all, sql, params)
         return [_record(row) for row in rows]
 
     def count(self, kind: str, parent: str) -> int:
         key = self._key(kind, parent, '')
-        row = self._database.read(lambda session: session.one(_COUNT, key))
+        row = self._database.read(SqlSession.one, _COUNT, key)
         return int(row[0]) if row else 0
 
     def close(self) -> None:
@@ -119,15 +119,6 @@ class SqlManagementStore(base.ManagementStore):
                 'name': name.encode(),
             }
         return {'kind': kind, 'parent': parent, 'name': name}
-
-    def _run_single(self, work: Callable[[SqlSession], T]) -> T:
-        """Run a single statement that writes.
-
-        On a server it commits by itself, in one round trip.
-        """
-        if self._database.dialect == 'sqlite':
-            return self._database.write(work)
-        return self._database.read(work)
 
     def _change(
         self,

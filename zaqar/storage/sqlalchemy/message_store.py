@@ -10,6 +10,7 @@ round trips.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from zaqar import store_clock
@@ -54,15 +55,13 @@ class SqlMessageStore(base.MessageStore):
             self._post_together, self._post, window
         )
         self._claims: Batcher[ClaimRequest, Claim | None] = Batcher(
-            lambda requests: database.write(
-                lambda s: claiming.claim_together(s, requests)
-            ),
+            functools.partial(database.write, claiming.claim_together),
             self._claim,
             window,
         )
         self._deletions: Batcher[Deletion, bool] = Batcher(
-            lambda deletions: database.write(
-                lambda s: message_deletion.delete_together(s, deletions)
+            functools.partial(
+                database.write, message_deletion.delete_together
             ),
             self._delete,
             window,
@@ -95,24 +94,18 @@ class SqlMessageStore(base.MessageStore):
         return self._posts.run(post, qid)
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
-        self._database.write(
-            lambda s: queue_state.require_version(s, qid, version, now)
-        )
+        self._database.write(queue_state.require_version, qid, version, now)
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
-        self._database.write(
-            lambda s: queue_state.mark_subscribed(s, qid, now)
-        )
+        self._database.write(queue_state.mark_subscribed, qid, now)
         self._unsubscribed.update(qid, 1)
 
     def subscribed_epoch(self, qid: str, *, now: int) -> int:
-        return self._database.read(
-            lambda s: queue_state.subscribed_epoch(s, qid)
-        )
+        return self._database.read(queue_state.subscribed_epoch, qid)
 
     def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
         return self._database.write(
-            lambda s: queue_state.unmark_subscribed(s, qid, epoch, now)
+            queue_state.unmark_subscribed, qid, epoch, now
         )
 
     def list(
@@ -127,24 +120,20 @@ class SqlMessageStore(base.MessageStore):
         include_delayed: bool = False,
     ) -> Page:
         return self._database.read(
-            lambda s: message_queries.list_page(
-                s,
-                qid,
-                now=now,
-                limit=limit,
-                marker=marker,
-                exclude_client=exclude_client,
-                include_claimed=include_claimed,
-                include_delayed=include_delayed,
-            )
+            message_queries.list_page,
+            qid,
+            now=now,
+            limit=limit,
+            marker=marker,
+            exclude_client=exclude_client,
+            include_claimed=include_claimed,
+            include_delayed=include_delayed,
         )
 
     def get(
         self, qid: str, ids: Sequence[str], *, now: int
     ) -> Sequence[Message]:
-        return self._database.read(
-            lambda s: message_queries.get(s, qid, ids, now)
-        )
+        return self._database.read(message_queries.get, qid, ids, now)
 
     def delete(
         self, qid: str, message_id: str, *, now: int, claim_id: str | None
@@ -158,7 +147,7 @@ class SqlMessageStore(base.MessageStore):
             if self._dialect == 'postgresql'
             else self._database.write
         )
-        if not run(lambda s: message_deletion.delete_if_allowed(s, deletion)):
+        if not run(message_deletion.delete_if_allowed, deletion):
             self._delete(deletion)
 
     def delete_many(
@@ -170,11 +159,11 @@ class SqlMessageStore(base.MessageStore):
         claim_ids: Sequence[str] | None = None,
     ) -> None:
         self._database.write(
-            lambda s: message_deletion.delete_many(s, qid, ids, now, claim_ids)
+            message_deletion.delete_many, qid, ids, now, claim_ids
         )
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
-        return self._database.write(lambda s: claiming.pop(s, qid, now, limit))
+        return self._database.write(claiming.pop, qid, now, limit)
 
     def claim(
         self,
@@ -195,9 +184,7 @@ class SqlMessageStore(base.MessageStore):
         if self._dialect == 'mysql':
             return self._claims.run(request, qid)
         if self._dialect == 'postgresql':
-            return self._database.read(
-                lambda s: single_statement_claims.claim(s, request)
-            )
+            return self._database.read(single_statement_claims.claim, request)
         return self._claim(request)
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
@@ -218,49 +205,37 @@ class SqlMessageStore(base.MessageStore):
         if not is_claim_id(claim_id):
             return False
         values = claiming.lifetime_values(now, ttl, grace)
-        return self._database.write(
-            lambda s: claiming.renew(s, qid, claim_id, values)
-        )
+        return self._database.write(claiming.renew, qid, claim_id, values)
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         if is_claim_id(claim_id):
-            self._database.write(lambda s: claiming.release(s, qid, claim_id))
+            self._database.write(claiming.release, qid, claim_id)
 
     def stats(self, qid: str, *, now: int) -> Stats:
-        return self._database.read(
-            lambda s: message_queries.stats(s, qid, now)
-        )
+        return self._database.read(message_queries.stats, qid, now)
 
     def volume(self, *, now: int) -> Stats:
-        return self._database.read(
-            lambda s: database_message_count.count_messages(s, now)
-        )
+        return self._database.read(database_message_count.count_messages, now)
 
     def purge(self, qid: str, *, now: int) -> None:
         self._database.write(
-            lambda s: queue_state.discard_messages(
-                s, qid, now, dropped_at=None
-            )
+            queue_state.discard_messages, qid, now, dropped_at=None
         )
 
     def drop(self, qid: str, *, now: int) -> None:
         self._database.write(
-            lambda s: queue_state.discard_messages(s, qid, now, dropped_at=now)
+            queue_state.discard_messages, qid, now, dropped_at=now
         )
 
     def sweep(self, *, now: int, batch: int) -> int:
         if not self._database.is_galera:
-            return self._database.write(
-                lambda s: sweeping.sweep(s, now, batch)
-            )
+            return self._database.write(sweeping.sweep, now, batch)
         sweeper = token_hex(16)
         # Committed before it counts.
-        if not self._database.write(
-            lambda s: sweeping.take_turn(s, sweeper, now)
-        ):
+        if not self._database.write(sweeping.take_turn, sweeper, now):
             return 0
         return self._database.write(
-            lambda s: sweeping.sweep_in_turn(s, sweeper, now, batch)
+            sweeping.sweep_in_turn, sweeper, now, batch
         )
 
     def close(self) -> None:
@@ -271,17 +246,15 @@ class SqlMessageStore(base.MessageStore):
     ) -> Sequence[Sequence[str] | Sharing]:
         if self._dialect == 'postgresql':
             return self._database.read(
-                lambda s: single_statement_posts.post(
-                    s, posts, self._unsubscribed
-                )
+                single_statement_posts.post, posts, self._unsubscribed
             )
         return self._database.write(
-            lambda s: posting.post_together(s, posts, self._unsubscribed)
+            posting.post_together, posts, self._unsubscribed
         )
 
     def _post(self, post: PostRequest, limit: int = 0) -> Sequence[str]:
         ids = self._database.write(
-            lambda s: posting.post_within(s, post, limit, self._unsubscribed)
+            posting.post_within, post, limit, self._unsubscribed
         )
         if isinstance(ids, QueueFull):
             raise ids
@@ -289,10 +262,10 @@ class SqlMessageStore(base.MessageStore):
 
     def _claim(self, request: ClaimRequest) -> Claim | None:
         try:
-            return self._database.write(lambda s: claiming.claim(s, request))
+            return self._database.write(claiming.claim, request)
         except claiming.RepeatedClaimError:
-            return self._database.read(lambda s: claiming.repeated(s, request))
+            return self._database.read(claiming.repeated, request)
 
     def _delete(self, deletion: Deletion) -> bool:
-        self._database.write(lambda s: message_deletion.delete(s, deletion))
+        self._database.write(message_deletion.delete, deletion)
         return True

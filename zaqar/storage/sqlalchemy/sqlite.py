@@ -63,8 +63,10 @@ class SqliteDatabase(SqlDatabase):
         #: Those that no thread uses; as many as ever read at a time.
         self._readers: list[sqlite3.Cursor] = []
 
-    def read(self, work: Callable[[SqlSession], T]) -> T:
+    def _run(self, work: Callable[[SqlSession], T], *, commit: bool) -> T:
         with _errors_mapped():
+            if commit:
+                return self._writer.run(work)
             try:
                 reader = self._readers.pop()
             except IndexError:
@@ -73,10 +75,6 @@ class SqliteDatabase(SqlDatabase):
                 return work(SqlSession(reader, 'sqlite'))
             finally:
                 self._readers.append(reader)
-
-    def write(self, work: Callable[[SqlSession], T]) -> T:
-        with _errors_mapped():
-            return self._writer.run(work)
 
     def check_room(self) -> None:
         disk = os.statvfs(self._folder)
