@@ -108,8 +108,12 @@ def _claimed_message(row: Document, terms: ClaimTerms) -> Message:
     )
 
 
-def stored_claim(claim_id: str, rows: Sequence[Document], now: int) -> Claim:
-    """Return the claim that holds ``rows``."""
+def stored_claim(
+    claim_id: str, rows: Sequence[Document], now: int
+) -> Claim | None:
+    """Return the claim that holds ``rows``, None without any."""
+    if not rows:
+        return None
     return Claim(
         claim_id,
         rows[0]['ct'],

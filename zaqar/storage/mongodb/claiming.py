@@ -91,19 +91,13 @@ class Claimer:
     ) -> Claim | None:
         """Return a live claim that still holds messages, else None."""
         rows = self._held(queue, claim_id, now)
-        return (
-            claim_query_documents.stored_claim(claim_id, rows, now)
-            if rows
-            else None
-        )
+        return claim_query_documents.stored_claim(claim_id, rows, now)
 
     def is_live(self, queue: CachedQueue, claim_id: str, now: int) -> bool:
         if not is_claim_id(claim_id):
             return False
         where = claim_query_documents.live_messages(queue, claim_id, now)
-        row = self._database.step(
-            lambda: queue.messages.find_one(where, {'_id': 1})
-        )
+        row = self._database.step(queue.messages.find_one, where, {'_id': 1})
         return row is not None
 
     def renew(self, terms: ClaimTerms) -> bool:
@@ -119,7 +113,7 @@ class Claimer:
             queue, terms.claim_id, terms.now
         )
         result = self._database.step(
-            lambda: queue.messages.update_many(where, [{'$set': change}])
+            queue.messages.update_many, where, [{'$set': change}]
         )
         queue.will_wake(terms.end)
         return result.matched_count > 0
@@ -127,9 +121,9 @@ class Claimer:
     def release(self, queue: CachedQueue, claim_id: str) -> None:
         where = {'c': documents.claim_key(queue.key, claim_id)}
         self._database.step(
-            lambda: queue.messages.update_many(
-                where, claim_query_documents.free_update()
-            )
+            queue.messages.update_many,
+            where,
+            claim_query_documents.free_update(),
         )
 
     def pop(self, qid: str, now: int, limit: int) -> list[Message]:
@@ -191,19 +185,14 @@ class Claimer:
     def _free_expired(self, queue: CachedQueue, now: int) -> None:
         """Free many messages whose claims and delays have ended."""
         where: Document = {'w': documents.until(queue.key, now)}
-        rows = self._database.step(
-            lambda: list(
-                queue.messages.find(where, {'_id': 1})
-                .sort('w', 1)
-                .limit(FREE_BATCH)
-            )
+        rows = self._database.find(
+            queue.messages, where, {'_id': 1}, sort={'w': 1}, limit=FREE_BATCH
         )
         ids = [row['_id'] for row in rows]
         self._database.step(
-            lambda: queue.messages.update_many(
-                {'_id': {'$in': ids}, **where},
-                claim_query_documents.free_update(),
-            )
+            queue.messages.update_many,
+            {'_id': {'$in': ids}, **where},
+            claim_query_documents.free_update(),
         )
 
     def _take(
@@ -225,19 +214,18 @@ class Claimer:
             # Any will do; a random one keeps rivals apart.
             one = ids.pop(random.randrange(len(ids)))
             count = self._database.step(
-                lambda: messages.update_one(
-                    {'_id': one, **free},
-                    claim_query_documents.claim_update(terms, guard),
-                )
+                messages.update_one,
+                {'_id': one, **free},
+                claim_query_documents.claim_update(terms, guard),
             ).matched_count
             if not count:
                 return 0
         for start in range(0, len(ids), CHUNK):
             where = {'_id': {'$in': ids[start : start + CHUNK]}, **free}
             count += self._database.step(
-                lambda where=where: messages.update_many(  # type: ignore[misc]
-                    where, claim_query_documents.claim_update(terms, {})
-                )
+                messages.update_many,
+                where,
+                claim_query_documents.claim_update(terms, {}),
             ).matched_count
         return count
 
@@ -256,10 +244,8 @@ class Claimer:
                 break
             self._take(terms, more, guarded=False)
             rows = self._held(terms.queue, terms.claim_id, terms.now)
-        return (
-            claim_query_documents.stored_claim(terms.claim_id, rows, terms.now)
-            if rows
-            else None
+        return claim_query_documents.stored_claim(
+            terms.claim_id, rows, terms.now
         )
 
     def _repeated(self, terms: ClaimTerms) -> Claim | None:
@@ -268,10 +254,9 @@ class Claimer:
         rows = self._held(queue, terms.claim_id, now)
         if not rows:
             self._database.step(
-                lambda: queue.messages.update_one(
-                    {'g': terms.key, 'h': {'$lte': now}},
-                    {'$unset': {'g': '', 'pl': ''}},
-                )
+                queue.messages.update_one,
+                {'g': terms.key, 'h': {'$lte': now}},
+                {'$unset': {'g': '', 'pl': ''}},
             )
             return None
         selected = {bytes(id_) for row in rows for id_ in row.get('pl', ())}
@@ -279,21 +264,15 @@ class Claimer:
         if missing:
             self._take(terms, [{'_id': id_} for id_ in missing], guarded=False)
             rows = self._held(queue, terms.claim_id, now)
-        return (
-            claim_query_documents.stored_claim(terms.claim_id, rows, now)
-            if rows
-            else None
-        )
+        return claim_query_documents.stored_claim(terms.claim_id, rows, now)
 
     def _held(
         self, queue: CachedQueue, claim_id: str, now: int
     ) -> list[Document]:
         where = claim_query_documents.live_messages(queue, claim_id, now)
         # The server refuses to sort more than 100 MB without an index.
-        rows = self._database.step(lambda: list(queue.messages.find(where)))
+        rows = self._database.find(queue.messages, where)
         return sorted(rows, key=documents.seq_of)
 
     def _remove(self, terms: ClaimTerms) -> None:
-        self._database.step(
-            lambda: terms.queue.messages.delete_many({'c': terms.key})
-        )
+        self._database.step(terms.queue.messages.delete_many, {'c': terms.key})

@@ -14,7 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import pymongo
 from pymongo.client_session import ClientSession
@@ -37,6 +37,7 @@ from zaqar.storage.mongodb.transaction_sessions import TransactionSessions
 
 LOG = logging.getLogger(__name__)
 
+P = ParamSpec('P')
 T = TypeVar('T')
 
 Documents = Collection[Document]
@@ -127,16 +128,17 @@ class MongoDatabase:
 
     def ping(self) -> None:
         """Return when the primary answers."""
-        self.step(lambda: self._client.admin.command('ping'))
+        self.step(self._client.admin.command, 'ping')
 
     def now(self) -> int:
         """Return the server's time in milliseconds."""
-        hello = self.step(
-            lambda: self._client.admin.command('hello', codec_options=CODEC)
-        )
+        command = self._client.admin.command
+        hello = self.step(command, 'hello', codec_options=CODEC)
         return int(hello['localTime'])
 
-    def step(self, work: Callable[[], T]) -> T:
+    def step(
+        self, command: Callable[P, T], *args: P.args, **options: P.kwargs
+    ) -> T:
         """Run one command.
 
         :raises StoreUnavailable: it did not succeed within its time-out
@@ -144,9 +146,16 @@ class MongoDatabase:
 
         def run(end: float, _is_outage: bool) -> T:
             self._ensure_ready(end)
-            return self._retry(work, end)
+            return self._retry(lambda: command(*args, **options), end)
 
         return self._timed(run)
+
+    def find(
+        self, source: Documents, where: Document, *args: Any, **options: Any
+    ) -> list[Document]:
+        """Return all documents of a query; its options are the library's."""
+        # With another cursor for each try.
+        return self.step(lambda: list(source.find(where, *args, **options)))
 
     def atomically(self, work: Callable[[ClientSession | None], T]) -> T:
         """Run a transaction, several times if need be.

@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """An estimate of the messages in a deployment, in bounded time."""
 
-from __future__ import annotations
-
-import functools
 import time
 
 from zaqar.models import Stats
@@ -49,16 +46,12 @@ def _keys(
         'gone': {'$exists': False},
     }
     source = database.collection('queue', partition)
-
-    def read() -> list[Document]:
-        cursor = source.find(where, {'key': 1}).sort('_id', 1)
-        return list(cursor.limit(BATCH))
-
-    return [
-        (str(item['_id']), bytes(item['key'])) for item in database.step(read)
-    ]
+    rows = database.find(
+        source, where, {'key': 1}, sort={'_id': 1}, limit=BATCH
+    )
+    return [(str(item['_id']), bytes(item['key'])) for item in rows]
 
 
 def _count(database: MongoDatabase, partition: int, where: Document) -> int:
     source = database.collection('message', partition)
-    return database.step(functools.partial(source.count_documents, where))
+    return database.step(source.count_documents, where)

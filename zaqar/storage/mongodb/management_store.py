@@ -54,7 +54,7 @@ class MongoManagementStore(base.ManagementStore):
             'by': mine,
         }
         try:
-            self._database.step(lambda: self._records.insert_one(document))
+            self._database.step(self._records.insert_one, document)
         except OperationFailure as error:
             if not is_duplicate(error):
                 raise
@@ -64,7 +64,7 @@ class MongoManagementStore(base.ManagementStore):
     def get(self, kind: str, parent: str, name: str) -> Record | None:
         key = _key(kind, parent, name)
         document = self._database.step(
-            lambda: self._records.find_one({'_id': key}, _FIELDS)
+            self._records.find_one, {'_id': key}, _FIELDS
         )
         return _record(document) if document else None
 
@@ -85,18 +85,16 @@ class MongoManagementStore(base.ManagementStore):
             'by': mine,
         }
         result = self._database.step(
-            lambda: self._records.update_one(
-                {'_id': key, 'version': version}, {'$set': change}
-            )
+            self._records.update_one,
+            {'_id': key, 'version': version},
+            {'$set': change},
         )
         return result.matched_count > 0 or self._is_mine(key, mine)
 
     def delete(self, kind: str, parent: str, name: str) -> Record | None:
         key = _key(kind, parent, name)
         document = self._database.step(
-            lambda: self._records.find_one_and_delete(
-                {'_id': key}, projection=_FIELDS
-            )
+            self._records.find_one_and_delete, {'_id': key}, projection=_FIELDS
         )
         return _record(document) if document else None
 
@@ -106,25 +104,21 @@ class MongoManagementStore(base.ManagementStore):
         where: Document = {'p': _group(kind, parent)}
         if after is not None:
             where['name'] = {'$gt': after}
-        rows = self._database.step(
-            lambda: list(
-                self._records.find(where, _FIELDS).sort('name', 1).limit(limit)
-            )
+        rows = self._database.find(
+            self._records, where, _FIELDS, sort={'name': 1}, limit=limit
         )
         return [_record(row) for row in rows]
 
     def count(self, kind: str, parent: str) -> int:
         where = {'p': _group(kind, parent)}
-        return self._database.step(
-            lambda: self._records.count_documents(where)
-        )
+        return self._database.step(self._records.count_documents, where)
 
     def close(self) -> None:
         self._database.close()
 
     def _is_mine(self, key: bytes, mine: bytes) -> bool:
         document = self._database.step(
-            lambda: self._records.find_one({'_id': key}, {'by': 1})
+            self._records.find_one, {'_id': key}, {'by': 1}
         )
         return document is not None and bytes(document['by']) == mine
 

@@ -50,10 +50,9 @@ class Deleter:
             if self._delete_one(queue, key, now, claim_id):
                 return
             row = self._database.step(
-                lambda queue=queue, key=key: queue.messages.find_one(  # type: ignore[misc]
-                    {'_id': key, 'e': {'$gt': documents.date(now)}},
-                    {'h': 1, 'ci': 1},
-                )
+                queue.messages.find_one,
+                {'_id': key, 'e': {'$gt': documents.date(now)}},
+                {'h': 1, 'ci': 1},
             )
             if row is not None:
                 self._check_claim(queue, row, now, claim_id)
@@ -68,7 +67,7 @@ class Deleter:
         keys = _keys(queue, ids)
         if queue is not None and keys:
             self._database.step(
-                lambda: queue.messages.delete_many({'_id': {'$in': keys}})
+                queue.messages.delete_many, {'_id': {'$in': keys}}
             )
 
     def delete_held(
@@ -109,7 +108,7 @@ class Deleter:
                 'c': documents.claim_key(queue.key, claim_id),
                 'h': {'$gt': now},
             }
-        result = self._database.step(lambda: queue.messages.delete_one(where))
+        result = self._database.step(queue.messages.delete_one, where)
         return result.deleted_count > 0
 
     def _check_claim(

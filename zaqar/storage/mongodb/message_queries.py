@@ -154,7 +154,7 @@ class Reader:
             '_id': {'$in': list(names)},
             'e': {'$gt': documents.date(now)},
         }
-        rows = self._database.step(lambda: list(queue.committed.find(where)))
+        rows = self._database.find(queue.committed, where)
         return sorted(rows, key=documents.seq_of)
 
     def stats(self, qid: str, now: int) -> Stats:
@@ -191,12 +191,8 @@ class Reader:
     ) -> list[Document]:
         # Those that are woken are sorted without an index, which servers
         # refuse above 100 MB unless they may use their disks.
-        return self._database.step(
-            lambda: list(
-                source.find(where, allow_disk_use=True)
-                .sort(order, 1)
-                .limit(limit)
-            )
+        return self._database.find(
+            source, where, sort={order: 1}, limit=limit, allow_disk_use=True
         )
 
     def _filtered(
@@ -239,13 +235,14 @@ class Reader:
         """Return the last number of a page's scan, None for the end."""
         where = state.where(queue, now, first)
         where['e'] = {'$gt': documents.date(now)}
-        rows = self._database.step(
-            lambda: list(
-                queue.committed.find(where, {'k': 1}, allow_disk_use=True)
-                .sort(state.order, 1)
-                .skip(SCAN_LIMIT - 1)
-                .limit(1)
-            )
+        rows = self._database.find(
+            queue.committed,
+            where,
+            {'k': 1},
+            sort={state.order: 1},
+            skip=SCAN_LIMIT - 1,
+            limit=1,
+            allow_disk_use=True,
         )
         return documents.seq_of(rows[0]) if rows else None
 
@@ -262,7 +259,7 @@ class Reader:
         # The number in a dead letter's id is that of another queue.
         name = documents.message_id(queue.key, marker)
         row = self._database.step(
-            lambda: queue.committed.find_one({'_id': name}, {'k': 1})
+            queue.committed.find_one, {'_id': name}, {'k': 1}
         )
         return (documents.seq_of(row) if row else halves[0]) + 1
 
@@ -271,15 +268,11 @@ class Reader:
     ) -> MessageSpan | None:
         where = ANY.where(queue, now, 0) | {'e': {'$gt': documents.date(now)}}
         row = self._database.step(
-            lambda: queue.committed.find_one(
-                where, {'m': 1}, sort=[('k', direction)]
-            )
+            queue.committed.find_one, where, {'m': 1}, sort=[('k', direction)]
         )
         if row is None:
             return None
         return MessageSpan(bytes(row['_id'])[16:].hex(), int(row['m']))
 
     def _count(self, queue: CachedQueue, where: Document) -> int:
-        return self._database.step(
-            lambda: queue.committed.count_documents(where)
-        )
+        return self._database.step(queue.committed.count_documents, where)

@@ -182,20 +182,17 @@ class Poster:
             for item in post.messages
             if item.id
         ]
-        rows = self._database.step(
-            lambda: list(
-                queue.messages.find({'_id': {'$in': keys}}, {'e': 1, 'ids': 1})
-            )
+        rows = self._database.find(
+            queue.messages, {'_id': {'$in': keys}}, {'e': 1, 'ids': 1}
         )
         live = [row for row in rows if int(row['e']) > post.now]
         if not live:
             self._database.step(
-                lambda: queue.messages.delete_many(
-                    {
-                        '_id': {'$in': keys},
-                        'e': {'$lte': documents.date(post.now)},
-                    }
-                )
+                queue.messages.delete_many,
+                {
+                    '_id': {'$in': keys},
+                    'e': {'$lte': documents.date(post.now)},
+                },
             )
             return None
         for row in live:

@@ -100,7 +100,7 @@ class QueueCache:
     def read(self, qid: str) -> Document | None:
         partition = self._database.partition(qid)
         queues = self._database.collection('queue', partition)
-        return self._database.step(lambda: queues.find_one({'_id': qid}))
+        return self._database.step(queues.find_one, {'_id': qid})
 
     def update(
         self, qid: str, document: Document, start: float
@@ -126,11 +126,10 @@ class QueueCache:
         """Query when the first claim or delay of a queue ends."""
         start = time.monotonic()
         first = self._database.step(
-            lambda: queue.messages.find_one(
-                {'w': {'$gte': place(queue.key, 0), '$lt': ahead(queue.key)}},
-                {'w': 1},
-                sort=[('w', 1)],
-            )
+            queue.messages.find_one,
+            {'w': {'$gte': place(queue.key, 0), '$lt': ahead(queue.key)}},
+            {'w': 1},
+            sort=[('w', 1)],
         )
         at = 2**63
         if first is not None:

@@ -60,6 +60,7 @@ class QueueDocuments:
         """Give a queue a new key."""
         documents = self._documents(qid)
         former = self._database.step(
+            # With another key for each try: the one before may be in use.
             lambda: documents.find_one_and_update(
                 {'_id': qid, **_EXISTS}, [{'$set': _purged()}]
             )
@@ -80,9 +81,10 @@ class QueueDocuments:
             'gone': {'$ifNull': ['$gone', now]},
         }
         self._database.step(
-            lambda: documents.find_one_and_update(
-                {'_id': qid}, [{'$set': change}], upsert=True
-            )
+            documents.find_one_and_update,
+            {'_id': qid},
+            [{'$set': change}],
+            upsert=True,
         )
         self._cache.invalidate(qid)
 
@@ -108,12 +110,11 @@ class QueueDocuments:
         """Change a document, created if it is missing."""
         documents = self._documents(qid)
         document = self._database.step(
-            lambda: documents.find_one_and_update(
-                {'_id': qid},
-                [{'$set': change}],
-                upsert=True,
-                return_document=ReturnDocument.AFTER,
-            )
+            documents.find_one_and_update,
+            {'_id': qid},
+            [{'$set': change}],
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
         )
         if document is None or 'gone' in document:
             raise QueueGone
@@ -126,15 +127,15 @@ class QueueDocuments:
         if epoch == 1:
             # A new queue has the flag.
             self._database.step(
-                lambda: documents.update_one(
-                    {'_id': qid}, [{'$set': _defaults(now)}], upsert=True
-                )
+                documents.update_one,
+                {'_id': qid},
+                [{'$set': _defaults(now)}],
+                upsert=True,
             )
         result = self._database.step(
-            lambda: documents.update_one(
-                {'_id': qid, 'sub': epoch, **_EXISTS},
-                {'$set': {'sub': -epoch}},
-            )
+            documents.update_one,
+            {'_id': qid, 'sub': epoch, **_EXISTS},
+            {'$set': {'sub': -epoch}},
         )
         if result.matched_count:
             return True

@@ -22,9 +22,7 @@ class DatabaseSweeper:
         """Remove dead documents, ``batch`` at most; return how many."""
         owner = secrets.token_hex(16)
         taken = self._database.collection(leases.COLLECTION)
-        if not self._database.step(
-            lambda: leases.take(taken, 'sweep', owner, LEASE)
-        ):
+        if not self._database.step(leases.take, taken, 'sweep', owner, LEASE):
             return 0
         try:
             removed = 0
@@ -32,9 +30,7 @@ class DatabaseSweeper:
                 removed += self._sweep(partition, now, batch - removed)
             return removed
         finally:
-            self._database.step(
-                lambda: leases.give_back(taken, 'sweep', owner)
-            )
+            self._database.step(leases.give_back, taken, 'sweep', owner)
 
     def _sweep(self, partition: int, now: int, limit: int) -> int:
         messages = self._database.collection('message', partition)
@@ -53,21 +49,16 @@ class DatabaseSweeper:
     ) -> int:
         removed = 0
         while removed < limit:
-            rows = self._database.step(
-                lambda: list(
-                    documents.find(where, {'_id': 1}).limit(
-                        min(CHUNK, limit - removed)  # noqa: B023
-                    )
-                )
+            batch = min(CHUNK, limit - removed)
+            rows = self._database.find(
+                documents, where, {'_id': 1}, limit=batch
             )
             if not rows:
                 break
             ids = [row['_id'] for row in rows]
             # The condition again: a claim may have prolonged a lifetime.
             removed += self._database.step(
-                lambda ids=ids: documents.delete_many(  # type: ignore[misc]
-                    {'_id': {'$in': ids}, **where}
-                )
+                documents.delete_many, {'_id': {'$in': ids}, **where}
             ).deleted_count
         return removed
 
@@ -78,7 +69,7 @@ class DatabaseSweeper:
         removed = 0
         while removed < limit:
             queue = self._database.step(
-                lambda: queues.find_one({'old': {'$exists': True}}, {'old': 1})
+                queues.find_one, {'old': {'$exists': True}}, {'old': 1}
             )
             if queue is None:
                 break
@@ -104,7 +95,5 @@ class DatabaseSweeper:
         left = {'$setDifference': [former, {'$literal': keys}]}
         change = {'$cond': [{'$eq': [left, []]}, '$$REMOVE', left]}
         self._database.step(
-            lambda: queues.update_one(
-                {'_id': qid}, [{'$set': {'old': change}}]
-            )
+            queues.update_one, {'_id': qid}, [{'$set': {'old': change}}]
         )
