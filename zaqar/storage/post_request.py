@@ -12,30 +12,18 @@ from zaqar.models import NewMessage
 from zaqar.storage.base import TOKEN_LIFETIME
 
 
-class LazyNotice:
-    """A notice that is created when it is first needed."""
-
-    __slots__ = ('_create', '_message')
-
-    def __init__(self, create: Callable[[], NewMessage]) -> None:
-        self._create = create
-        self._message: NewMessage | None = None
-
-    def message(self) -> NewMessage:
-        if self._message is None:
-            self._message = self._create()
-        return self._message
-
-
 @dataclass(frozen=True, slots=True)
 class PostRequest:
-    """The messages of one call."""
+    """The messages of one call.
+
+    :ivar notice: creates the notice; drivers that may need it again cache it
+    """
 
     qid: str
     token: str
     messages: Sequence[NewMessage]
     now: int
-    notice: LazyNotice | None = None
+    notice: Callable[[], NewMessage] | None = None
     version: int | None = None
 
     def token_expiry(self, now: int) -> int:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The message store on MongoDB."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 from zaqar import store_clock
@@ -27,7 +28,7 @@ from zaqar.storage.mongodb.posting import Poster
 from zaqar.storage.mongodb.queue_key_cache import QueueCache
 from zaqar.storage.mongodb.queue_state import QueueDocuments
 from zaqar.storage.mongodb.sweeping import DatabaseSweeper
-from zaqar.storage.post_request import LazyNotice, PostRequest
+from zaqar.storage.post_request import PostRequest
 
 #: Seconds a post waits for a commit of its queue, to share the next one.
 BATCH_TIMEOUT = 0.3
@@ -70,7 +71,7 @@ class MongoMessageStore(base.MessageStore):
         notice: Callable[[], NewMessage] | None = None,
         version: int | None = None,
     ) -> Sequence[str]:
-        lazy = LazyNotice(notice) if notice else None
+        lazy = notice and functools.cache(notice)
         post = PostRequest(qid, token, messages, now, lazy, version)
         self._poster.prepare(post)
         if limit:

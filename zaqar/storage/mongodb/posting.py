@@ -79,7 +79,7 @@ class Poster:
     def prepare(self, post: PostRequest) -> None:
         """Create a notice that is likely to be needed, and the outbox."""
         if post.notice and post.qid not in self._unsubscribed:
-            post.notice.message()
+            post.notice()
             if self._cache.get(OUTBOX) is None:
                 self._make_outbox(post.now)
 
@@ -154,7 +154,7 @@ class Poster:
         if record['sub'] > 0 and outbox is not None:
             notices = [
                 documents.new_message(
-                    outbox.key, _notice_number(now), post.notice.message(), now
+                    outbox.key, _notice_number(now), post.notice(), now
                 )
                 for post in posts
                 if post.notice

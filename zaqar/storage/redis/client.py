@@ -91,12 +91,10 @@ class RedisClient:
         keys: Sequence[str],
         arguments: Sequence[Any],
         *,
-        writes: bool = True,
         pass_repeated: bool = False,
     ) -> Any:
         """Run a script that may be run again after a lost answer.
 
-        :param writes: wait for replicas, if so configured
         :param pass_repeated: pass a last argument, '1' if it may have been
             run before
         """
@@ -104,7 +102,7 @@ class RedisClient:
         def commands(repeated: bool) -> Sequence[Command]:
             more = ('1' if repeated else '0',) if pass_repeated else ()
             call = 'EVALSHA', script.sha, len(keys), *keys, *arguments, *more
-            return [call, *self._wait] if writes else [call]
+            return [call, *self._wait] if script.writes else [call]
 
         answers = self._try(keys[0], commands, script)
         if len(answers) > 1 and answers[1] < self._settings.wait_replicas:

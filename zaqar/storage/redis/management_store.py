@@ -66,12 +66,8 @@ class RedisManagementStore(base.ManagementStore):
         self, kind: str, parent: str, *, after: str | None, limit: int
     ) -> Sequence[Record]:
         bound = '-' if after is None else f'({after}'
-        flat = self._client.run(
-            scripts.RECORDS,
-            self._keys(kind, parent, ''),
-            (bound, limit),
-            writes=False,
-        )
+        names = self._keys(kind, parent, '')
+        flat = self._client.run(scripts.RECORDS, names, (bound, limit))
         records = (
             _record(flat[at].decode(), flat[at + 1])
             for at in range(0, len(flat), 2)

@@ -10,6 +10,7 @@ from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Claim, Message, MessageSpan, NewMessage, Page, Stats
 from zaqar.storage import base, deletion_errors
 from zaqar.storage.message_ids import make_marker
+from zaqar.storage.post_request import PostRequest
 from zaqar.storage.redis import (
     keys,
     message_codec,
@@ -68,11 +69,11 @@ class RedisMessageStore(base.MessageStore):
         notice: Callable[[], NewMessage] | None = None,
         version: int | None = None,
     ) -> Sequence[str]:
-        post = posting.QueuePost(qid, messages, now, token, limit, version)
-        return self._posts.post(post, notice)
+        post = PostRequest(qid, token, messages, now, notice, version)
+        return self._posts.post(post, limit)
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
-        self._run(scripts.REQUIRE, qid, now, (version,))
+        self._run(scripts.REQUIRE, qid, now, version)
 
     def list(
         self,
@@ -92,17 +93,18 @@ class RedisMessageStore(base.MessageStore):
         )
         if start is None:
             return Page([])
-        arguments = (
+        resume, *flat = self._run_to_end(
+            scripts.LIST,
+            qid,
+            now,
             limit,
             *start,
-            _client_name(exclude_client or ''),
+            # Half a surrogate pair matches nobody.
+            (exclude_client or '').encode(errors='replace'),
             int(include_claimed),
             int(include_delayed),
             base.SCAN_LIMIT,
             MAX_SKIPPED_BYTES,
-        )
-        resume, *flat = self._run_to_end(
-            scripts.LIST, qid, now, arguments, writes=False
         )
         messages = message_codec.decode_all(flat, now)
         if len(messages) == limit and messages:
@@ -113,9 +115,7 @@ class RedisMessageStore(base.MessageStore):
         self, qid: str, ids: Sequence[str], *, now: int
     ) -> Sequence[Message]:
         wanted = _triples(dict.fromkeys(ids))
-        flat = self._run(
-            scripts.GET, qid, now, (len(wanted) // 3, *wanted), writes=False
-        )
+        flat = self._run(scripts.GET, qid, now, len(wanted) // 3, *wanted)
         return sorted(
             message_codec.decode_all(flat, now), key=lambda item: item.marker
         )
@@ -125,7 +125,7 @@ class RedisMessageStore(base.MessageStore):
     ) -> None:
         wanted = _triples([message_id]) or [-1, '', '']
         claim = '' if claim_id is None else message_codec.claim_id(claim_id)
-        self._run(scripts.DELETE, qid, now, (claim, *wanted))
+        self._run(scripts.DELETE, qid, now, claim, *wanted)
 
     def delete_many(
         self,
@@ -139,12 +139,11 @@ class RedisMessageStore(base.MessageStore):
         if claim_ids is not None:
             claims = [len(claim_ids), *map(message_codec.claim_id, claim_ids)]
         wanted = _triples(ids)
-        self._run(
-            scripts.DELETE_MANY, qid, now, (*claims, len(wanted) // 3, *wanted)
-        )
+        count = len(wanted) // 3
+        self._run(scripts.DELETE_MANY, qid, now, *claims, count, *wanted)
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
-        flat = self._run_to_end(scripts.POP, qid, now, (limit,))
+        flat = self._run_to_end(scripts.POP, qid, now, limit)
         return message_codec.decode_all(flat, now)
 
     def claim(
@@ -159,7 +158,10 @@ class RedisMessageStore(base.MessageStore):
         max_claims: int = 0,
         version: int | None = None,
     ) -> Claim | None:
-        arguments = (
+        answer = self._run_to_end(
+            scripts.CLAIM,
+            qid,
+            now,
             claim_id,
             ttl,
             grace,
@@ -169,7 +171,6 @@ class RedisMessageStore(base.MessageStore):
             MAX_SKIPPED,
             '' if version is None else version,
         )
-        answer = self._run_to_end(scripts.CLAIM, qid, now, arguments)
         if not answer:
             return None
         claim_ttl, expires_at, *flat = answer
@@ -185,7 +186,7 @@ class RedisMessageStore(base.MessageStore):
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
         claim = message_codec.claim_id(claim_id)
-        answer = self._run(scripts.CLAIMED, qid, now, (claim,), writes=False)
+        answer = self._run(scripts.CLAIMED, qid, now, claim)
         if len(answer) < 3:
             return None
         ttl, expires_at, *flat = answer
@@ -196,16 +197,15 @@ class RedisMessageStore(base.MessageStore):
         self, qid: str, claim_id: str, *, now: int, ttl: int, grace: int
     ) -> bool:
         claim = message_codec.claim_id(claim_id)
-        return bool(self._run(scripts.RENEW, qid, now, (claim, ttl, grace))[0])
+        return bool(self._run(scripts.RENEW, qid, now, claim, ttl, grace)[0])
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
-        self._run(
-            scripts.RELEASE, qid, now, (message_codec.claim_id(claim_id),)
-        )
+        claim = message_codec.claim_id(claim_id)
+        self._run(scripts.RELEASE, qid, now, claim)
 
     def stats(self, qid: str, *, now: int) -> Stats:
         free, claimed, *flat = self._run_to_end(
-            scripts.STATS, qid, now, (message_codec.HEAD_SIZE,), writes=False
+            scripts.STATS, qid, now, message_codec.HEAD_SIZE
         )
         if not flat:
             return Stats()
@@ -214,19 +214,17 @@ class RedisMessageStore(base.MessageStore):
         return Stats(free, claimed, oldest, newest)
 
     def purge(self, qid: str, *, now: int) -> None:
-        self._run(scripts.PURGE, qid, now, ())
+        self._run(scripts.PURGE, qid, now)
 
     def drop(self, qid: str, *, now: int) -> None:
         # A queue that was dropped before keeps its tombstone.
-        self._call(scripts.DROP, qid, now, (TOMBSTONE_EXPIRY,))
+        self._call(scripts.DROP, qid, now, TOMBSTONE_EXPIRY)
 
     def mark_subscribed(self, qid: str, *, now: int) -> None:
-        self._run(scripts.MARK, qid, now, ('set',))
+        self._run(scripts.MARK, qid, now, 'set')
 
     def subscribed_epoch(self, qid: str, *, now: int) -> int:
-        return int(
-            self._run(scripts.MARK, qid, now, ('get',), writes=False)[0]
-        )
+        return int(self._run(scripts.READ_MARK, qid, now, 'get')[0])
 
     def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
         names = keys.of_queue(self._prefix, qid, now)
@@ -246,43 +244,19 @@ class RedisMessageStore(base.MessageStore):
         self._client.close()
 
     def _call(
-        self,
-        script: Script,
-        qid: str,
-        now: int,
-        arguments: Sequence[Any],
-        *,
-        writes: bool = True,
+        self, script: Script, qid: str, now: int, *arguments: Any
     ) -> Any:
         names = keys.of_queue(self._prefix, qid, now)
-        return self._client.run(
-            script, names, (now, *arguments), writes=writes
-        )
+        return self._client.run(script, names, (now, *arguments))
 
-    def _run(
-        self,
-        script: Script,
-        qid: str,
-        now: int,
-        arguments: Sequence[Any],
-        *,
-        writes: bool = True,
-    ) -> Any:
+    def _run(self, script: Script, qid: str, now: int, *arguments: Any) -> Any:
         """Run a script and return its answer."""
-        status, *answer = self._call(
-            script, qid, now, arguments, writes=writes
-        )
+        status, *answer = self._call(script, qid, now, *arguments)
         _check(status)
         return answer
 
     def _run_to_end(
-        self,
-        script: Script,
-        qid: str,
-        now: int,
-        arguments: Sequence[Any],
-        *,
-        writes: bool = True,
+        self, script: Script, qid: str, now: int, *arguments: Any
     ) -> Any:
         """Run a script until it has done its own work.
 
@@ -293,9 +267,7 @@ class RedisMessageStore(base.MessageStore):
         end = request_deadline.cap(time.monotonic() + DEADLINE)
         budget = FIRST_BUDGET
         while True:
-            status, *answer = self._call(
-                script, qid, now, (budget, *arguments), writes=writes
-            )
+            status, *answer = self._call(script, qid, now, budget, *arguments)
             if status != AGAIN:
                 _check(status)
                 return answer
@@ -321,8 +293,3 @@ def _check(status: int) -> None:
 def _triples(ids: Sequence[str] | dict[str, Any]) -> list[Any]:
     """Return place, random half and id of each valid id."""
     return [part for text in ids for part in message_codec.triple(text) or ()]
-
-
-def _client_name(client: str) -> bytes:
-    """Return a client's name; half a surrogate pair matches nobody."""
-    return client.encode(errors='replace')

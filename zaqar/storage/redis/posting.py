@@ -2,13 +2,13 @@
 """Storing messages, and the notice for subscribers with them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.message_ids import make_id
+from zaqar.storage.post_request import PostRequest
 from zaqar.storage.redis import keys, message_codec, scripts
 from zaqar.storage.redis.client import RedisClient
 from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
@@ -19,20 +19,6 @@ _STALE = 7
 #: Whether a script stores a notice: no; yes, but none is passed; yes.
 _NO_NOTICE, _WITHOUT_NOTICE, _WITH_NOTICE = range(3)
 
-NoticeFactory = Callable[[], NewMessage]
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePost:
-    """A call of ``post``, with its queue and limit."""
-
-    qid: str
-    messages: Sequence[NewMessage]
-    now: int
-    token: str
-    limit: int
-    version: int | None = None
-
 
 class Posts:
     def __init__(self, client: RedisClient, prefix: str) -> None:
@@ -40,46 +26,50 @@ class Posts:
         self._prefix = prefix
         self._unsubscribed = UnsubscribedQueues()
 
-    def post(
-        self, post: QueuePost, notice: NoticeFactory | None
-    ) -> Sequence[str]:
+    def post(self, post: PostRequest, limit: int) -> Sequence[str]:
         """Store a post and return its ids; see the contract."""
-        if notice is None:
-            record, _ = self._store(post, (_NO_NOTICE,))
+        if post.notice is None:
+            record, _ = self._store(post, limit, _NO_NOTICE)
         elif self._client.is_single_server:
-            record = self._with_notice(post, notice)
+            record = self._with_notice(post, limit, post.notice)
         else:
-            record = self._then_notice(post, notice)
+            record = self._then_notice(post, limit, post.notice)
         return _ids(record, post.messages)
 
-    def _with_notice(self, post: QueuePost, notice: NoticeFactory) -> bytes:
+    def _with_notice(
+        self, post: PostRequest, limit: int, notice: Callable[[], NewMessage]
+    ) -> bytes:
         """Store messages and their notice in one step."""
         if post.qid in self._unsubscribed:
-            record, epoch = self._store(post, (_WITHOUT_NOTICE,))
+            record, epoch = self._store(post, limit, _WITHOUT_NOTICE)
             if record:
                 return record
-        group = _group(self._notice_token(post), [notice()], post.now)
-        record, epoch = self._store(post, (_WITH_NOTICE,), group)
+        group = _group(_notice_token(post), [notice()], post.now)
+        record, epoch = self._store(post, limit, _WITH_NOTICE, group)
         self._unsubscribed.update(post.qid, epoch)
         return record
 
-    def _then_notice(self, post: QueuePost, notice: NoticeFactory) -> bytes:
+    def _then_notice(
+        self, post: PostRequest, limit: int, notice: Callable[[], NewMessage]
+    ) -> bytes:
         """Store messages, then their notice, which is in another slot.
 
         A repeated post does so again; the token of the notice keeps it from
         being stored twice.
         """
-        record, epoch = self._store(post, (_NO_NOTICE,))
+        record, epoch = self._store(post, limit, _NO_NOTICE)
         if epoch:
-            token = self._notice_token(post)
-            self._store(
-                QueuePost(OUTBOX, [notice()], post.now, token, 0),
-                (_NO_NOTICE,),
-            )
+            token = _notice_token(post)
+            own = PostRequest(OUTBOX, token, [notice()], post.now)
+            self._store(own, 0, _NO_NOTICE)
         return record
 
     def _store(
-        self, post: QueuePost, notice: tuple[int], group: Sequence[Any] = ()
+        self,
+        post: PostRequest,
+        limit: int,
+        notice: int,
+        group: Sequence[Any] = (),
     ) -> tuple[bytes, int]:
         """Return what is stored under the token, and the epoch of the flag.
 
@@ -94,7 +84,7 @@ class Posts:
         status, *answer = self._client.run(
             scripts.POST,
             names,
-            (post.now, post.limit, *notice, version, *own, *group),
+            (post.now, limit, notice, version, *own, *group),
         )
         if status == _GONE:
             raise QueueGone
@@ -102,15 +92,15 @@ class Posts:
             raise StaleMetadata
         if status == _FULL:
             raise QueueFull(
-                f'The queue holds {answer[0]} messages and may hold '
-                f'{post.limit}.'
+                f'The queue holds {answer[0]} messages and may hold {limit}.'
             )
         if status == _AGAIN:
             return b'', int(answer[0])
         return answer[0], int(answer[1])
 
-    def _notice_token(self, post: QueuePost) -> str:
-        return f'{post.qid}{post.token}'
+
+def _notice_token(post: PostRequest) -> str:
+    return f'{post.qid}{post.token}'
 
 
 def _group(

@@ -2,16 +2,20 @@
 """The Lua scripts of the package ``lua``."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script and the hash by which servers cache it."""
+    """A script and the hash by which servers cache it.
+
+    :ivar writes: whether to wait for replicas, if so configured
+    """
 
     text: str
     sha: str
+    writes: bool = True
 
 
 def _read(name: str) -> str:
@@ -20,32 +24,33 @@ def _read(name: str) -> str:
     )
 
 
-def _script(*names: str) -> Script:
+def _script(*names: str, writes: bool = True) -> Script:
     text = '\n'.join(_read(name) for name in names)
-    return Script(text, hashlib.sha1(text.encode()).hexdigest())
+    return Script(text, hashlib.sha1(text.encode()).hexdigest(), writes)
 
 
-def _of_queue(name: str) -> Script:
-    return _script('queue', name)
+def _of_queue(name: str, *, writes: bool = True) -> Script:
+    return _script('queue', name, writes=writes)
 
 
 POST = _of_queue('post')
-LIST = _of_queue('list')
-GET = _of_queue('get')
+LIST = _of_queue('list', writes=False)
+GET = _of_queue('get', writes=False)
 DELETE = _of_queue('delete')
 DELETE_MANY = _of_queue('delete_many')
 POP = _of_queue('pop')
 CLAIM = _of_queue('claim')
-CLAIMED = _of_queue('claimed')
+CLAIMED = _of_queue('claimed', writes=False)
 RENEW = _of_queue('renew')
 RELEASE = _of_queue('release')
-STATS = _of_queue('stats')
+STATS = _of_queue('stats', writes=False)
 PURGE = _of_queue('purge')
 DROP = _of_queue('drop')
 SWEEP = _of_queue('sweep')
 MARK = _of_queue('mark')
+READ_MARK = replace(MARK, writes=False)
 REQUIRE = _of_queue('require')
 
 RECORD = _script('record')
-RECORDS = _script('records')
-LEASE = _script('lease')
+RECORDS = _script('records', writes=False)
+LEASE = _script('lease', writes=False)

@@ -42,14 +42,8 @@ class QueueSweeper:
         return removed
 
     def _run_lease(self, action: str, owner: str) -> int:
-        return int(
-            self._client.run(
-                scripts.LEASE,
-                [self._lease],
-                (action, owner, LEASE),
-                writes=False,
-            )
-        )
+        arguments = action, owner, LEASE
+        return int(self._client.run(scripts.LEASE, [self._lease], arguments))
 
     def _sweep(self, now: int, batch: int) -> int:
         removed = 0

@@ -20,7 +20,7 @@ from zaqar.random_bytes import token_hex
 from zaqar.storage import base
 from zaqar.storage.group_commit import Batcher, Sharing
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.post_request import LazyNotice, PostRequest
+from zaqar.storage.post_request import PostRequest
 from zaqar.storage.sqlalchemy import (
     claiming,
     database_message_count,
@@ -83,11 +83,11 @@ class SqlMessageStore(base.MessageStore):
         version: int | None = None,
     ) -> Sequence[str]:
         self._database.check_room()
-        lazy = LazyNotice(notice) if notice else None
+        lazy = notice and functools.cache(notice)
         post = PostRequest(qid, token, messages, now, lazy, version)
         if lazy and qid not in self._unsubscribed:
             # Created before anything is locked.
-            lazy.message()
+            lazy()
         # SQLite's writer merges everything anyway.
         if limit or self._dialect == 'sqlite':
             return self._post(post, limit)

@@ -70,7 +70,7 @@ def post_within(
     session.later_many(_INSERT, rows)
     session.later(_ADVANCE, {'qid': post.qid, 'count': len(rows)})
     if post.notice and queue.subscribed > 0:
-        outbox_notices.add_notice(session, post.notice.message(), post.now)
+        outbox_notices.add_notice(session, post.notice(), post.now)
     return ids
 
 
@@ -119,7 +119,7 @@ def post_together(
         rows += new_rows
         tokens[post.token] = _token(queue.id, post, ids, now)
         if post.notice and notifies:
-            rows.append(_notice(outbox_id, post.notice.message(), now))
+            rows.append(_notice(outbox_id, post.notice(), now))
     session.later_many(_INSERT_TOKEN, [*tokens.values()])
     session.later_many(_INSERT, rows)
     if count := next_seq - queue.next_seq:

@@ -138,9 +138,7 @@ def post(
 
 
 def _notices(posts: Sequence[PostRequest], now: int) -> dict[str, Any]:
-    notices = [
-        (post.token, post.notice.message()) for post in posts if post.notice
-    ]
+    notices = [(post.token, post.notice()) for post in posts if post.notice]
     first = outbox_notices.NUMBERS.take(now, len(notices))
     return {
         'outbox': OUTBOX,
