@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from keystoneauth1 import exceptions
 from swiftclient import client as swift
@@ -62,9 +62,10 @@ class SwiftClient:
     def check(self) -> None:
         """Refuse an account that answers but cannot be used."""
         try:
-            self._pool.submit(self._connections.request, _head).result(
-                self._timeout
+            head = self._pool.submit(
+                self._connections.request, swift.head_account
             )
+            head.result(self._timeout)
         except (exceptions.Unauthorized, exceptions.NotFound) as error:
             raise ConfigurationError(f'no token: {one_line(error)}') from None
         except exceptions.CatalogException as error:
@@ -82,7 +83,7 @@ class SwiftClient:
 
     def ping(self) -> None:
         """Return when Swift answers."""
-        self._each(lambda _: self._connections.request(_head), [None])
+        self._each(self._connections.request, [swift.head_account])
 
     @property
     def has_failed(self) -> bool:
@@ -172,84 +173,56 @@ class SwiftClient:
 
     def _put(self, item: tuple[str, tuple[bytes, int]]) -> None:
         path, (content, life) = item
-        request = _object(path)
-        headers = {'X-Delete-After': str(life)}
-
-        def put(**connection: Any) -> None:
-            swift.put_object(
-                contents=content,
-                content_type='application/octet-stream',
-                headers=headers,
-                **request,
-                **connection,
-            )
-
+        put = partial(
+            self._connections.request,
+            swift.put_object,
+            contents=content,
+            content_type='application/octet-stream',
+            headers={'X-Delete-After': str(life)},
+            **_object(path),
+        )
         try:
-            self._connections.request(put)
+            put()
         except MissingError:
-            container = request['container']
             self._connections.request(
-                lambda **connection: swift.put_container(
-                    container=container, **connection
-                )
+                swift.put_container, container=_container(path)
             )
-            self._connections.request(put)
+            put()
 
     def _get(self, path: str) -> bytes | None:
-        request = _object(path)
-
-        def get(newest: bool) -> bytes:
-            def run(**connection: Any) -> bytes:
-                headers = {'X-Newest': 'true'} if newest else {}
-                _, content = swift.get_object(
-                    headers=headers, **request, **connection
+        # The replica that answers first may have missed the write.
+        for headers in ({}, {'X-Newest': 'true'}):
+            with suppress(MissingError):
+                _, content = self._connections.request(
+                    swift.get_object, headers=headers, **_object(path)
                 )
                 return bytes(content)
-
-            return self._connections.request(run)
-
-        try:
-            return get(newest=False)
-        except MissingError:
-            pass
-        try:
-            # The replica that answered may have missed the write.
-            return get(newest=True)
-        except MissingError:
-            return None
+        return None
 
     def _prolong(self, item: tuple[str, int]) -> None:
         path, life = item
         # The next read of a missing one reports it.
         with suppress(MissingError):
             self._connections.request(
-                lambda **connection: swift.post_object(
-                    headers={'X-Delete-After': str(life)},
-                    **_object(path),
-                    **connection,
-                )
+                swift.post_object,
+                headers={'X-Delete-After': str(life)},
+                **_object(path),
             )
 
     def _delete(self, path: str) -> None:
         # It may have expired, or the listing may be late.
         with suppress(MissingError):
-            self._connections.request(
-                lambda **connection: swift.delete_object(
-                    **_object(path), **connection
-                )
-            )
+            self._connections.request(swift.delete_object, **_object(path))
 
     def _delete_all(self, queue: str) -> None:
         container, marker = _container(queue), ''
         while True:
             _, entries = self._connections.request(
-                lambda marker=marker, **connection: swift.get_container(
-                    container=container,
-                    prefix=f'{queue}/',
-                    marker=marker,
-                    limit=_PAGE,
-                    **connection,
-                )
+                swift.get_container,
+                container=container,
+                prefix=f'{queue}/',
+                marker=marker,
+                limit=_PAGE,
             )
             names = [str(entry['name']) for entry in entries]
             for name in names:
@@ -268,7 +241,3 @@ def _container(queue: str) -> str:
 
 def _object(path: str) -> dict[str, str]:
     return {'container': _container(path), 'name': path}
-
-
-def _head(**connection: Any) -> None:
-    swift.head_account(**connection)

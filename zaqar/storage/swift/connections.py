@@ -81,10 +81,10 @@ class SwiftConnections:
         # The client's responses refer to themselves, and keep sockets open.
         gc.collect()
 
-    def request(self, work: Callable[..., T]) -> T:
+    def request(self, send: Callable[..., T], **arguments: Any) -> T:
         """Send a request on the thread's connection, with retries.
 
-        :param work: takes the connection as arguments of the client library
+        :param send: a function of the client library
         :raises MissingError: the answer is 404
         """
         end = time.monotonic() + self.timeout
@@ -92,7 +92,7 @@ class SwiftConnections:
             if pause:
                 time.sleep(pause)
             try:
-                return work(**self._arguments())
+                return send(**arguments, **self._arguments())
             except swift.ClientException as error:
                 failure: Exception = error
                 if error.http_status == 404:
