@@ -38,13 +38,16 @@ def list_opts() -> list[Group]:
         optional_features.POOLING,
         optional_features.DEPRECATED_VERSIONS,
         *store_configuration.STATE_OPTS,
-        *configured_limits.DEFAULT_OPTS,
+        *configured_limits.OPTS[None],
     ]
     return [
         ('DEFAULT', general),
         (
             configured_limits.GROUP,
-            [*configured_limits.OPTS, *body_encryption.OPTS],
+            [
+                *configured_limits.OPTS[configured_limits.GROUP],
+                *body_encryption.OPTS,
+            ],
         ),
         (
             store_configuration.GROUP,

@@ -139,7 +139,7 @@ class Service:
 
     def embed_notifier(self) -> None:
         """Start a notifier in this process, if the settings say so."""
-        if self.notifies and self.conf[notification.GROUP].embedded:
+        if self.notifies and self._notification.embedded:
             self._embedded = self.notifier()
             self._embedded.start()
 

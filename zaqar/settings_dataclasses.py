@@ -1,51 +1,82 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings dataclasses that take their values and defaults from options.
+"""Settings dataclasses whose fields are options.
 
-A default stands in the option alone::
+An option is declared once, where its value is used::
 
     @dataclass(frozen=True)
-    @settings.of({GROUP: OPTS})
+    @settings_dataclasses.of('group')
     class Settings:
-        port: int = settings.option()
+        port: int = option(80, 'Port on which ...', kind=cfg.PortOpt)
 """
 
+import collections
 import dataclasses
+import types
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from oslo_config import cfg
 
-#: Options by their group, None for [DEFAULT].
-Groups = Mapping[str | None, Sequence[cfg.Opt]]
-
 Cls = TypeVar('Cls', bound=type)
 
-_READ = 'read'
+#: Classes of options by the types of fields; others are lists.
+_KINDS: Mapping[Any, type[cfg.Opt]] = {
+    bool: cfg.BoolOpt,
+    int: cfg.IntOpt,
+    float: cfg.FloatOpt,
+    str: cfg.StrOpt,
+    Mapping: cfg.DictOpt,
+}
 
 
-def option(read: Callable[[Any], Any] | None = None) -> Any:
-    """Declare a field with the value of the option of the same name.
+def _immutable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    kind: type[cfg.Opt] | None = None,
+    read: Callable[[Any], Any] = _immutable,
+    **more: Any,
+) -> Any:
+    """Declare a field, and the option of its name.
+
+    :param kind: class of the option, if not that of the field's type
     :param read: converts the option's value; unset, lists become tuples
+    :param more: further arguments of the option's class
     """
-    return dataclasses.field(metadata={_READ: read or _immutable})
+    more |= {'default': default, 'help': help}
+    return dataclasses.field(
+        metadata={'kind': kind, 'read': read, 'arguments': more}
+    )
 
 
-def of(groups: Groups) -> Callable[[Cls], Cls]:
-    """Give the fields of a dataclass the defaults of their options.
+def of(group: str | None, **groups: str | None) -> Callable[[Cls], Cls]:
+    """Make the options of a dataclass, and give its fields their defaults.
 
     Apply it below ``@dataclass``. Secrets are left out of the ``repr``.
 
-    :raises TypeError: a field has no option
+    :param group: of the options, None for [DEFAULT]
+    :param groups: of single ones, by their names
     """
-    by_name = {opt.dest: opt for opts in groups.values() for opt in opts}
 
     def prepare(cls: Cls) -> Cls:
-        for name, field in _declared(cls).items():
-            opt = by_name.get(name)
-            if opt is None:
-                raise TypeError(f'{cls.__name__}.{name}: no such option')
-            value = field.metadata[_READ](opt.default)
+        hints = typing.get_type_hints(cls)
+        for name, field in vars(cls).items():
+            if not isinstance(field, dataclasses.Field):
+                continue
+            declared = field.metadata
+            kind = declared['kind'] or _kind(hints[name])
+            opt = kind(name, **declared['arguments'])
+            field.metadata = {  # type: ignore[assignment]
+                **declared,
+                'opt': opt,
+                'group': groups.get(name, group),
+            }
+            value = declared['read'](opt.default)
             if isinstance(value, dict):
                 field.default_factory = value.copy
             else:
@@ -56,30 +87,30 @@ def of(groups: Groups) -> Callable[[Cls], Cls]:
     return prepare
 
 
-def values(cls: type, conf: cfg.ConfigOpts, groups: Groups) -> dict[str, Any]:
+def options(cls: type) -> Mapping[str | None, Sequence[cfg.Opt]]:
+    """Return the options of a dataclass by their group."""
+    by_group = collections.defaultdict(list)
+    for field in dataclasses.fields(cls):
+        if field.metadata:
+            by_group[field.metadata['group']].append(field.metadata['opt'])
+    return by_group
+
+
+def values(cls: type, conf: cfg.ConfigOpts) -> dict[str, Any]:
     """Return the fields of a dataclass as a loaded configuration has them."""
-    fields = {
-        field.name: field.metadata[_READ]
-        for field in dataclasses.fields(cls)
-        if _READ in field.metadata
-    }
     settings = {}
-    for group, opts in groups.items():
+    for group, opts in options(cls).items():
         conf.register_opts(opts, group)
-        section = conf if group is None else conf[group]
-        for opt in opts:
-            if opt.dest in fields:
-                settings[opt.dest] = fields[opt.dest](section[opt.dest])
+    for field in dataclasses.fields(cls):
+        if field.metadata:
+            group = field.metadata['group']
+            section = conf if group is None else conf[group]
+            settings[field.name] = field.metadata['read'](section[field.name])
     return settings
 
 
-def _declared(cls: type) -> dict[str, Any]:
-    return {
-        name: field
-        for name, field in vars(cls).items()
-        if isinstance(field, dataclasses.Field) and _READ in field.metadata
-    }
-
-
-def _immutable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _kind(hint: Any) -> type[cfg.Opt]:
+    """Return the class of options for fields of a type, None beside it."""
+    if isinstance(hint, types.UnionType):
+        hint = next(one for one in hint.__args__ if one is not types.NoneType)
+    return _KINDS.get(typing.get_origin(hint) or hint, cfg.ListOpt)

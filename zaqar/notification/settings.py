@@ -12,198 +12,12 @@ from oslo_config import cfg
 from zaqar import settings_dataclasses
 from zaqar.controllers import mail_building, webhook_secret_format
 from zaqar.errors import ConfigurationError
+from zaqar.settings_dataclasses import option
 from zaqar.storage.base import ManagementStore
 
 GROUP = 'notification'
 
 _SENDER = 'Zaqar Notifications <no-reply@openstack.org>'
-
-OPTS = [
-    cfg.BoolOpt(
-        'embedded',
-        default=True,
-        help='Whether zaqar-server, and every process of another WSGI server, '
-        'also delivers notifications. If false, run zaqar-notifier; any '
-        'number of them may run in either case.',
-    ),
-    cfg.IntOpt(
-        'max_notifier_workers',
-        default=10,
-        min=1,
-        help='Threads of each notifier, which is the number of concurrent '
-        'attempts. Attempts that wait for slow receivers do not count: they '
-        'may use up to ten times as many further threads.',
-    ),
-    cfg.IntOpt(
-        'max_in_flight_per_host',
-        default=8,
-        min=1,
-        help='Maximum number of requests that a notifier sends to one host, '
-        'by name and port, at a time.',
-    ),
-    cfg.IntOpt(
-        'max_outbox_per_project',
-        default=100_000,
-        min=1,
-        help='Maximum number of pending deliveries of a project in a store. '
-        'Beyond it, those that have failed longest are given up; posts are '
-        'never refused for it.',
-    ),
-    cfg.FloatOpt(
-        'connect_timeout',
-        default=5,
-        min=0.1,
-        help='Time limit in seconds for connecting to a receiver.',
-    ),
-    cfg.FloatOpt(
-        'request_timeout',
-        default=15,
-        min=0.1,
-        help='Time limit in seconds for a whole attempt, from connecting to '
-        'the end of the response. An attempt that takes longer is retried.',
-    ),
-    cfg.ListOpt(
-        'allowed_networks',
-        default=[],
-        help='Networks, such as 10.0.0.0/8, that webhooks may reach although '
-        'their addresses are not public. All other such addresses are refused '
-        'whenever a connection is made, by whatever name. If the environment '
-        'names a proxy (http_proxy, https_proxy, no_proxy), the proxy '
-        'decides.',
-    ),
-    cfg.ListOpt(
-        'allowed_ports',
-        default=['80', '443', '1024-65535'],
-        help='Ports and port ranges that webhooks may use.',
-    ),
-    cfg.ListOpt(
-        'trust_targets',
-        default=[],
-        help='Hosts that trust+http and trust+https subscriptions may send '
-        'tokens to, at any port, public or not, besides the endpoints of the '
-        'service catalogue. Needed if a private address serves Keystone and '
-        'other services at one port.',
-    ),
-    cfg.BoolOpt(
-        'trust_allow_http',
-        default=False,
-        help='Whether tokens may be sent without TLS to other hosts than the '
-        'local one. Anyone who sees the traffic can then act for the users.',
-    ),
-    cfg.BoolOpt(
-        'encrypted_over_http',
-        default=False,
-        help='Whether messages of queues that are encrypted at rest may be '
-        'sent unencrypted: by webhooks without TLS, and by mail. If off, such '
-        'deliveries are given up.',
-    ),
-    cfg.IntOpt(
-        'max_rendered_size',
-        default=2**20,
-        min=1024,
-        help='Maximum size in bytes of a request that is rendered from the '
-        'template post_data of a subscription, which may contain the message '
-        'any number of times. A delivery that would be larger is given up, '
-        'with the reason.',
-    ),
-    cfg.StrOpt(
-        'signing_secret',
-        secret=True,
-        help='Secret for the header Webhook-Signature, with which receivers '
-        'verify messages (standardwebhooks.com): base64, with or without '
-        '"whsec" and an underscore before it; any other text is the key '
-        'itself. A subscription may have its own in options._signing_secret. '
-        'Anyone who knows this one can forge webhooks to other receivers.',
-    ),
-    cfg.StrOpt(
-        'socket_secret',
-        secret=True,
-        help='Secret with which notifiers and WebSocket servers authenticate '
-        'each other. Unset: derived from [signed_url] secret_key.',
-    ),
-    cfg.BoolOpt(
-        'require_confirmation',
-        default=False,
-        help='Whether subscribers must confirm before they are notified of '
-        'messages. Needs [signed_url] secret_key.',
-    ),
-    cfg.StrOpt(
-        'external_confirmation_url',
-        help='Page that confirmation mails link to. Unset: the built-in page '
-        '/confirm of the service, at its public endpoint.',
-    ),
-    cfg.StrOpt(
-        'smtp_mode',
-        default='third_part',
-        choices=[
-            ('third_part', 'by smtp_command'),
-            ('self_local', 'by SMTP to smtp_host, with TLS'),
-        ],
-        help='How mails are sent.',
-    ),
-    cfg.HostAddressOpt('smtp_host', help='Mail server, for self_local.'),
-    cfg.PortOpt(
-        'smtp_port',
-        help='Port of the mail server, for self_local: 465 for TLS from the '
-        'start (the default), any other for STARTTLS.',
-    ),
-    cfg.StrOpt(
-        'smtp_user_name', help='User name at the mail server; unset for none.'
-    ),
-    cfg.StrOpt(
-        'smtp_user_password', secret=True, help='Password at the mail server.'
-    ),
-    cfg.StrOpt(
-        'smtp_command',
-        default='/usr/sbin/sendmail -t -oi',
-        help='Program with arguments, separated by spaces, that reads a mail '
-        'from its standard input.',
-    ),
-    cfg.StrOpt(
-        'mail_from',
-        default=_SENDER,
-        help='Sender of mails with messages: an address, with or without a '
-        'name before it.',
-    ),
-    cfg.BoolOpt(
-        'allow_mail_from',
-        default=False,
-        help='Whether the option "from" of a subscription replaces mail_from. '
-        'Every user who may subscribe can then send mails in any name for '
-        'which the mail server sends.',
-    ),
-    cfg.BoolOpt(
-        'confirm_mail',
-        default=True,
-        help='Whether mail addresses must confirm even if '
-        'require_confirmation is off. Needs [signed_url] secret_key: '
-        'without it no mail address can confirm, and none receives mails.',
-    ),
-    cfg.DictOpt(
-        'subscription_confirmation_email_template',
-        default={
-            'topic': 'Zaqar Notification - Subscription Confirmation',
-            'body': 'Somebody has subscribed this address to the messages of '
-            'queue {0} of project {1}. To confirm, open this page: {2} If '
-            'you do not want these messages, ignore this mail.',
-            'sender': _SENDER,
-        },
-        help='Mail that asks a subscriber to confirm: topic (its subject), '
-        'body with {0} for the queue, {1} for the project and {2} for the '
-        'link, and sender.',
-    ),
-    cfg.DictOpt(
-        'unsubscribe_confirmation_email_template',
-        default={
-            'topic': 'Zaqar Notification - Unsubscribe Confirmation',
-            'body': 'You will no longer receive the messages of queue {0} of '
-            'project {1}. If that is a mistake, subscribe again here: {2}',
-            'sender': _SENDER,
-        },
-        help='Mail that tells a subscriber that its subscription has ended; '
-        'same keys as subscription_confirmation_email_template.',
-    ),
-]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -240,44 +54,181 @@ def _hosts(names: Sequence[str]) -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-@settings_dataclasses.of({GROUP: OPTS})
+@settings_dataclasses.of(GROUP)
 class NotificationSettings:
-    """The options above, and what senders need beside them.
+    """The options, and what senders need beside them.
 
     :ivar conf: the whole configuration, for libraries that read their own
     :ivar management: where our servers have their records
     """
 
-    max_notifier_workers: int = settings_dataclasses.option()
-    max_in_flight_per_host: int = settings_dataclasses.option()
-    max_outbox_per_project: int = settings_dataclasses.option()
-    connect_timeout: float = settings_dataclasses.option()
-    request_timeout: float = settings_dataclasses.option()
-    allowed_networks: Sequence[Network] = settings_dataclasses.option(networks)
-    allowed_ports: Sequence[tuple[int, int]] = settings_dataclasses.option(
-        ports
+    embedded: bool = option(
+        True,
+        'Whether zaqar-server, and every process of another WSGI server, also '
+        'delivers notifications. If false, run zaqar-notifier; any number of '
+        'them may run in either case.',
     )
-    trust_targets: frozenset[str] = settings_dataclasses.option(_hosts)
-    trust_allow_http: bool = settings_dataclasses.option()
-    encrypted_over_http: bool = settings_dataclasses.option()
-    max_rendered_size: int = settings_dataclasses.option()
-    signing_secret: str | None = settings_dataclasses.option()
-    require_confirmation: bool = settings_dataclasses.option()
-    external_confirmation_url: str | None = settings_dataclasses.option()
-    smtp_mode: str = settings_dataclasses.option()
-    smtp_host: str | None = settings_dataclasses.option()
-    smtp_port: int | None = settings_dataclasses.option()
-    smtp_user_name: str | None = settings_dataclasses.option()
-    smtp_user_password: str | None = settings_dataclasses.option()
-    smtp_command: str = settings_dataclasses.option()
-    mail_from: str = settings_dataclasses.option()
-    allow_mail_from: bool = settings_dataclasses.option()
-    confirm_mail: bool = settings_dataclasses.option()
-    subscription_confirmation_email_template: Mapping[str, str] = (
-        settings_dataclasses.option()
+    max_notifier_workers: int = option(
+        10,
+        'Threads of each notifier, which is the number of concurrent '
+        'attempts. Attempts that wait for slow receivers do not count: they '
+        'may use up to ten times as many further threads.',
+        min=1,
     )
-    unsubscribe_confirmation_email_template: Mapping[str, str] = (
-        settings_dataclasses.option()
+    max_in_flight_per_host: int = option(
+        8,
+        'Maximum number of requests that a notifier sends to one host, by '
+        'name and port, at a time.',
+        min=1,
+    )
+    max_outbox_per_project: int = option(
+        100_000,
+        'Maximum number of pending deliveries of a project in a store. Beyond '
+        'it, those that have failed longest are given up; posts are never '
+        'refused for it.',
+        min=1,
+    )
+    connect_timeout: float = option(
+        5, 'Time limit in seconds for connecting to a receiver.', min=0.1
+    )
+    request_timeout: float = option(
+        15,
+        'Time limit in seconds for a whole attempt, from connecting to the '
+        'end of the response. An attempt that takes longer is retried.',
+        min=0.1,
+    )
+    allowed_networks: Sequence[Network] = option(
+        [],
+        'Networks, such as 10.0.0.0/8, that webhooks may reach although their '
+        'addresses are not public. All other such addresses are refused '
+        'whenever a connection is made, by whatever name. If the environment '
+        'names a proxy (http_proxy, https_proxy, no_proxy), the proxy '
+        'decides.',
+        read=networks,
+    )
+    allowed_ports: Sequence[tuple[int, int]] = option(
+        ['80', '443', '1024-65535'],
+        'Ports and port ranges that webhooks may use.',
+        read=ports,
+    )
+    trust_targets: frozenset[str] = option(
+        [],
+        'Hosts that trust+http and trust+https subscriptions may send tokens '
+        'to, at any port, public or not, besides the endpoints of the service '
+        'catalogue. Needed if a private address serves Keystone and other '
+        'services at one port.',
+        read=_hosts,
+    )
+    trust_allow_http: bool = option(
+        False,
+        'Whether tokens may be sent without TLS to other hosts than the local '
+        'one. Anyone who sees the traffic can then act for the users.',
+    )
+    encrypted_over_http: bool = option(
+        False,
+        'Whether messages of queues that are encrypted at rest may be sent '
+        'unencrypted: by webhooks without TLS, and by mail. If off, such '
+        'deliveries are given up.',
+    )
+    max_rendered_size: int = option(
+        2**20,
+        'Maximum size in bytes of a request that is rendered from the '
+        'template post_data of a subscription, which may contain the message '
+        'any number of times. A delivery that would be larger is given up, '
+        'with the reason.',
+        min=1024,
+    )
+    signing_secret: str | None = option(
+        None,
+        'Secret for the header Webhook-Signature, with which receivers verify '
+        'messages (standardwebhooks.com): base64, with or without "whsec" and '
+        'an underscore before it; any other text is the key itself. A '
+        'subscription may have its own in options._signing_secret. Anyone who '
+        'knows this one can forge webhooks to other receivers.',
+        secret=True,
+    )
+    socket_secret: str | None = option(
+        None,
+        'Secret with which notifiers and WebSocket servers authenticate each '
+        'other. Unset: derived from [signed_url] secret_key.',
+        secret=True,
+    )
+    require_confirmation: bool = option(
+        False,
+        'Whether subscribers must confirm before they are notified of '
+        'messages. Needs [signed_url] secret_key.',
+    )
+    external_confirmation_url: str | None = option(
+        None,
+        'Page that confirmation mails link to. Unset: the built-in page '
+        '/confirm of the service, at its public endpoint.',
+    )
+    smtp_mode: str = option(
+        'third_part',
+        'How mails are sent.',
+        choices=[
+            ('third_part', 'by smtp_command'),
+            ('self_local', 'by SMTP to smtp_host, with TLS'),
+        ],
+    )
+    smtp_host: str | None = option(
+        None, 'Mail server, for self_local.', kind=cfg.HostAddressOpt
+    )
+    smtp_port: int | None = option(
+        None,
+        'Port of the mail server, for self_local: 465 for TLS from the start '
+        '(the default), any other for STARTTLS.',
+        kind=cfg.PortOpt,
+    )
+    smtp_user_name: str | None = option(
+        None, 'User name at the mail server; unset for none.'
+    )
+    smtp_user_password: str | None = option(
+        None, 'Password at the mail server.', secret=True
+    )
+    smtp_command: str = option(
+        '/usr/sbin/sendmail -t -oi',
+        'Program with arguments, separated by spaces, that reads a mail from '
+        'its standard input.',
+    )
+    mail_from: str = option(
+        _SENDER,
+        'Sender of mails with messages: an address, with or without a name '
+        'before it.',
+    )
+    allow_mail_from: bool = option(
+        False,
+        'Whether the option "from" of a subscription replaces mail_from. '
+        'Every user who may subscribe can then send mails in any name for '
+        'which the mail server sends.',
+    )
+    confirm_mail: bool = option(
+        True,
+        'Whether mail addresses must confirm even if require_confirmation is '
+        'off. Needs [signed_url] secret_key: without it no mail address can '
+        'confirm, and none receives mails.',
+    )
+    subscription_confirmation_email_template: Mapping[str, str] = option(
+        {
+            'topic': 'Zaqar Notification - Subscription Confirmation',
+            'body': 'Somebody has subscribed this address to the messages of '
+            'queue {0} of project {1}. To confirm, open this page: {2} If '
+            'you do not want these messages, ignore this mail.',
+            'sender': _SENDER,
+        },
+        'Mail that asks a subscriber to confirm: topic (its subject), body '
+        'with {0} for the queue, {1} for the project and {2} for the link, '
+        'and sender.',
+    )
+    unsubscribe_confirmation_email_template: Mapping[str, str] = option(
+        {
+            'topic': 'Zaqar Notification - Unsubscribe Confirmation',
+            'body': 'You will no longer receive the messages of queue {0} of '
+            'project {1}. If that is a mistake, subscribe again here: {2}',
+            'sender': _SENDER,
+        },
+        'Mail that tells a subscriber that its subscription has ended; same '
+        'keys as subscription_confirmation_email_template.',
     )
     conf: cfg.ConfigOpts | None = None
     management: ManagementStore | None = None
@@ -285,9 +236,7 @@ class NotificationSettings:
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> NotificationSettings:
         """Read them from a loaded configuration."""
-        loaded = cls(
-            **settings_dataclasses.values(cls, conf, {GROUP: OPTS}), conf=conf
-        )
+        loaded = cls(**settings_dataclasses.values(cls, conf), conf=conf)
         try:
             mail_building.sender_address(loaded.mail_from or '')
         except ValueError as error:
@@ -297,3 +246,6 @@ class NotificationSettings:
                 f'[{GROUP}] signing_secret: there is no base64 after whsec_'
             )
         return loaded
+
+
+OPTS = settings_dataclasses.options(NotificationSettings)[GROUP]

@@ -15,44 +15,40 @@ from dataclasses import dataclass
 
 from oslo_config import cfg
 
+from zaqar import settings_dataclasses
 from zaqar.errors import StoreUnavailable
 from zaqar.pools.queue_catalogue import Catalogue
+from zaqar.settings_dataclasses import option
 
 LOG = logging.getLogger(__name__)
 
 GROUP = 'gc'
-
-OPTS = [
-    cfg.IntOpt(
-        'interval',
-        default=60,
-        min=0,
-        help='Seconds between two sweeps, which remove expired messages and '
-        'claims. 0 leaves that to zaqar-gc.',
-    ),
-    cfg.IntOpt(
-        'batch',
-        default=1000,
-        min=1,
-        help='Maximum number of rows removed in one transaction.',
-    ),
-]
 
 #: Seconds between two batches, in which requests get their turn.
 PAUSE = 0.05
 
 
 @dataclass(frozen=True)
+@settings_dataclasses.of(GROUP)
 class Pace:
     """How often, and how much at a time."""
 
-    interval: int
-    batch: int
+    interval: int = option(
+        60,
+        'Seconds between two sweeps, which remove expired messages and '
+        'claims. 0 leaves that to zaqar-gc.',
+        min=0,
+    )
+    batch: int = option(
+        1000, 'Maximum number of rows removed in one transaction.', min=1
+    )
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Pace:
-        conf.register_opts(OPTS, GROUP)
-        return cls(conf[GROUP].interval, conf[GROUP].batch)
+        return cls(**settings_dataclasses.values(cls, conf))
+
+
+OPTS = settings_dataclasses.options(Pace)[GROUP]
 
 
 class Sweeper:

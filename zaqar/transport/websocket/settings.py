@@ -13,149 +13,10 @@ from oslo_middleware import cors
 from zaqar import settings_dataclasses
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import ConfigurationError
+from zaqar.settings_dataclasses import option
 from zaqar.transport.websocket.handshake_origin import Network, networks
 
 GROUP = 'drivers:transport:websocket'
-
-OPTS = [
-    cfg.HostAddressOpt(
-        'bind',
-        default='127.0.0.1',
-        help='Address on which zaqar-server listens for WebSocket clients.',
-    ),
-    cfg.PortOpt(
-        'port',
-        default=9000,
-        help='Port on which zaqar-server listens for WebSocket clients.',
-    ),
-    cfg.PortOpt(
-        'external_port',
-        help='Port that clients connect to, behind a proxy. If set, the Host '
-        'header of a handshake must name it (80 if it names none), otherwise '
-        'the handshake fails; if unset, it is not checked.',
-    ),
-    cfg.StrOpt(
-        'http_prefix',
-        default='',
-        help='Path under which the HTTP API is mounted, such as /messaging. '
-        'Actions are matched against the access rules of application '
-        'credentials as the equivalent HTTP requests, with this prefix in '
-        'front of their paths.',
-    ),
-    cfg.HostAddressOpt(
-        'notification_bind',
-        default='127.0.0.1',
-        help='Address on which notifiers hand over messages for subscribed '
-        'connections. The default serves one machine; if zaqar-notifier runs '
-        'elsewhere, set an address that it can reach. Each message there is '
-        'authenticated by a signature.',
-    ),
-    cfg.PortOpt(
-        'notification_port',
-        default=0,
-        min=0,
-        help='Port of notification_bind. 0 means any free port.',
-    ),
-    cfg.IntOpt(
-        'max_connections',
-        default=10000,
-        min=0,
-        help='Maximum number of connections; more are refused with 503. 0 '
-        'means no limit but that of open files.',
-    ),
-    cfg.IntOpt(
-        'max_unauthenticated_per_peer',
-        default=100,
-        min=0,
-        help='Maximum number of connections from one address that have not '
-        'authenticated, if auth_strategy is set; more are refused with 429. 0 '
-        'means no limit. See trusted_proxies.',
-    ),
-    cfg.ListOpt(
-        'trusted_proxies',
-        default=[],
-        help='Addresses and networks, such as 10.0.0.0/8, of proxies in front '
-        'of this server. Their X-Forwarded-For and Forwarded headers are '
-        'trusted, read from right to left up to the first address that is not '
-        'listed here. If unset behind a proxy, all its clients count as one '
-        'address.',
-    ),
-    cfg.IntOpt(
-        'authentication_timeout',
-        default=30,
-        min=0,
-        help='Seconds within which a connection must authenticate, or send a '
-        'frame with a valid signature, if auth_strategy is set; after that it '
-        'is closed with 1008. 0 means no limit.',
-    ),
-    cfg.IntOpt(
-        'ping_interval',
-        default=30,
-        min=0,
-        help='Seconds between two pings of a connection. 0 sends none; '
-        'connections whose client has vanished then stay open.',
-    ),
-    cfg.IntOpt(
-        'ping_timeout',
-        default=60,
-        min=0,
-        help='Seconds without any data from the client, while pings are sent, '
-        'after which a connection is closed. 0 means never.',
-    ),
-    cfg.IntOpt(
-        'max_frame_size',
-        default=0,
-        min=0,
-        help='Maximum size in bytes of a frame or message; a longer one '
-        'closes the connection with 1009. 0 means twice the larger of '
-        'max_messages_post_size and max_queue_metadata, plus 64 KiB.',
-    ),
-    cfg.IntOpt(
-        'max_small_frames',
-        default=100,
-        min=0,
-        help='Maximum number of control frames, and fragments of less than 1 '
-        'KiB, per second and connection; more close it with 1008. 0 means no '
-        'limit.',
-    ),
-    cfg.IntOpt(
-        'write_timeout',
-        default=60,
-        min=0,
-        help='Seconds after which a connection is closed whose client reads '
-        'nothing, or too little, of what waits for it. 0 means no limit.',
-    ),
-    cfg.IntOpt(
-        'max_unsent',
-        default=32 * 1024 * 1024,
-        min=0,
-        help='Maximum number of bytes that may wait for the client of a '
-        'connection; more close it. Must be larger than the largest answer: '
-        'max_messages_per_page messages of max_messages_post_size. 0 means no '
-        'limit.',
-    ),
-    cfg.IntOpt(
-        'max_unsent_per_project',
-        default=64 * 1024 * 1024,
-        min=0,
-        help='Maximum number of bytes that may wait for all clients of a '
-        'project that do not read; beyond it the connection with most of them '
-        'is closed. 0 means no limit.',
-    ),
-    cfg.IntOpt(
-        'worker_threads',
-        default=16,
-        min=1,
-        help='Number of threads that process requests, which is the number of '
-        'requests of all connections that are processed concurrently.',
-    ),
-    cfg.StrOpt(
-        'node_id',
-        sample_default='<host name>-<process>',
-        help='Name of this server among others of the service: letters, '
-        'digits, ".", "_" and "-". Unset: the host name and the process id.',
-    ),
-]
 
 _NODE = re.compile(r'[A-Za-z0-9._-]{1,100}')
 _UNFIT = re.compile(r'[^A-Za-z0-9._-]')
@@ -174,34 +35,140 @@ def _proxies(texts: Sequence[str]) -> tuple[Network, ...]:
 
 
 @dataclass(frozen=True)
-@settings_dataclasses.of({GROUP: OPTS})
+@settings_dataclasses.of(GROUP)
 class Settings:
     """The options, by their names.
 
     :ivar origins: of pages that may connect, as configured
     """
 
-    bind: str = settings_dataclasses.option()
-    port: int = settings_dataclasses.option()
-    external_port: int | None = settings_dataclasses.option()
-    http_prefix: str = settings_dataclasses.option()
-    notification_bind: str = settings_dataclasses.option()
-    notification_port: int = settings_dataclasses.option()
-    max_connections: int = settings_dataclasses.option()
-    max_unauthenticated_per_peer: int = settings_dataclasses.option()
-    trusted_proxies: tuple[Network, ...] = settings_dataclasses.option(
-        _proxies
+    bind: str = option(
+        '127.0.0.1',
+        'Address on which zaqar-server listens for WebSocket clients.',
+        kind=cfg.HostAddressOpt,
     )
-    authentication_timeout: int = settings_dataclasses.option()
-    ping_interval: int = settings_dataclasses.option()
-    ping_timeout: int = settings_dataclasses.option()
-    max_frame_size: int = settings_dataclasses.option()
-    max_small_frames: int = settings_dataclasses.option()
-    write_timeout: int = settings_dataclasses.option()
-    max_unsent: int = settings_dataclasses.option()
-    max_unsent_per_project: int = settings_dataclasses.option()
-    worker_threads: int = settings_dataclasses.option()
-    node_id: str = settings_dataclasses.option(lambda name: name or '')
+    port: int = option(
+        9000,
+        'Port on which zaqar-server listens for WebSocket clients.',
+        kind=cfg.PortOpt,
+    )
+    external_port: int | None = option(
+        None,
+        'Port that clients connect to, behind a proxy. If set, the Host '
+        'header of a handshake must name it (80 if it names none), otherwise '
+        'the handshake fails; if unset, it is not checked.',
+        kind=cfg.PortOpt,
+    )
+    http_prefix: str = option(
+        '',
+        'Path under which the HTTP API is mounted, such as /messaging. '
+        'Actions are matched against the access rules of application '
+        'credentials as the equivalent HTTP requests, with this prefix in '
+        'front of their paths.',
+    )
+    notification_bind: str = option(
+        '127.0.0.1',
+        'Address on which notifiers hand over messages for subscribed '
+        'connections. The default serves one machine; if zaqar-notifier runs '
+        'elsewhere, set an address that it can reach. Each message there is '
+        'authenticated by a signature.',
+        kind=cfg.HostAddressOpt,
+    )
+    notification_port: int = option(
+        0,
+        'Port of notification_bind. 0 means any free port.',
+        kind=cfg.PortOpt,
+        min=0,
+    )
+    max_connections: int = option(
+        10000,
+        'Maximum number of connections; more are refused with 503. 0 means no '
+        'limit but that of open files.',
+        min=0,
+    )
+    max_unauthenticated_per_peer: int = option(
+        100,
+        'Maximum number of connections from one address that have not '
+        'authenticated, if auth_strategy is set; more are refused with 429. 0 '
+        'means no limit. See trusted_proxies.',
+        min=0,
+    )
+    trusted_proxies: tuple[Network, ...] = option(
+        [],
+        'Addresses and networks, such as 10.0.0.0/8, of proxies in front of '
+        'this server. Their X-Forwarded-For and Forwarded headers are '
+        'trusted, read from right to left up to the first address that is not '
+        'listed here. If unset behind a proxy, all its clients count as one '
+        'address.',
+        read=_proxies,
+    )
+    authentication_timeout: int = option(
+        30,
+        'Seconds within which a connection must authenticate, or send a frame '
+        'with a valid signature, if auth_strategy is set; after that it is '
+        'closed with 1008. 0 means no limit.',
+        min=0,
+    )
+    ping_interval: int = option(
+        30,
+        'Seconds between two pings of a connection. 0 sends none; connections '
+        'whose client has vanished then stay open.',
+        min=0,
+    )
+    ping_timeout: int = option(
+        60,
+        'Seconds without any data from the client, while pings are sent, '
+        'after which a connection is closed. 0 means never.',
+        min=0,
+    )
+    max_frame_size: int = option(
+        0,
+        'Maximum size in bytes of a frame or message; a longer one closes the '
+        'connection with 1009. 0 means twice the larger of '
+        'max_messages_post_size and max_queue_metadata, plus 64 KiB.',
+        min=0,
+    )
+    max_small_frames: int = option(
+        100,
+        'Maximum number of control frames, and fragments of less than 1 KiB, '
+        'per second and connection; more close it with 1008. 0 means no '
+        'limit.',
+        min=0,
+    )
+    write_timeout: int = option(
+        60,
+        'Seconds after which a connection is closed whose client reads '
+        'nothing, or too little, of what waits for it. 0 means no limit.',
+        min=0,
+    )
+    max_unsent: int = option(
+        32 * 1024 * 1024,
+        'Maximum number of bytes that may wait for the client of a '
+        'connection; more close it. Must be larger than the largest answer: '
+        'max_messages_per_page messages of max_messages_post_size. 0 means no '
+        'limit.',
+        min=0,
+    )
+    max_unsent_per_project: int = option(
+        64 * 1024 * 1024,
+        'Maximum number of bytes that may wait for all clients of a project '
+        'that do not read; beyond it the connection with most of them is '
+        'closed. 0 means no limit.',
+        min=0,
+    )
+    worker_threads: int = option(
+        16,
+        'Number of threads that process requests, which is the number of '
+        'requests of all connections that are processed concurrently.',
+        min=1,
+    )
+    node_id: str = option(
+        None,
+        'Name of this server among others of the service: letters, digits, '
+        '".", "_" and "-". Unset: the host name and the process id.',
+        read=lambda name: name or '',
+        sample_default='<host name>-<process>',
+    )
     origins: tuple[str, ...] = ()
 
     @property
@@ -212,9 +179,12 @@ class Settings:
         return max(1, self.ping_timeout // self.ping_interval)
 
 
+OPTS = settings_dataclasses.options(Settings)[GROUP]
+
+
 def from_conf(conf: cfg.ConfigOpts, limits: Limits) -> Settings:
     """Read the settings from a loaded configuration."""
-    values = settings_dataclasses.values(Settings, conf, {GROUP: OPTS})
+    values = settings_dataclasses.values(Settings, conf)
     values['node_id'] = _node_id(values['node_id'])
     largest = max(limits.max_messages_post_size, limits.max_queue_metadata)
     values['max_frame_size'] = values['max_frame_size'] or 2 * largest + _ROOM
