@@ -29,6 +29,5 @@ _ONE_LINE = _OneLine()
 
 
 def keep_to_a_line() -> None:
-    """Make each log entry one line."""
     for handler in logging.getLogger().handlers:
         handler.addFilter(_ONE_LINE)

@@ -243,7 +243,6 @@ def process() -> Metrics:
 
 
 def use(metrics: Metrics) -> None:
-    """Make these the metrics of this process."""
     global _process
     _process = metrics
 

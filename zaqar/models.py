@@ -124,7 +124,6 @@ class Message:
 
     @property
     def rnd(self) -> str:
-        """The random half of the id."""
         return random_half(self.id)
 
     def to_post(self, now: int, **changes: Any) -> NewMessage:

@@ -116,7 +116,6 @@ class Service:
         )
 
     def websocket(self) -> WebSocketServer:
-        """Return the WebSocket server."""
         return WebSocketServer(
             self.conf,
             self.dispatcher,
@@ -127,7 +126,6 @@ class Service:
 
     @property
     def notifies(self) -> bool:
-        """Whether subscribers are notified."""
         return self.internal.pipeline.notifies
 
     def notifier(self) -> Notifier:

@@ -29,12 +29,10 @@ STEP = 1000
 
 
 def wall_ms() -> int:
-    """Return the time of this machine, in milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 def monotonic_ms() -> int:
-    """Return milliseconds of a monotonic clock."""
     return time.monotonic_ns() // 1_000_000
 
 

@@ -24,7 +24,6 @@ _PLAIN = ('rel/health',)
 
 
 def document(features: Set[str] = frozenset()) -> dict[str, Any]:
-    """Return the home document of the routed operations."""
     relations: dict[str, list[Operation]] = {}
     for operation in operation_table.OPERATIONS:
         if operation.rel and operation.needs <= features:

@@ -60,7 +60,6 @@ _HEADERS = [
 
 
 def document() -> dict[str, Any]:
-    """Return the OpenAPI document of all routed operations."""
     return {
         'openapi': '3.1.0',
         'info': {

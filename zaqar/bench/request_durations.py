@@ -33,12 +33,10 @@ class Durations:
 
     @property
     def successful(self) -> int:
-        """The number of successful requests."""
         return len(self._seconds)
 
     @property
     def total(self) -> int:
-        """The number of requests."""
         return len(self._seconds) + self.errors.total()
 
     @property
@@ -58,7 +56,6 @@ class Durations:
 
     @classmethod
     def merge(cls, parts: Iterable[Durations]) -> Durations:
-        """Return the requests of all."""
         whole = cls()
         for part in parts:
             whole._seconds.extend(part._seconds)  # noqa: SLF001

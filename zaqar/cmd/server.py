@@ -114,7 +114,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:
-    """Make all options of this program known."""
     conf.register_cli_opts(CLI_OPTS)
     for group, options in GROUPS.items():
         conf.register_opts(options, group)

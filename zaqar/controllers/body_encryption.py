@@ -101,7 +101,6 @@ class Cipher:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Cipher:
-        """Read the keys from a loaded configuration."""
         conf.register_opts(OPTS, GROUP)
         settings = conf[GROUP]
         if settings.message_encryption_algorithms != 'AES256':
@@ -213,7 +212,6 @@ class Cipher:
     def encrypted(
         self, messages: Sequence[NewMessage], scope: Scope
     ) -> Sequence[NewMessage]:
-        """Return messages with encrypted bodies."""
         return [
             dataclasses.replace(
                 message, body=self.encrypt(message.body, scope, message.rnd)
@@ -223,7 +221,6 @@ class Cipher:
 
 
 def is_encrypted(body: bytes) -> bool:
-    """Tell whether a stored body is encrypted."""
     return body[:1] == _MARK
 
 

@@ -187,5 +187,4 @@ def service_identity(project: str) -> Identity:
 
 
 def scope_of(notice: Any) -> Scope:
-    """Return the queue or topic that a notice is about."""
     return Scope(notice.project, notice.queue, Kind(notice.kind))

@@ -54,12 +54,10 @@ class Pipeline:
     confirms_mail: bool = False
 
     def needs_confirmation(self, subscriber: str) -> bool:
-        """Return whether a subscriber has to confirm before it is notified."""
         is_mail = subscriber[:7].lower() == 'mailto:'
         return self.confirms or (self.confirms_mail and is_mail)
 
     def is_notified(self, subscription: Subscription) -> bool:
-        """Return whether a subscriber is notified of messages."""
         return subscription.confirmed or not self.needs_confirmation(
             subscription.subscriber
         )
@@ -68,7 +66,6 @@ class Pipeline:
     def from_conf(
         cls, conf: cfg.ConfigOpts, confirms: bool, confirms_mail: bool
     ) -> Pipeline:
-        """Read it from a loaded configuration."""
         conf.register_opts(OPTS, GROUP)
         stages_of = {
             opt.name: [stage for stage in conf[GROUP][opt.name] if stage]

@@ -137,8 +137,6 @@ def delete(ctx: Context, *, scope: Scope) -> None:
 
 
 def stats(ctx: Context, *, scope: Scope) -> Counted:
-    """Count a queue's messages."""
-
     def count(store: Any, queue: Queue) -> Counted:
         now = store.clock.now()
         return Counted(store.stats(queue.qid, now=now), now)

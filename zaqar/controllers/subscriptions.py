@@ -101,7 +101,6 @@ def show(ctx: Context, *, scope: Scope, subscription_id: str) -> Any:
 def show_deliveries(
     ctx: Context, *, scope: Scope, subscription_id: str
 ) -> dict[str, Any]:
-    """Return the status of the deliveries of a subscription."""
     records.current(ctx, scope, subscription_id, _now(ctx))
     store = ctx.catalogue.management
     return delivery_status.document(

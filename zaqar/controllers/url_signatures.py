@@ -76,7 +76,6 @@ class Signer:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Signer:
-        """Read the key from a loaded configuration."""
         conf.register_opts(OPTS, GROUP)
         key = conf[GROUP].secret_key
         if key and len(key.encode()) < SHORTEST_KEY:

@@ -69,7 +69,6 @@ def _is_delegated(token: Mapping[str, Any]) -> bool:
 
 
 def roles(trust: Mapping[str, Any]) -> frozenset[str]:
-    """Return the ids of the roles of a trust."""
     return frozenset(role['id'] for role in trust.get('roles') or ())
 
 

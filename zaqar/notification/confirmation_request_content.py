@@ -68,7 +68,6 @@ def document(
 
 
 def join_url(endpoint: str, rest: str) -> str:
-    """Return the URL of a path below an endpoint."""
     return endpoint.rstrip('/') + rest
 
 

@@ -78,7 +78,6 @@ class Notifier:
         )
 
     def facts(self) -> Mapping[str, Any]:
-        """Return facts about this notifier for reports."""
         return {
             'held deliveries': self._scheduler.held,
             'hosts with an open circuit': self._scheduler.open_circuits(),

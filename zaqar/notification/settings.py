@@ -235,7 +235,6 @@ class NotificationSettings:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> NotificationSettings:
-        """Read them from a loaded configuration."""
         loaded = cls(**settings_dataclasses.values(cls, conf), conf=conf)
         try:
             mail_building.sender_address(loaded.mail_from or '')

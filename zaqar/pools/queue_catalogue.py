@@ -137,7 +137,6 @@ class Catalogue:
         return self.messages
 
     def forget(self, scope: Scope) -> None:
-        """Remove a queue from the cache."""
         with self._lock:
             self._cache.pop(scope, None)
 

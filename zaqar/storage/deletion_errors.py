@@ -5,7 +5,6 @@ from zaqar.errors import InvalidDeletion, MessageClaimed
 
 
 def message_claimed() -> MessageClaimed:
-    """Return the error for a message that another claim holds."""
     return MessageClaimed(
         'This message is claimed; it cannot be deleted without a valid '
         'claim ID.'
@@ -13,14 +12,12 @@ def message_claimed() -> MessageClaimed:
 
 
 def message_free() -> InvalidDeletion:
-    """Return the error for a claim that does not hold the message."""
     return InvalidDeletion(
         'A claim was specified, but the message is not currently claimed.'
     )
 
 
 def unknown_claim() -> InvalidDeletion:
-    """Return the error for a claim that does not exist."""
     return InvalidDeletion(
         'The specified claim does not exist or has expired.'
     )

@@ -55,7 +55,6 @@ class _Waiter(Generic[Item, Result]):
         self._called.acquire()
 
     def call(self) -> None:
-        """Wake its thread."""
         self._called.release()
 
     def wait(self, timeout: float = -1) -> bool:

@@ -13,7 +13,6 @@ NAMESPACE = 'zaqar.storage'
 
 
 def installed() -> Mapping[str, Driver]:
-    """Return the installed drivers by name."""
     extensions: ExtensionManager[Any] = ExtensionManager(
         NAMESPACE, on_load_failure_callback=_complain
     )

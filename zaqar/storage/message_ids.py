@@ -48,5 +48,4 @@ def parse_marker(text: str) -> int | None:
 
 
 def is_claim_id(text: str) -> bool:
-    """Tell whether a text can be the id of a claim."""
     return bool(_CLAIM.fullmatch(text))

@@ -88,7 +88,6 @@ class Turns:
         self._unread: collections.Counter[str] = collections.Counter()
 
     def are_needed(self, name: str, project: str) -> bool:
-        """Tell whether an operation of a project needs a turn."""
         return project in self._large and name in PAGES
 
     def begin(self, project: str) -> bool:

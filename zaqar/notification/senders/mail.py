@@ -94,7 +94,6 @@ class MailSender:
 
 
 def create(settings: NotificationSettings) -> MailSender:
-    """Return the sender that the entry point names."""
     if settings.smtp_mode == 'self_local':
         return MailSender(settings, _by_smtp(settings))
     return MailSender(settings, _by_command(settings))

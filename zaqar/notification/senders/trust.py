@@ -122,7 +122,6 @@ class TrustSender:
 
 
 def create(settings: NotificationSettings) -> TrustSender:
-    """Return the sender that the entry points name."""
     conf = settings.conf
     keystone = None if conf is None else KeystoneTrusts.from_conf(conf)
     return TrustSender(settings, keystone)

@@ -68,7 +68,6 @@ class WebhookSender:
 
 
 def create(settings: NotificationSettings) -> WebhookSender:
-    """Return the sender that the entry points name."""
     guard = Guard(settings.allowed_networks, settings.allowed_ports)
     conf = settings.conf
     catalog = None if conf is None else ServiceCatalog(conf)
@@ -173,7 +172,6 @@ def service_headers(
 
 
 def outcome_of(response: HttpResponse, delivery: Delivery) -> Outcome:
-    """Return what an response means."""
     status = response.status
     reason = f'answered {status}'
     if 200 <= status < 300:

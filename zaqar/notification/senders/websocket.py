@@ -126,7 +126,6 @@ def _mac(secret: str) -> RequestAuthenticator:
 
 
 def create(settings: NotificationSettings) -> SocketSender:
-    """Return the sender that the entry point names."""
     if settings.conf is None or settings.management is None:
         raise ConfigurationError('WebSocket servers need a management store')
     secret = notifier_request_signatures.secret_from_conf(settings.conf)

@@ -61,7 +61,6 @@ class Claimer:
         self._strictly = strictly
 
     def claim(self, terms: ClaimTerms, limit: int) -> Claim | None:
-        """Claim messages; see the contract."""
         for tries in range(MAX_TRIES):
             rows = self._candidates(terms, limit, self._window(limit, tries))
             if not rows:

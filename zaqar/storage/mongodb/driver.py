@@ -31,14 +31,12 @@ _CAPABILITIES = (
 
 
 def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
-    """Open the message store of ``mongodb``."""
     return _messages(uri, options, 'messages', strictly=False)
 
 
 def open_fifo_messages(
     uri: str, options: Mapping[str, Any]
 ) -> base.MessageStore:
-    """Open the message store of ``mongodb.fifo``."""
     return _messages(uri, options, 'messages_fifo', strictly=True)
 
 
@@ -63,7 +61,6 @@ def _messages(
 
 
 def check_pool(uri: str, _folder: str) -> None:
-    """Refuse options that a pool may not set."""
     pool_uri_options.check(uri)
 
 
@@ -78,7 +75,6 @@ def _factory() -> ModuleType:
 
 
 def _options(plane: str) -> Sequence[cfg.Opt]:
-    """Return the options of a store."""
     options: list[cfg.Opt] = [
         cfg.StrOpt(
             'uri',

@@ -62,7 +62,6 @@ def check_server(hello: Mapping[str, Any], unreliable: bool) -> bool:
 
 
 def is_unknown_command(error: PyMongoError) -> bool:
-    """Tell whether the server does not know a command."""
     return _has_code(error, _UNKNOWN_COMMAND)
 
 

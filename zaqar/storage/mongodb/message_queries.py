@@ -116,7 +116,6 @@ class Reader:
         exclude_client: str | None,
         filters: Sequence[StateFilter],
     ) -> Page:
-        """Return a page; see the contract."""
         queue = self._cache.get(qid)
         if queue is None:
             return Page([])
@@ -134,7 +133,6 @@ class Reader:
         return Page(page, page[-1].marker if len(page) == limit else None)
 
     def get(self, qid: str, ids: Sequence[str], now: int) -> list[Message]:
-        """Return the live messages among ``ids``, in queue order."""
         queue = self._cache.get(qid)
         if queue is None:
             return []
@@ -158,7 +156,6 @@ class Reader:
         return sorted(rows, key=documents.seq_of)
 
     def stats(self, qid: str, now: int) -> Stats:
-        """Count live messages and name both ends."""
         queue = self._cache.get(qid)
         if queue is None:
             return Stats()

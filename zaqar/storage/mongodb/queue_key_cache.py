@@ -35,7 +35,6 @@ class NextWake:
     until: float
 
     def is_fresh(self, now: int) -> bool:
-        """Tell whether it is still valid."""
         return (
             time.monotonic() < self.until
             # Tests move the clock further than an entry lives.

@@ -47,7 +47,6 @@ def of_server(prefix: str) -> str:
 
 
 def of_lease(prefix: str) -> str:
-    """Return the key of the sweeper's lease."""
     return f'{prefix}:{{server}}:sweeper'
 
 

@@ -56,12 +56,10 @@ def claim_id(text: str) -> str:
 
 
 def expiry(message: NewMessage, now: int) -> int:
-    """Return when a message that is stored now expires."""
     return now + message.ttl * 1000
 
 
 def encode(message: NewMessage, now: int) -> bytes:
-    """Return a message as it is stored."""
     client = message.client.encode()
     own_id = message.id or ''
     kind = 'o' if own_id else 'n'

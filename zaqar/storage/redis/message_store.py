@@ -250,7 +250,6 @@ class RedisMessageStore(base.MessageStore):
         return self._client.run(script, names, (now, *arguments))
 
     def _run(self, script: Script, qid: str, now: int, *arguments: Any) -> Any:
-        """Run a script and return its answer."""
         status, *answer = self._call(script, qid, now, *arguments)
         _check(status)
         return answer
@@ -277,7 +276,6 @@ class RedisMessageStore(base.MessageStore):
 
 
 def _check(status: int) -> None:
-    """Raise the error of a status."""
     if status == GONE:
         raise QueueGone
     if status == STALE:

@@ -27,7 +27,6 @@ class Posts:
         self._unsubscribed = UnsubscribedQueues()
 
     def post(self, post: PostRequest, limit: int) -> Sequence[str]:
-        """Store a post and return its ids; see the contract."""
         if post.notice is None:
             record, _ = self._store(post, limit, _NO_NOTICE)
         elif self._client.is_single_server:

@@ -364,7 +364,6 @@ def _host_name(name: str, queried: str) -> str:
 
 
 def make_topology(settings: ConnectionSettings) -> Topology:
-    """Return the servers that a URI leads to."""
     if settings.mode is Mode.CLUSTER:
         return ClusterTopology(settings)
     if settings.mode is Mode.SENTINEL:

@@ -93,7 +93,6 @@ class ConnectionSettings:
 
 
 def parse(uri: str, options: Mapping[str, Any]) -> ConnectionSettings:
-    """Parse a URI and the options of its driver."""
     scheme, separator, rest = uri.partition('://')
     if not separator or scheme not in _SCHEMES:
         raise ConfigurationError(

@@ -158,7 +158,6 @@ def _is_ambiguous(url: sa.URL) -> bool:
 
 
 def check_pool(uri: str, folder: str) -> None:
-    """Refuse options that a pool may not set."""
     pool_uri_options.check(parse(uri), folder)
 
 

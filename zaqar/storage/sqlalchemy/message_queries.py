@@ -65,7 +65,6 @@ def list_page(
     include_claimed: bool,
     include_delayed: bool,
 ) -> Page:
-    """Return a page; see :meth:`zaqar.storage.base.MessageStore.list`."""
     after = _after(session, qid, marker)
     if after is None:
         return Page([])
@@ -262,7 +261,6 @@ def _select(
 def get(
     session: SqlSession, qid: str, ids: Sequence[str], now: int
 ) -> Sequence[Message]:
-    """Return the live messages among ``ids``, in queue order."""
     rows = find(session, qid, ids, now)
     if not rows:
         queue_state.check_gone(session, qid)
@@ -270,7 +268,6 @@ def get(
 
 
 def stats(session: SqlSession, qid: str, now: int) -> Stats:
-    """Count live messages and name both ends."""
     values = {'qid': qid, 'now': now}
     row = session.one(f'SELECT {_counts(session)}', values)
     free, woken, delayed, claimed = row or (0, 0, 0, 0)

@@ -82,7 +82,6 @@ class SwiftClient:
             LOG.warning('Swift does not answer yet: %s', one_line(error))
 
     def ping(self) -> None:
-        """Return when Swift answers."""
         self._each(self._connections.request, [swift.head_account])
 
     @property

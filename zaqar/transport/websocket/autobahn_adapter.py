@@ -66,7 +66,6 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
     message_data: Any
 
     def connection_made(self, transport: Any) -> None:
-        """Take in a new connection."""
         super().connection_made(transport)
         self.connections = self.factory.connections
         self._inbox: collections.deque[bytes] = collections.deque()
@@ -83,7 +82,6 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the connection is gone, whoever ended it."""
         self._inbox.clear()
         self.connections.left(self.connection)
         super().connection_lost(exc)
@@ -109,7 +107,6 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         self.connections.blocked(self.connection)
 
     def resume_writing(self) -> None:
-        """Go on working."""
         self._held = 0
         self.connections.unblocked(self.connection)
 
@@ -190,7 +187,6 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         return SUBPROTOCOL if SUBPROTOCOL in request.protocols else None
 
     def onOpen(self) -> None:  # noqa: N802
-        """Handle the end of the handshake."""
         self.connections.opened(self.connection)
 
     def onMessageEnd(self) -> None:  # noqa: N802

@@ -30,7 +30,6 @@ class Admission:
             del self._unproved[peer]
 
     def is_full(self, count: int) -> bool:
-        """Tell whether so many connections are too many."""
         return bool(self._total) and count > self._total
 
     def is_crowded(self, address: str) -> bool:

@@ -89,7 +89,6 @@ class Connections:
         }
 
     def __len__(self) -> int:
-        """Return the number of open connections."""
         return len(self._by_id)
 
     @property
@@ -98,7 +97,6 @@ class Connections:
         return not self._by_id and not self._forgetting
 
     def is_full(self) -> bool:
-        """Tell whether there are too many connections."""
         return self._admission.is_full(len(self))
 
     def is_overrun(self, connection: ConnectionRecord) -> bool:
@@ -116,7 +114,6 @@ class Connections:
         return self._admission.is_crowded(address)
 
     def join(self, socket: ClientSocket, peer: str) -> ConnectionRecord:
-        """Add a connection."""
         connection_id = str(uuid.uuid4())
         connection = ConnectionRecord(
             connection_id,
@@ -135,7 +132,6 @@ class Connections:
             self._watch(len(self._by_id))
 
     def opened(self, connection: ConnectionRecord) -> None:
-        """Handle the end of the handshake."""
         patience = self.settings.authentication_timeout
         if self.proves and patience:
             connection.login_timer = self._loop.call_later(
@@ -145,7 +141,6 @@ class Connections:
             self._schedule_pulse(connection)
 
     def left(self, connection: ConnectionRecord) -> None:
-        """Handle that a connection is closed."""
         if self._by_id.pop(connection.id, None) is None:
             return
         self._tell()
@@ -257,11 +252,9 @@ class Connections:
         return pushed
 
     def now(self) -> float:
-        """Return the time of the loop's clock."""
         return self._loop.time()
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Schedule a call for the next turn of the loop."""
         self._loop.call_soon(call)
 
     def drain(self) -> None:

@@ -218,7 +218,6 @@ class Connection:
 
     @property
     def has_subscriptions(self) -> bool:
-        """Tell whether the connection has subscriptions of its own."""
         return bool(self._subscriptions)
 
     @property
@@ -228,11 +227,9 @@ class Connection:
 
     @property
     def reads(self) -> bool:
-        """Tell whether more frames are read."""
         return self._reads
 
     def received(self, frame: Frame) -> list[Effect]:
-        """Handle a received frame."""
         if self.state is not State.OPEN:
             return []
         self._waiting.append(frame)
@@ -270,7 +267,6 @@ class Connection:
         return effects + self._reading(has_room and not self._is_blocked)
 
     def pushed(self, frame: Frame) -> tuple[Pushed, list[Effect]]:
-        """Push a message to the client."""
         if self.state is not State.OPEN:
             return Pushed.GONE, []
         if not self._subscriptions and not self._works:
@@ -338,7 +334,6 @@ class Connection:
         return self._reading(True)
 
     def lost(self) -> list[Effect]:
-        """Handle that the connection is closed."""
         self.state = State.LOST
         self._waiting.clear()
         return self._forget(self._subscriptions)
@@ -364,7 +359,6 @@ class Connection:
     def _forget(
         self, subscriptions: Sequence[OwnedSubscription]
     ) -> list[Effect]:
-        """Delete subscriptions of the connection."""
         ended = set(subscriptions)
         self._subscriptions = [
             item for item in self._subscriptions if item not in ended

@@ -144,7 +144,6 @@ MESSAGE_PACK: FrameCodec = MessagePack()
 
 
 def codec(is_binary: bool) -> FrameCodec:
-    """Return the encoding of a type of frames."""
     return MESSAGE_PACK if is_binary else JSON
 
 

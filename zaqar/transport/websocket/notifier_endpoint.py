@@ -79,13 +79,11 @@ class InternalServer:
         self._server: asyncio.Server | None = None
 
     async def start(self, listener: socket.socket) -> None:
-        """Start listening."""
         self._server = await asyncio.start_server(
             self._serve, sock=listener, limit=MAX_HEAD, backlog=MAX_PEERS
         )
 
     async def stop(self) -> None:
-        """Stop listening and close all connections."""
         if self._server is not None:
             self._server.close()
         for task in list(self.tasks):

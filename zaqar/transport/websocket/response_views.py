@@ -310,5 +310,4 @@ def refusal(row: Operation, error: ZaqarError, request: RequestInfo) -> Reply:
 
 
 def view(row: Operation, result: Any, request: RequestInfo) -> Reply:
-    """Return status and body of a result."""
     return VIEWS[row.name](result, request)

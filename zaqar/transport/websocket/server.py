@@ -99,7 +99,6 @@ class Server:
         self._watch = watch
 
     def facts(self) -> Mapping[str, int]:
-        """Return figures for a report."""
         count = len(self._connections) if self._connections else 0
         return {'connections': count}
 

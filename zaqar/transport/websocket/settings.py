@@ -183,7 +183,6 @@ OPTS = settings_dataclasses.options(Settings)[GROUP]
 
 
 def from_conf(conf: cfg.ConfigOpts, limits: Limits) -> Settings:
-    """Read the settings from a loaded configuration."""
     values = settings_dataclasses.values(Settings, conf)
     values['node_id'] = _node_id(values['node_id'])
     largest = max(limits.max_messages_post_size, limits.max_queue_metadata)

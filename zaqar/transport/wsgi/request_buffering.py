@@ -153,7 +153,6 @@ class RequestBuffer:
         self._read_on(body)
 
     def refuse_slow(self) -> None:
-        """Refuse bodies that take too long."""
         now = self._monotonic()
         for body in list(self._waiting.values()):
             if self._is_late(body, now):

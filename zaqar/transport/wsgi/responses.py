@@ -78,7 +78,6 @@ def next_page(
 def json_response(
     document: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a response with a JSON document."""
     return Response(status, encode(document), headers or {})
 
 

@@ -92,7 +92,6 @@ class RootController:
         self._tree = tree(dispatcher.serves)
 
     def _route(self, path: str) -> RouteMatch:
-        """Look up a path."""
         node: RouteNode | None = self._tree
         values: dict[str, str] = {}
         for step in path.split('/')[1:]:
