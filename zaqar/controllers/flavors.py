@@ -11,6 +11,7 @@ from typing import Any
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import is_name
 from zaqar.controllers.pools import capabilities, catalogue_of, named, page
+from zaqar.controllers.result_types import Detailed, DetailedPage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.models import Record
 from zaqar.pools import flavor_records
@@ -27,25 +28,13 @@ class Flavor:
     pools: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class FlavorPage:
-    """A page of flavors.
-
-    :ivar again: the query of the page, to be repeated with a marker
-    """
-
-    flavors: Sequence[Flavor]
-    detailed: bool
-    again: Mapping[str, Any]
-
-
 def list_(
     ctx: Context,
     *,
     detailed: bool | None,
     limit: int | None,
     marker: str | None,
-) -> FlavorPage:
+) -> DetailedPage[Flavor]:
     """List the project's flavors by name, byte-wise ascending."""
     most = ctx.limits.max_flavors_per_page
     project = ctx.identity.project
@@ -57,7 +46,7 @@ def list_(
         _flavor(record, by_flavor.get(record.name)) for record in records
     ]
     again = {'limit': limit, 'detailed': detailed, 'marker': marker}
-    return FlavorPage(page_flavors, bool(detailed), again)
+    return DetailedPage(page_flavors, bool(detailed), again)
 
 
 def create(ctx: Context, *, flavor_name: str, document: Any) -> None:
@@ -81,14 +70,17 @@ def create(ctx: Context, *, flavor_name: str, document: Any) -> None:
     _put(catalogue, ctx.identity.project, flavor_name, wanted)
 
 
-def show(ctx: Context, *, flavor_name: str) -> Flavor:
+def show(ctx: Context, *, flavor_name: str) -> Detailed[Flavor]:
     """Return a flavor of the project, else of any other."""
     catalogue = named(ctx, 'flavor', flavor_name)
     _owner, record = _find(ctx, catalogue, flavor_name)
-    return _flavor(record, _tagged(catalogue.pools, flavor_name))
+    pools = _tagged(catalogue.pools, flavor_name)
+    return Detailed(_flavor(record, pools), detailed=True)
 
 
-def update(ctx: Context, *, flavor_name: str, document: Any) -> Flavor:
+def update(
+    ctx: Context, *, flavor_name: str, document: Any
+) -> Detailed[Flavor]:
     """Replace the pools of a flavor; other fields are ignored."""
     catalogue = named(ctx, 'flavor', flavor_name)
     if 'pool_list' not in document:
@@ -105,7 +97,8 @@ def update(ctx: Context, *, flavor_name: str, document: Any) -> Flavor:
             title='updatefail',
         )
     data = _put(catalogue, owner, flavor_name, wanted)
-    return Flavor(flavor_name, data['capabilities'], wanted)
+    flavor = Flavor(flavor_name, data['capabilities'], wanted)
+    return Detailed(flavor, detailed=True)
 
 
 def delete(ctx: Context, *, flavor_name: str) -> None:

@@ -4,12 +4,12 @@
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from zaqar import request_deadline
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import is_name, page_size
+from zaqar.controllers.result_types import Detailed, DetailedPage
 from zaqar.errors import (
     ConfigurationError,
     Conflict,
@@ -41,39 +41,19 @@ _MAX_MARKER = 100
 _FIELDS = ('weight', 'uri', 'flavor', 'options')
 
 
-@dataclass(frozen=True, slots=True)
-class PoolPage:
-    """A page of pools.
-
-    :ivar again: the query of the page, to be repeated with a marker
-    """
-
-    pools: Sequence[Pool]
-    detailed: bool
-    again: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ShownPool:
-    """A pool and whether its options are shown."""
-
-    pool: Pool
-    detailed: bool = False
-
-
 def list_(
     ctx: Context,
     *,
     detailed: bool | None,
     limit: int | None,
     marker: str | None,
-) -> PoolPage:
+) -> DetailedPage[Pool]:
     """List pools by name, byte-wise ascending."""
     records = page(ctx, KIND, '', marker, limit, ctx.limits.max_pools_per_page)
     again = {'limit': limit, 'detailed': detailed, 'marker': marker}
     pools = [pool_of(record.name, record.data) for record in records]
     shown = [_visible(ctx, pool) for pool in pools]
-    return PoolPage(shown, bool(detailed), again)
+    return DetailedPage(shown, bool(detailed), again)
 
 
 def create(ctx: Context, *, pool_name: str, document: Any) -> None:
@@ -90,14 +70,16 @@ def create(ctx: Context, *, pool_name: str, document: Any) -> None:
     pools.records.put(pool_name, fields)
 
 
-def show(ctx: Context, *, pool_name: str, detailed: bool | None) -> ShownPool:
+def show(
+    ctx: Context, *, pool_name: str, detailed: bool | None
+) -> Detailed[Pool]:
     pool = named(ctx, 'pool', pool_name).pools.records.get(pool_name)
     if pool is None:
         raise _missing(pool_name)
-    return ShownPool(_visible(ctx, pool), bool(detailed))
+    return Detailed(_visible(ctx, pool), bool(detailed))
 
 
-def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
+def update(ctx: Context, *, pool_name: str, document: Any) -> Detailed[Pool]:
     """Change fields of a pool; unknown ones are ignored."""
     pools = named(ctx, 'pool', pool_name).pools
     changes = _checked(document)
@@ -116,7 +98,7 @@ def update(ctx: Context, *, pool_name: str, document: Any) -> ShownPool:
     changed = pools.records.change(pool_name, changes)
     if changed is None:
         raise _missing(pool_name)
-    return ShownPool(_visible(ctx, changed))
+    return Detailed(_visible(ctx, changed), detailed=False)
 
 
 def delete(ctx: Context, *, pool_name: str) -> None:

@@ -3,9 +3,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from zaqar.models import Claim, Kind, Message, Stats, Subscription
+
+Item = TypeVar('Item')
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +102,23 @@ class SubscriptionPage:
     again: Mapping[str, Any]
     now: int
     marker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detailed(Generic[Item]):
+    """A pool or flavor, and whether all of it is shown."""
+
+    item: Item
+    detailed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DetailedPage(Generic[Item]):
+    """A page of pools or flavors.
+
+    :ivar again: the query of the page, to be repeated with a marker
+    """
+
+    items: Sequence[Item]
+    detailed: bool
+    again: Mapping[str, Any]

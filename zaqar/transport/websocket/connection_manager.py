@@ -367,7 +367,9 @@ class Connections:
         left = []
         for subscription in subscriptions:
             try:
-                self.handler.delete_subscription(subscription)
+                self.handler.dispatcher.forget(
+                    subscription.scope, subscription.id
+                )
             except StoreUnavailable:
                 left.append(subscription)
             except Exception:

@@ -90,10 +90,6 @@ class FrameHandler:
             )
         return answer
 
-    def delete_subscription(self, subscription: OwnedSubscription) -> None:
-        """Delete a subscription of a closed connection."""
-        self.dispatcher.forget(subscription.scope, subscription.id)
-
     def _reply(
         self,
         session: Session,

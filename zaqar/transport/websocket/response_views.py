@@ -14,11 +14,11 @@ from typing import Any
 from zaqar.api import home_document, operation_table
 from zaqar.api.operation import Operation
 from zaqar.api.websocket_frame_arguments import BAD_REQUEST
-from zaqar.controllers.flavors import Flavor, FlavorPage
-from zaqar.controllers.pools import PoolPage, ShownPool
 from zaqar.controllers.result_types import (
     Claimed,
     Counted,
+    Detailed,
+    DetailedPage,
     MessagePage,
     OneMessage,
     Popped,
@@ -121,10 +121,6 @@ def _page(
     return 200, document
 
 
-def _last_name(items: Sequence[Mapping[str, Any]]) -> str | None:
-    return items[-1]['name'] if items else None
-
-
 def _queue_page(page: QueuePage, request: RequestInfo) -> Reply:
     items = []
     for queue in page.queues:
@@ -224,28 +220,23 @@ def _one_subscription(result: Any, request: RequestInfo) -> Reply:
     return 200, resource_representations.subscription(*result)
 
 
-def _pool_page(page: PoolPage, request: RequestInfo) -> Reply:
-    items = [
-        resource_representations.pool(pool, page.detailed)
-        for pool in page.pools
-    ]
-    return _page('pools', items, _last_name(items))
+def _admin_views(
+    noun: str, represent: Callable[[Any, bool], dict[str, Any]]
+) -> Mapping[str, View]:
+    def page(result: DetailedPage[Any], request: RequestInfo) -> Reply:
+        items = [represent(item, result.detailed) for item in result.items]
+        return _page(f'{noun}s', items, items[-1]['name'] if items else None)
 
+    def one(result: Detailed[Any], request: RequestInfo) -> Reply:
+        return 200, represent(result.item, result.detailed)
 
-def _one_pool(shown: ShownPool, request: RequestInfo) -> Reply:
-    return 200, resource_representations.pool(shown.pool, shown.detailed)
-
-
-def _flavor_page(page: FlavorPage, request: RequestInfo) -> Reply:
-    items = [
-        resource_representations.flavor(flavor, page.detailed)
-        for flavor in page.flavors
-    ]
-    return _page('flavors', items, _last_name(items))
-
-
-def _one_flavor(flavor: Flavor, request: RequestInfo) -> Reply:
-    return 200, resource_representations.flavor(flavor, detailed=True)
+    return {
+        f'{noun}_list': page,
+        f'{noun}_create': _sentence(201, noun.capitalize(), 'created'),
+        f'{noun}_get': one,
+        f'{noun}_update': one,
+        f'{noun}_delete': _sentence(204, noun.capitalize(), 'removed'),
+    }
 
 
 _VIEWS: Mapping[str, View] = {
@@ -278,16 +269,8 @@ _VIEWS: Mapping[str, View] = {
     'subscription_update': _sentence(204, 'Subscription', 'updated'),
     'subscription_delete': _sentence(204, 'Subscription', 'removed'),
     'subscription_confirm': _sentence(204, 'Subscription', 'confirmed'),
-    'pool_list': _pool_page,
-    'pool_create': _sentence(201, 'Pool', 'created'),
-    'pool_get': _one_pool,
-    'pool_update': _one_pool,
-    'pool_delete': _sentence(204, 'Pool', 'removed'),
-    'flavor_list': _flavor_page,
-    'flavor_create': _sentence(201, 'Flavor', 'created'),
-    'flavor_get': _one_flavor,
-    'flavor_update': _one_flavor,
-    'flavor_delete': _sentence(204, 'Flavor', 'removed'),
+    **_admin_views('pool', resource_representations.pool),
+    **_admin_views('flavor', resource_representations.flavor),
 }
 
 VIEWS = response_view_coverage.complete(_VIEWS, operation_table.OPERATIONS)
