@@ -20,6 +20,7 @@ from benchmarks import target
 from zaqar import service_assembly
 from zaqar.models import Message, MessageSpan
 from zaqar.pools.queue_catalogue import Catalogue
+from zaqar.transport import listening_socket
 from zaqar.transport.wsgi import granian_server
 from zaqar.transport.wsgi_types import Environ, StartResponse
 
@@ -201,7 +202,12 @@ def main(words: Sequence[str]) -> None:
     opened = service_assembly.Service(conf)
     settings = conf[granian_server.GROUP]
     granian_server.serve(
-        granian_server.listen(settings.bind, settings.port, settings.backlog),
+        listening_socket.listen(
+            settings.bind,
+            settings.port,
+            settings.backlog,
+            granian_server.GROUP,
+        ),
         Floor(opened.catalogue),
         settings,
         opened.longest_body,

@@ -11,25 +11,15 @@ import threading
 import wsgiref.simple_server
 from collections.abc import Iterator
 
-from oslo_config import cfg
 from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from zaqar import metrics, version
-from zaqar.transport import listening_socket
 
 #: Connections that wait; one Prometheus asks once in a while.
-_BACKLOG = 16
-
-
-def listen(conf: cfg.ConfigOpts) -> socket.socket:
-    """Return a socket that listens where the settings say."""
-    settings = conf[metrics.GROUP]
-    return listening_socket.listen(
-        settings.bind, settings.port, _BACKLOG, metrics.GROUP
-    )
+BACKLOG = 16
 
 
 def serve(listener: socket.socket, folder: str) -> None:

@@ -21,6 +21,7 @@ from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
 from zaqar.storage.store_configuration import state_path
+from zaqar.transport import listening_socket
 from zaqar.transport.websocket import server as websocket_server
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import granian_server
@@ -151,10 +152,7 @@ def _api_workers(
     conf: cfg.ConfigOpts, words: Sequence[str]
 ) -> Sequence[Child]:
     settings = conf[granian_server.GROUP]
-    listener = granian_server.listen(
-        settings.bind, settings.port, settings.backlog
-    )
-    _tell(listener, 'HTTP')
+    listener = _listen(conf, granian_server.GROUP, settings.backlog, 'HTTP')
     count = settings.workers or os.cpu_count() or 1
     return [
         Child(
@@ -168,9 +166,8 @@ def _api_workers(
 
 
 def _websocket_server(conf: cfg.ConfigOpts, words: Sequence[str]) -> Child:
-    settings = conf[websocket.GROUP]
-    listener = websocket_server.listen(settings.bind, settings.port)
-    _tell(listener, 'WebSocket')
+    backlog = websocket_server.BACKLOG
+    listener = _listen(conf, websocket.GROUP, backlog, 'WebSocket')
     return Child(
         'WebSocket server',
         lambda ready: _talk(words, listener, ready),
@@ -182,8 +179,8 @@ def _metrics_server(conf: cfg.ConfigOpts) -> Child:
     # It imports prometheus_client, which nothing does while this is off.
     from zaqar import metrics_endpoint
 
-    listener = metrics_endpoint.listen(conf)
-    _tell(listener, 'metrics')
+    backlog = metrics_endpoint.BACKLOG
+    listener = _listen(conf, metrics.GROUP, backlog, 'metrics')
     folder = metrics.shared(state_path(conf))
     metrics_endpoint.forget_the_dead(folder, '')
 
@@ -194,10 +191,18 @@ def _metrics_server(conf: cfg.ConfigOpts) -> Child:
     return Child('metrics', work)
 
 
-def _tell(listener: socket.socket, what: str) -> None:
+def _listen(
+    conf: cfg.ConfigOpts, group: str, backlog: int, what: str
+) -> socket.socket:
+    """Return a socket that listens where the options of a group say."""
+    settings = conf[group]
+    listener = listening_socket.listen(
+        settings.bind, settings.port, backlog, group
+    )
     host, port = listener.getsockname()[:2]
     release = version.version_string()
     LOG.info('%s %s listens on %s:%d for %s', PROG, release, host, port, what)
+    return listener
 
 
 def _built(

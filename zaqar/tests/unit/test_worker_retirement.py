@@ -9,6 +9,7 @@ import socket
 
 import pytest
 
+from zaqar.transport import listening_socket
 from zaqar.transport.wsgi import granian_server
 
 
@@ -20,7 +21,7 @@ def _is_ready(epoll: select.epoll, listener: socket.socket) -> bool:
 
 def test_an_event_loop_forgets_the_socket() -> None:
     with (
-        granian_server.listen('127.0.0.1', 0, 8) as listener,
+        listening_socket.listen('127.0.0.1', 0, 8, '') as listener,
         listener.dup() as registered,
         select.epoll() as epoll,
     ):
@@ -34,7 +35,7 @@ def test_without_a_list_of_open_files_it_goes_on_accepting(
 ) -> None:
     monkeypatch.setattr(granian_server, '_FDINFO', tmp_path / 'missing')
     with (
-        granian_server.listen('127.0.0.1', 0, 8) as listener,
+        listening_socket.listen('127.0.0.1', 0, 8, '') as listener,
         select.epoll() as epoll,
     ):
         epoll.register(listener, select.EPOLLIN)

@@ -55,11 +55,6 @@ _GROWTH = 6
 BACKLOG = 1024
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket for clients."""
-    return listening_socket.listen(host, port, BACKLOG, options.GROUP)
-
-
 class Server:
     """Serves clients, and notifiers with messages for them.
 

@@ -34,7 +34,6 @@ from granian.http import HTTP1Settings
 from oslo_config import cfg
 
 from zaqar import parent_exit_watch
-from zaqar.transport import listening_socket
 from zaqar.transport.project_page_turns import Turns
 from zaqar.transport.wsgi.asgi_adapter import AsgiAdapter
 from zaqar.transport.wsgi.request_buffering import (
@@ -142,11 +141,6 @@ _FDINFO = pathlib.Path('/proc/self/fdinfo')
 
 #: Bytes of a request that are buffered, hence the maximum of its headers.
 _MAX_BUFFER = 512 * 1024
-
-
-def listen(host: str, port: int, backlog: int) -> socket.socket:
-    """Return a listening socket."""
-    return listening_socket.listen(host, port, backlog, GROUP)
 
 
 def serve(
