@@ -8,6 +8,7 @@ Nothing here imports the client library: a service that uses another driver
 needs none.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
@@ -30,16 +31,6 @@ _CAPABILITIES = (
 )
 
 
-def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
-    return _messages(uri, options, 'messages', strictly=False)
-
-
-def open_fifo_messages(
-    uri: str, options: Mapping[str, Any]
-) -> base.MessageStore:
-    return _messages(uri, options, 'messages_fifo', strictly=True)
-
-
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> base.ManagementStore:
@@ -47,15 +38,17 @@ def open_management(
     return store
 
 
-def _messages(
-    uri: str, options: Mapping[str, Any], kind: str, *, strictly: bool
+def open_messages(
+    uri: str,
+    options: Mapping[str, Any],
+    *,
+    kind: str = 'messages',
+    strictly: bool = False,
 ) -> base.MessageStore:
+    """Open a message store; see :mod:`.store_factory`."""
+    partitions = options.get('partitions') or PARTITIONS
     store: base.MessageStore = _factory().open_messages(
-        uri,
-        options,
-        kind=kind,
-        strictly=strictly,
-        partitions=options.get('partitions') or PARTITIONS,
+        uri, options, kind=kind, strictly=strictly, partitions=partitions
     )
     return store
 
@@ -159,7 +152,9 @@ FIFO = Driver(
     name='mongodb.fifo',
     schemes=('mongodb.fifo',),
     capabilities=(Capability.FIFO, *_CAPABILITIES),
-    open_messages=open_fifo_messages,
+    open_messages=functools.partial(
+        open_messages, kind='messages_fifo', strictly=True
+    ),
     open_management=open_management,
     message_opts=_options('message_store'),
     management_opts=_options('management_store'),

@@ -66,6 +66,17 @@ ANY = StateFilter(_any, 'k')
 NOT_DELAYED = StateFilter(_not_delayed, 'k')
 
 
+def _filters(
+    include_claimed: bool, include_delayed: bool
+) -> Sequence[StateFilter]:
+    """Return filters that select, together, the messages to be shown."""
+    if include_claimed:
+        return (ANY,) if include_delayed else (NOT_DELAYED,)
+    if include_delayed:
+        return WOKEN, DELAYED, FREE
+    return WOKEN, FREE
+
+
 class Reader:
     """Reads of the queues of a store."""
 
@@ -112,9 +123,10 @@ class Reader:
         *,
         now: int,
         limit: int,
-        marker: str | None,
-        exclude_client: str | None,
-        filters: Sequence[StateFilter],
+        marker: str | None = None,
+        exclude_client: str | None = None,
+        include_claimed: bool = False,
+        include_delayed: bool = False,
     ) -> Page:
         queue = self._cache.get(qid)
         if queue is None:
@@ -122,6 +134,7 @@ class Reader:
         first = self._first(queue, marker)
         if first is None or first > MAX_SEQ:
             return Page([])
+        filters = _filters(include_claimed, include_delayed)
         rows = self.rows(
             queue, filters, now=now, limit=limit, first=first, committed=True
         )

@@ -3,6 +3,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from zaqar import store_clock
 from zaqar.errors import StaleMetadata
@@ -15,15 +16,7 @@ from zaqar.storage.mongodb.claim_query_documents import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.message_deletion import Deleter
-from zaqar.storage.mongodb.message_queries import (
-    ANY,
-    DELAYED,
-    FREE,
-    NOT_DELAYED,
-    WOKEN,
-    Reader,
-    StateFilter,
-)
+from zaqar.storage.mongodb.message_queries import Reader
 from zaqar.storage.mongodb.posting import Poster
 from zaqar.storage.mongodb.queue_key_cache import QueueCache
 from zaqar.storage.mongodb.queue_state import QueueDocuments
@@ -91,25 +84,8 @@ class MongoMessageStore(base.MessageStore):
     def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
         return self._queues.unmark(qid, epoch, now)
 
-    def list(
-        self,
-        qid: str,
-        *,
-        now: int,
-        limit: int,
-        marker: str | None = None,
-        exclude_client: str | None = None,
-        include_claimed: bool = False,
-        include_delayed: bool = False,
-    ) -> Page:
-        return self._reader.page(
-            qid,
-            now=now,
-            limit=limit,
-            marker=marker,
-            exclude_client=exclude_client,
-            filters=_filters(include_claimed, include_delayed),
-        )
+    def list(self, qid: str, *, now: int, **options: Any) -> Page:
+        return self._reader.page(qid, now=now, **options)
 
     def get(
         self, qid: str, ids: Sequence[str], *, now: int
@@ -195,14 +171,3 @@ class MongoMessageStore(base.MessageStore):
 
     def close(self) -> None:
         self._database.close()
-
-
-def _filters(
-    include_claimed: bool, include_delayed: bool
-) -> Sequence[StateFilter]:
-    """Return filters that select, together, the messages to be shown."""
-    if include_claimed:
-        return (ANY,) if include_delayed else (NOT_DELAYED,)
-    if include_delayed:
-        return WOKEN, DELAYED, FREE
-    return WOKEN, FREE

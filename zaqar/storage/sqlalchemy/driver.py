@@ -82,13 +82,8 @@ def _uri_opt(other: str) -> cfg.Opt:
     )
 
 
-MANAGEMENT_OPTS = [
-    _uri_opt('message'),
-    _POOLER,
-    _MAX_CONNECTIONS,
-    _SYNC_WAIT,
-    _SYNCHRONOUS,
-]
+_SHARED = [_POOLER, _MAX_CONNECTIONS, _SYNC_WAIT, _SYNCHRONOUS]
+MANAGEMENT_OPTS = [_uri_opt('message'), *_SHARED]
 MESSAGE_OPTS = [
     _uri_opt('management'),
     cfg.IntOpt(
@@ -100,10 +95,7 @@ MESSAGE_OPTS = [
         'share the next one with others. So do claims and deletions on '
         'MariaDB and MySQL. 0 commits each alone. SQLite always shares.',
     ),
-    _POOLER,
-    _MAX_CONNECTIONS,
-    _SYNC_WAIT,
-    _SYNCHRONOUS,
+    *_SHARED,
 ]
 
 _BACKENDS = ('sqlite', 'postgresql', 'mysql', 'mariadb')

@@ -60,10 +60,10 @@ def list_page(
     *,
     now: int,
     limit: int,
-    marker: str | None,
-    exclude_client: str | None,
-    include_claimed: bool,
-    include_delayed: bool,
+    marker: str | None = None,
+    exclude_client: str | None = None,
+    include_claimed: bool = False,
+    include_delayed: bool = False,
 ) -> Page:
     after = _after(session, qid, marker)
     if after is None:

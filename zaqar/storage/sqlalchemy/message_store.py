@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from zaqar import store_clock
 from zaqar.errors import QueueFull
@@ -108,26 +109,9 @@ class SqlMessageStore(base.MessageStore):
             queue_state.unmark_subscribed, qid, epoch, now
         )
 
-    def list(
-        self,
-        qid: str,
-        *,
-        now: int,
-        limit: int,
-        marker: str | None = None,
-        exclude_client: str | None = None,
-        include_claimed: bool = False,
-        include_delayed: bool = False,
-    ) -> Page:
+    def list(self, qid: str, *, now: int, **options: Any) -> Page:
         return self._database.read(
-            message_queries.list_page,
-            qid,
-            now=now,
-            limit=limit,
-            marker=marker,
-            exclude_client=exclude_client,
-            include_claimed=include_claimed,
-            include_delayed=include_delayed,
+            message_queries.list_page, qid, now=now, **options
         )
 
     def get(

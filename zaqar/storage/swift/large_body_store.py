@@ -14,9 +14,10 @@ come back with a server that was down.
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from zaqar import request_deadline
 from zaqar.errors import (
@@ -73,9 +74,7 @@ class LargeBodyStore(base.MessageStore):
         *,
         now: int,
         token: str,
-        limit: int = 0,
-        notice: Callable[[], NewMessage] | None = None,
-        version: int | None = None,
+        **options: Any,
     ) -> Sequence[str]:
         objects: dict[str, tuple[bytes, int]] = {}
         if not _is_internal(qid):
@@ -86,13 +85,7 @@ class LargeBodyStore(base.MessageStore):
         self._client.put(objects)
         try:
             return self._rows.post(
-                qid,
-                messages,
-                now=now,
-                token=token,
-                limit=limit,
-                notice=notice,
-                version=version,
+                qid, messages, now=now, token=token, **options
             )
         except (QueueFull, QueueGone, StaleMetadata):
             # After other errors the rows may exist.
@@ -111,26 +104,8 @@ class LargeBodyStore(base.MessageStore):
     def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
         return self._rows.unmark_subscribed(qid, epoch, now=now)
 
-    def list(
-        self,
-        qid: str,
-        *,
-        now: int,
-        limit: int,
-        marker: str | None = None,
-        exclude_client: str | None = None,
-        include_claimed: bool = False,
-        include_delayed: bool = False,
-    ) -> Page:
-        page = self._rows.list(
-            qid,
-            now=now,
-            limit=limit,
-            marker=marker,
-            exclude_client=exclude_client,
-            include_claimed=include_claimed,
-            include_delayed=include_delayed,
-        )
+    def list(self, qid: str, *, now: int, **options: Any) -> Page:
+        page = self._rows.list(qid, now=now, **options)
         return replace(page, messages=self._load(qid, page.messages))
 
     def get(
@@ -180,30 +155,14 @@ class LargeBodyStore(base.MessageStore):
         return [replace(message, claim_id=None) for message in claim.messages]
 
     def claim(
-        self,
-        qid: str,
-        *,
-        now: int,
-        claim_id: str,
-        ttl: int,
-        grace: int,
-        limit: int,
-        max_claims: int = 0,
-        version: int | None = None,
+        self, qid: str, *, now: int, claim_id: str, **options: Any
     ) -> Claim | None:
-        if max_claims and self._client.has_failed:
+        if options.get('max_claims') and self._client.has_failed:
             # A claim that fails would still count.
-            self.list(qid, now=now, limit=limit)
+            self.list(qid, now=now, limit=options['limit'])
         for _ in range(MAX_CLAIMS):
             claim = self._rows.claim(
-                qid,
-                now=now,
-                claim_id=claim_id,
-                ttl=ttl,
-                grace=grace,
-                limit=limit,
-                max_claims=max_claims,
-                version=version,
+                qid, now=now, claim_id=claim_id, **options
             )
             if claim is None:
                 return None
