@@ -14,9 +14,12 @@ from collections.abc import Callable
 from typing import Any
 
 from zaqar.controllers.subscription_records import DELIVERIES, parent_of
-from zaqar.models import Scope
+from zaqar.models import Record, Scope
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_helpers import Data, update
+
+#: The queue or topic and the id of a subscription.
+Key = tuple[Scope, str]
 
 #: What is counted.
 COUNTS = ('delivered', 'retried', 'given_up')
@@ -25,9 +28,14 @@ COUNTS = ('delivered', 'retried', 'given_up')
 REQUEST_INTERVAL = 60_000
 
 
-def read(store: ManagementStore, scope: Scope, subscription_id: str) -> Data:
+def _place(key: Key) -> tuple[str, str, str]:
+    scope, subscription_id = key
+    return DELIVERIES, parent_of(scope), subscription_id
+
+
+def read(store: ManagementStore, key: Key) -> Data:
     """Return the status, empty before the first delivery."""
-    record = store.get(DELIVERIES, parent_of(scope), subscription_id)
+    record = store.get(*_place(key))
     return {} if record is None else record.data
 
 
@@ -45,57 +53,42 @@ def document(data: Data) -> dict[str, Any]:
 
 
 def change(
-    store: ManagementStore,
-    scope: Scope,
-    subscription_id: str,
-    edit: Callable[[Data], Data | None],
+    store: ManagementStore, key: Key, edit: Callable[[Data], Data | None]
 ) -> bool:
     """Change the status, created if it is missing.
 
     :param edit: returns the new data, None to leave it
     :returns: whether it was changed
     """
-    data = update(
-        store,
-        (DELIVERIES, parent_of(scope), subscription_id),
-        lambda record: edit(record.data if record else {}),
-    )
-    return data is not None
+
+    def edit_record(record: Record | None) -> Data | None:
+        return edit(record.data if record else {})
+
+    return update(store, _place(key), edit_record) is not None
 
 
 def may_request(
-    store: ManagementStore,
-    scope: Scope,
-    subscription_id: str,
-    *,
-    wanted: bool,
-    now: int,
+    store: ManagementStore, key: Key, *, wanted: bool, now: int
 ) -> bool:
     """Return whether a confirmation may be requested now, and record it.
 
     Without a limit, who may subscribe could flood anybody with mail.
     """
-    key = 'asked_at' if wanted else 'unasked_at'
+    member = 'asked_at' if wanted else 'unasked_at'
 
     def edit(data: Data) -> Data | None:
-        last = data.get(key)
+        last = data.get(member)
         if last is not None and now - last < REQUEST_INTERVAL:
             return None
-        return {**data, key: now}
+        return {**data, member: now}
 
-    return change(store, scope, subscription_id, edit)
+    return change(store, key, edit)
 
 
-def fail(
-    store: ManagementStore,
-    scope: Scope,
-    subscription_id: str,
-    reason: str,
-    now: int,
-) -> None:
+def fail(store: ManagementStore, key: Key, reason: str, now: int) -> None:
     """Record that no confirmation could be requested."""
     failure = {'last_failure': {'at': now, 'reason': reason, 'given_up': True}}
-    change(store, scope, subscription_id, lambda data: {**data, **failure})
+    change(store, key, lambda data: {**data, **failure})
 
 
 def _moment(milliseconds: int | None) -> str | None:

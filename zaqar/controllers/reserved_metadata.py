@@ -87,27 +87,21 @@ def is_int(value: Any) -> bool:
     return type(value) is int
 
 
-def _message_ttl(value: Any, scope: Scope, limits: Limits) -> str | None:
-    if not is_int(value):
-        return '_default_message_ttl must be integer.'
-    if MIN_TTL <= value <= limits.max_message_ttl:
-        return None
-    return (
-        f'_default_message_ttl can not exceed {limits.max_message_ttl} '
-        f'seconds, and must be at least {MIN_TTL} seconds long.'
-    )
+def _integer(
+    key: str, least: int, most: Callable[[Limits], int], fault: str
+) -> Check:
+    """Return the check of an integer.
 
+    :param fault: of one out of range; ``%d`` stands for the maximum
+    """
 
-def _post_size(value: Any, scope: Scope, limits: Limits) -> str | None:
-    if not is_int(value):
-        return '_max_messages_post_size must be integer.'
-    if 1 <= value <= limits.max_messages_post_size:
-        return None
-    return (
-        '_max_messages_post_size can not exceed '
-        f'{limits.max_messages_post_size},  and must be at least greater '
-        'than 0.'
-    )
+    def check(value: Any, scope: Scope, limits: Limits) -> str | None:
+        if not is_int(value):
+            return f'{key} must be integer.'
+        is_fit = least <= value <= most(limits)
+        return None if is_fit else fault % most(limits)
+
+    return check
 
 
 def _max_claim_count(value: Any, scope: Scope, limits: Limits) -> str | None:
@@ -116,35 +110,12 @@ def _max_claim_count(value: Any, scope: Scope, limits: Limits) -> str | None:
     return None if value >= 0 else '_max_claim_count can not be negative.'
 
 
-def _dead_letter_ttl(value: Any, scope: Scope, limits: Limits) -> str | None:
-    if not is_int(value):
-        return '_dead_letter_queue_messages_ttl must be integer.'
-    if MIN_TTL <= value <= limits.max_message_ttl:
-        return None
-    return (
-        'The TTL for a message may not exceed '
-        f'{limits.max_message_ttl} seconds, and must be at least '
-        f'{MIN_TTL} seconds long.'
-    )
-
-
 def _dead_letter_queue(value: Any, scope: Scope, limits: Limits) -> str | None:
     if not isinstance(value, str) or not is_name(value):
         return '_dead_letter_queue must be the name of a queue.'
     if value == scope.name:
         return '_dead_letter_queue must be another queue.'
     return None
-
-
-def _message_delay(value: Any, scope: Scope, limits: Limits) -> str | None:
-    if not is_int(value):
-        return '_default_message_delay must be integer.'
-    if 0 <= value <= limits.max_message_delay:
-        return None
-    return (
-        f'The TTL can not exceed {limits.max_message_delay} seconds, and '
-        'must be at least 0 seconds long.'
-    )
 
 
 def _encryption(value: Any, scope: Scope, limits: Limits) -> str | None:
@@ -164,13 +135,37 @@ def _max_messages(value: Any, scope: Scope, limits: Limits) -> str | None:
     return '_max_messages must be an integer of at least 0.'
 
 
+_TTL = f'seconds, and must be at least {MIN_TTL} seconds long.'
+
 _CHECKS: Mapping[str, Check] = {
-    '_default_message_ttl': _message_ttl,
-    '_max_messages_post_size': _post_size,
+    '_default_message_ttl': _integer(
+        '_default_message_ttl',
+        MIN_TTL,
+        lambda limits: limits.max_message_ttl,
+        f'_default_message_ttl can not exceed %d {_TTL}',
+    ),
+    '_max_messages_post_size': _integer(
+        '_max_messages_post_size',
+        1,
+        lambda limits: limits.max_messages_post_size,
+        '_max_messages_post_size can not exceed %d,  and must be at least '
+        'greater than 0.',
+    ),
     '_max_claim_count': _max_claim_count,
-    '_dead_letter_queue_messages_ttl': _dead_letter_ttl,
+    '_dead_letter_queue_messages_ttl': _integer(
+        '_dead_letter_queue_messages_ttl',
+        MIN_TTL,
+        lambda limits: limits.max_message_ttl,
+        f'The TTL for a message may not exceed %d {_TTL}',
+    ),
     '_dead_letter_queue': _dead_letter_queue,
-    '_default_message_delay': _message_delay,
+    '_default_message_delay': _integer(
+        '_default_message_delay',
+        0,
+        lambda limits: limits.max_message_delay,
+        'The TTL can not exceed %d seconds, and must be at least 0 seconds '
+        'long.',
+    ),
     '_enable_encrypt_messages': _encryption,
     '_retry_policy': lambda value, scope, limits: (
         retry_policy_validation.fault(value)

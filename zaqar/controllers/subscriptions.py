@@ -103,9 +103,8 @@ def show_deliveries(
 ) -> dict[str, Any]:
     records.current(ctx, scope, subscription_id, _now(ctx))
     store = ctx.catalogue.management
-    return delivery_status.document(
-        delivery_status.read(store, scope, subscription_id)
-    )
+    status = delivery_status.read(store, (scope, subscription_id))
+    return delivery_status.document(status)
 
 
 def update(
@@ -220,12 +219,11 @@ def _request_confirmation(
     ):
         return
     store, now = ctx.catalogue.management, _now(ctx)
+    key = scope, subscription_id
     if not ctx.signer.has_key:
-        delivery_status.fail(store, scope, subscription_id, _NO_KEY, now)
+        delivery_status.fail(store, key, _NO_KEY, now)
         return
-    if not delivery_status.may_request(
-        store, scope, subscription_id, wanted=wanted, now=now
-    ):
+    if not delivery_status.may_request(store, key, wanted=wanted, now=now):
         return
     request = outbox_notices.ConfirmationRequest(
         scope.project,

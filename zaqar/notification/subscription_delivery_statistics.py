@@ -9,14 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar.controllers import delivery_status
-from zaqar.controllers.delivery_status import COUNTS
+from zaqar.controllers.delivery_status import COUNTS, Key
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Scope
 from zaqar.storage.base import ManagementStore
 
 LOG = logging.getLogger(__name__)
-
-Key = tuple[Scope, str]
 
 #: Milliseconds of nothing but 410 after which a subscriber is gone.
 GONE_AFTER = 86_400_000
@@ -58,7 +55,7 @@ class DeliveryStatistics:
         with self._lock:
             if _OTHER in self._changes.get(key, {}):
                 return False
-        data = delivery_status.read(self._store, *key)
+        data = delivery_status.read(self._store, key)
         since = data.get('gone_since')
         return since is not None and now - since >= GONE_AFTER
 
@@ -88,7 +85,7 @@ class DeliveryStatistics:
             merged.pop(_OTHER, None)
             return merged
 
-        delivery_status.change(self._store, *key, edit)
+        delivery_status.change(self._store, key, edit)
 
     def _add(self, key: Key, change: Mapping[str, Any]) -> None:
         with self._lock:
