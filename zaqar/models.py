@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+#: What a record holds: a JSON object.
+Data = Mapping[str, Any]
+
 
 class Kind(enum.StrEnum):
     """Whether a name is that of a queue or of a topic."""
@@ -37,7 +40,7 @@ class Record:
     """
 
     name: str
-    data: Mapping[str, Any]
+    data: Data
     version: int
 
 

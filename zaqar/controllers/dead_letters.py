@@ -84,9 +84,7 @@ def _post(
             [stored],
             now=store.clock.now(),
             token=token,
-            notice=outbox_notices.of_post(ctx.cipher, queue, [content])
-            if ctx.pipeline.notifies
-            else None,
+            notice=outbox_notices.of_post(ctx, queue, [content]),
             version=queue.version,
         )
 

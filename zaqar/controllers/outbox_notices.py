@@ -15,6 +15,7 @@ import msgspec
 
 from zaqar.controllers import unicode_surrogates
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher
+from zaqar.controllers.call_context import Context
 from zaqar.models import Identity, Kind, Message, NewMessage, Queue, Scope
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import OUTBOX
@@ -87,14 +88,16 @@ class Unreadable(Exception):
 
 
 def of_post(
-    cipher: Cipher,
+    ctx: Context,
     queue: Queue,
     messages: Sequence[tuple[bytes, int, int | None]],
-) -> Callable[[], NewMessage]:
-    """Return a function that makes the notice of a post.
+) -> Callable[[], NewMessage] | None:
+    """Return a function that makes the notice of a post, if there are any.
 
     :param messages: of each the body as JSON text, ttl, and delay to show
     """
+    if not ctx.pipeline.notifies:
+        return None
 
     def make() -> NewMessage:
         sealed = bool(queue.metadata.get('_enable_encrypt_messages'))
@@ -109,7 +112,7 @@ def of_post(
             str(queue.scope.kind),
             sealed,
         )
-        return encode(cipher if sealed else None, notice)
+        return encode(ctx.cipher if sealed else None, notice)
 
     return make
 

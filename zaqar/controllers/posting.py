@@ -50,30 +50,20 @@ class _Draft:
     notified: Sequence[tuple[bytes, int, int | None]]
 
 
-def post(ctx: Context, *, scope: Scope, document: Post) -> Posted:
-    """Append messages, all or none; create the queue if it is missing."""
-    return _post(ctx, scope, document)
-
-
-def post_dead_letters(
-    ctx: Context, *, scope: Scope, document: Post, encrypts: bool
-) -> Posted:
-    """Append dead letters, even to a queue that is full.
-
-    :param encrypts: whether to encrypt them even if the queue is not, since
-        they come from an encrypted one
-    """
-    return _post(ctx, scope, document, encrypts=encrypts, is_bounded=False)
-
-
-def _post(
+def post(
     ctx: Context,
+    *,
     scope: Scope,
     document: Post,
-    *,
     encrypts: bool = False,
     is_bounded: bool = True,
 ) -> Posted:
+    """Append messages, all or none; create the queue if it is missing.
+
+    :param encrypts: even if the queue is not: dead letters of one that is
+    :param is_bounded: False for dead letters, which a full queue takes, too
+    """
+
     def make_draft(metadata: Mapping[str, Any]) -> _Draft:
         _check_size(ctx, metadata)
         new = _new_messages(ctx, metadata, document)
@@ -93,17 +83,14 @@ def _post(
         ):
             # It was created or changed by others meanwhile.
             draft = make_draft(queue.metadata)
+        most = _most_messages(queue.metadata, ctx.limits) if is_bounded else 0
         return store.post(
             queue.qid,
             draft.stored,
             now=store.clock.now(),
             token=token,
-            limit=_most_messages(queue.metadata, ctx.limits)
-            if is_bounded
-            else 0,
-            notice=outbox_notices.of_post(ctx.cipher, queue, draft.notified)
-            if ctx.pipeline.notifies
-            else None,
+            limit=most,
+            notice=outbox_notices.of_post(ctx, queue, draft.notified),
             version=queue.version,
         )
 

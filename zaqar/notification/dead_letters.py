@@ -48,11 +48,12 @@ def dead_letter(
     post = posting.Post(messages=[posting.PostedMessage(body=body)])
     scope = Scope(delivery.project, name)
     try:
-        posting.post_dead_letters(
+        posting.post(
             _without_notifications(ctx, delivery),
             scope=scope,
             document=post,
             encrypts=delivery.sealed,
+            is_bounded=False,
         )
     except StoreUnavailable:
         raise

@@ -10,7 +10,15 @@ from typing import Any
 from oslo_config import cfg
 
 from zaqar import store_clock
-from zaqar.models import Claim, Message, NewMessage, Page, Record, Stats
+from zaqar.models import (
+    Claim,
+    Data,
+    Message,
+    NewMessage,
+    Page,
+    Record,
+    Stats,
+)
 
 #: Entries that one :meth:`MessageStore.list` looks at, at most.
 SCAN_LIMIT = 1000
@@ -309,9 +317,7 @@ class ManagementStore(Store):
     """
 
     @abc.abstractmethod
-    def create(
-        self, kind: str, parent: str, name: str, data: Mapping[str, Any]
-    ) -> bool:
+    def create(self, kind: str, parent: str, name: str, data: Data) -> bool:
         """Store a new record.
 
         :returns: False, and nothing changes, if the name is taken
@@ -323,13 +329,7 @@ class ManagementStore(Store):
 
     @abc.abstractmethod
     def replace(
-        self,
-        kind: str,
-        parent: str,
-        name: str,
-        data: Mapping[str, Any],
-        *,
-        version: int,
+        self, kind: str, parent: str, name: str, data: Data, *, version: int
     ) -> bool:
         """Store other data, if the record still has this version.
 

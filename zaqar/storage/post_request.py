@@ -5,6 +5,7 @@ Several of one queue may be stored together; see
 :mod:`zaqar.storage.group_commit`.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from zaqar.storage.base import TOKEN_LIFETIME
 class PostRequest:
     """The messages of one call.
 
-    :ivar notice: creates the notice; drivers that may need it again cache it
+    :ivar notice: creates the notice, once at most
     """
 
     qid: str
@@ -25,6 +26,10 @@ class PostRequest:
     now: int
     notice: Callable[[], NewMessage] | None = None
     version: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.notice is not None:
+            object.__setattr__(self, 'notice', functools.cache(self.notice))
 
     def token_expiry(self, now: int) -> int:
         """Return until when the token must be remembered.

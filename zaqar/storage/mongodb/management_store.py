@@ -10,13 +10,12 @@ from a rival's.
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pymongo.errors import OperationFailure
 
 from zaqar import store_clock
-from zaqar.models import Record
+from zaqar.models import Data, Record
 from zaqar.storage import base
 from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.documents import Document
@@ -38,9 +37,7 @@ class MongoManagementStore(base.ManagementStore):
     def ping(self) -> None:
         self._database.ping()
 
-    def create(
-        self, kind: str, parent: str, name: str, data: Mapping[str, Any]
-    ) -> bool:
+    def create(self, kind: str, parent: str, name: str, data: Data) -> bool:
         key = _key(kind, parent, name)
         mine = secrets.token_bytes(12)
         document = {
@@ -69,13 +66,7 @@ class MongoManagementStore(base.ManagementStore):
         return _record(document) if document else None
 
     def replace(
-        self,
-        kind: str,
-        parent: str,
-        name: str,
-        data: Mapping[str, Any],
-        *,
-        version: int,
+        self, kind: str, parent: str, name: str, data: Data, *, version: int
     ) -> bool:
         key = _key(kind, parent, name)
         mine = secrets.token_bytes(12)

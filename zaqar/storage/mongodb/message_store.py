@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The message store on MongoDB."""
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from zaqar import store_clock
@@ -58,18 +57,14 @@ class MongoMessageStore(base.MessageStore):
         qid: str,
         messages: Sequence[NewMessage],
         *,
-        now: int,
-        token: str,
         limit: int = 0,
-        notice: Callable[[], NewMessage] | None = None,
-        version: int | None = None,
+        **call: Any,
     ) -> Sequence[str]:
-        lazy = notice and functools.cache(notice)
-        post = PostRequest(qid, token, messages, now, lazy, version)
+        post = PostRequest(qid=qid, messages=messages, **call)
         self._poster.prepare(post)
         if limit:
             return self._poster.post(post, limit)
-        return self._batcher.run(post, (qid, version))
+        return self._batcher.run(post, (qid, post.version))
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
         self._queues.require_version(qid, version, now)
@@ -114,24 +109,14 @@ class MongoMessageStore(base.MessageStore):
         return self._claimer.pop(qid, now, limit)
 
     def claim(
-        self,
-        qid: str,
-        *,
-        now: int,
-        claim_id: str,
-        ttl: int,
-        grace: int,
-        limit: int,
-        max_claims: int = 0,
-        version: int | None = None,
+        self, qid: str, *, limit: int, version: int | None = None, **terms: Any
     ) -> Claim | None:
         queue = self._cache.get(qid)
         if queue is None:
             return None
         if version is not None and version < queue.least:
             raise StaleMetadata
-        terms = ClaimTerms(queue, claim_id, now, ttl, grace, max_claims)
-        return self._claimer.claim(terms, limit)
+        return self._claimer.claim(ClaimTerms(queue, **terms), limit)
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
         queue = self._cache.get(qid)

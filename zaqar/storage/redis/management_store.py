@@ -7,11 +7,11 @@ one to be written, so that the first try is not taken for a rival's.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from zaqar import store_clock
-from zaqar.models import Record
+from zaqar.models import Data, Record
 from zaqar.storage import base
 from zaqar.storage.record_encoding import check_key, encode
 from zaqar.storage.redis import keys, scripts
@@ -34,9 +34,7 @@ class RedisManagementStore(base.ManagementStore):
     def ping(self) -> None:
         self._client.ping(self._home)
 
-    def create(
-        self, kind: str, parent: str, name: str, data: Mapping[str, Any]
-    ) -> bool:
+    def create(self, kind: str, parent: str, name: str, data: Data) -> bool:
         return bool(
             self._change(kind, parent, 'create', name, encode(data), 0)
         )
@@ -46,13 +44,7 @@ class RedisManagementStore(base.ManagementStore):
         return _record(name, self._client.call(records, 'HGET', records, name))
 
     def replace(
-        self,
-        kind: str,
-        parent: str,
-        name: str,
-        data: Mapping[str, Any],
-        *,
-        version: int,
+        self, kind: str, parent: str, name: str, data: Data, *, version: int
     ) -> bool:
         return bool(
             self._change(kind, parent, 'replace', name, encode(data), version)

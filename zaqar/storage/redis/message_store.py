@@ -2,7 +2,7 @@
 """The message store on Redis: one script call for each operation."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from zaqar import request_deadline, store_clock
@@ -63,13 +63,10 @@ class RedisMessageStore(base.MessageStore):
         qid: str,
         messages: Sequence[NewMessage],
         *,
-        now: int,
-        token: str,
         limit: int = 0,
-        notice: Callable[[], NewMessage] | None = None,
-        version: int | None = None,
+        **call: Any,
     ) -> Sequence[str]:
-        post = PostRequest(qid, token, messages, now, notice, version)
+        post = PostRequest(qid=qid, messages=messages, **call)
         return self._posts.post(post, limit)
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:

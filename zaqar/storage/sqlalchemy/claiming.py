@@ -84,8 +84,8 @@ class ClaimRequest:
     claim_id: str
     lifetime: Mapping[str, Any]
     limit: int
-    max_claims: int
-    version: int | None
+    max_claims: int = 0
+    version: int | None = None
 
     @property
     def terms(self) -> tuple[int, int | None]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar import store_clock
-from zaqar.models import Record
+from zaqar.models import Data, Record
 from zaqar.storage import base
 from zaqar.storage.record_encoding import check_key, encode
 from zaqar.storage.sqlalchemy.database import SqlDatabase
@@ -51,9 +51,7 @@ class SqlManagementStore(base.ManagementStore):
     def ping(self) -> None:
         self._database.ping()
 
-    def create(
-        self, kind: str, parent: str, name: str, data: Mapping[str, Any]
-    ) -> bool:
+    def create(self, kind: str, parent: str, name: str, data: Data) -> bool:
         key = self._key(kind, parent, name)
         text = encode(data).encode()
         return self._change(
@@ -66,13 +64,7 @@ class SqlManagementStore(base.ManagementStore):
         return self._database.read(_get, key)
 
     def replace(
-        self,
-        kind: str,
-        parent: str,
-        name: str,
-        data: Mapping[str, Any],
-        *,
-        version: int,
+        self, kind: str, parent: str, name: str, data: Data, *, version: int
     ) -> bool:
         key = self._key(kind, parent, name)
         text = encode(data).encode()

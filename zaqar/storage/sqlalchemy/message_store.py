@@ -11,7 +11,7 @@ round trips.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from zaqar import store_clock
@@ -77,18 +77,14 @@ class SqlMessageStore(base.MessageStore):
         qid: str,
         messages: Sequence[NewMessage],
         *,
-        now: int,
-        token: str,
         limit: int = 0,
-        notice: Callable[[], NewMessage] | None = None,
-        version: int | None = None,
+        **call: Any,
     ) -> Sequence[str]:
         self._database.check_room()
-        lazy = notice and functools.cache(notice)
-        post = PostRequest(qid, token, messages, now, lazy, version)
-        if lazy and qid not in self._unsubscribed:
+        post = PostRequest(qid=qid, messages=messages, **call)
+        if post.notice and qid not in self._unsubscribed:
             # Created before anything is locked.
-            lazy()
+            post.notice()
         # SQLite's writer merges everything anyway.
         if limit or self._dialect == 'sqlite':
             return self._post(post, limit)
@@ -150,21 +146,10 @@ class SqlMessageStore(base.MessageStore):
         return self._database.write(claiming.pop, qid, now, limit)
 
     def claim(
-        self,
-        qid: str,
-        *,
-        now: int,
-        claim_id: str,
-        ttl: int,
-        grace: int,
-        limit: int,
-        max_claims: int = 0,
-        version: int | None = None,
+        self, qid: str, *, now: int, ttl: int, grace: int, **terms: Any
     ) -> Claim | None:
         lifetime = claiming.lifetime_values(now, ttl, grace)
-        request = ClaimRequest(
-            qid, claim_id, lifetime, limit, max_claims, version
-        )
+        request = ClaimRequest(qid, lifetime=lifetime, **terms)
         if self._dialect == 'mysql':
             return self._claims.run(request, qid)
         if self._dialect == 'postgresql':

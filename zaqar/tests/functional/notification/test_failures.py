@@ -79,13 +79,17 @@ def test_a_full_queue_takes_dead_letters(
 def test_the_owner_sees_that_a_letter_was_not_stored(
     rig: Rig, make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_given: object, **_more: object) -> None:
-        raise InvalidRequest('No pool takes it.')
+    post = posting.post
+
+    def refuse(*given: Any, is_bounded: bool = True, **more: Any) -> Any:
+        if not is_bounded:
+            raise InvalidRequest('No pool takes it.')
+        return post(*given, **more)
 
     one = rig.subscribe(
         make_receiver(answer(404)).url, _dead_letter_queue='dead'
     )
-    monkeypatch.setattr(posting, 'post_dead_letters', refuse)
+    monkeypatch.setattr(posting, 'post', refuse)
     rig.post('x')
     rig.until(lambda: rig.deliveries(one)['given_up'] == 1)
     reason = rig.deliveries(one)['last_failure']['reason']
@@ -96,15 +100,16 @@ def test_the_owner_sees_that_a_letter_was_not_stored(
 def test_what_is_given_up_is_counted_once(
     rig: Rig, make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    post, calls = posting.post_dead_letters, []
+    post, calls = posting.post, []
 
-    def fail_once(*given: Any, **more: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 1:
-            raise StoreUnavailable
-        return post(*given, **more)
+    def fail_once(*given: Any, is_bounded: bool = True, **more: Any) -> Any:
+        if not is_bounded:
+            calls.append(1)
+            if len(calls) == 1:
+                raise StoreUnavailable
+        return post(*given, is_bounded=is_bounded, **more)
 
-    monkeypatch.setattr(posting, 'post_dead_letters', fail_once)
+    monkeypatch.setattr(posting, 'post', fail_once)
     one = rig.subscribe(
         make_receiver(answer(404)).url, _dead_letter_queue='dead'
     )
