@@ -2,8 +2,10 @@
 """Load the configuration of a program and set up logging."""
 
 import contextlib
+import itertools
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Container, Iterator, Sequence
 
 from oslo_config import cfg
@@ -88,14 +90,29 @@ def from_environment(name: str) -> list[str] | None:
     return paths or None
 
 
-def wants_manual(words: Sequence[str], commands: Container[str]) -> bool:
-    """Tell whether help is requested, not that of one of the commands."""
-    for word in words:
-        if word in commands:
-            return False
+def command_line(
+    arguments: Sequence[str] | None, manual: str, commands: Container[str] = ()
+) -> Sequence[str]:
+    """Return the words of a program's command line.
+
+    Prints the manual if help is requested, not that of one of the commands.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    for word in itertools.takewhile(lambda word: word not in commands, words):
         if word in ('-h', '--help'):
-            return True
-    return False
+            print(manual)
+            break
+    return words
+
+
+def manual_of_files(prog: str) -> str:
+    """Return the section of a program's manual on what it reads."""
+    return f"""\
+FILES
+    zaqar.conf and {prog}.conf, the first of each found in
+    ~/.zaqar, ~, /etc/zaqar and /etc, then zaqar.conf.d/*.conf and
+    {prog}.conf.d/*.conf there. Later ones win.
+"""
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@
 A policy, a schema or a limit therefore holds for each transport alike.
 """
 
-import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -84,18 +83,32 @@ class Dispatcher:
         :param values: the query, each name with all its values
         :raises ZaqarError: any answer that is no success
         """
-        call = functools.partial(
-            self._run, operation, identity, scope, path, values, read_body
-        )
-        if self._observe is not None:
-            call = functools.partial(
-                _observed, self._observe, operation.name, call
+        began = time.perf_counter()
+        status, outcome = '500', 'done'
+        try:
+            result = self._run(
+                operation, identity, scope, path, values, read_body
             )
-        if not LOG.isEnabledFor(logging.DEBUG):
-            return call()
-        # Without the body, which may be confidential.
-        request = f'{operation.name} {scope or ""} {path} {values}'
-        return _logged(request, call)
+            status = '2xx'
+            return result
+        except ZaqarError as error:
+            status = str(error.status)
+            outcome = f'{status} {error.title}'
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            if self._observe is not None:
+                self._observe(operation.name, status, seconds)
+            LOG.debug(
+                # Without the body, which may be confidential.
+                '%s %s %s %s: %s after %.1f ms',
+                operation.name,
+                scope or '',
+                path,
+                values,
+                outcome,
+                seconds * 1000,
+            )
 
     def forget(self, scope: Scope, subscription_id: str) -> None:
         """Delete a subscription of a closed connection, without a policy."""
@@ -147,33 +160,6 @@ class Dispatcher:
         if received is not None and received.size > most:
             raise body.too_large(most)
         return received
-
-
-def _observed(observe: Observe, name: str, call: Callable[[], Any]) -> Any:
-    began = time.perf_counter()
-    outcome = '500'
-    try:
-        result = call()
-        outcome = '2xx'
-        return result
-    except ZaqarError as error:
-        outcome = str(error.status)
-        raise
-    finally:
-        observe(name, outcome, time.perf_counter() - began)
-
-
-def _logged(request: str, call: Callable[[], Any]) -> Any:
-    began = time.perf_counter()
-    outcome = 'done'
-    try:
-        return call()
-    except ZaqarError as error:
-        outcome = f'{error.status} {error.title}'
-        raise
-    finally:
-        milliseconds = (time.perf_counter() - began) * 1000
-        LOG.debug('%s: %s after %.1f ms', request, outcome, milliseconds)
 
 
 def _document(body: Body, raw: bytes | None) -> Any:

@@ -5,10 +5,9 @@ Thin on purpose: processor time of the client is load that the service does
 not get.
 """
 
-import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -30,51 +29,43 @@ class ClaimedMessages:
     message_ids: Sequence[str]
 
 
-class BenchClient(abc.ABC):
+class BenchClient(Protocol):
     """A connection that makes one request at a time.
 
     Every call raises :class:`CallFailed` unless it succeeds.
     """
 
-    @abc.abstractmethod
     def connect(self) -> None:
         """Open the connection."""
 
-    @abc.abstractmethod
     def delete_queue(self, queue: str) -> None:
         """Delete a queue, whether or not it exists."""
 
-    @abc.abstractmethod
     def post(self, queue: str, messages: Sequence[Mapping[str, Any]]) -> None:
         """Post messages."""
 
-    @abc.abstractmethod
     def claim(
         self, queue: str, *, ttl: int, grace: int, limit: int
     ) -> ClaimedMessages | None:
         """Claim messages; return None if there are none."""
 
-    @abc.abstractmethod
     def delete(self, queue: str, claim_id: str, message_id: str) -> None:
         """Delete a claimed message."""
 
-    @abc.abstractmethod
     def delete_many(self, queue: str, message_ids: Sequence[str]) -> None:
         """Delete messages in one request."""
 
-    @abc.abstractmethod
     def list(self, queue: str, marker: str | None, limit: int) -> str | None:
         """List messages after a marker, claimed ones too.
 
         :returns: the next marker; None at the end of the queue
         """
 
-    @abc.abstractmethod
     def close(self) -> None:
         """Close the connection."""
 
 
-class HttpBenchClient(BenchClient):
+class HttpBenchClient:
     """A client over one persistent HTTP connection."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:

@@ -6,16 +6,11 @@ from typing import Any
 
 import msgspec
 
-from zaqar.bench.client import (
-    TIMEOUT,
-    BenchClient,
-    CallFailed,
-    ClaimedMessages,
-)
+from zaqar.bench.client import TIMEOUT, CallFailed, ClaimedMessages
 from zaqar.errors import ConfigurationError
 
 
-class WebSocketBenchClient(BenchClient):
+class WebSocketBenchClient:
     """A client with one frame each way per call."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:

@@ -55,11 +55,7 @@ OPTIONS
     --dry-run           check that the stores respond, and remove nothing
     --pool NAME         sweep this pool only; may be given several times
 
-FILES
-    zaqar.conf and {PROG}.conf, the first of each found in ~/.zaqar, ~,
-    /etc/zaqar and /etc, then zaqar.conf.d/*.conf and {PROG}.conf.d/*.conf
-    there. Later ones win.
-
+{configuration.manual_of_files(PROG)}
 EXIT STATUS
     0    done, or stopped by a signal
     1    a store does not respond, or the configuration is invalid; stores
@@ -106,9 +102,7 @@ Opener = Callable[[], MessageStore]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    if '-h' in words or '--help' in words:
-        print(MANUAL)
+    words = configuration.command_line(arguments, MANUAL)
     try:
         conf = configuration.load(PROG, words, _prepare)
         with contextlib.closing(StoreSelection(conf)) as stores:

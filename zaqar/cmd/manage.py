@@ -61,11 +61,7 @@ COMMANDS
 
     "{PROG} COMMAND -h" shows the arguments of a command.
 
-FILES
-    zaqar.conf and {PROG}.conf, the first of each found in ~/.zaqar,
-    ~, /etc/zaqar and /etc, then zaqar.conf.d/*.conf and
-    {PROG}.conf.d/*.conf there. Later ones win.
-
+{configuration.manual_of_files(PROG)}
 EXIT STATUS
     0    done
     1    no revision given, or the work failed
@@ -229,9 +225,7 @@ ARGUMENTS: dict[str, Sequence[tuple[str, dict[str, Any]]]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    if configuration.wants_manual(words, COMMANDS):
-        print(MANUAL)
+    words = configuration.command_line(arguments, MANUAL, COMMANDS)
     try:
         conf = _configure(words)
         COMMANDS[conf.command.name](conf)

@@ -39,11 +39,7 @@ OPTIONS
     --workers N         threads, hence deliveries at a time; overrides
                         [notification] max_notifier_workers
 
-FILES
-    zaqar.conf and {PROG}.conf, the first of each found in ~/.zaqar, ~,
-    /etc/zaqar and /etc, then zaqar.conf.d/*.conf and {PROG}.conf.d/*.conf
-    there. Later ones win.
-
+{configuration.manual_of_files(PROG)}
 EXIT STATUS
     0    stopped by a signal
     1    the configuration is not valid
@@ -70,9 +66,7 @@ _CHECK_INTERVAL = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    if '-h' in words or '--help' in words:
-        print(MANUAL)
+    words = configuration.command_line(arguments, MANUAL)
     try:
         conf = configuration.load(PROG, words, _prepare)
         if conf.workers:

@@ -60,11 +60,7 @@ SIGNALS
                         after another, each when its successor is ready
     SIGUSR2             print a report of each process on standard error
 
-FILES
-    zaqar.conf and {PROG}.conf, the first of each found in ~/.zaqar, ~,
-    /etc/zaqar and /etc, then zaqar.conf.d/*.conf and {PROG}.conf.d/*.conf
-    there. Later ones win.
-
+{configuration.manual_of_files(PROG)}
 EXIT STATUS
     0    stopped by a signal
     1    the configuration is invalid; one line on standard error says why. An
@@ -101,9 +97,7 @@ GROUPS: Mapping[str, Sequence[cfg.Opt]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    if '-h' in words or '--help' in words:
-        print(MANUAL)
+    words = configuration.command_line(arguments, MANUAL)
     try:
         conf = configuration.load(PROG, words, register_opts)
         return _run(conf, words)

@@ -3,7 +3,7 @@
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from oslo_config import cfg
 from oslo_upgradecheck import common_checks, upgradecheck
@@ -63,11 +63,7 @@ OPTIONS
                     "checks", each with "check", "result" (0 success,
                     1 warning, 2 failure) and "details"
 
-FILES
-    zaqar.conf and {PROG}.conf, the first of each found in ~/.zaqar, ~,
-    /etc/zaqar and /etc, then zaqar.conf.d/*.conf and
-    {PROG}.conf.d/*.conf there. Later ones win.
-
+{configuration.manual_of_files(PROG)}
 EXIT STATUS
     0    all checks passed
     1    there are warnings: read them, then go on
@@ -82,114 +78,84 @@ EXAMPLES
 """
 
 
-class Checks(upgradecheck.UpgradeCommands):
-    """The checks; each returns a result with its faults."""
+Check = Callable[[cfg.ConfigOpts], Result]
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self._conf = conf
 
-    def policy_file(self) -> Result:
-        """Check that the policy file is not JSON."""
-        return common_checks.check_policy_json(self, self._conf)
+def _signing_key(conf: cfg.ConfigOpts) -> Result:
+    Signer.from_conf(conf)
+    return Result(Code.SUCCESS)
 
-    def signing_key(self) -> Result:
-        """Check the length of the signing key."""
-        try:
-            Signer.from_conf(self._conf)
-        except ConfigurationError as error:
-            return Result(Code.FAILURE, str(error))
+
+def _encryption(conf: cfg.ConfigOpts) -> Result:
+    if Cipher.from_conf(conf).has_key:
         return Result(Code.SUCCESS)
+    count = store_upgrade_checks.encrypted(conf)
+    if not count:
+        return Result(Code.SUCCESS)
+    return Result(
+        Code.FAILURE,
+        f'{count} queues keep their messages encrypted, and there is no '
+        'key. Set [transport] message_encryption_key or '
+        'message_encryption_keys; the constant AES256, a default '
+        'elsewhere, counts as none.',
+    )
 
-    def encryption(self) -> Result:
-        """Check that there is a key for encrypted queues."""
+
+def _tables(conf: cfg.ConfigOpts) -> Result:
+    faults, unseen = [], []
+    for place in store_upgrade_checks.places(conf):
         try:
-            if Cipher.from_conf(self._conf).has_key:
-                return Result(Code.SUCCESS)
-        except ConfigurationError as error:
-            return Result(Code.FAILURE, str(error))
-        count = store_upgrade_checks.encrypted(self._conf)
-        if not count:
-            return Result(Code.SUCCESS)
-        return Result(
-            Code.FAILURE,
-            f'{count} queues keep their messages encrypted, and there is no '
-            'key. Set [transport] message_encryption_key or '
-            'message_encryption_keys; the constant AES256, a default '
-            'elsewhere, counts as none.',
-        )
-
-    def tables(self) -> Result:
-        """Check the revision of tables."""
-        faults, unseen = [], []
-        for place in store_upgrade_checks.places(self._conf):
-            try:
-                faults.append(store_upgrade_checks.revision_fault(place))
-            except Unseen as error:
-                unseen.append(str(error))
-        return _result(Code.FAILURE, [*filter(None, faults), *unseen])
-
-    def stores(self) -> Result:
-        """Check that the stores can be used."""
-        return _result(Code.FAILURE, store_upgrade_checks.faults(self._conf))
-
-    def options(self) -> Result:
-        """Warn of deprecated, unknown and ignored options."""
-        return _result(Code.WARNING, config_file_check.remarks(self._conf))
-
-    def pools(self) -> Result:
-        """Check that the pools can be used."""
-        if 'pooling' not in optional_features.from_conf(self._conf):
-            return Result(Code.SUCCESS)
-        stops, warns = store_upgrade_checks.pool_faults(self._conf)
-        code = Code.FAILURE if stops else Code.WARNING
-        return _result(code, [*stops, *warns])
-
-    def catalogue(self) -> Result:
-        """Warn of queues and flavors without a pool."""
-        if 'pooling' not in optional_features.from_conf(self._conf):
-            return Result(Code.SUCCESS)
-        return _result(Code.WARNING, store_upgrade_checks.orphans(self._conf))
-
-    def subscribers(self) -> Result:
-        """Warn of subscribers at addresses that are not allowed."""
-        return _result(
-            Code.WARNING, subscriber_upgrade_checks.refused(self._conf)
-        )
-
-
-def _explained(check: Callable[[Checks], Result]) -> Callable[..., Result]:
-    """Convert errors of a check to a result."""
-
-    @functools.wraps(check)
-    def explained(checks: Checks) -> Result:
-        try:
-            return check(checks)
+            faults.append(store_upgrade_checks.revision_fault(place))
         except Unseen as error:
-            # An unreachable store is reported once, by its own check.
-            return Result(Code.SUCCESS, f'Not looked at: {error}')
-        except (ConfigurationError, cfg.Error) as error:
-            return Result(Code.FAILURE, one_line(error))
-
-    return explained
+            unseen.append(str(error))
+    return _result(Code.FAILURE, [*filter(None, faults), *unseen])
 
 
-CHECKS: Sequence[tuple[str, Callable[[Checks], Result]]] = (
-    ('Policy file', Checks.policy_file),
-    ('Signing key', Checks.signing_key),
-    ('Encryption', Checks.encryption),
-    ('Tables', Checks.tables),
-    ('Stores', Checks.stores),
-    ('Options', Checks.options),
-    ('Pools', Checks.pools),
-    ('Catalogue', Checks.catalogue),
-    ('Subscribers', Checks.subscribers),
-)
+def _stores(conf: cfg.ConfigOpts) -> Result:
+    return _result(Code.FAILURE, store_upgrade_checks.faults(conf))
+
+
+def _options(conf: cfg.ConfigOpts) -> Result:
+    return _result(Code.WARNING, config_file_check.remarks(conf))
+
+
+def _pools(conf: cfg.ConfigOpts) -> Result:
+    if 'pooling' not in optional_features.from_conf(conf):
+        return Result(Code.SUCCESS)
+    stops, warns = store_upgrade_checks.pool_faults(conf)
+    return _result(Code.FAILURE if stops else Code.WARNING, [*stops, *warns])
+
+
+def _catalogue(conf: cfg.ConfigOpts) -> Result:
+    if 'pooling' not in optional_features.from_conf(conf):
+        return Result(Code.SUCCESS)
+    return _result(Code.WARNING, store_upgrade_checks.orphans(conf))
+
+
+def _subscribers(conf: cfg.ConfigOpts) -> Result:
+    return _result(Code.WARNING, subscriber_upgrade_checks.refused(conf))
+
+
+_COMMANDS = upgradecheck.UpgradeCommands()
+
+#: What the manual describes, in its order.
+CHECKS: Mapping[str, Check] = {
+    'Policy file': functools.partial(
+        common_checks.check_policy_json, _COMMANDS
+    ),
+    'Signing key': _signing_key,
+    'Encryption': _encryption,
+    'Tables': _tables,
+    'Stores': _stores,
+    'Options': _options,
+    'Pools': _pools,
+    'Catalogue': _catalogue,
+    'Subscribers': _subscribers,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    if configuration.wants_manual(words, ('upgrade',)):
-        print(MANUAL)
+    words = configuration.command_line(arguments, MANUAL, ('upgrade',))
     try:
         conf = configuration.load(PROG, words, _prepare)
     except ConfigurationError as error:
@@ -201,11 +167,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare(conf: cfg.ConfigOpts) -> None:
-    checks = Checks(conf)
-    checks._upgrade_checks = tuple(
-        (name, _explained(check)) for name, check in CHECKS
+    _COMMANDS._upgrade_checks = tuple(
+        (name, (_explained, {'check': check, 'conf': conf}))
+        for name, check in CHECKS.items()
     )
-    upgradecheck.register_cli_options(conf, checks)
+    upgradecheck.register_cli_options(conf, _COMMANDS)
+
+
+def _explained(_: object, check: Check, conf: cfg.ConfigOpts) -> Result:
+    """Return the result of a check, even if it fails with an error."""
+    try:
+        return check(conf)
+    except Unseen as error:
+        # An unreachable store is reported once, by its own check.
+        return Result(Code.SUCCESS, f'Not looked at: {error}')
+    except (ConfigurationError, cfg.Error) as error:
+        return Result(Code.FAILURE, one_line(error))
 
 
 def _result(code: Code, faults: Sequence[str]) -> Result:
