@@ -78,7 +78,9 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         peer = transport.get_extra_info('peername')
         address = str(peer[0]) if peer else ''
         self.connection = self.connections.join(self, address)
-        if self.connections.is_overrun(self.connection):
+        if self.connections.admission.is_overrun(
+            address, len(self.connections)
+        ):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -167,7 +169,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
     def onConnect(self, request: ConnectionRequest) -> str | None:  # noqa: N802
         """Let a connection in, or raise what denies it."""
         settings, headers = self.connections.settings, request.headers
-        if self.connections.is_full():
+        if self.connections.admission.is_full(len(self.connections)):
             raise ConnectionDeny(503)
         address = client_address(
             self.connection.peer, headers, settings.trusted_proxies

@@ -69,7 +69,7 @@ class Connections:
         self._by_id: dict[str, ConnectionRecord] = {}
         #: Whether a connection has to prove who it is.
         self.proves: bool = handler.authenticator.proves
-        self._admission = Admission(settings, self.proves)
+        self.admission = Admission(settings, self.proves)
         self._blocked: dict[str, set[ConnectionRecord]] = {}
         self._forgetting = 0
         self._does: Mapping[type, Callable[[ConnectionRecord, Any], None]] = {
@@ -96,22 +96,15 @@ class Connections:
         """Tell whether no work is left."""
         return not self._by_id and not self._forgetting
 
-    def is_full(self) -> bool:
-        return self._admission.is_full(len(self))
-
-    def is_overrun(self, connection: ConnectionRecord) -> bool:
-        """Tell whether a connection is refused without an answer."""
-        return self._admission.is_overrun(connection.peer, len(self))
-
     def is_crowded(self, connection: ConnectionRecord, address: str) -> bool:
         """Count a connection for the address of its client.
 
         :returns: whether too many of that address are unauthenticated
         """
-        self._admission.remove(connection.peer)
+        self.admission.remove(connection.peer)
         connection.peer = address
-        self._admission.add(address)
-        return self._admission.is_crowded(address)
+        self.admission.add(address)
+        return self.admission.is_crowded(address)
 
     def join(self, socket: ClientSocket, peer: str) -> ConnectionRecord:
         connection_id = str(uuid.uuid4())
@@ -123,7 +116,7 @@ class Connections:
             self.handler.session(connection_id),
         )
         self._by_id[connection.id] = connection
-        self._admission.add(peer)
+        self.admission.add(peer)
         self._tell()
         return connection
 
@@ -147,7 +140,7 @@ class Connections:
         self._is_taken(connection)
         connection.cancel_timers()
         if not connection.machine.is_proved:
-            self._admission.remove(connection.peer)
+            self.admission.remove(connection.peer)
         self.perform(connection, connection.machine.lost())
 
     def perform(
@@ -320,7 +313,7 @@ class Connections:
             connection.project = answer.project
         effects = connection.machine.answered(answer)
         if connection.machine.is_proved and not was_proved:
-            self._admission.remove(connection.peer)
+            self.admission.remove(connection.peer)
             if connection.login_timer is not None:
                 connection.login_timer.cancel()
         self.perform(connection, effects)

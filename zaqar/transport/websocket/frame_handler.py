@@ -114,13 +114,13 @@ class FrameHandler:
             result = self._run(call, parsed.headers.values)
             turn.weigh(result)
         except ZaqarError as error:
-            return response_views.refusal(call.row, error, call.request)
+            return response_views.refusal(call.row, error, call)
         if call.subscribes_itself:
             answer.subscription = OwnedSubscription(
                 call.scope, result, call.session_path
             )
             session.add_subscription(answer.subscription)
-        return response_views.view(call.row, result, call.request)
+        return response_views.view(call.row, result, call)
 
     def _run(self, call: OperationCall, headers: Mapping[str, Any]) -> Any:
         run = functools.partial(call.run, self.dispatcher)

@@ -145,8 +145,8 @@ class Server:
         internal_server = InternalServer(connections, mac, self._max_body)
         await internal_server.start(inner)
         node_id = self._settings.node_id
-        websocket_node_directory.LOCAL_NODES[node_id] = _Local(
-            connections, loop
+        websocket_node_directory.LOCAL_NODES[node_id] = functools.partial(
+            _push, connections, loop
         )
         server = await loop.create_server(
             Factory(connections, loop), sock=listener, backlog=BACKLOG
@@ -179,32 +179,24 @@ class Server:
             self._settings.node_id,
             f'http://{host}:{port}',
             self._own,
-            functools.partial(_call, loop, connections.renew),
+            functools.partial(loop.call_soon_threadsafe, connections.renew),
         )
 
 
-class _Local:
-    """The way to our connections for threads of this process."""
-
-    def __init__(
-        self, connections: Connections, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self._connections = connections
-        self._loop = loop
-
-    def __call__(self, connection: str, text: bytes) -> int:
-        future = asyncio.run_coroutine_threadsafe(
-            self._connections.push(connection, text), self._loop
-        )
-        try:
-            return STATUS[future.result(_HANDED)]
-        except TimeoutError:
-            future.cancel()
-            return 503
-
-
-def _call(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
-    loop.call_soon_threadsafe(what)
+def _push(
+    connections: Connections,
+    loop: asyncio.AbstractEventLoop,
+    connection: str,
+    text: bytes,
+) -> int:
+    """Push a message to a connection, from a thread of this process."""
+    pushing = connections.push(connection, text)
+    future = asyncio.run_coroutine_threadsafe(pushing, loop)
+    try:
+        return STATUS[future.result(_HANDED)]
+    except TimeoutError:
+        future.cancel()
+        return 503
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -64,7 +64,7 @@ class ParsedFrame:
 
 
 @dataclass(slots=True)
-class OperationCall:
+class OperationCall(response_views.RequestInfo):
     """A call of an operation, as a frame requests it.
 
     :ivar session_path: path of the equivalent HTTP request, from ``/v2`` on;
@@ -73,19 +73,10 @@ class OperationCall:
 
     row: Operation
     identity: Identity
-    scope: Any
-    path: Mapping[str, str]
     query: Mapping[str, Sequence[str]]
     body: websocket_frame_arguments.Members
     encoding: FrameCodec
     session_path: str
-
-    @property
-    def request(self) -> response_views.RequestInfo:
-        """Return the part of the request that views need."""
-        return response_views.RequestInfo(
-            self.scope, self.path, self.encoding.body
-        )
 
     @property
     def subscribes_itself(self) -> bool:
@@ -220,10 +211,11 @@ class Session:
             text = f'{websocket_frame_arguments.BAD_REQUEST}{error}'
             raise InvalidRequest(text) from None
         return OperationCall(
-            row,
-            identity,
             scope,
             client_project_queue_checks.without_scope(values),
+            encoding.body,
+            row,
+            identity,
             websocket_frame_arguments.query(row, body, encoding),
             body,
             encoding,
