@@ -45,7 +45,7 @@ _REQUEST: Environ = {
 }
 
 
-class _Middleware(auth_token.AuthProtocol):  # type: ignore[misc]
+class Middleware(auth_token.AuthProtocol):  # type: ignore[misc]
     """keystonemiddleware with the defaults of this service."""
 
     def __init__(self, app: App, conf: cfg.ConfigOpts) -> None:
@@ -71,7 +71,7 @@ class _Middleware(auth_token.AuthProtocol):  # type: ignore[misc]
         super().validate_allowed_request(request, token)
 
 
-class _Login(_Middleware):
+class _Login(Middleware):
     """Validates the token of a session, whose frames are checked later."""
 
     def validate_allowed_request(
@@ -111,15 +111,12 @@ def _is_restricted(token: Mapping[str, Any]) -> bool:
     return credential.get('access_rules') is not None
 
 
-def with_keystone(app: App, unavailable: App, conf: cfg.ConfigOpts) -> App:
-    """Require a valid token, and take the identity from it.
+def guarded(checked: App, unavailable: App) -> App:
+    """Return the middleware with an answer for when Keystone has none.
 
-    :param unavailable: answers when Keystone cannot be queried
+    :param unavailable: gives it
     """
-    return _guarded(_Middleware(app, conf), unavailable)
 
-
-def _guarded(checked: App, unavailable: App) -> App:
     def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         refusals: list[str] = []
 
@@ -157,7 +154,7 @@ def _discard(_data: bytes) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class Credentials:
     """A validated token.
 
     :ivar environ: headers of the identity, as in a WSGI environment
@@ -169,6 +166,10 @@ class Proof:
     environ: Mapping[str, Any]
     expires_at: float
     permits: Callable[[str, str], bool] | None = None
+
+    @property
+    def project(self) -> str:
+        return str(self.environ.get('HTTP_X_PROJECT_ID', ''))
 
 
 class TokenRefused(Exception):
@@ -184,9 +185,9 @@ class Tokens:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._middleware = _Login(_admitted, conf)
-        self._app = _guarded(self._middleware, _silent)
+        self._app = guarded(self._middleware, _silent)
 
-    def prove(self, headers: Mapping[str, str]) -> Proof:
+    def prove(self, headers: Mapping[str, str]) -> Credentials:
         """Validate the token in some headers.
 
         Other claims of an identity among them are ignored.
@@ -207,9 +208,9 @@ class Tokens:
         if TOKEN_INFO not in environ:
             # [keystone_authtoken] delay_auth_decision defers the refusal.
             raise TokenRefused(401)
-        return self._proof(environ)
+        return self._credentials(environ)
 
-    def _proof(self, environ: Environ) -> Proof:
+    def _credentials(self, environ: Environ) -> Credentials:
         token = environ[TOKEN_INFO]['token']
         end = datetime.datetime.fromisoformat(token['expires_at'])
         identity = {
@@ -220,7 +221,8 @@ class Tokens:
         # For trusts of the caller; the catalogue is as bulky as its header.
         small = {k: v for k, v in token.items() if k != 'catalog'}
         identity[TOKEN_INFO] = {'token': small}
-        return Proof(identity, end.timestamp(), self._rules(environ, token))
+        rules = self._rules(environ, token)
+        return Credentials(identity, end.timestamp(), rules)
 
     def _rules(
         self, environ: Environ, token: Mapping[str, Any]

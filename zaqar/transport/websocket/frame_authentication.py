@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from oslo_config import cfg
@@ -21,7 +20,7 @@ from zaqar.controllers.url_signatures import Grant, Signer, moment
 from zaqar.errors import InvalidRequest, NoRoute, ZaqarError
 from zaqar.models import Identity
 from zaqar.transport import caller_identity
-from zaqar.transport.token_validation import Proof, TokenRefused, Tokens
+from zaqar.transport.token_validation import Credentials, TokenRefused, Tokens
 
 _NAME = re.compile(r'[a-z0-9-]+')
 
@@ -45,21 +44,6 @@ class KeystoneUnavailable(ZaqarError):
 
     status = 503
     default_title = 'The identity service is not available.'
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """The validated token of a session.
-
-    :ivar expires_at: when it expires, in seconds since the epoch
-    :ivar permits: tells whether its access rules permit a method on a path;
-        None without rules
-    """
-
-    project: str
-    environ: Mapping[str, Any]
-    expires_at: float
-    permits: Callable[[str, str], bool] | None = None
 
 
 class Authenticator:
@@ -108,7 +92,7 @@ class Authenticator:
         if self._tokens is None:
             return None
         try:
-            return _credentials(self._tokens.prove(_environ(headers)))
+            return self._tokens.prove(_environ(headers))
         except TokenRefused as refusal:
             if refusal.status >= 500:
                 raise KeystoneUnavailable from None
@@ -225,11 +209,6 @@ def _environ(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 def _latin(value: str) -> str:
     return value if value.isascii() else value.encode().decode('latin-1')
-
-
-def _credentials(proof: Proof) -> Credentials:
-    project = proof.environ.get('HTTP_X_PROJECT_ID', '')
-    return Credentials(project, proof.environ, proof.expires_at, proof.permits)
 
 
 def _texts(value: Any) -> list[str]:

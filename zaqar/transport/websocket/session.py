@@ -17,14 +17,12 @@ from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.api.operation import Body, Operation
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
+from zaqar.transport.token_validation import Credentials
 from zaqar.transport.websocket import answer_encoding, response_views
 from zaqar.transport.websocket.connection_state_machine import (
     OwnedSubscription,
 )
-from zaqar.transport.websocket.frame_authentication import (
-    Authenticator,
-    Credentials,
-)
+from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_codecs import FrameCodec
 
 _SUBSCRIBING = 'POST'

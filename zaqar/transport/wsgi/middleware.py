@@ -234,7 +234,8 @@ def with_keystone(app: App, conf: cfg.ConfigOpts) -> App:
     unavailable = error_response(
         StoreUnavailable('The identity service is not available.')
     )
-    return token_validation.with_keystone(app, unavailable, conf)
+    checked = token_validation.Middleware(app, conf)
+    return token_validation.guarded(checked, unavailable)
 
 
 def with_project_logged(app: App) -> App:
