@@ -6,6 +6,7 @@ responses. Titles and statuses are part of the Messaging API v2. The last three
 are no answers: they stop the start, or make a call be repeated.
 """
 
+import http
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -18,6 +19,9 @@ def one_line(error: object) -> str:
 class ZaqarError(Exception):
     """An error response.
 
+    A subclass names its status and title as keywords, or those of its base;
+    without a title it has the phrase of HTTP.
+
     :param description: the cause, for the caller; None omits the key
     :param title: overrides the title of the class
     :param headers: additional headers of the response
@@ -25,6 +29,14 @@ class ZaqarError(Exception):
 
     status: ClassVar[int] = 500
     default_title: ClassVar[str] = 'Internal server error'
+
+    def __init_subclass__(cls, status: int = 0, title: str = '') -> None:
+        if status:
+            cls.status = status
+            phrase = http.HTTPStatus(status).phrase
+            cls.default_title = title or f'{status} {phrase}'
+        elif title:
+            cls.default_title = title
 
     def __init__(
         self,
@@ -39,119 +51,74 @@ class ZaqarError(Exception):
         self.headers = dict(headers or {})
 
 
-class InvalidRequest(ZaqarError):
+class InvalidRequest(ZaqarError, status=400, title='Invalid API request'):
     """A limit exceeded, or a malformed request."""
 
-    status = 400
-    default_title = 'Invalid API request'
 
-
-class InvalidBody(InvalidRequest):
+class InvalidBody(InvalidRequest, title='Invalid request body'):
     """A body that is not JSON, or does not fit its schema."""
 
-    default_title = 'Invalid request body'
 
-
-class InvalidParameter(InvalidRequest):
+class InvalidParameter(InvalidRequest, title='Invalid parameter'):
     """A query value of the wrong type."""
 
-    default_title = 'Invalid parameter'
 
-
-class InvalidDeletion(InvalidRequest):
+class InvalidDeletion(InvalidRequest, title='Unable to delete'):
     """A deletion with a claim that does not hold the message."""
 
-    default_title = 'Unable to delete'
 
-
-class Forbidden(ZaqarError):
+class Forbidden(ZaqarError, status=403, title='Not authorized'):
     """The policy denies the request."""
-
-    status = 403
-    default_title = 'Not authorized'
 
     def __init__(self) -> None:
         super().__init__('You are not authorized to complete this action.')
 
 
-class MessageClaimed(ZaqarError):
+class MessageClaimed(ZaqarError, status=403, title='Unable to delete'):
     """A claimed message cannot be deleted without its claim."""
 
-    status = 403
-    default_title = 'Unable to delete'
 
-
-class QueueFull(ZaqarError):
+class QueueFull(ZaqarError, status=403, title='Queue is full'):
     """A post would exceed the queue's limit of live messages."""
 
-    status = 403
-    default_title = 'Queue is full'
 
-
-class PoolInUse(ZaqarError):
+class PoolInUse(ZaqarError, status=403, title='Unable to delete'):
     """A pool that is still needed cannot be deleted."""
 
-    status = 403
-    default_title = 'Unable to delete'
 
-
-class NoPool(ZaqarError):
+class NoPool(ZaqarError, status=403, title='No pool for the queue'):
     """No pool admits a new queue."""
 
-    status = 403
-    default_title = 'No pool for the queue'
 
-
-class NoRoute(ZaqarError):
+class NoRoute(ZaqarError, status=404):
     """No such path, or a caller who must not learn that it exists."""
 
-    status = 404
-    default_title = '404 Not Found'
 
-
-class NotFound(ZaqarError):
+class NotFound(ZaqarError, status=404, title='Not found'):
     """The resource does not exist for this project."""
 
-    status = 404
-    default_title = 'Not found'
 
-
-class MethodNotAllowed(ZaqarError):
+class MethodNotAllowed(ZaqarError, status=405):
     """The path exists, but not for this method."""
 
-    status = 405
-    default_title = '405 Method Not Allowed'
 
-
-class NotAcceptable(ZaqarError):
+class NotAcceptable(ZaqarError, status=406):
     """The caller accepts none of the media types of the service."""
 
-    status = 406
-    default_title = '406 Not Acceptable'
 
-
-class RequestTimeout(ZaqarError):
+class RequestTimeout(ZaqarError, status=408):
     """The body was sent too slowly."""
-
-    status = 408
-    default_title = '408 Request Timeout'
 
     def __init__(self, description: str) -> None:
         super().__init__(description, headers={'Connection': 'close'})
 
 
-class Conflict(ZaqarError):
+class Conflict(ZaqarError, status=409, title='Resource conflict'):
     """The resource is in a state that does not allow the change."""
 
-    status = 409
-    default_title = 'Resource conflict'
 
-
-class LengthRequired(ZaqarError):
+class LengthRequired(ZaqarError, status=411):
     """A chunked body, which the web server does not support."""
-
-    status = 411
-    default_title = '411 Length Required'
 
 
 class DecryptionFailed(Conflict):
@@ -165,11 +132,8 @@ class DecryptionFailed(Conflict):
         self.lacks_key = lacks_key
 
 
-class UnsupportedMediaType(ZaqarError):
+class UnsupportedMediaType(ZaqarError, status=415):
     """A PATCH with another media type than the operation needs."""
-
-    status = 415
-    default_title = '415 Unsupported Media Type'
 
 
 class StoreUnavailable(ZaqarError):

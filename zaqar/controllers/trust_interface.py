@@ -20,11 +20,8 @@ OPTION = 'trust_id'
 BROUGHT = '_brought_trust_id'
 
 
-class TrustRefused(ZaqarError):
+class TrustRefused(ZaqarError, status=403, title='Not authorized'):
     """The caller cannot make the service its trustee."""
-
-    status = 403
-    default_title = 'Not authorized'
 
 
 class Trusts(Protocol):

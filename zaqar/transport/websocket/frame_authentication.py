@@ -25,25 +25,18 @@ from zaqar.transport.token_validation import Credentials, TokenRefused, Tokens
 _NAME = re.compile(r'[a-z0-9-]+')
 
 
-class NotPermitted(ZaqarError):
+class NotPermitted(ZaqarError, status=403, title='Not authorized'):
     """The client may not do this on this connection."""
 
-    status = 403
-    default_title = 'Not authorized'
 
-
-class BadToken(ZaqarError):
+class BadToken(ZaqarError, status=401, title='The token was not accepted.'):
     """The token is not valid."""
 
-    status = 401
-    default_title = 'The token was not accepted.'
 
-
-class KeystoneUnavailable(ZaqarError):
+class KeystoneUnavailable(
+    ZaqarError, status=503, title='The identity service is not available.'
+):
     """The token could not be validated."""
-
-    status = 503
-    default_title = 'The identity service is not available.'
 
 
 class Authenticator:
