@@ -6,7 +6,7 @@ entry are all derived from it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zaqar.api import body_size_limits
@@ -109,7 +109,9 @@ class Operation:
     handler: Callable[..., Any]
     summary: str
     error_message: str
-    responses: Mapping[int, Mapping[str, Any] | None]
+    responses: Mapping[int, Mapping[str, Any] | None] = field(
+        default_factory=lambda: {204: None}
+    )
     query: tuple[Param, ...] = ()
     body: Body | None = None
     rel: str | None = None

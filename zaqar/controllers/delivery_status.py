@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 from zaqar.controllers.subscription_records import DELIVERIES, parent_of
-from zaqar.models import Record, Scope
+from zaqar.models import Data, Record, Scope
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.record_helpers import Data, update
+from zaqar.storage.record_helpers import update
 
 #: The queue or topic and the id of a subscription.
 Key = tuple[Scope, str]

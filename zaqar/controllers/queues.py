@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -43,10 +42,11 @@ def list_(
     limit: int | None,
     detailed: bool | None,
     name: str | None,
-    with_count: bool | None,
     filters: Mapping[str, Sequence[str]],
+    with_count: bool | None = None,
+    kind: Kind = Kind.QUEUE,
 ) -> QueuePage:
-    """List the project's queues by name, byte-wise ascending.
+    """List the project's queues or topics by name, byte-wise ascending.
 
     :param marker: names strictly greater; need not exist
     :param name: only queues whose name contains it, literally
@@ -55,28 +55,33 @@ def list_(
     :returns: a page that may be short, even empty, while it has a marker:
         a request reads a bounded amount of metadata
     """
-    again = {'with_count': with_count} if with_count is not None else {}
-    page = _page(
-        ctx, Kind.QUEUE, marker, limit, detailed, name, filters, again
+    size = page_size(limit, ctx.limits.max_queues_per_page, 'no greater than')
+    values = _filter_values(filters)
+    lines: list[NamedQueue] = []
+    is_filtered = name is not None or bool(values)
+    first = min(size, FIRST_BATCH) if is_filtered else size
+    scan = _Scan(ctx, kind, marker, first)
+    for record in scan.records():
+        if _matches(record, name, values):
+            lines.append(_line(ctx, kind, record, bool(detailed)))
+            if len(lines) == size:
+                break
+    management = ctx.catalogue.management
+    return QueuePage(
+        kind,
+        lines,
+        {
+            'marker': None,
+            'limit': limit,
+            'detailed': detailed,
+            'name': name,
+            **({} if with_count is None else {'with_count': with_count}),
+            **{key: texts[0] for key, texts in filters.items()},
+        },
+        management.count(kind, ctx.identity.project) if with_count else None,
+        marker=scan.resume(lines),
+        bytes_decoded=scan.bytes_decoded,
     )
-    if with_count:
-        management = ctx.catalogue.management
-        count = management.count(Kind.QUEUE, ctx.identity.project)
-        return dataclasses.replace(page, count=count)
-    return page
-
-
-def list_topics(
-    ctx: Context,
-    *,
-    marker: str | None,
-    limit: int | None,
-    detailed: bool | None,
-    name: str | None,
-    filters: Mapping[str, Sequence[str]],
-) -> QueuePage:
-    """List the project's topics; see :func:`list_`."""
-    return _page(ctx, Kind.TOPIC, marker, limit, detailed, name, filters, {})
 
 
 def create(
@@ -159,44 +164,6 @@ def purge(ctx: Context, *, scope: Scope, document: Any) -> None:
         store.purge(queue.qid, now=store.clock.now())
 
     ctx.catalogue.run(scope, empty, None)
-
-
-def _page(
-    ctx: Context,
-    kind: Kind,
-    marker: str | None,
-    limit: int | None,
-    detailed: bool | None,
-    name: str | None,
-    filters: Mapping[str, Sequence[str]],
-    more: Mapping[str, Any],
-) -> QueuePage:
-    size = page_size(limit, ctx.limits.max_queues_per_page, 'no greater than')
-    values = _filter_values(filters)
-    lines: list[NamedQueue] = []
-    is_filtered = name is not None or bool(values)
-    first = min(size, FIRST_BATCH) if is_filtered else size
-    scan = _Scan(ctx, kind, marker, first)
-    for record in scan.records():
-        if _matches(record, name, values):
-            lines.append(_line(ctx, kind, record, bool(detailed)))
-            if len(lines) == size:
-                break
-    again = {
-        'marker': None,
-        'limit': limit,
-        'detailed': detailed,
-        'name': name,
-        **more,
-        **{key: texts[0] for key, texts in filters.items()},
-    }
-    return QueuePage(
-        kind,
-        lines,
-        again,
-        marker=scan.resume(lines),
-        bytes_decoded=scan.bytes_decoded,
-    )
 
 
 def _filter_values(filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:

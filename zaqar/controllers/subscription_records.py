@@ -15,15 +15,15 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zaqar.controllers import subscription_expiry_index, trust_interface
 from zaqar.controllers.call_context import Context
 from zaqar.errors import Conflict, NotFound
-from zaqar.models import Kind, Record, Scope, Subscription
+from zaqar.models import Data, Kind, Record, Scope, Subscription
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.record_helpers import Data, repeat, update
+from zaqar.storage.record_helpers import repeat, update
 
 #: Kinds of records.
 SUBSCRIPTION = 'subscription'
@@ -126,7 +126,7 @@ def current(
 
 
 def enrol(
-    ctx: Context, scope: Scope, data: Mapping[str, Any], now: int
+    ctx: Context, scope: Scope, data: Data, now: int
 ) -> tuple[str, bool]:
     """Record a subscription, unless its subscriber has one.
 
@@ -138,7 +138,7 @@ def enrol(
 
 
 def _enrol_once(
-    ctx: Context, scope: Scope, data: Mapping[str, Any], now: int
+    ctx: Context, scope: Scope, data: Data, now: int
 ) -> tuple[str, bool] | None:
     """Try to record a subscription; None after a conflict."""
     store, parent = ctx.catalogue.management, parent_of(scope)
@@ -171,7 +171,7 @@ def _enrol_once(
 
 
 def _create(
-    ctx: Context, scope: Scope, subscription_id: str, data: Mapping[str, Any]
+    ctx: Context, scope: Scope, subscription_id: str, data: Data
 ) -> bool:
     store = ctx.catalogue.management
     subscription_expiry_index.add(
@@ -184,7 +184,7 @@ def replace(
     ctx: Context,
     scope: Scope,
     old: Subscription,
-    data: Mapping[str, Any],
+    data: Data,
     version: int,
 ) -> bool:
     """Replace the data, if the record has not changed since it was read.

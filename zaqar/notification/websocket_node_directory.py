@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.bounded_cache import BoundedCache
-from zaqar.models import Record
+from zaqar.models import Data, Record
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.record_helpers import Data, update
+from zaqar.storage.record_helpers import update
 
 #: Kind of the records, all under one parent.
 KIND = 'node'

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar.errors import Conflict, StoreUnavailable
-from zaqar.models import Record
+from zaqar.models import Data, Record
 from zaqar.pools import uri_reservations
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.record_helpers import Data, list_all, update
+from zaqar.storage.record_helpers import list_all, update
 
 KIND = 'pool'
 

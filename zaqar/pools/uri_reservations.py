@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from zaqar.models import Record
+from zaqar.models import Data, Record
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.record_helpers import Data, update
+from zaqar.storage.record_helpers import update
 
 KIND = 'pool_uri'
 

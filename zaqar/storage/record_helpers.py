@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Record
+from zaqar.models import Data, Record
 from zaqar.storage.base import ManagementStore
 
 #: Records read at a time.
@@ -15,8 +15,6 @@ BATCH = 200
 
 #: Tries of a change, each of which somebody else's change may defeat.
 ATTEMPTS = 8
-
-Data = Mapping[str, Any]
 
 #: Kind, parent and name of a record.
 Key = tuple[str, str, str]

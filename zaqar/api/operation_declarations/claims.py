@@ -51,7 +51,6 @@ OPERATIONS = (
         handler=claims.renew,
         summary='Renew a claim, whose ttl starts anew.',
         error_message='Claim could not be updated',
-        responses={204: None},
         body=_options(required=True),
         rel='rel/patch_claim',
     ),
@@ -62,7 +61,6 @@ OPERATIONS = (
         handler=claims.release,
         summary='Release a claim; its messages are free at once.',
         error_message='Claim could not be deleted',
-        responses={204: None},
         rel='rel/delete_claim',
     ),
 )

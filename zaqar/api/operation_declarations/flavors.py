@@ -2,8 +2,8 @@
 """Operations on flavors."""
 
 from zaqar.api import response_schemas
-from zaqar.api.operation import ADMIN, ANYONE, Operation, Param, Rule
-from zaqar.api.operation_declarations.pools import NEEDS, required_object
+from zaqar.api.operation import ADMIN, ANYONE, Param, Rule
+from zaqar.api.operation_declarations.pools import pooled, required_object
 from zaqar.controllers import flavors
 
 _NAMES = response_schemas.array(response_schemas.TEXT)
@@ -32,7 +32,7 @@ _UPDATE = required_object(
 )
 
 OPERATIONS = (
-    Operation(
+    pooled(
         name='flavor_list',
         http='GET /v2/flavors',
         rule=Rule('flavors:get_all', ANYONE, 'List the flavors.'),
@@ -46,9 +46,8 @@ OPERATIONS = (
             Param('marker', 'text', 'Names greater than this.', 'marker'),
         ),
         rel='rel/flavors',
-        needs=NEEDS,
     ),
-    Operation(
+    pooled(
         name='flavor_get',
         http='GET /v2/flavors/{flavor_name}',
         rule=Rule('flavors:get', ANYONE, 'Show a flavor.'),
@@ -57,9 +56,8 @@ OPERATIONS = (
         error_message='Flavor could not be retrieved',
         responses={200: _FLAVOR},
         rel='rel/flavor',
-        needs=NEEDS,
     ),
-    Operation(
+    pooled(
         name='flavor_create',
         http='PUT /v2/flavors/{flavor_name}',
         rule=Rule('flavors:create', ADMIN, 'Create or replace a flavor.'),
@@ -69,9 +67,8 @@ OPERATIONS = (
         responses={201: None},
         body=_CREATE,
         rel='rel/flavor',
-        needs=NEEDS,
     ),
-    Operation(
+    pooled(
         name='flavor_update',
         http='PATCH /v2/flavors/{flavor_name}',
         rule=Rule('flavors:update', ADMIN, 'Change the pools of a flavor.'),
@@ -81,17 +78,14 @@ OPERATIONS = (
         responses={200: _FLAVOR},
         body=_UPDATE,
         rel='rel/flavor',
-        needs=NEEDS,
     ),
-    Operation(
+    pooled(
         name='flavor_delete',
         http='DELETE /v2/flavors/{flavor_name}',
         rule=Rule('flavors:delete', ADMIN, 'Delete a flavor.'),
         handler=flavors.delete,
         summary='Delete a flavor; its pools stay.',
         error_message='Flavor could not be deleted',
-        responses={204: None},
         rel='rel/flavor',
-        needs=NEEDS,
     ),
 )

@@ -142,7 +142,6 @@ OPERATIONS = (
         handler=messages.delete,
         summary='Delete one message, with its claim if it is claimed.',
         error_message='Message could not be deleted',
-        responses={204: None},
         query=(Param('claim_id', 'text', 'Its claim.', 'claim_id'),),
         rel='rel/message_delete',
     ),

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on pools, for administrators."""
 
+import functools
+
 from zaqar.api import body_decoding, response_schemas
 from zaqar.api.operation import ADMIN, Body, Operation, Param, Rule
 from zaqar.api.optional_features import Feature
 from zaqar.controllers import pools
 
 NEEDS: frozenset[Feature] = frozenset(('admin_mode', 'pooling'))
+
+#: Declares an operation that exists with pooling alone.
+pooled = functools.partial(Operation, needs=NEEDS)
 
 _OPTIONS: response_schemas.Schema = {'type': 'object'}
 _FLAVOR: response_schemas.Schema = {'type': ['string', 'null']}
@@ -54,7 +59,7 @@ _UPDATE = required_object(
 )
 
 OPERATIONS = (
-    Operation(
+    pooled(
         name='pool_list',
         http='GET /v2/pools',
         rule=Rule('pools:get_all', ADMIN, 'List the pools.'),
@@ -68,9 +73,8 @@ OPERATIONS = (
             Param('marker', 'text', 'Names greater than this.', 'marker'),
         ),
         rel='rel/pools',
-        needs=NEEDS,
     ),
-    Operation(
+    pooled(
         name='pool_get',
         http='GET /v2/pools/{pool_name}',
         rule=Rule('pools:get', ADMIN, 'Show a pool.'),
@@ -80,9 +84,8 @@ OPERATIONS = (
         responses={200: _POOL},
         query=(Param('detailed', 'bool', 'Add the options.'),),
         rel='rel/pool',
-        needs=NEEDS,
     ),
-    Operation(
+    pooled(
         name='pool_create',
         http='PUT /v2/pools/{pool_name}',
         rule=Rule('pools:create', ADMIN, 'Create or replace a pool.'),
@@ -93,9 +96,8 @@ OPERATIONS = (
         conflict='Another pool has this URI.',
         body=_CREATE,
         rel='rel/pool',
-        needs=NEEDS,
     ),
-    Operation(
+    pooled(
         name='pool_update',
         http='PATCH /v2/pools/{pool_name}',
         rule=Rule('pools:update', ADMIN, 'Change a pool.'),
@@ -106,17 +108,14 @@ OPERATIONS = (
         conflict='Another pool has this URI.',
         body=_UPDATE,
         rel='rel/pool',
-        needs=NEEDS,
     ),
-    Operation(
+    pooled(
         name='pool_delete',
         http='DELETE /v2/pools/{pool_name}',
         rule=Rule('pools:delete', ADMIN, 'Delete a pool.'),
         handler=pools.delete,
         summary='Delete a pool that neither a flavor nor a queue needs.',
         error_message='Pool could not be deleted',
-        responses={204: None},
         rel='rel/pool',
-        needs=NEEDS,
     ),
 )

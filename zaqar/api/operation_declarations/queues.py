@@ -137,7 +137,6 @@ OPERATIONS = (
         handler=queues.delete,
         summary='Delete a queue with its messages and claims.',
         error_message='Queue could not be deleted',
-        responses={204: None},
         rel='rel/queue',
     ),
     Operation(
@@ -157,7 +156,6 @@ OPERATIONS = (
         handler=queues.purge,
         summary='Remove all messages of a queue and keep the queue.',
         error_message='Queue could not be purged',
-        responses={204: None},
         body=_PURGE,
         rel='rel/queue_purge',
     ),

@@ -85,7 +85,6 @@ OPERATIONS = (
         handler=subscriptions.update,
         summary='Change a subscription; what is null stays as it is.',
         error_message='Subscription could not be updated',
-        responses={204: None},
         conflict='The new subscriber has a subscription already.',
         body=_body(
             response_schemas.obj(
@@ -101,7 +100,6 @@ OPERATIONS = (
         handler=subscriptions.delete,
         summary='End a subscription.',
         error_message='Subscription could not be deleted',
-        responses={204: None},
         rel='rel/subscription',
     ),
     Operation(
@@ -111,7 +109,6 @@ OPERATIONS = (
         handler=subscriptions.confirm,
         summary='Confirm a subscription, or refuse it.',
         error_message='Subscription could not be confirmed',
-        responses={204: None},
         body=_body(response_schemas.obj({'confirmed': {'type': 'boolean'}})),
         rel='rel/subscription_confirm',
     ),

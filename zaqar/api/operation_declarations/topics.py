@@ -5,6 +5,7 @@ A topic is a queue without claims; only the kind of the scope differs.
 """
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from zaqar.api.operation_declarations import (
     subscriptions,
 )
 from zaqar.controllers import queues as behaviour
+from zaqar.models import Kind
 
 _PREFIX = 'topic_'
 
@@ -26,7 +28,7 @@ _WORD = re.compile(r'\b([Qq])ueue(s?)\b')
 _QUEUES: Mapping[str, Mapping[str, Any]] = {
     'queue_list': {
         'rule': Rule('topics:get_all', ANYONE, 'List topics.'),
-        'handler': behaviour.list_topics,
+        'handler': functools.partial(behaviour.list_, kind=Kind.TOPIC),
         'responses': {200: response_schemas.TOPIC_PAGE},
     },
     'queue_create': {'rule': Rule('topics:create', ANYONE, 'Create a topic.')},
