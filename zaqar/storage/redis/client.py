@@ -13,7 +13,7 @@ from redis import exceptions
 
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.redis import topology
+from zaqar.storage.redis import keys, topology
 from zaqar.storage.redis.node import (
     Command,
     ConnectionLost,
@@ -69,11 +69,14 @@ class RedisClient:
 
     Calls go to the server that has their first key.
 
+    :ivar prefix: of all keys
     :ivar is_single_server: whether a script may use keys with different tags
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
+        self.prefix = settings.prefix
+        self._home = keys.of_server(settings.prefix)
         self.topology = topology.make_topology(settings)
         self.is_single_server = self.topology.is_single_server
         self._wait: Sequence[Command] = ()
@@ -88,7 +91,7 @@ class RedisClient:
     def run(
         self,
         script: Script,
-        keys: Sequence[str],
+        names: Sequence[str],
         arguments: Sequence[Any],
         *,
         pass_repeated: bool = False,
@@ -101,10 +104,10 @@ class RedisClient:
 
         def commands(repeated: bool) -> Sequence[Command]:
             more = ('1' if repeated else '0',) if pass_repeated else ()
-            call = 'EVALSHA', script.sha, len(keys), *keys, *arguments, *more
+            call = 'EVALSHA', script.sha, len(names), *names, *arguments, *more
             return [call, *self._wait] if script.writes else [call]
 
-        answers = self._try(keys[0], commands, script)
+        answers = self._try(names[0], commands, script)
         if len(answers) > 1 and answers[1] < self._settings.wait_replicas:
             LOG.error(
                 'A change has reached %d replicas instead of %d',
@@ -114,23 +117,24 @@ class RedisClient:
             raise StoreUnavailable
         return answers[0]
 
-    def ping(self, key: str) -> None:
-        """Return when the server that has a key answers, or another one."""
-        self._call_any(key, 'PING')
+    def ping(self) -> None:
+        """Return when a server answers."""
+        self._call_any('PING')
 
-    def now(self, key: str) -> int:
+    def now(self) -> int:
         """Return the time in milliseconds.
 
-        That of the server that has a key, so that all callers agree; while
-        it is down, that of another one.
+        That of one server, so that all callers agree; while it is down, that
+        of another one.
         """
-        seconds, micros = self._call_any(key, 'TIME')
+        seconds, micros = self._call_any('TIME')
         return int(seconds) * 1000 + int(micros) // 1000
 
     def close(self) -> None:
         self.topology.close()
 
-    def _call_any(self, key: str, *command: Any) -> Any:
+    def _call_any(self, *command: Any) -> Any:
+        key = self._home
         if self.is_single_server:
             return self.call(key, *command)
         if not request_deadline.left(DEADLINE):

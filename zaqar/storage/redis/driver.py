@@ -127,22 +127,22 @@ MANAGEMENT_OPTS = _opts('message')
 
 
 def open_messages(uri: str, options: Mapping[str, Any]) -> base.MessageStore:
-    client, prefix = _open(uri, options)
+    client = _open(uri, options)
     from zaqar.storage.redis.message_store import RedisMessageStore
 
-    return RedisMessageStore(client, prefix)
+    return RedisMessageStore(client)
 
 
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> base.ManagementStore:
-    client, prefix = _open(uri, options)
+    client = _open(uri, options)
     from zaqar.storage.redis.management_store import RedisManagementStore
 
-    return RedisManagementStore(client, prefix)
+    return RedisManagementStore(client)
 
 
-def _open(uri: str, options: Mapping[str, Any]) -> tuple[RedisClient, str]:
+def _open(uri: str, options: Mapping[str, Any]) -> RedisClient:
     settings = uris.parse(uri, options)
     try:
         from zaqar.storage.redis import server_check
@@ -158,7 +158,7 @@ def _open(uri: str, options: Mapping[str, Any]) -> tuple[RedisClient, str]:
     except BaseException:
         client.close()
         raise
-    return client, settings.prefix
+    return client
 
 
 DRIVER = Driver(

@@ -22,17 +22,14 @@ class RedisManagementStore(base.ManagementStore):
     """Records on a server.
 
     :param client: owned by this store from now on
-    :param prefix: of all keys
     """
 
-    def __init__(self, client: RedisClient, prefix: str) -> None:
+    def __init__(self, client: RedisClient) -> None:
         self._client = client
-        self._prefix = prefix
-        self._home = keys.of_server(prefix)
-        self.clock = store_clock.Clock(lambda: client.now(self._home))
+        self.clock = store_clock.Clock(client.now)
 
     def ping(self) -> None:
-        self._client.ping(self._home)
+        self._client.ping()
 
     def create(self, kind: str, parent: str, name: str, data: Data) -> bool:
         return bool(
@@ -92,7 +89,7 @@ class RedisManagementStore(base.ManagementStore):
     def _keys(self, kind: str, parent: str, name: str) -> Sequence[str]:
         """Return the two keys of a kind and parent."""
         check_key(parent, name)
-        return keys.of_records(self._prefix, kind, parent)
+        return keys.of_records(self._client.prefix, kind, parent)
 
 
 def _record(name: str, stored: bytes | None) -> Record | None:

@@ -44,19 +44,16 @@ class RedisMessageStore(base.MessageStore):
     """Messages and claims on a server.
 
     :param client: owned by this store from now on
-    :param prefix: of all keys
     """
 
-    def __init__(self, client: RedisClient, prefix: str) -> None:
+    def __init__(self, client: RedisClient) -> None:
         self._client = client
-        self._prefix = prefix
-        self._home = keys.of_server(prefix)
-        self.clock = store_clock.Clock(lambda: client.now(self._home))
-        self._posts = posting.Posts(client, prefix)
-        self._sweeper = QueueSweeper(client, prefix)
+        self.clock = store_clock.Clock(client.now)
+        self._posts = posting.Posts(client)
+        self._sweeper = QueueSweeper(client)
 
     def ping(self) -> None:
-        self._client.ping(self._home)
+        self._client.ping()
 
     def post(
         self,
@@ -224,7 +221,7 @@ class RedisMessageStore(base.MessageStore):
         return int(self._run(scripts.READ_MARK, qid, now, 'get')[0])
 
     def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
-        names = keys.of_queue(self._prefix, qid, now)
+        names = keys.of_queue(self._client.prefix, qid, now)
         status, *cleared = self._client.run(
             scripts.MARK, names, (now, 'clear', epoch), pass_repeated=True
         )
@@ -232,7 +229,7 @@ class RedisMessageStore(base.MessageStore):
         return bool(cleared[0])
 
     def volume(self, *, now: int) -> Stats:
-        return queue_scans.count_messages(self._client, self._prefix, now)
+        return queue_scans.count_messages(self._client, now)
 
     def sweep(self, *, now: int, batch: int) -> int:
         return self._sweeper.sweep(now, batch)
@@ -243,7 +240,7 @@ class RedisMessageStore(base.MessageStore):
     def _call(
         self, script: Script, qid: str, now: int, *arguments: Any
     ) -> Any:
-        names = keys.of_queue(self._prefix, qid, now)
+        names = keys.of_queue(self._client.prefix, qid, now)
         return self._client.run(script, names, (now, *arguments))
 
     def _run(self, script: Script, qid: str, now: int, *arguments: Any) -> Any:

@@ -21,9 +21,8 @@ _NO_NOTICE, _WITHOUT_NOTICE, _WITH_NOTICE = range(3)
 
 
 class Posts:
-    def __init__(self, client: RedisClient, prefix: str) -> None:
+    def __init__(self, client: RedisClient) -> None:
         self._client = client
-        self._prefix = prefix
         self._unsubscribed = UnsubscribedQueues()
 
     def post(self, post: PostRequest, limit: int) -> Sequence[str]:
@@ -74,9 +73,9 @@ class Posts:
 
         :returns: nothing is stored if a notice must be passed first
         """
-        names = keys.of_queue(self._prefix, post.qid, post.now)
+        names = keys.of_queue(self._client.prefix, post.qid, post.now)
         if group:
-            outbox = keys.of_queue(self._prefix, OUTBOX, post.now)
+            outbox = keys.of_queue(self._client.prefix, OUTBOX, post.now)
             names = (*names, *outbox)
         version = '' if post.version is None else post.version
         own = _group(post.token, post.messages, post.now)

@@ -21,13 +21,12 @@ SCAN_COUNT = 5000
 MAX_DURATION = 2.0
 
 
-def queues(
-    client: RedisClient, prefix: str
-) -> Iterator[tuple[RedisNode, Sequence[str]]]:
+def queues(client: RedisClient) -> Iterator[tuple[RedisNode, Sequence[str]]]:
     """Yield queues that hold messages, some at a time, with their node.
 
     A queue may be yielded twice.
     """
+    prefix = client.prefix
     pattern = keys.expiries(prefix)
     try:
         nodes = client.topology.nodes()
@@ -55,15 +54,15 @@ def exchange(node: RedisNode, commands: Sequence[Command]) -> list[Any]:
         raise StoreUnavailable from error
 
 
-def count_messages(client: RedisClient, prefix: str, now: int) -> Stats:
+def count_messages(client: RedisClient, now: int) -> Stats:
     """Count the live messages of all queues, or of as many as it can."""
     end = time.monotonic() + MAX_DURATION
     seen: set[str] = set()
     total = claimed = 0
-    for node, qids in queues(client, prefix):
+    for node, qids in queues(client):
         unseen = [qid for qid in dict.fromkeys(qids) if qid not in seen]
         seen.update(unseen)
-        for stored, dead, held in _counts(node, prefix, unseen, now):
+        for stored, dead, held in _counts(node, client.prefix, unseen, now):
             total += stored - dead
             claimed += held
         if time.monotonic() > end:

@@ -18,14 +18,9 @@ class Script:
     writes: bool = True
 
 
-def _read(name: str) -> str:
-    return (
-        resources.files(__package__).joinpath('lua', f'{name}.lua').read_text()
-    )
-
-
 def _script(*names: str, writes: bool = True) -> Script:
-    text = '\n'.join(_read(name) for name in names)
+    folder = resources.files(__package__) / 'lua'
+    text = '\n'.join((folder / f'{name}.lua').read_text() for name in names)
     return Script(text, hashlib.sha1(text.encode()).hexdigest(), writes)
 
 

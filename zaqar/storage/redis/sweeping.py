@@ -23,10 +23,9 @@ MAX_DURATION = 10.0
 class QueueSweeper:
     """Sweeps all queues of a server, batch by batch."""
 
-    def __init__(self, client: RedisClient, prefix: str) -> None:
+    def __init__(self, client: RedisClient) -> None:
         self._client = client
-        self._prefix = prefix
-        self._lease = keys.of_lease(prefix)
+        self._lease = keys.of_lease(client.prefix)
 
     def sweep(self, now: int, batch: int) -> int:
         """Remove ``batch`` messages and claims at most; return how many.
@@ -49,7 +48,7 @@ class QueueSweeper:
         removed = 0
         end = time.monotonic() + MAX_DURATION
         for qid in self._queues(now):
-            names = keys.of_queue(self._prefix, qid, now)
+            names = keys.of_queue(self._client.prefix, qid, now)
             status, *answer = self._client.run(
                 scripts.SWEEP, names, (now, batch - removed)
             )
@@ -60,11 +59,11 @@ class QueueSweeper:
 
     def _queues(self, now: int) -> Iterator[str]:
         """Yield queues in which something has expired."""
-        for node, qids in queue_scans.queues(self._client, self._prefix):
+        for node, qids in queue_scans.queues(self._client):
             commands = [
                 (
                     'ZCOUNT',
-                    keys.of_queue(self._prefix, qid, now)[EXPIRY],
+                    keys.of_queue(self._client.prefix, qid, now)[EXPIRY],
                     '-inf',
                     now,
                 )

@@ -60,7 +60,7 @@ def test_a_request_that_is_over_asks_nobody(
 
     monkeypatch.setattr(asking.topology, 'exchange', ask)
     with request_deadline.within(0), pytest.raises(StoreUnavailable):
-        asking.ping('key')
+        asking.ping()
 
 
 def test_a_call_cut_short_says_nothing_of_the_topology(
@@ -74,4 +74,4 @@ def test_a_call_cut_short_says_nothing_of_the_topology(
     monkeypatch.setattr(asking.topology, 'exchange', ask)
     monkeypatch.setattr(asking.topology, 'invalidate', pytest.fail)
     with request_deadline.within(0.2), pytest.raises(StoreUnavailable):
-        asking.ping('key')
+        asking.ping()
