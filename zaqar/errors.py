@@ -81,6 +81,11 @@ class MessageClaimed(ZaqarError, status=403, title='Unable to delete'):
 class QueueFull(ZaqarError, status=403, title='Queue is full'):
     """A post would exceed the queue's limit of live messages."""
 
+    def __init__(self, held: int, limit: int) -> None:
+        super().__init__(
+            f'The queue holds {held} messages and may hold {limit}.'
+        )
+
 
 class PoolInUse(ZaqarError, status=403, title='Unable to delete'):
     """A pool that is still needed cannot be deleted."""

@@ -8,6 +8,7 @@ Nothing here imports the client library: a service that uses another driver
 needs none.
 """
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from types import ModuleType
@@ -148,16 +149,13 @@ DRIVER = Driver(
     check_pool=check_pool,
 )
 
-FIFO = Driver(
+FIFO = dataclasses.replace(
+    DRIVER,
     name='mongodb.fifo',
     schemes=('mongodb.fifo',),
     capabilities=(Capability.FIFO, *_CAPABILITIES),
     open_messages=functools.partial(
         open_messages, kind='messages_fifo', strictly=True
     ),
-    open_management=open_management,
-    message_opts=_options('message_store'),
-    management_opts=_options('management_store'),
-    check_pool=check_pool,
     falls_back_on='mongodb',
 )

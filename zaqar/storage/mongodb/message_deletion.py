@@ -20,14 +20,6 @@ from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
 MAX_TRIES = 4
 
 
-class _Refused(Exception):
-    """Rolls a transaction back."""
-
-    def __init__(self, reason: Exception) -> None:
-        super().__init__()
-        self.reason = reason
-
-
 class Deleter:
     def __init__(
         self, database: MongoDatabase, cache: QueueCache, claimer: Claimer
@@ -88,13 +80,9 @@ class Deleter:
         if queue is None or not keys:
             return
 
-        def work(session: ClientSession | None) -> None:
-            _delete_held(queue, keys, now, claim_ids, session)
-
-        try:
-            self._database.atomically(work)
-        except _Refused as refused:
-            raise refused.reason from None
+        self._database.atomically(
+            lambda session: _delete_held(queue, keys, now, claim_ids, session)
+        )
 
     def _delete_one(
         self, queue: CachedQueue, key: Binary, now: int, claim_id: str | None
@@ -145,7 +133,7 @@ def _delete_held(
         )
     for row in rows:
         if row['h'] <= now or row['ci'] not in claim_ids:
-            raise _Refused(deletion_errors.message_claimed())
+            raise deletion_errors.message_claimed()
     with in_time():
         queue.messages.delete_many(
             {'_id': {'$in': list(keys)}}, session=session

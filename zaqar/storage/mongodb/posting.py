@@ -49,14 +49,6 @@ RANDOM_BITS = 20
 _ID_LENGTH = 16
 
 
-class _FullError(Exception):
-    """The queue is full; rolls the transaction back."""
-
-    def __init__(self, live: int) -> None:
-        super().__init__()
-        self.live = live
-
-
 class Poster:
     """Stores the posts to the queues of a store."""
 
@@ -100,13 +92,10 @@ class Poster:
         for _ in range(MAX_TRIES):
             try:
                 return self._store(qid, [post], limit)[0]
-            except _FullError as full:
+            except QueueFull:
                 ids = self._stored(qid, post)
                 if ids is None:
-                    raise QueueFull(
-                        f'The queue holds {full.live} messages and may hold '
-                        f'{limit}.'
-                    ) from None
+                    raise
                 return ids
             except OperationFailure as error:
                 if not is_duplicate(error):
@@ -223,10 +212,10 @@ class Poster:
         if live is not None and live + count <= limit:
             return
         if time.monotonic() < self._no_count_before.get(queue.qid, 0):
-            raise _FullError(live if live is not None else limit)
+            raise QueueFull(limit if live is None else live, limit)
         live = self._count(queue, now, session)
         if live + count > limit:
-            raise _FullError(live)
+            raise QueueFull(live, limit)
         self._queues.set_live(queue.qid, live + count, session)
 
     def _count(

@@ -89,9 +89,7 @@ class Posts:
         if status == _STALE:
             raise StaleMetadata
         if status == _FULL:
-            raise QueueFull(
-                f'The queue holds {answer[0]} messages and may hold {limit}.'
-            )
+            raise QueueFull(answer[0], limit)
         if status == _AGAIN:
             return b'', int(answer[0])
         return answer[0], int(answer[1])

@@ -284,9 +284,7 @@ def check_room(
     ):
         _recount(session, row, now)
     if _full(row, count, limit):
-        raise QueueFull(
-            f'The queue holds {row.live} messages and may hold {limit}.'
-        )
+        raise QueueFull(row.live, limit)
 
 
 def _full(row: QueueRow, count: int, limit: int) -> bool:
