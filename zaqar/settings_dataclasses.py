@@ -11,12 +11,15 @@ An option is declared once, where its value is used::
 
 import collections
 import dataclasses
+import ipaddress
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from oslo_config import cfg
+
+from zaqar.errors import ConfigurationError
 
 Cls = TypeVar('Cls', bound=type)
 
@@ -28,6 +31,19 @@ _KINDS: Mapping[Any, type[cfg.Opt]] = {
     str: cfg.StrOpt,
     Mapping: cfg.DictOpt,
 }
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    """Read networks and addresses.
+
+    :raises ValueError: one is neither
+    """
+    return tuple(
+        ipaddress.ip_network(text, strict=False) for text in texts if text
+    )
 
 
 def _immutable(value: Any) -> Any:
@@ -97,7 +113,10 @@ def options(cls: type) -> Mapping[str | None, Sequence[cfg.Opt]]:
 
 
 def values(cls: type, conf: cfg.ConfigOpts) -> dict[str, Any]:
-    """Return the fields of a dataclass as a loaded configuration has them."""
+    """Return the fields of a dataclass as a loaded configuration has them.
+
+    :raises ConfigurationError: the reader of an option has raised ValueError
+    """
     settings = {}
     for group, opts in options(cls).items():
         conf.register_opts(opts, group)
@@ -105,7 +124,13 @@ def values(cls: type, conf: cfg.ConfigOpts) -> dict[str, Any]:
         if field.metadata:
             group = field.metadata['group']
             section = conf if group is None else conf[group]
-            settings[field.name] = field.metadata['read'](section[field.name])
+            try:
+                value = field.metadata['read'](section[field.name])
+            except ValueError as error:
+                raise ConfigurationError(
+                    f'[{group or "DEFAULT"}] {field.name}: {error}'
+                ) from None
+            settings[field.name] = value
     return settings
 
 

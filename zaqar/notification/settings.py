@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,42 +10,37 @@ from oslo_config import cfg
 
 from zaqar import settings_dataclasses
 from zaqar.controllers import mail_building, webhook_secret_format
-from zaqar.errors import ConfigurationError
-from zaqar.settings_dataclasses import option
+from zaqar.settings_dataclasses import Network, networks, option
 from zaqar.storage.base import ManagementStore
 
 GROUP = 'notification'
 
 _SENDER = 'Zaqar Notifications <no-reply@openstack.org>'
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Parse networks; raise ConfigurationError if one is malformed."""
-    try:
-        return tuple(
-            ipaddress.ip_network(text, strict=False) for text in texts if text
-        )
-    except ValueError as error:
-        raise ConfigurationError(
-            f'[{GROUP}] allowed_networks: {error}'
-        ) from None
-
 
 def ports(texts: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Parse ports and ranges; raise ConfigurationError if one is malformed."""
+    """Read ports and ranges; raise ValueError if one is malformed."""
     ranges = []
     for text in texts:
         first, _, last = text.partition('-')
         try:
             ranges.append((int(first), int(last or first)))
         except ValueError:
-            raise ConfigurationError(
-                f'[{GROUP}] allowed_ports: "{text}" is neither a port nor a '
-                'range'
+            raise ValueError(
+                f'"{text}" is neither a port nor a range'
             ) from None
     return tuple(ranges)
+
+
+def _sender(text: str) -> str:
+    mail_building.sender_address(text or '')
+    return text
+
+
+def _secret(text: str | None) -> str | None:
+    if webhook_secret_format.is_malformed(text or ''):
+        raise ValueError('there is no base64 after whsec_')
+    return text
 
 
 def _hosts(names: Sequence[str]) -> frozenset[str]:
@@ -145,6 +139,7 @@ class NotificationSettings:
         'an underscore before it; any other text is the key itself. A '
         'subscription may have its own in options._signing_secret. Anyone who '
         'knows this one can forge webhooks to other receivers.',
+        read=_secret,
         secret=True,
     )
     socket_secret: str | None = option(
@@ -195,6 +190,7 @@ class NotificationSettings:
         _SENDER,
         'Sender of mails with messages: an address, with or without a name '
         'before it.',
+        read=_sender,
     )
     allow_mail_from: bool = option(
         False,
@@ -235,16 +231,7 @@ class NotificationSettings:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> NotificationSettings:
-        loaded = cls(**settings_dataclasses.values(cls, conf), conf=conf)
-        try:
-            mail_building.sender_address(loaded.mail_from or '')
-        except ValueError as error:
-            raise ConfigurationError(f'[{GROUP}] mail_from: {error}') from None
-        if webhook_secret_format.is_malformed(loaded.signing_secret or ''):
-            raise ConfigurationError(
-                f'[{GROUP}] signing_secret: there is no base64 after whsec_'
-            )
-        return loaded
+        return cls(**settings_dataclasses.values(cls, conf), conf=conf)
 
 
 OPTS = settings_dataclasses.options(NotificationSettings)[GROUP]

@@ -2,22 +2,15 @@
 """Origin of a handshake: the client behind proxies, and the web page."""
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from zaqar.settings_dataclasses import Network
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 #: Allows pages from anywhere.
 ANYWHERE = '*'
-
-
-def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Read networks and addresses.
-
-    :raises ValueError: one is neither
-    """
-    return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
 
 
 def is_proxy(peer: str, trusted: Sequence[Network]) -> bool:

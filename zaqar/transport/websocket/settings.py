@@ -4,7 +4,6 @@
 import os
 import re
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oslo_config import cfg
@@ -13,8 +12,7 @@ from oslo_middleware import cors
 from zaqar import settings_dataclasses
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import ConfigurationError
-from zaqar.settings_dataclasses import option
-from zaqar.transport.websocket.handshake_origin import Network, networks
+from zaqar.settings_dataclasses import Network, networks, option
 
 GROUP = 'drivers:transport:websocket'
 
@@ -23,15 +21,6 @@ _UNFIT = re.compile(r'[^A-Za-z0-9._-]')
 
 #: Bytes of a frame beside what is limited elsewhere.
 _ROOM = 64 * 1024
-
-
-def _proxies(texts: Sequence[str]) -> tuple[Network, ...]:
-    try:
-        return networks(texts)
-    except ValueError as error:
-        raise ConfigurationError(
-            f'[{GROUP}] trusted_proxies: {error}'
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -100,7 +89,7 @@ class Settings:
         'trusted, read from right to left up to the first address that is not '
         'listed here. If unset behind a proxy, all its clients count as one '
         'address.',
-        read=_proxies,
+        read=networks,
     )
     authentication_timeout: int = option(
         30,

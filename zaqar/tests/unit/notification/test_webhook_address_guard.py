@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
+from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings
@@ -146,12 +147,19 @@ def test_only_allowed_ports_are_used() -> None:
             guard.check_port(port)
 
 
-@pytest.mark.parametrize('text', ['x', '1-x', '1-2-3'])
-def test_what_is_no_port_stops_the_start(text: str) -> None:
-    with pytest.raises(ConfigurationError, match='allowed_ports'):
-        settings.ports([text])
-
-
-def test_what_is_no_network_stops_the_start() -> None:
-    with pytest.raises(ConfigurationError, match='allowed_networks'):
-        settings.networks(['10.0.0.0/99'])
+@pytest.mark.parametrize(
+    ('option', 'text'),
+    [
+        ('allowed_ports', 'x'),
+        ('allowed_ports', '1-x'),
+        ('allowed_ports', '1-2-3'),
+        ('allowed_networks', '10.0.0.0/99'),
+    ],
+)
+def test_what_cannot_be_read_stops_the_start(option: str, text: str) -> None:
+    conf = cfg.ConfigOpts()
+    conf([])
+    conf.register_opts(settings.OPTS, settings.GROUP)
+    conf.set_override(option, [text], settings.GROUP)
+    with pytest.raises(ConfigurationError, match=f'notification. {option}: '):
+        settings.NotificationSettings.from_conf(conf)

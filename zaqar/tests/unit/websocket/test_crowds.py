@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from zaqar.settings_dataclasses import networks
 from zaqar.tests.unit.websocket.bare import Loop
 from zaqar.tests.unit.websocket.test_slow_readers import FrameHandler, House
 from zaqar.transport.websocket.connection_limits import REFUSED
-from zaqar.transport.websocket.handshake_origin import networks
 
 MOST = 5
 

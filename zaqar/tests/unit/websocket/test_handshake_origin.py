@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
+from zaqar.settings_dataclasses import networks
 from zaqar.transport.websocket.handshake_origin import (
     client_address,
     is_welcome,
-    networks,
 )
 
 PROXIES = networks(['10.0.0.0/8', '192.0.2.7', 'fd00::/8'])
