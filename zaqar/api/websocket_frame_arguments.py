@@ -42,6 +42,13 @@ _TEXTS = frozenset(
     )
 )
 
+#: Types of parameters by their kind, with their names for clients.
+_SCALARS: Mapping[str, tuple[type, str]] = {
+    'int': (int, 'an integer'),
+    'bool': (bool, 'a boolean'),
+    'text': (str, 'a string'),
+}
+
 _VARIABLE = re.compile(r'{(\w+)}')
 
 #: The members of a body, each still encoded.
@@ -133,7 +140,7 @@ def query(row: Operation, body: Members, codec: Codec) -> dict[str, list[str]]:
     :raises InvalidRequest: one is of the wrong type
     """
     return {
-        param.name: _TEXT_OF[param.kind](name, codec.value(body[name]))
+        param.name: _texts(param.kind, name, codec.value(body[name]))
         for name, param in _body_members(row.name).params
         if name in body
     }
@@ -186,25 +193,13 @@ def _body_members(action: str) -> BodyMembers:
     )
 
 
-def _number(name: str, value: Any) -> list[str]:
-    if type(value) is not int:
-        raise _misfit(name, 'an integer')
-    return [str(value)]
-
-
-def _boolean(name: str, value: Any) -> list[str]:
-    if not isinstance(value, bool):
-        raise _misfit(name, 'a boolean')
-    return [str(value).lower()]
-
-
-def _text(name: str, value: Any) -> list[str]:
-    if not isinstance(value, str):
-        raise _misfit(name, 'a string')
-    return [value]
-
-
-def _texts(name: str, value: Any) -> list[str]:
+def _texts(kind: str, name: str, value: Any) -> list[str]:
+    """Return the values of a parameter as in a query string."""
+    if kind != 'ids':
+        wanted, text = _SCALARS[kind]
+        if type(value) is not wanted:
+            raise _misfit(name, text)
+        return [str(value).lower() if wanted is bool else str(value)]
     if not isinstance(value, list):
         raise _misfit(name, 'an array')
     if not all(isinstance(item, str) for item in value):
@@ -214,6 +209,3 @@ def _texts(name: str, value: Any) -> list[str]:
 
 def _misfit(name: str, wanted: str) -> InvalidRequest:
     return InvalidRequest(f'{BAD_REQUEST}{name!r} must be {wanted}.')
-
-
-_TEXT_OF = {'int': _number, 'bool': _boolean, 'text': _text, 'ids': _texts}
