@@ -10,7 +10,6 @@ round trips.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,13 +55,13 @@ class SqlMessageStore(base.MessageStore):
             self._post_together, self._post, window
         )
         self._claims: Batcher[ClaimRequest, Claim | None] = Batcher(
-            functools.partial(database.write, claiming.claim_together),
+            lambda claims: database.write(claiming.claim_together, claims),
             self._claim,
             window,
         )
         self._deletions: Batcher[Deletion, bool] = Batcher(
-            functools.partial(
-                database.write, message_deletion.delete_together
+            lambda deletions: database.write(
+                message_deletion.delete_together, deletions
             ),
             self._delete,
             window,

@@ -284,7 +284,7 @@ def check_room(
     ):
         _recount(session, row, now)
     if _full(row, count, limit):
-        raise QueueFull(row.live, limit)
+        raise QueueFull(row.live or 0, limit)
 
 
 def _full(row: QueueRow, count: int, limit: int) -> bool:

@@ -30,7 +30,7 @@ class NodeRegistration:
         name: str,
         uri: str,
         secret: str,
-        lapsed: Callable[[], None],
+        lapsed: Callable[[], object],
     ) -> None:
         self._store = store
         self._name = name
