@@ -25,7 +25,7 @@ from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import page_size
 from zaqar.controllers.result_types import SubscriptionPage
 from zaqar.controllers.url_signatures import shown
-from zaqar.errors import InvalidRequest
+from zaqar.errors import Conflict, InvalidRequest
 from zaqar.models import Queue, Scope, Subscription
 from zaqar.storage.base import OUTBOX, MessageStore
 from zaqar.storage.record_helpers import repeat
@@ -78,8 +78,11 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> str:
     try:
         ctx.catalogue.ensure(scope)
         subscription_id, is_new = records.enrol(ctx, scope, fresh, now)
-    except BaseException:
+    except BaseException as error:
         trust_interface.end(ctx.trusts, trust_id)
+        if isinstance(error, Conflict):
+            # The process that recorded it may have died before this.
+            _mark(ctx, scope)
         raise
     if not is_new:
         trust_interface.end(ctx.trusts, trust_id)

@@ -116,7 +116,13 @@ def requeue(
 def _epochs(
     store: MessageStore, readable: Sequence[Notice]
 ) -> Mapping[str, tuple[Scope, int]]:
-    """Return the epochs of queues, read before their subscriptions."""
+    """Return the epochs of queues, read before their subscriptions.
+
+    A subscription is recorded before its epoch begins, so that it is listed,
+    or else the epoch is another one when the flag is cleared.
+
+    :source: reference/storage, "Subscriber flags"
+    """
     epochs: dict[str, tuple[Scope, int]] = {}
     for notice in readable:
         if isinstance(notice, ConfirmationRequest) or notice.qid in epochs:

@@ -348,6 +348,8 @@ class ManagementStore(Store):
     ) -> Sequence[Record]:
         """Return records by name, byte-wise ascending.
 
+        All that were committed before the call, through any server.
+
         :param after: names strictly greater; need not exist
         """
 

@@ -50,6 +50,7 @@ KEPT_CONNECTIONS = 10
 #: Bits of Galera's ``wsrep_sync_wait``: reads and the begin of transactions,
 #: updates and deletions, insertions.
 SYNC_WAIT = 1 | 2 | 4
+_SET_SYNC_WAIT = f'SET SESSION wsrep_sync_wait = {SYNC_WAIT}'
 
 #: MySQL's error number for an unknown system variable.
 _UNKNOWN_VARIABLE = 1193
@@ -97,6 +98,15 @@ class SqlDatabase(abc.ABC):
         :param work: takes a session, then the further arguments
         """
         return self._run(lambda s: work(s, *args, **options), commit=False)
+
+    def read_latest(
+        self,
+        work: Callable[Concatenate[SqlSession, P], T],
+        *args: P.args,
+        **options: P.kwargs,
+    ) -> T:
+        """Read likewise what was committed before, through any node."""
+        return self.read(work, *args, **options)
 
     def write(
         self,
@@ -174,6 +184,22 @@ class ServerDatabase(SqlDatabase):
     def check_room(self) -> None:
         """Do nothing: the server watches its own disk."""
 
+    def read_latest(
+        self,
+        work: Callable[Concatenate[SqlSession, P], T],
+        *args: P.args,
+        **options: P.kwargs,
+    ) -> T:
+        def wait_and_work(session: SqlSession) -> T:
+            if not self.is_galera or self._settings.galera_sync_wait:
+                return work(session, *args, **options)
+            session.run(_SET_SYNC_WAIT, {})
+            result = work(session, *args, **options)
+            session.run('SET SESSION wsrep_sync_wait = DEFAULT', {})
+            return result
+
+        return self.read(wait_and_work)
+
     def now(self) -> int:
         sql = (
             'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)'
@@ -248,7 +274,7 @@ class ServerDatabase(SqlDatabase):
             cursor.execute('SET SESSION innodb_lock_wait_timeout = 3')
             self.is_galera = _is_galera(cursor)
             if self.is_galera and self._settings.galera_sync_wait:
-                cursor.execute(f'SET SESSION wsrep_sync_wait = {SYNC_WAIT}')
+                cursor.execute(_SET_SYNC_WAIT)
 
     def _run(self, work: Callable[[SqlSession], T], *, commit: bool) -> T:
         if not request_deadline.left(DEADLINE):
@@ -271,8 +297,9 @@ class ServerDatabase(SqlDatabase):
             # A connection class of ours, on both engines.
             connection.driver_connection.deadline = end
             cursor = connection.cursor()
-            # A node may undo a transaction between two packets; messages were
-            # seen in two claims where a packet went on behind that error.
+            # A Galera node that undoes a transaction in favour of another one
+            # may miss to say so within a packet of several statements, and
+            # runs the rest of it outside of a transaction.
             session = SqlSession(
                 cursor, self.dialect, takes_several=not self.is_galera
             )

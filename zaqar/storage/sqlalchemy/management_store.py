@@ -89,7 +89,7 @@ class SqlManagementStore(base.ManagementStore):
         params = {**self._key(kind, parent, after or ''), 'limit': limit}
         beyond = '' if after is None else ' AND name > :name'
         sql = f'{_LIST}{beyond} ORDER BY name LIMIT :limit'
-        rows = self._database.read(SqlSession.all, sql, params)
+        rows = self._database.read_latest(SqlSession.all, sql, params)
         return [_record(row) for row in rows]
 
     def count(self, kind: str, parent: str) -> int:

@@ -401,6 +401,18 @@ def test_a_maker_that_died_half_way_is_completed(api: Api) -> None:
     assert _list(api) == [HOOK]
 
 
+def test_a_conflict_marks_the_queue_of_a_maker_that_died(api: Api) -> None:
+    path = _make(api)
+    api('PUT', f'{path}/confirm', {'confirmed': True})
+    queue = api.service.catalogue.find(Scope(api.project, 'jobs'))
+    assert queue is not None
+    store, now = api.service.catalogue.messages, api.clock.now()
+    epoch = store.subscribed_epoch(queue.qid, now=now)
+    store.unmark_subscribed(queue.qid, epoch, now=now)
+    assert _post(api).status == 409
+    assert store.subscribed_epoch(queue.qid, now=now) > epoch
+
+
 # Listing.
 
 
