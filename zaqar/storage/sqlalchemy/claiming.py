@@ -49,7 +49,10 @@ _CLAIM = (
     'INSERT INTO claim (queue_id, id, ttl, expires_at) '
     'VALUES (:queue_id, :claim_id, :ttl, :end)'
 )
-
+#: The condition that rows are as :func:`select_free` has locked them: a Galera
+#: node ends locks of its own when another one gets ahead. An expression, so
+#: that the rows are found by their key.
+_STILL_FREE = 'wake_at + 0 <= :selected_at'
 
 #: The condition that the metadata of a claim is not too old.
 _IS_CURRENT = (
@@ -134,6 +137,7 @@ def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     if not taken and not exhausted:
         return repeated_claim(session, request)
     values['queue_id'] = (taken or exhausted)[0][0]
+    values['selected_at'] = values['now']
     insert = queue_state.insert_ignoring(session.dialect, _CLAIM)
     if not session.run(insert, values):
         raise RepeatedClaimError
@@ -184,6 +188,7 @@ def _share_out(
             continue
         values = request.values
         values['queue_id'] = (taken or exhausted)[0][0]
+        values['selected_at'] = requests[0].lifetime['now']
         session.later(_CLAIM, values)
         claims.append(_hold(session, request, values, taken, exhausted))
         exhausted = []
@@ -233,8 +238,9 @@ def _update(
             'UPDATE message SET state = 1, wake_at = :end, '
             f'claim_id = :claim_id, claim_count = {count}, '
             f'{PROLONG} WHERE queue_id = :queue_id '
-            f'AND seq IN ({placeholders("s", len(seqs))})',
+            f'AND seq IN ({placeholders("s", len(seqs))}) AND {_STILL_FREE}',
             {**values, **placeholder_values('s', seqs)},
+            rows=len(seqs),
         )
 
 
@@ -367,10 +373,15 @@ def pop(
         queue_state.check_gone(session, qid)
         return []
     seqs = [row[1] for row in rows]
-    session.run(
+    session.later(
         'DELETE FROM message WHERE queue_id = :id '
-        f'AND seq IN ({placeholders("s", len(seqs))})',
-        {'id': rows[0][0], **placeholder_values('s', seqs)},
+        f'AND seq IN ({placeholders("s", len(seqs))}) AND {_STILL_FREE}',
+        {
+            'id': rows[0][0],
+            'selected_at': now,
+            **placeholder_values('s', seqs),
+        },
+        rows=len(seqs),
     )
     queue_state.subtract_live(session, rows[0][0], len(rows))
     return [message(row, now) for row in rows]

@@ -68,7 +68,7 @@ class Retries:
                 'Conflict: %d tries of a transaction were undone by '
                 'concurrent ones, the last one by: %s',
                 self._conflicts,
-                one_line(error.__cause__),
+                one_line(error.__cause__ or error),
             )
             raise StoreUnavailable from error.__cause__
         time.sleep(pause)
@@ -81,7 +81,7 @@ class Retries:
         if self._losses > len(PAUSES) or time.monotonic() + pause > last:
             LOG.error(
                 'The database does not answer: %s',
-                one_line(error.__cause__),
+                one_line(error.__cause__ or error),
             )
             raise StoreUnavailable from error.__cause__
         time.sleep(pause)

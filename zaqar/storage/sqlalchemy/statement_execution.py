@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from zaqar.storage.sqlalchemy.retries import ConflictError
+
 Row = tuple[Any, ...]
 
 #: ``:name``, but neither ``::type`` nor a colon within a word.
@@ -72,21 +74,22 @@ class SqlSession:
         self._cursor = cursor
         self._translate = dialect != 'sqlite'
         self._takes_several = takes_several and dialect == 'mysql'
-        self._deferred: list[str] = []
+        #: With the number of rows that must change, if it matters.
+        self._deferred: list[tuple[str, int | None]] = []
         self._length = 0
         self.dialect = dialect
 
     def begin(self, sql: str) -> None:
         """Begin a transaction, at the latest with its first statement."""
         if self._takes_several:
-            self._deferred.append(sql)
+            self._deferred.append((sql, None))
         else:
             self._cursor.execute(sql)
 
     def commit(self) -> None:
         """Run what was put off, and commit."""
         if self._takes_several:
-            self._deferred.append('COMMIT')
+            self._deferred.append(('COMMIT', None))
             self._flush()
         else:
             self._cursor.execute('COMMIT')
@@ -123,22 +126,26 @@ class SqlSession:
             ]
         for sql, params in statements:
             self._defer(sql, params)
-        first = len(self._deferred) - len(statements)
-        self._send()
-        for _ in range(first):
-            self._cursor.nextset()
+        self._send(len(statements))
         results = [self._result()]
         for _ in statements[1:]:
-            self._cursor.nextset()
+            self._next()
             results.append(self._result())
         return results
 
-    def later(self, sql: str, params: Mapping[str, Any]) -> None:
-        """Run a statement before the next one or the commit."""
+    def later(
+        self, sql: str, params: Mapping[str, Any], *, rows: int | None = None
+    ) -> None:
+        """Run a statement before the next one or the commit.
+
+        :param rows: how many rows it changes, unless the transaction has lost
+            what it had locked: then it conflicts with another one
+        """
         if not self._takes_several:
             self._execute(sql, params)
+            self._check(rows)
             return
-        self._defer(sql, params)
+        self._defer(sql, params, rows)
         if self._length > MAX_PACKET:
             self._flush()
 
@@ -162,32 +169,45 @@ class SqlSession:
     def _result(self) -> Result:
         return Result(self._cursor.fetchall(), int(self._cursor.rowcount))
 
-    def _defer(self, sql: str, params: Mapping[str, Any]) -> None:
+    def _check(self, rows: int | None) -> None:
+        if rows is not None and self._cursor.rowcount != rows:
+            raise ConflictError(
+                f'{self._cursor.rowcount} of {rows} rows were changed'
+            )
+
+    def _defer(
+        self, sql: str, params: Mapping[str, Any], rows: int | None = None
+    ) -> None:
         text = sql
         if params:
             text = self._cursor.mogrify(pyformat(sql), params)
-        self._deferred.append(text)
+        self._deferred.append((text, rows))
         self._length += len(text)
 
-    def _send(self) -> None:
-        text = '; '.join(self._deferred)
+    def _send(self, last: int = 1) -> None:
+        """Run what was put off; go on to the first of the last results."""
+        deferred = self._deferred
         self._deferred, self._length = [], 0
-        self._cursor.execute(text)
+        self._cursor.execute('; '.join(text for text, _ in deferred))
+        for _, rows in deferred[: len(deferred) - last]:
+            self._check(rows)
+            self._next()
+        if last == 1:
+            self._check(deferred[-1][1])
+
+    def _next(self) -> None:
+        if not self._cursor.nextset():
+            raise ConflictError('the server left out statements')
 
     def _flush(self) -> None:
         """Run what was put off."""
         if self._deferred:
             self._send()
-            while self._cursor.nextset():
-                pass
 
     def _execute(self, sql: str, params: Mapping[str, Any]) -> None:
         if self._deferred:
             self._defer(sql, params)
-            skipped = len(self._deferred) - 1
             self._send()
-            for _ in range(skipped):
-                self._cursor.nextset()
             return
         text = pyformat(sql) if self._translate else sql
         self._cursor.execute(text, params)

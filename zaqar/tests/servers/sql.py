@@ -192,6 +192,8 @@ class MariaDB(OwnServer):
             '--auth-root-authentication-method=normal',
             '--skip-test-db',
             f'--datadir={self.folder / "data"}',
+            # A server that starts removes the files of others in a shared one.
+            f'--tmpdir={self.folder}',
         )
 
     def _locate(self) -> None:
@@ -211,6 +213,7 @@ class MariaDB(OwnServer):
             self._server,
             '--no-defaults',
             f'--datadir={self.folder / "data"}',
+            f'--tmpdir={self.folder}',
             f'--socket={self.folder / "socket"}',
             f'--pid-file={self.folder / "pid"}',
             f'--port={self.port}',

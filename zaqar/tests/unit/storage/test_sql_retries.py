@@ -64,7 +64,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def server(monkeypatch: pytest.MonkeyPatch) -> ServerDatabase:
     """A database without a server."""
     nothing: Callable[..., None] = lambda *_: None  # noqa: E731
-    cursor = SimpleNamespace(execute=nothing, nextset=nothing, close=nothing)
+    cursor = SimpleNamespace(
+        execute=nothing, nextset=lambda: True, close=nothing
+    )
     connection = SimpleNamespace(
         driver_connection=SimpleNamespace(allowed=math.inf),
         cursor=lambda: cursor,
