@@ -91,6 +91,16 @@ def make_private(path: str) -> None:
                 os.chmod(path + suffix, mode & 0o770)
 
 
+def begin(connection: sa.Connection, revision: str) -> None:
+    """Note a revision in a database that has none."""
+    _VERSION.create(connection, checkfirst=True)
+    is_empty = ~sa.exists(sa.select(_VERSION.c.version_num))
+    row = sa.select(sa.literal(revision)).where(is_empty)
+    connection.execute(
+        sa.insert(_VERSION).from_select([_VERSION.c.version_num], row)
+    )
+
+
 def create(connection: sa.Connection) -> None:
     """Make the tables in an empty database."""
     tables.METADATA.create_all(connection)

@@ -10,7 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from alembic import command
@@ -20,8 +20,11 @@ from alembic.util import CommandError
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.sqlalchemy import connector, schema_revision, tables
+from zaqar.storage.sqlalchemy.error_classification import is_conflict
 
 LOG = logging.getLogger(__name__)
+
+T = TypeVar('T')
 
 FOLDER = pathlib.Path(__file__).parent
 
@@ -34,11 +37,12 @@ CONNECT_TIMEOUT = 10
 #: Seconds to wait for a migration of another process.
 LOCK_TIMEOUT = 3600
 
-#: Seconds for which a migration is begun again after a rival's changes.
+#: Seconds for which work is begun again after a rival's changes.
 RIVAL_TIMEOUT = 600
 
-#: MySQL's error numbers for what exists already, and for conflicts.
-_RIVAL_ERRORS = (1050, 1060, 1061, 1062, 1205, 1213)
+#: MySQL's error numbers for what a rival has created or removed, and for a
+#: table that it has changed since the transaction began.
+_RIVAL_ERRORS = (1050, 1060, 1061, 1062, 1091, 1412)
 
 #: PostgreSQL's advisory locks are numbers: "zaqar".
 _LOCK_NUMBER = 0x7A61716172
@@ -67,8 +71,12 @@ def head() -> str:
 
 def current(url: sa.URL) -> str | None:
     """Return the revision of a database, None for one without tables."""
-    with connect(url) as connection:
-        return schema_revision.current(connection)
+
+    def read() -> str | None:
+        with connect(url) as connection:
+            return schema_revision.current(connection)
+
+    return _repeat(url, read)
 
 
 def upgrade(url: sa.URL, revision: str, *, sql: bool = False) -> None:
@@ -81,19 +89,15 @@ def upgrade(url: sa.URL, revision: str, *, sql: bool = False) -> None:
     if sql:
         command.upgrade(config(url), revision, sql=True)
         return
-    end = time.monotonic() + RIVAL_TIMEOUT
-    while True:
+
+    def migrate() -> None:
         _refuse_old(url)
-        try:
-            command.upgrade(config(url), revision)
-        except (sa.exc.DBAPIError, CommandError) as error:
-            if not _is_rival(url, error) or time.monotonic() > end:
-                raise
-            # Each step that has been done already is left out.
-            LOG.info('Another process migrates, too; looking again')
-            time.sleep(random.uniform(0.1, 1))
-        else:
-            return
+        if not revision.startswith('+'):
+            _begin_history(url)
+        # Each step that has been done already is left out.
+        command.upgrade(config(url), revision)
+
+    _repeat(url, migrate)
 
 
 def stamp(url: sa.URL, revision: str, *, sql: bool = False) -> None:
@@ -174,15 +178,46 @@ def _refuse_old(url: sa.URL) -> None:
         )
 
 
+def _begin_history(url: sa.URL) -> None:
+    """Note the first revision in an empty database (MySQL).
+
+    Alembic inserts it wherever it sees none: through a Galera node that lags,
+    as a second one beside that of a process that is ahead.
+    """
+    if _is_mysql(url):
+        with connect(url) as connection:
+            schema_revision.begin(connection, str(scripts().get_base()))
+
+
+def _repeat(url: sa.URL, work: Callable[[], T]) -> T:
+    """Do work, again after each conflict with a rival on another node."""
+    end = time.monotonic() + RIVAL_TIMEOUT
+    while True:
+        try:
+            return work()
+        except (sa.exc.DBAPIError, CommandError) as error:
+            if not _is_rival(url, error) or time.monotonic() > end:
+                raise
+            LOG.info('Another process migrates, too; looking again')
+            time.sleep(random.uniform(0.1, 1))
+
+
+def _is_mysql(url: sa.URL) -> bool:
+    return url.get_backend_name() in ('mysql', 'mariadb')
+
+
 def _is_rival(url: sa.URL, error: Exception) -> bool:
     """Tell whether another process on another node made the same change."""
-    if url.get_backend_name() not in ('mysql', 'mariadb'):
+    if not _is_mysql(url):
         return False
     if isinstance(error, CommandError):
         # It has changed the revision meanwhile.
         return 'expected to match' in str(error)
-    arguments: Any = getattr(getattr(error, 'orig', None), 'args', ())
-    return bool(arguments) and arguments[0] in _RIVAL_ERRORS
+    original: Any = getattr(error, 'orig', None)
+    arguments: Any = getattr(original, 'args', ())
+    return is_conflict('mysql', original) or (
+        bool(arguments) and arguments[0] in _RIVAL_ERRORS
+    )
 
 
 def _engine(url: sa.URL) -> sa.Engine:
