@@ -4,8 +4,9 @@
 :source: JSON Home, draft-nottingham-json-home-03
 """
 
+import functools
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from typing import Any
 
 from zaqar.api import operation_table
@@ -23,7 +24,8 @@ _MORE = {'rel/subscriptions_post': {'limit': 'subscription_limit'}}
 _PLAIN = ('rel/health',)
 
 
-def document(features: Set[str] = frozenset()) -> dict[str, Any]:
+@functools.cache
+def document(features: frozenset[str] = frozenset()) -> dict[str, Any]:
     relations: dict[str, list[Operation]] = {}
     for operation in operation_table.OPERATIONS:
         if operation.rel and operation.needs <= features:

@@ -111,14 +111,6 @@ def _tables(conf: cfg.ConfigOpts) -> Result:
     return _result(Code.FAILURE, [*filter(None, faults), *unseen])
 
 
-def _stores(conf: cfg.ConfigOpts) -> Result:
-    return _result(Code.FAILURE, store_upgrade_checks.faults(conf))
-
-
-def _options(conf: cfg.ConfigOpts) -> Result:
-    return _result(Code.WARNING, config_file_check.remarks(conf))
-
-
 def _pools(conf: cfg.ConfigOpts) -> Result:
     if 'pooling' not in optional_features.from_conf(conf):
         return Result(Code.SUCCESS)
@@ -132,10 +124,6 @@ def _catalogue(conf: cfg.ConfigOpts) -> Result:
     return _result(Code.WARNING, store_upgrade_checks.orphans(conf))
 
 
-def _subscribers(conf: cfg.ConfigOpts) -> Result:
-    return _result(Code.WARNING, subscriber_upgrade_checks.refused(conf))
-
-
 _COMMANDS = upgradecheck.UpgradeCommands()
 
 #: What the manual describes, in its order.
@@ -146,11 +134,17 @@ CHECKS: Mapping[str, Check] = {
     'Signing key': _signing_key,
     'Encryption': _encryption,
     'Tables': _tables,
-    'Stores': _stores,
-    'Options': _options,
+    'Stores': lambda conf: _result(
+        Code.FAILURE, store_upgrade_checks.faults(conf)
+    ),
+    'Options': lambda conf: _result(
+        Code.WARNING, config_file_check.remarks(conf)
+    ),
     'Pools': _pools,
     'Catalogue': _catalogue,
-    'Subscribers': _subscribers,
+    'Subscribers': lambda conf: _result(
+        Code.WARNING, subscriber_upgrade_checks.refused(conf)
+    ),
 }
 
 

@@ -43,10 +43,6 @@ def _secret(text: str | None) -> str | None:
     return text
 
 
-def _hosts(names: Sequence[str]) -> frozenset[str]:
-    return frozenset(name.lower() for name in names)
-
-
 @dataclass(frozen=True)
 @settings_dataclasses.of(GROUP)
 class NotificationSettings:
@@ -111,7 +107,7 @@ class NotificationSettings:
         'to, at any port, public or not, besides the endpoints of the service '
         'catalogue. Needed if a private address serves Keystone and other '
         'services at one port.',
-        read=_hosts,
+        read=lambda names: frozenset(name.lower() for name in names),
     )
     trust_allow_http: bool = option(
         False,

@@ -28,7 +28,7 @@ from zaqar.errors import (
     StaleMetadata,
     StoreUnavailable,
 )
-from zaqar.models import Claim, Message, NewMessage, Page, Stats
+from zaqar.models import Claim, Message, NewMessage, Page
 from zaqar.storage import base
 from zaqar.storage.swift import body_references
 from zaqar.storage.swift.body_references import Reference
@@ -43,6 +43,15 @@ POP_TTL = 10
 MAX_CLAIMS = 10
 
 
+def _of_rows(name: str) -> Any:
+    """Return a method that leaves its calls to the store of the rows."""
+
+    def call(store: Any, *args: Any, **options: Any) -> Any:
+        return getattr(store.rows, name)(*args, **options)
+
+    return call
+
+
 class LargeBodyStore(base.MessageStore):
     """Messages and claims in another store, large bodies in Swift.
 
@@ -50,6 +59,7 @@ class LargeBodyStore(base.MessageStore):
     Swift may share its database.
 
     :param inline: the largest body that is stored in the row, in bytes
+    :ivar rows: the other store
     """
 
     def __init__(
@@ -58,13 +68,13 @@ class LargeBodyStore(base.MessageStore):
         client: SwiftClient,
         inline: int = body_references.INLINE,
     ) -> None:
-        self._rows = rows
+        self.rows = rows
         self._client = client
         self._inline = inline
         self.clock = rows.clock
 
     def ping(self) -> None:
-        self._rows.ping()
+        self.rows.ping()
         self._client.ping()
 
     def post(
@@ -84,7 +94,7 @@ class LargeBodyStore(base.MessageStore):
             ]
         self._client.put(objects)
         try:
-            return self._rows.post(
+            return self.rows.post(
                 qid, messages, now=now, token=token, **options
             )
         except (QueueFull, QueueGone, StaleMetadata):
@@ -92,32 +102,32 @@ class LargeBodyStore(base.MessageStore):
             self._client.delete_later(list(objects))
             raise
 
-    def require_version(self, qid: str, version: int, *, now: int) -> None:
-        self._rows.require_version(qid, version, now=now)
-
-    def mark_subscribed(self, qid: str, *, now: int) -> None:
-        self._rows.mark_subscribed(qid, now=now)
-
-    def subscribed_epoch(self, qid: str, *, now: int) -> int:
-        return self._rows.subscribed_epoch(qid, now=now)
-
-    def unmark_subscribed(self, qid: str, epoch: int, *, now: int) -> bool:
-        return self._rows.unmark_subscribed(qid, epoch, now=now)
+    require_version = _of_rows('require_version')
+    mark_subscribed = _of_rows('mark_subscribed')
+    subscribed_epoch = _of_rows('subscribed_epoch')
+    unmark_subscribed = _of_rows('unmark_subscribed')
+    release = _of_rows('release')
+    stats = _of_rows('stats')
+    volume = _of_rows('volume')
+    sweep = _of_rows('sweep')
+    # The objects expire: their names do not tell whether the row is purged or
+    # just being written.
+    purge = _of_rows('purge')
 
     def list(self, qid: str, *, now: int, **options: Any) -> Page:
-        page = self._rows.list(qid, now=now, **options)
+        page = self.rows.list(qid, now=now, **options)
         return replace(page, messages=self._load(qid, page.messages))
 
     def get(
         self, qid: str, ids: Sequence[str], *, now: int
     ) -> Sequence[Message]:
-        return self._load(qid, self._rows.get(qid, ids, now=now))
+        return self._load(qid, self.rows.get(qid, ids, now=now))
 
     def delete(
         self, qid: str, message_id: str, *, now: int, claim_id: str | None
     ) -> None:
         paths = self._paths(qid, [message_id], now)
-        self._rows.delete(qid, message_id, now=now, claim_id=claim_id)
+        self.rows.delete(qid, message_id, now=now, claim_id=claim_id)
         self._client.delete_later(paths)
 
     def delete_many(
@@ -129,12 +139,12 @@ class LargeBodyStore(base.MessageStore):
         claim_ids: Sequence[str] | None = None,
     ) -> None:
         paths = self._paths(qid, ids, now)
-        self._rows.delete_many(qid, ids, now=now, claim_ids=claim_ids)
+        self.rows.delete_many(qid, ids, now=now, claim_ids=claim_ids)
         self._client.delete_later(paths)
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
         if _is_internal(qid):
-            return self._rows.pop(qid, now=now, limit=limit)
+            return self.rows.pop(qid, now=now, limit=limit)
         # Claimed while the bodies are fetched: after a failure they are free.
         claim = self.claim(
             qid,
@@ -161,9 +171,7 @@ class LargeBodyStore(base.MessageStore):
             # A claim that fails would still count.
             self.list(qid, now=now, limit=options['limit'])
         for _ in range(MAX_CLAIMS):
-            claim = self._rows.claim(
-                qid, now=now, claim_id=claim_id, **options
-            )
+            claim = self.rows.claim(qid, now=now, claim_id=claim_id, **options)
             if claim is None:
                 return None
             claim = self._with_bodies(qid, claim, now)
@@ -175,7 +183,7 @@ class LargeBodyStore(base.MessageStore):
         return None
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
-        claim = self._rows.claimed(qid, claim_id, now=now)
+        claim = self.rows.claimed(qid, claim_id, now=now)
         if claim is None:
             return None
         messages = self._load(qid, claim.messages)
@@ -184,37 +192,20 @@ class LargeBodyStore(base.MessageStore):
     def renew(
         self, qid: str, claim_id: str, *, now: int, ttl: int, grace: int
     ) -> bool:
-        if not self._rows.renew(qid, claim_id, now=now, ttl=ttl, grace=grace):
+        if not self.rows.renew(qid, claim_id, now=now, ttl=ttl, grace=grace):
             return False
         if not _is_internal(qid):
-            claim = self._rows.claimed(qid, claim_id, now=now)
+            claim = self.rows.claimed(qid, claim_id, now=now)
             self._prolong(qid, claim.messages if claim else [], now)
         return True
 
-    def release(self, qid: str, claim_id: str, *, now: int) -> None:
-        self._rows.release(qid, claim_id, now=now)
-
-    def stats(self, qid: str, *, now: int) -> Stats:
-        return self._rows.stats(qid, now=now)
-
-    def volume(self, *, now: int) -> Stats | None:
-        return self._rows.volume(now=now)
-
-    def purge(self, qid: str, *, now: int) -> None:
-        # The objects expire: their names do not tell whether the row is purged
-        # or just being written.
-        self._rows.purge(qid, now=now)
-
     def drop(self, qid: str, *, now: int) -> None:
-        self._rows.drop(qid, now=now)
+        self.rows.drop(qid, now=now)
         self._client.delete_all_later(qid)
-
-    def sweep(self, *, now: int, batch: int) -> int:
-        return self._rows.sweep(now=now, batch=batch)
 
     def close(self) -> None:
         self._client.close()
-        self._rows.close()
+        self.rows.close()
 
     def _packed(
         self,
@@ -269,7 +260,7 @@ class LargeBodyStore(base.MessageStore):
                 suppress(StoreUnavailable, QueueGone),
                 request_deadline.undoing(),
             ):
-                self._rows.release(qid, claim.id, now=now)
+                self.rows.release(qid, claim.id, now=now)
             raise
         exhausted = {message.id for message in claim.exhausted}
         return replace(
@@ -296,7 +287,7 @@ class LargeBodyStore(base.MessageStore):
             return []
         items = [
             body_references.unpack(row.body)
-            for row in self._rows.get(qid, ids, now=now)
+            for row in self.rows.get(qid, ids, now=now)
         ]
         return [
             f'{qid}/{item.name}'

@@ -120,7 +120,7 @@ class FrameHandler:
                 call.scope, result, call.session_path
             )
             session.add_subscription(answer.subscription)
-        return response_views.view(call.row, result, call)
+        return response_views.VIEWS[call.row.name](result, call)
 
     def _run(self, call: OperationCall, headers: Mapping[str, Any]) -> Any:
         run = functools.partial(call.run, self.dispatcher)

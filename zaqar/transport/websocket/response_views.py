@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,6 @@ from zaqar.controllers.result_types import (
     MessagePage,
     OneMessage,
     Popped,
-    Posted,
     QueuePage,
     SubscriptionPage,
 )
@@ -89,19 +87,6 @@ def _empty(result: None, request: RequestInfo) -> Reply:
     return 204, {}
 
 
-def _health(report: Mapping[str, Any], request: RequestInfo) -> Reply:
-    return resource_representations.health_status(report), report
-
-
-def _home(features: Set[str], request: RequestInfo) -> Reply:
-    return 200, _home_document(frozenset(features))
-
-
-@functools.cache
-def _home_document(features: frozenset[str]) -> Any:
-    return home_document.document(features)
-
-
 def _ping(alive: bool, request: RequestInfo) -> Reply:
     if alive:
         return 204, {}
@@ -135,14 +120,6 @@ def _queue_page(page: QueuePage, request: RequestInfo) -> Reply:
     return status, document
 
 
-def _created(is_new: bool, request: RequestInfo) -> Reply:
-    return (201 if is_new else 204), _of_scope(request, 'created')
-
-
-def _removed(result: None, request: RequestInfo) -> Reply:
-    return 204, _of_scope(request, 'removed')
-
-
 def _of_scope(request: RequestInfo, done: str) -> str:
     return f'{request.scope.kind.capitalize()} {request.scope.name} {done}.'
 
@@ -156,10 +133,6 @@ def _stats(counted: Counted, request: RequestInfo) -> Reply:
 
     statistics = resource_representations.counts(counted, request.scope, shown)
     return (200 if counted.exists else 404), {'messages': statistics}
-
-
-def _posted(posted: Posted, request: RequestInfo) -> Reply:
-    return 201, {'message_ids': posted.ids}
 
 
 def _message_page(page: MessagePage, request: RequestInfo) -> Reply:
@@ -216,10 +189,6 @@ def _subscribed(subscription_id: str, request: RequestInfo) -> Reply:
     return 201, {'subscription_id': subscription_id, 'message': text}
 
 
-def _one_subscription(result: Any, request: RequestInfo) -> Reply:
-    return 200, resource_representations.subscription(*result)
-
-
 def _admin_views(
     noun: str, represent: Callable[[Any, bool], dict[str, Any]]
 ) -> Mapping[str, View]:
@@ -240,19 +209,28 @@ def _admin_views(
 
 
 _VIEWS: Mapping[str, View] = {
-    'get_home_doc': _home,
+    'get_home_doc': lambda features, _: (
+        200,
+        home_document.document(frozenset(features)),
+    ),
     'ping_node': _ping,
     'ping_node_head': _ping,
-    'health': _health,
+    'health': lambda report, _: (
+        resource_representations.health_status(report),
+        report,
+    ),
     'queue_list': _queue_page,
-    'queue_create': _created,
+    'queue_create': lambda is_new, request: (
+        201 if is_new else 204,
+        _of_scope(request, 'created'),
+    ),
     'queue_get': _plain,
     'queue_update': _plain,
-    'queue_delete': _removed,
+    'queue_delete': lambda _, request: (204, _of_scope(request, 'removed')),
     'queue_get_stats': _stats,
     'queue_purge': _empty,
     'queue_share': _plain,
-    'message_post': _posted,
+    'message_post': lambda posted, _: (201, {'message_ids': posted.ids}),
     'message_list': _message_page,
     'message_get_many': _message_page,
     'message_delete_many': _deleted,
@@ -264,7 +242,10 @@ _VIEWS: Mapping[str, View] = {
     'claim_delete': _sentence(204, 'Claim', 'deleted'),
     'subscription_list': _subscription_page,
     'subscription_create': _subscribed,
-    'subscription_get': _one_subscription,
+    'subscription_get': lambda result, _: (
+        200,
+        resource_representations.subscription(*result),
+    ),
     'subscription_deliveries': _plain,
     'subscription_update': _sentence(204, 'Subscription', 'updated'),
     'subscription_delete': _sentence(204, 'Subscription', 'removed'),
@@ -290,7 +271,3 @@ def refusal(row: Operation, error: ZaqarError, request: RequestInfo) -> Reply:
         noun, _, rest = row.error_message.partition(' ')
         text = ' '.join(filter(None, (noun, request.name(noun), rest))) + '.'
     return error.status, {'error': text, 'exception': text}
-
-
-def view(row: Operation, result: Any, request: RequestInfo) -> Reply:
-    return VIEWS[row.name](result, request)

@@ -17,14 +17,6 @@ from zaqar.transport.wsgi.responses import (
 Views = Mapping[str, Callable[[Any, Any, str], Response]]
 
 
-def _created(result: None, scope: None, path: str) -> Response:
-    return Response(201, b'', {'Location': path})
-
-
-def _nothing(result: None, scope: None, path: str) -> Response:
-    return Response(204)
-
-
 def _views(noun: str, represent: Callable[[Any, bool], Any]) -> Views:
     folder = f'/v2/{noun}s'
 
@@ -47,10 +39,12 @@ def _views(noun: str, represent: Callable[[Any, bool], Any]) -> Views:
 
     return {
         f'{noun}_list': page,
-        f'{noun}_create': _created,
+        f'{noun}_create': lambda _, scope, path: Response(
+            201, b'', {'Location': path}
+        ),
         f'{noun}_get': one,
         f'{noun}_update': one,
-        f'{noun}_delete': _nothing,
+        f'{noun}_delete': lambda *_: Response(204),
     }
 
 

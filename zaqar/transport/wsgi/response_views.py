@@ -69,12 +69,6 @@ def _ping(alive: bool, scope: None, path: str) -> Response:
     )
 
 
-def _health(report: Mapping[str, Any], scope: None, path: str) -> Response:
-    return json_response(
-        report, resource_representations.health_status(report)
-    )
-
-
 def _queue_page(page: QueuePage, scope: None, path: str) -> Response:
     folder = _COLLECTION[page.kind]
     items = []
@@ -199,10 +193,6 @@ def _subscribed(subscription_id: str, scope: Scope, path: str) -> Response:
     return json_response(document, 201, {'Location': location})
 
 
-def _one_subscription(result: Any, scope: Scope, path: str) -> Response:
-    return json_response(resource_representations.subscription(*result))
-
-
 def _changed(result: None, scope: Scope, path: str) -> Response:
     return Response(204, headers={'Location': path})
 
@@ -233,10 +223,14 @@ _VIEWS: Mapping[str, View] = {
     'claim_get': _claim,
     'claim_update': _nothing,
     'claim_delete': _nothing,
-    'health': _health,
+    'health': lambda report, *_: json_response(
+        report, resource_representations.health_status(report)
+    ),
     'subscription_list': _subscription_page,
     'subscription_create': _subscribed,
-    'subscription_get': _one_subscription,
+    'subscription_get': lambda result, *_: json_response(
+        resource_representations.subscription(*result)
+    ),
     'subscription_deliveries': _metadata,
     'subscription_update': _changed,
     'subscription_delete': _nothing,

@@ -307,7 +307,7 @@ def test_the_home_document_lists_the_other_relations(
     allow: str,
     posts: bool,
 ) -> None:
-    features = {'admin_mode', 'pooling'}
+    features = frozenset(('admin_mode', 'pooling'))
     resource = home_document.document(features)['resources'][f'rel/{rel}']
     named = [*re.findall(r'{(\w+)}', template), *variables]
     pairs = [name.partition('=') for name in named]
