@@ -8,13 +8,13 @@ name a project or a queue. Off, neither library is imported.
 
 from __future__ import annotations
 
-import abc
+import functools
 import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from oslo_config import cfg
 
@@ -147,14 +147,12 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
-class Sink(abc.ABC):
+class Sink(Protocol):
     """A receiver of metrics, by their names and the values of their labels."""
 
-    @abc.abstractmethod
     def begin(self, name: str, *labels: str) -> None:
         """Let a series exist before its first event."""
 
-    @abc.abstractmethod
     def record(self, name: str, value: float, *labels: str) -> None:
         """Add to a counter, count a duration in seconds, or set a gauge."""
 
@@ -184,16 +182,14 @@ class Metrics(Sink):
         return metrics
 
     @property
-    def request_observer(self) -> Callable[[str, str, float], None] | None:
+    def request_observer(self) -> Callable[[float, str, str], None] | None:
         """Return a function that counts operations, None if off.
 
-        It takes the operation, a status that is an error or ``2xx``, and
-        seconds.
+        It takes seconds, the operation, and a status: an error's or ``2xx``.
         """
-        return self._request if self._sinks else None
-
-    def _request(self, operation: str, status: str, seconds: float) -> None:
-        self.record('request', seconds, operation, status)
+        return (
+            functools.partial(self.record, 'request') if self._sinks else None
+        )
 
     def begin(self, name: str, *labels: str) -> None:
         for sink in self._sinks:

@@ -38,9 +38,9 @@ class Received:
 #: its maximum size; returns None if the request has no body.
 BodyReader = Callable[[Body, int], Received | None]
 
-#: Takes the name of a completed operation, its outcome (the status of an
-#: error, else ``2xx``) and its duration in seconds.
-Observe = Callable[[str, str, float], None]
+#: Takes the duration of a completed operation in seconds, its name and its
+#: outcome: the status of an error, else ``2xx``.
+Observe = Callable[[float, str, str], None]
 
 
 class Dispatcher:
@@ -98,7 +98,7 @@ class Dispatcher:
         finally:
             seconds = time.perf_counter() - began
             if self._observe is not None:
-                self._observe(operation.name, status, seconds)
+                self._observe(seconds, operation.name, status)
             LOG.debug(
                 # Without the body, which may be confidential.
                 '%s %s %s %s: %s after %.1f ms',

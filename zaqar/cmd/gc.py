@@ -104,16 +104,14 @@ Opener = Callable[[], MessageStore]
 def main(arguments: Sequence[str] | None = None) -> int:
     words = configuration.command_line(arguments, MANUAL)
     try:
-        conf = configuration.load(PROG, words, _prepare)
+        conf = configuration.load(
+            PROG, words, lambda conf: conf.register_cli_opts(CLI_OPTS)
+        )
         with contextlib.closing(StoreSelection(conf)) as stores:
             return Collector(conf, stores.chosen).run()
     except (ConfigurationError, StoreUnavailable, cfg.Error) as error:
         print(f'{PROG}: {_reason(error)}', file=sys.stderr)
         return 1
-
-
-def _prepare(conf: cfg.ConfigOpts) -> None:
-    conf.register_cli_opts(CLI_OPTS)
 
 
 class StoreSelection:
@@ -127,7 +125,14 @@ class StoreSelection:
             )
         self._conf = conf
         self._found = store_opener.open_stores(conf)
-        self._pools = self._opened() if is_pooled else None
+        self._pools: pool_selection.Pools | None = None
+        if is_pooled:
+            self._pools = pool_selection.Pools(
+                self._found.management,
+                store_opener.PoolOpener(conf),
+                self._found.messages,
+                use_virtual=True,
+            )
 
     def chosen(self) -> Mapping[str, Opener]:
         """Return the stores to sweep by their names."""
@@ -150,14 +155,6 @@ class StoreSelection:
             self._pools.close()
         self._found.messages.close()
         self._found.management.close()
-
-    def _opened(self) -> pool_selection.Pools:
-        return pool_selection.Pools(
-            self._found.management,
-            store_opener.PoolOpener(self._conf),
-            self._found.messages,
-            use_virtual=True,
-        )
 
 
 class Collector:

@@ -33,10 +33,6 @@ def _page(items: str) -> Any:
     return option(20, f'Maximum number of {items} per page.', min=1)
 
 
-def _lower(schemes: Sequence[str]) -> tuple[str, ...]:
-    return tuple(scheme.lower() for scheme in schemes)
-
-
 @dataclass(frozen=True)
 @settings_dataclasses.of(GROUP, enable_checksum=None)
 class Limits:
@@ -113,7 +109,7 @@ class Limits:
     subscriber_types: Sequence[str] = option(
         ['http', 'https', 'mailto', 'trust+http', 'trust+https'],
         'URI schemes of subscribers that clients may use.',
-        read=_lower,
+        read=lambda schemes: tuple(scheme.lower() for scheme in schemes),
     )
     max_messages_per_queue: int = option(
         0,

@@ -60,13 +60,8 @@ def create(ctx: Context, *, flavor_name: str, document: Any) -> None:
     wanted = _pool_list(document)
     if not wanted:
         raise InvalidRequest('Bad Request', title='Unable to create')
-    missing = _unknown(catalogue.pools, wanted)
-    if missing is not None:
-        raise InvalidRequest(
-            f'Flavor {flavor_name} could not be created, error:Pool '
-            f'{missing} does not exist',
-            title='Unable to create',
-        )
+    fault = f'Flavor {flavor_name} could not be created'
+    _check_known(catalogue.pools, wanted, fault, 'Unable to create')
     _put(catalogue, ctx.identity.project, flavor_name, wanted)
 
 
@@ -89,13 +84,8 @@ def update(
     if not wanted:
         raise InvalidBody('"pool_list" must name a pool.')
     owner, _record = _find(ctx, catalogue, flavor_name)
-    missing = _unknown(catalogue.pools, wanted)
-    if missing is not None:
-        raise InvalidRequest(
-            f'Flavor {flavor_name} cant be updated, error:Pool {missing} '
-            'does not exist',
-            title='updatefail',
-        )
+    fault = f'Flavor {flavor_name} cant be updated'
+    _check_known(catalogue.pools, wanted, fault, 'updatefail')
     data = _put(catalogue, owner, flavor_name, wanted)
     flavor = Flavor(flavor_name, data['capabilities'], wanted)
     return Detailed(flavor, detailed=True)
@@ -146,9 +136,15 @@ def _pool_list(document: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _unknown(pools: Pools, names: Sequence[str]) -> str | None:
+def _check_known(
+    pools: Pools, names: Sequence[str], fault: str, title: str
+) -> None:
     existing = {pool.name for pool in pools.records.all()}
-    return next((name for name in names if name not in existing), None)
+    for name in names:
+        if name not in existing:
+            raise InvalidRequest(
+                f'{fault}, error:Pool {name} does not exist', title=title
+            )
 
 
 def _put(

@@ -139,7 +139,9 @@ class Claimer:
             if self._take(terms, rows, guarded=False) < len(rows):
                 rows = self._held(queue, terms.claim_id, now)
             if rows:
-                self._remove(terms)
+                self._database.step(
+                    queue.messages.delete_many, {'c': terms.key}
+                )
                 return [
                     documents.message({**row, 'h': 0}, now) for row in rows
                 ]
@@ -272,6 +274,3 @@ class Claimer:
         # The server refuses to sort more than 100 MB without an index.
         rows = self._database.find(queue.messages, where)
         return sorted(rows, key=documents.seq_of)
-
-    def _remove(self, terms: ClaimTerms) -> None:
-        self._database.step(terms.queue.messages.delete_many, {'c': terms.key})

@@ -73,7 +73,11 @@ class Poster:
         if post.notice and post.qid not in self._unsubscribed:
             post.notice()
             if self._cache.get(OUTBOX) is None:
-                self._make_outbox(post.now)
+                self._database.atomically(
+                    lambda session: self._queues.take_numbers(
+                        OUTBOX, 0, post.now, session
+                    )
+                )
 
     def post_together(
         self, posts: Sequence[PostRequest]
@@ -112,10 +116,9 @@ class Poster:
         if any(post.notice for post in posts):
             outbox = self._cache.get(OUTBOX)
 
-        def work(session: ClientSession | None) -> list[Sequence[str]]:
-            return self._write(qid, posts, limit, outbox, session)
-
-        return self._database.atomically(work)
+        return self._database.atomically(
+            lambda session: self._write(qid, posts, limit, outbox, session)
+        )
 
     def _write(
         self,
@@ -188,11 +191,6 @@ class Poster:
             if 'ids' in row:
                 return _split(bytes(row['ids']))
         return [str(item.id) for item in post.messages]
-
-    def _make_outbox(self, now: int) -> None:
-        self._database.atomically(
-            lambda session: self._queues.take_numbers(OUTBOX, 0, now, session)
-        )
 
     def _check_room(
         self,

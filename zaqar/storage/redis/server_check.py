@@ -23,8 +23,13 @@ _REFUSALS = ('NOAUTH', 'NOPERM', 'WRONGPASS')
 def check(client: RedisClient, settings: ConnectionSettings) -> None:
     """Raise an error if a server answers but cannot be used."""
     try:
-        if isinstance(client.topology, SentinelTopology):
-            _check_name(client.topology, settings)
+        sentinels = client.topology
+        if isinstance(sentinels, SentinelTopology) and (
+            not sentinels.knows_master()
+        ):
+            raise ConfigurationError(
+                f'the Sentinels know no master "{settings.master}"'
+            )
         (answer,) = client.topology.exchange(
             keys.of_server(settings.prefix), [('INFO',)]
         )
@@ -43,15 +48,6 @@ def check(client: RedisClient, settings: ConnectionSettings) -> None:
     _check_version(facts)
     _check_mode(facts, settings)
     _check_memory(facts)
-
-
-def _check_name(
-    sentinels: SentinelTopology, settings: ConnectionSettings
-) -> None:
-    if not sentinels.knows_master():
-        raise ConfigurationError(
-            f'the Sentinels know no master "{settings.master}"'
-        )
 
 
 def _check_cause(error: ConnectionLost, settings: ConnectionSettings) -> None:

@@ -202,11 +202,8 @@ class Connections:
         is_open = connection.id in self._by_id
         if most and is_open and connection.read_timer is None:
             connection.read_timer = self._loop.call_later(
-                most, self._overdue, connection
+                most, self._end, connection, 'takes nothing of what is written'
             )
-
-    def _overdue(self, connection: ConnectionRecord) -> None:
-        self._end(connection, 'takes nothing of what is written')
 
     def _check_unsent(self, connection: ConnectionRecord) -> None:
         """Abort connections with too many unread bytes."""

@@ -13,8 +13,8 @@ import msgspec
 from oslo_context import context
 
 from zaqar.api import client_project_queue_checks, websocket_frame_arguments
-from zaqar.api.dispatch import Dispatcher, Received
-from zaqar.api.operation import Body, Operation
+from zaqar.api.dispatch import Dispatcher
+from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
 from zaqar.transport.token_validation import Credentials
@@ -92,12 +92,9 @@ class OperationCall(response_views.RequestInfo):
             scope=self.scope,
             path=self.path,
             values=self.query,
-            read_body=self._read_body,
-        )
-
-    def _read_body(self, body: Body, most: int) -> Received | None:
-        return websocket_frame_arguments.document(
-            self.row, self.body, self.encoding
+            read_body=lambda *_: websocket_frame_arguments.document(
+                self.row, self.body, self.encoding
+            ),
         )
 
 
