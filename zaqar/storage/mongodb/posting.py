@@ -32,7 +32,7 @@ from zaqar.storage.mongodb.errors import is_duplicate
 from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
 from zaqar.storage.mongodb.queue_state import QueueDocuments
 from zaqar.storage.post_request import PostRequest
-from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
+from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 
 #: Tries of a post that meets its own token, or an expired one.
 MAX_TRIES = 5

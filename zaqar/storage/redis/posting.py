@@ -9,9 +9,9 @@ from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.post_request import PostRequest
+from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.redis import keys, message_codec, scripts
 from zaqar.storage.redis.client import RedisClient
-from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 
 _OK, _AGAIN, _GONE, _FULL = range(4)
 _STALE = 7

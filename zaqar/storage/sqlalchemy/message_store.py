@@ -21,6 +21,7 @@ from zaqar.storage import base
 from zaqar.storage.group_commit import Batcher, Sharing
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_request import PostRequest
+from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claiming,
     database_message_count,
@@ -36,7 +37,6 @@ from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
-from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 
 
 class SqlMessageStore(base.MessageStore):

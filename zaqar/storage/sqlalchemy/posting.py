@@ -17,10 +17,10 @@ from zaqar.storage.base import OUTBOX
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_request import PostRequest
+from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import outbox_notices, queue_state
 from zaqar.storage.sqlalchemy.message_rows import QUEUE, new_row
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
-from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 
 ID_LENGTH = 32
 

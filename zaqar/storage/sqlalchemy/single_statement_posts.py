@@ -9,10 +9,10 @@ from typing import Any
 from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.post_request import PostRequest
+from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import outbox_notices
 from zaqar.storage.sqlalchemy.posting import split_ids
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
-from zaqar.storage.subscriber_flag_cache import UnsubscribedQueues
 
 #: Newer than all metadata.
 _ANY_VERSION = 2**63 - 1

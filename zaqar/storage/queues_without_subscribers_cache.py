@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which queues had no subscribers when their flag was last read."""
+"""A cache of queues that had no subscribers when last looked up."""
 
 from zaqar.bounded_cache import BoundedCache
 
