@@ -20,7 +20,7 @@ from zaqar.storage.mongodb.posting import Poster
 from zaqar.storage.mongodb.queue_key_cache import QueueCache
 from zaqar.storage.mongodb.queue_state import QueueDocuments
 from zaqar.storage.mongodb.sweeping import DatabaseSweeper
-from zaqar.storage.post_request import PostRequest
+from zaqar.storage.post_call_parameters import PostCall
 
 #: Seconds a post waits for a commit of its queue, to share the next one.
 BATCH_TIMEOUT = 0.3
@@ -45,7 +45,7 @@ class MongoMessageStore(base.MessageStore):
         )
         self._deleter = Deleter(database, self._cache, self._claimer)
         self._sweeper = DatabaseSweeper(database)
-        self._batcher: Batcher[PostRequest, Sequence[str]] = Batcher(
+        self._batcher: Batcher[PostCall, Sequence[str]] = Batcher(
             self._poster.post_together, self._poster.post, BATCH_TIMEOUT
         )
 
@@ -60,7 +60,7 @@ class MongoMessageStore(base.MessageStore):
         limit: int = 0,
         **call: Any,
     ) -> Sequence[str]:
-        post = PostRequest(qid=qid, messages=messages, **call)
+        post = PostCall(qid=qid, messages=messages, **call)
         self._poster.prepare(post)
         if limit:
             return self._poster.post(post, limit)

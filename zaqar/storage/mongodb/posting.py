@@ -31,7 +31,7 @@ from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.errors import is_duplicate
 from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
 from zaqar.storage.mongodb.queue_state import QueueDocuments
-from zaqar.storage.post_request import PostRequest
+from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 
 #: Tries of a post that meets its own token, or an expired one.
@@ -68,7 +68,7 @@ class Poster:
         """Remember the flag that a queue has subscribers."""
         self._unsubscribed.update(qid, epoch)
 
-    def prepare(self, post: PostRequest) -> None:
+    def prepare(self, post: PostCall) -> None:
         """Create a notice that is likely to be needed, and the outbox."""
         if post.notice and post.qid not in self._unsubscribed:
             post.notice()
@@ -80,14 +80,14 @@ class Poster:
                 )
 
     def post_together(
-        self, posts: Sequence[PostRequest]
+        self, posts: Sequence[PostCall]
     ) -> Sequence[Sequence[str] | Sharing]:
         """Store posts to one queue; return the ids of each."""
         if len({post.token for post in posts}) == len(posts) > 1:
             return self._store(posts[0].qid, posts, 0)
         return [Sharing.DO_ALONE] * len(posts)
 
-    def post(self, post: PostRequest, limit: int = 0) -> Sequence[str]:
+    def post(self, post: PostCall, limit: int = 0) -> Sequence[str]:
         """Store a post; return its ids.
 
         :param limit: see the contract
@@ -110,7 +110,7 @@ class Poster:
         raise StoreUnavailable
 
     def _store(
-        self, qid: str, posts: Sequence[PostRequest], limit: int
+        self, qid: str, posts: Sequence[PostCall], limit: int
     ) -> list[Sequence[str]]:
         outbox: CachedQueue | None = None
         if any(post.notice for post in posts):
@@ -123,7 +123,7 @@ class Poster:
     def _write(
         self,
         qid: str,
-        posts: Sequence[PostRequest],
+        posts: Sequence[PostCall],
         limit: int,
         outbox: CachedQueue | None,
         session: ClientSession | None,
@@ -160,7 +160,7 @@ class Poster:
                 queue.will_wake(row['a'])
         return ids
 
-    def _stored(self, qid: str, post: PostRequest) -> Sequence[str] | None:
+    def _stored(self, qid: str, post: PostCall) -> Sequence[str] | None:
         """Return the ids of a post if it was stored before.
 
         An expired token is removed.
@@ -240,7 +240,7 @@ def _notice_number(now: int) -> int:
 
 
 def _documents(
-    queue: CachedQueue, posts: Sequence[PostRequest], first: int
+    queue: CachedQueue, posts: Sequence[PostCall], first: int
 ) -> tuple[list[Document], list[Sequence[str]]]:
     rows: list[Document] = []
     ids_of_posts: list[Sequence[str]] = []
@@ -257,7 +257,7 @@ def _documents(
     return rows, ids_of_posts
 
 
-def _token(key: bytes, post: PostRequest, ids: Sequence[str]) -> Document:
+def _token(key: bytes, post: PostCall, ids: Sequence[str]) -> Document:
     return {
         '_id': documents.token_id(key, post.token),
         'k': documents.ahead(key),

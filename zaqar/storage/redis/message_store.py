@@ -10,7 +10,7 @@ from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Claim, Message, MessageSpan, NewMessage, Page, Stats
 from zaqar.storage import base, deletion_errors
 from zaqar.storage.message_ids import make_marker
-from zaqar.storage.post_request import PostRequest
+from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
     keys,
     message_codec,
@@ -63,7 +63,7 @@ class RedisMessageStore(base.MessageStore):
         limit: int = 0,
         **call: Any,
     ) -> Sequence[str]:
-        post = PostRequest(qid=qid, messages=messages, **call)
+        post = PostCall(qid=qid, messages=messages, **call)
         return self._posts.post(post, limit)
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:

@@ -8,7 +8,7 @@ from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.message_ids import make_id
-from zaqar.storage.post_request import PostRequest
+from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.redis import keys, message_codec, scripts
 from zaqar.storage.redis.client import RedisClient
@@ -25,7 +25,7 @@ class Posts:
         self._client = client
         self._unsubscribed = UnsubscribedQueues()
 
-    def post(self, post: PostRequest, limit: int) -> Sequence[str]:
+    def post(self, post: PostCall, limit: int) -> Sequence[str]:
         if post.notice is None:
             record, _ = self._store(post, limit, _NO_NOTICE)
         elif self._client.is_single_server:
@@ -35,7 +35,7 @@ class Posts:
         return _ids(record, post.messages)
 
     def _with_notice(
-        self, post: PostRequest, limit: int, notice: Callable[[], NewMessage]
+        self, post: PostCall, limit: int, notice: Callable[[], NewMessage]
     ) -> bytes:
         """Store messages and their notice in one step."""
         if post.qid in self._unsubscribed:
@@ -48,7 +48,7 @@ class Posts:
         return record
 
     def _then_notice(
-        self, post: PostRequest, limit: int, notice: Callable[[], NewMessage]
+        self, post: PostCall, limit: int, notice: Callable[[], NewMessage]
     ) -> bytes:
         """Store messages, then their notice, which is in another slot.
 
@@ -58,13 +58,13 @@ class Posts:
         record, epoch = self._store(post, limit, _NO_NOTICE)
         if epoch:
             token = _notice_token(post)
-            own = PostRequest(OUTBOX, token, [notice()], post.now)
+            own = PostCall(OUTBOX, token, [notice()], post.now)
             self._store(own, 0, _NO_NOTICE)
         return record
 
     def _store(
         self,
-        post: PostRequest,
+        post: PostCall,
         limit: int,
         notice: int,
         group: Sequence[Any] = (),
@@ -95,7 +95,7 @@ class Posts:
         return answer[0], int(answer[1])
 
 
-def _notice_token(post: PostRequest) -> str:
+def _notice_token(post: PostCall) -> str:
     return f'{post.qid}{post.token}'
 
 

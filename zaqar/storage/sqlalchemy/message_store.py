@@ -20,7 +20,7 @@ from zaqar.random_bytes import token_hex
 from zaqar.storage import base
 from zaqar.storage.group_commit import Batcher, Sharing
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.post_request import PostRequest
+from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claiming,
@@ -51,7 +51,7 @@ class SqlMessageStore(base.MessageStore):
         self._dialect = database.dialect
         is_sqlite = database.dialect == 'sqlite'
         self.clock = store_clock.Clock(None if is_sqlite else database.now)
-        self._posts: Batcher[PostRequest, Sequence[str]] = Batcher(
+        self._posts: Batcher[PostCall, Sequence[str]] = Batcher(
             self._post_together, self._post, window
         )
         self._claims: Batcher[ClaimRequest, Claim | None] = Batcher(
@@ -80,7 +80,7 @@ class SqlMessageStore(base.MessageStore):
         **call: Any,
     ) -> Sequence[str]:
         self._database.check_room()
-        post = PostRequest(qid=qid, messages=messages, **call)
+        post = PostCall(qid=qid, messages=messages, **call)
         if post.notice and qid not in self._unsubscribed:
             # Created before anything is locked.
             post.notice()
@@ -210,7 +210,7 @@ class SqlMessageStore(base.MessageStore):
         self._database.close()
 
     def _post_together(
-        self, posts: Sequence[PostRequest]
+        self, posts: Sequence[PostCall]
     ) -> Sequence[Sequence[str] | Sharing]:
         if self._dialect == 'postgresql':
             return self._database.read(
@@ -220,7 +220,7 @@ class SqlMessageStore(base.MessageStore):
             posting.post_together, posts, self._unsubscribed
         )
 
-    def _post(self, post: PostRequest, limit: int = 0) -> Sequence[str]:
+    def _post(self, post: PostCall, limit: int = 0) -> Sequence[str]:
         ids = self._database.write(
             posting.post_within, post, limit, self._unsubscribed
         )

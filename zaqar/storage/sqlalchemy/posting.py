@@ -16,7 +16,7 @@ from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import id_of
-from zaqar.storage.post_request import PostRequest
+from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import outbox_notices, queue_state
 from zaqar.storage.sqlalchemy.message_rows import QUEUE, new_row
@@ -45,7 +45,7 @@ _INSERT = (
 
 def post_within(
     session: SqlSession,
-    post: PostRequest,
+    post: PostCall,
     limit: int,
     unsubscribed: UnsubscribedQueues,
 ) -> Sequence[str] | QueueFull:
@@ -76,7 +76,7 @@ def post_within(
 
 def post_together(
     session: SqlSession,
-    posts: Sequence[PostRequest],
+    posts: Sequence[PostCall],
     unsubscribed: UnsubscribedQueues,
 ) -> list[Sequence[str] | Sharing]:
     """Store posts to a queue within a transaction, in two round trips.
@@ -128,7 +128,7 @@ def post_together(
 
 
 def _numbered(
-    queue_id: int, first: int, post: PostRequest, now: int
+    queue_id: int, first: int, post: PostCall, now: int
 ) -> tuple[Sequence[str], list[dict[str, Any]]]:
     """Return the ids and the rows of messages that get consecutive numbers."""
     numbered = [*enumerate(post.messages, start=first)]
@@ -155,7 +155,7 @@ def split_ids(ids: bytes) -> Sequence[str]:
 
 
 def _token(
-    queue_id: int, post: PostRequest, ids: Sequence[str], now: int
+    queue_id: int, post: PostCall, ids: Sequence[str], now: int
 ) -> dict[str, Any]:
     return {
         'id': queue_id,

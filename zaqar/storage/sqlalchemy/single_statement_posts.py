@@ -8,7 +8,7 @@ from typing import Any
 
 from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
 from zaqar.storage.group_commit import Sharing
-from zaqar.storage.post_request import PostRequest
+from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import outbox_notices
 from zaqar.storage.sqlalchemy.posting import split_ids
@@ -90,7 +90,7 @@ _SUBSCRIBED = _statement(
 
 def post(
     session: SqlSession,
-    posts: Sequence[PostRequest],
+    posts: Sequence[PostCall],
     unsubscribed: UnsubscribedQueues,
 ) -> list[Sequence[str] | Sharing]:
     """Store posts to one queue.
@@ -137,7 +137,7 @@ def post(
     return [split_ids(stored[post.token]) for post in posts]
 
 
-def _notices(posts: Sequence[PostRequest], now: int) -> dict[str, Any]:
+def _notices(posts: Sequence[PostCall], now: int) -> dict[str, Any]:
     notices = [(post.token, post.notice()) for post in posts if post.notice]
     first = outbox_notices.NUMBERS.take(now, len(notices))
     return {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A call of :meth:`zaqar.storage.base.MessageStore.post`, as drivers pass it.
+"""Parameters of a call of :meth:`zaqar.storage.base.MessageStore.post`.
 
 Several of one queue may be stored together; see
 :mod:`zaqar.storage.group_commit`.
@@ -14,7 +14,7 @@ from zaqar.storage.base import TOKEN_LIFETIME
 
 
 @dataclass(frozen=True, slots=True)
-class PostRequest:
+class PostCall:
     """The messages of one call.
 
     :ivar notice: creates the notice, once at most
