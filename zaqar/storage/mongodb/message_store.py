@@ -11,7 +11,7 @@ from zaqar.storage import base
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import deployment_message_count
-from zaqar.storage.mongodb.claim_query_documents import ClaimTerms
+from zaqar.storage.mongodb.claim_documents import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.message_deletion import Deleter

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Conditions, updates and results of claims, as documents."""
+"""Documents of claims: conditions, updates and what they return."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
