@@ -24,7 +24,7 @@ from zaqar.storage.mongodb import claim_documents, documents
 from zaqar.storage.mongodb.claim_documents import ClaimTerms
 from zaqar.storage.mongodb.database import CHUNK, MongoDatabase
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.errors import is_duplicate
+from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.mongodb.message_queries import FREE, WOKEN, Reader
 from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
 

@@ -26,7 +26,7 @@ from pymongo.read_preferences import ReadPreference
 
 from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.storage.mongodb import errors
+from zaqar.storage.mongodb import error_classification, server_check
 from zaqar.storage.mongodb.client_settings import (
     CODEC,
     ClientSettings,
@@ -262,9 +262,13 @@ class MongoDatabase:
                 tries += 1
                 pause = random.uniform(0.5, 1) * min(0.1, 0.002 * 2**tries)
                 late = time.monotonic() + pause >= end
-                is_final = errors.is_unreachable(error)
-                if late or is_final or not errors.is_transient(error):
-                    translated = errors.translate(error)
+                is_final = error_classification.is_unreachable(error)
+                if (
+                    late
+                    or is_final
+                    or not error_classification.is_transient(error)
+                ):
+                    translated = error_classification.translate(error)
                     is_silence = isinstance(translated, StoreUnavailable)
                     if is_silence and not is_cut:
                         self._is_down = True
@@ -291,7 +295,7 @@ class MongoDatabase:
         try:
             if not self._is_ready:
                 unreliable = self._settings.unreliable
-                self._has_transactions = errors.check_server(hello, unreliable)
+                self._has_transactions = server_check.check(hello, unreliable)
                 self._create_indexes(end)
                 self._is_ready = True
         finally:
@@ -301,8 +305,8 @@ class MongoDatabase:
         try:
             return self._client.admin.command('hello')
         except OperationFailure as error:
-            if errors.is_unknown_command(error):
-                raise ConfigurationError(errors.TOO_OLD) from None
+            if error_classification.is_unknown_command(error):
+                raise ConfigurationError(server_check.TOO_OLD) from None
             raise
 
     def _create_indexes(self, end: float) -> None:
@@ -319,11 +323,17 @@ class MongoDatabase:
             return self._retry(work, end)
         except WrongSetting as error:
             # "Server at ... reports wire version ..."
-            raise ConfigurationError(errors.startup_error(error)) from None
+            raise ConfigurationError(
+                error_classification.startup_error(error)
+            ) from None
         except StoreUnavailable as error:
             cause = error.__cause__
-            if errors.is_refusal(cause) or self._is_other_set(cause):
-                raise ConfigurationError(errors.startup_error(cause)) from None
+            if error_classification.is_refusal(cause) or self._is_other_set(
+                cause
+            ):
+                raise ConfigurationError(
+                    error_classification.startup_error(cause)
+                ) from None
             raise
 
     def _is_other_set(self, error: BaseException | None) -> bool:

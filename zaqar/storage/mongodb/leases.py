@@ -8,7 +8,7 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.errors import is_duplicate
+from zaqar.storage.mongodb.error_classification import is_duplicate
 
 #: The collection they are in.
 COLLECTION = 'lease'

@@ -19,7 +19,7 @@ from zaqar.models import Data, Record
 from zaqar.storage import base
 from zaqar.storage.mongodb.database import MongoDatabase
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.errors import is_duplicate
+from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.record_encoding import check_key, encode
 
 _FIELDS = {'name': 1, 'data': 1, 'version': 1}

@@ -28,7 +28,7 @@ from zaqar.storage.message_ids import id_of
 from zaqar.storage.mongodb import documents
 from zaqar.storage.mongodb.database import CHUNK, MongoDatabase, in_time
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.errors import is_duplicate
+from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
 from zaqar.storage.mongodb.queue_state import QueueDocuments
 from zaqar.storage.post_call_parameters import PostCall

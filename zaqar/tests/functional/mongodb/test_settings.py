@@ -18,7 +18,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from zaqar.errors import ConfigurationError, QueueGone
-from zaqar.storage.mongodb import driver, errors
+from zaqar.storage.mongodb import driver, server_check
 from zaqar.tests.contract.mongodb_commands import RECORDER
 from zaqar.tests.contract.probe import Hand, Probe, bodies, token
 from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
@@ -76,12 +76,10 @@ def test_a_standalone_server_is_refused_unless_unreliable(
 def test_a_set_of_several_and_mongos_are_taken(members: int) -> None:
     hosts = [f'host{number}:27017' for number in range(members)]
     hello: dict[str, Any] = {'maxWireVersion': 9, 'setName': 'rs'}
-    assert errors.check_server({**hello, 'hosts': hosts}, False)
+    assert server_check.check({**hello, 'hosts': hosts}, False)
     split = {'hosts': hosts[:1], 'passives': hosts[1:]}
-    assert errors.check_server({**hello, **split}, False)
-    assert errors.check_server(
-        {'maxWireVersion': 21, 'msg': 'isdbgrid'}, False
-    )
+    assert server_check.check({**hello, **split}, False)
+    assert server_check.check({'maxWireVersion': 21, 'msg': 'isdbgrid'}, False)
 
 
 @pytest.mark.parametrize('hello', [{}, {'maxWireVersion': 8}])
@@ -90,7 +88,7 @@ def test_a_server_before_4_4_is_refused_even_if_unreliable(
 ) -> None:
     hosts = ['a:1', 'b:1', 'c:1']
     with pytest.raises(ConfigurationError, match=r'4\.4'):
-        errors.check_server({**hello, 'hosts': hosts, 'setName': 'rs'}, True)
+        server_check.check({**hello, 'hosts': hosts, 'setName': 'rs'}, True)
 
 
 def test_a_server_before_4_4_2_knows_no_hello_and_is_refused(
@@ -100,7 +98,7 @@ def test_a_server_before_4_4_2_knows_no_hello_and_is_refused(
         raise OperationFailure('no such command: hello', 59)
 
     monkeypatch.setattr(Database, 'command', command)
-    assert refusal(server.uri) == errors.TOO_OLD
+    assert refusal(server.uri) == server_check.TOO_OLD
 
 
 @pytest.mark.parametrize('name', ['a b', 'a.b', 'a/b', '$a', 'a' * 52])

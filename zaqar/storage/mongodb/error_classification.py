@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the errors of the client library mean, and what a server must be."""
-
-from collections.abc import Mapping
-from typing import Any
+"""Classification of the errors of the client library."""
 
 from pymongo.errors import (
     AutoReconnect,
@@ -13,11 +10,7 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
-from zaqar.errors import ConfigurationError, StoreUnavailable
-
-#: The wire version of MongoDB 4.4, whose first versions have no ``hello``.
-OLDEST_WIRE = 9
-TOO_OLD = 'the server is too old; 4.4.2 is the oldest'
+from zaqar.errors import StoreUnavailable
 
 #: Error codes of a refused login or of missing permissions.
 _REFUSED = {13, 18, 8000}
@@ -40,25 +33,6 @@ _RETRIABLE = {
     11601,  # Interrupted: another process has killed the session
 }
 _TRANSIENT = 'TransientTransactionError'
-
-
-def check_server(hello: Mapping[str, Any], unreliable: bool) -> bool:
-    """Check the answer of a server to ``hello``.
-
-    :returns: whether it has transactions
-    """
-    if hello.get('maxWireVersion', 0) < OLDEST_WIRE:
-        raise ConfigurationError(TOO_OLD)
-    if hello.get('msg') == 'isdbgrid':
-        return True
-    members = [*hello.get('hosts', ()), *hello.get('passives', ())]
-    if len(members) < 2 and not unreliable:
-        kind = 'a replica set of one' if members else 'not replicated'
-        raise ConfigurationError(
-            f'the server is {kind} and may lose messages; use a replica set '
-            'of three, or set [DEFAULT] unreliable'
-        )
-    return 'setName' in hello
 
 
 def is_unknown_command(error: PyMongoError) -> bool:
