@@ -22,7 +22,10 @@ from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import claim_documents, documents
 from zaqar.storage.mongodb.claim_documents import ClaimTerms
-from zaqar.storage.mongodb.database import CHUNK, MongoDatabase
+from zaqar.storage.mongodb.commands_and_transactions import (
+    CHUNK,
+    MongoDatabase,
+)
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.mongodb.message_queries import FREE, WOKEN, Reader

@@ -6,7 +6,7 @@ import time
 from zaqar.models import Stats
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.mongodb import documents
-from zaqar.storage.mongodb.database import MongoDatabase
+from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.documents import Document
 
 #: Seconds after which counting stops.

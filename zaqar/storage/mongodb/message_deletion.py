@@ -12,7 +12,10 @@ from zaqar.storage import deletion_errors
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import documents
 from zaqar.storage.mongodb.claiming import Claimer
-from zaqar.storage.mongodb.database import MongoDatabase, in_time
+from zaqar.storage.mongodb.commands_and_transactions import (
+    MongoDatabase,
+    in_time,
+)
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
 

@@ -19,7 +19,10 @@ from zaqar.storage.message_ids import (
     parse_marker,
 )
 from zaqar.storage.mongodb import documents
-from zaqar.storage.mongodb.database import Documents, MongoDatabase
+from zaqar.storage.mongodb.commands_and_transactions import (
+    Documents,
+    MongoDatabase,
+)
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
 

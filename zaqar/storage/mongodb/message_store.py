@@ -13,7 +13,7 @@ from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import deployment_message_count
 from zaqar.storage.mongodb.claim_documents import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
-from zaqar.storage.mongodb.database import MongoDatabase
+from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.message_deletion import Deleter
 from zaqar.storage.mongodb.message_queries import Reader
 from zaqar.storage.mongodb.posting import Poster

@@ -26,7 +26,11 @@ from zaqar.storage.base import OUTBOX
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.mongodb import documents
-from zaqar.storage.mongodb.database import CHUNK, MongoDatabase, in_time
+from zaqar.storage.mongodb.commands_and_transactions import (
+    CHUNK,
+    MongoDatabase,
+    in_time,
+)
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import QueueGone
-from zaqar.storage.mongodb.database import Documents, MongoDatabase
+from zaqar.storage.mongodb.commands_and_transactions import (
+    Documents,
+    MongoDatabase,
+)
 from zaqar.storage.mongodb.documents import Document, ahead, place
 
 #: Seconds for which an entry is valid.

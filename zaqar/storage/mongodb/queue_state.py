@@ -12,7 +12,11 @@ from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 
 from zaqar.errors import QueueGone
-from zaqar.storage.mongodb.database import Documents, MongoDatabase, in_time
+from zaqar.storage.mongodb.commands_and_transactions import (
+    Documents,
+    MongoDatabase,
+    in_time,
+)
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.queue_key_cache import CACHE_TTL, QueueCache
 

@@ -5,7 +5,11 @@ import secrets
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.mongodb import documents, leases
-from zaqar.storage.mongodb.database import CHUNK, Documents, MongoDatabase
+from zaqar.storage.mongodb.commands_and_transactions import (
+    CHUNK,
+    Documents,
+    MongoDatabase,
+)
 from zaqar.storage.mongodb.documents import Document
 
 #: Milliseconds, by the server's clock, after which a sweeper is presumed dead.

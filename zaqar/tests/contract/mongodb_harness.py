@@ -20,7 +20,7 @@ from pymongo import monitoring
 
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.mongodb import (
-    database,
+    commands_and_transactions,
     deployment_message_count,
     driver,
     posting,
@@ -133,8 +133,8 @@ class MongoDB(harnesses.Harness):
             # longer than a post may count.
             patch.setattr(posting, 'SLOW_COUNT', 10.0)
             patch.setattr(deployment_message_count, 'MAX_DURATION', 20.0)
-            patch.setattr(database, 'COMMAND_TIMEOUT', 20.0)
-            patch.setattr(database, 'STEP_TIMEOUT', 35.0)
+            patch.setattr(commands_and_transactions, 'COMMAND_TIMEOUT', 20.0)
+            patch.setattr(commands_and_transactions, 'STEP_TIMEOUT', 35.0)
             patch.setattr(transaction_sessions, 'TIMEOUT', 10.0)
 
     def database(self) -> str:

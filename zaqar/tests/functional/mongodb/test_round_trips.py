@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 from pymongo import monitoring
 
-from zaqar.storage.mongodb import database, queue_key_cache, queue_state
+from zaqar.storage.mongodb import (
+    commands_and_transactions,
+    queue_key_cache,
+    queue_state,
+)
 from zaqar.tests.contract.probe import Hand, Probe, ids, message, token
 from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
 from zaqar.tests.servers.mongodb import MongoDB
@@ -118,8 +122,8 @@ def remembering(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     The test server needs most of the time of a step on a busy machine.
     """
-    monkeypatch.setattr(database, 'STEP_TIMEOUT', 60.0)
-    monkeypatch.setattr(database, 'COMMAND_TIMEOUT', 60.0)
+    monkeypatch.setattr(commands_and_transactions, 'STEP_TIMEOUT', 60.0)
+    monkeypatch.setattr(commands_and_transactions, 'COMMAND_TIMEOUT', 60.0)
     monkeypatch.setattr(queue_key_cache, 'CACHE_TTL', 600.0)
     monkeypatch.setattr(queue_state, 'CACHE_TTL', 0.0)
     yield

@@ -10,7 +10,9 @@ import pytest
 
 from zaqar.errors import StoreUnavailable
 
-database = pytest.importorskip('zaqar.storage.mongodb.database')
+commands_and_transactions = pytest.importorskip(
+    'zaqar.storage.mongodb.commands_and_transactions'
+)
 errors = pytest.importorskip('pymongo.errors')
 
 
@@ -18,7 +20,9 @@ errors = pytest.importorskip('pymongo.errors')
 def test_only_a_silence_of_some_length_is_an_outage(
     seconds: float, is_down: bool
 ) -> None:
-    store: Any = database.MongoDatabase.__new__(database.MongoDatabase)
+    store: Any = commands_and_transactions.MongoDatabase.__new__(
+        commands_and_transactions.MongoDatabase
+    )
     store._is_down = False  # noqa: SLF001
 
     def fail() -> None:
