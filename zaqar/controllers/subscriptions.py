@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar.controllers import (
-    delivery_status,
     outbox_notices,
+    subscription_delivery_status,
     subscription_trusts,
     trust_interface,
     webhook_secret_format,
@@ -106,8 +106,8 @@ def show_deliveries(
 ) -> dict[str, Any]:
     records.current(ctx, scope, subscription_id, _now(ctx))
     store = ctx.catalogue.management
-    status = delivery_status.read(store, (scope, subscription_id))
-    return delivery_status.document(status)
+    status = subscription_delivery_status.read(store, (scope, subscription_id))
+    return subscription_delivery_status.document(status)
 
 
 def update(
@@ -224,9 +224,11 @@ def _request_confirmation(
     store, now = ctx.catalogue.management, _now(ctx)
     key = scope, subscription_id
     if not ctx.signer.has_key:
-        delivery_status.fail(store, key, _NO_KEY, now)
+        subscription_delivery_status.fail(store, key, _NO_KEY, now)
         return
-    if not delivery_status.may_request(store, key, wanted=wanted, now=now):
+    if not subscription_delivery_status.may_request(
+        store, key, wanted=wanted, now=now
+    ):
         return
     request = outbox_notices.ConfirmationRequest(
         scope.project,

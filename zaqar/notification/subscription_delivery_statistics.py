@@ -8,8 +8,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from zaqar.controllers import delivery_status
-from zaqar.controllers.delivery_status import COUNTS, Key
+from zaqar.controllers import subscription_delivery_status
+from zaqar.controllers.subscription_delivery_status import COUNTS, Key
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import ManagementStore
 
@@ -55,7 +55,7 @@ class DeliveryStatistics:
         with self._lock:
             if _OTHER in self._changes.get(key, {}):
                 return False
-        data = delivery_status.read(self._store, key)
+        data = subscription_delivery_status.read(self._store, key)
         since = data.get('gone_since')
         return since is not None and now - since >= GONE_AFTER
 
@@ -85,7 +85,7 @@ class DeliveryStatistics:
             merged.pop(_OTHER, None)
             return merged
 
-        delivery_status.change(self._store, key, edit)
+        subscription_delivery_status.change(self._store, key, edit)
 
     def _add(self, key: Key, change: Mapping[str, Any]) -> None:
         with self._lock:
