@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from zaqar.transport import project_page_turns
-from zaqar.transport.project_page_turns import LARGE, TURN, Turns
+from zaqar.transport import large_page_fairness
+from zaqar.transport.large_page_fairness import LARGE, TURN, Turns
 from zaqar.transport.wsgi import asgi_adapter
 from zaqar.transport.wsgi.request_buffering import (
     BodyLimits,
@@ -225,7 +225,7 @@ def test_what_is_too_long_is_not_read_while_it_waits() -> None:
 def test_many_that_have_waited_are_answered_without_recursion(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(project_page_turns, 'MOST_WAITING', 2000)
+    monkeypatch.setattr(large_page_fairness, 'MOST_WAITING', 2000)
     house = House(LARGE, max_unread=LARGE)
     first, *others = (house.ask(room=9 * bool(n)) for n in range(2000))
     assert house.called == 1

@@ -16,7 +16,7 @@ from typing import Any
 from autobahn.asyncio.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
-from zaqar.transport.project_page_turns import LARGE
+from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.websocket import fast_frame_codec
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_record import ConnectionRecord

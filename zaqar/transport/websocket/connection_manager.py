@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar.errors import StoreUnavailable
-from zaqar.transport.project_page_turns import Job, Turn
+from zaqar.transport.large_page_fairness import Job, Turn
 from zaqar.transport.websocket import frame_codecs
 from zaqar.transport.websocket.connection_limits import Admission
 from zaqar.transport.websocket.connection_record import ConnectionRecord

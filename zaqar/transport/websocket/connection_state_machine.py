@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from zaqar.transport.project_page_turns import LARGE, Turn
+from zaqar.transport.large_page_fairness import LARGE, Turn
 
 #: Frames that may wait behind the one that is handled ...
 DEEP = 16

@@ -13,7 +13,7 @@ from typing import Any
 
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import ZaqarError
-from zaqar.transport.project_page_turns import Turn, Turns
+from zaqar.transport.large_page_fairness import Turn, Turns
 from zaqar.transport.websocket import (
     answer_encoding,
     frame_codecs,
@@ -40,7 +40,7 @@ class FrameHandler:
 
     :param node: part of the URI under which messages can be pushed to
         connections; '' if they cannot
-    :param max_unread: see :class:`zaqar.transport.project_page_turns.Turns`
+    :param max_unread: see :class:`zaqar.transport.large_page_fairness.Turns`
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar.errors import ZaqarError
-from zaqar.transport.project_page_turns import LARGE, TURN, Job, Turn, Turns
+from zaqar.transport.large_page_fairness import LARGE, TURN, Job, Turn, Turns
 from zaqar.transport.wsgi.request_buffering import (
     Future,
     Loop,

@@ -34,7 +34,7 @@ from granian.http import HTTP1Settings
 from oslo_config import cfg
 
 from zaqar import parent_exit_watch
-from zaqar.transport.project_page_turns import Turns
+from zaqar.transport.large_page_fairness import Turns
 from zaqar.transport.wsgi.asgi_adapter import AsgiAdapter
 from zaqar.transport.wsgi.request_buffering import (
     BodyLimits,

@@ -21,7 +21,7 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest, MethodNotAllowed, NoRoute, ZaqarError
 from zaqar.transport import caller_identity
-from zaqar.transport.project_page_turns import TURN, Turn
+from zaqar.transport.large_page_fairness import TURN, Turn
 from zaqar.transport.wsgi import request_reading, response_views
 from zaqar.transport.wsgi.responses import Response, error_response
 from zaqar.transport.wsgi_types import Environ

@@ -10,7 +10,7 @@ import pytest
 from zaqar.controllers import queues
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
-from zaqar.transport.project_page_turns import TURN, Turn, Turns
+from zaqar.transport.large_page_fairness import TURN, Turn, Turns
 
 QUEUE = '/v2/queues/jobs'
 

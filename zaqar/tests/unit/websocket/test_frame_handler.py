@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from zaqar.api import operation_table
-from zaqar.transport import project_page_turns
+from zaqar.transport import large_page_fairness
 from zaqar.transport.websocket.connection_state_machine import Frame
 from zaqar.transport.websocket.frame_handler import FrameHandler
 
@@ -37,10 +37,10 @@ class Session:
 def test_a_frame_is_refused_where_too_many_requests_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(project_page_turns, 'MOST_WAITING', 0)
+    monkeypatch.setattr(large_page_fairness, 'MOST_WAITING', 0)
     nothing: Any = None
     handler = FrameHandler(nothing, nothing)
-    handler.turns.record('p', project_page_turns.LARGE)
+    handler.turns.record('p', large_page_fairness.LARGE)
     session: Any = Session()
     answer = handler.answer(session, Frame(b''))
     assert answer.frame is None

@@ -12,7 +12,7 @@ import pytest
 
 from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
 from zaqar.tests.unit.websocket.test_fast_frame_codec import encoded
-from zaqar.transport.project_page_turns import Turn, Turns
+from zaqar.transport.large_page_fairness import Turn, Turns
 from zaqar.transport.websocket.autobahn_adapter import (
     MAX_UNSENT,
     AutobahnSocket,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns of projects at large pages, so that others need not wait for them.
+"""Fairness between projects that read large pages: they take turns.
 
 To read, encode and copy an answer of megabytes holds the interpreter for
 milliseconds at a time. Its size is known only afterwards: hence a project that

@@ -8,8 +8,8 @@ import pytest
 from zaqar.controllers.result_types import QueuePage
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Kind
-from zaqar.transport import project_page_turns
-from zaqar.transport.project_page_turns import (
+from zaqar.transport import large_page_fairness
+from zaqar.transport.large_page_fairness import (
     DECODING,
     LARGE,
     PATIENCE,
@@ -42,7 +42,7 @@ def _large(*projects: str, **more: object) -> tuple[Turns, Clock]:
 def test_only_operations_with_pages_need_turns() -> None:
     made, _ = _large('p')
     for name in (NAME, 'claim_create', 'topic_message_list', 'topic_list'):
-        assert name in project_page_turns.PAGES
+        assert name in large_page_fairness.PAGES
         assert made.are_needed(name, 'p')
     for name in ('message_post', 'queue_create', 'message_delete'):
         assert not made.are_needed(name, 'p')
@@ -85,7 +85,7 @@ def test_a_project_has_one_turn_at_a_time() -> None:
 def test_requests_of_a_project_that_wait_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(project_page_turns, 'MOST_WAITING', 3)
+    monkeypatch.setattr(large_page_fairness, 'MOST_WAITING', 3)
     made, _ = _large('p', 'other')
     assert made.begin('p')
     for _ in range(3):
@@ -108,7 +108,7 @@ def test_few_projects_have_turns_at_large_pages_at_a_time() -> None:
     names = [f'p{number}' for number in range(5)]
     made, _ = _large(*names)
     begun = [name for name in names if made.begin(name)]
-    assert begun == names[: project_page_turns.MOST_AT_ONCE]
+    assert begun == names[: large_page_fairness.MOST_AT_ONCE]
     # Whoever is not known to have large ones waits for none of these.
     assert made.begin('other')
 
