@@ -20,7 +20,7 @@ from zaqar.controllers.configured_limits import MAX_NAME, page_size
 from zaqar.controllers.result_types import Counted, NamedQueue, QueuePage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.models import Kind, Queue, Record, Scope, Stats
-from zaqar.storage.record_helpers import repeat
+from zaqar.storage.record_updates_and_listing import repeat
 
 #: Records read at a time while a filter is applied, and at first: nobody
 #: knows yet how long they are.

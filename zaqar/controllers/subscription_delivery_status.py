@@ -16,7 +16,7 @@ from typing import Any
 from zaqar.controllers.subscription_records import DELIVERIES, parent_of
 from zaqar.models import Data, Record, Scope
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.record_helpers import update
+from zaqar.storage.record_updates_and_listing import update
 
 #: The queue or topic and the id of a subscription.
 Key = tuple[Scope, str]

@@ -23,7 +23,7 @@ from zaqar.controllers.call_context import Context
 from zaqar.errors import Conflict, NotFound
 from zaqar.models import Data, Kind, Record, Scope, Subscription
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.record_helpers import repeat, update
+from zaqar.storage.record_updates_and_listing import repeat, update
 
 #: Kinds of records.
 SUBSCRIPTION = 'subscription'

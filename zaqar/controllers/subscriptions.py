@@ -28,7 +28,7 @@ from zaqar.controllers.url_signatures import shown
 from zaqar.errors import Conflict, InvalidRequest
 from zaqar.models import Queue, Scope, Subscription
 from zaqar.storage.base import OUTBOX, MessageStore
-from zaqar.storage.record_helpers import repeat
+from zaqar.storage.record_updates_and_listing import repeat
 
 #: Options that no response shows.
 _HIDDEN = frozenset(

@@ -12,7 +12,7 @@ from typing import Any
 
 from zaqar.models import Record
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.record_helpers import list_all, update
+from zaqar.storage.record_updates_and_listing import list_all, update
 
 KIND = 'flavor'
 OWNER = 'flavor_owner'

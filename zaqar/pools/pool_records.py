@@ -19,7 +19,7 @@ from zaqar.errors import Conflict, StoreUnavailable
 from zaqar.models import Data, Record
 from zaqar.pools import uri_reservations
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.record_helpers import list_all, update
+from zaqar.storage.record_updates_and_listing import list_all, update
 
 KIND = 'pool'
 

@@ -27,7 +27,7 @@ from zaqar.pools.open_stores import PoolMissing
 from zaqar.pools.pool_selection import VIRTUAL, Pools
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.record_helpers import list_all, repeat
+from zaqar.storage.record_updates_and_listing import list_all, repeat
 
 LOG = logging.getLogger(__name__)
 

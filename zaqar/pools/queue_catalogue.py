@@ -24,7 +24,7 @@ from cachetools import TTLCache
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Former, Queue, Record, Scope
 from zaqar.storage.base import ManagementStore, MessageStore
-from zaqar.storage.record_helpers import repeat
+from zaqar.storage.record_updates_and_listing import repeat
 
 #: Seconds for which a record is cached, and the most records; the oldest are
 #: evicted.

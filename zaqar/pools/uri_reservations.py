@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from zaqar.models import Data, Record
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.record_helpers import update
+from zaqar.storage.record_updates_and_listing import update
 
 KIND = 'pool_uri'
 

@@ -22,7 +22,7 @@ from zaqar.pools import (
 )
 from zaqar.storage import installed_drivers
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
-from zaqar.storage.record_helpers import BATCH
+from zaqar.storage.record_updates_and_listing import BATCH
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.store_opener import POOL_GROUP, POOL_OPTS, PoolOpener
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work on records that takes more than one call of their store."""
+"""Updates of records despite rivals, and listing of all their pages."""
 
 from __future__ import annotations
 

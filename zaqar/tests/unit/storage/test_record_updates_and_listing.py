@@ -12,7 +12,7 @@ import pytest
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Record
 from zaqar.storage.base import ManagementStore
-from zaqar.storage.record_helpers import ATTEMPTS, repeat, update
+from zaqar.storage.record_updates_and_listing import ATTEMPTS, repeat, update
 from zaqar.storage.sqlalchemy.driver import DRIVER
 
 KEY = ('kind', 'parent', 'name')
