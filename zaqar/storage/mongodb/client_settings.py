@@ -48,7 +48,6 @@ class ClientSettings:
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         self.uri = _current_uri(uri)
         self.unreliable = bool(options.get('unreliable'))
-        self.database = options.get('database') or 'zaqar'
         self._certificate: int | None = None
         parsed = _parse(self.uri)
         self._tls = bool(parsed.get('tls'))

@@ -21,6 +21,9 @@ from zaqar.storage import base
 from zaqar.storage.base import Capability, Driver
 from zaqar.storage.mongodb import pool_uri_options
 
+#: Default prefix of the names of databases.
+DATABASE = 'zaqar'
+
 #: Default number of databases of a message store.
 PARTITIONS = 2
 
@@ -35,7 +38,9 @@ _CAPABILITIES = (
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> base.ManagementStore:
-    store: base.ManagementStore = _factory().open_management(uri, options)
+    store: base.ManagementStore = _factory().open_management(
+        uri, options, database=options.get('database') or DATABASE
+    )
     return store
 
 
@@ -47,9 +52,13 @@ def open_messages(
     strictly: bool = False,
 ) -> base.MessageStore:
     """Open a message store; see :mod:`.store_factory`."""
-    partitions = options.get('partitions') or PARTITIONS
     store: base.MessageStore = _factory().open_messages(
-        uri, options, kind=kind, strictly=strictly, partitions=partitions
+        uri,
+        options,
+        kind=kind,
+        strictly=strictly,
+        database=options.get('database') or DATABASE,
+        partitions=options.get('partitions') or PARTITIONS,
     )
     return store
 
@@ -83,7 +92,7 @@ def _options(plane: str) -> Sequence[cfg.Opt]:
             'database',
             help='Prefix of the names of all databases. With another prefix '
             'the store is another, empty one.',
-            default='zaqar',
+            default=DATABASE,
         ),
         cfg.StrOpt(
             'ssl_ca_certs',

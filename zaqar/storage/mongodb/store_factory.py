@@ -24,23 +24,25 @@ def open_messages(
     *,
     kind: str,
     strictly: bool,
+    database: str,
     partitions: int,
 ) -> MongoMessageStore:
     """Open a message store.
 
     :param kind: the middle of the names of its databases
+    :param database: their prefix
     """
     settings = ClientSettings(uri, options)
-    names = [
-        f'{settings.database}_{kind}_p{number}' for number in range(partitions)
-    ]
-    database = MongoDatabase(settings, names, _MESSAGE_INDEXES)
-    return MongoMessageStore(database, strictly=strictly)
+    names = [f'{database}_{kind}_p{number}' for number in range(partitions)]
+    return MongoMessageStore(
+        MongoDatabase(settings, names, _MESSAGE_INDEXES), strictly=strictly
+    )
 
 
 def open_management(
-    uri: str, options: Mapping[str, Any]
+    uri: str, options: Mapping[str, Any], *, database: str
 ) -> MongoManagementStore:
     settings = ClientSettings(uri, options)
-    database = MongoDatabase(settings, [settings.database], _RECORD_INDEXES)
-    return MongoManagementStore(database)
+    return MongoManagementStore(
+        MongoDatabase(settings, [database], _RECORD_INDEXES)
+    )
