@@ -18,13 +18,13 @@ from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.websocket import fast_frame_codec
+from zaqar.transport.websocket.client_address_behind_proxies import (
+    client_address,
+)
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import POLICY, Frame
-from zaqar.transport.websocket.handshake_origin import (
-    client_address,
-    is_welcome,
-)
+from zaqar.transport.websocket.handshake_origin import is_welcome
 from zaqar.transport.websocket.rate_counter import RateCounter
 
 LOG = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 
 import collections
 
-from zaqar.transport.websocket.handshake_origin import is_proxy
+from zaqar.transport.websocket.client_address_behind_proxies import is_proxy
 from zaqar.transport.websocket.settings import Settings
 
 #: Connections beyond a limit whose handshake is answered, with an error.
