@@ -10,9 +10,9 @@ from typing import Any
 
 from oslo_config import cfg
 
-from zaqar import settings_dataclasses
+from zaqar import options_as_dataclass_fields
 from zaqar.errors import InvalidRequest
-from zaqar.settings_dataclasses import option
+from zaqar.options_as_dataclass_fields import option
 
 GROUP = 'transport'
 
@@ -34,7 +34,7 @@ def _page(items: str) -> Any:
 
 
 @dataclass(frozen=True)
-@settings_dataclasses.of(GROUP, enable_checksum=None)
+@options_as_dataclass_fields.of(GROUP, enable_checksum=None)
 class Limits:
     """Limits, by the names of their options.
 
@@ -155,10 +155,10 @@ class Limits:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Limits:
-        return cls(**settings_dataclasses.values(cls, conf))
+        return cls(**options_as_dataclass_fields.values(cls, conf))
 
 
-OPTS = settings_dataclasses.options(Limits)
+OPTS = options_as_dataclass_fields.options(Limits)
 
 
 def is_name(text: str) -> bool:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from oslo_config import cfg
 
-from zaqar import settings_dataclasses
+from zaqar import options_as_dataclass_fields
 from zaqar.controllers import mail_building, webhook_secret_format
-from zaqar.settings_dataclasses import Network, networks, option
+from zaqar.options_as_dataclass_fields import Network, networks, option
 from zaqar.storage.base import ManagementStore
 
 GROUP = 'notification'
@@ -44,7 +44,7 @@ def _secret(text: str | None) -> str | None:
 
 
 @dataclass(frozen=True)
-@settings_dataclasses.of(GROUP)
+@options_as_dataclass_fields.of(GROUP)
 class NotificationSettings:
     """The options, and what senders need beside them.
 
@@ -227,7 +227,7 @@ class NotificationSettings:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> NotificationSettings:
-        return cls(**settings_dataclasses.values(cls, conf), conf=conf)
+        return cls(**options_as_dataclass_fields.values(cls, conf), conf=conf)
 
 
-OPTS = settings_dataclasses.options(NotificationSettings)[GROUP]
+OPTS = options_as_dataclass_fields.options(NotificationSettings)[GROUP]

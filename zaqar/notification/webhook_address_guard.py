@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from urllib.parse import SplitResult
 
-from zaqar.settings_dataclasses import Network
+from zaqar.options_as_dataclass_fields import Network
 
 #: Schemes of webhooks, with their default ports.
 PORTS = {'http': 80, 'https': 443}

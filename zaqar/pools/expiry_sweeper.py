@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from oslo_config import cfg
 
-from zaqar import settings_dataclasses
+from zaqar import options_as_dataclass_fields
 from zaqar.errors import StoreUnavailable
+from zaqar.options_as_dataclass_fields import option
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.settings_dataclasses import option
 
 LOG = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ PAUSE = 0.05
 
 
 @dataclass(frozen=True)
-@settings_dataclasses.of(GROUP)
+@options_as_dataclass_fields.of(GROUP)
 class Pace:
     """How often, and how much at a time."""
 
@@ -45,10 +45,10 @@ class Pace:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Pace:
-        return cls(**settings_dataclasses.values(cls, conf))
+        return cls(**options_as_dataclass_fields.values(cls, conf))
 
 
-OPTS = settings_dataclasses.options(Pace)[GROUP]
+OPTS = options_as_dataclass_fields.options(Pace)[GROUP]
 
 
 class Sweeper:

@@ -4,7 +4,7 @@
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 
-from zaqar.settings_dataclasses import Network
+from zaqar.options_as_dataclass_fields import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from oslo_config import cfg
 from oslo_middleware import cors
 
-from zaqar import settings_dataclasses
+from zaqar import options_as_dataclass_fields
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import ConfigurationError
-from zaqar.settings_dataclasses import Network, networks, option
+from zaqar.options_as_dataclass_fields import Network, networks, option
 
 GROUP = 'drivers:transport:websocket'
 
@@ -24,7 +24,7 @@ _ROOM = 64 * 1024
 
 
 @dataclass(frozen=True)
-@settings_dataclasses.of(GROUP)
+@options_as_dataclass_fields.of(GROUP)
 class Settings:
     """The options, by their names.
 
@@ -168,11 +168,11 @@ class Settings:
         return max(1, self.ping_timeout // self.ping_interval)
 
 
-OPTS = settings_dataclasses.options(Settings)[GROUP]
+OPTS = options_as_dataclass_fields.options(Settings)[GROUP]
 
 
 def from_conf(conf: cfg.ConfigOpts, limits: Limits) -> Settings:
-    values = settings_dataclasses.values(Settings, conf)
+    values = options_as_dataclass_fields.values(Settings, conf)
     values['node_id'] = _node_id(values['node_id'])
     largest = max(limits.max_messages_post_size, limits.max_queue_metadata)
     values['max_frame_size'] = values['max_frame_size'] or 2 * largest + _ROOM

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from zaqar.settings_dataclasses import networks
+from zaqar.options_as_dataclass_fields import networks
 from zaqar.transport.websocket.client_address_behind_proxies import (
     client_address,
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.settings_dataclasses import networks
+from zaqar.options_as_dataclass_fields import networks
 from zaqar.tests.unit.websocket.bare import Loop
 from zaqar.tests.unit.websocket.test_slow_readers import FrameHandler, House
 from zaqar.transport.websocket.connection_limits import REFUSED

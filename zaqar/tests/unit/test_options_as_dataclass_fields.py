@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from oslo_config import cfg
 
-from zaqar import settings_dataclasses
-from zaqar.settings_dataclasses import option
+from zaqar import options_as_dataclass_fields
+from zaqar.options_as_dataclass_fields import option
 
 
 @dataclass(frozen=True)
-@settings_dataclasses.of('group', loud=None)
+@options_as_dataclass_fields.of('group', loud=None)
 class Sample:
     size: int = option(3, 'A size.', min=1)
     names: tuple[str, ...] = option(
@@ -29,7 +29,7 @@ class Sample:
 
 
 def test_options_have_the_types_of_the_fields() -> None:
-    options = settings_dataclasses.options(Sample)
+    options = options_as_dataclass_fields.options(Sample)
     kinds = {
         group: {opt.name: type(opt) for opt in opts}
         for group, opts in options.items()
@@ -58,11 +58,11 @@ def test_a_default_that_can_change_is_nobody_elses() -> None:
 def test_values_are_those_of_the_configuration() -> None:
     conf = cfg.ConfigOpts()
     conf([], project='zaqar-test')
-    for group, opts in settings_dataclasses.options(Sample).items():
+    for group, opts in options_as_dataclass_fields.options(Sample).items():
         conf.register_opts(opts, group)
     conf.set_override('names', ['B', 'C'], 'group')
     conf.set_override('loud', True)
-    sample = Sample(**settings_dataclasses.values(Sample, conf))
+    sample = Sample(**options_as_dataclass_fields.values(Sample, conf))
     assert sample == Sample(names=('b', 'c'), loud=True)
 
 

@@ -4,7 +4,7 @@
 An option is declared once, where its value is used::
 
     @dataclass(frozen=True)
-    @settings_dataclasses.of('group')
+    @options_as_dataclass_fields.of('group')
     class Settings:
         port: int = option(80, 'Port on which ...', kind=cfg.PortOpt)
 """
