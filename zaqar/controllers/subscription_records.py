@@ -3,11 +3,11 @@
 
 One has the id as its name, which begins with the time of creation, so that
 names are in order. The other one is named after a digest of the subscriber; it
-has the id and keeps subscribers unique. The second is created first, and a
-process that reads it without the first completes it. A change of the
-subscriber takes the new name first and releases the old one last; a name whose
-subscription has another subscriber belongs to such a change, and may be taken
-over when that is stale.
+has the id and keeps subscribers unique. The second is created first; a process
+that reads it without the first completes it, or takes it over when it is
+stale. A change of the subscriber takes the new name first and releases the old
+one last; a name whose subscription has another subscriber belongs to such a
+change, and may be taken over when that is stale.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def page(
                 if store_now is None:
                     store_now = store.clock.server_now()
                 if subscription.expires_at <= store_now:
-                    remove(ctx, scope, subscription.id)
+                    remove(ctx, scope, subscription.id, record.version)
                 continue
             live_ones.append(subscription)
             if len(live_ones) == size:
@@ -152,18 +152,20 @@ def _enrol_once(
         return None
     current_id: str = index.data['id']
     record = store.get(SUBSCRIPTION, parent, current_id)
-    if record is None:
-        # Another process is creating it, or has died doing so.
-        return current_id, _create(ctx, scope, current_id, data)
-    current = _subscription(scope, record)
-    if current.expires_at <= now:
-        remove(ctx, scope, current_id)
+    current = None if record is None else _subscription(scope, record)
+    if current is not None and current.expires_at <= now:
+        remove(ctx, scope, current_id, current.version)
         return None
-    if current.subscriber != data['subscriber']:
-        if _is_stale(index, now) and store.replace(
-            SUBSCRIBER, parent, name, taken, version=index.version
-        ):
-            return new_id, _create(ctx, scope, new_id, data)
+    if current is None or current.subscriber != data['subscriber']:
+        if _is_stale(index, now):
+            # Under a new id: the old one may be being removed.
+            if store.replace(
+                SUBSCRIBER, parent, name, taken, version=index.version
+            ):
+                return new_id, _create(ctx, scope, new_id, data)
+        elif current is None:
+            # Another process is creating it, or has died doing so.
+            return current_id, _create(ctx, scope, current_id, data)
         return None
     if current.confirmed:
         raise _exists(scope)
@@ -210,22 +212,36 @@ def replace(
     return done
 
 
-def remove(ctx: Context, scope: Scope, subscription_id: str) -> None:
-    """Delete a subscription, if it exists."""
+def remove(
+    ctx: Context,
+    scope: Scope,
+    subscription_id: str,
+    version: int | None = None,
+) -> None:
+    """Delete a subscription, if it exists.
+
+    :param version: of the record that was read; one that was changed since,
+        perhaps renewed, stays
+    """
     if not is_id(subscription_id):
         return
     store, parent = ctx.catalogue.management, parent_of(scope)
-    deleted = store.delete(SUBSCRIPTION, parent, subscription_id)
+    deleted = store.delete(
+        SUBSCRIPTION, parent, subscription_id, version=version
+    )
+    if deleted is None and version is not None:
+        return
+    store.delete(DELIVERIES, parent, subscription_id)
     if deleted is not None:
         _drop_name(ctx, scope, deleted.data['subscriber'], subscription_id)
-        subscription_expiry_index.remove(
-            store, subscription_id, deleted.data['expires_at']
-        )
         trust_interface.end(
             ctx.trusts,
             (deleted.data['options'] or {}).get(trust_interface.OPTION),
         )
-    store.delete(DELIVERIES, parent, subscription_id)
+        # Last: the sweeper finishes what was interrupted.
+        subscription_expiry_index.remove(
+            store, subscription_id, deleted.data['expires_at']
+        )
 
 
 def sweep(ctx: Context, batch: int) -> int:
@@ -241,7 +257,11 @@ def sweep(ctx: Context, batch: int) -> int:
         scope, subscription_id = expiry.scope, expiry.subscription_id
         record = store.get(SUBSCRIPTION, parent_of(scope), subscription_id)
         if record is not None and record.data['expires_at'] <= now:
-            remove(ctx, scope, subscription_id)
+            # With its entry, unless it has been changed meanwhile.
+            remove(ctx, scope, subscription_id, record.version)
+            continue
+        if record is None:
+            store.delete(DELIVERIES, parent_of(scope), subscription_id)
         store.delete(
             subscription_expiry_index.KIND,
             subscription_expiry_index.PARENT,
@@ -317,7 +337,7 @@ def _drop_name(
     name = _digest(subscriber)
     index = store.get(SUBSCRIBER, parent, name)
     if index is not None and index.data['id'] == subscription_id:
-        store.delete(SUBSCRIBER, parent, name)
+        store.delete(SUBSCRIBER, parent, name, version=index.version)
 
 
 def _is_stale(index: Record, now: int) -> bool:

@@ -350,10 +350,12 @@ class DeliveryExecutor:
             LOG.warning(
                 'Subscription %s is gone; it is removed', subscription.id
             )
-            subscriptions.delete(
+            # Unless its owner has given it another address meanwhile.
+            subscription_records.remove(
                 self._ctx,
-                scope=job.pending.scope,
-                subscription_id=subscription.id,
+                subscription.scope,
+                subscription.id,
+                subscription.version,
             )
 
     def _confirm(self, job: ClaimedDelivery) -> None:

@@ -52,7 +52,7 @@ def release(management: ManagementStore, uri: str, pool: str) -> None:
     key = (KIND, '', _name(uri))
     record = management.get(*key)
     if record is not None and record.data['pool'] == pool:
-        management.delete(*key)
+        management.delete(*key, version=record.version)
 
 
 def _name(uri: str) -> str:

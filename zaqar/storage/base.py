@@ -339,8 +339,10 @@ class ManagementStore(Store):
         """
 
     @abc.abstractmethod
-    def delete(self, kind: str, parent: str, name: str) -> Record | None:
-        """Remove a record and return what it was, or None."""
+    def delete(
+        self, kind: str, parent: str, name: str, *, version: int | None = None
+    ) -> Record | None:
+        """Remove a record, of this version if given; return it, or None."""
 
     @abc.abstractmethod
     def list(

@@ -38,8 +38,13 @@ class Records:
         rows[name] = (name, data, next(self._versions))
         return True
 
-    def delete(self, kind: str, parent: str, name: str) -> Row | None:
-        return self._rows[kind, parent].pop(name, None)
+    def delete(
+        self, kind: str, parent: str, name: str, version: int | None
+    ) -> Row | None:
+        rows = self._rows[kind, parent]
+        if name in rows and version not in (None, rows[name][2]):
+            return None
+        return rows.pop(name, None)
 
     def list(
         self, kind: str, parent: str, after: str | None, limit: int

@@ -346,9 +346,18 @@ class ManagementStore(base.ManagementStore):
             version=version,
         )
 
-    def delete(self, kind: str, parent: str, name: str) -> Record | None:
+    def delete(
+        self, kind: str, parent: str, name: str, *, version: int | None = None
+    ) -> Record | None:
         return _record(
-            self._ask(Any, 'delete', kind=kind, parent=parent, name=name)
+            self._ask(
+                Any,
+                'delete',
+                kind=kind,
+                parent=parent,
+                name=name,
+                version=version,
+            )
         )
 
     def list(

@@ -82,10 +82,14 @@ class MongoManagementStore(base.ManagementStore):
         )
         return result.matched_count > 0 or self._is_mine(key, mine)
 
-    def delete(self, kind: str, parent: str, name: str) -> Record | None:
-        key = _key(kind, parent, name)
+    def delete(
+        self, kind: str, parent: str, name: str, *, version: int | None = None
+    ) -> Record | None:
+        where: Document = {'_id': _key(kind, parent, name)}
+        if version is not None:
+            where['version'] = version
         document = self._database.step(
-            self._records.find_one_and_delete, {'_id': key}, projection=_FIELDS
+            self._records.find_one_and_delete, where, projection=_FIELDS
         )
         return _record(document) if document else None
 

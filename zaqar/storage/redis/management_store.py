@@ -47,8 +47,10 @@ class RedisManagementStore(base.ManagementStore):
             self._change(kind, parent, 'replace', name, encode(data), version)
         )
 
-    def delete(self, kind: str, parent: str, name: str) -> Record | None:
-        deleted = self._change(kind, parent, 'delete', name, '', 0)
+    def delete(
+        self, kind: str, parent: str, name: str, *, version: int | None = None
+    ) -> Record | None:
+        deleted = self._change(kind, parent, 'delete', name, '', version)
         return _record(name, deleted)
 
     def list(
@@ -77,12 +79,12 @@ class RedisManagementStore(base.ManagementStore):
         action: str,
         name: str,
         data: str,
-        version: int,
+        version: int | None,
     ) -> Any:
         return self._client.run(
             scripts.RECORD,
             self._keys(kind, parent, name),
-            (action, name, data, version),
+            (action, name, data, '' if version is None else version),
             pass_repeated=True,
         )
 

@@ -22,6 +22,7 @@ from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 _DUPLICATE = 1062
 
 _KEY = 'kind = :kind AND parent = :parent AND name = :name'
+_KEY_AND_VERSION = f'{_KEY} AND version = :version'
 _SELECT = 'SELECT name, data, version FROM record'
 _GET = f'{_SELECT} WHERE {_KEY}'
 _LIST = f'{_SELECT} WHERE kind = :kind AND parent = :parent'
@@ -32,9 +33,9 @@ _INSERT = (
 )
 _UPDATE = (
     'UPDATE record SET data = :data, version = version + 1'
-    f' WHERE {_KEY} AND version = :version'
+    f' WHERE {_KEY_AND_VERSION}'
 )
-_DELETE = f'DELETE FROM record WHERE {_KEY}'
+_DELETE = 'DELETE FROM record WHERE'
 
 
 class SqlManagementStore(base.ManagementStore):
@@ -74,11 +75,17 @@ class SqlManagementStore(base.ManagementStore):
             lambda session: _holds(session, key, version + 1, text),
         )
 
-    def delete(self, kind: str, parent: str, name: str) -> Record | None:
+    def delete(
+        self, kind: str, parent: str, name: str, *, version: int | None = None
+    ) -> Record | None:
         key = self._key(kind, parent, name)
+        where = _KEY
+        if version is not None:
+            key['version'] = version
+            where = _KEY_AND_VERSION
         if self._is_mysql:
-            return self._database.write(_delete, key)
-        sql = f'{_DELETE} RETURNING name, data, version'
+            return self._database.write(_delete, key, where)
+        sql = f'{_DELETE} {where} RETURNING name, data, version'
         # Fetch all rows: SQLite does not commit an unfinished statement.
         rows = self._run_single(SqlSession.all, sql, key)
         return _record(rows[0]) if rows else None
@@ -150,10 +157,12 @@ def _get(session: SqlSession, key: Mapping[str, Any]) -> Record | None:
     return _record(row) if row else None
 
 
-def _delete(session: SqlSession, key: Mapping[str, Any]) -> Record | None:
-    row = session.one(f'{_GET} FOR UPDATE', key)
+def _delete(
+    session: SqlSession, key: Mapping[str, Any], where: str
+) -> Record | None:
+    row = session.one(f'{_SELECT} WHERE {where} FOR UPDATE', key)
     if row is not None:
-        session.run(_DELETE, key)
+        session.run(f'{_DELETE} {where}', key)
     return _record(row) if row else None
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from zaqar.controllers.call_context import Context
@@ -35,6 +35,21 @@ def test_of_eight_deleters_one_gets_the_record(
         delete = partial(management.delete, 'queue', parent)
         found = each(delete, ['a'] * 8)
         assert found.count(None) == 7
+
+
+def test_of_changes_and_deletions_of_one_version_one_is_made(
+    management: ManagementStore,
+) -> None:
+    for _ in range(10):
+        key = ('queue', 'p', token())
+        management.create(*key, {'n': 1})
+        replace = partial(management.replace, *key, {'n': 2}, version=1)
+        delete = partial(management.delete, *key, version=1)
+        calls: list[Callable[[], object]] = [replace, delete] * 4
+        results = each(lambda call: call(), calls)
+        assert sum(map(bool, results)) == 1
+        record = management.get(*key)
+        assert (record is None) == any(results[1::2])
 
 
 def test_of_eight_replacements_at_once_none_is_lost(

@@ -357,14 +357,18 @@ def test_who_replaces_a_record_is_told_so(
     at_every_piece(proxy, way, test)
 
 
+@pytest.mark.parametrize('version', [None, 1])
 def test_a_record_is_deleted(
-    proxy: Proxy, way: Way, distant_records: ManagementStore
+    proxy: Proxy,
+    way: Way,
+    distant_records: ManagementStore,
+    version: int | None,
 ) -> None:
     def test(cut: Cut) -> None:
         key = ('queue', token(), 'a')
         distant_records.create(*key, {'n': 1})
         # After a lost answer nobody knows who deleted it: None is fine.
-        cut(partial(distant_records.delete, *key))
+        cut(partial(distant_records.delete, *key, version=version))
         assert distant_records.get(*key) is None
 
     at_every_piece(proxy, way, test)

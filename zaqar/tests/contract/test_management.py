@@ -174,6 +174,25 @@ def test_a_deletion_returns_what_there_was(
     assert management.delete('queue', parent, 'a') is None
 
 
+def test_a_deletion_of_what_was_changed_meanwhile_deletes_nothing(
+    management: ManagementStore, parent: str
+) -> None:
+    management.create('queue', parent, 'a', {'n': 1})
+    before = management.get('queue', parent, 'a')
+    assert before is not None
+    key = ('queue', parent, 'a')
+    management.replace(*key, {'n': 2}, version=before.version)
+    after = management.get(*key)
+    assert after is not None
+    assert management.delete(*key, version=before.version) is None
+    assert management.get(*key) == after
+    assert everyone(management, parent) == ['a']
+    assert management.delete(*key, version=after.version) == after
+    assert management.get(*key) is None
+    assert everyone(management, parent) == []
+    assert management.delete(*key, version=after.version) is None
+
+
 def test_a_deleted_name_may_be_taken_again(
     management: ManagementStore, parent: str
 ) -> None:

@@ -173,6 +173,32 @@ def test_a_day_of_nothing_but_410_ends_a_subscription(
     rig.until(is_gone)
 
 
+def test_a_subscriber_that_is_replaced_while_it_answers_410_is_not_removed(
+    rig: Rig, make_receiver: MakeReceiver, receiver: Receiver
+) -> None:
+    gone = make_receiver(answer(410))
+    one = rig.subscribe(gone.url, ttl=10 * DAY)
+    rig.post('x')
+    rig.until(lambda: rig.deliveries(one)['given_up'] == 1)
+
+    def replaced(handler: Any, number: int) -> None:
+        subscriptions.update(
+            rig.ctx,
+            scope=SCOPE,
+            subscription_id=one,
+            document={'subscriber': receiver.url},
+        )
+        answer(410)(handler, number)
+
+    gone.behave = replaced
+    rig.ahead = DAY + 10
+    rig.post('y')
+    gone.wait(2)
+    rig.rests()
+    rig.post('z')
+    assert receiver.wait(1)[0].json['body'] == 'z'
+
+
 def test_a_day_with_anything_else_than_410_ends_nothing(
     rig: Rig, make_receiver: MakeReceiver
 ) -> None:

@@ -5,10 +5,17 @@ from __future__ import annotations
 
 import collections
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from zaqar.controllers import (
+    subscription_expiry_index,
+    subscription_records,
+    subscriptions,
+)
+from zaqar.models import Record, Scope
 from zaqar.notification import fanout
 from zaqar.notification.delivery_leases import LEASE
 from zaqar.storage.base import PENDING
@@ -24,6 +31,12 @@ from zaqar.tests.functional.notification.conftest import (
 )
 from zaqar.tests.functional.notification.rig import FEW, Rig
 from zaqar.tests.servers.receivers import Receiver, answer, in_turn
+
+SCOPE = Scope('p', 'q')
+HOUR = 3600
+
+#: A subscriber that is never notified here.
+NOBODY = 'http://a.example/'
 
 #: The life of Heat's subscriptions.
 HEATS_TTL = 220_367_260_800
@@ -182,6 +195,65 @@ def test_what_a_dead_notifier_held_is_told_by_another(
     rig.ahead = LEASE + 1
     assert receiver.wait(3)[2].json['body'] == 'y'
     rig.rests()
+
+
+def _enrol(rig: Rig) -> None:
+    rig.subscribe(NOBODY)
+
+
+def _list(rig: Rig) -> None:
+    fanout.fan_out(rig.ctx, rig.store)
+
+
+def _sweep(rig: Rig) -> None:
+    subscription_records.sweep(rig.ctx, 10)
+
+
+@pytest.mark.parametrize('remove', [_enrol, _list, _sweep])
+def test_a_subscription_that_is_renewed_while_it_is_removed_stays(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, remove: Callable[[Rig], None]
+) -> None:
+    one = rig.subscribe(NOBODY, ttl=HOUR)
+    rig.post('before')
+    delete = rig.management.delete
+
+    def renew_first(kind: str, *key: str, **more: Any) -> Record | None:
+        if kind == subscription_records.SUBSCRIPTION:
+            monkeypatch.undo()
+            # By a request that came in time, and took long.
+            rig.ahead = HOUR - 10
+            subscriptions.update(
+                rig.ctx,
+                scope=SCOPE,
+                subscription_id=one,
+                document={'ttl': 2 * HOUR},
+            )
+            rig.ahead = HOUR + 10
+        return delete(kind, *key, **more)
+
+    monkeypatch.setattr(rig.management, 'delete', renew_first)
+    rig.ahead = HOUR + 10
+    remove(rig)
+    assert rig.management.delete == delete, 'nobody has removed it'
+    subscriptions.show(rig.ctx, scope=SCOPE, subscription_id=one)
+    assert rig.subscribe(NOBODY, ttl=2 * HOUR) == one
+    # The queue is marked, and the subscription will be swept.
+    _fan_out_all(rig)
+    waiting = len(rig.waiting())
+    rig.post('after')
+    _fan_out_all(rig)
+    assert len(rig.waiting()) == waiting + 1
+    rig.ahead = 3 * HOUR
+    for _ in range(2):
+        subscription_records.sweep(rig.ctx, 10)
+    assert not rig.management.count(
+        subscription_expiry_index.KIND, subscription_expiry_index.PARENT
+    )
+
+
+def _fan_out_all(rig: Rig) -> None:
+    while fanout.fan_out(rig.ctx, rig.store):
+        pass
 
 
 def expanded(rig: Rig) -> list[str]:
