@@ -20,6 +20,7 @@ from zaqar.errors import (
 from zaqar.models import Claim, Message, Queue, Scope
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
+from zaqar.storage.post_batches import batches
 
 LOG = logging.getLogger(__name__)
 
@@ -114,7 +115,5 @@ def _put_back(
     that is marked as encrypted has no such moment.
     """
     LOG.error('Messages of %s could not be decrypted, re-queued', queue.scope)
-    for message in messages:
-        store.post(
-            queue.qid, [message.to_post(now)], now=now, token=token_hex(16)
-        )
+    for batch in batches(message.to_post(now) for message in messages):
+        store.post(queue.qid, batch, now=now, token=token_hex(16))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from zaqar.errors import StoreUnavailable
 from zaqar.models import NewMessage
 from zaqar.storage.base import PENDING, MessageStore
+from zaqar.storage.post_batches import batches
 
 LOG = logging.getLogger(__name__)
 
@@ -75,12 +76,12 @@ class Leases:
             replaced, self._replaced = self._replaced, []
             finished = [lease for lease in self._leases if not lease.open]
         try:
-            if replaced:
+            for batch in batches(one for _, new in replaced for one in new):
                 store.post(
                     PENDING,
-                    [one for _, new in replaced for one in new],
+                    batch,
                     now=store.clock.now(),
-                    token=replaced[0][1][0].rnd + replaced[-1][1][-1].rnd,
+                    token=batch[0].rnd + batch[-1].rnd,
                 )
             done += [message_id for message_id, _ in replaced]
             replaced = []

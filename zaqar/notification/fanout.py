@@ -24,6 +24,7 @@ from zaqar.models import Message, NewMessage, Scope, Subscription
 from zaqar.notification import notifier_metrics
 from zaqar.notification.pending_delivery import PendingDelivery, host_of
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
+from zaqar.storage.post_batches import batches
 
 LOG = logging.getLogger(__name__)
 
@@ -33,10 +34,6 @@ ExpectedWait = Callable[[str, str], float | None]
 #: Maximum number of notices per claim, and its seconds.
 BATCH = 100
 LEASE = 60
-
-#: Maximum number of deliveries per post, and roughly of bytes.
-MAX_POST = 500
-MAX_POST_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +70,13 @@ def fan_out(
     epochs = _epochs(store, [notice for _, notice in readable])
     scopes = {outbox_notices.scope_of(notice) for _, notice in readable}
     subscribers = _subscribers(ctx, scopes)
-    deliveries = [
-        pending
+    deliveries = (
+        _encode(ctx, pending, expected_wait(pending.host, pending.project))
         for message, notice in readable
         for pending in _deliveries(notice, message, subscribers)
-    ]
+    )
     ids = [message.id for message in claim.messages]
-    _post(ctx, store, deliveries, ids, expected_wait)
+    _post(store, PENDING, deliveries, ids)
     if unreadable:
         requeue(store, OUTBOX, unreadable)
     store.delete_many(OUTBOX, ids, now=store.clock.now())
@@ -98,9 +95,7 @@ def requeue(
         for message in unreadable
         if (record := outbox_notices.requeued(message, now)) is not None
     ]
-    if again:
-        ids = [message.id for message in unreadable]
-        store.post(qid, again, now=now, token=_token(ids))
+    _post(store, qid, again, [message.id for message in unreadable])
     notifier_metrics.record('unreadable', len(unreadable))
     LOG.error(
         '%d records of the outbox cannot be read (message_encryption_keys '
@@ -174,29 +169,20 @@ def _deliveries(
 
 
 def _post(
-    ctx: Context,
     store: MessageStore,
-    deliveries: Sequence[PendingDelivery],
+    qid: str,
+    messages: Iterable[NewMessage],
     ids: Sequence[str],
-    expected_wait: ExpectedWait,
 ) -> None:
-    token = _token(ids)
-    messages = (
-        _encode(ctx, pending, expected_wait(pending.host, pending.project))
-        for pending in deliveries
-    )
-    for number, batch in enumerate(_batches(messages)):
+    """Store what was made of messages with these ids."""
+    token = hashlib.sha256(' '.join(ids).encode()).hexdigest()
+    for number, batch in enumerate(batches(messages)):
         store.post(
-            PENDING,
+            qid,
             batch,
             now=store.clock.now(),
             token=f'{number:x}.{token}'[:64],
         )
-
-
-def _token(ids: Sequence[str]) -> str:
-    """Return a token that is the same for the same messages."""
-    return hashlib.sha256(' '.join(ids).encode()).hexdigest()
 
 
 def _encode(
@@ -208,21 +194,6 @@ def _encode(
         pending.deferrals = 1
         delay = math.ceil(wait * (1 + random.random()))
     return pending.to_store(ctx.cipher, ttl=ttl, delay=delay)
-
-
-def _batches(messages: Iterable[NewMessage]) -> Iterator[list[NewMessage]]:
-    batch: list[NewMessage] = []
-    size = 0
-    for message in messages:
-        if batch and (
-            len(batch) >= MAX_POST or size + len(message.body) > MAX_POST_BYTES
-        ):
-            yield batch
-            batch, size = [], 0
-        batch.append(message)
-        size += len(message.body)
-    if batch:
-        yield batch
 
 
 def _unmark(

@@ -88,11 +88,11 @@ class MessageStore(Store):
     ) -> Sequence[str]:
         """Append messages, all or none, and return their ids in order.
 
-        A repeated ``token``, within :data:`TOKEN_LIFETIME` or while a dead
-        letter posted with it lives, stores nothing and returns the ids of the
-        first time. A message with an ``id`` of its own (a dead letter; then
-        it is alone in its post) is known by that id from then on, and is put
-        at the end of the queue like any other.
+        A repeated ``token``, within :data:`TOKEN_LIFETIME` or while the dead
+        letter posted with it alone lives, stores nothing and returns the ids
+        of the first time. Messages with an ``id`` of their own (dead letters;
+        then all of the post have one) are known by it from then on, and are
+        put at the end of the queue like any other.
 
         :param token: at most 64 characters
         :param limit: live messages the queue may hold afterwards; 0 for any

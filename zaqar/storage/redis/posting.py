@@ -103,14 +103,13 @@ def _group(
     token: str, messages: Sequence[NewMessage], now: int
 ) -> Sequence[Any]:
     """Return the arguments of a script for one token."""
-    own_id = next((item.id for item in messages if item.id), '')
     group: list[Any] = [
         token,
         ''.join(item.rnd for item in messages),
         max(
             (message_codec.expiry(item, now) for item in messages), default=now
         ),
-        own_id,
+        ''.join(item.id for item in messages if item.id),
         len(messages),
     ]
     for item in messages:

@@ -224,6 +224,36 @@ def test_a_dead_letter_can_be_claimed_and_deleted_by_its_id(
     assert queue.everything() == []
 
 
+def test_dead_letters_of_one_post_are_known_by_the_ids_they_brought(
+    queue: Probe, another: Probe
+) -> None:
+    old = another.post('a', 'b', 'c')
+    letters = [
+        message(body, id=one, rnd=one[16:])
+        for body, one in zip('abc', old, strict=True)
+    ]
+    name = token()
+    for _ in range(2):
+        assert queue.send(letters, token=name) == old
+    assert ids(queue.walk()) == old
+    assert bodies(queue.get(*old)) == ['a', 'b', 'c']
+    queue.delete(old[1])
+    # The post is remembered, although one of its messages is gone.
+    assert queue.send(letters, token=name) == old
+    assert queue.everything() == ['a', 'c']
+    assert ids(queue.pop()) == [old[0], old[2]]
+
+
+def test_what_was_popped_can_be_put_back_under_its_ids(queue: Probe) -> None:
+    posted = queue.post('a', 'b')
+    popped = queue.pop()
+    queue.post('c')
+    now = queue.hand.now
+    queue.send([item.to_post(now) for item in popped])
+    assert ids(queue.walk())[1:] == posted
+    assert queue.everything() == ['c', 'a', 'b']
+
+
 def test_a_dead_letter_has_no_second_id(queue: Probe, another: Probe) -> None:
     (old,) = another.post('x')
     queue.post('before')

@@ -2,7 +2,7 @@
 --
 -- ARGV: now, limit, whether to store a notice (0: no, 1: yes, but none is
 -- passed, 2: yes, the next group), version of the metadata or '', then a group
--- for the post: token, random halves, latest expiry, id of a dead letter or
+-- for the post: token, random halves, latest expiry, ids of dead letters or
 -- '', count, and for each message: end of its delay or '', message; a group
 -- for the notice, whose queue is that of the second set of KEYS.
 
@@ -59,7 +59,7 @@ end
 -- Store the group that begins behind ARGV[at]; return what its token leads to.
 local function append(q, at)
     local token, halves, death = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-    local letter, count = ARGV[at + 4], tonumber(ARGV[at + 5])
+    local letters, count = ARGV[at + 4], tonumber(ARGV[at + 5])
     -- Numbers are no less than the current microsecond, so that after a loss
     -- of data, all of it or the last second, old markers stay behind new
     -- messages.
@@ -69,8 +69,9 @@ local function append(q, at)
     local record = text(first) .. ' ' .. halves
     store(q, first, at + 5, count)
     remember(q, token, record)
-    if letter ~= '' then
-        local seq = text(first)
+    for number = 1, #letters / 32 do
+        local letter = string.sub(letters, number * 32 - 31, number * 32)
+        local seq = text(first + number - 1)
         call('HSET', q.letters, 'i' .. letter, seq, 't' .. token, record,
             'r' .. seq, letter .. ' ' .. token)
     end

@@ -20,6 +20,11 @@ pytestmark = pytest.mark.sqlite
 QUEUE = '/v2/queues/jobs'
 KEY = 'a key of some length'
 ON = {'_enable_encrypt_messages': True}
+OFF = {
+    'op': 'replace',
+    'path': '/metadata/_enable_encrypt_messages',
+    'value': False,
+}
 DEAD = {'_dead_letter_queue': 'dead', '_max_claim_count': 1}
 
 
@@ -74,16 +79,31 @@ def test_popped_messages_that_cannot_be_read_are_put_back(
     api: Api, keyless: Api
 ) -> None:
     api.post('jobs', 'a', 'b')
-    change = {
-        'op': 'replace',
-        'path': '/metadata/_enable_encrypt_messages',
-        'value': False,
-    }
-    api('PATCH', QUEUE, [change], headers={'Content-Type': PATCH})
+    api('PATCH', QUEUE, [OFF], headers={'Content-Type': PATCH})
     _use_up(keyless, 'pop')
     answer = keyless('DELETE', f'{QUEUE}/messages?pop=2')
     assert answer.is_error(503, 'Service temporarily unavailable')
     assert sorted(api.bodies('jobs')) == ['a', 'b']
+
+
+def test_popped_messages_that_cannot_be_read_are_put_back_together(
+    api: Api, keyless: Api
+) -> None:
+    posted = api.post('jobs', 'a', 'b', 'c')
+    api('PATCH', QUEUE, [OFF], headers={'Content-Type': PATCH})
+    counts = []
+
+    def run(name: str, method: Any, *arguments: Any, **more: Any) -> Any:
+        if name == 'post':
+            counts.append(len(arguments[1]))
+        return method(*arguments, **more)
+
+    catalogue = keyless.service.catalogue
+    catalogue.messages = store_proxy.through(catalogue.messages, run)
+    assert keyless('DELETE', f'{QUEUE}/messages?pop=5').status == 503
+    assert counts == [3]
+    listed = api('GET', f'{QUEUE}/messages?echo=true').json['messages']
+    assert [item['href'].split('/')[-1] for item in listed] == posted
 
 
 def test_a_pop_that_cannot_delete_frees_its_messages(api: Api) -> None:

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of many messages, so that no single post is too large."""
+
+from collections.abc import Iterable, Iterator
+
+from zaqar.models import NewMessage
+
+#: Maximum number of messages of a batch, and roughly of bytes.
+MAX_MESSAGES = 500
+MAX_BYTES = 2**20
+
+
+def batches(messages: Iterable[NewMessage]) -> Iterator[list[NewMessage]]:
+    """Yield the messages in order, each batch for one post."""
+    batch: list[NewMessage] = []
+    size = 0
+    for message in messages:
+        if batch and (
+            len(batch) >= MAX_MESSAGES or size + len(message.body) > MAX_BYTES
+        ):
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += len(message.body)
+    if batch:
+        yield batch
