@@ -19,6 +19,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from zaqar import request_deadline
 from zaqar.errors import Conflict, QueueGone, StoreUnavailable
 from zaqar.models import Former, Kind, Message, Queue, Scope
 from zaqar.models import Record as Recorded
@@ -80,10 +81,10 @@ class PooledCatalogue(Catalogue):
         self._check_empty(queue)
         if not self._announce(queue):
             return False
-        queue = dataclasses.replace(queue, metadata=metadata)
-        if self._fits_pool(queue):
-            return self._write(queue)
-        return self._move(queue)
+        changed = dataclasses.replace(queue, metadata=metadata)
+        if self._fits_pool(changed):
+            return self._write(changed)
+        return self._move(queue, changed)
 
     def delete(self, scope: Scope) -> None:
         queue = self.read(scope)
@@ -167,7 +168,7 @@ class PooledCatalogue(Catalogue):
             # A deletion closes the pool before it looks for registrations.
             if self.pools.records.use(placed.pool):
                 return placed
-            self.management.delete(POOLED, placed.pool, placed.qid)
+            self._discard(placed)
             return None
 
         return repeat(attempt)
@@ -183,6 +184,9 @@ class PooledCatalogue(Catalogue):
             'at': self.management.clock.now(),
         }
         self.management.create(POOLED, queue.pool, queue.qid, data)
+
+    def _discard(self, queue: Queue) -> None:
+        self.management.delete(POOLED, queue.pool, queue.qid)
 
     def _next_incarnation(self, queue: Queue) -> Queue:
         fresh = super()._next_incarnation(queue)
@@ -248,19 +252,32 @@ class PooledCatalogue(Catalogue):
         pool = self.pools.records.get(queue.pool)
         return pool is not None and pool.flavor == wanted
 
-    def _move(self, queue: Queue) -> bool:
-        """Move an empty queue to a pool of its flavor."""
+    def _move(self, queue: Queue, changed: Queue) -> bool:
+        """Move an empty queue to a pool of the flavor that it gets."""
         old = self.pools.store(queue.pool)
         left = Former(queue.pool, queue.qid, old.clock.now() + GRACE)
         fresh = dataclasses.replace(
-            super()._next_incarnation(queue),
+            super()._next_incarnation(changed),
             former=(*queue.former, left),
         )
-        moved = self._placed(fresh, flavor(queue.metadata))
-        done = self._write(moved)
+        moved = self._placed(fresh, flavor(changed.metadata))
+        try:
+            done = self._write(moved)
+        except Exception:
+            with request_deadline.undoing():
+                self._withdraw(moved, queue)
+            raise
         if not done:
-            self.management.delete(POOLED, moved.pool, moved.qid)
+            self._discard(moved)
         return done
+
+    def _withdraw(self, moved: Queue, queue: Queue) -> None:
+        """Discard a move that failed, unless it was recorded all the same."""
+        # It cannot be recorded later, since this changes the version.
+        self._write(queue)
+        recorded = super().read(queue.scope)
+        if recorded is None or recorded.qid != moved.qid:
+            self._discard(moved)
 
     def _drain_former(self, queue: Queue) -> Queue | None:
         """Move messages out of former pools; forget those that are empty."""

@@ -92,6 +92,7 @@ class Catalogue:
                 scope.kind, scope.project, scope.name, self._data(queue)
             ):
                 return self._cache_queue(queue), True
+            self._discard(queue)
             existing = self.read(scope)
             return (existing, False) if existing else None
 
@@ -239,6 +240,7 @@ class Catalogue:
         self.management.create(*key, self._data(successor))
         if not self._write(successor):
             self.management.delete(*key)
+            self._discard(successor)
 
     def _drop_successors(self, queue: Queue) -> None:
         """Drop the later incarnations of a queue that was deleted."""
@@ -254,6 +256,9 @@ class Catalogue:
     def _new(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
         """Return a queue to be recorded."""
         return Queue(scope, secrets.token_hex(16), metadata, 1)
+
+    def _discard(self, queue: Queue) -> None:
+        """Undo what was stored for a queue that is not recorded after all."""
 
     def _next_incarnation(self, queue: Queue) -> Queue:
         return dataclasses.replace(queue, qid=secrets.token_hex(16))

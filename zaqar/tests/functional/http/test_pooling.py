@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -655,6 +656,80 @@ def test_an_adopted_pool_is_not_deleted(api: Api) -> None:
 
 
 # Races.
+
+
+@pytest.mark.parametrize('is_stored', [False, True])
+def test_a_move_whose_answer_is_lost_leaves_no_registration_behind(
+    flavored: Api, monkeypatch: pytest.MonkeyPatch, is_stored: bool
+) -> None:
+    management = _catalogue(flavored).management
+    replace = management.replace
+
+    def fail(*arguments: Any, **more: Any) -> bool:
+        monkeypatch.setattr(management, 'replace', replace)
+        if is_stored:
+            replace(*arguments, **more)
+        raise StoreUnavailable
+
+    monkeypatch.setattr(management, 'replace', fail)
+    assert pools.set_flavor(flavored, 'q', 'fast').status == 503
+    assert management.replace == replace
+    assert _pool_of(flavored, 'q') == ('west' if is_stored else 'east')
+    record = management.get('queue', flavored.project, 'q')
+    registered = _registered(flavored, 'west')
+    assert registered == [record.data['qid']] * is_stored
+    # It can be used as before.
+    flavored.post('q', 1)
+    assert flavored.bodies('q') == [1]
+    assert pools.set_flavor(flavored, 'q', 'fast').status == (
+        200 if is_stored else 409
+    )
+
+
+def test_a_move_that_was_prevented_is_not_made_later(
+    flavored: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    management = _catalogue(flavored).management
+    replace = management.replace
+    late: list[Callable[[], bool]] = []
+
+    def delay(*arguments: Any, **more: Any) -> bool:
+        monkeypatch.setattr(management, 'replace', replace)
+        late.append(partial(replace, *arguments, **more))
+        raise StoreUnavailable
+
+    monkeypatch.setattr(management, 'replace', delay)
+    assert pools.set_flavor(flavored, 'q', 'fast').status == 503
+    assert not late[0]()
+    assert _pool_of(flavored, 'q') == 'east'
+    assert _registered(flavored, 'west') == []
+
+
+def test_whoever_comes_second_to_make_a_queue_leaves_no_registration(
+    api: Api, twin: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools.make(api, 'east')
+    management = _catalogue(api).management
+    create = management.create
+
+    def second(kind: str, *arguments: Any) -> bool:
+        if kind == 'queue':
+            monkeypatch.setattr(management, 'create', create)
+            assert twin('PUT', QUEUE).status == 201
+        return bool(create(kind, *arguments))
+
+    monkeypatch.setattr(management, 'create', second)
+    assert api('PUT', QUEUE).status == 204
+    record = management.get('queue', api.project, 'q')
+    assert _registered(api, 'east') == [record.data['qid']]
+
+
+def _registered(api: Api, pool: str) -> list[str]:
+    """Return the queues that are registered in a pool, by incarnation."""
+    records = _catalogue(api).management.list(
+        pooled_queue_catalogue.POOLED, pool, after=None, limit=100
+    )
+    return [record.name for record in records]
 
 
 def test_a_queue_made_while_its_pool_is_deleted_goes_elsewhere(
