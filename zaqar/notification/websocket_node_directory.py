@@ -84,7 +84,7 @@ def release(store: ManagementStore, node: str, uri: str) -> None:
     """Delete a lease, unless a successor has it already."""
     record = store.get(KIND, _PARENT, node)
     if record is not None and record.data['uri'] == uri:
-        store.delete(KIND, _PARENT, node)
+        store.delete(KIND, _PARENT, node, version=record.version)
 
 
 class NodeDirectory:

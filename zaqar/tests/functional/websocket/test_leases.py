@@ -8,11 +8,13 @@ import pathlib
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from zaqar import store_clock
 from zaqar.errors import StoreUnavailable
+from zaqar.models import Record
 from zaqar.notification import websocket_node_directory
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders.websocket import PATIENCE, SocketSender
@@ -138,6 +140,24 @@ def test_one_that_drains_leaves_the_lease_to_its_successor(
     assert old.renew()
     assert holder() == 'http://127.0.0.1:1'
     assert told == ['http://127.0.0.1:1']
+
+
+def test_one_that_ends_while_another_takes_over_leaves_it_the_lease(
+    store: ManagementStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = 'http://127.0.0.1:1', 'http://127.0.0.1:2'
+    websocket_node_directory.renew(store, 'node', old, '')
+    delete = store.delete
+
+    def take_over_first(*key: str, **more: Any) -> Record | None:
+        websocket_node_directory.renew(store, 'node', new, '')
+        return delete(*key, **more)
+
+    monkeypatch.setattr(store, 'delete', take_over_first)
+    websocket_node_directory.release(store, 'node', old)
+    lease = websocket_node_directory.NodeDirectory(store).find('node')
+    assert lease is not None
+    assert lease.uri == new
 
 
 def test_nobody_is_asked_where_a_server_has_gone(

@@ -323,6 +323,23 @@ def test_a_uri_that_was_taken_a_moment_ago_is_not_to_be_had(
         bench.put('east', uri=uri)
 
 
+def test_a_uri_that_is_taken_while_it_is_released_stays_taken(
+    bench: Bench, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, uri = bench.management, bench.uri('east')
+    assert uri_reservations.reserve(store, uri, 'east', bench.uri_of)
+    delete = store.delete
+
+    def take_first(*key: str, **more: Any) -> Any:
+        wall.at += uri_reservations.STALE
+        assert uri_reservations.reserve(store, uri, 'west', bench.uri_of)
+        return delete(*key, **more)
+
+    monkeypatch.setattr(store, 'delete', take_first)
+    uri_reservations.release(store, uri, 'east')
+    assert not uri_reservations.reserve(store, uri, 'north', bench.uri_of)
+
+
 def test_the_uri_of_a_pool_is_its_own_for_good(
     bench: Bench, wall: Wall
 ) -> None:
