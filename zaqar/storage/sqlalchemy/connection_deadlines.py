@@ -23,6 +23,7 @@ def psycopg_connection(dbapi: Any) -> Any:
 @functools.cache
 def pymysql_connection(base_class: Any) -> Any:
     """Return PyMySQL's connection class with a deadline for statements."""
+    contexts: list[Any] = []
 
     class DeadlineConnection(base_class):  # type: ignore[misc]
         #: By the monotonic clock.
@@ -39,6 +40,15 @@ def pymysql_connection(base_class: Any) -> Any:
             # The answers to a packet of several statements come one by one.
             self._limit()
             return super().next_result(unbuffered)
+
+        def _create_ssl_ctx(self, sslp: Any) -> Any:
+            if sslp:
+                return super()._create_ssl_ctx(sslp)
+            # For TLS if the server has it, unverified. PyMySQL 2 loads all
+            # certificates of the system for it, for each connection.
+            if not contexts:
+                contexts.append(super()._create_ssl_ctx(sslp))
+            return contexts[0]
 
         def _limit(self) -> None:
             if self.deadline == math.inf:

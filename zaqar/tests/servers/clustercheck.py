@@ -32,6 +32,8 @@ def is_in_step(port: int) -> bool:
             user='root',
             connect_timeout=2,
             read_timeout=2,
+            # Else each would load all certificates of the system first.
+            ssl_disabled=True,
         )
         with contextlib.closing(connection), connection.cursor() as cursor:
             cursor.execute(_QUESTION)

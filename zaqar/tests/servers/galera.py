@@ -137,6 +137,8 @@ class Node(sql.MariaDB):
             connect_timeout=2,
             read_timeout=2,
             autocommit=True,
+            # Else each would load all certificates of the system first.
+            ssl_disabled=True,
         )
         with contextlib.closing(connection), connection.cursor() as cursor:
             cursor.execute(statement)
