@@ -15,6 +15,7 @@ from importlib import metadata
 
 import pytest
 from packaging import requirements
+from packaging.version import Version
 
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
@@ -204,6 +205,33 @@ def test_what_is_installed_satisfies_the_lower_bounds() -> None:
             wanted = requirements.Requirement(text)
             version = metadata.version(wanted.name)
             assert wanted.specifier.contains(version), line
+
+
+#: Releases in which published vulnerabilities were mended.
+_MENDED = {
+    'cryptography': '44.0.1',
+    'pymongo': '4.6.3',
+    'PyMySQL': '1.1.1',
+    'requests': '2.32.4',
+    'urllib3': '2.6.3',
+    'WebOb': '1.8.8',
+}
+
+
+@pytest.mark.parametrize('name', _MENDED)
+def test_a_lower_bound_is_past_published_vulnerabilities(name: str) -> None:
+    extras = configparser.ConfigParser()
+    extras.read(_TOP / 'setup.cfg')
+    texts = [(_TOP / 'requirements.txt').read_text()]
+    texts += extras['extras'].values()
+    lines = re.findall(rf'^{name}\b.*', '\n'.join(texts), re.M)
+    assert lines
+    for line in lines:
+        text, _, remark = line.partition('#')
+        assert 'CVE-' in remark
+        (bound,) = requirements.Requirement(text.strip()).specifier
+        assert bound.operator == '>='
+        assert Version(bound.version) >= Version(_MENDED[name])
 
 
 def test_bounds_of_the_extras_are_those_of_all() -> None:

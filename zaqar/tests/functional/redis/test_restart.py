@@ -100,6 +100,38 @@ def test_a_full_server_is_unavailable_for_changes_alone(
     assert queue.everything() == ['a', 'b']
 
 
+def test_what_makes_room_works_on_a_full_server(
+    own_server: Start, opened: Open, records: OpenRecords, hand: Hand
+) -> None:
+    server = own_server()
+    store = opened(server.url)
+    queue, lapsing, dropped = (Probe(store, hand) for _ in range(3))
+    management = records(server.url)
+    management.create('queue', 'p', 'orders', {'qid': dropped.qid})
+    posted = queue.post(*range(10))
+    claim = queue.take(2)
+    lapsing.post('old', 'older', ttl=600)
+    lapsing.take(1, ttl=60, grace=60)
+    dropped.post('a')
+    hand.move(120)
+    with server.client() as client:
+        client.config_set('maxmemory', 1)
+        with pytest.raises(StoreUnavailable):
+            queue.post('more')
+        queue.delete(posted[0], claim.id)
+        queue.delete_many(posted[1], claim_ids=[claim.id])
+        queue.delete_many(*posted[2:4])
+        assert bodies(queue.pop(2)) == [4, 5]
+        assert bodies(lapsing.pop()) == ['old', 'older']
+        assert queue.everything() == [6, 7, 8, 9]
+        queue.purge()
+        dropped.drop()
+        assert management.delete('queue', 'p', 'orders')
+        client.config_set('maxmemory', 0)
+    queue.post('b')
+    assert queue.everything() == ['b']
+
+
 def queue_ids(queue: Probe) -> list[str]:
     """Return the ids of a queue, of which there is one."""
     newest = queue.stats().newest

@@ -90,10 +90,13 @@ def test_headers_of_ours_cannot_be_set_by_what_was_stored_once() -> None:
     }
 
 
-def test_a_signature_is_that_of_the_standard() -> None:
-    # The example of standardwebhooks.com.
+@pytest.mark.parametrize('prefix', ['whsec_', ''])
+def test_a_signature_is_that_of_the_standard(prefix: str) -> None:
+    # The example of standardwebhooks.com. Its libraries and those of Svix
+    # sign alike: standardwebhooks 1.1.0 and svix 2.9.1 of PyPI, 1.1.1 and
+    # 1.99.1 of npm.
     found = webhook_signature.signature(
-        'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
+        f'{prefix}MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
         'msg_p5jXN8AQM9LWM0D4loKWxJek',
         1614265330,
         b'{"test": 2432232314}',
