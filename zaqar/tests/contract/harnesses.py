@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.redis.driver import DRIVER as REDIS
-from zaqar.storage.sqlalchemy import database, schema_revision
+from zaqar.storage.sqlalchemy import connector, database, schema_revision
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.servers import pgbouncer, redis, sql
 
@@ -201,6 +201,7 @@ class _Server(Harness):
     def give_time(self, patch: pytest.MonkeyPatch) -> None:
         # A busy machine needs seconds for a post of thousands.
         patch.setattr(database, 'DEADLINE', 20.0)
+        patch.setattr(connector, 'STATEMENT_TIMEOUT', 20_000)
 
     def start(self) -> None:
         self._server = sql.start(self.kind)

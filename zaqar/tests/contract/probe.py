@@ -19,6 +19,9 @@ BOB = 'd2f1b7c4-9a1e-4a55-8a6e-0f5a6a1f3b10'
 
 WEEK = 7 * 86_400
 
+#: Rows of one sweep.
+PIECE = 1000
+
 #: Under a name that :meth:`Probe.list` does not hide.
 Messages = list[Message]
 
@@ -198,6 +201,11 @@ class Probe:
     def drop(self) -> None:
         """Empty the queue for good."""
         self.store.drop(self.qid, now=self.hand.now)
+
+    def sweep(self) -> None:
+        """Remove all that is dead in the store, piece by piece."""
+        while self.store.sweep(now=self.hand.now, batch=PIECE) == PIECE:
+            pass
 
     def everything(self) -> Sequence[Any]:
         """Return the bodies of all live messages, whatever their state."""

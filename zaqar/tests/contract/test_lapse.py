@@ -50,7 +50,7 @@ def test_what_is_dead_stays_so_whether_swept_or_not(
 ) -> None:
     (one,) = queue.post('x', ttl=60)
     hand.move(60)
-    queue.store.sweep(now=hand.now, batch=100_000)
+    queue.sweep()
     assert queue.everything() == []
     assert queue.get(one) == []
     assert queue.stats() == Stats()

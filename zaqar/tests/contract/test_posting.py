@@ -125,7 +125,7 @@ def test_a_sweep_forgets_no_token_within_ten_minutes(
     name = token()
     posted = queue.post('a', token=name, ttl=60)
     hand.before(REMEMBERED)
-    queue.store.sweep(now=hand.now, batch=100_000)
+    queue.sweep()
     assert queue.post('a', token=name) == posted
 
 
@@ -195,7 +195,7 @@ def test_the_token_of_a_dead_letter_lives_as_long_as_it_does(
     (old,) = another.post('x')
     queue.letter('x', old, ttl=7200)
     hand.before(7200)
-    queue.store.sweep(now=hand.now, batch=100_000)
+    queue.sweep()
     queue.letter('x', old)
     assert queue.everything() == ['x']
 
@@ -208,7 +208,7 @@ def test_a_claim_prolongs_a_dead_letter_and_its_token(
     hand.move(650)
     queue.take(ttl=300, grace=60)
     hand.move(100)
-    queue.store.sweep(now=hand.now, batch=100_000)
+    queue.sweep()
     queue.letter('x', old)
     assert queue.everything() == ['x']
 
@@ -361,7 +361,7 @@ def test_what_was_swept_is_not_taken_off_twice(
     queue.post(1, 2, ttl=60, limit=2)
     hand.move(60)
     queue.post(3, 4, limit=2)
-    queue.store.sweep(now=hand.now, batch=100_000)
+    queue.sweep()
     with pytest.raises(QueueFull):
         queue.post(5, limit=2)
 
