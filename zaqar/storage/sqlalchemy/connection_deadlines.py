@@ -44,7 +44,7 @@ def pymysql_connection(base_class: Any) -> Any:
         def _create_ssl_ctx(self, sslp: Any) -> Any:
             if sslp:
                 return super()._create_ssl_ctx(sslp)
-            # For TLS if the server has it, unverified. PyMySQL 2 loads all
+            # For TLS if the server has it, unverified. PyMySQL 1.2 loads all
             # certificates of the system for it, for each connection.
             if not contexts:
                 contexts.append(super()._create_ssl_ctx(sslp))

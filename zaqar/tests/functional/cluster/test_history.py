@@ -57,7 +57,7 @@ WRONG: dict[str, Callable[[History], object]] = {
     'refused though a node is writable': lambda h: h.answers.append(
         Answer(106.0, 107.1, 'GET', 503)
     ),
-    'slow': lambda h: h.answers.append(Answer(0, 9, 'GET', 200)),
+    'slow': lambda h: h.answers.append(Answer(0, 11, 'GET', 200)),
     'lost': lambda h: (h.posted.append('z'), h.claimed.append('z')),
     'doubled': lambda h: h.claimed.append('x'),
     'skipped': lambda h: h.followed.remove('a'),

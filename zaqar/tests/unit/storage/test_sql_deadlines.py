@@ -8,6 +8,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+import pymysql
 import sqlalchemy as sa
 
 from zaqar import request_deadline
@@ -89,6 +90,19 @@ def test_each_answer_to_a_packet_has_only_what_is_left() -> None:
     first, second = connection.seen
     assert second <= first - 2 + 1 / 8
     assert connection.allowed == second
+
+
+def test_connections_share_certificates_that_nobody_named() -> None:
+    connection_class = pymysql_connection(pymysql.connections.Connection)
+
+    def context(**options: Any) -> object:
+        connection = connection_class(defer_connect=True, **options)
+        # PyMySQL before 1.2 has none where no TLS is asked for.
+        return getattr(connection, 'ctx', None)
+
+    assert context() is context()
+    # Those of files may have been renewed.
+    assert context(ssl_verify_cert=False) is not context(ssl_verify_cert=False)
 
 
 def test_a_wait_for_postgresql_knows_its_time() -> None:
