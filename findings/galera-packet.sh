@@ -11,7 +11,7 @@
 # error, and half of the transaction is committed. Sent one by one, or within
 # BEGIN NOT ATOMIC ... END, they fail as expected.
 #
-# Zaqar sends such nodes one statement at a time: messages were in two claims.
+# Zaqar sends such nodes compound statements: messages were in two claims.
 #
 # Needs amd64 with Debian 12, whose packages it unpacks into the temporary
 # folder, and the libraries that those need (libaio1, libnuma1, liburing2).

@@ -16,8 +16,9 @@ LOG = logging.getLogger(__name__)
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 
-#: Items of one batch.
+#: Items of one batch, and their size together unless it is that of one.
 MAX_BATCH = 200
+MAX_SIZE = 1 << 20
 
 #: Seconds that a caller waits beyond the timeout, at most, and how many times
 #: the usual duration of a batch.
@@ -73,6 +74,7 @@ class Batcher(Generic[Item, Result]):
     :param alone: processes one item
     :param timeout: seconds that a caller waits beyond the usual duration of
         batches before it works by itself; 0 to never merge
+    :param size: returns the size of an item
     """
 
     def __init__(
@@ -80,14 +82,20 @@ class Batcher(Generic[Item, Result]):
         together: Callable[[Sequence[Item]], Sequence[Result | Sharing]],
         alone: Callable[[Item], Result],
         timeout: float,
+        size: Callable[[Item], int] = lambda _: 0,
     ) -> None:
         self._together = together
         self._alone = alone
         self._timeout = timeout
+        self._size = size
         #: Who waits, by the keys for which a thread works.
         self._waiting: dict[Hashable, list[_Waiter[Item, Result]]] = {}
         self._mutex = threading.Lock()
         self._usual = 0.0
+
+    def is_busy(self, key: Hashable) -> bool:
+        """Tell whether a thread works for this key."""
+        return key in self._waiting
 
     @property
     def pending(self) -> int:
@@ -137,8 +145,8 @@ class Batcher(Generic[Item, Result]):
         """Work for all who wait, and hand over to who arrived meanwhile."""
         with self._mutex:
             waiting = self._waiting[key]
-            batch = [waiter, *waiting[: MAX_BATCH - 1]]
-            del waiting[: MAX_BATCH - 1]
+            batch = self._batch([waiter, *waiting])
+            del waiting[: len(batch) - 1]
         begin = time.monotonic()
         try:
             self._run_batch(batch)
@@ -153,6 +161,17 @@ class Batcher(Generic[Item, Result]):
                     del self._waiting[key]
             for other in batch[1:]:
                 other.call()
+
+    def _batch(
+        self, waiters: Sequence[_Waiter[Item, Result]]
+    ) -> Sequence[_Waiter[Item, Result]]:
+        """Return the first ones, as many as a batch takes."""
+        size = 0
+        for place, waiter in enumerate(waiters[:MAX_BATCH]):
+            size += self._size(waiter.item)
+            if place and size > MAX_SIZE:
+                return waiters[:place]
+        return waiters[:MAX_BATCH]
 
     def _run_batch(self, batch: Sequence[_Waiter[Item, Result]]) -> None:
         items = [waiter.item for waiter in batch]

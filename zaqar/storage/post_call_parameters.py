@@ -5,12 +5,20 @@ Several of one queue may be stored together; see
 :mod:`zaqar.storage.group_commit`.
 """
 
+from __future__ import annotations
+
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zaqar.models import NewMessage
 from zaqar.storage.base import TOKEN_LIFETIME
+
+#: Bytes of a message beside its body.
+_ROW = 300
+
+#: Newer than all metadata.
+_ANY_VERSION = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,11 @@ class PostCall:
         if self.notice is not None:
             object.__setattr__(self, 'notice', functools.cache(self.notice))
 
+    @property
+    def size(self) -> int:
+        """Bytes that its messages take, roughly."""
+        return sum(_ROW + len(item.body) for item in self.messages)
+
     def token_expiry(self, now: int) -> int:
         """Return until when the token must be remembered.
 
@@ -38,3 +51,32 @@ class PostCall:
         """
         lifetimes = [item.ttl * 1000 for item in self.messages if item.id]
         return now + max([TOKEN_LIFETIME, *lifetimes])
+
+
+def by_queue(posts: Sequence[PostCall]) -> dict[str, list[PostCall]]:
+    """Group posts by queues.
+
+    Of concurrent calls of the same post there is only one.
+    """
+    queues: dict[str, dict[str, PostCall]] = {}
+    for post in posts:
+        queues.setdefault(post.qid, {}).setdefault(post.token, post)
+    return {qid: [*group.values()] for qid, group in queues.items()}
+
+
+def oldest_version(posts: Sequence[PostCall]) -> int:
+    """Return the version of the oldest metadata that posts rest on."""
+    versions = [post.version for post in posts if post.version is not None]
+    return min(versions, default=_ANY_VERSION)
+
+
+def results(
+    posts: Sequence[PostCall],
+    stored: Mapping[tuple[str, str], Sequence[str]],
+) -> list[Sequence[str] | None]:
+    """Return the ids of each post, or None if it is not stored.
+
+    :param stored: ids by queue and token
+    """
+    rest = {**stored}
+    return [rest.pop((post.qid, post.token), None) for post in posts]

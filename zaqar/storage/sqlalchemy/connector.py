@@ -38,9 +38,8 @@ LEAST_CONNECT_TIME = 1.0
 #: Milliseconds after which PostgreSQL ends a statement by itself.
 STATEMENT_TIMEOUT = 4000
 
-#: MySQL's flags for counts of the rows that an UPDATE finds, and for several
-#: statements in a packet.
-CLIENT_FLAGS = 1 << 1 | 1 << 16
+#: MySQL's flag for counts of the rows that an UPDATE finds.
+CLIENT_FLAGS = 1 << 1
 
 #: The error of a pooler about a start-up parameter.
 REFUSED_PARAMETER = 'unsupported startup parameter'
@@ -71,7 +70,7 @@ class Connector:
     def begin(self) -> str:
         """Return the SQL that begins a transaction, in one round trip."""
         if not self.is_pooled:
-            return 'BEGIN'
+            return 'START TRANSACTION'
         return (
             'BEGIN ISOLATION LEVEL READ COMMITTED; '
             f'SET LOCAL statement_timeout = {STATEMENT_TIMEOUT}'

@@ -80,10 +80,12 @@ class SqlDatabase(abc.ABC):
     :ivar dialect: ``sqlite``, ``postgresql`` or ``mysql``
     :ivar is_galera: whether it is a node of a Galera cluster, as far as is
         known; named locks are those of one node then
+    :ivar takes_compounds: whether it is MariaDB, as far as is known
     """
 
     dialect: str
     is_galera = False
+    takes_compounds = False
 
     def read(
         self,
@@ -272,7 +274,13 @@ class ServerDatabase(SqlDatabase):
                 'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED'
             )
             cursor.execute('SET SESSION innodb_lock_wait_timeout = 3')
+            cursor.execute('SELECT version()')
+            self.takes_compounds = 'MariaDB' in cursor.fetchone()[0]
             self.is_galera = _is_galera(cursor)
+            if self.is_galera:
+                # A node that repeats a compound statement by itself would
+                # answer it twice.
+                cursor.execute('SET SESSION wsrep_retry_autocommit = 0')
             if self.is_galera and self._settings.galera_sync_wait:
                 cursor.execute(_SET_SYNC_WAIT)
 
@@ -297,11 +305,8 @@ class ServerDatabase(SqlDatabase):
             # A connection class of ours, on both engines.
             connection.driver_connection.deadline = end
             cursor = connection.cursor()
-            # A Galera node that undoes a transaction in favour of another one
-            # may miss to say so within a packet of several statements, and
-            # runs the rest of it outside of a transaction.
             session = SqlSession(
-                cursor, self.dialect, takes_several=not self.is_galera
+                cursor, self.dialect, takes_compounds=self.takes_compounds
             )
             if transaction:
                 session.begin(self._connector.begin)

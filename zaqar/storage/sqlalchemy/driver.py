@@ -91,9 +91,9 @@ MESSAGE_OPTS = [
         default=5,
         min=0,
         help='Milliseconds for which a post waits for a commit of the same '
-        'process and queue, beyond the time that commits usually take, to '
-        'share the next one with others. So do claims and deletions on '
-        'MariaDB and MySQL. 0 commits each alone. SQLite always shares.',
+        'process, beyond the time that commits usually take, to share the '
+        'next one with others. So do claims and deletions on MariaDB and '
+        'MySQL. 0 commits each alone. SQLite always shares.',
     ),
     *_SHARED,
 ]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,28 +100,25 @@ def delete_together(
     :returns: for each True, or that it must be deleted alone
     """
     qid = deletions[0].qid
-    # In the order in which other calls lock the rows.
-    places = sorted(
-        range(len(deletions)), key=lambda place: deletions[place].message_id
-    )
     # Where it is not a SELECT's own, a subquery locks the row that it reads:
     # it would wait for posts, and deadlock with others.
     session.later(f'SELECT {QUEUE} INTO @queue', {'qid': qid})
-    statements = {
-        place: statement
-        for place in places
-        if (statement := deletions[place].statement('@queue'))
-    }
-    *results, counted = session.several(
-        [*statements.values(), (_COUNTED, {'qid': qid})]
-    )
+    statements: list[tuple[str, Mapping[str, Any]]] = []
+    places: list[int] = []
+    # In the order in which other calls lock the rows.
+    for place in sorted(
+        range(len(deletions)), key=lambda place: deletions[place].message_id
+    ):
+        statement = deletions[place].statement('@queue')
+        if statement:
+            statements += [statement, ('SELECT ROW_COUNT()', {})]
+            places.append(place)
+    *counts, counted = session.several([*statements, (_COUNTED, {'qid': qid})])
     removed = {
-        place
-        for place, result in zip(statements, results, strict=True)
-        if result.rowcount
+        place for place, rows in zip(places, counts, strict=True) if rows[0][0]
     }
     # The row of the queue last: posts lock it first.
-    for (queue_id,) in counted.rows if removed else ():
+    for (queue_id,) in counted if removed else ():
         queue_state.subtract_by_key(session, qid, queue_id, len(removed))
     return [
         True if place in removed else Sharing.DO_ALONE

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The message store on SQL.
 
-Concurrent calls of a process for one queue share a commit; those for other
-queues do not, or a locked row of one queue would hold up them all. On
-PostgreSQL the hot calls are one statement each, hence one round trip; the
-other engines run the same steps in a transaction, MariaDB and MySQL in two
-round trips.
+Concurrent posts of a process share a commit, whatever their queues are: those
+to a queue that is locked are left out and wait for it by themselves, so that
+they hold up no others. So do claims, which pass over locked rows, on MariaDB
+and MySQL. Deletions wait for locks: they share with those of their queue only.
+
+On PostgreSQL the hot calls are one statement each, and on MariaDB posts are,
+hence one round trip; other calls there take two, and MySQL runs the same steps
+one by one.
 """
 
 from __future__ import annotations
@@ -18,12 +21,13 @@ from zaqar.errors import QueueFull
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.random_bytes import token_hex
 from zaqar.storage import base
-from zaqar.storage.group_commit import Batcher, Sharing
+from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claiming,
+    compound_posts,
     database_message_count,
     message_deletion,
     message_queries,
@@ -36,7 +40,17 @@ from zaqar.storage.sqlalchemy import (
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
-from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import (
+    MAX_PACKET,
+    SqlSession,
+)
+
+#: How often a post to a queue that is locked is tried with those to others,
+#: before it waits for the lock.
+_SHARED_TRIES = 2
+
+#: Those of a post, or why there are none.
+_Ids = Sequence[str] | QueueFull
 
 
 class SqlMessageStore(base.MessageStore):
@@ -51,8 +65,18 @@ class SqlMessageStore(base.MessageStore):
         self._dialect = database.dialect
         is_sqlite = database.dialect == 'sqlite'
         self.clock = store_clock.Clock(None if is_sqlite else database.now)
-        self._posts: Batcher[PostCall, Sequence[str]] = Batcher(
-            self._post_together, self._post, window
+        #: Posts to any queues that are not locked, and to a single queue.
+        self._posts: Batcher[PostCall, _Ids | None] = Batcher(
+            lambda posts: self._post_together(posts, skip=True),
+            self._post_in_turn,
+            window,
+            lambda post: post.size,
+        )
+        self._posts_by_queue: Batcher[PostCall, _Ids | None] = Batcher(
+            lambda posts: self._post_together(posts, skip=False),
+            self._post,
+            window,
+            lambda post: post.size,
         )
         self._claims: Batcher[ClaimRequest, Claim | None] = Batcher(
             lambda claims: database.write(claiming.claim_together, claims),
@@ -84,10 +108,16 @@ class SqlMessageStore(base.MessageStore):
         if post.notice and qid not in self._unsubscribed:
             # Created before anything is locked.
             post.notice()
-        # SQLite's writer merges everything anyway.
-        if limit or self._dialect == 'sqlite':
-            return self._post(post, limit)
-        return self._posts.run(post, qid)
+        # SQLite's writer merges everything anyway; on MySQL large ones take
+        # several packets.
+        alone = limit or (
+            self._dialect == 'sqlite'
+            or (self._dialect == 'mysql' and post.size > MAX_PACKET)
+        )
+        ids = self._post(post, limit) if alone else self._share_post(post)
+        if isinstance(ids, QueueFull):
+            raise ids
+        return ids
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
         self._database.write(queue_state.require_version, qid, version, now)
@@ -150,7 +180,7 @@ class SqlMessageStore(base.MessageStore):
         lifetime = claiming.lifetime_values(now, ttl, grace)
         request = ClaimRequest(qid, lifetime=lifetime, **terms)
         if self._dialect == 'mysql':
-            return self._claims.run(request, qid)
+            return self._claims.run(request)
         if self._dialect == 'postgresql':
             return self._database.read(single_statement_claims.claim, request)
         return self._claim(request)
@@ -209,24 +239,47 @@ class SqlMessageStore(base.MessageStore):
     def close(self) -> None:
         self._database.close()
 
+    def _share_post(self, post: PostCall) -> _Ids:
+        if self._dialect == 'postgresql' or self._database.takes_compounds:
+            for _ in range(_SHARED_TRIES):
+                if self._posts_by_queue.is_busy(post.qid):
+                    break
+                ids = self._posts.run(post)
+                if ids is not None:
+                    return ids
+        return self._post_in_turn(post)
+
+    def _post_in_turn(self, post: PostCall) -> _Ids:
+        """Wait for the lock of the queue and store a post."""
+        ids = self._posts_by_queue.run(post, post.qid)
+        return self._post(post) if ids is None else ids
+
     def _post_together(
-        self, posts: Sequence[PostCall]
-    ) -> Sequence[Sequence[str] | Sharing]:
+        self, posts: Sequence[PostCall], *, skip: bool
+    ) -> Sequence[_Ids | None]:
+        """Store posts; to one queue, unless locked ones are left out."""
+        unsubscribed = self._unsubscribed
+
+        def write(session: SqlSession) -> Sequence[_Ids | None]:
+            if session.takes_compounds:
+                return compound_posts.post(
+                    session, posts, unsubscribed, skip=skip
+                )
+            return [
+                posting.post_within(session, post, 0, unsubscribed)
+                for post in posts
+            ]
+
         if self._dialect == 'postgresql':
             return self._database.read(
-                single_statement_posts.post, posts, self._unsubscribed
+                single_statement_posts.post, posts, unsubscribed, skip=skip
             )
-        return self._database.write(
-            posting.post_together, posts, self._unsubscribed
-        )
+        return self._database.write(write)
 
-    def _post(self, post: PostCall, limit: int = 0) -> Sequence[str]:
-        ids = self._database.write(
+    def _post(self, post: PostCall, limit: int = 0) -> _Ids:
+        return self._database.write(
             posting.post_within, post, limit, self._unsubscribed
         )
-        if isinstance(ids, QueueFull):
-            raise ids
-        return ids
 
     def _claim(self, request: ClaimRequest) -> Claim | None:
         try:

@@ -8,18 +8,15 @@ becomes visible later. The same row tells whether a notice is needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from zaqar.errors import QueueFull
-from zaqar.models import NewMessage
-from zaqar.storage.base import OUTBOX
-from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import outbox_notices, queue_state
-from zaqar.storage.sqlalchemy.message_rows import QUEUE, new_row
+from zaqar.storage.sqlalchemy.message_rows import new_row
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 ID_LENGTH = 32
@@ -65,84 +62,18 @@ def post_within(
             )
         except QueueFull as refusal:
             return refusal
-    ids, rows = _numbered(queue.id, queue.next_seq, post, post.now)
+    numbered = [*enumerate(post.messages, queue.next_seq)]
+    ids = [id_of(message, seq) for seq, message in numbered]
+    rows = [
+        {'queue_id': queue.id, **new_row(seq, message, post.now)}
+        for seq, message in numbered
+    ]
     session.later(_INSERT_TOKEN, _token(queue.id, post, ids, post.now))
     session.later_many(_INSERT, rows)
     session.later(_ADVANCE, {'qid': post.qid, 'count': len(rows)})
     if post.notice and queue.subscribed > 0:
         outbox_notices.add_notice(session, post.notice(), post.now)
     return ids
-
-
-def post_together(
-    session: SqlSession,
-    posts: Sequence[PostCall],
-    unsubscribed: UnsubscribedQueues,
-) -> list[Sequence[str] | Sharing]:
-    """Store posts to a queue within a transaction, in two round trips.
-
-    That a token is new shows in its INSERT.
-
-    :returns: the ids of each, where the queue is ready for it
-    """
-    qid = posts[0].qid
-    now = max(post.now for post in posts)
-    statements: list[tuple[str, Mapping[str, Any]]] = [
-        (queue_state.lock_sql(session), {'qid': qid})
-    ]
-    if qid not in unsubscribed and any(post.notice for post in posts):
-        statements.append((f'SELECT {QUEUE}', {'qid': OUTBOX}))
-    results = session.several(statements)
-    queue = queue_state.live_row(next(iter(results[0].rows), None))
-    if queue is None:
-        return [Sharing.DO_ALONE] * len(posts)
-    unsubscribed.update(qid, queue.subscribed)
-    outbox_id = (len(results) > 1 and results[1].rows[0][0]) or 0
-    tokens: dict[str, dict[str, Any]] = {}
-    rows: list[dict[str, Any]] = []
-    next_seq = queue.next_seq
-    stored: list[Sequence[str] | Sharing] = []
-    for post in posts:
-        notifies = post.notice and queue.subscribed > 0
-        if (
-            post.token in tokens
-            or (
-                post.version is not None and post.version < queue.least_version
-            )
-            or (notifies and not outbox_id)
-        ):
-            stored.append(Sharing.DO_ALONE)
-            continue
-        ids, new_rows = _numbered(queue.id, next_seq, post, now)
-        stored.append(ids)
-        next_seq += len(ids)
-        rows += new_rows
-        tokens[post.token] = _token(queue.id, post, ids, now)
-        if post.notice and notifies:
-            rows.append(_notice(outbox_id, post.notice(), now))
-    session.later_many(_INSERT_TOKEN, [*tokens.values()])
-    session.later_many(_INSERT, rows)
-    if count := next_seq - queue.next_seq:
-        session.later(_ADVANCE, {'qid': qid, 'count': count})
-    return stored
-
-
-def _numbered(
-    queue_id: int, first: int, post: PostCall, now: int
-) -> tuple[Sequence[str], list[dict[str, Any]]]:
-    """Return the ids and the rows of messages that get consecutive numbers."""
-    numbered = [*enumerate(post.messages, start=first)]
-    ids = [id_of(message, seq) for seq, message in numbered]
-    rows = [
-        {'queue_id': queue_id, **new_row(seq, message, now)}
-        for seq, message in numbered
-    ]
-    return ids, rows
-
-
-def _notice(outbox_id: int, notice: NewMessage, now: int) -> dict[str, Any]:
-    seq = outbox_notices.NUMBERS.take(now, 1)
-    return {'queue_id': outbox_id, **new_row(seq, notice, now)}
 
 
 def split_ids(ids: bytes) -> Sequence[str]:

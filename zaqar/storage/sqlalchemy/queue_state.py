@@ -11,7 +11,6 @@ from typing import Any
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.storage.sqlalchemy.message_rows import QUEUE
 from zaqar.storage.sqlalchemy.statement_execution import (
-    Row,
     SqlSession,
     placeholder_values,
     placeholders,
@@ -96,19 +95,9 @@ def for_update(session: SqlSession, select: str, *, skip: bool = False) -> str:
     return select + (' FOR UPDATE SKIP LOCKED' if skip else ' FOR UPDATE')
 
 
-def lock_sql(session: SqlSession) -> str:
-    """Return SQL that locks the row of the queue ``:qid``."""
-    return for_update(session, _SELECT)
-
-
-def live_row(row: Row | None) -> QueueRow | None:
-    """Return what :func:`lock_sql` has locked, None unless a live queue."""
-    return QueueRow(*row[:6]) if row and row[6] is None else None
-
-
 def lock(session: SqlSession, qid: str, now: int) -> QueueRow:
     """Lock and return the row of a queue, created if it is missing."""
-    sql = lock_sql(session)
+    sql = for_update(session, _SELECT)
     row = session.one(sql, {'qid': qid})
     if row is None:
         # Numbers begin at the current microsecond: after a loss of data, old
@@ -121,10 +110,9 @@ def lock(session: SqlSession, qid: str, now: int) -> QueueRow:
         }
         session.run(insert_ignoring(session.dialect, _INSERT), values)
         row = session.one(sql, {'qid': qid})
-    queue = live_row(row)
-    if queue is None:
+    if row is None or row[6] is not None:
         raise QueueGone
-    return queue
+    return QueueRow(*row[:6])
 
 
 def require_version(

@@ -7,7 +7,7 @@ own cursor: SQLAlchemy's expression layer takes longer than SQLite itself.
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from zaqar.storage.sqlalchemy.retries import ConflictError
 
@@ -43,53 +43,68 @@ def placeholder_values(name: str, values: Sequence[Any]) -> dict[str, Any]:
 #: MySQL takes packets of a limited size.
 MAX_PACKET = 500_000
 
-
-class Result(NamedTuple):
-    """What a statement returned, and how many rows it changed."""
-
-    rows: Sequence[Row]
-    rowcount: int
+#: Ends a compound statement, as a conflict does, after one that has changed
+#: another number of rows.
+_CHECK = (
+    "IF ROW_COUNT() <> {} THEN SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = "
+    "1213, MESSAGE_TEXT = 'rows have changed'; END IF"
+)
 
 
 class SqlSession:
     """Runs statements with ``:name`` parameters on a DBAPI cursor.
 
-    MySQL takes several statements in one packet. Statements whose result does
-    not matter are put off there until the next one, or until the commit: that
-    saves round trips, for which other transactions would wait at our locks.
+    MariaDB takes several statements as a compound one, which ends at the first
+    error. Statements whose result does not matter are put off there until the
+    next one, or until the commit: that saves round trips, for which other
+    transactions would wait at our locks.
+
+    :param takes_compounds: whether the server takes compound statements
     """
 
     __slots__ = (
         '_cursor',
         '_deferred',
+        '_is_committed',
         '_length',
-        '_takes_several',
         '_translate',
         'dialect',
+        'takes_compounds',
     )
 
     def __init__(
-        self, cursor: Any, dialect: str, *, takes_several: bool = True
+        self, cursor: Any, dialect: str, *, takes_compounds: bool = False
     ) -> None:
         self._cursor = cursor
         self._translate = dialect != 'sqlite'
-        self._takes_several = takes_several and dialect == 'mysql'
-        #: With the number of rows that must change, if it matters.
-        self._deferred: list[tuple[str, int | None]] = []
+        self.takes_compounds = takes_compounds
+        self._deferred: list[str] = []
         self._length = 0
+        self._is_committed = False
         self.dialect = dialect
 
     def begin(self, sql: str) -> None:
         """Begin a transaction, at the latest with its first statement."""
-        if self._takes_several:
-            self._deferred.append((sql, None))
+        if self.takes_compounds:
+            self._deferred.append(sql)
         else:
             self._cursor.execute(sql)
 
+    def finish(self) -> list[Sequence[Row]]:
+        """Commit at once, in the round trip of what was put off.
+
+        :returns: the rows of each query that was put off
+        """
+        self._deferred.append('COMMIT')
+        self._is_committed = True
+        return self._send_all()
+
     def commit(self) -> None:
         """Run what was put off, and commit."""
-        if self._takes_several:
-            self._deferred.append(('COMMIT', None))
+        if self._is_committed:
+            return
+        if self.takes_compounds:
+            self._deferred.append('COMMIT')
             self._flush()
         else:
             self._cursor.execute('COMMIT')
@@ -106,6 +121,9 @@ class SqlSession:
 
     def run(self, sql: str, params: Mapping[str, Any]) -> int:
         """Return how many rows were changed."""
+        if self._deferred:
+            self._defer(sql, params)
+            return int(self.several([('SELECT ROW_COUNT()', {})])[0][0][0])
         self._execute(sql, params)
         return int(self._cursor.rowcount)
 
@@ -117,20 +135,20 @@ class SqlSession:
 
     def several(
         self, statements: Sequence[tuple[str, Mapping[str, Any]]]
-    ) -> list[Result]:
-        """Run statements in as few round trips as possible."""
-        if not self._takes_several:
-            return [
-                Result(self.all(sql, params), self._cursor.rowcount)
-                for sql, params in statements
-            ]
+    ) -> list[Sequence[Row]]:
+        """Run statements in as few round trips as possible.
+
+        :returns: the rows of each that is a query
+        """
+        if self.takes_compounds:
+            for sql, params in statements:
+                self._defer(sql, params)
+            return self._send_all()
+        results: list[Sequence[Row]] = []
         for sql, params in statements:
-            self._defer(sql, params)
-        self._send(len(statements))
-        results = [self._result()]
-        for _ in statements[1:]:
-            self._next()
-            results.append(self._result())
+            self._execute(sql, params)
+            if self._cursor.description:
+                results.append(self._cursor.fetchall())
         return results
 
     def later(
@@ -141,11 +159,16 @@ class SqlSession:
         :param rows: how many rows it changes, unless the transaction has lost
             what it had locked: then it conflicts with another one
         """
-        if not self._takes_several:
+        if not self.takes_compounds:
             self._execute(sql, params)
-            self._check(rows)
+            if rows is not None and self._cursor.rowcount != rows:
+                raise ConflictError(
+                    f'{self._cursor.rowcount} of {rows} rows were changed'
+                )
             return
-        self._defer(sql, params, rows)
+        self._defer(sql, params)
+        if rows is not None:
+            self._deferred.append(_CHECK.format(rows))
         if self._length > MAX_PACKET:
             self._flush()
 
@@ -153,7 +176,7 @@ class SqlSession:
         self, insert: str, params: Sequence[Mapping[str, Any]]
     ) -> None:
         """Run an ``INSERT ... VALUES (...)`` with several rows likewise."""
-        if not self._takes_several:
+        if not self.takes_compounds:
             self.many(insert, params)
             return
         head, word, values = pyformat(insert).partition(' VALUES ')
@@ -166,43 +189,38 @@ class SqlSession:
                 self.later(head + word + ', '.join(rows), {})
                 rows, length = [], 0
 
-    def _result(self) -> Result:
-        return Result(self._cursor.fetchall(), int(self._cursor.rowcount))
+    def text(self, sql: str, params: Mapping[str, Any]) -> str:
+        """Return SQL with its values (MySQL)."""
+        text: str = self._cursor.mogrify(pyformat(sql), params)
+        return text
 
-    def _check(self, rows: int | None) -> None:
-        if rows is not None and self._cursor.rowcount != rows:
-            raise ConflictError(
-                f'{self._cursor.rowcount} of {rows} rows were changed'
-            )
-
-    def _defer(
-        self, sql: str, params: Mapping[str, Any], rows: int | None = None
-    ) -> None:
-        text = sql
-        if params:
-            text = self._cursor.mogrify(pyformat(sql), params)
-        self._deferred.append((text, rows))
+    def _defer(self, sql: str, params: Mapping[str, Any]) -> None:
+        text = self.text(sql, params) if params else sql
+        self._deferred.append(text)
         self._length += len(text)
 
-    def _send(self, last: int = 1) -> None:
-        """Run what was put off; go on to the first of the last results."""
-        deferred = self._deferred
+    def _send(self) -> None:
+        text = '; '.join(self._deferred)
+        if len(self._deferred) > 1:
+            text = f'BEGIN NOT ATOMIC {text}; END'
         self._deferred, self._length = [], 0
-        self._cursor.execute('; '.join(text for text, _ in deferred))
-        for _, rows in deferred[: len(deferred) - last]:
-            self._check(rows)
-            self._next()
-        if last == 1:
-            self._check(deferred[-1][1])
+        self._cursor.execute(text)
 
-    def _next(self) -> None:
-        if not self._cursor.nextset():
-            raise ConflictError('the server left out statements')
+    def _send_all(self) -> list[Sequence[Row]]:
+        """Run what was put off; return the rows of each query."""
+        self._send()
+        results: list[Sequence[Row]] = []
+        is_more = True
+        while is_more:
+            if self._cursor.description:
+                results.append(self._cursor.fetchall())
+            is_more = bool(self._cursor.nextset())
+        return results
 
     def _flush(self) -> None:
         """Run what was put off."""
         if self._deferred:
-            self._send()
+            self._send_all()
 
     def _execute(self, sql: str, params: Mapping[str, Any]) -> None:
         if self._deferred:

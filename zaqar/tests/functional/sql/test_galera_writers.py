@@ -254,8 +254,12 @@ def test_a_claim_takes_nothing_that_another_node_has_given_away(
 
     def work(session: Any) -> Any:
         if together:
-            return claiming.claim_together(session, [request])[0]
-        return claiming.claim(session, request)
+            claim = claiming.claim_together(session, [request])[0]
+        else:
+            claim = claiming.claim(session, request)
+        # What was put off is sent, even without a transaction.
+        session.commit()
+        return claim
 
     monkeypatch.setattr(claiming, 'select_free', select_before_a_rival)
     server = server_of(one)

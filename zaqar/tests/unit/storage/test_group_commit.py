@@ -10,7 +10,7 @@ import pytest
 
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.group_commit import LATE, Batcher, Sharing
+from zaqar.storage.group_commit import LATE, MAX_SIZE, Batcher, Sharing
 
 #: Seconds that no test should have to wait.
 LONG = 30.0
@@ -26,7 +26,7 @@ class Ledger:
         self.permits = threading.Semaphore(0)
         self.failure: Exception | None = None
         self.batcher: Batcher[int, int] = Batcher(
-            self._together, self._alone, timeout
+            self._together, self._alone, timeout, lambda item: item
         )
 
     def _together(self, items: Sequence[int]) -> list[int | Sharing]:
@@ -107,6 +107,26 @@ def test_keys_do_not_mix_or_wait_for_one_another() -> None:
 
     assert outcomes(callers) == [2, 4, 6]
     assert [1] in ledger.batches and [3] in ledger.batches
+
+
+def test_a_batch_is_limited_in_size() -> None:
+    ledger = Ledger()
+    half = MAX_SIZE // 2
+    callers = crowd(ledger, 1, half, half, 3, 2 * MAX_SIZE, 4)
+    ledger.permits.release(5)
+
+    assert None not in outcomes(callers)
+    assert ledger.batches == [[1], [half, half], [3], [2 * MAX_SIZE], [4]]
+
+
+def test_a_key_is_busy_while_a_thread_works_for_it() -> None:
+    ledger = Ledger()
+    callers = crowd(ledger, 1, keys=['a'])
+    assert ledger.batcher.is_busy('a')
+    assert not ledger.batcher.is_busy('b')
+    ledger.permits.release()
+    assert outcomes(callers) == [2]
+    assert not ledger.batcher.is_busy('a')
 
 
 def test_what_cannot_be_shared_is_done_alone() -> None:

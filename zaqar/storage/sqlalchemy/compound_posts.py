@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Posts in one compound statement, hence in one round trip (MariaDB)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zaqar.models import NewMessage
+from zaqar.storage import post_call_parameters
+from zaqar.storage.base import OUTBOX
+from zaqar.storage.message_ids import id_of
+from zaqar.storage.post_call_parameters import PostCall
+from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
+from zaqar.storage.sqlalchemy import outbox_notices
+from zaqar.storage.sqlalchemy.message_rows import QUEUE, new_row
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+
+#: Posts to a queue. The numbers are used while its row is locked; the result
+#: is the first one, or NULL if the queue is not ready.
+_BLOCK = """BEGIN
+DECLARE q, s, u BIGINT;
+SELECT id, next_seq, subscribed INTO q, s, u FROM message_queue
+WHERE qid = :qid AND dropped_at IS NULL AND least_version <= :version
+FOR UPDATE{skip};
+IF q IS NOT NULL AND (u <= 0 OR {ready}) THEN
+INSERT INTO post_token (queue_id, token, ids, keep_until) VALUES {tokens};
+INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at,
+created_at, ttl, client, claim_count, checksum, public_id, body)
+VALUES {messages};
+UPDATE message_queue SET next_seq = next_seq + :count, live = live + :count
+WHERE qid = :qid;
+{more}SELECT s, u;
+ELSE SELECT NULL, u;
+END IF;
+END"""
+_NOTICES = """IF u > 0 THEN
+INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at,
+created_at, ttl, client, claim_count, checksum, public_id, body)
+VALUES {notices};
+END IF;
+"""
+_ROW = (
+    '({queue} + :seq, :rnd, :state, :wake_at, :expires_at, :created_at, '
+    ':ttl, :client, 0, :checksum, :public_id, :body)'
+)
+_MESSAGE = _ROW.format(queue='q, s')
+_NOTICE = _ROW.format(queue='@outbox, 0')
+_NEW_ID = "LOWER(LPAD(HEX(s + :place), 16, '0')), :rnd"
+
+
+def post(
+    session: SqlSession,
+    posts: Sequence[PostCall],
+    unsubscribed: UnsubscribedQueues,
+    *,
+    skip: bool,
+) -> list[Sequence[str] | None]:
+    """Store posts and commit; to one queue, unless locked ones are left out.
+
+    That a token is new shows in its INSERT.
+
+    :param skip: whether queues that are locked are left out
+    :returns: the ids of each, None where the queue is not ready for it
+    """
+    queues = post_call_parameters.by_queue(posts)
+    now = max(post.now for post in posts)
+    # Read once: those that are missing here get their notices.
+    quiet = {qid for qid in queues if qid in unsubscribed}
+    if any(post.notice and post.qid not in quiet for post in posts):
+        session.later(f'SELECT {QUEUE} INTO @outbox', {'qid': OUTBOX})
+    for qid, group in queues.items():
+        block = _block(session, group, now, qid in quiet, skip)
+        session.later(block, {})
+    stored: dict[tuple[str, str], Sequence[str]] = {}
+    results = session.finish()
+    for (qid, group), ((first, epoch),) in zip(
+        queues.items(), results, strict=True
+    ):
+        if epoch is not None:
+            unsubscribed.update(qid, epoch)
+        for post in group if first is not None else ():
+            stored[qid, post.token] = [
+                id_of(item, seq)
+                for seq, item in enumerate(post.messages, first)
+            ]
+            first += len(post.messages)
+    return post_call_parameters.results(posts, stored)
+
+
+def _block(
+    session: SqlSession,
+    posts: Sequence[PostCall],
+    now: int,
+    is_quiet: bool,
+    skip: bool,
+) -> str:
+    """Return a block that stores posts to a queue."""
+    tokens: list[str] = []
+    messages: list[str] = []
+    for post in posts:
+        ids: list[str] = []
+        for item in post.messages:
+            values = new_row(len(messages), item, now)
+            ids.append(_id(session, item, len(messages)))
+            messages.append(session.text(_MESSAGE, values))
+        token = session.text(':token', {'token': post.token})
+        expiry = post.token_expiry(now)
+        tokens.append(f'(q, {token}, CONCAT({", ".join(ids)}), {expiry})')
+    notices = [post.notice for post in posts if post.notice]
+    ready, more = 'TRUE', ''
+    if notices and is_quiet:
+        ready = 'FALSE'
+    elif notices:
+        ready = '@outbox IS NOT NULL'
+        first = outbox_notices.NUMBERS.take(now, len(notices))
+        more = _NOTICES.format(
+            notices=', '.join(
+                session.text(_NOTICE, new_row(seq, notice(), now))
+                for seq, notice in enumerate(notices, first)
+            )
+        )
+    values = {
+        'qid': posts[0].qid,
+        'version': post_call_parameters.oldest_version(posts),
+        'count': len(messages),
+    }
+    return session.text(_BLOCK, values).format(
+        skip=' SKIP LOCKED' if skip else '',
+        ready=ready,
+        tokens=', '.join(tokens),
+        messages=', '.join(messages),
+        more=more,
+    )
+
+
+def _id(session: SqlSession, item: NewMessage, place: int) -> str:
+    """Return SQL for the id of a message."""
+    if item.id:
+        return session.text(':id', {'id': item.id})
+    return session.text(_NEW_ID, {'place': place, 'rnd': item.rnd})
