@@ -56,13 +56,13 @@ class Caller:
         self, limit: int | None = None, ttl: int = 300, grace: int = 60
     ) -> Claim | None:
         """Claim messages."""
-        found = claims.create(
+        claimed = claims.create(
             self.ctx,
             scope=self.scope,
             limit=limit,
             document=claims.ClaimOptions(ttl, grace),
         )
-        return found.claim if found else None
+        return claimed.claim if claimed else None
 
     def hand_out(self) -> Sequence[Message]:
         """Claim all there is, give it back, and return it."""
@@ -107,12 +107,12 @@ class Caller:
 
     def everything(self) -> list[Message]:
         """Return all live messages."""
-        found: list[Message] = []
+        messages: list[Message] = []
         page = self.page(limit=20)
         while page.messages:
-            found += page.messages
+            messages += page.messages
             page = self.page(limit=20, marker=page.marker)
-        return found
+        return messages
 
     def get(self, message_id: str) -> Message:
         """Look up a message."""
@@ -141,10 +141,10 @@ class Caller:
 
     def pop(self, count: int = 20) -> Sequence[Message]:
         """Take messages for good."""
-        found = messages.delete_many(
+        deletion = messages.delete_many(
             self.ctx, scope=self.scope, ids=None, claim_ids=None, pop=count
         )
-        return found.messages if found else []
+        return deletion.messages if deletion else []
 
     def stats(self) -> Stats:
         """Count."""
@@ -191,9 +191,9 @@ class Mortal:
         """Make a change; die if it was the last."""
         if len(self.changes) == self.steps:
             raise Died
-        found = work()
+        result = work()
         self.changes.append(name)
-        return found
+        return result
 
 
 class _Watched:
@@ -204,9 +204,9 @@ class _Watched:
         self._mortal = mortal
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._store, name)
+        method = getattr(self._store, name)
         if name not in Mortal.CHANGES:
-            return found
+            return method
         return lambda *arguments, **options: self._mortal.call(
-            name, lambda: found(*arguments, **options)
+            name, lambda: method(*arguments, **options)
         )

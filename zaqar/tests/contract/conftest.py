@@ -246,8 +246,8 @@ def ctx(catalogue: Catalogue) -> Context:
 @pytest.fixture
 def proxy(harness: Harness, uri: str) -> Iterator[Proxy]:
     """A way to the server that can be cut."""
-    with Proxy(harness.endpoint(uri)) as found:
-        yield found
+    with Proxy(harness.endpoint(uri)) as opened_proxy:
+        yield opened_proxy
 
 
 @pytest.fixture
@@ -273,6 +273,6 @@ def distant_records(
 def settles(count: Callable[[], int], wanted: int) -> int:
     """Return a count, which may take a moment to become what is wanted."""
     end = time.monotonic() + SETTLING
-    while (found := count()) != wanted and time.monotonic() < end:
+    while (current := count()) != wanted and time.monotonic() < end:
         time.sleep(0.02)
-    return found
+    return current

@@ -379,8 +379,8 @@ class Redis(Harness):
         )
 
     def endpoint(self, uri: str) -> tuple[str, int]:
-        found = parse.urlsplit(uri)
-        return str(found.hostname), int(found.port or 6379)
+        address = parse.urlsplit(uri)
+        return str(address.hostname), int(address.port or 6379)
 
     def via(self, uri: str, port: int) -> str:
         netloc = f'127.0.0.1:{port}'
@@ -482,11 +482,11 @@ def chosen() -> list[type[Harness]]:
     names = os.environ.get('ZAQAR_TEST_ENGINE')
     if not names:
         return HARNESSES
-    known = {harness.name: harness for harness in HARNESSES}
-    unknown = sorted(set(names.split(',')) - set(known))
+    by_name = {harness.name: harness for harness in HARNESSES}
+    unknown = sorted(set(names.split(',')) - set(by_name))
     if unknown:
         raise ValueError(f'ZAQAR_TEST_ENGINE: there is no {unknown[0]}')
-    return [known[name] for name in names.split(',')]
+    return [by_name[name] for name in names.split(',')]
 
 
 def _prepare(uri: str) -> None:

@@ -97,10 +97,10 @@ class MongoDB(harnesses.Harness):
     options: ClassVar[Mapping[str, Any]] = {'unreliable': True}
 
     def start(self) -> None:
-        given = os.environ.get('ZAQAR_TEST_MONGODB_URL')
-        self._server = None if given else mongodb.MongoDB()
-        self.slowness = 1 if given else 20
-        self._uri = given or str(self._server and self._server.uri)
+        configured = os.environ.get('ZAQAR_TEST_MONGODB_URL')
+        self._server = None if configured else mongodb.MongoDB()
+        self.slowness = 1 if configured else 20
+        self._uri = configured or str(self._server and self._server.uri)
         self._made: list[str] = []
         self._observer: pymongo.MongoClient[dict[str, Any]]
         self._observer = pymongo.MongoClient(self._uri, appname='observer')
@@ -143,26 +143,26 @@ class MongoDB(harnesses.Harness):
         return self._with(appName=place)
 
     def connections(self, uri: str) -> int:
-        found = self._observer.admin.command(
+        operations = self._observer.admin.command(
             {'currentOp': 1, '$all': True, 'comment': OURS}
         )
         return sum(
             item.get('clientMetadata', {}).get('application', {}).get('name')
             == _place(uri)
-            for item in found['inprog']
+            for item in operations['inprog']
         )
 
     def borrowed(self) -> int:
         return len(_POOLS.borrowed)
 
     def endpoint(self, uri: str) -> tuple[str, int]:
-        found = parse.urlsplit(uri)
-        return str(found.hostname), int(found.port or 27017)
+        address = parse.urlsplit(uri)
+        return str(address.hostname), int(address.port or 27017)
 
     def via(self, uri: str, port: int) -> str:
-        found = parse.urlsplit(uri)
-        user, at, _ = found.netloc.rpartition('@')
-        return found._replace(netloc=f'{user}{at}127.0.0.1:{port}').geturl()
+        address = parse.urlsplit(uri)
+        user, at, _ = address.netloc.rpartition('@')
+        return address._replace(netloc=f'{user}{at}127.0.0.1:{port}').geturl()
 
     def faulty(self) -> Mapping[str, str]:
         place = self.database()
@@ -180,13 +180,13 @@ class MongoDB(harnesses.Harness):
         }
 
     def _with(self, user: str = '', **more: str) -> str:
-        found = parse.urlsplit(self._uri)
-        asked = {**dict(parse.parse_qsl(found.query)), **more}
-        place = found.netloc.rpartition('@')[2] if user else found.netloc
-        return found._replace(
+        parts = parse.urlsplit(self._uri)
+        query = {**dict(parse.parse_qsl(parts.query)), **more}
+        place = parts.netloc.rpartition('@')[2] if user else parts.netloc
+        return parts._replace(
             scheme=self.name,
             netloc=f'{user}{place}',
-            query=parse.urlencode(asked),
+            query=parse.urlencode(query),
         ).geturl()
 
 
@@ -203,5 +203,5 @@ harnesses.register(MongoDBFifo)
 
 
 def _place(uri: str) -> str:
-    asked = dict(parse.parse_qsl(parse.urlsplit(uri).query))
-    return asked.get('appName', 'zaqar')
+    query = dict(parse.parse_qsl(parse.urlsplit(uri).query))
+    return query.get('appName', 'zaqar')

@@ -157,7 +157,7 @@ class Probe:
         max_claims: int = 0,
     ) -> Claim | None:
         """Claim messages, if there are any."""
-        found = self.store.claim(
+        claim = self.store.claim(
             self.qid,
             now=self.hand.now,
             claim_id=claim_id or token(),
@@ -166,13 +166,13 @@ class Probe:
             limit=limit,
             max_claims=max_claims,
         )
-        return _comparable(found)
+        return _comparable(claim)
 
     def take(self, limit: int = 100, **options: Any) -> Claim:
         """Claim messages that must be there."""
-        found = self.claim(limit, **options)
-        assert found is not None, 'nothing was free'
-        return found
+        claim = self.claim(limit, **options)
+        assert claim is not None, 'nothing was free'
+        return claim
 
     def claimed(self, claim_id: str) -> Claim | None:
         """Look up a claim."""

@@ -26,24 +26,24 @@ def open_messages(uri: str, options: Mapping[str, Any]) -> MessageStore:
     # Its client is imported by those who use it only.
     from zaqar.storage.swift import store_factory
 
-    asked = _asked(uri)
+    query = _asked(uri)
     return store_factory.open_messages(
         uri.partition('?')[0],
         {
-            'auth_url': asked.get('auth_url', 'http://127.0.0.1:1/v3'),
-            'management': (asked.get('rows'), {}),
+            'auth_url': query.get('auth_url', 'http://127.0.0.1:1/v3'),
+            'management': (query.get('rows'), {}),
             **options,
         },
-        **{name: int(asked[name]) for name in _NUMBERS if name in asked},
+        **{name: int(query[name]) for name in _NUMBERS if name in query},
     )
 
 
 def open_management(uri: str, options: Mapping[str, Any]) -> ManagementStore:
     """Open the management store of a place, which is none of Swift's."""
-    asked = _asked(uri)
-    if 'rows' not in asked:
+    query = _asked(uri)
+    if 'rows' not in query:
         return SWIFT.open_management(uri, options)
-    return SQL.open_management(asked['rows'], {})
+    return SQL.open_management(query['rows'], {})
 
 
 class Swift(harnesses.PostgreSQL):
@@ -84,19 +84,19 @@ class Swift(harnesses.PostgreSQL):
         return self._uri(super().via(_asked(uri)['rows'], port))
 
     def faulty(self) -> Mapping[str, str]:
-        asked = parse.urlencode({'auth_url': self.swift.auth_url})
+        query = parse.urlencode({'auth_url': self.swift.auth_url})
         return {
             'malformed URI': 'swift:tester:testing@/zaqar',
             'no password': 'swift://tester@/zaqar',
             'no project': 'swift://tester:testing@/',
             'a host': 'swift://tester:testing@127.0.0.1/zaqar',
-            'refused password': f'swift://tester:wrong@/zaqar?{asked}',
-            'unknown project': f'swift://tester:testing@/nothing?{asked}',
+            'refused password': f'swift://tester:wrong@/zaqar?{query}',
+            'unknown project': f'swift://tester:testing@/nothing?{query}',
         }
 
     def _uri(self, rows: str) -> str:
-        asked = {'auth_url': self.swift.auth_url, 'rows': rows, **self.more}
-        return f'{self.swift.uri}?{parse.urlencode(asked)}'
+        query = {'auth_url': self.swift.auth_url, 'rows': rows, **self.more}
+        return f'{self.swift.uri}?{parse.urlencode(query)}'
 
     def _ask(self, uri: str, question: str) -> int:
         return super()._ask(_asked(uri)['rows'], question)

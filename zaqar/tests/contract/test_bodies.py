@@ -63,9 +63,9 @@ def test_every_way_out_gives_the_body_to_the_byte(
     assert texts(queue.get(one)) == [body]
     claim = queue.take(max_claims=1)
     assert texts(claim.messages) == [body]
-    found = queue.claimed(claim.id)
-    assert found is not None
-    assert texts(found.messages) == [body]
+    stored = queue.claimed(claim.id)
+    assert stored is not None
+    assert texts(stored.messages) == [body]
     listed = queue.list(include_claimed=True)
     assert texts(listed.messages) == [body]
     queue.release(claim.id)

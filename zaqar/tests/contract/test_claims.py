@@ -27,8 +27,8 @@ def test_a_claim_of_nothing_is_none_and_leaves_none(queue: Probe) -> None:
 
 def test_a_claim_found_again_is_as_it_was_made(queue: Probe) -> None:
     queue.post('a', 'b', 'c')
-    made = queue.take(2)
-    assert queue.claimed(made.id) == made
+    claim = queue.take(2)
+    assert queue.claimed(claim.id) == claim
 
 
 @pytest.mark.parametrize('name', ['a' * 64, 'A-z_0', '-', '_', '0'])
@@ -55,9 +55,9 @@ def test_no_live_claim_gives_its_messages_to_another(queue: Probe) -> None:
     first, second = queue.take(1), queue.take(2)
     queue.release(first.id)
     assert bodies(queue.take().messages) == [0, 3]
-    found = queue.claimed(second.id)
-    assert found is not None
-    assert bodies(found.messages) == [1, 2]
+    held = queue.claimed(second.id)
+    assert held is not None
+    assert bodies(held.messages) == [1, 2]
 
 
 def test_when_a_is_released_while_b_lives_c_gets_only_what_a_had(
@@ -125,8 +125,8 @@ def test_a_claim_of_300_and_100_on_a_60_s_message_gives_it_400(
     assert claim.messages[0].ttl == 400
     assert claim.messages[0].expires_at == hand.now + 400_000
     hand.before(400)
-    (found,) = queue.get(one)
-    assert found.ttl == 400
+    (message,) = queue.get(one)
+    assert message.ttl == 400
     hand.at_last()
     assert queue.get(one) == []
 
@@ -201,9 +201,9 @@ def test_a_claim_shows_its_messages_in_posting_order(
     hand.move(60)
     claim = queue.take()
     assert bodies(claim.messages) == ['a', 'b', 'c', 'd']
-    found = queue.claimed(claim.id)
-    assert found is not None
-    assert bodies(found.messages) == ['a', 'b', 'c', 'd']
+    stored = queue.claimed(claim.id)
+    assert stored is not None
+    assert bodies(stored.messages) == ['a', 'b', 'c', 'd']
     assert queue.claimed(first.id) is None
 
 
@@ -211,9 +211,9 @@ def test_deleted_messages_leave_the_claim(queue: Probe) -> None:
     one, two = queue.post('a', 'b')
     claim = queue.take()
     queue.delete(one, claim.id)
-    found = queue.claimed(claim.id)
-    assert found is not None
-    assert ids(found.messages) == [two]
+    stored = queue.claimed(claim.id)
+    assert stored is not None
+    assert ids(stored.messages) == [two]
     queue.delete_many(two)
     assert queue.claimed(claim.id) is None
 
@@ -225,9 +225,9 @@ def test_a_renewal_lets_the_claim_live_as_if_made_now(
     claim = queue.take(ttl=60)
     hand.before(60)
     assert queue.renew(claim.id, ttl=90)
-    found = queue.claimed(claim.id)
-    assert found is not None
-    assert (found.ttl, found.expires_at) == (90, hand.now + 90_000)
+    renewed = queue.claimed(claim.id)
+    assert renewed is not None
+    assert (renewed.ttl, renewed.expires_at) == (90, hand.now + 90_000)
     hand.before(90)
     assert queue.claimed(claim.id) is not None
     assert queue.claim() is None

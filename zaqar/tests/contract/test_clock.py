@@ -183,10 +183,10 @@ def test_eight_claimers_with_clocks_apart_take_each_message_once(
     workers = [nodes[number % 3].probe(queue.qid) for number in range(8)]
 
     def take_all(one: Probe) -> list[int]:
-        found: list[int] = []
+        taken: list[int] = []
         while claim := one.claim(10, ttl=60):
-            found += bodies(claim.messages)
-        return found
+            taken += bodies(claim.messages)
+        return taken
 
     taken = [body for some in each(take_all, workers) for body in some]
     assert sorted(taken) == list(range(many(400)))

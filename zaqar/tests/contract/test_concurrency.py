@@ -20,10 +20,10 @@ from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
 
 def drain(take: Callable[[], Sequence[Message]]) -> list[int]:
     """Take until nothing is left; return what was taken."""
-    found: list[int] = []
+    drained: list[int] = []
     while messages := take():
-        found += bodies(messages)
-    return found
+        drained += bodies(messages)
+    return drained
 
 
 def claim_all(limit: int, max_claims: int, queue: Probe) -> list[int]:
@@ -167,9 +167,9 @@ def test_one_claim_id_used_by_eight_at_once_is_one_claim(
     queue.post(*range(100))
     for step in range(many(10)):
         again = partial(Probe.take, limit=5, claim_id=token())
-        found = each(again, eight)
-        assert len(found[0].messages) == 5
-        assert all(claim == found[0] for claim in found)
+        claims = each(again, eight)
+        assert len(claims[0].messages) == 5
+        assert all(claim == claims[0] for claim in claims)
         assert queue.stats().claimed == 5 * step + 5
 
 

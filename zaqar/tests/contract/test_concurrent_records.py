@@ -19,11 +19,11 @@ def test_of_eight_creators_one_makes_the_record(
 ) -> None:
     for _ in range(10):
         create = partial(management.create, 'queue', 'p', token())
-        made = each(create, [{'n': number} for number in range(8)])
-        assert made.count(True) == 1
-        found = management.get(*create.args)
-        assert found is not None
-        assert dict(found.data) == {'n': made.index(True)}
+        creations = each(create, [{'n': number} for number in range(8)])
+        assert creations.count(True) == 1
+        record = management.get(*create.args)
+        assert record is not None
+        assert dict(record.data) == {'n': creations.index(True)}
 
 
 def test_of_eight_deleters_one_gets_the_record(
@@ -33,8 +33,8 @@ def test_of_eight_deleters_one_gets_the_record(
         parent = token()
         management.create('queue', parent, 'a', {'n': 1})
         delete = partial(management.delete, 'queue', parent)
-        found = each(delete, ['a'] * 8)
-        assert found.count(None) == 7
+        deletions = each(delete, ['a'] * 8)
+        assert deletions.count(None) == 7
 
 
 def test_of_changes_and_deletions_of_one_version_one_is_made(
@@ -72,9 +72,9 @@ def test_of_eight_replacements_at_once_none_is_lost(
             done += add_one()
 
     each(add_ten, range(8))
-    found = management.get('queue', 'p', name)
-    assert found is not None
-    assert dict(found.data) == {'n': 80}
+    record = management.get('queue', 'p', name)
+    assert record is not None
+    assert dict(record.data) == {'n': 80}
 
 
 def test_eight_claimers_move_each_dead_letter_once(

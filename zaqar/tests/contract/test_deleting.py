@@ -184,8 +184,8 @@ def test_a_deletion_leaves_the_others_of_the_claim(queue: Probe) -> None:
     claim = queue.take()
     queue.delete_many(one, claim_ids=[claim.id])
     queue.delete(two, claim.id)
-    found = queue.claimed(claim.id)
-    assert found is not None
-    assert ids(found.messages) == [three]
+    stored = queue.claimed(claim.id)
+    assert stored is not None
+    assert ids(stored.messages) == [three]
     queue.release(claim.id)
     assert bodies(queue.walk()) == ['c']

@@ -31,17 +31,17 @@ def reports_of_the_killed(
     )
     child.start()
     theirs.close()
-    found: list[Any] = []
-    while len(found) < ANSWERS:
+    reports: list[Any] = []
+    while len(reports) < ANSWERS:
         assert ours.poll(PATIENCE), 'the process reports nothing'
-        found.append(ours.recv())
+        reports.append(ours.recv())
     child.kill()
     child.join()
     try:
         while True:
-            found.append(ours.recv())
+            reports.append(ours.recv())
     except EOFError:
-        return found
+        return reports
 
 
 def test_posts_survive_the_death_of_the_poster(

@@ -75,9 +75,9 @@ def test_a_claim_of_another_queue_is_unknown(
     assert queue.claimed(claim) is None
     assert not queue.renew(claim, ttl=9000)
     queue.release(claim)
-    found = another.claimed(claim)
-    assert found is not None
-    assert found.ttl == 300
+    stored = another.claimed(claim)
+    assert stored is not None
+    assert stored.ttl == 300
 
 
 @pytest.mark.proves('ids are scoped')

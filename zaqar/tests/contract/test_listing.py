@@ -124,9 +124,9 @@ def test_many_of_a_left_out_client_hide_no_free_one_before_a_lapsed_one(
 
 def test_a_look_up_sees_every_live_state(mixed: Probe) -> None:
     everyone = ids(mixed.walk(include_claimed=True, include_delayed=True))
-    found = mixed.get(*everyone)
-    assert ids(found) == everyone
-    assert [message.claim_id is not None for message in found] == [
+    messages = mixed.get(*everyone)
+    assert ids(messages) == everyone
+    assert [message.claim_id is not None for message in messages] == [
         True,
         False,
         False,

@@ -87,10 +87,10 @@ def fresh(store: MessageStore, queue: Probe) -> Callable[..., Probe]:
     """Make queues with messages."""
 
     def make(*texts: str) -> Probe:
-        made = Probe(store, queue.hand)
+        probe = Probe(store, queue.hand)
         if texts:
-            made.post(*texts)
-        return made
+            probe.post(*texts)
+        return probe
 
     return make
 
@@ -222,9 +222,9 @@ def test_a_claim_is_renewed(
         queue = fresh('a', 'b')
         claim = queue.take(1)
         assert cut(partial(far(queue).renew, claim.id, ttl=900))
-        found = queue.claimed(claim.id)
-        assert found is not None
-        assert (found.ttl, bodies(found.messages)) == (900, ['a'])
+        renewed = queue.claimed(claim.id)
+        assert renewed is not None
+        assert (renewed.ttl, bodies(renewed.messages)) == (900, ['a'])
 
     at_every_piece(proxy, way, test)
 
@@ -334,9 +334,9 @@ def test_who_makes_a_record_is_told_so(
         key = ('queue', token(), 'a')
         assert cut(partial(distant_records.create, *key, {'n': 1}))
         assert not distant_records.create(*key, {'n': 2})
-        found = distant_records.get(*key)
-        assert found is not None
-        assert dict(found.data) == {'n': 1}
+        record = distant_records.get(*key)
+        assert record is not None
+        assert dict(record.data) == {'n': 1}
 
     at_every_piece(proxy, way, test)
 
@@ -350,9 +350,9 @@ def test_who_replaces_a_record_is_told_so(
         replace = distant_records.replace
         assert cut(partial(replace, *key, {'n': 2}, version=1))
         assert not replace(*key, {'n': 3}, version=1)
-        found = distant_records.get(*key)
-        assert found is not None
-        assert dict(found.data) == {'n': 2}
+        record = distant_records.get(*key)
+        assert record is not None
+        assert dict(record.data) == {'n': 2}
 
     at_every_piece(proxy, way, test)
 

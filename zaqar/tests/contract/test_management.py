@@ -88,10 +88,10 @@ def test_a_new_record_is_stored_and_read(
     management: ManagementStore, parent: str
 ) -> None:
     assert management.create('queue', parent, 'a', VALUES)
-    found = management.get('queue', parent, 'a')
-    assert found is not None
-    assert found.name == 'a'
-    assert dict(found.data) == VALUES
+    record = management.get('queue', parent, 'a')
+    assert record is not None
+    assert record.name == 'a'
+    assert dict(record.data) == VALUES
 
 
 def test_a_name_that_is_taken_changes_nothing(
@@ -140,9 +140,9 @@ def test_a_replacement_of_what_was_changed_meanwhile_fails(
     assert not management.replace(
         'queue', parent, 'a', {'n': 3}, version=seen.version
     )
-    found = management.get('queue', parent, 'a')
-    assert found is not None
-    assert dict(found.data) == {'n': 2}
+    record = management.get('queue', parent, 'a')
+    assert record is not None
+    assert dict(record.data) == {'n': 2}
 
 
 def test_a_replacement_by_the_same_data_is_a_change(
@@ -199,9 +199,9 @@ def test_a_deleted_name_may_be_taken_again(
     management.create('queue', parent, 'a', {'n': 1})
     management.delete('queue', parent, 'a')
     assert management.create('queue', parent, 'a', {'n': 2})
-    found = management.get('queue', parent, 'a')
-    assert found is not None
-    assert dict(found.data) == {'n': 2}
+    record = management.get('queue', parent, 'a')
+    assert record is not None
+    assert dict(record.data) == {'n': 2}
 
 
 @pytest.mark.parametrize('name', ALIKE)
@@ -216,8 +216,10 @@ def test_a_name_is_compared_byte_by_byte(
     assert not management.replace('queue', parent, name, {}, version=1)
     assert management.create('queue', parent, name, {'name': name})
     assert management.count('queue', parent) == len(ALIKE)
-    found = management.delete('queue', parent, name)
-    assert found == Record(name, {'name': name}, found.version if found else 0)
+    deleted = management.delete('queue', parent, name)
+    assert deleted == Record(
+        name, {'name': name}, deleted.version if deleted else 0
+    )
 
 
 def test_a_list_is_ordered_by_bytes(
@@ -225,9 +227,9 @@ def test_a_list_is_ordered_by_bytes(
 ) -> None:
     for name in reversed(ALIKE):
         management.create('queue', parent, name, {'name': name})
-    found = management.list('queue', parent, after=None, limit=1000)
-    assert names(found) == ALIKE
-    assert [record.data['name'] for record in found] == ALIKE
+    records = management.list('queue', parent, after=None, limit=1000)
+    assert names(records) == ALIKE
+    assert [record.data['name'] for record in records] == ALIKE
 
 
 @pytest.mark.parametrize('limit', [1, 2, 7])
@@ -266,8 +268,8 @@ def test_a_list_begins_behind_a_name_that_need_not_exist(
 ) -> None:
     for name in 'bdf':
         management.create('queue', parent, name, {})
-    found = management.list('queue', parent, after=after, limit=10)
-    assert names(found) == rest
+    records = management.list('queue', parent, after=after, limit=10)
+    assert names(records) == rest
 
 
 @pytest.mark.parametrize(
@@ -329,9 +331,9 @@ def test_a_parent_has_400_characters_and_a_name_128(
     for last in ('1', '2'):
         assert management.create('queue', project, name + last, {'n': last})
     assert everyone(management, project) == [name + '1', name + '2']
-    found = management.get('queue', project, name + '1')
-    assert found is not None
-    assert dict(found.data) == {'n': '1'}
+    record = management.get('queue', project, name + '1')
+    assert record is not None
+    assert dict(record.data) == {'n': '1'}
     assert management.get('queue', project[:-1], name + '1') is None
 
 
@@ -340,9 +342,9 @@ def test_a_record_may_hold_64_kibibytes_and_more(
 ) -> None:
     data = {'metadata': {'text': 'ä' * 65_536}}
     management.create('queue', parent, 'a', data)
-    found = management.get('queue', parent, 'a')
-    assert found is not None
-    assert dict(found.data) == data
+    record = management.get('queue', parent, 'a')
+    assert record is not None
+    assert dict(record.data) == data
 
 
 def test_the_store_answers(management: ManagementStore) -> None:

@@ -170,9 +170,9 @@ def test_of_two_updates_at_once_none_is_lost(
     assert seen is not None
     assert catalogue.update(seen, {'n': 1})
     assert not catalogue.update(seen, {'n': 2})
-    found = catalogue.read(queue.scope)
-    assert found is not None
-    assert dict(found.metadata) == {'n': 1}
+    record = catalogue.read(queue.scope)
+    assert record is not None
+    assert dict(record.metadata) == {'n': 1}
 
 
 def test_a_queue_deleted_during_an_update_stays_deleted(

@@ -19,7 +19,7 @@ from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, message, token
 
 
-class Told:
+class NoticedQueue:
     """Posts that want notices, and the notices that came of them."""
 
     def __init__(self, queue: Probe) -> None:
@@ -28,9 +28,9 @@ class Told:
         self.asked = 0
         self.outbox = Probe(queue.store, queue.hand, OUTBOX)
 
-    def by(self, store: MessageStore) -> Told:
+    def by(self, store: MessageStore) -> NoticedQueue:
         """Return the same queue as another process sees it."""
-        other = Told(Probe(store, self.queue.hand, self.queue.qid))
+        other = NoticedQueue(Probe(store, self.queue.hand, self.queue.qid))
         other.name = self.name
         return other
 
@@ -56,8 +56,8 @@ class Told:
 
     def notices(self) -> list[Any]:
         """Return what the notices of this test name."""
-        found = map(json.loads, map(_body, self.outbox.walk()))
-        return [body[1] for body in found if body[0] == self.name]
+        payloads = map(json.loads, map(_body, self.outbox.walk()))
+        return [body[1] for body in payloads if body[0] == self.name]
 
     def subscribed_epoch(self) -> int:
         return self.queue.store.subscribed_epoch(
@@ -80,201 +80,217 @@ class Told:
         assert self.unmark(self.mark())
 
 
-def _body(found: Any) -> bytes:
-    return bytes(found.body)
+def _body(message: Any) -> bytes:
+    return bytes(message.body)
 
 
 @pytest.fixture
-def told(queue: Probe) -> Told:
+def noticed(queue: Probe) -> NoticedQueue:
     """A new queue whose posts want notices."""
-    return Told(queue)
+    return NoticedQueue(queue)
 
 
-def test_a_queue_never_seen_is_marked(told: Told) -> None:
-    assert told.subscribed_epoch() == 1
+def test_a_queue_never_seen_is_marked(noticed: NoticedQueue) -> None:
+    assert noticed.subscribed_epoch() == 1
 
 
-def test_the_first_post_of_a_queue_leaves_a_notice(told: Told) -> None:
-    told.post('a', 'b')
-    assert told.notices() == ['a']
-    assert told.queue.everything() == ['a', 'b']
-    assert told.subscribed_epoch() == 1
+def test_the_first_post_of_a_queue_leaves_a_notice(
+    noticed: NoticedQueue,
+) -> None:
+    noticed.post('a', 'b')
+    assert noticed.notices() == ['a']
+    assert noticed.queue.everything() == ['a', 'b']
+    assert noticed.subscribed_epoch() == 1
 
 
-def test_every_post_to_a_marked_queue_leaves_one_notice(told: Told) -> None:
+def test_every_post_to_a_marked_queue_leaves_one_notice(
+    noticed: NoticedQueue,
+) -> None:
     for number in range(5):
-        told.post(number, 'more')
-    assert sorted(told.notices()) == [0, 1, 2, 3, 4]
-    assert told.asked == 5
+        noticed.post(number, 'more')
+    assert sorted(noticed.notices()) == [0, 1, 2, 3, 4]
+    assert noticed.asked == 5
 
 
-def test_a_post_that_wants_no_notice_leaves_none(told: Told) -> None:
-    told.queue.post('a')
-    told.mark()
-    told.queue.post('b')
-    assert told.notices() == []
+def test_a_post_that_wants_no_notice_leaves_none(
+    noticed: NoticedQueue,
+) -> None:
+    noticed.queue.post('a')
+    noticed.mark()
+    noticed.queue.post('b')
+    assert noticed.notices() == []
 
 
-def test_a_post_to_a_silent_queue_leaves_no_notice(told: Told) -> None:
-    told.silence()
-    assert told.post('a')
-    assert told.post('b', 'c')
-    assert told.notices() == []
-    assert told.subscribed_epoch() == 0
-    assert told.queue.everything() == ['a', 'b', 'c']
+def test_a_post_to_a_silent_queue_leaves_no_notice(
+    noticed: NoticedQueue,
+) -> None:
+    noticed.silence()
+    assert noticed.post('a')
+    assert noticed.post('b', 'c')
+    assert noticed.notices() == []
+    assert noticed.subscribed_epoch() == 0
+    assert noticed.queue.everything() == ['a', 'b', 'c']
 
 
 def test_a_store_that_knows_a_silent_queue_asks_for_no_notice(
-    told: Told,
+    noticed: NoticedQueue,
 ) -> None:
-    told.silence()
-    told.post('a')
-    before = told.asked
-    told.post('b')
-    assert told.asked == before
+    noticed.silence()
+    noticed.post('a')
+    before = noticed.asked
+    noticed.post('b')
+    assert noticed.asked == before
 
 
 def test_a_mark_is_seen_by_the_next_post_through_another_process(
-    told: Told, beside: MessageStore
+    noticed: NoticedQueue, beside: MessageStore
 ) -> None:
-    other = told.by(beside)
-    told.silence()
+    other = noticed.by(beside)
+    noticed.silence()
     other.post('unheard')
     other.post('unheard again')
-    told.mark()
+    noticed.mark()
     other.post('heard')
-    assert told.notices() == ['heard']
+    assert noticed.notices() == ['heard']
 
 
 def test_a_silence_is_seen_by_the_next_post_through_another_process(
-    told: Told, beside: MessageStore
+    noticed: NoticedQueue, beside: MessageStore
 ) -> None:
-    other = told.by(beside)
+    other = noticed.by(beside)
     other.post('heard')
-    told.silence()
+    noticed.silence()
     other.post('unheard')
-    assert told.notices() == ['heard']
+    assert noticed.notices() == ['heard']
 
 
-def test_every_mark_is_a_generation_of_its_own(told: Told) -> None:
-    seen = [told.subscribed_epoch()]
+def test_every_mark_is_a_generation_of_its_own(noticed: NoticedQueue) -> None:
+    seen = [noticed.subscribed_epoch()]
     for _ in range(3):
-        seen.append(told.mark())
-        assert told.unmark(seen[-1])
-        assert told.subscribed_epoch() == 0
-    seen.append(told.mark())
+        seen.append(noticed.mark())
+        assert noticed.unmark(seen[-1])
+        assert noticed.subscribed_epoch() == 0
+    seen.append(noticed.mark())
     assert len(set(seen)) == 5
     assert min(seen) > 0
 
 
-def test_only_the_present_generation_is_cleared(told: Told) -> None:
-    told.post('a')
-    old = told.subscribed_epoch()
-    new = told.mark()
-    assert told.unmark(old) is False
-    assert told.subscribed_epoch() == new
-    told.post('b')
-    assert sorted(told.notices()) == ['a', 'b']
-    assert told.unmark(new) is True
-    assert told.unmark(new) is False
-    assert told.unmark(0) is False
-    assert told.subscribed_epoch() == 0
+def test_only_the_present_generation_is_cleared(noticed: NoticedQueue) -> None:
+    noticed.post('a')
+    old = noticed.subscribed_epoch()
+    new = noticed.mark()
+    assert noticed.unmark(old) is False
+    assert noticed.subscribed_epoch() == new
+    noticed.post('b')
+    assert sorted(noticed.notices()) == ['a', 'b']
+    assert noticed.unmark(new) is True
+    assert noticed.unmark(new) is False
+    assert noticed.unmark(0) is False
+    assert noticed.subscribed_epoch() == 0
 
 
-def test_a_repeated_post_makes_one_notice(told: Told) -> None:
+def test_a_repeated_post_makes_one_notice(noticed: NoticedQueue) -> None:
     name = token()
-    posted = told.post('a', token=name)
-    assert told.post('a', token=name) == posted
-    assert told.notices() == ['a']
+    posted = noticed.post('a', token=name)
+    assert noticed.post('a', token=name) == posted
+    assert noticed.notices() == ['a']
 
 
 def test_a_post_repeated_after_a_mark_is_not_announced_twice(
-    told: Told,
+    noticed: NoticedQueue,
 ) -> None:
     name = token()
-    told.post('a', token=name)
-    told.mark()
-    told.post('a', token=name)
-    assert told.notices() == ['a']
+    noticed.post('a', token=name)
+    noticed.mark()
+    noticed.post('a', token=name)
+    assert noticed.notices() == ['a']
 
 
-def test_a_purge_keeps_the_mark_and_the_silence(told: Told) -> None:
-    epoch = told.mark()
-    told.queue.purge()
-    assert told.subscribed_epoch() == epoch
-    told.post('a')
-    assert told.unmark(epoch)
-    told.queue.purge()
-    assert told.subscribed_epoch() == 0
-    told.post('b')
-    assert told.notices() == ['a']
+def test_a_purge_keeps_the_mark_and_the_silence(noticed: NoticedQueue) -> None:
+    epoch = noticed.mark()
+    noticed.queue.purge()
+    assert noticed.subscribed_epoch() == epoch
+    noticed.post('a')
+    assert noticed.unmark(epoch)
+    noticed.queue.purge()
+    assert noticed.subscribed_epoch() == 0
+    noticed.post('b')
+    assert noticed.notices() == ['a']
 
 
 def test_notices_outlive_a_purge_and_a_drop_of_their_queue(
-    told: Told,
+    noticed: NoticedQueue,
 ) -> None:
-    told.post('a')
-    told.queue.purge()
-    told.post('b')
-    told.queue.drop()
-    assert sorted(told.notices()) == ['a', 'b']
+    noticed.post('a')
+    noticed.queue.purge()
+    noticed.post('b')
+    noticed.queue.drop()
+    assert sorted(noticed.notices()) == ['a', 'b']
 
 
-def test_a_dropped_queue_has_no_mark_and_takes_none(told: Told) -> None:
-    told.post('a')
-    told.queue.drop()
-    for call in (told.subscribed_epoch, told.mark, partial(told.unmark, 1)):
+def test_a_dropped_queue_has_no_mark_and_takes_none(
+    noticed: NoticedQueue,
+) -> None:
+    noticed.post('a')
+    noticed.queue.drop()
+    for call in (
+        noticed.subscribed_epoch,
+        noticed.mark,
+        partial(noticed.unmark, 1),
+    ):
         with pytest.raises(QueueGone):
             call()
     with pytest.raises(QueueGone):
-        told.post('b')
-    assert told.notices() == ['a']
+        noticed.post('b')
+    assert noticed.notices() == ['a']
 
 
 @pytest.mark.parametrize('marked', [True, False])
-def test_a_limit_holds_with_notices_too(told: Told, marked: bool) -> None:
+def test_a_limit_holds_with_notices_too(
+    noticed: NoticedQueue, marked: bool
+) -> None:
     if not marked:
-        told.silence()
-    told.post('a', 'b', limit=3)
+        noticed.silence()
+    noticed.post('a', 'b', limit=3)
     with pytest.raises(QueueFull):
-        told.post('c', 'd', limit=3)
-    assert told.notices() == (['a'] if marked else [])
-    assert told.queue.everything() == ['a', 'b']
+        noticed.post('c', 'd', limit=3)
+    assert noticed.notices() == (['a'] if marked else [])
+    assert noticed.queue.everything() == ['a', 'b']
 
 
 def test_a_dead_letter_is_announced_like_any_post(
-    told: Told, another: Probe, hand: Hand
+    noticed: NoticedQueue, another: Probe, hand: Hand
 ) -> None:
     (one,) = another.post('x')
     letter = message('x', id=one, rnd=one[16:])
     for _ in range(2):
-        told.queue.store.post(
-            told.queue.qid,
+        noticed.queue.store.post(
+            noticed.queue.qid,
             [letter],
             now=hand.now,
             token=one,
-            notice=lambda: message([told.name, 'x']),
+            notice=lambda: message([noticed.name, 'x']),
         )
-    assert told.notices() == ['x']
+    assert noticed.notices() == ['x']
 
 
-def test_notices_are_worked_like_any_messages(told: Told) -> None:
+def test_notices_are_worked_like_any_messages(noticed: NoticedQueue) -> None:
     # The outbox of the shared place may hold those of other tests.
     for number in range(3):
-        told.post(number)
-    claim = told.outbox.take(limit=1000)
+        noticed.post(number)
+    claim = noticed.outbox.take(limit=1000)
     own = {
         one.id: json.loads(one.body)[1]
         for one in claim.messages
-        if json.loads(one.body)[0] == told.name
+        if json.loads(one.body)[0] == noticed.name
     }
     assert sorted(own.values()) == [0, 1, 2]
     first, *rest = own
-    told.outbox.store.delete_many(
-        OUTBOX, [first], now=told.queue.hand.now, claim_ids=[claim.id]
+    noticed.outbox.store.delete_many(
+        OUTBOX, [first], now=noticed.queue.hand.now, claim_ids=[claim.id]
     )
-    told.outbox.release(claim.id)
-    assert sorted(told.notices()) == sorted(own[one] for one in rest)
+    noticed.outbox.release(claim.id)
+    assert sorted(noticed.notices()) == sorted(own[one] for one in rest)
 
 
 def test_a_delivery_can_be_put_beside_the_outbox(
@@ -291,10 +307,10 @@ def test_a_delivery_can_be_put_beside_the_outbox(
 def test_eight_posters_leave_eight_times_as_many_notices(
     eight: list[Probe],
 ) -> None:
-    first = Told(eight[0])
+    first = NoticedQueue(eight[0])
     crowd = [first, *(first.by(one.store) for one in eight[1:])]
 
-    def post(one: tuple[int, Told]) -> None:
+    def post(one: tuple[int, NoticedQueue]) -> None:
         for number in range(25):
             one[1].post([one[0], number])
 
@@ -306,7 +322,7 @@ def test_eight_posters_leave_eight_times_as_many_notices(
 def test_one_token_used_by_eight_at_once_makes_one_notice(
     eight: list[Probe],
 ) -> None:
-    first = Told(eight[0])
+    first = NoticedQueue(eight[0])
     crowd = [first, *(first.by(one.store) for one in eight[1:])]
     for step in range(10):
         name = token()
@@ -317,7 +333,7 @@ def test_one_token_used_by_eight_at_once_makes_one_notice(
 def test_no_post_after_a_mark_goes_without_a_notice(
     eight: list[Probe],
 ) -> None:
-    first = Told(eight[0])
+    first = NoticedQueue(eight[0])
     first.silence()
     crowd = [first.by(one.store) for one in eight[1:]]
     marked = threading.Event()
@@ -346,7 +362,7 @@ def test_no_post_after_a_mark_goes_without_a_notice(
 
 
 def test_a_mark_made_while_it_is_cleared_stays(eight: list[Probe]) -> None:
-    first = Told(eight[0])
+    first = NoticedQueue(eight[0])
     crowd = [first.by(one.store) for one in eight]
     for _ in range(10):
         old = first.mark()

@@ -50,9 +50,9 @@ def test_what_is_wrong_with_a_setting_is_told_in_one_line(
 ) -> None:
     for fault, uri in harness.faulty().items():
         for opening in (harness.open_messages, harness.open_management):
-            with pytest.raises(ConfigurationError) as found:
+            with pytest.raises(ConfigurationError) as caught:
                 opening(uri)
-            text = str(found.value)
+            text = str(caught.value)
             assert text and '\n' not in text, fault
 
 

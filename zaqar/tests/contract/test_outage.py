@@ -144,7 +144,7 @@ def test_every_call_raises_store_unavailable_within_five_seconds(
     kind: str,
 ) -> None:
     catalogue = Catalogue(distant_records, far.store)
-    known, unknown = (
+    existing, unknown = (
         Caller(ctx, name).by(catalogue) for name in ('known', 'unknown')
     )
     begin(kind, proxy)
@@ -157,7 +157,7 @@ def test_every_call_raises_store_unavailable_within_five_seconds(
             ),
             *(
                 partial(in_request, call)
-                for one in (known, unknown)
+                for one in (existing, unknown)
                 for call in (partial(one.post, 'new'), one.claim)
             ),
             far.store.clock.now,
@@ -166,7 +166,7 @@ def test_every_call_raises_store_unavailable_within_five_seconds(
         ]
     )
     proxy.restore()
-    known.post('new')
+    existing.post('new')
 
 
 @tcp

@@ -28,10 +28,14 @@ def test_a_popped_message_is_as_it_was_posted(
 ) -> None:
     queue.post('a', ttl=77, client=BOB, checksum='MD5:0')
     hand.move(7)
-    (found,) = queue.pop()
-    assert (found.ttl, found.client, found.checksum) == (77, BOB, 'MD5:0')
-    assert found.created_at == hand.now - 7000
-    assert found.claim_id is None
+    (message,) = queue.pop()
+    assert (message.ttl, message.client, message.checksum) == (
+        77,
+        BOB,
+        'MD5:0',
+    )
+    assert message.created_at == hand.now - 7000
+    assert message.claim_id is None
 
 
 def test_a_pop_skips_claimed_and_delayed_messages(queue: Probe) -> None:
@@ -62,8 +66,8 @@ def test_a_pop_counts_as_no_claim(queue: Probe) -> None:
     queue.post('b')
     queue.release(queue.take(max_claims=1).id)
     # Handed out as often as it may be, and popped all the same.
-    (found,) = queue.pop()
-    assert (found.claim_count, found.claim_id) == (1, None)
+    (message,) = queue.pop()
+    assert (message.claim_count, message.claim_id) == (1, None)
 
 
 def test_a_pop_of_an_empty_queue_is_empty(queue: Probe) -> None:

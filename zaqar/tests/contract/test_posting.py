@@ -63,14 +63,14 @@ def test_a_message_keeps_what_it_was_posted_with(
 ) -> None:
     (one,) = queue.post('x', ttl=77, client=BOB, checksum='MD5:' + 'f' * 32)
     hand.move(5)
-    (found,) = queue.get(one)
-    assert found.id == one
-    assert found.ttl == 77
-    assert found.client == BOB
-    assert found.checksum == 'MD5:' + 'f' * 32
-    assert found.created_at == hand.now - 5000
-    assert found.expires_at == hand.now + 72_000
-    assert (found.claim_id, found.claim_count) == (None, 0)
+    (message,) = queue.get(one)
+    assert message.id == one
+    assert message.ttl == 77
+    assert message.client == BOB
+    assert message.checksum == 'MD5:' + 'f' * 32
+    assert message.created_at == hand.now - 5000
+    assert message.expires_at == hand.now + 72_000
+    assert (message.claim_id, message.claim_count) == (None, 0)
 
 
 def test_a_message_without_a_checksum_has_none(queue: Probe) -> None:

@@ -163,7 +163,7 @@ def test_a_post_makes_the_queue(ctx: Context) -> None:
 
 
 @pytest.mark.parametrize(
-    ('name', 'found'),
+    ('name', 'expected'),
     [
         ('.*|[', []),
         ('.', ['a.b']),
@@ -179,11 +179,11 @@ def test_a_post_makes_the_queue(ctx: Context) -> None:
     ],
 )
 def test_the_name_filter_is_literal_text(
-    ctx: Context, name: str, found: list[str]
+    ctx: Context, name: str, expected: list[str]
 ) -> None:
     for one in ('a.b', 'a_b', 'ab'):
         Caller(ctx, one).create()
-    assert listed(ctx, name=name) == found
+    assert listed(ctx, name=name) == expected
 
 
 def test_queues_are_listed_within_their_project(ctx: Context) -> None:

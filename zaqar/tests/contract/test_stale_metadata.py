@@ -35,7 +35,7 @@ class Versioned(Probe):
         limit: int = 0,
         notice: Callable[[], NewMessage] | None = None,
     ) -> list[str]:
-        found = self.store.post(
+        ids = self.store.post(
             self.qid,
             [message('x')],
             now=self.hand.now,
@@ -44,7 +44,7 @@ class Versioned(Probe):
             notice=notice,
             version=version,
         )
-        return list(found)
+        return list(ids)
 
     def hold(
         self, version: int | None, name: str | None = None, most: int = 0

@@ -9,9 +9,9 @@ from zaqar.tests.contract.probe import Hand, Probe
 
 def counts(queue: Probe) -> tuple[int, int, int]:
     """Return free, claimed and all messages."""
-    found = queue.stats()
-    assert found.free + found.claimed == found.total
-    return found.free, found.claimed, found.total
+    stats = queue.stats()
+    assert stats.free + stats.claimed == stats.total
+    return stats.free, stats.claimed, stats.total
 
 
 def test_a_queue_never_seen_has_no_messages_and_no_ends(
@@ -90,16 +90,16 @@ def test_the_ends_are_the_first_and_last_live_message(
     queue.post('b')
     hand.move(10)
     (last,) = queue.post('c')
-    found = queue.stats()
-    assert found.oldest == MessageSpan(first, start)
-    assert found.newest == MessageSpan(last, start + 20_000)
+    stats = queue.stats()
+    assert stats.oldest == MessageSpan(first, start)
+    assert stats.newest == MessageSpan(last, start + 20_000)
 
 
 def test_both_ends_may_be_the_same_message(queue: Probe) -> None:
     queue.post('a')
-    found = queue.stats()
-    assert found.oldest == found.newest
-    assert found.oldest is not None
+    stats = queue.stats()
+    assert stats.oldest == stats.newest
+    assert stats.oldest is not None
 
 
 def test_the_ends_are_found_in_every_state(queue: Probe, hand: Hand) -> None:
@@ -108,10 +108,10 @@ def test_the_ends_are_found_in_every_state(queue: Probe, hand: Hand) -> None:
     (first,) = queue.post('claimed')
     queue.take()
     (last,) = queue.post('delayed', delay=600)
-    found = queue.stats()
-    assert found.oldest is not None
-    assert found.newest is not None
-    assert (found.oldest.id, found.newest.id) == (first, last)
+    stats = queue.stats()
+    assert stats.oldest is not None
+    assert stats.newest is not None
+    assert (stats.oldest.id, stats.newest.id) == (first, last)
     assert dead != first
 
 
@@ -119,10 +119,10 @@ def test_the_volume_of_a_store_is_that_of_all_its_queues(
     queue: Probe, another: Probe, hand: Hand
 ) -> None:
     def volume() -> tuple[int, int]:
-        found = queue.store.volume(now=hand.now)
-        assert found is not None
-        assert (found.oldest, found.newest) == (None, None)
-        return found.claimed, found.total
+        volume = queue.store.volume(now=hand.now)
+        assert volume is not None
+        assert (volume.oldest, volume.newest) == (None, None)
+        return volume.claimed, volume.total
 
     claimed, total = volume()
     queue.post(*range(5), ttl=600)

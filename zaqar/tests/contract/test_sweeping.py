@@ -225,14 +225,14 @@ def test_while_one_sweeps_the_others_return_0_at_once(
         thread.start()
         # Its statements are let through one by one. Sooner or later it has
         # the lock; then nobody else removes anything.
-        found = [1]
-        while thread.is_alive() and found[-1]:
+        removed = [1]
+        while thread.is_alive() and removed[-1]:
             proxy.wait_for_answer(thread.is_alive)
-            found.append(sweep(queue, 1))
+            removed.append(sweep(queue, 1))
             proxy.pass_one()
         proxy.restore()
         thread.join()
         slow.close()
-    assert found[-1] == 0
+    assert removed[-1] == 0
     assert done == [5]
     assert sweep(queue, 1) == 1

@@ -318,9 +318,9 @@ def _one_message(proxy: Any) -> Any:
 
 def _one_claim(proxy: Any) -> Any:
     proxy.post_message('jobs', [{'body': 1, 'ttl': 300}])
-    made = proxy.create_claim('jobs', ttl=60, grace=60)
-    made.id = made.messages[0]['href'].split('=')[-1]
-    return made
+    claim = proxy.create_claim('jobs', ttl=60, grace=60)
+    claim.id = claim.messages[0]['href'].split('=')[-1]
+    return claim
 
 
 def _one_subscription(proxy: Any) -> Any:
@@ -456,11 +456,11 @@ def table(calls: tuple[Call, ...]) -> str:
         '     - Result',
     ]
     for call in calls:
-        asked = [request.rpartition(' ') for request in call.asks]
-        statuses = ', '.join(status for _, _, status in asked)
+        requests = [request.rpartition(' ') for request in call.asks]
+        statuses = ', '.join(status for _, _, status in requests)
         cells = [
             [f'``{call.text}``'],
-            [f'``{path}``,' for path, _, _ in asked],
+            [f'``{path}``,' for path, _, _ in requests],
             textwrap.wrap(f'{statuses}; {call.result}', 72),
         ]
         cells[1][-1] = cells[1][-1].removesuffix(',')

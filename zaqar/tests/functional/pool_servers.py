@@ -81,8 +81,8 @@ class _Sql(PoolServer):
     def kept(self) -> Iterable[bytes]:
         engine = sa.create_engine(self.uri, poolclass=sa.NullPool)
         with engine.connect() as connection:
-            found = connection.exec_driver_sql('SELECT body FROM message')
-            return [bytes(row[0]) for row in found]
+            rows = connection.exec_driver_sql('SELECT body FROM message')
+            return [bytes(row[0]) for row in rows]
 
 
 class Sqlite(_Sql):

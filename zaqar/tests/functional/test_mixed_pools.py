@@ -100,25 +100,25 @@ class Api:
     def claim(self, queue: str) -> Sequence[Any]:
         """Claim messages; return them as they are shown."""
         terms = {'ttl': 300, 'grace': 60}
-        found = self.done('POST', f'queues/{queue}/claims', terms)
-        return found['messages'] if found else []
+        answer = self.done('POST', f'queues/{queue}/claims', terms)
+        return answer['messages'] if answer else []
 
     def bodies(self, queue: str) -> list[Any]:
         """Return what can be read from a queue, oldest first."""
-        found = self.done('GET', f'queues/{queue}/messages?echo=true')
-        return [message['body'] for message in found['messages']]
+        page = self.done('GET', f'queues/{queue}/messages?echo=true')
+        return [message['body'] for message in page['messages']]
 
 
 @pytest.fixture(scope='module')
 def pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pools]:
     """All stores, by name."""
     folder: pathlib.Path = tmp_path_factory.mktemp('pools')
-    found: dict[str, PoolServer] = {}
+    servers: dict[str, PoolServer] = {}
     with contextlib.ExitStack() as stack:
         for kind in pool_servers.KINDS:
-            found[kind.name] = kind(folder)
-            stack.callback(found[kind.name].stop)
-        yield found
+            servers[kind.name] = kind(folder)
+            stack.callback(servers[kind.name].stop)
+        yield servers
 
 
 @pytest.fixture(scope='module')
@@ -307,14 +307,14 @@ def test_a_crowd_at_a_pool_that_is_down_is_answered_in_time(
         pools[name].away(),
         concurrent.futures.ThreadPoolExecutor(8) as crowd,
     ):
-        asked = [
+        calls = [
             crowd.submit(api.ask, *request)
             for request in _requests(queues[name]) * 2
         ]
         for other in {*NAMES} - {name}:
             api.post(queues[other], 'during')
             assert api.bodies(queues[other]) == ['during']
-        for answer in asked:
+        for answer in calls:
             assert _is_503_in_time(answer.result())
     _until_served(api, queues[name])
 

@@ -50,10 +50,10 @@ def _post(proxy: Any, who: Any, *bodies: Any) -> Any:
 
 
 def test_queues(proxy: Any, who: Any) -> None:
-    made = proxy.create_queue(name='q', description='of jobs', **who)
-    assert made.name == 'q'
-    found = proxy.get_queue('q')
-    assert found.description == 'of jobs'
+    created = proxy.create_queue(name='q', description='of jobs', **who)
+    assert created.name == 'q'
+    queue = proxy.get_queue('q')
+    assert queue.description == 'of jobs'
     for name in ('r', 's'):
         proxy.create_queue(name=name, **who)
     assert [q.name for q in proxy.queues(limit=1)] == ['q', 'r', 's']
@@ -66,8 +66,8 @@ def test_messages(proxy: Any, who: Any) -> None:
     assert len(posted) == 5
     listed = list(proxy.messages('q', limit=2))
     assert [message.body for message in listed] == list(range(5))
-    found = proxy.get_message('q', listed[3])
-    assert (found.body, found.ttl) == (3, 600)
+    shown = proxy.get_message('q', listed[3])
+    assert (shown.body, shown.ttl) == (3, 600)
     proxy.delete_message('q', listed[3])
     with pytest.raises(exceptions.NotFoundException):
         proxy.get_message('q', listed[3].id)
@@ -76,19 +76,19 @@ def test_messages(proxy: Any, who: Any) -> None:
 
 def test_claims(proxy: Any, who: Any) -> None:
     _post(proxy, who, *range(12))
-    made = proxy.create_claim('q', ttl=300, grace=60, limit=2)
+    created = proxy.create_claim('q', ttl=300, grace=60, limit=2)
     # Its limit travels in the body, where the service ignores it.
-    assert len(made.messages) == 10
-    made.id = made.messages[0]['href'].split('=')[-1]
-    found = proxy.get_claim('q', made.id)
-    assert (found.ttl, len(found.messages)) == (300, 10)
-    proxy.update_claim('q', made, ttl=600)
-    assert proxy.get_claim('q', made.id).ttl == 600
-    message = made.messages[0]['id']
-    proxy.delete_message('q', message, claim=made.id)
-    proxy.delete_claim('q', made.id)
+    assert len(created.messages) == 10
+    created.id = created.messages[0]['href'].split('=')[-1]
+    claim = proxy.get_claim('q', created.id)
+    assert (claim.ttl, len(claim.messages)) == (300, 10)
+    proxy.update_claim('q', created, ttl=600)
+    assert proxy.get_claim('q', created.id).ttl == 600
+    message = created.messages[0]['id']
+    proxy.delete_message('q', message, claim=created.id)
+    proxy.delete_claim('q', created.id)
     with pytest.raises(exceptions.NotFoundException):
-        proxy.get_claim('q', made.id)
+        proxy.get_claim('q', created.id)
     again = proxy.create_claim('q', ttl=300, grace=60)
     assert message not in [held['id'] for held in again.messages]
 

@@ -114,8 +114,8 @@ def test_the_service_starts_on_it_by_its_name_alone(
             timeout=20,
         )
         assert posted.status_code == 201, posted.text
-        found = requests.get(f'{url}?echo=true', headers=headers, timeout=20)
-        assert [item['body'] for item in found.json()['messages']] == ['a']
+        answer = requests.get(f'{url}?echo=true', headers=headers, timeout=20)
+        assert [item['body'] for item in answer.json()['messages']] == ['a']
     finally:
         server.stop()
 

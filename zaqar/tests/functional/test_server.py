@@ -46,17 +46,17 @@ embedded = False
 @pytest.fixture
 def make_server(tmp_path: pathlib.Path) -> Iterator[MakeServer]:
     """A function that prepares servers; those started end with the test."""
-    made: list[Zaqar] = []
+    servers: list[Zaqar] = []
 
     def make(**settings: Any) -> Zaqar:
-        folder = tmp_path / str(len(made))
+        folder = tmp_path / str(len(servers))
         folder.mkdir()
         settings['rest'] = f'{_HTTP_ALONE}{settings.get("rest", "")}'
-        made.append(Zaqar(folder, **settings))
-        return made[-1]
+        servers.append(Zaqar(folder, **settings))
+        return servers[-1]
 
     yield make
-    for server in made:
+    for server in servers:
         if hasattr(server, 'process'):
             server.stop(signal.SIGKILL)
 
@@ -81,15 +81,15 @@ def _post(server: Zaqar, body: Any, **more: Any) -> requests.Response:
 
 
 def _stored(server: Zaqar) -> list[Any]:
-    path, found = f'{MESSAGES}?echo=true&limit=20', []
+    path, bodies = f'{MESSAGES}?echo=true&limit=20', []
     with requests.Session() as session:
         while path:
             page = session.get(
                 server.url + path, headers=HEADERS, timeout=10
             ).json()
-            found += [message['body'] for message in page['messages']]
+            bodies += [message['body'] for message in page['messages']]
             path = page['links'][0]['href'] if page['links'] else ''
-    return found
+    return bodies
 
 
 # The command line.
@@ -446,9 +446,9 @@ def test_a_killed_worker_comes_back(make_server: MakeServer) -> None:
         for _ in range(3):
             _kill_a_worker(server, load)
     assert _until(lambda: len(server.workers()) == 2)
-    found = collections.Counter(_stored(server))
-    assert set(load.acknowledged) <= set(found)
-    assert set(found.values()) == {1}
+    counts = collections.Counter(_stored(server))
+    assert set(load.acknowledged) <= set(counts)
+    assert set(counts.values()) == {1}
 
 
 def test_workers_do_not_outlive_a_killed_supervisor(

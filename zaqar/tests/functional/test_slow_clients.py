@@ -32,28 +32,28 @@ BEGUN = (
 
 @pytest.fixture
 def server(tmp_path: pathlib.Path) -> Iterator[Zaqar]:
-    found = Zaqar(
+    zaqar = Zaqar(
         tmp_path,
         rest='[drivers:transport:wsgi]\n'
         'header_timeout = 2\nbody_timeout = 2\nwrite_timeout = 1\n',
     ).start()
     try:
-        yield found
+        yield zaqar
     finally:
-        found.stop()
+        zaqar.stop()
 
 
 @contextlib.contextmanager
 def begun(server: Zaqar, count: int) -> Iterator[list[socket.socket]]:
     with contextlib.ExitStack() as stack:
-        found = []
+        connections = []
         for number in range(count):
             connection = stack.enter_context(
                 socket.create_connection(('127.0.0.1', server.port), 10)
             )
             connection.sendall(BEGUN[number % len(BEGUN)])
-            found.append(connection)
-        yield found
+            connections.append(connection)
+        yield connections
 
 
 def post(server: Zaqar, text: str = 'x') -> float:
@@ -175,7 +175,7 @@ def test_a_project_may_have_any_text_for_its_name(server: Zaqar) -> None:
     for project in ('プロジェクト', 'Größe', 'x' * 256):
         headers = {**HEADERS, 'X-Project-ID': project.encode()}
         url = f'{server.url}/v2/queues'
-        made = requests.put(f'{url}/q', headers=headers, timeout=10)
-        assert made.status_code == 201
+        answer = requests.put(f'{url}/q', headers=headers, timeout=10)
+        assert answer.status_code == 201
         shown = requests.get(url, headers=headers, timeout=10).json()
         assert [queue['name'] for queue in shown['queues']] == ['q']

@@ -42,13 +42,13 @@ def test_no_complaint_and_no_log_line_shows_a_password(
     uri: str,
     character: str,
 ) -> None:
-    given = uri.replace('{}', f'hidd{character}secrt')
+    full = uri.replace('{}', f'hidd{character}secrt')
     conf = cfg.ConfigOpts()
     conf(['--config-dir', str(tmp_path)], project='zaqar')
     store_configuration.register_opts(conf)
     text = ''
     try:
-        store_opener.PoolOpener(conf).open(given, {}).close()
+        store_opener.PoolOpener(conf).open(full, {}).close()
     except (ConfigurationError, StoreUnavailable) as error:
         text = str(error)
     for written in (text, caplog.text):

@@ -43,8 +43,8 @@ def _fill(queue: Any, *bodies: Any, **fields: Any) -> list[str]:
 
 
 def _queues(connected: Any, **params: Any) -> Any:
-    found, _count = connected.queues(**params)
-    return found
+    queues, _count = connected.queues(**params)
+    return queues
 
 
 def _bodies(messages: Any) -> list[Any]:
@@ -66,9 +66,9 @@ def test_a_queue_is_created_listed_and_deleted(mine: Any) -> None:
         'b',
         'c',
     ]
-    found, count = mine.queues(marker='a', with_count=True, detailed=True)
+    listing, count = mine.queues(marker='a', with_count=True, detailed=True)
     assert count == 3
-    queues = list(found)
+    queues = list(listing)
     assert [queue.name for queue in queues] == ['b', 'c']
     assert queues[0].metadata_dict['_default_message_ttl'] == 3600
     mine.queue('b').delete()
@@ -93,10 +93,10 @@ def test_keys_that_are_shown_as_null_are_set_changed_and_removed(
 ) -> None:
     queue = mine.queue('q', force_create=True)
     wanted = {'_dead_letter_queue': 'failed', '_max_claim_count': 3}
-    for given in (wanted, {**wanted, '_max_claim_count': 5}):
-        queue.metadata(given)
+    for metadata in (wanted, {**wanted, '_max_claim_count': 5}):
+        queue.metadata(metadata)
         seen = queue.metadata(force_reload=True)
-        assert {key: seen[key] for key in given} == given
+        assert {key: seen[key] for key in metadata} == metadata
     queue.metadata({'_max_claim_count': 5})
     seen = queue.metadata(force_reload=True)
     assert seen['_dead_letter_queue'] is None
@@ -193,10 +193,10 @@ def test_statistics_name_both_ends(mine: Any) -> None:
     queue = mine.queue('q')
     ids = _fill(queue, 1, 2, 3)
     list(queue.claim(ttl=60, grace=60, limit=1))
-    found = queue.stats['messages']
-    assert (found['free'], found['claimed'], found['total']) == (2, 1, 3)
-    assert found['oldest']['href'].endswith(ids[0])
-    assert found['newest']['href'].endswith(ids[2])
+    counts = queue.stats['messages']
+    assert (counts['free'], counts['claimed'], counts['total']) == (2, 1, 3)
+    assert counts['oldest']['href'].endswith(ids[0])
+    assert counts['newest']['href'].endswith(ids[2])
 
 
 def test_faults_are_told_with_their_text(mine: Any) -> None:

@@ -65,5 +65,5 @@ def points(redis: str, trace: str) -> list[dict[str, Any]]:
     """Return the points of a trace, oldest first."""
     client: Any = pytest.importorskip('redis').Redis.from_url(redis)
     with client:
-        kept = client.lrange(f'osprofiler_opt:{trace}', 0, -1)
-    return [json.loads(point) for point in reversed(kept)]
+        records = client.lrange(f'osprofiler_opt:{trace}', 0, -1)
+    return [json.loads(point) for point in reversed(records)]

@@ -256,14 +256,14 @@ class Administrator:
 
     def _make(self, kind: str, **body: Any) -> Mapping[str, Any]:
         answer = self._session.post(f'{self._url}/{kind}s', json={kind: body})
-        made: Mapping[str, Any] = answer.json()[kind]
-        return made
+        record: Mapping[str, Any] = answer.json()[kind]
+        return record
 
 
 def environment() -> pathlib.Path:
     """Return the environment that Heat is installed in."""
-    given = os.environ.get('ZAQAR_TEST_HEAT_VENV')
-    folder = pathlib.Path(given).absolute() if given else None
+    configured = os.environ.get('ZAQAR_TEST_HEAT_VENV')
+    folder = pathlib.Path(configured).absolute() if configured else None
     folder = folder or _TOP / '.venv-heat'
     if not (folder / 'bin' / 'heat-engine').exists():
         process.missing('Heat is not installed; run tools/heat-venv')

@@ -30,10 +30,10 @@ def list_types(folder: str) -> None:
 
     cfg.CONF.set_override('plugin_dirs', [folder])
     resources.initialise()
-    known = resources.global_env()
-    for name in sorted(known.get_types()):
+    environment = resources.global_env()
+    for name in sorted(environment.get_types()):
         if name.startswith('OS::Zaqar::'):
-            print(name, known.get_class(name).__module__)
+            print(name, environment.get_class(name).__module__)
 
 
 def missing(folder: str) -> None:
@@ -51,10 +51,10 @@ def missing(folder: str) -> None:
 
     cfg.CONF.set_override('plugin_dirs', [folder])
     resources.initialise()
-    known = resources.global_env()
+    environment = resources.global_env()
     theirs = {**queue.resource_mapping(), **subscription.resource_mapping()}
     for name, kind in theirs.items():
-        ours = known.get_class(name)
+        ours = environment.get_class(name)
         print('type', name)
         for which in set(kind.attributes_schema) - set(ours.attributes_schema):
             print(name, 'attribute', which)

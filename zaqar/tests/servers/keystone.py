@@ -200,11 +200,11 @@ class Keystone:
                 }
             },
         )
-        made = answer.json()['application_credential']
+        credential = answer.json()['application_credential']
         plugin = v3.ApplicationCredential(
             self.url,
-            application_credential_id=made['id'],
-            application_credential_secret=made['secret'],
+            application_credential_id=credential['id'],
+            application_credential_secret=credential['secret'],
         )
         return str(session.Session(plugin).get_token())
 
@@ -242,11 +242,11 @@ class Keystone:
             f'{self.url}/users/{user.id}/application_credentials',
             json={'application_credential': {'name': _name()}},
         )
-        made = answer.json()['application_credential']
+        credential = answer.json()['application_credential']
         auth = v3.ApplicationCredential(
             self.url,
-            application_credential_id=made['id'],
-            application_credential_secret=made['secret'],
+            application_credential_id=credential['id'],
+            application_credential_secret=credential['secret'],
         )
         return str(session.Session(auth).get_token())
 
@@ -285,8 +285,8 @@ class Keystone:
         answer = self._session.get(
             f'{self.url}/auth/tokens', headers={'X-Subject-Token': token}
         )
-        found: dict[str, Any] = answer.json()['token']
-        return found
+        details: dict[str, Any] = answer.json()['token']
+        return details
 
     def trusts(self, trustee: User) -> list[dict[str, Any]]:
         """Return the trusts in a user."""
@@ -294,8 +294,8 @@ class Keystone:
         answer = fresh.get(
             f'{self.url}/OS-TRUST/trusts?trustee_user_id={trustee.id}'
         )
-        found: list[dict[str, Any]] = answer.json()['trusts']
-        return found
+        trusts: list[dict[str, Any]] = answer.json()['trusts']
+        return trusts
 
     def _open_mint(self) -> subprocess.Popen[str]:
         # One for all tokens: Keystone's code takes seconds to load.
@@ -326,13 +326,13 @@ class Keystone:
 
     def _post(self, kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
         answer = self._session.post(f'{self.url}/{kind}s', json={kind: body})
-        found: dict[str, Any] = answer.json()[kind]
-        return found
+        record: dict[str, Any] = answer.json()[kind]
+        return record
 
     def _get(self, kinds: str) -> list[dict[str, Any]]:
         answer = self._session.get(f'{self.url}/{kinds}')
-        found: list[dict[str, Any]] = answer.json()[kinds]
-        return found
+        records: list[dict[str, Any]] = answer.json()[kinds]
+        return records
 
     def _initialize(self) -> None:
         """Make its configuration, tables, keys and administrator."""
@@ -382,8 +382,8 @@ class Keystone:
 
 
 def _environment() -> pathlib.Path:
-    given = os.environ.get('ZAQAR_TEST_KEYSTONE_VENV')
-    folder = pathlib.Path(given).absolute() if given else None
+    configured = os.environ.get('ZAQAR_TEST_KEYSTONE_VENV')
+    folder = pathlib.Path(configured).absolute() if configured else None
     folder = folder or _TOP / '.venv-keystone'
     if not (folder / 'bin' / 'keystone-manage').exists():
         process.missing('Keystone is not installed; run tools/keystone-venv')

@@ -95,7 +95,7 @@ def version() -> str:
 def program() -> str:
     """Return the path of the server's program."""
     places = [os.path.dirname(sys.executable), os.environ.get('PATH', '')]
-    found = shutil.which(PROGRAM, path=os.pathsep.join(places))
-    if found is None:
+    path = shutil.which(PROGRAM, path=os.pathsep.join(places))
+    if path is None:
         process.missing(f'{PROGRAM} (secantusdb) is not installed')
-    return found
+    return path

@@ -44,13 +44,13 @@ class PgBouncer:
 
     def url(self, uri: str) -> str:
         """Return the URI of a database of the server, through here."""
-        found = sa.make_url(uri).set(host='127.0.0.1', port=self.port)
-        return found.render_as_string(hide_password=False)
+        changed = sa.make_url(uri).set(host='127.0.0.1', port=self.port)
+        return changed.render_as_string(hide_password=False)
 
     def version(self) -> str:
         """Return name and version of it."""
-        found = subprocess.check_output([PROGRAM, '--version'], text=True)
-        return found.splitlines()[0]
+        output = subprocess.check_output([PROGRAM, '--version'], text=True)
+        return output.splitlines()[0]
 
     def start(self) -> None:
         """Start it and wait until it takes connections."""

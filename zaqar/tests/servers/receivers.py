@@ -174,7 +174,7 @@ def certificate(folder: pathlib.Path, *names: str) -> ssl.SSLContext:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, 'test')])
     now = datetime.datetime.now(datetime.UTC)
     day = datetime.timedelta(days=1)
-    made = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -190,7 +190,7 @@ def certificate(folder: pathlib.Path, *names: str) -> ssl.SSLContext:
         .sign(key, hashes.SHA256())
     )
     (folder / 'ca.pem').write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
+        builder.public_bytes(serialization.Encoding.PEM)
     )
     (folder / 'key.pem').write_bytes(
         key.private_bytes(

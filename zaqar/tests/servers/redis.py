@@ -109,10 +109,10 @@ class Redis:
     def calls(self) -> Mapping[str, int]:
         """Return how often each command has been called, by scripts too."""
         with self.client() as client:
-            found = client.info('commandstats')
+            statistics = client.info('commandstats')
         return {
             name.removeprefix('cmdstat_'): facts['calls']
-            for name, facts in found.items()
+            for name, facts in statistics.items()
         }
 
     def pause(self) -> None:
@@ -216,13 +216,13 @@ class Watched:
 
     def _is_connected(self) -> bool:
         with self.replica.client() as client:
-            found = client.info('replication')
-        return bool(found['master_link_status'] == 'up')
+            replication = client.info('replication')
+        return bool(replication['master_link_status'] == 'up')
 
     def _knows(self, sentinel: Sentinel) -> bool:
         with sentinel.client() as client:
-            found = client.info('sentinel')['master0']
-        return int(found['slaves']) == 1 and int(found['sentinels']) == 3
+            master = client.info('sentinel')['master0']
+        return int(master['slaves']) == 1 and int(master['sentinels']) == 3
 
 
 class Cluster:
@@ -247,12 +247,12 @@ class Cluster:
 
     def names(self) -> Sequence[str]:
         """Return the names of the nodes."""
-        found = []
+        names = []
         for node in self.nodes:
             with node.client() as client:
                 name = client.execute_command('CLUSTER MYID')
-                found.append(_word(name))
-        return found
+                names.append(_word(name))
+        return names
 
     def owner(self, slot: int) -> int:
         """Return which node has a slot."""
@@ -282,12 +282,12 @@ class Cluster:
         clients[source].execute_command(*set_slot, 'MIGRATING', names[target])
         while True:
             between()
-            found = clients[source].execute_command(
+            keys = clients[source].execute_command(
                 'CLUSTER', 'GETKEYSINSLOT', slot, 1
             )
-            if not found:
+            if not keys:
                 break
-            where = '127.0.0.1', ports[target], found[0], 0, 5000
+            where = '127.0.0.1', ports[target], keys[0], 0, 5000
             clients[source].execute_command('MIGRATE', *where)
         for number in (target, source, *range(len(self.nodes))):
             clients[number].execute_command(*set_slot, 'NODE', names[target])
@@ -340,19 +340,19 @@ class GivenRedis:
 
 def start() -> Redis | GivenRedis:
     """Return the server that the environment names, or ours."""
-    given = os.environ.get('ZAQAR_TEST_REDIS_URL')
-    return GivenRedis(given) if given else Redis()
+    configured = os.environ.get('ZAQAR_TEST_REDIS_URL')
+    return GivenRedis(configured) if configured else Redis()
 
 
 def installed() -> str:
     """Return the program of our own servers."""
-    given = os.environ.get('ZAQAR_TEST_REDIS_SERVER')
-    if given:
-        return given
-    found = shutil.which('redis-server', path=f'{os.defpath}:/usr/sbin')
-    if found is None:
+    configured = os.environ.get('ZAQAR_TEST_REDIS_SERVER')
+    if configured:
+        return configured
+    path = shutil.which('redis-server', path=f'{os.defpath}:/usr/sbin')
+    if path is None:
         process.missing('Redis is not installed')
-    return found
+    return path
 
 
 def valkey() -> str:

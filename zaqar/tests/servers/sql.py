@@ -269,16 +269,16 @@ class Galera(MariaDB):
 
 def start(kind: type[OwnServer], *, durable: bool = False) -> SqlServer:
     """Return a server of a kind: the one the environment names, or ours."""
-    given = os.environ.get(f'ZAQAR_TEST_{kind.__name__.upper()}_URL')
-    return GivenServer(given) if given else kind(durable=durable)
+    configured = os.environ.get(f'ZAQAR_TEST_{kind.__name__.upper()}_URL')
+    return GivenServer(configured) if configured else kind(durable=durable)
 
 
 def _postgresql_programs() -> pathlib.Path:
     versions = pathlib.Path('/usr/lib/postgresql').glob('*/bin/initdb')
-    found = sorted(versions, key=lambda path: int(path.parts[-3]))
-    if not found:
+    programs = sorted(versions, key=lambda path: int(path.parts[-3]))
+    if not programs:
         process.missing('PostgreSQL is not installed')
-    return found[-1].parent
+    return programs[-1].parent
 
 
 def _uid(user: pwd.struct_passwd | None) -> int | None:

@@ -193,14 +193,14 @@ class Swift:
     def requests(self) -> list[str]:
         """Return the requests to objects so far: method and path."""
         log = (self.folder / 'object.log').read_text(errors='replace')
-        found = []
+        lines = []
         for line in log.splitlines():
             quoted = line.split('"')
             # ADDRESS - - [TIME] "METHOD /DEVICE/PARTITION/PATH" STATUS ...
             if len(quoted) > 2 and quoted[1].count('/') >= 5:
                 method, _, path = quoted[1].partition(' ')
-                found.append(f'{method} /{path.split("/", 4)[4]}')
-        return found
+                lines.append(f'{method} /{path.split("/", 4)[4]}')
+        return lines
 
     def _names(self, path: str) -> list[str]:
         answer = self.request('GET', path)
@@ -264,16 +264,16 @@ def version() -> str:
     """Return name and version of the server."""
     code = "from importlib import metadata as m; print(m.version('swift'))"
     python = str(_environment() / 'bin' / 'python')
-    found = subprocess.check_output([python, '-c', code], text=True)
-    return f'Swift {found.strip()}'
+    output = subprocess.check_output([python, '-c', code], text=True)
+    return f'Swift {output.strip()}'
 
 
 def _environment() -> pathlib.Path:
-    given = os.environ.get('ZAQAR_TEST_SWIFT_VENV')
-    found = pathlib.Path(given) if given else _TOP / '.venv-swift'
-    if not (found / 'installed').exists():
+    configured = os.environ.get('ZAQAR_TEST_SWIFT_VENV')
+    folder = pathlib.Path(configured) if configured else _TOP / '.venv-swift'
+    if not (folder / 'installed').exists():
         process.missing('Swift is not installed; run tools/swift-venv')
-    return found
+    return folder
 
 
 def _check_attributes(folder: pathlib.Path) -> None:

@@ -120,11 +120,11 @@ def with_database(url: str) -> str:
 
 def children(pid: int) -> list[int]:
     """Return the processes that a process has started and that live."""
-    found = []
+    pids = []
     for entry in pathlib.Path('/proc').iterdir():
         if entry.name.isdigit() and _parent(entry) == pid:
-            found.append(int(entry.name))
-    return sorted(found)
+            pids.append(int(entry.name))
+    return sorted(pids)
 
 
 def pause(pid: int) -> None:
@@ -159,10 +159,10 @@ def _stat(entry: pathlib.Path) -> list[str]:
 
 
 def _parent(entry: pathlib.Path) -> int:
-    found = _stat(entry)
-    return int(found[1]) if found and found[0] != 'Z' else 0
+    fields = _stat(entry)
+    return int(fields[1]) if fields and fields[0] != 'Z' else 0
 
 
 def _state(pid: int) -> str:
-    found = _stat(pathlib.Path('/proc') / str(pid))
-    return found[0] if found else 'Z'
+    fields = _stat(pathlib.Path('/proc') / str(pid))
+    return fields[0] if fields else 'Z'

@@ -330,8 +330,8 @@ def test_a_value_below_the_least_is_refused(row: Row) -> None:
     'group', sorted({row.group for row in _GENERAL + _TRANSPORT})
 )
 def test_the_table_has_every_option_of_the_service_itself(group: str) -> None:
-    known = {row.name for row in TABLE if row.group == group}
-    assert set(DECLARED[group]) == known
+    names = {row.name for row in TABLE if row.group == group}
+    assert set(DECLARED[group]) == names
 
 
 def test_options_are_spelled_with_underscores() -> None:

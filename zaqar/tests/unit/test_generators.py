@@ -28,10 +28,10 @@ def _run(tool: str, *arguments: str) -> str:
 
 
 def test_the_policy_generator_prints_every_default() -> None:
-    found = yaml.safe_load(
+    rules = yaml.safe_load(
         _run('oslopolicy-policy-generator', '--namespace', 'zaqar')
     )
-    assert found == {
+    assert rules == {
         rule.name: rule.check_str for rule in policies.list_rules()
     }
 
@@ -42,13 +42,13 @@ def test_the_policy_generator_shows_what_an_operator_has_set(
     (tmp_path / 'policy.yaml').write_text('"queues:get": "!"')
     conf = tmp_path / 'zaqar.conf'
     conf.write_text(f'[oslo_policy]\npolicy_file = {tmp_path}/policy.yaml')
-    found = yaml.safe_load(
+    rules = yaml.safe_load(
         _run(
             'oslopolicy-policy-generator',
             *('--namespace', 'zaqar', '--config-file', str(conf)),
         )
     )
-    assert found['queues:get'] == '!'
+    assert rules['queues:get'] == '!'
 
 
 def test_the_policy_sample_documents_paths() -> None:

@@ -33,156 +33,156 @@ class Clock:
 def _large(*projects: str, **more: object) -> tuple[Turns, Clock]:
     """Return turns of projects that have had large pages."""
     clock = Clock()
-    made = Turns(monotonic=clock, **more)  # type: ignore[arg-type]
+    turns = Turns(monotonic=clock, **more)  # type: ignore[arg-type]
     for project in projects:
-        made.record(project, LARGE)
-    return made, clock
+        turns.record(project, LARGE)
+    return turns, clock
 
 
 def test_only_operations_with_pages_need_turns() -> None:
-    made, _ = _large('p')
+    turns, _ = _large('p')
     for name in (NAME, 'claim_create', 'topic_message_list', 'topic_list'):
         assert name in large_page_fairness.PAGES
-        assert made.are_needed(name, 'p')
+        assert turns.are_needed(name, 'p')
     for name in ('message_post', 'queue_create', 'message_delete'):
-        assert not made.are_needed(name, 'p')
+        assert not turns.are_needed(name, 'p')
 
 
 def test_a_project_without_large_pages_needs_no_turns() -> None:
-    made, _ = _large()
-    assert not made.are_needed(NAME, 'p')
-    made.record('p', LARGE - 1)
-    assert not made.are_needed(NAME, 'p')
-    made.record('p', LARGE)
-    assert made.are_needed(NAME, 'p')
+    turns, _ = _large()
+    assert not turns.are_needed(NAME, 'p')
+    turns.record('p', LARGE - 1)
+    assert not turns.are_needed(NAME, 'p')
+    turns.record('p', LARGE)
+    assert turns.are_needed(NAME, 'p')
 
 
 def test_a_small_page_soon_after_a_large_one_proves_nothing() -> None:
-    made, clock = _large('p')
-    made.record('p', 10)
-    assert made.are_needed(NAME, 'p')
+    turns, clock = _large('p')
+    turns.record('p', 10)
+    assert turns.are_needed(NAME, 'p')
     clock.now = REMEMBERED_FOR
-    made.record('p', 10)
-    assert not made.are_needed(NAME, 'p')
+    turns.record('p', 10)
+    assert not turns.are_needed(NAME, 'p')
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    made, clock = _large(*map(str, range(50)))
+    turns, clock = _large(*map(str, range(50)))
     clock.now = REMEMBERED_FOR
-    made.record('0', 1)
-    assert not made._large  # noqa: SLF001
+    turns.record('0', 1)
+    assert not turns._large  # noqa: SLF001
 
 
 def test_a_project_has_one_turn_at_a_time() -> None:
-    made, _ = _large('p')
-    assert made.begin('p')
+    turns, _ = _large('p')
+    assert turns.begin('p')
     jobs = [lambda number=number: number for number in range(3)]
     for job in jobs:
-        assert made.wait('p', job) is None
-    assert [made.end('p') for _ in range(4)] == [*jobs, None]
+        assert turns.wait('p', job) is None
+    assert [turns.end('p') for _ in range(4)] == [*jobs, None]
 
 
 def test_requests_of_a_project_that_wait_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(large_page_fairness, 'MOST_WAITING', 3)
-    made, _ = _large('p', 'other')
-    assert made.begin('p')
+    turns, _ = _large('p', 'other')
+    assert turns.begin('p')
     for _ in range(3):
-        assert not made.begin('p')
-        assert made.wait('p', lambda: None) is None
+        assert not turns.begin('p')
+        assert turns.wait('p', lambda: None) is None
     with pytest.raises(StoreUnavailable):
-        made.begin('p')
-    refused = Turn(made)
+        turns.begin('p')
+    refused = Turn(turns)
     with pytest.raises(StoreUnavailable):
         refused.begin(NAME, 'p')
     # It has an answer, and no turn.
     assert not refused.is_missed
     assert refused.end() is None
-    assert made.begin('other')
-    assert made.end('p') is not None
-    assert not made.begin('p')
+    assert turns.begin('other')
+    assert turns.end('p') is not None
+    assert not turns.begin('p')
 
 
 def test_few_projects_have_turns_at_large_pages_at_a_time() -> None:
     names = [f'p{number}' for number in range(5)]
-    made, _ = _large(*names)
-    begun = [name for name in names if made.begin(name)]
+    turns, _ = _large(*names)
+    begun = [name for name in names if turns.begin(name)]
     assert begun == names[: large_page_fairness.MOST_AT_ONCE]
     # Whoever is not known to have large ones waits for none of these.
-    assert made.begin('other')
+    assert turns.begin('other')
 
 
 def test_projects_take_turns() -> None:
-    made, _ = _large('many', 'one', 'a', 'b')
-    assert made.begin('a')
-    assert made.begin('b')
+    turns, _ = _large('many', 'one', 'a', 'b')
+    assert turns.begin('a')
+    assert turns.begin('b')
     for _ in range(3):
-        assert made.wait('many', lambda: 'many') is None
-    assert made.wait('one', lambda: 'one') is None
+        assert turns.wait('many', lambda: 'many') is None
+    assert turns.wait('one', lambda: 'one') is None
     order = []
     for ended in ('a', 'many', 'one', 'many'):
-        job = made.end(ended)
+        job = turns.end(ended)
         assert job is not None
         order.append(job())
     assert order == ['many', 'one', 'many', 'many']
 
 
 def test_nobody_passes_those_who_wait() -> None:
-    made, _ = _large('p')
-    assert made.begin('p')
-    assert made.wait('p', lambda: None) is None
-    assert made.end('p') is not None
-    assert not made.begin('p')
+    turns, _ = _large('p')
+    assert turns.begin('p')
+    assert turns.wait('p', lambda: None) is None
+    assert turns.end('p') is not None
+    assert not turns.begin('p')
 
 
 def test_a_job_whose_turn_has_come_meanwhile_does_not_wait() -> None:
-    made, _ = _large('p')
-    assert made.begin('p')
-    assert not made.begin('p')
-    assert made.end('p') is None
+    turns, _ = _large('p')
+    assert turns.begin('p')
+    assert not turns.begin('p')
+    assert turns.end('p') is None
 
     def job() -> None: ...
 
-    assert made.wait('p', job) is job
+    assert turns.wait('p', job) is job
 
 
 def test_a_project_that_leaves_much_unread_waits_until_it_is_read() -> None:
-    made, _ = _large('p', 'other', max_unread=2 * LARGE)
-    made.add_unread('p', LARGE)
-    assert made.begin('p')
-    made.add_unread('p', LARGE)
-    assert made.wait('p', lambda: None) is None
-    assert made.end('p') is None
-    assert made.begin('other')
-    assert made.subtract_unread('p', LARGE) is not None
-    made.subtract_unread('p', LARGE)
-    assert not made._unread  # noqa: SLF001
+    turns, _ = _large('p', 'other', max_unread=2 * LARGE)
+    turns.add_unread('p', LARGE)
+    assert turns.begin('p')
+    turns.add_unread('p', LARGE)
+    assert turns.wait('p', lambda: None) is None
+    assert turns.end('p') is None
+    assert turns.begin('other')
+    assert turns.subtract_unread('p', LARGE) is not None
+    turns.subtract_unread('p', LARGE)
+    assert not turns._unread  # noqa: SLF001
 
 
 def test_all_projects_together_leave_no_more_unread_than_some() -> None:
     names = [f'p{number}' for number in range(9)]
-    made, _ = _large(*names, max_unread=2 * LARGE)
+    turns, _ = _large(*names, max_unread=2 * LARGE)
     for name in names[:8]:
-        made.add_unread(name, LARGE)
-    assert not made.begin('p7')
+        turns.add_unread(name, LARGE)
+    assert not turns.begin('p7')
     # A project without large pages does not suffer from it.
-    assert made.begin('other')
-    assert made.wait('p7', lambda: None) is None
-    assert made.subtract_unread('p0', LARGE) is not None
+    assert turns.begin('other')
+    assert turns.wait('p7', lambda: None) is None
+    assert turns.subtract_unread('p0', LARGE) is not None
 
 
 def test_who_leaves_nothing_unread_waits_for_no_other_clients() -> None:
     names = [f'p{number}' for number in range(9)]
-    made, _ = _large(*names, max_unread=2 * LARGE)
+    turns, _ = _large(*names, max_unread=2 * LARGE)
     for name in names[:8]:
-        made.add_unread(name, LARGE)
-    assert made.begin('p8')
+        turns.add_unread(name, LARGE)
+    assert turns.begin('p8')
 
 
 def test_a_turn_is_ended_if_it_was_taken() -> None:
-    made, _ = _large('p')
-    small, first, second = Turn(made), Turn(made), Turn(made)
+    turns, _ = _large('p')
+    small, first, second = Turn(turns), Turn(turns), Turn(turns)
     assert small.begin(NAME, 'small')
     assert small.end() is None
     assert first.begin(NAME, 'p')
@@ -197,12 +197,12 @@ def test_a_turn_is_ended_if_it_was_taken() -> None:
     second.resume()
     assert second.begin(NAME, 'p')
     assert second.end() is None
-    assert made.begin('p')
+    assert turns.begin('p')
 
 
 def test_a_turn_that_comes_too_late_is_refused() -> None:
-    made, clock = _large('p')
-    first, second = Turn(made), Turn(made)
+    turns, clock = _large('p')
+    first, second = Turn(turns), Turn(turns)
     assert first.begin(NAME, 'p')
     assert not second.begin(NAME, 'p')
     second.wait(lambda: None)
@@ -213,19 +213,19 @@ def test_a_turn_that_comes_too_late_is_refused() -> None:
         second.begin(NAME, 'p')
     # It is taken nevertheless, and goes on to the next.
     second.end()
-    assert made.begin('p')
+    assert turns.begin('p')
 
 
 def test_metadata_that_is_decoded_weighs_more_than_bodies() -> None:
-    made, _ = _large()
-    turn = Turn(made)
+    turns, _ = _large()
+    turn = Turn(turns)
     assert turn.begin('queue_list', 'p')
     page = QueuePage(Kind.QUEUE, (), {}, bytes_decoded=LARGE // DECODING)
     turn.weigh(page)
     turn.record(100)
-    assert made.are_needed('queue_list', 'p')
-    other = Turn(made)
+    assert turns.are_needed('queue_list', 'p')
+    other = Turn(turns)
     assert other.begin('queue_list', 'other')
     other.weigh(None)
     other.record(100)
-    assert not made.are_needed('queue_list', 'other')
+    assert not turns.are_needed('queue_list', 'other')

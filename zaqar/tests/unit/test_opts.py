@@ -115,9 +115,9 @@ def test_each_option_of_each_module_is_gathered() -> None:
 
 
 def _modules() -> Iterator[types.ModuleType]:
-    for found in pkgutil.walk_packages(zaqar.__path__, 'zaqar.'):
-        if not found.name.startswith(NOT_IMPORTED):
-            yield importlib.import_module(found.name)
+    for module in pkgutil.walk_packages(zaqar.__path__, 'zaqar.'):
+        if not module.name.startswith(NOT_IMPORTED):
+            yield importlib.import_module(module.name)
 
 
 @pytest.mark.parametrize(

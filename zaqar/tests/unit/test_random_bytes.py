@@ -10,9 +10,9 @@ from zaqar import random_bytes
 
 
 def test_no_byte_is_given_twice() -> None:
-    given = [random_bytes.token_hex(16) for _ in range(3000)]
-    assert {len(text) for text in given} == {32}
-    assert len({*given}) == 3000
+    tokens = [random_bytes.token_hex(16) for _ in range(3000)]
+    assert {len(text) for text in tokens} == {32}
+    assert len({*tokens}) == 3000
 
 
 def test_more_than_the_stock_is_fetched() -> None:
@@ -22,17 +22,17 @@ def test_more_than_the_stock_is_fetched() -> None:
 
 
 def test_threads_have_stocks_of_their_own() -> None:
-    given: list[str] = []
+    tokens: list[str] = []
 
     def take() -> None:
-        given.extend(random_bytes.token_hex(16) for _ in range(500))
+        tokens.extend(random_bytes.token_hex(16) for _ in range(500))
 
     threads = [threading.Thread(target=take) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({*given}) == 4000
+    assert len({*tokens}) == 4000
 
 
 def test_a_forked_process_shares_no_stock() -> None:

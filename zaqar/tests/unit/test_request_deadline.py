@@ -32,14 +32,14 @@ def test_a_request_that_is_over_has_nothing_left() -> None:
 
 
 def test_other_threads_have_their_own() -> None:
-    found = []
+    remaining = []
     with request_deadline.within(1.0):
         thread = threading.Thread(
-            target=lambda: found.append(request_deadline.left(60.0))
+            target=lambda: remaining.append(request_deadline.left(60.0))
         )
         thread.start()
         thread.join()
-    assert found == [60.0]
+    assert remaining == [60.0]
 
 
 def test_undoing_has_time_of_its_own_after_the_deadline() -> None:

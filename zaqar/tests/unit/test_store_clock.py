@@ -94,11 +94,11 @@ def test_a_machine_that_slept_while_it_asked_asks_again() -> None:
 
     def sample() -> int:
         nonlocal is_first
-        found = machine.sample()
+        sample = machine.sample()
         if is_first:
             is_first = False
             machine.sleep(2 * HOURS)
-        return found
+        return sample
 
     clock = Clock(
         sample, wall=lambda: machine.wall, timer=lambda: machine.timer
@@ -149,9 +149,9 @@ def test_an_answer_that_takes_long_is_not_taken_for_a_step() -> None:
 
     def sample() -> int:
         machine.pass_time(2000)
-        found = machine.sample()
+        sample = machine.sample()
         machine.pass_time(2000)
-        return found
+        return sample
 
     clock = Clock(
         sample, wall=lambda: machine.wall, timer=lambda: machine.timer
@@ -185,11 +185,11 @@ def test_a_clock_without_a_server_is_our_own() -> None:
 
 
 def test_whoever_waits_for_a_sample_that_fails_does_not_ask_again() -> None:
-    asked: list[int] = []
+    queries: list[int] = []
     waiting = threading.Barrier(9, timeout=20)
 
     def sample() -> int:
-        asked.append(1)
+        queries.append(1)
         # All the others are about to wait for us; give them a moment to.
         waiting.wait()
         threading.Event().wait(0.3)
@@ -201,9 +201,9 @@ def test_whoever_waits_for_a_sample_that_fails_does_not_ask_again() -> None:
     def ask(first: bool) -> None:
         if not first:
             waiting.wait()
-        with pytest.raises(Silent) as found:
+        with pytest.raises(Silent) as caught:
             clock.now()
-        seen.append(found.type)
+        seen.append(caught.type)
 
     threads = [
         threading.Thread(target=ask, args=(number == 0,))
@@ -214,17 +214,17 @@ def test_whoever_waits_for_a_sample_that_fails_does_not_ask_again() -> None:
     for thread in threads:
         thread.join(20)
     assert seen == [Silent] * 9
-    assert len(asked) < 9
+    assert len(queries) < 9
 
 
 def test_while_somebody_asks_again_in_vain_the_others_are_told() -> None:
-    asking, told = threading.Event(), threading.Event()
+    asking, informed = threading.Event(), threading.Event()
     answers = iter([False, True])
 
     def sample() -> int:
         if next(answers):
             asking.set()
-            assert told.wait(20)
+            assert informed.wait(20)
         raise Silent
 
     clock = Clock(sample)
@@ -242,7 +242,7 @@ def test_while_somebody_asks_again_in_vain_the_others_are_told() -> None:
     for _ in range(5):
         with pytest.raises(Silent):
             clock.now()
-    told.set()
+    informed.set()
     asker.join(20)
     assert not asker.is_alive()
 

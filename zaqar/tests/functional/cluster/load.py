@@ -97,11 +97,11 @@ class Client:
         """Send a request until it is answered."""
         end = time.monotonic() + PATIENCE
         while True:
-            status, found = self.ask(
+            status, answer = self.ask(
                 method, path, document, elsewhere=elsewhere
             )
             if 0 < status < 500:
-                return status, found
+                return status, answer
             assert time.monotonic() < end, f'{method} {path}: {status}'
             time.sleep(PAUSE)
 
@@ -218,7 +218,7 @@ class Load:
             pass
         self._await_notifications(client, patient)
         listing = self._list(client, KEPT)
-        rest = [found.body for found in self._list(client, TAKEN)]
+        rest = [item.body for item in self._list(client, TAKEN)]
         history.undone += sorted(set(history.deleted) & set(rest))
         history.outages += _gaps(sorted(self._writes))
         self._receiver.stop()
@@ -266,10 +266,10 @@ class Load:
         self, client: Client, path: str, wanted: Callable[[Document], bool]
     ) -> None:
         """See that what has been acknowledged can be read."""
-        status, found = client.ask('GET', path, elsewhere=True)
+        status, answer = client.ask('GET', path, elsewhere=True)
         if not 0 < status < 500:
             return
-        is_stale = status != 200 or not wanted(found)
+        is_stale = status != 200 or not wanted(answer)
         self.history.note_read(f'GET {path}: {status}', is_stale)
 
     # What is posted and listed, and never deleted.
@@ -277,7 +277,7 @@ class Load:
     def _post(self, client: Client) -> bool:
         number = next(self._numbers)
         bodies = [f'{KEPT} {number} {part}' for part in range(number % 3 + 1)]
-        status, found = client.ask(
+        status, answer = client.ask(
             'POST', f'queues/{KEPT}/messages', _messages(bodies)
         )
         poster = id(client)
@@ -286,7 +286,7 @@ class Load:
                 ledger.Post(poster, bodies, ledger.Outcome.UNKNOWN)
             )
             return False
-        ids = [link.rpartition('/')[2] for link in found['resources']]
+        ids = [link.rpartition('/')[2] for link in answer['resources']]
         self.history.posts.append(
             ledger.Post(poster, bodies, ledger.Outcome.ACKNOWLEDGED, ids)
         )
@@ -309,13 +309,13 @@ class Load:
 
     def _list(self, client: Client, queue: str) -> list[ledger.Listed]:
         """Return all of a queue."""
-        found: list[ledger.Listed] = []
+        listed: list[ledger.Listed] = []
         path = f'queues/{queue}/messages?{_LIST}'
         while True:
             _, page = client.insist('GET', path)
             if not page['messages']:
-                return found
-            found += [
+                return listed
+            listed += [
                 ledger.Listed(m['id'], m['body']) for m in page['messages']
             ]
             path = page['links'][0]['href'].removeprefix('/v2/')
@@ -370,7 +370,7 @@ class Load:
             != 201
         ):
             return False
-        status, found = client.ask(
+        status, answer = client.ask(
             'POST',
             f'queues/{queue}/subscriptions',
             {'subscriber': f'{self._receiver.url}/{queue}', 'ttl': 86400},
@@ -387,7 +387,7 @@ class Load:
             self.history.subscriptions.append(queue)
             self._read(
                 client,
-                f'queues/{queue}/subscriptions/{found["subscription_id"]}',
+                f'queues/{queue}/subscriptions/{answer["subscription_id"]}',
                 lambda subscription: subscription['source'] == queue,
             )
         self._restless = f'restless-{next(self._numbers)}'

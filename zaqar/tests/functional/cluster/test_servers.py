@@ -33,7 +33,7 @@ def test_a_node_that_is_left_alone_gets_no_connections(
 ) -> None:
     first, second, third = galera.nodes
     names = {mode: haproxy.up(mode) for mode in MODES}
-    assert all(len(found) == 3 for found in names.values())
+    assert all(len(addresses) == 3 for addresses in names.values())
     first.isolate()
     try:
         for mode in MODES:

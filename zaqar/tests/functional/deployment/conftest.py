@@ -22,7 +22,7 @@ def database(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> str:
 @pytest.fixture
 def programs(tmp_path: pathlib.Path, database: str) -> Zaqar:
     """Our programs on a database with tables."""
-    found = Zaqar(tmp_path, rest=with_database(database))
-    done = found.run('upgrade', 'head', program='manage')
+    zaqar = Zaqar(tmp_path, rest=with_database(database))
+    done = zaqar.run('upgrade', 'head', program='manage')
     assert done.returncode == 0, done.stderr
-    return found
+    return zaqar

@@ -84,19 +84,19 @@ class Load:
 
     def left(self) -> list[str]:
         """Return what is there, claimed or not."""
-        found: list[str] = []
+        bodies: list[str] = []
         tail = '/messages?limit=20&echo=true&include_claimed=true'
         with requests.Session() as session:
             while tail:
                 answer = self._ask(session, 'GET', tail, 200)
                 assert answer is not None, self.failed
                 page = answer.json()
-                found += [one['body'] for one in page['messages']]
+                bodies += [one['body'] for one in page['messages']]
                 links = page['links'] if page['messages'] else []
                 tail = ''.join(
                     one['href'].partition(self._path)[2] for one in links
                 )
-        return found
+        return bodies
 
     def faults(self) -> list[str]:
         """Return what should not be, once all have ended; ask what is left.
@@ -109,14 +109,14 @@ class Load:
             for body, count in collections.Counter(self.claimed).items()
             if count > 1
         ]
-        known = {*self.posted, *self.doubtful}
+        accounted = {*self.posted, *self.doubtful}
         lost = {*self.posted} - {*self.taken, *left} - self.doubtful
         return [
             *(f'{body} was claimed by two' for body in twice),
             *(f'{body} was acknowledged and is lost' for body in lost),
             *(
                 f'{body} was never posted'
-                for body in {*self.claimed, *left} - known
+                for body in {*self.claimed, *left} - accounted
             ),
         ]
 

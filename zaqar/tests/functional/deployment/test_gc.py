@@ -35,8 +35,8 @@ def _fill(url: str, count: int = 25) -> None:
 def _rows(url: str) -> int:
     engine = sa.create_engine(driver.parse(url), poolclass=sa.NullPool)
     with engine.connect() as connection:
-        found = connection.exec_driver_sql('SELECT count(*) FROM message')
-        return int(found.scalar_one())
+        result = connection.exec_driver_sql('SELECT count(*) FROM message')
+        return int(result.scalar_one())
 
 
 def _append(server: Zaqar, text: str) -> None:
@@ -82,11 +82,11 @@ def test_a_dry_run_removes_nothing(programs: Zaqar, database: str) -> None:
 @pytest.fixture
 def alone(tmp_path: pathlib.Path) -> Zaqar:
     """Our programs on SQLite."""
-    found = Zaqar(
+    zaqar = Zaqar(
         tmp_path, rest=with_database(f'sqlite:///{tmp_path}/zaqar.sqlite')
     )
-    assert found.run('upgrade', 'head', program='manage').returncode == 0
-    return found
+    assert zaqar.run('upgrade', 'head', program='manage').returncode == 0
+    return zaqar
 
 
 def _pool(folder: pathlib.Path, name: str) -> str:

@@ -18,14 +18,14 @@ from zaqar.cmd import listener_shutdown
 def listener(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
     """A listening socket of each kind."""
     host, family = request.param
-    found = socket.socket(family, socket.SOCK_STREAM)
+    listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        found.bind((host, 0))
+        listening.bind((host, 0))
     except OSError as error:
         pytest.skip(f'{host} cannot be had: {error}')
-    found.listen(16)
-    yield found
-    found.close()
+    listening.listen(16)
+    yield listening
+    listening.close()
 
 
 def _connect(listener: socket.socket, patience: float) -> socket.socket:

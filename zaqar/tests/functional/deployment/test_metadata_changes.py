@@ -104,8 +104,8 @@ def _stored(server: Zaqar) -> list[bytes]:
             ]
     engine = sa.create_engine(driver.parse(url), poolclass=sa.NullPool)
     with engine.connect() as connection:
-        found = connection.exec_driver_sql('SELECT body FROM message')
-        return [bytes(row[0]) for row in found]
+        rows = connection.exec_driver_sql('SELECT body FROM message')
+        return [bytes(row[0]) for row in rows]
 
 
 def test_a_post_after_the_answer_obeys_the_change(

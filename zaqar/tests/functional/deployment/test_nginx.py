@@ -66,9 +66,9 @@ def site(folder: pathlib.Path, *ports: int) -> Nginx:
     own = process.free_port()
     text = text.replace(line, '\n'.join(lines))
     text = text.replace('listen 80;', f'listen 127.0.0.1:{own};')
-    found = Nginx(folder / 'nginx', 'return 404;', http=text)
-    found.url = f'http://127.0.0.1:{own}'
-    return found
+    nginx = Nginx(folder / 'nginx', 'return 404;', http=text)
+    nginx.url = f'http://127.0.0.1:{own}'
+    return nginx
 
 
 def _uwsgi(behind: Behind) -> tuple[list[str], dict[str, str]]:
@@ -121,9 +121,9 @@ def behind(
         '[drivers:management_store:sqlalchemy]\n'
         f'uri = sqlite:///{folder}/zaqar.sqlite\n'
     )
-    found = Behind(folder, conf, request.param)
-    yield found
-    found.stop()
+    proxy = Behind(folder, conf, request.param)
+    yield proxy
+    proxy.stop()
 
 
 @pytest.fixture(scope='module')
@@ -176,8 +176,8 @@ def test_links_and_locations_do_not_hold_the_prefix(ask: Ask) -> None:
     ]
     assert hrefs
     assert all(href.startswith('/v2/') for href in hrefs)
-    made = ask('PUT', '/v2/queues/links')
-    assert made.headers['Location'] == '/v2/queues/links'
+    answer = ask('PUT', '/v2/queues/links')
+    assert answer.headers['Location'] == '/v2/queues/links'
     posted = ask(
         'POST', '/v2/queues/links/messages', json={'messages': [{'body': 1}]}
     )
@@ -200,15 +200,15 @@ def test_a_signed_url_needs_no_token_and_does_not_know_the_prefix(
         'POST', '/v2/queues/signed/share', json={'methods': ['POST', 'GET']}
     )
     assert shared.status_code == 200, shared.text
-    found = shared.json()
-    assert '/v2/queues/signed/messages' in found['paths']
+    grant = shared.json()
+    assert '/v2/queues/signed/messages' in grant['paths']
     headers = {
         'Client-ID': HEADERS['Client-ID'],
-        'X-Project-ID': found['project'],
-        'URL-Signature': found['signature'],
-        'URL-Expires': found['expires'],
-        'URL-Methods': ','.join(found['methods']),
-        'URL-Paths': ','.join(found['paths']),
+        'X-Project-ID': grant['project'],
+        'URL-Signature': grant['signature'],
+        'URL-Expires': grant['expires'],
+        'URL-Methods': ','.join(grant['methods']),
+        'URL-Paths': ','.join(grant['paths']),
     }
     path = '/v2/queues/signed/messages'
     body = {'messages': [{'body': 'without a token'}]}

@@ -62,8 +62,10 @@ def _last_stage() -> list[str]:
 
 
 def _instruction(name: str) -> str:
-    (found,) = [line for line in _last_stage() if line.startswith(f'{name} ')]
-    return found.partition(' ')[2]
+    (instruction,) = [
+        line for line in _last_stage() if line.startswith(f'{name} ')
+    ]
+    return instruction.partition(' ')[2]
 
 
 def test_the_image_runs_as_nobody_of_importance() -> None:
@@ -118,10 +120,10 @@ def test_the_image_listens_where_it_can_be_reached(
 
 
 def _unit(path: pathlib.Path) -> configparser.RawConfigParser:
-    found = configparser.RawConfigParser(strict=False)
-    found.optionxform = str  # type: ignore[assignment,method-assign]
-    found.read(path)
-    return found
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(path)
+    return parser
 
 
 @pytest.mark.parametrize(
@@ -237,13 +239,13 @@ def test_a_lower_bound_is_past_published_vulnerabilities(name: str) -> None:
 def test_bounds_of_the_extras_are_those_of_all() -> None:
     extras = configparser.ConfigParser()
     extras.read(_TOP / 'setup.cfg')
-    given = {
+    by_extra = {
         name: {*text.split('\n')} for name, text in extras['extras'].items()
     }
     drivers = set().union(
-        *(given[name] for name in given if name not in ('all', 'bench'))
+        *(by_extra[name] for name in by_extra if name not in ('all', 'bench'))
     )
-    assert given['all'] == drivers
+    assert by_extra['all'] == drivers
 
 
 def test_nobody_is_sent_to_another_product() -> None:

@@ -24,16 +24,16 @@ def fleet(
     if request.param == 'redis':
         redis = Redis()
         request.addfinalizer(redis.stop)
-        found = Fleet(tmp_path, 'redis', redis.url)
+        started = Fleet(tmp_path, 'redis', redis.url)
     else:
         database = request.getfixturevalue('postgresql').database()
-        found = Fleet(tmp_path, 'sqlalchemy', database)
+        started = Fleet(tmp_path, 'sqlalchemy', database)
     try:
-        for server in found.servers[:2]:
+        for server in started.servers[:2]:
             server.start()
-        yield found
+        yield started
     finally:
-        found.stop()
+        started.stop()
 
 
 def test_servers_come_and_go_and_nothing_is_lost(fleet: Fleet) -> None:

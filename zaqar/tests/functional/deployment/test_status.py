@@ -31,11 +31,11 @@ def _general(server: Zaqar, line: str) -> None:
 def _check(server: Zaqar) -> tuple[int, dict[str, Any]]:
     """Return the exit code and what was not a plain success, by check."""
     done = server.run('upgrade', 'check', '--json', program='status')
-    found = json.loads(done.stdout)
-    assert found['name'] == 'Upgrade Check Results'
+    report = json.loads(done.stdout)
+    assert report['name'] == 'Upgrade Check Results'
     return done.returncode, {
         each['check']: (each['result'], each['details'])
-        for each in found['checks']
+        for each in report['checks']
         if each['result'] or each['details']
     }
 
@@ -63,9 +63,9 @@ def url(tmp_path: pathlib.Path) -> str:
 @pytest.fixture
 def alone(tmp_path: pathlib.Path, url: str) -> Zaqar:
     """Our programs on that file, with tables."""
-    found = Zaqar(tmp_path, rest=with_database(url))
-    assert found.run('upgrade', 'head', program='manage').returncode == 0
-    return found
+    zaqar = Zaqar(tmp_path, rest=with_database(url))
+    assert zaqar.run('upgrade', 'head', program='manage').returncode == 0
+    return zaqar
 
 
 def test_a_good_deployment_passes(programs: Zaqar) -> None:
@@ -91,9 +91,9 @@ def test_a_policy_of_json_fails(alone: Zaqar) -> None:
     path = alone.folder / 'policy.json'
     path.write_text('{"queues:get": "role:reader"}')
     _append(alone, f'[oslo_policy]\npolicy_file = {path}')
-    code, found = _check(alone)
+    code, checks = _check(alone)
     assert code == FAILURE
-    assert 'oslopolicy-convert-json-to-yaml' in found['Policy file'][1]
+    assert 'oslopolicy-convert-json-to-yaml' in checks['Policy file'][1]
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_tables_of_another_revision_fail(
     programs: Zaqar, database: str, sql: str, text: str
 ) -> None:
     _execute(database, sql)
-    code, found = _check(programs)
+    code, checks = _check(programs)
     assert code == FAILURE
-    result, details = found['Tables']
+    result, details = checks['Tables']
     assert result == FAILURE
     assert f'{text}, not {schema_revision.HEAD}' in details
     assert '"zaqar-sql-db-manage upgrade head"' in details
@@ -122,25 +122,25 @@ def test_a_store_that_does_not_answer_fails(tmp_path: pathlib.Path) -> None:
         tmp_path,
         rest=with_database(f'postgresql://x:secret@127.0.0.1:{port}/x'),
     )
-    code, found = _check(server)
+    code, checks = _check(server)
     assert code == FAILURE
-    assert 'the management store does not answer' in found['Stores'][1]
-    assert 'secret' not in str(found)
+    assert 'the management store does not answer' in checks['Stores'][1]
+    assert 'secret' not in str(checks)
 
 
 def test_a_driver_that_does_not_exist_fails(alone: Zaqar) -> None:
     _append(alone, '[drivers]\nmanagement_store = nonsense')
-    code, found = _check(alone)
+    code, checks = _check(alone)
     assert code == FAILURE
-    assert 'management_store = nonsense' in found['Stores'][1]
+    assert 'management_store = nonsense' in checks['Stores'][1]
 
 
 def test_a_short_signing_key_fails(alone: Zaqar) -> None:
     _append(alone, '[signed_url]\nsecret_key = short')
-    code, found = _check(alone)
+    code, checks = _check(alone)
     assert code == FAILURE
-    assert 'too short' in found['Signing key'][1]
-    assert 'short' not in found['Signing key'][1].replace('too short', '')
+    assert 'too short' in checks['Signing key'][1]
+    assert 'short' not in checks['Signing key'][1].replace('too short', '')
 
 
 @pytest.mark.parametrize('key', ['', 'message_encryption_key = AES256'])
@@ -152,25 +152,25 @@ def test_encrypted_queues_without_a_key_fail(
     _keep(url, ('queue', 'p', 'open', {'qid': '0' * 32}))
     assert _check(alone) == (SUCCESS, {})
     _keep(url, ('queue', 'p', 'q', {'qid': '1' * 32, 'metadata': metadata}))
-    code, found = _check(alone)
+    code, checks = _check(alone)
     assert code == FAILURE
-    assert found['Encryption'][1].startswith('1 queues keep their messages')
+    assert checks['Encryption'][1].startswith('1 queues keep their messages')
     _append(alone, '[transport]\nmessage_encryption_key = 0123456789abcdef')
     assert _check(alone) == (SUCCESS, {})
 
 
 def test_a_short_encryption_key_fails(alone: Zaqar) -> None:
     _append(alone, '[transport]\nmessage_encryption_key = short')
-    code, found = _check(alone)
+    code, checks = _check(alone)
     assert code == FAILURE
-    assert 'at least 16 characters' in found['Encryption'][1]
+    assert 'at least 16 characters' in checks['Encryption'][1]
 
 
 def test_options_without_effect_warn(alone: Zaqar) -> None:
     _append(alone, '[transport]\nmax-message-ttl = 5\n[nothing]\nx = 1')
-    code, found = _check(alone)
+    code, checks = _check(alone)
     assert code == WARNING
-    assert found == {
+    assert checks == {
         'Options': (
             WARNING,
             '[transport] max-message-ttl is ignored because of its hyphen; '
@@ -191,9 +191,9 @@ def test_pools_and_flavors_that_lead_nowhere_warn(
     )
     assert _check(alone) == (SUCCESS, {})
     _general(alone, 'pooling = True')
-    code, found = _check(alone)
+    code, checks = _check(alone)
     assert code == WARNING
-    assert found == {
+    assert checks == {
         'Pools': (WARNING, 'pool "odd": there is no driver for "oracle"'),
         'Catalogue': (
             WARNING,
@@ -245,9 +245,9 @@ def test_a_pool_that_does_not_answer_fails(alone: Zaqar, url: str) -> None:
     uri = f'postgresql://x:secret@127.0.0.1:{process.free_port()}/x'
     _keep(url, ('pool', '', 'down', {'uri': uri, 'weight': 1}))
     _general(alone, 'pooling = True')
-    code, found = _check(alone)
+    code, checks = _check(alone)
     assert code == FAILURE
-    assert found['Pools'] == (FAILURE, 'pool "down": it does not answer')
+    assert checks['Pools'] == (FAILURE, 'pool "down": it does not answer')
 
 
 def test_a_database_of_the_reference_is_to_be_upgraded(
@@ -256,9 +256,9 @@ def test_a_database_of_the_reference_is_to_be_upgraded(
     server = Zaqar(tmp_path, rest=with_database(url))
     _execute(url, 'CREATE TABLE alembic_version (version_num VARCHAR(32))')
     _execute(url, "INSERT INTO alembic_version VALUES ('007')")
-    code, found = _check(server)
+    code, checks = _check(server)
     assert code == FAILURE
-    assert 'revision 007' in found['Tables'][1]
+    assert 'revision 007' in checks['Tables'][1]
 
 
 def test_usage_errors_and_help(alone: Zaqar) -> None:

@@ -113,13 +113,14 @@ def old_tree(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 def _describe(folder: pathlib.Path) -> None:
     """Write the entry points of the old code, where they are found first."""
-    found = configparser.RawConfigParser()
-    found.read(folder / 'setup.cfg')
+    parser = configparser.RawConfigParser()
+    parser.read(folder / 'setup.cfg')
     info = folder / 'zaqar-0.0.0.dist-info'
     info.mkdir()
     (info / 'METADATA').write_text(_METADATA)
     groups = [
-        f'[{group}]\n{lines}' for group, lines in found['entry_points'].items()
+        f'[{group}]\n{lines}'
+        for group, lines in parser['entry_points'].items()
     ]
     (info / 'entry_points.txt').write_text('\n'.join(groups))
 
@@ -129,8 +130,8 @@ def url(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> str:
     """The URL of an empty database."""
     if request.param == 'sqlite':
         return f'sqlite:///{tmp_path}/zaqar.sqlite'
-    found: str = request.getfixturevalue(request.param).database()
-    return found
+    database: str = request.getfixturevalue(request.param).database()
+    return database
 
 
 @contextlib.contextmanager

@@ -106,9 +106,9 @@ class Devstack:
 
     def options(self) -> Mapping[str, Mapping[str, str]]:
         """Return what is in zaqar.conf, by section."""
-        found = configparser.RawConfigParser(default_section='')
-        found.read(self.conf)
-        return {name: dict(found[name]) for name in found.sections()}
+        parser = configparser.RawConfigParser(default_section='')
+        parser.read(self.conf)
+        return {name: dict(parser[name]) for name in parser.sections()}
 
     def pid(self, service: str) -> int:
         """Return the process of a service; 0 if there is none."""
@@ -126,9 +126,9 @@ class Devstack:
 @pytest.fixture
 def devstack(tmp_path: pathlib.Path) -> Iterator[Devstack]:
     """A devstack that has run nothing yet."""
-    found = Devstack(tmp_path)
-    yield found
-    found.end()
+    stack = Devstack(tmp_path)
+    yield stack
+    stack.end()
 
 
 @pytest.fixture(scope='session')

@@ -13,21 +13,21 @@ import sys
 
 def _read(path: str) -> configparser.RawConfigParser:
     # Names are kept as they are, and DEFAULT is a section like others.
-    found = configparser.RawConfigParser(default_section='', strict=False)
-    found.optionxform = str  # type: ignore[assignment,method-assign]
+    parser = configparser.RawConfigParser(default_section='', strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
     if pathlib.Path(path).exists():
-        found.read(path)
-    return found
+        parser.read(path)
+    return parser
 
 
 def set_(path: str, section: str, option: str, value: str) -> None:
     """Set an option."""
-    found = _read(path)
-    if not found.has_section(section):
-        found.add_section(section)
-    found.set(section, option, value)
+    parser = _read(path)
+    if not parser.has_section(section):
+        parser.add_section(section)
+    parser.set(section, option, value)
     with open(path, 'w') as file:
-        found.write(file)
+        parser.write(file)
 
 
 def get(path: str, section: str, option: str) -> None:

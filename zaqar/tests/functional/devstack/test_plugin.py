@@ -207,7 +207,7 @@ def _stores(devstack: Devstack, backend: str) -> dict[str, dict[str, str]]:
                 'database': 'zaqar_mgmt',
             },
         }
-    found = {
+    stores = {
         'redis': {'uri': 'redis://localhost:6379'},
         'swift': {
             'auth_url': 'http://127.0.0.1/identity/v3',
@@ -216,7 +216,7 @@ def _stores(devstack: Devstack, backend: str) -> dict[str, dict[str, str]]:
         'sqlalchemy': database,
     }
     return {
-        messages: found[backend],
+        messages: stores[backend],
         'drivers:management_store:sqlalchemy': database,
     }
 
@@ -227,27 +227,27 @@ def test_the_configuration_is_written_in_full(
 ) -> None:
     devstack.env['ZAQAR_BACKEND'] = backend
     devstack.phase('stack', 'post-config')
-    found = {name: dict(each) for name, each in devstack.options().items()}
-    key = found.pop('signed_url')['secret_key']
+    sections = {name: dict(each) for name, each in devstack.options().items()}
+    key = sections.pop('signed_url')['secret_key']
     assert len(key) == 64
-    assert found.pop('drivers') == {
+    assert sections.pop('drivers') == {
         'transport': 'websocket',
         'message_store': backend,
         'management_store': 'mongodb'
         if backend == 'mongodb'
         else 'sqlalchemy',
     }
-    assert found == {**_general(devstack), **_stores(devstack, backend)}
+    assert sections == {**_general(devstack), **_stores(devstack, backend)}
     # All of it is known to the service, or to its libraries.
-    known = {
+    registered = {
         (group, name)
         for group, options in opts.list_opts()
         for option in options
         for name in (option.name, option.dest)
     }
-    del found['keystone_authtoken'], found['DEFAULT']['debug']
-    written = {(group, name) for group in found for name in found[group]}
-    assert written <= known, written - known
+    del sections['keystone_authtoken'], sections['DEFAULT']['debug']
+    written = {(group, name) for group in sections for name in sections[group]}
+    assert written <= registered, written - registered
     # It holds passwords.
     assert devstack.conf.stat().st_mode & 0o007 == 0
 
@@ -260,9 +260,9 @@ def test_the_key_of_signed_urls_survives_and_nothing_else_does(
     key = devstack.options()['signed_url']['secret_key']
     devstack.env['ZAQAR_BACKEND'] = 'sqlalchemy'
     devstack.phase('stack', 'post-config')
-    found = devstack.options()
-    assert found['signed_url']['secret_key'] == key
-    assert 'drivers:message_store:redis' not in found
+    options = devstack.options()
+    assert options['signed_url']['secret_key'] == key
+    assert 'drivers:message_store:redis' not in options
 
 
 def test_another_machine_has_another_key(
@@ -389,9 +389,9 @@ def test_without_keystone_no_account_is_made(devstack: Devstack) -> None:
     devstack.env['ENABLED_SERVICES'] = 'mysql'
     calls = devstack.phase('stack', 'post-config')
     assert 'create_service_user zaqar' not in calls
-    found = devstack.options()
-    assert 'auth_strategy' not in found['DEFAULT']
-    assert 'trustee' not in found
+    options = devstack.options()
+    assert 'auth_strategy' not in options['DEFAULT']
+    assert 'trustee' not in options
 
 
 # Heat.

@@ -99,9 +99,9 @@ def test_what_is_stacked_serves_and_what_is_unstacked_does_not(
     user = keystone.user(project, 'member')
     headers = {**HEADERS, 'X-Auth-Token': keystone.token(user, project)}
     url = f'{_url(cloud)}/queues/q'
-    made = requests.put(url, headers=headers, timeout=30)
-    assert made.status_code == 201
-    assert made.headers['Location'] == '/v2/queues/q'
+    answer = requests.put(url, headers=headers, timeout=30)
+    assert answer.status_code == 201
+    assert answer.headers['Location'] == '/v2/queues/q'
     assert requests.put(url, headers=HEADERS, timeout=30).status_code == 401
     pids = [cloud.pid(name) for name in ('zaqar-wsgi', 'zaqar-websocket')]
     assert all(pids)
@@ -229,10 +229,12 @@ def test_a_key_that_everybody_knows_is_replaced(
         f'ZAQAR_CONF={devstack.conf}\nsource {script}\nconfigure_zaqar_upgrade'
     )
     assert done.returncode == 0, done.stderr
-    found = devstack.options()
-    kept = found['signed_url']['secret_key'] == key
-    assert kept == (len(key) == 32)
-    assert found['notification']['allowed_networks'].startswith('127.0.0.0/8')
+    options = devstack.options()
+    is_same = options['signed_url']['secret_key'] == key
+    assert is_same == (len(key) == 32)
+    assert options['notification']['allowed_networks'].startswith(
+        '127.0.0.0/8'
+    )
 
 
 def test_mongodb_is_saved_by_the_beginning_of_names(

@@ -60,10 +60,10 @@ class Recorder:
             timeout=30,
         )
         assert answer.ok, (http, answer.status_code, answer.text)
-        found = answer.json() if answer.content else None
+        document = answer.json() if answer.content else None
         if response:
-            self._response(response, found)
-        return found
+            self._response(response, document)
+        return document
 
     def _request(self, name: str, instead: dict[str, str]) -> str:
         text = self._sample(f'{name}-request').read_text()
@@ -71,15 +71,15 @@ class Recorder:
             text = text.replace(shown, real)
         return text
 
-    def _response(self, name: str, found: Any) -> None:
+    def _response(self, name: str, document: Any) -> None:
         path = self._sample(f'{name}-response')
         if os.environ.get('ZAQAR_RECORD_SAMPLES'):
-            text = json.dumps(found, indent=4)
+            text = json.dumps(document, indent=4)
             for shown, real in self._replace.items():
                 text = text.replace(real, shown)
             path.write_text(text + '\n')
         shown = json.loads(path.read_text())
-        assert shape(shown) == shape(found), f'{path.name} is out of date'
+        assert shape(shown) == shape(document), f'{path.name} is out of date'
 
     def _sample(self, name: str) -> pathlib.Path:
         return SAMPLES / f'{name}.json'

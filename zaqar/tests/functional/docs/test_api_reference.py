@@ -186,10 +186,10 @@ def _messages(ask: Recorder, kind: str, prefix: str) -> None:
         request='messages-post',
         response=f'{prefix}messages-post',
     )
-    found = ask.ask(
+    page = ask.ask(
         f'GET {one}/messages?echo=true', response=f'{prefix}messages-list'
     )
-    href = found['messages'][0]['href']
+    href = page['messages'][0]['href']
     ask.ask(f'GET {href}', response=f'{prefix}message-show')
     ask.ask(f'GET {one}/stats', response=f'{kind}-stats')
 
@@ -198,12 +198,12 @@ def _rest(ask: Recorder, kind: str, prefix: str) -> None:
     one = f'/v2/{kind}s/backups'
     ask.ask(f'DELETE {one}/messages?pop=1', response=f'{prefix}messages-pop')
     ask.ask(f'POST {one}/purge', request='queue-purge')
-    made = ask.ask(
+    created = ask.ask(
         f'POST {one}/subscriptions',
         request='subscription-create',
         response=f'{prefix}subscription-create',
     )
-    subscription = f'{one}/subscriptions/{made["subscription_id"]}'
+    subscription = f'{one}/subscriptions/{created["subscription_id"]}'
     ask.ask(f'GET {one}/subscriptions', response=f'{prefix}subscription-list')
     ask.ask(f'GET {subscription}', response=f'{prefix}subscription-show')
     ask.ask(

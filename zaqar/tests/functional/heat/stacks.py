@@ -71,8 +71,8 @@ class User:
         name = f'stack-{secrets.token_hex(4)}'
         text = _template(resources, more.pop('outputs', {}))
         body = {'stack_name': name, 'template': text, **more}
-        made = self.ask('POST', '/stacks', **body)['stack']
-        return Stack(self, f'/stacks/{name}/{made["id"]}', name)
+        stack = self.ask('POST', '/stacks', **body)['stack']
+        return Stack(self, f'/stacks/{name}/{stack["id"]}', name)
 
     def done(
         self, resources: Mapping[str, Any] | pathlib.Path, **more: Any
@@ -91,8 +91,8 @@ class Stack:
 
     def show(self) -> dict[str, Any]:
         """Return what Heat says of it."""
-        found: dict[str, Any] = self.user.ask('GET', self.path)['stack']
-        return found
+        stack: dict[str, Any] = self.user.ask('GET', self.path)['stack']
+        return stack
 
     def reaches(self, status: str) -> Stack:
         """Wait until it is done, which must be in this way."""
@@ -135,15 +135,15 @@ class Stack:
 
     def output(self, name: str) -> Any:
         """Return one of its outputs."""
-        found = self.user.ask('GET', f'{self.path}/outputs/{name}')['output']
-        assert 'output_error' not in found, found
-        return found['output_value']
+        output = self.user.ask('GET', f'{self.path}/outputs/{name}')['output']
+        assert 'output_error' not in output, output
+        return output['output_value']
 
     def resource(self, name: str) -> dict[str, Any]:
         """Return what Heat says of a resource, attributes and all."""
         path = f'{self.path}/resources/{name}'
-        found: dict[str, Any] = self.user.ask('GET', path)['resource']
-        return found
+        resource: dict[str, Any] = self.user.ask('GET', path)['resource']
+        return resource
 
     def attribute(self, name: str, which: str) -> Any:
         """Return an attribute of a resource."""
@@ -170,9 +170,9 @@ def until(ask: Callable[[], Found | None], what: str) -> Found:
     """Ask until there is an answer, and return it."""
     end = time.monotonic() + PATIENCE
     while True:
-        found = ask()
-        if found:
-            return found
+        result = ask()
+        if result:
+            return result
         assert time.monotonic() < end, f'{what} has not come'
         time.sleep(0.1)
 

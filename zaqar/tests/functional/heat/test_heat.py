@@ -15,16 +15,16 @@ from zaqar.tests.functional.heat.stacks import TEMPLATES, User, until
 from zaqar.tests.functional.keystone.callers import Caller, queue_name
 
 
-def machine(user: User, given: Mapping[str, Any]) -> Caller:
+def machine(user: User, credentials: Mapping[str, Any]) -> Caller:
     """Return a caller with the credentials that Heat gives a machine."""
     auth = v3.Password(
-        given['auth_url'],
-        user_id=given['user_id'],
-        password=given['password'],
-        project_id=given['project_id'],
+        credentials['auth_url'],
+        user_id=credentials['user_id'],
+        password=credentials['password'],
+        project_id=credentials['project_id'],
     )
     token = session.Session(auth).get_token()
-    return Caller(user.zaqar.origin, token, given['project_id'])
+    return Caller(user.zaqar.origin, token, credentials['project_id'])
 
 
 def bodies(caller: Caller, queue: str) -> list[Any]:
@@ -85,17 +85,17 @@ def test_a_wait_condition_is_signalled_through_a_queue(user: User) -> None:
         },
         outputs={'data': {'get_attr': ['wait', 'data']}},
     )
-    given = json.loads(
+    credentials = json.loads(
         until(lambda: stack.attribute('handle', 'signal'), 'the handle')
     )
-    caller = machine(user, given)
+    caller = machine(user, credentials)
     for name in ('one', 'two'):
         body = {'status': 'SUCCESS', 'id': name, 'data': name.upper()}
-        signal(caller, given['queue_id'], body)
+        signal(caller, credentials['queue_id'], body)
     stack.reaches('CREATE_COMPLETE')
     assert json.loads(stack.output('data')) == {'one': 'ONE', 'two': 'TWO'}
     stack.deleted()
-    assert not caller.owns(given['queue_id'])
+    assert not caller.owns(credentials['queue_id'])
 
 
 def test_a_server_is_told_its_software_through_a_queue(user: User) -> None:
@@ -114,7 +114,7 @@ def test_a_server_is_told_its_software_through_a_queue(user: User) -> None:
     )
     assert deployment['config'] == 'echo hello'
     inputs = {i['name']: i['value'] for i in deployment['inputs']}
-    given = {
+    credentials = {
         key: inputs[f'deploy_{key}']
         for key in (
             'auth_url',
@@ -125,13 +125,13 @@ def test_a_server_is_told_its_software_through_a_queue(user: User) -> None:
         )
     }
     body = {'deploy_stdout': 'hello', 'deploy_status_code': 0}
-    signal(machine(user, given), given['queue_id'], body)
+    signal(machine(user, credentials), credentials['queue_id'], body)
     stack.reaches('CREATE_COMPLETE')
     assert stack.output('said') == 'hello'
     # Heat 27 leaves the queue of the server behind: it looks for a service of
     # the type "zaqar" before it deletes it. That of the signal goes.
     stack.deleted()
-    assert not caller.owns(given['queue_id'])
+    assert not caller.owns(credentials['queue_id'])
 
 
 def _deployment() -> dict[str, Any]:

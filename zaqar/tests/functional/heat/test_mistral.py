@@ -42,8 +42,8 @@ class Mistral:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                known = f'/v2/workflows/{WORKFLOW}' in self.path
-                self.answer(200 if known else 404, {'id': WORKFLOW})
+                exists = f'/v2/workflows/{WORKFLOW}' in self.path
+                self.answer(200 if exists else 404, {'id': WORKFLOW})
 
             def do_POST(self) -> None:
                 size = int(self.headers['Content-Length'])
@@ -69,13 +69,13 @@ class Mistral:
 @pytest.fixture
 def mistral(mistral_port: int) -> Iterator[Mistral]:
     """A stand-in for Mistral, where the catalogue says it is."""
-    found = Mistral()
+    workflows = Mistral()
     server = http.server.ThreadingHTTPServer(
-        ('127.0.0.1', mistral_port), found.handler()
+        ('127.0.0.1', mistral_port), workflows.handler()
     )
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield found
+    yield workflows
     server.shutdown()
     thread.join()
     server.server_close()
@@ -111,11 +111,11 @@ def test_mistral_trigger(
 def test_an_update_of_a_trigger_keeps_the_trust(
     user: User, mistral: Mistral, keystone: Keystone
 ) -> None:
-    def trigger(**given: Any) -> dict[str, Any]:
+    def trigger(**fields: Any) -> dict[str, Any]:
         properties = {
             'queue_name': {'get_resource': 'q'},
             'workflow_id': WORKFLOW,
-            **given,
+            **fields,
         }
         return {
             'q': {'type': 'OS::Zaqar::Queue'},
@@ -126,11 +126,11 @@ def test_an_update_of_a_trigger_keeps_the_trust(
         }
 
     stack = user.done(trigger())
-    made = stack.id_of('t')
+    first_id = stack.id_of('t')
     user.zaqar.post(stack.id_of('q'))
     first = mistral.executions.get(timeout=PATIENCE)
     stack.updated(trigger(input={'n': 1}))
-    assert stack.id_of('t') == made
+    assert stack.id_of('t') == first_id
     user.zaqar.post(stack.id_of('q'))
     second = mistral.executions.get(timeout=PATIENCE)
     assert (first.body['input'], second.body['input']) == ({}, {'n': 1})
@@ -162,5 +162,5 @@ def _describe(keystone: Keystone, token: str) -> dict[str, Any]:
         },
         timeout=30,
     )
-    found: dict[str, Any] = answer.json()['token']
-    return found
+    details: dict[str, Any] = answer.json()['token']
+    return details

@@ -52,20 +52,20 @@ def observing(heat: Heat) -> Iterator[None]:
 
 def test_an_update_sets_right_what_others_have_changed(user: User) -> None:
     stack = user.done(template('first'))
-    made = ids(stack)
-    queue = f'/v2/queues/{made[0]}'
+    first = ids(stack)
+    queue = f'/v2/queues/{first[0]}'
     steps = [
         {'op': 'replace', 'path': '/metadata/a', 'value': 2},
         {'op': 'add', 'path': '/metadata/b', 'value': 3},
         {'op': 'remove', 'path': '/metadata/_max_claim_count'},
     ]
     user.zaqar.ask('PATCH', queue, PATCH, json=steps)
-    subscription = f'{queue}/subscriptions/{made[2]}'
+    subscription = f'{queue}/subscriptions/{first[2]}'
     user.zaqar.ask('PATCH', subscription, json={'ttl': 600, 'options': {}})
     stack.updated(template('second'))
     shown = user.zaqar.ask('GET', queue).json()
     mended = user.zaqar.ask('GET', subscription).json()
-    assert ids(stack) == made
+    assert ids(stack) == first
     assert (shown['a'], shown.get('b')) == (1, None)
     assert shown['_max_claim_count'] == 2
     assert mended['options'] == {'subject': 'News'}

@@ -21,11 +21,11 @@ def pooled(
     They name each other, so that Heat has to find out which comes first.
     """
     uri = f'sqlite:///{folder}/{pool}.sqlite'
-    given = {'name': pool, 'uri': uri, 'weight': 100, **more}
+    properties = {'name': pool, 'uri': uri, 'weight': 100, **more}
     named = {'name': flavor, 'pool_list': [pool]}
     return {
         'a': {'type': 'OS::Zaqar::Flavor', 'properties': named},
-        'b': {'type': 'OS::Zaqar::Pool', 'properties': given},
+        'b': {'type': 'OS::Zaqar::Pool', 'properties': properties},
     }
 
 
@@ -34,8 +34,8 @@ def test_pools_and_flavors_are_made_updated_and_deleted(
 ) -> None:
     pool, flavor, queue = queue_name(), queue_name(), queue_name()
     template = pooled(tmp_path, pool, flavor)
-    kept = {'name': queue, 'flavor': flavor}
-    template['0'] = {'type': 'OS::Zaqar::Queue', 'properties': kept}
+    properties = {'name': queue, 'flavor': flavor}
+    template['0'] = {'type': 'OS::Zaqar::Queue', 'properties': properties}
     stack = admin.done(template)
     assert admin.zaqar.owns(queue)
     assert stack.resource('b')['required_by'] == ['a']

@@ -32,8 +32,8 @@ def curl(stack: Stack, body: str | None = None, **signal: Any) -> None:
     :param body: the whole request
     :param signal: body of a message, otherwise
     """
-    given = body or json.dumps({'messages': [{'body': signal}]})
-    command = f"{when_there(stack, 'curl_cli')} --data-binary '{given}'"
+    document = body or json.dumps({'messages': [{'body': signal}]})
+    command = f"{when_there(stack, 'curl_cli')} --data-binary '{document}'"
     subprocess.run(['bash', '-c', command], check=True, capture_output=True)
 
 

@@ -83,12 +83,12 @@ def test_by_default_a_url_reads_messages_for_a_day(user: User) -> None:
 def test_what_a_url_is_good_for_is_updated_in_place(user: User) -> None:
     first, second = queue_name(), queue_name()
     stack = user.done(signed(queue=first))
-    made = stack.id_of('u')
+    first_id = stack.id_of('u')
     stack.updated(signed(queue=first, methods=['POST']))
-    assert (stack.id_of('u'), shown(stack)['methods']) == (made, ['POST'])
+    assert (stack.id_of('u'), shown(stack)['methods']) == (first_id, ['POST'])
     assert read(user, first, shown(stack)) == 404
     stack.updated(signed(queue=second))
-    assert stack.id_of('u') != made
+    assert stack.id_of('u') != first_id
     assert read(user, second, shown(stack)) == 200
 
 

@@ -16,17 +16,17 @@ FOR_EVER = 220367260800
 
 def subscribed(**properties: Any) -> dict[str, Any]:
     """Return the resources of a template with one subscription."""
-    given = {'subscriber': HOOK, **properties}
-    return {'s': {'type': 'OS::Zaqar::Subscription', 'properties': given}}
+    fields = {'subscriber': HOOK, **properties}
+    return {'s': {'type': 'OS::Zaqar::Subscription', 'properties': fields}}
 
 
 def subscriptions(user: User, queue: str) -> list[dict[str, Any]]:
     """Return the subscriptions of a queue."""
     path = f'/v2/queues/{queue}/subscriptions'
-    found: list[dict[str, Any]] = user.zaqar.ask('GET', path).json()[
+    listed: list[dict[str, Any]] = user.zaqar.ask('GET', path).json()[
         'subscriptions'
     ]
-    return found
+    return listed
 
 
 def test_a_subscription_has_the_options_of_its_template(user: User) -> None:
@@ -40,10 +40,13 @@ def test_a_subscription_has_the_options_of_its_template(user: User) -> None:
             retry_policy={'retries_with_no_delay': 1},
         )
     )
-    (found,) = subscriptions(user, queue)
-    assert found['id'] == stack.id_of('s')
-    assert (found['subscriber'], found['ttl']) == (HOOK, FOR_EVER)
-    assert found['options'] == {
+    (subscription,) = subscriptions(user, queue)
+    assert subscription['id'] == stack.id_of('s')
+    assert (subscription['subscriber'], subscription['ttl']) == (
+        HOOK,
+        FOR_EVER,
+    )
+    assert subscription['options'] == {
         'from': 'zaqar@example.org',
         'free': 1,
         'post_headers': {'X-Kind': 'test'},
@@ -63,18 +66,18 @@ def test_a_subscription_is_updated_in_place_replaced_and_deleted(
 ) -> None:
     first, second = queue_name(), queue_name()
     stack = user.done(subscribed(queue_name=first, mail_subject='News'))
-    made = stack.id_of('s')
+    first_id = stack.id_of('s')
     other = 'mailto:ops@example.org'
     stack.updated(subscribed(queue_name=first, subscriber=other, ttl=600))
-    (found,) = subscriptions(user, first)
-    assert (found['id'], stack.id_of('s')) == (made, made)
-    assert (found['subscriber'], found['ttl']) == (other, 600)
-    assert found['options'] == {}
+    (subscription,) = subscriptions(user, first)
+    assert (subscription['id'], stack.id_of('s')) == (first_id, first_id)
+    assert (subscription['subscriber'], subscription['ttl']) == (other, 600)
+    assert subscription['options'] == {}
 
     stack.updated(subscribed(queue_name=second))
     assert subscriptions(user, first) == []
-    (found,) = subscriptions(user, second)
-    assert found['id'] == stack.id_of('s') != made
+    (subscription,) = subscriptions(user, second)
+    assert subscription['id'] == stack.id_of('s') != first_id
 
     stack.deleted()
     assert subscriptions(user, second) == []
@@ -96,15 +99,20 @@ def test_a_subscriber_that_was_there_gets_the_settings(user: User) -> None:
     path = f'/v2/queues/{queue}/subscriptions'
     user.zaqar.ask('POST', path, json={'subscriber': HOOK, 'ttl': 300})
     user.done(subscribed(queue_name=queue, ttl=900, mail_subject='News'))
-    (found,) = subscriptions(user, queue)
-    assert (found['ttl'], found['options']) == (900, {'subject': 'News'})
+    (subscription,) = subscriptions(user, queue)
+    assert (subscription['ttl'], subscription['options']) == (
+        900,
+        {'subject': 'News'},
+    )
 
 
 def test_events_tell_of_a_subscriber_that_is_taken(user: User) -> None:
     queue = queue_name()
     path = f'/v2/queues/{queue}/subscriptions'
-    made = user.zaqar.ask('POST', path, json={'subscriber': HOOK}).json()
-    confirm = f'{path}/{made["subscription_id"]}/confirm'
+    subscription = user.zaqar.ask(
+        'POST', path, json={'subscriber': HOOK}
+    ).json()
+    confirm = f'{path}/{subscription["subscription_id"]}/confirm'
     user.zaqar.ask('PUT', confirm, json={'confirmed': True})
     stack = user.create(subscribed(queue_name=queue))
     reason = stack.fails('CREATE_FAILED')
@@ -124,9 +132,9 @@ def test_a_subscription_that_is_gone_is_found_missing_and_made_again(
     user.zaqar.ask('DELETE', path)
     assert '404' in stack.check().fails('CHECK_FAILED')
     stack.updated(template)
-    (found,) = subscriptions(user, queue)
-    assert found['id'] == stack.id_of('s')
-    user.zaqar.ask('DELETE', f'{path.rpartition("/")[0]}/{found["id"]}')
+    (subscription,) = subscriptions(user, queue)
+    assert subscription['id'] == stack.id_of('s')
+    user.zaqar.ask('DELETE', f'{path.rpartition("/")[0]}/{subscription["id"]}')
     stack.deleted()
 
 
@@ -141,10 +149,10 @@ def test_the_queue_may_be_given_by_its_link_or_its_resource(
     queue = stack.id_of('q')
     assert [s['id'] for s in subscriptions(user, queue)] == [stack.id_of('s')]
     # The same queue, said in another way: nothing is replaced.
-    made = stack.id_of('s')
+    first = stack.id_of('s')
     resources |= subscribed(queue_name={'get_resource': 'q'})
     stack.updated(resources)
-    assert stack.id_of('s') == made
+    assert stack.id_of('s') == first
 
 
 def test_a_queue_that_is_only_named_is_made_first(user: User) -> None:

@@ -49,8 +49,8 @@ def test_subscription(user: User) -> None:
         },
     )
     path = f'/v2/queues/{stack.output("queue")}/subscriptions'
-    found = user.zaqar.ask('GET', path).json()['subscriptions']
-    assert {item['subscriber'] for item in found} == {
+    subscriptions = user.zaqar.ask('GET', path).json()['subscriptions']
+    assert {item['subscriber'] for item in subscriptions} == {
         'https://ops.example.org/hook',
         'mailto:ops@example.org',
     }
@@ -98,8 +98,8 @@ def test_pools(admin: User, tmp_path: pathlib.Path) -> None:
 
 def _script(stack: Stack) -> str | None:
     """Return the script of a stack once it is made."""
-    made = stack.id_of('script')
-    if not made:
+    script = stack.id_of('script')
+    if not script:
         return None
-    shown = stack.user.ask('GET', f'/software_configs/{made}')
+    shown = stack.user.ask('GET', f'/software_configs/{script}')
     return str(shown['software_config']['config'])

@@ -33,9 +33,9 @@ def test_a_topic_is_made_updated_in_place_replaced_and_deleted(
         )
     )
     path = f'/v2/topics/{first}'
-    made = user.zaqar.ask('GET', path).json()
-    assert (made['a'], made['_default_message_ttl']) == (1, 600)
-    assert made['_retry_policy'] == {'retries_with_no_delay': 1}
+    metadata = user.zaqar.ask('GET', path).json()
+    assert (metadata['a'], metadata['_default_message_ttl']) == (1, 600)
+    assert metadata['_retry_policy'] == {'retries_with_no_delay': 1}
 
     stack.updated(topic(name=first, metadata={'b': 2}))
     changed = user.zaqar.ask('GET', path).json()

@@ -122,7 +122,7 @@ class Api:
         headers: Mapping[str, str | None],
     ) -> dict[str, Any]:
         path, _, query = path.partition('?')
-        found: dict[str, Any] = {
+        environ: dict[str, Any] = {
             'REQUEST_METHOD': method,
             'SCRIPT_NAME': '',
             'PATH_INFO': unquote_to_bytes(path).decode('latin-1'),
@@ -139,18 +139,18 @@ class Api:
             'wsgi.multiprocess': False,
             'wsgi.run_once': False,
         }
-        given = {'Client-ID': self.client, 'X-Project-ID': self.project}
+        defaults = {'Client-ID': self.client, 'X-Project-ID': self.project}
         if self.roles is not None:
-            given['X-Roles'] = self.roles
+            defaults['X-Roles'] = self.roles
         if raw is not None:
-            given['Content-Length'] = str(len(raw))
-        for name, value in {**given, **headers}.items():
+            defaults['Content-Length'] = str(len(raw))
+        for name, value in {**defaults, **headers}.items():
             key = name.upper().replace('-', '_')
             if key not in ('CONTENT_TYPE', 'CONTENT_LENGTH'):
                 key = f'HTTP_{key}'
             if value is not None:
-                found[key] = value.encode().decode('latin-1')
-        return found
+                environ[key] = value.encode().decode('latin-1')
+        return environ
 
     def _run(self, environ: dict[str, Any]) -> Response:
         started: list[Any] = []
@@ -162,10 +162,10 @@ class Api:
 
         body = b''.join(self._app(environ, start_response))
         status, headers = started
-        found = {name.lower(): value for name, value in headers}
-        if int(found.get('content-length', len(body))) != len(body):
+        named = {name.lower(): value for name, value in headers}
+        if int(named.get('content-length', len(body))) != len(body):
             assert environ['REQUEST_METHOD'] == 'HEAD'
-        return Response(int(status[:3]), found, body)
+        return Response(int(status[:3]), named, body)
 
     def on_topics(self) -> Api:
         """Return the same service, asked about topics for queues."""

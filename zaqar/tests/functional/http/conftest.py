@@ -60,16 +60,16 @@ def make_api(
         folder = tmp_path / str(len(built))
         folder.mkdir()
         file = folder / 'zaqar.conf'
-        given = _STATE.search(text)
-        place = engine.place(given[1] if given else str(folder))
+        state = _STATE.search(text)
+        place = engine.place(state[1] if state else str(folder))
         file.write_text(f'[DEFAULT]\nstate_path = {folder}\n{text}\n{place}')
         conf = configuration.load('zaqar-server', ['--config-file', str(file)])
         built.append(service_assembly.Service(conf))
         return Api(built[-1])
 
     yield make
-    for found in built:
-        found.close()
+    for service in built:
+        service.close()
     engine.clean(str(tmp_path))
 
 

@@ -43,8 +43,10 @@ class Engine(abc.ABC):
             self.uri(folder, name), poolclass=sa.NullPool
         )
         with engine.begin() as connection:
-            found = connection.execute(statement)
-            return [tuple(row) for row in found] if found.returns_rows else []
+            result = connection.execute(statement)
+            return (
+                [tuple(row) for row in result] if result.returns_rows else []
+            )
 
     def copy(self, folder: str, source: str, target: str) -> None:
         """Put all rows of a database into an empty one."""
@@ -83,8 +85,8 @@ class PostgreSQL(Engine):
     def uri(self, folder: str, name: str) -> str:
         key = (folder, name)
         if key not in self._used:
-            found = self._free.pop() if self._free else self._made()
-            self._used[key] = found
+            database = self._free.pop() if self._free else self._made()
+            self._used[key] = database
         return self._used[key]
 
     def place(self, folder: str) -> str:
@@ -113,8 +115,8 @@ ENGINES = ('sqlite', 'postgresql')
 
 def chosen() -> Sequence[str]:
     """Return the names of the engines to test on."""
-    given = os.environ.get('ZAQAR_TEST_ENGINE')
-    names = tuple(given.split(',')) if given else ENGINES
+    configured = os.environ.get('ZAQAR_TEST_ENGINE')
+    names = tuple(configured.split(',')) if configured else ENGINES
     unknown = sorted(set(names) - set(ENGINES))
     if unknown:
         raise ValueError(f'ZAQAR_TEST_ENGINE: there is no {unknown[0]}')

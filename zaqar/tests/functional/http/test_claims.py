@@ -107,11 +107,11 @@ def test_ttl_and_grace_are_within_their_range(
         f'The {name} for a claim may not exceed 43200 seconds, and must be '
         'at least 60 seconds long.'
     )
-    made = api.claim('jobs', **{field: value})
+    claim = api.claim('jobs', **{field: value})
     if not fits:
-        assert made.is_error(400, 'Invalid API request', text)
-        made = api.claim('jobs')
-    renewed = api('PATCH', made.headers['location'], {field: value})
+        assert claim.is_error(400, 'Invalid API request', text)
+        claim = api.claim('jobs')
+    renewed = api('PATCH', claim.headers['location'], {field: value})
     if fits:
         assert renewed.status == 204
     else:
@@ -153,17 +153,17 @@ def test_an_operator_gives_the_defaults(make_api: MakeApi) -> None:
 
 def test_a_claim_is_shown_with_exactly_its_keys(api: Api) -> None:
     api.post('jobs', 1, 2)
-    made = api.claim('jobs', ttl=300, grace=100)
-    path = made.headers['location']
+    claim = api.claim('jobs', ttl=300, grace=100)
+    path = claim.headers['location']
     api.clock.move(17.9)
-    found = api('GET', path)
-    assert found.status == 200
-    assert set(found.json) == {'href', 'ttl', 'age', 'messages'}
-    assert found.json['href'] == path
-    assert (found.json['ttl'], found.json['age']) == (300, 17)
-    hrefs = [message['href'] for message in found.json['messages']]
-    assert all(href.endswith(f'?claim_id={_id(made)}') for href in hrefs)
-    assert [message['age'] for message in found.json['messages']] == [17, 17]
+    shown = api('GET', path)
+    assert shown.status == 200
+    assert set(shown.json) == {'href', 'ttl', 'age', 'messages'}
+    assert shown.json['href'] == path
+    assert (shown.json['ttl'], shown.json['age']) == (300, 17)
+    hrefs = [message['href'] for message in shown.json['messages']]
+    assert all(href.endswith(f'?claim_id={_id(claim)}') for href in hrefs)
+    assert [message['age'] for message in shown.json['messages']] == [17, 17]
 
 
 def test_any_client_of_the_project_may_use_a_claim(api: Api) -> None:
@@ -211,9 +211,9 @@ def test_a_claim_belongs_to_its_queue_and_project(api: Api) -> None:
 
 def test_a_claim_whose_messages_are_gone_is_404(api: Api) -> None:
     (message,) = api.post('jobs', 1)
-    made = api.claim('jobs')
-    api('DELETE', f'{QUEUE}/messages/{message}?claim_id={_id(made)}')
-    assert api('GET', made.headers['location']).status == 404
+    claim = api.claim('jobs')
+    api('DELETE', f'{QUEUE}/messages/{message}?claim_id={_id(claim)}')
+    assert api('GET', claim.headers['location']).status == 404
 
 
 # Renewing and releasing.
@@ -225,8 +225,8 @@ def test_an_empty_renewal_uses_the_defaults(api: Api) -> None:
     api.clock.move(50)
     renewed = api('PATCH', path, {})
     assert (renewed.status, renewed.body) == (204, b'')
-    found = api('GET', path).json
-    assert (found['ttl'], found['age']) == (300, 0)
+    claim = api('GET', path).json
+    assert (claim['ttl'], claim['age']) == (300, 0)
     api.clock.move(300)
     assert api('GET', path).status == 404
 

@@ -20,10 +20,10 @@ CAPABILITIES = ['FIFO', 'CLAIMS', 'DURABILITY', 'AOD']
 @pytest.fixture
 def api(make_api: MakeApi) -> Api:
     """An application with three pools and no virtual pool."""
-    found = make_api(POOLED).as_admin()
+    client = make_api(POOLED).as_admin()
     for name in ('east', 'north', 'west'):
-        pools.make(found, name)
-    return found
+        pools.make(client, name)
+    return client
 
 
 def _tags(api: Api) -> dict[str, str | None]:
@@ -33,9 +33,9 @@ def _tags(api: Api) -> dict[str, str | None]:
 
 def test_a_flavor_is_its_pools_and_what_they_promise(api: Api) -> None:
     document = {'pool_list': ['west', 'east'], 'capabilities': {'x': 1}}
-    made = api('PUT', FAST, document)
-    assert (made.status, made.body) == (201, b'')
-    assert made.headers['location'] == FAST
+    answer = api('PUT', FAST, document)
+    assert (answer.status, answer.body) == (201, b'')
+    assert answer.headers['location'] == FAST
     assert api('GET', FAST).json == {
         'name': 'fast',
         'capabilities': CAPABILITIES,

@@ -120,15 +120,15 @@ def fuzzed(
 
 def _state(api: Api) -> Any:
     """Return all there is to see, in this project and in any other."""
-    kept = Api(api.service, api.clock).as_admin()
-    queues = kept('GET', '/v2/queues?detailed=1&with_count=1&limit=20')
-    messages = kept(
+    fresh = Api(api.service, api.clock).as_admin()
+    queues = fresh('GET', '/v2/queues?detailed=1&with_count=1&limit=20')
+    messages = fresh(
         'GET',
         f'{QUEUE}/messages?echo=1&include_claimed=1&include_delayed=1',
     )
     more = (f'{QUEUE}/stats', f'{QUEUE}/subscriptions', '/v2/topics')
     admin = ('/v2/pools?detailed=1', '/v2/flavors?detailed=1')
-    rest = [kept('GET', path).body for path in (*more, *admin)]
+    rest = [fresh('GET', path).body for path in (*more, *admin)]
     return queues.body, messages.body, *rest
 
 

@@ -104,8 +104,8 @@ def project() -> str:
 
 def model(name: str, value: Any) -> Any:
     """Make what a generated operation takes."""
-    found = getattr(importlib.import_module(f'{PACKAGE}.models'), name)
-    return found.from_dict(value)
+    cls = getattr(importlib.import_module(f'{PACKAGE}.models'), name)
+    return cls.from_dict(value)
 
 
 def test_all_operations_are_generated(generated: str) -> None:

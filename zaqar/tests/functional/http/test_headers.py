@@ -287,14 +287,14 @@ def test_extra_spec_has_no_effect(api: Api) -> None:
 
 
 def test_every_answer_has_a_request_id_of_its_own(api: Api) -> None:
-    given = f'req-{uuid.uuid4()}'
-    headers = {'X-OpenStack-Request-ID': given}
+    request_id = f'req-{uuid.uuid4()}'
+    headers = {'X-OpenStack-Request-ID': request_id}
     seen = set()
     for path in ('/', '/v2/ping', '/v2/nothing', '/v2/queues', '/healthcheck'):
-        found = api('GET', path, headers=headers).headers
-        seen.add(found['x-openstack-request-id'])
+        response_headers = api('GET', path, headers=headers).headers
+        seen.add(response_headers['x-openstack-request-id'])
     assert len(seen) == 5
-    assert given not in seen
+    assert request_id not in seen
     assert all(re.fullmatch(r'req-[0-9a-f-]{36}', one) for one in seen)
 
 

@@ -87,9 +87,9 @@ def test_each_pool_counts_its_own(make_api: MakeApi) -> None:
     pools.make(api, 'east')
     api.post('q', 1, 2)
     pools.make(api, 'west')
-    found = api('GET', '/v2/health').json
-    assert found['east']['message_volume']['total'] == 2
-    assert found['west']['message_volume']['total'] == 0
+    health = api('GET', '/v2/health').json
+    assert health['east']['message_volume']['total'] == 2
+    assert health['west']['message_volume']['total'] == 0
 
 
 def test_nothing_is_left_behind(api: Api) -> None:
@@ -103,10 +103,10 @@ def test_each_pool_is_tried(make_api: MakeApi) -> None:
     api = make_api(POOLED).as_admin()
     for name in ('east', 'west'):
         pools.make(api, name)
-    found = api('GET', '/v2/health').json
-    assert found.pop('catalog_reachable') is True
-    assert set(found) == {'east', 'west'}
-    assert all(_is_well(state) for state in found.values())
+    health = api('GET', '/v2/health').json
+    assert health.pop('catalog_reachable') is True
+    assert set(health) == {'east', 'west'}
+    assert all(_is_well(state) for state in health.values())
 
 
 def test_pools_are_tried_at_once(
@@ -119,8 +119,8 @@ def test_pools_are_tried_at_once(
         pools.make(api, name)
         store: Any = api.service.catalogue.pools.store(name)  # type: ignore
         monkeypatch.setattr(store, 'ping', meeting.wait)
-    found = api('GET', '/v2/health').json
-    assert all(_is_well(found[name]) for name in ('east', 'west'))
+    health = api('GET', '/v2/health').json
+    assert all(_is_well(health[name]) for name in ('east', 'west'))
 
 
 def test_each_pool_has_a_deadline(

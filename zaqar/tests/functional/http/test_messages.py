@@ -260,36 +260,36 @@ def test_life_is_checked_before_delay(api: Api) -> None:
 
 
 def test_a_message_is_shown_with_exactly_its_keys(api: Api) -> None:
-    (found,) = api.post('jobs', {'job': 7}, ttl=600)
+    (message_id,) = api.post('jobs', {'job': 7}, ttl=600)
     api.clock.move(4.9)
     expected = {
-        'id': found,
-        'href': f'{MESSAGES}/{found}',
+        'id': message_id,
+        'href': f'{MESSAGES}/{message_id}',
         'ttl': 600,
         'age': 4,
         'body': {'job': 7},
     }
-    assert api('GET', f'{MESSAGES}/{found}').json == expected
+    assert api('GET', f'{MESSAGES}/{message_id}').json == expected
     listed = api('GET', f'{MESSAGES}?echo=true').json['messages']
     assert listed == [expected]
-    several = api('GET', f'{MESSAGES}?ids={found}')
+    several = api('GET', f'{MESSAGES}?ids={message_id}')
     assert several.json == {'messages': [expected]}
 
 
 def test_an_id_is_at_most_64_plain_characters(api: Api) -> None:
-    (found,) = api.post('jobs', 1)
-    assert 0 < len(found) <= 64
-    assert all(c.isalnum() or c in '_-' for c in found)
+    (message_id,) = api.post('jobs', 1)
+    assert 0 < len(message_id) <= 64
+    assert all(c.isalnum() or c in '_-' for c in message_id)
 
 
 def test_a_message_dies_at_the_second(api: Api) -> None:
-    (found,) = api.post('jobs', 1, ttl=60)
+    (message_id,) = api.post('jobs', 1, ttl=60)
     api.clock.move(59.999)
-    assert api('GET', f'{MESSAGES}/{found}').status == 200
+    assert api('GET', f'{MESSAGES}/{message_id}').status == 200
     assert api.bodies('jobs') == [1]
     api.clock.move(0.001)
-    assert api('GET', f'{MESSAGES}/{found}').status == 404
-    assert api('GET', f'{MESSAGES}?ids={found}').status == 404
+    assert api('GET', f'{MESSAGES}/{message_id}').status == 404
+    assert api('GET', f'{MESSAGES}?ids={message_id}').status == 404
     assert api.bodies('jobs') == []
     assert api.claim('jobs').status == 204
     stats = api('GET', f'{QUEUE}/stats').json['messages']
@@ -448,8 +448,8 @@ def test_ids_find_claimed_delayed_and_own_messages(api: Api) -> None:
     claimed = api.post('jobs', 1, delay=0)
     api.claim('jobs')
     ids = ','.join(claimed + api.post('jobs', 2, delay=50))
-    found = api('GET', f'{MESSAGES}?ids={ids}').json['messages']
-    assert [message['body'] for message in found] == [1, 2]
+    messages = api('GET', f'{MESSAGES}?ids={ids}').json['messages']
+    assert [message['body'] for message in messages] == [1, 2]
 
 
 @pytest.mark.parametrize('exists', [True, False])
@@ -505,17 +505,17 @@ def test_a_message_that_is_not_there_is_404_and_deleting_it_204(
 
 @pytest.mark.proves('ids are scoped')
 def test_a_message_belongs_to_its_queue_and_project(api: Api) -> None:
-    (found,) = api.post('jobs', 'secret')
+    (message_id,) = api.post('jobs', 'secret')
     api.post('other', 'x')
     stranger = api.as_project('b')
     stranger.post('jobs', 'x')
     for who, path in (
-        (api, f'/v2/queues/other/messages/{found}'),
-        (stranger, f'{MESSAGES}/{found}'),
+        (api, f'/v2/queues/other/messages/{message_id}'),
+        (stranger, f'{MESSAGES}/{message_id}'),
     ):
         assert who('GET', path).status == 404
         assert who('DELETE', path).status == 204
-    assert api('GET', f'{MESSAGES}/{found}?claim_id=x').status == 200
+    assert api('GET', f'{MESSAGES}/{message_id}?claim_id=x').status == 200
 
 
 NOT_CLAIMED = (
@@ -559,12 +559,12 @@ def test_a_claimed_message_is_deleted_with_its_claim_only(api: Api) -> None:
 
 
 def test_an_expired_claim_deletes_nothing(api: Api) -> None:
-    (found,) = api.post('jobs', 1)
+    (message_id,) = api.post('jobs', 1)
     claim = _claim_one(api)
     api.clock.move(60)
-    answer = api('DELETE', f'{MESSAGES}/{found}?claim_id={claim}')
+    answer = api('DELETE', f'{MESSAGES}/{message_id}?claim_id={claim}')
     assert answer.is_error(400, 'Unable to delete')
-    assert api('DELETE', f'{MESSAGES}/{found}').status == 204
+    assert api('DELETE', f'{MESSAGES}/{message_id}').status == 204
 
 
 def test_a_deleted_message_leaves_its_claim(api: Api) -> None:
@@ -754,13 +754,13 @@ def test_a_checksum_is_that_of_the_body_as_python_writes_it(
 
 def test_null_has_no_checksum(make_api: MakeApi) -> None:
     api = make_api('enable_checksum = true')
-    (found,) = api.post('jobs', None)
-    assert 'checksum' not in api('GET', f'{MESSAGES}/{found}').json
+    (message_id,) = api.post('jobs', None)
+    assert 'checksum' not in api('GET', f'{MESSAGES}/{message_id}').json
 
 
 def test_checksums_are_off_by_default(api: Api) -> None:
-    (found,) = api.post('jobs', 1)
-    assert 'checksum' not in api('GET', f'{MESSAGES}/{found}').json
+    (message_id,) = api.post('jobs', 1)
+    assert 'checksum' not in api('GET', f'{MESSAGES}/{message_id}').json
 
 
 # A limit on what a queue holds.

@@ -388,8 +388,8 @@ def test_what_another_process_posts_to_the_former_pool_is_brought_along(
     assert pools.holds(flavored, 'east') == 1
     _forget(flavored)
     assert flavored.bodies('q') == ['late']
-    found = flavored('GET', f'{QUEUE}/messages/{late[0]}')
-    assert found.json['body'] == 'late'
+    shown = flavored('GET', f'{QUEUE}/messages/{late[0]}')
+    assert shown.json['body'] == 'late'
     _forget(twin)
     assert twin.bodies('q') == ['late']
     assert pools.holds(flavored, 'west') == 1
@@ -517,18 +517,18 @@ def test_a_pool_whose_folder_is_gone_fails_alone(api: Api) -> None:
 def test_a_pool_that_is_down_gets_no_new_queue(api: Api) -> None:
     pools.make(api, 'east', weight=1)
     pools.make(api, 'west', weight=1000)
-    found = _catalogue(api).pools.records
-    there = found.get('west').uri
-    found.change('west', {'uri': 'sqlite:////no/such/a'})
+    records = _catalogue(api).pools.records
+    there = records.get('west').uri
+    records.change('west', {'uri': 'sqlite:////no/such/a'})
     for number in range(5):
         api.post(f'q{number}', 1)
         assert _pool_of(api, f'q{number}') == 'east'
     # With all of them down there is hope, hence 503 and no queue.
-    found.change('east', {'weight': 0})
+    records.change('east', {'weight': 0})
     assert api('PUT', QUEUE).status == 503
     listed = api('GET', '/v2/queues').json['queues']
     assert 'q' not in [queue['name'] for queue in listed]
-    found.change('west', {'uri': there})
+    records.change('west', {'uri': there})
     assert api('PUT', QUEUE).status == 201
     assert _pool_of(api, 'q') == 'west'
 
@@ -739,11 +739,11 @@ def test_a_queue_made_while_its_pool_is_deleted_goes_elsewhere(
     choose = pool_selection.Pools.choose
 
     def slow(self: pool_selection.Pools, flavor: Any) -> str:
-        found = choose(self, flavor)
-        if found == 'east':
+        result = choose(self, flavor)
+        if result == 'east':
             pools.make(api, 'west')
             assert api('DELETE', '/v2/pools/east').status == 204
-        return found
+        return result
 
     monkeypatch.setattr(pool_selection.Pools, 'choose', slow)
     api.post('q', 1)
@@ -861,8 +861,8 @@ def test_no_message_is_lost_while_the_flavor_goes_to_and_fro(
         posts = [executor.submit(post, number) for number in range(200)]
         for number in range(100):
             flip(number)
-        for found in posts:
-            found.result()
+        for future in posts:
+            future.result()
     assert {200, 409} >= set(moves)
     assert moves.count(200) > 2
     _drain(flavored, seen)
@@ -875,9 +875,9 @@ def _drain(api: Api, seen: set[int]) -> None:
     while quiet < 3:
         _forget(api)
         answer = api('DELETE', f'{QUEUE}/messages?pop=20')
-        found = [item['body'] for item in answer.json['messages']]
-        seen.update(found)
-        quiet = 0 if found else quiet + 1
+        bodies = [item['body'] for item in answer.json['messages']]
+        seen.update(bodies)
+        quiet = 0 if bodies else quiet + 1
 
 
 # A server as a pool.

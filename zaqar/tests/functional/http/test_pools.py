@@ -92,8 +92,8 @@ def test_only_administrators_may(api: Api, method: str, path: str) -> None:
 
 def test_a_pool_is_shown_as_it_was_made(api: Api) -> None:
     options = {'sqlite_synchronous': 'NORMAL'}
-    made = pools.make(api, 'east', weight=100, options=options)
-    assert (made.body, made.headers['location']) == (b'', EAST)
+    answer = pools.make(api, 'east', weight=100, options=options)
+    assert (answer.body, answer.headers['location']) == (b'', EAST)
     shown = {
         'name': 'east',
         'uri': pools.uri(api, 'east'),
@@ -284,8 +284,8 @@ def test_options_without_effect_are_logged(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     fields = {'uri': pools.uri(api, 'east'), 'weight': 1}
-    given = {'options': {'wait_replica': 1, 'sql_pooler': 'auto'}}
-    assert api('PUT', EAST, {**fields, **given}).status == 201
+    changes = {'options': {'wait_replica': 1, 'sql_pooler': 'auto'}}
+    assert api('PUT', EAST, {**fields, **changes}).status == 201
     assert caplog.text.count('without effect') == 1
     assert 'driver sqlalchemy: wait_replica\n' in caplog.text
 

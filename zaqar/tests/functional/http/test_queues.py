@@ -200,10 +200,10 @@ def test_shown_defaults_are_what_an_operator_set(make_api: MakeApi) -> None:
         '[transport]\nmax_messages_post_size = 1000\n'
         'default_message_ttl = 100\ndefault_message_delay = 7'
     )
-    found = api('GET', QUEUE).json
-    assert found['_max_messages_post_size'] == 1000
-    assert found['_default_message_ttl'] == 100
-    assert found['_default_message_delay'] == 7
+    metadata = api('GET', QUEUE).json
+    assert metadata['_max_messages_post_size'] == 1000
+    assert metadata['_default_message_ttl'] == 100
+    assert metadata['_default_message_delay'] == 7
 
 
 # The listing.
@@ -290,7 +290,7 @@ def test_with_count_counts_all_queues_unless_there_are_none(
 
 @pytest.mark.proves('name filter is literal')
 @pytest.mark.parametrize(
-    ('name', 'found'),
+    ('name', 'expected'),
     [
         ('o', ['foo', 'fooo']),
         ('oo', ['foo', 'fooo']),
@@ -302,11 +302,11 @@ def test_with_count_counts_all_queues_unless_there_are_none(
     ],
 )
 def test_name_keeps_queues_that_contain_it_literally(
-    api: Api, name: str, found: list[str]
+    api: Api, name: str, expected: list[str]
 ) -> None:
     for queue in ('foo', 'fooo', 'bar', 'a.b'):
         api('PUT', f'/v2/queues/{queue}')
-    assert _names(api('GET', f'/v2/queues?name={name}')) == found
+    assert _names(api('GET', f'/v2/queues?name={name}')) == expected
 
 
 def test_other_parameters_filter_by_metadata(api: Api) -> None:
@@ -358,9 +358,9 @@ def test_a_request_reads_a_bounded_amount_of_metadata(
     read_by_page: list[int] = []
 
     def counted(*key: str, **options: Any) -> Any:
-        found = read(*key, **options)
-        read_by_page[-1] += len(found)
-        return found
+        rows = read(*key, **options)
+        read_by_page[-1] += len(rows)
+        return rows
 
     monkeypatch.setattr(management, 'list', counted)
     expected = {
@@ -639,9 +639,9 @@ def test_statistics_count_states_and_name_both_ends(api: Api) -> None:
     api.claim('jobs', ttl=60)
     (newest,) = api.post('jobs', 2, delay=500)
     api.clock.move(18.7)
-    found = api('GET', f'{QUEUE}/stats')
-    assert found.status == 200
-    assert found.json == {
+    stats = api('GET', f'{QUEUE}/stats')
+    assert stats.status == 200
+    assert stats.json == {
         'messages': {
             'claimed': 1,
             'free': 1,

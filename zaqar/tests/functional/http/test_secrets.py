@@ -102,12 +102,12 @@ def test_nobody_but_administrators_sees_passwords_of_pools(
     uri = f'redis://user:{PASSWORD}@h:1/2?master_password={PASSWORD}&n=1'
     catalogue: Any = api.service.catalogue
     catalogue.pools.records.change('east', {'uri': uri})
-    asked = [
+    requests = [
         ('GET', '/v2/pools/east?detailed=true', ()),
         ('GET', '/v2/pools?detailed=true', ()),
         ('PATCH', '/v2/pools/east', ({'weight': 2},)),
     ]
-    for method, path, document in asked:
+    for method, path, document in requests:
         full = api(method, path, *document)
         seen = api.with_changes(roles='member')(method, path, *document)
         assert (full.status, seen.status) == (200, 200)
@@ -121,19 +121,21 @@ def test_nobody_but_administrators_sees_passwords_of_pools(
 
 @pytest.mark.proves('trust ids are secret')
 def test_a_trust_is_shown_to_nobody(api: Api) -> None:
-    made = api('POST', SUBSCRIPTIONS, {'subscriber': 'http://a.b'}).json
+    subscription = api(
+        'POST', SUBSCRIPTIONS, {'subscriber': 'http://a.b'}
+    ).json
     management = api.service.catalogue.management
     key = (
         subscription_records.SUBSCRIPTION,
         subscription_records.parent_of(Scope(api.project, 'q')),
-        made['subscription_id'],
+        subscription['subscription_id'],
     )
     record = management.get(*key)
     assert record is not None
     options = {**record.data['options'], 'trust_id': 'a-trust', 'n': 1}
     data = {**record.data, 'options': options}
     assert management.replace(*key, data, version=record.version)
-    path = f'{SUBSCRIPTIONS}/{made["subscription_id"]}'
+    path = f'{SUBSCRIPTIONS}/{subscription["subscription_id"]}'
     for answer in (api('GET', path), api('GET', SUBSCRIPTIONS)):
         assert answer.status == 200
         assert b'"n":1' in answer.body

@@ -60,39 +60,39 @@ def test_the_signature_is_the_one_that_deployments_have() -> None:
 
 def test_nothing_asked_for_is_reading_messages_for_a_day(api: Api) -> None:
     before = datetime.datetime.now(datetime.UTC)
-    found = _grant(api)
-    assert found['paths'] == [MESSAGES]
-    assert found['methods'] == ['GET']
-    assert found['project'] == PROJECT
-    assert re.fullmatch(r'[0-9a-f]{64}', found['signature'])
-    end = datetime.datetime.fromisoformat(f'{found["expires"]}+00:00')
+    grant = _grant(api)
+    assert grant['paths'] == [MESSAGES]
+    assert grant['methods'] == ['GET']
+    assert grant['project'] == PROJECT
+    assert re.fullmatch(r'[0-9a-f]{64}', grant['signature'])
+    end = datetime.datetime.fromisoformat(f'{grant["expires"]}+00:00')
     assert abs((end - before).total_seconds() - 86400) < 60
     assert len(api('GET', '/v2/queues').json['queues']) == 0
 
 
 @pytest.mark.parametrize('nothing', [None, [], '', {}])
 def test_whatever_is_empty_means_the_defaults(api: Api, nothing: Any) -> None:
-    found = _grant(api, paths=nothing, methods=nothing, expires=None)
-    assert (found['paths'], found['methods']) == ([MESSAGES], ['GET'])
+    grant = _grant(api, paths=nothing, methods=nothing, expires=None)
+    assert (grant['paths'], grant['methods']) == ([MESSAGES], ['GET'])
 
 
 def test_lists_are_sorted_and_kept(api: Api) -> None:
-    found = _grant(
+    grant = _grant(
         api,
         paths=['subscriptions', 'messages', 'claims'],
         methods=['post', 'GET', 'POST', 'GET'],
     )
     queue = '/v2/queues/jobs'
-    assert found['paths'] == [
+    assert grant['paths'] == [
         f'{queue}/claims',
         f'{queue}/messages',
         f'{queue}/subscriptions',
     ]
-    assert found['methods'] == ['GET', 'GET', 'POST', 'post']
+    assert grant['methods'] == ['GET', 'GET', 'POST', 'post']
 
 
 @pytest.mark.parametrize(
-    ('given', 'shown'),
+    ('sent', 'shown'),
     [
         ('2100-01-01T12:00:00', '2100-01-01T12:00:00'),
         ('2100-01-01 12:00:00', '2100-01-01T12:00:00'),
@@ -104,9 +104,9 @@ def test_lists_are_sorted_and_kept(api: Api) -> None:
     ],
 )
 def test_an_end_may_be_written_in_many_ways(
-    api: Api, given: str, shown: str
+    api: Api, sent: str, shown: str
 ) -> None:
-    assert _grant(api, expires=given)['expires'] == shown
+    assert _grant(api, expires=sent)['expires'] == shown
 
 
 DATE = '`expires` should be date format, for example 2016-01-01T00:00:00'
@@ -219,8 +219,8 @@ def test_a_url_admits_its_methods_only(api: Api, method: str) -> None:
 
 @pytest.mark.proves('literal paths')
 def test_a_dot_in_a_name_is_no_pattern(api: Api) -> None:
-    found = dict(api('POST', '/v2/queues/a.b/share', {}).json)
-    headers = _headers(found)
+    grant = dict(api('POST', '/v2/queues/a.b/share', {}).json)
+    headers = _headers(grant)
     assert api('GET', '/v2/queues/a.b/messages', headers=headers).status == 200
     path = '/v2/queues/aXb/messages'
     assert _is_refused(api('GET', path, headers=headers))
@@ -292,17 +292,17 @@ def test_another_key_does_not_verify(make_api: MakeApi, api: Api) -> None:
 
 @pytest.mark.parametrize('end', ['Z', '+00:00'])
 def test_the_end_may_be_sent_with_its_zone(api: Api, end: str) -> None:
-    found = _grant(api)
-    headers = {**_headers(found), 'URL-Expires': f'{found["expires"]}{end}'}
+    grant = _grant(api)
+    headers = {**_headers(grant), 'URL-Expires': f'{grant["expires"]}{end}'}
     assert api('GET', MESSAGES, headers=headers).status == 200
 
 
 def test_the_order_of_lists_is_free(api: Api) -> None:
-    found = _grant(api, paths=['messages', 'claims'], methods=['GET', 'PUT'])
+    grant = _grant(api, paths=['messages', 'claims'], methods=['GET', 'PUT'])
     headers = {
-        **_headers(found),
-        'URL-Paths': ','.join(reversed(found['paths'])),
-        'URL-Methods': ','.join(reversed(found['methods'])),
+        **_headers(grant),
+        'URL-Paths': ','.join(reversed(grant['paths'])),
+        'URL-Methods': ','.join(reversed(grant['methods'])),
     }
     assert api('GET', MESSAGES, headers=headers).status == 200
 
@@ -355,8 +355,8 @@ def _soon(api: Api, seconds: int, *paths: str) -> dict[str, Any]:
     end += datetime.timedelta(seconds=seconds)
     methods = ['DELETE', 'GET', 'PATCH', 'POST', 'PUT']
     expires = end.isoformat()
-    found = _grant(api, paths=paths, methods=methods, expires=expires)
-    return dict(_headers(found))
+    grant = _grant(api, paths=paths, methods=methods, expires=expires)
+    return dict(_headers(grant))
 
 
 def _subscribe(api: Api, headers: Any, **fields: Any) -> str:
@@ -409,9 +409,9 @@ def test_a_claim_made_through_a_url_ends_with_it(api: Api) -> None:
     api.post('jobs', 'a', ttl=3600)
     signed = _soon(api, 1000, 'claims')
     path = '/v2/queues/jobs/claims'
-    made = api('POST', path, {'ttl': 43_200}, headers=signed)
-    assert made.status == 201
-    claim = made.headers['location']
+    answer = api('POST', path, {'ttl': 43_200}, headers=signed)
+    assert answer.status == 201
+    claim = answer.headers['location']
     assert 990 <= api('GET', claim).json['ttl'] <= 1000
     renewed = api('PATCH', claim, {'ttl': 43_200}, headers=signed)
     assert renewed.status == 204
@@ -421,13 +421,13 @@ def test_a_claim_made_through_a_url_ends_with_it(api: Api) -> None:
 
 
 def test_a_url_may_last_until_the_year_9999(api: Api) -> None:
-    found = _grant(
+    grant = _grant(
         api,
         paths=['subscriptions'],
         methods=['POST'],
         expires='9999-12-31T23:59:59',
     )
-    path = _subscribe(api, _headers(found), ttl=10**11)
+    path = _subscribe(api, _headers(grant), ttl=10**11)
     assert api('GET', path).json['ttl'] == 10**11
 
 
@@ -447,10 +447,10 @@ def test_no_route_lets_a_signature_in_that_does_not_hold(
 ) -> None:
     values = dict.fromkeys(re.findall(r'{(\w+)}', row.path), 'x')
     path = row.path.format(**values)
-    found = dict(api('POST', '/v2/queues/other/share', {}).json)
+    shared = dict(api('POST', '/v2/queues/other/share', {}).json)
     if kind == 'expired':
         grant = Grant([path], [row.method], PROJECT, '2020-01-01T00:00:00')
-        found = {
+        shared = {
             'paths': grant.paths,
             'methods': grant.methods,
             'project': PROJECT,
@@ -458,7 +458,7 @@ def test_no_route_lets_a_signature_in_that_does_not_hold(
             'signature': Signer(KEY).sign(grant),
         }
     elif kind != 'of another queue':
-        found['signature'] = kind
-    headers = {**_headers(found), 'X-Roles': 'admin'}
+        shared['signature'] = kind
+    headers = {**_headers(shared), 'X-Roles': 'admin'}
     answer = api(row.method, path, {}, headers=headers)
     assert _is_refused(answer)

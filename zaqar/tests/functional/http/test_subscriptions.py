@@ -31,8 +31,8 @@ def _make(api: Api, **fields: Any) -> str:
 
 
 def _list(api: Api, query: str = '') -> list[str]:
-    found = api('GET', f'{ALL}{query}').json['subscriptions']
-    return [one['subscriber'] for one in found]
+    listed = api('GET', f'{ALL}{query}').json['subscriptions']
+    return [one['subscriber'] for one in listed]
 
 
 # Creation.
@@ -72,8 +72,8 @@ def test_a_subscription_is_shown_with_its_seven_keys(api: Api) -> None:
 def test_absent_and_null_fields_have_defaults(
     api: Api, fields: dict[str, Any]
 ) -> None:
-    found = api('GET', _make(api, **fields)).json
-    assert (found['ttl'], found['options']) == (3600, {})
+    subscription = api('GET', _make(api, **fields)).json
+    assert (subscription['ttl'], subscription['options']) == (3600, {})
 
 
 def test_an_operator_gives_the_default_life(make_api: MakeApi) -> None:
@@ -253,10 +253,10 @@ def test_a_faulty_subscription_is_refused_and_makes_nothing(
 )
 def test_headers_that_are_ours_cannot_be_set(api: Api, name: str) -> None:
     options = {'post_headers': {name: 'x'}}
-    made = {'subscriber': 'http://a.b', 'options': options}
-    answer = api('POST', f'{QUEUE}/subscriptions', made)
+    document = {'subscriber': 'http://a.b', 'options': options}
+    answer = api('POST', f'{QUEUE}/subscriptions', document)
     assert answer.status == 400
-    fine = {**made, 'options': {'post_headers': {'A': 'x'}}}
+    fine = {**document, 'options': {'post_headers': {'A': 'x'}}}
     done = api('POST', f'{QUEUE}/subscriptions', fine).json
     path = f'{QUEUE}/subscriptions/{done["subscription_id"]}'
     assert api('PATCH', path, {'options': options}).status == 400
@@ -264,14 +264,14 @@ def test_headers_that_are_ours_cannot_be_set(api: Api, name: str) -> None:
 
 
 def _recorded(api: Api, path: str) -> Any:
-    found = subscription_records.find(
+    subscription = subscription_records.find(
         api.service.catalogue.management,
         Scope(api.project, path.split('/')[3]),
         path.rpartition('/')[2],
         api.clock.now(),
     )
-    assert found is not None
-    return found.options
+    assert subscription is not None
+    return subscription.options
 
 
 def test_a_secret_is_shown_to_nobody_and_stays_until_it_is_replaced(
@@ -303,8 +303,8 @@ def test_a_secret_is_shown_to_nobody_and_stays_until_it_is_replaced(
 def test_options_have_the_size_of_metadata_at_most(make_api: MakeApi) -> None:
     api = make_api('[transport]\nmax_queue_metadata = 300')
     for size, status in ((100, 201), (400, 400)):
-        made = {'subscriber': 'http://a.b', 'options': {'a': 'x' * size}}
-        answer = api('POST', f'{QUEUE}/subscriptions', made)
+        document = {'subscriber': 'http://a.b', 'options': {'a': 'x' * size}}
+        answer = api('POST', f'{QUEUE}/subscriptions', document)
         assert answer.status == status
 
 
@@ -340,8 +340,8 @@ def test_an_operator_chooses_schemes(make_api: MakeApi) -> None:
 def test_the_same_subscriber_again_gets_the_same_id(api: Api) -> None:
     first = _make(api, ttl=600, options={'a': 1})
     assert _make(api, ttl=60, options={}) == first
-    found = api('GET', first).json
-    assert (found['ttl'], found['options']) == (600, {'a': 1})
+    subscription = api('GET', first).json
+    assert (subscription['ttl'], subscription['options']) == (600, {'a': 1})
     assert len(_list(api)) == 1
 
 
@@ -517,13 +517,13 @@ def test_a_list_removes_a_bounded_number_of_expired_ones(
         return remove(*names)
 
     monkeypatch.setattr(subscription_records, 'remove', counted)
-    href, found = f'{ALL}?limit=5', []
+    href, subscribers = f'{ALL}?limit=5', []
     while href:
         removed.append(0)
         page = api('GET', href).json
-        found += [item['subscriber'] for item in page['subscriptions']]
+        subscribers += [item['subscriber'] for item in page['subscriptions']]
         href = page['links'][0]['href'] if page['links'] else ''
-    assert found == [HOOK]
+    assert subscribers == [HOOK]
     assert removed == [20, 20, 10, 0]
 
 
@@ -565,8 +565,12 @@ def test_an_update_changes_what_it_names(api: Api) -> None:
     answer = api('PATCH', path, {'ttl': 120, 'options': None, 'more': 1})
     assert (answer.status, answer.body) == (204, b'')
     assert answer.headers['location'] == path
-    found = api('GET', path).json
-    assert (found['ttl'], found['options'], found['age']) == (
+    subscription = api('GET', path).json
+    assert (
+        subscription['ttl'],
+        subscription['options'],
+        subscription['age'],
+    ) == (
         120,
         {'a': 1},
         100,
@@ -609,8 +613,11 @@ def test_a_new_subscriber_has_to_confirm_anew(api: Api) -> None:
     path = _make(api)
     api('PUT', f'{path}/confirm', {'confirmed': True})
     assert api('PATCH', path, {'subscriber': 'http://new'}).status == 204
-    found = api('GET', path).json
-    assert (found['subscriber'], found['confirmed']) == ('http://new', False)
+    subscription = api('GET', path).json
+    assert (subscription['subscriber'], subscription['confirmed']) == (
+        'http://new',
+        False,
+    )
     # The old one is free again, and the new one is taken.
     assert _make(api) != path
     assert _make(api, subscriber='http://new') == path

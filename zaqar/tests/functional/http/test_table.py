@@ -57,8 +57,8 @@ def _list(api: Api) -> Response:
 
 def _subscription(api: Api) -> str:
     path = f'{QUEUE}/subscriptions'
-    made = api('POST', path, {'subscriber': 'http://a.b'})
-    return f'{path}/{made.json["subscription_id"]}'
+    answer = api('POST', path, {'subscriber': 'http://a.b'})
+    return f'{path}/{answer.json["subscription_id"]}'
 
 
 def _on_all(api: Api, method: str) -> Response:

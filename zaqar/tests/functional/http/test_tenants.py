@@ -48,8 +48,8 @@ def _fill(api: Api) -> list[str]:
         body = {'messages': [{'body': SECRET}, {'body': SECRET}]}
         paths += api('POST', f'{base}/messages', body).json['resources']
         there = {'subscriber': 'http://a.b', 'options': {'kept': SECRET}}
-        made = api('POST', f'{base}/subscriptions', there).json
-        paths.append(f'{base}/subscriptions/{made["subscription_id"]}')
+        subscription = api('POST', f'{base}/subscriptions', there).json
+        paths.append(f'{base}/subscriptions/{subscription["subscription_id"]}')
     held = api('POST', f'{QUEUE}/claims?limit=1', {'ttl': 300})
     return [*paths, held.headers['location']]
 
@@ -83,8 +83,8 @@ def test_no_project_is_a_pattern_for_another(
         assert other('GET', f'/v2/{kind}?name=q').json[kind] == []
         listed = other('GET', f'{base}/messages?echo=true').json
         assert listed['messages'] == []
-        found = other('GET', f'{base}/subscriptions').json
-        assert found['subscriptions'] == []
+        listing = other('GET', f'{base}/subscriptions').json
+        assert listing['subscriptions'] == []
         popped = other('DELETE', f'{base}/messages?pop=10').json
         assert popped == {'messages': []}
         assert other('POST', f'{base}/purge').status == 204

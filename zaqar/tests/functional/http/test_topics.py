@@ -97,16 +97,16 @@ def test_statistics_of_a_topic(api: Api) -> None:
     api('PUT', TOPIC)
     assert api('GET', f'{TOPIC}/stats').json == {'messages': {'total': 0}}
     api('POST', f'{TOPIC}/messages', {'messages': [{'body': 1}]})
-    found = api('GET', f'{TOPIC}/stats').json['messages']
-    assert set(found) == {'total', 'oldest', 'newest'}
-    assert found['oldest']['href'].startswith(f'{TOPIC}/messages/')
+    counts = api('GET', f'{TOPIC}/stats').json['messages']
+    assert set(counts) == {'total', 'oldest', 'newest'}
+    assert counts['oldest']['href'].startswith(f'{TOPIC}/messages/')
 
 
 def test_subscriptions_of_a_topic(api: Api) -> None:
     path = f'{TOPIC}/subscriptions'
-    made = api('POST', path, {'subscriber': 'http://a.b'})
-    assert (made.status, made.headers['location']) == (201, path)
-    item = f'{path}/{made.json["subscription_id"]}'
+    answer = api('POST', path, {'subscriber': 'http://a.b'})
+    assert (answer.status, answer.headers['location']) == (201, path)
+    item = f'{path}/{answer.json["subscription_id"]}'
     assert api('GET', item).json['source'] == 'news'
     confirmed = api('PUT', f'{item}/confirm', {'confirmed': True})
     assert confirmed.status == 204

@@ -91,13 +91,13 @@ class Shell:
 
     def _environment(self) -> dict[str, str]:
         """Return this one without the clouds of whoever runs the tests."""
-        kept = {
+        inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(('OS_', 'XDG_'))
         }
         return {
-            **kept,
+            **inherited,
             'HOME': str(self.clouds.parent),
             'OS_CLIENT_CONFIG_FILE': str(self.clouds),
             'OS_CLOUD': _CLOUD,
@@ -121,7 +121,7 @@ def sit_down(keystone: Keystone, caller: Caller, user: User) -> Shell:
 
 
 def _program() -> str:
-    found = pathlib.Path(sys.executable).with_name('openstack')
-    if not found.exists():
+    program = pathlib.Path(sys.executable).with_name('openstack')
+    if not program.exists():
         process.missing('python-openstackclient is not installed')
-    return str(found)
+    return str(program)

@@ -77,10 +77,10 @@ def send(
 ) -> Response:
     """Send a request with nothing but these headers and a Client-ID."""
     more = {} if document is None else {'document': document}
-    found: Response = api(
+    response: Response = api(
         method, path, headers={'X-Project-ID': None, **headers}, **more
     )
-    return found
+    return response
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Place:
                 if key.startswith(prefix)
             }
         path = row.path + _QUERIES.get(name, '')
-        path = re.sub(r'{(\w+)}', lambda found: values[found[1]], path)
+        path = re.sub(r'{(\w+)}', lambda match: values[match[1]], path)
         document = _DOCUMENTS.get(name)
         if name == 'pool_create':
             document = {'uri': values['uri'], 'weight': 5}
@@ -147,8 +147,8 @@ def make(owner: Caller, folder: str) -> Place:
     name = f'{SECRET}-{secrets.token_hex(4)}'
     values = {'queue_name': name, 'topic_name': name}
     for kind, prefix in (('queues', ''), ('topics', 'topic:')):
-        found = _fill(owner, f'/v2/{kind}/{name}')
-        values |= {prefix + key: value for key, value in found.items()}
+        filled = _fill(owner, f'/v2/{kind}/{name}')
+        values |= {prefix + key: value for key, value in filled.items()}
     values |= {'pool_name': f'{name}-pool', 'flavored': f'{name}-fast'}
     for key in ('flavored', 'pool_name'):
         uri = f'sqlite:///{folder}/{values[key]}.sqlite'
@@ -173,8 +173,8 @@ def _fill(owner: Caller, base: str) -> dict[str, str]:
         claimed = owner.ask('POST', f'{base}/claims?limit=1', {'ttl': 600})
         values['claim_id'] = claimed.headers['location'].rpartition('/')[2]
     there = {'subscriber': f'http://example.org/{SECRET}'}
-    made = owner.ask('POST', f'{base}/subscriptions', there).json
-    return {**values, 'subscription_id': made['subscription_id']}
+    subscription = owner.ask('POST', f'{base}/subscriptions', there).json
+    return {**values, 'subscription_id': subscription['subscription_id']}
 
 
 def application(built: service_assembly.Service) -> Api:

@@ -180,15 +180,15 @@ def test_each_row_is_permitted_as_over_http(
     token = place.token(*rules)
     session = place.session()
     assert session.login(token) == 200
-    found = {
+    permitted = {
         row.name: session.permitted(row) for row in operation_table.OPERATIONS
     }
-    assert found == {
+    assert permitted == {
         row.name: place.permitted_over_http(token, row)
         for row in operation_table.OPERATIONS
     }
     # Otherwise the two may agree for another reason.
-    assert set(found.values()) == {True, False}
+    assert set(permitted.values()) == {True, False}
 
 
 def test_an_old_path_is_permitted_like_the_new_one(place: Place) -> None:
@@ -300,13 +300,13 @@ def server(
     folder: pathlib.Path = tmp_path_factory.mktemp('sockets')
     token = keystone.authtoken().items()
     lines = '\n'.join(f'{name} = {value}' for name, value in token)
-    found = Zaqar(
+    zaqar = Zaqar(
         folder,
         general='auth_strategy = keystone\n',
         rest=f'[keystone_authtoken]\n{lines}\n',
     ).start()
-    yield found
-    found.stop()
+    yield zaqar
+    zaqar.stop()
 
 
 def test_who_may_only_post_into_one_queue_does_that_and_no_more(
@@ -323,7 +323,7 @@ def test_who_may_only_post_into_one_queue_does_that_and_no_more(
             assert len(talk.post('jobs', 1)) == 1
             body = {'queue_name': 'jobs', 'messages': [{'body': 1}]}
             elsewhere = {**body, 'queue_name': 'other'}
-            for action, asked in (
+            for action, arguments in (
                 ('message_post', elsewhere),
                 ('message_list', body),
                 ('queue_create', body),
@@ -331,7 +331,9 @@ def test_who_may_only_post_into_one_queue_does_that_and_no_more(
                 ('queue_share', body),
                 ('subscription_create', body),
             ):
-                assert talk.ask(action, asked).is_error(403, 'access rules')
+                assert talk.ask(action, arguments).is_error(
+                    403, 'access rules'
+                )
 
 
 @pytest.mark.proves('access rules')

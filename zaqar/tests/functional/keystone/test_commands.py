@@ -98,8 +98,8 @@ def subscribe(caller: Caller, queue: str) -> str:
     """Make a subscription and return its path."""
     path = f'/v2/queues/{queue}/subscriptions'
     body = {'subscriber': 'http://example.org/jobs', 'ttl': 600}
-    made = caller.ask('POST', path, json=body).json()
-    return f'{path}/{made["subscription_id"]}'
+    subscription = caller.ask('POST', path, json=body).json()
+    return f'{path}/{subscription["subscription_id"]}'
 
 
 def total(caller: Caller, queue: str) -> int:
@@ -119,8 +119,8 @@ def test_ping_and_homedoc_reach_the_service(user: Shell) -> None:
 
 def test_keys_that_are_shown_as_null_are_set(user: Shell, queue: str) -> None:
     user.show('queue', 'create', queue)
-    given = '{"_dead_letter_queue": "failed", "_max_claim_count": 3}'
-    user.do('queue', 'set', 'metadata', queue, given)
+    text = '{"_dead_letter_queue": "failed", "_max_claim_count": 3}'
+    user.do('queue', 'set', 'metadata', queue, text)
     seen = user.caller.ask('GET', f'/v2/queues/{queue}').json()
     assert seen['_dead_letter_queue'] == 'failed'
     assert seen['_max_claim_count'] == 3
@@ -130,20 +130,20 @@ def test_a_queue_is_made_described_listed_counted_and_deleted(
     user: Shell, queue: str
 ) -> None:
     path = f'/v2/queues/{queue}'
-    made = user.show('queue', 'create', queue)
+    created = user.show('queue', 'create', queue)
     changed = user.do('queue', 'set', 'metadata', queue, '{"colour": "red"}')
-    asked, described = user.show('queue', 'get', 'metadata', queue)
+    requests, described = user.show('queue', 'get', 'metadata', queue)
     listed = user.show('queue', 'list', '--detailed', '--with_count')
     counted = user.show('queue', 'stats', queue)
     deleted = user.do('queue', 'delete', queue)
 
-    assert made == ([f'PUT {path} 201'], {'Name': queue})
+    assert created == ([f'PUT {path} 201'], {'Name': queue})
     assert changed == [f'GET {path} 200', f'PATCH {path} 200']
-    assert asked == [f'GET {path} 200']
+    assert requests == [f'GET {path} 200']
     assert described['Metadata']['colour'] == 'red'
     assert listed[0] == ['GET /v2/queues?detailed=True&with_count=True 200']
-    (found,) = [item for item in listed[1] if item['Name'] == queue]
-    assert found['Metadata_Dict'] == described['Metadata']
+    (row,) = [item for item in listed[1] if item['Name'] == queue]
+    assert row['Metadata_Dict'] == described['Metadata']
     nothing = {'claimed': 0, 'free': 0, 'total': 0}
     assert counted[0] == [f'GET {path}/stats 200']
     assert counted[1] == {'Stats': {'messages': nothing}}
@@ -157,13 +157,13 @@ def test_messages_are_posted_and_listed(user: Shell, queue: str) -> None:
     texts = '[{"body": {"n": 1}, "ttl": 200}, {"body": "two"}]'
 
     posted = user.do('message', 'post', *words, texts)
-    asked, every = user.show('message', 'list', *words, '--echo')
+    requests, every = user.show('message', 'list', *words, '--echo')
     identifier = every[1]['ID']
     one = user.show('message', 'list', *words, '--message-ids', identifier)
 
     assert posted == [f'POST {path} 201']
     rest = 'echo=True&include_claimed=False&include_delayed=False'
-    assert asked == [f'GET {path}?{rest} 200']
+    assert requests == [f'GET {path}?{rest} 200']
     assert [(m['Body'], m['TTL']) for m in every] == [
         ({'n': 1}, 200),
         ('two', 3600),
@@ -178,8 +178,10 @@ def test_a_claim_is_made_shown_renewed_and_released(
     user.caller.post(queue)
     path = f'/v2/queues/{queue}/claims'
 
-    made = user.show('claim', 'create', queue, '--ttl', '90', '--limit', '5')
-    (message,) = made[1]
+    created = user.show(
+        'claim', 'create', queue, '--ttl', '90', '--limit', '5'
+    )
+    (message,) = created[1]
     claim = (queue, message['Claim_ID'])
     one = f'{path}/{message["Claim_ID"]}'
     shown = user.show('claim', 'query', *claim)
@@ -187,7 +189,7 @@ def test_a_claim_is_made_shown_renewed_and_released(
     lives = user.caller.ask('GET', one).json()
     released = user.do('claim', 'release', *claim)
 
-    assert made[0] == [f'POST {path}?limit=5 201']
+    assert created[0] == [f'POST {path}?limit=5 201']
     assert message['Messages'] == {'event': 'made'}
     assert shown[0] == [f'GET {one} 200']
     assert [item['Message'] for item in shown[1]] == [{'event': 'made'}]
@@ -204,8 +206,8 @@ def test_a_subscription_is_made_listed_changed_shown_and_deleted(
     path = f'/v2/queues/{queue}/subscriptions'
     first, second = 'http://example.org/1', 'http://example.org/2'
 
-    made = user.show('subscription', 'create', queue, first, '600')
-    identifier = made[1]['ID']
+    created = user.show('subscription', 'create', queue, first, '600')
+    identifier = created[1]['ID']
     one = f'{path}/{identifier}'
     listed = user.show('subscription', 'list', queue)
     words = ('--subscriber', second, '--ttl', '700', '--options', '{"n": 1}')
@@ -213,8 +215,8 @@ def test_a_subscription_is_made_listed_changed_shown_and_deleted(
     shown = user.show('subscription', 'show', queue, identifier)
     deleted = user.do('subscription', 'delete', queue, identifier)
 
-    assert made[0] == [f'POST {path} 201', f'GET {one} 200']
-    assert made[1]['Subscriber'] == first
+    assert created[0] == [f'POST {path} 201', f'GET {one} 200']
+    assert created[1]['Subscriber'] == first
     assert listed[0] == [f'GET {path} 200']
     assert [(s['ID'], s['TTL']) for s in listed[1]] == [(identifier, 600)]
     assert changed[0] == [f'PATCH {one} 204']
@@ -230,16 +232,16 @@ def test_whoever_has_a_signed_url_needs_no_token(
 ) -> None:
     words = ('--methods', 'GET,POST', '--ttl-seconds', '600')
 
-    asked, given = user.show('queue', 'signed', 'url', queue, *words)
+    requests, grant = user.show('queue', 'signed', 'url', queue, *words)
 
-    assert asked == [f'POST /v2/queues/{queue}/share 200']
+    assert requests == [f'POST /v2/queues/{queue}/share 200']
     nobody = Caller(user.caller.origin)
     signed = {
-        'URL-Signature': given['Signature'],
-        'URL-Expires': given['Expires'],
-        'URL-Methods': given['Methods'],
-        'URL-Paths': given['Paths'],
-        'X-Project-ID': given['Project ID'],
+        'URL-Signature': grant['Signature'],
+        'URL-Expires': grant['Expires'],
+        'URL-Methods': grant['Methods'],
+        'URL-Paths': grant['Paths'],
+        'X-Project-ID': grant['Project ID'],
     }
     path = f'/v2/queues/{queue}/messages'
     assert nobody.post(queue, headers=signed).status_code == 201
@@ -321,8 +323,8 @@ def test_another_project_takes_and_changes_nothing(
     assert foreigner.do('claim', 'release', queue, held)
     assert foreigner.do('subscription', 'delete', *there)
     # What is their own.
-    _, given = foreigner.show('queue', 'signed', 'url', queue)
-    assert given['Project ID'] == foreigner.caller.project
+    _, grant = foreigner.show('queue', 'signed', 'url', queue)
+    assert grant['Project ID'] == foreigner.caller.project
     words = (queue, '--client-id', foreigner.caller.client)
     assert foreigner.do('message', 'post', *words, '[{"body": 1}]')
 
@@ -359,27 +361,27 @@ def test_pools_flavors_and_health_are_for_administrators(
     for words, request in refused.items():
         assert user.fail(*words) == [request]
     # These are for everybody to see.
-    asked, _ = user.show('flavor', 'list')
-    assert asked == ['GET /v2/flavors?detailed=False 200']
+    requests, _ = user.show('flavor', 'list')
+    assert requests == ['GET /v2/flavors?detailed=False 200']
 
 
 def test_a_pool_is_made_listed_changed_shown_and_deleted(
     chief: Shell, tmp_path: pathlib.Path
 ) -> None:
     uri = f'sqlite:///{tmp_path}/pool.sqlite'
-    made = chief.show('pool', 'create', 'near', uri, '7')
+    created = chief.show('pool', 'create', 'near', uri, '7')
     changed = chief.show('pool', 'update', 'near', '--pool_weight', '9')
     listed = chief.show('pool', 'list', '--detailed')
     shown = chief.show('pool', 'show', 'near')
     deleted = chief.do('pool', 'delete', 'near')
 
     one = '/v2/pools/near'
-    assert made[0] == [f'PUT {one} 201']
-    assert made[1]['Weight'] == 7
+    assert created[0] == [f'PUT {one} 201']
+    assert created[1]['Weight'] == 7
     assert changed[0] == [f'PATCH {one} 200', f'GET {one} 200']
     assert listed[0] == ['GET /v2/pools?detailed=True 200']
-    (found,) = [pool for pool in listed[1] if pool['Name'] == 'near']
-    assert (found['Weight'], found['URI']) == (9, uri)
+    (row,) = [pool for pool in listed[1] if pool['Name'] == 'near']
+    assert (row['Weight'], row['URI']) == (9, uri)
     assert shown[0] == [f'GET {one} 200']
     assert (shown[1]['Weight'], shown[1]['URI']) == (9, uri)
     assert deleted == [f'DELETE {one} 204']
@@ -389,7 +391,7 @@ def test_a_pool_is_made_listed_changed_shown_and_deleted(
 def test_a_flavor_is_made_listed_changed_shown_and_deleted(
     chief: Shell, pools: str
 ) -> None:
-    made = chief.show('flavor', 'create', 'fast', '--pool_list', 'left')
+    created = chief.show('flavor', 'create', 'fast', '--pool_list', 'left')
     words = ('--pool_list', pools)
     changed = chief.show('flavor', 'update', 'fast', *words)
     listed = chief.show('flavor', 'list', '--detailed')
@@ -397,13 +399,13 @@ def test_a_flavor_is_made_listed_changed_shown_and_deleted(
     deleted = chief.do('flavor', 'delete', 'fast')
 
     one = '/v2/flavors/fast'
-    assert made[0] == [f'PUT {one} 201']
-    assert made[1]['Pool list'] == ['left']
+    assert created[0] == [f'PUT {one} 201']
+    assert created[1]['Pool list'] == ['left']
     assert changed[0] == [f'PATCH {one} 200', f'GET {one} 200']
     assert listed[0] == ['GET /v2/flavors?detailed=True 200']
-    (found,) = listed[1]
-    assert sorted(found['Pool list']) == ['left', 'right']
-    assert 'CLAIMS' in found['Capabilities']
+    (row,) = listed[1]
+    assert sorted(row['Pool list']) == ['left', 'right']
+    assert 'CLAIMS' in row['Capabilities']
     assert shown[0] == [f'GET {one} 200']
     assert sorted(shown[1]['Pool list']) == ['left', 'right']
     assert deleted == [f'DELETE {one} 204']
@@ -421,8 +423,8 @@ def test_health_tells_of_the_stores(chief: Shell) -> None:
 
 
 def test_the_reference_tells_of_every_command() -> None:
-    found = importlib.metadata.entry_points(group='openstack.messaging.v2')
-    commands = [entry.name.replace('_', ' ') for entry in found]
+    entries = importlib.metadata.entry_points(group='openstack.messaging.v2')
+    commands = [entry.name.replace('_', ' ') for entry in entries]
     text = _REFERENCE.read_text()
 
     assert commands

@@ -53,8 +53,8 @@ class Cloud:
 
     def trusts(self) -> dict[str, Any]:
         """Return all trusts in the service's user, by their ids."""
-        found = self.keystone.trusts(self.trustee)
-        return {trust['id']: trust for trust in found}
+        listed = self.keystone.trusts(self.trustee)
+        return {trust['id']: trust for trust in listed}
 
     def trust(self, person: Person, **more: Any) -> str:
         """Let the service's user act for somebody."""
@@ -108,9 +108,9 @@ def test_a_trust_that_is_the_callers_is_used_and_never_ended_nor_shown(
     uri = f'trust+{receiver.url}'
     path = f'/v2/queues/{queue}/subscriptions'
     body = {'subscriber': uri, 'options': {'trust_id': mine, 'a': 1}}
-    made = ann.ask('POST', path, json=body)
-    assert made.status_code == 201, made.text
-    item = f'{path}/{made.json()["subscription_id"]}'
+    created = ann.ask('POST', path, json=body)
+    assert created.status_code == 201, created.text
+    item = f'{path}/{created.json()["subscription_id"]}'
     post(ann, queue, 'x')
     (got,) = receiver.wait(1)
     token = cloud.keystone.validated(got.headers['x-auth-token'])
@@ -145,8 +145,8 @@ def test_a_subscription_ends_with_the_trust_that_was_brought(
     mine = cloud.trust(cloud.ann, expires_at=text)
     ann, path = cloud.ann.caller, f'/v2/queues/{queue}/subscriptions'
     body = {'subscriber': HOOK, 'ttl': 10**9, **_brings(mine)}
-    made = ann.ask('POST', path, json=body).json()
-    item = f'{path}/{made["subscription_id"]}'
+    subscription = ann.ask('POST', path, json=body).json()
+    item = f'{path}/{subscription["subscription_id"]}'
     assert 3300 < ann.ask('GET', item).json()['ttl'] <= 3600
     assert ann.ask('PATCH', item, json={'ttl': 10**9}).status_code == 204
     assert 3300 < ann.ask('GET', item).json()['ttl'] <= 3600
@@ -291,13 +291,13 @@ def test_a_trust_that_can_be_passed_on_is_until_it_ends(
         subscribe(caller, f'{queue}{number}', f'trust+{receiver.url}', 10**9)
         for number in range(3)
     ]
-    made = [
+    subscriptions = [
         trust
         for trust_id, trust in cloud.trusts().items()
         if trust_id not in before
     ]
-    assert len(made) == 3
-    for trust, path in zip(made, paths, strict=True):
+    assert len(subscriptions) == 3
+    for trust, path in zip(subscriptions, paths, strict=True):
         assert trust['trustor_user_id'] == ann.user.id
         assert trust['project_id'] == ann.project
         ttl = caller.ask('GET', path).json()['ttl']
@@ -309,8 +309,8 @@ def test_a_trust_that_can_be_passed_on_is_until_it_ends(
             assert 3000 < ttl <= 3600
     post(caller, f'{queue}0', 'x')
     (got,) = receiver.wait(1)
-    told = cloud.keystone.validated(got.headers['x-auth-token'])
-    assert told['user']['id'] == ann.user.id
+    validated = cloud.keystone.validated(got.headers['x-auth-token'])
+    assert validated['user']['id'] == ann.user.id
     for path in paths:
         assert caller.ask('DELETE', path).status_code == 204
     assert set(cloud.trusts()) == before

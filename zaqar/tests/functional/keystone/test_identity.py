@@ -19,13 +19,13 @@ PROJECT_HEADERS = (
 
 
 def test_a_member_uses_queues_and_messages(member: Caller, queue: str) -> None:
-    made = member.make(queue)
+    answer = member.make(queue)
     posted = member.post(queue)
     claimed = member.ask('POST', f'/v2/queues/{queue}/claims', json={})
     (message,) = claimed.json()['messages']
     deleted = member.ask('DELETE', message['href'])
 
-    assert made.status_code == 201
+    assert answer.status_code == 201
     assert posted.status_code == 201
     assert message['body'] == {'event': 'made'}
     assert deleted.status_code == 204
@@ -46,9 +46,9 @@ def test_members_of_one_project_share_its_queues(
 def test_the_project_is_that_of_the_token(
     member: Caller, stranger: Caller, queue: str, header: str
 ) -> None:
-    made = member.make(queue, {header: stranger.project})
+    answer = member.make(queue, {header: stranger.project})
 
-    assert made.status_code == 201
+    assert answer.status_code == 201
     assert member.owns(queue)
     assert not stranger.owns(queue)
 
@@ -65,8 +65,8 @@ def test_a_reader_of_another_project_sees_nothing(
         return stranger.ask('GET', path, forged).status_code
 
     def seen(path: str) -> dict[str, object]:
-        found: dict[str, object] = stranger.ask('GET', path, forged).json()
-        return found
+        document: dict[str, object] = stranger.ask('GET', path, forged).json()
+        return document
 
     folder = f'/v2/queues/{queue}'
     assert not stranger.owns(queue, forged)
@@ -148,9 +148,9 @@ def test_extra_spec_beside_a_token_changes_nothing(
 ) -> None:
     forged = {'EXTRA-SPEC': '1', 'X-Project-ID': stranger.project}
 
-    made = member.make(queue, forged)
+    answer = member.make(queue, forged)
 
-    assert made.status_code == 201
+    assert answer.status_code == 201
     assert member.owns(queue)
     assert not stranger.owns(queue)
 
@@ -162,12 +162,12 @@ def test_location_stays_a_bare_path(
     headers = {'Origin': origin_header}
     folder = f'/v2/queues/{queue}'
 
-    made = member.make(queue, headers)
+    answer = member.make(queue, headers)
     posted = member.post(queue, headers=headers)
     claimed = member.ask('POST', f'{folder}/claims', headers, json={})
 
     (message,) = posted.json()['resources']
     identifier = message.rpartition('/')[2]
-    assert made.headers['Location'] == folder
+    assert answer.headers['Location'] == folder
     assert posted.headers['Location'] == f'{folder}/messages?ids={identifier}'
     assert claimed.headers['Location'].startswith(f'{folder}/claims/')

@@ -58,8 +58,8 @@ class People:
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """Where the application keeps what it has."""
-    found: pathlib.Path = tmp_path_factory.mktemp('matrix')
-    return found
+    path: pathlib.Path = tmp_path_factory.mktemp('matrix')
+    return path
 
 
 @pytest.fixture(scope='module')
@@ -92,17 +92,17 @@ def people(keystone: Keystone, folder: pathlib.Path) -> Iterator[People]:
 @pytest.fixture
 def place(people: People, folder: pathlib.Path) -> Iterator[Place]:
     """Things of the owner's to ask about."""
-    made = rows.make(people.owner, str(folder))
-    yield made
-    made.tidy()
+    filled = rows.make(people.owner, str(folder))
+    yield filled
+    filled.tidy()
 
 
 @pytest.fixture(scope='module')
-def kept(people: People, folder: pathlib.Path) -> Iterator[Place]:
+def unchanged(people: People, folder: pathlib.Path) -> Iterator[Place]:
     """The same for tests that change nothing, and make sure of it."""
-    made = rows.make(people.owner, str(folder))
-    yield made
-    made.tidy()
+    filled = rows.make(people.owner, str(folder))
+    yield filled
+    filled.tidy()
 
 
 PROTECTED = [row for row in rows.PROTECTED if row.rule is not PUBLIC]
@@ -265,10 +265,10 @@ def _services(people: People) -> Mapping[str, Headers]:
 @pytest.mark.proves('verified identity')
 @each_row
 def test_without_a_good_token_nobody_gets_in(
-    people: People, kept: Place, row: Operation
+    people: People, unchanged: Place, row: Operation
 ) -> None:
-    method, path, document = kept.request(row)
-    before = kept.state()
+    method, path, document = unchanged.request(row)
+    before = unchanged.state()
     for name, headers in itertools.chain(
         combinations(strangers(people)), asked_about(people)
     ):
@@ -276,7 +276,7 @@ def test_without_a_good_token_nobody_gets_in(
         answer = rows.send(people.owner.api, method, path, document, sent)
         assert answer.status == 401, (name, answer)
         assert SECRET.encode() not in answer.body, name
-    assert kept.state() == before
+    assert unchanged.state() == before
 
 
 def _beside(people: People) -> list[tuple[str, Headers]]:
@@ -309,10 +309,10 @@ def _pairs(row: Operation, wrongs: int, besides: int) -> set[tuple[int, int]]:
 @pytest.mark.proves('one authentication method')
 @each_row
 def test_a_signature_that_does_not_hold_is_404_whatever_stands_beside_it(
-    people: People, kept: Place, row: Operation
+    people: People, unchanged: Place, row: Operation
 ) -> None:
-    method, path, document = kept.request(row)
-    before = kept.state()
+    method, path, document = unchanged.request(row)
+    before = unchanged.state()
     wrongs = list(signatures(people, method, path.partition('?')[0]).items())
     besides = _beside(people)
     for one, other in _pairs(row, len(wrongs), len(besides)):
@@ -324,7 +324,7 @@ def test_a_signature_that_does_not_hold_is_404_whatever_stands_beside_it(
         answer = rows.send(people.owner.api, method, path, document, sent)
         assert answer.status == 404, (wrong, name, answer)
         assert answer.body in (b'', b'{"title":"404 Not Found"}'), answer
-    assert kept.state() == before
+    assert unchanged.state() == before
 
 
 def test_every_signature_meets_all_headers_on_some_other_route(

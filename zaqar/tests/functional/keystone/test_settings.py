@@ -15,8 +15,8 @@ from zaqar.tests.servers.keystone import Keystone
 
 def _changed(keystone: Keystone, **options: str) -> str:
     lines = configuration(keystone).splitlines()
-    kept = [line for line in lines if line.split(' =')[0] not in options]
-    return '\n'.join([*kept, *(f'{k} = {v}' for k, v in options.items())])
+    unchanged = [line for line in lines if line.split(' =')[0] not in options]
+    return '\n'.join([*unchanged, *(f'{k} = {v}' for k, v in options.items())])
 
 
 def _ping(caller: Caller) -> Any:

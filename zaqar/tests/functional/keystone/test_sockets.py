@@ -47,7 +47,7 @@ def server(
         f'{name} = {value}' for name, value in keystone.authtoken().items()
     )
     trustee = keystone.user()
-    found = Zaqar(
+    zaqar = Zaqar(
         folder,
         general='auth_strategy = keystone\n',
         rest=_REST.format(
@@ -61,8 +61,8 @@ def server(
         ),
         socket='max_unauthenticated_per_peer = 8\n',
     ).start()
-    yield found
-    found.stop()
+    yield zaqar
+    zaqar.stop()
 
 
 @pytest.fixture(scope='module')
@@ -78,8 +78,8 @@ def user(keystone: Keystone, project: str) -> User:
 @pytest.fixture
 def talk(server: Zaqar, project: str) -> Iterator[Talk]:
     """A connection that has proved nothing."""
-    with Talk(server.socket_url, project) as found:
-        yield found
+    with Talk(server.socket_url, project) as connection:
+        yield connection
 
 
 def _authenticate(talk: Talk, token: str) -> Any:
@@ -291,9 +291,9 @@ def _grant(talk: Talk, **wanted: Any) -> dict[str, Any]:
 def owner(
     keystone: Keystone, server: Zaqar, user: User, project: str
 ) -> Iterator[Talk]:
-    with Talk(server.socket_url, project) as found:
-        _authenticate(found, _token(keystone, user, project))
-        yield found
+    with Talk(server.socket_url, project) as connection:
+        _authenticate(connection, _token(keystone, user, project))
+        yield connection
 
 
 def test_a_signature_opens_what_it_covers(owner: Talk, talk: Talk) -> None:
@@ -385,7 +385,7 @@ def hasty(
     folder: pathlib.Path = tmp_path_factory.mktemp('hasty')
     token = keystone.authtoken().items()
     lines = '\n'.join(f'{name} = {value}' for name, value in token)
-    found = Zaqar(
+    zaqar = Zaqar(
         folder,
         general='auth_strategy = keystone\n',
         rest=f'[keystone_authtoken]\n{lines}\n'
@@ -393,8 +393,8 @@ def hasty(
         socket='max_unauthenticated_per_peer = 2\n'
         'trusted_proxies = 127.0.0.0/8\nauthentication_timeout = 8\n',
     ).start()
-    yield found
-    found.stop()
+    yield zaqar
+    zaqar.stop()
 
 
 def test_who_does_not_authenticate_in_time_is_closed(

@@ -76,10 +76,10 @@ def owner(keystone: Keystone, origin: str) -> Caller:
 def until(true: Callable[[], Any]) -> Any:
     """Wait for what must come true."""
     end = time.monotonic() + PATIENCE
-    while not (found := true()):
+    while not (result := true()):
         assert time.monotonic() < end, 'it does not come'
         time.sleep(0.05)
-    return found
+    return result
 
 
 def subscribe(owner: Caller, queue: str, uri: str, ttl: int = 3600) -> str:
@@ -144,14 +144,14 @@ def test_a_trust_ends_with_its_subscription(
 ) -> None:
     before = {one['id'] for one in keystone.trusts(trustee)}
     path = subscribe(owner, queue, 'trust+https://a.example/')
-    (made,) = [
+    (trust,) = [
         one for one in keystone.trusts(trustee) if one['id'] not in before
     ]
-    assert made['trustee_user_id'] == trustee.id
-    assert made['project_id'] == owner.project
+    assert trust['trustee_user_id'] == trustee.id
+    assert trust['project_id'] == owner.project
     assert owner.ask('DELETE', path).status_code == 204
     left = {one['id'] for one in keystone.trusts(trustee)}
-    assert made['id'] not in left
+    assert trust['id'] not in left
 
 
 def test_a_trust_ends_when_what_has_expired_is_swept(
@@ -272,10 +272,10 @@ def test_no_token_goes_to_a_host_that_is_not_of_the_cloud(
     elsewhere = Receiver(host='127.0.0.9')
     path = subscribe(owner, queue, f'trust+{elsewhere.url}')
     post(owner, queue, 'x')
-    found = until(
+    failure = until(
         lambda: owner.ask('GET', f'{path}/deliveries').json()['last_failure']
     )
-    assert 'cloud' in found['reason']
+    assert 'cloud' in failure['reason']
     assert elsewhere.got == []
     elsewhere.stop()
 
@@ -288,12 +288,12 @@ def test_no_token_goes_to_another_port_of_a_service_nor_to_keystone(
     for url in (other.url, keystone.origin):
         path = subscribe(owner, queue, f'trust+{url}/v3')
         post(owner, queue, 'x')
-        found = until(
+        failure = until(
             lambda path=path: owner.ask('GET', f'{path}/deliveries').json()[
                 'last_failure'
             ]
         )
-        assert found['reason'] == 'tokens go to services of the cloud only'
+        assert failure['reason'] == 'tokens go to services of the cloud only'
     assert other.got == []
     other.stop()
 
@@ -313,7 +313,7 @@ def test_a_service_of_the_cloud_may_be_told_without_a_token_too(
         assert got.path == '/hook'
         assert 'x-auth-token' not in got.headers
         # No more than that port of that host.
-        found = until(
+        failure = until(
             lambda: owner.ask('GET', f'{path}/deliveries').json()[
                 'last_failure'
             ]
@@ -324,8 +324,8 @@ def test_a_service_of_the_cloud_may_be_told_without_a_token_too(
                 'last_failure'
             ]
         )
-    assert 'public' in found['reason']
-    assert refused['reason'] == found['reason']
+    assert 'public' in failure['reason']
+    assert refused['reason'] == failure['reason']
     assert other.got == []
     other.stop()
 

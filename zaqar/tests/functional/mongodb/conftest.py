@@ -21,9 +21,9 @@ OpenRecords = Callable[..., ManagementStore]
 @pytest.fixture(scope='session')
 def server() -> Iterator[mongodb.MongoDB]:
     """A server that all tests share; none ends it."""
-    found = mongodb.MongoDB('--enable-test-commands')
-    yield found
-    found.stop()
+    mongo = mongodb.MongoDB('--enable-test-commands')
+    yield mongo
+    mongo.stop()
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def own_server() -> Iterator[Callable[..., mongodb.MongoDB]]:
     with contextlib.ExitStack() as stack:
 
         def start(*arguments: str, **client: Any) -> mongodb.MongoDB:
-            found = mongodb.MongoDB(*arguments, **client)
-            stack.callback(found.stop)
-            return found
+            mongo = mongodb.MongoDB(*arguments, **client)
+            stack.callback(mongo.stop)
+            return mongo
 
         yield start
 

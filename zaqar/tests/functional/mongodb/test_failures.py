@@ -68,8 +68,8 @@ def failing(
         try:
             yield
         finally:
-            found = observer.admin.command({**point, 'mode': 'off'})
-    assert found.get('count', 1), f'no {command} was sent'
+            report = observer.admin.command({**point, 'mode': 'off'})
+    assert report.get('count', 1), f'no {command} was sent'
 
 
 def insist(work: Callable[[], Any]) -> Any:
@@ -130,9 +130,9 @@ def test_a_delete_and_a_renewal_pass_a_move_of_the_primary(
         assert insist(partial(queue.renew, claim.id, ttl=900))
     with failing(server, 'delete', 1, **FAULTS['stepped down']):
         insist(partial(queue.delete, one, claim.id))
-    found = queue.claimed(claim.id)
-    assert found is not None
-    assert (found.ttl, bodies(found.messages)) == (900, ['b'])
+    renewed = queue.claimed(claim.id)
+    assert renewed is not None
+    assert (renewed.ttl, bodies(renewed.messages)) == (900, ['b'])
 
 
 def test_records_pass_a_move_of_the_primary(
@@ -144,9 +144,9 @@ def test_records_pass_a_move_of_the_primary(
         assert insist(partial(store.create, *key, {'n': 1}))
     with failing(server, 'update', 1, **FAULTS['not primary']):
         assert insist(partial(store.replace, *key, {'n': 2}, version=1))
-    found = store.get(*key)
-    assert found is not None
-    assert (dict(found.data), found.version) == ({'n': 2}, 2)
+    record = store.get(*key)
+    assert record is not None
+    assert (dict(record.data), record.version) == ({'n': 2}, 2)
 
 
 @pytest.mark.parametrize('code', UNLABELLED.values(), ids=UNLABELLED)
@@ -241,9 +241,9 @@ def test_what_was_acknowledged_survives_the_death_of_the_server(
     assert insist(lambda: queue.post(*range(20), token=name)) == posted
     assert bodies(popped) == [5, 6]
     assert queue.everything() == [1, 2, 3, 4, *range(7, 20)]
-    found = queue.claimed(claim.id)
-    assert found is not None
-    assert bodies(found.messages) == [1, 2, 3, 4]
+    stored = queue.claimed(claim.id)
+    assert stored is not None
+    assert bodies(stored.messages) == [1, 2, 3, 4]
     queue.post('goes on')
     assert queue.everything()[-1] == 'goes on'
 

@@ -157,8 +157,8 @@ def test_the_first_look_at_a_queue_is_two_commands_more(
     queue = prepared(near)
     unknown = Probe(far, queue.hand, queue.qid)
     # Its key, and when the first claim ends.
-    found = COMMANDS.of(lambda: unknown.list(10))
-    assert found == ['find', 'find', 'find']
+    commands = COMMANDS.of(lambda: unknown.list(10))
+    assert commands == ['find', 'find', 'find']
 
 
 def test_depth_costs_no_command(
@@ -199,8 +199,8 @@ def test_the_server_counts_as_many_as_we_do(
     with own.observer() as observer:
 
         def counters() -> dict[str, int]:
-            found = observer.admin.command('serverStatus')['opcounters']
-            return {kind: found[kind] for kind in ('query', 'update')}
+            counts = observer.admin.command('serverStatus')['opcounters']
+            return {kind: counts[kind] for kind in ('query', 'update')}
 
         before = counters()
         for _ in range(3):
@@ -237,8 +237,8 @@ def test_a_claim_of_many_goes_in_pieces(
     posted = queue.post(*range(600))
     queue.take(10)
     taken: list[str] = []
-    found = COMMANDS.of(lambda: taken.extend(ids(queue.take(600).messages)))
+    commands = COMMANDS.of(lambda: taken.extend(ids(queue.take(600).messages)))
     assert taken == list(posted)
-    assert found == ['find', 'getMore', *['update'] * 4] or (
-        found == ['find', *['update'] * 4]
+    assert commands == ['find', 'getMore', *['update'] * 4] or (
+        commands == ['find', *['update'] * 4]
     )

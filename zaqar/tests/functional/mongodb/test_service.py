@@ -106,17 +106,17 @@ class OldServer:
 @pytest.fixture
 def make_server(tmp_path: pathlib.Path) -> Iterator[MakeServer]:
     """Prepare services; those that were started end with the test."""
-    made: list[Zaqar] = []
+    servers: list[Zaqar] = []
 
     def make(uri: str, general: str = '', rest: str = STORES) -> Zaqar:
-        folder = tmp_path / str(len(made))
+        folder = tmp_path / str(len(servers))
         folder.mkdir()
         text = rest.format(uri=uri)
-        made.append(Zaqar(folder, general=general, rest=text))
-        return made[-1]
+        servers.append(Zaqar(folder, general=general, rest=text))
+        return servers[-1]
 
     yield make
-    for server in made:
+    for server in servers:
         if hasattr(server, 'process'):
             server.stop(signal.SIGKILL)
 
@@ -162,12 +162,12 @@ def test_what_is_wrong_ends_the_start_with_one_line(
     wrong: Mapping[str, tuple[str, str]],
     fault: str,
 ) -> None:
-    uri, told = wrong[fault]
+    uri, text = wrong[fault]
     done = make_server(uri).run()
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith('zaqar-server: [drivers:')
-    assert told in line
+    assert text in line
     assert 'hidden' not in line
 
 
@@ -240,6 +240,6 @@ def test_an_outage_is_503_with_retry_after_and_nothing_is_lost(
         assert answer.elapsed.total_seconds() < 5
     mongodb.start()
     insist(server, 'after')
-    found = [one['body'] for one in claim(server).json()['messages']]
-    assert found == ['before', 'after']
+    bodies = [one['body'] for one in claim(server).json()['messages']]
+    assert bodies == ['before', 'after']
     assert server.stop() == 0

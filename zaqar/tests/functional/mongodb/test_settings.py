@@ -35,9 +35,9 @@ def refusal(uri: str, **options: Any) -> str:
         driver.FIFO.open_messages,
         driver.DRIVER.open_management,
     ):
-        with pytest.raises(ConfigurationError) as found:
+        with pytest.raises(ConfigurationError) as caught:
             opening(uri, options)
-        texts.add(str(found.value))
+        texts.add(str(caught.value))
     (text,) = texts
     assert '\n' not in text
     return text
@@ -255,7 +255,7 @@ def test_queues_are_spread_over_databases_with_the_given_name(
         for _ in range(12):
             Probe(store, Hand()).post('x')
     with own.observer() as observer:
-        found = {
+        sizes = {
             name: observer[name]['queue'].count_documents({})
             for name in observer.list_database_names()
             if name.startswith('post')
@@ -263,9 +263,9 @@ def test_queues_are_spread_over_databases_with_the_given_name(
     names = [
         f'post_messages{kind}_p{n}' for kind in ('', '_fifo') for n in range(3)
     ]
-    assert sorted(found) == sorted(names)
-    assert sum(found.values()) == 24
-    assert max(found.values()) < 12
+    assert sorted(sizes) == sorted(names)
+    assert sum(sizes.values()) == 24
+    assert max(sizes.values()) < 12
 
 
 def test_stores_of_different_names_do_not_meet(
@@ -290,7 +290,7 @@ def test_stores_of_different_names_do_not_meet(
 def test_no_text_of_a_client_means_anything_to_the_server(
     queue: Probe, opened_records: OpenRecords, server: MongoDB, text: str
 ) -> None:
-    (kept,) = queue.post({text: text}, client=text)
+    (message_id,) = queue.post({text: text}, client=text)
     assert bodies(queue.walk()) == [{text: text}]
     assert list(queue.walk(exclude_client=text)) == []
     assert queue.get(text) == []
@@ -300,13 +300,13 @@ def test_no_text_of_a_client_means_anything_to_the_server(
     queue.delete(text)
     queue.delete_many(text)
     assert list(queue.walk(marker=text)) == []
-    assert queue.get(kept)
+    assert queue.get(message_id)
     if text != '\ud800':
         records = opened_records(server.uri)
         parent = token()
         assert records.create(text, parent + text, text, {text: text})
-        found = records.list(text, parent + text, after=None, limit=9)
-        assert [(one.name, dict(one.data)) for one in found] == [
+        listed = records.list(text, parent + text, after=None, limit=9)
+        assert [(one.name, dict(one.data)) for one in listed] == [
             (text, {text: text})
         ]
 

@@ -20,17 +20,17 @@ MakeSilent = Callable[..., Silent]
 @pytest.fixture
 def make_rig(tmp_path: pathlib.Path) -> Iterator[MakeRig]:
     """Makes a notifier that runs, on a store of the test's own."""
-    made: list[Rig] = []
+    rigs: list[Rig] = []
 
     def make(*, running: bool = True, **settings: Any) -> Rig:
         rig = Rig(tmp_path, **settings)
-        made.append(rig)
+        rigs.append(rig)
         if running:
             rig.start()
         return rig
 
     yield make
-    for rig in made:
+    for rig in rigs:
         rig.close()
 
 
@@ -43,14 +43,14 @@ def rig(make_rig: MakeRig) -> Rig:
 @pytest.fixture
 def make_receiver() -> Iterator[MakeReceiver]:
     """Makes receivers."""
-    made: list[Receiver] = []
+    receivers: list[Receiver] = []
 
     def make(*arguments: Any, **options: Any) -> Receiver:
-        made.append(Receiver(*arguments, **options))
-        return made[-1]
+        receivers.append(Receiver(*arguments, **options))
+        return receivers[-1]
 
     yield make
-    for receiver in made:
+    for receiver in receivers:
         receiver.stop()
 
 
@@ -63,12 +63,12 @@ def receiver(make_receiver: MakeReceiver) -> Receiver:
 @pytest.fixture
 def make_silent() -> Iterator[MakeSilent]:
     """Makes servers that hang."""
-    made: list[Silent] = []
+    sockets: list[Silent] = []
 
     def make(*arguments: Any) -> Silent:
-        made.append(Silent(*arguments))
-        return made[-1]
+        sockets.append(Silent(*arguments))
+        return sockets[-1]
 
     yield make
-    for silent in made:
+    for silent in sockets:
         silent.stop()

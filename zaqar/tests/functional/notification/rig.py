@@ -202,16 +202,16 @@ class Rig:
 
     def waiting(self) -> Sequence[Message]:
         """Return what is still in the outbox."""
-        found: list[Message] = []
+        messages: list[Message] = []
         for qid in (OUTBOX, PENDING):
-            found += self.store.list(
+            messages += self.store.list(
                 qid,
                 now=self.now(),
                 limit=1000,
                 include_claimed=True,
                 include_delayed=True,
             ).messages
-        return found
+        return messages
 
     def put_off(self) -> None:
         """Wait until a delivery waits for a later attempt."""
@@ -226,7 +226,7 @@ class Rig:
     def until(self, true: Callable[[], Any]) -> Any:
         """Wait for what must come true."""
         end = time.monotonic() + PATIENCE
-        while not (found := true()):
+        while not (result := true()):
             assert time.monotonic() < end, 'it does not come'
             time.sleep(0.02)
-        return found
+        return result

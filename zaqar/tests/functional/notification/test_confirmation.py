@@ -68,9 +68,9 @@ class Asking:
     def subscribe(self, uri: str) -> str:
         """Subscribe; return the path of the subscription."""
         path = '/v2/queues/q/subscriptions'
-        found = self.ask('POST', path, json={'subscriber': uri, 'ttl': 600})
-        assert found.status_code == 201, found.text
-        return f'{path}/{found.json()["subscription_id"]}'
+        answer = self.ask('POST', path, json={'subscriber': uri, 'ttl': 600})
+        assert answer.status_code == 201, answer.text
+        return f'{path}/{answer.json()["subscription_id"]}'
 
     def is_confirmed(self, path: str) -> bool:
         """Tell whether a subscriber has said yes."""
@@ -102,19 +102,19 @@ class Asking:
     def link(self, notice: Any) -> str:
         """Return the link to the built-in page, as in a mail."""
         url = self.server.url + notice['URL-Paths']
-        found = confirmation_request_content.link(
+        link = confirmation_request_content.link(
             None, {**notice, 'WSGISubscribeURL': url}
         )
-        assert found is not None
-        return found
+        assert link is not None
+        return link
 
 
 @pytest.fixture(scope='module')
 def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
     """A service of its own for this module."""
-    found = Asking(tmp_path_factory.mktemp('asking'))
-    yield found
-    found.server.stop()
+    service = Asking(tmp_path_factory.mktemp('asking'))
+    yield service
+    service.server.stop()
 
 
 def test_a_notice_says_all_that_is_needed_to_answer(
@@ -155,8 +155,8 @@ def test_only_who_has_said_yes_is_told(
     notice = receiver.wait(1)[0].json
     post = {'messages': [{'body': 'early', 'ttl': 300}]}
     asking.ask('POST', '/v2/queues/q/messages', json=post)
-    found = asking.reply(notice, notice['SubscribeBody'])
-    assert (found.status_code, found.text) == (204, '')
+    answer = asking.reply(notice, notice['SubscribeBody'])
+    assert (answer.status_code, answer.text) == (204, '')
     assert asking.is_confirmed(path)
     post['messages'][0]['body'] = 'late'
     asking.ask('POST', '/v2/queues/q/messages', json=post)
@@ -165,8 +165,8 @@ def test_only_who_has_said_yes_is_told(
     assert bodies[-1] == 'late' or 'late' in [
         got.json['body'] for got in receiver.wait(3)[1:]
     ]
-    found = asking.reply(notice, notice['UnsubscribeBody'])
-    assert found.status_code == 204
+    answer = asking.reply(notice, notice['UnsubscribeBody'])
+    assert answer.status_code == 204
     types = {got.json['Message_Type'] for got in receiver.wait(3)}
     assert 'UnsubscribeConfirmation' in types or receiver.wait(4)
     assert not asking.is_confirmed(path)
@@ -187,8 +187,8 @@ def test_an_answer_that_is_not_what_was_signed_is_refused(
 ) -> None:
     path = asking.subscribe(receiver.url)
     notice = receiver.wait(1)[0].json
-    found = asking.reply(notice, {'confirmed': True}, **changes)
-    assert found.status_code == 404
+    answer = asking.reply(notice, {'confirmed': True}, **changes)
+    assert answer.status_code == 404
     assert not asking.is_confirmed(path)
 
 
@@ -263,10 +263,12 @@ def test_subscribers_who_do_not_answer_hold_up_no_question_to_others(
 ) -> None:
     rig = make_rig(confirms=True)
     dead = f'http://127.0.0.1:{process.free_port()}'
-    found = [rig.subscribe(f'{dead}/{number}') for number in range(30)]
+    subscriptions = [rig.subscribe(f'{dead}/{number}') for number in range(30)]
     # As many failures as it takes to be only probed.
     rig.until(
-        lambda: sum(rig.deliveries(one)['retried'] for one in found) >= 20
+        lambda: (
+            sum(rig.deliveries(one)['retried'] for one in subscriptions) >= 20
+        )
     )
     rig.subscribe(receiver.url)
     assert receiver.wait(1)[0].json['queue_name'] == 'q'
@@ -334,9 +336,9 @@ def browser() -> Iterator[webdriver.Chrome]:
     for word in ('--headless=new', '--no-sandbox', '--disable-gpu'):
         options.add_argument(word)
     os.environ.setdefault('no_proxy', '127.0.0.1')
-    found = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield found
-    found.quit()
+    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
 
 
 def _texts(browser: webdriver.Chrome) -> str:
@@ -384,9 +386,9 @@ def test_a_link_that_was_changed_leads_to_no_buttons(
 
 @pytest.mark.parametrize('method', ['PUT', 'DELETE', 'PATCH'])
 def test_the_page_takes_no_other_methods(asking: Asking, method: str) -> None:
-    found = asking.ask(method, '/confirm')
-    assert found.status_code == 405
-    assert found.headers['Allow'] == 'GET, HEAD, POST'
+    answer = asking.ask(method, '/confirm')
+    assert answer.status_code == 405
+    assert answer.headers['Allow'] == 'GET, HEAD, POST'
 
 
 def test_the_page_lets_nobody_frame_it_or_add_to_it(
@@ -394,13 +396,13 @@ def test_the_page_lets_nobody_frame_it_or_add_to_it(
 ) -> None:
     asking.subscribe(receiver.url)
     link = asking.link(receiver.wait(1)[0].json)
-    found = requests.get(link, timeout=10)
-    assert found.status_code == 200
-    policy = found.headers['Content-Security-Policy']
+    answer = requests.get(link, timeout=10)
+    assert answer.status_code == 200
+    policy = answer.headers['Content-Security-Policy']
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
-    assert found.headers['Cache-Control'] == 'no-store'
-    assert '<script' not in found.text
+    assert answer.headers['Cache-Control'] == 'no-store'
+    assert '<script' not in answer.text
 
 
 @pytest.mark.parametrize(
@@ -413,8 +415,8 @@ def test_a_form_without_a_signature_changes_nothing(
     link = asking.link(receiver.wait(1)[0].json)
     values = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(link).query))
     values['Signature'] = 'f' * 64
-    found = requests.post(
+    answer = requests.post(
         f'{asking.server.url}/confirm', data={**values, **form}, timeout=10
     )
-    assert found.status_code == 404
+    assert answer.status_code == 404
     assert not asking.is_confirmed(path)

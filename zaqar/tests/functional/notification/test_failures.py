@@ -102,12 +102,14 @@ def test_what_is_given_up_is_counted_once(
 ) -> None:
     post, calls = posting.post, []
 
-    def fail_once(*given: Any, is_bounded: bool = True, **more: Any) -> Any:
+    def fail_once(
+        *arguments: Any, is_bounded: bool = True, **more: Any
+    ) -> Any:
         if not is_bounded:
             calls.append(1)
             if len(calls) == 1:
                 raise StoreUnavailable
-        return post(*given, is_bounded=is_bounded, **more)
+        return post(*arguments, is_bounded=is_bounded, **more)
 
     monkeypatch.setattr(posting, 'post', fail_once)
     one = rig.subscribe(
@@ -304,10 +306,10 @@ def test_a_project_has_no_more_waiting_than_allowed(
     rig.until(lambda: rig.deliveries(one)['retried'] == 10)
     rig.stop()
     rig.until(lambda: len(rig.waiting()) == 10)
-    kept = b''.join(message.body for message in rig.waiting())
+    text = b''.join(message.body for message in rig.waiting())
     # The oldest are gone, and their owner is told.
-    assert b'"body":0,' not in kept.replace(b' ', b'')
-    assert b'"body":11,' in kept.replace(b' ', b'')
+    assert b'"body":0,' not in text.replace(b' ', b'')
+    assert b'"body":11,' in text.replace(b' ', b'')
     dead = rig.bodies('dead')
     assert [one['notification']['body'] for one in dead] == [0, 1]
     assert {one['reason'] for one in dead} == {

@@ -111,11 +111,11 @@ def test_a_message_is_mailed_as_json(
     one = rig.subscribe('mailto:ops@example.org', subject='Fällig')
     rig.post({'n': 'ü'}, ttl=300)
     rig.until(lambda: rig.deliveries(one)['delivered'])
-    (found,) = program.mails()
-    assert found['To'] == 'ops@example.org'
-    assert found['Subject'] == 'Fällig'
-    assert found.get_content_type() == 'text/plain'
-    assert json.loads(found.get_content()) == {
+    (mail,) = program.mails()
+    assert mail['To'] == 'ops@example.org'
+    assert mail['Subject'] == 'Fällig'
+    assert mail.get_content_type() == 'text/plain'
+    assert json.loads(mail.get_content()) == {
         'body': {'n': 'ü'},
         'ttl': 300,
         'queue_name': 'q',
@@ -132,9 +132,9 @@ def test_the_subject_of_the_uri_goes_before_that_of_the_options(
         subject='not this',
     )
     rig.post('x')
-    (found,) = rig.until(program.mails)
-    assert found['To'] == 'a+b@example.org'
-    assert found['Subject'] == 'Two words+one'
+    (mail,) = rig.until(program.mails)
+    assert mail['To'] == 'a+b@example.org'
+    assert mail['Subject'] == 'Two words+one'
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_the_sender_is_the_operators_unless_allowed(
     rig = make_rig(smtp_command=program.command, **settings)
     rig.subscribe('mailto:ops@example.org', **{'from': 'me@a.org'})
     rig.post('x')
-    (found,) = rig.until(program.mails)
-    assert found['From'] == sender
+    (mail,) = rig.until(program.mails)
+    assert mail['From'] == sender
 
 
 @pytest.mark.parametrize(
@@ -235,10 +235,10 @@ def test_a_subscriber_is_asked_by_a_mail_with_a_link(
         subscription_confirmation_email_template=TEMPLATE,
     )
     rig.subscribe('mailto:ops@example.org')
-    (found,) = rig.until(program.mails)
-    assert found['Subject'] == 'Please confirm'
-    assert found['From'] == 'Bot <bot@example.org>'
-    text = found.get_content().replace('\n', ' ')
+    (mail,) = rig.until(program.mails)
+    assert mail['Subject'] == 'Please confirm'
+    assert mail['From'] == 'Bot <bot@example.org>'
+    text = mail.get_content().replace('\n', ' ')
     link = text.split()[4]
     assert text.startswith('Queue q of p: ')
     assert text.rstrip().endswith('{3}')
@@ -277,9 +277,7 @@ def test_a_mail_address_is_asked_first_though_others_are_not(
     receiver.wait(1)
     rig.until(program.mails)
     rig.rests()
-    assert [found['Subject'] for found in program.mails()] == [
-        'Please confirm'
-    ]
+    assert [mail['Subject'] for mail in program.mails()] == ['Please confirm']
     subscriptions.confirm(
         rig.ctx,
         scope=Scope('p', 'q'),
@@ -441,6 +439,6 @@ def _believing(path: pathlib.Path) -> ssl.SSLContext:
 
 
 def _parsed(data: bytes) -> Parsed:
-    found = email.message_from_bytes(data, policy=email.policy.default)
-    assert isinstance(found, Parsed)
-    return found
+    message = email.message_from_bytes(data, policy=email.policy.default)
+    assert isinstance(message, Parsed)
+    return message

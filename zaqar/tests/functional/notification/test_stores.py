@@ -55,10 +55,10 @@ LATER = {
 )
 def harness(request: pytest.FixtureRequest) -> Iterator[Harness]:
     """A driver with a server under it."""
-    found: Harness = request.param()
-    found.start()
-    yield found
-    found.stop()
+    started: Harness = request.param()
+    started.start()
+    yield started
+    started.stop()
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_each_subscriber_gets_each_message(
 ) -> None:
     receivers = [make_receiver() for _ in range(2)]
     failing = make_receiver(in_turn(answer(503), answer(200)))
-    found = [
+    subscribers = [
         rig.subscribe(one.url, ttl=HEATS_TTL, _retry_policy=LATER)
         for one in (*receivers, failing)
     ]
@@ -92,7 +92,7 @@ def test_each_subscriber_gets_each_message(
     again = failing.wait(4)[3]
     assert again.headers['x-zaqar-attempt'] == '2'
     rig.rests()
-    for one in found:
+    for one in subscribers:
         rig.until(lambda one=one: rig.deliveries(one)['delivered'] == 3)
     assert [len(receiver.got) for receiver in receivers] == [3, 3]
 
@@ -105,9 +105,9 @@ def test_nobody_is_woken_for_nothing(
     def counted(owner: object, name: str) -> None:
         original = getattr(owner, name)
 
-        def call(*given: object, **more: object) -> object:
+        def call(*arguments: object, **more: object) -> object:
             calls[name] += 1
-            return original(*given, **more)
+            return original(*arguments, **more)
 
         monkeypatch.setattr(owner, name, call)
 

@@ -34,12 +34,12 @@ def rig(make_rig: MakeRig) -> Rig:
 
 def kept(rig: Rig) -> list[int]:
     """Return how many records of each kind there are."""
-    found = [
+    records = [
         rig.management.count(kind, PARENT)
         for kind in (SUBSCRIPTION, SUBSCRIBER, subscription_records.DELIVERIES)
     ]
     return [
-        *found,
+        *records,
         rig.management.count(
             subscription_expiry_index.KIND, subscription_expiry_index.PARENT
         ),

@@ -175,11 +175,11 @@ def test_a_login_in_the_url_is_sent_as_such(
     rig: Rig, make_receiver: MakeReceiver
 ) -> None:
     plain, replaced = make_receiver(), make_receiver()
-    for found, options in (
+    for target, options in (
         (plain, {}),
         (replaced, {'post_headers': {'authorization': 'Bearer x'}}),
     ):
-        url = found.url.replace('//', '//me:p%40ss@')
+        url = target.url.replace('//', '//me:p%40ss@')
         rig.subscribe(f'{url}/hook?a=b', **options)
     rig.post('x')
     (got,) = plain.wait(1)
@@ -200,8 +200,8 @@ def test_a_secret_signs_what_receivers_can_verify(
     rig.post('x')
     (got,) = receiver.wait(1)
     verifier = Webhook(secret)
-    found = verifier.verify(got.body, dict(got.headers))
-    assert found['body'] == 'x'
+    document = verifier.verify(got.body, dict(got.headers))
+    assert document['body'] == 'x'
     with pytest.raises(WebhookVerificationError):
         verifier.verify(got.body.replace(b'"x"', b'"y"'), dict(got.headers))
 

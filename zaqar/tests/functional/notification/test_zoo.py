@@ -50,8 +50,8 @@ LATER = {
 
 def reason(rig: Rig, subscription: str) -> str:
     """Return why the last delivery failed, once it has."""
-    found = rig.until(lambda: rig.deliveries(subscription)['last_failure'])
-    return str(found['reason'])
+    failure = rig.until(lambda: rig.deliveries(subscription)['last_failure'])
+    return str(failure['reason'])
 
 
 def test_one_that_is_slow_is_waited_for(
@@ -78,11 +78,11 @@ def test_one_that_sends_elsewhere_is_not_followed(
     receiver = make_receiver(answer(status, Location=other.url))
     loop = make_receiver()
     loop.behave = answer(status, Location=loop.url)
-    found = [
+    subscriptions = [
         rig.subscribe(one.url, _retry_policy=THREE) for one in (receiver, loop)
     ]
     rig.post('x')
-    for one in found:
+    for one in subscriptions:
         rig.until(lambda one=one: rig.deliveries(one)['retried'] == 3)
         assert reason(rig, one) == f'answered {status}'
     assert (len(receiver.got), len(loop.got), other.got) == (3, 3, [])
@@ -99,15 +99,15 @@ def test_500_twice_and_then_200_makes_three_calls(
     assert len({request.headers['webhook-id'] for request in got}) == 1
     attempts = [request.headers['x-zaqar-attempt'] for request in got]
     assert attempts == ['1', '2', '3']
-    found = rig.until(
+    status = rig.until(
         lambda: (
-            (known := rig.deliveries(one))
-            and known['delivered'] == 1
-            and known
+            (state := rig.deliveries(one))
+            and state['delivered'] == 1
+            and state
         )
     )
-    assert (found['retried'], found['given_up']) == (2, 0)
-    assert found['last_failure']['reason'] == 'answered 503'
+    assert (status['retried'], status['given_up']) == (2, 0)
+    assert status['last_failure']['reason'] == 'answered 503'
     assert len(receiver.got) == 3
 
 
@@ -149,8 +149,8 @@ def test_one_that_names_a_time_is_left_alone_until_then(
         for after in ('1000', '500')
     )
     _, other = (
-        rig.subscribe(found.url, _retry_policy=LATER)
-        for found in (receiver, sooner)
+        rig.subscribe(target.url, _retry_policy=LATER)
+        for target in (receiver, sooner)
     )
     rig.post('x')
     rig.until(lambda: _put_off(rig) == 2)

@@ -24,9 +24,9 @@ DURABLE = {'appendonly': 'yes', 'appendfsync': 'always'}
 @pytest.fixture(scope='session')
 def server() -> Iterator[redis.Redis]:
     """A server that all tests share; none ends it."""
-    found = redis.Redis()
-    yield found
-    found.stop()
+    started = redis.Redis()
+    yield started
+    started.stop()
 
 
 @pytest.fixture
@@ -35,14 +35,14 @@ def own_server() -> Iterator[Callable[..., redis.Redis]]:
     with contextlib.ExitStack() as stack:
 
         def start(**settings: Any) -> redis.Redis:
-            found = redis.Redis(
+            started = redis.Redis(
                 {
                     name.replace('_', '-'): value
                     for name, value in settings.items()
                 }
             )
-            stack.callback(found.stop)
-            return found
+            stack.callback(started.stop)
+            return started
 
         yield start
 
@@ -50,9 +50,9 @@ def own_server() -> Iterator[Callable[..., redis.Redis]]:
 @pytest.fixture(scope='module')
 def cluster() -> Iterator[redis.Cluster]:
     """Three masters."""
-    found = redis.Cluster()
-    yield found
-    found.stop()
+    started = redis.Cluster()
+    yield started
+    started.stop()
 
 
 @pytest.fixture

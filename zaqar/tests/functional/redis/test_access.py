@@ -105,10 +105,10 @@ def test_a_refused_password_is_told_in_one_line(
     server = own_server(requirepass='secret')
     uri = server.url.replace('//', f'//{login}')
     for opening in (DRIVER.open_messages, DRIVER.open_management):
-        with pytest.raises(ConfigurationError, match='refuses us') as found:
+        with pytest.raises(ConfigurationError, match='refuses us') as caught:
             opening(uri, {})
-        assert '\n' not in str(found.value)
-        assert 'wrong' not in str(found.value)
+        assert '\n' not in str(caught.value)
+        assert 'wrong' not in str(caught.value)
 
 
 def test_a_password_changed_later_makes_the_store_unavailable(
@@ -291,14 +291,14 @@ class OldServer:
 @pytest.fixture
 def old_server() -> Iterator[Callable[[str], OldServer]]:
     """Make old servers."""
-    made: list[OldServer] = []
+    servers: list[OldServer] = []
 
     def make(version: str) -> OldServer:
-        made.append(OldServer(version))
-        return made[-1]
+        servers.append(OldServer(version))
+        return servers[-1]
 
     yield make
-    for one in made:
+    for one in servers:
         one.close()
 
 

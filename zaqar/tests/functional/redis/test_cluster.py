@@ -44,9 +44,9 @@ def test_queues_lie_on_all_servers_and_each_on_one(
         keys = []
         for number, node in enumerate(cluster.nodes):
             with node.client() as client:
-                found = client.keys(f'zq:{{{queue.qid}}}:*')
-            if found:
-                keys.append((number, len(found)))
+                there = client.keys(f'zq:{{{queue.qid}}}:*')
+            if there:
+                keys.append((number, len(there)))
         ((home, count),) = keys
         homes.add(home)
         assert count > 5
@@ -136,8 +136,8 @@ def test_one_server_that_hangs_leaves_the_others_serving(
 def answers(queue: Probe, body: str | None) -> bool:
     """Tell whether a queue is there again, with a message if one is named."""
     try:
-        found = queue.everything()
-        return body is None or body in found
+        everything = queue.everything()
+        return body is None or body in everything
     except StoreUnavailable:
         return False
 
@@ -147,7 +147,7 @@ def test_a_notice_of_a_repeated_post_is_made_once_in_its_own_slot(
 ) -> None:
     store, hand = opened(cluster.url), Hand()
     outbox = Probe(store, hand, OUTBOX)
-    known = set(outbox.everything())
+    earlier = set(outbox.everything())
     qid, name = token(), token()
 
     def notice() -> NewMessage:
@@ -157,8 +157,8 @@ def test_a_notice_of_a_repeated_post_is_made_once_in_its_own_slot(
         store.post(
             qid, [message('a')], now=hand.now, token=name, notice=notice
         )
-    found = [body for body in outbox.everything() if body not in known]
-    assert found == [qid]
+    notices = [body for body in outbox.everything() if body not in earlier]
+    assert notices == [qid]
 
 
 def test_records_of_any_parent_are_kept(
@@ -168,9 +168,9 @@ def test_records_of_any_parent_are_kept(
     for parent in ('', 'a', '{a}', '}', '{', 'a}b{c', 'ä', token()):
         for name in ('b', 'a', '{}'):
             assert store.create('queue', parent, name, {'of': parent})
-        found = store.list('queue', parent, after=None, limit=10)
-        assert [one.name for one in found] == ['a', 'b', '{}']
-        assert {one.data['of'] for one in found} == {parent}
+        listed = store.list('queue', parent, after=None, limit=10)
+        assert [one.name for one in listed] == ['a', 'b', '{}']
+        assert {one.data['of'] for one in listed} == {parent}
         assert store.count('queue', parent) == 3
 
 

@@ -70,10 +70,10 @@ def counted(server: Redis, work: Callable[[], object]) -> Mapping[str, int]:
     before = server.calls()
     work()
     after = server.calls()
-    found = {name: after[name] - before.get(name, 0) for name in after}
+    counts = {name: after[name] - before.get(name, 0) for name in after}
     # That is ours.
-    found.pop('info', None)
-    return {name: count for name, count in found.items() if count}
+    counts.pop('info', None)
+    return {name: count for name, count in counts.items() if count}
 
 
 @pytest.fixture
@@ -104,12 +104,12 @@ def test_each_operation_is_one_call_of_a_script(
     call = {**OPERATIONS, **LAST}[name]
     # Once for the server to learn the script.
     call(filled(there, 40))
-    found = counted(deep, lambda: call(there))
-    assert {one: found.get(one, 0) for one in SCRIPT} == {
+    counts = counted(deep, lambda: call(there))
+    assert {one: counts.get(one, 0) for one in SCRIPT} == {
         'evalsha': 1,
         'eval': 0,
     }
-    assert 'wait' not in found
+    assert 'wait' not in counts
 
 
 def test_scripts_do_as_much_in_a_deep_queue_as_in_a_shallow_one(
@@ -166,9 +166,9 @@ def test_each_call_on_records_is_one(
     for _, call in calls:
         call('warm')
     for command, call in calls:
-        found = counted(deep, partial(call, 'a'))
-        assert found[command] == 1
-        assert not {'keys', 'scan', 'eval'} & set(found)
+        counts = counted(deep, partial(call, 'a'))
+        assert counts[command] == 1
+        assert not {'keys', 'scan', 'eval'} & set(counts)
 
 
 def test_a_claim_behind_many_dead_ones_stops_now_and_then(
@@ -180,9 +180,9 @@ def test_a_claim_behind_many_dead_ones_stops_now_and_then(
     there.post('live')
     there.hand.move(60)
     there.claimed(token())
-    found = counted(deep, lambda: there.take(1))
+    counts = counted(deep, lambda: there.take(1))
     # So that none keeps others waiting, and they are few all the same.
-    assert 10 < found['evalsha'] + found.get('eval', 0) < 60
+    assert 10 < counts['evalsha'] + counts.get('eval', 0) < 60
     assert counted(deep, lambda: there.claim(1))['evalsha'] == 1
 
 

@@ -19,9 +19,9 @@ from zaqar.tests.servers.redis import Redis, Sentinel, Watched
 @pytest.fixture
 def watched() -> Iterator[Watched]:
     """A master, a replica and three Sentinels."""
-    found = Watched()
-    yield found
-    found.stop()
+    sentinels = Watched()
+    yield sentinels
+    sentinels.stop()
 
 
 def test_a_load_goes_through_a_failover_and_loses_nothing(
@@ -108,12 +108,12 @@ def test_sentinels_may_have_a_password_of_their_own(
 def test_when_all_hang_twenty_callers_know_in_time(
     watched: Watched, opened: Open
 ) -> None:
-    known, late = opened(watched.url), opened(watched.url)
-    known.ping()
+    first, late = opened(watched.url), opened(watched.url)
+    first.ping()
     everything = (*watched.sentinels, watched.master, watched.replica)
     for server in everything:
         server.pause()
-    calls = [(store.ping,) for store in (known, late) for _ in range(10)]
+    calls = [(store.ping,) for store in (first, late) for _ in range(10)]
     results = each(lambda call: timed(*call), calls)
     for server in everything:
         server.resume()

@@ -18,8 +18,8 @@ HOUR = 3600
 def names(server: Redis, queue: Probe) -> Sequence[str]:
     """Return the last parts of the keys of a queue."""
     with server.client() as client:
-        found = client.keys(f'zq:{{{queue.qid}}}:*')
-    return sorted(name.decode().rpartition(':')[2] for name in found)
+        keys = client.keys(f'zq:{{{queue.qid}}}:*')
+    return sorted(name.decode().rpartition(':')[2] for name in keys)
 
 
 def lives(server: Redis, queue: Probe) -> dict[str, Any]:
@@ -52,15 +52,15 @@ def another(queue: Probe) -> Probe:
 def test_an_idle_queue_is_forgotten_an_hour_after_its_last_message(
     server: Redis, busy: Probe
 ) -> None:
-    found = lives(server, busy)
-    assert found.pop('s') == -1
-    tokens = [name for name in found if name.startswith('t')]
+    lifetimes = lives(server, busy)
+    assert lifetimes.pop('s') == -1
+    tokens = [name for name in lifetimes if name.startswith('t')]
     for name in tokens:
         # Looked for during twenty minutes.
-        assert 1200 < found.pop(name) <= HOUR
+        assert 1200 < lifetimes.pop(name) <= HOUR
     # All that was ever made but what is empty.
-    assert set(found) == set('mafcdwxkqeo')
-    for name, life in found.items():
+    assert set(lifetimes) == set('mafcdwxkqeo')
+    for name, life in lifetimes.items():
         assert 900 + HOUR - 60 < life <= 900 + 2 * HOUR, name
 
 
@@ -69,9 +69,9 @@ def test_a_longer_message_lets_all_live_longer(
 ) -> None:
     busy.post('long', ttl=90_000)
     busy.take(1, ttl=600)
-    found = lives(server, busy)
+    lifetimes = lives(server, busy)
     for name in 'mafcxkqe':
-        assert found[name] > 90_000 + HOUR - 120, name
+        assert lifetimes[name] > 90_000 + HOUR - 120, name
 
 
 def test_a_claim_that_prolongs_a_life_prolongs_that_of_its_keys(
@@ -110,9 +110,9 @@ def test_a_drop_leaves_a_tombstone_that_goes_by_itself(
     server: Redis, busy: Probe
 ) -> None:
     busy.drop()
-    found = lives(server, busy)
-    assert list(found) == ['s']
-    assert HOUR < found['s'] < 2 * HOUR
+    lifetimes = lives(server, busy)
+    assert list(lifetimes) == ['s']
+    assert HOUR < lifetimes['s'] < 2 * HOUR
 
 
 def test_who_posts_to_a_queue_that_nobody_reads_removes_the_dead(

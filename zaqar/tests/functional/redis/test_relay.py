@@ -78,8 +78,8 @@ def _tell(server: Redis, *command: Any) -> None:
 def _connections(server: Redis) -> int:
     """Return how many there are over TCP, beside that of a replica."""
     with server.client() as client:
-        found = client.client_list(_type='normal')
-    return sum('127.0.0.1' in one['addr'] for one in found)
+        clients = client.client_list(_type='normal')
+    return sum('127.0.0.1' in one['addr'] for one in clients)
 
 
 @contextlib.contextmanager
@@ -94,9 +94,9 @@ def _in_time() -> Iterator[None]:
 @pytest.fixture
 def pair(own_server: Start) -> Iterator[Pair]:
     """A primary and a replica behind one address."""
-    found = Pair(own_server)
-    with found.relay:
-        yield found
+    servers = Pair(own_server)
+    with servers.relay:
+        yield servers
 
 
 def _busy(store: MessageStore) -> Probe:

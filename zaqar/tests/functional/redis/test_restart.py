@@ -37,9 +37,9 @@ def test_what_was_acknowledged_survives_a_killed_server(
         queue.list()
     server.start()
     assert queue.everything() == [*range(1, 2000), 'delayed']
-    found = queue.claimed(claim.id)
-    assert found is not None
-    assert bodies(found.messages) == [1, 2, 3, 4]
+    stored = queue.claimed(claim.id)
+    assert stored is not None
+    assert bodies(stored.messages) == [1, 2, 3, 4]
     assert queue.renew(claim.id)
     record = management.get('queue', 'p', 'orders')
     assert record is not None

@@ -56,8 +56,8 @@ def test_an_outage_is_503_with_retry_after_and_nothing_is_lost(
         assert post(server, 'after').status_code == 201
         claim = ask(server, 'POST', '/claims', ttl=60, grace=60)
         assert claim.status_code == 201
-        found = [one['body'] for one in claim.json()['messages']]
-        assert found == ['before', 'after']
+        bodies = [one['body'] for one in claim.json()['messages']]
+        assert bodies == ['before', 'after']
     finally:
         assert server.stop() == 0
 

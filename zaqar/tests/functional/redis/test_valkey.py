@@ -18,17 +18,17 @@ from zaqar.tests.servers.redis import Redis, Sentinel, cluster_port, valkey
 @pytest.fixture
 def start() -> Iterator[Callable[..., Redis]]:
     """Start servers that end with the test."""
-    made: list[Redis] = []
+    servers: list[Redis] = []
 
     def start_(**settings: Any) -> Redis:
         named = {
             name.replace('_', '-'): value for name, value in settings.items()
         }
-        made.append(Redis(named, valkey()))
-        return made[-1]
+        servers.append(Redis(named, valkey()))
+        return servers[-1]
 
     yield start_
-    for server in made:
+    for server in servers:
         server.stop()
 
 

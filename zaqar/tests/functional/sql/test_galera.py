@@ -23,9 +23,9 @@ from zaqar.tests.servers import sql
 @pytest.fixture(scope='module')
 def node() -> Iterator[sql.Galera]:
     """A cluster of one."""
-    found = sql.Galera()
-    yield found
-    found.stop()
+    galera = sql.Galera()
+    yield galera
+    galera.stop()
 
 
 @pytest.fixture

@@ -36,9 +36,9 @@ MODES = pytest.mark.parametrize('mode', ['transaction', 'session'])
 @pytest.fixture
 def database(postgresql: sql.SqlServer) -> Iterator[str]:
     """The URL of a database without tables, on the server itself."""
-    found = postgresql.database()
-    yield found
-    postgresql.drop(found)
+    created = postgresql.database()
+    yield created
+    postgresql.drop(created)
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def pgbouncer(postgresql: sql.SqlServer) -> Iterator[Start]:
         def start(mode: str, **settings: str) -> PgBouncer:
             # As many as there are stores and threads of theirs.
             size = '40' if mode == 'session' else '3'
-            found = PgBouncer(
+            bouncer = PgBouncer(
                 postgresql.url,
                 pool_mode=mode,
                 default_pool_size=size,
                 **settings,
             )
-            stack.callback(found.stop)
-            return found
+            stack.callback(bouncer.stop)
+            return bouncer
 
         yield start
 
@@ -85,11 +85,11 @@ def _prepared(uri: str) -> int:
     count = 'SELECT count(*) FROM pg_prepared_statements'
     with contextlib.ExitStack() as stack:
         # In transactions, so that each has a connection of its own.
-        found = [stack.enter_context(engine.connect()) for _ in range(3)]
-        for connection in found:
+        connections = [stack.enter_context(engine.connect()) for _ in range(3)]
+        for connection in connections:
             connection.exec_driver_sql('BEGIN')
-        counts = [one.exec_driver_sql(count).scalar() for one in found]
-        for connection in found:
+        counts = [one.exec_driver_sql(count).scalar() for one in connections]
+        for connection in connections:
             connection.exec_driver_sql('COMMIT')
     return sum(counts)  # type: ignore[arg-type]
 
@@ -147,12 +147,12 @@ def test_claims_of_several_clients_do_not_overlap(
     queue.post(*range(300))
 
     def take_all(store: MessageStore) -> list[int]:
-        found: list[int] = []
+        taken: list[int] = []
         own = Probe(store, Hand(), queue.qid)
         while claim := own.claim(5):
-            found += bodies(claim.messages)
+            taken += bodies(claim.messages)
             own.stats()
-        return found
+        return taken
 
     taken = [body for some in each(take_all, stores * 2) for body in some]
     # Nothing is left behind as if there was nothing.

@@ -41,12 +41,14 @@ def opened(swift: Swift, rows: str) -> Iterator[Open]:
     def open_one(
         *, timeout: float = DEADLINE, **options: object
     ) -> MessageStore:
-        given = {
+        settings = {
             'auth_url': swift.auth_url,
             'management': (rows, {}),
             **options,
         }
-        store = store_factory.open_messages(swift.uri, given, timeout=timeout)
+        store = store_factory.open_messages(
+            swift.uri, settings, timeout=timeout
+        )
         stores.append(store)
         return store
 

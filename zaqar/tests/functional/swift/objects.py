@@ -40,10 +40,10 @@ class Objects:
     def become(self, count: int) -> list[str]:
         """Return the paths as soon as there are so many."""
         end = time.monotonic() + PATIENCE
-        while len(found := self.paths()) != count:
-            assert time.monotonic() < end, f'{len(found)}, not {count}'
+        while len(paths := self.paths()) != count:
+            assert time.monotonic() < end, f'{len(paths)}, not {count}'
             time.sleep(0.05)
-        return found
+        return paths
 
     def life(self, path: str) -> float:
         """Return how many seconds an object has left by Swift's clock."""
@@ -58,8 +58,8 @@ class Objects:
 
     def asked(self) -> dict[str, int]:
         """Return how often each method was used on objects of the queue."""
-        asked = self._all_asked()
-        new, self._seen = asked[self._seen :], len(asked)
+        requests = self._all_asked()
+        new, self._seen = requests[self._seen :], len(requests)
         return dict(Counter(line.split()[0] for line in new))
 
     def _all_asked(self) -> list[str]:

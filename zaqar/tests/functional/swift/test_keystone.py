@@ -52,8 +52,8 @@ def opened(
 ) -> MessageStore:
     """Open a store as a user."""
     uri = f'swift://{user.name}:{user.password}@/bodies%20of%20zaqar'
-    given = {'auth_url': keystone.url, 'management': (rows, {}), **options}
-    return DRIVER.open_messages(uri, given)
+    settings = {'auth_url': keystone.url, 'management': (rows, {}), **options}
+    return DRIVER.open_messages(uri, settings)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_options_choose_domain_and_endpoint(
 
 
 @pytest.mark.parametrize(
-    ('options', 'told'),
+    ('options', 'text'),
     [
         ({'interface': 'internal'}, 'no object store'),
         ({'region_name': 'Nowhere'}, 'no object store'),
@@ -113,9 +113,9 @@ def test_what_keystone_does_not_know_ends_the_start(
     member: User,
     rows: str,
     options: dict[str, str],
-    told: str,
+    text: str,
 ) -> None:
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=text):
         opened(keystone, rows, member, **options)
 
 

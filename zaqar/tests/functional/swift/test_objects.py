@@ -64,9 +64,9 @@ def test_every_way_out_gives_long_and_short_bodies_in_order(
     assert bodies(queue.get(*posted)) == sent
     claim = queue.take(max_claims=1)
     assert bodies(claim.messages) == sent
-    found = queue.claimed(claim.id)
-    assert found is not None
-    assert bodies(found.messages) == sent
+    stored = queue.claimed(claim.id)
+    assert stored is not None
+    assert bodies(stored.messages) == sent
     queue.release(claim.id)
     spent = queue.take(max_claims=1)
     assert bodies(spent.exhausted) == sent
@@ -226,10 +226,10 @@ def test_a_body_that_is_missing_hides_its_message_alone(
     (path,) = objects.paths()
     queue.post(LARGE + 'b', 'c')
     objects.remove(path)
-    kept = [LARGE + 'b', 'c']
-    assert queue.everything() == kept
+    rest = [LARGE + 'b', 'c']
+    assert queue.everything() == rest
     assert queue.get(lost) == []
-    assert bodies(queue.walk(1)) == kept
+    assert bodies(queue.walk(1)) == rest
     assert queue.stats().total == 3
 
 

@@ -37,14 +37,14 @@ MakeServer = Callable[..., Zaqar]
 @pytest.fixture
 def make_server(tmp_path: pathlib.Path) -> Iterator[MakeServer]:
     """Prepare servers; those that were started end with the test."""
-    made: list[Zaqar] = []
+    servers: list[Zaqar] = []
 
     def make(**settings: Any) -> Zaqar:
-        made.append(Zaqar(tmp_path, **settings))
-        return made[-1]
+        servers.append(Zaqar(tmp_path, **settings))
+        return servers[-1]
 
     yield make
-    for server in made:
+    for server in servers:
         if hasattr(server, 'process'):
             server.stop(signal.SIGKILL)
 
@@ -127,8 +127,8 @@ def test_a_pool_may_keep_its_bodies_in_swift(
     assert answer.status_code == 201, answer.text
     ask(server, 'PUT', 'flavors/large', {'pool_list': ['bodies']})
     queue = secrets.token_hex(8)
-    made = ask(server, 'PUT', f'queues/{queue}', {'_flavor': 'large'})
-    assert made.status_code == 201, made.text
+    created = ask(server, 'PUT', f'queues/{queue}', {'_flavor': 'large'})
+    assert created.status_code == 201, created.text
     before = len(swift.objects())
     assert post(server, queue, LARGE, 'b').status_code == 201
     assert shown(server, queue) == [LARGE, 'b']
@@ -181,12 +181,12 @@ FAULTS = {
 def test_a_fault_of_the_configuration_ends_the_start_with_one_line(
     make_server: MakeServer, swift: Swift, fault: str
 ) -> None:
-    text, told = FAULTS[fault]
+    text, message = FAULTS[fault]
     server = make_server(
         rest=text.format(uri=swift.uri, auth_url=swift.auth_url)
     )
     done = server.run()
     assert done.returncode == 1
-    assert told in done.stderr
+    assert message in done.stderr
     assert 'Traceback' not in done.stderr
     assert PASSWORD not in done.stderr

@@ -116,10 +116,10 @@ class Talk:
         **more: Any,
     ) -> None:
         """Ask, and do not wait."""
-        given = {**self.headers, **(headers or {})}
+        merged = {**self.headers, **(headers or {})}
         document: dict[str, Any] = {
             'action': action,
-            'headers': {k: v for k, v in given.items() if v is not None},
+            'headers': {k: v for k, v in merged.items() if v is not None},
         }
         if body is not None or more:
             document['body'] = {**(body or {}), **more}
@@ -138,12 +138,12 @@ class Talk:
 
     def said(self) -> Said:
         """Return the next answer."""
-        found, is_binary = self.receive()
-        assert set(found) == {'request', 'body', 'headers'}, found
-        assert list(found['headers']) == ['status']
-        assert found['request']['api'] == 'v2'
-        status = found['headers']['status']
-        return Said(status, found['body'], found['request'], is_binary)
+        frame, is_binary = self.receive()
+        assert set(frame) == {'request', 'body', 'headers'}, frame
+        assert list(frame['headers']) == ['status']
+        assert frame['request']['api'] == 'v2'
+        status = frame['headers']['status']
+        return Said(status, frame['body'], frame['request'], is_binary)
 
     def receive(self) -> tuple[Any, bool]:
         """Return what the next data frame holds, and its type.
@@ -168,11 +168,11 @@ class Talk:
     def pushed(self, patience: float = PATIENCE) -> Any:
         """Return the next push."""
         self.socket.settimeout(patience)
-        found, is_binary = self.receive()
+        frame, is_binary = self.receive()
         self.socket.settimeout(PATIENCE)
-        assert 'request' not in found
+        assert 'request' not in frame
         assert is_binary is self.is_binary
-        return found
+        return frame
 
     def post(self, queue: str, *bodies: Any, **fields: Any) -> list[str]:
         """Post messages, and return their ids."""
@@ -182,8 +182,8 @@ class Talk:
             messages=[{'body': body, **fields} for body in bodies],
         )
         assert said.status == 201, said
-        found: list[str] = said.body['message_ids']
-        return found
+        ids: list[str] = said.body['message_ids']
+        return ids
 
     def bodies(self, queue: str, **query: Any) -> list[Any]:
         """Return the bodies that a listing shows."""

@@ -30,44 +30,44 @@ MakeServer = Callable[..., Zaqar]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zaqar]:
     """A server with all there is."""
     folder: pathlib.Path = tmp_path_factory.mktemp('zaqar-websocket')
-    found = Zaqar(
+    zaqar = Zaqar(
         folder,
         general='admin_mode = true\npooling = true\n',
         rest=SIGNED + _POOLED,
     ).start()
-    yield found
-    assert found.stop() == 0
+    yield zaqar
+    assert zaqar.stop() == 0
 
 
 @pytest.fixture
 def make_server(tmp_path: pathlib.Path) -> Iterator[MakeServer]:
     """A function that starts servers, which end with the test."""
-    made: list[Zaqar] = []
+    servers: list[Zaqar] = []
 
     def make(**settings: Any) -> Zaqar:
-        folder = tmp_path / str(len(made))
+        folder = tmp_path / str(len(servers))
         folder.mkdir()
-        made.append(Zaqar(folder, **settings))
-        return made[-1].start()
+        servers.append(Zaqar(folder, **settings))
+        return servers[-1].start()
 
     yield make
-    for found in made:
-        found.stop(signal.SIGKILL)
+    for running in servers:
+        running.stop(signal.SIGKILL)
 
 
 @pytest.fixture
 def connect(server: Zaqar, project: str) -> Iterator[Connect]:
     """A function that connects to the server; all ends with the test."""
-    made: list[Talk] = []
+    talks: list[Talk] = []
 
     def connected(**options: Any) -> Talk:
         url = options.pop('url', server.socket_url)
         options.setdefault('project', project)
-        made.append(Talk(url, **options))
-        return made[-1]
+        talks.append(Talk(url, **options))
+        return talks[-1]
 
     yield connected
-    for talk in made:
+    for talk in talks:
         talk.cut()
 
 

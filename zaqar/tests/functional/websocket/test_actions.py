@@ -55,8 +55,8 @@ def test_encodings_mix_on_a_connection(talk: Talk) -> None:
 
 
 def test_queues(talk: Talk) -> None:
-    made = talk.ask('queue_create', queue_name='a', metadata={'x': 1})
-    assert (made.status, type(made.body)) == (201, str)
+    answer = talk.ask('queue_create', queue_name='a', metadata={'x': 1})
+    assert (answer.status, type(answer.body)) == (201, str)
     again = talk.ask('queue_create', queue_name='a', metadata={'x': 2})
     assert (again.status, type(again.body)) == (204, str)
     shown = talk.ask('queue_get', queue_name='a')
@@ -95,9 +95,9 @@ def test_statistics(talk: Talk) -> None:
     assert (absent.status, absent.body) == (404, zeros)
     ids = talk.post('q', 1, 2, 3)
     talk.ask('claim_create', queue_name='q', limit=1)
-    found = talk.ask('queue_get_stats', queue_name='q')
-    counts = found.body['messages']
-    assert found.status == 200
+    answer = talk.ask('queue_get_stats', queue_name='q')
+    counts = answer.body['messages']
+    assert answer.status == 200
     assert (counts['claimed'], counts['free'], counts['total']) == (1, 2, 3)
     assert counts['oldest']['id'] == ids[0]
     assert set(counts['newest']) == {'id', 'age', 'created'}
@@ -132,15 +132,15 @@ def test_messages_are_posted_and_listed(talk: Talk) -> None:
 
 def test_messages_are_paged_without_a_gap(talk: Talk) -> None:
     talk.post('q', *range(5))
-    found: list[Any] = []
+    bodies: list[Any] = []
     query: dict[str, Any] = {'limit': 2, 'echo': True}
     for _ in range(9):
         page = talk.ask('message_list', queue_name='q', **query).body
-        found += [message['body'] for message in page['messages']]
+        bodies += [message['body'] for message in page['messages']]
         if 'marker' not in page:
             break
         query['marker'] = page['marker']
-    assert found == list(range(5))
+    assert bodies == list(range(5))
 
 
 def test_ones_own_messages_are_hidden_unless_asked_for(talk: Talk) -> None:
@@ -237,10 +237,12 @@ def test_claims(talk: Talk) -> None:
     nothing = talk.ask('claim_create', queue_name='q')
     assert (nothing.status, nothing.body) == (204, {'claim_id': None})
     ids = talk.post('q', 1, 2)
-    made = talk.ask('claim_create', queue_name='q', ttl=90, grace=60, limit=1)
-    assert made.status == 201
-    claim = made.body['claim_id']
-    (message,) = made.body['messages']
+    answer = talk.ask(
+        'claim_create', queue_name='q', ttl=90, grace=60, limit=1
+    )
+    assert answer.status == 201
+    claim = answer.body['claim_id']
+    (message,) = answer.body['messages']
     assert (message['id'], message['claim_id']) == (ids[0], claim)
     shown = talk.ask('claim_get', queue_name='q', claim_id=claim)
     assert shown.status == 200
@@ -263,10 +265,13 @@ def test_claims(talk: Talk) -> None:
 
 def test_subscriptions(talk: Talk) -> None:
     body = {'queue_name': 'q', 'subscriber': 'http://example.com/a'}
-    made = talk.ask('subscription_create', {**body, 'ttl': 60})
-    assert made.status == 201
-    assert set(made.body) == {'subscription_id', 'message'}
-    item = {'queue_name': 'q', 'subscription_id': made.body['subscription_id']}
+    answer = talk.ask('subscription_create', {**body, 'ttl': 60})
+    assert answer.status == 201
+    assert set(answer.body) == {'subscription_id', 'message'}
+    item = {
+        'queue_name': 'q',
+        'subscription_id': answer.body['subscription_id'],
+    }
     again = talk.ask('subscription_create', body)
     assert again.status == 201
     assert again.body['subscription_id'] == item['subscription_id']
@@ -338,10 +343,10 @@ def test_a_url_is_made_and_used_over_http(talk: Talk, server: Zaqar) -> None:
         'URL-Methods': ','.join(grant['methods']),
         'URL-Paths': ','.join(grant['paths']),
     }
-    found = requests.get(
+    answer = requests.get(
         server.url + grant['paths'][0], headers=headers, timeout=30
     )
-    assert found.json()['messages'][0]['body'] == 'x'
+    assert answer.json()['messages'][0]['body'] == 'x'
 
 
 def test_a_connection_subscribed_by_a_url_is_pushed_no_longer_than_it_lasts(
@@ -363,8 +368,8 @@ def test_a_connection_subscribed_by_a_url_is_pushed_no_longer_than_it_lasts(
         'URL-Paths': grant['paths'],
     }
     body = {'queue_name': 'q', 'ttl': 10**9}
-    made = talk.ask('subscription_create', body, headers)
-    assert made.status == 201
+    answer = talk.ask('subscription_create', body, headers)
+    assert answer.status == 201
     (shown,) = talk.ask('subscription_list', queue_name='q').body[
         'subscriptions'
     ]
@@ -402,10 +407,10 @@ def test_pools_and_flavors_are_for_administrators(talk: Talk) -> None:
 def test_a_pool_comes_and_goes(talk: Talk, server: Zaqar) -> None:
     name = f'p{secrets.token_hex(8)}'
     uri = f'sqlite:///{server.folder}/{name}.sqlite'
-    made = talk.ask(
+    answer = talk.ask(
         'pool_create', {'pool_name': name, 'weight': 0, 'uri': uri}, ADMIN
     )
-    assert (made.status, type(made.body)) == (201, str)
+    assert (answer.status, type(answer.body)) == (201, str)
     shown = talk.ask('pool_get', {'pool_name': name, 'detailed': True}, ADMIN)
     assert shown.body['weight'] == 0
     assert 'options' in shown.body

@@ -57,9 +57,9 @@ class Browser:
             lines = self._port_file.read_text().split()
             if lines:
                 url = f'http://127.0.0.1:{lines[0]}/json'
-                for found in requests.get(url, timeout=30).json():
-                    if found['type'] == 'page':
-                        return str(found['webSocketDebuggerUrl'])
+                for target in requests.get(url, timeout=30).json():
+                    if target['type'] == 'page':
+                        return str(target['webSocketDebuggerUrl'])
             time.sleep(0.05)
         raise RuntimeError('the browser shows no page')
 
@@ -74,9 +74,9 @@ class Browser:
         }
         self._socket.send(json.dumps(call))
         while True:
-            found: Any = json.loads(self._socket.recv())
-            if found.get('id') == number:
-                return str(found['result']['result'].get('value'))
+            reply: Any = json.loads(self._socket.recv())
+            if reply.get('id') == number:
+                return str(reply['result']['result'].get('value'))
 
     def shows(self, selector: str, text: str) -> bool:
         """Tell whether a part comes to show a text."""
@@ -118,9 +118,9 @@ def browser(
     )
     folder = tmp_path / 'browser'
     folder.mkdir()
-    found = Browser(program, folder, f'{page}?{query}')
-    yield found
-    found.stop()
+    started = Browser(program, folder, f'{page}?{query}')
+    yield started
+    started.stop()
 
 
 def test_a_page_shows_what_is_posted_over_http(

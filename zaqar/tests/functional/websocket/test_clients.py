@@ -69,13 +69,13 @@ class TestZaqarclient:
     def client(self, zaqar: Zaqar, project: str) -> Iterator[Any]:
         options = {'os_project_id': project, 'os_auth_token': 'none'}
         conf = {'auth_opts': {'backend': 'noauth', 'options': options}}
-        with ws.WebsocketTransport(conf) as found:
+        with ws.WebsocketTransport(conf) as transport:
             self.url = zaqar.socket_url
-            yield found
+            yield transport
 
     def _send(self, client: Any, action: str, **body: Any) -> Any:
-        made = request.Request(self.url, action, content=json.dumps(body))
-        answer = client.send(made)
+        sent = request.Request(self.url, action, content=json.dumps(body))
+        answer = client.send(sent)
         return answer.status_code, json.loads(answer.content)
 
     def test_it_makes_queues_and_posts(self, client: Any) -> None:
@@ -101,7 +101,7 @@ class TestZaqarclient:
     def test_it_is_told_of_messages(self, client: Any) -> None:
         self._send(client, 'subscription_create', queue_name='q', ttl=60)
         messages = [{'body': 'news', 'ttl': 60}]
-        made = {'queue_name': 'q', 'messages': messages}
+        posted = {'queue_name': 'q', 'messages': messages}
         seen = []
         client._ws.send(
             json.dumps(
@@ -111,7 +111,7 @@ class TestZaqarclient:
                         'Client-ID': CLIENT,
                         'X-Project-ID': client._project_id,
                     },
-                    'body': made,
+                    'body': posted,
                 }
             )
         )
@@ -164,8 +164,8 @@ class OverHttp:
         return self._ask('POST', '/messages', json=body).status_code
 
     def list(self, **query: Any) -> list[Any]:
-        found = self._ask('GET', '/messages', params=query).json()
-        return list(found['messages'])
+        page = self._ask('GET', '/messages', params=query).json()
+        return list(page['messages'])
 
     def claim(self, **options: Any) -> tuple[str, list[Any]]:
         answer = self._ask('POST', '/claims', json=options)
@@ -180,8 +180,8 @@ class OverHttp:
         return self._ask('DELETE', path, params=params).status_code
 
     def pop(self, count: int) -> list[Any]:
-        found = self._ask('DELETE', '/messages', params={'pop': count}).json()
-        return list(found['messages'])
+        page = self._ask('DELETE', '/messages', params={'pop': count}).json()
+        return list(page['messages'])
 
     def as_other(self) -> OverHttp:
         return OverHttp(self._server, self._project, OTHER_CLIENT)
@@ -301,7 +301,7 @@ def test_bodies_of_an_encrypted_queue_are_read_in_the_clear(
 def make_encrypting(make_server: Any) -> Zaqar:
     """A server with a key."""
     key = 'k' * 32
-    found: Zaqar = make_server(
+    server: Zaqar = make_server(
         rest=f'[transport]\nmessage_encryption_key = {key}\n'
     )
-    return found
+    return server

@@ -154,18 +154,18 @@ def test_who_does_not_answer_pings_is_dropped(
 ) -> None:
     server = make_server(socket='ping_interval = 1\nping_timeout = 1\n')
     lively, silent = (connect(url=server.socket_url) for _ in range(2))
-    found = silent.socket.sock
-    found.settimeout(30)
+    connection = silent.socket.sock
+    connection.settimeout(30)
     data = b''
     ended = False
     until = time.monotonic() + 30
     while not ended and time.monotonic() < until:
         # The one answers what it reads; of the other only bytes are read.
         assert lively.ask('ping_node').status == 204
-        found.settimeout(0.1)
+        connection.settimeout(0.1)
         with contextlib.suppress(TimeoutError):
             try:
-                part = found.recv(100)
+                part = connection.recv(100)
             except ConnectionResetError:
                 part = b''
             ended, data = not part, data + part
@@ -324,10 +324,10 @@ def test_a_server_that_dies_comes_back(
 ) -> None:
     server = make_server()
     talk = connect(url=server.socket_url)
-    found = re.findall(
+    pids = re.findall(
         r'Started WebSocket server as process (\d+)', server.log.read_text()
     )
-    os.kill(int(found[-1]), signal.SIGKILL)
+    os.kill(int(pids[-1]), signal.SIGKILL)
     with pytest.raises((Closed, ConnectionError)):
         talk.ask('queue_list')
     assert _until(lambda: _accepts(server))

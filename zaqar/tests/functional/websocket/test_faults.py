@@ -184,29 +184,29 @@ def test_a_lone_surrogate_comes_back_as_it_was_sent(connect: Connect) -> None:
 
 
 def _raw(server: Zaqar) -> socket.socket:
-    found = socket.create_connection(
+    connection = socket.create_connection(
         ('127.0.0.1', server.socket_port), PATIENCE
     )
-    found.sendall(
+    connection.sendall(
         b'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n'
         b'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n'
         b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n'
     )
-    assert b'101' in found.recv(4096)
-    return found
+    assert b'101' in connection.recv(4096)
+    return connection
 
 
-def _close_code(found: socket.socket) -> int:
+def _close_code(connection: socket.socket) -> int:
     """Return the code of the close frame; answer it and see the end."""
     data = b''
     while len(data) < 4:
-        part = found.recv(4096)
+        part = connection.recv(4096)
         assert part, data
         data += part
     assert data[0] == 0x88
-    found.sendall(b'\x88\x82\0\0\0\0' + data[2:4])
+    connection.sendall(b'\x88\x82\0\0\0\0' + data[2:4])
     try:
-        while found.recv(4096):
+        while connection.recv(4096):
             pass
     except ConnectionResetError:
         pass
@@ -235,9 +235,9 @@ BYTES = [
 def test_a_fault_of_the_protocol_has_its_close_code(
     server: Zaqar, data: bytes, code: int
 ) -> None:
-    with _raw(server) as found:
-        found.sendall(data)
-        assert _close_code(found) == code
+    with _raw(server) as connection:
+        connection.sendall(data)
+        assert _close_code(connection) == code
 
 
 def test_a_message_over_the_limit_ends_the_connection(
@@ -271,16 +271,16 @@ def test_a_message_may_come_in_fragments(connect: Connect) -> None:
 
 
 def test_a_ping_is_answered_with_what_it_holds(server: Zaqar) -> None:
-    with _raw(server) as found:
-        found.sendall(b'\x89\x84' + MASK + b'abcd')
-        assert found.recv(100) == b'\x8a\x04abcd'
+    with _raw(server) as connection:
+        connection.sendall(b'\x89\x84' + MASK + b'abcd')
+        assert connection.recv(100) == b'\x8a\x04abcd'
 
 
 def test_a_close_is_answered(server: Zaqar) -> None:
-    with _raw(server) as found:
-        found.sendall(b'\x88\x82' + MASK + b'\x03\xe8')
-        assert found.recv(100) == b'\x88\x02\x03\xe8'
-        assert found.recv(100) == b''
+    with _raw(server) as connection:
+        connection.sendall(b'\x88\x82' + MASK + b'\x03\xe8')
+        assert connection.recv(100) == b'\x88\x02\x03\xe8'
+        assert connection.recv(100) == b''
 
 
 JSON_VALUES = st.recursive(

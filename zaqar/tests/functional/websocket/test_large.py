@@ -20,12 +20,12 @@ BODY = 'ä' * ((SIZE - 100) // 2)
 @pytest.fixture(scope='module')
 def large(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zaqar]:
     """A server that takes them."""
-    found = Zaqar(
+    zaqar = Zaqar(
         tmp_path_factory.mktemp('large'),
         rest=f'[transport]\nmax_messages_post_size = {SIZE}\n',
     ).start()
-    yield found
-    assert found.stop() == 0
+    yield zaqar
+    assert zaqar.stop() == 0
 
 
 @pytest.mark.parametrize('is_binary', [False, True])

@@ -44,17 +44,17 @@ def time() -> Time:
 @pytest.fixture
 def store(tmp_path: pathlib.Path, time: Time) -> Iterator[ManagementStore]:
     uri = f'sqlite:///{tmp_path}/zaqar.sqlite'
-    found = DRIVER.open_management(uri, {})
-    found.clock = store_clock.Clock(wall=time)
-    yield found
-    found.close()
+    management = DRIVER.open_management(uri, {})
+    management.clock = store_clock.Clock(wall=time)
+    yield management
+    management.close()
 
 
 @pytest.fixture
 def sender(store: ManagementStore) -> Iterator[SocketSender]:
-    found = SocketSender(store, SECRET, {})
-    yield found
-    found.close()
+    socket_sender = SocketSender(store, SECRET, {})
+    yield socket_sender
+    socket_sender.close()
 
 
 def _send(sender: SocketSender, now: int, first_at: int = 0) -> Outcome:
@@ -99,26 +99,26 @@ def test_a_lease_that_is_renewed_elsewhere_is_seen(
 def test_who_was_away_too_long_has_its_clients_come_again(
     store: ManagementStore, time: Time
 ) -> None:
-    told: list[int] = []
+    calls: list[int] = []
     node = NodeRegistration(
-        store, 'node', 'http://127.0.0.1:1', '', lambda: told.append(1)
+        store, 'node', 'http://127.0.0.1:1', '', lambda: calls.append(1)
     )
     assert node.renew()
     time.now += 29_999
     assert node.renew()
-    assert told == []
+    assert calls == []
     time.now += 30_000
     assert node.renew()
-    assert told == [1]
+    assert calls == [1]
 
 
 def test_one_that_drains_leaves_the_lease_to_its_successor(
     store: ManagementStore, time: Time
 ) -> None:
-    told: list[str] = []
+    uris: list[str] = []
     old, new = (
         NodeRegistration(
-            store, 'node', uri, '', functools.partial(told.append, uri)
+            store, 'node', uri, '', functools.partial(uris.append, uri)
         )
         for uri in ('http://127.0.0.1:1', 'http://127.0.0.1:2')
     )
@@ -134,12 +134,12 @@ def test_one_that_drains_leaves_the_lease_to_its_successor(
         assert old.renew()
         assert holder() == 'http://127.0.0.1:2'
         assert new.renew()
-    assert told == []
+    assert uris == []
     # It serves on where the other one has died.
     time.now += websocket_node_directory.LIFETIME * 1000
     assert old.renew()
     assert holder() == 'http://127.0.0.1:1'
-    assert told == ['http://127.0.0.1:1']
+    assert uris == ['http://127.0.0.1:1']
 
 
 def test_one_that_ends_while_another_takes_over_leaves_it_the_lease(
@@ -226,15 +226,15 @@ def test_a_server_of_this_process_is_told_directly(
 ) -> None:
     here: dict[str, websocket_node_directory.Deliver] = {}
     sender = SocketSender(store, None, here)
-    told = []
+    pushes = []
 
     def deliver(connection: str, text: bytes) -> int:
-        told.append((connection, text))
+        pushes.append((connection, text))
         return 204
 
     here['node'] = deliver
     assert _send(sender, time.now).verdict is Verdict.DELIVERED
-    assert told == [('connection', b'{}')]
+    assert pushes == [('connection', b'{}')]
     here['node'] = _says(429)
     begun = time.now - 59_999
     assert _send(sender, time.now, begun).verdict is Verdict.RETRY

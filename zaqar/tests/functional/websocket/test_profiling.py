@@ -64,19 +64,19 @@ def test_a_frame_is_traced_through_every_layer(
     assert seen.count('websocket-start') == 1
     assert 'sqlalchemy_management_controller.create-start' in seen
     assert seen.count('sqlalchemy_message_controller.post-stop') == 1
-    kept = traces.points(redis, trace)
-    assert kept[0]['info']['request'] == {'action': 'message_post'}
-    assert 'attack' not in json.dumps(kept)
+    records = traces.points(redis, trace)
+    assert records[0]['info']['request'] == {'action': 'message_post'}
+    assert 'attack' not in json.dumps(records)
 
 
 def test_a_frame_that_fails_fails_alike_when_traced(
     traced: Zaqar, redis: str
 ) -> None:
     trace, headers = traces.headers()
-    asked = {'queue_name': 'q', 'message_id': 'none'}
+    document = {'queue_name': 'q', 'message_id': 'none'}
     with Talk(traced.socket_url) as talk:
-        plain = talk.ask('message_get', asked)
-        said = talk.ask('message_get', asked, headers)
+        plain = talk.ask('message_get', document)
+        said = talk.ask('message_get', document, headers)
 
     assert (said.status, said.body) == (plain.status, plain.body)
     assert traces.names(redis, trace)[-1] == 'websocket-stop'

@@ -50,8 +50,8 @@ def _subscriptions(server: Zaqar, talk: Talk, queue: str = 'q') -> list[Any]:
         headers=talk.headers,
         timeout=30,
     )
-    found: list[Any] = answer.json()['subscriptions']
-    return found
+    subscriptions: list[Any] = answer.json()['subscriptions']
+    return subscriptions
 
 
 def _until(condition: Callable[[], bool], patience: float = 60.0) -> bool:
@@ -77,8 +77,8 @@ def _push(body: Any, queue: str = 'q', **more: Any) -> dict[str, Any]:
 def test_what_is_posted_over_http_is_pushed(
     talk: Talk, server: Zaqar, subscriber: dict[str, str]
 ) -> None:
-    made = talk.ask('subscription_create', {'queue_name': 'q', **subscriber})
-    assert made.status == 201
+    answer = talk.ask('subscription_create', {'queue_name': 'q', **subscriber})
+    assert answer.status == 201
     _post(server, talk, {'é': [1, None]}, 'two')
     assert talk.pushed() == _push({'é': [1, None]})
     assert talk.pushed() == _push('two')
@@ -101,8 +101,8 @@ def test_a_lone_surrogate_keeps_nothing_from_being_pushed(
 def test_ones_own_messages_are_pushed_too(talk: Talk) -> None:
     talk.ask('subscription_create', queue_name='q')
     talk.send('message_post', queue_name='q', messages=[{'body': 1}])
-    found = [talk.receive()[0], talk.receive()[0]]
-    pushes = [frame for frame in found if 'request' not in frame]
+    frames = [talk.receive()[0], talk.receive()[0]]
+    pushes = [frame for frame in frames if 'request' not in frame]
     assert [push['body'] for push in pushes] == [1]
 
 
@@ -119,8 +119,8 @@ def test_a_push_tells_the_delay_of_a_delayed_queue(
 def test_a_topic_can_be_subscribed(talk: Talk) -> None:
     talk.ask('topic_subscription_create', topic_name='t')
     talk.send('topic_message_post', topic_name='t', messages=[{'body': 1}])
-    found = [talk.receive()[0], talk.receive()[0]]
-    assert 1 in [frame['body'] for frame in found if 'request' not in frame]
+    frames = [talk.receive()[0], talk.receive()[0]]
+    assert 1 in [frame['body'] for frame in frames if 'request' not in frame]
 
 
 def test_pushes_have_the_type_of_the_last_subscription(
@@ -137,16 +137,16 @@ def test_pushes_have_the_type_of_the_last_subscription(
 def test_a_subscription_is_confirmed_one_per_queue_and_shown(
     talk: Talk, server: Zaqar
 ) -> None:
-    made = talk.ask('subscription_create', queue_name='q', ttl=90)
+    answer = talk.ask('subscription_create', queue_name='q', ttl=90)
     again = talk.ask('subscription_create', queue_name='q')
     assert (again.status, type(again.body)) == (409, str)
     assert talk.ask('subscription_create', queue_name='r').status == 201
-    (found,) = _subscriptions(server, talk)
-    assert found['id'] == made.body['subscription_id']
-    assert found['confirmed'] is True
-    assert found['ttl'] == 90
+    (subscription,) = _subscriptions(server, talk)
+    assert subscription['id'] == answer.body['subscription_id']
+    assert subscription['confirmed'] is True
+    assert subscription['ttl'] == 90
     assert re.fullmatch(
-        r'websocket://[\w.-]+/[0-9a-f-]{36}', found['subscriber']
+        r'websocket://[\w.-]+/[0-9a-f-]{36}', subscription['subscriber']
     )
     short = talk.ask('subscription_create', queue_name='s', ttl=59)
     assert short.is_error(400)
@@ -171,7 +171,7 @@ def test_subscriptions_go_with_the_connection(
     talk = connect()
     for queue in ('q', 'r'):
         talk.ask('subscription_create', queue_name=queue)
-    kept = talk.ask(
+    answer = talk.ask(
         'subscription_create',
         queue_name='q',
         subscriber='http://example.com',
@@ -182,8 +182,8 @@ def test_subscriptions_go_with_the_connection(
         talk.cut()
     assert _until(lambda: not _subscriptions(server, talk, 'r'))
     assert _until(lambda: len(_subscriptions(server, talk)) == 1)
-    (found,) = _subscriptions(server, talk)
-    assert found['id'] == kept.body['subscription_id']
+    (subscription,) = _subscriptions(server, talk)
+    assert subscription['id'] == answer.body['subscription_id']
 
 
 def test_another_server_pushes_what_this_one_is_told(
@@ -204,8 +204,8 @@ def test_another_server_pushes_what_this_one_is_told(
         'message_post', queue_name='q', messages=[{'body': 1, 'ttl': 300}]
     )
     assert here.pushed() == _push(1)
-    found = [there.receive()[0], there.receive()[0]]
-    assert _push(1) in found
+    frames = [there.receive()[0], there.receive()[0]]
+    assert _push(1) in frames
 
 
 def test_subscriptions_of_a_dead_server_are_removed(
@@ -223,17 +223,17 @@ def test_subscriptions_of_a_dead_server_are_removed(
 
 
 def _kill_websocket_server(server: Zaqar) -> None:
-    found = re.findall(
+    pids = re.findall(
         r'Started WebSocket server as process (\d+)', server.log.read_text()
     )
-    os.kill(int(found[-1]), signal.SIGKILL)
+    os.kill(int(pids[-1]), signal.SIGKILL)
 
 
 @contextlib.contextmanager
 def _database(server: Zaqar) -> Any:
     path = server.folder / 'zaqar.sqlite'
-    found = sqlite3.connect(path, timeout=30)
-    with contextlib.closing(found) as database, database:
+    connection = sqlite3.connect(path, timeout=30)
+    with contextlib.closing(connection) as database, database:
         yield database
 
 
@@ -245,8 +245,8 @@ def _lease(server: Zaqar) -> dict[str, Any]:
         (row,) = database.execute(
             "SELECT data FROM record WHERE kind = 'node'"
         )
-    found: dict[str, Any] = json.loads(row[0])
-    return found
+    data: dict[str, Any] = json.loads(row[0])
+    return data
 
 
 def _hand_over(
@@ -274,10 +274,10 @@ def _hand_over(
 def _own(talk: Talk) -> str:
     """Subscribe, and return the id of the connection."""
     talk.ask('subscription_create', queue_name='q')
-    (found,) = talk.ask('subscription_list', queue_name='q').body[
+    (subscription,) = talk.ask('subscription_list', queue_name='q').body[
         'subscriptions'
     ]
-    return str(found['subscriber']).rpartition('/')[2]
+    return str(subscription['subscriber']).rpartition('/')[2]
 
 
 def test_what_is_signed_is_pushed(talk: Talk, server: Zaqar) -> None:

@@ -28,18 +28,18 @@ def test_what_was_done_is_said_with_the_name(talk: Talk) -> None:
     done = said('claim_delete', **claim)
     assert done == (204, f'Claim {claim["claim_id"]} deleted.')
     where = {'subscriber': 'http://example.org/x', 'ttl': 600}
-    status, made = said('subscription_create', **where)
-    assert (status, made['message']) == (201, 'Subscription q created.')
-    known = made['subscription_id']
+    status, document = said('subscription_create', **where)
+    assert (status, document['message']) == (201, 'Subscription q created.')
+    subscription = document['subscription_id']
     again = said('subscription_create', **where)
     assert again[0] in (201, 409)
     assert said('subscription_create')[0] == 201
     refused = said('subscription_create')
     assert refused == (409, 'Subscription q not created.')
-    done = said('subscription_update', subscription_id=known, ttl=900)
-    assert done == (204, f'Subscription {known} updated.')
-    done = said('subscription_delete', subscription_id=known)
-    assert done == (204, f'Subscription {known} removed.')
+    done = said('subscription_update', subscription_id=subscription, ttl=900)
+    assert done == (204, f'Subscription {subscription} updated.')
+    done = said('subscription_delete', subscription_id=subscription)
+    assert done == (204, f'Subscription {subscription} removed.')
     assert said('queue_delete') == (204, 'Queue q removed.')
     assert said('queue_delete') == (204, 'Queue q removed.')
     assert said('topic_delete') == (204, 'Topic t removed.')

@@ -103,12 +103,12 @@ def test_the_policy_names_are_those_that_operators_know() -> None:
 
 def test_the_openapi_document_holds_every_route() -> None:
     paths = openapi.document()['paths']
-    found = {
+    documented = {
         f'{method.upper()} {path}'
         for path, methods in paths.items()
         for method in methods
     }
-    assert found == {
+    assert documented == {
         row.http for row in operation_table.OPERATIONS if row.http
     }
 
@@ -217,11 +217,11 @@ def test_the_home_document_lists_relations(
     posts: bool,
 ) -> None:
     resource = home_document.document()['resources'][f'rel/{rel}']
-    found = resource.get('href-vars')
+    href_vars = resource.get('href-vars')
     assert resource['href-template'] == template
-    assert found == (
+    assert href_vars == (
         variables
-        and {name: f'param/{known}' for name, known in variables.items()}
+        and {name: f'param/{relation}' for name, relation in variables.items()}
     )
     assert sorted(resource['hints']['allow']) == sorted(allow)
     assert resource['hints']['formats'] == {'application/json': {}}
@@ -314,7 +314,7 @@ def test_the_home_document_lists_the_other_relations(
     assert resource == {
         'href-template': template,
         'href-vars': {
-            name: f'param/{known or name}' for name, _, known in pairs
+            name: f'param/{relation or name}' for name, _, relation in pairs
         },
         'hints': {
             'allow': resource['hints']['allow'],

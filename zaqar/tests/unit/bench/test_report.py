@@ -16,10 +16,10 @@ from zaqar.errors import ConfigurationError
 
 
 def _seconds(*values: float) -> Durations:
-    made = Durations()
+    durations = Durations()
     for value in values:
-        made.add(value)
-    return made
+        durations.add(value)
+    return durations
 
 
 def test_quantiles_are_durations_that_were_seen() -> None:

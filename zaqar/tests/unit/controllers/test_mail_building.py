@@ -133,9 +133,9 @@ def test_a_finished_mail_is_held_against_what_was_asked_for(
     real = mail_building._mail  # noqa: SLF001
 
     def altered(
-        address: str, found: MailContent
+        address: str, content: MailContent
     ) -> email.message.EmailMessage:
-        mail = real(address, found)
+        mail = real(address, content)
         del mail[name]
         mail[name] = value
         return mail

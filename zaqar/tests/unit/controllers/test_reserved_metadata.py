@@ -129,8 +129,8 @@ def test_only_integers_are_integers(key: str, value: Any) -> None:
 
 
 def test_the_first_fault_in_order_is_named() -> None:
-    found = fault(_default_message_delay='x', _default_message_ttl='x')
-    assert found == '_default_message_ttl must be integer.'
+    first = fault(_default_message_delay='x', _default_message_ttl='x')
+    assert first == '_default_message_ttl must be integer.'
 
 
 @pytest.mark.parametrize(

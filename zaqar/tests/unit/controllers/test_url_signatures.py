@@ -37,7 +37,12 @@ def test_signatures_are_compared_in_constant_time(
     """No test can measure it; what is used has that for its purpose."""
     signer = Signer('a key of some length')
     right = signer.sign(GRANT)
-    given = {'right': right, 'wrong': '0' * 64, 'short': right[:8], '': ''}
+    signatures = {
+        'right': right,
+        'wrong': '0' * 64,
+        'short': right[:8],
+        '': '',
+    }
     compared = []
     compare = hmac.compare_digest
 
@@ -46,9 +51,9 @@ def test_signatures_are_compared_in_constant_time(
         return compare(one, other)
 
     monkeypatch.setattr(hmac, 'compare_digest', watch)
-    admitted = signer.admits(GRANT, given[how], 'GET', '/v2/queues/q')
+    admitted = signer.admits(GRANT, signatures[how], 'GET', '/v2/queues/q')
     assert admitted == (how == 'right')
-    assert compared == [{right.encode(), given[how].encode()}]
+    assert compared == [{right.encode(), signatures[how].encode()}]
 
 
 @pytest.mark.proves('literal paths')

@@ -61,9 +61,9 @@ class Bench:
         return self.deferred[-1][1] if len(self.deferred) > before else None
 
     def take(self) -> Attempt[Job]:
-        found = self.scheduler.take()
-        assert found is not None
-        return found
+        attempt = self.scheduler.take()
+        assert attempt is not None
+        return attempt
 
     def end(self, attempt: Attempt[Job], success: bool = True) -> int:
         """End an attempt; return how many jobs are deferred for it."""
@@ -137,12 +137,12 @@ def test_looking_wakes_no_more_than_may_begin() -> None:
 def test_hosts_take_turns() -> None:
     bench = Bench()
     bench.offer('a', 'a', 'a', 'b', 'c')
-    found = []
+    hosts = []
     for _ in range(5):
         attempt = bench.take()
-        found.append(attempt.job.host)
+        hosts.append(attempt.job.host)
         bench.end(attempt)
-    assert found == ['a', 'b', 'c', 'a', 'a']
+    assert hosts == ['a', 'b', 'c', 'a', 'a']
 
 
 def test_a_host_begins_with_one_at_a_time_and_gets_more() -> None:

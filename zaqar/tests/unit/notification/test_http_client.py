@@ -97,9 +97,9 @@ def end(
     request: pytest.FixtureRequest, tmp_path: pathlib.Path
 ) -> Iterator[End]:
     tls = certificate(tmp_path, 'localhost')
-    made = End(tls if request.param == 'https' else None)
-    yield made
-    made.stop()
+    server = End(tls if request.param == 'https' else None)
+    yield server
+    server.stop()
 
 
 @pytest.fixture

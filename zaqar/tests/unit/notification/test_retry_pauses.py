@@ -36,16 +36,18 @@ def test_the_series_of_the_four_functions(
 
 @pytest.mark.parametrize('function', retry_policy_validation.FUNCTIONS)
 def test_no_series_is_without_end(function: str) -> None:
-    found = retry_pauses.series(function, 1, retry_policy_validation.MAX_DELAY)
-    assert 1 < len(found) <= retry_policy_validation.MAX_ATTEMPTS
-    assert list(found) == sorted(found)
+    pauses = retry_pauses.series(
+        function, 1, retry_policy_validation.MAX_DELAY
+    )
+    assert 1 < len(pauses) <= retry_policy_validation.MAX_ATTEMPTS
+    assert list(pauses) == sorted(pauses)
 
 
 def test_by_default_there_are_15_attempts_over_180_seconds() -> None:
-    found = retry_pauses.pauses(DEFAULT)
-    assert found == [*[0] * 3, *[5] * 3, 5, 10, 15, 20, 25, *[30] * 3]
-    assert len(found) + 1 == 15
-    assert sum(found) == 180
+    pauses = retry_pauses.pauses(DEFAULT)
+    assert pauses == [*[0] * 3, *[5] * 3, 5, 10, 15, 20, 25, *[30] * 3]
+    assert len(pauses) + 1 == 15
+    assert sum(pauses) == 180
 
 
 QUEUE = {'minimum_delay': 1}
@@ -68,11 +70,11 @@ IGNORE = {'ignore_subscription_override': True}
     ],
 )
 def test_which_policy_counts(queue: Any, own: Any, delay: int) -> None:
-    found = retry_pauses.chosen(
+    policy = retry_pauses.chosen(
         {'_retry_policy': queue}, {'_retry_policy': own}
     )
-    assert found['minimum_delay'] == delay
-    assert found['maximum_delay'] == 30
+    assert policy['minimum_delay'] == delay
+    assert policy['maximum_delay'] == 30
 
 
 def test_after_the_last_attempt_a_delivery_is_given_up() -> None:
@@ -84,15 +86,15 @@ def test_after_the_last_attempt_a_delivery_is_given_up() -> None:
     ('chance', 'expected'), [(0.0, 27), (0.5, 30), (1.0, 33)]
 )
 def test_pauses_vary_by_a_tenth(chance: float, expected: float) -> None:
-    found = retry_pauses.pause(DEFAULT, 14, None, chance)
-    assert found == pytest.approx(expected)
+    pause = retry_pauses.pause(DEFAULT, 14, None, chance)
+    assert pause == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ('asked', 'expected'),
+    ('seconds', 'expected'),
     [(10, 30), (60, 60), (90, 90), (91, 90), (10**9, 90)],
 )
 def test_a_receiver_may_ask_for_more_within_the_policy(
-    asked: int, expected: int
+    seconds: int, expected: int
 ) -> None:
-    assert retry_pauses.pause(DEFAULT, 14, asked, 0.5) == expected
+    assert retry_pauses.pause(DEFAULT, 14, seconds, 0.5) == expected

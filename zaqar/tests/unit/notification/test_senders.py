@@ -40,8 +40,8 @@ def delivery(
     ],
 )
 def test_templates(template: str, expected: str) -> None:
-    found = webhook.content(delivery(post_data=template), 1024).decode()
-    assert found == expected.replace('{0}', BODY.decode())
+    body = webhook.content(delivery(post_data=template), 1024).decode()
+    assert body == expected.replace('{0}', BODY.decode())
 
 
 def test_a_template_makes_no_more_of_a_message_than_allowed() -> None:
@@ -68,7 +68,7 @@ def test_what_would_be_too_large_is_not_made() -> None:
 
 
 def test_headers_of_ours_cannot_be_set_by_what_was_stored_once() -> None:
-    found = webhook.user_headers(
+    headers = webhook.user_headers(
         delivery(
             post_headers={
                 'Host': 'x',
@@ -82,7 +82,7 @@ def test_headers_of_ours_cannot_be_set_by_what_was_stored_once() -> None:
             }
         )
     )
-    assert found == {
+    assert headers == {
         'Content-Type': 'application/json',
         'Accept': '*/*',
         'User-Agent': f'zaqar/{version.version_string()}',
@@ -95,13 +95,13 @@ def test_a_signature_is_that_of_the_standard(prefix: str) -> None:
     # The example of standardwebhooks.com. Its libraries and those of Svix
     # sign alike: standardwebhooks 1.1.0 and svix 2.9.1 of PyPI, 1.1.1 and
     # 1.99.1 of npm.
-    found = webhook_signature.signature(
+    signature = webhook_signature.signature(
         f'{prefix}MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
         'msg_p5jXN8AQM9LWM0D4loKWxJek',
         1614265330,
         b'{"test": 2432232314}',
     )
-    assert found == 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE='
+    assert signature == 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE='
 
 
 @pytest.mark.parametrize('key', [b'key', b'a key', b'a key!', bytes(24)])
@@ -147,9 +147,9 @@ def test_a_time_to_come_back_is_a_number_or_a_date() -> None:
         ('Thu, 01 Jan 1970 00:00:00 GMT', 0, 0),
     ):
         answer = HttpResponse(503, {'Retry-After': text}, b'')
-        found = webhook.outcome_of(answer, delivery()).retry_after
-        assert found is not None
-        assert least <= found <= most
+        seconds = webhook.outcome_of(answer, delivery()).retry_after
+        assert seconds is not None
+        assert least <= seconds <= most
     for text in (
         *('soon', '-5', '1' * 30, ''),
         'Thu, 01 Jan 1970 00:00:00 +9999',
@@ -172,8 +172,8 @@ def test_a_time_to_come_back_is_a_number_or_a_date() -> None:
 )
 def test_no_time_to_come_back_is_an_error(text: str) -> None:
     answer = HttpResponse(503, {'Retry-After': text}, b'')
-    found = webhook.outcome_of(answer, delivery()).retry_after
-    assert found is None or found >= 0
+    seconds = webhook.outcome_of(answer, delivery()).retry_after
+    assert seconds is None or seconds >= 0
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,9 @@ class End:
 
 @pytest.fixture
 def end() -> Iterator[End]:
-    made = End()
-    yield made
-    made.stop()
+    server = End()
+    yield server
+    server.stop()
 
 
 def test_a_connection_is_kept(end: End) -> None:

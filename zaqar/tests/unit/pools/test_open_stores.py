@@ -363,9 +363,9 @@ def test_a_uri_that_a_pool_has_no_more_is_to_be_had_at_once(
         mark = bench.pools.records.begin_deletion('east')
         bench.pools.records.end_deletion('east', mark)
     bench.put('west', uri=bench.uri('east'))
-    found = bench.pools.records.get('west')
-    assert found is not None
-    assert found.uri == bench.uri('east')
+    record = bench.pools.records.get('west')
+    assert record is not None
+    assert record.uri == bench.uri('east')
 
 
 def test_of_many_who_record_one_uri_at_once_one_gets_it(bench: Bench) -> None:
@@ -398,8 +398,8 @@ def test_options_are_laid_over_the_drivers_and_read_as_its_types(
     bench: Bench,
 ) -> None:
     opener = bench.pools.opener
-    given = {'group_commit_window_ms': '12', 'of_another_driver': 1}
-    values = opener.settings(DRIVER, given)
+    options = {'group_commit_window_ms': '12', 'of_another_driver': 1}
+    values = opener.settings(DRIVER, options)
     assert values['group_commit_window_ms'] == 12
     assert values['sqlite_synchronous'] == 'FULL'
     assert 'of_another_driver' not in values

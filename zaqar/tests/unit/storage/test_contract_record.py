@@ -52,14 +52,14 @@ def rows(path: pathlib.Path) -> list[dict[str, str]]:
 @pytest.fixture
 def path(tmp_path: pathlib.Path) -> pathlib.Path:
     """A record with two former runs."""
-    found = tmp_path / 'record.csv'
+    csv_file = tmp_path / 'record.csv'
     former = ('x', '26', '9', '0', '0', '1', '2001-01-01', 'abc')
-    with found.open('w', newline='') as file:
+    with csv_file.open('w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(HEADER)
         writer.writerow(('redis', *former))
         writer.writerow(('sqlite', *former))
-    return found
+    return csv_file
 
 
 def test_a_run_replaces_the_row_of_its_store(path: pathlib.Path) -> None:

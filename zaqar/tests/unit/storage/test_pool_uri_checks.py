@@ -56,9 +56,9 @@ def _opener(state: pathlib.Path, text: str = '') -> store_opener.PoolOpener:
 def test_options_that_reach_into_the_machine_are_refused(
     state: pathlib.Path, uri: str, option: str
 ) -> None:
-    found = uri.replace('{folder}', str(state)).replace('{}', option)
+    full = uri.replace('{folder}', str(state)).replace('{}', option)
     with pytest.raises(ConfigurationError, match=option.partition('=')[0]):
-        _opener(state).open(found, {})
+        _opener(state).open(full, {})
     assert not list(state.iterdir())
 
 

@@ -43,10 +43,10 @@ def test_only_a_silence_of_some_length_ends_the_other_connections(
 ) -> None:
     server, idle = node.RedisNode(Silent, 'x'), Idle()
     server._idle.append(node._PooledConnection(idle, 0))  # noqa: SLF001
-    with pytest.raises(node.ConnectionLost) as found:
+    with pytest.raises(node.ConnectionLost) as caught:
         server.exchange([('PING',)], time.monotonic() + seconds)
     is_cut = seconds < node.FAIR_WAIT
-    assert isinstance(found.value, node.CutShort) == is_cut
+    assert isinstance(caught.value, node.CutShort) == is_cut
     assert idle.is_open == is_cut
 
 

@@ -24,7 +24,8 @@ def uris(folder: pathlib.Path, text: str) -> dict[str, str]:
     conf = cfg.ConfigOpts()
     conf(['--config-file', str(file)], project='zaqar')
     return {
-        found.plane: found.uri for found in store_configuration.locations(conf)
+        location.plane: location.uri
+        for location in store_configuration.locations(conf)
     }
 
 

@@ -34,22 +34,22 @@ def read(uri: str, **options: Any) -> ConnectionSettings:
     ],
 )
 def test_one_host_is_one_server(uri: str, hosts: list[Any]) -> None:
-    found = read(uri)
-    assert found.mode is Mode.STANDALONE
-    assert list(found.hosts) == hosts
-    assert found.path == ''
+    settings = read(uri)
+    assert settings.mode is Mode.STANDALONE
+    assert list(settings.hosts) == hosts
+    assert settings.path == ''
 
 
 def test_hosts_with_a_master_are_sentinels() -> None:
-    found = read(
+    settings = read(
         'redis://u:p@a,b:1,[::1]:2?master=m'
         '&sentinel_username=su&sentinel_password=sp'
     )
-    assert found.mode is Mode.SENTINEL
-    assert found.hosts == (('a', 26379), ('b', 1), ('::1', 2))
-    assert found.master == 'm'
-    assert found.credentials == Login('u', 'p')
-    assert found.sentinel_credentials == Login('su', 'sp')
+    assert settings.mode is Mode.SENTINEL
+    assert settings.hosts == (('a', 26379), ('b', 1), ('::1', 2))
+    assert settings.master == 'm'
+    assert settings.credentials == Login('u', 'p')
+    assert settings.sentinel_credentials == Login('su', 'sp')
 
 
 def test_one_sentinel_is_enough() -> None:
@@ -57,10 +57,10 @@ def test_one_sentinel_is_enough() -> None:
 
 
 def test_a_cluster_has_a_scheme_of_its_own() -> None:
-    found = read('redis+cluster://:p@a,b:7001')
-    assert found.mode is Mode.CLUSTER
-    assert found.hosts == (('a', 6379), ('b', 7001))
-    assert found.ssl is None
+    settings = read('redis+cluster://:p@a,b:7001')
+    assert settings.mode is Mode.CLUSTER
+    assert settings.hosts == (('a', 6379), ('b', 7001))
+    assert settings.ssl is None
     assert read('rediss+cluster://a').ssl is not None
     assert read('redis+cluster://a?ssl=true').ssl is not None
 
@@ -74,14 +74,14 @@ def test_a_cluster_has_a_scheme_of_its_own() -> None:
     ],
 )
 def test_a_path_is_a_socket(uri: str, path: str) -> None:
-    found = read(uri)
-    assert found.mode is Mode.STANDALONE
-    assert (found.path, found.hosts) == (path, ())
+    settings = read(uri)
+    assert settings.mode is Mode.STANDALONE
+    assert (settings.path, settings.hosts) == (path, ())
 
 
 def test_special_characters_of_a_login_are_escaped() -> None:
-    found = read('redis://us%40er:p%3A%2F%3F%23%25@a')
-    assert found.credentials == Login('us@er', 'p:/?#%')
+    settings = read('redis://us%40er:p%3A%2F%3F%23%25@a')
+    assert settings.credentials == Login('us@er', 'p:/?#%')
 
 
 def test_numbers_of_the_uri_and_their_defaults() -> None:
@@ -96,22 +96,24 @@ def test_numbers_of_the_uri_and_their_defaults() -> None:
 
 
 def test_a_wait_for_replicas_is_waited_for() -> None:
-    found = read('redis://a?socket_timeout=0.1', wait_replicas=1)
-    assert found.read_timeout > found.wait_timeout
+    settings = read('redis://a?socket_timeout=0.1', wait_replicas=1)
+    assert settings.read_timeout > settings.wait_timeout
 
 
-@pytest.mark.parametrize(('given', 'tries'), [(0, 1), (1, 2), (2, 3), (99, 3)])
-def test_tries_are_three_at_most(given: int, tries: int) -> None:
-    assert read('redis://a', max_reconnect_attempts=given).attempts == tries
+@pytest.mark.parametrize(
+    ('option', 'tries'), [(0, 1), (1, 2), (2, 3), (99, 3)]
+)
+def test_tries_are_three_at_most(option: int, tries: int) -> None:
+    assert read('redis://a', max_reconnect_attempts=option).attempts == tries
 
 
 def test_options_of_tls_come_from_the_uri_or_else_from_the_group() -> None:
-    found = read(
+    settings = read(
         'rediss://a?ssl_cert_reqs=optional',
         ssl_cert_reqs='CERT_NONE',
         ssl_check_hostname=False,
     )
-    assert found.ssl == {
+    assert settings.ssl == {
         'ssl_cert_reqs': 'optional',
         'ssl_check_hostname': False,
     }
@@ -171,7 +173,7 @@ def test_options_of_tls_come_from_the_uri_or_else_from_the_group() -> None:
 def test_a_fault_is_told_in_one_line_without_the_password(
     uri: str, fault: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=fault) as found:
+    with pytest.raises(ConfigurationError, match=fault) as caught:
         read(uri.replace('://', '://:secret@') if '@' not in uri else uri)
-    assert 'secret' not in str(found.value)
-    assert '\n' not in str(found.value)
+    assert 'secret' not in str(caught.value)
+    assert '\n' not in str(caught.value)

@@ -43,7 +43,7 @@ def test_other_databases_and_options_have_their_own() -> None:
 def test_an_option_bounds_the_connections() -> None:
     for most in (1, 3, 20, 50):
         store = DRIVER.open_messages(URI, {'sql_max_connections': most})
-        kept = pool(store).size()
-        assert kept == min(most, 10)
-        assert kept + pool(store)._max_overflow == most  # noqa: SLF001
+        size = pool(store).size()
+        assert size == min(most, 10)
+        assert size + pool(store)._max_overflow == most  # noqa: SLF001
         store.close()

@@ -33,8 +33,8 @@ def test_a_body_in_a_row_is_read_as_it_was(body: bytes) -> None:
 
 @given(st.binary(), st.integers(0, 2**62))
 def test_a_reference_in_a_row_is_read_as_one(body: bytes, now: int) -> None:
-    made = body_references.reference(new(body), 0, 'token', now)
-    assert body_references.unpack(made.pack()) == made
+    reference = body_references.reference(new(body), 0, 'token', now)
+    assert body_references.unpack(reference.pack()) == reference
 
 
 def test_names_differ_by_all_that_tells_messages_apart() -> None:
@@ -60,9 +60,9 @@ def test_a_name_does_not_depend_on_the_moment() -> None:
 
 
 def test_an_object_lives_long_enough_until_an_hour_before_its_end() -> None:
-    made = body_references.Reference('name', 10_000_000)
-    assert not made.is_short(10_000_000 - 3_600_000)
-    assert made.is_short(10_000_000 - 3_600_000 + 1)
+    reference = body_references.Reference('name', 10_000_000)
+    assert not reference.is_short(10_000_000 - 3_600_000)
+    assert reference.is_short(10_000_000 - 3_600_000 + 1)
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_a_uri_names_user_password_and_project(
 def test_any_other_uri_is_refused_without_showing_the_password(
     uri: str,
 ) -> None:
-    with pytest.raises(ConfigurationError) as found:
+    with pytest.raises(ConfigurationError) as caught:
         factory.parse(uri)
-    assert 'secret' not in str(found.value)
+    assert 'secret' not in str(caught.value)
 
 
 class FrozenClient:

@@ -18,9 +18,9 @@ MOST = 5
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
-    found = Loop()
-    yield found
-    found.close()
+    started = Loop()
+    yield started
+    started.close()
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def proves(monkeypatch: pytest.MonkeyPatch) -> None:
 def _connected(loop: Loop, **settings: Any) -> int:
     """Return how many of many connections are let in, or told why not."""
     house = House(loop, **settings)
-    made = [house.connect() for _ in range(MOST + REFUSED + 10)]
-    return sum(not one.is_cut for one in made)
+    connections = [house.connect() for _ in range(MOST + REFUSED + 10)]
+    return sum(not one.is_cut for one in connections)
 
 
 def test_there_are_no_more_than_can_be_refused(loop: Loop) -> None:

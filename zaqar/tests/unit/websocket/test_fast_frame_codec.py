@@ -41,9 +41,9 @@ def encoded(
 
 @pytest.fixture(scope='module')
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    found = asyncio.new_event_loop()
-    yield found
-    found.close()
+    created = asyncio.new_event_loop()
+    yield created
+    created.close()
 
 
 FRAMES = st.lists(
@@ -152,13 +152,13 @@ def test_what_we_send_can_be_read(data: bytes, is_binary: bool) -> None:
     left = bytearray(b''.join(fast_frame_codec.framed(Frame(data, is_binary))))
 
     def receive(size: int) -> bytes:
-        found = bytes(left[:size])
+        part = bytes(left[:size])
         del left[:size]
-        return found
+        return part
 
-    found = frame_buffer(receive, True).recv_frame()
-    assert (found.fin, found.opcode) == (1, 2 if is_binary else 1)
-    assert found.data == data
+    parsed = frame_buffer(receive, True).recv_frame()
+    assert (parsed.fin, parsed.opcode) == (1, 2 if is_binary else 1)
+    assert parsed.data == data
     assert not left
 
 

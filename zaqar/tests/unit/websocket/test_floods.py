@@ -35,9 +35,9 @@ MOST = 100
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    found = asyncio.new_event_loop()
-    yield found
-    found.close()
+    created = asyncio.new_event_loop()
+    yield created
+    created.close()
 
 
 def _connected(

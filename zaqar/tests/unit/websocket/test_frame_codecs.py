@@ -52,28 +52,28 @@ def test_a_document_says_the_same_in_both(value: Any) -> None:
 @given(value=VALUES)
 def test_a_body_comes_back_from_its_text(value: Any) -> None:
     text = json.dumps(value).encode()
-    found = MESSAGE_PACK.encode({'body': MESSAGE_PACK.body(text)})
-    assert unpack(found) == {'body': value}
-    found = JSON.encode({'body': JSON.body(text)})
-    assert found == b'{"body":%b}' % text
+    encoded = MESSAGE_PACK.encode({'body': MESSAGE_PACK.body(text)})
+    assert unpack(encoded) == {'body': value}
+    encoded = JSON.encode({'body': JSON.body(text)})
+    assert encoded == b'{"body":%b}' % text
 
 
 def test_json_keeps_the_bytes_of_a_document() -> None:
     data = b'{ "messages" : [ {"body": 1.50,  "x":"\\u0041"} ] , "b":2}'
     members = JSON.members(data)
     del members['b']  # type: ignore[attr-defined]
-    found = JSON.document(members)
-    assert found.text == b'{"messages":[ {"body": 1.50,  "x":"\\u0041"} ]}'
-    assert found.size == len(found.text)
+    document = JSON.document(members)
+    assert document.text == b'{"messages":[ {"body": 1.50,  "x":"\\u0041"} ]}'
+    assert document.size == len(document.text)
 
 
 def test_message_pack_counts_what_was_received() -> None:
     value = ['\0' * 100]
-    found = MESSAGE_PACK.one(msgspec.Raw(pack(value)))
-    assert found.size == len(pack(value)) == 103
-    assert len(found.text) > 600
-    found = MESSAGE_PACK.document({'messages': msgspec.Raw(pack(value))})
-    assert found.size == len(pack({'messages': value}))
+    measured = MESSAGE_PACK.one(msgspec.Raw(pack(value)))
+    assert measured.size == len(pack(value)) == 103
+    assert len(measured.text) > 600
+    measured = MESSAGE_PACK.document({'messages': msgspec.Raw(pack(value))})
+    assert measured.size == len(pack({'messages': value}))
 
 
 @pytest.mark.parametrize(
@@ -119,25 +119,27 @@ def test_what_is_no_message_pack_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize('value', [None, True, 1, 1.5, 'x', [], [{}]])
 @pytest.mark.parametrize('is_binary', [False, True])
 def test_what_is_no_object_is_refused(is_binary: bool, value: Any) -> None:
-    found = codec(is_binary)
+    encoding = codec(is_binary)
     with pytest.raises(InvalidRequest):
-        found.members(found.encode(value))
+        encoding.members(encoding.encode(value))
 
 
 @given(data=st.binary(max_size=100))
 def test_any_bytes_are_an_object_or_refused(data: bytes) -> None:
-    for found in (JSON, MESSAGE_PACK):
+    for encoding in (JSON, MESSAGE_PACK):
         try:
-            members = found.members(data)
-            found.document(members)
+            members = encoding.members(data)
+            encoding.document(members)
         except InvalidRequest:
             continue
         assert all(type(name) is str for name in members)
 
 
 def test_keys_that_are_no_strings_are_not_heard() -> None:
-    found = MESSAGE_PACK.members(pack({b'action': 1, 'action': 2, 3: 4}))
-    assert {name: unpack(raw) for name, raw in found.items()} == {'action': 2}
+    members = MESSAGE_PACK.members(pack({b'action': 1, 'action': 2, 3: 4}))
+    assert {name: unpack(raw) for name, raw in members.items()} == {
+        'action': 2
+    }
 
 
 @pytest.mark.parametrize(
@@ -176,14 +178,14 @@ def test_nesting_ends(depth: int, fits: bool) -> None:
 def test_a_lone_surrogate_in_a_body_stays_as_it_came() -> None:
     data = rb'{"action": "x", "body": {"a": "\ud800", "b": 1}}'
     members = JSON.members(JSON.members(data)['body'])
-    found = JSON.document(members)
-    assert found.text == rb'{"a":"\ud800","b":1}'
+    document = JSON.document(members)
+    assert document.text == rb'{"a":"\ud800","b":1}'
 
 
 def test_what_only_json_can_say_comes_near_in_message_pack() -> None:
     text = rb'["a\ud800", 12345678901234567890123, {"\udfff": 1}]'
-    found = MESSAGE_PACK.encode({'body': MESSAGE_PACK.body(text)})
-    assert unpack(found) == {
+    encoded = MESSAGE_PACK.encode({'body': MESSAGE_PACK.body(text)})
+    assert unpack(encoded) == {
         'body': ['a?', 12345678901234567890123.0, {'?': 1}]
     }
 
@@ -204,8 +206,8 @@ FROM_JAVASCRIPT = {
 @pytest.mark.parametrize('library', FROM_JAVASCRIPT)
 def test_whole_numbers_of_javascript_are_integers(library: str) -> None:
     data = bytes.fromhex(FROM_JAVASCRIPT[library])
-    found = MESSAGE_PACK.one(msgspec.Raw(data))
-    assert found.text == (
+    measured = MESSAGE_PACK.one(msgspec.Raw(data))
+    assert measured.text == (
         b'[4294967296,-2147483649,9007199254740991,{"at":1700000000000},1.5,'
         b'1e300]'
     )
@@ -228,7 +230,7 @@ def test_a_whole_number_is_an_integer_where_json_may_have_it(
     raw = msgspec.Raw(pack(value))
     assert MESSAGE_PACK.one(raw).text == shown
     members = MESSAGE_PACK.members(pack({'ttl': value, 'deep': [[value]]}))
-    found = MESSAGE_PACK.document(members)
-    assert found.text == b'{"ttl":%b,"deep":[[%b]]}' % (shown, shown)
+    document = MESSAGE_PACK.document(members)
+    assert document.text == b'{"ttl":%b,"deep":[[%b]]}' % (shown, shown)
     # Where a parameter is read, too.
     assert repr(MESSAGE_PACK.value(raw)) == repr(json.loads(shown))

@@ -41,8 +41,8 @@ MISFITS = {
 
 
 def _members(is_binary: bool, body: Any) -> Any:
-    found = codec(is_binary)
-    return found.members(found.encode(body)), found
+    encoding = codec(is_binary)
+    return encoding.members(encoding.encode(body)), encoding
 
 
 @EACH
@@ -56,12 +56,12 @@ def test_each_value_of_a_path_is_needed(
         if f'{{{name}}}' in operation.target
     }
     whole = dict.fromkeys(NAMES, 'x')
-    found = websocket_frame_arguments.path(
+    values = websocket_frame_arguments.path(
         operation, *_members(is_binary, whole)
     )
-    assert names <= set(found)
-    assert operation.target.format(**found)
-    for name in found:
+    assert names <= set(values)
+    assert operation.target.format(**values)
+    for name in values:
         for value in (None, 1, ['x'], {}):
             with pytest.raises(InvalidRequest):
                 websocket_frame_arguments.path(
@@ -83,10 +83,10 @@ def test_each_parameter_has_its_type(
     for param in operation.query:
         name = param.member or param.name
         body = {name: FITTING[param.kind], 'unknown': 1}
-        found = websocket_frame_arguments.query(
+        values = websocket_frame_arguments.query(
             operation, *_members(is_binary, body)
         )
-        assert list(found) == [param.name]
+        assert list(values) == [param.name]
         for value in MISFITS[param.kind]:
             with pytest.raises(InvalidRequest):
                 websocket_frame_arguments.query(
@@ -111,9 +111,11 @@ def test_names_in_a_body_mean_one_thing(operation: Operation) -> None:
 def test_members_form_the_document(is_binary: bool) -> None:
     row = operation_table.BY_ACTION['claim_create']
     body = {'queue_name': 'q', 'limit': 3, 'grace': 60, 'ttl': 60, 'x': 1}
-    found = websocket_frame_arguments.document(row, *_members(is_binary, body))
-    assert found is not None
-    assert msgspec.json.decode(found.text) == {'grace': 60, 'ttl': 60}
+    document = websocket_frame_arguments.document(
+        row, *_members(is_binary, body)
+    )
+    assert document is not None
+    assert msgspec.json.decode(document.text) == {'grace': 60, 'ttl': 60}
 
 
 @ENCODINGS
@@ -148,9 +150,11 @@ def test_some_documents_are_one_member(
 ) -> None:
     row = operation_table.BY_ACTION[action]
     body = {'queue_name': 'q', member: value, 'a': 2}
-    found = websocket_frame_arguments.document(row, *_members(is_binary, body))
-    assert found is not None
-    assert msgspec.json.decode(found.text) == value
+    document = websocket_frame_arguments.document(
+        row, *_members(is_binary, body)
+    )
+    assert document is not None
+    assert msgspec.json.decode(document.text) == value
 
 
 @pytest.mark.parametrize('action', [None, '', 'x', 1, True, [], {}, ['x']])
@@ -166,15 +170,17 @@ def test_the_name_that_clients_know_is_understood() -> None:
     )
 
 
-@pytest.mark.parametrize('found', [None, [], 'x', {'client-ID': 1}])
-def test_headers_are_texts_by_name(found: Any) -> None:
+@pytest.mark.parametrize('headers', [None, [], 'x', {'client-ID': 1}])
+def test_headers_are_texts_by_name(headers: Any) -> None:
     with pytest.raises(InvalidRequest):
-        websocket_frame_arguments.headers(found)
+        websocket_frame_arguments.headers(headers)
 
 
 def test_headers_are_known_in_any_case_and_others_kept() -> None:
-    found = websocket_frame_arguments.headers({'CLIENT-id': 'x', 'Mine': [1]})
-    assert found == {'client-id': 'x', 'mine': [1]}
+    headers = websocket_frame_arguments.headers(
+        {'CLIENT-id': 'x', 'Mine': [1]}
+    )
+    assert headers == {'client-id': 'x', 'mine': [1]}
 
 
 @pytest.mark.parametrize(

@@ -57,16 +57,16 @@ class Inner:
 
     def connect(self, sent: bytes = b'') -> socket.socket:
         """Connect, say something and return when that was heard."""
-        found = socket.create_connection(self._address, 5)
-        self.made.append(found)
-        found.setblocking(False)
+        connection = socket.create_connection(self._address, 5)
+        self.made.append(connection)
+        connection.setblocking(False)
         count = len(self.server.tasks)
         for _ in range(ENOUGH):
             turn(self.loop)
             if len(self.server.tasks) != count:
                 break
-        self.say(found, sent)
-        return found
+        self.say(connection, sent)
+        return connection
 
     def say(self, to: socket.socket, data: bytes) -> None:
         """Send, and let the other end hear it."""
@@ -115,21 +115,21 @@ class Inner:
 @pytest.fixture
 def inner() -> Iterator[Inner]:
     loop = Loop()
-    found = Inner(loop)
-    yield found
-    found.stop()
+    server = Inner(loop)
+    yield server
+    server.stop()
     loop.close()
 
 
 def test_who_has_signed_may_wait_between_requests(inner: Inner) -> None:
-    known = inner.connect(inner.signed())
-    assert inner.status(known) == 204
+    peer = inner.connect(inner.signed())
+    assert inner.status(peer) == 204
     for _ in range(2):
         inner.loop.wait(IDLE - 1)
-        inner.say(known, inner.signed())
-        assert inner.status(known) == 204
+        inner.say(peer, inner.signed())
+        assert inner.status(peer) == 204
     inner.loop.wait(IDLE + 1)
-    assert inner.status(known) == 0
+    assert inner.status(peer) == 0
 
 
 @pytest.mark.parametrize(
@@ -144,19 +144,19 @@ def test_who_has_signed_nothing_may_not(inner: Inner, sent: bytes) -> None:
 
 
 def test_a_body_has_its_time_whoever_sends_it(inner: Inner) -> None:
-    known = inner.connect(inner.signed())
-    assert inner.status(known) == 204
-    inner.say(known, inner.head(10))
+    peer = inner.connect(inner.signed())
+    assert inner.status(peer) == 204
+    inner.say(peer, inner.head(10))
     inner.loop.wait(SLOW + 1)
-    assert inner.status(known) == 0
+    assert inner.status(peer) == 0
 
 
 def test_strangers_keep_no_notifier_out(
     inner: Inner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifier_endpoint, 'MAX_PEERS', 3)
-    known = inner.connect(inner.signed())
-    assert inner.status(known) == 204
+    peer = inner.connect(inner.signed())
+    assert inner.status(peer) == 204
     first, second = inner.connect(), inner.connect()
     other = inner.connect(inner.signed())
     assert inner.status(first) == 0
@@ -166,7 +166,7 @@ def test_strangers_keep_no_notifier_out(
     assert inner.status(third) == 204
     # All have signed by now.
     assert inner.status(inner.connect()) == 503
-    for one in (known, other, third):
+    for one in (peer, other, third):
         inner.say(one, inner.signed())
         assert inner.status(one) == 204
 
@@ -176,21 +176,21 @@ def test_bodies_that_nobody_has_signed_are_bounded_together(
 ) -> None:
     monkeypatch.setattr(notifier_endpoint, 'MAX_UNSIGNED', 2 * MOST)
     monkeypatch.setattr(notifier_endpoint, 'MAX_READING', 4 * MOST)
-    known = [inner.connect(inner.signed()) for _ in range(4)]
-    for one in known:
+    peers = [inner.connect(inner.signed()) for _ in range(4)]
+    for one in peers:
         assert inner.status(one) == 204
     strangers = [inner.connect(inner.head(MOST)) for _ in range(2)]
     assert inner.status(inner.connect(inner.head(1))) == 503
-    for one in known[:2]:
+    for one in peers[:2]:
         inner.say(one, inner.head(MOST))
-    inner.say(known[2], inner.head(1))
-    assert inner.status(known[2]) == 503
+    inner.say(peers[2], inner.head(1))
+    assert inner.status(peers[2]) == 503
     # What is read makes room.
     for one in strangers:
         inner.say(one, bytes(MOST))
         assert inner.status(one) == 403
-    inner.say(known[3], inner.signed(bytes(MOST)))
-    assert inner.status(known[3]) == 204
+    inner.say(peers[3], inner.signed(bytes(MOST)))
+    assert inner.status(peers[3]) == 204
 
 
 def test_who_reads_no_answers_is_left(inner: Inner) -> None:

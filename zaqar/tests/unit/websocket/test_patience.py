@@ -18,9 +18,9 @@ from zaqar.tests.unit.websocket.bare import (
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
-    found = Loop()
-    yield found
-    found.close()
+    started = Loop()
+    yield started
+    started.close()
 
 
 @pytest.mark.parametrize('said', [b'', HANDSHAKE[:-2]])

@@ -124,13 +124,13 @@ class House:
     ) -> None:
         self.loop = loop
         self.workers = Workers()
-        found = Settings(
+        values = Settings(
             max_frame_size=10_000, ping_interval=0, write_timeout=TIMEOUT
         )
-        vars(found).update(settings)
+        vars(values).update(settings)
         self.connections = Connections(
             FrameHandler(max_unread),  # type: ignore[arg-type]
-            found,
+            values,
             self.workers,  # type: ignore[arg-type]
             loop,
         )
@@ -160,9 +160,9 @@ class House:
 
 @pytest.fixture
 def loop() -> Iterator[Loop]:
-    found = Loop()
-    yield found
-    found.close()
+    started = Loop()
+    yield started
+    started.close()
 
 
 LARGE = MAX_UNSENT + 1

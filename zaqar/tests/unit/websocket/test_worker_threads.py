@@ -74,10 +74,10 @@ def test_so_many_wait_at_a_time_and_no_more(count: int) -> None:
         await _until(lambda: len(begun) >= count)
         # More would have begun by now: it takes a moment for each.
         await asyncio.sleep(0.1)
-        found = len(begun)
+        number = len(begun)
         go_on.set()
         await _until(lambda: len(ended) == count + 5)
-        return found
+        return number
 
     assert _with(count, test)[0] == count
 
