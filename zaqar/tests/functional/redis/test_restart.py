@@ -127,6 +127,9 @@ def test_what_makes_room_works_on_a_full_server(
         queue.purge()
         dropped.drop()
         assert management.delete('queue', 'p', 'orders')
+        hand.move(600)
+        while store.sweep(now=hand.now, batch=1000):
+            pass
         client.config_set('maxmemory', 0)
     queue.post('b')
     assert queue.everything() == ['b']
