@@ -32,6 +32,9 @@ SETTLING = 5.0
 #: A count that no server is too slow for.
 ENOUGH = 60
 
+#: The same for calls of eight at once.
+FEW = 8
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare our marker, and record what is run if that is wanted."""
@@ -171,6 +174,12 @@ def unhurried(
 def many(harness: Harness) -> Callable[[int], int]:
     """Return how many of something suffice where the server is slow."""
     return lambda count: min(count, max(ENOUGH, count // harness.slowness))
+
+
+@pytest.fixture(scope='session')
+def few(harness: Harness) -> Callable[[int], int]:
+    """The same for calls that wait for one another, which cost the most."""
+    return lambda count: max(FEW, count // harness.slowness)
 
 
 @pytest.fixture

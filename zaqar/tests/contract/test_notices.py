@@ -305,17 +305,17 @@ def test_a_delivery_can_be_put_beside_the_outbox(
 
 
 def test_eight_posters_leave_eight_times_as_many_notices(
-    eight: list[Probe],
+    eight: list[Probe], few: Callable[[int], int]
 ) -> None:
     first = NoticedQueue(eight[0])
     crowd = [first, *(first.by(one.store) for one in eight[1:])]
 
     def post(one: tuple[int, NoticedQueue]) -> None:
-        for number in range(25):
+        for number in range(few(25)):
             one[1].post([one[0], number])
 
     each(post, enumerate(crowd))
-    expected = [[who, number] for who in range(8) for number in range(25)]
+    expected = [[who, number] for who in range(8) for number in range(few(25))]
     assert sorted(first.notices()) == expected
 
 
@@ -331,7 +331,7 @@ def test_one_token_used_by_eight_at_once_makes_one_notice(
 
 
 def test_no_post_after_a_mark_goes_without_a_notice(
-    eight: list[Probe],
+    eight: list[Probe], few: Callable[[int], int]
 ) -> None:
     first = NoticedQueue(eight[0])
     first.silence()
@@ -340,7 +340,7 @@ def test_no_post_after_a_mark_goes_without_a_notice(
     late: list[Any] = []
 
     def post(who: int) -> None:
-        for number in range(40):
+        for number in range(few(40)):
             after = marked.is_set()
             crowd[who].post([who, number])
             if after:
