@@ -18,7 +18,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
-from zaqar.errors import ConfigurationError
+from zaqar.errors import ConfigurationError, one_line
 from zaqar.storage.sqlalchemy import connector, schema_revision, tables
 from zaqar.storage.sqlalchemy.error_classification import is_conflict
 
@@ -40,9 +40,10 @@ LOCK_TIMEOUT = 3600
 #: Seconds for which work is begun again after a rival's changes.
 RIVAL_TIMEOUT = 600
 
-#: MySQL's error numbers for what a rival has created or removed, and for a
-#: table that it has changed since the transaction began.
-_RIVAL_ERRORS = (1050, 1060, 1061, 1062, 1091, 1412)
+#: MySQL's error numbers for a Galera node that is not ready for a moment, for
+#: what a rival has created or removed, and for a table that it has changed
+#: since the transaction began.
+_RIVAL_ERRORS = (1047, 1050, 1060, 1061, 1062, 1091, 1412)
 
 #: PostgreSQL's advisory locks are numbers: "zaqar".
 _LOCK_NUMBER = 0x7A61716172
@@ -198,7 +199,11 @@ def _repeat(url: sa.URL, work: Callable[[], T]) -> T:
         except (sa.exc.DBAPIError, CommandError) as error:
             if not _is_rival(url, error) or time.monotonic() > end:
                 raise
-            LOG.info('Another process migrates, too; looking again')
+            LOG.info(
+                'Another process migrates, or a node is not ready: %s; '
+                'looking again',
+                one_line(error),
+            )
             time.sleep(random.uniform(0.1, 1))
 
 
