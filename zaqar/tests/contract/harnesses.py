@@ -275,7 +275,11 @@ class PostgreSQL(_Server):
 
     name = 'postgresql'
     kind = sql.PostgreSQL
-    open_count = 'SELECT count(*) FROM pg_stat_activity WHERE datname = :name'
+    # The server's own vacuum workers are not connections of ours.
+    open_count = (
+        'SELECT count(*) FROM pg_stat_activity WHERE datname = :name '
+        "AND backend_type = 'client backend'"
+    )
     busy_count = f"{open_count} AND state <> 'idle'"
     version = "SELECT 'PostgreSQL ' || current_setting('server_version')"
 
