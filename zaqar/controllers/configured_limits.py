@@ -38,7 +38,7 @@ def _page(items: str) -> Any:
 class Limits:
     """Limits, by the names of their options.
 
-    :ivar can_encrypt: whether there is a key; see :mod:`.encryption`
+    :ivar can_encrypt: whether there is a key; see :mod:`.body_encryption`
     """
 
     default_message_ttl: int = option(

@@ -2,7 +2,6 @@
 """Signatures of pre-signed URLs: make and verify them.
 
 :source: reference/http, "The signature"
-    whose URLs must go on verifying
 """
 
 from __future__ import annotations
