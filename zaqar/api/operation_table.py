@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from zaqar.api.operation import Operation
 from zaqar.api.operation_declarations import (
     claims,
-    discovery_and_health,
     flavors,
+    home_ping_and_health,
     messages,
     pools,
     queues,
@@ -16,7 +16,7 @@ from zaqar.api.operation_declarations import (
 )
 
 OPERATIONS: tuple[Operation, ...] = (
-    *discovery_and_health.OPERATIONS,
+    *home_ping_and_health.OPERATIONS,
     *queues.OPERATIONS,
     *messages.OPERATIONS,
     *claims.OPERATIONS,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from zaqar.controllers import unicode_surrogates
+from zaqar.controllers import surrogate_tolerant_json
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.models import Identity, Kind, Message, NewMessage, Queue, Scope
@@ -164,7 +164,7 @@ def decode(
             return decoder.decode(text)
         except msgspec.DecodeError:
             # Perhaps a body with a lone surrogate.
-            return unicode_surrogates.decode(text, decoder.decode)
+            return surrogate_tolerant_json.decode(text, decoder.decode)
     except (
         msgspec.MsgspecError,
         ValueError,

@@ -20,7 +20,7 @@ from zaqar.errors import (
 from zaqar.models import Claim, Message, Queue, Scope
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
-from zaqar.storage.post_batches import batches
+from zaqar.storage.splitting_into_posts import batches
 
 LOG = logging.getLogger(__name__)
 

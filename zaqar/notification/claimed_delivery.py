@@ -4,7 +4,7 @@
 from dataclasses import dataclass, field
 
 from zaqar.models import NewMessage
-from zaqar.notification.delivery_leases import Lease, Leases
+from zaqar.notification.delivery_leases_and_completion import Lease, Leases
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.storage.base import MessageStore
 

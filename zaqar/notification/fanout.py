@@ -24,7 +24,7 @@ from zaqar.models import Message, NewMessage, Scope, Subscription
 from zaqar.notification import notifier_metrics
 from zaqar.notification.pending_delivery import PendingDelivery, host_of
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
-from zaqar.storage.post_batches import batches
+from zaqar.storage.splitting_into_posts import batches
 
 LOG = logging.getLogger(__name__)
 

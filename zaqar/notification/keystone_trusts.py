@@ -25,12 +25,12 @@ from zaqar.controllers.trust_interface import TrustRefused
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
 from zaqar.notification import (
-    caller_as_trustor,
     keystone_trust_errors,
     service_catalog,
+    trustor_checks,
 )
-from zaqar.notification.caller_as_trustor import Trustor, trustor
 from zaqar.notification.service_catalog import HostPort
+from zaqar.notification.trustor_checks import Trustor, trustor
 
 LOG = logging.getLogger(__name__)
 
@@ -146,9 +146,7 @@ class KeystoneTrusts:
             with _own_user():
                 trust = self._read(trust_id, auth=self._auth)
                 trustee = self._trustee()
-        if trust is None or not caller_as_trustor.admits(
-            trust, caller, trustee
-        ):
+        if trust is None or not trustor_checks.admits(trust, caller, trustee):
             raise TrustRefused(
                 'The option trust_id names no trust in the user of this '
                 'service that the caller has made.'
@@ -217,7 +215,7 @@ class KeystoneTrusts:
             )
         if parent is not None:
             # The token has the roles that these imply as well.
-            roles &= caller_as_trustor.roles(parent)
+            roles &= trustor_checks.roles(parent)
         trust = {
             'impersonation': True,
             'project_id': caller.project_id,

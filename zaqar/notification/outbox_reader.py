@@ -11,9 +11,17 @@ from zaqar.controllers import outbox_notices
 from zaqar.controllers.call_context import Context
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import Message
-from zaqar.notification import fanout, notifier_metrics, outbox_trimming
+from zaqar.notification import (
+    fanout,
+    notifier_metrics,
+    outbox_limit_per_project,
+)
 from zaqar.notification.claimed_delivery import ClaimedDelivery
-from zaqar.notification.delivery_leases import LEASE, Lease, Leases
+from zaqar.notification.delivery_leases_and_completion import (
+    LEASE,
+    Lease,
+    Leases,
+)
 from zaqar.notification.delivery_scheduler import Scheduler
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
@@ -216,7 +224,7 @@ class OutboxReader:
         notifier_metrics.record('oldest', oldest / 1000, self.name)
         self._waiting, self._oldest = waiting, oldest
         if waiting > self._max_per_project:
-            outbox_trimming.trim(
+            outbox_limit_per_project.trim(
                 self._ctx.cipher,
                 store,
                 self._max_per_project,

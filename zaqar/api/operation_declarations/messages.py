@@ -5,14 +5,14 @@ import msgspec
 
 from zaqar.api import body_decoding, body_size_limits, response_schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
-from zaqar.controllers import messages, posting, unicode_surrogates
+from zaqar.controllers import messages, posting, surrogate_tolerant_json
 
 _DECODER = msgspec.json.Decoder(posting.Post)
 
 
 def _decode(raw: bytes) -> posting.Post:
     if b'\\ud' in raw or b'\\uD' in raw:
-        return unicode_surrogates.decode(raw, _decode_text)
+        return surrogate_tolerant_json.decode(raw, _decode_text)
     return _decode_text(raw)
 
 

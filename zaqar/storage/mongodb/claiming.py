@@ -20,8 +20,8 @@ from zaqar.errors import StoreUnavailable
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import claim_documents, documents
-from zaqar.storage.mongodb.claim_documents import ClaimTerms
+from zaqar.storage.mongodb import claim_fields, documents
+from zaqar.storage.mongodb.claim_fields import ClaimTerms
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     MongoDatabase,
@@ -29,7 +29,7 @@ from zaqar.storage.mongodb.commands_and_transactions import (
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.mongodb.message_queries import FREE, WOKEN, Reader
-from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
+from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
 
 #: Queries for what rivals have left, before a claim returns fewer messages.
 MAX_REFILLS = 3
@@ -78,7 +78,7 @@ class Claimer:
                     return claim
                 continue
             if taken == len(rows) and not terms.max_claims:
-                return claim_documents.new_claim(terms, rows)
+                return claim_fields.new_claim(terms, rows)
             claim = (
                 self._completed(terms, limit)
                 if taken
@@ -93,12 +93,12 @@ class Claimer:
     ) -> Claim | None:
         """Return a live claim that still holds messages, else None."""
         rows = self._held(queue, claim_id, now)
-        return claim_documents.stored_claim(claim_id, rows, now)
+        return claim_fields.stored_claim(claim_id, rows, now)
 
     def is_live(self, queue: CachedQueue, claim_id: str, now: int) -> bool:
         if not is_claim_id(claim_id):
             return False
-        where = claim_documents.live_messages(queue, claim_id, now)
+        where = claim_fields.live_messages(queue, claim_id, now)
         row = self._database.step(queue.messages.find_one, where, {'_id': 1})
         return row is not None
 
@@ -109,9 +109,9 @@ class Claimer:
             'h': terms.end,
             'ct': terms.ttl,
             'w': documents.place(queue.key, terms.end),
-            **claim_documents.lifetimes(terms),
+            **claim_fields.lifetimes(terms),
         }
-        where = claim_documents.live_messages(queue, terms.claim_id, terms.now)
+        where = claim_fields.live_messages(queue, terms.claim_id, terms.now)
         result = self._database.step(
             queue.messages.update_many, where, [{'$set': change}]
         )
@@ -123,7 +123,7 @@ class Claimer:
         self._database.step(
             queue.messages.update_many,
             where,
-            claim_documents.free_update(),
+            claim_fields.free_update(),
         )
 
     def pop(self, qid: str, now: int, limit: int) -> list[Message]:
@@ -194,7 +194,7 @@ class Claimer:
         self._database.step(
             queue.messages.update_many,
             {'_id': {'$in': ids}, **where},
-            claim_documents.free_update(),
+            claim_fields.free_update(),
         )
 
     def _take(
@@ -218,7 +218,7 @@ class Claimer:
             count = self._database.step(
                 messages.update_one,
                 {'_id': one, **free},
-                claim_documents.claim_update(terms, guard),
+                claim_fields.claim_update(terms, guard),
             ).matched_count
             if not count:
                 return 0
@@ -227,7 +227,7 @@ class Claimer:
             count += self._database.step(
                 messages.update_many,
                 where,
-                claim_documents.claim_update(terms, {}),
+                claim_fields.claim_update(terms, {}),
             ).matched_count
         return count
 
@@ -246,7 +246,7 @@ class Claimer:
                 break
             self._take(terms, more, guarded=False)
             rows = self._held(terms.queue, terms.claim_id, terms.now)
-        return claim_documents.stored_claim(terms.claim_id, rows, terms.now)
+        return claim_fields.stored_claim(terms.claim_id, rows, terms.now)
 
     def _repeated(self, terms: ClaimTerms) -> Claim | None:
         """Return the live claim of a guard; remove the guard of a dead one."""
@@ -264,12 +264,12 @@ class Claimer:
         if missing:
             self._take(terms, [{'_id': id_} for id_ in missing], guarded=False)
             rows = self._held(queue, terms.claim_id, now)
-        return claim_documents.stored_claim(terms.claim_id, rows, now)
+        return claim_fields.stored_claim(terms.claim_id, rows, now)
 
     def _held(
         self, queue: CachedQueue, claim_id: str, now: int
     ) -> list[Document]:
-        where = claim_documents.live_messages(queue, claim_id, now)
+        where = claim_fields.live_messages(queue, claim_id, now)
         # The server refuses to sort more than 100 MB without an index.
         rows = self._database.find(queue.messages, where)
         return sorted(rows, key=documents.seq_of)

@@ -33,7 +33,9 @@ from zaqar.storage.mongodb.client_settings import (
     check_name,
 )
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.transaction_sessions import TransactionSessions
+from zaqar.storage.mongodb.sessions_and_abandoned_transactions import (
+    TransactionSessions,
+)
 
 LOG = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from zaqar.storage.mongodb.commands_and_transactions import (
     in_time,
 )
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
+from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
 
 #: Tries for a message that changes between two commands.
 MAX_TRIES = 4

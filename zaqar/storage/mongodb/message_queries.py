@@ -24,7 +24,7 @@ from zaqar.storage.mongodb.commands_and_transactions import (
     MongoDatabase,
 )
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
+from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,15 @@ from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import deployment_message_count
-from zaqar.storage.mongodb.claim_documents import ClaimTerms
+from zaqar.storage.mongodb import message_volume
+from zaqar.storage.mongodb.claim_fields import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.message_deletion import Deleter
 from zaqar.storage.mongodb.message_queries import Reader
 from zaqar.storage.mongodb.posting import Poster
-from zaqar.storage.mongodb.queue_key_cache import QueueCache
 from zaqar.storage.mongodb.queue_state import QueueDocuments
+from zaqar.storage.mongodb.queue_state_cache import QueueCache
 from zaqar.storage.mongodb.sweeping import DatabaseSweeper
 from zaqar.storage.post_call_parameters import PostCall
 
@@ -143,7 +143,7 @@ class MongoMessageStore(base.MessageStore):
         return self._reader.stats(qid, now)
 
     def volume(self, *, now: int) -> Stats:
-        return deployment_message_count.count_messages(self._database, now)
+        return message_volume.count_messages(self._database, now)
 
     def purge(self, qid: str, *, now: int) -> None:
         self._queues.purge(qid)

@@ -33,8 +33,8 @@ from zaqar.storage.mongodb.commands_and_transactions import (
 )
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
-from zaqar.storage.mongodb.queue_key_cache import CachedQueue, QueueCache
 from zaqar.storage.mongodb.queue_state import QueueDocuments
+from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 

@@ -18,7 +18,7 @@ from zaqar.storage.mongodb.commands_and_transactions import (
     in_time,
 )
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.queue_key_cache import CACHE_TTL, QueueCache
+from zaqar.storage.mongodb.queue_state_cache import CACHE_TTL, QueueCache
 
 #: The condition that a queue was not dropped.
 _EXISTS: Document = {'gone': {'$exists': False}}

@@ -4,7 +4,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from zaqar.storage.mongodb import documents, transaction_sessions
+from zaqar.storage.mongodb import (
+    documents,
+    sessions_and_abandoned_transactions,
+)
 from zaqar.storage.mongodb.client_settings import ClientSettings
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.management_store import MongoManagementStore
@@ -13,7 +16,7 @@ from zaqar.storage.mongodb.message_store import MongoMessageStore
 _MESSAGE_INDEXES = {
     'message': documents.MESSAGE_INDEXES,
     'queue': documents.QUEUE_INDEXES,
-    'poster': transaction_sessions.INDEXES,
+    'poster': sessions_and_abandoned_transactions.INDEXES,
 }
 _RECORD_INDEXES = {'record': documents.RECORD_INDEXES}
 

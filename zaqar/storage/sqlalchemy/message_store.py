@@ -27,10 +27,10 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claiming,
-    compound_posts,
-    database_message_count,
+    compound_statement_posts,
     message_deletion,
     message_queries,
+    message_volume,
     posting,
     queue_state,
     single_statement_claims,
@@ -213,7 +213,7 @@ class SqlMessageStore(base.MessageStore):
         return self._database.read(message_queries.stats, qid, now)
 
     def volume(self, *, now: int) -> Stats:
-        return self._database.read(database_message_count.count_messages, now)
+        return self._database.read(message_volume.count_messages, now)
 
     def purge(self, qid: str, *, now: int) -> None:
         self._database.write(
@@ -262,7 +262,7 @@ class SqlMessageStore(base.MessageStore):
 
         def write(session: SqlSession) -> Sequence[_Ids | None]:
             if session.takes_compounds:
-                return compound_posts.post(
+                return compound_statement_posts.post(
                     session, posts, unsubscribed, skip=skip
                 )
             return [

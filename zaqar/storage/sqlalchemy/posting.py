@@ -15,7 +15,7 @@ from zaqar.errors import QueueFull
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.sqlalchemy import outbox_notices, queue_state
+from zaqar.storage.sqlalchemy import outbox_posting, queue_state
 from zaqar.storage.sqlalchemy.message_rows import new_row
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -72,7 +72,7 @@ def post_within(
     session.later_many(_INSERT, rows)
     session.later(_ADVANCE, {'qid': post.qid, 'count': len(rows)})
     if post.notice and queue.subscribed > 0:
-        outbox_notices.add_notice(session, post.notice(), post.now)
+        outbox_posting.add_notice(session, post.notice(), post.now)
     return ids
 
 

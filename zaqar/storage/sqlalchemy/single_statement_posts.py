@@ -16,7 +16,7 @@ from zaqar.storage.post_call_parameters import (
     results,
 )
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.sqlalchemy import outbox_notices
+from zaqar.storage.sqlalchemy import outbox_posting
 from zaqar.storage.sqlalchemy.posting import split_ids
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -166,7 +166,7 @@ def post(
 
 def _notices(posts: Sequence[PostCall], now: int) -> dict[str, Any]:
     notices = [post.notice() for post in posts if post.notice]
-    first = outbox_notices.NUMBERS.take(now, len(notices))
+    first = outbox_posting.NUMBERS.take(now, len(notices))
     return {
         'outbox': OUTBOX,
         'n_qids': [post.qid for post in posts],

@@ -21,10 +21,10 @@ from pymongo import monitoring
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
 from zaqar.storage.mongodb import (
     commands_and_transactions,
-    deployment_message_count,
     driver,
+    message_volume,
     posting,
-    transaction_sessions,
+    sessions_and_abandoned_transactions,
 )
 from zaqar.tests.contract import harnesses, mongodb_commands
 from zaqar.tests.contract.harnesses import Feature
@@ -132,10 +132,10 @@ class MongoDB(harnesses.Harness):
             # On a busy machine ours needs seconds for a large update, and
             # longer than a post may count.
             patch.setattr(posting, 'SLOW_COUNT', 10.0)
-            patch.setattr(deployment_message_count, 'MAX_DURATION', 20.0)
+            patch.setattr(message_volume, 'MAX_DURATION', 20.0)
             patch.setattr(commands_and_transactions, 'COMMAND_TIMEOUT', 20.0)
             patch.setattr(commands_and_transactions, 'STEP_TIMEOUT', 35.0)
-            patch.setattr(transaction_sessions, 'TIMEOUT', 10.0)
+            patch.setattr(sessions_and_abandoned_transactions, 'TIMEOUT', 10.0)
 
     def database(self) -> str:
         place = f'zaqar_{secrets.token_hex(6)}'

@@ -17,7 +17,7 @@ import msgspec
 from zaqar.api import bounded_json
 from zaqar.api.dispatch import Received
 from zaqar.api.websocket_frame_arguments import Codec, Members
-from zaqar.controllers import unicode_surrogates
+from zaqar.controllers import surrogate_tolerant_json
 from zaqar.errors import InvalidRequest
 
 _JSON_FAULTS = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -163,7 +163,7 @@ def _with_surrogates(data: bytes) -> Members:
     try:
         return {
             name: msgspec.Raw(text)
-            for name, text in unicode_surrogates.members(data).items()
+            for name, text in surrogate_tolerant_json.members(data).items()
         }
     except (ValueError, IndexError, RecursionError):
         raise _malformed() from None

@@ -15,11 +15,11 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import ZaqarError
 from zaqar.transport.large_page_fairness import Turn, Turns
 from zaqar.transport.websocket import (
-    answer_encoding,
+    answer_envelope,
     frame_codecs,
     response_views,
 )
-from zaqar.transport.websocket.answer_encoding import Echo
+from zaqar.transport.websocket.answer_envelope import Echo
 from zaqar.transport.websocket.connection_state_machine import (
     Frame,
     FrameAnswer,
@@ -77,7 +77,7 @@ class FrameHandler:
             if turn.is_missed:
                 answer.frame = frame
                 return answer
-            answer.data = answer_encoding.encode(encoding, echo, reply)
+            answer.data = answer_envelope.encode(encoding, echo, reply)
             turn.record(len(answer.data))
         except Exception:
             # Details of an unforeseen error are for the log alone.
@@ -85,7 +85,7 @@ class FrameHandler:
             text = f'Internal server error ({request_id}).'
             fault = {'error': text, 'exception': text}
             # Clients match answers by the action.
-            answer.data = answer_encoding.encode(
+            answer.data = answer_envelope.encode(
                 encoding, Echo(echo.action), (500, fault)
             )
         return answer

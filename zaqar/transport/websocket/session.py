@@ -18,7 +18,7 @@ from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
 from zaqar.transport.token_validation import Credentials
-from zaqar.transport.websocket import answer_encoding, response_views
+from zaqar.transport.websocket import answer_envelope, response_views
 from zaqar.transport.websocket.connection_state_machine import (
     OwnedSubscription,
 )
@@ -134,7 +134,7 @@ class Session:
         return request_id
 
     def parse(
-        self, data: bytes, encoding: FrameCodec, echo: answer_encoding.Echo
+        self, data: bytes, encoding: FrameCodec, echo: answer_envelope.Echo
     ) -> ParsedFrame:
         """Decode a frame, and note what its answer repeats.
 
@@ -143,7 +143,7 @@ class Session:
         members = encoding.members(data)
         raw = members.get('action')
         action = None if raw is None else encoding.value(raw)
-        echo.action = answer_encoding.action_shown(action)
+        echo.action = answer_envelope.action_shown(action)
         if 'headers' not in members:
             raise InvalidRequest('The frame has no headers.')
         headers = self._parse_headers(members['headers'], encoding)
@@ -153,7 +153,7 @@ class Session:
             body = encoding.members(members['body'])
             echo.body = members['body']
         if headers.values.get('prefer') == 'return=minimal':
-            echo.body = answer_encoding.OMITTED
+            echo.body = answer_envelope.OMITTED
         if action == websocket_frame_arguments.AUTHENTICATE:
             return ParsedFrame(None, headers, body)
         return ParsedFrame(
@@ -229,7 +229,7 @@ class Session:
             return cached
         headers = encoding.value(raw)
         values = websocket_frame_arguments.headers(headers)
-        shown = answer_encoding.headers_shown(headers)
+        shown = answer_envelope.headers_shown(headers)
         self._headers = Headers(text, encoding.is_binary, values, shown)
         return self._headers
 

@@ -11,7 +11,9 @@ import pytest
 from pymongo.errors import OperationFailure
 
 from zaqar.storage.mongodb.queue_state import QueueDocuments
-from zaqar.storage.mongodb.transaction_sessions import TransactionSessions
+from zaqar.storage.mongodb.sessions_and_abandoned_transactions import (
+    TransactionSessions,
+)
 from zaqar.tests.contract.probe import Hand, Probe, token
 from zaqar.tests.functional.mongodb.conftest import Open
 from zaqar.tests.servers.mongodb import MongoDB

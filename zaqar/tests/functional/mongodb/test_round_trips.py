@@ -12,8 +12,8 @@ from pymongo import monitoring
 
 from zaqar.storage.mongodb import (
     commands_and_transactions,
-    queue_key_cache,
     queue_state,
+    queue_state_cache,
 )
 from zaqar.tests.contract.probe import Hand, Probe, ids, message, token
 from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
@@ -124,7 +124,7 @@ def remembering(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """
     monkeypatch.setattr(commands_and_transactions, 'STEP_TIMEOUT', 60.0)
     monkeypatch.setattr(commands_and_transactions, 'COMMAND_TIMEOUT', 60.0)
-    monkeypatch.setattr(queue_key_cache, 'CACHE_TTL', 600.0)
+    monkeypatch.setattr(queue_state_cache, 'CACHE_TTL', 600.0)
     monkeypatch.setattr(queue_state, 'CACHE_TTL', 0.0)
     yield
 

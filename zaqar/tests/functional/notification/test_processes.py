@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from benchmarks import notify_soak
-from zaqar.notification.delivery_leases import LEASE
+from zaqar.notification.delivery_leases_and_completion import LEASE
 from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,

@@ -17,7 +17,7 @@ from zaqar.controllers import (
 )
 from zaqar.models import Record, Scope
 from zaqar.notification import fanout
-from zaqar.notification.delivery_leases import LEASE
+from zaqar.notification.delivery_leases_and_completion import LEASE
 from zaqar.storage.base import PENDING
 from zaqar.tests.contract import (  # noqa: F401
     harnesses,

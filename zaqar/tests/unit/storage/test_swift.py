@@ -19,7 +19,7 @@ from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.swift import body_references
 
 factory = pytest.importorskip('zaqar.storage.swift.store_factory')
-large_body_store = pytest.importorskip('zaqar.storage.swift.large_body_store')
+message_store = pytest.importorskip('zaqar.storage.swift.message_store')
 
 
 def new(body: bytes, rnd: str = '0' * 16) -> NewMessage:
@@ -130,7 +130,7 @@ def test_messages_are_free_though_swift_has_used_up_the_time(
     tmp_path: pathlib.Path,
 ) -> None:
     rows = DRIVER.open_messages(f'sqlite:///{tmp_path}/rows.sqlite', {})
-    store = large_body_store.LargeBodyStore(
+    store = message_store.LargeBodyStore(
         store_proxy.through(rows, in_time), FrozenClient(), inline=0
     )
     now = store.clock.now()

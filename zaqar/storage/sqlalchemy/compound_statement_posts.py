@@ -11,7 +11,7 @@ from zaqar.storage.base import OUTBOX
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.sqlalchemy import outbox_notices
+from zaqar.storage.sqlalchemy import outbox_posting
 from zaqar.storage.sqlalchemy.message_rows import QUEUE, new_row
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -112,7 +112,7 @@ def _block(
         ready = 'FALSE'
     elif notices:
         ready = '@outbox IS NOT NULL'
-        first = outbox_notices.NUMBERS.take(now, len(notices))
+        first = outbox_posting.NUMBERS.take(now, len(notices))
         more = _NOTICES.format(
             notices=', '.join(
                 session.text(_NOTICE, new_row(seq, notice(), now))

@@ -10,7 +10,7 @@ from keystoneauth1 import exceptions
 
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
-from zaqar.notification import caller_as_trustor, keystone_trust_errors
+from zaqar.notification import keystone_trust_errors, trustor_checks
 
 TRUST = {
     'trustee_user_id': 'service',
@@ -47,9 +47,9 @@ def _identity(**said: Any) -> Identity:
 def test_a_trust_is_the_callers_in_each_respect(
     changes: dict[str, Any], admits: bool
 ) -> None:
-    caller = caller_as_trustor.trustor(_identity())
+    caller = trustor_checks.trustor(_identity())
     trust = {**TRUST, **changes}
-    assert caller_as_trustor.admits(trust, caller, 'service') is admits
+    assert trustor_checks.admits(trust, caller, 'service') is admits
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,7 @@ def test_a_delegated_token_is_known_by_what_keystone_says(
     said: dict[str, Any], is_delegated: bool
 ) -> None:
     assert (
-        caller_as_trustor.trustor(_identity(**said)).is_delegated
-        is is_delegated
+        trustor_checks.trustor(_identity(**said)).is_delegated is is_delegated
     )
 
 
@@ -82,7 +81,7 @@ def test_without_a_project_and_a_token_nobody_can_make_a_trust() -> None:
         Identity('p', 'c', token='text', validated={'user': {'id': 'ann'}}),
     ):
         with pytest.raises(InvalidRequest, match='token'):
-            caller_as_trustor.trustor(identity)
+            trustor_checks.trustor(identity)
 
 
 @pytest.mark.parametrize(

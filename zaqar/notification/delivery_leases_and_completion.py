@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from zaqar.errors import StoreUnavailable
 from zaqar.models import NewMessage
 from zaqar.storage.base import PENDING, MessageStore
-from zaqar.storage.post_batches import batches
+from zaqar.storage.splitting_into_posts import batches
 
 LOG = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from zaqar.models import Claim, Message
 from zaqar.storage.mongodb import documents
 from zaqar.storage.mongodb.documents import Document
-from zaqar.storage.mongodb.queue_key_cache import CachedQueue
+from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 
 
 @dataclass(frozen=True, slots=True)

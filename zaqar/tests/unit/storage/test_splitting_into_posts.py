@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from zaqar.models import NewMessage
-from zaqar.storage.post_batches import MAX_BYTES, MAX_MESSAGES, batches
+from zaqar.storage.splitting_into_posts import MAX_BYTES, MAX_MESSAGES, batches
 
 
 def _messages(count: int, size: int) -> list[NewMessage]:
