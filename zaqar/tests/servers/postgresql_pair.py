@@ -105,6 +105,11 @@ class Pair:
         self.primary.stop()
 
     def _synchronize(self) -> None:
+        # Earlier, all commits would wait for it.
+        self.primary.wait_for(
+            'SELECT count(*) = 1 FROM pg_stat_replication '
+            "WHERE state = 'streaming'"
+        )
         self.primary.tell("ALTER SYSTEM SET synchronous_standby_names = '*'")
         self.primary.tell('SELECT pg_reload_conf()')
         self.primary.wait_for(
