@@ -40,8 +40,7 @@ POOL_TIMEOUT = 1.0
 #: Seconds after which a call ends, whatever it waits for.
 DEADLINE = 4.0
 
-#: Seconds of silence that tell of the server, and not only of a request that
-#: came late.
+#: Seconds of silence that tell of the server, not of a request that is late.
 FAIR_WAIT = 1.0
 
 #: Connections that stay open, at most.
@@ -300,6 +299,7 @@ class ServerDatabase(SqlDatabase):
 
     @contextlib.contextmanager
     def _session(self, transaction: bool, end: float) -> Iterator[SqlSession]:
+        pool = self._engine.pool
         connection = self._connect()
         try:
             # A connection class of ours, on both engines.
@@ -315,25 +315,22 @@ class ServerDatabase(SqlDatabase):
                 session.commit()
             cursor.close()
         except BaseException as error:
-            self._handle_failure(connection, error, transaction, end)
+            self._handle_failure(connection, pool, error, transaction, end)
             raise
         else:
             connection.close()
 
     def _connect(self) -> Any:
-        refusals = (
-            sa.exc.DBAPIError,
-            sa.exc.TimeoutError,
-            self._engine.dialect.loaded_dbapi.Error,
-        )
+        dbapi_error = self._engine.dialect.loaded_dbapi.Error
         try:
             return self._engine.raw_connection()
-        except refusals as error:
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, dbapi_error) as error:
             raise ConnectionLostError from error
 
     def _handle_failure(
         self,
         connection: Any,
+        pool: sa.Pool,
         error: BaseException,
         transaction: bool,
         end: float,
@@ -348,8 +345,8 @@ class ServerDatabase(SqlDatabase):
             if broken:
                 allowed = connection.driver_connection.allowed
                 connection.invalidate()
-                if not _is_cut(end, allowed):
-                    # The others are most likely broken, too.
+                if self._engine.pool is pool and not _is_cut(end, allowed):
+                    # The others of this pool are most likely broken, too.
                     self._engine.dispose()
             elif transaction:
                 connection.cursor().execute('ROLLBACK')

@@ -162,3 +162,20 @@ def test_a_late_request_does_not_end_the_connections_of_others(
     with request_deadline.within(seconds), pytest.raises(StoreUnavailable):
         server.read(wait)
     assert disposed == ([] if is_kept else [1])
+
+
+def test_a_late_loss_does_not_end_the_connections_made_since(
+    server: ServerDatabase,
+) -> None:
+    engine: Any = server._engine  # noqa: SLF001
+    successors = []
+
+    def work(_session: Any) -> None:
+        if not successors:
+            # As another thread does that has lost its connection earlier.
+            engine.dispose()
+            successors.append(engine.pool)
+            raise pymysql.OperationalError(2013, 'lost')
+
+    server.read(work)
+    assert engine.pool is successors[0]
