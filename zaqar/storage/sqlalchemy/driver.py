@@ -99,7 +99,7 @@ MESSAGE_OPTS = [
 ]
 
 _BACKENDS = ('sqlite', 'postgresql', 'mysql', 'mariadb')
-#: The DBAPI drivers whose errors are classified in errors.py.
+#: The DBAPI drivers whose errors error_classification.py knows.
 _DRIVERS = {'postgresql': 'psycopg', 'mysql': 'pymysql', 'mariadb': 'pymysql'}
 
 
