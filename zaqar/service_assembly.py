@@ -32,7 +32,7 @@ from zaqar.notification import settings as notification
 from zaqar.notification.keystone_trusts import KeystoneTrusts
 from zaqar.notification.notifier_service import Notifier
 from zaqar.notification.service_catalog import ServiceCatalog
-from zaqar.pools import pool_selection
+from zaqar.pools import all_pools, pool_selection
 from zaqar.pools.expiry_sweeper import Pace, Sweeper
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 from zaqar.pools.queue_catalogue import Catalogue
@@ -264,7 +264,7 @@ def _catalogue(
     stores = store_opener.open_stores(conf, wrap)
     if 'pooling' not in served:
         return Catalogue(stores.management, stores.messages)
-    pools = pool_selection.Pools(
+    pools = all_pools.Pools(
         stores.management,
         store_opener.PoolOpener(conf, wrap),
         stores.messages,

@@ -15,7 +15,7 @@ from oslo_log import log
 from zaqar import configuration
 from zaqar.api import optional_features
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
-from zaqar.pools import pool_selection
+from zaqar.pools import all_pools
 from zaqar.pools.expiry_sweeper import PAUSE, Pace
 from zaqar.storage import store_opener
 from zaqar.storage.base import MessageStore
@@ -125,9 +125,9 @@ class StoreSelection:
             )
         self._conf = conf
         self._found = store_opener.open_stores(conf)
-        self._pools: pool_selection.Pools | None = None
+        self._pools: all_pools.Pools | None = None
         if is_pooled:
-            self._pools = pool_selection.Pools(
+            self._pools = all_pools.Pools(
                 self._found.management,
                 store_opener.PoolOpener(conf),
                 self._found.messages,

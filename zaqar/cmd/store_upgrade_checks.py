@@ -18,9 +18,9 @@ from oslo_config import cfg
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.models import Kind
 from zaqar.pools import (
+    all_pools,
     flavor_records,
     pool_records,
-    pool_selection,
     pooled_queue_catalogue,
 )
 from zaqar.storage import store_configuration, store_opener
@@ -235,8 +235,8 @@ def _counted(conf: cfg.ConfigOpts, names: set[str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for kind in (Kind.QUEUE, Kind.TOPIC):
         for entry in entries(conf, kind):
-            pool = entry.data.get('pool') or pool_selection.VIRTUAL
-            if pool not in names and pool != pool_selection.VIRTUAL:
+            pool = entry.data.get('pool') or all_pools.VIRTUAL
+            if pool not in names and pool != all_pools.VIRTUAL:
                 counts[pool] = counts.get(pool, 0) + 1
     return counts
 

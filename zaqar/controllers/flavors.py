@@ -15,7 +15,7 @@ from zaqar.controllers.result_types import Detailed, DetailedPage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.models import Record
 from zaqar.pools import flavor_records
-from zaqar.pools.pool_selection import Pools
+from zaqar.pools.all_pools import Pools
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 
 

@@ -22,8 +22,8 @@ from zaqar.errors import (
 )
 from zaqar.models import Record
 from zaqar.pools import flavor_records
+from zaqar.pools.all_pools import Pools
 from zaqar.pools.pool_records import KIND, Pool, pool_of
-from zaqar.pools.pool_selection import Pools
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 from zaqar.storage import secret_masking
 from zaqar.storage.base import OUTBOX, PENDING, Driver

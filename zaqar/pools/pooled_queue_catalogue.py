@@ -23,9 +23,9 @@ from zaqar import request_deadline
 from zaqar.errors import Conflict, QueueGone, StoreUnavailable
 from zaqar.models import Former, Kind, Message, Queue, Scope
 from zaqar.models import Record as Recorded
-from zaqar.pools import flavor_records
+from zaqar.pools import flavor_records, pool_selection
+from zaqar.pools.all_pools import VIRTUAL, Pools
 from zaqar.pools.open_stores import PoolMissing
-from zaqar.pools.pool_selection import VIRTUAL, Pools
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import list_all, repeat
@@ -161,7 +161,8 @@ class PooledCatalogue(Catalogue):
         """Return the queue in a pool in which it is registered."""
 
         def attempt() -> Queue | None:
-            placed = dataclasses.replace(queue, pool=self.pools.choose(wanted))
+            pool = pool_selection.choose(self.pools, wanted)
+            placed = dataclasses.replace(queue, pool=pool)
             if placed.pool == VIRTUAL:
                 return placed
             self._register(placed)

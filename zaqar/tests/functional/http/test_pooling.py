@@ -15,7 +15,12 @@ from zaqar import service_assembly
 from zaqar.controllers import pools as controller
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import NewMessage, Scope
-from zaqar.pools import pool_records, pool_selection, pooled_queue_catalogue
+from zaqar.pools import (
+    all_pools,
+    pool_records,
+    pool_selection,
+    pooled_queue_catalogue,
+)
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
@@ -72,7 +77,8 @@ def test_a_pool_of_weight_0_gets_no_queue(api: Api) -> None:
 def test_queues_are_shared_out_by_weight(api: Api) -> None:
     pools.make(api, 'east', weight=1)
     pools.make(api, 'west', weight=9)
-    chosen = [_catalogue(api).pools.choose(None) for _ in range(2000)]
+    every = _catalogue(api).pools
+    chosen = [pool_selection.choose(every, None) for _ in range(2000)]
     # Six times the deviation of the binomial distribution.
     assert 120 < chosen.count('east') < 280
 
@@ -185,7 +191,7 @@ def test_without_pools_the_configured_store_is_used_if_it_may_be(
     whole: Api,
 ) -> None:
     whole.post('q', 1)
-    assert _pool_of(whole, 'q') == pool_selection.VIRTUAL
+    assert _pool_of(whole, 'q') == all_pools.VIRTUAL
     assert pools.holds(whole, 'zaqar') == 1
 
 
@@ -215,7 +221,7 @@ def test_the_virtual_pool_has_no_flavor(whole: Api) -> None:
 
 def test_no_pool_can_be_called_as_the_virtual_one(whole: Api) -> None:
     document = {'uri': pools.uri(whole, 'a'), 'weight': 1}
-    answer = whole('PUT', f'/v2/pools/{pool_selection.VIRTUAL}', document)
+    answer = whole('PUT', f'/v2/pools/{all_pools.VIRTUAL}', document)
     assert answer.status == 400
 
 
@@ -474,12 +480,12 @@ def test_options_of_two_pools_and_of_the_service_do_not_mix(
     pools.make(api, 'west')
     opened = {
         name: _catalogue(api).pools.store(name)._database._synchronous  # noqa: SLF001
-        for name in ('east', 'west', pool_selection.VIRTUAL, 'east')
+        for name in ('east', 'west', all_pools.VIRTUAL, 'east')
     }
     assert opened == {
         'east': 'NORMAL',
         'west': 'FULL',
-        pool_selection.VIRTUAL: 'FULL',
+        all_pools.VIRTUAL: 'FULL',
     }
     assert (
         api.service.conf['drivers:message_store:sqlalchemy'].sqlite_synchronous
@@ -736,16 +742,16 @@ def test_a_queue_made_while_its_pool_is_deleted_goes_elsewhere(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools.make(api, 'east')
-    choose = pool_selection.Pools.choose
+    choose = pool_selection.choose
 
-    def slow(self: pool_selection.Pools, flavor: Any) -> str:
-        result = choose(self, flavor)
+    def slow(every: all_pools.Pools, flavor: Any) -> str:
+        result = choose(every, flavor)
         if result == 'east':
             pools.make(api, 'west')
             assert api('DELETE', '/v2/pools/east').status == 204
         return result
 
-    monkeypatch.setattr(pool_selection.Pools, 'choose', slow)
+    monkeypatch.setattr(pool_selection, 'choose', slow)
     api.post('q', 1)
     assert _pool_of(api, 'q') == 'west'
     assert api.bodies('q') == [1]

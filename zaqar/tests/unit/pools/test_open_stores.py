@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError, Conflict, StoreUnavailable
 from zaqar.pools import (
+    all_pools,
     open_stores,
     pool_records,
     pool_selection,
@@ -71,7 +72,7 @@ class Bench:
     management: ManagementStore
     counted: Counted
     timer: Timer
-    pools: pool_selection.Pools
+    pools: all_pools.Pools
 
     def uri(self, name: str) -> str:
         return f'sqlite:///{self.folder}/{name}.sqlite'
@@ -121,7 +122,7 @@ def bench(
     counted, timer = Counted(), Timer()
     installed = {'sqlalchemy': counted.driver()}
     monkeypatch.setattr(installed_drivers, 'installed', lambda: installed)
-    pools = pool_selection.Pools(
+    pools = all_pools.Pools(
         management,
         _opener(tmp_path),
         virtual,
@@ -226,18 +227,18 @@ def test_a_pool_that_cannot_be_opened_is_tried_again_after_a_second(
 
 def test_a_pool_that_is_being_deleted_gets_no_queue(bench: Bench) -> None:
     bench.put('east')
-    assert bench.pools.choose(None) == 'east'
+    assert pool_selection.choose(bench.pools, None) == 'east'
     bench.pools.records.begin_deletion('east')
     assert not bench.pools.records.use('east')
     with pytest.raises(StoreUnavailable):
-        bench.pools.choose(None)
+        pool_selection.choose(bench.pools, None)
 
 
 def test_a_pool_whose_deletion_was_given_up_gets_queues(bench: Bench) -> None:
     bench.put('east')
     mark = bench.pools.records.begin_deletion('east')
     assert bench.pools.records.give_up_deletion('east', mark)
-    assert bench.pools.choose(None) == 'east'
+    assert pool_selection.choose(bench.pools, None) == 'east'
     assert bench.pools.records.use('east')
 
 
@@ -249,7 +250,7 @@ def test_a_pool_whose_deletion_has_died_gets_queues_again(
     wall.at += pool_records.CLOSING - 1
     assert not bench.pools.records.use('east')
     wall.at += 1
-    assert bench.pools.choose(None) == 'east'
+    assert pool_selection.choose(bench.pools, None) == 'east'
     assert bench.pools.records.use('east')
     # Had it been alive after all, it would notice.
     assert not bench.pools.records.end_deletion('east', mark)
@@ -279,11 +280,11 @@ def test_a_deletion_that_died_at_its_last_step_can_be_repeated(
     # It has no queue and gets none, until somebody says what to do with it.
     assert not bench.pools.records.use('east')
     with pytest.raises(StoreUnavailable):
-        bench.pools.choose(None)
+        pool_selection.choose(bench.pools, None)
     mark = bench.pools.records.begin_deletion('east')
     assert bench.pools.records.end_deletion('east', mark)
     bench.put('east')
-    assert bench.pools.choose(None) == 'east'
+    assert pool_selection.choose(bench.pools, None) == 'east'
 
 
 def test_a_pool_is_not_made_again_while_it_is_being_removed(
@@ -300,7 +301,7 @@ def test_a_pool_is_not_made_again_while_it_is_being_removed(
         bench.put('east')
     wall.at += 1
     bench.put('east')
-    assert bench.pools.choose(None) == 'east'
+    assert pool_selection.choose(bench.pools, None) == 'east'
 
 
 # One pool for a URI.
