@@ -40,7 +40,11 @@ from zaqar.profiling import Profiling
 from zaqar.storage import secret_masking, store_opener
 from zaqar.storage.store_configuration import Plane, locations, state_path
 from zaqar.storage.store_opener import Store
-from zaqar.transport import caller_identity, keystone_config_check
+from zaqar.transport import (
+    caller_identity,
+    keystone_config_check,
+    keystone_log_filter,
+)
 from zaqar.transport.websocket.server import Server as WebSocketServer
 from zaqar.transport.wsgi import confirm_page, middleware_stack
 from zaqar.transport.wsgi_types import App
@@ -64,6 +68,7 @@ class Service:
         cipher = Cipher.from_conf(conf)
         limits = dataclasses.replace(limits, can_encrypt=cipher.has_key)
         if caller_identity.strategy(conf):
+            keystone_log_filter.install()
             keystone_config_check.prepare(conf)
         pace = Pace.from_conf(conf)
         served = optional_features.from_conf(conf)

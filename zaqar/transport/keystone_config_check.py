@@ -7,7 +7,6 @@ request.
 """
 
 import importlib.util
-import logging
 
 from keystoneauth1 import loading
 from keystoneauth1.exceptions import ClientException
@@ -19,38 +18,8 @@ from zaqar.errors import ConfigurationError, one_line
 GROUP = 'keystone_authtoken'
 
 
-class _OneLine(logging.Filter):
-    """Reduces the log of a failure in keystonemiddleware to one line.
-
-    When Keystone refuses the service's credentials it logs the answer twice,
-    and then an error that names no option.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        if text.startswith('Identity response: '):
-            return False
-        if text.startswith('Unable to validate token: '):
-            record.msg, record.args = '%s', (_explained(text),)
-        return True
-
-
-_ONE_LINE = _OneLine()
-
-
-def _explained(text: str) -> str:
-    if 'rejected authorization' in text:
-        return (
-            'Keystone refuses the credentials of this service; no token can '
-            'be validated. Check username, password, their domain and the '
-            f'project in [{GROUP}]'
-        )
-    return f'No token can be validated: {text.partition(": ")[2]}'
-
-
 def prepare(conf: cfg.ConfigOpts) -> None:
-    """Check the settings and shorten the log of failures."""
-    logging.getLogger('keystonemiddleware.auth_token').addFilter(_ONE_LINE)
+    """Register the options of keystonemiddleware, and check the settings."""
     for group, options in opts.list_auth_token_opts():
         conf.register_opts(options, group)
     loading.register_auth_conf_options(conf, GROUP)
