@@ -67,6 +67,7 @@ class SqlSession:
         '_deferred',
         '_is_committed',
         '_length',
+        '_sent',
         '_translate',
         'dialect',
         'takes_compounds',
@@ -80,6 +81,8 @@ class SqlSession:
         self.takes_compounds = takes_compounds
         self._deferred: list[str] = []
         self._length = 0
+        #: The rows of queries that were put off and have been sent.
+        self._sent: list[Sequence[Row]] = []
         self._is_committed = False
         self.dialect = dialect
 
@@ -97,7 +100,7 @@ class SqlSession:
         """
         self._deferred.append('COMMIT')
         self._is_committed = True
-        return self._send_all()
+        return [*self._sent, *self._send_all()]
 
     def commit(self) -> None:
         """Run what was put off, and commit."""
@@ -201,7 +204,8 @@ class SqlSession:
 
     def _send(self) -> None:
         text = '; '.join(self._deferred)
-        if len(self._deferred) > 1:
+        if len(self._deferred) > 1 or text.startswith('BEGIN'):
+            # A block is part of a compound statement even by itself.
             text = f'BEGIN NOT ATOMIC {text}; END'
         self._deferred, self._length = [], 0
         self._cursor.execute(text)
@@ -220,7 +224,7 @@ class SqlSession:
     def _flush(self) -> None:
         """Run what was put off."""
         if self._deferred:
-            self._send_all()
+            self._sent += self._send_all()
 
     def _execute(self, sql: str, params: Mapping[str, Any]) -> None:
         if self._deferred:

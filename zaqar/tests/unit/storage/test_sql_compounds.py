@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from zaqar.storage.sqlalchemy import statement_execution
 from zaqar.storage.sqlalchemy.retries import ConflictError
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -76,6 +77,24 @@ def test_a_transaction_may_take_one_round_trip() -> None:
     session.commit()
     assert cursor.packets == [
         'BEGIN NOT ATOMIC START TRANSACTION; SELECT 3; COMMIT; END'
+    ]
+
+
+def test_results_of_several_packets_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(statement_execution, 'MAX_PACKET', 30)
+    cursor = Cursor([[1]], [[2]], [])
+    session = SqlSession(cursor, 'mysql', takes_compounds=True)
+    session.begin('START TRANSACTION')
+    for number in (1, 2):
+        session.later(f'BEGIN SELECT {number} INTO a; SELECT a; END', {})
+    assert session.finish() == [[(1,)], [(2,)]]
+    assert cursor.packets == [
+        'BEGIN NOT ATOMIC START TRANSACTION; '
+        'BEGIN SELECT 1 INTO a; SELECT a; END; END',
+        'BEGIN NOT ATOMIC BEGIN SELECT 2 INTO a; SELECT a; END; END',
+        'COMMIT',
     ]
 
 
