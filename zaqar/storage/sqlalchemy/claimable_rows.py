@@ -49,24 +49,16 @@ class FreeRows(NamedTuple):
         )
 
 
-def select_free(
-    session: SqlSession, wanted: Sequence[FreeRows]
-) -> list[list[Row]]:
-    """Return and lock the first free rows of each queue."""
-    results = session.several(
+def select_free(session: SqlSession, wanted: FreeRows) -> list[Row]:
+    """Return and lock the first free rows of a queue."""
+    free, woken = session.several(
         [
-            (one.select(session, where, columns), one.values)
-            for one in wanted
+            (wanted.select(session, where, columns), wanted.values)
             # Of the latter there are none most of the time.
             for where, columns in ((FREE, COLUMNS), (WOKEN, 'm.seq'))
         ]
     )
-    return [
-        _with_woken(session, one, free, [seq for (seq,) in woken])
-        for one, free, woken in zip(
-            wanted, results[::2], results[1::2], strict=True
-        )
-    ]
+    return _with_woken(session, wanted, free, [seq for (seq,) in woken])
 
 
 def _with_woken(

@@ -132,7 +132,7 @@ def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     :raises RepeatedClaimError: there is such a claim; roll back
     """
     values = request.values
-    (taken,) = select_free(session, [request.free_rows(request.limit)])
+    taken = select_free(session, request.free_rows(request.limit))
     exhausted = _exhausted(session, request, taken, request.limit)
     if not taken and not exhausted:
         return repeated_claim(session, request)
@@ -147,35 +147,25 @@ def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
 def claim_together(
     session: SqlSession, requests: Sequence[ClaimRequest]
 ) -> list[Claim | Sharing | None]:
-    """Claim messages of any queues for several callers in a transaction.
+    """Claim messages of a queue for several callers in a transaction.
 
-    Those of one queue get consecutive shares of its first free rows. That a
-    claim is new shows in its INSERT."""
-    groups: dict[str, list[int]] = {}
-    for place, request in enumerate(requests):
-        group = groups.setdefault(request.qid, [])
-        # With other terms the same rows would be found again.
-        if not group or request.terms == requests[group[0]].terms:
-            group.append(place)
-    shares = [
-        [requests[place] for place in group] for group in groups.values()
+    They get consecutive shares of its first free rows. That a claim is new
+    shows in its INSERT."""
+    first = requests[0]
+    # With other terms the same rows would be found again.
+    places = [
+        place
+        for place, request in enumerate(requests)
+        if request.terms == first.terms
     ]
-    limits = [sum(one.limit for one in share) for share in shares]
-    free = select_free(
-        session,
-        [
-            share[0].free_rows(limit)
-            for share, limit in zip(shares, limits, strict=True)
-        ],
-    )
+    share = [requests[place] for place in places]
+    limit = sum(one.limit for one in share)
+    rows = select_free(session, first.free_rows(limit))
+    exhausted = _exhausted(session, first, rows, limit)
     claims: list[Claim | Sharing | None] = [Sharing.DO_ALONE] * len(requests)
-    for group, share, limit, rows in zip(
-        groups.values(), shares, limits, free, strict=True
-    ):
-        exhausted = _exhausted(session, share[0], rows, limit)
-        parts = _share_out(session, share, rows, exhausted)
-        for place, part in zip(group, parts, strict=True):
-            claims[place] = part
+    parts = _share_out(session, share, rows, exhausted)
+    for place, part in zip(places, parts, strict=True):
+        claims[place] = part
     return claims
 
 
@@ -233,8 +223,7 @@ def _exhausted(
 ) -> list[Row]:
     if not request.max_claims:
         return []
-    (rows,) = select_free(session, [request.exhausted_rows(taken, limit)])
-    return rows
+    return select_free(session, request.exhausted_rows(taken, limit))
 
 
 def _update(
@@ -379,7 +368,7 @@ def pop(
 ) -> Sequence[Message]:
     """Take and delete free messages within a transaction."""
     values = {'qid': qid, 'now': now}
-    (rows,) = select_free(session, [FreeRows(values, limit)])
+    rows = select_free(session, FreeRows(values, limit))
     if not rows:
         queue_state.check_gone(session, qid)
         return []

@@ -65,18 +65,23 @@ class SqlMessageStore(base.MessageStore):
         self._dialect = database.dialect
         is_sqlite = database.dialect == 'sqlite'
         self.clock = store_clock.Clock(None if is_sqlite else database.now)
+
+        def size(post: PostCall) -> int:
+            # MySQL gets bodies as hexadecimal digits.
+            return 2 * post.size if self._dialect == 'mysql' else post.size
+
         #: Posts to any queues that are not locked, and to a single queue.
         self._posts: Batcher[PostCall, _Ids | None] = Batcher(
             lambda posts: self._post_together(posts, skip=True),
             self._post_in_turn,
             window,
-            lambda post: post.size,
+            size,
         )
         self._posts_by_queue: Batcher[PostCall, _Ids | None] = Batcher(
             lambda posts: self._post_together(posts, skip=False),
             self._post,
             window,
-            lambda post: post.size,
+            size,
         )
         self._claims: Batcher[ClaimRequest, Claim | None] = Batcher(
             lambda claims: database.write(claiming.claim_together, claims),
@@ -180,7 +185,7 @@ class SqlMessageStore(base.MessageStore):
         lifetime = claiming.lifetime_values(now, ttl, grace)
         request = ClaimRequest(qid, lifetime=lifetime, **terms)
         if self._dialect == 'mysql':
-            return self._claims.run(request)
+            return self._claims.run(request, qid)
         if self._dialect == 'postgresql':
             return self._database.read(single_statement_claims.claim, request)
         return self._claim(request)
