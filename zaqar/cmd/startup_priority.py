@@ -51,8 +51,9 @@ def give_way() -> None:
     To free the memory of a process takes milliseconds, at its end.
     """
     with contextlib.suppress(OSError):
-        for thread in os.listdir(_THREADS):
-            os.sched_setscheduler(int(thread), os.SCHED_IDLE, _NO_PRIORITY)
+        # The main thread, which does this, is the oldest: last.
+        for thread in sorted(map(int, os.listdir(_THREADS)), reverse=True):
+            os.sched_setscheduler(thread, os.SCHED_IDLE, _NO_PRIORITY)
 
 
 def restore(before: int) -> None:
