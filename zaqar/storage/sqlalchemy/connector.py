@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections to servers: driver arguments, and poolers in between.
+"""Connections to servers, and poolers in between.
 
 A pooler that lends a connection for one transaction (PgBouncer's
 ``pool_mode = transaction``) lends it to another client next. The state of a
@@ -10,11 +10,10 @@ locks. The pooler also refuses start-up parameters that it does not know.
 import enum
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.util import asbool
 
 from zaqar import request_deadline
 from zaqar.errors import ConfigurationError
@@ -23,11 +22,12 @@ from zaqar.storage.sqlalchemy.connection_deadlines import (
     psycopg_connection,
     pymysql_connection,
 )
+from zaqar.storage.sqlalchemy.driver_arguments import (
+    CONNECT_TIMEOUT,
+    number_or_none,
+)
 
 LOG = logging.getLogger(__name__)
-
-#: Seconds in which a server must accept a connection.
-CONNECT_TIMEOUT = 2
 
 #: Seconds in which a connection must be ready for use.
 STARTUP_TIMEOUT = 4.0
@@ -37,9 +37,6 @@ LEAST_CONNECT_TIME = 1.0
 
 #: Milliseconds after which PostgreSQL ends a statement by itself.
 STATEMENT_TIMEOUT = 4000
-
-#: MySQL's flag for counts of the rows that an UPDATE finds.
-CLIENT_FLAGS = 1 << 1
 
 #: The error of a pooler about a start-up parameter.
 REFUSED_PARAMETER = 'unsupported startup parameter'
@@ -166,106 +163,10 @@ def _check_sessionless(url: sa.URL) -> None:
     threshold = str(url.query.get('prepare_threshold', 'none'))
     for name, is_set in (
         ('options', 'options' in url.query),
-        ('prepare_threshold', _number_or_none(threshold) is not None),
+        ('prepare_threshold', number_or_none(threshold) is not None),
     ):
         if is_set:
             raise ConfigurationError(
                 f'"{name}" in the URI does not work with sql_pooler = '
                 'transaction; leave it out'
             )
-
-
-def typed(url: sa.URL) -> tuple[sa.URL, Mapping[str, Any]]:
-    """Convert options of a URL that are not text.
-
-    The drivers accept them as text, and fail much later.
-
-    :returns: the URL without them, and the values by name
-    """
-    types = _TYPES.get(url.get_backend_name().replace('mariadb', 'mysql'), {})
-    values: dict[str, Any] = {}
-    for name, texts in url.normalized_query.items():
-        if name in types:
-            try:
-                # The last one counts, as in a configuration file.
-                values[name] = types[name](texts[-1])
-            except ValueError:
-                raise ConfigurationError(
-                    f'"{name}" in the URI cannot be "{texts[-1]}"'
-                ) from None
-    return url.difference_update_query(values), values
-
-
-def _number_or_none(text: str) -> int | None:
-    return None if text.lower() in ('', 'none') else int(text)
-
-
-def _boolean(text: str) -> bool:
-    return bool(asbool(text))
-
-
-_TYPES: Mapping[str, Mapping[str, Callable[[str], Any]]] = {
-    'postgresql': {
-        'autocommit': _boolean,
-        'connect_timeout': int,
-        'keepalives': int,
-        'keepalives_count': int,
-        'keepalives_idle': int,
-        'keepalives_interval': int,
-        'prepare_threshold': _number_or_none,
-        'tcp_user_timeout': int,
-    },
-    'mysql': {
-        'autocommit': _boolean,
-        'binary_prefix': _boolean,
-        'client_flag': int,
-        'connect_timeout': int,
-        'defer_connect': _boolean,
-        'local_infile': _boolean,
-        'max_allowed_packet': int,
-        'read_timeout': int,
-        'ssl_disabled': _boolean,
-        'ssl_verify_cert': _boolean,
-        'ssl_verify_identity': _boolean,
-        'use_unicode': _boolean,
-        'write_timeout': int,
-    },
-}
-
-
-def arguments(url: sa.URL) -> tuple[sa.URL, Mapping[str, Any]]:
-    """Return a URL and the arguments for its driver.
-
-    Every wait for the server is limited to a few seconds, unless the URL sets
-    other limits.
-    """
-    rest, typed_values = typed(url)
-    if url.get_backend_name() == 'postgresql':
-        settings: dict[str, Any] = {
-            'connect_timeout': CONNECT_TIMEOUT,
-            'tcp_user_timeout': 4000,
-            'application_name': 'zaqar',
-            # With that of a database in SQL_ASCII, texts would be bytes.
-            'client_encoding': 'utf8',
-        }
-    else:
-        settings = {
-            'connect_timeout': CONNECT_TIMEOUT,
-            'read_timeout': 2,
-            'write_timeout': 2,
-            # The library would switch it off first.
-            'autocommit': True,
-            'charset': 'utf8mb4',
-            'client_flag': CLIENT_FLAGS,
-        }
-    values = {
-        **{
-            name: value
-            for name, value in settings.items()
-            if name not in rest.query
-        },
-        **typed_values,
-    }
-    if 'client_flag' in values:
-        values['client_flag'] |= CLIENT_FLAGS
-    return rest, values

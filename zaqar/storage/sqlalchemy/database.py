@@ -17,6 +17,7 @@ from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
 from zaqar.storage.sqlalchemy import (
     connector,
+    driver_arguments,
     error_classification,
     schema_revision,
 )
@@ -162,7 +163,7 @@ class ServerDatabase(SqlDatabase):
         self._settings = settings
         self.dialect = url.get_backend_name().replace('mariadb', 'mysql')
         self._postgresql = self.dialect == 'postgresql'
-        rest, arguments = connector.arguments(url)
+        rest, arguments = driver_arguments.arguments(url)
         self._connector = Connector(settings.pooler, url)
         size = min(KEPT_CONNECTIONS, settings.max_connections)
         self._engine = sa.create_engine(

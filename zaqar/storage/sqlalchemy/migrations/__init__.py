@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from zaqar.errors import ConfigurationError, one_line
-from zaqar.storage.sqlalchemy import connector, schema_revision, tables
+from zaqar.storage.sqlalchemy import driver_arguments, schema_revision, tables
 from zaqar.storage.sqlalchemy.error_classification import is_conflict
 
 LOG = logging.getLogger(__name__)
@@ -227,7 +227,7 @@ def _is_rival(url: sa.URL, error: Exception) -> bool:
 
 def _engine(url: sa.URL) -> sa.Engine:
     try:
-        rest, values = connector.typed(url)
+        rest, values = driver_arguments.typed(url)
         engine = sa.create_engine(
             rest,
             poolclass=sa.NullPool,

@@ -15,7 +15,11 @@ import sqlalchemy as sa
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import MessageStore
-from zaqar.storage.sqlalchemy import connector, migrations, schema_revision
+from zaqar.storage.sqlalchemy import (
+    driver_arguments,
+    migrations,
+    schema_revision,
+)
 from zaqar.storage.sqlalchemy.connector import Pooler
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.crowd import each
@@ -355,7 +359,7 @@ def test_values_in_a_uri_of_mariadb_are_of_their_types(
     uri = mariadb.database()
     # As a text "false" would be as true as any.
     query = 'ssl_verify_identity=false&ssl_disabled=true&read_timeout=3'
-    rest, values = connector.typed(parse(f'{uri}?{query}'))
+    rest, values = driver_arguments.typed(parse(f'{uri}?{query}'))
     assert rest == parse(uri)
     assert values == {
         'ssl_verify_identity': False,
