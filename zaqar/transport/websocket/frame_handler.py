@@ -27,7 +27,8 @@ from zaqar.transport.websocket.connection_state_machine import (
 )
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_codecs import FrameCodec
-from zaqar.transport.websocket.session import OperationCall, Session
+from zaqar.transport.websocket.frame_reading import OperationCall
+from zaqar.transport.websocket.session import Session
 
 LOG = logging.getLogger(__name__)
 

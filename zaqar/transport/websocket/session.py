@@ -6,96 +6,29 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from oslo_context import context
 
 from zaqar.api import client_project_queue_checks, websocket_frame_arguments
-from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
 from zaqar.transport.token_validation import Credentials
-from zaqar.transport.websocket import answer_envelope, response_views
+from zaqar.transport.websocket import frame_reading
+from zaqar.transport.websocket.answer_envelope import Echo
 from zaqar.transport.websocket.connection_state_machine import (
     OwnedSubscription,
 )
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_codecs import FrameCodec
+from zaqar.transport.websocket.frame_reading import (
+    Headers,
+    OperationCall,
+    ParsedFrame,
+)
 
 _SUBSCRIBING = 'POST'
-
-_SUBSCRIBE = ('subscription_create', 'topic_subscription_create')
-
-
-@dataclass(slots=True)
-class Headers:
-    """Headers of a frame, cached since clients send the same ones repeatedly.
-
-    :ivar raw: as received
-    :ivar is_binary: their encoding
-    :ivar values: by their names in lower case
-    :ivar shown: as answers repeat them
-    :ivar identity: None until the first frame is authenticated
-    """
-
-    raw: bytes
-    is_binary: bool
-    values: Mapping[str, Any]
-    shown: Mapping[str, Any]
-    identity: Identity | None = None
-
-    def is_same(self, raw: bytes, is_binary: bool) -> bool:
-        """Tell whether the same headers were received again."""
-        return self.raw == raw and self.is_binary is is_binary
-
-
-@dataclass(slots=True)
-class ParsedFrame:
-    """A decoded frame; the one that begins a session has no ``row``."""
-
-    row: Operation | None
-    headers: Headers
-    body: websocket_frame_arguments.Members
-
-
-@dataclass(slots=True)
-class OperationCall(response_views.RequestInfo):
-    """A call of an operation, as a frame requests it.
-
-    :ivar session_path: path of the equivalent HTTP request, from ``/v2`` on;
-        '' if a signature authenticates the frame, not the session
-    """
-
-    row: Operation
-    identity: Identity
-    query: Mapping[str, Sequence[str]]
-    body: websocket_frame_arguments.Members
-    encoding: FrameCodec
-    session_path: str
-
-    @property
-    def subscribes_itself(self) -> bool:
-        """Tell whether the connection subscribes itself."""
-        if self.row.name not in _SUBSCRIBE:
-            return False
-        subscriber = self.body.get('subscriber')
-        return subscriber is None or self.encoding.value(subscriber) == ''
-
-    def run(self, dispatcher: Dispatcher) -> Any:
-        """Run the operation and return its result."""
-        return dispatcher.run(
-            self.row,
-            self.identity,
-            scope=self.scope,
-            path=self.path,
-            values=self.query,
-            read_body=lambda *_: websocket_frame_arguments.document(
-                self.row, self.body, self.encoding
-            ),
-        )
 
 
 class Session:
@@ -134,31 +67,15 @@ class Session:
         return request_id
 
     def parse(
-        self, data: bytes, encoding: FrameCodec, echo: answer_envelope.Echo
+        self, data: bytes, encoding: FrameCodec, echo: Echo
     ) -> ParsedFrame:
         """Decode a frame, and note what its answer repeats.
 
         :raises InvalidRequest: it is malformed
         """
-        members = encoding.members(data)
-        raw = members.get('action')
-        action = None if raw is None else encoding.value(raw)
-        echo.action = answer_envelope.action_shown(action)
-        if 'headers' not in members:
-            raise InvalidRequest('The frame has no headers.')
-        headers = self._parse_headers(members['headers'], encoding)
-        echo.headers = headers.shown
-        body: websocket_frame_arguments.Members = {}
-        if 'body' in members:
-            body = encoding.members(members['body'])
-            echo.body = members['body']
-        if headers.values.get('prefer') == 'return=minimal':
-            echo.body = answer_envelope.OMITTED
-        if action == websocket_frame_arguments.AUTHENTICATE:
-            return ParsedFrame(None, headers, body)
-        return ParsedFrame(
-            websocket_frame_arguments.operation(action), headers, body
-        )
+        frame = frame_reading.parse(data, encoding, echo, self._headers)
+        self._headers = frame.headers
+        return frame
 
     def authenticate(
         self, headers: Mapping[str, Any]
@@ -220,18 +137,6 @@ class Session:
     def add_subscription(self, subscription: OwnedSubscription) -> None:
         """Record a subscription of the connection itself."""
         self._subscriptions.append(subscription)
-
-    def _parse_headers(
-        self, raw: msgspec.Raw, encoding: FrameCodec
-    ) -> Headers:
-        text, cached = bytes(raw), self._headers
-        if cached is not None and cached.is_same(text, encoding.is_binary):
-            return cached
-        headers = encoding.value(raw)
-        values = websocket_frame_arguments.headers(headers)
-        shown = answer_envelope.headers_shown(headers)
-        self._headers = Headers(text, encoding.is_binary, values, shown)
-        return self._headers
 
     def _may_keep(
         self, credentials: Credentials, subscription: OwnedSubscription

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading of frames: their headers, and the calls that they request.
+
+:source: reference/websocket, "Frames"
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from zaqar.api import websocket_frame_arguments
+from zaqar.api.dispatch import Dispatcher
+from zaqar.api.operation import Operation
+from zaqar.errors import InvalidRequest
+from zaqar.models import Identity
+from zaqar.transport.websocket import answer_envelope, response_views
+from zaqar.transport.websocket.frame_codecs import FrameCodec
+
+_SUBSCRIBE = ('subscription_create', 'topic_subscription_create')
+
+
+@dataclass(slots=True)
+class Headers:
+    """Headers of a frame, cached since clients send the same ones repeatedly.
+
+    :ivar raw: as received
+    :ivar is_binary: their encoding
+    :ivar values: by their names in lower case
+    :ivar shown: as answers repeat them
+    :ivar identity: None until the first frame is authenticated
+    """
+
+    raw: bytes
+    is_binary: bool
+    values: Mapping[str, Any]
+    shown: Mapping[str, Any]
+    identity: Identity | None = None
+
+    def is_same(self, raw: bytes, is_binary: bool) -> bool:
+        """Tell whether the same headers were received again."""
+        return self.raw == raw and self.is_binary is is_binary
+
+
+@dataclass(slots=True)
+class ParsedFrame:
+    """A decoded frame; the one that begins a session has no ``row``."""
+
+    row: Operation | None
+    headers: Headers
+    body: websocket_frame_arguments.Members
+
+
+@dataclass(slots=True)
+class OperationCall(response_views.RequestInfo):
+    """A call of an operation, as a frame requests it.
+
+    :ivar session_path: path of the equivalent HTTP request, from ``/v2`` on;
+        '' if a signature authenticates the frame, not the session
+    """
+
+    row: Operation
+    identity: Identity
+    query: Mapping[str, Sequence[str]]
+    body: websocket_frame_arguments.Members
+    encoding: FrameCodec
+    session_path: str
+
+    @property
+    def subscribes_itself(self) -> bool:
+        """Tell whether the connection subscribes itself."""
+        if self.row.name not in _SUBSCRIBE:
+            return False
+        subscriber = self.body.get('subscriber')
+        return subscriber is None or self.encoding.value(subscriber) == ''
+
+    def run(self, dispatcher: Dispatcher) -> Any:
+        """Run the operation and return its result."""
+        return dispatcher.run(
+            self.row,
+            self.identity,
+            scope=self.scope,
+            path=self.path,
+            values=self.query,
+            read_body=lambda *_: websocket_frame_arguments.document(
+                self.row, self.body, self.encoding
+            ),
+        )
+
+
+def parse(
+    data: bytes,
+    encoding: FrameCodec,
+    echo: answer_envelope.Echo,
+    cached: Headers | None,
+) -> ParsedFrame:
+    """Decode a frame, and note what its answer repeats.
+
+    :param cached: the headers of the frame before
+    :raises InvalidRequest: it is malformed
+    """
+    members = encoding.members(data)
+    raw = members.get('action')
+    action = None if raw is None else encoding.value(raw)
+    echo.action = answer_envelope.action_shown(action)
+    if 'headers' not in members:
+        raise InvalidRequest('The frame has no headers.')
+    headers = _parse_headers(members['headers'], encoding, cached)
+    echo.headers = headers.shown
+    body: websocket_frame_arguments.Members = {}
+    if 'body' in members:
+        body = encoding.members(members['body'])
+        echo.body = members['body']
+    if headers.values.get('prefer') == 'return=minimal':
+        echo.body = answer_envelope.OMITTED
+    if action == websocket_frame_arguments.AUTHENTICATE:
+        return ParsedFrame(None, headers, body)
+    return ParsedFrame(
+        websocket_frame_arguments.operation(action), headers, body
+    )
+
+
+def _parse_headers(
+    raw: msgspec.Raw, encoding: FrameCodec, cached: Headers | None
+) -> Headers:
+    text = bytes(raw)
+    if cached is not None and cached.is_same(text, encoding.is_binary):
+        return cached
+    headers = encoding.value(raw)
+    values = websocket_frame_arguments.headers(headers)
+    shown = answer_envelope.headers_shown(headers)
+    return Headers(text, encoding.is_binary, values, shown)
