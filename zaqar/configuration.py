@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Load the configuration of a program and set up logging."""
+"""Loading of the configuration of a program."""
 
 import contextlib
 import itertools
@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import log_line_escaping, version
+from zaqar import logging_setup, version
 from zaqar.errors import ConfigurationError
 
 #: Name of the WSGI application, by which its configuration files are found;
@@ -21,26 +21,6 @@ WSGI_PROG = 'zaqar-queues'
 #: Environment variables that name files to WSGI servers.
 FILES = 'OS_ZAQAR_CONFIG_FILES'
 FOLDER = 'OS_ZAQAR_CONFIG_DIR'
-
-#: Libraries whose log is too detailed by default.
-QUIET = (
-    '_granian=WARN',
-    'alembic=WARN',
-    'autobahn=WARN',
-    'keystoneauth=WARN',
-    'keystonemiddleware=WARN',
-    'oslo.policy=WARN',
-    'oslo_policy=WARN',
-    'sqlalchemy=WARN',
-    'stevedore=WARN',
-    'urllib3=WARN',
-)
-
-_LOG_FORMAT = (
-    '%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s '
-    '[%(global_request_id)s %(request_id)s project_id:%(project_id)s] '
-    '%(message)s'
-)
 
 
 def load(
@@ -59,11 +39,7 @@ def load(
     :raises SystemExit: help was requested, or the usage is wrong
     """
     conf = cfg.ConfigOpts()
-    log.register_options(conf)
-    log.set_defaults(
-        logging_context_format_string=_LOG_FORMAT,
-        default_log_levels=[*log.get_default_log_levels(), *QUIET],
-    )
+    logging_setup.register_options(conf)
     if prepare is not None:
         prepare(conf)
     with faults_explained():
@@ -75,9 +51,7 @@ def load(
             default_config_files=files,
             default_config_dirs=folders,
         )
-        prefer_stderr(conf)
-        log.setup(conf, 'zaqar', version.version_string())
-        log_line_escaping.keep_to_a_line()
+        logging_setup.set_up(conf)
     return conf
 
 
@@ -124,13 +98,3 @@ def faults_explained(blame: str = '') -> Iterator[None]:
         lines = str(error).strip().splitlines()
         text = ' '.join(line.strip() for line in lines)
         raise ConfigurationError(f'{blame}{text}') from None
-
-
-def prefer_stderr(conf: cfg.ConfigOpts) -> None:
-    """Log to standard error if a loaded configuration names no other place.
-
-    The library would choose standard output, which belongs to what a program
-    was asked for.
-    """
-    if not (conf.log_file or conf.log_dir or conf.use_journal):
-        conf.set_default('use_stderr', True)

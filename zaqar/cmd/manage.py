@@ -14,7 +14,7 @@ from alembic.util import CommandError
 from oslo_config import cfg
 from oslo_log import log
 
-from zaqar import configuration, version
+from zaqar import configuration, logging_setup, version
 from zaqar.errors import ConfigurationError, one_line
 from zaqar.storage import secret_masking
 from zaqar.storage.sqlalchemy import driver, migrations
@@ -251,7 +251,7 @@ def _configure(words: Sequence[str]) -> cfg.ConfigOpts:
         cfg.SubCommandOpt('command', title='commands', handler=_add_commands)
     )
     conf(words, project='zaqar', prog=PROG, version=version.version_string())
-    configuration.prefer_stderr(conf)
+    logging_setup.prefer_stderr(conf)
     log.setup(conf, PROG)
     return conf
 
