@@ -8,7 +8,10 @@ from oslo_config import cfg
 from zaqar.api.dispatch import Dispatcher
 from zaqar.transport import caller_identity
 from zaqar.transport.wsgi import confirm_page, middleware, v1_1_compat
-from zaqar.transport.wsgi.router import PecanApplication, RootController
+from zaqar.transport.wsgi.request_handler import (
+    PecanApplication,
+    RootController,
+)
 from zaqar.transport.wsgi_types import App
 
 

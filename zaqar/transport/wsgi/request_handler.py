@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Handling of requests: checks, operation and response; a bare pecan.
+
+pecan guesses content types from dots in names, redirects to trailing slashes,
+honours ``?_method=`` and spends most of its time on inspecting controllers'
+arguments. Here it looks up one table and calls one function.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any
+
+from pecan.core import PecanBase, RoutingState
+
+from zaqar.api import client_project_queue_checks
+from zaqar.api.dispatch import Dispatcher
+from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
+from zaqar.transport import caller_identity
+from zaqar.transport.large_page_fairness import TURN, Turn
+from zaqar.transport.wsgi import request_reading, response_views, router
+from zaqar.transport.wsgi.responses import Response, error_response
+from zaqar.transport.wsgi_types import Environ
+
+LOG = logging.getLogger(__name__)
+
+METHODS = frozenset(
+    (
+        *('CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS'),
+        *('PATCH', 'POST', 'PUT', 'TRACE'),
+    )
+)
+
+
+class RootController:
+    """The only controller of pecan.
+
+    :param verified: whether keystonemiddleware has set the identity headers
+    """
+
+    def __init__(self, dispatcher: Dispatcher, *, verified: bool) -> None:
+        self._dispatcher = dispatcher
+        self._verified = verified
+        self._tree = router.tree(dispatcher.serves)
+
+    def handle(self, environ: Environ) -> Response:
+        """Handle a request. The order of checks is part of the API."""
+        method = environ['REQUEST_METHOD']
+        if method not in METHODS:
+            raise InvalidRequest('Invalid HTTP method', title='Bad request')
+        path = _path(environ)
+        match = router.match(self._tree, path)
+        request_reading.refuse_form(environ)
+        request_reading.check_accept(environ)
+        identity = caller_identity.identity(
+            environ, self._dispatcher.limits, verified=self._verified
+        )
+        scope = client_project_queue_checks.scope(
+            identity.project, match.values
+        )
+        if method == 'OPTIONS':
+            return Response(200, headers=_allow(match.node))
+        operation = match.node.methods.get(method)
+        if operation is None:
+            raise MethodNotAllowed(headers=_allow(match.node))
+        turn: Turn | None = environ.get(TURN)
+        if turn is not None and not turn.begin(
+            operation.name, identity.project
+        ):
+            return Response(503)
+        result = self._dispatcher.run(
+            operation,
+            identity,
+            scope=scope,
+            path=client_project_queue_checks.without_scope(match.values),
+            values=request_reading.query(environ),
+            read_body=functools.partial(request_reading.read_body, environ),
+        )
+        if turn is not None:
+            turn.weigh(result)
+        return response_views.VIEWS[operation.name](result, scope, path)
+
+
+class PecanApplication(PecanBase):  # type: ignore[misc]
+    """pecan without argument mapping, rendering, hooks and thread locals.
+
+    They would cost several times as much as the rest of a request.
+    """
+
+    def __init__(self, root: RootController) -> None:
+        super().__init__(
+            root,
+            default_renderer='json',
+            force_canonical=False,
+            guess_content_type_from_ext=False,
+        )
+
+    def find_controller(self, state: RoutingState) -> Any:
+        """Return the function to call with its arguments."""
+        return self.root.handle, (state.request.environ,), {}
+
+    def invoke_controller(
+        self, controller: Any, args: Any, kwargs: Any, state: RoutingState
+    ) -> None:
+        """Call the controller and convert exceptions to responses."""
+        try:
+            state.response = controller(*args, **kwargs)
+        except ZaqarError as error:
+            state.response = error_response(error)
+        except Exception:
+            # Details of an unforeseen error are for the log alone.
+            LOG.exception('A request failed')
+            state.response = error_response(ZaqarError(None))
+
+    def _handle_empty_response_body(self, state: RoutingState) -> None:
+        """Leave the response as it is."""
+
+
+def _path(environ: Environ) -> str:
+    """Return the path; bytes that are not UTF-8 match no route."""
+    path: str = environ.get('PATH_INFO', '')
+    if not path.isascii():
+        path = path.encode('latin-1').decode('utf-8', 'replace')
+    return path
+
+
+def _allow(node: router.RouteNode) -> dict[str, str]:
+    return {'Allow': ', '.join([*sorted(node.methods), 'OPTIONS'])}
