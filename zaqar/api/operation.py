@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zaqar.api import body_size_limits
+from zaqar.api import body_size_errors
 from zaqar.api.optional_features import Feature
 from zaqar.controllers.configured_limits import Limits
 
@@ -57,6 +57,11 @@ class Param:
     member: str = ''
 
 
+def metadata_size(limits: Limits) -> int:
+    """Return the maximum size of metadata and of other small documents."""
+    return limits.max_queue_metadata
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """A request body.
@@ -77,8 +82,8 @@ class Body:
     decode: Callable[[bytes], Any]
     schema: Mapping[str, Any]
     required: bool
-    max_size: Callable[[Limits], int] = body_size_limits.metadata_size
-    too_large: Callable[[int], Exception] = body_size_limits.body_too_large
+    max_size: Callable[[Limits], int] = metadata_size
+    too_large: Callable[[int], Exception] = body_size_errors.body_too_large
     media_type: str | None = None
     absent: str = 'Request body can not be empty'
     member: str = ''

@@ -3,7 +3,7 @@
 
 import msgspec
 
-from zaqar.api import body_decoding, body_size_limits, response_schemas
+from zaqar.api import body_decoding, body_size_errors, response_schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
 from zaqar.controllers import messages, posting, surrogate_tolerant_json
 
@@ -45,7 +45,7 @@ POST = Body(
     ),
     required=True,
     max_size=lambda limits: limits.max_messages_post_size,
-    too_large=body_size_limits.post_too_large,
+    too_large=body_size_errors.post_too_large,
 )
 
 _GET_ALL = Rule('messages:get_all', ANYONE, 'List messages of a queue.')

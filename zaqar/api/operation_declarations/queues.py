@@ -5,7 +5,7 @@ from typing import Any
 
 from zaqar.api import (
     body_decoding,
-    body_size_limits,
+    body_size_errors,
     bounded_json,
     response_schemas,
 )
@@ -20,7 +20,7 @@ _METADATA = Body(
     decode=body_decoding.mapping,
     schema=response_schemas.METADATA,
     required=False,
-    too_large=body_size_limits.queue_metadata_too_large,
+    too_large=body_size_errors.queue_metadata_too_large,
     member='metadata',
 )
 _NO_PATCH = 'PATCH body could not be empty for update.'
@@ -45,7 +45,7 @@ _PATCH = Body(
         )
     ),
     required=True,
-    too_large=body_size_limits.patch_too_large,
+    too_large=body_size_errors.patch_too_large,
     media_type=PATCH_TYPE,
     absent=_NO_PATCH,
     member='changes',

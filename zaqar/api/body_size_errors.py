@@ -1,13 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maximum sizes of request bodies, and the errors of larger ones."""
+"""Errors of request bodies that are too large."""
 
-from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import InvalidBody, InvalidRequest, ZaqarError
-
-
-def metadata_size(limits: Limits) -> int:
-    """Return the maximum size of metadata and of other small documents."""
-    return limits.max_queue_metadata
 
 
 def body_too_large(most: int) -> ZaqarError:
