@@ -32,9 +32,6 @@ TOMBSTONE_LIFETIME = 3_600_000
 #: Exhausted messages that one claim returns, at most.
 MAX_EXHAUSTED = 100
 
-#: Characters of the parent and of the name of a record, at most.
-MAX_PARENT, MAX_NAME = 400, 128
-
 #: The queue of a store with the notices of all posts to queues that may have
 #: subscribers.
 OUTBOX = 'outbox'
@@ -311,9 +308,9 @@ class ManagementStore(Store):
     """Small named JSON objects: queues, topics, pools, subscriptions, ...
 
     The key is ``(kind, parent, name)``: ``kind`` is one of our own words,
-    ``parent`` any text up to :data:`MAX_PARENT` characters (usually a
-    project), ``name`` up to :data:`MAX_NAME`. All three are compared byte by
-    byte as UTF-8: blanks, case and patterns have no meaning.
+    ``parent`` any text (usually a project), ``name`` another; for their
+    length see :mod:`zaqar.storage.record_key_check`. All three are compared
+    byte by byte as UTF-8: blanks, case and patterns have no meaning.
     """
 
     @abc.abstractmethod

@@ -1,20 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys and data of records, which the drivers here check and encode alike."""
+"""Data of records, which the drivers here encode alike."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
-
-from zaqar.storage.base import MAX_NAME, MAX_PARENT
-
-
-def check_key(parent: str, name: str) -> None:
-    """Refuse a key that not every store would take.
-
-    :raises ValueError: it is too long
-    """
-    if len(parent) > MAX_PARENT or len(name) > MAX_NAME:
-        raise ValueError('the key of a record is too long')
 
 
 def encode(data: Mapping[str, Any]) -> str:

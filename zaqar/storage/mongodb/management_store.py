@@ -20,7 +20,8 @@ from zaqar.storage import base
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
-from zaqar.storage.record_encoding import check_key, encode
+from zaqar.storage.record_encoding import encode
+from zaqar.storage.record_key_check import check_key
 
 _FIELDS = {'name': 1, 'data': 1, 'version': 1}
 

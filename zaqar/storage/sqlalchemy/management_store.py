@@ -14,7 +14,8 @@ from typing import Any
 from zaqar import store_clock
 from zaqar.models import Data, Record
 from zaqar.storage import base
-from zaqar.storage.record_encoding import check_key, encode
+from zaqar.storage.record_encoding import encode
+from zaqar.storage.record_key_check import check_key
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
