@@ -8,7 +8,7 @@ Several of one queue may be stored together; see
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zaqar.models import NewMessage
@@ -16,9 +16,6 @@ from zaqar.storage.base import TOKEN_LIFETIME
 
 #: Bytes of a message beside its body.
 _ROW = 300
-
-#: Newer than all metadata.
-_ANY_VERSION = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +48,3 @@ class PostCall:
         """
         lifetimes = [item.ttl * 1000 for item in self.messages if item.id]
         return now + max([TOKEN_LIFETIME, *lifetimes])
-
-
-def by_queue(posts: Sequence[PostCall]) -> dict[str, list[PostCall]]:
-    """Group posts by queues.
-
-    Of concurrent calls of the same post there is only one.
-    """
-    queues: dict[str, dict[str, PostCall]] = {}
-    for post in posts:
-        queues.setdefault(post.qid, {}).setdefault(post.token, post)
-    return {qid: [*group.values()] for qid, group in queues.items()}
-
-
-def oldest_version(posts: Sequence[PostCall]) -> int:
-    """Return the version of the oldest metadata that posts rest on."""
-    versions = [post.version for post in posts if post.version is not None]
-    return min(versions, default=_ANY_VERSION)
-
-
-def results(
-    posts: Sequence[PostCall],
-    stored: Mapping[tuple[str, str], Sequence[str]],
-) -> list[Sequence[str] | None]:
-    """Return the ids of each post, or None if it is not stored.
-
-    :param stored: ids by queue and token
-    """
-    rest = {**stored}
-    return [rest.pop((post.qid, post.token), None) for post in posts]

@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zaqar.models import NewMessage
-from zaqar.storage import post_call_parameters
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.sqlalchemy import outbox_posting
+from zaqar.storage.sqlalchemy import outbox_posting, posts_by_queue
 from zaqar.storage.sqlalchemy.message_rows import QUEUE, new_row
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -62,7 +61,7 @@ def post(
     :param skip: whether queues that are locked are left out
     :returns: the ids of each, None where the queue is not ready for it
     """
-    queues = post_call_parameters.by_queue(posts)
+    queues = posts_by_queue.by_queue(posts)
     now = max(post.now for post in posts)
     # Read once: those that are missing here get their notices.
     quiet = {qid for qid in queues if qid in unsubscribed}
@@ -84,7 +83,7 @@ def post(
                 for seq, item in enumerate(post.messages, first)
             ]
             first += len(post.messages)
-    return post_call_parameters.results(posts, stored)
+    return posts_by_queue.results(posts, stored)
 
 
 def _block(
@@ -121,7 +120,7 @@ def _block(
         )
     values = {
         'qid': posts[0].qid,
-        'version': post_call_parameters.oldest_version(posts),
+        'version': posts_by_queue.oldest_version(posts),
         'count': len(messages),
     }
     return session.text(_BLOCK, values).format(

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
-from zaqar.storage.post_call_parameters import (
-    PostCall,
+from zaqar.storage.post_call_parameters import PostCall
+from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
+from zaqar.storage.sqlalchemy import outbox_posting
+from zaqar.storage.sqlalchemy.posting import split_ids
+from zaqar.storage.sqlalchemy.posts_by_queue import (
     by_queue,
     oldest_version,
     results,
 )
-from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.sqlalchemy import outbox_posting
-from zaqar.storage.sqlalchemy.posting import split_ids
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: ``l`` locks the rows of queues. A queue gets no numbers if a token of its
