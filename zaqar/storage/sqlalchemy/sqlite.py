@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from zaqar import request_deadline, store_clock
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.group_commit import Batcher
-from zaqar.storage.sqlalchemy import schema_revision
+from zaqar.storage.sqlalchemy import sqlite_file
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -117,9 +117,9 @@ class SqliteDatabase(SqlDatabase):
     def _create(self) -> None:
         """Create the file and its tables, unless they exist."""
         try:
-            schema_revision.make_private(self._path)
+            sqlite_file.make_private(self._path)
             self._connect().close()
-            schema_revision.create_sqlite(self._path)
+            sqlite_file.create_sqlite(self._path)
         except (sqlite3.Error, sa.exc.DBAPIError, OSError) as error:
             reason = getattr(error, 'orig', error)
             raise ConfigurationError(

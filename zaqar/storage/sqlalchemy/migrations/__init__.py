@@ -19,7 +19,12 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from zaqar.errors import ConfigurationError, one_line
-from zaqar.storage.sqlalchemy import driver_arguments, schema_revision, tables
+from zaqar.storage.sqlalchemy import (
+    driver_arguments,
+    schema_revision,
+    sqlite_file,
+    tables,
+)
 from zaqar.storage.sqlalchemy.error_classification import is_conflict
 
 LOG = logging.getLogger(__name__)
@@ -251,7 +256,7 @@ def _make_private(
 ) -> None:
     # The connection that follows reports what is wrong with the path.
     with contextlib.suppress(OSError):
-        schema_revision.make_private(str(args[0]))
+        sqlite_file.make_private(str(args[0]))
 
 
 def _connect_args(url: sa.URL) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from zaqar.storage.sqlalchemy import schema_revision, tables
+from zaqar.storage.sqlalchemy import schema_revision, sqlite_file, tables
 from zaqar.tests.servers import sql
 from zaqar.tests.servers.zaqar import with_database
 
@@ -70,7 +70,7 @@ class Sqlite(Engine):
         """Leave the files; they go with the folder."""
 
     def copy(self, folder: str, source: str, target: str) -> None:
-        schema_revision.create_sqlite(f'{folder}/{target}.sqlite')
+        sqlite_file.create_sqlite(f'{folder}/{target}.sqlite')
         super().copy(folder, source, target)
 
 
