@@ -14,8 +14,8 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
     keys,
     message_codec,
+    message_volume,
     posting,
-    queue_scans,
     scripts,
 )
 from zaqar.storage.redis.client import DEADLINE, RedisClient
@@ -229,7 +229,7 @@ class RedisMessageStore(base.MessageStore):
         return bool(cleared[0])
 
     def volume(self, *, now: int) -> Stats:
-        return queue_scans.count_messages(self._client, now)
+        return message_volume.count_messages(self._client, now)
 
     def sweep(self, *, now: int, batch: int) -> int:
         return self._sweeper.sweep(now, batch)
