@@ -18,7 +18,7 @@ _NO_PRIORITY = os.sched_param(0)
 
 #: Seconds after which a process has its usual priority even if it is still
 #: loading: while others need all processors it would never be ready.
-PATIENCE = 10.0
+PATIENCE = 2.0
 
 #: The threads of this process.
 _THREADS = '/proc/self/task'
@@ -27,22 +27,18 @@ _THREADS = '/proc/self/task'
 def lower() -> int | None:
     """Give way to other processes; return the policy to restore.
 
-    Called while this process has one thread.
+    Called before the process starts threads.
 
     :returns: None if nothing was changed, since it could not be undone
     """
     before = os.sched_getscheduler(0)
     if not (os.path.isdir(_THREADS) and _can_return_to(before)):
         return None
-    os.sched_setscheduler(0, os.SCHED_IDLE, _NO_PRIORITY)
-    return before
-
-
-def restore_in_time(before: int) -> None:
-    """Undo :func:`lower` in :data:`PATIENCE` seconds."""
     timer = threading.Timer(PATIENCE, restore, (before,))
     timer.daemon = True
     timer.start()
+    os.sched_setscheduler(0, os.SCHED_IDLE, _NO_PRIORITY)
+    return before
 
 
 def give_way() -> None:

@@ -141,15 +141,9 @@ class Supervisor:
 
     def _start(self, child: Child, signal_end: int | None = None) -> int:
         parent = os.getpid()
-        # The predecessor still serves, and needs the processor: more than the
-        # copy of this process, and what is loaded in it.
-        lowers = signal_end is not None
-        policy = startup_priority.lower() if lowers else None
         pid = os.fork()
         if not pid:
-            _live(child, parent, signal_end, policy)
-        if policy is not None:
-            startup_priority.restore(policy)
+            _live(child, parent, signal_end)
         LOG.info('Started %s as process %d', child.name, pid)
         return pid
 
@@ -266,15 +260,13 @@ class Supervisor:
             time.sleep(_FAREWELL)
 
 
-def _live(
-    child: Child, parent: int, signal_end: int | None, policy: int | None
-) -> None:
+def _live(child: Child, parent: int, signal_end: int | None) -> None:
     """Run the child, then exit without the parent's clean-up.
 
     :param signal_end: takes a byte when the child is ready
-    :param policy: how it is scheduled from then on, if otherwise
     """
     code = 1
+    policy: int | None = None
 
     def ready() -> None:
         if policy is not None:
@@ -292,8 +284,9 @@ def _live(
         # Ctrl-C reaches all of the terminal's processes; the parent decides.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
-        if policy is not None:
-            startup_priority.restore_in_time(policy)
+        if signal_end is not None:
+            # The predecessor still serves, and needs the processor.
+            policy = startup_priority.lower()
         if os.getppid() == parent:
             child.work(ready)
         code = 0

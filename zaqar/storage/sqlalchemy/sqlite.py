@@ -144,6 +144,16 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
+class _Work(NamedTuple):
+    """Work for the connection that writes.
+
+    :ivar end: when to wait for it no longer, by the monotonic clock
+    """
+
+    perform: Callable[[SqlSession], Any]
+    end: float
+
+
 class _Outcome(NamedTuple):
     """What work in a shared transaction came to."""
 
@@ -162,8 +172,8 @@ class _Writer:
         connection.execute('SELECT 1 FROM sqlite_schema').fetchone()
         self._session = SqlSession(connection.cursor(), 'sqlite')
         self._busy = threading.Lock()
-        self._batcher: Batcher[Callable[[SqlSession], Any], _Outcome] = (
-            Batcher(self._commit, self._commit_one, BUSY_TIMEOUT)
+        self._batcher: Batcher[_Work, _Outcome] = Batcher(
+            self._commit, self._commit_one, BUSY_TIMEOUT
         )
 
     @property
@@ -173,7 +183,8 @@ class _Writer:
 
     def run(self, work: Callable[[SqlSession], T]) -> T:
         """Commit work, in this thread or in one that has the connection."""
-        outcome = self._batcher.run(work)
+        end = time.monotonic() + BUSY_TIMEOUT
+        outcome = self._batcher.run(_Work(work, end))
         if outcome.error is not None:
             raise outcome.error
         result: T = outcome.result
@@ -183,16 +194,16 @@ class _Writer:
         with self._busy:
             self._connection.close()
 
-    def _commit_one(self, work: Callable[[SqlSession], Any]) -> _Outcome:
+    def _commit_one(self, work: _Work) -> _Outcome:
         return self._commit([work])[0]
 
-    def _commit(
-        self, works: Sequence[Callable[[SqlSession], Any]]
-    ) -> Sequence[_Outcome]:
-        with _errors_mapped(), self._taken():
-            self._begin()
+    def _commit(self, works: Sequence[_Work]) -> Sequence[_Outcome]:
+        # Those that came later would have to wait just as long.
+        end = request_deadline.cap(min(work.end for work in works))
+        with _errors_mapped(), self._taken(end):
+            self._begin(end)
             try:
-                outcomes = [self._perform(work) for work in works]
+                outcomes = [self._perform(work.perform) for work in works]
                 self._connection.execute('COMMIT')
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
@@ -202,10 +213,9 @@ class _Writer:
         return outcomes
 
     @contextlib.contextmanager
-    def _taken(self) -> Iterator[None]:
+    def _taken(self, end: float) -> Iterator[None]:
         """Keep others off the connection: those that work by themselves."""
-        left = request_deadline.left(threading.TIMEOUT_MAX)
-        if not self._busy.acquire(timeout=left):
+        if not self._busy.acquire(timeout=max(0.0, end - time.monotonic())):
             LOG.error('SQLite: another thread writes for too long')
             raise StoreUnavailable
         try:
@@ -213,8 +223,7 @@ class _Writer:
         finally:
             self._busy.release()
 
-    def _begin(self) -> None:
-        end = request_deadline.cap(time.monotonic() + BUSY_TIMEOUT)
+    def _begin(self, end: float) -> None:
         while True:
             try:
                 self._connection.execute('BEGIN IMMEDIATE')
