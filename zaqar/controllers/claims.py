@@ -6,8 +6,6 @@ A claim has no owner: whoever knows its id can use it.
 
 from __future__ import annotations
 
-import dataclasses
-
 import msgspec
 
 from zaqar import request_deadline
@@ -83,7 +81,8 @@ def get(ctx: Context, *, scope: Scope, claim_id: str) -> Claimed:
         messages = ctx.cipher.decrypted(claim.messages, scope)
         if not messages:
             return None
-        return Claimed(dataclasses.replace(claim, messages=messages), now)
+        shown = Claim(claim.id, claim.ttl, claim.expires_at, messages)
+        return Claimed(shown, now)
 
     claimed = ctx.catalogue.run(scope, read, None)
     if claimed is None:

@@ -6,7 +6,6 @@ come in one claim with readable ones stay in it until it ends. A claim of
 nothing else is kept for a moment, so that the next claim gets other messages.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -55,9 +54,7 @@ def claim_readable(
             lacks_key |= lacks | decrypt(claim.exhausted, queue.scope)[1]
             if messages:
                 at_end = False
-                shown = dataclasses.replace(
-                    claim, messages=messages, exhausted=()
-                )
+                shown = Claim(claim.id, claim.ttl, claim.expires_at, messages)
                 return Claimed(shown, now)
             aside.append(claim.id)
             if len(claim.messages) < size:
@@ -66,9 +63,10 @@ def claim_readable(
                 at_end = False
                 break
     finally:
-        # One allowance for all claims.
-        with request_deadline.undoing():
-            _release(store, queue.qid, aside, at_end)
+        if aside:
+            # One allowance for all claims.
+            with request_deadline.undoing():
+                _release(store, queue.qid, aside, at_end)
     if lacks_key:
         raise KeyMissing('Messages could not be decrypted.')
     return None

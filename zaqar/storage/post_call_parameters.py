@@ -7,7 +7,6 @@ Several of one queue may be stored together; see
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -34,7 +33,7 @@ class PostCall:
 
     def __post_init__(self) -> None:
         if self.notice is not None:
-            object.__setattr__(self, 'notice', functools.cache(self.notice))
+            object.__setattr__(self, 'notice', _once(self.notice))
 
     @property
     def size(self) -> int:
@@ -48,3 +47,15 @@ class PostCall:
         """
         lifetimes = [item.ttl * 1000 for item in self.messages if item.id]
         return now + max([TOKEN_LIFETIME, *lifetimes])
+
+
+def _once(make: Callable[[], NewMessage]) -> Callable[[], NewMessage]:
+    """Return a function that returns what the first call has made."""
+    made: list[NewMessage] = []
+
+    def get() -> NewMessage:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return get

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from zaqar.models import Claim, Message
@@ -13,6 +13,7 @@ from zaqar.storage.group_commit import Sharing
 from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
 from zaqar.storage.sqlalchemy.message_rows import (
+    CLAIMED,
     COLUMNS,
     EXHAUSTED,
     QUEUE,
@@ -248,15 +249,13 @@ def _message(
     row: Row, claim_id: str, values: dict[str, Any], more: int
 ) -> Message:
     """Build a message as the claim has updated it."""
-    before = message(row, values['now'])
-    expires = before.expires_at < values['end']
-    return replace(
-        before,
-        claim_id=claim_id,
-        claim_count=before.claim_count + more,
-        ttl=values['raised'] if expires else before.ttl,
-        expires_at=values['raised_end'] if expires else before.expires_at,
-    )
+    *start, ttl, created_at, client, _, _, _, count, checksum, expires_at = row
+    end = values['end']
+    if expires_at < end:
+        ttl, expires_at = values['raised'], values['raised_end']
+    held = (CLAIMED, end, claim_id, count + more)
+    updated = (*start, ttl, created_at, client, *held, checksum, expires_at)
+    return message(updated, values['now'])
 
 
 def repeated_claim(session: SqlSession, request: ClaimRequest) -> Claim | None:

@@ -15,7 +15,7 @@ import pathlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -64,17 +64,20 @@ class SqliteDatabase(SqlDatabase):
         self._readers: list[sqlite3.Cursor] = []
 
     def _run(self, work: Callable[[SqlSession], T], *, commit: bool) -> T:
-        with _errors_mapped():
-            if commit:
-                return self._writer.run(work)
-            try:
-                reader = self._readers.pop()
-            except IndexError:
-                reader = self._open_reader()
-            try:
-                return work(SqlSession(reader, 'sqlite'))
-            finally:
-                self._readers.append(reader)
+        try:
+            return self._writer.run(work) if commit else self._read(work)
+        except sqlite3.OperationalError as error:
+            raise _unavailable(error) from error
+
+    def _read(self, work: Callable[[SqlSession], T]) -> T:
+        try:
+            reader = self._readers.pop()
+        except IndexError:
+            reader = self._open_reader()
+        try:
+            return work(SqlSession(reader, 'sqlite'))
+        finally:
+            self._readers.append(reader)
 
     def check_room(self) -> None:
         disk = os.statvfs(self._folder)
@@ -170,7 +173,8 @@ class _Writer:
         connection.execute('PRAGMA busy_timeout = 0')
         # Read the schema now, not while others wait for a transaction's end.
         connection.execute('SELECT 1 FROM sqlite_schema').fetchone()
-        self._session = SqlSession(connection.cursor(), 'sqlite')
+        self._cursor = connection.cursor()
+        self._session = SqlSession(self._cursor, 'sqlite')
         self._busy = threading.Lock()
         self._batcher: Batcher[_Work, _Outcome] = Batcher(
             self._commit, self._commit_one, BUSY_TIMEOUT
@@ -200,48 +204,51 @@ class _Writer:
     def _commit(self, works: Sequence[_Work]) -> Sequence[_Outcome]:
         # Those that came later would have to wait just as long.
         end = request_deadline.cap(min(work.end for work in works))
-        with _errors_mapped(), self._taken(end):
-            self._begin(end)
-            try:
-                outcomes = [self._perform(work.perform) for work in works]
-                self._connection.execute('COMMIT')
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    if self._connection.in_transaction:
-                        self._connection.execute('ROLLBACK')
-                raise
-        return outcomes
-
-    @contextlib.contextmanager
-    def _taken(self, end: float) -> Iterator[None]:
-        """Keep others off the connection: those that work by themselves."""
         if not self._busy.acquire(timeout=max(0.0, end - time.monotonic())):
             LOG.error('SQLite: another thread writes for too long')
             raise StoreUnavailable
         try:
-            yield
+            self._begin(end)
+            if len(works) == 1:
+                return [self._perform(works[0].perform, 'ROLLBACK', 'COMMIT')]
+            outcomes = [self._perform_with_others(work) for work in works]
+            self._cursor.execute('COMMIT')
+            return outcomes
+        except sqlite3.OperationalError as error:
+            raise _unavailable(error) from error
         finally:
+            if self._connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    self._cursor.execute('ROLLBACK')
             self._busy.release()
 
     def _begin(self, end: float) -> None:
         while True:
             try:
-                self._connection.execute('BEGIN IMMEDIATE')
+                self._cursor.execute('BEGIN IMMEDIATE')
                 return
             except sqlite3.OperationalError as error:
                 if not _is_busy(error) or time.monotonic() >= end:
                     raise
             time.sleep(_RETRY)
 
-    def _perform(self, work: Callable[[SqlSession], Any]) -> _Outcome:
+    def _perform_with_others(self, work: _Work) -> _Outcome:
         """Do work in a savepoint: a failure undoes only it."""
-        self._connection.execute('SAVEPOINT work')
+        self._cursor.execute('SAVEPOINT work')
+        outcome = self._perform(
+            work.perform, 'ROLLBACK TO work', 'RELEASE work'
+        )
+        return outcome
+
+    def _perform(
+        self, work: Callable[[SqlSession], Any], undo: str, end: str
+    ) -> _Outcome:
         try:
             outcome = _Outcome(work(self._session))
         except Exception as error:
-            outcome = _Outcome(None, error)
-            self._connection.execute('ROLLBACK TO work')
-        self._connection.execute('RELEASE work')
+            self._cursor.execute(undo)
+            return _Outcome(None, error)
+        self._cursor.execute(end)
         return outcome
 
 
@@ -251,14 +258,10 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-@contextlib.contextmanager
-def _errors_mapped() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        # Locked for too long, disk full, I/O error, file gone.
-        LOG.error('SQLite: %s', error)
-        raise StoreUnavailable from error
+def _unavailable(error: sqlite3.OperationalError) -> StoreUnavailable:
+    """Log that it is locked for too long, full, broken or gone."""
+    LOG.error('SQLite: %s', error)
+    return StoreUnavailable()
 
 
 def _checked_path(url: sa.URL) -> str:

@@ -8,6 +8,7 @@ import ctypes
 import os
 import pathlib
 import pwd
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +21,11 @@ import pytest
 #: Seconds a server may take to answer.
 PATIENCE = 60.0
 
+#: The ports that servers of tests listen on: below those that Linux gives to
+#: connections, one of which could take the port before the server does.
+FIRST_PORT = 15_000
+FIRST_EPHEMERAL_PORT = 32_768
+
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -31,11 +37,22 @@ def missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now."""
+def free_port(below: int = FIRST_EPHEMERAL_PORT) -> int:
+    """Return a port of 127.0.0.1 that is free and that no connection gets."""
+    while True:
+        port = FIRST_PORT + secrets.randbelow(below - FIRST_PORT)
+        if is_free(port):
+            return port
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a server could listen on a port of 127.0.0.1."""
     with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(('127.0.0.1', port))
+        except OSError:
+            return False
+        return True
 
 
 def accepts(port: int) -> bool:

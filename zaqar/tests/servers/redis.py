@@ -53,9 +53,11 @@ class Redis:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix='zaqar-test-'))
         self.socket = self.folder / 'socket'
         self._conf = self.folder / 'redis.conf'
+        settings = settings or {}
+        in_cluster = 'cluster-enabled' in settings
         self._settings = {
             'bind': '127.0.0.1',
-            'port': process.free_port(),
+            'port': cluster_port() if in_cluster else process.free_port(),
             'unixsocket': self.socket,
             'dir': self.folder,
             'databases': DATABASES,
@@ -63,7 +65,7 @@ class Redis:
             'appendonly': 'no',
             # A replica is served at once.
             'repl-diskless-sync-delay': 0,
-            **(settings or {}),
+            **settings,
         }
         self.port = int(self._settings['port'])
         self._write()
@@ -234,9 +236,7 @@ class Cluster:
             'cluster-config-file': 'nodes.conf',
             'cluster-node-timeout': PATIENCE,
         }
-        self.nodes = [
-            Redis({**settings, 'port': cluster_port()}) for _ in range(3)
-        ]
+        self.nodes = [Redis(settings) for _ in range(3)]
         self._join()
 
     @property
@@ -367,12 +367,11 @@ def valkey() -> str:
 def cluster_port() -> int:
     """Return a free port whose bus is free, too.
 
-    Before 7.0 nobody may choose where the bus is. It is beyond the ports that
-    Linux gives to connections, hence nobody takes it meanwhile.
+    Before 7.0 nobody may choose where the bus is.
     """
     while True:
-        port = process.free_port()
-        if 61_000 <= port + BUS < 65_536 and not process.accepts(port + BUS):
+        port = process.free_port(below=process.FIRST_EPHEMERAL_PORT - BUS)
+        if process.is_free(port + BUS):
             return port
 
 

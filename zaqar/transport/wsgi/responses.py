@@ -2,10 +2,11 @@
 """HTTP responses: a status, headers and a body."""
 
 import http
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
 
@@ -17,6 +18,9 @@ Headers = list[tuple[str, str]]
 JSON = 'application/json'
 
 encode = msgspec.json.Encoder().encode
+
+#: Text that a query holds as it is.
+_UNRESERVED = re.compile(r'[A-Za-z0-9_.~-]*')
 
 _STATUS = {
     status.value: f'{status.value} {status.phrase}'
@@ -59,13 +63,18 @@ class Response:
 
 def link(folder: str, query: Mapping[str, Any]) -> str:
     """Return a path with a query, without the values that are None."""
-    texts = {
-        key: str(value).lower() if isinstance(value, bool) else value
+    text = '&'.join(
+        f'{_quoted(key)}={_quoted(value)}'
         for key, value in query.items()
         if value is not None
-    }
-    text = urlencode(texts, quote_via=quote)
+    )
     return f'{folder}?{text}' if text else folder
+
+
+def _quoted(value: Any) -> str:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    # Faster than quote() by far for what most queries are.
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe='')
 
 
 def next_page(

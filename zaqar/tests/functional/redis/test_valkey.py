@@ -12,7 +12,7 @@ from zaqar.errors import ConfigurationError
 from zaqar.storage.redis.driver import DRIVER
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.functional.redis.conftest import Open
-from zaqar.tests.servers.redis import Redis, Sentinel, cluster_port, valkey
+from zaqar.tests.servers.redis import Redis, Sentinel, valkey
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def start() -> Iterator[Callable[..., Redis]]:
 def test_a_server_of_a_cluster_is_not_a_single_one(
     start: Callable[..., Redis],
 ) -> None:
-    server = start(port=cluster_port(), cluster_enabled='yes')
+    server = start(cluster_enabled='yes')
     with pytest.raises(ConfigurationError, match=r'use redis\+cluster://'):
         DRIVER.open_messages(server.url, {})
 
