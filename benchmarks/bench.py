@@ -122,7 +122,7 @@ def _settings(options: argparse.Namespace) -> Mapping[str, str]:
         else 'nothing is pinned: there is one core'
     )
     return {
-        'Settings': f'1 worker with 4 threads, {options.connections} '
+        'Settings': f'1 worker with 8 threads, {options.connections} '
         f'connections, {options.seconds:g} s for each operation and side in '
         f'slices of {min(rates.SLICE, options.seconds):g} s; '
         f'{options.rounds} rounds in the table of depths',

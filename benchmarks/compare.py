@@ -185,7 +185,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--seconds', type=float, default=2.0, help='of a turn (%(default)s)')
     add('--rounds', type=int, default=7, help='of turns (%(default)s)')
     add('--workers', type=int, default=2, help='(%(default)s)')
-    add('--threads', type=int, default=4, help='(%(default)s)')
+    add('--threads', type=int, default=8, help='(%(default)s)')
     add('--connections', type=int, default=32, help='(%(default)s)')
     add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     options = parser.parse_args(arguments)

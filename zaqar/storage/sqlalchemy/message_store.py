@@ -70,7 +70,7 @@ class SqlMessageStore(base.MessageStore):
             # MySQL gets bodies as hexadecimal digits.
             return 2 * post.size if self._dialect == 'mysql' else post.size
 
-        #: Posts to any queues that are not locked, and to a single queue.
+        #: Posts to any queues that are not locked (MariaDB), and to one.
         self._posts: Batcher[PostCall, _Ids | None] = Batcher(
             lambda posts: self._post_together(posts, skip=True),
             self._post_in_turn,
@@ -245,7 +245,7 @@ class SqlMessageStore(base.MessageStore):
         self._database.close()
 
     def _share_post(self, post: PostCall) -> _Ids:
-        if self._dialect == 'postgresql' or self._database.takes_compounds:
+        if self._database.takes_compounds:
             for _ in range(_SHARED_TRIES):
                 if self._posts_by_queue.is_busy(post.qid):
                     break
@@ -262,7 +262,11 @@ class SqlMessageStore(base.MessageStore):
     def _post_together(
         self, posts: Sequence[PostCall], *, skip: bool
     ) -> Sequence[_Ids | None]:
-        """Store posts; to one queue, unless locked ones are left out."""
+        """Store posts to one queue.
+
+        :param skip: whether those to locked queues are left out; then they
+            may be to any queues (MariaDB)
+        """
         unsubscribed = self._unsubscribed
 
         def write(session: SqlSession) -> Sequence[_Ids | None]:
@@ -277,7 +281,7 @@ class SqlMessageStore(base.MessageStore):
 
         if self._dialect == 'postgresql':
             return self._database.read(
-                single_statement_posts.post, posts, unsubscribed, skip=skip
+                single_statement_posts.post, posts, unsubscribed
             )
         return self._database.write(write)
 

@@ -137,7 +137,7 @@ _LISTENERS = [
         ('bind', 'h', '127.0.0.1'),
         ('port', 'p', 8888),
         ('workers', 'i', 0, 0),
-        ('threads', 'i', 4, 1),
+        ('threads', 'i', 8, 1),
         ('backlog', 'i', 1024, 1),
         ('max_connections', 'i', 10000, 1),
         ('header_timeout', 'f', 30),

@@ -64,7 +64,7 @@ OPTS = [
     ),
     cfg.IntOpt(
         'threads',
-        default=4,
+        default=8,
         min=1,
         help='Threads of each worker, which is the number of requests that it '
         'processes concurrently.',

@@ -34,6 +34,10 @@ def uri(request: pytest.FixtureRequest) -> Iterator[str]:
     server.drop(uri)
 
 
+#: Where posts to several queues share a transaction.
+merges_queues = pytest.mark.parametrize('uri', ['mariadb'], indirect=True)
+
+
 @pytest.fixture
 def store(uri: str) -> Iterator[MessageStore]:
     store = DRIVER.open_messages(uri, {})
@@ -79,6 +83,7 @@ def post_together(
     return results
 
 
+@merges_queues
 def test_posts_to_several_queues_share_a_transaction(
     store: MessageStore, queues: list[Probe]
 ) -> None:
@@ -90,6 +95,7 @@ def test_posts_to_several_queues_share_a_transaction(
     assert queues[1].everything() == ['first', 'shared']
 
 
+@merges_queues
 def test_locked_queues_are_left_out(
     uri: str, store: MessageStore, queues: list[Probe]
 ) -> None:
