@@ -18,9 +18,9 @@ from typing import Any, Literal, Protocol
 
 from oslo_config import cfg
 
-from zaqar.storage import store_proxy
+from zaqar.storage import store_call_interceptor
 from zaqar.storage.base import OUTBOX, PENDING
-from zaqar.storage.store_proxy import Store
+from zaqar.storage.store_call_interceptor import Store
 
 GROUP = 'metrics'
 
@@ -227,7 +227,7 @@ class Metrics(Sink):
                 )
             return answer
 
-        return store_proxy.through(store, run)
+        return store_call_interceptor.through(store, run)
 
 
 _process = Metrics()

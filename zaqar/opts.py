@@ -20,7 +20,7 @@ from zaqar.controllers import (
 from zaqar.notification import keystone_trusts
 from zaqar.notification import settings as notification
 from zaqar.pools import expiry_sweeper, pool_selection
-from zaqar.storage import installed_drivers, store_configuration, store_opener
+from zaqar.storage import configured_stores, installed_drivers, store_opener
 from zaqar.transport import caller_identity
 from zaqar.transport import token_validation as tokens
 from zaqar.transport.websocket import settings as websocket
@@ -37,7 +37,7 @@ def list_opts() -> list[Group]:
         *cmd_server.CLI_OPTS,
         optional_features.POOLING,
         optional_features.DEPRECATED_VERSIONS,
-        *store_configuration.STATE_OPTS,
+        *configured_stores.STATE_OPTS,
         *configured_limits.OPTS[None],
     ]
     return [
@@ -50,8 +50,8 @@ def list_opts() -> list[Group]:
             ],
         ),
         (
-            store_configuration.GROUP,
-            [*cmd_server.DRIVERS_OPTS, *store_configuration.OPTS],
+            configured_stores.GROUP,
+            [*cmd_server.DRIVERS_OPTS, *configured_stores.OPTS],
         ),
         (wsgi_server.GROUP, [*wsgi_server.OPTS, *v1_1_compat.OPTS]),
         (websocket.GROUP, websocket.OPTS),
@@ -77,10 +77,10 @@ def _drivers() -> list[Group]:
     installed = installed_drivers.installed()
     return [
         (
-            f'{store_configuration.GROUP}:{plane}:{name}',
-            store_configuration.opts_of(installed[name], plane),
+            f'{configured_stores.GROUP}:{plane}:{name}',
+            configured_stores.opts_of(installed[name], plane),
         )
-        for plane in store_configuration.PLANES
+        for plane in configured_stores.PLANES
         for name in sorted(installed)
     ]
 

@@ -22,8 +22,8 @@ from typing import Any, TypeVar, cast
 from oslo_config import cfg
 
 from zaqar.errors import one_line
-from zaqar.storage import secret_masking, store_proxy
-from zaqar.storage.store_proxy import Store
+from zaqar.storage import secret_masking, store_call_interceptor
+from zaqar.storage.store_call_interceptor import Store
 
 LOG = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ class Profiling:
             return store
         kind = plane.removesuffix('_store')
         run = functools.partial(_run, f'{driver}_{kind}_controller')
-        return store_proxy.through(store, run)
+        return store_call_interceptor.through(store, run)
 
 
 def _run(

@@ -38,7 +38,7 @@ from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.profiling import Profiling
 from zaqar.storage import secret_masking, store_opener
-from zaqar.storage.store_configuration import Plane, locations, state_path
+from zaqar.storage.configured_stores import Plane, locations, state_path
 from zaqar.storage.store_opener import Store
 from zaqar.transport import (
     caller_identity,

@@ -20,7 +20,7 @@ from zaqar.cmd import notifier
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
-from zaqar.storage.store_configuration import state_path
+from zaqar.storage.configured_stores import state_path
 from zaqar.transport import listening_socket
 from zaqar.transport.websocket import server as websocket_server
 from zaqar.transport.websocket import settings as websocket

@@ -23,7 +23,7 @@ from zaqar.pools import (
     pool_records,
     pooled_queue_catalogue,
 )
-from zaqar.storage import store_configuration, store_opener
+from zaqar.storage import configured_stores, store_opener
 from zaqar.storage.sqlalchemy import (
     driver,
     migrations,
@@ -32,7 +32,7 @@ from zaqar.storage.sqlalchemy import (
 )
 
 #: What the planes are called, for people.
-TITLES: dict[store_configuration.Plane, str] = {
+TITLES: dict[configured_stores.Plane, str] = {
     'management_store': 'management store',
     'message_store': 'message store',
 }
@@ -77,7 +77,7 @@ def places(conf: cfg.ConfigOpts) -> Sequence[Place]:
     """Return the stores that the configuration names, management first."""
     return [
         Place(TITLES[where.plane], _url(where))
-        for where in store_configuration.locations(conf)
+        for where in configured_stores.locations(conf)
     ]
 
 
@@ -204,7 +204,7 @@ def entries(conf: cfg.ConfigOpts, kind: str) -> Iterator[Entry]:
             yield Entry(parent, name, json.loads(data))
 
 
-def _url(where: store_configuration.Location) -> sa.URL | None:
+def _url(where: configured_stores.Location) -> sa.URL | None:
     if where.driver != driver.DRIVER.name:
         return None
     try:

@@ -4,7 +4,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from zaqar.pools.open_stores import OpenStores
+from zaqar.pools.open_stores_and_pings import OpenStores
 from zaqar.pools.pool_records import PoolRecords
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.store_opener import PoolOpener

@@ -25,7 +25,7 @@ from zaqar.models import Former, Kind, Message, Queue, Scope
 from zaqar.models import Record as Recorded
 from zaqar.pools import flavor_records, pool_selection
 from zaqar.pools.all_pools import VIRTUAL, Pools
-from zaqar.pools.open_stores import PoolMissing
+from zaqar.pools.open_stores_and_pings import PoolMissing
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import list_all, repeat

@@ -10,12 +10,12 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage import (
+    configured_stores,
     installed_drivers,
     secret_masking,
-    store_configuration,
 )
 from zaqar.storage.base import Driver, ManagementStore, MessageStore
-from zaqar.storage.store_configuration import Choice, Plane
+from zaqar.storage.configured_stores import Choice, Plane
 
 Store = TypeVar('Store', MessageStore, ManagementStore)
 
@@ -58,7 +58,7 @@ def open_stores(conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> Stores:
     :param wrap: see :class:`Wrap`
     :raises ConfigurationError: one cannot be opened; the text names the option
     """
-    messages, management = store_configuration.choices(conf)
+    messages, management = configured_stores.choices(conf)
     installed = installed_drivers.installed()
     # Before anything is opened, for the clearer error.
     _rows_place(
@@ -89,16 +89,16 @@ class PoolOpener:
     """
 
     def __init__(self, conf: cfg.ConfigOpts, wrap: Wrap | None = None) -> None:
-        messages, management = store_configuration.choices(conf)
+        messages, management = configured_stores.choices(conf)
         conf.register_opts(POOL_OPTS, POOL_GROUP)
         self._wrap = wrap
         self._folder = conf[POOL_GROUP].sqlite_path or str(
-            store_configuration.state_folder(conf)
+            configured_stores.state_folder(conf)
         )
         plane: Plane = 'message_store'
         self._drivers = installed_drivers.installed()
         self._settings: Mapping[str, Mapping[str, Any]] = {
-            name: store_configuration.values_of(conf, driver, plane, name)
+            name: configured_stores.values_of(conf, driver, plane, name)
             for name, driver in self._drivers.items()
         }
         self._rows_place = functools.partial(
@@ -163,10 +163,10 @@ def _open(
         if choice.plane == 'message_store'
         else driver.open_management
     )
-    uri, blame = store_configuration.uri_of(conf, driver, choice, other)
-    if blame == store_configuration.STATE_PATH_LABEL:
-        store_configuration.state_path(conf)
-    values = store_configuration.values_of(
+    uri, blame = configured_stores.uri_of(conf, driver, choice, other)
+    if blame == configured_stores.STATE_PATH_LABEL:
+        configured_stores.state_path(conf)
+    values = configured_stores.values_of(
         conf, driver, choice.plane, choice.driver
     )
     if choice.plane == 'message_store':
@@ -191,13 +191,13 @@ def _rows_place(
     if management.driver != driver.rows_of:
         raise ConfigurationError(
             f'the driver "{driver.name}" keeps rows in the database of the '
-            f'management store: set [{store_configuration.GROUP}] '
+            f'management store: set [{configured_stores.GROUP}] '
             f'management_store = {driver.rows_of} (it is {management.driver})'
         )
     beside = installed_drivers.installed()[driver.rows_of]
-    uri, _ = store_configuration.uri_of(conf, beside, management, messages)
+    uri, _ = configured_stores.uri_of(conf, beside, management, messages)
     plane: Plane = 'management_store'
-    values = store_configuration.values_of(
+    values = configured_stores.values_of(
         conf, beside, plane, management.driver
     )
     return {'management': (uri, values)}

@@ -13,7 +13,7 @@ from redis import exceptions
 
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
-from zaqar.storage.redis import keys, topology
+from zaqar.storage.redis import keys, node_discovery
 from zaqar.storage.redis.node import (
     Command,
     ConnectionLost,
@@ -77,7 +77,7 @@ class RedisClient:
         self._settings = settings
         self.prefix = settings.prefix
         self._home = keys.of_server(settings.prefix)
-        self.topology = topology.make_topology(settings)
+        self.topology = node_discovery.make_topology(settings)
         self.is_single_server = self.topology.is_single_server
         self._wait: Sequence[Command] = ()
         if settings.wait_replicas:

@@ -9,7 +9,7 @@ from zaqar.errors import ConfigurationError
 from zaqar.storage.redis import keys
 from zaqar.storage.redis.client import RedisClient
 from zaqar.storage.redis.node import ConnectionLost, LoginRefused, error_code
-from zaqar.storage.redis.topology import SentinelTopology
+from zaqar.storage.redis.node_discovery import SentinelTopology
 from zaqar.storage.redis.uri import ConnectionSettings, Mode
 
 LOG = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
 from zaqar.storage.swift.body_references import INLINE
 from zaqar.storage.swift.client import SwiftClient
 from zaqar.storage.swift.connections import DEADLINE, SwiftConnections
-from zaqar.storage.swift.message_store import LargeBodyStore
+from zaqar.storage.swift.large_body_store import LargeBodyStore
 
 _V1 = re.compile(r'/v1(\.0)?/?$')
 

@@ -10,7 +10,7 @@ import pytest
 from zaqar import request_deadline
 from zaqar.controllers import pools as pool_operations
 from zaqar.errors import StoreUnavailable
-from zaqar.storage import store_proxy
+from zaqar.storage import store_call_interceptor
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import POOLED, MakeApi
@@ -45,7 +45,7 @@ def _in_time(store: Any, last: str = '') -> Any:
             request_deadline.begin(-1.0)
         return result
 
-    return store_proxy.through(store, run)
+    return store_call_interceptor.through(store, run)
 
 
 def _use_up(api: Api, last: str) -> None:
@@ -99,7 +99,9 @@ def test_popped_messages_that_cannot_be_read_are_put_back_together(
         return method(*arguments, **more)
 
     catalogue = keyless.service.catalogue
-    catalogue.messages = store_proxy.through(catalogue.messages, run)
+    catalogue.messages = store_call_interceptor.through(
+        catalogue.messages, run
+    )
     assert keyless('DELETE', f'{QUEUE}/messages?pop=5').status == 503
     assert counts == [3]
     listed = api('GET', f'{QUEUE}/messages?echo=true').json['messages']

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.models import NewMessage
-from zaqar.storage import store_proxy
+from zaqar.storage import store_call_interceptor
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.swift import body_references
 
 factory = pytest.importorskip('zaqar.storage.swift.store_factory')
-message_store = pytest.importorskip('zaqar.storage.swift.message_store')
+large_body_store = pytest.importorskip('zaqar.storage.swift.large_body_store')
 
 
 def new(body: bytes, rnd: str = '0' * 16) -> NewMessage:
@@ -130,8 +130,8 @@ def test_messages_are_free_though_swift_has_used_up_the_time(
     tmp_path: pathlib.Path,
 ) -> None:
     rows = DRIVER.open_messages(f'sqlite:///{tmp_path}/rows.sqlite', {})
-    store = message_store.LargeBodyStore(
-        store_proxy.through(rows, in_time), FrozenClient(), inline=0
+    store = large_body_store.LargeBodyStore(
+        store_call_interceptor.through(rows, in_time), FrozenClient(), inline=0
     )
     now = store.clock.now()
     store.post('q', [new(b'a')], now=now, token='t')

@@ -16,7 +16,7 @@ from oslo_config import cfg
 from zaqar.errors import ConfigurationError, Conflict, StoreUnavailable
 from zaqar.pools import (
     all_pools,
-    open_stores,
+    open_stores_and_pings,
     pool_records,
     pool_selection,
     uri_reservations,
@@ -147,9 +147,9 @@ def test_a_change_elsewhere_is_seen_after_a_second(bench: Bench) -> None:
     bench.put('east')
     first = bench.pools.store('east')
     bench.put_elsewhere('east', uri=bench.uri('moved'))
-    bench.timer.at += open_stores.FRESH / 2
+    bench.timer.at += open_stores_and_pings.FRESH / 2
     assert bench.pools.store('east') is first
-    bench.timer.at += open_stores.FRESH / 2
+    bench.timer.at += open_stores_and_pings.FRESH / 2
     assert bench.pools.store('east') is not first
     assert bench.counted.opened[-1][0] == bench.uri('moved')
 
@@ -185,7 +185,7 @@ def test_a_store_that_was_replaced_can_finish_what_is_under_way(
     bench.pools.records.change('east', {'uri': bench.uri('moved')})
     bench.pools.store('east')
     assert first.stats(QID, now=first.clock.now()).total == 0
-    bench.timer.at += open_stores.LINGER
+    bench.timer.at += open_stores_and_pings.LINGER
     bench.pools.records.change('east', {'uri': bench.uri('third')})
     bench.pools.store('east')
     with pytest.raises(Exception, match=r'closed|answer|unavailable'):
@@ -195,18 +195,18 @@ def test_a_store_that_was_replaced_can_finish_what_is_under_way(
 def test_a_missing_pool_is_believed_to_be_missing_for_a_second(
     bench: Bench,
 ) -> None:
-    with pytest.raises(open_stores.PoolMissing):
+    with pytest.raises(open_stores_and_pings.PoolMissing):
         bench.pools.store('east')
     data = {'uri': bench.uri('east'), 'weight': 1, 'options': {}}
     bench.management.create('pool', '', 'east', data)
-    with pytest.raises(open_stores.PoolMissing):
+    with pytest.raises(open_stores_and_pings.PoolMissing):
         bench.pools.store('east')
-    bench.timer.at += open_stores.FRESH
+    bench.timer.at += open_stores_and_pings.FRESH
     assert bench.pools.store('east')
 
 
 def test_a_pool_that_is_made_here_is_seen_at_once(bench: Bench) -> None:
-    with pytest.raises(open_stores.PoolMissing):
+    with pytest.raises(open_stores_and_pings.PoolMissing):
         bench.pools.store('east')
     bench.put('east')
     assert bench.pools.store('east')
@@ -221,7 +221,7 @@ def test_a_pool_that_cannot_be_opened_is_tried_again_after_a_second(
             bench.pools.store('east')
     assert len(bench.counted.opened) == 1
     (bench.folder / 'later').mkdir()
-    bench.timer.at += open_stores.FRESH
+    bench.timer.at += open_stores_and_pings.FRESH
     assert bench.pools.store('east')
 
 
