@@ -20,11 +20,17 @@ REQUEST = 4.0
 UNDO = 2.0
 
 _END: ContextVar[float] = ContextVar('deadline', default=math.inf)
+_WAITED: ContextVar[float] = ContextVar('waited', default=0.0)
 
 
-def begin(seconds: float = REQUEST) -> Token[float]:
-    """Set the deadline of this thread; pass the result to :func:`end`."""
-    return _END.set(time.monotonic() + seconds)
+def note_waiting(seconds: float) -> None:
+    """Say how long the request of this thread has waited for a thread."""
+    _WAITED.set(seconds)
+
+
+def begin() -> Token[float]:
+    """Set the deadline of a request; pass the result to :func:`end`."""
+    return _END.set(time.monotonic() + max(REQUEST - _WAITED.get(), 0.0))
 
 
 def end(token: Token[float]) -> None:
@@ -35,7 +41,7 @@ def end(token: Token[float]) -> None:
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Replace the deadline of this thread for a while."""
-    token = begin(seconds)
+    token = _END.set(time.monotonic() + seconds)
     try:
         yield
     finally:

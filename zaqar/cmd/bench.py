@@ -10,7 +10,7 @@ import msgspec
 from oslo_config import cfg
 
 from zaqar.bench import (
-    command_line,
+    command_line_options,
     credentials,
     report,
     sample_messages,
@@ -28,10 +28,10 @@ _BAR = 40
 def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        conf = command_line.parse(words)
+        conf = command_line_options.parse(words)
         figures = _measure(conf)
     except (ConfigurationError, ZaqarError, CallFailed, cfg.Error) as error:
-        print(f'{command_line.PROG}: {error}', file=sys.stderr)
+        print(f'{command_line_options.PROG}: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from zaqar import request_deadline
 from zaqar.transport import large_page_fairness
 from zaqar.transport.large_page_fairness import LARGE, TURN, Turns
 from zaqar.transport.wsgi import asgi_adapter
@@ -17,6 +18,7 @@ from zaqar.transport.wsgi.request_buffering import (
     Loop,
     RequestBuffer,
 )
+from zaqar.transport.wsgi.request_slots import RequestSlots
 from zaqar.transport.wsgi_types import Environ, StartResponse
 
 
@@ -134,6 +136,9 @@ class House:
     def __init__(self, size: int, max_unread: int = 0) -> None:
         self.size = size
         self.called = 0
+        self.now = 0.0
+        self.lefts = list[float]()
+        self.slots = RequestSlots(1)
         # A clock that stands still: a busy machine makes nobody late.
         self.turns = Turns(max_unread, monotonic=lambda: 0.0)
         loop = Loop()
@@ -142,13 +147,18 @@ class House:
             RequestBuffer(BodyLimits(30.0, 500, 1000), loop),
             loop,
             self.turns,
+            self.slots,
             1000,
+            monotonic=lambda: self.now,
         )
 
     def _app(
         self, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         turn = environ[TURN]
+        token = request_deadline.begin()
+        self.lefts.append(request_deadline.left(100.0))
+        request_deadline.end(token)
         start_response('200 OK', [])
         if not turn.begin('message_list', 'p'):
             return []
@@ -246,3 +256,31 @@ def test_what_cannot_be_sent_does_not_count_as_unread(
     assert [type(error) for error in errors] == [ZeroDivisionError]
     assert waiting.is_done
     assert not house.turns._unread  # noqa: SLF001
+
+
+def test_a_request_that_has_waited_has_less_time_for_stores() -> None:
+    house, waiting = House(10), list[Watcher]()
+
+    def work() -> None:
+        waiting.extend(house.ask() for _ in range(2))
+        house.now = request_deadline.REQUEST - 1
+
+    assert house.slots.run(work, 0)
+    assert all(each.is_complete for each in waiting)
+    assert all(0 < left <= 1 for left in house.lefts)
+
+
+def test_a_request_that_has_waited_for_too_long_is_refused() -> None:
+    house, waiting = House(10), list[Watcher]()
+
+    def work() -> None:
+        waiting.extend(house.ask() for _ in range(2))
+        house.now = request_deadline.REQUEST
+
+    assert house.slots.run(work, 0)
+    assert not house.called
+    for each in waiting:
+        assert b'Too many requests are waiting' in each.parts[0]
+    # The next one has its whole time.
+    house.ask()
+    assert house.lefts[-1] > request_deadline.REQUEST - 1

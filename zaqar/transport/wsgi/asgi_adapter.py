@@ -10,11 +10,13 @@ from __future__ import annotations
 import functools
 import io
 import sys
+import time
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zaqar.errors import ZaqarError
+from zaqar import request_deadline
+from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.transport.large_page_fairness import LARGE, TURN, Job, Turn, Turns
 from zaqar.transport.wsgi.request_buffering import (
     Future,
@@ -22,6 +24,7 @@ from zaqar.transport.wsgi.request_buffering import (
     Receive,
     RequestBuffer,
 )
+from zaqar.transport.wsgi.request_slots import RequestSlots
 from zaqar.transport.wsgi.responses import Headers, error_response
 from zaqar.transport.wsgi_types import App, Environ
 
@@ -52,6 +55,7 @@ class AsgiAdapter:
     """Calls the application for each request once its body is complete.
 
     :param longest: bytes of the longest body that is read at all
+    :param monotonic: the time in seconds
     :ivar keep_alive: whether connections stay open after an answer
     """
 
@@ -61,12 +65,16 @@ class AsgiAdapter:
         buffer: RequestBuffer,
         loop: Loop,
         turns: Turns,
+        slots: RequestSlots,
         longest: int,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._buffer = buffer
         self._loop = loop
         self._turns = turns
+        self._slots = slots
+        self._monotonic = monotonic
         self._longest = longest
         self.keep_alive = True
 
@@ -87,19 +95,42 @@ class AsgiAdapter:
     def _answer(
         self, watcher: Any, environ: Environ, body: bytes | ZaqarError
     ) -> None:
-        _do(self._attempt(watcher, environ, body, Turn(self._turns)))
+        since = self._monotonic()
+
+        def answer() -> None:
+            turn = Turn(self._turns)
+            _do(self._attempt(watcher, environ, body, turn, since))
+
+        size = len(body) if isinstance(body, bytes) else 0
+        if not self._slots.run(answer, size):
+            busy = StoreUnavailable('Too many requests are waiting.')
+            _do(
+                self._attempt(watcher, environ, busy, Turn(self._turns), since)
+            )
 
     def _resume(
-        self, watcher: Any, body: Any, turn: Turn, client: _Client
+        self,
+        watcher: Any,
+        body: Any,
+        turn: Turn,
+        client: _Client,
+        since: float,
     ) -> Jobs:
-        """Answer a request whose turn has come."""
-        turn.resume()
-        client.ignore()
-        if client.has_gone:
-            # Messages that the request took from a queue would be lost.
-            watcher.done()
-            return (turn.end(),)
-        return self._attempt(watcher, to_environ(watcher.scope), body, turn)
+        """Answer a request whose turn has come, when there is a slot."""
+
+        def answer() -> None:
+            turn.resume()
+            client.ignore()
+            if client.has_gone:
+                # Messages that the request took from a queue would be lost.
+                watcher.done()
+                _do((turn.end(),))
+                return
+            environ = to_environ(watcher.scope)
+            _do(self._attempt(watcher, environ, body, turn, since))
+
+        self._slots.run(answer, 0)
+        return ()
 
     def _attempt(
         self,
@@ -107,9 +138,17 @@ class AsgiAdapter:
         environ: Environ,
         body: bytes | ZaqarError,
         turn: Turn,
+        since: float,
     ) -> Jobs:
-        """Answer a request or let it wait; return what is to be done next."""
+        """Answer a request or let it wait; return what is to be done next.
+
+        :param since: when its body was complete
+        """
         app = self._app
+        waited = self._monotonic() - since
+        request_deadline.note_waiting(waited)
+        if waited >= request_deadline.REQUEST:
+            body = StoreUnavailable('Too many requests are waiting.')
         if isinstance(body, ZaqarError):
             app = error_response(body)
         else:
@@ -121,7 +160,7 @@ class AsgiAdapter:
                 client = _Client(watcher.proto.receive, self._loop)
                 client.watch()
                 resume = functools.partial(
-                    self._resume, watcher, body, turn, client
+                    self._resume, watcher, body, turn, client, since
                 )
                 return (turn.wait(resume),)
             if not self.keep_alive:

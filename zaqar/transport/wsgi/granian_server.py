@@ -41,6 +41,7 @@ from zaqar.transport.wsgi.request_buffering import (
     Loop,
     RequestBuffer,
 )
+from zaqar.transport.wsgi.request_slots import RequestSlots
 from zaqar.transport.wsgi_types import App
 
 GROUP = 'drivers:transport:wsgi'
@@ -130,6 +131,9 @@ LINGER = 2.0
 #: Seconds between two checks of signals and of the parent process.
 _CHECK_INTERVAL = 0.5
 
+#: Threads for headers and parts of bodies while all others run requests.
+_READING_THREADS = 2
+
 #: Seconds after which an idle thread ends.
 _IDLE = 30
 
@@ -163,7 +167,8 @@ def serve(
     loop = Loop()
     buffer = RequestBuffer(limits, loop)
     turns = Turns(settings.max_unread_per_project)
-    adapter = AsgiAdapter(app, buffer, loop, turns, longest)
+    slots = RequestSlots(settings.threads)
+    adapter = AsgiAdapter(app, buffer, loop, turns, slots, longest)
     stop = _Stop(adapter, listener)
     signal.signal(signal.SIGTERM, lambda *_: stop.request())
     signal.signal(signal.SIGHUP, lambda *_: stop.retire())
@@ -180,7 +185,7 @@ def serve(
         sock=(None, holder),
         ipc=None,
         threads=1,  # for the network
-        py_threads=settings.threads,
+        py_threads=settings.threads + _READING_THREADS,
         py_threads_idle_timeout=_IDLE,
         backpressure=_connections(settings.max_connections),
         http1_opts=HTTP1Settings(

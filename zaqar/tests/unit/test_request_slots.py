@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests that run at a time, and those that wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from zaqar.transport.wsgi import request_slots
+from zaqar.transport.wsgi.request_slots import RequestSlots
+
+
+def test_what_waits_is_done_in_order_by_whom_has_a_slot() -> None:
+    slots, done = RequestSlots(1), list[int]()
+
+    def work(number: int) -> Callable[[], None]:
+        def do() -> None:
+            done.append(number)
+            if number < 3:
+                assert slots.run(work(number + 10), 0)
+                assert slots.run(work(number + 1), 0)
+                assert done[-1] == number
+
+        return do
+
+    assert slots.run(work(0), 0)
+    assert done == [0, 10, 1, 11, 2, 12, 3]
+    assert slots.run(work(20), 0)
+    assert done[-1] == 20
+
+
+def test_no_more_run_at_a_time_than_there_are_slots() -> None:
+    slots = RequestSlots(2)
+    everybody = threading.Barrier(8)
+    lock, running, most, done = threading.Lock(), [0], [0], list[int]()
+
+    def work() -> None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        threading.Event().wait(0.001)
+        with lock:
+            running[0] -= 1
+            done.append(1)
+
+    def bring() -> None:
+        everybody.wait()
+        for _ in range(20):
+            assert slots.run(work, 0)
+
+    threads = [threading.Thread(target=bring) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(done) == 160
+    assert most[0] == 2
+
+
+def test_a_failure_frees_its_slot(caplog: pytest.LogCaptureFixture) -> None:
+    slots, done = RequestSlots(1), list[int]()
+    assert slots.run(lambda: 1 / 0, 0)  # type: ignore[arg-type, return-value]
+    assert slots.run(lambda: done.append(1), 0)
+    assert done == [1]
+    assert 'A request failed' in caplog.text
+
+
+def test_what_waits_holds_a_limited_number_of_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_slots, 'MAX_WAITING_BYTES', 10)
+    slots, done = RequestSlots(1), list[int]()
+
+    def work() -> None:
+        # A single one may hold as much as it needs.
+        assert slots.run(lambda: done.append(1), 11)
+        assert not slots.run(lambda: done.append(2), 1)
+        assert slots.run(lambda: done.append(3), 0)
+
+    assert slots.run(work, 0)
+    assert done == [1, 3]
+    assert slots.run(lambda: done.append(4), 100)
+    assert done == [1, 3, 4]

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many requests of a process run at a time; the others wait in order.
+
+granian's threads read headers and bodies, too. If a request waited in its pool
+it would wait twice, and requests that wait for a store that does not respond
+would keep all others from being read, and from being refused in time.
+"""
+
+import collections
+import logging
+import threading
+from collections.abc import Callable
+
+LOG = logging.getLogger(__name__)
+
+#: Bytes of the bodies of all requests that wait.
+MAX_WAITING_BYTES = 64 * 1024 * 1024
+
+Work = Callable[[], None]
+
+
+class RequestSlots:
+    """Runs work in the threads that bring it, or that finish other work.
+
+    :param count: how much runs at a time
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._lock = threading.Lock()
+        self._waiting: collections.deque[tuple[Work, int]] = (
+            collections.deque()
+        )
+        self._held = 0
+
+    def run(self, work: Work, size: int) -> bool:
+        """Run work, now or in its turn.
+
+        :param size: bytes that it holds meanwhile
+        :returns: False if nothing was done, since too much waits
+        """
+        with self._lock:
+            if not self._free:
+                is_too_much = self._held + size > MAX_WAITING_BYTES
+                if size and self._waiting and is_too_much:
+                    return False
+                self._waiting.append((work, size))
+                self._held += size
+                return True
+            self._free -= 1
+        following: Work | None = work
+        while following is not None:
+            _run(following)
+            following = self._following()
+        return True
+
+    def _following(self) -> Work | None:
+        """Return what waits, or free the slot."""
+        with self._lock:
+            if not self._waiting:
+                self._free += 1
+                return None
+            work, size = self._waiting.popleft()
+            self._held -= size
+            return work
+
+
+def _run(work: Work) -> None:
+    try:
+        work()
+    except BaseException:
+        # The slot must not be lost with it.
+        LOG.exception('A request failed')
