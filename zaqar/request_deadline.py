@@ -28,9 +28,9 @@ def note_waiting(seconds: float) -> None:
     _WAITED.set(seconds)
 
 
-def begin() -> Token[float]:
+def begin(seconds: float = REQUEST) -> Token[float]:
     """Set the deadline of a request; pass the result to :func:`end`."""
-    return _END.set(time.monotonic() + max(REQUEST - _WAITED.get(), 0.0))
+    return _END.set(time.monotonic() + max(seconds - _WAITED.get(), 0.0))
 
 
 def end(token: Token[float]) -> None:
