@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from zaqar import request_deadline
+
 LOG = logging.getLogger(__name__)
 
 #: Threads that work at a time, not counting those that wait.
@@ -30,7 +32,8 @@ TOGETHER = 8
 
 Work = Callable[[], Any]
 Done = Callable[[Any], None]
-Item = tuple[Work, Done | None]
+#: With the time since which it waits.
+Item = tuple[Work, Done | None, float]
 
 #: The part of the threads that one owner never has.
 _SHARE = 4
@@ -95,7 +98,7 @@ class Workers:
             queued = self._queued.get(owner)
             if queued is None:
                 queued = self._queued[owner] = collections.deque()
-            queued.append((work, done))
+            queued.append((work, done, time.monotonic()))
             if self._active < self._allowed and self._has_room(owner):
                 called = self._resting.pop()
         if called is not None:
@@ -175,8 +178,9 @@ class Workers:
         while self._calls[number].get():
             owner: str | None = None
             while (item := self._next(number, owner)) is not None:
-                began[number] = time.monotonic()
-                owner, (work, done) = item
+                began[number] = now = time.monotonic()
+                owner, (work, done, since) = item
+                request_deadline.note_waiting(now - since)
                 try:
                     result = work()
                 except Exception:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from zaqar import request_deadline
 from zaqar.transport.websocket.worker_threads import Workers
 
 PATIENCE = 30.0
@@ -188,3 +189,26 @@ def test_no_owner_has_all_threads() -> None:
         await _until(lambda: len(ended) == 120)
 
     _with(8, test)
+
+
+def test_the_time_that_work_waits_is_part_of_its_deadline() -> None:
+    async def test(workers: Workers, ended: list[Any]) -> None:
+        may_end = threading.Event()
+        workers.submit(lambda: may_end.wait(PATIENCE))
+        workers.submit(_time_left, ended.append)
+        await asyncio.sleep(0.01)
+        may_end.set()
+        workers.submit(_time_left, ended.append)
+        await _until(lambda: len(ended) == 2)
+
+    _, (late, timely) = _with(1, test)
+    assert late < request_deadline.REQUEST - 0.01
+    assert late < timely
+
+
+def _time_left() -> float:
+    token = request_deadline.begin()
+    try:
+        return request_deadline.left(100.0)
+    finally:
+        request_deadline.end(token)
