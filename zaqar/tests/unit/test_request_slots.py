@@ -59,6 +59,32 @@ def test_no_more_run_at_a_time_than_there_are_slots() -> None:
     assert most[0] == 2
 
 
+def test_a_thread_has_one_slot_however_much_its_work_brings() -> None:
+    slots, done = RequestSlots(2), list[str]()
+
+    def other() -> None:
+        thread = threading.Thread(
+            target=slots.run, args=(lambda: done.append('other'), 0)
+        )
+        thread.start()
+        thread.join()
+
+    def last() -> None:
+        other()
+        done.append('last')
+
+    def second() -> None:
+        done.append('second')
+        assert slots.run(last, 0)
+
+    def first() -> None:
+        assert slots.run(second, 0)
+        done.append('first')
+
+    assert slots.run(first, 0)
+    assert done == ['first', 'second', 'other', 'last']
+
+
 def test_a_failure_frees_its_slot(caplog: pytest.LogCaptureFixture) -> None:
     slots, done = RequestSlots(1), list[int]()
     assert slots.run(lambda: 1 / 0, 0)  # type: ignore[arg-type, return-value]

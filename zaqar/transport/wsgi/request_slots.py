@@ -26,7 +26,10 @@ class RequestSlots:
     """
 
     def __init__(self, count: int) -> None:
-        self._free = count
+        self._count = count
+        #: The threads that have one each: work that ends often brings work,
+        #: and would take all slots for a single thread.
+        self._threads: set[int] = set()
         self._lock = threading.Lock()
         self._waiting: collections.deque[tuple[Work, int]] = (
             collections.deque()
@@ -36,29 +39,32 @@ class RequestSlots:
     def run(self, work: Work, size: int) -> bool:
         """Run work, now or in its turn.
 
+        What a thread brings that has a slot runs after its current work.
+
         :param size: bytes that it holds meanwhile
         :returns: False if nothing was done, since too much waits
         """
+        thread = threading.get_ident()
         with self._lock:
-            if not self._free:
+            if len(self._threads) == self._count or thread in self._threads:
                 is_too_much = self._held + size > MAX_WAITING_BYTES
                 if size and self._waiting and is_too_much:
                     return False
                 self._waiting.append((work, size))
                 self._held += size
                 return True
-            self._free -= 1
+            self._threads.add(thread)
         following: Work | None = work
         while following is not None:
             _run(following)
-            following = self._following()
+            following = self._following(thread)
         return True
 
-    def _following(self) -> Work | None:
-        """Return what waits, or free the slot."""
+    def _following(self, thread: int) -> Work | None:
+        """Return what waits, or free the slot of a thread."""
         with self._lock:
             if not self._waiting:
-                self._free += 1
+                self._threads.remove(thread)
                 return None
             work, size = self._waiting.popleft()
             self._held -= size
