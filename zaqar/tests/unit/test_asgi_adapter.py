@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from zaqar import request_deadline
 from zaqar.transport import large_page_fairness
 from zaqar.transport.large_page_fairness import LARGE, TURN, Turns
-from zaqar.transport.wsgi import asgi_adapter
+from zaqar.transport.wsgi import asgi_adapter, request_slots
 from zaqar.transport.wsgi.request_buffering import (
     BodyLimits,
     Loop,
@@ -135,6 +135,7 @@ class House:
 
     def __init__(self, size: int, max_unread: int = 0) -> None:
         self.size = size
+        self.body = b''
         self.called = 0
         self.now = 0.0
         self.lefts = list[float]()
@@ -163,11 +164,14 @@ class House:
         if not turn.begin('message_list', 'p'):
             return []
         self.called += 1
-        assert environ['wsgi.input'].read() == b''
+        assert environ['wsgi.input'].read() == self.body
         return [bytes(self.size)]
 
-    def ask(self, room: int = 0) -> Watcher:
+    def ask(
+        self, room: int = 0, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> Watcher:
         watcher = Watcher(room)
+        watcher.scope['headers'] = headers
         self._adapter.handle(watcher)
         return watcher
 
@@ -284,3 +288,34 @@ def test_a_request_that_has_waited_for_too_long_is_refused() -> None:
     # The next one has its whole time.
     house.ask()
     assert house.lefts[-1] > request_deadline.REQUEST - 1
+
+
+def test_a_body_is_refused_without_a_slot() -> None:
+    house, done = House(10), list[bool]()
+
+    def work() -> None:
+        watcher = house.ask(headers=[(b'content-length', b'10')])
+        watcher.tell(type='http.disconnect')
+        done.append(watcher.is_done)
+
+    assert house.slots.run(work, 0)
+    assert done == [True]
+    assert not house.called
+
+
+def test_what_is_too_much_to_wait_is_refused_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_slots, 'MAX_WAITING_BYTES', 10)
+    house, done = House(10), list[bytes]()
+    house.body = bytes(6)
+
+    def work() -> None:
+        for _ in range(2):
+            watcher = house.ask(headers=[(b'content-length', b'6')])
+            watcher.tell(type='http.request', body=house.body, more_body=False)
+            done.extend(watcher.parts)
+
+    assert house.slots.run(work, 0)
+    assert len(done) == 1
+    assert b'Too many requests are waiting' in done[0]

@@ -101,12 +101,12 @@ class AsgiAdapter:
             turn = Turn(self._turns)
             _do(self._attempt(watcher, environ, body, turn, since))
 
-        size = len(body) if isinstance(body, bytes) else 0
-        if not self._slots.run(answer, size):
-            busy = StoreUnavailable('Too many requests are waiting.')
-            _do(
-                self._attempt(watcher, environ, busy, Turn(self._turns), since)
-            )
+        if isinstance(body, bytes):
+            if self._slots.run(answer, len(body)):
+                return
+            body = StoreUnavailable('Too many requests are waiting.')
+        # At once: the thread that refuses slow bodies has no time for others.
+        answer()
 
     def _resume(
         self,
