@@ -88,7 +88,7 @@ def test_names_are_those_of_existing_configurations() -> None:
 
 #: Options of commands, which belong to no file, and those of a library.
 NOT_GATHERED = {
-    'zaqar.bench.command_line.OPTS',
+    'zaqar.bench.command_line_options.OPTS',
     'zaqar.cmd.gc.CLI_OPTS',
     'zaqar.cmd.notifier.CLI_OPTS',
     'zaqar.profiling.LIBRARY_OPTS',
