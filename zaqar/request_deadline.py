@@ -15,6 +15,13 @@ from contextvars import ContextVar, Token
 #: then may take up to a second more.
 REQUEST = 4.0
 
+#: Seconds after which a request that waits for a thread is refused. With less
+#: time left than its work takes, that is cut off, done or not: while too many
+#: requests wait, hardly any would succeed.
+LONGEST_WAIT = 3.0
+
+TOO_MANY = 'Too many requests are waiting.'
+
 #: Seconds that a request has at least to undo what it has changed, however
 #: late it fails.
 UNDO = 2.0
@@ -28,9 +35,14 @@ def note_waiting(seconds: float) -> None:
     _WAITED.set(seconds)
 
 
+def is_too_late() -> bool:
+    """Tell whether the request has waited for too long to be begun."""
+    return _WAITED.get() > LONGEST_WAIT
+
+
 def begin(seconds: float = REQUEST) -> Token[float]:
     """Set the deadline of a request; pass the result to :func:`end`."""
-    return _END.set(time.monotonic() + max(seconds - _WAITED.get(), 0.0))
+    return _END.set(time.monotonic() + seconds - _WAITED.get())
 
 
 def end(token: Token[float]) -> None:

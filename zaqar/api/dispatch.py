@@ -127,6 +127,8 @@ class Dispatcher:
         values: Mapping[str, Sequence[str]],
         read_body: BodyReader,
     ) -> Any:
+        if request_deadline.is_too_late():
+            raise StoreUnavailable(request_deadline.TOO_MANY)
         if not self.serves(operation):
             raise NoRoute
         self._authorizer.check(operation.rule, identity, scope, path)

@@ -267,11 +267,12 @@ def test_a_request_that_has_waited_has_less_time_for_stores() -> None:
 
     def work() -> None:
         waiting.extend(house.ask() for _ in range(2))
-        house.now = request_deadline.REQUEST - 1
+        house.now = request_deadline.LONGEST_WAIT
 
     assert house.slots.run(work, 0)
     assert all(each.is_complete for each in waiting)
-    assert all(0 < left <= 1 for left in house.lefts)
+    # Enough for its work.
+    assert all(0.5 < left <= 1 for left in house.lefts)
 
 
 def test_a_request_that_has_waited_for_too_long_is_refused() -> None:
@@ -279,7 +280,7 @@ def test_a_request_that_has_waited_for_too_long_is_refused() -> None:
 
     def work() -> None:
         waiting.extend(house.ask() for _ in range(2))
-        house.now = request_deadline.REQUEST
+        house.now = request_deadline.LONGEST_WAIT + 0.1
 
     assert house.slots.run(work, 0)
     assert not house.called

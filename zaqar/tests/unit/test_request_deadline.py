@@ -6,6 +6,9 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable, Iterator
+
+import pytest
 
 from zaqar import request_deadline
 
@@ -29,6 +32,28 @@ def test_limits_end_with_the_request() -> None:
 def test_a_request_that_is_over_has_nothing_left() -> None:
     with request_deadline.within(-1.0):
         assert request_deadline.left(60.0) == 0.0
+
+
+@pytest.fixture
+def waited() -> Iterator[Callable[[float], None]]:
+    """Say how long the request of this thread has waited."""
+    yield request_deadline.note_waiting
+    request_deadline.note_waiting(0.0)
+
+
+def test_time_that_a_request_has_waited_is_part_of_its_own(
+    waited: Callable[[float], None],
+) -> None:
+    assert not request_deadline.is_too_late()
+    waited(request_deadline.LONGEST_WAIT)
+    assert not request_deadline.is_too_late()
+    token = request_deadline.begin()
+    try:
+        assert 0.5 < request_deadline.left(60.0) <= 1.0
+    finally:
+        request_deadline.end(token)
+    waited(request_deadline.LONGEST_WAIT + 0.1)
+    assert request_deadline.is_too_late()
 
 
 def test_other_threads_have_their_own() -> None:

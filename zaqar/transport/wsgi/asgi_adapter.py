@@ -104,7 +104,7 @@ class AsgiAdapter:
         if isinstance(body, bytes):
             if self._slots.run(answer, len(body)):
                 return
-            body = StoreUnavailable('Too many requests are waiting.')
+            body = StoreUnavailable(request_deadline.TOO_MANY)
         # At once: the thread that refuses slow bodies has no time for others.
         answer()
 
@@ -145,10 +145,9 @@ class AsgiAdapter:
         :param since: when its body was complete
         """
         app = self._app
-        waited = self._monotonic() - since
-        request_deadline.note_waiting(waited)
-        if waited >= request_deadline.REQUEST:
-            body = StoreUnavailable('Too many requests are waiting.')
+        request_deadline.note_waiting(self._monotonic() - since)
+        if request_deadline.is_too_late():
+            body = StoreUnavailable(request_deadline.TOO_MANY)
         if isinstance(body, ZaqarError):
             app = error_response(body)
         else:

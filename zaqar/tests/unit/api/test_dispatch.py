@@ -56,3 +56,16 @@ def test_a_failed_request_leaves_none_behind() -> None:
     with pytest.raises(StoreUnavailable, match='It failed'):
         run(fail)
     assert request_deadline.left(60.0) == 60.0
+
+
+def test_a_request_that_has_waited_for_too_long_is_not_begun() -> None:
+    calls: list[Any] = []
+    request_deadline.note_waiting(request_deadline.LONGEST_WAIT + 0.1)
+    try:
+        with pytest.raises(StoreUnavailable, match='Too many requests'):
+            run(calls.append)
+    finally:
+        request_deadline.note_waiting(0.0)
+    assert not calls
+    run(calls.append)
+    assert calls == [None]
