@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The message store on SQL.
 
-Concurrent posts of a process share a commit, whatever their queues are: those
-to a queue that is locked are left out and wait for it by themselves, so that
-they hold up no others. So do claims, which pass over locked rows, on MariaDB
-and MySQL. Deletions wait for locks: they share with those of their queue only.
+Concurrent posts of a process to one queue share a commit. On MariaDB those to
+any queues do: posts to a queue that is locked are left out and wait for it by
+themselves, so that they hold up no others. On MariaDB and MySQL claims and
+deletions share one with those of their queue.
 
 On PostgreSQL the hot calls are one statement each, and on MariaDB posts are,
 hence one round trip; other calls there take two, and MySQL runs the same steps

@@ -3,9 +3,9 @@
 
 Python runs one thread at a time, and threads that want to run at once cost
 more than they bring: on Redis, sixteen answer a quarter fewer requests than
-two. Two are often both at Redis while frames wait; four, as many as an API
-worker has, are not. So four work, and another one for each that has been at
-the same thing for a moment, which is then waiting rather than working.
+two. Two are often both at Redis while frames wait; four are not. So four work,
+and another one for each that has been at the same thing for a moment, which is
+then waiting rather than working.
 """
 
 import asyncio
