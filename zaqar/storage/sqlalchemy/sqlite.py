@@ -246,6 +246,9 @@ class _Writer:
         try:
             outcome = _Outcome(work(self._session))
         except Exception as error:
+            if not self._connection.in_transaction:
+                # SQLite has undone it itself, as it does if a disk fails.
+                raise
             self._cursor.execute(undo)
             return _Outcome(None, error)
         self._cursor.execute(end)

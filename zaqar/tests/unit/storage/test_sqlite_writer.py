@@ -113,6 +113,39 @@ def test_a_failure_undoes_only_its_own_write(
     assert _names(path) == ['a', 'c']
 
 
+@pytest.mark.parametrize('kind', [ValueError, SystemExit])
+def test_a_failure_undoes_a_write_that_is_alone(
+    writer: _Writer, path: pathlib.Path, kind: type[BaseException]
+) -> None:
+    def fail(session: SqlSession) -> None:
+        _insert('a')(session)
+        raise kind
+
+    with pytest.raises(kind):
+        writer.run(fail)
+    assert _names(path) == []
+    assert writer.run(_insert('b')) == 1
+    assert _names(path) == ['b']
+
+
+def test_the_error_of_a_disk_is_logged(
+    writer: _Writer, path: pathlib.Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(session: SqlSession) -> None:
+        _insert('a')(session)
+        # SQLite does so itself when it fails to write pages.
+        session.run('ROLLBACK', {})
+        raise sqlite3.OperationalError('disk I/O error')
+
+    with pytest.raises(StoreUnavailable):
+        writer.run(fail)
+    assert [record.getMessage() for record in caplog.records] == [
+        'SQLite: disk I/O error'
+    ]
+    assert writer.run(_insert('b')) == 1
+    assert _names(path) == ['b']
+
+
 def test_a_late_write_fails_alone(writer: _Writer, path: pathlib.Path) -> None:
     rival = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False
