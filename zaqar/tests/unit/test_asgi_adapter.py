@@ -269,7 +269,7 @@ def test_a_request_that_has_waited_has_less_time_for_stores() -> None:
         waiting.extend(house.ask() for _ in range(2))
         house.now = request_deadline.LONGEST_WAIT
 
-    assert house.slots.run(work, 0)
+    assert house.slots.run(work)
     assert all(each.is_complete for each in waiting)
     # Enough for its work.
     assert all(0.5 < left <= 1 for left in house.lefts)
@@ -282,7 +282,7 @@ def test_a_request_that_has_waited_for_too_long_is_refused() -> None:
         waiting.extend(house.ask() for _ in range(2))
         house.now = request_deadline.LONGEST_WAIT + 0.1
 
-    assert house.slots.run(work, 0)
+    assert house.slots.run(work)
     assert not house.called
     for each in waiting:
         assert b'Too many requests are waiting' in each.parts[0]
@@ -299,7 +299,7 @@ def test_a_body_is_refused_without_a_slot() -> None:
         watcher.tell(type='http.disconnect')
         done.append(watcher.is_done)
 
-    assert house.slots.run(work, 0)
+    assert house.slots.run(work)
     assert done == [True]
     assert not house.called
 
@@ -317,6 +317,19 @@ def test_what_is_too_much_to_wait_is_refused_at_once(
             watcher.tell(type='http.request', body=house.body, more_body=False)
             done.extend(watcher.parts)
 
-    assert house.slots.run(work, 0)
+    assert house.slots.run(work)
     assert len(done) == 1
     assert b'Too many requests are waiting' in done[0]
+
+
+def test_headers_of_what_waits_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_slots, 'MAX_WAITING_BYTES', 12_000)
+    house, done = House(10), list[int]()
+
+    def work() -> None:
+        for size in (2000, 2000, 1000):
+            watcher = house.ask(headers=[(b'x-a', bytes(size))])
+            done.append(len(watcher.parts))
+
+    assert house.slots.run(work)
+    assert done == [0, 1, 0]

@@ -19,15 +19,15 @@ def test_what_waits_is_done_in_order_by_whom_has_a_slot() -> None:
         def do() -> None:
             done.append(number)
             if number < 3:
-                assert slots.run(work(number + 10), 0)
-                assert slots.run(work(number + 1), 0)
+                assert slots.run(work(number + 10))
+                assert slots.run(work(number + 1))
                 assert done[-1] == number
 
         return do
 
-    assert slots.run(work(0), 0)
+    assert slots.run(work(0))
     assert done == [0, 10, 1, 11, 2, 12, 3]
-    assert slots.run(work(20), 0)
+    assert slots.run(work(20))
     assert done[-1] == 20
 
 
@@ -48,7 +48,7 @@ def test_no_more_run_at_a_time_than_there_are_slots() -> None:
     def bring() -> None:
         everybody.wait()
         for _ in range(20):
-            assert slots.run(work, 0)
+            assert slots.run(work)
 
     threads = [threading.Thread(target=bring) for _ in range(8)]
     for thread in threads:
@@ -64,7 +64,7 @@ def test_a_thread_has_one_slot_however_much_its_work_brings() -> None:
 
     def other() -> None:
         thread = threading.Thread(
-            target=slots.run, args=(lambda: done.append('other'), 0)
+            target=slots.run, args=(lambda: done.append('other'),)
         )
         thread.start()
         thread.join()
@@ -75,20 +75,20 @@ def test_a_thread_has_one_slot_however_much_its_work_brings() -> None:
 
     def second() -> None:
         done.append('second')
-        assert slots.run(last, 0)
+        assert slots.run(last)
 
     def first() -> None:
-        assert slots.run(second, 0)
+        assert slots.run(second)
         done.append('first')
 
-    assert slots.run(first, 0)
+    assert slots.run(first)
     assert done == ['first', 'second', 'other', 'last']
 
 
 def test_a_failure_frees_its_slot(caplog: pytest.LogCaptureFixture) -> None:
     slots, done = RequestSlots(1), list[int]()
-    assert slots.run(lambda: 1 / 0, 0)  # type: ignore[arg-type, return-value]
-    assert slots.run(lambda: done.append(1), 0)
+    assert slots.run(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    assert slots.run(lambda: done.append(1))
     assert done == [1]
     assert 'A request failed' in caplog.text
 
@@ -101,11 +101,11 @@ def test_what_waits_holds_a_limited_number_of_bytes(
 
     def work() -> None:
         # A single one may hold as much as it needs.
-        assert slots.run(lambda: done.append(1), 11)
-        assert not slots.run(lambda: done.append(2), 1)
-        assert slots.run(lambda: done.append(3), 0)
+        assert slots.run(lambda: done.append(1), lambda: 11)
+        assert not slots.run(lambda: done.append(2), lambda: 1)
+        assert slots.run(lambda: done.append(3))
 
-    assert slots.run(work, 0)
+    assert slots.run(work)
     assert done == [1, 3]
-    assert slots.run(lambda: done.append(4), 100)
+    assert slots.run(lambda: done.append(4), lambda: 100)
     assert done == [1, 3, 4]

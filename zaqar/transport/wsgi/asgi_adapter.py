@@ -45,6 +45,9 @@ _BARE = frozenset(('CONTENT_LENGTH', 'CONTENT_TYPE'))
 #: to 64 KiB.
 _LONGEST_NAME = 64
 
+#: Bytes that a request holds beside its body and headers, roughly.
+_OVERHEAD = 4096
+
 #: Bytes of a large answer that are handed to granian at a time.
 PIECE = 256 * 1024
 
@@ -102,7 +105,8 @@ class AsgiAdapter:
             _do(self._attempt(watcher, environ, body, turn, since))
 
         if isinstance(body, bytes):
-            if self._slots.run(answer, len(body)):
+            size = functools.partial(_size, environ, body)
+            if self._slots.run(answer, size):
                 return
             body = StoreUnavailable(request_deadline.TOO_MANY)
         # At once: the thread that refuses slow bodies has no time for others.
@@ -129,7 +133,7 @@ class AsgiAdapter:
             environ = to_environ(watcher.scope)
             _do(self._attempt(watcher, environ, body, turn, since))
 
-        self._slots.run(answer, 0)
+        self._slots.run(answer)
         return ()
 
     def _attempt(
@@ -333,6 +337,12 @@ def _length(environ: Environ) -> int | None:
         return None
     text = environ.get('CONTENT_LENGTH', '')
     return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _size(environ: Environ, body: bytes) -> int:
+    """Return the bytes that a request holds, roughly."""
+    texts = [value for value in environ.values() if isinstance(value, str)]
+    return _OVERHEAD + len(body) + sum(map(len, texts))
 
 
 def _called(app: App, environ: Environ) -> tuple[int, Headers, bytes]:

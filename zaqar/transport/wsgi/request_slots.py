@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 LOG = logging.getLogger(__name__)
 
-#: Bytes of the bodies of all requests that wait.
+#: Bytes of all requests that wait, among them those whose clients have gone.
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 
 Work = Callable[[], None]
@@ -36,22 +36,24 @@ class RequestSlots:
         )
         self._held = 0
 
-    def run(self, work: Work, size: int) -> bool:
+    def run(self, work: Work, size: Callable[[], int] = lambda: 0) -> bool:
         """Run work, now or in its turn.
 
         What a thread brings that has a slot runs after its current work.
 
-        :param size: bytes that it holds meanwhile
+        :param size: returns the bytes that it holds meanwhile, 0 for what is
+            never refused
         :returns: False if nothing was done, since too much waits
         """
         thread = threading.get_ident()
         with self._lock:
             if len(self._threads) == self._count or thread in self._threads:
-                is_too_much = self._held + size > MAX_WAITING_BYTES
-                if size and self._waiting and is_too_much:
+                held = size()
+                is_too_much = self._held + held > MAX_WAITING_BYTES
+                if held and self._waiting and is_too_much:
                     return False
-                self._waiting.append((work, size))
-                self._held += size
+                self._waiting.append((work, held))
+                self._held += held
                 return True
             self._threads.add(thread)
         following: Work | None = work
