@@ -9,7 +9,7 @@ import datetime
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 #: What a record holds: a JSON object.
 Data = Mapping[str, Any]
@@ -175,6 +175,10 @@ class Claim:
     expires_at: int
     messages: Sequence[Message]
     exhausted: Sequence[Message] = ()
+
+    def with_messages(self, messages: Sequence[Message]) -> Self:
+        """Return the claim with these messages, and no exhausted ones."""
+        return type(self)(self.id, self.ttl, self.expires_at, messages)
 
 
 @dataclass(frozen=True, slots=True)

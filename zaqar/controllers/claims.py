@@ -81,8 +81,7 @@ def get(ctx: Context, *, scope: Scope, claim_id: str) -> Claimed:
         messages = ctx.cipher.decrypted(claim.messages, scope)
         if not messages:
             return None
-        shown = Claim(claim.id, claim.ttl, claim.expires_at, messages)
-        return Claimed(shown, now)
+        return Claimed(claim.with_messages(messages), now)
 
     claimed = ctx.catalogue.run(scope, read, None)
     if claimed is None:

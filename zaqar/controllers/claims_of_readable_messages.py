@@ -54,8 +54,7 @@ def claim_readable(
             lacks_key |= lacks | decrypt(claim.exhausted, queue.scope)[1]
             if messages:
                 at_end = False
-                shown = Claim(claim.id, claim.ttl, claim.expires_at, messages)
-                return Claimed(shown, now)
+                return Claimed(claim.with_messages(messages), now)
             aside.append(claim.id)
             if len(claim.messages) < size:
                 break

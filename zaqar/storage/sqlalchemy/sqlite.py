@@ -235,10 +235,7 @@ class _Writer:
     def _perform_with_others(self, work: _Work) -> _Outcome:
         """Do work in a savepoint: a failure undoes only it."""
         self._cursor.execute('SAVEPOINT work')
-        outcome = self._perform(
-            work.perform, 'ROLLBACK TO work', 'RELEASE work'
-        )
-        return outcome
+        return self._perform(work.perform, 'ROLLBACK TO work', 'RELEASE work')
 
     def _perform(
         self, work: Callable[[SqlSession], Any], undo: str, end: str

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from zaqar.tests.contract.crowd import each
 from zaqar.transport.wsgi import request_slots
 from zaqar.transport.wsgi.request_slots import RequestSlots
 
@@ -33,7 +34,6 @@ def test_what_waits_is_done_in_order_by_whom_has_a_slot() -> None:
 
 def test_no_more_run_at_a_time_than_there_are_slots() -> None:
     slots = RequestSlots(2)
-    everybody = threading.Barrier(8)
     lock, running, most, done = threading.Lock(), [0], [0], list[int]()
 
     def work() -> None:
@@ -45,16 +45,10 @@ def test_no_more_run_at_a_time_than_there_are_slots() -> None:
             running[0] -= 1
             done.append(1)
 
-    def bring() -> None:
-        everybody.wait()
-        for _ in range(20):
-            assert slots.run(work)
+    def bring(_: int) -> bool:
+        return all(slots.run(work) for _ in range(20))
 
-    threads = [threading.Thread(target=bring) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert all(each(bring, range(8)))
     assert len(done) == 160
     assert most[0] == 2
 
