@@ -19,6 +19,7 @@ from zaqar.models import (
     Record,
     Stats,
 )
+from zaqar.storage.availability import WatchableStore
 
 #: Entries that one :meth:`MessageStore.list` looks at, at most.
 SCAN_LIMIT = 1000
@@ -68,7 +69,7 @@ class Store(abc.ABC):
         """Give back all connections. The store is not used again."""
 
 
-class MessageStore(Store):
+class MessageStore(Store, WatchableStore):
     """Messages and claims of queues, each queue known by its ``qid``."""
 
     @abc.abstractmethod

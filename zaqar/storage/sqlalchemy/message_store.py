@@ -21,11 +21,13 @@ from zaqar.errors import QueueFull
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.random_bytes import token_hex
 from zaqar.storage import base
+from zaqar.storage.availability import Availability
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
+    availability,
     claiming,
     compound_statement_posts,
     message_deletion,
@@ -219,6 +221,11 @@ class SqlMessageStore(base.MessageStore):
 
     def volume(self, *, now: int) -> Stats:
         return self._database.read(message_volume.count_messages, now)
+
+    def availability(
+        self, qids: Sequence[str], *, now: int
+    ) -> Sequence[Availability]:
+        return self._database.read(availability.look, qids, now)
 
     def purge(self, qid: str, *, now: int) -> None:
         self._database.write(

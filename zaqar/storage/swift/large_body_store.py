@@ -109,6 +109,8 @@ class LargeBodyStore(base.MessageStore):
     release = _of_rows('release')
     stats = _of_rows('stats')
     volume = _of_rows('volume')
+    availability = _of_rows('availability')
+    watch = _of_rows('watch')
     sweep = _of_rows('sweep')
     # The objects expire: their names do not tell whether the row is purged or
     # just being written.

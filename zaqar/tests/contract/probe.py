@@ -11,6 +11,7 @@ from typing import Any
 
 from zaqar import store_clock
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
+from zaqar.storage.availability import Availability
 from zaqar.storage.base import MessageStore
 
 #: A client, and another.
@@ -193,6 +194,11 @@ class Probe:
     def stats(self) -> Stats:
         """Count."""
         return self.store.stats(self.qid, now=self.hand.now)
+
+    def availability(self) -> Availability:
+        """Look at what the queue offers."""
+        (offer,) = self.store.availability([self.qid], now=self.hand.now)
+        return offer
 
     def purge(self) -> None:
         """Empty the queue."""
