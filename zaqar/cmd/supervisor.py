@@ -36,14 +36,15 @@ PATIENCE = 60.0
 #: Seconds for a successor to become ready.
 UNREADY = 60.0
 
+#: Seconds between two replacements: the end of one process and the start of
+#: the next would together take the processors from those that serve.
+_BETWEEN = 0.5
+
 #: Seconds between two checks whether it is.
 _CHECK_INTERVAL = 0.05
 
 #: Seconds after which connections are refused at shutdown.
 _SETTLED = 0.6
-
-#: Seconds in which answers close connections at shutdown.
-_FAREWELL = 0.1
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 _WATCHED = (*_STOPPING, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR2)
@@ -104,6 +105,7 @@ class Supervisor:
         self._children = children
         self._to_replace: collections.deque[Child] = collections.deque()
         self._successor: Successor | None = None
+        self._replace_at = 0.0
 
     def run(self) -> int:
         """Supervise until a signal to stop; return the exit code."""
@@ -135,7 +137,7 @@ class Supervisor:
             for child in self._children
             if not child.pid
         ]
-        if self._successor is not None:
+        if self._successor is not None or self._to_replace:
             waits.append(_CHECK_INTERVAL)
         return max(0.0, min(waits, default=3600.0))
 
@@ -154,7 +156,7 @@ class Supervisor:
                 self._succeed(successor)
             elif time.monotonic() > successor.end:
                 _send(successor.pid, signal.SIGKILL)
-        if self._successor is None and self._to_replace:
+        if self._may_replace():
             child = self._to_replace.popleft()
             reading, writing = os.pipe()
             pid = self._start(child, writing)
@@ -163,6 +165,10 @@ class Supervisor:
                 child, pid, reading, time.monotonic() + UNREADY
             )
 
+    def _may_replace(self) -> bool:
+        is_free = self._successor is None and bool(self._to_replace)
+        return is_free and time.monotonic() >= self._replace_at
+
     def _succeed(self, successor: Successor) -> None:
         child = successor.child
         if child.pid:
@@ -170,6 +176,7 @@ class Supervisor:
             _send(child.pid, child.retire)
         child.pid, child.deaths = successor.pid, 0
         child.born = time.monotonic()
+        self._replace_at = child.born + _BETWEEN
         self._close_successor()
 
     def _close_successor(self) -> None:
@@ -224,7 +231,6 @@ class Supervisor:
         LOG.info('Stopping, as told by %s', reason)
         listeners = {c.listener for c in self._children if c.listener}
         listener_shutdown.drop_new_connections(listeners)
-        self._retire_all()
         left = {child.pid for child in self._children if child.pid}
         left = left.union(*(child.leaving for child in self._children))
         if self._successor is not None:
@@ -247,18 +253,6 @@ class Supervisor:
         LOG.info('Stopped')
         return 0
 
-    def _retire_all(self) -> None:
-        """Have answers close connections for a moment."""
-        retiring = [
-            child
-            for child in self._children
-            if child.pid and child.retire != signal.SIGTERM
-        ]
-        for child in retiring:
-            _send(child.pid, child.retire)
-        if retiring:
-            time.sleep(_FAREWELL)
-
 
 def _live(child: Child, parent: int, signal_end: int | None) -> None:
     """Run the child, then exit without the parent's clean-up.
@@ -266,11 +260,8 @@ def _live(child: Child, parent: int, signal_end: int | None) -> None:
     :param signal_end: takes a byte when the child is ready
     """
     code = 1
-    policy: int | None = None
 
     def ready() -> None:
-        if policy is not None:
-            startup_priority.restore(policy)
         if signal_end is not None:
             os.write(signal_end, b'1')
 
@@ -286,7 +277,7 @@ def _live(child: Child, parent: int, signal_end: int | None) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
         if signal_end is not None:
             # The predecessor still serves, and needs the processor.
-            policy = startup_priority.lower()
+            startup_priority.lower()
         if os.getppid() == parent:
             child.work(ready)
         code = 0

@@ -77,6 +77,7 @@ class Watcher:
 
     def send(self, message: dict[str, Any]) -> Any:
         if message['type'] == 'http.response.start':
+            self.headers = message['headers']
             return object()
         # No part is sent before the last one is taken.
         assert self._future is None
@@ -166,6 +167,16 @@ class House:
         self.called += 1
         assert environ['wsgi.input'].read() == self.body
         return [bytes(self.size)]
+
+    def closed(self, count: int) -> int:
+        """Return how many answers close their connection."""
+        watchers = [self.ask() for _ in range(count)]
+        return sum(
+            (b'Connection', b'close') in each.headers for each in watchers
+        )
+
+    def retire(self, seconds: float) -> None:
+        self._adapter.retire(seconds)
 
     def ask(
         self, room: int = 0, headers: Sequence[tuple[bytes, bytes]] = ()
@@ -333,3 +344,22 @@ def test_headers_of_what_waits_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert house.slots.run(work)
     assert done == [0, 1, 0]
+
+
+def test_connections_of_who_retires_are_closed_one_after_another() -> None:
+    house = House(1)
+    assert house.closed(100) == 0
+    house.now = 7.0
+    house.retire(2.0)
+    assert house.closed(100) == 0
+    house.now = 8.0
+    assert 0 < house.closed(100) < 100
+    house.now = 9.0
+    assert house.closed(100) == 100
+
+
+def test_who_retires_at_once_closes_each_connection() -> None:
+    house = House(1)
+    house.retire(2.0)
+    house.retire(0)
+    assert house.closed(100) == 100

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import io
+import math
+import random
 import sys
 import time
 import urllib.parse
@@ -59,7 +61,6 @@ class AsgiAdapter:
 
     :param longest: bytes of the longest body that is read at all
     :param monotonic: the time in seconds
-    :ivar keep_alive: whether connections stay open after an answer
     """
 
     def __init__(
@@ -79,7 +80,8 @@ class AsgiAdapter:
         self._slots = slots
         self._monotonic = monotonic
         self._longest = longest
-        self.keep_alive = True
+        self._retired_at = math.inf
+        self._spread = 0.0
 
     def handle(self, watcher: Any) -> None:
         """Start a request.
@@ -94,6 +96,15 @@ class AsgiAdapter:
             return
         answer = functools.partial(self._answer, watcher, environ)
         self._buffer.read(watcher.proto.receive, length, answer)
+
+    def retire(self, seconds: float) -> None:
+        """Close connections with their answers: all, after some seconds.
+
+        Before that more and more of them: clients that lost theirs at the
+        same moment would all connect anew at the next one.
+        """
+        self._retired_at = self._monotonic()
+        self._spread = seconds
 
     def _answer(
         self, watcher: Any, environ: Environ, body: bytes | ZaqarError
@@ -166,7 +177,7 @@ class AsgiAdapter:
                     self._resume, watcher, body, turn, client, since
                 )
                 return (turn.wait(resume),)
-            if not self.keep_alive:
+            if self._closes():
                 headers = [*headers, ('Connection', 'close')]
             _start(watcher.proto, status, headers)
             jobs = self._send(watcher, content, turn)
@@ -174,6 +185,11 @@ class AsgiAdapter:
             watcher.err(error)
             jobs = ()
         return (*jobs, turn.end())
+
+    def _closes(self) -> bool:
+        """Tell whether to close a connection with the next answer."""
+        passed = self._monotonic() - self._retired_at
+        return passed >= 0 and passed >= self._spread * random.random()
 
     def _send(self, watcher: Any, content: bytes, turn: Turn) -> Jobs:
         size = len(content)

@@ -125,8 +125,13 @@ OPTS = [
 #: Seconds that requests in progress have to finish at shutdown.
 GRACE = 30.0
 
-#: Seconds that idle connections stay open after SIGHUP.
+#: Seconds that idle connections stay open after SIGHUP, and those after which
+#: each answer closes its connection.
 LINGER = 2.0
+RETIREMENT = 1.0
+
+#: Seconds in which answers close connections at shutdown.
+FAREWELL = 0.1
 
 #: Seconds between two checks of signals and of the parent process.
 _CHECK_INTERVAL = 0.5
@@ -156,8 +161,8 @@ def serve(
 ) -> None:
     """Serve requests until SIGTERM; finish those in progress, then return.
 
-    After SIGHUP, other processes accept connections, each answer closes its
-    connection, and idle ones are closed after :data:`LINGER` seconds.
+    After SIGHUP, other processes accept connections, answers close theirs,
+    and idle ones are closed after :data:`LINGER` seconds.
 
     :param settings: the options of the group
     :param longest: bytes of the longest body that is read
@@ -263,24 +268,24 @@ class _Stop:
         self._has_parent_ended = parent_exit_watch.watch()
 
     def retire(self) -> None:
-        """Close connections with their next answer, idle ones after a while.
+        """Close connections with their answers, idle ones after a while.
 
         Other processes accept those that are new.
         """
         _stop_accepting(self._listener)
-        self._adapter.keep_alive = False
+        self._adapter.retire(RETIREMENT)
         self._due = min(self._due, time.monotonic() + LINGER)
 
     def request(self) -> None:
-        """Accept no more requests, and finish those in progress in time."""
+        """Close connections, and finish requests in progress in time."""
         if self._requested.is_set():
             return
         self._requested.set()
-        self._adapter.keep_alive = False
-        limit = threading.Timer(GRACE, os._exit, (1,))
-        limit.daemon = True
-        limit.start()
-        self.event.set()
+        self._adapter.retire(0)
+        # Clients that are about to send learn from an answer that theirs is
+        # closed, not from an end without one.
+        _later(FAREWELL, self.event.set)
+        _later(GRACE, os._exit, 1)
 
     def wait(self) -> None:
         """Return when all requests are finished.
@@ -291,3 +296,9 @@ class _Stop:
         while not self._ended.wait(_CHECK_INTERVAL):
             if self._has_parent_ended() or time.monotonic() > self._due:
                 self.request()
+
+
+def _later(seconds: float, call: Callable[..., object], *args: int) -> None:
+    timer = threading.Timer(seconds, call, args)
+    timer.daemon = True
+    timer.start()
