@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from oslo_config import cfg
@@ -16,7 +16,7 @@ from oslo_log import log
 
 from zaqar import configuration, metrics, service_assembly, version
 from zaqar.api import optional_features
-from zaqar.cmd import notifier
+from zaqar.cmd import notifier, startup_priority
 from zaqar.cmd.supervisor import Child, Ready, Supervisor
 from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
@@ -179,6 +179,7 @@ def _metrics_server(conf: cfg.ConfigOpts) -> Child:
     metrics_endpoint.forget_the_dead(folder, '')
 
     def work(ready: Ready) -> None:
+        startup_priority.restore()
         ready()
         metrics_endpoint.serve(listener, folder)
 
@@ -199,52 +200,70 @@ def _listen(
     return listener
 
 
-def _built(
+@contextlib.contextmanager
+def _running(
     words: Sequence[str], part: Callable[[service_assembly.Service], T]
-) -> tuple[service_assembly.Service, T]:
-    """Return the service, by the configuration as it is now, and its part."""
+) -> Iterator[tuple[service_assembly.Service, T]]:
+    """Run the service, by the configuration as it is now, and its part."""
     try:
         conf = configuration.load(PROG, words, register_opts)
-        running = service_assembly.Service(conf)
-        return running, part(running)
+        service = service_assembly.Service(conf)
+        parts = service, part(service)
     except ConfigurationError as error:
         LOG.error('%s', error)
         raise SystemExit(1) from None
+    yield parts
+    # Another process serves by now, and needs the processor.
+    startup_priority.give_way()
+    service.close()
 
 
 def _talk(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     """Be the WebSocket server."""
-    running, talking = _built(words, service_assembly.Service.websocket)
-    running.start()
-    running.report_when_asked(WebSocket=talking.facts)
-    ready()
-    talking.serve(listener)
-    running.close()
+    with _running(words, service_assembly.Service.websocket) as (
+        service,
+        server,
+    ):
+        service.start()
+        service.report_when_asked(WebSocket=server.facts)
+        ready()
+        # What is written at a low priority would hold a lock for longer.
+        server.serve(listener, startup_priority.restore)
 
 
 def _notify(words: Sequence[str], ready: Ready) -> None:
     """Be the notifier."""
-    running, notifying = _built(words, service_assembly.Service.notifier)
-    running.report_when_asked(Notifications=notifying.facts)
-    ready()
-    notifier.run(notifying, is_child=True)
-    running.close()
+    with _running(words, service_assembly.Service.notifier) as (
+        service,
+        notifying,
+    ):
+        service.report_when_asked(Notifications=notifying.facts)
+        startup_priority.restore()
+        ready()
+        notifier.run(notifying, is_child=True)
 
 
 def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     """Be an API worker."""
-    running, application = _built(words, service_assembly.Service.application)
-    running.start()
-    running.report_when_asked()
-    warm_up(running, application)
-    granian_server.serve(
-        listener,
+
+    def take_over() -> None:
+        startup_priority.restore()
+        ready()
+
+    with _running(words, service_assembly.Service.application) as (
+        service,
         application,
-        running.conf[granian_server.GROUP],
-        running.longest_body,
-        ready,
-    )
-    running.close()
+    ):
+        service.start()
+        service.report_when_asked()
+        warm_up(service, application)
+        granian_server.serve(
+            listener,
+            application,
+            service.conf[granian_server.GROUP],
+            service.longest_body,
+            take_over,
+        )
 
 
 def _rehearse(conf: cfg.ConfigOpts) -> None:

@@ -16,6 +16,9 @@ import threading
 
 _NO_PRIORITY = os.sched_param(0)
 
+#: The policy of this process while it is lowered.
+_before: int | None = None
+
 #: Seconds after which a process has its usual priority even if it is still
 #: loading: while others need all processors it would never be ready.
 PATIENCE = 2.0
@@ -24,21 +27,23 @@ PATIENCE = 2.0
 _THREADS = '/proc/self/task'
 
 
-def lower() -> int | None:
-    """Give way to other processes; return the policy to restore.
+def lower() -> bool:
+    """Give way to other processes until :func:`restore` or a time limit.
 
     Called before the process starts threads.
 
-    :returns: None if nothing was changed, since it could not be undone
+    :returns: False if nothing was changed, since it could not be undone
     """
+    global _before
     before = os.sched_getscheduler(0)
     if not (os.path.isdir(_THREADS) and _can_return_to(before)):
-        return None
-    timer = threading.Timer(PATIENCE, restore, (before,))
+        return False
+    _before = before
+    timer = threading.Timer(PATIENCE, restore)
     timer.daemon = True
     timer.start()
     os.sched_setscheduler(0, os.SCHED_IDLE, _NO_PRIORITY)
-    return before
+    return True
 
 
 def give_way() -> None:
@@ -52,8 +57,12 @@ def give_way() -> None:
             os.sched_setscheduler(thread, os.SCHED_IDLE, _NO_PRIORITY)
 
 
-def restore(before: int) -> None:
+def restore() -> None:
     """Undo :func:`lower`, for threads that were started since then too."""
+    global _before
+    before, _before = _before, None
+    if before is None:
+        return
     # A thread that is not yet restored may start another one meanwhile.
     while any(
         _restore(int(thread), before) for thread in os.listdir(_THREADS)

@@ -97,11 +97,16 @@ class Server:
         count = len(self._connections) if self._connections else 0
         return {'connections': count}
 
-    def serve(self, listener: socket.socket) -> None:
-        """Serve until SIGTERM; finish requests in progress, then return."""
+    def serve(
+        self, listener: socket.socket, loaded: Callable[[], None]
+    ) -> None:
+        """Serve until SIGTERM; finish requests in progress, then return.
+
+        :param loaded: called when all is prepared, before anything is written
+        """
         endpoint = self._endpoint()
         with asyncio.Runner(loop_factory=_loop) as runner:
-            runner.run(self._serve(listener, endpoint))
+            runner.run(self._serve(listener, endpoint, loaded))
 
     def _endpoint(self) -> socket.socket:
         """Listen for other processes.
@@ -128,7 +133,10 @@ class Server:
                 time.sleep(_LOOK)
 
     async def _serve(
-        self, listener: socket.socket, inner: socket.socket
+        self,
+        listener: socket.socket,
+        inner: socket.socket,
+        loaded: Callable[[], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
@@ -138,12 +146,15 @@ class Server:
             self._handler, self._settings, workers, loop, self._watch
         )
         node = self._node(inner, connections, loop)
-        await loop.run_in_executor(None, node.renew)
-        node.start()
         secret = self._shared or self._own
         mac = RequestAuthenticator.from_secret(secret)
         internal_server = InternalServer(connections, mac, self._max_body)
         await internal_server.start(inner)
+        # All objects so far are permanent: exclude them from collections.
+        gc.freeze()
+        loaded()
+        await loop.run_in_executor(None, node.renew)
+        node.start()
         node_id = self._settings.node_id
         websocket_node_directory.LOCAL_NODES[node_id] = functools.partial(
             _push, connections, loop
@@ -151,8 +162,6 @@ class Server:
         server = await loop.create_server(
             Factory(connections, loop), sock=listener, backlog=BACKLOG
         )
-        # All objects so far are permanent: exclude them from collections.
-        gc.freeze()
         await _until_stopped(stopped)
         server.close()
         connections.drain()

@@ -13,18 +13,17 @@ import threading
 from zaqar.cmd import startup_priority
 
 usual = os.sched_getscheduler(0)
-before = startup_priority.lower()
+is_lowered = startup_priority.lower()
 ended = threading.Event()
 thread = threading.Thread(target=ended.wait)
 thread.start()
 numbers = [0, thread.native_id]
 lowered = [os.sched_getscheduler(number) for number in numbers]
-if before is not None:
-    startup_priority.restore(before)
+startup_priority.restore()
 restored = [os.sched_getscheduler(number) for number in numbers]
 ended.set()
 idle = {os.SCHED_IDLE}
-print(before is None, set(lowered) == idle, set(restored) == {usual})
+print(not is_lowered, set(lowered) == idle, set(restored) == {usual})
 """
 
 
@@ -41,7 +40,7 @@ from zaqar.cmd import startup_priority
 
 startup_priority._THREADS = '/proc/self/missing'
 usual = os.sched_getscheduler(0)
-assert startup_priority.lower() is None
+assert not startup_priority.lower()
 assert os.sched_getscheduler(0) == usual
 """
 
