@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar import request_deadline
-from zaqar.api import query_parsing
+from zaqar.api import microversions, query_parsing
+from zaqar.api.microversions import Version
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import subscriptions
@@ -62,9 +63,12 @@ class Dispatcher:
         self._context = context
         self._observe = observe
 
-    def serves(self, operation: Operation) -> bool:
-        """Tell whether the features that an operation needs are on."""
-        return operation.needs <= self._context.features
+    def serves(self, operation: Operation, version: Version) -> bool:
+        """Tell whether a version has an operation whose features are on."""
+        return (
+            operation.since <= version
+            and operation.needs <= self._context.features
+        )
 
     def run(
         self,
@@ -75,6 +79,7 @@ class Dispatcher:
         path: Mapping[str, str],
         values: Mapping[str, Sequence[str]],
         read_body: BodyReader,
+        version: Version = microversions.MIN,
     ) -> Any:
         """Run an operation and return the result of its function.
 
@@ -87,7 +92,7 @@ class Dispatcher:
         status, outcome = '500', 'done'
         try:
             result = self._run(
-                operation, identity, scope, path, values, read_body
+                operation, identity, scope, path, values, read_body, version
             )
             status = '2xx'
             return result
@@ -126,10 +131,11 @@ class Dispatcher:
         path: Mapping[str, str],
         values: Mapping[str, Sequence[str]],
         read_body: BodyReader,
+        version: Version,
     ) -> Any:
         if request_deadline.is_too_late():
             raise StoreUnavailable(request_deadline.TOO_MANY)
-        if not self.serves(operation):
+        if not self.serves(operation, version):
             raise NoRoute
         self._authorizer.check(operation.rule, identity, scope, path)
         arguments: dict[str, Any] = dict(path)
@@ -137,9 +143,11 @@ class Dispatcher:
             arguments['scope'] = scope
         query = operation.query
         if query:
-            arguments |= query_parsing.parse(query, values)
+            arguments |= query_parsing.parse(query, values, version)
         if operation.keep_unknown:
-            arguments['filters'] = query_parsing.unknown(query, values)
+            arguments['filters'] = query_parsing.unknown(
+                query, values, version
+            )
         size = 0
         if operation.body is not None:
             received = self._read(operation.body, read_body)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from zaqar.api import operation_table
+from zaqar.api import microversions, operation_table
 from zaqar.api.operation import Operation
 
 _VARIABLE = re.compile(r'{(\w+)}')
@@ -26,8 +26,11 @@ _PLAIN = ('rel/health',)
 
 @functools.cache
 def document(features: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """Return the document, with what every version has."""
     relations: dict[str, list[Operation]] = {}
     for operation in operation_table.OPERATIONS:
+        if operation.since > microversions.MIN:
+            continue
         if operation.rel and operation.needs <= features:
             relations.setdefault(operation.rel, []).append(operation)
     return {
@@ -41,7 +44,11 @@ def document(features: frozenset[str] = frozenset()) -> dict[str, Any]:
 def _resource(rel: str, operations: Sequence[Operation]) -> dict[str, Any]:
     first = operations[0]
     path = _VARIABLE.sub(_named, first.path)
-    params = [param for param in first.query if param.home]
+    params = [
+        param
+        for param in first.query
+        if param.home and param.since == microversions.MIN
+    ]
     names = ','.join(param.name for param in params)
     variables = {
         **{name: name for name in _VARIABLE.findall(path)},

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zaqar.api import body_size_errors
+from zaqar.api import body_size_errors, microversions
+from zaqar.api.microversions import Version
 from zaqar.api.optional_features import Feature
 from zaqar.controllers.configured_limits import Limits
 
@@ -47,6 +48,7 @@ class Param:
     :ivar home: its name in the home document, None to leave it out
     :ivar alone: if present, all others are ignored
     :ivar member: its name in the body of a frame, if different
+    :ivar since: the version that adds it; below, it is an unknown one
     """
 
     name: str
@@ -55,6 +57,7 @@ class Param:
     home: str | None = None
     alone: bool = False
     member: str = ''
+    since: Version = microversions.MIN
 
 
 def metadata_size(limits: Limits) -> int:
@@ -106,6 +109,7 @@ class Operation:
     :ivar conflict: what 409 means, '' where there is none
     :ivar keep_unknown: pass undeclared query parameters as ``filters``
     :ivar needs: features without which the operation does not exist
+    :ivar since: the version that adds it; below, it does not exist
     """
 
     name: str
@@ -123,6 +127,7 @@ class Operation:
     conflict: str = ''
     keep_unknown: bool = False
     needs: frozenset[Feature] = frozenset()
+    since: Version = microversions.MIN
 
     @property
     def method(self) -> str:

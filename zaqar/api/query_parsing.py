@@ -8,6 +8,8 @@ lists are separated by commas, repeated, or both.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from zaqar.api import microversions
+from zaqar.api.microversions import Version
 from zaqar.api.operation import Param
 from zaqar.errors import InvalidParameter
 
@@ -16,17 +18,20 @@ _FALSE = frozenset(('false', 'False', 'f', 'no', 'n', '0', 'off'))
 
 
 def parse(
-    params: Sequence[Param], values: Mapping[str, Sequence[str]]
+    params: Sequence[Param],
+    values: Mapping[str, Sequence[str]],
+    version: Version = microversions.MAX,
 ) -> dict[str, Any]:
     """Return the value of each declared parameter, None if absent.
 
     :param params: with the one that stands alone, if any, first
     :param values: as sent, each name with all its values
+    :param version: below which a parameter counts as absent
     :raises InvalidParameter: a value of the wrong type
     """
     arguments: dict[str, Any] = dict.fromkeys(param.name for param in params)
     for param in params:
-        if param.name not in values:
+        if param.name not in values or param.since > version:
             continue
         value = _READERS[param.kind](param.name, values[param.name])
         arguments[param.name] = value
@@ -36,10 +41,12 @@ def parse(
 
 
 def unknown(
-    params: Sequence[Param], values: Mapping[str, Sequence[str]]
+    params: Sequence[Param],
+    values: Mapping[str, Sequence[str]],
+    version: Version = microversions.MAX,
 ) -> dict[str, Sequence[str]]:
-    """Return undeclared parameters, without blank values."""
-    names = {param.name for param in params}
+    """Return parameters that a version lacks, without blank values."""
+    names = {param.name for param in params if param.since <= version}
     return {
         name: filled
         for name, texts in values.items()

@@ -19,6 +19,7 @@ import msgspec
 
 from zaqar.api import operation_table
 from zaqar.api.dispatch import Received
+from zaqar.api.microversions import Version
 from zaqar.api.operation import Operation, Param
 from zaqar.errors import InvalidRequest, NoRoute
 
@@ -38,7 +39,7 @@ _READ = 'GET'
 _TEXTS = frozenset(
     (
         *('client-id', 'x-project-id', 'x-auth-token'),
-        *('user-agent', 'date', 'accept'),
+        *('user-agent', 'date', 'accept', 'openstack-api-version'),
     )
 )
 
@@ -89,8 +90,8 @@ class BodyMembers:
     document: tuple[str, ...]
 
 
-def operation(action: Any) -> Operation:
-    """Return the operation of an action.
+def operation(action: Any, version: Version) -> Operation:
+    """Return the operation of an action in a version.
 
     :raises InvalidRequest: there is none
     """
@@ -99,7 +100,7 @@ def operation(action: Any) -> Operation:
     row = None
     if isinstance(action, str):
         row = operation_table.BY_ACTION.get(_ALIASES.get(action, action))
-    if row is None:
+    if row is None or row.since > version:
         raise InvalidRequest(f'{str(action)[:64]} is not a valid action.')
     return row
 
@@ -134,7 +135,9 @@ def path(row: Operation, body: Members, codec: Codec) -> dict[str, str]:
     return values
 
 
-def query(row: Operation, body: Members, codec: Codec) -> dict[str, list[str]]:
+def query(
+    row: Operation, body: Members, codec: Codec, version: Version
+) -> dict[str, list[str]]:
     """Return the parameters as the values of a query string.
 
     :raises InvalidRequest: one is of the wrong type
@@ -142,7 +145,7 @@ def query(row: Operation, body: Members, codec: Codec) -> dict[str, list[str]]:
     return {
         param.name: _texts(param.kind, name, codec.value(body[name]))
         for name, param in _body_members(row.name).params
-        if name in body
+        if name in body and param.since <= version
     }
 
 

@@ -51,7 +51,12 @@ ENDS_AT = 'zaqar.ends_at'
 IDENTITY_HEADERS = ('HTTP_X_', 'HTTP_OPENSTACK_')
 
 #: ... except for these, which claim none or are covered by the signature.
-_HARMLESS = frozenset(('HTTP_X_PROJECT_ID', 'HTTP_X_OPENSTACK_REQUEST_ID'))
+_HARMLESS = frozenset(
+    (
+        *('HTTP_X_PROJECT_ID', 'HTTP_X_OPENSTACK_REQUEST_ID'),
+        'HTTP_OPENSTACK_API_VERSION',
+    )
+)
 
 
 def strategy(conf: cfg.ConfigOpts) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from zaqar.api import microversions
+from zaqar.api.microversions import Version
 from zaqar.transport.websocket import response_views
 from zaqar.transport.websocket.frame_codecs import FrameCodec
 
@@ -17,17 +19,24 @@ OMITTED = object()
 #: Headers that are never repeated.
 _SECRET = frozenset(('x-auth-token', 'url-signature'))
 
+#: The header by which a client matches an answer with its request.
+REQUEST_ID = 'request_id'
+
 #: Types of an action that is repeated.
 _SCALARS = (str, int, float, bool)
 
 
 @dataclass(slots=True)
 class Echo:
-    """The part of a request that its answer repeats."""
+    """The part of a request that its answer repeats.
+
+    :ivar named: headers of the answer that the request has named
+    """
 
     action: Any = None
     body: Any = field(default_factory=dict)
     headers: Any = field(default_factory=dict)
+    named: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> Mapping[str, Any]:
         """Return it as part of an answer."""
@@ -56,6 +65,22 @@ def headers_shown(headers: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
+def headers_named(
+    version: Version | None, values: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return the headers of an answer besides its status.
+
+    :param version: None if the client has named none
+    :param values: headers of the request by their names in lower case
+    """
+    if version is None:
+        return {}
+    named = {microversions.HEADER: version.header}
+    if version >= microversions.V2_1 and REQUEST_ID in values:
+        named[REQUEST_ID] = values[REQUEST_ID]
+    return named
+
+
 def encode(
     encoding: FrameCodec, echo: Echo, reply: response_views.Reply
 ) -> bytes:
@@ -65,6 +90,6 @@ def encode(
         {
             'request': echo.document(),
             'body': body,
-            'headers': {'status': status},
+            'headers': {'status': status, **echo.named},
         }
     )

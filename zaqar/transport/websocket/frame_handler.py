@@ -27,7 +27,7 @@ from zaqar.transport.websocket.connection_state_machine import (
 )
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_codecs import FrameCodec
-from zaqar.transport.websocket.frame_reading import OperationCall
+from zaqar.transport.websocket.frame_reading import Headers, OperationCall
 from zaqar.transport.websocket.session import Session
 
 LOG = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class FrameHandler:
             fault = {'error': text, 'exception': text}
             # Clients match answers by the action.
             answer.data = answer_envelope.encode(
-                encoding, Echo(echo.action), (500, fault)
+                encoding, Echo(echo.action, named=echo.named), (500, fault)
             )
         return answer
 
@@ -104,7 +104,7 @@ class FrameHandler:
             parsed = session.parse(frame.data, encoding, echo)
             if parsed.row is None:
                 echo.body, echo.headers = {}, {}
-                return _authenticate(session, parsed.headers.values, answer)
+                return _authenticate(session, parsed.headers, answer)
             call = session.call(parsed, parsed.row, encoding)
             answer.is_proved = not call.session_path
         except ZaqarError as error:
@@ -131,7 +131,7 @@ class FrameHandler:
 
 
 def _authenticate(
-    session: Session, headers: Mapping[str, Any], answer: FrameAnswer
+    session: Session, headers: Headers, answer: FrameAnswer
 ) -> response_views.Reply:
     credentials, ended = session.authenticate(headers)
     if credentials is not None:

@@ -5,18 +5,21 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from zaqar.api import websocket_frame_arguments
+from zaqar.api import microversions, websocket_frame_arguments
 from zaqar.api.dispatch import Dispatcher
+from zaqar.api.microversions import Version
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
 from zaqar.transport.websocket import answer_envelope, response_views
 from zaqar.transport.websocket.frame_codecs import FrameCodec
+
+_VERSION = microversions.HEADER.lower()
 
 _SUBSCRIBE = ('subscription_create', 'topic_subscription_create')
 
@@ -29,6 +32,8 @@ class Headers:
     :ivar is_binary: their encoding
     :ivar values: by their names in lower case
     :ivar shown: as answers repeat them
+    :ivar requested: the version that they or the session name, None if none
+    :ivar named: headers of answers, besides the status
     :ivar identity: None until the first frame is authenticated
     """
 
@@ -36,7 +41,14 @@ class Headers:
     is_binary: bool
     values: Mapping[str, Any]
     shown: Mapping[str, Any]
+    requested: Version | None = None
+    named: Mapping[str, Any] = field(default_factory=dict)
     identity: Identity | None = None
+
+    @property
+    def version(self) -> Version:
+        """The version of the request."""
+        return self.requested or microversions.MIN
 
     def is_same(self, raw: bytes, is_binary: bool) -> bool:
         """Tell whether the same headers were received again."""
@@ -66,6 +78,7 @@ class OperationCall(response_views.RequestInfo):
     body: websocket_frame_arguments.Members
     encoding: FrameCodec
     session_path: str
+    version: Version
 
     @property
     def subscribes_itself(self) -> bool:
@@ -86,6 +99,7 @@ class OperationCall(response_views.RequestInfo):
             read_body=lambda *_: websocket_frame_arguments.document(
                 self.row, self.body, self.encoding
             ),
+            version=self.version,
         )
 
 
@@ -94,11 +108,14 @@ def parse(
     encoding: FrameCodec,
     echo: answer_envelope.Echo,
     cached: Headers | None,
+    default: Version | None = None,
 ) -> ParsedFrame:
     """Decode a frame, and note what its answer repeats.
 
     :param cached: the headers of the frame before
+    :param default: the version if they name none
     :raises InvalidRequest: it is malformed
+    :raises NotAcceptable: its version is not supported
     """
     members = encoding.members(data)
     raw = members.get('action')
@@ -106,8 +123,9 @@ def parse(
     echo.action = answer_envelope.action_shown(action)
     if 'headers' not in members:
         raise InvalidRequest('The frame has no headers.')
-    headers = _parse_headers(members['headers'], encoding, cached)
-    echo.headers = headers.shown
+    headers = _parse_headers(
+        members['headers'], encoding, echo, cached, default
+    )
     body: websocket_frame_arguments.Members = {}
     if 'body' in members:
         body = encoding.members(members['body'])
@@ -116,18 +134,24 @@ def parse(
         echo.body = answer_envelope.OMITTED
     if action == websocket_frame_arguments.AUTHENTICATE:
         return ParsedFrame(None, headers, body)
-    return ParsedFrame(
-        websocket_frame_arguments.operation(action), headers, body
-    )
+    row = websocket_frame_arguments.operation(action, headers.version)
+    return ParsedFrame(row, headers, body)
 
 
 def _parse_headers(
-    raw: msgspec.Raw, encoding: FrameCodec, cached: Headers | None
+    raw: msgspec.Raw,
+    encoding: FrameCodec,
+    echo: answer_envelope.Echo,
+    cached: Headers | None,
+    default: Version | None,
 ) -> Headers:
     text = bytes(raw)
     if cached is not None and cached.is_same(text, encoding.is_binary):
+        echo.headers, echo.named = cached.shown, cached.named
         return cached
     headers = encoding.value(raw)
     values = websocket_frame_arguments.headers(headers)
-    shown = answer_envelope.headers_shown(headers)
-    return Headers(text, encoding.is_binary, values, shown)
+    shown = echo.headers = answer_envelope.headers_shown(headers)
+    version = microversions.requested(values.get(_VERSION, '')) or default
+    named = echo.named = answer_envelope.headers_named(version, values)
+    return Headers(text, encoding.is_binary, values, shown, version, named)

@@ -6,11 +6,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from oslo_context import context
 
 from zaqar.api import client_project_queue_checks, websocket_frame_arguments
+from zaqar.api.microversions import Version
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
@@ -46,6 +46,7 @@ class Session:
         self._address = address
         self._credentials: Credentials | None = None
         self._headers: Headers | None = None
+        self._version: Version | None = None
         self._subscriptions: list[OwnedSubscription] = []
         # Ids of requests count up in the last part of the connection's.
         self._id = f'req-{connection_id.rpartition("-")[0]}'
@@ -73,24 +74,27 @@ class Session:
 
         :raises InvalidRequest: it is malformed
         """
-        frame = frame_reading.parse(data, encoding, echo, self._headers)
+        frame = frame_reading.parse(
+            data, encoding, echo, self._headers, self._version
+        )
         self._headers = frame.headers
         return frame
 
     def authenticate(
-        self, headers: Mapping[str, Any]
+        self, headers: Headers
     ) -> tuple[Credentials | None, Sequence[OwnedSubscription]]:
-        """Take the credentials of a token.
+        """Take the credentials of a token, and the default version.
 
         :returns: them, None where none are needed, and the subscriptions of
             former ones that end with them
         """
-        credentials = self._authenticator.authenticate(headers)
+        credentials = self._authenticator.authenticate(headers.values)
+        self._version = headers.requested
+        # They have the identity and the version of before.
+        self._headers = None
         if credentials is None:
             return None, ()
         self._credentials = credentials
-        # Their identity is that of the former credentials.
-        self._headers = None
         # Here, not on the loop: each of them is matched with all rules.
         owned = self._subscriptions
         ended = [one for one in owned if not self._may_keep(credentials, one)]
@@ -128,10 +132,13 @@ class Session:
             encoding.body,
             row,
             identity,
-            websocket_frame_arguments.query(row, body, encoding),
+            websocket_frame_arguments.query(
+                row, body, encoding, headers.version
+            ),
             body,
             encoding,
             session_path,
+            headers.version,
         )
 
     def add_subscription(self, subscription: OwnedSubscription) -> None:

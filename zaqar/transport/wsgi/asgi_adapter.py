@@ -20,6 +20,7 @@ from typing import Any
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.transport.large_page_fairness import LARGE, TURN, Job, Turn, Turns
+from zaqar.transport.wsgi import microversion_headers
 from zaqar.transport.wsgi.request_buffering import (
     Future,
     Loop,
@@ -164,7 +165,7 @@ class AsgiAdapter:
         if request_deadline.is_too_late():
             body = StoreUnavailable(request_deadline.TOO_MANY)
         if isinstance(body, ZaqarError):
-            app = error_response(body)
+            app = microversion_headers.with_version(error_response(body))
         else:
             environ['wsgi.input'] = io.BytesIO(body)
         environ[TURN] = turn

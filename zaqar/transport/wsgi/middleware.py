@@ -14,7 +14,7 @@ from oslo_context import context
 from oslo_middleware import cors, healthcheck
 
 from zaqar import log_line_escaping
-from zaqar.api import openapi
+from zaqar.api import microversions, openapi
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import (
     InvalidRequest,
@@ -47,6 +47,8 @@ _VERSIONS = encode(
             {
                 'id': '2',
                 'status': 'CURRENT',
+                'version': str(microversions.MAX),
+                'min_version': str(microversions.MIN),
                 'updated': '2014-9-24T04:06:47Z',
                 'media-types': [
                     {
@@ -68,10 +70,11 @@ CORS_DEFAULTS: dict[str, list[str]] = {
         *('X-User-Id', 'X-Tenant-Id', 'X-OpenStack-Request-ID'),
         *('X-Trace-Info', 'X-Trace-HMAC', 'Client-id', 'X-Project-Id'),
         *('URL-Signature', 'URL-Expires', 'URL-Methods', 'URL-Paths'),
+        microversions.HEADER,
     ],
     'expose_headers': [
         *('X-Auth-Token', 'X-Subject-Token', 'X-Service-Token'),
-        'X-OpenStack-Request-ID',
+        *('X-OpenStack-Request-ID', microversions.HEADER),
     ],
     'allow_methods': ['GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'HEAD'],
 }

@@ -7,7 +7,12 @@ from oslo_config import cfg
 
 from zaqar.api.dispatch import Dispatcher
 from zaqar.transport import caller_identity
-from zaqar.transport.wsgi import confirm_page, middleware, v1_1_compat
+from zaqar.transport.wsgi import (
+    confirm_page,
+    microversion_headers,
+    middleware,
+    v1_1_compat,
+)
 from zaqar.transport.wsgi.request_handler import (
     PecanApplication,
     RootController,
@@ -43,5 +48,7 @@ def build(
     app = middleware.with_request_id(app)
     # CORS preflights carry no token, hence outside authentication.
     app = middleware.with_cors(app, conf)
+    # The CORS middleware replaces Vary.
+    app = microversion_headers.with_version(app)
     # Keystone's and the CORS middleware use WebOb, which changes Location.
     return middleware.with_bare_location(app)

@@ -14,12 +14,17 @@ from typing import Any
 
 from pecan.core import PecanBase, RoutingState
 
-from zaqar.api import client_project_queue_checks
+from zaqar.api import client_project_queue_checks, microversions
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
 from zaqar.transport import caller_identity
 from zaqar.transport.large_page_fairness import TURN, Turn
-from zaqar.transport.wsgi import request_reading, response_views, router
+from zaqar.transport.wsgi import (
+    microversion_headers,
+    request_reading,
+    response_views,
+    router,
+)
 from zaqar.transport.wsgi.responses import Response, error_response
 from zaqar.transport.wsgi_types import Environ
 
@@ -42,15 +47,21 @@ class RootController:
     def __init__(self, dispatcher: Dispatcher, *, verified: bool) -> None:
         self._dispatcher = dispatcher
         self._verified = verified
-        self._tree = router.tree(dispatcher.serves)
+        self._trees = {
+            version: router.tree(
+                functools.partial(dispatcher.serves, version=version)
+            )
+            for version in microversions.ALL
+        }
 
     def handle(self, environ: Environ) -> Response:
         """Handle a request. The order of checks is part of the API."""
         method = environ['REQUEST_METHOD']
         if method not in METHODS:
             raise InvalidRequest('Invalid HTTP method', title='Bad request')
+        version = microversion_headers.version(environ)
         path = _path(environ)
-        match = router.match(self._tree, path)
+        match = router.match(self._trees[version], path)
         request_reading.refuse_form(environ)
         request_reading.check_accept(environ)
         identity = caller_identity.identity(
@@ -76,6 +87,7 @@ class RootController:
             path=client_project_queue_checks.without_scope(match.values),
             values=request_reading.query(environ),
             read_body=functools.partial(request_reading.read_body, environ),
+            version=version,
         )
         if turn is not None:
             turn.weigh(result)

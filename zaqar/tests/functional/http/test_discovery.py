@@ -23,6 +23,8 @@ def test_the_root_lists_versions_to_anybody(api: Api, path: str) -> None:
             {
                 'id': '2',
                 'status': 'CURRENT',
+                'version': '2.1',
+                'min_version': '2.0',
                 'updated': '2014-9-24T04:06:47Z',
                 'media-types': [
                     {

@@ -22,7 +22,8 @@ PREFLIGHT = {
     'Origin': ORIGIN,
     'Access-Control-Request-Method': 'PUT',
     'Access-Control-Request-Headers': 'X-Auth-Token, Client-ID, X-Project-Id, '
-    'URL-Signature, URL-Expires, URL-Methods, URL-Paths',
+    'URL-Signature, URL-Expires, URL-Methods, URL-Paths, '
+    'OpenStack-API-Version',
 }
 NOBODY = {'Client-ID': None, 'X-Project-ID': None}
 
@@ -51,6 +52,7 @@ def test_an_allowed_origin_is_told_on_any_answer(cors: Api, path: str) -> None:
     assert 'origin' in answer.headers['vary'].lower()
     exposed = answer.headers['access-control-expose-headers']
     assert 'X-OpenStack-Request-ID' in exposed
+    assert 'OpenStack-API-Version' in exposed
 
 
 def test_another_origin_is_told_nothing(cors: Api) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from zaqar import request_deadline
+from zaqar.api import microversions
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Identity
@@ -30,6 +31,7 @@ def run(handler: Any) -> Any:
         keep_unknown=False,
         body=None,
         needs=frozenset(),
+        since=microversions.MIN,
         handler=handler,
         error_message='It failed',
     )

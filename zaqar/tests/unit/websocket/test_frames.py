@@ -8,7 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from zaqar.api import operation_table, websocket_frame_arguments
+from zaqar.api import (
+    microversions,
+    operation_table,
+    websocket_frame_arguments,
+)
 from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest, NoRoute
 from zaqar.transport.websocket.frame_codecs import codec
@@ -84,13 +88,15 @@ def test_each_parameter_has_its_type(
         name = param.member or param.name
         body = {name: FITTING[param.kind], 'unknown': 1}
         values = websocket_frame_arguments.query(
-            operation, *_members(is_binary, body)
+            operation, *_members(is_binary, body), microversions.MAX
         )
         assert list(values) == [param.name]
         for value in MISFITS[param.kind]:
             with pytest.raises(InvalidRequest):
                 websocket_frame_arguments.query(
-                    operation, *_members(is_binary, {name: value})
+                    operation,
+                    *_members(is_binary, {name: value}),
+                    microversions.MAX,
                 )
 
 
@@ -160,12 +166,14 @@ def test_some_documents_are_one_member(
 @pytest.mark.parametrize('action', [None, '', 'x', 1, True, [], {}, ['x']])
 def test_an_action_that_is_none_is_refused(action: Any) -> None:
     with pytest.raises(InvalidRequest):
-        websocket_frame_arguments.operation(action)
+        websocket_frame_arguments.operation(action, microversions.MAX)
 
 
 def test_the_name_that_clients_know_is_understood() -> None:
     assert (
-        websocket_frame_arguments.operation('check_node_health').name
+        websocket_frame_arguments.operation(
+            'check_node_health', microversions.MIN
+        ).name
         == 'health'
     )
 

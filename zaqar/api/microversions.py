@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Microversions of the API, and their negotiation.
+
+:source: reference/http, "Microversions"; API-SIG, "Microversion Specification"
+"""
+
+import functools
+import re
+from typing import NamedTuple
+
+from zaqar.errors import InvalidRequest, NotAcceptable
+
+#: The header in which requests name a version, and answers the one used.
+HEADER = 'OpenStack-API-Version'
+
+#: The service whose version is ours; the header may name others.
+SERVICE = 'messaging'
+
+_LATEST = 'latest'
+
+#: No leading zeros, and few enough digits to be read quickly.
+_VERSION = re.compile(r'(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})')
+
+
+class Version(NamedTuple):
+    """A version of the API; later ones are greater."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f'{self.major}.{self.minor}'
+
+    @property
+    def header(self) -> str:
+        """The value of the header that names it."""
+        return f'{SERVICE} {self}'
+
+
+V2_0 = Version(2, 0)
+V2_1 = Version(2, 1)
+
+#: All that are supported, in order.
+ALL = (V2_0, V2_1)
+MIN, MAX = ALL[0], ALL[-1]
+
+
+@functools.lru_cache(maxsize=64)
+def requested(header: str) -> Version | None:
+    """Return the version that a header names for us, None if none.
+
+    :param header: entries of services, separated by commas; the last one of
+        ours counts
+    :raises InvalidRequest: our entry is malformed
+    :raises NotAcceptable: the version is not supported
+    """
+    version = None
+    for entry in header.split(','):
+        service, *values = entry.split()[:3] or ['']
+        if service.lower() == SERVICE:
+            version = _read(values)
+    if version is not None and version not in ALL:
+        raise NotAcceptable(
+            f'Version {version} is not supported. The minimum is {MIN} and '
+            f'the maximum is {MAX}.'
+        )
+    return version
+
+
+def _read(values: list[str]) -> Version:
+    text = values[0] if len(values) == 1 else ''
+    if text.lower() == _LATEST:
+        return MAX
+    match = _VERSION.fullmatch(text)
+    if match is None:
+        raise InvalidRequest(
+            f'The header {HEADER} must name a version as in '
+            f'"{MAX.header}", or "{SERVICE} {_LATEST}".'
+        )
+    return Version(int(match[1]), int(match[2]))

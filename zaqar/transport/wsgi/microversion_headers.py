@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Headers of microversions in requests and responses.
+
+:source: reference/http, "Microversions"
+"""
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+from zaqar.api import microversions
+from zaqar.api.microversions import Version
+from zaqar.errors import ZaqarError
+from zaqar.transport.wsgi.responses import Headers
+from zaqar.transport.wsgi_types import App, Environ, StartResponse
+
+_KEY = 'HTTP_OPENSTACK_API_VERSION'
+
+
+def version(environ: Environ) -> Version:
+    """Return the version of a request.
+
+    :raises ZaqarError: its header is malformed, or names no supported one
+    """
+    header = environ.get(_KEY)
+    named = microversions.requested(header) if header else None
+    return named or microversions.MIN
+
+
+def with_version(app: App) -> App:
+    """Name the version in responses to requests that name one."""
+
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        header = environ.get(_KEY)
+        if not header:
+            return app(environ, start)
+        try:
+            named = microversions.requested(header)
+        except ZaqarError:
+            # The answer says so, and no version is used.
+            return app(environ, functools.partial(_varied, (), start))
+        if named is None:
+            return app(environ, start)
+        pair = (microversions.HEADER, named.header)
+        return app(environ, functools.partial(_varied, (pair,), start))
+
+    return call
+
+
+def _varied(
+    added: Iterable[tuple[str, str]],
+    start: StartResponse,
+    status: str,
+    headers: Headers,
+    *more: Any,
+) -> Any:
+    varies = [value for name, value in headers if name.lower() == 'vary']
+    vary = ', '.join([*varies, microversions.HEADER])
+    others = [pair for pair in headers if pair[0].lower() != 'vary']
+    return start(status, [*others, ('Vary', vary), *added], *more)
