@@ -34,6 +34,11 @@ def of_queue(prefix: str, qid: str, now: int) -> Sequence[str]:
     return (*_fixed(prefix, qid), f'{base}{turn}', f'{base}{turn - 1}')
 
 
+def of_state(prefix: str, qid: str) -> str:
+    """Return the key of the state of a queue."""
+    return _fixed(prefix, qid)[0]
+
+
 def of_records(prefix: str, kind: str, parent: str) -> Sequence[str]:
     """Return the keys of the records of a kind under a parent."""
     # Quoted, since a brace would end the tag.

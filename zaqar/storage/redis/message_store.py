@@ -9,9 +9,11 @@ from zaqar import request_deadline, store_clock
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Claim, Message, MessageSpan, NewMessage, Page, Stats
 from zaqar.storage import base, deletion_errors
+from zaqar.storage.availability import Availability
 from zaqar.storage.message_ids import make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
+    availability,
     keys,
     message_codec,
     message_volume,
@@ -19,16 +21,8 @@ from zaqar.storage.redis import (
     scripts,
 )
 from zaqar.storage.redis.client import DEADLINE, RedisClient
-from zaqar.storage.redis.scripts import Script
+from zaqar.storage.redis.scripts import Script, Status
 from zaqar.storage.redis.sweeping import QueueSweeper
-
-#: Status codes that scripts begin their answers with.
-OK, AGAIN, GONE, FULL, CLAIMED, INVALID, UNKNOWN, STALE = range(8)
-
-#: Messages that a script frees or removes before its own work: in the first
-#: call, and in the next ones.
-FIRST_BUDGET = 200
-NEXT_BUDGET = 1000
 
 #: Exhausted messages that one claim skips, at most.
 MAX_SKIPPED = 10_000
@@ -207,6 +201,11 @@ class RedisMessageStore(base.MessageStore):
         newest = MessageSpan(*message_codec.decode_head(*flat[3:5]))
         return Stats(free, claimed, oldest, newest)
 
+    def availability(
+        self, qids: Sequence[str], *, now: int
+    ) -> Sequence[Availability]:
+        return availability.look(self._client, qids, now)
+
     def purge(self, qid: str, *, now: int) -> None:
         self._run(scripts.PURGE, qid, now)
 
@@ -258,27 +257,27 @@ class RedisMessageStore(base.MessageStore):
         blocks the server for long.
         """
         end = request_deadline.cap(time.monotonic() + DEADLINE)
-        budget = FIRST_BUDGET
+        budget = scripts.FIRST_BUDGET
         while True:
             status, *answer = self._call(script, qid, now, budget, *arguments)
-            if status != AGAIN:
+            if status != Status.AGAIN:
                 _check(status)
                 return answer
             if time.monotonic() > end:
                 raise StoreUnavailable
-            budget = NEXT_BUDGET
+            budget = scripts.NEXT_BUDGET
 
 
 def _check(status: int) -> None:
-    if status == GONE:
+    if status == Status.GONE:
         raise QueueGone
-    if status == STALE:
+    if status == Status.STALE:
         raise StaleMetadata
-    if status == CLAIMED:
+    if status == Status.CLAIMED:
         raise deletion_errors.message_claimed()
-    if status == INVALID:
+    if status == Status.INVALID:
         raise deletion_errors.message_free()
-    if status == UNKNOWN:
+    if status == Status.UNKNOWN:
         raise deletion_errors.unknown_claim()
 
 

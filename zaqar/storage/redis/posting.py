@@ -12,9 +12,7 @@ from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.redis import keys, message_codec, scripts
 from zaqar.storage.redis.client import RedisClient
-
-_OK, _AGAIN, _GONE, _FULL = range(4)
-_STALE = 7
+from zaqar.storage.redis.scripts import Status
 
 #: Whether a script stores a notice: no; yes, but none is passed; yes.
 _NO_NOTICE, _WITHOUT_NOTICE, _WITH_NOTICE = range(3)
@@ -84,13 +82,13 @@ class Posts:
             names,
             (post.now, limit, notice, version, *own, *group),
         )
-        if status == _GONE:
+        if status == Status.GONE:
             raise QueueGone
-        if status == _STALE:
+        if status == Status.STALE:
             raise StaleMetadata
-        if status == _FULL:
+        if status == Status.FULL:
             raise QueueFull(answer[0], limit)
-        if status == _AGAIN:
+        if status == Status.AGAIN:
             return b'', int(answer[0])
         return answer[0], int(answer[1])
 

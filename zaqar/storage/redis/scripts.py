@@ -1,9 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Lua scripts of the package ``lua``."""
 
+import enum
 import hashlib
 from dataclasses import dataclass, replace
 from importlib import resources
+
+#: Messages that a script frees or removes before its own work: in the first
+#: call, and in the next ones.
+FIRST_BUDGET = 200
+NEXT_BUDGET = 1000
+
+
+class Status(enum.IntEnum):
+    """What answers begin with; see ``lua/queue.lua``."""
+
+    OK = 0
+    AGAIN = 1
+    GONE = 2
+    FULL = 3
+    CLAIMED = 4
+    INVALID = 5
+    UNKNOWN = 6
+    STALE = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +64,7 @@ SWEEP = _of_queue('sweep')
 MARK = _of_queue('mark')
 READ_MARK = replace(MARK, writes=False)
 REQUIRE = _of_queue('require')
+AVAILABILITY = _of_queue('availability', writes=False)
 
 RECORD = _script('record')
 RECORDS = _script('records', writes=False)

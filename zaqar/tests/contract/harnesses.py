@@ -414,7 +414,13 @@ class Valkey(Redis):
 
     name = 'valkey'
     core = frozenset(
-        {'test_claims', 'test_dead_letters', 'test_opening', 'test_posting'}
+        {
+            'test_availability',
+            'test_claims',
+            'test_dead_letters',
+            'test_opening',
+            'test_posting',
+        }
     )
 
     def _start(self) -> redis.Redis:

@@ -81,6 +81,7 @@ class MongoDB(harnesses.Harness):
     name = 'mongodb'
     core = frozenset(
         {
+            'test_availability',
             'test_claims',
             'test_concurrency',
             'test_deleting',

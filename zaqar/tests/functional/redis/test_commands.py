@@ -39,6 +39,7 @@ OPERATIONS: dict[str, Callable[[Probe], object]] = {
     'bulk delete': lambda queue: queue.delete_many(*['0' * 32] * 10),
     'pop 10': lambda queue: queue.pop(10),
     'stats': lambda queue: queue.stats(),
+    'availability': lambda queue: queue.availability(),
     'require a version': lambda queue: queue.store.require_version(
         queue.qid, next(VERSIONS), now=queue.hand.now
     ),

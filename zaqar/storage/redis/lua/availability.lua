@@ -1,0 +1,20 @@
+-- SPDX-License-Identifier: Apache-2.0
+--
+-- ARGV: now, budget. Returns the number of free messages, the next place, and
+-- when the first claim or delay ends, '' if none does.
+
+local budget = tonumber(ARGV[2])
+local expired = due(own.expiry, budget)
+remove(own, expired)
+if not free_due(own, budget) or #expired == budget then
+    return {AGAIN}
+end
+local first = ''
+for _, key in ipairs({own.claimed, own.delayed}) do
+    local ends = call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
+    if ends and (first == '' or tonumber(ends) < tonumber(first)) then
+        first = text(tonumber(ends))
+    end
+end
+return {OK, call('ZCARD', own.free), call('HGET', own.state, 'next') or '0',
+    first}
