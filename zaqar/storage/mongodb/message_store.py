@@ -8,9 +8,10 @@ from zaqar import store_clock
 from zaqar.errors import StaleMetadata
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base
+from zaqar.storage.availability import Availability
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import message_volume
+from zaqar.storage.mongodb import availability, message_volume
 from zaqar.storage.mongodb.claim_fields import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
@@ -138,6 +139,11 @@ class MongoMessageStore(base.MessageStore):
         queue = self._cache.get(qid)
         if queue is not None and is_claim_id(claim_id):
             self._claimer.release(queue, claim_id)
+
+    def availability(
+        self, qids: Sequence[str], *, now: int
+    ) -> Sequence[Availability]:
+        return availability.look(self._database, qids, now)
 
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._reader.stats(qid, now)

@@ -186,6 +186,10 @@ class Reference:
                     yield from self._filter(part)
                 elif name == '$group':
                     yield from self._group(part)
+                elif name == '$unionWith':
+                    yield from self._pipeline(part['pipeline'])
+                elif name == '$sort':
+                    yield from _bad_values(name, part, (-1, 1))
 
     def _group(self, value: Document) -> Iterator[str]:
         for field, part in value.items():

@@ -50,6 +50,19 @@ GOOD: list[dict[str, Any]] = [
     {'findAndModify': 'm', 'query': {'_id': 1}, 'remove': True, **RETRIED},
     {'getMore': 7, 'collection': 'message', **INSIDE},
     {'aggregate': 'm', 'pipeline': [{'$match': {'a': 1}}], 'cursor': {}},
+    {
+        'aggregate': 'm',
+        'pipeline': [
+            {'$sort': {'a': 1}},
+            {
+                '$unionWith': {
+                    'coll': 'm',
+                    'pipeline': [{'$match': {'a': {'$gt': 1}}}, {'$limit': 1}],
+                }
+            },
+        ],
+        'cursor': {},
+    },
     {'commitTransaction': 1, 'writeConcern': MAJORITY, **INSIDE},
 ]
 
@@ -80,6 +93,17 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (
         {'aggregate': 'm', 'pipeline': [{'$match': {'a': {'$near': 1}}}]},
         'query $near is not',
+    ),
+    (
+        {
+            'aggregate': 'm',
+            'pipeline': [{'$unionWith': {'pipeline': [{'$densify': {}}]}}],
+        },
+        'stage $densify is not',
+    ),
+    (
+        {'aggregate': 'm', 'pipeline': [{'$sort': {'a': {'$meta': 'x'}}}]},
+        '$sort with a',
     ),
     (
         {'aggregate': 'm', 'pipeline': [{'$group': {'n': {'$topN': 1}}}]},
