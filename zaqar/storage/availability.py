@@ -65,9 +65,9 @@ class WatchableStore:
     ) -> Sequence[Availability]:
         """Tell what each of some queues offers, in their order.
 
-        One round trip, or one for each node of a cluster. The cost does not
-        depend on how many messages the queues hold. A queue that was never
-        seen, or was dropped, offers nothing.
+        A few round trips for all of them. The cost does not depend on how
+        many messages they hold. A queue that was never seen, or was dropped,
+        offers nothing.
 
         :param qids: at most :data:`MAX_LOOKED_AT`; no internal queues
         """

@@ -143,7 +143,7 @@ class SqlSession:
 
         :returns: the rows of each that is a query
         """
-        if self.takes_compounds:
+        if self.takes_compounds and statements:
             for sql, params in statements:
                 self._defer(sql, params)
             return self._send_all()
