@@ -40,10 +40,10 @@ def token_hex(count: int) -> str:
     return token_bytes(count).hex()
 
 
-def _forget() -> None:
-    """Discard bytes that a forked process would share."""
+def forget() -> None:
+    """Discard the stock of this thread, which a forked process would share."""
     _stock.bytes = b''
     _stock.used = 0
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=forget)

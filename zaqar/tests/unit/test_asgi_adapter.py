@@ -302,6 +302,18 @@ def test_a_request_that_has_waited_for_too_long_is_refused() -> None:
     assert house.lefts[-1] > request_deadline.REQUEST - 1
 
 
+def test_a_refusal_names_the_version() -> None:
+    house, waiting = House(10), list[Watcher]()
+    version = (b'openstack-api-version', b'messaging 2.1')
+
+    def work() -> None:
+        waiting.append(house.ask(headers=[version]))
+        house.now = request_deadline.LONGEST_WAIT + 0.1
+
+    assert house.slots.run(work)
+    assert (b'OpenStack-API-Version', b'messaging 2.1') in waiting[0].headers
+
+
 def test_a_body_is_refused_without_a_slot() -> None:
     house, done = House(10), list[bool]()
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import uuid
@@ -11,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from zaqar.api.microversions import HEADER
 from zaqar.service_assembly import Service
+from zaqar.tests.functional.http import engines
 
 CLIENT = str(uuid.UUID(int=1))
 OTHER_CLIENT = str(uuid.UUID(int=2))
@@ -111,8 +114,13 @@ class Api:
         """
         if document is not ABSENT:
             raw = json.dumps(document).encode()
-        scope = self._environ(method, path, raw, headers or {})
-        return self._run({**scope, **(environ or {})})
+        sent = dict(headers or {})
+        version = engines.current.version
+        is_default = version and HEADER not in sent
+        sent.setdefault(HEADER, version or None)
+        scope = self._environ(method, path, raw, sent)
+        answer = self._run({**scope, **(environ or {})})
+        return without_version(answer, version) if is_default else answer
 
     def _environ(
         self,
@@ -211,6 +219,17 @@ class Api:
         answer = self('GET', f'/v2/queues/{queue}/messages?{query}')
         assert answer.status == 200, answer
         return [message['body'] for message in answer.json['messages']]
+
+
+def without_version(answer: Response, version: str) -> Response:
+    """Return an answer as a client that names no version gets it."""
+    headers = dict(answer.headers)
+    assert headers.pop(HEADER.lower()) == version
+    *vary, last = headers.pop('vary').split(', ')
+    assert last == HEADER
+    if vary:
+        headers['vary'] = ', '.join(vary)
+    return dataclasses.replace(answer, headers=headers)
 
 
 class OnTopics(Api):

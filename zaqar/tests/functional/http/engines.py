@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
@@ -23,7 +23,12 @@ OWN = 'zaqar'
 
 
 class Engine(abc.ABC):
-    """Databases by a folder, which is that of a service, and by a name."""
+    """Databases by a folder, which is that of a service, and by a name.
+
+    :cvar version: the header of a version that each request has, '' for none
+    """
+
+    version: ClassVar[str] = ''
 
     @abc.abstractmethod
     def uri(self, folder: str, name: str) -> str:
@@ -75,7 +80,13 @@ class Sqlite(Engine):
 
 
 class PostgreSQL(Engine):
-    """Databases of a server. Emptied, they serve the next test."""
+    """Databases of a server. Emptied, they serve the next test.
+
+    All tests of SQLite send no version, all of these the one that is then the
+    default: the answers have to be the same.
+    """
+
+    version = 'messaging 2.0'
 
     def __init__(self, server: sql.SqlServer) -> None:
         self._server = server
