@@ -16,7 +16,8 @@ HEADER = 'OpenStack-API-Version'
 #: The service whose version is ours; the header may name others.
 SERVICE = 'messaging'
 
-_LATEST = 'latest'
+#: Stands for the greatest version.
+LATEST = 'latest'
 
 #: No leading zeros, and few enough digits to be read quickly.
 _VERSION = re.compile(r'(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})')
@@ -69,12 +70,12 @@ def requested(header: str) -> Version | None:
 
 def _read(values: list[str]) -> Version:
     text = values[0] if len(values) == 1 else ''
-    if text.lower() == _LATEST:
+    if text.lower() == LATEST:
         return MAX
     match = _VERSION.fullmatch(text)
     if match is None:
         raise InvalidRequest(
             f'The header {HEADER} must name a version as in '
-            f'"{MAX.header}", or "{SERVICE} {_LATEST}".'
+            f'"{MAX.header}", or "{SERVICE} {LATEST}".'
         )
     return Version(int(match[1]), int(match[2]))

@@ -11,13 +11,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar import version
-from zaqar.api import operation_table, response_schemas
+from zaqar.api import microversions, operation_table, response_schemas
+from zaqar.api.microversions import Version
 from zaqar.api.operation import PUBLIC, Body, Operation, Param
 
 _VARIABLE = re.compile(r'{(\w+)}')
 
 #: As the service accepts it: any case, hyphens optional.
 _UUID = '^[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}$'
+
+_VERSIONS = '|'.join(
+    re.escape(name)
+    for name in (*map(str, microversions.ALL), microversions.LATEST)
+)
 
 _TYPES: Mapping[str, Mapping[str, Any]] = {
     'int': {'type': 'integer'},
@@ -35,7 +41,7 @@ _FAULTS: Mapping[int, str] = {
     401: 'No token, or none that is valid.',
     403: 'The policy, or a claim, forbids it.',
     404: 'The resource does not exist.',
-    406: 'The caller does not accept JSON.',
+    406: 'The caller does not accept JSON, or the version is not supported.',
     503: 'A store does not answer; try again.',
 }
 
@@ -55,6 +61,17 @@ _HEADERS = [
         'required': False,
         'description': 'The project; with Keystone, the token tells.',
         'schema': {'type': 'string', 'minLength': 1, 'maxLength': 256},
+    },
+    {
+        'name': microversions.HEADER,
+        'in': 'header',
+        'required': False,
+        'description': f'The version; {microversions.MIN} without one.',
+        # No enum: generated clients would have one for each operation.
+        'schema': {
+            'type': 'string',
+            'pattern': f'^{microversions.SERVICE} ({_VERSIONS})$',
+        },
     },
 ]
 
@@ -102,7 +119,14 @@ def _operation(operation: Operation) -> dict[str, Any]:
         described['x-policy'] = operation.rule.name
     if operation.body is not None:
         described['requestBody'] = _body(operation.body)
-    return described
+    return described | _since(operation.since)
+
+
+def _since(version: Version) -> dict[str, str]:
+    """Return the mark of what the first version does not have."""
+    if version == microversions.MIN:
+        return {}
+    return {'x-openstack-since': str(version)}
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
@@ -128,7 +152,7 @@ def _query_parameter(param: Param) -> dict[str, Any]:
     }
     if param.kind == 'ids':
         parameter |= {'style': 'form', 'explode': False}
-    return parameter
+    return parameter | _since(param.since)
 
 
 def _body(body: Body) -> dict[str, Any]:

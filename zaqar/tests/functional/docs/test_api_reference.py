@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from zaqar.api import operation_table
+from zaqar.api import microversions, operation_table
 from zaqar.tests.functional.docs.recorder import SAMPLES, Recorder
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -44,6 +44,11 @@ def _entries() -> list[str]:
     ]
 
 
+def _entry(row: operation_table.Operation) -> str:
+    entry = _text().partition(f'rest_method:: {row.http}\n')[2]
+    return entry.partition('rest_method::')[0]
+
+
 def test_every_operation_has_one_entry_and_every_entry_an_operation() -> None:
     # The table's own document tells itself.
     served = {row.http for row in operation_table.OPERATIONS if row.http}
@@ -59,8 +64,7 @@ def test_an_entry_names_the_answers_and_parameters_of_its_row(
 ) -> None:
     if row.http is None:
         pytest.skip('has no route')
-    entry = _text().partition(f'rest_method:: {row.http}\n')[2]
-    entry = entry.partition('rest_method::')[0]
+    entry = _entry(row)
 
     for status in row.responses:
         assert f'- {status}\n' in entry
@@ -83,6 +87,19 @@ def test_an_entry_lists_the_keys_of_its_answers_and_no_others(
     assert _listed(row) == keys
 
 
+def test_what_is_new_is_marked() -> None:
+    # The first version is nowhere mentioned.
+    parameters = yaml.safe_load((SOURCE / 'parameters.yaml').read_text())
+    for row in operation_table.OPERATIONS:
+        entry = _entry(row)
+        is_new = row.since > microversions.MIN
+        assert (f'New in version {row.since}' in entry) == is_new, row.name
+        for param in row.query if row.http else ():
+            (name,) = re.findall(rf'- {param.name}: (\S+)', entry)[:1]
+            since = parameters[name].get('min_version', microversions.MIN)
+            assert str(since) == str(param.since), name
+
+
 def _keys(*schemas: Any) -> set[str]:
     """Return the keys that schemas name, but for those in a described one."""
     keys = set()
@@ -95,9 +112,7 @@ def _keys(*schemas: Any) -> set[str]:
 
 def _listed(row: operation_table.Operation) -> set[str]:
     """Return the keys in the table of an entry's answer."""
-    entry = _text().partition(f'rest_method:: {row.http}\n')[2]
-    entry = entry.partition('rest_method::')[0]
-    rows = _LISTED.findall(entry.partition('\nResponse parameters\n')[2])
+    rows = _LISTED.findall(_entry(row).partition('\nResponse parameters\n')[2])
     parameters = yaml.safe_load((SOURCE / 'parameters.yaml').read_text())
     return {key for key, name in rows if parameters[name]['in'] != 'header'}
 

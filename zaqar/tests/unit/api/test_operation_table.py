@@ -3,15 +3,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import json
 import re
 
 import jsonschema
 import pytest
 
-from zaqar.api import home_document, openapi, operation_table, policies
-from zaqar.api.operation import PUBLIC, Operation
+from zaqar.api import (
+    home_document,
+    microversions,
+    openapi,
+    operation_table,
+    policies,
+)
+from zaqar.api.microversions import HEADER, V2_1
+from zaqar.api.operation import PUBLIC, Operation, Param
 from zaqar.api.operation_declarations import topics
+
+PING = '/v2/ping'
 
 EACH = pytest.mark.parametrize(
     'operation',
@@ -125,6 +136,30 @@ def test_the_openapi_document_says_what_a_conflict_is(
 
     described = entry['responses'].get('409', {'description': ''})
     assert described['description'] == row.conflict
+
+
+def test_the_openapi_document_marks_what_is_new(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = openapi.document()['paths'][PING]
+    assert 'x-openstack-since' not in json.dumps(before)
+    param = Param('new', 'int', '', since=V2_1)
+    row = operation_table.BY_ACTION['ping_node']
+    row = dataclasses.replace(row, since=V2_1, query=(param,))
+    monkeypatch.setattr(operation_table, 'OPERATIONS', (row,))
+    entry = openapi.document()['paths'][PING]['get']
+    assert entry['x-openstack-since'] == '2.1'
+    assert entry['parameters'][0]['x-openstack-since'] == '2.1'
+
+
+def test_the_openapi_document_names_the_versions() -> None:
+    entry = openapi.document()['paths'][PING]['get']
+    header = entry['parameters'][-1]
+    assert header['name'] == HEADER
+    for version in microversions.ALL:
+        assert re.search(header['schema']['pattern'], version.header)
+    assert re.search(header['schema']['pattern'], 'messaging latest')
+    assert not re.search(header['schema']['pattern'], 'messaging 2.01')
 
 
 def test_a_message_that_cannot_be_decrypted_is_a_conflict() -> None:
