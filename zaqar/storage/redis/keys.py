@@ -35,7 +35,7 @@ def of_queue(prefix: str, qid: str, now: int) -> Sequence[str]:
 
 
 def of_state(prefix: str, qid: str) -> str:
-    """Return the key of the state of a queue."""
+    """Return the key of a queue's state, and the name of its channel."""
     return _fixed(prefix, qid)[0]
 
 
@@ -61,5 +61,5 @@ def expiries(prefix: str) -> str:
 
 
 def queue_of(prefix: str, key: bytes) -> str:
-    """Return the queue that a key of :func:`expiries` belongs to."""
+    """Return the queue of a key of :func:`expiries` or :func:`of_state`."""
     return key.decode()[len(prefix) + 2 : -3]

@@ -9,7 +9,7 @@ from zaqar import request_deadline, store_clock
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Claim, Message, MessageSpan, NewMessage, Page, Stats
 from zaqar.storage import base, deletion_errors
-from zaqar.storage.availability import Availability
+from zaqar.storage.availability import Availability, OnChange, Watch
 from zaqar.storage.message_ids import make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
@@ -21,6 +21,7 @@ from zaqar.storage.redis import (
     scripts,
 )
 from zaqar.storage.redis.client import DEADLINE, RedisClient
+from zaqar.storage.redis.queue_watch import WatchOpener
 from zaqar.storage.redis.scripts import Script, Status
 from zaqar.storage.redis.sweeping import QueueSweeper
 
@@ -45,6 +46,7 @@ class RedisMessageStore(base.MessageStore):
         self.clock = store_clock.Clock(client.now)
         self._posts = posting.Posts(client)
         self._sweeper = QueueSweeper(client)
+        self._watches = WatchOpener(client)
 
     def ping(self) -> None:
         self._client.ping()
@@ -205,6 +207,9 @@ class RedisMessageStore(base.MessageStore):
         self, qids: Sequence[str], *, now: int
     ) -> Sequence[Availability]:
         return availability.look(self._client, qids, now)
+
+    def watch(self, changed: OnChange) -> Watch | None:
+        return self._watches.open(changed)
 
     def purge(self, qid: str, *, now: int) -> None:
         self._run(scripts.PURGE, qid, now)

@@ -2,6 +2,7 @@
 """One Redis server: its connections, and the codes of its errors."""
 
 import contextlib
+import functools
 import importlib
 import inspect
 import math
@@ -117,12 +118,13 @@ class RedisNode:
 
     There are as many as there have been concurrent calls.
 
-    :param make: returns a connection that is not open yet
+    :param make: returns a connection that is not open yet; takes what differs
+        from our usual settings
     :ivar name: host of the server, for messages
     :ivar needs_primary: reject the answers of a replica
     """
 
-    def __init__(self, make: Callable[[], Connection], name: str) -> None:
+    def __init__(self, make: Callable[..., Connection], name: str) -> None:
         self._make = make
         self._idle: list[_PooledConnection] = []
         self._epoch = 0
@@ -167,6 +169,22 @@ class RedisNode:
         else:
             self._give_back(lent)
         return answers
+
+    def open(self) -> Connection:
+        """Return an open connection, which the caller closes.
+
+        Its protocol is RESP3: what was subscribed to arrives between the
+        answers to commands.
+
+        :raises ConnectionLost: it cannot be opened
+        """
+        connection = self._make(protocol=3)
+        try:
+            connection.connect()
+        except (exceptions.RedisError, OSError) as error:
+            connection.disconnect()
+            raise ConnectionLost(one_line(error)) from error
+        return connection
 
     def close(self) -> None:
         """Close all connections, those in use when they are given back."""
@@ -240,7 +258,8 @@ def make_node(
     if host is None:
         options['path'] = settings.path
         return RedisNode(
-            lambda: _redis.UnixDomainSocketConnection(**options), settings.path
+            functools.partial(_redis.UnixDomainSocketConnection, **options),
+            settings.path,
         )
     options |= {
         'host': host[0],
@@ -249,9 +268,12 @@ def make_node(
         'socket_keepalive': True,
     }
     if settings.ssl is None:
-        return RedisNode(lambda: _redis.Connection(**options), host[0])
-    options |= settings.ssl
-    return RedisNode(lambda: _redis.SSLConnection(**options), host[0])
+        make = functools.partial(_redis.Connection, **options)
+    else:
+        make = functools.partial(
+            _redis.SSLConnection, **options, **settings.ssl
+        )
+    return RedisNode(make, host[0])
 
 
 def _shorten_timeouts(connection: Connection, seconds: float) -> None:

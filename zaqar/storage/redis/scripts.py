@@ -65,6 +65,7 @@ MARK = _of_queue('mark')
 READ_MARK = replace(MARK, writes=False)
 REQUIRE = _of_queue('require')
 AVAILABILITY = _of_queue('availability', writes=False)
+WATCH = _of_queue('watch', writes=False)
 
 RECORD = _script('record')
 RECORDS = _script('records', writes=False)

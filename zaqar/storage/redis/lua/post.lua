@@ -20,7 +20,9 @@ local function remember(q, token, record)
     end
 end
 
+-- Returns how many of the messages are free.
 local function store(q, first, at, count)
+    local unheld = 0
     local hash, all, expiry = {}, {}, {}
     local ready, later, waiting = {}, {}, {}
     local function flush()
@@ -45,6 +47,7 @@ local function store(q, first, at, count)
         put(expiry, tonumber(string.sub(blob, 17, 31)), seq)
         if wakes == '' then
             put(ready, seq, seq)
+            unheld = unheld + 1
         else
             put(later, wakes, seq)
             put(waiting, seq, seq)
@@ -54,9 +57,11 @@ local function store(q, first, at, count)
         end
     end
     flush()
+    return unheld
 end
 
--- Store the group that begins behind ARGV[at]; return what its token leads to.
+-- Store the group that begins behind ARGV[at]. Returns what its token leads to
+-- and how many of its messages are free.
 local function append(q, at)
     local token, halves, death = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
     local letters, count = ARGV[at + 4], tonumber(ARGV[at + 5])
@@ -67,7 +72,7 @@ local function append(q, at)
     local first = math.max(last, now * 1000)
     call('HSET', q.state, 'next', text(first + count))
     local record = text(first) .. ' ' .. halves
-    store(q, first, at + 5, count)
+    local unheld = store(q, first, at + 5, count)
     remember(q, token, record)
     for number = 1, #letters / 32 do
         local letter = string.sub(letters, number * 32 - 31, number * 32)
@@ -77,7 +82,7 @@ local function append(q, at)
     end
     extend_ttl(q, tonumber(death))
     match_ttl(q, q.free, q.delayed, q.waiting, q.letters)
-    return record
+    return record, unheld
 end
 
 local limit, notice = tonumber(ARGV[2]), ARGV[3]
@@ -102,11 +107,13 @@ if limit > 0 then
         return {FULL, live}
     end
 end
-record = append(own, 4)
+local unheld
+record, unheld = append(own, 4)
 if mark ~= '0' and notice == '2' then
     local at, outbox = 9 + count * 2, named(14)
     if not stored(outbox, ARGV[at + 1]) then
         append(outbox, at)
     end
 end
+announce(unheld)
 return {OK, record, mark}

@@ -258,6 +258,20 @@ local function is_stale(version)
     return least and tonumber(least) > tonumber(version)
 end
 
-if call('HGET', own.state, 'gone') then
+-- The command that announces posts, where processes wait for them.
+local gone, publish = unpack(call('HMGET', own.state, 'gone', 'publish'))
+
+-- Notify processes that wait for messages: so many have been posted, or, with
+-- 0, others have become available. The channel has the name of the state.
+local function announce(count)
+    if publish then
+        -- Who lacks the permission to publish can post nevertheless.
+        if redis.pcall(publish, own.state, count) == 0 then
+            call('HDEL', own.state, 'publish')
+        end
+    end
+end
+
+if gone then
     return {GONE}
 end

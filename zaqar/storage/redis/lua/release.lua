@@ -20,6 +20,9 @@ if places then
     each('HDEL', own.touched, plain)
     each('ZREM', own.claimed, seqs)
     free(own, seqs)
+    if #seqs > 0 then
+        announce(0)
+    end
     call('HDEL', own.claims, id)
     call('ZREM', own.lapses, id)
 end
