@@ -54,7 +54,10 @@ class Catalogue:
     :param management: the store of records
     :param messages: the store of messages
     :param timer: seconds by a clock that never goes back
+    :ivar created: called after this process has created a queue
     """
+
+    created: Callable[[Scope], None] | None = None
 
     def __init__(
         self,
@@ -91,7 +94,10 @@ class Catalogue:
             if self.management.create(
                 scope.kind, scope.project, scope.name, self._data(queue)
             ):
-                return self._cache_queue(queue), True
+                self._cache_queue(queue)
+                if self.created is not None:
+                    self.created(scope)
+                return queue, True
             self._discard(queue)
             existing = self.read(scope)
             return (existing, False) if existing else None

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The queues that requests of this process wait for, and where they are.
+
+A queue may be created only while it is waited for, be deleted and created
+again, or move to another pool: it is looked up again from time to time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from zaqar.errors import StoreUnavailable
+from zaqar.models import NewMessage, Scope
+from zaqar.pools.queue_catalogue import Catalogue
+from zaqar.storage.base import MessageStore
+from zaqar.waiting.change_listener import ChangeListener
+from zaqar.waiting.waiters import Waiters
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between look-ups, and the most queues of each; those that do not
+#: exist come first.
+PERIOD = 1.0
+MOST_LOOKED_UP = 200
+
+#: Seconds for which changes of a queue are listened for after the last request
+#: that has waited for it.
+LINGER = 10.0
+
+
+@dataclass(slots=True, eq=False)
+class _Waited:
+    """A queue that is, or was lately, waited for.
+
+    :ivar qid: '' while the queue does not exist, or is not known
+    :ivar looked_up: when, 0 for not yet
+    :ivar left: when the last request was answered
+    """
+
+    scope: Scope
+    qid: str = ''
+    listener: ChangeListener | None = None
+    looked_up: float = 0.0
+    left: float = 0.0
+
+
+class WaitedQueues:
+    """Knows what is waited for; starts what listens for changes.
+
+    :ivar waiters: the requests that wait
+    """
+
+    _catalogue: Catalogue
+
+    def __init__(
+        self, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.waiters = Waiters(self, monotonic)
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._waited: dict[Scope, _Waited] = {}
+        self._by_qid: dict[str, _Waited] = {}
+        self._listeners: dict[int, ChangeListener] = {}
+        self._threads: list[threading.Thread] = []
+        self._expires = threading.Event()
+        self._looks_up = threading.Event()
+        self._is_closed = False
+
+    def use(self, catalogue: Catalogue) -> None:
+        """Find queues in a catalogue; called before anything waits."""
+        self._catalogue = catalogue
+        catalogue.created = self._created
+
+    def begin(self, scope: Scope) -> None:
+        """Listen for changes of a queue."""
+        with self._lock:
+            if scope in self._waited:
+                return
+            self._waited[scope] = _Waited(scope)
+            self._start()
+        self._looks_up.set()
+
+    def end(self, scope: Scope) -> None:
+        """Do so no longer, if nobody comes soon."""
+        waited = self._waited.get(scope)
+        if waited is not None:
+            waited.left = self._monotonic()
+
+    def expire_at(self, until: float) -> None:
+        """Answer requests whose time is over by then."""
+        self._expires.set()
+
+    def posted(self, qid: str, messages: Sequence[NewMessage]) -> None:
+        """Handle that this process has posted messages."""
+        waited = self._by_qid.get(qid)
+        listener = waited.listener if waited else None
+        if waited is None or listener is None or listener.hears_own:
+            return
+        count = sum(not message.delay for message in messages)
+        if count:
+            self.waiters.announce(waited.scope, count)
+        if count < len(messages):
+            listener.hint(qid)
+
+    def released(self, qid: str) -> None:
+        """Handle that this process has released a claim."""
+        waited = self._by_qid.get(qid)
+        if waited is not None and waited.listener is not None:
+            waited.listener.hint(qid)
+
+    def close(self) -> None:
+        """Answer all that wait, and stop."""
+        self.waiters.close()
+        self._is_closed = True
+        self._looks_up.set()
+        self._expires.set()
+        for thread in self._threads:
+            thread.join()
+        for listener in self._listeners.values():
+            listener.close()
+
+    def _created(self, scope: Scope) -> None:
+        if scope in self._waited:
+            self._looks_up.set()
+
+    def _start(self) -> None:
+        if not self._threads:
+            self._threads = [
+                threading.Thread(target=loop, name=name, daemon=True)
+                for loop, name in (
+                    (self._expire, 'waits-that-end'),
+                    (self._look_up_regularly, 'waited-queues'),
+                )
+            ]
+            for thread in self._threads:
+                thread.start()
+
+    def _expire(self) -> None:
+        while not self._is_closed:
+            self._expires.clear()
+            until = self.waiters.expire()
+            left = until - self._monotonic()
+            self._expires.wait(min(left, threading.TIMEOUT_MAX))
+
+    def _look_up_regularly(self) -> None:
+        while not self._is_closed:
+            try:
+                self._look_up_some()
+            except Exception:
+                # A fault must not end the thread: requests would wait in vain.
+                LOG.exception('Queues that are waited for are not looked up')
+            self._looks_up.wait(PERIOD if self._waited else None)
+            # What comes from now on is seen by the next round.
+            self._looks_up.clear()
+
+    def _look_up_some(self) -> None:
+        now = self._monotonic()
+        with self._lock:
+            waited = list(self._waited.values())
+        due = [
+            one
+            for one in waited
+            if not one.qid or now - one.looked_up >= PERIOD
+        ]
+        due.sort(key=lambda one: (bool(one.qid), one.looked_up))
+        for one in due[:MOST_LOOKED_UP]:
+            is_waited = self.waiters.has(one.scope)
+            if not is_waited and now - one.left >= LINGER:
+                self._forget(one)
+            elif is_waited:
+                one.looked_up = now
+                self._look_up(one)
+
+    def _forget(self, waited: _Waited) -> None:
+        with self._lock:
+            if self.waiters.has(waited.scope):
+                return
+            del self._waited[waited.scope]
+            self._set_place(waited, '', None)
+
+    def _look_up(self, waited: _Waited) -> None:
+        """Find the store of a queue; listen there."""
+        try:
+            queue = self._catalogue.find(waited.scope)
+            store = None if queue is None else self._catalogue.store(queue)
+        except StoreUnavailable:
+            # It is looked up again; new requests for it fail.
+            return
+        qid = '' if queue is None else queue.qid
+        with self._lock:
+            listener = waited.listener
+            if listener is not None and listener.store is not store:
+                listener = None
+            if qid == waited.qid and (listener is not None or not qid):
+                return
+            if store is not None and listener is None:
+                listener = self._listener(store)
+            self._set_place(waited, qid, listener)
+
+    def _set_place(
+        self, waited: _Waited, qid: str, listener: ChangeListener | None
+    ) -> None:
+        if waited.qid and waited.listener is not None:
+            del self._by_qid[waited.qid]
+            waited.listener.remove(waited.qid)
+            if waited.listener.is_idle and waited.listener is not listener:
+                del self._listeners[id(waited.listener.store)]
+                waited.listener.close()
+        waited.qid, waited.listener = qid, listener
+        if qid and listener is not None:
+            self._by_qid[qid] = waited
+            listener.add(qid, waited.scope)
+
+    def _listener(self, store: MessageStore) -> ChangeListener:
+        """Return the listener of a store, started if there is none."""
+        listener = self._listeners.get(id(store))
+        if listener is None:
+            listener = ChangeListener(store, self.waiters, self._monotonic)
+            self._listeners[id(store)] = listener
+            listener.start()
+        return listener
