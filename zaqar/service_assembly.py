@@ -48,6 +48,8 @@ from zaqar.transport import (
 from zaqar.transport.websocket.server import Server as WebSocketServer
 from zaqar.transport.wsgi import confirm_page, middleware_stack
 from zaqar.transport.wsgi_types import App
+from zaqar.waiting import announcing_store
+from zaqar.waiting.waited_queues import WaitedQueues
 
 LOG = logging.getLogger(__name__)
 
@@ -77,10 +79,12 @@ class Service:
         pipeline = _pipeline(conf, self._notification, signer)
         trusts = KeystoneTrusts.from_conf(conf)
         self.metrics = metrics.Metrics.from_conf(conf, state_path(conf))
+        self.waited = WaitedQueues()
         # Last, so that a fault elsewhere does not leave a new database.
         self.catalogue = _catalogue(
-            conf, served, self._profiling, self.metrics
+            conf, served, self._profiling, self.metrics, self.waited
         )
+        self.waited.use(self.catalogue)
         self.internal = Context(
             outbox_notices.service_identity(''),
             self.catalogue,
@@ -93,7 +97,10 @@ class Service:
             trusts,
         )
         self.dispatcher = Dispatcher(
-            authorizer, self.internal, self.metrics.request_observer
+            authorizer,
+            self.internal,
+            self.metrics.request_observer,
+            self.waited.waiters,
         )
         self._embedded: Notifier | None = None
         self._sweeper = Sweeper(
@@ -168,6 +175,7 @@ class Service:
         if self._embedded is not None:
             self._embedded.stop()
         self._sweeper.stop()
+        self.waited.close()
         self.catalogue.close()
 
 
@@ -260,10 +268,14 @@ def _catalogue(
     served: Set[optional_features.Feature],
     profiling: Profiling,
     measuring: metrics.Metrics,
+    waited: WaitedQueues,
 ) -> Catalogue:
     def wrap(store: Store, plane: Plane, driver: str, pool: str) -> Store:
         traced = profiling.store(store, plane, driver)
-        return measuring.store(traced, plane, driver, pool)
+        measured = measuring.store(traced, plane, driver, pool)
+        if plane == 'message_store':
+            return announcing_store.announcing(measured, waited)
+        return measured
 
     conf.register_opts(pool_selection.OPTS, pool_selection.GROUP)
     stores = store_opener.open_stores(conf, wrap)

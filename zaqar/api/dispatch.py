@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from zaqar import request_deadline
-from zaqar.api import microversions, query_parsing
+from zaqar.api import microversions, query_parsing, waiting_requests
 from zaqar.api.microversions import Version
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policy_enforcement import Authorizer
+from zaqar.api.waiting_requests import Postponable
 from zaqar.controllers import subscriptions
 from zaqar.controllers.call_context import Context
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
 from zaqar.models import Identity, Scope
+from zaqar.waiting.waiters import Waiters
 
 LOG = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class Dispatcher:
 
     :param context: for operations, but for their caller
     :param observe: called after each operation
+    :param waiters: the requests that wait, None if none can
     """
 
     def __init__(
@@ -56,12 +59,14 @@ class Dispatcher:
         authorizer: Authorizer,
         context: Context,
         observe: Observe | None = None,
+        waiters: Waiters | None = None,
     ) -> None:
         self.limits = context.limits
         self.signer = context.signer
         self._authorizer = authorizer
         self._context = context
         self._observe = observe
+        self.waiters = waiters
 
     def serves(self, operation: Operation, version: Version) -> bool:
         """Tell whether a version has an operation whose features are on."""
@@ -80,19 +85,29 @@ class Dispatcher:
         values: Mapping[str, Sequence[str]],
         read_body: BodyReader,
         version: Version = microversions.MIN,
+        request: Postponable | None = None,
     ) -> Any:
         """Run an operation and return the result of its function.
 
         :param scope: see :func:`zaqar.api.client_project_queue_checks.scope`
         :param path: the other values of the path, by name
         :param values: the query, each name with all its values
+        :param request: is postponed if it has to wait; then the result is
+            none. Without it nothing waits.
         :raises ZaqarError: any answer that is no success
         """
         began = time.perf_counter()
         status, outcome = '500', 'done'
         try:
             result = self._run(
-                operation, identity, scope, path, values, read_body, version
+                operation,
+                identity,
+                scope,
+                path,
+                values,
+                read_body,
+                version,
+                request,
             )
             status = '2xx'
             return result
@@ -102,7 +117,8 @@ class Dispatcher:
             raise
         finally:
             seconds = time.perf_counter() - began
-            if self._observe is not None:
+            is_postponed = request is not None and request.is_missed
+            if self._observe is not None and not is_postponed:
                 self._observe(seconds, operation.name, status)
             LOG.debug(
                 # Without the body, which may be confidential.
@@ -132,6 +148,7 @@ class Dispatcher:
         values: Mapping[str, Sequence[str]],
         read_body: BodyReader,
         version: Version,
+        request: Postponable | None,
     ) -> Any:
         if request_deadline.is_too_late():
             raise StoreUnavailable(request_deadline.TOO_MANY)
@@ -155,6 +172,29 @@ class Dispatcher:
             text = received.text if received else None
             arguments['document'] = _document(operation.body, text)
         context = self._context.called_by(identity, size)
+        waiting = operation.waiting
+        if waiting is None:
+            if version > microversions.MIN and not operation.keep_unknown:
+                waiting_requests.refuse(values)
+            return self._call(operation, context, arguments)
+        seconds = waiting_requests.seconds(waiting, self.limits, arguments)
+        if not seconds or request is None or self.waiters is None:
+            return self._call(operation, context, arguments)
+        return waiting_requests.attempt(
+            self.waiters,
+            request,
+            arguments['scope'],
+            waiting,
+            seconds,
+            lambda: self._call(operation, context, arguments),
+        )
+
+    def _call(
+        self,
+        operation: Operation,
+        context: Context,
+        arguments: Mapping[str, Any],
+    ) -> Any:
         # After the body, for which the client may take its time.
         token = request_deadline.begin()
         try:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from zaqar.api import body_size_errors, microversions
 from zaqar.api.microversions import Version
 from zaqar.api.optional_features import Feature
+from zaqar.api.waiting_requests import WAIT, Waiting
 from zaqar.controllers.configured_limits import Limits
 
 #: Path of an action without a route: the messages of a queue.
@@ -58,6 +59,15 @@ class Param:
     alone: bool = False
     member: str = ''
     since: Version = microversions.MIN
+
+
+#: Of all operations that wait.
+WAIT_PARAM = Param(
+    WAIT,
+    'int',
+    'Seconds to wait until there are messages.',
+    since=microversions.V2_1,
+)
 
 
 def metadata_size(limits: Limits) -> int:
@@ -110,6 +120,7 @@ class Operation:
     :ivar keep_unknown: pass undeclared query parameters as ``filters``
     :ivar needs: features without which the operation does not exist
     :ivar since: the version that adds it; below, it does not exist
+    :ivar waiting: how it waits, None if it does not; see :data:`WAIT`
     """
 
     name: str
@@ -128,6 +139,7 @@ class Operation:
     keep_unknown: bool = False
     needs: frozenset[Feature] = frozenset()
     since: Version = microversions.MIN
+    waiting: Waiting | None = None
 
     @property
     def method(self) -> str:

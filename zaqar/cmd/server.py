@@ -263,6 +263,7 @@ def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
             service.conf[granian_server.GROUP],
             service.longest_body,
             take_over,
+            service.waited.waiters.close,
         )
 
 

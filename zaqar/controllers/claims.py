@@ -34,7 +34,7 @@ def create(
     document: ClaimOptions | None,
 ) -> Claimed | None:
     """Claim the oldest free messages; return None if there are none."""
-    ttl, grace, size = _terms(ctx.limits, document, limit)
+    ttl, grace, size = terms(ctx.limits, document, limit)
     ttl = ctx.lifetime(ttl)
 
     def take(store: MessageStore, queue: Queue) -> Claimed | None:
@@ -98,7 +98,7 @@ def renew(
 
     :raises NotFound: it is dead
     """
-    ttl, grace, _ = _terms(ctx.limits, document, None)
+    ttl, grace, _ = terms(ctx.limits, document, None)
     ttl = ctx.lifetime(ttl)
 
     def extend(store: MessageStore, queue: Queue) -> bool:
@@ -135,10 +135,13 @@ def _without_exhausted(
         raise
 
 
-def _terms(
+def terms(
     limits: Limits, document: ClaimOptions | None, limit: int | None
 ) -> tuple[int, int, int]:
-    """Return ttl, grace and number of messages, checked in that order."""
+    """Return ttl, grace and number of messages, checked in that order.
+
+    :raises InvalidRequest: one is out of bounds
+    """
     options = document or ClaimOptions()
     ttl = _or_default(options.ttl, limits.default_claim_ttl)
     grace = _or_default(options.grace, limits.default_claim_grace)

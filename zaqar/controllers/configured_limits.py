@@ -94,6 +94,12 @@ class Limits:
     max_message_delay: int = option(
         900, 'Maximum delay of a message, in seconds.', min=0
     )
+    max_wait: int = option(
+        60,
+        'Maximum number of seconds for which a request may wait for messages. '
+        '0 means that none waits.',
+        min=0,
+    )
     max_claim_ttl: int = option(
         43200, 'Maximum lifetime of a claim, in seconds.', min=MIN_TTL
     )

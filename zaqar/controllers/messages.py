@@ -150,7 +150,7 @@ def delete_many(
     :returns: the popped ones, None after a deletion
     """
     guarded = ctx.limits.message_delete_with_claim_id
-    _check_deletion(ctx.limits, ids, claim_ids, pop)
+    check_deletion(ctx.limits, ids, claim_ids, pop)
     if pop is not None:
         return popping.pop(ctx, scope, pop)
 
@@ -214,12 +214,16 @@ def _full_page(
     return Page(messages, resume if messages else None)
 
 
-def _check_deletion(
+def check_deletion(
     limits: Limits,
     ids: Sequence[str] | None,
     claim_ids: Sequence[str] | None,
     pop: int | None,
 ) -> None:
+    """Check the arguments of :func:`delete_many`.
+
+    :raises InvalidRequest: they do not fit together, or are out of bounds
+    """
     fault = (
         _choice_fault(ids, pop)
         or _range_fault(limits, ids, pop)

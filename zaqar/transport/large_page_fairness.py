@@ -8,6 +8,7 @@ pages wait, for a few seconds at most, and hold no thread meanwhile.
 """
 
 import collections
+import functools
 import math
 import threading
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 from zaqar.api.operation_declarations import topics
 from zaqar.errors import StoreUnavailable
+from zaqar.waiting.waiters import Ticket
 
 #: Bytes from which on a page is large.
 LARGE = 256 * 1024
@@ -70,15 +72,18 @@ class Turns:
 
     :param max_unread: bytes of a project's answers that may wait to be read
         by its clients before it has no further turn, 0 for any number
+    :param later: does a job of a request that is woken, from any thread
     """
 
     def __init__(
         self,
         max_unread: int = 0,
         monotonic: Callable[[], float] = time.monotonic,
+        later: Callable[[Job], object] = lambda job: job(),
     ) -> None:
         self._max_unread = max_unread
         self.monotonic = monotonic
+        self.later = later
         self._lock = threading.Lock()
         #: When the last large page of each project was read.
         self._large: dict[str, float] = {}
@@ -177,6 +182,8 @@ class Turn:
     :ivar project: whom the answer is for, '' if that is not known
     :ivar is_taken: whether it has to be ended
     :ivar is_missed: whether the request has to wait, and has no answer
+    :ivar is_postponed: whether it waits for messages, not for its turn
+    :ivar ticket: its place in the line of a queue, if it may wait for messages
     :ivar deadline: after which it is refused, on the clock of the turns
     :ivar bytes_decoded: of metadata, for its answer
     """
@@ -185,6 +192,8 @@ class Turn:
     project: str = ''
     is_taken: bool = False
     is_missed: bool = False
+    is_postponed: bool = False
+    ticket: Ticket | None = None
     deadline: float = math.inf
     bytes_decoded: int = 0
 
@@ -204,14 +213,32 @@ class Turn:
             self.is_missed = not self.is_taken
         return not self.is_missed
 
+    def postpone(self, ticket: Ticket) -> None:
+        """Have the request wait for messages."""
+        self.ticket = ticket
+        self.is_missed = self.is_postponed = True
+
     def wait(self, job: Job) -> Job | None:
         """Have a job wait for the turn; return one whose turn has come."""
-        self.deadline = self.turns.monotonic() + PATIENCE
-        return self.turns.wait(self.project, job)
+        ticket = self.ticket
+        if ticket is None or not self.is_postponed:
+            self.deadline = self.turns.monotonic() + PATIENCE
+            return self.turns.wait(self.project, job)
+        # Others read pages meanwhile.
+        following = self.turns.end(self.project) if self.is_taken else None
+        self.deadline = math.inf
+        ticket.park(functools.partial(self.turns.later, job))
+        return following
+
+    def give_up(self) -> None:
+        """End the wait for messages, if it lasts still."""
+        if self.ticket is not None:
+            self.ticket.give_up()
 
     def resume(self) -> None:
         """Note that it has come."""
-        self.is_taken, self.is_missed = True, False
+        self.is_taken = not self.is_postponed
+        self.is_missed = self.is_postponed = False
 
     def weigh(self, result: Any) -> None:
         """Note what an operation has read for its result."""
@@ -225,4 +252,6 @@ class Turn:
 
     def end(self) -> Job | None:
         """End it; return the job that has the next one."""
+        if self.ticket is not None:
+            self.ticket.leave()
         return self.turns.end(self.project) if self.is_taken else None

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from zaqar.models import NewMessage
-from zaqar.storage.base import MessageStore
+from zaqar.storage.store_opener import Store
 from zaqar.waiting.waited_queues import WaitedQueues
 
 
 class _AnnouncingStore:
     """Passes all calls on, most of them without a detour."""
 
-    def __init__(self, store: MessageStore, waited: WaitedQueues) -> None:
+    def __init__(self, store: Any, waited: WaitedQueues) -> None:
         self._store = store
         self._waited = waited
 
@@ -29,7 +29,7 @@ class _AnnouncingStore:
         """Post messages; see the contract."""
         ids = self._store.post(qid, messages, **options)
         self._waited.posted(qid, messages)
-        return ids
+        return cast(Sequence[str], ids)
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         """Release a claim; see the contract."""
@@ -37,6 +37,6 @@ class _AnnouncingStore:
         self._waited.released(qid)
 
 
-def announcing(store: MessageStore, waited: WaitedQueues) -> MessageStore:
-    """Return a store that announces what becomes available in its queues."""
-    return cast(MessageStore, _AnnouncingStore(store, waited))
+def announcing(store: Store, waited: WaitedQueues) -> Store:
+    """Return a message store that announces what becomes available in it."""
+    return cast(Store, _AnnouncingStore(store, waited))

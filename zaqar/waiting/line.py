@@ -23,7 +23,7 @@ MANY = 1 << 30
 RETRY_AFTER = 1.0
 
 #: Wakes a request, on whatever thread: must return at once.
-Wake = Callable[[], None]
+Wake = Callable[[], object]
 
 
 class State(enum.Enum):

@@ -26,7 +26,7 @@ from zaqar.waiting.line import Line, Place, State, Wake
 #: Deadlines of requests that have left, which are removed beyond this number.
 MOST_STALE = 1000
 
-Call = Callable[[], None]
+Call = Callable[[], object]
 
 
 class Observer(Protocol):

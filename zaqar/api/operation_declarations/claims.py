@@ -4,7 +4,15 @@
 import msgspec
 
 from zaqar.api import body_decoding, response_schemas
-from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
+from zaqar.api.operation import (
+    ANYONE,
+    WAIT_PARAM,
+    Body,
+    Operation,
+    Param,
+    Rule,
+)
+from zaqar.api.waiting_requests import Waiting
 from zaqar.controllers import claims
 
 _DECODER = msgspec.json.Decoder(claims.ClaimOptions)
@@ -30,7 +38,19 @@ OPERATIONS = (
         summary='Claim the oldest free messages of a queue.',
         error_message='Claim could not be created',
         responses={201: response_schemas.MESSAGES, 204: None},
-        query=(Param('limit', 'int', 'Messages to claim.', 'claim_limit'),),
+        query=(
+            Param('limit', 'int', 'Messages to claim.', 'claim_limit'),
+            WAIT_PARAM,
+        ),
+        waiting=Waiting(
+            takes=True,
+            count=lambda claimed: (
+                len(claimed.claim.messages) if claimed else 0
+            ),
+            check=lambda limits, arguments: claims.terms(
+                limits, arguments['document'], arguments['limit']
+            ),
+        ),
         body=_options(required=False),
         rel='rel/post_claim',
     ),

@@ -4,8 +4,17 @@
 import msgspec
 
 from zaqar.api import body_decoding, body_size_errors, response_schemas
-from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
+from zaqar.api.operation import (
+    ANYONE,
+    WAIT_PARAM,
+    Body,
+    Operation,
+    Param,
+    Rule,
+)
+from zaqar.api.waiting_requests import Waiting
 from zaqar.controllers import messages, posting, surrogate_tolerant_json
+from zaqar.controllers.result_types import Popped
 
 _DECODER = msgspec.json.Decoder(posting.Post)
 
@@ -88,7 +97,9 @@ OPERATIONS = (
                 'include_claimed',
             ),
             Param('include_delayed', 'bool', 'Show delayed ones too.'),
+            WAIT_PARAM,
         ),
+        waiting=Waiting(takes=False, count=lambda page: len(page.messages)),
         rel='rel/messages',
     ),
     Operation(
@@ -121,6 +132,19 @@ OPERATIONS = (
             ),
             Param('claim_ids', 'ids', 'Claims that hold them.'),
             Param('pop', 'int', 'Free messages to take and delete.', 'pop'),
+            WAIT_PARAM,
+        ),
+        waiting=Waiting(
+            takes=True,
+            count=lambda popped: len(popped.messages),
+            nothing=Popped((), 0),
+            check=lambda limits, arguments: messages.check_deletion(
+                limits,
+                arguments['ids'],
+                arguments['claim_ids'],
+                arguments['pop'],
+            ),
+            needs='pop',
         ),
         rel='rel/messages_delete',
     ),

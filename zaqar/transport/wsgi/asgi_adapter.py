@@ -133,6 +133,9 @@ class AsgiAdapter:
         since: float,
     ) -> Jobs:
         """Answer a request whose turn has come, when there is a slot."""
+        if turn.is_postponed:
+            # It has waited for messages, not for a thread.
+            since = self._monotonic()
 
         def answer() -> None:
             turn.resume()
@@ -172,7 +175,9 @@ class AsgiAdapter:
         try:
             status, headers, content = _called(app, environ)
             if turn.is_missed:
-                client = _Client(watcher.proto.receive, self._loop)
+                client = _Client(
+                    watcher.proto.receive, self._loop, turn.give_up
+                )
                 client.watch()
                 resume = functools.partial(
                     self._resume, watcher, body, turn, client, since
@@ -209,10 +214,14 @@ class AsgiAdapter:
 class _Client:
     """The client of a request that waits, and has sent its body.
 
+    :param gone: called when it has closed its connection
     :ivar has_gone: whether it has closed its connection
     """
 
-    def __init__(self, receive: Receive, loop: Loop) -> None:
+    def __init__(
+        self, receive: Receive, loop: Loop, gone: Callable[[], None]
+    ) -> None:
+        self._gone = gone
         self._receive: Receive | None = receive
         self._loop = loop
         self._future: Future | None = None
@@ -249,6 +258,7 @@ class _Client:
             # The end of an empty body, or what is too long to be read.
             return not event['more_body']
         self.has_gone = True
+        self._gone()
         return False
 
 
@@ -299,6 +309,11 @@ class _LargeBody:
 
     def _go_on(self, _future: Future) -> None:
         _do(self.send())
+
+
+def do(job: Job) -> None:
+    """Do a job of a request that is woken, and what is to be done next."""
+    _do((job,))
 
 
 def _do(jobs: Jobs) -> None:

@@ -27,6 +27,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from granian import _granian
@@ -35,6 +36,7 @@ from oslo_config import cfg
 
 from zaqar import parent_exit_watch
 from zaqar.transport.large_page_fairness import Turns
+from zaqar.transport.wsgi import asgi_adapter
 from zaqar.transport.wsgi.asgi_adapter import AsgiAdapter
 from zaqar.transport.wsgi.request_buffering import (
     BodyLimits,
@@ -158,6 +160,7 @@ def serve(
     settings: Any,
     longest: int,
     ready: Callable[[], None] = lambda: None,
+    end_waits: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve requests until SIGTERM; finish those in progress, then return.
 
@@ -167,14 +170,20 @@ def serve(
     :param settings: the options of the group
     :param longest: bytes of the longest body that is read
     :param ready: called when requests are about to be accepted
+    :param end_waits: answers the requests that wait for messages
     """
     limits = BodyLimits(settings.body_timeout, settings.body_min_rate, longest)
     loop = Loop()
     buffer = RequestBuffer(limits, loop)
-    turns = Turns(settings.max_unread_per_project)
+    # Whoever wakes a request must not have to run it.
+    woken = ThreadPoolExecutor(settings.threads, 'woken-request')
+    turns = Turns(
+        settings.max_unread_per_project,
+        later=lambda job: woken.submit(asgi_adapter.do, job),
+    )
     slots = RequestSlots(settings.threads)
     adapter = AsgiAdapter(app, buffer, loop, turns, slots, longest)
-    stop = _Stop(adapter, listener)
+    stop = _Stop(adapter, listener, end_waits)
     signal.signal(signal.SIGTERM, lambda *_: stop.request())
     signal.signal(signal.SIGHUP, lambda *_: stop.retire())
     # granian waits for a client to read without end. With this, which accepted
@@ -257,8 +266,14 @@ class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
 class _Stop:
     """Shutdown of a worker, requested once and awaited."""
 
-    def __init__(self, adapter: AsgiAdapter, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        adapter: AsgiAdapter,
+        listener: socket.socket,
+        end_waits: Callable[[], None],
+    ) -> None:
         self._adapter = adapter
+        self._end_waits = end_waits
         self._listener = listener
         self._due = math.inf
         self.event = _granian.WorkerSignal()
@@ -274,6 +289,7 @@ class _Stop:
         """
         _stop_accepting(self._listener)
         self._adapter.retire(RETIREMENT)
+        self._end_waits()
         self._due = min(self._due, time.monotonic() + LINGER)
 
     def request(self) -> None:
@@ -282,6 +298,7 @@ class _Stop:
             return
         self._requested.set()
         self._adapter.retire(0)
+        self._end_waits()
         # Clients that are about to send learn from an answer that theirs is
         # closed, not from an end without one.
         _later(FAREWELL, self.event.set)

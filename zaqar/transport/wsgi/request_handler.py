@@ -88,8 +88,11 @@ class RootController:
             values=request_reading.query(environ),
             read_body=functools.partial(request_reading.read_body, environ),
             version=version,
+            request=turn,
         )
         if turn is not None:
+            if turn.is_missed:
+                return Response(503)
             turn.weigh(result)
         return response_views.VIEWS[operation.name](result, scope, path)
 

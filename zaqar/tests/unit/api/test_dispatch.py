@@ -32,6 +32,7 @@ def run(handler: Any) -> Any:
         body=None,
         needs=frozenset(),
         since=microversions.MIN,
+        waiting=None,
         handler=handler,
         error_message='It failed',
     )

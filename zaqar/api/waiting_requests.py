@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests with ``wait``: those that get nothing run again later.
+
+A request that has to wait is *postponed*: its answer is discarded, and the
+transport runs it once more, from the beginning, when it is woken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from zaqar.controllers.configured_limits import Limits
+from zaqar.errors import InvalidParameter
+from zaqar.models import Scope
+from zaqar.waiting.waiters import Ticket, Waiters
+
+#: The parameter with the seconds for which a request waits.
+WAIT = 'wait'
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How an operation waits.
+
+    :ivar takes: whether it takes messages, or only reads them
+    :ivar count: returns how many messages a result has
+    :ivar nothing: the result of a request that has made no attempt
+    :ivar check: refuses arguments before the request waits for its turn
+    :ivar needs: the parameter without which the operation does not wait
+    """
+
+    takes: bool
+    count: Callable[[Any], int]
+    nothing: Any = None
+    check: Callable[[Limits, Mapping[str, Any]], Any] = lambda *_: None
+    needs: str = ''
+
+
+class Postponable(Protocol):
+    """A request that can be postponed.
+
+    :ivar ticket: its place in the line of a queue, if it has one
+    :ivar is_missed: whether it is postponed: what it returns is no answer
+    """
+
+    ticket: Ticket | None
+
+    @property
+    def is_missed(self) -> bool:
+        """Tell whether it is postponed."""
+
+    def postpone(self, ticket: Ticket) -> None:
+        """Have it run again when it is woken."""
+
+
+def refuse(values: Mapping[str, Sequence[str]]) -> None:
+    """Refuse to wait with an operation that does not.
+
+    :raises InvalidParameter: the request has the parameter
+    """
+    if WAIT in values:
+        raise InvalidParameter(f'The "{WAIT}" parameter is invalid here.')
+
+
+def seconds(
+    waiting: Waiting, limits: Limits, arguments: dict[str, Any]
+) -> int:
+    """Take the time to wait out of the arguments of an operation.
+
+    :raises InvalidParameter: it is out of bounds
+    """
+    wanted: int | None = arguments.pop(WAIT)
+    if wanted is None:
+        return 0
+    if not 0 <= wanted <= limits.max_wait:
+        raise InvalidParameter(
+            f'The "{WAIT}" parameter is invalid. The value must be between 0 '
+            f'and {limits.max_wait}.'
+        )
+    if wanted and waiting.needs and arguments[waiting.needs] is None:
+        raise InvalidParameter(
+            f'The "{WAIT}" parameter is invalid without "{waiting.needs}".'
+        )
+    if wanted:
+        waiting.check(limits, arguments)
+    return wanted
+
+
+def attempt(
+    waiters: Waiters,
+    request: Postponable,
+    scope: Scope,
+    waiting: Waiting,
+    patience: int,
+    call: Callable[[], Any],
+) -> Any:
+    """Run an operation, or postpone its request.
+
+    :param patience: seconds for which it waits at most
+    """
+    ticket = request.ticket
+    if ticket is None:
+        ticket = waiters.enter(scope, takes=waiting.takes, seconds=patience)
+        ticket.place.result = waiting.nothing
+    if ticket.is_over:
+        return ticket.place.result
+    if ticket.may_run:
+        try:
+            result = call()
+        except BaseException:
+            ticket.leave()
+            raise
+        if count := waiting.count(result):
+            ticket.served(count)
+            return result
+        if not ticket.emptied(result):
+            return result
+    request.postpone(ticket)
+    return None
