@@ -14,6 +14,7 @@ from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Kind, Scope
+from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import MakeApi
 
@@ -161,7 +162,7 @@ def _break(store: Any) -> None:
     def fail(*_arguments: Any, **_more: Any) -> Any:
         raise StoreUnavailable
 
-    for name in type(store).__abstractmethods__ or dir(type(store)):
+    for name in {*dir(MessageStore), *dir(ManagementStore)}:
         if name[0] != '_' and name != 'close':
             setattr(store, name, fail)
 
