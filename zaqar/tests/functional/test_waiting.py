@@ -46,7 +46,7 @@ class Api:
     ) -> requests.Response:
         return requests.request(
             method,
-            f'{self._url}/{path}',
+            f'{self._url}/{path}'.replace('/?', '?'),
             json=document,
             headers=self._headers,
             timeout=LONG + 5,
@@ -176,7 +176,6 @@ def test_a_dead_letter_ends_a_wait(api: Api) -> None:
         ('DELETE', 'q/messages?ids=a&wait=1', 'invalid without "pop"'),
         ('GET', 'q/stats?wait=1', 'invalid here'),
         ('PUT', 'q?wait=1', 'invalid here'),
-        ('POST', 'q/messages?wait=1', 'invalid here'),
     ],
 )
 def test_waits_that_are_refused(
@@ -211,8 +210,8 @@ def test_version_2_0_knows_no_wait(zaqar: Zaqar, project: str) -> None:
 def test_on_the_list_of_queues_it_is_a_filter(api: Api) -> None:
     api('PUT', 'q', {'wait': '1'})
     api('PUT', 'r')
-    names = [queue['name'] for queue in api('GET', '?wait=1').json()['queues']]
-    assert names == ['q']
+    page = api('GET', '?wait=1').json()
+    assert [queue['name'] for queue in page['queues']] == ['q']
 
 
 def test_nothing_is_claimed_for_a_client_that_has_gone(
