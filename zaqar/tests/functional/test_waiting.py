@@ -208,9 +208,9 @@ def test_version_2_0_knows_no_wait(zaqar: Zaqar, project: str) -> None:
 
 
 def test_on_the_list_of_queues_it_is_a_filter(api: Api) -> None:
-    api('PUT', 'q', {'wait': '1'})
+    api('PUT', 'q', {'wait': 'no'})
     api('PUT', 'r')
-    page = api('GET', '?wait=1').json()
+    page = api('GET', '?wait=no').json()
     assert [queue['name'] for queue in page['queues']] == ['q']
 
 
