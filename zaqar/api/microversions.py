@@ -13,8 +13,12 @@ from zaqar.errors import InvalidRequest, NotAcceptable
 #: The header in which requests name a version, and answers the one used.
 HEADER = 'OpenStack-API-Version'
 
-#: The service whose version is ours; the header may name others.
+#: The name of our service in answers.
 SERVICE = 'messaging'
+
+#: Its names in requests. The second one is the official service type, which
+#: openstacksdk sends.
+_NAMES = frozenset((SERVICE, 'message'))
 
 #: Stands for the greatest version.
 LATEST = 'latest'
@@ -58,7 +62,7 @@ def requested(header: str) -> Version | None:
     version = None
     for entry in header.split(','):
         service, *values = entry.split()[:3] or ['']
-        if service.lower() == SERVICE:
+        if service.lower() in _NAMES:
             version = _read(values)
     if version is not None and version not in ALL:
         raise NotAcceptable(

@@ -8,7 +8,8 @@ from typing import Any
 
 import openstack
 import pytest
-from keystoneauth1 import noauth, session
+from keystoneauth1 import access, noauth, session
+from keystoneauth1.identity import base
 from openstack import exceptions
 
 from zaqar.tests.servers.zaqar import Zaqar
@@ -27,13 +28,44 @@ class Trusted(noauth.NoAuth):
         return self._project
 
 
-@pytest.fixture
-def proxy(zaqar: Zaqar, project: str) -> Any:
-    cloud = openstack.connection.Connection(
-        session=session.Session(auth=Trusted(zaqar.url, project)),
-        messaging_endpoint_override=zaqar.url,
+class Catalogue(base.BaseIdentityPlugin):
+    """A token from nowhere, with a catalogue that has the service alone."""
+
+    def __init__(self, endpoint: str, project: str) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self._project = project
+
+    def get_auth_ref(self, session: Any, **_more: Any) -> Any:
+        endpoint = {'interface': 'public', 'url': self._endpoint}
+        service = {'type': 'messaging', 'endpoints': [endpoint]}
+        project = {'id': self._project, 'domain': {}}
+        token = {
+            'expires_at': '2099-01-01T00:00:00Z',
+            'project': project,
+            'catalog': [service],
+        }
+        return access.AccessInfoV3({'token': token}, auth_token='none')
+
+
+def _trusting(url: str, project: str) -> Any:
+    return openstack.connection.Connection(
+        session=session.Session(auth=Trusted(url, project)),
+        messaging_endpoint_override=url,
         messaging_api_version='2',
     )
+
+
+def _versioned(url: str, project: str) -> Any:
+    return openstack.connection.Connection(
+        session=session.Session(auth=Catalogue(url, project)),
+        messaging_default_microversion='2.1',
+    )
+
+
+@pytest.fixture(params=[_trusting, _versioned])
+def proxy(request: Any, zaqar: Zaqar, project: str) -> Any:
+    cloud = request.param(zaqar.url, project)
     # 4.22 looks for the id of a claim in its own idea of where a cloud is
     # instead of the header Location, and fails whatever a service answers.
     cloud._get_current_location = lambda **_more: None
@@ -91,6 +123,33 @@ def test_claims(proxy: Any, who: Any) -> None:
         proxy.get_claim('q', created.id)
     again = proxy.create_claim('q', ttl=300, grace=60)
     assert message not in [held['id'] for held in again.messages]
+
+
+def test_the_version_that_is_configured_is_used(
+    zaqar: Zaqar, project: str
+) -> None:
+    headers = {'Client-ID': CLIENT, 'X-Project-ID': project}
+    old = _trusting(zaqar.url, project).message
+    answer = old.get('/queues', headers=headers)
+    assert answer.status_code == 200
+    assert 'OpenStack-API-Version' not in answer.headers
+    # Without a catalogue it fails to discover versions at /v2/.
+    old.default_microversion = '2.1'
+    for new in (old, _versioned(zaqar.url, project).message):
+        answer = new.get('/queues', headers=headers)
+        assert answer.status_code == 200
+        assert answer.headers['OpenStack-API-Version'] == 'messaging 2.1'
+
+
+def test_a_version_that_is_not_there_is_noticed_beforehand(
+    zaqar: Zaqar, project: str
+) -> None:
+    cloud = openstack.connection.Connection(
+        session=session.Session(auth=Catalogue(zaqar.url, project)),
+        messaging_default_microversion='2.99',
+    )
+    with pytest.raises(exceptions.ConfigException, match=r'maximum of 2\.1'):
+        cloud.message.get('/queues')
 
 
 def test_a_claim_of_nothing(proxy: Any, who: Any) -> None:

@@ -27,6 +27,7 @@ WAIT = Param('wait', 'int', '', since=V2_1)
         ('messaging 2.1', V2_1),
         ('messaging latest', MAX),
         ('Messaging Latest', MAX),
+        ('message 2.1', V2_1),
         ('  messaging\t2.1 ', V2_1),
         ('compute 2.90, messaging 2.1', V2_1),
         ('messaging 2.1,compute 2.90', V2_1),
