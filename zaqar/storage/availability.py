@@ -57,9 +57,10 @@ class Watch(abc.ABC):
         """End the thread and give back its connection."""
 
 
-class WatchableStore:
+class WatchableStore(abc.ABC):
     """A message store whose queues can be looked at and listened to."""
 
+    @abc.abstractmethod
     def availability(
         self, qids: Sequence[str], *, now: int
     ) -> Sequence[Availability]:
@@ -71,7 +72,6 @@ class WatchableStore:
 
         :param qids: at most :data:`MAX_LOOKED_AT`; no internal queues
         """
-        raise NotImplementedError
 
     def watch(self, changed: OnChange) -> Watch | None:
         """Begin to report changes, without delay, of the queues to be added.

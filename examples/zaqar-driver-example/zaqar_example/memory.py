@@ -30,6 +30,7 @@ from zaqar.models import (
     Page,
     Stats,
 )
+from zaqar.storage.availability import MAX_FREE, Availability
 from zaqar.storage.base import (
     MAX_EXHAUSTED,
     OUTBOX,
@@ -364,6 +365,11 @@ class Messages:
         )
         return Stats(len(live) - claimed, claimed, oldest, newest)
 
+    def availability(
+        self, qids: Sequence[str], now: int
+    ) -> Sequence[Availability]:
+        return [self._available(qid, now) for qid in qids]
+
     def volume(self, now: int) -> Stats:
         queues = self._queues.values()
         live = [entry for queue in queues for entry in queue.live(now)]
@@ -409,6 +415,16 @@ class Messages:
                 del self._queues[qid]
                 removed += 1
         return removed
+
+    def _available(self, qid: str, now: int) -> Availability:
+        queue = self._queues.get(qid)
+        if queue is None or queue.dropped_at is not None:
+            return Availability()
+        live = [*queue.live(now)]
+        free = sum(1 for entry in live if entry.is_free(now))
+        ends = (max(entry.held_until, entry.wake_at) for entry in live)
+        due = min((end for end in ends if end > now), default=None)
+        return Availability(min(free, MAX_FREE), queue.next_seq, due)
 
     def _queue(self, qid: str, now: int) -> Queue:
         """Return a queue to read; one that does not exist is empty.

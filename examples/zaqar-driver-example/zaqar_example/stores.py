@@ -23,6 +23,7 @@ import msgspec
 from zaqar import errors, store_clock
 from zaqar.models import Claim, Message, NewMessage, Page, Record, Stats
 from zaqar.storage import base
+from zaqar.storage.availability import Availability
 from zaqar_example.wire import Answer, Request, receive, send
 
 #: Time limits in seconds; their sum is below the five that a call may take.
@@ -274,6 +275,13 @@ class MessageStore(base.MessageStore):
 
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._ask(Stats, 'stats', qid=qid, now=now)
+
+    def availability(
+        self, qids: Sequence[str], *, now: int
+    ) -> Sequence[Availability]:
+        return self._ask(
+            Sequence[Availability], 'availability', qids=qids, now=now
+        )
 
     def volume(self, *, now: int) -> Stats:
         return self._ask(Stats, 'volume', now=now)

@@ -19,7 +19,10 @@ from zaqar.tests.servers.zaqar import Zaqar
 _EXAMPLE = pathlib.Path(__file__).parents[3] / 'examples'
 
 #: A part of the contract suite; all of it takes minutes.
-_PART = 'test_bodies or test_deleting or test_management or test_opening'
+_PART = (
+    'test_availability or test_bodies or test_deleting or test_management or '
+    'test_opening'
+)
 
 _STORES = """
 [drivers]
