@@ -19,7 +19,7 @@ from zaqar.storage.sqlalchemy import (
     connector,
     driver_arguments,
     error_classification,
-    schema_revision,
+    server_check,
 )
 from zaqar.storage.sqlalchemy.connector import Connector, Pooler
 from zaqar.storage.sqlalchemy.retries import (
@@ -54,9 +54,6 @@ _SET_SYNC_WAIT = f'SET SESSION wsrep_sync_wait = {SYNC_WAIT}'
 
 #: MySQL's error number for an unknown system variable.
 _UNKNOWN_VARIABLE = 1193
-
-#: Oldest servers, by the name of the product.
-OLDEST = {'PostgreSQL': (13, 0), 'MariaDB': (10, 6), 'MySQL': (8, 0)}
 
 
 @dataclass(frozen=True)
@@ -225,41 +222,15 @@ class ServerDatabase(SqlDatabase):
         """Refuse a server that answers but cannot be used."""
         try:
             with self._engine.connect() as connection:
-                self._check_version(connection)
-                self._check_isolation(connection)
-                schema_revision.check(connection)
+                server_check.check(
+                    connection, is_pooled=self._connector.is_pooled
+                )
         except sa.exc.DBAPIError as error:
             if error_classification.is_refusal(self.dialect, error.orig):
                 raise ConfigurationError(one_line(error.orig)) from None
             LOG.warning(
                 'The database does not answer yet: %s',
                 one_line(error.orig),
-            )
-
-    def _check_version(self, connection: sa.Connection) -> None:
-        product = 'PostgreSQL'
-        version = self._engine.dialect.server_version_info or (0,)
-        if not self._postgresql:
-            is_mariadb = getattr(self._engine.dialect, 'is_mariadb', False)
-            product = 'MariaDB' if is_mariadb else 'MySQL'
-        if tuple(version[:2]) < OLDEST[product]:
-            raise ConfigurationError(
-                f'{product} {".".join(map(str, version[:2]))} is too old; '
-                f'{".".join(map(str, OLDEST[product]))} is needed'
-            )
-
-    def _check_isolation(self, connection: sa.Connection) -> None:
-        """Refuse a default level that cannot be set behind a pooler."""
-        if not self._postgresql or not self._connector.is_pooled:
-            return
-        level = connection.exec_driver_sql(
-            'SHOW default_transaction_isolation'
-        ).scalar()
-        if level != 'read committed':
-            raise ConfigurationError(
-                f'the server\'s default_transaction_isolation is "{level}", '
-                'which cannot be changed through a pooler; run "ALTER ROLE '
-                "... SET default_transaction_isolation = 'read committed'\""
             )
 
     def _prepare(self, connection: Any, _record: Any) -> None:
