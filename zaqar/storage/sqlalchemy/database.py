@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable, one_line
+from zaqar.storage.availability import OnChange, Watch
 from zaqar.storage.sqlalchemy import (
     connector,
     driver_arguments,
@@ -139,6 +140,10 @@ class SqlDatabase(abc.ABC):
         :raises StoreUnavailable: the rest is reserved for what frees room
         """
 
+    def watch(self, changed: OnChange) -> Watch | None:
+        """Report changes; see :class:`zaqar.storage.availability.Watch`."""
+        return None
+
     def ping(self) -> None:
         """Return when the server answers a query of a table.
 
@@ -160,7 +165,7 @@ class ServerDatabase(SqlDatabase):
         self._settings = settings
         self.dialect = url.get_backend_name().replace('mariadb', 'mysql')
         self._postgresql = self.dialect == 'postgresql'
-        rest, arguments = driver_arguments.arguments(url)
+        rest, self._arguments = driver_arguments.arguments(url)
         self._connector = Connector(settings.pooler, url)
         size = min(KEPT_CONNECTIONS, settings.max_connections)
         self._engine = sa.create_engine(
@@ -170,7 +175,7 @@ class ServerDatabase(SqlDatabase):
             pool_timeout=POOL_TIMEOUT,
             # Every transaction ends here, so there is nothing to reset.
             pool_reset_on_return=None,
-            connect_args=arguments,
+            connect_args=self._arguments,
         )
         connect = (
             self._connector.connect
@@ -198,6 +203,21 @@ class ServerDatabase(SqlDatabase):
             return result
 
         return self.read(wait_and_work)
+
+    def watch(self, changed: OnChange) -> Watch | None:
+        if not self._postgresql:
+            return None
+        # Its driver is not installed where another server is used.
+        from zaqar.storage.sqlalchemy import postgresql_watch
+
+        dialect = self._engine.dialect
+        places, options = dialect.create_connect_args(self._engine.url)
+        options.update(self._arguments)
+        return postgresql_watch.open_watch(
+            self._connector,
+            lambda: self._connector.connect(dialect, None, places, options),
+            changed,
+        )
 
     def now(self) -> int:
         sql = (

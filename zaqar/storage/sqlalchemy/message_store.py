@@ -21,7 +21,7 @@ from zaqar.errors import QueueFull
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.random_bytes import token_hex
 from zaqar.storage import base
-from zaqar.storage.availability import Availability
+from zaqar.storage.availability import Availability, OnChange, Watch
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
@@ -226,6 +226,9 @@ class SqlMessageStore(base.MessageStore):
         self, qids: Sequence[str], *, now: int
     ) -> Sequence[Availability]:
         return self._database.read(availability.look, qids, now)
+
+    def watch(self, changed: OnChange) -> Watch | None:
+        return self._database.watch(changed)
 
     def purge(self, qid: str, *, now: int) -> None:
         self._database.write(

@@ -15,7 +15,11 @@ from zaqar.errors import QueueFull
 from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.sqlalchemy import outbox_posting, queue_state
+from zaqar.storage.sqlalchemy import (
+    outbox_posting,
+    post_announcements,
+    queue_state,
+)
 from zaqar.storage.sqlalchemy.message_rows import new_row
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -31,6 +35,10 @@ _INSERT_TOKEN = (
 _ADVANCE = (
     'UPDATE message_queue SET next_seq = next_seq + :count, '
     'live = live + :count WHERE qid = :qid'
+)
+_ADVANCE_AND_ANNOUNCE = (
+    f'{_ADVANCE} RETURNING '
+    f'{post_announcements.ANNOUNCE.format(row="message_queue")}'
 )
 _INSERT = (
     'INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at, '
@@ -70,10 +78,21 @@ def post_within(
     ]
     session.later(_INSERT_TOKEN, _token(queue.id, post, ids, post.now))
     session.later_many(_INSERT, rows)
-    session.later(_ADVANCE, {'qid': post.qid, 'count': len(rows)})
+    _advance(session, post)
     if post.notice and queue.subscribed > 0:
         outbox_posting.add_notice(session, post.notice(), post.now)
     return ids
+
+
+def _advance(session: SqlSession, post: PostCall) -> None:
+    values = {'qid': post.qid, 'count': len(post.messages)}
+    if session.dialect != 'postgresql':
+        session.later(_ADVANCE, values)
+        return
+    announcement = post_announcements.announcement(post.qid, post.messages)
+    session.later(
+        _ADVANCE_AND_ANNOUNCE, {**values, 'announcement': announcement}
+    )
 
 
 def split_ids(ids: bytes) -> Sequence[str]:

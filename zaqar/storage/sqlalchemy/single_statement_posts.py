@@ -9,7 +9,7 @@ from typing import Any
 from zaqar.storage.base import OUTBOX, TOKEN_LIFETIME
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
-from zaqar.storage.sqlalchemy import outbox_posting
+from zaqar.storage.sqlalchemy import outbox_posting, post_announcements
 from zaqar.storage.sqlalchemy.posting import split_ids
 from zaqar.storage.sqlalchemy.posts_by_queue import (
     by_queue,
@@ -30,7 +30,7 @@ WITH q AS (
         AND {only} AND NOT EXISTS (
         SELECT 1 FROM post_token k WHERE k.queue_id = message_queue.id
         AND k.token = ANY(:tokens::text[]))
-    RETURNING id, next_seq - :count AS first, subscribed),
+    RETURNING id, next_seq - :count AS first, subscribed, waited_until),
 p AS (
     SELECT * FROM unnest(:places::bigint[], :rnds::text[], :ttls::int[],
         :delays::bigint[], :clients::text[], :checksums::text[],
@@ -56,7 +56,7 @@ m AS (
         :now + p.ttl::bigint * 1000, :now, p.ttl, p.client, 0, p.checksum,
         p.public_id, p.body
     FROM q, p JOIN t ON t.token = p.token){more}
-SELECT t.token, t.ids, q.subscribed FROM q LEFT JOIN t ON true
+SELECT t.token, t.ids, q.subscribed, {announce} FROM q LEFT JOIN t ON true
 """
 _NOTICES = """,
 n AS (
@@ -76,7 +76,12 @@ n AS (
 
 
 def _statement(only: str, more: str = '') -> str:
-    return _STATEMENT.format(only=only, more=more, lifetime=TOKEN_LIFETIME)
+    return _STATEMENT.format(
+        only=only,
+        more=more,
+        lifetime=TOKEN_LIFETIME,
+        announce=post_announcements.ANNOUNCE.format(row='q'),
+    )
 
 
 #: For posts without notices, for a queue that seems to have no subscribers,
@@ -117,6 +122,7 @@ def post(
         'public_ids': [item.id for item in items],
         'bodies': [item.body for item in items],
         'tokens': [post.token for post, _ in flat],
+        'announcement': post_announcements.announcement(qid, items),
     }
     sql = _WITHOUT_NOTICES
     notifying = [post for post in group if post.notice]
@@ -126,7 +132,7 @@ def post(
         sql = _WITH_NOTICES
         values |= _notices(notifying, now)
     stored: dict[tuple[str, str], Sequence[str]] = {}
-    for token, ids, epoch in session.all(sql, values):
+    for token, ids, epoch, _ in session.all(sql, values):
         unsubscribed.update(qid, epoch)
         if token is not None:
             stored[qid, token] = split_ids(ids)

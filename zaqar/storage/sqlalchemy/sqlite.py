@@ -22,9 +22,11 @@ import sqlalchemy as sa
 
 from zaqar import request_deadline, store_clock
 from zaqar.errors import ConfigurationError, StoreUnavailable
+from zaqar.storage.availability import OnChange, Watch
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.sqlalchemy import sqlite_file
 from zaqar.storage.sqlalchemy.database import SqlDatabase
+from zaqar.storage.sqlalchemy.sqlite_watch import SqliteWatch
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 LOG = logging.getLogger(__name__)
@@ -89,6 +91,12 @@ class SqliteDatabase(SqlDatabase):
                 self._folder,
             )
             raise StoreUnavailable
+
+    def watch(self, changed: OnChange) -> Watch:
+        try:
+            return SqliteWatch(self._connect, changed)
+        except sqlite3.OperationalError as error:
+            raise _unavailable(error) from error
 
     def now(self) -> int:
         return store_clock.wall_ms()

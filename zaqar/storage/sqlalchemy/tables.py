@@ -80,7 +80,8 @@ record = sa.Table(
 #: of messages is first checked. ``subscribed`` is the epoch of the flag that
 #: the queue may have subscribers, negative while it is not set, so that epochs
 #: are never reused. ``least_version`` is that of the oldest metadata that may
-#: be used with the queue.
+#: be used with the queue. ``waited_until`` is only used on PostgreSQL; see
+#: :mod:`zaqar.storage.sqlalchemy.post_announcements`.
 queue = sa.Table(
     'message_queue',
     METADATA,
@@ -93,6 +94,9 @@ queue = sa.Table(
     sa.Column('subscribed', _BIG, nullable=False, server_default=sa.text('1')),
     sa.Column(
         'least_version', _BIG, nullable=False, server_default=sa.text('0')
+    ),
+    sa.Column(
+        'waited_until', _BIG, nullable=False, server_default=sa.text('0')
     ),
     sa.Index('message_queue_id', 'id', unique=True),
     sa.Index('message_queue_dropped', 'dropped_at'),

@@ -33,12 +33,14 @@ class Feature(enum.StrEnum):
     :cvar FILE: it is a file that another process can lock
     :cvar REMAINS: what is purged or dropped is left to the sweeper, since the
         server does not free it by itself
+    :cvar WATCH: it reports changes
     """
 
     ENDPOINT = 'endpoint'
     SERVER_CLOCK = 'server clock'
     FILE = 'file'
     REMAINS = 'remains'
+    WATCH = 'watch'
 
 
 class Harness(abc.ABC):
@@ -128,7 +130,7 @@ class Sqlite(Harness):
 
     name = 'sqlite'
     driver = DRIVER
-    features = frozenset({Feature.FILE, Feature.REMAINS})
+    features = frozenset({Feature.FILE, Feature.REMAINS, Feature.WATCH})
 
     def start(self) -> None:
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix='zaqar-test-'))
@@ -274,6 +276,7 @@ class PostgreSQL(_Server):
     """PostgreSQL."""
 
     name = 'postgresql'
+    features = _Server.features | {Feature.WATCH}
     kind = sql.PostgreSQL
     # The server's own vacuum workers are not connections of ours.
     open_count = (
@@ -288,6 +291,7 @@ class PgBouncer(PostgreSQL):
     """PostgreSQL behind PgBouncer, which lends connections it shares."""
 
     name = 'pgbouncer'
+    features = _Server.features
     core = frozenset(
         {
             'test_claims',
@@ -296,6 +300,7 @@ class PgBouncer(PostgreSQL):
             'test_lost_answers',
             'test_opening',
             'test_posting',
+            'test_watch',
         }
     )
 

@@ -55,6 +55,7 @@ READS: dict[str, Callable[[Probe], object]] = {
     'get': lambda queue: queue.get('0' * 32),
     'claimed': lambda queue: queue.claimed(token()),
     'stats': lambda queue: queue.stats(),
+    'availability': lambda queue: queue.availability(),
 }
 CALLS = {**CHANGES, **READS}
 

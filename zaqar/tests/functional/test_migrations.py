@@ -74,11 +74,11 @@ def test_an_upgrade_makes_the_tables_and_again_does_nothing(
     assert 'no tables yet' in before.stdout
     first = managed.run('upgrade', 'head')
     assert first.returncode == 0, first.stderr
-    assert 'now revision 010 (head)' in first.stdout
+    assert 'now revision 011 (head)' in first.stdout
     again = managed.run('upgrade', 'head')
     assert again.returncode == 0
     assert 'nothing to do' in again.stdout
-    assert 'revision 010 (head)' in managed.run('current').stdout
+    assert 'revision 011 (head)' in managed.run('current').stdout
 
 
 def test_migrations_lead_to_the_tables_of_the_code(managed: Managed) -> None:
@@ -153,8 +153,8 @@ def test_sql_is_printed_and_nothing_done(managed: Managed) -> None:
 
 def test_the_chain_of_revisions_can_be_shown(managed: Managed) -> None:
     check = managed.run('check_migration')
-    assert (check.returncode, check.stdout) == (0, '010 is the only head\n')
-    assert '009 -> 010 (head)' in managed.run('history').stdout
+    assert (check.returncode, check.stdout) == (0, '011 is the only head\n')
+    assert '010 -> 011 (head)' in managed.run('history').stdout
     assert managed.run('branches').returncode == 0
 
 

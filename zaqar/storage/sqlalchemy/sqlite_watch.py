@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The watch of SQLite: a number that changes with each commit."""
+
+import contextlib
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable
+
+from zaqar.storage.availability import OnChange, Watch
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two looks at the number.
+INTERVAL = 0.01
+
+#: Seconds after a look that failed.
+PAUSE = 1.0
+
+
+class SqliteWatch(Watch):
+    """Looks for commits of other connections, in whatever process.
+
+    :param connect: opens a connection of its own
+    """
+
+    hears_own = False
+
+    def __init__(
+        self, connect: Callable[[], sqlite3.Connection], changed: OnChange
+    ) -> None:
+        self._connection = connect()
+        self._changed = changed
+        self._version = self._read()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name='sqlite-watch', daemon=True
+        )
+        self._thread.start()
+
+    def add(self, qid: str) -> None:
+        # The next look reports a change.
+        self._version = -1
+
+    def remove(self, qid: str) -> None:
+        """Do nothing: changes of all queues are reported."""
+
+    def close(self) -> None:
+        self._closed.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause = INTERVAL
+        with contextlib.closing(self._connection):
+            while not self._closed.wait(pause):
+                try:
+                    version = self._read()
+                    pause = INTERVAL
+                except sqlite3.Error as error:
+                    LOG.warning('SQLite cannot look for changes: %s', error)
+                    pause = PAUSE
+                    continue
+                if version != self._version:
+                    self._version = version
+                    self._changed(None, 0)
+
+    def _read(self) -> int:
+        ((version,),) = self._connection.execute('PRAGMA data_version')
+        return int(version)
