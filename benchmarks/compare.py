@@ -32,7 +32,7 @@ from zaqar.tests.servers.zaqar import Zaqar
 SECTION = 'Two builds'
 
 #: Messages that a slice finds for each second and connection.
-SUPPLY = 400
+SUPPLY = 1200
 
 #: Seconds of a slice that is not counted, to warm up.
 ASIDE = 0.5
