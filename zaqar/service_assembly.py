@@ -5,7 +5,7 @@ import dataclasses
 import functools
 import logging
 import sys
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import oslo_policy.opts
@@ -20,6 +20,7 @@ from zaqar import (
 )
 from zaqar.api import operation_table, optional_features
 from zaqar.api.dispatch import Dispatcher
+from zaqar.api.operation import Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import health, outbox_notices, subscription_records
 from zaqar.controllers.body_encryption import Cipher
@@ -117,14 +118,13 @@ class Service:
     @property
     def longest_body(self) -> int:
         """Bytes of the longest body that a request may have."""
-        limits = self.dispatcher.limits
+        return max(confirm_page.MOST, self._longest(lambda _: True))
+
+    def _longest(self, offers: Callable[[Operation], bool]) -> int:
         return max(
-            confirm_page.MOST,
-            *(
-                operation.body.max_size(limits)
-                for operation in operation_table.BY_ACTION.values()
-                if operation.body
-            ),
+            row.body.max_size(self.dispatcher.limits)
+            for row in operation_table.OPERATIONS
+            if row.body and offers(row)
         )
 
     def websocket(self) -> WebSocketServer:
@@ -132,6 +132,13 @@ class Service:
             self.conf,
             self.dispatcher,
             self.catalogue.management,
+            middleware_stack.build(
+                self.conf,
+                self.dispatcher,
+                self._profiling.application,
+                _can_wait,
+            ),
+            self._longest(_can_wait),
             functools.partial(self.metrics.record, 'connections'),
             self._profiling.frame if self._profiling.enabled else None,
         )
@@ -177,6 +184,10 @@ class Service:
         self._sweeper.stop()
         self.waited.close()
         self.catalogue.close()
+
+
+def _can_wait(row: Operation) -> bool:
+    return row.waiting is not None
 
 
 def application() -> App:

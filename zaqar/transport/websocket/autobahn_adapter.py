@@ -17,7 +17,7 @@ from autobahn.asyncio.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from zaqar.transport.large_page_fairness import LARGE
-from zaqar.transport.websocket import fast_frame_codec
+from zaqar.transport.websocket import fast_frame_codec, http_requests
 from zaqar.transport.websocket.client_address_behind_proxies import (
     client_address,
 )
@@ -25,6 +25,8 @@ from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import POLICY, Frame
 from zaqar.transport.websocket.handshake_origin import is_welcome
+from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.websocket.http_socket import HttpSocket
 from zaqar.transport.websocket.rate_counter import RateCounter
 
 LOG = logging.getLogger(__name__)
@@ -64,6 +66,8 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
     connections: Connections
     connection: ConnectionRecord
     message_data: Any
+    transport: Any
+    data: bytes
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -141,6 +145,10 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         """Read a handshake, unless it has no end."""
         if len(self.data) > MAX_HANDSHAKE:
             self.failHandshake('too long', 431)
+            return
+        http = self.connections.http
+        if http is not None and http_requests.begins(self.data):
+            self._hand_over(http)
             return
         super().processHandshake()
 
@@ -251,6 +259,19 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
     def unsent(self) -> int:
         size = int(self.transport.get_write_buffer_size())
         return max(size, self._held) if size else 0
+
+    def _hand_over(self, requests: HttpRequests) -> None:
+        """Leave the connection to one that answers HTTP requests."""
+        self.openHandshakeTimeoutCall.cancel()
+        data = b''.join((self.data, *self._inbox))
+        self.data = b''
+        self._inbox.clear()
+        transport, self.transport = self.transport, None
+        socket = HttpSocket(
+            transport, self.connection, self.connections, requests
+        )
+        transport.set_protocol(socket)
+        socket.data_received(data)
 
     def _read_on(self) -> None:
         transport = self.transport

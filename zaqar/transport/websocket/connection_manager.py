@@ -34,6 +34,7 @@ from zaqar.transport.websocket.connection_state_machine import (
     Send,
 )
 from zaqar.transport.websocket.frame_handler import FrameHandler
+from zaqar.transport.websocket.http_requests import HttpRequests
 from zaqar.transport.websocket.settings import Settings
 from zaqar.transport.websocket.worker_threads import Workers
 
@@ -67,6 +68,8 @@ class Connections:
         self.workers = workers
         self._loop = loop
         self._by_id: dict[str, ConnectionRecord] = {}
+        #: Set before any connection is accepted.
+        self.http: HttpRequests | None = None
         #: Whether a connection has to prove who it is.
         self.proves: bool = handler.authenticator.proves
         self.admission = Admission(settings, self.proves)
@@ -304,16 +307,29 @@ class Connections:
         self, connection: ConnectionRecord, answer: FrameAnswer
     ) -> None:
         was_proved = connection.machine.is_proved
-        if self._is_blocked(connection):
-            self.soon(functools.partial(self._check_unsent, connection))
-        elif answer.project:
-            connection.project = answer.project
+        self.note_project(connection, answer.project)
         effects = connection.machine.answered(answer)
         if connection.machine.is_proved and not was_proved:
-            self.admission.remove(connection.peer)
-            if connection.login_timer is not None:
-                connection.login_timer.cancel()
+            self._is_proved(connection)
         self.perform(connection, effects)
+
+    def note_project(self, connection: ConnectionRecord, project: str) -> None:
+        """Note whom the next answer is for, '' if that is not known."""
+        if self._is_blocked(connection):
+            self.soon(functools.partial(self._check_unsent, connection))
+        elif project:
+            connection.project = project
+
+    def prove(self, connection: ConnectionRecord) -> None:
+        """Note that a connection has shown credentials."""
+        if not connection.machine.is_proved:
+            connection.machine.is_proved = True
+            self._is_proved(connection)
+
+    def _is_proved(self, connection: ConnectionRecord) -> None:
+        self.admission.remove(connection.peer)
+        if connection.login_timer is not None:
+            connection.login_timer.cancel()
 
     def _schedule_expiry(
         self, connection: ConnectionRecord, effect: Expire

@@ -27,9 +27,11 @@ from zaqar.transport.websocket.autobahn_factory import Factory
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_handler import FrameHandler, Trace
+from zaqar.transport.websocket.http_requests import HttpRequests
 from zaqar.transport.websocket.node_registration import NodeRegistration
 from zaqar.transport.websocket.notifier_endpoint import STATUS, InternalServer
 from zaqar.transport.websocket.worker_threads import Workers
+from zaqar.transport.wsgi_types import App
 
 LOG = logging.getLogger(__name__)
 
@@ -58,6 +60,8 @@ BACKLOG = 1024
 class Server:
     """Serves clients, and notifiers with messages for them.
 
+    :param http: answers the requests that need no WebSocket
+    :param longest: bytes of the longest body of those
     :param watch: called with the number of connections when it changes
     :param trace: runs actions in a trace
     """
@@ -67,6 +71,8 @@ class Server:
         conf: cfg.ConfigOpts,
         dispatcher: Dispatcher,
         store: ManagementStore,
+        http: App,
+        longest: int,
         watch: Callable[[int], None] | None = None,
         trace: Trace | None = None,
     ) -> None:
@@ -89,6 +95,8 @@ class Server:
             # Sooner than connections are closed for it.
             self._settings.max_unsent_per_project // 2,
         )
+        self._mount, self._http, self._longest = mount, http, longest
+        self._waiters = dispatcher.waiters
         self._max_body = self._settings.max_frame_size * _GROWTH
         self._connections: Connections | None = None
         self._watch = watch
@@ -145,6 +153,16 @@ class Server:
         connections = self._connections = Connections(
             self._handler, self._settings, workers, loop, self._watch
         )
+        # Requests are woken by whoever has messages for them.
+        self._handler.turns.later = loop.call_soon_threadsafe
+        connections.http = HttpRequests(
+            self._http,
+            workers,
+            self._handler.turns,
+            loop,
+            self._longest,
+            self._mount,
+        )
         node = self._node(inner, connections, loop)
         secret = self._shared or self._own
         mac = RequestAuthenticator.from_secret(secret)
@@ -164,6 +182,8 @@ class Server:
         )
         await _until_stopped(stopped)
         server.close()
+        if self._waiters is not None:
+            self._waiters.close()
         connections.drain()
         await _until_quiet(connections)
         websocket_node_directory.LOCAL_NODES.pop(node_id, None)

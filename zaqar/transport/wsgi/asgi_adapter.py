@@ -173,7 +173,7 @@ class AsgiAdapter:
             environ['wsgi.input'] = io.BytesIO(body)
         environ[TURN] = turn
         try:
-            status, headers, content = _called(app, environ)
+            status, headers, content = call(app, environ)
             if turn.is_missed:
                 client = _Client(
                     watcher.proto.receive, self._loop, turn.give_up
@@ -377,7 +377,7 @@ def _size(environ: Environ, body: bytes) -> int:
     return _OVERHEAD + len(body) + sum(map(len, texts))
 
 
-def _called(app: App, environ: Environ) -> tuple[int, Headers, bytes]:
+def call(app: App, environ: Environ) -> tuple[int, Headers, bytes]:
     status = 500
     headers: Headers = []
 

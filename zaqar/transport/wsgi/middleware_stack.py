@@ -6,6 +6,7 @@ from collections.abc import Callable
 from oslo_config import cfg
 
 from zaqar.api.dispatch import Dispatcher
+from zaqar.api.operation import Operation
 from zaqar.transport import caller_identity
 from zaqar.transport.wsgi import (
     confirm_page,
@@ -21,14 +22,18 @@ from zaqar.transport.wsgi_types import App
 
 
 def build(
-    conf: cfg.ConfigOpts, dispatcher: Dispatcher, traced: Callable[[App], App]
+    conf: cfg.ConfigOpts,
+    dispatcher: Dispatcher,
+    traced: Callable[[App], App],
+    offers: Callable[[Operation], bool] = lambda _: True,
 ) -> App:
     """Return the application for a loaded configuration.
 
     :param traced: returns an application that traces requests
+    :param offers: tells which operations there are
     """
     keystone = caller_identity.strategy(conf) == caller_identity.KEYSTONE
-    root = RootController(dispatcher, verified=keystone)
+    root = RootController(dispatcher, offers, verified=keystone)
     # Inside out. Only authenticated requests are traced.
     inner = traced(PecanApplication(root))
     # The identity in logs is verified by then.

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from pecan.core import PecanBase, RoutingState
 
 from zaqar.api import client_project_queue_checks, microversions
 from zaqar.api.dispatch import Dispatcher
+from zaqar.api.microversions import Version
+from zaqar.api.operation import Operation
 from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
 from zaqar.transport import caller_identity
 from zaqar.transport.large_page_fairness import TURN, Turn
@@ -42,17 +45,34 @@ class RootController:
     """The only controller of pecan.
 
     :param verified: whether keystonemiddleware has set the identity headers
+    :param offers: tells which operations there are
     """
 
-    def __init__(self, dispatcher: Dispatcher, *, verified: bool) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        offers: Callable[[Operation], bool],
+        *,
+        verified: bool,
+    ) -> None:
         self._dispatcher = dispatcher
         self._verified = verified
         self._trees = {
             version: router.tree(
-                functools.partial(dispatcher.serves, version=version)
+                functools.partial(self._serves, offers, version)
             )
             for version in microversions.ALL
         }
+
+    def _serves(
+        self,
+        offers: Callable[[Operation], bool],
+        version: Version,
+        operation: Operation,
+    ) -> bool:
+        return offers(operation) and self._dispatcher.serves(
+            operation, version
+        )
 
     def handle(self, environ: Environ) -> Response:
         """Handle a request. The order of checks is part of the API."""

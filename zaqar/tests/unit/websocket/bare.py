@@ -71,6 +71,8 @@ class Connections:
     settings = Settings(max_frame_size=MOST)
     admission = Admission(settings, False)
 
+    http = None
+
     def __init__(self) -> None:
         self.at = 0.0
         self.due: list[Callable[[], None]] = []

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP requests beside WebSockets: those that may wait for messages.
+
+They are answered by the WSGI application, on the threads that answer frames. A
+request that waits holds no thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import io
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import h11
+
+from zaqar.errors import ZaqarError
+from zaqar.transport.large_page_fairness import TURN, Job, Turn, Turns
+from zaqar.transport.websocket.http_connection import Answer, Left
+from zaqar.transport.websocket.worker_threads import Workers
+from zaqar.transport.wsgi import asgi_adapter
+from zaqar.transport.wsgi.responses import Headers, error_response
+from zaqar.transport.wsgi_types import App, Environ
+
+LOG = logging.getLogger(__name__)
+
+#: The head of a request to the API, as far as it is complete, and the header
+#: of one that asks for a WebSocket.
+_REQUEST = re.compile(rb'[A-Z]+ /v2/[^ ]* HTTP/1\.[01]\r\n')
+_UPGRADE = re.compile(rb'\r\nupgrade[ \t]*:', re.IGNORECASE)
+_END = b'\r\n\r\n'
+
+
+def begins(data: bytes) -> bool:
+    """Tell whether bytes begin with the head of a request to the API."""
+    head, end, _ = data.partition(_END)
+    return bool(end and _REQUEST.match(head + end)) and not _UPGRADE.search(
+        head
+    )
+
+
+class Client(Protocol):
+    """Who sends requests over a connection.
+
+    :ivar peer: the address
+    :ivar is_lost: whether it has gone
+    """
+
+    @property
+    def peer(self) -> str: ...
+
+    @property
+    def is_lost(self) -> bool: ...
+
+    def note(self, project: str) -> None:
+        """Note whom the next answer is for, '' if that is not known."""
+
+
+@dataclass(slots=True, eq=False)
+class _Exchange:
+    """A request that is being answered.
+
+    :ivar head: as ASGI has it
+    """
+
+    client: Client
+    head: Mapping[str, Any]
+    body: bytes
+    answer: Answer
+    turn: Turn
+
+
+class HttpRequests:
+    """Answers the HTTP requests of all connections of a process.
+
+    :param longest: bytes of the longest body that is read
+    :param mount: the path that clients see before that of a request
+    """
+
+    def __init__(
+        self,
+        app: App,
+        workers: Workers,
+        turns: Turns,
+        loop: asyncio.AbstractEventLoop,
+        longest: int,
+        mount: str,
+    ) -> None:
+        self.loop = loop
+        self.longest = longest
+        self._app = app
+        self._workers = workers
+        self._turns = turns
+        self._mount = mount
+
+    def handle(
+        self,
+        client: Client,
+        request: h11.Request,
+        body: bytes,
+        answer: Answer,
+    ) -> Left:
+        """Have a request answered."""
+        head = _head(request, client.peer)
+        exchange = _Exchange(client, head, body, answer, Turn(self._turns))
+        self._submit(exchange)
+        return exchange.turn.give_up
+
+    def _submit(self, exchange: _Exchange) -> None:
+        self._workers.submit(
+            functools.partial(self._call, exchange),
+            functools.partial(self._done, exchange),
+            exchange.turn.project or exchange.client.peer,
+        )
+
+    def _call(self, exchange: _Exchange) -> tuple[int, Headers, bytes]:
+        environ: Environ = asgi_adapter.to_environ(exchange.head)
+        environ['SCRIPT_NAME'] = self._mount
+        environ['wsgi.input'] = io.BytesIO(exchange.body)
+        environ[TURN] = exchange.turn
+        try:
+            return asgi_adapter.call(self._app, environ)
+        except Exception:
+            LOG.exception('A request failed')
+            response = error_response(ZaqarError(None))
+            return response.status, [], response.body or b''
+
+    def _done(
+        self, exchange: _Exchange, result: tuple[int, Headers, bytes]
+    ) -> None:
+        """Write an answer, or have the request wait for its turn."""
+        turn = exchange.turn
+        if turn.is_missed:
+            resume = functools.partial(self._resume, exchange)
+            self._later(turn.wait(resume))
+            return
+        status, headers, content = result
+        turn.record(len(content))
+        exchange.client.note(turn.project)
+        exchange.answer(status, headers, content)
+        self._later(turn.end())
+
+    def _resume(self, exchange: _Exchange) -> None:
+        """Handle a request whose turn has come."""
+        exchange.turn.resume()
+        if exchange.client.is_lost:
+            # Messages that it took from a queue would be lost.
+            self._later(exchange.turn.end())
+        else:
+            self._submit(exchange)
+
+    def _later(self, job: Job | None) -> None:
+        if job is not None:
+            self.loop.call_soon(job)
+
+
+def _head(request: h11.Request, peer: str) -> Mapping[str, Any]:
+    """Return the head of a request as ASGI has it."""
+    path, _, query = request.target.partition(b'?')
+    return {
+        'scheme': 'http',
+        'http_version': request.http_version.decode('ascii'),
+        'method': request.method.decode('ascii'),
+        'raw_path': path,
+        'query_string': query,
+        'server': ('', '0'),
+        'client': (peer, 0),
+        'headers': list(request.headers),
+    }

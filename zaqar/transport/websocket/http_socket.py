@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The socket of a connection that speaks HTTP, as asyncio sees it."""
+
+import asyncio
+import contextlib
+
+import h11
+
+from zaqar.transport.large_page_fairness import LARGE
+from zaqar.transport.websocket.client_address_behind_proxies import (
+    client_address,
+)
+from zaqar.transport.websocket.connection_manager import Connections
+from zaqar.transport.websocket.connection_record import ConnectionRecord
+from zaqar.transport.websocket.connection_state_machine import Frame
+from zaqar.transport.websocket.http_connection import (
+    Answer,
+    HttpConnection,
+    Left,
+)
+from zaqar.transport.websocket.http_requests import HttpRequests
+
+
+class HttpSocket(asyncio.Protocol):
+    """One connection, after its first request has arrived.
+
+    It is counted and limited as those of WebSockets are, but nothing is pushed
+    to it.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        connection: ConnectionRecord,
+        connections: Connections,
+        requests: HttpRequests,
+    ) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._connections = connections
+        self._requests = requests
+        self._is_admitted = False
+        self._held = 0
+        self._http = HttpConnection(
+            self, self._handle, requests.loop, requests.longest
+        )
+        connection.socket = self
+
+    def data_received(self, data: bytes) -> None:
+        self._http.receive(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._http.lost()
+        self._connections.left(self._connection)
+
+    def pause_writing(self) -> None:
+        self._connections.blocked(self._connection)
+
+    def resume_writing(self) -> None:
+        self._held = 0
+        self._connections.unblocked(self._connection)
+
+    def write(self, data: bytes) -> None:
+        if len(data) >= LARGE:
+            # Held as a whole until its end is sent.
+            self._held = self.unsent() + len(data)
+        self._transport.write(data)
+
+    def pause(self, on: bool) -> None:
+        self.read(not on)
+
+    def end(self) -> None:
+        self._transport.close()
+        self._connections.closing(self._connection)
+
+    def send(self, frame: Frame) -> None:
+        """Ignore what is for WebSockets."""
+
+    def ping(self) -> None:
+        """Ignore what is for WebSockets."""
+
+    def read(self, on: bool) -> None:
+        if self._transport.is_closing():
+            return
+        with contextlib.suppress(RuntimeError):
+            if on:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    def shut(self, code: int, reason: str) -> None:
+        self._http.drain()
+
+    def cut(self) -> None:
+        self._transport.abort()
+
+    def unsent(self) -> int:
+        size = self._transport.get_write_buffer_size()
+        return max(size, self._held) if size else 0
+
+    @property
+    def is_lost(self) -> bool:
+        return self._http.is_lost
+
+    @property
+    def peer(self) -> str:
+        return self._connection.peer
+
+    def note(self, project: str) -> None:
+        """Note whom the next answer is for, '' if that is not known."""
+        self._connections.note_project(self._connection, project)
+        if project:
+            self._connections.prove(self._connection)
+
+    def _handle(
+        self, request: h11.Request, body: bytes, answer: Answer
+    ) -> Left:
+        if not self._is_admitted:
+            self._is_admitted = True
+            if status := self._refusal(request):
+                self._http.drain()
+                answer(status, [], b'')
+                return lambda: None
+        return self._requests.handle(self, request, body, answer)
+
+    def _refusal(self, request: h11.Request) -> int:
+        """Return the status if there are too many connections, else 0."""
+        connections = self._connections
+        if connections.admission.is_full(len(connections)):
+            return 503
+        headers = {
+            name.decode('latin-1'): value.decode('latin-1')
+            for name, value in request.headers
+        }
+        proxies = connections.settings.trusted_proxies
+        address = client_address(self.peer, headers, proxies)
+        crowded = connections.is_crowded(self._connection, address)
+        return 429 if crowded else 0
