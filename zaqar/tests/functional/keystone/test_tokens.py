@@ -66,6 +66,21 @@ def test_no_token_or_garbage_is_unauthorized(
     assert answer.headers['x-openstack-request-id'].startswith('req-')
 
 
+@pytest.mark.parametrize('token', [None, 'garbage'])
+def test_a_refusal_names_the_version(
+    nobody: Caller, token: str | None
+) -> None:
+    name = 'OpenStack-API-Version'
+    for value, used in [
+        ('messaging 2.1', 'messaging 2.1'),
+        ('messaging', None),
+    ]:
+        answer = nobody.showing(token).ask('GET', '/v2/queues', {name: value})
+        assert answer.status_code == 401
+        assert answer.headers.get(name) == used
+        assert name in answer.headers['Vary']
+
+
 def test_a_token_counts_until_it_expires(
     keystone: Keystone, member: Caller
 ) -> None:
