@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 import websocket
 
+from zaqar.api.microversions import HEADER, V2_0
+
 CLIENT = '3381af92-2b9e-11e3-b191-71861300734c'
 OTHER_CLIENT = '9c0d3b52-6f0a-4a64-9d3e-0d3f0f7a3c11'
 
@@ -83,6 +85,9 @@ class Talk:
             'X-Project-ID': project or secrets.token_hex(16),
         }
         self.is_binary = is_binary
+        if is_binary:
+            # The default, named: all answers have to be the same.
+            self.headers[HEADER] = V2_0.header
         self.socket = websocket.create_connection(
             url, timeout=PATIENCE, **options
         )
@@ -140,6 +145,8 @@ class Talk:
         """Return the next answer."""
         frame, is_binary = self.receive()
         assert set(frame) == {'request', 'body', 'headers'}, frame
+        named = frame['headers'].pop(HEADER, None)
+        assert named in (None, V2_0.header)
         assert list(frame['headers']) == ['status']
         assert frame['request']['api'] == 'v2'
         status = frame['headers']['status']
