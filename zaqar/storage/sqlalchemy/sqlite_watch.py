@@ -11,8 +11,11 @@ from zaqar.storage.availability import OnChange, Watch
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two looks at the number.
+#: Seconds between two looks at the number, after a change and at most; each
+#: pause is so much longer than the one before.
 INTERVAL = 0.01
+MAX_INTERVAL = 0.025
+GROWTH = 1.02
 
 #: Seconds after a look that failed.
 PAUSE = 1.0
@@ -55,14 +58,16 @@ class SqliteWatch(Watch):
             while not self._closed.wait(pause):
                 try:
                     version = self._read()
-                    pause = INTERVAL
                 except sqlite3.Error as error:
-                    LOG.warning('SQLite cannot look for changes: %s', error)
+                    if pause != PAUSE:
+                        LOG.warning('SQLite: cannot watch changes: %s', error)
                     pause = PAUSE
                     continue
                 if version != self._version:
                     self._version = version
                     self._changed(None, 0)
+                    pause = INTERVAL
+                pause = min(pause * GROWTH, MAX_INTERVAL)
 
     def _read(self) -> int:
         ((version,),) = self._connection.execute('PRAGMA data_version')

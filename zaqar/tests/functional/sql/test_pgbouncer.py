@@ -7,6 +7,7 @@ import contextlib
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import (
     driver_arguments,
     migrations,
+    postgresql_watch,
     schema_revision,
 )
 from zaqar.storage.sqlalchemy.connector import Pooler
@@ -292,6 +294,44 @@ def test_what_pgbouncer_does_not_know_is_refused_at_the_start(
     ):
         with pytest.raises(ConfigurationError):
             DRIVER.open_messages(changed.render_as_string(False), {})
+
+
+@pytest.mark.parametrize('options', [{}, {'sql_pooler': 'transaction'}])
+def test_posts_are_not_announced_through_a_pooler_and_that_is_logged_once(
+    database: str,
+    pgbouncer: Start,
+    opened: Open,
+    options: dict[str, str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    migrations.upgrade(parse(database), 'head')
+    store = opened(pgbouncer('transaction').url(database), **options)
+    postgresql_watch._warn_of_pooler.cache_clear()  # noqa: SLF001
+    for _ in range(2):
+        assert store.watch(lambda _, __: None) is None
+    assert caplog.text.count('are not announced') == 1
+
+
+def test_posts_are_announced_through_a_pooler_that_assigns_sessions(
+    database: str, pgbouncer: Start, opened: Open
+) -> None:
+    migrations.upgrade(parse(database), 'head')
+    uri = pgbouncer('session', **SILENT).url(database)
+    store = opened(uri, sql_pooler='none')
+    queue = Probe(store, Hand())
+    posted = threading.Event()
+    is_added = threading.Event()
+
+    def changed(_: str | None, count: int) -> None:
+        (posted if count else is_added).set()
+
+    watch = store.watch(changed)
+    assert watch is not None
+    watch.add(queue.qid)
+    assert is_added.wait(5)
+    queue.post('a')
+    assert posted.wait(5)
+    watch.close()
 
 
 def test_several_may_upgrade_at_once(database: str, pgbouncer: Start) -> None:
