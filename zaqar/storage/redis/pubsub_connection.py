@@ -42,12 +42,14 @@ class PubSubConnection:
 
     :param in_cluster: whether the server is part of a cluster
     :ivar qids: the queues
+    :ivar moved: queues whose slot has gone to another server
     """
 
     def __init__(
         self, node: RedisNode, prefix: str, *, in_cluster: bool
     ) -> None:
         self.qids: set[str] = set()
+        self.moved: set[str] = set()
         self._prefix = prefix
         self._unconfirmed: set[str] = set()
         self._unanswered = 0
@@ -138,8 +140,10 @@ class PubSubConnection:
             case [b'message' | b'smessage', channel, count]:
                 yield keys.queue_of(self._prefix, channel), int(count)
             case [b'sunsubscribe', channel, _]:
-                if keys.queue_of(self._prefix, channel) in self.qids:
-                    raise ConnectionLost('a slot has moved')
+                qid = keys.queue_of(self._prefix, channel)
+                if qid in self.qids:
+                    self.qids.remove(qid)
+                    self.moved.add(qid)
             case [Status.OK, name, is_new]:
                 qid = name.decode()
                 if is_new or qid in self._unconfirmed:

@@ -135,15 +135,24 @@ class RedisWatch(Watch):
             node: RedisNode | None = key.data
             if node is None:
                 self._bell.recv(4096)
-            elif node in self._connections:
+            elif connection := self._connections.get(node):
                 with self._losing(node):
-                    for qid, count in self._connections[node].read():
+                    for qid, count in connection.read():
                         self._changed(qid, count)
+                self._move(connection)
         connections = self._connections.values()
         if all(one.is_confirmed for one in connections) and (
             self._outage.ends()
         ):
             self._changed(None, 0)
+
+    def _move(self, connection: PubSubConnection) -> None:
+        """Subscribe on another server to queues whose slot has moved."""
+        if connection.moved:
+            self._client.topology.invalidate()
+            with self._lock:
+                self._added |= connection.moved
+            connection.moved.clear()
 
     def _subscribe(self) -> None:
         """Subscribe to queues that were added, or whose connection broke."""

@@ -400,22 +400,29 @@ def sharded(cluster: Cluster) -> int:
 
 
 def test_a_watch_follows_a_slot_that_moves(
-    cluster: Cluster,
-    opened: Open,
-    reports: Reports,
-    watched_by: Watching,
-    caplog: pytest.LogCaptureFixture,
+    cluster: Cluster, opened: Open, reports: Reports, watched_by: Watching
 ) -> None:
     there = Probe(opened(cluster.url), Hand())
     there.post('a')
     watched_by(there.store).add(there.qid)
     reports.wait_for(there.qid, 0)
     slot = int(key_slot(there.qid.encode()))
-    cluster.move(slot, (cluster.owner(slot) + 1) % 3)
-    reports.wait_for(None, 0)
+    number = (cluster.owner(slot) + 1) % 3
+    cluster.move(slot, number)
+    reports.wait_for(there.qid, 0)
+    target = cluster.nodes[number]
+    # A server that is told again what it knows ends subscriptions once more.
+    target.process.wait_until(lambda: subscriptions(target) == 1)
     there.post('b')
     reports.wait_for(there.qid, 1)
     assert there.availability().free == 2
+
+
+def subscriptions(server: Redis) -> int:
+    """Return the number of subscriptions to channels of a server."""
+    with server.client() as client:
+        clients = client.client_list(_type='pubsub')
+    return sum(int(one['sub']) + int(one.get('ssub', 0)) for one in clients)
 
 
 def test_the_rest_of_a_cluster_is_watched_while_a_server_is_gone(
