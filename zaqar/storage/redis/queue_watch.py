@@ -141,10 +141,8 @@ class RedisWatch(Watch):
                         self._changed(qid, count)
                 self._move(connection)
         connections = self._connections.values()
-        if all(one.is_confirmed for one in connections) and (
-            self._outage.ends()
-        ):
-            self._changed(None, 0)
+        if all(one.is_confirmed for one in connections):
+            self._outage.end()
 
     def _move(self, connection: PubSubConnection) -> None:
         """Subscribe on another server to queues whose slot has moved."""
@@ -193,6 +191,8 @@ class RedisWatch(Watch):
             connection = _connect(self._client, node)
             self._connections[node] = connection
             self._selector.register(connection, selectors.EVENT_READ, node)
+            if not self._outage.is_over:
+                self._changed(None, 0)
         return self._connections[node]
 
     def _close(self, node: RedisNode) -> Set[str]:
@@ -221,6 +221,7 @@ class _Outage:
 
     :ivar nodes: the servers; None while they are unknown
     :ivar retry_at: when to try again, monotonic
+    :ivar is_over: whether all is well
     """
 
     def __init__(self) -> None:
@@ -228,7 +229,7 @@ class _Outage:
         self.retry_at = math.inf
         self._qids: set[str] = set()
         self._pause = 0.0
-        self._is_over = True
+        self.is_over = True
 
     def add(
         self,
@@ -236,13 +237,13 @@ class _Outage:
         qids: Set[str],
         error: ConnectionLost | None = None,
     ) -> None:
-        if self._is_over:
+        if self.is_over:
             LOG.warning(
                 'Redis does not report new messages (%s); until it does, '
                 'requests that wait learn of them up to a second later',
                 error,
             )
-            self._is_over = False
+            self.is_over = False
         self._qids |= qids
         self.nodes.add(node)
         if self.retry_at == math.inf:
@@ -258,12 +259,10 @@ class _Outage:
         self.retry_at = math.inf
         return qids
 
-    def ends(self) -> bool:
-        """Tell whether an outage has ended, once every server has answered."""
-        if self._is_over or self._qids:
-            return False
-        self._pause, self._is_over = 0.0, True
-        return True
+    def end(self) -> None:
+        """End the outage, if any: the servers that are left have answered."""
+        if not self._qids:
+            self._pause, self.is_over = 0.0, True
 
 
 def _connect(client: RedisClient, node: RedisNode) -> PubSubConnection:

@@ -354,7 +354,9 @@ class Redis(Harness):
 
     name = 'redis'
     driver = REDIS
-    features = frozenset({Feature.ENDPOINT, Feature.SERVER_CLOCK})
+    features = frozenset(
+        {Feature.ENDPOINT, Feature.SERVER_CLOCK, Feature.WATCH}
+    )
 
     def start(self) -> None:
         self._server = self._start()
@@ -425,6 +427,7 @@ class Valkey(Redis):
             'test_dead_letters',
             'test_opening',
             'test_posting',
+            'test_watch',
         }
     )
 
@@ -437,7 +440,7 @@ class RedisCluster(Harness):
 
     name = 'redis+cluster'
     driver = REDIS
-    features = frozenset({Feature.SERVER_CLOCK})
+    features = frozenset({Feature.SERVER_CLOCK, Feature.WATCH})
 
     def start(self) -> None:
         self._cluster = redis.Cluster()

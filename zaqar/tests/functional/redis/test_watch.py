@@ -51,6 +51,11 @@ class Reports:
         while self.next() != (qid, count):
             pass
 
+    def wait_until_back(self, qid: str) -> None:
+        """Return when an outage is over for a queue."""
+        self.wait_for(None, 0)
+        self.wait_for(qid, 0)
+
 
 @pytest.fixture
 def reports() -> Reports:
@@ -202,7 +207,7 @@ def test_after_a_cut_connection_all_queues_are_reported(
     watched_by(there.store).add(there.qid)
     reports.wait_for(there.qid, 0)
     assert kill(server) == 1
-    reports.wait_for(None, 0)
+    reports.wait_until_back(there.qid)
     there.post('a')
     reports.wait_for(there.qid, 1)
     assert outages(caplog) == 1
@@ -227,6 +232,8 @@ def test_an_outage_is_one_line_of_the_log(
     watch.add(late.qid)
     server.start()
     reports.wait_for(None, 0)
+    ready = {reports.next() for _ in range(2)}
+    assert ready == {(there.qid, 0), (late.qid, 0)}
     for one in (there, late):
         # Its data are gone, and the field with them.
         one.post('a')
@@ -243,7 +250,7 @@ def test_a_watch_goes_with_the_primary_that_sentinels_name(
     with watched.sentinels[0].client() as client:
         client.execute_command('SENTINEL', 'FAILOVER', 'zaqar')
     watched.replica.process.wait_until(lambda: is_master(watched.replica))
-    reports.wait_for(None, 0)
+    reports.wait_until_back(there.qid)
     watched.replica.process.wait_until(lambda: posts(there))
     reports.wait_for(there.qid, 1)
 
@@ -279,7 +286,7 @@ def test_a_watch_leaves_a_server_that_has_become_a_replica(
         reports.wait_for(there.qid, 0)
         # Its connection stays open.
         pair.fail_over()
-        reports.wait_for(None, 0)
+        reports.wait_until_back(there.qid)
         there.post('a')
         reports.wait_for(there.qid, 1)
         assert kill(pair.old) == 0
@@ -304,7 +311,7 @@ def test_a_server_that_says_nothing_is_left(
         # Time for the watch to give the connection up.
         server.process.wait_until(lambda: not store_answers(store))
         server.resume()
-        reports.wait_for(None, 0)
+        reports.wait_until_back(there.qid)
         there.post('a')
         reports.wait_for(there.qid, 1)
 
@@ -448,7 +455,7 @@ def test_the_rest_of_a_cluster_is_watched_while_a_server_is_gone(
             by_owner[owner].post('a')
             reports.wait_for(by_owner[owner].qid, 1)
         servers.nodes[0].start()
-        reports.wait_for(None, 0)
+        reports.wait_until_back(by_owner[0].qid)
         servers.nodes[0].process.wait_until(lambda: posts(by_owner[0]))
         reports.wait_for(by_owner[0].qid, 1)
     finally:
