@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import pathlib
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 import websocket
 
 from zaqar.tests.functional.websocket.client import Closed, Talk
@@ -437,3 +439,28 @@ def test_each_client_behind_a_proxy_is_counted_for_itself(
     Talk(hasty.socket_url, project, header=_client(7)).cut()
     for talk in talks:
         talk.cut()
+
+
+def test_requests_over_http_need_a_token(
+    keystone: Keystone, server: Zaqar, user: User, project: str
+) -> None:
+    url = server.socket_url.replace('ws:', 'http:')
+    headers = {
+        'Client-ID': str(uuid.uuid4()),
+        'OpenStack-API-Version': 'messaging 2.1',
+        'X-Project-ID': project,
+        'X-Roles': 'admin',
+    }
+
+    def claim(**more: str) -> int:
+        answer = requests.post(
+            f'{url}/v2/queues/empty/claims?wait=1',
+            headers=headers | more,
+            timeout=30,
+        )
+        return answer.status_code
+
+    assert claim() == 401
+    assert claim(**{'X-Auth-Token': 'garbage'}) == 401
+    token = _token(keystone, user, project)
+    assert claim(**{'X-Auth-Token': token}) == 204
