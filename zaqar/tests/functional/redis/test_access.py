@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pathlib
+import queue as queues
 import socket
 import subprocess
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
 from zaqar.storage.redis.driver import DRIVER
+from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe
 from zaqar.tests.functional.redis.conftest import Open, OpenRecords
 from zaqar.tests.servers import process
@@ -185,6 +187,29 @@ def test_tls_is_asked_for_by_the_scheme_or_an_option(
     works(opened, f'rediss://localhost:{port}?ssl_ca_certs={ca}')
     works(opened, f'redis://localhost:{port}?ssl=true&ssl_ca_certs={ca}')
     works(opened, f'rediss://localhost:{port}', ssl_ca_certs=str(ca))
+
+
+def test_posts_are_reported_through_tls(
+    secure: Callable[..., int],
+    certificates: Mapping[str, pathlib.Path],
+    opened: Open,
+) -> None:
+    uri = f'rediss://localhost:{secure()}'
+    store = opened(uri, ssl_ca_certs=str(certificates['ca.pem']))
+    reports: queues.Queue[tuple[str | None, int]] = queues.Queue()
+    watch = store.watch(lambda *report: reports.put(report))
+    assert watch is not None
+    posts = [Probe(store, Hand()) for _ in range(50)]
+    for queue in posts:
+        watch.add(queue.qid)
+    assert {reports.get(timeout=10) for _ in posts} == {
+        (queue.qid, 0) for queue in posts
+    }
+    each(lambda queue: queue.post('a', 'b'), posts)
+    assert {reports.get(timeout=10) for _ in posts} == {
+        (queue.qid, 2) for queue in posts
+    }
+    watch.close()
 
 
 def test_a_client_shows_its_certificate(
