@@ -23,8 +23,9 @@ def version(environ: Environ) -> Version:
     :raises ZaqarError: its header is malformed, or names no supported one
     """
     header = environ.get(_KEY)
-    named = microversions.requested(header) if header else None
-    return named or microversions.MIN
+    if not header:
+        return microversions.MIN
+    return microversions.requested(header) or microversions.MIN
 
 
 def with_version(app: App) -> App:
