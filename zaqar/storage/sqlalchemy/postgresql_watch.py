@@ -134,9 +134,15 @@ class PostgresqlWatch(Watch):
     def _run(self, connection: _Connection | None) -> None:
         while connection is not None:
             try:
-                with contextlib.closing(connection):
+                with (
+                    contextlib.closing(connection),
+                    selectors.DefaultSelector() as selector,
+                ):
+                    selector.register(self._inbox, selectors.EVENT_READ)
+                    selector.register(connection, selectors.EVENT_READ)
                     while not self._closed.is_set():
-                        self._step(connection)
+                        self._renew(connection)
+                        self._wait(connection, selector)
                 return
             except psycopg.Error as error:
                 LOG.warning(
@@ -159,20 +165,15 @@ class PostgresqlWatch(Watch):
                 return connection
         return None
 
-    def _step(self, connection: _Connection) -> None:
-        """Renew leases, and wait for posts or for our own threads."""
+    def _renew(self, connection: _Connection) -> None:
+        """Take or renew the leases for which it is time."""
         with self._lock:
             if time.monotonic() >= self._renew_at:
                 self._unleased = {*self._qids}
                 self._renew_at = time.monotonic() + RENEWAL
             qids = sorted(self._unleased)[:MAX_LOOKED_AT]
-        if qids:
-            self._lease(connection, qids)
-        self._receive(connection)
-        pause = self._renew_at - time.monotonic()
-        self._wait(connection, RETRY if self._unleased else max(pause, 0.0))
-
-    def _lease(self, connection: _Connection, qids: list[str]) -> None:
+        if not qids:
+            return
         connection.deadline = time.monotonic() + DEADLINE
         with connection.cursor() as cursor:
             session = SqlSession(cursor, 'postgresql')
@@ -182,16 +183,18 @@ class PostgresqlWatch(Watch):
         for qid in leased:
             self._changed(qid, 0)
 
-    def _wait(self, connection: _Connection, timeout: float) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(connection.fileno(), selectors.EVENT_READ)
-            selector.register(self._inbox, selectors.EVENT_READ)
-            for key, _ in selector.select(timeout):
-                if key.fileobj is self._inbox:
-                    self._inbox.recv(4096)
-                else:
-                    connection.pgconn.consume_input()
-                    self._receive(connection)
+    def _wait(
+        self, connection: _Connection, selector: selectors.BaseSelector
+    ) -> None:
+        """Wait for posts, for our own threads or for the next renewal."""
+        self._receive(connection)
+        pause = RETRY if self._unleased else self._renew_at - time.monotonic()
+        for key, _ in selector.select(max(pause, 0.0)):
+            if key.fileobj is self._inbox:
+                self._inbox.recv(4096)
+            else:
+                connection.pgconn.consume_input()
+                self._receive(connection)
 
     def _receive(self, connection: _Connection) -> None:
         while note := connection.pgconn.notifies():
