@@ -17,10 +17,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from zaqar.api import operation_table
+from zaqar.api import microversions, operation_table
 from zaqar.api.dispatch import Received
 from zaqar.api.microversions import Version
 from zaqar.api.operation import Operation, Param
+from zaqar.api.waiting_requests import WAIT
 from zaqar.errors import InvalidRequest, NoRoute
 
 #: Prefix of errors of a body, by which clients recognize them.
@@ -142,11 +143,15 @@ def query(
 
     :raises InvalidRequest: one is of the wrong type
     """
-    return {
+    values = {
         param.name: _texts(param.kind, name, codec.value(body[name]))
         for name, param in _body_members(row.name).params
         if name in body and param.since <= version
     }
+    if version > microversions.MIN and WAIT in body:
+        # For it to be refused where there is no such parameter.
+        values.setdefault(WAIT, [])
+    return values
 
 
 def document(row: Operation, body: Members, codec: Codec) -> Received | None:

@@ -235,6 +235,11 @@ class Turn:
         if self.ticket is not None:
             self.ticket.give_up()
 
+    def abandon(self) -> None:
+        """Have the request make no attempt any more, not even a last one."""
+        if self.ticket is not None:
+            self.ticket.abandon()
+
     def resume(self) -> None:
         """Note that it has come."""
         self.is_taken = not self.is_postponed

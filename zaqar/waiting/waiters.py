@@ -76,6 +76,10 @@ class Ticket:
         """End the wait, if it lasts still."""
         self.waiters.give_up(self.place)
 
+    def abandon(self) -> None:
+        """End the wait, even if the turn has come."""
+        self.waiters.give_up(self.place, also_running=True)
+
     def leave(self) -> None:
         """Leave without messages; harmless if it has left."""
         self.waiters.leave(self.place)
@@ -192,11 +196,15 @@ class Waiters:
         # Its turn has come meanwhile, or its time is over.
         wake()
 
-    def give_up(self, place: Place) -> None:
-        """End the wait of a request."""
+    def give_up(self, place: Place, *, also_running: bool = False) -> None:
+        """End the wait of a request, or its turn if that has come."""
         with self._lock:
             place.until = -math.inf
-            calls = self._ended(place)
+            if also_running and place.state is State.RUNNING:
+                place.is_over = True
+                calls = self._left(place)
+            else:
+                calls = self._ended(place)
         _call(calls)
 
     def leave(self, place: Place, count: int = 0) -> None:

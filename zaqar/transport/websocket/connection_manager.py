@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zaqar.errors import StoreUnavailable
 from zaqar.transport.large_page_fairness import Job, Turn
 from zaqar.transport.websocket import frame_codecs
 from zaqar.transport.websocket.connection_limits import Admission
@@ -26,7 +25,6 @@ from zaqar.transport.websocket.connection_state_machine import (
     Frame,
     FrameAnswer,
     HandleFrame,
-    OwnedSubscription,
     Ping,
     Proceed,
     Pushed,
@@ -36,13 +34,15 @@ from zaqar.transport.websocket.connection_state_machine import (
 from zaqar.transport.websocket.frame_handler import FrameHandler
 from zaqar.transport.websocket.http_requests import HttpRequests
 from zaqar.transport.websocket.settings import Settings
+from zaqar.transport.websocket.subscription_cleanup import (
+    SubscriptionCleanup,
+)
 from zaqar.transport.websocket.worker_threads import Workers
 
 LOG = logging.getLogger(__name__)
 
-#: Tries to delete a subscription of a closed connection; seconds between.
-TRIES = 5
-PAUSE = 2.0
+#: Frames of a connection that may wait for messages; more do not wait.
+MOST_POSTPONED = 100
 
 #: Bytes of a message beyond which the loop does not encode it itself.
 _LONG = 64 * 1024
@@ -74,7 +74,7 @@ class Connections:
         self.proves: bool = handler.authenticator.proves
         self.admission = Admission(settings, self.proves)
         self._blocked: dict[str, set[ConnectionRecord]] = {}
-        self._forgetting = 0
+        self._cleanup = SubscriptionCleanup(handler, workers, loop)
         self._does: Mapping[type, Callable[[ConnectionRecord, Any], None]] = {
             HandleFrame: self._call,
             Proceed: lambda one, effect: one.todo.extend(
@@ -84,11 +84,11 @@ class Connections:
             Reading: lambda one, effect: one.socket.read(effect.on),
             Expire: self._schedule_expiry,
             Ping: lambda one, effect: one.socket.ping(),
-            Close: lambda one, effect: one.socket.shut(
-                effect.code, effect.reason
-            ),
+            Close: self._close,
             Drop: lambda one, effect: one.socket.cut(),
-            Forget: lambda one, effect: self._forget(effect.subscriptions),
+            Forget: lambda one, effect: self._cleanup.remove(
+                effect.subscriptions
+            ),
         }
 
     def __len__(self) -> int:
@@ -97,7 +97,7 @@ class Connections:
     @property
     def is_quiet(self) -> bool:
         """Tell whether no work is left."""
-        return not self._by_id and not self._forgetting
+        return not self._by_id and self._cleanup.is_done
 
     def is_crowded(self, connection: ConnectionRecord, address: str) -> bool:
         """Count a connection for the address of its client.
@@ -142,6 +142,7 @@ class Connections:
         self._tell()
         self._is_taken(connection)
         connection.cancel_timers()
+        connection.end_waits()
         if not connection.machine.is_proved:
             self.admission.remove(connection.peer)
         self.perform(connection, connection.machine.lost())
@@ -180,6 +181,7 @@ class Connections:
         self.perform(connection, connection.machine.unblocked())
 
     def closing(self, connection: ConnectionRecord) -> None:
+        connection.end_waits()
         self.perform(connection, connection.machine.closing())
         self._schedule_deadline(connection)
 
@@ -263,11 +265,18 @@ class Connections:
                     RESTART, 'Subscriptions may have been lost.'
                 )
 
+    def _close(self, connection: ConnectionRecord, effect: Close) -> None:
+        connection.end_waits()
+        connection.socket.shut(effect.code, effect.reason)
+
     def _call(self, connection: ConnectionRecord, effect: HandleFrame) -> None:
+        frame = effect.frame
+        frame.may_wait = (
+            frame.turn is not None
+            or len(connection.postponed) < MOST_POSTPONED
+        )
         self.workers.submit(
-            functools.partial(
-                self.handler.answer, connection.session, effect.frame
-            ),
+            functools.partial(self.handler.answer, connection.session, frame),
             functools.partial(self.answered, connection),
             connection.project or connection.peer,
         )
@@ -278,37 +287,54 @@ class Connections:
         """Handle the answer to a frame, or queue the frame for its turn."""
         turn, frame = answer.turn, answer.frame
         if turn is not None and frame is not None:
+            if turn.is_postponed:
+                if not connection.machine.is_served:
+                    self._later(turn.end())
+                    return
+                connection.postponed[id(turn)] = turn
+                self._noted(connection, answer, connection.machine.postponed)
             wait = functools.partial(self._resume, connection, frame, turn)
             self._later(turn.wait(wait))
             return
         try:
-            self._answered(connection, answer)
+            self._noted(connection, answer, connection.machine.answered)
         finally:
             if turn is not None:
+                connection.postponed.pop(id(turn), None)
                 self._later(turn.end())
 
     def _resume(
         self, connection: ConnectionRecord, frame: Frame, turn: Turn
     ) -> None:
         """Handle a frame whose turn has come."""
+        is_postponed = turn.is_postponed
         turn.resume()
         frame.turn = turn
-        if connection.machine.is_served:
-            self._call(connection, HandleFrame(frame))
-        else:
+        if not connection.machine.is_served:
             # Messages that it took from a queue would be lost.
             self._later(turn.end())
+        elif not is_postponed:
+            self._call(connection, HandleFrame(frame))
+        else:
+            if self._is_blocked(connection):
+                # Others must not wait until the client reads again.
+                turn.abandon()
+            self.perform(connection, connection.machine.woken(frame))
 
     def _later(self, job: Job | None) -> None:
         if job is not None:
             self.soon(job)
 
-    def _answered(
-        self, connection: ConnectionRecord, answer: FrameAnswer
+    def _noted(
+        self,
+        connection: ConnectionRecord,
+        answer: FrameAnswer,
+        note: Callable[[FrameAnswer], Sequence[Effect]],
     ) -> None:
+        """Note what an answer says of its connection, and let that go on."""
         was_proved = connection.machine.is_proved
         self.note_project(connection, answer.project)
-        effects = connection.machine.answered(answer)
+        effects = note(answer)
         if connection.machine.is_proved and not was_proved:
             self._is_proved(connection)
         self.perform(connection, effects)
@@ -356,42 +382,3 @@ class Connections:
         self.perform(connection, connection.machine.tick())
         if connection.id in self._by_id:
             self._schedule_pulse(connection)
-
-    def _forget(
-        self, subscriptions: Sequence[OwnedSubscription], tries: int = TRIES
-    ) -> None:
-        self._forgetting += 1
-        self.workers.submit(
-            functools.partial(self._ended, subscriptions),
-            functools.partial(self._forgotten, tries=tries),
-        )
-
-    def _ended(
-        self, subscriptions: Sequence[OwnedSubscription]
-    ) -> Sequence[OwnedSubscription]:
-        """Delete subscriptions; return those that are left."""
-        left = []
-        for subscription in subscriptions:
-            try:
-                self.handler.dispatcher.forget(
-                    subscription.scope, subscription.id
-                )
-            except StoreUnavailable:
-                left.append(subscription)
-            except Exception:
-                LOG.exception(
-                    'Subscription %s could not be ended', subscription.id
-                )
-        return left
-
-    def _forgotten(
-        self, left: Sequence[OwnedSubscription], tries: int
-    ) -> None:
-        self._forgetting -= 1
-        if not left:
-            return
-        if tries > 1:
-            self._loop.call_later(PAUSE, self._forget, left, tries - 1)
-            return
-        # Deliveries to their address will fail.
-        LOG.warning('%d subscriptions of a lost connection stay', len(left))

@@ -5,6 +5,7 @@ import asyncio
 import collections
 from dataclasses import dataclass, field
 
+from zaqar.transport.large_page_fairness import Turn
 from zaqar.transport.websocket.connection_state_machine import (
     ClientSocket,
     Connection,
@@ -22,6 +23,7 @@ class ConnectionRecord:
     :ivar todo: effects of the machine that are not performed yet
     :ivar project: that of the last answer
     :ivar unread: bytes that waited for the client when it stopped reading
+    :ivar postponed: turns of frames that wait for messages, until answered
     :ivar login_timer: closes it unless the client authenticates
     :ivar read_timer: closes it unless the client reads
     :ivar expiry_timer: ends what its credentials allow
@@ -37,10 +39,16 @@ class ConnectionRecord:
     is_busy: bool = False
     project: str = ''
     unread: int = 0
+    postponed: dict[int, Turn] = field(default_factory=dict)
     read_timer: asyncio.TimerHandle | None = None
     expiry_timer: asyncio.TimerHandle | None = None
     login_timer: asyncio.TimerHandle | None = None
     pulse_timer: asyncio.TimerHandle | None = None
+
+    def end_waits(self) -> None:
+        """Leave the lines of all queues."""
+        for turn in list(self.postponed.values()):
+            turn.abandon()
 
     def cancel_timers(self) -> None:
         """Cancel those of an open connection."""

@@ -3,7 +3,8 @@
 
 It is notified of events, and returns the effects to perform, in order. Frames
 are handled one at a time, so that answers keep the order of requests; the
-others wait, and if too many do, reading is paused.
+others wait, and if too many do, reading is paused. Those that wait for
+messages are postponed meanwhile, and handled again when they are woken.
 
 :source: reference/websocket, "Frames", "Authentication", "Pushes", "Execution"
 """
@@ -47,11 +48,15 @@ class State(enum.Enum):
 
 @dataclass(slots=True)
 class Frame:
-    """A data frame: JSON in a text one, MessagePack in a binary one."""
+    """A data frame: JSON in a text one, MessagePack in a binary one.
+
+    :ivar may_wait: whether it may be postponed
+    """
 
     data: bytes
     is_binary: bool = False
     turn: Turn | None = None
+    may_wait: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +217,7 @@ class Connection:
         self._waiting: collections.deque[Frame] = collections.deque()
         self._weight = 0
         self._works = False
+        self._postponed = 0
         self._reads = True
         self._is_blocked = False
         self._subscriptions: list[OwnedSubscription] = []
@@ -228,6 +234,10 @@ class Connection:
     @property
     def reads(self) -> bool:
         return self._reads
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._postponed or self._waiting)
 
     def received(self, frame: Frame) -> list[Effect]:
         if self.state is not State.OPEN:
@@ -246,17 +256,30 @@ class Connection:
         effects.append(Send(Frame(answer.data, answer.is_binary)))
         if self._is_late and not self.is_proved:
             return effects + self._close(POLICY, _LATE)
-        if self.state is State.DRAINING:
+        if self.state is State.DRAINING and not self._has_work:
             return effects + self._close(RESTART, 'The server stops.')
         if len(answer.data) >= LARGE:
             # Writing it tells whether the other end reads.
             return [*effects, Proceed()]
         return effects + self.proceed()
 
+    def postponed(self, answer: FrameAnswer) -> list[Effect]:
+        """Handle that the frame that was handled waits for messages."""
+        self._works = False
+        self._postponed += 1
+        return self._noted(answer) + self.proceed()
+
+    def woken(self, frame: Frame) -> list[Effect]:
+        """Handle such a frame again, before all others."""
+        self._postponed -= 1
+        self._waiting.appendleft(frame)
+        self._weight += len(frame.data)
+        return self.proceed()
+
     def proceed(self) -> list[Effect]:
         """Start with the next frame, and resume reading, if possible."""
         effects: list[Effect] = []
-        if self.state is not State.OPEN:
+        if not self.is_served:
             return effects
         if self._waiting and not (self._works or self._is_blocked):
             frame = self._waiting.popleft()
@@ -317,12 +340,13 @@ class Connection:
         return [Ping()]
 
     def drain(self) -> list[Effect]:
-        """Answer the frame that is handled, and close."""
+        """Answer the frames that are handled or postponed, and close."""
         if self.state is not State.OPEN:
             return []
-        if self._works:
+        woken = [frame for frame in self._waiting if frame.turn is not None]
+        self._waiting = collections.deque(woken)
+        if self._works or self._has_work:
             self.state = State.DRAINING
-            self._waiting.clear()
             return []
         return self._close(RESTART, 'The server stops.')
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zaqar.api.dispatch import Dispatcher
-from zaqar.errors import ZaqarError
+from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.transport.large_page_fairness import Turn, Turns
 from zaqar.transport.websocket import (
     answer_envelope,
@@ -106,13 +106,18 @@ class FrameHandler:
                 echo.body, echo.headers = {}, {}
                 return _authenticate(session, parsed.headers, answer)
             call = session.call(parsed, parsed.row, encoding)
+            _check_request_id(call, parsed.headers)
             answer.is_proved = not call.session_path
         except ZaqarError as error:
             return error.status, {'error': str(error)}
         try:
             if not turn.begin(call.row.name, call.identity.project):
                 return 503, {}
-            result = self._run(call, parsed.headers.values)
+            result = self._run(
+                call, parsed.headers.values, turn if frame.may_wait else None
+            )
+            if turn.is_missed:
+                return 503, {}
             turn.weigh(result)
         except ZaqarError as error:
             return response_views.refusal(call.row, error, call)
@@ -123,11 +128,26 @@ class FrameHandler:
             session.add_subscription(answer.subscription)
         return response_views.VIEWS[call.row.name](result, call)
 
-    def _run(self, call: OperationCall, headers: Mapping[str, Any]) -> Any:
-        run = functools.partial(call.run, self.dispatcher)
+    def _run(
+        self,
+        call: OperationCall,
+        headers: Mapping[str, Any],
+        turn: Turn | None,
+    ) -> Any:
+        run = functools.partial(call.run, self.dispatcher, turn)
         if self._trace is None:
             return run()
         return self._trace(call.row.name, headers, run)
+
+
+def _check_request_id(call: OperationCall, headers: Headers) -> None:
+    """Refuse a frame that waits, whose answer could not be matched with it.
+
+    :raises InvalidRequest: it has no id
+    """
+    name = answer_envelope.REQUEST_ID
+    if call.waits and headers.values.get(name) is None:
+        raise InvalidRequest(f'A frame that waits needs the header {name}.')
 
 
 def _authenticate(

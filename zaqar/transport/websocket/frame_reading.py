@@ -14,10 +14,13 @@ from zaqar.api import microversions, websocket_frame_arguments
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.microversions import Version
 from zaqar.api.operation import Operation
+from zaqar.api.waiting_requests import WAIT, Postponable
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
 from zaqar.transport.websocket import answer_envelope, response_views
 from zaqar.transport.websocket.frame_codecs import FrameCodec
+
+_AT_ONCE = ['0']
 
 _VERSION = microversions.HEADER.lower()
 
@@ -88,7 +91,12 @@ class OperationCall(response_views.RequestInfo):
         subscriber = self.body.get('subscriber')
         return subscriber is None or self.encoding.value(subscriber) == ''
 
-    def run(self, dispatcher: Dispatcher) -> Any:
+    @property
+    def waits(self) -> bool:
+        """Tell whether it may be answered after later frames."""
+        return self.query.get(WAIT, _AT_ONCE) != _AT_ONCE
+
+    def run(self, dispatcher: Dispatcher, request: Postponable | None) -> Any:
         """Run the operation and return its result."""
         return dispatcher.run(
             self.row,
@@ -100,6 +108,7 @@ class OperationCall(response_views.RequestInfo):
                 self.row, self.body, self.encoding
             ),
             version=self.version,
+            request=request,
         )
 
 

@@ -2,6 +2,7 @@
 """The WebSocket server of a process."""
 
 import asyncio
+import contextlib
 import functools
 import gc
 import logging
@@ -22,6 +23,7 @@ from zaqar.notification import (
 from zaqar.notification.notifier_request_signatures import RequestAuthenticator
 from zaqar.storage.base import ManagementStore
 from zaqar.transport import listening_socket
+from zaqar.transport.large_page_fairness import Job
 from zaqar.transport.websocket import settings as options
 from zaqar.transport.websocket.autobahn_factory import Factory
 from zaqar.transport.websocket.connection_manager import Connections
@@ -154,7 +156,7 @@ class Server:
             self._handler, self._settings, workers, loop, self._watch
         )
         # Requests are woken by whoever has messages for them.
-        self._handler.turns.later = loop.call_soon_threadsafe
+        self._handler.turns.later = functools.partial(_soon, loop)
         connections.http = HttpRequests(
             self._http,
             workers,
@@ -226,6 +228,13 @@ def _push(
     except TimeoutError:
         future.cancel()
         return 503
+
+
+def _soon(loop: asyncio.AbstractEventLoop, job: Job) -> None:
+    """Do a job of a request that is woken by any thread."""
+    # When the loop has ended nobody waits for an answer.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(job)
 
 
 def _loop() -> asyncio.AbstractEventLoop:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import websocket
 
-from zaqar.api.microversions import HEADER, V2_0
+from zaqar.api.microversions import HEADER, V2_0, V2_1
 
 CLIENT = '3381af92-2b9e-11e3-b191-71861300734c'
 OTHER_CLIENT = '9c0d3b52-6f0a-4a64-9d3e-0d3f0f7a3c11'
@@ -32,12 +32,14 @@ class Said:
 
     :ivar request: what it repeats
     :ivar is_binary: the type of its frame
+    :ivar headers: the status among them
     """
 
     status: int
     body: Any
     request: Any
     is_binary: bool
+    headers: Mapping[str, Any]
 
     def is_error(self, status: int, part: str = '') -> bool:
         """Tell whether it is this error, and shaped as errors are."""
@@ -145,12 +147,15 @@ class Talk:
         """Return the next answer."""
         frame, is_binary = self.receive()
         assert set(frame) == {'request', 'body', 'headers'}, frame
-        named = frame['headers'].pop(HEADER, None)
-        assert named in (None, V2_0.header)
-        assert list(frame['headers']) == ['status']
-        assert frame['request']['api'] == 'v2'
-        status = frame['headers']['status']
-        return Said(status, frame['body'], frame['request'], is_binary)
+        headers, request = frame['headers'], frame['request']
+        named = headers.pop(HEADER, None)
+        assert named in (None, V2_0.header, V2_1.header)
+        if named != V2_1.header:
+            assert list(headers) == ['status']
+        assert request['api'] == 'v2'
+        return Said(
+            headers['status'], frame['body'], request, is_binary, headers
+        )
 
     def receive(self) -> tuple[Any, bool]:
         """Return what the next data frame holds, and its type.

@@ -30,7 +30,11 @@ class Session:
     def call(self, _parsed: Any, row: Any, _encoding: Any) -> Any:
         identity = types.SimpleNamespace(project='p')
         return types.SimpleNamespace(
-            row=row, identity=identity, request=None, session_path=''
+            row=row,
+            identity=identity,
+            request=None,
+            session_path='',
+            waits=False,
         )
 
 
