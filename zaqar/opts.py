@@ -25,7 +25,7 @@ from zaqar.transport import caller_identity
 from zaqar.transport import token_validation as tokens
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import granian_server as wsgi_server
-from zaqar.transport.wsgi import middleware, v1_1_compat
+from zaqar.transport.wsgi import middleware, v1_1_compat, waiting_in_threads
 
 Group = tuple[str, Sequence[cfg.Opt]]
 
@@ -53,7 +53,10 @@ def list_opts() -> list[Group]:
             configured_stores.GROUP,
             [*cmd_server.DRIVERS_OPTS, *configured_stores.OPTS],
         ),
-        (wsgi_server.GROUP, [*wsgi_server.OPTS, *v1_1_compat.OPTS]),
+        (
+            wsgi_server.GROUP,
+            [*wsgi_server.OPTS, *v1_1_compat.OPTS, *waiting_in_threads.OPTS],
+        ),
         (websocket.GROUP, websocket.OPTS),
         (url_signatures.GROUP, url_signatures.OPTS),
         (

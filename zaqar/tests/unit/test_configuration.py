@@ -145,6 +145,7 @@ _LISTENERS = [
         ('body_timeout', 'f', 30),
         ('body_min_rate', 'i', 500, 0),
         ('enable_v1_1', 'b', True),
+        ('max_waiting', 'i', None, 0),
         ('write_timeout', 'i', 60, 1),
     ),
     *_rows(

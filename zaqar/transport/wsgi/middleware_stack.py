@@ -18,6 +18,7 @@ from zaqar.transport.wsgi.request_handler import (
     PecanApplication,
     RootController,
 )
+from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import App
 
 
@@ -33,7 +34,8 @@ def build(
     :param offers: tells which operations there are
     """
     keystone = caller_identity.strategy(conf) == caller_identity.KEYSTONE
-    root = RootController(dispatcher, offers, verified=keystone)
+    waiting = WaitingInThreads.from_conf(conf)
+    root = RootController(dispatcher, offers, waiting, verified=keystone)
     # Inside out. Only authenticated requests are traced.
     inner = traced(PecanApplication(root))
     # The identity in logs is verified by then.

@@ -8,6 +8,7 @@ arguments. Here it looks up one table and calls one function.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from zaqar.api import client_project_queue_checks, microversions
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.microversions import Version
 from zaqar.api.operation import Operation
+from zaqar.api.waiting_requests import WAIT
 from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
 from zaqar.transport import caller_identity
 from zaqar.transport.large_page_fairness import TURN, Turn
@@ -27,8 +29,10 @@ from zaqar.transport.wsgi import (
     request_reading,
     response_views,
     router,
+    waiting_in_threads,
 )
 from zaqar.transport.wsgi.responses import Response, error_response
+from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import Environ
 
 LOG = logging.getLogger(__name__)
@@ -44,6 +48,7 @@ METHODS = frozenset(
 class RootController:
     """The only controller of pecan.
 
+    :param waiting: has requests wait, unless their turns do
     :param verified: whether keystonemiddleware has set the identity headers
     :param offers: tells which operations there are
     """
@@ -52,10 +57,12 @@ class RootController:
         self,
         dispatcher: Dispatcher,
         offers: Callable[[Operation], bool],
+        waiting: WaitingInThreads,
         *,
         verified: bool,
     ) -> None:
         self._dispatcher = dispatcher
+        self._waiting = waiting
         self._verified = verified
         self._trees = {
             version: router.tree(
@@ -100,21 +107,34 @@ class RootController:
             operation.name, identity.project
         ):
             return Response(503)
-        result = self._dispatcher.run(
+        run = functools.partial(
+            self._dispatcher.run,
             operation,
             identity,
             scope=scope,
             path=client_project_queue_checks.without_scope(match.values),
             values=request_reading.query(environ),
-            read_body=functools.partial(request_reading.read_body, environ),
             version=version,
-            request=turn,
         )
+        read_body = functools.partial(request_reading.read_body, environ)
+        view = response_views.VIEWS[operation.name]
         if turn is not None:
+            result = run(read_body=read_body, request=turn)
             if turn.is_missed:
                 return Response(503)
             turn.weigh(result)
-        return response_views.VIEWS[operation.name](result, scope, path)
+            return view(result, scope, path)
+        if WAIT not in environ.get('QUERY_STRING', ''):
+            return view(run(read_body=read_body), scope, path)
+        read_once = waiting_in_threads.read_once(read_body)
+        result, is_refused = self._waiting.run(
+            lambda request: run(read_body=read_once, request=request)
+        )
+        response = view(result, scope, path)
+        if is_refused:
+            headers = {**response.headers, 'Retry-After': '1'}
+            return dataclasses.replace(response, headers=headers)
+        return response
 
 
 class PecanApplication(PecanBase):  # type: ignore[misc]

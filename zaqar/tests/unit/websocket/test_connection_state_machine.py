@@ -14,6 +14,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from zaqar.transport.large_page_fairness import Turn, Turns
 from zaqar.transport.websocket.connection_state_machine import (
     DEEP,
     EXPIRED,
@@ -242,6 +243,51 @@ def test_what_is_worked_on_is_answered_before_the_end() -> None:
     assert sent == Send(Frame(b'1!'))
     assert isinstance(closed, Close)
     assert connection.received(_frame(3)) == []
+
+
+def test_later_frames_are_worked_on_while_one_waits() -> None:
+    connection = Connection()
+    connection.received(_frame(1))
+    connection.received(_frame(2))
+    assert connection.postponed(_answer()) == [HandleFrame(_frame(2))]
+    # One frame at a time, the woken one before those that came later.
+    connection.received(_frame(3))
+    assert connection.woken(_frame(1)) == []
+    assert connection.answered(_answer(2)) == [
+        Send(Frame(b'2!')),
+        HandleFrame(_frame(1)),
+    ]
+    assert connection.answered(_answer(1)) == [
+        Send(Frame(b'1!')),
+        HandleFrame(_frame(3)),
+    ]
+
+
+def test_a_frame_that_waits_may_prove_who_it_is() -> None:
+    connection = Connection()
+    connection.received(_frame(1))
+    connection.postponed(_answer(is_proved=True))
+    assert connection.late() == []
+    assert connection.state is State.OPEN
+
+
+def test_what_waits_is_answered_before_the_end() -> None:
+    connection = Connection()
+    turn = Turn(Turns())
+    for number in (1, 2):
+        connection.received(_frame(number))
+        connection.postponed(_answer())
+    assert connection.woken(Frame(b'1', turn=turn)) != []
+    connection.received(_frame(3))
+    assert connection.woken(Frame(b'2', turn=turn)) == []
+    assert connection.drain() == []
+    assert connection.answered(_answer(1)) == [
+        Send(Frame(b'1!')),
+        HandleFrame(Frame(b'2', turn=turn)),
+    ]
+    sent, closed = connection.answered(_answer(2))
+    assert sent == Send(Frame(b'2!'))
+    assert isinstance(closed, Close)
 
 
 def test_after_a_close_frame_nothing_is_sent_and_all_is_read() -> None:
