@@ -199,12 +199,10 @@ class RedisNode:
     ) -> list[Any]:
         connection, now = lent.connection, time.monotonic()
         if not self.needs_primary or now < lent.role_due:
-            connection.send_packed_command(_packed(connection, commands))
+            connection.send_packed_command(packed(connection, commands))
             return [_answer(connection) for _ in commands]
         # In one packet with the rest, hence without a further round trip.
-        connection.send_packed_command(
-            connection.pack_commands([_ROLE, *commands])
-        )
+        connection.send_packed_command(packed(connection, [_ROLE, *commands]))
         role, *answers = [_answer(connection) for _ in (_ROLE, *commands)]
         if isinstance(role, bytes) and b'role:slave' in role:
             return [exceptions.ReadOnlyError('this is a replica')] * len(
@@ -286,7 +284,7 @@ def _shorten_timeouts(connection: Connection, seconds: float) -> None:
         )
 
 
-def _packed(
+def packed(
     connection: Connection, commands: Sequence[Command]
 ) -> Sequence[bytes]:
     """Return commands as they are sent.
@@ -294,10 +292,10 @@ def _packed(
     The client library looks for other argument types than ours and for blanks
     in the name, at twice the cost of the rest of a call.
     """
-    if _pack is None or len(commands) > 1 or ' ' in commands[0][0]:
-        packed: Sequence[bytes] = connection.pack_commands(commands)
-        return packed
-    return (_pack(commands[0]),)
+    if _pack is None:
+        pieces: Sequence[bytes] = connection.pack_commands(commands)
+        return pieces
+    return [b''.join(map(_pack, commands))]
 
 
 def _answer(connection: Connection) -> Any:

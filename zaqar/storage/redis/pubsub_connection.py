@@ -14,6 +14,7 @@ from zaqar.storage.redis.node import (
     ConnectionLost,
     RedisNode,
     error_code,
+    packed,
 )
 from zaqar.storage.redis.scripts import WATCH, Status
 
@@ -183,7 +184,7 @@ class PubSubConnection:
         connection = self._connection
         try:
             connection.send_packed_command(
-                connection.pack_commands([*commands, _HELLO])
+                packed(connection, [*commands, _HELLO])
             )
         except (exceptions.RedisError, OSError) as error:
             raise ConnectionLost(one_line(error)) from error

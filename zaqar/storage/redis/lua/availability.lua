@@ -3,6 +3,10 @@
 -- ARGV: now, budget. Returns the number of free messages, the next place, and
 -- when the first claim or delay ends, '' if none does.
 
+local last = call('HGET', own.state, 'next') or '0'
+if call('EXISTS', own.all) == 0 then
+    return {OK, 0, last, ''}
+end
 local budget = tonumber(ARGV[2])
 local expired = due(own.expiry, budget)
 remove(own, expired)
@@ -16,5 +20,4 @@ for _, key in ipairs({own.claimed, own.delayed}) do
         first = text(tonumber(ends))
     end
 end
-return {OK, call('ZCARD', own.free), call('HGET', own.state, 'next') or '0',
-    first}
+return {OK, call('ZCARD', own.free), last, first}

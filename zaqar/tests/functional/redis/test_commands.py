@@ -210,3 +210,22 @@ def test_many_that_come_back_at_once_are_taken_in_order(
         b'%d' % number for number in range(5000)
     ]
     assert taken.messages[-1].body == b'"late"'
+
+
+def test_many_queues_are_looked_at_in_one_pipeline(
+    deep: Redis, opened: Open, queue: Probe
+) -> None:
+    store, hand = opened(deep.url), queue.hand
+    qids = [token() for _ in range(300)]
+
+    def reads() -> int:
+        with deep.client() as client:
+            return int(client.info('stats')['total_reads_processed'])
+
+    # Once for the server to learn the script.
+    store.availability(qids, now=hand.now)
+    before = reads()
+    counts = counted(deep, lambda: store.availability(qids, now=hand.now))
+    assert counts['evalsha'] == 300
+    # What comes in one piece of some kilobytes is one read.
+    assert reads() - before < 100
