@@ -34,7 +34,8 @@ class SqliteWatch(Watch):
     ) -> None:
         self._connection = connect()
         self._changed = changed
-        self._version = self._read()
+        #: The latest number; none at first, so that a change is reported.
+        self._version = -1
         self._closed = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name='sqlite-watch', daemon=True
@@ -42,7 +43,6 @@ class SqliteWatch(Watch):
         self._thread.start()
 
     def add(self, qid: str) -> None:
-        # The next look reports a change.
         self._version = -1
 
     def remove(self, qid: str) -> None:

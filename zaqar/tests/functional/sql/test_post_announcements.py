@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from zaqar.errors import StoreUnavailable
 from zaqar.storage.availability import Watch
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import migrations, post_announcements
@@ -181,6 +182,14 @@ def test_a_locked_queue_does_not_hold_up_others(
     assert reports.take() == (queue.qid, 0)
     queue.post('b')
     assert reports.take() == (queue.qid, 1)
+
+
+def test_a_server_that_does_not_answer_cannot_be_watched(uri: str) -> None:
+    nowhere = sa.make_url(uri).set(port=1).render_as_string(False)
+    store = DRIVER.open_messages(nowhere, {})
+    with pytest.raises(StoreUnavailable):
+        store.watch(lambda _, __: None)
+    store.close()
 
 
 def test_posts_are_heard_again_after_the_server_ended_the_connection(
