@@ -1,0 +1,453 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Feeds of queues, on a store and a loop that do one step at a time."""
+
+from __future__ import annotations
+
+import functools
+import math
+import random
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from zaqar.models import Scope
+from zaqar.transport.websocket import queue_feed, recent_events
+from zaqar.transport.websocket.queue_feed import Follower, QueueFeed
+from zaqar.transport.websocket.recent_events import (
+    Event,
+    EventPage,
+    RecentEvents,
+)
+from zaqar.waiting.waiters import Waiters
+
+SCOPE = Scope('p', 'q')
+
+BEGINNING = 'beginning'
+
+Step = Callable[[], object]
+
+
+class Store:
+    """One queue; its markers have no order that could be seen."""
+
+    def __init__(self) -> None:
+        self.places = {BEGINNING: -1}
+        self.events: list[Event] = []
+        self.dead: set[str] = set()
+        self.reads = 0
+
+    def post(self, client: str = '', size: int = 1) -> str:
+        marker = secrets.token_hex(8)
+        self.places[marker] = len(self.events)
+        data = f'{marker};'.encode().rjust(size, b' ')
+        self.events.append(Event(marker, client, data))
+        return marker
+
+    def newest(self) -> str:
+        alive = self.alive()
+        return alive[-1].marker if alive else BEGINNING
+
+    def alive(self, marker: str = BEGINNING) -> list[Event]:
+        after = self.events[self.places[marker] + 1 :]
+        return [one for one in after if one.marker not in self.dead]
+
+    def page(self, marker: str, limit: int) -> EventPage:
+        self.reads += 1
+        events = self.alive(marker)[:limit]
+        last = events[-1].marker if events else marker
+        return EventPage(events, last, len(events) < limit)
+
+
+class Server:
+    """A process with a feed; what happens next is up to the test."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.steps: list[Step] = []
+        self.later: list[Step] = []
+        self.fails = False
+        self.waiters = Waiters(self)
+        ticket = self.waiters.enter(SCOPE, takes=False, seconds=math.inf)
+        self.feed = QueueFeed(ticket, self, self)
+        self.feed.start()
+
+    # The observer of those who wait.
+
+    def begin(self, scope: Scope) -> None:
+        """Look at once: something may have changed."""
+        self.steps.append(self.announce)
+
+    def end(self, scope: Scope) -> None: ...
+
+    def expire_at(self, until: float) -> None: ...
+
+    def announce(self) -> None:
+        self.waiters.announce(SCOPE, 1)
+
+    # The loop.
+
+    def call_soon(self, call: Step) -> None:
+        self.steps.append(call)
+
+    call_soon_threadsafe = call_soon
+
+    def call_later(self, seconds: float, call: Step) -> None:
+        self.later.append(call)
+
+    # The reader.
+
+    def newest(self, done: Callable[[str | None], None]) -> None:
+        self._read(self.store.newest, done)
+
+    def page(
+        self,
+        marker: str,
+        limit: int,
+        done: Callable[[EventPage | None], None],
+    ) -> None:
+        self._read(functools.partial(self.store.page, marker, limit), done)
+
+    def _read(
+        self, read: Callable[[], object], done: Callable[..., object]
+    ) -> None:
+        """Read at some moment, and hand over the result at a later one."""
+
+        def perform() -> None:
+            result = None if self.fails else read()
+            self.steps.append(lambda: done(result))
+
+        self.steps.append(perform)
+
+    def follow(self, marker: str = BEGINNING, exclude: str = '') -> Stream:
+        return Stream(self, marker, exclude)
+
+    def run(self) -> None:
+        """Do all there is to do, in order."""
+        while self.steps or self.later:
+            self.steps += self.later
+            self.later.clear()
+            while self.steps:
+                self.steps.pop(0)()
+
+    def post(self, count: int = 1, client: str = '', size: int = 1) -> None:
+        for _ in range(count):
+            self.store.post(client, size)
+        self.announce()
+
+
+@dataclass(eq=False)
+class Stream:
+    server: Server
+    start: str
+    exclude: str
+
+    def __post_init__(self) -> None:
+        self.got: list[str] = []
+        self.writes = 0
+        self.blocks_at = 0
+        self.join(self.server)
+
+    def join(self, server: Server) -> None:
+        """Follow the queue, after what has come so far."""
+        self.server = server
+        marker = self.got[-1] if self.got else self.start
+        self.follower = Follower(marker, self.exclude, self.send)
+        server.feed.follow(self.follower)
+
+    def leave(self) -> None:
+        self.server.feed.leave(self.follower)
+
+    def block(self, on: bool) -> None:
+        self.server.feed.block(self.follower, on)
+
+    def send(self, data: bytes) -> None:
+        assert data and not self.follower.is_blocked
+        self.writes += 1
+        self.got += data.decode().replace(' ', '').split(';')[:-1]
+        if self.writes == self.blocks_at:
+            self.block(True)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def server(store: Store) -> Server:
+    return Server(store)
+
+
+def markers(store: Store) -> list[str]:
+    return [event.marker for event in store.events]
+
+
+def test_a_stream_gets_what_is_there_and_what_comes(server: Server) -> None:
+    store = server.store
+    for _ in range(250):
+        store.post()
+    stream = server.follow()
+    server.run()
+    server.post(3)
+    server.run()
+    assert stream.got == markers(store)
+
+
+def test_a_thousand_streams_at_the_end_cost_one_read(server: Server) -> None:
+    streams = [server.follow() for _ in range(1000)]
+    server.run()
+    for _ in range(5):
+        before = server.store.reads
+        server.post(10)
+        server.run()
+        assert server.store.reads == before + 1
+    assert all(one.got == markers(server.store) for one in streams)
+    # What is read together is written together.
+    assert {one.writes for one in streams} == {5}
+
+
+def test_streams_with_the_same_marker_catch_up_together(
+    server: Server,
+) -> None:
+    store = server.store
+    for _ in range(recent_events.MOST + 500):
+        store.post()
+    server.run()
+    before = store.reads
+    streams = [server.follow() for _ in range(500)]
+    server.run()
+    assert all(one.got == markers(store) for one in streams)
+    # One from which the others learn, whatever their number.
+    assert store.reads - before <= len(store.events) / queue_feed.FIRST_PAGE
+
+
+def test_from_any_marker_on(server: Server) -> None:
+    server.run()
+    for _ in range(30):
+        server.post(10)
+        server.run()
+    all_ = markers(server.store)
+    streams = [server.follow(marker) for marker in all_]
+    server.run()
+    for number, stream in enumerate(streams, 1):
+        assert stream.got == all_[number:]
+
+
+def test_the_client_of_a_stream_is_left_out(server: Server) -> None:
+    without, with_ = server.follow(exclude='a'), server.follow()
+    server.run()
+    server.post(2, 'a')
+    server.run()
+    server.post(1, 'b')
+    server.post(2, 'a')
+    server.run()
+    assert with_.got == markers(server.store)
+    assert without.got == [with_.got[2]]
+
+
+def test_markers_whose_messages_are_gone(server: Server) -> None:
+    store = server.store
+    server.run()
+    gone = [store.post() for _ in range(5)]
+    store.dead.update(gone)
+    # It has been read to here by another server.
+    streams = [server.follow(marker) for marker in gone]
+    server.run()
+    before = store.reads
+    server.post(2)
+    server.run()
+    assert all(one.got == markers(store)[5:] for one in streams)
+    assert store.reads == before + 1
+
+
+def test_a_blocked_stream_gets_nothing_and_later_all(server: Server) -> None:
+    slow, fast = server.follow(), server.follow()
+    server.run()
+    slow.blocks_at = 1
+    for _ in range(30):
+        server.post(100)
+        server.run()
+    assert slow.writes == 1
+    assert len(slow.got) < len(fast.got)
+    assert fast.got == markers(server.store)
+    slow.block(False)
+    server.run()
+    assert slow.got == fast.got
+
+
+def test_nothing_is_read_for_streams_that_are_all_blocked(
+    server: Server,
+) -> None:
+    stream = server.follow()
+    server.run()
+    stream.block(True)
+    server.post(5)
+    server.run()
+    before = server.store.reads
+    server.post(5)
+    server.run()
+    assert server.store.reads == before
+    stream.block(False)
+    server.run()
+    assert stream.got == markers(server.store)
+
+
+def test_a_store_that_fails_is_read_again(store: Store) -> None:
+    server = Server(store)
+    server.fails = True
+    stream = server.follow()
+    store.post()
+    for _ in range(20):
+        if server.steps:
+            server.steps.pop(0)()
+    assert server.later and not stream.got
+    server.fails = False
+    server.run()
+    server.post()
+    server.fails = True
+    while server.steps:
+        server.steps.pop(0)()
+    assert len(stream.got) == 1
+    server.fails = False
+    server.run()
+    assert stream.got == markers(store)
+
+
+def test_long_messages_are_written_and_read_in_parts(server: Server) -> None:
+    store = server.store
+    size = 50_000
+    for _ in range(300):
+        store.post(size=size)
+    sizes: list[int] = []
+    stream = server.follow()
+    send = stream.follower.send
+
+    def noted(data: bytes) -> None:
+        sizes.append(len(data))
+        send(data)
+
+    stream.follower.send = noted
+    server.run()
+    assert stream.got == markers(store)
+    # The first page, before it is known how long they are.
+    assert max(sizes[3:]) < recent_events.BATCH + 2 * size
+
+
+def test_memory_is_bounded() -> None:
+    recent = RecentEvents('')
+    for number in range(300):
+        events = [
+            Event(f'{number} {one}', '', b'x' * 500 * (number // 100))
+            for one in range(100)
+        ]
+        recent.append(EventPage(events, events[-1].marker, False))
+        known = [one for one in events if recent.after(one.marker, '')]
+        assert known == events
+    counted = sum(
+        recent.after(f'{number} {one}', '') is not None
+        for number in range(300)
+        for one in range(100)
+    )
+    # With the place before the first.
+    assert 900 < counted <= recent_events.MOST + 1
+    recent.append(EventPage([Event('z', '', b'x' * 2**21)], 'z', True))
+    assert recent.after('299 99', '') is None
+    assert recent.after('z', '') == (b'', 'z')
+
+
+def test_a_feed_that_is_closed_reads_no_more(server: Server) -> None:
+    stream = server.follow()
+    server.run()
+    stream.leave()
+    assert server.feed.is_idle
+    server.feed.close()
+    before = server.store.reads
+    server.post()
+    server.run()
+    assert server.store.reads == before
+    assert not len(server.waiters)
+
+
+@pytest.mark.parametrize('seed', range(80))
+def test_nothing_is_skipped_and_nothing_comes_twice(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything that can happen does, in any order.
+
+    Messages are posted and removed, reads fail or come late, streams block,
+    are cut and go on at the other server.
+    """
+    monkeypatch.setattr(recent_events, 'MOST', 10)
+    monkeypatch.setattr(queue_feed, 'FIRST_PAGE', 2)
+    monkeypatch.setattr(queue_feed, 'MOST_PER_PAGE', 4)
+    dice = random.Random(seed)
+    store = Store()
+    for _ in range(dice.randrange(20)):
+        store.post()
+    servers = [Server(store), Server(store)]
+    streams = [dice.choice(servers).follow() for _ in range(4)]
+
+    def post() -> None:
+        for _ in range(dice.randrange(1, 4)):
+            store.post(dice.choice('ab'))
+        for server in servers:
+            server.steps.append(server.announce)
+
+    def remove() -> None:
+        alive = store.alive()
+        if alive:
+            # Oldest, newest or any.
+            place = dice.choice((0, -1, dice.randrange(len(alive))))
+            store.dead.add(alive[place].marker)
+
+    def cut() -> None:
+        stream = dice.choice(streams)
+        stream.leave()
+        stream.join(dice.choice(servers))
+
+    def turn() -> None:
+        server = dice.choice(servers)
+        if server.steps:
+            server.steps.pop(dice.randrange(len(server.steps)))()
+        elif server.later:
+            server.later.pop(0)()
+
+    def block() -> None:
+        dice.choice(streams).block(dice.random() < 0.4)
+
+    def fail() -> None:
+        server = dice.choice(servers)
+        server.fails = dice.random() < 0.3
+
+    def begin() -> None:
+        where = dice.choice([BEGINNING, *markers(store)])
+        exclude = dice.choice(('', '', 'a'))
+        if len(streams) < 12:
+            streams.append(dice.choice(servers).follow(where, exclude))
+
+    actions: list[Step] = [post, remove, cut, block, fail, begin, turn]
+    weights = [4, 3, 1, 2, 1, 1, 40]
+    for _ in range(1500):
+        dice.choices(actions, weights)[0]()
+    for server in servers:
+        server.fails = False
+    for stream in streams:
+        stream.block(False)
+    for server in servers:
+        server.run()
+    store.post()
+    for server in servers:
+        server.announce()
+        server.run()
+    for stream in streams:
+        places = [store.places[marker] for marker in stream.got]
+        assert places == sorted(set(places)), 'order, or twice'
+        wanted = {
+            event.marker
+            for event in store.alive(stream.start)
+            if not stream.exclude or event.client != stream.exclude
+        }
+        assert wanted <= set(stream.got), 'skipped'
+        assert all(place > store.places[stream.start] for place in places)

@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The feed of one queue: reads new messages once, for all its streams.
+
+A stream has a marker. If the feed knows it, what follows comes from memory;
+else the stream *catches up*: pages are read from its marker on, one for all
+streams that are there.
+
+A stream may come to the end of the queue at a marker that the feed does not
+know, because its message is gone. It is then *aligned*: the feed reads to the
+end, which is at its own marker A. If after that nothing is behind the marker
+of the stream, the stream goes on from A: what lies between the two is gone,
+and what comes after A was posted later than all that the stream has.
+
+Everything here runs on the loop; nothing blocks.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from zaqar.transport.websocket.recent_events import (
+    BATCH,
+    EventPage,
+    RecentEvents,
+    joined,
+)
+from zaqar.waiting.waiters import Ticket
+
+#: Messages of a page at first, and at most; fewer if they are long.
+FIRST_PAGE = 20
+MOST_PER_PAGE = 100
+
+#: Streams that are served before others on the loop have their turn.
+TURN = 100
+
+#: Seconds after which a read that has failed is repeated.
+RETRY = 1.0
+
+
+class Loop(Protocol):
+    """The part of an event loop that is needed."""
+
+    def call_soon(self, call: Callable[[], object]) -> object: ...
+
+    def call_later(
+        self, seconds: float, call: Callable[[], object]
+    ) -> object: ...
+
+    def call_soon_threadsafe(self, call: Callable[[], object]) -> object: ...
+
+
+class Reader(Protocol):
+    """Reads the queue; results are None after a failure."""
+
+    def newest(self, done: Callable[[str | None], None]) -> None:
+        """Have the marker of the newest message read."""
+
+    def page(
+        self,
+        marker: str,
+        limit: int,
+        done: Callable[[EventPage | None], None],
+    ) -> None:
+        """Have messages after a marker read."""
+
+
+@dataclass(slots=True, eq=False)
+class Follower:
+    """A stream, as its feed sees it.
+
+    :ivar marker: after which it gets messages
+    :ivar exclude: the client whose messages are left out, '' for none
+    :ivar send: writes messages
+    :ivar anchor: where it may go on if nothing is behind its marker
+    :ivar is_blocked: whether its client takes nothing at present
+    :ivar is_reading: whether a page is being read for it
+    """
+
+    marker: str
+    exclude: str
+    send: Callable[[bytes], None]
+    anchor: str | None = None
+    is_blocked: bool = False
+    is_reading: bool = False
+
+    def take(self, data: bytes, marker: str) -> None:
+        """Send what leads to another marker."""
+        self.marker = marker
+        self.anchor = None
+        if data:
+            self.send(data)
+
+
+class QueueFeed:
+    """The streams of one queue in one process.
+
+    :param ticket: of a reader that waits for the queue
+    """
+
+    def __init__(self, ticket: Ticket, reader: Reader, loop: Loop) -> None:
+        self._ticket = ticket
+        self._reader = reader
+        self._loop = loop
+        self._recent: RecentEvents | None = None
+        self._limit = FIRST_PAGE
+        self._followers: dict[Follower, None] = {}
+        #: Those to be served next.
+        self._due: dict[Follower, None] = {}
+        #: Those that wait for a page after their marker.
+        self._catching_up: dict[tuple[str, str | None], list[Follower]] = {}
+        #: Those at the end with an unknown marker: for the next read, and for
+        #: the one under way.
+        self._unknown: dict[Follower, None] = {}
+        self._aligned: dict[Follower, None] = {}
+        self._is_serving = False
+        self._is_reading = self._reads_again = self._is_parked = False
+        self._is_closed = False
+
+    def start(self) -> None:
+        """Begin at the end of the queue."""
+        if not self._is_closed:
+            self._reader.newest(self._begin)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._followers
+
+    def follow(self, follower: Follower) -> None:
+        """Send a stream all that follows its marker."""
+        self._followers[follower] = None
+        self._serve(follower)
+
+    def leave(self, follower: Follower) -> None:
+        """Send a stream nothing more."""
+        self._followers.pop(follower, None)
+        for group in (self._due, self._unknown, self._aligned):
+            group.pop(follower, None)
+
+    def block(self, follower: Follower, on: bool) -> None:
+        """Send a stream nothing until its client reads."""
+        follower.is_blocked = on
+        if not on:
+            self._serve(follower)
+            if self._reads_again:
+                self._read()
+
+    def close(self) -> None:
+        """Read no more."""
+        self._is_closed = True
+        self._ticket.leave()
+
+    def _begin(self, marker: str | None) -> None:
+        if marker is None:
+            self._loop.call_later(RETRY, self.start)
+            return
+        self._recent = RecentEvents(marker)
+        self._read()
+
+    def _wake(self) -> None:
+        """Handle that the queue has changed, in any thread."""
+        self._loop.call_soon_threadsafe(self._changed)
+
+    def _changed(self) -> None:
+        self._is_parked = False
+        self._read()
+
+    def _read(self) -> None:
+        """Read what is new, unless that is for nobody."""
+        if self._is_closed:
+            return
+        self._reads_again = True
+        if self._recent is None or self._is_reading:
+            return
+        if all(one.is_blocked for one in self._followers):
+            return
+        self._reads_again = False
+        self._is_reading = True
+        self._aligned.update(self._unknown)
+        self._unknown.clear()
+        self._reader.page(self._recent.marker, self._limit, self._was_read)
+
+    def _was_read(self, page: EventPage | None) -> None:
+        self._is_reading = False
+        recent = self._recent
+        if self._is_closed or recent is None:
+            return
+        if page is None:
+            self._loop.call_later(RETRY, self._read)
+            return
+        self._adapt(page)
+        recent.append(page)
+        if page.events:
+            self._serve(*self._followers)
+        if not page.is_end:
+            self._read()
+            return
+        for follower in self._aligned:
+            follower.anchor = recent.marker
+        self._serve(*self._aligned)
+        self._aligned.clear()
+        if self._reads_again or self._unknown:
+            self._read()
+        elif not self._is_parked and self._ticket.emptied(None):
+            self._is_parked = True
+            self._ticket.park(self._wake)
+
+    def _adapt(self, page: EventPage) -> None:
+        """Read more messages at a time, or fewer that are long."""
+        if page.size > BATCH:
+            self._limit = max(1, self._limit // 2)
+        elif len(page.events) >= self._limit:
+            self._limit = min(MOST_PER_PAGE, 2 * self._limit)
+
+    def _serve(self, *followers: Follower) -> None:
+        self._due.update(dict.fromkeys(followers))
+        if self._due and not self._is_serving:
+            self._is_serving = True
+            self._loop.call_soon(self._serve_some)
+
+    def _serve_some(self) -> None:
+        for follower in list(itertools.islice(self._due, TURN)):
+            if follower in self._due:
+                del self._due[follower]
+                self._advance(follower)
+        self._is_serving = False
+        self._serve()
+
+    def _advance(self, follower: Follower) -> None:
+        if follower.is_blocked or follower.is_reading:
+            return
+        recent = self._recent
+        if recent is not None:
+            batch = recent.after(follower.marker, follower.exclude)
+            if batch is not None:
+                follower.take(*batch)
+                if follower.marker != recent.marker:
+                    self._serve(follower)
+                return
+        self._catch_up(follower)
+
+    def _catch_up(self, follower: Follower) -> None:
+        """Read a page for a stream, and for all others that are there."""
+        follower.is_reading = True
+        place = (follower.marker, follower.anchor)
+        if place in self._catching_up:
+            self._catching_up[place].append(follower)
+            return
+        self._catching_up[place] = [follower]
+        self._reader.page(
+            follower.marker,
+            self._limit,
+            functools.partial(self._has_caught_up, place),
+        )
+
+    def _has_caught_up(
+        self, place: tuple[str, str | None], page: EventPage | None
+    ) -> None:
+        followers = self._catching_up.pop(place)
+        if page is None:
+            retry = functools.partial(self._resume, followers)
+            self._loop.call_later(RETRY, retry)
+            return
+        self._adapt(page)
+        batches: dict[str, bytes] = {}
+        for follower in followers:
+            follower.is_reading = False
+            # A blocked one gets it when it can be sent.
+            if follower in self._followers and not follower.is_blocked:
+                exclude = follower.exclude
+                if exclude not in batches:
+                    batches[exclude] = joined(page.events, exclude)
+                self._take(follower, page, batches[exclude], place[1])
+
+    def _take(
+        self,
+        follower: Follower,
+        page: EventPage,
+        data: bytes,
+        anchor: str | None,
+    ) -> None:
+        """Give a stream a page, which was read when it had an anchor."""
+        if page.marker != follower.marker:
+            follower.take(data, page.marker)
+        elif anchor is not None and page.is_end:
+            follower.take(b'', anchor)
+        elif page.is_end:
+            self._unknown[follower] = None
+            self._read()
+            return
+        self._serve(follower)
+
+    def _resume(self, followers: Sequence[Follower]) -> None:
+        """Try again to read for streams."""
+        for follower in followers:
+            follower.is_reading = False
+            if follower in self._followers:
+                self._serve(follower)
