@@ -121,6 +121,7 @@ class Operation:
     :ivar needs: features without which the operation does not exist
     :ivar since: the version that adds it; below, it does not exist
     :ivar waiting: how it waits, None if it does not; see :data:`WAIT`
+    :ivar stream: takes its place for HTTP clients that prefer a stream
     """
 
     name: str
@@ -140,6 +141,7 @@ class Operation:
     needs: frozenset[Feature] = frozenset()
     since: Version = microversions.MIN
     waiting: Waiting | None = None
+    stream: 'Operation | None' = None
 
     @property
     def method(self) -> str:

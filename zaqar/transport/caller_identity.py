@@ -71,16 +71,23 @@ def strategy(conf: cfg.ConfigOpts) -> str:
 
 
 def identity(
-    environ: Mapping[str, Any], limits: Limits, *, verified: bool
+    environ: Mapping[str, Any],
+    limits: Limits,
+    *,
+    verified: bool,
+    needs_client: bool = True,
 ) -> Identity:
     """Return the identity of a request; check Client-ID, then project.
 
     :param verified: whether keystonemiddleware has set the headers
+    :param needs_client: whether there has to be a Client-ID
     :raises InvalidRequest: one is missing or malformed
     """
-    client = client_project_queue_checks.client_id(
-        environ.get('HTTP_CLIENT_ID'), limits
-    )
+    client = ''
+    if needs_client or 'HTTP_CLIENT_ID' in environ:
+        client = client_project_queue_checks.client_id(
+            environ.get('HTTP_CLIENT_ID'), limits
+        )
     names = _PROJECT[:1] if verified else _PROJECT
     # It is None for a token without a project.
     text = next((environ[key] for key in names if key in environ), None)

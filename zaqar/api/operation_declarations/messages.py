@@ -3,7 +3,12 @@
 
 import msgspec
 
-from zaqar.api import body_decoding, body_size_errors, response_schemas
+from zaqar.api import (
+    body_decoding,
+    body_size_errors,
+    microversions,
+    response_schemas,
+)
 from zaqar.api.operation import (
     ANYONE,
     WAIT_PARAM,
@@ -13,7 +18,12 @@ from zaqar.api.operation import (
     Rule,
 )
 from zaqar.api.waiting_requests import Waiting
-from zaqar.controllers import messages, posting, surrogate_tolerant_json
+from zaqar.controllers import (
+    messages,
+    posting,
+    streams,
+    surrogate_tolerant_json,
+)
 from zaqar.controllers.result_types import Popped
 
 _DECODER = msgspec.json.Decoder(posting.Post)
@@ -59,6 +69,21 @@ POST = Body(
 
 _GET_ALL = Rule('messages:get_all', ANYONE, 'List messages of a queue.')
 
+STREAM = Operation(
+    name='message_stream',
+    http=None,
+    rule=_GET_ALL,
+    handler=streams.start,
+    summary='Follow a queue: get its messages, and those to come.',
+    error_message='Messages could not be listed',
+    responses={},
+    query=(
+        Param('marker', 'text', 'Messages after this place, "now": new ones.'),
+        Param('echo', 'bool', "Show the caller's own too."),
+    ),
+    since=microversions.V2_1,
+)
+
 OPERATIONS = (
     Operation(
         name='message_post',
@@ -100,6 +125,7 @@ OPERATIONS = (
             WAIT_PARAM,
         ),
         waiting=Waiting(takes=False, count=lambda page: len(page.messages)),
+        stream=STREAM,
         rel='rel/messages',
     ),
     Operation(

@@ -184,11 +184,7 @@ class HttpConnection:
             return
         request = self._request
         has_content = status >= 200 and status not in (204, 304)
-        fields = [
-            (name, value)
-            for name, value in headers
-            if name.lower() != 'content-length'
-        ]
+        fields = _without_length(headers)
         if has_content:
             fields.append(('Content-Length', str(len(content))))
         is_read = self._h11.their_state in (h11.DONE, h11.MUST_CLOSE)
@@ -204,19 +200,34 @@ class HttpConnection:
         content: bytes,
         request: h11.Request | None,
     ) -> None:
-        head = h11.Response(
-            status_code=status,
-            headers=[
-                (name.encode('latin-1'), value.encode('latin-1'))
-                for name, value in fields
-            ],
-            reason=http.HTTPStatus(status).phrase.encode(),
-        )
-        parts = [self._h11.send(head)]
+        parts = [self._h11.send(_head(status, fields))]
         if content and (request is None or request.method != b'HEAD'):
             parts.append(self._h11.send(h11.Data(data=content)))
         parts.append(self._h11.send(h11.EndOfMessage()))
         self._stream.write(b''.join(part for part in parts if part))
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Write the head of an answer that lasts."""
+        if self.is_lost or not self._is_busy:
+            return
+        fields = [*_without_length(headers), ('Connection', 'close')]
+        head = _head(status, fields)
+        self._stream.write(self._h11.send(head) or b'')
+
+    def send(self, data: bytes) -> None:
+        """Write a part of an answer that has begun."""
+        if self.is_lost or self._h11.our_state is not h11.SEND_BODY:
+            return
+        # Not joined: the same data may be on its way to many.
+        for part in self._h11.send_with_data_passthrough(h11.Data(data)) or ():
+            self._stream.write(part)
+
+    def finish(self) -> None:
+        """End an answer that has begun, and the connection with it."""
+        if self.is_lost or self._h11.our_state is not h11.SEND_BODY:
+            return
+        self._stream.write(self._h11.send(h11.EndOfMessage()) or b'')
+        self._stream.end()
 
     def _next(self) -> None:
         self._request = self._left = None
@@ -265,6 +276,21 @@ class HttpConnection:
         headers = {**response.headers, 'Content-Type': response.content_type}
         headers.pop('Connection', None)
         self._answer(response.status, [*headers.items()], response.body or b'')
+
+
+def _without_length(headers: Headers) -> Headers:
+    return [pair for pair in headers if pair[0].lower() != 'content-length']
+
+
+def _head(status: int, fields: Sequence[tuple[str, str]]) -> h11.Response:
+    return h11.Response(
+        status_code=status,
+        headers=[
+            (name.encode('latin-1'), value.encode('latin-1'))
+            for name, value in fields
+        ],
+        reason=http.HTTPStatus(status).phrase.encode(),
+    )
 
 
 def _length(request: h11.Request) -> int:

@@ -13,17 +13,19 @@ import io
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import h11
 
 from zaqar.errors import ZaqarError
 from zaqar.transport.large_page_fairness import TURN, Job, Turn, Turns
+from zaqar.transport.websocket.event_stream import EventStream, Streams
 from zaqar.transport.websocket.http_connection import Answer, Left
 from zaqar.transport.websocket.worker_threads import Workers
-from zaqar.transport.wsgi import asgi_adapter
+from zaqar.transport.wsgi import asgi_adapter, stream_requests
 from zaqar.transport.wsgi.responses import Headers, error_response
+from zaqar.transport.wsgi.stream_requests import Handover
 from zaqar.transport.wsgi_types import App, Environ
 
 LOG = logging.getLogger(__name__)
@@ -59,6 +61,17 @@ class Client(Protocol):
     def note(self, project: str) -> None:
         """Note whom the next answer is for, '' if that is not known."""
 
+    def begin(
+        self, status: int, headers: Headers, stream: EventStream
+    ) -> None:
+        """Write the head of a stream, which is told when it blocks."""
+
+    def send_event(self, data: bytes) -> None:
+        """Write a part of the stream."""
+
+    def finish(self) -> None:
+        """End the stream and the connection."""
+
 
 @dataclass(slots=True, eq=False)
 class _Exchange:
@@ -72,6 +85,14 @@ class _Exchange:
     body: bytes
     answer: Answer
     turn: Turn
+    handover: Handover = field(default_factory=Handover)
+    stream: EventStream | None = None
+
+    def leave(self) -> None:
+        """Handle that the client has gone."""
+        self.turn.give_up()
+        if self.stream is not None:
+            self.stream.close()
 
 
 class HttpRequests:
@@ -79,6 +100,7 @@ class HttpRequests:
 
     :param longest: bytes of the longest body that is read
     :param mount: the path that clients see before that of a request
+    :param streams: those that are begun
     """
 
     def __init__(
@@ -89,7 +111,9 @@ class HttpRequests:
         loop: asyncio.AbstractEventLoop,
         longest: int,
         mount: str,
+        streams: Streams,
     ) -> None:
+        self._streams = streams
         self.loop = loop
         self.longest = longest
         self._app = app
@@ -108,7 +132,7 @@ class HttpRequests:
         head = _head(request, client.peer)
         exchange = _Exchange(client, head, body, answer, Turn(self._turns))
         self._submit(exchange)
-        return exchange.turn.give_up
+        return exchange.leave
 
     def _submit(self, exchange: _Exchange) -> None:
         self._workers.submit(
@@ -122,6 +146,7 @@ class HttpRequests:
         environ['SCRIPT_NAME'] = self._mount
         environ['wsgi.input'] = io.BytesIO(exchange.body)
         environ[TURN] = exchange.turn
+        environ[stream_requests.HANDOVER] = exchange.handover
         try:
             return asgi_adapter.call(self._app, environ)
         except Exception:
@@ -141,7 +166,14 @@ class HttpRequests:
         status, headers, content = result
         turn.record(len(content))
         exchange.client.note(turn.project)
-        exchange.answer(status, headers, content)
+        start = exchange.handover.start
+        if start is None:
+            exchange.answer(status, headers, content)
+        elif not exchange.client.is_lost:
+            exchange.stream = EventStream(
+                exchange.client, self._streams, start
+            )
+            exchange.stream.begin(status, headers)
         self._later(turn.end())
 
     def _resume(self, exchange: _Exchange) -> None:

@@ -13,12 +13,14 @@ from zaqar.transport.websocket.client_address_behind_proxies import (
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import Frame
+from zaqar.transport.websocket.event_stream import EventStream
 from zaqar.transport.websocket.http_connection import (
     Answer,
     HttpConnection,
     Left,
 )
 from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.wsgi.responses import Headers
 
 
 class HttpSocket(asyncio.Protocol):
@@ -44,6 +46,7 @@ class HttpSocket(asyncio.Protocol):
         self._http = HttpConnection(
             self, self._handle, requests.loop, requests.longest
         )
+        self._stream: EventStream | None = None
         connection.socket = self
 
     def data_received(self, data: bytes) -> None:
@@ -54,11 +57,15 @@ class HttpSocket(asyncio.Protocol):
         self._connections.left(self._connection)
 
     def pause_writing(self) -> None:
+        if self._stream is not None:
+            self._stream.block(True)
         self._connections.blocked(self._connection)
 
     def resume_writing(self) -> None:
         self._held = 0
         self._connections.unblocked(self._connection)
+        if self._stream is not None:
+            self._stream.block(False)
 
     def write(self, data: bytes) -> None:
         if len(data) >= LARGE:
@@ -105,6 +112,18 @@ class HttpSocket(asyncio.Protocol):
     @property
     def peer(self) -> str:
         return self._connection.peer
+
+    def begin(
+        self, status: int, headers: Headers, stream: EventStream
+    ) -> None:
+        self._stream = stream
+        self._http.begin(status, headers)
+
+    def send_event(self, data: bytes) -> None:
+        self._http.send(data)
+
+    def finish(self) -> None:
+        self._http.finish()
 
     def note(self, project: str) -> None:
         """Note whom the next answer is for, '' if that is not known."""

@@ -27,11 +27,13 @@ from zaqar.transport.large_page_fairness import Job
 from zaqar.transport.websocket import settings as options
 from zaqar.transport.websocket.autobahn_factory import Factory
 from zaqar.transport.websocket.connection_manager import Connections
+from zaqar.transport.websocket.event_stream import Streams
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_handler import FrameHandler, Trace
 from zaqar.transport.websocket.http_requests import HttpRequests
 from zaqar.transport.websocket.node_registration import NodeRegistration
 from zaqar.transport.websocket.notifier_endpoint import STATUS, InternalServer
+from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.transport.wsgi_types import App
 
@@ -98,6 +100,7 @@ class Server:
             self._settings.max_unsent_per_project // 2,
         )
         self._mount, self._http, self._longest = mount, http, longest
+        assert dispatcher.waiters is not None
         self._waiters = dispatcher.waiters
         self._max_body = self._settings.max_frame_size * _GROWTH
         self._connections: Connections | None = None
@@ -155,6 +158,8 @@ class Server:
         connections = self._connections = Connections(
             self._handler, self._settings, workers, loop, self._watch
         )
+        feeds = QueueFeeds(self._waiters, workers, loop)
+        streams = Streams(feeds, loop, self._settings.max_stream_age)
         # Requests are woken by whoever has messages for them.
         self._handler.turns.later = functools.partial(_soon, loop)
         connections.http = HttpRequests(
@@ -164,6 +169,7 @@ class Server:
             loop,
             self._longest,
             self._mount,
+            streams,
         )
         node = self._node(inner, connections, loop)
         secret = self._shared or self._own
@@ -184,8 +190,8 @@ class Server:
         )
         await _until_stopped(stopped)
         server.close()
-        if self._waiters is not None:
-            self._waiters.close()
+        self._waiters.close()
+        streams.close()
         connections.drain()
         await _until_quiet(connections)
         websocket_node_directory.LOCAL_NODES.pop(node_id, None)

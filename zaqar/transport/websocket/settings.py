@@ -145,6 +145,13 @@ class Settings:
         'closed. 0 means no limit.',
         min=0,
     )
+    max_stream_age: int = option(
+        3600,
+        'Seconds after which a stream of messages ends; its client reconnects '
+        'and misses nothing. It also ends when the credentials it was '
+        'requested with expire.',
+        min=1,
+    )
     worker_threads: int = option(
         16,
         'Number of threads that process requests, which is the number of '

@@ -70,7 +70,7 @@ CORS_DEFAULTS: dict[str, list[str]] = {
         *('X-User-Id', 'X-Tenant-Id', 'X-OpenStack-Request-ID'),
         *('X-Trace-Info', 'X-Trace-HMAC', 'Client-id', 'X-Project-Id'),
         *('URL-Signature', 'URL-Expires', 'URL-Methods', 'URL-Paths'),
-        microversions.HEADER,
+        *(microversions.HEADER, 'Last-Event-ID'),
     ],
     'expose_headers': [
         *('X-Auth-Token', 'X-Subject-Token', 'X-Service-Token'),

@@ -12,6 +12,7 @@ from zaqar.transport.wsgi import (
     confirm_page,
     microversion_headers,
     middleware,
+    stream_requests,
     v1_1_compat,
 )
 from zaqar.transport.wsgi.request_handler import (
@@ -44,6 +45,7 @@ def build(
     app = middleware.with_keystone(inner, conf) if keystone else inner
     # ... or by a signature.
     app = middleware.with_signatures(app, inner, dispatcher.signer)
+    app = stream_requests.with_signed_queries(app)
     # Before authentication, which depends on the path.
     app = v1_1_compat.with_v1_1(app, conf)
     # Documents without authentication.

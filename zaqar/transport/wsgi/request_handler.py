@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pecan.core import PecanBase, RoutingState
@@ -22,6 +22,7 @@ from zaqar.api.microversions import Version
 from zaqar.api.operation import Operation
 from zaqar.api.waiting_requests import WAIT
 from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
+from zaqar.models import Identity, Scope
 from zaqar.transport import caller_identity
 from zaqar.transport.large_page_fairness import TURN, Turn
 from zaqar.transport.wsgi import (
@@ -29,6 +30,7 @@ from zaqar.transport.wsgi import (
     request_reading,
     response_views,
     router,
+    stream_requests,
     waiting_in_threads,
 )
 from zaqar.transport.wsgi.responses import Response, error_response
@@ -90,18 +92,26 @@ class RootController:
         path = _path(environ)
         match = router.match(self._trees[version], path)
         request_reading.refuse_form(environ)
-        request_reading.check_accept(environ)
+        operation = match.node.methods.get(method)
+        stream = stream_requests.chosen(operation, environ)
+        if stream is None:
+            request_reading.check_accept(environ)
         identity = caller_identity.identity(
-            environ, self._dispatcher.limits, verified=self._verified
+            environ,
+            self._dispatcher.limits,
+            verified=self._verified,
+            needs_client=stream is None,
         )
         scope = client_project_queue_checks.scope(
             identity.project, match.values
         )
         if method == 'OPTIONS':
             return Response(200, headers=_allow(match.node))
-        operation = match.node.methods.get(method)
         if operation is None:
             raise MethodNotAllowed(headers=_allow(match.node))
+        path_values = client_project_queue_checks.without_scope(match.values)
+        if stream is not None:
+            return self._begin(stream, identity, scope, path_values, environ)
         turn: Turn | None = environ.get(TURN)
         if turn is not None and not turn.begin(
             operation.name, identity.project
@@ -112,7 +122,7 @@ class RootController:
             operation,
             identity,
             scope=scope,
-            path=client_project_queue_checks.without_scope(match.values),
+            path=path_values,
             values=request_reading.query(environ),
             version=version,
         )
@@ -135,6 +145,27 @@ class RootController:
             headers = {**response.headers, 'Retry-After': '1'}
             return dataclasses.replace(response, headers=headers)
         return response
+
+    def _begin(
+        self,
+        stream: Operation,
+        identity: Identity,
+        scope: Scope | None,
+        path: Mapping[str, str],
+        environ: Environ,
+    ) -> Response:
+        """Begin a stream; the ``Accept`` header has named the version."""
+        values = request_reading.query(environ)
+        start = self._dispatcher.run(
+            stream,
+            identity,
+            scope=scope,
+            path=path,
+            values=stream_requests.with_last_event(environ, values),
+            read_body=lambda *_: None,
+            version=stream.since,
+        )
+        return stream_requests.hand_over(environ, start)
 
 
 class PecanApplication(PecanBase):  # type: ignore[misc]

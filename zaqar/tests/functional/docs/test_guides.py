@@ -23,6 +23,9 @@ EXAMPLES = ROOT / 'examples'
 #: What the guides call the service.
 SHOWN = 'http://127.0.0.1:8888'
 
+#: What they call its server of streams.
+SHOWN_STREAMS = 'http://127.0.0.1:9000'
+
 PAGES = [
     page
     for page in [*sorted(GUIDES.glob('*.rst')), EXAMPLES / 'curl.rst']
@@ -58,7 +61,9 @@ def test_the_commands_of_a_page_print_what_it_shows(
 ) -> None:
     with sessions.Shell(tmp_path, {'PATH': _path()}) as shell:
         for step in sessions.steps(page):
-            commands = step.commands.replace(SHOWN, server.url)
+            commands = step.commands.replace(SHOWN, server.url).replace(
+                SHOWN_STREAMS, server.socket_url.replace('ws:', 'http:')
+            )
             printed = shell.run(commands).replace(server.url, SHOWN)
             assert step.agrees(printed), (
                 f'{step.commands}\n\nprint\n\n{printed}\nbut {page.name} '

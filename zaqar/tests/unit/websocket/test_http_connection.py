@@ -320,3 +320,46 @@ def test_the_answer_to_head_has_no_body() -> None:
 )
 def test_which_requests_need_no_websocket(data: bytes, expected: bool) -> None:
     assert begins(data) is expected
+
+
+def test_an_answer_that_lasts() -> None:
+    house = House()
+    house.connection.receive(GET)
+    headers = [('Content-Type', 'text/x'), ('Content-Length', '0')]
+    house.connection.begin(200, headers)
+    assert b'\r\nConnection: close\r\n' in house.written
+    assert b'Content-Length' not in house.written
+    house.connection.send(b'one')
+    # What comes meanwhile is not answered any more.
+    house.connection.receive(GET)
+    house.connection.send(b'two')
+    house.connection.finish()
+    _, _, body = house.written.partition(b'\r\n\r\n')
+    assert body == b'3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n'
+    assert house.has_ended
+    assert len(house.requests) == 1
+    house.connection.send(b'three')
+    house.connection.finish()
+    assert house.written.endswith(b'0\r\n\r\n')
+
+
+def test_an_answer_that_lasts_for_an_old_client() -> None:
+    house = House()
+    house.connection.receive(GET.replace(b'1.1', b'1.0'))
+    house.connection.begin(200, [])
+    house.connection.send(b'one')
+    house.connection.finish()
+    assert house.written.endswith(b'\r\n\r\none')
+    assert house.has_ended
+
+
+def test_a_client_that_goes_during_an_answer_that_lasts() -> None:
+    house = House()
+    house.connection.receive(GET)
+    house.connection.begin(200, [])
+    house.connection.lost()
+    assert house.left == 1
+    written = house.written
+    house.connection.send(b'one')
+    house.connection.finish()
+    assert house.written == written

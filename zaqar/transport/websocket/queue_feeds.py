@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The feeds of all queues that streams of this process follow."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable
+from typing import Any
+
+from zaqar.controllers.streams import StreamSource
+from zaqar.errors import StoreUnavailable
+from zaqar.models import Message, Scope
+from zaqar.transport.websocket.queue_feed import Follower, Loop, QueueFeed
+from zaqar.transport.websocket.recent_events import Event, EventPage
+from zaqar.transport.websocket.worker_threads import Workers
+from zaqar.transport.wsgi import response_views
+from zaqar.transport.wsgi.responses import encode
+from zaqar.waiting.waiters import Waiters
+
+LOG = logging.getLogger(__name__)
+
+
+class QueueFeeds:
+    """One feed per queue that is followed."""
+
+    def __init__(self, waiters: Waiters, workers: Workers, loop: Loop) -> None:
+        self._waiters = waiters
+        self._workers = workers
+        self._loop = loop
+        self._feeds: dict[Scope, QueueFeed] = {}
+
+    def follow(self, source: StreamSource, follower: Follower) -> None:
+        """Send a stream all that follows its marker."""
+        feed = self._feeds.get(source.scope)
+        if feed is None:
+            ticket = self._waiters.enter(
+                source.scope, takes=False, seconds=math.inf
+            )
+            reader = _SourceReader(source, self._workers)
+            feed = QueueFeed(ticket, reader, self._loop)
+            self._feeds[source.scope] = feed
+            feed.start()
+        feed.follow(follower)
+
+    def block(self, scope: Scope, follower: Follower, on: bool) -> None:
+        """Send a stream nothing until its client reads."""
+        if scope in self._feeds:
+            self._feeds[scope].block(follower, on)
+
+    def leave(self, scope: Scope, follower: Follower) -> None:
+        """Send a stream nothing more; harmless if it has left."""
+        feed = self._feeds.get(scope)
+        if feed is not None:
+            feed.leave(follower)
+            if feed.is_idle:
+                del self._feeds[scope]
+                feed.close()
+
+
+class _SourceReader:
+    """Reads a queue on the threads that may wait for a store."""
+
+    def __init__(self, source: StreamSource, workers: Workers) -> None:
+        self._source = source
+        self._workers = workers
+
+    def newest(self, done: Callable[[str | None], None]) -> None:
+        self._submit(self._source.newest, done)
+
+    def page(
+        self,
+        marker: str,
+        limit: int,
+        done: Callable[[EventPage | None], None],
+    ) -> None:
+        self._submit(functools.partial(self._page, marker, limit), done)
+
+    def _page(self, marker: str, limit: int) -> EventPage:
+        page = self._source.read(marker, limit)
+        folder = f'{response_views.base(self._source.scope)}/messages'
+        events = [_event(one, page.now, folder) for one in page.messages]
+        return EventPage(events, page.marker, page.is_end)
+
+    def _submit(
+        self, read: Callable[[], Any], done: Callable[[Any], None]
+    ) -> None:
+        def attempt() -> Any:
+            try:
+                return read()
+            except StoreUnavailable:
+                # It is read again in a moment.
+                return None
+            except Exception:
+                LOG.exception('A queue could not be read for its streams')
+                return None
+
+        self._workers.submit(attempt, done, self._source.scope.project)
+
+
+def _event(message: Message, now: int, folder: str) -> Event:
+    """Render a message as a Server-Sent Event."""
+    text = encode(response_views.message(message, now, folder))
+    # Bodies are as they were posted; JSON has line breaks between values only.
+    line = text.replace(b'\r', b' ').replace(b'\n', b' ')
+    data = b'id: %b\nevent: message\ndata: %b\n\n' % (
+        message.marker.encode(),
+        line,
+    )
+    return Event(message.marker, message.client, data)
