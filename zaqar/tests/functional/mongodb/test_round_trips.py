@@ -11,6 +11,7 @@ import pytest
 from pymongo import monitoring
 
 from zaqar.storage.mongodb import (
+    availability,
     commands_and_transactions,
     queue_state,
     queue_state_cache,
@@ -77,6 +78,10 @@ OPERATIONS: dict[str, tuple[Callable[[Probe], object], list[str]]] = {
     'stats': (
         lambda queue: queue.stats(),
         ['find', 'find', *['aggregate'] * 4],
+    ),
+    'availability': (
+        lambda queue: queue.availability(),
+        ['find', 'aggregate'],
     ),
     'purge': (lambda queue: queue.purge(), ['findAndModify']),
     'drop': (lambda queue: queue.drop(), ['findAndModify']),
@@ -159,6 +164,18 @@ def test_the_first_look_at_a_queue_is_two_commands_more(
     # Its key, and when the first claim ends.
     commands = COMMANDS.of(lambda: unknown.list(10))
     assert commands == ['find', 'find', 'find']
+
+
+def test_many_queues_are_looked_at_in_a_few_commands(
+    server: MongoDB, opened: Open, remembering: None
+) -> None:
+    store, hand = opened(server.uri, partitions=1), Hand()
+    queues = [Probe(store, hand) for _ in range(availability.CHUNK + 1)]
+    for queue in queues:
+        queue.post('a')
+    qids = [*(queue.qid for queue in queues), token()]
+    commands = COMMANDS.of(lambda: store.availability(qids, now=hand.now))
+    assert commands == ['find', 'aggregate', 'aggregate']
 
 
 def test_depth_costs_no_command(
