@@ -26,6 +26,9 @@ LATEST = 'latest'
 #: No leading zeros, and few enough digits to be read quickly.
 _VERSION = re.compile(r'(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})')
 
+#: Characters of the longest header that is cached: callers choose it.
+_LONGEST = 256
+
 
 class Version(NamedTuple):
     """A version of the API; later ones are greater."""
@@ -50,7 +53,6 @@ ALL = (V2_0, V2_1)
 MIN, MAX = ALL[0], ALL[-1]
 
 
-@functools.lru_cache(maxsize=64)
 def requested(header: str) -> Version | None:
     """Return the version that a header names for us, None if none.
 
@@ -59,6 +61,10 @@ def requested(header: str) -> Version | None:
     :raises InvalidRequest: our entry is malformed
     :raises NotAcceptable: the version is not supported
     """
+    return (_cached if len(header) <= _LONGEST else _requested)(header)
+
+
+def _requested(header: str) -> Version | None:
     version = None
     for entry in header.split(','):
         service, *values = entry.split()[:3] or ['']
@@ -70,6 +76,9 @@ def requested(header: str) -> Version | None:
             f'the maximum is {MAX}.'
         )
     return version
+
+
+_cached = functools.lru_cache(maxsize=64)(_requested)
 
 
 def _read(values: list[str]) -> Version:

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zaqar.api import home_document, microversions, query_parsing
 from zaqar.api.dispatch import Dispatcher
@@ -66,6 +70,25 @@ def test_an_unsupported_version_is_refused_with_the_bounds(value: str) -> None:
 def test_a_malformed_version_is_refused(value: str) -> None:
     with pytest.raises(InvalidRequest, match='OpenStack-API-Version'):
         microversions.requested(f'messaging {value}')
+
+
+@given(st.text('mesaging latest,2.10\t\xa0'))
+def test_any_header_is_read_or_refused(text: str) -> None:
+    for header in (text, f'messaging {text}'):
+        with contextlib.suppress(InvalidRequest, NotAcceptable):
+            version = microversions.requested(header)
+            assert version is None or version in microversions.ALL
+
+
+def test_what_callers_send_is_not_remembered() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(64):
+            microversions.requested(f'service-{number} {"x" * 100_000}')
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 1_000_000
 
 
 def test_versions_are_in_order() -> None:
