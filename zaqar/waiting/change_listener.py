@@ -40,6 +40,9 @@ UNWATCHED = 30.0
 #: The least seconds between looks for claims and delays that end.
 _LEAST_DUE = 0.05
 
+#: Seconds for which the end of the thread is waited for.
+_PATIENCE = 5.0
+
 #: Times what a look takes pass before the next one.
 _IDLE_FACTOR = 4
 
@@ -122,6 +125,10 @@ class ChangeListener:
         with self._changed:
             self._is_closed = True
             self._changed.notify()
+
+    def join(self) -> None:
+        """Return when the thread has ended, or its store does not answer."""
+        self._thread.join(_PATIENCE)
 
     def changed(self, qid: str | None, count: int) -> None:
         """Handle a report of the store."""

@@ -122,6 +122,8 @@ class WaitedQueues:
             thread.join()
         for listener in self._listeners.values():
             listener.close()
+        for listener in self._listeners.values():
+            listener.join()
 
     def _created(self, scope: Scope) -> None:
         if scope in self._waited:
