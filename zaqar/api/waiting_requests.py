@@ -43,13 +43,18 @@ class Postponable(Protocol):
 
     :ivar ticket: its place in the line of a queue, if it has one
     :ivar is_missed: whether it is postponed: what it returns is no answer
+    :ivar is_refused: whether it got nothing and may not wait
     """
 
     ticket: Ticket | None
+    is_refused: bool
 
     @property
     def is_missed(self) -> bool:
         """Tell whether it is postponed."""
+
+    def may_wait(self) -> bool:
+        """Tell whether there is room for one more that waits, and take it."""
 
     def postpone(self, ticket: Ticket) -> None:
         """Have it run again when it is woken."""
@@ -102,6 +107,10 @@ def attempt(
     """
     ticket = request.ticket
     if ticket is None:
+        if not request.may_wait():
+            result = call()
+            request.is_refused = not waiting.count(result)
+            return result
         ticket = waiters.enter(scope, takes=waiting.takes, seconds=patience)
         ticket.place.result = waiting.nothing
     if ticket.is_over:

@@ -52,6 +52,9 @@ _PAGES = frozenset(
     )
 )
 
+#: Bytes of all requests that wait for messages, in one process.
+MAX_POSTPONED_BYTES = 128 * 1024 * 1024
+
 #: Operations whose answers may be large, by name.
 PAGES = _PAGES | {
     row.name for row in topics.OPERATIONS if topics.model(row) in _PAGES
@@ -91,6 +94,7 @@ class Turns:
         #: The project that has waited longest for its turn comes first.
         self._waiting: dict[str, collections.deque[Job]] = {}
         self._unread: collections.Counter[str] = collections.Counter()
+        self._postponed = 0
 
     def are_needed(self, name: str, project: str) -> bool:
         return project in self._large and name in PAGES
@@ -121,6 +125,19 @@ class Turns:
         with self._lock:
             self._busy.discard(project)
             return self._next()
+
+    def hold(self, size: int) -> bool:
+        """Note the bytes of a request that may wait, if there is room."""
+        with self._lock:
+            has_room = self._postponed + size <= MAX_POSTPONED_BYTES
+            if has_room:
+                self._postponed += size
+            return has_room
+
+    def let_go(self, size: int) -> None:
+        """Note that such a request has its answer."""
+        with self._lock:
+            self._postponed -= size
 
     def record(self, project: str, size: int) -> None:
         """Note the bytes of a page."""
@@ -175,25 +192,35 @@ class Turns:
         )
 
 
+def _no_size() -> int:
+    return 0
+
+
 @dataclass(slots=True)
 class Turn:
     """The turn of one request, if it needs one.
 
+    :param size: returns the bytes that the request holds
     :ivar project: whom the answer is for, '' if that is not known
     :ivar is_taken: whether it has to be ended
     :ivar is_missed: whether the request has to wait, and has no answer
     :ivar is_postponed: whether it waits for messages, not for its turn
+    :ivar is_refused: whether it may not, since too many do
     :ivar ticket: its place in the line of a queue, if it may wait for messages
+    :ivar held: bytes that are counted for it
     :ivar deadline: after which it is refused, on the clock of the turns
     :ivar bytes_decoded: of metadata, for its answer
     """
 
     turns: Turns
+    size: Callable[[], int] = _no_size
     project: str = ''
     is_taken: bool = False
     is_missed: bool = False
     is_postponed: bool = False
+    is_refused: bool = False
     ticket: Ticket | None = None
+    held: int = 0
     deadline: float = math.inf
     bytes_decoded: int = 0
 
@@ -212,6 +239,14 @@ class Turn:
             self.is_taken = self.turns.begin(project)
             self.is_missed = not self.is_taken
         return not self.is_missed
+
+    def may_wait(self) -> bool:
+        """Take the room that the request needs while it waits."""
+        size, self.size = self.size(), _no_size
+        has_room = self.turns.hold(size)
+        if has_room:
+            self.held = size
+        return has_room
 
     def postpone(self, ticket: Ticket) -> None:
         """Have the request wait for messages."""
@@ -259,4 +294,7 @@ class Turn:
         """End it; return the job that has the next one."""
         if self.ticket is not None:
             self.ticket.leave()
+        if self.held:
+            self.turns.let_go(self.held)
+            self.held = 0
         return self.turns.end(self.project) if self.is_taken else None

@@ -229,3 +229,19 @@ def test_metadata_that_is_decoded_weighs_more_than_bodies() -> None:
     other.weigh(None)
     other.record(100)
     assert not turns.are_needed('queue_list', 'other')
+
+
+def test_requests_that_wait_for_messages_hold_so_much_and_no_more() -> None:
+    turns = Turns()
+    half = large_page_fairness.MAX_POSTPONED_BYTES // 2
+    first, second, third = (Turn(turns, lambda: half) for _ in range(3))
+    assert first.may_wait()
+    assert second.may_wait()
+    assert not third.may_wait()
+    third.end()
+    first.end()
+    # What has ended counts once.
+    first.end()
+    fourth, fifth = (Turn(turns, lambda: half) for _ in range(2))
+    assert fourth.may_wait()
+    assert not fifth.may_wait()

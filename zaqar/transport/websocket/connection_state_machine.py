@@ -58,6 +58,10 @@ class Frame:
     turn: Turn | None = None
     may_wait: bool = True
 
+    def size(self) -> int:
+        """Return the bytes that it holds."""
+        return len(self.data)
+
 
 @dataclass(frozen=True, slots=True)
 class OwnedSubscription:

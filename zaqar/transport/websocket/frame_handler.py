@@ -68,7 +68,7 @@ class FrameHandler:
     def answer(self, session: Session, frame: Frame) -> FrameAnswer:
         """Return the answer to a frame, whatever it holds."""
         encoding = frame_codecs.codec(frame.is_binary)
-        turn = frame.turn or Turn(self.turns)
+        turn = frame.turn or Turn(self.turns, frame.size)
         answer = FrameAnswer(b'', frame.is_binary, turn=turn)
         echo = Echo()
         request_id = session.next_request()

@@ -90,7 +90,7 @@ class _Exchange:
 
     def leave(self) -> None:
         """Handle that the client has gone."""
-        self.turn.give_up()
+        self.turn.abandon()
         if self.stream is not None:
             self.stream.close()
 
@@ -130,7 +130,8 @@ class HttpRequests:
     ) -> Left:
         """Have a request answered."""
         head = _head(request, client.peer)
-        exchange = _Exchange(client, head, body, answer, Turn(self._turns))
+        turn = Turn(self._turns)
+        exchange = _Exchange(client, head, body, answer, turn)
         self._submit(exchange)
         return exchange.leave
 
@@ -145,6 +146,9 @@ class HttpRequests:
         environ: Environ = asgi_adapter.to_environ(exchange.head)
         environ['SCRIPT_NAME'] = self._mount
         environ['wsgi.input'] = io.BytesIO(exchange.body)
+        exchange.turn.size = functools.partial(
+            asgi_adapter.size_of, environ, exchange.body
+        )
         environ[TURN] = exchange.turn
         environ[stream_requests.HANDOVER] = exchange.handover
         try:

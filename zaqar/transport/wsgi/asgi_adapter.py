@@ -111,14 +111,14 @@ class AsgiAdapter:
         self, watcher: Any, environ: Environ, body: bytes | ZaqarError
     ) -> None:
         since = self._monotonic()
+        turn = Turn(self._turns)
 
         def answer() -> None:
-            turn = Turn(self._turns)
             _do(self._attempt(watcher, environ, body, turn, since))
 
         if isinstance(body, bytes):
-            size = functools.partial(_size, environ, body)
-            if self._slots.run(answer, size):
+            turn.size = functools.partial(size_of, environ, body)
+            if self._slots.run(answer, turn.size):
                 return
             body = StoreUnavailable(request_deadline.TOO_MANY)
         # At once: the thread that refuses slow bodies has no time for others.
@@ -371,7 +371,7 @@ def _length(environ: Environ) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
-def _size(environ: Environ, body: bytes) -> int:
+def size_of(environ: Environ, body: bytes) -> int:
     """Return the bytes that a request holds, roughly."""
     texts = [value for value in environ.values() if isinstance(value, str)]
     return _OVERHEAD + len(body) + sum(map(len, texts))

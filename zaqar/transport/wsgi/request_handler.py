@@ -133,13 +133,14 @@ class RootController:
             if turn.is_missed:
                 return Response(503)
             turn.weigh(result)
-            return view(result, scope, path)
-        if WAIT not in environ.get('QUERY_STRING', ''):
+            is_refused = turn.is_refused
+        elif WAIT not in environ.get('QUERY_STRING', ''):
             return view(run(read_body=read_body), scope, path)
-        read_once = waiting_in_threads.read_once(read_body)
-        result, is_refused = self._waiting.run(
-            lambda request: run(read_body=read_once, request=request)
-        )
+        else:
+            read_once = waiting_in_threads.read_once(read_body)
+            result, is_refused = self._waiting.run(
+                lambda request: run(read_body=read_once, request=request)
+            )
         response = view(result, scope, path)
         if is_refused:
             headers = {**response.headers, 'Retry-After': '1'}

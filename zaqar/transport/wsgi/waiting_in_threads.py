@@ -36,20 +36,34 @@ OPTS = [
 class _Request:
     """A request that waits in its thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: threading.Semaphore) -> None:
         self.ticket: Ticket | None = None
-        self.is_missed = False
+        self.is_missed = self.is_refused = False
+        self._room = room
+        self._has_room = False
+
+    def may_wait(self) -> bool:
+        self._has_room = self._room.acquire(blocking=False)
+        return self._has_room
 
     def postpone(self, ticket: Ticket) -> None:
         self.ticket = ticket
         self.is_missed = True
 
-    def wait(self, ticket: Ticket) -> None:
+    def wait(self) -> None:
         """Return when it is to run again."""
+        assert self.ticket is not None
         woken = threading.Event()
-        ticket.park(woken.set)
+        self.ticket.park(woken.set)
         woken.wait()
         self.is_missed = False
+
+    def end(self) -> None:
+        """Make room for others."""
+        if self.ticket is not None:
+            self.ticket.leave()
+        if self._has_room:
+            self._room.release()
 
 
 class WaitingInThreads:
@@ -72,23 +86,15 @@ class WaitingInThreads:
 
         :returns: its result, and whether it may not wait
         """
-        request = _Request()
-        result = run(request)
-        ticket = request.ticket
-        if ticket is None:
-            return result, False
+        request = _Request(self._room)
         try:
-            if not self._room.acquire(blocking=False):
-                return ticket.place.result, True
-            try:
-                while request.is_missed:
-                    request.wait(ticket)
-                    result = run(request)
-                return result, False
-            finally:
-                self._room.release()
+            result = run(request)
+            while request.is_missed:
+                request.wait()
+                result = run(request)
+            return result, request.is_refused
         finally:
-            ticket.leave()
+            request.end()
 
 
 def read_once(read: BodyReader) -> BodyReader:
