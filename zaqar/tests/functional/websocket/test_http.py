@@ -150,7 +150,8 @@ def test_nothing_is_claimed_for_a_client_that_has_gone(
     caller.claim()
     for _ in range(5):
         caller.raw_claim(20).close()
-    # Of the same queue, hence after those.
+    # In line behind those, which have come and gone when its time is over.
+    assert caller.claim(1).status_code == 204
     with later(lambda: caller.claim(20)) as answer:
         caller.post('y')
         response = answer.result(PATIENCE)
