@@ -15,7 +15,7 @@ from typing import Protocol
 import h11
 
 from zaqar.errors import InvalidBody, RequestTimeout, ZaqarError
-from zaqar.transport.wsgi.responses import Headers, error_response
+from zaqar.transport.wsgi.responses import Headers
 
 #: Bytes that the head of a request may have.
 MAX_HEAD = 64 * 1024
@@ -32,6 +32,9 @@ IDLE_TIMEOUT = 75.0
 #: and parts that a body may have.
 TURN = 32
 MAX_PARTS = 1000
+
+#: Headers that say how long an answer is, and what follows.
+_FRAMING = frozenset(('content-length', 'connection'))
 
 _TOO_SLOW = 'Request body came too slowly.'
 _TOO_SMALL = 'Request body came in too small parts.'
@@ -56,8 +59,8 @@ Answer = Callable[[int, Headers, bytes], None]
 #: Handles that the client has gone before the answer.
 Left = Callable[[], None]
 
-#: Has a request with its body answered.
-Handle = Callable[[h11.Request, bytes, Answer], Left]
+#: Has a request answered, with its body or the reason why that is not read.
+Handle = Callable[[h11.Request, bytes | ZaqarError, Answer], Left]
 
 
 class HttpConnection:
@@ -169,14 +172,14 @@ class HttpConnection:
             return False
         return True
 
-    def _call(self) -> None:
+    def _call(self, error: ZaqarError | None = None) -> None:
         self._cancel_timer()
         self._is_busy = True
         request, body = self._request, bytes(self._body)
         assert request is not None
         self._body.clear()
         self._parts = 0
-        self._left = self._handle(request, body, self._answer)
+        self._left = self._handle(request, error or body, self._answer)
 
     def _answer(self, status: int, headers: Headers, content: bytes) -> None:
         """Write an answer, and go on with the next request."""
@@ -184,7 +187,7 @@ class HttpConnection:
             return
         request = self._request
         has_content = status >= 200 and status not in (204, 304)
-        fields = _without_length(headers)
+        fields = _without_framing(headers)
         if has_content:
             fields.append(('Content-Length', str(len(content))))
         is_read = self._h11.their_state in (h11.DONE, h11.MUST_CLOSE)
@@ -210,7 +213,7 @@ class HttpConnection:
         """Write the head of an answer that lasts."""
         if self.is_lost or not self._is_busy:
             return
-        fields = [*_without_length(headers), ('Connection', 'close')]
+        fields = [*_without_framing(headers), ('Connection', 'close')]
         head = _head(status, fields)
         self._stream.write(self._h11.send(head) or b'')
 
@@ -271,15 +274,12 @@ class HttpConnection:
 
     def _fail(self, error: ZaqarError) -> None:
         """Refuse a request whose body has not been read, and close."""
-        self._is_busy = self._is_last = True
-        response = error_response(error)
-        headers = {**response.headers, 'Content-Type': response.content_type}
-        headers.pop('Connection', None)
-        self._answer(response.status, [*headers.items()], response.body or b'')
+        self._is_last = True
+        self._call(error)
 
 
-def _without_length(headers: Headers) -> Headers:
-    return [pair for pair in headers if pair[0].lower() != 'content-length']
+def _without_framing(headers: Headers) -> Headers:
+    return [pair for pair in headers if pair[0].lower() not in _FRAMING]
 
 
 def _head(status: int, fields: Sequence[tuple[str, str]]) -> h11.Response:

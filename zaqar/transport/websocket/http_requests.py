@@ -23,7 +23,11 @@ from zaqar.transport.large_page_fairness import TURN, Job, Turn, Turns
 from zaqar.transport.websocket.event_stream import EventStream, Streams
 from zaqar.transport.websocket.http_connection import Answer, Left
 from zaqar.transport.websocket.worker_threads import Workers
-from zaqar.transport.wsgi import asgi_adapter, stream_requests
+from zaqar.transport.wsgi import (
+    asgi_adapter,
+    microversion_headers,
+    stream_requests,
+)
 from zaqar.transport.wsgi.responses import Headers, error_response
 from zaqar.transport.wsgi.stream_requests import Handover
 from zaqar.transport.wsgi_types import App, Environ
@@ -82,7 +86,7 @@ class _Exchange:
 
     client: Client
     head: Mapping[str, Any]
-    body: bytes
+    body: bytes | ZaqarError
     answer: Answer
     turn: Turn
     handover: Handover = field(default_factory=Handover)
@@ -125,7 +129,7 @@ class HttpRequests:
         self,
         client: Client,
         request: h11.Request,
-        body: bytes,
+        body: bytes | ZaqarError,
         answer: Answer,
     ) -> Left:
         """Have a request answered."""
@@ -145,9 +149,12 @@ class HttpRequests:
     def _call(self, exchange: _Exchange) -> tuple[int, Headers, bytes]:
         environ: Environ = asgi_adapter.to_environ(exchange.head)
         environ['SCRIPT_NAME'] = self._mount
-        environ['wsgi.input'] = io.BytesIO(exchange.body)
+        body = exchange.body
+        if isinstance(body, ZaqarError):
+            return _refusal(environ, body)
+        environ['wsgi.input'] = io.BytesIO(body)
         exchange.turn.size = functools.partial(
-            asgi_adapter.size_of, environ, exchange.body
+            asgi_adapter.size_of, environ, body
         )
         environ[TURN] = exchange.turn
         environ[stream_requests.HANDOVER] = exchange.handover
@@ -155,8 +162,7 @@ class HttpRequests:
             return asgi_adapter.call(self._app, environ)
         except Exception:
             LOG.exception('A request failed')
-            response = error_response(ZaqarError(None))
-            return response.status, [], response.body or b''
+            return _refusal(environ, ZaqarError(None))
 
     def _done(
         self, exchange: _Exchange, result: tuple[int, Headers, bytes]
@@ -192,6 +198,13 @@ class HttpRequests:
     def _later(self, job: Job | None) -> None:
         if job is not None:
             self.loop.call_soon(job)
+
+
+def _refusal(
+    environ: Environ, error: ZaqarError
+) -> tuple[int, Headers, bytes]:
+    app = microversion_headers.with_version(error_response(error))
+    return asgi_adapter.call(app, environ)
 
 
 def _head(request: h11.Request, peer: str) -> Mapping[str, Any]:

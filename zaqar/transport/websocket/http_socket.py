@@ -6,6 +6,7 @@ import contextlib
 
 import h11
 
+from zaqar.errors import ZaqarError
 from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.websocket.client_address_behind_proxies import (
     client_address,
@@ -132,7 +133,10 @@ class HttpSocket(asyncio.Protocol):
             self._connections.prove(self._connection)
 
     def _handle(
-        self, request: h11.Request, body: bytes, answer: Answer
+        self,
+        request: h11.Request,
+        body: bytes | ZaqarError,
+        answer: Answer,
     ) -> Left:
         if not self._is_admitted:
             self._is_admitted = True

@@ -217,3 +217,14 @@ def test_who_waits_holds_nobody_up(caller: Caller) -> None:
     finally:
         for connection in connections:
             connection.close()
+
+
+def test_an_unread_body_is_refused_in_the_version_of_the_request(
+    caller: Caller,
+) -> None:
+    parts = (b' ' for _ in range(2000))
+    answer = caller.call('POST', '/v2/queues/q/claims', data=parts)
+    assert answer.status_code == 400
+    assert 'small parts' in answer.json()['description']
+    assert answer.headers['Connection'] == 'close'
+    assert answer.headers['OpenStack-API-Version'] == 'messaging 2.1'

@@ -9,6 +9,7 @@ from typing import Any
 import h11
 import pytest
 
+from zaqar.errors import ZaqarError
 from zaqar.transport.websocket import http_connection
 from zaqar.transport.websocket.http_connection import (
     MAX_AHEAD,
@@ -102,8 +103,14 @@ class House:
     # The requests.
 
     def handle(
-        self, request: h11.Request, body: bytes, answer: Answer
+        self,
+        request: h11.Request,
+        body: bytes | ZaqarError,
+        answer: Answer,
     ) -> Callable[[], None]:
+        if isinstance(body, ZaqarError):
+            answer(body.status, [*body.headers.items()], b'no')
+            return lambda: None
         self.requests.append((request.method.decode(), body))
         self.answers.append(answer)
 
