@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import datetime
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zaqar import request_deadline
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
-from zaqar.errors import StoreUnavailable
+from zaqar.errors import InvalidParameter, StoreUnavailable
 from zaqar.models import Message, Queue, Scope
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import MessageStore
@@ -21,6 +22,9 @@ BEGINNING = '0' * 16
 
 #: What a client sends as a marker to start at the end of a queue.
 NOW = 'now'
+
+#: Markers of all stores, and ids of messages.
+_MARKER = re.compile(r'[A-Za-z0-9_-]{1,128}')
 
 #: Attempts to get the newest message before others take it.
 _ATTEMPTS = 20
@@ -77,7 +81,10 @@ def start(
 
     :param marker: messages after it; :data:`NOW` for those to come
     :param echo: whether to show those posted by the caller's own client
+    :raises InvalidParameter: no server has given out such a marker
     """
+    if marker is not None and not _MARKER.fullmatch(marker):
+        raise InvalidParameter('The "marker" parameter is invalid.')
     source = StreamSource(
         scope,
         functools.partial(_newest, ctx.catalogue, scope),

@@ -110,13 +110,12 @@ class RootController:
         if operation is None:
             raise MethodNotAllowed(headers=_allow(match.node))
         path_values = client_project_queue_checks.without_scope(match.values)
+        turn: Turn | None = environ.get(TURN)
+        name = (stream or operation).name
+        if turn is not None and not turn.begin(name, identity.project):
+            return Response(503)
         if stream is not None:
             return self._begin(stream, identity, scope, path_values, environ)
-        turn: Turn | None = environ.get(TURN)
-        if turn is not None and not turn.begin(
-            operation.name, identity.project
-        ):
-            return Response(503)
         run = functools.partial(
             self._dispatcher.run,
             operation,

@@ -12,6 +12,7 @@ import pytest
 import requests
 import websocket
 
+from zaqar.tests.functional.event_source import EventSource
 from zaqar.tests.functional.websocket.client import Closed, Talk
 from zaqar.tests.servers.keystone import DOMAIN, Keystone, User
 from zaqar.tests.servers.receivers import Receiver
@@ -34,8 +35,11 @@ password = {password}
 user_domain_id = {domain}
 """
 
-#: Who may read a queue's statistics.
-_POLICY = '"queues:stats": "role:admin"\n'
+#: Who may read a queue's statistics, and which queues may be listed.
+_POLICY = """
+"queues:stats": "role:admin"
+"messages:get_all": "not 'hidden':%(queue_name)s"
+"""
 
 
 @pytest.fixture(scope='module')
@@ -464,3 +468,29 @@ def test_requests_over_http_need_a_token(
     assert claim(**{'X-Auth-Token': 'garbage'}) == 401
     token = _token(keystone, user, project)
     assert claim(**{'X-Auth-Token': token}) == 204
+
+
+def test_streams_need_a_token_and_end_with_it(
+    keystone: Keystone, server: Zaqar, user: User, project: str
+) -> None:
+    url = server.socket_url.replace('ws:', 'http:')
+    path = f'{url}/v2/queues/empty/messages'
+
+    def follow(**headers: str) -> EventSource:
+        claimed = {'X-Project-ID': project, 'X-Roles': 'admin'}
+        return EventSource(path, claimed | headers)
+
+    assert follow().status == 401
+    assert follow(**{'X-Auth-Token': 'garbage'}).status == 401
+    token = _token(keystone, user, project)
+    hidden = path.replace('empty', 'hidden')
+    assert EventSource(hidden, {'X-Auth-Token': token}).status == 403
+    # Those that are authenticated are not counted by their address.
+    streams = [follow(**{'X-Auth-Token': token}) for _ in range(12)]
+    assert [one.status for one in streams] == [200] * 12
+    for one in streams:
+        one.close()
+    short = keystone.minted_token(user, project, 5)
+    stream = follow(**{'X-Auth-Token': short})
+    assert stream.status == 200
+    assert list(stream) == []

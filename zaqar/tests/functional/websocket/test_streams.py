@@ -206,6 +206,7 @@ def test_own_messages(queue: Queue, query: str, expected: list[str]) -> None:
         ('', {'X_Project_ID': ''}, 'X-PROJECT-ID'),
         ('?echo=perhaps', {}, 'echo'),
         ('?wait=5', {}, 'wait'),
+        ('?marker=%0Aid:', {}, 'marker'),
     ],
 )
 def test_bad_requests(

@@ -13,7 +13,7 @@ from zaqar.controllers import streams
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.streams import BEGINNING, StreamStart
-from zaqar.errors import StoreUnavailable
+from zaqar.errors import InvalidParameter, StoreUnavailable
 from zaqar.models import Identity, Message, MessageSpan, Page, Scope, Stats
 
 SCOPE = Scope('p', 'q')
@@ -87,6 +87,13 @@ def test_a_stream_begins_where_it_is_told() -> None:
     assert start(store, 'x').marker == 'x'
     assert start(store, 'now').marker == 'marker 1'
     assert start(Store(), 'now').marker == BEGINNING
+
+
+@pytest.mark.parametrize('marker', ['a\nid: 1', ' ', 'ä', 'x' * 129, 'a.b'])
+def test_what_is_no_marker_is_refused(marker: str) -> None:
+    # It would be repeated in the stream.
+    with pytest.raises(InvalidParameter):
+        start(Store(), marker)
 
 
 def test_the_newest_message_is_taken_by_others() -> None:
