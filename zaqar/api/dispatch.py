@@ -117,8 +117,9 @@ class Dispatcher:
             raise
         finally:
             seconds = time.perf_counter() - began
-            is_postponed = request is not None and request.is_missed
-            if self._observe is not None and not is_postponed:
+            if request is not None and request.is_missed:
+                outcome = 'waits'
+            elif self._observe is not None:
                 self._observe(seconds, operation.name, status)
             LOG.debug(
                 # Without the body, which may be confidential.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import heapq
 import itertools
+import logging
 import math
 import threading
 import time
@@ -22,6 +23,8 @@ from typing import Any, Protocol
 from zaqar.models import Scope
 from zaqar.storage.availability import Availability
 from zaqar.waiting.line import Line, Place, State, Wake
+
+LOG = logging.getLogger(__name__)
 
 #: Deadlines of requests that have left, which are removed beyond this number.
 MOST_STALE = 1000
@@ -277,4 +280,8 @@ def _wakes(places: Iterable[Place]) -> list[Call]:
 def _call(calls: Iterable[Call]) -> None:
     """Call functions, outside the lock: they may come back."""
     for call in calls:
-        call()
+        try:
+            call()
+        except Exception:
+            # The others wait, too.
+            LOG.exception('A waiting request could not be woken')

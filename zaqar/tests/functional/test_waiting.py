@@ -165,6 +165,17 @@ def test_a_dead_letter_ends_a_wait(api: Api) -> None:
     assert bodies(waiting.result()) == ['a']
 
 
+def test_topics_are_waited_for_alike(api: Api) -> None:
+    waiting = [
+        api.waiting('GET', f'../topics/t/messages?echo=true&wait={LONG}'),
+        api.waiting('DELETE', f'../topics/t/messages?pop=1&wait={LONG}'),
+    ]
+    api.post('../topics/t', 'a')
+    api.post('../topics/t', 'b')
+    for each in waiting:
+        assert set(bodies(each.result())) <= {'a', 'b'}
+
+
 @pytest.mark.parametrize(
     ('method', 'path', 'part'),
     [

@@ -368,6 +368,22 @@ def test_what_is_watched(queue: Queue) -> None:
     assert queue.watched.calls[4:] == [('begin', JOBS)]
 
 
+def test_one_that_cannot_be_woken_does_not_hinder_others(
+    queue: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise ValueError
+
+    ticket = queue.waiters.enter(JOBS, takes=False, seconds=20)
+    ticket.emptied([])
+    ticket.park(fail)
+    queue.list('x')
+    queue.post()
+    assert queue.answers == {'x': [1]}
+    (record,) = caplog.records
+    assert record.exc_info is not None
+
+
 def test_deadlines_do_not_pile_up(queue: Queue) -> None:
     for number in range(3000):
         queue.claim(str(number))
