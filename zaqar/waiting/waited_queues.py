@@ -8,6 +8,7 @@ again, or move to another pool: it is looked up again from time to time.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -37,14 +38,14 @@ class _Waited:
     """A queue that is, or was lately, waited for.
 
     :ivar qid: '' while the queue does not exist, or is not known
-    :ivar looked_up: when, 0 for not yet
+    :ivar looked_up: when, on the monotonic clock
     :ivar left: when the last request was answered
     """
 
     scope: Scope
     qid: str = ''
     listener: ChangeListener | None = None
-    looked_up: float = 0.0
+    looked_up: float = -math.inf
     left: float = 0.0
 
 
@@ -126,7 +127,10 @@ class WaitedQueues:
             listener.join()
 
     def _created(self, scope: Scope) -> None:
-        if scope in self._waited:
+        waited = self._waited.get(scope)
+        if waited is not None:
+            # Perhaps it was deleted before.
+            waited.looked_up = -math.inf
             self._looks_up.set()
 
     def _start(self) -> None:

@@ -142,6 +142,20 @@ def test_a_queue_that_is_created_meanwhile(
     assert woken.wait(PATIENCE)
 
 
+def test_a_queue_that_is_deleted_and_created_meanwhile(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waited_queues, 'PERIOD', 10 * PATIENCE)
+    former, store = Store('others'), Store('others')
+    service.put(former)
+    woken = service.waiting()
+    watched(former)
+    store.put('q2')
+    service.put(store, 'q2')
+    service.catalogue.created(JOBS)
+    assert woken.wait(PATIENCE)
+
+
 def test_a_queue_that_others_create(service: Service) -> None:
     woken = service.waiting()
     store = Store('others')
