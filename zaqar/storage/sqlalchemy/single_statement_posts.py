@@ -20,7 +20,9 @@ from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: ``q`` locks the queue's row, unless a token of the posts is known; for one
 #: that was stored a moment ago ``t`` has no row, so that its messages are not
-#: written. ``{only}`` is what the row must be like for nothing else to be
+#: written. A plan that was made while the table was small, and is kept, would
+#: read all tokens of the queue if they were compared with an array.
+#: ``{only}`` is what the row must be like for nothing else to be
 #: done.
 _STATEMENT = """
 WITH q AS (
@@ -28,8 +30,9 @@ WITH q AS (
         live = live + :count
     WHERE qid = :qid AND dropped_at IS NULL AND least_version <= :version
         AND {only} AND NOT EXISTS (
-        SELECT 1 FROM post_token k WHERE k.queue_id = message_queue.id
-        AND k.token = ANY(:tokens::text[]))
+        SELECT 1 FROM unnest(:group_tokens::text[]) AS g (token) WHERE (
+            SELECT 1 FROM post_token k WHERE k.queue_id = message_queue.id
+            AND k.token = g.token) IS NOT NULL)
     RETURNING id, next_seq - :count AS first, subscribed, waited_until),
 p AS (
     SELECT * FROM unnest(:places::bigint[], :rnds::text[], :ttls::int[],
@@ -122,6 +125,7 @@ def post(
         'public_ids': [item.id for item in items],
         'bodies': [item.body for item in items],
         'tokens': [post.token for post, _ in flat],
+        'group_tokens': [post.token for post in group],
         'announcement': post_announcements.announcement(qid, items),
     }
     sql = _WITHOUT_NOTICES

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What PostgreSQL reads by plans that it made while tables were empty.
+
+It keeps the plan of a prepared statement until it has counted the rows of its
+tables, which takes a minute or more in a new database.
+"""
+
+from __future__ import annotations
+
+import time
+
+import sqlalchemy as sa
+
+from zaqar.models import NewMessage
+from zaqar.storage.sqlalchemy import migrations
+from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.tests.contract.probe import token
+from zaqar.tests.servers import sql
+
+#: Posts and claims, and rows that each may read of a table, on average.
+COUNT = 200
+FEW = 5
+
+_READ = (
+    'SELECT t.seq_tup_read + (SELECT sum(i.idx_tup_read) '
+    'FROM pg_stat_user_indexes i WHERE i.relid = t.relid), t.n_tup_ins '
+    "FROM pg_stat_user_tables t WHERE t.relname = '{table}'"
+)
+
+
+def test_posts_and_claims_read_few_rows(postgresql: sql.SqlServer) -> None:
+    uri = postgresql.database()
+    migrations.upgrade(parse(uri), 'head')
+    store = DRIVER.open_messages(uri, {})
+    qid = 'a' * 32
+    for number in range(COUNT):
+        message = NewMessage(b'1', 300, f'{number:016x}', 'client')
+        now = store.clock.now()
+        store.post(qid, [message], now=now, token=token(), version=1)
+    for number in range(COUNT):
+        now = store.clock.now()
+        claim = store.claim(
+            qid, now=now, claim_id=f'c{number}', ttl=60, grace=60, limit=1
+        )
+        assert claim is not None
+    # The server counts what a connection did at its end.
+    store.close()
+    engine = sa.create_engine(parse(uri), poolclass=sa.NullPool)
+    for table in ('post_token', 'claim'):
+        end = time.monotonic() + 30
+        added = 0
+        while added < COUNT and time.monotonic() < end:
+            with engine.connect() as connection:
+                text = _READ.format(table=table)
+                read, added = connection.exec_driver_sql(text).one()
+        assert added >= COUNT
+        assert read <= FEW * COUNT
+    postgresql.drop(uri)
