@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import pathlib
+import queue
 import select
 import socket
+import threading
+from typing import Any
 
 import pytest
 
@@ -41,3 +44,21 @@ def test_without_a_list_of_open_files_it_goes_on_accepting(
         epoll.register(listener, select.EPOLLIN)
         granian_server._stop_accepting(listener)  # noqa: SLF001
         assert _is_ready(epoll, listener)
+
+
+class Adapter:
+    """Retires without effect."""
+
+    def retire(self, seconds: float) -> None: ...
+
+
+def test_waits_do_not_end_in_the_handler_of_a_signal() -> None:
+    # The next signal would come while it holds locks.
+    threads: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()
+    adapter: Any = Adapter()
+    with listening_socket.listen('127.0.0.1', 0, 8, '') as listener:
+        stop = granian_server._Stop(  # noqa: SLF001
+            adapter, listener, lambda: threads.put(threading.current_thread())
+        )
+        stop.retire()
+    assert threads.get(timeout=30) is not threading.current_thread()

@@ -264,7 +264,12 @@ class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
 
 
 class _Stop:
-    """Shutdown of a worker, requested once and awaited."""
+    """Shutdown of a worker, requested once and awaited.
+
+    Handlers of signals run here, one within another: none may take a lock.
+
+    :param end_waits: called in a thread of its own
+    """
 
     def __init__(
         self,
@@ -289,7 +294,7 @@ class _Stop:
         """
         _stop_accepting(self._listener)
         self._adapter.retire(RETIREMENT)
-        self._end_waits()
+        _later(0, self._end_waits)
         self._due = min(self._due, time.monotonic() + LINGER)
 
     def request(self) -> None:
@@ -298,7 +303,7 @@ class _Stop:
             return
         self._requested.set()
         self._adapter.retire(0)
-        self._end_waits()
+        _later(0, self._end_waits)
         # Clients that are about to send learn from an answer that theirs is
         # closed, not from an end without one.
         _later(FAREWELL, self.event.set)
