@@ -132,7 +132,7 @@ class QueueFeed:
     def follow(self, follower: Follower) -> None:
         """Send a stream all that follows its marker."""
         self._followers[follower] = None
-        self._serve(follower)
+        self._go_on(follower)
 
     def leave(self, follower: Follower) -> None:
         """Send a stream nothing more."""
@@ -144,14 +144,19 @@ class QueueFeed:
         """Send a stream nothing until its client reads."""
         follower.is_blocked = on
         if not on:
-            self._serve(follower)
-            if self._reads_again:
-                self._read()
+            self._go_on(follower)
 
     def close(self) -> None:
         """Read no more."""
         self._is_closed = True
         self._ticket.leave()
+
+    def _go_on(self, follower: Follower) -> None:
+        """Serve a stream whose client reads."""
+        self._serve(follower)
+        # It may be the first one, for which the feed has not read.
+        if self._reads_again:
+            self._read()
 
     def _begin(self, marker: str | None) -> None:
         if marker is None:

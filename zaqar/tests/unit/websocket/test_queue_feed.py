@@ -235,6 +235,25 @@ def test_from_any_marker_on(server: Server) -> None:
         assert stream.got == all_[number:]
 
 
+def test_a_stream_that_joins_those_whose_clients_do_not_read(
+    server: Server,
+) -> None:
+    slow = server.follow()
+    server.run()
+    server.post()
+    server.run()
+    slow.block(True)
+    server.post()
+    server.run()
+    # Where the feed is, too: what follows has not been read.
+    stream = server.follow(slow.got[-1])
+    server.run()
+    assert stream.got == markers(server.store)[1:]
+    server.post()
+    server.run()
+    assert stream.got == markers(server.store)[1:]
+
+
 def test_the_client_of_a_stream_is_left_out(server: Server) -> None:
     without, with_ = server.follow(exclude='a'), server.follow()
     server.run()
