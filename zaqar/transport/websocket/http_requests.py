@@ -169,6 +169,11 @@ class HttpRequests:
     ) -> None:
         """Write an answer, or have the request wait for its turn."""
         turn = exchange.turn
+        if exchange.client.is_lost:
+            # Its connection is no longer counted, and it must not wait.
+            turn.record(len(result[2]))
+            self._later(turn.end())
+            return
         if turn.is_missed:
             resume = functools.partial(self._resume, exchange)
             self._later(turn.wait(resume))
@@ -179,7 +184,7 @@ class HttpRequests:
         start = exchange.handover.start
         if start is None:
             exchange.answer(status, headers, content)
-        elif not exchange.client.is_lost:
+        else:
             exchange.stream = EventStream(
                 exchange.client, self._streams, start
             )
