@@ -181,12 +181,15 @@ class ChangeListener:
                 self._next = now + (
                     WATCHED if self._watch is not None else self._pause
                 )
-            return {
-                qid: queue
-                for qid, queue in self._queues.items()
-                if (is_all or qid in hints or queue.due <= now)
-                and self._waiters.has(queue.scope)
-            }
+            chosen = {}
+            for qid, queue in self._queues.items():
+                if is_all or qid in hints or queue.due <= now:
+                    if self._waiters.has(queue.scope):
+                        chosen[qid] = queue
+                    else:
+                        # Until somebody waits for it again.
+                        queue.due = math.inf
+            return chosen
 
     def _look_at(self, queues: dict[str, _Queue]) -> None:
         try:

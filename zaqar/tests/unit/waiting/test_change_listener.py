@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -166,6 +168,23 @@ def test_a_claim_that_ends_is_due(
             break
     store.put('q1')
     assert woken.wait(PATIENCE)
+
+
+def test_what_is_due_where_nobody_waits_takes_no_time(
+    waiters: Waiters,
+) -> None:
+    store = Store('others')
+    listener = ChangeListener(store, waiters)  # type: ignore[arg-type]
+    store.due['q1'] = store.clock.now() + 60_000
+    ticket = waiters.enter(JOBS, takes=True, seconds=PATIENCE)
+    listener.add('q1', JOBS)
+    now = time.monotonic()
+    listener._look_at(listener._chosen(now))  # noqa: SLF001
+    assert listener._wake_at() < now + 70  # noqa: SLF001
+    ticket.leave()
+    listener._next = math.inf  # noqa: SLF001
+    assert not listener._chosen(now + 70)  # noqa: SLF001
+    assert listener._wake_at() == math.inf  # noqa: SLF001
 
 
 def test_a_store_that_is_away(
