@@ -7,11 +7,12 @@ again, or move to another pool: it is looked up again from time to time.
 
 from __future__ import annotations
 
+import collections
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from zaqar.errors import StoreUnavailable
@@ -23,8 +24,7 @@ from zaqar.waiting.waiters import Waiters
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between look-ups, and the most queues of each; those that do not
-#: exist come first.
+#: Seconds between look-ups, and the most queues of each.
 PERIOD = 1.0
 MOST_LOOKED_UP = 200
 
@@ -167,19 +167,16 @@ class WaitedQueues:
         now = self._monotonic()
         with self._lock:
             waited = list(self._waited.values())
-        due = [
-            one
-            for one in waited
-            if not one.qid or now - one.looked_up >= PERIOD
-        ]
-        due.sort(key=lambda one: (bool(one.qid), one.looked_up))
-        for one in due[:MOST_LOOKED_UP]:
-            is_waited = self.waiters.has(one.scope)
-            if not is_waited and now - one.left >= LINGER:
-                self._forget(one)
-            elif is_waited:
-                one.looked_up = now
-                self._look_up(one)
+        due = []
+        for one in waited:
+            if not self.waiters.has(one.scope):
+                if now - one.left >= LINGER:
+                    self._forget(one)
+            elif now - one.looked_up >= PERIOD:
+                due.append(one)
+        for one in _by_turns(due)[:MOST_LOOKED_UP]:
+            one.looked_up = now
+            self._look_up(one)
 
     def _forget(self, waited: _Waited) -> None:
         with self._lock:
@@ -229,3 +226,18 @@ class WaitedQueues:
             self._listeners[id(store)] = listener
             listener.start()
         return listener
+
+
+def _by_turns(waited: Iterable[_Waited]) -> list[_Waited]:
+    """Return queues in the order in which they are looked up.
+
+    Projects take turns, and so do their queues that exist with those that do
+    not: of these there may be any number.
+    """
+    turns: collections.Counter[tuple[str, bool]] = collections.Counter()
+    ranks: dict[_Waited, int] = {}
+    for one in sorted(waited, key=lambda one: one.looked_up):
+        group = one.scope.project, bool(one.qid)
+        ranks[one] = turns[group]
+        turns[group] += 1
+    return sorted(ranks, key=ranks.__getitem__)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,8 +28,10 @@ class Catalogue:
     def __init__(self) -> None:
         self.places: dict[Scope, tuple[str, Store]] = {}
         self.is_away = False
+        self.looked_up: list[Scope] = []
 
     def find(self, scope: Scope) -> Queue | None:
+        self.looked_up.append(scope)
         if self.is_away:
             raise StoreUnavailable
         place = self.places.get(scope)
@@ -187,6 +190,54 @@ def test_a_catalogue_that_is_away(service: Service) -> None:
     assert woken.wait(PATIENCE)
 
 
+def test_queues_that_do_not_exist_hold_up_no_others(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waited_queues, 'MOST_LOOKED_UP', 4)
+    monkeypatch.setattr(waited_queues, 'PERIOD', 0.01)
+    waiters = service.waited.waiters
+    former, store = Store('others'), Store('others')
+    service.put(former)
+    woken = service.waiting()
+    watched(former)
+    # Of the same project, and of another one that waits for ever more.
+    for project in ('p', 'another'):
+        for number in range(20):
+            scope = Scope(project, f'missing{number}')
+            assert waiters.enter(scope, takes=True, seconds=60).emptied(None)
+    service.put(store, 'q2')
+    store.put('q2')
+    assert woken.wait(PATIENCE)
+    assert not service.tickets[0].is_over
+
+
+def test_queues_that_do_not_exist_are_not_looked_up_at_any_time(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waited_queues, 'PERIOD', 10 * PATIENCE)
+    waiters = service.waited.waiters
+    for number in range(10):
+        looked_up = service.catalogue.looked_up
+        before = len(looked_up)
+        scope = Scope('p', f'missing{number}')
+        assert waiters.enter(scope, takes=True, seconds=60).emptied(None)
+        end = time.monotonic() + PATIENCE
+        while len(looked_up) == before:
+            assert time.monotonic() < end
+    service.waited.close()
+    assert len(looked_up) == 10
+
+
+def test_a_project_that_waits_for_ever_more_queues_holds_up_no_other() -> None:
+    waited = [
+        waited_queues._Waited(Scope(project, str(number)))  # noqa: SLF001
+        for project, count in (('many', 50), ('one', 1))
+        for number in range(count)
+    ]
+    first = waited_queues._by_turns(waited)[:2]  # noqa: SLF001
+    assert {one.scope.project for one in first} == {'many', 'one'}
+
+
 def test_the_end_of_a_wait(service: Service) -> None:
     late = service.waiting(PATIENCE)
     soon = service.waiting(0.05)
@@ -206,6 +257,26 @@ def test_it_listens_no_longer_than_somebody_may_wait(
     service.tickets[0].leave()
     while not store.watches[0].is_closed:
         assert len(service.waited.waiters) == 0
+
+
+def test_it_forgets_while_others_are_looked_up(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waited_queues, 'MOST_LOOKED_UP', 1)
+    monkeypatch.setattr(waited_queues, 'PERIOD', 0.01)
+    monkeypatch.setattr(waited_queues, 'LINGER', 0.0)
+    store = Store('others')
+    service.put(store)
+    service.waiting()
+    watched(store)
+    for number in range(5):
+        scope = Scope('p', f'missing{number}')
+        waiters = service.waited.waiters
+        assert waiters.enter(scope, takes=True, seconds=60).emptied(None)
+    service.tickets[0].leave()
+    end = time.monotonic() + PATIENCE
+    while not store.watches[0].is_closed:
+        assert time.monotonic() < end
 
 
 def test_close_answers_all(service: Service) -> None:
