@@ -25,6 +25,7 @@ from typing import Protocol
 from zaqar.transport.websocket.recent_events import (
     BATCH,
     EventPage,
+    Memory,
     RecentEvents,
     joined,
 )
@@ -99,12 +100,16 @@ class QueueFeed:
     """The streams of one queue in one process.
 
     :param ticket: of a reader that waits for the queue
+    :param memory: where the messages are counted
     """
 
-    def __init__(self, ticket: Ticket, reader: Reader, loop: Loop) -> None:
+    def __init__(
+        self, ticket: Ticket, reader: Reader, loop: Loop, memory: Memory
+    ) -> None:
         self._ticket = ticket
         self._reader = reader
         self._loop = loop
+        self._memory = memory
         self._recent: RecentEvents | None = None
         self._limit = FIRST_PAGE
         self._followers: dict[Follower, None] = {}
@@ -150,6 +155,8 @@ class QueueFeed:
         """Read no more."""
         self._is_closed = True
         self._ticket.leave()
+        if self._recent is not None:
+            self._recent.clear()
 
     def _go_on(self, follower: Follower) -> None:
         """Serve a stream whose client reads."""
@@ -159,10 +166,12 @@ class QueueFeed:
             self._read()
 
     def _begin(self, marker: str | None) -> None:
+        if self._is_closed:
+            return
         if marker is None:
             self._loop.call_later(RETRY, self.start)
             return
-        self._recent = RecentEvents(marker)
+        self._recent = RecentEvents(marker, self._memory)
         self._read()
 
     def _wake(self) -> None:
@@ -233,6 +242,8 @@ class QueueFeed:
                 self._advance(follower)
         self._is_serving = False
         self._serve()
+        if not self._due and self._recent is not None:
+            self._recent.forget_batches()
 
     def _advance(self, follower: Follower) -> None:
         if follower.is_blocked or follower.is_reading:

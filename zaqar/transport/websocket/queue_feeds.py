@@ -13,7 +13,11 @@ from zaqar.controllers.streams import StreamSource
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Message, Scope
 from zaqar.transport.websocket.queue_feed import Follower, Loop, QueueFeed
-from zaqar.transport.websocket.recent_events import Event, EventPage
+from zaqar.transport.websocket.recent_events import (
+    Event,
+    EventPage,
+    Memory,
+)
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.transport.wsgi import response_views
 from zaqar.transport.wsgi.responses import encode
@@ -30,6 +34,7 @@ class QueueFeeds:
         self._workers = workers
         self._loop = loop
         self._feeds: dict[Scope, QueueFeed] = {}
+        self._memory = Memory()
 
     def follow(self, source: StreamSource, follower: Follower) -> None:
         """Send a stream all that follows its marker."""
@@ -39,7 +44,7 @@ class QueueFeeds:
                 source.scope, takes=False, seconds=math.inf
             )
             reader = _SourceReader(source, self._workers)
-            feed = QueueFeed(ticket, reader, self._loop)
+            feed = QueueFeed(ticket, reader, self._loop, self._memory)
             self._feeds[source.scope] = feed
             feed.start()
         feed.follow(follower)

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 MOST = 1000
 MOST_BYTES = 1024 * 1024
 
+#: Bytes of the messages of all queues; with more, queues that get new ones
+#: keep none of them.
+MOST_BYTES_OF_ALL = 64 * 1024 * 1024
+
 #: Bytes from which on no more messages are written together.
 BATCH = 128 * 1024
 
@@ -59,14 +63,26 @@ def joined(events: Sequence[Event], exclude: str) -> bytes:
     )
 
 
+class Memory:
+    """The messages of all queues of a process.
+
+    :ivar size: their bytes
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
 class RecentEvents:
     """A bounded number of messages, and the places of their markers.
 
+    :param memory: where they are counted
     :ivar marker: the last place, after which nothing is known
     """
 
-    def __init__(self, marker: str) -> None:
+    def __init__(self, marker: str, memory: Memory) -> None:
         self.marker = marker
+        self._memory = memory
         self._events: list[Event] = []
         self._size = 0
         self._removed = 0
@@ -78,12 +94,21 @@ class RecentEvents:
         """Add what was read after the last place."""
         for event in page.events:
             self._events.append(event)
-            self._size += len(event.data)
+            self._grow(len(event.data))
             self._set_place(event.marker)
         self._set_place(page.marker)
         self.marker = page.marker
-        self._batches.clear()
+        self.forget_batches()
         self._trim()
+
+    def forget_batches(self) -> None:
+        """Forget what was joined for streams at the same place."""
+        self._batches.clear()
+
+    def clear(self) -> None:
+        """Forget all messages."""
+        self._events.clear()
+        self._grow(-self._size)
 
     def after(self, marker: str, exclude: str) -> tuple[bytes, str] | None:
         """Return some messages after a marker, and the marker after them.
@@ -118,15 +143,22 @@ class RecentEvents:
         self._places.pop(marker, None)
         self._places[marker] = self._removed + len(self._events)
 
+    def _grow(self, size: int) -> None:
+        self._size += size
+        self._memory.size += size
+
     def _trim(self) -> None:
-        removed, size = 0, self._size
-        while len(self._events) - removed > MOST or size > MOST_BYTES:
-            size -= len(self._events[removed].data)
+        removed = 0
+        while removed < len(self._events) and (
+            len(self._events) - removed > MOST
+            or self._size > MOST_BYTES
+            or self._memory.size > MOST_BYTES_OF_ALL
+        ):
+            self._grow(-len(self._events[removed].data))
             removed += 1
         if not removed:
             return
         del self._events[:removed]
-        self._size = size
         self._removed += removed
         for marker, place in list(self._places.items()):
             if place >= self._removed:

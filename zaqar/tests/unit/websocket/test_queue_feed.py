@@ -18,6 +18,7 @@ from zaqar.transport.websocket.queue_feed import Follower, QueueFeed
 from zaqar.transport.websocket.recent_events import (
     Event,
     EventPage,
+    Memory,
     RecentEvents,
 )
 from zaqar.waiting.waiters import Waiters
@@ -70,7 +71,8 @@ class Server:
         self.fails = False
         self.waiters = Waiters(self)
         ticket = self.waiters.enter(SCOPE, takes=False, seconds=math.inf)
-        self.feed = QueueFeed(ticket, self, self)
+        self.memory = Memory()
+        self.feed = QueueFeed(ticket, self, self, self.memory)
         self.feed.start()
 
     # The observer of those who wait.
@@ -254,6 +256,28 @@ def test_a_stream_that_joins_those_whose_clients_do_not_read(
     assert stream.got == markers(server.store)[1:]
 
 
+def test_messages_of_all_queues_take_a_bounded_memory(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent_events, 'MOST_BYTES_OF_ALL', 1000)
+    streams = [server.follow() for _ in range(3)]
+    server.run()
+    server.post(5, size=100)
+    server.run()
+    assert server.memory.size == 500
+    # Those of other queues.
+    server.memory.size += 900
+    for _ in range(3):
+        server.post(5, size=100)
+        server.run()
+        assert server.memory.size <= 1000
+    assert all(one.got == markers(server.store) for one in streams)
+    for stream in streams:
+        stream.leave()
+    server.feed.close()
+    assert server.memory.size == 900
+
+
 def test_the_client_of_a_stream_is_left_out(server: Server) -> None:
     without, with_ = server.follow(exclude='a'), server.follow()
     server.run()
@@ -355,7 +379,7 @@ def test_long_messages_are_written_and_read_in_parts(server: Server) -> None:
 
 
 def test_memory_is_bounded() -> None:
-    recent = RecentEvents('')
+    recent = RecentEvents('', Memory())
     for number in range(300):
         events = [
             Event(f'{number} {one}', '', b'x' * 500 * (number // 100))
