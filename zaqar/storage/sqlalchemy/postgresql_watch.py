@@ -83,6 +83,8 @@ class PostgresqlWatch(Watch):
         #: Those whose posts are not announced for long enough.
         self._unleased: set[str] = set()
         self._renew_at = 0.0
+        self._pause = PAUSE
+        self._is_lost = False
         self._closed = threading.Event()
         self._inbox, self._outbox = socket.socketpair()
         self._inbox.setblocking(False)
@@ -142,24 +144,35 @@ class PostgresqlWatch(Watch):
                     selector.register(connection, selectors.EVENT_READ)
                     while not self._closed.is_set():
                         self._renew(connection)
+                        self._note_success()
                         self._wait(connection, selector)
                 return
             except psycopg.Error as error:
-                LOG.warning(
-                    'PostgreSQL: the connection that listens for posts is '
-                    'lost: %s',
-                    one_line(error),
-                )
+                self._note_loss(error)
             connection = self._listen_again()
+
+    def _note_loss(self, error: psycopg.Error) -> None:
+        if not self._is_lost:
+            LOG.warning(
+                'PostgreSQL: the connection that listens for posts is lost: '
+                '%s',
+                one_line(error),
+            )
+        self._is_lost = True
+
+    def _note_success(self) -> None:
+        """Note that the connection can do more than listen."""
+        if self._is_lost:
+            LOG.info('PostgreSQL: listening for posts again')
+            self._is_lost = False
+            self._pause = PAUSE
 
     def _listen_again(self) -> _Connection | None:
         """Return a new connection, None after :meth:`close`."""
-        pause = PAUSE
-        while not self._closed.wait(pause):
-            pause = min(2 * pause, MAX_PAUSE)
+        while not self._closed.wait(self._pause):
+            self._pause = min(2 * self._pause, MAX_PAUSE)
             with contextlib.suppress(psycopg.Error):
                 connection = self._listen()
-                LOG.info('PostgreSQL: listening for posts again')
                 self._renew_at = 0.0
                 self._changed(None, 0)
                 return connection
