@@ -174,13 +174,13 @@ class HttpRequests:
             turn.record(len(result[2]))
             self._later(turn.end())
             return
+        exchange.client.note(turn.project)
         if turn.is_missed:
             resume = functools.partial(self._resume, exchange)
             self._later(turn.wait(resume))
             return
         status, headers, content = result
         turn.record(len(content))
-        exchange.client.note(turn.project)
         start = exchange.handover.start
         if start is None:
             exchange.answer(status, headers, content)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP requests beside WebSockets whose clients leave at a bad moment."""
+"""HTTP requests beside WebSockets: whose clients leave, and who waits."""
 
 from __future__ import annotations
 
@@ -124,3 +124,12 @@ def test_one_that_stays_is_answered(server: Server) -> None:
     server.send(client)
     server.run()
     assert (client.projects, server.answers) == (['p'], [204])
+
+
+def test_one_that_waits_is_no_stranger_meanwhile(server: Server) -> None:
+    # Few unauthenticated connections of an address are admitted.
+    server.app = server.wait
+    client = Client()
+    server.send(client)
+    server.run()
+    assert (client.projects, server.answers) == (['p'], [])
