@@ -21,6 +21,9 @@ CHANNEL = 'zaqar_posts'
 LEASE = 30_000
 ENOUGH = 15_000
 
+#: Of the number of messages of a post.
+_MOST_DIGITS = 9
+
 _NOW = '(extract(epoch FROM now()) * 1000)::bigint'
 
 #: SQL that notifies if somebody waits, by the name of the queue's row.
@@ -56,9 +59,13 @@ def announcement(qid: str, messages: Iterable[NewMessage]) -> str:
 
 
 def parse(announcement: str) -> tuple[str, int]:
-    """Return the queue and the number of free messages."""
+    """Return the queue and the number of free messages, 0 if unknown.
+
+    Everybody in the database may announce something.
+    """
     qid, _, count = announcement.partition(' ')
-    return qid, int(count)
+    is_number = count.isdecimal() and len(count) <= _MOST_DIGITS
+    return qid, int(count) if is_number else 0
 
 
 def lease(session: SqlSession, qids: Sequence[str]) -> Sequence[str]:
