@@ -52,8 +52,10 @@ _PAGES = frozenset(
     )
 )
 
-#: Bytes of all requests that wait for messages, in one process.
+#: Bytes of all requests that wait for messages, in one process, and of those
+#: of one project.
 MAX_POSTPONED_BYTES = 128 * 1024 * 1024
+MAX_POSTPONED_PER_PROJECT = MAX_POSTPONED_BYTES // 2
 
 #: Operations whose answers may be large, by name.
 PAGES = _PAGES | {
@@ -94,7 +96,8 @@ class Turns:
         #: The project that has waited longest for its turn comes first.
         self._waiting: dict[str, collections.deque[Job]] = {}
         self._unread: collections.Counter[str] = collections.Counter()
-        self._postponed = 0
+        self._postponed: dict[str, int] = {}
+        self._postponed_total = 0
 
     def are_needed(self, name: str, project: str) -> bool:
         return project in self._large and name in PAGES
@@ -126,18 +129,27 @@ class Turns:
             self._busy.discard(project)
             return self._next()
 
-    def hold(self, size: int) -> bool:
+    def hold(self, project: str, size: int) -> bool:
         """Note the bytes of a request that may wait, if there is room."""
         with self._lock:
-            has_room = self._postponed + size <= MAX_POSTPONED_BYTES
-            if has_room:
-                self._postponed += size
-            return has_room
+            share = self._postponed.get(project, 0) + size
+            total = self._postponed_total + size
+            if share > MAX_POSTPONED_PER_PROJECT or (
+                total > MAX_POSTPONED_BYTES
+            ):
+                return False
+            if size:
+                self._postponed[project] = share
+            self._postponed_total = total
+            return True
 
-    def let_go(self, size: int) -> None:
+    def let_go(self, project: str, size: int) -> None:
         """Note that such a request has its answer."""
         with self._lock:
-            self._postponed -= size
+            self._postponed_total -= size
+            self._postponed[project] -= size
+            if not self._postponed[project]:
+                del self._postponed[project]
 
     def record(self, project: str, size: int) -> None:
         """Note the bytes of a page."""
@@ -243,7 +255,7 @@ class Turn:
     def may_wait(self) -> bool:
         """Take the room that the request needs while it waits."""
         size, self.size = self.size(), _no_size
-        has_room = self.turns.hold(size)
+        has_room = self.turns.hold(self.project, size)
         if has_room:
             self.held = size
         return has_room
@@ -295,6 +307,6 @@ class Turn:
         if self.ticket is not None:
             self.ticket.leave()
         if self.held:
-            self.turns.let_go(self.held)
+            self.turns.let_go(self.project, self.held)
             self.held = 0
         return self.turns.end(self.project) if self.is_taken else None

@@ -233,15 +233,20 @@ def test_metadata_that_is_decoded_weighs_more_than_bodies() -> None:
 
 def test_requests_that_wait_for_messages_hold_so_much_and_no_more() -> None:
     turns = Turns()
-    half = large_page_fairness.MAX_POSTPONED_BYTES // 2
-    first, second, third = (Turn(turns, lambda: half) for _ in range(3))
+    share = large_page_fairness.MAX_POSTPONED_PER_PROJECT
+
+    def waiting(project: str) -> Turn:
+        return Turn(turns, lambda: share, project)
+
+    first, second, other, third = map(waiting, 'aabc')
     assert first.may_wait()
-    assert second.may_wait()
+    # A project leaves room for others.
+    assert not second.may_wait()
+    assert other.may_wait()
     assert not third.may_wait()
-    third.end()
-    first.end()
+    for each in (second, third, first):
+        each.end()
     # What has ended counts once.
     first.end()
-    fourth, fifth = (Turn(turns, lambda: half) for _ in range(2))
-    assert fourth.may_wait()
-    assert not fifth.may_wait()
+    assert waiting('c').may_wait()
+    assert not waiting('a').may_wait()
