@@ -60,15 +60,20 @@ class _Queue:
 
 
 class ChangeListener:
-    """Notifies waiting requests of the changes of one message store."""
+    """Notifies waiting requests of the changes of one message store.
+
+    :param gone: called when a queue is there no longer
+    """
 
     def __init__(
         self,
         store: MessageStore,
         waiters: Waiters,
         monotonic: Callable[[], float] = time.monotonic,
+        gone: Callable[[Scope], object] = lambda _: None,
     ) -> None:
         self.store = store
+        self._gone = gone
         self._waiters = waiters
         self._monotonic = monotonic
         self._changed = threading.Condition()
@@ -216,6 +221,8 @@ class ChangeListener:
         for qid, availability in zip(qids, seen, strict=True):
             queue = queues[qid]
             has_changed |= availability != queue.seen
+            if queue.seen and queue.seen.end and not availability.end:
+                self._gone(queue.scope)
             queue.seen = availability
             queue.due = math.inf
             if availability.due is not None:

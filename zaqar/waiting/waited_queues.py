@@ -40,6 +40,7 @@ class _Waited:
     :ivar qid: '' while the queue does not exist, or is not known
     :ivar looked_up: when, on the monotonic clock
     :ivar left: when the last request was answered
+    :ivar is_gone: whether another process has deleted or moved it
     """
 
     scope: Scope
@@ -47,6 +48,7 @@ class _Waited:
     listener: ChangeListener | None = None
     looked_up: float = -math.inf
     left: float = 0.0
+    is_gone: bool = False
 
 
 class WaitedQueues:
@@ -133,6 +135,13 @@ class WaitedQueues:
             waited.looked_up = -math.inf
             self._looks_up.set()
 
+    def _gone(self, scope: Scope) -> None:
+        """Look a queue up that another process has deleted, or moved."""
+        waited = self._waited.get(scope)
+        if waited is not None:
+            waited.is_gone = True
+        self._created(scope)
+
     def _start(self) -> None:
         if not self._threads:
             self._threads = [
@@ -188,7 +197,10 @@ class WaitedQueues:
     def _look_up(self, waited: _Waited) -> None:
         """Find the store of a queue; listen there."""
         try:
-            queue = self._catalogue.find(waited.scope)
+            # What is cached may be older than that.
+            catalogue = self._catalogue
+            find = catalogue.read if waited.is_gone else catalogue.find
+            queue = find(waited.scope)
             store = None if queue is None else self._catalogue.store(queue)
         except StoreUnavailable:
             # It is looked up again; new requests for it fail.
@@ -213,6 +225,7 @@ class WaitedQueues:
             if waited.listener.is_idle and waited.listener is not listener:
                 del self._listeners[id(waited.listener.store)]
                 waited.listener.close()
+        waited.is_gone &= qid == waited.qid
         waited.qid, waited.listener = qid, listener
         if qid and listener is not None:
             self._by_qid[qid] = waited
@@ -222,7 +235,9 @@ class WaitedQueues:
         """Return the listener of a store, started if there is none."""
         listener = self._listeners.get(id(store))
         if listener is None:
-            listener = ChangeListener(store, self.waiters, self._monotonic)
+            listener = ChangeListener(
+                store, self.waiters, self._monotonic, self._gone
+            )
             self._listeners[id(store)] = listener
             listener.start()
         return listener

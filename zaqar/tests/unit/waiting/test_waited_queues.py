@@ -27,10 +27,14 @@ class Catalogue:
 
     def __init__(self) -> None:
         self.places: dict[Scope, tuple[str, Store]] = {}
+        self.cached: dict[Scope, Queue] = {}
         self.is_away = False
         self.looked_up: list[Scope] = []
 
     def find(self, scope: Scope) -> Queue | None:
+        return self.cached.get(scope) or self.read(scope)
+
+    def read(self, scope: Scope) -> Queue | None:
         self.looked_up.append(scope)
         if self.is_away:
             raise StoreUnavailable
@@ -156,6 +160,20 @@ def test_a_queue_that_is_deleted_and_created_meanwhile(
     store.put('q2')
     service.put(store, 'q2')
     service.catalogue.created(JOBS)
+    assert woken.wait(PATIENCE)
+
+
+def test_a_queue_that_others_delete_and_create(service: Service) -> None:
+    former, store = Store('others'), Store('others')
+    former.end['q1'] = 5
+    service.put(former)
+    woken = service.waiting()
+    watched(former)
+    # The process has it in its cache, for longer than this test takes.
+    service.catalogue.cached[JOBS] = service.catalogue.read(JOBS)
+    store.put('q2')
+    service.put(store, 'q2')
+    former.end['q1'] = 0
     assert woken.wait(PATIENCE)
 
 
