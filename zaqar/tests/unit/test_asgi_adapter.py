@@ -12,7 +12,11 @@ import pytest
 from zaqar import request_deadline
 from zaqar.transport import large_page_fairness
 from zaqar.transport.large_page_fairness import LARGE, TURN, Turns
-from zaqar.transport.wsgi import asgi_adapter, request_slots
+from zaqar.transport.wsgi import (
+    asgi_adapter,
+    request_slots,
+    wsgi_environ,
+)
 from zaqar.transport.wsgi.request_buffering import (
     BodyLimits,
     Loop,
@@ -36,7 +40,7 @@ def _scope(*headers: tuple[bytes, bytes]) -> dict[str, object]:
 
 
 def test_headers_are_as_wsgi_names_them() -> None:
-    environ = asgi_adapter.to_environ(
+    environ = wsgi_environ.to_environ(
         _scope(
             (b'content-type', b'a/b'),
             (b'x-a', b'1'),
@@ -56,7 +60,7 @@ def test_names_that_callers_invent_are_not_remembered() -> None:
     try:
         for number in range(200):
             name = b'%d-' % number + b'a' * 60_000
-            asgi_adapter.to_environ(_scope((name, b'')))
+            wsgi_environ.to_environ(_scope((name, b'')))
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

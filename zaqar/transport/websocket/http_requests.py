@@ -24,9 +24,9 @@ from zaqar.transport.websocket.event_stream import EventStream, Streams
 from zaqar.transport.websocket.http_connection import Answer, Left
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.transport.wsgi import (
-    asgi_adapter,
     microversion_headers,
     stream_requests,
+    wsgi_environ,
 )
 from zaqar.transport.wsgi.responses import Headers, error_response
 from zaqar.transport.wsgi.stream_requests import Handover
@@ -147,19 +147,19 @@ class HttpRequests:
         )
 
     def _call(self, exchange: _Exchange) -> tuple[int, Headers, bytes]:
-        environ: Environ = asgi_adapter.to_environ(exchange.head)
+        environ: Environ = wsgi_environ.to_environ(exchange.head)
         environ['SCRIPT_NAME'] = self._mount
         body = exchange.body
         if isinstance(body, ZaqarError):
             return _refusal(environ, body)
         environ['wsgi.input'] = io.BytesIO(body)
         exchange.turn.size = functools.partial(
-            asgi_adapter.size_of, environ, body
+            wsgi_environ.size_of, environ, body
         )
         environ[TURN] = exchange.turn
         environ[stream_requests.HANDOVER] = exchange.handover
         try:
-            return asgi_adapter.call(self._app, environ)
+            return wsgi_environ.call(self._app, environ)
         except Exception:
             LOG.exception('A request failed')
             return _refusal(environ, ZaqarError(None))
@@ -209,7 +209,7 @@ def _refusal(
     environ: Environ, error: ZaqarError
 ) -> tuple[int, Headers, bytes]:
     app = microversion_headers.with_version(error_response(error))
-    return asgi_adapter.call(app, environ)
+    return wsgi_environ.call(app, environ)
 
 
 def _head(request: h11.Request, peer: str) -> Mapping[str, Any]:

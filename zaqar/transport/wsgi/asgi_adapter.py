@@ -11,16 +11,14 @@ import functools
 import io
 import math
 import random
-import sys
 import time
-import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.transport.large_page_fairness import LARGE, TURN, Job, Turn, Turns
-from zaqar.transport.wsgi import microversion_headers
+from zaqar.transport.wsgi import microversion_headers, wsgi_environ
 from zaqar.transport.wsgi.request_buffering import (
     Future,
     Loop,
@@ -30,26 +28,6 @@ from zaqar.transport.wsgi.request_buffering import (
 from zaqar.transport.wsgi.request_slots import RequestSlots
 from zaqar.transport.wsgi.responses import Headers, error_response
 from zaqar.transport.wsgi_types import App, Environ
-
-_BASE: Environ = {
-    'SCRIPT_NAME': '',
-    'SERVER_SOFTWARE': 'zaqar-server',
-    'wsgi.errors': sys.stderr,
-    'wsgi.input_terminated': True,
-    'wsgi.multiprocess': True,
-    'wsgi.multithread': True,
-    'wsgi.run_once': False,
-    'wsgi.version': (1, 0),
-}
-
-_BARE = frozenset(('CONTENT_LENGTH', 'CONTENT_TYPE'))
-
-#: Bytes of the longest header name that is cached: callers choose names, of up
-#: to 64 KiB.
-_LONGEST_NAME = 64
-
-#: Bytes that a request holds beside its body and headers, roughly.
-_OVERHEAD = 4096
 
 #: Bytes of a large answer that are handed to granian at a time.
 PIECE = 256 * 1024
@@ -89,8 +67,8 @@ class AsgiAdapter:
 
         :param watcher: granian's: ``scope``, ``proto`` and ``done()``
         """
-        environ = to_environ(watcher.scope)
-        length = _length(environ)
+        environ = wsgi_environ.to_environ(watcher.scope)
+        length = wsgi_environ.body_length(environ)
         if length == 0 or (length or 0) > self._longest:
             # Nothing to wait for; too long a body is refused unread.
             self._answer(watcher, environ, b'')
@@ -117,7 +95,7 @@ class AsgiAdapter:
             _do(self._attempt(watcher, environ, body, turn, since))
 
         if isinstance(body, bytes):
-            turn.size = functools.partial(size_of, environ, body)
+            turn.size = functools.partial(wsgi_environ.size_of, environ, body)
             if self._slots.run(answer, turn.size):
                 return
             body = StoreUnavailable(request_deadline.TOO_MANY)
@@ -145,7 +123,7 @@ class AsgiAdapter:
                 watcher.done()
                 _do((turn.end(),))
                 return
-            environ = to_environ(watcher.scope)
+            environ = wsgi_environ.to_environ(watcher.scope)
             _do(self._attempt(watcher, environ, body, turn, since))
 
         self._slots.run(answer)
@@ -173,7 +151,7 @@ class AsgiAdapter:
             environ['wsgi.input'] = io.BytesIO(body)
         environ[TURN] = turn
         try:
-            status, headers, content = call(app, environ)
+            status, headers, content = wsgi_environ.call(app, environ)
             if turn.is_missed:
                 client = _Client(
                     watcher.proto.receive, self._loop, turn.give_up
@@ -321,77 +299,6 @@ def _do(jobs: Jobs) -> None:
     left = [job for job in jobs if job is not None]
     while left:
         left += [job for job in left.pop()() if job is not None]
-
-
-def to_environ(scope: Mapping[str, Any]) -> Environ:
-    """Return the WSGI environment of a request.
-
-    Header names with an underscore are dropped: they would collide with
-    headers that a proxy in front has set or removed.
-    """
-    path: bytes = scope['raw_path']
-    if b'%' in path:
-        path = urllib.parse.unquote_to_bytes(path)
-    host, port = scope['server']
-    environ: Environ = {
-        **_BASE,
-        'REQUEST_METHOD': scope['method'],
-        'PATH_INFO': path.decode('latin-1'),
-        'QUERY_STRING': scope['query_string'].decode('latin-1'),
-        'SERVER_NAME': host,
-        'SERVER_PORT': port,
-        'SERVER_PROTOCOL': f'HTTP/{scope["http_version"]}',
-        'REMOTE_ADDR': scope['client'][0],
-        'wsgi.url_scheme': scope['scheme'],
-    }
-    for name, value in scope['headers']:
-        key = (_cached_key if len(name) <= _LONGEST_NAME else _key)(name)
-        if key:
-            text = value.decode('latin-1')
-            environ[key] = f'{environ[key]},{text}' if key in environ else text
-    return environ
-
-
-def _key(name: bytes) -> str:
-    """Return the WSGI name of a header, '' for one that is dropped."""
-    if b'_' in name:
-        return ''
-    key = name.decode('latin-1').upper().replace('-', '_')
-    return key if key in _BARE else f'HTTP_{key}'
-
-
-_cached_key = functools.lru_cache(maxsize=512)(_key)
-
-
-def _length(environ: Environ) -> int | None:
-    """Return the bytes of a body, None if it is chunked."""
-    if 'chunked' in environ.get('HTTP_TRANSFER_ENCODING', '').lower():
-        return None
-    text = environ.get('CONTENT_LENGTH', '')
-    return int(text) if text.isascii() and text.isdigit() else 0
-
-
-def size_of(environ: Environ, body: bytes) -> int:
-    """Return the bytes that a request holds, roughly."""
-    texts = [value for value in environ.values() if isinstance(value, str)]
-    return _OVERHEAD + len(body) + sum(map(len, texts))
-
-
-def call(app: App, environ: Environ) -> tuple[int, Headers, bytes]:
-    status = 500
-    headers: Headers = []
-
-    def start_response(
-        line: str, pairs: Headers, exc_info: Any = None
-    ) -> None:
-        nonlocal status, headers
-        status, headers = int(line[:3]), pairs
-
-    parts = app(environ, start_response)
-    body = b''.join(parts)
-    if hasattr(parts, 'close'):
-        parts.close()
-    return status, headers, body
 
 
 def _start(proto: Any, status: int, headers: Headers) -> None:
