@@ -103,3 +103,22 @@ def test_what_waits_holds_a_limited_number_of_bytes(
     assert done == [1, 3]
     assert slots.run(lambda: done.append(4), lambda: 100)
     assert done == [1, 3, 4]
+
+
+def test_what_was_woken_takes_turns_with_the_rest() -> None:
+    slots, done = RequestSlots(1), list[str]()
+
+    def work(name: str) -> Callable[[], None]:
+        return lambda: done.append(name)
+
+    def crowd() -> None:
+        for number in range(4):
+            assert slots.run(work(f'woken {number}'), is_woken=True)
+        for number in range(2):
+            assert slots.run(work(f'new {number}'))
+
+    assert slots.run(crowd)
+    assert done == [
+        *('woken 0', 'new 0', 'woken 1', 'new 1'),
+        *('woken 2', 'woken 3'),
+    ]

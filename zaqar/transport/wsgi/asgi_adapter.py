@@ -111,9 +111,7 @@ class AsgiAdapter:
         since: float,
     ) -> Jobs:
         """Answer a request whose turn has come, when there is a slot."""
-        if turn.is_postponed:
-            # It has waited for messages, not for a thread.
-            since = self._monotonic()
+        was_postponed = turn.is_postponed
 
         def answer() -> None:
             turn.resume()
@@ -124,9 +122,11 @@ class AsgiAdapter:
                 _do((turn.end(),))
                 return
             environ = wsgi_environ.to_environ(watcher.scope)
-            _do(self._attempt(watcher, environ, body, turn, since))
+            # Its time to wait for messages is not that for a thread.
+            begun = self._monotonic() if was_postponed else since
+            _do(self._attempt(watcher, environ, body, turn, begun))
 
-        self._slots.run(answer)
+        self._slots.run(answer, is_woken=was_postponed)
         return ()
 
     def _attempt(

@@ -22,6 +22,8 @@ Work = Callable[[], None]
 class RequestSlots:
     """Runs work in the threads that bring it, or that finish other work.
 
+    What was woken takes turns with the rest: a message may wake thousands.
+
     :param count: how much runs at a time
     """
 
@@ -34,20 +36,32 @@ class RequestSlots:
         self._waiting: collections.deque[tuple[Work, int]] = (
             collections.deque()
         )
+        self._woken: collections.deque[Work] = collections.deque()
+        self._was_woken = False
         self._held = 0
 
-    def run(self, work: Work, size: Callable[[], int] = lambda: 0) -> bool:
+    def run(
+        self,
+        work: Work,
+        size: Callable[[], int] = lambda: 0,
+        *,
+        is_woken: bool = False,
+    ) -> bool:
         """Run work, now or in its turn.
 
         What a thread brings that has a slot runs after its current work.
 
         :param size: returns the bytes that it holds meanwhile, 0 for what is
             never refused
+        :param is_woken: whether it has waited for messages before
         :returns: False if nothing was done, since too much waits
         """
         thread = threading.get_ident()
         with self._lock:
             if len(self._threads) == self._count or thread in self._threads:
+                if is_woken:
+                    self._woken.append(work)
+                    return True
                 held = size()
                 is_too_much = self._held + held > MAX_WAITING_BYTES
                 if held and self._waiting and is_too_much:
@@ -65,6 +79,10 @@ class RequestSlots:
     def _following(self, thread: int) -> Work | None:
         """Return what waits, or free the slot of a thread."""
         with self._lock:
+            if self._woken and not (self._waiting and self._was_woken):
+                self._was_woken = True
+                return self._woken.popleft()
+            self._was_woken = False
             if not self._waiting:
                 self._threads.remove(thread)
                 return None
