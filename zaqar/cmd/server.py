@@ -179,8 +179,7 @@ def _metrics_server(conf: cfg.ConfigOpts) -> Child:
     metrics_endpoint.forget_the_dead(folder, '')
 
     def work(ready: Ready) -> None:
-        startup_priority.restore()
-        ready()
+        _take_over(ready)
         metrics_endpoint.serve(listener, folder)
 
     return Child('metrics', work)
@@ -218,6 +217,12 @@ def _running(
     service.close()
 
 
+def _take_over(ready: Ready) -> None:
+    """Have the predecessor, if any, end: this process is like it now."""
+    startup_priority.restore()
+    ready()
+
+
 def _talk(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     """Be the WebSocket server."""
     with _running(words, service_assembly.Service.websocket) as (
@@ -238,18 +243,12 @@ def _notify(words: Sequence[str], ready: Ready) -> None:
         notifying,
     ):
         service.report_when_asked(Notifications=notifying.facts)
-        startup_priority.restore()
-        ready()
+        _take_over(ready)
         notifier.run(notifying, is_child=True)
 
 
 def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     """Be an API worker."""
-
-    def take_over() -> None:
-        startup_priority.restore()
-        ready()
-
     with _running(words, service_assembly.Service.application) as (
         service,
         application,
@@ -262,7 +261,7 @@ def _work(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
             application,
             service.conf[granian_server.GROUP],
             service.longest_body,
-            take_over,
+            lambda: _take_over(ready),
             service.waited.waiters.close,
         )
 

@@ -278,14 +278,9 @@ class Turn:
         return following
 
     def give_up(self) -> None:
-        """End the wait for messages, if it lasts still."""
-        if self.ticket is not None:
-            self.ticket.give_up()
-
-    def abandon(self) -> None:
         """Have the request make no attempt any more, not even a last one."""
         if self.ticket is not None:
-            self.ticket.abandon()
+            self.ticket.give_up()
 
     def resume(self) -> None:
         """Note that it has come."""

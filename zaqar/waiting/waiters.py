@@ -76,12 +76,8 @@ class Ticket:
         self.waiters.park(self.place, wake)
 
     def give_up(self) -> None:
-        """End the wait, if it lasts still."""
-        self.waiters.give_up(self.place)
-
-    def abandon(self) -> None:
         """End the wait, even if the turn has come."""
-        self.waiters.give_up(self.place, also_running=True)
+        self.waiters.give_up(self.place)
 
     def leave(self) -> None:
         """Leave without messages; harmless if it has left."""
@@ -199,11 +195,11 @@ class Waiters:
         # Its turn has come meanwhile, or its time is over.
         wake()
 
-    def give_up(self, place: Place, *, also_running: bool = False) -> None:
+    def give_up(self, place: Place) -> None:
         """End the wait of a request, or its turn if that has come."""
         with self._lock:
             place.until = -math.inf
-            if also_running and place.state is State.RUNNING:
+            if place.state is State.RUNNING:
                 place.is_over = True
                 calls = self._left(place)
             else:

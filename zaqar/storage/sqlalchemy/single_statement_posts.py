@@ -22,8 +22,7 @@ from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 #: that was stored a moment ago ``t`` has no row, so that its messages are not
 #: written. A plan that was made while the table was small, and is kept, would
 #: read all tokens of the queue if they were compared with an array.
-#: ``{only}`` is what the row must be like for nothing else to be
-#: done.
+#: ``{only}`` is what the row must be like for nothing else to be done.
 _STATEMENT = """
 WITH q AS (
     UPDATE message_queue SET next_seq = next_seq + :count,

@@ -18,9 +18,6 @@ from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
 from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.websocket import fast_frame_codec, http_requests
-from zaqar.transport.websocket.client_address_behind_proxies import (
-    client_address,
-)
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import POLICY, Frame
@@ -177,13 +174,8 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
     def onConnect(self, request: ConnectionRequest) -> str | None:  # noqa: N802
         """Let a connection in, or raise what denies it."""
         settings, headers = self.connections.settings, request.headers
-        if self.connections.admission.is_full(len(self.connections)):
-            raise ConnectionDeny(503)
-        address = client_address(
-            self.connection.peer, headers, settings.trusted_proxies
-        )
-        if self.connections.is_crowded(self.connection, address):
-            raise ConnectionDeny(429)
+        if status := self.connections.refusal(self.connection, headers):
+            raise ConnectionDeny(status)
         host = headers.get('host', '')
         if settings.external_port is not None:
             port = host.rpartition(']')[2].partition(':')[2] or '80'

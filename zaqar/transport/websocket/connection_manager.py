@@ -11,6 +11,9 @@ from typing import Any
 
 from zaqar.transport.large_page_fairness import Job, Turn
 from zaqar.transport.websocket import frame_codecs
+from zaqar.transport.websocket.client_address_behind_proxies import (
+    client_address,
+)
 from zaqar.transport.websocket.connection_limits import Admission
 from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import (
@@ -99,15 +102,23 @@ class Connections:
         """Tell whether no work is left."""
         return not self._by_id and self._cleanup.is_done
 
-    def is_crowded(self, connection: ConnectionRecord, address: str) -> bool:
-        """Count a connection for the address of its client.
+    def refusal(
+        self, connection: ConnectionRecord, headers: Mapping[str, str]
+    ) -> int:
+        """Count a connection for its client, behind whatever we trust.
 
-        :returns: whether too many of that address are unauthenticated
+        :param headers: by their names in small letters
+        :returns: the HTTP status if there are too many, else 0
         """
+        if self.admission.is_full(len(self)):
+            return 503
+        address = client_address(
+            connection.peer, headers, self.settings.trusted_proxies
+        )
         self.admission.remove(connection.peer)
         connection.peer = address
         self.admission.add(address)
-        return self.admission.is_crowded(address)
+        return 429 if self.admission.is_crowded(address) else 0
 
     def join(self, socket: ClientSocket, peer: str) -> ConnectionRecord:
         connection_id = str(uuid.uuid4())
@@ -318,7 +329,7 @@ class Connections:
         else:
             if self._is_blocked(connection):
                 # Others must not wait until the client reads again.
-                turn.abandon()
+                turn.give_up()
             self.perform(connection, connection.machine.woken(frame))
 
     def _later(self, job: Job | None) -> None:

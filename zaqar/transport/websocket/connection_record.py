@@ -48,7 +48,7 @@ class ConnectionRecord:
     def end_waits(self) -> None:
         """Leave the lines of all queues."""
         for turn in list(self.postponed.values()):
-            turn.abandon()
+            turn.give_up()
 
     def cancel_timers(self) -> None:
         """Cancel those of an open connection."""

@@ -46,8 +46,8 @@ class Stream(Protocol):
     def write(self, data: bytes) -> None:
         """Write bytes."""
 
-    def pause(self, on: bool) -> None:
-        """Pause or resume reading."""
+    def read(self, on: bool) -> None:
+        """Resume or pause reading."""
 
     def end(self) -> None:
         """Close it when all is written."""
@@ -102,7 +102,7 @@ class HttpConnection:
             self._ahead += data
             if len(self._ahead) > MAX_AHEAD and not self._is_paused:
                 self._is_paused = True
-                self._stream.pause(True)
+                self._stream.read(False)
             return
         if self._is_idle and data:
             self._is_idle = False
@@ -139,7 +139,7 @@ class HttpConnection:
         self._is_busy = False
         if self._is_paused:
             self._is_paused = False
-            self._stream.pause(False)
+            self._stream.read(True)
         ahead, self._ahead = bytes(self._ahead), bytearray()
         self.receive(ahead)
 

@@ -94,7 +94,7 @@ class _Exchange:
 
     def leave(self) -> None:
         """Handle that the client has gone."""
-        self.turn.abandon()
+        self.turn.give_up()
         if self.stream is not None:
             self.stream.close()
 

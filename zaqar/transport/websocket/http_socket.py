@@ -8,9 +8,6 @@ import h11
 
 from zaqar.errors import ZaqarError
 from zaqar.transport.large_page_fairness import LARGE
-from zaqar.transport.websocket.client_address_behind_proxies import (
-    client_address,
-)
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import Frame
@@ -73,9 +70,6 @@ class HttpSocket(asyncio.Protocol):
             # Held as a whole until its end is sent.
             self._held = self.unsent() + len(data)
         self._transport.write(data)
-
-    def pause(self, on: bool) -> None:
-        self.read(not on)
 
     def end(self) -> None:
         self._transport.close()
@@ -140,22 +134,13 @@ class HttpSocket(asyncio.Protocol):
     ) -> Left:
         if not self._is_admitted:
             self._is_admitted = True
-            if status := self._refusal(request):
+            headers = {
+                name.decode('latin-1'): value.decode('latin-1')
+                for name, value in request.headers
+            }
+            status = self._connections.refusal(self._connection, headers)
+            if status:
                 self._http.drain()
                 answer(status, [], b'')
                 return lambda: None
         return self._requests.handle(self, request, body, answer)
-
-    def _refusal(self, request: h11.Request) -> int:
-        """Return the status if there are too many connections, else 0."""
-        connections = self._connections
-        if connections.admission.is_full(len(connections)):
-            return 503
-        headers = {
-            name.decode('latin-1'): value.decode('latin-1')
-            for name, value in request.headers
-        }
-        proxies = connections.settings.trusted_proxies
-        address = client_address(self.peer, headers, proxies)
-        crowded = connections.is_crowded(self._connection, address)
-        return 429 if crowded else 0

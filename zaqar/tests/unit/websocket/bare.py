@@ -91,8 +91,8 @@ class Connections:
     def __len__(self) -> int:
         return 1
 
-    def is_crowded(self, connection: ConnectionRecord, address: str) -> bool:
-        return False
+    def refusal(self, connection: ConnectionRecord, headers: Any) -> int:
+        return 0
 
     proves = False
 

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from zaqar.controllers.streams import StreamSource, StreamStart
 from zaqar.models import Scope
+from zaqar.tests.unit.websocket.moved_loop import MovedLoop
 from zaqar.transport.websocket.event_stream import (
     HEARTBEAT,
     PULSE,
@@ -29,22 +29,11 @@ COMMENT = b':\n\n'
 FIRST = b'retry: 2000\nid: 7\n\n'
 
 
-class Timer:
-    def __init__(self, at: float, call: Callable[[], Any]) -> None:
-        self.at = at
-        self.call = call
-        self.is_cancelled = False
-
-    def cancel(self) -> None:
-        self.is_cancelled = True
-
-
-class House:
+class House(MovedLoop):
     """The loop, the feeds, and the streams of some clients."""
 
     def __init__(self) -> None:
-        self.now = 0.0
-        self.timers: list[Timer] = []
+        super().__init__()
         self.followers: list[Follower] = []
         self.blocked: list[bool] = []
         self.streams = Streams(
@@ -53,23 +42,6 @@ class House:
             100,
             lambda: START + datetime.timedelta(seconds=self.now),
         )
-
-    def time(self) -> float:
-        return self.now
-
-    def call_later(self, seconds: float, call: Callable[[], Any]) -> Timer:
-        self.timers.append(Timer(self.now + seconds, call))
-        return self.timers[-1]
-
-    def wait(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self.timers and min(one.at for one in self.timers) <= end:
-            timer = min(self.timers, key=lambda one: one.at)
-            self.timers.remove(timer)
-            self.now = timer.at
-            if not timer.is_cancelled:
-                timer.call()
-        self.now = end
 
     def follow(self, source: StreamSource, follower: Follower) -> None:
         self.followers.append(follower)

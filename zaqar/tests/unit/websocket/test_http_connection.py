@@ -10,6 +10,7 @@ import h11
 import pytest
 
 from zaqar.errors import ZaqarError
+from zaqar.tests.unit.websocket.moved_loop import MovedLoop
 from zaqar.transport.websocket import http_connection
 from zaqar.transport.websocket.http_connection import (
     MAX_AHEAD,
@@ -37,22 +38,11 @@ def chunked(*parts: bytes) -> bytes:
     return text + b''.join(b'%x\r\n%b\r\n' % (len(p), p) for p in parts)
 
 
-class Timer:
-    def __init__(self, at: float, call: Callable[[], Any]) -> None:
-        self.at = at
-        self.call = call
-        self.is_cancelled = False
-
-    def cancel(self) -> None:
-        self.is_cancelled = True
-
-
-class House:
+class House(MovedLoop):
     """A connection, its client, its loop and whoever answers."""
 
     def __init__(self) -> None:
-        self.now = 0.0
-        self.timers: list[Timer] = []
+        super().__init__()
         self.soon: list[Callable[[], Any]] = []
         self.requests: list[tuple[str, bytes]] = []
         self.answers: list[Answer] = []
@@ -69,11 +59,6 @@ class House:
 
     # The loop.
 
-    def call_later(self, seconds: float, call: Callable[[], Any]) -> Timer:
-        timer = Timer(self.now + seconds, call)
-        self.timers.append(timer)
-        return timer
-
     def call_soon(self, call: Callable[..., Any], *args: Any) -> None:
         self.soon.append(lambda: call(*args))
 
@@ -82,20 +67,13 @@ class House:
         while self.soon:
             self.soon.pop(0)()
 
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
-        for timer in list(self.timers):
-            if timer.at <= self.now and not timer.is_cancelled:
-                timer.cancel()
-                timer.call()
-
     # The stream.
 
     def write(self, data: bytes) -> None:
         self.written += data
 
-    def pause(self, on: bool) -> None:
-        self.is_paused = on
+    def read(self, on: bool) -> None:
+        self.is_paused = not on
 
     def end(self) -> None:
         self.has_ended = True
