@@ -173,8 +173,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         'python -m benchmarks.reload', description=__doc__
     )
     add = parser.add_argument
-    add('--rounds', type=int, default=5, help='(5)')
-    add('--reloads', type=int, default=2, help='in each round (2)')
+    add('--rounds', type=int, default=7, help='(7)')
+    add('--reloads', type=int, default=1, help='in each round (1)')
     add('--clients', type=int, default=16, help='(16)')
     add('--pace', type=float, default=0.016, help='seconds per post (0.016)')
     add('--seconds', type=float, default=10.0, help='of quiet a round (10)')
