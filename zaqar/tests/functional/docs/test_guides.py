@@ -28,7 +28,11 @@ SHOWN_STREAMS = 'http://127.0.0.1:9000'
 
 PAGES = [
     page
-    for page in [*sorted(GUIDES.glob('*.rst')), EXAMPLES / 'curl.rst']
+    for page in [
+        ROOT / 'README.rst',
+        *sorted(GUIDES.glob('*.rst')),
+        EXAMPLES / 'curl.rst',
+    ]
     if any(sessions.steps(page))
 ]
 
@@ -52,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zaqar]:
 def test_there_are_commands_to_run() -> None:
     names = {page.stem for page in PAGES}
 
-    assert {'tutorial', 'patterns', 'curl'} <= names
+    assert {'README', 'tutorial', 'patterns', 'curl'} <= names
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
