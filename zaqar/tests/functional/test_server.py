@@ -741,24 +741,20 @@ def test_variables_of_the_process_are_no_headers(
 
 
 @contextlib.contextmanager
-def _uwsgi(server: Zaqar, *, chunked: bool) -> Iterator[None]:
-    """Run our sample of uWSGI's configuration."""
+def _uwsgi(server: Zaqar, option: str = 'http-socket') -> Iterator[None]:
+    """Run our sample of uWSGI's configuration.
+
+    :param option: how it listens
+    """
     program = pathlib.Path(sys.executable).parent / 'uwsgi'
     if not program.exists():
         process.missing('uWSGI is not installed')
     sample = pathlib.Path(__file__).parents[3] / 'etc/zaqar/uwsgi.ini'
     text = sample.read_text()
-    text = re.sub(
-        r'^http = .*:8888$',
-        f'http = 127.0.0.1:{server.port}',
-        text,
-        flags=re.MULTILINE,
-    )
-    assert str(server.port) in text
+    line = '\nhttp-socket = 127.0.0.1:8888\n'
+    assert line in text
+    text = text.replace(line, f'\n{option} = 127.0.0.1:{server.port}\n')
     text = text.replace('processes = 4', 'processes = 1')
-    if not chunked:
-        assert 'http-chunked-input' in text
-        text = text.replace('http-chunked-input', '# ')
     path = server.folder / 'uwsgi.ini'
     path.write_text(text)
     running = process.Process(
@@ -782,10 +778,17 @@ def _put_in_chunks(server: Zaqar, *chunks: bytes) -> requests.Response:
     )
 
 
-def test_a_chunked_body_arrives_under_uwsgi(make_server: MakeServer) -> None:
+@pytest.mark.parametrize(
+    'option',
+    ['http-socket', 'http-chunked-input = true\nhttp'],
+    ids=['socket', 'router'],
+)
+def test_a_chunked_body_arrives_under_uwsgi(
+    make_server: MakeServer, option: str
+) -> None:
     server = make_server()
     url = f'{server.url}/v2/queues/chunked'
-    with _uwsgi(server, chunked=True):
+    with _uwsgi(server, option):
         assert _put_in_chunks(server, b'{"colour"', b': 1}').status_code == 201
         shown = requests.get(url, headers=HEADERS, timeout=5).json()
         assert shown['colour'] == 1
@@ -806,7 +809,7 @@ def test_a_chunked_body_is_refused_where_it_would_be_lost(
         assert _put_in_chunks(server, b'{}').status_code == 411
     finally:
         running.stop()
-    with _uwsgi(server, chunked=False):
+    with _uwsgi(server, 'http'):
         assert _put_in_chunks(server, b'{}').status_code == 411
 
 

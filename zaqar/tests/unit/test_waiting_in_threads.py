@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many requests wait in threads."""
 
+import os
+import select
+import socket
 import threading
 from typing import Any
 
+import pytest
+
 from zaqar.api.waiting_requests import Postponable
-from zaqar.transport.wsgi import waiting_in_threads
+from zaqar.errors import StoreUnavailable
+from zaqar.transport.wsgi import server_extensions, waiting_in_threads
 from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
 
 
@@ -16,14 +22,28 @@ class Ticket:
         self.place = self
         self.result = 'nothing'
         self.parked = threading.Event()
-        self.has_left = False
+        self.has_left = self.is_given_up = False
 
     def park(self, wake: Any) -> None:
         self.wake = wake
         self.parked.set()
 
+    def give_up(self) -> None:
+        self.is_given_up = True
+
     def leave(self) -> None:
         self.has_left = True
+
+
+def attempt(ticket: Any, request: Postponable) -> str:
+    """Run a request that gets nothing before it is woken."""
+    if request.ticket is not None:
+        return 'messages'
+    if not request.may_wait():
+        request.is_refused = True
+        return 'nothing'
+    request.postpone(ticket)
+    return 'no answer'
 
 
 def test_no_more_wait_than_may() -> None:
@@ -31,17 +51,10 @@ def test_no_more_wait_than_may() -> None:
     tickets = [Ticket() for _ in range(3)]
     results: list[Any] = []
 
-    def run(ticket: Any, request: Postponable) -> str:
-        if request.ticket is not None:
-            return 'messages'
-        if not request.may_wait():
-            request.is_refused = True
-            return 'nothing'
-        request.postpone(ticket)
-        return 'no answer'
-
     def wait(ticket: Ticket) -> None:
-        results.append(waiting.run(lambda request: run(ticket, request)))
+        results.append(
+            waiting.run({}, lambda request: attempt(ticket, request))
+        )
 
     first = threading.Thread(target=wait, args=(tickets[0],))
     first.start()
@@ -68,11 +81,66 @@ def test_what_fails_leaves_room() -> None:
 
     for _ in range(2):
         try:
-            waiting.run(fail)
+            waiting.run({}, fail)
         except ValueError:
             continue
         raise AssertionError
-    assert waiting.run(lambda request: 'messages') == ('messages', False)
+    assert waiting.run({}, lambda request: 'messages') == ('messages', False)
+
+
+def test_the_wait_of_a_client_that_goes_is_given_up() -> None:
+    waiting = WaitingInThreads(1)
+    ticket = Ticket()
+    ours, theirs = socket.socketpair()
+    environ = {'gunicorn.socket': ours}
+    with ours:
+        # What it sent before is no matter.
+        theirs.send(b'the next request')
+
+        def run(request: Postponable) -> str:
+            if request.ticket is None:
+                theirs.close()
+            return attempt(ticket, request)
+
+        waiting.run(environ, run)
+        assert ticket.is_given_up
+        assert ticket.has_left
+        with pytest.raises(StoreUnavailable):
+            waiting.run(environ, pytest.fail)
+
+
+def test_waits_are_given_up_when_the_process_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads, writes = os.pipe()
+    monkeypatch.setattr(server_extensions, 'stop_pipe', lambda: reads)
+    waiting = WaitingInThreads(1)
+    woken, ended = Ticket(), Ticket()
+
+    def run(request: Postponable) -> str:
+        result = attempt(woken, request)
+        woken.park = lambda wake: wake()  # type: ignore[method-assign]
+        return result
+
+    waiting.run({}, run)
+    assert not woken.is_given_up
+    os.close(writes)
+    waiting.run({}, lambda request: attempt(ended, request))
+    assert ended.is_given_up
+    os.close(reads)
+
+
+def test_the_pipe_that_uwsgi_closes_is_among_those_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_extensions, '_uwsgi', lambda: True)
+    reads, writes = os.pipe()
+    with select.epoll() as epoll, socket.socket() as other:
+        epoll.register(other)
+        epoll.register(reads, select.EPOLLIN)
+        assert server_extensions.stop_pipe.__wrapped__() == reads
+    os.close(reads)
+    os.close(writes)
 
 
 def test_a_body_is_read_once() -> None:

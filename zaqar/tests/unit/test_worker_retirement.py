@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from zaqar.transport import listening_socket
-from zaqar.transport.wsgi import granian_server
+from zaqar.transport.wsgi import epoll_descriptors, granian_server
 
 
 def _is_ready(epoll: select.epoll, listener: socket.socket) -> bool:
@@ -36,7 +36,7 @@ def test_an_event_loop_forgets_the_socket() -> None:
 def test_without_a_list_of_open_files_it_goes_on_accepting(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
-    monkeypatch.setattr(granian_server, '_FDINFO', tmp_path / 'missing')
+    monkeypatch.setattr(epoll_descriptors, '_FDINFO', tmp_path / 'missing')
     with (
         listening_socket.listen('127.0.0.1', 0, 8, '') as listener,
         select.epoll() as epoll,

@@ -18,8 +18,6 @@ import contextlib
 import gc
 import math
 import os
-import pathlib
-import re
 import resource
 import select
 import signal
@@ -36,7 +34,7 @@ from oslo_config import cfg
 
 from zaqar import parent_exit_watch
 from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.wsgi import asgi_adapter
+from zaqar.transport.wsgi import asgi_adapter, epoll_descriptors
 from zaqar.transport.wsgi.asgi_adapter import AsgiAdapter
 from zaqar.transport.wsgi.request_buffering import (
     BodyLimits,
@@ -147,9 +145,6 @@ _IDLE = 30
 #: Open files of a worker besides connections of clients.
 _OTHER_FILES = 256
 
-#: What the kernel shows of the open files of this process.
-_FDINFO = pathlib.Path('/proc/self/fdinfo')
-
 #: Bytes of a request that are buffered, hence the maximum of its headers.
 _MAX_BUFFER = 512 * 1024
 
@@ -236,16 +231,11 @@ def _stop_accepting(listener: socket.socket) -> None:
     show what that is, it goes on accepting until then.
     """
     inode = os.fstat(listener.fileno()).st_ino
-    polls: list[str] = []
-    with contextlib.suppress(OSError):
-        polls = os.listdir(_FDINFO)
-    for poll in map(int, polls):
+    for poll, target in list(epoll_descriptors.watched()):
         with contextlib.suppress(OSError):
-            lines = (_FDINFO / str(poll)).read_text()
-            for target in map(int, re.findall(r'(?m)^tfd:\s*(\d+)', lines)):
-                if os.fstat(target).st_ino == inode:
-                    with select.epoll.fromfd(os.dup(poll)) as epoll:
-                        epoll.unregister(target)
+            if os.fstat(target).st_ino == inode:
+                with select.epoll.fromfd(os.dup(poll)) as epoll:
+                    epoll.unregister(target)
 
 
 class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]

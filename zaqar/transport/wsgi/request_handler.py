@@ -138,7 +138,8 @@ class RootController:
         else:
             read_once = waiting_in_threads.read_once(read_body)
             result, is_refused = self._waiting.run(
-                lambda request: run(read_body=read_once, request=request)
+                environ,
+                lambda request: run(read_body=read_once, request=request),
             )
         response = view(result, scope, path)
         if is_refused:

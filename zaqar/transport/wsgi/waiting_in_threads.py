@@ -6,7 +6,8 @@ Each holds a thread, hence their number is bounded; the others do not wait.
 
 from __future__ import annotations
 
-import importlib
+import os
+import select
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,9 @@ from oslo_config import cfg
 from zaqar.api.dispatch import BodyReader, Received
 from zaqar.api.operation import Body
 from zaqar.api.waiting_requests import Postponable
+from zaqar.errors import StoreUnavailable
+from zaqar.transport.wsgi import server_extensions
+from zaqar.transport.wsgi_types import Environ
 from zaqar.waiting.waiters import Ticket
 
 GROUP = 'drivers:transport:wsgi'
@@ -33,13 +37,32 @@ OPTS = [
 ]
 
 
-class _Request:
-    """A request that waits in its thread."""
+class _Bell:
+    """Wakes a thread that polls; it may ring when nobody listens any more."""
 
-    def __init__(self, room: threading.Semaphore) -> None:
+    def __init__(self) -> None:
+        self.descriptor = os.eventfd(0)
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+    def ring(self) -> None:
+        os.eventfd_write(self.descriptor, 1)
+
+
+class _Request:
+    """A request that waits in its thread.
+
+    :param connection: the descriptor of its connection, None if not known
+    """
+
+    def __init__(
+        self, room: threading.Semaphore, connection: int | None
+    ) -> None:
         self.ticket: Ticket | None = None
         self.is_missed = self.is_refused = False
         self._room = room
+        self._connection = connection
         self._has_room = False
 
     def may_wait(self) -> bool:
@@ -50,12 +73,26 @@ class _Request:
         self.ticket = ticket
         self.is_missed = True
 
+    def check_connection(self) -> None:
+        """Refuse a request whose client has gone before it was begun.
+
+        :raises StoreUnavailable: nobody would receive what it takes
+        """
+        if _closed(self._connection).poll(0):
+            raise StoreUnavailable('The client has gone.')
+
     def wait(self) -> None:
-        """Return when it is to run again."""
+        """Return when it is to run again.
+
+        It makes no attempt then if its client has gone, or the process stops.
+        """
         assert self.ticket is not None
-        woken = threading.Event()
-        self.ticket.park(woken.set)
-        woken.wait()
+        bell = _Bell()
+        self.ticket.park(bell.ring)
+        polled = _closed(self._connection, server_extensions.stop_pipe())
+        polled.register(bell.descriptor, select.POLLIN)
+        if any(each != bell.descriptor for each, _ in polled.poll()):
+            self.ticket.give_up()
         self.is_missed = False
 
     def end(self) -> None:
@@ -64,6 +101,15 @@ class _Request:
             self.ticket.leave()
         if self._has_room:
             self._room.release()
+
+
+def _closed(*descriptors: int | None) -> select.poll:
+    """Return an object that reports what its other end has closed."""
+    polled = select.poll()
+    for each in descriptors:
+        if each is not None:
+            polled.register(each, select.POLLRDHUP)
+    return polled
 
 
 class WaitingInThreads:
@@ -79,15 +125,19 @@ class WaitingInThreads:
     def from_conf(cls, conf: cfg.ConfigOpts) -> WaitingInThreads:
         conf.register_opts(OPTS, GROUP)
         most = conf[GROUP].max_waiting
-        return cls(_threads() // 2 if most is None else most)
+        return cls(server_extensions.threads() // 2 if most is None else most)
 
-    def run(self, run: Callable[[Postponable], Any]) -> tuple[Any, bool]:
+    def run(
+        self, environ: Environ, run: Callable[[Postponable], Any]
+    ) -> tuple[Any, bool]:
         """Run a request until it has messages, or its time is over.
 
         :returns: its result, and whether it may not wait
+        :raises StoreUnavailable: its client has gone
         """
-        request = _Request(self._room)
+        request = _Request(self._room, server_extensions.connection(environ))
         try:
+            request.check_connection()
             result = run(request)
             while request.is_missed:
                 request.wait()
@@ -107,13 +157,3 @@ def read_once(read: BodyReader) -> BodyReader:
         return bodies[0]
 
     return body
-
-
-def _threads() -> int:
-    """Return the threads of each process, as far as they are known."""
-    try:
-        # The module exists inside uWSGI only.
-        uwsgi = importlib.import_module('uwsgi')
-    except ImportError:
-        return 0
-    return int(uwsgi.opt.get('threads', 1))

@@ -17,6 +17,8 @@ HEADERS = {
     'X-Project-ID': 'p',
 }
 
+_WAITING = {'OpenStack-API-Version': 'messaging 2.1'}
+
 
 class Load:
     """Producers and consumers; what fails is counted, and tried once only.
@@ -25,6 +27,7 @@ class Load:
     and deletes each.
 
     :param origin: returns where to send the next request
+    :param wait: seconds for which a claim waits for messages
     :ivar posted: bodies that were acknowledged
     :ivar claimed: bodies that were handed out, as often as they were
     :ivar taken: bodies that were claimed and deleted, both acknowledged
@@ -39,9 +42,12 @@ class Load:
         producers: int = 3,
         consumers: int = 2,
         queue: str = 'q',
+        wait: int = 0,
     ) -> None:
         self._origin = origin
         self._path = f'/v2/queues/{queue}'
+        self._wait = f'&wait={wait}' if wait else ''
+        self._headers = HEADERS | (_WAITING if wait else {})
         self.posted: list[str] = []
         self.claimed: list[str] = []
         self.doubtful: set[str] = set()
@@ -78,6 +84,7 @@ class Load:
 
     def drain(self) -> None:
         """Take what is left, with nobody else about."""
+        self._wait = ''
         with requests.Session() as session:
             while self._take(session):
                 pass
@@ -137,7 +144,11 @@ class Load:
 
     def _take(self, session: requests.Session) -> int:
         answer = self._ask(
-            session, 'POST', '/claims?limit=5', (201, 204), {'ttl': 300}
+            session,
+            'POST',
+            f'/claims?limit=5{self._wait}',
+            (201, 204),
+            {'ttl': 300},
         )
         if answer is None or answer.status_code == 204:
             return 0
@@ -166,7 +177,7 @@ class Load:
                 method,
                 self._origin() + self._path + tail,
                 json=document,
-                headers=HEADERS,
+                headers=self._headers,
                 timeout=30,
             )
         except requests.RequestException as error:

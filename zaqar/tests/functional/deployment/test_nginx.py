@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
@@ -71,17 +72,18 @@ def site(folder: pathlib.Path, *ports: int) -> Nginx:
     return nginx
 
 
-def _uwsgi(behind: Behind) -> tuple[list[str], dict[str, str]]:
+def _uwsgi(
+    behind: Behind, option: str = 'socket'
+) -> tuple[list[str], dict[str, str]]:
     """Run our sample, but for where it listens."""
     if not (_BIN / 'uwsgi').exists():
         process.missing('uWSGI is not installed')
     text = (_ETC / 'uwsgi.ini').read_text()
-    assert '\nhttp = 127.0.0.1:8888\n' in text
+    line = '\nhttp-socket = 127.0.0.1:8888\n'
+    assert line in text
     path = behind.folder / 'uwsgi.ini'
     path.write_text(
-        text.replace(
-            'http = 127.0.0.1:8888', f'socket = 127.0.0.1:{behind.port}'
-        )
+        text.replace(line, f'\n{option} = 127.0.0.1:{behind.port}\n')
     )
     return [str(_BIN / 'uwsgi'), '--ini', str(path)], {}
 
@@ -95,7 +97,11 @@ def _granian(behind: Behind) -> tuple[list[str], dict[str, str]]:
     ], {}
 
 
-_COMMANDS = {'uwsgi': _uwsgi, 'granian': _granian}
+_COMMANDS = {
+    'uwsgi': _uwsgi,
+    'uwsgi-http': functools.partial(_uwsgi, option='http-socket'),
+    'granian': _granian,
+}
 
 
 @pytest.fixture(scope='module')

@@ -190,7 +190,7 @@ def test_systemd_reads_the_units(tmp_path: pathlib.Path) -> None:
 
 def test_uwsgi_listens_for_a_proxy_on_this_machine_alone() -> None:
     text = (_TOP / 'etc' / 'zaqar' / 'uwsgi.ini').read_text()
-    assert re.findall('^http = (.*)$', text, re.M) == ['127.0.0.1:8888']
+    assert re.findall('^http-socket = (.*)$', text, re.M) == ['127.0.0.1:8888']
 
 
 # Dependencies.

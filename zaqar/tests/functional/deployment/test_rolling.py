@@ -63,17 +63,19 @@ def test_servers_are_replaced_in_turn_without_a_failed_request(
         web.stop()
 
 
+@pytest.mark.parametrize('kind', ['uwsgi', 'uwsgi-http'])
+@pytest.mark.parametrize('wait', [0, 20])
 def test_uwsgi_loads_anew_without_a_failed_request(
-    tmp_path: pathlib.Path,
+    tmp_path: pathlib.Path, kind: str, wait: int
 ) -> None:
     conf = tmp_path / 'zaqar.conf'
     conf.write_text(
         '[drivers:management_store:sqlalchemy]\n'
         f'uri = sqlite:///{tmp_path}/zaqar.sqlite\n'
     )
-    behind = Behind(tmp_path, conf, 'uwsgi')
+    behind = Behind(tmp_path, conf, kind)
     try:
-        with Load(lambda: behind.url) as load:
+        with Load(lambda: behind.url, wait=wait) as load:
             assert load.goes_on()
             for _ in range(ROUNDS):
                 behind.server.child.send_signal(signal.SIGHUP)

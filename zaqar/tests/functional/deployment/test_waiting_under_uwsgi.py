@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import pathlib
+import signal
 import sys
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from typing import Any
 
@@ -14,9 +18,11 @@ import pytest
 import requests
 
 from zaqar.tests.servers import process
+from zaqar.tests.servers.nginx import Nginx
 
 _BIN = pathlib.Path(sys.executable).parent
 _SAMPLE = pathlib.Path(__file__).parents[4] / 'etc' / 'zaqar' / 'uwsgi.ini'
+_LISTENS = '\nhttp-socket = 127.0.0.1:8888\n'
 
 HEADERS = {
     'Client-ID': str(uuid.UUID(int=1)),
@@ -24,17 +30,68 @@ HEADERS = {
     'OpenStack-API-Version': 'messaging 2.1',
 }
 
-#: Longer than any of these tests may take.
-LONG = 60
+#: Seconds that waits may last, and in which they end early.
+LONG, SOON = 60, 30
 
 #: Of the four threads of a process half may wait.
 THREADS, MAY_WAIT = 4, 2
 
 
 class Api:
-    def __init__(self, port: int) -> None:
-        self._url = f'http://127.0.0.1:{port}/v2/queues/q'
-        self.pool = ThreadPoolExecutor(THREADS)
+    """The service under uWSGI as our sample runs it, with one process.
+
+    :param how: the option by which it listens; "socket" is behind nginx
+    :param threads: of the process
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        how: str = 'http-socket',
+        threads: int = THREADS,
+    ) -> None:
+        if not (_BIN / 'uwsgi').exists():
+            process.missing('uWSGI is not installed')
+        conf = folder / 'zaqar.conf'
+        conf.write_text(f'[DEFAULT]\nstate_path = {folder}\n')
+        self.port = port = process.free_port()
+        self.sample = folder / 'uwsgi.ini'
+        self._configure(how, threads)
+        self.server = process.Process(
+            [str(_BIN / 'uwsgi'), '--ini', str(self.sample)],
+            folder / 'log',
+            env={'OS_ZAQAR_CONFIG_FILES': str(conf)},
+        )
+        self.server.wait_until(lambda: process.accepts(port))
+        self._web: Nginx | None = None
+        if how == 'socket':
+            self._web = Nginx(
+                folder / 'nginx',
+                'include /etc/nginx/uwsgi_params; '
+                f'location / {{ uwsgi_pass 127.0.0.1:{port}; }}',
+            )
+            self.port = self._web.port
+        self._url = f'http://127.0.0.1:{self.port}/v2/queues/q'
+        self.pool = ThreadPoolExecutor(threads)
+
+    def _configure(self, how: str, threads: int) -> None:
+        text = _SAMPLE.read_text()
+        for old, new in (
+            (_LISTENS, f'\n{how} = 127.0.0.1:{self.port}\n'),
+            ('\nprocesses = 4\n', '\nprocesses = 1\n'),
+            (f'\nthreads = {THREADS}\n', f'\nthreads = {threads}\n'),
+        ):
+            assert old in text
+            text = text.replace(old, new)
+        chain = self.sample.parent / 'chain'
+        chain.touch()
+        self.sample.write_text(f'{text}touch-chain-reload = {chain}\n')
+
+    def stop(self) -> None:
+        self.pool.shutdown()
+        if self._web is not None:
+            self._web.stop()
+        self.server.stop()
 
     def claim(self, wait: int = LONG) -> requests.Response:
         return requests.post(
@@ -57,35 +114,61 @@ class Api:
     def claiming(self) -> Future[requests.Response]:
         return self.pool.submit(self.claim)
 
+    def is_full(self) -> bool:
+        """Tell whether as many wait as may."""
+        return 'Retry-After' in self.claim(wait=1).headers
+
+    def all_waiting(self) -> list[Future[requests.Response]]:
+        """Have as many claims wait as may."""
+        claiming: list[Future[requests.Response]] = []
+        while len(claiming) < MAY_WAIT or not self.is_full():
+            # The last look may have been in the way of one.
+            claiming = [each for each in claiming if not each.done()]
+            if len(claiming) < MAY_WAIT:
+                claiming.append(self.claiming())
+        return claiming
+
+    def leaving(self) -> list[http.client.HTTPConnection]:
+        """Have as many claims wait as may; return their connections."""
+        while True:
+            connections = []
+            for _ in range(MAY_WAIT):
+                connection = http.client.HTTPConnection(
+                    '127.0.0.1', self.port, timeout=LONG
+                )
+                connection.request(
+                    'POST',
+                    f'/v2/queues/q/claims?limit=1&wait={LONG}',
+                    json.dumps({'ttl': 60}),
+                    {**HEADERS, 'Content-Type': 'application/json'},
+                )
+                connections.append(connection)
+            if self.is_full():
+                return connections
+            for connection in connections:
+                connection.close()
+
 
 @pytest.fixture
-def api(tmp_path: pathlib.Path) -> Iterator[Api]:
-    """The service under uWSGI as our sample runs it, with one process."""
-    if not (_BIN / 'uwsgi').exists():
-        process.missing('uWSGI is not installed')
-    conf = tmp_path / 'zaqar.conf'
-    conf.write_text(f'[DEFAULT]\nstate_path = {tmp_path}\n')
-    port = process.free_port()
-    text = _SAMPLE.read_text()
-    for old, new in (
-        ('127.0.0.1:8888\nmaster', f'127.0.0.1:{port}\nmaster'),
-        ('processes = 4', 'processes = 1'),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    assert f'threads = {THREADS}' in text
-    sample = tmp_path / 'uwsgi.ini'
-    sample.write_text(text)
-    server = process.Process(
-        [str(_BIN / 'uwsgi'), '--ini', str(sample)],
-        tmp_path / 'log',
-        env={'OS_ZAQAR_CONFIG_FILES': str(conf)},
-    )
-    server.wait_until(lambda: process.accepts(port))
-    made = Api(port)
-    yield made
-    made.pool.shutdown()
-    server.stop()
+def start(
+    tmp_path: pathlib.Path,
+) -> Iterator[Callable[..., Api]]:
+    """A function that starts the service."""
+    started: list[Api] = []
+
+    def one(*arguments: Any, **options: Any) -> Api:
+        started.append(Api(tmp_path, *arguments, **options))
+        return started[-1]
+
+    yield one
+    for api in started:
+        api.stop()
+
+
+@pytest.fixture
+def api(start: Callable[..., Api]) -> Api:
+    """The service."""
+    return start()
 
 
 def test_a_message_ends_a_wait(api: Api) -> None:
@@ -107,3 +190,64 @@ def test_half_of_the_threads_are_left_to_others(api: Api) -> None:
     answers = [each.result() for each in claiming]
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [201] * MAY_WAIT + [204]
+
+
+def test_nothing_is_claimed_for_a_client_that_has_gone(api: Api) -> None:
+    for connection in api.leaving():
+        connection.close()
+    api.post('a', 'b')
+    for _ in range(MAY_WAIT):
+        assert api.claim(wait=1).status_code == 201
+
+
+@pytest.mark.parametrize('how', ['http-socket', 'http', 'socket'])
+def test_a_client_that_goes_makes_room(
+    start: Callable[..., Api], how: str
+) -> None:
+    api = start(how)
+    for connection in api.leaving():
+        connection.close()
+    # Proxies between have noticed it, too.
+    api.server.wait_until(lambda: not api.is_full(), SOON)
+    claiming = api.all_waiting()
+    api.post(*map(str, range(MAY_WAIT)))
+    bodies = {each.result().json()['messages'][0]['body'] for each in claiming}
+    assert bodies == {*map(str, range(MAY_WAIT))}
+
+
+def _reload(api: Api) -> None:
+    api.server.child.send_signal(signal.SIGHUP)
+
+
+def _reload_in_turn(api: Api) -> None:
+    api.sample.with_name('chain').write_text('again')
+
+
+@pytest.mark.parametrize('how', ['http-socket', 'socket'])
+@pytest.mark.parametrize('reload', [_reload, _reload_in_turn])
+def test_waits_end_when_the_process_is_replaced(
+    start: Callable[..., Api], how: str, reload: Callable[[Api], None]
+) -> None:
+    api = start(how)
+    claiming = api.all_waiting()
+    began = time.monotonic()
+    reload(api)
+    for each in claiming:
+        assert each.result().status_code == 204
+    assert time.monotonic() - began < SOON
+    # The new one has room, and finds what is posted.
+    claiming = api.all_waiting()
+    api.post('a', 'b')
+    assert all(each.result().status_code == 201 for each in claiming)
+
+
+@pytest.mark.parametrize('how', ['http-socket', 'http'])
+def test_waits_end_when_it_is_stopped(
+    start: Callable[..., Api], how: str
+) -> None:
+    api = start(how)
+    claiming = api.all_waiting()
+    began = time.monotonic()
+    assert api.server.stop(signal.SIGTERM, SOON) == 0
+    assert time.monotonic() - began < SOON
+    assert [each.result().status_code for each in claiming] == [204, 204]

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What WSGI servers with threads, uWSGI above all, offer beyond WSGI."""
+
+import contextlib
+import functools
+import importlib
+import os
+import stat
+from typing import Any
+
+from zaqar.transport.wsgi import epoll_descriptors
+from zaqar.transport.wsgi_types import Environ
+
+
+def threads() -> int:
+    """Return the threads of each process, 0 if they are not known."""
+    uwsgi = _uwsgi()
+    return int(uwsgi.opt.get('threads', 1)) if uwsgi else 0
+
+
+def connection(environ: Environ) -> int | None:
+    """Return the descriptor of the connection of a request, if it is known.
+
+    It is that of the client, or of a proxy that closes it when its own client
+    goes.
+    """
+    if uwsgi := _uwsgi():
+        return int(uwsgi.connection_fd())
+    socket = environ.get('gunicorn.socket')
+    return None if socket is None else int(socket.fileno())
+
+
+@functools.cache
+def stop_pipe() -> int | None:
+    """Return a pipe whose other end is closed when the process is to stop.
+
+    uWSGI has no hook for that moment: it calls Python only after it has waited
+    for all requests. But each of its threads watches this pipe.
+    """
+    if _uwsgi():
+        for _, descriptor in epoll_descriptors.watched():
+            with contextlib.suppress(OSError):
+                if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                    return descriptor
+    return None
+
+
+@functools.cache
+def _uwsgi() -> Any:
+    """Return the module that exists inside uWSGI only, or None."""
+    try:
+        return importlib.import_module('uwsgi')
+    except ImportError:
+        return None
