@@ -148,9 +148,9 @@ class PooledCatalogue(Catalogue):
         data = entry.data
         scope = Scope(data['project'], data['name'], Kind(data['kind']))
         queue = Catalogue.read(self, scope)
-        if queue is not None:
-            return any(pool == place for place, _qid in _places(queue))
-        # It may be about to be created.
+        if queue is not None and pool in dict(_places(queue)):
+            return True
+        # It may be about to be created there, or to be moved there.
         return self.management.clock.now() - int(data.get('at', 0)) < GRACE
 
     def _new(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
@@ -268,16 +268,16 @@ class PooledCatalogue(Catalogue):
             with request_deadline.undoing():
                 self._withdraw(moved, queue)
             raise
-        if not done:
-            self._discard(moved)
-        return done
+        if done or self._is_recorded(moved):
+            return True
+        self._discard(moved)
+        return False
 
     def _withdraw(self, moved: Queue, queue: Queue) -> None:
         """Discard a move that failed, unless it was recorded all the same."""
         # It cannot be recorded later, since this changes the version.
         self._write(queue)
-        recorded = super().read(queue.scope)
-        if recorded is None or recorded.qid != moved.qid:
+        if not self._is_recorded(moved):
             self._discard(moved)
 
     def _drain_former(self, queue: Queue) -> Queue | None:

@@ -98,8 +98,11 @@ class Catalogue:
                 if self.created is not None:
                     self.created(scope)
                 return queue, True
-            self._discard(queue)
             existing = self.read(scope)
+            if existing is not None and existing.qid == queue.qid:
+                # The answer was lost, and then somebody changed the queue.
+                return existing, True
+            self._discard(queue)
             return (existing, False) if existing else None
 
         return repeat(attempt)
@@ -244,9 +247,19 @@ class Catalogue:
         # Recorded first, so that no deletion can miss it.
         key = (SUCCESSOR, queue.qid, successor.qid)
         self.management.create(*key, self._data(successor))
-        if not self._write(successor):
+        if not self._write(successor) and not self._is_recorded(successor):
             self.management.delete(*key)
             self._discard(successor)
+
+    def _is_recorded(self, queue: Queue) -> bool:
+        """Tell whether a queue is recorded, though a call said that it is not.
+
+        The answer may have been lost, and the queue been changed before the
+        call was repeated.
+        """
+        scope = queue.scope
+        record = self.management.get(scope.kind, scope.project, scope.name)
+        return record is not None and record.data['qid'] == queue.qid
 
     def _drop_successors(self, queue: Queue) -> None:
         """Drop the later incarnations of a queue that was deleted."""

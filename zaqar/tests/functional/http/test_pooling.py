@@ -29,6 +29,9 @@ from zaqar.tests.servers.zaqar import Zaqar, with_database
 
 QUEUE = '/v2/queues/q'
 
+_CHANGE = [{'op': 'add', 'path': '/metadata/a', 'value': 1}]
+_PATCH = {'Content-Type': PATCH}
+
 
 @pytest.fixture
 def api(make_api: MakeApi) -> Api:
@@ -728,6 +731,65 @@ def test_whoever_comes_second_to_make_a_queue_leaves_no_registration(
     assert api('PUT', QUEUE).status == 204
     record = management.get('queue', api.project, 'q')
     assert _registered(api, 'east') == [record.data['qid']]
+
+
+def test_a_queue_that_was_changed_before_its_creation_was_repeated_is_ours(
+    api: Api, twin: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools.make(api, 'east')
+    management = _catalogue(api).management
+    create = management.create
+
+    def repeated(kind: str, *arguments: Any) -> bool:
+        created = bool(create(kind, *arguments))
+        if kind == 'queue':
+            # A driver that sends it again sees the record of another version.
+            assert twin('PATCH', QUEUE, _CHANGE, headers=_PATCH).status == 200
+            return False
+        return created
+
+    monkeypatch.setattr(management, 'create', repeated)
+    assert api('PUT', QUEUE).status == 201
+    record = management.get('queue', api.project, 'q')
+    assert _registered(api, 'east') == [record.data['qid']]
+
+
+def test_a_move_that_was_changed_before_it_was_repeated_is_ours(
+    flavored: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    management = _catalogue(flavored).management
+    replace = management.replace
+
+    def repeated(*arguments: Any, **more: Any) -> bool:
+        monkeypatch.setattr(management, 'replace', replace)
+        assert replace(*arguments, **more)
+        answer = flavored('PATCH', QUEUE, _CHANGE, headers=_PATCH)
+        assert answer.status == 200
+        return False
+
+    monkeypatch.setattr(management, 'replace', repeated)
+    assert pools.set_flavor(flavored, 'q', 'fast').status == 200
+    record = management.get('queue', flavored.project, 'q')
+    assert _registered(flavored, 'west') == [record.data['qid']]
+
+
+def test_a_pool_is_used_while_a_queue_is_being_moved_there(
+    flavored: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = _catalogue(flavored)
+    placed = catalogue._placed  # noqa: SLF001
+    seen: list[bool] = []
+
+    def slow(*arguments: Any) -> Any:
+        queue = placed(*arguments)
+        seen.append(catalogue.is_used('west'))
+        return queue
+
+    monkeypatch.setattr(catalogue, '_placed', slow)
+    assert pools.set_flavor(flavored, 'q', 'fast').status == 200
+    assert seen == [True]
+    record = catalogue.management.get('queue', flavored.project, 'q')
+    assert _registered(flavored, 'west') == [record.data['qid']]
 
 
 def _registered(api: Api, pool: str) -> list[str]:
