@@ -18,7 +18,11 @@ import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from zaqar.controllers import subscription_expiry_index, trust_interface
+from zaqar.controllers import (
+    ended_trusts,
+    subscription_expiry_index,
+    trust_interface,
+)
 from zaqar.controllers.call_context import Context
 from zaqar.errors import Conflict, NotFound
 from zaqar.models import Data, Kind, Record, Scope, Subscription
@@ -231,13 +235,12 @@ def remove(
     )
     if deleted is None and version is not None:
         return
+    if deleted is not None:
+        # First: its id is not stored elsewhere.
+        _end_trust(ctx, deleted)
     store.delete(DELIVERIES, parent, subscription_id)
     if deleted is not None:
         _drop_name(ctx, scope, deleted.data['subscriber'], subscription_id)
-        trust_interface.end(
-            ctx.trusts,
-            (deleted.data['options'] or {}).get(trust_interface.OPTION),
-        )
         # Last: the sweeper finishes what was interrupted.
         subscription_expiry_index.remove(
             store, subscription_id, deleted.data['expires_at']
@@ -249,6 +252,7 @@ def sweep(ctx: Context, batch: int) -> int:
 
     :returns: how many entries were read; fewer than ``batch`` at the end
     """
+    ended_trusts.sweep(ctx, batch)
     store = ctx.catalogue.management
     now = store.clock.server_now()
     count = 0
@@ -276,16 +280,19 @@ def clear(ctx: Context, scope: Scope) -> None:
     for kind in (SUBSCRIPTION, SUBSCRIBER, DELIVERIES):
         while records := store.list(kind, parent, after=None, limit=BATCH):
             for record in records:
-                store.delete(kind, parent, record.name)
-                if kind == SUBSCRIPTION:
-                    ends_at = record.data['expires_at']
+                # It may have been changed since.
+                deleted = store.delete(kind, parent, record.name)
+                if kind == SUBSCRIPTION and deleted is not None:
+                    _end_trust(ctx, deleted)
+                    ends_at = deleted.data['expires_at']
                     subscription_expiry_index.remove(
                         store, record.name, ends_at
                     )
-                options = record.data.get('options') or {}
-                trust_interface.end(
-                    ctx.trusts, options.get(trust_interface.OPTION)
-                )
+
+
+def _end_trust(ctx: Context, deleted: Record) -> None:
+    options = deleted.data['options'] or {}
+    ended_trusts.end(ctx, options.get(trust_interface.OPTION))
 
 
 def data_of(subscription: Subscription) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar.controllers import (
+    ended_trusts,
     outbox_notices,
     subscription_delivery_status,
     subscription_trusts,
@@ -79,13 +80,13 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> str:
         ctx.catalogue.ensure(scope)
         subscription_id, is_new = records.enrol(ctx, scope, fresh, now)
     except BaseException as error:
-        trust_interface.end(ctx.trusts, trust_id)
+        ended_trusts.end(ctx, trust_id)
         if isinstance(error, Conflict):
             # The process that recorded it may have died before this.
             _mark(ctx, scope)
         raise
     if not is_new:
-        trust_interface.end(ctx.trusts, trust_id)
+        ended_trusts.end(ctx, trust_id)
     _mark(ctx, scope)
     if not fresh['confirmed']:
         uri: str = fresh['subscriber']
@@ -191,7 +192,7 @@ def _update(
             data['options'].get(trust_interface.OPTION) if done else old_id
         )
         for trust_id in {old_id, created_id} - {used_id}:
-            trust_interface.end(ctx.trusts, trust_id)
+            ended_trusts.end(ctx, trust_id)
     return done
 
 

@@ -51,8 +51,11 @@ class Trusts(Protocol):
         :raises StoreUnavailable: Keystone does not respond
         """
 
-    def delete(self, trust_id: str) -> None:
-        """Delete a trust; failures are only logged."""
+    def delete(self, trust_id: str) -> bool:
+        """Delete a trust; failures are only logged.
+
+        :returns: False if the same call may succeed later
+        """
 
 
 def is_wanted(subscriber: str) -> bool:
@@ -64,9 +67,3 @@ def used(options: Mapping[str, Any]) -> str | None:
     """Return the id of the trust that a subscription uses."""
     trust_id: str | None = options.get(OPTION) or options.get(BROUGHT)
     return trust_id
-
-
-def end(trusts: Trusts | None, trust_id: str | None) -> None:
-    """Delete a trust, if there is one."""
-    if trust_id is not None and trusts is not None:
-        trusts.delete(trust_id)

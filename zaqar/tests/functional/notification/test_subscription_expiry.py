@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import pathlib
 from collections.abc import Callable
+from typing import Any, NoReturn
 
 import pytest
 
 from zaqar.controllers import (
+    ended_trusts,
     subscription_expiry_index,
     subscription_records,
     subscriptions,
 )
 from zaqar.controllers.subscription_records import SUBSCRIBER, SUBSCRIPTION
+from zaqar.errors import Conflict, StoreUnavailable
 from zaqar.models import Identity, Scope
 from zaqar.notification import fanout
 from zaqar.tests.functional.notification.conftest import MakeRig
@@ -54,32 +58,141 @@ def change(rig: Rig, one: str, ttl: int) -> None:
 
 
 class SlowTrusts:
-    """A Keystone during whose answer other things happen."""
+    """A Keystone during whose answer other things happen.
+
+    :ivar lasting: the trusts that there are
+    """
 
     def __init__(self) -> None:
         self.meanwhile: Callable[[], None] = lambda: None
+        self.lasting: set[str] = set()
+        self.is_down = False
+        self._ids = map(str, itertools.count())
 
     def create(
         self, identity: Identity, seconds: int
     ) -> tuple[str, datetime.datetime | None]:
         self.meanwhile()
-        return 'trust', None
+        trust_id = next(self._ids)
+        self.lasting.add(trust_id)
+        return trust_id, None
 
     def check(
         self, identity: Identity, trust_id: str
     ) -> datetime.datetime | None:
         return None
 
-    def delete(self, trust_id: str) -> None:
-        pass
+    def delete(self, trust_id: str) -> bool:
+        if not self.is_down:
+            self.lasting.discard(trust_id)
+        return not self.is_down
+
+
+#: Takes a token, hence needs a trust.
+TAKES_TOKEN = 'trust+http://a.example/'
+
+
+@pytest.fixture
+def trusts() -> SlowTrusts:
+    """A Keystone."""
+    return SlowTrusts()
+
+
+@pytest.fixture
+def trusting(make_rig: MakeRig, trusts: SlowTrusts) -> Rig:
+    """A place whose subscriptions have trusts."""
+    return make_rig(running=False, trusts=trusts)
+
+
+def test_a_trust_ends_with_its_subscription(
+    trusting: Rig, trusts: SlowTrusts
+) -> None:
+    one = trusting.subscribe(TAKES_TOKEN)
+    assert trusts.lasting
+    subscriptions.delete(trusting.ctx, scope=SCOPE, subscription_id=one)
+    assert not trusts.lasting
+    trusting.subscribe(TAKES_TOKEN)
+    subscription_records.clear(trusting.ctx, SCOPE)
+    assert not trusts.lasting
+    assert not trusting.management.count(
+        ended_trusts.KIND, ended_trusts.PARENT
+    )
+
+
+@pytest.mark.parametrize('ended_by', ['a deletion', 'a refusal'])
+def test_a_trust_that_keystone_did_not_end_is_ended_by_a_sweep(
+    trusting: Rig,
+    trusts: SlowTrusts,
+    monkeypatch: pytest.MonkeyPatch,
+    ended_by: str,
+) -> None:
+    if ended_by == 'a deletion':
+        one = trusting.subscribe(TAKES_TOKEN)
+        trusts.is_down = True
+        subscriptions.delete(trusting.ctx, scope=SCOPE, subscription_id=one)
+    else:
+        monkeypatch.setattr(trusts, 'meanwhile', lambda: _go_down(trusts))
+        monkeypatch.setattr(subscription_records, 'enrol', _refuse)
+        with pytest.raises(Conflict):
+            trusting.subscribe(TAKES_TOKEN)
+    subscription_records.sweep(trusting.ctx, 10)
+    assert trusts.lasting
+    trusts.is_down = False
+    subscription_records.sweep(trusting.ctx, 10)
+    assert not trusts.lasting
+    assert not trusting.management.count(
+        ended_trusts.KIND, ended_trusts.PARENT
+    )
+
+
+def _go_down(trusts: SlowTrusts) -> None:
+    trusts.is_down = True
+
+
+def _refuse(*_: Any) -> NoReturn:
+    raise Conflict
+
+
+def test_a_trust_ends_though_the_store_fails_meanwhile(
+    trusting: Rig, trusts: SlowTrusts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trusting.subscribe(TAKES_TOKEN)
+    delete = trusting.management.delete
+
+    def fail(kind: str, *arguments: Any, **more: Any) -> Any:
+        if kind != SUBSCRIPTION:
+            raise StoreUnavailable
+        return delete(kind, *arguments, **more)
+
+    monkeypatch.setattr(trusting.management, 'delete', fail)
+    with pytest.raises(StoreUnavailable):
+        subscriptions.delete(trusting.ctx, scope=SCOPE, subscription_id=one)
+    assert not trusts.lasting
+
+
+def test_a_purge_ends_the_trust_that_a_subscription_has_by_then(
+    trusting: Rig, trusts: SlowTrusts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = trusting.subscribe(TAKES_TOKEN, ttl=HOUR)
+    list_ = trusting.management.list
+
+    def slow(*arguments: Any, **more: Any) -> Any:
+        records = list_(*arguments, **more)
+        monkeypatch.setattr(trusting.management, 'list', list_)
+        change(trusting, one, 2 * HOUR)
+        return records
+
+    monkeypatch.setattr(trusting.management, 'list', slow)
+    subscription_records.clear(trusting.ctx, SCOPE)
+    assert kept(trusting) == [0, 0, 0, 0]
+    assert not trusts.lasting
 
 
 def test_what_is_renewed_at_its_end_is_notified(
-    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+    trusting: Rig, trusts: SlowTrusts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trusts = SlowTrusts()
-    rig = make_rig(running=False, trusts=trusts)
-    one = rig.subscribe('trust+http://a.example/', ttl=HOUR)
+    rig = trusting
+    one = rig.subscribe(TAKES_TOKEN, ttl=HOUR)
     # Ended by the clock of the notifier only, which therefore removes nothing.
     server_now = rig.now() + (HOUR - 1) * 1000
     monkeypatch.setattr(rig.management.clock, 'server_now', lambda: server_now)

@@ -134,8 +134,8 @@ class AnyTrust:
     def check(self, identity: Identity, trust_id: str) -> None:
         pass
 
-    def delete(self, trust_id: str) -> None:
-        pass
+    def delete(self, trust_id: str) -> bool:
+        return True
 
 
 def test_headers_of_the_user_go_before_ours(

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trusts that no subscription uses any more, until Keystone deletes them.
+
+Each is recorded first: Keystone may not respond, or the process may die.
+"""
+
+import contextlib
+
+from zaqar import request_deadline
+from zaqar.controllers.call_context import Context
+from zaqar.errors import StoreUnavailable
+
+KIND = 'ended_trust'
+
+#: The parent of all of them.
+PARENT = 'subscriptions'
+
+
+def end(ctx: Context, trust_id: str | None) -> None:
+    """Delete a trust, if there is one, now or with a later sweep."""
+    if trust_id is None or ctx.trusts is None:
+        return
+    store = ctx.catalogue.management
+    # Without the store there is this one try.
+    with contextlib.suppress(StoreUnavailable), request_deadline.undoing():
+        store.create(KIND, PARENT, trust_id, {})
+    if ctx.trusts.delete(trust_id):
+        with contextlib.suppress(StoreUnavailable):
+            store.delete(KIND, PARENT, trust_id)
+
+
+def sweep(ctx: Context, batch: int) -> None:
+    """Delete trusts that could not be, until Keystone does not respond."""
+    if ctx.trusts is None:
+        return
+    store = ctx.catalogue.management
+    for record in store.list(KIND, PARENT, after=None, limit=batch):
+        if not ctx.trusts.delete(record.name):
+            return
+        store.delete(KIND, PARENT, record.name)
