@@ -12,10 +12,10 @@ from typing import Any
 
 from zaqar import request_deadline
 from zaqar.api import microversions, query_parsing, waiting_requests
-from zaqar.api.microversions import Version
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.api.waiting_requests import Postponable
+from zaqar.api_versions import Version
 from zaqar.controllers import subscriptions
 from zaqar.controllers.call_context import Context
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError

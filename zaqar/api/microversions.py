@@ -6,15 +6,12 @@
 
 import functools
 import re
-from typing import NamedTuple
 
+from zaqar.api_versions import SERVICE, V2_0, V2_1, Version
 from zaqar.errors import InvalidRequest, NotAcceptable
 
 #: The header in which requests name a version, and answers the one used.
 HEADER = 'OpenStack-API-Version'
-
-#: The name of our service in answers.
-SERVICE = 'messaging'
 
 #: Its names in requests. The second one is the official service type, which
 #: openstacksdk sends.
@@ -28,25 +25,6 @@ _VERSION = re.compile(r'(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})')
 
 #: Characters of the longest header that is cached: callers choose it.
 _LONGEST = 256
-
-
-class Version(NamedTuple):
-    """A version of the API; later ones are greater."""
-
-    major: int
-    minor: int
-
-    def __str__(self) -> str:
-        return f'{self.major}.{self.minor}'
-
-    @property
-    def header(self) -> str:
-        """The value of the header that names it."""
-        return f'{SERVICE} {self}'
-
-
-V2_0 = Version(2, 0)
-V2_1 = Version(2, 1)
 
 #: All that are supported, in order.
 ALL = (V2_0, V2_1)

@@ -12,8 +12,8 @@ from typing import Any
 
 from zaqar import version
 from zaqar.api import microversions, operation_table, response_schemas
-from zaqar.api.microversions import Version
 from zaqar.api.operation import PUBLIC, Body, Operation, Param
+from zaqar.api_versions import SERVICE, Version
 
 _VARIABLE = re.compile(r'{(\w+)}')
 
@@ -70,7 +70,7 @@ _HEADERS = [
         # No enum: generated clients would have one for each operation.
         'schema': {
             'type': 'string',
-            'pattern': f'^{microversions.SERVICE} ({_VERSIONS})$',
+            'pattern': f'^{SERVICE} ({_VERSIONS})$',
         },
     },
 ]

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zaqar.api import body_size_errors, microversions
-from zaqar.api.microversions import Version
 from zaqar.api.optional_features import Feature
 from zaqar.api.waiting_requests import WAIT, Waiting
+from zaqar.api_versions import V2_1, Version
 from zaqar.controllers.configured_limits import Limits
 
 #: Path of an action without a route: the messages of a queue.
@@ -66,7 +66,7 @@ WAIT_PARAM = Param(
     WAIT,
     'int',
     'Seconds to wait until there are messages.',
-    since=microversions.V2_1,
+    since=V2_1,
 )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar.api import microversions
-from zaqar.api.microversions import Version
 from zaqar.api.operation import Param
+from zaqar.api_versions import Version
 from zaqar.errors import InvalidParameter
 
 _TRUE = frozenset(('true', 'True', 't', 'yes', 'y', '1', 'on'))

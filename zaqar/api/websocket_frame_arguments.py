@@ -19,9 +19,9 @@ import msgspec
 
 from zaqar.api import microversions, operation_table
 from zaqar.api.dispatch import Received
-from zaqar.api.microversions import Version
 from zaqar.api.operation import Operation, Param
 from zaqar.api.waiting_requests import WAIT
+from zaqar.api_versions import Version
 from zaqar.errors import InvalidRequest, NoRoute
 
 #: Prefix of errors of a body, by which clients recognize them.

@@ -6,7 +6,6 @@ import msgspec
 from zaqar.api import (
     body_decoding,
     body_size_errors,
-    microversions,
     response_schemas,
 )
 from zaqar.api.operation import (
@@ -18,6 +17,7 @@ from zaqar.api.operation import (
     Rule,
 )
 from zaqar.api.waiting_requests import Waiting
+from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     messages,
     posting,
@@ -81,7 +81,7 @@ STREAM = Operation(
         Param('marker', 'text', 'Messages after this place, "now": new ones.'),
         Param('echo', 'bool', "Show the caller's own too."),
     ),
-    since=microversions.V2_1,
+    since=V2_1,
 )
 
 OPERATIONS = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zaqar.api import microversions
-from zaqar.api.microversions import Version
+from zaqar.api_versions import V2_1, Version
 from zaqar.transport.websocket import response_views
 from zaqar.transport.websocket.frame_codecs import FrameCodec
 
@@ -76,7 +76,7 @@ def headers_named(
     if version is None:
         return {}
     named = {microversions.HEADER: version.header}
-    if version >= microversions.V2_1 and REQUEST_ID in values:
+    if version >= V2_1 and REQUEST_ID in values:
         named[REQUEST_ID] = values[REQUEST_ID]
     return named
 

@@ -12,9 +12,9 @@ import msgspec
 
 from zaqar.api import microversions, websocket_frame_arguments
 from zaqar.api.dispatch import Dispatcher
-from zaqar.api.microversions import Version
 from zaqar.api.operation import Operation
 from zaqar.api.waiting_requests import WAIT, Postponable
+from zaqar.api_versions import Version
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
 from zaqar.transport.websocket import answer_envelope, response_views

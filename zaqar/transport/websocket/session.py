@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from oslo_context import context
 
 from zaqar.api import client_project_queue_checks, websocket_frame_arguments
-from zaqar.api.microversions import Version
 from zaqar.api.operation import Operation
+from zaqar.api_versions import Version
 from zaqar.errors import InvalidRequest
 from zaqar.models import Identity
 from zaqar.transport.token_validation import Credentials

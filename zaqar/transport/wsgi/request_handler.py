@@ -18,9 +18,9 @@ from pecan.core import PecanBase, RoutingState
 
 from zaqar.api import client_project_queue_checks, microversions
 from zaqar.api.dispatch import Dispatcher
-from zaqar.api.microversions import Version
 from zaqar.api.operation import Operation
 from zaqar.api.waiting_requests import WAIT
+from zaqar.api_versions import Version
 from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
 from zaqar.models import Identity, Scope
 from zaqar.transport import caller_identity

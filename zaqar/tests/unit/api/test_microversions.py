@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from zaqar.api import home_document, microversions, query_parsing
 from zaqar.api.dispatch import Dispatcher
-from zaqar.api.microversions import MAX, MIN, V2_0, V2_1, Version
+from zaqar.api.microversions import MAX, MIN
 from zaqar.api.operation import Param
 from zaqar.api.operation_table import BY_ACTION
+from zaqar.api_versions import V2_0, V2_1, Version
 from zaqar.errors import InvalidRequest, NoRoute, NotAcceptable
 from zaqar.models import Identity
 

@@ -18,10 +18,11 @@ from zaqar.api import (
     operation_table,
     policies,
 )
-from zaqar.api.microversions import HEADER, V2_1
+from zaqar.api.microversions import HEADER
 from zaqar.api.operation import PUBLIC, Operation, Param
 from zaqar.api.operation_declarations import topics
 from zaqar.api.waiting_requests import WAIT
+from zaqar.api_versions import V2_1
 
 PING = '/v2/ping'
 

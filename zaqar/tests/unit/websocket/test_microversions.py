@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from zaqar.api import operation_table
-from zaqar.api.microversions import HEADER, V2_0, V2_1, Version
+from zaqar.api.microversions import HEADER
 from zaqar.api.operation import Param
+from zaqar.api_versions import V2_0, V2_1, Version
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.url_signatures import Signer
 from zaqar.transport.websocket.connection_state_machine import Frame
