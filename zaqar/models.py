@@ -110,6 +110,7 @@ class Message:
     :ivar ttl: as shown to clients; a claim may have extended it
     :ivar claim_id: the *live* claim that holds it, else None
     :ivar claim_count: how often it was claimed while counting was on
+    :ivar visible_at: when its delay ends, None if it is not delayed
     :ivar marker: its position in the queue, for paging; unlike the id valid
         even after a dead letter has been deleted
     """
@@ -124,6 +125,7 @@ class Message:
     checksum: str | None = None
     expires_at: int = 0
     marker: str = ''
+    visible_at: int | None = None
 
     @property
     def rnd(self) -> str:

@@ -126,7 +126,7 @@ def _since(version: Version) -> dict[str, str]:
     """Return the mark of what the first version does not have."""
     if version == microversions.MIN:
         return {}
-    return {'x-openstack-since': str(version)}
+    return {response_schemas.SINCE: str(version)}
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:

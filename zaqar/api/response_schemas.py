@@ -4,20 +4,38 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zaqar.api_versions import V2_1, Version
+
 Schema = Mapping[str, Any]
+
+#: The mark of what a version adds.
+SINCE = 'x-openstack-since'
 
 TEXT: Schema = {'type': 'string'}
 COUNT: Schema = {'type': 'integer', 'minimum': 0}
 
 
 def obj(members: Mapping[str, Schema], optional: Sequence[str] = ()) -> Schema:
-    """Return the schema of an object with these members and no others."""
+    """Return the schema of an object with these members and no others.
+
+    Those that a later version adds are optional.
+    """
+    required = [
+        key
+        for key, schema in members.items()
+        if key not in optional and SINCE not in schema
+    ]
     return {
         'type': 'object',
         'properties': members,
-        'required': [key for key in members if key not in optional],
+        'required': required,
         'additionalProperties': False,
     }
+
+
+def since(version: Version, schema: Schema) -> Schema:
+    """Return the schema of a member that a version adds."""
+    return {**schema, SINCE: str(version)}
 
 
 def array(items: Schema) -> Schema:
@@ -53,6 +71,8 @@ METADATA: Schema = {
     'additionalProperties': True,
 }
 
+_MOMENT: Schema = {'type': 'string', 'format': 'date-time'}
+
 _MESSAGE = {
     'id': TEXT,
     'href': TEXT,
@@ -60,6 +80,9 @@ _MESSAGE = {
     'age': COUNT,
     'body': {},
     'checksum': {'type': 'string', 'pattern': '^MD5:[0-9a-f]{32}$'},
+    'created_at': since(V2_1, _MOMENT),
+    'claim_count': since(V2_1, COUNT),
+    'visible_at': since(V2_1, _MOMENT),
 }
 
 MESSAGE = obj(_MESSAGE, optional=['checksum'])
@@ -128,7 +151,6 @@ SUBSCRIPTION = obj(
     }
 )
 
-_MOMENT: Schema = {'type': 'string', 'format': 'date-time'}
 _NULL: Schema = {'type': 'null'}
 
 DELIVERIES = obj(

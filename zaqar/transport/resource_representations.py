@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from zaqar.api_versions import V2_1, Version
 from zaqar.controllers.flavors import Flavor
 from zaqar.controllers.result_types import Counted
 from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
@@ -27,24 +28,35 @@ def age(since: int, now: int) -> int:
 
 
 def content(
-    item: Message, now: int, embed: Embed = msgspec.Raw
+    item: Message, now: int, version: Version, embed: Embed = msgspec.Raw
 ) -> dict[str, Any]:
-    document = {
+    document: dict[str, Any] = {
         'ttl': item.ttl,
         'age': age(item.created_at, now),
         'body': embed(item.body),
     }
     if item.checksum is not None:
         document['checksum'] = item.checksum
+    if version >= V2_1:
+        document['created_at'] = timestamp(item.created_at)
+        document['claim_count'] = item.claim_count
+        if item.visible_at is not None:
+            document['visible_at'] = timestamp(item.visible_at)
     return document
 
 
+def timestamp(moment: int) -> str:
+    """Return a time in UTC, as RFC 3339 writes it."""
+    time = datetime.datetime.fromtimestamp(moment // 1000, datetime.UTC)
+    return f'{time:%Y-%m-%dT%H:%M:%S}.{moment % 1000:03d}Z'
+
+
 def popped(
-    item: Message, now: int, embed: Embed = msgspec.Raw
+    item: Message, now: int, version: Version, embed: Embed = msgspec.Raw
 ) -> dict[str, Any]:
     return {
         'id': item.id,
-        **content(item, now, embed),
+        **content(item, now, version, embed),
         'claim_id': None,
         'claim_count': item.claim_count,
     }

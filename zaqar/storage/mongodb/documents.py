@@ -167,6 +167,7 @@ def message(document: Mapping[str, Any], now: int) -> Message:
         checksum=document.get('s'),
         expires_at=int(document['e']),
         marker=bytes(document['k'])[16:].hex(),
+        visible_at=int(document['z']) if document['z'] > now else None,
     )
 
 

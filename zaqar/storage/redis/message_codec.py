@@ -98,13 +98,15 @@ def decode(seq: bytes, blob: bytes, record: bytes | None, now: int) -> Message:
         checksum = blob[at + 1 : at + 1 + size].decode()
     else:
         size = 0
-    count, claim = 0, None
+    count, claim, wakes_at = 0, None, None
     if record:
         times, raised, shown, _, ends, holder = record.split(b' ')
         count = int(times)
         if int(raised):
             expires_at, ttl = int(raised), int(shown)
-        claim = holder.decode() if int(ends) > now else None
+        if int(ends) > now:
+            claim = holder.decode() or None
+            wakes_at = None if holder else int(ends)
     return Message(
         id=name,
         body=blob[at + 1 + size :],
@@ -116,6 +118,7 @@ def decode(seq: bytes, blob: bytes, record: bytes | None, now: int) -> Message:
         checksum=checksum,
         expires_at=expires_at,
         marker=marker,
+        visible_at=wakes_at,
     )
 
 

@@ -66,17 +66,19 @@ def message(row: Row, now: int) -> Message:
         checksum,
         expires_at,
     ) = row[:14]
+    is_held = state != FREE and wake_at > now
     return Message(
         id=public_id or make_id(seq, rnd),
         body=body,
         ttl=ttl,
         created_at=created_at,
         client=client.decode() if isinstance(client, bytes) else client,
-        claim_id=claim_id if state == CLAIMED and wake_at > now else None,
+        claim_id=claim_id if is_held and state == CLAIMED else None,
         claim_count=claim_count & (EXHAUSTED - 1),
         checksum=checksum,
         expires_at=expires_at,
         marker=make_marker(seq),
+        visible_at=wake_at if is_held and state == DELAYED else None,
     )
 
 

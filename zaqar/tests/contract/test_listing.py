@@ -165,3 +165,27 @@ def test_dead_letters_are_looked_up_among_others_in_queue_order(
 def test_a_list_of_a_queue_never_seen_is_empty(queue: Probe) -> None:
     page = queue.list(include_claimed=True, include_delayed=True)
     assert (list(page.messages), page.resume) == ([], None)
+
+
+def test_a_delayed_message_says_when_its_delay_ends(
+    mixed: Probe, hand: Hand
+) -> None:
+    begun = hand.now
+    page = mixed.list(include_claimed=True, include_delayed=True)
+    unclaimed = mixed.list(include_delayed=True)
+    looked_up = mixed.get(*ids(page.messages))
+    for messages in (page.messages, unclaimed.messages, looked_up):
+        for message in messages:
+            is_delayed = bodies([message]) == ['delayed']
+            end = begun + 60_000 if is_delayed else None
+            assert message.visible_at == end
+            assert message.claim_id is None or not is_delayed
+    hand.move(60)
+    page = mixed.list(include_claimed=True, include_delayed=True)
+    for messages in (page.messages, mixed.get(*ids(page.messages))):
+        assert [item.visible_at for item in messages] == [None] * 4
+    claim = mixed.take()
+    assert claim is not None
+    assert {item.visible_at for item in claim.messages} == {None}
+    popped = mixed.pop(limit=10)
+    assert {item.visible_at for item in popped} <= {None}

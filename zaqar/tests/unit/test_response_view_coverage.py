@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from zaqar.api import operation_table
+from zaqar.api_versions import V2_0
 from zaqar.transport import response_view_coverage
 from zaqar.transport.websocket import response_views as websocket_views
 from zaqar.transport.wsgi import response_views as wsgi_views
@@ -39,8 +40,8 @@ def test_an_operation_without_a_view_is_named() -> None:
 def test_a_catalogue_that_is_away_is_503_over_both(
     report: dict[str, bool], status: int
 ) -> None:
-    request = websocket_views.RequestInfo(None, {}, repr)
+    request = websocket_views.RequestInfo(None, {}, repr, V2_0)
     answer = websocket_views.VIEWS['health'](report, request)
     assert answer == (status, report)
-    response = wsgi_views.VIEWS['health'](report, None, '/v2/health')
+    response = wsgi_views.VIEWS[V2_0]['health'](report, None, '/v2/health')
     assert response.status == status

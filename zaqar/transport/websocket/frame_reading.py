@@ -81,7 +81,6 @@ class OperationCall(response_views.RequestInfo):
     body: websocket_frame_arguments.Members
     encoding: FrameCodec
     session_path: str
-    version: Version
 
     @property
     def subscribes_itself(self) -> bool:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from zaqar.api_versions import V2_1
 from zaqar.controllers.streams import StreamSource
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Message, Scope
@@ -106,7 +107,7 @@ class _SourceReader:
 
 def _event(message: Message, now: int, folder: str) -> Event:
     """Render a message as a Server-Sent Event."""
-    text = encode(response_views.message(message, now, folder))
+    text = encode(response_views.message(message, now, folder, V2_1))
     # Bodies are as they were posted; JSON has line breaks between values only.
     line = text.replace(b'\r', b' ').replace(b'\n', b' ')
     data = b'id: %b\nevent: message\ndata: %b\n\n' % (

@@ -13,6 +13,7 @@ from typing import Any
 from zaqar.api import home_document, operation_table
 from zaqar.api.operation import Operation
 from zaqar.api.websocket_frame_arguments import BAD_REQUEST
+from zaqar.api_versions import Version
 from zaqar.controllers.result_types import (
     Claimed,
     Counted,
@@ -46,6 +47,7 @@ class RequestInfo:
     scope: Any
     path: Mapping[str, str]
     embed: Embed
+    version: Version
 
     def name(self, noun: str) -> str:
         """Return the name of the resource of a noun, '' without one."""
@@ -62,8 +64,10 @@ Reply = tuple[int, Any]
 View = Callable[[Any, RequestInfo], Reply]
 
 
-def _message(item: Message, now: int, embed: Embed) -> dict[str, Any]:
-    shown = resource_representations.content(item, now, embed)
+def _message(item: Message, now: int, request: RequestInfo) -> dict[str, Any]:
+    shown = resource_representations.content(
+        item, now, request.version, request.embed
+    )
     shown['id'] = item.id
     shown['claim_id'] = item.claim_id
     return shown
@@ -72,7 +76,7 @@ def _message(item: Message, now: int, embed: Embed) -> dict[str, Any]:
 def _messages(
     items: Sequence[Message], now: int, request: RequestInfo
 ) -> list[dict[str, Any]]:
-    return [_message(item, now, request.embed) for item in items]
+    return [_message(item, now, request) for item in items]
 
 
 def _sentence(status: int, noun: str, done: str) -> View:
@@ -144,7 +148,7 @@ def _message_page(page: MessagePage, request: RequestInfo) -> Reply:
 
 
 def _one_message(result: OneMessage, request: RequestInfo) -> Reply:
-    shown = _message(result.message, result.now, request.embed)
+    shown = _message(result.message, result.now, request)
     return 200, {'messages': shown}
 
 
@@ -152,7 +156,9 @@ def _deleted(popped: Popped | None, request: RequestInfo) -> Reply:
     if popped is None:
         return 204, {}
     items = [
-        resource_representations.popped(item, popped.now, request.embed)
+        resource_representations.popped(
+            item, popped.now, request.version, request.embed
+        )
         for item in popped.messages
     ]
     return 200, {'messages': items}

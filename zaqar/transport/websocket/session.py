@@ -130,6 +130,7 @@ class Session:
             scope,
             client_project_queue_checks.without_scope(values),
             encoding.body,
+            headers.version,
             row,
             identity,
             websocket_frame_arguments.query(
@@ -138,7 +139,6 @@ class Session:
             body,
             encoding,
             session_path,
-            headers.version,
         )
 
     def add_subscription(self, subscription: OwnedSubscription) -> None:

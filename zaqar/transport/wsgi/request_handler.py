@@ -126,7 +126,7 @@ class RootController:
             version=version,
         )
         read_body = functools.partial(request_reading.read_body, environ)
-        view = response_views.VIEWS[operation.name]
+        view = response_views.VIEWS[version][operation.name]
         if turn is not None:
             result = run(read_body=read_body, request=turn)
             if turn.is_missed:

@@ -7,7 +7,8 @@ import functools
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
-from zaqar.api import home_document, operation_table
+from zaqar.api import home_document, microversions, operation_table
+from zaqar.api_versions import Version
 from zaqar.controllers.result_types import (
     Claimed,
     Counted,
@@ -44,14 +45,16 @@ def base(scope: Scope) -> str:
     return f'{_COLLECTION[scope.kind]}/{scope.name}'
 
 
-def message(item: Message, now: int, folder: str) -> dict[str, Any]:
+def message(
+    item: Message, now: int, folder: str, version: Version
+) -> dict[str, Any]:
     """Return a message with its link, which is below ``folder``."""
     href = f'{folder}/{item.id}'
     if item.claim_id is not None:
         # Clients parse the id of the claim behind the last "=".
         href += f'?claim_id={item.claim_id}'
     shown = {'id': item.id, 'href': href}
-    return {**shown, **resource_representations.content(item, now)}
+    return {**shown, **resource_representations.content(item, now, version)}
 
 
 def _home(features: Set[str], scope: None, path: str) -> Response:
@@ -121,10 +124,14 @@ def _posted(posted: Posted, scope: Scope, path: str) -> Response:
     return json_response(document, 201, {'Location': location})
 
 
-def _message_page(page: MessagePage, scope: Scope, path: str) -> Response:
+def _message_page(
+    page: MessagePage, scope: Scope, path: str, version: Version
+) -> Response:
     folder = f'{base(scope)}/messages'
     document: dict[str, Any] = {
-        'messages': [message(m, page.now, folder) for m in page.messages]
+        'messages': [
+            message(m, page.now, folder, version) for m in page.messages
+        ]
     }
     if page.again is not None:
         document['links'] = (
@@ -133,29 +140,38 @@ def _message_page(page: MessagePage, scope: Scope, path: str) -> Response:
     return json_response(document)
 
 
-def _one_message(result: OneMessage, scope: Scope, path: str) -> Response:
+def _one_message(
+    result: OneMessage, scope: Scope, path: str, version: Version
+) -> Response:
     folder = f'{base(scope)}/messages'
-    return json_response(message(result.message, result.now, folder))
+    return json_response(message(result.message, result.now, folder, version))
 
 
-def _deleted(popped: Popped | None, scope: Scope, path: str) -> Response:
+def _deleted(
+    popped: Popped | None, scope: Scope, path: str, version: Version
+) -> Response:
     if popped is None:
         return Response(204)
     messages = [
-        resource_representations.popped(m, popped.now) for m in popped.messages
+        resource_representations.popped(m, popped.now, version)
+        for m in popped.messages
     ]
     return json_response({'messages': messages})
 
 
-def _claimed(claimed: Claimed | None, scope: Scope, path: str) -> Response:
+def _claimed(
+    claimed: Claimed | None, scope: Scope, path: str, version: Version
+) -> Response:
     if claimed is None:
         return Response(204)
     location = f'{base(scope)}/claims/{claimed.claim.id}'
-    messages = _claim_messages(claimed, scope)
+    messages = _claim_messages(claimed, scope, version)
     return json_response({'messages': messages}, 201, {'Location': location})
 
 
-def _claim(claimed: Claimed, scope: Scope, path: str) -> Response:
+def _claim(
+    claimed: Claimed, scope: Scope, path: str, version: Version
+) -> Response:
     claim = claimed.claim
     begun = claim.expires_at - claim.ttl * 1000
     return json_response(
@@ -163,14 +179,19 @@ def _claim(claimed: Claimed, scope: Scope, path: str) -> Response:
             'href': f'{base(scope)}/claims/{claim.id}',
             'ttl': claim.ttl,
             'age': resource_representations.age(begun, claimed.now),
-            'messages': _claim_messages(claimed, scope),
+            'messages': _claim_messages(claimed, scope, version),
         }
     )
 
 
-def _claim_messages(claimed: Claimed, scope: Scope) -> list[dict[str, Any]]:
+def _claim_messages(
+    claimed: Claimed, scope: Scope, version: Version
+) -> list[dict[str, Any]]:
     folder = f'{base(scope)}/messages'
-    return [message(m, claimed.now, folder) for m in claimed.claim.messages]
+    return [
+        message(m, claimed.now, folder, version)
+        for m in claimed.claim.messages
+    ]
 
 
 def _subscription_page(
@@ -215,12 +236,7 @@ _VIEWS: Mapping[str, View] = {
     'queue_purge': _nothing,
     'queue_share': _metadata,
     'message_post': _posted,
-    'message_list': _message_page,
-    'message_delete_many': _deleted,
-    'message_get': _one_message,
     'message_delete': _nothing,
-    'claim_create': _claimed,
-    'claim_get': _claim,
     'claim_update': _nothing,
     'claim_delete': _nothing,
     'health': lambda report, *_: json_response(
@@ -237,7 +253,25 @@ _VIEWS: Mapping[str, View] = {
     'subscription_confirm': _changed,
 }
 
-VIEWS = response_view_coverage.complete(
-    {**_VIEWS, **pool_and_flavor_response_views.VIEWS},
-    (row for row in operation_table.OPERATIONS if row.http),
-)
+#: Views that also take the version of the request.
+_VIEWS_BY_VERSION: Mapping[str, Callable[..., Response]] = {
+    'message_list': _message_page,
+    'message_delete_many': _deleted,
+    'message_get': _one_message,
+    'claim_create': _claimed,
+    'claim_get': _claim,
+}
+
+
+def _views(version: Version) -> Mapping[str, View]:
+    of_version = {
+        name: functools.partial(view, version=version)
+        for name, view in _VIEWS_BY_VERSION.items()
+    }
+    return response_view_coverage.complete(
+        {**_VIEWS, **of_version, **pool_and_flavor_response_views.VIEWS},
+        (row for row in operation_table.OPERATIONS if row.http),
+    )
+
+
+VIEWS = {version: _views(version) for version in microversions.ALL}

@@ -4,6 +4,6 @@
 
 local answer = {OK}
 find(2, tonumber(ARGV[2]), function(seq, blob, record)
-    show(answer, seq, blob, record)
+    show(answer, seq, blob, with_delay(seq, record))
 end)
 return answer

@@ -71,7 +71,11 @@ while shown < limit do
     for place, seq in ipairs(seqs) do
         weight = weight + #(blobs[place] or '')
         if blobs[place] and is_shown(seq, blobs[place], records[place]) then
-            show(answer, seq, blobs[place], records[place])
+            local record = records[place]
+            if delayed and asleep then
+                record = with_delay(seq, record)
+            end
+            show(answer, seq, blobs[place], record)
             shown = shown + 1
             weight = weight - #blobs[place]
         end

@@ -191,6 +191,17 @@ local function free_due(q, budget)
     return #lapsed < budget and #woken < budget
 end
 
+-- Return what claims record of a message, and in the place of a claim, without
+-- an id, its delay, if it has one.
+local function with_delay(seq, record)
+    local ends = call('ZSCORE', own.delayed, seq)
+    if not ends then
+        return record
+    end
+    local count, raised, ttl = parse(record)
+    return format(count, raised, ttl, '0', tonumber(ends), '')
+end
+
 -- Add a message to an answer.
 local function show(answer, seq, blob, record)
     answer[#answer + 1] = seq

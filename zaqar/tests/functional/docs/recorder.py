@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -26,13 +27,19 @@ _CLIENT = '3381af92-2b9e-11e3-b191-71861300734c'
 class Recorder:
     """Asks a running service, by the samples."""
 
-    def __init__(self, url: str, replace: dict[str, str]) -> None:
+    def __init__(
+        self,
+        url: str,
+        replace: dict[str, str],
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._url = url
         self._replace = replace
         self._session = requests.Session()
         self._session.headers.update(
             {'Client-ID': _CLIENT, 'X-Project-ID': 'demo', 'X-Roles': 'admin'}
         )
+        self._session.headers.update(headers or {})
 
     def ask(
         self,

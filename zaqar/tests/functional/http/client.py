@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from zaqar.api.microversions import HEADER
+from zaqar.api_versions import Version
 from zaqar.service_assembly import Service
 from zaqar.tests.functional.http import engines
 
@@ -80,13 +81,17 @@ class MovedClock:
 
 @dataclass
 class Api:
-    """The application under test."""
+    """The application under test.
+
+    :ivar version: the header of each request that names none of its own
+    """
 
     service: Service
     clock: MovedClock = field(default_factory=MovedClock)
     project: str = PROJECT
     client: str = CLIENT
     roles: str | None = None
+    version: str = ''
 
     def __post_init__(self) -> None:
         self._app = self.service.application()
@@ -115,7 +120,7 @@ class Api:
         if document is not ABSENT:
             raw = json.dumps(document).encode()
         sent = dict(headers or {})
-        version = engines.current.version
+        version = self.version or engines.current.version
         is_default = version and HEADER not in sent
         sent.setdefault(HEADER, version or None)
         scope = self._environ(method, path, raw, sent)
@@ -177,7 +182,13 @@ class Api:
 
     def on_topics(self) -> Api:
         """Return the same service, asked about topics for queues."""
-        return OnTopics(self.service, self.clock, self.project, self.client)
+        return OnTopics(
+            self.service,
+            self.clock,
+            self.project,
+            self.client,
+            version=self.version,
+        )
 
     def as_other(self) -> Api:
         """Return the same service for another client of the project."""
@@ -191,12 +202,17 @@ class Api:
         """Return the same service for an administrator."""
         return self.with_changes(roles='admin')
 
+    def at(self, version: Version) -> Api:
+        """Return the same service, asked in another version."""
+        return self.with_changes(version=version.header)
+
     def with_changes(self, **changes: str | None) -> Api:
         """Return the same service, with other attributes of this."""
         values: dict[str, Any] = {
             'project': self.project,
             'client': self.client,
             'roles': self.roles,
+            'version': self.version,
             **changes,
         }
         return Api(self.service, self.clock, **values)

@@ -22,3 +22,20 @@ def test_a_version_is_named_once_or_in_each_frame(talk: Talk) -> None:
     assert talk.receive()[0]['headers'] == {**new, 'request_id': 9}
     talk.send('queue_list', headers={NAME: 'messaging 2.99'})
     assert talk.receive()[0]['headers'] == {'status': 406}
+
+
+def test_messages_show_more_from_2_1_on(talk: Talk) -> None:
+    queue = {'queue_name': 'q'}
+    talk.ask('queue_create', queue, metadata={'_default_message_delay': 60})
+    talk.ask('message_post', queue, messages=[{'body': 1}])
+    shown = []
+    for version in ('messaging 2.0', 'messaging 2.1'):
+        seen = {**queue, 'include_delayed': True, 'echo': True}
+        answer = talk.ask('message_list', seen, {NAME: version})
+        shown.append(answer.body['messages'][0])
+    old, new = shown
+    assert new.keys() - old.keys() == {
+        *('created_at', 'claim_count', 'visible_at')
+    }
+    assert new['claim_count'] == 0
+    assert new['created_at'] < new['visible_at']
