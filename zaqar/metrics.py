@@ -96,6 +96,9 @@ METRICS: Mapping[str, Metric] = {
         ('operation', 'status'),
         _CALLS,
     ),
+    'refused_requests': Metric(
+        'Counter', 'Requests refused before their operation.', ('status',)
+    ),
     'store_call': Metric(
         'Histogram',
         'Calls of stores.',
@@ -236,6 +239,11 @@ _process = Metrics()
 def process() -> Metrics:
     """Return the metrics of this process, off unless configured."""
     return _process
+
+
+def record_refusal(status: int) -> None:
+    """Count a request that is refused before its operation."""
+    _process.record('refused_requests', 1, str(status))
 
 
 def use(metrics: Metrics) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from zaqar import metrics
 from zaqar.api.operation_declarations import topics
 from zaqar.errors import StoreUnavailable
 from zaqar.waiting.waiters import Ticket
@@ -110,7 +111,7 @@ class Turns:
         with self._lock:
             waiting = self._waiting.get(project, ())
             if len(waiting) >= MOST_WAITING:
-                raise StoreUnavailable(_TOO_MANY)
+                raise _too_many()
             if waiting or not self._may_begin(project):
                 return False
             self._busy.add(project)
@@ -204,6 +205,12 @@ class Turns:
         )
 
 
+def _too_many() -> StoreUnavailable:
+    error = StoreUnavailable(_TOO_MANY)
+    metrics.record_refusal(error.status)
+    return error
+
+
 def _no_size() -> int:
     return 0
 
@@ -243,7 +250,7 @@ class Turn:
             wait for theirs
         """
         if self.turns.monotonic() > self.deadline:
-            raise StoreUnavailable(_TOO_MANY)
+            raise _too_many()
         if self.is_taken:
             return True
         self.project = project

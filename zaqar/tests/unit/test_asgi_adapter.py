@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import collections
 import tracemalloc
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from zaqar import request_deadline
+from zaqar import metrics, request_deadline
 from zaqar.transport import large_page_fairness
 from zaqar.transport.large_page_fairness import LARGE, TURN, Turns
 from zaqar.transport.wsgi import (
@@ -290,7 +291,9 @@ def test_a_request_that_has_waited_has_less_time_for_stores() -> None:
     assert all(0.5 < left <= 1 for left in house.lefts)
 
 
-def test_a_request_that_has_waited_for_too_long_is_refused() -> None:
+def test_a_request_that_has_waited_for_too_long_is_refused(
+    counts: Counts,
+) -> None:
     house, waiting = House(10), list[Watcher]()
 
     def work() -> None:
@@ -301,6 +304,7 @@ def test_a_request_that_has_waited_for_too_long_is_refused() -> None:
     assert not house.called
     for each in waiting:
         assert b'Too many requests are waiting' in each.parts[0]
+    assert counts.refused == {'503': 2}
     # The next one has its whole time.
     house.ask()
     assert house.lefts[-1] > request_deadline.REQUEST - 1
@@ -318,7 +322,29 @@ def test_a_refusal_names_the_version() -> None:
     assert (b'OpenStack-API-Version', b'messaging 2.1') in waiting[0].headers
 
 
-def test_a_body_is_refused_without_a_slot() -> None:
+class Counts:
+    """What was counted, by status."""
+
+    def __init__(self) -> None:
+        self.refused: collections.Counter[str] = collections.Counter()
+
+    def begin(self, name: str, *labels: str) -> None: ...
+
+    def record(self, name: str, value: float, *labels: str) -> None:
+        assert (name, value) == ('refused_requests', 1)
+        self.refused[labels[0]] += 1
+
+
+@pytest.fixture
+def counts() -> Iterator[Counts]:
+    """Metrics in use."""
+    counted = Counts()
+    metrics.use(metrics.Metrics([counted]))
+    yield counted
+    metrics.use(metrics.Metrics())
+
+
+def test_a_body_is_refused_without_a_slot(counts: Counts) -> None:
     house, done = House(10), list[bool]()
 
     def work() -> None:
@@ -329,6 +355,7 @@ def test_a_body_is_refused_without_a_slot() -> None:
     assert house.slots.run(work)
     assert done == [True]
     assert not house.called
+    assert counts.refused == {'400': 1}
 
 
 def test_what_is_too_much_to_wait_is_refused_at_once(

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zaqar import request_deadline
+from zaqar import metrics, request_deadline
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.transport.large_page_fairness import LARGE, TURN, Job, Turn, Turns
 from zaqar.transport.wsgi import microversion_headers, wsgi_environ
@@ -61,6 +61,8 @@ class AsgiAdapter:
         self._longest = longest
         self._retired_at = math.inf
         self._spread = 0.0
+        for status in (400, 408, 503):
+            metrics.process().begin('refused_requests', str(status))
 
     def handle(self, watcher: Any) -> None:
         """Start a request.
@@ -146,6 +148,7 @@ class AsgiAdapter:
         if request_deadline.is_too_late():
             body = StoreUnavailable(request_deadline.TOO_MANY)
         if isinstance(body, ZaqarError):
+            metrics.record_refusal(body.status)
             app = microversion_headers.with_version(error_response(body))
         else:
             environ['wsgi.input'] = io.BytesIO(body)
