@@ -16,6 +16,9 @@ import urllib3
 #: Seconds to wait for an answer.
 TIMEOUT = 30.0
 
+#: What a request that waits needs in its headers.
+WAITING = {'OpenStack-API-Version': 'messaging 2.1'}
+
 
 class CallFailed(Exception):
     """A request that did not succeed; the text is the status or the kind."""
@@ -23,10 +26,11 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ClaimedMessages:
-    """The id of a claim and the ids of its messages."""
+    """The id of a claim, and the ids and bodies of its messages."""
 
     claim_id: str
     message_ids: Sequence[str]
+    bodies: Sequence[Any]
 
 
 class BenchClient(Protocol):
@@ -45,9 +49,12 @@ class BenchClient(Protocol):
         """Post messages."""
 
     def claim(
-        self, queue: str, *, ttl: int, grace: int, limit: int
+        self, queue: str, *, ttl: int, grace: int, limit: int, wait: int
     ) -> ClaimedMessages | None:
-        """Claim messages; return None if there are none."""
+        """Claim messages; return None if there are none.
+
+        :param wait: seconds to wait for one; 0 needs no version 2.1
+        """
 
     def delete(self, queue: str, claim_id: str, message_id: str) -> None:
         """Delete a claimed message."""
@@ -70,13 +77,15 @@ class HttpBenchClient:
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
         parts = urlsplit(url)
+        own = {**headers, 'Content-Type': 'application/json'}
+        self._waiting = {**own, **WAITING}
         self._base = f'{parts.path.rstrip("/")}/v2/queues'
         self._pool = urllib3.connection_from_url(
             f'{parts.scheme}://{parts.netloc}',
             maxsize=1,
             timeout=TIMEOUT,
             retries=False,
-            headers={**headers, 'Content-Type': 'application/json'},
+            headers=own,
         )
 
     def connect(self) -> None:
@@ -89,18 +98,23 @@ class HttpBenchClient:
         self._call('POST', f'/{queue}/messages', {'messages': messages})
 
     def claim(
-        self, queue: str, *, ttl: int, grace: int, limit: int
+        self, queue: str, *, ttl: int, grace: int, limit: int, wait: int
     ) -> ClaimedMessages | None:
         answer = self._call(
             'POST',
-            f'/{queue}/claims?limit={limit}',
+            f'/{queue}/claims?limit={limit}{f"&wait={wait}" if wait else ""}',
             {'ttl': ttl, 'grace': grace},
+            self._waiting if wait else None,
         )
         if not answer:
             return None
         messages = answer['messages']
         claim_id = parse_qs(urlsplit(messages[0]['href']).query)['claim_id'][0]
-        return ClaimedMessages(claim_id, [item['id'] for item in messages])
+        return ClaimedMessages(
+            claim_id,
+            [item['id'] for item in messages],
+            [item['body'] for item in messages],
+        )
 
     def delete(self, queue: str, claim_id: str, message_id: str) -> None:
         self._call(
@@ -126,10 +140,18 @@ class HttpBenchClient:
     def close(self) -> None:
         self._pool.close()
 
-    def _call(self, method: str, path: str, document: Any = None) -> Any:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        document: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         body = None if document is None else msgspec.json.encode(document)
         try:
-            answer = self._pool.urlopen(method, self._base + path, body=body)
+            answer = self._pool.urlopen(
+                method, self._base + path, body=body, headers=headers
+            )
         except urllib3.exceptions.HTTPError as error:
             raise CallFailed(type(error).__name__) from error
         if answer.status >= 300:

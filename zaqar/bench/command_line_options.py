@@ -16,6 +16,10 @@ Put load on a running service and report rates and latencies.
 
 Producers post messages to random queues, consumers claim messages and delete
 them, observers page through queues, claimed messages included.
+Consumers report the time from a post to the receipt of its messages, which
+carry the time of the post: clocks of different machines must agree.
+With --wait, a consumer waits for its share of the queues; it is late where it
+has several.
 Each role has a number of processes, each process a number of workers; a worker
 is a thread with a connection of its own and one request under way at a time.
 The clocks start when every worker is connected and warmed up.
@@ -86,6 +90,11 @@ OPTS: Sequence[cfg.Opt] = [
         short='api',
         default=2,
         help='Version of the API; only 2 is supported.',
+    ),
+    cfg.BoolOpt(
+        'wait',
+        default=False,
+        help='Consumers wait for messages instead of polling.',
     ),
     cfg.BoolOpt(
         'bulk_delete',

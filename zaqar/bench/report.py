@@ -48,6 +48,7 @@ def _consumer(role: str, results: Sequence[WorkerResult]) -> dict[str, Any]:
     seconds = _duration(results)
     claims = _merged(results, 'claim')
     deletes = _merged(results, 'delete')
+    receipts = Durations.merge(item.statistics.receipts for item in results)
     successful = claims.successful + deletes.successful
     return {
         'duration_sec': seconds,
@@ -60,6 +61,7 @@ def _consumer(role: str, results: Sequence[WorkerResult]) -> dict[str, Any]:
         'ms_per_delete': deletes.mean_ms,
         'claim': dict(claims.quantiles_ms()),
         'delete': dict(deletes.quantiles_ms()),
+        'post_to_receipt': dict(receipts.quantiles_ms()),
         'errors': dict(Counter(claims.errors) + Counter(deletes.errors)),
     }
 

@@ -6,7 +6,12 @@ from typing import Any
 
 import msgspec
 
-from zaqar.bench.client import TIMEOUT, CallFailed, ClaimedMessages
+from zaqar.bench.client import (
+    TIMEOUT,
+    WAITING,
+    CallFailed,
+    ClaimedMessages,
+)
 from zaqar.errors import ConfigurationError
 
 
@@ -24,6 +29,7 @@ class WebSocketBenchClient:
         self._library: Any = websocket
         self._url = url
         self._headers = headers
+        self._waiting = {**headers, **WAITING, 'request_id': 'claim'}
         self._socket: Any = None
 
     def connect(self) -> None:
@@ -43,15 +49,25 @@ class WebSocketBenchClient:
         self._call('message_post', queue_name=queue, messages=messages)
 
     def claim(
-        self, queue: str, *, ttl: int, grace: int, limit: int
+        self, queue: str, *, ttl: int, grace: int, limit: int, wait: int
     ) -> ClaimedMessages | None:
         answer = self._call(
-            'claim_create', queue_name=queue, ttl=ttl, grace=grace, limit=limit
+            'claim_create',
+            self._waiting if wait else None,
+            queue_name=queue,
+            ttl=ttl,
+            grace=grace,
+            limit=limit,
+            **({'wait': wait} if wait else {}),
         )
-        if not answer.get('messages'):
+        messages = answer.get('messages')
+        if not messages:
             return None
-        ids = [item['id'] for item in answer['messages']]
-        return ClaimedMessages(answer['claim_id'], ids)
+        return ClaimedMessages(
+            answer['claim_id'],
+            [item['id'] for item in messages],
+            [item['body'] for item in messages],
+        )
 
     def delete(self, queue: str, claim_id: str, message_id: str) -> None:
         self._call(
@@ -67,7 +83,7 @@ class WebSocketBenchClient:
         )
 
     def list(self, queue: str, marker: str | None, limit: int) -> str | None:
-        place = {'marker': marker} if marker else {}
+        place: dict[str, Any] = {'marker': marker} if marker else {}
         answer = self._call(
             'message_list',
             queue_name=queue,
@@ -83,8 +99,17 @@ class WebSocketBenchClient:
         if self._socket is not None:
             self._socket.close()
 
-    def _call(self, action: str, **body: Any) -> Any:
-        frame = {'action': action, 'headers': self._headers, 'body': body}
+    def _call(
+        self,
+        action: str,
+        headers: Mapping[str, str] | None = None,
+        **body: Any,
+    ) -> Any:
+        frame = {
+            'action': action,
+            'headers': headers or self._headers,
+            'body': body,
+        }
         try:
             self._socket.send(msgspec.json.encode(frame).decode())
             answer = msgspec.json.decode(self._socket.recv())

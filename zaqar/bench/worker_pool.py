@@ -5,11 +5,12 @@ The measurement starts when all workers are connected and warmed up, so the
 figures do not include their start.
 """
 
+import itertools
 import multiprocessing
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +22,13 @@ from zaqar.bench.client import (
     HttpBenchClient,
 )
 from zaqar.bench.websocket_client import WebSocketBenchClient
-from zaqar.bench.worker_roles import ROLES, CallStatistics, Worker, Workload
+from zaqar.bench.worker_roles import (
+    ROLES,
+    CallStatistics,
+    Consumer,
+    Worker,
+    Workload,
+)
 from zaqar.errors import ConfigurationError, ZaqarError
 
 # A forked child would share the sockets of its parent.
@@ -80,9 +87,9 @@ def run(plan: Plan, progress: Callable[[float], None]) -> list[WorkerResult]:
     results: Any = _CONTEXT.Queue()
     processes = [
         _CONTEXT.Process(
-            target=_process, args=(plan, role, count, gate, results)
+            target=_process, args=(plan, role, shares, gate, results)
         )
-        for role, count in plan.processes
+        for role, shares in worker_queues(plan)
     ]
     for process in processes:
         process.start()
@@ -116,12 +123,35 @@ def _measure(plan: Plan, gate: Any, progress: Callable[[float], None]) -> None:
     progress(plan.seconds)
 
 
+def worker_queues(plan: Plan) -> Iterator[tuple[str, Sequence[Sequence[str]]]]:
+    """Yield the role of each process with the queues of each worker.
+
+    A consumer that waits has queues of its own, if there are enough, since it
+    would not hear of a message in another one.
+    """
+    queues = plan.workload.queues
+    consumers = sum(n for role, n in plan.processes if role == Consumer.role)
+    numbers = itertools.count()
+    for role, count in plan.processes:
+        if role == Consumer.role and plan.workload.wait:
+            firsts = (next(numbers) % len(queues) for _ in range(count))
+            yield role, [queues[first::consumers] for first in firsts]
+        else:
+            yield role, [queues] * count
+
+
 def _process(
-    plan: Plan, role: str, count: int, gate: Any, results: Any
+    plan: Plan,
+    role: str,
+    shares: Sequence[Sequence[str]],
+    gate: Any,
+    results: Any,
 ) -> None:
     threads = [
-        threading.Thread(target=_worker, args=(plan, role, gate, results))
-        for _ in range(count)
+        threading.Thread(
+            target=_worker, args=(plan, role, queues, gate, results)
+        )
+        for queues in shares
     ]
     for thread in threads:
         thread.start()
@@ -129,11 +159,14 @@ def _process(
         thread.join()
 
 
-def _worker(plan: Plan, role: str, gate: Any, results: Any) -> None:
+def _worker(
+    plan: Plan, role: str, queues: Sequence[str], gate: Any, results: Any
+) -> None:
     try:
         client = connect(plan.url, plan.headers)
         client.connect()
-        result = _work(plan, ROLES[role](client, plan.workload), gate)
+        worker = ROLES[role](client, plan.workload, queues)
+        result = _work(plan, worker, gate)
         client.close()
     except threading.BrokenBarrierError:
         result = WorkerResult(role, 0)
@@ -162,4 +195,4 @@ def _work(plan: Plan, worker: Worker, gate: Any) -> WorkerResult:
     gate.wait(START_TIMEOUT + plan.warm_up)
     began = time.monotonic()
     statistics = worker.run(began + plan.seconds)
-    return WorkerResult(worker.role, time.monotonic() - began, statistics)
+    return WorkerResult(worker.role, statistics.ended - began, statistics)

@@ -3,6 +3,7 @@
 
 import abc
 import functools
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +12,11 @@ from typing import Any, TypeVar
 
 from zaqar.bench.client import BenchClient, CallFailed, ClaimedMessages
 from zaqar.bench.request_durations import Durations
-from zaqar.bench.sample_messages import SampleMessages
+from zaqar.bench.sample_messages import (
+    SampleMessages,
+    seconds_since_post,
+    stamped,
+)
 
 T = TypeVar('T')
 
@@ -22,6 +27,9 @@ CLAIM_GRACE = 200
 #: do, so that it does not poll without pause.
 REST = 0.02
 
+#: Seconds that a claim waits at most: less than a client does for an answer.
+MOST_WAIT = 20
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -31,6 +39,7 @@ class Workload:
     :ivar list: messages listed at once
     :ivar post: messages posted at once
     :ivar bulk: delete the messages of a claim in one request
+    :ivar wait: let claims wait for messages
     """
 
     queues: Sequence[str]
@@ -39,6 +48,7 @@ class Workload:
     list: int
     post: int
     bulk: bool
+    wait: bool
 
 
 @dataclass
@@ -46,38 +56,56 @@ class CallStatistics:
     """Requests of one worker.
 
     :ivar calls: durations by name of the call
+    :ivar receipts: from posts to receipts of the messages
     :ivar messages: how many were claimed and deleted
+    :ivar ended: when the last round ended, on the monotonic clock
     """
 
     calls: dict[str, Durations] = field(default_factory=dict)
+    receipts: Durations = field(default_factory=Durations)
     messages: int = 0
+    ended: float = 0.0
 
     def of(self, call: str) -> Durations:
         return self.calls.setdefault(call, Durations())
 
 
 class Worker(abc.ABC):
-    """A worker of a role, with a connection of its own."""
+    """A worker of a role, with a connection of its own.
+
+    :param queues: those that it works at
+    """
 
     #: Name of the role, as in the output.
     role: str
 
-    def __init__(self, client: BenchClient, workload: Workload) -> None:
+    def __init__(
+        self, client: BenchClient, workload: Workload, queues: Sequence[str]
+    ) -> None:
         self._client = client
         self._workload = workload
+        self._queues = queues
         self._statistics = CallStatistics()
 
     def run(self, until: float) -> CallStatistics:
-        """Work until a moment of the monotonic clock."""
-        self._statistics = CallStatistics()
-        while time.monotonic() < until:
-            if not self._step(random.choice(self._workload.queues)):
+        """Work until a moment of the monotonic clock.
+
+        Of claims that wait the last one may return a second after it.
+        """
+        self._statistics = CallStatistics(ended=until)
+        while (left := until - time.monotonic()) > 0:
+            if self._step(random.choice(self._queues), left):
+                self._statistics.ended = max(until, time.monotonic())
+            else:
                 time.sleep(REST)
         return self._statistics
 
     @abc.abstractmethod
-    def _step(self, queue: str) -> bool:
-        """Do one round; return False if there was nothing to do."""
+    def _step(self, queue: str, left: float) -> bool:
+        """Do one round; return False if there was nothing to do.
+
+        :param left: seconds until the end
+        """
 
     def _timed(self, call: str, work: Callable[[], T]) -> T | None:
         """Make a call and record its duration or failure."""
@@ -98,9 +126,11 @@ class Producer(Worker):
 
     role = 'producer'
 
-    def _step(self, queue: str) -> bool:
+    def _step(self, queue: str, left: float) -> bool:
         messages = self._workload.messages.draw(self._workload.post)
-        self._timed('post', lambda: self._client.post(queue, messages))
+        self._timed(
+            'post', lambda: self._client.post(queue, stamped(messages))
+        )
         return True
 
 
@@ -109,10 +139,14 @@ class Consumer(Worker):
 
     role = 'consumer'
 
-    def _step(self, queue: str) -> bool:
-        claimed = self._timed('claim', lambda: self._claim(queue))
+    def _step(self, queue: str, left: float) -> bool:
+        wait = min(math.ceil(left), MOST_WAIT) if self._workload.wait else 0
+        claimed = self._timed('claim', lambda: self._claim(queue, wait))
         if claimed is None:
             return False
+        for seconds in map(seconds_since_post, claimed.bodies):
+            if seconds is not None:
+                self._statistics.receipts.add(seconds)
         ids = claimed.message_ids
         if self._workload.bulk:
             self._delete(len(ids), self._client.delete_many, queue, ids)
@@ -122,9 +156,13 @@ class Consumer(Worker):
                 self._delete(1, delete, queue, claim_id, one)
         return True
 
-    def _claim(self, queue: str) -> ClaimedMessages | None:
+    def _claim(self, queue: str, wait: int) -> ClaimedMessages | None:
         return self._client.claim(
-            queue, ttl=CLAIM_TTL, grace=CLAIM_GRACE, limit=self._workload.claim
+            queue,
+            ttl=CLAIM_TTL,
+            grace=CLAIM_GRACE,
+            limit=self._workload.claim,
+            wait=wait,
         )
 
     def _delete(
@@ -141,11 +179,13 @@ class Observer(Worker):
 
     role = 'observer'
 
-    def __init__(self, client: BenchClient, workload: Workload) -> None:
-        super().__init__(client, workload)
+    def __init__(
+        self, client: BenchClient, workload: Workload, queues: Sequence[str]
+    ) -> None:
+        super().__init__(client, workload, queues)
         self._markers: dict[str, str | None] = {}
 
-    def _step(self, queue: str) -> bool:
+    def _step(self, queue: str, left: float) -> bool:
         before = self._markers.get(queue)
         after = self._timed(
             'list',

@@ -72,6 +72,7 @@ def _plan(conf: cfg.ConfigOpts) -> worker_pool.Plan:
             list=conf.messages_per_list,
             post=conf.messages_per_post,
             bulk=conf.bulk_delete,
+            wait=conf.wait,
         ),
         seconds=conf.time,
         warm_up=conf.warm_up,

@@ -10,10 +10,13 @@ import pty
 import re
 import subprocess
 import sys
+import uuid
 from typing import Any
 
 import pytest
+import requests
 
+from zaqar.bench import credentials
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -76,6 +79,65 @@ def test_all_roles_work_without_an_error(
         assert timed['p99'] <= timed['p999']
     assert figures['consumer']['messages_processed'] > 0
     assert figures['params']['consumer'] == {'processes': 2, 'workers': 2}
+
+
+@pytest.mark.parametrize('over', ['http', 'websocket'])
+def test_consumers_that_wait_make_few_requests(
+    zaqar: Zaqar, project: str, over: str
+) -> None:
+    url = zaqar.socket_url if over == 'websocket' else zaqar.url
+    few = ('-pw', '0', '-cw', '4', '-ow', '0', '-t', '2')
+    polls = _figures(zaqar, project, *few, url=url)['consumer']
+    waits = _figures(zaqar, project, *few, '--wait', url=url)['consumer']
+
+    assert polls['claim_total_requests'] > 40
+    assert waits['claim_total_requests'] <= 8
+    assert polls['errors'] == waits['errors'] == {}
+    # Not the time until the last of them was answered.
+    assert waits['duration_sec'] == pytest.approx(2, abs=0.01)
+
+
+@pytest.mark.parametrize('wait', ['--wait', '--nowait'])
+@pytest.mark.parametrize('over', ['http', 'websocket'])
+def test_the_time_from_post_to_receipt_is_shown(
+    zaqar: Zaqar, project: str, wait: str, over: str
+) -> None:
+    figures = _figures(
+        zaqar,
+        project,
+        *('-pw', '1', '-cw', '3', '-ow', '0', '-qno', '2', wait),
+        url=zaqar.socket_url if over == 'websocket' else zaqar.url,
+    )
+
+    consumer = figures['consumer']
+    assert consumer['errors'] == figures['producer']['errors'] == {}
+    assert consumer['messages_processed'] > 0
+    took = consumer['post_to_receipt']
+    assert 0 < took['p50'] <= took['p95'] <= took['p99'] < 2000
+
+
+def test_what_others_have_posted_has_no_time_of_receipt(
+    zaqar: Zaqar, project: str
+) -> None:
+    requests.post(
+        f'{zaqar.url}/v2/queues/{project}-0/messages',
+        json={'messages': [{'body': {'posted_at': '?'}}, {'body': 'text'}]},
+        headers={
+            'Client-ID': str(uuid.uuid4()),
+            'X-Project-ID': credentials.PROJECT,
+        },
+        timeout=60,
+    ).raise_for_status()
+
+    consumer = _figures(
+        zaqar,
+        project,
+        *('-pw', '0', '-cw', '1', '-ow', '0', '-qno', '1', '--wait'),
+        *('--skip_queue_reset', '--warm_up', '0'),
+    )['consumer']
+
+    assert consumer['messages_processed'] == 2
+    assert set(consumer['post_to_receipt'].values()) == {0.0}
 
 
 def test_a_consumer_deletes_what_it_counts(zaqar: Zaqar, project: str) -> None:

@@ -8,10 +8,10 @@ import pathlib
 
 import pytest
 
-from zaqar.bench import report, sample_messages
+from zaqar.bench import report, sample_messages, worker_pool
 from zaqar.bench.request_durations import Durations
 from zaqar.bench.worker_pool import WorkerResult
-from zaqar.bench.worker_roles import CallStatistics
+from zaqar.bench.worker_roles import CallStatistics, Workload
 from zaqar.errors import ConfigurationError
 
 
@@ -108,6 +108,67 @@ def test_the_keys_of_a_role_are_those_that_scripts_read() -> None:
 
     assert keys | {'ms_per_req'} <= set(figures['producer'])
     assert keys | {'ms_per_claim', 'ms_per_delete'} <= set(figures['consumer'])
+
+
+def test_receipts_of_several_consumers_are_merged() -> None:
+    results = [_result('consumer', 1.0), _result('consumer', 1.0)]
+    for number, result in enumerate(results, 1):
+        result.statistics.receipts.add(number / 1000)
+
+    receipts = report.summarize(results, {})['consumer']['post_to_receipt']
+
+    assert (receipts['p50'], receipts['p99']) == (1.0, 2.0)
+
+
+@pytest.mark.parametrize('body', ['text', {'a': 1}, [1]])
+def test_a_message_carries_the_time_of_its_post(body: object) -> None:
+    (message,) = sample_messages.stamped([{'ttl': 60, 'body': body}])
+
+    age = sample_messages.seconds_since_post(message['body'])
+    assert age is not None and 0 <= age < 60
+    assert body in message['body'].values()
+    assert message['ttl'] == 60
+    assert sample_messages.seconds_since_post(body) is None
+
+
+def _plan(consumers: int, queues: int, *, wait: bool) -> worker_pool.Plan:
+    return worker_pool.Plan(
+        url='',
+        headers={},
+        processes=[('producer', 1), *[('consumer', consumers)] * 2],
+        workload=Workload(
+            queues=[str(number) for number in range(queues)],
+            messages=sample_messages.SampleMessages([]),
+            claim=1,
+            list=1,
+            post=1,
+            bulk=False,
+            wait=wait,
+        ),
+        seconds=1,
+        warm_up=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ('consumers', 'queues', 'shared'),
+    [
+        (1, 4, [['0', '2'], ['1', '3']]),
+        (2, 3, [['0'], ['1'], ['2'], ['0']]),
+        (1, 1, [['0'], ['0']]),
+    ],
+)
+def test_consumers_that_wait_share_the_queues(
+    consumers: int, queues: int, shared: list[list[str]]
+) -> None:
+    shares = [*worker_pool.worker_queues(_plan(consumers, queues, wait=True))]
+
+    assert [role for role, _ in shares] == ['producer', *['consumer'] * 2]
+    assert [own for _, each in shares[1:] for own in each] == shared
+    every = [str(number) for number in range(queues)]
+    assert shares[0][1] == [every]
+    polls = worker_pool.worker_queues(_plan(consumers, queues, wait=False))
+    assert all(own == every for _, each in polls for own in each)
 
 
 def _write(folder: pathlib.Path, content: object) -> str:
