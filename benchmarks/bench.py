@@ -16,6 +16,7 @@ from benchmarks import depth, load, machine, rates, report, sources
 from benchmarks.operations import OPERATIONS
 from benchmarks.report import Table
 from benchmarks.target import Target
+from zaqar.transport.wsgi import granian_server
 
 #: Settings of ``--short``, for continuous integration.
 SHORT = {'seconds': 0.1, 'depth': 20_000, 'rounds': 20}
@@ -122,13 +123,23 @@ def _settings(options: argparse.Namespace) -> Mapping[str, str]:
         else 'nothing is pinned: there is one core'
     )
     return {
-        'Settings': f'1 worker with 8 threads, {options.connections} '
-        f'connections, {options.seconds:g} s for each operation and side in '
-        f'slices of {min(rates.SLICE, options.seconds):g} s; '
+        'Settings': f'1 worker that runs {_threads()} requests at a time, '
+        f'{options.connections} connections, {options.seconds:g} s for each '
+        'operation and side in slices of '
+        f'{min(rates.SLICE, options.seconds):g} s; '
         f'{options.rounds} rounds in the table of depths',
         'Cores': pinning,
         'Load average at the start': machine.load(),
     }
+
+
+def _threads() -> int:
+    """Return how many requests a worker runs at a time, unless configured."""
+    return next(
+        int(option.default)
+        for option in granian_server.OPTS
+        if option.name == 'threads'
+    )
 
 
 def _measured(

@@ -24,15 +24,19 @@ def request(
     body: bytes = b'',
     *,
     client: str = target.READER,
+    headers: str = '',
 ) -> bytes:
-    """Return a request."""
+    """Return a request.
+
+    :param headers: lines of further ones
+    """
     head = _HEAD.format(
         method=method, path=path, client=client, project=project
     )
     if body:
         head += 'Content-Type: application/json\r\n'
         head += f'Content-Length: {len(body)}\r\n'
-    return f'{head}\r\n'.encode() + body
+    return f'{head}{headers}\r\n'.encode() + body
 
 
 class Requests:

@@ -40,7 +40,7 @@ BODY = (
 
 _SETTINGS = """
 [drivers]
-transport = wsgi
+{transport}
 message_store = {driver}
 management_store = {driver}
 [drivers:message_store:{driver}]
@@ -201,10 +201,11 @@ def configuration(words: Sequence[str]) -> cfg.ConfigOpts:
     return conf
 
 
-def settings(url: str, *, sweep: int = 0) -> str:
+def settings(url: str, *, sweep: int = 0, transport: str = 'wsgi') -> str:
     """Return the groups of a configuration that name a database.
 
     :param sweep: seconds between two rounds of the sweeper, 0 for none
+    :param transport: the only one that is served, '' for all
     :raises LookupError: no driver knows such URLs
     """
     scheme = url.partition(':')[0].partition('+')[0]
@@ -212,7 +213,12 @@ def settings(url: str, *, sweep: int = 0) -> str:
         if scheme in driver.schemes:
             # oslo.config takes a dollar sign for a reference.
             uri = url.replace('$', '$$')
-            return _SETTINGS.format(driver=name, uri=uri, sweep=sweep)
+            return _SETTINGS.format(
+                driver=name,
+                uri=uri,
+                sweep=sweep,
+                transport=transport and f'transport = {transport}',
+            )
     raise LookupError(f'no installed driver knows {scheme}: URLs')
 
 
