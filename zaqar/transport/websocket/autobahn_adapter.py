@@ -20,7 +20,8 @@ from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.websocket import fast_frame_codec, http_requests
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_record import ConnectionRecord
-from zaqar.transport.websocket.connection_state_machine import POLICY, Frame
+from zaqar.transport.websocket.connection_state_machine import POLICY
+from zaqar.transport.websocket.frames_and_effects import Frame
 from zaqar.transport.websocket.handshake_origin import is_welcome
 from zaqar.transport.websocket.http_requests import HttpRequests
 from zaqar.transport.websocket.http_socket import HttpSocket

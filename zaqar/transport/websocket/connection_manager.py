@@ -19,8 +19,12 @@ from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.connection_state_machine import (
     RESTART,
     ClientSocket,
-    Close,
     Connection,
+    Pushed,
+)
+from zaqar.transport.websocket.frame_handler import FrameHandler
+from zaqar.transport.websocket.frames_and_effects import (
+    Close,
     Drop,
     Effect,
     Expire,
@@ -30,11 +34,9 @@ from zaqar.transport.websocket.connection_state_machine import (
     HandleFrame,
     Ping,
     Proceed,
-    Pushed,
     Reading,
     Send,
 )
-from zaqar.transport.websocket.frame_handler import FrameHandler
 from zaqar.transport.websocket.http_requests import HttpRequests
 from zaqar.transport.websocket.settings import Settings
 from zaqar.transport.websocket.subscription_cleanup import (

@@ -9,8 +9,8 @@ from zaqar.transport.large_page_fairness import Turn
 from zaqar.transport.websocket.connection_state_machine import (
     ClientSocket,
     Connection,
-    Effect,
 )
+from zaqar.transport.websocket.frames_and_effects import Effect
 from zaqar.transport.websocket.session import Session
 
 

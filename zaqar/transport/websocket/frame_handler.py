@@ -20,14 +20,14 @@ from zaqar.transport.websocket import (
     response_views,
 )
 from zaqar.transport.websocket.answer_envelope import Echo
-from zaqar.transport.websocket.connection_state_machine import (
+from zaqar.transport.websocket.frame_authentication import Authenticator
+from zaqar.transport.websocket.frame_codecs import FrameCodec
+from zaqar.transport.websocket.frame_reading import Headers, OperationCall
+from zaqar.transport.websocket.frames_and_effects import (
     Frame,
     FrameAnswer,
     OwnedSubscription,
 )
-from zaqar.transport.websocket.frame_authentication import Authenticator
-from zaqar.transport.websocket.frame_codecs import FrameCodec
-from zaqar.transport.websocket.frame_reading import Headers, OperationCall
 from zaqar.transport.websocket.session import Session
 
 LOG = logging.getLogger(__name__)

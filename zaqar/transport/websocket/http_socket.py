@@ -10,8 +10,8 @@ from zaqar.errors import ZaqarError
 from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_record import ConnectionRecord
-from zaqar.transport.websocket.connection_state_machine import Frame
 from zaqar.transport.websocket.event_stream import EventStream
+from zaqar.transport.websocket.frames_and_effects import Frame
 from zaqar.transport.websocket.http_connection import (
     Answer,
     HttpConnection,

@@ -17,9 +17,6 @@ from zaqar.models import Identity
 from zaqar.transport.token_validation import Credentials
 from zaqar.transport.websocket import frame_reading
 from zaqar.transport.websocket.answer_envelope import Echo
-from zaqar.transport.websocket.connection_state_machine import (
-    OwnedSubscription,
-)
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_codecs import FrameCodec
 from zaqar.transport.websocket.frame_reading import (
@@ -27,6 +24,7 @@ from zaqar.transport.websocket.frame_reading import (
     OperationCall,
     ParsedFrame,
 )
+from zaqar.transport.websocket.frames_and_effects import OwnedSubscription
 
 _SUBSCRIBING = 'POST'
 

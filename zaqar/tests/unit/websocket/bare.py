@@ -12,9 +12,9 @@ from zaqar.transport.websocket.autobahn_factory import Factory
 from zaqar.transport.websocket.connection_limits import Admission
 from zaqar.transport.websocket.connection_state_machine import (
     Connection,
-    Frame,
     State,
 )
+from zaqar.transport.websocket.frames_and_effects import Frame
 from zaqar.transport.websocket.settings import Settings
 
 HANDSHAKE = (

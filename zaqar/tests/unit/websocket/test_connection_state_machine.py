@@ -21,8 +21,12 @@ from zaqar.transport.websocket.connection_state_machine import (
     HEAVY,
     POLICY,
     RESTART,
-    Close,
     Connection,
+    Pushed,
+    State,
+)
+from zaqar.transport.websocket.frames_and_effects import (
+    Close,
     Drop,
     Effect,
     Expire,
@@ -32,10 +36,8 @@ from zaqar.transport.websocket.connection_state_machine import (
     HandleFrame,
     OwnedSubscription,
     Ping,
-    Pushed,
     Reading,
     Send,
-    State,
 )
 
 OWN = OwnedSubscription('a queue', 'an id')

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames, their answers, and the effects that these have on a connection."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zaqar.transport.large_page_fairness import Turn
+
+
+@dataclass(slots=True)
+class Frame:
+    """A data frame: JSON in a text one, MessagePack in a binary one.
+
+    :ivar may_wait: whether it may be postponed
+    """
+
+    data: bytes
+    is_binary: bool = False
+    turn: Turn | None = None
+    may_wait: bool = True
+
+    def size(self) -> int:
+        """Return the bytes that it holds."""
+        return len(self.data)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedSubscription:
+    """A subscription of a connection to itself.
+
+    :ivar path: of the equivalent HTTP request, from ``/v2`` on, if the
+        session's token authenticated it; '' for a signature
+    """
+
+    scope: Any
+    id: str
+    path: str = ''
+
+
+@dataclass(slots=True)
+class FrameAnswer:
+    """The answer to a frame, and its effects on the session.
+
+    :ivar is_proved: whether the frame has brought a token or a signature that
+        is good
+    :ivar expires_at: when the token ends that the frame has brought, in
+        seconds since the epoch; None if it brought none
+    :ivar project: of the frame, '' if unknown
+    :ivar ended: subscriptions of the connection that the token may not have
+    :ivar subscription: of the connection to itself, created by the frame
+    :ivar turn: ends with this, unless it is missed
+    :ivar frame: what is answered, if the turn is missed
+    """
+
+    data: bytes
+    is_binary: bool
+    is_proved: bool = False
+    expires_at: float | None = None
+    project: str = ''
+    ended: Sequence[OwnedSubscription] = ()
+    subscription: OwnedSubscription | None = None
+    turn: Turn | None = None
+    frame: Frame | None = None
+
+
+@dataclass(slots=True)
+class HandleFrame:
+    """Handle a frame, on another thread."""
+
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Proceed:
+    """Ask :meth:`Connection.proceed` what to do, after all else is done."""
+
+
+@dataclass(slots=True)
+class Send:
+    """Write a frame."""
+
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Resume or pause reading."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Set the timer of the token's expiry."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Send a ping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Send a close frame, and nothing after it."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Abort the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Delete subscriptions."""
+
+    subscriptions: Sequence[OwnedSubscription]
+
+
+Effect = (
+    HandleFrame
+    | Proceed
+    | Send
+    | Reading
+    | Expire
+    | Ping
+    | Close
+    | Drop
+    | Forget
+)
