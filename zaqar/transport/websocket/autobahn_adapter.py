@@ -16,7 +16,6 @@ from typing import Any
 from autobahn.asyncio.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 
-from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.websocket import fast_frame_codec, http_requests
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_record import ConnectionRecord
@@ -25,6 +24,7 @@ from zaqar.transport.websocket.frames_and_effects import Frame
 from zaqar.transport.websocket.handshake_origin import is_welcome
 from zaqar.transport.websocket.http_requests import HttpRequests
 from zaqar.transport.websocket.http_socket import HttpSocket
+from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
 from zaqar.transport.websocket.rate_counter import RateCounter
 
 LOG = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         self._is_waiting = False
         self._is_flooding = False
         self._small = RateCounter()
-        self._held = 0
+        self._outgoing = OutgoingBytes(transport)
         transport.set_write_buffer_limits(high=MAX_UNSENT)
         peer = transport.get_extra_info('peername')
         address = str(peer[0]) if peer else ''
@@ -111,7 +111,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
         self.connections.blocked(self.connection)
 
     def resume_writing(self) -> None:
-        self._held = 0
+        self._outgoing.resumed()
         self.connections.unblocked(self.connection)
 
     def consumeData(self) -> None:  # noqa: N802
@@ -213,11 +213,8 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
     def send(self, frame: Frame) -> None:
         if self.state == self.STATE_OPEN:
             # Not by autobahn, which holds answers to the limit of requests.
-            if len(frame.data) >= LARGE:
-                # Held as a whole until its end is sent.
-                self._held = self.unsent() + len(frame.data)
             for part in fast_frame_codec.framed(frame):
-                self.transport.write(part)
+                self._outgoing.write(part)
 
     def ping(self) -> None:
         if self.state == self.STATE_OPEN:
@@ -250,8 +247,7 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
             self.transport.abort()
 
     def unsent(self) -> int:
-        size = int(self.transport.get_write_buffer_size())
-        return max(size, self._held) if size else 0
+        return self._outgoing.unsent()
 
     def _hand_over(self, requests: HttpRequests) -> None:
         """Leave the connection to one that answers HTTP requests."""

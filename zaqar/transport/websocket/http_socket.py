@@ -7,7 +7,6 @@ import contextlib
 import h11
 
 from zaqar.errors import ZaqarError
-from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.websocket.connection_manager import Connections
 from zaqar.transport.websocket.connection_record import ConnectionRecord
 from zaqar.transport.websocket.event_stream import EventStream
@@ -18,6 +17,7 @@ from zaqar.transport.websocket.http_connection import (
     Left,
 )
 from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.websocket.outgoing_bytes import OutgoingBytes
 from zaqar.transport.wsgi.responses import Headers
 
 
@@ -40,7 +40,7 @@ class HttpSocket(asyncio.Protocol):
         self._connections = connections
         self._requests = requests
         self._is_admitted = False
-        self._held = 0
+        self._outgoing = OutgoingBytes(transport)
         self._http = HttpConnection(
             self, self._handle, requests.loop, requests.longest
         )
@@ -60,16 +60,13 @@ class HttpSocket(asyncio.Protocol):
         self._connections.blocked(self._connection)
 
     def resume_writing(self) -> None:
-        self._held = 0
+        self._outgoing.resumed()
         self._connections.unblocked(self._connection)
         if self._stream is not None:
             self._stream.block(False)
 
     def write(self, data: bytes) -> None:
-        if len(data) >= LARGE:
-            # Held as a whole until its end is sent.
-            self._held = self.unsent() + len(data)
-        self._transport.write(data)
+        self._outgoing.write(data)
 
     def end(self) -> None:
         self._transport.close()
@@ -97,8 +94,7 @@ class HttpSocket(asyncio.Protocol):
         self._transport.abort()
 
     def unsent(self) -> int:
-        size = self._transport.get_write_buffer_size()
-        return max(size, self._held) if size else 0
+        return self._outgoing.unsent()
 
     @property
     def is_lost(self) -> bool:
