@@ -14,6 +14,8 @@ from typing import Protocol
 from zaqar.controllers.streams import StreamStart
 from zaqar.transport.websocket.queue_feed import Follower
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
+from zaqar.transport.websocket.recent_events import Batch
+from zaqar.transport.websocket.stream_formats import EVENTS
 from zaqar.transport.wsgi.responses import Headers
 
 #: Seconds of silence after which a comment is sent, so that neither proxies
@@ -118,7 +120,9 @@ class EventStream:
         self._client = client
         self._streams = streams
         self._start = start
-        self._follower = Follower(start.marker, start.exclude, self._send)
+        self._follower = Follower(
+            start.marker, start.exclude, EVENTS, self._send_messages
+        )
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, status: int, headers: Headers) -> None:
@@ -153,6 +157,9 @@ class EventStream:
             self._timer.cancel()
         self._streams.remove(self)
         self._streams.feeds.leave(self._start.source.scope, self._follower)
+
+    def _send_messages(self, batch: Batch) -> None:
+        self._send(batch.data)
 
     def _send(self, data: bytes) -> None:
         # First: writing may block.

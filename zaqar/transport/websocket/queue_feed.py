@@ -18,16 +18,19 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
 from zaqar.transport.websocket.recent_events import (
     BATCH,
+    Batch,
     EventPage,
+    Format,
     Memory,
     RecentEvents,
-    joined,
+    Rendering,
+    batch,
 )
 from zaqar.waiting.waiters import Ticket
 
@@ -64,9 +67,10 @@ class Reader(Protocol):
         self,
         marker: str,
         limit: int,
+        renderings: Set[Rendering],
         done: Callable[[EventPage | None], None],
     ) -> None:
-        """Have messages after a marker read."""
+        """Have messages after a marker read, and rendered."""
 
 
 @dataclass(slots=True, eq=False)
@@ -83,17 +87,22 @@ class Follower:
 
     marker: str
     exclude: str
-    send: Callable[[bytes], None]
+    format: Format
+    send: Callable[[Batch], None]
     anchor: str | None = None
     is_blocked: bool = False
     is_reading: bool = False
 
-    def take(self, data: bytes, marker: str) -> None:
+    def take(self, batch: Batch) -> None:
         """Send what leads to another marker."""
-        self.marker = marker
+        self.marker = batch.marker
         self.anchor = None
-        if data:
-            self.send(data)
+        if batch.count:
+            self.send(batch)
+
+
+#: A marker, the anchor, and how messages are rendered.
+_Place = tuple[str, str | None, Rendering]
 
 
 class QueueFeed:
@@ -116,7 +125,7 @@ class QueueFeed:
         #: Those to be served next.
         self._due: dict[Follower, None] = {}
         #: Those that wait for a page after their marker.
-        self._catching_up: dict[tuple[str, str | None], list[Follower]] = {}
+        self._catching_up: dict[_Place, list[Follower]] = {}
         #: Those at the end with an unknown marker: for the next read, and for
         #: the one under way.
         self._unknown: dict[Follower, None] = {}
@@ -195,7 +204,10 @@ class QueueFeed:
         self._is_reading = True
         self._aligned.update(self._unknown)
         self._unknown.clear()
-        self._reader.page(self._recent.marker, self._limit, self._was_read)
+        renderings = {one.format.rendering for one in self._followers}
+        self._reader.page(
+            self._recent.marker, self._limit, renderings, self._was_read
+        )
 
     def _was_read(self, page: EventPage | None) -> None:
         self._is_reading = False
@@ -250,9 +262,11 @@ class QueueFeed:
             return
         recent = self._recent
         if recent is not None:
-            batch = recent.after(follower.marker, follower.exclude)
-            if batch is not None:
-                follower.take(*batch)
+            messages = recent.after(
+                follower.marker, follower.exclude, follower.format
+            )
+            if messages is not None:
+                follower.take(messages)
                 if follower.marker != recent.marker:
                     self._serve(follower)
                 return
@@ -261,7 +275,8 @@ class QueueFeed:
     def _catch_up(self, follower: Follower) -> None:
         """Read a page for a stream, and for all others that are there."""
         follower.is_reading = True
-        place = (follower.marker, follower.anchor)
+        rendering = follower.format.rendering
+        place = (follower.marker, follower.anchor, rendering)
         if place in self._catching_up:
             self._catching_up[place].append(follower)
             return
@@ -269,40 +284,39 @@ class QueueFeed:
         self._reader.page(
             follower.marker,
             self._limit,
+            {rendering},
             functools.partial(self._has_caught_up, place),
         )
 
-    def _has_caught_up(
-        self, place: tuple[str, str | None], page: EventPage | None
-    ) -> None:
+    def _has_caught_up(self, place: _Place, page: EventPage | None) -> None:
         followers = self._catching_up.pop(place)
         if page is None:
             retry = functools.partial(self._resume, followers)
             self._loop.call_later(RETRY, retry)
             return
         self._adapt(page)
-        batches: dict[str, bytes] = {}
+        batches: dict[tuple[str, Format], Batch] = {}
         for follower in followers:
             follower.is_reading = False
             # A blocked one gets it when it can be sent.
             if follower in self._followers and not follower.is_blocked:
-                exclude = follower.exclude
-                if exclude not in batches:
-                    batches[exclude] = joined(page.events, exclude)
-                self._take(follower, page, batches[exclude], place[1])
+                key = (follower.exclude, follower.format)
+                if key not in batches:
+                    batches[key] = batch(page.events, page.marker, *key)
+                self._take(follower, page, batches[key], place[1])
 
     def _take(
         self,
         follower: Follower,
         page: EventPage,
-        data: bytes,
+        messages: Batch,
         anchor: str | None,
     ) -> None:
         """Give a stream a page, which was read when it had an anchor."""
         if page.marker != follower.marker:
-            follower.take(data, page.marker)
+            follower.take(messages)
         elif anchor is not None and page.is_end:
-            follower.take(b'', anchor)
+            follower.take(Batch(b'', 0, anchor))
         elif page.is_end:
             self._unknown[follower] = None
             self._read()

@@ -6,22 +6,20 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
-from zaqar.api_versions import V2_1
 from zaqar.controllers.streams import StreamSource
 from zaqar.errors import StoreUnavailable
-from zaqar.models import Message, Scope
+from zaqar.models import Scope
 from zaqar.transport.websocket.queue_feed import Follower, Loop, QueueFeed
 from zaqar.transport.websocket.recent_events import (
     Event,
     EventPage,
     Memory,
+    Rendering,
 )
 from zaqar.transport.websocket.worker_threads import Workers
-from zaqar.transport.wsgi import response_views
-from zaqar.transport.wsgi.responses import encode
 from zaqar.waiting.waiters import Waiters
 
 LOG = logging.getLogger(__name__)
@@ -79,14 +77,28 @@ class _SourceReader:
         self,
         marker: str,
         limit: int,
+        renderings: Set[Rendering],
         done: Callable[[EventPage | None], None],
     ) -> None:
-        self._submit(functools.partial(self._page, marker, limit), done)
+        read = functools.partial(self._page, marker, limit, renderings)
+        self._submit(read, done)
 
-    def _page(self, marker: str, limit: int) -> EventPage:
+    def _page(
+        self, marker: str, limit: int, renderings: Set[Rendering]
+    ) -> EventPage:
+        scope = self._source.scope
         page = self._source.read(marker, limit)
-        folder = f'{response_views.base(self._source.scope)}/messages'
-        events = [_event(one, page.now, folder) for one in page.messages]
+        events = [
+            Event(
+                one.marker,
+                one.client,
+                {
+                    render: render(one, page.now, scope)
+                    for render in renderings
+                },
+            )
+            for one in page.messages
+        ]
         return EventPage(events, page.marker, page.is_end)
 
     def _submit(
@@ -103,15 +115,3 @@ class _SourceReader:
                 return None
 
         self._workers.submit(attempt, done, self._source.scope.project)
-
-
-def _event(message: Message, now: int, folder: str) -> Event:
-    """Render a message as a Server-Sent Event."""
-    text = encode(response_views.message(message, now, folder, V2_1))
-    # Bodies are as they were posted; JSON has line breaks between values only.
-    line = text.replace(b'\r', b' ').replace(b'\n', b' ')
-    data = b'id: %b\nevent: message\ndata: %b\n\n' % (
-        message.marker.encode(),
-        line,
-    )
-    return Event(message.marker, message.client, data)

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The newest messages of a queue, as streams send them.
 
-Each is rendered once, for all streams. Markers are compared for equality only:
-their form is that of the store.
+Each is rendered once, for all streams of a kind. Markers are compared for
+equality only: their form is that of the store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+from zaqar.models import Message, Scope
 
 #: Most messages, and most bytes of them.
 MOST = 1000
@@ -18,11 +21,28 @@ MOST_BYTES = 1024 * 1024
 #: keep none of them.
 MOST_BYTES_OF_ALL = 64 * 1024 * 1024
 
-#: Bytes from which on no more messages are written together.
+#: Bytes from which on no more messages are written together, and the most
+#: messages.
 BATCH = 128 * 1024
+MOST_TOGETHER = 500
 
 #: Batches that are kept while no message is added.
 _MOST_BATCHES = 8
+
+
+#: Returns a message, read at a time, as streams of a kind send it.
+Rendering = Callable[[Message, int, Scope], bytes]
+
+
+class Format(Protocol):
+    """How a stream sends messages; equal ones send the same."""
+
+    @property
+    def rendering(self) -> Rendering:
+        """How each message is rendered."""
+
+    def joined(self, parts: Iterable[bytes]) -> bytes:
+        """Return rendered messages as they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +50,16 @@ class Event:
     """A message as it is sent.
 
     :ivar client: who has posted it
+    :ivar data: the message, rendered
     """
 
     marker: str
     client: str
-    data: bytes
+    data: Mapping[Rendering, bytes]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.data.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +76,37 @@ class EventPage:
 
     @property
     def size(self) -> int:
-        return sum(len(event.data) for event in self.events)
+        return sum(event.size for event in self.events)
 
 
-def joined(events: Sequence[Event], exclude: str) -> bytes:
-    """Return the bytes of messages, without those of a client."""
-    return b''.join(
-        event.data
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages that are written together.
+
+    :ivar count: how many
+    :ivar marker: the place after them
+    """
+
+    data: bytes
+    count: int
+    marker: str
+
+
+def batch(
+    events: Sequence[Event], marker: str, exclude: str, format_: Format
+) -> Batch:
+    """Return messages as a stream gets them, without those of a client.
+
+    :param marker: the place after them
+    :param exclude: the client, '' for none
+    """
+    rendering = format_.rendering
+    parts = [
+        event.data[rendering]
         for event in events
         if not exclude or event.client != exclude
-    )
+    ]
+    return Batch(format_.joined(parts), len(parts), marker)
 
 
 class Memory:
@@ -88,13 +134,13 @@ class RecentEvents:
         self._removed = 0
         #: How many messages there were up to each marker, in that order.
         self._places: dict[str, int] = {marker: 0}
-        self._batches: dict[tuple[int, str], tuple[bytes, str]] = {}
+        self._batches: dict[tuple[int, str, Format], Batch] = {}
 
     def append(self, page: EventPage) -> None:
         """Add what was read after the last place."""
         for event in page.events:
             self._events.append(event)
-            self._grow(len(event.data))
+            self._grow(event.size)
             self._set_place(event.marker)
         self._set_place(page.marker)
         self.marker = page.marker
@@ -110,33 +156,48 @@ class RecentEvents:
         self._events.clear()
         self._grow(-self._size)
 
-    def after(self, marker: str, exclude: str) -> tuple[bytes, str] | None:
-        """Return some messages after a marker, and the marker after them.
+    def after(
+        self, marker: str, exclude: str, format_: Format
+    ) -> Batch | None:
+        """Return some messages after a marker.
 
         :param exclude: the client whose messages are left out, '' for none
-        :returns: None if the marker is not known (any more)
+        :returns: None if the marker is not known (any more), or the next
+            message was rendered for other streams
         """
         place = self._places.get(marker)
         if place is None:
             return None
-        key = (place, exclude)
-        batch = self._batches.get(key)
-        if batch is None:
+        key = (place, exclude, format_)
+        messages = self._batches.get(key)
+        if messages is None:
+            messages = self._batch(place, exclude, format_)
+            if messages is None:
+                return None
             if len(self._batches) >= _MOST_BATCHES:
                 self._batches.clear()
-            batch = self._batches[key] = self._batch(place, exclude)
-        return batch
+            self._batches[key] = messages
+        return messages
 
-    def _batch(self, place: int, exclude: str) -> tuple[bytes, str]:
+    def _batch(
+        self, place: int, exclude: str, format_: Format
+    ) -> Batch | None:
+        events, rendering = self._events, format_.rendering
         first = last = place - self._removed
+        end = min(len(events), first + MOST_TOGETHER)
         size = 0
-        while last < len(self._events) and size < BATCH:
-            size += len(self._events[last].data)
+        while last < end and size < BATCH:
+            data = events[last].data.get(rendering)
+            if data is None:
+                break
+            size += len(data)
             last += 1
         marker = self.marker
-        if last < len(self._events):
-            marker = self._events[last - 1].marker
-        return joined(self._events[first:last], exclude), marker
+        if last < len(events):
+            if last == first:
+                return None
+            marker = events[last - 1].marker
+        return batch(events[first:last], marker, exclude, format_)
 
     def _set_place(self, marker: str) -> None:
         # Behind all others, even if it is there already.
@@ -154,7 +215,7 @@ class RecentEvents:
             or self._size > MOST_BYTES
             or self._memory.size > MOST_BYTES_OF_ALL
         ):
-            self._grow(-len(self._events[removed].data))
+            self._grow(-self._events[removed].size)
             removed += 1
         if not removed:
             return

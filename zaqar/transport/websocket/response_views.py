@@ -64,10 +64,11 @@ Reply = tuple[int, Any]
 View = Callable[[Any, RequestInfo], Reply]
 
 
-def _message(item: Message, now: int, request: RequestInfo) -> dict[str, Any]:
-    shown = resource_representations.content(
-        item, now, request.version, request.embed
-    )
+def message(
+    item: Message, now: int, version: Version, embed: Embed
+) -> dict[str, Any]:
+    """Return a message as answers show it."""
+    shown = resource_representations.content(item, now, version, embed)
     shown['id'] = item.id
     shown['claim_id'] = item.claim_id
     return shown
@@ -76,7 +77,9 @@ def _message(item: Message, now: int, request: RequestInfo) -> dict[str, Any]:
 def _messages(
     items: Sequence[Message], now: int, request: RequestInfo
 ) -> list[dict[str, Any]]:
-    return [_message(item, now, request) for item in items]
+    return [
+        message(item, now, request.version, request.embed) for item in items
+    ]
 
 
 def _sentence(status: int, noun: str, done: str) -> View:
@@ -148,7 +151,7 @@ def _message_page(page: MessagePage, request: RequestInfo) -> Reply:
 
 
 def _one_message(result: OneMessage, request: RequestInfo) -> Reply:
-    shown = _message(result.message, result.now, request)
+    shown = message(result.message, result.now, request.version, request.embed)
     return 200, {'messages': shown}
 
 

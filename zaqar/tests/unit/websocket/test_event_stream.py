@@ -18,6 +18,7 @@ from zaqar.transport.websocket.event_stream import (
     Streams,
 )
 from zaqar.transport.websocket.queue_feed import Follower
+from zaqar.transport.websocket.recent_events import Batch
 from zaqar.transport.wsgi.responses import Headers
 
 START = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
@@ -25,6 +26,8 @@ START = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 SOURCE = StreamSource(Scope('p', 'q'), lambda: '', lambda marker, limit: ...)  # type: ignore[arg-type,return-value]
 
 COMMENT = b':\n\n'
+
+EVENT = Batch(b'event', 1, '8')
 
 FIRST = b'retry: 2000\nid: 7\n\n'
 
@@ -95,7 +98,7 @@ def test_the_head_and_the_marker_come_first(house: House) -> None:
     client = house.begin()
     assert client.head == (200, [('a', 'b')])
     assert client.parts == [FIRST]
-    house.followers[0].take(b'event', '8')
+    house.followers[0].take(EVENT)
     assert client.parts == [FIRST, b'event']
 
 
@@ -116,7 +119,7 @@ def test_a_busy_stream_gets_none_nor_one_that_is_blocked(
     blocked.stream.block(True)
     for _ in range(9):
         house.wait(HEARTBEAT / 2)
-        house.followers[0].take(b'event', '8')
+        house.followers[0].take(EVENT)
     assert COMMENT not in busy.parts
     assert blocked.parts == [FIRST]
     assert silent.parts.count(COMMENT) == 4

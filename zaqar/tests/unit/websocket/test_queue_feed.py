@@ -7,19 +7,22 @@ import functools
 import math
 import random
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
 import pytest
 
-from zaqar.models import Scope
+from zaqar.models import Message, Scope
 from zaqar.transport.websocket import queue_feed, recent_events
 from zaqar.transport.websocket.queue_feed import Follower, QueueFeed
 from zaqar.transport.websocket.recent_events import (
+    Batch,
     Event,
     EventPage,
+    Format,
     Memory,
     RecentEvents,
+    Rendering,
 )
 from zaqar.waiting.waiters import Waiters
 
@@ -28,6 +31,36 @@ SCOPE = Scope('p', 'q')
 BEGINNING = 'beginning'
 
 Step = Callable[[], object]
+
+
+def _plain(message: Message, now: int, scope: Scope) -> bytes:
+    raise AssertionError
+
+
+def _other(message: Message, now: int, scope: Scope) -> bytes:
+    raise AssertionError
+
+
+@dataclass(frozen=True)
+class Text:
+    """A format whose messages are their markers."""
+
+    rendering: Rendering = _plain
+
+    def joined(self, parts: Iterable[bytes]) -> bytes:
+        return b''.join(parts)
+
+
+PLAIN, OTHER = Text(), Text(_other)
+
+
+def event(
+    marker: str,
+    client: str,
+    data: bytes,
+    renderings: Iterable[Rendering] = (_plain,),
+) -> Event:
+    return Event(marker, client, dict.fromkeys(renderings, data))
 
 
 class Store:
@@ -43,7 +76,7 @@ class Store:
         marker = secrets.token_hex(8)
         self.places[marker] = len(self.events)
         data = f'{marker};'.encode().rjust(size, b' ')
-        self.events.append(Event(marker, client, data))
+        self.events.append(event(marker, client, data))
         return marker
 
     def newest(self) -> str:
@@ -54,9 +87,14 @@ class Store:
         after = self.events[self.places[marker] + 1 :]
         return [one for one in after if one.marker not in self.dead]
 
-    def page(self, marker: str, limit: int) -> EventPage:
+    def page(
+        self, marker: str, limit: int, renderings: Set[Rendering]
+    ) -> EventPage:
         self.reads += 1
-        events = self.alive(marker)[:limit]
+        events = [
+            event(one.marker, one.client, one.data[_plain], renderings)
+            for one in self.alive(marker)[:limit]
+        ]
         last = events[-1].marker if events else marker
         return EventPage(events, last, len(events) < limit)
 
@@ -107,9 +145,11 @@ class Server:
         self,
         marker: str,
         limit: int,
+        renderings: Set[Rendering],
         done: Callable[[EventPage | None], None],
     ) -> None:
-        self._read(functools.partial(self.store.page, marker, limit), done)
+        read = functools.partial(self.store.page, marker, limit, renderings)
+        self._read(read, done)
 
     def _read(
         self, read: Callable[[], object], done: Callable[..., object]
@@ -122,8 +162,13 @@ class Server:
 
         self.steps.append(perform)
 
-    def follow(self, marker: str = BEGINNING, exclude: str = '') -> Stream:
-        return Stream(self, marker, exclude)
+    def follow(
+        self,
+        marker: str = BEGINNING,
+        exclude: str = '',
+        format_: Format = PLAIN,
+    ) -> Stream:
+        return Stream(self, marker, exclude, format_)
 
     def run(self) -> None:
         """Do all there is to do, in order."""
@@ -144,6 +189,7 @@ class Stream:
     server: Server
     start: str
     exclude: str
+    format: Format = PLAIN
 
     def __post_init__(self) -> None:
         self.got: list[str] = []
@@ -155,7 +201,7 @@ class Stream:
         """Follow the queue, after what has come so far."""
         self.server = server
         marker = self.got[-1] if self.got else self.start
-        self.follower = Follower(marker, self.exclude, self.send)
+        self.follower = Follower(marker, self.exclude, self.format, self.send)
         server.feed.follow(self.follower)
 
     def leave(self) -> None:
@@ -164,10 +210,12 @@ class Stream:
     def block(self, on: bool) -> None:
         self.server.feed.block(self.follower, on)
 
-    def send(self, data: bytes) -> None:
-        assert data and not self.follower.is_blocked
+    def send(self, batch: Batch) -> None:
+        assert batch.count and not self.follower.is_blocked
         self.writes += 1
-        self.got += data.decode().replace(' ', '').split(';')[:-1]
+        got = batch.data.decode().replace(' ', '').split(';')[:-1]
+        assert len(got) == batch.count
+        self.got += got
         if self.writes == self.blocks_at:
             self.block(True)
 
@@ -278,6 +326,46 @@ def test_messages_of_all_queues_take_a_bounded_memory(
     assert server.memory.size == 900
 
 
+def test_streams_of_two_formats_cost_one_read(server: Server) -> None:
+    plain = [server.follow() for _ in range(50)]
+    server.run()
+    server.post(10)
+    server.run()
+    # What is in memory was not rendered for these.
+    other = [server.follow(format_=OTHER) for _ in range(50)]
+    server.run()
+    for _ in range(5):
+        before = server.store.reads
+        server.post(10)
+        server.run()
+        assert server.store.reads == before + 1
+    assert all(one.got == markers(server.store) for one in plain + other)
+    assert {one.writes for one in other} == {6}
+
+
+def test_few_messages_are_written_together_however_short(
+    server: Server,
+) -> None:
+    server.run()
+    stream = server.follow()
+    server.run()
+    counts: list[int] = []
+    send = stream.follower.send
+
+    def noted(batch: Batch) -> None:
+        counts.append(batch.count)
+        send(batch)
+
+    stream.follower.send = noted
+    stream.blocks_at = 1
+    server.post(recent_events.MOST)
+    server.run()
+    stream.block(False)
+    server.run()
+    assert stream.got == markers(server.store)
+    assert max(counts) <= recent_events.MOST_TOGETHER
+
+
 def test_the_client_of_a_stream_is_left_out(server: Server) -> None:
     without, with_ = server.follow(exclude='a'), server.follow()
     server.run()
@@ -367,9 +455,9 @@ def test_long_messages_are_written_and_read_in_parts(server: Server) -> None:
     stream = server.follow()
     send = stream.follower.send
 
-    def noted(data: bytes) -> None:
-        sizes.append(len(data))
-        send(data)
+    def noted(batch: Batch) -> None:
+        sizes.append(len(batch.data))
+        send(batch)
 
     stream.follower.send = noted
     server.run()
@@ -382,22 +470,22 @@ def test_memory_is_bounded() -> None:
     recent = RecentEvents('', Memory())
     for number in range(300):
         events = [
-            Event(f'{number} {one}', '', b'x' * 500 * (number // 100))
+            event(f'{number} {one}', '', b'x' * 500 * (number // 100))
             for one in range(100)
         ]
         recent.append(EventPage(events, events[-1].marker, False))
-        known = [one for one in events if recent.after(one.marker, '')]
+        known = [one for one in events if recent.after(one.marker, '', PLAIN)]
         assert known == events
     counted = sum(
-        recent.after(f'{number} {one}', '') is not None
+        recent.after(f'{number} {one}', '', PLAIN) is not None
         for number in range(300)
         for one in range(100)
     )
     # With the place before the first.
     assert 900 < counted <= recent_events.MOST + 1
-    recent.append(EventPage([Event('z', '', b'x' * 2**21)], 'z', True))
-    assert recent.after('299 99', '') is None
-    assert recent.after('z', '') == (b'', 'z')
+    recent.append(EventPage([event('z', '', b'x' * 2**21)], 'z', True))
+    assert recent.after('299 99', '', PLAIN) is None
+    assert recent.after('z', '', PLAIN) == Batch(b'', 0, 'z')
 
 
 def test_a_feed_that_is_closed_reads_no_more(server: Server) -> None:
@@ -467,8 +555,10 @@ def test_nothing_is_skipped_and_nothing_comes_twice(
     def begin() -> None:
         where = dice.choice([BEGINNING, *markers(store)])
         exclude = dice.choice(('', '', 'a'))
+        format_ = dice.choice((PLAIN, OTHER))
         if len(streams) < 12:
-            streams.append(dice.choice(servers).follow(where, exclude))
+            server = dice.choice(servers)
+            streams.append(server.follow(where, exclude, format_))
 
     actions: list[Step] = [post, remove, cut, block, fail, begin, turn]
     weights = [4, 3, 1, 2, 1, 1, 40]

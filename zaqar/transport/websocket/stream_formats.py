@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The formats in which streams send messages.
+
+A message is *rendered* once for all streams of a kind; what differs from one
+stream to the other is added when it is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from zaqar.api_versions import V2_1
+from zaqar.models import Message, Scope
+from zaqar.transport.websocket import (
+    fast_frame_codec,
+    frame_codecs,
+)
+from zaqar.transport.websocket import response_views as frame_views
+from zaqar.transport.websocket.frames_and_effects import Frame
+from zaqar.transport.websocket.recent_events import Rendering
+from zaqar.transport.wsgi import response_views
+from zaqar.transport.wsgi.responses import encode
+
+
+def _as_event(message: Message, now: int, scope: Scope) -> bytes:
+    folder = f'{response_views.base(scope)}/messages'
+    text = encode(response_views.message(message, now, folder, V2_1))
+    # Bodies are as they were posted; JSON has line breaks between values only.
+    line = text.replace(b'\r', b' ').replace(b'\n', b' ')
+    return b'id: %b\nevent: message\ndata: %b\n\n' % (
+        message.marker.encode(),
+        line,
+    )
+
+
+class EventFormat:
+    """Server-Sent Events."""
+
+    @property
+    def rendering(self) -> Rendering:
+        return _as_event
+
+    def joined(self, parts: Iterable[bytes]) -> bytes:
+        return b''.join(parts)
+
+
+EVENTS = EventFormat()
+
+
+def _rendered(message: Message, now: int, is_binary: bool) -> bytes:
+    """Return the members of a frame that are the same for all streams.
+
+    The first byte would begin an object of these alone.
+    """
+    codec = frame_codecs.codec(is_binary)
+    members = {
+        'marker': message.marker,
+        'message': frame_views.message(message, now, V2_1, codec.body),
+    }
+    return codec.encode(members)[1:]
+
+
+def _as_text(message: Message, now: int, scope: Scope) -> bytes:
+    return _rendered(message, now, False)
+
+
+def _as_binary(message: Message, now: int, scope: Scope) -> bytes:
+    return _rendered(message, now, True)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFormat:
+    """The frames of a stream, one for each message."""
+
+    stream_id: str
+    is_binary: bool
+
+    @property
+    def rendering(self) -> Rendering:
+        return _as_binary if self.is_binary else _as_text
+
+    def joined(self, parts: Iterable[bytes]) -> bytes:
+        """Return frames, ready to be written."""
+        head = self._head()
+        return b''.join(
+            piece
+            for part in parts
+            for piece in fast_frame_codec.framed(
+                Frame(head + part, self.is_binary)
+            )
+        )
+
+    def end(self, marker: str, error: str) -> Frame:
+        """Return the last frame of a stream that the server ends."""
+        document = {
+            'stream_id': self.stream_id,
+            'marker': marker,
+            'error': error,
+        }
+        codec = frame_codecs.codec(self.is_binary)
+        return Frame(codec.encode(document), self.is_binary)
+
+    def _head(self) -> bytes:
+        """Return the beginning of an object with two more members."""
+        codec = frame_codecs.codec(self.is_binary)
+        alone = codec.encode({'stream_id': self.stream_id})
+        # An object of MessagePack begins with the number of its members.
+        return b'\x83' + alone[1:] if self.is_binary else alone[:-1] + b','
