@@ -3,7 +3,6 @@
 
 import asyncio
 import functools
-import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -39,12 +38,11 @@ from zaqar.transport.websocket.frames_and_effects import (
 )
 from zaqar.transport.websocket.http_requests import HttpRequests
 from zaqar.transport.websocket.settings import Settings
+from zaqar.transport.websocket.slow_readers import SlowReaders
 from zaqar.transport.websocket.subscription_cleanup import (
     SubscriptionCleanup,
 )
 from zaqar.transport.websocket.worker_threads import Workers
-
-LOG = logging.getLogger(__name__)
 
 #: Frames of a connection that may wait for messages; more do not wait.
 MOST_POSTPONED = 100
@@ -78,7 +76,7 @@ class Connections:
         #: Whether a connection has to prove who it is.
         self.proves: bool = handler.authenticator.proves
         self.admission = Admission(settings, self.proves)
-        self._blocked: dict[str, set[ConnectionRecord]] = {}
+        self._slow = SlowReaders(settings, handler.turns, loop)
         self._cleanup = SubscriptionCleanup(handler, workers, loop)
         self._does: Mapping[type, Callable[[ConnectionRecord, Any], None]] = {
             HandleFrame: self._call,
@@ -153,7 +151,7 @@ class Connections:
         if self._by_id.pop(connection.id, None) is None:
             return
         self._tell()
-        self._is_taken(connection)
+        self._slow.remove(connection)
         connection.cancel_timers()
         connection.end_waits()
         if not connection.machine.is_proved:
@@ -179,70 +177,16 @@ class Connections:
 
     def blocked(self, connection: ConnectionRecord) -> None:
         self.perform(connection, connection.machine.blocked())
-        self._blocked.setdefault(connection.project, set()).add(connection)
-        self._schedule_deadline(connection)
-        if not connection.unread:
-            connection.unread = connection.socket.unsent()
-            self.handler.turns.add_unread(
-                connection.project, connection.unread
-            )
-        # By then the system has taken what it can.
-        self.soon(functools.partial(self._check_unsent, connection))
+        self._slow.add(connection)
 
     def unblocked(self, connection: ConnectionRecord) -> None:
-        self._is_taken(connection)
+        self._slow.remove(connection)
         self.perform(connection, connection.machine.unblocked())
 
     def closing(self, connection: ConnectionRecord) -> None:
         connection.end_waits()
         self.perform(connection, connection.machine.closing())
-        self._schedule_deadline(connection)
-
-    def _is_blocked(self, connection: ConnectionRecord) -> bool:
-        return connection in self._blocked.get(connection.project, ())
-
-    def _is_taken(self, connection: ConnectionRecord) -> None:
-        if connection.read_timer is not None:
-            connection.read_timer.cancel()
-            connection.read_timer = None
-        if connection.unread:
-            size, connection.unread = connection.unread, 0
-            self._later(
-                self.handler.turns.subtract_unread(connection.project, size)
-            )
-        blocked = self._blocked.get(connection.project, set())
-        blocked.discard(connection)
-        if not blocked:
-            self._blocked.pop(connection.project, None)
-
-    def _schedule_deadline(self, connection: ConnectionRecord) -> None:
-        most = self.settings.write_timeout
-        is_open = connection.id in self._by_id
-        if most and is_open and connection.read_timer is None:
-            connection.read_timer = self._loop.call_later(
-                most, self._end, connection, 'takes nothing of what is written'
-            )
-
-    def _check_unsent(self, connection: ConnectionRecord) -> None:
-        """Abort connections with too many unread bytes."""
-        if not self._is_blocked(connection):
-            return
-        most = self.settings.max_unsent
-        if most and connection.socket.unsent() > most:
-            self._end(connection, 'has too much to read')
-            return
-        most = self.settings.max_unsent_per_project
-        blocked = self._blocked[connection.project]
-        sizes = {other: other.socket.unsent() for other in blocked}
-        if most and sum(sizes.values()) > most:
-            largest = max(sizes, key=sizes.__getitem__)
-            self._end(largest, 'has most to read in a project with too much')
-
-    def _end(self, connection: ConnectionRecord, why: str) -> None:
-        LOG.info('Ended a connection from %s, which %s', connection.peer, why)
-        # It is gone a turn of the loop later, and counts no more till then.
-        self._is_taken(connection)
-        connection.socket.cut()
+        self._slow.limit_time(connection)
 
     async def push(self, connection_id: str, text: bytes) -> Pushed:
         """Send a message, JSON text, to a connection."""
@@ -329,7 +273,7 @@ class Connections:
         elif not is_postponed:
             self._call(connection, HandleFrame(frame))
         else:
-            if self._is_blocked(connection):
+            if connection in self._slow:
                 # Others must not wait until the client reads again.
                 turn.give_up()
             self.perform(connection, connection.machine.woken(frame))
@@ -354,8 +298,8 @@ class Connections:
 
     def note_project(self, connection: ConnectionRecord, project: str) -> None:
         """Note whom the next answer is for, '' if that is not known."""
-        if self._is_blocked(connection):
-            self.soon(functools.partial(self._check_unsent, connection))
+        if connection in self._slow:
+            self._slow.check_soon(connection)
         elif project:
             connection.project = project
 

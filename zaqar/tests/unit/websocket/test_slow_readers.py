@@ -272,7 +272,7 @@ def test_nobody_else_is_noted_when_all_is_well(loop: Loop) -> None:
         deaf = house.join()
         house.ask(deaf, LARGE, str(uuid.uuid4()))
         deaf.take()
-    assert not house.connections._blocked  # noqa: SLF001
+    assert not house.connections._slow._blocked  # noqa: SLF001
 
 
 def test_what_waits_for_a_blocked_connection_is_not_begun(loop: Loop) -> None:
