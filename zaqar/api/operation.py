@@ -122,6 +122,8 @@ class Operation:
     :ivar since: the version that adds it; below, it does not exist
     :ivar waiting: how it waits, None if it does not; see :data:`WAIT`
     :ivar stream: takes its place for HTTP clients that prefer a stream
+    :ivar member: over WebSocket, the member of the body from which the session
+        knows the values of the path; '' where they are members themselves
     """
 
     name: str
@@ -142,6 +144,7 @@ class Operation:
     since: Version = microversions.MIN
     waiting: Waiting | None = None
     stream: 'Operation | None' = None
+    member: str = ''
 
     @property
     def method(self) -> str:

@@ -104,6 +104,7 @@ POPPED = obj(
         )
     }
 )
+STREAM = obj({'stream_id': TEXT, 'marker': TEXT})
 POSTED = obj({'resources': array(TEXT)})
 CLAIM = obj(
     {'href': TEXT, 'ttl': COUNT, 'age': COUNT, 'messages': array(MESSAGE)}

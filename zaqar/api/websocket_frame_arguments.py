@@ -195,7 +195,7 @@ def _body_members(action: str) -> BodyMembers:
         member = row.body.member
         names = (member,) if member else tuple(row.body.schema['properties'])
     return BodyMembers(
-        tuple(_VARIABLE.findall(row.target)),
+        (row.member,) if row.member else tuple(_VARIABLE.findall(row.target)),
         tuple((param.member or param.name, param) for param in row.query),
         names,
     )

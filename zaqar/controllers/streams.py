@@ -100,6 +100,11 @@ def start(
     )
 
 
+def end(ctx: Context, *, scope: Scope, stream_id: str) -> str:
+    """Return the stream that is to end: its connection ends it."""
+    return stream_id
+
+
 def _expiry(ctx: Context) -> datetime.datetime | None:
     """Return when a pre-signed URL or a token expires."""
     token = ctx.identity.validated

@@ -76,12 +76,23 @@ STREAM = Operation(
     handler=streams.start,
     summary='Follow a queue: get its messages, and those to come.',
     error_message='Messages could not be listed',
-    responses={},
+    responses={200: response_schemas.STREAM},
     query=(
         Param('marker', 'text', 'Messages after this place, "now": new ones.'),
         Param('echo', 'bool', "Show the caller's own too."),
     ),
     since=V2_1,
+)
+
+STREAM_END = Operation(
+    name='message_stream_end',
+    http=None,
+    rule=_GET_ALL,
+    handler=streams.end,
+    summary='End a stream of the connection.',
+    error_message='Stream could not be ended',
+    since=V2_1,
+    member='stream_id',
 )
 
 OPERATIONS = (
@@ -138,6 +149,8 @@ OPERATIONS = (
         responses={200: response_schemas.MESSAGES},
         query=(Param('ids', 'ids', 'Which messages.', member='message_ids'),),
     ),
+    STREAM,
+    STREAM_END,
     Operation(
         name='message_delete_many',
         http='DELETE /v2/queues/{queue_name}/messages',

@@ -162,6 +162,7 @@ _LISTENERS = [
         ('write_timeout', 'i', 60, 0),
         ('max_unsent', 'i', 32 * 1024 * 1024, 0),
         ('max_unsent_per_project', 'i', 64 * 1024 * 1024, 0),
+        ('max_unacknowledged', 'i', 1000, 500),
         ('max_stream_age', 'i', 3600, 1),
         ('worker_threads', 'i', 16, 1),
         ('ping_interval', 'f', 30),

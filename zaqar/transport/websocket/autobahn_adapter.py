@@ -216,6 +216,10 @@ class AutobahnSocket(WebSocketServerProtocol):  # type: ignore[misc]
             for part in fast_frame_codec.framed(frame):
                 self._outgoing.write(part)
 
+    def write(self, data: bytes) -> None:
+        if self.state == self.STATE_OPEN:
+            self._outgoing.write(data)
+
     def ping(self) -> None:
         if self.state == self.STATE_OPEN:
             self.sendFrame(9)

@@ -22,10 +22,13 @@ from zaqar.transport.websocket.connection_state_machine import (
     Pushed,
 )
 from zaqar.transport.websocket.frame_handler import FrameHandler
+from zaqar.transport.websocket.frame_streams import FrameStreams
 from zaqar.transport.websocket.frames_and_effects import (
+    BeginStream,
     Close,
     Drop,
     Effect,
+    EndStreams,
     Expire,
     Forget,
     Frame,
@@ -37,6 +40,7 @@ from zaqar.transport.websocket.frames_and_effects import (
     Send,
 )
 from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.settings import Settings
 from zaqar.transport.websocket.slow_readers import SlowReaders
 from zaqar.transport.websocket.subscription_cleanup import (
@@ -71,8 +75,9 @@ class Connections:
         self.workers = workers
         self._loop = loop
         self._by_id: dict[str, ConnectionRecord] = {}
-        #: Set before any connection is accepted.
+        #: Both are set before any connection is accepted.
         self.http: HttpRequests | None = None
+        self.feeds: QueueFeeds | None = None
         #: Whether a connection has to prove who it is.
         self.proves: bool = handler.authenticator.proves
         self.admission = Admission(settings, self.proves)
@@ -92,6 +97,8 @@ class Connections:
             Forget: lambda one, effect: self._cleanup.remove(
                 effect.subscriptions
             ),
+            BeginStream: self._begin_stream,
+            EndStreams: lambda one, effect: one.end_streams(effect.reasons),
         }
 
     def __len__(self) -> int:
@@ -153,7 +160,7 @@ class Connections:
         self._tell()
         self._slow.remove(connection)
         connection.cancel_timers()
-        connection.end_waits()
+        connection.leave_queues()
         if not connection.machine.is_proved:
             self.admission.remove(connection.peer)
         self.perform(connection, connection.machine.lost())
@@ -178,13 +185,15 @@ class Connections:
     def blocked(self, connection: ConnectionRecord) -> None:
         self.perform(connection, connection.machine.blocked())
         self._slow.add(connection)
+        connection.block_streams(True)
 
     def unblocked(self, connection: ConnectionRecord) -> None:
         self._slow.remove(connection)
         self.perform(connection, connection.machine.unblocked())
+        connection.block_streams(False)
 
     def closing(self, connection: ConnectionRecord) -> None:
-        connection.end_waits()
+        connection.leave_queues()
         self.perform(connection, connection.machine.closing())
         self._slow.limit_time(connection)
 
@@ -223,8 +232,24 @@ class Connections:
                 )
 
     def _close(self, connection: ConnectionRecord, effect: Close) -> None:
-        connection.end_waits()
+        connection.leave_queues()
         connection.socket.shut(effect.code, effect.reason)
+
+    def _begin_stream(
+        self, connection: ConnectionRecord, effect: BeginStream
+    ) -> None:
+        if not connection.machine.is_served or self.feeds is None:
+            return
+        if connection.streams is None:
+            connection.streams = FrameStreams(
+                connection.socket,
+                connection.session.streams,
+                self.feeds,
+                self._loop,
+                self.settings.max_unacknowledged,
+                connection in self._slow,
+            )
+        connection.streams.begin(effect.stream)
 
     def _call(self, connection: ConnectionRecord, effect: HandleFrame) -> None:
         frame = effect.frame

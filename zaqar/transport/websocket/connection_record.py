@@ -3,6 +3,7 @@
 
 import asyncio
 import collections
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zaqar.transport.large_page_fairness import Turn
@@ -10,6 +11,7 @@ from zaqar.transport.websocket.connection_state_machine import (
     ClientSocket,
     Connection,
 )
+from zaqar.transport.websocket.frame_streams import FrameStreams
 from zaqar.transport.websocket.frames_and_effects import Effect
 from zaqar.transport.websocket.session import Session
 
@@ -24,6 +26,7 @@ class ConnectionRecord:
     :ivar project: that of the last answer
     :ivar unread: bytes that waited for the client when it stopped reading
     :ivar postponed: turns of frames that wait for messages, until answered
+    :ivar streams: those that are sent, None before the first
     :ivar login_timer: closes it unless the client authenticates
     :ivar read_timer: closes it unless the client reads
     :ivar expiry_timer: ends what its credentials allow
@@ -40,15 +43,28 @@ class ConnectionRecord:
     project: str = ''
     unread: int = 0
     postponed: dict[int, Turn] = field(default_factory=dict)
+    streams: FrameStreams | None = None
     read_timer: asyncio.TimerHandle | None = None
     expiry_timer: asyncio.TimerHandle | None = None
     login_timer: asyncio.TimerHandle | None = None
     pulse_timer: asyncio.TimerHandle | None = None
 
-    def end_waits(self) -> None:
-        """Leave the lines of all queues."""
+    def leave_queues(self) -> None:
+        """Wait for messages no longer, and follow no queue."""
         for turn in list(self.postponed.values()):
             turn.give_up()
+        if self.streams is not None:
+            self.streams.close()
+
+    def end_streams(self, reasons: Mapping[str, str]) -> None:
+        """End some streams; see :meth:`FrameStreams.end`."""
+        if self.streams is not None:
+            self.streams.end(reasons)
+
+    def block_streams(self, on: bool) -> None:
+        """Handle that the client reads too slowly, or reads again."""
+        if self.streams is not None:
+            self.streams.block(on)
 
     def cancel_timers(self) -> None:
         """Cancel those of an open connection."""

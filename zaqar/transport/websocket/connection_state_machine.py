@@ -16,9 +16,11 @@ from typing import Protocol
 
 from zaqar.transport.large_page_fairness import LARGE
 from zaqar.transport.websocket.frames_and_effects import (
+    BeginStream,
     Close,
     Drop,
     Effect,
+    EndStreams,
     Expire,
     Forget,
     Frame,
@@ -65,6 +67,9 @@ class ClientSocket(Protocol):
 
     def send(self, frame: Frame) -> None:
         """Write a data frame."""
+
+    def write(self, data: bytes) -> None:
+        """Write data frames that are ready."""
 
     def ping(self) -> None:
         """Write a ping."""
@@ -149,6 +154,8 @@ class Connection:
             return effects + self._close(POLICY, _LATE)
         if self.state is State.DRAINING and not self._has_work:
             return effects + self._close(RESTART, 'The server stops.')
+        if answer.stream is not None:
+            effects.append(BeginStream(answer.stream))
         if len(answer.data) >= LARGE:
             # Writing it tells whether the other end reads.
             return [*effects, Proceed()]
@@ -266,6 +273,8 @@ class Connection:
         if answer.expires_at is not None:
             effects += self._forget(answer.ended)
             effects.append(Expire(answer.expires_at))
+        if answer.ended_streams:
+            effects.append(EndStreams(answer.ended_streams))
         if answer.subscription is not None:
             self._subscriptions.append(answer.subscription)
             self.pushes_binary = answer.is_binary

@@ -66,9 +66,6 @@ class Streams:
         self._is_beating = False
         self._is_closed = False
 
-    def __len__(self) -> int:
-        return len(self._heard)
-
     def add(
         self, stream: EventStream, ends_at: datetime.datetime | None
     ) -> asyncio.TimerHandle:

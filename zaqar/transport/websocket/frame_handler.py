@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zaqar.api.dispatch import Dispatcher
+from zaqar.api.operation_declarations import messages
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.transport.large_page_fairness import Turn, Turns
 from zaqar.transport.websocket import (
@@ -119,6 +120,8 @@ class FrameHandler:
             if turn.is_missed:
                 return 503, {}
             turn.weigh(result)
+            if call.row is messages.STREAM:
+                result = answer.stream = session.begin_stream(call, result)
         except ZaqarError as error:
             return response_views.refusal(call.row, error, call)
         if call.subscribes_itself:
@@ -126,6 +129,8 @@ class FrameHandler:
                 call.scope, result, call.session_path
             )
             session.add_subscription(answer.subscription)
+        elif call.row is messages.STREAM_END:
+            answer.ended_streams = {result: ''}
         return response_views.VIEWS[call.row.name](result, call)
 
     def _run(
@@ -153,10 +158,6 @@ def _check_request_id(call: OperationCall, headers: Headers) -> None:
 def _authenticate(
     session: Session, headers: Headers, answer: FrameAnswer
 ) -> response_views.Reply:
-    credentials, ended = session.authenticate(headers)
-    if credentials is not None:
-        answer.is_proved = True
-        answer.expires_at = credentials.expires_at
-        answer.ended = ended
+    session.authenticate(headers, answer)
     session.logged.project_id = session.project
     return 200, {'message': 'Authenticated.'}

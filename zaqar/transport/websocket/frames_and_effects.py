@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames, their answers, and the effects that these have on a connection."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from zaqar.controllers.streams import StreamStart
+from zaqar.models import Scope
 from zaqar.transport.large_page_fairness import Turn
 
 
@@ -38,6 +41,29 @@ class OwnedSubscription:
     path: str = ''
 
 
+@dataclass(frozen=True, slots=True)
+class OwnedStream:
+    """A stream of a connection.
+
+    :ivar is_binary: the type of its frames
+    :ivar path: see :class:`OwnedSubscription`
+    """
+
+    id: str
+    start: StreamStart
+    is_binary: bool
+    path: str = ''
+
+    @property
+    def scope(self) -> Scope:
+        return self.start.source.scope
+
+    @property
+    def ends_at(self) -> datetime.datetime | None:
+        """When its signature expires, None if the session owns it."""
+        return None if self.path else self.start.ends_at
+
+
 @dataclass(slots=True)
 class FrameAnswer:
     """The answer to a frame, and its effects on the session.
@@ -49,6 +75,9 @@ class FrameAnswer:
     :ivar project: of the frame, '' if unknown
     :ivar ended: subscriptions of the connection that the token may not have
     :ivar subscription: of the connection to itself, created by the frame
+    :ivar stream: of the connection, begun by the frame
+    :ivar ended_streams: of the connection, by their ids, with the reasons
+        that the client is sent; '' where it has ended one itself
     :ivar turn: ends with this, unless it is missed
     :ivar frame: what is answered, if the turn is missed
     """
@@ -60,6 +89,8 @@ class FrameAnswer:
     project: str = ''
     ended: Sequence[OwnedSubscription] = ()
     subscription: OwnedSubscription | None = None
+    stream: OwnedStream | None = None
+    ended_streams: Mapping[str, str] = field(default_factory=dict)
     turn: Turn | None = None
     frame: Frame | None = None
 
@@ -122,6 +153,20 @@ class Forget:
     subscriptions: Sequence[OwnedSubscription]
 
 
+@dataclass(frozen=True, slots=True)
+class BeginStream:
+    """Follow a queue."""
+
+    stream: OwnedStream
+
+
+@dataclass(frozen=True, slots=True)
+class EndStreams:
+    """Follow queues no longer; see :class:`FrameAnswer`."""
+
+    reasons: Mapping[str, str]
+
+
 Effect = (
     HandleFrame
     | Proceed
@@ -132,4 +177,6 @@ Effect = (
     | Close
     | Drop
     | Forget
+    | BeginStream
+    | EndStreams
 )

@@ -139,9 +139,9 @@ class QueueFeed:
         if not self._is_closed:
             self._reader.newest(self._begin)
 
-    @property
-    def is_idle(self) -> bool:
-        return not self._followers
+    def __len__(self) -> int:
+        """Return how many streams there are."""
+        return len(self._followers)
 
     def follow(self, follower: Follower) -> None:
         """Send a stream all that follows its marker."""

@@ -35,6 +35,10 @@ class QueueFeeds:
         self._feeds: dict[Scope, QueueFeed] = {}
         self._memory = Memory()
 
+    def __len__(self) -> int:
+        """Return how many streams there are."""
+        return sum(map(len, self._feeds.values()))
+
     def follow(self, source: StreamSource, follower: Follower) -> None:
         """Send a stream all that follows its marker."""
         feed = self._feeds.get(source.scope)
@@ -58,7 +62,7 @@ class QueueFeeds:
         feed = self._feeds.get(scope)
         if feed is not None:
             feed.leave(follower)
-            if feed.is_idle:
+            if not len(feed):
                 del self._feeds[scope]
                 feed.close()
 

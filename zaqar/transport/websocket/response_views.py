@@ -242,6 +242,11 @@ _VIEWS: Mapping[str, View] = {
     'message_post': lambda posted, _: (201, {'message_ids': posted.ids}),
     'message_list': _message_page,
     'message_get_many': _message_page,
+    'message_stream': lambda stream, _: (
+        200,
+        {'stream_id': stream.id, 'marker': stream.start.marker},
+    ),
+    'message_stream_end': _empty,
     'message_delete_many': _deleted,
     'message_get': _one_message,
     'message_delete': _empty,

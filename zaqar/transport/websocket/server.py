@@ -104,12 +104,12 @@ class Server:
         self._waiters = dispatcher.waiters
         self._max_body = self._settings.max_frame_size * _GROWTH
         self._connections: Connections | None = None
-        self._streams: Streams | None = None
+        self._feeds: QueueFeeds | None = None
         self._watch = watch
 
     def facts(self) -> Mapping[str, int]:
         connections = len(self._connections) if self._connections else 0
-        streams = len(self._streams) if self._streams else 0
+        streams = len(self._feeds) if self._feeds else 0
         return {'connections': connections, 'streams': streams}
 
     def serve(
@@ -161,9 +161,8 @@ class Server:
             self._handler, self._settings, workers, loop, self._watch
         )
         feeds = QueueFeeds(self._waiters, workers, loop)
-        streams = self._streams = Streams(
-            feeds, loop, self._settings.max_stream_age
-        )
+        connections.feeds = self._feeds = feeds
+        streams = Streams(feeds, loop, self._settings.max_stream_age)
         # Requests are woken by whoever has messages for them.
         self._handler.turns.later = functools.partial(_soon, loop)
         connections.http = HttpRequests(

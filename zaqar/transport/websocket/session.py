@@ -5,14 +5,15 @@
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from oslo_context import context
 
 from zaqar.api import client_project_queue_checks, websocket_frame_arguments
 from zaqar.api.operation import Operation
 from zaqar.api_versions import Version
-from zaqar.errors import InvalidRequest
+from zaqar.controllers.streams import StreamStart
+from zaqar.errors import InvalidRequest, NotFound, ZaqarError
 from zaqar.models import Identity
 from zaqar.transport.token_validation import Credentials
 from zaqar.transport.websocket import frame_reading
@@ -24,15 +25,31 @@ from zaqar.transport.websocket.frame_reading import (
     OperationCall,
     ParsedFrame,
 )
-from zaqar.transport.websocket.frames_and_effects import OwnedSubscription
+from zaqar.transport.websocket.frames_and_effects import (
+    FrameAnswer,
+    OwnedStream,
+    OwnedSubscription,
+)
+
+#: Streams that a connection may have.
+MOST_STREAMS = 100
 
 _SUBSCRIBING = 'POST'
+_READING = 'GET'
+
+_NOT_PERMITTED = 'The token does not permit this stream.'
+
+
+class TooManyStreams(ZaqarError, status=403, title='Too many streams'):
+    """A connection has as many streams as it may have."""
 
 
 class Session:
     """The state that the frames of one connection share.
 
     :ivar logged: context of log entries
+    :ivar streams: of the connection, by their ids; the loop removes those that
+        the server ends
     :param address: URI under which messages can be pushed to the connection
     """
 
@@ -46,6 +63,8 @@ class Session:
         self._headers: Headers | None = None
         self._version: Version | None = None
         self._subscriptions: list[OwnedSubscription] = []
+        self.streams: dict[str, OwnedStream] = {}
+        self._streams_begun = 0
         # Ids of requests count up in the last part of the connection's.
         self._id = f'req-{connection_id.rpartition("-")[0]}'
         self._count = 0
@@ -78,26 +97,34 @@ class Session:
         self._headers = frame.headers
         return frame
 
-    def authenticate(
-        self, headers: Headers
-    ) -> tuple[Credentials | None, Sequence[OwnedSubscription]]:
+    def authenticate(self, headers: Headers, answer: FrameAnswer) -> None:
         """Take the credentials of a token, and the default version.
 
-        :returns: them, None where none are needed, and the subscriptions of
-            former ones that end with them
+        What the connection owns by former ones, and these do not cover, ends.
         """
         credentials = self._authenticator.authenticate(headers.values)
         self._version = headers.requested
         # They have the identity and the version of before.
         self._headers = None
         if credentials is None:
-            return None, ()
+            return
         self._credentials = credentials
         # Here, not on the loop: each of them is matched with all rules.
         owned = self._subscriptions
-        ended = [one for one in owned if not self._may_keep(credentials, one)]
+        ended = [
+            one
+            for one in owned
+            if not self._may_keep(credentials, one, _SUBSCRIBING)
+        ]
         self._subscriptions = [one for one in owned if one not in ended]
-        return credentials, ended
+        answer.is_proved = True
+        answer.expires_at = credentials.expires_at
+        answer.ended = ended
+        answer.ended_streams = {
+            one.id: _NOT_PERMITTED
+            for one in list(self.streams.values())
+            if not self._may_keep(credentials, one, _READING)
+        }
 
     def call(
         self, frame: ParsedFrame, row: Operation, encoding: FrameCodec
@@ -108,7 +135,12 @@ class Session:
         """
         headers, body = frame.headers, frame.body
         values = websocket_frame_arguments.path(row, body, encoding)
+        stream = self.streams.get(values.get(row.member, ''))
+        if stream is not None:
+            values['queue_name'] = stream.scope.name
         identity = self._identity(headers, row, values)
+        if row.member and stream is None:
+            raise NotFound('The connection has no such stream.')
         self.logged.project_id = identity.project
         # A signature is valid without the session.
         session_path = ''
@@ -143,16 +175,40 @@ class Session:
         """Record a subscription of the connection itself."""
         self._subscriptions.append(subscription)
 
+    def begin_stream(
+        self, call: OperationCall, start: StreamStart
+    ) -> OwnedStream:
+        """Record a stream of the connection.
+
+        :raises TooManyStreams: there is no room for it
+        """
+        if len(self.streams) >= MOST_STREAMS:
+            raise TooManyStreams(
+                f'A connection may have at most {MOST_STREAMS} streams.'
+            )
+        self._streams_begun += 1
+        stream = OwnedStream(
+            str(self._streams_begun),
+            start,
+            call.encoding.is_binary,
+            call.session_path,
+        )
+        self.streams[stream.id] = stream
+        return stream
+
     def _may_keep(
-        self, credentials: Credentials, subscription: OwnedSubscription
+        self,
+        credentials: Credentials,
+        owned: OwnedSubscription | OwnedStream,
+        method: str,
     ) -> bool:
-        """Tell whether credentials cover a subscription of former ones."""
-        if not subscription.path:
+        """Tell whether credentials cover what former ones have made."""
+        if not owned.path:
             return True
         return (
-            subscription.scope.project == credentials.project
+            owned.scope.project == credentials.project
             and self._authenticator.is_permitted(
-                credentials, _SUBSCRIBING, subscription.path
+                credentials, method, owned.path
             )
         )
 

@@ -13,6 +13,7 @@ from zaqar import options_as_dataclass_fields
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import ConfigurationError
 from zaqar.options_as_dataclass_fields import Network, networks, option
+from zaqar.transport.websocket.recent_events import MOST_TOGETHER
 
 GROUP = 'drivers:transport:websocket'
 
@@ -145,9 +146,16 @@ class Settings:
         'closed. 0 means no limit.',
         min=0,
     )
+    max_unacknowledged: int = option(
+        1000,
+        'Maximum number of frames of streams that may wait for the client of '
+        'a connection. The server reads no further messages for its streams '
+        'until the client reads.',
+        min=MOST_TOGETHER,
+    )
     max_stream_age: int = option(
         3600,
-        'Seconds after which a stream of messages ends; its client reconnects '
+        'Seconds after which a stream over HTTP ends; its client reconnects '
         'and misses nothing. It also ends when the credentials it was '
         'requested with expire.',
         min=1,

@@ -18,6 +18,8 @@ from zaqar.tests.servers.zaqar import Zaqar
 
 SOURCE = SAMPLES.parent
 
+ACTIONS = SOURCE.parent / 'websocket.rst'
+
 _SIGNED = '[signed_url]\nsecret_key = a key for the samples alone\n'
 
 _ADMIN = 'admin_mode = True\npooling = True\n'
@@ -51,6 +53,14 @@ def _entries() -> list[str]:
 def _entry(row: operation_table.Operation) -> str:
     entry = _text().partition(f'rest_method:: {row.http}\n')[2]
     return entry.partition('rest_method::')[0]
+
+
+def _action(row: operation_table.Operation) -> str:
+    """Return the row of an action in the table of those over WebSocket."""
+    (text,) = re.findall(
+        rf'^``{row.name}``  .*\n(?: .*\n)*', ACTIONS.read_text(), re.MULTILINE
+    )
+    return ' '.join(text.split())
 
 
 def test_every_operation_has_one_entry_and_every_entry_an_operation() -> None:
@@ -95,7 +105,7 @@ def test_what_is_new_is_marked() -> None:
     # The first version is nowhere mentioned.
     parameters = yaml.safe_load((SOURCE / 'parameters.yaml').read_text())
     for row in operation_table.OPERATIONS:
-        entry = _entry(row)
+        entry = _entry(row) if row.http else _action(row)
         is_new = row.since > microversions.MIN
         assert (f'New in version {row.since}' in entry) == is_new, row.name
         for param in row.query if row.http else ():

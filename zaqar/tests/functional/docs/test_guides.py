@@ -24,7 +24,7 @@ EXAMPLES = ROOT / 'examples'
 SHOWN = 'http://127.0.0.1:8888'
 
 #: What they call its server of streams.
-SHOWN_STREAMS = 'http://127.0.0.1:9000'
+SHOWN_STREAMS = '://127.0.0.1:9000'
 
 PAGES = [
     page
@@ -66,7 +66,7 @@ def test_the_commands_of_a_page_print_what_it_shows(
     with sessions.Shell(tmp_path, {'PATH': _path()}) as shell:
         for step in sessions.steps(page):
             commands = step.commands.replace(SHOWN, server.url).replace(
-                SHOWN_STREAMS, server.socket_url.replace('ws:', 'http:')
+                SHOWN_STREAMS, server.socket_url.removeprefix('ws')
             )
             printed = shell.run(commands).replace(server.url, SHOWN)
             assert step.agrees(printed), (

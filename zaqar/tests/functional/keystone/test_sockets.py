@@ -494,3 +494,36 @@ def test_streams_need_a_token_and_end_with_it(
     stream = follow(**{'X-Auth-Token': short})
     assert stream.status == 200
     assert list(stream) == []
+
+
+def _follow(talk: Talk, queue: str = 'q') -> Any:
+    version = {'OpenStack-API-Version': 'messaging 2.1'}
+    return talk.ask('message_stream', {'queue_name': queue}, version)
+
+
+def test_streams_of_a_connection_end_as_its_tokens_say(
+    keystone: Keystone, talk: Talk, user: User, project: str
+) -> None:
+    assert _follow(talk).is_error(403)
+    _authenticate(talk, _token(keystone, user, project))
+    assert _follow(talk, 'hidden').is_error(403)
+    assert _follow(talk).status == 200
+    # Another user of the same project.
+    admin = keystone.user(project, 'admin')
+    _authenticate(talk, _token(keystone, admin, project))
+    talk.headers['Client-ID'] = str(uuid.uuid4())
+    talk.post('q', 'a')
+    assert talk.pushed()['message']['body'] == 'a'
+    other = keystone.project()
+    stranger = keystone.user(other, 'member')
+    talk.send(
+        'authenticate',
+        headers={'X-Auth-Token': _token(keystone, stranger, other)},
+    )
+    last = talk.pushed()
+    assert set(last) == {'stream_id', 'marker', 'error'}
+    assert talk.said().status == 200
+    version = {'OpenStack-API-Version': 'messaging 2.1'}
+    talk.headers['X-Project-ID'] = other
+    said = talk.ask('message_stream_end', {'stream_id': '1'}, version)
+    assert said.is_error(404)

@@ -462,7 +462,7 @@ def test_each_action_answers_whatever_it_is_given(
     talk: Talk, action: str
 ) -> None:
     names = ('queue_name', 'topic_name', 'message_id', 'claim_id')
-    names += ('subscription_id', 'pool_name', 'flavor_name')
+    names += ('subscription_id', 'stream_id', 'pool_name', 'flavor_name')
     whole = dict.fromkeys(names, 'q')
     for body in ({}, whole, {**whole, 'queue_name': 'not a name'}):
         said = talk.ask(action, body)

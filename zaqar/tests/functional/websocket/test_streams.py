@@ -110,6 +110,7 @@ def test_messages_are_shown_as_in_lists(queue: Queue) -> None:
     )
     assert answer.status_code == 201
     event = next(queue.follow())
+    queue.headers['OpenStack-API-Version'] = 'messaging 2.1'
     listed = queue.call('GET', '/messages?echo=true')['messages']
     assert [event.message | {'age': 0}] == [listed[0] | {'age': 0}]
     assert event.message['body'] == {'a': 'x\n'}

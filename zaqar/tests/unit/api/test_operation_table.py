@@ -75,6 +75,8 @@ def test_each_row_calls_a_function_that_takes_its_arguments(
     names |= {param.name for param in operation.query} - {WAIT}
     if operation.http is None:
         names.add('scope')
+    if operation.member:
+        names.add(operation.member)
     if operation.body is not None:
         names.add('document')
     if operation.keep_unknown:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -29,9 +30,17 @@ class MovedLoop:
     def time(self) -> float:
         return self.now
 
-    def call_later(self, seconds: float, call: Callable[[], Any]) -> Timer:
-        self.timers.append(Timer(self.now + seconds, call))
-        return self.timers[-1]
+    def call_later(
+        self, seconds: float, call: Callable[..., Any], *arguments: Any
+    ) -> Timer:
+        timer = Timer(self.now + seconds, functools.partial(call, *arguments))
+        self.timers.append(timer)
+        return timer
+
+    def call_soon(self, call: Callable[..., Any], *arguments: Any) -> Timer:
+        return self.call_later(0.0, call, *arguments)
+
+    call_soon_threadsafe = call_soon
 
     def wait(self, seconds: float) -> None:
         """Let time pass, and call what is due meanwhile."""

@@ -14,6 +14,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from zaqar.controllers.streams import StreamStart
 from zaqar.transport.large_page_fairness import Turn, Turns
 from zaqar.transport.websocket.connection_state_machine import (
     DEEP,
@@ -26,14 +27,17 @@ from zaqar.transport.websocket.connection_state_machine import (
     State,
 )
 from zaqar.transport.websocket.frames_and_effects import (
+    BeginStream,
     Close,
     Drop,
     Effect,
+    EndStreams,
     Expire,
     Forget,
     Frame,
     FrameAnswer,
     HandleFrame,
+    OwnedStream,
     OwnedSubscription,
     Ping,
     Reading,
@@ -41,6 +45,8 @@ from zaqar.transport.websocket.frames_and_effects import (
 )
 
 OWN = OwnedSubscription('a queue', 'an id')
+
+STREAM = OwnedStream('1', StreamStart(None, '', '', None), False)  # type: ignore[arg-type]
 
 
 def _frame(number: int = 0) -> Frame:
@@ -168,6 +174,38 @@ def test_one_made_while_the_connection_was_lost_ends_too() -> None:
     connection.received(_frame())
     connection.lost()
     assert connection.answered(_answer(subscription=OWN)) == [Forget((OWN,))]
+
+
+def test_a_stream_begins_after_the_answer() -> None:
+    connection = Connection()
+    connection.received(_frame())
+    connection.received(_frame(1))
+    assert connection.answered(_answer(stream=STREAM)) == [
+        Send(Frame(b'0!')),
+        BeginStream(STREAM),
+        HandleFrame(_frame(1)),
+    ]
+
+
+def test_a_stream_ends_before_the_answer() -> None:
+    connection = Connection()
+    connection.received(_frame())
+    assert connection.answered(_answer(ended_streams={'1': ''})) == [
+        EndStreams({'1': ''}),
+        Send(Frame(b'0!')),
+    ]
+
+
+def test_no_stream_begins_on_a_connection_that_closes() -> None:
+    connection = Connection()
+    connection.received(_frame())
+    connection.drain()
+    effects = connection.answered(_answer(stream=STREAM))
+    assert [type(one) for one in effects] == [Send, Close]
+    connection = Connection()
+    connection.received(_frame())
+    connection.lost()
+    assert connection.answered(_answer(stream=STREAM)) == []
 
 
 @pytest.mark.parametrize('is_binary', [False, True])

@@ -492,7 +492,7 @@ def test_a_feed_that_is_closed_reads_no_more(server: Server) -> None:
     stream = server.follow()
     server.run()
     stream.leave()
-    assert server.feed.is_idle
+    assert not len(server.feed)
     server.feed.close()
     before = server.store.reads
     server.post()
