@@ -7,8 +7,9 @@ A policy, a schema or a limit therefore holds for each transport alike.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from zaqar import request_deadline
 from zaqar.api import microversions, query_parsing, waiting_requests
@@ -25,8 +26,7 @@ from zaqar.waiting.waiters import Waiters
 LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """A request body.
 
     :ivar text: JSON

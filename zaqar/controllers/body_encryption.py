@@ -11,7 +11,6 @@ another queue or project cannot be decrypted there.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgspec import structs
 from oslo_config import cfg
 
 from zaqar.errors import (
@@ -186,7 +186,7 @@ class Cipher:
             except UNREADABLE as error:
                 lacks_key |= error.lacks_key
             else:
-                decrypted.append(dataclasses.replace(message, body=body))
+                decrypted.append(structs.replace(message, body=body))
         return decrypted, lacks_key
 
     def decrypted(
@@ -213,7 +213,7 @@ class Cipher:
         self, messages: Sequence[NewMessage], scope: Scope
     ) -> Sequence[NewMessage]:
         return [
-            dataclasses.replace(
+            structs.replace(
                 message, body=self.encrypt(message.body, scope, message.rnd)
             )
             for message in messages

@@ -7,7 +7,7 @@ own, and then deleted. After a crash the claim lapses; the next claim repeats
 the move, and the store recognizes the token.
 """
 
-import dataclasses
+from msgspec import structs
 
 from zaqar.controllers import outbox_notices
 from zaqar.controllers.body_encryption import UNREADABLE, is_encrypted
@@ -58,13 +58,13 @@ def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> Claim:
             body = ctx.cipher.encrypt(plain, target, message.rnd)
         letter = message.to_post(now, body=body)
         if ttl:
-            letter = dataclasses.replace(letter, ttl=ttl)
+            letter = structs.replace(letter, ttl=ttl)
         # A message may be moved here again, from a queue that it was moved to
         # before; its marker differs each time.
         token = f'{queue.qid}{message.marker}'
         _post(ctx, target, letter, token, plain)
         store.delete(queue.qid, message.id, now=now, claim_id=claim.id)
-    return dataclasses.replace(claim, exhausted=stayed)
+    return structs.replace(claim, exhausted=stayed)
 
 
 def _post(
@@ -78,7 +78,7 @@ def _post(
             letter.body
         ):
             body = ctx.cipher.encrypt(plain, target, letter.rnd)
-            stored = dataclasses.replace(letter, body=body)
+            stored = structs.replace(letter, body=body)
         store.post(
             queue.qid,
             [stored],

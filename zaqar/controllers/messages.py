@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from msgspec import structs
 
 from zaqar.controllers import popping
 from zaqar.controllers.call_context import Context
@@ -107,7 +108,7 @@ def get(ctx: Context, *, scope: Scope, message_id: str) -> OneMessage:
         now = store.clock.now()
         for message in store.get(queue.qid, [message_id], now=now):
             body = ctx.cipher.decrypt(message.body, scope, message.id)
-            return OneMessage(dataclasses.replace(message, body=body), now)
+            return OneMessage(structs.replace(message, body=body), now)
         return None
 
     answer = ctx.catalogue.run(scope, read, None)

@@ -2,24 +2,23 @@
 """Results of controller functions, which the transports present."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from zaqar.models import Claim, Kind, Message, Stats, Subscription
 
 Item = TypeVar('Item')
 
 
-@dataclass(frozen=True, slots=True)
-class NamedQueue:
+class NamedQueue(msgspec.Struct, frozen=True):
     """A queue of a list; metadata as shown, None without details."""
 
     name: str
     metadata: Mapping[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class QueuePage:
+class QueuePage(msgspec.Struct, frozen=True):
     """A page of queues or topics.
 
     :ivar again: the query of the page, to be repeated with a marker
@@ -36,8 +35,7 @@ class QueuePage:
     bytes_decoded: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class MessagePage:
+class MessagePage(msgspec.Struct, frozen=True):
     """A page of messages, or messages requested by id.
 
     :ivar again: the query of the page, to be repeated with a marker
@@ -50,39 +48,34 @@ class MessagePage:
     marker: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OneMessage:
+class OneMessage(msgspec.Struct, frozen=True):
     """A message and the moment it was read."""
 
     message: Message
     now: int
 
 
-@dataclass(frozen=True, slots=True)
-class Posted:
+class Posted(msgspec.Struct, frozen=True):
     """Ids of new messages, in posting order."""
 
     ids: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Popped:
+class Popped(msgspec.Struct, frozen=True):
     """Messages that were removed from the queue."""
 
     messages: Sequence[Message]
     now: int
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True):
     """A claim as it stood at ``now``."""
 
     claim: Claim
     now: int
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(msgspec.Struct, frozen=True):
     """The statistics of a queue, if it exists, as they stood at ``now``."""
 
     stats: Stats
@@ -90,8 +83,7 @@ class Counted:
     exists: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriptionPage:
+class SubscriptionPage(msgspec.Struct, frozen=True):
     """A page of subscriptions.
 
     :ivar again: the query of the page, to be repeated with a marker
@@ -104,16 +96,14 @@ class SubscriptionPage:
     marker: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Detailed(Generic[Item]):
+class Detailed(msgspec.Struct, Generic[Item], frozen=True):
     """A pool or flavor, and whether all of it is shown."""
 
     item: Item
     detailed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class DetailedPage(Generic[Item]):
+class DetailedPage(msgspec.Struct, Generic[Item], frozen=True):
     """A page of pools or flavors.
 
     :ivar again: the query of the page, to be repeated with a marker

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import secrets
 from collections.abc import Mapping
 from typing import Any
+
+from msgspec import structs
 
 from zaqar.controllers import (
     ended_trusts,
@@ -260,7 +261,7 @@ def _public(subscription: Subscription) -> Subscription:
         for name, value in subscription.options.items()
         if name not in _HIDDEN
     }
-    return dataclasses.replace(subscription, options=options)
+    return structs.replace(subscription, options=options)
 
 
 def _with_secret(

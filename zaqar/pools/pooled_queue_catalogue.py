@@ -13,11 +13,12 @@ is therefore checked for a while; messages found there are moved.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from msgspec import structs
 
 from zaqar import request_deadline
 from zaqar.errors import Conflict, QueueGone, StoreUnavailable
@@ -81,7 +82,7 @@ class PooledCatalogue(Catalogue):
         self._check_empty(queue)
         if not self._announce(queue):
             return False
-        changed = dataclasses.replace(queue, metadata=metadata)
+        changed = structs.replace(queue, metadata=metadata)
         if self._fits_pool(changed):
             return self._write(changed)
         return self._move(queue, changed)
@@ -162,7 +163,7 @@ class PooledCatalogue(Catalogue):
 
         def attempt() -> Queue | None:
             pool = pool_selection.choose(self.pools, wanted)
-            placed = dataclasses.replace(queue, pool=pool)
+            placed = structs.replace(queue, pool=pool)
             if placed.pool == VIRTUAL:
                 return placed
             self._register(placed)
@@ -198,7 +199,7 @@ class PooledCatalogue(Catalogue):
         queue = super()._from_record(scope, record)
         if queue.pool:
             return queue
-        return dataclasses.replace(queue, pool=self._adopted_pool(scope))
+        return structs.replace(queue, pool=self._adopted_pool(scope))
 
     def _adopted_pool(self, scope: Scope) -> str:
         """Return the pool in which the reference service had a queue."""
@@ -257,7 +258,7 @@ class PooledCatalogue(Catalogue):
         """Move an empty queue to a pool of the flavor that it gets."""
         old = self.pools.store(queue.pool)
         left = Former(queue.pool, queue.qid, old.clock.now() + GRACE)
-        fresh = dataclasses.replace(
+        fresh = structs.replace(
             super()._next_incarnation(changed),
             former=(*queue.former, left),
         )
@@ -290,7 +291,7 @@ class PooledCatalogue(Catalogue):
         if not drained:
             return queue
         rest = tuple(place for place in queue.former if place not in drained)
-        if self._write(dataclasses.replace(queue, former=rest)):
+        if self._write(structs.replace(queue, former=rest)):
             for place in drained:
                 self.management.delete(POOLED, place.pool, place.qid)
         return super().read(queue.scope)

@@ -12,7 +12,6 @@ that depend on no metadata are not checked, and reads may be up to
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 import threading
 import time
@@ -20,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from cachetools import TTLCache
+from msgspec import structs
 
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Former, Queue, Record, Scope
@@ -114,7 +114,7 @@ class Catalogue:
     def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
         """Store other metadata, if nobody changed it since it was read."""
         return self._announce(queue) and self._write(
-            dataclasses.replace(queue, metadata=metadata)
+            structs.replace(queue, metadata=metadata)
         )
 
     def flavor_exists(self, project: str, name: str) -> bool:
@@ -280,7 +280,7 @@ class Catalogue:
         """Undo what was stored for a queue that is not recorded after all."""
 
     def _next_incarnation(self, queue: Queue) -> Queue:
-        return dataclasses.replace(queue, qid=secrets.token_hex(16))
+        return structs.replace(queue, qid=secrets.token_hex(16))
 
     def _from_record(self, scope: Scope, record: Record) -> Queue:
         former = record.data.get('former') or ()

@@ -8,7 +8,9 @@ Several of one queue may be stored together; see
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
+from msgspec import structs
 
 from zaqar.models import NewMessage
 from zaqar.storage.base import TOKEN_LIFETIME
@@ -17,8 +19,7 @@ from zaqar.storage.base import TOKEN_LIFETIME
 _ROW = 300
 
 
-@dataclass(frozen=True, slots=True)
-class PostCall:
+class PostCall(msgspec.Struct, frozen=True):
     """The messages of one call.
 
     :ivar notice: creates the notice, once at most
@@ -33,7 +34,7 @@ class PostCall:
 
     def __post_init__(self) -> None:
         if self.notice is not None:
-            object.__setattr__(self, 'notice', _once(self.notice))
+            structs.force_setattr(self, 'notice', _once(self.notice))
 
     @property
     def size(self) -> int:

@@ -13,8 +13,9 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from zaqar import metrics
 from zaqar.api.operation_declarations import topics
@@ -215,8 +216,7 @@ def _no_size() -> int:
     return 0
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(msgspec.Struct):
     """The turn of one request, if it needs one.
 
     :param size: returns the bytes that the request holds

@@ -2,7 +2,9 @@
 """Documents of claims: conditions, updates and what they return."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from zaqar.models import Claim, Message
 from zaqar.storage.mongodb import documents

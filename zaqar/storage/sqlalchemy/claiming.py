@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
@@ -77,8 +78,7 @@ def lifetime_values(now: int, ttl: int, grace: int) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
+class ClaimRequest(msgspec.Struct, frozen=True):
     """A call of :meth:`zaqar.storage.base.MessageStore.claim`.
 
     :ivar lifetime: see :func:`lifetime_values`

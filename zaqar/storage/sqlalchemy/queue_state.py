@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
 from zaqar.storage.sqlalchemy.message_rows import QUEUE
@@ -63,8 +64,7 @@ _EXPIRED = (
 )
 
 
-@dataclass(slots=True)
-class QueueRow:
+class QueueRow(msgspec.Struct):
     """The row, locked for the rest of the transaction."""
 
     id: int

@@ -16,8 +16,9 @@ import logging
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from zaqar import request_deadline
 from zaqar.errors import (

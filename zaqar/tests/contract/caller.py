@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from zaqar.controllers import claims, messages, posting, queues
 from zaqar.controllers.call_context import Context
@@ -29,7 +29,7 @@ class Caller:
 
     def by(self, catalogue: Catalogue) -> Caller:
         """Return the same queue, reached through another process."""
-        ctx = dataclasses.replace(self.ctx, catalogue=catalogue)
+        ctx = structs.replace(self.ctx, catalogue=catalogue)
         return Caller(ctx, self.scope.name, self.scope.kind)
 
     def other(self, name: str) -> Caller:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+from msgspec import structs
 
 from zaqar import store_clock
 from zaqar.models import Claim, Message, NewMessage, Page, Stats
@@ -222,7 +223,7 @@ def _comparable(claim: Claim | None) -> Claim | None:
     """Return the claim with lists, whatever sequences the store uses."""
     if claim is None:
         return None
-    return dataclasses.replace(
+    return structs.replace(
         claim,
         messages=list(claim.messages),
         exhausted=list(claim.exhausted),

@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from zaqar.controllers.call_context import Context
 from zaqar.errors import QueueFull
@@ -68,7 +69,7 @@ def test_a_dead_letter_keeps_id_body_client_and_checksum(
     ctx: Context, work: Caller, dead: Caller
 ) -> None:
     limits = dataclasses.replace(ctx.limits, enable_checksum=True)
-    sender = Caller(dataclasses.replace(ctx, limits=limits), 'work')
+    sender = Caller(structs.replace(ctx, limits=limits), 'work')
     (one,) = sender.post({'a': ['ä']})
     before = work.get(one)
     wear_out(work)

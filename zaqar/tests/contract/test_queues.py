@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from zaqar.controllers import queues
 from zaqar.controllers.call_context import Context
@@ -35,8 +35,8 @@ NAMES = [
 
 def of_project(ctx: Context, project: str) -> Context:
     """Return a caller of another project."""
-    identity = dataclasses.replace(ctx.identity, project=project)
-    return dataclasses.replace(ctx, identity=identity)
+    identity = structs.replace(ctx.identity, project=project)
+    return structs.replace(ctx, identity=identity)
 
 
 def listed(ctx: Context, **query: Any) -> list[str]:
@@ -234,8 +234,8 @@ def test_a_queue_deleted_and_made_again_is_empty(ctx: Context) -> None:
 
 def test_a_page_is_filled_across_filtered_messages(ctx: Context) -> None:
     queue = Caller(ctx, 'orders')
-    identity = dataclasses.replace(ctx.identity, client=BOB)
-    other = Caller(dataclasses.replace(ctx, identity=identity), 'orders')
+    identity = structs.replace(ctx.identity, client=BOB)
+    other = Caller(structs.replace(ctx, identity=identity), 'orders')
     for number in range(20):
         (other if number % 4 == 3 else queue).post(number)
     page = queue.page(limit=5, echo=False)
@@ -246,8 +246,8 @@ def test_a_page_is_filled_across_thousands_of_filtered_messages(
     ctx: Context, many: Callable[[int], int]
 ) -> None:
     queue = Caller(ctx, 'orders')
-    identity = dataclasses.replace(ctx.identity, client=BOB)
-    other = Caller(dataclasses.replace(ctx, identity=identity), 'orders')
+    identity = structs.replace(ctx.identity, client=BOB)
+    other = Caller(structs.replace(ctx, identity=identity), 'orders')
     other.post('first')
     queue.post(*range(many(3500)))
     other.post('second', 'third')
@@ -261,8 +261,8 @@ def test_a_page_is_never_empty_before_the_end(
     ctx: Context, many: Callable[[int], int]
 ) -> None:
     queue = Caller(ctx, 'orders')
-    identity = dataclasses.replace(ctx.identity, client=BOB)
-    other = Caller(dataclasses.replace(ctx, identity=identity), 'orders')
+    identity = structs.replace(ctx.identity, client=BOB)
+    other = Caller(structs.replace(ctx, identity=identity), 'orders')
     for _ in range(3):
         queue.post(*range(many(4000)))
     other.post('last')

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from zaqar.controllers import queues
 from zaqar.controllers.body_encryption import Cipher, is_encrypted
@@ -220,7 +220,7 @@ def nodes(
     ctx: Context, management: ManagementStore, store: MessageStore
 ) -> tuple[Caller, Caller]:
     """A queue as two processes know it."""
-    ctx = dataclasses.replace(
+    ctx = structs.replace(
         ctx,
         cipher=Cipher({'1': 'sixteen letters!'}),
         limits=Limits(can_encrypt=True),
@@ -288,7 +288,7 @@ def test_a_new_maximum_size_counts_at_once(
     nodes: tuple[Caller, Caller],
 ) -> None:
     here, there = nodes
-    there = Caller(dataclasses.replace(there.ctx, size=100), 'jobs')
+    there = Caller(structs.replace(there.ctx, size=100), 'jobs')
     there.post('x')
     _changed(here, _max_messages_post_size=99)
     with pytest.raises(InvalidRequest):

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec import structs
 
 from zaqar.controllers import claims_of_readable_messages
 from zaqar.controllers.body_encryption import Cipher
@@ -21,7 +20,7 @@ def pair(ctx: Context) -> tuple[Caller, Caller]:
     """An encrypted queue at two processes with a key each."""
     here, there = (
         Caller(
-            dataclasses.replace(
+            structs.replace(
                 ctx,
                 cipher=Cipher({name: f'the key number {name}'}),
                 limits=Limits(can_encrypt=True),

@@ -4,9 +4,9 @@
 :source: reference/websocket, "Authentication"
 """
 
-import dataclasses
 from collections.abc import Mapping
 
+from msgspec import structs
 from oslo_context import context
 
 from zaqar.api import client_project_queue_checks, websocket_frame_arguments
@@ -221,7 +221,5 @@ class Session:
             identity = self._authenticator.identity(
                 row, values, headers.values, self._credentials
             )
-            headers.identity = dataclasses.replace(
-                identity, address=self._address
-            )
+            headers.identity = structs.replace(identity, address=self._address)
         return headers.identity

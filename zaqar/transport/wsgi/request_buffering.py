@@ -11,8 +11,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from zaqar.errors import InvalidBody, RequestTimeout, ZaqarError
 
@@ -101,8 +103,7 @@ class Loop:
         return ready
 
 
-@dataclass(slots=True)
-class _Body:
+class _Body(msgspec.Struct):
     """An incomplete body.
 
     :ivar length: bytes announced, None if it is chunked
@@ -113,7 +114,7 @@ class _Body:
     done: Done | None
     begun: float
     size: int = 0
-    parts: list[bytes] = field(default_factory=list)
+    parts: list[bytes] = msgspec.field(default_factory=list)
     future: Future | None = None
 
 

@@ -8,7 +8,6 @@ arguments. Here it looks up one table and calls one function.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Mapping
@@ -143,8 +142,7 @@ class RootController:
             )
         response = view(result, scope, path)
         if is_refused:
-            headers = {**response.headers, 'Retry-After': '1'}
-            return dataclasses.replace(response, headers=headers)
+            response.headers = {**response.headers, 'Retry-After': '1'}
         return response
 
     def _begin(

@@ -4,7 +4,6 @@
 import http
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -32,8 +31,7 @@ _STATUS = {
 LOCATION = 'zaqar.location'
 
 
-@dataclass(slots=True)
-class Response:
+class Response(msgspec.Struct):
     """A response, as views return it.
 
     :ivar body: None for a response without one, and without its headers
@@ -41,7 +39,7 @@ class Response:
 
     status: int
     body: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     content_type: str = JSON
 
     def __call__(

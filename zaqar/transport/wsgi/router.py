@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 from zaqar.errors import NoRoute
@@ -47,8 +49,7 @@ def tree(serves: Callable[[Operation], bool]) -> RouteNode:
     return root
 
 
-@dataclass(frozen=True, slots=True)
-class RouteMatch:
+class RouteMatch(msgspec.Struct, frozen=True):
     """The node of a path, with the values of the path."""
 
     node: RouteNode

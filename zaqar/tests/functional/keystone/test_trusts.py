@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import pathlib
 import tempfile
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from msgspec import structs
 from oslo_config import cfg
 
 from zaqar.controllers import subscription_records
@@ -165,7 +165,7 @@ def test_a_trust_ends_when_what_has_expired_is_swept(
     token = keystone.token(keystone.user(project, 'member'), project)
     before = {one['id'] for one in keystone.trusts(trustee)}
     rig = Rig(tmp_path, trusts=KeystoneTrusts.from_conf(conf))
-    rig.ctx = dataclasses.replace(
+    rig.ctx = structs.replace(
         rig.ctx,
         identity=Identity(
             'p', CLIENT, token=token, validated=keystone.validated(token)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 import json
 import pathlib
@@ -12,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import structs
 from oslo_config import cfg
 
 from zaqar import store_clock
@@ -109,7 +109,7 @@ class Rig:
             pipeline=Pipeline(True, confirms, confirms_mail),
             trusts=trusts,
         )
-        inner = dataclasses.replace(
+        inner = structs.replace(
             self.ctx, identity=outbox_notices.service_identity('')
         )
         self.settings = NotificationSettings(

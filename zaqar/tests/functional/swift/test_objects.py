@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 
 import pytest
+from msgspec import structs
 
 from zaqar.errors import QueueFull, QueueGone
 from zaqar.models import NewMessage
@@ -266,7 +266,7 @@ def test_internal_queues_keep_their_bodies_in_rows(
 def test_a_notice_is_left_with_a_long_message(
     queue: Probe, store: MessageStore
 ) -> None:
-    notice = dataclasses.replace(message('notice'), client='')
+    notice = structs.replace(message('notice'), client='')
     store.post(
         queue.qid,
         [message(LARGE)],
