@@ -12,15 +12,15 @@ that depend on no metadata are not checked, and reads may be up to
 
 from __future__ import annotations
 
+import math
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from cachetools import TTLCache
 from msgspec import structs
 
+from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Former, Queue, Record, Scope
 from zaqar.storage.base import ManagementStore, MessageStore
@@ -67,9 +67,10 @@ class Catalogue:
     ) -> None:
         self.management = management
         self.messages = messages
-        self._lock = threading.Lock()
-        self._cache: TTLCache[Scope, Queue] = TTLCache(
-            CACHED, FRESH, timer=timer
+        self._timer = timer
+        #: Queues, each with the time until which it is fresh.
+        self._cache: BoundedCache[Scope, tuple[Queue | None, float]] = (
+            BoundedCache(CACHED)
         )
 
     def find(self, scope: Scope) -> Queue | None:
@@ -147,8 +148,7 @@ class Catalogue:
         return self.messages
 
     def forget(self, scope: Scope) -> None:
-        with self._lock:
-            self._cache.pop(scope, None)
+        self._cache.pop(scope, None)
 
     def run(self, scope: Scope, call: Call[T], missing: T) -> T:
         """Run a call on a queue's messages; without one return ``missing``."""
@@ -332,14 +332,9 @@ class Catalogue:
         store.drop(queue.qid, now=store.clock.now())
 
     def _cached(self, scope: Scope) -> Queue | None:
-        with self._lock:
-            try:
-                # Its get() makes three look-ups.
-                return self._cache[scope]
-            except KeyError:
-                return None
+        queue, until = self._cache.get(scope, (None, -math.inf))
+        return queue if self._timer() < until else None
 
     def _cache_queue(self, queue: Queue) -> Queue:
-        with self._lock:
-            self._cache[queue.scope] = queue
+        self._cache[queue.scope] = queue, self._timer() + FRESH
         return queue

@@ -15,6 +15,7 @@ class _AnnouncingStore:
     def __init__(self, store: Any, waited: WaitedQueues) -> None:
         self._store = store
         self._waited = waited
+        self.clock = store.clock
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._store, name)
