@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import re
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,7 +21,7 @@ from zaqar.errors import (
     NoRoute,
     StoreUnavailable,
 )
-from zaqar.random_bytes import token_bytes
+from zaqar.random_bytes import token_hex
 from zaqar.transport import caller_identity, token_validation
 from zaqar.transport.wsgi.responses import (
     LOCATION,
@@ -111,8 +110,8 @@ def _restored(
     headers: list[tuple[str, str]],
     *more: Any,
 ) -> Any:
-    if LOCATION in environ:
-        bare = environ[LOCATION]
+    bare = environ.get(LOCATION)
+    if bare is not None and ('Location', bare) not in headers:
         headers = [
             (name, bare if name.lower() == 'location' else value)
             for name, value in headers
@@ -145,7 +144,7 @@ def with_request_id(app: App) -> App:
     """Give each request an id, in its response and in logs."""
 
     def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        request_id = f'req-{uuid.UUID(bytes=token_bytes(16), version=4)}'
+        request_id = _request_id()
         environ['openstack.request_id'] = request_id
         global_id = environ.get('HTTP_X_OPENSTACK_REQUEST_ID', '')
         is_valid = _GLOBAL_ID.fullmatch(global_id)
@@ -156,6 +155,15 @@ def with_request_id(app: App) -> App:
         return app(environ, functools.partial(_named, request_id, start))
 
     return call
+
+
+def _request_id() -> str:
+    """Return a random UUID behind "req-"."""
+    digits = token_hex(15)
+    return (
+        f'req-{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}'
+        f'-{digits[18:]}'
+    )
 
 
 def _named(
