@@ -167,8 +167,17 @@ class RootController:
         return stream_requests.hand_over(environ, start)
 
 
+class _Request:
+    """The part of a request of WebOb that pecan uses."""
+
+    __slots__ = ('context', 'environ', 'pecan')
+
+    def __init__(self, environ: Environ) -> None:
+        self.environ = environ
+
+
 class PecanApplication(PecanBase):  # type: ignore[misc]
-    """pecan without argument mapping, rendering, hooks and thread locals.
+    """pecan without argument mapping, rendering, hooks, WebOb and locals.
 
     They would cost several times as much as the rest of a request.
     """
@@ -179,6 +188,8 @@ class PecanApplication(PecanBase):  # type: ignore[misc]
             default_renderer='json',
             force_canonical=False,
             guess_content_type_from_ext=False,
+            request_cls=_Request,
+            response_cls=object,
         )
 
     def find_controller(self, state: RoutingState) -> Any:
