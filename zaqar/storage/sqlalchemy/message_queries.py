@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Queries for messages."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,9 +76,12 @@ def list_page(
         'client': exclude_client,
     }
     kinds = _kinds(include_claimed, include_delayed)
-    rows = _rows(session, values, kinds, limit, exclude=False)
+    sql = _page_sql(session.dialect, kinds, limit, exclude=False)
+    rows = session.all(sql, values)
     page = [message(row, now) for row in rows]
-    if any(item.client == exclude_client for item in page):
+    if exclude_client is not None and exclude_client in [
+        item.client for item in page
+    ]:
         return _filtered_page(session, values, kinds, limit)
     if not page:
         queue_state.check_gone(session, qid)
@@ -94,7 +98,8 @@ def _filtered_page(
 
     Only for a queue whose plain page holds some: it scans far.
     """
-    rows = _rows(session, values, kinds, limit, exclude=True)
+    sql = _page_sql(session.dialect, kinds, limit, exclude=True)
+    rows = session.all(sql, values)
     end = _scan_end(session, values, kinds)
     page = [
         message(row, values['now'])
@@ -119,20 +124,16 @@ def _kinds(include_claimed: bool, include_delayed: bool) -> Sequence[str]:
     return _IS_FREE, _WOKEN
 
 
-def _rows(
-    session: SqlSession,
-    values: dict[str, Any],
-    kinds: Sequence[str],
-    limit: int,
-    *,
-    exclude: bool,
-) -> Sequence[Row]:
+@functools.lru_cache(maxsize=256)
+def _page_sql(
+    dialect: str, kinds: Sequence[str], limit: int, *, exclude: bool
+) -> str:
     # MySQL writes the result of a subquery to a file if it has a BLOB column,
     # so bodies are fetched last.
-    fetch_last = session.dialect == 'mysql'
+    fetch_last = dialect == 'mysql'
     columns = 'm.seq, m.client' if fetch_last else COLUMNS
     parts = ' UNION ALL '.join(
-        _part(session, kind, columns, limit, exclude) for kind in kinds
+        _part(dialect, kind, columns, limit, exclude) for kind in kinds
     )
     sql = f'SELECT * FROM ({parts}) p ORDER BY seq LIMIT {limit}'
     if fetch_last:
@@ -140,15 +141,15 @@ def _rows(
             f'SELECT {COLUMNS} FROM ({sql}) p JOIN message m '
             f'ON m.queue_id = {QUEUE} AND m.seq = p.seq ORDER BY m.seq'
         )
-    return session.all(sql, values)
+    return sql
 
 
 def _part(
-    session: SqlSession, kind: str, columns: str, limit: int, exclude: bool
+    dialect: str, kind: str, columns: str, limit: int, exclude: bool
 ) -> str:
     scan = (
-        f'SELECT {columns} FROM message m{_hint(session, kind)} '
-        f'WHERE {_LIVE} AND {_behind(session, kind)} '
+        f'SELECT {columns} FROM message m{_hint(dialect, kind)} '
+        f'WHERE {_LIVE} AND {_behind(dialect, kind)} '
         f'AND {kind} ORDER BY {order(kind)} LIMIT '
     )
     if not exclude:
@@ -159,23 +160,23 @@ def _part(
     )
 
 
-def _behind(session: SqlSession, kind: str) -> str:
+def _behind(dialect: str, kind: str) -> str:
     """Return the condition for rows behind a number.
 
     PostgreSQL drops ``state = 0`` from the bounds of the partial index
     ``message_free``, although that column precedes the sequence number, and
     would scan from the beginning of the queue. It keeps a row comparison.
     """
-    if kind == _IS_FREE and session.dialect == 'postgresql':
+    if kind == _IS_FREE and dialect == 'postgresql':
         return '(m.state, m.seq) > (0, :after)'
     return 'm.seq > :after'
 
 
-def _hint(session: SqlSession, kind: str) -> str:
+def _hint(dialect: str, kind: str) -> str:
     index = _INDEXES.get(kind)
-    if index == 'message_delayed' and session.dialect == 'mysql':
+    if index == 'message_delayed' and dialect == 'mysql':
         index = 'message_free'
-    return index_hint(session.dialect, index) if index else ''
+    return index_hint(dialect, index) if index else ''
 
 
 def _scan_end(
@@ -184,8 +185,8 @@ def _scan_end(
     """Return the last number of a page's scan, None for the end."""
     parts = ' UNION ALL '.join(
         'SELECT * FROM (SELECT m.seq '
-        f'FROM message m{_hint(session, kind)} WHERE {_LIVE} '
-        f'AND {_behind(session, kind)} AND {kind} '
+        f'FROM message m{_hint(session.dialect, kind)} WHERE {_LIVE} '
+        f'AND {_behind(session.dialect, kind)} AND {kind} '
         f'ORDER BY {order(kind)} '
         f'LIMIT 1 OFFSET {SCAN_LIMIT - 1}) s'
         for kind in kinds

@@ -4,7 +4,7 @@
 from typing import Any
 
 from zaqar.models import Message, NewMessage
-from zaqar.storage.message_ids import make_id, make_marker
+from zaqar.storage.message_ids import make_marker
 from zaqar.storage.sqlalchemy.statement_execution import Row
 
 FREE, CLAIMED, DELAYED = 0, 1, 2
@@ -67,8 +67,9 @@ def message(row: Row, now: int) -> Message:
         expires_at,
     ) = row[:14]
     is_held = state != FREE and wake_at > now
+    marker = make_marker(seq)
     return Message(
-        id=public_id or make_id(seq, rnd),
+        id=public_id or marker + rnd,
         body=body,
         ttl=ttl,
         created_at=created_at,
@@ -77,7 +78,7 @@ def message(row: Row, now: int) -> Message:
         claim_count=claim_count & (EXHAUSTED - 1),
         checksum=checksum,
         expires_at=expires_at,
-        marker=make_marker(seq),
+        marker=marker,
         visible_at=wake_at if is_held and state == DELAYED else None,
     )
 
