@@ -177,7 +177,7 @@ class Cipher:
 
         :returns: also whether a key is missing, or may be
         """
-        if not any(is_encrypted(message.body) for message in messages):
+        if _MARK not in [message.body[:1] for message in messages]:
             return messages, False
         decrypted, lacks_key = [], False
         for message in messages:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading of requests: checks of headers, query and body."""
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qs
@@ -27,6 +28,9 @@ _ACCEPTED = frozenset(('', '*/*', JSON))
 _OFFERS = (JSON, f'{JSON};charset=utf-8', 'application/json-home')
 
 _ANYTHING = ('application/x-anything',)
+
+#: Characters of the longest query that is cached: callers choose it.
+_USUAL_QUERY = 200
 
 #: Bytes read at a time of a body without a length.
 _CHUNK = 65536
@@ -73,7 +77,14 @@ def check_accept(environ: Environ) -> None:
 def query(environ: Environ) -> Mapping[str, Sequence[str]]:
     """Return the query, each name with all its values."""
     text = environ.get('QUERY_STRING', '')
-    return parse_qs(text, keep_blank_values=True) if text else {}
+    return (_cached_query if len(text) <= _USUAL_QUERY else _query)(text)
+
+
+def _query(text: str) -> Mapping[str, Sequence[str]]:
+    return parse_qs(text, keep_blank_values=True)
+
+
+_cached_query = functools.lru_cache(maxsize=512)(_query)
 
 
 def read_body(environ: Environ, body: Body, most: int) -> Received | None:

@@ -53,8 +53,8 @@ def message(
     if item.claim_id is not None:
         # Clients parse the id of the claim behind the last "=".
         href += f'?claim_id={item.claim_id}'
-    shown = {'id': item.id, 'href': href}
-    return {**shown, **resource_representations.content(item, now, version)}
+    content = resource_representations.content(item, now, version)
+    return {'id': item.id, 'href': href, **content}
 
 
 def _home(features: Set[str], scope: None, path: str) -> Response:
