@@ -52,6 +52,9 @@ class _Waiter(Generic[Item, Result]):
         self.leads = False
         self.result: Result | Sharing = Sharing.DO_ALONE
         self.error: BaseException | None = None
+
+    def queue(self) -> None:
+        """Prepare to wait."""
         self._called = threading.Lock()
         self._called.acquire()
 
@@ -107,7 +110,9 @@ class Batcher(Generic[Item, Result]):
         """Process an item, by itself or in a batch."""
         waiter: _Waiter[Item, Result] = _Waiter(item)
         if self._timeout and self._takes_lead(waiter, key):
-            self._lead(waiter, key)
+            self._lead([waiter], key)
+        elif waiter.leads:
+            self._lead(self._next_batch(waiter, key), key)
         elif not waiter.done:
             self._run_batch([waiter])
         if waiter.error is not None:
@@ -119,15 +124,16 @@ class Batcher(Generic[Item, Result]):
     def _takes_lead(
         self, waiter: _Waiter[Item, Result], key: Hashable
     ) -> bool:
-        """Wait, and tell whether to work for others.
+        """Tell whether no other thread works for this key, or wait.
 
-        A call that is not done otherwise is in no batch.
+        Afterwards a call that neither leads nor is done is in no batch.
         """
         with self._mutex:
             waiting = self._waiting.get(key)
             if waiting is None:
                 self._waiting[key] = []
                 return True
+            waiter.queue()
             waiting.append(waiter)
         wait = self._timeout + min(PATIENCE * self._usual, MAX_WAIT)
         if not waiter.wait(request_deadline.left(wait)):
@@ -139,21 +145,34 @@ class Batcher(Generic[Item, Result]):
             left = request_deadline.left(threading.TIMEOUT_MAX)
             if not waiter.leads and not waiter.wait(left):
                 raise StoreUnavailable
-        return waiter.leads
+        return False
 
-    def _lead(self, waiter: _Waiter[Item, Result], key: Hashable) -> None:
-        """Work for all who wait, and hand over to who arrived meanwhile."""
+    def _next_batch(
+        self, waiter: _Waiter[Item, Result], key: Hashable
+    ) -> Sequence[_Waiter[Item, Result]]:
+        """Return a call that leads and the first that wait, as many as fit."""
+        batch, size = [waiter], self._size(waiter.item)
         with self._mutex:
             waiting = self._waiting[key]
-            batch = self._batch([waiter, *waiting])
+            for other in waiting[: MAX_BATCH - 1]:
+                size += self._size(other.item)
+                if size > MAX_SIZE:
+                    break
+                batch.append(other)
             del waiting[: len(batch) - 1]
+        return batch
+
+    def _lead(
+        self, batch: Sequence[_Waiter[Item, Result]], key: Hashable
+    ) -> None:
+        """Work for a batch, and hand over to who arrived meanwhile."""
         begin = time.monotonic()
         try:
             self._run_batch(batch)
         finally:
             self._usual += (time.monotonic() - begin - self._usual) / 8
             with self._mutex:
-                if waiting:
+                if waiting := self._waiting[key]:
                     successor = waiting.pop(0)
                     successor.leads = True
                     successor.call()
@@ -161,17 +180,6 @@ class Batcher(Generic[Item, Result]):
                     del self._waiting[key]
             for other in batch[1:]:
                 other.call()
-
-    def _batch(
-        self, waiters: Sequence[_Waiter[Item, Result]]
-    ) -> Sequence[_Waiter[Item, Result]]:
-        """Return the first ones, as many as a batch takes."""
-        size = 0
-        for place, waiter in enumerate(waiters[:MAX_BATCH]):
-            size += self._size(waiter.item)
-            if place and size > MAX_SIZE:
-                return waiters[:place]
-        return waiters[:MAX_BATCH]
 
     def _run_batch(self, batch: Sequence[_Waiter[Item, Result]]) -> None:
         items = [waiter.item for waiter in batch]

@@ -16,8 +16,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 
 from zaqar import request_deadline, store_clock
@@ -63,7 +64,7 @@ class SqliteDatabase(SqlDatabase):
         self._create()
         self._writer = _Writer(self._connect())
         #: Those that no thread uses; as many as ever read at a time.
-        self._readers: list[sqlite3.Cursor] = []
+        self._readers: list[SqlSession] = []
 
     def _run(self, work: Callable[[SqlSession], T], *, commit: bool) -> T:
         try:
@@ -77,7 +78,7 @@ class SqliteDatabase(SqlDatabase):
         except IndexError:
             reader = self._open_reader()
         try:
-            return work(SqlSession(reader, 'sqlite'))
+            return work(reader)
         finally:
             self._readers.append(reader)
 
@@ -104,12 +105,12 @@ class SqliteDatabase(SqlDatabase):
     def close(self) -> None:
         self._writer.close()
         while self._readers:
-            self._readers.pop().connection.close()
+            self._readers.pop().close()
 
-    def _open_reader(self) -> sqlite3.Cursor:
+    def _open_reader(self) -> SqlSession:
         connection = self._connect()
         connection.execute('PRAGMA query_only = ON')
-        return connection.cursor()
+        return SqlSession(connection.cursor(), 'sqlite')
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -155,7 +156,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-class _Work(NamedTuple):
+class _Work(msgspec.Struct, frozen=True):
     """Work for the connection that writes.
 
     :ivar end: when to wait for it no longer, by the monotonic clock
@@ -165,7 +166,7 @@ class _Work(NamedTuple):
     end: float
 
 
-class _Outcome(NamedTuple):
+class _Outcome(msgspec.Struct, frozen=True):
     """What work in a shared transaction came to."""
 
     result: Any

@@ -197,6 +197,10 @@ class SqlSession:
         text: str = self._cursor.mogrify(pyformat(sql), params)
         return text
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._cursor.connection.close()
+
     def _defer(self, sql: str, params: Mapping[str, Any]) -> None:
         text = self.text(sql, params) if params else sql
         self._deferred.append(text)
