@@ -244,6 +244,31 @@ def test_a_request_whose_client_has_gone_meanwhile_is_not_begun() -> None:
     assert last.is_complete
 
 
+def test_a_request_whose_client_loses_patience_is_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_slots, 'MANY', 1)
+    house, waiting = House(10), list[Watcher]()
+
+    def work() -> None:
+        waiting.extend(house.ask() for _ in range(3))
+        _, gone, last = waiting
+        for each in (gone, last):
+            each.tell(type='http.request', more_body=False)
+        gone.tell(type='http.disconnect')
+
+    assert house.slots.run(work)
+    first, gone, last = waiting
+    assert house.called == 2
+    assert first.is_complete
+    assert gone.is_done
+    assert not gone.parts
+    assert last.is_complete
+    assert last.event.is_cancelled
+    # Nobody watches the first: few were waiting.
+    assert not hasattr(first, 'event')
+
+
 def test_what_is_too_long_is_not_read_while_it_waits() -> None:
     house = House(2 * LARGE, max_unread=4 * LARGE)
     waiting = [house.ask() for _ in range(3)][-1]

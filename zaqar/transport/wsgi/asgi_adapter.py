@@ -92,11 +92,16 @@ class AsgiAdapter:
     ) -> None:
         since = self._monotonic()
         turn = Turn(self._turns)
+        client: _Client | None = None
 
         def answer() -> None:
-            _do(self._attempt(watcher, environ, body, turn, since))
+            if client is None or self._is_there(client, watcher, turn):
+                _do(self._attempt(watcher, environ, body, turn, since))
 
         if isinstance(body, bytes):
+            if self._slots.are_crowded:
+                # To watch every client would cost a twentieth of a request.
+                client = self._watched(watcher, turn)
             turn.size = functools.partial(wsgi_environ.size_of, environ, body)
             if self._slots.run(answer, turn.size):
                 return
@@ -117,11 +122,7 @@ class AsgiAdapter:
 
         def answer() -> None:
             turn.resume()
-            client.ignore()
-            if client.has_gone:
-                # Messages that the request took from a queue would be lost.
-                watcher.done()
-                _do((turn.end(),))
+            if not self._is_there(client, watcher, turn):
                 return
             environ = wsgi_environ.to_environ(watcher.scope)
             # Its time to wait for messages is not that for a thread.
@@ -156,10 +157,7 @@ class AsgiAdapter:
         try:
             status, headers, content = wsgi_environ.call(app, environ)
             if turn.is_missed:
-                client = _Client(
-                    watcher.proto.receive, self._loop, turn.give_up
-                )
-                client.watch()
+                client = self._watched(watcher, turn)
                 resume = functools.partial(
                     self._resume, watcher, body, turn, client, since
                 )
@@ -172,6 +170,21 @@ class AsgiAdapter:
             watcher.err(error)
             jobs = ()
         return (*jobs, turn.end())
+
+    def _watched(self, watcher: Any, turn: Turn) -> _Client:
+        """Return the client of a request, whose leaving is noticed."""
+        client = _Client(watcher.proto.receive, self._loop, turn.give_up)
+        client.watch()
+        return client
+
+    def _is_there(self, client: _Client, watcher: Any, turn: Turn) -> bool:
+        """Tell whether a client waits still; else end its request."""
+        client.ignore()
+        if client.has_gone:
+            # Messages that the request took from a queue would be lost.
+            watcher.done()
+            _do((turn.end(),))
+        return not client.has_gone
 
     def _closes(self) -> bool:
         """Tell whether to close a connection with the next answer."""

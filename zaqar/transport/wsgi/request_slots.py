@@ -16,6 +16,9 @@ LOG = logging.getLogger(__name__)
 #: Bytes of all requests that wait, among them those whose clients have gone.
 MAX_WAITING_BYTES = 64 * 1024 * 1024
 
+#: Requests that wait before clients may lose patience.
+MANY = 100
+
 Work = Callable[[], None]
 
 
@@ -39,6 +42,11 @@ class RequestSlots:
         self._woken: collections.deque[Work] = collections.deque()
         self._was_woken = False
         self._held = 0
+
+    @property
+    def are_crowded(self) -> bool:
+        """Tell whether what comes now waits for long."""
+        return len(self._waiting) >= MANY
 
     def run(
         self,
