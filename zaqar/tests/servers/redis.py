@@ -211,6 +211,15 @@ class Watched:
         hosts = ','.join(f'127.0.0.1:{one.port}' for one in self.sentinels)
         return f'redis://{hosts}?master=zaqar'
 
+    def is_master(self, server: Redis) -> bool:
+        """Tell whether all Sentinels name a server."""
+        for sentinel in self.sentinels:
+            with sentinel.client() as client:
+                _, port = client.sentinel_get_master_addr_by_name('zaqar')
+            if int(port) != server.port:
+                return False
+        return True
+
     def stop(self) -> None:
         """End all of it."""
         for server in (*self.sentinels, self.replica, self.master):
