@@ -284,6 +284,26 @@ class Turn(msgspec.Struct):
         ticket.park(functools.partial(self.turns.later, job))
         return following
 
+    def pass_on(self) -> bool:
+        """Let others have the messages that the request is woken for.
+
+        :returns: whether it has to :meth:`come_back` when it can run
+        """
+        return (
+            self.is_postponed
+            and self.ticket is not None
+            and self.ticket.pass_on()
+        )
+
+    def come_back(self, job: Job) -> bool:
+        """Have a job wait again for messages, in its old place.
+
+        :returns: whether its turn has come already
+        """
+        assert self.ticket is not None
+        wake = functools.partial(self.turns.later, job)
+        return self.ticket.come_back(wake)
+
     def give_up(self) -> None:
         """Have the request make no attempt any more, not even a last one."""
         if self.ticket is not None:

@@ -27,10 +27,17 @@ Wake = Callable[[], object]
 
 
 class State(enum.Enum):
-    """State of a request: whether it may run, waits, or has its answer."""
+    """State of a request.
+
+    :cvar RUNNING: it may make an attempt
+    :cvar WAITING: it is woken when its turn comes
+    :cvar AWAY: its turn has come, but it could not run
+    :cvar LEFT: it has its answer
+    """
 
     RUNNING = enum.auto()
     WAITING = enum.auto()
+    AWAY = enum.auto()
     LEFT = enum.auto()
 
 
@@ -141,6 +148,18 @@ class Line:
         self.vain = (self.seen, moment)
         if self.woken is place:
             self.woken = None
+        return self.next()
+
+    def pass_on(self, place: Place) -> list[Place]:
+        """Let others go first until a request can run; return who is woken."""
+        place.state = State.AWAY
+        if self.woken is place:
+            self.woken = None
+        return self.next()
+
+    def come_back(self, place: Place) -> list[Place]:
+        """Have such a request wait, in its old place; return who is woken."""
+        self._wait(place)
         return self.next()
 
     def leave(self, place: Place, count: int) -> list[Place]:

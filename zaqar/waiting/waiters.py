@@ -73,7 +73,24 @@ class Ticket:
 
     def park(self, wake: Wake) -> None:
         """Call a function when the request is to run again, perhaps now."""
-        self.waiters.park(self.place, wake)
+        if not self.waiters.park(self.place, wake):
+            # Its turn has come meanwhile, or its time is over.
+            wake()
+
+    def pass_on(self) -> bool:
+        """Let others go first, if the turn has come and is wanted by them.
+
+        :returns: whether the request has to come back
+        """
+        return self.waiters.pass_on(self.place)
+
+    def come_back(self, wake: Wake) -> bool:
+        """Wait again, unless the turn has come; tell whether it has.
+
+        :param wake: called when it comes
+        """
+        self.waiters.come_back(self.place)
+        return not self.waiters.park(self.place, wake)
 
     def give_up(self) -> None:
         """End the wait, even if the turn has come."""
@@ -186,20 +203,37 @@ class Waiters:
         _call(calls)
         return not has_left
 
-    def park(self, place: Place, wake: Wake) -> None:
-        """Call a function when a request is to run again, perhaps now."""
+    def park(self, place: Place, wake: Wake) -> bool:
+        """Call a function when a request is to run again, unless it is now."""
         with self._lock:
-            if place.state is State.WAITING:
+            is_parked = place.state is State.WAITING
+            if is_parked:
                 place.wake = wake
-                return
-        # Its turn has come meanwhile, or its time is over.
-        wake()
+            return is_parked
+
+    def pass_on(self, place: Place) -> bool:
+        """Let others take the turn of a request that takes messages."""
+        with self._lock:
+            may_pass = place.takes and place.state is State.RUNNING
+            calls = _wakes(place.line.pass_on(place)) if may_pass else []
+        _call(calls)
+        return may_pass
+
+    def come_back(self, place: Place) -> None:
+        """Have such a request wait for its turn, unless its time is over."""
+        calls: list[Call] = []
+        with self._lock:
+            if place.state is State.AWAY:
+                calls = _wakes(place.line.come_back(place))
+                if self._monotonic() >= place.until:
+                    calls += self._ended(place)
+        _call(calls)
 
     def give_up(self, place: Place) -> None:
         """End the wait of a request, or its turn if that has come."""
         with self._lock:
             place.until = -math.inf
-            if place.state is State.RUNNING:
+            if place.state in (State.RUNNING, State.AWAY):
                 place.is_over = True
                 calls = self._left(place)
             else:

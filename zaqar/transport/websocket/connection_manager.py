@@ -268,6 +268,8 @@ class Connections:
     ) -> None:
         """Handle the answer to a frame, or queue the frame for its turn."""
         turn, frame = answer.turn, answer.frame
+        if frame is None or (turn is not None and turn.is_postponed):
+            self._come_back(connection)
         if turn is not None and frame is not None:
             if turn.is_postponed:
                 if not connection.machine.is_served:
@@ -288,7 +290,25 @@ class Connections:
     def _resume(
         self, connection: ConnectionRecord, frame: Frame, turn: Turn
     ) -> None:
-        """Handle a frame whose turn has come."""
+        """Handle a frame whose turn has come, or let others go first."""
+        if connection.machine.is_working and turn.pass_on():
+            connection.passed_on.append((frame, turn))
+        else:
+            self._handle_again(connection, frame, turn)
+
+    def _come_back(self, connection: ConnectionRecord) -> None:
+        """Handle the first frame that has let others go first, if it can."""
+        while connection.passed_on:
+            frame, turn = connection.passed_on.pop(0)
+            resume = functools.partial(self._resume, connection, frame, turn)
+            if turn.come_back(resume):
+                self._handle_again(connection, frame, turn)
+                if connection.machine.is_served:
+                    return
+
+    def _handle_again(
+        self, connection: ConnectionRecord, frame: Frame, turn: Turn
+    ) -> None:
         is_postponed = turn.is_postponed
         turn.resume()
         frame.turn = turn

@@ -12,7 +12,7 @@ from zaqar.transport.websocket.connection_state_machine import (
     Connection,
 )
 from zaqar.transport.websocket.frame_streams import FrameStreams
-from zaqar.transport.websocket.frames_and_effects import Effect
+from zaqar.transport.websocket.frames_and_effects import Effect, Frame
 from zaqar.transport.websocket.session import Session
 
 
@@ -26,6 +26,7 @@ class ConnectionRecord:
     :ivar project: that of the last answer
     :ivar unread: bytes that waited for the client when it stopped reading
     :ivar postponed: turns of frames that wait for messages, until answered
+    :ivar passed_on: frames whose turn came while another one was handled
     :ivar streams: those that are sent, None before the first
     :ivar login_timer: closes it unless the client authenticates
     :ivar read_timer: closes it unless the client reads
@@ -43,6 +44,7 @@ class ConnectionRecord:
     project: str = ''
     unread: int = 0
     postponed: dict[int, Turn] = field(default_factory=dict)
+    passed_on: list[tuple[Frame, Turn]] = field(default_factory=list)
     streams: FrameStreams | None = None
     read_timer: asyncio.TimerHandle | None = None
     expiry_timer: asyncio.TimerHandle | None = None

@@ -132,6 +132,11 @@ class Connection:
         return self._reads
 
     @property
+    def is_working(self) -> bool:
+        """Tell whether a frame is being handled."""
+        return self._works
+
+    @property
     def _has_work(self) -> bool:
         return bool(self._postponed or self._waiting)
 

@@ -39,6 +39,7 @@ class Queue:
 
     :ivar answers: of requests, by name, in the order in which they are given
     :ivar attempts: the names of requests that have made one
+    :ivar away: those that cannot run when they are woken
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class Queue:
         self.answers: dict[str, list[int]] = {}
         self.attempts: list[str] = []
         self.tickets: dict[str, Ticket] = {}
+        self.away: set[str] = set()
         self.posted = 0
 
     def claim(self, name: str, seconds: float = 20, limit: int = 1) -> None:
@@ -74,8 +76,16 @@ class Queue:
         free = min(len(self.messages), MAX_FREE)
         self.waiters.look(JOBS, Availability(free, self.posted, due))
 
+    def come_back(self, name: str) -> None:
+        """Let one run that could not."""
+        self.away.discard(name)
+        if self.tickets[name].come_back(lambda: self._go(name, 1)):
+            self._go(name, 1)
+
     def _go(self, name: str, limit: int) -> None:
         ticket = self.tickets[name]
+        if name in self.away and ticket.pass_on():
+            return
         if ticket.is_over:
             self.answers[name] = []
             return
@@ -304,6 +314,61 @@ def test_a_client_that_goes_away_while_it_waits(queue: Queue) -> None:
     queue.tickets['b'].give_up()
 
 
+def test_who_cannot_run_lets_others_go_first(queue: Queue) -> None:
+    for name in 'abc':
+        queue.claim(name)
+    queue.away.add('a')
+    queue.post()
+    assert queue.answers == {'b': [1]}
+    queue.come_back('a')
+    assert queue.answers == {'b': [1]}
+    # In its old place.
+    queue.post()
+    assert queue.answers == {'b': [1], 'a': [2]}
+    queue.post()
+    assert queue.answers['c'] == [3]
+
+
+def test_who_comes_back_to_a_message_takes_it(queue: Queue) -> None:
+    queue.claim('a')
+    queue.away.add('a')
+    queue.post()
+    assert queue.attempts == ['a'] and not queue.answers
+    queue.come_back('a')
+    assert queue.answers == {'a': [1]}
+
+
+def test_who_comes_back_too_late(queue: Queue) -> None:
+    queue.claim('a')
+    queue.away.add('a')
+    queue.post()
+    queue.messages.clear()
+    queue.now += 30
+    queue.waiters.expire()
+    assert not queue.answers
+    queue.come_back('a')
+    assert queue.answers == {'a': []}
+    assert len(queue.waiters) == 0
+
+
+@pytest.mark.parametrize('how', ['leave', 'give_up', 'close'])
+def test_who_is_away_goes(queue: Queue, how: str) -> None:
+    queue.claim('a')
+    queue.away.add('a')
+    queue.post()
+    queue.messages.clear()
+    if how == 'close':
+        queue.waiters.close()
+        queue.come_back('a')
+        assert queue.answers == {'a': []}
+    else:
+        getattr(queue.tickets['a'], how)()
+    assert len(queue.waiters) == 0
+    queue.claim('b')
+    queue.post(2)
+    assert queue.answers.get('b') == ([] if how == 'close' else [2])
+
+
 def test_readers_are_woken_together(queue: Queue) -> None:
     queue.list('x')
     queue.list('y')
@@ -398,9 +463,10 @@ def test_nobody_waits_beside_messages(seed: int) -> None:
     queue = Queue()
     ready: list[tuple[str, Ticket]] = []
     under_way: list[tuple[str, Ticket, int]] = []
+    away: list[tuple[str, Ticket]] = []
     served: list[str] = []
     for step in range(300):
-        action = chance.randrange(6)
+        action = chance.randrange(8)
         if action == 0:
             ticket = queue.waiters.enter(JOBS, takes=True, seconds=1000)
             _park_or_run(str(step), ticket, ready)
@@ -419,8 +485,14 @@ def test_nobody_waits_beside_messages(seed: int) -> None:
         elif action == 5 and queue.messages and chance.random() < 0.3:
             # Another process.
             queue.messages.popleft()
+        elif action == 6 and ready and ready[0][1].pass_on():
+            away.append(ready.pop(0))
+        elif action == 7 and away:
+            _come_back(away, ready)
     for _ in range(1000):
-        if under_way:
+        if away:
+            _come_back(away, ready)
+        elif under_way:
             _finish(under_way, chance, ready, served)
         elif ready:
             name, ticket = ready.pop(0)
@@ -443,6 +515,14 @@ def _park_or_run(
         ready.append((name, ticket))
     else:
         ticket.park(lambda: ready.append((name, ticket)))
+
+
+def _come_back(
+    away: list[tuple[str, Ticket]], ready: list[tuple[str, Ticket]]
+) -> None:
+    name, ticket = away.pop()
+    if ticket.come_back(lambda: ready.append((name, ticket))):
+        ready.append((name, ticket))
 
 
 def _finish(
