@@ -12,7 +12,13 @@ from typing import Any
 
 from zaqar import version
 from zaqar.api import microversions, operation_table, response_schemas
-from zaqar.api.operation import PUBLIC, Body, Operation, Param
+from zaqar.api.operation import (
+    EVENT_STREAM,
+    PUBLIC,
+    Body,
+    Operation,
+    Param,
+)
 from zaqar.api_versions import SERVICE, Version
 
 _VARIABLE = re.compile(r'{(\w+)}')
@@ -132,7 +138,30 @@ def _since(version: Version) -> dict[str, str]:
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
     paths = [_path_parameter(n) for n in _VARIABLE.findall(operation.path)]
     queries = [_query_parameter(param) for param in operation.query]
+    if operation.stream is not None:
+        queries += _stream_parameters(operation.stream)
     return [*paths, *queries, *_HEADERS]
+
+
+def _stream_parameters(stream: Operation) -> list[dict[str, Any]]:
+    """Return the parameters that a stream has and its list has not."""
+    described = [
+        (name, 'query', f'Stands for {header}, for {EVENT_STREAM} alone.')
+        for name, header in stream.query_headers.items()
+    ]
+    described.append(
+        ('Last-Event-ID', 'header', f'Where {EVENT_STREAM} goes on.')
+    )
+    return [
+        {
+            'name': name,
+            'in': place,
+            'required': False,
+            'description': text,
+            'schema': _TYPES['text'],
+        }
+        for name, place, text in described
+    ]
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
@@ -187,6 +216,8 @@ def _success(
     if schema is not None:
         kind = _MEDIA_TYPES.get(operation.name, 'application/json')
         answer['content'] = _content(schema, kind)
+        if operation.stream is not None:
+            answer['content'] |= _content(_TYPES['text'], EVENT_STREAM)
     return answer
 
 

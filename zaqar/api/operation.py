@@ -18,6 +18,9 @@ from zaqar.controllers.configured_limits import Limits
 #: Path of an action without a route: the messages of a queue.
 _UNROUTED = '/v2/queues/{queue_name}/messages'
 
+#: The media type of streams over HTTP.
+EVENT_STREAM = 'text/event-stream'
+
 #: A rule that every authenticated caller passes.
 ANYONE = ''
 ADMIN = 'role:admin'
@@ -122,6 +125,8 @@ class Operation:
     :ivar since: the version that adds it; below, it does not exist
     :ivar waiting: how it waits, None if it does not; see :data:`WAIT`
     :ivar stream: takes its place for HTTP clients that prefer a stream
+    :ivar query_headers: headers by the parameters of the query that stand for
+        them
     :ivar member: over WebSocket, the member of the body from which the session
         knows the values of the path; '' where they are members themselves
     """
@@ -144,6 +149,7 @@ class Operation:
     since: Version = microversions.MIN
     waiting: Waiting | None = None
     stream: 'Operation | None' = None
+    query_headers: Mapping[str, str] = field(default_factory=dict)
     member: str = ''
 
     @property

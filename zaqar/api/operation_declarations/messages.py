@@ -82,6 +82,14 @@ STREAM = Operation(
         Param('echo', 'bool', "Show the caller's own too."),
     ),
     since=V2_1,
+    # Browsers can send no headers with requests for streams.
+    query_headers={
+        'url_signature': 'URL-Signature',
+        'url_expires': 'URL-Expires',
+        'url_methods': 'URL-Methods',
+        'url_paths': 'URL-Paths',
+        'project_id': 'X-Project-ID',
+    },
 )
 
 STREAM_END = Operation(

@@ -15,25 +15,21 @@ from urllib.parse import parse_qsl, urlencode
 from webob import acceptparse
 
 from zaqar.api import operation_table
-from zaqar.api.operation import Operation
+from zaqar.api.operation import EVENT_STREAM, Operation
 from zaqar.controllers.streams import StreamStart
 from zaqar.errors import NotAcceptable
 from zaqar.transport.wsgi.responses import JSON, Response
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
-MEDIA_TYPE = 'text/event-stream'
-
 #: Where the handover is in the environment of a request.
 HANDOVER = 'zaqar.stream_handover'
 
-#: Parameters of a query that stand for headers: browsers can send none with
-#: such requests.
+#: Keys of an environment by the parameters of a query that stand for them.
 _CREDENTIALS = {
-    'url_signature': 'HTTP_URL_SIGNATURE',
-    'url_expires': 'HTTP_URL_EXPIRES',
-    'url_methods': 'HTTP_URL_METHODS',
-    'url_paths': 'HTTP_URL_PATHS',
-    'project_id': 'HTTP_X_PROJECT_ID',
+    name: f'HTTP_{header.upper().replace("-", "_")}'
+    for row in operation_table.OPERATIONS
+    if row.stream is not None
+    for name, header in row.stream.query_headers.items()
 }
 
 _ROUTES = tuple(
@@ -93,7 +89,7 @@ def hand_over(environ: Environ, start: StreamStart) -> Response:
         'X-Accel-Buffering': 'no',
         'Vary': 'Accept',
     }
-    return Response(200, b'', headers, MEDIA_TYPE)
+    return Response(200, b'', headers, EVENT_STREAM)
 
 
 def with_signed_queries(app: App) -> App:
@@ -138,5 +134,5 @@ def _is_preferred(environ: Environ) -> bool:
         return False
     header = acceptparse.create_accept_header(accept)
     # Of those that a client likes as much, JSON as ever.
-    offers = header.acceptable_offers((JSON, MEDIA_TYPE))
-    return bool(offers) and offers[0][0] == MEDIA_TYPE
+    offers = header.acceptable_offers((JSON, EVENT_STREAM))
+    return bool(offers) and offers[0][0] == EVENT_STREAM

@@ -167,6 +167,20 @@ def test_the_openapi_document_names_the_versions() -> None:
     assert not re.search(header['schema']['pattern'], 'messaging 2.01')
 
 
+@pytest.mark.parametrize('kind', ['queue', 'topic'])
+def test_the_openapi_document_shows_streams(kind: str) -> None:
+    path = openapi.document()['paths'][f'/v2/{kind}s/{{{kind}_name}}/messages']
+    content = path['get']['responses']['200']['content']
+    assert list(content) == ['application/json', 'text/event-stream']
+    places = {one['name']: one['in'] for one in path['get']['parameters']}
+    credentials = {'url_signature', 'url_expires', 'url_methods', 'url_paths'}
+    assert {places[name] for name in credentials} == {'query'}
+    assert places['project_id'] == 'query'
+    assert places['Last-Event-ID'] == 'header'
+    others = json.dumps([path['post'], path['delete']])
+    assert 'event-stream' not in others and 'url_' not in others
+
+
 def test_a_message_that_cannot_be_decrypted_is_a_conflict() -> None:
     assert operation_table.BY_ACTION['message_get'].conflict
     assert operation_table.BY_ACTION['topic_message_get'].conflict
