@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
+import json
 import pathlib
 import random
 import re
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from typing import ClassVar
 
 import requests
 
@@ -31,20 +34,10 @@ PATIENCE = 60.0
 #: Seconds, at most, until a stream tries again that has found no server.
 RETRY = 2.0
 
-_BODY = re.compile(rb'"body":(\d+)}\n')
-_ID = re.compile(rb'^id: (\w+)$', re.MULTILINE)
-
 _HEADERS = {
     'Client-ID': '3381af92-2b9e-11e3-b191-71861300734c',
     'X-Project-ID': 'p',
 }
-
-_REQUEST = """\
-GET /v2/queues/q/messages HTTP/1.0\r
-X-Project-ID: p\r
-Accept: text/event-stream\r
-{last}\r
-"""
 
 
 class Wrong(Exception):
@@ -56,7 +49,14 @@ class Refused(Exception):
 
 
 class Stream:
-    """A client of one stream."""
+    """A client of one stream, by one of two transports.
+
+    :cvar first: the first bytes of a message that comes
+    :cvar message: its place and body
+    """
+
+    first: ClassVar[bytes]
+    message: ClassVar[re.Pattern[bytes]]
 
     def __init__(
         self, ports: Sequence[int], expected: Sequence[bytes], every: float
@@ -64,8 +64,14 @@ class Stream:
         self._ports = ports
         self._expected = expected
         self._every = every
-        self._last = b''
+        self.last = ''
         self.taken = self.connections = self.failures = 0
+
+    async def begin(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bytes:
+        """Ask for the stream, after the last place; return the answer."""
+        raise NotImplementedError
 
     async def run(self) -> None:
         """Read until all messages have come."""
@@ -81,39 +87,103 @@ class Stream:
     async def _read(self, port: int) -> None:
         """Read from a server, until it is time for another one."""
         reader, writer = await asyncio.open_connection('127.0.0.1', port)
-        last = f'Last-Event-ID: {self._last.decode()}\r\n'
-        head = _REQUEST.format(last=last if self._last else '')
-        writer.write(head.encode())
         end = time.monotonic() + random.expovariate(1 / self._every)
         rest = b''
         try:
             async with asyncio.timeout(PATIENCE):
-                answer = await reader.readuntil(b'\r\n\r\n')
+                answer = await self.begin(reader, writer)
             if b' 503 ' in answer[:16]:
                 raise Refused
-            if b' 200 ' not in answer[:16]:
+            if not re.match(rb'HTTP/1.. (200|101) ', answer):
                 raise Wrong(answer.decode())
             while self.taken < len(self._expected) and time.monotonic() < end:
                 async with asyncio.timeout(PATIENCE):
                     data = await reader.read(1 << 18)
                 if not data:
                     return
-                whole, _, rest = (rest + data).rpartition(b'\n\n')
-                self._take(whole + b'\n')
+                rest = self._take(rest + data)
         finally:
             # Without a farewell.
             writer.transport.abort()
 
-    def _take(self, data: bytes) -> None:
-        bodies = _BODY.findall(data)
+    def _take(self, data: bytes) -> bytes:
+        """Take what has come; return what is left of it."""
+        got = self.message.findall(data)
+        bodies = [body for _, body in got]
         until = self.taken + len(bodies)
         expected = self._expected[self.taken : until]
         if bodies != expected:
             raise Wrong(f'{bodies[:3]} instead of {expected[:3]}')
         self.taken = until
-        ids = _ID.findall(data)
-        if ids:
-            self._last = ids[-1]
+        if got:
+            self.last = got[-1][0].decode()
+        at = max(0, data.rfind(self.first))
+        last = self.message.match(data, at)
+        return data[last.end() :] if last else data[at:]
+
+
+class EventStream(Stream):
+    """Server-Sent Events."""
+
+    first = b'id: '
+    message = re.compile(
+        rb'id: (\w+)\nevent: message\ndata: [^\n]*?"body":(\d+),'
+    )
+
+    async def begin(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bytes:
+        lines = [
+            'GET /v2/queues/q/messages HTTP/1.0',
+            'X-Project-ID: p',
+            'Accept: text/event-stream',
+        ]
+        if self.last:
+            lines.append(f'Last-Event-ID: {self.last}')
+        writer.write('\r\n'.join([*lines, '', '']).encode())
+        return await reader.readuntil(b'\r\n\r\n')
+
+
+class FrameStream(Stream):
+    """A stream over WebSocket."""
+
+    first = b'"marker":"'
+    message = re.compile(
+        rb'"marker":"(\w+)","message":{"ttl":\d+,"age":\d+,"body":(\d+),'
+    )
+
+    async def begin(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bytes:
+        lines = [
+            *('GET / HTTP/1.1', 'Host: 127.0.0.1', 'Upgrade: websocket'),
+            *('Connection: Upgrade', 'Sec-WebSocket-Version: 13'),
+            'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+        ]
+        writer.write('\r\n'.join([*lines, '', '']).encode())
+        answer = await reader.readuntil(b'\r\n\r\n')
+        body = {'queue_name': 'q', 'echo': True}
+        if self.last:
+            body['marker'] = self.last
+        request = json.dumps(
+            {
+                'action': 'message_stream',
+                'headers': _HEADERS
+                | {'OpenStack-API-Version': 'messaging 2.1'},
+                'body': body,
+            }
+        ).encode()
+        # Masked by zeros.
+        head = b'\x81\xfe' + len(request).to_bytes(2, 'big') + bytes(4)
+        writer.write(head + request)
+        return answer
+
+
+TRANSPORTS: dict[str, tuple[type[Stream], ...]] = {
+    'http': (EventStream,),
+    'websocket': (FrameStream,),
+    'both': (EventStream, FrameStream),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=20.0,
         help='seconds after which a stream is cut, on average',
     )
+    parser.add_argument('--transport', choices=TRANSPORTS, default='http')
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix='zaqar-bench-') as name:
         folder = pathlib.Path(name)
@@ -176,8 +247,10 @@ async def _run(
 ) -> Sequence[Stream]:
     expected = [str(number).encode() for number in range(options.messages)]
     ports = [server.socket_port for server in servers]
+    kinds = itertools.cycle(TRANSPORTS[options.transport])
     streams = [
-        Stream(ports, expected, options.cut) for _ in range(options.streams)
+        kind(ports, expected, options.cut)
+        for kind in itertools.islice(kinds, options.streams)
     ]
     async with asyncio.TaskGroup() as group:
         posting = group.create_task(
