@@ -25,6 +25,8 @@ RESERVED = {
     'dead_letter_queue_ttl': '_dead_letter_queue_messages_ttl',
     'max_claim_count': '_max_claim_count',
     'max_messages': '_max_messages',
+    'default_claim_ttl': '_default_claim_ttl',
+    'default_wait': '_default_wait',
 }
 
 _DELETE_OWN, _DELETE, _KEEP = 'delete_own', 'delete', 'keep'

@@ -40,6 +40,16 @@ class Queue(zaqar_metadata.Holder):
             'letter; 0 for any number of times.',
             0,
         ),
+        'default_claim_ttl': zaqar_metadata.number(
+            'Lifetime of claims without a TTL, in seconds, for clients of '
+            'version 2.1 of the API.',
+            0,
+        ),
+        'default_wait': zaqar_metadata.number(
+            'Seconds for which claims wait for messages if they do not say '
+            'it, for clients of version 2.1 of the API.',
+            0,
+        ),
         'max_messages': zaqar_metadata.number(
             'Maximum number of messages, if lower than that of the service; '
             '0 for the maximum of the service.',

@@ -134,7 +134,9 @@ class Dispatcher:
 
     def forget(self, scope: Scope, subscription_id: str) -> None:
         """Delete a subscription of a closed connection, without a policy."""
-        context = self._context.called_by(Identity(scope.project, ''), 0)
+        context = self._context.called_by(
+            Identity(scope.project, ''), 0, microversions.MIN
+        )
         with request_deadline.within(request_deadline.REQUEST):
             subscriptions.delete(
                 context, scope=scope, subscription_id=subscription_id
@@ -172,34 +174,41 @@ class Dispatcher:
             size = received.size if received else 0
             text = received.text if received else None
             arguments['document'] = _document(operation.body, text)
-        context = self._context.called_by(identity, size)
-        waiting = operation.waiting
+        context = self._context.called_by(identity, size, version)
+        handler, waiting = operation.handler, operation.waiting
         if waiting is None:
             if version > microversions.MIN and not operation.keep_unknown:
                 waiting_requests.refuse(values)
-            return self._call(operation, context, arguments)
-        seconds = waiting_requests.seconds(waiting, self.limits, arguments)
-        if not seconds or request is None or self.waiters is None:
-            return self._call(operation, context, arguments)
+            return self._call(operation, handler, context, arguments)
+        seconds = waiting_requests.seconds(waiting, context, arguments)
+        if request is None or self.waiters is None:
+            return self._call(operation, handler, context, arguments)
+        if request.ticket is None:
+            default = operation.default_wait(version)
+            if seconds is None and default is not None:
+                seconds = self._call(operation, default, context, arguments)
+            if not seconds:
+                return self._call(operation, handler, context, arguments)
         return waiting_requests.attempt(
             self.waiters,
             request,
             arguments['scope'],
             waiting,
-            seconds,
-            lambda: self._call(operation, context, arguments),
+            seconds or 0,
+            lambda: self._call(operation, handler, context, arguments),
         )
 
     def _call(
         self,
         operation: Operation,
+        handler: Callable[..., Any],
         context: Context,
         arguments: Mapping[str, Any],
     ) -> Any:
         # After the body, for which the client may take its time.
         token = request_deadline.begin()
         try:
-            return operation.handler(context, **arguments)
+            return handler(context, **arguments)
         except StoreUnavailable as error:
             raise explained(error, operation) from error
         finally:

@@ -162,6 +162,12 @@ class Operation:
         """The path template, '' without a route."""
         return self.http.split(' ')[1] if self.http else ''
 
+    def default_wait(self, version: Version) -> Callable[..., int] | None:
+        """Return what tells how long it waits without the parameter."""
+        if version == microversions.MIN or self.waiting is None:
+            return None
+        return self.waiting.default
+
     @property
     def target(self) -> str:
         """The path template, also of an action without a route."""

@@ -67,6 +67,8 @@ METADATA: Schema = {
         '_max_messages': {'type': ['integer', 'null']},
         '_retry_policy': {'type': ['object', 'null']},
         '_flavor': {},
+        '_default_claim_ttl': since(V2_1, {'type': ['integer', 'null']}),
+        '_default_wait': since(V2_1, {'type': ['integer', 'null']}),
     },
     'additionalProperties': True,
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.call_context import Context
 from zaqar.errors import InvalidParameter
 from zaqar.models import Scope
 from zaqar.waiting.waiters import Ticket, Waiters
@@ -29,13 +29,16 @@ class Waiting:
     :ivar nothing: the result of a request that has made no attempt
     :ivar check: refuses arguments before the request waits for its turn
     :ivar needs: the parameter without which the operation does not wait
+    :ivar default: checks the arguments of a request without the parameter and
+        returns the seconds for which it waits; None if it does not
     """
 
     takes: bool
     count: Callable[[Any], int]
     nothing: Any = None
-    check: Callable[[Limits, Mapping[str, Any]], Any] = lambda *_: None
+    check: Callable[[Context, Mapping[str, Any]], Any] = lambda *_: None
     needs: str = ''
+    default: Callable[..., int] | None = None
 
 
 class Postponable(Protocol):
@@ -70,26 +73,27 @@ def refuse(values: Mapping[str, Sequence[str]]) -> None:
 
 
 def seconds(
-    waiting: Waiting, limits: Limits, arguments: dict[str, Any]
-) -> int:
+    waiting: Waiting, context: Context, arguments: dict[str, Any]
+) -> int | None:
     """Take the time to wait out of the arguments of an operation.
 
+    :returns: None if there is none
     :raises InvalidParameter: it is out of bounds
     """
     wanted: int | None = arguments.pop(WAIT)
     if wanted is None:
-        return 0
-    if not 0 <= wanted <= limits.max_wait:
+        return None
+    if not 0 <= wanted <= context.limits.max_wait:
         raise InvalidParameter(
             f'The "{WAIT}" parameter is invalid. The value must be between 0 '
-            f'and {limits.max_wait}.'
+            f'and {context.limits.max_wait}.'
         )
     if wanted and waiting.needs and arguments[waiting.needs] is None:
         raise InvalidParameter(
             f'The "{WAIT}" parameter is invalid without "{waiting.needs}".'
         )
     if wanted:
-        waiting.check(limits, arguments)
+        waiting.check(context, arguments)
     return wanted
 
 

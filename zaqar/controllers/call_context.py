@@ -9,6 +9,7 @@ from collections.abc import Set
 import msgspec
 from msgspec import structs
 
+from zaqar.api_versions import V2_0, Version
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
@@ -22,6 +23,7 @@ class Context(msgspec.Struct, frozen=True):
     """The caller of an operation, and what the service works with.
 
     :ivar size: bytes of the request's body, 0 without one
+    :ivar version: that of the request
     :ivar features: see :mod:`zaqar.api.optional_features`
     :ivar trusts: None if the service has no user who could be trusted
     """
@@ -35,10 +37,15 @@ class Context(msgspec.Struct, frozen=True):
     features: Set[str] = frozenset()
     pipeline: Pipeline = msgspec.field(default_factory=Pipeline)
     trusts: Trusts | None = None
+    version: Version = V2_0
 
-    def called_by(self, identity: Identity, size: int) -> Context:
-        """Return the same context for another caller and size of a body."""
-        return structs.replace(self, identity=identity, size=size)
+    def called_by(
+        self, identity: Identity, size: int, version: Version
+    ) -> Context:
+        """Return the same context for another request."""
+        return structs.replace(
+            self, identity=identity, size=size, version=version
+        )
 
     def lifetime(self, seconds: int) -> int:
         """Return the lifetime of an object that the caller creates.

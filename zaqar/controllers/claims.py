@@ -9,9 +9,14 @@ from __future__ import annotations
 import msgspec
 
 from zaqar import request_deadline
-from zaqar.controllers import claims_of_readable_messages, dead_letters
+from zaqar.api_versions import V2_1
+from zaqar.controllers import (
+    claims_of_readable_messages,
+    dead_letters,
+    reserved_metadata,
+)
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.configured_limits import MIN_TTL, Limits, page_size
+from zaqar.controllers.configured_limits import MIN_TTL, page_size
 from zaqar.controllers.result_types import Claimed
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.models import Claim, Queue, Scope
@@ -34,10 +39,10 @@ def create(
     document: ClaimOptions | None,
 ) -> Claimed | None:
     """Claim the oldest free messages; return None if there are none."""
-    ttl, grace, size = terms(ctx.limits, document, limit)
-    ttl = ctx.lifetime(ttl)
+    ttl, grace, size = terms(ctx, document, limit)
 
     def take(store: MessageStore, queue: Queue) -> Claimed | None:
+        seconds = _lifetime(ctx, queue, document, ttl)
         most = dead_letters.max_claims(queue)
         if most and queue.metadata.get('_enable_encrypt_messages'):
             # Messages that cannot be decrypted here are not delivered, and a
@@ -50,7 +55,7 @@ def create(
                 queue.qid,
                 now=now,
                 claim_id=token_hex(16),
-                ttl=ttl,
+                ttl=seconds,
                 grace=grace,
                 limit=size,
                 max_claims=most,
@@ -98,12 +103,14 @@ def renew(
 
     :raises NotFound: it is dead
     """
-    ttl, grace, _ = terms(ctx.limits, document, None)
-    ttl = ctx.lifetime(ttl)
+    ttl, grace, _ = terms(ctx, document, None)
 
     def extend(store: MessageStore, queue: Queue) -> bool:
+        seconds = _lifetime(ctx, queue, document, ttl)
         now = store.clock.now()
-        return store.renew(queue.qid, claim_id, now=now, ttl=ttl, grace=grace)
+        return store.renew(
+            queue.qid, claim_id, now=now, ttl=seconds, grace=grace
+        )
 
     if not ctx.catalogue.run(scope, extend, False):
         raise _missing(scope, claim_id)
@@ -135,19 +142,53 @@ def _without_exhausted(
         raise
 
 
+def default_wait(
+    ctx: Context,
+    *,
+    scope: Scope,
+    limit: int | None,
+    document: ClaimOptions | None,
+) -> int:
+    """Return how many seconds a claim waits that does not say it.
+
+    :raises InvalidRequest: the claim is none that :func:`create` makes
+    """
+    terms(ctx, document, limit)
+    queue = ctx.catalogue.find(scope)
+    metadata = queue.metadata if queue else {}
+    return reserved_metadata.default_wait(metadata, ctx.limits)
+
+
+def _lifetime(
+    ctx: Context, queue: Queue, document: ClaimOptions | None, ttl: int
+) -> int:
+    """Return the ttl of a claim of a queue.
+
+    :param ttl: that of the document, or the default of the service
+    """
+    is_default = document is None or document.ttl is msgspec.UNSET
+    if is_default and ctx.version >= V2_1:
+        metadata = queue.metadata
+        ttl = reserved_metadata.default_claim_ttl(metadata, ctx.limits) or ttl
+    return ctx.lifetime(ttl)
+
+
 def terms(
-    limits: Limits, document: ClaimOptions | None, limit: int | None
+    ctx: Context, document: ClaimOptions | None, limit: int | None
 ) -> tuple[int, int, int]:
     """Return ttl, grace and number of messages, checked in that order.
 
     :raises InvalidRequest: one is out of bounds
     """
+    limits = ctx.limits
+    # Until 2.1 both had the same minimum.
+    least = (1, 0) if ctx.version >= V2_1 else (MIN_TTL, MIN_TTL)
     options = document or ClaimOptions()
     ttl = _or_default(options.ttl, limits.default_claim_ttl)
     grace = _or_default(options.grace, limits.default_claim_grace)
-    _check_seconds('TTL', ttl, limits.max_claim_ttl)
+    _check_seconds('TTL', ttl, least[0], limits.max_claim_ttl)
     size = page_size(limit, limits.max_messages_per_claim_or_pop)
-    _check_seconds('grace', grace, limits.max_claim_grace)
+    _check_seconds('grace', grace, least[1], limits.max_claim_grace)
     return ttl, grace, size
 
 
@@ -155,11 +196,11 @@ def _or_default(value: int | msgspec.UnsetType, default: int) -> int:
     return default if value is msgspec.UNSET else value
 
 
-def _check_seconds(what: str, seconds: int, most: int) -> None:
-    if not MIN_TTL <= seconds <= most:
+def _check_seconds(what: str, seconds: int, least: int, most: int) -> None:
+    if not least <= seconds <= most:
         raise InvalidRequest(
             f'The {what} for a claim may not exceed {most} seconds, and must '
-            f'be at least {MIN_TTL} seconds long.'
+            f'be at least {least} seconds long.'
         )
 
 

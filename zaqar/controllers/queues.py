@@ -93,7 +93,7 @@ def create(
     :returns: whether it was created
     """
     fields = document or {}
-    fault = reserved_metadata.fault(fields, scope, ctx.limits)
+    fault = reserved_metadata.fault(fields, scope, ctx.limits, ctx.version)
     if fault is not None:
         raise InvalidRequest(fault)
     if not flavors.is_known(ctx, scope.project, fields.get('_flavor')):
@@ -104,8 +104,7 @@ def create(
 def show(ctx: Context, *, scope: Scope) -> dict[str, Any]:
     """Return a queue's metadata, completed with defaults."""
     queue = ctx.catalogue.read(scope)
-    fields = queue.metadata if queue else {}
-    return reserved_metadata.shown(fields, scope.kind, ctx.limits)
+    return _shown(ctx, queue.metadata if queue else {}, scope.kind)
 
 
 def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
@@ -124,14 +123,16 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
         fields = metadata_json_patch.apply(
             changes,
             queue.metadata,
-            reserved_metadata.RESERVED[scope.kind],
-            reserved_metadata.unset(queue.metadata, scope.kind, ctx.limits),
+            reserved_metadata.reserved(scope.kind, ctx.version),
+            reserved_metadata.unset(
+                queue.metadata, scope.kind, ctx.limits, ctx.version
+            ),
         )
         _check_result(ctx, scope, fields)
         _check_flavor(ctx, queue, fields)
         if changes and not ctx.catalogue.update(queue, fields):
             return None
-        return reserved_metadata.shown(fields, scope.kind, ctx.limits)
+        return _shown(ctx, fields, scope.kind)
 
     return repeat(attempt)
 
@@ -252,10 +253,14 @@ def _line(
     ctx: Context, kind: Kind, record: Record, detailed: bool
 ) -> NamedQueue:
     fields = record.data.get('metadata') or {}
-    shown = (
-        reserved_metadata.shown(fields, kind, ctx.limits) if detailed else None
-    )
+    shown = _shown(ctx, fields, kind) if detailed else None
     return NamedQueue(record.name, shown)
+
+
+def _shown(
+    ctx: Context, fields: Mapping[str, Any], kind: Kind
+) -> dict[str, Any]:
+    return reserved_metadata.shown(fields, kind, ctx.limits, ctx.version)
 
 
 def _missing(scope: Scope) -> NotFound:
@@ -268,7 +273,7 @@ def _missing(scope: Scope) -> NotFound:
 def _check_result(
     ctx: Context, scope: Scope, fields: Mapping[str, Any]
 ) -> None:
-    fault = reserved_metadata.fault(fields, scope, ctx.limits)
+    fault = reserved_metadata.fault(fields, scope, ctx.limits, ctx.version)
     if fault is None and (
         len(msgspec.json.encode(fields)) > ctx.limits.max_queue_metadata
     ):

@@ -4,6 +4,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import retry_policy_validation
 from zaqar.controllers.configured_limits import MIN_TTL, Limits, is_name
 from zaqar.models import Kind, Scope
@@ -14,31 +15,42 @@ _OF_TOPICS = (
     '_default_message_delay',
 )
 
-#: Keys that are shown with a default, and that PATCH may replace or remove
-#: although they are not stored.
-RESERVED: Mapping[Kind, tuple[str, ...]] = {
-    Kind.QUEUE: (
-        *_OF_TOPICS,
-        '_dead_letter_queue',
-        '_dead_letter_queue_messages_ttl',
-        '_max_claim_count',
-        '_enable_encrypt_messages',
-    ),
-    Kind.TOPIC: _OF_TOPICS,
-}
+_OF_QUEUES = (
+    *_OF_TOPICS,
+    '_dead_letter_queue',
+    '_dead_letter_queue_messages_ttl',
+    '_max_claim_count',
+    '_enable_encrypt_messages',
+)
+
+#: Free keys below 2.1.
+CLAIM_TTL, WAIT = '_default_claim_ttl', '_default_wait'
 
 #: Takes a value, the scope of the queue and the limits; returns the fault, or
 #: None. ``null`` means "not set" and is not checked.
 Check = Callable[[Any, Scope, Limits], str | None]
 
 
+def reserved(kind: Kind, version: Version) -> tuple[str, ...]:
+    """Return the keys that a version shows with a default.
+
+    PATCH may replace or remove them although they are not stored.
+    """
+    if kind is Kind.TOPIC:
+        return _OF_TOPICS
+    if version < V2_1:
+        return _OF_QUEUES
+    return (*_OF_QUEUES, CLAIM_TTL, WAIT)
+
+
 def shown(
-    metadata: Mapping[str, Any], kind: Kind, limits: Limits
+    metadata: Mapping[str, Any], kind: Kind, limits: Limits, version: Version
 ) -> dict[str, Any]:
     """Return metadata completed with defaults, as clients see it.
 
     A reserved key whose value is falsy is shown with its default, but for a
-    delay: the 0 of a queue counts against the operator's default.
+    delay and the ttl of claims: the 0 of a queue counts against the
+    operator's default.
     """
     defaults = {
         '_max_messages_post_size': limits.max_messages_post_size,
@@ -48,17 +60,45 @@ def shown(
         '_dead_letter_queue_messages_ttl': None,
         '_max_claim_count': None,
         '_enable_encrypt_messages': False,
+        CLAIM_TTL: _own_number(metadata, CLAIM_TTL, limits.default_claim_ttl),
+        WAIT: 0,
     }
     return {
         **metadata,
-        **{key: metadata.get(key) or defaults[key] for key in RESERVED[kind]},
+        **{
+            key: metadata.get(key) or defaults[key]
+            for key in reserved(kind, version)
+        },
     }
 
 
-def unset(metadata: Mapping[str, Any], kind: Kind, limits: Limits) -> set[str]:
+def unset(
+    metadata: Mapping[str, Any], kind: Kind, limits: Limits, version: Version
+) -> set[str]:
     """Return the reserved keys that clients see as null."""
-    seen = shown(metadata, kind, limits)
-    return {key for key in RESERVED[kind] if seen[key] is None}
+    seen = shown(metadata, kind, limits, version)
+    return {key for key in reserved(kind, version) if seen[key] is None}
+
+
+def default_claim_ttl(
+    metadata: Mapping[str, Any], limits: Limits
+) -> int | None:
+    """Return the ttl of claims without one, None if the queue sets none.
+
+    What was stored below 2.1 was not checked. No claim lives for 0 seconds.
+    """
+    own = _own_number(metadata, CLAIM_TTL, -1)
+    return max(own, 1) if 0 <= own <= limits.max_claim_ttl else None
+
+
+def default_wait(metadata: Mapping[str, Any], limits: Limits) -> int:
+    """Return how many seconds claims wait that do not say it."""
+    return min(max(_own_number(metadata, WAIT, 0), 0), limits.max_wait)
+
+
+def _own_number(metadata: Mapping[str, Any], key: str, default: int) -> int:
+    value: Any = metadata.get(key)
+    return int(value) if is_int(value) else default
 
 
 def default_delay(metadata: Mapping[str, Any], limits: Limits) -> int:
@@ -71,10 +111,11 @@ def default_delay(metadata: Mapping[str, Any], limits: Limits) -> int:
 
 
 def fault(
-    metadata: Mapping[str, Any], scope: Scope, limits: Limits
+    metadata: Mapping[str, Any], scope: Scope, limits: Limits, version: Version
 ) -> str | None:
     """Return the first fault of reserved keys, in the order of checks."""
-    for key, check in _CHECKS.items():
+    checks = _CHECKS if version < V2_1 else _CHECKS_2_1
+    for key, check in checks.items():
         value = metadata.get(key)
         text = None if value is None else check(value, scope, limits)
         if text is not None:
@@ -171,4 +212,20 @@ _CHECKS: Mapping[str, Check] = {
         retry_policy_validation.fault(value)
     ),
     '_max_messages': _max_messages,
+}
+
+_CHECKS_2_1: Mapping[str, Check] = {
+    **_CHECKS,
+    CLAIM_TTL: _integer(
+        CLAIM_TTL,
+        0,
+        lambda limits: limits.max_claim_ttl,
+        f'{CLAIM_TTL} can not exceed %d seconds, and must be at least 0.',
+    ),
+    WAIT: _integer(
+        WAIT,
+        0,
+        lambda limits: limits.max_wait,
+        f'{WAIT} can not exceed %d seconds, and must be at least 0.',
+    ),
 }

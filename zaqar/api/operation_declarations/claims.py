@@ -15,15 +15,19 @@ from zaqar.api.operation import (
 from zaqar.api.waiting_requests import Waiting
 from zaqar.controllers import claims
 
+#: What the schema, which is that of the newest version, does not say.
+_LEAST = 'In 2.0 at least 60.'
+
 _DECODER = msgspec.json.Decoder(claims.ClaimOptions)
 
 
 def _options(required: bool) -> Body:
-    seconds = {'type': 'integer', 'minimum': 60}
+    ttl = {'type': 'integer', 'minimum': 1, 'description': _LEAST}
+    grace = {'type': 'integer', 'minimum': 0, 'description': _LEAST}
     return Body(
         decode=lambda raw: body_decoding.struct(raw, _DECODER),
         schema=response_schemas.obj(
-            {'ttl': seconds, 'grace': seconds}, optional=['ttl', 'grace']
+            {'ttl': ttl, 'grace': grace}, optional=['ttl', 'grace']
         ),
         required=required,
     )
@@ -47,9 +51,10 @@ OPERATIONS = (
             count=lambda claimed: (
                 len(claimed.claim.messages) if claimed else 0
             ),
-            check=lambda limits, arguments: claims.terms(
-                limits, arguments['document'], arguments['limit']
+            check=lambda context, arguments: claims.terms(
+                context, arguments['document'], arguments['limit']
             ),
+            default=claims.default_wait,
         ),
         body=_options(required=False),
         rel='rel/post_claim',

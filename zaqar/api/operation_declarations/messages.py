@@ -185,8 +185,8 @@ OPERATIONS = (
             takes=True,
             count=lambda popped: len(popped.messages),
             nothing=Popped((), 0),
-            check=lambda limits, arguments: messages.check_deletion(
-                limits,
+            check=lambda context, arguments: messages.check_deletion(
+                context.limits,
                 arguments['ids'],
                 arguments['claim_ids'],
                 arguments['pop'],

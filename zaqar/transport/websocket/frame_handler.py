@@ -114,8 +114,10 @@ class FrameHandler:
         try:
             if not turn.begin(call.row.name, call.identity.project):
                 return 503, {}
+            # Without an id its answer could not be matched later.
+            may_wait = frame.may_wait and _has_id(parsed.headers)
             result = self._run(
-                call, parsed.headers.values, turn if frame.may_wait else None
+                call, parsed.headers.values, turn if may_wait else None
             )
             if turn.is_missed:
                 return 503, {}
@@ -150,9 +152,13 @@ def _check_request_id(call: OperationCall, headers: Headers) -> None:
 
     :raises InvalidRequest: it has no id
     """
-    name = answer_envelope.REQUEST_ID
-    if call.waits and headers.values.get(name) is None:
+    if call.waits and not _has_id(headers):
+        name = answer_envelope.REQUEST_ID
         raise InvalidRequest(f'A frame that waits needs the header {name}.')
+
+
+def _has_id(headers: Headers) -> bool:
+    return headers.values.get(answer_envelope.REQUEST_ID) is not None
 
 
 def _authenticate(

@@ -132,7 +132,10 @@ class RootController:
                 return Response(503)
             turn.weigh(result)
             is_refused = turn.is_refused
-        elif WAIT not in environ.get('QUERY_STRING', ''):
+        elif not (
+            WAIT in environ.get('QUERY_STRING', '')
+            or operation.default_wait(version)
+        ):
             return view(run(read_body=read_body), scope, path)
         else:
             read_once = waiting_in_threads.read_once(read_body)

@@ -67,7 +67,7 @@ def test_messages_end_waits(api: Api, pool: ThreadPoolExecutor) -> None:
 
 def test_faults_are_not_waited_for(api: Api) -> None:
     for _ in range(3):
-        assert claim(api, ttl=1).status == 400
+        assert claim(api, ttl=0).status == 400
         assert claim(api, wait=1).status == 204
     assert not len(api.service.waited.waiters)
 

@@ -145,3 +145,26 @@ def test_more_than_may_wait_are_answered_at_once(talk: Talk) -> None:
     said = talk.said()
     assert said.headers['request_id'] == 100
     assert said.status == 204
+
+
+def test_claims_wait_by_default_where_their_queue_says_so(talk: Talk) -> None:
+    metadata = {'_default_wait': LONG, '_default_claim_ttl': 7}
+    talk.ask('queue_create', {'queue_name': 'q'}, VERSION, metadata=metadata)
+    # Without an id it could not be answered later.
+    claim = talk.ask('claim_create', {'queue_name': 'q'}, VERSION)
+    assert claim.status == 204
+    assert claim.headers == {'status': 204, **VERSION}
+    headers = {**VERSION, 'request_id': 7}
+    talk.send('claim_create', {'queue_name': 'q'}, headers)
+    assert post(talk, 'a').status == 201
+    said = talk.said()
+    assert (said.status, said.headers['request_id']) == (201, 7)
+    wanted = {'queue_name': 'q', 'claim_id': said.body['claim_id']}
+    assert talk.ask('claim_get', wanted).body['ttl'] == 7
+
+
+def test_a_claim_of_2_1_may_last_a_second(talk: Talk) -> None:
+    post(talk, 'a')
+    short = {'queue_name': 'q', 'ttl': 1, 'grace': 0}
+    talk.ask('claim_create', short).is_error(400, 'at least 60 seconds')
+    assert talk.ask('claim_create', short, VERSION).status == 201

@@ -7,9 +7,13 @@ from typing import Any
 
 import pytest
 
+from zaqar.api_versions import V2_1
 from zaqar.controllers import metadata_json_patch
-from zaqar.controllers.reserved_metadata import RESERVED
+from zaqar.controllers.reserved_metadata import reserved
 from zaqar.errors import Conflict, InvalidBody
+from zaqar.models import Kind
+
+RESERVED = reserved(Kind.QUEUE, V2_1)
 
 
 def patched(stored: dict[str, Any], *changes: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from zaqar.api_versions import V2_0, V2_1, Version
 from zaqar.controllers import reserved_metadata
 from zaqar.controllers.configured_limits import Limits
 from zaqar.models import Kind, Scope
@@ -26,21 +27,30 @@ DEFAULTS = {
 }
 
 
-def fault(**fields: Any) -> str | None:
-    return reserved_metadata.fault(fields, SCOPE, LIMITS)
+NEW_DEFAULTS = {'_default_claim_ttl': 300, '_default_wait': 0}
+
+
+def fault(version: Version = V2_0, **fields: Any) -> str | None:
+    return reserved_metadata.fault(fields, SCOPE, LIMITS, version)
+
+
+def shown(
+    stored: dict[str, Any], version: Version = V2_0, limits: Limits = LIMITS
+) -> dict[str, Any]:
+    return reserved_metadata.shown(stored, Kind.QUEUE, limits, version)
 
 
 def test_missing_keys_are_shown_with_defaults() -> None:
-    assert reserved_metadata.shown({'a': 0}, Kind.QUEUE, LIMITS) == {
-        'a': 0,
-        **DEFAULTS,
-    }
+    assert shown({'a': 0}) == {'a': 0, **DEFAULTS}
+    assert shown({}, V2_1) == {**DEFAULTS, **NEW_DEFAULTS}
 
 
 @pytest.mark.parametrize('falsy', ['', None, False])
 def test_falsy_reserved_values_are_shown_as_defaults(falsy: Any) -> None:
     stored = dict.fromkeys(DEFAULTS, falsy)
-    assert reserved_metadata.shown(stored, Kind.QUEUE, LIMITS) == DEFAULTS
+    assert shown(stored) == DEFAULTS
+    stored = dict.fromkeys({**DEFAULTS, **NEW_DEFAULTS}, falsy)
+    assert shown(stored, V2_1) == {**DEFAULTS, **NEW_DEFAULTS}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +61,39 @@ def test_a_delay_of_0_counts_against_the_operators_default(
 ) -> None:
     limits = Limits(default_message_delay=30)
     assert reserved_metadata.default_delay(stored, limits) == counts
-    assert reserved_metadata.shown(stored, Kind.QUEUE, limits)[DELAY] == counts
+    assert shown(stored, limits=limits)[DELAY] == counts
+
+
+@pytest.mark.parametrize(
+    ('stored', 'ttl'),
+    [
+        *((None, None), (0, 1), (1, 1), (43200, 43200)),
+        *((43201, None), (-1, None), ('9', None), (True, None)),
+    ],
+)
+def test_the_ttl_of_claims_is_checked_where_it_is_used(
+    stored: Any, ttl: int | None
+) -> None:
+    fields = {'_default_claim_ttl': stored}
+    assert reserved_metadata.default_claim_ttl(fields, LIMITS) == ttl
+
+
+@pytest.mark.parametrize(
+    ('stored', 'seconds'),
+    [(None, 0), (0, 0), (60, 60), (61, 60), (-1, 0), ('9', 0), (True, 0)],
+)
+def test_no_claim_waits_longer_than_it_may(stored: Any, seconds: int) -> None:
+    fields = {'_default_wait': stored}
+    assert reserved_metadata.default_wait(fields, LIMITS) == seconds
+
+
+@pytest.mark.parametrize('key', NEW_DEFAULTS)
+def test_what_2_1_reserves_is_free_in_2_0(key: str) -> None:
+    for value in ('x', -1, 43201, True):
+        assert fault(**{key: value}) is None
+        assert key in (fault(V2_1, **{key: value}) or '')
+    for value in (0, 60, None):
+        assert fault(V2_1, **{key: value}) is None
 
 
 def test_null_is_not_set() -> None:
