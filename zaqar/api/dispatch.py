@@ -173,7 +173,7 @@ class Dispatcher:
             received = self._read(operation.body, read_body)
             size = received.size if received else 0
             text = received.text if received else None
-            arguments['document'] = _document(operation.body, text)
+            arguments['document'] = _document(operation.body, text, version)
         context = self._context.called_by(identity, size, version)
         handler, waiting = operation.handler, operation.waiting
         if waiting is None:
@@ -222,12 +222,15 @@ class Dispatcher:
         return received
 
 
-def _document(body: Body, raw: bytes | None) -> Any:
+def _document(body: Body, raw: bytes | None, version: Version) -> Any:
     if raw is None and body.required:
         raise InvalidBody(body.absent)
-    if raw or body.required:
-        return body.decode(raw or b'')
-    return None
+    if not raw and not body.required:
+        return None
+    document = body.decode(raw or b'')
+    if body.newer is not None:
+        body.newer.unset(document, version)
+    return document
 
 
 def explained(error: StoreUnavailable, row: Operation) -> StoreUnavailable:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from zaqar.api import body_size_errors, microversions
+from zaqar.api import body_size_errors, microversions, newer_members
+from zaqar.api.newer_members import NewerMembers
 from zaqar.api.optional_features import Feature
 from zaqar.api.waiting_requests import WAIT, Waiting
 from zaqar.api_versions import V2_1, Version
@@ -93,6 +94,7 @@ class Body:
     :ivar absent: error text for an absent body
     :ivar member: over WebSocket, the member of the frame's body that is the
         document; '' where the frame's body is the document
+    :ivar newer: members of a struct that later versions add, by its schema
     """
 
     decode: Callable[[bytes], Any]
@@ -103,6 +105,12 @@ class Body:
     media_type: str | None = None
     absent: str = 'Request body can not be empty'
     member: str = ''
+    newer: NewerMembers | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if not self.member:
+            newer = newer_members.of(self.schema)
+            object.__setattr__(self, 'newer', newer)
 
 
 @dataclass(frozen=True, slots=True)

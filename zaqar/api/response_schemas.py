@@ -73,7 +73,7 @@ METADATA: Schema = {
     'additionalProperties': True,
 }
 
-_MOMENT: Schema = {'type': 'string', 'format': 'date-time'}
+MOMENT: Schema = {'type': 'string', 'format': 'date-time'}
 
 _MESSAGE = {
     'id': TEXT,
@@ -82,9 +82,9 @@ _MESSAGE = {
     'age': COUNT,
     'body': {},
     'checksum': {'type': 'string', 'pattern': '^MD5:[0-9a-f]{32}$'},
-    'created_at': since(V2_1, _MOMENT),
+    'created_at': since(V2_1, MOMENT),
     'claim_count': since(V2_1, COUNT),
-    'visible_at': since(V2_1, _MOMENT),
+    'visible_at': since(V2_1, MOMENT),
 }
 
 MESSAGE = obj(_MESSAGE, optional=['checksum'])
@@ -161,12 +161,12 @@ DELIVERIES = obj(
         'delivered': COUNT,
         'retried': COUNT,
         'given_up': COUNT,
-        'last_delivery_at': {'anyOf': [_MOMENT, _NULL]},
+        'last_delivery_at': {'anyOf': [MOMENT, _NULL]},
         'last_failure': {
             'anyOf': [
                 obj(
                     {
-                        'at': _MOMENT,
+                        'at': MOMENT,
                         'reason': TEXT,
                         'given_up': {'type': 'boolean'},
                     }

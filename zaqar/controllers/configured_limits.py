@@ -92,7 +92,16 @@ class Limits:
         1209600, 'Maximum lifetime of a message, in seconds.', min=MIN_TTL
     )
     max_message_delay: int = option(
-        900, 'Maximum delay of a message, in seconds.', min=0
+        900,
+        'Maximum delay of a message in seconds: of _default_message_delay '
+        'and, in version 2.0 of the API, of messages.',
+        min=0,
+    )
+    max_message_schedule: int = option(
+        1209600,
+        'Maximum number of seconds by which clients may delay a message from '
+        'version 2.1 of the API on.',
+        min=0,
     )
     max_wait: int = option(
         60,

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import structs
 
+from zaqar.api_versions import V2_1
 from zaqar.controllers import popping
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits, page_size
@@ -40,7 +41,7 @@ def list_(
     :param echo: whether to show those posted by the caller's own client
     :param include_claimed: whether to show those under a live claim
     :param include_delayed: whether to show those whose delay has not
-        passed; always so on queues without a default delay
+        passed; below 2.1 always so on queues without a default delay
     :raises NotFound: ``ids`` are given and none of them exists
     """
     if ids is not None:
@@ -49,7 +50,9 @@ def list_(
 
     def read(store: MessageStore, queue: Queue) -> MessagePage:
         now = store.clock.now()
-        delays = bool(default_delay(queue.metadata, ctx.limits))
+        hides_delayed = ctx.version >= V2_1 or bool(
+            default_delay(queue.metadata, ctx.limits)
+        )
         page = _full_page(
             store,
             queue.qid,
@@ -59,7 +62,7 @@ def list_(
             marker=marker,
             exclude_client=None if echo else ctx.identity.client,
             include_claimed=bool(include_claimed),
-            include_delayed=bool(include_delayed) or not delays,
+            include_delayed=bool(include_delayed) or not hides_delayed,
         )
         again = {
             'marker': None,

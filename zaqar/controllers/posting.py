@@ -8,10 +8,15 @@ from typing import Any
 
 import msgspec
 
-from zaqar.controllers import body_checksum, outbox_notices
+from zaqar.api_versions import V2_1
+from zaqar.controllers import (
+    body_checksum,
+    message_delays,
+    outbox_notices,
+)
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import MIN_TTL, Limits
-from zaqar.controllers.reserved_metadata import default_delay, is_int
+from zaqar.controllers.reserved_metadata import default_delay
 from zaqar.controllers.result_types import Posted
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.models import NewMessage, Queue, Scope
@@ -22,12 +27,14 @@ from zaqar.storage.base import MessageStore
 class PostedMessage(msgspec.Struct):
     """A message of a post.
 
-    ``delay`` is not decoded, since most queues ignore it, even if invalid.
+    ``delay`` is not decoded, since in 2.0 most queues ignore it, even if
+    invalid.
     """
 
     body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     ttl: int | msgspec.UnsetType = msgspec.UNSET
     delay: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    deliver_at: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class Post(msgspec.Struct):
@@ -144,40 +151,43 @@ def _new_message(
         raise InvalidBody('Missing "body" field.')
     body = bytes(item.body)
     limits = ctx.limits
+    ttl = _ttl(ttl if item.ttl is msgspec.UNSET else item.ttl, ctx)
     return NewMessage(
         body=body,
-        ttl=_ttl(ttl if item.ttl is msgspec.UNSET else item.ttl, limits),
+        ttl=ttl,
         rnd=token_hex(8),
         client=ctx.identity.client,
-        delay=_delay(item.delay, delay, limits) if delay else 0,
+        delay=_delay(item, delay, ttl, ctx),
         checksum=body_checksum.of(body) if limits.enable_checksum else None,
     )
 
 
-def _ttl(ttl: int, limits: Limits) -> int:
-    if MIN_TTL <= ttl <= limits.max_message_ttl:
+def _ttl(ttl: int, ctx: Context) -> int:
+    least, most = MIN_TTL, ctx.limits.max_message_ttl
+    if ctx.version >= V2_1:
+        least = 1
+    if least <= ttl <= most:
         return ttl
     raise InvalidRequest(
-        f'The TTL for a message may not exceed {limits.max_message_ttl} '
-        f'seconds, and must be at least {MIN_TTL} seconds long.'
+        f'The TTL for a message may not exceed {most} seconds, and must be at '
+        f'least {least} seconds long.'
     )
 
 
-def _delay(
-    raw: msgspec.Raw | msgspec.UnsetType, default: int, limits: Limits
-) -> int:
-    if raw is msgspec.UNSET:
+def _delay(item: PostedMessage, default: int, ttl: int, ctx: Context) -> int:
+    """Return the delay of a message.
+
+    :param default: that of its queue; without one, 2.0 knows no delay
+    """
+    limits = ctx.limits
+    if ctx.version >= V2_1:
+        clock = ctx.catalogue.management.clock
+        return message_delays.delay(
+            item.delay, item.deliver_at, default, ttl, limits, clock
+        )
+    if not default or item.delay is msgspec.UNSET:
         return default
-    delay = msgspec.json.decode(raw)
-    if not is_int(delay):
-        raise InvalidBody('The value of the "delay" field must be a int.')
-    if 0 <= delay <= limits.max_message_delay:
-        return int(delay)
-    raise InvalidRequest(
-        f'The Delay TTL for a message may not exceed '
-        f'{limits.max_message_delay} seconds,and must be at least 0 seconds '
-        'long.'
-    )
+    return message_delays.seconds(item.delay, limits.max_message_delay)
 
 
 def _notified(

@@ -52,8 +52,15 @@ POST = Body(
                     response_schemas.obj(
                         {
                             'body': {},
-                            'ttl': {'type': 'integer', 'minimum': 60},
+                            'ttl': {
+                                'type': 'integer',
+                                'minimum': 1,
+                                'description': 'In 2.0 at least 60.',
+                            },
                             'delay': {'type': 'integer', 'minimum': 0},
+                            'deliver_at': response_schemas.since(
+                                V2_1, response_schemas.MOMENT
+                            ),
                         },
                         optional=['ttl', 'delay'],
                     )

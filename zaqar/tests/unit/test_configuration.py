@@ -106,6 +106,7 @@ _TRANSPORT = [
         ('max_messages_post_size', 'i', 262144, 1),
         ('max_message_ttl', 'i', 1209600, 60),
         ('max_message_delay', 'i', 900, 0),
+        ('max_message_schedule', 'i', 1209600, 0),
         ('max_wait', 'i', 60, 0),
         ('max_claim_ttl', 'i', 43200, 60),
         ('max_claim_grace', 'i', 43200, 60),

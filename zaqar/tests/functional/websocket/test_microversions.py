@@ -39,3 +39,20 @@ def test_messages_show_more_from_2_1_on(talk: Talk) -> None:
     }
     assert new['claim_count'] == 0
     assert new['created_at'] < new['visible_at']
+
+
+def test_2_1_delays_messages_on_any_queue(talk: Talk) -> None:
+    queue, new = {'queue_name': 'q'}, {NAME: 'messaging 2.1'}
+    for fields in ({'delay': 600}, {'deliver_at': '2999-01-01T00:00:00Z'}):
+        message = {'body': 1, 'ttl': 3600, **fields}
+        answer = talk.ask('message_post', queue, new, messages=[message])
+        if 'deliver_at' in fields:
+            answer.is_error(400, 'may not exceed')
+        else:
+            assert answer.status == 201
+    assert talk.ask('claim_create', queue).status == 204
+    # To 2.0 both are unknown here.
+    message = {'body': 2, 'delay': 600, 'deliver_at': 7}
+    assert talk.ask('message_post', queue, messages=[message]).status == 201
+    (claimed,) = talk.ask('claim_create', queue).body['messages']
+    assert claimed['body'] == 2

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Delays of messages, as posts give them: in seconds, or until a moment."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from typing import Any
+
+import msgspec
+
+from zaqar.controllers import url_signatures
+from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.reserved_metadata import is_int
+from zaqar.errors import InvalidBody, InvalidRequest
+from zaqar.store_clock import Clock
+
+#: A member of a message that is still encoded.
+Member = msgspec.Raw | msgspec.UnsetType
+
+#: RFC 3339. Python would accept all of ISO 8601, and no lower-case "z".
+_MOMENT = re.compile(
+    r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)',
+    re.ASCII | re.IGNORECASE,
+)
+_EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
+_MILLISECOND = datetime.timedelta(milliseconds=1)
+
+
+def delay(
+    after: Member,
+    at: Member,
+    default: int,
+    ttl: int,
+    limits: Limits,
+    clock: Clock,
+) -> int:
+    """Return the delay of a message from 2.1 on, in seconds.
+
+    :param after: its ``delay``
+    :param at: its ``deliver_at``; less than a second may be added
+    :param default: that of its queue
+    :raises InvalidRequest: both are given, one is out of bounds, or the
+        message would expire before
+    """
+    if isinstance(after, msgspec.Raw) and isinstance(at, msgspec.Raw):
+        raise InvalidRequest(
+            'A message may have "delay" or "deliver_at", not both.'
+        )
+    result = default
+    if isinstance(after, msgspec.Raw):
+        result = seconds(after, limits.max_message_schedule)
+    elif isinstance(at, msgspec.Raw):
+        milliseconds = _moment(at) - clock.now()
+        result = max(-(-milliseconds // 1000), 0)
+        _check(result, limits.max_message_schedule)
+    if 0 < result >= ttl:
+        raise InvalidRequest(
+            f'The delay of a message, {result} seconds, must be less than its '
+            f'TTL, {ttl} seconds.'
+        )
+    return result
+
+
+def seconds(raw: msgspec.Raw, most: int) -> int:
+    """Return a delay in seconds.
+
+    :raises InvalidRequest: it is no integer, or out of bounds
+    """
+    value = msgspec.json.decode(raw)
+    if not is_int(value):
+        raise InvalidBody('The value of the "delay" field must be a int.')
+    _check(value, most)
+    return int(value)
+
+
+def _check(value: int, most: int) -> None:
+    if not 0 <= value <= most:
+        raise InvalidRequest(
+            f'The Delay TTL for a message may not exceed {most} seconds,and '
+            'must be at least 0 seconds long.'
+        )
+
+
+def _moment(raw: msgspec.Raw) -> int:
+    """Return a moment in milliseconds, rounded up."""
+    text: Any = msgspec.json.decode(raw)
+    try:
+        if not isinstance(text, str) or not _MOMENT.fullmatch(text):
+            raise ValueError(text)
+        moment = url_signatures.moment(text.upper())
+    except ValueError:
+        raise InvalidBody(
+            'The value of the "deliver_at" field must be a time with an '
+            'offset, as RFC 3339 writes it.'
+        ) from None
+    return -((_EPOCH - moment) // _MILLISECOND)
