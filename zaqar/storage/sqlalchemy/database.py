@@ -20,6 +20,7 @@ from zaqar.storage.sqlalchemy import (
     connector,
     driver_arguments,
     error_classification,
+    mysql_connections,
     server_check,
 )
 from zaqar.storage.sqlalchemy.connector import Connector, Pooler
@@ -47,14 +48,6 @@ FAIR_WAIT = 1.0
 
 #: Connections that stay open, at most.
 KEPT_CONNECTIONS = 10
-
-#: Bits of Galera's ``wsrep_sync_wait``: reads and the begin of transactions,
-#: updates and deletions, insertions.
-SYNC_WAIT = 1 | 2 | 4
-_SET_SYNC_WAIT = f'SET SESSION wsrep_sync_wait = {SYNC_WAIT}'
-
-#: MySQL's error number for an unknown system variable.
-_UNKNOWN_VARIABLE = 1193
 
 
 @dataclass(frozen=True)
@@ -120,6 +113,18 @@ class SqlDatabase(abc.ABC):
         unknown.
         """
         return self._run(lambda s: work(s, *args, **options), commit=True)
+
+    def write_or_conflict(
+        self,
+        work: Callable[Concatenate[SqlSession, P], T],
+        *args: P.args,
+        **options: P.kwargs,
+    ) -> T:
+        """Write likewise, but do not repeat what a conflict has undone.
+
+        :raises ConflictError: a concurrent transaction got ahead
+        """
+        return self.write(work, *args, **options)
 
     @abc.abstractmethod
     def _run(self, work: Callable[[SqlSession], T], *, commit: bool) -> T:
@@ -197,12 +202,24 @@ class ServerDatabase(SqlDatabase):
         def wait_and_work(session: SqlSession) -> T:
             if not self.is_galera or self._settings.galera_sync_wait:
                 return work(session, *args, **options)
-            session.run(_SET_SYNC_WAIT, {})
+            session.run(mysql_connections.SET_SYNC_WAIT, {})
             result = work(session, *args, **options)
             session.run('SET SESSION wsrep_sync_wait = DEFAULT', {})
             return result
 
         return self.read(wait_and_work)
+
+    def write_or_conflict(
+        self,
+        work: Callable[Concatenate[SqlSession, P], T],
+        *args: P.args,
+        **options: P.kwargs,
+    ) -> T:
+        return self._run(
+            lambda session: work(session, *args, **options),
+            commit=True,
+            repeats_conflicts=False,
+        )
 
     def watch(self, changed: OnChange) -> Watch | None:
         if not self._postgresql:
@@ -254,28 +271,22 @@ class ServerDatabase(SqlDatabase):
             )
 
     def _prepare(self, connection: Any, _record: Any) -> None:
-        """Set autocommit, so that only BEGIN starts a transaction."""
         if self._postgresql:
             # Done by the connector.
             return
-        connection.autocommit(True)
-        with connection.cursor() as cursor:
-            # The gap locks of the default level block concurrent claims.
-            cursor.execute(
-                'SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED'
-            )
-            cursor.execute('SET SESSION innodb_lock_wait_timeout = 3')
-            cursor.execute('SELECT version()')
-            self.takes_compounds = 'MariaDB' in cursor.fetchone()[0]
-            self.is_galera = _is_galera(cursor)
-            if self.is_galera:
-                # A node that repeats a compound statement by itself would
-                # answer it twice.
-                cursor.execute('SET SESSION wsrep_retry_autocommit = 0')
-            if self.is_galera and self._settings.galera_sync_wait:
-                cursor.execute(_SET_SYNC_WAIT)
+        traits = mysql_connections.prepare(
+            connection, sync_wait=self._settings.galera_sync_wait
+        )
+        self.is_galera = traits.is_galera
+        self.takes_compounds = traits.takes_compounds
 
-    def _run(self, work: Callable[[SqlSession], T], *, commit: bool) -> T:
+    def _run(
+        self,
+        work: Callable[[SqlSession], T],
+        *,
+        commit: bool,
+        repeats_conflicts: bool = True,
+    ) -> T:
         if not request_deadline.left(DEADLINE):
             # Any answer would be too late, and seem to be a lost connection.
             raise StoreUnavailable
@@ -287,6 +298,8 @@ class ServerDatabase(SqlDatabase):
                 with self._session(commit, end) as session:
                     return work(session)
             except TransientError as error:
+                if isinstance(error, ConflictError) and not repeats_conflicts:
+                    raise
                 retries.wait(error)
 
     @contextlib.contextmanager
@@ -358,17 +371,6 @@ def _is_cut(end: float, allowed: float) -> bool:
     :param allowed: seconds that there were for the latest answer
     """
     return allowed < FAIR_WAIT and time.monotonic() >= end
-
-
-def _is_galera(cursor: Any) -> bool:
-    try:
-        cursor.execute('SELECT @@wsrep_on')
-    except Exception as error:
-        if error.args[:1] != (_UNKNOWN_VARIABLE,):
-            raise
-        # MySQL, or MariaDB without Galera.
-        return False
-    return bool(cursor.fetchone()[0])
 
 
 _OPEN: dict[tuple[sa.URL, ServerSettings], ServerDatabase] = {}

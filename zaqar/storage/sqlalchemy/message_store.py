@@ -293,6 +293,10 @@ class SqlMessageStore(base.MessageStore):
             return self._database.read(
                 single_statement_posts.post, posts, unsubscribed
             )
+        if skip:
+            # A conflict about one queue undoes the posts to all: each is then
+            # repeated with those to its own.
+            return self._database.write_or_conflict(write)
         return self._database.write(write)
 
     def _post(self, post: PostCall, limit: int = 0) -> _Ids:

@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pymysql
 import pytest
 import sqlalchemy as sa
 
 from zaqar import store_clock
 from zaqar.storage.base import MessageStore
 from zaqar.storage.post_call_parameters import PostCall
-from zaqar.storage.sqlalchemy import migrations
+from zaqar.storage.sqlalchemy import compound_statement_posts, migrations
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import Hand, Probe, message, token
 
@@ -133,6 +136,40 @@ def test_a_locked_queue_delays_no_other(
     for thread in waiting:
         thread.join()
     assert held.everything() == ['first', 'late', 'late', 'late']
+
+
+@merges_queues
+def test_posts_whose_shared_commit_is_refused_are_made_by_queue(
+    queues: list[Probe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, finish = compound_statement_posts.post, SqlSession.finish
+    shared = threading.local()
+    refused: list[int] = []
+
+    def note(
+        session: Any, posts: Sequence[PostCall], *rest: Any, **o: Any
+    ) -> Any:
+        shared.queues = len({post.qid for post in posts})
+        return post(session, posts, *rest, **o)
+
+    def refuse_shared(session: Any) -> Any:
+        # As a node of a Galera cluster does, whose rival was first.
+        if shared.queues > 1:
+            refused.append(shared.queues)
+            raise pymysql.OperationalError(1213, 'Deadlock found')
+        return finish(session)
+
+    monkeypatch.setattr(compound_statement_posts, 'post', note)
+    monkeypatch.setattr(SqlSession, 'finish', refuse_shared)
+    posted = 0
+    while not refused:
+        posted += 1
+        start = time.monotonic()
+        assert all(each(operator.methodcaller('post', posted), queues))
+        assert time.monotonic() - start < SOON
+        assert posted < 100
+    bodies = ['first', *range(1, posted + 1)]
+    assert [queue.everything() for queue in queues] == [bodies] * len(queues)
 
 
 def test_what_cannot_be_stored_fails_no_other(
