@@ -71,9 +71,9 @@ class Site:
     topology: Topology
     servers: Sequence[Zaqar]
 
-    def load(self) -> Load:
+    def load(self, subscribers: int = 1) -> Load:
         """Return a load that begins when it is entered."""
-        return Load(self.servers, self.topology.writes())
+        return Load(self.servers, self.topology.writes(), subscribers)
 
 
 @pytest.fixture(scope='session')

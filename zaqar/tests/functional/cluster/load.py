@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import itertools
 import json
@@ -11,6 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 from benchmarks import ledger
@@ -111,6 +113,16 @@ class Client:
             connection.close()
 
 
+@dataclass
+class _Restless:
+    """A queue that one client subscribes to while another one posts there.
+
+    :ivar queue: its name; another queue follows
+    """
+
+    queue: str
+
+
 #: Does something once, and tells whether to go on at once.
 Work = Callable[[Client], bool]
 
@@ -123,10 +135,14 @@ class Load:
     :param servers: two that share the database
     :param writes: writes to a node each, to know whether there is one that
         takes writes; they raise or are slow where it does not
+    :param subscribers: how many subscribe at the same time
     """
 
     def __init__(
-        self, servers: Sequence[Zaqar], writes: Sequence[Write]
+        self,
+        servers: Sequence[Zaqar],
+        writes: Sequence[Write],
+        subscribers: int = 1,
     ) -> None:
         self.history = History()
         self._project = f'cluster-{secrets.token_hex(6)}'
@@ -135,19 +151,18 @@ class Load:
         self._ended = threading.Event()
         self._numbers = itertools.count()
         self._errors: list[BaseException] = []
-        self._clients = [self._client() for _ in range(20)]
         self._place = f'queues/{KEPT}/messages?{_LIST}'
-        self._restless = 'restless-0'
         self._awaited: dict[str, str] = {}
         self._writes: list[float] = []
         works: Sequence[Work] = [
             *(self._post, self._post, self._follow),
             *(self._offer, self._offer, self._claim, self._claim),
-            *(self._subscribe, self._disturb, self._edit),
+            *(self._edit, *self._subscribers(subscribers)),
         ]
+        self._clients = [self._client() for _ in works]
         self._threads = [
             threading.Thread(target=self._run, args=(work, client))
-            for work, client in zip(works, self._clients, strict=False)
+            for work, client in zip(works, self._clients, strict=True)
         ]
         self._threads += [
             threading.Thread(target=self._watch, args=(write,))
@@ -363,8 +378,17 @@ class Load:
 
     # Subscriptions that begin while messages are posted.
 
-    def _subscribe(self, client: Client) -> bool:
-        queue = self._restless
+    def _subscribers(self, count: int) -> Iterator[Work]:
+        for _ in range(count):
+            restless = _Restless(self._restless_name())
+            yield functools.partial(self._subscribe, restless)
+            yield functools.partial(self._disturb, restless)
+
+    def _restless_name(self) -> str:
+        return f'restless-{next(self._numbers)}'
+
+    def _subscribe(self, restless: _Restless, client: Client) -> bool:
+        queue = restless.queue
         if (
             client.ask('POST', f'queues/{queue}/messages', _messages(['a']))[0]
             != 201
@@ -390,11 +414,11 @@ class Load:
                 f'queues/{queue}/subscriptions/{answer["subscription_id"]}',
                 lambda subscription: subscription['source'] == queue,
             )
-        self._restless = f'restless-{next(self._numbers)}'
+        restless.queue = self._restless_name()
         return status == 201
 
-    def _disturb(self, client: Client) -> bool:
-        path = f'queues/{self._restless}/messages'
+    def _disturb(self, restless: _Restless, client: Client) -> bool:
+        path = f'queues/{restless.queue}/messages'
         client.ask('POST', path, _messages(['b']))
         return False
 
