@@ -5,6 +5,7 @@ import enum
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
@@ -69,15 +70,17 @@ class _Waiter(Generic[Item, Result]):
 class Batcher(Generic[Item, Result]):
     """Merges concurrent calls with the same key.
 
-    The first thread works at once. Those that arrive meanwhile queue up; then
-    the first of them does the work of all. What cannot be done together is
-    done alone: one that fails does not fail the others.
+    The first thread works at once, or the first ones. Those that arrive
+    meanwhile queue up; then the first of them does the work of all. What
+    cannot be done together is done alone: one that fails does not fail the
+    others.
 
     :param together: processes several items of one key in one commit
     :param alone: processes one item
     :param timeout: seconds that a caller waits beyond the usual duration of
         batches before it works by itself; 0 to never merge
     :param size: returns the size of an item
+    :param leaders: how many threads work for a key at the same time
     """
 
     def __init__(
@@ -86,13 +89,17 @@ class Batcher(Generic[Item, Result]):
         alone: Callable[[Item], Result],
         timeout: float,
         size: Callable[[Item], int] = lambda _: 0,
+        leaders: int = 1,
     ) -> None:
         self._together = together
         self._alone = alone
         self._timeout = timeout
         self._size = size
+        self._most_leaders = leaders
         #: Who waits, by the keys for which a thread works.
         self._waiting: dict[Hashable, list[_Waiter[Item, Result]]] = {}
+        #: How many threads work for a key.
+        self._leaders: Counter[Hashable] = Counter()
         self._mutex = threading.Lock()
         self._usual = 0.0
 
@@ -104,7 +111,8 @@ class Batcher(Generic[Item, Result]):
     def pending(self) -> int:
         """How many calls work for others or wait for them."""
         with self._mutex:
-            return sum(1 + len(calls) for calls in self._waiting.values())
+            waiting = sum(len(calls) for calls in self._waiting.values())
+            return self._leaders.total() + waiting
 
     def run(self, item: Item, key: Hashable = None) -> Result:
         """Process an item, by itself or in a batch."""
@@ -124,14 +132,14 @@ class Batcher(Generic[Item, Result]):
     def _takes_lead(
         self, waiter: _Waiter[Item, Result], key: Hashable
     ) -> bool:
-        """Tell whether no other thread works for this key, or wait.
+        """Tell whether too few threads work for this key, or wait.
 
         Afterwards a call that neither leads nor is done is in no batch.
         """
         with self._mutex:
-            waiting = self._waiting.get(key)
-            if waiting is None:
-                self._waiting[key] = []
+            waiting = self._waiting.setdefault(key, [])
+            if self._leaders[key] < self._most_leaders:
+                self._leaders[key] += 1
                 return True
             waiter.queue()
             waiting.append(waiter)
@@ -176,8 +184,10 @@ class Batcher(Generic[Item, Result]):
                     successor = waiting.pop(0)
                     successor.leads = True
                     successor.call()
+                elif self._leaders[key] > 1:
+                    self._leaders[key] -= 1
                 else:
-                    del self._waiting[key]
+                    del self._leaders[key], self._waiting[key]
             for other in batch[1:]:
                 other.call()
 

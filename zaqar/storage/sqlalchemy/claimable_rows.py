@@ -16,8 +16,6 @@ from zaqar.storage.sqlalchemy.message_rows import COLUMNS, QUEUE, index_hint
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
-    placeholder_values,
-    placeholders,
 )
 
 #: The two conditions for free rows. ``wake_at > 0`` is for engines whose index
@@ -37,42 +35,59 @@ class FreeRows(NamedTuple):
     limit: int
     condition: str = ''
 
-    def select(self, session: SqlSession, where: str, columns: str) -> str:
+    def select(self, session: SqlSession, where: str) -> str:
         """Return SQL that locks the first rows."""
-        hint = index_hint(session.dialect, _INDEXES[where])
         return queue_state.for_update(
             session,
+            self._query(session, where, COLUMNS, self.limit),
+            skip=True,
+        )
+
+    def probe(self, session: SqlSession, where: str) -> str:
+        """Return SQL that tells whether there is a row."""
+        return self._query(session, where, '1', 1)
+
+    def _query(
+        self, session: SqlSession, where: str, columns: str, limit: int
+    ) -> str:
+        hint = index_hint(session.dialect, _INDEXES[where])
+        return (
             f'SELECT {columns} FROM message m{hint} '
             f'WHERE m.queue_id = {QUEUE} AND {where} {self.condition} '
-            f'ORDER BY m.seq LIMIT {self.limit}',
-            skip=True,
+            f'ORDER BY m.seq LIMIT {limit}'
         )
 
 
 def select_free(session: SqlSession, wanted: FreeRows) -> list[Row]:
     """Return and lock the first free rows of a queue."""
-    free, woken = session.several(
+    return select_free_of_each(session, [wanted])[0]
+
+
+def select_free_of_each(
+    session: SqlSession, wanted: Sequence[FreeRows]
+) -> list[list[Row]]:
+    """Return and lock the first free rows of each queue."""
+    results = session.several(
         [
-            (wanted.select(session, where, columns), wanted.values)
-            # Of the latter there are none most of the time.
-            for where, columns in ((FREE, COLUMNS), (WOKEN, 'm.seq'))
+            (sql, one.values)
+            for one in wanted
+            # Of the latter there are none most of the time. A range without
+            # rows that is locked ends in a lock of the next queue's first row
+            # on MySQL: who claims from that one would skip it.
+            for sql in (one.select(session, FREE), one.probe(session, WOKEN))
         ]
     )
-    return _with_woken(session, wanted, free, [seq for (seq,) in woken])
+    return [
+        _with_woken(session, one, free) if is_woken else [*free]
+        for one, free, is_woken in zip(
+            wanted, results[::2], results[1::2], strict=True
+        )
+    ]
 
 
 def _with_woken(
-    session: SqlSession,
-    wanted: FreeRows,
-    free: Sequence[Row],
-    seqs: Sequence[int],
+    session: SqlSession, wanted: FreeRows, free: Sequence[Row]
 ) -> list[Row]:
-    if not seqs:
-        return [*free]
-    woken = session.all(
-        f'SELECT {COLUMNS} FROM message m WHERE m.queue_id = {QUEUE} '
-        f'AND m.seq IN ({placeholders("s", len(seqs))})',
-        {**wanted.values, **placeholder_values('s', seqs)},
-    )
+    woken = session.all(wanted.select(session, WOKEN), wanted.values)
     ordered = sorted([*free, *woken], key=lambda row: row[1])
     return ordered[: wanted.limit]

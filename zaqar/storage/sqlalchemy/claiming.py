@@ -10,9 +10,11 @@ import msgspec
 
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
-from zaqar.storage.group_commit import Sharing
 from zaqar.storage.sqlalchemy import queue_state
-from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
+from zaqar.storage.sqlalchemy.claimable_rows import (
+    FreeRows,
+    select_free,
+)
 from zaqar.storage.sqlalchemy.message_rows import (
     CLAIMED,
     COLUMNS,
@@ -47,7 +49,7 @@ COUNT = f'(claim_count & {EXHAUSTED - 1})'
 COUNT_EXHAUSTED = f'(claim_count | {EXHAUSTED})'
 IS_FRESH = f'{COUNT} < :max'
 IS_EXHAUSTED = f'{COUNT} >= :max'
-_CLAIM = (
+INSERT_CLAIM = (
     'INSERT INTO claim (queue_id, id, ttl, expires_at) '
     'VALUES (:queue_id, :claim_id, :ttl, :end)'
 )
@@ -91,6 +93,12 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     max_claims: int = 0
     version: int | None = None
 
+    def at(self, now: int) -> ClaimRequest:
+        """Return it as of another time."""
+        ttl, raised = self.lifetime['ttl'], self.lifetime['raised']
+        lifetime = lifetime_values(now, ttl, raised - ttl)
+        return msgspec.structs.replace(self, lifetime=lifetime)
+
     @property
     def terms(self) -> tuple[int, int | None]:
         """What determines the messages to which it is entitled."""
@@ -127,101 +135,71 @@ class ClaimRequest(msgspec.Struct, frozen=True):
         }
 
 
+class Share(msgspec.Struct, frozen=True):
+    """What a claim gets: rows of its queue, in order."""
+
+    request: ClaimRequest
+    taken: Sequence[Row]
+    exhausted: Sequence[Row]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters of its row, and of changes of its messages."""
+        queue_id = (self.taken or self.exhausted)[0][0]
+        return {**self.request.values, 'queue_id': queue_id}
+
+    def claim(self) -> Claim:
+        """Return the claim."""
+        values, claim_id = self.request.lifetime, self.request.claim_id
+        counted = int(bool(self.request.max_claims))
+        return Claim(
+            claim_id,
+            values['ttl'],
+            values['end'],
+            [_message(row, claim_id, values, counted) for row in self.taken],
+            [_message(row, claim_id, values, 0) for row in self.exhausted],
+        )
+
+
 def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     """Claim messages within a transaction.
 
     :raises RepeatedClaimError: there is such a claim; roll back
     """
-    values = request.values
     taken = select_free(session, request.free_rows(request.limit))
-    exhausted = _exhausted(session, request, taken, request.limit)
+    exhausted = select_exhausted(session, request, taken, request.limit)
     if not taken and not exhausted:
         return repeated_claim(session, request)
-    values['queue_id'] = (taken or exhausted)[0][0]
-    values['selected_at'] = values['now']
-    insert = queue_state.insert_ignoring(session.dialect, _CLAIM)
-    if not session.run(insert, values):
+    share = Share(request, taken, exhausted)
+    insert = queue_state.insert_ignoring(session.dialect, INSERT_CLAIM)
+    if not session.run(insert, share.values):
         raise RepeatedClaimError
-    return _hold(session, request, values, taken, exhausted)
+    hold(session, [share])
+    return share.claim()
 
 
-def claim_together(
-    session: SqlSession, requests: Sequence[ClaimRequest]
-) -> list[Claim | Sharing | None]:
-    """Claim messages of a queue for several callers in a transaction.
-
-    They get consecutive shares of its first free rows. That a claim is new
-    shows in its INSERT."""
-    first = requests[0]
-    # With other terms the same rows would be found again.
-    places = [
-        place
-        for place, request in enumerate(requests)
-        if request.terms == first.terms
-    ]
-    share = [requests[place] for place in places]
-    limit = sum(one.limit for one in share)
-    rows = select_free(session, first.free_rows(limit))
-    exhausted = _exhausted(session, first, rows, limit)
-    claims: list[Claim | Sharing | None] = [Sharing.DO_ALONE] * len(requests)
-    parts = _share_out(session, share, rows, exhausted)
-    for place, part in zip(places, parts, strict=True):
-        claims[place] = part
-    return claims
+def hold(session: SqlSession, shares: Sequence[Share]) -> None:
+    """Put rows into new claims, at once where these have the same terms."""
+    alike: dict[tuple[Any, ...], list[Share]] = {}
+    for share in shares:
+        values = share.values
+        key = values['ttl'], values['raised'], values['max']
+        alike.setdefault(key, []).append(share)
+    for group in alike.values():
+        counted = int(bool(group[0].request.max_claims))
+        fresh = [(one.values, one.taken) for one in group]
+        _update(session, fresh, f'{COUNT} + {counted}')
+        exhausted = [(one.values, one.exhausted) for one in group]
+        _update(session, exhausted, COUNT_EXHAUSTED)
 
 
-def _share_out(
-    session: SqlSession,
-    requests: Sequence[ClaimRequest],
-    rows: Sequence[Row],
-    exhausted: Sequence[Row],
-) -> list[Claim | Sharing | None]:
-    """Give rows of a queue to those who claim there, in order."""
-    claims: list[Claim | Sharing | None] = []
-    for request in requests:
-        taken, rows = rows[: request.limit], rows[request.limit :]
-        if not taken and not exhausted:
-            # The others need not wait while it is found out why.
-            alone = len(requests) == 1
-            claims.append(
-                repeated_claim(session, request) if alone else Sharing.DO_ALONE
-            )
-            continue
-        values = request.values
-        values['queue_id'] = (taken or exhausted)[0][0]
-        values['selected_at'] = requests[0].lifetime['now']
-        session.later(_CLAIM, values)
-        claims.append(_hold(session, request, values, taken, exhausted))
-        exhausted = []
-    return claims
-
-
-def _hold(
-    session: SqlSession,
-    request: ClaimRequest,
-    values: dict[str, Any],
-    taken: Sequence[Row],
-    exhausted: Sequence[Row],
-) -> Claim:
-    """Put rows into a new claim."""
-    counted = int(bool(request.max_claims))
-    _update(session, values, taken, f'{COUNT} + {counted}')
-    _update(session, values, exhausted, COUNT_EXHAUSTED)
-    return Claim(
-        request.claim_id,
-        values['ttl'],
-        values['end'],
-        [_message(row, request.claim_id, values, counted) for row in taken],
-        [_message(row, request.claim_id, values, 0) for row in exhausted],
-    )
-
-
-def _exhausted(
+def select_exhausted(
     session: SqlSession,
     request: ClaimRequest,
     taken: Sequence[Row],
     limit: int,
 ) -> list[Row]:
+    """Return and lock exhausted rows before the last one taken."""
     if not request.max_claims:
         return []
     return select_free(session, request.exhausted_rows(taken, limit))
@@ -229,24 +207,48 @@ def _exhausted(
 
 def _update(
     session: SqlSession,
-    values: dict[str, Any],
-    rows: Sequence[Row],
+    parts: Sequence[tuple[Mapping[str, Any], Sequence[Row]]],
     count: str,
 ) -> None:
-    if rows:
+    """Put rows into claims of the same lifetime.
+
+    :param parts: parameters of each claim, and its rows
+    """
+    conditions: list[str] = []
+    claims: list[str] = []
+    values: dict[str, Any] = {}
+    for place, (own, rows) in enumerate(parts):
+        if not rows:
+            continue
         seqs = [row[1] for row in rows]
-        session.later(
-            'UPDATE message SET state = 1, wake_at = :end, '
-            f'claim_id = :claim_id, claim_count = {count}, '
-            f'{PROLONG} WHERE queue_id = :queue_id '
-            f'AND seq IN ({placeholders("s", len(seqs))}) AND {_STILL_FREE}',
-            {**values, **placeholder_values('s', seqs)},
-            rows=len(seqs),
-        )
+        queue = f'queue_id = :queue{place} AND seq'
+        keys = placeholders(f'seq{place}_', len(seqs))
+        conditions.append(f'{queue} IN ({keys})')
+        claims.append(f'WHEN {queue} <= :last{place} THEN :claim{place}')
+        values |= {
+            **own,
+            f'queue{place}': own['queue_id'],
+            f'last{place}': seqs[-1],
+            f'claim{place}': own['claim_id'],
+            **placeholder_values(f'seq{place}_', seqs),
+        }
+    if not conditions:
+        return
+    hint = ''
+    if session.dialect == 'mysql':
+        # By another index it would wait for rows that others have locked.
+        hint = index_hint(session.dialect, 'PRIMARY')
+    session.later(
+        f'UPDATE message{hint} SET state = 1, wake_at = :end, '
+        f'claim_id = CASE {" ".join(claims)} END, claim_count = {count}, '
+        f'{PROLONG} WHERE (({") OR (".join(conditions)})) AND {_STILL_FREE}',
+        {**values, 'selected_at': values['now']},
+        rows=sum(len(rows) for _, rows in parts),
+    )
 
 
 def _message(
-    row: Row, claim_id: str, values: dict[str, Any], more: int
+    row: Row, claim_id: str, values: Mapping[str, Any], more: int
 ) -> Message:
     """Build a message as the claim has updated it."""
     *start, ttl, created_at, client, _, _, _, count, checksum, expires_at = row

@@ -3,8 +3,9 @@
 
 Concurrent posts of a process to one queue share a commit. On MariaDB those to
 any queues do: posts to a queue that is locked are left out and wait for it by
-themselves, so that they hold up no others. On MariaDB and MySQL claims and
-deletions share one with those of their queue.
+themselves, so that they hold up no others. Claims, which pass over locked
+rows, share commits there whatever their queues are, and on MySQL with those of
+their queue; deletions share one with those of their queue on both.
 
 On PostgreSQL the hot calls are one statement each, and on MariaDB posts are,
 hence one round trip; other calls there take two, and MySQL runs the same steps
@@ -22,7 +23,7 @@ from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.random_bytes import token_hex
 from zaqar.storage import base
 from zaqar.storage.availability import Availability, OnChange, Watch
-from zaqar.storage.group_commit import Batcher
+from zaqar.storage.group_commit import Batcher, Sharing
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
@@ -35,6 +36,7 @@ from zaqar.storage.sqlalchemy import (
     message_volume,
     posting,
     queue_state,
+    shared_claims,
     single_statement_claims,
     single_statement_posts,
     sweeping,
@@ -86,9 +88,7 @@ class SqlMessageStore(base.MessageStore):
             size,
         )
         self._claims: Batcher[ClaimRequest, Claim | None] = Batcher(
-            lambda claims: database.write(claiming.claim_together, claims),
-            self._claim,
-            window,
+            self._claim_together, self._claim, window, leaders=2
         )
         self._deletions: Batcher[Deletion, bool] = Batcher(
             lambda deletions: database.write(
@@ -187,7 +187,8 @@ class SqlMessageStore(base.MessageStore):
         lifetime = claiming.lifetime_values(now, ttl, grace)
         request = ClaimRequest(qid, lifetime=lifetime, **terms)
         if self._dialect == 'mysql':
-            return self._claims.run(request, qid)
+            is_shared = self._database.takes_compounds
+            return self._claims.run(request, None if is_shared else qid)
         if self._dialect == 'postgresql':
             return self._database.read(single_statement_claims.claim, request)
         return self._claim(request)
@@ -303,6 +304,14 @@ class SqlMessageStore(base.MessageStore):
         return self._database.write(
             posting.post_within, post, limit, self._unsubscribed
         )
+
+    def _claim_together(
+        self, requests: Sequence[ClaimRequest]
+    ) -> Sequence[Claim | Sharing | None]:
+        database = self._database
+        if len({request.qid for request in requests}) > 1:
+            return database.write_or_conflict(shared_claims.claim, requests)
+        return database.write(shared_claims.claim, requests)
 
     def _claim(self, request: ClaimRequest) -> Claim | None:
         try:

@@ -5,6 +5,7 @@ The hot path is SQL text, translated once per engine, on the database driver's
 own cursor: SQLAlchemy's expression layer takes longer than SQLite itself.
 """
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,17 +17,12 @@ Row = tuple[Any, ...]
 #: ``:name``, but neither ``::type`` nor a colon within a word.
 _PARAMETER = re.compile(r'(?<![:\w]):(\w+)')
 
-#: Texts in the drivers' ``pyformat`` style, by the text with ``:name``.
-_TRANSLATED: dict[str, str] = {}
 
-
+# Bounded, since shared calls make many different texts.
+@functools.lru_cache(maxsize=4096)
 def pyformat(sql: str) -> str:
     """Translate ``:name`` parameters for drivers that want ``%(name)s``."""
-    text = _TRANSLATED.get(sql)
-    if text is None:
-        text = _PARAMETER.sub(r'%(\1)s', sql.replace('%', '%%'))
-        _TRANSLATED[sql] = text
-    return text
+    return _PARAMETER.sub(r'%(\1)s', sql.replace('%', '%%'))
 
 
 def placeholders(name: str, count: int) -> str:

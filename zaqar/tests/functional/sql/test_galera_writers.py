@@ -16,9 +16,11 @@ import pytest
 from zaqar.models import Claim
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
+    claimable_rows,
     claiming,
     migrations,
     schema_revision,
+    shared_claims,
     sweeping,
 )
 from zaqar.storage.sqlalchemy.database import ServerDatabase
@@ -243,25 +245,28 @@ def test_a_claim_takes_nothing_that_another_node_has_given_away(
         max_claims=0,
         version=None,
     )
-    select_free = claiming.select_free
+    select = claimable_rows.select_free_of_each
     claims: list[Claim] = []
     rivals = iter([other])
 
     def select_before_a_rival(*args: Any) -> Any:
-        rows = select_free(*args)
+        rows = select(*args)
         claims.extend(rival.take(3) for rival in rivals)
         return rows
 
     def work(session: Any) -> Any:
         if together:
-            claim = claiming.claim_together(session, [request])[0]
+            claim = shared_claims.claim(session, [request])[0]
         else:
             claim = claiming.claim(session, request)
         # What was put off is sent, even without a transaction.
         session.commit()
         return claim
 
-    monkeypatch.setattr(claiming, 'select_free', select_before_a_rival)
+    for module in (claimable_rows, shared_claims):
+        monkeypatch.setattr(
+            module, 'select_free_of_each', select_before_a_rival
+        )
     server = server_of(one)
     # Without a transaction there are no locks, as after one whose end was
     # missed.

@@ -16,12 +16,20 @@ import sqlalchemy as sa
 
 from zaqar import store_clock
 from zaqar.storage.base import MessageStore
+from zaqar.storage.group_commit import Sharing
 from zaqar.storage.post_call_parameters import PostCall
-from zaqar.storage.sqlalchemy import compound_statement_posts, migrations
+from zaqar.storage.sqlalchemy import (
+    claimable_rows,
+    compound_statement_posts,
+    migrations,
+    shared_claims,
+)
+from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
+from zaqar.storage.sqlalchemy.claiming import ClaimRequest, lifetime_values
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.tests.contract.crowd import each
-from zaqar.tests.contract.probe import Hand, Probe, message, token
+from zaqar.tests.contract.probe import Hand, Probe, bodies, message, token
 
 #: Seconds in which a call that waits for no lock has ended, by far.
 SOON = 2.0
@@ -170,6 +178,133 @@ def test_posts_whose_shared_commit_is_refused_are_made_by_queue(
         assert posted < 100
     bodies = ['first', *range(1, posted + 1)]
     assert [queue.everything() for queue in queues] == [bodies] * len(queues)
+
+
+def claim_requests(
+    queues: Sequence[Probe], **terms: Any
+) -> list[ClaimRequest]:
+    """Return a claim of two messages of each queue."""
+    return [
+        ClaimRequest(
+            queue.qid,
+            token(),
+            lifetime_values(queue.hand.now, 300, 60),
+            **{'limit': 2, **terms},
+        )
+        for queue in queues
+    ]
+
+
+def claim_together(
+    store: Any, requests: Sequence[ClaimRequest]
+) -> Sequence[Any]:
+    """Claim in one transaction."""
+    claims: Sequence[Any] = store._claim_together(requests)  # noqa: SLF001
+    return claims
+
+
+@merges_queues
+def test_claims_from_several_queues_share_a_transaction(
+    store: MessageStore, queues: list[Probe]
+) -> None:
+    for number, queue in enumerate(queues[:3]):
+        queue.post(f'{number} b', f'{number} c', f'{number} d')
+    requests = claim_requests([queues[0], *queues, queues[0]])
+    claims = claim_together(store, requests)
+    taken = [bodies(claim.messages) for claim in claims[:4]]
+    assert taken == [
+        *(['first', '0 b'], ['0 c', '0 d']),
+        *(['first', '1 b'], ['first', '2 b']),
+    ]
+    assert {tuple(bodies(claim.messages)) for claim in claims[4:-1]} == {
+        ('first',)
+    }
+    # Nothing was left for the last one, which is told so by itself.
+    assert claims[-1] is Sharing.DO_ALONE
+    for request, claim in zip(requests[:-1], claims[:-1], strict=True):
+        queue = Probe(store, queues[0].hand, request.qid)
+        held = queue.claimed(request.claim_id)
+        assert held and bodies(held.messages) == bodies(claim.messages)
+    assert bodies(queues[1].take(9).messages) == ['1 c', '1 d']
+
+
+@merges_queues
+def test_claims_that_find_nothing_share_a_transaction(
+    store: MessageStore, queues: list[Probe]
+) -> None:
+    requests = claim_requests(queues)
+    claims = claim_together(store, requests)
+    assert claim_together(store, claim_requests(queues)) == [None] * 8
+    again = claim_together(store, requests)
+    assert [bodies(claim.messages) for claim in again] == [['first']] * 8
+    assert [claim.id for claim in again] == [claim.id for claim in claims]
+
+
+@merges_queues
+def test_claims_with_other_terms_are_made_alone(
+    store: MessageStore, queues: list[Probe]
+) -> None:
+    one, *_ = queues
+    one.post('b', 'c', 'd')
+    requests = [
+        *claim_requests([one]),
+        *claim_requests([one], max_claims=5),
+    ]
+    first, other = claim_together(store, requests)
+    assert bodies(first.messages) == ['first', 'b']
+    assert other is Sharing.DO_ALONE
+
+
+@merges_queues
+def test_a_refused_commit_of_shared_claims_gives_each_its_own(
+    queues: list[Probe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for queue in queues:
+        queue.post(*range(100))
+    claim = shared_claims.claim
+    refused: list[int] = []
+
+    def refuse_shared(
+        session: SqlSession, requests: Sequence[ClaimRequest]
+    ) -> Any:
+        claims = claim(session, requests)
+        count = len({request.qid for request in requests})
+        if count > 1:
+            refused.append(count)
+            raise pymysql.OperationalError(1213, 'Deadlock found')
+        return claims
+
+    monkeypatch.setattr(shared_claims, 'claim', refuse_shared)
+    taken: dict[str, list[Any]] = {queue.qid: [] for queue in queues}
+
+    def take(queue: Probe) -> None:
+        taken[queue.qid] += bodies(queue.take(1).messages)
+
+    for _ in range(100):
+        start = time.monotonic()
+        each(take, queues)
+        assert time.monotonic() - start < SOON
+        if refused:
+            break
+    assert refused
+    (orders,) = {tuple(some) for some in taken.values()}
+    assert orders == ('first', *range(99))[: len(orders)]
+
+
+def test_a_claim_locks_nothing_of_other_queues(
+    store: Any, queues: list[Probe]
+) -> None:
+    def claim_others(session: SqlSession, held: Probe) -> None:
+        values = {'qid': held.qid, 'now': held.hand.now}
+        assert claimable_rows.select_free(session, FreeRows(values, 5))
+        for other in queues:
+            if other is not held:
+                claim = other.take(1)
+                assert bodies(claim.messages) == ['first']
+                other.release(claim.id)
+
+    for held in queues:
+        store._database.write(claim_others, held)  # noqa: SLF001
 
 
 def test_what_cannot_be_stored_fails_no_other(

@@ -19,14 +19,14 @@ LONG = 30.0
 class Ledger:
     """Work that waits for permission, and remembers its batches."""
 
-    def __init__(self, timeout: float = LONG) -> None:
+    def __init__(self, timeout: float = LONG, leaders: int = 1) -> None:
         self.batches: list[list[int]] = []
         self.alone: list[int] = []
         self.begun = threading.Semaphore(0)
         self.permits = threading.Semaphore(0)
         self.failure: Exception | None = None
         self.batcher: Batcher[int, int] = Batcher(
-            self._together, self._alone, timeout, lambda item: item
+            self._together, self._alone, timeout, lambda item: item, leaders
         )
 
     def _together(self, items: Sequence[int]) -> list[int | Sharing]:
@@ -98,6 +98,21 @@ def test_calls_that_arrive_meanwhile_share_the_next_commit() -> None:
     assert outcomes(callers) == [2, 4, 6, 8]
     assert ledger.batches == [[1], [2, 3, 4]]
     assert ledger.batcher.pending == 0
+
+
+def test_several_threads_may_work_for_a_key() -> None:
+    ledger = Ledger(leaders=2)
+    callers = crowd(ledger, 1, 2, 3, 4)
+    # Two work before one of them may end, and hand over.
+    assert ledger.begun.acquire(timeout=LONG)
+    ledger.permits.release()
+    assert ledger.begun.acquire(timeout=LONG)
+    ledger.permits.release(2)
+
+    assert outcomes(callers) == [2, 4, 6, 8]
+    assert ledger.batches == [[1], [2], [3, 4]]
+    assert ledger.batcher.pending == 0
+    assert not ledger.batcher.is_busy(None)
 
 
 def test_keys_do_not_mix_or_wait_for_one_another() -> None:

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims of several callers in one transaction (MariaDB, MySQL)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from zaqar.models import Claim
+from zaqar.storage.group_commit import Sharing
+from zaqar.storage.sqlalchemy import claiming
+from zaqar.storage.sqlalchemy.claimable_rows import select_free_of_each
+from zaqar.storage.sqlalchemy.claiming import ClaimRequest, Share
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+
+
+def claim(
+    session: SqlSession, requests: Sequence[ClaimRequest]
+) -> list[Claim | Sharing | None]:
+    """Claim messages for several callers.
+
+    That a claim is new shows in its INSERT.
+    """
+    now = max(request.lifetime['now'] for request in requests)
+    groups: dict[str, list[ClaimRequest]] = {}
+    for request in requests:
+        group = groups.setdefault(request.qid, [])
+        # With other terms the same rows would be found again.
+        if not group or request.terms == group[0].terms:
+            group.append(request.at(now))
+    shares = {
+        (share.request.qid, share.request.claim_id): share
+        for share in _share_out(session, [*groups.values()])
+    }
+    if not shares:
+        # Nobody waits for our locks while it is found out why.
+        return [
+            claiming.repeated_claim(session, request)
+            if request.terms == groups[request.qid][0].terms
+            else Sharing.DO_ALONE
+            for request in requests
+        ]
+    session.later_many(
+        claiming.INSERT_CLAIM, [share.values for share in shares.values()]
+    )
+    claiming.hold(session, [*shares.values()])
+    return [
+        share.claim()
+        if (share := shares.pop((request.qid, request.claim_id), None))
+        else Sharing.DO_ALONE
+        for request in requests
+    ]
+
+
+def _share_out(
+    session: SqlSession, groups: Sequence[Sequence[ClaimRequest]]
+) -> Iterator[Share]:
+    """Give those who claim from a queue consecutive shares of its rows.
+
+    :param groups: the claims from each queue
+    """
+    limits = [sum(request.limit for request in group) for group in groups]
+    free = select_free_of_each(
+        session,
+        [
+            group[0].free_rows(limit)
+            for group, limit in zip(groups, limits, strict=True)
+        ],
+    )
+    for group, limit, rows in zip(groups, limits, free, strict=True):
+        exhausted = claiming.select_exhausted(session, group[0], rows, limit)
+        for request in group:
+            taken, rows = rows[: request.limit], rows[request.limit :]
+            if taken or exhausted:
+                yield Share(request, taken, exhausted)
+            exhausted = []
