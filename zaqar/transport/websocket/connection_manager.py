@@ -186,6 +186,8 @@ class Connections:
         self.perform(connection, connection.machine.blocked())
         self._slow.add(connection)
         connection.block_streams(True)
+        # Others must not wait until the client reads again.
+        connection.give_up_turns()
 
     def unblocked(self, connection: ConnectionRecord) -> None:
         self._slow.remove(connection)

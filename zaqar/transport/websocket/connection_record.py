@@ -58,6 +58,12 @@ class ConnectionRecord:
         if self.streams is not None:
             self.streams.close()
 
+    def give_up_turns(self) -> None:
+        """Let others go first for all frames whose turn has come."""
+        for turn in list(self.postponed.values()):
+            if not turn.is_postponed:
+                turn.give_up()
+
     def end_streams(self, reasons: Mapping[str, str]) -> None:
         """End some streams; see :meth:`FrameStreams.end`."""
         if self.streams is not None:

@@ -12,7 +12,7 @@ import pytest
 from zaqar.models import Scope
 from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
 from zaqar.tests.unit.websocket.test_fast_frame_codec import encoded
-from zaqar.transport.large_page_fairness import Turn, Turns
+from zaqar.transport.large_page_fairness import LARGE, Turn, Turns
 from zaqar.transport.websocket.autobahn_adapter import AutobahnSocket
 from zaqar.transport.websocket.autobahn_factory import Factory
 from zaqar.transport.websocket.connection_manager import Connections
@@ -63,7 +63,9 @@ class House:
     def answer(self, session: None, frame: Frame) -> FrameAnswer:
         its = frame.turn or Turn(self.turns, project='p')
         answer = FrameAnswer(frame.data, False, project='p', turn=its)
-        if frame.data != b'plain':
+        if frame.data == b'large':
+            answer.data = bytes(LARGE)
+        elif frame.data != b'plain':
             taken = self._take(frame.data.decode(), its)
             answer.data += b':%d' % taken
             if its.is_missed:
@@ -115,12 +117,28 @@ class House:
         return client
 
 
+class Full(Transport):
+    """A connection whose client takes no large answer."""
+
+    wire: AutobahnSocket
+
+    def write(self, data: bytes) -> None:
+        if len(data) >= LARGE:
+            self.wire.pause_writing()
+        else:
+            super().write(data)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
 class Client:
     """A connection."""
 
     def __init__(self, wire: AutobahnSocket) -> None:
         self.wire = wire
-        self.transport = Transport()
+        self.transport = Full()
+        self.transport.wire = wire
         wire.connection_made(self.transport)
         wire.data_received(HANDSHAKE)
 
@@ -200,6 +218,23 @@ def test_who_has_let_others_go_first_keeps_its_place(house: House) -> None:
     house.post('q')
     house.finish('q')
     assert (first.answers(), third.answers()) == (['plain', 'q:1'], [])
+
+
+def test_others_do_not_wait_for_a_client_that_does_not_read(
+    house: House,
+) -> None:
+    (first,) = _waiting(house, 1)
+    first.send('large')
+    house.post('q')
+    # Its turn comes with the answer that its client does not take.
+    house.finish('large')
+    second = house.connect()
+    second.send('q')
+    house.finish('q')
+    assert second.answers() == ['q:1']
+    first.wire.resume_writing()
+    house.finish('q')
+    assert first.transport.written.endswith(b'q:0')
 
 
 def test_frames_of_one_connection_wait_for_several_queues(
