@@ -12,7 +12,6 @@ from msgspec import structs
 from zaqar.controllers import outbox_notices
 from zaqar.controllers.body_encryption import UNREADABLE, is_encrypted
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.reserved_metadata import default_delay
 from zaqar.models import Claim, NewMessage, Queue, Scope
 from zaqar.storage.base import MessageStore
 
@@ -71,8 +70,7 @@ def _post(
     ctx: Context, target: Scope, letter: NewMessage, token: str, plain: bytes
 ) -> None:
     def append(store: MessageStore, queue: Queue) -> None:
-        has_delay = bool(default_delay(queue.metadata, ctx.limits))
-        content = (plain, letter.ttl, 0 if has_delay else None)
+        clear = structs.replace(letter, body=plain)
         stored = letter
         if queue.metadata.get('_enable_encrypt_messages') and not is_encrypted(
             letter.body
@@ -84,7 +82,7 @@ def _post(
             [stored],
             now=store.clock.now(),
             token=token,
-            notice=outbox_notices.of_post(ctx, queue, [content]),
+            notice=outbox_notices.of_post(ctx, queue, [clear]),
             version=queue.version,
         )
 

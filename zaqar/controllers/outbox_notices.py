@@ -16,6 +16,7 @@ import msgspec
 from zaqar.controllers import surrogate_tolerant_json
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher
 from zaqar.controllers.call_context import Context
+from zaqar.controllers.reserved_metadata import default_delay
 from zaqar.models import Identity, Kind, Message, NewMessage, Queue, Scope
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import OUTBOX
@@ -90,24 +91,29 @@ class Unreadable(Exception):
 def of_post(
     ctx: Context,
     queue: Queue,
-    messages: Sequence[tuple[bytes, int, int | None]],
+    messages: Sequence[NewMessage],
 ) -> Callable[[], NewMessage] | None:
     """Return a function that makes the notice of a post, if there are any.
 
-    :param messages: of each the body as JSON text, ttl, and delay to show
+    :param messages: with bodies in the clear
     """
     if not ctx.pipeline.notifies:
         return None
 
     def make() -> NewMessage:
         sealed = bool(queue.metadata.get('_enable_encrypt_messages'))
+        delays = bool(default_delay(queue.metadata, ctx.limits))
         notice = PostNotice(
             queue.scope.project,
             queue.scope.name,
             queue.qid,
             [
-                Payload(msgspec.Raw(body), ttl, delay)
-                for body, ttl, delay in messages
+                Payload(
+                    msgspec.Raw(item.body),
+                    item.ttl,
+                    item.delay if delays else None,
+                )
+                for item in messages
             ],
             str(queue.scope.kind),
             sealed,

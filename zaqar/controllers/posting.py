@@ -46,13 +46,13 @@ class Post(msgspec.Struct):
 class _Draft(msgspec.Struct, frozen=True):
     """Messages, made by the metadata of a queue.
 
+    :ivar clear: as subscribers see them
     :ivar stored: as they are stored
-    :ivar notified: what subscribers get of them
     """
 
     metadata: Mapping[str, Any]
+    clear: Sequence[NewMessage]
     stored: Sequence[NewMessage]
-    notified: Sequence[tuple[bytes, int, int | None]]
 
 
 def post(
@@ -72,10 +72,9 @@ def post(
     def make_draft(metadata: Mapping[str, Any]) -> _Draft:
         _check_size(ctx, metadata)
         new = _new_messages(ctx, metadata, document)
-        notified = _notified(ctx, metadata, new)
         if encrypts or metadata.get('_enable_encrypt_messages'):
-            return _Draft(metadata, ctx.cipher.encrypted(new, scope), notified)
-        return _Draft(metadata, new, notified)
+            return _Draft(metadata, new, ctx.cipher.encrypted(new, scope))
+        return _Draft(metadata, new, new)
 
     # Before the queue is created: an invalid post changes nothing.
     first = _first_draft(ctx, scope, make_draft)
@@ -95,7 +94,7 @@ def post(
             now=store.clock.now(),
             token=token,
             limit=most,
-            notice=outbox_notices.of_post(ctx, queue, draft.notified),
+            notice=outbox_notices.of_post(ctx, queue, draft.clear),
             version=queue.version,
         )
 
@@ -188,17 +187,6 @@ def _delay(item: PostedMessage, default: int, ttl: int, ctx: Context) -> int:
     if not default or item.delay is msgspec.UNSET:
         return default
     return message_delays.seconds(item.delay, limits.max_message_delay)
-
-
-def _notified(
-    ctx: Context, metadata: Mapping[str, Any], messages: Sequence[NewMessage]
-) -> list[tuple[bytes, int, int | None]]:
-    """Return what subscribers get, with bodies in the clear."""
-    delays = default_delay(metadata, ctx.limits)
-    return [
-        (item.body, item.ttl, item.delay if delays else None)
-        for item in messages
-    ]
 
 
 def _most_messages(metadata: Mapping[str, Any], limits: Limits) -> int:
