@@ -326,6 +326,8 @@ class Turn(msgspec.Struct):
 
     def end(self) -> Job | None:
         """End it; return the job that has the next one."""
+        # What it refers to refers to this.
+        self.size = _no_size
         if self.ticket is not None:
             self.ticket.leave()
         if self.held:

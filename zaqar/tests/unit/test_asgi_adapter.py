@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import collections
+import gc
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -23,7 +25,9 @@ from zaqar.transport.wsgi.request_buffering import (
     Loop,
     RequestBuffer,
 )
+from zaqar.transport.wsgi.request_handler import PecanApplication
 from zaqar.transport.wsgi.request_slots import RequestSlots
+from zaqar.transport.wsgi.responses import Response
 from zaqar.transport.wsgi_types import Environ, StartResponse
 
 
@@ -431,3 +435,36 @@ def test_who_retires_at_once_closes_each_connection() -> None:
     house.retire(2.0)
     house.retire(0)
     assert house.closed(100) == 100
+
+
+class Mark:
+    """What only a request refers to."""
+
+
+class Marking(House):
+    """Answers requests through pecan, and marks them."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.marks: list[weakref.ref[Mark]] = []
+        self._pecan = PecanApplication(self)  # type: ignore[arg-type]
+
+    def handle(self, environ: Environ) -> Response:
+        environ['mark'] = mark = Mark()
+        self.marks.append(weakref.ref(mark))
+        return Response(204)
+
+    def _app(
+        self, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        return self._pecan(environ, start_response)
+
+
+def test_an_answered_request_is_held_by_nothing() -> None:
+    house = Marking()
+    gc.disable()
+    try:
+        assert house.ask().is_done
+        assert [mark() for mark in house.marks] == [None]
+    finally:
+        gc.enable()

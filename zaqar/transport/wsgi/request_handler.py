@@ -197,7 +197,10 @@ class PecanApplication(PecanBase):  # type: ignore[misc]
 
     def find_controller(self, state: RoutingState) -> Any:
         """Return the function to call with its arguments."""
-        return self.root.handle, (state.request.environ,), {}
+        environ = state.request.environ
+        # Both would stay, with the body, until garbage is collected.
+        del environ['pecan.locals']
+        return self.root.handle, (environ,), {}
 
     def invoke_controller(
         self, controller: Any, args: Any, kwargs: Any, state: RoutingState
