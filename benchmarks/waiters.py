@@ -72,12 +72,14 @@ class Side:
     :ivar rates: requests a second, of each slice
     :ivar cpu: seconds of the server for a request, likewise
     :ivar memory: bytes of the server
-    :ivar calls: of stores while nothing was sent
+    :ivar busy: part of a core that it used while nothing was sent
+    :ivar calls: of stores meanwhile
     """
 
     rates: dict[str, list[float]] = field(default_factory=dict)
     cpu: dict[str, list[float]] = field(default_factory=dict)
     memory: int = 0
+    busy: float = 0.0
     calls: collections.Counter[str] = field(
         default_factory=collections.Counter
     )
@@ -113,9 +115,11 @@ class Process:
 
     def look(self, side: Side) -> None:
         """Note what the process holds and does while nothing is sent."""
-        side.memory = machine.rss(self.server.pid(self.port))
-        before = self.server.store_calls()
+        pid = self.server.pid(self.port)
+        side.memory = machine.rss(pid)
+        before, spent = self.server.store_calls(), machine.cpu_seconds(pid)
         time.sleep(QUIET)
+        side.busy = (machine.cpu_seconds(pid) - spent) / QUIET
         side.calls = self.server.store_calls() - before
 
 
@@ -303,6 +307,8 @@ def _facts(
         f'{without.memory / 2**20:,.0f} MiB without them, '
         f'{crowded.memory / 2**20:,.0f} MiB with them'
         + (' (LARGE)' if is_large else ''),
+        f'{without.busy:.1%} of a core without them and without other '
+        f'requests, {crowded.busy:.1%} with them',
         f'Store calls in {QUIET:g} s without other requests: '
         f'{_counts(crowded)}; without waiting claims: {_counts(without)}'
         + (f' (NOT ONLY THE LISTENER: {", ".join(others)})' if others else ''),
