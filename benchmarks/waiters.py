@@ -65,6 +65,10 @@ _HEAD = (
 )
 
 
+#: Makes a connection to a port.
+Connect = Callable[[int], Connection]
+
+
 @dataclass
 class Side:
     """What was measured with waiting claims, or without.
@@ -97,21 +101,28 @@ class Process:
     server: Server
     port: int
     count: int
-    kinds: Sequence[tuple[str, Step, Callable[[int], Connection]]]
+    kinds: Sequence[tuple[str, Step, Connect]]
 
     def measure(self, side: Side, seconds: float) -> None:
         """Measure a slice of each kind of request."""
         pid = self.server.pid(self.port)
         for title, step, connect in self.kinds:
+            # What has just been busy gets less of a machine that is shared.
+            self._run(step, seconds / 4, connect)
             before = machine.cpu_seconds(pid)
-            scripts = [_forever(step) for _ in range(CONNECTIONS)]
-            samples = load.run(self.port, scripts, seconds, connect)
+            samples = self._run(step, seconds, connect)
             spent = machine.cpu_seconds(pid) - before
             count = len(samples.latencies)
             if not count:
                 raise WrongAnswerError('the machine is too busy')
             side.add(title, samples.rate, spent / count)
         self.server.settle(self.port)
+
+    def _run(
+        self, step: Step, seconds: float, connect: Connect
+    ) -> load.Samples:
+        scripts = [_forever(step) for _ in range(CONNECTIONS)]
+        return load.run(self.port, scripts, seconds, connect)
 
     def look(self, side: Side) -> None:
         """Note what the process holds and does while nothing is sent."""
@@ -144,6 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ):
             title, server = place
             for process in _processes(server, options):
+                if not process.count:
+                    continue
                 table, lines, is_kept = _measured(title, process, options)
                 print(table.text(), *lines, '', sep='\n', flush=True)
                 parts += [table.markdown(), *(f'- {it}' for it in lines), '']
@@ -168,13 +181,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         '--asynchronous',
         type=int,
         default=10_000,
-        help='claims that wait at the asynchronous server (10,000)',
+        help='claims that wait at the asynchronous server; 0 leaves it out '
+        '(10,000)',
     )
     add(
         '--api',
         type=int,
         default=500,
-        help='claims that wait at the API worker (500)',
+        help='claims that wait at the API worker; 0 leaves it out (500)',
     )
     add('--queues', type=int, default=100, help='that they wait for (100)')
     add('--rounds', type=int, default=5, help='slices of each rate (5)')
@@ -244,8 +258,6 @@ def _measured(
     """Return figures and facts, and whether what is promised is kept."""
     without, crowded = Side(), Side()
     server, port = process.server, process.port
-    # To warm up.
-    process.measure(Side(), options.seconds)
     for number in range(options.rounds):
         if not number:
             process.look(without)
