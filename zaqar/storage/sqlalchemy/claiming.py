@@ -21,6 +21,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     EXHAUSTED,
     QUEUE,
     index_hint,
+    is_one_of,
     message,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
@@ -376,7 +377,8 @@ def pop(
     seqs = [row[1] for row in rows]
     session.later(
         'DELETE FROM message WHERE queue_id = :id '
-        f'AND seq IN ({placeholders("s", len(seqs))}) AND {_STILL_FREE}',
+        f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))} '
+        f'AND {_STILL_FREE}',
         {
             'id': rows[0][0],
             'selected_at': now,

@@ -11,12 +11,11 @@ from zaqar.storage import deletion_errors
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import message_queries, queue_state
-from zaqar.storage.sqlalchemy.message_rows import CLAIMED, QUEUE
+from zaqar.storage.sqlalchemy.message_rows import CLAIMED, QUEUE, is_one_of
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
     placeholder_values,
-    placeholders,
 )
 
 _DELETE = (
@@ -177,7 +176,7 @@ def _remove(session: SqlSession, queue_id: int, rows: Sequence[Row]) -> None:
     seqs = [row[1] for row in rows]
     count = session.run(
         'DELETE FROM message WHERE queue_id = :id '
-        f'AND seq IN ({placeholders("s", len(seqs))})',
+        f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))}',
         {'id': queue_id, **placeholder_values('s', seqs)},
     )
     queue_state.subtract_live(session, queue_id, count)

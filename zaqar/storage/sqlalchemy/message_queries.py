@@ -13,6 +13,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     QUEUE,
     index_hint,
+    is_one_of,
     message,
     order,
 )
@@ -226,7 +227,12 @@ def find(
     rows = {
         row[1]: row
         for row in _select(
-            session, qid, now, 'seq', [seq for seq, _ in halves.values()], lock
+            session,
+            qid,
+            now,
+            'seq',
+            sorted({seq for seq, _ in halves.values()}),
+            lock,
         )
         if message(row, now).id in halves
     }
@@ -248,9 +254,11 @@ def _select(
     hint = ''
     if column == 'public_id':
         hint = index_hint(session.dialect, 'message_public')
+        condition = f'm.public_id IN ({placeholders("k", len(keys))})'
+    else:
+        condition = is_one_of(session.dialect, 'm.seq', 'k', len(keys))
     sql = (
-        f'SELECT {COLUMNS} FROM message m{hint} WHERE {_LIVE} '
-        f'AND m.{column} IN ({placeholders("k", len(keys))})'
+        f'SELECT {COLUMNS} FROM message m{hint} WHERE {_LIVE} AND {condition}'
     )
     if lock:
         sql = queue_state.for_update(session, sql + ' ORDER BY m.seq')

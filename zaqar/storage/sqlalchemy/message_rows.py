@@ -5,7 +5,7 @@ from typing import Any
 
 from zaqar.models import Message, NewMessage
 from zaqar.storage.message_ids import make_marker
-from zaqar.storage.sqlalchemy.statement_execution import Row
+from zaqar.storage.sqlalchemy.statement_execution import Row, placeholders
 
 FREE, CLAIMED, DELAYED = 0, 1, 2
 
@@ -46,6 +46,20 @@ def index_hint(dialect: str, index: str) -> str:
     if dialect == 'mysql':
         return f' FORCE INDEX ({index})'
     return ''
+
+
+def is_one_of(dialect: str, column: str, name: str, count: int) -> str:
+    """Return the condition that the place of a message is one of several.
+
+    By a plan that it made while there were few messages, and keeps, PostgreSQL
+    reads all those of the queue and compares; of a range it reads no others.
+
+    :param name: of the parameters, see :func:`placeholders`; they ascend
+    """
+    condition = f'{column} IN ({placeholders(name, count)})'
+    if dialect == 'postgresql':
+        condition += f' AND {column} BETWEEN :{name}0 AND :{name}{count - 1}'
+    return condition
 
 
 def message(row: Row, now: int) -> Message:

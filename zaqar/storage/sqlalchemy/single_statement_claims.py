@@ -22,7 +22,8 @@ from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 def _statement(limit: int, counting: bool) -> str:
     queue = '(SELECT id FROM q)'
     # Below not NOT EXISTS: a plan that was made while there were few claims,
-    # and is kept, would read all of them.
+    # and is kept, would read all of them. The bounds of the UPDATE are for the
+    # same reason; see :func:`is_one_of`.
 
     def free(where: str, count: str, most: int) -> str:
         return (
@@ -46,9 +47,10 @@ def _statement(limit: int, counting: bool) -> str:
         if counting
         else ''
     )
-    picked = 'SELECT seq, false AS exhausted FROM taken' + (
-        ' UNION ALL SELECT seq, true FROM exhausted' if counting else ''
-    )
+    picked, is_exhausted = 'SELECT seq FROM taken', 'false'
+    if counting:
+        picked += ' UNION ALL SELECT seq FROM exhausted'
+        is_exhausted = 'm.seq = ANY (ARRAY(SELECT seq FROM exhausted))'
     return f"""
     WITH q AS (
         SELECT id FROM message_queue q WHERE qid = :qid
@@ -62,11 +64,14 @@ def _statement(limit: int, counting: bool) -> str:
     picked AS ({picked}),
     u AS (
         UPDATE message m SET state = 1, wake_at = :end,
-            claim_id = :claim_id, claim_count = CASE WHEN picked.exhausted
+            claim_id = :claim_id, claim_count = CASE WHEN {is_exhausted}
                 THEN {COUNT_EXHAUSTED} ELSE {COUNT} + {int(counting)} END,
             {PROLONG}
-        FROM picked WHERE m.queue_id = {queue} AND m.seq = picked.seq
-        RETURNING {COLUMNS}, picked.exhausted),
+        WHERE m.queue_id = {queue}
+        AND m.seq = ANY (ARRAY(SELECT seq FROM picked))
+        AND m.seq BETWEEN (SELECT min(seq) FROM picked)
+            AND (SELECT max(seq) FROM picked)
+        RETURNING {COLUMNS}, {is_exhausted}),
     c AS (
         INSERT INTO claim (queue_id, id, ttl, expires_at)
         SELECT id, :claim_id, :ttl, :end FROM q

@@ -17,9 +17,11 @@ from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.probe import token
 from zaqar.tests.servers import sql
 
-#: Posts and claims, and rows that each may read of a table, on average.
+#: Calls of each kind, messages of each call that takes several, and rows of a
+#: table that may be read for a message, on average.
 COUNT = 200
-FEW = 5
+SOME = 5
+FEW = 10
 
 _READ = (
     'SELECT t.seq_tup_read + (SELECT sum(i.idx_tup_read) '
@@ -28,25 +30,30 @@ _READ = (
 )
 
 
-def test_posts_and_claims_read_few_rows(postgresql: sql.SqlServer) -> None:
+def test_few_rows_are_read(postgresql: sql.SqlServer) -> None:
     uri = postgresql.database()
     migrations.upgrade(parse(uri), 'head')
     store = DRIVER.open_messages(uri, {})
     qid = 'a' * 32
-    for number in range(COUNT):
+    ids: list[str] = []
+    for number in range(4 * COUNT * SOME):
         message = NewMessage(b'1', 300, f'{number:016x}', 'client')
         now = store.clock.now()
-        store.post(qid, [message], now=now, token=token(), version=1)
+        ids += store.post(qid, [message], now=now, token=token(), version=1)
     for number in range(COUNT):
         now = store.clock.now()
         claim = store.claim(
-            qid, now=now, claim_id=f'c{number}', ttl=60, grace=60, limit=1
+            qid, now=now, claim_id=f'c{number}', ttl=60, grace=60, limit=SOME
         )
         assert claim is not None
+        assert len(store.pop(qid, now=now, limit=SOME)) == SOME
+        some, ids = ids[-SOME:], ids[:-SOME]
+        assert len(store.get(qid, some[::-1], now=now)) == SOME
+        store.delete_many(qid, some, now=now)
     # The server counts what a connection did at its end.
     store.close()
     engine = sa.create_engine(parse(uri), poolclass=sa.NullPool)
-    for table in ('post_token', 'claim'):
+    for table in ('post_token', 'claim', 'message'):
         end = time.monotonic() + 30
         added = 0
         while added < COUNT and time.monotonic() < end:
@@ -54,5 +61,5 @@ def test_posts_and_claims_read_few_rows(postgresql: sql.SqlServer) -> None:
                 text = _READ.format(table=table)
                 read, added = connection.exec_driver_sql(text).one()
         assert added >= COUNT
-        assert read <= FEW * COUNT
+        assert read <= FEW * added, table
     postgresql.drop(uri)
