@@ -12,6 +12,7 @@ that depend on no metadata are not checked, and reads may be up to
 
 from __future__ import annotations
 
+import contextlib
 import math
 import secrets
 import time
@@ -336,5 +337,16 @@ class Catalogue:
         return queue if self._timer() < until else None
 
     def _cache_queue(self, queue: Queue) -> Queue:
-        self._cache[queue.scope] = queue, self._timer() + FRESH
+        now = self._timer()
+        # At the end, so that those come first that have been read longest ago.
+        self._cache.pop(queue.scope, None)
+        self._cache[queue.scope] = queue, now + FRESH
+        self._forget_stale(now)
         return queue
+
+    def _forget_stale(self, now: float) -> None:
+        """Forget queues that are not fresh: their metadata may be large."""
+        # Other threads may add or remove some meanwhile.
+        with contextlib.suppress(KeyError, RuntimeError, StopIteration):
+            while self._cache[scope := next(iter(self._cache))][1] <= now:
+                self.forget(scope)
