@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import gc
+import itertools
 import tracemalloc
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -271,6 +272,19 @@ def test_a_request_whose_client_loses_patience_is_not_begun(
     assert last.event.is_cancelled
     # Nobody watches the first: few were waiting.
     assert not hasattr(first, 'event')
+
+
+def test_a_client_that_goes_as_its_turn_comes_ends_its_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Gone as soon as somebody has seen it there.
+    looks = itertools.count()
+    has_gone = property(lambda client: next(looks) > 0, lambda *_: None)
+    monkeypatch.setattr(request_slots, 'MANY', 0)
+    monkeypatch.setattr(
+        f'{asgi_adapter.__name__}._Client.has_gone', has_gone, raising=False
+    )
+    assert House(10).ask().is_done
 
 
 def test_what_is_too_long_is_not_read_while_it_waits() -> None:

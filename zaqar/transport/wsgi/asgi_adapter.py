@@ -180,11 +180,13 @@ class AsgiAdapter:
     def _is_there(self, client: _Client, watcher: Any, turn: Turn) -> bool:
         """Tell whether a client waits still; else end its request."""
         client.ignore()
-        if client.has_gone:
+        # Read once: another thread may have taken the event before that.
+        has_gone = client.has_gone
+        if has_gone:
             # Messages that the request took from a queue would be lost.
             watcher.done()
             _do((turn.end(),))
-        return not client.has_gone
+        return not has_gone
 
     def _closes(self) -> bool:
         """Tell whether to close a connection with the next answer."""
