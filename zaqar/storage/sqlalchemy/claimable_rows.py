@@ -39,22 +39,20 @@ class FreeRows(NamedTuple):
         """Return SQL that locks the first rows."""
         return queue_state.for_update(
             session,
-            self._query(session, where, COLUMNS, self.limit),
+            f'{self._query(session, where, COLUMNS)} '
+            f'ORDER BY m.seq LIMIT {self.limit}',
             skip=True,
         )
 
     def probe(self, session: SqlSession, where: str) -> str:
         """Return SQL that tells whether there is a row."""
-        return self._query(session, where, '1', 1)
+        return f'{self._query(session, where, "1")} LIMIT 1'
 
-    def _query(
-        self, session: SqlSession, where: str, columns: str, limit: int
-    ) -> str:
+    def _query(self, session: SqlSession, where: str, columns: str) -> str:
         hint = index_hint(session.dialect, _INDEXES[where])
         return (
             f'SELECT {columns} FROM message m{hint} '
-            f'WHERE m.queue_id = {QUEUE} AND {where} {self.condition} '
-            f'ORDER BY m.seq LIMIT {limit}'
+            f'WHERE m.queue_id = {QUEUE} AND {where} {self.condition}'
         )
 
 

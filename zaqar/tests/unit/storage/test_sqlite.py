@@ -16,7 +16,10 @@ import pytest
 import sqlalchemy as sa
 
 from zaqar.storage.sqlalchemy import migrations
+from zaqar.storage.sqlalchemy.claimable_rows import WOKEN, FreeRows
 from zaqar.storage.sqlalchemy.driver import DRIVER
+from zaqar.storage.sqlalchemy.sqlite import SqliteDatabase
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 
 def test_a_file_that_another_process_is_making_can_be_opened(
@@ -108,3 +111,20 @@ def test_a_database_that_is_opened_twice_keeps_its_locks(
     second.close()
     first.close()
     assert 'database is locked' in done.stderr
+
+
+def test_a_look_for_claims_that_have_ended_sorts_none_of_them(
+    tmp_path: pathlib.Path,
+) -> None:
+    database = SqliteDatabase(sa.make_url(f'sqlite:///{tmp_path}/a'), 'FULL')
+    wanted = FreeRows({'qid': 'q', 'now': 1}, 1)
+
+    def explained(session: SqlSession) -> str:
+        probe = wanted.probe(session, WOKEN)
+        rows = session.all(f'EXPLAIN QUERY PLAN {probe}', wanted.values)
+        return ', '.join(row[3] for row in rows)
+
+    with contextlib.closing(database):
+        plan = database.read(explained)
+    assert 'COVERING INDEX message_waking' in plan
+    assert 'ORDER BY' not in plan
