@@ -18,11 +18,21 @@ Row = tuple[Any, ...]
 _PARAMETER = re.compile(r'(?<![:\w]):(\w+)')
 
 
-# Bounded, since shared calls make many different texts.
-@functools.lru_cache(maxsize=4096)
+#: Characters of the longest text whose translation is cached: shared calls
+#: make many different ones, of up to 60,000.
+_USUAL = 4000
+
+
 def pyformat(sql: str) -> str:
     """Translate ``:name`` parameters for drivers that want ``%(name)s``."""
+    return (_cached if len(sql) <= _USUAL else _translated)(sql)
+
+
+def _translated(sql: str) -> str:
     return _PARAMETER.sub(r'%(\1)s', sql.replace('%', '%%'))
+
+
+_cached = functools.lru_cache(maxsize=1024)(_translated)
 
 
 def placeholders(name: str, count: int) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -122,3 +123,17 @@ def test_another_number_of_rows_is_a_conflict() -> None:
     session = SqlSession(Cursor(rowcount=2), 'mysql')
     with pytest.raises(ConflictError, match='2 of 3'):
         session.later(CHANGE, {'a': 1}, rows=3)
+
+
+def test_translations_of_long_texts_are_not_remembered() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            sql = f'SELECT :a, {number:060000}'
+            assert statement_execution.pyformat(sql).startswith(
+                'SELECT %(a)s, '
+            )
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2**20
