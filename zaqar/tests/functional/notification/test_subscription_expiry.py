@@ -145,6 +145,24 @@ def test_a_trust_that_keystone_did_not_end_is_ended_by_a_sweep(
     )
 
 
+def test_a_trust_that_keystone_fails_at_keeps_no_other(
+    trusting: Rig, trusts: SlowTrusts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = trusts.delete
+    subscribed = [trusting.subscribe(f'{TAKES_TOKEN}{n}') for n in range(3)]
+    trusts.is_down = True
+    for one in subscribed:
+        subscriptions.delete(trusting.ctx, scope=SCOPE, subscription_id=one)
+    trusts.is_down = False
+    bad = min(trusts.lasting)
+    monkeypatch.setattr(
+        trusts, 'delete', lambda trust_id: trust_id != bad and delete(trust_id)
+    )
+    for _ in range(100):
+        subscription_records.sweep(trusting.ctx, 10)
+    assert trusts.lasting == {bad}
+
+
 def _go_down(trusts: SlowTrusts) -> None:
     trusts.is_down = True
 
