@@ -14,6 +14,7 @@ from zaqar.errors import StoreUnavailable
 from zaqar.models import Scope
 from zaqar.transport.websocket.queue_feed import Follower, Loop, QueueFeed
 from zaqar.transport.websocket.recent_events import (
+    BATCH,
     Event,
     EventPage,
     Memory,
@@ -92,17 +93,17 @@ class _SourceReader:
     ) -> EventPage:
         scope = self._source.scope
         page = self._source.read(marker, limit)
-        events = [
-            Event(
-                one.marker,
-                one.client,
-                {
-                    render: render(one, page.now, scope)
-                    for render in renderings
-                },
-            )
-            for one in page.messages
-        ]
+        events: list[Event] = []
+        size = 0
+        for one in page.messages:
+            if size >= BATCH:
+                # The rest is read again: all of it would be written at once.
+                return EventPage(events, events[-1].marker, False)
+            data = {
+                render: render(one, page.now, scope) for render in renderings
+            }
+            events.append(Event(one.marker, one.client, data))
+            size += events[-1].size
         return EventPage(events, page.marker, page.is_end)
 
     def _submit(

@@ -23,7 +23,7 @@ from zaqar.transport.websocket.event_stream import EventStream, Streams
 from zaqar.transport.websocket.frame_streams import LOOK, FrameStreams
 from zaqar.transport.websocket.frames_and_effects import Frame, OwnedStream
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
-from zaqar.transport.websocket.recent_events import MOST_TOGETHER
+from zaqar.transport.websocket.recent_events import BATCH, MOST_TOGETHER
 from zaqar.transport.wsgi.responses import Headers
 from zaqar.waiting.waiters import Waiters
 
@@ -97,9 +97,11 @@ class Socket:
         self.data = b''
         self.others: list[Frame] = []
         self.held = 0
+        self.largest = 0
 
     def write(self, data: bytes) -> None:
         self.data += data
+        self.largest = max(self.largest, len(data))
 
     def send(self, frame: Frame) -> None:
         self.others.append(frame)
@@ -208,6 +210,16 @@ def test_a_frame_for_each_message(
         )
         for number in (1, 2)
     ]
+
+
+def test_a_page_of_long_messages_is_not_written_at_once(house: House) -> None:
+    house.post(500)
+    house.post(60, body=b'"%b"' % (b'x' * 50_000))
+    clients = [Client(house), Client(house)]
+    for number, client in enumerate(clients, 1):
+        client.follow(str(number))
+        assert client.socket.markers(str(number)) == numbers(1, 560)
+        assert client.socket.largest < BATCH + 60_000
 
 
 def test_streams_of_both_transports_cost_one_read(house: House) -> None:
