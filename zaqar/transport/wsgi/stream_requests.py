@@ -96,35 +96,37 @@ def with_signed_queries(app: App) -> App:
     """Take the credentials of a pre-signed URL out of the query of a stream.
 
     They count as the headers do, and whatever logs the query does not see
-    them.
+    them, nor if the client asks for the list at the same URL.
     """
 
     def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
         query = environ.get('QUERY_STRING', '')
-        if 'url_signature=' in query and _is_stream(environ):
-            _move_credentials(environ, query)
+        if 'url_signature=' in query and _has_stream(environ):
+            credentials = _take_credentials(environ, query)
+            if _is_preferred(environ):
+                environ.update(credentials)
         return app(environ, start)
 
     return call
 
 
-def _move_credentials(environ: Environ, query: str) -> None:
-    rest = []
+def _take_credentials(environ: Environ, query: str) -> Mapping[str, str]:
+    rest, credentials = [], {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         header = _CREDENTIALS.get(name)
         if header is None:
             rest.append((name, value))
         else:
-            environ[header] = value.encode(errors='replace').decode('latin-1')
+            text = value.encode(errors='replace').decode('latin-1')
+            credentials[header] = text
     environ['QUERY_STRING'] = urlencode(rest)
+    return credentials
 
 
-def _is_stream(environ: Environ) -> bool:
+def _has_stream(environ: Environ) -> bool:
     path = environ.get('PATH_INFO', '')
-    return (
-        environ['REQUEST_METHOD'] == 'GET'
-        and any(path.startswith(a) and path.endswith(b) for a, b in _ROUTES)
-        and _is_preferred(environ)
+    return environ['REQUEST_METHOD'] == 'GET' and any(
+        path.startswith(a) and path.endswith(b) for a, b in _ROUTES
     )
 
 

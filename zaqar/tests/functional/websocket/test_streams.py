@@ -347,10 +347,15 @@ def test_signatures_are_not_logged(make_server: MakeServer) -> None:
     # Refused, by the other server.
     url = f'{server.url}{MESSAGES}?{urllib.parse.urlencode(grant)}'
     assert EventSource(url).status == 406
+    # A list, in which they count for nothing.
+    caller = {'X-Project-ID': 'p', 'Client-ID': str(uuid.uuid4())}
+    answer = requests.get(url, headers=caller, timeout=PATIENCE)
+    assert len(answer.json()['messages']) == 1
     stream.close()
     assert server.stop() == 0
     log = server.log.read_text()
     assert 'message_stream' in log and 'marker' in log
+    assert 'message_list' in log
     assert grant['url_signature'] not in log
 
 
