@@ -16,6 +16,8 @@ from zaqar.storage.sqlalchemy.message_rows import COLUMNS, QUEUE, index_hint
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
+    placeholder_values,
+    placeholders,
 )
 
 #: The two conditions for free rows. ``wake_at > 0`` is for engines whose index
@@ -38,21 +40,34 @@ class FreeRows(NamedTuple):
     def select(self, session: SqlSession, where: str) -> str:
         """Return SQL that locks the first rows."""
         return queue_state.for_update(
+            session, self._first(session, where, COLUMNS), skip=True
+        )
+
+    def numbers(self, session: SqlSession, where: str) -> str:
+        """Return SQL for the numbers of the first rows, without locks."""
+        return self._first(session, where, 'm.seq')
+
+    def select_numbered(
+        self, session: SqlSession, where: str, count: int
+    ) -> str:
+        """Return SQL that locks rows by their numbers, and no others."""
+        hint = ''
+        if session.dialect == 'mysql':
+            hint = index_hint(session.dialect, 'PRIMARY')
+        return queue_state.for_update(
             session,
-            f'{self._query(session, where, COLUMNS)} '
-            f'ORDER BY m.seq LIMIT {self.limit}',
+            f'SELECT {COLUMNS} FROM message m{hint} '
+            f'WHERE m.queue_id = {QUEUE} AND m.seq IN '
+            f'({placeholders("s", count)}) AND {where} {self.condition}',
             skip=True,
         )
 
-    def probe(self, session: SqlSession, where: str) -> str:
-        """Return SQL that tells whether there is a row."""
-        return f'{self._query(session, where, "1")} LIMIT 1'
-
-    def _query(self, session: SqlSession, where: str, columns: str) -> str:
+    def _first(self, session: SqlSession, where: str, columns: str) -> str:
         hint = index_hint(session.dialect, _INDEXES[where])
         return (
             f'SELECT {columns} FROM message m{hint} '
-            f'WHERE m.queue_id = {QUEUE} AND {where} {self.condition}'
+            f'WHERE m.queue_id = {QUEUE} AND {where} {self.condition} '
+            f'ORDER BY m.seq LIMIT {self.limit}'
         )
 
 
@@ -69,23 +84,34 @@ def select_free_of_each(
         [
             (sql, one.values)
             for one in wanted
-            # Of the latter there are none most of the time. A range without
-            # rows that is locked ends in a lock of the next queue's first row
-            # on MySQL: who claims from that one would skip it.
-            for sql in (one.select(session, FREE), one.probe(session, WOKEN))
+            # Of the latter there are none most of the time. A range that is
+            # locked ends in a lock of the next queue's first row on MySQL: who
+            # claims from that one would wait.
+            for sql in (one.select(session, FREE), one.numbers(session, WOKEN))
         ]
     )
     return [
-        _with_woken(session, one, free) if is_woken else [*free]
-        for one, free, is_woken in zip(
+        _with_woken(session, one, free, [seq for (seq,) in numbers])
+        if numbers
+        else [*free]
+        for one, free, numbers in zip(
             wanted, results[::2], results[1::2], strict=True
         )
     ]
 
 
 def _with_woken(
-    session: SqlSession, wanted: FreeRows, free: Sequence[Row]
+    session: SqlSession,
+    wanted: FreeRows,
+    free: Sequence[Row],
+    seqs: Sequence[int],
 ) -> list[Row]:
-    woken = session.all(wanted.select(session, WOKEN), wanted.values)
+    woken = session.all(
+        wanted.select_numbered(session, WOKEN, len(seqs)),
+        {**wanted.values, **placeholder_values('s', seqs)},
+    )
+    if len(woken) < len(seqs):
+        # Rivals were faster: there may be others.
+        woken = session.all(wanted.select(session, WOKEN), wanted.values)
     ordered = sorted([*free, *woken], key=lambda row: row[1])
     return ordered[: wanted.limit]

@@ -291,19 +291,27 @@ def test_a_refused_commit_of_shared_claims_gives_each_its_own(
     assert orders == ('first', *range(99))[: len(orders)]
 
 
+@pytest.mark.parametrize('has_lapsed', [False, True])
 def test_a_claim_locks_nothing_of_other_queues(
-    store: Any, queues: list[Probe]
+    store: Any, queues: list[Probe], has_lapsed: bool
 ) -> None:
+    claiming, others = queues, queues
+    if has_lapsed:
+        claiming, others = queues[::2], queues[1::2]
+        for queue in claiming:
+            queue.take(1, ttl=60)
+        queues[0].hand.move(60)
+
     def claim_others(session: SqlSession, held: Probe) -> None:
         values = {'qid': held.qid, 'now': held.hand.now}
         assert claimable_rows.select_free(session, FreeRows(values, 5))
-        for other in queues:
+        for other in others:
             if other is not held:
                 claim = other.take(1)
                 assert bodies(claim.messages) == ['first']
                 other.release(claim.id)
 
-    for held in queues:
+    for held in claiming:
         store._database.write(claim_others, held)  # noqa: SLF001
 
 

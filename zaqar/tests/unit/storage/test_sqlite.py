@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -113,18 +114,26 @@ def test_a_database_that_is_opened_twice_keeps_its_locks(
     assert 'database is locked' in done.stderr
 
 
-def test_a_look_for_claims_that_have_ended_sorts_none_of_them(
+def test_messages_whose_claim_has_ended_are_read_by_their_keys(
     tmp_path: pathlib.Path,
 ) -> None:
     database = SqliteDatabase(sa.make_url(f'sqlite:///{tmp_path}/a'), 'FULL')
     wanted = FreeRows({'qid': 'q', 'now': 1}, 1)
 
-    def explained(session: SqlSession) -> str:
-        probe = wanted.probe(session, WOKEN)
-        rows = session.all(f'EXPLAIN QUERY PLAN {probe}', wanted.values)
+    def explained(session: SqlSession, sql: str, **values: Any) -> str:
+        rows = session.all(
+            f'EXPLAIN QUERY PLAN {sql}', {**wanted.values, **values}
+        )
         return ', '.join(row[3] for row in rows)
 
+    def plans(session: SqlSession) -> tuple[str, str]:
+        by_key = wanted.select_numbered(session, WOKEN, 1)
+        return (
+            explained(session, wanted.numbers(session, WOKEN)),
+            explained(session, by_key, s0=1),
+        )
+
     with contextlib.closing(database):
-        plan = database.read(explained)
-    assert 'COVERING INDEX message_waking' in plan
-    assert 'ORDER BY' not in plan
+        search, look_up = database.read(plans)
+    assert 'COVERING INDEX message_waking' in search
+    assert 'm USING PRIMARY KEY (queue_id=? AND seq=?)' in look_up
