@@ -78,21 +78,22 @@ class Browser:
 
     def texts(self, selector: str) -> list[str]:
         """Return the texts of those parts of the page."""
-        number = next(self._count)
         parts = f'[...document.querySelectorAll({selector!r})]'
+        return list(self.evaluate(f'{parts}.map(part => part.textContent)'))
+
+    def evaluate(self, expression: str) -> Any:
+        """Return the value of an expression in the page."""
+        number = next(self._count)
         call = {
             'id': number,
             'method': 'Runtime.evaluate',
-            'params': {
-                'expression': f'{parts}.map(part => part.textContent)',
-                'returnByValue': True,
-            },
+            'params': {'expression': expression, 'returnByValue': True},
         }
         self._socket.send(json.dumps(call))
         while True:
             reply: Any = json.loads(self._socket.recv())
             if reply.get('id') == number:
-                return list(reply['result']['result']['value'])
+                return reply['result']['result']['value']
 
     def shows(self, selector: str, *texts: str) -> bool:
         """Tell whether parts come to show these texts and no others."""
@@ -160,10 +161,10 @@ def plain_proxy(served: Zaqar, tmp_path: pathlib.Path) -> Iterator[Nginx]:
     nginx.stop()
 
 
-def post(server: Zaqar, *bodies: Any) -> None:
+def post(server: Zaqar, *bodies: Any, queue: str = 'news') -> None:
     """Post messages over HTTP."""
     answer = requests.post(
-        f'{server.url}/v2/queues/news/messages',
+        f'{server.url}/v2/queues/{queue}/messages',
         json={'messages': [{'body': body} for body in bodies]},
         headers={'Client-ID': CLIENT, 'X-Project-ID': PROJECT},
         timeout=30,
@@ -179,6 +180,21 @@ def test_a_page_shows_what_is_posted_over_http(
     assert browser.shows('#state', BY_SOCKET)
     post(served, {'said': 'hello, wörld'})
     assert browser.shows('#messages li', '"first"', '{"said":"hello, wörld"}')
+
+
+def test_another_queue_is_followed_from_its_beginning(
+    browse: Browse, served: Zaqar
+) -> None:
+    post(served, 1, queue='other')
+    post(served, 2)
+    target = ('127.0.0.1', int(served.socket_url.rpartition(':')[2]))
+    with Proxy(target) as wire:
+        browser = browse(served, f'ws://127.0.0.1:{wire.port}')
+        assert browser.shows('#messages li', '2')
+        browser.evaluate('document.forms[0].queue.value = "other"')
+        wire.cut()
+        wire.restore()
+        assert browser.shows('#messages li', '2', '1')
 
 
 def test_where_no_websocket_passes_events_are_followed(
