@@ -26,6 +26,9 @@ MOST_BYTES_OF_ALL = 64 * 1024 * 1024
 BATCH = 128 * 1024
 MOST_TOGETHER = 500
 
+#: Most markers that are known: pages may have none but unreadable messages.
+MOST_PLACES = 2 * MOST
+
 #: Batches that are kept while no message is added.
 _MOST_BATCHES = 8
 
@@ -217,11 +220,12 @@ class RecentEvents:
         ):
             self._grow(-self._events[removed].size)
             removed += 1
-        if not removed:
-            return
         del self._events[:removed]
         self._removed += removed
-        for marker, place in list(self._places.items()):
-            if place >= self._removed:
+        excess = len(self._places) - MOST_PLACES
+        if not removed and excess <= 0:
+            return
+        for number, (marker, place) in enumerate(list(self._places.items())):
+            if place >= self._removed and number >= excess:
                 break
             del self._places[marker]

@@ -488,6 +488,18 @@ def test_memory_is_bounded() -> None:
     assert recent.after('z', '', PLAIN) == Batch(b'', 0, 'z')
 
 
+def test_markers_of_pages_without_messages_are_bounded() -> None:
+    """All messages of a page may be unreadable."""
+    recent = RecentEvents('', Memory())
+    recent.append(EventPage([event('a', '', b'x')], 'a', True))
+    most = recent_events.MOST_PLACES
+    for number in range(2 * most):
+        recent.append(EventPage([], str(number), True))
+    markers = ['', 'a', *map(str, range(2 * most))]
+    known = [one for one in markers if recent.after(one, '', PLAIN)]
+    assert known == markers[-most:]
+
+
 def test_a_feed_that_is_closed_reads_no_more(server: Server) -> None:
     stream = server.follow()
     server.run()
