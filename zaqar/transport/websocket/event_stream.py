@@ -134,6 +134,8 @@ class EventStream:
 
     def block(self, on: bool) -> None:
         """Handle that the client reads too slowly, or reads again."""
+        # Perhaps before the queue is followed.
+        self._follower.is_blocked = on
         self._streams.feeds.block(self._start.source.scope, self._follower, on)
 
     def beat(self) -> None:

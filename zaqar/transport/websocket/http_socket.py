@@ -39,7 +39,7 @@ class HttpSocket(asyncio.Protocol):
         self._connection = connection
         self._connections = connections
         self._requests = requests
-        self._is_admitted = False
+        self._is_admitted = self._is_blocked = False
         self._outgoing = OutgoingBytes(transport)
         self._http = HttpConnection(
             self, self._handle, requests.loop, requests.longest
@@ -55,11 +55,13 @@ class HttpSocket(asyncio.Protocol):
         self._connections.left(self._connection)
 
     def pause_writing(self) -> None:
+        self._is_blocked = True
         if self._stream is not None:
             self._stream.block(True)
         self._connections.blocked(self._connection)
 
     def resume_writing(self) -> None:
+        self._is_blocked = False
         self._outgoing.resumed()
         self._connections.unblocked(self._connection)
         if self._stream is not None:
@@ -108,6 +110,9 @@ class HttpSocket(asyncio.Protocol):
         self, status: int, headers: Headers, stream: EventStream
     ) -> None:
         self._stream = stream
+        if self._is_blocked:
+            # By the answer to an earlier request.
+            stream.block(True)
         self._http.begin(status, headers)
 
     def send_event(self, data: bytes) -> None:

@@ -257,6 +257,25 @@ class Events:
     def finish(self) -> None: ...
 
 
+class BlockedEvents(Events):
+    """A client that does not read the answer to its request before."""
+
+    def begin(self, status: int, headers: Headers, stream: Any) -> None:
+        self.stream: EventStream = stream
+        stream.block(True)
+
+
+def test_a_stream_over_http_may_begin_blocked(house: House) -> None:
+    house.post(3)
+    client = BlockedEvents(house)
+    house.wait(0)
+    house.post(3)
+    assert b'data' not in client.data
+    client.stream.block(False)
+    house.wait(0)
+    assert client.data.count(b'data') == 6
+
+
 def test_messages_of_a_client_are_left_out(house: House) -> None:
     client = Client(house)
     client.follow(exclude='a')
