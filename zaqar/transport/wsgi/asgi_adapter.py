@@ -96,7 +96,7 @@ class AsgiAdapter:
 
         def answer() -> None:
             if client is None or self._is_there(client, watcher, turn):
-                _do(self._attempt(watcher, environ, body, turn, since))
+                _do(self._attempt(watcher, environ, body, turn, since, client))
 
         if isinstance(body, bytes):
             if self._slots.are_crowded:
@@ -127,7 +127,7 @@ class AsgiAdapter:
             environ = wsgi_environ.to_environ(watcher.scope)
             # Its time to wait for messages is not that for a thread.
             begun = self._monotonic() if was_postponed else since
-            _do(self._attempt(watcher, environ, body, turn, begun))
+            _do(self._attempt(watcher, environ, body, turn, begun, client))
 
         self._slots.run(answer, is_woken=was_postponed)
         return ()
@@ -139,10 +139,12 @@ class AsgiAdapter:
         body: bytes | ZaqarError,
         turn: Turn,
         since: float,
+        client: _Client | None,
     ) -> Jobs:
         """Answer a request or let it wait; return what is to be done next.
 
         :param since: when its body was complete
+        :param client: whose leaving is noticed already
         """
         app = self._app
         request_deadline.note_waiting(self._monotonic() - since)
@@ -157,16 +159,23 @@ class AsgiAdapter:
         try:
             status, headers, content = wsgi_environ.call(app, environ)
             if turn.is_missed:
-                client = self._watched(watcher, turn)
+                # Once only: what granian reports to a second one is wrong.
+                client = client or self._watched(watcher, turn)
+                if client.has_gone:
+                    turn.give_up()
                 resume = functools.partial(
                     self._resume, watcher, body, turn, client, since
                 )
                 return (turn.wait(resume),)
+            if client is not None:
+                client.ignore()
             if self._closes():
                 headers = [*headers, ('Connection', 'close')]
             _start(watcher.proto, status, headers)
             jobs = self._send(watcher, content, turn)
         except BaseException as error:
+            if client is not None:
+                client.ignore()
             watcher.err(error)
             jobs = ()
         return (*jobs, turn.end())
@@ -179,8 +188,7 @@ class AsgiAdapter:
 
     def _is_there(self, client: _Client, watcher: Any, turn: Turn) -> bool:
         """Tell whether a client waits still; else end its request."""
-        client.ignore()
-        # Read once: another thread may have taken the event before that.
+        # Read once: another thread may take the event meanwhile.
         has_gone = client.has_gone
         if has_gone:
             # Messages that the request took from a queue would be lost.
