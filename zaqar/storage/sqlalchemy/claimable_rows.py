@@ -12,12 +12,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zaqar.storage.sqlalchemy import queue_state
-from zaqar.storage.sqlalchemy.message_rows import COLUMNS, QUEUE, index_hint
+from zaqar.storage.sqlalchemy.message_rows import (
+    COLUMNS,
+    QUEUE,
+    index_hint,
+    is_one_of,
+)
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
     placeholder_values,
-    placeholders,
 )
 
 #: The two conditions for free rows. ``wake_at > 0`` is for engines whose index
@@ -57,8 +61,9 @@ class FreeRows(NamedTuple):
         return queue_state.for_update(
             session,
             f'SELECT {COLUMNS} FROM message m{hint} '
-            f'WHERE m.queue_id = {QUEUE} AND m.seq IN '
-            f'({placeholders("s", count)}) AND {where} {self.condition}',
+            f'WHERE m.queue_id = {QUEUE} '
+            f'AND {is_one_of(session.dialect, "m.seq", "s", count)} '
+            f'AND {where} {self.condition}',
             skip=True,
         )
 

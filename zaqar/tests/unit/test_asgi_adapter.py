@@ -234,7 +234,12 @@ def test_who_leaves_much_unread_waits_and_holds_no_thread() -> None:
     assert house.called == 4
 
 
-def test_a_request_whose_client_has_gone_meanwhile_is_not_begun() -> None:
+@pytest.mark.parametrize('many', [request_slots.MANY, 0])
+def test_a_request_whose_client_has_gone_meanwhile_is_not_begun(
+    monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    # With 0 it is watched from the beginning on.
+    monkeypatch.setattr(request_slots, 'MANY', many)
     house = House(2 * LARGE, max_unread=4 * LARGE)
     first, _, gone, last = (house.ask() for _ in range(4))
     for each in (gone, last):
@@ -288,21 +293,6 @@ def test_a_client_that_goes_as_its_turn_comes_ends_its_request(
         f'{asgi_adapter.__name__}._Client.has_gone', has_gone, raising=False
     )
     assert House(10).ask().is_done
-
-
-def test_a_client_is_watched_once_however_often_it_waits(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(request_slots, 'MANY', 0)
-    house = House(2 * LARGE, max_unread=4 * LARGE)
-    first, _, gone, last = (house.ask() for _ in range(4))
-    gone.tell(type='http.disconnect')
-    first.take(room=9)
-    assert house.called == 3
-    assert gone.is_done
-    assert not gone.parts
-    assert last.parts
-    assert last.event.is_cancelled
 
 
 def test_what_is_too_long_is_not_read_while_it_waits() -> None:
