@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
@@ -18,14 +19,13 @@ import secrets
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
 
 from benchmarks import load, machine, report, requests, sources, target
-from zaqar import service_assembly
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -34,10 +34,14 @@ SECTION = 'Two builds'
 #: Messages that a slice finds for each second and connection.
 SUPPLY = 1200
 
+#: Messages of a post that fills a queue.
+BATCH = 100
+
 #: Seconds of a slice that is not counted, to warm up.
 ASIDE = 0.5
 
-OPERATIONS = ('post 1', 'claim 5', 'claim 5 + delete')
+#: Messages in queues that are only read.
+DEPTH = 1000
 
 _HEAD = (
     'operation',
@@ -77,7 +81,6 @@ class Side:
 
     server: _Server
     source: sources.Source
-    catalogue: target.Catalogue
     slices: list[load.Samples] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
@@ -105,6 +108,27 @@ class Side:
     def quantile(self, part: float) -> float:
         """Return that of the middle slice."""
         return statistics.median(self.quantiles(part))
+
+
+class _Queue:
+    """A queue of a server, which may have another schema than this tree."""
+
+    def __init__(self, port: int, project: str, name: str) -> None:
+        self.project = project
+        self.path = f'/v2/queues/{name}'
+        self._port = port
+        self._requests = requests.Requests(self)
+
+    def supply(self, count: int) -> None:
+        """Post until so many messages are free."""
+        connection = load.Connection(self._port)
+        try:
+            stats = connection.exchange(self._requests.stats())
+            free = msgspec.json.decode(stats)['messages']['free']
+            for _ in range(-((free - count) // BATCH)):
+                connection.exchange(self._requests.post(BATCH))
+        finally:
+            connection.close()
 
 
 class Kind(NamedTuple):
@@ -189,7 +213,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--connections', type=int, default=32, help='(%(default)s)')
     add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
     options = parser.parse_args(arguments)
-    options.operation = options.operation or OPERATIONS
+    options.operation = options.operation or list(OPERATIONS)
     options.queues = options.queues or [1, 8]
     return options
 
@@ -209,17 +233,13 @@ def _side(
     server.root = root
     target.create_tables(server, url)
     server.start()
-    filler = service_assembly.Service(
-        target.configuration([f'--config-file={server.conf}'])
-    )
     try:
-        yield Side(server, source, filler.catalogue)
+        yield Side(server, source)
     except load.WrongAnswerError:
         print(server.log.read_text()[-4000:], file=sys.stderr)
         raise
     finally:
         server.stop()
-        filler.close()
 
 
 def _measure(
@@ -229,24 +249,23 @@ def _measure(
     project = f'bench-{secrets.token_hex(6)}'
     queues = {
         id(side): [
-            target.Queue(side.catalogue, project, f'q{number}')
+            _Queue(side.server.port, project, f'q{number}')
             for number in range(kind.queues)
         ]
         for side in sides
     }
 
+    operation = OPERATIONS[kind.operation]
+
     def turn(side: Side, seconds: float) -> None:
-        if kind.operation != 'post 1':
+        need = operation.depth
+        if operation.takes:
             need = int(SUPPLY * seconds) * options.connections // kind.queues
-            for queue in queues[id(side)]:
-                short = (
-                    need - queue.store.stats(queue.qid, now=queue.now()).free
-                )
-                if short > 0:
-                    queue.fill(short)
+        for queue in queues[id(side)] if need else ():
+            queue.supply(need)
         cycle = itertools.cycle(queues[id(side)])
         scripts = [
-            _script(kind.operation, next(cycle))
+            operation.script(requests.Requests(next(cycle)))
             for _ in range(options.connections)
         ]
         side.turn(scripts, seconds)
@@ -260,17 +279,49 @@ def _measure(
     return _row(kind, *sides)
 
 
-def _script(operation: str, queue: target.Queue) -> load.Script:
-    asker = requests.Requests(queue)
-    post, claim = asker.post(1), asker.claim()
+class _Operation(NamedTuple):
+    """What clients send again and again.
+
+    :ivar takes: whether it takes messages away
+    :ivar depth: messages that a queue holds, if not
+    """
+
+    script: Callable[[requests.Requests], load.Script]
+    takes: bool = False
+    depth: int = 0
+
+
+def _repeat(
+    step: Callable[[requests.Requests], load.Step], sender: requests.Requests
+) -> load.Script:
+    request = step(sender)
     while True:
-        if operation == 'post 1':
-            yield post
-            continue
+        yield request
+
+
+def _claims(sender: requests.Requests, *, deletes: bool) -> load.Script:
+    claim = sender.claim()
+    while True:
         answer = yield claim
-        if operation == 'claim 5 + delete':
+        if deletes:
             for message in msgspec.json.decode(answer)['messages']:
-                yield asker.delete_href(message['href'])
+                yield sender.delete_href(message['href'])
+
+
+OPERATIONS = {
+    'post 1': _Operation(functools.partial(_repeat, lambda to: to.post(1))),
+    'post 10': _Operation(functools.partial(_repeat, lambda to: to.post(10))),
+    'show': _Operation(functools.partial(_repeat, lambda to: to.show())),
+    'list 10': _Operation(
+        functools.partial(_repeat, lambda to: to.list()), depth=DEPTH
+    ),
+    'claim 5': _Operation(
+        functools.partial(_claims, deletes=False), takes=True
+    ),
+    'claim 5 + delete': _Operation(
+        functools.partial(_claims, deletes=True), takes=True
+    ),
+}
 
 
 def _row(kind: Kind, base: Side, new: Side) -> Sequence[str]:

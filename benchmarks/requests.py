@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import msgspec
 
 from benchmarks import floor, target
@@ -39,10 +41,17 @@ def request(
     return f'{head}{headers}\r\n'.encode() + body
 
 
+class Queue(Protocol):
+    """A queue of a project, and its path under the service's address."""
+
+    project: str
+    path: str
+
+
 class Requests:
     """The requests that one queue is sent."""
 
-    def __init__(self, queue: target.Queue) -> None:
+    def __init__(self, queue: Queue) -> None:
         self._project = queue.project
         self._path = queue.path
 
@@ -94,6 +103,10 @@ class Requests:
     def release(self, href: str) -> Step:
         """Return a release of a claim."""
         return self._step('DELETE', href, 204)
+
+    def show(self) -> Step:
+        """Return a reading of the metadata."""
+        return self._step('GET', self._path, 200)
 
     def stats(self) -> Step:
         """Return a question for the counts."""
