@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""No request calls more functions than the table allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pytest
+
+from benchmarks import calls, sources
+
+
+@pytest.fixture(scope='module')
+def counted() -> Iterator[Mapping[str, Sequence[int]]]:
+    """The calls of each operation on Redis."""
+    with (
+        sources.own_redis() as source,
+        calls.service(source.database()) as opened,
+    ):
+        yield {
+            name: [calls.total(profile) for profile in both]
+            for name, both in calls.profiles(opened).items()
+        }
+
+
+@pytest.mark.parametrize('operation', calls.MOST)
+def test_calls_of_functions_are_bounded(
+    operation: str, counted: Mapping[str, Sequence[int]]
+) -> None:
+    application, with_server = counted[operation]
+
+    most = calls.MOST[operation]
+    assert application <= most[0]
+    assert with_server <= most[1]
