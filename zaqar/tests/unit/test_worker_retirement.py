@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from zaqar.transport import listening_socket
-from zaqar.transport.wsgi import epoll_descriptors, granian_server
+from zaqar.transport.wsgi import epoll_descriptors
+from zaqar.transport.wsgi.worker_shutdown import WorkerShutdown
 
 
 def _is_ready(epoll: select.epoll, listener: socket.socket) -> bool:
@@ -29,20 +30,20 @@ def test_an_event_loop_forgets_the_socket() -> None:
         select.epoll() as epoll,
     ):
         epoll.register(registered, select.EPOLLIN)
-        granian_server._stop_accepting(listener)  # noqa: SLF001
+        epoll_descriptors.forget(listener)
         assert not _is_ready(epoll, listener)
 
 
 def test_without_a_list_of_open_files_it_goes_on_accepting(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
-    monkeypatch.setattr(epoll_descriptors, '_FDINFO', tmp_path / 'missing')
+    monkeypatch.setattr(epoll_descriptors, 'FDINFO', tmp_path / 'missing')
     with (
         listening_socket.listen('127.0.0.1', 0, 8, '') as listener,
         select.epoll() as epoll,
     ):
         epoll.register(listener, select.EPOLLIN)
-        granian_server._stop_accepting(listener)  # noqa: SLF001
+        epoll_descriptors.forget(listener)
         assert _is_ready(epoll, listener)
 
 
@@ -57,8 +58,8 @@ def test_waits_do_not_end_in_the_handler_of_a_signal() -> None:
     threads: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()
     adapter: Any = Adapter()
     with listening_socket.listen('127.0.0.1', 0, 8, '') as listener:
-        stop = granian_server._Stop(  # noqa: SLF001
+        shutdown = WorkerShutdown(
             adapter, listener, lambda: threads.put(threading.current_thread())
         )
-        stop.retire()
+        shutdown.retire()
     assert threads.get(timeout=30) is not threading.current_thread()

@@ -5,10 +5,12 @@ import contextlib
 import os
 import pathlib
 import re
+import select
+import socket
 from collections.abc import Iterator
 
 #: What the kernel shows of the open files of this process.
-_FDINFO = pathlib.Path('/proc/self/fdinfo')
+FDINFO = pathlib.Path('/proc/self/fdinfo')
 
 
 def watched() -> Iterator[tuple[int, int]]:
@@ -18,10 +20,25 @@ def watched() -> Iterator[tuple[int, int]]:
     """
     descriptors: list[str] = []
     with contextlib.suppress(OSError):
-        descriptors = os.listdir(_FDINFO)
+        descriptors = os.listdir(FDINFO)
     for epoll in descriptors:
         lines = ''
         with contextlib.suppress(OSError):
-            lines = (_FDINFO / epoll).read_text()
+            lines = (FDINFO / epoll).read_text()
         for target in re.findall(r'(?m)^tfd:\s*(\d+)', lines):
             yield int(epoll), int(target)
+
+
+def forget(listener: socket.socket) -> None:
+    """Leave a listening socket to the other processes that share it.
+
+    granian can stop accepting only together with closing idle connections,
+    so its event loop is made to forget the socket. Where the kernel does not
+    show what that is, it goes on accepting until then.
+    """
+    inode = os.fstat(listener.fileno()).st_ino
+    for poll, target in list(watched()):
+        with contextlib.suppress(OSError):
+            if os.fstat(target).st_ino == inode:
+                with select.epoll.fromfd(os.dup(poll)) as epoll:
+                    epoll.unregister(target)

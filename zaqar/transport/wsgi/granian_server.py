@@ -16,14 +16,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import math
 import os
 import resource
-import select
 import signal
 import socket
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -32,9 +28,8 @@ from granian import _granian
 from granian.http import HTTP1Settings
 from oslo_config import cfg
 
-from zaqar import parent_exit_watch
 from zaqar.transport.large_page_fairness import Turns
-from zaqar.transport.wsgi import asgi_adapter, epoll_descriptors
+from zaqar.transport.wsgi import asgi_adapter
 from zaqar.transport.wsgi.asgi_adapter import AsgiAdapter
 from zaqar.transport.wsgi.request_buffering import (
     BodyLimits,
@@ -42,6 +37,7 @@ from zaqar.transport.wsgi.request_buffering import (
     RequestBuffer,
 )
 from zaqar.transport.wsgi.request_slots import RequestSlots
+from zaqar.transport.wsgi.worker_shutdown import WorkerShutdown
 from zaqar.transport.wsgi_types import App
 
 GROUP = 'drivers:transport:wsgi'
@@ -122,20 +118,6 @@ OPTS = [
     ),
 ]
 
-#: Seconds that requests in progress have to finish at shutdown.
-GRACE = 30.0
-
-#: Seconds that idle connections stay open after SIGHUP, and those after which
-#: each answer closes its connection.
-LINGER = 2.0
-RETIREMENT = 1.0
-
-#: Seconds in which answers close connections at shutdown.
-FAREWELL = 0.1
-
-#: Seconds between two checks of signals and of the parent process.
-_CHECK_INTERVAL = 0.5
-
 #: Threads for headers and parts of bodies while all others run requests.
 _READING_THREADS = 2
 
@@ -160,7 +142,7 @@ def serve(
     """Serve requests until SIGTERM; finish those in progress, then return.
 
     After SIGHUP, other processes accept connections, answers close theirs,
-    and idle ones are closed after :data:`LINGER` seconds.
+    and idle ones are closed after :data:`worker_shutdown.LINGER` seconds.
 
     :param settings: the options of the group
     :param longest: bytes of the longest body that is read
@@ -178,9 +160,9 @@ def serve(
     )
     slots = RequestSlots(settings.threads)
     adapter = AsgiAdapter(app, buffer, loop, turns, slots, longest)
-    stop = _Stop(adapter, listener, end_waits)
-    signal.signal(signal.SIGTERM, lambda *_: stop.request())
-    signal.signal(signal.SIGHUP, lambda *_: stop.retire())
+    shutdown = WorkerShutdown(adapter, listener, end_waits)
+    signal.signal(signal.SIGTERM, lambda *_: shutdown.request())
+    signal.signal(signal.SIGHUP, lambda *_: shutdown.retire())
     # granian waits for a client to read without end. With this, which accepted
     # connections inherit, the kernel drops clients with a full window.
     timeout = settings.write_timeout * 1000
@@ -208,8 +190,8 @@ def serve(
     gc.freeze()
     # First, since threads inherit the priority of this one, which it restores.
     ready()
-    worker.serve_mtr(_Scheduler(loop, adapter.handle), loop, stop.event)
-    stop.wait()
+    worker.serve_mtr(_Scheduler(loop, adapter.handle), loop, shutdown.event)
+    shutdown.wait()
 
 
 def _connections(wanted: int) -> int:
@@ -221,21 +203,6 @@ def _connections(wanted: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
     return max(1, files - _OTHER_FILES)
-
-
-def _stop_accepting(listener: socket.socket) -> None:
-    """Leave a listening socket to the other processes that share it.
-
-    granian can stop accepting only together with closing idle connections,
-    so its event loop is made to forget the socket. Where the kernel does not
-    show what that is, it goes on accepting until then.
-    """
-    inode = os.fstat(listener.fileno()).st_ino
-    for poll, target in list(epoll_descriptors.watched()):
-        with contextlib.suppress(OSError):
-            if os.fstat(target).st_ino == inode:
-                with select.epoll.fromfd(os.dup(poll)) as epoll:
-                    epoll.unregister(target)
 
 
 class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
@@ -251,66 +218,3 @@ class _Scheduler(_granian.CallbackScheduler):  # type: ignore[misc]
     def __init__(self, loop: Loop, handle: Callable[[Any], None]) -> None:
         super().__init__()
         self._schedule_fn = handle
-
-
-class _Stop:
-    """Shutdown of a worker, requested once and awaited.
-
-    Handlers of signals run here, one within another: none may take a lock.
-
-    :param end_waits: called in a thread of its own
-    """
-
-    def __init__(
-        self,
-        adapter: AsgiAdapter,
-        listener: socket.socket,
-        end_waits: Callable[[], None],
-    ) -> None:
-        self._adapter = adapter
-        self._end_waits = end_waits
-        self._listener = listener
-        self._due = math.inf
-        self.event = _granian.WorkerSignal()
-        self._requested = threading.Event()
-        self._ended = threading.Event()
-        self.event.add_cb(self._ended.set)
-        self._has_parent_ended = parent_exit_watch.watch()
-
-    def retire(self) -> None:
-        """Close connections with their answers, idle ones after a while.
-
-        Other processes accept those that are new.
-        """
-        _stop_accepting(self._listener)
-        self._adapter.retire(RETIREMENT)
-        _later(0, self._end_waits)
-        self._due = min(self._due, time.monotonic() + LINGER)
-
-    def request(self) -> None:
-        """Close connections, and finish requests in progress in time."""
-        if self._requested.is_set():
-            return
-        self._requested.set()
-        self._adapter.retire(0)
-        _later(0, self._end_waits)
-        # Clients that are about to send learn from an answer that theirs is
-        # closed, not from an end without one.
-        _later(FAREWELL, self.event.set)
-        _later(GRACE, os._exit, 1)
-
-    def wait(self) -> None:
-        """Return when all requests are finished.
-
-        Wakes regularly: a signal that another thread received is handled when
-        this one wakes, and the parent may have died without a signal.
-        """
-        while not self._ended.wait(_CHECK_INTERVAL):
-            if self._has_parent_ended() or time.monotonic() > self._due:
-                self.request()
-
-
-def _later(seconds: float, call: Callable[..., object], *args: int) -> None:
-    timer = threading.Timer(seconds, call, args)
-    timer.daemon = True
-    timer.start()
