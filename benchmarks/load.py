@@ -58,12 +58,13 @@ class Samples:
 class Connection:
     """One kept-alive connection.
 
+    :ivar socket: for what is no request with an answer
     :ivar head: of the last answer
     """
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(('127.0.0.1', port), PATIENCE)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = socket.create_connection(('127.0.0.1', port), PATIENCE)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b''
         self._expected = 0
         self.sent_at = 0.0
@@ -71,20 +72,20 @@ class Connection:
 
     def fileno(self) -> int:
         """Return the descriptor, for polling."""
-        return self._socket.fileno()
+        return self.socket.fileno()
 
     def send(self, step: Step) -> None:
         """Send a request."""
         self._expected = step.status
         self.sent_at = time.perf_counter()
-        self._socket.sendall(step.request)
+        self.socket.sendall(step.request)
 
     def receive(self) -> bytes | None:
         """Take what has come; return the body once the answer is complete.
 
         :raises WrongAnswerError: another status, or the connection ended
         """
-        data = self._socket.recv(_CHUNK)
+        data = self.socket.recv(_CHUNK)
         if not data:
             raise WrongAnswerError('the server closed a connection')
         self._buffer += data
@@ -107,7 +108,7 @@ class Connection:
 
     def close(self) -> None:
         """End the connection."""
-        self._socket.close()
+        self.socket.close()
 
 
 def _length(head: bytes) -> int:

@@ -103,7 +103,7 @@ def tiny_frames(_: int, port: int) -> None:
         frames = _PING if number % 2 else _EMPTY
         first = b'' if number % 2 else _LETTER
         try:
-            one._socket.sendall(first + frames * 100_000)  # noqa: SLF001
+            one.socket.sendall(first + frames * 100_000)
         except OSError:
             # The server had enough of it.
             continue
@@ -157,9 +157,9 @@ def _fill(port: int) -> None:
 
 def _ask_and_leave(held: Sequence[load.Connection], data: bytes) -> None:
     for one in held:
-        one._socket.setblocking(False)  # noqa: SLF001
+        one.socket.setblocking(False)
         with contextlib.suppress(OSError):
-            one._socket.sendall(data)  # noqa: SLF001
+            one.socket.sendall(data)
     time.sleep(3600)
 
 

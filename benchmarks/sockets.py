@@ -53,9 +53,9 @@ class Socket(load.Connection):
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
-        self._socket.sendall(_HANDSHAKE)
+        self.socket.sendall(_HANDSHAKE)
         while b'\r\n\r\n' not in self._buffer:
-            self._buffer += self._socket.recv(_CHUNK)
+            self._buffer += self.socket.recv(_CHUNK)
         if not self._buffer.startswith(b'HTTP/1.1 101'):
             raise WrongAnswerError(self._buffer.decode(errors='replace'))
         self._buffer = self._buffer.partition(b'\r\n\r\n')[2]
@@ -64,11 +64,11 @@ class Socket(load.Connection):
         """Send a request."""
         self._expected = step.status
         self.sent_at = time.perf_counter()
-        self._socket.sendall(step.request)
+        self.socket.sendall(step.request)
 
     def receive(self) -> bytes | None:
         """Take what has come; return the answer once it is complete."""
-        data = self._socket.recv(_CHUNK)
+        data = self.socket.recv(_CHUNK)
         if not data:
             raise WrongAnswerError('the server closed a connection')
         self._buffer += data
@@ -104,7 +104,7 @@ class Socket(load.Connection):
     def pushes(self) -> int:
         """Take what has come without a wait; return how many frames."""
         try:
-            self._buffer += self._socket.recv(_CHUNK, socket.MSG_DONTWAIT)
+            self._buffer += self.socket.recv(_CHUNK, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return 0
         return sum(1 for _ in self.frames())

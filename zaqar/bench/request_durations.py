@@ -17,38 +17,41 @@ class Durations:
 
     Each worker has its own; they are merged after the run. A request takes
     eight bytes.
+
+    :ivar seconds: of each successful request
+    :ivar errors: failed requests, by status or kind of failure
     """
 
     def __init__(self) -> None:
-        self._seconds = array('d')
+        self.seconds = array('d')
         self.errors: Counter[str] = Counter()
 
     def add(self, seconds: float) -> None:
         """Record a successful request."""
-        self._seconds.append(seconds)
+        self.seconds.append(seconds)
 
     def fail(self, reason: str) -> None:
-        """Record a failed request, by status or kind of failure."""
+        """Record a failed request."""
         self.errors[reason] += 1
 
     @property
     def successful(self) -> int:
-        return len(self._seconds)
+        return len(self.seconds)
 
     @property
     def total(self) -> int:
-        return len(self._seconds) + self.errors.total()
+        return len(self.seconds) + self.errors.total()
 
     @property
     def mean_ms(self) -> float:
         """The mean duration in milliseconds; 0 without requests."""
-        if not self._seconds:
+        if not self.seconds:
             return 0.0
-        return math.fsum(self._seconds) / len(self._seconds) * 1000
+        return math.fsum(self.seconds) / len(self.seconds) * 1000
 
     def quantiles_ms(self) -> Mapping[str, float]:
         """Return the quantiles by nearest rank, in milliseconds."""
-        ranked = sorted(self._seconds)
+        ranked = sorted(self.seconds)
         return {
             name: _rank(ranked, share) * 1000
             for name, share in QUANTILES.items()
@@ -58,7 +61,7 @@ class Durations:
     def merge(cls, parts: Iterable[Durations]) -> Durations:
         whole = cls()
         for part in parts:
-            whole._seconds.extend(part._seconds)  # noqa: SLF001
+            whole.seconds.extend(part.seconds)
             whole.errors.update(part.errors)
         return whole
 

@@ -73,8 +73,7 @@ class PubSubConnection:
         return not self._unanswered
 
     def fileno(self) -> int:
-        # The client library has no public name for it.
-        return int(self._connection._sock.fileno())  # noqa: SLF001
+        return int(self._connection._sock.fileno())
 
     def refusal(self) -> str:
         """Return why queues cannot be watched on this server, or ''."""
