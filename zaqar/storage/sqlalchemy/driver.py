@@ -105,13 +105,13 @@ _DRIVERS = {'postgresql': 'psycopg', 'mysql': 'pymysql', 'mariadb': 'pymysql'}
 
 def open_messages(uri: str, options: Mapping[str, Any]) -> SqlMessageStore:
     window = options.get('group_commit_window_ms', 5) / 1000
-    return SqlMessageStore(_open(uri, options), window)
+    return SqlMessageStore(open_database(uri, options), window)
 
 
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> SqlManagementStore:
-    return SqlManagementStore(_open(uri, options))
+    return SqlManagementStore(open_database(uri, options))
 
 
 def default_uri(folder: str) -> str:
@@ -153,7 +153,8 @@ def check_pool(uri: str, folder: str) -> None:
     pool_uri_options.check(parse(uri), folder)
 
 
-def _open(uri: str, options: Mapping[str, Any]) -> SqlDatabase:
+def open_database(uri: str, options: Mapping[str, Any]) -> SqlDatabase:
+    """Open what a store keeps its rows in."""
     url = parse(uri)
     if url.get_backend_name() == 'sqlite':
         return SqliteDatabase(url, options.get('sqlite_synchronous', 'FULL'))

@@ -57,12 +57,13 @@ def open_watch(
         if not connector.is_pooled:
             return watch
         watch.close()
-    _warn_of_pooler()
+    warn_of_pooler()
     return None
 
 
 @functools.cache
-def _warn_of_pooler() -> None:
+def warn_of_pooler() -> None:
+    """Log, once, that posts are not announced."""
     LOG.warning(
         'Posts of other processes are not announced through a pooler that '
         'assigns a connection for one transaction: requests that wait for '

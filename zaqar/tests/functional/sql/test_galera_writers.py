@@ -18,12 +18,13 @@ from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
     claimable_rows,
     claiming,
+    driver,
     migrations,
     schema_revision,
     shared_claims,
     sweeping,
 )
-from zaqar.storage.sqlalchemy.database import ServerDatabase
+from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import WEEK, Hand, Probe, bodies, token
@@ -200,11 +201,10 @@ def test_no_order_of_calls_silences_a_subscription(
 def test_the_wait_can_be_switched_off(
     uris: list[str], option: bool, bits: int
 ) -> None:
-    store = DRIVER.open_messages(uris[0], {'galera_sync_wait': option})
+    server = driver.open_database(uris[0], {'galera_sync_wait': option})
     sql = 'SELECT @@wsrep_sync_wait'
-    server: ServerDatabase = store._database  # type: ignore[attr-defined]  # noqa: SLF001
-    assert server.read(lambda session: session.one(sql, {})) == (bits,)
-    store.close()
+    with contextlib.closing(server):
+        assert server.read(lambda session: session.one(sql, {})) == (bits,)
 
 
 def test_claims_through_all_nodes_conflict_and_none_fails(
@@ -222,14 +222,17 @@ def test_claims_through_all_nodes_conflict_and_none_fails(
     assert len(taken) == len(set(taken)) == 120
 
 
-def server_of(queue: Probe) -> ServerDatabase:
-    server: ServerDatabase = queue.store._database  # type: ignore[attr-defined]  # noqa: SLF001
-    return server
+@pytest.fixture
+def server(uris: list[str]) -> Iterator[SqlDatabase]:
+    """The database through the first node."""
+    with contextlib.closing(driver.open_database(uris[0], {})) as server:
+        yield server
 
 
 @pytest.mark.parametrize('is_undone_unnoticed', [False, True])
 @pytest.mark.parametrize('together', [False, True])
 def test_a_claim_takes_nothing_that_another_node_has_given_away(
+    server: SqlDatabase,
     queues: list[Probe],
     monkeypatch: pytest.MonkeyPatch,
     together: bool,
@@ -267,7 +270,6 @@ def test_a_claim_takes_nothing_that_another_node_has_given_away(
         monkeypatch.setattr(
             module, 'select_free_of_each', select_before_a_rival
         )
-    server = server_of(one)
     # Without a transaction there are no locks, as after one whose end was
     # missed.
     run = server.read if is_undone_unnoticed else server.write
@@ -278,12 +280,14 @@ def test_a_claim_takes_nothing_that_another_node_has_given_away(
     assert sorted(taken) == list(range(5))
 
 
-def test_one_sweeper_works_in_a_cluster(queues: list[Probe]) -> None:
+def test_one_sweeper_works_in_a_cluster(
+    server: SqlDatabase, queues: list[Probe]
+) -> None:
     one, other, _ = queues
     one.post('a')
     one.hand.move(WEEK)
     now = one.hand.now
-    assert server_of(one).write(lambda s: sweeping.take_turn(s, 'one', now))
+    assert server.write(sweeping.take_turn, 'one', now)
     assert other.store.sweep(now=now, batch=10) == 0
     # The first one has died.
     later = now + sweeping.TURN

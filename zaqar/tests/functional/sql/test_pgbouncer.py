@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from zaqar.errors import ConfigurationError
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import (
+    driver,
     driver_arguments,
     migrations,
     postgresql_watch,
@@ -220,18 +221,19 @@ def test_a_pooler_is_noticed_at_the_start(
 
 
 def test_a_transaction_is_bounded_and_of_the_right_level(
-    database: str, pgbouncer: Start, opened: Open
+    database: str, pgbouncer: Start
 ) -> None:
     migrations.upgrade(parse(database), 'head')
-    store: Any = opened(pgbouncer('transaction').url(database))
+    server = driver.open_database(pgbouncer('transaction').url(database), {})
 
     def show(session: Any) -> tuple[str, str]:
         level = session.one('SHOW transaction_isolation', {})[0]
         return level, session.one('SHOW statement_timeout', {})[0]
 
-    assert store._database.write(show) == ('read committed', '4s')  # noqa: SLF001
-    # And nothing of it is left on the connection.
-    assert store._database.read(show) == ('read committed', '0')  # noqa: SLF001
+    with contextlib.closing(server):
+        assert server.write(show) == ('read committed', '4s')
+        # And nothing of it is left on the connection.
+        assert server.read(show) == ('read committed', '0')
 
 
 @pytest.mark.parametrize(
@@ -306,7 +308,7 @@ def test_posts_are_not_announced_through_a_pooler_and_that_is_logged_once(
 ) -> None:
     migrations.upgrade(parse(database), 'head')
     store = opened(pgbouncer('transaction').url(database), **options)
-    postgresql_watch._warn_of_pooler.cache_clear()  # noqa: SLF001
+    postgresql_watch.warn_of_pooler.cache_clear()
     for _ in range(2):
         assert store.watch(lambda _, __: None) is None
     assert caplog.text.count('are not announced') == 1

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import queue as queues
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -15,7 +17,6 @@ from zaqar.storage.availability import Watch
 from zaqar.storage.base import MessageStore
 from zaqar.storage.sqlalchemy import migrations, post_announcements
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
-from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.tests.contract.probe import Hand, Probe, token
 from zaqar.tests.servers import sql
 
@@ -141,13 +142,16 @@ def test_an_announcement_takes_no_further_statement(
     watch.add(queue.qid)
     assert reports.take() == (queue.qid, 0)
     statements: list[str] = []
-    execute = SqlSession._execute  # noqa: SLF001
+    execute: Callable[..., Any] = psycopg.Cursor.execute
+    own = threading.current_thread()
 
-    def noting(session: SqlSession, text: str, params: Any) -> None:
-        statements.append(text)
-        execute(session, text, params)
+    def noting(cursor: Any, text: str, *rest: Any, **options: Any) -> Any:
+        # The watch renews its leases.
+        if threading.current_thread() is own:
+            statements.append(text)
+        return execute(cursor, text, *rest, **options)
 
-    monkeypatch.setattr(SqlSession, '_execute', noting)
+    monkeypatch.setattr(psycopg.Cursor, 'execute', noting)
     queue.post('a')
     assert reports.take() == (queue.qid, 1)
     assert len(statements) == 1

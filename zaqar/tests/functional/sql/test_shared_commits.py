@@ -18,14 +18,17 @@ from zaqar import store_clock
 from zaqar.storage.base import MessageStore
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.post_call_parameters import PostCall
+from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     claimable_rows,
     compound_statement_posts,
+    driver,
     migrations,
     shared_claims,
 )
 from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest, lifetime_values
+from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 from zaqar.tests.contract.crowd import each
@@ -78,27 +81,33 @@ def locked(uri: str, *queues: Probe) -> Iterator[None]:
         connection.rollback()
 
 
+@pytest.fixture
+def server(uri: str) -> Iterator[SqlDatabase]:
+    """The database, in which several calls can share a transaction."""
+    with contextlib.closing(driver.open_database(uri, {})) as server:
+        yield server
+
+
 def post_together(
-    store: Any, queues: Sequence[Probe]
-) -> Sequence[Sequence[str] | None]:
+    server: SqlDatabase, queues: Sequence[Probe]
+) -> Sequence[Any]:
     """Post to queues in one transaction."""
-    results: Sequence[Sequence[str] | None] = store._post_together(  # noqa: SLF001
-        [
-            PostCall(
-                queue.qid, token(), [message('shared')], store_clock.wall_ms()
-            )
-            for queue in queues
-        ],
-        skip=True,
+    posts = [
+        PostCall(
+            queue.qid, token(), [message('shared')], store_clock.wall_ms()
+        )
+        for queue in queues
+    ]
+    return server.write_or_conflict(
+        compound_statement_posts.post, posts, UnsubscribedQueues(), skip=True
     )
-    return results
 
 
 @merges_queues
 def test_posts_to_several_queues_share_a_transaction(
-    store: MessageStore, queues: list[Probe]
+    server: SqlDatabase, queues: list[Probe]
 ) -> None:
-    results = post_together(store, [*queues, queues[0]])
+    results = post_together(server, [*queues, queues[0]])
     for queue, ids in zip([*queues, queues[0]], results, strict=True):
         assert ids
         assert queue.store.get(queue.qid, ids, now=queue.hand.now)
@@ -108,11 +117,11 @@ def test_posts_to_several_queues_share_a_transaction(
 
 @merges_queues
 def test_locked_queues_are_left_out(
-    uri: str, store: MessageStore, queues: list[Probe]
+    uri: str, server: SqlDatabase, queues: list[Probe]
 ) -> None:
     one, other, *rest = queues
     with locked(uri, one, other):
-        results = post_together(store, queues)
+        results = post_together(server, queues)
         assert results[:2] == [None, None]
         assert None not in results[2:]
     assert one.everything() == ['first']
@@ -121,9 +130,7 @@ def test_locked_queues_are_left_out(
     }
 
 
-def test_a_locked_queue_delays_no_other(
-    uri: str, store: MessageStore, queues: list[Probe]
-) -> None:
+def test_a_locked_queue_delays_no_other(uri: str, queues: list[Probe]) -> None:
     held, *others = queues
     waiting = [
         threading.Thread(target=held.post, args=('late',)) for _ in range(3)
@@ -196,21 +203,20 @@ def claim_requests(
 
 
 def claim_together(
-    store: Any, requests: Sequence[ClaimRequest]
+    server: SqlDatabase, requests: Sequence[ClaimRequest]
 ) -> Sequence[Any]:
     """Claim in one transaction."""
-    claims: Sequence[Any] = store._claim_together(requests)  # noqa: SLF001
-    return claims
+    return server.write_or_conflict(shared_claims.claim, requests)
 
 
 @merges_queues
 def test_claims_from_several_queues_share_a_transaction(
-    store: MessageStore, queues: list[Probe]
+    store: MessageStore, server: SqlDatabase, queues: list[Probe]
 ) -> None:
     for number, queue in enumerate(queues[:3]):
         queue.post(f'{number} b', f'{number} c', f'{number} d')
     requests = claim_requests([queues[0], *queues, queues[0]])
-    claims = claim_together(store, requests)
+    claims = claim_together(server, requests)
     taken = [bodies(claim.messages) for claim in claims[:4]]
     assert taken == [
         *(['first', '0 b'], ['0 c', '0 d']),
@@ -219,7 +225,7 @@ def test_claims_from_several_queues_share_a_transaction(
     assert {tuple(bodies(claim.messages)) for claim in claims[4:-1]} == {
         ('first',)
     }
-    # Nothing was left for the last one, which is told so by itself.
+    # Nothing was left for the last one, which is claimed by itself.
     assert claims[-1] is Sharing.DO_ALONE
     for request, claim in zip(requests[:-1], claims[:-1], strict=True):
         queue = Probe(store, queues[0].hand, request.qid)
@@ -230,19 +236,19 @@ def test_claims_from_several_queues_share_a_transaction(
 
 @merges_queues
 def test_claims_that_find_nothing_share_a_transaction(
-    store: MessageStore, queues: list[Probe]
+    server: SqlDatabase, queues: list[Probe]
 ) -> None:
     requests = claim_requests(queues)
-    claims = claim_together(store, requests)
-    assert claim_together(store, claim_requests(queues)) == [None] * 8
-    again = claim_together(store, requests)
+    claims = claim_together(server, requests)
+    assert claim_together(server, claim_requests(queues)) == [None] * 8
+    again = claim_together(server, requests)
     assert [bodies(claim.messages) for claim in again] == [['first']] * 8
     assert [claim.id for claim in again] == [claim.id for claim in claims]
 
 
 @merges_queues
 def test_claims_with_other_terms_are_made_alone(
-    store: MessageStore, queues: list[Probe]
+    server: SqlDatabase, queues: list[Probe]
 ) -> None:
     one, *_ = queues
     one.post('b', 'c', 'd')
@@ -250,7 +256,7 @@ def test_claims_with_other_terms_are_made_alone(
         *claim_requests([one]),
         *claim_requests([one], max_claims=5),
     ]
-    first, other = claim_together(store, requests)
+    first, other = claim_together(server, requests)
     assert bodies(first.messages) == ['first', 'b']
     assert other is Sharing.DO_ALONE
 
@@ -293,7 +299,7 @@ def test_a_refused_commit_of_shared_claims_gives_each_its_own(
 
 @pytest.mark.parametrize('has_lapsed', [False, True])
 def test_a_claim_locks_nothing_of_other_queues(
-    store: Any, queues: list[Probe], has_lapsed: bool
+    server: SqlDatabase, queues: list[Probe], has_lapsed: bool
 ) -> None:
     claiming, others = queues, queues
     if has_lapsed:
@@ -312,7 +318,7 @@ def test_a_claim_locks_nothing_of_other_queues(
                 other.release(claim.id)
 
     for held in claiming:
-        store._database.write(claim_others, held)  # noqa: SLF001
+        server.write(claim_others, held)
 
 
 def test_what_cannot_be_stored_fails_no_other(

@@ -61,7 +61,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> ServerDatabase:
+def server(
+    engines: list[sa.Engine], monkeypatch: pytest.MonkeyPatch
+) -> ServerDatabase:
     """A database without a server."""
     nothing: Callable[..., None] = lambda *_: None  # noqa: E731
     cursor = SimpleNamespace(
@@ -76,7 +78,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> ServerDatabase:
     server = ServerDatabase(
         sa.make_url('mysql+pymysql://127.0.0.1/x'), ServerSettings()
     )
-    monkeypatch.setattr(server, '_connect', lambda: connection)
+    monkeypatch.setattr(engines[0], 'raw_connection', lambda: connection)
     return server
 
 
@@ -131,9 +133,11 @@ def test_a_lost_server_is_given_up_sooner(
 
 
 def test_a_request_that_is_over_is_refused_before_it_connects(
-    server: ServerDatabase, monkeypatch: pytest.MonkeyPatch
+    server: ServerDatabase,
+    engines: list[sa.Engine],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server, '_connect', pytest.fail)
+    monkeypatch.setattr(engines[0], 'raw_connection', pytest.fail)
     with request_deadline.within(0), pytest.raises(StoreUnavailable):
         server.read(lambda _: None)
 
@@ -141,14 +145,14 @@ def test_a_request_that_is_over_is_refused_before_it_connects(
 @pytest.mark.parametrize(('seconds', 'is_kept'), [(0.4, True), (3.0, False)])
 def test_a_late_request_does_not_end_the_connections_of_others(
     server: ServerDatabase,
+    engines: list[sa.Engine],
     monkeypatch: pytest.MonkeyPatch,
     seconds: float,
     is_kept: bool,
 ) -> None:
     disposed = []
-    engine: Any = server._engine  # noqa: SLF001
-    monkeypatch.setattr(engine, 'dispose', lambda: disposed.append(1))
-    connection: Any = server._connect()  # noqa: SLF001
+    monkeypatch.setattr(engines[0], 'dispose', lambda: disposed.append(1))
+    connection: Any = engines[0].raw_connection()
     connection.driver_connection.allowed = seconds
     clock = Clock()
     monkeypatch.setattr(database, 'time', clock)
@@ -165,9 +169,9 @@ def test_a_late_request_does_not_end_the_connections_of_others(
 
 
 def test_a_late_loss_does_not_end_the_connections_made_since(
-    server: ServerDatabase,
+    server: ServerDatabase, engines: list[sa.Engine]
 ) -> None:
-    engine: Any = server._engine  # noqa: SLF001
+    (engine,) = engines
     successors = []
 
     def work(_session: Any) -> None:
