@@ -227,6 +227,7 @@ class MessageStore(Store, WatchableStore):
         limit: int,
         max_claims: int = 0,
         version: int | None = None,
+        only: Sequence[str] | None = None,
     ) -> Claim | None:
         """Take up to ``limit`` free messages, oldest first.
 
@@ -245,6 +246,9 @@ class MessageStore(Store, WatchableStore):
         :param claim_id: chosen by the caller, at most 64 of
             ``[A-Za-z0-9_-]``; repeating a call with it takes nothing twice
         :param version: of the metadata that ``max_claims`` is from
+        :param only: ids of messages, of which it takes those that are free
+            and no others; ``max_claims`` is 0 then. For moves of messages:
+            those of a group are not taken
         :raises StaleMetadata: it is too old; nothing is taken
         :returns: the claim, or None (no claim is made) without any message
         """

@@ -309,6 +309,7 @@ class Messages:
         limit: int,
         max_claims: int,
         version: int | None,
+        only: Sequence[str] | None,
     ) -> Claim | None:
         queue = self._queue(qid, now)
         if claim_id in queue.claims:
@@ -319,7 +320,9 @@ class Messages:
         for entry in list(queue.live(now)):
             if taken == limit:
                 break
-            if not entry.is_free(now):
+            if not entry.is_free(now) or not (
+                only is None or entry.id in only
+            ):
                 continue
             is_exhausted = 0 < max_claims <= entry.count
             if is_exhausted and (

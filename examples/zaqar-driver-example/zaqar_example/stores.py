@@ -238,6 +238,7 @@ class MessageStore(base.MessageStore):
         limit: int,
         max_claims: int = 0,
         version: int | None = None,
+        only: Sequence[str] | None = None,
     ) -> Claim | None:
         return self._ask(
             Claim | None,
@@ -250,6 +251,7 @@ class MessageStore(base.MessageStore):
             limit=limit,
             max_claims=max_claims,
             version=version,
+            only=only,
         )
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:

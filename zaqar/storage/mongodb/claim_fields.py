@@ -18,6 +18,7 @@ class ClaimTerms:
 
     :ivar max_claims: how often a message is handed out; 0 for any number
     :ivar prolongs: whether messages outlive the claim
+    :ivar only: ids of the messages that it may take; None for any
     """
 
     queue: CachedQueue
@@ -27,6 +28,7 @@ class ClaimTerms:
     grace: int
     max_claims: int = 0
     prolongs: bool = True
+    only: Sequence[str] | None = None
 
     @property
     def end(self) -> int:

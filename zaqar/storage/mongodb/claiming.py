@@ -160,6 +160,9 @@ class Claimer:
         :param window: choose from so many of the first ones; 0 for the first
         """
         queue, now = terms.queue, terms.now
+        if terms.only is not None:
+            named = self._reader.by_ids(queue, terms.only, now)
+            return [row for row in named if row['a'] <= now][:limit]
         more: Document = (
             {'n': {'$lt': terms.max_claims}} if terms.max_claims else {}
         )

@@ -147,7 +147,9 @@ class RedisMessageStore(base.MessageStore):
         limit: int,
         max_claims: int = 0,
         version: int | None = None,
+        only: Sequence[str] | None = None,
     ) -> Claim | None:
+        wanted = None if only is None else _triples(dict.fromkeys(only))
         answer = self._run_to_end(
             scripts.CLAIM,
             qid,
@@ -160,6 +162,7 @@ class RedisMessageStore(base.MessageStore):
             base.MAX_EXHAUSTED,
             MAX_SKIPPED,
             '' if version is None else version,
+            *(() if wanted is None else (len(wanted) // 3, *wanted)),
         )
         if not answer:
             return None

@@ -10,7 +10,7 @@ import msgspec
 
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
-from zaqar.storage.sqlalchemy import queue_state
+from zaqar.storage.sqlalchemy import message_queries, queue_state
 from zaqar.storage.sqlalchemy.claimable_rows import (
     FreeRows,
     select_free,
@@ -21,6 +21,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     EXHAUSTED,
     QUEUE,
     index_hint,
+    is_free,
     is_one_of,
     message,
 )
@@ -162,12 +163,19 @@ class Share(msgspec.Struct, frozen=True):
         )
 
 
-def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
+def claim(
+    session: SqlSession,
+    request: ClaimRequest,
+    only: Sequence[str] | None = None,
+) -> Claim | None:
     """Claim messages within a transaction.
 
     :raises RepeatedClaimError: there is such a claim; roll back
     """
-    taken = select_free(session, request.free_rows(request.limit))
+    if only is None:
+        taken = select_free(session, request.free_rows(request.limit))
+    else:
+        taken = _select_named(session, request, only)
     exhausted = select_exhausted(session, request, taken, request.limit)
     if not taken and not exhausted:
         return repeated_claim(session, request)
@@ -177,6 +185,24 @@ def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
         raise RepeatedClaimError
     hold(session, [share])
     return share.claim()
+
+
+def _select_named(
+    session: SqlSession, request: ClaimRequest, ids: Sequence[str]
+) -> list[Row]:
+    """Return and lock the free rows among those of some messages."""
+    now = request.lifetime['now']
+    rows = [
+        row
+        for row in message_queries.find(
+            session, request.qid, ids, now, lock=True
+        )
+        if is_free(row, now)
+    ]
+    if rows and request.version is not None:
+        least = queue_state.check_gone(session, request.qid)
+        queue_state.check_version(request.version, least)
+    return rows[: request.limit]
 
 
 def hold(session: SqlSession, shares: Sequence[Share]) -> None:

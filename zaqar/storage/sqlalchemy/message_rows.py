@@ -62,6 +62,12 @@ def is_one_of(dialect: str, column: str, name: str, count: int) -> str:
     return condition
 
 
+def is_free(row: Row, now: int) -> bool:
+    """Tell whether the message of a row can be claimed."""
+    state, wake_at = row[8:10]
+    return bool(state == FREE or 0 < wake_at <= now)
+
+
 def message(row: Row, now: int) -> Message:
     """Build a message from a row of :data:`COLUMNS`."""
     (

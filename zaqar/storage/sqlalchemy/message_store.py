@@ -182,10 +182,19 @@ class SqlMessageStore(base.MessageStore):
         return self._database.write(claiming.pop, qid, now, limit)
 
     def claim(
-        self, qid: str, *, now: int, ttl: int, grace: int, **terms: Any
+        self,
+        qid: str,
+        *,
+        now: int,
+        ttl: int,
+        grace: int,
+        only: Sequence[str] | None = None,
+        **terms: Any,
     ) -> Claim | None:
         lifetime = claiming.lifetime_values(now, ttl, grace)
         request = ClaimRequest(qid, lifetime=lifetime, **terms)
+        if only is not None:
+            return self._claim(request, only)
         if self._dialect == 'mysql':
             is_shared = self._database.takes_compounds
             return self._claims.run(request, None if is_shared else qid)
@@ -313,9 +322,11 @@ class SqlMessageStore(base.MessageStore):
             return database.write_or_conflict(shared_claims.claim, requests)
         return database.write(shared_claims.claim, requests)
 
-    def _claim(self, request: ClaimRequest) -> Claim | None:
+    def _claim(
+        self, request: ClaimRequest, only: Sequence[str] | None = None
+    ) -> Claim | None:
         try:
-            return self._database.write(claiming.claim, request)
+            return self._database.write(claiming.claim, request, only)
         except claiming.RepeatedClaimError:
             return self._database.read(claiming.repeated, request)
 

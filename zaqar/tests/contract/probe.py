@@ -157,6 +157,7 @@ class Probe:
         grace: int = 60,
         claim_id: str | None = None,
         max_claims: int = 0,
+        only: Sequence[str] | None = None,
     ) -> Claim | None:
         """Claim messages, if there are any."""
         claim = self.store.claim(
@@ -167,6 +168,7 @@ class Probe:
             grace=grace,
             limit=limit,
             max_claims=max_claims,
+            only=only,
         )
         return _comparable(claim)
 

@@ -2,7 +2,8 @@
 --
 -- ARGV: now, budget, claim, ttl, grace (seconds), limit, most times a message
 -- is handed out or 0, most exhausted ones, most of them to pass over, version
--- of the metadata or ''.
+-- of the metadata or ''. If only some messages are to be taken: their count,
+-- and for each of them place, random half, whole id.
 -- Returns ttl, end and messages.
 
 local id, limit, most = ARGV[3], tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -58,7 +59,25 @@ local function take(seq, blob, record)
         format(count, life, life_shown, is_exhausted and '1' or '0', ends, id)
 end
 
-while taken < limit and skipped < tonumber(ARGV[9]) do
+local function take_named(count)
+    local named = {}
+    find(11, count, function(seq, blob, record)
+        if call('ZSCORE', own.free, seq) then
+            named[#named + 1] = {seq, blob, record}
+        end
+    end)
+    table.sort(named, function(one, other)
+        return tonumber(one[1]) < tonumber(other[1])
+    end)
+    for place = 1, math.min(#named, limit) do
+        take(unpack(named[place], 1, 3))
+    end
+end
+
+if ARGV[11] then
+    take_named(tonumber(ARGV[11]))
+end
+while not ARGV[11] and taken < limit and skipped < tonumber(ARGV[9]) do
     local size = math.min(limit - taken, 500)
     local page = call('ZRANGEBYSCORE', own.free, after, '+inf',
         'LIMIT', 0, size)
