@@ -108,6 +108,8 @@ class ChangeListener:
         with self._changed:
             self._queues[qid] = _Queue(scope)
             watch = self._watch
+        # It may look like one of the same name that is gone.
+        self._waiters.renew(scope)
         if watch is not None:
             watch.add(qid)
         self.hint(qid)
@@ -223,6 +225,9 @@ class ChangeListener:
             has_changed |= availability != queue.seen
             if queue.seen and queue.seen.end and not availability.end:
                 self._gone(queue.scope)
+            if self._queues.get(qid) is not queue:
+                # It has been removed meanwhile.
+                continue
             queue.seen = availability
             queue.due = math.inf
             if availability.due is not None:

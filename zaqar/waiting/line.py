@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,12 @@ MANY = 1 << 30
 #: Seconds after which an attempt is made although a queue looks as it did
 #: when the last attempt got nothing: some messages cannot be taken by all.
 RETRY_AFTER = 1.0
+
+#: Seconds between attempts of those that only read, while a look cannot show
+#: whether messages have been released, and how many make one at a time. If
+#: one of them gets messages, all others follow.
+READ_AGAIN_AFTER = 0.8
+MOST_READ_AGAIN = 20
 
 #: Wakes a request, on whatever thread: must return at once.
 Wake = Callable[[], object]
@@ -52,17 +60,25 @@ class Place:
     :ivar result: of its last attempt, None before
     :ivar is_scheduled: whether the end of its wait is
     :ivar is_over: whether it waits no longer and makes no attempt either
+    :ivar sees_held: whether it sees claimed and delayed messages, too, so that
+        it gets nothing more when they are released
+    :ivar is_sure: whether its last attempt was begun by a look, after which
+        nothing can have been released without a trace
+    :ivar is_probe: whether others have not been woken with it
     """
 
     line: Line
     takes: bool
     until: float
+    sees_held: bool = False
     state: State = State.RUNNING
     wake: Wake | None = None
     began: int = 0
     result: Any = None
     is_scheduled: bool = False
     is_over: bool = False
+    is_sure: bool = False
+    is_probe: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -80,6 +96,8 @@ class Line:
     :ivar vain: that at the last attempt to take messages that got none, and
         the time of it
     :ivar is_watched: whether a request has ever waited here
+    :ivar read_again: when readers were last woken although nothing had
+        changed that concerns them
     """
 
     scope: Scope
@@ -93,6 +111,7 @@ class Line:
     is_watched: bool = False
     seen: Availability | None = None
     vain: tuple[Availability | None, float] = (None, 0.0)
+    read_again: float = -math.inf
 
     def __len__(self) -> int:
         return len(self.takers) + len(self.readers)
@@ -101,9 +120,11 @@ class Line:
         """Return all of them."""
         return [*self.takers, *self.readers]
 
-    def enter(self, *, takes: bool, until: float) -> Place:
+    def enter(
+        self, *, takes: bool, until: float, sees_held: bool = False
+    ) -> Place:
         """Return a new place, in state RUNNING if it may attempt at once."""
-        place = Place(self, takes, until)
+        place = Place(self, takes, until, sees_held)
         self._run(place)
         if takes:
             if self.waiting or self.woken is not None:
@@ -127,6 +148,10 @@ class Line:
         if before is None or now.end != before.end or now.free > before.free:
             self.changes += 1
             woken += self._readers()
+            for place in woken:
+                place.is_sure = True
+        else:
+            woken += self._doubtful(before, now, moment)
         free = MANY if now.free >= MAX_FREE else now.free
         if free > self.credit:
             if self._was_vain(now, moment):
@@ -172,6 +197,9 @@ class Line:
         (self.takers if place.takes else self.readers).pop(place, None)
         if self.woken is place:
             self.woken = None
+        if place.is_probe and count:
+            self.changes += 1
+            return [*self._readers(), *self.next()]
         return self.next()
 
     def next(self) -> list[Place]:
@@ -193,6 +221,35 @@ class Line:
             and moment - since < RETRY_AFTER
         )
 
+    def _doubtful(
+        self, before: Availability, now: Availability, moment: float
+    ) -> list[Place]:
+        """Return readers that may have missed a release, a few at a time.
+
+        It does not show if as many messages were claimed, or if there are more
+        than are counted. Without claims and delays nothing is released.
+        """
+        is_uncounted = now.free >= MAX_FREE and now.due is not None
+        if now != before or is_uncounted:
+            for place in self.readers:
+                place.is_sure = False
+        if moment - self.read_again < READ_AGAIN_AFTER:
+            return []
+        doubtful = (
+            one
+            for one in self.readers
+            if one.state is State.WAITING
+            and not (one.is_sure or one.sees_held)
+        )
+        places = list(itertools.islice(doubtful, MOST_READ_AGAIN))
+        for place in places:
+            self.read_again = moment
+            # Next time it is the turn of others.
+            self.readers[place] = self.readers.pop(place)
+            self._run(place)
+            place.is_sure = place.is_probe = True
+        return places
+
     def _readers(self) -> list[Place]:
         places = [one for one in self.readers if one.state is State.WAITING]
         for place in places:
@@ -201,6 +258,7 @@ class Line:
 
     def _run(self, place: Place) -> None:
         place.state = State.RUNNING
+        place.is_sure = place.is_probe = False
         place.began = self.announced if place.takes else self.changes
 
     def _wait(self, place: Place) -> None:

@@ -134,15 +134,27 @@ class Waiters:
         """Tell whether a queue is waited for."""
         return scope in self._lines
 
-    def enter(self, scope: Scope, *, takes: bool, seconds: float) -> Ticket:
-        """Put a request into the line of its queue, before it runs."""
+    def enter(
+        self,
+        scope: Scope,
+        *,
+        takes: bool,
+        seconds: float,
+        sees_held: bool = False,
+    ) -> Ticket:
+        """Put a request into the line of its queue, before it runs.
+
+        :param sees_held: whether claimed and delayed messages end its wait
+        """
         with self._lock:
             until = self._monotonic() + seconds
             line = self._lines.get(scope)
             if line is None:
                 line = self._lines[scope] = Line(scope)
             place = line.enter(
-                takes=takes, until=-math.inf if self._is_closed else until
+                takes=takes,
+                until=-math.inf if self._is_closed else until,
+                sees_held=sees_held,
             )
             calls = self._scheduled(place)
         _call(calls)
@@ -162,6 +174,13 @@ class Waiters:
             moment = self._monotonic()
             calls = _wakes(line.look(availability, moment)) if line else []
         _call(calls)
+
+    def renew(self, scope: Scope) -> None:
+        """Forget how a queue looked, which is now another one, perhaps."""
+        with self._lock:
+            line = self._lines.get(scope)
+            if line is not None:
+                line.seen = None
 
     def expire(self) -> float:
         """End the waits that have lasted; return when the next one ends."""

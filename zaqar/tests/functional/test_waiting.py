@@ -18,6 +18,7 @@ import requests
 from zaqar.tests.servers.zaqar import Zaqar
 
 CLIENT = str(uuid.UUID(int=1))
+OTHER_CLIENT = str(uuid.UUID(int=2))
 
 #: Longer than any of these tests may take.
 LONG = 60
@@ -32,10 +33,16 @@ class Api:
     worker.
     """
 
-    def __init__(self, url: str, project: str, version: str = '2.1') -> None:
+    def __init__(
+        self,
+        url: str,
+        project: str,
+        version: str = '2.1',
+        client: str = CLIENT,
+    ) -> None:
         self._url = f'{url}/v2/queues'
         self._headers = {
-            'Client-ID': CLIENT,
+            'Client-ID': client,
             'X-Project-ID': project,
             'OpenStack-API-Version': f'messaging {version}',
         }
@@ -276,8 +283,9 @@ def test_those_that_wait_hold_no_thread(alone: Zaqar) -> None:
     assert api('GET', 'q/stats').json()['messages']['free'] == 0
 
 
-def test_the_other_worker_is_heard_of(tmp_path: pathlib.Path) -> None:
-    """Each server has one worker; both have one database."""
+@pytest.fixture
+def two(tmp_path: pathlib.Path) -> Iterator[tuple[Api, Api]]:
+    """Servers with one worker each, and one database."""
     first = Zaqar(tmp_path, rest=_HTTP_ALONE).start()
     second = None
     try:
@@ -287,13 +295,33 @@ def test_the_other_worker_is_heard_of(tmp_path: pathlib.Path) -> None:
         text = second.conf.read_text()
         second.conf.write_text(text.replace(str(folder), str(tmp_path), 1))
         second.start()
-        waits, posts = Api(first.url, 'p'), Api(second.url, 'p')
-        waits('PUT', 'q')
-        for number in range(10):
-            waiting = waits.waiting('POST', f'q/claims?wait={LONG}')
-            posts.post('q', number)
-            assert bodies(waiting.result()) == [number]
+        yield Api(first.url, 'p'), Api(second.url, 'p', client=OTHER_CLIENT)
     finally:
         for server in (first, second):
             if server is not None:
                 server.stop()
+
+
+def test_the_other_worker_is_heard_of(two: tuple[Api, Api]) -> None:
+    waits, posts = two
+    waits('PUT', 'q')
+    for number in range(10):
+        waiting = waits.waiting('POST', f'q/claims?wait={LONG}')
+        posts.post('q', number)
+        assert bodies(waiting.result()) == [number]
+
+
+def test_the_other_worker_releases_one_of_many(two: tuple[Api, Api]) -> None:
+    waits, works = two
+    works.post('q', 'a')
+    path = works('POST', 'q/claims').headers['Location'].rpartition('/q/')[2]
+    # More than are counted, and none that a list shows to who has posted them.
+    for _ in range(6):
+        waits.post('q', *range(20))
+    waiting = waits.waiting('GET', f'q/messages?wait={LONG}')
+    # It has been looked at by then.
+    assert waits('POST', 'other/claims?wait=2').status_code == 204
+    begun = time.monotonic()
+    assert works('DELETE', f'q/{path}').status_code == 204
+    assert bodies(waiting.result()) == ['a']
+    assert time.monotonic() - begun < 10

@@ -45,7 +45,7 @@ class QueueFeeds:
         feed = self._feeds.get(source.scope)
         if feed is None:
             ticket = self._waiters.enter(
-                source.scope, takes=False, seconds=math.inf
+                source.scope, takes=False, seconds=math.inf, sees_held=True
             )
             reader = _SourceReader(source, self._workers)
             feed = QueueFeed(ticket, reader, self._loop, self._memory)

@@ -12,7 +12,11 @@ import pytest
 from zaqar.models import Scope
 from zaqar.storage.availability import MAX_FREE, Availability
 from zaqar.waiting import waiters
-from zaqar.waiting.line import RETRY_AFTER
+from zaqar.waiting.line import (
+    MOST_READ_AGAIN,
+    READ_AGAIN_AFTER,
+    RETRY_AFTER,
+)
 from zaqar.waiting.waiters import Ticket, Waiters
 
 JOBS = Scope('p', 'jobs')
@@ -386,12 +390,121 @@ def test_readers_do_not_care_for_what_is_taken(queue: Queue) -> None:
     queue.look()
     assert queue.attempts == ['x', 'x']
     queue.messages.popleft()
-    queue.look()
-    queue.look()
-    assert queue.attempts == ['x', 'x']
+    # As many may have been released as there are less.
+    for _ in range(10):
+        queue.now += 1
+        queue.look()
+    assert queue.attempts == ['x', 'x', 'x']
     queue.messages.append(3)
     queue.look()
     assert queue.answers == {'x': [3]}
+
+
+def crowded(queue: Queue, *names: str, due: int | None = 7) -> int:
+    """Have requests read after more messages than are counted.
+
+    :returns: the place after which they read
+    """
+    queue.post(MAX_FREE + 50)
+    queue.look(due)
+    for name in names:
+        queue.list(name, after=queue.posted)
+    return queue.posted
+
+
+def test_a_release_among_more_than_can_be_counted(queue: Queue) -> None:
+    last = crowded(queue, 'x')
+    for _ in range(5):
+        queue.now += 1
+        queue.look(due=7)
+    assert queue.attempts == ['x'] * 6
+    queue.messages.append(last + 1)
+    queue.now += 1
+    queue.look(due=7)
+    assert queue.answers == {'x': [last + 1]}
+
+
+def test_the_last_release_among_more_than_can_be_counted(
+    queue: Queue,
+) -> None:
+    last = crowded(queue, 'x')
+    queue.now += 1
+    queue.look(due=7)
+    queue.messages.append(last + 1)
+    # Nothing else is claimed any more.
+    queue.now += 1
+    queue.look(due=None)
+    assert queue.answers == {'x': [last + 1]}
+
+
+def test_where_nothing_is_claimed_readers_read_once_more(
+    queue: Queue,
+) -> None:
+    crowded(queue, 'x', due=None)
+    queue.list('follower', after=queue.posted)
+    for _ in range(20):
+        queue.now += 1
+        queue.look(due=None)
+    # It was claimed when they came, perhaps.
+    assert sorted(queue.attempts) == ['follower'] * 2 + ['x'] * 2
+
+
+def test_a_release_that_a_claim_hides(queue: Queue) -> None:
+    queue.post(3)
+    queue.look(due=7)
+    queue.list('x', after=3)
+    for _ in range(5):
+        queue.now += 1
+        queue.look(due=7)
+    assert queue.attempts == ['x', 'x']
+    queue.messages.popleft()
+    queue.messages.append(4)
+    queue.now += 1
+    queue.look(due=9)
+    assert queue.answers == {'x': [4]}
+
+
+def test_few_readers_read_again_at_a_time(queue: Queue) -> None:
+    names = [str(number) for number in range(200)]
+    last = crowded(queue, *names)
+    queue.look(due=7)
+    queue.attempts.clear()
+    for _ in range(100):
+        queue.now += READ_AGAIN_AFTER / 10
+        queue.look(due=7)
+    assert len(queue.attempts) <= 11 * MOST_READ_AGAIN
+    # They take turns.
+    assert {*queue.attempts} == {*names}
+    queue.messages.append(last + 1)
+    queue.now += 1
+    queue.look(due=7)
+    # What one of them gets, all others may get, too.
+    assert queue.answers == {name: [last + 1] for name in names}
+
+
+def test_who_sees_claimed_messages_does_not_read_again(queue: Queue) -> None:
+    crowded(queue)
+    ticket = queue.waiters.enter(JOBS, takes=False, seconds=20, sees_held=True)
+    assert ticket.emptied([])
+    queue.look(due=7)
+    assert ticket.emptied([])
+    for _ in range(5):
+        queue.now += 1
+        queue.look(due=7)
+        assert not ticket.may_run
+
+
+def test_another_queue_may_look_like_one_that_is_gone(queue: Queue) -> None:
+    queue.post()
+    queue.list('x', after=1)
+    for _ in range(5):
+        queue.now += 1
+        queue.look()
+    assert queue.attempts == ['x', 'x']
+    queue.messages[0] = 2
+    queue.waiters.renew(JOBS)
+    queue.look()
+    assert queue.answers == {'x': [2]}
 
 
 def test_a_change_during_the_attempt_of_a_reader(queue: Queue) -> None:
