@@ -17,6 +17,8 @@ class _Stock(threading.local):
     def __init__(self) -> None:
         self.bytes = b''
         self.used = 0
+        self.digits = ''
+        self.digits_used = 0
 
 
 _stock = _Stock()
@@ -37,13 +39,24 @@ def token_bytes(count: int) -> bytes:
 
 def token_hex(count: int) -> str:
     """Return as many random bytes in hexadecimal digits."""
-    return token_bytes(count).hex()
+    if count > STOCK:
+        return os.urandom(count).hex()
+    # A stock of its own, converted once: most random bytes are for ids.
+    begin = _stock.digits_used
+    end = begin + 2 * count
+    if end > 2 * STOCK or not _stock.digits:
+        _stock.digits = os.urandom(STOCK).hex()
+        begin, end = 0, 2 * count
+    _stock.digits_used = end
+    return _stock.digits[begin:end]
 
 
 def forget() -> None:
     """Discard the stock of this thread, which a forked process would share."""
     _stock.bytes = b''
     _stock.used = 0
+    _stock.digits = ''
+    _stock.digits_used = 0
 
 
 os.register_at_fork(after_in_child=forget)

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+
+import pytest
 
 from zaqar import random_bytes
 
@@ -19,6 +22,9 @@ def test_more_than_the_stock_is_fetched() -> None:
     assert len(random_bytes.token_bytes(random_bytes.STOCK + 1)) == 4097
     assert len(random_bytes.token_bytes(random_bytes.STOCK)) == 4096
     assert random_bytes.token_bytes(0) == b''
+    assert len(random_bytes.token_hex(random_bytes.STOCK + 1)) == 2 * 4097
+    assert len(random_bytes.token_hex(random_bytes.STOCK)) == 2 * 4096
+    assert random_bytes.token_hex(0) == ''
 
 
 def test_threads_have_stocks_of_their_own() -> None:
@@ -35,16 +41,23 @@ def test_threads_have_stocks_of_their_own() -> None:
     assert len({*tokens}) == 4000
 
 
-def test_a_forked_process_shares_no_stock() -> None:
-    random_bytes.token_bytes(1)
+@pytest.mark.parametrize(
+    'take',
+    [
+        lambda: random_bytes.token_bytes(16),
+        lambda: bytes.fromhex(random_bytes.token_hex(16)),
+    ],
+)
+def test_a_forked_process_shares_no_stock(take: Callable[[], bytes]) -> None:
+    take()
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writer, random_bytes.token_bytes(16))
+        os.write(writer, take())
         os._exit(0)
     os.waitpid(child, 0)
     with os.fdopen(reader, 'rb') as pipe:
         theirs = pipe.read(16)
     os.close(writer)
     assert len(theirs) == 16
-    assert theirs != random_bytes.token_bytes(16)
+    assert theirs != take()

@@ -14,7 +14,8 @@ from zaqar.errors import ZaqarError
 from zaqar.transport.wsgi.responses import Headers
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
-_KEY = 'HTTP_OPENSTACK_API_VERSION'
+#: Key of the header in a request's environment.
+KEY = 'HTTP_OPENSTACK_API_VERSION'
 
 
 def version(environ: Environ) -> Version:
@@ -22,7 +23,7 @@ def version(environ: Environ) -> Version:
 
     :raises ZaqarError: its header is malformed, or names no supported one
     """
-    header = environ.get(_KEY)
+    header = environ.get(KEY)
     if not header:
         return microversions.MIN
     return microversions.requested(header) or microversions.MIN
@@ -32,20 +33,24 @@ def with_version(app: App) -> App:
     """Name the version in responses to requests that name one."""
 
     def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        header = environ.get(_KEY)
-        if not header:
-            return app(environ, start)
-        try:
-            named = microversions.requested(header)
-        except ZaqarError:
-            # The answer says so, and no version is used.
-            return app(environ, functools.partial(_varied, (), start))
-        if named is None:
-            return app(environ, start)
-        pair = (microversions.HEADER, named.header)
-        return app(environ, functools.partial(_varied, (pair,), start))
+        if KEY in environ:
+            start = varied(environ[KEY], start)
+        return app(environ, start)
 
     return call
+
+
+def varied(header: str, start: StartResponse) -> StartResponse:
+    """Return what starts the response to a request with this header."""
+    try:
+        named = microversions.requested(header) if header else None
+    except ZaqarError:
+        # The answer says so, and no version is used.
+        return functools.partial(_varied, (), start)
+    if named is None:
+        return start
+    pair = (microversions.HEADER, named.header)
+    return functools.partial(_varied, (pair,), start)
 
 
 def _varied(

@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from oslo_config import cfg
-from oslo_context import context
 from oslo_middleware import cors, healthcheck
 
-from zaqar import log_line_escaping
 from zaqar.api import microversions, openapi
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import (
@@ -23,6 +20,7 @@ from zaqar.errors import (
 )
 from zaqar.random_bytes import token_hex
 from zaqar.transport import caller_identity, token_validation
+from zaqar.transport.wsgi import log_context
 from zaqar.transport.wsgi.responses import (
     LOCATION,
     Response,
@@ -33,12 +31,14 @@ from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
 REQUEST_ID = 'x-openstack-request-id'
 
+#: Keys of a request's environment: its id, and one that the caller has chosen.
+REQUEST_ID_KEY = 'openstack.request_id'
+GLOBAL_ID_KEY = 'HTTP_X_OPENSTACK_REQUEST_ID'
+
 #: Characters of an ``Accept`` header, at most; browsers send a hundred.
 MAX_ACCEPT = 4096
 
 _CHANGING = ('DELETE', 'PATCH', 'POST', 'PUT')
-
-_GLOBAL_ID = re.compile(r'req-[0-9a-fA-F-]{36}')
 
 _VERSIONS = encode(
     {
@@ -144,20 +144,15 @@ def with_request_id(app: App) -> App:
     """Give each request an id, in its response and in logs."""
 
     def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        request_id = _request_id()
-        environ['openstack.request_id'] = request_id
-        global_id = environ.get('HTTP_X_OPENSTACK_REQUEST_ID', '')
-        is_valid = _GLOBAL_ID.fullmatch(global_id)
-        context.RequestContext(
-            request_id=request_id,
-            global_request_id=global_id if is_valid else None,
-        )
-        return app(environ, functools.partial(_named, request_id, start))
+        request_id = environ[REQUEST_ID_KEY] = new_request_id()
+        global_id = environ.get(GLOBAL_ID_KEY, '')
+        log_context.begin(request_id, global_id)
+        return app(environ, functools.partial(named, request_id, start))
 
     return call
 
 
-def _request_id() -> str:
+def new_request_id() -> str:
     """Return a random UUID behind "req-"."""
     digits = token_hex(15)
     return (
@@ -166,13 +161,14 @@ def _request_id() -> str:
     )
 
 
-def _named(
+def named(
     request_id: str,
     start: StartResponse,
     status: str,
     headers: list[tuple[str, str]],
     *more: Any,
 ) -> Any:
+    """Start a response that has the id of its request."""
     return start(status, [*headers, (REQUEST_ID, request_id)], *more)
 
 
@@ -253,16 +249,7 @@ def with_project_logged(app: App) -> App:
     """Name the project in logs, after authentication."""
 
     def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        current = context.get_current()
-        if current is not None:
-            current.project_id = _shown(environ.get('HTTP_X_PROJECT_ID') or '')
+        log_context.name_project(environ.get('HTTP_X_PROJECT_ID') or '')
         return app(environ, start)
 
     return call
-
-
-def _shown(project: str) -> str | None:
-    """Return a project without control characters, for logs."""
-    if not project.isascii():
-        project = project.encode('latin-1', 'replace').decode(errors='replace')
-    return log_line_escaping.printable(project) or None

@@ -12,6 +12,7 @@ from zaqar.transport.wsgi import (
     confirm_page,
     microversion_headers,
     middleware,
+    shortcut,
     stream_requests,
     v1_1_compat,
 )
@@ -34,15 +35,32 @@ def build(
     :param traced: returns an application that traces requests
     :param offers: tells which operations there are
     """
+    return shortcut.with_shortcut(*layers(conf, dispatcher, traced, offers))
+
+
+def layers(
+    conf: cfg.ConfigOpts,
+    dispatcher: Dispatcher,
+    traced: Callable[[App], App],
+    offers: Callable[[Operation], bool] = lambda _: True,
+) -> tuple[App, App]:
+    """Return the application within all layers, and within the inner ones.
+
+    Those begin with authentication. Most requests concern none of the others:
+    see :mod:`zaqar.transport.wsgi.shortcut`, to be changed with them.
+    """
     keystone = caller_identity.strategy(conf) == caller_identity.KEYSTONE
     waiting = WaitingInThreads.from_conf(conf)
     root = RootController(dispatcher, offers, waiting, verified=keystone)
     # Inside out. Only authenticated requests are traced.
-    inner = traced(PecanApplication(root))
+    bare = PecanApplication(root)
+    inner = traced(bare)
+    uses_webob = keystone or inner is not bare
     # The identity in logs is verified by then.
     inner = middleware.with_project_logged(inner)
     # Callers authenticate by a token ...
     app = middleware.with_keystone(inner, conf) if keystone else inner
+    authenticated = middleware.with_bare_location(app) if uses_webob else app
     # ... or by a signature.
     app = middleware.with_signatures(app, inner, dispatcher.signer)
     app = stream_requests.with_signed_queries(app)
@@ -60,4 +78,4 @@ def build(
     # The CORS middleware replaces Vary.
     app = microversion_headers.with_version(app)
     # Keystone's and the CORS middleware use WebOb, which changes Location.
-    return middleware.with_bare_location(app)
+    return middleware.with_bare_location(app), authenticated

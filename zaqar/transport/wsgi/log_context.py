@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The context of the log entries of a request.
+
+Few requests log anything. Each thread therefore has one context for all its
+requests, which is told the headers of each; what entries show of them is made
+when there is an entry.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+
+from oslo_context import context
+
+from zaqar import log_line_escaping
+
+_GLOBAL_ID = re.compile(r'req-[0-9a-fA-F-]{36}')
+
+
+class LogContext(context.RequestContext):
+    """The context of one request after another.
+
+    :ivar project: the header of the project, as WSGI passes it
+    :ivar global_id: the header of a request id that a caller has chosen
+    """
+
+    project = ''
+    global_id = ''
+
+    @property
+    def project_id(self) -> str | None:
+        """The project without control characters."""
+        text = self.project
+        if not text.isascii():
+            text = text.encode('latin-1', 'replace').decode(errors='replace')
+        return log_line_escaping.printable(text) or None
+
+    @project_id.setter
+    def project_id(self, value: str | None) -> None:
+        """Take what the library sets at first."""
+        self.project = value or ''
+
+    @property
+    def global_request_id(self) -> str | None:
+        """The id that a caller has chosen, None for any other text."""
+        return self.global_id if _GLOBAL_ID.fullmatch(self.global_id) else None
+
+    @global_request_id.setter
+    def global_request_id(self, value: str | None) -> None:
+        """Take what the library sets at first."""
+        self.global_id = value or ''
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.context = LogContext(overwrite=False)
+
+
+_OWN = _OfThread()
+
+
+def begin(request_id: str, global_id: str, project: str = '') -> None:
+    """Let entries of this thread be those of a request.
+
+    :param global_id: see :class:`LogContext`
+    :param project: likewise; '' until the caller is known
+    """
+    own = _OWN.context
+    own.request_id = request_id
+    own.global_id = global_id
+    own.project = project
+    # Over WebSocket, it may have answered a frame meanwhile.
+    own.update_store()
+
+
+def name_project(project: str) -> None:
+    """Let them name the project, too."""
+    _OWN.context.project = project

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way past the layers of middleware that do nothing for a request.
+
+Most layers concern few requests, and which ones shows in the path and a few
+headers. Here they are looked at once. What a layer does for every request is
+done here, too, by the same functions; whatever else one may do, the request
+goes through all of them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from zaqar.transport.wsgi import log_context, microversion_headers, middleware
+from zaqar.transport.wsgi.middleware import GLOBAL_ID_KEY, REQUEST_ID_KEY
+from zaqar.transport.wsgi_types import App, Environ, StartResponse
+
+#: Below which there are no documents outside of the API ...
+_FOLDER = '/v2/'
+
+#: ... except for this one.
+_DOCUMENT = '/v2/openapi.json'
+
+_ORDINARY_METHODS = frozenset(('DELETE', 'GET', 'PATCH', 'POST', 'PUT'))
+
+
+def with_shortcut(layers: App, inner: App) -> App:
+    """Pass ordinary requests to the application, others to its layers.
+
+    :param layers: the application within all layers
+    :param inner: the application within those only that concern every request
+        and are not repeated here
+    """
+
+    def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        if not _is_ordinary(environ):
+            return layers(environ, start)
+        if microversion_headers.KEY in environ:
+            header = environ[microversion_headers.KEY]
+            start = microversion_headers.varied(header, start)
+        request_id = environ[REQUEST_ID_KEY] = middleware.new_request_id()
+        global_id = ''
+        if GLOBAL_ID_KEY in environ:
+            global_id = environ[GLOBAL_ID_KEY]
+        log_context.begin(request_id, global_id)
+        named = functools.partial(middleware.named, request_id, start)
+        return inner(environ, named)
+
+    return call
+
+
+def _is_ordinary(environ: Environ) -> bool:
+    """Tell whether a request concerns none of the layers; in their order."""
+    path = environ.get('PATH_INFO', '')
+    return (
+        # CORS
+        environ['REQUEST_METHOD'] in _ORDINARY_METHODS
+        and 'HTTP_ORIGIN' not in environ
+        # the Accept header, which must be short
+        and (
+            'HTTP_ACCEPT' not in environ
+            or len(environ['HTTP_ACCEPT']) <= middleware.MAX_ACCEPT
+        )
+        # health, the confirmation page, public documents, version 1.1
+        and path[:4] == _FOLDER
+        and path != _DOCUMENT
+        # signatures, in the query or in a header
+        and 'HTTP_URL_SIGNATURE' not in environ
+        and 'url_signature=' not in environ.get('QUERY_STRING', '')
+    )
