@@ -108,7 +108,7 @@ class Message(msgspec.Struct, frozen=True):
     :ivar id: 32 hex digits: sequence number, then the random half
     :ivar ttl: as shown to clients; a claim may have extended it
     :ivar claim_id: the *live* claim that holds it, else None
-    :ivar claim_count: how often it was claimed while counting was on
+    :ivar claim_count: how often it was handed out to a claim
     :ivar visible_at: when its delay ends, None if it is not delayed
     :ivar marker: its position in the queue, for paging; unlike the id valid
         even after a dead letter has been deleted
@@ -129,6 +129,11 @@ class Message(msgspec.Struct, frozen=True):
     @property
     def rnd(self) -> str:
         return random_half(self.id)
+
+    def before_claim(self) -> Self:
+        """Return a claimed message as if it had not been handed out."""
+        count = self.claim_count - 1
+        return structs.replace(self, claim_id=None, claim_count=count)
 
     def to_post(self, now: int, **changes: Any) -> NewMessage:
         """Return the message for another store or queue, under its id.

@@ -80,7 +80,8 @@ def _take_decrypted(
         with request_deadline.undoing():
             store.release(queue.qid, claim.id, now=store.clock.now())
         raise
-    return Popped(claim.messages, claimed.now)
+    popped = [message.before_claim() for message in claim.messages]
+    return Popped(popped, claimed.now)
 
 
 def _take_at_once(

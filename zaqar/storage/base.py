@@ -236,12 +236,11 @@ class MessageStore(Store, WatchableStore):
         ``t + ttl``. A message that would expire before that gets the shown
         ttl ``ttl + grace`` and expires at ``t + ttl + grace``.
 
-        With ``max_claims`` the count of each message handed out goes up by
-        one, and messages whose count has reached it are not handed out: those
-        before the last message taken, or all free ones when fewer than
+        The count of each message handed out goes up by one. With
+        ``max_claims`` messages whose count has reached it are not handed out:
+        those before the last message taken, or all free ones when fewer than
         ``limit`` could be taken, are returned as ``exhausted`` (at most
         :data:`MAX_EXHAUSTED`), held by the claim, on top of ``limit``.
-        Without it, counts stay as they are.
 
         :param claim_id: chosen by the caller, at most 64 of
             ``[A-Za-z0-9_-]``; repeating a call with it takes nothing twice

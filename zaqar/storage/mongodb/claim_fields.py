@@ -17,7 +17,8 @@ class ClaimTerms:
     """The parameters of a claim.
 
     :ivar max_claims: how often a message is handed out; 0 for any number
-    :ivar prolongs: whether messages outlive the claim
+    :ivar is_pop: whether it ends with a deletion: neither are its messages
+        counted, nor do they outlive it
     :ivar only: ids of the messages that it may take; None for any
     """
 
@@ -27,7 +28,7 @@ class ClaimTerms:
     ttl: int
     grace: int
     max_claims: int = 0
-    prolongs: bool = True
+    is_pop: bool = False
     only: Sequence[str] | None = None
 
     @property
@@ -75,13 +76,14 @@ def claim_update(terms: ClaimTerms, guard: Document) -> list[Document]:
         **dict.fromkeys(('f', 'd', 'g', 'pl'), '$$REMOVE'),
         **guard,
     }
-    if terms.prolongs:
-        change |= lifetimes(terms)
+    if terms.is_pop:
+        return [{'$set': change}]
+    change |= {**lifetimes(terms), 'n': {'$add': ['$n', 1]}}
     if terms.max_claims:
         is_exhausted = {'$gte': ['$n', terms.max_claims]}
         change |= {
             'x': is_exhausted,
-            'n': {'$cond': [is_exhausted, '$n', {'$add': ['$n', 1]}]},
+            'n': {'$cond': [is_exhausted, '$n', change['n']]},
         }
     return [{'$set': change}]
 
@@ -107,6 +109,7 @@ def _claimed_message(row: Document, terms: ClaimTerms) -> Message:
     return replace(
         message,
         claim_id=terms.claim_id,
+        claim_count=message.claim_count + 1,
         ttl=terms.ttl + terms.grace if expires else message.ttl,
         expires_at=terms.raised_end if expires else message.expires_at,
     )

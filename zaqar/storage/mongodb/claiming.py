@@ -132,7 +132,7 @@ class Claimer:
             return []
         for tries in range(MAX_TRIES):
             terms = ClaimTerms(
-                queue, secrets.token_hex(16), now, POP_TTL, 0, prolongs=False
+                queue, secrets.token_hex(16), now, POP_TTL, 0, is_pop=True
             )
             rows = self._candidates(terms, limit, self._window(limit, tries))
             if not rows:

@@ -153,12 +153,11 @@ class Share(msgspec.Struct, frozen=True):
     def claim(self) -> Claim:
         """Return the claim."""
         values, claim_id = self.request.lifetime, self.request.claim_id
-        counted = int(bool(self.request.max_claims))
         return Claim(
             claim_id,
             values['ttl'],
             values['end'],
-            [_message(row, claim_id, values, counted) for row in self.taken],
+            [_message(row, claim_id, values, 1) for row in self.taken],
             [_message(row, claim_id, values, 0) for row in self.exhausted],
         )
 
@@ -213,9 +212,8 @@ def hold(session: SqlSession, shares: Sequence[Share]) -> None:
         key = values['ttl'], values['raised'], values['max']
         alike.setdefault(key, []).append(share)
     for group in alike.values():
-        counted = int(bool(group[0].request.max_claims))
         fresh = [(one.values, one.taken) for one in group]
-        _update(session, fresh, f'{COUNT} + {counted}')
+        _update(session, fresh, f'{COUNT} + 1')
         exhausted = [(one.values, one.exhausted) for one in group]
         _update(session, exhausted, COUNT_EXHAUSTED)
 

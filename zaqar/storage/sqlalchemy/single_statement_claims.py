@@ -65,7 +65,7 @@ def _statement(limit: int, counting: bool) -> str:
     u AS (
         UPDATE message m SET state = 1, wake_at = :end,
             claim_id = :claim_id, claim_count = CASE WHEN {is_exhausted}
-                THEN {COUNT_EXHAUSTED} ELSE {COUNT} + {int(counting)} END,
+                THEN {COUNT_EXHAUSTED} ELSE {COUNT} + 1 END,
             {PROLONG}
         WHERE m.queue_id = {queue}
         AND m.seq = ANY (ARRAY(SELECT seq FROM picked))

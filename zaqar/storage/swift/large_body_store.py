@@ -165,7 +165,7 @@ class LargeBodyStore(base.MessageStore):
         except (InvalidDeletion, MessageClaimed):
             # The claim has expired, and others have the messages.
             raise StoreUnavailable from None
-        return [replace(message, claim_id=None) for message in claim.messages]
+        return [message.before_claim() for message in claim.messages]
 
     def claim(
         self, qid: str, *, now: int, claim_id: str, **options: Any

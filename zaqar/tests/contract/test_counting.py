@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
 
 
@@ -40,22 +42,23 @@ def test_repeating_a_claim_tells_the_exhausted_ones_apart(
     assert bodies(again.exhausted) == ['spent']
 
 
-def test_claims_count_when_told_to(queue: Probe) -> None:
-    queue.post('a')
+@pytest.mark.parametrize('most', [9, 0])
+def test_each_claim_counts(queue: Probe, most: int) -> None:
+    (one,) = queue.post('a')
     for count in (1, 2, 3):
-        claim = queue.take(max_claims=9)
+        claim = queue.take(max_claims=most)
         assert claim.messages[0].claim_count == count
-        assert queue.get(claim.messages[0].id)[0].claim_count == count
+        assert queue.claimed(claim.id) == claim
+        assert queue.get(one)[0].claim_count == count
         queue.release(claim.id)
+        assert queue.list().messages[0].claim_count == count
 
 
-def test_claims_count_nothing_unless_told_to(queue: Probe) -> None:
+def test_claims_without_a_maximum_count_for_later_ones(queue: Probe) -> None:
     queue.post('a')
-    queue.release(queue.take(max_claims=9).id)
-    claim = queue.take()
-    assert claim.messages[0].claim_count == 1
-    queue.release(claim.id)
-    assert queue.list().messages[0].claim_count == 1
+    queue.release(queue.take().id)
+    claim = queue.take(max_claims=1)
+    assert (claim.messages, bodies(claim.exhausted)) == ([], ['a'])
 
 
 def test_renewing_releasing_and_lapsing_keep_the_count(
@@ -97,15 +100,20 @@ def test_exhausted_messages_come_on_top_of_the_limit(
     assert bodies(claim.exhausted) == ['spent', 'spent']
 
 
+def wear_out_all_but_one(queue: Probe) -> None:
+    """Hand the first message out once, and the others twice."""
+    first = queue.take(1)
+    for _ in range(2):
+        queue.release(queue.take().id)
+    queue.release(first.id)
+
+
 def test_exhausted_messages_behind_the_last_taken_one_are_not_met(
     queue: Probe,
 ) -> None:
     queue.post('a', 'b', 'c')
-    # 'b' and 'c' have been handed out, 'a' has not.
-    first = queue.take(1)
-    queue.release(queue.take(max_claims=1).id)
-    queue.release(first.id)
-    claim = queue.take(1, max_claims=1)
+    wear_out_all_but_one(queue)
+    claim = queue.take(1, max_claims=2)
     assert bodies(claim.messages) == ['a']
     assert claim.exhausted == []
     assert bodies(queue.walk()) == ['b', 'c']
@@ -115,10 +123,8 @@ def test_all_exhausted_ones_are_met_when_the_limit_is_not_reached(
     queue: Probe,
 ) -> None:
     queue.post('a', 'b', 'c')
-    first = queue.take(1)
-    queue.release(queue.take(max_claims=1).id)
-    queue.release(first.id)
-    claim = queue.take(2, max_claims=1)
+    wear_out_all_but_one(queue)
+    claim = queue.take(2, max_claims=2)
     assert bodies(claim.messages) == ['a']
     assert bodies(claim.exhausted) == ['b', 'c']
     assert list(queue.walk()) == []

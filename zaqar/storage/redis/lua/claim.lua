@@ -45,7 +45,7 @@ local function take(seq, blob, record)
         exhausted = exhausted + 1
     else
         taken = taken + 1
-        count = count + (most > 0 and 1 or 0)
+        count = count + 1
     end
     local death = life > 0 and life or tonumber(string.sub(blob, 17, 31))
     if death < ends then
