@@ -86,6 +86,10 @@ class NewMessage(msgspec.Struct, frozen=True):
     :ivar client: canonical client id of the poster
     :ivar delay: seconds before it can be claimed
     :ivar id: an existing id to preserve, for dead letters only
+    :ivar group: the lane of order within the queue that it belongs to: 128
+        printable ASCII characters at most, without blanks
+    :ivar dedup_id: text by which a duplicate is recognized, likewise
+    :ivar extras: what controllers keep beside the body, stored byte for byte
     """
 
     body: bytes
@@ -95,6 +99,9 @@ class NewMessage(msgspec.Struct, frozen=True):
     delay: int = 0
     checksum: str | None = None
     id: str | None = None
+    group: str | None = None
+    dedup_id: str | None = None
+    extras: bytes | None = None
 
 
 def random_half(message_id: str) -> str:
@@ -125,6 +132,9 @@ class Message(msgspec.Struct, frozen=True):
     expires_at: int = 0
     marker: str = ''
     visible_at: int | None = None
+    group: str | None = None
+    extras: bytes | None = None
+    reason: str | None = None
 
     @property
     def rnd(self) -> str:
@@ -138,6 +148,8 @@ class Message(msgspec.Struct, frozen=True):
     def to_post(self, now: int, **changes: Any) -> NewMessage:
         """Return the message for another store or queue, under its id.
 
+        It leaves its group, unless the caller passes that on.
+
         :param now: in milliseconds; what is left of its life is rounded up
         :param changes: values of other members of the new message
         """
@@ -149,6 +161,7 @@ class Message(msgspec.Struct, frozen=True):
                 client=self.client,
                 checksum=self.checksum,
                 id=self.id,
+                extras=self.extras,
             ),
             **changes,
         )

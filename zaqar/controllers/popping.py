@@ -116,5 +116,6 @@ def _put_back(
     that is marked as encrypted has no such moment.
     """
     LOG.error('Messages of %s could not be decrypted, re-queued', queue.scope)
-    for batch in batches(message.to_post(now) for message in messages):
+    new = (item.to_post(now, group=item.group) for item in messages)
+    for batch in batches(new):
         store.post(queue.qid, batch, now=now, token=token_hex(16))

@@ -313,7 +313,7 @@ class PooledCatalogue(Catalogue):
         return True
 
     def _transfer(self, queue: Queue, message: Message, now: int) -> None:
-        letter = message.to_post(now)
+        letter = message.to_post(now, group=message.group)
         store = self.pools.store(queue.pool)
         # The token allows other processes to do the same at the same time.
         try:

@@ -39,7 +39,10 @@ class PostCall(msgspec.Struct, frozen=True):
     @property
     def size(self) -> int:
         """Bytes that its messages take, roughly."""
-        return sum(_ROW + len(item.body) for item in self.messages)
+        return sum(
+            _ROW + len(item.body) + len(item.extras or b'')
+            for item in self.messages
+        )
 
     def token_expiry(self, now: int) -> int:
         """Return until when the token must be remembered.

@@ -93,6 +93,8 @@ class Entry:
             checksum=self.new.checksum,
             expires_at=self.expires_at,
             marker=f'{self.seq:016x}',
+            group=self.new.group,
+            extras=self.new.extras,
         )
 
 

@@ -20,6 +20,8 @@ n, x   count of claims; whether the claim found it exhausted
 ci, ct id and ttl of the claim
 pl     on the message with ``g``: ids of all that the claim selected
 b u s  body, client, checksum
+o, xt  group, extras; only if it has them
+r      the last reason that a worker gave, only then
 ====== ================================================================
 
 The *key* of a queue is another one after a purge or a drop, so that its
@@ -146,6 +148,10 @@ def new_message(key: bytes, seq: int, item: NewMessage, now: int) -> Document:
     }
     if item.checksum is not None:
         document['s'] = item.checksum
+    if item.group is not None:
+        document['o'] = item.group
+    if item.extras is not None:
+        document['xt'] = item.extras
     if item.delay:
         end = now + item.delay * 1000
         document |= {'a': end, 'z': end, 'd': at, 'w': place(key, end)}
@@ -156,6 +162,7 @@ def new_message(key: bytes, seq: int, item: NewMessage, now: int) -> Document:
 
 def message(document: Mapping[str, Any], now: int) -> Message:
     """Build a message, without the library's own types of numbers."""
+    extras, reason = document.get('xt'), document.get('r')
     return Message(
         id=bytes(document['_id'])[16:].hex(),
         body=bytes(document['b']),
@@ -168,6 +175,9 @@ def message(document: Mapping[str, Any], now: int) -> Message:
         expires_at=int(document['e']),
         marker=bytes(document['k'])[16:].hex(),
         visible_at=int(document['z']) if document['z'] > now else None,
+        group=document.get('o'),
+        extras=bytes(extras) if extras is not None else None,
+        reason=decode(reason) if reason is not None else None,
     )
 
 

@@ -7,6 +7,9 @@ hexadecimal digits), the times of its expiry and creation (15 digits each), a
 letter (n: its id is place and random half; o: an id of its own), the length of
 the client in bytes, the client. Scripts ignore the rest: an id of its own, the
 length of the checksum, the checksum.
+
+What else belongs to a message is stored beside it, each by a letter
+(``lua/queue.lua``), so that a program of an earlier release reads the rest.
 """
 
 from collections.abc import Sequence
@@ -25,6 +28,9 @@ HEAD_SIZE = 49 + 255 + 32
 
 #: The largest place: a double holds all numbers up to it exactly.
 MAX_PLACE = 2**53
+
+#: Letters of what is stored beside messages.
+GROUP, EXTRAS = 'g', 'e'
 
 _NO_CHECKSUM = 255
 _CLIENT = 48
@@ -99,6 +105,12 @@ def decode(seq: bytes, blob: bytes, record: bytes | None, now: int) -> Message:
     else:
         size = 0
     count, claim, wakes_at = 0, None, None
+    group: bytes | None = None
+    extras: bytes | None = None
+    reason: bytes | None = None
+    if record and b'\n' in record:
+        record, sizes, beside = record.split(b'\n', 2)
+        group, extras, reason = _parts(sizes, beside)
     if record:
         times, raised, shown, _, ends, holder = record.split(b' ')
         count = int(times)
@@ -119,7 +131,29 @@ def decode(seq: bytes, blob: bytes, record: bytes | None, now: int) -> Message:
         expires_at=expires_at,
         marker=marker,
         visible_at=wakes_at,
+        group=group.decode() if group is not None else None,
+        extras=extras,
+        reason=decode_reason(reason) if reason is not None else None,
     )
+
+
+def _parts(sizes: bytes, data: bytes) -> list[bytes | None]:
+    """Split bytes into parts of these lengths; None for one of -1."""
+    parts: list[bytes | None] = []
+    at = 0
+    for size in map(int, sizes.split(b' ')):
+        parts.append(data[at : at + size] if size >= 0 else None)
+        at += max(size, 0)
+    return parts
+
+
+def encode_reason(reason: str) -> bytes:
+    """Return a reason as it is stored; it may hold unpaired surrogates."""
+    return reason.encode('utf-8', 'surrogatepass')
+
+
+def decode_reason(reason: bytes) -> str:
+    return reason.decode('utf-8', 'surrogatepass')
 
 
 def decode_head(seq: bytes, blob: bytes) -> tuple[str, int]:

@@ -101,6 +101,7 @@ def _group(
     token: str, messages: Sequence[NewMessage], now: int
 ) -> Sequence[Any]:
     """Return the arguments of a script for one token."""
+    beside = _beside(messages)
     group: list[Any] = [
         token,
         ''.join(item.rnd for item in messages),
@@ -109,6 +110,7 @@ def _group(
         ),
         ''.join(item.id for item in messages if item.id),
         len(messages),
+        len(beside) // 3,
     ]
     for item in messages:
         delay = item.delay * 1000
@@ -116,7 +118,18 @@ def _group(
             now + delay if delay else '',
             message_codec.encode(item, now),
         )
-    return group
+    return [*group, *beside]
+
+
+def _beside(messages: Sequence[NewMessage]) -> Sequence[Any]:
+    """Return letter, number and value of what is stored beside bodies."""
+    flat: list[Any] = []
+    for number, item in enumerate(messages, 1):
+        if item.group is not None:
+            flat += (message_codec.GROUP, number, item.group)
+        if item.extras is not None:
+            flat += (message_codec.EXTRAS, number, item.extras)
+    return flat
 
 
 def _ids(record: bytes, messages: Sequence[NewMessage]) -> Sequence[str]:

@@ -17,6 +17,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     QUEUE,
     index_hint,
     is_one_of,
+    seq_of,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
@@ -118,5 +119,5 @@ def _with_woken(
     if len(woken) < len(seqs):
         # Rivals were faster: there may be others.
         woken = session.all(wanted.select(session, WOKEN), wanted.values)
-    ordered = sorted([*free, *woken], key=lambda row: row[1])
+    ordered = sorted([*free, *woken], key=seq_of)
     return ordered[: wanted.limit]

@@ -16,14 +16,18 @@ from zaqar.storage.sqlalchemy.claimable_rows import (
     select_free,
 )
 from zaqar.storage.sqlalchemy.message_rows import (
-    CLAIMED,
     COLUMNS,
     EXHAUSTED,
     QUEUE,
+    claimed,
+    count_of,
     index_hint,
     is_free,
     is_one_of,
     message,
+    queue_id_of,
+    rest_of,
+    seq_of,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
@@ -116,7 +120,7 @@ class ClaimRequest(msgspec.Struct, frozen=True):
         condition = f'AND {IS_EXHAUSTED}{self._current}'
         if len(taken) < limit:
             return FreeRows(self.values, MAX_EXHAUSTED, condition)
-        values = {**self.values, 'last': taken[-1][1]}
+        values = {**self.values, 'last': seq_of(taken[-1])}
         return FreeRows(
             values, MAX_EXHAUSTED, f'{condition} AND m.seq < :last'
         )
@@ -147,7 +151,7 @@ class Share(msgspec.Struct, frozen=True):
     @property
     def values(self) -> dict[str, Any]:
         """The parameters of its row, and of changes of its messages."""
-        queue_id = (self.taken or self.exhausted)[0][0]
+        queue_id = queue_id_of((self.taken or self.exhausted)[0])
         return {**self.request.values, 'queue_id': queue_id}
 
     def claim(self) -> Claim:
@@ -157,8 +161,8 @@ class Share(msgspec.Struct, frozen=True):
             claim_id,
             values['ttl'],
             values['end'],
-            [_message(row, claim_id, values, 1) for row in self.taken],
-            [_message(row, claim_id, values, 0) for row in self.exhausted],
+            [claimed(row, claim_id, values, 1) for row in self.taken],
+            [claimed(row, claim_id, values, 0) for row in self.exhausted],
         )
 
 
@@ -245,7 +249,7 @@ def _update(
     for place, (own, rows) in enumerate(parts):
         if not rows:
             continue
-        seqs = [row[1] for row in rows]
+        seqs = [*map(seq_of, rows)]
         queue = f'queue_id = :queue{place} AND seq'
         keys = placeholders(f'seq{place}_', len(seqs))
         conditions.append(f'{queue} IN ({keys})')
@@ -272,19 +276,6 @@ def _update(
     )
 
 
-def _message(
-    row: Row, claim_id: str, values: Mapping[str, Any], more: int
-) -> Message:
-    """Build a message as the claim has updated it."""
-    *start, ttl, created_at, client, _, _, _, count, checksum, expires_at = row
-    end = values['end']
-    if expires_at < end:
-        ttl, expires_at = values['raised'], values['raised_end']
-    held = (CLAIMED, end, claim_id, count + more)
-    updated = (*start, ttl, created_at, client, *held, checksum, expires_at)
-    return message(updated, values['now'])
-
-
 def repeated_claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     """Return the claim that a call without free messages repeats, if any."""
     least = queue_state.check_gone(session, request.qid)
@@ -298,8 +289,8 @@ def repeated(session: SqlSession, request: ClaimRequest) -> Claim | None:
     """Return a claim whose first answer was lost, as it was then."""
     claim_id, now = request.claim_id, request.lifetime['now']
     rows = _held_rows(session, request.qid, claim_id, now)
-    exhausted = [row for row in rows if row[11] & EXHAUSTED]
-    fresh = [row for row in rows if not row[11] & EXHAUSTED]
+    exhausted = [row for row in rows if count_of(row) & EXHAUSTED]
+    fresh = [row for row in rows if not count_of(row) & EXHAUSTED]
     return _stored_claim(claim_id, now, fresh, exhausted) if rows else None
 
 
@@ -321,7 +312,7 @@ def _held_rows(
 def _stored_claim(
     claim_id: str, now: int, fresh: Sequence[Row], exhausted: Sequence[Row]
 ) -> Claim:
-    ttl, expires_at = (*fresh, *exhausted)[0][14:]
+    ttl, expires_at = rest_of((*fresh, *exhausted)[0])
     return Claim(
         claim_id,
         ttl,
@@ -398,17 +389,17 @@ def pop(
     if not rows:
         queue_state.check_gone(session, qid)
         return []
-    seqs = [row[1] for row in rows]
+    seqs = [*map(seq_of, rows)]
     session.later(
         'DELETE FROM message WHERE queue_id = :id '
         f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))} '
         f'AND {_STILL_FREE}',
         {
-            'id': rows[0][0],
+            'id': queue_id_of(rows[0]),
             'selected_at': now,
             **placeholder_values('s', seqs),
         },
         rows=len(seqs),
     )
-    queue_state.subtract_live(session, rows[0][0], len(rows))
+    queue_state.subtract_live(session, queue_id_of(rows[0]), len(rows))
     return [message(row, now) for row in rows]

@@ -11,37 +11,37 @@ from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import outbox_posting, posts_by_queue
-from zaqar.storage.sqlalchemy.message_rows import QUEUE, new_row
+from zaqar.storage.sqlalchemy.message_rows import (
+    NEW_COLUMNS,
+    NEW_VALUES,
+    QUEUE,
+    new_row,
+)
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Posts to a queue. The numbers are used while its row is locked; the result
 #: is the first one, or NULL if the queue is not ready.
-_BLOCK = """BEGIN
+_BLOCK = f"""BEGIN
 DECLARE q, s, u BIGINT;
 SELECT id, next_seq, subscribed INTO q, s, u FROM message_queue
 WHERE qid = :qid AND dropped_at IS NULL AND least_version <= :version
-FOR UPDATE{skip};
-IF q IS NOT NULL AND (u <= 0 OR {ready}) THEN
-INSERT INTO post_token (queue_id, token, ids, keep_until) VALUES {tokens};
-INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at,
-created_at, ttl, client, claim_count, checksum, public_id, body)
-VALUES {messages};
+FOR UPDATE{{skip}};
+IF q IS NOT NULL AND (u <= 0 OR {{ready}}) THEN
+INSERT INTO post_token (queue_id, token, ids, keep_until) VALUES {{tokens}};
+INSERT INTO message ({NEW_COLUMNS})
+VALUES {{messages}};
 UPDATE message_queue SET next_seq = next_seq + :count, live = live + :count
 WHERE qid = :qid;
-{more}SELECT s, u;
+{{more}}SELECT s, u;
 ELSE SELECT NULL, u;
 END IF;
 END"""
-_NOTICES = """IF u > 0 THEN
-INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at,
-created_at, ttl, client, claim_count, checksum, public_id, body)
-VALUES {notices};
+_NOTICES = f"""IF u > 0 THEN
+INSERT INTO message ({NEW_COLUMNS})
+VALUES {{notices}};
 END IF;
 """
-_ROW = (
-    '({queue} + :seq, :rnd, :state, :wake_at, :expires_at, :created_at, '
-    ':ttl, :client, 0, :checksum, :public_id, :body)'
-)
+_ROW = f'({{queue}} + {NEW_VALUES})'
 _MESSAGE = _ROW.format(queue='q, s')
 _NOTICE = _ROW.format(queue='@outbox, 0')
 _NEW_ID = "LOWER(LPAD(HEX(s + :place), 16, '0')), :rnd"

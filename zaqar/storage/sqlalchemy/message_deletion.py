@@ -11,7 +11,14 @@ from zaqar.storage import deletion_errors
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import is_claim_id, parse_id
 from zaqar.storage.sqlalchemy import message_queries, queue_state
-from zaqar.storage.sqlalchemy.message_rows import CLAIMED, QUEUE, is_one_of
+from zaqar.storage.sqlalchemy.message_rows import (
+    CLAIMED,
+    QUEUE,
+    hold_of,
+    is_one_of,
+    queue_id_of,
+    seq_of,
+)
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
@@ -142,7 +149,7 @@ def delete(session: SqlSession, deletion: Deletion) -> None:
     holder = _holder(row, now)
     if holder != claim_id:
         raise _reason(session, qid, holder, claim_id, now)
-    _remove(session, row[0], rows)
+    _remove(session, queue_id_of(row), rows)
 
 
 def delete_many(
@@ -169,11 +176,11 @@ def delete_many(
         _holder(row, now) not in claim_ids for row in rows
     ):
         raise deletion_errors.message_claimed()
-    _remove(session, rows[0][0], rows)
+    _remove(session, queue_id_of(rows[0]), rows)
 
 
 def _remove(session: SqlSession, queue_id: int, rows: Sequence[Row]) -> None:
-    seqs = [row[1] for row in rows]
+    seqs = [*map(seq_of, rows)]
     count = session.run(
         'DELETE FROM message WHERE queue_id = :id '
         f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))}',
@@ -183,7 +190,7 @@ def _remove(session: SqlSession, queue_id: int, rows: Sequence[Row]) -> None:
 
 
 def _holder(row: Row, now: int) -> str | None:
-    state, wake_at, claim_id = row[8:11]
+    state, wake_at, claim_id = hold_of(row)
     return claim_id if state == CLAIMED and wake_at > now else None
 
 

@@ -16,6 +16,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     is_one_of,
     message,
     order,
+    seq_of,
 )
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
@@ -106,7 +107,7 @@ def _filtered_page(
         message(row, values['now'])
         for row in rows
         # Rows beyond the end of the scan belong to the next page.
-        if end is None or row[1] <= end
+        if end is None or seq_of(row) <= end
     ]
     if len(page) == limit:
         return Page(page, page[-1].marker)
@@ -225,7 +226,7 @@ def find(
     if not halves:
         return []
     rows = {
-        row[1]: row
+        seq_of(row): row
         for row in _select(
             session,
             qid,
@@ -239,7 +240,7 @@ def find(
     missing = set(halves) - {message(row, now).id for row in rows.values()}
     if missing:
         letters = _select(session, qid, now, 'public_id', [*missing], lock)
-        rows |= {row[1]: row for row in letters}
+        rows |= {seq_of(row): row for row in letters}
     return [rows[seq] for seq in sorted(rows)]
 
 

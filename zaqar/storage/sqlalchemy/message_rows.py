@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows of messages: columns, states, index hints, conversion."""
 
+from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from zaqar.models import Message, NewMessage
@@ -12,11 +14,48 @@ FREE, CLAIMED, DELAYED = 0, 1, 2
 #: Bit of ``claim_count``: the message was exhausted when it was claimed.
 EXHAUSTED = 1 << 30
 
-#: The columns of a message, in the order that :func:`message` expects.
-COLUMNS = (
-    'm.queue_id, m.seq, m.rnd, m.public_id, m.body, m.ttl, m.created_at, '
-    'm.client, m.state, m.wake_at, m.claim_id, m.claim_count, m.checksum, '
-    'm.expires_at'
+#: The columns of a message, in the order of its rows. Rows of some queries go
+#: on behind them.
+_NAMES = (
+    'queue_id',
+    'seq',
+    'rnd',
+    'public_id',
+    'body',
+    'ttl',
+    'created_at',
+    'client',
+    'state',
+    'wake_at',
+    'claim_id',
+    'claim_count',
+    'checksum',
+    'expires_at',
+    'group_key',
+    'extras',
+    'reason',
+)
+_PLACES = {name: place for place, name in enumerate(_NAMES)}
+COLUMNS = ', '.join(f'm.{name}' for name in _NAMES)
+
+queue_id_of = itemgetter(_PLACES['queue_id'])
+seq_of = itemgetter(_PLACES['seq'])
+count_of = itemgetter(_PLACES['claim_count'])
+hold_of = itemgetter(*map(_PLACES.get, ('state', 'wake_at', 'claim_id')))
+expiry_of = itemgetter(_PLACES['expires_at'])
+
+#: What a row holds behind the columns of the message.
+rest_of = itemgetter(slice(len(_NAMES), None))
+
+#: Columns of an INSERT, and its values but for ``queue_id``; see
+#: :func:`new_row`.
+NEW_COLUMNS = (
+    'queue_id, seq, rnd, state, wake_at, expires_at, created_at, ttl, client, '
+    'claim_count, checksum, public_id, body, group_key, extras'
+)
+NEW_VALUES = (
+    ':seq, :rnd, :state, :wake_at, :expires_at, :created_at, :ttl, :client, '
+    '0, :checksum, :public_id, :body, :group_key, :extras'
 )
 
 #: Subquery for the id of a live queue.
@@ -85,7 +124,11 @@ def message(row: Row, now: int) -> Message:
         claim_count,
         checksum,
         expires_at,
-    ) = row[:14]
+        group,
+        extras,
+        reason,
+        *_,
+    ) = row
     is_held = state != FREE and wake_at > now
     marker = make_marker(seq)
     return Message(
@@ -100,7 +143,43 @@ def message(row: Row, now: int) -> Message:
         expires_at=expires_at,
         marker=marker,
         visible_at=wake_at if is_held and state == DELAYED else None,
+        group=group,
+        extras=extras,
+        reason=None if reason is None else decoded_reason(reason),
     )
+
+
+def encoded_reason(reason: str) -> bytes:
+    """Return a reason as it is stored; it may hold unpaired surrogates."""
+    return reason.encode('utf-8', 'surrogatepass')
+
+
+def decoded_reason(reason: bytes) -> str:
+    return bytes(reason).decode('utf-8', 'surrogatepass')
+
+
+def claimed(
+    row: Row, claim_id: str, values: Mapping[str, Any], more: int
+) -> Message:
+    """Build a message as a claim has updated its row.
+
+    :param values: lifetimes; see :func:`.claiming.lifetime_values`
+    :param more: how often it was handed out
+    """
+    end = values['end']
+    changes = {
+        'state': CLAIMED,
+        'wake_at': end,
+        'claim_id': claim_id,
+        'claim_count': count_of(row) + more,
+    }
+    if expiry_of(row) < end:
+        changes['ttl'] = values['raised']
+        changes['expires_at'] = values['raised_end']
+    updated = [*row]
+    for name, value in changes.items():
+        updated[_PLACES[name]] = value
+    return message(tuple(updated), values['now'])
 
 
 def new_row(seq: int, message: NewMessage, now: int) -> dict[str, Any]:
@@ -118,4 +197,6 @@ def new_row(seq: int, message: NewMessage, now: int) -> dict[str, Any]:
         'checksum': message.checksum,
         'public_id': message.id,
         'body': message.body,
+        'group_key': message.group,
+        'extras': message.extras,
     }

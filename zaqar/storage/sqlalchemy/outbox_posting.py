@@ -11,17 +11,18 @@ import threading
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.sqlalchemy import queue_state
-from zaqar.storage.sqlalchemy.message_rows import new_row
+from zaqar.storage.sqlalchemy.message_rows import (
+    NEW_COLUMNS,
+    NEW_VALUES,
+    new_row,
+)
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: Random bits of a number, below the millisecond: they keep processes apart.
 RANDOM_BITS = 20
 
 _INSERT = (
-    'INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at, '
-    'created_at, ttl, client, claim_count, checksum, public_id, body) '
-    'SELECT id, :seq, :rnd, :state, :wake_at, :expires_at, :created_at, '
-    ':ttl, :client, 0, :checksum, NULL, :body '
+    f'INSERT INTO message ({NEW_COLUMNS}) SELECT id, {NEW_VALUES} '
     'FROM message_queue WHERE qid = :outbox'
 )
 

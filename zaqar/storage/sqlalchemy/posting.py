@@ -20,7 +20,11 @@ from zaqar.storage.sqlalchemy import (
     post_announcements,
     queue_state,
 )
-from zaqar.storage.sqlalchemy.message_rows import new_row
+from zaqar.storage.sqlalchemy.message_rows import (
+    NEW_COLUMNS,
+    NEW_VALUES,
+    new_row,
+)
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 ID_LENGTH = 32
@@ -41,10 +45,7 @@ _ADVANCE_AND_ANNOUNCE = (
     f'{post_announcements.ANNOUNCE.format(row="message_queue")}'
 )
 _INSERT = (
-    'INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at, '
-    'created_at, ttl, client, claim_count, checksum, public_id, body) '
-    'VALUES (:queue_id, :seq, :rnd, :state, :wake_at, :expires_at, '
-    ':created_at, :ttl, :client, 0, :checksum, :public_id, :body)'
+    f'INSERT INTO message ({NEW_COLUMNS}) VALUES (:queue_id, {NEW_VALUES})'
 )
 
 

@@ -15,7 +15,12 @@ from zaqar.storage.sqlalchemy.claiming import (
     ClaimRequest,
     repeated_claim,
 )
-from zaqar.storage.sqlalchemy.message_rows import COLUMNS, message, order
+from zaqar.storage.sqlalchemy.message_rows import (
+    COLUMNS,
+    message,
+    order,
+    rest_of,
+)
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 
@@ -97,6 +102,6 @@ def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
         request.claim_id,
         values['ttl'],
         values['end'],
-        [message(row, values['now']) for row in rows if not row[14]],
-        [message(row, values['now']) for row in rows if row[14]],
+        [message(row, values['now']) for row in rows if not rest_of(row)[0]],
+        [message(row, values['now']) for row in rows if rest_of(row)[0]],
     )

@@ -60,6 +60,7 @@ def _ascii(length: int) -> sa.types.TypeEngine[Any]:
 
 _BODY = sa.LargeBinary().with_variant(mysql.LONGBLOB(), 'mysql', 'mariadb')
 _JSON = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), 'mysql', 'mariadb')
+_REASON = sa.LargeBinary().with_variant(mysql.BLOB(), 'mysql', 'mariadb')
 _BIG = sa.BigInteger()
 
 record = sa.Table(
@@ -105,7 +106,8 @@ queue = sa.Table(
 )
 
 #: ``state``: 0 free, 1 claimed, 2 delayed; the last two until ``wake_at``.
-#: ``public_id`` is the id that a dead letter keeps.
+#: ``public_id`` is the id that a dead letter keeps. ``reason`` is UTF-8, and
+#: may hold unpaired surrogates.
 message = sa.Table(
     'message',
     METADATA,
@@ -123,6 +125,9 @@ message = sa.Table(
     sa.Column('checksum', _ascii(36)),
     sa.Column('public_id', _ascii(32)),
     sa.Column('body', _BODY, nullable=False),
+    sa.Column('group_key', _ascii(128)),
+    sa.Column('extras', _JSON),
+    sa.Column('reason', _REASON),
     sa.PrimaryKeyConstraint('queue_id', 'seq'),
     mysql_engine='InnoDB',
     sqlite_with_rowid=False,

@@ -425,6 +425,7 @@ class Valkey(Redis):
             'test_availability',
             'test_claims',
             'test_dead_letters',
+            'test_message_fields',
             'test_opening',
             'test_posting',
             'test_watch',

@@ -85,6 +85,7 @@ class MongoDB(harnesses.Harness):
             'test_claims',
             'test_concurrency',
             'test_deleting',
+            'test_message_fields',
             'test_notices',
             'test_popping',
             'test_posting',
@@ -195,7 +196,9 @@ class MongoDBFifo(MongoDB):
     """The same, with claims strictly in order."""
 
     name = 'mongodb.fifo'
-    core = frozenset({'test_paging', 'test_stale_metadata'})
+    core = frozenset(
+        {'test_message_fields', 'test_paging', 'test_stale_metadata'}
+    )
     driver = at_place(driver.FIFO)
 
 

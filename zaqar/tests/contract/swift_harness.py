@@ -53,7 +53,14 @@ class Swift(harnesses.PostgreSQL):
     """
 
     name = 'swift'
-    core = frozenset({'test_bodies', 'test_popping', 'test_stale_metadata'})
+    core = frozenset(
+        {
+            'test_bodies',
+            'test_message_fields',
+            'test_popping',
+            'test_stale_metadata',
+        }
+    )
     driver = dataclasses.replace(
         SWIFT, open_messages=open_messages, open_management=open_management
     )

@@ -120,5 +120,6 @@ each('HSET', own.touched, hash)
 call('HSET', own.claims, id, table.concat(entry, ' '))
 call('ZADD', own.lapses, ends, id)
 extend_ttl(own, raised)
-match_ttl(own, own.claimed, own.touched, own.claims, own.lapses, own.letters)
+match_ttl(own, own.claimed, own.touched, own.claims, own.lapses, own.letters,
+    own.beside)
 return answer

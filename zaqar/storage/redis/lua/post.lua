@@ -3,8 +3,9 @@
 -- ARGV: now, limit, whether to store a notice (0: no, 1: yes, but none is
 -- passed, 2: yes, the next group), version of the metadata or '', then a group
 -- for the post: token, random halves, latest expiry, ids of dead letters or
--- '', count, and for each message: end of its delay or '', message; a group
--- for the notice, whose queue is that of the second set of KEYS.
+-- '', count, number of things beside bodies, and for each message: end of its
+-- delay or '', message; for each thing: letter, number of the message, thing;
+-- a group for the notice, whose queue is that of the second set of KEYS.
 
 local function stored(q, token)
     return call('HGET', q.tokens, token)
@@ -60,6 +61,16 @@ local function store(q, first, at, count)
     return unheld
 end
 
+local function store_beside(q, first, at, count)
+    local hash = {}
+    for number = 0, count - 1 do
+        local place = first + tonumber(ARGV[at + number * 3 + 2]) - 1
+        hash[#hash + 1] = ARGV[at + number * 3 + 1] .. text(place)
+        hash[#hash + 1] = ARGV[at + number * 3 + 3]
+    end
+    each('HSET', q.beside, hash)
+end
+
 -- Store the group that begins behind ARGV[at]. Returns what its token leads to
 -- and how many of its messages are free.
 local function append(q, at)
@@ -72,7 +83,8 @@ local function append(q, at)
     local first = math.max(last, now * 1000)
     call('HSET', q.state, 'next', text(first + count))
     local record = text(first) .. ' ' .. halves
-    local unheld = store(q, first, at + 5, count)
+    local unheld = store(q, first, at + 6, count)
+    store_beside(q, first, at + 6 + count * 2, tonumber(ARGV[at + 6]))
     remember(q, token, record)
     for number = 1, #letters / 32 do
         local letter = string.sub(letters, number * 32 - 31, number * 32)
@@ -81,7 +93,7 @@ local function append(q, at)
             'r' .. seq, letter .. ' ' .. token)
     end
     extend_ttl(q, tonumber(death))
-    match_ttl(q, q.free, q.delayed, q.waiting, q.letters)
+    match_ttl(q, q.free, q.delayed, q.waiting, q.letters, q.beside)
     return record, unheld
 end
 
@@ -110,7 +122,8 @@ end
 local unheld
 record, unheld = append(own, 4)
 if mark ~= '0' and notice == '2' then
-    local at, outbox = 9 + count * 2, named(14)
+    local at = 10 + count * 2 + tonumber(ARGV[10]) * 3
+    local outbox = named(15)
     if not stored(outbox, ARGV[at + 1]) then
         append(outbox, at)
     end

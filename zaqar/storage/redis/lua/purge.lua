@@ -4,5 +4,6 @@
 -- well, so that no repeated post brings back what it had stored before.
 
 call('UNLINK', own.messages, own.all, own.free, own.claimed, own.delayed,
-    own.waiting, own.expiry, own.touched, own.claims, own.lapses, own.letters)
+    own.waiting, own.expiry, own.touched, own.claims, own.lapses, own.letters,
+    own.beside)
 return {OK}

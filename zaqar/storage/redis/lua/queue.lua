@@ -25,7 +25,8 @@ local function named(at)
         waiting = KEYS[at + 7], expiry = KEYS[at + 8],
         touched = KEYS[at + 9], claims = KEYS[at + 10],
         lapses = KEYS[at + 11], letters = KEYS[at + 12],
-        tokens = KEYS[at + 13], old_tokens = KEYS[at + 14],
+        beside = KEYS[at + 13],
+        tokens = KEYS[at + 14], old_tokens = KEYS[at + 15],
     }
 end
 
@@ -66,7 +67,9 @@ end
 local function match_ttl(q, ...)
     local life = call('PTTL', q.messages)
     for _, key in ipairs({...}) do
-        if call('PTTL', key) < life - HOUR then
+        local left = call('PTTL', key)
+        -- Without a key it is -2.
+        if left ~= -2 and left < life - HOUR then
             call('PEXPIRE', key, life)
         end
     end
@@ -134,6 +137,19 @@ local function forget_letters(q, seqs)
     each('HDEL', q.letters, gone)
 end
 
+-- What is stored beside bodies has a field of its own, by a letter and the
+-- place of the message: g, its group; e, its extras; r, the last reason that a
+-- worker gave. A program that knows none of them reads messages all the same.
+local function beside(seqs)
+    local fields = {}
+    for _, seq in ipairs(seqs) do
+        fields[#fields + 1] = 'g' .. seq
+        fields[#fields + 1] = 'e' .. seq
+        fields[#fields + 1] = 'r' .. seq
+    end
+    return fields
+end
+
 -- Remove messages.
 local function remove(q, seqs)
     if #seqs == 0 then
@@ -141,6 +157,9 @@ local function remove(q, seqs)
     end
     if call('EXISTS', q.letters) == 1 then
         forget_letters(q, seqs)
+    end
+    if call('EXISTS', q.beside) == 1 then
+        each('HDEL', q.beside, beside(seqs))
     end
     for _, key in ipairs({q.messages, q.touched}) do
         each('HDEL', key, seqs)
@@ -202,11 +221,35 @@ local function with_delay(seq, record)
     return format(count, raised, ttl, '0', tonumber(ends), '')
 end
 
+local has_beside
+
+-- Return what claims record of a message, and behind it what is stored beside
+-- its body: a line with the length of each, -1 without it, and all of them.
+local function with_beside(seq, record)
+    if has_beside == nil then
+        has_beside = call('EXISTS', own.beside) == 1
+    end
+    if not has_beside then
+        return record
+    end
+    local sizes, stored, is_any = {}, {}, false
+    for place, value in ipairs(values(own.beside, beside({seq}))) do
+        is_any = is_any or value
+        sizes[place] = value and #value or -1
+        stored[place] = value or ''
+    end
+    if not is_any then
+        return record
+    end
+    return (record or '') .. '\n' .. table.concat(sizes, ' ') .. '\n'
+        .. table.concat(stored)
+end
+
 -- Add a message to an answer.
 local function show(answer, seq, blob, record)
     answer[#answer + 1] = seq
     answer[#answer + 1] = blob
-    answer[#answer + 1] = record
+    answer[#answer + 1] = with_beside(seq, record)
 end
 
 -- Find live messages by triples of ARGV: place, random half, whole id. Calls

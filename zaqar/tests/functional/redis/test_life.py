@@ -39,7 +39,7 @@ def busy(queue: Probe, another: Probe) -> Probe:
     queue.release(queue.take(max_claims=5).id)
     queue.take(1)
     queue.post('delayed', delay=300, ttl=900)
-    queue.letter('letter', old, ttl=600)
+    queue.letter('letter', old, ttl=600, extras=b'extras')
     return queue
 
 
@@ -59,7 +59,7 @@ def test_an_idle_queue_is_forgotten_an_hour_after_its_last_message(
         # Looked for during twenty minutes.
         assert 1200 < lifetimes.pop(name) <= HOUR
     # All that was ever made but what is empty.
-    assert set(lifetimes) == set('mafcdwxkqeo')
+    assert set(lifetimes) == set('mafcdwxkqeoy')
     for name, life in lifetimes.items():
         assert 900 + HOUR - 60 < life <= 900 + 2 * HOUR, name
 

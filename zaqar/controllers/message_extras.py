@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What controllers store beside the body of a message.
+
+Stores take it for bytes. Members that are absent take no space, and a message
+without any has none at all, as almost all have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class Attribute(msgspec.Struct, frozen=True):
+    """A message attribute.
+
+    :ivar type: ``String``, ``Number`` or ``Binary``, perhaps with a label
+        behind a point
+    """
+
+    type: str
+    value: str
+
+
+class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a dead letter comes from.
+
+    :ivar queue: name of its queue
+    :ivar claim_count: how often it was handed out there
+    :ivar at: when it was moved, in milliseconds
+    :ivar ttl: that of its own post in seconds, if it has another one now
+    """
+
+    queue: str
+    reason: str
+    claim_count: int
+    at: int
+    ttl: int | None = None
+
+
+class Extras(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is stored beside a body.
+
+    :ivar attributes: encoded by :func:`encode_attributes`, and encrypted
+        where the body is
+    """
+
+    attributes: bytes | None = None
+    dead_letter: DeadLetter | None = None
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_EXTRAS = msgspec.msgpack.Decoder(Extras)
+_ATTRIBUTES = msgspec.msgpack.Decoder(dict[str, Attribute])
+
+_NONE = Extras()
+
+
+def encode(extras: Extras) -> bytes | None:
+    """Return extras as they are stored, None for empty ones."""
+    return None if extras == _NONE else _ENCODER.encode(extras)
+
+
+def decode(data: bytes | None) -> Extras:
+    """Return the extras of a message.
+
+    :raises msgspec.DecodeError: they are damaged
+    """
+    return _NONE if data is None else _EXTRAS.decode(data)
+
+
+def encode_attributes(attributes: Mapping[str, Attribute]) -> bytes:
+    """Return attributes in the clear."""
+    return _ENCODER.encode(attributes)
+
+
+def decode_attributes(data: bytes) -> Mapping[str, Attribute]:
+    """Return attributes that were encoded, or decrypted.
+
+    :raises msgspec.DecodeError: they are damaged
+    """
+    return _ATTRIBUTES.decode(data)
