@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims, and pops, which are claims that end with a deletion."""
+"""Claims: made, read, renewed and released."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from zaqar.models import Claim, Message
+from zaqar.models import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy import message_queries, queue_state
 from zaqar.storage.sqlalchemy.claimable_rows import (
@@ -23,7 +23,6 @@ from zaqar.storage.sqlalchemy.message_rows import (
     count_of,
     index_hint,
     is_free,
-    is_one_of,
     message,
     queue_id_of,
     rest_of,
@@ -62,7 +61,7 @@ INSERT_CLAIM = (
 #: The condition that rows are as :func:`select_free` has locked them: a Galera
 #: node ends locks of its own when another one gets ahead. An expression, so
 #: that the rows are found by their key.
-_STILL_FREE = 'wake_at + 0 <= :selected_at'
+STILL_FREE = 'wake_at + 0 <= :selected_at'
 
 #: The condition that the metadata of a claim is not too old.
 _IS_CURRENT = (
@@ -270,7 +269,7 @@ def _update(
     session.later(
         f'UPDATE message{hint} SET state = 1, wake_at = :end, '
         f'claim_id = CASE {" ".join(claims)} END, claim_count = {count}, '
-        f'{PROLONG} WHERE (({") OR (".join(conditions)})) AND {_STILL_FREE}',
+        f'{PROLONG} WHERE (({") OR (".join(conditions)})) AND {STILL_FREE}',
         {**values, 'selected_at': values['now']},
         rows=sum(len(rows) for _, rows in parts),
     )
@@ -378,28 +377,3 @@ def release(session: SqlSession, qid: str, claim_id: str) -> None:
     )
     if not freed and not deleted:
         queue_state.check_gone(session, qid)
-
-
-def pop(
-    session: SqlSession, qid: str, now: int, limit: int
-) -> Sequence[Message]:
-    """Take and delete free messages within a transaction."""
-    values = {'qid': qid, 'now': now}
-    rows = select_free(session, FreeRows(values, limit))
-    if not rows:
-        queue_state.check_gone(session, qid)
-        return []
-    seqs = [*map(seq_of, rows)]
-    session.later(
-        'DELETE FROM message WHERE queue_id = :id '
-        f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))} '
-        f'AND {_STILL_FREE}',
-        {
-            'id': queue_id_of(rows[0]),
-            'selected_at': now,
-            **placeholder_values('s', seqs),
-        },
-        rows=len(seqs),
-    )
-    queue_state.subtract_live(session, queue_id_of(rows[0]), len(rows))
-    return [message(row, now) for row in rows]

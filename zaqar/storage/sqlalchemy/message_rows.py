@@ -103,7 +103,7 @@ def is_one_of(dialect: str, column: str, name: str, count: int) -> str:
 
 def is_free(row: Row, now: int) -> bool:
     """Tell whether the message of a row can be claimed."""
-    state, wake_at = row[8:10]
+    state, wake_at, _ = hold_of(row)
     return bool(state == FREE or 0 < wake_at <= now)
 
 

@@ -34,6 +34,7 @@ from zaqar.storage.sqlalchemy import (
     message_deletion,
     message_queries,
     message_volume,
+    popping,
     posting,
     queue_state,
     shared_claims,
@@ -179,7 +180,7 @@ class SqlMessageStore(base.MessageStore):
         )
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
-        return self._database.write(claiming.pop, qid, now, limit)
+        return self._database.write(popping.pop, qid, now, limit)
 
     def claim(
         self,

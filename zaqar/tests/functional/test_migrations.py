@@ -26,7 +26,6 @@ from zaqar.storage.sqlalchemy import (
 from zaqar.tests.functional.conftest import ENGINES
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
-
 HEAD = schema_revision.HEAD
 
 
