@@ -129,6 +129,27 @@ def current(
     raise NotFound(f'Subscription {subscription_id} does not exist')
 
 
+def id_of(ctx: Context, scope: Scope, subscriber: str) -> str | None:
+    """Return the id of the subscription of a subscriber, if it has one."""
+    name = _digest(subscriber)
+    index = ctx.catalogue.management.get(SUBSCRIBER, parent_of(scope), name)
+    return None if index is None else str(index.data['id'])
+
+
+def trust_of(
+    ctx: Context, scope: Scope, subscription_id: str | None
+) -> str | None:
+    """Return the trust that was created for a subscription, if any."""
+    if subscription_id is None:
+        return None
+    record = ctx.catalogue.management.get(
+        SUBSCRIPTION, parent_of(scope), subscription_id
+    )
+    options = (record.data['options'] or {}) if record is not None else {}
+    trust_id: str | None = options.get(trust_interface.OPTION)
+    return trust_id
+
+
 def enrol(
     ctx: Context, scope: Scope, data: Data, now: int
 ) -> tuple[str, bool]:

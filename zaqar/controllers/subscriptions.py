@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import structs
 
+from zaqar import request_deadline
 from zaqar.controllers import (
     ended_trusts,
     outbox_notices,
@@ -27,10 +29,12 @@ from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import page_size
 from zaqar.controllers.result_types import SubscriptionPage
 from zaqar.controllers.url_signatures import shown
-from zaqar.errors import Conflict, InvalidRequest
+from zaqar.errors import Conflict, InvalidRequest, StoreUnavailable
 from zaqar.models import Queue, Scope, Subscription
 from zaqar.storage.base import OUTBOX, MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
+
+LOG = logging.getLogger(__name__)
 
 #: Options that no response shows.
 _HIDDEN = frozenset(
@@ -77,20 +81,22 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> str:
     fresh = _fresh(ctx, _object(document), now)
     # Before the queue, which a refusal leaves unmade.
     trust_id = subscription_trusts.attach(ctx, fresh, now)
+    uri: str = fresh['subscriber']
+    is_new = False
     try:
         ctx.catalogue.ensure(scope)
         subscription_id, is_new = records.enrol(ctx, scope, fresh, now)
-    except BaseException as error:
-        ended_trusts.end(ctx, trust_id)
-        if isinstance(error, Conflict):
-            # The process that recorded it may have died before this.
-            _mark(ctx, scope)
+    except Conflict:
+        # The process that recorded it may have died before this.
+        _mark(ctx, scope)
         raise
-    if not is_new:
-        ended_trusts.end(ctx, trust_id)
+    finally:
+        if not is_new:
+            _end_unused(
+                ctx, scope, {trust_id}, lambda: records.id_of(ctx, scope, uri)
+            )
     _mark(ctx, scope)
     if not fresh['confirmed']:
-        uri: str = fresh['subscriber']
         _request_confirmation(
             ctx, scope, subscription_id, uri, fresh['ttl'], wanted=True
         )
@@ -184,17 +190,46 @@ def _update(
     data['options'] = _with_secret(old.options, data['options'])
     brought = changes.get('options', {}).get(trust_interface.OPTION)
     created_id = subscription_trusts.renew(ctx, old, data, brought, now)
-    old_id = old.options.get(trust_interface.OPTION)
+    trust_ids = {old.options.get(trust_interface.OPTION), created_id}
     done = False
     try:
         done = records.replace(ctx, scope, old, data, version)
     finally:
-        used_id = (
-            data['options'].get(trust_interface.OPTION) if done else old_id
-        )
-        for trust_id in {old_id, created_id} - {used_id}:
-            ended_trusts.end(ctx, trust_id)
+        if done:
+            used_id = data['options'].get(trust_interface.OPTION)
+            for trust_id in trust_ids - {used_id}:
+                ended_trusts.end(ctx, trust_id)
+        else:
+            _end_unused(ctx, scope, trust_ids, lambda: old.id)
     return done
+
+
+def _end_unused(
+    ctx: Context,
+    scope: Scope,
+    trust_ids: set[str | None],
+    find: Callable[[], str | None],
+) -> None:
+    """End trusts that a subscription does not use after a failed change.
+
+    The store may have recorded it, though the answer was lost.
+
+    :param find: returns the id of the subscription
+    """
+    trust_ids.discard(None)
+    if not trust_ids:
+        return
+    try:
+        with request_deadline.undoing():
+            used = records.trust_of(ctx, scope, find())
+    except StoreUnavailable:
+        LOG.warning(
+            'A store did not tell whether the trust of a subscription is '
+            'used: it lasts until it expires.'
+        )
+        return
+    for trust_id in trust_ids - {used}:
+        ended_trusts.end(ctx, trust_id)
 
 
 def _mark(ctx: Context, scope: Scope) -> None:

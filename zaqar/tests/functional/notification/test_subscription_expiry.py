@@ -188,6 +188,87 @@ def test_a_trust_ends_though_the_store_fails_meanwhile(
     assert not trusts.lasting
 
 
+class LostAnswers:
+    """A store that records subscriptions, and says that it has failed.
+
+    :ivar is_down: whether it answers nothing more then
+    """
+
+    def __init__(self, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_down = self.goes_down = self.refuses = False
+        for name in ('create', 'replace', 'get'):
+            method = self._around(getattr(rig.management, name))
+            monkeypatch.setattr(rig.management, name, method)
+
+    def _around(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(kind: str, *arguments: Any, **more: Any) -> Any:
+            is_write = kind == SUBSCRIPTION and method.__name__ != 'get'
+            if self.is_down or (is_write and self.refuses):
+                raise StoreUnavailable
+            result = method(kind, *arguments, **more)
+            if is_write:
+                self.is_down = self.goes_down
+                raise StoreUnavailable
+            return result
+
+        return call
+
+
+@pytest.mark.parametrize('goes_down', [False, True])
+@pytest.mark.parametrize('change', ['create', 'update'])
+def test_a_trust_lasts_if_its_subscription_is_recorded_after_all(
+    trusting: Rig,
+    trusts: SlowTrusts,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    goes_down: bool,
+) -> None:
+    one = trusting.subscribe(TAKES_TOKEN) if change == 'update' else ''
+    with monkeypatch.context() as patch:
+        LostAnswers(trusting, patch).goes_down = goes_down
+        with pytest.raises(StoreUnavailable):
+            if one:
+                subscriptions.update(
+                    trusting.ctx,
+                    scope=SCOPE,
+                    subscription_id=one,
+                    document={'ttl': 2 * HOUR},
+                )
+            else:
+                trusting.subscribe(TAKES_TOKEN)
+    (record,) = trusting.management.list(
+        SUBSCRIPTION, PARENT, after=None, limit=10
+    )
+    used = record.data['options']['trust_id']
+    assert used in trusts.lasting
+    if not goes_down:
+        assert trusts.lasting == {used}
+
+
+@pytest.mark.parametrize('change', ['create', 'update'])
+def test_a_trust_ends_if_its_subscription_is_not_recorded(
+    trusting: Rig,
+    trusts: SlowTrusts,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+) -> None:
+    one = trusting.subscribe(TAKES_TOKEN) if change == 'update' else ''
+    before = {*trusts.lasting}
+    with monkeypatch.context() as patch:
+        LostAnswers(trusting, patch).refuses = True
+        with pytest.raises(StoreUnavailable):
+            if one:
+                subscriptions.update(
+                    trusting.ctx,
+                    scope=SCOPE,
+                    subscription_id=one,
+                    document={'ttl': 2 * HOUR},
+                )
+            else:
+                trusting.subscribe(TAKES_TOKEN)
+    assert trusts.lasting == before
+
+
 def test_a_purge_ends_the_trust_that_a_subscription_has_by_then(
     trusting: Rig, trusts: SlowTrusts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
