@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report.facts(facts))
     table = report.Table(
         f'{options.clients} clients, a post every {options.pace * 1e3:g} ms '
-        f'each, {options.reloads} reloads a round',
+        f'each, {options.reloads} reload{"s"[: options.reloads - 1]} a round',
         _HEAD,
     )
     ratios = []

@@ -7,12 +7,13 @@ decode them as ``msgspec.Raw``: another type is no fault yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from zaqar.api import microversions
 from zaqar.api.response_schemas import SINCE, Schema
 from zaqar.api_versions import Version
 
@@ -21,22 +22,29 @@ from zaqar.api_versions import Version
 class NewerMembers:
     """The newer members of an object.
 
-    :ivar since: their versions, by name
+    :ivar absent: the names of those that a version does not have, by version
     :ivar items: those of the items of its arrays, by the name of the array
     """
 
-    since: Mapping[str, Version]
+    absent: Mapping[Version, Sequence[str]]
     items: Mapping[str, NewerMembers]
 
     def unset(self, document: msgspec.Struct, version: Version) -> None:
         """Unset those that a version does not have."""
-        for name, since in self.since.items():
-            if since > version:
-                setattr(document, name, msgspec.UNSET)
+        self.unset_all((document,), version)
+
+    def unset_all(
+        self, documents: Collection[msgspec.Struct], version: Version
+    ) -> None:
+        """Unset those of several objects."""
+        if absent := self.absent[version]:
+            for document in documents:
+                for name in absent:
+                    setattr(document, name, msgspec.UNSET)
         for name, newer in self.items.items():
-            array: Any = getattr(document, name)
-            for item in array or ():
-                newer.unset(item, version)
+            for document in documents:
+                array: Any = getattr(document, name)
+                newer.unset_all(array or (), version)
 
 
 def of(schema: Schema) -> NewerMembers | None:
@@ -52,4 +60,10 @@ def of(schema: Schema) -> NewerMembers | None:
         for name, inner in properties.items()
         if (newer := of(inner.get('items', {}))) is not None
     }
-    return NewerMembers(since, items) if since or items else None
+    if not (since or items):
+        return None
+    absent = {
+        version: tuple(name for name in since if since[name] > version)
+        for version in microversions.ALL
+    }
+    return NewerMembers(absent, items)

@@ -96,6 +96,14 @@ OPTS: Sequence[cfg.Opt] = [
         default=False,
         help='Consumers wait for messages instead of polling.',
     ),
+    cfg.IntOpt(
+        'wait_seconds',
+        default=20,
+        min=1,
+        max=25,
+        help='Seconds that a claim waits at most; no more than [transport] '
+        'max_wait of the service.',
+    ),
     cfg.BoolOpt(
         'bulk_delete',
         default=False,

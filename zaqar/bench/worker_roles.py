@@ -27,9 +27,6 @@ CLAIM_GRACE = 200
 #: do, so that it does not poll without pause.
 REST = 0.02
 
-#: Seconds that a claim waits at most: less than a client does for an answer.
-MOST_WAIT = 20
-
 
 @dataclass(frozen=True)
 class Workload:
@@ -39,7 +36,8 @@ class Workload:
     :ivar list: messages listed at once
     :ivar post: messages posted at once
     :ivar bulk: delete the messages of a claim in one request
-    :ivar wait: let claims wait for messages
+    :ivar wait: seconds that claims wait for messages at most, 0: not at all;
+        less than a client does for an answer
     """
 
     queues: Sequence[str]
@@ -48,7 +46,7 @@ class Workload:
     list: int
     post: int
     bulk: bool
-    wait: bool
+    wait: int
 
 
 @dataclass
@@ -140,7 +138,7 @@ class Consumer(Worker):
     role = 'consumer'
 
     def _step(self, queue: str, left: float) -> bool:
-        wait = min(math.ceil(left), MOST_WAIT) if self._workload.wait else 0
+        wait = min(math.ceil(left), self._workload.wait)
         claimed = self._timed('claim', lambda: self._claim(queue, wait))
         if claimed is None:
             return False

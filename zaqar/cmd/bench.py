@@ -72,7 +72,7 @@ def _plan(conf: cfg.ConfigOpts) -> worker_pool.Plan:
             list=conf.messages_per_list,
             post=conf.messages_per_post,
             bulk=conf.bulk_delete,
-            wait=conf.wait,
+            wait=conf.wait_seconds if conf.wait else 0,
         ),
         seconds=conf.time,
         warm_up=conf.warm_up,

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import msgspec
 
+from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     flavors,
     metadata_json_patch,
@@ -128,7 +129,7 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
                 queue.metadata, scope.kind, ctx.limits, ctx.version
             ),
         )
-        _check_result(ctx, scope, fields)
+        _check_result(ctx, scope, fields, {change.key for change in changes})
         _check_flavor(ctx, queue, fields)
         if changes and not ctx.catalogue.update(queue, fields):
             return None
@@ -271,9 +272,17 @@ def _missing(scope: Scope) -> NotFound:
 
 
 def _check_result(
-    ctx: Context, scope: Scope, fields: Mapping[str, Any]
+    ctx: Context, scope: Scope, fields: Mapping[str, Any], touched: Set[str]
 ) -> None:
-    fault = reserved_metadata.fault(fields, scope, ctx.limits, ctx.version)
+    """Check metadata after a patch of some keys.
+
+    From 2.1 on what is stored of other keys is not checked: it may have been
+    stored under 2.0, where the key was a free one, or under other limits.
+    """
+    checked = fields
+    if ctx.version >= V2_1:
+        checked = {key: fields[key] for key in touched & fields.keys()}
+    fault = reserved_metadata.fault(checked, scope, ctx.limits, ctx.version)
     if fault is None and (
         len(msgspec.json.encode(fields)) > ctx.limits.max_queue_metadata
     ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import functools
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,15 @@ class StreamStart:
     marker: str
     exclude: str
     ends_at: datetime.datetime | None
+
+
+def seconds_left(
+    ends_at: datetime.datetime | None, now: datetime.datetime
+) -> float:
+    """Return for how long a stream may go on, infinity if for ever."""
+    if ends_at is None:
+        return math.inf
+    return max(0.0, (ends_at - now).total_seconds())
 
 
 def start(

@@ -96,14 +96,11 @@ class Catalogue:
             if self.management.create(
                 scope.kind, scope.project, scope.name, self._data(queue)
             ):
-                self._cache_queue(queue)
-                if self.created is not None:
-                    self.created(scope)
-                return queue, True
+                return self._is_created(self._cache_queue(queue)), True
             existing = self.read(scope)
             if existing is not None and existing.qid == queue.qid:
                 # The answer was lost, and then somebody changed the queue.
-                return existing, True
+                return self._is_created(existing), True
             self._discard(queue)
             return (existing, False) if existing else None
 
@@ -276,6 +273,11 @@ class Catalogue:
     def _new(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
         """Return a queue to be recorded."""
         return Queue(scope, secrets.token_hex(16), metadata, 1)
+
+    def _is_created(self, queue: Queue) -> Queue:
+        if self.created is not None:
+            self.created(queue.scope)
+        return queue
 
     def _discard(self, queue: Queue) -> None:
         """Undo what was stored for a queue that is not recorded after all."""

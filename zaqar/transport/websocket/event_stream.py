@@ -11,6 +11,7 @@ import datetime
 from collections.abc import Callable
 from typing import Protocol
 
+from zaqar.controllers import streams
 from zaqar.controllers.streams import StreamStart
 from zaqar.transport.websocket.queue_feed import Follower
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
@@ -74,10 +75,8 @@ class Streams:
         if not self._is_beating:
             self._is_beating = True
             self._loop.call_later(PULSE, self._beat)
-        seconds = self._max_age
-        if ends_at is not None:
-            left = (ends_at - self._now()).total_seconds()
-            seconds = max(0.0, min(seconds, left))
+        left = streams.seconds_left(ends_at, self._now())
+        seconds = min(self._max_age, left)
         if self._is_closed:
             seconds = 0.0
         return self._loop.call_later(seconds, stream.end)

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import math
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 
+from zaqar.controllers import streams
 from zaqar.models import Scope
 from zaqar.transport.websocket.connection_state_machine import ClientSocket
 from zaqar.transport.websocket.frames_and_effects import OwnedStream
@@ -86,10 +88,10 @@ class FrameStreams:
             is_blocked=self._is_blocked or self._is_full,
         )
         timer = None
-        if stream.ends_at is not None:
-            left = (stream.ends_at - self._now()).total_seconds()
+        left = streams.seconds_left(stream.ends_at, self._now())
+        if left < math.inf:
             timer = self._loop.call_later(
-                max(0.0, left), self.end, {stream.id: _EXPIRED}
+                left, self.end, {stream.id: _EXPIRED}
             )
         scope = start.source.scope
         self._streams[stream.id] = _Stream(scope, format_, follower, timer)

@@ -34,6 +34,9 @@ PIECE = 256 * 1024
 
 Jobs = Sequence[Job | None]
 
+#: The status, the headers and the body.
+_Answer = tuple[int, Headers, bytes]
+
 
 class AsgiAdapter:
     """Calls the application for each request once its body is complete.
@@ -156,8 +159,9 @@ class AsgiAdapter:
         else:
             environ['wsgi.input'] = io.BytesIO(body)
         environ[TURN] = turn
+        answer: _Answer | BaseException
         try:
-            status, headers, content = wsgi_environ.call(app, environ)
+            answer = wsgi_environ.call(app, environ)
             if turn.is_missed:
                 # Once only: what granian reports to a second one is wrong.
                 client = client or self._watched(watcher, turn)
@@ -167,18 +171,27 @@ class AsgiAdapter:
                     self._resume, watcher, body, turn, client, since
                 )
                 return (turn.wait(resume),)
-            if client is not None:
-                client.ignore()
+        except BaseException as error:
+            answer = error
+        if client is not None:
+            client.ignore()
+        return (*self._respond(watcher, answer, turn), turn.end())
+
+    def _respond(
+        self, watcher: Any, answer: _Answer | BaseException, turn: Turn
+    ) -> Jobs:
+        """Send an answer; return what is to be done next."""
+        try:
+            if isinstance(answer, BaseException):
+                raise answer
+            status, headers, content = answer
             if self._closes():
                 headers = [*headers, ('Connection', 'close')]
             _start(watcher.proto, status, headers)
-            jobs = self._send(watcher, content, turn)
+            return self._send(watcher, content, turn)
         except BaseException as error:
-            if client is not None:
-                client.ignore()
             watcher.err(error)
-            jobs = ()
-        return (*jobs, turn.end())
+            return ()
 
     def _watched(self, watcher: Any, turn: Turn) -> _Client:
         """Return the client of a request, whose leaving is noticed."""

@@ -748,10 +748,14 @@ def test_a_queue_that_was_changed_before_its_creation_was_repeated_is_ours(
             return False
         return created
 
+    created: list[Scope] = []
+    monkeypatch.setattr(_catalogue(api), 'created', created.append)
     monkeypatch.setattr(management, 'create', repeated)
     assert api('PUT', QUEUE).status == 201
     record = management.get('queue', api.project, 'q')
     assert _registered(api, 'east') == [record.data['qid']]
+    # What waits for the queue looks it up.
+    assert created == [Scope(api.project, 'q')]
 
 
 def test_a_move_that_was_changed_before_it_was_repeated_is_ours(

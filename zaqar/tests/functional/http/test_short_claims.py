@@ -132,6 +132,29 @@ def test_what_2_0_has_stored_unchecked_is_no_default(
     assert new('GET', path).json['ttl'] == 300
 
 
+def test_a_patch_is_not_refused_for_what_2_0_has_stored(api: Api) -> None:
+    wrong = {TTL: 'long', WAIT: -1, 'a': 1}
+    assert api('PUT', QUEUE, wrong).status == 201
+    new = api.at(V2_1)
+
+    def patch(api: Api, op: str, key: str, *value: Any) -> int:
+        change = {'op': op, 'path': f'/metadata/{key}'}
+        if value:
+            change['value'] = value[0]
+        kind = {'Content-Type': PATCH}
+        return api('PATCH', QUEUE, [change], headers=kind).status
+
+    assert patch(new, 'replace', 'a', 2) == 200
+    assert new('GET', QUEUE).json['a'] == 2
+    # What it touches is checked.
+    assert patch(new, 'replace', TTL, 'short') == 400
+    assert patch(new, 'add', '_max_messages', -1) == 400
+    assert patch(new, 'replace', WAIT, 5) == 200
+    assert patch(new, 'remove', TTL) == 200
+    assert patch(api, 'replace', WAIT, 'soon') == 200
+    assert new('GET', QUEUE).json['a'] == 2
+
+
 @pytest.mark.parametrize(
     ('key', 'most', 'default'), [(TTL, 43200, 300), (WAIT, 60, 0)]
 )

@@ -79,7 +79,7 @@ def test_what_is_newer_may_be_of_any_type_before() -> None:
     assert body is not None
     newer = body.newer
     assert newer is not None
-    members = newer.items['messages'].since
+    members = newer.items['messages'].absent[V2_0]
     assert members
     for name in members:
         for value in ('1', '"x"', 'null', '{"a": [1]}'):

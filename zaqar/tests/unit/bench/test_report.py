@@ -131,7 +131,7 @@ def test_a_message_carries_the_time_of_its_post(body: object) -> None:
     assert sample_messages.seconds_since_post(body) is None
 
 
-def _plan(consumers: int, queues: int, *, wait: bool) -> worker_pool.Plan:
+def _plan(consumers: int, queues: int, *, wait: int) -> worker_pool.Plan:
     return worker_pool.Plan(
         url='',
         headers={},
@@ -161,13 +161,13 @@ def _plan(consumers: int, queues: int, *, wait: bool) -> worker_pool.Plan:
 def test_consumers_that_wait_share_the_queues(
     consumers: int, queues: int, shared: list[list[str]]
 ) -> None:
-    shares = [*worker_pool.worker_queues(_plan(consumers, queues, wait=True))]
+    shares = [*worker_pool.worker_queues(_plan(consumers, queues, wait=20))]
 
     assert [role for role, _ in shares] == ['producer', *['consumer'] * 2]
     assert [own for _, each in shares[1:] for own in each] == shared
     every = [str(number) for number in range(queues)]
     assert shares[0][1] == [every]
-    polls = worker_pool.worker_queues(_plan(consumers, queues, wait=False))
+    polls = worker_pool.worker_queues(_plan(consumers, queues, wait=0))
     assert all(own == every for _, each in polls for own in each)
 
 
