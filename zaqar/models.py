@@ -119,6 +119,7 @@ class Message(msgspec.Struct, frozen=True):
     :ivar visible_at: when its delay ends, None if it is not delayed
     :ivar marker: its position in the queue, for paging; unlike the id valid
         even after a dead letter has been deleted
+    :ivar claim_ends_at: when the claim that holds it ends, None without one
     """
 
     id: str
@@ -135,6 +136,7 @@ class Message(msgspec.Struct, frozen=True):
     group: str | None = None
     extras: bytes | None = None
     reason: str | None = None
+    claim_ends_at: int | None = None
 
     @property
     def rnd(self) -> str:
@@ -142,8 +144,12 @@ class Message(msgspec.Struct, frozen=True):
 
     def before_claim(self) -> Self:
         """Return a claimed message as if it had not been handed out."""
-        count = self.claim_count - 1
-        return structs.replace(self, claim_id=None, claim_count=count)
+        return structs.replace(
+            self,
+            claim_id=None,
+            claim_ends_at=None,
+            claim_count=self.claim_count - 1,
+        )
 
     def to_post(self, now: int, **changes: Any) -> NewMessage:
         """Return the message for another store or queue, under its id.
@@ -206,12 +212,26 @@ class MessageSpan(msgspec.Struct, frozen=True):
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """How many live messages a queue holds; delayed ones are free."""
+    """How many live messages a queue holds.
+
+    :ivar free: all that are not claimed, hence the next two as well
+    :ivar delayed: whose delay has not passed
+    :ivar held_by_groups: that no claim can take before another message of
+        their group is settled
+    :ivar oldest_free_at: when the oldest one that a claim could take was
+        posted, None without any
+    :ivar posted: rises by one with every message of the queue, from any number
+        on, and perhaps with posts that were repeated; None where unknown
+    """
 
     free: int = 0
     claimed: int = 0
     oldest: MessageSpan | None = None
     newest: MessageSpan | None = None
+    delayed: int = 0
+    held_by_groups: int = 0
+    oldest_free_at: int | None = None
+    posted: int | None = None
 
     @property
     def total(self) -> int:

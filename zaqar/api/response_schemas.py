@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zaqar.api_versions import V2_1, Version
+from zaqar.controllers.explanations import State
+from zaqar.storage.inspection import LAST_SECOND, Order
 
 Schema = Mapping[str, Any]
 
@@ -126,16 +128,61 @@ QUEUE_PAGE = obj(
 _END = obj({'href': TEXT, 'age': COUNT, 'created': TEXT})
 
 
-def _stats(*optional: str) -> Schema:
+def _counts(newer: Mapping[str, Schema], *optional: str) -> Schema:
     counts = {'claimed': COUNT, 'free': COUNT, 'total': COUNT}
     ends = {'oldest': _END, 'newest': _END}
-    return obj(
-        {'messages': obj({**counts, **ends}, optional=[*optional, *ends])}
-    )
+    return obj({**counts, **ends, **newer}, optional=[*optional, *ends])
 
 
-STATS = _stats()
-TOPIC_STATS = _stats('claimed', 'free')
+_RATE: Schema = {'type': ['number', 'null'], 'minimum': 0}
+_ADDED = {
+    'delayed': since(V2_1, COUNT),
+    'held_by_groups': since(V2_1, COUNT),
+}
+STATS = obj(
+    {
+        'messages': _counts(_ADDED),
+        'oldest_free_age': since(
+            V2_1, {'type': ['integer', 'null'], 'minimum': 0}
+        ),
+        'rates': since(V2_1, obj({'posted': _RATE, 'deleted': _RATE})),
+    }
+)
+TOPIC_STATS = obj({'messages': _counts({}, 'claimed', 'free')})
+
+_SURVIVAL: Schema = {'enum': [True, False, LAST_SECOND, None]}
+GUARANTEES = obj(
+    {
+        'order': {'enum': [*Order, None]},
+        'delivery': {'const': 'at-least-once'},
+        'claims': {'const': 'exclusive'},
+        'dedup_window': COUNT,
+        'acknowledged_survives': obj(
+            {
+                'process_kill': {'type': 'boolean'},
+                'store_kill': _SURVIVAL,
+                'failover': _SURVIVAL,
+            }
+        ),
+        'because': array(TEXT),
+        'store': {'type': ['string', 'null']},
+        'checked_at': MOMENT,
+    }
+)
+EXPLANATION = obj(
+    {
+        'state': {'enum': [*State]},
+        'listed': {'type': 'boolean'},
+        'claimable': {'type': 'boolean'},
+        'because': array(TEXT),
+        'claim': {
+            **obj({'id': TEXT, 'ends_at': MOMENT}),
+            'type': ['object', 'null'],
+        },
+        'claim_count': COUNT,
+        'group': {'type': ['string', 'null']},
+    }
+)
 
 ANY_OBJECT: Schema = {'type': 'object'}
 ERROR = obj({'title': TEXT, 'description': TEXT}, optional=['description'])

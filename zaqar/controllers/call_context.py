@@ -12,7 +12,9 @@ from msgspec import structs
 from zaqar.api_versions import V2_0, Version
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.guarantees_cache import GuaranteesCache
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
+from zaqar.controllers.rate_estimates import RateEstimates
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.models import Identity
@@ -25,6 +27,8 @@ class Context(msgspec.Struct, frozen=True):
     :ivar size: bytes of the request's body, 0 without one
     :ivar version: that of the request
     :ivar features: see :mod:`zaqar.api.optional_features`
+    :ivar rates: what this process has seen of the statistics of queues
+    :ivar guarantees: what it has seen of the settings of their servers
     :ivar trusts: None if the service has no user who could be trusted
     """
 
@@ -38,6 +42,10 @@ class Context(msgspec.Struct, frozen=True):
     pipeline: Pipeline = msgspec.field(default_factory=Pipeline)
     trusts: Trusts | None = None
     version: Version = V2_0
+    rates: RateEstimates = msgspec.field(default_factory=RateEstimates)
+    guarantees: GuaranteesCache = msgspec.field(
+        default_factory=GuaranteesCache
+    )
 
     def called_by(
         self, identity: Identity, size: int, version: Version

@@ -18,6 +18,7 @@ from zaqar.controllers import (
 )
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import MAX_NAME, page_size
+from zaqar.controllers.rate_estimates import Rates
 from zaqar.controllers.result_types import Counted, NamedQueue, QueuePage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
 from zaqar.models import Kind, Queue, Record, Scope, Stats
@@ -146,9 +147,11 @@ def delete(ctx: Context, *, scope: Scope) -> None:
 def stats(ctx: Context, *, scope: Scope) -> Counted:
     def count(store: Any, queue: Queue) -> Counted:
         now = store.clock.now()
-        return Counted(store.stats(queue.qid, now=now), now)
+        counts = store.stats(queue.qid, now=now)
+        return Counted(counts, now, ctx.rates.update(queue.qid, counts, now))
 
-    return ctx.catalogue.run(scope, count, Counted(Stats(), 0, exists=False))
+    missing = Counted(Stats(), 0, Rates(), exists=False)
+    return ctx.catalogue.run(scope, count, missing)
 
 
 def purge(ctx: Context, *, scope: Scope, document: Any) -> None:

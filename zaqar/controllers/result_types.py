@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from zaqar.controllers.rate_estimates import Rates
 from zaqar.models import Claim, Kind, Message, Stats, Subscription
 
 Item = TypeVar('Item')
@@ -80,6 +81,7 @@ class Counted(msgspec.Struct, frozen=True):
 
     stats: Stats
     now: int
+    rates: Rates
     exists: bool = True
 
 

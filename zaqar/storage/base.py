@@ -20,6 +20,7 @@ from zaqar.models import (
     Stats,
 )
 from zaqar.storage.availability import WatchableStore
+from zaqar.storage.inspection import InspectableStore
 
 #: Entries that one :meth:`MessageStore.list` looks at, at most.
 SCAN_LIMIT = 1000
@@ -69,7 +70,7 @@ class Store(abc.ABC):
         """Give back all connections. The store is not used again."""
 
 
-class MessageStore(Store, WatchableStore):
+class MessageStore(Store, WatchableStore, InspectableStore):
     """Messages and claims of queues, each queue known by its ``qid``."""
 
     @abc.abstractmethod
@@ -274,14 +275,6 @@ class MessageStore(Store, WatchableStore):
     @abc.abstractmethod
     def stats(self, qid: str, *, now: int) -> Stats:
         """Count live messages, exactly, and name both ends."""
-
-    def volume(self, *, now: int) -> Stats | None:
-        """Estimate the live messages of all queues together.
-
-        For administrators: a driver may stop counting somewhere, and one that
-        cannot tell in bounded time returns None. Names no ends.
-        """
-        return None
 
     @abc.abstractmethod
     def purge(self, qid: str, *, now: int) -> None:

@@ -8,13 +8,18 @@ from typing import Any
 import msgspec
 
 from zaqar.api_versions import V2_1, Version
+from zaqar.controllers.explanations import Explanation
 from zaqar.controllers.flavors import Flavor
+from zaqar.controllers.guarantees import QueueGuarantees
 from zaqar.controllers.result_types import Counted
 from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
 from zaqar.pools.pool_records import Pool
+from zaqar.rfc3339 import timestamp
 
 #: Embeds a body, which is stored as JSON text, into a document.
 Embed = Callable[[bytes], Any]
+
+_DRIVER_IS_SILENT = 'The driver of this store does not tell.'
 
 
 def health_status(report: Mapping[str, Any]) -> int:
@@ -45,12 +50,6 @@ def content(
     return document
 
 
-def timestamp(moment: int) -> str:
-    """Return a time in UTC, as RFC 3339 writes it."""
-    time = datetime.datetime.fromtimestamp(moment // 1000, datetime.UTC)
-    return f'{time:%Y-%m-%dT%H:%M:%S}.{moment % 1000:03d}Z'
-
-
 def popped(
     item: Message, now: int, version: Version, embed: Embed = msgspec.Raw
 ) -> dict[str, Any]:
@@ -62,23 +61,50 @@ def popped(
     }
 
 
-def counts(
+def statistics(
+    counted: Counted,
+    scope: Scope,
+    version: Version,
+    shown: Callable[[MessageSpan], Any],
+) -> dict[str, Any]:
+    """Return the statistics of a queue or topic.
+
+    :param shown: represents one of its ends
+    """
+    stats = counted.stats
+    document: dict[str, Any] = {'messages': _counts(counted, scope, shown)}
+    if version >= V2_1 and scope.kind is Kind.QUEUE:
+        document['messages'] |= {
+            'delayed': stats.delayed,
+            'held_by_groups': stats.held_by_groups,
+        }
+        start = stats.oldest_free_at
+        document['oldest_free_age'] = (
+            None if start is None else age(start, counted.now)
+        )
+        document['rates'] = {
+            'posted': counted.rates.posted,
+            'deleted': counted.rates.deleted,
+        }
+    return document
+
+
+def _counts(
     counted: Counted, scope: Scope, shown: Callable[[MessageSpan], Any]
 ) -> dict[str, Any]:
-    """Return the statistics of a queue or topic."""
     stats = counted.stats
-    statistics: dict[str, Any] = {
+    counts: dict[str, Any] = {
         'claimed': stats.claimed,
         'free': stats.free,
         'total': stats.total,
     }
     if scope.kind is Kind.TOPIC and counted.exists:
         # Nothing of a topic can be claimed.
-        statistics = {'total': stats.total}
+        counts = {'total': stats.total}
     for name, span in (('oldest', stats.oldest), ('newest', stats.newest)):
         if span is not None and stats.total:
-            statistics[name] = shown(span)
-    return statistics
+            counts[name] = shown(span)
+    return counts
 
 
 def moment(span: MessageSpan, now: int) -> dict[str, Any]:
@@ -88,6 +114,46 @@ def moment(span: MessageSpan, now: int) -> dict[str, Any]:
     return {
         'age': age(span.created_at, now),
         'created': created.strftime('%Y-%m-%dT%H:%M:%SZ'),
+    }
+
+
+def guarantees(result: QueueGuarantees) -> dict[str, Any]:
+    """Return what a queue promises."""
+    known = result.checked.guarantees
+    return {
+        'order': known.order if known else None,
+        'delivery': 'at-least-once',
+        'claims': 'exclusive',
+        'dedup_window': result.dedup_window,
+        'acknowledged_survives': {
+            # Nothing is acknowledged before the store has it.
+            'process_kill': True,
+            'store_kill': known.store_kill if known else None,
+            'failover': known.failover if known else None,
+        },
+        'because': known.because if known else [_DRIVER_IS_SILENT],
+        'store': known.store if known else None,
+        'checked_at': timestamp(result.checked.at),
+    }
+
+
+def explanation(result: Explanation) -> dict[str, Any]:
+    """Return why a message is handed out and listed, or is not."""
+    message = result.message
+    claim = None
+    if message and message.claim_id and message.claim_ends_at:
+        claim = {
+            'id': message.claim_id,
+            'ends_at': timestamp(message.claim_ends_at),
+        }
+    return {
+        'state': result.state,
+        'listed': result.listed,
+        'claimable': result.claimable,
+        'because': result.because,
+        'claim': claim,
+        'claim_count': message.claim_count if message else 0,
+        'group': message.group if message else None,
     }
 
 

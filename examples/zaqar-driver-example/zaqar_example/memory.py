@@ -95,6 +95,7 @@ class Entry:
             marker=f'{self.seq:016x}',
             group=self.new.group,
             extras=self.new.extras,
+            claim_ends_at=self.held_until if self.holder(now) else None,
         )
 
 
@@ -360,15 +361,25 @@ class Messages:
         queue.claims.pop(claim_id, None)
 
     def stats(self, qid: str, now: int) -> Stats:
-        live = [*self._queue(qid, now).live(now)]
+        queue = self._queue(qid, now)
+        live = [*queue.live(now)]
         if not live:
-            return Stats()
+            return Stats(posted=queue.next_seq)
         claimed = sum(1 for entry in live if entry.holder(now))
         oldest, newest = (
             MessageSpan(entry.id, entry.created_at)
             for entry in (live[0], live[-1])
         )
-        return Stats(len(live) - claimed, claimed, oldest, newest)
+        free = (entry.created_at for entry in live if entry.is_free(now))
+        return Stats(
+            len(live) - claimed,
+            claimed,
+            oldest,
+            newest,
+            delayed=sum(entry.wake_at > now for entry in live),
+            oldest_free_at=min(free, default=None),
+            posted=queue.next_seq,
+        )
 
     def availability(
         self, qids: Sequence[str], now: int

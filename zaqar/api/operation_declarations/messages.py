@@ -19,6 +19,7 @@ from zaqar.api.operation import (
 from zaqar.api.waiting_requests import Waiting
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
+    explanations,
     messages,
     posting,
     streams,
@@ -212,6 +213,18 @@ OPERATIONS = (
         responses={200: response_schemas.MESSAGE},
         conflict='Its stored body cannot be decrypted.',
         rel='rel/message_get',
+    ),
+    Operation(
+        name='message_explain',
+        http='GET /v2/queues/{queue_name}/messages/{message_id}/explain',
+        rule=Rule(
+            'messages:explain', ANYONE, 'Show why a message is not handed out.'
+        ),
+        handler=explanations.explain,
+        summary='Show why a message is handed out and listed, or is not.',
+        error_message='Message could not be explained',
+        responses={200: response_schemas.EXPLANATION},
+        since=V2_1,
     ),
     Operation(
         name='message_delete',

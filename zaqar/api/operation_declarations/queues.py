@@ -10,7 +10,8 @@ from zaqar.api import (
     response_schemas,
 )
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
-from zaqar.controllers import queues, signed_urls
+from zaqar.api_versions import V2_1
+from zaqar.controllers import guarantees, queues, signed_urls
 from zaqar.controllers.metadata_json_patch import OPS
 from zaqar.errors import InvalidBody
 
@@ -148,6 +149,18 @@ OPERATIONS = (
         error_message='Queue stats could not be read',
         responses={200: response_schemas.STATS},
         rel='rel/queue_stats',
+    ),
+    Operation(
+        name='queue_get_guarantees',
+        http='GET /v2/queues/{queue_name}/guarantees',
+        rule=Rule(
+            'queues:guarantees', ANYONE, 'Show what a queue guarantees.'
+        ),
+        handler=guarantees.show,
+        summary='Show what a queue guarantees, by the settings of its server.',
+        error_message='Queue guarantees could not be read',
+        responses={200: response_schemas.GUARANTEES},
+        since=V2_1,
     ),
     Operation(
         name='queue_purge',

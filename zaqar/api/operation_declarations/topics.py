@@ -92,11 +92,14 @@ _FROM_QUEUES = tuple(
     if row.name in _QUEUES
 )
 
+#: What only makes sense with claims.
+_OF_QUEUES_ALONE = frozenset(('message_explain',))
+
 #: Messages and subscriptions of topics, under the rules of queues.
 _SHARED = tuple(
     _of_topic(row)
     for row in (*messages.OPERATIONS, *subscriptions.OPERATIONS)
-    if row.http
+    if row.http and row.name not in _OF_QUEUES_ALONE
 )
 
 _SHARED_NAMES = frozenset(row.name.removeprefix(_PREFIX) for row in _SHARED)

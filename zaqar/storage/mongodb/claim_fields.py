@@ -110,6 +110,7 @@ def _claimed_message(row: Document, terms: ClaimTerms) -> Message:
         message,
         claim_id=terms.claim_id,
         claim_count=message.claim_count + 1,
+        claim_ends_at=terms.end,
         ttl=terms.ttl + terms.grace if expires else message.ttl,
         expires_at=terms.raised_end if expires else message.expires_at,
     )

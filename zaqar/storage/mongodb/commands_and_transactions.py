@@ -74,6 +74,7 @@ class MongoDatabase:
 
     :param names: of the databases; each queue is in one of them
     :param indexes: those of the collections, by name
+    :ivar write_concern: what writes wait for
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class MongoDatabase:
         for name in names:
             check_name(name)
         self._settings = settings
+        self.write_concern = settings.write_concern
         self._names = names
         self._indexes = indexes
         self._client = settings.client()
@@ -134,9 +136,15 @@ class MongoDatabase:
 
     def now(self) -> int:
         """Return the server's time in milliseconds."""
+        return int(self.hello()['localTime'])
+
+    def hello(self) -> Mapping[str, Any]:
+        """Return what the server says of itself."""
         command = self._client.admin.command
-        hello = self.step(command, 'hello', codec_options=CODEC)
-        return int(hello['localTime'])
+        hello: Mapping[str, Any] = self.step(
+            command, 'hello', codec_options=CODEC
+        )
+        return hello
 
     def step(
         self, command: Callable[P, T], *args: P.args, **options: P.kwargs

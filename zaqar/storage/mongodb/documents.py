@@ -163,13 +163,14 @@ def new_message(key: bytes, seq: int, item: NewMessage, now: int) -> Document:
 def message(document: Mapping[str, Any], now: int) -> Message:
     """Build a message, without the library's own types of numbers."""
     extras, reason = document.get('xt'), document.get('r')
+    is_claimed = document['h'] > now
     return Message(
         id=bytes(document['_id'])[16:].hex(),
         body=bytes(document['b']),
         ttl=int(document['t']),
         created_at=int(document['m']),
         client=decode(document['u']),
-        claim_id=document['ci'] if document['h'] > now else None,
+        claim_id=document['ci'] if is_claimed else None,
         claim_count=int(document['n']),
         checksum=document.get('s'),
         expires_at=int(document['e']),
@@ -178,6 +179,7 @@ def message(document: Mapping[str, Any], now: int) -> Message:
         group=document.get('o'),
         extras=bytes(extras) if extras is not None else None,
         reason=decode(reason) if reason is not None else None,
+        claim_ends_at=int(document['h']) if is_claimed else None,
     )
 
 

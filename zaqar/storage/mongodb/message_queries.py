@@ -10,7 +10,7 @@ than not at all.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from zaqar.models import Message, MessageSpan, Page, Stats
+from zaqar.models import Message, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
 from zaqar.storage.message_ids import (
     MAX_SEQ,
@@ -18,7 +18,7 @@ from zaqar.storage.message_ids import (
     parse_id,
     parse_marker,
 )
-from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb import documents, message_counts
 from zaqar.storage.mongodb.commands_and_transactions import (
     Documents,
     MongoDatabase,
@@ -172,24 +172,13 @@ class Reader:
         return sorted(rows, key=documents.seq_of)
 
     def stats(self, qid: str, now: int) -> Stats:
-        queue = self._cache.get(qid)
+        # Not from the cache: its number tells how many have been posted.
+        queue = self._cache.refresh(qid)
         if queue is None:
             return Stats()
-        oldest, newest = (
-            self._end(queue, now, direction) for direction in (1, -1)
+        return message_counts.count(
+            self._database, queue, now, has_woken=self._has_woken(queue, now)
         )
-        if oldest is None or newest is None:
-            return Stats()
-        everyone = {'k': documents.places(queue.key)}
-        dead = {'e': {'$lte': documents.date(now)}, **everyone}
-        total = self._count(queue, everyone) - self._count(queue, dead)
-        claimed = self._count(queue, {'c': documents.claims(queue.key)})
-        claimed -= self._count(queue, {**dead, 'h': {'$gt': now}})
-        if claimed and self._has_woken(queue, now):
-            lapsed = {'w': documents.until(queue.key, now), 'h': {'$gt': 0}}
-            claimed -= self._count(queue, lapsed)
-        claimed = min(max(claimed, 0), total)
-        return Stats(total - claimed, claimed, oldest, newest)
 
     def _has_woken(self, queue: CachedQueue, now: int) -> bool:
         if not queue.wakes_by(now):
@@ -275,17 +264,3 @@ class Reader:
             queue.committed.find_one, {'_id': name}, {'k': 1}
         )
         return (documents.seq_of(row) if row else halves[0]) + 1
-
-    def _end(
-        self, queue: CachedQueue, now: int, direction: int
-    ) -> MessageSpan | None:
-        where = ANY.where(queue, now, 0) | {'e': {'$gt': documents.date(now)}}
-        row = self._database.step(
-            queue.committed.find_one, where, {'m': 1}, sort=[('k', direction)]
-        )
-        if row is None:
-            return None
-        return MessageSpan(bytes(row['_id'])[16:].hex(), int(row['m']))
-
-    def _count(self, queue: CachedQueue, where: Document) -> int:
-        return self._database.step(queue.committed.count_documents, where)

@@ -10,8 +10,9 @@ from zaqar.models import Claim, Message, NewMessage, Page, Stats
 from zaqar.storage import base
 from zaqar.storage.availability import Availability
 from zaqar.storage.group_commit import Batcher
+from zaqar.storage.inspection import Guarantees
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import availability, message_volume
+from zaqar.storage.mongodb import availability, guarantees, message_volume
 from zaqar.storage.mongodb.claim_fields import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
@@ -37,6 +38,7 @@ class MongoMessageStore(base.MessageStore):
     def __init__(self, database: MongoDatabase, *, strictly: bool) -> None:
         self._database = database
         self.clock = store_clock.Clock(database.now)
+        self._strictly = strictly
         self._cache = QueueCache(database)
         self._queues = QueueDocuments(database, self._cache)
         self._reader = Reader(database, self._cache)
@@ -147,6 +149,9 @@ class MongoMessageStore(base.MessageStore):
 
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._reader.stats(qid, now)
+
+    def guarantees(self, qid: str) -> Guarantees:
+        return guarantees.read(self._database, strictly=self._strictly)
 
     def volume(self, *, now: int) -> Stats:
         return message_volume.count_messages(self._database, now)

@@ -52,6 +52,7 @@ class CachedQueue:
     :ivar messages: its collection
     :ivar committed: the same, showing only what no failover can undo
     :ivar least: the oldest version of metadata that may be used
+    :ivar next: the number of the next message
     """
 
     qid: str
@@ -62,6 +63,7 @@ class CachedQueue:
     until: float
     next_wake: NextWake | None = field(default=None)
     least: int = 0
+    next: int = 0
 
     def wakes_by(self, now: int) -> bool:
         """Tell whether a claim or a delay may have ended."""
@@ -117,6 +119,7 @@ class QueueCache:
             queue = self._queue(qid, key)
             self._queues[qid] = queue
         queue.least = max(queue.least, int(document.get('least', 0)))
+        queue.next = max(queue.next, int(document.get('next', 0)))
         queue.until = max(queue.until, start + CACHE_TTL)
         return queue
 

@@ -70,12 +70,15 @@ class RedisClient:
     Calls go to the server that has their first key.
 
     :ivar prefix: of all keys
+    :ivar wait_replicas: how many replicas have a change before it is
+        acknowledged
     :ivar is_single_server: whether a script may use keys with different tags
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self._settings = settings
         self.prefix = settings.prefix
+        self.wait_replicas = settings.wait_replicas
         self._home = keys.of_server(settings.prefix)
         self.topology = node_discovery.make_topology(settings)
         self.is_single_server = self.topology.is_single_server
@@ -86,7 +89,16 @@ class RedisClient:
 
     def call(self, key: str, *command: Any) -> Any:
         """Run a command that changes nothing."""
-        return self._try(key, lambda _: [command])[0]
+        return _checked(self._try(key, lambda _: [command]))[0]
+
+    def answers(self, key: str, commands: Sequence[Command]) -> list[Any]:
+        """Run commands that change nothing, in one round trip.
+
+        Only the first may not be refused; further errors are answers.
+        """
+        answers = self._try(key, lambda _: commands)
+        _checked(answers[:1])
+        return answers
 
     def run(
         self,
@@ -107,7 +119,7 @@ class RedisClient:
             call = 'EVALSHA', script.sha, len(names), *names, *arguments, *more
             return [call, *self._wait] if script.writes else [call]
 
-        answers = self._try(names[0], commands, script)
+        answers = _checked(self._try(names[0], commands, script))
         if len(answers) > 1 and answers[1] < self._settings.wait_replicas:
             LOG.error(
                 'A change has reached %d replicas instead of %d',
@@ -191,7 +203,7 @@ class RedisClient:
             else:
                 code = error_code(answers[0])
                 if code not in _TRANSIENT:
-                    return _checked(answers)
+                    return answers
                 cause, pause = ConnectionLost(f'{code} {answers[0]}'), PAUSE
                 if code in _MOVED:
                     self.topology.invalidate()

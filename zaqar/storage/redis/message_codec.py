@@ -104,7 +104,7 @@ def decode(seq: bytes, blob: bytes, record: bytes | None, now: int) -> Message:
         checksum = blob[at + 1 : at + 1 + size].decode()
     else:
         size = 0
-    count, claim, wakes_at = 0, None, None
+    count, claim, wakes_at, claim_ends_at = 0, None, None, None
     group: bytes | None = None
     extras: bytes | None = None
     reason: bytes | None = None
@@ -119,6 +119,7 @@ def decode(seq: bytes, blob: bytes, record: bytes | None, now: int) -> Message:
         if int(ends) > now:
             claim = holder.decode() or None
             wakes_at = None if holder else int(ends)
+            claim_ends_at = int(ends) if holder else None
     return Message(
         id=name,
         body=blob[at + 1 + size :],
@@ -134,6 +135,7 @@ def decode(seq: bytes, blob: bytes, record: bytes | None, now: int) -> Message:
         group=group.decode() if group is not None else None,
         extras=extras,
         reason=decode_reason(reason) if reason is not None else None,
+        claim_ends_at=claim_ends_at,
     )
 
 

@@ -10,10 +10,12 @@ from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Claim, Message, MessageSpan, NewMessage, Page, Stats
 from zaqar.storage import base, deletion_errors
 from zaqar.storage.availability import Availability, OnChange, Watch
+from zaqar.storage.inspection import Guarantees
 from zaqar.storage.message_ids import make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
     availability,
+    guarantees,
     keys,
     message_codec,
     message_volume,
@@ -197,14 +199,26 @@ class RedisMessageStore(base.MessageStore):
         self._run(scripts.RELEASE, qid, now, claim)
 
     def stats(self, qid: str, *, now: int) -> Stats:
-        free, claimed, *flat = self._run_to_end(
+        posted, free, claimed, delayed, start, *flat = self._run_to_end(
             scripts.STATS, qid, now, message_codec.HEAD_SIZE
         )
+        number = int(posted) if posted else None
         if not flat:
-            return Stats()
+            return Stats(posted=number)
         oldest = MessageSpan(*message_codec.decode_head(*flat[:2]))
         newest = MessageSpan(*message_codec.decode_head(*flat[3:5]))
-        return Stats(free, claimed, oldest, newest)
+        return Stats(
+            free,
+            claimed,
+            oldest,
+            newest,
+            delayed=delayed,
+            oldest_free_at=int(start) if start else None,
+            posted=number,
+        )
+
+    def guarantees(self, qid: str) -> Guarantees:
+        return guarantees.read(self._client, qid)
 
     def availability(
         self, qids: Sequence[str], *, now: int

@@ -44,10 +44,10 @@ def check(client: RedisClient, settings: ConnectionSettings) -> None:
     if error_code(answer):
         LOG.warning('Redis cannot be used yet: %s', answer)
         return
-    facts = _facts(answer)
-    _check_version(facts)
-    _check_mode(facts, settings)
-    _check_memory(facts)
+    known = facts(answer)
+    _check_version(known)
+    _check_mode(known, settings)
+    _check_memory(known)
 
 
 def _check_cause(error: ConnectionLost, settings: ConnectionSettings) -> None:
@@ -71,7 +71,8 @@ def _check_cause(error: ConnectionLost, settings: ConnectionSettings) -> None:
         raise ConfigurationError(f'the server is not trusted: {text}')
 
 
-def _facts(answer: bytes) -> Mapping[str, str]:
+def facts(answer: bytes) -> Mapping[str, str]:
+    """Return what a server tells about itself in an answer to ``INFO``."""
     lines = answer.decode(errors='replace').splitlines()
     return dict(line.split(':', 1) for line in lines if ':' in line)
 

@@ -279,21 +279,53 @@ def get(
 
 def stats(session: SqlSession, qid: str, now: int) -> Stats:
     values = {'qid': qid, 'now': now}
-    row = session.one(f'SELECT {_counts(session)}', values)
-    free, woken, delayed, claimed = row or (0, 0, 0, 0)
+    row = session.one(_counts(session.dialect), values)
+    if row is None:
+        # There was never a post to it, or it is gone.
+        queue_state.check_gone(session, qid)
+        return Stats()
+    posted, free, woken, delayed, claimed, *starts = row
     oldest = _span(session, values, 'ASC')
     newest = _span(session, values, 'DESC')
     if oldest is None or newest is None:
-        queue_state.check_gone(session, qid)
-        return Stats()
-    return Stats(free + woken + delayed, claimed, oldest, newest)
+        return Stats(posted=posted)
+    return Stats(
+        free + woken + delayed,
+        claimed,
+        oldest,
+        newest,
+        delayed=delayed,
+        oldest_free_at=min(
+            (start for start in starts if start is not None), default=None
+        ),
+        posted=posted,
+    )
 
 
-def _counts(session: SqlSession) -> str:
-    return ', '.join(
-        f'(SELECT count(*) FROM message m{index_hint(session.dialect, index)} '
+@functools.cache
+def _counts(dialect: str) -> str:
+    """Return the query for how many rows a queue has, and of which kinds.
+
+    It begins with the number of the next message, and ends with when the
+    oldest claimable ones were posted.
+    """
+
+    def rows(kind: str) -> str:
+        hint = index_hint(dialect, _INDEXES[kind])
+        return f'FROM message m{hint} WHERE {_LIVE} AND {kind}'
+
+    counts = [
+        f'(SELECT count(*) FROM message m{index_hint(dialect, index)} '
         f'WHERE {_LIVE} AND {kind})'
         for kind, index in _COUNTED
+    ]
+    starts = [
+        f'(SELECT m.created_at {rows(_IS_FREE)} ORDER BY m.seq LIMIT 1)',
+        f'(SELECT min(m.created_at) {rows(_WOKEN)})',
+    ]
+    return (
+        f'SELECT q.next_seq, {", ".join([*counts, *starts])} '
+        'FROM message_queue q WHERE q.qid = :qid AND q.dropped_at IS NULL'
     )
 
 

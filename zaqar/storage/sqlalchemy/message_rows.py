@@ -130,6 +130,7 @@ def message(row: Row, now: int) -> Message:
         *_,
     ) = row
     is_held = state != FREE and wake_at > now
+    is_claimed = is_held and state == CLAIMED
     marker = make_marker(seq)
     return Message(
         id=public_id or marker + rnd,
@@ -137,7 +138,7 @@ def message(row: Row, now: int) -> Message:
         ttl=ttl,
         created_at=created_at,
         client=client.decode() if isinstance(client, bytes) else client,
-        claim_id=claim_id if is_held and state == CLAIMED else None,
+        claim_id=claim_id if is_claimed else None,
         claim_count=claim_count & (EXHAUSTED - 1),
         checksum=checksum,
         expires_at=expires_at,
@@ -146,6 +147,7 @@ def message(row: Row, now: int) -> Message:
         group=group,
         extras=extras,
         reason=None if reason is None else decoded_reason(reason),
+        claim_ends_at=wake_at if is_claimed else None,
     )
 
 

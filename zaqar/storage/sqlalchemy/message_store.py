@@ -24,6 +24,7 @@ from zaqar.random_bytes import token_hex
 from zaqar.storage import base
 from zaqar.storage.availability import Availability, OnChange, Watch
 from zaqar.storage.group_commit import Batcher, Sharing
+from zaqar.storage.inspection import Guarantees
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
@@ -31,6 +32,7 @@ from zaqar.storage.sqlalchemy import (
     availability,
     claiming,
     compound_statement_posts,
+    guarantees,
     message_deletion,
     message_queries,
     message_volume,
@@ -229,6 +231,9 @@ class SqlMessageStore(base.MessageStore):
 
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._database.read(message_queries.stats, qid, now)
+
+    def guarantees(self, qid: str) -> Guarantees:
+        return self._database.read(guarantees.read)
 
     def volume(self, *, now: int) -> Stats:
         return self._database.read(message_volume.count_messages, now)

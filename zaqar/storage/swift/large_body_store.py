@@ -11,6 +11,7 @@ logged, counted by stats until it expires, and never deleted: the object may
 come back with a server that was down.
 """
 
+import dataclasses
 import hashlib
 import logging
 import secrets
@@ -31,6 +32,7 @@ from zaqar.errors import (
 )
 from zaqar.models import Claim, Message, NewMessage, Page
 from zaqar.storage import base
+from zaqar.storage.inspection import Guarantees, Inspected
 from zaqar.storage.swift import body_references
 from zaqar.storage.swift.body_references import Reference
 from zaqar.storage.swift.client import SwiftClient
@@ -125,6 +127,29 @@ class LargeBodyStore(base.MessageStore):
         self, qid: str, ids: Sequence[str], *, now: int
     ) -> Sequence[Message]:
         return self._load(qid, self.rows.get(qid, ids, now=now))
+
+    def inspect(
+        self, qid: str, message_id: str, *, now: int
+    ) -> Inspected | None:
+        inspected = self.rows.inspect(qid, message_id, now=now)
+        if inspected is None:
+            return None
+        for message in self._load(qid, [inspected.message]):
+            return dataclasses.replace(inspected, message=message)
+        return dataclasses.replace(inspected, lacks_body=True)
+
+    def guarantees(self, qid: str) -> Guarantees | None:
+        rows = self.rows.guarantees(qid)
+        if rows is None:
+            return None
+        text = (
+            f'bodies above {self._inline} bytes are in Swift, which confirms '
+            'them once most replicas have them; everything else is in '
+            f'{rows.store}'
+        )
+        return dataclasses.replace(
+            rows, store='swift', because=[*rows.because, text]
+        )
 
     def delete(
         self, qid: str, message_id: str, *, now: int, claim_id: str | None

@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 
 from zaqar.errors import InvalidDeletion, MessageClaimed
-from zaqar.models import Stats
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids
 
 
@@ -21,7 +20,7 @@ def test_a_message_is_dead_at_exactly_the_end_of_its_life(
     hand.at_last()
     assert list(queue.walk()) == []
     assert queue.get(one) == []
-    assert queue.stats() == Stats()
+    assert queue.stats().total == 0
 
 
 def test_a_dead_message_is_seen_by_no_call(queue: Probe, hand: Hand) -> None:
@@ -53,7 +52,7 @@ def test_what_is_dead_stays_so_whether_swept_or_not(
     queue.sweep()
     assert queue.everything() == []
     assert queue.get(one) == []
-    assert queue.stats() == Stats()
+    assert queue.stats().total == 0
 
 
 def test_a_delay_is_over_at_exactly_its_end(queue: Probe, hand: Hand) -> None:

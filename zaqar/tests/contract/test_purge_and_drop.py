@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from zaqar.errors import QueueGone
-from zaqar.models import Stats
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
 
 #: How long a tombstone stands at least, in seconds.
@@ -65,7 +64,7 @@ def test_a_purge_takes_free_claimed_and_delayed_messages(
     assert full.get(*posted) == []
     assert full.claim() is None
     assert full.pop() == []
-    assert full.stats() == Stats()
+    assert full.stats().total == 0
 
 
 def test_a_purge_takes_the_claims(queue: Probe) -> None:

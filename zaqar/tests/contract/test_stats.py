@@ -142,3 +142,98 @@ def test_a_dead_letter_is_the_newest_by_its_place(
     newest = queue.stats().newest
     assert newest is not None
     assert newest.id == old
+
+
+def test_delayed_messages_are_counted_beside(queue: Probe, hand: Hand) -> None:
+    assert queue.stats().delayed == 0
+    queue.post('a', delay=60)
+    queue.post('b', 'c', delay=90)
+    queue.post('d')
+    assert queue.stats().delayed == 3
+    hand.before(60)
+    assert queue.stats().delayed == 3
+    hand.at_last()
+    assert queue.stats().delayed == 2
+    queue.take(2, ttl=600)
+    assert queue.stats().delayed == 2
+    hand.move(30)
+    assert queue.stats().delayed == 0
+    assert counts(queue) == (2, 2, 4)
+
+
+def test_expired_messages_are_not_counted_as_delayed(
+    queue: Probe, hand: Hand
+) -> None:
+    queue.post('a', ttl=60, delay=90)
+    queue.post('b', ttl=600, delay=90)
+    hand.move(60)
+    assert queue.stats().delayed == 1
+    assert counts(queue) == (1, 0, 1)
+
+
+def test_the_oldest_free_message_is_one_that_can_be_claimed(
+    queue: Probe, hand: Hand
+) -> None:
+    start = hand.now
+    assert queue.stats().oldest_free_at is None
+    queue.post('a', ttl=7200)
+    hand.move(10)
+    queue.post('delayed', delay=30)
+    hand.move(10)
+    queue.post('b')
+    assert queue.stats().oldest_free_at == start
+    claim = queue.take(1, ttl=60)
+    assert queue.stats().oldest_free_at == start + 20_000
+    hand.move(20)
+    assert queue.stats().oldest_free_at == start + 10_000
+    queue.take(2, ttl=600)
+    assert queue.stats().oldest_free_at is None
+    hand.before(40)
+    assert queue.stats().oldest_free_at is None
+    hand.at_last()
+    assert queue.stats().oldest_free_at == start
+    queue.take(1, ttl=60, claim_id=claim.id + 'x')
+    queue.release(claim.id + 'x')
+    assert queue.stats().oldest_free_at == start
+
+
+def test_an_expired_message_is_not_the_oldest_free_one(
+    queue: Probe, hand: Hand
+) -> None:
+    queue.post('a', ttl=60)
+    hand.move(30)
+    queue.post('b', ttl=60)
+    start = hand.now
+    hand.move(30)
+    assert queue.stats().oldest_free_at == start
+    hand.move(30)
+    assert queue.stats().oldest_free_at is None
+
+
+def test_the_number_of_posted_messages_rises_with_posts_alone(
+    queue: Probe, hand: Hand
+) -> None:
+    def posted() -> int:
+        number = queue.stats().posted
+        assert number is not None
+        return number
+
+    queue.post('a')
+    start = posted()
+    queue.post(*range(4))
+    assert posted() == start + 4
+    hand.move(1)
+    queue.post('b', delay=60)
+    assert posted() == start + 5
+    queue.pop(2)
+    claim = queue.take(1)
+    queue.release(claim.id)
+    assert posted() == start + 5
+    queue.pop()
+    assert posted() == start + 5
+    hand.move(3600)
+    queue.sweep()
+    queue.purge()
+    assert posted() == start + 5
+    queue.post('c')
+    assert posted() == start + 6

@@ -138,8 +138,10 @@ def _stats(counted: Counted, request: RequestInfo) -> Reply:
             **resource_representations.moment(span, counted.now),
         }
 
-    statistics = resource_representations.counts(counted, request.scope, shown)
-    return (200 if counted.exists else 404), {'messages': statistics}
+    statistics = resource_representations.statistics(
+        counted, request.scope, request.version, shown
+    )
+    return (200 if counted.exists else 404), statistics
 
 
 def _message_page(page: MessagePage, request: RequestInfo) -> Reply:
@@ -237,6 +239,10 @@ _VIEWS: Mapping[str, View] = {
     'queue_update': _plain,
     'queue_delete': lambda _, request: (204, _of_scope(request, 'removed')),
     'queue_get_stats': _stats,
+    'queue_get_guarantees': lambda result, _: (
+        200,
+        resource_representations.guarantees(result),
+    ),
     'queue_purge': _empty,
     'queue_share': _plain,
     'message_post': lambda posted, _: (201, {'message_ids': posted.ids}),
@@ -249,6 +255,10 @@ _VIEWS: Mapping[str, View] = {
     'message_stream_end': _empty,
     'message_delete_many': _deleted,
     'message_get': _one_message,
+    'message_explain': lambda result, _: (
+        200,
+        resource_representations.explanation(result),
+    ),
     'message_delete': _empty,
     'claim_create': _claimed,
     'claim_get': _claim,

@@ -103,7 +103,9 @@ def _nothing(result: None, scope: Scope, path: str) -> Response:
     return Response(204)
 
 
-def _stats(counted: Counted, scope: Scope, path: str) -> Response:
+def _stats(
+    counted: Counted, scope: Scope, path: str, version: Version
+) -> Response:
     def shown(span: MessageSpan) -> dict[str, Any]:
         href = f'{base(scope)}/messages/{span.id}'
         return {
@@ -111,8 +113,9 @@ def _stats(counted: Counted, scope: Scope, path: str) -> Response:
             **resource_representations.moment(span, counted.now),
         }
 
-    statistics = resource_representations.counts(counted, scope, shown)
-    return json_response({'messages': statistics})
+    return json_response(
+        resource_representations.statistics(counted, scope, version, shown)
+    )
 
 
 def _posted(posted: Posted, scope: Scope, path: str) -> Response:
@@ -232,10 +235,15 @@ _VIEWS: Mapping[str, View] = {
     'queue_get': _metadata,
     'queue_update': _metadata,
     'queue_delete': _nothing,
-    'queue_get_stats': _stats,
+    'queue_get_guarantees': lambda result, *_: json_response(
+        resource_representations.guarantees(result)
+    ),
     'queue_purge': _nothing,
     'queue_share': _metadata,
     'message_post': _posted,
+    'message_explain': lambda result, *_: json_response(
+        resource_representations.explanation(result)
+    ),
     'message_delete': _nothing,
     'claim_update': _nothing,
     'claim_delete': _nothing,
@@ -255,6 +263,7 @@ _VIEWS: Mapping[str, View] = {
 
 #: Views that also take the version of the request.
 _VIEWS_BY_VERSION: Mapping[str, Callable[..., Response]] = {
+    'queue_get_stats': _stats,
     'message_list': _message_page,
     'message_delete_many': _deleted,
     'message_get': _one_message,

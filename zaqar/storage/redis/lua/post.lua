@@ -79,9 +79,10 @@ local function append(q, at)
     -- Numbers are no less than the current microsecond, so that after a loss
     -- of data, all of it or the last second, old markers stay behind new
     -- messages.
-    local last = tonumber(call('HGET', q.state, 'next') or 0)
-    local first = math.max(last, now * 1000)
-    call('HSET', q.state, 'next', text(first + count))
+    local last, posted = unpack(call('HMGET', q.state, 'next', 'posted'))
+    local first = math.max(tonumber(last or 0), now * 1000)
+    call('HSET', q.state, 'next', text(first + count),
+        'posted', text(tonumber(posted or 0) + count))
     local record = text(first) .. ' ' .. halves
     local unheld = store(q, first, at + 6, count)
     store_beside(q, first, at + 6 + count * 2, tonumber(ARGV[at + 6]))

@@ -1,38 +1,65 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
--- ARGV: now, budget, bytes of a message to show. Returns numbers of free and
--- claimed ones, and the heads of the oldest and the newest message.
+-- ARGV: now, budget, bytes of a message to show. Returns how many messages
+-- have been posted or '', numbers of free, claimed and delayed ones, when the
+-- oldest free one was posted or '', and the heads of the oldest and the newest
+-- message.
 
 local budget = tonumber(ARGV[2])
+local posted = call('HGET', own.state, 'posted') or ''
 local expired = call('ZCOUNT', own.expiry, '-inf', ARGV[1])
-local total = call('ZCARD', own.all) - expired
-if total == 0 then
-    return {OK, 0, 0}
+if call('ZCARD', own.all) == expired then
+    return {OK, posted, 0, 0, 0, ''}
 end
-local claimed = call('ZCOUNT', own.claimed, '(' .. ARGV[1], '+inf')
-local answer = {OK, total - claimed, claimed}
 
--- Show the live message next to one end. Reading removes nothing unless many
--- dead ones are in the way.
-local function show_end(command)
+-- What has expired may still be delayed.
+if expired > 0 and call('EXISTS', own.delayed) == 1 then
+    local dead = due(own.expiry, budget)
+    remove(own, dead)
+    if #dead == budget then
+        return {AGAIN}
+    end
+    expired = 0
+end
+if not free_due(own, budget) then
+    return {AGAIN}
+end
+local total = call('ZCARD', own.all) - expired
+local claimed = call('ZCOUNT', own.claimed, '(' .. ARGV[1], '+inf')
+local delayed = call('ZCOUNT', own.delayed, '(' .. ARGV[1], '+inf')
+
+-- Call back with place, message and record of the live message next to one
+-- end of a list. Reading removes nothing unless many dead ones are in the way.
+-- Returns false if there are too many.
+local function visit_end(command, key, visit)
     local dead, from = {}, 0
     while #dead < budget do
-        local seqs = call(command, own.all, from, from)
-        local blob = call('HGET', own.messages, seqs[1])
-        local record = call('HGET', own.touched, seqs[1])
-        if not is_dead(blob, record) then
-            show(answer, seqs[1], string.sub(blob, 1, tonumber(ARGV[3])),
-                record)
+        local seq = call(command, key, from, from)[1]
+        if not seq then
             return true
         end
-        dead[#dead + 1] = seqs[1]
+        local blob = call('HGET', own.messages, seq)
+        local record = call('HGET', own.touched, seq)
+        if blob and not is_dead(blob, record) then
+            visit(seq, blob, record)
+            return true
+        end
+        dead[#dead + 1] = seq
         from = from + 1
     end
     remove(own, dead)
     return false
 end
 
-if show_end('ZRANGE') and show_end('ZREVRANGE') then
+local answer = {OK, posted, total - claimed, claimed, delayed, ''}
+local function show_head(seq, blob, record)
+    show(answer, seq, string.sub(blob, 1, tonumber(ARGV[3])), record)
+end
+if visit_end('ZRANGE', own.all, show_head)
+    and visit_end('ZREVRANGE', own.all, show_head)
+    and visit_end('ZRANGE', own.free, function(_, blob)
+        answer[6] = text(tonumber(string.sub(blob, 32, 46)))
+    end) then
     return answer
 end
 return {AGAIN}

@@ -309,6 +309,18 @@ def test_samples_for_administrators_are_what_is_answered(
     admin.ask('GET /v2/health', response='health')
 
 
+def test_samples_of_new_operations_are_what_is_answered(
+    checked: Recorder,
+) -> None:
+    one = '/v2/queues/explained'
+    posted = checked.ask(f'POST {one}/messages', request='messages-post')
+    checked.ask(f'POST {one}/claims?limit=1', request='claim-create')
+    checked.ask(
+        f'GET {posted["resources"][0]}/explain', response='message-explain'
+    )
+    checked.ask(f'GET {one}/guarantees', response='queue-guarantees')
+
+
 def test_no_sample_is_left_unused() -> None:
     named = {
         name

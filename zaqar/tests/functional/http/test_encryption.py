@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from zaqar.api_versions import V2_1
 from zaqar.controllers import claims_of_readable_messages
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher, is_encrypted
 from zaqar.errors import ConfigurationError, DecryptionFailed, KeyMissing
@@ -501,3 +502,26 @@ def test_a_damaged_message_is_no_dead_letter(named: Api) -> None:
     named.post('b', 'c')
     claimed = named.claim('b', ttl=60).json['messages']
     assert [message['body'] for message in claimed] == ['c']
+
+
+@pytest.mark.parametrize('how', ['without its key', 'damaged'])
+def test_an_explanation_says_that_a_message_is_unreadable(
+    named: Api, make_api: MakeApi, how: str
+) -> None:
+    (one,) = named.post('jobs', 1)
+    api = named
+    if how == 'damaged':
+        _damage(named, one)
+    else:
+        folder = named.service.conf.state_path
+        other = make_api(
+            f'state_path = {folder}\n[transport]\n'
+            'message_encryption_keys = two:another key of length\n'
+        )
+        api = Api(other.service, named.clock)
+    path = f'{MESSAGES}/{one}/explain'
+    shown = api.at(V2_1)('GET', path).json
+    assert (shown['state'], shown['claimable']) == ('free', False)
+    assert shown['listed'] is False
+    text = 'does not have' if how != 'damaged' else 'authenticated decryption'
+    assert text in shown['because'][0]

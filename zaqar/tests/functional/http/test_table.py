@@ -47,6 +47,11 @@ def _get_stats(api: Api) -> Response:
     return api('GET', f'{QUEUE}/stats')
 
 
+def _on_queue(api: Api, path: str) -> Response:
+    api('PUT', QUEUE)
+    return api('GET', f'{QUEUE}/{path}')
+
+
 def _claim_create(api: Api) -> Response:
     _message(api)
     return api('POST', f'{QUEUE}/claims', {'ttl': 60})
@@ -83,6 +88,7 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
     'queue_update': _patch,
     'queue_delete': lambda api: api('DELETE', QUEUE),
     'queue_get_stats': _get_stats,
+    'queue_get_guarantees': lambda api: _on_queue(api, 'guarantees'),
     'queue_purge': lambda api: api('POST', f'{QUEUE}/purge'),
     'queue_share': lambda api: api('POST', f'{QUEUE}/share', {}),
     'message_post': lambda api: api(
@@ -93,6 +99,7 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
         'DELETE', f'{QUEUE}/messages?pop=1'
     ),
     'message_get': lambda api: api('GET', _message(api)),
+    'message_explain': lambda api: api('GET', f'{_message(api)}/explain'),
     'message_delete': lambda api: api('DELETE', _message(api)),
     'claim_create': _claim_create,
     'claim_get': lambda api: api('GET', _claim(api)),
@@ -194,6 +201,9 @@ def test_an_operation_answers_as_its_row_says(
 ) -> None:
     row = operation_table.BY_ACTION[name]
     answer = EXCHANGES[name](api.at(version))
+    if version < row.since:
+        assert answer.status in (404, 405)
+        return
     assert answer.status in row.responses
     schema: Any = _at(version, row.responses[answer.status])
     if schema is None:
@@ -209,5 +219,6 @@ def test_the_openapi_document_describes_the_answer(
     row = operation_table.BY_ACTION[name]
     document = api('GET', '/v2/openapi.json').json
     entry = document['paths'][row.path][row.method.lower()]
-    assert str(EXCHANGES[name](api).status) in entry['responses']
+    status = EXCHANGES[name](api.at(max(row.since, microversions.MIN))).status
+    assert str(status) in entry['responses']
     assert entry['summary'] == row.summary

@@ -77,7 +77,7 @@ OPERATIONS: dict[str, tuple[Callable[[Probe], object], list[str]]] = {
     'pop 10': (lambda queue: queue.pop(10), ['find', 'update', 'delete']),
     'stats': (
         lambda queue: queue.stats(),
-        ['find', 'find', *['aggregate'] * 4],
+        ['find', 'aggregate'],
     ),
     'availability': (
         lambda queue: queue.availability(),

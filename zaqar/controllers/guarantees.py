@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a queue promises, by the settings of the server it is on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.guarantees_cache import Checked
+from zaqar.errors import NotFound
+from zaqar.models import Queue, Scope
+
+
+class QueueGuarantees(msgspec.Struct, frozen=True):
+    """The promises of a queue.
+
+    :ivar dedup_window: seconds for which duplicates are recognized
+    """
+
+    checked: Checked
+    dedup_window: int
+
+
+def show(ctx: Context, *, scope: Scope) -> QueueGuarantees:
+    """Return what a queue promises at present, or did a minute ago at most.
+
+    :raises NotFound: the queue does not exist, hence is on no server
+    """
+
+    def read(store: Any, queue: Queue) -> QueueGuarantees:
+        checked = ctx.guarantees.read(store, queue.qid)
+        return QueueGuarantees(checked, _dedup_window(queue))
+
+    shown: QueueGuarantees | None = ctx.catalogue.run(scope, read, None)
+    if shown is None:
+        raise NotFound(
+            f'Queue {scope.name} does not exist for project {scope.project}'
+        )
+    return shown
+
+
+def _dedup_window(queue: Queue) -> int:
+    return 0

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times as RFC 3339 writes them."""
+
+import datetime
+
+
+def timestamp(moment: int) -> str:
+    """Return a time in UTC with milliseconds.
+
+    :param moment: milliseconds since the epoch
+    """
+    time = datetime.datetime.fromtimestamp(moment // 1000, datetime.UTC)
+    return f'{time:%Y-%m-%dT%H:%M:%S}.{moment % 1000:03d}Z'

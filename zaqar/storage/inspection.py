@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of the storage contract that shows why and how it behaves."""
+
+import abc
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zaqar.models import Message, Stats
+
+#: What a crash may lose where data reach the disk once a second.
+LAST_SECOND = 'all but the last second'
+
+#: Whether what was acknowledged survives an event; None where that is unknown.
+Survival = bool | str | None
+
+
+class Order(enum.StrEnum):
+    """The order in which messages are first handed out."""
+
+    FIFO = 'fifo'
+    ALMOST = 'almost fifo'
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantees:
+    """What the settings of a server promise.
+
+    :ivar store: name of the driver
+    :ivar store_kill: whether what was acknowledged survives a crash of the
+        server or of its machine; may be :data:`LAST_SECOND`
+    :ivar failover: whether it survives that another server takes over
+    :ivar because: the settings with their values, and what follows from them,
+        in the words of the server's documentation
+    """
+
+    store: str
+    order: Order
+    store_kill: Survival
+    failover: Survival
+    because: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """A live message, and what keeps it from being handed out.
+
+    :ivar group_busy_until: while another message of its group is claimed or
+        waits after a release, when that ends; None otherwise
+    :ivar lacks_body: its body is not where the store has put it
+    """
+
+    message: Message
+    group_busy_until: int | None = None
+    lacks_body: bool = False
+
+
+class InspectableStore(abc.ABC):
+    """A message store that explains itself."""
+
+    @abc.abstractmethod
+    def get(
+        self, qid: str, ids: Sequence[str], *, now: int
+    ) -> Sequence[Message]:
+        """Return the live ones of ``ids``, each once, in queue order."""
+
+    def inspect(
+        self, qid: str, message_id: str, *, now: int
+    ) -> Inspected | None:
+        """Return a live message with all that matters to its consumers.
+
+        Takes two round trips at most.
+        """
+        for message in self.get(qid, [message_id], now=now):
+            return Inspected(message)
+        return None
+
+    def volume(self, *, now: int) -> Stats | None:
+        """Estimate the live messages of all queues together.
+
+        For administrators: a driver may stop counting somewhere, and one that
+        cannot tell in bounded time returns None. Names no ends.
+        """
+        return None
+
+    def guarantees(self, qid: str) -> Guarantees | None:
+        """Read what the server that has a queue promises at present.
+
+        A setting that may not be read makes what depends on it unknown, which
+        is no error.
+
+        :returns: None if the driver does not tell
+        :raises StoreUnavailable: the server does not answer
+        """
+        return None
