@@ -79,9 +79,13 @@ class MessageClaimed(ZaqarError, status=403, title='Unable to delete'):
 
 
 class QueueFull(ZaqarError, status=403, title='Queue is full'):
-    """A post would exceed the queue's limit of live messages."""
+    """A post would exceed the queue's limit of live messages.
+
+    :ivar room: how many more it may hold
+    """
 
     def __init__(self, held: int, limit: int) -> None:
+        self.room = max(limit - held, 0)
         super().__init__(
             f'The queue holds {held} messages and may hold {limit}.'
         )

@@ -87,6 +87,12 @@ _MESSAGE = {
     'created_at': since(V2_1, MOMENT),
     'claim_count': since(V2_1, COUNT),
     'visible_at': since(V2_1, MOMENT),
+    'dead_letter': since(
+        V2_1,
+        obj(
+            {'queue': TEXT, 'reason': TEXT, 'claim_count': COUNT, 'at': MOMENT}
+        ),
+    ),
 }
 
 MESSAGE = obj(_MESSAGE, optional=['checksum'])

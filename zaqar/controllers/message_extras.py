@@ -30,6 +30,7 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
     :ivar claim_count: how often it was handed out there
     :ivar at: when it was moved, in milliseconds
     :ivar ttl: that of its own post in seconds, if it has another one now
+    :ivar is_topic: whether the queue is a topic
     """
 
     queue: str
@@ -37,6 +38,7 @@ class DeadLetter(msgspec.Struct, frozen=True, omit_defaults=True):
     claim_count: int
     at: int
     ttl: int | None = None
+    is_topic: bool = False
 
 
 class Extras(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,6 +70,14 @@ def decode(data: bytes | None) -> Extras:
     :raises msgspec.DecodeError: they are damaged
     """
     return _NONE if data is None else _EXTRAS.decode(data)
+
+
+def read(data: bytes | None) -> Extras:
+    """Return the extras of a message, none for damaged ones."""
+    try:
+        return decode(data)
+    except msgspec.MsgspecError:
+        return _NONE
 
 
 def encode_attributes(attributes: Mapping[str, Attribute]) -> bytes:

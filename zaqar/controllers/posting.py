@@ -62,16 +62,18 @@ def post(
     document: Post,
     encrypts: bool = False,
     is_bounded: bool = True,
+    extras: bytes | None = None,
 ) -> Posted:
     """Append messages, all or none; create the queue if it is missing.
 
     :param encrypts: even if the queue is not: dead letters of one that is
     :param is_bounded: False for dead letters, which a full queue takes, too
+    :param extras: stored beside all of them
     """
 
     def make_draft(metadata: Mapping[str, Any]) -> _Draft:
         _check_size(ctx, metadata)
-        new = _new_messages(ctx, metadata, document)
+        new = _new_messages(ctx, metadata, document, extras)
         if encrypts or metadata.get('_enable_encrypt_messages'):
             return _Draft(metadata, new, ctx.cipher.encrypted(new, scope))
         return _Draft(metadata, new, new)
@@ -87,7 +89,7 @@ def post(
         ):
             # It was created or changed by others meanwhile.
             draft = make_draft(queue.metadata)
-        most = _most_messages(queue.metadata, ctx.limits) if is_bounded else 0
+        most = most_messages(queue.metadata, ctx.limits) if is_bounded else 0
         return store.post(
             queue.qid,
             draft.stored,
@@ -131,7 +133,10 @@ def _check_size(ctx: Context, metadata: Mapping[str, Any]) -> None:
 
 
 def _new_messages(
-    ctx: Context, metadata: Mapping[str, Any], document: Post
+    ctx: Context,
+    metadata: Mapping[str, Any],
+    document: Post,
+    extras: bytes | None,
 ) -> list[NewMessage]:
     if document.messages is msgspec.UNSET:
         raise InvalidRequest('No messages were found in the request body.')
@@ -140,11 +145,18 @@ def _new_messages(
     limits = ctx.limits
     ttl = metadata.get('_default_message_ttl') or limits.default_message_ttl
     delay = default_delay(metadata, limits)
-    return [_new_message(item, ttl, delay, ctx) for item in document.messages]
+    return [
+        _new_message(item, ttl, delay, extras, ctx)
+        for item in document.messages
+    ]
 
 
 def _new_message(
-    item: PostedMessage, ttl: int, delay: int, ctx: Context
+    item: PostedMessage,
+    ttl: int,
+    delay: int,
+    extras: bytes | None,
+    ctx: Context,
 ) -> NewMessage:
     if item.body is msgspec.UNSET:
         raise InvalidBody('Missing "body" field.')
@@ -158,6 +170,7 @@ def _new_message(
         client=ctx.identity.client,
         delay=_delay(item, delay, ttl, ctx),
         checksum=body_checksum.of(body) if limits.enable_checksum else None,
+        extras=extras,
     )
 
 
@@ -189,7 +202,8 @@ def _delay(item: PostedMessage, default: int, ttl: int, ctx: Context) -> int:
     return message_delays.seconds(item.delay, limits.max_message_delay)
 
 
-def _most_messages(metadata: Mapping[str, Any], limits: Limits) -> int:
+def most_messages(metadata: Mapping[str, Any], limits: Limits) -> int:
+    """Return how many live messages a queue may hold; 0 for any number."""
     own = metadata.get('_max_messages') or 0
     bounds = [most for most in (own, limits.max_messages_per_queue) if most]
     return min(bounds, default=0)

@@ -4,16 +4,24 @@
 :source: reference/delivery, "Outbox and deliveries"
 """
 
+import contextlib
 import logging
 
 import msgspec
 
-from zaqar.controllers import outbox_notices, posting
+from zaqar.controllers import message_extras, outbox_notices, posting
 from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable, ZaqarError
-from zaqar.models import Scope, Subscription
+from zaqar.models import Kind, Scope, Subscription
 from zaqar.notification import notifier_metrics
 from zaqar.notification.sender_interface import Delivery
+
+
+class _Notification(msgspec.Struct):
+    ttl: int
+
+
+_NOTIFICATION = msgspec.json.Decoder(_Notification)
 
 LOG = logging.getLogger(__name__)
 
@@ -54,6 +62,7 @@ def dead_letter(
             document=post,
             encrypts=delivery.sealed,
             is_bounded=False,
+            extras=_story(ctx, subscription, delivery, reason),
         )
     except StoreUnavailable:
         raise
@@ -68,6 +77,26 @@ def dead_letter(
         return f'{reason}; it could not be stored in {name}: {error}'
     notifier_metrics.record('dead_letters', 1, 'yes')
     return reason
+
+
+def _story(
+    ctx: Context, subscription: Subscription, delivery: Delivery, reason: str
+) -> bytes | None:
+    """Return what the dead letter says of where it comes from."""
+    scope = subscription.scope
+    ttl: int | None = None
+    # A body with a lone surrogate cannot be decoded.
+    with contextlib.suppress(msgspec.MsgspecError):
+        ttl = _NOTIFICATION.decode(delivery.body).ttl
+    letter = message_extras.DeadLetter(
+        scope.name,
+        reason,
+        0,
+        ctx.catalogue.management.clock.now(),
+        ttl,
+        scope.kind is Kind.TOPIC,
+    )
+    return message_extras.encode(message_extras.Extras(dead_letter=letter))
 
 
 def _without_notifications(ctx: Context, delivery: Delivery) -> Context:

@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 
 from zaqar.api_versions import V2_1, Version
+from zaqar.controllers import message_extras
 from zaqar.controllers.explanations import Explanation
 from zaqar.controllers.flavors import Flavor
 from zaqar.controllers.guarantees import QueueGuarantees
+from zaqar.controllers.message_extras import DeadLetter
 from zaqar.controllers.result_types import Counted
 from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
 from zaqar.pools.pool_records import Pool
@@ -47,7 +49,20 @@ def content(
         document['claim_count'] = item.claim_count
         if item.visible_at is not None:
             document['visible_at'] = timestamp(item.visible_at)
+        if item.extras is not None:
+            letter = message_extras.read(item.extras).dead_letter
+            if letter is not None:
+                document['dead_letter'] = dead_letter(letter)
     return document
+
+
+def dead_letter(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        'queue': letter.queue,
+        'reason': letter.reason,
+        'claim_count': letter.claim_count,
+        'at': timestamp(letter.at),
+    }
 
 
 def popped(

@@ -323,9 +323,9 @@ class Messages:
         for entry in list(queue.live(now)):
             if taken == limit:
                 break
-            if not entry.is_free(now) or not (
-                only is None or entry.id in only
-            ):
+            if not entry.is_free(now):
+                continue
+            if only is not None and (entry.id not in only or entry.new.group):
                 continue
             is_exhausted = 0 < max_claims <= entry.count
             if is_exhausted and (

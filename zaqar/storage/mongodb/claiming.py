@@ -162,7 +162,8 @@ class Claimer:
         queue, now = terms.queue, terms.now
         if terms.only is not None:
             named = self._reader.by_ids(queue, terms.only, now)
-            return [row for row in named if row['a'] <= now][:limit]
+            free = [row for row in named if row['a'] <= now]
+            return [row for row in free if 'o' not in row][:limit]
         more: Document = (
             {'n': {'$lt': terms.max_claims}} if terms.max_claims else {}
         )

@@ -102,9 +102,10 @@ def is_one_of(dialect: str, column: str, name: str, count: int) -> str:
 
 
 def is_free(row: Row, now: int) -> bool:
-    """Tell whether the message of a row can be claimed."""
+    """Tell whether the message of a row can be claimed without its group."""
     state, wake_at, _ = hold_of(row)
-    return bool(state == FREE or 0 < wake_at <= now)
+    is_at_rest = state == FREE or 0 < wake_at <= now
+    return is_at_rest and row[_PLACES['group_key']] is None
 
 
 def message(row: Row, now: int) -> Message:

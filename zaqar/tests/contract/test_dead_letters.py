@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from zaqar.controllers import message_extras
 from zaqar.controllers.call_context import Context
+from zaqar.controllers.message_extras import DeadLetter
 from zaqar.errors import QueueFull
+from zaqar.models import Message
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal
@@ -79,6 +82,30 @@ def test_a_dead_letter_keeps_id_body_client_and_checksum(
     assert after.client == before.client
     assert after.checksum == before.checksum
     assert after.checksum is not None
+
+
+def test_a_dead_letter_tells_where_it_comes_from(
+    work: Caller, dead: Caller, hand: Hand
+) -> None:
+    dead.create(_max_claim_count=1, _dead_letter_queue='grave')
+    work.post('x', ttl=3600)
+    wear_out(work)
+    work.claim()
+    first = DeadLetter('work', 'claimed 2 times', 2, hand.now, 3600)
+    assert story(dead.everything()[0]) == first
+    hand.move(60)
+    dead.hand_out()
+    dead.claim()
+    (message,) = dead.other('grave').everything()
+    assert message.ttl < 3600
+    # The ttl is still that of the post.
+    again = DeadLetter('dead', 'claimed 1 times', 1, hand.now, 3600)
+    assert story(message) == again
+
+
+def story(message: Message) -> DeadLetter | None:
+    """Return where a message comes from."""
+    return message_extras.decode(message.extras).dead_letter
 
 
 def test_a_dead_letter_is_free_at_once_and_its_count_is_0(

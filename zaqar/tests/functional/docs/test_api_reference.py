@@ -31,11 +31,14 @@ _LISTED = re.compile(r'^   - (\S+): (\S+)$', re.MULTILINE)
 
 #: Keys whose description tells what is in them.
 _DESCRIBED = frozenset(
-    ('body', 'last_failure', 'links', 'metadata', 'newest', 'oldest')
+    (
+        *('body', 'dead_letter', 'last_failure', 'links', 'metadata'),
+        *('newest', 'oldest'),
+    )
 )
 
-#: Keys of delayed messages only.
-_SOMETIMES = frozenset(('visible_at',))
+#: Keys of delayed messages, and of dead letters, only.
+_SOMETIMES = frozenset(('visible_at', 'dead_letter'))
 
 
 def _text() -> str:

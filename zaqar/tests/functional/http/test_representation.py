@@ -86,3 +86,23 @@ def test_a_delayed_message_says_when_it_is_visible(api: Api) -> None:
         assert 'visible_at' not in shown
     claimed = api.at(V2_1).claim('q').json['messages'][0]
     assert 'visible_at' not in claimed
+
+
+def test_a_dead_letter_says_where_it_comes_from(api: Api) -> None:
+    api('PUT', QUEUE, {'_max_claim_count': 1, '_dead_letter_queue': 'd'})
+    api.post('q', 1, ttl=3600)
+    api.claim('q', ttl=60)
+    api.clock.move(60)
+    assert api.claim('q').status == 204
+    path = '/v2/queues/d/messages?echo=1'
+    (old,) = api.at(V2_0)('GET', path).json['messages']
+    assert 'dead_letter' not in old
+    (shown,) = api.at(V2_1)('GET', path).json['messages']
+    assert shown['dead_letter'] == {
+        'queue': 'q',
+        'reason': 'claimed 1 times',
+        'claim_count': 1,
+        'at': '2027-01-15T08:01:00.000Z',
+    }
+    # It counts from zero.
+    assert shown['claim_count'] == 0

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages on their way from one queue to another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import structs
+
+from zaqar.controllers import message_extras, outbox_notices, posting
+from zaqar.controllers.body_encryption import is_encrypted
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.message_extras import DeadLetter
+from zaqar.errors import QueueFull
+from zaqar.models import Kind, Message, NewMessage, Queue, Scope, random_half
+from zaqar.storage.base import MessageStore
+
+
+class Move(msgspec.Struct, frozen=True):
+    """A message that is to be posted elsewhere.
+
+    :ivar id: that of the message where it is
+    :ivar new: the message to be posted, in the clear
+    :ivar encrypts: even if the target does not
+    """
+
+    id: str
+    new: NewMessage
+    encrypts: bool
+
+    def stored(self, ctx: Context, queue: Queue) -> NewMessage:
+        """Return it as it is stored in its target."""
+        if not self.encrypts and not queue.metadata.get(
+            '_enable_encrypt_messages'
+        ):
+            return self.new
+        body = ctx.cipher.encrypt(self.new.body, queue.scope, self.new.rnd)
+        return structs.replace(self.new, body=body)
+
+
+def to_dead_letters(
+    ctx: Context, queue: Queue, message: Message, reason: str, now: int
+) -> Move:
+    """Return a message that goes to the dead-letter queue, under its id.
+
+    It lives for the ``_dead_letter_queue_messages_ttl`` of its queue or else
+    for the rest of its life.
+
+    :raises DecryptionFailed: its stored body was changed
+    :raises KeyMissing: its key is not here
+    """
+    extras = message_extras.read(message.extras)
+    former, ttl = extras.dead_letter, message.ttl
+    if former is not None and former.ttl is not None:
+        ttl = former.ttl
+    letter = DeadLetter(
+        queue.scope.name,
+        # A worker may have sent half of a surrogate pair.
+        reason.encode(errors='replace').decode(),
+        message.claim_count,
+        now,
+        ttl,
+        queue.scope.kind is Kind.TOPIC,
+    )
+    new = message.to_post(
+        now,
+        body=ctx.cipher.decrypt(message.body, queue.scope, message.id),
+        extras=message_extras.encode(
+            structs.replace(extras, dead_letter=letter)
+        ),
+    )
+    own = queue.metadata.get('_dead_letter_queue_messages_ttl')
+    if own:
+        new = structs.replace(new, ttl=own)
+    return Move(message.id, new, is_encrypted(message.body))
+
+
+def to_new_life(
+    ctx: Context, scope: Scope, message: Message, ttl: int
+) -> Move:
+    """Return a message that goes to another queue as if posted anew.
+
+    :param scope: where it is
+    :param ttl: that of the message, if its own post is not known
+    :raises DecryptionFailed: its stored body was changed
+    :raises KeyMissing: its key is not here
+    """
+    extras = message_extras.read(message.extras)
+    letter = extras.dead_letter
+    if letter is not None and letter.ttl is not None:
+        ttl = letter.ttl
+    new = NewMessage(
+        body=ctx.cipher.decrypt(message.body, scope, message.id),
+        ttl=ttl,
+        rnd=message.rnd,
+        client=message.client,
+        checksum=message.checksum,
+        extras=message_extras.encode(
+            structs.replace(extras, dead_letter=None)
+        ),
+    )
+    return Move(message.id, new, is_encrypted(message.body))
+
+
+def post(
+    ctx: Context,
+    target: Scope,
+    moves: Sequence[Move],
+    token: str,
+    *,
+    is_bounded: bool = True,
+) -> set[str]:
+    """Post messages, which creates the queue if it is missing.
+
+    Of more messages than there is room for the first are posted.
+
+    :param is_bounded: False for dead letters, which a full queue takes, too
+    :returns: ids, where they come from, of those that this post, or another
+        one with the token before, has stored
+    :raises QueueFull: there is no room
+    """
+
+    def append(store: MessageStore, queue: Queue) -> Sequence[str]:
+        most = 0
+        if is_bounded:
+            most = posting.most_messages(queue.metadata, ctx.limits)
+        return store.post(
+            queue.qid,
+            [move.stored(ctx, queue) for move in moves],
+            now=store.clock.now(),
+            token=token,
+            limit=most,
+            notice=outbox_notices.of_post(
+                ctx, queue, [move.new for move in moves]
+            ),
+            version=queue.version,
+        )
+
+    try:
+        ids = ctx.catalogue.run_ensured(target, append)
+    except QueueFull as full:
+        if not 0 < full.room < len(moves):
+            raise
+        moves = moves[: full.room]
+        ids = ctx.catalogue.run_ensured(target, append)
+    stored = set(map(random_half, ids))
+    return {move.id for move in moves if move.new.rnd in stored}
