@@ -22,6 +22,8 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
+from zaqar.transport.websocket import feed_turns
+from zaqar.transport.websocket.feed_turns import LoopTurns
 from zaqar.transport.websocket.recent_events import (
     BATCH,
     Batch,
@@ -37,9 +39,6 @@ from zaqar.waiting.waiters import Ticket
 #: Messages of a page at first, and at most; fewer if they are long.
 FIRST_PAGE = 20
 MOST_PER_PAGE = 100
-
-#: Streams that are served before others on the loop have their turn.
-TURN = 100
 
 #: Seconds after which a read that has failed is repeated.
 RETRY = 1.0
@@ -93,12 +92,15 @@ class Follower:
     is_blocked: bool = False
     is_reading: bool = False
 
-    def take(self, batch: Batch) -> None:
-        """Send what leads to another marker."""
+    def take(self, batch: Batch) -> int:
+        """Send what leads to another marker; return what that costs."""
         self.marker = batch.marker
         self.anchor = None
-        if batch.count:
-            self.send(batch)
+        if not batch.count:
+            return 1
+        self.send(batch)
+        size = len(batch.data) // feed_turns.BYTES
+        return feed_turns.WRITE + batch.count + size
 
 
 #: A marker, the anchor, and how messages are rendered.
@@ -110,15 +112,22 @@ class QueueFeed:
 
     :param ticket: of a reader that waits for the queue
     :param memory: where the messages are counted
+    :param turns: serves the streams
     """
 
     def __init__(
-        self, ticket: Ticket, reader: Reader, loop: Loop, memory: Memory
+        self,
+        ticket: Ticket,
+        reader: Reader,
+        loop: Loop,
+        memory: Memory,
+        turns: LoopTurns,
     ) -> None:
         self._ticket = ticket
         self._reader = reader
         self._loop = loop
         self._memory = memory
+        self._turns = turns
         self._recent: RecentEvents | None = None
         self._limit = FIRST_PAGE
         self._followers: dict[Follower, None] = {}
@@ -237,7 +246,8 @@ class QueueFeed:
     def _adapt(self, page: EventPage) -> None:
         """Read more messages at a time, or fewer that are long."""
         if page.size > BATCH:
-            self._limit = max(1, self._limit // 2)
+            # No more than have been rendered of what was read.
+            self._limit = max(1, min(self._limit // 2, len(page.events)))
         elif len(page.events) >= self._limit:
             self._limit = min(MOST_PER_PAGE, 2 * self._limit)
 
@@ -245,32 +255,39 @@ class QueueFeed:
         self._due.update(dict.fromkeys(followers))
         if self._due and not self._is_serving:
             self._is_serving = True
-            self._loop.call_soon(self._serve_some)
+            self._turns.add(self._serve_some)
 
-    def _serve_some(self) -> None:
-        for follower in list(itertools.islice(self._due, TURN)):
+    def _serve_some(self) -> int:
+        """Serve some streams; return what that has cost."""
+        cost = 0
+        for follower in list(itertools.islice(self._due, feed_turns.TURN)):
+            if cost >= feed_turns.TURN:
+                break
             if follower in self._due:
                 del self._due[follower]
-                self._advance(follower)
+                cost += self._advance(follower)
         self._is_serving = False
         self._serve()
         if not self._due and self._recent is not None:
             self._recent.forget_batches()
+        return cost
 
-    def _advance(self, follower: Follower) -> None:
+    def _advance(self, follower: Follower) -> int:
+        """Serve a stream; return what that has cost."""
         if follower.is_blocked or follower.is_reading:
-            return
+            return 1
         recent = self._recent
         if recent is not None:
             messages = recent.after(
                 follower.marker, follower.exclude, follower.format
             )
             if messages is not None:
-                follower.take(messages)
+                cost = self._move(follower, messages)
                 if follower.marker != recent.marker:
                     self._serve(follower)
-                return
+                return cost
         self._catch_up(follower)
+        return 1
 
     def _catch_up(self, follower: Follower) -> None:
         """Read a page for a stream, and for all others that are there."""
@@ -295,15 +312,42 @@ class QueueFeed:
             self._loop.call_later(RETRY, retry)
             return
         self._adapt(page)
+        self._give(followers, page, place[1], 0)
+
+    def _give(
+        self,
+        followers: Sequence[Follower],
+        page: EventPage,
+        anchor: str | None,
+        first: int,
+    ) -> int:
+        """Give streams a page, some at a time; return what that has cost.
+
+        They go on together, so that one read is for all of them again.
+
+        :param anchor: that they had when it was read
+        :param first: how many have got it already
+        """
         batches: dict[tuple[str, Format], Batch] = {}
-        for follower in followers:
-            follower.is_reading = False
+        cost = 0
+        for number in range(first, len(followers)):
+            if cost >= feed_turns.TURN:
+                rest = functools.partial(
+                    self._give, followers, page, anchor, number
+                )
+                self._turns.add(rest)
+                return cost
+            follower = followers[number]
             # A blocked one gets it when it can be sent.
             if follower in self._followers and not follower.is_blocked:
                 key = (follower.exclude, follower.format)
                 if key not in batches:
                     batches[key] = batch(page.events, page.marker, *key)
-                self._take(follower, page, batches[key], place[1])
+                cost += self._take(follower, page, batches[key], anchor)
+        self._resume(followers)
+        if self._unknown:
+            self._read()
+        return cost
 
     def _take(
         self,
@@ -311,21 +355,26 @@ class QueueFeed:
         page: EventPage,
         messages: Batch,
         anchor: str | None,
-    ) -> None:
-        """Give a stream a page, which was read when it had an anchor."""
+    ) -> int:
+        """Give a stream a page; return what that has cost."""
         if page.marker != follower.marker:
-            follower.take(messages)
-        elif anchor is not None and page.is_end:
-            follower.take(Batch(b'', 0, anchor))
-        elif page.is_end:
+            return self._move(follower, messages)
+        if anchor is not None and page.is_end:
+            return self._move(follower, Batch(b'', 0, anchor))
+        if page.is_end:
             self._unknown[follower] = None
-            self._read()
-            return
-        self._serve(follower)
+        return 1
+
+    def _move(self, follower: Follower, messages: Batch) -> int:
+        """Send a stream what leads to another marker; return the cost."""
+        # The read under way may have begun before its new marker was posted.
+        self._unknown.pop(follower, None)
+        self._aligned.pop(follower, None)
+        return follower.take(messages)
 
     def _resume(self, followers: Sequence[Follower]) -> None:
-        """Try again to read for streams."""
+        """Go on with streams for which a page has been read, or not."""
         for follower in followers:
             follower.is_reading = False
-            if follower in self._followers:
+            if follower in self._followers and follower not in self._unknown:
                 self._serve(follower)

@@ -12,6 +12,11 @@ from typing import Any
 from zaqar.controllers.streams import StreamSource
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Scope
+from zaqar.transport.websocket.feed_turns import (
+    MOST_READ,
+    LoopTurns,
+    PageReads,
+)
 from zaqar.transport.websocket.queue_feed import Follower, Loop, QueueFeed
 from zaqar.transport.websocket.recent_events import (
     BATCH,
@@ -27,14 +32,22 @@ LOG = logging.getLogger(__name__)
 
 
 class QueueFeeds:
-    """One feed per queue that is followed."""
+    """One feed per queue that is followed.
 
-    def __init__(self, waiters: Waiters, workers: Workers, loop: Loop) -> None:
+    :param longest: bytes of the longest message
+    """
+
+    def __init__(
+        self, waiters: Waiters, workers: Workers, loop: Loop, longest: int
+    ) -> None:
         self._waiters = waiters
         self._workers = workers
         self._loop = loop
         self._feeds: dict[Scope, QueueFeed] = {}
+        self._longest = longest
         self._memory = Memory()
+        self._turns = LoopTurns(loop)
+        self._reads = PageReads()
 
     def __len__(self) -> int:
         """Return how many streams there are."""
@@ -47,8 +60,12 @@ class QueueFeeds:
             ticket = self._waiters.enter(
                 source.scope, takes=False, seconds=math.inf, sees_held=True
             )
-            reader = _SourceReader(source, self._workers)
-            feed = QueueFeed(ticket, reader, self._loop, self._memory)
+            reader = _SourceReader(
+                source, self._workers, self._reads, self._longest
+            )
+            feed = QueueFeed(
+                ticket, reader, self._loop, self._memory, self._turns
+            )
             self._feeds[source.scope] = feed
             feed.start()
         feed.follow(follower)
@@ -71,9 +88,17 @@ class QueueFeeds:
 class _SourceReader:
     """Reads a queue on the threads that may wait for a store."""
 
-    def __init__(self, source: StreamSource, workers: Workers) -> None:
+    def __init__(
+        self,
+        source: StreamSource,
+        workers: Workers,
+        reads: PageReads,
+        longest: int,
+    ) -> None:
         self._source = source
         self._workers = workers
+        self._reads = reads
+        self._longest = longest
 
     def newest(self, done: Callable[[str | None], None]) -> None:
         self._submit(self._source.newest, done)
@@ -85,8 +110,16 @@ class _SourceReader:
         renderings: Set[Rendering],
         done: Callable[[EventPage | None], None],
     ) -> None:
+        limit = max(1, min(limit, MOST_READ // self._longest))
         read = functools.partial(self._page, marker, limit, renderings)
-        self._submit(read, done)
+        size = limit * self._longest
+
+        def was_read(page: EventPage | None) -> None:
+            self._reads.end(size)
+            done(page)
+
+        begin = functools.partial(self._submit, read, was_read)
+        self._reads.begin(self._source.scope.project, size, begin)
 
     def _page(
         self, marker: str, limit: int, renderings: Set[Rendering]

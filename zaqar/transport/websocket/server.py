@@ -160,7 +160,7 @@ class Server:
         connections = self._connections = Connections(
             self._handler, self._settings, workers, loop, self._watch
         )
-        feeds = QueueFeeds(self._waiters, workers, loop)
+        feeds = QueueFeeds(self._waiters, workers, loop, self._longest)
         connections.feeds = self._feeds = feeds
         streams = Streams(feeds, loop, self._settings.max_stream_age)
         # Requests are woken by whoever has messages for them.

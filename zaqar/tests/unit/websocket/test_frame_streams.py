@@ -42,7 +42,8 @@ class House(MovedLoop):
         self.messages: list[Message] = []
         self.reads = 0
         self.waiters = Waiters(self)
-        self.feeds = QueueFeeds(self.waiters, self, self)  # type: ignore[arg-type]
+        workers: Any = self
+        self.feeds = QueueFeeds(self.waiters, workers, self, 1000)
         self.source = StreamSource(SCOPE, lambda: self._marker(0), self._read)
 
     # The observer of those who wait, and the threads.

@@ -7,13 +7,18 @@ import functools
 import math
 import random
 import secrets
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 import pytest
 
 from zaqar.models import Message, Scope
-from zaqar.transport.websocket import queue_feed, recent_events
+from zaqar.transport.websocket import (
+    feed_turns,
+    queue_feed,
+    recent_events,
+)
+from zaqar.transport.websocket.feed_turns import LoopTurns
 from zaqar.transport.websocket.queue_feed import Follower, QueueFeed
 from zaqar.transport.websocket.recent_events import (
     Batch,
@@ -110,7 +115,7 @@ class Server:
         self.waiters = Waiters(self)
         ticket = self.waiters.enter(SCOPE, takes=False, seconds=math.inf)
         self.memory = Memory()
-        self.feed = QueueFeed(ticket, self, self, self.memory)
+        self.feed = QueueFeed(ticket, self, self, self.memory, LoopTurns(self))
         self.feed.start()
 
     # The observer of those who wait.
@@ -256,6 +261,33 @@ def test_a_thousand_streams_at_the_end_cost_one_read(server: Server) -> None:
     assert all(one.got == markers(server.store) for one in streams)
     # What is read together is written together.
     assert {one.writes for one in streams} == {5}
+
+
+def test_others_on_the_loop_have_their_turns(server: Server) -> None:
+    """Frames differ from stream to stream: each has to be made."""
+    streams = [server.follow() for _ in range(100)]
+    server.run()
+    server.post(queue_feed.MOST_PER_PAGE)
+    for at_once in _writes_of_steps(server, streams):
+        assert at_once <= 2 * feed_turns.TURN // queue_feed.FIRST_PAGE
+    # Those who catch up with a page, too.
+    old = [server.follow() for _ in range(400)]
+    for at_once in _writes_of_steps(server, old):
+        assert at_once <= 2 * feed_turns.TURN // queue_feed.FIRST_PAGE
+    for stream in (*streams, *old):
+        assert stream.got == markers(server.store)
+
+
+def _writes_of_steps(
+    server: Server, streams: Sequence[Stream]
+) -> Iterator[int]:
+    """Do all there is to do; yield how many streams each step wrote to."""
+    before = sum(stream.writes for stream in streams)
+    while server.steps:
+        server.steps.pop(0)()
+        writes = sum(stream.writes for stream in streams)
+        yield writes - before
+        before = writes
 
 
 def test_streams_with_the_same_marker_catch_up_together(

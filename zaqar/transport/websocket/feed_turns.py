@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all feeds of a process share: the loop, and memory for pages.
+
+Everything here runs on the loop; nothing blocks.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+from typing import Protocol
+
+#: What streams may cost before others on the loop have their turn: about as
+#: many messages of WebSocket frames, which take a millisecond or so.
+TURN = 1000
+
+#: What each write costs beyond its messages, and bytes that cost as much as
+#: one of them.
+WRITE = 10
+BYTES = 1024
+
+#: Bytes of the messages of all pages that are read at a time, as long as they
+#: may be.
+MOST_READ = 64 * 1024 * 1024
+
+
+class SoonLoop(Protocol):
+    """The part of an event loop that is needed."""
+
+    def call_soon(self, call: Callable[[], object]) -> object: ...
+
+
+class LoopTurns:
+    """Serves streams, not too many at a time."""
+
+    def __init__(self, loop: SoonLoop) -> None:
+        self._loop = loop
+        self._waiting: collections.deque[Callable[[], int]] = (
+            collections.deque()
+        )
+        self._is_running = False
+
+    def add(self, serve: Callable[[], int]) -> None:
+        """Call a function soon.
+
+        :param serve: returns what it has cost, about :data:`TURN` at most
+        """
+        self._waiting.append(serve)
+        if not self._is_running:
+            self._is_running = True
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        cost = 0
+        # What is added meanwhile has its turn behind all others.
+        for _ in range(len(self._waiting)):
+            cost += 1 + self._waiting.popleft()()
+            if cost >= TURN:
+                break
+        self._is_running = bool(self._waiting)
+        if self._is_running:
+            self._loop.call_soon(self._run)
+
+
+class PageReads:
+    """Bounds the memory of pages while they are read.
+
+    Their messages may be as long as posts may be, whereas what is kept of
+    them is little. Projects take turns.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        #: The project whose turn it is comes first.
+        self._waiting: dict[
+            str, collections.deque[tuple[int, Callable[[], object]]]
+        ] = {}
+
+    def begin(
+        self, project: str, size: int, read: Callable[[], object]
+    ) -> None:
+        """Call a function when there is room for so many bytes."""
+        reads = self._waiting.setdefault(project, collections.deque())
+        reads.append((size, read))
+        self._go_on()
+
+    def end(self, size: int) -> None:
+        """Note that a page has been read."""
+        self._bytes -= size
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._waiting:
+            project, reads = next(iter(self._waiting.items()))
+            size, read = reads[0]
+            if self._bytes and self._bytes + size > MOST_READ:
+                return
+            reads.popleft()
+            del self._waiting[project]
+            if reads:
+                self._waiting[project] = reads
+            self._bytes += size
+            read()
