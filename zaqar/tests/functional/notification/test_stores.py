@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import collections
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from zaqar.controllers import (
 from zaqar.models import Record, Scope
 from zaqar.notification import fanout
 from zaqar.notification.delivery_leases_and_completion import LEASE
+from zaqar.notification.delivery_scheduler import Scheduler
 from zaqar.storage.base import PENDING
 from zaqar.tests.contract import (  # noqa: F401
     harnesses,
@@ -106,7 +108,8 @@ def test_nobody_is_woken_for_nothing(
         original = getattr(owner, name)
 
         def call(*arguments: object, **more: object) -> object:
-            calls[name] += 1
+            thread, _, _ = threading.current_thread().name.partition(' ')
+            calls[f'{thread}: {name}'] += 1
             return original(*arguments, **more)
 
         monkeypatch.setattr(owner, name, call)
@@ -114,19 +117,15 @@ def test_nobody_is_woken_for_nothing(
     rig.start()
     rig.post('x')
     rig.rests()
-    assert rig.notifier is not None
-    scheduler = rig.notifier._scheduler  # noqa: SLF001
-    for owner, name in (
-        (rig.store, 'claim'),
-        (scheduler, '_next'),
-        (scheduler, 'mark_slow'),
-    ):
-        counted(owner, name)
-    rig.until(lambda: calls['claim'] >= 24)
+    counted(rig.store, 'claim')
+    counted(Scheduler, 'mark_slow')
+    counted(threading.Condition, 'wait')
+    rig.until(lambda: calls['outbox: claim'] >= 24)
     # Notices are looked for ten times a second, dues twice; slow attempts,
     # of which there are none, when there is something else to do.
-    assert calls['mark_slow'] < calls['claim'] / 2
-    assert calls['_next'] == 0
+    assert calls['notifier: mark_slow'] < calls['outbox: claim'] / 2
+    # Who was woken would wait again.
+    assert calls['sender: wait'] == 0
 
 
 #: JSON by its grammar that no decoder of proper text takes.

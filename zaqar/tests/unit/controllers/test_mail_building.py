@@ -7,6 +7,7 @@ import email
 import email.header
 import email.message
 import email.policy
+from typing import Any
 
 import pytest
 
@@ -130,16 +131,12 @@ def test_a_finished_mail_is_held_against_what_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, fault: str
 ) -> None:
     # Stands for a library that makes more of a text than it seems to be.
-    real = mail_building._mail  # noqa: SLF001
+    class Altered(email.message.EmailMessage):
+        def as_bytes(self, *arguments: Any, **options: Any) -> bytes:
+            del self[name]
+            self[name] = value
+            return super().as_bytes(*arguments, **options)
 
-    def altered(
-        address: str, content: MailContent
-    ) -> email.message.EmailMessage:
-        mail = real(address, content)
-        del mail[name]
-        mail[name] = value
-        return mail
-
-    monkeypatch.setattr(mail_building, '_mail', altered)
+    monkeypatch.setattr(email.message, 'EmailMessage', Altered)
     with pytest.raises(ValueError, match=fault):
         mail_building.build('a@b.org', MailContent('s', 'x', SENDER))

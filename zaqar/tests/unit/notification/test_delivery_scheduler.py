@@ -120,13 +120,20 @@ def test_rest_ends_in_time_whatever_goes_on() -> None:
     bench.scheduler.wait_until_slow(3600)
 
 
-def test_looking_wakes_no_more_than_may_begin() -> None:
-    bench = Bench(permits=1)
+def test_looking_wakes_no_more_than_may_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     woken: list[int] = []
-    changed = bench.scheduler._changed  # noqa: SLF001
+
+    class Condition(threading.Condition):
+        def notify(self, n: int = 1) -> None:
+            woken.append(n)
+
+    monkeypatch.setattr(threading, 'Condition', Condition)
+    bench = Bench(permits=1)
     bench.offer('a')
     bench.take()
-    changed.notify = woken.append  # type: ignore[assignment]
+    woken.clear()
     bench.scheduler.mark_slow()
     bench.at += SLOW_SECONDS
     bench.scheduler.mark_slow()

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 
 commands_and_transactions = pytest.importorskip(
@@ -16,18 +18,37 @@ commands_and_transactions = pytest.importorskip(
 errors = pytest.importorskip('pymongo.errors')
 
 
+def hello(_: str) -> dict[str, Any]:
+    return {'maxWireVersion': 21, 'setName': 'rs', 'hosts': ['a', 'b', 'c']}
+
+
 @pytest.mark.parametrize(('seconds', 'is_down'), [(0.3, False), (3.0, True)])
 def test_only_a_silence_of_some_length_is_an_outage(
     seconds: float, is_down: bool
 ) -> None:
-    store: Any = commands_and_transactions.MongoDatabase.__new__(
-        commands_and_transactions.MongoDatabase
+    client = SimpleNamespace(
+        admin=SimpleNamespace(command=hello),
+        topology_description=SimpleNamespace(
+            has_writable_server=lambda: False
+        ),
     )
-    store._is_down = False  # noqa: SLF001
+    settings = SimpleNamespace(client=lambda: client, unreliable=False)
+    store = commands_and_transactions.MongoDatabase(settings, [], {})
 
     def fail() -> None:
         raise errors.ServerSelectionTimeoutError
 
-    with pytest.raises(StoreUnavailable):
-        store._retry(fail, time.monotonic() + seconds)  # noqa: SLF001
-    assert store._is_down == is_down  # noqa: SLF001
+    with request_deadline.within(seconds), pytest.raises(StoreUnavailable):
+        store.step(fail)
+
+    with ThreadPoolExecutor(1) as others:
+
+        def step_of_another() -> Any:
+            return others.submit(store.step, lambda: 'done').result()
+
+        if is_down:
+            # One waits for a primary at a time.
+            with pytest.raises(StoreUnavailable):
+                store.step(step_of_another)
+        else:
+            assert store.step(step_of_another) == 'done'

@@ -28,21 +28,35 @@ class Silent:
         pass
 
 
-class Idle:
-    """A connection that waits for its next use."""
+class Answering:
+    """A connection to a server that answers."""
 
-    is_open = True
+    is_open = False
+
+    def connect(self) -> None:
+        self.is_open = True
 
     def disconnect(self) -> None:
         self.is_open = False
+
+    def pack_commands(self, _: Any) -> list[bytes]:
+        return []
+
+    def send_packed_command(self, _: Any) -> None: ...
+
+    def read_response(self) -> bytes:
+        return b'PONG'
 
 
 @pytest.mark.parametrize('seconds', [0.3, 3.0])
 def test_only_a_silence_of_some_length_ends_the_other_connections(
     seconds: float,
 ) -> None:
-    server, idle = node.RedisNode(Silent, 'x'), Idle()
-    server._idle.append(node._PooledConnection(idle, 0))  # noqa: SLF001
+    idle = Answering()
+    connections = iter([idle, Silent()])
+    server = node.RedisNode(lambda: next(connections), 'x')
+    assert server.exchange([('PING',)]) == [b'PONG']
+    assert idle.is_open
     with pytest.raises(node.ConnectionLost) as caught:
         server.exchange([('PING',)], time.monotonic() + seconds)
     is_cut = seconds < node.FAIR_WAIT
