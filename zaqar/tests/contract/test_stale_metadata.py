@@ -15,7 +15,7 @@ from zaqar.controllers.body_encryption import Cipher, is_encrypted
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.errors import InvalidRequest, QueueFull, QueueGone, StaleMetadata
-from zaqar.models import NewMessage, Queue
+from zaqar.models import NewMessage
 from zaqar.pools import queue_catalogue as catalogues
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
@@ -363,16 +363,17 @@ def test_a_change_waits_for_nobody_and_is_not_lost(
     nodes: tuple[Caller, Caller], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = nodes
-    write = here.ctx.catalogue._write  # noqa: SLF001
-    seen: list[int] = []
+    management = here.ctx.catalogue.management
+    replace = management.replace
+    rivals, seen = iter([there]), list[int]()
 
-    def late(queue: Queue) -> bool:
-        if not seen:
+    def late(*arguments: Any, **options: Any) -> bool:
+        for rival in rivals:
             # Another process loses patience with the change.
-            seen.append(there.get(*there.post('x')).ttl)
-        return write(queue)
+            seen.append(rival.get(*rival.post('x')).ttl)
+        return replace(*arguments, **options)
 
-    monkeypatch.setattr(here.ctx.catalogue, '_write', late)
+    monkeypatch.setattr(management, 'replace', late)
     monkeypatch.setattr(catalogues, 'PAUSES', ())
     _changed(here, _default_message_ttl=60)
     assert seen == [3600]

@@ -124,7 +124,7 @@ class Api:
         is_default = version and HEADER not in sent
         sent.setdefault(HEADER, version or None)
         scope = self._environ(method, path, raw, sent)
-        answer = self._run({**scope, **(environ or {})})
+        answer = self.exchange({**scope, **(environ or {})})
         return without_version(answer, version) if is_default else answer
 
     def _environ(
@@ -165,7 +165,8 @@ class Api:
                 environ[key] = value.encode().decode('latin-1')
         return environ
 
-    def _run(self, environ: dict[str, Any]) -> Response:
+    def exchange(self, environ: dict[str, Any]) -> Response:
+        """Call the application with a request as WSGI servers make it."""
         started: list[Any] = []
 
         def start_response(

@@ -184,7 +184,7 @@ def _answers(
     """
     signing = '[signed_url]\nsecret_key = a key of some length\n'
     answers: list[Response] = []
-    run = Api._run  # noqa: SLF001
+    exchange_once = Api.exchange
     stream, system = random.Random(), os.urandom
 
     def seeded(count: int) -> bytes:
@@ -197,11 +197,11 @@ def _answers(
             environ['HTTP_OPENSTACK_API_VERSION'] = version
         stream.seed(len(answers))
         random_bytes.forget()
-        answers.append(run(api, environ))
+        answers.append(exchange_once(api, environ))
         return answers[-1]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Api, '_run', recorded)
+        patch.setattr(Api, 'exchange', recorded)
         patch.setattr(os, 'urandom', seeded)
         patch.setattr(random, '_urandom', seeded)
         api = make_api(POOLED + VIRTUAL + signing).as_admin()

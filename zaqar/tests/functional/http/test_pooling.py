@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from zaqar import service_assembly
-from zaqar.controllers import pools as controller
 from zaqar.errors import QueueGone, StoreUnavailable
 from zaqar.models import NewMessage, Scope
 from zaqar.pools import (
@@ -21,6 +21,8 @@ from zaqar.pools import (
     pool_selection,
     pooled_queue_catalogue,
 )
+from zaqar.storage.sqlalchemy import driver
+from zaqar.storage.sqlalchemy.sqlite import SqliteDatabase
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
@@ -474,22 +476,24 @@ def test_a_change_of_a_pool_is_seen_by_other_processes(
 
 @pytest.mark.sqlite
 def test_options_of_two_pools_and_of_the_service_do_not_mix(
-    make_api: MakeApi,
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    opened: dict[str, set[str]] = {}
+
+    def open_file(url: sa.URL, synchronous: str) -> SqliteDatabase:
+        name = pathlib.Path(url.database or '').stem
+        opened.setdefault(name, set()).add(synchronous)
+        return SqliteDatabase(url, synchronous)
+
+    monkeypatch.setattr(driver, 'SqliteDatabase', open_file)
     group = '[drivers:message_store:sqlalchemy]\nsqlite_synchronous = FULL\n'
     api = make_api(POOLED + VIRTUAL + group).as_admin()
     options = {'sqlite_synchronous': 'NORMAL'}
     pools.make(api, 'east', options=options)
     pools.make(api, 'west')
-    opened = {
-        name: _catalogue(api).pools.store(name)._database._synchronous  # noqa: SLF001
-        for name in ('east', 'west', all_pools.VIRTUAL, 'east')
-    }
-    assert opened == {
-        'east': 'NORMAL',
-        'west': 'FULL',
-        all_pools.VIRTUAL: 'FULL',
-    }
+    for name in ('east', 'west', all_pools.VIRTUAL, 'east'):
+        _catalogue(api).pools.store(name)
+    assert opened == {'east': {'NORMAL'}, 'west': {'FULL'}, 'zaqar': {'FULL'}}
     assert (
         api.service.conf['drivers:message_store:sqlalchemy'].sqlite_synchronous
         == 'FULL'
@@ -781,15 +785,15 @@ def test_a_pool_is_used_while_a_queue_is_being_moved_there(
     flavored: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catalogue = _catalogue(flavored)
-    placed = catalogue._placed  # noqa: SLF001
+    use = catalogue.pools.records.use
     seen: list[bool] = []
 
-    def slow(*arguments: Any) -> Any:
-        queue = placed(*arguments)
+    def slow(pool: str) -> bool:
+        is_open: bool = use(pool)
         seen.append(catalogue.is_used('west'))
-        return queue
+        return is_open
 
-    monkeypatch.setattr(catalogue, '_placed', slow)
+    monkeypatch.setattr(catalogue.pools.records, 'use', slow)
     assert pools.set_flavor(flavored, 'q', 'fast').status == 200
     assert seen == [True]
     record = catalogue.management.get('queue', flavored.project, 'q')
@@ -827,19 +831,16 @@ def test_a_pool_is_not_deleted_while_a_queue_is_being_made_in_it(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools.make(api, 'east')
-    noted = pooled_queue_catalogue.PooledCatalogue._placed  # noqa: SLF001
+    records = _catalogue(api).pools.records
+    use = records.use
     statuses = []
 
-    def slow(
-        self: pooled_queue_catalogue.PooledCatalogue, *arguments: Any
-    ) -> Any:
-        found = noted(self, *arguments)
+    def slow(pool: str) -> bool:
+        is_open: bool = use(pool)
         statuses.append(api('DELETE', '/v2/pools/east').status)
-        return found
+        return is_open
 
-    monkeypatch.setattr(
-        pooled_queue_catalogue.PooledCatalogue, '_placed', slow
-    )
+    monkeypatch.setattr(records, 'use', slow)
     api.post('q', 1)
     assert statuses == [403]
     assert api.bodies('q') == [1]
@@ -882,14 +883,16 @@ def test_a_deletion_that_takes_too_long_gives_way_to_a_queue(
     api: Api, twin: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pools.make(api, 'east')
-    check = controller._check_unused  # noqa: SLF001
+    records = _catalogue(api).pools.records
+    end_deletion = records.end_deletion
 
-    def slow(*arguments: Any) -> None:
-        check(*arguments)
+    def slow(*arguments: Any) -> bool:
         api.clock.move(pool_records.CLOSING / 1000)
         twin.post('q', 1)
+        ended: bool = end_deletion(*arguments)
+        return ended
 
-    monkeypatch.setattr(controller, '_check_unused', slow)
+    monkeypatch.setattr(records, 'end_deletion', slow)
     answer = api('DELETE', '/v2/pools/east')
     assert answer.is_error(503, 'Service temporarily unavailable')
     assert api.bodies('q') == twin.bodies('q') == [1]
