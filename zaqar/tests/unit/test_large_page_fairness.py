@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from zaqar.controllers.result_types import QueuePage
@@ -28,6 +30,10 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class Name(str):
+    """The name of a project, of which is seen whether it is remembered."""
 
 
 def _large(*projects: str, **more: object) -> tuple[Turns, Clock]:
@@ -67,10 +73,14 @@ def test_a_small_page_soon_after_a_large_one_proves_nothing() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    turns, clock = _large(*map(str, range(50)))
+    names = [Name(number) for number in range(50)]
+    remembered = weakref.WeakSet(names)
+    turns, clock = _large(*names)
+    del names
+    assert len(remembered) == 50
     clock.now = REMEMBERED_FOR
     turns.record('0', 1)
-    assert not turns._large  # noqa: SLF001
+    assert not remembered
 
 
 def test_a_project_has_one_turn_at_a_time() -> None:
@@ -149,15 +159,18 @@ def test_a_job_whose_turn_has_come_meanwhile_does_not_wait() -> None:
 
 def test_a_project_that_leaves_much_unread_waits_until_it_is_read() -> None:
     turns, _ = _large('p', 'other', max_unread=2 * LARGE)
-    turns.add_unread('p', LARGE)
+    remembered = weakref.WeakSet([name := Name('p')])
+    turns.add_unread(name, LARGE)
+    del name
     assert turns.begin('p')
     turns.add_unread('p', LARGE)
     assert turns.wait('p', lambda: None) is None
     assert turns.end('p') is None
     assert turns.begin('other')
     assert turns.subtract_unread('p', LARGE) is not None
+    assert remembered
     turns.subtract_unread('p', LARGE)
-    assert not turns._unread  # noqa: SLF001
+    assert not remembered
 
 
 def test_all_projects_together_leave_no_more_unread_than_some() -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -171,20 +170,31 @@ def test_a_claim_that_ends_is_due(
 
 
 def test_what_is_due_where_nobody_waits_takes_no_time(
-    waiters: Waiters,
+    waiters: Waiters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store('others')
-    listener = ChangeListener(store, waiters)  # type: ignore[arg-type]
+    # No other look comes in time.
+    monkeypatch.setattr(change_listener, 'WATCHED', 10 * PATIENCE)
+    times = [time.monotonic()]
+
+    def monotonic() -> float:
+        times.append(times[-1])
+        return times[-1]
+
+    store: Any = Store('others')
     store.due['q1'] = store.clock.now() + 60_000
     ticket = waiters.enter(JOBS, takes=True, seconds=PATIENCE)
+    listener = ChangeListener(store, waiters, monotonic)
     listener.add('q1', JOBS)
-    now = time.monotonic()
-    listener._look_at(listener._chosen(now))  # noqa: SLF001
-    assert listener._wake_at() < now + 70  # noqa: SLF001
+    listener.start()
+    store.looked()
     ticket.leave()
-    listener._next = math.inf  # noqa: SLF001
-    assert not listener._chosen(now + 70)  # noqa: SLF001
-    assert listener._wake_at() == math.inf  # noqa: SLF001
+    times.append(times[-1] + 70)
+    listener.hint('q1')
+    time.sleep(0.1)
+    listener.close()
+    listener.join()
+    assert len(times) < 50
+    assert store.looks.empty()
 
 
 def test_a_store_that_is_away(

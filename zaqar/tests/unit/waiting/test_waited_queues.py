@@ -246,14 +246,32 @@ def test_queues_that_do_not_exist_are_not_looked_up_at_any_time(
     assert len(looked_up) == 10
 
 
-def test_a_project_that_waits_for_ever_more_queues_holds_up_no_other() -> None:
-    waited = [
-        waited_queues._Waited(Scope(project, str(number)))  # noqa: SLF001
-        for project, count in (('many', 50), ('one', 1))
-        for number in range(count)
-    ]
-    first = waited_queues._by_turns(waited)[:2]  # noqa: SLF001
-    assert {one.scope.project for one in first} == {'many', 'one'}
+def test_a_project_that_waits_for_ever_more_queues_holds_up_no_other(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = service.catalogue.find
+    all_wait = threading.Event()
+
+    def slow(scope: Scope) -> Queue | None:
+        assert all_wait.wait(PATIENCE)
+        queue: Queue | None = find(scope)
+        return queue
+
+    monkeypatch.setattr(service.catalogue, 'find', slow)
+    for project, count in (('many', 50), ('one', 1)):
+        for number in range(count):
+            scope = Scope(project, str(number))
+            waiters = service.waited.waiters
+            assert waiters.enter(scope, takes=True, seconds=60).emptied(None)
+    all_wait.set()
+    looked_up = service.catalogue.looked_up
+    end = time.monotonic() + PATIENCE
+    while len(looked_up) < 51:
+        assert time.monotonic() < end
+    # All but those that the first look-up met.
+    turns = [scope.project for scope in looked_up[:-1]]
+    assert 'one' in turns
+    assert turns.index('one') < 25
 
 
 def test_the_end_of_a_wait(service: Service) -> None:

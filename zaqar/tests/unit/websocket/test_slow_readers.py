@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import uuid
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,6 +65,10 @@ class Deaf(Transport):
             self.wire.connections.soon(lambda: self.wire.connection_lost(None))
 
 
+class Project(str):
+    """The name of a project, of which is seen whether it is remembered."""
+
+
 class FrameHandler:
     """Answers with as much as a frame says, for the project that it says."""
 
@@ -71,6 +77,8 @@ class FrameHandler:
 
     def __init__(self, max_unread: int) -> None:
         self.turns = Turns(max_unread)
+        #: Those that connections or the server remember.
+        self.projects: weakref.WeakSet[Project] = weakref.WeakSet()
 
     def session(self, connection_id: str) -> None:
         return None
@@ -84,6 +92,8 @@ class FrameHandler:
             return answer
         answer.data = bytes(int(size))
         turn.record(int(size))
+        answer.project = Project(project)
+        self.projects.add(answer.project)
         return answer
 
 
@@ -125,8 +135,9 @@ class House:
             max_frame_size=10_000, ping_interval=0, write_timeout=TIMEOUT
         )
         vars(values).update(settings)
+        self.handler = FrameHandler(max_unread)
         self.connections = Connections(
-            FrameHandler(max_unread),  # type: ignore[arg-type]
+            self.handler,  # type: ignore[arg-type]
             values,
             self.workers,  # type: ignore[arg-type]
             loop,
@@ -272,7 +283,12 @@ def test_nobody_else_is_noted_when_all_is_well(loop: Loop) -> None:
         deaf = house.join()
         house.ask(deaf, LARGE, str(uuid.uuid4()))
         deaf.take()
-    assert not house.connections._slow._blocked  # noqa: SLF001
+        deaf.abort()
+    turn(loop)
+    loop.wait(2 * TIMEOUT)
+    del deaf
+    gc.collect()
+    assert not house.handler.projects
 
 
 def test_what_waits_for_a_blocked_connection_is_not_begun(loop: Loop) -> None:
@@ -318,7 +334,7 @@ def test_the_turns_of_lost_connections_go_on_to_others(loop: Loop) -> None:
         turn(loop)
         house.workers.release()
     assert last.unsent
-    assert house.connections.handler.turns.begin('p')
+    assert house.handler.turns.begin('p')
 
 
 def test_a_frame_of_a_connection_that_closes_has_no_turn(loop: Loop) -> None:
@@ -378,4 +394,9 @@ def test_a_project_that_leaves_much_unread_has_no_further_page_read(
         each.abort()
     for _ in range(9):
         turn(loop)
-    assert set(house.connections.handler.turns._unread) == {'other'}  # noqa: SLF001
+    # Nothing is left but the large answer to the other one.
+    turns = house.handler.turns
+    turns.add_unread('other', LARGE)
+    assert not turns.begin('other')
+    turns.add_unread('p', 2 * LARGE - 1)
+    assert turns.begin('p')

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from zaqar import request_deadline
-from zaqar.transport.websocket.worker_threads import Workers
+from zaqar.transport.websocket.worker_threads import MOMENT, Workers
 
 PATIENCE = 30.0
 
@@ -147,7 +148,18 @@ def test_owners_of_work_take_turns() -> None:
     assert ended[51:] == ['many'] * 149
 
 
-def test_no_thread_is_called_for_an_owner_that_has_its_share() -> None:
+def test_no_thread_is_called_for_an_owner_that_has_its_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called: list[int] = []
+
+    class Calls(queue.SimpleQueue[bool]):
+        def put(self, *arguments: Any, **options: Any) -> None:
+            called.append(1)
+            super().put(*arguments, **options)
+
+    monkeypatch.setattr(queue, 'SimpleQueue', Calls)
+
     async def test(workers: Workers, ended: list[Any]) -> None:
         go_on = threading.Event()
         begun: list[int] = []
@@ -158,16 +170,13 @@ def test_no_thread_is_called_for_an_owner_that_has_its_share() -> None:
 
         for _ in range(20):
             workers.submit(wait, ended.append, 'many')
-        await _until(
-            lambda: len(begun) == 6 and len(workers._resting) == 2  # noqa: SLF001
-        )
-        resting = list(workers._resting)  # noqa: SLF001
-        calls = [workers._calls[number] for number in resting]  # noqa: SLF001
+        await _until(lambda: len(begun) == 6)
+        before = len(called)
         for _ in range(3):
-            assert workers._hire()  # noqa: SLF001
             workers.submit(wait, ended.append, 'many')
-        assert workers._resting == resting  # noqa: SLF001
-        assert all(each.empty() for each in calls)
+            # Meanwhile it has looked who waits, more than once.
+            await asyncio.sleep(4 * MOMENT)
+        assert len(called) == before
         workers.submit(int, ended.append, 'one')
         await _until(lambda: bool(ended))
         go_on.set()
