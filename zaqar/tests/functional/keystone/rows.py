@@ -12,6 +12,7 @@ from typing import Any
 
 from zaqar import service_assembly
 from zaqar.api import operation_table
+from zaqar.api.microversions import HEADER, MAX, MIN
 from zaqar.api.operation import Operation
 from zaqar.api.operation_declarations import topics
 from zaqar.tests.functional.http.client import PATCH, Api, Response
@@ -75,11 +76,13 @@ def send(
     document: Any,
     headers: Mapping[str, str],
 ) -> Response:
-    """Send a request with nothing but these headers and a Client-ID."""
+    """Send a request with nothing but these headers and a Client-ID.
+
+    In the newest version, which has all operations.
+    """
     more = {} if document is None else {'document': document}
-    response: Response = api(
-        method, path, headers={'X-Project-ID': None, **headers}, **more
-    )
+    sent = {'X-Project-ID': None, HEADER: MAX.header, **headers}
+    response: Response = api(method, path, headers=sent, **more)
     return response
 
 
@@ -136,7 +139,7 @@ class Place:
             self.owner.ask('DELETE', f'/v2/pools/{self.values[key]}')
 
     def _seen(self, path: str) -> Any:
-        answer = self.owner.ask('GET', path)
+        answer = self.owner.ask('GET', path, **{HEADER: MIN.header})
         text = answer.body.decode()
         # What only shows that time passes.
         return answer.status, re.sub(r'"age":\s*\d+', '', text)
