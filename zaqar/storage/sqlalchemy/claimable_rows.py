@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
-    QUEUE,
+    UNGROUPED,
     index_hint,
     is_one_of,
     seq_of,
@@ -36,11 +36,15 @@ _INDEXES = {FREE: 'message_free', WOKEN: 'message_waking'}
 
 
 class FreeRows(NamedTuple):
-    """Free rows of a queue to be taken: how many, under which condition."""
+    """Free rows of a queue to be taken: how many, under which condition.
+
+    :ivar queue: SQL for the id of the queue; by default it has no groups
+    """
 
     values: Mapping[str, Any]
     limit: int
     condition: str = ''
+    queue: str = UNGROUPED
 
     def select(self, session: SqlSession, where: str) -> str:
         """Return SQL that locks the first rows."""
@@ -62,7 +66,7 @@ class FreeRows(NamedTuple):
         return queue_state.for_update(
             session,
             f'SELECT {COLUMNS} FROM message m{hint} '
-            f'WHERE m.queue_id = {QUEUE} '
+            f'WHERE m.queue_id = {self.queue} '
             f'AND {is_one_of(session.dialect, "m.seq", "s", count)} '
             f'AND {where} {self.condition}',
             skip=True,
@@ -72,7 +76,7 @@ class FreeRows(NamedTuple):
         hint = index_hint(session.dialect, _INDEXES[where])
         return (
             f'SELECT {columns} FROM message m{hint} '
-            f'WHERE m.queue_id = {QUEUE} AND {where} {self.condition} '
+            f'WHERE m.queue_id = {self.queue} AND {where} {self.condition} '
             f'ORDER BY m.seq LIMIT {self.limit}'
         )
 

@@ -89,6 +89,7 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     """A call of :meth:`zaqar.storage.base.MessageStore.claim`.
 
     :ivar lifetime: see :func:`lifetime_values`
+    :ivar takes_groups: whether the queue may have groups
     """
 
     qid: str
@@ -97,6 +98,7 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     limit: int
     max_claims: int = 0
     version: int | None = None
+    takes_groups: bool = False
 
     def at(self, now: int) -> ClaimRequest:
         """Return it as of another time."""
@@ -112,11 +114,11 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     def free_rows(self, limit: int) -> FreeRows:
         """Return what may be handed out."""
         fresh = f'AND {IS_FRESH}' if self.max_claims else ''
-        return FreeRows(self.values, limit, fresh + self._current)
+        return FreeRows(self.values, limit, fresh + self.current)
 
     def exhausted_rows(self, taken: Sequence[Row], limit: int) -> FreeRows:
         """Return the exhausted ones before the last one taken."""
-        condition = f'AND {IS_EXHAUSTED}{self._current}'
+        condition = f'AND {IS_EXHAUSTED}{self.current}'
         if len(taken) < limit:
             return FreeRows(self.values, MAX_EXHAUSTED, condition)
         values = {**self.values, 'last': seq_of(taken[-1])}
@@ -125,7 +127,8 @@ class ClaimRequest(msgspec.Struct, frozen=True):
         )
 
     @property
-    def _current(self) -> str:
+    def current(self) -> str:
+        """A condition that its metadata are not too old, if they matter."""
         return '' if self.version is None else f' AND {_IS_CURRENT}'
 
     @property
@@ -277,7 +280,9 @@ def _update(
 
 def repeated_claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     """Return the claim that a call without free messages repeats, if any."""
-    least = queue_state.check_gone(session, request.qid)
+    least = queue_state.check_gone(
+        session, request.qid, takes_groups=request.takes_groups
+    )
     claim = repeated(session, request)
     if claim is None:
         queue_state.check_version(request.version, least)
@@ -305,7 +310,9 @@ def _held_rows(
     session: SqlSession, qid: str, claim_id: str, now: int
 ) -> Sequence[Row]:
     values = {'qid': qid, 'claim_id': claim_id, 'now': now}
-    return session.all(_HELD % _by_claim(session), values)
+    return session.all(
+        _HELD % index_hint(session.dialect, 'message_claim'), values
+    )
 
 
 def _stored_claim(
@@ -319,61 +326,3 @@ def _stored_claim(
         [message(row, now) for row in fresh],
         [message(row, now) for row in exhausted],
     )
-
-
-def renew(
-    session: SqlSession, qid: str, claim_id: str, values: dict[str, Any]
-) -> bool:
-    """Prolong a claim and its messages, within a transaction."""
-    values = {**values, 'qid': qid, 'claim_id': claim_id}
-    queue, values = queue_state.queue_for_change(session, values)
-    renewed = session.run(
-        'UPDATE claim SET ttl = :ttl, expires_at = :end '
-        f'WHERE queue_id = {queue} AND id = :claim_id '
-        'AND expires_at > :now',
-        values,
-    )
-    if not renewed and not _is_unchanged(session, values):
-        queue_state.check_gone(session, qid)
-        return False
-    session.run(
-        f'UPDATE message{_by_claim(session)} SET wake_at = :end, {PROLONG} '
-        f'WHERE queue_id = {queue} AND claim_id = :claim_id '
-        'AND state = 1 AND expires_at > :now',
-        values,
-    )
-    return True
-
-
-def _by_claim(session: SqlSession) -> str:
-    return index_hint(session.dialect, 'message_claim')
-
-
-def _is_unchanged(session: SqlSession, values: dict[str, Any]) -> bool:
-    # MySQL does not count a row that an UPDATE leaves as it was.
-    return session.dialect == 'mysql' and bool(
-        session.one(
-            f'SELECT 1 FROM claim WHERE queue_id = {QUEUE} '
-            'AND id = :claim_id AND expires_at > :now',
-            values,
-        )
-    )
-
-
-def release(session: SqlSession, qid: str, claim_id: str) -> None:
-    """Free the messages of a claim, within a transaction."""
-    queue, values = queue_state.queue_for_change(
-        session, {'qid': qid, 'claim_id': claim_id}
-    )
-    freed = session.run(
-        f'UPDATE message{_by_claim(session)} '
-        'SET state = 0, wake_at = 0, claim_id = NULL '
-        f'WHERE queue_id = {queue} AND claim_id = :claim_id AND state = 1',
-        values,
-    )
-    deleted = session.run(
-        f'DELETE FROM claim WHERE queue_id = {queue} AND id = :claim_id',
-        values,
-    )
-    if not freed and not deleted:
-        queue_state.check_gone(session, qid)

@@ -10,15 +10,18 @@ from typing import Any
 from zaqar.storage import deletion_errors
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import is_claim_id, parse_id
-from zaqar.storage.sqlalchemy import message_queries, queue_state
+from zaqar.storage.sqlalchemy import groups, message_queries, queue_state
+from zaqar.storage.sqlalchemy.groups import Group
 from zaqar.storage.sqlalchemy.message_rows import (
     CLAIMED,
     QUEUE,
+    group_of,
     hold_of,
     is_one_of,
     queue_id_of,
     seq_of,
 )
+from zaqar.storage.sqlalchemy.queue_state import GroupedQueueError
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
@@ -27,7 +30,8 @@ from zaqar.storage.sqlalchemy.statement_execution import (
 
 _DELETE = (
     'DELETE FROM message WHERE queue_id = {queue} AND seq = :seq '
-    'AND rnd = :rnd AND public_id IS NULL AND expires_at > :now AND '
+    'AND rnd = :rnd AND public_id IS NULL AND expires_at > :now '
+    'AND group_key IS NULL AND '
 )
 _UNCLAIMED = '(state <> 1 OR wake_at <= :now)'
 _HELD = 'state = 1 AND wake_at > :now AND claim_id = :claim_id'
@@ -132,16 +136,17 @@ def delete_together(
     ]
 
 
-def delete(session: SqlSession, deletion: Deletion) -> None:
+def delete(
+    session: SqlSession, deletion: Deletion, *, takes_groups: bool = False
+) -> None:
     """Delete a message within a transaction, or raise why not.
 
     :raises MessageClaimed: another claim holds it
     :raises InvalidDeletion: the claim does not hold it
+    :raises GroupedQueueError: it has a group
     """
     qid, now, claim_id = deletion.qid, deletion.now, deletion.claim_id
-    rows = message_queries.find(
-        session, qid, [deletion.message_id], now, lock=True
-    )
+    rows, busy = _find(session, qid, [deletion.message_id], now, takes_groups)
     if not rows:
         queue_state.check_gone(session, qid)
         return
@@ -149,7 +154,7 @@ def delete(session: SqlSession, deletion: Deletion) -> None:
     holder = _holder(row, now)
     if holder != claim_id:
         raise _reason(session, qid, holder, claim_id, now)
-    _remove(session, queue_id_of(row), rows)
+    _remove(session, queue_id_of(row), rows, busy, now)
 
 
 def delete_many(
@@ -158,17 +163,20 @@ def delete_many(
     ids: Sequence[str],
     now: int,
     claim_ids: Sequence[str] | None,
+    *,
+    takes_groups: bool = False,
 ) -> None:
     """Delete messages within a transaction, all or none.
 
     :raises MessageClaimed: one is not in any of the claims
     :raises InvalidDeletion: one of the claims does not exist
+    :raises GroupedQueueError: one has a group
     """
     if claim_ids is not None and not all(
         _is_live(session, qid, claim_id, now) for claim_id in claim_ids
     ):
         raise deletion_errors.unknown_claim()
-    rows = message_queries.find(session, qid, ids, now, lock=True)
+    rows, busy = _find(session, qid, ids, now, takes_groups)
     if not rows:
         queue_state.check_gone(session, qid)
         return
@@ -176,16 +184,45 @@ def delete_many(
         _holder(row, now) not in claim_ids for row in rows
     ):
         raise deletion_errors.message_claimed()
-    _remove(session, queue_id_of(rows[0]), rows)
+    _remove(session, queue_id_of(rows[0]), rows, busy, now)
 
 
-def _remove(session: SqlSession, queue_id: int, rows: Sequence[Row]) -> None:
+def _find(
+    session: SqlSession,
+    qid: str,
+    ids: Sequence[str],
+    now: int,
+    takes_groups: bool,
+) -> tuple[list[Row], list[Group]]:
+    """Return messages and their groups, all locked."""
+    busy: list[Group] = []
+    if takes_groups:
+        queue_state.lock_if_counted(session, qid)
+        rows = message_queries.find(session, qid, ids, now)
+        if rows:
+            busy = groups.lock(
+                session, queue_id_of(rows[0]), map(group_of, rows)
+            )
+    rows = message_queries.find(session, qid, ids, now, lock=True)
+    if not takes_groups and any(map(group_of, rows)):
+        raise GroupedQueueError
+    return rows, busy
+
+
+def _remove(
+    session: SqlSession,
+    queue_id: int,
+    rows: Sequence[Row],
+    busy: Sequence[Group],
+    now: int,
+) -> None:
     seqs = [*map(seq_of, rows)]
     count = session.run(
         'DELETE FROM message WHERE queue_id = :id '
         f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))}',
         {'id': queue_id, **placeholder_values('s', seqs)},
     )
+    groups.regroup(session, busy, now)
     queue_state.subtract_live(session, queue_id, count)
 
 

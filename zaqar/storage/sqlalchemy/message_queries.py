@@ -8,7 +8,7 @@ from typing import Any
 from zaqar.models import Message, MessageSpan, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
 from zaqar.storage.message_ids import make_marker, parse_id, parse_marker
-from zaqar.storage.sqlalchemy import queue_state
+from zaqar.storage.sqlalchemy import group_statistics, queue_state
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     QUEUE,
@@ -30,7 +30,9 @@ _IS_FREE = 'm.state = 0'
 _WOKEN = 'm.state > 0 AND m.wake_at > 0 AND m.wake_at <= :now'
 _DELAYED = 'm.state = 2 AND m.wake_at > :now'
 _ANY = '1 = 1'
-_NOT_DELAYED = '(m.state <> 2 OR m.wake_at <= :now)'
+_NOT_DELAYED = '(m.state <> 2 OR m.wake_at <= :now) AND m.wake_at >= :earliest'
+_IN_GROUP = 'm.state = 3'
+_FREE_IN_GROUP = f'{_IN_GROUP} AND m.wake_at >= :earliest'
 
 #: The index for a condition, where queue order would be slow.
 #: MySQL has no partial indexes, so its ``message_free`` holds all states.
@@ -38,7 +40,11 @@ _INDEXES = {
     _IS_FREE: 'message_free',
     _WOKEN: 'message_waking',
     _DELAYED: 'message_delayed',
+    _IN_GROUP: 'message_in_group',
+    _FREE_IN_GROUP: 'message_in_group',
 }
+#: Those that are partial elsewhere, and that MySQL has no need of.
+_FULL_ON_MYSQL = ('message_delayed', 'message_in_group')
 
 _PUBLIC = (
     f'SELECT m.seq FROM message m%s WHERE m.queue_id = {QUEUE} '
@@ -74,6 +80,7 @@ def list_page(
     values: dict[str, Any] = {
         'qid': qid,
         'now': now,
+        'earliest': -now,
         'after': after,
         'client': exclude_client,
     }
@@ -122,8 +129,8 @@ def _kinds(include_claimed: bool, include_delayed: bool) -> Sequence[str]:
     if include_claimed:
         return (_ANY,) if include_delayed else (_NOT_DELAYED,)
     if include_delayed:
-        return _IS_FREE, _WOKEN, _DELAYED
-    return _IS_FREE, _WOKEN
+        return _IS_FREE, _WOKEN, _DELAYED, _IN_GROUP
+    return _IS_FREE, _WOKEN, _FREE_IN_GROUP
 
 
 @functools.lru_cache(maxsize=256)
@@ -167,18 +174,25 @@ def _behind(dialect: str, kind: str) -> str:
 
     PostgreSQL drops ``state = 0`` from the bounds of the partial index
     ``message_free``, although that column precedes the sequence number, and
-    would scan from the beginning of the queue. It keeps a row comparison.
+    would scan from the beginning of the queue. It keeps a row comparison. The
+    same is true of ``message_in_group``.
     """
-    if kind == _IS_FREE and dialect == 'postgresql':
+    if dialect == 'postgresql' and kind == _IS_FREE:
         return '(m.state, m.seq) > (0, :after)'
+    if dialect == 'postgresql' and kind in (_IN_GROUP, _FREE_IN_GROUP):
+        return '(m.state, m.seq) > (3, :after)'
     return 'm.seq > :after'
 
 
 def _hint(dialect: str, kind: str) -> str:
     index = _INDEXES.get(kind)
-    if index == 'message_delayed' and dialect == 'mysql':
+    return _hint_of(dialect, index) if index else ''
+
+
+def _hint_of(dialect: str, index: str) -> str:
+    if dialect == 'mysql' and index in _FULL_ON_MYSQL:
         index = 'message_free'
-    return index_hint(dialect, index) if index else ''
+    return index_hint(dialect, index)
 
 
 def _scan_end(
@@ -284,17 +298,22 @@ def stats(session: SqlSession, qid: str, now: int) -> Stats:
         # There was never a post to it, or it is gone.
         queue_state.check_gone(session, qid)
         return Stats()
-    posted, free, woken, delayed, claimed, *starts = row
+    posted, free, woken, delayed, claimed, *starts = row[:7]
+    in_group, delayed_in_group, held_by_groups, start = row[7:]
+    starts.append(start)
+    delayed += delayed_in_group or 0
+    free += woken + row[3] + (in_group or 0)
     oldest = _span(session, values, 'ASC')
     newest = _span(session, values, 'DESC')
     if oldest is None or newest is None:
         return Stats(posted=posted)
     return Stats(
-        free + woken + delayed,
+        free,
         claimed,
         oldest,
         newest,
         delayed=delayed,
+        held_by_groups=held_by_groups or 0,
         oldest_free_at=min(
             (start for start in starts if start is not None), default=None
         ),
@@ -306,8 +325,8 @@ def stats(session: SqlSession, qid: str, now: int) -> Stats:
 def _counts(dialect: str) -> str:
     """Return the query for how many rows a queue has, and of which kinds.
 
-    It begins with the number of the next message, and ends with when the
-    oldest claimable ones were posted.
+    It begins with the number of the next message; then comes when the oldest
+    claimable ones were posted, and what concerns groups.
     """
 
     def rows(kind: str) -> str:
@@ -324,7 +343,8 @@ def _counts(dialect: str) -> str:
         f'(SELECT min(m.created_at) {rows(_WOKEN)})',
     ]
     return (
-        f'SELECT q.next_seq, {", ".join([*counts, *starts])} '
+        f'SELECT q.next_seq, {", ".join([*counts, *starts])}, '
+        f'{group_statistics.counts(dialect)} '
         'FROM message_queue q WHERE q.qid = :qid AND q.dropped_at IS NULL'
     )
 

@@ -11,6 +11,9 @@ from zaqar.storage.sqlalchemy.statement_execution import Row, placeholders
 
 FREE, CLAIMED, DELAYED = 0, 1, 2
 
+#: Free or delayed, in a group; see :mod:`zaqar.storage.sqlalchemy.groups`.
+IN_GROUP = 3
+
 #: Bit of ``claim_count``: the message was exhausted when it was claimed.
 EXHAUSTED = 1 << 30
 
@@ -43,6 +46,7 @@ seq_of = itemgetter(_PLACES['seq'])
 count_of = itemgetter(_PLACES['claim_count'])
 hold_of = itemgetter(*map(_PLACES.get, ('state', 'wake_at', 'claim_id')))
 expiry_of = itemgetter(_PLACES['expires_at'])
+group_of = itemgetter(_PLACES['group_key'])
 
 #: What a row holds behind the columns of the message.
 rest_of = itemgetter(slice(len(_NAMES), None))
@@ -61,6 +65,15 @@ NEW_VALUES = (
 #: Subquery for the id of a live queue.
 QUEUE = (
     '(SELECT id FROM message_queue WHERE qid = :qid AND dropped_at IS NULL)'
+)
+
+#: The same, unless it has groups.
+UNGROUPED = f'{QUEUE[:-1]} AND grouped = 0)'
+
+#: Sets the columns of a message that no claim holds any more.
+FREED = (
+    f'state = CASE WHEN group_key IS NULL THEN {FREE} ELSE {IN_GROUP} END, '
+    'wake_at = 0, claim_id = NULL'
 )
 
 
@@ -105,7 +118,7 @@ def is_free(row: Row, now: int) -> bool:
     """Tell whether the message of a row can be claimed without its group."""
     state, wake_at, _ = hold_of(row)
     is_at_rest = state == FREE or 0 < wake_at <= now
-    return is_at_rest and row[_PLACES['group_key']] is None
+    return is_at_rest and group_of(row) is None
 
 
 def message(row: Row, now: int) -> Message:
@@ -132,6 +145,9 @@ def message(row: Row, now: int) -> Message:
     ) = row
     is_held = state != FREE and wake_at > now
     is_claimed = is_held and state == CLAIMED
+    visible_at = wake_at if is_held and state == DELAYED else None
+    if state == IN_GROUP and -wake_at > now:
+        visible_at = -wake_at
     marker = make_marker(seq)
     return Message(
         id=public_id or marker + rnd,
@@ -144,7 +160,7 @@ def message(row: Row, now: int) -> Message:
         checksum=checksum,
         expires_at=expires_at,
         marker=marker,
-        visible_at=wake_at if is_held and state == DELAYED else None,
+        visible_at=visible_at,
         group=group,
         extras=extras,
         reason=None if reason is None else decoded_reason(reason),
@@ -187,12 +203,15 @@ def claimed(
 
 def new_row(seq: int, message: NewMessage, now: int) -> dict[str, Any]:
     """Return the parameters of an INSERT, except the queue."""
-    delay = message.delay * 1000
+    wake_at = now + message.delay * 1000 if message.delay else 0
+    state = DELAYED if wake_at else FREE
+    if message.group is not None:
+        state, wake_at = IN_GROUP, -wake_at
     return {
         'seq': seq,
         'rnd': message.rnd,
-        'state': DELAYED if delay else FREE,
-        'wake_at': now + delay if delay else 0,
+        'state': state,
+        'wake_at': wake_at,
         'expires_at': now + message.ttl * 1000,
         'created_at': now,
         'ttl': message.ttl,

@@ -15,7 +15,10 @@ one by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
+
+from msgspec import structs
 
 from zaqar import store_clock
 from zaqar.errors import QueueFull
@@ -24,14 +27,17 @@ from zaqar.random_bytes import token_hex
 from zaqar.storage import base
 from zaqar.storage.availability import Availability, OnChange, Watch
 from zaqar.storage.group_commit import Batcher, Sharing
-from zaqar.storage.inspection import Guarantees
+from zaqar.storage.inspection import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
     availability,
+    claim_changes,
     claiming,
     compound_statement_posts,
+    group_statistics,
+    grouped_claims,
     guarantees,
     message_deletion,
     message_queries,
@@ -46,6 +52,7 @@ from zaqar.storage.sqlalchemy import (
 )
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.database import SqlDatabase
+from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
 from zaqar.storage.sqlalchemy.statement_execution import (
     MAX_PACKET,
@@ -101,6 +108,7 @@ class SqlMessageStore(base.MessageStore):
             window,
         )
         self._unsubscribed = UnsubscribedQueues()
+        self._grouped = GroupedQueues()
 
     def ping(self) -> None:
         self._database.ping()
@@ -123,6 +131,7 @@ class SqlMessageStore(base.MessageStore):
         alone = limit or (
             self._dialect == 'sqlite'
             or (self._dialect == 'mysql' and post.size > MAX_PACKET)
+            or any(item.group is not None for item in messages)
         )
         ids = self._post(post, limit) if alone else self._share_post(post)
         if isinstance(ids, QueueFull):
@@ -154,20 +163,26 @@ class SqlMessageStore(base.MessageStore):
     ) -> Sequence[Message]:
         return self._database.read(message_queries.get, qid, ids, now)
 
+    def inspect(
+        self, qid: str, message_id: str, *, now: int
+    ) -> Inspected | None:
+        def read(session: SqlSession) -> Inspected | None:
+            messages = message_queries.get(session, qid, [message_id], now)
+            return group_statistics.inspect(session, qid, messages, now)
+
+        return self._database.read(read)
+
     def delete(
         self, qid: str, message_id: str, *, now: int, claim_id: str | None
     ) -> None:
         deletion = Deletion(qid, message_id, now, claim_id)
-        if self._dialect == 'mysql':
-            self._deletions.run(deletion, qid)
-            return
-        run = (
-            self._database.read
-            if self._dialect == 'postgresql'
-            else self._database.write
+        self._grouped.run(
+            qid,
+            lambda: self._delete_ungrouped(deletion),
+            lambda: self._database.write(
+                message_deletion.delete, deletion, takes_groups=True
+            ),
         )
-        if not run(message_deletion.delete_if_allowed, deletion):
-            self._delete(deletion)
 
     def delete_many(
         self,
@@ -177,12 +192,23 @@ class SqlMessageStore(base.MessageStore):
         now: int,
         claim_ids: Sequence[str] | None = None,
     ) -> None:
-        self._database.write(
-            message_deletion.delete_many, qid, ids, now, claim_ids
+        write = partial(
+            self._database.write,
+            message_deletion.delete_many,
+            qid,
+            ids,
+            now,
+            claim_ids,
         )
+        self._grouped.run(qid, write, partial(write, takes_groups=True))
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
-        return self._database.write(popping.pop, qid, now, limit)
+        write = self._database.write
+        return self._grouped.run(
+            qid,
+            partial(write, popping.pop, qid, now, limit),
+            partial(write, grouped_claims.pop, qid, now, limit),
+        )
 
     def claim(
         self,
@@ -197,13 +223,13 @@ class SqlMessageStore(base.MessageStore):
         lifetime = claiming.lifetime_values(now, ttl, grace)
         request = ClaimRequest(qid, lifetime=lifetime, **terms)
         if only is not None:
+            request = structs.replace(request, takes_groups=True)
             return self._claim(request, only)
-        if self._dialect == 'mysql':
-            is_shared = self._database.takes_compounds
-            return self._claims.run(request, None if is_shared else qid)
-        if self._dialect == 'postgresql':
-            return self._database.read(single_statement_claims.claim, request)
-        return self._claim(request)
+        return self._grouped.run(
+            qid,
+            lambda: self._claim_ungrouped(request),
+            lambda: self._claim(structs.replace(request, takes_groups=True)),
+        )
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
         if not is_claim_id(claim_id):
@@ -223,11 +249,18 @@ class SqlMessageStore(base.MessageStore):
         if not is_claim_id(claim_id):
             return False
         values = claiming.lifetime_values(now, ttl, grace)
-        return self._database.write(claiming.renew, qid, claim_id, values)
+        write = partial(
+            self._database.write, claim_changes.renew, qid, claim_id, values
+        )
+        return self._grouped.run(qid, write, partial(write, takes_groups=True))
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
-        if is_claim_id(claim_id):
-            self._database.write(claiming.release, qid, claim_id)
+        if not is_claim_id(claim_id):
+            return
+        write = partial(
+            self._database.write, claim_changes.release, qid, claim_id, now
+        )
+        self._grouped.run(qid, write, partial(write, takes_groups=True))
 
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._database.read(message_queries.stats, qid, now)
@@ -328,13 +361,34 @@ class SqlMessageStore(base.MessageStore):
             return database.write_or_conflict(shared_claims.claim, requests)
         return database.write(shared_claims.claim, requests)
 
+    def _claim_ungrouped(self, request: ClaimRequest) -> Claim | None:
+        if self._dialect == 'mysql':
+            is_shared = self._database.takes_compounds
+            key = None if is_shared else request.qid
+            return self._claims.run(request, key)
+        return self._claim(request)
+
     def _claim(
         self, request: ClaimRequest, only: Sequence[str] | None = None
     ) -> Claim | None:
+        database = self._database
+        if self._dialect == 'postgresql' and only is None:
+            return database.read(single_statement_claims.claim, request)
         try:
-            return self._database.write(claiming.claim, request, only)
+            if request.takes_groups and only is None:
+                return database.write(grouped_claims.claim, request)
+            return database.write(claiming.claim, request, only)
         except claiming.RepeatedClaimError:
             return self._database.read(claiming.repeated, request)
+
+    def _delete_ungrouped(self, deletion: Deletion) -> None:
+        if self._dialect == 'mysql':
+            self._deletions.run(deletion, deletion.qid)
+            return
+        is_alone = self._dialect == 'postgresql'
+        run = self._database.read if is_alone else self._database.write
+        if not run(message_deletion.delete_if_allowed, deletion):
+            self._delete(deletion)
 
     def _delete(self, deletion: Deletion) -> bool:
         self._database.write(message_deletion.delete, deletion)

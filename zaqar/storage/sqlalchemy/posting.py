@@ -16,6 +16,7 @@ from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
+    groups,
     outbox_posting,
     post_announcements,
     queue_state,
@@ -71,6 +72,10 @@ def post_within(
             )
         except QueueFull as refusal:
             return refusal
+        finally:
+            # Whoever has locked the others updates them.
+            some = groups.lock(session, queue.id, queue.bereft, skip=True)
+            groups.regroup(session, some, post.now)
     numbered = [*enumerate(post.messages, queue.next_seq)]
     ids = [id_of(message, seq) for seq, message in numbered]
     rows = [
@@ -79,6 +84,7 @@ def post_within(
     ]
     session.later(_INSERT_TOKEN, _token(queue.id, post, ids, post.now))
     session.later_many(_INSERT, rows)
+    groups.append(session, queue, post.qid, rows)
     _advance(session, post)
     if post.notice and queue.subscribed > 0:
         outbox_posting.add_notice(session, post.notice(), post.now)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
-from zaqar.storage.sqlalchemy.message_rows import QUEUE
+from zaqar.storage.sqlalchemy.message_rows import QUEUE, UNGROUPED
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
     placeholder_values,
@@ -25,7 +25,7 @@ _CHUNK = 200
 
 _SELECT = (
     'SELECT id, next_seq, live, counted_at, subscribed, least_version, '
-    'dropped_at FROM message_queue WHERE qid = :qid'
+    'dropped_at, grouped FROM message_queue WHERE qid = :qid'
 )
 _INSERT = (
     'INSERT INTO message_queue (qid, id, next_seq, dropped_at) '
@@ -54,18 +54,25 @@ _COUNTED_QID = (
 _COUNTED = (
     'SELECT qid, id FROM message_queue WHERE id IN ({}) AND live IS NOT NULL'
 )
+_IS_COUNTED = (
+    'SELECT 1 FROM message_queue WHERE qid = :qid AND live IS NOT NULL'
+)
 _SET_COUNT = (
     'UPDATE message_queue SET live = :live, counted_at = :now WHERE id = :id'
 )
 #: By the index on expiry: few rows are expired, since they are swept, while
 #: the queue may hold millions.
 _EXPIRED = (
-    'SELECT seq FROM message WHERE queue_id + 0 = :id AND expires_at <= :now'
+    'SELECT seq, group_key FROM message '
+    'WHERE queue_id + 0 = :id AND expires_at <= :now'
 )
 
 
 class QueueRow(msgspec.Struct):
-    """The row, locked for the rest of the transaction."""
+    """The row, locked for the rest of the transaction.
+
+    :ivar bereft: groups of which expired messages have been removed
+    """
 
     id: int
     next_seq: int
@@ -73,6 +80,12 @@ class QueueRow(msgspec.Struct):
     counted_at: int | None
     subscribed: int
     least_version: int
+    grouped: int = 0
+    bereft: set[str] = msgspec.field(default_factory=set)
+
+
+class GroupedQueueError(Exception):
+    """The queue has groups: its messages are taken in another way."""
 
 
 def new_id() -> int:
@@ -112,7 +125,7 @@ def lock(session: SqlSession, qid: str, now: int) -> QueueRow:
         row = session.one(sql, {'qid': qid})
     if row is None or row[6] is not None:
         raise QueueGone
-    return QueueRow(*row[:6])
+    return QueueRow(*(*row[:6], row[7]))
 
 
 def require_version(
@@ -158,15 +171,33 @@ def check_version(version: int | None, least: int) -> None:
         raise StaleMetadata
 
 
-def check_gone(session: SqlSession, qid: str) -> int:
+def check_gone(
+    session: SqlSession, qid: str, *, takes_groups: bool = True
+) -> int:
     """Refuse a dropped queue; one never seen is fine.
 
+    :param takes_groups: False to refuse a queue with groups, too
     :returns: the oldest version of metadata that may be used
     """
     row = session.one(_SELECT, {'qid': qid})
-    if row is not None and row[6] is not None:
+    if row is None:
+        return 0
+    if row[6] is not None:
         raise QueueGone
-    return int(row[5]) if row is not None else 0
+    if row[7] and not takes_groups:
+        raise GroupedQueueError
+    return int(row[5])
+
+
+def lock_if_counted(session: SqlSession, qid: str) -> None:
+    """Lock the row of a queue whose messages are counted.
+
+    For those that lock rows of groups and subtract messages afterwards: posts
+    lock both the other way round.
+    """
+    values = {'qid': qid}
+    if session.dialect != 'sqlite' and session.one(_IS_COUNTED, values):
+        session.one(for_update(session, _SELECT), values)
 
 
 def discard_messages(
@@ -197,16 +228,22 @@ def discard_messages(
 
 
 def queue_for_change(
-    session: SqlSession, values: Mapping[str, Any]
+    session: SqlSession,
+    values: Mapping[str, Any],
+    *,
+    takes_groups: bool = True,
 ) -> tuple[str, dict[str, Any]]:
     """Return SQL for the id of the queue ``:qid`` in a change, and values.
 
     On MySQL the subquery of a change locks the row it reads: deletions from
     a queue would wait for posts and deadlock with each other.
+
+    :param takes_groups: False for no queue if it has groups
     """
+    queue = QUEUE if takes_groups else UNGROUPED
     if session.dialect != 'mysql':
-        return QUEUE, {**values}
-    row = session.one(f'SELECT {QUEUE}', values)
+        return queue, {**values}
+    row = session.one(f'SELECT {queue}', values)
     return ':own_queue', {**values, 'own_queue': row[0] if row else None}
 
 
@@ -299,7 +336,8 @@ def _remove_expired(session: SqlSession, row: QueueRow, now: int) -> None:
     if expired:
         session.many(
             'DELETE FROM message WHERE queue_id = :id AND seq = :seq',
-            [{'id': row.id, 'seq': seq} for (seq,) in expired],
+            [{'id': row.id, 'seq': seq} for seq, _ in expired],
         )
+        row.bereft |= {group for _, group in expired if group is not None}
         subtract_live(session, row.id, len(expired))
         row.live = None if row.live is None else row.live - len(expired)

@@ -9,7 +9,7 @@ from typing import Any
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
 from zaqar.storage.record_encoding import encode
-from zaqar.storage.sqlalchemy import queue_state
+from zaqar.storage.sqlalchemy import groups, queue_state
 from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
@@ -37,6 +37,7 @@ LOCK = 0x7A61716172
 
 _CHILDREN = (
     ('message', ('queue_id', 'seq')),
+    ('message_group', ('queue_id', 'group_key')),
     ('claim', ('queue_id', 'id')),
     ('post_token', ('queue_id', 'token')),
 )
@@ -44,15 +45,22 @@ _CHILDREN = (
 
 @dataclass(frozen=True, slots=True)
 class DeadRows:
-    """Rows of a table that can be removed."""
+    """Rows of a table that can be removed.
+
+    :ivar more: columns that are read with the key
+    """
 
     table: str
     key: Sequence[str]
     where: str
+    more: Sequence[str] = ()
 
 
-_EXPIRED = DeadRows('message', ('queue_id', 'seq'), 'expires_at <= :now')
+_EXPIRED = DeadRows(
+    'message', ('queue_id', 'seq'), 'expires_at <= :now', ('group_key',)
+)
 _OTHERS = (
+    DeadRows('message_group', ('queue_id', 'group_key'), 'keep_until <= :now'),
     DeadRows('claim', ('queue_id', 'id'), 'expires_at <= :now'),
     # A claim may have prolonged the lifetime of a dead letter.
     DeadRows(
@@ -135,6 +143,7 @@ def _with_named_lock(session: SqlSession, now: int, batch: int) -> int:
 def _sweep(session: SqlSession, now: int, batch: int) -> int:
     values = {'now': now}
     rows = _remove(session, _EXPIRED, values, batch)
+    _regroup(session, rows, now)
     queue_state.subtract_from_several(session, Counter(row[0] for row in rows))
     removed = len(rows)
     for dead in _OTHERS:
@@ -143,10 +152,24 @@ def _sweep(session: SqlSession, now: int, batch: int) -> int:
     return removed + _empty_garbage(session, batch - removed)
 
 
+def _regroup(session: SqlSession, rows: Sequence[Row], now: int) -> None:
+    """Update the groups of removed messages.
+
+    Whoever has locked one updates it: the order of locks is another one here.
+    """
+    bereft: dict[int, set[str]] = {}
+    for queue_id, _, group in rows:
+        if group is not None:
+            bereft.setdefault(queue_id, set()).add(group)
+    for queue_id, keys in bereft.items():
+        some = groups.lock(session, queue_id, keys, skip=True)
+        groups.regroup(session, some, now)
+
+
 def _remove(
     session: SqlSession, dead: DeadRows, values: dict[str, Any], most: int
 ) -> Sequence[Row]:
-    columns = ', '.join(dead.key)
+    columns = ', '.join((*dead.key, *dead.more))
     select = f'SELECT {columns} FROM {dead.table} WHERE {dead.where}'
     rows = session.all(
         queue_state.for_update(session, f'{select} LIMIT {most}', skip=True),
@@ -164,7 +187,7 @@ def _delete(session: SqlSession, dead: DeadRows, rows: Sequence[Row]) -> None:
     )
     values: dict[str, Any] = {}
     for place, row in enumerate(rows):
-        values |= placeholder_values(f'r{place}_', row)
+        values |= placeholder_values(f'r{place}_', row[:width])
     # SQLite requires VALUES behind IN; the others do not.
     key_list = f'VALUES {keys}' if session.dialect == 'sqlite' else keys
     session.run(

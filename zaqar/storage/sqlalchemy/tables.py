@@ -82,7 +82,8 @@ record = sa.Table(
 #: the queue may have subscribers, negative while it is not set, so that epochs
 #: are never reused. ``least_version`` is that of the oldest metadata that may
 #: be used with the queue. ``waited_until`` is only used on PostgreSQL; see
-#: :mod:`zaqar.storage.sqlalchemy.post_announcements`.
+#: :mod:`zaqar.storage.sqlalchemy.post_announcements`. ``grouped`` is 1 from
+#: the first message with a group on.
 queue = sa.Table(
     'message_queue',
     METADATA,
@@ -99,13 +100,17 @@ queue = sa.Table(
     sa.Column(
         'waited_until', _BIG, nullable=False, server_default=sa.text('0')
     ),
+    sa.Column(
+        'grouped', sa.SmallInteger, nullable=False, server_default=sa.text('0')
+    ),
     sa.Index('message_queue_id', 'id', unique=True),
     sa.Index('message_queue_dropped', 'dropped_at'),
     mysql_engine='InnoDB',
     sqlite_with_rowid=False,
 )
 
-#: ``state``: 0 free, 1 claimed, 2 delayed; the last two until ``wake_at``.
+#: ``state``: 0 free, 1 claimed, 2 delayed; the last two until ``wake_at``;
+#: 3 free or delayed in a group; see :mod:`zaqar.storage.sqlalchemy.groups`.
 #: ``public_id`` is the id that a dead letter keeps. ``reason`` is UTF-8, and
 #: may hold unpaired surrogates.
 message = sa.Table(
@@ -190,7 +195,67 @@ message.append_constraint(
         where='public_id IS NOT NULL',
     )
 )
+# The free messages of groups, for lists; MySQL has ``message_free``.
+message.append_constraint(
+    _partial(
+        'message_in_group',
+        'queue_id',
+        'state',
+        'seq',
+        'expires_at',
+        where='state = 3',
+    ).ddl_if(dialect=cast(Any, ('postgresql', 'sqlite')))
+)
+message.append_constraint(
+    _partial(
+        'message_group_order',
+        'queue_id',
+        'group_key',
+        'seq',
+        'expires_at',
+        where='group_key IS NOT NULL',
+    )
+)
 sa.Index('message_expiry', message.c.expires_at)
+
+#: The groups of a queue that have messages. ``state``: 0 free, 1 busy, or its
+#: first message is delayed, until ``wake_at``. No live message is before
+#: ``head_seq``, none after ``reached`` was ever handed out, ``tail_seq`` is
+#: the last one, and none lives longer than until ``keep_until``.
+group = sa.Table(
+    'message_group',
+    METADATA,
+    sa.Column('queue_id', _BIG, nullable=False),
+    sa.Column('group_key', _ascii(128), nullable=False),
+    sa.Column('state', sa.SmallInteger, nullable=False),
+    sa.Column('wake_at', _BIG, nullable=False),
+    sa.Column('head_seq', _BIG, nullable=False),
+    sa.Column('reached', _BIG, nullable=False),
+    sa.Column('tail_seq', _BIG, nullable=False),
+    sa.Column('keep_until', _BIG, nullable=False),
+    sa.PrimaryKeyConstraint('queue_id', 'group_key'),
+    sa.Index('message_group_expiry', 'keep_until'),
+    mysql_engine='InnoDB',
+    sqlite_with_rowid=False,
+)
+group.append_constraint(
+    _partial(
+        'message_group_free',
+        'queue_id',
+        'state',
+        'head_seq',
+        where='state = 0',
+    )
+)
+group.append_constraint(
+    _partial(
+        'message_group_waking',
+        'queue_id',
+        'wake_at',
+        'head_seq',
+        where='state = 1',
+    )
+)
 
 claim = sa.Table(
     'claim',

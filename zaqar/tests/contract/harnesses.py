@@ -34,6 +34,7 @@ class Feature(enum.StrEnum):
     :cvar REMAINS: what is purged or dropped is left to the sweeper, since the
         server does not free it by itself
     :cvar WATCH: it reports changes
+    :cvar GROUPS: messages may have groups
     """
 
     ENDPOINT = 'endpoint'
@@ -41,6 +42,7 @@ class Feature(enum.StrEnum):
     FILE = 'file'
     REMAINS = 'remains'
     WATCH = 'watch'
+    GROUPS = 'groups'
 
 
 class Harness(abc.ABC):
@@ -130,7 +132,9 @@ class Sqlite(Harness):
 
     name = 'sqlite'
     driver = DRIVER
-    features = frozenset({Feature.FILE, Feature.REMAINS, Feature.WATCH})
+    features = frozenset(
+        {Feature.FILE, Feature.REMAINS, Feature.WATCH, Feature.GROUPS}
+    )
 
     def start(self) -> None:
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix='zaqar-test-'))
@@ -190,7 +194,12 @@ class _Server(Harness):
 
     driver = DRIVER
     features = frozenset(
-        {Feature.ENDPOINT, Feature.SERVER_CLOCK, Feature.REMAINS}
+        {
+            Feature.ENDPOINT,
+            Feature.SERVER_CLOCK,
+            Feature.REMAINS,
+            Feature.GROUPS,
+        }
     )
     kind: ClassVar[type[sql.OwnServer]]
     open_count: ClassVar[str]

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims and pops from a queue with groups.
+
+They take the oldest of the free messages without a group and of the first
+messages of free groups: consecutive ones, up to the first that is delayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zaqar.models import Claim, Message
+from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.sqlalchemy import claiming, groups, popping, queue_state
+from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
+from zaqar.storage.sqlalchemy.claiming import ClaimRequest, Share
+from zaqar.storage.sqlalchemy.groups import (
+    CHUNK,
+    FREE_GROUP,
+    WOKEN_GROUP,
+    Group,
+)
+from zaqar.storage.sqlalchemy.message_rows import (
+    COLUMNS,
+    QUEUE,
+    group_of,
+    index_hint,
+    is_one_of,
+    message,
+    queue_id_of,
+    seq_of,
+)
+from zaqar.storage.sqlalchemy.statement_execution import (
+    Row,
+    SqlSession,
+    placeholder_values,
+)
+
+#: The indexes that find free groups.
+_INDEXES = {
+    FREE_GROUP: 'message_group_free',
+    WOKEN_GROUP: 'message_group_waking',
+}
+#: That the first message of a group is visible.
+HAS_HEAD = (
+    '(SELECT m.wake_at FROM message m{hint} WHERE m.queue_id = g.queue_id '
+    'AND m.group_key = g.group_key AND m.seq >= g.head_seq '
+    'AND m.expires_at > :now ORDER BY m.seq LIMIT 1) '
+    'BETWEEN :earliest AND :now'
+)
+_IS_VISIBLE = 'm.wake_at BETWEEN :earliest AND :now'
+_UNGROUPED = 'AND m.group_key IS NULL'
+
+#: Numbers of the first messages of a group, at its place among some.
+_RUN = (
+    'SELECT * FROM (SELECT c.seq FROM (SELECT m.seq, '
+    f'min(CASE WHEN {_IS_VISIBLE} THEN 1 ELSE 0 END) '
+    'OVER (ORDER BY m.seq) AS visible FROM (SELECT m.seq, m.wake_at '
+    'FROM message m{hint} WHERE m.queue_id = :id '
+    'AND m.group_key = :key{at} AND m.seq >= :head{at} '
+    'AND m.expires_at > :now {below} ORDER BY m.seq LIMIT {limit}) m) c '
+    'WHERE c.visible = 1) r{at}'
+)
+
+
+def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
+    """Claim messages within a transaction.
+
+    :raises RepeatedClaimError: there is such a claim; roll back
+    """
+    free = _Free(session, request.values, request.limit, request.current)
+    fresh = claiming.IS_FRESH if request.max_claims else ''
+    taken = free.rows(fresh, request.limit)
+    exhausted: list[Row] = []
+    if request.max_claims:
+        condition = claiming.IS_EXHAUSTED
+        if len(taken) == request.limit:
+            condition += f' AND m.seq < {seq_of(taken[-1])}'
+        exhausted = free.rows(condition, MAX_EXHAUSTED, handed_out=True)
+    if not taken and not exhausted:
+        return claiming.repeated_claim(session, request)
+    share = Share(request, taken, exhausted)
+    insert = queue_state.insert_ignoring(
+        session.dialect, claiming.INSERT_CLAIM
+    )
+    if not session.run(insert, share.values):
+        raise claiming.RepeatedClaimError
+    claiming.hold(session, [share])
+    rows = sorted([*taken, *exhausted], key=seq_of)
+    groups.occupy(
+        session,
+        queue_id_of(rows[0]),
+        _keys(rows),
+        seq_of(rows[-1]),
+        request.lifetime,
+    )
+    return share.claim()
+
+
+def pop(
+    session: SqlSession, qid: str, now: int, limit: int
+) -> Sequence[Message]:
+    """Take and delete messages within a transaction."""
+    queue_state.lock_if_counted(session, qid)
+    free = _Free(session, {'qid': qid, 'now': now}, limit)
+    rows = free.rows('', limit)
+    if not rows:
+        queue_state.check_gone(session, qid)
+        return []
+    queue_id = queue_id_of(rows[0])
+    popping.delete_free(session, queue_id, rows, now)
+    keys = _keys(rows)
+    touched = [group for group in free.groups if group.key in keys]
+    groups.regroup(session, touched, now)
+    queue_state.subtract_live(session, queue_id, len(rows))
+    return [message(row, now) for row in rows]
+
+
+def _keys(rows: Sequence[Row]) -> set[str]:
+    return {key for row in rows if (key := group_of(row)) is not None}
+
+
+class _Free:
+    """Free messages of a queue; groups are locked, and then read.
+
+    :param limit: how many are wanted
+    :param current: a condition; see :attr:`.claiming.ClaimRequest.current`
+    :ivar groups: free ones, by their first messages
+    """
+
+    def __init__(
+        self,
+        session: SqlSession,
+        values: Mapping[str, Any],
+        limit: int,
+        current: str = '',
+    ) -> None:
+        self._session = session
+        self._values = {**values, 'earliest': -values['now']}
+        self._limit = limit
+        self._current = current
+        # As with messages, what has woken is looked up without locks first.
+        free_groups, woken = session.several(
+            [
+                (self._group_sql(FREE_GROUP), self._values),
+                (self._group_sql(WOKEN_GROUP, lock=False), self._values),
+            ]
+        )
+        self.groups = [Group(*row) for row in free_groups]
+        if woken:
+            self._add_woken([Group(*row) for row in woken])
+
+    def rows(
+        self, condition: str, limit: int, *, handed_out: bool = False
+    ) -> list[Row]:
+        """Return the first rows, in order, locked with their groups.
+
+        :param condition: that they meet, if any
+        :param handed_out: whether none of them has never been handed out
+        """
+        below = condition and f'AND {condition}'
+        ungrouped = select_free(
+            self._session,
+            FreeRows(
+                self._values,
+                limit,
+                f'{_UNGROUPED} {below}{self._current}',
+                QUEUE,
+            ),
+        )
+        rows = [*ungrouped]
+        for start in range(0, len(self.groups), CHUNK):
+            part = self.groups[start : start + CHUNK]
+            rows += self._rows_of(part, below, limit, handed_out)
+        return sorted(rows, key=seq_of)[:limit]
+
+    def _rows_of(
+        self,
+        some: Sequence[Group],
+        below: str,
+        limit: int,
+        handed_out: bool,
+    ) -> Sequence[Row]:
+        """Return the first rows of groups; those of a group have no gap."""
+        hint = index_hint(self._session.dialect, 'message_group_order')
+        runs = ' UNION ALL '.join(
+            _RUN.format(
+                at=at,
+                hint=hint,
+                limit=limit,
+                below=below
+                + (f' AND m.seq <= :reached{at}' if handed_out else ''),
+            )
+            for at in range(len(some))
+        )
+        is_mysql = self._session.dialect == 'mysql'
+        join = 'STRAIGHT_JOIN' if is_mysql else 'CROSS JOIN'
+        sql = (
+            f'SELECT {COLUMNS} FROM (SELECT * FROM ({runs}) r '
+            f'ORDER BY seq LIMIT {limit}) p '
+            f'{join} message m WHERE m.queue_id = :id AND m.seq = p.seq '
+            'ORDER BY m.seq'
+        )
+        return self._session.all(
+            sql,
+            {
+                **self._values,
+                'id': some[0].queue_id,
+                **placeholder_values('key', [one.key for one in some]),
+                **placeholder_values('head', [one.head_seq for one in some]),
+                **placeholder_values('reached', [one.reached for one in some]),
+            },
+        )
+
+    def _group_sql(
+        self, where: str, more: str = '', *, lock: bool = True
+    ) -> str:
+        """Return SQL for the first groups with a visible message."""
+        dialect = self._session.dialect
+        head = HAS_HEAD.format(hint=index_hint(dialect, 'message_group_order'))
+        hint = index_hint(dialect, _INDEXES[where])
+        sql = (
+            'SELECT g.queue_id, g.group_key, g.head_seq, g.reached '
+            f'FROM message_group g{hint} WHERE g.queue_id = {QUEUE} '
+            f'AND {where} AND {head}{more}{self._current} '
+            f'ORDER BY g.head_seq LIMIT {self._limit}'
+        )
+        if lock:
+            return queue_state.for_update(self._session, sql, skip=True)
+        return sql
+
+    def _add_woken(self, woken: Sequence[Group]) -> None:
+        """Lock groups whose claims or delays have ended, and add them."""
+        condition = is_one_of(
+            self._session.dialect, 'g.head_seq', 'h', len(woken)
+        )
+        heads = sorted(group.head_seq for group in woken)
+        rows = self._session.all(
+            self._group_sql(WOKEN_GROUP, f' AND {condition}'),
+            {**self._values, **placeholder_values('h', heads)},
+        )
+        if len(rows) < len(woken):
+            # Rivals were faster: there may be others.
+            rows = self._session.all(
+                self._group_sql(WOKEN_GROUP), self._values
+            )
+        every = [*self.groups, *(Group(*row) for row in rows)]
+        every.sort(key=lambda group: group.head_seq)
+        self.groups = every[: self._limit]
