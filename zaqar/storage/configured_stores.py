@@ -43,7 +43,8 @@ OPTS = [
     ),
 ]
 
-_SYSTEM = '/var/lib/zaqar'
+#: Where packages have the service keep its files.
+SYSTEM = '/var/lib/zaqar'
 
 STATE_PATH_LABEL = '[DEFAULT] state_path'
 
@@ -220,8 +221,8 @@ def state_folder(conf: cfg.ConfigOpts) -> pathlib.Path:
 
 
 def _default_state_path() -> pathlib.Path:
-    if os.path.isdir(_SYSTEM) and os.access(_SYSTEM, os.W_OK | os.X_OK):
-        return pathlib.Path(_SYSTEM)
+    if os.path.isdir(SYSTEM) and os.access(SYSTEM, os.W_OK | os.X_OK):
+        return pathlib.Path(SYSTEM)
     home = os.environ.get('XDG_STATE_HOME')
     # The base directory specification says to ignore relative paths.
     if home and os.path.isabs(home):

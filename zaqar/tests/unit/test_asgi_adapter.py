@@ -290,7 +290,7 @@ def test_a_client_that_goes_as_its_turn_comes_ends_its_request(
     has_gone = property(lambda client: next(looks) > 0, lambda *_: None)
     monkeypatch.setattr(request_slots, 'MANY', 0)
     monkeypatch.setattr(
-        f'{asgi_adapter.__name__}._Client.has_gone', has_gone, raising=False
+        asgi_adapter.WatchedClient, 'has_gone', has_gone, raising=False
     )
     assert House(10).ask().is_done
 

@@ -133,7 +133,7 @@ def test_waits_are_given_up_when_the_process_stops(
 def test_the_pipe_that_uwsgi_closes_is_among_those_watched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(server_extensions, '_uwsgi', lambda: True)
+    monkeypatch.setattr(server_extensions, 'uwsgi_module', lambda: True)
     reads, writes = os.pipe()
     with select.epoll() as epoll, socket.socket() as other:
         epoll.register(other)

@@ -95,7 +95,7 @@ class AsgiAdapter:
     ) -> None:
         since = self._monotonic()
         turn = Turn(self._turns)
-        client: _Client | None = None
+        client: WatchedClient | None = None
 
         def answer() -> None:
             if client is None or self._is_there(client, watcher, turn):
@@ -117,7 +117,7 @@ class AsgiAdapter:
         watcher: Any,
         body: Any,
         turn: Turn,
-        client: _Client,
+        client: WatchedClient,
         since: float,
     ) -> Jobs:
         """Answer a request whose turn has come, when there is a slot."""
@@ -142,7 +142,7 @@ class AsgiAdapter:
         body: bytes | ZaqarError,
         turn: Turn,
         since: float,
-        client: _Client | None,
+        client: WatchedClient | None,
     ) -> Jobs:
         """Answer a request or let it wait; return what is to be done next.
 
@@ -193,13 +193,15 @@ class AsgiAdapter:
             watcher.err(error)
             return ()
 
-    def _watched(self, watcher: Any, turn: Turn) -> _Client:
+    def _watched(self, watcher: Any, turn: Turn) -> WatchedClient:
         """Return the client of a request, whose leaving is noticed."""
-        client = _Client(watcher.proto.receive, self._loop, turn.give_up)
+        client = WatchedClient(watcher.proto.receive, self._loop, turn.give_up)
         client.watch()
         return client
 
-    def _is_there(self, client: _Client, watcher: Any, turn: Turn) -> bool:
+    def _is_there(
+        self, client: WatchedClient, watcher: Any, turn: Turn
+    ) -> bool:
         """Tell whether a client waits still; else end its request."""
         # Read once: another thread may take the event meanwhile.
         has_gone = client.has_gone
@@ -228,7 +230,7 @@ class AsgiAdapter:
         return _LargeBody(watcher, self._loop, content, taken).send()
 
 
-class _Client:
+class WatchedClient:
     """The client of a request that waits, and has sent its body.
 
     :param gone: called when it has closed its connection

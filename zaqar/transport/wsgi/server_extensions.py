@@ -14,7 +14,7 @@ from zaqar.transport.wsgi_types import Environ
 
 def threads() -> int:
     """Return the threads of each process, 0 if they are not known."""
-    uwsgi = _uwsgi()
+    uwsgi = uwsgi_module()
     return int(uwsgi.opt.get('threads', 1)) if uwsgi else 0
 
 
@@ -24,7 +24,7 @@ def connection(environ: Environ) -> int | None:
     It is that of the client, or of a proxy that closes it when its own client
     goes.
     """
-    if uwsgi := _uwsgi():
+    if uwsgi := uwsgi_module():
         return int(uwsgi.connection_fd())
     socket = environ.get('gunicorn.socket')
     return None if socket is None else int(socket.fileno())
@@ -37,7 +37,7 @@ def stop_pipe() -> int | None:
     uWSGI has no hook for that moment: it calls Python only after it has waited
     for all requests. But each of its threads watches this pipe.
     """
-    if _uwsgi():
+    if uwsgi_module():
         for _, descriptor in epoll_descriptors.watched():
             with contextlib.suppress(OSError):
                 if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
@@ -46,7 +46,7 @@ def stop_pipe() -> int | None:
 
 
 @functools.cache
-def _uwsgi() -> Any:
+def uwsgi_module() -> Any:
     """Return the module that exists inside uWSGI only, or None."""
     try:
         return importlib.import_module('uwsgi')

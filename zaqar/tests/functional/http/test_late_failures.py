@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from zaqar import request_deadline
-from zaqar.controllers import pools as pool_operations
 from zaqar.errors import StoreUnavailable
+from zaqar.pools.pool_records import PoolRecords
 from zaqar.storage import store_call_interceptor
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
@@ -146,14 +146,14 @@ def test_a_pool_that_cannot_be_deleted_takes_queues_again(
     api = make_api(POOLED).as_admin()
     pools.make(api, 'one')
     catalogue: Any = api.service.catalogue
-    records = catalogue.pools.records
-    monkeypatch.setattr(records, '_management', _in_time(catalogue.management))
+    records = PoolRecords(_in_time(catalogue.management), lambda _: None)
+    monkeypatch.setattr(catalogue.pools, 'records', records)
 
     def fail(*_: Any) -> None:
         assert records.get('one').closing
         request_deadline.begin(-1.0)
         raise StoreUnavailable
 
-    monkeypatch.setattr(pool_operations, '_check_unused', fail)
+    monkeypatch.setattr(catalogue, 'is_used', fail)
     assert api('DELETE', '/v2/pools/one').status == 503
     assert not records.get('one').closing

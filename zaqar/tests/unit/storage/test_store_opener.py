@@ -31,9 +31,7 @@ def _open(conf: cfg.ConfigOpts) -> None:
 def test_nothing_set_is_a_file_in_the_state_path(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        configured_stores, '_SYSTEM', str(tmp_path / 'nothing')
-    )
+    monkeypatch.setattr(configured_stores, 'SYSTEM', str(tmp_path / 'nothing'))
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'deeper' / 'xdg'))
     state = tmp_path / 'deeper' / 'xdg' / 'zaqar'
     _open(_conf(tmp_path))
@@ -142,9 +140,7 @@ def test_a_driver_falls_back_on_the_groups_of_another(
 def test_the_state_path_follows_the_base_directories(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        configured_stores, '_SYSTEM', str(tmp_path / 'nothing')
-    )
+    monkeypatch.setattr(configured_stores, 'SYSTEM', str(tmp_path / 'nothing'))
     monkeypatch.setenv('XDG_STATE_HOME', str(tmp_path / 'xdg'))
     assert (
         configured_stores.state_path(_conf(tmp_path))
@@ -156,5 +152,5 @@ def test_the_state_path_follows_the_base_directories(
     assert configured_stores.state_path(_conf(tmp_path)) == expected
     system = tmp_path / 'system'
     system.mkdir()
-    monkeypatch.setattr(configured_stores, '_SYSTEM', str(system))
+    monkeypatch.setattr(configured_stores, 'SYSTEM', str(system))
     assert configured_stores.state_path(_conf(tmp_path)) == system
