@@ -27,6 +27,7 @@ RESERVED = {
     'max_messages': '_max_messages',
     'default_claim_ttl': '_default_claim_ttl',
     'default_wait': '_default_wait',
+    'dedup_window': '_dedup_window',
 }
 
 _DELETE_OWN, _DELETE, _KEEP = 'delete_own', 'delete', 'keep'

@@ -50,6 +50,11 @@ class Queue(zaqar_metadata.Holder):
             'it, for clients of version 2.1 of the API.',
             0,
         ),
+        'dedup_window': zaqar_metadata.number(
+            'Seconds for which a message with the dedup_id of another one is '
+            'not stored; 0 for never.',
+            0,
+        ),
         'max_messages': zaqar_metadata.number(
             'Maximum number of messages, if lower than that of the service; '
             '0 for the maximum of the service.',

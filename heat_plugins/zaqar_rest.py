@@ -90,6 +90,9 @@ class Service:
             headers={
                 'Client-ID': str(uuid.uuid4()),
                 'Content-Type': content_type,
+                # Of the oldest version that checks all settings. An older
+                # service ignores it.
+                'OpenStack-API-Version': 'messaging 2.1',
             },
             raise_exc=False,
             connect_retries=2,

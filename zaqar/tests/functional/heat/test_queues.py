@@ -37,6 +37,7 @@ def test_a_queue_has_the_settings_of_its_template(user: User) -> None:
             max_messages=500,
             default_claim_ttl=15,
             default_wait=20,
+            dedup_window=60,
             max_messages_post_size=1000,
             encrypt_messages=False,
             retry_policy={'minimum_delay': 10, 'maximum_delay': 60},
@@ -59,10 +60,36 @@ def test_a_queue_has_the_settings_of_its_template(user: User) -> None:
         '_max_messages': 500,
         '_default_claim_ttl': 15,
         '_default_wait': 20,
+        '_dedup_window': 60,
         '_max_messages_post_size': 1000,
         '_enable_encrypt_messages': False,
         '_retry_policy': {'minimum_delay': 10, 'maximum_delay': 60},
     }
+
+
+def test_settings_of_newer_versions_are_updated_and_removed(
+    user: User,
+) -> None:
+    stack = user.done(queue(default_claim_ttl=15, dedup_window=60))
+    name = stack.id_of('q')
+    stack.updated(queue(default_claim_ttl=20, default_wait=5))
+    headers = {'OpenStack-API-Version': 'messaging 2.1'}
+    path = f'/v2/queues/{name}'
+    shown = user.zaqar.ask('GET', path, headers).json()
+    assert (shown['_default_claim_ttl'], shown['_default_wait']) == (20, 5)
+    assert shown.get('_dedup_window') != 60
+    stack.updated(queue())
+    assert not {'_default_claim_ttl', '_default_wait', '_dedup_window'} & set(
+        metadata(user, name)
+    )
+
+
+@pytest.mark.parametrize('name', ['default_claim_ttl', 'default_wait'])
+def test_settings_of_newer_versions_are_checked(
+    user: User, name: str
+) -> None:
+    reason = user.create(queue(**{name: 10**6})).fails('CREATE_FAILED')
+    assert f'_{name} can not exceed' in reason
 
 
 def test_a_queue_is_updated_in_place_replaced_and_deleted(user: User) -> None:
