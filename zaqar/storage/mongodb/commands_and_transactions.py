@@ -23,6 +23,7 @@ from pymongo.errors import ConfigurationError as WrongSetting
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
 
 from zaqar import request_deadline
 from zaqar.errors import ConfigurationError, StoreUnavailable
@@ -74,7 +75,6 @@ class MongoDatabase:
 
     :param names: of the databases; each queue is in one of them
     :param indexes: those of the collections, by name
-    :ivar write_concern: what writes wait for
     """
 
     def __init__(
@@ -86,7 +86,6 @@ class MongoDatabase:
         for name in names:
             check_name(name)
         self._settings = settings
-        self.write_concern = settings.write_concern
         self._names = names
         self._indexes = indexes
         self._client = settings.client()
@@ -103,6 +102,11 @@ class MongoDatabase:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def write_concern(self) -> WriteConcern:
+        """What writes wait for."""
+        return self._settings.write_concern
 
     @property
     def partitions(self) -> int:

@@ -85,9 +85,7 @@ def test_settings_of_newer_versions_are_updated_and_removed(
 
 
 @pytest.mark.parametrize('name', ['default_claim_ttl', 'default_wait'])
-def test_settings_of_newer_versions_are_checked(
-    user: User, name: str
-) -> None:
+def test_settings_of_newer_versions_are_checked(user: User, name: str) -> None:
     reason = user.create(queue(**{name: 10**6})).fails('CREATE_FAILED')
     assert f'_{name} can not exceed' in reason
 
