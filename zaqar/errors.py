@@ -181,6 +181,10 @@ class QueueGone(Exception):
     """
 
 
+class TokenReused(Exception):
+    """A message store was called with the token of another post."""
+
+
 class StaleMetadata(Exception):
     """A message store was called with outdated metadata of a queue.
 

@@ -92,15 +92,17 @@ def of_post(
     ctx: Context,
     queue: Queue,
     messages: Sequence[NewMessage],
-) -> Callable[[], NewMessage] | None:
+) -> Callable[[Sequence[int]], NewMessage] | None:
     """Return a function that makes the notice of a post, if there are any.
+
+    It takes the places of the messages that were stored.
 
     :param messages: with bodies in the clear
     """
     if not ctx.pipeline.notifies:
         return None
 
-    def make() -> NewMessage:
+    def make(places: Sequence[int]) -> NewMessage:
         sealed = bool(queue.metadata.get('_enable_encrypt_messages'))
         delays = bool(default_delay(queue.metadata, ctx.limits))
         notice = PostNotice(
@@ -113,7 +115,7 @@ def of_post(
                     item.ttl,
                     item.delay if delays else None,
                 )
-                for item in messages
+                for item in map(messages.__getitem__, places)
             ],
             str(queue.scope.kind),
             sealed,

@@ -82,8 +82,11 @@ class MessageStore(Store, WatchableStore, InspectableStore):
         now: int,
         token: str,
         limit: int = 0,
-        notice: Callable[[], NewMessage] | None = None,
+        notice: Callable[[Sequence[int]], NewMessage] | None = None,
         version: int | None = None,
+        dedup_window: int = 0,
+        fingerprint: str = '',
+        token_lifetime: int = TOKEN_LIFETIME,
     ) -> Sequence[str]:
         """Append messages, all or none, and return their ids in order.
 
@@ -100,8 +103,19 @@ class MessageStore(Store, WatchableStore, InspectableStore):
             the queue may have subscribers: in the same transaction where the
             store can, else right after it and before the return. A repeated
             post adds no second one, but adds one that the first try did not.
-            Called once at most; not needed for a queue without subscribers.
+            Called with the places in the post of the messages that were
+            stored, not at all without any; not needed for a queue without
+            subscribers.
         :param version: of the metadata that the messages were made with
+        :param dedup_window: seconds for which the ``dedup_id`` of a message
+            is remembered from now on, 0 to ignore them. A message with one
+            that the queue remembers is not stored: its place in the ids holds
+            the id of the first one, whether or not that still exists. The
+            same within one post. A purge forgets none.
+        :param fingerprint: of the post, 64 characters at most. Then the token
+            is remembered for ``token_lifetime`` milliseconds, purge or not,
+            and is refused for a post with another fingerprint.
+        :raises TokenReused: it is; nothing is stored
         :raises StaleMetadata: it is too old; nothing is stored
         :raises QueueFull: the limit would be exceeded; nothing is stored
         :raises QueueGone: the queue was dropped; nothing is stored

@@ -19,22 +19,49 @@ from zaqar.storage.base import TOKEN_LIFETIME
 _ROW = 300
 
 
+#: Returns the notice of some places of a post, of all of them without.
+Notice = Callable[..., NewMessage]
+
+
 class PostCall(msgspec.Struct, frozen=True):
     """The messages of one call.
 
-    :ivar notice: creates the notice, once at most
+    :ivar notice: creates the notice; takes the places of the messages that
+        were stored, None for all, which are made into one once at most
     """
 
     qid: str
     token: str
     messages: Sequence[NewMessage]
     now: int
-    notice: Callable[[], NewMessage] | None = None
+    notice: Notice | None = None
     version: int | None = None
+    dedup_window: int = 0
+    fingerprint: str = ''
+    token_lifetime: int = TOKEN_LIFETIME
 
     def __post_init__(self) -> None:
         if self.notice is not None:
-            structs.force_setattr(self, 'notice', _once(self.notice))
+            everything = range(len(self.messages))
+            notice = _of_all_once(self.notice, everything)
+            structs.force_setattr(self, 'notice', notice)
+        if self.dedup_window and not any(
+            item.dedup_id is not None for item in self.messages
+        ):
+            structs.force_setattr(self, 'dedup_window', 0)
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether it has no duplicates to look for, and no fingerprint."""
+        return not self.dedup_window and not self.fingerprint
+
+    def dedup_id(self, item: NewMessage) -> str | None:
+        """Return the text by which a duplicate of a message is recognized."""
+        return item.dedup_id if self.dedup_window else None
+
+    def dedup_end(self, now: int) -> int:
+        """Return until when ids of the post recognize duplicates."""
+        return now + self.dedup_window * 1000
 
     @property
     def size(self) -> int:
@@ -50,16 +77,20 @@ class PostCall(msgspec.Struct, frozen=True):
         That of a dead letter lives as long as the message.
         """
         lifetimes = [item.ttl * 1000 for item in self.messages if item.id]
-        return now + max([TOKEN_LIFETIME, *lifetimes])
+        return now + max([self.token_lifetime, *lifetimes])
 
 
-def _once(make: Callable[[], NewMessage]) -> Callable[[], NewMessage]:
-    """Return a function that returns what the first call has made."""
+def _of_all_once(
+    make: Callable[[Sequence[int]], NewMessage], everything: Sequence[int]
+) -> Notice:
+    """Return a function that makes the notice of all messages only once."""
     made: list[NewMessage] = []
 
-    def get() -> NewMessage:
+    def get(places: Sequence[int] | None = None) -> NewMessage:
+        if places is not None and len(places) < len(everything):
+            return make(places)
         if not made:
-            made.append(make())
+            made.append(make(everything))
         return made[0]
 
     return get

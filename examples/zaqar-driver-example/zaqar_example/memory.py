@@ -21,6 +21,7 @@ from zaqar.errors import (
     QueueFull,
     QueueGone,
     StaleMetadata,
+    TokenReused,
 )
 from zaqar.models import (
     Claim,
@@ -107,6 +108,9 @@ class Queue:
     :ivar numbers: sequence numbers by message id
     :ivar claims: TTL and end by claim id; entries name their claim
     :ivar tokens: message ids of a post, and when they are forgotten, by token
+    :ivar keys: the same of posts with a fingerprint, which comes first
+    :ivar known: ids of messages, and when they are forgotten, by what their
+        duplicates are recognized by
     :ivar epoch: epoch of the subscriber flag; the negative of the last one
         while the flag is cleared
     :ivar min_version: the least version of metadata that may be used
@@ -117,6 +121,8 @@ class Queue:
     numbers: dict[str, int] = field(default_factory=dict)
     claims: dict[str, tuple[int, int]] = field(default_factory=dict)
     tokens: dict[str, tuple[list[str], int]] = field(default_factory=dict)
+    keys: dict[str, tuple[str, list[str], int]] = field(default_factory=dict)
+    known: dict[str, tuple[str, int]] = field(default_factory=dict)
     dropped_at: int | None = None
     epoch: int = 1
     min_version: int = 0
@@ -145,8 +151,15 @@ class Queue:
     def remove(self, entry: Entry) -> None:
         del self.entries[entry.seq], self.numbers[entry.id]
 
-    def ids_of(self, token: str, now: int) -> list[str] | None:
+    def ids_of(
+        self, token: str, fingerprint: str, now: int
+    ) -> list[str] | None:
         """Return the ids of an earlier post with this token, if any."""
+        if fingerprint:
+            other, ids, end = self.keys.get(token, ('', [], 0))
+            if end > now and other != fingerprint:
+                raise TokenReused
+            return ids if end > now else None
         ids, end = self.tokens.get(token, ([], 0))
         # The token of a dead letter is remembered while the letter lives.
         letters = (entry for name in ids if (entry := self.find(name, now)))
@@ -186,31 +199,49 @@ class Messages:
         token: str,
         limit: int,
         notice: Any,
-        no_subscribers: bool,
+        noticed: list[int] | None,
         version: int | None,
-    ) -> tuple[list[str] | None, int]:
+        dedup_window: int,
+        fingerprint: str,
+        token_lifetime: int,
+    ) -> tuple[list[str] | None, int, list[int]]:
         """Return the ids, and the epoch of the queue's subscriber flag.
 
-        If the caller assumed that there are no subscribers, and so made no
-        notice, and the flag is set, nothing is stored and the ids are None.
+        If the flag is set and the notice is not about the messages that would
+        be stored, nothing is stored: the ids are None, and the places of those
+        messages follow.
+
+        :param noticed: what the notice is about, None if none is wanted
         """
         queue = self._writable(qid, now)
-        ids = queue.ids_of(token, now)
+        ids = queue.ids_of(token, fingerprint, now)
         if ids is not None:
-            return ids, queue.epoch
+            return ids, queue.epoch, []
         queue.check(version)
-        if no_subscribers and queue.epoch > 0:
-            return None, queue.epoch
         new = msgspec.convert(messages, list[NewMessage])
-        count = sum(1 for _ in queue.live(now)) if limit else 0
-        if limit and count + len(new) > limit:
+        ids, places = _without_duplicates(queue, new, dedup_window, now)
+        if noticed is not None and queue.epoch > 0 and noticed != places:
+            return None, queue.epoch, places
+        count = sum(1 for _ in queue.live(now)) if limit and places else 0
+        if limit and places and count + len(places) > limit:
             raise QueueFull(f'The queue holds {count} messages.')
-        ids = [self._append(queue, message, now) for message in new]
-        queue.tokens[token] = (ids, now + TOKEN_LIFETIME)
-        if notice and queue.epoch > 0:
+        for place in places:
+            ids[place] = self._append(queue, new[place], now)
+        for place, item in enumerate(new):
+            if item.dedup_id and dedup_window:
+                end = now + dedup_window * 1000
+                known = queue.known.setdefault(item.dedup_id, ('', 0))
+                if known[1] <= now:
+                    queue.known[item.dedup_id] = ids[place], end
+                ids[place] = queue.known[item.dedup_id][0]
+        if fingerprint:
+            queue.keys[token] = fingerprint, ids, now + token_lifetime
+        else:
+            queue.tokens[token] = (ids, now + TOKEN_LIFETIME)
+        if notice and places and queue.epoch > 0:
             record = msgspec.convert(notice, NewMessage)
             self._append(self._writable(OUTBOX, now), record, now)
-        return ids, queue.epoch
+        return ids, queue.epoch, places
 
     def require_version(self, qid: str, version: int, now: int) -> None:
         queue = self._writable(qid, now)
@@ -478,6 +509,23 @@ class Messages:
         queue.entries[seq] = entry
         queue.numbers[entry.id] = seq
         return entry.id
+
+
+def _without_duplicates(
+    queue: Queue, new: list[NewMessage], window: int, now: int
+) -> tuple[list[str], list[int]]:
+    """Return the ids of duplicates, and the places of all others."""
+    ids, places = [''] * len(new), []
+    seen: set[str] = set()
+    for place, item in enumerate(new):
+        name = item.dedup_id if window else None
+        known, end = queue.known.get(name or '', ('', 0))
+        if name and end > now:
+            ids[place] = known
+        elif not name or name not in seen:
+            places.append(place)
+        seen.add(name or '')
+    return ids, places
 
 
 def _position(queue: Queue, marker: str | None) -> int | None:

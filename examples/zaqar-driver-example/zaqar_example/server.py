@@ -13,7 +13,7 @@ from collections import OrderedDict, defaultdict
 from typing import Any
 
 from zaqar import store_clock
-from zaqar.errors import QueueGone, StaleMetadata, ZaqarError
+from zaqar.errors import QueueGone, StaleMetadata, TokenReused, ZaqarError
 from zaqar_example.memory import Messages
 from zaqar_example.records import Records
 from zaqar_example.wire import Answer, Request, receive, send
@@ -51,7 +51,7 @@ class Place:
         call = getattr(self.planes[request.plane], request.call)
         try:
             return Answer(call(**request.values))
-        except (ZaqarError, QueueGone, StaleMetadata) as error:
+        except (ZaqarError, QueueGone, StaleMetadata, TokenReused) as error:
             return Answer(None, type(error).__name__, str(error) or None)
 
 

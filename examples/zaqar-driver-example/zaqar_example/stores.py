@@ -129,27 +129,34 @@ class MessageStore(base.MessageStore):
         now: int,
         token: str,
         limit: int = 0,
-        notice: Callable[[], NewMessage] | None = None,
+        notice: Callable[[Sequence[int]], NewMessage] | None = None,
         version: int | None = None,
+        dedup_window: int = 0,
+        fingerprint: str = '',
+        token_lifetime: int = base.TOKEN_LIFETIME,
     ) -> Sequence[str]:
-        no_subscribers = qid in self._unsubscribed
+        # Making a notice costs time, and few queues have subscribers.
+        places: Sequence[int] = range(len(messages))
+        if qid in self._unsubscribed or dedup_window:
+            places = ()
         ids: list[str] | None = None
         while ids is None:
-            # Making a notice costs time, and few queues have subscribers.
-            record = notice() if notice and not no_subscribers else None
-            ids, epoch = self._ask(
-                tuple[list[str] | None, int],
+            ids, epoch, wanted = self._ask(
+                tuple[list[str] | None, int, list[int]],
                 'post',
                 qid=qid,
                 messages=messages,
                 now=now,
                 token=token,
                 limit=limit,
-                notice=record,
-                no_subscribers=notice is not None and record is None,
+                notice=notice(places) if notice and places else None,
+                noticed=None if notice is None else [*places],
                 version=version,
+                dedup_window=dedup_window,
+                fingerprint=fingerprint,
+                token_lifetime=token_lifetime,
             )
-            no_subscribers = False
+            places = wanted
             if epoch > 0:
                 self._unsubscribed.discard(qid)
             else:

@@ -21,11 +21,16 @@ from collections.abc import Sequence
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure
 
-from zaqar.errors import QueueFull, StaleMetadata, StoreUnavailable
+from zaqar.errors import (
+    QueueFull,
+    StaleMetadata,
+    StoreUnavailable,
+    TokenReused,
+)
+from zaqar.storage import duplicates
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.group_commit import Sharing
-from zaqar.storage.message_ids import id_of
-from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb import deduplication, documents
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     MongoDatabase,
@@ -49,8 +54,6 @@ SHARE = 0.1
 #: Random bits of a notice's number, below the millisecond: they keep processes
 #: apart.
 RANDOM_BITS = 20
-
-_ID_LENGTH = 16
 
 
 class Poster:
@@ -143,17 +146,20 @@ class Poster:
         ):
             raise StaleMetadata
         self._unsubscribed.update(qid, record['sub'])
-        if limit:
-            self._check_room(queue, record, count, limit, now, session)
-        rows, ids = _documents(queue, posts, record['next'] - count)
+        rows, ids, places = _documents(
+            queue, posts, record['next'] - count, session
+        )
+        more = sum(map(len, places))
+        if limit and more:
+            self._check_room(queue, record, count, more, limit, now, session)
         notices: list[Document] = []
         if record['sub'] > 0 and outbox is not None:
             notices = [
                 documents.new_message(
-                    outbox.key, _notice_number(now), post.notice(), now
+                    outbox.key, _notice_number(now), post.notice(own), now
                 )
-                for post in posts
-                if post.notice
+                for post, own in zip(posts, places, strict=True)
+                if post.notice and own
             ]
         if outbox is not None and outbox.partition != queue.partition:
             _insert(outbox, notices, session)
@@ -172,14 +178,14 @@ class Poster:
         queue = self._cache.refresh(qid)
         if queue is None:
             return None
-        keys: list[object] = [documents.token_id(queue.key, post.token)]
+        keys: list[object] = [deduplication.token_id(queue, post)]
         keys += [
             documents.message_id(queue.key, item.id)
             for item in post.messages
             if item.id
         ]
         rows = self._database.find(
-            queue.messages, {'_id': {'$in': keys}}, {'e': 1, 'ids': 1}
+            queue.messages, {'_id': {'$in': keys}}, {'e': 1, 'ids': 1, 'fp': 1}
         )
         live = [row for row in rows if int(row['e']) > post.now]
         if not live:
@@ -192,8 +198,10 @@ class Poster:
             )
             return None
         for row in live:
+            if post.fingerprint and row.get('fp') != post.fingerprint:
+                raise TokenReused
             if 'ids' in row:
-                return _split(bytes(row['ids']))
+                return deduplication.split_ids(bytes(row['ids']))
         return [str(item.id) for item in post.messages]
 
     def _check_room(
@@ -201,24 +209,28 @@ class Poster:
         queue: CachedQueue,
         record: Document,
         count: int,
+        more: int,
         limit: int,
         now: int,
         session: ClientSession | None,
     ) -> None:
-        """Check that ``count`` more messages fit in.
+        """Check that more messages fit in.
+
+        :param count: those of the post
+        :param more: those of them that are no duplicates
 
         The number in the document is an upper bound, since deletions do not
         change it; when it reaches the limit, the messages are counted.
         """
         live = record['live'] - count if 'live' in record else None
-        if live is not None and live + count <= limit:
+        if live is not None and live + more <= limit:
             return
         if time.monotonic() < self._no_count_before.get(queue.qid, 0):
             raise QueueFull(limit if live is None else live, limit)
         live = self._count(queue, now, session)
-        if live + count > limit:
+        if live + more > limit:
             raise QueueFull(live, limit)
-        self._queues.set_live(queue.qid, live + count, session)
+        self._queues.set_live(queue.qid, live + more, session)
 
     def _count(
         self, queue: CachedQueue, now: int, session: ClientSession | None
@@ -244,37 +256,32 @@ def _notice_number(now: int) -> int:
 
 
 def _documents(
-    queue: CachedQueue, posts: Sequence[PostCall], first: int
-) -> tuple[list[Document], list[Sequence[str]]]:
+    queue: CachedQueue,
+    posts: Sequence[PostCall],
+    first: int,
+    session: ClientSession | None,
+) -> tuple[list[Document], list[Sequence[str]], list[Sequence[int]]]:
+    """Return documents, and of each post its ids and what it stores.
+
+    Those of duplicates are written at once, for the posts behind.
+    """
     rows: list[Document] = []
     ids_of_posts: list[Sequence[str]] = []
+    places_of_posts: list[Sequence[int]] = []
     for post in posts:
-        ids = []
-        for item in post.messages:
-            ids.append(id_of(item, first))
+        known = deduplication.known_ids(queue, post, session)
+        ids, places, new = duplicates.assign_ids(post, first, known)
+        for place in places:
+            item = post.messages[place]
             rows.append(
                 documents.new_message(queue.key, first, item, post.now)
             )
             first += 1
+        deduplication.remember(queue, post, new, session)
+        rows.append(deduplication.token(queue, post, ids))
         ids_of_posts.append(ids)
-        rows.append(_token(queue.key, post, ids))
-    return rows, ids_of_posts
-
-
-def _token(key: bytes, post: PostCall, ids: Sequence[str]) -> Document:
-    return {
-        '_id': documents.token_id(key, post.token),
-        'k': documents.ahead(key),
-        'e': documents.date(post.token_expiry(post.now)),
-        'ids': b''.join(map(bytes.fromhex, ids)),
-    }
-
-
-def _split(ids: bytes) -> Sequence[str]:
-    return [
-        ids[start : start + _ID_LENGTH].hex()
-        for start in range(0, len(ids), _ID_LENGTH)
-    ]
+        places_of_posts.append(places)
+    return rows, ids_of_posts, places_of_posts
 
 
 def _insert(

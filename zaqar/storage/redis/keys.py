@@ -10,8 +10,9 @@ from zaqar.storage.base import TOKEN_LIFETIME
 #: Keys of a queue, in the order of ``lua/queue.lua``:
 #: state, messages, all, free, claimed, delayed, waiting (delayed ones by
 #: place), expiry, touched, claims, lapses (claims by their end), letters,
-#: beside (what is stored beside bodies).
-_QUEUE = 'smafcdwxkqeoy'
+#: beside (what is stored beside bodies), known (what posts are compared with),
+#: known by their end.
+_QUEUE = 'smafcdwxkqeoyhj'
 
 #: Places of some of them.
 ALL, CLAIMED, EXPIRY = 2, 4, 7

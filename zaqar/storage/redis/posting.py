@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Storing messages, and the notice for subscribers with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from zaqar.errors import QueueFull, QueueGone, StaleMetadata
+from zaqar.errors import (
+    QueueFull,
+    QueueGone,
+    StaleMetadata,
+    StoreUnavailable,
+    TokenReused,
+)
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.message_ids import make_id
-from zaqar.storage.post_call_parameters import PostCall
+from zaqar.storage.post_call_parameters import Notice, PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.redis import keys, message_codec, scripts
 from zaqar.storage.redis.client import RedisClient
@@ -16,6 +22,9 @@ from zaqar.storage.redis.scripts import Status
 
 #: Whether a script stores a notice: no; yes, but none is passed; yes.
 _NO_NOTICE, _WITHOUT_NOTICE, _WITH_NOTICE = range(3)
+
+#: Tries of a post, among whose messages others become duplicates meanwhile.
+MAX_TRIES = 20
 
 
 class Posts:
@@ -25,38 +34,68 @@ class Posts:
 
     def post(self, post: PostCall, limit: int) -> Sequence[str]:
         if post.notice is None:
-            record, _ = self._store(post, limit, _NO_NOTICE)
+            record, _, _ = self._store(post, limit, _NO_NOTICE)
         elif self._client.is_single_server:
             record = self._with_notice(post, limit, post.notice)
         else:
             record = self._then_notice(post, limit, post.notice)
-        return _ids(record, post.messages)
+        return _read(record, post.messages)[0]
 
     def _with_notice(
-        self, post: PostCall, limit: int, notice: Callable[[], NewMessage]
+        self, post: PostCall, limit: int, notice: Notice
     ) -> bytes:
-        """Store messages and their notice in one step."""
-        if post.qid in self._unsubscribed:
-            record, epoch = self._store(post, limit, _WITHOUT_NOTICE)
+        """Store messages and their notice in one step.
+
+        Where the store has to say first which messages are no duplicates, that
+        may have changed in between.
+        """
+        places: Sequence[int] | None = None
+        if post.qid in self._unsubscribed or post.dedup_window:
+            record, places = self._try(post, limit, _WITHOUT_NOTICE)
             if record:
                 return record
-        group = _group(_notice_token(post), [notice()], post.now)
-        record, epoch = self._store(post, limit, _WITH_NOTICE, group)
+        for _ in range(MAX_TRIES):
+            own: Sequence[Any] = ()
+            if places is None or places:
+                message = notice() if places is None else notice(places)
+                own = _group(_notice_of(post, message))
+            record, places = self._try(post, limit, _WITH_NOTICE, own, places)
+            if record:
+                return record
+        raise StoreUnavailable
+
+    def _try(
+        self,
+        post: PostCall,
+        limit: int,
+        notice: int,
+        group: Sequence[Any] = (),
+        places: Sequence[int] | None = None,
+    ) -> tuple[bytes, Sequence[int] | None]:
+        """Store messages, and the notice of those at some places.
+
+        :returns: what is stored under the token, or nothing, and the places
+            that the notice has to be made of; None for all
+        """
+        numbers = ','.join(str(place + 1) for place in places or ())
+        record, epoch, wanted = self._store(
+            post, limit, notice, group, numbers
+        )
         self._unsubscribed.update(post.qid, epoch)
-        return record
+        return record, _places(wanted) if post.dedup_window else None
 
     def _then_notice(
-        self, post: PostCall, limit: int, notice: Callable[[], NewMessage]
+        self, post: PostCall, limit: int, notice: Notice
     ) -> bytes:
         """Store messages, then their notice, which is in another slot.
 
         A repeated post does so again; the token of the notice keeps it from
         being stored twice.
         """
-        record, epoch = self._store(post, limit, _NO_NOTICE)
-        if epoch:
-            token = _notice_token(post)
-            own = PostCall(OUTBOX, token, [notice()], post.now)
+        record, epoch, _ = self._store(post, limit, _NO_NOTICE)
+        places = _read(record, post.messages)[1]
+        if epoch and places:
+            own = _notice_of(post, notice(places))
             self._store(own, 0, _NO_NOTICE)
         return record
 
@@ -66,44 +105,54 @@ class Posts:
         limit: int,
         notice: int,
         group: Sequence[Any] = (),
-    ) -> tuple[bytes, int]:
+        numbers: str = '',
+    ) -> tuple[bytes, int, bytes]:
         """Return what is stored under the token, and the epoch of the flag.
 
-        :returns: nothing is stored if a notice must be passed first
+        :returns: also the numbers of the messages that a notice must be of;
+            then nothing is stored, since it has to be passed first
         """
         names = keys.of_queue(self._client.prefix, post.qid, post.now)
         if group:
             outbox = keys.of_queue(self._client.prefix, OUTBOX, post.now)
             names = (*names, *outbox)
         version = '' if post.version is None else post.version
-        own = _group(post.token, post.messages, post.now)
         status, *answer = self._client.run(
             scripts.POST,
             names,
-            (post.now, limit, notice, version, *own, *group),
+            (post.now, limit, notice, version, numbers, *_group(post), *group),
         )
         if status == Status.GONE:
             raise QueueGone
         if status == Status.STALE:
             raise StaleMetadata
+        if status == Status.REUSED:
+            raise TokenReused
         if status == Status.FULL:
             raise QueueFull(answer[0], limit)
         if status == Status.AGAIN:
-            return b'', int(answer[0])
-        return answer[0], int(answer[1])
+            return b'', int(answer[0]), answer[1]
+        return answer[0], int(answer[1]), b''
 
 
-def _notice_token(post: PostCall) -> str:
-    return f'{post.qid}{post.token}'
+def _notice_of(post: PostCall, message: NewMessage) -> PostCall:
+    """Return the call that stores the notice of a post."""
+    return PostCall(
+        OUTBOX,
+        f'{post.qid}{post.token}',
+        [message],
+        post.now,
+        fingerprint=post.fingerprint,
+        token_lifetime=post.token_lifetime,
+    )
 
 
-def _group(
-    token: str, messages: Sequence[NewMessage], now: int
-) -> Sequence[Any]:
+def _group(post: PostCall) -> Sequence[Any]:
     """Return the arguments of a script for one token."""
+    messages, now = post.messages, post.now
     beside = _beside(messages)
     group: list[Any] = [
-        token,
+        post.token,
         ''.join(item.rnd for item in messages),
         max(
             (message_codec.expiry(item, now) for item in messages), default=now
@@ -111,6 +160,9 @@ def _group(
         ''.join(item.id for item in messages if item.id),
         len(messages),
         len(beside) // 3,
+        post.fingerprint,
+        post.token_lifetime,
+        post.dedup_window * 1000,
     ]
     for item in messages:
         delay = item.delay * 1000
@@ -118,7 +170,10 @@ def _group(
             now + delay if delay else '',
             message_codec.encode(item, now),
         )
-    return [*group, *beside]
+    group += beside
+    if post.dedup_window:
+        group += [post.dedup_id(item) or '' for item in messages]
+    return group
 
 
 def _beside(messages: Sequence[NewMessage]) -> Sequence[Any]:
@@ -132,13 +187,27 @@ def _beside(messages: Sequence[NewMessage]) -> Sequence[Any]:
     return flat
 
 
-def _ids(record: bytes, messages: Sequence[NewMessage]) -> Sequence[str]:
-    """Return the ids that were assigned under a token."""
+def _read(
+    record: bytes, messages: Sequence[NewMessage]
+) -> tuple[Sequence[str], Sequence[int]]:
+    """Return the ids that were assigned under a token.
+
+    :returns: also the places of those that were stored
+    """
     own_ids = [item.id for item in messages if item.id]
     if own_ids:
-        return own_ids
-    first, _, halves = record.decode().partition(' ')
-    return [
-        make_id(int(first) + place, halves[place * 16 : place * 16 + 16])
-        for place in range(len(halves) // 16)
+        return own_ids, range(len(own_ids))
+    first, _, rest = record.decode().partition(' ')
+    if first.startswith('='):
+        ids = [rest[at : at + 32] for at in range(0, len(rest), 32)]
+        return ids, _places(first[1:].encode())
+    ids = [
+        make_id(int(first) + place, rest[place * 16 : place * 16 + 16])
+        for place in range(len(rest) // 16)
     ]
+    return ids, range(len(ids))
+
+
+def _places(numbers: bytes) -> Sequence[int]:
+    """Return the places of messages with these numbers."""
+    return [int(number) - 1 for number in numbers.split(b',') if number]

@@ -23,6 +23,7 @@ class Status(enum.IntEnum):
     INVALID = 5
     UNKNOWN = 6
     STALE = 7
+    REUSED = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,8 @@ class SqlMessageStore(base.MessageStore):
         # SQLite's writer merges everything anyway; on MySQL large ones take
         # several packets.
         alone = limit or (
-            self._dialect == 'sqlite'
+            not post.is_ordinary
+            or self._dialect == 'sqlite'
             or (self._dialect == 'mysql' and post.size > MAX_PACKET)
             or any(item.group is not None for item in messages)
         )

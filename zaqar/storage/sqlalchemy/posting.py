@@ -9,13 +9,14 @@ becomes visible later. The same row tells whether a notice is needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from zaqar.errors import QueueFull
-from zaqar.storage.message_ids import id_of
+from zaqar.models import NewMessage
+from zaqar.storage import duplicates
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.sqlalchemy import (
+    deduplication,
     groups,
     outbox_posting,
     post_announcements,
@@ -28,15 +29,6 @@ from zaqar.storage.sqlalchemy.message_rows import (
 )
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
-ID_LENGTH = 32
-
-_SELECT_TOKEN = (
-    'SELECT ids FROM post_token WHERE queue_id = :id AND token = :token'
-)
-_INSERT_TOKEN = (
-    'INSERT INTO post_token (queue_id, token, ids, keep_until) '
-    'VALUES (:id, :token, :ids, :keep_until)'
-)
 _ADVANCE = (
     'UPDATE message_queue SET next_seq = next_seq + :count, '
     'live = live + :count WHERE qid = :qid'
@@ -62,13 +54,18 @@ def post_within(
     queue = queue_state.lock(session, post.qid, post.now)
     queue_state.check_version(post.version, queue.least_version)
     unsubscribed.update(post.qid, queue.subscribed)
-    stored = session.one(_SELECT_TOKEN, {'id': queue.id, 'token': post.token})
+    stored = deduplication.stored_ids(session, post, queue.id)
     if stored is not None:
-        return split_ids(stored[0])
-    if limit:
+        return stored
+    known = deduplication.known_ids(session, post)
+    ids, places, new = duplicates.assign_ids(post, queue.next_seq, known)
+    messages = post.messages
+    if len(places) < len(messages):
+        messages = [messages[place] for place in places]
+    if limit and messages:
         try:
             queue_state.check_room(
-                session, queue, len(post.messages), limit, post.now
+                session, queue, len(messages), limit, post.now
             )
         except QueueFull as refusal:
             return refusal
@@ -76,47 +73,31 @@ def post_within(
             # Whoever has locked the others updates them.
             some = groups.lock(session, queue.id, queue.bereft, skip=True)
             groups.regroup(session, some, post.now)
-    numbered = [*enumerate(post.messages, queue.next_seq)]
-    ids = [id_of(message, seq) for seq, message in numbered]
     rows = [
         {'queue_id': queue.id, **new_row(seq, message, post.now)}
-        for seq, message in numbered
+        for seq, message in enumerate(messages, queue.next_seq)
     ]
-    session.later(_INSERT_TOKEN, _token(queue.id, post, ids, post.now))
+    deduplication.store_ids(session, post, queue.id, ids)
+    deduplication.remember(session, post, new)
+    if not messages:
+        return ids
     session.later_many(_INSERT, rows)
     groups.append(session, queue, post.qid, rows)
-    _advance(session, post)
+    _advance(session, post.qid, messages)
     if post.notice and queue.subscribed > 0:
-        outbox_posting.add_notice(session, post.notice(), post.now)
+        notice = post.notice(places)
+        outbox_posting.add_notice(session, notice, post.now)
     return ids
 
 
-def _advance(session: SqlSession, post: PostCall) -> None:
-    values = {'qid': post.qid, 'count': len(post.messages)}
+def _advance(
+    session: SqlSession, qid: str, messages: Sequence[NewMessage]
+) -> None:
+    values = {'qid': qid, 'count': len(messages)}
     if session.dialect != 'postgresql':
         session.later(_ADVANCE, values)
         return
-    announcement = post_announcements.announcement(post.qid, post.messages)
+    announcement = post_announcements.announcement(qid, messages)
     session.later(
         _ADVANCE_AND_ANNOUNCE, {**values, 'announcement': announcement}
     )
-
-
-def split_ids(ids: bytes) -> Sequence[str]:
-    """Return the ids that are stored with a token."""
-    text = bytes(ids).decode()
-    return [
-        text[start : start + ID_LENGTH]
-        for start in range(0, len(text), ID_LENGTH)
-    ]
-
-
-def _token(
-    queue_id: int, post: PostCall, ids: Sequence[str], now: int
-) -> dict[str, Any]:
-    return {
-        'id': queue_id,
-        'token': post.token,
-        'ids': ''.join(ids).encode(),
-        'keep_until': post.token_expiry(now),
-    }

@@ -70,6 +70,7 @@ _OTHERS = (
         'WHERE m.queue_id = post_token.queue_id '
         'AND m.public_id = post_token.token AND m.expires_at > :now)',
     ),
+    DeadRows('dedup', ('qid', 'dedup_id'), 'keep_until <= :now'),
     DeadRows(
         'message_queue', ('qid',), f'dropped_at <= :now - {TOMBSTONE_LIFETIME}'
     ),

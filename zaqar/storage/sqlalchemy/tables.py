@@ -270,7 +270,9 @@ claim = sa.Table(
     sqlite_with_rowid=False,
 )
 
-#: What was stored under a token: ``ids`` holds the ids one after another.
+#: What was stored under a token: ``ids`` holds the ids one after another. With
+#: a fingerprint, ``queue_id`` is a negative number that is made of the
+#: ``qid``: a purge does not change it.
 post_token = sa.Table(
     'post_token',
     METADATA,
@@ -278,8 +280,23 @@ post_token = sa.Table(
     sa.Column('token', _ascii(64), nullable=False),
     sa.Column('ids', _BODY, nullable=False),
     sa.Column('keep_until', _BIG, nullable=False),
+    sa.Column('fingerprint', _ascii(64)),
     sa.PrimaryKeyConstraint('queue_id', 'token'),
     sa.Index('post_token_keep', 'keep_until'),
+    mysql_engine='InnoDB',
+    sqlite_with_rowid=False,
+)
+
+#: The messages whose duplicates are recognized: a purge leaves them.
+dedup = sa.Table(
+    'dedup',
+    METADATA,
+    sa.Column('qid', _ascii(32), nullable=False),
+    sa.Column('dedup_id', _ascii(128), nullable=False),
+    sa.Column('message_id', _ascii(32), nullable=False),
+    sa.Column('keep_until', _BIG, nullable=False),
+    sa.PrimaryKeyConstraint('qid', 'dedup_id'),
+    sa.Index('dedup_keep', 'keep_until'),
     mysql_engine='InnoDB',
     sqlite_with_rowid=False,
 )

@@ -29,8 +29,9 @@ from zaqar.errors import (
     QueueGone,
     StaleMetadata,
     StoreUnavailable,
+    TokenReused,
 )
-from zaqar.models import Claim, Message, NewMessage, Page
+from zaqar.models import Claim, Message, NewMessage, Page, random_half
 from zaqar.storage import base
 from zaqar.storage.inspection import Guarantees, Inspected
 from zaqar.storage.swift import body_references
@@ -97,13 +98,16 @@ class LargeBodyStore(base.MessageStore):
             ]
         self._client.put(objects)
         try:
-            return self.rows.post(
+            ids = self.rows.post(
                 qid, messages, now=now, token=token, **options
             )
-        except (QueueFull, QueueGone, StaleMetadata):
+        except (QueueFull, QueueGone, StaleMetadata, TokenReused):
             # After other errors the rows may exist.
             self._client.delete_later(list(objects))
             raise
+        if objects:
+            self._client.delete_later(_of_others(qid, messages, ids))
+        return ids
 
     require_version = _of_rows('require_version')
     mark_subscribed = _of_rows('mark_subscribed')
@@ -322,6 +326,23 @@ class LargeBodyStore(base.MessageStore):
             for item in items
             if isinstance(item, Reference)
         ]
+
+
+def _of_others(
+    qid: str, messages: Sequence[NewMessage], ids: Sequence[str]
+) -> list[str]:
+    """Return the objects of messages whose ids are those of others.
+
+    They are duplicates, or their post repeats another one.
+    """
+    items = [
+        body_references.unpack(message.body)
+        for message, name in zip(messages, ids, strict=True)
+        if not message.id and random_half(name) != message.rnd
+    ]
+    return [
+        f'{qid}/{item.name}' for item in items if isinstance(item, Reference)
+    ]
 
 
 def _is_internal(qid: str) -> bool:

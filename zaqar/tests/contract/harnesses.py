@@ -434,6 +434,7 @@ class Valkey(Redis):
             'test_availability',
             'test_claims',
             'test_dead_letters',
+            'test_duplicates',
             'test_message_fields',
             'test_opening',
             'test_posting',

@@ -85,6 +85,7 @@ class MongoDB(harnesses.Harness):
             'test_claims',
             'test_concurrency',
             'test_deleting',
+            'test_duplicates',
             'test_message_fields',
             'test_notices',
             'test_popping',

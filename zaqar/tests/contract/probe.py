@@ -74,6 +74,7 @@ class Probe:
         token: str | None = None,
         limit: int = 0,
         version: int | None = None,
+        window: int = 0,
         **fields: Any,
     ) -> Sequence[str]:
         """Post messages with these bodies."""
@@ -82,6 +83,7 @@ class Probe:
             token=token,
             limit=limit,
             version=version,
+            dedup_window=window,
         )
 
     def send(
@@ -91,6 +93,7 @@ class Probe:
         token: str | None = None,
         limit: int = 0,
         version: int | None = None,
+        **options: Any,
     ) -> Sequence[str]:
         """Post messages that were made elsewhere."""
         return self.store.post(
@@ -100,6 +103,7 @@ class Probe:
             token=token or secrets.token_hex(16),
             limit=limit,
             version=version,
+            **options,
         )
 
     def require(self, version: int) -> None:

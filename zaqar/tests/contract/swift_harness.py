@@ -56,6 +56,7 @@ class Swift(harnesses.PostgreSQL):
     core = frozenset(
         {
             'test_bodies',
+            'test_duplicates',
             'test_message_fields',
             'test_popping',
             'test_stale_metadata',

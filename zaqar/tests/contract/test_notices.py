@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,7 +39,7 @@ class NoticedQueue:
     ) -> list[str]:
         """Post messages whose notice names the first of them."""
 
-        def notice() -> NewMessage:
+        def notice(_: Sequence[int]) -> NewMessage:
             self.asked += 1
             return message([self.name, *bodies[:1]], ttl=86_400)
 
@@ -269,7 +269,7 @@ def test_a_dead_letter_is_announced_like_any_post(
             [letter],
             now=hand.now,
             token=one,
-            notice=lambda: message([noticed.name, 'x']),
+            notice=lambda _: message([noticed.name, 'x']),
         )
     assert noticed.notices() == ['x']
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -73,7 +73,7 @@ def there(beside: MessageStore, queue: Versioned) -> Versioned:
     return Versioned(beside, queue.hand, queue.qid)
 
 
-def _notice() -> NewMessage:
+def _notice(_: Sequence[int]) -> NewMessage:
     return message('told')
 
 

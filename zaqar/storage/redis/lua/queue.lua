@@ -10,7 +10,10 @@
 local call = redis.call
 
 local OK, AGAIN, GONE, FULL, CLAIMED, INVALID, UNKNOWN = 0, 1, 2, 3, 4, 5, 6
-local STALE = 7
+local STALE, REUSED = 7, 8
+
+-- KEYS of one queue.
+local KEYS_OF_QUEUE = 17
 
 -- Arguments of one command, at most: Lua's stack holds 8000.
 local CHUNK = 1000
@@ -26,7 +29,8 @@ local function named(at)
         touched = KEYS[at + 9], claims = KEYS[at + 10],
         lapses = KEYS[at + 11], letters = KEYS[at + 12],
         beside = KEYS[at + 13],
-        tokens = KEYS[at + 14], old_tokens = KEYS[at + 15],
+        known = KEYS[at + 14], known_ends = KEYS[at + 15],
+        tokens = KEYS[at + 16], old_tokens = KEYS[at + 17],
     }
 end
 

@@ -201,7 +201,7 @@ def test_a_notice_goes_with_its_post(
             [message('x')],
             now=queue.hand.now,
             token=token(),
-            notice=lambda: message('notice'),
+            notice=lambda _: message('notice'),
         )
 
     post()

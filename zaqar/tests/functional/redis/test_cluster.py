@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 import pytest
 from redis.crc import key_slot
@@ -150,7 +151,7 @@ def test_a_notice_of_a_repeated_post_is_made_once_in_its_own_slot(
     earlier = set(outbox.everything())
     qid, name = token(), token()
 
-    def notice() -> NewMessage:
+    def notice(_: Sequence[int]) -> NewMessage:
         return message(qid)
 
     for _ in range(3):

@@ -135,7 +135,7 @@ def test_a_notice_costs_no_further_call(
             [message('a')],
             now=queue.hand.now,
             token=token(),
-            notice=lambda: message(qid),
+            notice=lambda _: message(qid),
         )
 
     marked, silent = secrets.token_hex(16), secrets.token_hex(16)

@@ -272,7 +272,7 @@ def test_a_notice_is_left_with_a_long_message(
         [message(LARGE)],
         now=queue.hand.now,
         token='t',
-        notice=lambda: notice,
+        notice=lambda _: notice,
     )
     outbox = Probe(store, queue.hand, OUTBOX)
     assert outbox.everything() == ['notice']
