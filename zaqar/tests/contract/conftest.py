@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     if harnesses.is_whole():
         return
-    kept: list[pytest.Item] = []
+    selected: list[pytest.Item] = []
     left_out: dict[tuple[str, str], list[pytest.Item]] = {}
     for item in items:
         call = getattr(item, 'callspec', None)
@@ -67,16 +67,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or kind.core is None
             or module in kind.core
         ):
-            kept.append(item)
+            selected.append(item)
             continue
         tests = left_out.setdefault((kind.name, module), [])
         if not tests:
-            kept.append(item)
+            selected.append(item)
         tests.append(item)
     for (name, module), tests in left_out.items():
         reason = f'{name} runs {module} ({len(tests)} tests) only with --whole'
         tests[0].add_marker(pytest.mark.skip(reason=reason))
-    items[:] = kept
+    items[:] = selected
 
 
 @pytest.fixture(scope='session')

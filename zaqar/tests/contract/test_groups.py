@@ -408,8 +408,8 @@ def test_dead_letters_leave_their_group(queue: Probe) -> None:
     (one,) = queue.take().messages
     letter: NewMessage = one.to_post(queue.hand.now)
     assert letter.group is None
-    kept: Message = one
-    assert kept.group == 'a'
+    message: Message = one
+    assert message.group == 'a'
 
 
 def test_ids_of_groups_are_compared_byte_by_byte(queue: Probe) -> None:

@@ -11,8 +11,8 @@ from zaqar.tests.contract.probe import Hand, Probe
 
 def inspected(queue: Probe, message_id: str) -> Message | None:
     """Return the message of an inspection."""
-    found = queue.store.inspect(queue.qid, message_id, now=queue.hand.now)
-    return None if found is None else found.message
+    inspection = queue.store.inspect(queue.qid, message_id, now=queue.hand.now)
+    return None if inspection is None else inspection.message
 
 
 def test_what_is_absent_cannot_be_inspected(queue: Probe, hand: Hand) -> None:

@@ -25,7 +25,7 @@ class NoticedQueue:
     def __init__(self, queue: Probe) -> None:
         self.queue = queue
         self.name = secrets.token_hex(8)
-        self.asked = 0
+        self.made = 0
         self.outbox = Probe(queue.store, queue.hand, OUTBOX)
 
     def by(self, store: MessageStore) -> NoticedQueue:
@@ -40,7 +40,7 @@ class NoticedQueue:
         """Post messages whose notice names the first of them."""
 
         def notice(_: Sequence[int]) -> NewMessage:
-            self.asked += 1
+            self.made += 1
             return message([self.name, *bodies[:1]], ttl=86_400)
 
         return list(
@@ -109,7 +109,7 @@ def test_every_post_to_a_marked_queue_leaves_one_notice(
     for number in range(5):
         noticed.post(number, 'more')
     assert sorted(noticed.notices()) == [0, 1, 2, 3, 4]
-    assert noticed.asked == 5
+    assert noticed.made == 5
 
 
 def test_a_post_that_wants_no_notice_leaves_none(
@@ -137,9 +137,9 @@ def test_a_store_that_knows_a_silent_queue_asks_for_no_notice(
 ) -> None:
     noticed.silence()
     noticed.post('a')
-    before = noticed.asked
+    before = noticed.made
     noticed.post('b')
-    assert noticed.asked == before
+    assert noticed.made == before
 
 
 def test_a_mark_is_seen_by_the_next_post_through_another_process(

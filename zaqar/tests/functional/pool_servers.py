@@ -54,12 +54,12 @@ class PoolServer(abc.ABC):
         """Return URI and options of another, empty store there."""
 
     @abc.abstractmethod
-    def kept(self) -> Iterable[bytes]:
-        """Return all messages it keeps, dead ones too, not asking us."""
+    def stored(self) -> Iterable[bytes]:
+        """Return all messages there, dead ones too, without our code."""
 
     def holds(self, mark: str) -> int:
         """Count the messages with a body that has a mark."""
-        return sum(mark.encode() in message for message in self.kept())
+        return sum(mark.encode() in message for message in self.stored())
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
@@ -78,7 +78,7 @@ class PoolServer(abc.ABC):
 class _Sql(PoolServer):
     promises = frozenset({'FIFO', 'CLAIMS', 'DURABILITY', 'AOD'})
 
-    def kept(self) -> Iterable[bytes]:
+    def stored(self) -> Iterable[bytes]:
         engine = sa.create_engine(self.uri, poolclass=sa.NullPool)
         with engine.connect() as connection:
             rows = connection.exec_driver_sql('SELECT body FROM message')
@@ -163,7 +163,7 @@ class Redis(PoolServer):
     def spare(self) -> tuple[str, dict[str, Any]]:
         return f'{self.uri}?dbid=2', {}
 
-    def kept(self) -> Iterable[bytes]:
+    def stored(self) -> Iterable[bytes]:
         with self._server.client() as client:
             keys = [*client.scan_iter(match='zq:{*}:m', count=1000)]
             return [value for key in keys for value in client.hvals(key)]
@@ -191,7 +191,7 @@ class MongoDB(PoolServer):
     def spare(self) -> tuple[str, dict[str, Any]]:
         return f'{self.uri}&w=majority', {'database': 'spare'}
 
-    def kept(self) -> Iterable[bytes]:
+    def stored(self) -> Iterable[bytes]:
         with self._server.observer() as client:
             return [
                 document.raw

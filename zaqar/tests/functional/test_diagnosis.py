@@ -252,11 +252,13 @@ def test_each_documented_metric_is_exported_to_both(watched: Watched) -> None:
         name: list(metric.labels) for name, metric in METRICS.items()
     }
     receiver = Receiver()
-    watched.ask('PUT', '/queues/told')
+    watched.ask('PUT', '/queues/notified')
     watched.ask(
-        'POST', '/queues/told/subscriptions', {'subscriber': receiver.url}
+        'POST', '/queues/notified/subscriptions', {'subscriber': receiver.url}
     )
-    watched.ask('POST', '/queues/told/messages', {'messages': [{'body': 1}]})
+    watched.ask(
+        'POST', '/queues/notified/messages', {'messages': [{'body': 1}]}
+    )
     websocket.create_connection(f'ws://127.0.0.1:{watched.websocket}').close()
     receiver.wait(1)
     receiver.stop()

@@ -67,7 +67,7 @@ class _Refusing(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers['Content-Length']))
-        self.server.asked.set()  # type: ignore[attr-defined]
+        self.server.arrived.set()  # type: ignore[attr-defined]
         self.send_error(404)
 
     def log_message(self, *args: object) -> None:
@@ -77,7 +77,7 @@ class _Refusing(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(scope='module')
 def receiver() -> Iterator[http.server.ThreadingHTTPServer]:
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), _Refusing)
-    server.asked = threading.Event()  # type: ignore[attr-defined]
+    server.arrived = threading.Event()  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -188,7 +188,7 @@ def logged(
     url = f'http://127.0.0.1:{receiver.server_port}/{PLANTED["webhook"]}'
     _over_http(ask, folder, url)
     _over_websocket(port)
-    arrived = receiver.asked  # type: ignore[attr-defined]
+    arrived = receiver.arrived  # type: ignore[attr-defined]
     assert arrived.wait(60)
     server.process.wait_until(lambda: 'is given up' in server.log.read_text())
     assert server.stop() == 0

@@ -84,7 +84,7 @@ class History:
         :param listing: all of the queue from which nobody deletes
         :param rest: bodies in the other queue, claimed or not
         """
-        kept = ledger.violations(self.posts, listing)
+        violations = ledger.violations(self.posts, listing)
         acknowledged = {
             body
             for post in self.posts
@@ -109,11 +109,11 @@ class History:
             ],
             slow=[a for a in self.answers if a.end - a.begin > SLOW],
             lost=[
-                *(line for line in kept if line.endswith('is lost')),
+                *(line for line in violations if line.endswith('is lost')),
                 *gone,
             ],
             doubled=[
-                *(line for line in kept if not line.endswith('is lost')),
+                *(line for line in violations if not line.endswith('is lost')),
                 *_several(taken),
             ],
             skipped=sorted(acknowledged - came.keys()),

@@ -65,7 +65,7 @@ def come_and_go(
     """Let a third server join two under load, one leave, and one be killed.
 
     :param more: posts between two events
-    :param tell: is told of each event
+    :param tell: called with each event
     :raises Failed: more requests fail than were under way on the killed one,
         a message is in two claims or lost, or nothing goes on
     """

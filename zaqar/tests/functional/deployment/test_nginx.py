@@ -146,7 +146,7 @@ Ask = Callable[..., requests.Response]
 def ask(behind: Behind, token: str) -> Ask:
     """A function that asks for a path below the prefix."""
 
-    def asked(method: str, path: str, **more: Any) -> requests.Response:
+    def send(method: str, path: str, **more: Any) -> requests.Response:
         headers = {'Client-ID': HEADERS['Client-ID'], 'X-Auth-Token': token}
         return requests.request(
             method,
@@ -156,7 +156,7 @@ def ask(behind: Behind, token: str) -> Ask:
             **more,
         )
 
-    return asked
+    return send
 
 
 @pytest.mark.parametrize('path', ['', '/'])

@@ -25,7 +25,7 @@ _STATE = re.compile('^state_path = (.*)$', re.MULTILINE)
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        'markers', 'sqlite: what is told of SQLite alone runs there alone'
+        'markers', 'sqlite: what concerns SQLite alone runs there alone'
     )
 
 

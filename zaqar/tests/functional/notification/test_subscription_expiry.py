@@ -36,7 +36,7 @@ def rig(make_rig: MakeRig) -> Rig:
     return make_rig(running=False)
 
 
-def kept(rig: Rig) -> list[int]:
+def counts(rig: Rig) -> list[int]:
     """Return how many records of each kind there are."""
     records = [
         rig.management.count(kind, PARENT)
@@ -283,7 +283,7 @@ def test_a_purge_ends_the_trust_that_a_subscription_has_by_then(
 
     monkeypatch.setattr(trusting.management, 'list', slow)
     subscription_records.clear(trusting.ctx, SCOPE)
-    assert kept(trusting) == [0, 0, 0, 0]
+    assert counts(trusting) == [0, 0, 0, 0]
     assert not trusts.lasting
 
 
@@ -337,13 +337,13 @@ def test_what_has_ended_is_removed_and_what_lives_is_not(rig: Rig) -> None:
     assert subscription_records.sweep(rig.ctx, 10) == 0
     rig.ahead = HOUR + 10
     assert subscription_records.sweep(rig.ctx, 10) == 1
-    assert kept(rig) == [2, 2, 0, 2]
+    assert counts(rig) == [2, 2, 0, 2]
     rig.ahead = 2 * HOUR + 10
     assert subscription_records.sweep(rig.ctx, 10) == 1
     subscriptions.show(rig.ctx, scope=SCOPE, subscription_id=longer)
     rig.ahead = 4 * HOUR
     assert subscription_records.sweep(rig.ctx, 10) == 1
-    assert kept(rig) == [0, 0, 0, 0]
+    assert counts(rig) == [0, 0, 0, 0]
 
 
 def test_many_that_end_together_go_in_parts(rig: Rig) -> None:
@@ -352,7 +352,7 @@ def test_many_that_end_together_go_in_parts(rig: Rig) -> None:
     rig.ahead = HOUR + 10
     counts = [subscription_records.sweep(rig.ctx, 2) for _ in range(4)]
     assert counts == [2, 2, 1, 0]
-    assert kept(rig) == [0, 0, 0, 0]
+    assert counts(rig) == [0, 0, 0, 0]
 
 
 def test_a_note_that_was_left_over_ends_nothing(rig: Rig) -> None:
@@ -363,16 +363,16 @@ def test_a_note_that_was_left_over_ends_nothing(rig: Rig) -> None:
     )
     rig.ahead = HOUR + 10
     assert subscription_records.sweep(rig.ctx, 10) == 1
-    assert kept(rig) == [1, 1, 0, 1]
+    assert counts(rig) == [1, 1, 0, 1]
 
 
 def test_whoever_ends_a_subscription_leaves_no_note(rig: Rig) -> None:
     one = rig.subscribe('http://a.example/')
     subscriptions.delete(rig.ctx, scope=SCOPE, subscription_id=one)
-    assert kept(rig) == [0, 0, 0, 0]
+    assert counts(rig) == [0, 0, 0, 0]
     rig.subscribe('http://a.example/')
     subscription_records.clear(rig.ctx, SCOPE)
-    assert kept(rig) == [0, 0, 0, 0]
+    assert counts(rig) == [0, 0, 0, 0]
 
 
 def test_the_service_does_it_by_itself(
@@ -382,5 +382,5 @@ def test_the_service_does_it_by_itself(
     rig.subscribe('http://a.example/', ttl=HOUR)
     rig.subscribe('http://b.example/', ttl=3 * HOUR)
     server = place(tmp_path, '[gc]\ninterval = 1').start()
-    rig.until(lambda: kept(rig) == [1, 1, 0, 1])
+    rig.until(lambda: counts(rig) == [1, 1, 0, 1])
     assert server.stop() == 0

@@ -27,7 +27,7 @@ class Objects:
         self.swift = swift
         self._container = f'/zaqar_bodies_{qid[:1]}'
         self._prefix = f'{qid}/'
-        self._seen = len(self._all_asked())
+        self._seen = len(self._all_requests())
 
     def paths(self) -> list[str]:
         """Return the paths of the objects."""
@@ -54,13 +54,13 @@ class Objects:
     def remove(self, path: str) -> None:
         """Delete an object behind the store's back."""
         assert self.swift.request('DELETE', path).status_code == 204
-        self.asked()
+        self.new_requests()
 
-    def asked(self) -> dict[str, int]:
+    def new_requests(self) -> dict[str, int]:
         """Return how often each method was used on objects of the queue."""
-        requests = self._all_asked()
+        requests = self._all_requests()
         new, self._seen = requests[self._seen :], len(requests)
         return dict(Counter(line.split()[0] for line in new))
 
-    def _all_asked(self) -> list[str]:
+    def _all_requests(self) -> list[str]:
         return [line for line in self.swift.requests() if self._prefix in line]

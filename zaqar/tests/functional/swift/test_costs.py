@@ -62,7 +62,7 @@ def test_swift_is_asked_for_long_bodies_only_and_once_for_each(
     posted = queue.post(*[LARGE] * 10, ttl=60)
     queue.take(1, claim_id=CLAIM)
     left = len(objects.paths()) - cost.get('DELETE', 0) + cost.get('PUT', 0)
-    objects.asked()
+    objects.new_requests()
     work(queue, list(posted))
     objects.become(left)
-    assert objects.asked() == cost
+    assert objects.new_requests() == cost

@@ -203,11 +203,11 @@ def test_connections_are_kept_bounded_and_given_back(
 
 def connected(port: int) -> set[str]:
     """Return our ends of the connections to a port of 127.0.0.1."""
-    found = set()
+    ends = set()
     remote = f'0100007F:{port:04X}'
     for line in pathlib.Path('/proc/self/net/tcp').read_text().splitlines():
         fields = line.split()
         # Established, and not the object servers' own.
         if fields[2] == remote and fields[3] == '01':
-            found.add(fields[1])
-    return found
+            ends.add(fields[1])
+    return ends

@@ -43,7 +43,7 @@ def test_bodies_of_up_to_4_kib_stay_in_the_row(
     assert bodies(queue.pop(1)) == [1]
     queue.get(*ids(queue.walk()))
     assert objects.paths() == []
-    assert objects.asked() == {}
+    assert objects.new_requests() == {}
 
 
 def test_longer_bodies_go_to_swift_for_a_day_more_than_the_message_lives(
@@ -211,9 +211,9 @@ def test_a_claim_that_outlives_the_object_prolongs_its_life(
     claim = queue.take(ttl=300, grace=60)
     queue.renew(claim.id, ttl=300, grace=60)
     # So far the day is long enough.
-    assert 'POST' not in objects.asked()
+    assert 'POST' not in objects.new_requests()
     queue.renew(claim.id, ttl=43_200, grace=43_200)
-    assert objects.asked()['POST'] == 1
+    assert objects.new_requests()['POST'] == 1
     assert objects.life(path) > DAY + 86_000
     queue.hand.move(2 * 43_200 - 1)
     assert bodies(queue.get(claim.messages[0].id)) == [LARGE]

@@ -42,9 +42,9 @@ SCHEMA = response_schemas.obj(
 )
 
 
-@pytest.mark.parametrize(('version', 'kept'), [(V2_0, False), (V2_1, True)])
+@pytest.mark.parametrize(('version', 'known'), [(V2_0, False), (V2_1, True)])
 def test_below_their_version_they_are_unset(
-    version: Version, kept: bool
+    version: Version, known: bool
 ) -> None:
     text = b'{"items": [{"old": 1, "new": "x"}, {"old": 2}], "new": [1]}'
     document = msgspec.json.decode(text, type=Document)
@@ -53,7 +53,10 @@ def test_below_their_version_they_are_unset(
     newer.unset(document, version)
     assert isinstance(document.items, list)
     seen: list[Any] = [document.new, document.items[0].new]
-    assert [value is not msgspec.UNSET for value in seen] == [kept, kept]
+    assert [value is not msgspec.UNSET for value in seen] == [
+        known,
+        known,
+    ]
     assert [item.old for item in document.items] == [1, 2]
 
 

@@ -345,7 +345,7 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.connection = Connection(max_missed=2)
-        self.asked: collections.deque[int] = collections.deque()
+        self.requested: collections.deque[int] = collections.deque()
         self.working: int | None = None
         self.reading = True
         self.closed = self.lost_it = False
@@ -355,7 +355,7 @@ class Life(RuleBasedStateMachine):
         for effect in effects:
             if isinstance(effect, HandleFrame):
                 assert self.working is None, 'one at a time'
-                assert effect.frame == _frame(self.asked.popleft())
+                assert effect.frame == _frame(self.requested.popleft())
                 self.working = 1
             elif isinstance(effect, Reading):
                 assert effect.on is not self.reading
@@ -372,7 +372,7 @@ class Life(RuleBasedStateMachine):
     def receive(self) -> None:
         self.number += 1
         if self.connection.state is State.OPEN:
-            self.asked.append(self.number)
+            self.requested.append(self.number)
         self.do(self.connection.received(_frame(self.number)))
 
     @precondition(lambda self: self.working is not None)
@@ -420,10 +420,10 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def few_wait(self) -> None:
         if self.connection.state is State.OPEN:
-            assert len(self.asked) <= DEEP
+            assert len(self.requested) <= DEEP
             assert self.reading is self.connection.reads
         else:
-            self.asked.clear()
+            self.requested.clear()
 
 
 TestLife = Life.TestCase

@@ -34,9 +34,9 @@ class Tokens:
             'HTTP_X_PROJECT_ID': project,
         }
 
-        def permits(method: str, asked: str) -> bool:
+        def permits(method: str, requested: str) -> bool:
             assert method == 'GET'
-            return asked == path
+            return requested == path
 
         return Credentials(token, 7.0, permits if path else None)
 
