@@ -204,6 +204,34 @@ class Claim(msgspec.Struct, frozen=True):
         return type(self)(self.id, self.ttl, self.expires_at, messages)
 
 
+class Act(enum.Enum):
+    """What becomes of a message that is settled."""
+
+    DELETE = 1
+    RELEASE = 2
+    EXTEND = 3
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """What a claim decides about one of its messages.
+
+    :ivar seconds: after which a released message is free, or the hold of an
+        extended one ends
+    :ivar failed: whether the hand-out of a released message still counts
+    :ivar reason: kept with a released message; None leaves the former one
+    """
+
+    message_id: str
+    act: Act
+    seconds: int = 0
+    failed: bool = True
+    reason: str | None = None
+
+    def end(self, now: int) -> int:
+        """Return when the message is free, in milliseconds."""
+        return now + self.seconds * 1000
+
+
 class MessageSpan(msgspec.Struct, frozen=True):
     """One end of a queue, for its statistics."""
 

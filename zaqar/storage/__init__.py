@@ -12,8 +12,9 @@ most a position in this one, and reveals nothing of the other. Ids that a
 client sends may be any text: one that cannot be an id is simply unknown.
 
 *Time.* Every call takes ``now`` in milliseconds and compares against that
-alone. A message is dead from ``created_at + ttl`` on, a claim from its
-``expires_at`` on, a delay is over at ``created_at + delay``: at exactly that
+alone. A message is dead from ``created_at + ttl`` on; a claim holds each of
+its messages until an end of its own, and is dead from the last of these on,
+its ``expires_at``; a delay is over at its ``visible_at``: at exactly that
 millisecond the new state holds. What is dead is invisible to every call,
 whether or not it has been removed.
 

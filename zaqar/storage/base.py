@@ -17,6 +17,7 @@ from zaqar.models import (
     NewMessage,
     Page,
     Record,
+    Settlement,
     Stats,
 )
 from zaqar.storage.availability import WatchableStore
@@ -275,11 +276,36 @@ class MessageStore(Store, WatchableStore, InspectableStore):
     def renew(
         self, qid: str, claim_id: str, *, now: int, ttl: int, grace: int
     ) -> bool:
-        """Prolong a live claim and its messages, as if claimed now.
+        """Prolong a live claim and all that it holds, as if claimed now.
 
         Counts stay. Lifetimes of messages are raised as by :meth:`claim`.
 
         :returns: False if there is no such live claim
+        """
+
+    @abc.abstractmethod
+    def settle(
+        self,
+        qid: str,
+        claim_id: str,
+        settlements: Sequence[Settlement],
+        *,
+        now: int,
+    ) -> Sequence[bool] | None:
+        """Delete, release or extend messages of a live claim, in one step.
+
+        Each message by itself: one that the claim does not hold stays as it
+        is. A released message returns to its place, and is delayed if that is
+        to take some seconds. An extended one is held for so many seconds from
+        now on, whatever its former end; its lifetime is raised as by
+        :meth:`claim` without grace. All others stay held until their ends.
+
+        A claim lives until the last of its holds ends, and is dead without
+        any.
+
+        :param settlements: of each message one at most
+        :returns: for each whether the claim held its message; None if there
+            is no such live claim
         """
 
     @abc.abstractmethod

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-from zaqar.models import NewMessage
+from zaqar.models import Act, NewMessage, Settlement
 from zaqar.storage.store_opener import Store
 from zaqar.waiting.waited_queues import WaitedQueues
 
@@ -36,6 +36,21 @@ class _AnnouncingStore:
         """Release a claim; see the contract."""
         self._store.release(qid, claim_id, now=now)
         self._waited.released(qid)
+
+    def settle(
+        self,
+        qid: str,
+        claim_id: str,
+        settlements: Sequence[Settlement],
+        *,
+        now: int,
+    ) -> Sequence[bool] | None:
+        """Settle messages of a claim; see the contract."""
+        results = self._store.settle(qid, claim_id, settlements, now=now)
+        if any(item.act is not Act.DELETE for item in settlements):
+            # Some are free, or will be at another time than was known.
+            self._waited.released(qid)
+        return cast(Sequence[bool] | None, results)
 
 
 def announcing(store: Store, waited: WaitedQueues) -> Store:

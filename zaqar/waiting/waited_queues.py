@@ -110,7 +110,7 @@ class WaitedQueues:
             listener.hint(qid)
 
     def released(self, qid: str) -> None:
-        """Handle that this process has released a claim."""
+        """Handle that this process has ended or changed holds of a claim."""
         waited = self._by_qid.get(qid)
         if waited is not None and waited.listener is not None:
             waited.listener.hint(qid)

@@ -24,11 +24,13 @@ from zaqar.errors import (
     TokenReused,
 )
 from zaqar.models import (
+    Act,
     Claim,
     Message,
     MessageSpan,
     NewMessage,
     Page,
+    Settlement,
     Stats,
 )
 from zaqar.storage.availability import MAX_FREE, Availability
@@ -66,6 +68,7 @@ class Entry:
     held_until: int = 0
     count: int = 0
     is_exhausted: bool = False
+    reason: str | None = None
 
     def holder(self, now: int) -> str | None:
         """Return the live claim that holds it."""
@@ -82,6 +85,14 @@ class Entry:
             self.ttl = ttl + grace
             self.expires_at = end + grace * 1000
 
+    def release(self, item: Settlement, now: int) -> None:
+        """Take it from its claim."""
+        self.claim_id, self.held_until = None, 0
+        self.wake_at = item.end(now) if item.seconds else 0
+        self.count -= int(not item.failed)
+        if item.reason is not None:
+            self.reason = item.reason
+
     def shown(self, now: int) -> Message:
         return Message(
             id=self.id,
@@ -96,6 +107,8 @@ class Entry:
             marker=f'{self.seq:016x}',
             group=self.new.group,
             extras=self.new.extras,
+            visible_at=self.wake_at if self.wake_at > now else None,
+            reason=self.reason,
             claim_ends_at=self.held_until if self.holder(now) else None,
         )
 
@@ -365,7 +378,7 @@ class Messages:
                 continue
             entry.hold(claim_id, now, ttl, grace)
             entry.is_exhausted = is_exhausted
-            entry.count += int(max_claims > 0 and not is_exhausted)
+            entry.count += int(not is_exhausted)
             taken += int(not is_exhausted)
         if queue.held(claim_id, now):
             queue.claims[claim_id] = (ttl, now + ttl * 1000)
@@ -384,6 +397,29 @@ class Messages:
             entry.hold(claim_id, now, ttl, grace)
         queue.claims[claim_id] = (ttl, now + ttl * 1000)
         return True
+
+    def settle(
+        self, qid: str, claim_id: str, settlements: Sequence[Any], now: int
+    ) -> Sequence[bool] | None:
+        queue = self._queue(qid, now)
+        held = {entry.id: entry for entry in queue.held(claim_id, now)}
+        if not held:
+            return None
+        items = msgspec.convert(settlements, list[Settlement])
+        for item in items:
+            entry = held.get(item.message_id)
+            if entry is None:
+                continue
+            if item.act is Act.DELETE:
+                queue.remove(entry)
+            elif item.act is Act.RELEASE:
+                entry.release(item, now)
+            else:
+                entry.hold(claim_id, now, item.seconds, 0)
+        ends = [entry.held_until for entry in queue.held(claim_id, now)]
+        ttl, _ = queue.claims[claim_id]
+        queue.claims[claim_id] = (ttl, max(ends, default=0))
+        return [item.message_id in held for item in items]
 
     def release(self, qid: str, claim_id: str, now: int) -> None:
         queue = self._queue(qid, now)

@@ -21,7 +21,15 @@ from typing import Any
 import msgspec
 
 from zaqar import errors, store_clock
-from zaqar.models import Claim, Message, NewMessage, Page, Record, Stats
+from zaqar.models import (
+    Claim,
+    Message,
+    NewMessage,
+    Page,
+    Record,
+    Settlement,
+    Stats,
+)
 from zaqar.storage import base
 from zaqar.storage.availability import Availability
 from zaqar_example.wire import Answer, Request, receive, send
@@ -277,6 +285,23 @@ class MessageStore(base.MessageStore):
             now=now,
             ttl=ttl,
             grace=grace,
+        )
+
+    def settle(
+        self,
+        qid: str,
+        claim_id: str,
+        settlements: Sequence[Settlement],
+        *,
+        now: int,
+    ) -> Sequence[bool] | None:
+        return self._ask(
+            list[bool] | None,
+            'settle',
+            qid=qid,
+            claim_id=claim_id,
+            settlements=list(settlements),
+            now=now,
         )
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:

@@ -3,10 +3,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec.structs import replace
 
-from zaqar.models import Claim, Message
+from zaqar.models import Act, Claim, Message, Settlement
 from zaqar.storage.mongodb import documents
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
@@ -88,9 +89,39 @@ def claim_update(terms: ClaimTerms, guard: Document) -> list[Document]:
     return [{'$set': change}]
 
 
-def free_update() -> list[Document]:
+def free_update(**more: Any) -> list[Document]:
+    """Return the update of a message that no claim holds any more."""
     gone = dict.fromkeys(documents.CLAIM_FIELDS, '$$REMOVE')
-    return [{'$set': {'a': 0, 'h': 0, 'f': '$k', **gone}}]
+    return [{'$set': {'a': 0, 'h': 0, 'f': '$k', **gone, **more}}]
+
+
+def delay_update(
+    queue: CachedQueue, end: int, more: Document
+) -> list[Document]:
+    """Return likewise that of one that is delayed until then."""
+    wakes = documents.place(queue.key, end)
+    delay = {'a': end, 'z': end, 'd': '$k', 'w': wakes, 'f': '$$REMOVE'}
+    return free_update(**delay, **more)
+
+
+def settled_update(
+    queue: CachedQueue, item: Settlement, now: int
+) -> list[Document]:
+    """Return the update of a message that is released or extended."""
+    end = item.end(now)
+    if item.act is Act.EXTEND:
+        wakes = documents.place(queue.key, end)
+        terms = ClaimTerms(queue, '', now, item.seconds, 0)
+        change = {'a': end, 'h': end, 'w': wakes, **lifetimes(terms)}
+        return [{'$set': change}]
+    more: Document = {}
+    if not item.failed:
+        more['n'] = {'$max': [{'$add': ['$n', -1]}, 0]}
+    if item.reason is not None:
+        more['r'] = {'$literal': documents.encode(item.reason)}
+    if item.seconds:
+        return delay_update(queue, end, more)
+    return free_update(**more)
 
 
 def new_claim(terms: ClaimTerms, rows: Sequence[Document]) -> Claim:
@@ -125,7 +156,7 @@ def stored_claim(
     return Claim(
         claim_id,
         rows[0]['ct'],
-        rows[0]['h'],
+        max(row['h'] for row in rows),
         [documents.message(row, now) for row in rows if not row['x']],
         [documents.message(row, now) for row in rows if row['x']],
     )

@@ -6,13 +6,25 @@ from typing import Any
 
 from zaqar import store_clock
 from zaqar.errors import StaleMetadata
-from zaqar.models import Claim, Message, NewMessage, Page, Stats
+from zaqar.models import (
+    Claim,
+    Message,
+    NewMessage,
+    Page,
+    Settlement,
+    Stats,
+)
 from zaqar.storage import base
 from zaqar.storage.availability import Availability
 from zaqar.storage.group_commit import Batcher
 from zaqar.storage.inspection import Guarantees
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import availability, guarantees, message_volume
+from zaqar.storage.mongodb import (
+    availability,
+    guarantees,
+    message_volume,
+    settling,
+)
 from zaqar.storage.mongodb.claim_fields import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
@@ -135,6 +147,21 @@ class MongoMessageStore(base.MessageStore):
             return False
         return self._claimer.renew(
             ClaimTerms(queue, claim_id, now, ttl, grace)
+        )
+
+    def settle(
+        self,
+        qid: str,
+        claim_id: str,
+        settlements: Sequence[Settlement],
+        *,
+        now: int,
+    ) -> Sequence[bool] | None:
+        queue = self._cache.get(qid)
+        if queue is None or not is_claim_id(claim_id):
+            return None
+        return settling.settle(
+            self._database, queue, claim_id, settlements, now
         )
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:

@@ -7,7 +7,15 @@ from typing import Any
 
 from zaqar import request_deadline, store_clock
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
-from zaqar.models import Claim, Message, MessageSpan, NewMessage, Page, Stats
+from zaqar.models import (
+    Claim,
+    Message,
+    MessageSpan,
+    NewMessage,
+    Page,
+    Settlement,
+    Stats,
+)
 from zaqar.storage import base, deletion_errors
 from zaqar.storage.availability import Availability, OnChange, Watch
 from zaqar.storage.inspection import Guarantees
@@ -21,6 +29,7 @@ from zaqar.storage.redis import (
     message_volume,
     posting,
     scripts,
+    settling,
 )
 from zaqar.storage.redis.client import DEADLINE, RedisClient
 from zaqar.storage.redis.queue_watch import WatchOpener
@@ -193,6 +202,19 @@ class RedisMessageStore(base.MessageStore):
     ) -> bool:
         claim = message_codec.claim_id(claim_id)
         return bool(self._run(scripts.RENEW, qid, now, claim, ttl, grace)[0])
+
+    def settle(
+        self,
+        qid: str,
+        claim_id: str,
+        settlements: Sequence[Settlement],
+        *,
+        now: int,
+    ) -> Sequence[bool] | None:
+        claim = message_codec.claim_id(claim_id)
+        places, arguments = settling.arguments(settlements, now)
+        answer = self._run(scripts.SETTLE, qid, now, claim, *arguments)
+        return settling.results(places, answer, len(settlements))
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         claim = message_codec.claim_id(claim_id)

@@ -1,14 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of claims: they are renewed or released."""
+"""What becomes of claims: they are renewed, released or settled."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import structs
+
+from zaqar.models import Act, Settlement
+from zaqar.storage.message_ids import make_id
 from zaqar.storage.sqlalchemy import groups, queue_state
-from zaqar.storage.sqlalchemy.claiming import PROLONG
-from zaqar.storage.sqlalchemy.message_rows import FREED, index_hint
-from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.claiming import (
+    COUNT,
+    PROLONG,
+    lifetime_values,
+)
+from zaqar.storage.sqlalchemy.message_rows import (
+    DELAY,
+    FREED,
+    QUEUE,
+    UNGROUPED,
+    encoded_reason,
+    index_hint,
+    is_one_of,
+)
+from zaqar.storage.sqlalchemy.statement_execution import (
+    SqlSession,
+    placeholder_values,
+)
+
+_HELD = (
+    'SELECT m.queue_id, m.seq, m.rnd, m.public_id, m.wake_at '
+    'FROM message m{hint} WHERE m.queue_id = {queue} '
+    'AND m.claim_id = :claim_id AND m.state = 1 AND m.wake_at > :now '
+    'AND m.expires_at > :now ORDER BY m.seq'
+)
+#: The condition that rows are as they were locked: a Galera node ends locks
+#: of its own when another one gets ahead. Expressions, so that the rows are
+#: found by their key.
+_STILL_HELD = "coalesce(claim_id, '') = :claim_id AND state + 0 = 1"
+
+#: The count without a hand-out that has not failed.
+UNCOUNTED = f'CASE WHEN {COUNT} > 0 THEN {COUNT} - 1 ELSE 0 END'
+
+_END_CLAIM = (
+    'UPDATE claim SET expires_at = :end '
+    'WHERE queue_id = :queue_id AND id = :claim_id'
+)
 
 
 def renew(
@@ -44,7 +83,7 @@ def renew(
     session.run(
         f'UPDATE message{_by_claim(session)} SET wake_at = :end, {PROLONG} '
         f'WHERE queue_id = {queue} AND claim_id = :claim_id '
-        'AND state = 1 AND expires_at > :now',
+        'AND state = 1 AND wake_at > :now AND expires_at > :now',
         values,
     )
     keep_until = values['raised_end']
@@ -104,3 +143,101 @@ def release(
     groups.regroup(session, busy, now)
     if not freed and not deleted:
         queue_state.check_gone(session, qid, takes_groups=takes_groups)
+
+
+def settle(
+    session: SqlSession,
+    qid: str,
+    claim_id: str,
+    settlements: Sequence[Settlement],
+    now: int,
+    *,
+    takes_groups: bool = False,
+) -> Sequence[bool] | None:
+    """Settle messages within a transaction; see the contract.
+
+    :raises GroupedQueueError: the queue has groups
+    """
+    values = {'qid': qid, 'claim_id': claim_id, 'now': now}
+    busy: Sequence[groups.Group] = ()
+    if takes_groups:
+        queue_state.lock_if_counted(session, qid)
+        busy = groups.lock_those_of_claim(session, QUEUE, values)
+    queue = QUEUE if takes_groups else UNGROUPED
+    sql = _HELD.format(hint=_by_claim(session), queue=queue)
+    rows, counted = session.several(
+        [
+            (queue_state.for_update(session, sql), values),
+            (queue_state.COUNTED, values),
+        ]
+    )
+    if not rows:
+        queue_state.check_gone(session, qid, takes_groups=takes_groups)
+        return None
+    held = {
+        public_id or make_id(seq, rnd): (seq, wake_at)
+        for _, seq, rnd, public_id, wake_at in rows
+    }
+    values['queue_id'] = rows[0][0]
+    ends = dict(held.values())
+    changed: dict[Settlement, list[int]] = {}
+    for item in settlements:
+        seq, wake_at = held.get(item.message_id, (None, 0))
+        if seq is None:
+            continue
+        ends[seq] = item.end(now) if item.act is Act.EXTEND else 0
+        # MySQL does not count a row that stays as it was.
+        if ends[seq] != wake_at:
+            alike = structs.replace(item, message_id='')
+            changed.setdefault(alike, []).append(seq)
+    for item, seqs in changed.items():
+        _apply(session, item, sorted(seqs), values)
+    end = max(ends.values())
+    session.later(_END_CLAIM, {**values, 'end': end})
+    groups.regroup(session, busy, now, keep_until=end)
+    deleted = sum(
+        len(seqs) for item, seqs in changed.items() if item.act is Act.DELETE
+    )
+    # The row of the queue last: posts lock it first.
+    for (queue_id,) in counted if deleted else ():
+        queue_state.subtract_by_key(session, qid, queue_id, deleted)
+    return [item.message_id in held for item in settlements]
+
+
+def _apply(
+    session: SqlSession,
+    item: Settlement,
+    seqs: Sequence[int],
+    values: Mapping[str, Any],
+) -> None:
+    """Settle rows that are locked, all of them alike."""
+    hint = ''
+    if session.dialect == 'mysql':
+        hint = index_hint(session.dialect, 'PRIMARY')
+    change = f'UPDATE message{hint} SET {_columns(item)}'
+    if item.act is Act.DELETE:
+        change = 'DELETE FROM message'
+    session.later(
+        f'{change} WHERE queue_id = :queue_id '
+        f'AND {is_one_of(session.dialect, "seq", "s", len(seqs))} '
+        f'AND {_STILL_HELD}',
+        {
+            **values,
+            **lifetime_values(values['now'], item.seconds, 0),
+            'reason': encoded_reason(item.reason or ''),
+            **placeholder_values('s', seqs),
+        },
+        rows=len(seqs),
+    )
+
+
+def _columns(item: Settlement) -> str:
+    """Return SQL that sets the columns of what is not deleted."""
+    if item.act is Act.EXTEND:
+        return f'wake_at = :end, {PROLONG}'
+    parts = [DELAY if item.seconds else FREED]
+    if not item.failed:
+        parts.append(f'claim_count = {UNCOUNTED}')
+    if item.reason is not None:
+        parts.append('reason = :reason')
+    return ', '.join(parts)

@@ -21,6 +21,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     QUEUE,
     claimed,
     count_of,
+    hold_of,
     index_hint,
     is_free,
     message,
@@ -36,11 +37,11 @@ from zaqar.storage.sqlalchemy.statement_execution import (
 )
 
 _HELD = (
-    f'SELECT {COLUMNS}, c.ttl, c.expires_at FROM claim c JOIN message m%s '
+    f'SELECT {COLUMNS}, c.ttl FROM claim c JOIN message m%s '
     f'ON m.queue_id = c.queue_id AND m.claim_id = c.id '
     f'WHERE c.queue_id = {QUEUE} AND c.id = :claim_id '
-    'AND c.expires_at > :now AND m.state = 1 AND m.expires_at > :now '
-    'ORDER BY m.seq'
+    'AND c.expires_at > :now AND m.state = 1 AND m.wake_at > :now '
+    'AND m.expires_at > :now ORDER BY m.seq'
 )
 #: Prolongs lifetimes; ``ttl`` comes first, since MySQL uses the new values of
 #: columns that were set before.
@@ -318,11 +319,12 @@ def _held_rows(
 def _stored_claim(
     claim_id: str, now: int, fresh: Sequence[Row], exhausted: Sequence[Row]
 ) -> Claim:
-    ttl, expires_at = rest_of((*fresh, *exhausted)[0])
+    rows = [*fresh, *exhausted]
+    (ttl,) = rest_of(rows[0])
     return Claim(
         claim_id,
         ttl,
-        expires_at,
+        max(hold_of(row)[1] for row in rows),
         [message(row, now) for row in fresh],
         [message(row, now) for row in exhausted],
     )

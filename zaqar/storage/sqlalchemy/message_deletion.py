@@ -43,11 +43,6 @@ _WITH_COUNT = (
     'WHERE q.id = d.queue_id AND q.live IS NOT NULL) '
     'SELECT count(*) FROM d'
 )
-#: The queue, if its messages are counted.
-_COUNTED = (
-    'SELECT id FROM message_queue WHERE qid = :qid '
-    'AND live IS NOT NULL AND dropped_at IS NULL'
-)
 _SUBTRACT_ONE = (
     'UPDATE message_queue SET live = live - 1 '
     'WHERE qid = :qid AND live IS NOT NULL'
@@ -123,7 +118,9 @@ def delete_together(
         if statement:
             statements += [statement, ('SELECT ROW_COUNT()', {})]
             places.append(place)
-    *counts, counted = session.several([*statements, (_COUNTED, {'qid': qid})])
+    *counts, counted = session.several(
+        [*statements, (queue_state.COUNTED, {'qid': qid})]
+    )
     removed = {
         place for place, rows in zip(places, counts, strict=True) if rows[0][0]
     }

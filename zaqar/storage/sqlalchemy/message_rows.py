@@ -70,11 +70,13 @@ QUEUE = (
 #: The same, unless it has groups.
 UNGROUPED = f'{QUEUE[:-1]} AND grouped = 0)'
 
-#: Sets the columns of a message that no claim holds any more.
+#: Set the columns of a message that no claim holds any more: it is free, or
+#: delayed until ``:end``.
 FREED = (
     f'state = CASE WHEN group_key IS NULL THEN {FREE} ELSE {IN_GROUP} END, '
     'wake_at = 0, claim_id = NULL'
 )
+DELAY = f'state = {DELAYED}, wake_at = :end, claim_id = NULL'
 
 
 def order(condition: str) -> str:

@@ -22,7 +22,14 @@ from msgspec import structs
 
 from zaqar import store_clock
 from zaqar.errors import QueueFull
-from zaqar.models import Claim, Message, NewMessage, Page, Stats
+from zaqar.models import (
+    Claim,
+    Message,
+    NewMessage,
+    Page,
+    Settlement,
+    Stats,
+)
 from zaqar.random_bytes import token_hex
 from zaqar.storage import base
 from zaqar.storage.availability import Availability, OnChange, Watch
@@ -48,6 +55,7 @@ from zaqar.storage.sqlalchemy import (
     shared_claims,
     single_statement_claims,
     single_statement_posts,
+    single_statement_settling,
     sweeping,
 )
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest
@@ -254,6 +262,27 @@ class SqlMessageStore(base.MessageStore):
             self._database.write, claim_changes.renew, qid, claim_id, values
         )
         return self._grouped.run(qid, write, partial(write, takes_groups=True))
+
+    def settle(
+        self,
+        qid: str,
+        claim_id: str,
+        settlements: Sequence[Settlement],
+        *,
+        now: int,
+    ) -> Sequence[bool] | None:
+        if not is_claim_id(claim_id):
+            return None
+        call = (qid, claim_id, settlements, now)
+        write = partial(self._database.write, claim_changes.settle, *call)
+        settle = write
+        if self._dialect == 'postgresql':
+            settle = partial(
+                self._database.read, single_statement_settling.settle, *call
+            )
+        return self._grouped.run(
+            qid, settle, partial(write, takes_groups=True)
+        )
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         if not is_claim_id(claim_id):

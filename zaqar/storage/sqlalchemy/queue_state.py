@@ -48,6 +48,11 @@ _SUBTRACT_BY_KEY = (
     'UPDATE message_queue SET live = live - :count '
     'WHERE qid = :qid AND id + 0 = :id AND live IS NOT NULL'
 )
+#: The id of a queue, if its messages are counted.
+COUNTED = (
+    'SELECT id FROM message_queue WHERE qid = :qid '
+    'AND live IS NOT NULL AND dropped_at IS NULL'
+)
 _COUNTED_QID = (
     'SELECT qid FROM message_queue WHERE id = :id AND live IS NOT NULL'
 )

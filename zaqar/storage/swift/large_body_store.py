@@ -13,6 +13,7 @@ come back with a server that was down.
 
 import dataclasses
 import hashlib
+import itertools
 import logging
 import secrets
 from collections.abc import Sequence
@@ -31,7 +32,15 @@ from zaqar.errors import (
     StoreUnavailable,
     TokenReused,
 )
-from zaqar.models import Claim, Message, NewMessage, Page, random_half
+from zaqar.models import (
+    Act,
+    Claim,
+    Message,
+    NewMessage,
+    Page,
+    Settlement,
+    random_half,
+)
 from zaqar.storage import base
 from zaqar.storage.inspection import Guarantees, Inspected
 from zaqar.storage.swift import body_references
@@ -160,7 +169,7 @@ class LargeBodyStore(base.MessageStore):
     ) -> None:
         paths = self._paths(qid, [message_id], now)
         self.rows.delete(qid, message_id, now=now, claim_id=claim_id)
-        self._client.delete_later(paths)
+        self._client.delete_later([*paths.values()])
 
     def delete_many(
         self,
@@ -172,7 +181,7 @@ class LargeBodyStore(base.MessageStore):
     ) -> None:
         paths = self._paths(qid, ids, now)
         self.rows.delete_many(qid, ids, now=now, claim_ids=claim_ids)
-        self._client.delete_later(paths)
+        self._client.delete_later([*paths.values()])
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
         if _is_internal(qid):
@@ -230,6 +239,28 @@ class LargeBodyStore(base.MessageStore):
             claim = self.rows.claimed(qid, claim_id, now=now)
             self._prolong(qid, claim.messages if claim else [], now)
         return True
+
+    def settle(
+        self,
+        qid: str,
+        claim_id: str,
+        settlements: Sequence[Settlement],
+        *,
+        now: int,
+    ) -> Sequence[bool] | None:
+        paths = self._paths(qid, _ids(settlements, Act.DELETE), now)
+        results = self.rows.settle(qid, claim_id, settlements, now=now)
+        if results is None:
+            return None
+        settled = [*itertools.compress(settlements, results)]
+        deleted = _ids(settled, Act.DELETE)
+        self._client.delete_later(
+            [paths[name] for name in deleted if name in paths]
+        )
+        extended = _ids(settled, Act.EXTEND)
+        if extended:
+            self._prolong(qid, self.rows.get(qid, extended, now=now), now)
+        return results
 
     def drop(self, qid: str, *, now: int) -> None:
         self.rows.drop(qid, now=now)
@@ -313,19 +344,20 @@ class LargeBodyStore(base.MessageStore):
                 lives[f'{qid}/{item.name}'] = left + body_references.GRACE
         self._client.prolong(lives)
 
-    def _paths(self, qid: str, ids: Sequence[str], now: int) -> Sequence[str]:
-        """Return the objects of messages that will be deleted."""
-        if _is_internal(qid):
-            return []
-        items = [
-            body_references.unpack(row.body)
+    def _paths(self, qid: str, ids: Sequence[str], now: int) -> dict[str, str]:
+        """Return the objects of messages to be deleted, by their ids."""
+        if _is_internal(qid) or not ids:
+            return {}
+        return {
+            row.id: f'{qid}/{item.name}'
             for row in self.rows.get(qid, ids, now=now)
-        ]
-        return [
-            f'{qid}/{item.name}'
-            for item in items
-            if isinstance(item, Reference)
-        ]
+            if isinstance(item := body_references.unpack(row.body), Reference)
+        }
+
+
+def _ids(settlements: Sequence[Settlement], act: Act) -> Sequence[str]:
+    """Return the ids of those messages to which that is done."""
+    return [item.message_id for item in settlements if item.act is act]
 
 
 def _of_others(

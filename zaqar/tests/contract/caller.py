@@ -169,7 +169,7 @@ class Mortal:
     CHANGES = frozenset(
         {
             *('post', 'delete', 'delete_many', 'pop', 'claim', 'renew'),
-            *('release', 'purge', 'drop', 'create', 'replace'),
+            *('release', 'settle', 'purge', 'drop', 'create', 'replace'),
             'require_version',
         }
     )

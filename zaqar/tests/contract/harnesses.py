@@ -309,6 +309,7 @@ class PgBouncer(PostgreSQL):
             'test_lost_answers',
             'test_opening',
             'test_posting',
+            'test_settling',
             'test_watch',
         }
     )
@@ -435,9 +436,11 @@ class Valkey(Redis):
             'test_claims',
             'test_dead_letters',
             'test_duplicates',
+            'test_extending',
             'test_message_fields',
             'test_opening',
             'test_posting',
+            'test_settling',
             'test_watch',
         }
     )

@@ -86,11 +86,13 @@ class MongoDB(harnesses.Harness):
             'test_concurrency',
             'test_deleting',
             'test_duplicates',
+            'test_extending',
             'test_message_fields',
             'test_notices',
             'test_popping',
             'test_posting',
             'test_purge_and_drop',
+            'test_settling',
             'test_stale_metadata',
         }
     )
@@ -198,7 +200,13 @@ class MongoDBFifo(MongoDB):
 
     name = 'mongodb.fifo'
     core = frozenset(
-        {'test_message_fields', 'test_paging', 'test_stale_metadata'}
+        {
+            'test_extending',
+            'test_message_fields',
+            'test_paging',
+            'test_settling',
+            'test_stale_metadata',
+        }
     )
     driver = at_place(driver.FIFO)
 

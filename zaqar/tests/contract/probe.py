@@ -11,7 +11,15 @@ from typing import Any
 from msgspec import structs
 
 from zaqar import store_clock
-from zaqar.models import Claim, Message, NewMessage, Page, Stats
+from zaqar.models import (
+    Act,
+    Claim,
+    Message,
+    NewMessage,
+    Page,
+    Settlement,
+    Stats,
+)
 from zaqar.storage.availability import Availability
 from zaqar.storage.base import MessageStore
 
@@ -198,6 +206,15 @@ class Probe:
         """Release a claim."""
         self.store.release(self.qid, claim_id, now=self.hand.now)
 
+    def settle(
+        self, claim_id: str, *settlements: Settlement
+    ) -> list[bool] | None:
+        """Settle messages of a claim."""
+        results = self.store.settle(
+            self.qid, claim_id, settlements, now=self.hand.now
+        )
+        return None if results is None else list(results)
+
     def stats(self) -> Stats:
         """Count."""
         return self.store.stats(self.qid, now=self.hand.now)
@@ -249,6 +266,21 @@ def message(
     return NewMessage(
         body=json.dumps(body).encode(), ttl=ttl, client=client, **fields
     )
+
+
+def deleted(message_id: str) -> Settlement:
+    """Return what deletes a message of a claim."""
+    return Settlement(message_id, Act.DELETE)
+
+
+def released(message_id: str, seconds: int = 0, **options: Any) -> Settlement:
+    """Return what releases one, after some seconds."""
+    return Settlement(message_id, Act.RELEASE, seconds, **options)
+
+
+def extended(message_id: str, seconds: int) -> Settlement:
+    """Return what lets one be held for so many seconds."""
+    return Settlement(message_id, Act.EXTEND, seconds)
 
 
 def bodies(messages: Iterable[Message]) -> list[Any]:

@@ -57,8 +57,10 @@ class Swift(harnesses.PostgreSQL):
         {
             'test_bodies',
             'test_duplicates',
+            'test_extending',
             'test_message_fields',
             'test_popping',
+            'test_settling',
             'test_stale_metadata',
         }
     )

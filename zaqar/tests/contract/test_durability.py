@@ -81,3 +81,31 @@ def test_deletions_survive_and_claims_lapse_after_the_death_of_the_claimer(
     # At most one deletion and one claim were made that nobody heard of.
     assert len(set(posted) - left - deleted) <= 1
     assert len(claimed - deleted) <= 1
+
+
+def test_what_was_settled_survives_the_death_of_the_claimer(
+    harness: Harness,
+    uri: str,
+    queue: Probe,
+    hand: Hand,
+    many: Callable[[int], int],
+) -> None:
+    posted = queue.post(*range(3 * many(600)), ttl=7200)
+    reports = reports_of_the_killed(
+        victim.settle_and_report, harness, uri, queue.qid
+    )
+    settled = [report[1:] for report in reports if report[0] == 'settled']
+    deleted = {one for one, _ in settled}
+    later = {two for _, two in settled}
+    # By then claims have ended, and no delay has.
+    hand.move(300)
+    left = set(ids(queue.take(len(posted), ttl=60).messages))
+    assert not left & (deleted | later)
+    claimed = {report[1] for report in reports if report[0] == 'claimed'}
+    assert claimed <= left
+    # One more settling may have been done that nobody heard of.
+    assert len(set(posted) - left - deleted - later) in (0, 2)
+    hand.move(600)
+    again = queue.take(len(posted)).messages
+    assert later <= {item.id for item in again if item.reason == 'later'}
+    assert not deleted & set(ids(again))

@@ -17,7 +17,15 @@ import pytest
 from zaqar.errors import StaleMetadata, StoreUnavailable
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.harnesses import Feature
-from zaqar.tests.contract.probe import Probe, bodies, ids, token
+from zaqar.tests.contract.probe import (
+    Probe,
+    bodies,
+    deleted,
+    extended,
+    ids,
+    released,
+    token,
+)
 from zaqar.tests.contract.proxy import Proxy, Way
 
 pytestmark = [
@@ -239,6 +247,48 @@ def test_a_claim_is_released(
         cut(partial(far(queue).release, claim.id))
         assert bodies(queue.walk()) == ['a']
         assert queue.claimed(other.id) == other
+
+    at_every_piece(proxy, way, test)
+
+
+def test_messages_are_settled(
+    proxy: Proxy, way: Way, far: Far, fresh: Fresh
+) -> None:
+    def test(cut: Cut) -> None:
+        queue = fresh('a', 'b', 'c', 'd', 'e')
+        claim = queue.take(4, ttl=60)
+        one, two, three, _ = ids(claim.messages)
+        settlements = (
+            deleted(one),
+            released(two, failed=False, reason='why'),
+            extended(three, 90),
+        )
+        results = cut(partial(far(queue).settle, claim.id, *settlements))
+        # Told by the second try, of what the first one has done.
+        assert results in ([True] * 3, [False, False, True])
+        assert queue.everything() == ['b', 'c', 'd', 'e']
+        assert bodies(queue.walk()) == ['b', 'e']
+        (message,) = queue.get(two)
+        assert (message.claim_count, message.reason) == (0, 'why')
+        held = queue.claimed(claim.id)
+        assert held is not None
+        assert bodies(held.messages) == ['c', 'd']
+        assert held.expires_at == queue.hand.now + 90_000
+
+    at_every_piece(proxy, way, test)
+
+
+def test_the_last_message_of_a_claim_is_settled(
+    proxy: Proxy, way: Way, far: Far, fresh: Fresh
+) -> None:
+    def test(cut: Cut) -> None:
+        queue = fresh('a', 'b')
+        claim = queue.take(1)
+        (one,) = ids(claim.messages)
+        call = partial(far(queue).settle, claim.id, deleted(one))
+        assert cut(call) in ([True], None)
+        assert queue.everything() == ['b']
+        assert queue.claimed(claim.id) is None
 
     at_every_piece(proxy, way, test)
 

@@ -17,7 +17,7 @@ from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.conftest import settles
 from zaqar.tests.contract.crowd import each, starvation, timed
 from zaqar.tests.contract.harnesses import Feature, Harness
-from zaqar.tests.contract.probe import Hand, Probe, ids, token
+from zaqar.tests.contract.probe import Hand, Probe, deleted, ids, token
 from zaqar.tests.contract.proxy import Proxy, Way
 
 #: Seconds within which a caller must know.
@@ -42,6 +42,7 @@ CHANGES: dict[str, Callable[[Probe], object]] = {
     'claim with a maximum': lambda queue: queue.claim(max_claims=3),
     'renew': lambda queue: queue.renew(token()),
     'release': lambda queue: queue.release(token()),
+    'settle': lambda queue: queue.settle(token(), deleted('0' * 32)),
     'purge': lambda queue: queue.purge(),
     'require_version': lambda queue: queue.store.require_version(
         queue.qid, 2, now=queue.hand.now

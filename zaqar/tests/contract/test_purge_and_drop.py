@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from zaqar.errors import QueueGone
-from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
+from zaqar.tests.contract.probe import Hand, Probe, bodies, deleted, ids, token
 
 #: How long a tombstone stands at least, in seconds.
 TOMBSTONE = 3600
@@ -34,6 +34,7 @@ CALLS: dict[str, Callable[[Probe], object]] = {
     'claimed': lambda queue: queue.claimed(token()),
     'renew': lambda queue: queue.renew(token()),
     'release': lambda queue: queue.release(token()),
+    'settle': lambda queue: queue.settle(token(), deleted('0' * 32)),
     'stats': lambda queue: queue.stats(),
     'purge': lambda queue: queue.purge(),
 }

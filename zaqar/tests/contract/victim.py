@@ -11,7 +11,14 @@ from typing import TypeVar
 
 from zaqar.errors import StoreUnavailable
 from zaqar.tests.contract.harnesses import Harness
-from zaqar.tests.contract.probe import Hand, Probe, token
+from zaqar.tests.contract.probe import (
+    Hand,
+    Probe,
+    deleted,
+    ids,
+    released,
+    token,
+)
 
 T = TypeVar('T')
 
@@ -47,3 +54,22 @@ def claim_and_report(
         reports.send(('claimed', name))
         insist(partial(queue.delete, name, claim.id))
         reports.send(('deleted', name))
+
+
+def settle_and_report(
+    kind: type[Harness], uri: str, qid: str, reports: Connection
+) -> None:
+    """Claim three messages at a time, settle two, and tell of each answer."""
+    store = kind.driver.open_messages(uri, kind.options)
+    queue = Probe(store, Hand(), qid)
+    while claim := insist(partial(queue.claim, 3, ttl=60, claim_id=token())):
+        one, two, three = ids(claim.messages)
+        reports.send(('claimed', three))
+        settle = partial(
+            queue.settle,
+            claim.id,
+            deleted(one),
+            released(two, 600, reason='later'),
+        )
+        insist(settle)
+        reports.send(('settled', one, two))

@@ -103,22 +103,20 @@ if #seqs == 0 then
     return {OK}
 end
 
-local ended, hash, entry = {}, {}, {text(ttl), text(ends)}
+local ended, hash = {}, {}
 local answer = {OK, text(ttl), text(ends)}
 for place, seq in ipairs(seqs) do
     ended[#ended + 1] = text(ends)
     ended[#ended + 1] = seq
     hash[#hash + 1] = seq
     hash[#hash + 1] = records[place]
-    entry[#entry + 1] = seq
     show(answer, seq, blobs[place], records[place])
 end
 each('ZADD', own.expiry, prolonged)
 each('ZREM', own.free, seqs)
 each('ZADD', own.claimed, ended)
 each('HSET', own.touched, hash)
-call('HSET', own.claims, id, table.concat(entry, ' '))
-call('ZADD', own.lapses, ends, id)
+store_claim(id, text(ttl), ends, seqs)
 extend_ttl(own, raised)
 match_ttl(own, own.claimed, own.touched, own.claims, own.lapses, own.letters,
     own.beside)

@@ -257,7 +257,7 @@ local function show(answer, seq, blob, record)
 end
 
 -- Find live messages by triples of ARGV: place, random half, whole id. Calls
--- back with place, message and record of each.
+-- back with place, message, record and number of each.
 local function find(at, count, visit)
     local seqs = {}
     for number = 1, count do
@@ -275,7 +275,7 @@ local function find(at, count, visit)
         if blob then
             local record = call('HGET', own.touched, seq)
             if not is_dead(blob, record) then
-                visit(seq, blob, record)
+                visit(seq, blob, record, number)
             end
         end
     end
@@ -296,6 +296,18 @@ local function live_claim(claim)
         seqs[#seqs + 1] = seq
     end
     return ttl, ends, seqs
+end
+
+-- Record what a claim holds, and when it ends; nothing is left of it without.
+local function store_claim(claim, ttl, ends, seqs)
+    if #seqs == 0 then
+        call('HDEL', own.claims, claim)
+        call('ZREM', own.lapses, claim)
+        return
+    end
+    call('HSET', own.claims, claim,
+        ttl .. ' ' .. text(ends) .. ' ' .. table.concat(seqs, ' '))
+    call('ZADD', own.lapses, ends, claim)
 end
 
 -- Return those of some places that a claim still holds, with their records.

@@ -23,7 +23,6 @@ if places then
     if #seqs > 0 then
         announce(0)
     end
-    call('HDEL', own.claims, id)
-    call('ZREM', own.lapses, id)
+    store_claim(id, '', 0, {})
 end
 return {OK}

@@ -29,12 +29,7 @@ end
 each('ZADD', own.expiry, prolonged)
 each('ZADD', own.claimed, claimed)
 each('HSET', own.touched, hash)
-local entry = {text(ttl), text(ends)}
-for place, seq in ipairs(seqs) do
-    entry[place + 2] = seq
-end
-call('HSET', own.claims, id, table.concat(entry, ' '))
-call('ZADD', own.lapses, ends, id)
+store_claim(id, text(ttl), ends, seqs)
 extend_ttl(own, raised)
 match_ttl(own, own.claimed, own.touched, own.claims, own.lapses, own.letters,
     own.beside)

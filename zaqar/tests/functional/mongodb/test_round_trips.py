@@ -16,7 +16,16 @@ from zaqar.storage.mongodb import (
     queue_state,
     queue_state_cache,
 )
-from zaqar.tests.contract.probe import Hand, Probe, ids, message, token
+from zaqar.tests.contract.probe import (
+    Hand,
+    Probe,
+    deleted,
+    extended,
+    ids,
+    message,
+    released,
+    token,
+)
 from zaqar.tests.functional.mongodb.conftest import Open, OpenRecords
 from zaqar.tests.servers.mongodb import MongoDB
 
@@ -56,6 +65,19 @@ OPERATIONS: dict[str, tuple[Callable[[Probe], object], list[str]]] = {
     'query claim': (lambda queue: queue.claimed('first'), ['find']),
     'renew': (lambda queue: queue.renew('first'), ['update']),
     'release': (lambda queue: queue.release('first'), ['update']),
+    'settle': (
+        lambda queue: queue.settle('first', deleted(first(queue, 0))),
+        ['find', 'delete'],
+    ),
+    'settle in several ways': (
+        lambda queue: queue.settle(
+            'first',
+            released(first(queue, 2), 9),
+            released(first(queue, 3)),
+            extended(first(queue, 4), 9),
+        ),
+        ['find', 'update'],
+    ),
     'delete': (lambda queue: queue.delete(first(queue, 1)), ['delete']),
     'delete with a claim': (
         lambda queue: queue.delete(first(queue, 0), 'first'),
@@ -141,7 +163,7 @@ def prepared(store: Any) -> Probe:
     queue.take(10, claim_id='first')
     free = queue.post(*range(10, 20))
     queue.list(1)
-    queue.marked = [claimed[0], free[0]]  # type: ignore[attr-defined]
+    queue.marked = [claimed[0], free[0], *claimed[1:]]  # type: ignore[attr-defined]
     return queue
 
 

@@ -10,7 +10,15 @@ from functools import partial
 
 import pytest
 
-from zaqar.tests.contract.probe import Probe, message, token
+from zaqar.tests.contract.probe import (
+    Probe,
+    deleted,
+    extended,
+    ids,
+    message,
+    released,
+    token,
+)
 from zaqar.tests.functional.redis.conftest import Open, OpenRecords
 from zaqar.tests.servers.redis import Redis
 
@@ -35,6 +43,7 @@ OPERATIONS: dict[str, Callable[[Probe], object]] = {
     'query claim': lambda queue: queue.claimed(token()),
     'renew': lambda queue: queue.renew(token()),
     'release': lambda queue: queue.release(token()),
+    'settle': lambda queue: queue.settle(token(), deleted('0' * 32)),
     'delete': lambda queue: queue.delete('0' * 32),
     'bulk delete': lambda queue: queue.delete_many(*['0' * 32] * 10),
     'pop 10': lambda queue: queue.pop(10),
@@ -122,6 +131,22 @@ def test_scripts_do_as_much_in_a_deep_queue_as_in_a_shallow_one(
         call(shallow)
         costs = [counted(deep, partial(call, one)) for one in (shallow, far)]
         assert costs[0] == costs[1], name
+
+
+def test_settling_ten_is_one_call_of_one_script(
+    deep: Redis, opened: Open, queue: Probe
+) -> None:
+    there = Probe(opened(deep.url), queue.hand)
+    there.settle(token())
+    there.post(*range(30))
+    claim = there.take(30)
+    names = ids(claim.messages)
+    for change in (deleted, partial(extended, seconds=9), released):
+        mine = [change(names.pop()) for _ in range(10)]
+        counts = counted(deep, partial(there.settle, claim.id, *mine))
+        assert counts['evalsha'] == 1
+        # Far less than ten calls.
+        assert sum(counts.values()) < 50
 
 
 def test_a_notice_costs_no_further_call(

@@ -11,7 +11,7 @@ import time
 
 import sqlalchemy as sa
 
-from zaqar.models import NewMessage
+from zaqar.models import Act, NewMessage, Settlement
 from zaqar.storage.sqlalchemy import migrations
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.probe import token
@@ -46,6 +46,14 @@ def test_few_rows_are_read(postgresql: sql.SqlServer) -> None:
             qid, now=now, claim_id=f'c{number}', ttl=60, grace=60, limit=SOME
         )
         assert claim is not None
+        mine = [message.id for message in claim.messages]
+        acts = (Act.DELETE, Act.RELEASE, Act.EXTEND) * SOME
+        settlements = [
+            Settlement(name, act, 600)
+            for name, act in zip(mine, acts, strict=False)
+        ]
+        results = store.settle(qid, claim.id, settlements, now=now)
+        assert results == [True] * SOME
         assert len(store.pop(qid, now=now, limit=SOME)) == SOME
         some, ids = ids[-SOME:], ids[:-SOME]
         assert len(store.get(qid, some[::-1], now=now)) == SOME

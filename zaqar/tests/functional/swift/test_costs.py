@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from zaqar.tests.contract.probe import Probe
+from zaqar.tests.contract.probe import Probe, deleted, extended, released
 from zaqar.tests.functional.swift.objects import LARGE, Objects
 
 CLAIM = 'c' * 32
@@ -34,6 +34,24 @@ COSTS = {
         {'POST': 1},
     ),
     'release': (lambda queue, ids: queue.release(CLAIM), {}),
+    'settle by deletion': (
+        lambda queue, ids: queue.settle(
+            CLAIM, *(deleted(name) for name in ids)
+        ),
+        {'DELETE': 1},
+    ),
+    'settle by release': (
+        lambda queue, ids: queue.settle(CLAIM, released(ids[0], 60)),
+        {},
+    ),
+    'settle by extension': (
+        lambda queue, ids: queue.settle(CLAIM, extended(ids[0], 60)),
+        {},
+    ),
+    'settle by extension for a day': (
+        lambda queue, ids: queue.settle(CLAIM, extended(ids[0], 86_400)),
+        {'POST': 1},
+    ),
     'delete': (lambda queue, ids: queue.delete(ids[1]), {'DELETE': 1}),
     'delete with its claim': (
         lambda queue, ids: queue.delete(ids[0], CLAIM),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.errors import StoreUnavailable
-from zaqar.models import NewMessage
+from zaqar.models import Act, NewMessage, Settlement
 from zaqar.storage.availability import Availability, OnChange, Watch
 
 PATIENCE = 30.0
@@ -72,6 +72,19 @@ class Store:
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         self.free[qid] = self.free.get(qid, 0) + 1
+
+    def settle(
+        self,
+        qid: str,
+        claim_id: str,
+        settlements: Sequence[Settlement],
+        *,
+        now: int,
+    ) -> Sequence[bool]:
+        for item in settlements:
+            if item.act is Act.RELEASE:
+                self.release(qid, claim_id, now=now)
+        return [True] * len(settlements)
 
     def availability(
         self, qids: Sequence[str], *, now: int

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settling messages in one statement, hence in one round trip (PostgreSQL)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zaqar.models import Act, Settlement
+from zaqar.storage.message_ids import parse_id
+from zaqar.storage.sqlalchemy import queue_state
+from zaqar.storage.sqlalchemy.claim_changes import UNCOUNTED
+from zaqar.storage.sqlalchemy.message_rows import encoded_reason
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+
+#: What the claim holds, as h; and what of that is settled, as s. The bounds
+#: are for plans that were made while there were few messages; see
+#: :func:`zaqar.storage.sqlalchemy.message_rows.is_one_of`.
+_STATEMENT = f"""
+WITH q AS (
+    SELECT id FROM message_queue
+    WHERE qid = :qid AND dropped_at IS NULL AND grouped = 0),
+h AS (
+    SELECT m.seq, m.wake_at,
+        coalesce(m.public_id, lpad(to_hex(m.seq), 16, '0') || m.rnd) AS name
+    FROM message m WHERE m.queue_id = (SELECT id FROM q)
+    AND m.claim_id = :claim_id AND m.state = 1 AND m.wake_at > :now
+    AND m.expires_at > :now ORDER BY m.seq FOR UPDATE),
+s AS (
+    SELECT h.seq, c.* FROM h JOIN unnest(
+        :places::int[], :names::text[], :acts::int[], :ends::bigint[],
+        :ttls::int[], :uncounted::bool[], :reasons::bytea[])
+    AS c (place, name, act, until, shown, uncounted, given)
+    ON c.name = h.name),
+d AS (
+    DELETE FROM message m WHERE m.queue_id = (SELECT id FROM q)
+    AND m.seq = ANY (ARRAY(
+        SELECT seq FROM s WHERE act = {Act.DELETE.value}))
+    AND m.seq BETWEEN (SELECT min(seq) FROM s) AND (SELECT max(seq) FROM s)
+    RETURNING m.seq),
+u AS (
+    UPDATE message m SET
+        state = CASE WHEN act = {Act.EXTEND.value} THEN 1
+            WHEN until > :now THEN 2 ELSE 0 END,
+        wake_at = CASE WHEN until > :now THEN until ELSE 0 END,
+        claim_id = CASE WHEN act = {Act.EXTEND.value} THEN m.claim_id END,
+        claim_count = CASE WHEN uncounted THEN {UNCOUNTED}
+            ELSE claim_count END,
+        reason = coalesce(given, m.reason),
+        ttl = CASE WHEN act = {Act.EXTEND.value} AND expires_at < until
+            THEN shown ELSE ttl END,
+        expires_at = CASE WHEN act = {Act.EXTEND.value} AND expires_at < until
+            THEN until ELSE expires_at END
+    FROM s WHERE act <> {Act.DELETE.value}
+    AND m.queue_id = (SELECT id FROM q) AND m.seq = s.seq
+    AND m.seq = ANY (ARRAY(SELECT seq FROM s))
+    AND m.seq BETWEEN (SELECT min(seq) FROM s) AND (SELECT max(seq) FROM s)),
+c AS (
+    UPDATE claim SET expires_at = coalesce(
+        (SELECT max(coalesce(
+            CASE WHEN act = {Act.EXTEND.value} THEN until END,
+            CASE WHEN act IS NULL THEN h.wake_at END))
+        FROM h LEFT JOIN s ON s.seq = h.seq), 0)
+    WHERE queue_id = (SELECT id FROM q) AND id = :claim_id),
+l AS (
+    UPDATE message_queue q SET live = q.live - (SELECT count(*) FROM d)
+    WHERE q.qid = :qid AND q.live IS NOT NULL AND EXISTS (SELECT 1 FROM d))
+SELECT s.place FROM h LEFT JOIN s ON s.seq = h.seq
+"""
+
+
+def settle(
+    session: SqlSession,
+    qid: str,
+    claim_id: str,
+    settlements: Sequence[Settlement],
+    now: int,
+) -> Sequence[bool] | None:
+    """Settle messages; see the contract.
+
+    :raises GroupedQueueError: the queue has groups
+    """
+    rows = session.all(
+        _STATEMENT,
+        {
+            'qid': qid,
+            'claim_id': claim_id,
+            'now': now,
+            'places': [*range(len(settlements))],
+            # What is no id may be no text either, for PostgreSQL.
+            'names': [
+                item.message_id if parse_id(item.message_id) else ''
+                for item in settlements
+            ],
+            'acts': [item.act.value for item in settlements],
+            'ends': [item.end(now) for item in settlements],
+            'ttls': [item.seconds for item in settlements],
+            'uncounted': [not item.failed for item in settlements],
+            'reasons': [
+                None if item.reason is None else encoded_reason(item.reason)
+                for item in settlements
+            ],
+        },
+    )
+    if not rows:
+        queue_state.check_gone(session, qid, takes_groups=False)
+        return None
+    held = {place for (place,) in rows}
+    return [place in held for place in range(len(settlements))]
