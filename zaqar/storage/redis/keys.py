@@ -11,8 +11,10 @@ from zaqar.storage.base import TOKEN_LIFETIME
 #: state, messages, all, free, claimed, delayed, waiting (delayed ones by
 #: place), expiry, touched, claims, lapses (claims by their end), letters,
 #: beside (what is stored beside bodies), known (what posts are compared with),
-#: known by their end.
-_QUEUE = 'smafcdwxkqeoyhj'
+#: known by their end, lanes (messages by group and place), lined (free ones
+#: with a group), ready (free groups by their first place), reached (the last
+#: message of each group that was handed out).
+_QUEUE = 'smafcdwxkqeoyhjlngr'
 
 #: Places of some of them.
 ALL, CLAIMED, EXPIRY = 2, 4, 7

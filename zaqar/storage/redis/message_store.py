@@ -18,7 +18,7 @@ from zaqar.models import (
 )
 from zaqar.storage import base, deletion_errors
 from zaqar.storage.availability import Availability, OnChange, Watch
-from zaqar.storage.inspection import Guarantees
+from zaqar.storage.inspection import Guarantees, Inspected
 from zaqar.storage.message_ids import make_marker
 from zaqar.storage.post_call_parameters import PostCall
 from zaqar.storage.redis import (
@@ -122,6 +122,17 @@ class RedisMessageStore(base.MessageStore):
             message_codec.decode_all(flat, now), key=lambda item: item.marker
         )
 
+    def inspect(
+        self, qid: str, message_id: str, *, now: int
+    ) -> Inspected | None:
+        for message in self.get(qid, [message_id], now=now):
+            end = 0
+            if message.group is not None and message.claim_id is None:
+                (answer,) = self._run(scripts.GROUP, qid, now, message.group)
+                end = int(answer)
+            return Inspected(message, end or None)
+        return None
+
     def delete(
         self, qid: str, message_id: str, *, now: int, claim_id: str | None
     ) -> None:
@@ -224,7 +235,7 @@ class RedisMessageStore(base.MessageStore):
         self._run(scripts.RELEASE, qid, now, claim)
 
     def stats(self, qid: str, *, now: int) -> Stats:
-        posted, free, claimed, delayed, start, *flat = self._run_to_end(
+        posted, free, claimed, delayed, start, held, *flat = self._run_to_end(
             scripts.STATS, qid, now, message_codec.HEAD_SIZE
         )
         number = int(posted) if posted else None
@@ -238,6 +249,7 @@ class RedisMessageStore(base.MessageStore):
             oldest,
             newest,
             delayed=delayed,
+            held_by_groups=held,
             oldest_free_at=int(start) if start else None,
             posted=number,
         )

@@ -44,8 +44,8 @@ def _script(*names: str, writes: bool = True) -> Script:
     return Script(text, hashlib.sha1(text.encode()).hexdigest(), writes)
 
 
-def _of_queue(name: str, *, writes: bool = True) -> Script:
-    return _script('queue', name, writes=writes)
+def _of_queue(*names: str, writes: bool = True) -> Script:
+    return _script('queue', *names, writes=writes)
 
 
 POST = _of_queue('post')
@@ -53,12 +53,13 @@ LIST = _of_queue('list', writes=False)
 GET = _of_queue('get', writes=False)
 DELETE = _of_queue('delete')
 DELETE_MANY = _of_queue('delete_many')
-POP = _of_queue('pop')
-CLAIM = _of_queue('claim')
+POP = _of_queue('groups', 'pop')
+CLAIM = _of_queue('groups', 'claim')
 CLAIMED = _of_queue('claimed', writes=False)
 RENEW = _of_queue('renew')
 RELEASE = _of_queue('release')
 SETTLE = _of_queue('settle')
+GROUP = _of_queue('group', writes=False)
 STATS = _of_queue('stats', writes=False)
 PURGE = _of_queue('purge')
 DROP = _of_queue('drop')

@@ -365,7 +365,12 @@ class Redis(Harness):
     name = 'redis'
     driver = REDIS
     features = frozenset(
-        {Feature.ENDPOINT, Feature.SERVER_CLOCK, Feature.WATCH}
+        {
+            Feature.ENDPOINT,
+            Feature.SERVER_CLOCK,
+            Feature.WATCH,
+            Feature.GROUPS,
+        }
     )
 
     def start(self) -> None:
@@ -454,7 +459,7 @@ class RedisCluster(Harness):
 
     name = 'redis+cluster'
     driver = REDIS
-    features = frozenset({Feature.SERVER_CLOCK, Feature.WATCH})
+    features = frozenset({Feature.SERVER_CLOCK, Feature.WATCH, Feature.GROUPS})
 
     def start(self) -> None:
         self._cluster = redis.Cluster()

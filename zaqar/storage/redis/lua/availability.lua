@@ -20,4 +20,6 @@ for _, key in ipairs({own.claimed, own.delayed}) do
         first = text(tonumber(ends))
     end
 end
-return {OK, call('ZCARD', own.free), last, first}
+-- A claim makes a group busy, so each free one is worth one claim.
+local count = call('ZCARD', own.free) + call('ZCARD', own.ready)
+return {OK, count, last, first}

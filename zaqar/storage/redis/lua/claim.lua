@@ -32,7 +32,7 @@ local raised, shown = ends + grace * 1000, text(ttl + grace)
 
 local seqs, blobs, records = {}, {}, {}
 local prolonged, dead = {}, {}
-local taken, exhausted, skipped, after = 0, 0, 0, '-inf'
+local taken, exhausted, skipped = 0, 0, 0
 
 local function take(seq, blob, record)
     local count, life, life_shown = parse(record)
@@ -77,10 +77,10 @@ end
 if ARGV[11] then
     take_named(tonumber(ARGV[11]))
 end
+local following = free_places(math.min(limit, 500))
 while not ARGV[11] and taken < limit and skipped < tonumber(ARGV[9]) do
     local size = math.min(limit - taken, 500)
-    local page = call('ZRANGEBYSCORE', own.free, after, '+inf',
-        'LIMIT', 0, size)
+    local page = following(size)
     local bodies = values(own.messages, page)
     local marks = values(own.touched, page)
     for place, seq in ipairs(page) do
@@ -96,7 +96,6 @@ while not ARGV[11] and taken < limit and skipped < tonumber(ARGV[9]) do
         remove(own, dead)
         return {AGAIN}
     end
-    after = '(' .. page[#page]
 end
 remove(own, dead)
 if #seqs == 0 then
@@ -114,10 +113,11 @@ for place, seq in ipairs(seqs) do
 end
 each('ZADD', own.expiry, prolonged)
 each('ZREM', own.free, seqs)
+occupy(seqs)
 each('ZADD', own.claimed, ended)
 each('HSET', own.touched, hash)
 store_claim(id, text(ttl), ends, seqs)
 extend_ttl(own, raised)
 match_ttl(own, own.claimed, own.touched, own.claims, own.lapses, own.letters,
-    own.beside)
+    own.beside, own.lanes, own.lined, own.ready, own.reached)
 return answer

@@ -18,15 +18,15 @@ if ARGV[5] ~= '' then
     after = call('HGET', own.letters, 'i' .. ARGV[5]) or after
 end
 local asleep = call('EXISTS', own.waiting) == 1
+local has_groups = call('EXISTS', own.lined) == 1
 
 local function behind(key, count)
     return call('ZRANGEBYSCORE', key, '(' .. after, '+inf',
         'LIMIT', 0, count)
 end
 
--- Return the next places among free and delayed ones.
-local function merged(count)
-    local one, two = behind(own.free, count), behind(own.waiting, count)
+-- Return the next places of two lists.
+local function merged(one, two, count)
     local seqs, i, j = {}, 1, 1
     while #seqs < count and (one[i] or two[j]) do
         if not two[j] or one[i] and tonumber(one[i]) < tonumber(two[j]) then
@@ -43,10 +43,15 @@ end
 local function following(count)
     if claimed then
         return behind(own.all, count)
-    elseif delayed and asleep then
-        return merged(count)
     end
-    return behind(own.free, count)
+    local seqs = behind(own.free, count)
+    if has_groups then
+        seqs = merged(seqs, behind(own.lined, count), count)
+    end
+    if delayed and asleep then
+        seqs = merged(seqs, behind(own.waiting, count), count)
+    end
+    return seqs
 end
 
 local function is_shown(seq, blob, record)

@@ -9,11 +9,11 @@ close_claims(own, budget)
 if not free_due(own, budget) then
     return {AGAIN}
 end
-local answer, seqs, dead, after = {OK}, {}, {}, '-inf'
+local answer, seqs, dead = {OK}, {}, {}
+local following = free_places(math.min(limit, 500))
 while #seqs < limit do
     local size = math.min(limit - #seqs, 500)
-    local page = call('ZRANGEBYSCORE', own.free, after, '+inf',
-        'LIMIT', 0, size)
+    local page = following(size)
     local blobs = values(own.messages, page)
     local records = values(own.touched, page)
     for place, seq in ipairs(page) do
@@ -30,7 +30,6 @@ while #seqs < limit do
         remove(own, dead)
         return {AGAIN}
     end
-    after = '(' .. page[#page]
 end
 remove(own, dead)
 remove(own, seqs)

@@ -72,6 +72,18 @@ local function remember(q, at, record)
     end
 end
 
+-- Return the groups of messages by their numbers.
+local function groups_in(at, count)
+    local groups = {}
+    for number = 0, count - 1 do
+        if ARGV[at + number * 3 + 1] == 'g' then
+            groups[tonumber(ARGV[at + number * 3 + 2])] =
+                ARGV[at + number * 3 + 3]
+        end
+    end
+    return groups
+end
+
 -- Return the numbers of the messages that are no duplicates, and for the
 -- others the id of the first one, or its number if it is in the same group;
 -- nothing where no duplicates are looked for.
@@ -99,10 +111,11 @@ end
 
 -- Store messages of a group: those of these numbers, or all. Returns how many
 -- of them are free.
-local function store(q, first, at, count, numbers)
+local function store(q, first, at, count, numbers, groups)
     local unheld = 0
     local hash, all, expiry = {}, {}, {}
     local ready, later, waiting = {}, {}, {}
+    local lined, lanes, touched = {}, {}, {}
     local function flush()
         each('HSET', q.messages, hash)
         each('ZADD', q.all, all)
@@ -110,6 +123,9 @@ local function store(q, first, at, count, numbers)
         each('ZADD', q.free, ready)
         each('ZADD', q.delayed, later)
         each('ZADD', q.waiting, waiting)
+        each('ZADD', q.lined, lined)
+        each('ZADD', q.lanes, lanes)
+        lined, lanes = {}, {}
         hash, all, expiry = {}, {}, {}
         ready, later, waiting = {}, {}, {}
     end
@@ -124,8 +140,13 @@ local function store(q, first, at, count, numbers)
         put(hash, seq, blob)
         put(all, seq, seq)
         put(expiry, tonumber(string.sub(blob, 17, 31)), seq)
+        local group = groups[number]
+        if group then
+            put(lanes, 0, in_lane(group, seq))
+            touched[group] = true
+        end
         if wakes == '' then
-            put(ready, seq, seq)
+            put(group and lined or ready, seq, seq)
             unheld = unheld + 1
         else
             put(later, wakes, seq)
@@ -136,6 +157,9 @@ local function store(q, first, at, count, numbers)
         end
     end
     flush()
+    if next(touched) then
+        regroup(q, touched)
+    end
     return unheld
 end
 
@@ -189,8 +213,10 @@ local function append(q, at, numbers, same, names)
             places[number] = first + place - 1
         end
     end
-    local unheld = store(q, first, at + GROUP, count, numbers)
-    store_beside(q, at + GROUP + count * 2, tonumber(ARGV[at + 6]),
+    local things, behind = tonumber(ARGV[at + 6]), at + GROUP + count * 2
+    local unheld = store(q, first, at + GROUP, count, numbers,
+        groups_in(behind, things))
+    store_beside(q, behind, things,
         function(number)
             if numbers then
                 return places[number]
@@ -205,7 +231,8 @@ local function append(q, at, numbers, same, names)
             record, 'r' .. seq, letter .. ' ' .. ARGV[at + 1])
     end
     extend_ttl(q, tonumber(death))
-    match_ttl(q, q.free, q.delayed, q.waiting, q.letters, q.beside)
+    match_ttl(q, q.free, q.delayed, q.waiting, q.letters, q.beside, q.lanes,
+        q.lined, q.ready)
     return record, unheld
 end
 

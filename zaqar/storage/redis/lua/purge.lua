@@ -5,5 +5,5 @@
 
 call('UNLINK', own.messages, own.all, own.free, own.claimed, own.delayed,
     own.waiting, own.expiry, own.touched, own.claims, own.lapses, own.letters,
-    own.beside)
+    own.beside, own.lanes, own.lined, own.ready, own.reached)
 return {OK}

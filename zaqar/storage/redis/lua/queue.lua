@@ -13,7 +13,7 @@ local OK, AGAIN, GONE, FULL, CLAIMED, INVALID, UNKNOWN = 0, 1, 2, 3, 4, 5, 6
 local STALE, REUSED = 7, 8
 
 -- KEYS of one queue.
-local KEYS_OF_QUEUE = 17
+local KEYS_OF_QUEUE = 21
 
 -- Arguments of one command, at most: Lua's stack holds 8000.
 local CHUNK = 1000
@@ -30,7 +30,9 @@ local function named(at)
         lapses = KEYS[at + 11], letters = KEYS[at + 12],
         beside = KEYS[at + 13],
         known = KEYS[at + 14], known_ends = KEYS[at + 15],
-        tokens = KEYS[at + 16], old_tokens = KEYS[at + 17],
+        lanes = KEYS[at + 16], lined = KEYS[at + 17], ready = KEYS[at + 18],
+        reached = KEYS[at + 19],
+        tokens = KEYS[at + 20], old_tokens = KEYS[at + 21],
     }
 end
 
@@ -154,6 +156,64 @@ local function beside(seqs)
     return fields
 end
 
+-- Return the group of each of some messages, false for none, or nothing if no
+-- message has one.
+local function groups_of(q, seqs)
+    if call('EXISTS', q.lanes) == 0 then
+        return nil
+    end
+    local fields = {}
+    for place, seq in ipairs(seqs) do
+        fields[place] = 'g' .. seq
+    end
+    return values(q.beside, fields)
+end
+
+-- Return the name of a message in the lane of its group: it sorts by place.
+local function in_lane(group, seq)
+    return group .. '\0' .. string.format('%020.0f', tonumber(seq))
+end
+
+local function seq_in(member)
+    return text(tonumber(string.sub(member, -20)))
+end
+
+-- Return when the last hold of a group ends, 0 if none is held. No message
+-- behind the last one that was handed out is.
+local function hold_end(q, group)
+    local last, ends = call('HGET', q.reached, group), 0
+    local members = last and call('ZRANGEBYLEX', q.lanes,
+        '[' .. group .. '\0', '[' .. in_lane(group, last)) or {}
+    for _, member in ipairs(members) do
+        local seq = seq_in(member)
+        for _, key in ipairs({q.claimed, q.delayed}) do
+            ends = math.max(ends, tonumber(call('ZSCORE', key, seq) or 0))
+        end
+    end
+    return ends > now and ends or 0
+end
+
+-- Put groups whose messages have changed among the free ones, or take them
+-- out. A group is busy while one of its messages is held; so it is freed with
+-- the last one of them.
+local function regroup(q, groups)
+    for group in pairs(groups) do
+        local member = call('ZRANGEBYLEX', q.lanes, '[' .. group .. '\0',
+            '(' .. group .. '\1', 'LIMIT', 0, 1)[1]
+        local head = member and seq_in(member)
+        if not head then
+            call('ZREM', q.ready, group)
+            call('HDEL', q.reached, group)
+        elseif hold_end(q, group) > 0
+            or tonumber(call('ZSCORE', q.delayed, head) or 0) > now then
+            call('ZREM', q.ready, group)
+        else
+            call('ZADD', q.ready, head, group)
+        end
+    end
+    match_ttl(q, q.lanes, q.lined, q.ready, q.reached)
+end
+
 -- Remove messages.
 local function remove(q, seqs)
     if #seqs == 0 then
@@ -162,6 +222,7 @@ local function remove(q, seqs)
     if call('EXISTS', q.letters) == 1 then
         forget_letters(q, seqs)
     end
+    local groups = groups_of(q, seqs)
     if call('EXISTS', q.beside) == 1 then
         each('HDEL', q.beside, beside(seqs))
     end
@@ -173,6 +234,18 @@ local function remove(q, seqs)
     }) do
         each('ZREM', key, seqs)
     end
+    local gone, touched = {}, {}
+    for place, group in ipairs(groups or {}) do
+        if group then
+            gone[#gone + 1] = in_lane(group, seqs[place])
+            touched[group] = true
+        end
+    end
+    if #gone > 0 then
+        each('ZREM', q.lined, seqs)
+        each('ZREM', q.lanes, gone)
+        regroup(q, touched)
+    end
 end
 
 -- Put messages back in their places among the free ones.
@@ -180,13 +253,23 @@ local function free(q, seqs)
     if #seqs == 0 then
         return
     end
-    local placed = {}
-    for _, seq in ipairs(seqs) do
-        placed[#placed + 1] = seq
-        placed[#placed + 1] = seq
+    local placed, lined, touched = {}, {}, {}
+    local groups = groups_of(q, seqs) or {}
+    for place, seq in ipairs(seqs) do
+        local list = placed
+        if groups[place] then
+            list = lined
+            touched[groups[place]] = true
+        end
+        list[#list + 1] = seq
+        list[#list + 1] = seq
     end
     each('ZADD', q.free, placed)
     match_ttl(q, q.free)
+    if #lined > 0 then
+        each('ZADD', q.lined, lined)
+        regroup(q, touched)
+    end
 end
 
 local function due(key, budget)

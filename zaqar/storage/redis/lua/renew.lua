@@ -32,5 +32,5 @@ each('HSET', own.touched, hash)
 store_claim(id, text(ttl), ends, seqs)
 extend_ttl(own, raised)
 match_ttl(own, own.claimed, own.touched, own.claims, own.lapses, own.letters,
-    own.beside)
+    own.beside, own.lanes, own.lined, own.ready, own.reached)
 return {OK, 1}

@@ -2,14 +2,14 @@
 --
 -- ARGV: now, budget, bytes of a message to show. Returns how many messages
 -- have been posted or '', numbers of free, claimed and delayed ones, when the
--- oldest free one was posted or '', and the heads of the oldest and the newest
--- message.
+-- oldest free one was posted or '', how many free ones wait for others of
+-- their groups, and the heads of the oldest and the newest message.
 
 local budget = tonumber(ARGV[2])
 local posted = call('HGET', own.state, 'posted') or ''
 local expired = call('ZCOUNT', own.expiry, '-inf', ARGV[1])
 if call('ZCARD', own.all) == expired then
-    return {OK, posted, 0, 0, 0, ''}
+    return {OK, posted, 0, 0, 0, '', 0}
 end
 
 -- What has expired may still be delayed.
@@ -51,7 +51,38 @@ local function visit_end(command, key, visit)
     return false
 end
 
-local answer = {OK, posted, total - claimed, claimed, delayed, ''}
+-- Return how many free messages wait for others of their groups: for as many
+-- as are held at most.
+local function held_by_groups()
+    local count, seen = 0, {}
+    for _, key in ipairs({own.claimed, own.delayed}) do
+        local seqs = call('ZRANGE', key, 0, CHUNK - 1)
+        for place, group in ipairs(groups_of(own, seqs) or {}) do
+            if group then
+                count = count - 1
+                if not seen[group] then
+                    seen[group] = true
+                    count = count + call('ZLEXCOUNT', own.lanes,
+                        '[' .. group .. '\0', '(' .. group .. '\1')
+                end
+            end
+        end
+    end
+    return math.max(count, 0)
+end
+
+-- Return when the first message of the first free group was posted.
+local function oldest_of_groups()
+    local group = call('ZRANGE', own.ready, 0, 0)[1]
+    local member = group and call('ZRANGEBYLEX', own.lanes,
+        '[' .. group .. '\0', '(' .. group .. '\1', 'LIMIT', 0, 1)[1]
+    local blob = member and call('HGET', own.messages, seq_in(member))
+    return blob and tonumber(string.sub(blob, 32, 46))
+end
+
+local answer = {
+    OK, posted, total - claimed, claimed, delayed, '', held_by_groups()
+}
 local function show_head(seq, blob, record)
     show(answer, seq, string.sub(blob, 1, tonumber(ARGV[3])), record)
 end
@@ -60,6 +91,10 @@ if visit_end('ZRANGE', own.all, show_head)
     and visit_end('ZRANGE', own.free, function(_, blob)
         answer[6] = text(tonumber(string.sub(blob, 32, 46)))
     end) then
+    local start = oldest_of_groups()
+    if start and (answer[6] == '' or start < tonumber(answer[6])) then
+        answer[6] = text(start)
+    end
     return answer
 end
 return {AGAIN}
