@@ -14,7 +14,7 @@ from itertools import chain
 import pytest
 
 from zaqar.errors import InvalidDeletion, MessageClaimed
-from zaqar.models import Claim, Message
+from zaqar.models import Act, Claim, Message, Settlement
 from zaqar.storage.base import MessageStore
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.harnesses import Feature
@@ -113,7 +113,7 @@ def post_all(queue: Probe, count: int) -> Sequence[str]:
 
 
 def work_through(ledger: Ledger, queue: Probe) -> None:
-    """Claim, then renew, release or delete, until nothing is left."""
+    """Claim, then renew, release, delete or settle, until all is done."""
     chance = random.Random(id(queue))
     while queue.stats().total and not ledger.broken:
         claim = queue.claim(chance.randint(1, 6))
@@ -123,13 +123,33 @@ def work_through(ledger: Ledger, queue: Probe) -> None:
         if chance.random() < 0.3:
             assert queue.renew(claim.id)
         count = len(claim.messages)
-        is_whole = chance.random() < 0.6
-        for one in claim.messages[: count if is_whole else count // 2]:
+        done = list(claim.messages)
+        if chance.random() < 0.4:
+            done = done[: count // 2]
+        if chance.random() < 0.5:
+            settle(ledger, queue, claim, done)
+            continue
+        for one in done:
             ledger.finish(claim, one)
             queue.delete(one.id, claim.id)
-        if not is_whole:
+        if len(done) < count:
             ledger.let_go(claim, claim.messages)
             queue.release(claim.id)
+
+
+def settle(
+    ledger: Ledger, queue: Probe, claim: Claim, done: Sequence[Message]
+) -> None:
+    """Delete these messages of a claim and release the others."""
+    for one in done:
+        ledger.finish(claim, one)
+    ledger.let_go(claim, claim.messages)
+    settlements = [Settlement(one.id, Act.DELETE) for one in done]
+    settlements += [
+        Settlement(one.id, Act.RELEASE, failed=False)
+        for one in claim.messages[len(done) :]
+    ]
+    assert queue.settle(claim.id, *settlements) == [True] * len(settlements)
 
 
 def test_no_group_is_in_two_live_claims_and_none_is_overtaken(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from zaqar.errors import MessageClaimed
-from zaqar.models import Message, NewMessage
+from zaqar.models import Act, Message, NewMessage, Settlement
 from zaqar.storage.base import MessageStore
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import (
@@ -121,6 +121,70 @@ def test_a_renewed_claim_keeps_its_groups_busy(
     assert take(queue) == []
     hand.at_last()
     assert take(queue) == [0, 1]
+
+
+def test_a_group_is_busy_while_a_released_message_waits(
+    queue: Probe, hand: Hand
+) -> None:
+    post(queue, ('a', 0), ('a', 1), ('a', 2), ('b', 3))
+    claim = queue.take(2)
+    first, second = claim.messages
+    settled = queue.settle(
+        claim.id,
+        Settlement(first.id, Act.RELEASE, 60, failed=False),
+        Settlement(second.id, Act.DELETE),
+    )
+    assert settled == [True, True]
+    assert take(queue) == [3]
+    assert queue.pop() == []
+    hand.before(60)
+    assert take(queue) == []
+    hand.at_last()
+    assert take(queue) == [0, 2]
+
+
+def test_a_delay_counts_though_others_are_free(
+    queue: Probe, hand: Hand
+) -> None:
+    post(queue, ('a', 0), ('a', 1), ('a', 2))
+    claim = queue.take(2)
+    first, second = claim.messages
+    queue.settle(
+        claim.id,
+        Settlement(first.id, Act.RELEASE),
+        Settlement(second.id, Act.RELEASE, 60),
+    )
+    # Nor does the deletion of a free one shorten it.
+    queue.delete(first.id)
+    assert take(queue) == []
+    hand.move(60)
+    assert take(queue) == [1, 2]
+
+
+def test_a_group_is_busy_until_the_last_hold_ends(
+    queue: Probe, hand: Hand
+) -> None:
+    post(queue, ('a', 0), ('a', 1), ('a', 2))
+    claim = queue.take(2, ttl=60)
+    queue.settle(claim.id, Settlement(claim.messages[1].id, Act.EXTEND, 120))
+    hand.move(60)
+    assert take(queue) == []
+    hand.before(60)
+    assert take(queue) == []
+    hand.at_last()
+    assert take(queue) == [0, 1, 2]
+
+
+def test_settling_all_of_a_group_frees_it(queue: Probe) -> None:
+    post(queue, ('a', 0), ('b', 1), ('a', 2), ('b', 3))
+    claim = queue.take(2)
+    first, second = claim.messages
+    queue.settle(claim.id, Settlement(first.id, Act.DELETE))
+    assert take(queue) == [2]
+    queue.settle(claim.id, Settlement(second.id, Act.RELEASE, reason='no'))
+    again = queue.take()
+    assert bodies(again.messages) == [1, 3]
+    assert again.messages[0].reason == 'no'
 
 
 def test_a_claim_of_several_groups_frees_each_by_itself(queue: Probe) -> None:
