@@ -7,9 +7,9 @@ there at the latest. Work in the background has no deadline, only these limits.
 
 import contextlib
 import math
-import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar, Token
 
 #: Seconds after which the stores are waited for no longer. What is under way
 #: then may take up to a second more.
@@ -26,51 +26,38 @@ TOO_MANY = 'Too many requests are waiting.'
 #: late it fails.
 UNDO = 2.0
 
-
-class _OfThread(threading.local):
-    """The request of a thread.
-
-    :ivar end: its deadline, by the monotonic clock
-    :ivar waited: seconds that it has waited for the thread
-    """
-
-    end = math.inf
-    waited = 0.0
-
-
-_REQUEST = _OfThread()
+_END: ContextVar[float] = ContextVar('deadline', default=math.inf)
+_WAITED: ContextVar[float] = ContextVar('waited', default=0.0)
 
 
 def note_waiting(seconds: float) -> None:
     """Say how long the request of this thread has waited for a thread."""
-    _REQUEST.waited = seconds
+    _WAITED.set(seconds)
 
 
 def is_too_late() -> bool:
     """Tell whether the request has waited for too long to be begun."""
-    return _REQUEST.waited > LONGEST_WAIT
+    return _WAITED.get() > LONGEST_WAIT
 
 
-def begin(seconds: float = REQUEST) -> float:
+def begin(seconds: float = REQUEST) -> Token[float]:
     """Set the deadline of a request; pass the result to :func:`end`."""
-    former = _REQUEST.end
-    _REQUEST.end = time.monotonic() + seconds - _REQUEST.waited
-    return former
+    return _END.set(time.monotonic() + seconds - _WAITED.get())
 
 
-def end(former: float) -> None:
+def end(token: Token[float]) -> None:
     """Restore what was before :func:`begin`."""
-    _REQUEST.end = former
+    _END.reset(token)
 
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Replace the deadline of this thread for a while."""
-    former, _REQUEST.end = _REQUEST.end, time.monotonic() + seconds
+    token = _END.set(time.monotonic() + seconds)
     try:
         yield
     finally:
-        end(former)
+        end(token)
 
 
 @contextlib.contextmanager
@@ -80,23 +67,21 @@ def undoing() -> Iterator[None]:
     What has failed often failed because the time was over, and stores attempt
     nothing any more then: the change would stay.
     """
-    former = _REQUEST.end
-    _REQUEST.end = max(former, time.monotonic() + UNDO)
+    token = _END.set(max(_END.get(), time.monotonic() + UNDO))
     try:
         yield
     finally:
-        end(former)
+        end(token)
 
 
 def cap(moment: float) -> float:
     """Return the earlier one of a monotonic time and the deadline."""
-    end_of_request = _REQUEST.end
-    return moment if moment < end_of_request else end_of_request
+    return min(moment, _END.get())
 
 
 def left(most: float) -> float:
     """Return the seconds until the deadline, from 0 to ``most``."""
-    moment = _REQUEST.end
+    moment = _END.get()
     if moment == math.inf:
         return most
     return min(most, max(moment - time.monotonic(), 0.0))

@@ -22,7 +22,12 @@ from zaqar.api import operation_table, optional_features
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.api.policy_enforcement import Authorizer
-from zaqar.controllers import health, outbox_notices, subscription_records
+from zaqar.controllers import (
+    health,
+    outbox_notices,
+    redrive_records,
+    subscription_records,
+)
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
@@ -108,6 +113,9 @@ class Service:
             self.catalogue,
             pace,
             functools.partial(subscription_records.sweep, self.internal),
+            functools.partial(
+                redrive_records.sweep, self.catalogue.management
+            ),
         )
 
     def application(self) -> App:

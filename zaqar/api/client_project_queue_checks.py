@@ -83,14 +83,9 @@ def scope(project_id: str, path: Mapping[str, str]) -> Scope | None:
 
     :raises InvalidRequest: an invalid name, or too long a project
     """
-    return take_scope(project_id, {**path})
-
-
-def take_scope(project_id: str, path: dict[str, str]) -> Scope | None:
-    """Return the same, and take its name out of the values of the path."""
-    for key in SCOPES:
+    for key, kind in SCOPES.items():
         if key in path:
-            return _scope(project_id, path.pop(key), SCOPES[key])
+            return _scope(project_id, path[key], kind)
     if len(project_id) > MAX_PROJECT:
         raise _malformed(Kind.QUEUE)
     return None
@@ -101,8 +96,6 @@ def without_scope(path: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in path.items() if name not in SCOPES}
 
 
-# What is no name is an error, which is not remembered.
-@functools.lru_cache(maxsize=4096)
 def _scope(project_id: str, name: str, kind: Kind) -> Scope:
     if len(project_id) > MAX_PROJECT or not is_name(name):
         raise _malformed(kind)

@@ -96,32 +96,6 @@ class Dispatcher:
             none. Without it nothing waits.
         :raises ZaqarError: any answer that is no success
         """
-        call = self._run
-        if self._observe is not None or LOG.isEnabledFor(logging.DEBUG):
-            call = self._run_observed
-        return call(
-            operation,
-            identity,
-            scope,
-            path,
-            values,
-            read_body,
-            version,
-            request,
-        )
-
-    def _run_observed(
-        self,
-        operation: Operation,
-        identity: Identity,
-        scope: Scope | None,
-        path: Mapping[str, str],
-        values: Mapping[str, Sequence[str]],
-        read_body: BodyReader,
-        version: Version,
-        request: Postponable | None,
-    ) -> Any:
-        """Run an operation, and tell how long it took and what came of it."""
         began = time.perf_counter()
         status, outcome = '500', 'done'
         try:
@@ -181,42 +155,33 @@ class Dispatcher:
     ) -> Any:
         if request_deadline.is_too_late():
             raise StoreUnavailable(request_deadline.TOO_MANY)
-        # As serves() says.
-        if (
-            operation.since > version
-            or not operation.needs <= self._context.features
-        ):
+        if not self.serves(operation, version):
             raise NoRoute
         self._authorizer.check(operation.rule, identity, scope, path)
         arguments: dict[str, Any] = dict(path)
         if scope is not None:
             arguments['scope'] = scope
         query = operation.query
-        if values:
+        if query:
             arguments |= query_parsing.parse(query, values, version)
-        elif query:
-            arguments |= operation.no_query
         if operation.keep_unknown:
             arguments['filters'] = query_parsing.unknown(
                 query, values, version
             )
         size = 0
         if operation.body is not None:
-            most = operation.body.max_size(self.limits)
-            received = read_body(operation.body, most)
-            if received is not None and received.size > most:
-                raise operation.body.too_large(most)
+            received = self._read(operation.body, read_body)
             size = received.size if received else 0
             text = received.text if received else None
             arguments['document'] = _document(operation.body, text, version)
+        if operation.further is not None and scope is not None:
+            further = operation.further
+            reached = further.scope_of(arguments.get('document'), scope)
+            self._authorizer.check(further.rule, identity, reached, {})
         context = self._context.called_by(identity, size, version)
         handler, waiting = operation.handler, operation.waiting
         if waiting is None:
-            if (
-                values
-                and version > microversions.MIN
-                and not operation.keep_unknown
-            ):
+            if version > microversions.MIN and not operation.keep_unknown:
                 waiting_requests.refuse(values)
             return self._call(operation, handler, context, arguments)
         seconds = waiting_requests.seconds(waiting, context, arguments)
@@ -245,13 +210,20 @@ class Dispatcher:
         arguments: Mapping[str, Any],
     ) -> Any:
         # After the body, for which the client may take its time.
-        former = request_deadline.begin()
+        token = request_deadline.begin()
         try:
             return handler(context, **arguments)
         except StoreUnavailable as error:
             raise explained(error, operation) from error
         finally:
-            request_deadline.end(former)
+            request_deadline.end(token)
+
+    def _read(self, body: Body, read_body: BodyReader) -> Received | None:
+        most = body.max_size(self.limits)
+        received = read_body(body, most)
+        if received is not None and received.size > most:
+            raise body.too_large(most)
+        return received
 
 
 def _document(body: Body, raw: bytes | None, version: Version) -> Any:
@@ -261,7 +233,7 @@ def _document(body: Body, raw: bytes | None, version: Version) -> Any:
         return None
     document = body.decode(raw or b'')
     if body.newer is not None:
-        body.newer.unset((document,), version)
+        body.newer.unset(document, version)
     return document
 
 

@@ -29,10 +29,14 @@ class NewerMembers:
     absent: Mapping[Version, Sequence[str]]
     items: Mapping[str, NewerMembers]
 
-    def unset(
+    def unset(self, document: msgspec.Struct, version: Version) -> None:
+        """Unset those that a version does not have."""
+        self.unset_all((document,), version)
+
+    def unset_all(
         self, documents: Collection[msgspec.Struct], version: Version
     ) -> None:
-        """Unset those that a version does not have in some objects."""
+        """Unset those of several objects."""
         if absent := self.absent[version]:
             for document in documents:
                 for name in absent:
@@ -40,7 +44,7 @@ class NewerMembers:
         for name, newer in self.items.items():
             for document in documents:
                 array: Any = getattr(document, name)
-                newer.unset(array or (), version)
+                newer.unset_all(array or (), version)
 
 
 def of(schema: Schema) -> NewerMembers | None:

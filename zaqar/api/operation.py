@@ -15,6 +15,7 @@ from zaqar.api.optional_features import Feature
 from zaqar.api.waiting_requests import WAIT, Waiting
 from zaqar.api_versions import V2_1, Version
 from zaqar.controllers.configured_limits import Limits
+from zaqar.models import Scope
 
 #: Path of an action without a route: the messages of a queue.
 _UNROUTED = '/v2/queues/{queue_name}/messages'
@@ -38,6 +39,18 @@ class Rule:
     name: str
     default: str
     description: str
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherRule:
+    """A rule that a request has to pass besides that of its operation.
+
+    :ivar scope_of: takes the document and the queue of the path; returns the
+        queue that the rule is about, None for any
+    """
+
+    rule: Rule
+    scope_of: Callable[[Any, Scope], Scope | None]
 
 
 #: The rule of operations that consult no policy.
@@ -124,6 +137,7 @@ class Operation:
 
     :ivar name: the WebSocket action
     :ivar http: method and path, None for an action without a route
+    :ivar further: a rule about another queue, which the document names
     :ivar error_message: error text when a store does not respond
     :ivar rel: the relation in the home document
     :ivar responses: JSON Schema by status, None for an empty body
@@ -137,7 +151,6 @@ class Operation:
         them
     :ivar member: over WebSocket, the member of the body from which the session
         knows the values of the path; '' where they are members themselves
-    :ivar no_query: the arguments of a request without a query
     """
 
     name: str
@@ -153,6 +166,7 @@ class Operation:
     body: Body | None = None
     rel: str | None = None
     conflict: str = ''
+    further: FurtherRule | None = None
     keep_unknown: bool = False
     needs: frozenset[Feature] = frozenset()
     since: Version = microversions.MIN
@@ -160,11 +174,6 @@ class Operation:
     stream: 'Operation | None' = None
     query_headers: Mapping[str, str] = field(default_factory=dict)
     member: str = ''
-    no_query: Mapping[str, None] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        absent = dict.fromkeys(param.name for param in self.query)
-        object.__setattr__(self, 'no_query', absent)
 
     @property
     def method(self) -> str:

@@ -11,6 +11,7 @@ from zaqar.api.operation_declarations import (
     messages,
     pools,
     queues,
+    redrives,
     subscriptions,
     topics,
 )
@@ -20,6 +21,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *queues.OPERATIONS,
     *messages.OPERATIONS,
     *claims.OPERATIONS,
+    *redrives.OPERATIONS,
     *subscriptions.OPERATIONS,
     *topics.OPERATIONS,
     *pools.OPERATIONS,

@@ -29,9 +29,7 @@ def parse(
     :param version: below which a parameter counts as absent
     :raises InvalidParameter: a value of the wrong type
     """
-    arguments: dict[str, Any] = {}
-    for param in params:
-        arguments[param.name] = None
+    arguments: dict[str, Any] = {param.name: None for param in params}
     for param in params:
         if param.name not in values or param.since > version:
             continue

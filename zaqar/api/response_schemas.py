@@ -193,6 +193,26 @@ EXPLANATION = obj(
 ANY_OBJECT: Schema = {'type': 'object'}
 ERROR = obj({'title': TEXT, 'description': TEXT}, optional=['description'])
 
+REDRIVE = obj(
+    {
+        'redrive_id': TEXT,
+        'status': {'enum': ['running', 'done', 'cancelled', 'failed']},
+        'to': {'type': ['string', 'null']},
+        'moved': COUNT,
+        'matched': COUNT,
+        'limit': {'type': ['integer', 'null']},
+        'rate': {'type': ['integer', 'null']},
+        'started_at': MOMENT,
+        'ended_at': {'anyOf': [MOMENT, {'type': 'null'}]},
+        'error': {'type': ['string', 'null']},
+    }
+)
+REDRIVES = obj({'redrives': array(REDRIVE)})
+STARTED_REDRIVE = obj({'redrive_id': TEXT})
+DRY_RUN = obj(
+    {'matched': COUNT, 'scanned': COUNT, 'complete': {'type': 'boolean'}}
+)
+
 SUBSCRIBED = obj({'subscription_id': TEXT})
 
 SUBSCRIPTION = obj(

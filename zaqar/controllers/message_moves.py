@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -110,16 +111,23 @@ def post(
     token: str,
     *,
     is_bounded: bool = True,
+    token_lifetime: int | None = None,
 ) -> set[str]:
     """Post messages, which creates the queue if it is missing.
 
     Of more messages than there is room for the first are posted.
 
     :param is_bounded: False for dead letters, which a full queue takes, too
+    :param token_lifetime: milliseconds, if longer than usual
     :returns: ids, where they come from, of those that this post, or another
         one with the token before, has stored
     :raises QueueFull: there is no room
     """
+
+    memory: dict[str, Any] = {}
+    if token_lifetime is not None:
+        # Only then stores remember a token for longer.
+        memory = {'fingerprint': 'move', 'token_lifetime': token_lifetime}
 
     def append(store: MessageStore, queue: Queue) -> Sequence[str]:
         most = 0
@@ -135,6 +143,7 @@ def post(
                 ctx, queue, [move.new for move in moves]
             ),
             version=queue.version,
+            **memory,
         )
 
     try:

@@ -85,6 +85,24 @@ class Counted(msgspec.Struct, frozen=True):
     exists: bool = True
 
 
+class StartedRedrive(msgspec.Struct, frozen=True):
+    """A redrive that notifiers will work on."""
+
+    id: str
+
+
+class DryRun(msgspec.Struct, frozen=True):
+    """What a redrive would move.
+
+    :ivar complete: whether the whole queue was looked at, or enough for the
+        limit of the redrive
+    """
+
+    matched: int
+    scanned: int
+    complete: bool
+
+
 class SubscriptionPage(msgspec.Struct, frozen=True):
     """A page of subscriptions.
 

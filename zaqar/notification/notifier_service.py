@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The notifier: readers of all outboxes, and a pool of worker threads.
 
+It also does the work of redrives.
+
 Many may run, in this process and others. What one has claimed the others leave
 alone, until its claims lapse.
 """
@@ -18,6 +20,7 @@ from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.delivery_executor import DeliveryExecutor
 from zaqar.notification.delivery_scheduler import Attempt, Scheduler
 from zaqar.notification.outbox_reader import OutboxReader
+from zaqar.notification.redrive_worker import RedriveWorker
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import NotificationSettings
@@ -70,6 +73,7 @@ class Notifier:
             settings.max_in_flight_per_host,
             self._executor.defer,
         )
+        self._redrives = RedriveWorker(ctx)
         self._readers: dict[str, OutboxReader] = {}
         self._threads: list[threading.Thread] = []
         self._stopped = threading.Event()
@@ -80,6 +84,7 @@ class Notifier:
     def facts(self) -> Mapping[str, Any]:
         return {
             'held deliveries': self._scheduler.held,
+            'redrives': self._redrives.running,
             'hosts with an open circuit': self._scheduler.open_circuits(),
             'stores': {
                 name or 'configured store': reader.facts()
@@ -96,9 +101,11 @@ class Notifier:
             self._add_worker()
         self._open_readers()
         self._maintainer.start()
+        self._redrives.start()
 
     def stop(self) -> None:
         """Finish attempts in progress, release the rest, and end."""
+        self._redrives.stop()
         readers = list(self._readers.values())
         for reader in readers:
             reader.hold()

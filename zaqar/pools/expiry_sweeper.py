@@ -54,18 +54,18 @@ OPTS = options_as_dataclass_fields.options(Pace)[GROUP]
 class Sweeper:
     """A thread that sweeps until it is stopped.
 
-    :param sweep_subscriptions: removes expired subscriptions, up to a given
-        number, and returns how many; fewer means that there are no more
+    :param sweep_records: each removes expired records, up to a given number,
+        and returns how many; fewer means that there are no more
     """
 
     def __init__(
         self,
         catalogue: Catalogue,
         pace: Pace,
-        sweep_subscriptions: Callable[[int], int],
+        *sweep_records: Callable[[int], int],
     ) -> None:
         self._catalogue = catalogue
-        self._sweep_subscriptions = sweep_subscriptions
+        self._sweep_records = sweep_records
         self._pace = pace
         self._ended = threading.Event()
         self._thread = threading.Thread(
@@ -90,7 +90,8 @@ class Sweeper:
         ):
             try:
                 self._sweep(self._catalogue.sweep)
-                self._sweep(self._sweep_subscriptions)
+                for sweep in self._sweep_records:
+                    self._sweep(sweep)
             except StoreUnavailable:
                 LOG.warning('A store does not answer; it is swept later')
             except Exception:

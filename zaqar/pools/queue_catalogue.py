@@ -32,9 +32,6 @@ from zaqar.storage.record_updates_and_listing import repeat
 FRESH = 5.0
 CACHED = 10_000
 
-#: Seconds between two looks for records that are not fresh any more.
-FORGETTING = 0.5
-
 #: Seconds between reads while an announced change is awaited; after them it is
 #: taken to have failed.
 PAUSES = (0.005, 0.02, 0.075)
@@ -72,18 +69,14 @@ class Catalogue:
         self.management = management
         self.messages = messages
         self._timer = timer
-        self._next_look = -math.inf
         #: Queues, each with the time until which it is fresh.
-        self._cache: BoundedCache[Scope, tuple[Queue, float]] = BoundedCache(
-            CACHED
+        self._cache: BoundedCache[Scope, tuple[Queue | None, float]] = (
+            BoundedCache(CACHED)
         )
 
     def find(self, scope: Scope) -> Queue | None:
         """Return the queue, perhaps from the cache, or None."""
-        cached = self._cache.get(scope)
-        if cached is not None and self._timer() < cached[1]:
-            return cached[0]
-        return self.read(scope)
+        return self._cached(scope) or self.read(scope)
 
     def read(self, scope: Scope) -> Queue | None:
         """Return the queue as it is recorded now, or None."""
@@ -167,13 +160,9 @@ class Catalogue:
 
     def ping(self) -> None:
         """Raise StoreUnavailable unless all stores answer."""
-        pinged: list[object] = []
-        for store in (self.management, *self._stores()):
-            server = store.server
-            # Both kinds of records are often on the same one.
-            if server is None or server not in pinged:
-                store.ping()
-                pinged.append(server)
+        self.management.ping()
+        for store in self._stores():
+            store.ping()
 
     def sweep(self, batch: int) -> int:
         """Remove dead rows, ``batch`` at most; return how many."""
@@ -192,11 +181,7 @@ class Catalogue:
         missing: Any,
     ) -> Any:
         for _ in range(ATTEMPTS):
-            cached = self._cache.get(scope)
-            if cached is not None and self._timer() < cached[1]:
-                queue: Queue | None = cached[0]
-            else:
-                queue = find(scope)
+            queue = find(scope)
             if queue is None:
                 return missing
             try:
@@ -301,17 +286,14 @@ class Catalogue:
         return structs.replace(queue, qid=secrets.token_hex(16))
 
     def _from_record(self, scope: Scope, record: Record) -> Queue:
-        data = record.data
-        former: tuple[Former, ...] = ()
-        if data.get('former'):
-            former = tuple(Former(*place) for place in data['former'])
+        former = record.data.get('former') or ()
         return Queue(
             scope,
-            data['qid'],
-            data.get('metadata') or {},
+            record.data['qid'],
+            record.data.get('metadata') or {},
             record.version,
-            data.get('pool') or '',
-            former,
+            record.data.get('pool') or '',
+            tuple(Former(*place) for place in former),
         )
 
     def _data(self, queue: Queue) -> dict[str, Any]:
@@ -352,14 +334,16 @@ class Catalogue:
         store = self.store(queue)
         store.drop(queue.qid, now=store.clock.now())
 
+    def _cached(self, scope: Scope) -> Queue | None:
+        queue, until = self._cache.get(scope, (None, -math.inf))
+        return queue if self._timer() < until else None
+
     def _cache_queue(self, queue: Queue) -> Queue:
         now = self._timer()
         # At the end, so that those come first that have been read longest ago.
         self._cache.pop(queue.scope, None)
         self._cache[queue.scope] = queue, now + FRESH
-        if now >= self._next_look:
-            self._next_look = now + FORGETTING
-            self._forget_stale(now)
+        self._forget_stale(now)
         return queue
 
     def _forget_stale(self, now: float) -> None:

@@ -59,10 +59,6 @@ class Store(abc.ABC):
     #: The clock of the server behind the store; see :mod:`zaqar.store_clock`.
     clock: store_clock.Clock
 
-    #: What a ping reaches, None if that is not known. Of stores with equal
-    #: ones, one ping is enough.
-    server: object = None
-
     @abc.abstractmethod
     def ping(self) -> None:
         """Return when the server answers.

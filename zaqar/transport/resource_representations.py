@@ -2,7 +2,7 @@
 """Representations of resources for all transports; HTTP adds links."""
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,8 @@ from zaqar.controllers.explanations import Explanation
 from zaqar.controllers.flavors import Flavor
 from zaqar.controllers.guarantees import QueueGuarantees
 from zaqar.controllers.message_extras import DeadLetter
-from zaqar.controllers.result_types import Counted
+from zaqar.controllers.redrive_records import Redrive
+from zaqar.controllers.result_types import Counted, DryRun, StartedRedrive
 from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
 from zaqar.pools.pool_records import Pool
 from zaqar.rfc3339 import timestamp
@@ -31,7 +32,7 @@ def health_status(report: Mapping[str, Any]) -> int:
 
 def age(since: int, now: int) -> int:
     """Return the whole seconds between two times."""
-    return (now - since) // 1000 if now > since else 0
+    return max(0, now - since) // 1000
 
 
 def content(
@@ -39,8 +40,7 @@ def content(
 ) -> dict[str, Any]:
     document: dict[str, Any] = {
         'ttl': item.ttl,
-        # As age() says, which would be called for each message.
-        'age': (now - item.created_at) // 1000 if now > item.created_at else 0,
+        'age': age(item.created_at, now),
         'body': embed(item.body),
     }
     if item.checksum is not None:
@@ -183,6 +183,33 @@ def subscription(item: Subscription, now: int) -> dict[str, Any]:
         'options': item.options,
         'confirmed': item.confirmed,
     }
+
+
+def redrive(item: Redrive) -> dict[str, Any]:
+    ended_at = item.ended_at
+    return {
+        'redrive_id': item.id,
+        'status': item.status,
+        'to': item.to,
+        'moved': item.moved,
+        'matched': item.matched,
+        'limit': item.limit,
+        'rate': item.rate,
+        'started_at': timestamp(item.started_at),
+        'ended_at': None if ended_at is None else timestamp(ended_at),
+        'error': item.error,
+    }
+
+
+def redrives(items: Sequence[Redrive]) -> dict[str, Any]:
+    return {'redrives': [redrive(item) for item in items]}
+
+
+def new_redrive(result: StartedRedrive | DryRun) -> tuple[int, dict[str, Any]]:
+    """Return status and document of a request for a redrive."""
+    if isinstance(result, StartedRedrive):
+        return 202, {'redrive_id': result.id}
+    return 200, msgspec.structs.asdict(result)
 
 
 def pool(item: Pool, detailed: bool) -> dict[str, Any]:

@@ -77,6 +77,8 @@ POST = Body(
 
 _GET_ALL = Rule('messages:get_all', ANYONE, 'List messages of a queue.')
 
+POST_RULE = Rule('messages:create', ANYONE, 'Post messages to a queue.')
+
 STREAM = Operation(
     name='message_stream',
     http=None,
@@ -115,7 +117,7 @@ OPERATIONS = (
     Operation(
         name='message_post',
         http='POST /v2/queues/{queue_name}/messages',
-        rule=Rule('messages:create', ANYONE, 'Post messages to a queue.'),
+        rule=POST_RULE,
         handler=posting.post,
         summary='Post messages, all or none; makes the queue if missing.',
         error_message='Messages could not be enqueued',

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis import exceptions
@@ -89,15 +89,16 @@ class RedisClient:
 
     def call(self, key: str, *command: Any) -> Any:
         """Run a command that changes nothing."""
-        commands = [command]
-        return self._try(key, commands, commands)[0]
+        return _checked(self._try(key, lambda _: [command]))[0]
 
     def answers(self, key: str, commands: Sequence[Command]) -> list[Any]:
         """Run commands that change nothing, in one round trip.
 
         Only the first may not be refused; further errors are answers.
         """
-        return self._try(key, commands, commands)
+        answers = self._try(key, lambda _: commands)
+        _checked(answers[:1])
+        return answers
 
     def run(
         self,
@@ -112,13 +113,14 @@ class RedisClient:
         :param pass_repeated: pass a last argument, '1' if it may have been
             run before
         """
-        call = ('EVALSHA', script.sha, len(names), *names, *arguments)
-        wait = self._wait if script.writes else ()
-        commands = again = [call, *wait]
-        if pass_repeated:
-            commands, again = [(*call, '0'), *wait], [(*call, '1'), *wait]
-        answers = self._try(names[0], commands, again, script)
-        if wait and _checked(answers)[1] < self._settings.wait_replicas:
+
+        def commands(repeated: bool) -> Sequence[Command]:
+            more = ('1' if repeated else '0',) if pass_repeated else ()
+            call = 'EVALSHA', script.sha, len(names), *names, *arguments, *more
+            return [call, *self._wait] if script.writes else [call]
+
+        answers = _checked(self._try(names[0], commands, script))
+        if len(answers) > 1 and answers[1] < self._settings.wait_replicas:
             LOG.error(
                 'A change has reached %d replicas instead of %d',
                 answers[1],
@@ -126,11 +128,6 @@ class RedisClient:
             )
             raise StoreUnavailable
         return answers[0]
-
-    @property
-    def server(self) -> ConnectionSettings:
-        """What :meth:`ping` pings."""
-        return self._settings
 
     def ping(self) -> None:
         """Return when a server answers."""
@@ -178,34 +175,27 @@ class RedisClient:
     def _try(
         self,
         key: str,
-        commands: Sequence[Command],
-        again: Sequence[Command],
+        commands: Callable[[bool], Sequence[Command]],
         script: Script | None = None,
     ) -> list[Any]:
-        """Send commands until there are answers, the first no error.
-
-        :param again: the same where they may have been executed before
-        """
-        start = time.monotonic()
-        end = request_deadline.cap(start + DEADLINE)
-        if end <= start:
+        if not request_deadline.left(DEADLINE):
             # Any answer would be too late, and seem to be a lost connection.
             raise StoreUnavailable
+        start = time.monotonic()
+        end = request_deadline.cap(start + DEADLINE)
+        last = min(start + RETRY_PERIOD, end)
         # A connection that is open has the time-out of the settings.
         is_late = end - start < self._settings.read_timeout
         lost, cause = 0, ConnectionLost('')
+        is_repeated = False
         while lost < self._settings.attempts:
             until = end if lost or is_late else None
             try:
-                answers = self.topology.exchange(key, commands, until)
-                if not isinstance(answers[0], exceptions.RedisError):
-                    return answers
-                if script is not None:
-                    answers = self._with_text(
-                        key, commands, until, script, answers
-                    )
+                answers = self._exchange(
+                    key, commands(is_repeated), until, script
+                )
             except ConnectionLost as error:
-                lost, cause, commands = lost + 1, error, again
+                lost, cause, is_repeated = lost + 1, error, True
                 if not isinstance(error, CutShort):
                     self.topology.invalidate()
                 # The first may have been just an old connection.
@@ -213,12 +203,11 @@ class RedisClient:
             else:
                 code = error_code(answers[0])
                 if code not in _TRANSIENT:
-                    _checked(answers[:1])
                     return answers
                 cause, pause = ConnectionLost(f'{code} {answers[0]}'), PAUSE
                 if code in _MOVED:
                     self.topology.invalidate()
-            left = min(start + RETRY_PERIOD, end) - time.monotonic()
+            left = last - time.monotonic()
             if left <= 0 or lost == self._settings.attempts:
                 break
             # Rivals that collided once should not collide again.
@@ -226,31 +215,29 @@ class RedisClient:
         LOG.error('Redis does not answer: %s', cause)
         raise StoreUnavailable from cause
 
-    def _with_text(
+    def _exchange(
         self,
         key: str,
         commands: Sequence[Command],
         until: float | None,
-        script: Script,
-        answers: list[Any],
+        script: Script | None,
     ) -> list[Any]:
-        """Send a script itself if a server does not know its hash."""
-        if error_code(answers[0]) != 'NOSCRIPT':
+        answers = self.topology.exchange(key, commands, until)
+        if script is None or error_code(answers[0]) != 'NOSCRIPT':
             return answers
         # The server was restarted, or this is the first call.
         _, _, *rest = commands[0]
-        call = ('EVAL', script.text, *rest)
+        call = 'EVAL', script.text, *rest
         return self.topology.exchange(key, [call, *commands[1:]], until)
 
 
 def _checked(answers: list[Any]) -> list[Any]:
     """Return answers without errors."""
     for answer in answers:
-        if not isinstance(answer, exceptions.RedisError):
-            continue
         code = error_code(answer)
         if code in _REFUSALS:
             LOG.error('Redis refuses a command: %s %s', code, answer)
             raise StoreUnavailable
-        raise answer
+        if isinstance(answer, exceptions.RedisError):
+            raise answer
     return answers

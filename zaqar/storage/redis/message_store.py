@@ -54,7 +54,6 @@ class RedisMessageStore(base.MessageStore):
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
-        self.server = client.server
         self.clock = store_clock.Clock(client.now)
         self._posts = posting.Posts(client)
         self._sweeper = QueueSweeper(client)
@@ -193,8 +192,6 @@ class RedisMessageStore(base.MessageStore):
         fresh: list[Message] = []
         exhausted: list[Message] = []
         messages = message_codec.decode_all(flat, now)
-        if not max_claims:
-            return Claim(claim_id, int(claim_ttl), int(expires_at), messages)
         for message, record in zip(messages, flat[2::3], strict=True):
             is_exhausted = message_codec.is_exhausted(record)
             (exhausted if is_exhausted else fresh).append(message)
@@ -315,15 +312,14 @@ class RedisMessageStore(base.MessageStore):
         back at the same time it takes several calls, so that none of them
         blocks the server for long.
         """
-        began = time.monotonic()
+        end = request_deadline.cap(time.monotonic() + DEADLINE)
         budget = scripts.FIRST_BUDGET
         while True:
             status, *answer = self._call(script, qid, now, budget, *arguments)
             if status != Status.AGAIN:
-                if status:
-                    _check(status)
+                _check(status)
                 return answer
-            if time.monotonic() > request_deadline.cap(began + DEADLINE):
+            if time.monotonic() > end:
                 raise StoreUnavailable
             budget = scripts.NEXT_BUDGET
 

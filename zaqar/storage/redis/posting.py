@@ -58,8 +58,7 @@ class Posts:
             own: Sequence[Any] = ()
             if places is None or places:
                 message = notice() if places is None else notice(places)
-                token = f'{post.qid}{post.token}'
-                own = _group(post, token, (message,), 0)
+                own = _group(_notice_of(post, message))
             record, places = self._try(post, limit, _WITH_NOTICE, own, places)
             if record:
                 return record
@@ -78,9 +77,7 @@ class Posts:
         :returns: what is stored under the token, or nothing, and the places
             that the notice has to be made of; None for all
         """
-        numbers = ''
-        if places:
-            numbers = ','.join(str(place + 1) for place in places)
+        numbers = ','.join(str(place + 1) for place in places or ())
         record, epoch, wanted = self._store(
             post, limit, notice, group, numbers
         )
@@ -120,11 +117,10 @@ class Posts:
             outbox = keys.of_queue(self._client.prefix, OUTBOX, post.now)
             names = (*names, *outbox)
         version = '' if post.version is None else post.version
-        own = _group(post, post.token, post.messages, post.dedup_window)
         status, *answer = self._client.run(
             scripts.POST,
             names,
-            (post.now, limit, notice, version, numbers, *own, *group),
+            (post.now, limit, notice, version, numbers, *_group(post), *group),
         )
         if status == Status.GONE:
             raise QueueGone
@@ -151,51 +147,44 @@ def _notice_of(post: PostCall, message: NewMessage) -> PostCall:
     )
 
 
-def _group(
-    post: PostCall,
-    token: str,
-    messages: Sequence[NewMessage],
-    dedup_window: int,
-) -> Sequence[Any]:
-    """Return the arguments of a script for one token of a call.
-
-    :param token: that of the post or of its notice
-    """
-    now = post.now
-    rnds = ids = ''
-    longest = 0
-    texts: list[Any] = []
-    # Letter, number and value of what is stored beside bodies.
-    beside: list[Any] = []
-    for number, item in enumerate(messages, 1):
-        rnds += item.rnd
-        ids += item.id or ''
-        if item.ttl > longest:
-            longest = item.ttl
-        texts += (
-            now + item.delay * 1000 if item.delay else '',
-            message_codec.encode(item, now),
-        )
-        if item.group is not None:
-            beside += (message_codec.GROUP, number, item.group)
-        if item.extras is not None:
-            beside += (message_codec.EXTRAS, number, item.extras)
-    group = (
-        token,
-        rnds,
-        now + longest * 1000,
-        ids,
+def _group(post: PostCall) -> Sequence[Any]:
+    """Return the arguments of a script for one token."""
+    messages, now = post.messages, post.now
+    beside = _beside(messages)
+    group: list[Any] = [
+        post.token,
+        ''.join(item.rnd for item in messages),
+        max(
+            (message_codec.expiry(item, now) for item in messages), default=now
+        ),
+        ''.join(item.id for item in messages if item.id),
         len(messages),
-        len(beside) // 3 if beside else 0,
+        len(beside) // 3,
         post.fingerprint,
         post.token_lifetime,
-        dedup_window * 1000,
-        *texts,
-        *beside,
-    )
-    if not dedup_window:
-        return group
-    return (*group, *[post.dedup_id(item) or '' for item in messages])
+        post.dedup_window * 1000,
+    ]
+    for item in messages:
+        delay = item.delay * 1000
+        group += (
+            now + delay if delay else '',
+            message_codec.encode(item, now),
+        )
+    group += beside
+    if post.dedup_window:
+        group += [post.dedup_id(item) or '' for item in messages]
+    return group
+
+
+def _beside(messages: Sequence[NewMessage]) -> Sequence[Any]:
+    """Return letter, number and value of what is stored beside bodies."""
+    flat: list[Any] = []
+    for number, item in enumerate(messages, 1):
+        if item.group is not None:
+            flat += (message_codec.GROUP, number, item.group)
+        if item.extras is not None:
+            flat += (message_codec.EXTRAS, number, item.extras)
+    return flat
 
 
 def _read(
@@ -205,16 +194,13 @@ def _read(
 
     :returns: also the places of those that were stored
     """
-    # Either all or none have an id of their own: those of dead letters.
-    if messages and messages[0].id:
-        own_ids = [item.id for item in messages if item.id]
+    own_ids = [item.id for item in messages if item.id]
+    if own_ids:
         return own_ids, range(len(own_ids))
     first, _, rest = record.decode().partition(' ')
-    if first[:1] == '=':
+    if first.startswith('='):
         ids = [rest[at : at + 32] for at in range(0, len(rest), 32)]
         return ids, _places(first[1:].encode())
-    if len(rest) == 16:
-        return [make_id(int(first), rest)], range(1)
     ids = [
         make_id(int(first) + place, rest[place * 16 : place * 16 + 16])
         for place in range(len(rest) // 16)

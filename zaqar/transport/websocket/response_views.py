@@ -264,6 +264,18 @@ _VIEWS: Mapping[str, View] = {
     'claim_get': _claim,
     'claim_update': _sentence(204, 'Claim', 'updated'),
     'claim_delete': _sentence(204, 'Claim', 'deleted'),
+    'redrive_create': lambda result, _: resource_representations.new_redrive(
+        result
+    ),
+    'redrive_list': lambda items, _: (
+        200,
+        resource_representations.redrives(items),
+    ),
+    'redrive_get': lambda item, _: (
+        200,
+        resource_representations.redrive(item),
+    ),
+    'redrive_delete': _sentence(204, 'Redrive', 'cancelled'),
     'subscription_list': _subscription_page,
     'subscription_create': _subscribed,
     'subscription_get': lambda result, _: (

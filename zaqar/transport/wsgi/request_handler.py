@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pecan.core import PecanBase, RoutingState
-from pecan.hooks import PecanHook
 
 from zaqar.api import client_project_queue_checks, microversions
 from zaqar.api.dispatch import Dispatcher
@@ -33,9 +32,9 @@ from zaqar.transport.wsgi import (
     stream_requests,
     waiting_in_threads,
 )
-from zaqar.transport.wsgi.responses import JSON, Response, error_response
+from zaqar.transport.wsgi.responses import Response, error_response
 from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
-from zaqar.transport.wsgi_types import Environ, StartResponse
+from zaqar.transport.wsgi_types import Environ
 
 LOG = logging.getLogger(__name__)
 
@@ -65,9 +64,7 @@ class RootController:
     ) -> None:
         self._dispatcher = dispatcher
         self._waiting = waiting
-        self._callers = caller_identity.Callers(
-            dispatcher.limits, verified=verified
-        )
+        self._verified = verified
         self._trees = {
             version: router.tree(
                 functools.partial(self._serves, offers, version)
@@ -90,52 +87,41 @@ class RootController:
         method = environ['REQUEST_METHOD']
         if method not in METHODS:
             raise InvalidRequest('Invalid HTTP method', title='Bad request')
-        version = microversions.MIN
-        if microversion_headers.KEY in environ:
-            version = microversion_headers.version(environ)
-        path = environ.get('PATH_INFO', '')
-        if not path.isascii():
-            # Bytes that are not UTF-8 match no route.
-            path = path.encode('latin-1').decode('utf-8', 'replace')
+        version = microversion_headers.version(environ)
+        path = _path(environ)
         match = router.match(self._trees[version], path)
-        if 'CONTENT_TYPE' in environ and environ['CONTENT_TYPE'] != JSON:
-            request_reading.refuse_form(environ)
-        methods, operation = match.node.methods, None
-        if method in methods:
-            operation = methods[method]
-        stream = None
-        if (
-            'HTTP_ACCEPT' in environ
-            and environ['HTTP_ACCEPT'] not in request_reading.ACCEPTED
-        ):
-            stream = stream_requests.chosen(operation, environ)
-            if stream is None:
-                request_reading.check_accept(environ)
-        identity = self._callers.identity(environ, needs_client=stream is None)
-        values = match.values
-        scope = client_project_queue_checks.take_scope(
-            identity.project, values
+        request_reading.refuse_form(environ)
+        operation = match.node.methods.get(method)
+        stream = stream_requests.chosen(operation, environ)
+        if stream is None:
+            request_reading.check_accept(environ)
+        identity = caller_identity.identity(
+            environ,
+            self._dispatcher.limits,
+            verified=self._verified,
+            needs_client=stream is None,
+        )
+        scope = client_project_queue_checks.scope(
+            identity.project, match.values
         )
         if method == 'OPTIONS':
             return Response(200, headers=_allow(match.node))
         if operation is None:
             raise MethodNotAllowed(headers=_allow(match.node))
+        path_values = client_project_queue_checks.without_scope(match.values)
         turn: Turn | None = environ.get(TURN)
         name = (stream or operation).name
         if turn is not None and not turn.begin(name, identity.project):
             return Response(503)
         if stream is not None:
-            return self._begin(stream, identity, scope, values, environ)
-        query = environ.get('QUERY_STRING', '')
+            return self._begin(stream, identity, scope, path_values, environ)
         run = functools.partial(
             self._dispatcher.run,
             operation,
             identity,
             scope=scope,
-            path=values,
-            values=request_reading.query(query)
-            if query
-            else request_reading.NO_QUERY,
+            path=path_values,
+            values=request_reading.query(environ),
             version=version,
         )
         read_body = functools.partial(request_reading.read_body, environ)
@@ -146,10 +132,9 @@ class RootController:
                 return Response(503)
             turn.weigh(result)
             is_refused = turn.is_refused
-        elif WAIT not in query and (
-            # Below 2.1 nothing waits.
-            version == microversions.MIN
-            or operation.default_wait(version) is None
+        elif not (
+            WAIT in environ.get('QUERY_STRING', '')
+            or operation.default_wait(version)
         ):
             return view(run(read_body=read_body), scope, path)
         else:
@@ -172,7 +157,7 @@ class RootController:
         environ: Environ,
     ) -> Response:
         """Begin a stream; the ``Accept`` header has named the version."""
-        values = request_reading.query(environ.get('QUERY_STRING', ''))
+        values = request_reading.query(environ)
         start = self._dispatcher.run(
             stream,
             identity,
@@ -195,39 +180,20 @@ class _Request:
 
 
 class PecanApplication(PecanBase):  # type: ignore[misc]
-    """pecan without argument mapping, rendering, WebOb and locals.
+    """pecan without argument mapping, rendering, hooks, WebOb and locals.
 
-    They would cost several times as much as the rest of a request. Without
-    hooks, nothing of pecan is left to be done.
-
-    :param hooks: of pecan, around every request; WebOb's attributes are absent
+    They would cost several times as much as the rest of a request.
     """
 
-    def __init__(
-        self, root: RootController, hooks: Sequence[PecanHook] = ()
-    ) -> None:
+    def __init__(self, root: RootController) -> None:
         super().__init__(
             root,
-            hooks=list(hooks),
             default_renderer='json',
             force_canonical=False,
             guess_content_type_from_ext=False,
             request_cls=_Request,
             response_cls=object,
         )
-
-    def __call__(
-        self, environ: Environ, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        """Answer a request; through pecan only if there are hooks to run."""
-        if self.hooks:
-            body: Iterable[bytes] = super().__call__(environ, start_response)
-            return body
-        try:
-            response: Response = self.root.handle(environ)
-        except Exception as error:
-            response = _failure(error)
-        return response(environ, start_response)
 
     def find_controller(self, state: RoutingState) -> Any:
         """Return the function to call with its arguments."""
@@ -242,20 +208,23 @@ class PecanApplication(PecanBase):  # type: ignore[misc]
         """Call the controller and convert exceptions to responses."""
         try:
             state.response = controller(*args, **kwargs)
-        except Exception as error:
-            state.response = _failure(error)
+        except ZaqarError as error:
+            state.response = error_response(error)
+        except Exception:
+            # Details of an unforeseen error are for the log alone.
+            LOG.exception('A request failed')
+            state.response = error_response(ZaqarError(None))
 
     def _handle_empty_response_body(self, state: RoutingState) -> None:
         """Leave the response as it is."""
 
 
-def _failure(error: Exception) -> Response:
-    """Return the response to a request that failed."""
-    if not isinstance(error, ZaqarError):
-        # Details of an unforeseen error are for the log alone.
-        LOG.error('A request failed', exc_info=error)
-        error = ZaqarError(None)
-    return error_response(error)
+def _path(environ: Environ) -> str:
+    """Return the path; bytes that are not UTF-8 match no route."""
+    path: str = environ.get('PATH_INFO', '')
+    if not path.isascii():
+        path = path.encode('latin-1').decode('utf-8', 'replace')
+    return path
 
 
 def _allow(node: router.RouteNode) -> dict[str, str]:

@@ -23,14 +23,11 @@ from zaqar.transport.wsgi_types import Environ
 _FORM = 'application/x-www-form-urlencoded'
 
 #: Spellings of ``Accept`` that need no parsing.
-ACCEPTED = frozenset(('', '*/*', JSON))
+_ACCEPTED = frozenset(('', '*/*', JSON))
 
 _OFFERS = (JSON, f'{JSON};charset=utf-8', 'application/json-home')
 
 _ANYTHING = ('application/x-anything',)
-
-#: The query of a request without one.
-NO_QUERY: Mapping[str, Sequence[str]] = {}
 
 #: Characters of the longest query that is cached: callers choose it.
 _USUAL_QUERY = 200
@@ -65,7 +62,7 @@ def check_accept(environ: Environ) -> None:
     :raises NotAcceptable: JSON is not acceptable
     """
     accept = environ.get('HTTP_ACCEPT', '')
-    if accept in ACCEPTED:
+    if accept in _ACCEPTED:
         return
     header = acceptparse.create_accept_header(accept)
     offers = [offer for offer, _ in header.acceptable_offers(_OFFERS)]
@@ -77,8 +74,9 @@ def check_accept(environ: Environ) -> None:
         )
 
 
-def query(text: str) -> Mapping[str, Sequence[str]]:
-    """Return a query, each name with all its values."""
+def query(environ: Environ) -> Mapping[str, Sequence[str]]:
+    """Return the query, each name with all its values."""
+    text = environ.get('QUERY_STRING', '')
     return (_cached_query if len(text) <= _USUAL_QUERY else _query)(text)
 
 
@@ -96,22 +94,26 @@ def read_body(environ: Environ, body: Body, most: int) -> Received | None:
     :raises UnsupportedMediaType: the operation needs another type
     :raises InvalidBody: it is shorter than announced
     """
-    if body.media_type is not None:
-        _check_media_type(environ, body)
-    text = environ.get('CONTENT_LENGTH', '')
-    if text == '':
+    _check_media_type(environ, body)
+    length = _length(environ)
+    if length is None:
         content = _read_chunked(environ, most)
         return None if content is None else Received(content, len(content))
-    # Among what WSGI passes, that of Latin-1, no others are decimal digits.
-    if not text.isdecimal():
-        raise InvalidBody('Content-Length must be a number.')
-    length = int(text)
     if length > most:
         raise body.too_large(most)
     raw: bytes = environ['wsgi.input'].read(length) if length else b''
     if len(raw) < length:
         raise InvalidBody('Request body is shorter than its Content-Length.')
     return Received(raw, length)
+
+
+def _length(environ: Environ) -> int | None:
+    text = environ.get('CONTENT_LENGTH', '')
+    if text == '':
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidBody('Content-Length must be a number.')
+    return int(text)
 
 
 def _read_chunked(environ: Environ, most: int) -> bytes | None:

@@ -12,11 +12,13 @@ from zaqar.api_versions import Version
 from zaqar.controllers.result_types import (
     Claimed,
     Counted,
+    DryRun,
     MessagePage,
     OneMessage,
     Popped,
     Posted,
     QueuePage,
+    StartedRedrive,
     SubscriptionPage,
 )
 from zaqar.models import Kind, Message, MessageSpan, Scope
@@ -124,7 +126,7 @@ def _posted(posted: Posted, scope: Scope, path: str) -> Response:
     if len(location) > MAX_LOCATION:
         location = folder
     document = {'resources': [f'{folder}/{item}' for item in posted.ids]}
-    return Response(201, encode(document), {'Location': location})
+    return json_response(document, 201, {'Location': location})
 
 
 def _message_page(
@@ -167,39 +169,44 @@ def _claimed(
 ) -> Response:
     if claimed is None:
         return Response(204)
-    folder = base(scope)
-    location = f'{folder}/claims/{claimed.claim.id}'
-    messages = _claim_messages(claimed, folder, version)
+    location = f'{base(scope)}/claims/{claimed.claim.id}'
+    messages = _claim_messages(claimed, scope, version)
     return json_response({'messages': messages}, 201, {'Location': location})
 
 
 def _claim(
     claimed: Claimed, scope: Scope, path: str, version: Version
 ) -> Response:
-    claim, folder = claimed.claim, base(scope)
+    claim = claimed.claim
     begun = claim.expires_at - claim.ttl * 1000
     return json_response(
         {
-            'href': f'{folder}/claims/{claim.id}',
+            'href': f'{base(scope)}/claims/{claim.id}',
             'ttl': claim.ttl,
             'age': resource_representations.age(begun, claimed.now),
-            'messages': _claim_messages(claimed, folder, version),
+            'messages': _claim_messages(claimed, scope, version),
         }
     )
 
 
 def _claim_messages(
-    claimed: Claimed, queue: str, version: Version
+    claimed: Claimed, scope: Scope, version: Version
 ) -> list[dict[str, Any]]:
-    """Return the messages of a claim.
-
-    :param queue: the path of their queue
-    """
-    folder = f'{queue}/messages'
+    folder = f'{base(scope)}/messages'
     return [
         message(m, claimed.now, folder, version)
         for m in claimed.claim.messages
     ]
+
+
+def _new_redrive(
+    result: StartedRedrive | DryRun, scope: Scope, path: str
+) -> Response:
+    status, document = resource_representations.new_redrive(result)
+    headers = {}
+    if isinstance(result, StartedRedrive):
+        headers['Location'] = f'{base(scope)}/redrives/{result.id}'
+    return json_response(document, status, headers)
 
 
 def _subscription_page(
@@ -252,6 +259,14 @@ _VIEWS: Mapping[str, View] = {
     'message_delete': _nothing,
     'claim_update': _nothing,
     'claim_delete': _nothing,
+    'redrive_create': _new_redrive,
+    'redrive_list': lambda items, *_: json_response(
+        resource_representations.redrives(items)
+    ),
+    'redrive_get': lambda item, *_: json_response(
+        resource_representations.redrive(item)
+    ),
+    'redrive_delete': _nothing,
     'health': lambda report, *_: json_response(
         report, resource_representations.health_status(report)
     ),

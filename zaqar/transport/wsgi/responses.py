@@ -45,23 +45,18 @@ class Response(msgspec.Struct):
     def __call__(
         self, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        headers: Headers = []
-        if self.headers:
-            headers += self.headers.items()
-            if 'Location' in self.headers:
-                environ[LOCATION] = self.headers['Location']
-        body = self.body
-        if body is None:
+        headers = list(self.headers.items())
+        if 'Location' in self.headers:
+            environ[LOCATION] = self.headers['Location']
+        if self.body is None:
             if self.status != 204:
-                headers += (('Content-Length', '0'),)
+                headers.append(('Content-Length', '0'))
             start_response(_STATUS[self.status], headers)
             return []
-        headers += (
-            ('Content-Type', self.content_type),
-            ('Content-Length', str(len(body))),
-        )
+        headers.append(('Content-Type', self.content_type))
+        headers.append(('Content-Length', str(len(self.body))))
         start_response(_STATUS[self.status], headers)
-        return [body]
+        return [self.body]
 
 
 def link(folder: str, query: Mapping[str, Any]) -> str:

@@ -61,16 +61,14 @@ def match(root: RouteNode, path: str) -> RouteMatch:
 
     :raises NoRoute: no operation has the path
     """
-    node = root
+    node: RouteNode | None = root
     values: dict[str, str] = {}
     for step in path.split('/')[1:]:
-        if step in node.steps:
-            node = node.steps[step]
-        elif node.value is not None:
-            name, node = node.value
+        child = node.steps.get(step) if node else None
+        if child is None and node and node.value:
+            name, child = node.value
             values[name] = step
-        else:
-            raise NoRoute
-    if not node.methods:
+        node = child
+    if node is None or not node.methods:
         raise NoRoute
     return RouteMatch(node, values)

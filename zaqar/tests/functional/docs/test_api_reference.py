@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -322,6 +323,29 @@ def test_samples_of_new_operations_are_what_is_answered(
         f'GET {posted["resources"][0]}/explain', response='message-explain'
     )
     checked.ask(f'GET {one}/guarantees', response='queue-guarantees')
+
+
+def test_samples_of_redrives_are_what_is_answered(checked: Recorder) -> None:
+    one = '/v2/queues/jobs-failed'
+    checked.ask(f'PUT {one}')
+    created = checked.ask(
+        f'POST {one}/redrive',
+        request='redrive-create',
+        response='redrive-create',
+    )
+    redrive = f'{one}/redrives/{created["redrive_id"]}'
+    end = time.monotonic() + 30
+    while checked.ask(f'GET {redrive}')['status'] == 'running':
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    checked.ask(f'GET {one}/redrives', response='redrive-list')
+    checked.ask(f'GET {redrive}', response='redrive-show')
+    checked.ask(f'DELETE {redrive}')
+    checked.ask(
+        f'POST {one}/redrive',
+        request='redrive-dry-run',
+        response='redrive-dry-run',
+    )
 
 
 def test_no_sample_is_left_unused() -> None:

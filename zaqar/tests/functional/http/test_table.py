@@ -13,7 +13,7 @@ import pytest
 from zaqar.api import microversions, operation_table
 from zaqar.api.operation_declarations import topics
 from zaqar.api.response_schemas import SINCE
-from zaqar.api_versions import Version
+from zaqar.api_versions import V2_1, Version
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 
@@ -123,6 +123,29 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
     ),
 }
 
+
+def _redrive(api: Api) -> str:
+    api('PUT', QUEUE)
+    answer = api.at(V2_1)('POST', f'{QUEUE}/redrive', {})
+    return f'{QUEUE}/redrives/{answer.json["redrive_id"]}'
+
+
+def _redrive_create(api: Api) -> Response:
+    api('PUT', QUEUE)
+    return api('POST', f'{QUEUE}/redrive', {'to': 'r', 'rate': 5})
+
+
+def _redrive_list(api: Api) -> Response:
+    _redrive(api)
+    return api('GET', f'{QUEUE}/redrives')
+
+
+EXCHANGES |= {
+    'redrive_create': _redrive_create,
+    'redrive_list': _redrive_list,
+    'redrive_get': lambda api: api('GET', _redrive(api)),
+    'redrive_delete': lambda api: api('DELETE', _redrive(api)),
+}
 
 EXCHANGES |= {
     row.name: functools.partial(

@@ -30,6 +30,7 @@ _DOCUMENTS: dict[str, Any] = {
     'message_post': {'messages': [{'body': 'forged'}]},
     'claim_create': {'ttl': 60},
     'claim_update': {'ttl': 600},
+    'redrive_create': {'to': 'elsewhere'},
     'subscription_create': {'subscriber': 'http://example.org/forged'},
     'subscription_update': {'ttl': 600},
     'subscription_confirm': {'confirmed': True},
@@ -175,6 +176,10 @@ def _fill(owner: Caller, base: str) -> dict[str, str]:
     if '/queues/' in base:
         claimed = owner.ask('POST', f'{base}/claims?limit=1', {'ttl': 600})
         values['claim_id'] = claimed.headers['location'].rpartition('/')[2]
+        # It has ended, so that there may be another one.
+        redriven = owner.ask('POST', f'{base}/redrive', {'to': 'elsewhere'})
+        values['redrive_id'] = redriven.json['redrive_id']
+        owner.ask('DELETE', redriven.headers['location'])
     there = {'subscriber': f'http://example.org/{SECRET}'}
     subscription = owner.ask('POST', f'{base}/subscriptions', there).json
     return {**values, 'subscription_id': subscription['subscription_id']}

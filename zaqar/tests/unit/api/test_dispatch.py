@@ -30,6 +30,7 @@ def run(handler: Any) -> Any:
         query=(),
         keep_unknown=False,
         body=None,
+        further=None,
         needs=frozenset(),
         since=microversions.MIN,
         waiting=None,

@@ -115,6 +115,9 @@ class FrozenClient:
         request_deadline.begin(-1.0)
         raise StoreUnavailable
 
+    def delete_later(self, paths: Sequence[str]) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Redrives over HTTP: reference/http, "Redrives"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zaqar.api_versions import V2_0, V2_1
+from zaqar.tests.functional.http.client import Api
+from zaqar.tests.functional.http.conftest import MakeApi
+
+QUEUE = '/v2/queues/dead'
+REDRIVE = f'{QUEUE}/redrive'
+
+
+@pytest.fixture
+def new(api: Api) -> Api:
+    """Somebody who asks in the version that has redrives."""
+    return api.at(V2_1)
+
+
+def begin(api: Api, **document: Any) -> str:
+    """Request a redrive; return its path."""
+    answer = api('POST', REDRIVE, document)
+    assert answer.status == 202, answer
+    assert answer.headers['location'] == (
+        f'{QUEUE}/redrives/{answer.json["redrive_id"]}'
+    )
+    return str(answer.headers['location'])
+
+
+def test_there_are_no_redrives_below_2_1(api: Api) -> None:
+    api.post('dead', 1)
+    old = api.at(V2_0)
+    assert old('POST', REDRIVE, {}).status == 404
+    assert old('GET', f'{QUEUE}/redrives').status == 404
+
+
+def test_a_dry_run_counts_and_changes_nothing(new: Api) -> None:
+    new.post('dead', {'n': 1}, {'n': 2})
+    answer = new('POST', REDRIVE, {'to': 'x', 'dry_run': True})
+    assert answer.status == 200
+    assert answer.json == {'matched': 2, 'scanned': 2, 'complete': True}
+    # Both came from nowhere.
+    answer = new('POST', REDRIVE, {'dry_run': True})
+    assert answer.json == {'matched': 0, 'scanned': 2, 'complete': True}
+    document = {
+        'to': 'x',
+        'dry_run': True,
+        'filter': {'body': {'n': [{'numeric': ['>', 1]}]}},
+    }
+    assert new('POST', REDRIVE, document).json['matched'] == 1
+    assert new('GET', f'{QUEUE}/redrives').json == {'redrives': []}
+    assert len(new.bodies('dead')) == 2
+
+
+def test_a_redrive_is_shown_listed_and_cancelled(new: Api) -> None:
+    new('PUT', QUEUE)
+    path = begin(new, to='x', rate=5, limit=9)
+    shown = new('GET', path).json
+    assert shown == {
+        'redrive_id': path.rpartition('/')[2],
+        'status': 'running',
+        'to': 'x',
+        'moved': 0,
+        'matched': 0,
+        'limit': 9,
+        'rate': 5,
+        'started_at': '2027-01-15T08:00:00.000Z',
+        'ended_at': None,
+        'error': None,
+    }
+    assert new('GET', f'{QUEUE}/redrives').json == {'redrives': [shown]}
+    refused = new('POST', REDRIVE, {})
+    assert refused.status == 409
+    assert shown['redrive_id'] in refused.description
+    new.clock.move(7)
+    for _ in range(2):
+        assert new('DELETE', path).status == 204
+        assert new('GET', path).json == {
+            **shown,
+            'status': 'cancelled',
+            'ended_at': '2027-01-15T08:00:07.000Z',
+        }
+    begin(new)
+    assert len(new('GET', f'{QUEUE}/redrives').json['redrives']) == 2
+
+
+@pytest.mark.parametrize(
+    'document',
+    [
+        {'to': 'dead'},
+        {'to': ['x']},
+        {'too': 'x'},
+        {'rate': 0},
+        {'limit': '5'},
+        {'filter': {'body': {'a': 'b'}}},
+        {'filter': {'age': 5}},
+        [],
+    ],
+    ids=str,
+)
+def test_a_malformed_redrive_is_400(new: Api, document: Any) -> None:
+    new('PUT', QUEUE)
+    answer = new('POST', REDRIVE, document)
+    assert answer.status == 400
+    assert answer.description
+    assert new('GET', f'{QUEUE}/redrives').json == {'redrives': []}
+
+
+def test_what_does_not_exist_is_404(new: Api) -> None:
+    assert new('POST', REDRIVE, {}).status == 404
+    assert new('POST', REDRIVE, {'dry_run': True}).status == 404
+    assert new('GET', f'{QUEUE}/redrives').json == {'redrives': []}
+    for method in ('GET', 'DELETE'):
+        assert new(method, f'{QUEUE}/redrives/x').status == 404
+    path = begin_elsewhere(new)
+    other = {'X-Project-ID': 'another'}
+    for method in ('GET', 'DELETE'):
+        assert new(method, path, headers=other).status == 404
+    assert new('GET', path).json['status'] == 'running'
+
+
+def begin_elsewhere(api: Api) -> str:
+    """Request a redrive of a queue that is made for it."""
+    api('PUT', QUEUE)
+    return begin(api)
+
+
+RULES = """
+"redrives:create": "role:redriver"
+"messages:create": "%s"
+"""
+
+
+@pytest.mark.proves('redrives need the right to post')
+@pytest.mark.parametrize(
+    ('rule', 'roles', 'to', 'status'),
+    [
+        ('', 'redriver', None, 202),
+        ('', 'member', None, 403),
+        ('role:poster', 'redriver', 'x', 403),
+        ('role:poster', 'redriver', None, 403),
+        ('role:poster', 'redriver,poster', 'x', 202),
+        ('role:poster', 'redriver,poster', None, 202),
+        ("'x':%(queue_name)s", 'redriver', 'x', 202),
+        ("'x':%(queue_name)s", 'redriver', 'y', 403),
+        # Where messages come from is not known yet.
+        ("'x':%(queue_name)s", 'redriver', None, 403),
+    ],
+)
+def test_who_redrives_must_be_allowed_to_post(
+    make_api: MakeApi,
+    tmp_path: Any,
+    rule: str,
+    roles: str,
+    to: str | None,
+    status: int,
+) -> None:
+    (tmp_path / 'policy.yaml').write_text(RULES % rule)
+    api = make_api(f'[oslo_policy]\npolicy_file = {tmp_path}/policy.yaml\n')
+    new = api.at(V2_1)
+    new('PUT', QUEUE)
+    document = {} if to is None else {'to': to}
+    answer = new('POST', REDRIVE, document, headers={'X-Roles': roles})
+    assert answer.status == status
+    shown = new('GET', f'{QUEUE}/redrives').json['redrives']
+    assert len(shown) == (status == 202)
+
+
+def test_without_notifiers_a_redrive_is_refused(make_api: MakeApi) -> None:
+    new = make_api('[storage]\nmessage_pipeline =\n').at(V2_1)
+    new('PUT', QUEUE)
+    answer = new('POST', REDRIVE, {})
+    assert answer.status == 400
+    assert 'message_pipeline' in answer.description
+    assert new('POST', REDRIVE, {'dry_run': True}).status == 200
