@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from zaqar.models import Scope
 from zaqar.notification import fanout
 from zaqar.storage import base
 from zaqar.storage.sqlalchemy import tables
@@ -80,3 +81,23 @@ def move_clock(api: Api, name: str) -> MovedClock:
     store: Any = api.service.catalogue.pools.store(name)  # type: ignore
     store.clock = api.clock
     return api.clock
+
+
+def catalogue(api: Api) -> Any:
+    """Return the catalogue of a service with pools."""
+    return api.service.catalogue
+
+
+def pool_of(api: Api, queue: str) -> str:
+    """Return the pool that is recorded with a queue."""
+    record = catalogue(api).management.get('queue', api.project, queue)
+    return str(record.data['pool'])
+
+
+def forget(api: Api) -> None:
+    """Let time pass for what a process knows of queues."""
+    queues = catalogue(api)
+    for record in queues.management.list(
+        'queue', api.project, after=None, limit=1000
+    ):
+        queues.forget(Scope(api.project, record.name))
