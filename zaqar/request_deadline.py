@@ -7,9 +7,9 @@ there at the latest. Work in the background has no deadline, only these limits.
 
 import contextlib
 import math
+import threading
 import time
 from collections.abc import Iterator
-from contextvars import ContextVar, Token
 
 #: Seconds after which the stores are waited for no longer. What is under way
 #: then may take up to a second more.
@@ -26,38 +26,51 @@ TOO_MANY = 'Too many requests are waiting.'
 #: late it fails.
 UNDO = 2.0
 
-_END: ContextVar[float] = ContextVar('deadline', default=math.inf)
-_WAITED: ContextVar[float] = ContextVar('waited', default=0.0)
+
+class _OfThread(threading.local):
+    """The request of a thread.
+
+    :ivar end: its deadline, by the monotonic clock
+    :ivar waited: seconds that it has waited for the thread
+    """
+
+    end = math.inf
+    waited = 0.0
+
+
+_REQUEST = _OfThread()
 
 
 def note_waiting(seconds: float) -> None:
     """Say how long the request of this thread has waited for a thread."""
-    _WAITED.set(seconds)
+    _REQUEST.waited = seconds
 
 
 def is_too_late() -> bool:
     """Tell whether the request has waited for too long to be begun."""
-    return _WAITED.get() > LONGEST_WAIT
+    return _REQUEST.waited > LONGEST_WAIT
 
 
-def begin(seconds: float = REQUEST) -> Token[float]:
+def begin(seconds: float = REQUEST) -> float:
     """Set the deadline of a request; pass the result to :func:`end`."""
-    return _END.set(time.monotonic() + seconds - _WAITED.get())
+    former = _REQUEST.end
+    _REQUEST.end = time.monotonic() + seconds - _REQUEST.waited
+    return former
 
 
-def end(token: Token[float]) -> None:
+def end(former: float) -> None:
     """Restore what was before :func:`begin`."""
-    _END.reset(token)
+    _REQUEST.end = former
 
 
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Replace the deadline of this thread for a while."""
-    token = _END.set(time.monotonic() + seconds)
+    former, _REQUEST.end = _REQUEST.end, time.monotonic() + seconds
     try:
         yield
     finally:
-        end(token)
+        end(former)
 
 
 @contextlib.contextmanager
@@ -67,21 +80,23 @@ def undoing() -> Iterator[None]:
     What has failed often failed because the time was over, and stores attempt
     nothing any more then: the change would stay.
     """
-    token = _END.set(max(_END.get(), time.monotonic() + UNDO))
+    former = _REQUEST.end
+    _REQUEST.end = max(former, time.monotonic() + UNDO)
     try:
         yield
     finally:
-        end(token)
+        end(former)
 
 
 def cap(moment: float) -> float:
     """Return the earlier one of a monotonic time and the deadline."""
-    return min(moment, _END.get())
+    end_of_request = _REQUEST.end
+    return moment if moment < end_of_request else end_of_request
 
 
 def left(most: float) -> float:
     """Return the seconds until the deadline, from 0 to ``most``."""
-    moment = _END.get()
+    moment = _REQUEST.end
     if moment == math.inf:
         return most
     return min(most, max(moment - time.monotonic(), 0.0))

@@ -96,6 +96,8 @@ def without_scope(path: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in path.items() if name not in SCOPES}
 
 
+# What is no name is an error, which is not remembered.
+@functools.lru_cache(maxsize=4096)
 def _scope(project_id: str, name: str, kind: Kind) -> Scope:
     if len(project_id) > MAX_PROJECT or not is_name(name):
         raise _malformed(kind)

@@ -96,6 +96,32 @@ class Dispatcher:
             none. Without it nothing waits.
         :raises ZaqarError: any answer that is no success
         """
+        call = self._run
+        if self._observe is not None or LOG.isEnabledFor(logging.DEBUG):
+            call = self._run_observed
+        return call(
+            operation,
+            identity,
+            scope,
+            path,
+            values,
+            read_body,
+            version,
+            request,
+        )
+
+    def _run_observed(
+        self,
+        operation: Operation,
+        identity: Identity,
+        scope: Scope | None,
+        path: Mapping[str, str],
+        values: Mapping[str, Sequence[str]],
+        read_body: BodyReader,
+        version: Version,
+        request: Postponable | None,
+    ) -> Any:
+        """Run an operation, and tell how long it took and what came of it."""
         began = time.perf_counter()
         status, outcome = '500', 'done'
         try:
@@ -162,8 +188,10 @@ class Dispatcher:
         if scope is not None:
             arguments['scope'] = scope
         query = operation.query
-        if query:
+        if values:
             arguments |= query_parsing.parse(query, values, version)
+        elif query:
+            arguments |= operation.no_query
         if operation.keep_unknown:
             arguments['filters'] = query_parsing.unknown(
                 query, values, version
@@ -181,7 +209,11 @@ class Dispatcher:
         context = self._context.called_by(identity, size, version)
         handler, waiting = operation.handler, operation.waiting
         if waiting is None:
-            if version > microversions.MIN and not operation.keep_unknown:
+            if (
+                values
+                and version > microversions.MIN
+                and not operation.keep_unknown
+            ):
                 waiting_requests.refuse(values)
             return self._call(operation, handler, context, arguments)
         seconds = waiting_requests.seconds(waiting, context, arguments)
@@ -210,13 +242,13 @@ class Dispatcher:
         arguments: Mapping[str, Any],
     ) -> Any:
         # After the body, for which the client may take its time.
-        token = request_deadline.begin()
+        former = request_deadline.begin()
         try:
             return handler(context, **arguments)
         except StoreUnavailable as error:
             raise explained(error, operation) from error
         finally:
-            request_deadline.end(token)
+            request_deadline.end(former)
 
     def _read(self, body: Body, read_body: BodyReader) -> Received | None:
         most = body.max_size(self.limits)

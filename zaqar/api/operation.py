@@ -151,6 +151,7 @@ class Operation:
         them
     :ivar member: over WebSocket, the member of the body from which the session
         knows the values of the path; '' where they are members themselves
+    :ivar no_query: the arguments of a request without a query
     """
 
     name: str
@@ -174,6 +175,11 @@ class Operation:
     stream: 'Operation | None' = None
     query_headers: Mapping[str, str] = field(default_factory=dict)
     member: str = ''
+    no_query: Mapping[str, None] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        absent = dict.fromkeys(param.name for param in self.query)
+        object.__setattr__(self, 'no_query', absent)
 
     @property
     def method(self) -> str:

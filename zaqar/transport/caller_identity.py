@@ -6,8 +6,9 @@ removed those of the client. Without authentication the service trusts the
 identity that the client sends.
 """
 
+import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from oslo_config import cfg
 
@@ -37,6 +38,15 @@ _VALUES = {
     'domain_id': 'HTTP_X_DOMAIN_ID',
     'system_scope': 'HTTP_OPENSTACK_SYSTEM_SCOPE',
 }
+
+_VALUE_ITEMS = tuple(_VALUES.items())
+
+_NO_VALUES: Mapping[str, Any] = {}
+
+#: Callers that are remembered, and the most characters of their headers, which
+#: may be of any length.
+_KNOWN = 4096
+_USUAL = 400
 
 #: Headers of the project; without Keystone, any of them.
 _PROJECT = ('HTTP_X_PROJECT_ID', 'HTTP_X_TENANT_ID', 'HTTP_X_TENANT')
@@ -70,43 +80,94 @@ def strategy(conf: cfg.ConfigOpts) -> str:
     return name
 
 
-def identity(
-    environ: Mapping[str, Any],
-    limits: Limits,
-    *,
-    verified: bool,
-    needs_client: bool = True,
-) -> Identity:
-    """Return the identity of a request; check Client-ID, then project.
+class _Caller(NamedTuple):
+    """Who sends a request, as far as it is looked up by three headers."""
+
+    client: str
+    project: str
+    roles: tuple[str, ...]
+
+
+class Callers:
+    """Identities of requests.
+
+    Clients repeat their headers: what was made of them is remembered.
 
     :param verified: whether keystonemiddleware has set the headers
-    :param needs_client: whether there has to be a Client-ID
-    :raises InvalidRequest: one is missing or malformed
     """
-    client = ''
-    if needs_client or 'HTTP_CLIENT_ID' in environ:
-        client = client_project_queue_checks.client_id(
-            environ.get('HTTP_CLIENT_ID'), limits
+
+    def __init__(self, limits: Limits, *, verified: bool) -> None:
+        self._limits = limits
+        self._verified = verified
+        self._projects = _PROJECT[:1] if verified else _PROJECT
+        self._known = functools.lru_cache(_KNOWN)(self._caller)
+
+    def identity(
+        self, environ: Mapping[str, Any], *, needs_client: bool = True
+    ) -> Identity:
+        """Return the identity of a request; check Client-ID, then project.
+
+        :param needs_client: whether there has to be a Client-ID
+        :raises InvalidRequest: one is missing or malformed
+        """
+        client = None
+        if 'HTTP_CLIENT_ID' in environ:
+            client = environ['HTTP_CLIENT_ID']
+            needs_client = True
+        project = None
+        for key in self._projects:
+            if key in environ:
+                # It is None for a token without a project.
+                project = environ[key]
+                break
+        roles = ''
+        if 'HTTP_X_ROLES' in environ:
+            roles = environ['HTTP_X_ROLES']
+        size = len(f'{client}{project}{roles}')
+        caller = (self._known if size <= _USUAL else self._caller)(
+            client, project, roles, needs_client
         )
-    names = _PROJECT[:1] if verified else _PROJECT
-    # It is None for a token without a project.
-    text = next((environ[key] for key in names if key in environ), None)
-    return Identity(
-        client_project_queue_checks.project(
-            None if text is None else _text(text)
-        ),
-        client,
-        _roles(environ.get('HTTP_X_ROLES', '')),
-        environ.get('openstack.request_id'),
-        {
-            name: environ[key]
-            for name, key in _VALUES.items()
-            if key in environ
-        },
-        environ.get('HTTP_X_AUTH_TOKEN') if verified else None,
-        ends_at=environ.get(ENDS_AT),
-        validated=environ.get(TOKEN_INFO, {}).get('token'),
-    )
+        values = _NO_VALUES
+        for name, key in _VALUE_ITEMS:
+            if key in environ:
+                values = {**values, name: environ[key]}
+        request_id = token = ends_at = validated = None
+        if 'openstack.request_id' in environ:
+            request_id = environ['openstack.request_id']
+        if self._verified and 'HTTP_X_AUTH_TOKEN' in environ:
+            token = environ['HTTP_X_AUTH_TOKEN']
+        if ENDS_AT in environ:
+            ends_at = environ[ENDS_AT]
+        if TOKEN_INFO in environ:
+            validated = environ[TOKEN_INFO].get('token')
+        return Identity(
+            caller.project,
+            caller.client,
+            caller.roles,
+            request_id,
+            values,
+            token,
+            ends_at=ends_at,
+            validated=validated,
+        )
+
+    def _caller(
+        self,
+        client: str | None,
+        project: str | None,
+        roles: str,
+        needs_client: bool,
+    ) -> _Caller:
+        """Check the headers of a request, in their order."""
+        return _Caller(
+            client_project_queue_checks.client_id(client, self._limits)
+            if needs_client
+            else '',
+            client_project_queue_checks.project(
+                None if project is None else _text(project)
+            ),
+            _roles(roles),
+        )
 
 
 def is_signed(environ: Mapping[str, Any], signer: Signer) -> bool:

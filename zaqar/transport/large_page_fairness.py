@@ -249,7 +249,9 @@ class Turn(msgspec.Struct):
         :raises StoreUnavailable: it has come too late, or too many requests
             wait for theirs
         """
-        if self.turns.monotonic() > self.deadline:
+        if self.deadline != math.inf and (
+            self.turns.monotonic() > self.deadline
+        ):
             raise _too_many()
         if self.is_taken:
             return True

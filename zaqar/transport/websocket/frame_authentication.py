@@ -53,7 +53,8 @@ class Authenticator:
         tokens: Tokens | None,
         mount: str = '',
     ) -> None:
-        self._limits = limits
+        self._claimed = caller_identity.Callers(limits, verified=False)
+        self._verified = caller_identity.Callers(limits, verified=True)
         self._signer = signer
         self._tokens = tokens
         self._mount = mount
@@ -112,19 +113,14 @@ class Authenticator:
             self._check_signature(row, values, headers)
             return self._bare(headers)
         if self._tokens is None:
-            environ = _environ(headers)
-            return caller_identity.identity(
-                environ, self._limits, verified=False
-            )
+            return self._claimed.identity(_environ(headers))
         _check_required(headers, 'Client-ID', 'X-Project-ID')
         if credentials is None:
             raise NotPermitted('The connection has to authenticate first.')
         if headers['x-project-id'] != credentials.project:
             raise NotPermitted('The token is for another project.')
         client = {'HTTP_CLIENT_ID': headers['client-id']}
-        return caller_identity.identity(
-            {**credentials.environ, **client}, self._limits, verified=True
-        )
+        return self._verified.identity({**credentials.environ, **client})
 
     def is_permitted(
         self, credentials: Credentials, method: str, path: str
@@ -158,7 +154,7 @@ class Authenticator:
         }
         environ = _environ(signed)
         environ[caller_identity.ENDS_AT] = moment(headers['url-expires'])
-        return caller_identity.identity(environ, self._limits, verified=True)
+        return self._verified.identity(environ)
 
     def _check_signature(
         self,

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pecan.core import PecanBase, RoutingState
+from pecan.hooks import PecanHook
 
 from zaqar.api import client_project_queue_checks, microversions
 from zaqar.api.dispatch import Dispatcher
@@ -34,7 +35,7 @@ from zaqar.transport.wsgi import (
 )
 from zaqar.transport.wsgi.responses import Response, error_response
 from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
-from zaqar.transport.wsgi_types import Environ
+from zaqar.transport.wsgi_types import Environ, StartResponse
 
 LOG = logging.getLogger(__name__)
 
@@ -64,7 +65,9 @@ class RootController:
     ) -> None:
         self._dispatcher = dispatcher
         self._waiting = waiting
-        self._verified = verified
+        self._callers = caller_identity.Callers(
+            dispatcher.limits, verified=verified
+        )
         self._trees = {
             version: router.tree(
                 functools.partial(self._serves, offers, version)
@@ -87,20 +90,25 @@ class RootController:
         method = environ['REQUEST_METHOD']
         if method not in METHODS:
             raise InvalidRequest('Invalid HTTP method', title='Bad request')
-        version = microversion_headers.version(environ)
+        version = microversions.MIN
+        if microversion_headers.KEY in environ:
+            version = microversion_headers.version(environ)
         path = _path(environ)
         match = router.match(self._trees[version], path)
-        request_reading.refuse_form(environ)
-        operation = match.node.methods.get(method)
-        stream = stream_requests.chosen(operation, environ)
-        if stream is None:
-            request_reading.check_accept(environ)
-        identity = caller_identity.identity(
-            environ,
-            self._dispatcher.limits,
-            verified=self._verified,
-            needs_client=stream is None,
-        )
+        if 'CONTENT_TYPE' in environ:
+            request_reading.refuse_form(environ)
+        methods, operation = match.node.methods, None
+        if method in methods:
+            operation = methods[method]
+        stream = None
+        if (
+            'HTTP_ACCEPT' in environ
+            and environ['HTTP_ACCEPT'] not in request_reading.ACCEPTED
+        ):
+            stream = stream_requests.chosen(operation, environ)
+            if stream is None:
+                request_reading.check_accept(environ)
+        identity = self._callers.identity(environ, needs_client=stream is None)
         scope = client_project_queue_checks.scope(
             identity.project, match.values
         )
@@ -132,10 +140,7 @@ class RootController:
                 return Response(503)
             turn.weigh(result)
             is_refused = turn.is_refused
-        elif not (
-            WAIT in environ.get('QUERY_STRING', '')
-            or operation.default_wait(version)
-        ):
+        elif not _may_wait(operation, version, environ):
             return view(run(read_body=read_body), scope, path)
         else:
             read_once = waiting_in_threads.read_once(read_body)
@@ -180,20 +185,36 @@ class _Request:
 
 
 class PecanApplication(PecanBase):  # type: ignore[misc]
-    """pecan without argument mapping, rendering, hooks, WebOb and locals.
+    """pecan without argument mapping, rendering, WebOb and locals.
 
-    They would cost several times as much as the rest of a request.
+    They would cost several times as much as the rest of a request. Without
+    hooks, nothing of pecan is left to be done.
+
+    :param hooks: of pecan, around every request; WebOb's attributes are absent
     """
 
-    def __init__(self, root: RootController) -> None:
+    def __init__(
+        self, root: RootController, hooks: Sequence[PecanHook] = ()
+    ) -> None:
         super().__init__(
             root,
+            hooks=list(hooks),
             default_renderer='json',
             force_canonical=False,
             guess_content_type_from_ext=False,
             request_cls=_Request,
             response_cls=object,
         )
+
+    def __call__(
+        self, environ: Environ, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer a request; through pecan only if there are hooks to run."""
+        if self.hooks:
+            body: Iterable[bytes] = super().__call__(environ, start_response)
+            return body
+        response = self._response(self.root.handle, environ)
+        return response(environ, start_response)
 
     def find_controller(self, state: RoutingState) -> Any:
         """Return the function to call with its arguments."""
@@ -206,17 +227,34 @@ class PecanApplication(PecanBase):  # type: ignore[misc]
         self, controller: Any, args: Any, kwargs: Any, state: RoutingState
     ) -> None:
         """Call the controller and convert exceptions to responses."""
+        state.response = self._response(controller, *args)
+
+    def _response(
+        self, handle: Callable[[Environ], Response], environ: Environ
+    ) -> Response:
         try:
-            state.response = controller(*args, **kwargs)
+            return handle(environ)
         except ZaqarError as error:
-            state.response = error_response(error)
+            return error_response(error)
         except Exception:
             # Details of an unforeseen error are for the log alone.
             LOG.exception('A request failed')
-            state.response = error_response(ZaqarError(None))
+            return error_response(ZaqarError(None))
 
     def _handle_empty_response_body(self, state: RoutingState) -> None:
         """Leave the response as it is."""
+
+
+def _may_wait(
+    operation: Operation, version: Version, environ: Environ
+) -> bool:
+    """Tell whether a request may have to wait for messages."""
+    if 'QUERY_STRING' in environ and WAIT in environ['QUERY_STRING']:
+        return True
+    # Below 2.1 nothing waits.
+    return version > microversions.MIN and (
+        operation.default_wait(version) is not None
+    )
 
 
 def _path(environ: Environ) -> str:

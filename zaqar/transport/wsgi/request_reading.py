@@ -23,11 +23,13 @@ from zaqar.transport.wsgi_types import Environ
 _FORM = 'application/x-www-form-urlencoded'
 
 #: Spellings of ``Accept`` that need no parsing.
-_ACCEPTED = frozenset(('', '*/*', JSON))
+ACCEPTED = frozenset(('', '*/*', JSON))
 
 _OFFERS = (JSON, f'{JSON};charset=utf-8', 'application/json-home')
 
 _ANYTHING = ('application/x-anything',)
+
+_NO_QUERY: Mapping[str, Sequence[str]] = {}
 
 #: Characters of the longest query that is cached: callers choose it.
 _USUAL_QUERY = 200
@@ -62,7 +64,7 @@ def check_accept(environ: Environ) -> None:
     :raises NotAcceptable: JSON is not acceptable
     """
     accept = environ.get('HTTP_ACCEPT', '')
-    if accept in _ACCEPTED:
+    if accept in ACCEPTED:
         return
     header = acceptparse.create_accept_header(accept)
     offers = [offer for offer, _ in header.acceptable_offers(_OFFERS)]
@@ -77,6 +79,8 @@ def check_accept(environ: Environ) -> None:
 def query(environ: Environ) -> Mapping[str, Sequence[str]]:
     """Return the query, each name with all its values."""
     text = environ.get('QUERY_STRING', '')
+    if not text:
+        return _NO_QUERY
     return (_cached_query if len(text) <= _USUAL_QUERY else _query)(text)
 
 
@@ -94,7 +98,8 @@ def read_body(environ: Environ, body: Body, most: int) -> Received | None:
     :raises UnsupportedMediaType: the operation needs another type
     :raises InvalidBody: it is shorter than announced
     """
-    _check_media_type(environ, body)
+    if body.media_type is not None:
+        _check_media_type(environ, body)
     length = _length(environ)
     if length is None:
         content = _read_chunked(environ, most)

@@ -45,18 +45,23 @@ class Response(msgspec.Struct):
     def __call__(
         self, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
-        headers = list(self.headers.items())
-        if 'Location' in self.headers:
-            environ[LOCATION] = self.headers['Location']
-        if self.body is None:
+        headers: Headers = []
+        if self.headers:
+            headers += self.headers.items()
+            if 'Location' in self.headers:
+                environ[LOCATION] = self.headers['Location']
+        body = self.body
+        if body is None:
             if self.status != 204:
-                headers.append(('Content-Length', '0'))
+                headers += (('Content-Length', '0'),)
             start_response(_STATUS[self.status], headers)
             return []
-        headers.append(('Content-Type', self.content_type))
-        headers.append(('Content-Length', str(len(self.body))))
+        headers += (
+            ('Content-Type', self.content_type),
+            ('Content-Length', str(len(body))),
+        )
         start_response(_STATUS[self.status], headers)
-        return [self.body]
+        return [body]
 
 
 def link(folder: str, query: Mapping[str, Any]) -> str:

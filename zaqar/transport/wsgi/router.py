@@ -61,14 +61,16 @@ def match(root: RouteNode, path: str) -> RouteMatch:
 
     :raises NoRoute: no operation has the path
     """
-    node: RouteNode | None = root
+    node = root
     values: dict[str, str] = {}
     for step in path.split('/')[1:]:
-        child = node.steps.get(step) if node else None
-        if child is None and node and node.value:
-            name, child = node.value
+        if step in node.steps:
+            node = node.steps[step]
+        elif node.value is not None:
+            name, node = node.value
             values[name] = step
-        node = child
-    if node is None or not node.methods:
+        else:
+            raise NoRoute
+    if not node.methods:
         raise NoRoute
     return RouteMatch(node, values)
