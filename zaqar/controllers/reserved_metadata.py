@@ -52,7 +52,7 @@ def shown(
     delay and the ttl of claims: the 0 of a queue counts against the
     operator's default.
     """
-    defaults = {
+    defaults: dict[str, Any] = {
         '_max_messages_post_size': limits.max_messages_post_size,
         '_default_message_ttl': limits.default_message_ttl,
         '_default_message_delay': default_delay(metadata, limits),
@@ -60,16 +60,16 @@ def shown(
         '_dead_letter_queue_messages_ttl': None,
         '_max_claim_count': None,
         '_enable_encrypt_messages': False,
-        CLAIM_TTL: _own_number(metadata, CLAIM_TTL, limits.default_claim_ttl),
-        WAIT: 0,
     }
-    return {
-        **metadata,
-        **{
-            key: metadata.get(key) or defaults[key]
-            for key in reserved(kind, version)
-        },
-    }
+    if version >= V2_1:
+        ttl = limits.default_claim_ttl
+        defaults[CLAIM_TTL] = _own_number(metadata, CLAIM_TTL, ttl)
+        defaults[WAIT] = 0
+    document = {**metadata}
+    for key in reserved(kind, version):
+        if key not in metadata or not metadata[key]:
+            document[key] = defaults[key]
+    return document
 
 
 def unset(

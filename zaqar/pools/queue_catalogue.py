@@ -32,6 +32,9 @@ from zaqar.storage.record_updates_and_listing import repeat
 FRESH = 5.0
 CACHED = 10_000
 
+#: Seconds between two looks for records that are not fresh any more.
+FORGETTING = 0.5
+
 #: Seconds between reads while an announced change is awaited; after them it is
 #: taken to have failed.
 PAUSES = (0.005, 0.02, 0.075)
@@ -69,6 +72,7 @@ class Catalogue:
         self.management = management
         self.messages = messages
         self._timer = timer
+        self._next_look = -math.inf
         #: Queues, each with the time until which it is fresh.
         self._cache: BoundedCache[Scope, tuple[Queue | None, float]] = (
             BoundedCache(CACHED)
@@ -160,9 +164,13 @@ class Catalogue:
 
     def ping(self) -> None:
         """Raise StoreUnavailable unless all stores answer."""
-        self.management.ping()
-        for store in self._stores():
-            store.ping()
+        pinged: list[object] = []
+        for store in (self.management, *self._stores()):
+            server = store.server
+            # Both kinds of records are often on the same one.
+            if server is None or server not in pinged:
+                store.ping()
+                pinged.append(server)
 
     def sweep(self, batch: int) -> int:
         """Remove dead rows, ``batch`` at most; return how many."""
@@ -181,7 +189,7 @@ class Catalogue:
         missing: Any,
     ) -> Any:
         for _ in range(ATTEMPTS):
-            queue = find(scope)
+            queue = self._cached(scope) or find(scope)
             if queue is None:
                 return missing
             try:
@@ -286,14 +294,17 @@ class Catalogue:
         return structs.replace(queue, qid=secrets.token_hex(16))
 
     def _from_record(self, scope: Scope, record: Record) -> Queue:
-        former = record.data.get('former') or ()
+        data = record.data
+        former: tuple[Former, ...] = ()
+        if data.get('former'):
+            former = tuple(Former(*place) for place in data['former'])
         return Queue(
             scope,
-            record.data['qid'],
-            record.data.get('metadata') or {},
+            data['qid'],
+            data.get('metadata') or {},
             record.version,
-            record.data.get('pool') or '',
-            tuple(Former(*place) for place in former),
+            data.get('pool') or '',
+            former,
         )
 
     def _data(self, queue: Queue) -> dict[str, Any]:
@@ -343,7 +354,9 @@ class Catalogue:
         # At the end, so that those come first that have been read longest ago.
         self._cache.pop(queue.scope, None)
         self._cache[queue.scope] = queue, now + FRESH
-        self._forget_stale(now)
+        if now >= self._next_look:
+            self._next_look = now + FORGETTING
+            self._forget_stale(now)
         return queue
 
     def _forget_stale(self, now: float) -> None:

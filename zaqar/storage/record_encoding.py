@@ -5,6 +5,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+_decode = msgspec.json.Decoder().decode
+
 
 def encode(data: Mapping[str, Any]) -> str:
     """Return JSON text.
@@ -13,3 +17,12 @@ def encode(data: Mapping[str, Any]) -> str:
     UTF-8.
     """
     return json.dumps(dict(data), allow_nan=False, separators=(',', ':'))
+
+
+def decode(text: str | bytes) -> Any:
+    """Return what was encoded."""
+    try:
+        return _decode(text)
+    except msgspec.DecodeError:
+        # Half a surrogate pair, for which the faster decoder has no place.
+        return json.loads(text)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from redis import exceptions
@@ -89,16 +89,15 @@ class RedisClient:
 
     def call(self, key: str, *command: Any) -> Any:
         """Run a command that changes nothing."""
-        return _checked(self._try(key, lambda _: [command]))[0]
+        commands = [command]
+        return self._try(key, commands, commands)[0]
 
     def answers(self, key: str, commands: Sequence[Command]) -> list[Any]:
         """Run commands that change nothing, in one round trip.
 
         Only the first may not be refused; further errors are answers.
         """
-        answers = self._try(key, lambda _: commands)
-        _checked(answers[:1])
-        return answers
+        return self._try(key, commands, commands)
 
     def run(
         self,
@@ -113,14 +112,13 @@ class RedisClient:
         :param pass_repeated: pass a last argument, '1' if it may have been
             run before
         """
-
-        def commands(repeated: bool) -> Sequence[Command]:
-            more = ('1' if repeated else '0',) if pass_repeated else ()
-            call = 'EVALSHA', script.sha, len(names), *names, *arguments, *more
-            return [call, *self._wait] if script.writes else [call]
-
-        answers = _checked(self._try(names[0], commands, script))
-        if len(answers) > 1 and answers[1] < self._settings.wait_replicas:
+        call = ('EVALSHA', script.sha, len(names), *names, *arguments)
+        wait = self._wait if script.writes else ()
+        commands = again = [call, *wait]
+        if pass_repeated:
+            commands, again = [(*call, '0'), *wait], [(*call, '1'), *wait]
+        answers = self._try(names[0], commands, again, script)
+        if wait and _checked(answers)[1] < self._settings.wait_replicas:
             LOG.error(
                 'A change has reached %d replicas instead of %d',
                 answers[1],
@@ -128,6 +126,11 @@ class RedisClient:
             )
             raise StoreUnavailable
         return answers[0]
+
+    @property
+    def server(self) -> ConnectionSettings:
+        """What :meth:`ping` pings."""
+        return self._settings
 
     def ping(self) -> None:
         """Return when a server answers."""
@@ -175,27 +178,34 @@ class RedisClient:
     def _try(
         self,
         key: str,
-        commands: Callable[[bool], Sequence[Command]],
+        commands: Sequence[Command],
+        again: Sequence[Command],
         script: Script | None = None,
     ) -> list[Any]:
-        if not request_deadline.left(DEADLINE):
-            # Any answer would be too late, and seem to be a lost connection.
-            raise StoreUnavailable
+        """Send commands until there are answers, the first no error.
+
+        :param again: the same where they may have been executed before
+        """
         start = time.monotonic()
         end = request_deadline.cap(start + DEADLINE)
-        last = min(start + RETRY_PERIOD, end)
+        if end <= start:
+            # Any answer would be too late, and seem to be a lost connection.
+            raise StoreUnavailable
         # A connection that is open has the time-out of the settings.
         is_late = end - start < self._settings.read_timeout
         lost, cause = 0, ConnectionLost('')
-        is_repeated = False
         while lost < self._settings.attempts:
             until = end if lost or is_late else None
             try:
-                answers = self._exchange(
-                    key, commands(is_repeated), until, script
-                )
+                answers = self.topology.exchange(key, commands, until)
+                if not isinstance(answers[0], exceptions.RedisError):
+                    return answers
+                if script is not None:
+                    answers = self._with_text(
+                        key, commands, until, script, answers
+                    )
             except ConnectionLost as error:
-                lost, cause, is_repeated = lost + 1, error, True
+                lost, cause, commands = lost + 1, error, again
                 if not isinstance(error, CutShort):
                     self.topology.invalidate()
                 # The first may have been just an old connection.
@@ -203,11 +213,12 @@ class RedisClient:
             else:
                 code = error_code(answers[0])
                 if code not in _TRANSIENT:
+                    _checked(answers[:1])
                     return answers
                 cause, pause = ConnectionLost(f'{code} {answers[0]}'), PAUSE
                 if code in _MOVED:
                     self.topology.invalidate()
-            left = last - time.monotonic()
+            left = min(start + RETRY_PERIOD, end) - time.monotonic()
             if left <= 0 or lost == self._settings.attempts:
                 break
             # Rivals that collided once should not collide again.
@@ -215,29 +226,31 @@ class RedisClient:
         LOG.error('Redis does not answer: %s', cause)
         raise StoreUnavailable from cause
 
-    def _exchange(
+    def _with_text(
         self,
         key: str,
         commands: Sequence[Command],
         until: float | None,
-        script: Script | None,
+        script: Script,
+        answers: list[Any],
     ) -> list[Any]:
-        answers = self.topology.exchange(key, commands, until)
-        if script is None or error_code(answers[0]) != 'NOSCRIPT':
+        """Send a script itself if a server does not know its hash."""
+        if error_code(answers[0]) != 'NOSCRIPT':
             return answers
         # The server was restarted, or this is the first call.
         _, _, *rest = commands[0]
-        call = 'EVAL', script.text, *rest
+        call = ('EVAL', script.text, *rest)
         return self.topology.exchange(key, [call, *commands[1:]], until)
 
 
 def _checked(answers: list[Any]) -> list[Any]:
     """Return answers without errors."""
     for answer in answers:
+        if not isinstance(answer, exceptions.RedisError):
+            continue
         code = error_code(answer)
         if code in _REFUSALS:
             LOG.error('Redis refuses a command: %s %s', code, answer)
             raise StoreUnavailable
-        if isinstance(answer, exceptions.RedisError):
-            raise answer
+        raise answer
     return answers

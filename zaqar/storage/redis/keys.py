@@ -43,6 +43,7 @@ def of_state(prefix: str, qid: str) -> str:
     return _fixed(prefix, qid)[0]
 
 
+@functools.lru_cache(maxsize=4096)
 def of_records(prefix: str, kind: str, parent: str) -> Sequence[str]:
     """Return the keys of the records of a kind under a parent."""
     # Quoted, since a brace would end the tag.

@@ -6,14 +6,13 @@ change whose answer was lost is repeated: then the record is compared with the
 one to be written, so that the first try is not taken for a rival's.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from zaqar import store_clock
 from zaqar.models import Data, Record
 from zaqar.storage import base
-from zaqar.storage.record_encoding import encode
+from zaqar.storage.record_encoding import decode, encode
 from zaqar.storage.record_key_check import check_key
 from zaqar.storage.redis import keys, scripts
 from zaqar.storage.redis.client import RedisClient
@@ -28,6 +27,11 @@ class RedisManagementStore(base.ManagementStore):
     def __init__(self, client: RedisClient) -> None:
         self._client = client
         self.clock = store_clock.Clock(client.now)
+
+    @property
+    def server(self) -> object:
+        """See :class:`~zaqar.storage.base.Store`."""
+        return self._client.server
 
     def ping(self) -> None:
         self._client.ping()
@@ -99,4 +103,4 @@ def _record(name: str, stored: bytes | None) -> Record | None:
     if stored is None:
         return None
     version, _, text = stored.partition(b' ')
-    return Record(name, json.loads(text), int(version))
+    return Record(name, decode(text), int(version))

@@ -59,6 +59,11 @@ class RedisMessageStore(base.MessageStore):
         self._sweeper = QueueSweeper(client)
         self._watches = WatchOpener(client)
 
+    @property
+    def server(self) -> object:
+        """See :class:`~zaqar.storage.base.Store`."""
+        return self._client.server
+
     def ping(self) -> None:
         self._client.ping()
 

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import math
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,13 +103,14 @@ def error_code(answer: Any) -> str:
 class _PooledConnection:
     """A connection and its state.
 
-    :ivar epoch: how often all had been closed when it was created
+    :ivar home: the idle ones when it was created; others since all were closed
     :ivar role_due: when the role of its server is due for a check, monotonic
     """
 
     connection: Connection
-    epoch: int
+    home: list[Any]
     role_due: float = 0.0
+    is_open: bool = False
 
 
 class RedisNode:
@@ -126,9 +126,9 @@ class RedisNode:
 
     def __init__(self, make: Callable[..., Connection], name: str) -> None:
         self._make = make
+        #: Taken from and added to in single steps of the interpreter, hence
+        #: without a lock.
         self._idle: list[_PooledConnection] = []
-        self._epoch = 0
-        self._lock = threading.Lock()
         self.name = name
         self.needs_primary = False
 
@@ -143,12 +143,17 @@ class RedisNode:
         """
         is_fresh = until is not None
         left = math.inf if until is None else until - time.monotonic()
-        lent = self._new() if is_fresh else self._borrow()
+        try:
+            lent = self._new() if is_fresh else self._idle.pop()
+        except IndexError:
+            lent = self._new()
         connection = lent.connection
         try:
             if is_fresh:
                 _shorten_timeouts(connection, left)
-            connection.connect()
+            if not lent.is_open:
+                connection.connect()
+                lent.is_open = True
             answers = self._answers(lent, commands)
         except (exceptions.RedisError, OSError) as error:
             connection.disconnect()
@@ -188,21 +193,23 @@ class RedisNode:
 
     def close(self) -> None:
         """Close all connections, those in use when they are given back."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-            self._epoch += 1
-        for lent in idle:
-            lent.connection.disconnect()
+        idle, self._idle = self._idle, []
+        _disconnect(idle)
 
     def _answers(
         self, lent: _PooledConnection, commands: Sequence[Command]
     ) -> list[Any]:
         connection, now = lent.connection, time.monotonic()
         if not self.needs_primary or now < lent.role_due:
-            connection.send_packed_command(packed(connection, commands))
+            # Its own check of the connection is off, but costs a call.
+            connection.send_packed_command(
+                packed(connection, commands), check_health=False
+            )
             return [_answer(connection) for _ in commands]
         # In one packet with the rest, hence without a further round trip.
-        connection.send_packed_command(packed(connection, [_ROLE, *commands]))
+        connection.send_packed_command(
+            packed(connection, [_ROLE, *commands]), check_health=False
+        )
         role, *answers = [_answer(connection) for _ in (_ROLE, *commands)]
         if isinstance(role, bytes) and b'role:slave' in role:
             return [exceptions.ReadOnlyError('this is a replica')] * len(
@@ -212,20 +219,22 @@ class RedisNode:
         return answers
 
     def _new(self) -> _PooledConnection:
-        return _PooledConnection(self._make(), self._epoch)
-
-    def _borrow(self) -> _PooledConnection:
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        return self._new()
+        # Before it is made: what is closed meanwhile counts.
+        home = self._idle
+        return _PooledConnection(self._make(), home)
 
     def _give_back(self, lent: _PooledConnection) -> None:
-        with self._lock:
-            if lent.epoch == self._epoch:
-                self._idle.append(lent)
-                return
-        lent.connection.disconnect()
+        lent.home.append(lent)
+        if lent.home is not self._idle:
+            # All were closed meanwhile, perhaps just before it was added.
+            _disconnect(lent.home)
+
+
+def _disconnect(idle: list[_PooledConnection]) -> None:
+    """Close connections; another thread may do so with the same list."""
+    with contextlib.suppress(IndexError):
+        while True:
+            idle.pop().connection.disconnect()
 
 
 def make_node(

@@ -80,6 +80,11 @@ class StandaloneTopology(Topology):
     def node(self, key: str) -> RedisNode:
         return self._node
 
+    def exchange(
+        self, key: str, commands: Sequence[Command], until: float | None = None
+    ) -> list[Any]:
+        return self._node.exchange(commands, until)
+
     def nodes(self) -> Sequence[RedisNode]:
         return [self._node]
 

@@ -7,14 +7,13 @@ is repeated: then the row is compared with the one to be written, so that the
 first try is not taken for a rival's.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar import store_clock
 from zaqar.models import Data, Record
 from zaqar.storage import base
-from zaqar.storage.record_encoding import encode
+from zaqar.storage.record_encoding import decode, encode
 from zaqar.storage.record_key_check import check_key
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
@@ -179,4 +178,4 @@ def _record(row: Sequence[Any]) -> Record:
     name, data, version = row
     if isinstance(name, bytes):
         name = name.decode()
-    return Record(name, json.loads(data), version)
+    return Record(name, decode(data), version)

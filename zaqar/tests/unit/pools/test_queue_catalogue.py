@@ -6,6 +6,8 @@ from __future__ import annotations
 import tracemalloc
 from typing import Any
 
+import pytest
+
 from zaqar.models import Record, Scope
 from zaqar.pools import queue_catalogue
 from zaqar.pools.queue_catalogue import Catalogue
@@ -44,3 +46,24 @@ def test_what_is_not_fresh_takes_no_memory() -> None:
     finally:
         tracemalloc.stop()
     assert held < 2**20
+
+
+class PingedStore:
+    """A store on a server."""
+
+    def __init__(self, server: object) -> None:
+        self.server = server
+        self.pings = 0
+
+    def ping(self) -> None:
+        self.pings += 1
+
+
+@pytest.mark.parametrize(
+    ('one', 'other', 'pings'),
+    [('a', 'a', 1), ('a', 'b', 2), (None, None, 2), (None, 'a', 2)],
+)
+def test_a_server_is_pinged_once(one: Any, other: Any, pings: int) -> None:
+    stores: list[Any] = [PingedStore(one), PingedStore(other)]
+    Catalogue(*stores).ping()
+    assert sum(store.pings for store in stores) == pings

@@ -42,7 +42,7 @@ class Answering:
     def pack_commands(self, _: Any) -> list[bytes]:
         return []
 
-    def send_packed_command(self, _: Any) -> None: ...
+    def send_packed_command(self, _: Any, **_more: Any) -> None: ...
 
     def read_response(self) -> bytes:
         return b'PONG'
