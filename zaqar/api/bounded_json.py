@@ -61,7 +61,12 @@ def decode(raw: bytes, decoder: Callable[[bytes], T]) -> T:
         raise unparsable() from None
     except RecursionError:
         raise _too_deep() from None
-    _check(raw)
+    # What is shorter has no room for as many brackets, and their ends.
+    is_deep = len(raw) > 2 * MAX_DEPTH and (
+        raw.count(b'[') + raw.count(b'{') > MAX_DEPTH
+    )
+    if is_deep or _SUSPECT.search(raw) is not None:
+        _check(raw, is_deep=is_deep)
     return document
 
 
@@ -83,11 +88,8 @@ def _too_deep() -> InvalidBody:
     return InvalidBody(f'JSON is nested more than {MAX_DEPTH} levels deep.')
 
 
-def _check(raw: bytes) -> None:
-    """Check the nesting and the numbers of a text that is JSON."""
-    is_deep = raw.count(b'[') + raw.count(b'{') > MAX_DEPTH
-    if not is_deep and _SUSPECT.search(raw) is None:
-        return
+def _check(raw: bytes, *, is_deep: bool) -> None:
+    """Check the numbers of a text that is JSON, and its nesting if need be."""
     bare = _STRING.sub(b'', raw)
     if is_deep:
         _check_depth(bare)

@@ -83,9 +83,14 @@ def scope(project_id: str, path: Mapping[str, str]) -> Scope | None:
 
     :raises InvalidRequest: an invalid name, or too long a project
     """
-    for key, kind in SCOPES.items():
+    return take_scope(project_id, {**path})
+
+
+def take_scope(project_id: str, path: dict[str, str]) -> Scope | None:
+    """Return the same, and take its name out of the values of the path."""
+    for key in SCOPES:
         if key in path:
-            return _scope(project_id, path[key], kind)
+            return _scope(project_id, path.pop(key), SCOPES[key])
     if len(project_id) > MAX_PROJECT:
         raise _malformed(Kind.QUEUE)
     return None

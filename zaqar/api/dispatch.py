@@ -181,7 +181,11 @@ class Dispatcher:
     ) -> Any:
         if request_deadline.is_too_late():
             raise StoreUnavailable(request_deadline.TOO_MANY)
-        if not self.serves(operation, version):
+        # As serves() says.
+        if (
+            operation.since > version
+            or not operation.needs <= self._context.features
+        ):
             raise NoRoute
         self._authorizer.check(operation.rule, identity, scope, path)
         arguments: dict[str, Any] = dict(path)
@@ -198,7 +202,10 @@ class Dispatcher:
             )
         size = 0
         if operation.body is not None:
-            received = self._read(operation.body, read_body)
+            most = operation.body.max_size(self.limits)
+            received = read_body(operation.body, most)
+            if received is not None and received.size > most:
+                raise operation.body.too_large(most)
             size = received.size if received else 0
             text = received.text if received else None
             arguments['document'] = _document(operation.body, text, version)
@@ -250,13 +257,6 @@ class Dispatcher:
         finally:
             request_deadline.end(former)
 
-    def _read(self, body: Body, read_body: BodyReader) -> Received | None:
-        most = body.max_size(self.limits)
-        received = read_body(body, most)
-        if received is not None and received.size > most:
-            raise body.too_large(most)
-        return received
-
 
 def _document(body: Body, raw: bytes | None, version: Version) -> Any:
     if raw is None and body.required:
@@ -265,7 +265,7 @@ def _document(body: Body, raw: bytes | None, version: Version) -> Any:
         return None
     document = body.decode(raw or b'')
     if body.newer is not None:
-        body.newer.unset(document, version)
+        body.newer.unset((document,), version)
     return document
 
 

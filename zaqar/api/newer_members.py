@@ -29,14 +29,10 @@ class NewerMembers:
     absent: Mapping[Version, Sequence[str]]
     items: Mapping[str, NewerMembers]
 
-    def unset(self, document: msgspec.Struct, version: Version) -> None:
-        """Unset those that a version does not have."""
-        self.unset_all((document,), version)
-
-    def unset_all(
+    def unset(
         self, documents: Collection[msgspec.Struct], version: Version
     ) -> None:
-        """Unset those of several objects."""
+        """Unset those that a version does not have in some objects."""
         if absent := self.absent[version]:
             for document in documents:
                 for name in absent:
@@ -44,7 +40,7 @@ class NewerMembers:
         for name, newer in self.items.items():
             for document in documents:
                 array: Any = getattr(document, name)
-                newer.unset_all(array or (), version)
+                newer.unset(array or (), version)
 
 
 def of(schema: Schema) -> NewerMembers | None:

@@ -29,7 +29,9 @@ def parse(
     :param version: below which a parameter counts as absent
     :raises InvalidParameter: a value of the wrong type
     """
-    arguments: dict[str, Any] = {param.name: None for param in params}
+    arguments: dict[str, Any] = {}
+    for param in params:
+        arguments[param.name] = None
     for param in params:
         if param.name not in values or param.since > version:
             continue

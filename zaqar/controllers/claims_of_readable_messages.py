@@ -51,7 +51,9 @@ def claim_readable(
             if claim is None or not (claim.messages or claim.exhausted):
                 break
             messages, lacks = decrypt(claim.messages, queue.scope)
-            lacks_key |= lacks | decrypt(claim.exhausted, queue.scope)[1]
+            lacks_key |= lacks
+            if claim.exhausted:
+                lacks_key |= decrypt(claim.exhausted, queue.scope)[1]
             if messages:
                 at_end = False
                 return Claimed(claim.with_messages(messages), now)

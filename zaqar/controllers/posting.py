@@ -204,6 +204,6 @@ def _delay(item: PostedMessage, default: int, ttl: int, ctx: Context) -> int:
 
 def most_messages(metadata: Mapping[str, Any], limits: Limits) -> int:
     """Return how many live messages a queue may hold; 0 for any number."""
-    own = metadata.get('_max_messages') or 0
-    bounds = [most for most in (own, limits.max_messages_per_queue) if most]
-    return min(bounds, default=0)
+    own: int = metadata.get('_max_messages') or 0
+    general = limits.max_messages_per_queue
+    return min(own, general) if own and general else own or general

@@ -104,6 +104,8 @@ def _own_number(metadata: Mapping[str, Any], key: str, default: int) -> int:
 def default_delay(metadata: Mapping[str, Any], limits: Limits) -> int:
     """Return the delay of messages that come without one, in seconds."""
     own = metadata.get('_default_message_delay')
+    if own is None:
+        return limits.default_message_delay
     if is_int(own):
         return int(own or 0)
     # The reference service has also stored texts.

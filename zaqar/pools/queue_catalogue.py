@@ -74,13 +74,16 @@ class Catalogue:
         self._timer = timer
         self._next_look = -math.inf
         #: Queues, each with the time until which it is fresh.
-        self._cache: BoundedCache[Scope, tuple[Queue | None, float]] = (
-            BoundedCache(CACHED)
+        self._cache: BoundedCache[Scope, tuple[Queue, float]] = BoundedCache(
+            CACHED
         )
 
     def find(self, scope: Scope) -> Queue | None:
         """Return the queue, perhaps from the cache, or None."""
-        return self._cached(scope) or self.read(scope)
+        cached = self._cache.get(scope)
+        if cached is not None and self._timer() < cached[1]:
+            return cached[0]
+        return self.read(scope)
 
     def read(self, scope: Scope) -> Queue | None:
         """Return the queue as it is recorded now, or None."""
@@ -189,7 +192,11 @@ class Catalogue:
         missing: Any,
     ) -> Any:
         for _ in range(ATTEMPTS):
-            queue = self._cached(scope) or find(scope)
+            cached = self._cache.get(scope)
+            if cached is not None and self._timer() < cached[1]:
+                queue: Queue | None = cached[0]
+            else:
+                queue = find(scope)
             if queue is None:
                 return missing
             try:
@@ -344,10 +351,6 @@ class Catalogue:
     def _drop(self, queue: Queue) -> None:
         store = self.store(queue)
         store.drop(queue.qid, now=store.clock.now())
-
-    def _cached(self, scope: Scope) -> Queue | None:
-        queue, until = self._cache.get(scope, (None, -math.inf))
-        return queue if self._timer() < until else None
 
     def _cache_queue(self, queue: Queue) -> Queue:
         now = self._timer()

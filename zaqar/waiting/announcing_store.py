@@ -28,9 +28,9 @@ class _AnnouncingStore:
         self, qid: str, messages: Sequence[NewMessage], **options: Any
     ) -> Sequence[str]:
         """Post messages; see the contract."""
-        ids = self._store.post(qid, messages, **options)
+        ids: Sequence[str] = self._store.post(qid, messages, **options)
         self._waited.posted(qid, messages)
-        return cast(Sequence[str], ids)
+        return ids
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         """Release a claim; see the contract."""

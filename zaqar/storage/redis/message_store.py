@@ -197,6 +197,8 @@ class RedisMessageStore(base.MessageStore):
         fresh: list[Message] = []
         exhausted: list[Message] = []
         messages = message_codec.decode_all(flat, now)
+        if not max_claims:
+            return Claim(claim_id, int(claim_ttl), int(expires_at), messages)
         for message, record in zip(messages, flat[2::3], strict=True):
             is_exhausted = message_codec.is_exhausted(record)
             (exhausted if is_exhausted else fresh).append(message)
@@ -317,14 +319,15 @@ class RedisMessageStore(base.MessageStore):
         back at the same time it takes several calls, so that none of them
         blocks the server for long.
         """
-        end = request_deadline.cap(time.monotonic() + DEADLINE)
+        began = time.monotonic()
         budget = scripts.FIRST_BUDGET
         while True:
             status, *answer = self._call(script, qid, now, budget, *arguments)
             if status != Status.AGAIN:
-                _check(status)
+                if status:
+                    _check(status)
                 return answer
-            if time.monotonic() > end:
+            if time.monotonic() > request_deadline.cap(began + DEADLINE):
                 raise StoreUnavailable
             budget = scripts.NEXT_BUDGET
 

@@ -150,41 +150,40 @@ def _notice_of(post: PostCall, message: NewMessage) -> PostCall:
 def _group(post: PostCall) -> Sequence[Any]:
     """Return the arguments of a script for one token."""
     messages, now = post.messages, post.now
-    beside = _beside(messages)
-    group: list[Any] = [
+    rnds = ids = ''
+    longest = 0
+    texts: list[Any] = []
+    # Letter, number and value of what is stored beside bodies.
+    beside: list[Any] = []
+    for number, item in enumerate(messages, 1):
+        rnds += item.rnd
+        ids += item.id or ''
+        if item.ttl > longest:
+            longest = item.ttl
+        texts += (
+            now + item.delay * 1000 if item.delay else '',
+            message_codec.encode(item, now),
+        )
+        if item.group is not None:
+            beside += (message_codec.GROUP, number, item.group)
+        if item.extras is not None:
+            beside += (message_codec.EXTRAS, number, item.extras)
+    group = (
         post.token,
-        ''.join(item.rnd for item in messages),
-        max(
-            (message_codec.expiry(item, now) for item in messages), default=now
-        ),
-        ''.join(item.id for item in messages if item.id),
+        rnds,
+        now + longest * 1000,
+        ids,
         len(messages),
         len(beside) // 3,
         post.fingerprint,
         post.token_lifetime,
         post.dedup_window * 1000,
-    ]
-    for item in messages:
-        delay = item.delay * 1000
-        group += (
-            now + delay if delay else '',
-            message_codec.encode(item, now),
-        )
-    group += beside
-    if post.dedup_window:
-        group += [post.dedup_id(item) or '' for item in messages]
-    return group
-
-
-def _beside(messages: Sequence[NewMessage]) -> Sequence[Any]:
-    """Return letter, number and value of what is stored beside bodies."""
-    flat: list[Any] = []
-    for number, item in enumerate(messages, 1):
-        if item.group is not None:
-            flat += (message_codec.GROUP, number, item.group)
-        if item.extras is not None:
-            flat += (message_codec.EXTRAS, number, item.extras)
-    return flat
+        *texts,
+        *beside,
+    )
+    if not post.dedup_window:
+        return group
+    return (*group, *[post.dedup_id(item) or '' for item in messages])
 
 
 def _read(

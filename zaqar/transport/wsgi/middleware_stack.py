@@ -35,7 +35,16 @@ def build(
     :param traced: returns an application that traces requests
     :param offers: tells which operations there are
     """
-    return shortcut.with_shortcut(*layers(conf, dispatcher, traced, offers))
+    outer, inner = layers(conf, dispatcher, traced, offers)
+    return shortcut.with_shortcut(
+        outer,
+        inner,
+        names_project=not _has_keystone(conf),
+    )
+
+
+def _has_keystone(conf: cfg.ConfigOpts) -> bool:
+    return caller_identity.strategy(conf) == caller_identity.KEYSTONE
 
 
 def layers(
@@ -49,18 +58,20 @@ def layers(
     Those begin with authentication. Most requests concern none of the others:
     see :mod:`zaqar.transport.wsgi.shortcut`, to be changed with them.
     """
-    keystone = caller_identity.strategy(conf) == caller_identity.KEYSTONE
+    keystone = _has_keystone(conf)
     waiting = WaitingInThreads.from_conf(conf)
     root = RootController(dispatcher, offers, waiting, verified=keystone)
     # Inside out. Only authenticated requests are traced.
     bare = PecanApplication(root)
-    inner = traced(bare)
-    uses_webob = keystone or inner is not bare
+    authenticated = with_traces = traced(bare)
     # The identity in logs is verified by then.
-    inner = middleware.with_project_logged(inner)
+    inner = middleware.with_project_logged(with_traces)
     # Callers authenticate by a token ...
-    app = middleware.with_keystone(inner, conf) if keystone else inner
-    authenticated = middleware.with_bare_location(app) if uses_webob else app
+    app = inner
+    if keystone:
+        app = authenticated = middleware.with_keystone(inner, conf)
+    if authenticated is not bare:
+        authenticated = middleware.with_bare_location(authenticated)
     # ... or by a signature.
     app = middleware.with_signatures(app, inner, dispatcher.signer)
     app = stream_requests.with_signed_queries(app)

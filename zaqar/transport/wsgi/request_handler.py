@@ -33,7 +33,7 @@ from zaqar.transport.wsgi import (
     stream_requests,
     waiting_in_threads,
 )
-from zaqar.transport.wsgi.responses import Response, error_response
+from zaqar.transport.wsgi.responses import JSON, Response, error_response
 from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import Environ, StartResponse
 
@@ -93,9 +93,12 @@ class RootController:
         version = microversions.MIN
         if microversion_headers.KEY in environ:
             version = microversion_headers.version(environ)
-        path = _path(environ)
+        path = environ.get('PATH_INFO', '')
+        if not path.isascii():
+            # Bytes that are not UTF-8 match no route.
+            path = path.encode('latin-1').decode('utf-8', 'replace')
         match = router.match(self._trees[version], path)
-        if 'CONTENT_TYPE' in environ:
+        if 'CONTENT_TYPE' in environ and environ['CONTENT_TYPE'] != JSON:
             request_reading.refuse_form(environ)
         methods, operation = match.node.methods, None
         if method in methods:
@@ -109,27 +112,30 @@ class RootController:
             if stream is None:
                 request_reading.check_accept(environ)
         identity = self._callers.identity(environ, needs_client=stream is None)
-        scope = client_project_queue_checks.scope(
-            identity.project, match.values
+        values = match.values
+        scope = client_project_queue_checks.take_scope(
+            identity.project, values
         )
         if method == 'OPTIONS':
             return Response(200, headers=_allow(match.node))
         if operation is None:
             raise MethodNotAllowed(headers=_allow(match.node))
-        path_values = client_project_queue_checks.without_scope(match.values)
         turn: Turn | None = environ.get(TURN)
         name = (stream or operation).name
         if turn is not None and not turn.begin(name, identity.project):
             return Response(503)
         if stream is not None:
-            return self._begin(stream, identity, scope, path_values, environ)
+            return self._begin(stream, identity, scope, values, environ)
+        query = environ.get('QUERY_STRING', '')
         run = functools.partial(
             self._dispatcher.run,
             operation,
             identity,
             scope=scope,
-            path=path_values,
-            values=request_reading.query(environ),
+            path=values,
+            values=request_reading.query(query)
+            if query
+            else request_reading.NO_QUERY,
             version=version,
         )
         read_body = functools.partial(request_reading.read_body, environ)
@@ -140,7 +146,11 @@ class RootController:
                 return Response(503)
             turn.weigh(result)
             is_refused = turn.is_refused
-        elif not _may_wait(operation, version, environ):
+        elif WAIT not in query and (
+            # Below 2.1 nothing waits.
+            version == microversions.MIN
+            or operation.default_wait(version) is None
+        ):
             return view(run(read_body=read_body), scope, path)
         else:
             read_once = waiting_in_threads.read_once(read_body)
@@ -162,7 +172,7 @@ class RootController:
         environ: Environ,
     ) -> Response:
         """Begin a stream; the ``Accept`` header has named the version."""
-        values = request_reading.query(environ)
+        values = request_reading.query(environ.get('QUERY_STRING', ''))
         start = self._dispatcher.run(
             stream,
             identity,
@@ -213,7 +223,10 @@ class PecanApplication(PecanBase):  # type: ignore[misc]
         if self.hooks:
             body: Iterable[bytes] = super().__call__(environ, start_response)
             return body
-        response = self._response(self.root.handle, environ)
+        try:
+            response: Response = self.root.handle(environ)
+        except Exception as error:
+            response = _failure(error)
         return response(environ, start_response)
 
     def find_controller(self, state: RoutingState) -> Any:
@@ -227,42 +240,22 @@ class PecanApplication(PecanBase):  # type: ignore[misc]
         self, controller: Any, args: Any, kwargs: Any, state: RoutingState
     ) -> None:
         """Call the controller and convert exceptions to responses."""
-        state.response = self._response(controller, *args)
-
-    def _response(
-        self, handle: Callable[[Environ], Response], environ: Environ
-    ) -> Response:
         try:
-            return handle(environ)
-        except ZaqarError as error:
-            return error_response(error)
-        except Exception:
-            # Details of an unforeseen error are for the log alone.
-            LOG.exception('A request failed')
-            return error_response(ZaqarError(None))
+            state.response = controller(*args, **kwargs)
+        except Exception as error:
+            state.response = _failure(error)
 
     def _handle_empty_response_body(self, state: RoutingState) -> None:
         """Leave the response as it is."""
 
 
-def _may_wait(
-    operation: Operation, version: Version, environ: Environ
-) -> bool:
-    """Tell whether a request may have to wait for messages."""
-    if 'QUERY_STRING' in environ and WAIT in environ['QUERY_STRING']:
-        return True
-    # Below 2.1 nothing waits.
-    return version > microversions.MIN and (
-        operation.default_wait(version) is not None
-    )
-
-
-def _path(environ: Environ) -> str:
-    """Return the path; bytes that are not UTF-8 match no route."""
-    path: str = environ.get('PATH_INFO', '')
-    if not path.isascii():
-        path = path.encode('latin-1').decode('utf-8', 'replace')
-    return path
+def _failure(error: Exception) -> Response:
+    """Return the response to a request that failed."""
+    if not isinstance(error, ZaqarError):
+        # Details of an unforeseen error are for the log alone.
+        LOG.error('A request failed', exc_info=error)
+        error = ZaqarError(None)
+    return error_response(error)
 
 
 def _allow(node: router.RouteNode) -> dict[str, str]:

@@ -29,7 +29,8 @@ _OFFERS = (JSON, f'{JSON};charset=utf-8', 'application/json-home')
 
 _ANYTHING = ('application/x-anything',)
 
-_NO_QUERY: Mapping[str, Sequence[str]] = {}
+#: The query of a request without one.
+NO_QUERY: Mapping[str, Sequence[str]] = {}
 
 #: Characters of the longest query that is cached: callers choose it.
 _USUAL_QUERY = 200
@@ -76,11 +77,8 @@ def check_accept(environ: Environ) -> None:
         )
 
 
-def query(environ: Environ) -> Mapping[str, Sequence[str]]:
-    """Return the query, each name with all its values."""
-    text = environ.get('QUERY_STRING', '')
-    if not text:
-        return _NO_QUERY
+def query(text: str) -> Mapping[str, Sequence[str]]:
+    """Return a query, each name with all its values."""
     return (_cached_query if len(text) <= _USUAL_QUERY else _query)(text)
 
 
@@ -100,25 +98,20 @@ def read_body(environ: Environ, body: Body, most: int) -> Received | None:
     """
     if body.media_type is not None:
         _check_media_type(environ, body)
-    length = _length(environ)
-    if length is None:
+    text = environ.get('CONTENT_LENGTH', '')
+    if text == '':
         content = _read_chunked(environ, most)
         return None if content is None else Received(content, len(content))
+    # Among what WSGI passes, that of Latin-1, no others are decimal digits.
+    if not text.isdecimal():
+        raise InvalidBody('Content-Length must be a number.')
+    length = int(text)
     if length > most:
         raise body.too_large(most)
     raw: bytes = environ['wsgi.input'].read(length) if length else b''
     if len(raw) < length:
         raise InvalidBody('Request body is shorter than its Content-Length.')
     return Received(raw, length)
-
-
-def _length(environ: Environ) -> int | None:
-    text = environ.get('CONTENT_LENGTH', '')
-    if text == '':
-        return None
-    if not (text.isascii() and text.isdigit()):
-        raise InvalidBody('Content-Length must be a number.')
-    return int(text)
 
 
 def _read_chunked(environ: Environ, most: int) -> bytes | None:

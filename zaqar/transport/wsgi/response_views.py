@@ -126,7 +126,7 @@ def _posted(posted: Posted, scope: Scope, path: str) -> Response:
     if len(location) > MAX_LOCATION:
         location = folder
     document = {'resources': [f'{folder}/{item}' for item in posted.ids]}
-    return json_response(document, 201, {'Location': location})
+    return Response(201, encode(document), {'Location': location})
 
 
 def _message_page(
@@ -169,30 +169,35 @@ def _claimed(
 ) -> Response:
     if claimed is None:
         return Response(204)
-    location = f'{base(scope)}/claims/{claimed.claim.id}'
-    messages = _claim_messages(claimed, scope, version)
+    folder = base(scope)
+    location = f'{folder}/claims/{claimed.claim.id}'
+    messages = _claim_messages(claimed, folder, version)
     return json_response({'messages': messages}, 201, {'Location': location})
 
 
 def _claim(
     claimed: Claimed, scope: Scope, path: str, version: Version
 ) -> Response:
-    claim = claimed.claim
+    claim, folder = claimed.claim, base(scope)
     begun = claim.expires_at - claim.ttl * 1000
     return json_response(
         {
-            'href': f'{base(scope)}/claims/{claim.id}',
+            'href': f'{folder}/claims/{claim.id}',
             'ttl': claim.ttl,
             'age': resource_representations.age(begun, claimed.now),
-            'messages': _claim_messages(claimed, scope, version),
+            'messages': _claim_messages(claimed, folder, version),
         }
     )
 
 
 def _claim_messages(
-    claimed: Claimed, scope: Scope, version: Version
+    claimed: Claimed, queue: str, version: Version
 ) -> list[dict[str, Any]]:
-    folder = f'{base(scope)}/messages'
+    """Return the messages of a claim.
+
+    :param queue: the path of their queue
+    """
+    folder = f'{queue}/messages'
     return [
         message(m, claimed.now, folder, version)
         for m in claimed.claim.messages

@@ -25,47 +25,51 @@ _DOCUMENT = '/v2/openapi.json'
 _ORDINARY_METHODS = frozenset(('DELETE', 'GET', 'PATCH', 'POST', 'PUT'))
 
 
-def with_shortcut(layers: App, inner: App) -> App:
+def with_shortcut(
+    layers: App, inner: App, *, names_project: bool = False
+) -> App:
     """Pass ordinary requests to the application, others to its layers.
 
     :param layers: the application within all layers
     :param inner: the application within those only that concern every request
         and are not repeated here
+    :param names_project: whether logs name the project of the headers at once,
+        since nobody verifies it
     """
 
     def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        if not _is_ordinary(environ):
+        path = environ.get('PATH_INFO', '')
+        if not (
+            # Whatever concerns none of the layers, in their order: CORS
+            environ['REQUEST_METHOD'] in _ORDINARY_METHODS
+            and 'HTTP_ORIGIN' not in environ
+            # the Accept header, which must be short
+            and (
+                'HTTP_ACCEPT' not in environ
+                or len(environ['HTTP_ACCEPT']) <= middleware.MAX_ACCEPT
+            )
+            # health, the confirmation page, public documents, version 1.1
+            and path[:4] == _FOLDER
+            and path != _DOCUMENT
+            # signatures, in the query or in a header
+            and 'HTTP_URL_SIGNATURE' not in environ
+            and (
+                'QUERY_STRING' not in environ
+                or 'url_signature=' not in environ['QUERY_STRING']
+            )
+        ):
             return layers(environ, start)
         if microversion_headers.KEY in environ:
             header = environ[microversion_headers.KEY]
             start = microversion_headers.varied(header, start)
         request_id = environ[REQUEST_ID_KEY] = middleware.new_request_id()
-        global_id = ''
+        global_id = project = ''
         if GLOBAL_ID_KEY in environ:
             global_id = environ[GLOBAL_ID_KEY]
-        log_context.begin(request_id, global_id)
+        if names_project and 'HTTP_X_PROJECT_ID' in environ:
+            project = environ['HTTP_X_PROJECT_ID']
+        log_context.begin(request_id, global_id, project)
         named = functools.partial(middleware.named, request_id, start)
         return inner(environ, named)
 
     return call
-
-
-def _is_ordinary(environ: Environ) -> bool:
-    """Tell whether a request concerns none of the layers; in their order."""
-    path = environ.get('PATH_INFO', '')
-    return (
-        # CORS
-        environ['REQUEST_METHOD'] in _ORDINARY_METHODS
-        and 'HTTP_ORIGIN' not in environ
-        # the Accept header, which must be short
-        and (
-            'HTTP_ACCEPT' not in environ
-            or len(environ['HTTP_ACCEPT']) <= middleware.MAX_ACCEPT
-        )
-        # health, the confirmation page, public documents, version 1.1
-        and path[:4] == _FOLDER
-        and path != _DOCUMENT
-        # signatures, in the query or in a header
-        and 'HTTP_URL_SIGNATURE' not in environ
-        and 'url_signature=' not in environ.get('QUERY_STRING', '')
-    )

@@ -50,7 +50,7 @@ def test_below_their_version_they_are_unset(
     document = msgspec.json.decode(text, type=Document)
     newer = newer_members.of(SCHEMA)
     assert newer is not None
-    newer.unset(document, version)
+    newer.unset([document], version)
     assert isinstance(document.items, list)
     seen: list[Any] = [document.new, document.items[0].new]
     assert [value is not msgspec.UNSET for value in seen] == [
@@ -64,7 +64,7 @@ def test_an_absent_array_has_none() -> None:
     document = Document()
     newer = newer_members.of(SCHEMA)
     assert newer is not None
-    newer.unset(document, V2_0)
+    newer.unset([document], V2_0)
     assert document == Document()
 
 
@@ -88,5 +88,5 @@ def test_what_is_newer_may_be_of_any_type_before() -> None:
         for value in ('1', '"x"', 'null', '{"a": [1]}'):
             text = f'{{"messages": [{{"body": 1, "{name}": {value}}}]}}'
             document = body.decode(text.encode())
-            newer.unset(document, V2_0)
+            newer.unset([document], V2_0)
             assert document == body.decode(b'{"messages": [{"body": 1}]}')
