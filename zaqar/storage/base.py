@@ -59,13 +59,9 @@ class Store(abc.ABC):
     #: The clock of the server behind the store; see :mod:`zaqar.store_clock`.
     clock: store_clock.Clock
 
-    @property
-    def server(self) -> object:
-        """What a ping reaches, None if that is not known.
-
-        Of stores with equal ones, one ping is enough.
-        """
-        return None
+    #: What a ping reaches, None if that is not known. Of stores with equal
+    #: ones, one ping is enough.
+    server: object = None
 
     @abc.abstractmethod
     def ping(self) -> None:

@@ -26,12 +26,8 @@ class RedisManagementStore(base.ManagementStore):
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
+        self.server = client.server
         self.clock = store_clock.Clock(client.now)
-
-    @property
-    def server(self) -> object:
-        """See :class:`~zaqar.storage.base.Store`."""
-        return self._client.server
 
     def ping(self) -> None:
         self._client.ping()

@@ -54,15 +54,11 @@ class RedisMessageStore(base.MessageStore):
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
+        self.server = client.server
         self.clock = store_clock.Clock(client.now)
         self._posts = posting.Posts(client)
         self._sweeper = QueueSweeper(client)
         self._watches = WatchOpener(client)
-
-    @property
-    def server(self) -> object:
-        """See :class:`~zaqar.storage.base.Store`."""
-        return self._client.server
 
     def ping(self) -> None:
         self._client.ping()
