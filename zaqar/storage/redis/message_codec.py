@@ -60,10 +60,6 @@ def claim_id(text: str) -> str:
     return text if is_claim_id(text) else NO_CLAIM
 
 
-def expiry(message: NewMessage, now: int) -> int:
-    return now + message.ttl * 1000
-
-
 def encode(message: NewMessage, now: int) -> bytes:
     client = message.client.encode()
     own_id = b'' if message.id is None else message.id.encode()

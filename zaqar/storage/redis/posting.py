@@ -58,7 +58,8 @@ class Posts:
             own: Sequence[Any] = ()
             if places is None or places:
                 message = notice() if places is None else notice(places)
-                own = _group(_notice_of(post, message))
+                token = f'{post.qid}{post.token}'
+                own = _group(post, token, (message,), 0)
             record, places = self._try(post, limit, _WITH_NOTICE, own, places)
             if record:
                 return record
@@ -77,7 +78,9 @@ class Posts:
         :returns: what is stored under the token, or nothing, and the places
             that the notice has to be made of; None for all
         """
-        numbers = ','.join(str(place + 1) for place in places or ())
+        numbers = ''
+        if places:
+            numbers = ','.join(str(place + 1) for place in places)
         record, epoch, wanted = self._store(
             post, limit, notice, group, numbers
         )
@@ -117,10 +120,11 @@ class Posts:
             outbox = keys.of_queue(self._client.prefix, OUTBOX, post.now)
             names = (*names, *outbox)
         version = '' if post.version is None else post.version
+        own = _group(post, post.token, post.messages, post.dedup_window)
         status, *answer = self._client.run(
             scripts.POST,
             names,
-            (post.now, limit, notice, version, numbers, *_group(post), *group),
+            (post.now, limit, notice, version, numbers, *own, *group),
         )
         if status == Status.GONE:
             raise QueueGone
@@ -147,9 +151,17 @@ def _notice_of(post: PostCall, message: NewMessage) -> PostCall:
     )
 
 
-def _group(post: PostCall) -> Sequence[Any]:
-    """Return the arguments of a script for one token."""
-    messages, now = post.messages, post.now
+def _group(
+    post: PostCall,
+    token: str,
+    messages: Sequence[NewMessage],
+    dedup_window: int,
+) -> Sequence[Any]:
+    """Return the arguments of a script for one token of a call.
+
+    :param token: that of the post or of its notice
+    """
+    now = post.now
     rnds = ids = ''
     longest = 0
     texts: list[Any] = []
@@ -169,19 +181,19 @@ def _group(post: PostCall) -> Sequence[Any]:
         if item.extras is not None:
             beside += (message_codec.EXTRAS, number, item.extras)
     group = (
-        post.token,
+        token,
         rnds,
         now + longest * 1000,
         ids,
         len(messages),
-        len(beside) // 3,
+        len(beside) // 3 if beside else 0,
         post.fingerprint,
         post.token_lifetime,
-        post.dedup_window * 1000,
+        dedup_window * 1000,
         *texts,
         *beside,
     )
-    if not post.dedup_window:
+    if not dedup_window:
         return group
     return (*group, *[post.dedup_id(item) or '' for item in messages])
 
@@ -193,13 +205,16 @@ def _read(
 
     :returns: also the places of those that were stored
     """
-    own_ids = [item.id for item in messages if item.id]
-    if own_ids:
+    # Either all or none have an id of their own: those of dead letters.
+    if messages and messages[0].id:
+        own_ids = [item.id for item in messages if item.id]
         return own_ids, range(len(own_ids))
     first, _, rest = record.decode().partition(' ')
-    if first.startswith('='):
+    if first[:1] == '=':
         ids = [rest[at : at + 32] for at in range(0, len(rest), 32)]
         return ids, _places(first[1:].encode())
+    if len(rest) == 16:
+        return [make_id(int(first), rest)], range(1)
     ids = [
         make_id(int(first) + place, rest[place * 16 : place * 16 + 16])
         for place in range(len(rest) // 16)
