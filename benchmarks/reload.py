@@ -175,7 +175,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add('--rounds', type=int, default=7, help='(7)')
     add('--reloads', type=int, default=1, help='in each round (1)')
-    add('--clients', type=int, default=16, help='(16)')
+    add('--clients', type=int, default=28, help='(28)')
     add('--pace', type=float, default=0.016, help='seconds per post (0.016)')
     add('--seconds', type=float, default=10.0, help='of quiet a round (10)')
     add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')

@@ -163,7 +163,7 @@ class AsgiAdapter:
         try:
             answer = wsgi_environ.call(app, environ)
             if turn.is_missed:
-                # Once only: what granian reports to a second one is wrong.
+                # Once only: see findings/granian-cancelled-receive.sh.
                 client = client or self._watched(watcher, turn)
                 if client.has_gone:
                     turn.give_up()
