@@ -81,6 +81,8 @@ class Batcher(Generic[Item, Result]):
         batches before it works by itself; 0 to never merge
     :param size: returns the size of an item
     :param leaders: how many threads work for a key at the same time
+    :param owner: returns whose an item is; where not all fit into a batch,
+        owners take turns
     """
 
     def __init__(
@@ -90,12 +92,14 @@ class Batcher(Generic[Item, Result]):
         timeout: float,
         size: Callable[[Item], int] = lambda _: 0,
         leaders: int = 1,
+        owner: Callable[[Item], Hashable] = lambda _: None,
     ) -> None:
         self._together = together
         self._alone = alone
         self._timeout = timeout
         self._size = size
         self._most_leaders = leaders
+        self._owner = owner
         #: Who waits, by the keys for which a thread works.
         self._waiting: dict[Hashable, list[_Waiter[Item, Result]]] = {}
         #: How many threads work for a key.
@@ -162,13 +166,30 @@ class Batcher(Generic[Item, Result]):
         batch, size = [waiter], self._size(waiter.item)
         with self._mutex:
             waiting = self._waiting[key]
-            for other in waiting[: MAX_BATCH - 1]:
+            for other in self._by_turns(waiter, waiting)[: MAX_BATCH - 1]:
                 size += self._size(other.item)
                 if size > MAX_SIZE:
                     break
                 batch.append(other)
-            del waiting[: len(batch) - 1]
+            taken = set(map(id, batch))
+            waiting[:] = [one for one in waiting if id(one) not in taken]
         return batch
+
+    def _by_turns(
+        self,
+        first: _Waiter[Item, Result],
+        waiting: Sequence[_Waiter[Item, Result]],
+    ) -> Sequence[_Waiter[Item, Result]]:
+        """Return calls in the order in which they join a first one."""
+        counts = Counter([self._owner(first.item)])
+        ranks = {}
+        for one in waiting:
+            owner = self._owner(one.item)
+            ranks[id(one)] = counts[owner]
+            counts[owner] += 1
+        if len(counts) == 1:
+            return waiting
+        return sorted(waiting, key=lambda one: ranks[id(one)])
 
     def _lead(
         self, batch: Sequence[_Waiter[Item, Result]], key: Hashable

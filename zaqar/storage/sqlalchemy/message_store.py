@@ -33,7 +33,7 @@ from zaqar.models import (
 from zaqar.random_bytes import token_hex
 from zaqar.storage import base
 from zaqar.storage.availability import Availability, OnChange, Watch
-from zaqar.storage.group_commit import Batcher, Sharing
+from zaqar.storage.group_commit import MAX_SIZE, Batcher, Sharing
 from zaqar.storage.inspection import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.post_call_parameters import PostCall
@@ -71,6 +71,10 @@ from zaqar.storage.sqlalchemy.statement_execution import (
 #: before it waits for the lock.
 _SHARED_TRIES = 2
 
+#: What a message counts when claims share a commit: 256 of them may be read
+#: before any of these claims is answered, however long the messages are.
+_CLAIMED_SIZE = MAX_SIZE // 256
+
 #: Those of a post, or why there are none.
 _Ids = Sequence[str] | QueueFull
 
@@ -98,6 +102,7 @@ class SqlMessageStore(base.MessageStore):
             self._post_in_turn,
             window,
             size,
+            owner=lambda post: post.qid,
         )
         self._posts_by_queue: Batcher[PostCall, _Ids | None] = Batcher(
             lambda posts: self._post_together(posts, skip=False),
@@ -106,7 +111,12 @@ class SqlMessageStore(base.MessageStore):
             size,
         )
         self._claims: Batcher[ClaimRequest, Claim | None] = Batcher(
-            self._claim_together, self._claim, window, leaders=2
+            self._claim_together,
+            self._claim,
+            window,
+            lambda request: request.limit * _CLAIMED_SIZE,
+            leaders=2,
+            owner=lambda request: request.qid,
         )
         self._deletions: Batcher[Deletion, bool] = Batcher(
             lambda deletions: database.write(

@@ -19,14 +19,20 @@ LONG = 30.0
 class Ledger:
     """Work that waits for permission, and remembers its batches."""
 
-    def __init__(self, timeout: float = LONG, leaders: int = 1) -> None:
+    def __init__(
+        self,
+        timeout: float = LONG,
+        leaders: int = 1,
+        size: Callable[[int], int] = lambda item: item,
+        owner: Callable[[int], int] = lambda _: 0,
+    ) -> None:
         self.batches: list[list[int]] = []
         self.alone: list[int] = []
         self.begun = threading.Semaphore(0)
         self.permits = threading.Semaphore(0)
         self.failure: Exception | None = None
         self.batcher: Batcher[int, int] = Batcher(
-            self._together, self._alone, timeout, lambda item: item, leaders
+            self._together, self._alone, timeout, size, leaders, owner
         )
 
     def _together(self, items: Sequence[int]) -> list[int | Sharing]:
@@ -132,6 +138,17 @@ def test_a_batch_is_limited_in_size() -> None:
 
     assert None not in outcomes(callers)
     assert ledger.batches == [[1], [half, half], [3], [2 * MAX_SIZE], [4]]
+
+
+def test_owners_take_turns_where_not_all_fit() -> None:
+    ledger = Ledger(
+        size=lambda _: MAX_SIZE // 3, owner=lambda item: item // 10
+    )
+    callers = crowd(ledger, 1, 11, 12, 13, 14, 21, 31)
+    ledger.permits.release(3)
+
+    assert None not in outcomes(callers)
+    assert ledger.batches == [[1], [11, 21, 31], [12, 13, 14]]
 
 
 def test_a_key_is_busy_while_a_thread_works_for_it() -> None:
