@@ -182,10 +182,11 @@ class Mortal:
         self, management: ManagementStore, store: MessageStore
     ) -> Catalogue:
         """Return the process's view of both stores."""
-        return Catalogue(
-            _Watched(management, self),  # type: ignore[arg-type]
-            _Watched(store, self),  # type: ignore[arg-type]
-        )
+        return Catalogue(self.watched(management), self.watched(store))
+
+    def watched(self, store: Any) -> Any:
+        """Return the process's view of a store."""
+        return _Watched(store, self)
 
     def call(self, name: str, work: Any) -> Any:
         """Make a change; die if it was the last."""

@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from zaqar.api_versions import V2_0, V2_1
-from zaqar.tests.functional.http.client import Api
-from zaqar.tests.functional.http.conftest import MakeApi
+from zaqar.controllers.redrive_run import Run
+from zaqar.models import Scope
+from zaqar.tests.contract.caller import Died, Mortal
+from zaqar.tests.functional.http.client import PROJECT, Api
+from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 
 QUEUE = '/v2/queues/dead'
 REDRIVE = f'{QUEUE}/redrive'
@@ -127,6 +133,74 @@ def begin_elsewhere(api: Api) -> str:
     """Request a redrive of a queue that is made for it."""
     api('PUT', QUEUE)
     return begin(api)
+
+
+def pooled(make_api: MakeApi) -> Api:
+    """Return an application with two pools, each of a flavor of its name."""
+    api = make_api(POOLED + VIRTUAL).as_admin().at(V2_1)
+    for name in ('east', 'west'):
+        uri = f'sqlite:///{api.service.conf.state_path}/{name}.sqlite'
+        answer = api('PUT', f'/v2/pools/{name}', {'uri': uri, 'weight': 1})
+        assert answer.status == 201
+        flavor = {'pool_list': [name]}
+        assert api('PUT', f'/v2/flavors/{name}', flavor).status == 201
+    return api
+
+
+class DyingCatalogue:
+    """The catalogue of a process that dies after some changes of stores."""
+
+    def __init__(self, catalogue: Any, mortal: Mortal) -> None:
+        self._catalogue = copy.copy(catalogue)
+        self._mortal = mortal
+        self._catalogue.management = mortal.watched(catalogue.management)
+        self._catalogue.store = lambda queue: mortal.watched(
+            catalogue.store(queue)
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._catalogue, name)
+
+
+def work_on(ctx: Any, owner: str) -> None:
+    """Do the work of the redrive of the queue."""
+    scope = Scope(PROJECT, 'dead')
+    run = Run(ctx, scope, owner, itertools.count().__next__)
+    assert run.take()
+    while run.step() is not None:
+        pass
+
+
+@pytest.mark.parametrize('steps', range(13))
+def test_a_redrive_across_pools_survives_a_kill_after_any_step(
+    make_api: MakeApi, steps: int
+) -> None:
+    api = pooled(make_api)
+    api('PUT', QUEUE, {'_flavor': 'east'})
+    work = {'_max_claim_count': 1, '_dead_letter_queue': 'dead'}
+    api('PUT', '/v2/queues/work', {'_flavor': 'west', **work})
+    api.post('work', 1, 2, 3, ttl=86_400)
+    api('DELETE', api.claim('work').headers['location'])
+    assert api.claim('work').status == 204
+    path = begin(api, rate=10)
+    ctx = api.service.internal
+    mortal = Mortal(steps)
+    dying = structs.replace(
+        ctx, catalogue=DyingCatalogue(ctx.catalogue, mortal)
+    )
+    with pytest.raises(Died):
+        work_on(dying, 'dying')
+    assert len(mortal.changes) == steps
+    api.clock.move(20)
+    work_on(ctx, 'another')
+    assert api('GET', path).json['moved'] == 3
+    assert api.bodies('work') == [1, 2, 3]
+    assert api.bodies('dead') == []
+    (shown, *_) = api('GET', '/v2/queues/work/messages?echo=1').json[
+        'messages'
+    ]
+    assert (shown['ttl'], shown['claim_count']) == (86_400, 0)
+    assert 'dead_letter' not in shown
 
 
 RULES = """
