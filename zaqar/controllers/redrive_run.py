@@ -18,7 +18,6 @@ since encryption is bound to it; by it the stored ones are known.
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -34,8 +33,6 @@ from zaqar.controllers.redrive_selection import Selection
 from zaqar.errors import QueueFull, QueueGone, StoreUnavailable, ZaqarError
 from zaqar.models import Act, Claim, Scope, Settlement
 from zaqar.storage.base import MessageStore
-
-LOG = logging.getLogger(__name__)
 
 #: Seconds for which a batch is held, should all notifiers die, and for which
 #: its messages outlive that.
@@ -55,6 +52,7 @@ BATCHES = 5
 #: Seconds before the next try after a target was full or a store was down.
 PAUSE = 1.0
 
+UNAVAILABLE = 'A store does not respond.'
 DELETED = 'The queue was deleted, or has moved to another pool.'
 
 
@@ -118,13 +116,24 @@ class Run:
             self._ctx.catalogue.forget(self._scope)
             self._restart()
             return 0.0
-        except StoreUnavailable as error:
-            LOG.warning('The redrive of %s waits: %s', self._scope, error)
+        except StoreUnavailable:
             self._restart()
+            self._explain(UNAVAILABLE)
             return PAUSE
         except Exception:
             self._restart()
             raise
+
+    def _explain(self, waits: str) -> None:
+        """Show what the redrive waits for, and keep the lease meanwhile."""
+
+        def edit(redrive: Redrive) -> None:
+            if not redrive.has_ended:
+                redrive.error = waits
+
+        # Perhaps it is the management store that does not respond.
+        with contextlib.suppress(Lost, StoreUnavailable):
+            self._job.save(edit)
 
     def _restart(self) -> None:
         """Begin the next step as another process would."""

@@ -17,9 +17,14 @@ from zaqar.controllers.message_extras import DeadLetter
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.redrive_lease import LEASE
 from zaqar.controllers.redrive_records import LIFETIME, Redrive
-from zaqar.controllers.redrive_run import DELETED, Run
+from zaqar.controllers.redrive_run import DELETED, UNAVAILABLE, Run
 from zaqar.controllers.result_types import DryRun, StartedRedrive
-from zaqar.errors import Conflict, InvalidRequest, NotFound
+from zaqar.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    StoreUnavailable,
+)
 from zaqar.models import Message
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
@@ -358,6 +363,38 @@ def test_a_full_target_is_waited_for(work: Caller, dead: Caller) -> None:
     assert (redrive.status, redrive.moved) == ('done', 5)
     assert (redrive.matched, redrive.error) == (5, None)
     assert bodies(target.pop()) == [4]
+
+
+def test_a_store_that_does_not_respond_is_waited_for(
+    work: Caller,
+    dead: Caller,
+    hand: Hand,
+    store: MessageStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bury(work, 'a', 'b')
+    redrive_id = start(dead)
+    run = Run(dead.ctx, dead.scope, 'a notifier', Clock())
+    assert run.take()
+
+    def fail(*_arguments: Any, **_more: Any) -> None:
+        raise StoreUnavailable
+
+    for name in ('claim', 'post', 'settle'):
+        with monkeypatch.context() as patch:
+            patch.setattr(store, name, fail)
+            for _ in range(3):
+                # The lease is kept all the time.
+                hand.move(LEASE / 2000)
+                assert run.step() is not None
+            assert show(dead, redrive_id).error == UNAVAILABLE
+    while run.step() is not None:
+        pass
+    redrive = show(dead, redrive_id)
+    assert (redrive.status, redrive.moved) == ('done', 2)
+    assert redrive.error is None
+    assert bodies(work.everything()) == ['a', 'b']
+    assert dead.everything() == []
 
 
 @pytest.mark.parametrize('source', [False, True])
