@@ -38,6 +38,9 @@ NOTIFIERS = 2
 #: Messages of a post.
 BATCH = 100
 
+#: Tries of a request.
+TRIES = 5
+
 #: Seconds to wait for the end, beyond what the rate asks for.
 PATIENCE = 180.0
 
@@ -119,19 +122,22 @@ class Service:
     def ask(
         self, method: str, path: str, document: Any = None
     ) -> requests.Response:
-        """Send a request about queues; return an answer that is none of 5xx.
+        """Send a request about queues, and return its answer.
 
-        A post is never repeated, and so never doubled by this.
+        A claim that takes too long, on a busy machine, is repeated.
         """
         if not hasattr(self._session, 'one'):
             self._session.one = requests.Session()
-        answer: requests.Response = self._session.one.request(
-            method,
-            f'{self._server.url}/v2/queues/{path}',
-            json=document,
-            headers=self._headers,
-            timeout=30,
-        )
+        for _ in range(TRIES if '/claims' in path else 1):
+            answer: requests.Response = self._session.one.request(
+                method,
+                f'{self._server.url}/v2/queues/{path}',
+                json=document,
+                headers=self._headers,
+                timeout=30,
+            )
+            if answer.status_code != 503:
+                break
         assert answer.status_code < 300, (method, path, answer.text)
         return answer
 
