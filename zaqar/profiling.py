@@ -100,8 +100,8 @@ class Profiling:
             return cls()
         if settings.hmac_keys == 'SECRET_KEY':
             LOG.warning(
-                '[profiler] hmac_keys is what everybody knows: anyone can '
-                'have requests traced. Set it.'
+                '[profiler] hmac_keys has its public default: anyone can have '
+                'requests traced. Set it.'
             )
         notify = _opened(conf)
         if notify is None:

@@ -237,9 +237,9 @@ def announce(conf: cfg.ConfigOpts, prog: str) -> None:
         LOG.warning('Configuration: %s', remark)
     if not caller_identity.strategy(conf):
         LOG.warning(
-            '[DEFAULT] auth_strategy is not set: whoever reaches this port '
-            'is trusted to be whoever the headers say, administrators '
-            'included. Set it to "keystone" where others can reach it.'
+            '[DEFAULT] auth_strategy is not set: the service trusts the '
+            'identity that a request sends, even that of an administrator. '
+            'Set it to "keystone" where others can reach this port.'
         )
 
     _warn_if_mail_waits(conf)

@@ -193,7 +193,7 @@ class Collector:
                 self._round()
             except StoreUnavailable as error:
                 # The store may respond in the next round.
-                LOG.error('No round: %s', _reason(error))
+                LOG.error('This round failed: %s', _reason(error))
             self._ended.wait(self._every)
         return 0
 

@@ -117,7 +117,7 @@ class Supervisor:
             if number in _STOPPING:
                 return self._stop(signal.Signals(number).name)
             if number == signal.SIGHUP:
-                LOG.info('Replacing all children, as told by SIGHUP')
+                LOG.info('Replacing all processes on SIGHUP')
                 self._to_replace = collections.deque(self._children)
             if number == signal.SIGUSR2:
                 self._request_reports()
@@ -189,7 +189,7 @@ class Supervisor:
         if (failed := self._successor) is not None:
             LOG.error(
                 'The new %s (process %d) ended before it was ready: %s; '
-                'processes that were not replaced yet go on as they are',
+                'processes that were not replaced yet keep running',
                 failed.child.name,
                 failed.pid,
                 _cause(status),
@@ -217,7 +217,7 @@ class Supervisor:
             child.deaths = 0
         pause = PAUSES[min(child.deaths, len(PAUSES) - 1)]
         LOG.error(
-            '%s (process %d) ended: %s; it is started again in %.1f s',
+            '%s (process %d) ended: %s; restarting in %.1f s',
             child.name,
             child.pid,
             _cause(status),
@@ -228,7 +228,7 @@ class Supervisor:
         child.due = time.monotonic() + pause
 
     def _stop(self, reason: str) -> int:
-        LOG.info('Stopping, as told by %s', reason)
+        LOG.info('Stopping on %s', reason)
         listeners = {c.listener for c in self._children if c.listener}
         listener_shutdown.drop_new_connections(listeners)
         left = {child.pid for child in self._children if child.pid}

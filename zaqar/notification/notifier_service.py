@@ -151,7 +151,7 @@ class Notifier:
                 LOG.warning('The management store is not responding; retrying')
             except Exception:
                 # The thread must go on.
-                LOG.exception('Unexpected error in the notifier; it goes on')
+                LOG.exception('Unexpected error in the notifier; continuing')
                 self._stopped.wait(PAUSE)
 
     def _open_readers(self) -> None:

@@ -52,7 +52,7 @@ def choose(pools: Pools, flavor: Any) -> str:
         free.remove(chosen)
     if pools.use_virtual and not flavor:
         return VIRTUAL
-    LOG.error('No pool for a queue of flavor %s answers', flavor)
+    LOG.error('No pool responds for a queue of flavor %s', flavor)
     raise StoreUnavailable
 
 

@@ -286,7 +286,7 @@ class PooledCatalogue(Catalogue):
         try:
             drained = [p for p in queue.former if self._is_drained(queue, p)]
         except StoreUnavailable:
-            LOG.warning('A former pool of %s is not seen', queue.scope)
+            LOG.warning('A former pool of %s does not respond', queue.scope)
             return queue
         if not drained:
             return queue

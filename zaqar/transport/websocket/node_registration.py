@@ -56,7 +56,7 @@ class NodeRegistration:
                 self._store, self._name, self._uri
             )
         except StoreUnavailable:
-            LOG.info('The lease of this server is left to its end')
+            LOG.info('The lease of this server is not released; it expires')
 
     def renew(self) -> bool:
         """Renew the lease; tell whether that went well."""
@@ -74,7 +74,7 @@ class NodeRegistration:
             self._is_silent = True
             return False
         if self._has_been and (ended is None or ended <= now):
-            LOG.warning('The lease of this server had ended')
+            LOG.warning('The lease of this server had expired')
             self._lapsed()
         self._has_been = True
         self._is_silent = False

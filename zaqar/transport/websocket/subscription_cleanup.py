@@ -59,7 +59,7 @@ class SubscriptionCleanup:
                 left.append(subscription)
             except Exception:
                 LOG.exception(
-                    'Subscription %s could not be ended', subscription.id
+                    'Subscription %s could not be removed', subscription.id
                 )
         return left
 
@@ -71,4 +71,8 @@ class SubscriptionCleanup:
             self._loop.call_later(PAUSE, self.remove, left, tries - 1)
             return
         # Deliveries to their address will fail.
-        LOG.warning('%d subscriptions of a lost connection stay', len(left))
+        LOG.warning(
+            '%d subscriptions of a closed connection could not be removed; '
+            'they expire',
+            len(left),
+        )

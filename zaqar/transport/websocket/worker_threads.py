@@ -184,7 +184,7 @@ class Workers:
                 try:
                     result = work()
                 except Exception:
-                    LOG.exception('A piece of work failed')
+                    LOG.exception('A job of a worker thread failed')
                     continue
                 if done is not None:
                     self._hand_over(done, result)
