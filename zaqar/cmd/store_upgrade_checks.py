@@ -5,10 +5,11 @@ Reads databases directly where it can, since what is checked may be older
 than this code; makes and changes nothing.
 """
 
+import collections
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from zaqar.pools import (
     pooled_queue_catalogue,
 )
 from zaqar.storage import configured_stores, store_opener
+from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.sqlalchemy import (
     driver,
     migrations,
@@ -108,18 +110,14 @@ def faults(conf: cfg.ConfigOpts) -> Sequence[str]:
         stores = store_opener.open_stores(conf)
     except ConfigurationError as error:
         return [str(error)]
-    texts = []
-    for title, store in (
-        (TITLES['management_store'], stores.management),
-        (TITLES['message_store'], stores.messages),
-    ):
-        try:
-            store.ping()
-        except StoreUnavailable:
-            texts.append(f'the {title} does not answer')
-        finally:
-            store.close()
-    return texts
+    return [
+        f'the {title} does not answer'
+        for title, store in (
+            (TITLES['management_store'], stores.management),
+            (TITLES['message_store'], stores.messages),
+        )
+        if not _answers(store)
+    ]
 
 
 def pool_faults(conf: cfg.ConfigOpts) -> tuple[Sequence[str], Sequence[str]]:
@@ -135,9 +133,14 @@ def pool_faults(conf: cfg.ConfigOpts) -> tuple[Sequence[str], Sequence[str]]:
         except ConfigurationError as error:
             warns.append(f'pool "{entry.name}": {error}')
             continue
-        fault = _pool_fault(pool_opener, entry)
-        if fault is not None:
-            stops.append(f'pool "{entry.name}": {fault}')
+        options = entry.data.get('options') or {}
+        try:
+            store = pool_opener.open(entry.data['uri'], options)
+        except ConfigurationError as error:
+            stops.append(f'pool "{entry.name}": {error}')
+        else:
+            if not _answers(store):
+                stops.append(f'pool "{entry.name}": it does not answer')
     return stops, warns
 
 
@@ -213,32 +216,26 @@ def _url(where: configured_stores.Location) -> sa.URL | None:
         raise ConfigurationError(f'{where.option}: {error}') from None
 
 
-def _pool_fault(
-    pool_opener: store_opener.PoolOpener, entry: Entry
-) -> str | None:
-    options = entry.data.get('options') or {}
-    try:
-        store = pool_opener.open(entry.data['uri'], options)
-    except ConfigurationError as error:
-        return str(error)
-    try:
-        store.ping()
-    except StoreUnavailable:
-        return 'it does not answer'
-    finally:
-        store.close()
-    return None
+def _answers(store: ManagementStore | MessageStore) -> bool:
+    """Close a store; tell whether it answered."""
+    with contextlib.closing(store):
+        try:
+            store.ping()
+        except StoreUnavailable:
+            return False
+    return True
 
 
-def _counted(conf: cfg.ConfigOpts, names: set[str]) -> dict[str, int]:
+def _counted(conf: cfg.ConfigOpts, names: set[str]) -> Mapping[str, int]:
     """Count the queues of each pool that does not exist."""
-    counts: dict[str, int] = {}
-    for kind in (Kind.QUEUE, Kind.TOPIC):
-        for entry in entries(conf, kind):
-            pool = entry.data.get('pool') or all_pools.VIRTUAL
-            if pool not in names and pool != all_pools.VIRTUAL:
-                counts[pool] = counts.get(pool, 0) + 1
-    return counts
+    pools = (
+        entry.data.get('pool') or all_pools.VIRTUAL
+        for kind in (Kind.QUEUE, Kind.TOPIC)
+        for entry in entries(conf, kind)
+    )
+    return collections.Counter(
+        pool for pool in pools if pool not in {*names, all_pools.VIRTUAL}
+    )
 
 
 @contextlib.contextmanager

@@ -273,9 +273,7 @@ class DeliveryExecutor:
         """Act on an outcome; return whether the job continues at once."""
         now = job.store.clock.now()
         if outcome.verdict is Verdict.DELIVERED:
-            notifier_metrics.record(
-                'deliveries', 1, delivery.scheme, 'delivered'
-            )
+            _count(delivery, 'delivered')
             if not delivery.confirmation:
                 self._statistics.delivered(job.pending.key, now)
             if outcome.confirmed:
@@ -287,9 +285,7 @@ class DeliveryExecutor:
                 policy, job.attempt, outcome.retry_after, self._chance()
             )
             if pause is not None:
-                notifier_metrics.record(
-                    'deliveries', 1, delivery.scheme, 'retried'
-                )
+                _count(delivery, 'retried')
                 self._statistics.retried(job.pending.key, outcome.reason, now)
                 return self._retry(job, policy, pause)
         self._give_up(job, subscription, delivery, outcome)
@@ -332,7 +328,7 @@ class DeliveryExecutor:
         reason = dead_letters.dead_letter(
             self._ctx, subscription, delivery, outcome.reason
         )
-        notifier_metrics.record('deliveries', 1, delivery.scheme, 'given_up')
+        _count(delivery, 'given_up')
         self._statistics.given_up(key, reason, now, gone=gone)
         LOG.warning(
             'Delivery %s of queue %s, project %s, is given up after attempt '
@@ -375,6 +371,10 @@ class DeliveryExecutor:
         queue = self._ctx.catalogue.find(subscription.scope)
         metadata = queue.metadata if queue else {}
         return retry_pauses.chosen(metadata, subscription.options)
+
+
+def _count(delivery: Delivery, outcome: str) -> None:
+    notifier_metrics.record('deliveries', 1, delivery.scheme, outcome)
 
 
 def _advance(job: ClaimedDelivery) -> bool:
