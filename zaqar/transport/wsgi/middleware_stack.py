@@ -12,7 +12,7 @@ from zaqar.transport.wsgi import (
     confirm_page,
     microversion_headers,
     middleware,
-    shortcut,
+    middleware_shortcut,
     stream_requests,
     v1_1_compat,
 )
@@ -36,7 +36,7 @@ def build(
     :param offers: tells which operations there are
     """
     outer, inner = layers(conf, dispatcher, traced, offers)
-    return shortcut.with_shortcut(
+    return middleware_shortcut.with_shortcut(
         outer,
         inner,
         names_project=not _has_keystone(conf),
@@ -56,7 +56,8 @@ def layers(
     """Return the application within all layers, and within the inner ones.
 
     Those begin with authentication. Most requests concern none of the others:
-    see :mod:`zaqar.transport.wsgi.shortcut`, to be changed with them.
+    see :mod:`zaqar.transport.wsgi.middleware_shortcut`, to be changed with
+    them.
     """
     keystone = _has_keystone(conf)
     waiting = WaitingInThreads.from_conf(conf)
