@@ -22,8 +22,8 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
 
-from zaqar.transport.websocket import feed_turns
-from zaqar.transport.websocket.feed_turns import LoopTurns
+from zaqar.transport.websocket import feed_fairness
+from zaqar.transport.websocket.feed_fairness import LoopTurns
 from zaqar.transport.websocket.recent_events import (
     BATCH,
     Batch,
@@ -99,8 +99,8 @@ class Follower:
         if not batch.count:
             return 1
         self.send(batch)
-        size = len(batch.data) // feed_turns.BYTES
-        return feed_turns.WRITE + batch.count + size
+        size = len(batch.data) // feed_fairness.BYTES
+        return feed_fairness.WRITE + batch.count + size
 
 
 #: A marker, the anchor, and how messages are rendered.
@@ -260,8 +260,8 @@ class QueueFeed:
     def _serve_some(self) -> int:
         """Serve some streams; return what that has cost."""
         cost = 0
-        for follower in list(itertools.islice(self._due, feed_turns.TURN)):
-            if cost >= feed_turns.TURN:
+        for follower in list(itertools.islice(self._due, feed_fairness.TURN)):
+            if cost >= feed_fairness.TURN:
                 break
             if follower in self._due:
                 del self._due[follower]
@@ -331,7 +331,7 @@ class QueueFeed:
         batches: dict[tuple[str, Format], Batch] = {}
         cost = 0
         for number in range(first, len(followers)):
-            if cost >= feed_turns.TURN:
+            if cost >= feed_fairness.TURN:
                 rest = functools.partial(
                     self._give, followers, page, anchor, number
                 )

@@ -12,7 +12,7 @@ from typing import Any
 from zaqar.controllers.streams import StreamSource
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Scope
-from zaqar.transport.websocket.feed_turns import (
+from zaqar.transport.websocket.feed_fairness import (
     MOST_READ,
     LoopTurns,
     PageReads,

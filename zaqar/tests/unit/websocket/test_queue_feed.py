@@ -14,11 +14,11 @@ import pytest
 
 from zaqar.models import Message, Scope
 from zaqar.transport.websocket import (
-    feed_turns,
+    feed_fairness,
     queue_feed,
     recent_events,
 )
-from zaqar.transport.websocket.feed_turns import LoopTurns
+from zaqar.transport.websocket.feed_fairness import LoopTurns
 from zaqar.transport.websocket.queue_feed import Follower, QueueFeed
 from zaqar.transport.websocket.recent_events import (
     Batch,
@@ -269,11 +269,11 @@ def test_others_on_the_loop_have_their_turns(server: Server) -> None:
     server.run()
     server.post(queue_feed.MOST_PER_PAGE)
     for at_once in _writes_of_steps(server, streams):
-        assert at_once <= 2 * feed_turns.TURN // queue_feed.FIRST_PAGE
+        assert at_once <= 2 * feed_fairness.TURN // queue_feed.FIRST_PAGE
     # Those who catch up with a page, too.
     old = [server.follow() for _ in range(400)]
     for at_once in _writes_of_steps(server, old):
-        assert at_once <= 2 * feed_turns.TURN // queue_feed.FIRST_PAGE
+        assert at_once <= 2 * feed_fairness.TURN // queue_feed.FIRST_PAGE
     for stream in (*streams, *old):
         assert stream.got == markers(server.store)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all feeds of a process share: the loop, and memory for pages.
+"""Fairness between feeds, which share a loop and memory for pages.
 
 Everything here runs on the loop; nothing blocks.
 """

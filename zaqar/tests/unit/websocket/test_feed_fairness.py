@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from zaqar.transport.websocket import feed_turns
-from zaqar.transport.websocket.feed_turns import (
+from zaqar.transport.websocket import feed_fairness
+from zaqar.transport.websocket.feed_fairness import (
     MOST_READ,
     TURN,
     LoopTurns,
@@ -111,7 +111,7 @@ def test_a_page_that_is_too_large_is_read_alone() -> None:
 
 
 def test_a_read_may_end_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed_turns, 'MOST_READ', 10)
+    monkeypatch.setattr(feed_fairness, 'MOST_READ', 10)
     reads = PageReads()
     begun: list[int] = []
 
