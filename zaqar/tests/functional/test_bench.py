@@ -97,6 +97,21 @@ def test_consumers_that_wait_make_few_requests(
     assert waits['duration_sec'] == pytest.approx(2, abs=0.01)
 
 
+def test_consumers_wait_no_longer_than_the_service_allows(
+    zaqar: Zaqar, project: str, tmp_path: pathlib.Path
+) -> None:
+    few = ('-pw', '0', '-cw', '1', '-ow', '0', '-t', '4', '--wait')
+    assert not _figures(zaqar, project, *few)['consumer']['errors']
+    strict = Zaqar(tmp_path, rest='[transport]\nmax_wait = 2\n').start()
+    try:
+        refused = _figures(strict, project, *few)
+        served = _figures(strict, project, *few, '--wait_seconds', '2')
+    finally:
+        strict.stop()
+    assert refused['consumer']['errors']
+    assert not served['consumer']['errors']
+
+
 @pytest.mark.parametrize('wait', ['--wait', '--nowait'])
 @pytest.mark.parametrize('over', ['http', 'websocket'])
 def test_the_time_from_post_to_receipt_is_shown(

@@ -72,6 +72,30 @@ def test_what_was_there_before_is_seen(
     assert woken.wait(PATIENCE)
 
 
+def test_a_queue_that_follows_another_one_is_read(
+    waiters: Waiters, listen: Listen
+) -> None:
+    store = Store('others')
+    store.put('q1')
+    ticket = waiters.enter(JOBS, takes=False, seconds=PATIENCE)
+    assert ticket.emptied(None)
+    woken = threading.Event()
+    ticket.park(woken.set)
+    listener = listen(store)
+    listener.add('q1', JOBS)
+    assert woken.wait(PATIENCE)
+    woken.clear()
+    assert ticket.emptied(None)
+    ticket.park(woken.set)
+    # It was created anew, and looks the same.
+    listener.remove('q1')
+    store.put('q2')
+    listener.add('q2', JOBS)
+    assert woken.wait(PATIENCE)
+    # Not for the sake of releases.
+    assert not ticket.place.is_probe
+
+
 def test_a_store_that_reports_nothing_is_polled(
     waiters: Waiters, listen: Listen
 ) -> None:
