@@ -119,6 +119,23 @@ POSTED = obj({'resources': array(TEXT)})
 CLAIM = obj(
     {'href': TEXT, 'ttl': COUNT, 'age': COUNT, 'messages': array(MESSAGE)}
 )
+SETTLED = obj(
+    {
+        'results': array(
+            obj(
+                {
+                    'id': TEXT,
+                    'status': {
+                        'enum': [
+                            *('deleted', 'released', 'extended'),
+                            *('rejected', 'not_held'),
+                        ]
+                    },
+                }
+            )
+        )
+    }
+)
 _NAMED = array(
     obj(
         {'name': TEXT, 'href': TEXT, 'metadata': METADATA},

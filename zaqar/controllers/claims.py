@@ -90,7 +90,7 @@ def get(ctx: Context, *, scope: Scope, claim_id: str) -> Claimed:
 
     claimed = ctx.catalogue.run(scope, read, None)
     if claimed is None:
-        raise _missing(scope, claim_id)
+        raise missing(scope, claim_id)
     return claimed
 
 
@@ -113,7 +113,7 @@ def renew(
         )
 
     if not ctx.catalogue.run(scope, extend, False):
-        raise _missing(scope, claim_id)
+        raise missing(scope, claim_id)
 
 
 def release(ctx: Context, *, scope: Scope, claim_id: str) -> None:
@@ -204,7 +204,8 @@ def _check_seconds(what: str, seconds: int, least: int, most: int) -> None:
         )
 
 
-def _missing(scope: Scope, claim_id: str) -> NotFound:
+def missing(scope: Scope, claim_id: str) -> NotFound:
+    """Return the error for a claim that does not live."""
     return NotFound(
         f'Claim {claim_id} does not exist in {scope.kind} {scope.name} '
         f'for project {scope.project}'

@@ -12,7 +12,8 @@ from msgspec import structs
 from zaqar.controllers import message_moves
 from zaqar.controllers.body_encryption import UNREADABLE
 from zaqar.controllers.call_context import Context
-from zaqar.models import Claim, Queue, Scope
+from zaqar.controllers.message_moves import Move
+from zaqar.models import Claim, Message, Queue, Scope
 
 
 def max_claims(queue: Queue) -> int:
@@ -20,9 +21,17 @@ def max_claims(queue: Queue) -> int:
 
     The queue has to name a dead-letter queue, too.
     """
-    if not queue.metadata.get('_dead_letter_queue'):
+    if target(queue) is None:
         return 0
     return queue.metadata.get('_max_claim_count') or 0
+
+
+def target(queue: Queue) -> Scope | None:
+    """Return the dead-letter queue of a queue, if it names one."""
+    name = queue.metadata.get('_dead_letter_queue')
+    if not name:
+        return None
+    return Scope(queue.scope.project, name, queue.scope.kind)
 
 
 def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> Claim:
@@ -34,13 +43,10 @@ def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> Claim:
 
     :returns: the claim with the messages that stay
     """
-    if not claim.exhausted:
+    letters = target(queue)
+    if not claim.exhausted or letters is None:
         return claim
     stayed = []
-    scope = queue.scope
-    target = Scope(
-        scope.project, queue.metadata['_dead_letter_queue'], scope.kind
-    )
     store = ctx.catalogue.store(queue)
     for message in claim.exhausted:
         reason = message.reason or f'claimed {message.claim_count} times'
@@ -51,9 +57,16 @@ def move(ctx: Context, queue: Queue, claim: Claim, now: int) -> Claim:
         except UNREADABLE:
             stayed.append(message)
             continue
-        # A message may be moved here again, from a queue that it was moved to
-        # before; its marker differs each time.
-        token = f'{queue.qid}{message.marker}'
-        message_moves.post(ctx, target, [letter], token, is_bounded=False)
+        post(ctx, letters, queue, message, letter)
         store.delete(queue.qid, message.id, now=now, claim_id=claim.id)
     return structs.replace(claim, exhausted=stayed)
+
+
+def post(
+    ctx: Context, letters: Scope, queue: Queue, message: Message, letter: Move
+) -> None:
+    """Post a message of a queue to its dead-letter queue, once."""
+    # A message may be moved here again, from a queue that it was moved to
+    # before; its marker differs each time.
+    token = f'{queue.qid}{message.marker}'
+    message_moves.post(ctx, letters, [letter], token, is_bounded=False)

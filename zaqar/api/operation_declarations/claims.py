@@ -13,7 +13,8 @@ from zaqar.api.operation import (
     Rule,
 )
 from zaqar.api.waiting_requests import Waiting
-from zaqar.controllers import claims
+from zaqar.api_versions import V2_1
+from zaqar.controllers import claims, settling
 
 #: What the schema, which is that of the newest version, does not say.
 _LEAST = 'In 2.0 at least 60.'
@@ -32,6 +33,34 @@ def _options(required: bool) -> Body:
         required=required,
     )
 
+
+#: Bytes of a request to settle messages: so many of the longest reasons, all
+#: of their characters as pairs of escapes, and something for the rest.
+_MAX_SETTLEMENTS = settling.MOST_ENTRIES * (12 * settling.MOST_REASON + 512)
+
+
+def _entries(**members: response_schemas.Schema) -> response_schemas.Schema:
+    entry = response_schemas.obj(
+        {'id': response_schemas.TEXT, **members},
+        optional=[name for name in members if name != 'ttl'],
+    )
+    return response_schemas.array(entry)
+
+
+_REASON = {'type': 'string', 'maxLength': settling.MOST_REASON}
+_SETTLEMENTS = response_schemas.obj(
+    {
+        'delete': response_schemas.array(response_schemas.TEXT),
+        'release': _entries(
+            delay=response_schemas.COUNT,
+            failed={'type': 'boolean', 'default': True},
+            reason=_REASON,
+        ),
+        'extend': _entries(ttl=response_schemas.COUNT),
+        'reject': _entries(reason=_REASON),
+    },
+    optional=['delete', 'release', 'extend', 'reject'],
+)
 
 OPERATIONS = (
     Operation(
@@ -78,6 +107,22 @@ OPERATIONS = (
         error_message='Claim could not be updated',
         body=_options(required=True),
         rel='rel/patch_claim',
+    ),
+    Operation(
+        name='claim_settle',
+        http='POST /v2/queues/{queue_name}/claims/{claim_id}/settle',
+        rule=Rule('claims:settle', ANYONE, 'Settle messages of a claim.'),
+        handler=settling.settle,
+        summary='Delete, release, extend and reject messages of a claim.',
+        error_message='Messages could not be settled',
+        responses={200: response_schemas.SETTLED},
+        body=Body(
+            decode=body_decoding.mapping,
+            schema=_SETTLEMENTS,
+            required=True,
+            max_size=lambda limits: _MAX_SETTLEMENTS,
+        ),
+        since=V2_1,
     ),
     Operation(
         name='claim_delete',

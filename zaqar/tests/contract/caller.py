@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from zaqar.controllers import claims, messages, posting, queues
+from zaqar.controllers import claims, messages, posting, queues, settling
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.result_types import MessagePage
 from zaqar.models import Claim, Kind, Message, Scope, Stats
@@ -81,6 +81,13 @@ class Caller:
         claims.renew(
             self.ctx, scope=self.scope, claim_id=claim_id, document=None
         )
+
+    def settle(self, claim_id: str, **document: Any) -> dict[str, str]:
+        """Settle messages; return what has become of each."""
+        answer = settling.settle(
+            self.ctx, scope=self.scope, claim_id=claim_id, document=document
+        )
+        return {item['id']: item['status'] for item in answer['results']}
 
     def release(self, claim_id: str) -> None:
         """Release a claim."""

@@ -154,6 +154,18 @@ def test_the_end_of_a_claim_by_release_ends_a_wait(api: Api) -> None:
     assert bodies(waiting.result()) == ['a']
 
 
+@pytest.mark.parametrize('delay', [0, 1])
+def test_a_settled_message_ends_a_wait(api: Api, delay: int) -> None:
+    api.post('q', 'a')
+    claim = api('POST', 'q/claims').json()['messages'][0]['href']
+    message_id, _, claim_id = claim.rpartition('/')[2].partition('?claim_id=')
+    waiting = api.waiting('POST', f'q/claims?wait={LONG}')
+    entry = {'id': message_id, 'delay': delay}
+    path = f'q/claims/{claim_id}/settle'
+    assert api('POST', path, {'release': [entry]}).status_code == 200
+    assert bodies(waiting.result()) == ['a']
+
+
 def test_the_end_of_a_delay_ends_a_wait(api: Api) -> None:
     waiting = api.waiting('POST', f'q/claims?wait={LONG}')
     api.post('q', 'a', delay=1)

@@ -263,6 +263,7 @@ _VIEWS: Mapping[str, View] = {
     'claim_create': _claimed,
     'claim_get': _claim,
     'claim_update': _sentence(204, 'Claim', 'updated'),
+    'claim_settle': _plain,
     'claim_delete': _sentence(204, 'Claim', 'deleted'),
     'redrive_create': lambda result, _: resource_representations.new_redrive(
         result

@@ -263,6 +263,7 @@ _VIEWS: Mapping[str, View] = {
     ),
     'message_delete': _nothing,
     'claim_update': _nothing,
+    'claim_settle': _metadata,
     'claim_delete': _nothing,
     'redrive_create': _new_redrive,
     'redrive_list': lambda items, *_: json_response(

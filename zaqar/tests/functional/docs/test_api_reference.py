@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import time
@@ -346,6 +347,30 @@ def test_samples_of_redrives_are_what_is_answered(checked: Recorder) -> None:
         request='redrive-dry-run',
         response='redrive-dry-run',
     )
+
+
+def test_the_sample_of_settling_is_what_is_answered(
+    checked: Recorder,
+) -> None:
+    one = '/v2/queues/settled'
+    checked.ask(f'PUT {one}', request='queue-create')
+    hrefs: list[str] = []
+    for _ in range(2):
+        posted = checked.ask(f'POST {one}/messages', request='messages-post')
+        hrefs += posted['resources']
+    claim = checked.ask(f'POST {one}/claims?limit=4', request='claim-create')
+    claim_id = claim['messages'][0]['href'].partition('claim_id=')[2]
+    sample = json.loads((SAMPLES / 'claim-settle-response.json').read_text())
+    shown = [item['id'] for item in sample['results']]
+    ids = [href.rpartition('/')[2] for href in hrefs]
+    answer = checked.ask(
+        f'POST {one}/claims/{claim_id}/settle',
+        request='claim-settle',
+        response='claim-settle',
+        **dict(zip(shown, ids, strict=True)),
+    )
+    statuses = [item['status'] for item in answer['results']]
+    assert statuses == [item['status'] for item in sample['results']]
 
 
 def test_no_sample_is_left_unused() -> None:

@@ -101,6 +101,7 @@ DOCUMENTS: dict[str, Any] = {
     'queue_update': [],
     'update': [],
     'claim_update': {},
+    'claim_settle': {'delete': ['f' * 32]},
     'subscription_create': {'subscriber': 'http://a.b'},
     'subscription_update': {'ttl': 60},
     'subscription_confirm': {'confirmed': True},

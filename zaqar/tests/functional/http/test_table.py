@@ -103,6 +103,9 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
     'message_delete': lambda api: api('DELETE', _message(api)),
     'claim_create': _claim_create,
     'claim_get': lambda api: api('GET', _claim(api)),
+    'claim_settle': lambda api: api(
+        'POST', f'{_claim(api)}/settle', {'delete': ['a']}
+    ),
     'claim_update': lambda api: api('PATCH', _claim(api), {}),
     'claim_delete': lambda api: api('DELETE', _claim(api)),
     'health': lambda api: api('GET', '/v2/health'),

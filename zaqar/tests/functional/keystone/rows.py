@@ -31,6 +31,7 @@ _DOCUMENTS: dict[str, Any] = {
     'claim_create': {'ttl': 60},
     'claim_update': {'ttl': 600},
     'redrive_create': {'to': 'elsewhere'},
+    'claim_settle': {'delete': ['f' * 32]},
     'subscription_create': {'subscriber': 'http://example.org/forged'},
     'subscription_update': {'ttl': 600},
     'subscription_confirm': {'confirmed': True},
