@@ -13,9 +13,9 @@ from zaqar.controllers.redrive_records import Redrive
 from zaqar.models import Scope
 from zaqar.storage.record_updates_and_listing import repeat
 
-#: Milliseconds after which another notifier continues, and between two
-#: renewals.
-LEASE, RENEW = 15_000, 5_000
+#: Milliseconds after which another notifier continues, between two renewals,
+#: and that must be left of a lease for a post.
+LEASE, RENEW, MARGIN = 15_000, 5_000, 5_000
 
 
 class Lost(Exception):
@@ -30,6 +30,7 @@ class LeasedJob:
         self._scope = scope
         self._owner = owner
         self._id = ''
+        self._lease_until = 0
         #: As it was read, with its version; None once it was changed.
         self._fresh: tuple[Redrive, int] | None = None
 
@@ -76,6 +77,7 @@ class LeasedJob:
             edit(redrive)
             redrive.lease_until = self.now() + LEASE
             done = redrive_records.replace(self._store, redrive, version)
+            self._lease_until = redrive.lease_until if done else 0
             return redrive if done else None
 
         return repeat(attempt)
@@ -91,8 +93,17 @@ class LeasedJob:
 
     def renew(self) -> None:
         """Renew the lease, if it is time."""
-        redrive, _ = self._fresh or self._read()
-        if redrive.lease_until - self.now() < LEASE - RENEW:
+        if self._lease_until - self.now() < LEASE - RENEW:
+            self.save(lambda redrive: None)
+
+    def confirm(self) -> None:
+        """Make sure that the lease lasts for another call of a store.
+
+        This process may have been stopped for some time.
+
+        :raises Lost: another process has it
+        """
+        if self._lease_until - self.now() < MARGIN:
             self.save(lambda redrive: None)
 
     def archive(self) -> None:
@@ -106,4 +117,5 @@ class LeasedJob:
         redrive = redrive_records.read(record)
         if redrive.id != self._id or redrive.owner != self._owner:
             raise Lost
+        self._lease_until = redrive.lease_until
         return redrive, record.version

@@ -314,6 +314,7 @@ class Run:
         moved: set[str] = set()
         waits = fault = None
         for target, moves in posts.items():
+            self._job.confirm()
             token = redrive.token(target)
             try:
                 moved |= message_moves.post(

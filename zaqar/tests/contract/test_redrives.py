@@ -473,6 +473,45 @@ def test_only_one_notifier_has_the_lease(
     assert Run(dead.ctx, dead.scope, 'third').take()
 
 
+def test_a_notifier_that_was_stopped_before_its_claim_moves_nothing(
+    work: Caller,
+    dead: Caller,
+    hand: Hand,
+    store: MessageStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bury(work, 'a', 'b', ttl=86_400)
+    redrive_id = start(dead)
+    claim, late = store.claim, list[Any]()
+
+    def claim_late(qid: str, **terms: Any) -> Any:
+        if not late:
+            # It is stopped here, and another one begins.
+            late.append(None)
+            hand.move(LEASE / 1000)
+            work_on(dead, 'another')
+            return late[0]
+        if late[0] is None:
+            # Now it goes on, when the other one has looked for its claim.
+            late[0] = claim(qid, **{**stopped, 'now': hand.now})
+        return claim(qid, **terms)
+
+    stopped: dict[str, Any] = {}
+
+    def note(qid: str, **terms: Any) -> Any:
+        stopped.update(stopped or terms)
+        return claim_late(qid, **terms)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, 'claim', note)
+        assert work_on(dead, 'stopped') is not None
+    assert late[0] is not None
+    assert show(dead, redrive_id).status == 'done'
+    # What it has claimed is free later, and in one place only.
+    assert work.everything() == []
+    assert bodies(dead.everything()) == ['a', 'b']
+
+
 @pytest.mark.parametrize(
     'document',
     [
