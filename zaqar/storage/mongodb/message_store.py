@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar import store_clock
-from zaqar.errors import StaleMetadata
+from zaqar.errors import InvalidRequest, StaleMetadata
 from zaqar.models import (
     Claim,
     Message,
@@ -75,6 +75,10 @@ class MongoMessageStore(base.MessageStore):
         limit: int = 0,
         **call: Any,
     ) -> Sequence[str]:
+        if any(item.group is not None for item in messages):
+            raise InvalidRequest(
+                'The queue is in a MongoDB store, which has no groups.'
+            )
         post = PostCall(qid=qid, messages=messages, **call)
         self._poster.prepare(post)
         if limit:

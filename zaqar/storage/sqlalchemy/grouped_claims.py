@@ -44,18 +44,17 @@ _INDEXES = {
 }
 #: That the first message of a group is visible.
 HAS_HEAD = (
-    '(SELECT m.wake_at FROM message m{hint} WHERE m.queue_id = g.queue_id '
+    'abs((SELECT m.wake_at FROM message m{hint} WHERE m.queue_id = g.queue_id '
     'AND m.group_key = g.group_key AND m.seq >= g.head_seq '
-    'AND m.expires_at > :now ORDER BY m.seq LIMIT 1) '
-    'BETWEEN :earliest AND :now'
+    'AND m.expires_at > :now ORDER BY m.seq LIMIT 1)) <= :now'
 )
-_IS_VISIBLE = 'm.wake_at BETWEEN :earliest AND :now'
+IS_VISIBLE = 'abs(m.wake_at) <= :now'
 _UNGROUPED = 'AND m.group_key IS NULL'
 
 #: Numbers of the first messages of a group, at its place among some.
 _RUN = (
     'SELECT * FROM (SELECT c.seq FROM (SELECT m.seq, '
-    f'min(CASE WHEN {_IS_VISIBLE} THEN 1 ELSE 0 END) '
+    f'min(CASE WHEN {IS_VISIBLE} THEN 1 ELSE 0 END) '
     'OVER (ORDER BY m.seq) AS visible FROM (SELECT m.seq, m.wake_at '
     'FROM message m{hint} WHERE m.queue_id = :id '
     'AND m.group_key = :key{at} AND m.seq >= :head{at} '
@@ -137,7 +136,7 @@ class _Free:
         current: str = '',
     ) -> None:
         self._session = session
-        self._values = {**values, 'earliest': -values['now']}
+        self._values = values
         self._limit = limit
         self._current = current
         # As with messages, what has woken is looked up without locks first.

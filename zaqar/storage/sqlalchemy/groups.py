@@ -31,13 +31,21 @@ from zaqar.storage.sqlalchemy.statement_execution import (
 #: Groups of one query.
 CHUNK = 100
 
-#: The conditions for free groups.
+#: The conditions for free groups; the latter as that for messages, see
+#: :data:`.claimable_rows.WOKEN`.
 FREE_GROUP = 'g.state = 0'
-WOKEN_GROUP = 'g.state = 1 AND g.wake_at <= :now'
+WOKEN_GROUP = 'g.state = 1 AND g.wake_at > 0 AND g.wake_at <= :now'
 
 _SELECT = (
     'SELECT queue_id, group_key, head_seq, reached FROM message_group '
     'WHERE queue_id = :id AND group_key IN ({}) ORDER BY group_key'
+)
+#: In the order of the keys, and each by its key, whatever PostgreSQL thinks of
+#: the number of groups by a plan that it made while there were few.
+_SELECT_EACH = (
+    'SELECT g.* FROM unnest(:keys::text[]) AS k (key) CROSS JOIN LATERAL ('
+    'SELECT queue_id, group_key, head_seq, reached FROM message_group '
+    'WHERE queue_id = :id AND group_key = k.key LIMIT 1 {}) g'
 )
 _OF_CLAIM = (
     'SELECT DISTINCT m.queue_id, m.group_key FROM message m{hint} '
@@ -150,6 +158,12 @@ def lock(
     :param skip: leave out those that others have locked
     """
     names = sorted({key for key in keys if key is not None})
+    if names and session.dialect == 'postgresql':
+        wait = queue_state.for_update(session, '', skip=skip)
+        rows = session.all(
+            _SELECT_EACH.format(wait), {'id': queue_id, 'keys': names}
+        )
+        return [Group(*row) for row in rows]
     groups: list[Group] = []
     for start in range(0, len(names), CHUNK):
         chunk = names[start : start + CHUNK]

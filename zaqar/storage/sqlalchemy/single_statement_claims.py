@@ -144,7 +144,7 @@ def _first_of_groups(
         return ''
     return f"""
             UNION ALL SELECT r.seq FROM g CROSS JOIN LATERAL (
-                SELECT c.seq, bool_and(c.wake_at BETWEEN :earliest AND :now)
+                SELECT c.seq, bool_and(abs(c.wake_at) <= :now)
                     OVER (ORDER BY c.seq) AS is_visible
                 FROM (SELECT m.seq, m.wake_at FROM message m
                     WHERE m.queue_id = {queue} AND m.group_key = g.group_key
@@ -160,8 +160,8 @@ def _occupy(queue: str, takes_groups: bool) -> str:
     o AS (UPDATE message_group g SET state = 1, wake_at = :end,
             reached = greatest(g.reached, (SELECT max(seq) FROM u)),
             keep_until = greatest(g.keep_until, :raised_end)
-        WHERE g.queue_id = {queue} AND g.group_key = ANY (ARRAY(
-            SELECT group_key FROM u WHERE group_key IS NOT NULL))),"""
+        FROM (SELECT DISTINCT group_key FROM u) y
+        WHERE g.queue_id = {queue} AND g.group_key = y.group_key),"""
 
 
 _STATEMENTS: dict[tuple[int, bool, bool], str] = {}
@@ -176,8 +176,6 @@ def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     )
     sql = _STATEMENTS.get(key) or _STATEMENTS.setdefault(key, _statement(*key))
     values = request.values
-    if request.takes_groups:
-        values['earliest'] = -values['now']
     if request.version is None:
         values['version'] = 2**63 - 1
     rows = session.all(sql, values)
