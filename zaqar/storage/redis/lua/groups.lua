@@ -7,6 +7,7 @@
 -- nothing.
 local function of_groups(size)
     local ready, at, from, cursors = {}, 1, 0, {}
+    local has_delayed = call('EXISTS', own.delayed) == 1
 
     local function load(cursor)
         local group = cursor.group
@@ -17,7 +18,8 @@ local function of_groups(size)
         for place, member in ipairs(members) do
             local seq = seq_in(member)
             -- What lies behind one that is delayed waits for it.
-            if tonumber(call('ZSCORE', own.delayed, seq) or 0) > now then
+            if has_delayed
+                and tonumber(call('ZSCORE', own.delayed, seq) or 0) > now then
                 cursor.is_last = true
                 break
             end
@@ -105,22 +107,26 @@ end
 
 -- Note that a claim holds messages now.
 local function occupy(seqs)
-    local groups = groups_of(own, seqs)
-    local last, is_any = {}, false
+    local groups, last, busy = groups_of(own, seqs), {}, {}
     for place, group in ipairs(groups or {}) do
         if group then
+            if not last[group] then
+                busy[#busy + 1] = group
+            end
             last[group] = math.max(last[group] or 0, tonumber(seqs[place]))
-            is_any = true
         end
     end
-    if not is_any then
+    if #busy == 0 then
         return
     end
-    each('ZREM', own.lined, seqs)
-    for group, seq in pairs(last) do
-        local before = call('HGET', own.reached, group)
-        call('HSET', own.reached, group,
-            text(math.max(seq, tonumber(before or 0))))
-        call('ZREM', own.ready, group)
+    local reached = {}
+    for place, before in ipairs(values(own.reached, busy)) do
+        local group = busy[place]
+        reached[#reached + 1] = group
+        reached[#reached + 1] =
+            text(math.max(last[group], tonumber(before or 0)))
     end
+    each('HSET', own.reached, reached)
+    each('ZREM', own.ready, busy)
+    each('ZREM', own.lined, seqs)
 end
