@@ -103,6 +103,7 @@ if #seqs == 0 then
 end
 
 local ended, hash = {}, {}
+read_beside(seqs)
 local answer = {OK, text(ttl), text(ends)}
 for place, seq in ipairs(seqs) do
     ended[#ended + 1] = text(ends)
@@ -119,5 +120,6 @@ each('HSET', own.touched, hash)
 store_claim(id, text(ttl), ends, seqs)
 extend_ttl(own, raised)
 match_ttl(own, own.claimed, own.touched, own.claims, own.lapses, own.letters,
-    own.beside, own.lanes, own.lined, own.ready, own.reached)
+    own.beside)
+match_ttl_of_groups(own)
 return answer

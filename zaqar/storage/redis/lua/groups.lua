@@ -84,12 +84,13 @@ local function free_places(size)
     if call('EXISTS', own.ready) == 0 then
         return ungrouped
     end
-    local grouped, page, at = of_groups(size), {}, 1
+    local grouped, page, at, is_last = of_groups(size), {}, 1, false
     return function(count)
         local places = {}
         while #places < count do
-            if not page[at] then
+            if not page[at] and not is_last then
                 page, at = ungrouped(size), 1
+                is_last = #page < size
             end
             local seq = grouped(tonumber(page[at] or math.huge))
             if not seq and page[at] then

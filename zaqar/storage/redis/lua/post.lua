@@ -231,8 +231,8 @@ local function append(q, at, numbers, same, names)
             record, 'r' .. seq, letter .. ' ' .. ARGV[at + 1])
     end
     extend_ttl(q, tonumber(death))
-    match_ttl(q, q.free, q.delayed, q.waiting, q.letters, q.beside, q.lanes,
-        q.lined, q.ready)
+    match_ttl(q, q.free, q.delayed, q.waiting, q.letters, q.beside)
+    match_ttl_of_groups(q)
     return record, unheld
 end
 

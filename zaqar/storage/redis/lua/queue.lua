@@ -214,6 +214,13 @@ local function regroup(q, groups)
     match_ttl(q, q.lanes, q.lined, q.ready, q.reached)
 end
 
+-- Let what is stored of groups live as long as the messages.
+local function match_ttl_of_groups(q)
+    if call('EXISTS', q.lanes) == 1 then
+        match_ttl(q, q.lanes, q.lined, q.ready, q.reached)
+    end
+end
+
 -- Remove messages.
 local function remove(q, seqs)
     if #seqs == 0 then
@@ -309,6 +316,17 @@ local function with_delay(seq, record)
 end
 
 local has_beside
+-- By place, what was read together.
+local read_before = {}
+
+-- Read what is stored beside the bodies of messages that are to be shown.
+local function read_beside(seqs)
+    has_beside = call('EXISTS', own.beside) == 1
+    local flat = has_beside and values(own.beside, beside(seqs)) or {}
+    for place, seq in ipairs(seqs) do
+        read_before[seq] = {unpack(flat, place * 3 - 2, place * 3)}
+    end
+end
 
 -- Return what claims record of a message, and behind it what is stored beside
 -- its body: a line with the length of each, -1 without it, and all of them.
@@ -320,7 +338,8 @@ local function with_beside(seq, record)
         return record
     end
     local sizes, stored, is_any = {}, {}, false
-    for place, value in ipairs(values(own.beside, beside({seq}))) do
+    local things = read_before[seq] or values(own.beside, beside({seq}))
+    for place, value in ipairs(things) do
         is_any = is_any or value
         sizes[place] = value and #value or -1
         stored[place] = value or ''

@@ -32,5 +32,6 @@ each('HSET', own.touched, hash)
 store_claim(id, text(ttl), ends, seqs)
 extend_ttl(own, raised)
 match_ttl(own, own.claimed, own.touched, own.claims, own.lapses, own.letters,
-    own.beside, own.lanes, own.lined, own.ready, own.reached)
+    own.beside)
+match_ttl_of_groups(own)
 return {OK, 1}

@@ -109,8 +109,8 @@ if #prolonged > 0 then
 end
 if #deleted < #answer - 2 then
     match_ttl(own, own.claimed, own.touched, own.delayed, own.waiting,
-        own.claims, own.lapses, own.letters, own.beside, own.lanes,
-        own.lined, own.ready, own.reached)
+        own.claims, own.lapses, own.letters, own.beside)
+    match_ttl_of_groups(own)
 end
 if #freed > 0 then
     announce(0)
