@@ -2,8 +2,8 @@
 """Claims from queues with groups beside those from one without.
 
 On the store itself, in turns: a claim of five messages, which is released
-afterwards. The queues hold as many messages, without groups; of one group that is busy, with
-some behind that are free; and each in a group of its own.
+afterwards. The queues hold as many messages, without groups; of one group that
+is busy, with some behind that are free; and each in a group of its own.
 """
 
 from __future__ import annotations

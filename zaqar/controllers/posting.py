@@ -89,6 +89,7 @@ def post(
         ):
             # It was created or changed by others meanwhile.
             draft = make_draft(queue.metadata)
+        _check_groups(store, draft.stored)
         most = most_messages(queue.metadata, ctx.limits) if is_bounded else 0
         return store.post(
             queue.qid,
@@ -101,6 +102,14 @@ def post(
         )
 
     return Posted(ctx.catalogue.run_ensured(scope, append))
+
+
+def _check_groups(store: MessageStore, messages: Sequence[NewMessage]) -> None:
+    """Refuse messages with groups where claims would not obey them."""
+    if not store.has_groups and any(item.group for item in messages):
+        raise InvalidRequest(
+            'The store of the queue does not support "group".'
+        )
 
 
 def _first_draft(

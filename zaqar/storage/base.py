@@ -76,7 +76,13 @@ class Store(abc.ABC):
 
 
 class MessageStore(Store, WatchableStore, InspectableStore):
-    """Messages and claims of queues, each queue known by its ``qid``."""
+    """Messages and claims of queues, each queue known by its ``qid``.
+
+    :cvar has_groups: whether claims and pops obey the groups of messages;
+        elsewhere nobody posts messages with a group
+    """
+
+    has_groups: bool = True
 
     @abc.abstractmethod
     def post(

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-from zaqar.models import Act, NewMessage, Settlement
+from zaqar.models import NewMessage, Settlement
 from zaqar.storage.store_opener import Store
 from zaqar.waiting.waited_queues import WaitedQueues
 
@@ -47,9 +47,9 @@ class _AnnouncingStore:
     ) -> Sequence[bool] | None:
         """Settle messages of a claim; see the contract."""
         results = self._store.settle(qid, claim_id, settlements, now=now)
-        if any(item.act is not Act.DELETE for item in settlements):
-            # Some are free, or will be at another time than was known.
-            self._waited.released(qid)
+        # Some are free, or will be at another time than was known; and what is
+        # deleted may free its group.
+        self._waited.released(qid)
         return cast(Sequence[bool] | None, results)
 
 

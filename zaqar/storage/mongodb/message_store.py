@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar import store_clock
-from zaqar.errors import InvalidRequest, StaleMetadata
+from zaqar.errors import StaleMetadata
 from zaqar.models import (
     Claim,
     Message,
@@ -47,6 +47,8 @@ class MongoMessageStore(base.MessageStore):
     :param strictly: hand out in queue order, however many clients claim
     """
 
+    has_groups = False
+
     def __init__(self, database: MongoDatabase, *, strictly: bool) -> None:
         self._database = database
         self.clock = store_clock.Clock(database.now)
@@ -75,10 +77,6 @@ class MongoMessageStore(base.MessageStore):
         limit: int = 0,
         **call: Any,
     ) -> Sequence[str]:
-        if any(item.group is not None for item in messages):
-            raise InvalidRequest(
-                'The queue is in a MongoDB store, which has no groups.'
-            )
         post = PostCall(qid=qid, messages=messages, **call)
         self._poster.prepare(post)
         if limit:

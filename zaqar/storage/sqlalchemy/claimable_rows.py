@@ -91,31 +91,45 @@ def select_free_of_each(
 ) -> list[list[Row]]:
     """Return and lock the first free rows of each queue."""
     results = session.several(
-        [
-            (sql, one.values)
-            for one in wanted
-            # Of the latter there are none most of the time. A range that is
-            # locked ends in a lock of the next queue's first row on MySQL: who
-            # claims from that one would wait.
-            for sql in (one.select(session, FREE), one.numbers(session, WOKEN))
-        ]
+        [query for one in wanted for query in queries(session, one)]
     )
     return [
-        _with_woken(session, one, free, [seq for (seq,) in numbers])
-        if numbers
-        else [*free]
+        with_woken(session, one, free, numbers)
         for one, free, numbers in zip(
             wanted, results[::2], results[1::2], strict=True
         )
     ]
 
 
-def _with_woken(
+def queries(
+    session: SqlSession, wanted: FreeRows
+) -> Sequence[tuple[str, Mapping[str, Any]]]:
+    """Return SQL that locks free rows, and reads the numbers of woken ones.
+
+    Of the latter there are none most of the time. A range that is locked ends
+    in a lock of the next queue's first row on MySQL: who claims from that one
+    would wait.
+    """
+    return (
+        (wanted.select(session, FREE), wanted.values),
+        (wanted.numbers(session, WOKEN), wanted.values),
+    )
+
+
+def with_woken(
     session: SqlSession,
     wanted: FreeRows,
     free: Sequence[Row],
-    seqs: Sequence[int],
+    numbers: Sequence[Row],
 ) -> list[Row]:
+    """Return the first rows, having locked the woken ones as well.
+
+    :param free: rows that the first of :func:`queries` has locked
+    :param numbers: what the other one has read
+    """
+    if not numbers:
+        return [*free]
+    seqs = [seq for (seq,) in numbers]
     woken = session.all(
         wanted.select_numbered(session, WOKEN, len(seqs)),
         {**wanted.values, **placeholder_values('s', seqs)},

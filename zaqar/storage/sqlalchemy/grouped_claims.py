@@ -12,8 +12,14 @@ from typing import Any
 
 from zaqar.models import Claim, Message
 from zaqar.storage.base import MAX_EXHAUSTED
-from zaqar.storage.sqlalchemy import claiming, groups, popping, queue_state
-from zaqar.storage.sqlalchemy.claimable_rows import FreeRows, select_free
+from zaqar.storage.sqlalchemy import (
+    claimable_rows,
+    claiming,
+    groups,
+    popping,
+    queue_state,
+)
+from zaqar.storage.sqlalchemy.claimable_rows import FreeRows
 from zaqar.storage.sqlalchemy.claiming import ClaimRequest, Share
 from zaqar.storage.sqlalchemy.groups import (
     CHUNK,
@@ -125,7 +131,7 @@ class _Free:
 
     :param limit: how many are wanted
     :param current: a condition; see :attr:`.claiming.ClaimRequest.current`
-    :ivar groups: free ones, by their first messages
+    :ivar groups: free ones, by their first messages, once there are rows
     """
 
     def __init__(
@@ -139,16 +145,8 @@ class _Free:
         self._values = values
         self._limit = limit
         self._current = current
-        # As with messages, what has woken is looked up without locks first.
-        free_groups, woken = session.several(
-            [
-                (self._group_sql(FREE_GROUP), self._values),
-                (self._group_sql(WOKEN_GROUP, lock=False), self._values),
-            ]
-        )
-        self.groups = [Group(*row) for row in free_groups]
-        if woken:
-            self._add_woken([Group(*row) for row in woken])
+        self.groups: list[Group] = []
+        self._is_locked = False
 
     def rows(
         self, condition: str, limit: int, *, handed_out: bool = False
@@ -159,16 +157,24 @@ class _Free:
         :param handed_out: whether none of them has never been handed out
         """
         below = condition and f'AND {condition}'
-        ungrouped = select_free(
-            self._session,
-            FreeRows(
-                self._values,
-                limit,
-                f'{_UNGROUPED} {below}{self._current}',
-                QUEUE,
-            ),
+        wanted = FreeRows(
+            self._values,
+            limit,
+            f'{_UNGROUPED} {below}{self._current}',
+            QUEUE,
         )
-        rows = [*ungrouped]
+        queries = [*claimable_rows.queries(self._session, wanted)]
+        if not self._is_locked:
+            # As with messages, what has woken is read without locks first.
+            queries += [
+                (self._group_sql(FREE_GROUP), self._values),
+                (self._group_sql(WOKEN_GROUP, lock=False), self._values),
+            ]
+        free, numbers, *of_groups = self._session.several(queries)
+        rows = claimable_rows.with_woken(self._session, wanted, free, numbers)
+        if not self._is_locked:
+            self._is_locked = True
+            self._lock(*of_groups)
         for start in range(0, len(self.groups), CHUNK):
             part = self.groups[start : start + CHUNK]
             rows += self._rows_of(part, below, limit, handed_out)
@@ -228,6 +234,12 @@ class _Free:
         if lock:
             return queue_state.for_update(self._session, sql, skip=True)
         return sql
+
+    def _lock(self, free: Sequence[Row], woken: Sequence[Row]) -> None:
+        """Note groups that are locked, and lock those that have woken."""
+        self.groups = [Group(*row) for row in free]
+        if woken:
+            self._add_woken([Group(*row) for row in woken])
 
     def _add_woken(self, woken: Sequence[Group]) -> None:
         """Lock groups whose claims or delays have ended, and add them."""
