@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from zaqar.models import Message
+from zaqar.models import Act, Message, Settlement
 from zaqar.storage.base import MessageStore
 from zaqar.storage.inspection import Order
 from zaqar.tests.contract.probe import Hand, Probe
@@ -102,3 +102,33 @@ def test_a_driver_tells_what_its_server_promises(
     assert shown.because
     assert all(isinstance(line, str) and line for line in shown.because)
     assert shown == store.guarantees(queue.qid)
+
+
+def test_each_message_shows_the_end_of_its_own_hold(
+    queue: Probe, hand: Hand
+) -> None:
+    one, two, three = queue.post('a', 'b', 'c')
+    claim = queue.take(ttl=60)
+    queue.settle(
+        claim.id,
+        Settlement(one, Act.EXTEND, seconds=600),
+        Settlement(two, Act.RELEASE, seconds=90),
+    )
+    extended, delayed, other = (
+        inspected(queue, name) for name in (one, two, three)
+    )
+    assert extended is not None
+    assert delayed is not None
+    assert other is not None
+    assert extended.claim_ends_at == hand.now + 600_000
+    assert other.claim_ends_at == hand.now + 60_000
+    assert (delayed.claim_id, delayed.claim_ends_at) == (None, None)
+    assert delayed.visible_at == hand.now + 90_000
+    assert queue.stats().delayed == 1
+    hand.move(60)
+    other = inspected(queue, three)
+    assert other is not None
+    assert other.claim_id is None
+    extended = inspected(queue, one)
+    assert extended is not None
+    assert extended.claim_id == claim.id
