@@ -88,8 +88,9 @@ def check(conf: cfg.ConfigOpts) -> None:
     """
     listed = [
         (group, options)
-        for group, options in _listed(OURS)
-        # keystoneauth makes these anew, and refuses what it did not make.
+        # keystoneauth makes those of OPEN_GROUPS anew, and refuses what it
+        # did not make.
+        for group, options in _listed(OURS, of_plugins=False)
         if group not in OPEN_GROUPS
     ]
     # First, since any of them may refer to any other.
@@ -138,10 +139,12 @@ def _known() -> Mapping[str, Known]:
     return groups
 
 
-def _listed(*names: str) -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
+def _listed(
+    *names: str, **how: bool
+) -> Iterator[tuple[str, Sequence[cfg.Opt]]]:
     for entry in entry_points(group='oslo.config.opts'):
         if entry.name in names:
-            for group, options in entry.load()():
+            for group, options in entry.load()(**how):
                 yield str(group or 'DEFAULT'), options
 
 

@@ -55,6 +55,19 @@ def load(
     return conf
 
 
+def may_have(conf: cfg.ConfigOpts, group: str) -> bool:
+    """Tell whether a group may have a value, whose options are not known.
+
+    Libraries that declare them need not be loaded if it has none.
+    """
+    prefix = f'OS_{group.upper()}__'
+    return bool(
+        group in conf.list_all_sections()
+        or conf.config_source
+        or any(name.startswith(prefix) for name in os.environ)
+    )
+
+
 def from_environment(name: str) -> list[str] | None:
     """Return the paths in an environment variable, None without any."""
     paths = [part for part in os.environ.get(name, '').split(';') if part]

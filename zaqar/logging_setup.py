@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Set-up of logging, by the configuration of a program."""
 
+import logging
+
 from oslo_config import cfg
 from oslo_log import log
 
@@ -19,6 +21,10 @@ QUIET = (
     'stevedore=WARN',
     'urllib3=WARN',
 )
+
+# keystoneauth (5.x) logs each token's whole body at DEBUG, ids of trusts
+# included, whatever default_log_levels says of the library.
+logging.getLogger('keystoneauth.identity').setLevel(logging.INFO)
 
 _LOG_FORMAT = (
     '%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s '

@@ -3,7 +3,6 @@
 
 from collections.abc import Sequence
 
-from keystonemiddleware import auth_token
 from oslo_config import cfg
 from oslo_log import log
 from oslo_middleware import cors
@@ -17,12 +16,10 @@ from zaqar.controllers import (
     pipeline_and_confirmation_settings,
     url_signatures,
 )
-from zaqar.notification import keystone_trusts
 from zaqar.notification import settings as notification
 from zaqar.pools import expiry_sweeper, pool_selection
 from zaqar.storage import configured_stores, installed_drivers, store_opener
 from zaqar.transport import caller_identity
-from zaqar.transport import token_validation as tokens
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import granian_server as wsgi_server
 from zaqar.transport.wsgi import middleware, v1_1_compat, waiting_in_threads
@@ -30,8 +27,11 @@ from zaqar.transport.wsgi import middleware, v1_1_compat, waiting_in_threads
 Group = tuple[str, Sequence[cfg.Opt]]
 
 
-def list_opts() -> list[Group]:
-    """Return every option with its group."""
+def list_opts(*, of_plugins: bool = True) -> list[Group]:
+    """Return every option with its group.
+
+    :param of_plugins: also those of keystoneauth, which is loaded for them
+    """
     general = [
         *caller_identity.OPTS,
         *cmd_server.CLI_OPTS,
@@ -64,7 +64,7 @@ def list_opts() -> list[Group]:
             pipeline_and_confirmation_settings.OPTS,
         ),
         (notification.GROUP, notification.OPTS),
-        (keystone_trusts.GROUP, keystone_trusts.trustee_opts()),
+        *(_of_trustee() if of_plugins else ()),
         (expiry_sweeper.GROUP, expiry_sweeper.OPTS),
         (
             pool_selection.GROUP,
@@ -74,6 +74,12 @@ def list_opts() -> list[Group]:
         (metrics.GROUP, metrics.OPTS),
         *_drivers(),
     ]
+
+
+def _of_trustee() -> list[Group]:
+    from zaqar.notification import keystone_trusts
+
+    return [(keystone_trusts.GROUP, keystone_trusts.trustee_opts())]
 
 
 def _drivers() -> list[Group]:
@@ -90,6 +96,10 @@ def _drivers() -> list[Group]:
 
 def set_defaults() -> None:
     """Set our defaults of options of libraries, for the sample."""
+    from keystonemiddleware import auth_token
+
+    from zaqar.transport import token_validation as tokens
+
     cors.set_defaults(**middleware.CORS_DEFAULTS)
     for _, opts in auth_token.AUTH_TOKEN_OPTS:
         cfg.set_defaults(opts, **tokens.DEFAULTS)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The service, put together from its parts."""
 
+from __future__ import annotations
+
 import dataclasses
 import functools
 import logging
 import sys
 from collections.abc import Callable, Mapping, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import oslo_policy.opts
 from oslo_config import cfg
@@ -32,12 +34,10 @@ from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
+from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
 from zaqar.notification import settings as notification
-from zaqar.notification.keystone_trusts import KeystoneTrusts
-from zaqar.notification.notifier_service import Notifier
-from zaqar.notification.service_catalog import ServiceCatalog
 from zaqar.pools import all_pools, pool_selection
 from zaqar.pools.expiry_sweeper import Pace, Sweeper
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
@@ -46,16 +46,16 @@ from zaqar.profiling import Profiling
 from zaqar.storage import secret_masking, store_opener
 from zaqar.storage.configured_stores import Plane, locations, state_path
 from zaqar.storage.store_opener import Store
-from zaqar.transport import (
-    caller_identity,
-    keystone_config_check,
-    keystone_log_filter,
-)
-from zaqar.transport.websocket.server import Server as WebSocketServer
+from zaqar.transport import caller_identity, keystone_log_filter
 from zaqar.transport.wsgi import confirm_page, middleware_stack
 from zaqar.transport.wsgi_types import App
 from zaqar.waiting import announcing_store
 from zaqar.waiting.waited_queues import WaitedQueues
+
+# Loaded by those who need them: a worker has no use for their libraries.
+if TYPE_CHECKING:
+    from zaqar.notification.notifier_service import Notifier
+    from zaqar.transport.websocket.server import Server as WebSocketServer
 
 LOG = logging.getLogger(__name__)
 
@@ -77,13 +77,15 @@ class Service:
         limits = dataclasses.replace(limits, can_encrypt=cipher.has_key)
         if caller_identity.strategy(conf):
             keystone_log_filter.install()
+            from zaqar.transport import keystone_config_check
+
             keystone_config_check.prepare(conf)
         pace = Pace.from_conf(conf)
         served = optional_features.from_conf(conf)
         self._profiling = Profiling.from_conf(conf)
         self._notification = notification.NotificationSettings.from_conf(conf)
         pipeline = _pipeline(conf, self._notification, signer)
-        trusts = KeystoneTrusts.from_conf(conf)
+        trusts = _trusts(conf)
         self.metrics = metrics.Metrics.from_conf(conf, state_path(conf))
         self.waited = WaitedQueues()
         # Last, so that a fault elsewhere does not leave a new database.
@@ -136,6 +138,8 @@ class Service:
         )
 
     def websocket(self) -> WebSocketServer:
+        from zaqar.transport.websocket.server import Server as WebSocketServer
+
         return WebSocketServer(
             self.conf,
             self.dispatcher,
@@ -157,6 +161,9 @@ class Service:
 
     def notifier(self) -> Notifier:
         """Return the notifier, which is still to be started."""
+        from zaqar.notification.notifier_service import Notifier
+        from zaqar.notification.service_catalog import ServiceCatalog
+
         settings = dataclasses.replace(
             self._notification, management=self.catalogue.management
         )
@@ -259,6 +266,15 @@ def _warn_if_mail_waits(conf: cfg.ConfigOpts) -> None:
             'is not set: subscribers by mailto: cannot be asked to confirm, '
             'so no mails are sent to them.'
         )
+
+
+def _trusts(conf: cfg.ConfigOpts) -> Trusts | None:
+    """Return what makes trusts, None if the service has no user for them."""
+    if not configuration.may_have(conf, 'trustee'):
+        return None
+    from zaqar.notification.keystone_trusts import KeystoneTrusts
+
+    return KeystoneTrusts.from_conf(conf)
 
 
 def _pipeline(

@@ -22,7 +22,6 @@ from zaqar.cmd.warm_up import warm_up
 from zaqar.errors import ConfigurationError
 from zaqar.storage.configured_stores import state_path
 from zaqar.transport import listening_socket
-from zaqar.transport.websocket import server as websocket_server
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import granian_server
 
@@ -120,7 +119,6 @@ def _run(conf: cfg.ConfigOpts, words: Sequence[str]) -> int:
     children = _children(conf, words)
     if conf.daemon:
         _daemonize()
-    service_assembly.announce(conf, PROG)
     return Supervisor(children).run()
 
 
@@ -160,7 +158,7 @@ def _api_workers(
 
 
 def _websocket_server(conf: cfg.ConfigOpts, words: Sequence[str]) -> Child:
-    backlog = websocket_server.BACKLOG
+    backlog = websocket.BACKLOG
     listener = _listen(conf, websocket.GROUP, backlog, 'WebSocket')
     return Child(
         'WebSocket server',
@@ -312,6 +310,8 @@ def _rehearsal(conf: cfg.ConfigOpts, names: int) -> int:
             file.writelines(
                 f'{name}\n' for name in sys.modules if name not in before
             )
+        # Here, since it loads libraries that no process needs.
+        service_assembly.announce(conf, PROG)
     except (ConfigurationError, cfg.Error) as error:
         # Values out of their range show when they are first read.
         print(f'{PROG}: {error}', file=sys.stderr, flush=True)

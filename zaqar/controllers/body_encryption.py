@@ -19,10 +19,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cachetools import TTLCache
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import structs
 from oslo_config import cfg
 
@@ -93,7 +89,7 @@ class Cipher:
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
         self._keys = {
-            name: AESGCM(_derived(text)) for name, text in (keys or {}).items()
+            name: _Key(_derived(text)) for name, text in (keys or {}).items()
         }
         self._first = next(iter(self._keys), None)
         self._logged: TTLCache[str, bool] = TTLCache(_LOGGED, _LOG_AGAIN)
@@ -148,7 +144,7 @@ class Cipher:
             if key is not None:
                 place = _place(name, scope, random_half(message_id))
                 return key.decrypt(nonce, text, place)
-        except (InvalidTag, ValueError):
+        except ValueError:
             self._log(
                 'Message %s of %s failed authenticated decryption with the '
                 'key "%s"',
@@ -231,7 +227,34 @@ def _parts(body: bytes) -> tuple[str, bytes, bytes]:
     return body[2:start].decode(), body[start:end], body[end:]
 
 
+class _Key:
+    """A key; the library is loaded with the first one."""
+
+    def __init__(self, key: bytes) -> None:
+        from cryptography import exceptions
+        from cryptography.hazmat.primitives.ciphers import aead
+
+        self._cipher = aead.AESGCM(key)
+        self._invalid = exceptions.InvalidTag
+
+    def encrypt(self, nonce: bytes, text: bytes, place: bytes) -> bytes:
+        return self._cipher.encrypt(nonce, text, place)
+
+    def decrypt(self, nonce: bytes, text: bytes, place: bytes) -> bytes:
+        """Return a text.
+
+        :raises ValueError: it was encrypted otherwise
+        """
+        try:
+            return self._cipher.decrypt(nonce, text, place)
+        except self._invalid as error:
+            raise ValueError from error
+
+
 def _derived(text: str) -> bytes:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     derivation = HKDF(hashes.SHA256(), length=32, salt=None, info=_CONTEXT)
     return derivation.derive(text.encode())
 

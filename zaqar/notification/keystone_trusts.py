@@ -34,10 +34,6 @@ from zaqar.notification.trustor_checks import Trustor, trustor
 
 LOG = logging.getLogger(__name__)
 
-# keystoneauth (5.x) logs each token's whole body at DEBUG, ids of trusts
-# included, whatever default_log_levels says of the library.
-logging.getLogger('keystoneauth.identity').setLevel(logging.INFO)
-
 GROUP = 'trustee'
 
 #: Seconds before its expiry at which a token is renewed, and the maximum

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from keystoneauth1 import loading
 from oslo_config import cfg
 
+from zaqar import configuration
 from zaqar.notification.webhook_address_guard import port_of
 
 LOG = logging.getLogger(__name__)
@@ -89,6 +89,10 @@ class ServiceCatalog:
 
     def _catalogue(self) -> list[Mapping[str, Any]]:
         conf = self._conf
+        if not configuration.may_have(conf, SERVICE):
+            return []
+        from keystoneauth1 import loading
+
         loading.register_auth_conf_options(conf, SERVICE)
         for option in loading.get_session_conf_options():
             # keystonemiddleware has some of them too, with other texts.

@@ -8,20 +8,24 @@ hosts of ``trust_targets``.
 :source: reference/delivery, "Trusts"
 """
 
+from __future__ import annotations
+
 import ipaddress
 import threading
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from keystoneauth1 import exceptions
-
+from zaqar import configuration
 from zaqar.controllers import trust_interface
-from zaqar.notification.keystone_trusts import KeystoneTrusts, Token
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook
 from zaqar.notification.senders.http_client import WebhookClient
 from zaqar.notification.service_catalog import HostPort
 from zaqar.notification.settings import NotificationSettings
 from zaqar.notification.webhook_address_guard import Guard, port_of
+
+if TYPE_CHECKING:
+    from zaqar.notification.keystone_trusts import KeystoneTrusts, Token
 
 _PREFIX = 'trust+'
 
@@ -79,6 +83,8 @@ class TrustSender:
         url: str,
         trust_id: str,
     ) -> Outcome:
+        from keystoneauth1 import exceptions
+
         assert self._keystone is not None
         try:
             token = self._keystone.token(trust_id)
@@ -123,8 +129,11 @@ class TrustSender:
 
 def create(settings: NotificationSettings) -> TrustSender:
     conf = settings.conf
-    keystone = None if conf is None else KeystoneTrusts.from_conf(conf)
-    return TrustSender(settings, keystone)
+    if conf is None or not configuration.may_have(conf, 'trustee'):
+        return TrustSender(settings, None)
+    from zaqar.notification.keystone_trusts import KeystoneTrusts
+
+    return TrustSender(settings, KeystoneTrusts.from_conf(conf))
 
 
 def _is_loopback(host: str) -> bool:

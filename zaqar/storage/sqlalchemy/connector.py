@@ -7,7 +7,6 @@ PostgreSQL connection is then another client's: prepared statements, settings,
 locks. The pooler also refuses start-up parameters that it does not know.
 """
 
-import enum
 import logging
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from zaqar.storage.sqlalchemy.driver_arguments import (
     CONNECT_TIMEOUT,
     number_or_none,
 )
+from zaqar.storage.sqlalchemy.server_settings import Pooler
 
 LOG = logging.getLogger(__name__)
 
@@ -40,14 +40,6 @@ STATEMENT_TIMEOUT = 4000
 
 #: The error of a pooler about a start-up parameter.
 REFUSED_PARAMETER = 'unsupported startup parameter'
-
-
-class Pooler(enum.StrEnum):
-    """The kind of pooler in front of PostgreSQL."""
-
-    AUTO = 'auto'
-    NONE = 'none'
-    TRANSACTION = 'transaction'
 
 
 class Connector:

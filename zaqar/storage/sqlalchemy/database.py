@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -23,13 +22,14 @@ from zaqar.storage.sqlalchemy import (
     mysql_connections,
     server_check,
 )
-from zaqar.storage.sqlalchemy.connector import Connector, Pooler
+from zaqar.storage.sqlalchemy.connector import Connector
 from zaqar.storage.sqlalchemy.retries import (
     ConflictError,
     ConnectionLostError,
     Retries,
     TransientError,
 )
+from zaqar.storage.sqlalchemy.server_settings import ServerSettings
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 LOG = logging.getLogger(__name__)
@@ -48,21 +48,6 @@ FAIR_WAIT = 1.0
 
 #: Connections that stay open, at most.
 KEPT_CONNECTIONS = 10
-
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """How a server is used.
-
-    :ivar pooler: the kind of pooler in front of PostgreSQL
-    :ivar max_connections: of this process at once
-    :ivar galera_sync_wait: whether a node of a Galera cluster waits, before
-        each transaction, for what others have committed
-    """
-
-    pooler: Pooler = Pooler.AUTO
-    max_connections: int = 20
-    galera_sync_wait: bool = True
 
 
 class SqlDatabase(abc.ABC):

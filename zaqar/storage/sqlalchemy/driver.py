@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SQL driver: options and how the stores are opened."""
+"""The SQL driver: options and how the stores are opened.
 
-import os
+Nothing here imports SQLAlchemy: a service that uses another driver needs none.
+"""
+
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
 from oslo_config import cfg
 
-from zaqar.errors import ConfigurationError
 from zaqar.storage.base import Capability, Driver
-from zaqar.storage.sqlalchemy import pool_uri_options
-from zaqar.storage.sqlalchemy.connector import Pooler
-from zaqar.storage.sqlalchemy.database import (
+from zaqar.storage.sqlalchemy.server_settings import (
+    BACKENDS,
+    Pooler,
     ServerSettings,
-    SqlDatabase,
-    open_server,
 )
-from zaqar.storage.sqlalchemy.management_store import SqlManagementStore
-from zaqar.storage.sqlalchemy.message_store import SqlMessageStore
-from zaqar.storage.sqlalchemy.sqlite import SqliteDatabase
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from zaqar.storage.sqlalchemy.database import SqlDatabase
+    from zaqar.storage.sqlalchemy.management_store import SqlManagementStore
+    from zaqar.storage.sqlalchemy.message_store import SqlMessageStore
 
 _SYNCHRONOUS = cfg.StrOpt(
     'sqlite_synchronous',
@@ -98,92 +102,51 @@ MESSAGE_OPTS = [
     *_SHARED,
 ]
 
-_BACKENDS = ('sqlite', 'postgresql', 'mysql', 'mariadb')
-#: The DBAPI drivers whose errors error_classification.py knows.
-_DRIVERS = {'postgresql': 'psycopg', 'mysql': 'pymysql', 'mariadb': 'pymysql'}
-
 
 def open_messages(uri: str, options: Mapping[str, Any]) -> SqlMessageStore:
-    window = options.get('group_commit_window_ms', 5) / 1000
-    return SqlMessageStore(open_database(uri, options), window)
+    from zaqar.storage.sqlalchemy import store_factory
+
+    return store_factory.open_messages(uri, options)
 
 
 def open_management(
     uri: str, options: Mapping[str, Any]
 ) -> SqlManagementStore:
-    return SqlManagementStore(open_database(uri, options))
+    from zaqar.storage.sqlalchemy import store_factory
+
+    return store_factory.open_management(uri, options)
 
 
 def default_uri(folder: str) -> str:
     """Return the URI of the embedded database in a folder."""
-    path = os.path.join(folder, 'zaqar.sqlite')
-    return sa.URL.create('sqlite', database=path).render_as_string()
+    from zaqar.storage.sqlalchemy import store_factory
+
+    return store_factory.default_uri(folder)
 
 
 def parse(uri: str) -> sa.URL:
     """Parse a URI and select the DBAPI driver."""
-    try:
-        url = sa.make_url(uri)
-        backend = url.get_backend_name()
-    except (sa.exc.ArgumentError, ValueError):
-        raise ConfigurationError('the URI is malformed') from None
-    if _is_ambiguous(url):
-        # The host may be half a password, and must not be logged.
-        raise ConfigurationError(
-            'the URI is malformed; special characters of a password are '
-            'written as %XX'
-        )
-    if backend not in _BACKENDS:
-        raise ConfigurationError(
-            f'"{backend}" is no engine of this driver; it knows '
-            f'{", ".join(_BACKENDS)}'
-        )
-    if backend in _DRIVERS:
-        return url.set(drivername=f'{backend}+{_DRIVERS[backend]}')
-    return url
+    from zaqar.storage.sqlalchemy import store_factory
 
-
-def _is_ambiguous(url: sa.URL) -> bool:
-    """Tell whether a password seems to have an unescaped at sign."""
-    user, password = url.username or '', str(url.password or '')
-    return '@' in (url.host or '') or ('@' in user and '/' in password)
+    return store_factory.parse(uri)
 
 
 def check_pool(uri: str, folder: str) -> None:
-    pool_uri_options.check(parse(uri), folder)
+    from zaqar.storage.sqlalchemy import store_factory
+
+    store_factory.check_pool(uri, folder)
 
 
 def open_database(uri: str, options: Mapping[str, Any]) -> SqlDatabase:
     """Open what a store keeps its rows in."""
-    url = parse(uri)
-    if url.get_backend_name() == 'sqlite':
-        return SqliteDatabase(url, options.get('sqlite_synchronous', 'FULL'))
-    try:
-        database = open_server(url, _server_settings(options))
-    except (ImportError, sa.exc.ArgumentError, TypeError) as error:
-        raise ConfigurationError(
-            f'the database cannot be used: {error}'
-        ) from None
-    try:
-        database.check()
-    except BaseException:
-        database.close()
-        raise
-    return database
+    from zaqar.storage.sqlalchemy import store_factory
 
-
-def _server_settings(options: Mapping[str, Any]) -> ServerSettings:
-    default = ServerSettings()
-    return ServerSettings(
-        Pooler(options.get(_POOLER.name, default.pooler)),
-        options.get(_MAX_CONNECTIONS.name, default.max_connections),
-        options.get(_SYNC_WAIT.name, default.galera_sync_wait),
-    )
+    return store_factory.open_database(uri, options)
 
 
 DRIVER = Driver(
     name='sqlalchemy',
-    schemes=_BACKENDS,
+    schemes=BACKENDS,
     capabilities=(
         Capability.FIFO,
         Capability.CLAIMS,

@@ -58,8 +58,6 @@ _HANDED = 5.0
 #: that was MessagePack: "\u0000" for one byte.
 _GROWTH = 6
 
-BACKLOG = 1024
-
 
 class Server:
     """Serves clients, and notifiers with messages for them.
@@ -135,7 +133,7 @@ class Server:
                 return listening_socket.listen(
                     self._settings.notification_bind,
                     self._settings.notification_port,
-                    BACKLOG,
+                    options.BACKLOG,
                     options.GROUP,
                     'notification_bind, notification_port',
                 )
@@ -189,7 +187,7 @@ class Server:
             _push, connections, loop
         )
         server = await loop.create_server(
-            Factory(connections, loop), sock=listener, backlog=BACKLOG
+            Factory(connections, loop), sock=listener, backlog=options.BACKLOG
         )
         await _until_stopped(stopped)
         server.close()

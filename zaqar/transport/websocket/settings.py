@@ -183,6 +183,9 @@ class Settings:
         return max(1, self.ping_timeout // self.ping_interval)
 
 
+#: Connections that may wait to be accepted.
+BACKLOG = 1024
+
 OPTS = options_as_dataclass_fields.options(Settings)[GROUP]
 
 

@@ -19,7 +19,7 @@ from zaqar.errors import (
     StoreUnavailable,
 )
 from zaqar.random_bytes import token_hex
-from zaqar.transport import caller_identity, token_validation
+from zaqar.transport import caller_identity
 from zaqar.transport.wsgi import log_context
 from zaqar.transport.wsgi.responses import (
     LOCATION,
@@ -238,6 +238,8 @@ def with_signatures(app: App, signed: App, signer: Signer) -> App:
 
 def with_keystone(app: App, conf: cfg.ConfigOpts) -> App:
     """Require a valid token, and take the identity from it."""
+    from zaqar.transport import token_validation
+
     unavailable = error_response(
         StoreUnavailable('The identity service is not available.')
     )

@@ -13,9 +13,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from pecan.core import PecanBase, RoutingState
-from pecan.hooks import PecanHook
-
 from zaqar.api import client_project_queue_checks, microversions
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
@@ -32,6 +29,11 @@ from zaqar.transport.wsgi import (
     router,
     stream_requests,
     waiting_in_threads,
+)
+from zaqar.transport.wsgi.lean_pecan import (
+    PecanBase,
+    PecanHook,
+    RoutingState,
 )
 from zaqar.transport.wsgi.responses import JSON, Response, error_response
 from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads

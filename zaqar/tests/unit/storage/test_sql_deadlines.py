@@ -17,7 +17,8 @@ from zaqar.storage.sqlalchemy.connection_deadlines import (
     psycopg_connection,
     pymysql_connection,
 )
-from zaqar.storage.sqlalchemy.connector import Connector, Pooler
+from zaqar.storage.sqlalchemy.connector import Connector
+from zaqar.storage.sqlalchemy.server_settings import Pooler
 
 
 class MysqlDriver:

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from zaqar import request_deadline
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.sqlalchemy import database, retries
-from zaqar.storage.sqlalchemy.database import ServerDatabase, ServerSettings
+from zaqar.storage.sqlalchemy.database import ServerDatabase
+from zaqar.storage.sqlalchemy.server_settings import ServerSettings
 
 
 class Clock:

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an SQL server is used."""
+
+import enum
+from dataclasses import dataclass
+
+#: The engines that the driver knows.
+BACKENDS = ('sqlite', 'postgresql', 'mysql', 'mariadb')
+
+
+class Pooler(enum.StrEnum):
+    """The kind of pooler in front of PostgreSQL."""
+
+    AUTO = 'auto'
+    NONE = 'none'
+    TRANSACTION = 'transaction'
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How a server is used.
+
+    :ivar pooler: the kind of pooler in front of PostgreSQL
+    :ivar max_connections: of this process at once
+    :ivar galera_sync_wait: whether a node of a Galera cluster waits, before
+        each transaction, for what others have committed
+    """
+
+    pooler: Pooler = Pooler.AUTO
+    max_connections: int = 20
+    galera_sync_wait: bool = True
