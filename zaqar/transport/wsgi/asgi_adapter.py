@@ -175,7 +175,9 @@ class AsgiAdapter:
             answer = error
         if client is not None:
             client.ignore()
-        return (*self._respond(watcher, answer, turn), turn.end())
+        jobs = self._respond(watcher, answer, turn)
+        following = turn.end()
+        return jobs if following is None else (*jobs, following)
 
     def _respond(
         self, watcher: Any, answer: _Answer | BaseException, turn: Turn
@@ -185,7 +187,7 @@ class AsgiAdapter:
             if isinstance(answer, BaseException):
                 raise answer
             status, headers, content = answer
-            if self._closes():
+            if self._retired_at != math.inf and self._closes():
                 headers = [*headers, ('Connection', 'close')]
             _start(watcher.proto, status, headers)
             return self._send(watcher, content, turn)
@@ -337,7 +339,7 @@ def do(job: Job) -> None:
 
 def _do(jobs: Jobs) -> None:
     """Do what is to be done, and what is to be done next."""
-    left = [job for job in jobs if job is not None]
+    left = [job for job in jobs if job is not None] if jobs else []
     while left:
         left += [job for job in left.pop()() if job is not None]
 
@@ -348,11 +350,17 @@ def _start(proto: Any, status: int, headers: Headers) -> None:
             'type': 'http.response.start',
             'status': status,
             'headers': [
-                (name.encode('latin-1'), value.encode('latin-1'))
+                (_encoded(name), value.encode('latin-1'))
                 for name, value in headers
             ],
         }
     )
+
+
+# All of them are names of ours, or of middleware.
+@functools.lru_cache(maxsize=256)
+def _encoded(name: str) -> bytes:
+    return name.encode('latin-1')
 
 
 def _send(proto: Any, body: bytes, *, is_last: bool) -> Any:

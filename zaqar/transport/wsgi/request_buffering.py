@@ -204,17 +204,20 @@ class RequestBuffer:
             body.parts.append(content)
             body.size += len(content)
             self._held += len(content)
-            oldest = next(iter(self._waiting.values()))
+            oldest = None
+            if self._held > self._most_held:
+                oldest = next(iter(self._waiting.values()))
         if body.size == body.length or body.size > self._limits.longest:
             is_last = True
         if is_last:
-            self._end(body, b''.join(body.parts))
+            parts = body.parts
+            self._end(body, parts[0] if len(parts) == 1 else b''.join(parts))
         elif len(body.parts) > FREE_PARTS and (
             body.size < len(body.parts) * LEAST_PART
         ):
             fault = InvalidBody('Request body came in too small parts.')
             self._end(body, fault)
-        elif self._held > self._most_held:
+        elif oldest is not None:
             self._refuse(oldest, 'Too many bodies are being sent.')
         return not is_last and id(body) in self._waiting
 

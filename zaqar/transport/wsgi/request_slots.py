@@ -80,7 +80,11 @@ class RequestSlots:
             self._threads.add(thread)
         following: Work | None = work
         while following is not None:
-            _run(following)
+            try:
+                following()
+            except BaseException:
+                # The slot must not be lost with it.
+                LOG.exception('A request failed')
             following = self._following(thread)
         return True
 
@@ -97,11 +101,3 @@ class RequestSlots:
             work, size = self._waiting.popleft()
             self._held -= size
             return work
-
-
-def _run(work: Work) -> None:
-    try:
-        work()
-    except BaseException:
-        # The slot must not be lost with it.
-        LOG.exception('A request failed')

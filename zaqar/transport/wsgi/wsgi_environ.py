@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """WSGI environments from ASGI scopes, and calls of applications with them."""
 
-import functools
 import sys
 import urllib.parse
 from collections.abc import Mapping
@@ -23,9 +22,13 @@ _BASE: Environ = {
 
 _BARE = frozenset(('CONTENT_LENGTH', 'CONTENT_TYPE'))
 
-#: Bytes of the longest header name that is cached: callers choose names, of up
-#: to 64 KiB.
+#: Bytes of the longest header name that is remembered, and how many are:
+#: callers choose names, of up to 64 KiB.
 _LONGEST_NAME = 64
+_MOST_KNOWN = 512
+
+#: WSGI names of headers; '' for those that are dropped.
+_KNOWN: dict[bytes, str] = {}
 
 #: Bytes that a request holds beside its body and headers, roughly.
 _OVERHEAD = 4096
@@ -53,7 +56,8 @@ def to_environ(scope: Mapping[str, Any]) -> Environ:
         'wsgi.url_scheme': scope['scheme'],
     }
     for name, value in scope['headers']:
-        key = (_cached_key if len(name) <= _LONGEST_NAME else _key)(name)
+        # Few names are sent again and again.
+        key = _KNOWN[name] if name in _KNOWN else _learned(name)
         if key:
             text = value.decode('latin-1')
             environ[key] = f'{environ[key]},{text}' if key in environ else text
@@ -68,11 +72,19 @@ def _key(name: bytes) -> str:
     return key if key in _BARE else f'HTTP_{key}'
 
 
-_cached_key = functools.lru_cache(maxsize=512)(_key)
+def _learned(name: bytes) -> str:
+    key = _key(name)
+    if len(name) <= _LONGEST_NAME and len(_KNOWN) < _MOST_KNOWN:
+        _KNOWN[name] = key
+    return key
 
 
 def body_length(environ: Environ) -> int | None:
     """Return the bytes of a body, None if it is chunked."""
+    if not (
+        'CONTENT_LENGTH' in environ or 'HTTP_TRANSFER_ENCODING' in environ
+    ):
+        return 0
     if 'chunked' in environ.get('HTTP_TRANSFER_ENCODING', '').lower():
         return None
     text = environ.get('CONTENT_LENGTH', '')
@@ -96,6 +108,8 @@ def call(app: App, environ: Environ) -> tuple[int, Headers, bytes]:
         status, headers = int(line[:3]), pairs
 
     parts = app(environ, start_response)
+    if type(parts) is list and len(parts) == 1:
+        return status, headers, parts[0]
     body = b''.join(parts)
     if hasattr(parts, 'close'):
         parts.close()
