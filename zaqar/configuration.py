@@ -62,7 +62,8 @@ def may_have(conf: cfg.ConfigOpts, group: str) -> bool:
     """
     prefix = f'OS_{group.upper()}__'
     return bool(
-        group in conf.list_all_sections()
+        # The library takes names in any case of letters.
+        group in {name.lower() for name in conf.list_all_sections()}
         or conf.config_source
         or any(name.startswith(prefix) for name in os.environ)
     )
