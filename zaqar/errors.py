@@ -141,6 +141,16 @@ class DecryptionFailed(Conflict):
         self.lacks_key = lacks_key
 
 
+class KeyReused(ZaqarError, status=422, title='Idempotency key reused'):
+    """An ``Idempotency-Key`` was sent with another post before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            'The Idempotency-Key was used for a post with another body. A '
+            'new post needs a new key.'
+        )
+
+
 class UnsupportedMediaType(ZaqarError, status=415):
     """A PATCH with another media type than the operation needs."""
 

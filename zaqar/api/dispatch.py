@@ -16,8 +16,8 @@ from zaqar.api import microversions, query_parsing, waiting_requests
 from zaqar.api.operation import Body, Operation
 from zaqar.api.policy_enforcement import Authorizer
 from zaqar.api.waiting_requests import Postponable
-from zaqar.api_versions import Version
-from zaqar.controllers import subscriptions
+from zaqar.api_versions import V2_1, Version
+from zaqar.controllers import idempotency, subscriptions
 from zaqar.controllers.call_context import Context
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
 from zaqar.models import Identity, Scope
@@ -86,6 +86,7 @@ class Dispatcher:
         read_body: BodyReader,
         version: Version = microversions.MIN,
         request: Postponable | None = None,
+        key: Any = None,
     ) -> Any:
         """Run an operation and return the result of its function.
 
@@ -94,6 +95,7 @@ class Dispatcher:
         :param values: the query, each name with all its values
         :param request: is postponed if it has to wait; then the result is
             none. Without it nothing waits.
+        :param key: the header that marks it as repeatable, None without one
         :raises ZaqarError: any answer that is no success
         """
         call = self._run
@@ -108,6 +110,7 @@ class Dispatcher:
             read_body,
             version,
             request,
+            key,
         )
 
     def _run_observed(
@@ -120,6 +123,7 @@ class Dispatcher:
         read_body: BodyReader,
         version: Version,
         request: Postponable | None,
+        key: Any,
     ) -> Any:
         """Run an operation, and tell how long it took and what came of it."""
         began = time.perf_counter()
@@ -134,6 +138,7 @@ class Dispatcher:
                 read_body,
                 version,
                 request,
+                key,
             )
             status = '2xx'
             return result
@@ -178,6 +183,7 @@ class Dispatcher:
         read_body: BodyReader,
         version: Version,
         request: Postponable | None,
+        key: Any,
     ) -> Any:
         if request_deadline.is_too_late():
             raise StoreUnavailable(request_deadline.TOO_MANY)
@@ -213,6 +219,8 @@ class Dispatcher:
             further = operation.further
             reached = further.scope_of(arguments.get('document'), scope)
             self._authorizer.check(further.rule, identity, reached, {})
+        if key is not None and operation.is_idempotent and version >= V2_1:
+            arguments['key'] = idempotency.checked(key)
         context = self._context.called_by(identity, size, version)
         handler, waiting = operation.handler, operation.waiting
         if waiting is None:

@@ -7,9 +7,10 @@ decode them as ``msgspec.Raw``: another type is no fault yet.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import operator
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,15 +19,37 @@ from zaqar.api.response_schemas import SINCE, Schema
 from zaqar.api_versions import Version
 
 
+class Absent(NamedTuple):
+    """Members that a version does not have.
+
+    :ivar values: returns all of an object
+    :ivar unset: what it returns where none is set
+    """
+
+    names: Sequence[str]
+    values: Callable[[msgspec.Struct], Any]
+    unset: Any
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> Absent | None:
+        """Return them, None if there are none."""
+        if not names:
+            return None
+        values = operator.attrgetter(*names)
+        is_one = len(names) == 1
+        unset = msgspec.UNSET if is_one else (msgspec.UNSET,) * len(names)
+        return cls(names, values, unset)
+
+
 @dataclass(frozen=True, slots=True)
 class NewerMembers:
     """The newer members of an object.
 
-    :ivar absent: the names of those that a version does not have, by version
+    :ivar absent: those that a version does not have, by version
     :ivar items: those of the items of its arrays, by the name of the array
     """
 
-    absent: Mapping[Version, Sequence[str]]
+    absent: Mapping[Version, Absent | None]
     items: Mapping[str, NewerMembers]
 
     def unset(
@@ -35,8 +58,10 @@ class NewerMembers:
         """Unset those that a version does not have in some objects."""
         if absent := self.absent[version]:
             for document in documents:
-                for name in absent:
-                    setattr(document, name, msgspec.UNSET)
+                # One call for all of them, which hardly any request has.
+                if absent.values(document) != absent.unset:
+                    for name in absent.names:
+                        setattr(document, name, msgspec.UNSET)
         for name, newer in self.items.items():
             for document in documents:
                 array: Any = getattr(document, name)
@@ -59,7 +84,9 @@ def of(schema: Schema) -> NewerMembers | None:
     if not (since or items):
         return None
     absent = {
-        version: tuple(name for name in since if since[name] > version)
+        version: Absent.of(
+            tuple(name for name in since if since[name] > version)
+        )
         for version in microversions.ALL
     }
     return NewerMembers(absent, items)

@@ -19,7 +19,8 @@ from zaqar.api.operation import (
     Operation,
     Param,
 )
-from zaqar.api_versions import SERVICE, Version
+from zaqar.api_versions import SERVICE, V2_1, Version
+from zaqar.controllers import idempotency
 
 _VARIABLE = re.compile(r'{(\w+)}')
 
@@ -82,6 +83,23 @@ _HEADERS = [
 ]
 
 
+_IDEMPOTENCY_KEY = {
+    'name': idempotency.HEADER,
+    'in': 'header',
+    'required': False,
+    'description': 'Marks the request as repeatable within a day.',
+    'schema': {'type': 'string', 'minLength': 1, 'maxLength': 255},
+    response_schemas.SINCE: str(V2_1),
+}
+_REPLAYED = {
+    idempotency.REPLAYED: {
+        'description': 'The request repeats another one.',
+        'schema': {'const': 'true'},
+        response_schemas.SINCE: str(V2_1),
+    }
+}
+
+
 def document() -> dict[str, Any]:
     return {
         'openapi': '3.1.0',
@@ -140,7 +158,8 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     queries = [_query_parameter(param) for param in operation.query]
     if operation.stream is not None:
         queries += _stream_parameters(operation.stream)
-    return [*paths, *queries, *_HEADERS]
+    more = [_IDEMPOTENCY_KEY] if operation.is_idempotent else []
+    return [*paths, *queries, *more, *_HEADERS]
 
 
 def _stream_parameters(stream: Operation) -> list[dict[str, Any]]:
@@ -195,6 +214,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         texts[409] = operation.conflict
     if operation.body is not None and operation.body.media_type:
         texts[415] = f'Content-Type is not {operation.body.media_type}.'
+    if operation.is_idempotent:
+        texts[422] = f'The {idempotency.HEADER} is that of another request.'
     faults = {
         str(status): {
             'description': text,
@@ -213,6 +234,8 @@ def _success(
     operation: Operation, schema: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     answer: dict[str, Any] = {'description': operation.summary}
+    if operation.is_idempotent:
+        answer['headers'] = _REPLAYED
     if schema is not None:
         kind = _MEDIA_TYPES.get(operation.name, 'application/json')
         answer['content'] = _content(schema, kind)

@@ -149,6 +149,8 @@ class Operation:
     :ivar stream: takes its place for HTTP clients that prefer a stream
     :ivar query_headers: headers by the parameters of the query that stand for
         them
+    :ivar is_idempotent: whether a header may mark it as repeatable, see
+        :mod:`zaqar.controllers.idempotency`
     :ivar member: over WebSocket, the member of the body from which the session
         knows the values of the path; '' where they are members themselves
     :ivar no_query: the arguments of a request without a query
@@ -174,6 +176,7 @@ class Operation:
     waiting: Waiting | None = None
     stream: 'Operation | None' = None
     query_headers: Mapping[str, str] = field(default_factory=dict)
+    is_idempotent: bool = False
     member: str = ''
     no_query: Mapping[str, None] = field(init=False, default_factory=dict)
 

@@ -71,11 +71,31 @@ METADATA: Schema = {
         '_flavor': {},
         '_default_claim_ttl': since(V2_1, {'type': ['integer', 'null']}),
         '_default_wait': since(V2_1, {'type': ['integer', 'null']}),
+        '_dedup_window': since(V2_1, {'type': ['integer', 'null']}),
     },
     'additionalProperties': True,
 }
 
 MOMENT: Schema = {'type': 'string', 'format': 'date-time'}
+
+VISIBLE_TEXT: Schema = {
+    'type': 'string',
+    'pattern': '^[!-~]{1,128}$',
+    'description': '1 to 128 printable ASCII characters without blanks.',
+}
+ATTRIBUTES: Schema = {
+    'type': 'object',
+    'maxProperties': 10,
+    'additionalProperties': obj(
+        {
+            'type': {
+                'type': 'string',
+                'pattern': r'^(String|Number|Binary)(\.[A-Za-z0-9_.-]+)?$',
+            },
+            'value': {'type': 'string', 'minLength': 1},
+        }
+    ),
+}
 
 _MESSAGE = {
     'id': TEXT,
@@ -87,6 +107,8 @@ _MESSAGE = {
     'created_at': since(V2_1, MOMENT),
     'claim_count': since(V2_1, COUNT),
     'visible_at': since(V2_1, MOMENT),
+    'group': since(V2_1, VISIBLE_TEXT),
+    'attributes': since(V2_1, ATTRIBUTES),
     'dead_letter': since(
         V2_1,
         obj(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encryption of message bodies at rest, with AES-256-GCM.
+"""Encryption of message bodies and attributes at rest, with AES-256-GCM.
 
 An encrypted body says that it is one, and names its key, so that encryption of
 a queue and the keys of a service can change while messages are stored. The
@@ -22,6 +22,7 @@ from cachetools import TTLCache
 from msgspec import structs
 from oslo_config import cfg
 
+from zaqar.controllers import message_extras
 from zaqar.errors import (
     ConfigurationError,
     DecryptionFailed,
@@ -80,6 +81,9 @@ _LOGGED, _LOG_AGAIN = 10_000, 600
 
 _CONTEXT = b'zaqar message body v1'
 
+#: What is encrypted beside a body: its place names it.
+_ATTRIBUTES = 'attributes'
+
 
 class Cipher:
     """Encrypts and decrypts bodies.
@@ -114,10 +118,39 @@ class Cipher:
     def has_key(self) -> bool:
         return self._first is not None
 
-    def encrypt(self, body: bytes, scope: Scope, rnd: str) -> bytes:
+    def sealed(self, message: NewMessage, scope: Scope) -> NewMessage:
+        """Return a message as it is stored."""
+        body = self.encrypt(message.body, scope, message.rnd)
+        extras = message_extras.with_attributes(
+            message.extras,
+            lambda data: self.encrypt(data, scope, message.rnd, _ATTRIBUTES),
+        )
+        return structs.replace(message, body=body, extras=extras)
+
+    def opened(self, message: Message, scope: Scope) -> Message:
+        """Return a message as it was posted.
+
+        :raises KeyMissing: its key is not here
+        :raises DecryptionFailed: it was damaged, tampered with or moved
+        """
+        body = self.decrypt(message.body, scope, message.id)
+        extras = message.extras
+        if extras is not None:
+            extras = message_extras.with_attributes(
+                extras,
+                lambda data: self.decrypt(
+                    data, scope, message.id, _ATTRIBUTES
+                ),
+            )
+        return structs.replace(message, body=body, extras=extras)
+
+    def encrypt(
+        self, body: bytes, scope: Scope, rnd: str, part: str = ''
+    ) -> bytes:
         """Return a body as it is stored.
 
         :param rnd: the random half of the message's id
+        :param part: what it is, if it is no body
         """
         name = self._first
         if name is None:
@@ -125,11 +158,14 @@ class Cipher:
                 'The queue is encrypted, and this server has no key.'
             )
         nonce = os.urandom(_NONCE)
-        text = self._keys[name].encrypt(nonce, body, _place(name, scope, rnd))
+        place = _place(name, scope, rnd, part)
+        text = self._keys[name].encrypt(nonce, body, place)
         label = name.encode()
         return b''.join((_MARK, bytes([len(label)]), label, nonce, text))
 
-    def decrypt(self, body: bytes, scope: Scope, message_id: str) -> bytes:
+    def decrypt(
+        self, body: bytes, scope: Scope, message_id: str, part: str = ''
+    ) -> bytes:
         """Return a body as it was posted; a plain one as it is.
 
         :raises KeyMissing: its key is not here
@@ -142,7 +178,7 @@ class Cipher:
             name, nonce, text = _parts(body)
             key = self._keys.get(name)
             if key is not None:
-                place = _place(name, scope, random_half(message_id))
+                place = _place(name, scope, random_half(message_id), part)
                 return key.decrypt(nonce, text, place)
         except ValueError:
             self._log(
@@ -178,11 +214,9 @@ class Cipher:
         decrypted, lacks_key = [], False
         for message in messages:
             try:
-                body = self.decrypt(message.body, scope, message.id)
+                decrypted.append(self.opened(message, scope))
             except UNREADABLE as error:
                 lacks_key |= error.lacks_key
-            else:
-                decrypted.append(structs.replace(message, body=body))
         return decrypted, lacks_key
 
     def decrypted(
@@ -208,12 +242,7 @@ class Cipher:
     def encrypted(
         self, messages: Sequence[NewMessage], scope: Scope
     ) -> Sequence[NewMessage]:
-        return [
-            structs.replace(
-                message, body=self.encrypt(message.body, scope, message.rnd)
-            )
-            for message in messages
-        ]
+        return [self.sealed(message, scope) for message in messages]
 
 
 def is_encrypted(body: bytes) -> bool:
@@ -259,8 +288,10 @@ def _derived(text: str) -> bytes:
     return derivation.derive(text.encode())
 
 
-def _place(name: str, scope: Scope, rnd: str) -> bytes:
-    parts = (name, scope.project, scope.kind, scope.name, rnd)
+def _place(name: str, scope: Scope, rnd: str, part: str) -> bytes:
+    parts = [name, scope.project, scope.kind, scope.name, rnd]
+    if part:
+        parts.append(part)
     return json.dumps(parts).encode()
 
 

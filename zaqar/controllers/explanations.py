@@ -143,7 +143,7 @@ def _why_unreadable(ctx: Context, scope: Scope, inspected: Inspected) -> str:
         return _LACKS_BODY
     message = inspected.message
     try:
-        ctx.cipher.decrypt(message.body, scope, message.id)
+        ctx.cipher.opened(message, scope)
     except KeyMissing:
         return _LACKS_KEY
     except DecryptionFailed:

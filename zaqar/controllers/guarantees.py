@@ -9,6 +9,7 @@ import msgspec
 
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.guarantees_cache import Checked
+from zaqar.controllers.reserved_metadata import dedup_window
 from zaqar.errors import NotFound
 from zaqar.models import Queue, Scope
 
@@ -31,7 +32,7 @@ def show(ctx: Context, *, scope: Scope) -> QueueGuarantees:
 
     def read(store: Any, queue: Queue) -> QueueGuarantees:
         checked = ctx.guarantees.read(store, queue.qid)
-        return QueueGuarantees(checked, _dedup_window(queue))
+        return QueueGuarantees(checked, dedup_window(queue.metadata))
 
     shown: QueueGuarantees | None = ctx.catalogue.run(scope, read, None)
     if shown is None:
@@ -39,7 +40,3 @@ def show(ctx: Context, *, scope: Scope) -> QueueGuarantees:
             f'Queue {scope.name} does not exist for project {scope.project}'
         )
     return shown
-
-
-def _dedup_window(queue: Queue) -> int:
-    return 0

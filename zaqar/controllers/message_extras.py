@@ -7,9 +7,10 @@ without any has none at all, as almost all have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
+from msgspec import structs
 
 
 class Attribute(msgspec.Struct, frozen=True):
@@ -54,7 +55,7 @@ class Extras(msgspec.Struct, frozen=True, omit_defaults=True):
 
 _ENCODER = msgspec.msgpack.Encoder()
 _EXTRAS = msgspec.msgpack.Decoder(Extras)
-_ATTRIBUTES = msgspec.msgpack.Decoder(dict[str, Attribute])
+_ATTRIBUTES = msgspec.msgpack.Decoder(dict[str, dict[str, str]])
 
 _NONE = Extras()
 
@@ -80,14 +81,30 @@ def read(data: bytes | None) -> Extras:
         return _NONE
 
 
+def with_attributes(
+    data: bytes | None, change: Callable[[bytes], bytes]
+) -> bytes | None:
+    """Return stored extras with other attributes, if they have any.
+
+    Those that say nothing else, and damaged ones, are left as they are.
+
+    :param change: encrypts or decrypts attributes
+    """
+    extras = read(data)
+    if extras.attributes is None:
+        return data
+    changed = change(extras.attributes)
+    return encode(structs.replace(extras, attributes=changed))
+
+
 def encode_attributes(attributes: Mapping[str, Attribute]) -> bytes:
     """Return attributes in the clear."""
     return _ENCODER.encode(attributes)
 
 
-def decode_attributes(data: bytes) -> Mapping[str, Attribute]:
-    """Return attributes that were encoded, or decrypted.
-
-    :raises msgspec.DecodeError: they are damaged
-    """
-    return _ATTRIBUTES.decode(data)
+def read_attributes(data: bytes) -> Mapping[str, Mapping[str, str]]:
+    """Return attributes in the clear, by name; none for damaged ones."""
+    try:
+        return _ATTRIBUTES.decode(data)
+    except msgspec.MsgspecError:
+        return {}

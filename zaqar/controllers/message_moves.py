@@ -36,8 +36,7 @@ class Move(msgspec.Struct, frozen=True):
             '_enable_encrypt_messages'
         ):
             return self.new
-        body = ctx.cipher.encrypt(self.new.body, queue.scope, self.new.rnd)
-        return structs.replace(self.new, body=body)
+        return ctx.cipher.sealed(self.new, queue.scope)
 
 
 def to_dead_letters(
@@ -51,7 +50,8 @@ def to_dead_letters(
     :raises DecryptionFailed: its stored body was changed
     :raises KeyMissing: its key is not here
     """
-    extras = message_extras.read(message.extras)
+    opened = ctx.cipher.opened(message, queue.scope)
+    extras = message_extras.read(opened.extras)
     former, ttl = extras.dead_letter, message.ttl
     if former is not None and former.ttl is not None:
         ttl = former.ttl
@@ -66,7 +66,7 @@ def to_dead_letters(
     )
     new = message.to_post(
         now,
-        body=ctx.cipher.decrypt(message.body, queue.scope, message.id),
+        body=opened.body,
         extras=message_extras.encode(
             structs.replace(extras, dead_letter=letter)
         ),
@@ -87,12 +87,13 @@ def to_new_life(
     :raises DecryptionFailed: its stored body was changed
     :raises KeyMissing: its key is not here
     """
-    extras = message_extras.read(message.extras)
+    opened = ctx.cipher.opened(message, scope)
+    extras = message_extras.read(opened.extras)
     letter = extras.dead_letter
     if letter is not None and letter.ttl is not None:
         ttl = letter.ttl
     new = NewMessage(
-        body=ctx.cipher.decrypt(message.body, scope, message.id),
+        body=opened.body,
         ttl=ttl,
         rnd=message.rnd,
         client=message.client,

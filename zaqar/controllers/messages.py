@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from msgspec import structs
-
 from zaqar.api_versions import V2_1
 from zaqar.controllers import popping
 from zaqar.controllers.call_context import Context
@@ -110,8 +108,7 @@ def get(ctx: Context, *, scope: Scope, message_id: str) -> OneMessage:
     def read(store: MessageStore, queue: Queue) -> OneMessage | None:
         now = store.clock.now()
         for message in store.get(queue.qid, [message_id], now=now):
-            body = ctx.cipher.decrypt(message.body, scope, message.id)
-            return OneMessage(structs.replace(message, body=body), now)
+            return OneMessage(ctx.cipher.opened(message, scope), now)
         return None
 
     answer = ctx.catalogue.run(scope, read, None)

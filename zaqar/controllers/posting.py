@@ -11,15 +11,19 @@ import msgspec
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     body_checksum,
+    idempotency,
     message_delays,
+    message_extras,
+    message_fields,
     outbox_notices,
 )
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import MIN_TTL, Limits
-from zaqar.controllers.reserved_metadata import default_delay
+from zaqar.controllers.message_extras import Extras
+from zaqar.controllers.reserved_metadata import dedup_window, default_delay
 from zaqar.controllers.result_types import Posted
-from zaqar.errors import InvalidBody, InvalidRequest
-from zaqar.models import NewMessage, Queue, Scope
+from zaqar.errors import InvalidBody, InvalidRequest, KeyReused, TokenReused
+from zaqar.models import NewMessage, Queue, Scope, random_half
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
 
@@ -28,13 +32,16 @@ class PostedMessage(msgspec.Struct):
     """A message of a post.
 
     ``delay`` is not decoded, since in 2.0 most queues ignore it, even if
-    invalid.
+    invalid; nor are members that 2.1 adds.
     """
 
     body: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     ttl: int | msgspec.UnsetType = msgspec.UNSET
     delay: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     deliver_at: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    group: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    dedup_id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    attributes: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class Post(msgspec.Struct):
@@ -63,12 +70,15 @@ def post(
     encrypts: bool = False,
     is_bounded: bool = True,
     extras: bytes | None = None,
+    key: str | None = None,
 ) -> Posted:
     """Append messages, all or none; create the queue if it is missing.
 
     :param encrypts: even if the queue is not: dead letters of one that is
     :param is_bounded: False for dead letters, which a full queue takes, too
     :param extras: stored beside all of them
+    :param key: by which a repetition of the post is recognized
+    :raises KeyReused: it was that of another post
     """
 
     def make_draft(metadata: Mapping[str, Any]) -> _Draft:
@@ -79,10 +89,18 @@ def post(
         return _Draft(metadata, new, new)
 
     # Before the queue is created: an invalid post changes nothing.
-    first = _first_draft(ctx, scope, make_draft)
-    token = token_hex(16)
+    first = sent = _first_draft(ctx, scope, make_draft)
+    call: dict[str, Any] = {'token': token_hex(16)}
+    knows_duplicates = ctx.version >= V2_1
+    if key is not None:
+        call = {
+            'token': idempotency.token(key),
+            'fingerprint': idempotency.fingerprint(document),
+            'token_lifetime': idempotency.LIFETIME,
+        }
 
     def append(store: MessageStore, queue: Queue) -> Sequence[str]:
+        nonlocal sent
         draft = first
         if queue.metadata is not draft.metadata and (
             queue.metadata != draft.metadata
@@ -90,18 +108,29 @@ def post(
             # It was created or changed by others meanwhile.
             draft = make_draft(queue.metadata)
         _check_groups(store, draft.stored)
+        sent = draft
+        if knows_duplicates:
+            call['dedup_window'] = dedup_window(queue.metadata)
         most = most_messages(queue.metadata, ctx.limits) if is_bounded else 0
         return store.post(
             queue.qid,
             draft.stored,
             now=store.clock.now(),
-            token=token,
             limit=most,
             notice=outbox_notices.of_post(ctx, queue, draft.clear),
             version=queue.version,
+            **call,
         )
 
-    return Posted(ctx.catalogue.run_ensured(scope, append))
+    try:
+        ids = ctx.catalogue.run_ensured(scope, append)
+    except TokenReused:
+        raise KeyReused from None
+    if key is None:
+        return Posted(ids)
+    # No other post has the random halves of this one.
+    own = {item.rnd for item in sent.stored}
+    return Posted(ids, own.isdisjoint(map(random_half, ids)))
 
 
 def _check_groups(store: MessageStore, messages: Sequence[NewMessage]) -> None:
@@ -172,6 +201,14 @@ def _new_message(
     body = bytes(item.body)
     limits = ctx.limits
     ttl = _ttl(ttl if item.ttl is msgspec.UNSET else item.ttl, ctx)
+    group = dedup_id = None
+    if item.group is not msgspec.UNSET:
+        group = message_fields.group(item.group, item.delay, item.deliver_at)
+    if item.dedup_id is not msgspec.UNSET:
+        dedup_id = message_fields.text('dedup_id', item.dedup_id)
+    if item.attributes is not msgspec.UNSET:
+        attributes = message_fields.attributes(item.attributes)
+        extras = message_extras.encode(Extras(attributes=attributes))
     return NewMessage(
         body=body,
         ttl=ttl,
@@ -179,6 +216,8 @@ def _new_message(
         client=ctx.identity.client,
         delay=_delay(item, delay, ttl, ctx),
         checksum=body_checksum.of(body) if limits.enable_checksum else None,
+        group=group,
+        dedup_id=dedup_id,
         extras=extras,
     )
 

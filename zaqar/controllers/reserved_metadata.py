@@ -25,6 +25,11 @@ _OF_QUEUES = (
 
 #: Free keys below 2.1.
 CLAIM_TTL, WAIT = '_default_claim_ttl', '_default_wait'
+DEDUP_WINDOW = '_dedup_window'
+
+#: Seconds for which duplicates are recognized: by default, and at most.
+DEFAULT_DEDUP_WINDOW = 300
+MAX_DEDUP_WINDOW = 604_800
 
 #: Takes a value, the scope of the queue and the limits; returns the fault, or
 #: None. ``null`` means "not set" and is not checked.
@@ -40,7 +45,7 @@ def reserved(kind: Kind, version: Version) -> tuple[str, ...]:
         return _OF_TOPICS
     if version < V2_1:
         return _OF_QUEUES
-    return (*_OF_QUEUES, CLAIM_TTL, WAIT)
+    return (*_OF_QUEUES, CLAIM_TTL, WAIT, DEDUP_WINDOW)
 
 
 def shown(
@@ -65,6 +70,7 @@ def shown(
         ttl = limits.default_claim_ttl
         defaults[CLAIM_TTL] = _own_number(metadata, CLAIM_TTL, ttl)
         defaults[WAIT] = 0
+        defaults[DEDUP_WINDOW] = dedup_window(metadata)
     document = {**metadata}
     for key in reserved(kind, version):
         if key not in metadata or not metadata[key]:
@@ -94,6 +100,15 @@ def default_claim_ttl(
 def default_wait(metadata: Mapping[str, Any], limits: Limits) -> int:
     """Return how many seconds claims wait that do not say it."""
     return min(max(_own_number(metadata, WAIT, 0), 0), limits.max_wait)
+
+
+def dedup_window(metadata: Mapping[str, Any]) -> int:
+    """Return for how many seconds duplicates are recognized.
+
+    What was stored below 2.1 was not checked.
+    """
+    own = _own_number(metadata, DEDUP_WINDOW, DEFAULT_DEDUP_WINDOW)
+    return min(max(own, 0), MAX_DEDUP_WINDOW)
 
 
 def _own_number(metadata: Mapping[str, Any], key: str, default: int) -> int:
@@ -229,5 +244,11 @@ _CHECKS_2_1: Mapping[str, Check] = {
         0,
         lambda limits: limits.max_wait,
         f'{WAIT} can not exceed %d seconds, and must be at least 0.',
+    ),
+    DEDUP_WINDOW: _integer(
+        DEDUP_WINDOW,
+        0,
+        lambda _: MAX_DEDUP_WINDOW,
+        f'{DEDUP_WINDOW} can not exceed %d seconds, and must be at least 0.',
     ),
 }

@@ -57,9 +57,14 @@ class OneMessage(msgspec.Struct, frozen=True):
 
 
 class Posted(msgspec.Struct, frozen=True):
-    """Ids of new messages, in posting order."""
+    """Ids of new messages, in posting order.
+
+    :ivar is_replayed: nothing was stored: the post repeats another one, or
+        has nothing but duplicates
+    """
 
     ids: Sequence[str]
+    is_replayed: bool = False
 
 
 class Popped(msgspec.Struct, frozen=True):

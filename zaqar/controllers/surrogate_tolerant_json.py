@@ -18,6 +18,9 @@ import msgspec
 T = TypeVar('T')
 
 _ESCAPE = re.compile(rb'\\(?:u[dD][89a-fA-F][0-9a-fA-F]{2}|.)', re.DOTALL)
+#: Members of messages that are cut out of the original.
+_MEMBERS = frozenset(('body', 'attributes'))
+
 _SPACE = re.compile(r'[ \t\n\r]*')
 
 
@@ -32,16 +35,19 @@ def decode(raw: bytes, decoder: Callable[[bytes], T]) -> T:
     """Decode a document whose bodies may contain lone surrogates.
 
     :param decoder: decodes one without, to an object whose ``messages``, if
-        it has any, have a raw ``body``; its errors are passed on
+        it has any, have a raw ``body`` and perhaps ``attributes``, which are
+        those of the original; its errors are passed on
     """
     harmless = _ESCAPE.sub(_harmless, raw)
     document = decoder(harmless)
     messages = getattr(document, 'messages', None)
     if harmless == raw or not messages:
         return document
-    for message, body in zip(messages, _bodies(raw), strict=True):
-        if body is not None:
-            message.body = msgspec.Raw(body)
+    for message, originals in zip(messages, _originals(raw), strict=True):
+        for name, text in originals.items():
+            # Not what a version of the API does not have.
+            if isinstance(getattr(message, name, None), msgspec.Raw):
+                setattr(message, name, msgspec.Raw(text))
     return document
 
 
@@ -65,13 +71,16 @@ def _harmless(escape: re.Match[bytes]) -> bytes:
     return b'\\u0020' if len(escape[0]) == 6 else escape[0]
 
 
-def _bodies(raw: bytes) -> Iterator[bytes | None]:
-    """Yield the text of each message's body, None where there is none."""
+def _originals(raw: bytes) -> Iterator[dict[str, bytes]]:
+    """Yield the texts of members of each message, by their names."""
     text = raw.decode()
     document = dict(_members(text, 0))
     for start in _items(text, document['messages'][0]):
-        span = dict(_members(text, start)).get('body')
-        yield text[slice(*span)].encode() if span else None
+        yield {
+            name: text[slice(*span)].encode()
+            for name, span in _members(text, start)
+            if name in _MEMBERS
+        }
 
 
 def _members(text: str, at: int) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -42,8 +42,7 @@ class PostCall(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.notice is not None:
-            everything = range(len(self.messages))
-            notice = _of_all_once(self.notice, everything)
+            notice = _of_all_once(self.notice, self.messages)
             structs.force_setattr(self, 'notice', notice)
         if self.dedup_window and not any(
             item.dedup_id is not None for item in self.messages
@@ -81,16 +80,17 @@ class PostCall(msgspec.Struct, frozen=True):
 
 
 def _of_all_once(
-    make: Callable[[Sequence[int]], NewMessage], everything: Sequence[int]
+    make: Callable[[Sequence[int]], NewMessage],
+    messages: Sequence[NewMessage],
 ) -> Notice:
     """Return a function that makes the notice of all messages only once."""
     made: list[NewMessage] = []
 
     def get(places: Sequence[int] | None = None) -> NewMessage:
-        if places is not None and len(places) < len(everything):
+        if places is not None and len(places) < len(messages):
             return make(places)
         if not made:
-            made.append(make(everything))
+            made.append(make(range(len(messages))))
         return made[0]
 
     return get

@@ -51,11 +51,22 @@ def content(
         document['claim_count'] = item.claim_count
         if item.visible_at is not None:
             document['visible_at'] = timestamp(item.visible_at)
+        if item.group is not None:
+            document['group'] = item.group
         if item.extras is not None:
-            letter = message_extras.read(item.extras).dead_letter
-            if letter is not None:
-                document['dead_letter'] = dead_letter(letter)
+            document |= beside(item.extras)
     return document
+
+
+def beside(data: bytes) -> dict[str, Any]:
+    """Return what is stored beside a body, by the names of its members."""
+    extras = message_extras.read(data)
+    shown: dict[str, Any] = {}
+    if extras.attributes is not None:
+        shown['attributes'] = message_extras.read_attributes(extras.attributes)
+    if extras.dead_letter is not None:
+        shown['dead_letter'] = dead_letter(extras.dead_letter)
+    return shown
 
 
 def dead_letter(letter: DeadLetter) -> dict[str, Any]:

@@ -62,6 +62,15 @@ POST = Body(
                             'deliver_at': response_schemas.since(
                                 V2_1, response_schemas.MOMENT
                             ),
+                            'group': response_schemas.since(
+                                V2_1, response_schemas.VISIBLE_TEXT
+                            ),
+                            'dedup_id': response_schemas.since(
+                                V2_1, response_schemas.VISIBLE_TEXT
+                            ),
+                            'attributes': response_schemas.since(
+                                V2_1, response_schemas.ATTRIBUTES
+                            ),
                         },
                         optional=['ttl', 'delay'],
                     )
@@ -124,6 +133,7 @@ OPERATIONS = (
         responses={201: response_schemas.POSTED},
         body=POST,
         rel='rel/post_messages',
+        is_idempotent=True,
     ),
     Operation(
         name='message_list',

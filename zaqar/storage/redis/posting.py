@@ -214,7 +214,7 @@ def _read(
         ids = [rest[at : at + 32] for at in range(0, len(rest), 32)]
         return ids, _places(first[1:].encode())
     if len(rest) == 16:
-        return [make_id(int(first), rest)], range(1)
+        return [make_id(int(first), rest)], (0,)
     ids = [
         make_id(int(first) + place, rest[place * 16 : place * 16 + 16])
         for place in range(len(rest) // 16)

@@ -13,6 +13,8 @@ from typing import Any
 
 from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation_declarations import messages
+from zaqar.controllers import idempotency
+from zaqar.controllers.result_types import Posted
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.transport.large_page_fairness import Turn, Turns
 from zaqar.transport.websocket import (
@@ -30,6 +32,9 @@ from zaqar.transport.websocket.frames_and_effects import (
     OwnedSubscription,
 )
 from zaqar.transport.websocket.session import Session
+
+#: By its name in lower case.
+_IDEMPOTENCY_KEY = idempotency.HEADER.lower()
 
 LOG = logging.getLogger(__name__)
 
@@ -126,6 +131,8 @@ class FrameHandler:
                 result = answer.stream = session.begin_stream(call, result)
         except ZaqarError as error:
             return response_views.refusal(call.row, error, call)
+        if isinstance(result, Posted) and result.is_replayed:
+            echo.named = {**echo.named, idempotency.REPLAYED: 'true'}
         if call.subscribes_itself:
             answer.subscription = OwnedSubscription(
                 call.scope, result, call.session_path
@@ -141,7 +148,8 @@ class FrameHandler:
         headers: Mapping[str, Any],
         turn: Turn | None,
     ) -> Any:
-        run = functools.partial(call.run, self.dispatcher, turn)
+        key = headers.get(_IDEMPOTENCY_KEY)
+        run = functools.partial(call.run, self.dispatcher, turn, key)
         if self._trace is None:
             return run()
         return self._trace(call.row.name, headers, run)

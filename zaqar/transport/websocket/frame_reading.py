@@ -95,8 +95,13 @@ class OperationCall(response_views.RequestInfo):
         """Tell whether it may be answered after later frames."""
         return self.query.get(WAIT, _AT_ONCE) != _AT_ONCE
 
-    def run(self, dispatcher: Dispatcher, request: Postponable | None) -> Any:
-        """Run the operation and return its result."""
+    def run(
+        self, dispatcher: Dispatcher, request: Postponable | None, key: Any
+    ) -> Any:
+        """Run the operation and return its result.
+
+        :param key: see :meth:`zaqar.api.dispatch.Dispatcher.run`
+        """
         return dispatcher.run(
             self.row,
             self.identity,
@@ -108,6 +113,7 @@ class OperationCall(response_views.RequestInfo):
             ),
             version=self.version,
             request=request,
+            key=key,
         )
 
 

@@ -11,6 +11,7 @@ from oslo_config import cfg
 from oslo_middleware import cors, healthcheck
 
 from zaqar.api import microversions, openapi
+from zaqar.controllers import idempotency
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import (
     InvalidRequest,
@@ -69,11 +70,12 @@ CORS_DEFAULTS: dict[str, list[str]] = {
         *('X-User-Id', 'X-Tenant-Id', 'X-OpenStack-Request-ID'),
         *('X-Trace-Info', 'X-Trace-HMAC', 'Client-id', 'X-Project-Id'),
         *('URL-Signature', 'URL-Expires', 'URL-Methods', 'URL-Paths'),
-        *(microversions.HEADER, 'Last-Event-ID'),
+        *(microversions.HEADER, 'Last-Event-ID', idempotency.HEADER),
     ],
     'expose_headers': [
         *('X-Auth-Token', 'X-Subject-Token', 'X-Service-Token'),
         *('X-OpenStack-Request-ID', microversions.HEADER),
+        idempotency.REPLAYED,
     ],
     'allow_methods': ['GET', 'PUT', 'POST', 'DELETE', 'PATCH', 'HEAD'],
 }

@@ -18,6 +18,7 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation import Operation
 from zaqar.api.waiting_requests import WAIT
 from zaqar.api_versions import Version
+from zaqar.controllers import idempotency
 from zaqar.errors import InvalidRequest, MethodNotAllowed, ZaqarError
 from zaqar.models import Identity, Scope
 from zaqar.transport import caller_identity
@@ -40,6 +41,9 @@ from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import Environ, StartResponse
 
 LOG = logging.getLogger(__name__)
+
+#: Key of a request's environment.
+_IDEMPOTENCY_KEY = 'HTTP_' + idempotency.HEADER.upper().replace('-', '_')
 
 METHODS = frozenset(
     (
@@ -140,6 +144,8 @@ class RootController:
             else request_reading.NO_QUERY,
             version=version,
         )
+        if _IDEMPOTENCY_KEY in environ:
+            run = functools.partial(run, key=environ[_IDEMPOTENCY_KEY])
         read_body = functools.partial(request_reading.read_body, environ)
         view = response_views.VIEWS[version][operation.name]
         if turn is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from zaqar.api import home_document, microversions, operation_table
 from zaqar.api_versions import Version
+from zaqar.controllers import idempotency
 from zaqar.controllers.result_types import (
     Claimed,
     Counted,
@@ -126,7 +127,10 @@ def _posted(posted: Posted, scope: Scope, path: str) -> Response:
     if len(location) > MAX_LOCATION:
         location = folder
     document = {'resources': [f'{folder}/{item}' for item in posted.ids]}
-    return Response(201, encode(document), {'Location': location})
+    headers = {'Location': location}
+    if posted.is_replayed:
+        headers[idempotency.REPLAYED] = 'true'
+    return Response(201, encode(document), headers)
 
 
 def _message_page(

@@ -279,6 +279,9 @@ if mark ~= '0' and notice == '2' then
         at = at + count
     end
     local outbox = named(KEYS_OF_QUEUE)
+    if ARGV[at + 7] ~= '' then
+        forget(outbox, 2)
+    end
     if not stored(outbox, at) then
         append(outbox, at)
     end

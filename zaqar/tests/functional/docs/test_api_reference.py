@@ -39,8 +39,8 @@ _DESCRIBED = frozenset(
     )
 )
 
-#: Keys of delayed messages, and of dead letters, only.
-_SOMETIMES = frozenset(('visible_at', 'dead_letter'))
+#: Keys that only some messages have.
+_SOMETIMES = frozenset(('visible_at', 'group', 'attributes', 'dead_letter'))
 
 
 def _text() -> str:
