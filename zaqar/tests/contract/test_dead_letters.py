@@ -13,7 +13,7 @@ from zaqar.controllers import message_extras
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.message_extras import DeadLetter
 from zaqar.errors import QueueFull
-from zaqar.models import Message
+from zaqar.models import Act, Message, Settlement
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal
@@ -101,6 +101,24 @@ def test_a_dead_letter_tells_where_it_comes_from(
     # The ttl is still that of the post.
     again = DeadLetter('dead', 'claimed 1 times', 1, hand.now, 3600)
     assert story(message) == again
+
+
+def test_a_dead_letter_tells_the_last_reason_of_a_worker(
+    work: Caller, dead: Caller, store: MessageStore, hand: Hand
+) -> None:
+    work.post('x')
+    queue = work.ctx.catalogue.find(work.scope)
+    assert queue is not None
+    for reason in ('first', 'ürgent'):
+        claim = work.claim()
+        assert claim is not None
+        (message,) = claim.messages
+        released = Settlement(message.id, Act.RELEASE, reason=reason)
+        store.settle(queue.qid, claim.id, [released], now=hand.now)
+    assert work.claim() is None
+    letter = story(dead.everything()[0])
+    assert letter is not None
+    assert (letter.reason, letter.claim_count) == ('ürgent', 2)
 
 
 def story(message: Message) -> DeadLetter | None:

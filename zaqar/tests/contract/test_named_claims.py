@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from zaqar.models import Claim
+from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, token
 
 LETTER = '00000000000000070123456789abcdef'
@@ -117,3 +120,19 @@ def test_named_claims_and_others_share_no_message(queue: Probe) -> None:
     rest = queue.claim(100, only=posted)
     taken += ids(rest.messages) if rest else []
     assert sorted(taken) == sorted(posted)
+
+
+@pytest.mark.needs(Feature.GROUPS)
+def test_a_named_message_of_a_group_is_not_taken(
+    queue: Probe, hand: Hand
+) -> None:
+    grouped = queue.post('a', 'b', group='g')
+    other = queue.post('c')
+    assert ids(queue.take(only=[*grouped, *other]).messages) == other
+    # Nor one that comes back, by itself or from its worker.
+    queue.take(1, ttl=60)
+    hand.move(60)
+    assert queue.claim(only=grouped) is None
+    queue.release(queue.take(1, ttl=60).id)
+    assert queue.claim(only=grouped) is None
+    assert ids(queue.take().messages) == grouped
