@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration files read as an operator wrote them.
 
-What oslo.config does not know it passes over in silence, and a number left
-blank it reads as None; here both are found.
+oslo.config ignores unknown options silently, and reads a number that is left
+blank as None; both are reported here.
 """
 
 import pathlib
@@ -133,7 +133,7 @@ def _known() -> Mapping[str, Known]:
     for group, options in (*_listed(OURS), *_listed(*NAMESPACES)):
         for option in options:
             _add(groups, group, option)
-    # How oslo.config itself is told where to read.
+    # Options of oslo.config itself: which files to read.
     here = groups.setdefault('DEFAULT', Known())
     here.names |= {'config_file', 'config_dir', 'config_source'}
     return groups

@@ -2,7 +2,7 @@
 """Closing a listening socket without resetting connections.
 
 A connection that arrives between the last ``accept`` and ``close`` is reset,
-although its client was told that it is connected; a load balancer may have
+although its client sees it as established; a load balancer may have
 sent a POST, which it must not send elsewhere. So new connections are dropped
 for a moment (clients retry after a second) while those made are accepted;
 then the socket is closed, and retries are refused, which tells a load

@@ -147,7 +147,7 @@ def pool_faults(conf: cfg.ConfigOpts) -> tuple[Sequence[str], Sequence[str]]:
 def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
     """Return queues and flavors with a pool that does not exist.
 
-    :raises Unseen: nobody can tell
+    :raises Unseen: the records cannot be listed
     """
     pools = list(entries(conf, pool_records.KIND))
     names = {pool.name for pool in pools}
@@ -173,7 +173,7 @@ def orphans(conf: cfg.ConfigOpts) -> Sequence[str]:
 def encrypted(conf: cfg.ConfigOpts) -> int:
     """Count the queues and topics with encryption.
 
-    :raises Unseen: nobody can tell
+    :raises Unseen: the records cannot be listed
     """
     return sum(
         1

@@ -19,8 +19,8 @@ from zaqar.notification.webhook_address_guard import (
     port_of,
 )
 
-#: What mail addresses lack that were subscribed before they were asked.
-_UNASKED = (
+#: Fault of mail addresses that were subscribed without a confirmation.
+_UNCONFIRMED = (
     'by mail are not confirmed, so nothing is sent to them as long as '
     '[notification] confirm_mail is on'
 )
@@ -29,7 +29,7 @@ _UNASKED = (
 def refused(conf: cfg.ConfigOpts) -> Sequence[str]:
     """Return the faults of addresses of subscribers, with their number.
 
-    Names are not looked up: what they lead to now says nothing of later.
+    Names are not resolved: their addresses may change.
 
     :raises Unseen: subscriptions cannot be listed
     """
@@ -37,8 +37,8 @@ def refused(conf: cfg.ConfigOpts) -> Sequence[str]:
     guard = Guard(settings.allowed_networks, settings.allowed_ports)
     faults: collections.Counter[str] = collections.Counter()
     for entry in store_upgrade_checks.entries(conf, SUBSCRIPTION):
-        if settings.confirm_mail and _is_unasked(entry.data):
-            faults[_UNASKED] += 1
+        if settings.confirm_mail and _is_unconfirmed_mail(entry.data):
+            faults[_UNCONFIRMED] += 1
         fault = _fault(guard, entry.data['subscriber'])
         if fault is not None:
             faults[fault] += 1
@@ -47,7 +47,7 @@ def refused(conf: cfg.ConfigOpts) -> Sequence[str]:
     ]
 
 
-def _is_unasked(data: Mapping[str, Any]) -> bool:
+def _is_unconfirmed_mail(data: Mapping[str, Any]) -> bool:
     is_mail = data['subscriber'].lower().startswith('mailto:')
     return is_mail and not data['confirmed']
 

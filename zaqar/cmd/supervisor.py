@@ -295,7 +295,7 @@ def _live(child: Child, parent: int, signal_end: int | None) -> None:
 
 def _is_ready(successor: Successor) -> bool:
     readable, _, _ = select.select([successor.signal], [], [], 0)
-    # Its end without a word reads too, and is no readiness.
+    # A process that ends makes its pipe readable, too.
     return bool(readable) and os.read(successor.signal, 1) != b''
 
 

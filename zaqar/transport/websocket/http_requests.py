@@ -68,7 +68,7 @@ class Client(Protocol):
     def begin(
         self, status: int, headers: Headers, stream: EventStream
     ) -> None:
-        """Write the head of a stream, which is told when it blocks."""
+        """Write the head of a stream; notify it when writing blocks."""
 
     def send_event(self, data: bytes) -> None:
         """Write a part of the stream."""

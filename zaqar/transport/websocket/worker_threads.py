@@ -140,7 +140,7 @@ class Workers:
 
     def _watch(self) -> None:
         """Let others work while some wait, and take what they have done."""
-        self._tell()
+        self._deliver_results()
         self._is_watched = self._hire()
         if self._is_watched:
             self._loop.call_later(MOMENT, self._watch)
@@ -203,7 +203,7 @@ class Workers:
                 for owner, queued in self._queued.items():
                     if self._has_room(owner):
                         return owner, self._take(owner, queued)
-            # Told under the lock, so that nobody calls twice.
+            # Under the lock, so that nobody calls it twice.
             self._began[number] = 0.0
             self._resting.append(number)
             return None
@@ -225,12 +225,12 @@ class Workers:
         if not self._is_awake:
             self._is_awake = True
             try:
-                self._loop.call_soon_threadsafe(self._tell)
+                self._loop.call_soon_threadsafe(self._deliver_results)
             except RuntimeError:
                 # The loop has ended; nobody wants to know any more.
                 LOG.debug('A result came too late')
 
-    def _tell(self) -> None:
+    def _deliver_results(self) -> None:
         # First, so that what ends from now on wakes the loop again.
         self._is_awake = False
         while self._ended:

@@ -2,7 +2,7 @@
 """The context of the log entries of a request.
 
 Few requests log anything. Each thread therefore has one context for all its
-requests, which is told the headers of each; what entries show of them is made
+requests, which gets the headers of each; what entries show of them is made
 when there is an entry.
 """
 
