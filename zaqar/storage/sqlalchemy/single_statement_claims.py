@@ -100,7 +100,7 @@ def _statement(limit: int, counting: bool, takes_groups: bool) -> str:
         AND m.seq = ANY (ARRAY(SELECT seq FROM picked))
         AND m.seq BETWEEN (SELECT min(seq) FROM picked)
             AND (SELECT max(seq) FROM picked){still_free}
-        RETURNING {COLUMNS}, {is_exhausted}),{_occupy(queue, takes_groups)}
+        RETURNING {COLUMNS}, {is_exhausted}),{_occupy(takes_groups)}
     c AS (
         INSERT INTO claim (queue_id, id, ttl, expires_at)
         SELECT id, :claim_id, :ttl, :end FROM q
@@ -153,15 +153,20 @@ def _first_of_groups(
             WHERE r.is_visible"""
 
 
-def _occupy(queue: str, takes_groups: bool) -> str:
+def _occupy(takes_groups: bool) -> str:
+    """Return SQL that makes groups busy.
+
+    If the id of the queue came from elsewhere, a plan that was made while
+    there were few groups would read all those of the queue.
+    """
     if not takes_groups:
         return ''
-    return f"""
+    return """
     o AS (UPDATE message_group g SET state = 1, wake_at = :end,
             reached = greatest(g.reached, (SELECT max(seq) FROM u)),
             keep_until = greatest(g.keep_until, :raised_end)
-        FROM (SELECT DISTINCT group_key FROM u) y
-        WHERE g.queue_id = {queue} AND g.group_key = y.group_key),"""
+        FROM (SELECT DISTINCT queue_id, group_key FROM u) y
+        WHERE g.queue_id = y.queue_id AND g.group_key = y.group_key),"""
 
 
 _STATEMENTS: dict[tuple[int, bool, bool], str] = {}

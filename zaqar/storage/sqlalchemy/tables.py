@@ -237,6 +237,12 @@ group = sa.Table(
     sa.Index('message_group_expiry', 'keep_until'),
     mysql_engine='InnoDB',
     sqlite_with_rowid=False,
+    postgresql_with={
+        'fillfactor': 70,
+        'autovacuum_vacuum_scale_factor': 0.02,
+        'autovacuum_analyze_scale_factor': 0.02,
+        'autovacuum_vacuum_cost_delay': 0,
+    },
 )
 group.append_constraint(
     _partial(

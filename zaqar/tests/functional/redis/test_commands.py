@@ -133,6 +133,27 @@ def test_scripts_do_as_much_in_a_deep_queue_as_in_a_shallow_one(
         assert costs[0] == costs[1], name
 
 
+def test_claims_do_as_much_whatever_groups_there_are(
+    deep: Redis, opened: Open, queue: Probe
+) -> None:
+    start = Probe(opened(deep.url), queue.hand)
+    costs = []
+    for depth in (100, 5000):
+        busy, single = (Probe(start.store, start.hand) for _ in range(2))
+        for first in range(0, depth, 100):
+            numbers = range(first, first + 100)
+            busy.send([message(one, group='a') for one in numbers])
+            single.send([message(one, group=f'g{one}') for one in numbers])
+        busy.take(1)
+        busy.send([message(one, group=f'b{one}') for one in range(40)])
+        for there in (busy, single):
+            there.release(there.take(5).id)
+        costs.append(
+            [counted(deep, partial(there.take, 5)) for there in (busy, single)]
+        )
+    assert costs[0] == costs[1]
+
+
 def test_settling_ten_is_one_call_of_one_script(
     deep: Redis, opened: Open, queue: Probe
 ) -> None:

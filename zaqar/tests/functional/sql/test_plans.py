@@ -60,14 +60,56 @@ def test_few_rows_are_read(postgresql: sql.SqlServer) -> None:
         store.delete_many(qid, some, now=now)
     # The server counts what a connection did at its end.
     store.close()
-    engine = sa.create_engine(parse(uri), poolclass=sa.NullPool)
     for table in ('post_token', 'claim', 'message'):
-        end = time.monotonic() + 30
-        added = 0
-        while added < COUNT and time.monotonic() < end:
-            with engine.connect() as connection:
-                text = _READ.format(table=table)
-                read, added = connection.exec_driver_sql(text).one()
-        assert added >= COUNT
+        read, added = _counts(uri, table)
         assert read <= FEW * added, table
     postgresql.drop(uri)
+
+
+def test_few_rows_are_read_where_there_are_groups(
+    postgresql: sql.SqlServer,
+) -> None:
+    """Whether there are many groups, or many messages of a busy one."""
+    uri = postgresql.database()
+    migrations.upgrade(parse(uri), 'head')
+    store = DRIVER.open_messages(uri, {})
+    qid = 'a' * 32
+    count = 2 * SOME * COUNT
+    for first in range(0, count, SOME):
+        messages = [
+            NewMessage(
+                b'1',
+                300,
+                f'{number:016x}',
+                'client',
+                group='busy' if number % 2 else f'g{number}',
+            )
+            for number in range(first, first + SOME)
+        ]
+        now = store.clock.now()
+        store.post(qid, messages, now=now, token=token(), version=1)
+    for number in range(COUNT):
+        now = store.clock.now()
+        claim = store.claim(
+            qid, now=now, claim_id=f'c{number}', ttl=60, grace=60, limit=SOME
+        )
+        assert claim is not None
+        assert len(claim.messages) == SOME
+    store.close()
+    for table in ('message_group', 'message'):
+        read, added = _counts(uri, table)
+        assert read <= FEW * added, table
+    postgresql.drop(uri)
+
+
+def _counts(uri: str, table: str) -> tuple[int, int]:
+    """Return how many rows of a table were read and added."""
+    engine = sa.create_engine(parse(uri), poolclass=sa.NullPool)
+    end = time.monotonic() + 30
+    read = added = 0
+    while added < COUNT and time.monotonic() < end:
+        with engine.connect() as connection:
+            text = _READ.format(table=table)
+            read, added = connection.exec_driver_sql(text).one()
+    assert added >= COUNT
+    return read, added

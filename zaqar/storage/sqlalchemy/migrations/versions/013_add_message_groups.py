@@ -48,6 +48,12 @@ def upgrade() -> None:
         if_not_exists=True,
         mysql_engine='InnoDB',
         sqlite_with_rowid=False,
+        postgresql_with={
+            'fillfactor': 70,
+            'autovacuum_vacuum_scale_factor': 0.02,
+            'autovacuum_analyze_scale_factor': 0.02,
+            'autovacuum_vacuum_cost_delay': 0,
+        },
     )
     _index('message_group', 'expiry', '', 'keep_until')
     _index(
