@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m benchmarks.settling``: ten messages settled at once.
+
+Beside ten single deletions with the claim, which each round does, too, in the
+queue and under the load of the same moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import secrets
+import sys
+import tempfile
+from collections.abc import Sequence
+
+import msgspec
+
+from benchmarks import floor, machine, report, sources
+from benchmarks.depth import Timer
+from benchmarks.load import Connection, Step
+from benchmarks.report import Table
+from benchmarks.requests import Requests, request
+from benchmarks.target import Target
+from zaqar.api_versions import V2_1
+from zaqar.models import Act, Settlement
+
+SECTION = 'Settling'
+
+#: Messages of a claim that are settled at once.
+TEN = 10
+
+#: How long that may take beside as many deletions.
+MOST_RATIO = 0.15
+
+#: Rounds before the clock runs.
+WARM_UP = 10
+
+WAYS = ('delete', 'release', 'extend')
+
+_VERSION = f'OpenStack-API-Version: {V2_1.header}\r\n'
+
+
+class Rounds:
+    """Rounds at the store, and over HTTP on one connection."""
+
+    def __init__(self, target: Target) -> None:
+        self.at_store, self.over_http = Timer(), Timer()
+        self._queue = target.queue('settling')
+        self._requests = Requests(self._queue)
+        self._connection = Connection(target.port)
+
+    def round(self) -> None:
+        """Do everything once."""
+        self.at_store.run('one by one', self._delete, *self._claim())
+        self.over_http.run(
+            'one by one', self._delete_over_http, *self._claim()
+        )
+        for way in WAYS:
+            claim_id, ids = self._claim()
+            self.at_store.run(way, self._settle, claim_id, ids, way)
+            self._clear(ids)
+            claim_id, ids = self._claim()
+            step = self._step(claim_id, ids, way)
+            self.over_http.run(way, self._connection.exchange, step)
+            self._clear(ids)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def _claim(self) -> tuple[str, Sequence[str]]:
+        """Claim ten new messages."""
+        ids = self._queue.post(TEN)
+        claim_id = secrets.token_hex(16)
+        claim = self._queue.store.claim(
+            self._queue.qid,
+            now=self._queue.now(),
+            claim_id=claim_id,
+            ttl=floor.CLAIM_TTL,
+            grace=floor.GRACE,
+            limit=TEN,
+        )
+        assert claim is not None
+        assert len(claim.messages) == TEN
+        return claim_id, ids
+
+    def _clear(self, ids: Sequence[str]) -> None:
+        self._queue.store.delete_many(
+            self._queue.qid, ids, now=self._queue.now()
+        )
+
+    def _delete(self, claim_id: str, ids: Sequence[str]) -> None:
+        for name in ids:
+            self._queue.store.delete(
+                self._queue.qid,
+                name,
+                now=self._queue.now(),
+                claim_id=claim_id,
+            )
+
+    def _delete_over_http(self, claim_id: str, ids: Sequence[str]) -> None:
+        for name in ids:
+            href = f'{self._queue.path}/messages/{name}?claim_id={claim_id}'
+            self._connection.exchange(self._requests.delete_href(href))
+
+    def _settle(self, claim_id: str, ids: Sequence[str], way: str) -> None:
+        act = Act[way.upper()]
+        seconds = 0 if act is Act.DELETE else floor.CLAIM_TTL
+        results = self._queue.store.settle(
+            self._queue.qid,
+            claim_id,
+            [Settlement(name, act, seconds) for name in ids],
+            now=self._queue.now(),
+        )
+        assert results == [True] * TEN
+
+    def _step(self, claim_id: str, ids: Sequence[str], way: str) -> Step:
+        """Return a request that settles messages."""
+        member = {'release': 'delay', 'extend': 'ttl'}.get(way)
+        entries = [
+            {'id': name, member: floor.CLAIM_TTL} if member else name
+            for name in ids
+        ]
+        data = request(
+            self._queue.project,
+            'POST',
+            f'{self._queue.path}/claims/{claim_id}/settle',
+            msgspec.json.encode({way: entries}),
+            headers=_VERSION,
+        )
+        return Step(data, 200)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _options(arguments)
+    facts = machine.description()
+    facts = {**facts, 'Rounds': f'{options.rounds}'}
+    print(report.facts(facts))
+    table = Table(
+        'Median ms of ten',
+        ['store', 'level', 'one by one', *WAYS, 'ratio of delete', ''],
+    )
+    for name, context in sources.chosen(options.store):
+        try:
+            with context as source:
+                _measure(source, options.rounds, table)
+        except sources.Missing as reason:
+            if os.environ.get('CI'):
+                raise
+            print(f'{name} is skipped: {reason}', file=sys.stderr)
+    print(table.text())
+    if options.markdown is not None:
+        text = f'{report.facts(facts)}\n{table.markdown()}'
+        report.write_section(options.markdown, SECTION, text)
+    return 0
+
+
+def _measure(source: sources.Source, rounds: int, table: Table) -> None:
+    with tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder:
+        target = Target(source.database(), pathlib.Path(folder))
+        try:
+            sides = Rounds(target)
+            for number in range(-WARM_UP, rounds):
+                if number == 0:
+                    sides.at_store, sides.over_http = Timer(), Timer()
+                sides.round()
+            sides.close()
+        finally:
+            target.close(tidy=not source.is_ours)
+    for level, timer in (
+        ('store', sides.at_store),
+        ('HTTP', sides.over_http),
+    ):
+        single, *ways = (timer.median(name) for name in ('one by one', *WAYS))
+        ratio = ways[0] / single
+        cells = [f'{seconds * 1000:.2f}' for seconds in (single, *ways)]
+        mark = 'SLOW' if ratio > MOST_RATIO else ''
+        table.rows.append([source.title, level, *cells, f'{ratio:.3f}', mark])
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        'python -m benchmarks.settling', description=__doc__
+    )
+    parser.add_argument(
+        '--store',
+        action='append',
+        default=[],
+        metavar='URL',
+        help='as for benchmarks.bench; may be given again',
+    )
+    parser.add_argument('--rounds', type=int, default=200)
+    parser.add_argument('--markdown', type=pathlib.Path, metavar='FILE')
+    return parser.parse_args(arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
