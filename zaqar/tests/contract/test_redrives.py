@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from zaqar import store_clock
+from zaqar.api_versions import V2_1
 from zaqar.controllers import message_extras, redrives
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
@@ -37,6 +38,9 @@ STEPS = [
     *('claim', 'post', 'replace', 'settle'),
     *('replace', 'create', 'create', 'delete'),
 ]
+
+
+COLOR = {'color': {'type': 'String', 'value': 'red'}}
 
 
 class Clock:
@@ -417,6 +421,34 @@ def test_bodies_are_encrypted_for_their_target(
     assert [one.body[:1] == b'\x01' for one in page.messages] == [
         source or target
     ] * 2
+
+
+@pytest.mark.parametrize('source', [False, True])
+@pytest.mark.parametrize('target', [False, True])
+def test_attributes_come_along(
+    ctx: Context, source: bool, target: bool
+) -> None:
+    cipher = Cipher({'': 'a key of some length'})
+    ctx = structs.replace(ctx, cipher=cipher, version=V2_1)
+    work, dead, aim = (Caller(ctx, name) for name in ('work', 'dead', 'aim'))
+    encrypted = {'_enable_encrypt_messages': True}
+    letters = {'_max_claim_count': 1, '_dead_letter_queue': 'dead'}
+    ctx.catalogue.create(work.scope, letters | (encrypted if source else {}))
+    ctx.catalogue.create(aim.scope, encrypted if target else {})
+    bury(work, 'x', attributes=COLOR)
+    (letter,) = dead.everything()
+    assert attributes(letter) == COLOR
+    assert story(letter) is not None
+    redriven(dead, to='aim')
+    (message,) = aim.everything()
+    assert attributes(message) == COLOR
+    assert story(message) is None
+
+
+def attributes(message: Message) -> Any:
+    """Return the attributes of a message, in the clear."""
+    data = message_extras.decode(message.extras).attributes
+    return None if data is None else message_extras.read_attributes(data)
 
 
 def test_what_cannot_be_decrypted_stays(ctx: Context) -> None:
