@@ -54,18 +54,14 @@ HAS_HEAD = (
     'AND m.group_key = g.group_key AND m.seq >= g.head_seq '
     'AND m.expires_at > :now ORDER BY m.seq LIMIT 1)) <= :now'
 )
-IS_VISIBLE = 'abs(m.wake_at) <= :now'
 _UNGROUPED = 'AND m.group_key IS NULL'
 
 #: Numbers of the first messages of a group, at its place among some.
 _RUN = (
-    'SELECT * FROM (SELECT c.seq FROM (SELECT m.seq, '
-    f'min(CASE WHEN {IS_VISIBLE} THEN 1 ELSE 0 END) '
-    'OVER (ORDER BY m.seq) AS visible FROM (SELECT m.seq, m.wake_at '
-    'FROM message m{hint} WHERE m.queue_id = :id '
-    'AND m.group_key = :key{at} AND m.seq >= :head{at} '
-    'AND m.expires_at > :now {below} ORDER BY m.seq LIMIT {limit}) m) c '
-    'WHERE c.visible = 1) r{at}'
+    'SELECT * FROM (SELECT {at} AS place, m.seq, m.wake_at '
+    'FROM message m{hint} WHERE m.queue_id = :id AND m.group_key = :key{at} '
+    'AND m.seq >= :head{at} AND m.expires_at > :now {below} '
+    'ORDER BY m.seq LIMIT {limit}) r{at}'
 )
 
 
@@ -189,7 +185,7 @@ class _Free:
     ) -> Sequence[Row]:
         """Return the first rows of groups; those of a group have no gap."""
         hint = index_hint(self._session.dialect, 'message_group_order')
-        runs = ' UNION ALL '.join(
+        runs = [
             _RUN.format(
                 at=at,
                 hint=hint,
@@ -198,24 +194,36 @@ class _Free:
                 + (f' AND m.seq <= :reached{at}' if handed_out else ''),
             )
             for at in range(len(some))
-        )
-        is_mysql = self._session.dialect == 'mysql'
-        join = 'STRAIGHT_JOIN' if is_mysql else 'CROSS JOIN'
-        sql = (
-            f'SELECT {COLUMNS} FROM (SELECT * FROM ({runs}) r '
-            f'ORDER BY seq LIMIT {limit}) p '
-            f'{join} message m WHERE m.queue_id = :id AND m.seq = p.seq '
-            'ORDER BY m.seq'
-        )
-        return self._session.all(
-            sql,
+        ]
+        values = {**self._values, 'id': some[0].queue_id}
+        seqs: list[int] = []
+        ended: set[int] = set()
+        rows = self._session.all(
+            ' UNION ALL '.join(runs),
             {
-                **self._values,
-                'id': some[0].queue_id,
+                **values,
                 **placeholder_values('key', [one.key for one in some]),
                 **placeholder_values('head', [one.head_seq for one in some]),
                 **placeholder_values('reached', [one.reached for one in some]),
             },
+        )
+        for place, seq, wake_at in sorted(rows):
+            # What lies behind one that is delayed waits for it.
+            if abs(wake_at) > self._values['now']:
+                ended.add(place)
+            if place not in ended:
+                seqs.append(seq)
+        if not seqs:
+            return []
+        seqs = sorted(seqs)[:limit]
+        is_one = is_one_of(self._session.dialect, 'm.seq', 's', len(seqs))
+        hint = ''
+        if self._session.dialect == 'mysql':
+            hint = index_hint(self._session.dialect, 'PRIMARY')
+        return self._session.all(
+            f'SELECT {COLUMNS} FROM message m{hint} '
+            f'WHERE m.queue_id = :id AND {is_one}',
+            {**values, **placeholder_values('s', seqs)},
         )
 
     def _group_sql(

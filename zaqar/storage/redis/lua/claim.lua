@@ -118,8 +118,10 @@ occupy(seqs)
 each('ZADD', own.claimed, ended)
 each('HSET', own.touched, hash)
 store_claim(id, text(ttl), ends, seqs)
-extend_ttl(own, raised)
+local is_longer = extend_ttl(own, raised)
 match_ttl(own, own.claimed, own.touched, own.claims, own.lapses, own.letters,
     own.beside)
-match_ttl_of_groups(own)
+if is_longer then
+    match_ttl_of_groups(own)
+end
 return answer

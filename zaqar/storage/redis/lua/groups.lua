@@ -106,10 +106,11 @@ local function free_places(size)
     end
 end
 
--- Note that a claim holds messages now.
+-- Note that a claim holds messages now, whose groups have been read.
 local function occupy(seqs)
-    local groups, last, busy = groups_of(own, seqs), {}, {}
-    for place, group in ipairs(groups or {}) do
+    local last, busy = {}, {}
+    for place, seq in ipairs(seqs) do
+        local group = read_before[seq][1]
         if group then
             if not last[group] then
                 busy[#busy + 1] = group
@@ -120,9 +121,10 @@ local function occupy(seqs)
     if #busy == 0 then
         return
     end
-    local reached = {}
+    local reached, is_new = {}, true
     for place, before in ipairs(values(own.reached, busy)) do
         local group = busy[place]
+        is_new = is_new and not before
         reached[#reached + 1] = group
         reached[#reached + 1] =
             text(math.max(last[group], tonumber(before or 0)))
@@ -130,4 +132,7 @@ local function occupy(seqs)
     each('HSET', own.reached, reached)
     each('ZREM', own.ready, busy)
     each('ZREM', own.lined, seqs)
+    if is_new then
+        match_ttl(own, own.reached)
+    end
 end

@@ -81,14 +81,17 @@ local function match_ttl(q, ...)
     end
 end
 
--- Let a queue live until an hour after a message has expired.
+-- Let a queue live until an hour after a message has expired. Returns whether
+-- it lives longer now.
 local function extend_ttl(q, death)
-    local life = math.max(death - now, 0) + HOUR
+    local life, is_longer = math.max(death - now, 0) + HOUR, false
     for _, key in ipairs({q.messages, q.all, q.expiry}) do
         if call('PTTL', key) < life then
             call('PEXPIRE', key, life + HOUR)
+            is_longer = true
         end
     end
+    return is_longer
 end
 
 -- Parse what claims record of a message: how often it was handed out, its
