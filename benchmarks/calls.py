@@ -36,7 +36,7 @@ from zaqar.transport.wsgi.request_slots import RequestSlots
 MOST: Mapping[str, tuple[int, int]] = {
     'ping': (85, 135),
     'show': (100, 150),
-    'post one': (180, 260),
+    'post one': (175, 255),
     'claim five': (175, 255),
     'list ten': (190, 240),
 }

@@ -90,7 +90,9 @@ def take_scope(project_id: str, path: dict[str, str]) -> Scope | None:
     """Return the same, and take its name out of the values of the path."""
     for key in SCOPES:
         if key in path:
-            return _scope(project_id, path.pop(key), SCOPES[key])
+            name = path[key]
+            del path[key]
+            return _scope(project_id, name, SCOPES[key])
     if len(project_id) > MAX_PROJECT:
         raise _malformed(Kind.QUEUE)
     return None

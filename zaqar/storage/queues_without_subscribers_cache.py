@@ -22,6 +22,7 @@ class UnsubscribedQueues:
     def update(self, qid: str, epoch: int) -> None:
         """Remember a flag that was read: its epoch, 0 or less if unset."""
         if epoch > 0:
-            self._qids.pop(qid, None)
+            if qid in self._qids:
+                self._qids.pop(qid, None)
         else:
             self._qids[qid] = None

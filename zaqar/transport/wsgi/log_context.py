@@ -14,6 +14,7 @@ import threading
 from oslo_context import context
 
 from zaqar import log_line_escaping
+from zaqar.random_bytes import token_hex
 
 _GLOBAL_ID = re.compile(r'req-[0-9a-fA-F-]{36}')
 
@@ -60,18 +61,26 @@ class _OfThread(threading.local):
 _OWN = _OfThread()
 
 
-def begin(request_id: str, global_id: str, project: str = '') -> None:
-    """Let entries of this thread be those of a request.
+def begin(global_id: str, project: str = '') -> str:
+    """Let entries of this thread be those of a new request; return its id.
+
+    That is a random UUID behind "req-".
 
     :param global_id: see :class:`LogContext`
     :param project: likewise; '' until the caller is known
     """
+    digits = token_hex(15)
+    request_id = (
+        f'req-{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}'
+        f'-{digits[18:]}'
+    )
     own = _OWN.context
     own.request_id = request_id
     own.global_id = global_id
     own.project = project
     # Over WebSocket, it may have answered a frame meanwhile.
     own.update_store()
+    return request_id
 
 
 def name_project(project: str) -> None:

@@ -19,7 +19,6 @@ from zaqar.errors import (
     NoRoute,
     StoreUnavailable,
 )
-from zaqar.random_bytes import token_hex
 from zaqar.transport import caller_identity
 from zaqar.transport.wsgi import log_context
 from zaqar.transport.wsgi.responses import (
@@ -146,21 +145,12 @@ def with_request_id(app: App) -> App:
     """Give each request an id, in its response and in logs."""
 
     def call(environ: Environ, start: StartResponse) -> Iterable[bytes]:
-        request_id = environ[REQUEST_ID_KEY] = new_request_id()
         global_id = environ.get(GLOBAL_ID_KEY, '')
-        log_context.begin(request_id, global_id)
+        request_id = log_context.begin(global_id)
+        environ[REQUEST_ID_KEY] = request_id
         return app(environ, functools.partial(named, request_id, start))
 
     return call
-
-
-def new_request_id() -> str:
-    """Return a random UUID behind "req-"."""
-    digits = token_hex(15)
-    return (
-        f'req-{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-a{digits[15:18]}'
-        f'-{digits[18:]}'
-    )
 
 
 def named(

@@ -62,13 +62,13 @@ def with_shortcut(
         if microversion_headers.KEY in environ:
             header = environ[microversion_headers.KEY]
             start = microversion_headers.varied(header, start)
-        request_id = environ[REQUEST_ID_KEY] = middleware.new_request_id()
         global_id = project = ''
         if GLOBAL_ID_KEY in environ:
             global_id = environ[GLOBAL_ID_KEY]
         if names_project and 'HTTP_X_PROJECT_ID' in environ:
             project = environ['HTTP_X_PROJECT_ID']
-        log_context.begin(request_id, global_id, project)
+        request_id = log_context.begin(global_id, project)
+        environ[REQUEST_ID_KEY] = request_id
         named = functools.partial(middleware.named, request_id, start)
         return inner(environ, named)
 
