@@ -8,9 +8,11 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
+import pytest
+
 from zaqar.tests.contract import victim
-from zaqar.tests.contract.harnesses import Harness
-from zaqar.tests.contract.probe import Hand, Probe, bodies, ids
+from zaqar.tests.contract.harnesses import Feature, Harness
+from zaqar.tests.contract.probe import Hand, Probe, bodies, ids, message
 
 #: Answers after which the process is killed.
 ANSWERS = 40
@@ -81,6 +83,40 @@ def test_deletions_survive_and_claims_lapse_after_the_death_of_the_claimer(
     # At most one deletion and one claim were made that nobody heard of.
     assert len(set(posted) - left - deleted) <= 1
     assert len(claimed - deleted) <= 1
+
+
+@pytest.mark.needs(Feature.GROUPS)
+def test_groups_go_on_in_order_after_the_death_of_the_claimer(
+    harness: Harness,
+    uri: str,
+    queue: Probe,
+    hand: Hand,
+    many: Callable[[int], int],
+) -> None:
+    names = ['a', 'b', 'c']
+    posts = [
+        message(number, group=names[number % 3], ttl=7200)
+        for number in range(many(600))
+    ]
+    posted = queue.send(posts)
+    reports = reports_of_the_killed(
+        victim.claim_and_report, harness, uri, queue.qid
+    )
+    deleted = {name for act, name in reports if act == 'deleted'}
+    hand.move(3600)
+    left: dict[str | None, list[int]] = {}
+    count = 0
+    while claim := queue.claim(7):
+        for item in claim.messages:
+            assert item.id not in deleted
+            left.setdefault(item.group, []).append(int(item.body))
+        count += len(claim.messages)
+        queue.delete_many(*ids(claim.messages), claim_ids=[claim.id])
+    # At most one deletion was made that nobody heard of.
+    assert len(posted) - len(deleted) - count <= 1
+    for numbers in left.values():
+        assert numbers == [*range(numbers[0], numbers[-1] + 1, 3)]
+    assert queue.everything() == []
 
 
 def test_what_was_settled_survives_the_death_of_the_claimer(
