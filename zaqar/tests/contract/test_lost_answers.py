@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 
 from zaqar.errors import StaleMetadata, StoreUnavailable
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.base import OUTBOX, ManagementStore, MessageStore
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import (
     Probe,
@@ -23,6 +23,7 @@ from zaqar.tests.contract.probe import (
     deleted,
     extended,
     ids,
+    message,
     released,
     token,
 )
@@ -117,6 +118,41 @@ def test_a_post_is_stored_once(
         posted = cut(call)
         assert queue.everything() == ['old'] * used + ['a', 'b']
         assert ids(queue.walk())[-2:] == list(posted)
+
+    at_every_piece(proxy, way, test)
+
+
+@pytest.mark.parametrize('print', ['', 'print'])
+def test_a_post_with_duplicates_is_stored_once(
+    proxy: Proxy, far: Far, fresh: Fresh, way: Way, print: str
+) -> None:
+    outbox = Probe(fresh().store, fresh().hand, OUTBOX)
+
+    def test(cut: Cut) -> None:
+        queue = fresh()
+        options = {'dedup_window': 300, 'fingerprint': print}
+        (old,) = queue.send([message('a', dedup_id='a')], **options)
+        name, marker = token(), token()
+        new = [
+            message(text, dedup_id=text, extras=text.encode())
+            for text in ('b', 'a', 'b', 'c')
+        ]
+        again = partial(
+            far(queue).send,
+            new,
+            token=name,
+            notice=lambda places: message([marker, *places], ttl=86_400),
+            **options,
+        )
+        posted = cut(again)
+        assert posted[1] == old
+        assert posted[0] == posted[2]
+        assert ids(queue.walk()) == [old, posted[0], posted[3]]
+        assert bodies(queue.walk()) == ['a', 'b', 'c']
+        assert [item.extras for item in queue.walk()] == [None, b'b', b'c']
+        assert queue.send(new, token=name, **options) == posted
+        noticed = [item for item in bodies(outbox.walk()) if marker in item]
+        assert noticed == [[marker, 0, 3]]
 
     at_every_piece(proxy, way, test)
 

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from msgspec import structs
 
-from zaqar.errors import QueueFull, QueueGone
+from zaqar.errors import QueueFull, QueueGone, TokenReused
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX, MessageStore
 from zaqar.storage.sqlalchemy.driver import DRIVER as SQL
@@ -158,6 +160,29 @@ def test_a_post_into_a_full_queue_leaves_no_object(
         queue.post(LARGE, LARGE, limit=2)
     objects.become(0)
     assert queue.everything() == [1]
+
+
+def test_what_is_not_stored_leaves_no_object(
+    queue: Probe, objects: Objects
+) -> None:
+    def post(*names: str, **options: Any) -> Sequence[str]:
+        texts = [f'{LARGE}{name}' for name in names]
+        pairs = zip(texts, names, strict=True)
+        new = [message(text, dedup_id=name) for text, name in pairs]
+        return queue.send(new, dedup_window=300, **options)
+
+    key = {'token': 'key', 'fingerprint': 'a'}
+    posted = post('a', 'b', 'a', **key)
+    objects.become(2)
+    assert post('b', 'c')[0] == posted[1]
+    objects.become(3)
+    # A client has sent it again.
+    assert post('a', 'b', 'a', **key) == posted
+    objects.become(3)
+    with pytest.raises(TokenReused):
+        post('d', token='key', fingerprint='b')
+    objects.become(3)
+    assert queue.everything() == [f'{LARGE}{name}' for name in 'abc']
 
 
 def test_a_post_into_a_dropped_queue_leaves_no_object(

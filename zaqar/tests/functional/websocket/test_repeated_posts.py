@@ -84,6 +84,14 @@ def test_attributes_and_groups_are_shown_from_2_1_on(talk: Talk) -> None:
     assert claimed['attributes'] == ATTRIBUTES
 
 
+def test_streams_show_attributes_and_groups(talk: Talk) -> None:
+    post(talk, {'attributes': ATTRIBUTES, 'group': 'g'})
+    stream = talk.ask('message_stream', {**QUEUE, 'echo': True}, NEW)
+    assert stream.status == 200
+    message = talk.pushed()['message']
+    assert (message['attributes'], message['group']) == (ATTRIBUTES, 'g')
+
+
 @pytest.mark.parametrize(
     'fields', [{'attributes': {'a': 1}}, {'group': ''}, {'dedup_id': 7}]
 )
