@@ -13,6 +13,7 @@ from zaqar.errors import QueueFull, QueueGone, TokenReused
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
 from zaqar.tests.contract.crowd import each
+from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import (
     Hand,
     Probe,
@@ -342,3 +343,28 @@ def test_a_repeated_post_with_duplicates_has_its_first_ids(
     assert post(queue, 'a', 'b', token=name, **options) == first
     assert first[0] == old
     assert queue.stats().total == 2
+
+
+@pytest.mark.needs(Feature.GROUPS)
+def test_duplicates_leave_no_gap_in_groups(queue: Probe) -> None:
+    names = [('a', 'g'), ('b', 'h'), ('a', 'g'), ('c', 'g'), ('b', 'g')]
+    for _ in range(2):
+        queue.send(
+            [
+                message(place, dedup_id=name, group=group)
+                for place, (name, group) in enumerate(names)
+            ],
+            dedup_window=WINDOW,
+        )
+    first = queue.take(1)
+    assert bodies(first.messages) == [0]
+    second = queue.take()
+    assert [(item.group, item.body) for item in second.messages] == [
+        ('h', b'1')
+    ]
+    queue.release(first.id)
+    rest = queue.take()
+    assert [(item.group, item.body) for item in rest.messages] == [
+        ('g', b'0'),
+        ('g', b'3'),
+    ]

@@ -216,13 +216,14 @@ local function append(q, at, numbers, same, names)
     local things, behind = tonumber(ARGV[at + 6]), at + GROUP + count * 2
     local unheld = store(q, first, at + GROUP, count, numbers,
         groups_in(behind, things))
-    store_beside(q, behind, things,
-        function(number)
+    if things > 0 then
+        store_beside(q, behind, things, function(number)
             if numbers then
                 return places[number]
             end
             return first + number - 1
         end)
+    end
     remember(q, at, record)
     for number = 1, #letters / 32 do
         local letter = string.sub(letters, number * 32 - 31, number * 32)
@@ -231,7 +232,10 @@ local function append(q, at, numbers, same, names)
             record, 'r' .. seq, letter .. ' ' .. ARGV[at + 1])
     end
     extend_ttl(q, tonumber(death))
-    match_ttl(q, q.free, q.delayed, q.waiting, q.letters, q.beside)
+    match_ttl(q, q.free, q.delayed, q.waiting, q.letters)
+    if things > 0 then
+        match_ttl(q, q.beside)
+    end
     match_ttl_of_groups(q)
     return record, unheld
 end
