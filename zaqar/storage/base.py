@@ -258,9 +258,12 @@ class MessageStore(Store, WatchableStore, InspectableStore):
         """Take up to ``limit`` free messages, oldest first.
 
         A message is free when it has not expired, its delay has passed, and
-        no live claim holds it. A claim made at ``t`` is dead at exactly
-        ``t + ttl``. A message that would expire before that gets the shown
-        ttl ``ttl + grace`` and expires at ``t + ttl + grace``.
+        no live claim holds it. Those of a group are taken in order without a
+        gap, and not while one of them is held, or waits after a release.
+
+        A claim made at ``t`` is dead at exactly ``t + ttl``. A message that
+        would expire before that gets the shown ttl ``ttl + grace`` and expires
+        at ``t + ttl + grace``.
 
         The count of each message handed out goes up by one. With
         ``max_claims`` messages whose count has reached it are not handed out:
