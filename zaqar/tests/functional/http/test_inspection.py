@@ -237,3 +237,35 @@ def test_another_project_learns_nothing(new: Api) -> None:
     (one,) = new.post('jobs', 1)
     shown = explained(new, one, **{'X-Project-ID': 'another'})
     assert shown['state'] == 'absent'
+
+
+def test_a_message_behind_another_of_its_group_is_explained(
+    new: Api,
+) -> None:
+    messages = [{'body': n, 'group': 'a'} for n in range(2)]
+    posted = new('POST', f'{QUEUE}/messages', {'messages': messages})
+    assert posted.status == 201
+    names = [path.rpartition('/')[2] for path in posted.json['resources']]
+    claim = new('POST', f'{QUEUE}/claims?limit=1', {'ttl': 300})
+    shown = explained(new, names[1], **OTHER)
+    assert (shown['state'], shown['group']) == ('held_by_group', 'a')
+    assert (shown['listed'], shown['claimable']) == (True, False)
+    ends_at = explained(new, names[0])['claim']['ends_at']
+    assert shown['because'] == [
+        'A message of its group is claimed, or waits after a release, until '
+        f'{ends_at}; until then claims and pops take none of the group.'
+    ]
+    stats = new('GET', f'{QUEUE}/stats').json
+    assert stats['messages']['held_by_groups'] == 1
+    assert stats['oldest_free_age'] is None
+    new('DELETE', claim.headers['location'])
+    assert explained(new, names[1])['state'] == 'free'
+
+
+def test_guarantees_name_the_window_of_the_queue(new: Api) -> None:
+    new('PUT', QUEUE)
+    shown = new('GET', f'{QUEUE}/guarantees').json
+    assert shown['dedup_window'] == 300
+    set_metadata(new, _dedup_window=60)
+    shown = new('GET', f'{QUEUE}/guarantees').json
+    assert shown['dedup_window'] == 60
