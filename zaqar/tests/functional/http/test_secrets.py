@@ -44,8 +44,9 @@ def _noisy(make_api: MakeApi) -> Api:
 
 def _everything(api: Api, name: str) -> None:
     """Run an exchange and what goes wrong around it, with secrets in it."""
-    EXCHANGES[name](api)
     row = operation_table.BY_ACTION[name]
+    api = api.at(row.since)
+    EXCHANGES[name](api)
     messages = {'messages': [{'body': BODY}]}
     api('PUT', QUEUE, {'_enable_encrypt_messages': True})
     api.post('q', BODY)
