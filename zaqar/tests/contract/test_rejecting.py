@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from zaqar.controllers.call_context import Context
 from zaqar.pools.queue_catalogue import Catalogue
+from zaqar.storage import store_call_interceptor
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal
 from zaqar.tests.contract.probe import Hand, bodies, ids
@@ -119,12 +122,30 @@ def test_a_rejection_that_nobody_repeats_loses_nothing(
 
 
 def test_messages_are_held_until_they_have_been_moved(
-    work: Caller, dead: Caller, hand: Hand
+    work: Caller,
+    dead: Caller,
+    management: ManagementStore,
+    store: MessageStore,
+    hand: Hand,
 ) -> None:
-    (one,) = work.post('a', ttl=3600)
+    dead.create()
+    posted = work.post('a', 'b', ttl=3600)
     claim = work.claim(ttl=60)
     assert claim is not None
     hand.before(60)
-    assert work.settle(claim.id, reject=rejections(one)) == {one: 'rejected'}
-    assert bodies(dead.everything()) == ['a']
+    rivals: list[object] = []
+
+    def run(name: str, method: Any, *arguments: Any, **more: Any) -> Any:
+        if name == 'post':
+            hand.move(2)
+            rivals.append(work.claim())
+        return method(*arguments, **more)
+
+    slow = store_call_interceptor.through(store, run)
+    done = work.by(Catalogue(management, slow)).settle(
+        claim.id, reject=rejections(*posted)
+    )
+    assert rivals == [None, None]
+    assert set(done.values()) == {'rejected'}
+    assert ids(dead.everything()) == posted
     assert work.everything() == []

@@ -28,6 +28,7 @@ from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.driver import DRIVER, parse
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.probe import WEEK, Hand, Probe, bodies, token
+from zaqar.tests.contract.settlers import settle_all
 from zaqar.tests.servers import galera
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
@@ -220,6 +221,13 @@ def test_claims_through_all_nodes_conflict_and_none_fails(
 
     taken = [body for some in each(take, queues * 2) for body in some]
     assert len(taken) == len(set(taken)) == 120
+
+
+def test_settlers_through_all_nodes_never_hold_the_same(
+    queues: list[Probe],
+) -> None:
+    posted = queues[0].post(*range(60), ttl=1_000_000)
+    settle_all(queues * 2, posted, queues[0].hand)
 
 
 @pytest.fixture
