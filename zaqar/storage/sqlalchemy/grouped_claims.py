@@ -31,6 +31,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     QUEUE,
     group_of,
+    hold_of,
     index_hint,
     is_one_of,
     message,
@@ -195,21 +196,36 @@ class _Free:
             )
             for at in range(len(some))
         ]
-        values = {**self._values, 'id': some[0].queue_id}
+        runs_sql = ' UNION ALL '.join(runs)
+        values = {
+            **self._values,
+            'id': some[0].queue_id,
+            **placeholder_values('key', [one.key for one in some]),
+            **placeholder_values('head', [one.head_seq for one in some]),
+            **placeholder_values('reached', [one.reached for one in some]),
+        }
+        is_mysql = self._session.dialect == 'mysql'
+        join = 'STRAIGHT_JOIN' if is_mysql else 'CROSS JOIN'
+        rows = self._session.all(
+            f'SELECT {COLUMNS} FROM (SELECT * FROM ({runs_sql}) r '
+            f'ORDER BY seq LIMIT {limit}) p {join} message m '
+            'WHERE m.queue_id = :id AND m.seq = p.seq',
+            values,
+        )
+        now = self._values['now']
+        if all(abs(hold_of(row)[1]) <= now for row in rows):
+            return rows
+        return self._visible_rows(runs_sql, values, limit)
+
+    def _visible_rows(
+        self, runs_sql: str, values: Mapping[str, Any], limit: int
+    ) -> Sequence[Row]:
+        """Return the first rows before the first delayed one of each group."""
         seqs: list[int] = []
         ended: set[int] = set()
-        rows = self._session.all(
-            ' UNION ALL '.join(runs),
-            {
-                **values,
-                **placeholder_values('key', [one.key for one in some]),
-                **placeholder_values('head', [one.head_seq for one in some]),
-                **placeholder_values('reached', [one.reached for one in some]),
-            },
-        )
-        for place, seq, wake_at in sorted(rows):
+        for place, seq, wake_at in sorted(self._session.all(runs_sql, values)):
             # What lies behind one that is delayed waits for it.
-            if abs(wake_at) > self._values['now']:
+            if abs(wake_at) > values['now']:
                 ended.add(place)
             if place not in ended:
                 seqs.append(seq)
