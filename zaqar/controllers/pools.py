@@ -26,7 +26,8 @@ from zaqar.pools.all_pools import Pools
 from zaqar.pools.pool_records import KIND, Pool, pool_of
 from zaqar.pools.pooled_queue_catalogue import PooledCatalogue
 from zaqar.storage import secret_masking
-from zaqar.storage.base import OUTBOX, PENDING, Driver
+from zaqar.storage.base import OUTBOX, PENDING
+from zaqar.storage.driver_declaration import Driver
 
 LOG = logging.getLogger(__name__)
 

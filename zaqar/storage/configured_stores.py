@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage import installed_drivers
-from zaqar.storage.base import Driver
+from zaqar.storage.driver_declaration import Driver
 
 GROUP = 'drivers'
 

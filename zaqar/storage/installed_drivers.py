@@ -7,7 +7,7 @@ from typing import Any, cast
 from stevedore import ExtensionManager
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.base import Driver
+from zaqar.storage.driver_declaration import Driver
 
 NAMESPACE = 'zaqar.storage'
 

@@ -14,8 +14,9 @@ from zaqar.storage import (
     installed_drivers,
     secret_masking,
 )
-from zaqar.storage.base import Driver, ManagementStore, MessageStore
+from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.configured_stores import Choice, Plane
+from zaqar.storage.driver_declaration import Driver
 
 Store = TypeVar('Store', MessageStore, ManagementStore)
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.base import Capability, Driver
+from zaqar.storage.driver_declaration import Capability, Driver
 from zaqar_example.stores import Client, ManagementStore, MessageStore
 
 OPTS = [

@@ -18,7 +18,7 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage import base
-from zaqar.storage.base import Capability, Driver
+from zaqar.storage.driver_declaration import Capability, Driver
 from zaqar.storage.mongodb import pool_uri_options
 
 #: Default prefix of the names of databases.

@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage import base
-from zaqar.storage.base import Capability, Driver
+from zaqar.storage.driver_declaration import Capability, Driver
 from zaqar.storage.redis import uri as uris
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
 
-from zaqar.storage.base import Capability, Driver
+from zaqar.storage.driver_declaration import Capability, Driver
 from zaqar.storage.sqlalchemy.server_settings import (
     BACKENDS,
     Pooler,

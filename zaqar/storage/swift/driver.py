@@ -7,12 +7,8 @@ from typing import Any
 from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
-from zaqar.storage.base import (
-    Capability,
-    Driver,
-    ManagementStore,
-    MessageStore,
-)
+from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.driver_declaration import Capability, Driver
 
 MESSAGE_OPTS = [
     cfg.StrOpt(

@@ -18,7 +18,8 @@ from urllib import parse
 import pytest
 import sqlalchemy as sa
 
-from zaqar.storage.base import Driver, ManagementStore, MessageStore
+from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.redis.driver import DRIVER as REDIS
 from zaqar.storage.sqlalchemy import connector, database, schema_revision
 from zaqar.storage.sqlalchemy.driver import DRIVER

@@ -18,7 +18,8 @@ import pymongo
 import pytest
 from pymongo import monitoring
 
-from zaqar.storage.base import Driver, ManagementStore, MessageStore
+from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.mongodb import (
     commands_and_transactions,
     driver,

@@ -14,7 +14,8 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
 from zaqar.storage import installed_drivers
-from zaqar.storage.base import Driver, MessageStore
+from zaqar.storage.base import MessageStore
+from zaqar.storage.driver_declaration import Driver
 from zaqar.tests.servers import mongodb, redis, sql
 
 #: What a Redis needs to keep every acknowledged change.

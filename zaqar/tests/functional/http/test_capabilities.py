@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zaqar.storage import installed_drivers
-from zaqar.storage.base import Capability
+from zaqar.storage.driver_declaration import Capability
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api

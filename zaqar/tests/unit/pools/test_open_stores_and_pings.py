@@ -22,7 +22,8 @@ from zaqar.pools import (
     uri_reservations,
 )
 from zaqar.storage import installed_drivers
-from zaqar.storage.base import Driver, ManagementStore, MessageStore
+from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.driver_declaration import Driver
 from zaqar.storage.record_updates_and_listing import BATCH
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.storage.store_opener import POOL_GROUP, POOL_OPTS, PoolOpener
