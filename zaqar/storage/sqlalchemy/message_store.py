@@ -42,7 +42,6 @@ from zaqar.storage.sqlalchemy import (
     availability,
     claim_changes,
     claiming,
-    compound_statement_posts,
     group_statistics,
     grouped_claims,
     guarantees,
@@ -50,11 +49,9 @@ from zaqar.storage.sqlalchemy import (
     message_queries,
     message_volume,
     popping,
-    posting,
     queue_state,
     shared_claims,
     single_statement_claims,
-    single_statement_posts,
     single_statement_settling,
     sweeping,
 )
@@ -62,21 +59,14 @@ from zaqar.storage.sqlalchemy.claiming import ClaimRequest
 from zaqar.storage.sqlalchemy.database import SqlDatabase
 from zaqar.storage.sqlalchemy.grouped_queues_cache import GroupedQueues
 from zaqar.storage.sqlalchemy.message_deletion import Deletion
+from zaqar.storage.sqlalchemy.shared_posts import SharedPosts
 from zaqar.storage.sqlalchemy.statement_execution import (
-    MAX_PACKET,
     SqlSession,
 )
-
-#: How often a post to a queue that is locked is tried with those to others,
-#: before it waits for the lock.
-_SHARED_TRIES = 2
 
 #: What a message counts when claims share a commit: 256 of them may be read
 #: before any of these claims is answered, however long the messages are.
 _CLAIMED_SIZE = MAX_SIZE // 256
-
-#: Those of a post, or why there are none.
-_Ids = Sequence[str] | QueueFull
 
 
 class SqlMessageStore(base.MessageStore):
@@ -92,24 +82,6 @@ class SqlMessageStore(base.MessageStore):
         is_sqlite = database.dialect == 'sqlite'
         self.clock = store_clock.Clock(None if is_sqlite else database.now)
 
-        def size(post: PostCall) -> int:
-            # MySQL gets bodies as hexadecimal digits.
-            return 2 * post.size if self._dialect == 'mysql' else post.size
-
-        #: Posts to any queues that are not locked (MariaDB), and to one.
-        self._posts: Batcher[PostCall, _Ids | None] = Batcher(
-            lambda posts: self._post_together(posts, skip=True),
-            self._post_in_turn,
-            window,
-            size,
-            owner=lambda post: post.qid,
-        )
-        self._posts_by_queue: Batcher[PostCall, _Ids | None] = Batcher(
-            lambda posts: self._post_together(posts, skip=False),
-            self._post,
-            window,
-            size,
-        )
         self._claims: Batcher[ClaimRequest, Claim | None] = Batcher(
             self._claim_together,
             self._claim,
@@ -126,6 +98,7 @@ class SqlMessageStore(base.MessageStore):
             window,
         )
         self._unsubscribed = UnsubscribedQueues()
+        self._posts = SharedPosts(database, window, self._unsubscribed)
         self._grouped = GroupedQueues()
 
     def ping(self) -> None:
@@ -144,15 +117,7 @@ class SqlMessageStore(base.MessageStore):
         if post.notice and qid not in self._unsubscribed:
             # Created before anything is locked.
             post.notice()
-        # SQLite's writer merges everything anyway; on MySQL large ones take
-        # several packets.
-        alone = limit or (
-            not post.is_ordinary
-            or self._dialect == 'sqlite'
-            or (self._dialect == 'mysql' and post.size > MAX_PACKET)
-            or any(item.group is not None for item in messages)
-        )
-        ids = self._post(post, limit) if alone else self._share_post(post)
+        ids = self._posts.run(post, limit)
         if isinstance(ids, QueueFull):
             raise ids
         return ids
@@ -342,56 +307,6 @@ class SqlMessageStore(base.MessageStore):
 
     def close(self) -> None:
         self._database.close()
-
-    def _share_post(self, post: PostCall) -> _Ids:
-        if self._database.takes_compounds:
-            for _ in range(_SHARED_TRIES):
-                if self._posts_by_queue.is_busy(post.qid):
-                    break
-                ids = self._posts.run(post)
-                if ids is not None:
-                    return ids
-        return self._post_in_turn(post)
-
-    def _post_in_turn(self, post: PostCall) -> _Ids:
-        """Wait for the lock of the queue and store a post."""
-        ids = self._posts_by_queue.run(post, post.qid)
-        return self._post(post) if ids is None else ids
-
-    def _post_together(
-        self, posts: Sequence[PostCall], *, skip: bool
-    ) -> Sequence[_Ids | None]:
-        """Store posts to one queue.
-
-        :param skip: whether those to locked queues are left out; then they
-            may be to any queues (MariaDB)
-        """
-        unsubscribed = self._unsubscribed
-
-        def write(session: SqlSession) -> Sequence[_Ids | None]:
-            if session.takes_compounds:
-                return compound_statement_posts.post(
-                    session, posts, unsubscribed, skip=skip
-                )
-            return [
-                posting.post_within(session, post, 0, unsubscribed)
-                for post in posts
-            ]
-
-        if self._dialect == 'postgresql':
-            return self._database.read(
-                single_statement_posts.post, posts, unsubscribed
-            )
-        if skip:
-            # A conflict about one queue undoes the posts to all: each is then
-            # repeated with those to its own.
-            return self._database.write_or_conflict(write)
-        return self._database.write(write)
-
-    def _post(self, post: PostCall, limit: int = 0) -> _Ids:
-        return self._database.write(
-            posting.post_within, post, limit, self._unsubscribed
-        )
 
     def _claim_together(
         self, requests: Sequence[ClaimRequest]
