@@ -148,7 +148,8 @@ def test_a_store_that_does_not_answer_is_503_with_the_operations_words(
         **({} if document is None else {'document': document}),
         headers={'Content-Type': PATCH},
     )
-    if answer.status in (200, 201, 204):
+    is_unknown = answer.status == 404 and '/redrives/' in operation.path
+    if answer.status in (200, 201, 202, 204) or is_unknown:
         # It had no need of this store.
         assert plane == 'messages'
         assert not operation.path.endswith(('messages', 'claims'))

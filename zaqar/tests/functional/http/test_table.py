@@ -13,7 +13,7 @@ import pytest
 from zaqar.api import microversions, operation_table
 from zaqar.api.operation_declarations import topics
 from zaqar.api.response_schemas import SINCE
-from zaqar.api_versions import V2_1, Version
+from zaqar.api_versions import Version
 from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 
@@ -129,8 +129,10 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
 
 def _redrive(api: Api) -> str:
     api('PUT', QUEUE)
-    answer = api.at(V2_1)('POST', f'{QUEUE}/redrive', {})
-    return f'{QUEUE}/redrives/{answer.json["redrive_id"]}'
+    answer = api('POST', f'{QUEUE}/redrive', {})
+    # 2.0 has none.
+    redrive_id = answer.json.get('redrive_id', 'none')
+    return f'{QUEUE}/redrives/{redrive_id}'
 
 
 def _redrive_create(api: Api) -> Response:

@@ -108,7 +108,7 @@ def test_what_one_project_does_changes_nothing_for_another(
     owner = api.as_project(PROJECT)
     _fill(owner)
     before = _state(owner)
-    answer = EXCHANGES[name](api.as_project('other'))
+    answer = EXCHANGES[name](api.as_project('other').at(row.since))
     assert answer.status in row.responses
     assert SECRET.encode() not in answer.body
     assert _state(owner) == before
