@@ -16,25 +16,24 @@ pointer is the index of an item. A member that is missing matches nothing but
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+
+from zaqar.controllers.filter_operators import (
+    OPERATORS,
+    SCALARS,
+    InvalidFilter,
+    Test,
+    is_one_of,
+)
 
 #: Bounds: names and conditions, in all objects of a filter together; bytes of
 #: its JSON text; objects in ``$or`` within each other, and parts of a pointer.
 MAX_NAMES, MAX_CONDITIONS, MAX_SIZE, MAX_DEPTH = 10, 100, 4096, 5
 
 OR = '$or'
-
-#: Tells whether a value, which is no array, matches.
-Test = Callable[[Any], bool]
-
-_SCALARS = (str, int, float, bool, type(None))
-
-
-class InvalidFilter(ValueError):
-    """A filter does not follow the grammar; the text says where and why."""
 
 
 class _Condition(msgspec.Struct, frozen=True):
@@ -172,12 +171,13 @@ def _condition(
         )
     tests: list[Test] = []
     presence: set[bool] = set()
-    scalars = [item for item in value if isinstance(item, _SCALARS)]
+    operands: dict[str, list[Any]] = {}
+    scalars = [item for item in value if isinstance(item, SCALARS)]
     if scalars:
         bounds.count_conditions(len(scalars))
-        tests.append(_is_one_of(scalars))
+        tests.append(is_one_of(scalars))
     for item in value:
-        if isinstance(item, _SCALARS):
+        if isinstance(item, SCALARS):
             continue
         if not isinstance(item, dict) or len(item) != 1:
             raise InvalidFilter(
@@ -189,9 +189,8 @@ def _condition(
             bounds.count_conditions(1)
             presence.add(_boolean(operand, place))
             continue
-        make = _OPERATORS.get(operator)
-        if make is None:
-            known = ', '.join((*_OPERATORS, 'exists'))
+        if operator not in OPERATORS:
+            known = ', '.join((*OPERATORS, 'exists'))
             raise InvalidFilter(
                 f'{place}: {operator!r} is no operator; there are {known}.'
             )
@@ -200,7 +199,11 @@ def _condition(
             if operator == 'anything-but' and isinstance(operand, list)
             else 1
         )
-        tests.append(make(operand, f'{place}, {operator}'))
+        operands.setdefault(operator, []).append(operand)
+    tests += [
+        OPERATORS[operator](alike, f'{place}, {operator}')
+        for operator, alike in operands.items()
+    ]
     return _Condition(path, tuple(tests), frozenset(presence))
 
 
@@ -222,108 +225,6 @@ def _path(name: str, place: str) -> tuple[str, ...]:
             f'{place}: in a JSON pointer "~" is written as "~0".'
         )
     return tuple(p.replace('~1', '/').replace('~0', '~') for p in parts)
-
-
-def _is_one_of(scalars: Sequence[Any]) -> Test:
-    wanted = frozenset(map(_exactly, scalars))
-    return lambda value: _exactly(value) in wanted
-
-
-def _exactly(value: Any) -> tuple[bool, Any]:
-    # In Python, unlike in JSON, True equals 1. Objects match nothing.
-    if isinstance(value, dict):
-        return False, _exactly
-    return isinstance(value, bool), value
-
-
-def _prefix(operand: Any, place: str) -> Test:
-    text = _text(operand, place)
-    return lambda value: isinstance(value, str) and value.startswith(text)
-
-
-def _suffix(operand: Any, place: str) -> Test:
-    text = _text(operand, place)
-    return lambda value: isinstance(value, str) and value.endswith(text)
-
-
-def _ignoring_case(operand: Any, place: str) -> Test:
-    text = _text(operand, place).casefold()
-    return lambda value: isinstance(value, str) and value.casefold() == text
-
-
-def _anything_but(operand: Any, place: str) -> Test:
-    if (
-        not isinstance(operand, list)
-        or not operand
-        or not all(isinstance(item, _SCALARS) for item in operand)
-    ):
-        raise InvalidFilter(
-            f'{place} must be a list of texts, numbers, true, false or null.'
-        )
-    is_refused = _is_one_of(operand)
-    return lambda value: not isinstance(value, dict) and not is_refused(value)
-
-
-_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
-    '=': lambda value, bound: bool(value == bound),
-    '>': lambda value, bound: bool(value > bound),
-    '>=': lambda value, bound: bool(value >= bound),
-    '<': lambda value, bound: bool(value < bound),
-    '<=': lambda value, bound: bool(value <= bound),
-}
-
-
-def _numeric(operand: Any, place: str) -> Test:
-    if not _is_range(operand):
-        raise InvalidFilter(
-            f'{place} must be one comparison, such as ["=", 5], or a range, '
-            'such as [">=", 0, "<", 5], which is not empty.'
-        )
-    pairs = [
-        (_COMPARISONS[operand[at]], operand[at + 1])
-        for at in range(0, len(operand), 2)
-    ]
-    return lambda value: (
-        _is_number(value)
-        and all(compare(value, bound) for compare, bound in pairs)
-    )
-
-
-def _is_range(operand: Any) -> bool:
-    if not isinstance(operand, list) or len(operand) not in (2, 4):
-        return False
-    signs, bounds = operand[::2], operand[1::2]
-    if not all(
-        isinstance(sign, str) and sign in _COMPARISONS for sign in signs
-    ) or not all(map(_is_number, bounds)):
-        return False
-    if len(signs) == 1:
-        return True
-    if signs[0] not in ('>', '>=') or signs[1] not in ('<', '<='):
-        return False
-    is_closed = signs == ['>=', '<=']
-    return bool(
-        bounds[0] < bounds[1] or (is_closed and bounds[0] == bounds[1])
-    )
-
-
-_OPERATORS: Mapping[str, Callable[[Any, str], Test]] = {
-    'prefix': _prefix,
-    'suffix': _suffix,
-    'anything-but': _anything_but,
-    'equals-ignore-case': _ignoring_case,
-    'numeric': _numeric,
-}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _text(operand: Any, place: str) -> str:
-    if not isinstance(operand, str) or not operand:
-        raise InvalidFilter(f'{place} must be a text that is not empty.')
-    return operand
 
 
 def _boolean(operand: Any, place: str) -> bool:
@@ -363,8 +264,16 @@ def _is_index(name: str) -> bool:
 
 def _leaves(value: Any) -> Iterator[Any]:
     """Yield a value, or the items of an array, at any depth."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _leaves(item)
-    else:
+    if not isinstance(value, list):
         yield value
+        return
+    # Generators in each other would take a step at each depth for each item.
+    under_way = [iter(value)]
+    while under_way:
+        for item in under_way[-1]:
+            if isinstance(item, list):
+                under_way.append(iter(item))
+                break
+            yield item
+        else:
+            under_way.pop()

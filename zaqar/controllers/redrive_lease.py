@@ -22,6 +22,15 @@ class Lost(Exception):
     """Another notifier works on the redrive, or nobody needs to any more."""
 
 
+def is_held(redrive: Redrive, now: int) -> bool:
+    """Tell whether a notifier has a lease.
+
+    One that would last for longer than any is from before the clock of the
+    store was set back; notifiers may know its time less exactly than that.
+    """
+    return now < redrive.lease_until <= now + LEASE + MARGIN
+
+
 class LeasedJob:
     """The record of a redrive, under the lease of this process."""
 
@@ -43,7 +52,7 @@ class LeasedJob:
         if record is None:
             return False
         redrive = redrive_records.read(record)
-        if redrive.owner != self._owner and redrive.lease_until > self.now():
+        if redrive.owner != self._owner and is_held(redrive, self.now()):
             return False
         self._id = redrive.id
         redrive.owner, redrive.was_taken = self._owner, True

@@ -42,9 +42,9 @@ CLAIM_TTL, CLAIM_GRACE = 600, 60
 #: its claim lasts.
 TOKEN_LIFETIME = 7 * 86_400_000
 
-#: Messages of a page and of a batch, bytes of a batch, and pages read in one
-#: step in search of a message.
-PAGE, MAX_BATCH_BYTES, MAX_PAGES = 100, 1 << 20, 20
+#: Messages of a page and of a batch, bytes of a batch, and pages read and
+#: seconds spent in one step in search of a message.
+PAGE, MAX_BATCH_BYTES, MAX_PAGES, MAX_SECONDS = 100, 1 << 20, 20, 2.0
 
 #: Batches in a second, if the rate allows for several messages in each.
 BATCHES = 5
@@ -198,22 +198,29 @@ class Run:
         """Look for the next messages that match."""
         selection = Selection(redrive, self._ctx.cipher)
         marker = self._marker or redrive.marker
+        end = self._timer() + MAX_SECONDS
+        is_late = False
         for _ in range(MAX_PAGES):
             page = store.list(
                 redrive.qid, now=store.clock.now(), limit=PAGE, marker=marker
             )
-            found = [
-                _Found(one.id, one.marker, one.ttl, len(one.body))
-                for one in page.messages
-                if selection.target(one) is not None
-            ]
-            is_past = bool(page.messages) and all(
-                map(selection.is_newer, page.messages)
-            )
-            marker = page.resume
+            found = []
+            is_past = bool(page.messages)
+            last, marker = marker, page.resume
+            for one in page.messages:
+                if is_late:
+                    # Before another notifier takes the lease.
+                    is_past, marker = False, last
+                    break
+                if selection.target(one) is not None:
+                    found.append(
+                        _Found(one.id, one.marker, one.ttl, len(one.body))
+                    )
+                is_past = is_past and selection.is_newer(one)
+                is_late, last = self._timer() >= end, one.marker
             self._found, self._marker = found, marker
             self._is_at_end = marker is None or is_past
-            if found or self._is_at_end:
+            if found or self._is_at_end or is_late:
                 return
 
     def _next_batch(self, redrive: Redrive) -> Sequence[_Found]:

@@ -10,8 +10,9 @@ import msgspec
 
 from zaqar.controllers import body_filter, message_extras
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher
-from zaqar.controllers.body_filter import Filter, InvalidFilter
+from zaqar.controllers.body_filter import Filter
 from zaqar.controllers.configured_limits import is_name
+from zaqar.controllers.filter_operators import InvalidFilter
 from zaqar.controllers.message_extras import DeadLetter
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.reserved_metadata import is_int

@@ -149,25 +149,30 @@ def _dry_run(ctx: Context, redrive: Redrive) -> DryRun:
         end = time.monotonic() + MOST_SECONDS
         marker: str | None = None
         matched = scanned = size = 0
+
+        def has_enough() -> bool:
+            return (
+                scanned >= MOST_SCANNED
+                or size >= MOST_BYTES
+                or time.monotonic() >= end
+            )
+
         while True:
             page = store.list(
                 queue.qid, now=store.clock.now(), limit=PAGE, marker=marker
             )
             for message in page.messages:
+                # Within a page, too: large bodies take a while each.
+                if has_enough():
+                    return DryRun(matched, scanned, complete=False)
                 scanned += 1
                 size += len(message.body)
                 matched += selection.target(message) is not None
                 if matched == redrive.limit:
                     return DryRun(matched, scanned, complete=True)
             marker = page.resume
-            if marker is None:
-                return DryRun(matched, scanned, complete=True)
-            if (
-                scanned >= MOST_SCANNED
-                or size >= MOST_BYTES
-                or time.monotonic() >= end
-            ):
-                return DryRun(matched, scanned, complete=False)
+            if marker is None or has_enough():
+                return DryRun(matched, scanned, complete=marker is None)
 
     return ctx.catalogue.run(redrive.scope, scan, DryRun(0, 0, complete=True))
 

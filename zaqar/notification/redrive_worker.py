@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 
-from zaqar.controllers import redrive_records
+from zaqar.controllers import redrive_lease, redrive_records
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.redrive_run import PAUSE, Run
 from zaqar.errors import StoreUnavailable
@@ -73,7 +73,7 @@ class RedriveWorker:
             now = self._ctx.catalogue.management.clock.now()
             for record in records:
                 redrive = redrive_records.read(record)
-                if redrive.lease_until <= now:
+                if not redrive_lease.is_held(redrive, now):
                     self._begin(redrive.scope)
             if len(records) < redrive_records.BATCH:
                 return

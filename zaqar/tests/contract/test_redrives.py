@@ -19,6 +19,7 @@ from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.redrive_lease import LEASE
 from zaqar.controllers.redrive_records import LIFETIME, Redrive
 from zaqar.controllers.redrive_run import DELETED, UNAVAILABLE, Run
+from zaqar.controllers.redrive_selection import Selection
 from zaqar.controllers.result_types import DryRun, StartedRedrive
 from zaqar.errors import (
     Conflict,
@@ -26,7 +27,7 @@ from zaqar.errors import (
     NotFound,
     StoreUnavailable,
 )
-from zaqar.models import Message
+from zaqar.models import Message, Scope
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal
@@ -221,6 +222,16 @@ def test_a_filter_selects(work: Caller, dead: Caller, hand: Hand) -> None:
     redrive = redriven(dead, filter={'body': {'type': ['a']}}, to='target')
     assert redrive.moved == 2
     assert bodies(dead.everything()) == [{'type': 'b'}]
+
+
+def test_a_dry_run_ends_within_a_page(
+    work: Caller, dead: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(work, 'a', 'b', 'c')
+    monkeypatch.setattr(redrives, 'MOST_BYTES', 4)
+    assert count(dead) == DryRun(2, 2, complete=False)
+    monkeypatch.setattr(redrives, 'MOST_BYTES', 9)
+    assert count(dead) == DryRun(3, 3, complete=True)
 
 
 def test_a_redrive_moves_no_more_than_its_limit(
@@ -503,6 +514,41 @@ def test_only_one_notifier_has_the_lease(
     assert first.step() is None
     second.leave()
     assert Run(dead.ctx, dead.scope, 'third').take()
+
+
+def test_a_lease_does_not_outlast_a_clock_that_is_set_back(
+    work: Caller, dead: Caller, hand: Hand
+) -> None:
+    bury(work, 'a', ttl=86_400)
+    hand.move(3600)
+    start(dead)
+    first = Run(dead.ctx, dead.scope, 'first', Clock())
+    assert first.take()
+    hand.move(-60)
+    second = Run(dead.ctx, dead.scope, 'second', Clock())
+    assert second.take()
+    assert first.step() is None
+
+
+def test_a_long_search_keeps_the_lease(
+    work: Caller, dead: Caller, hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury(work, *range(12), ttl=86_400)
+    redrive_id = start(dead, filter={'body': {'a': [1]}})
+    target = Selection.target
+
+    def take_long(selection: Selection, message: Message) -> Scope | None:
+        hand.move(3)
+        assert not Run(dead.ctx, dead.scope, 'second').take()
+        return target(selection, message)
+
+    monkeypatch.setattr(Selection, 'target', take_long)
+    first = Run(dead.ctx, dead.scope, 'first', lambda: hand.now / 1000)
+    assert first.take()
+    while first.step() is not None:
+        pass
+    shown = show(dead, redrive_id)
+    assert (shown.status, shown.matched) == ('done', 0)
 
 
 def test_a_notifier_that_was_stopped_before_its_claim_moves_nothing(

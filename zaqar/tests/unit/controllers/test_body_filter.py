@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,8 +18,8 @@ from zaqar.controllers.body_filter import (
     MAX_DEPTH,
     MAX_NAMES,
     MAX_SIZE,
-    InvalidFilter,
 )
+from zaqar.controllers.filter_operators import InvalidFilter
 
 
 def matches(document: Any, body: Any) -> bool:
@@ -182,6 +184,49 @@ def test_a_filter_is_bounded(make: Any, most: int) -> None:
     body_filter.parse(make(most), 'filter')
     with pytest.raises(InvalidFilter, match=r'filter.* (at most|than 5 deep)'):
         body_filter.parse(make(most + 1), 'filter')
+
+
+@pytest.mark.parametrize(
+    'operator',
+    [
+        lambda n: {'prefix': f'x{n}'},
+        lambda n: {'suffix': f'x{n}'},
+        lambda n: {'equals-ignore-case': f'x{n}'},
+        lambda n: {'anything-but': ['a', n]},
+        lambda n: {'numeric': ['=', n]},
+        lambda n: n,
+    ],
+    ids=['prefix', 'suffix', 'case', 'anything-but', 'numeric', 'scalar'],
+)
+@pytest.mark.proves('linear parsing')
+def test_the_cost_is_one_of_the_body_alone(operator: Any) -> None:
+    body: Any = ['a'] * 1000
+    for _ in range(90):
+        body = [body]
+    filters = [
+        body_filter.parse({'a': [operator(n) for n in range(count)]}, 'filter')
+        for count in (1, MAX_CONDITIONS // 2)
+    ]
+    flat, deep = ({'a': ['a'] * 1000}, {'a': body})
+    one = calls(lambda: filters[0].matches(flat))
+    assert calls(lambda: filters[1].matches(deep)) < one + 500
+
+
+def calls(function: Callable[[], Any]) -> int:
+    """Return how many functions and generators are entered."""
+    count = 0
+
+    def see(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal count
+        count += event in ('call', 'c_call')
+
+    former = sys.getprofile()
+    sys.setprofile(see)
+    try:
+        function()
+    finally:
+        sys.setprofile(former)
+    return count
 
 
 MALFORMED: list[Any] = [
