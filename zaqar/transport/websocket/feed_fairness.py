@@ -7,8 +7,11 @@ Everything here runs on the loop; nothing blocks.
 from __future__ import annotations
 
 import collections
+import logging
 from collections.abc import Callable
 from typing import Protocol
+
+LOG = logging.getLogger(__name__)
 
 #: What streams may cost before others on the loop have their turn: about as
 #: many messages of WebSocket frames, which take a millisecond or so.
@@ -54,12 +57,20 @@ class LoopTurns:
         cost = 0
         # What is added meanwhile has its turn behind all others.
         for _ in range(len(self._waiting)):
-            cost += 1 + self._waiting.popleft()()
+            cost += 1 + self._served(self._waiting.popleft())
             if cost >= TURN:
                 break
         self._is_running = bool(self._waiting)
         if self._is_running:
             self._loop.call_soon(self._run)
+
+    def _served(self, serve: Callable[[], int]) -> int:
+        try:
+            return serve()
+        except Exception:
+            # Nothing would ever be served again: others wait for this loop.
+            LOG.exception('Streams could not be served')
+            return 0
 
 
 class PageReads:

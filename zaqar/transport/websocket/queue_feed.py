@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol
@@ -35,6 +36,8 @@ from zaqar.transport.websocket.recent_events import (
     batch,
 )
 from zaqar.waiting.waiters import Ticket
+
+LOG = logging.getLogger(__name__)
 
 #: Messages of a page at first, and at most; fewer if they are long.
 FIRST_PAGE = 20
@@ -370,7 +373,13 @@ class QueueFeed:
         # The read under way may have begun before its new marker was posted.
         self._unknown.pop(follower, None)
         self._aligned.pop(follower, None)
-        return follower.take(messages)
+        try:
+            return follower.take(messages)
+        except Exception:
+            # The others, of whatever project, would get nothing any more.
+            LOG.exception('A stream failed')
+            self.leave(follower)
+            return 1
 
     def _resume(self, followers: Sequence[Follower]) -> None:
         """Go on with streams for which a page has been read, or not."""

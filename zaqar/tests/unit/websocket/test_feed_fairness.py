@@ -57,6 +57,26 @@ def test_others_have_their_turn_in_between(cost: int) -> None:
     assert len(served) == 100
 
 
+def test_what_fails_does_not_keep_others_from_their_turn() -> None:
+    loop = Loop()
+    turns = LoopTurns(loop)
+    served: list[str] = []
+
+    def fail() -> int:
+        raise RuntimeError
+
+    def serve() -> int:
+        served.append('x')
+        return 1
+
+    turns.add(fail)
+    turns.add(serve)
+    loop.turn()
+    turns.add(serve)
+    loop.turn()
+    assert served == ['x', 'x']
+
+
 def test_what_is_served_again_comes_behind_others() -> None:
     loop = Loop()
     turns = LoopTurns(loop)

@@ -263,6 +263,28 @@ def test_a_thousand_streams_at_the_end_cost_one_read(server: Server) -> None:
     assert {one.writes for one in streams} == {5}
 
 
+@pytest.mark.parametrize('is_there', [True, False])
+def test_a_stream_that_fails_does_not_hold_the_others(
+    server: Server, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    if not is_there:
+        server.post(3)
+    first, second, third = (server.follow() for _ in range(3))
+
+    def fail(_batch: Batch) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(second.follower, 'send', fail)
+    if is_there:
+        server.run()
+        server.post(3)
+    server.run()
+    server.post(2)
+    server.run()
+    assert first.got == third.got == markers(server.store)
+    assert len(server.feed) == 2
+
+
 def test_others_on_the_loop_have_their_turns(server: Server) -> None:
     """Frames differ from stream to stream: each has to be made."""
     streams = [server.follow() for _ in range(100)]
