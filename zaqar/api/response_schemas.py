@@ -195,7 +195,9 @@ STATS = obj(
 )
 TOPIC_STATS = obj({'messages': _counts({}, 'claimed', 'free')})
 
-_SURVIVAL: Schema = {'enum': [True, False, LAST_SECOND, None]}
+_SURVIVAL: Schema = {
+    'anyOf': [{'type': ['boolean', 'null']}, {'enum': [LAST_SECOND]}]
+}
 GUARANTEES = obj(
     {
         'order': {'enum': [*Order, None]},
