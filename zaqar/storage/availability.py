@@ -25,11 +25,14 @@ class Availability:
     :ivar end: differs after every post to the queue
     :ivar due: when the next claim or delay ends, in milliseconds by the
         store's clock; None if there is none
+    :ivar grouped: whether the queue may have groups, so that a deletion frees
+        the messages behind
     """
 
     free: int = 0
     end: int = 0
     due: int | None = None
+    grouped: bool = False
 
 
 class Watch(abc.ABC):

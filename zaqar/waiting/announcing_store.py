@@ -32,6 +32,18 @@ class _AnnouncingStore:
         self._waited.posted(qid, messages)
         return ids
 
+    def delete(self, qid: str, message_id: str, **options: Any) -> None:
+        """Delete a message; see the contract."""
+        self._store.delete(qid, message_id, **options)
+        self._waited.deleted(qid)
+
+    def delete_many(
+        self, qid: str, ids: Sequence[str], **options: Any
+    ) -> None:
+        """Delete messages; see the contract."""
+        self._store.delete_many(qid, ids, **options)
+        self._waited.deleted(qid)
+
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         """Release a claim; see the contract."""
         self._store.release(qid, claim_id, now=now)

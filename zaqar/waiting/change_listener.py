@@ -127,6 +127,12 @@ class ChangeListener:
             self._hints.add(qid)
             self._changed.notify()
 
+    def hint_of_deletion(self, qid: str) -> None:
+        """Do so for a queue whose messages may have waited for one."""
+        queue = self._queues.get(qid)
+        if queue is not None and (queue.seen is None or queue.seen.grouped):
+            self.hint(qid)
+
     def close(self) -> None:
         """Stop; the thread ends soon."""
         with self._changed:

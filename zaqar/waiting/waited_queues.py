@@ -115,6 +115,12 @@ class WaitedQueues:
         if waited is not None and waited.listener is not None:
             waited.listener.hint(qid)
 
+    def deleted(self, qid: str) -> None:
+        """Handle that this process has deleted messages."""
+        waited = self._by_qid.get(qid)
+        if waited is not None and waited.listener is not None:
+            waited.listener.hint_of_deletion(qid)
+
     def close(self) -> None:
         """Answer all that wait, and stop."""
         self.waiters.close()

@@ -76,8 +76,11 @@ def _names(client: RedisClient, qid: str, now: int) -> Sequence[str]:
 
 
 def _availability(
-    free: int = 0, end: bytes = b'0', due: bytes = b''
+    free: int = 0, end: bytes = b'0', due: bytes = b'', grouped: int = 0
 ) -> Availability:
     return Availability(
-        min(free, MAX_FREE), int(end), int(due) if due else None
+        min(free, MAX_FREE),
+        int(end),
+        int(due) if due else None,
+        bool(grouped),
     )

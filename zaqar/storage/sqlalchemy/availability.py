@@ -62,8 +62,10 @@ def look(
     """Tell what each queue offers, in their order."""
     read = _read_on_mysql if session.dialect == 'mysql' else _read
     offers = {
-        qid: Availability(min(sum(counts), MAX_FREE), end, _first(dues))
-        for qid, end, counts, dues in read(session, qids, now)
+        qid: Availability(
+            min(sum(counts), MAX_FREE), end, _first(dues), bool(grouped)
+        )
+        for qid, end, counts, dues, grouped in read(session, qids, now)
     }
     return [offers.get(qid, Availability()) for qid in qids]
 
@@ -98,7 +100,7 @@ def _read(session: SqlSession, qids: Sequence[str], now: int) -> Sequence[Row]:
         'SELECT q.qid, q.next_seq, '
         f'{_COUNT.format(hint=free, where=FREE, order="m.seq")}, '
         f'{_COUNT.format(hint=waking, where=_WOKEN, order="m.wake_at")}, '
-        f'{_DUE.format(hint=waking, where=_WAKING)}, {groups} '
+        f'{_DUE.format(hint=waking, where=_WAKING)}, q.grouped, {groups} '
         'FROM message_queue q WHERE q.dropped_at IS NULL AND q.qid '
     )
     if session.dialect == 'postgresql':
@@ -111,8 +113,16 @@ def _read(session: SqlSession, qids: Sequence[str], now: int) -> Sequence[Row]:
             for row in session.all(f'{select}= :qid', {'now': now, 'qid': qid})
         ]
     return [
-        (qid, end, (free, woken, groups or 0, ready or 0), (due, group_due))
-        for qid, end, free, woken, due, groups, ready, group_due in rows
+        (
+            qid,
+            end,
+            (free, woken, groups or 0, ready or 0),
+            (due, group_due),
+            grouped,
+        )
+        for qid, end, free, woken, due, grouped, groups, ready, group_due in (
+            rows
+        )
     ]
 
 
@@ -138,8 +148,9 @@ def _read_on_mysql(
             end,
             (free, woken_counts.get(id, 0), *groups.get(id, (0,))[:2]),
             (dues.get(id), *groups.get(id, ())[2:]),
+            grouped,
         )
-        for id, qid, end, _, free in queues
+        for id, qid, end, grouped, free in queues
     ]
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from zaqar.storage.availability import (
     MAX_FREE,
     MAX_LOOKED_AT,
     Availability,
 )
 from zaqar.storage.base import MessageStore
-from zaqar.tests.contract.probe import Hand, Probe, token
+from zaqar.tests.contract.harnesses import Feature
+from zaqar.tests.contract.probe import Hand, Probe, message, token
 
 
 def free(queue: Probe) -> int:
@@ -233,3 +236,11 @@ def test_another_process_sees_the_same(
     queue.take(1)
     (offer,) = beside.availability([queue.qid], now=queue.hand.now)
     assert offer == queue.availability()
+
+
+@pytest.mark.needs(Feature.GROUPS)
+def test_a_queue_tells_that_it_has_groups(queue: Probe) -> None:
+    queue.post('a')
+    assert not queue.availability().grouped
+    queue.send([message('b', group='g')])
+    assert queue.availability().grouped

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- ARGV: now, budget. Returns the number of free messages, the next place, and
--- when the first claim or delay ends, '' if none does.
+-- when the first claim or delay ends, '' if none does; then 1 if there are
+-- groups.
 
 local last = call('HGET', own.state, 'next') or '0'
 if call('EXISTS', own.all) == 0 then
@@ -22,4 +23,4 @@ for _, key in ipairs({own.claimed, own.delayed}) do
 end
 -- A claim makes a group busy, so each free one is worth one claim.
 local count = call('ZCARD', own.free) + call('ZCARD', own.ready)
-return {OK, count, last, first}
+return {OK, count, last, first, call('EXISTS', own.lanes)}

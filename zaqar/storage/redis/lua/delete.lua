@@ -15,4 +15,7 @@ find(2, 1, function(seq, _, record)
         answer = {INVALID}
     end
 end)
+if has_freed_group then
+    announce(0)
+end
 return answer

@@ -20,4 +20,7 @@ if not is_held then
     return {CLAIMED}
 end
 remove(own, seqs)
+if has_freed_group then
+    announce(0)
+end
 return {OK}

@@ -196,6 +196,9 @@ local function hold_end(q, group)
     return ends > now and ends or 0
 end
 
+-- Whether a group has become free.
+local has_freed_group = false
+
 -- Put groups whose messages have changed among the free ones, or take them
 -- out. A group is busy while one of its messages is held; so it is freed with
 -- the last one of them.
@@ -210,8 +213,8 @@ local function regroup(q, groups)
         elseif hold_end(q, group) > 0
             or tonumber(call('ZSCORE', q.delayed, head) or 0) > now then
             call('ZREM', q.ready, group)
-        else
-            call('ZADD', q.ready, head, group)
+        elseif call('ZADD', q.ready, head, group) == 1 then
+            has_freed_group = true
         end
     end
     match_ttl(q, q.lanes, q.lined, q.ready, q.reached)

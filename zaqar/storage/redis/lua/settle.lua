@@ -112,7 +112,7 @@ if #deleted < #answer - 2 then
         own.claims, own.lapses, own.letters, own.beside)
     match_ttl_of_groups(own)
 end
-if #freed > 0 then
+if #freed > 0 or has_freed_group then
     announce(0)
 end
 return answer

@@ -16,7 +16,7 @@ from zaqar.storage.availability import Watch
 from zaqar.storage.base import MessageStore
 from zaqar.storage.redis import pubsub_connection, queue_watch
 from zaqar.tests.contract.conftest import settles
-from zaqar.tests.contract.probe import Hand, Probe, token
+from zaqar.tests.contract.probe import Hand, Probe, deleted, message, token
 from zaqar.tests.contract.proxy import Proxy
 from zaqar.tests.functional.redis.conftest import Open
 from zaqar.tests.functional.redis.test_access import ALLOWED
@@ -143,6 +143,29 @@ def test_a_release_is_reported(
     reports.wait_for(queue.qid, 0)
     queue.release(claim.id)
     assert reports.next() == (queue.qid, 0)
+
+
+@pytest.mark.parametrize('how', ['delete', 'delete_many', 'settle'])
+def test_a_deletion_that_frees_a_group_is_reported(
+    queue: Probe, reports: Reports, watched_by: Watching, how: str
+) -> None:
+    first, second, _ = queue.send(
+        [message(body, group='g') for body in 'abc'],
+    )
+    claim = queue.take(2)
+    watched_by(queue.store).add(queue.qid)
+    reports.wait_for(queue.qid, 0)
+    # The group is still busy.
+    queue.delete(first, claim.id)
+    if how == 'delete':
+        queue.delete(second, claim.id)
+    elif how == 'delete_many':
+        queue.delete_many(second, claim_ids=[claim.id])
+    else:
+        queue.settle(claim.id, deleted(second))
+    assert reports.next() == (queue.qid, 0)
+    queue.post('next')
+    assert reports.next() == (queue.qid, 1)
 
 
 def test_a_dropped_queue_is_not_reported(

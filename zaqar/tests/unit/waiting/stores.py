@@ -55,6 +55,7 @@ class Store:
         self.end: dict[str, int] = {}
         self.due: dict[str, int] = {}
         self.looks: queue.SimpleQueue[Sequence[str]] = queue.SimpleQueue()
+        self.is_grouped = False
         self.is_away = False
         self.cannot_watch = False
         self.watches: list[Reports] = []
@@ -72,6 +73,15 @@ class Store:
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         self.free[qid] = self.free.get(qid, 0) + 1
+
+    def delete(self, qid: str, message_id: str, **_: Any) -> None:
+        if self.is_grouped:
+            # The next one of its group.
+            self.release(qid, '', now=0)
+
+    def delete_many(self, qid: str, ids: Sequence[str], **_: Any) -> None:
+        for message_id in ids:
+            self.delete(qid, message_id)
 
     def settle(
         self,
@@ -94,7 +104,10 @@ class Store:
             raise StoreUnavailable
         return [
             Availability(
-                self.free.get(qid, 0), self.end.get(qid, 0), self.due.get(qid)
+                self.free.get(qid, 0),
+                self.end.get(qid, 0),
+                self.due.get(qid),
+                self.is_grouped,
             )
             for qid in qids
         ]

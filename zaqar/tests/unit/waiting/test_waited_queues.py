@@ -13,7 +13,7 @@ import pytest
 from zaqar.errors import StoreUnavailable
 from zaqar.models import NewMessage, Queue, Scope
 from zaqar.tests.unit.waiting.stores import PATIENCE, Store
-from zaqar.waiting import waited_queues
+from zaqar.waiting import change_listener, waited_queues
 from zaqar.waiting.announcing_store import announcing
 from zaqar.waiting.waited_queues import WaitedQueues
 
@@ -124,6 +124,39 @@ def test_released_messages_are_looked_at(service: Service) -> None:
     watched(store)
     ours.release('q1', 'a claim', now=0)
     assert woken.wait(PATIENCE)
+
+
+@pytest.mark.parametrize('ids', ['an id', ['an id']])
+def test_a_deleted_message_lets_its_group_go_on(
+    service: Service, monkeypatch: pytest.MonkeyPatch, ids: Any
+) -> None:
+    # No other look comes in time.
+    monkeypatch.setattr(change_listener, 'WATCHED', 10 * PATIENCE)
+    store = Store('others')
+    store.is_grouped = True
+    ours = service.put(store)
+    woken = service.waiting(10 * PATIENCE)
+    watched(store)
+    delete = ours.delete if isinstance(ids, str) else ours.delete_many
+    delete('q1', ids, now=0)
+    assert woken.wait(PATIENCE)
+
+
+def test_deletions_without_groups_cost_nothing(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change_listener, 'WATCHED', 10 * PATIENCE)
+    store = Store('others')
+    ours = service.put(store)
+    service.waiting()
+    watched(store)
+    # The look has been taken note of when the next one is over.
+    ours.release('q1', 'a claim', now=0)
+    watched(store)
+    ours.delete('q1', 'an id', now=0)
+    ours.delete_many('q1', ['an id'], now=0)
+    time.sleep(0.1)
+    assert store.looks.empty()
 
 
 def test_queues_nobody_waits_for_cost_nothing(service: Service) -> None:
