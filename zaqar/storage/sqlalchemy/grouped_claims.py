@@ -24,6 +24,7 @@ from zaqar.storage.sqlalchemy.claiming import ClaimRequest, Share
 from zaqar.storage.sqlalchemy.groups import (
     CHUNK,
     FREE_GROUP,
+    GROUP_ORDER,
     WOKEN_GROUP,
     Group,
 )
@@ -42,6 +43,7 @@ from zaqar.storage.sqlalchemy.statement_execution import (
     Row,
     SqlSession,
     placeholder_values,
+    placeholders,
 )
 
 #: The indexes that find free groups.
@@ -243,17 +245,25 @@ class _Free:
         )
 
     def _group_sql(
-        self, where: str, more: str = '', *, lock: bool = True
+        self,
+        where: str,
+        more: str = '',
+        *,
+        lock: bool = True,
+        by_key: bool = False,
     ) -> str:
         """Return SQL for the first groups with a visible message."""
         dialect = self._session.dialect
         head = HAS_HEAD.format(hint=index_hint(dialect, 'message_group_order'))
         hint = index_hint(dialect, _INDEXES[where])
+        if by_key:
+            is_mysql = dialect == 'mysql'
+            hint = index_hint(dialect, 'PRIMARY') if is_mysql else ''
         sql = (
             'SELECT g.queue_id, g.group_key, g.head_seq, g.reached '
             f'FROM message_group g{hint} WHERE g.queue_id = {QUEUE} '
             f'AND {where} AND {head}{more}{self._current} '
-            f'ORDER BY g.head_seq LIMIT {self._limit}'
+            f'ORDER BY {GROUP_ORDER[where]} LIMIT {self._limit}'
         )
         if lock:
             return queue_state.for_update(self._session, sql, skip=True)
@@ -267,13 +277,13 @@ class _Free:
 
     def _add_woken(self, woken: Sequence[Group]) -> None:
         """Lock groups whose claims or delays have ended, and add them."""
-        condition = is_one_of(
-            self._session.dialect, 'g.head_seq', 'h', len(woken)
-        )
-        heads = sorted(group.head_seq for group in woken)
+        # By their keys: in search of one that a rival has taken, all that
+        # have woken would be read and locked.
+        keys = [group.key for group in woken]
+        condition = f'g.group_key IN ({placeholders("k", len(keys))})'
         rows = self._session.all(
-            self._group_sql(WOKEN_GROUP, f' AND {condition}'),
-            {**self._values, **placeholder_values('h', heads)},
+            self._group_sql(WOKEN_GROUP, f' AND {condition}', by_key=True),
+            {**self._values, **placeholder_values('k', keys)},
         )
         if len(rows) < len(woken):
             # Rivals were faster: there may be others.

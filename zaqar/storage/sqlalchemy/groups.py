@@ -103,6 +103,11 @@ _APPEND_ON_MYSQL = (
 _SET_GROUPED = 'UPDATE message_queue SET grouped = 1 WHERE qid = :qid'
 
 
+#: In which order they are taken, by the index of each. Many may have woken, of
+#: a queue with a default delay: none but the first ones are read.
+GROUP_ORDER = {FREE_GROUP: 'g.head_seq', WOKEN_GROUP: 'g.wake_at'}
+
+
 class Group(NamedTuple):
     """A locked row; see :data:`.tables.group`."""
 

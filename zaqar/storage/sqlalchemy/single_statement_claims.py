@@ -16,7 +16,11 @@ from zaqar.storage.sqlalchemy.claiming import (
     repeated_claim,
 )
 from zaqar.storage.sqlalchemy.grouped_claims import HAS_HEAD
-from zaqar.storage.sqlalchemy.groups import FREE_GROUP, WOKEN_GROUP
+from zaqar.storage.sqlalchemy.groups import (
+    FREE_GROUP,
+    GROUP_ORDER,
+    WOKEN_GROUP,
+)
 from zaqar.storage.sqlalchemy.message_rows import (
     COLUMNS,
     message,
@@ -127,8 +131,8 @@ def _free_groups(queue: str, limit: int, takes_groups: bool) -> str:
         )
 
     return f"""
-    i AS ({free(FREE_GROUP, 'g.head_seq')}),
-    j AS ({free(WOKEN_GROUP, 'g.head_seq + 0')}),
+    i AS ({free(FREE_GROUP, GROUP_ORDER[FREE_GROUP])}),
+    j AS ({free(WOKEN_GROUP, GROUP_ORDER[WOKEN_GROUP])}),
     g AS (SELECT * FROM (SELECT * FROM i UNION ALL SELECT * FROM j) x
         ORDER BY head_seq LIMIT {limit}),"""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 import sqlalchemy as sa
 
 from zaqar.models import Act, NewMessage, Settlement
@@ -66,10 +67,14 @@ def test_few_rows_are_read(postgresql: sql.SqlServer) -> None:
     postgresql.drop(uri)
 
 
+@pytest.mark.parametrize('delay', [0, 1])
 def test_few_rows_are_read_where_there_are_groups(
-    postgresql: sql.SqlServer,
+    postgresql: sql.SqlServer, delay: int
 ) -> None:
-    """Whether there are many groups, or many messages of a busy one."""
+    """Whether there are many groups, or many messages of a busy one.
+
+    The delay of all of them, if there is one, has passed.
+    """
     uri = postgresql.database()
     migrations.upgrade(parse(uri), 'head')
     store = DRIVER.open_messages(uri, {})
@@ -82,6 +87,7 @@ def test_few_rows_are_read_where_there_are_groups(
                 300,
                 f'{number:016x}',
                 'client',
+                delay=delay,
                 group='busy' if number % 2 else f'g{number}',
             )
             for number in range(first, first + SOME)
@@ -89,7 +95,7 @@ def test_few_rows_are_read_where_there_are_groups(
         now = store.clock.now()
         store.post(qid, messages, now=now, token=token(), version=1)
     for number in range(COUNT):
-        now = store.clock.now()
+        now = store.clock.now() + 1000 * delay
         claim = store.claim(
             qid, now=now, claim_id=f'c{number}', ttl=60, grace=60, limit=SOME
         )
