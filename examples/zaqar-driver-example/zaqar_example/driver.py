@@ -11,7 +11,8 @@ from oslo_config import cfg
 
 from zaqar.errors import ConfigurationError
 from zaqar.storage.driver_declaration import Capability, Driver
-from zaqar_example.stores import Client, ManagementStore, MessageStore
+from zaqar_example.client import Client
+from zaqar_example.stores import ManagementStore, MessageStore
 
 OPTS = [
     cfg.StrOpt(

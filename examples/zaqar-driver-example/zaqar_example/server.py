@@ -13,10 +13,9 @@ from collections import OrderedDict, defaultdict
 from typing import Any
 
 from zaqar import store_clock
-from zaqar.errors import QueueGone, StaleMetadata, TokenReused, ZaqarError
 from zaqar_example.memory import Messages
 from zaqar_example.records import Records
-from zaqar_example.wire import Answer, Request, receive, send
+from zaqar_example.wire import Answer, Refusal, Request, receive, send
 
 #: Number of answers that a place remembers for repeated requests.
 MEMORY = 1000
@@ -51,8 +50,8 @@ class Place:
         call = getattr(self.planes[request.plane], request.call)
         try:
             return Answer(call(**request.values))
-        except (ZaqarError, QueueGone, StaleMetadata, TokenReused) as error:
-            return Answer(None, type(error).__name__, str(error) or None)
+        except Refusal as refusal:
+            return refusal.answer
 
 
 class _Handler(socketserver.BaseRequestHandler):

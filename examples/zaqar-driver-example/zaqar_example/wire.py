@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests and answers as MessagePack, each preceded by its length."""
+"""Requests and answers as JSON, each preceded by its length.
+
+Bodies of messages are sent as Base64. Ids and reasons come from clients and
+may contain lone surrogates, which JSON can escape.
+"""
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 from typing import Any, TypeVar
@@ -28,16 +33,31 @@ class Request(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """A result, or the name and text of an error of ``zaqar.errors``."""
+    """A result, or the name of an error of ``zaqar.errors``.
+
+    :ivar arguments: those of the error
+    """
 
     value: Any = None
     error: str = ''
-    text: str | None = None
+    arguments: list[Any] = []
+
+
+class Refusal(Exception):
+    """A call is answered with an error of ``zaqar.errors``.
+
+    :param kind: its class
+    :param arguments: with which the client raises it
+    """
+
+    def __init__(self, kind: type[Exception], *arguments: Any) -> None:
+        super().__init__(kind, *arguments)
+        self.answer = Answer(error=kind.__name__, arguments=[*arguments])
 
 
 def send(connection: socket.socket, what: Request | Answer) -> None:
     """Send a request or an answer."""
-    data = msgspec.msgpack.encode(what)
+    data = json.dumps(msgspec.to_builtins(what)).encode()
     connection.sendall(_LENGTH.pack(len(data)) + data)
 
 
@@ -47,7 +67,7 @@ def receive(connection: socket.socket, kind: type[T]) -> T:
     :raises EOFError: the connection was closed
     """
     (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
-    return msgspec.msgpack.decode(_exactly(connection, length), type=kind)
+    return msgspec.convert(json.loads(_exactly(connection, length)), kind)
 
 
 def _exactly(connection: socket.socket, count: int) -> bytes:
