@@ -13,7 +13,7 @@ from zaqar.errors import StoreUnavailable
 from zaqar.pools import (
     all_pools,
 )
-from zaqar.storage.sqlalchemy import driver
+from zaqar.storage.sqlalchemy import store_factory
 from zaqar.storage.sqlalchemy.sqlite import SqliteDatabase
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import PATCH, Api
@@ -53,7 +53,7 @@ def test_options_of_two_pools_and_of_the_service_do_not_mix(
         opened.setdefault(name, set()).add(synchronous)
         return SqliteDatabase(url, synchronous)
 
-    monkeypatch.setattr(driver, 'SqliteDatabase', open_file)
+    monkeypatch.setattr(store_factory, 'SqliteDatabase', open_file)
     group = '[drivers:message_store:sqlalchemy]\nsqlite_synchronous = FULL\n'
     api = make_api(POOLED + VIRTUAL + group).as_admin()
     options = {'sqlite_synchronous': 'NORMAL'}
