@@ -4,8 +4,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import structs
-
 from zaqar.errors import (
     QueueFull,
     QueueGone,
@@ -95,25 +93,13 @@ class Posts:
         """Store messages, then their notice, which is in another slot.
 
         A repeated post does so again; the token of the notice keeps it from
-        being stored twice. So does a post of duplicates, by the ids of the
-        messages: the one that stored these may have got no further.
+        being stored twice.
         """
         record, epoch, _ = self._store(post, limit, _NO_NOTICE)
-        ids, places = _read(record, post.messages)
-        if not epoch:
-            return record
-        notices: list[NewMessage] = []
-        if post.dedup_window:
-            notices = _notices_by_id(post, notice, ids)
-            places = [
-                place
-                for place in places
-                if post.messages[place].dedup_id is None
-            ]
-        if places:
-            notices.append(notice(places))
-        if notices:
-            self._store(_notice_of(post, notices), 0, _NO_NOTICE)
+        places = _read(record, post.messages)[1]
+        if epoch and places:
+            own = _notice_of(post, notice(places))
+            self._store(own, 0, _NO_NOTICE)
         return record
 
     def _store(
@@ -153,28 +139,13 @@ class Posts:
         return answer[0], int(answer[1]), b''
 
 
-def _notices_by_id(
-    post: PostCall, notice: Notice, ids: Sequence[str]
-) -> list[NewMessage]:
-    """Return a notice of each message that may have duplicates.
-
-    They are duplicates, too, if there is one of that message already.
-    """
-    return [
-        structs.replace(notice((place,)), dedup_id=f'{post.qid}{ids[place]}')
-        for place, item in enumerate(post.messages)
-        if item.dedup_id is not None
-    ]
-
-
-def _notice_of(post: PostCall, notices: Sequence[NewMessage]) -> PostCall:
-    """Return the call that stores the notices of a post."""
+def _notice_of(post: PostCall, message: NewMessage) -> PostCall:
+    """Return the call that stores the notice of a post."""
     return PostCall(
         OUTBOX,
         f'{post.qid}{post.token}',
-        notices,
+        [message],
         post.now,
-        dedup_window=post.dedup_window,
         fingerprint=post.fingerprint,
         token_lifetime=post.token_lifetime,
     )

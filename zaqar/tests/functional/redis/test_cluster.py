@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from redis.crc import key_slot
@@ -204,37 +204,3 @@ def test_when_all_hang_twenty_callers_know_in_time(
     assert {type(error) for _, error in results} == {StoreUnavailable}
     assert max(took for took, _ in results) < BOUND
     cluster.nodes[0].process.wait_until(lambda: answers(queues[0], None))
-
-
-def test_a_duplicate_brings_the_notice_that_was_lost(
-    cluster: Cluster, opened: Open
-) -> None:
-    """The post that stored the message ended before the notice was stored."""
-    queue = Probe(opened(cluster.url), Hand())
-    outbox = Probe(queue.store, queue.hand, OUTBOX)
-    queue.store.mark_subscribed(queue.qid, now=queue.hand.now)
-
-    def lost(_: object = None) -> NewMessage:
-        raise StoreUnavailable
-
-    def post(notice: Callable[..., NewMessage]) -> Sequence[str]:
-        return queue.send(
-            [message('a', dedup_id='one'), message('b')],
-            dedup_window=300,
-            notice=notice,
-        )
-
-    before = len(outbox.list().messages)
-    with pytest.raises(StoreUnavailable):
-        post(lost)
-    (first, *_) = queue.list().messages
-    for _ in range(2):
-        assert post(lambda places: message(f'notice of {places}'))[0] == (
-            first.id
-        )
-    notices = bodies(outbox.list().messages)[before:]
-    assert sorted(notices) == [
-        'notice of (0,)',
-        'notice of [1]',
-        'notice of [1]',
-    ]
