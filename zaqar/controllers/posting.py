@@ -123,7 +123,9 @@ def post(
         )
 
     try:
-        ids = ctx.catalogue.run_ensured(scope, append)
+        ids = ctx.catalogue.run_ensured(
+            scope, append, lambda store: _check_groups(store, first.stored)
+        )
     except TokenReused:
         raise KeyReused from None
     if key is None:

@@ -27,7 +27,7 @@ from zaqar.models import Record as Recorded
 from zaqar.pools import flavor_records, pool_selection
 from zaqar.pools.all_pools import VIRTUAL, Pools
 from zaqar.pools.open_stores_and_pings import PoolMissing
-from zaqar.pools.queue_catalogue import Catalogue
+from zaqar.pools.queue_catalogue import Admit, Catalogue
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import list_all, repeat
 
@@ -66,11 +66,16 @@ class PooledCatalogue(Catalogue):
         return queue
 
     def create(
-        self, scope: Scope, metadata: Mapping[str, Any]
+        self,
+        scope: Scope,
+        metadata: Mapping[str, Any],
+        admit: Admit | None = None,
     ) -> tuple[Queue, bool]:
         # An existing queue needs no pool, and stays where it is.
         queue = self.read(scope)
-        return (queue, False) if queue else super().create(scope, metadata)
+        if queue is not None:
+            return queue, False
+        return super().create(scope, metadata, admit)
 
     def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
         """Store other metadata; see the base class.

@@ -13,6 +13,7 @@ that depend on no metadata are not checked, and reads may be up to
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import secrets
 import time
@@ -50,6 +51,9 @@ T = TypeVar('T')
 
 #: A call on the messages of a queue.
 Call = Callable[[MessageStore, Queue], T]
+
+#: Raises what keeps a queue from being created in a store.
+Admit = Callable[[MessageStore], None]
 
 
 class Catalogue:
@@ -94,12 +98,24 @@ class Catalogue:
         return self._cache_queue(self._from_record(scope, record))
 
     def create(
-        self, scope: Scope, metadata: Mapping[str, Any]
+        self,
+        scope: Scope,
+        metadata: Mapping[str, Any],
+        admit: Admit | None = None,
     ) -> tuple[Queue, bool]:
-        """Return a queue, created if missing, and whether this call did it."""
+        """Return a queue, created if missing, and whether this call did it.
+
+        :param admit: see :meth:`run_ensured`
+        """
 
         def attempt() -> tuple[Queue, bool] | None:
             queue = self._new(scope, metadata)
+            if admit is not None:
+                try:
+                    admit(self.store(queue))
+                except BaseException:
+                    self._discard(queue)
+                    raise
             if self.management.create(
                 scope.kind, scope.project, scope.name, self._data(queue)
             ):
@@ -113,9 +129,12 @@ class Catalogue:
 
         return repeat(attempt)
 
-    def ensure(self, scope: Scope) -> Queue:
-        """Return a queue, created without metadata if it is missing."""
-        return self.find(scope) or self.create(scope, {})[0]
+    def ensure(self, scope: Scope, admit: Admit | None = None) -> Queue:
+        """Return a queue, created without metadata if it is missing.
+
+        :param admit: see :meth:`run_ensured`
+        """
+        return self.find(scope) or self.create(scope, {}, admit)[0]
 
     def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
         """Store other metadata, if nobody changed it since it was read."""
@@ -160,9 +179,16 @@ class Catalogue:
         result: T = self._run(scope, self.find, call, missing)
         return result
 
-    def run_ensured(self, scope: Scope, call: Call[T]) -> T:
-        """Run a call on a queue's messages; create the queue if missing."""
-        result: T = self._run(scope, self.ensure, call, None)
+    def run_ensured(
+        self, scope: Scope, call: Call[T], admit: Admit | None = None
+    ) -> T:
+        """Run a call on a queue's messages; create the queue if missing.
+
+        :param admit: looks at the store of a queue that is about to be
+            created; what it raises prevents that
+        """
+        ensure = functools.partial(self.ensure, admit=admit)
+        result: T = self._run(scope, ensure, call, None)
         return result
 
     def ping(self) -> None:

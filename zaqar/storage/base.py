@@ -61,13 +61,15 @@ class Store(abc.ABC):
 
 
 class MessageStore(Store, WatchableStore, InspectableStore):
-    """Messages and claims of queues, each queue known by its ``qid``.
+    """Messages and claims of queues, each queue known by its ``qid``."""
 
-    :cvar has_groups: whether claims and pops obey the groups of messages;
-        elsewhere nobody posts messages with a group
-    """
+    @property
+    def has_groups(self) -> bool:
+        """Whether claims and pops obey the groups of messages.
 
-    has_groups: bool = True
+        Elsewhere posts with a group are refused.
+        """
+        return False
 
     @abc.abstractmethod
     def post(

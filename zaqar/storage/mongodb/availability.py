@@ -4,13 +4,16 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from zaqar.storage.availability import MAX_FREE, Availability
-from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb import documents, groups
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.documents import Document
 
 #: Queues of one command, whose three pipelines have four stages each: servers
 #: allow a thousand stages.
 CHUNK = 60
+
+#: The same if some have groups, which have two pipelines more.
+CHUNK_WITH_GROUPS = 36
 
 
 def look(
@@ -29,10 +32,13 @@ def look(
         queues = database.find(
             database.collection('queue', partition),
             {'_id': {'$in': [*some]}, 'gone': {'$exists': False}},
-            {'key': 1, 'next': 1},
+            {'key': 1, 'next': 1, 'grp': 1},
         )
-        for first in range(0, len(queues), CHUNK):
-            chunk = queues[first : first + CHUNK]
+        size = CHUNK
+        if any('grp' in queue for queue in queues):
+            size = CHUNK_WITH_GROUPS
+        for first in range(0, len(queues), size):
+            chunk = queues[first : first + size]
             offers |= _offers(database, partition, chunk, now)
     return [offers.get(qid, Availability()) for qid in qids]
 
@@ -83,19 +89,38 @@ def _pipelines(
     live = {'e': {'$gt': documents.date(now)}}
     for queue in queues:
         key, name = bytes(queue['key']), {'$literal': queue['_id']}
-        for where in (
+        counted: list[Document] = [
+            {'$limit': MAX_FREE},
+            {'$group': {'_id': name, 'free': {'$sum': 1}}},
+        ]
+        more = groups.UNGROUPED if 'grp' in queue else {}
+        free: Sequence[Document] = (
             {'f': documents.places(key)},
-            {'w': documents.until(key, now)},
-        ):
-            yield [
-                {'$match': where | live},
-                {'$limit': MAX_FREE},
-                {'$group': {'_id': name, 'free': {'$sum': 1}}},
-            ]
+            {'w': documents.until(key, now), **more},
+        )
+        for where in free:
+            yield [{'$match': where | live}, *counted]
+        if 'grp' in queue:
+            yield from _free_groups(key, now, counted)
         later = {'$gt': documents.place(key, now), '$lt': documents.ahead(key)}
         yield [
             {'$match': {'w': later}},
             {'$sort': {'w': 1}},
             {'$limit': 1},
             {'$group': {'_id': name, 'due': {'$min': '$a'}}},
+        ]
+
+
+def _free_groups(
+    key: bytes, now: int, counted: Sequence[Document]
+) -> Iterator[Sequence[Document]]:
+    """Yield what counts free groups, each as one message."""
+    for where in (
+        {'f': documents.places(key)},
+        {'w': documents.until(key, now)},
+    ):
+        of_groups = [{'$match': where}, *counted]
+        yield [
+            {'$match': {'_id': {'$in': []}}},
+            {'$unionWith': {'coll': groups.COLLECTION, 'pipeline': of_groups}},
         ]

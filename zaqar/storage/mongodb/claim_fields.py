@@ -77,6 +77,8 @@ def claim_update(terms: ClaimTerms, guard: Document) -> list[Document]:
         **dict.fromkeys(('f', 'd', 'g', 'pl'), '$$REMOVE'),
         **guard,
     }
+    if terms.queue.grouped:
+        change |= {'q': '$$REMOVE', 'y': _of_group('$og')}
     if terms.is_pop:
         return [{'$set': change}]
     change |= {**lifetimes(terms), 'n': {'$add': ['$n', 1]}}
@@ -89,10 +91,36 @@ def claim_update(terms: ClaimTerms, guard: Document) -> list[Document]:
     return [{'$set': change}]
 
 
-def free_update(**more: Any) -> list[Document]:
+def renew_update(terms: ClaimTerms) -> list[Document]:
+    change = {
+        'a': terms.end,
+        'h': terms.end,
+        'ct': terms.ttl,
+        'w': documents.place(terms.queue.key, terms.end),
+        **lifetimes(terms),
+    }
+    return [{'$set': change}]
+
+
+def free_update(queue: CachedQueue, **more: Any) -> list[Document]:
     """Return the update of a message that no claim holds any more."""
     gone = dict.fromkeys(documents.CLAIM_FIELDS, '$$REMOVE')
-    return [{'$set': {'a': 0, 'h': 0, 'f': '$k', **gone, **more}}]
+    change: Document = {'a': 0, 'h': 0, 'f': '$k', **gone}
+    if queue.grouped:
+        change |= {
+            'f': {'$cond': [_IN_GROUP, '$$REMOVE', '$k']},
+            'q': _of_group('$k'),
+        }
+    return [{'$set': change | more}]
+
+
+#: The condition, in an update, that a message has a group.
+_IN_GROUP: Document = {'$eq': [{'$type': '$og'}, 'binData']}
+
+
+def _of_group(value: str) -> Document:
+    """Return a value that only messages with a group get."""
+    return {'$cond': [_IN_GROUP, value, '$$REMOVE']}
 
 
 def delay_update(
@@ -101,7 +129,9 @@ def delay_update(
     """Return likewise that of one that is delayed until then."""
     wakes = documents.place(queue.key, end)
     delay = {'a': end, 'z': end, 'd': '$k', 'w': wakes, 'f': '$$REMOVE'}
-    return free_update(**delay, **more)
+    if queue.grouped:
+        delay |= {'q': '$$REMOVE', 'y': _of_group('$og')}
+    return free_update(queue, **delay, **more)
 
 
 def settled_update(
@@ -121,7 +151,7 @@ def settled_update(
         more['r'] = {'$literal': documents.encode(item.reason)}
     if item.seconds:
         return delay_update(queue, end, more)
-    return free_update(**more)
+    return free_update(queue, **more)
 
 
 def new_claim(terms: ClaimTerms, rows: Sequence[Document]) -> Claim:

@@ -29,7 +29,7 @@ from zaqar.storage.mongodb.commands_and_transactions import (
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.error_classification import is_duplicate
 from zaqar.storage.mongodb.message_queries import FREE, WOKEN, Reader
-from zaqar.storage.mongodb.queue_state_cache import CachedQueue, QueueCache
+from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 
 #: Queries for what rivals have left, before a claim returns fewer messages.
 MAX_REFILLS = 3
@@ -53,19 +53,17 @@ class Claimer:
     def __init__(
         self,
         database: MongoDatabase,
-        cache: QueueCache,
         reader: Reader,
         *,
         strictly: bool,
     ) -> None:
         self._database = database
-        self._cache = cache
         self._reader = reader
         self._strictly = strictly
 
     def claim(self, terms: ClaimTerms, limit: int) -> Claim | None:
         for tries in range(MAX_TRIES):
-            rows = self._candidates(terms, limit, self._window(limit, tries))
+            rows = self._candidates(terms, limit, self.window(limit, tries))
             if not rows:
                 return self.held(terms.queue, terms.claim_id, terms.now)
             try:
@@ -73,7 +71,7 @@ class Claimer:
             except OperationFailure as error:
                 if not is_duplicate(error):
                     raise
-                claim = self._repeated(terms)
+                claim = self.repeated(terms)
                 if claim is not None:
                     return claim
                 continue
@@ -82,7 +80,7 @@ class Claimer:
             claim = (
                 self._completed(terms, limit)
                 if taken
-                else self._repeated(terms)
+                else self.repeated(terms)
             )
             if claim is not None:
                 return claim
@@ -92,7 +90,7 @@ class Claimer:
         self, queue: CachedQueue, claim_id: str, now: int
     ) -> Claim | None:
         """Return a live claim that still holds messages, else None."""
-        rows = self._held(queue, claim_id, now)
+        rows = self.held_rows(queue, claim_id, now)
         return claim_fields.stored_claim(claim_id, rows, now)
 
     def is_live(self, queue: CachedQueue, claim_id: str, now: int) -> bool:
@@ -104,16 +102,9 @@ class Claimer:
 
     def renew(self, terms: ClaimTerms) -> bool:
         queue = terms.queue
-        change = {
-            'a': terms.end,
-            'h': terms.end,
-            'ct': terms.ttl,
-            'w': documents.place(queue.key, terms.end),
-            **claim_fields.lifetimes(terms),
-        }
         where = claim_fields.live_messages(queue, terms.claim_id, terms.now)
         result = self._database.step(
-            queue.messages.update_many, where, [{'$set': change}]
+            queue.messages.update_many, where, claim_fields.renew_update(terms)
         )
         queue.will_wake(terms.end)
         return result.matched_count > 0
@@ -123,22 +114,19 @@ class Claimer:
         self._database.step(
             queue.messages.update_many,
             where,
-            claim_fields.free_update(),
+            claim_fields.free_update(queue),
         )
 
-    def pop(self, qid: str, now: int, limit: int) -> list[Message]:
-        queue = self._cache.get(qid)
-        if queue is None:
-            return []
+    def pop(self, queue: CachedQueue, now: int, limit: int) -> list[Message]:
         for tries in range(MAX_TRIES):
             terms = ClaimTerms(
                 queue, secrets.token_hex(16), now, POP_TTL, 0, is_pop=True
             )
-            rows = self._candidates(terms, limit, self._window(limit, tries))
+            rows = self._candidates(terms, limit, self.window(limit, tries))
             if not rows:
                 return []
             if self._take(terms, rows, guarded=False) < len(rows):
-                rows = self._held(queue, terms.claim_id, now)
+                rows = self.held_rows(queue, terms.claim_id, now)
             if rows:
                 self._database.step(
                     queue.messages.delete_many, {'c': terms.key}
@@ -148,7 +136,7 @@ class Claimer:
                 ]
         raise StoreUnavailable
 
-    def _window(self, limit: int, tries: int) -> int:
+    def window(self, limit: int, tries: int) -> int:
         """Return how many rows to choose from; 0 for the first ones."""
         return 0 if self._strictly else 4 * limit * min(tries, 4)
 
@@ -171,7 +159,7 @@ class Claimer:
             queue, (WOKEN, FREE), now=now, limit=window or limit, more=more
         )
         if len(rows) >= limit and rows[-1]['a']:
-            self._free_expired(queue, now)
+            self.free_expired(queue, now)
         if len(rows) > limit:
             start = random.randrange(len(rows) - limit + 1)
             rows = rows[start : start + limit]
@@ -188,7 +176,7 @@ class Claimer:
         )
         return sorted([*rows, *exhausted], key=documents.seq_of)
 
-    def _free_expired(self, queue: CachedQueue, now: int) -> None:
+    def free_expired(self, queue: CachedQueue, now: int) -> None:
         """Free many messages whose claims and delays have ended."""
         where: Document = {'w': documents.until(queue.key, now)}
         rows = self._database.find(
@@ -198,7 +186,7 @@ class Claimer:
         self._database.step(
             queue.messages.update_many,
             {'_id': {'$in': ids}, **where},
-            claim_fields.free_update(),
+            claim_fields.free_update(queue),
         )
 
     def _take(
@@ -237,7 +225,7 @@ class Claimer:
 
     def _completed(self, terms: ClaimTerms, limit: int) -> Claim | None:
         """Return a claim that lost messages to rivals, refilled if it can."""
-        rows = self._held(terms.queue, terms.claim_id, terms.now)
+        rows = self.held_rows(terms.queue, terms.claim_id, terms.now)
         for _ in range(MAX_REFILLS):
             missing = limit - sum(not row['x'] for row in rows)
             if not rows or missing <= 0:
@@ -249,13 +237,13 @@ class Claimer:
             if not more:
                 break
             self._take(terms, more, guarded=False)
-            rows = self._held(terms.queue, terms.claim_id, terms.now)
+            rows = self.held_rows(terms.queue, terms.claim_id, terms.now)
         return claim_fields.stored_claim(terms.claim_id, rows, terms.now)
 
-    def _repeated(self, terms: ClaimTerms) -> Claim | None:
+    def repeated(self, terms: ClaimTerms) -> Claim | None:
         """Return the live claim of a guard; remove the guard of a dead one."""
         queue, now = terms.queue, terms.now
-        rows = self._held(queue, terms.claim_id, now)
+        rows = self.held_rows(queue, terms.claim_id, now)
         if not rows:
             self._database.step(
                 queue.messages.update_one,
@@ -267,10 +255,10 @@ class Claimer:
         missing = selected - {bytes(row['_id']) for row in rows}
         if missing:
             self._take(terms, [{'_id': id_} for id_ in missing], guarded=False)
-            rows = self._held(queue, terms.claim_id, now)
+            rows = self.held_rows(queue, terms.claim_id, now)
         return claim_fields.stored_claim(terms.claim_id, rows, now)
 
-    def _held(
+    def held_rows(
         self, queue: CachedQueue, claim_id: str, now: int
     ) -> list[Document]:
         where = claim_fields.live_messages(queue, claim_id, now)

@@ -109,6 +109,11 @@ class MongoDatabase:
         return self._settings.write_concern
 
     @property
+    def has_transactions(self) -> bool:
+        """Whether the server has them, as far as is known."""
+        return self._has_transactions
+
+    @property
     def partitions(self) -> int:
         """How many databases there are."""
         return len(self._names)

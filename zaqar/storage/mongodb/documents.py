@@ -20,8 +20,13 @@ n, x   count of claims; whether the claim found it exhausted
 ci, ct id and ttl of the claim
 pl     on the message with ``g``: ids of all that the claim selected
 b u s  body, client, checksum
-o, xt  group, extras; only if it has them
+xt     extras; only if it has them
 r      the last reason that a worker gave, only then
+o      name of its group; it and the following only if it has one
+og     ``_id`` of the document of its group
+l      the same, sequence number (32 + 8): its place in the group
+q      as ``k``, instead of ``f``
+y      as ``og``, only while a claim holds it or it waits after a release
 ====== ================================================================
 
 The *key* of a queue is another one after a purge or a drop, so that its
@@ -36,7 +41,10 @@ text and whose place is behind all messages.
 A queue, in the collection ``queue``, by its qid: ``key``, ``next`` number,
 ``sub`` (epoch of the flag, negative without subscribers), ``live`` (an upper
 bound of the number of messages, if a limit was ever set), ``gone`` (when it
-was dropped) and ``old`` (former keys, whose messages are to be swept).
+was dropped), ``old`` (former keys, whose messages are to be swept) and ``grp``
+(whether it has ever had groups: 1 if some processes may not know it yet).
+
+Documents of groups: see :mod:`.groups`.
 """
 
 import hashlib
@@ -56,7 +64,7 @@ Document = dict[str, Any]
 EXPIRE_AFTER = 3600
 
 #: Fields that are removed when a claim ends.
-CLAIM_FIELDS = ('c', 'g', 'ci', 'ct', 'x', 'pl', 'w', 'd')
+CLAIM_FIELDS = ('c', 'g', 'ci', 'ct', 'x', 'pl', 'w', 'd', 'y')
 
 MESSAGE_INDEXES: Sequence[pymongo.IndexModel] = (
     pymongo.IndexModel([('k', 1)], name='place'),
@@ -65,6 +73,16 @@ MESSAGE_INDEXES: Sequence[pymongo.IndexModel] = (
     pymongo.IndexModel([('w', 1)], name='waking', sparse=True),
     pymongo.IndexModel([('c', 1)], name='claim', sparse=True),
     pymongo.IndexModel([('g', 1)], name='guard', sparse=True, unique=True),
+    pymongo.IndexModel([('l', 1)], name='lane', sparse=True),
+    pymongo.IndexModel([('q', 1)], name='in_group', sparse=True),
+    pymongo.IndexModel([('y', 1)], name='held_in_group', sparse=True),
+    pymongo.IndexModel(
+        [('e', 1)], name='death', expireAfterSeconds=EXPIRE_AFTER
+    ),
+)
+GROUP_INDEXES: Sequence[pymongo.IndexModel] = (
+    pymongo.IndexModel([('f', 1)], name='free', sparse=True),
+    pymongo.IndexModel([('w', 1)], name='waking', sparse=True),
     pymongo.IndexModel(
         [('e', 1)], name='death', expireAfterSeconds=EXPIRE_AFTER
     ),
@@ -125,6 +143,11 @@ def claim_key(key: bytes, claim_id: str) -> bytes:
     return key + hashlib.blake2b(claim_id.encode(), digest_size=16).digest()
 
 
+def group_id(key: bytes, name: str) -> Binary:
+    """Return the ``_id`` of the document of a group."""
+    return Binary(key + hashlib.blake2b(encode(name), digest_size=16).digest())
+
+
 def token_id(key: bytes, token: str) -> str:
     """Return the ``_id`` of the document of a post."""
     return f'{key.hex()}/{token}'
@@ -149,14 +172,15 @@ def new_message(key: bytes, seq: int, item: NewMessage, now: int) -> Document:
     if item.checksum is not None:
         document['s'] = item.checksum
     if item.group is not None:
-        document['o'] = item.group
+        group = group_id(key, item.group)
+        document |= {'o': item.group, 'og': group, 'l': group + number(seq)}
     if item.extras is not None:
         document['xt'] = item.extras
     if item.delay:
         end = now + item.delay * 1000
         document |= {'a': end, 'z': end, 'd': at, 'w': place(key, end)}
     else:
-        document['f'] = at
+        document['f' if item.group is None else 'q'] = at
     return document
 
 

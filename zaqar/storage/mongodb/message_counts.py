@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from zaqar.models import MessageSpan, Stats
-from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb import documents, groups
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
@@ -47,13 +47,14 @@ def count(
         _span(rows['oldest']),
         _span(rows['newest']),
         delayed=min(number('delayed'), total - claimed),
+        held_by_groups=min(number('held by groups'), total - claimed),
         oldest_free_at=min(starts, default=None),
         posted=queue.next,
     )
 
 
 #: Pipelines that find the oldest claimable message.
-_FREE = ('free', 'woken')
+_FREE = ('free', 'woken', 'in group')
 
 
 def _pipelines(
@@ -80,11 +81,70 @@ def _pipelines(
         woken: Document = {'w': documents.until(key, now)}
         counted['lapsed'] = {**woken, 'h': {'$gt': 0}}
         start = {'_id': {'$literal': 'woken'}, 'at': {'$min': '$m'}}
-        pipelines.append([{'$match': woken | live}, {'$group': start}])
+        where = woken | live
+        if queue.grouped:
+            where |= groups.UNGROUPED
+        pipelines.append([{'$match': where}, {'$group': start}])
     for name, where in counted.items():
         group = {'_id': {'$literal': name}, 'n': {'$sum': 1}}
         pipelines.append([{'$match': where}, {'$group': group}])
+    if queue.grouped:
+        pipelines += _of_groups(queue, now)
     return pipelines
+
+
+def _of_groups(queue: CachedQueue, now: int) -> list[Sequence[Document]]:
+    """Return pipelines for the oldest in free groups, and those in busy ones.
+
+    Messages and groups are counted together, by group.
+    """
+    start = {'_id': {'$literal': 'in group'}, 'at': {'$min': '$m'}}
+    free = [
+        _from_groups(queue, [{'$match': where}])
+        for where in (
+            {'f': documents.places(queue.key)},
+            {'w': documents.until(queue.key, now)},
+        )
+    ]
+    waiting = {
+        'k': documents.places(queue.key),
+        'og': {'$exists': True},
+        'a': {'$lte': now},
+        'e': {'$gt': documents.date(now)},
+    }
+    later = {
+        '$gt': documents.place(queue.key, now),
+        '$lt': documents.ahead(queue.key),
+    }
+    is_busy: list[Document] = [
+        {'$match': {'w': later}},
+        {'$group': {'_id': '$_id', 'n': {'$sum': 0}, 'busy': {'$sum': 1}}},
+    ]
+    sums = {'n': {'$sum': '$n'}, 'busy': {'$sum': '$busy'}}
+    return [
+        [*_NOTHING, *free, {'$group': start}],
+        [
+            {'$match': waiting},
+            {'$group': {'_id': '$og', 'n': {'$sum': 1}, 'busy': {'$sum': 0}}},
+            _from_groups(queue, is_busy),
+            {'$group': {'_id': '$_id', **sums}},
+            {'$match': {'busy': {'$gt': 0}}},
+            {
+                '$group': {
+                    '_id': {'$literal': 'held by groups'},
+                    'n': {'$sum': '$n'},
+                }
+            },
+        ],
+    ]
+
+
+#: The start of a pipeline without messages.
+_NOTHING: Sequence[Document] = ({'$match': {'_id': {'$in': []}}},)
+
+
+def _from_groups(queue: CachedQueue, pipeline: Sequence[Document]) -> Document:
+    return {'$unionWith': {'coll': queue.groups.name, 'pipeline': [*pipeline]}}
 
 
 def _end(name: str, where: Document, sort: Document) -> Sequence[Document]:

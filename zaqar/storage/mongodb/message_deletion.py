@@ -10,7 +10,7 @@ from pymongo.client_session import ClientSession
 
 from zaqar.storage import deletion_errors
 from zaqar.storage.message_ids import is_claim_id
-from zaqar.storage.mongodb import documents
+from zaqar.storage.mongodb import documents, groups
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.commands_and_transactions import (
     MongoDatabase,
@@ -60,7 +60,13 @@ class Deleter:
     def delete_many(self, qid: str, ids: Sequence[str], now: int) -> None:
         queue = self._cache.get(qid)
         keys = _keys(queue, ids)
-        if queue is not None and keys:
+        if queue is None or not keys:
+            return
+        if queue.grouped:
+            self._database.atomically(
+                lambda session: _delete_any(queue, keys, now, session)
+            )
+        else:
             self._database.step(
                 queue.messages.delete_many, {'_id': {'$in': keys}}
             )
@@ -99,6 +105,10 @@ class Deleter:
                 'c': documents.claim_key(queue.key, claim_id),
                 'h': {'$gt': now},
             }
+        if queue.grouped:
+            return self._database.atomically(
+                lambda session: _delete_of_group(queue, where, now, session)
+            )
         result = self._database.step(queue.messages.delete_one, where)
         return result.deleted_count > 0
 
@@ -132,7 +142,9 @@ def _delete_held(
     }
     with in_time():
         rows = list(
-            queue.messages.find(where, {'h': 1, 'ci': 1}, session=session)
+            queue.messages.find(
+                where, {'h': 1, 'ci': 1, 'og': 1}, session=session
+            )
         )
     for row in rows:
         if row['h'] <= now or row['ci'] not in claim_ids:
@@ -141,6 +153,39 @@ def _delete_held(
         queue.messages.delete_many(
             {'_id': {'$in': list(keys)}}, session=session
         )
+    groups.regroup_of(queue, rows, now, session)
+
+
+def _delete_any(
+    queue: CachedQueue,
+    keys: Sequence[Binary],
+    now: int,
+    session: ClientSession | None,
+) -> None:
+    """Delete messages, some with a group, within a transaction."""
+    where: Document = {'_id': {'$in': list(keys)}}
+    with in_time():
+        rows = list(queue.messages.find(where, {'og': 1}, session=session))
+    with in_time():
+        queue.messages.delete_many(where, session=session)
+    groups.regroup_of(queue, rows, now, session)
+
+
+def _delete_of_group(
+    queue: CachedQueue,
+    where: Document,
+    now: int,
+    session: ClientSession | None,
+) -> bool:
+    """Delete a message, maybe with a group, within a transaction."""
+    with in_time():
+        row = queue.messages.find_one_and_delete(
+            where, {'og': 1}, session=session
+        )
+    if row is None:
+        return False
+    groups.regroup_of(queue, [row], now, session)
+    return True
 
 
 def _keys(queue: CachedQueue | None, ids: Sequence[str]) -> list[Binary]:

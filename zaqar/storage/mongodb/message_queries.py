@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 from zaqar.models import Message, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
+from zaqar.storage.inspection import Inspected
 from zaqar.storage.message_ids import (
     MAX_SEQ,
     make_marker,
     parse_id,
     parse_marker,
 )
-from zaqar.storage.mongodb import documents, message_counts
+from zaqar.storage.mongodb import documents, groups, message_counts
 from zaqar.storage.mongodb.commands_and_transactions import (
     Documents,
     MongoDatabase,
@@ -41,6 +42,10 @@ class StateFilter:
 
 def _free(queue: CachedQueue, now: int, first: int) -> Document:
     return {'f': documents.places(queue.key, first)}
+
+
+def _in_group(queue: CachedQueue, now: int, first: int) -> Document:
+    return {'q': documents.places(queue.key, first)}
 
 
 def _woken(queue: CachedQueue, now: int, first: int) -> Document:
@@ -66,18 +71,20 @@ FREE = StateFilter(_free, 'f')
 WOKEN = StateFilter(_woken, 'k')
 DELAYED = StateFilter(_delayed, 'd')
 ANY = StateFilter(_any, 'k')
+IN_GROUP = StateFilter(_in_group, 'q')
 NOT_DELAYED = StateFilter(_not_delayed, 'k')
 
 
 def _filters(
-    include_claimed: bool, include_delayed: bool
+    grouped: bool, include_claimed: bool, include_delayed: bool
 ) -> Sequence[StateFilter]:
     """Return filters that select, together, the messages to be shown."""
     if include_claimed:
         return (ANY,) if include_delayed else (NOT_DELAYED,)
+    free = (FREE, IN_GROUP) if grouped else (FREE,)
     if include_delayed:
-        return WOKEN, DELAYED, FREE
-    return WOKEN, FREE
+        return WOKEN, DELAYED, *free
+    return WOKEN, *free
 
 
 class Reader:
@@ -137,7 +144,9 @@ class Reader:
         first = self._first(queue, marker)
         if first is None or first > MAX_SEQ:
             return Page([])
-        filters = _filters(include_claimed, include_delayed)
+        filters = _filters(
+            bool(queue.grouped), include_claimed, include_delayed
+        )
         rows = self.rows(
             queue, filters, now=now, limit=limit, first=first, committed=True
         )
@@ -170,6 +179,17 @@ class Reader:
         }
         rows = self._database.find(queue.committed, where)
         return sorted(rows, key=documents.seq_of)
+
+    def inspect(self, qid: str, message_id: str, now: int) -> Inspected | None:
+        for message in self.get(qid, [message_id], now):
+            queue = self._cache.get(qid)
+            if queue is None or message.group is None or message.claim_id:
+                return Inspected(message)
+            return Inspected(
+                message,
+                groups.busy_until(self._database, queue, message.group, now),
+            )
+        return None
 
     def stats(self, qid: str, now: int) -> Stats:
         # Not from the cache: its number tells how many have been posted.

@@ -17,7 +17,7 @@ from zaqar.models import (
 from zaqar.storage import base
 from zaqar.storage.availability import Availability
 from zaqar.storage.group_commit import Batcher
-from zaqar.storage.inspection import Guarantees
+from zaqar.storage.inspection import Guarantees, Inspected
 from zaqar.storage.message_ids import is_claim_id
 from zaqar.storage.mongodb import (
     availability,
@@ -28,6 +28,7 @@ from zaqar.storage.mongodb import (
 from zaqar.storage.mongodb.claim_fields import ClaimTerms
 from zaqar.storage.mongodb.claiming import Claimer
 from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
+from zaqar.storage.mongodb.grouped_claims import GroupedClaimer
 from zaqar.storage.mongodb.message_deletion import Deleter
 from zaqar.storage.mongodb.message_queries import Reader
 from zaqar.storage.mongodb.posting import Poster
@@ -47,8 +48,6 @@ class MongoMessageStore(base.MessageStore):
     :param strictly: hand out in queue order, however many clients claim
     """
 
-    has_groups = False
-
     def __init__(self, database: MongoDatabase, *, strictly: bool) -> None:
         self._database = database
         self.clock = store_clock.Clock(database.now)
@@ -57,14 +56,18 @@ class MongoMessageStore(base.MessageStore):
         self._queues = QueueDocuments(database, self._cache)
         self._reader = Reader(database, self._cache)
         self._poster = Poster(database, self._cache, self._queues)
-        self._claimer = Claimer(
-            database, self._cache, self._reader, strictly=strictly
-        )
+        self._claimer = Claimer(database, self._reader, strictly=strictly)
+        self._grouped = GroupedClaimer(database, self._reader, self._claimer)
         self._deleter = Deleter(database, self._cache, self._claimer)
         self._sweeper = DatabaseSweeper(database)
         self._batcher: Batcher[PostCall, Sequence[str]] = Batcher(
             self._poster.post_together, self._poster.post, BATCH_TIMEOUT
         )
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether the server has transactions; see :mod:`.groups`."""
+        return self._database.has_transactions
 
     def ping(self) -> None:
         self._database.ping()
@@ -123,7 +126,11 @@ class MongoMessageStore(base.MessageStore):
             self._deleter.delete_held(qid, ids, now, claim_ids)
 
     def pop(self, qid: str, *, now: int, limit: int) -> Sequence[Message]:
-        return self._claimer.pop(qid, now, limit)
+        queue = self._cache.get(qid)
+        if queue is None:
+            return []
+        claimer = self._grouped if queue.grouped else self._claimer
+        return claimer.pop(queue, now, limit)
 
     def claim(
         self, qid: str, *, limit: int, version: int | None = None, **terms: Any
@@ -133,7 +140,11 @@ class MongoMessageStore(base.MessageStore):
             return None
         if version is not None and version < queue.least:
             raise StaleMetadata
-        return self._claimer.claim(ClaimTerms(queue, **terms), limit)
+        named = terms.get('only') is not None
+        claimer = (
+            self._grouped if queue.grouped and not named else self._claimer
+        )
+        return claimer.claim(ClaimTerms(queue, **terms), limit)
 
     def claimed(self, qid: str, claim_id: str, *, now: int) -> Claim | None:
         queue = self._cache.get(qid)
@@ -147,9 +158,8 @@ class MongoMessageStore(base.MessageStore):
         queue = self._cache.get(qid)
         if queue is None or not is_claim_id(claim_id):
             return False
-        return self._claimer.renew(
-            ClaimTerms(queue, claim_id, now, ttl, grace)
-        )
+        claimer = self._grouped if queue.grouped else self._claimer
+        return claimer.renew(ClaimTerms(queue, claim_id, now, ttl, grace))
 
     def settle(
         self,
@@ -168,7 +178,11 @@ class MongoMessageStore(base.MessageStore):
 
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         queue = self._cache.get(qid)
-        if queue is not None and is_claim_id(claim_id):
+        if queue is None or not is_claim_id(claim_id):
+            return
+        if queue.grouped:
+            self._grouped.release(queue, claim_id, now)
+        else:
             self._claimer.release(queue, claim_id)
 
     def availability(
@@ -178,6 +192,11 @@ class MongoMessageStore(base.MessageStore):
 
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._reader.stats(qid, now)
+
+    def inspect(
+        self, qid: str, message_id: str, *, now: int
+    ) -> Inspected | None:
+        return self._reader.inspect(qid, message_id, now)
 
     def guarantees(self, qid: str) -> Guarantees:
         return guarantees.read(self._database, strictly=self._strictly)

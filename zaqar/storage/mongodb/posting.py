@@ -30,7 +30,7 @@ from zaqar.errors import (
 from zaqar.storage import duplicates
 from zaqar.storage.base import OUTBOX
 from zaqar.storage.group_commit import Sharing
-from zaqar.storage.mongodb import deduplication, documents
+from zaqar.storage.mongodb import deduplication, documents, groups
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     MongoDatabase,
@@ -76,7 +76,12 @@ class Poster:
         self._unsubscribed.update(qid, epoch)
 
     def prepare(self, post: PostCall) -> None:
-        """Create a notice that is likely to be needed, and the outbox."""
+        """Do what must not be done within the transaction.
+
+        It creates a notice that is likely to be needed, and the outbox.
+        """
+        if any(item.group for item in post.messages):
+            self._queues.note_groups(post.qid, post.now)
         if post.notice and post.qid not in self._unsubscribed:
             post.notice()
             if self._cache.get(OUTBOX) is None:
@@ -164,6 +169,7 @@ class Poster:
         if outbox is not None and outbox.partition != queue.partition:
             _insert(outbox, notices, session)
             notices = []
+        groups.append(queue, rows, session)
         _insert(queue, notices + rows, session)
         for row in rows:
             if row.get('a'):

@@ -24,6 +24,10 @@ from zaqar.storage.mongodb.queue_state_cache import CACHE_TTL, QueueCache
 _EXISTS: Document = {'gone': {'$exists': False}}
 
 
+#: Values of ``grp``; nobody has seen a queue that is created with it.
+SOME_KNOW, ALL_KNOW = 1, 2
+
+
 class QueueDocuments:
     """The documents of the queues of a store."""
 
@@ -110,6 +114,28 @@ class QueueDocuments:
         # Claims of other processes may still use the cached version.
         time.sleep(CACHE_TTL)
 
+    def note_groups(self, qid: str, now: int) -> None:
+        """Let all processes know that a queue has groups, before it has."""
+        queue = self._cache.get(qid)
+        if queue is not None and queue.grouped == ALL_KNOW:
+            return
+        documents = self._documents(qid)
+        former = self._database.step(
+            documents.find_one_and_update,
+            {'_id': qid},
+            [{'$set': {**_defaults(now), 'grp': _announced()}}],
+            upsert=True,
+        )
+        self._cache.invalidate(qid)
+        if former is None:
+            return
+        if 'gone' in former:
+            raise QueueGone
+        # Claims of other processes may still use what they know of it.
+        time.sleep(CACHE_TTL)
+        self._change(qid, {**_defaults(now), 'grp': ALL_KNOW})
+        self._cache.invalidate(qid)
+
     def _change(self, qid: str, change: Document) -> None:
         """Change a document, created if it is missing."""
         documents = self._documents(qid)
@@ -174,6 +200,12 @@ def _defaults(now: int) -> Document:
         'next': {'$ifNull': ['$next', now * 1000]},
         'sub': {'$ifNull': ['$sub', 1]},
     }
+
+
+def _announced() -> Document:
+    is_new = _missing('$key')
+    value = {'$cond': [is_new, ALL_KNOW, SOME_KNOW]}
+    return {'$ifNull': ['$grp', value]}
 
 
 def _more(count: int, now: int) -> Document:

@@ -53,6 +53,8 @@ class CachedQueue:
     :ivar committed: the same, showing only what no failover can undo
     :ivar least: the oldest version of metadata that may be used
     :ivar next: the number of the next message
+    :ivar grouped: whether it has ever had groups; see :mod:`.documents`
+    :ivar groups: the collection of their documents
     """
 
     qid: str
@@ -60,10 +62,12 @@ class CachedQueue:
     partition: int
     messages: Documents
     committed: Documents
+    groups: Documents
     until: float
     next_wake: NextWake | None = field(default=None)
     least: int = 0
     next: int = 0
+    grouped: int = 0
 
     def wakes_by(self, now: int) -> bool:
         """Tell whether a claim or a delay may have ended."""
@@ -120,6 +124,7 @@ class QueueCache:
             self._queues[qid] = queue
         queue.least = max(queue.least, int(document.get('least', 0)))
         queue.next = max(queue.next, int(document.get('next', 0)))
+        queue.grouped = max(queue.grouped, int(document.get('grp', 0)))
         queue.until = max(queue.until, start + CACHE_TTL)
         return queue
 
@@ -149,5 +154,6 @@ class QueueCache:
             partition,
             self._database.collection('message', partition),
             self._database.collection('message', partition, committed=True),
+            self._database.collection('group', partition),
             0.0,
         )

@@ -2,14 +2,21 @@
 """Settling messages of a claim: they are deleted, released or extended."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 import pymongo
 from bson.binary import Binary
 from msgspec import structs
+from pymongo.client_session import ClientSession
 
 from zaqar.models import Act, Settlement
-from zaqar.storage.mongodb import claim_fields, documents
-from zaqar.storage.mongodb.commands_and_transactions import MongoDatabase
+from zaqar.storage.mongodb import claim_fields, documents, groups
+from zaqar.storage.mongodb.commands_and_transactions import (
+    MongoDatabase,
+    in_time,
+)
 from zaqar.storage.mongodb.documents import Document
 from zaqar.storage.mongodb.queue_state_cache import CachedQueue
 
@@ -28,7 +35,7 @@ def settle(
     query tells what it has got.
     """
     held_by_claim = claim_fields.live_messages(queue, claim_id, now)
-    rows = database.find(queue.messages, held_by_claim, {'_id': 1})
+    rows = database.find(queue.messages, held_by_claim, {'og': 1})
     if not rows:
         return None
     held = {bytes(row['_id']) for row in rows}
@@ -45,14 +52,17 @@ def settle(
         else:
             alike = structs.replace(item, message_id='')
             changed.setdefault(alike, []).append(name)
-    done = 0
-    if deleted:
-        done += database.step(
-            queue.messages.delete_many,
-            {'_id': {'$in': deleted}, **held_by_claim},
-        ).deleted_count
-    if changed:
-        done += _change(database, queue, changed, held_by_claim, now)
+    work = partial(_Work, queue, held_by_claim, deleted, changed, now)
+    if queue.grouped:
+        done = database.atomically(
+            lambda session: _apply_to_groups(work(session), rows)
+        )
+    else:
+        done = 0
+        if deleted:
+            done += database.step(work(None).delete)
+        if changed:
+            done += database.step(work(None).change)
     if done == sum(results):
         return results
     lost = _lost(database, queue, claim_id, settlements)
@@ -62,26 +72,62 @@ def settle(
     ]
 
 
-def _change(
-    database: MongoDatabase,
-    queue: CachedQueue,
-    changed: Mapping[Settlement, Sequence[Binary]],
-    held_by_claim: Document,
-    now: int,
-) -> int:
-    """Release or extend messages; return how many."""
-    updates = []
-    for item, names in changed.items():
-        updates.append(
-            pymongo.UpdateMany(
-                {'_id': {'$in': names}, **held_by_claim},
-                claim_fields.settled_update(queue, item, now),
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The writes that settle messages; both return how many."""
+
+    queue: CachedQueue
+    held_by_claim: Document
+    deleted: Sequence[Binary]
+    changed: Mapping[Settlement, Sequence[Binary]]
+    now: int
+    session: ClientSession | None
+
+    def delete(self) -> int:
+        return self.queue.messages.delete_many(
+            {'_id': {'$in': list(self.deleted)}, **self.held_by_claim},
+            session=self.session,
+        ).deleted_count
+
+    def change(self) -> int:
+        """Release or extend messages."""
+        updates = []
+        for item, names in self.changed.items():
+            updates.append(
+                pymongo.UpdateMany(
+                    {'_id': {'$in': names}, **self.held_by_claim},
+                    claim_fields.settled_update(self.queue, item, self.now),
+                )
             )
-        )
-        if item.seconds:
-            queue.will_wake(item.end(now))
-    write = queue.messages.bulk_write
-    return database.step(write, updates, ordered=False).matched_count
+            if item.seconds:
+                self.queue.will_wake(item.end(self.now))
+        return self.queue.messages.bulk_write(
+            updates, ordered=False, session=self.session
+        ).matched_count
+
+
+def _apply_to_groups(work: _Work, rows: Sequence[Document]) -> int:
+    """Settle messages of groups, within a transaction; return how many.
+
+    :param rows: what the claim holds
+    """
+    done = 0
+    if work.deleted:
+        with in_time():
+            done += work.delete()
+    if work.changed:
+        with in_time():
+            done += work.change()
+    names = {*map(bytes, chain(work.deleted, *work.changed.values()))}
+    ends = [item.end(work.now) for item in work.changed]
+    groups.regroup_of(
+        work.queue,
+        [row for row in rows if bytes(row['_id']) in names],
+        work.now,
+        work.session,
+        keep_until=max(ends, default=0),
+    )
+    return done
 
 
 def _lost(

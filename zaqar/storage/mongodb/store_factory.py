@@ -16,6 +16,7 @@ from zaqar.storage.mongodb.message_store import MongoMessageStore
 _MESSAGE_INDEXES = {
     'message': documents.MESSAGE_INDEXES,
     'queue': documents.QUEUE_INDEXES,
+    'group': documents.GROUP_INDEXES,
     'poster': sessions_and_abandoned_transactions.INDEXES,
 }
 _RECORD_INDEXES = {'record': documents.RECORD_INDEXES}

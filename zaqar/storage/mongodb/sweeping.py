@@ -2,9 +2,11 @@
 """Removal of expired messages, purged queues and old tombstones."""
 
 import secrets
+from collections.abc import Sequence
+from functools import partial
 
 from zaqar.storage.base import TOMBSTONE_LIFETIME
-from zaqar.storage.mongodb import documents, leases
+from zaqar.storage.mongodb import documents, groups, leases
 from zaqar.storage.mongodb.commands_and_transactions import (
     CHUNK,
     Documents,
@@ -14,6 +16,9 @@ from zaqar.storage.mongodb.documents import Document
 
 #: Milliseconds, by the server's clock, after which a sweeper is presumed dead.
 LEASE = 30_000
+
+#: Groups that are updated in one transaction.
+REGROUP_BATCH = 50
 
 
 class DatabaseSweeper:
@@ -39,9 +44,15 @@ class DatabaseSweeper:
     def _sweep(self, partition: int, now: int, limit: int) -> int:
         messages = self._database.collection('message', partition)
         queues = self._database.collection('queue', partition)
+        lanes = self._database.collection(groups.COLLECTION, partition)
         dead: Document = {'e': {'$lte': documents.date(now)}}
-        removed = self._remove(messages, dead, limit)
-        removed += self._empty_garbage(messages, queues, limit - removed)
+        touched: set[bytes] = set()
+        removed = self._remove(messages, dead, limit, touched)
+        self._regroup(messages, lanes, sorted(touched), now)
+        removed += self._remove(lanes, dead, limit - removed)
+        removed += self._empty_garbage(
+            messages, lanes, queues, limit - removed
+        )
         tombstones: Document = {
             'gone': {'$lte': now - TOMBSTONE_LIFETIME},
             'old': {'$exists': False},
@@ -49,27 +60,58 @@ class DatabaseSweeper:
         return removed + self._remove(queues, tombstones, limit - removed)
 
     def _remove(
-        self, documents: Documents, where: Document, limit: int
+        self,
+        documents: Documents,
+        where: Document,
+        limit: int,
+        touched: set[bytes] | None = None,
     ) -> int:
+        """Remove documents, ``limit`` at most; return how many.
+
+        :param touched: takes the groups of messages
+        """
         removed = 0
         while removed < limit:
             batch = min(CHUNK, limit - removed)
             rows = self._database.find(
-                documents, where, {'_id': 1}, limit=batch
+                documents, where, {'og': 1}, limit=batch
             )
             if not rows:
                 break
             ids = [row['_id'] for row in rows]
+            if touched is not None:
+                touched.update(groups.ids_of(rows))
             # The condition again: a claim may have prolonged a lifetime.
             removed += self._database.step(
                 documents.delete_many, {'_id': {'$in': ids}, **where}
             ).deleted_count
         return removed
 
+    def _regroup(
+        self,
+        messages: Documents,
+        lanes: Documents,
+        touched: Sequence[bytes],
+        now: int,
+    ) -> None:
+        """Update groups that have lost messages.
+
+        If this fails, they are updated by the claims that meet them.
+        """
+        for start in range(0, len(touched), REGROUP_BATCH):
+            part = touched[start : start + REGROUP_BATCH]
+            self._database.atomically(
+                partial(groups.regroup, messages, lanes, part, now)
+            )
+
     def _empty_garbage(
-        self, messages: Documents, queues: Documents, limit: int
+        self,
+        messages: Documents,
+        lanes: Documents,
+        queues: Documents,
+        limit: int,
     ) -> int:
-        """Remove the messages of purged and dropped queues."""
+        """Remove the messages and groups of purged and dropped queues."""
         removed = 0
         while removed < limit:
             queue = self._database.step(
@@ -86,6 +128,8 @@ class DatabaseSweeper:
                     }
                 }
                 removed += self._remove(messages, where, limit - removed)
+                own: Document = {'_id': documents.claims(bytes(key))}
+                removed += self._remove(lanes, own, limit - removed)
                 if removed >= limit:
                     break
             else:

@@ -52,6 +52,8 @@ class RedisMessageStore(base.MessageStore):
     :param client: owned by this store from now on
     """
 
+    has_groups = True
+
     def __init__(self, client: RedisClient) -> None:
         self._client = client
         self.server = client.server

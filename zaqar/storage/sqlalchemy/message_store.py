@@ -76,6 +76,8 @@ class SqlMessageStore(base.MessageStore):
         beside its usual duration, so as to share the next one; 0 to share none
     """
 
+    has_groups = True
+
     def __init__(self, database: SqlDatabase, window: float) -> None:
         self._database = database
         self._dialect = database.dialect

@@ -86,6 +86,10 @@ class LargeBodyStore(base.MessageStore):
         self._inline = inline
         self.clock = rows.clock
 
+    @property
+    def has_groups(self) -> bool:
+        return self.rows.has_groups
+
     def ping(self) -> None:
         self.rows.ping()
         self._client.ping()

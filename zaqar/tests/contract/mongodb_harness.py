@@ -88,6 +88,7 @@ class MongoDB(harnesses.Harness):
             'test_deleting',
             'test_duplicates',
             'test_extending',
+            'test_groups',
             'test_message_fields',
             'test_notices',
             'test_popping',
@@ -98,7 +99,9 @@ class MongoDB(harnesses.Harness):
         }
     )
     driver = at_place(driver.DRIVER)
-    features = frozenset({Feature.ENDPOINT, Feature.SERVER_CLOCK})
+    features = frozenset(
+        {Feature.ENDPOINT, Feature.GROUPS, Feature.SERVER_CLOCK}
+    )
     # The server of the tests is a replica set of one.
     options: ClassVar[Mapping[str, Any]] = {'unreliable': True}
 

@@ -7,10 +7,15 @@ import secrets
 from collections.abc import Sequence
 
 import pytest
+from msgspec import structs
 
-from zaqar.errors import MessageClaimed
+from zaqar.api_versions import V2_1
+from zaqar.controllers.call_context import Context
+from zaqar.errors import InvalidRequest, MessageClaimed
 from zaqar.models import Act, Message, NewMessage, Settlement
+from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import MessageStore
+from zaqar.tests.contract.caller import Caller
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import (
     Hand,
@@ -491,3 +496,20 @@ def test_a_claim_of_more_groups_than_one_query_takes(queue: Probe) -> None:
     count = 250
     post(queue, *((secrets.token_hex(4), number) for number in range(count)))
     assert take(queue, count) == list(range(count))
+
+
+def test_a_store_says_truly_whether_it_has_groups(
+    ctx: Context, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert catalogue.messages.has_groups
+    monkeypatch.setattr(type(catalogue.messages), 'has_groups', False)
+    ctx = structs.replace(ctx, version=V2_1)
+    caller = Caller(ctx, 'q')
+
+    with pytest.raises(InvalidRequest, match='group'):
+        caller.post(1, group='a')
+    # An invalid post changes nothing.
+    assert catalogue.read(caller.scope) is None
+    caller.post(1)
+    with pytest.raises(InvalidRequest, match='group'):
+        caller.post(1, group='a')
