@@ -498,10 +498,9 @@ def test_a_claim_of_more_groups_than_one_query_takes(queue: Probe) -> None:
     assert take(queue, count) == list(range(count))
 
 
-def test_a_store_says_truly_whether_it_has_groups(
+def test_messages_with_a_group_are_refused_where_claims_ignore_it(
     ctx: Context, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert catalogue.messages.has_groups
     monkeypatch.setattr(type(catalogue.messages), 'has_groups', False)
     ctx = structs.replace(ctx, version=V2_1)
     caller = Caller(ctx, 'q')

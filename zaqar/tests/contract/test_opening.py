@@ -29,6 +29,12 @@ def test_a_driver_names_its_schemes_and_capabilities(
     assert set(harness.driver.capabilities) <= set(Capability)
 
 
+def test_a_store_says_whether_it_has_groups(
+    harness: Harness, messages: MessageStore
+) -> None:
+    assert messages.has_groups == (Feature.GROUPS in harness.features)
+
+
 def test_a_driver_that_needs_no_server_names_a_place_in_our_folder(
     harness: Harness, tmp_path: pathlib.Path, hand: Hand
 ) -> None:
