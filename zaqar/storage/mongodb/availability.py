@@ -76,6 +76,7 @@ def _availability(queue: Document, row: Document) -> Availability:
         min(int(row.get('free', 0)), MAX_FREE),
         int(queue['next']),
         None if due is None else int(due),
+        grouped='grp' in queue,
     )
 
 
