@@ -20,8 +20,9 @@ _EXAMPLE = pathlib.Path(__file__).parents[3] / 'examples'
 
 #: A part of the contract suite; all of it takes minutes.
 _PART = (
-    'test_availability or test_bodies or test_deleting or test_management or '
-    'test_opening'
+    'test_availability or test_bodies or test_deleting or test_duplicates or '
+    'test_inspection or test_management or test_opening or test_posting or '
+    'test_settling or test_stats or test_sweeping'
 )
 
 _STORES = """
