@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from zaqar.api import response_schemas
+from zaqar.api import microversions, response_schemas
 from zaqar.tests.functional.heat.stacks import Refused, User
 from zaqar.tests.functional.keystone.callers import queue_name
 
@@ -122,7 +122,8 @@ def test_attributes_tell_where_the_queue_is(user: User) -> None:
     href = stack.attribute('q', 'href')
     assert href == f'{user.zaqar.origin}/v2/queues/{stack.id_of("q")}'
     path = href.removeprefix(user.zaqar.origin)
-    shown = user.zaqar.ask('GET', path).json()
+    newest = {microversions.HEADER: microversions.MAX.header}
+    shown = user.zaqar.ask('GET', path, newest).json()
     assert stack.attribute('q', 'show') == shown
     command = stack.attribute('q', 'curl_cli')
     subprocess.run(
