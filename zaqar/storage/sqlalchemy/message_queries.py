@@ -340,7 +340,8 @@ def _counts(dialect: str) -> str:
     ]
     starts = [
         f'(SELECT m.created_at {rows(_IS_FREE)} ORDER BY m.seq LIMIT 1)',
-        f'(SELECT min(m.created_at) {rows(_WOKEN)})',
+        # Those of groups are claimable only if their groups are free.
+        f'(SELECT min(m.created_at) {rows(_WOKEN)} AND m.group_key IS NULL)',
     ]
     return (
         f'SELECT q.next_seq, {", ".join([*counts, *starts])}, '

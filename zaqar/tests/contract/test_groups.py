@@ -512,3 +512,30 @@ def test_messages_with_a_group_are_refused_where_claims_ignore_it(
     caller.post(1)
     with pytest.raises(InvalidRequest, match='group'):
         caller.post(1, group='a')
+
+
+def test_what_waits_for_a_busy_group_is_not_the_oldest_free(
+    queue: Probe, hand: Hand
+) -> None:
+    post(queue, *(('a', number) for number in range(3)))
+    queue.take(ttl=10)
+    hand.move(10)
+    assert take(queue, 1) == [0]
+    stats = queue.stats()
+    assert (stats.free, stats.held_by_groups) == (2, 2)
+    assert stats.oldest_free_at is None
+
+
+def test_what_has_expired_in_a_group_is_not_counted(
+    queue: Probe, hand: Hand
+) -> None:
+    post(queue, ('a', 0))
+    post(queue, ('a', 1), ('b', 2), ttl=60)
+    hand.move(30)
+    later = hand.now
+    post(queue, ('a', 3), ('b', 4))
+    assert take(queue, 1) == [0]
+    hand.move(30)
+    stats = queue.stats()
+    assert (stats.free, stats.held_by_groups) == (2, 1)
+    assert stats.oldest_free_at == later

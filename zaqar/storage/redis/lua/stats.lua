@@ -12,8 +12,8 @@ if call('ZCARD', own.all) == expired then
     return {OK, posted, 0, 0, 0, '', 0}
 end
 
--- What has expired may still be delayed.
-if expired > 0 and call('EXISTS', own.delayed) == 1 then
+-- What has expired may still be delayed, or the first one of its group.
+if expired > 0 and call('EXISTS', own.delayed, own.lanes) > 0 then
     local dead = due(own.expiry, budget)
     remove(own, dead)
     if #dead == budget then
