@@ -40,15 +40,17 @@ def count(
     total = number('all') - number('dead')
     claimed = number('claimed') - number('dead claimed') - number('lapsed')
     claimed = min(max(claimed, 0), total)
-    starts = [int(rows[name]['at']) for name in _FREE if name in rows]
+    starts = [rows[name]['at'] for name in _FREE if name in rows]
     return Stats(
         total - claimed,
         claimed,
         _span(rows['oldest']),
         _span(rows['newest']),
         delayed=min(number('delayed'), total - claimed),
-        held_by_groups=min(number('held by groups'), total - claimed),
-        oldest_free_at=min(starts, default=None),
+        held_by_groups=min(number('in group'), total - claimed),
+        oldest_free_at=min(
+            (int(at) for at in starts if at is not None), default=None
+        ),
         posted=queue.next,
     )
 
@@ -89,23 +91,15 @@ def _pipelines(
         group = {'_id': {'$literal': name}, 'n': {'$sum': 1}}
         pipelines.append([{'$match': where}, {'$group': group}])
     if queue.grouped:
-        pipelines += _of_groups(queue, now)
+        pipelines.append(_of_groups(queue, now))
     return pipelines
 
 
-def _of_groups(queue: CachedQueue, now: int) -> list[Sequence[Document]]:
-    """Return pipelines for the oldest in free groups, and those in busy ones.
+def _of_groups(queue: CachedQueue, now: int) -> list[Document]:
+    """Return a pipeline: the oldest in free groups, how many in busy ones.
 
     Messages and groups are counted together, by group.
     """
-    start = {'_id': {'$literal': 'in group'}, 'at': {'$min': '$m'}}
-    free = [
-        _from_groups(queue, [{'$match': where}])
-        for where in (
-            {'f': documents.places(queue.key)},
-            {'w': documents.until(queue.key, now)},
-        )
-    ]
     waiting = {
         'k': documents.places(queue.key),
         'og': {'$exists': True},
@@ -120,31 +114,26 @@ def _of_groups(queue: CachedQueue, now: int) -> list[Sequence[Document]]:
         {'$match': {'w': later}},
         {'$group': {'_id': '$_id', 'n': {'$sum': 0}, 'busy': {'$sum': 1}}},
     ]
-    sums = {'n': {'$sum': '$n'}, 'busy': {'$sum': '$busy'}}
+    own = {'n': {'$sum': 1}, 'busy': {'$sum': 0}, 'at': {'$min': '$m'}}
+    sums = {
+        'n': {'$sum': '$n'},
+        'busy': {'$sum': '$busy'},
+        'at': {'$min': '$at'},
+    }
+    holds: Document = {'$gt': ['$busy', 0]}
     return [
-        [*_NOTHING, *free, {'$group': start}],
-        [
-            {'$match': waiting},
-            {'$group': {'_id': '$og', 'n': {'$sum': 1}, 'busy': {'$sum': 0}}},
-            _from_groups(queue, is_busy),
-            {'$group': {'_id': '$_id', **sums}},
-            {'$match': {'busy': {'$gt': 0}}},
-            {
-                '$group': {
-                    '_id': {'$literal': 'held by groups'},
-                    'n': {'$sum': '$n'},
-                }
-            },
-        ],
+        {'$match': waiting},
+        {'$group': {'_id': '$og', **own}},
+        {'$unionWith': {'coll': queue.groups.name, 'pipeline': is_busy}},
+        {'$group': {'_id': '$_id', **sums}},
+        {
+            '$group': {
+                '_id': {'$literal': 'in group'},
+                'n': {'$sum': {'$cond': [holds, '$n', 0]}},
+                'at': {'$min': {'$cond': [holds, None, '$at']}},
+            }
+        },
     ]
-
-
-#: The start of a pipeline without messages.
-_NOTHING: Sequence[Document] = ({'$match': {'_id': {'$in': []}}},)
-
-
-def _from_groups(queue: CachedQueue, pipeline: Sequence[Document]) -> Document:
-    return {'$unionWith': {'coll': queue.groups.name, 'pipeline': [*pipeline]}}
 
 
 def _end(name: str, where: Document, sort: Document) -> Sequence[Document]:
