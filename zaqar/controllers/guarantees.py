@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
+from zaqar.controllers import queues
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.guarantees_cache import Checked
 from zaqar.controllers.reserved_metadata import dedup_window
-from zaqar.errors import NotFound
 from zaqar.models import Queue, Scope
+from zaqar.storage.base import MessageStore
 
 
 class QueueGuarantees(msgspec.Struct, frozen=True):
@@ -30,13 +29,11 @@ def show(ctx: Context, *, scope: Scope) -> QueueGuarantees:
     :raises NotFound: the queue does not exist, hence is on no server
     """
 
-    def read(store: Any, queue: Queue) -> QueueGuarantees:
+    def read(store: MessageStore, queue: Queue) -> QueueGuarantees:
         checked = ctx.guarantees.read(store, queue.qid)
         return QueueGuarantees(checked, dedup_window(queue.metadata))
 
     shown: QueueGuarantees | None = ctx.catalogue.run(scope, read, None)
     if shown is None:
-        raise NotFound(
-            f'Queue {scope.name} does not exist for project {scope.project}'
-        )
+        raise queues.missing(scope)
     return shown

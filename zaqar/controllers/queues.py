@@ -121,7 +121,7 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
     def attempt() -> dict[str, Any] | None:
         queue = ctx.catalogue.read(scope)
         if queue is None:
-            raise _missing(scope)
+            raise missing(scope)
         fields = metadata_json_patch.apply(
             changes,
             queue.metadata,
@@ -267,7 +267,8 @@ def _shown(
     return reserved_metadata.shown(fields, kind, ctx.limits, ctx.version)
 
 
-def _missing(scope: Scope) -> NotFound:
+def missing(scope: Scope) -> NotFound:
+    """Return the error for a queue or topic that does not exist."""
     return NotFound(
         f'{scope.kind.capitalize()} {scope.name} does not exist for project '
         f'{scope.project}'

@@ -56,7 +56,7 @@ UNAVAILABLE = 'A store does not respond.'
 DELETED = 'The queue was deleted, or has moved to another pool.'
 
 
-class _Found(msgspec.Struct, frozen=True):
+class _Match(msgspec.Struct, frozen=True):
     """A message of a page that matches."""
 
     id: str
@@ -88,7 +88,7 @@ class Run:
         self._is_doubtful = True
         #: Claim whose messages have been deleted and released.
         self._closed = ''
-        self._found: Sequence[_Found] = ()
+        self._matches: Sequence[_Match] = ()
         self._marker: str | None = None
         self._is_at_end = False
         self._next_at = timer()
@@ -141,7 +141,7 @@ class Run:
         self._search_from(None)
 
     def _search_from(self, marker: str | None) -> None:
-        self._found, self._marker, self._is_at_end = (), marker, False
+        self._matches, self._marker, self._is_at_end = (), marker, False
 
     def _step(self) -> float | None:
         redrive = self._job.read()
@@ -172,9 +172,9 @@ class Run:
             return min(left, PAUSE)
         if redrive.limit is not None and redrive.moved >= redrive.limit:
             return self._finish('done')
-        if not self._found:
+        if not self._matches:
             self._search(store, redrive)
-        if not self._found:
+        if not self._matches:
             if self._is_at_end:
                 return self._finish('done')
             self._job.renew()
@@ -188,7 +188,7 @@ class Run:
             ttl=CLAIM_TTL,
             grace=CLAIM_GRACE,
             limit=len(batch),
-            only=[found.id for found in batch],
+            only=[one.id for one in batch],
         )
         if claim is None:
             claim = Claim(redrive.claim_id, 0, 0, ())
@@ -204,7 +204,7 @@ class Run:
             page = store.list(
                 redrive.qid, now=store.clock.now(), limit=PAGE, marker=marker
             )
-            found = []
+            matches = []
             is_past = bool(page.messages)
             last, marker = marker, page.resume
             for one in page.messages:
@@ -213,29 +213,29 @@ class Run:
                     is_past, marker = False, last
                     break
                 if selection.target(one) is not None:
-                    found.append(
-                        _Found(one.id, one.marker, one.ttl, len(one.body))
+                    matches.append(
+                        _Match(one.id, one.marker, one.ttl, len(one.body))
                     )
                 is_past = is_past and selection.is_newer(one)
                 is_late, last = self._timer() >= end, one.marker
-            self._found, self._marker = found, marker
+            self._matches, self._marker = matches, marker
             self._is_at_end = marker is None or is_past
-            if found or self._is_at_end or is_late:
+            if matches or self._is_at_end or is_late:
                 return
 
-    def _next_batch(self, redrive: Redrive) -> Sequence[_Found]:
+    def _next_batch(self, redrive: Redrive) -> Sequence[_Match]:
         most = PAGE
         if redrive.rate is not None:
             most = min(most, max(1, redrive.rate // BATCHES))
         if redrive.limit is not None:
             most = min(most, redrive.limit - redrive.moved)
         count, size = 0, 0
-        for found in self._found[:most]:
-            size += found.size
+        for one in self._matches[:most]:
+            size += one.size
             if count and size > MAX_BATCH_BYTES:
                 break
             count += 1
-        batch, self._found = self._found[:count], self._found[count:]
+        batch, self._matches = self._matches[:count], self._matches[count:]
         return batch
 
     def _move(
@@ -243,13 +243,13 @@ class Run:
         store: MessageStore,
         redrive: Redrive,
         claim: Claim,
-        batch: Sequence[_Found] | None,
+        batch: Sequence[_Match] | None,
     ) -> float | None:
         """Post, record and delete what a claim holds.
 
         :param batch: what it was to hold; None after another process
         """
-        ttls = {found.id: found.ttl for found in batch or ()}
+        ttls = {one.id: one.ttl for one in batch or ()}
         unreadable, posts = self._planned(redrive, claim, ttls)
         moved, waits, fault = self._post(redrive, posts)
         is_whole = len(moved) + len(unreadable) == len(claim.messages)

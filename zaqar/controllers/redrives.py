@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from zaqar.controllers import redrive_records, redrive_selection
+from zaqar.controllers import queues, redrive_records, redrive_selection
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.redrive_selection import Selection
@@ -44,9 +44,7 @@ def create(
         )
     queue = ctx.catalogue.find(scope) or ctx.catalogue.read(scope)
     if queue is None:
-        raise NotFound(
-            f'Queue {scope.name} does not exist for project {scope.project}'
-        )
+        raise queues.missing(scope)
     now = ctx.catalogue.store(queue).clock.now()
     redrive = Redrive(
         id=redrive_records.new_id(ctx.catalogue.management.clock.now()),

@@ -16,14 +16,14 @@ from zaqar.models import Kind, Scope, Subscription
 from zaqar.notification import notifier_metrics
 from zaqar.notification.sender_interface import Delivery
 
+LOG = logging.getLogger(__name__)
+
 
 class _Notification(msgspec.Struct):
     ttl: int
 
 
 _NOTIFICATION = msgspec.json.Decoder(_Notification)
-
-LOG = logging.getLogger(__name__)
 
 #: Option of a subscription that names the queue.
 OPTION = '_dead_letter_queue'
