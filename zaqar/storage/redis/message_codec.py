@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zaqar.models import Message, NewMessage
+from zaqar.storage import reason_encoding
 from zaqar.storage.message_ids import (
     is_claim_id,
     parse_id,
@@ -131,7 +132,7 @@ def decode(seq: bytes, blob: bytes, record: bytes | None, now: int) -> Message:
         visible_at=wakes_at,
         group=group.decode() if group is not None else None,
         extras=extras,
-        reason=decode_reason(reason) if reason is not None else None,
+        reason=reason_encoding.decode(reason) if reason is not None else None,
         claim_ends_at=claim_ends_at,
     )
 
@@ -144,15 +145,6 @@ def _parts(sizes: bytes, data: bytes) -> list[bytes | None]:
         parts.append(data[at : at + size] if size >= 0 else None)
         at += max(size, 0)
     return parts
-
-
-def encode_reason(reason: str) -> bytes:
-    """Return a reason as it is stored; it may hold unpaired surrogates."""
-    return reason.encode('utf-8', 'surrogatepass')
-
-
-def decode_reason(reason: bytes) -> str:
-    return reason.decode('utf-8', 'surrogatepass')
 
 
 def decode_head(seq: bytes, blob: bytes) -> tuple[str, int]:

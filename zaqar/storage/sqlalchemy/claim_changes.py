@@ -9,6 +9,7 @@ from typing import Any
 from msgspec import structs
 
 from zaqar.models import Act, Settlement
+from zaqar.storage import reason_encoding
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.sqlalchemy import groups, queue_state
 from zaqar.storage.sqlalchemy.claiming import (
@@ -21,7 +22,6 @@ from zaqar.storage.sqlalchemy.message_rows import (
     FREED,
     QUEUE,
     UNGROUPED,
-    encoded_reason,
     index_hint,
     is_one_of,
 )
@@ -66,11 +66,9 @@ def renew(
     queue, values = queue_state.queue_for_change(
         session, values, takes_groups=takes_groups
     )
-    busy = (
-        groups.lock_those_of_claim(session, queue, values)
-        if takes_groups
-        else []
-    )
+    busy: Sequence[groups.Group] = ()
+    if takes_groups:
+        busy = groups.lock_those_of_claim(session, queue, values)
     renewed = session.run(
         'UPDATE claim SET ttl = :ttl, expires_at = :end '
         f'WHERE queue_id = {queue} AND id = :claim_id '
@@ -125,11 +123,9 @@ def release(
         {'qid': qid, 'claim_id': claim_id},
         takes_groups=takes_groups,
     )
-    busy = (
-        groups.lock_those_of_claim(session, queue, values)
-        if takes_groups
-        else []
-    )
+    busy: Sequence[groups.Group] = ()
+    if takes_groups:
+        busy = groups.lock_those_of_claim(session, queue, values)
     freed = session.run(
         f'UPDATE message{_by_claim(session)} '
         f'SET {FREED} '
@@ -224,7 +220,7 @@ def _apply(
         {
             **values,
             **lifetime_values(values['now'], item.seconds, 0),
-            'reason': encoded_reason(item.reason or ''),
+            'reason': reason_encoding.encode(item.reason or ''),
             **placeholder_values('s', seqs),
         },
         rows=len(seqs),

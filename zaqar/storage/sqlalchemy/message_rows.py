@@ -6,6 +6,7 @@ from operator import itemgetter
 from typing import Any
 
 from zaqar.models import Message, NewMessage
+from zaqar.storage import reason_encoding
 from zaqar.storage.message_ids import make_marker
 from zaqar.storage.sqlalchemy.statement_execution import Row, placeholders
 
@@ -165,18 +166,9 @@ def message(row: Row, now: int) -> Message:
         visible_at=visible_at,
         group=group,
         extras=extras,
-        reason=None if reason is None else decoded_reason(reason),
+        reason=None if reason is None else reason_encoding.decode(reason),
         claim_ends_at=wake_at if is_claimed else None,
     )
-
-
-def encoded_reason(reason: str) -> bytes:
-    """Return a reason as it is stored; it may hold unpaired surrogates."""
-    return reason.encode('utf-8', 'surrogatepass')
-
-
-def decoded_reason(reason: bytes) -> str:
-    return bytes(reason).decode('utf-8', 'surrogatepass')
 
 
 def claimed(

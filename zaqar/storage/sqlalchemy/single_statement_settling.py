@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zaqar.models import Act, Settlement
+from zaqar.storage import reason_encoding
 from zaqar.storage.message_ids import parse_id
 from zaqar.storage.sqlalchemy import queue_state
 from zaqar.storage.sqlalchemy.claim_changes import UNCOUNTED
-from zaqar.storage.sqlalchemy.message_rows import encoded_reason
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 #: What the claim holds, as h; and what of that is settled, as s. The bounds
@@ -96,7 +96,9 @@ def settle(
             'ttls': [item.seconds for item in settlements],
             'uncounted': [not item.failed for item in settlements],
             'reasons': [
-                None if item.reason is None else encoded_reason(item.reason)
+                None
+                if item.reason is None
+                else reason_encoding.encode(item.reason)
                 for item in settlements
             ],
         },
