@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims: made, read, renewed and released."""
+"""Claims: made and read."""
 
 from __future__ import annotations
 

@@ -301,8 +301,8 @@ def stats(session: SqlSession, qid: str, now: int) -> Stats:
     posted, free, woken, delayed, claimed, *starts = row[:7]
     in_group, delayed_in_group, held_by_groups, start = row[7:]
     starts.append(start)
+    free += woken + delayed + (in_group or 0)
     delayed += delayed_in_group or 0
-    free += woken + row[3] + (in_group or 0)
     oldest = _span(session, values, 'ASC')
     newest = _span(session, values, 'DESC')
     if oldest is None or newest is None:

@@ -59,9 +59,6 @@ _COUNTED_QID = (
 _COUNTED = (
     'SELECT qid, id FROM message_queue WHERE id IN ({}) AND live IS NOT NULL'
 )
-_IS_COUNTED = (
-    'SELECT 1 FROM message_queue WHERE qid = :qid AND live IS NOT NULL'
-)
 _SET_COUNT = (
     'UPDATE message_queue SET live = :live, counted_at = :now WHERE id = :id'
 )
@@ -201,7 +198,7 @@ def lock_if_counted(session: SqlSession, qid: str) -> None:
     lock both the other way round.
     """
     values = {'qid': qid}
-    if session.dialect != 'sqlite' and session.one(_IS_COUNTED, values):
+    if session.dialect != 'sqlite' and session.one(COUNTED, values):
         session.one(for_update(session, _SELECT), values)
 
 

@@ -37,9 +37,9 @@ p AS (
     SELECT * FROM unnest(:places::bigint[], :rnds::text[], :ttls::int[],
         :delays::bigint[], :clients::text[], :checksums::text[],
         :public_ids::text[], :bodies::bytea[], :tokens::text[],
-        :groups::text[], :extras::bytea[])
+        :extras::bytea[])
     AS p (place, rnd, ttl, delay, client, checksum, public_id, body, token,
-        group_key, extras)),
+        extras)),
 t AS (
     INSERT INTO post_token (queue_id, token, ids, keep_until)
     SELECT q.id, p.token,
@@ -54,12 +54,12 @@ t AS (
 m AS (
     INSERT INTO message (queue_id, seq, rnd, state, wake_at, expires_at,
         created_at, ttl, client, claim_count, checksum, public_id, body,
-        group_key, extras)
+        extras)
     SELECT q.id, q.first + p.place, p.rnd,
         CASE WHEN p.delay > 0 THEN 2 ELSE 0 END,
         CASE WHEN p.delay > 0 THEN :now + p.delay ELSE 0 END,
         :now + p.ttl::bigint * 1000, :now, p.ttl, p.client, 0, p.checksum,
-        p.public_id, p.body, p.group_key, p.extras
+        p.public_id, p.body, p.extras
     FROM q, p JOIN t ON t.token = p.token){more}
 SELECT t.token, t.ids, q.subscribed, {announce} FROM q LEFT JOIN t ON true
 """
@@ -105,7 +105,7 @@ def post(
     posts: Sequence[PostCall],
     unsubscribed: UnsubscribedQueues,
 ) -> list[Sequence[str] | None]:
-    """Store posts to one queue.
+    """Store posts to one queue, of messages without a group.
 
     :returns: the ids of each, None where the queue or a token is not ready
     """
@@ -127,7 +127,6 @@ def post(
         'public_ids': [item.id for item in items],
         'bodies': [item.body for item in items],
         'tokens': [post.token for post, _ in flat],
-        'groups': [item.group for item in items],
         'extras': [item.extras for item in items],
         'group_tokens': [post.token for post in group],
         'announcement': post_announcements.announcement(qid, items),

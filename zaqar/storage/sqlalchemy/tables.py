@@ -63,6 +63,14 @@ _JSON = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), 'mysql', 'mariadb')
 _REASON = sa.LargeBinary().with_variant(mysql.BLOB(), 'mysql', 'mariadb')
 _BIG = sa.BigInteger()
 
+#: Settings of PostgreSQL's tables whose rows change all the time.
+_OFTEN_UPDATED = {
+    'fillfactor': 70,
+    'autovacuum_vacuum_scale_factor': 0.02,
+    'autovacuum_analyze_scale_factor': 0.02,
+    'autovacuum_vacuum_cost_delay': 0,
+}
+
 record = sa.Table(
     'record',
     METADATA,
@@ -136,12 +144,7 @@ message = sa.Table(
     sa.PrimaryKeyConstraint('queue_id', 'seq'),
     mysql_engine='InnoDB',
     sqlite_with_rowid=False,
-    postgresql_with={
-        'fillfactor': 70,
-        'autovacuum_vacuum_scale_factor': 0.02,
-        'autovacuum_analyze_scale_factor': 0.02,
-        'autovacuum_vacuum_cost_delay': 0,
-    },
+    postgresql_with=_OFTEN_UPDATED,
 )
 
 
@@ -237,12 +240,7 @@ group = sa.Table(
     sa.Index('message_group_expiry', 'keep_until'),
     mysql_engine='InnoDB',
     sqlite_with_rowid=False,
-    postgresql_with={
-        'fillfactor': 70,
-        'autovacuum_vacuum_scale_factor': 0.02,
-        'autovacuum_analyze_scale_factor': 0.02,
-        'autovacuum_vacuum_cost_delay': 0,
-    },
+    postgresql_with=_OFTEN_UPDATED,
 )
 group.append_constraint(
     _partial(
