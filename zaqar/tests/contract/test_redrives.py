@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ from zaqar.errors import (
 )
 from zaqar.models import Message, Scope
 from zaqar.pools.queue_catalogue import Catalogue
-from zaqar.storage.base import ManagementStore, MessageStore
+from zaqar.storage.base import OUTBOX, ManagementStore, MessageStore
 from zaqar.tests.contract.caller import Caller, Died, Mortal
 from zaqar.tests.contract.probe import Hand, bodies
 
@@ -59,11 +59,13 @@ def ctx(
     management: ManagementStore,
     hand: Hand,
     monkeypatch: pytest.MonkeyPatch,
-) -> Context:
+) -> Iterator[Context]:
     """A context of a service with notifiers; leases go by the hand, too."""
     clock = store_clock.Clock(wall=hand.read)
     monkeypatch.setattr(management, 'clock', clock)
-    return structs.replace(ctx, pipeline=Pipeline(notifies=True))
+    yield structs.replace(ctx, pipeline=Pipeline(notifies=True))
+    # Others look at the notices of the shared place, and know theirs only.
+    ctx.catalogue.messages.purge(OUTBOX, now=hand.now)
 
 
 @pytest.fixture
@@ -645,17 +647,46 @@ def three(work: Caller, dead: Caller) -> str:
     return start(dead, rate=10)
 
 
-def mortal_run(
-    dead: Caller, mortal: Mortal, management: ManagementStore, store: Any
-) -> None:
-    work_on(dead.by(mortal.catalogue(management, store)), 'mortal')
+@pytest.fixture
+def run_of(
+    dead: Caller, management: ManagementStore, store: MessageStore
+) -> Callable[[Mortal], None]:
+    """Works on redrives as a process that dies after some changes."""
+
+    def run(mortal: Mortal) -> None:
+        work_on(dead.by(mortal.catalogue(management, store)), 'mortal')
+
+    return run
+
+
+@pytest.fixture
+def die_after(
+    run_of: Callable[[Mortal], None],
+) -> Callable[[int], Sequence[str]]:
+    """Does so until the process dies; returns its changes."""
+
+    def run(steps: int) -> Sequence[str]:
+        mortal = Mortal(steps)
+        with pytest.raises(Died):
+            run_of(mortal)
+        return mortal.changes
+
+    return run
+
+
+@pytest.fixture
+def survivor(
+    dead: Caller, management: ManagementStore, store: MessageStore
+) -> Caller:
+    """The same queue in another process."""
+    return dead.by(Catalogue(management, store))
 
 
 def test_a_redrive_makes_no_changes_but_those(
-    three: str, dead: Caller, management: ManagementStore, store: MessageStore
+    three: str, run_of: Callable[[Mortal], None]
 ) -> None:
     mortal = Mortal(1000)
-    mortal_run(dead, mortal, management, store)
+    run_of(mortal)
     assert mortal.changes == STEPS
 
 
@@ -664,18 +695,14 @@ def test_a_redrive_interrupted_after_any_step_is_finished_by_another(
     three: str,
     work: Caller,
     dead: Caller,
-    management: ManagementStore,
-    store: MessageStore,
+    survivor: Caller,
+    die_after: Callable[[int], Sequence[str]],
     hand: Hand,
     steps: int,
 ) -> None:
-    mortal = Mortal(steps)
-    with pytest.raises(Died):
-        mortal_run(dead, mortal, management, store)
-    assert mortal.changes == STEPS[:steps]
+    assert die_after(steps) == STEPS[:steps]
     # Consumers go on meanwhile.
     consumed = bodies(work.pop())
-    survivor = dead.by(Catalogue(management, store))
     hand.move(LEASE / 1000)
     if steps < len(STEPS) - 1:
         assert work_on(survivor, 'survivor') is not None
@@ -691,16 +718,15 @@ def test_a_redrive_that_is_cancelled_half_way_doubles_nothing(
     three: str,
     work: Caller,
     dead: Caller,
-    management: ManagementStore,
-    store: MessageStore,
+    survivor: Caller,
+    die_after: Callable[[int], Sequence[str]],
     hand: Hand,
     steps: int,
 ) -> None:
-    with pytest.raises(Died):
-        mortal_run(dead, Mortal(steps), management, store)
+    die_after(steps)
     redrives.cancel(dead.ctx, scope=dead.scope, redrive_id=three)
     hand.move(LEASE / 1000)
-    work_on(dead.by(Catalogue(management, store)), 'survivor')
+    work_on(survivor, 'survivor')
     redrive = show(dead, three)
     moved = bodies(work.everything())
     assert (redrive.status, redrive.moved) == ('cancelled', len(moved))
@@ -713,17 +739,16 @@ def test_a_redrive_that_rests_for_an_hour_doubles_nothing_that_is_moved(
     three: str,
     work: Caller,
     dead: Caller,
-    management: ManagementStore,
-    store: MessageStore,
+    survivor: Caller,
+    die_after: Callable[[int], Sequence[str]],
     hand: Hand,
     steps: int,
 ) -> None:
-    with pytest.raises(Died):
-        mortal_run(dead, Mortal(steps), management, store)
+    die_after(steps)
     consumed = bodies(work.pop())
     # The claim of the batch has ended, too.
     hand.move(3600)
-    work_on(dead.by(Catalogue(management, store)), 'survivor')
+    work_on(survivor, 'survivor')
     consumed += bodies(work.pop())
     assert consumed == ['a', 'b', 'c']
     assert dead.everything() == []
