@@ -4,6 +4,7 @@
 A policy, a schema or a limit therefore holds for each transport alike.
 """
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -98,10 +99,8 @@ class Dispatcher:
         :param key: the header that marks it as repeatable, None without one
         :raises ZaqarError: any answer that is no success
         """
-        call = self._run
-        if self._observe is not None or LOG.isEnabledFor(logging.DEBUG):
-            call = self._run_observed
-        return call(
+        run = functools.partial(
+            self._run,
             operation,
             identity,
             scope,
@@ -112,34 +111,24 @@ class Dispatcher:
             request,
             key,
         )
+        if self._observe is None and not LOG.isEnabledFor(logging.DEBUG):
+            return run()
+        return self._observed(run, operation, scope, path, values, request)
 
-    def _run_observed(
+    def _observed(
         self,
+        run: Callable[[], Any],
         operation: Operation,
-        identity: Identity,
         scope: Scope | None,
         path: Mapping[str, str],
         values: Mapping[str, Sequence[str]],
-        read_body: BodyReader,
-        version: Version,
         request: Postponable | None,
-        key: Any,
     ) -> Any:
         """Run an operation, and tell how long it took and what came of it."""
         began = time.perf_counter()
         status, outcome = '500', 'done'
         try:
-            result = self._run(
-                operation,
-                identity,
-                scope,
-                path,
-                values,
-                read_body,
-                version,
-                request,
-                key,
-            )
+            result = run()
             status = '2xx'
             return result
         except ZaqarError as error:

@@ -2,10 +2,12 @@
 """JSON Schemas of answers, for the OpenAPI document."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from zaqar.api_versions import V2_1, Version
+from zaqar.controllers import message_fields
 from zaqar.controllers.explanations import State
+from zaqar.controllers.redrive_records import Status
 from zaqar.storage.inspection import LAST_SECOND, Order
 
 Schema = Mapping[str, Any]
@@ -80,17 +82,17 @@ MOMENT: Schema = {'type': 'string', 'format': 'date-time'}
 
 VISIBLE_TEXT: Schema = {
     'type': 'string',
-    'pattern': '^[!-~]{1,128}$',
+    'pattern': f'^{message_fields.TEXT.pattern}$',
     'description': '1 to 128 printable ASCII characters without blanks.',
 }
 ATTRIBUTES: Schema = {
     'type': 'object',
-    'maxProperties': 10,
+    'maxProperties': message_fields.MAX_ATTRIBUTES,
     'additionalProperties': obj(
         {
             'type': {
                 'type': 'string',
-                'pattern': r'^(String|Number|Binary)(\.[A-Za-z0-9_.-]+)?$',
+                'pattern': f'^{message_fields.TYPE.pattern}$',
             },
             'value': {'type': 'string', 'minLength': 1},
         }
@@ -237,7 +239,7 @@ ERROR = obj({'title': TEXT, 'description': TEXT}, optional=['description'])
 REDRIVE = obj(
     {
         'redrive_id': TEXT,
-        'status': {'enum': ['running', 'done', 'cancelled', 'failed']},
+        'status': {'enum': [*get_args(Status)]},
         'to': {'type': ['string', 'null']},
         'moved': COUNT,
         'matched': COUNT,

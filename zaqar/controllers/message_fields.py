@@ -25,10 +25,10 @@ MAX_ATTRIBUTES = 10
 MAX_NAME = 256
 
 #: Printable ASCII without blanks.
-_TEXT = re.compile(r'[!-~]{1,128}')
+TEXT = re.compile(r'[!-~]{1,128}')
 
 _NAME = re.compile(r'[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*')
-_TYPE = re.compile(r'(String|Number|Binary)(\.[A-Za-z0-9_.-]+)?')
+TYPE = re.compile(r'(String|Number|Binary)(\.[A-Za-z0-9_.-]+)?')
 
 #: Digits are those of an exact decimal number.
 _NUMBER = re.compile(
@@ -49,7 +49,7 @@ def text(name: str, raw: Member) -> str | None:
     value: Any = None
     with suppress(msgspec.DecodeError):
         value = msgspec.json.decode(raw)
-    if isinstance(value, str) and _TEXT.fullmatch(value):
+    if isinstance(value, str) and TEXT.fullmatch(value):
         return value
     raise InvalidBody(
         f'The value of the "{name}" field must be a text of 1 to 128 '
@@ -103,7 +103,7 @@ def _check(name: str, attribute: Attribute) -> None:
             'The name of an attribute must be 1 to 256 letters, digits, '
             'hyphens, underscores and single dots between them.'
         )
-    kind = _TYPE.fullmatch(attribute.type)
+    kind = TYPE.fullmatch(attribute.type)
     if kind is None or len(attribute.type) > MAX_NAME:
         raise InvalidBody(
             f'The type of the attribute "{name}" must be "String", "Number" '
