@@ -6,20 +6,22 @@ itself. Secrets of the configuration are masked; our own sections hold names
 and numbers only.
 """
 
+from __future__ import annotations
+
 import signal
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 from oslo_reports import opts
 
 from zaqar.errors import ConfigurationError
 
-GROUP = 'oslo_reports'
+if TYPE_CHECKING:
+    from zaqar.guru_report_text import Facts
 
-#: What a section says: names and numbers, nested as needed.
-Facts = Callable[[], Mapping[str, Any]]
+GROUP = 'oslo_reports'
 
 
 def install(conf: cfg.ConfigOpts, sections: Mapping[str, Facts]) -> None:

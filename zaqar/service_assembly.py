@@ -54,6 +54,7 @@ from zaqar.waiting.waited_queues import WaitedQueues
 
 # Loaded by those who need them: a worker has no use for their libraries.
 if TYPE_CHECKING:
+    from zaqar.guru_report_text import Facts
     from zaqar.notification.notifier_service import Notifier
     from zaqar.transport.websocket.server import Server as WebSocketServer
 
@@ -178,7 +179,7 @@ class Service:
     def start(self) -> None:
         self._sweeper.start()
 
-    def report_when_asked(self, **sections: guru_reports.Facts) -> None:
+    def report_when_asked(self, **sections: Facts) -> None:
         """Let operators request reports of this process.
 
         :param sections: sections of a report besides the usual, by title

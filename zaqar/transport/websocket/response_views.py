@@ -100,6 +100,10 @@ def _ping(alive: bool, request: RequestInfo) -> Reply:
     return 503, {'error': 'A storage backend is not responding.'}
 
 
+def _shown_by(represent: Callable[[Any], Mapping[str, Any]]) -> View:
+    return lambda result, _: (200, represent(result))
+
+
 def _plain(document: Mapping[str, Any], request: RequestInfo) -> Reply:
     return 200, document
 
@@ -239,10 +243,7 @@ _VIEWS: Mapping[str, View] = {
     'queue_update': _plain,
     'queue_delete': lambda _, request: (204, _of_scope(request, 'removed')),
     'queue_get_stats': _stats,
-    'queue_get_guarantees': lambda result, _: (
-        200,
-        resource_representations.guarantees(result),
-    ),
+    'queue_get_guarantees': _shown_by(resource_representations.guarantees),
     'queue_purge': _empty,
     'queue_share': _plain,
     'message_post': lambda posted, _: (201, {'message_ids': posted.ids}),
@@ -255,10 +256,7 @@ _VIEWS: Mapping[str, View] = {
     'message_stream_end': _empty,
     'message_delete_many': _deleted,
     'message_get': _one_message,
-    'message_explain': lambda result, _: (
-        200,
-        resource_representations.explanation(result),
-    ),
+    'message_explain': _shown_by(resource_representations.explanation),
     'message_delete': _empty,
     'claim_create': _claimed,
     'claim_get': _claim,
@@ -268,14 +266,8 @@ _VIEWS: Mapping[str, View] = {
     'redrive_create': lambda result, _: resource_representations.new_redrive(
         result
     ),
-    'redrive_list': lambda items, _: (
-        200,
-        resource_representations.redrives(items),
-    ),
-    'redrive_get': lambda item, _: (
-        200,
-        resource_representations.redrive(item),
-    ),
+    'redrive_list': _shown_by(resource_representations.redrives),
+    'redrive_get': _shown_by(resource_representations.redrive),
     'redrive_delete': _sentence(204, 'Redrive', 'cancelled'),
     'subscription_list': _subscription_page,
     'subscription_create': _subscribed,

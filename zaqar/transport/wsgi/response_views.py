@@ -98,6 +98,10 @@ def _created(is_new: bool, scope: Scope, path: str) -> Response:
     return Response(201 if is_new else 204, body, {'Location': base(scope)})
 
 
+def _shown_by(represent: Callable[[Any], Mapping[str, Any]]) -> View:
+    return lambda result, *_: json_response(represent(result))
+
+
 def _metadata(fields: Mapping[str, Any], scope: Scope, path: str) -> Response:
     return json_response(fields)
 
@@ -256,26 +260,18 @@ _VIEWS: Mapping[str, View] = {
     'queue_get': _metadata,
     'queue_update': _metadata,
     'queue_delete': _nothing,
-    'queue_get_guarantees': lambda result, *_: json_response(
-        resource_representations.guarantees(result)
-    ),
+    'queue_get_guarantees': _shown_by(resource_representations.guarantees),
     'queue_purge': _nothing,
     'queue_share': _metadata,
     'message_post': _posted,
-    'message_explain': lambda result, *_: json_response(
-        resource_representations.explanation(result)
-    ),
+    'message_explain': _shown_by(resource_representations.explanation),
     'message_delete': _nothing,
     'claim_update': _nothing,
     'claim_settle': _metadata,
     'claim_delete': _nothing,
     'redrive_create': _new_redrive,
-    'redrive_list': lambda items, *_: json_response(
-        resource_representations.redrives(items)
-    ),
-    'redrive_get': lambda item, *_: json_response(
-        resource_representations.redrive(item)
-    ),
+    'redrive_list': _shown_by(resource_representations.redrives),
+    'redrive_get': _shown_by(resource_representations.redrive),
     'redrive_delete': _nothing,
     'health': lambda report, *_: json_response(
         report, resource_representations.health_status(report)
