@@ -121,9 +121,9 @@ class SqliteDatabase(SqlDatabase):
         )
         _use_wal(connection)
         connection.execute(f'PRAGMA synchronous = {self._synchronous}')
-        # 32 MiB of pages; and less frequent checkpoints than every 4 MiB.
+        # 32 MiB of pages. Checkpoints stay at SQLite's own 4 MiB: with larger
+        # ones the rate is the same, and the longest request a third longer.
         connection.execute('PRAGMA cache_size = -32768')
-        connection.execute('PRAGMA wal_autocheckpoint = 4000')
         return connection
 
     def _create(self) -> None:
