@@ -21,6 +21,10 @@ NEAR = 2000
 
 MINUTES = 60_000
 
+#: Seconds within which something expired is removed: longer than a sweeper
+#: that was killed keeps its turn.
+GIVEN_UP = 60
+
 
 class Skewed:
     """A process whose own clock is off.
@@ -167,10 +171,12 @@ def test_what_expired_is_removed_while_a_processes_clock_is_off(
     queue.post('dead', ttl=60)
     off.now()
     catalogue = Catalogue(management, off.store)
-    while catalogue.sweep(10_000) == 10_000:
-        pass
-    # At the time of the post it would be there still.
-    assert bodies(queue.walk()) == []
+    end = time.monotonic() + GIVEN_UP
+    # At the time of the post it would be there still. One sweep may be short:
+    # another process had its turn, or other tests left much.
+    while bodies(queue.walk()):
+        assert time.monotonic() < end
+        catalogue.sweep(10_000)
 
 
 @pytest.mark.needs(Feature.SERVER_CLOCK)
