@@ -26,6 +26,7 @@ _OPTION_OF = {
     'post_data': 'post_data',
     'mail_from': 'from',
     'mail_subject': 'subject',
+    'filter': '_filter',
     RETRY_POLICY: '_retry_policy',
 }
 
@@ -189,6 +190,13 @@ class Subscription(Subscribing):
         ),
         'mail_subject': properties.Schema(
             _STRING, 'Subject of the mails.', update_allowed=True
+        ),
+        'filter': properties.Schema(
+            _MAP,
+            'Conditions on the body of a message: by the name of a member, or '
+            'a JSON pointer, a list of alternatives. Messages that do not '
+            'match are not sent.',
+            update_allowed=True,
         ),
     }
 

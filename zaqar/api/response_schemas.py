@@ -290,6 +290,9 @@ DELIVERIES = obj(
                 _NULL,
             ]
         },
+        'filtered': since(V2_1, COUNT),
+        'pending': since(V2_1, {'anyOf': [COUNT, _NULL]}),
+        'oldest_pending_at': since(V2_1, {'anyOf': [MOMENT, _NULL]}),
     }
 )
 

@@ -77,15 +77,22 @@ class Filter(msgspec.Struct, frozen=True):
         """Tell whether a body matches, as it is stored unencrypted."""
         if not self.conditions and not self.either:
             return True
+        return self.matches(decoded(body))
+
+
+def decoded(body: bytes) -> Any:
+    """Return a body, as it is stored unencrypted, for filters to match.
+
+    One that cannot be decoded is like one that is no object.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        # Perhaps a body with a lone surrogate.
         try:
-            document = msgspec.json.decode(body)
-        except msgspec.DecodeError:
-            # Perhaps a body with a lone surrogate.
-            try:
-                document = json.loads(body)
-            except (ValueError, RecursionError):
-                return False
-        return self.matches(document)
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            return None
 
 
 class _Bounds:

@@ -13,6 +13,7 @@ from zaqar.api_versions import V2_0, Version
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.guarantees_cache import GuaranteesCache
+from zaqar.controllers.pending_counts import PendingCounts
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.rate_estimates import RateEstimates
 from zaqar.controllers.trust_interface import Trusts
@@ -29,6 +30,7 @@ class Context(msgspec.Struct, frozen=True):
     :ivar features: see :mod:`zaqar.api.optional_features`
     :ivar rates: what this process has seen of the statistics of queues
     :ivar guarantees: what it has seen of the settings of their servers
+    :ivar pending: what it has seen of the outboxes
     :ivar trusts: None if the service has no user who could be trusted
     """
 
@@ -46,6 +48,7 @@ class Context(msgspec.Struct, frozen=True):
     guarantees: GuaranteesCache = msgspec.field(
         default_factory=GuaranteesCache
     )
+    pending: PendingCounts = msgspec.field(default_factory=PendingCounts)
 
     def called_by(
         self, identity: Identity, size: int, version: Version

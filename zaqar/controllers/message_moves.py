@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from zaqar.controllers import message_extras, outbox_notices, posting
+from zaqar.controllers import message_extras, post_notices, posting
 from zaqar.controllers.body_encryption import is_encrypted
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.message_extras import DeadLetter
@@ -140,7 +140,7 @@ def post(
             now=store.clock.now(),
             token=token,
             limit=most,
-            notice=outbox_notices.of_post(
+            notice=post_notices.of_post(
                 ctx, queue, [move.new for move in moves]
             ),
             version=queue.version,

@@ -8,16 +8,14 @@ notice costs a post no more than one further message in the same step.
 :source: reference/delivery, "Outbox and deliveries"
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
 
 from zaqar.controllers import surrogate_tolerant_json
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher
-from zaqar.controllers.call_context import Context
-from zaqar.controllers.reserved_metadata import default_delay
-from zaqar.models import Identity, Kind, Message, NewMessage, Queue, Scope
+from zaqar.models import Identity, Kind, Message, NewMessage, Scope
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import OUTBOX
 
@@ -86,43 +84,6 @@ _ENCODER = msgspec.json.Encoder()
 
 class Unreadable(Exception):
     """A record of the outbox is malformed, or its key is not configured."""
-
-
-def of_post(
-    ctx: Context,
-    queue: Queue,
-    messages: Sequence[NewMessage],
-) -> Callable[[Sequence[int]], NewMessage] | None:
-    """Return a function that makes the notice of a post, if there are any.
-
-    It takes the places of the messages that were stored.
-
-    :param messages: with bodies in the clear
-    """
-    if not ctx.pipeline.notifies:
-        return None
-
-    def make(places: Sequence[int]) -> NewMessage:
-        sealed = bool(queue.metadata.get('_enable_encrypt_messages'))
-        delays = bool(default_delay(queue.metadata, ctx.limits))
-        notice = PostNotice(
-            queue.scope.project,
-            queue.scope.name,
-            queue.qid,
-            [
-                Payload(
-                    msgspec.Raw(item.body),
-                    item.ttl,
-                    item.delay if delays else None,
-                )
-                for item in map(messages.__getitem__, places)
-            ],
-            str(queue.scope.kind),
-            sealed,
-        )
-        return encode(ctx.cipher if sealed else None, notice)
-
-    return make
 
 
 def encode(

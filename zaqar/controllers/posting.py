@@ -15,7 +15,7 @@ from zaqar.controllers import (
     message_delays,
     message_extras,
     message_fields,
-    outbox_notices,
+    post_notices,
 )
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import MIN_TTL, Limits
@@ -117,7 +117,7 @@ def post(
             draft.stored,
             now=store.clock.now(),
             limit=most,
-            notice=outbox_notices.of_post(ctx, queue, draft.clear),
+            notice=post_notices.of_post(ctx, queue, draft.clear),
             version=queue.version,
             **call,
         )

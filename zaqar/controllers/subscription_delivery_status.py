@@ -21,8 +21,10 @@ from zaqar.storage.record_updates_and_listing import update
 #: The queue or topic and the id of a subscription.
 Key = tuple[Scope, str]
 
-#: What is counted.
+#: What is counted: what 2.0 shows, and what later versions add.
 COUNTS = ('delivered', 'retried', 'given_up')
+FILTERED = 'filtered'
+COUNTED = (*COUNTS, FILTERED)
 
 #: Minimum milliseconds between two requests for confirmation of one kind.
 REQUEST_INTERVAL = 60_000

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from zaqar.controllers import (
     mail_building,
     retry_policy_validation,
+    subscription_filters,
     trust_interface,
     webhook_secret_format,
 )
@@ -51,6 +52,9 @@ _HEADER_VALUE = re.compile(r'[\t\x20-\x7e\xa0-\xff]*')
 
 #: Prefix of further headers of the service.
 _RESERVED_PREFIX = 'x-zaqar-'
+
+#: Options that only the service sets.
+_OWN = (trust_interface.BROUGHT, subscription_filters.IN_FORCE)
 
 #: Blanks, control characters and what cannot be encoded as UTF-8.
 _UNFIT = re.compile(r'[\x00-\x20\x7f\ud800-\udfff]')
@@ -136,8 +140,9 @@ def options(value: Any) -> Mapping[str, Any]:
 def _options_fault(options: Mapping[str, Any]) -> str | None:
     if not isinstance(options.get(trust_interface.OPTION), str | None):
         return f'The option {trust_interface.OPTION} must be a string.'
-    if trust_interface.BROUGHT in options:
-        return f'The option {trust_interface.BROUGHT} cannot be set.'
+    for name in _OWN:
+        if name in options:
+            return f'The option {name} cannot be set.'
     if not isinstance(options.get('post_data', ''), str):
         return 'The option post_data must be a string.'
     if options.get('_retry_policy') is not None:

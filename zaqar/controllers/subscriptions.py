@@ -19,6 +19,7 @@ from zaqar.controllers import (
     ended_trusts,
     outbox_notices,
     subscription_delivery_status,
+    subscription_filters,
     subscription_trusts,
     trust_interface,
     webhook_secret_format,
@@ -41,6 +42,7 @@ _HIDDEN = frozenset(
     (
         trust_interface.OPTION,
         trust_interface.BROUGHT,
+        subscription_filters.IN_FORCE,
         webhook_secret_format.OPTION,
     )
 )
@@ -107,15 +109,6 @@ def show(ctx: Context, *, scope: Scope, subscription_id: str) -> Any:
     """Return a subscription and the current time."""
     now = _now(ctx)
     return _public(records.current(ctx, scope, subscription_id, now)[0]), now
-
-
-def show_deliveries(
-    ctx: Context, *, scope: Scope, subscription_id: str
-) -> dict[str, Any]:
-    records.current(ctx, scope, subscription_id, _now(ctx))
-    store = ctx.catalogue.management
-    status = subscription_delivery_status.read(store, (scope, subscription_id))
-    return subscription_delivery_status.document(status)
 
 
 def update(
@@ -187,7 +180,9 @@ def _update(
     """Store changes, with another trust where one is needed."""
     data = {**records.data_of(old), **changes}
     validate.check_mail(data['subscriber'], data['options'])
-    data['options'] = _with_secret(old.options, data['options'])
+    data['options'] = subscription_filters.updated(
+        old.options, _with_secret(old.options, data['options'])
+    )
     brought = changes.get('options', {}).get(trust_interface.OPTION)
     created_id = subscription_trusts.renew(ctx, old, data, brought, now)
     trust_ids = {old.options.get(trust_interface.OPTION), created_id}
@@ -324,7 +319,7 @@ def _fresh(
     ctx: Context, document: Mapping[str, Any], now: int
 ) -> dict[str, Any]:
     uri, is_own = _subscriber(ctx, document)
-    options = validate.options(document.get('options'))
+    options = _options(ctx, document.get('options'))
     validate.check_mail(uri, options)
     seconds = document.get('ttl')
     if seconds is None:
@@ -338,6 +333,10 @@ def _fresh(
         'created_at': now,
         'expires_at': now + seconds * 1000,
     }
+
+
+def _options(ctx: Context, value: Any) -> Mapping[str, Any]:
+    return subscription_filters.requested(validate.options(value), ctx.version)
 
 
 def _subscriber(ctx: Context, document: Mapping[str, Any]) -> tuple[str, bool]:
@@ -364,7 +363,7 @@ def _changes(ctx: Context, document: Any, now: int) -> dict[str, Any]:
             members['subscriber'], ctx.limits
         )
     if 'options' in members:
-        changes['options'] = validate.options(members['options'])
+        changes['options'] = _options(ctx, members['options'])
     if 'ttl' in members:
         changes['ttl'] = ctx.lifetime(validate.ttl(members['ttl'], now))
         changes['expires_at'] = now + changes['ttl'] * 1000

@@ -12,13 +12,19 @@ import logging
 import math
 import random
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zaqar.controllers import outbox_notices, subscription_records
+from zaqar.controllers import (
+    outbox_notices,
+    subscription_filters,
+    subscription_records,
+)
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.outbox_notices import ConfirmationRequest, Notice
+from zaqar.controllers.subscription_delivery_status import Key
 from zaqar.errors import QueueGone
 from zaqar.models import Message, NewMessage, Scope, Subscription
 from zaqar.notification import notifier_metrics
@@ -31,9 +37,14 @@ LOG = logging.getLogger(__name__)
 #: Returns the seconds for which a host has no room for a project, if any.
 ExpectedWait = Callable[[str, str], float | None]
 
+#: Takes how many messages the filter of a subscription has excluded.
+Filtered = Callable[[Key, int], None]
+
 #: Maximum number of notices per claim, and its seconds.
 BATCH = 100
 LEASE = 60
+
+_FILTERS = subscription_filters.Filters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,7 @@ def fan_out(
     ctx: Context,
     store: MessageStore,
     expected_wait: ExpectedWait = lambda host, project: None,
+    filtered: Filtered = lambda key, count: None,
 ) -> int:
     """Fan out waiting notices; return how many there were."""
     claim = store.claim(
@@ -70,10 +82,11 @@ def fan_out(
     epochs = _epochs(store, [notice for _, notice in readable])
     scopes = {outbox_notices.scope_of(notice) for _, notice in readable}
     subscribers = _subscribers(ctx, scopes)
+    excluded: Counter[Key] = Counter()
     deliveries = (
         _encode(ctx, pending, expected_wait(pending.host, pending.project))
         for message, notice in readable
-        for pending in _deliveries(notice, message, subscribers)
+        for pending in _deliveries(notice, message, subscribers, excluded)
     )
     ids = [message.id for message in claim.messages]
     _post(store, PENDING, deliveries, ids)
@@ -81,6 +94,8 @@ def fan_out(
         requeue(store, OUTBOX, unreadable)
     store.delete_many(OUTBOX, ids, now=store.clock.now())
     notifier_metrics.record('notices', len(ids))
+    for key, count in excluded.items():
+        filtered(key, count)
     _unmark(store, epochs, subscribers)
     return len(ids)
 
@@ -143,18 +158,15 @@ def _subscribers(
 
 
 def _deliveries(
-    notice: Notice, message: Message, subscribers: Mapping[Scope, _Subscribers]
+    notice: Notice,
+    message: Message,
+    subscribers: Mapping[Scope, _Subscribers],
+    excluded: Counter[Key],
 ) -> Iterator[PendingDelivery]:
     scope = outbox_notices.scope_of(notice)
-    content: dict[str, Any]
-    if isinstance(notice, ConfirmationRequest):
-        every = subscribers[scope].every
-        subscriptions = [one for one in every if one.id == notice.subscription]
-        content = {'confirmation': notice}
-    else:
-        subscriptions = list(subscribers[scope].notified)
-        content = {'messages': notice.messages, 'sealed': notice.sealed}
-    for subscription in subscriptions:
+    for subscription, content in _contents(
+        notice, subscribers[scope], excluded
+    ):
         yield PendingDelivery(
             id=f'{message.id}.{subscription.id}',
             project=scope.project,
@@ -166,6 +178,32 @@ def _deliveries(
             first_at=message.created_at,
             **content,
         )
+
+
+def _contents(
+    notice: Notice, subscribers: _Subscribers, excluded: Counter[Key]
+) -> Iterator[tuple[Subscription, Mapping[str, Any]]]:
+    """Yield subscriptions, each with what it is to be sent of a notice.
+
+    :param excluded: counts what filters have excluded
+    """
+    if isinstance(notice, ConfirmationRequest):
+        for one in subscribers.every:
+            if one.id == notice.subscription:
+                yield one, {'confirmation': notice}
+        return
+    bodies = subscription_filters.Bodies(
+        [payload.body for payload in notice.messages]
+    )
+    for one in subscribers.notified:
+        messages = notice.messages
+        if (condition := _FILTERS.of(one)) is not None:
+            places = bodies.matching(condition)
+            if len(places) < len(messages):
+                excluded[one.scope, one.id] += len(messages) - len(places)
+                messages = [messages[place] for place in places]
+        if messages:
+            yield one, {'messages': messages, 'sealed': notice.sealed}
 
 
 def _post(

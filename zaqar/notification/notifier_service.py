@@ -167,6 +167,7 @@ class Notifier:
                     opener,
                     self._ctx,
                     self._scheduler,
+                    self._statistics.filtered,
                     self._executor.drop,
                     self._settings.max_outbox_per_project,
                 )

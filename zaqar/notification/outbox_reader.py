@@ -47,6 +47,7 @@ class OutboxReader:
     """A thread that reads the outbox of one store.
 
     :param name: name of the pool
+    :param filtered: see :data:`zaqar.notification.fanout.Filtered`
     :param drop: gives up a delivery that there is no room for
     :param max_per_project: maximum number of deliveries
     """
@@ -57,6 +58,7 @@ class OutboxReader:
         open_store: Callable[[], MessageStore],
         ctx: Context,
         scheduler: Scheduler[ClaimedDelivery],
+        filtered: fanout.Filtered,
         drop: Callable[[PendingDelivery, int], None],
         max_per_project: int,
     ) -> None:
@@ -65,6 +67,7 @@ class OutboxReader:
         self._open = open_store
         self._ctx = ctx
         self._scheduler = scheduler
+        self._filtered = filtered
         self._drop = drop
         self._max_per_project = max_per_project
         self._ended = threading.Event()
@@ -144,7 +147,9 @@ class OutboxReader:
     def _fan_out(self, store: MessageStore) -> int:
         if time.monotonic() < self._fan_out_at:
             return 0
-        count = fanout.fan_out(self._ctx, store, self._scheduler.expected_wait)
+        count = fanout.fan_out(
+            self._ctx, store, self._scheduler.expected_wait, self._filtered
+        )
         if count < fanout.BATCH:
             self._fan_out_at = time.monotonic() + POLL_NOTICES
         return count

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar.controllers import subscription_delivery_status
-from zaqar.controllers.subscription_delivery_status import COUNTS, Key
+from zaqar.controllers.subscription_delivery_status import COUNTED, Key
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import ManagementStore
 
@@ -49,6 +49,10 @@ class DeliveryStatistics:
         failure = {'at': now, 'reason': reason, 'given_up': True}
         result = {'gone_since': now} if gone else {_OTHER: True}
         self._add(key, {'given_up': 1, 'last_failure': failure, **result})
+
+    def filtered(self, key: Key, count: int) -> None:
+        """Count messages that the filter has excluded."""
+        self._add(key, {'filtered': count})
 
     def is_gone(self, key: Key, now: int) -> bool:
         """Return whether there has been nothing but 410 for a day."""
@@ -95,7 +99,7 @@ class DeliveryStatistics:
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Return a record, or an earlier change, with a change added to it."""
     merged = {**old, **new}
-    for name in COUNTS:
+    for name in COUNTED:
         if name in merged:
             merged[name] = old.get(name, 0) + new.get(name, 0)
     # The first 410 after the last other result.

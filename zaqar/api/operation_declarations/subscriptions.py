@@ -3,7 +3,7 @@
 
 from zaqar.api import bounded_json, response_schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
-from zaqar.controllers import subscriptions
+from zaqar.controllers import subscription_deliveries, subscriptions
 
 _ITEM = '/v2/queues/{queue_name}/subscriptions/{subscription_id}'
 _ALL = '/v2/queues/{queue_name}/subscriptions'
@@ -73,7 +73,7 @@ OPERATIONS = (
             ANYONE,
             'Show the delivery statistics of a subscription.',
         ),
-        handler=subscriptions.show_deliveries,
+        handler=subscription_deliveries.show,
         summary='Show the delivery statistics of a subscription.',
         error_message='Deliveries could not be retrieved',
         responses={200: response_schemas.DELIVERIES},

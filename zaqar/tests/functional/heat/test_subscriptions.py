@@ -37,6 +37,7 @@ def test_a_subscription_has_the_options_of_its_template(user: User) -> None:
             options={'from': 'zaqar@example.org', 'free': 1},
             post_headers={'X-Kind': 'test'},
             post_data='{"it": "$zaqar_message$"}',
+            filter={'kind': ['a', {'prefix': 'b'}]},
             retry_policy={'retries_with_no_delay': 1},
         )
     )
@@ -51,6 +52,7 @@ def test_a_subscription_has_the_options_of_its_template(user: User) -> None:
         'free': 1,
         'post_headers': {'X-Kind': 'test'},
         'post_data': '{"it": "$zaqar_message$"}',
+        '_filter': {'kind': ['a', {'prefix': 'b'}]},
         '_retry_policy': {'retries_with_no_delay': 1},
     }
 

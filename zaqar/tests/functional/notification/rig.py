@@ -15,11 +15,13 @@ from msgspec import structs
 from oslo_config import cfg
 
 from zaqar import store_clock
+from zaqar.api_versions import V2_0, Version
 from zaqar.controllers import (
     messages,
     outbox_notices,
     posting,
     queues,
+    subscription_deliveries,
     subscriptions,
 )
 from zaqar.controllers.body_encryption import Cipher
@@ -78,6 +80,7 @@ class Rig:
     """A project, and the notifier.
 
     :param stores: of messages and of records; None for SQLite in ``folder``
+    :param version: in which its user asks
     :param settings: other than usual
     """
 
@@ -93,6 +96,7 @@ class Rig:
         key: str | None = None,
         trusts: Trusts | None = None,
         stores: tuple[MessageStore, ManagementStore] | None = None,
+        version: Version = V2_0,
         **settings: Any,
     ) -> None:
         self.ahead = 0.0
@@ -108,6 +112,7 @@ class Rig:
             cipher=Cipher({'': key} if key else None),
             pipeline=Pipeline(True, confirms, confirms_mail),
             trusts=trusts,
+            version=version,
         )
         inner = structs.replace(
             self.ctx, identity=outbox_notices.service_identity('')
@@ -196,7 +201,7 @@ class Rig:
 
     def deliveries(self, subscription: str, queue: str = 'q') -> Any:
         """Return what the owner sees of a subscription's deliveries."""
-        return subscriptions.show_deliveries(
+        return subscription_deliveries.show(
             self.ctx, scope=Scope('p', queue), subscription_id=subscription
         )
 

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts of the messages that wait to be delivered, by subscription.
+
+They are in the outboxes of the stores, those of all projects together. One
+look counts for all subscriptions, is bounded, and is not repeated for a while,
+so that requests cannot keep a process busy with it.
+
+:source: reference/delivery, "Statistics"
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from zaqar.controllers import outbox_notices
+from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.outbox_notices import PostNotice
+from zaqar.models import Message, Scope
+from zaqar.storage.base import OUTBOX, PENDING, MessageStore
+
+#: Records, bytes and seconds after which a look ends, and records read at a
+#: time.
+MOST, MOST_BYTES, MOST_SECONDS = 50_000, 32 << 20, 2.0
+PAGE = 100
+
+#: Seconds for which a look is not repeated, at least, and how many times as
+#: long as it took.
+FRESH, SHARE = 0.1, 5
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """What waits for one subscription, or for all of a queue.
+
+    :ivar oldest: when the oldest one was first due, None without any
+    """
+
+    count: int = 0
+    oldest: int | None = None
+
+    def __add__(self, other: Waiting) -> Waiting:
+        moments = [self.oldest, other.oldest]
+        known = [moment for moment in moments if moment is not None]
+        return Waiting(self.count + other.count, min(known) if known else None)
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """What one look at a store has counted.
+
+    :ivar notices: messages of queues whose subscriptions no notifier has read
+    :ivar is_complete: that it has seen all there is
+    """
+
+    deliveries: Mapping[tuple[Scope, str], Waiting]
+    notices: Mapping[Scope, Waiting]
+    is_complete: bool = True
+
+
+#: Counts of one store, and when they are out of date.
+_Look = tuple[Counts, float]
+
+
+class PendingCounts:
+    """Counts of all stores.
+
+    :param timer: a monotonic clock, in seconds
+    """
+
+    def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
+        self._timer = timer
+        self._lock = threading.Lock()
+        self._looks: dict[str, _Look] = {}
+
+    def read(self, name: str, store: MessageStore, cipher: Cipher) -> Counts:
+        """Return the counts of a store; ``name`` is that of its pool."""
+        with self._lock:
+            start = self._timer()
+            counts, until = self._looks.get(name, (None, 0.0))
+            if counts is None or start >= until:
+                counts = self._look(store, cipher, start + MOST_SECONDS)
+                end = self._timer()
+                fresh = max(FRESH, SHARE * (end - start))
+                self._looks[name] = counts, end + fresh
+            return counts
+
+    def _look(self, store: MessageStore, cipher: Cipher, end: float) -> Counts:
+        deliveries: dict[Any, Waiting] = {}
+        notices: dict[Any, Waiting] = {}
+        seen = size = 0
+        # First what becomes the other: what moves meanwhile may count twice,
+        # but is not missed.
+        for qid, count, counts in (
+            (OUTBOX, _of_notice, notices),
+            (PENDING, _of_delivery, deliveries),
+        ):
+            for message in _records(store, qid):
+                if seen >= MOST or size >= MOST_BYTES or self._timer() >= end:
+                    return Counts(deliveries, notices, is_complete=False)
+                seen += 1
+                size += len(message.body)
+                for key, waiting in count(message, cipher):
+                    counts[key] = counts.get(key, Waiting()) + waiting
+        return Counts(deliveries, notices)
+
+
+class _Delivery(msgspec.Struct, frozen=True):
+    """The part of a pending delivery that counts.
+
+    :source: zaqar/notification/pending_delivery
+    """
+
+    project: str
+    queue: str
+    subscription: str
+    first_at: int
+    messages: list[msgspec.Raw] = []
+    kind: str = 'queue'
+
+
+_DECODER = msgspec.json.Decoder(_Delivery)
+
+
+def _records(store: MessageStore, qid: str) -> Iterator[Message]:
+    marker: str | None = None
+    while True:
+        page = store.list(
+            qid,
+            now=store.clock.now(),
+            limit=PAGE,
+            marker=marker,
+            include_claimed=True,
+            include_delayed=True,
+        )
+        yield from page.messages
+        marker = page.resume
+        if marker is None:
+            return
+
+
+def _of_delivery(
+    message: Message, cipher: Cipher
+) -> Iterator[tuple[Any, Waiting]]:
+    with contextlib.suppress(outbox_notices.Unreadable):
+        record = outbox_notices.decode(cipher, message, _DECODER)
+        # A request for confirmation has none.
+        if record.messages:
+            key = outbox_notices.scope_of(record), record.subscription
+            yield key, Waiting(len(record.messages), record.first_at)
+
+
+def _of_notice(
+    message: Message, cipher: Cipher
+) -> Iterator[tuple[Any, Waiting]]:
+    with contextlib.suppress(outbox_notices.Unreadable):
+        notice = outbox_notices.read(cipher, message)
+        if isinstance(notice, PostNotice):
+            waiting = Waiting(len(notice.messages), message.created_at)
+            yield outbox_notices.scope_of(notice), waiting

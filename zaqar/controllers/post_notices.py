@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The notices of posts, made in the step that stores their messages.
+
+:source: reference/delivery, "Outbox and deliveries"
+"""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from zaqar.controllers import outbox_notices
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.reserved_metadata import default_delay
+from zaqar.models import NewMessage, Queue
+
+
+def of_post(
+    ctx: Context,
+    queue: Queue,
+    messages: Sequence[NewMessage],
+) -> Callable[[Sequence[int]], NewMessage] | None:
+    """Return a function that makes the notice of a post, if there are any.
+
+    It takes the places of the messages that were stored.
+
+    :param messages: with bodies in the clear
+    """
+    if not ctx.pipeline.notifies:
+        return None
+
+    def make(places: Sequence[int]) -> NewMessage:
+        sealed = bool(queue.metadata.get('_enable_encrypt_messages'))
+        delays = bool(default_delay(queue.metadata, ctx.limits))
+        notice = outbox_notices.PostNotice(
+            queue.scope.project,
+            queue.scope.name,
+            queue.qid,
+            [
+                outbox_notices.Payload(
+                    msgspec.Raw(item.body),
+                    item.ttl,
+                    item.delay if delays else None,
+                )
+                for item in map(messages.__getitem__, places)
+            ],
+            str(queue.scope.kind),
+            sealed,
+        )
+        return outbox_notices.encode(ctx.cipher if sealed else None, notice)
+
+    return make
