@@ -256,7 +256,9 @@ DRY_RUN = obj(
     {'matched': COUNT, 'scanned': COUNT, 'complete': {'type': 'boolean'}}
 )
 
-SUBSCRIBED = obj({'subscription_id': TEXT})
+_SECRET: Schema = {'type': 'string', 'pattern': '^whsec_[A-Za-z0-9+/]{43}=$'}
+
+SUBSCRIBED = obj({'subscription_id': TEXT, 'secret': since(V2_1, _SECRET)})
 
 SUBSCRIPTION = obj(
     {
@@ -271,6 +273,8 @@ SUBSCRIPTION = obj(
 )
 
 _NULL: Schema = {'type': 'null'}
+
+KEY = obj({'secret': _SECRET, 'former_until': {'anyOf': [MOMENT, _NULL]}})
 
 DELIVERIES = obj(
     {

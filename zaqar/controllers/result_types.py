@@ -108,6 +108,17 @@ class DryRun(msgspec.Struct, frozen=True):
     complete: bool
 
 
+class Subscribed(msgspec.Struct, frozen=True):
+    """A subscription that was requested.
+
+    :ivar secret: the key that the service has made for it, None if there is
+        another one, or it was there before
+    """
+
+    id: str
+    secret: str | None = None
+
+
 class SubscriptionPage(msgspec.Struct, frozen=True):
     """A page of subscriptions.
 

@@ -14,6 +14,7 @@ from zaqar.controllers import (
     mail_building,
     retry_policy_validation,
     subscription_filters,
+    subscription_keys,
     trust_interface,
     webhook_secret_format,
 )
@@ -54,7 +55,11 @@ _HEADER_VALUE = re.compile(r'[\t\x20-\x7e\xa0-\xff]*')
 _RESERVED_PREFIX = 'x-zaqar-'
 
 #: Options that only the service sets.
-_OWN = (trust_interface.BROUGHT, subscription_filters.IN_FORCE)
+_OWN = (
+    trust_interface.BROUGHT,
+    subscription_filters.IN_FORCE,
+    subscription_keys.BESIDE,
+)
 
 #: Blanks, control characters and what cannot be encoded as UTF-8.
 _UNFIT = re.compile(r'[\x00-\x20\x7f\ud800-\udfff]')

@@ -20,6 +20,7 @@ from zaqar.controllers import (
     outbox_notices,
     subscription_delivery_status,
     subscription_filters,
+    subscription_keys,
     subscription_trusts,
     trust_interface,
     webhook_secret_format,
@@ -28,7 +29,7 @@ from zaqar.controllers import subscription_records as records
 from zaqar.controllers import subscription_validation as validate
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import page_size
-from zaqar.controllers.result_types import SubscriptionPage
+from zaqar.controllers.result_types import Subscribed, SubscriptionPage
 from zaqar.controllers.url_signatures import shown
 from zaqar.errors import Conflict, InvalidRequest, StoreUnavailable
 from zaqar.models import Queue, Scope, Subscription
@@ -43,6 +44,7 @@ _HIDDEN = frozenset(
         trust_interface.OPTION,
         trust_interface.BROUGHT,
         subscription_filters.IN_FORCE,
+        subscription_keys.BESIDE,
         webhook_secret_format.OPTION,
     )
 )
@@ -70,13 +72,12 @@ def list_(
     return SubscriptionPage(shown, {'limit': limit}, now, resume)
 
 
-def create(ctx: Context, *, scope: Scope, document: Any) -> str:
+def create(ctx: Context, *, scope: Scope, document: Any) -> Subscribed:
     """Create a subscription, or return that of an unconfirmed subscriber.
 
     The queue is marked before this returns, so that the next post on any
     server is notified; a subscriber is asked to confirm.
 
-    :returns: the id
     :raises Conflict: the subscriber has confirmed already
     """
     now = _now(ctx)
@@ -102,7 +103,9 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> str:
         _request_confirmation(
             ctx, scope, subscription_id, uri, fresh['ttl'], wanted=True
         )
-    return subscription_id
+    key = subscription_keys.made(fresh['options'], now)
+    secret = key.secret if is_new and key is not None else None
+    return Subscribed(subscription_id, secret)
 
 
 def show(ctx: Context, *, scope: Scope, subscription_id: str) -> Any:
@@ -180,9 +183,11 @@ def _update(
     """Store changes, with another trust where one is needed."""
     data = {**records.data_of(old), **changes}
     validate.check_mail(data['subscriber'], data['options'])
-    data['options'] = subscription_filters.updated(
-        old.options, _with_secret(old.options, data['options'])
-    )
+    if 'options' in changes:
+        data['options'] = subscription_filters.updated(
+            old.options,
+            subscription_keys.updated(old.options, data['options']),
+        )
     brought = changes.get('options', {}).get(trust_interface.OPTION)
     created_id = subscription_trusts.renew(ctx, old, data, brought, now)
     trust_ids = {old.options.get(trust_interface.OPTION), created_id}
@@ -283,7 +288,7 @@ def _request_confirmation(
 
 
 def _public(subscription: Subscription) -> Subscription:
-    """Return a subscription without its trust and its secret."""
+    """Return a subscription without its trust and its keys."""
     if _HIDDEN.isdisjoint(subscription.options):
         return subscription
     options = {
@@ -292,19 +297,6 @@ def _public(subscription: Subscription) -> Subscription:
         if name not in _HIDDEN
     }
     return structs.replace(subscription, options=options)
-
-
-def _with_secret(
-    old: Mapping[str, Any], new: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return new options with the secret of the old ones.
-
-    A client that updates what it is shown must not lose it; null removes it.
-    """
-    name = webhook_secret_format.OPTION
-    secret = new.get(name, old.get(name))
-    options = {key: value for key, value in new.items() if key != name}
-    return options if secret is None else {**options, name: secret}
 
 
 def _object(document: Any) -> Mapping[str, Any]:
@@ -321,6 +313,8 @@ def _fresh(
     uri, is_own = _subscriber(ctx, document)
     options = _options(ctx, document.get('options'))
     validate.check_mail(uri, options)
+    if not is_own:
+        options = subscription_keys.added(options)
     seconds = document.get('ttl')
     if seconds is None:
         seconds = ctx.limits.default_subscription_ttl

@@ -9,7 +9,7 @@ import base64
 #: Option of a subscription with its secret, which no response shows.
 OPTION = '_signing_secret'
 
-_PREFIX = 'whsec_'
+PREFIX = 'whsec_'
 
 
 def key(secret: str) -> bytes:
@@ -18,7 +18,7 @@ def key(secret: str) -> bytes:
     :param secret: base64, with or without ``whsec_`` before it
     :raises ValueError: it is malformed or empty
     """
-    text = secret.removeprefix(_PREFIX)
+    text = secret.removeprefix(PREFIX)
     decoded = base64.b64decode(text, validate=True)
     # Libraries differ in what else they accept.
     if not decoded or base64.b64encode(decoded).decode() != text:
@@ -28,7 +28,7 @@ def key(secret: str) -> bytes:
 
 def is_malformed(secret: str) -> bool:
     """Return whether a text has the prefix of a secret, but is none."""
-    if not secret.startswith(_PREFIX):
+    if not secret.startswith(PREFIX):
         return False
     try:
         key(secret)

@@ -28,7 +28,11 @@ from zaqar.controllers.subscription_delivery_status import Key
 from zaqar.errors import QueueGone
 from zaqar.models import Message, NewMessage, Scope, Subscription
 from zaqar.notification import notifier_metrics
-from zaqar.notification.pending_delivery import PendingDelivery, host_of
+from zaqar.notification.pending_delivery import (
+    PendingDelivery,
+    delivery_id,
+    host_of,
+)
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches
 
@@ -168,7 +172,7 @@ def _deliveries(
         notice, subscribers[scope], excluded
     ):
         yield PendingDelivery(
-            id=f'{message.id}.{subscription.id}',
+            id=delivery_id(scope, subscription.id, message.id),
             project=scope.project,
             queue=scope.name,
             kind=str(scope.kind),

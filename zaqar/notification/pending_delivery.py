@@ -8,7 +8,7 @@ goes on as a pending delivery of its own.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -30,7 +30,7 @@ class PendingDelivery(
 ):
     """Messages, or a request for confirmation, for one subscriber.
 
-    :ivar id: that of the notice, then that of the subscription
+    :ivar id: see :func:`delivery_id`
     :ivar version: that of the subscription at the fan-out; an older copy of
         it is out of date
     :ivar host: where it goes, for fairness only
@@ -98,6 +98,16 @@ class PendingDelivery(
 
 
 _DECODER = msgspec.json.Decoder(PendingDelivery)
+
+
+def delivery_id(scope: Scope, subscription_id: str, notice_id: str) -> str:
+    """Return the id of what a notice makes for a subscription.
+
+    Receivers get it, with the index of the message behind it, and it is
+    signed: it names whom the message is for. Before the last three dots is the
+    project, percent-encoded.
+    """
+    return f'{quote(scope.project, "")}.{subscription_id}.{notice_id}'
 
 
 def host_of(subscriber: str) -> str:

@@ -132,9 +132,11 @@ class NotificationSettings:
         None,
         'Secret for the header Webhook-Signature, with which receivers verify '
         'messages (standardwebhooks.com): base64, with or without "whsec" and '
-        'an underscore before it; any other text is the key itself. A '
-        'subscription may have its own in options._signing_secret. Anyone who '
-        'knows this one can forge webhooks to other receivers.',
+        'an underscore before it; any other text is the key itself. Messages '
+        'are signed with it as well as with the key of the subscription. '
+        'Anyone who knows it can forge webhooks to other receivers that '
+        'verify with it: unset it once all of them use the keys of their '
+        'subscriptions.',
         read=_secret,
         secret=True,
     )

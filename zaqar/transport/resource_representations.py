@@ -14,7 +14,13 @@ from zaqar.controllers.flavors import Flavor
 from zaqar.controllers.guarantees import QueueGuarantees
 from zaqar.controllers.message_extras import DeadLetter
 from zaqar.controllers.redrive_records import Redrive
-from zaqar.controllers.result_types import Counted, DryRun, StartedRedrive
+from zaqar.controllers.result_types import (
+    Counted,
+    DryRun,
+    StartedRedrive,
+    Subscribed,
+)
+from zaqar.controllers.subscription_keys import Key
 from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
 from zaqar.pools.pool_records import Pool
 from zaqar.rfc3339 import timestamp
@@ -194,6 +200,22 @@ def subscription(item: Subscription, now: int) -> dict[str, Any]:
         'age': age(item.created_at, now),
         'options': item.options,
         'confirmed': item.confirmed,
+    }
+
+
+def subscribed(result: Subscribed, version: Version) -> dict[str, Any]:
+    document = {'subscription_id': result.id}
+    if version >= V2_1 and result.secret is not None:
+        document['secret'] = result.secret
+    return document
+
+
+def key(item: Key) -> dict[str, Any]:
+    """Return the key of a subscription."""
+    until = item.former_until
+    return {
+        'secret': item.secret,
+        'former_until': None if until is None else timestamp(until),
     }
 
 

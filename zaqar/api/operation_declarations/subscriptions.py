@@ -3,7 +3,12 @@
 
 from zaqar.api import bounded_json, response_schemas
 from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
-from zaqar.controllers import subscription_deliveries, subscriptions
+from zaqar.api_versions import V2_1
+from zaqar.controllers import (
+    subscription_deliveries,
+    subscription_secrets,
+    subscriptions,
+)
 
 _ITEM = '/v2/queues/{queue_name}/subscriptions/{subscription_id}'
 _ALL = '/v2/queues/{queue_name}/subscriptions'
@@ -77,6 +82,34 @@ OPERATIONS = (
         summary='Show the delivery statistics of a subscription.',
         error_message='Deliveries could not be retrieved',
         responses={200: response_schemas.DELIVERIES},
+    ),
+    Operation(
+        name='subscription_secret',
+        http=f'GET {_ITEM}/secret',
+        rule=Rule(
+            'subscription:get_secret',
+            ANYONE,
+            'Show the secret by which receivers verify messages.',
+        ),
+        handler=subscription_secrets.show,
+        summary='Show the secret of a subscription.',
+        error_message='Secret could not be retrieved',
+        responses={200: response_schemas.KEY},
+        since=V2_1,
+    ),
+    Operation(
+        name='subscription_rotate_secret',
+        http=f'POST {_ITEM}/secret',
+        rule=Rule(
+            'subscription:rotate_secret',
+            ANYONE,
+            'Replace the secret by which receivers verify messages.',
+        ),
+        handler=subscription_secrets.rotate,
+        summary='Replace the secret of a subscription; both sign for a day.',
+        error_message='Secret could not be replaced',
+        responses={200: response_schemas.KEY},
+        since=V2_1,
     ),
     Operation(
         name='subscription_update',

@@ -8,12 +8,11 @@ import base64
 import datetime
 import email.utils
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote, urlsplit
 
 from zaqar import version
-from zaqar.controllers import subscription_validation, webhook_secret_format
+from zaqar.controllers import subscription_keys, subscription_validation
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook_signature
 from zaqar.notification.senders.http_client import (
@@ -111,13 +110,15 @@ def request(
 ) -> tuple[dict[str, str], bytes]:
     """Return headers and body of a request.
 
-    :param secret: for the signature, unless the subscription has its own
+    :param secret: signs, too, for receivers that all have the same
     :raises TooLarge: the body would be too large
     """
     body = content(delivery, max_rendered_size)
-    secret = delivery.options.get(webhook_secret_format.OPTION) or secret
+    secrets = [*subscription_keys.valid(delivery.options, now)]
+    if secret:
+        secrets.append(secret)
     headers = user_headers(delivery)
-    return headers | service_headers(delivery, body, now, secret), body
+    return headers | service_headers(delivery, body, now, secrets), body
 
 
 def content(delivery: Delivery, max_rendered_size: int) -> bytes:
@@ -155,7 +156,7 @@ def user_headers(delivery: Delivery) -> dict[str, str]:
 
 
 def service_headers(
-    delivery: Delivery, body: bytes, now: int, secret: Any
+    delivery: Delivery, body: bytes, now: int, secrets: Sequence[str]
 ) -> dict[str, str]:
     """Return headers by which receivers detect duplicates and forgeries."""
     seconds = now // 1000
@@ -164,9 +165,10 @@ def service_headers(
         'Webhook-Timestamp': str(seconds),
         'X-Zaqar-Attempt': str(delivery.attempt),
     }
-    if secret and isinstance(secret, str):
-        headers['Webhook-Signature'] = webhook_signature.signature(
-            secret, delivery.id, seconds, body
+    if secrets:
+        headers['Webhook-Signature'] = ' '.join(
+            webhook_signature.signature(secret, delivery.id, seconds, body)
+            for secret in secrets
         )
     return headers
 

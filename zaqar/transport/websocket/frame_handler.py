@@ -135,7 +135,7 @@ class FrameHandler:
             echo.named = {**echo.named, idempotency.REPLAYED: 'true'}
         if call.subscribes_itself:
             answer.subscription = OwnedSubscription(
-                call.scope, result, call.session_path
+                call.scope, result.id, call.session_path
             )
             session.add_subscription(answer.subscription)
         elif call.row is messages.STREAM_END:

@@ -23,6 +23,7 @@ from zaqar.controllers.result_types import (
     OneMessage,
     Popped,
     QueuePage,
+    Subscribed,
     SubscriptionPage,
 )
 from zaqar.errors import Conflict, Forbidden, InvalidRequest, ZaqarError
@@ -199,9 +200,10 @@ def _subscription_page(page: SubscriptionPage, request: RequestInfo) -> Reply:
     return _page('subscriptions', items, page.marker)
 
 
-def _subscribed(subscription_id: str, request: RequestInfo) -> Reply:
+def _subscribed(subscribed: Subscribed, request: RequestInfo) -> Reply:
+    document = resource_representations.subscribed(subscribed, request.version)
     text = f'Subscription {request.scope.name} created.'
-    return 201, {'subscription_id': subscription_id, 'message': text}
+    return 201, {**document, 'message': text}
 
 
 def _admin_views(
@@ -276,6 +278,8 @@ _VIEWS: Mapping[str, View] = {
         resource_representations.subscription(*result),
     ),
     'subscription_deliveries': _plain,
+    'subscription_secret': _shown_by(resource_representations.key),
+    'subscription_rotate_secret': _shown_by(resource_representations.key),
     'subscription_update': _sentence(204, 'Subscription', 'updated'),
     'subscription_delete': _sentence(204, 'Subscription', 'removed'),
     'subscription_confirm': _sentence(204, 'Subscription', 'confirmed'),

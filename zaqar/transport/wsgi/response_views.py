@@ -20,6 +20,7 @@ from zaqar.controllers.result_types import (
     Posted,
     QueuePage,
     StartedRedrive,
+    Subscribed,
     SubscriptionPage,
 )
 from zaqar.models import Kind, Message, MessageSpan, Scope
@@ -236,8 +237,10 @@ def _subscription_page(
     return json_response({'subscriptions': items, 'links': links})
 
 
-def _subscribed(subscription_id: str, scope: Scope, path: str) -> Response:
-    document = {'subscription_id': subscription_id}
+def _subscribed(
+    subscribed: Subscribed, scope: Scope, path: str, version: Version
+) -> Response:
+    document = resource_representations.subscribed(subscribed, version)
     location = f'{base(scope)}/subscriptions'
     return json_response(document, 201, {'Location': location})
 
@@ -277,11 +280,12 @@ _VIEWS: Mapping[str, View] = {
         report, resource_representations.health_status(report)
     ),
     'subscription_list': _subscription_page,
-    'subscription_create': _subscribed,
     'subscription_get': lambda result, *_: json_response(
         resource_representations.subscription(*result)
     ),
     'subscription_deliveries': _metadata,
+    'subscription_secret': _shown_by(resource_representations.key),
+    'subscription_rotate_secret': _shown_by(resource_representations.key),
     'subscription_update': _changed,
     'subscription_delete': _nothing,
     'subscription_confirm': _changed,
@@ -295,6 +299,7 @@ _VIEWS_BY_VERSION: Mapping[str, Callable[..., Response]] = {
     'message_get': _one_message,
     'claim_create': _claimed,
     'claim_get': _claim,
+    'subscription_create': _subscribed,
 }
 
 

@@ -324,6 +324,12 @@ def test_samples_of_new_operations_are_what_is_answered(
         f'GET {posted["resources"][0]}/explain', response='message-explain'
     )
     checked.ask(f'GET {one}/guarantees', response='queue-guarantees')
+    created = checked.ask(
+        f'POST {one}/subscriptions', request='subscription-create'
+    )
+    secret = f'{one}/subscriptions/{created["subscription_id"]}/secret'
+    checked.ask(f'GET {secret}', response='subscription-secret')
+    checked.ask(f'POST {secret}', response='subscription-rotate')
 
 
 def test_samples_of_redrives_are_what_is_answered(checked: Recorder) -> None:

@@ -117,6 +117,12 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
     'subscription_deliveries': lambda api: api(
         'GET', f'{_subscription(api)}/deliveries'
     ),
+    'subscription_secret': lambda api: api(
+        'GET', f'{_subscription(api)}/secret'
+    ),
+    'subscription_rotate_secret': lambda api: api(
+        'POST', f'{_subscription(api)}/secret'
+    ),
     'subscription_update': lambda api: api(
         'PATCH', _subscription(api), {'ttl': 60}
     ),

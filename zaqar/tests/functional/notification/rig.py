@@ -160,7 +160,7 @@ class Rig:
             self.ctx,
             scope=Scope('p', queue),
             document={'subscriber': uri, 'ttl': ttl, 'options': options},
-        )
+        ).id
 
     def post(self, *bodies: Any, queue: str = 'q', **fields: Any) -> None:
         """Post messages."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from standardwebhooks import Webhook, WebhookVerificationError
 
 from zaqar.controllers import posting, queues, subscriptions
 from zaqar.controllers.body_encryption import is_encrypted
@@ -186,34 +185,6 @@ def test_a_login_in_the_url_is_sent_as_such(
     login = base64.b64decode(got.headers['authorization'].split()[1])
     assert (got.path, login) == ('/hook?a=b', b'me:p@ss')
     assert replaced.wait(1)[0].headers['authorization'] == 'Bearer x'
-
-
-@pytest.mark.parametrize('own', [True, False])
-@pytest.mark.parametrize('prefix', ['whsec_', ''])
-def test_a_secret_signs_what_receivers_can_verify(
-    make_rig: MakeRig, receiver: Receiver, own: bool, prefix: str
-) -> None:
-    key = b'a key of 24 bytes, no less'
-    secret = f'{prefix}{base64.b64encode(key).decode()}'
-    rig = make_rig(signing_secret='another' if own else secret)
-    rig.subscribe(receiver.url, **({'_signing_secret': secret} if own else {}))
-    rig.post('x')
-    (got,) = receiver.wait(1)
-    verifier = Webhook(secret)
-    document = verifier.verify(got.body, dict(got.headers))
-    assert document['body'] == 'x'
-    with pytest.raises(WebhookVerificationError):
-        verifier.verify(got.body.replace(b'"x"', b'"y"'), dict(got.headers))
-
-
-def test_without_a_secret_there_is_no_signature(
-    rig: Rig, receiver: Receiver
-) -> None:
-    rig.subscribe(receiver.url)
-    rig.post('x')
-    (got,) = receiver.wait(1)
-    assert 'webhook-signature' not in got.headers
-    assert got.headers['webhook-id']
 
 
 def test_a_subscription_outlives_its_queue(
