@@ -88,7 +88,11 @@ _IDEMPOTENCY_KEY = {
     'in': 'header',
     'required': False,
     'description': 'Marks the request as repeatable within a day.',
-    'schema': {'type': 'string', 'minLength': 1, 'maxLength': 255},
+    'schema': {
+        'type': 'string',
+        'minLength': 1,
+        'maxLength': idempotency.MAX_KEY,
+    },
     response_schemas.SINCE: str(V2_1),
 }
 _REPLAYED = {

@@ -24,7 +24,10 @@ REPLAYED = 'Idempotency-Replayed'
 #: Milliseconds for which a post is recognized.
 LIFETIME = 86_400_000
 
-_KEY = re.compile(r'[ -~]{1,255}')
+#: Characters of a key, at most.
+MAX_KEY = 255
+
+_KEY = re.compile(f'[ -~]{{1,{MAX_KEY}}}')
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -39,7 +42,8 @@ def checked(value: Any) -> str:
         if _KEY.fullmatch(key):
             return key
     raise InvalidRequest(
-        f'The header {HEADER} must hold 1 to 255 printable ASCII characters.'
+        f'The header {HEADER} must hold 1 to {MAX_KEY} printable ASCII '
+        'characters.'
     )
 
 

@@ -26,6 +26,7 @@ from zaqar.errors import InvalidBody, InvalidRequest, KeyReused, TokenReused
 from zaqar.models import NewMessage, Queue, Scope, random_half
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
+from zaqar.storage.duplicates import RepeatedIds
 
 
 class PostedMessage(msgspec.Struct):
@@ -128,9 +129,10 @@ def post(
         )
     except TokenReused:
         raise KeyReused from None
-    if key is None:
+    if key is None or not isinstance(ids, RepeatedIds):
         return Posted(ids)
-    # No other post has the random halves of this one.
+    # No other post has the random halves of this one, which the store may
+    # have repeated by itself.
     own = {item.rnd for item in sent.stored}
     return Posted(ids, own.isdisjoint(map(random_half, ids)))
 

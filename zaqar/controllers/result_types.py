@@ -59,8 +59,7 @@ class OneMessage(msgspec.Struct, frozen=True):
 class Posted(msgspec.Struct, frozen=True):
     """Ids of new messages, in posting order.
 
-    :ivar is_replayed: nothing was stored: the post repeats another one, or
-        has nothing but duplicates
+    :ivar is_replayed: the post repeats another one, by its key
     """
 
     ids: Sequence[str]

@@ -7,6 +7,10 @@ from zaqar.storage.message_ids import id_of
 from zaqar.storage.post_call_parameters import PostCall
 
 
+class RepeatedIds(list[str]):
+    """Ids that are those of an earlier post with the same token."""
+
+
 def names(post: PostCall) -> Sequence[str]:
     """Return what duplicates are recognized by, each once."""
     if not post.dedup_window:

@@ -207,7 +207,8 @@ class Poster:
             if post.fingerprint and row.get('fp') != post.fingerprint:
                 raise TokenReused
             if 'ids' in row:
-                return deduplication.split_ids(bytes(row['ids']))
+                ids = deduplication.split_ids(bytes(row['ids']))
+                return duplicates.RepeatedIds(ids)
         return [str(item.id) for item in post.messages]
 
     def _check_room(

@@ -2,7 +2,8 @@
 """Storing messages, and the notice for subscribers with them."""
 
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from zaqar.errors import (
     QueueFull,
@@ -13,18 +14,36 @@ from zaqar.errors import (
 )
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
+from zaqar.storage.duplicates import RepeatedIds
 from zaqar.storage.message_ids import make_id
 from zaqar.storage.post_call_parameters import Notice, PostCall
 from zaqar.storage.queues_without_subscribers_cache import UnsubscribedQueues
 from zaqar.storage.redis import keys, message_codec, scripts
 from zaqar.storage.redis.client import RedisClient
-from zaqar.storage.redis.scripts import Status
+from zaqar.storage.redis.scripts import Script, Status
 
-#: Whether a script stores a notice: no; yes, but none is passed; yes.
-_NO_NOTICE, _WITHOUT_NOTICE, _WITH_NOTICE = range(3)
+#: Whether a script stores a notice: no; yes, but none is passed; yes; another
+#: call does.
+_NO_NOTICE, _WITHOUT_NOTICE, _WITH_NOTICE, _NOTICE_LATER = range(4)
 
 #: Tries of a post, among whose messages others become duplicates meanwhile.
 MAX_TRIES = 20
+
+
+class _Answer(NamedTuple):
+    """What a script answers.
+
+    :ivar record: what is stored under the token; nothing if a notice has to
+        be passed first
+    :ivar epoch: of the flag that there are subscribers
+    :ivar numbers: of the messages that a notice must be of
+    :ivar is_repeated: whether the token was known
+    """
+
+    record: bytes
+    epoch: int
+    numbers: bytes
+    is_repeated: bool
 
 
 class Posts:
@@ -34,16 +53,17 @@ class Posts:
 
     def post(self, post: PostCall, limit: int) -> Sequence[str]:
         if post.notice is None:
-            record, _, _ = self._store(post, limit, _NO_NOTICE)
+            answer = self._store(post, limit, _NO_NOTICE)
         elif self._client.is_single_server:
-            record = self._with_notice(post, limit, post.notice)
+            answer = self._with_notice(post, limit, post.notice)
         else:
-            record = self._then_notice(post, limit, post.notice)
-        return _read(record, post.messages)[0]
+            answer = self._then_notice(post, limit, post.notice)
+        ids = _read(answer.record, post.messages)[0]
+        return RepeatedIds(ids) if answer.is_repeated else ids
 
     def _with_notice(
         self, post: PostCall, limit: int, notice: Notice
-    ) -> bytes:
+    ) -> _Answer:
         """Store messages and their notice in one step.
 
         Where the store has to say first which messages are no duplicates, that
@@ -51,18 +71,18 @@ class Posts:
         """
         places: Sequence[int] | None = None
         if post.qid in self._unsubscribed or post.dedup_window:
-            record, places = self._try(post, limit, _WITHOUT_NOTICE)
-            if record:
-                return record
+            answer, places = self._try(post, limit, _WITHOUT_NOTICE)
+            if answer.record:
+                return answer
         for _ in range(MAX_TRIES):
             own: Sequence[Any] = ()
             if places is None or places:
                 message = notice() if places is None else notice(places)
                 token = f'{post.qid}{post.token}'
                 own = _group(post, token, (message,), 0)
-            record, places = self._try(post, limit, _WITH_NOTICE, own, places)
-            if record:
-                return record
+            answer, places = self._try(post, limit, _WITH_NOTICE, own, places)
+            if answer.record:
+                return answer
         raise StoreUnavailable
 
     def _try(
@@ -72,35 +92,53 @@ class Posts:
         notice: int,
         group: Sequence[Any] = (),
         places: Sequence[int] | None = None,
-    ) -> tuple[bytes, Sequence[int] | None]:
+    ) -> tuple[_Answer, Sequence[int] | None]:
         """Store messages, and the notice of those at some places.
 
-        :returns: what is stored under the token, or nothing, and the places
-            that the notice has to be made of; None for all
+        :returns: also the places that the notice has to be made of; None for
+            all
         """
         numbers = ''
         if places:
             numbers = ','.join(str(place + 1) for place in places)
-        record, epoch, wanted = self._store(
-            post, limit, notice, group, numbers
-        )
-        self._unsubscribed.update(post.qid, epoch)
-        return record, _places(wanted) if post.dedup_window else None
+        answer = self._store(post, limit, notice, group, numbers)
+        self._unsubscribed.update(post.qid, answer.epoch)
+        places = _places(answer.numbers) if post.dedup_window else None
+        return answer, places
 
     def _then_notice(
         self, post: PostCall, limit: int, notice: Notice
-    ) -> bytes:
+    ) -> _Answer:
         """Store messages, then their notice, which is in another slot.
 
         A repeated post does so again; the token of the notice keeps it from
-        being stored twice.
+        being stored twice. Of messages that may have duplicates it is
+        remembered that they lack a notice: the first duplicate stores it if
+        their own post has got no further.
         """
-        record, epoch, _ = self._store(post, limit, _NO_NOTICE)
-        places = _read(record, post.messages)[1]
-        if epoch and places:
-            own = _notice_of(post, notice(places))
-            self._store(own, 0, _NO_NOTICE)
-        return record
+        answer = self._store(post, limit, _NOTICE_LATER)
+        places = _read(answer.record, post.messages)[1]
+        unnoticed = _places(answer.numbers)
+        if post.dedup_window:
+            ordinary = (
+                place
+                for place in places
+                if post.messages[place].dedup_id is None
+            )
+            places = sorted({*ordinary, *unnoticed})
+        if not answer.epoch or not places:
+            return answer
+        self._store(_notice_of(post, notice(places)), 0, _NO_NOTICE)
+        if unnoticed:
+            names = [post.messages[place].dedup_id for place in unnoticed]
+            # Else a duplicate stores another one.
+            with suppress(StoreUnavailable):
+                self._run(scripts.NOTICED, post, *names)
+        return answer
+
+    def _run(self, script: Script, post: PostCall, *arguments: Any) -> Any:
+        names = keys.of_queue(self._client.prefix, post.qid, post.now)
+        return self._client.run(script, names, (post.now, *arguments))
 
     def _store(
         self,
@@ -109,12 +147,7 @@ class Posts:
         notice: int,
         group: Sequence[Any] = (),
         numbers: str = '',
-    ) -> tuple[bytes, int, bytes]:
-        """Return what is stored under the token, and the epoch of the flag.
-
-        :returns: also the numbers of the messages that a notice must be of;
-            then nothing is stored, since it has to be passed first
-        """
+    ) -> _Answer:
         names = keys.of_queue(self._client.prefix, post.qid, post.now)
         if group:
             outbox = keys.of_queue(self._client.prefix, OUTBOX, post.now)
@@ -135,8 +168,9 @@ class Posts:
         if status == Status.FULL:
             raise QueueFull(answer[0], limit)
         if status == Status.AGAIN:
-            return b'', int(answer[0]), answer[1]
-        return answer[0], int(answer[1]), b''
+            return _Answer(b'', int(answer[0]), answer[1], False)
+        record, epoch, wanted, is_repeated = answer
+        return _Answer(record, int(epoch), wanted, bool(is_repeated))
 
 
 def _notice_of(post: PostCall, message: NewMessage) -> PostCall:

@@ -49,6 +49,7 @@ def _of_queue(*names: str, writes: bool = True) -> Script:
 
 
 POST = _of_queue('post')
+NOTICED = _of_queue('noticed')
 LIST = _of_queue('list', writes=False)
 GET = _of_queue('get', writes=False)
 DELETE = _of_queue('delete')

@@ -67,7 +67,7 @@ def stored_ids(
         return None
     if post.fingerprint and fingerprint != post.fingerprint:
         raise TokenReused
-    return split_ids(ids)
+    return duplicates.RepeatedIds(split_ids(ids))
 
 
 def store_ids(

@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
-from zaqar.errors import QueueFull, QueueGone, TokenReused
+from zaqar.errors import (
+    QueueFull,
+    QueueGone,
+    StoreUnavailable,
+    TokenReused,
+)
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
+from zaqar.storage.duplicates import RepeatedIds
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.harnesses import Feature
 from zaqar.tests.contract.probe import (
@@ -171,10 +177,17 @@ def test_a_lost_answer_is_repeated_with_all_its_ids(queue: Probe) -> None:
 
 def test_a_post_of_duplicates_alone_is_remembered(queue: Probe) -> None:
     first = post(queue, 'a', 'b')
-    name = token()
-    again = post(queue, 'b', 'a', token=name)
+    own: dict[str, Any] = {
+        'token': token(),
+        'fingerprint': 'f',
+        'token_lifetime': DAY,
+    }
+    again = post(queue, 'b', 'a', **own)
     assert again == [first[1], first[0]]
-    assert post(queue, 'b', 'a', token=name) == again
+    assert not isinstance(again, RepeatedIds)
+    repeated = post(queue, 'b', 'a', **own)
+    assert repeated == again
+    assert isinstance(repeated, RepeatedIds)
     assert queue.everything() == [0, 1]
 
 
@@ -238,6 +251,33 @@ def test_only_stored_messages_are_noticed(queue: Probe) -> None:
     queue.store.mark_subscribed(queue.qid, now=queue.hand.now)
     post(queue, 'd', 'e', notice=notice)
     assert stored() == [[0, 1], [0, 2], [1]]
+
+
+def test_a_duplicate_leaves_the_notice_that_its_first_could_not(
+    queue: Probe,
+) -> None:
+    marker = secrets.token_hex(8)
+    outbox = Probe(queue.store, queue.hand, OUTBOX)
+
+    def lost(_: Sequence[int]) -> NewMessage:
+        raise StoreUnavailable
+
+    def notice(places: Sequence[int]) -> NewMessage:
+        return message([marker, list(places)], ttl=86_400)
+
+    def stored() -> list[list[int]]:
+        every = bodies(outbox.walk())
+        return sorted(item[1] for item in every if item[:1] == [marker])
+
+    # Where it is not one step with the post, the messages are stored.
+    with pytest.raises(StoreUnavailable):
+        post(queue, 'a', 'b', notice=lost)
+    post(queue, 'a', notice=notice)
+    assert stored() == [[0]]
+    post(queue, 'b', 'a', 'c', notice=notice)
+    post(queue, 'c', 'a', 'b', notice=notice)
+    assert stored() == [[0], [0, 2]]
+    assert queue.stats().total == 3
 
 
 def test_duplicates_keep_their_own_fields(queue: Probe) -> None:

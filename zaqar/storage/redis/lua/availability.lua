@@ -4,7 +4,7 @@
 -- when the first claim or delay ends, '' if none does; then 1 if there are
 -- groups.
 
-local last = call('HGET', own.state, 'next') or '0'
+local last = next_place or '0'
 if call('EXISTS', own.all) == 0 then
     return {OK, 0, last, ''}
 end

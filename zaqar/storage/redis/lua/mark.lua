@@ -3,7 +3,7 @@
 -- ARGV: now, 'get', 'set' or 'clear', epoch to clear, '1' when it is done
 -- again. Returns the epoch, 0 for none; after 'clear' whether it was.
 
-local mark = call('HGET', own.state, 'mark') or '1'
+mark = mark or '1'
 local last = call('HGET', own.state, 'last_mark') or '1'
 if ARGV[2] == 'set' then
     mark = text(tonumber(last) + 1)

@@ -1,9 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- ARGV: now, limit, whether to store a notice (0: no, 1: yes, but none is
--- passed, 2: yes, the next group), version of the metadata or '', for which
--- messages the notice is or '' for all, then a group for the post; a group for
--- the notice, whose queue is that of the second set of KEYS.
+-- passed, 2: yes, the next group, 3: another call does), version of the
+-- metadata or '', for which messages the notice is or '' for all, then a group
+-- for the post; a group for the notice, whose queue is that of the second set
+-- of KEYS.
+-- Returns what the token leads to, the mark, for another call the numbers of
+-- messages that have no notice yet, and 1 if the token was known.
 --
 -- A group: token, random halves, latest expiry, ids of dead letters or '',
 -- count, number of things beside bodies, fingerprint or '', milliseconds for
@@ -17,8 +20,12 @@
 
 local HEAD, GROUP = 5, 9
 
+local limit, notice = tonumber(ARGV[2]), ARGV[3]
+mark = mark or '1'
+
 -- Entries of "known": the end, a blank, and what it leads to. Those of tokens
--- begin with "t", those of duplicates with "d".
+-- begin with "t", those of duplicates with "d", and there is one with "n" as
+-- long as the message has no notice that another call has to store.
 local function known(q, name)
     local entry = call('HGET', q.known, name)
     local ends, value = string.match(entry or '', '^(%d+) (.*)$')
@@ -188,23 +195,43 @@ local function learn_ids(q, at, first, numbers, same, names)
     end
     for name, number in pairs(names) do
         learn(q, 'd' .. name, tonumber(ARGV[at + 9]), ids[number])
+        if notice == '3' and mark ~= '0' then
+            learn(q, 'n' .. name, tonumber(ARGV[at + 9]), '')
+        end
     end
     return '=' .. table.concat(numbers, ',') .. ' ' .. table.concat(ids)
 end
 
+-- Return the numbers of the messages that may have duplicates and have no
+-- notice yet, with commas: those of this post, and those of one that may have
+-- got no further.
+local function unnoticed(q, at)
+    local numbers, seen = {}, {}
+    local count = tonumber(ARGV[at + 5])
+    local base = at + GROUP + count * 2 + tonumber(ARGV[at + 6]) * 3
+    for number = 1, ARGV[at + 9] == '0' and 0 or count do
+        local name = ARGV[base + number]
+        if name ~= '' and not seen[name] and known(q, 'n' .. name) then
+            numbers[#numbers + 1] = number
+        end
+        seen[name] = true
+    end
+    return table.concat(numbers, ',')
+end
+
 -- Store the group that begins behind ARGV[at], or its messages of these
--- numbers. Returns what its token leads to and how many messages are free.
-local function append(q, at, numbers, same, names)
+-- numbers, from the place behind the last one. Returns what its token leads to
+-- and how many messages are free.
+local function append(q, at, last, count_before, numbers, same, names)
     local halves, death = ARGV[at + 2], ARGV[at + 3]
     local letters, count = ARGV[at + 4], tonumber(ARGV[at + 5])
     -- Numbers are no less than the current microsecond, so that after a loss
     -- of data, all of it or the last second, old markers stay behind new
     -- messages.
     local more = numbers and #numbers or count
-    local last, posted = unpack(call('HMGET', q.state, 'next', 'posted'))
     local first = math.max(tonumber(last or 0), now * 1000)
     call('HSET', q.state, 'next', text(first + more),
-        'posted', text(tonumber(posted or 0) + more))
+        'posted', text(tonumber(count_before or 0) + more))
     local record = text(first) .. ' ' .. halves
     local places = {}
     if numbers then
@@ -231,22 +258,33 @@ local function append(q, at, numbers, same, names)
         call('HSET', q.letters, 'i' .. letter, seq, 't' .. ARGV[at + 1],
             record, 'r' .. seq, letter .. ' ' .. ARGV[at + 1])
     end
-    extend_ttl(q, tonumber(death))
-    match_ttl(q, q.free, q.delayed, q.waiting, q.letters)
+    if extend_ttl(q, tonumber(death)) then
+        match_ttl(q, q.free, q.delayed, q.waiting, q.letters, q.beside)
+        match_ttl_of_groups(q)
+        return record, unheld
+    end
+    -- Keys that may be new.
+    if unheld > 0 then
+        match_ttl(q, q.free)
+    end
+    if unheld < more then
+        match_ttl(q, q.delayed, q.waiting)
+    end
+    if letters ~= '' then
+        match_ttl(q, q.letters)
+    end
     if things > 0 then
         match_ttl(q, q.beside)
     end
-    match_ttl_of_groups(q)
     return record, unheld
 end
 
-local limit, notice = tonumber(ARGV[2]), ARGV[3]
-local mark = call('HGET', own.state, 'mark') or '1'
 local record, is_another = stored(own, HEAD)
 if is_another then
     return {REUSED}
 elseif record then
-    return {OK, record, mark}
+    local others = notice == '3' and unnoticed(own, HEAD) or ''
+    return {OK, record, mark, others, 1}
 end
 if is_stale(ARGV[4]) then
     return {STALE}
@@ -273,10 +311,11 @@ end
 if more == 0 then
     record = learn_ids(own, HEAD, 0, numbers, same, names)
     remember(own, HEAD, record)
-    return {OK, record, mark}
+    local others = notice == '3' and unnoticed(own, HEAD) or ''
+    return {OK, record, mark, others, 0}
 end
 local unheld
-record, unheld = append(own, HEAD, numbers, same, names)
+record, unheld = append(own, HEAD, next_place, posted, numbers, same, names)
 if mark ~= '0' and notice == '2' then
     local at = HEAD + GROUP + count * 2 + tonumber(ARGV[HEAD + 6]) * 3
     if numbers then
@@ -287,8 +326,9 @@ if mark ~= '0' and notice == '2' then
         forget(outbox, 2)
     end
     if not stored(outbox, at) then
-        append(outbox, at)
+        append(outbox, at,
+            unpack(call('HMGET', outbox.state, 'next', 'posted')))
     end
 end
 announce(unheld)
-return {OK, record, mark}
+return {OK, record, mark, notice == '3' and unnoticed(own, HEAD) or '', 0}

@@ -43,12 +43,14 @@ local function text(number)
     return string.format('%.0f', number)
 end
 
--- Run a command on a key with a list of any length.
+-- Run a command on a key with a list of any length. Returns its last answer.
 local function each(command, key, list)
+    local answer
     for first = 1, #list, CHUNK do
         local last = math.min(first + CHUNK - 1, #list)
-        call(command, key, unpack(list, first, last))
+        answer = call(command, key, unpack(list, first, last))
     end
+    return answer
 end
 
 -- Return the values of a hash for a list of fields, false for missing ones.
@@ -82,16 +84,16 @@ local function match_ttl(q, ...)
 end
 
 -- Let a queue live until an hour after a message has expired. Returns whether
--- it lives longer now.
+-- it lives longer now. The three keys come, go and live together.
 local function extend_ttl(q, death)
-    local life, is_longer = math.max(death - now, 0) + HOUR, false
-    for _, key in ipairs({q.messages, q.all, q.expiry}) do
-        if call('PTTL', key) < life then
-            call('PEXPIRE', key, life + HOUR)
-            is_longer = true
-        end
+    local life = math.max(death - now, 0) + HOUR
+    if call('PTTL', q.messages) >= life then
+        return false
     end
-    return is_longer
+    for _, key in ipairs({q.messages, q.all, q.expiry}) do
+        call('PEXPIRE', key, life + HOUR)
+    end
+    return true
 end
 
 -- Parse what claims record of a message: how often it was handed out, its
@@ -430,14 +432,17 @@ local function held(claim, seqs)
     return places, records
 end
 
+-- What scripts need of the state, read at once: whether the queue was dropped;
+-- the command that announces posts, where processes wait for them; the least
+-- version of metadata; the epoch of the flag that there may be subscribers;
+-- the next place, and how many messages were posted.
+local gone, publish, least, mark, next_place, posted = unpack(call('HMGET',
+    own.state, 'gone', 'publish', 'least', 'mark', 'next', 'posted'))
+
 -- Tell whether metadata of a version, '' for any, must not be used any more.
 local function is_stale(version)
-    local least = version ~= '' and call('HGET', own.state, 'least')
-    return least and tonumber(least) > tonumber(version)
+    return version ~= '' and least and tonumber(least) > tonumber(version)
 end
-
--- The command that announces posts, where processes wait for them.
-local gone, publish = unpack(call('HMGET', own.state, 'gone', 'publish'))
 
 -- Notify processes that wait for messages: so many have been posted, or, with
 -- 0, others have become available. The channel has the name of the state.

@@ -2,7 +2,7 @@
 --
 -- ARGV: now, least version of metadata that may be used.
 
-if tonumber(call('HGET', own.state, 'least') or 0) < tonumber(ARGV[2]) then
+if tonumber(least or 0) < tonumber(ARGV[2]) then
     call('HSET', own.state, 'least', ARGV[2])
 end
 return {OK}

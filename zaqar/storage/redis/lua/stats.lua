@@ -6,7 +6,7 @@
 -- their groups, and the heads of the oldest and the newest message.
 
 local budget = tonumber(ARGV[2])
-local posted = call('HGET', own.state, 'posted') or ''
+posted = posted or ''
 local expired = call('ZCOUNT', own.expiry, '-inf', ARGV[1])
 if call('ZCARD', own.all) == expired then
     return {OK, posted, 0, 0, 0, '', 0}

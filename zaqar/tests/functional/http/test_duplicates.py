@@ -175,6 +175,15 @@ def test_a_key_with_another_body_is_refused(new: Api) -> None:
     assert new.bodies('q') == ['a']
 
 
+def test_the_first_post_with_a_key_repeats_none(new: Api) -> None:
+    first = post(new, {'dedup_id': 'a'})
+    duplicate = post(new, {'dedup_id': 'a'}, key='k')
+    assert hrefs(duplicate) == hrefs(first)
+    assert REPLAYED not in duplicate.headers
+    again = post(new, {'dedup_id': 'a'}, key='k')
+    assert (again.body, REPLAYED in again.headers) == (first.body, True)
+
+
 def test_blanks_around_members_make_no_other_body(new: Api) -> None:
     texts = (
         b'{"messages":[{"body":{"a": 1},"ttl":60}]}',

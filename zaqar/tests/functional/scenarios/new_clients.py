@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from zaqar.api import operation_table
 from zaqar.api.microversions import HEADER, MAX
+from zaqar.controllers import idempotency
 from zaqar.tests.functional.keystone.callers import Caller
 from zaqar.tests.functional.websocket.client import Talk
 
@@ -38,7 +39,15 @@ class Claimed:
 
 
 class NewClient(abc.ABC):
-    """A client that knows all operations by the names of their actions."""
+    """A client that knows all operations by the names of their actions.
+
+    :ivar headers: what it sends beside the version
+    :ivar received: the headers of the last answer
+    """
+
+    def __init__(self) -> None:
+        self.headers: Mapping[str, str] = {}
+        self.received: Mapping[str, Any] = {}
 
     @abc.abstractmethod
     def ask(self, action: str, **values: Any) -> tuple[int, Any]:
@@ -75,6 +84,21 @@ class NewClient(abc.ABC):
         if 'message_ids' in body:
             return list(body['message_ids'])
         return [path.rpartition('/')[2] for path in body['resources']]
+
+    def post_by_key(
+        self, queue: str, key: str, *messages: Mapping[str, Any]
+    ) -> tuple[list[str], bool]:
+        """Post messages under a key.
+
+        :returns: also whether the post is said to repeat another one
+        """
+        self.headers = {idempotency.HEADER: key}
+        try:
+            ids = self.post(queue, *messages)
+        finally:
+            self.headers = {}
+        names = map(str.lower, self.received)
+        return ids, idempotency.REPLAYED.lower() in names
 
     def claim(
         self, queue: str, limit: int = 10, **terms: Any
@@ -140,6 +164,7 @@ class HttpClient(NewClient):
     """Sends requests."""
 
     def __init__(self, caller: Caller) -> None:
+        super().__init__()
         self._caller = caller
 
     def ask(self, action: str, **values: Any) -> tuple[int, Any]:
@@ -157,8 +182,12 @@ class HttpClient(NewClient):
             member = row.body.member
             more['json'] = values[member] if member else values
         answer = self._caller.ask(
-            row.method, f'{path}?{urlencode(query)}', VERSION, **more
+            row.method,
+            f'{path}?{urlencode(query)}',
+            {**VERSION, **self.headers},
+            **more,
         )
+        self.received = answer.headers
         return answer.status_code, answer.json() if answer.content else None
 
     def close(self) -> None:
@@ -169,6 +198,7 @@ class FrameClient(NewClient):
     """Sends frames."""
 
     def __init__(self, caller: Caller, url: str) -> None:
+        super().__init__()
         self._talk = Talk(url, caller.project, client=str(uuid.uuid4()))
         said = self._talk.ask(
             'authenticate',
@@ -178,7 +208,9 @@ class FrameClient(NewClient):
 
     def ask(self, action: str, **values: Any) -> tuple[int, Any]:
         # Whatever waits has a request_id.
-        said = self._talk.ask(action, values, {**VERSION, 'request_id': 1})
+        headers = {**VERSION, **self.headers, 'request_id': 1}
+        said = self._talk.ask(action, values, headers)
+        self.received = said.headers
         return said.status, said.body
 
     def close(self) -> None:

@@ -41,3 +41,26 @@ def test_the_window_is_that_of_the_queue(
     new.create(f'{queue}-2')
     shown = new.get('queue_get_guarantees', queue_name=f'{queue}-2')
     assert shown['dedup_window'] == 300
+
+
+def test_a_repeated_post_is_stored_once_on_any_way(
+    new: NewClient, second: NewClient, old: OldClient, queue: str
+) -> None:
+    message = {'body': 'invoice 17'}
+    posted = new.post_by_key(queue, 'invoice-17', message)
+    assert posted[1] is False
+    # The answer was lost; somebody else goes on.
+    for client in (second, new):
+        assert client.post_by_key(queue, 'invoice-17', message) == (
+            posted[0],
+            True,
+        )
+    taken = old.claim(queue)
+    assert taken is not None
+    assert list(taken.ids) == posted[0]
+    new.delete(queue, *taken.ids, taken.id)
+    assert second.post_by_key(queue, 'invoice-17', message)[1] is True
+    assert old.total(queue) == 0
+    other, is_repeated = new.post_by_key(queue, 'invoice-18', message)
+    assert (is_repeated, old.total(queue)) == (False, 1)
+    assert other != posted[0]
