@@ -21,7 +21,14 @@ from zaqar.controllers.result_types import (
     Subscribed,
 )
 from zaqar.controllers.subscription_keys import Key
-from zaqar.models import Kind, Message, MessageSpan, Scope, Subscription
+from zaqar.models import (
+    Claim,
+    Kind,
+    Message,
+    MessageSpan,
+    Scope,
+    Subscription,
+)
 from zaqar.pools.pool_records import Pool
 from zaqar.rfc3339 import timestamp
 
@@ -39,6 +46,15 @@ def health_status(report: Mapping[str, Any]) -> int:
 def age(since: int, now: int) -> int:
     """Return the whole seconds between two times."""
     return (now - since) // 1000 if now > since else 0
+
+
+def lifetime(claim: Claim, now: int) -> tuple[int, int]:
+    """Return ttl and age of a claim; the difference is what is left of it.
+
+    A hold that was extended may last for longer than the ttl of the claim.
+    """
+    ttl = max(claim.ttl, (claim.expires_at - now) // 1000)
+    return ttl, age(claim.expires_at - ttl * 1000, now)
 
 
 def content(

@@ -184,10 +184,10 @@ def _claimed(claimed: Claimed | None, request: RequestInfo) -> Reply:
 
 def _claim(claimed: Claimed, request: RequestInfo) -> Reply:
     claim = claimed.claim
-    begun = claim.expires_at - claim.ttl * 1000
+    ttl, age = resource_representations.lifetime(claim, claimed.now)
     return 200, {
-        'age': resource_representations.age(begun, claimed.now),
-        'ttl': claim.ttl,
+        'age': age,
+        'ttl': ttl,
         'messages': _messages(claim.messages, claimed.now, request),
     }
 

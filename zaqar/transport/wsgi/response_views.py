@@ -188,12 +188,12 @@ def _claim(
     claimed: Claimed, scope: Scope, path: str, version: Version
 ) -> Response:
     claim, folder = claimed.claim, base(scope)
-    begun = claim.expires_at - claim.ttl * 1000
+    ttl, age = resource_representations.lifetime(claim, claimed.now)
     return json_response(
         {
             'href': f'{folder}/claims/{claim.id}',
-            'ttl': claim.ttl,
-            'age': resource_representations.age(begun, claimed.now),
+            'ttl': ttl,
+            'age': age,
             'messages': _claim_messages(claimed, folder, version),
         }
     )

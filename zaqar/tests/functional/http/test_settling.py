@@ -94,6 +94,7 @@ def test_a_claim_lives_until_the_last_hold_ends(api: Api, new: Api) -> None:
     assert new.bodies('jobs') == [0]
     held = new('GET', claim).json
     assert [item['body'] for item in held['messages']] == [1]
+    assert 530 < held['ttl'] - held['age'] <= 540
     answer = settle(new, claim, delete=[one, two])
     assert statuses(answer) == {one: 'not_held', two: 'deleted'}
     assert new('GET', claim).status == 404
