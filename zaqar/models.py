@@ -203,6 +203,20 @@ class Claim(msgspec.Struct, frozen=True):
         """Return the claim with these messages, and no exhausted ones."""
         return type(self)(self.id, self.ttl, self.expires_at, messages)
 
+    def undoing(self) -> list['Settlement']:
+        """Return what frees its messages as if it had not been made.
+
+        That of an exhausted message was not counted.
+        """
+        return [
+            Settlement(item.id, Act.RELEASE, failed=is_exhausted)
+            for items, is_exhausted in (
+                (self.messages, False),
+                (self.exhausted, True),
+            )
+            for item in items
+        ]
+
 
 class Act(enum.Enum):
     """What becomes of a message that is settled."""

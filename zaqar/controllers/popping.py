@@ -77,8 +77,10 @@ def _take_decrypted(
         # The claim expired; others may have the messages by now.
         raise StoreUnavailable from None
     except ZaqarError:
+        now = store.clock.now()
         with request_deadline.undoing():
-            store.release(queue.qid, claim.id, now=store.clock.now())
+            # Nobody has got the messages, and so it does not count.
+            store.settle(queue.qid, claim.id, claim.undoing(), now=now)
         raise
     popped = [message.before_claim() for message in claim.messages]
     return Popped(popped, claimed.now)

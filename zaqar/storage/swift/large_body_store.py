@@ -327,7 +327,8 @@ class LargeBodyStore(base.MessageStore):
                 suppress(StoreUnavailable, QueueGone),
                 request_deadline.undoing(),
             ):
-                self.rows.release(qid, claim.id, now=now)
+                # Nobody has got the messages, and so it does not count.
+                self.rows.settle(qid, claim.id, claim.undoing(), now=now)
             raise
         exhausted = {message.id for message in claim.exhausted}
         return replace(

@@ -114,6 +114,9 @@ def test_a_pop_that_cannot_delete_frees_its_messages(api: Api) -> None:
     answer = api('DELETE', f'{QUEUE}/messages?pop=2')
     assert answer.is_error(503, 'Service temporarily unavailable')
     assert _counts(api) == (2, 0)
+    # Nor has it counted.
+    popped = api('DELETE', f'{QUEUE}/messages?pop=2').json['messages']
+    assert [item['claim_count'] for item in popped] == [0, 0]
 
 
 def test_a_claim_that_cannot_be_read_is_released(
