@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from zaqar.models import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
+from zaqar.storage.sqlalchemy import paged_group_claims
 from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
 from zaqar.storage.sqlalchemy.claiming import (
     COUNT,
@@ -27,7 +28,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
     order,
     rest_of,
 )
-from zaqar.storage.sqlalchemy.statement_execution import SqlSession
+from zaqar.storage.sqlalchemy.statement_execution import SqlSession, compact
 
 
 def _statement(limit: int, counting: bool, takes_groups: bool) -> str:
@@ -78,7 +79,7 @@ def _statement(limit: int, counting: bool, takes_groups: bool) -> str:
         still_free = ' AND m.wake_at + 0 <= :now'
         if counting:
             still_free += f' AND ({is_exhausted} OR {IS_FRESH})'
-    return f"""
+    return compact(f"""
     WITH q AS (
         SELECT id FROM message_queue q WHERE qid = :qid
         AND dropped_at IS NULL AND least_version <= :version
@@ -110,7 +111,7 @@ def _statement(limit: int, counting: bool, takes_groups: bool) -> str:
         SELECT id, :claim_id, :ttl, :end FROM q
         WHERE EXISTS (SELECT 1 FROM {'u' if takes_groups else 'picked'}))
     SELECT * FROM u ORDER BY seq
-    """
+    """)
 
 
 def _free_groups(queue: str, limit: int, takes_groups: bool) -> str:
@@ -178,6 +179,11 @@ _STATEMENTS: dict[tuple[int, bool, bool], str] = {}
 
 def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     """Claim messages; see :func:`zaqar.storage.sqlalchemy.claiming.claim`."""
+    if request.takes_groups and paged_group_claims.is_likely(request.qid):
+        try:
+            return paged_group_claims.claim(session, request)
+        except paged_group_claims.ScatteredError:
+            pass
     key = (
         request.limit,
         bool(request.max_claims),

@@ -62,6 +62,17 @@ def test_a_claim_takes_the_oldest_of_all(queue: Probe) -> None:
     assert take(queue) == []
 
 
+def test_messages_of_busy_groups_may_lie_between(queue: Probe) -> None:
+    post(
+        queue,
+        *(('a' if one % 10 else f'b{one % 3}', one) for one in range(100)),
+    )
+    assert take(queue, 1) == [0]
+    assert take(queue, 1) == [1]
+    assert take(queue, 4) == [10, 20, 40, 50]
+    assert take(queue) == []
+
+
 def test_a_group_that_was_not_needed_stays_free(queue: Probe) -> None:
     post(queue, ('a', 0), ('a', 1), ('b', 2))
     assert take(queue, 2) == [0, 1]

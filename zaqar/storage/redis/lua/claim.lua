@@ -113,15 +113,14 @@ for place, seq in ipairs(seqs) do
     show(answer, seq, blobs[place], records[place])
 end
 each('ZADD', own.expiry, prolonged)
-each('ZREM', own.free, seqs)
 occupy(seqs)
 each('ZADD', own.claimed, ended)
 each('HSET', own.touched, hash)
 store_claim(id, text(ttl), ends, seqs)
 local is_longer = extend_ttl(own, raised)
-match_ttl(own, own.claimed, own.touched, own.claims, own.lapses, own.letters,
-    own.beside)
+match_ttl(own, own.claimed, own.touched, own.claims, own.lapses)
 if is_longer then
+    match_ttl(own, own.letters, own.beside)
     match_ttl_of_groups(own)
 end
 return answer

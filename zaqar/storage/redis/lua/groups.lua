@@ -70,6 +70,37 @@ local function of_groups(size)
     end
 end
 
+-- Return the first messages of free groups, so many at most, and whether there
+-- are no others, from a page of all that are not held. They are looked for
+-- group by group where that page is full of messages of busy groups, or a
+-- delayed one may be in between: then there is nothing.
+local function first_of_groups(ready, size)
+    if call('EXISTS', own.delayed) == 1 then
+        return {}, false
+    end
+    local is_ready = {}
+    for place = 1, #ready, 2 do
+        is_ready[ready[place]] = true
+    end
+    local page = call('ZRANGEBYSCORE', own.lined, ready[2], '+inf',
+        'LIMIT', 0, size * 2)
+    local fields = {}
+    for place, seq in ipairs(page) do
+        fields[place] = 'g' .. seq
+    end
+    local places = {}
+    for place, group in ipairs(values(own.beside, fields)) do
+        if is_ready[group] then
+            places[#places + 1] = page[place]
+            if #places == size then
+                return places, false
+            end
+        end
+    end
+    local is_all = #page < size * 2 and #ready < size * 2
+    return is_all and places or {}, is_all
+end
+
 -- Return a function for the next free messages, so many at a time, in order.
 local function free_places(size)
     local after = '-inf'
@@ -81,10 +112,29 @@ local function free_places(size)
         end
         return page
     end
-    if call('EXISTS', own.ready) == 0 then
+    local ready = call('ZRANGE', own.ready, 0, size - 1, 'WITHSCORES')
+    if #ready == 0 then
         return ungrouped
     end
-    local grouped, page, at, is_last = of_groups(size), {}, 1, false
+    local first, is_all = first_of_groups(ready, size)
+    local first_at, others = 1, nil
+    local function grouped(before)
+        local seq = first[first_at]
+        if seq then
+            if tonumber(seq) >= before then
+                return nil
+            end
+            first_at = first_at + 1
+        elseif not is_all then
+            others = others or of_groups(size)
+            repeat
+                seq = others(before)
+            until not seq or #first == 0
+                or tonumber(seq) > tonumber(first[#first])
+        end
+        return seq
+    end
+    local page, at, is_last = {}, 1, false
     return function(count)
         local places = {}
         while #places < count do
@@ -106,33 +156,35 @@ local function free_places(size)
     end
 end
 
--- Note that a claim holds messages now, whose groups have been read.
+-- Note that a claim holds messages now, in order, whose groups have been read.
 local function occupy(seqs)
-    local last, busy = {}, {}
-    for place, seq in ipairs(seqs) do
+    local last, busy, lined, plain = {}, {}, {}, {}
+    for _, seq in ipairs(seqs) do
         local group = read_before[seq][1]
         if group then
             if not last[group] then
                 busy[#busy + 1] = group
             end
-            last[group] = math.max(last[group] or 0, tonumber(seqs[place]))
+            last[group] = seq
+            lined[#lined + 1] = seq
+        else
+            plain[#plain + 1] = seq
         end
     end
+    each('ZREM', own.free, plain)
     if #busy == 0 then
         return
     end
-    local reached, is_new = {}, true
-    for place, before in ipairs(values(own.reached, busy)) do
-        local group = busy[place]
-        is_new = is_new and not before
-        reached[#reached + 1] = group
-        reached[#reached + 1] =
-            text(math.max(last[group], tonumber(before or 0)))
+    -- None of a group that was free is held behind them.
+    local reached = {}
+    for place, group in ipairs(busy) do
+        reached[place * 2 - 1] = group
+        reached[place * 2] = last[group]
     end
-    each('HSET', own.reached, reached)
+    local added = each('HSET', own.reached, reached)
     each('ZREM', own.ready, busy)
-    each('ZREM', own.lined, seqs)
-    if is_new then
+    each('ZREM', own.lined, lined)
+    if added > 0 and call('HLEN', own.reached) == #busy then
         match_ttl(own, own.reached)
     end
 end
