@@ -1,143 +1,99 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Claims from queues with groups beside those from one without.
+"""``python -m benchmarks.groups``: claims from queues with groups.
 
-On the store itself, in turns: a claim of five messages, which is released
-afterwards. The queues hold as many messages, without groups; of one group that
-is busy, with some behind that are free; and each in a group of its own.
+Beside those from a queue without, in turns, at the store and over HTTP: a
+claim of five messages, which is released afterwards. The queues hold as many
+messages: without groups; of one group that is busy, with some behind that are
+free; and each in a group of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 import secrets
-import statistics
 import sys
-import time
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
-from benchmarks import machine, report
+import msgspec
+
+from benchmarks import floor, machine, report, sources
+from benchmarks.depth import Timer
+from benchmarks.load import Connection
+from benchmarks.report import Table
+from benchmarks.requests import Requests
+from benchmarks.target import BATCH, TTL, Queue, Target, new_message
 from zaqar.models import NewMessage
-from zaqar.storage.base import MessageStore
-from zaqar.tests.contract import (  # noqa: F401
-    harnesses,
-    mongodb_harness,
-    swift_harness,
-)
-from zaqar.tests.contract.harnesses import Feature, Harness
+
+SECTION = 'Groups'
 
 #: How many times slower a claim may be where there are groups.
 MOST_RATIO = 1.25
 
-#: Messages of one post, of one claim, and behind the busy group.
-BATCH = 500
-LIMIT = 5
-BEHIND = 200
+#: Messages behind the busy group, and how many groups they have.
+BEHIND, OTHERS = 200, 20
 
-#: Claims before the clock runs.
+#: Rounds before the clock runs.
 WARM_UP = 20
 
-_PLAIN = 'without groups'
-_QUEUES = (_PLAIN, 'a busy group ahead', 'a group for each message')
+_PLAIN, _BUSY, _MANY = 'without', 'busy', 'many'
+_QUEUES = (_PLAIN, _BUSY, _MANY)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
-    options = _options(arguments)
-    facts = {
-        **machine.description(),
-        'Settings': f'{options.messages} messages, {options.rounds} rounds',
-        'Load average at the start': machine.load(),
-    }
-    print(report.facts(facts))
-    parts, code = [report.facts(facts)], 0
-    for kind in harnesses.chosen():
-        if Feature.GROUPS not in kind.features:
-            continue
-        table, is_slow = _measured(kind, options.messages, options.rounds)
-        print(table.text())
-        parts.append(table.markdown())
-        code = code or int(is_slow)
-    if options.markdown:
-        report.write_section(options.markdown, 'Groups', '\n'.join(parts))
-    return code
+class Rounds:
+    """Rounds at the store, and over HTTP on one connection.
 
+    :param count: messages of each queue
+    """
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        'python -m benchmarks.groups',
-        description=__doc__,
-        epilog='ZAQAR_TEST_ENGINE names the stores, as for the tests.',
-    )
-    add = parser.add_argument
-    add('--messages', type=int, default=10_000, help='of a queue (10,000)')
-    add('--rounds', type=int, default=300, help='of each figure (300)')
-    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
-    return parser.parse_args(arguments)
+    def __init__(self, target: Target, count: int) -> None:
+        self.at_store, self.over_http = Timer(), Timer()
+        self._connection = Connection(target.port)
+        groups: dict[str, Callable[[int], str | None]] = {
+            _PLAIN: lambda _: None,
+            _BUSY: lambda at: (
+                'a' if at < count - BEHIND else f'b{at % OTHERS}'
+            ),
+            _MANY: lambda at: f'g{at}',
+        }
+        self._queues = {name: target.queue(name) for name in _QUEUES}
+        for name, queue in self._queues.items():
+            for messages in _batches(count, groups[name]):
+                queue.store.post(
+                    queue.qid,
+                    messages,
+                    now=queue.now(),
+                    token=secrets.token_hex(16),
+                )
+        # It lasts for longer than the measurement.
+        _claim(self._queues[_BUSY], 1)
+        self._turns = [*_QUEUES]
 
-
-def _measured(
-    kind: type[Harness], count: int, rounds: int
-) -> tuple[report.Table, bool]:
-    """Return the times of a store, and whether groups cost too much."""
-    harness = kind()
-    harness.start()
-    try:
-        store = harness.open_messages(harness.database())
-        try:
-            times = _times(store, count, rounds)
-        finally:
-            store.close()
-    finally:
-        harness.stop()
-    plain = statistics.median(times[_PLAIN])
-    table = report.Table(
-        f'{kind.name}: milliseconds of a claim of {LIMIT}',
-        ('queue', 'median', 'p95', 'ratio'),
-    )
-    slow = False
-    for name, seconds in times.items():
-        ratio = statistics.median(seconds) / plain
-        slow = slow or ratio > MOST_RATIO
-        table.rows.append(
-            (
-                name,
-                f'{statistics.median(seconds) * 1000:.3f}',
-                f'{report.quantile(seconds, 0.95) * 1000:.3f}',
-                f'{ratio:.2f}',
+    def round(self) -> None:
+        """Do everything once, each time another queue first."""
+        for name in self._turns:
+            queue = self._queues[name]
+            claim_id = self.at_store.run(name, _claim, queue, floor.CLAIM)
+            queue.store.release(queue.qid, claim_id, now=queue.now())
+        for name in self._turns:
+            requests = Requests(self._queues[name])
+            body = self.over_http.run(
+                name, self._connection.exchange, requests.claim()
             )
-        )
-    return table, slow
-
-
-def _times(
-    store: MessageStore, count: int, rounds: int
-) -> dict[str, list[float]]:
-    """Return the seconds of each round by queue."""
-    groups: dict[str, Callable[[int], str | None]] = {
-        _QUEUES[0]: lambda _: None,
-        _QUEUES[1]: lambda at: 'a' if at < count - BEHIND else f'b{at % 20}',
-        _QUEUES[2]: lambda at: f'g{at}',
-    }
-    qids = {name: secrets.token_hex(16) for name in groups}
-    for name, group_of in groups.items():
-        for messages in _batches(count, group_of):
-            token = secrets.token_hex(16)
-            store.post(
-                qids[name], messages, now=store.clock.now(), token=token
+            messages = msgspec.json.decode(body)['messages']
+            _check(messages, floor.CLAIM)
+            path, _, claim_id = messages[0]['href'].partition('?claim_id=')
+            folder = path.partition('/messages/')[0]
+            self._connection.exchange(
+                requests.release(f'{folder}/claims/{claim_id}')
             )
-    # It lasts for longer than the measurement.
-    _claim(store, qids[_QUEUES[1]], 1, ttl=43_200)
-    times: dict[str, list[float]] = {name: [] for name in qids}
-    for number in range(-WARM_UP, rounds):
-        for name, qid in qids.items():
-            start = time.perf_counter()
-            claim_id = _claim(store, qid, LIMIT)
-            duration = time.perf_counter() - start
-            store.release(qid, claim_id, now=store.clock.now())
-            if number >= 0:
-                times[name].append(duration)
-    return times
+        self._turns.append(self._turns.pop(0))
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
 
 
 def _batches(
@@ -145,30 +101,109 @@ def _batches(
 ) -> Iterator[list[NewMessage]]:
     for start in range(0, count, BATCH):
         yield [
-            NewMessage(
-                b'{"a": 1}',
-                86_400,
-                secrets.token_hex(8),
-                'client',
-                group=group_of(at),
-            )
+            msgspec.structs.replace(new_message(), group=group_of(at))
             for at in range(start, min(start + BATCH, count))
         ]
 
 
-def _claim(store: MessageStore, qid: str, limit: int, ttl: int = 300) -> str:
+def _claim(queue: Queue, limit: int) -> str:
+    """Claim messages for longer than any run; return the id."""
     claim_id = secrets.token_hex(16)
-    claim = store.claim(
-        qid,
-        now=store.clock.now(),
+    claim = queue.store.claim(
+        queue.qid,
+        now=queue.now(),
         claim_id=claim_id,
-        ttl=ttl,
-        grace=60,
+        ttl=TTL,
+        grace=0,
         limit=limit,
     )
-    if claim is None or len(claim.messages) != limit:
-        raise RuntimeError('the claim has not taken what is free')
+    _check(claim.messages if claim else (), limit)
     return claim_id
+
+
+def _check(messages: Sequence[object], limit: int) -> None:
+    if len(messages) != limit:
+        raise RuntimeError('the claim has not taken what is free')
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _options(arguments)
+    facts = {
+        **machine.description(),
+        'Settings': f'{options.messages:,} messages, {options.rounds} rounds',
+        'Load average at the start': machine.load(),
+    }
+    print(report.facts(facts))
+    table = Table(
+        f'Median ms of a claim of {floor.CLAIM}',
+        [
+            'store',
+            'level',
+            'without groups',
+            'a busy group ahead',
+            'a group for each message',
+            'ratios',
+            '',
+        ],
+    )
+    for name, context in sources.chosen(options.store):
+        try:
+            with context as source:
+                _measure(source, options.messages, options.rounds, table)
+        except sources.Missing as reason:
+            if os.environ.get('CI'):
+                raise
+            print(f'{name} is skipped: {reason}', file=sys.stderr)
+    print(table.text())
+    if options.markdown is not None:
+        text = f'{report.facts(facts)}\n{table.markdown()}'
+        report.write_section(options.markdown, SECTION, text)
+    return int(any(row[-1] for row in table.rows))
+
+
+def _measure(
+    source: sources.Source, count: int, rounds: int, table: Table
+) -> None:
+    with tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder:
+        target = Target(source.database(), pathlib.Path(folder))
+        try:
+            sides = Rounds(target, count)
+            for number in range(-WARM_UP, rounds):
+                if number == 0:
+                    sides.at_store, sides.over_http = Timer(), Timer()
+                sides.round()
+            sides.close()
+        finally:
+            target.close(tidy=not source.is_ours)
+    for level, timer in (
+        ('store', sides.at_store),
+        ('HTTP', sides.over_http),
+    ):
+        plain, *grouped = map(timer.median, _QUEUES)
+        ratios = [seconds / plain for seconds in grouped]
+        cells = [f'{seconds * 1000:.3f}' for seconds in (plain, *grouped)]
+        shown = ', '.join(f'{ratio:.2f}' for ratio in ratios)
+        mark = 'SLOW' if max(ratios) > MOST_RATIO else ''
+        table.rows.append([source.title, level, *cells, shown, mark])
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        'python -m benchmarks.groups', description=__doc__
+    )
+    add = parser.add_argument
+    add(
+        '--store',
+        action='append',
+        default=[],
+        metavar='URL',
+        help='as for benchmarks.bench; may be given again',
+    )
+    add('--messages', type=int, default=10_000, help='of a queue (10,000)')
+    add('--rounds', type=int, default=300, help='of each figure (300)')
+    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
+    return parser.parse_args(arguments)
 
 
 if __name__ == '__main__':

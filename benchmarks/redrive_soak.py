@@ -25,9 +25,22 @@ from typing import Any
 
 import requests
 
-from benchmarks import sources
+from benchmarks import machine, report, sources
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar, with_database
+
+SECTION = 'Redrives'
+
+_HEAD = (
+    'store',
+    'moved',
+    'lost',
+    'doubled',
+    'left',
+    'kills',
+    'per second',
+    '',
+)
 
 #: Seconds between two kills.
 PAUSES = (1.0, 5.0)
@@ -181,8 +194,8 @@ def make_letters(service: Service, count: int) -> None:
 
 def redrive(
     service: Service, count: int, rate: int, kills: int, seed: int
-) -> int:
-    """Redrive dead letters; print what came of it, return the exit code."""
+) -> list[str]:
+    """Redrive dead letters; return what came of it, by :data:`_HEAD`."""
     chance = random.Random(seed)
     consumers = [Consumer(service, 'work') for _ in range(CONSUMERS)]
     answer = service.ask('POST', 'dead/redrive', {'rate': rate})
@@ -208,15 +221,15 @@ def redrive(
     moments = sorted(moment for _, moment in got)
     measured = (len(got) - 1) / (moments[-1] - moments[0])
     left = service.ask('GET', 'dead/stats').json()['messages']['total']
-    print(
-        f'{shown["status"]}: {shown["moved"]} of {count} moved, {lost} lost, '
-        f'{doubled} doubled, {left} left, {measured:.1f}/s of {rate}/s, '
-        f'{killed} kills',
-        flush=True,
-    )
     is_off = not kills and abs(measured / rate - 1) > TOLERANCE
     is_done = shown['status'] == 'done' and shown['moved'] == count
-    return int(bool(lost or doubled or left or is_off or not is_done))
+    is_wrong = bool(lost or doubled or left or is_off or not is_done)
+    figures = (shown['moved'], lost, doubled, left, killed)
+    return [
+        *(f'{figure:,}' for figure in figures),
+        f'{measured:.1f}',
+        'WRONG' if is_wrong else '',
+    ]
 
 
 @contextlib.contextmanager
@@ -254,18 +267,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--rate', type=int, default=500)
     parser.add_argument('--kills', type=int, default=0)
     parser.add_argument('--seed', type=int, default=None)
-    parser.add_argument('--store', choices=sources.OWN, default='sqlite')
+    parser.add_argument(
+        '--store', action='append', choices=sources.OWN, help='(sqlite)'
+    )
+    parser.add_argument('--markdown', type=pathlib.Path, metavar='FILE')
     options = parser.parse_args(arguments)
     seed = options.seed if options.seed is not None else time.time_ns()
-    print(f'store {options.store}, seed {seed}', flush=True)
-    with started(options.store) as service:
-        began = time.monotonic()
-        make_letters(service, options.letters)
-        seconds = time.monotonic() - began
-        print(f'{options.letters} dead letters made in {seconds:.0f} s')
-        return redrive(
-            service, options.letters, options.rate, options.kills, seed
-        )
+    rate = options.rate
+    facts = {
+        **machine.description(),
+        'Settings': f'{options.letters:,} dead letters, {rate}/s, '
+        f'{CONSUMERS} consumers, {NOTIFIERS} notifiers, seed {seed}',
+        'Load average at the start': machine.load(),
+    }
+    print(report.facts(facts), flush=True)
+    table = report.Table('Redriven messages', _HEAD)
+    for name in options.store or ['sqlite']:
+        with started(name) as service:
+            make_letters(service, options.letters)
+            figures = redrive(
+                service, options.letters, rate, options.kills, seed
+            )
+        table.rows.append([name, *figures])
+    print(table.text())
+    if options.markdown is not None:
+        text = f'{report.facts(facts)}\n{table.markdown()}'
+        report.write_section(options.markdown, SECTION, text)
+    return int(any(row[-1] for row in table.rows))
 
 
 if __name__ == '__main__':
