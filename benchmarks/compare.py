@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import itertools
 import os
 import pathlib
@@ -19,29 +18,26 @@ import secrets
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import msgspec
-
-from benchmarks import load, machine, report, requests, sources, target
+from benchmarks import (
+    load,
+    machine,
+    report,
+    scripts,
+    sources,
+    target,
+)
+from benchmarks.scripts import OPERATIONS
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
 
 SECTION = 'Two builds'
 
-#: Messages that a slice finds for each second and connection.
-SUPPLY = 1200
-
-#: Messages of a post that fills a queue.
-BATCH = 100
-
 #: Seconds of a slice that is not counted, to warm up.
 ASIDE = 0.5
-
-#: Messages in queues that are only read.
-DEPTH = 1000
 
 _HEAD = (
     'operation',
@@ -84,10 +80,10 @@ class Side:
     slices: list[load.Samples] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
-    def turn(self, scripts: Sequence[load.Script], seconds: float) -> None:
+    def turn(self, work: Sequence[load.Script], seconds: float) -> None:
         """Measure a slice."""
         before = self._cpu_seconds()
-        samples = load.run(self.server.port, scripts, seconds)
+        samples = load.run(self.server.port, work, seconds)
         cpu = self._cpu_seconds() - before
         self.slices.append(samples)
         self.cpu.append(cpu / max(1, len(samples.latencies)))
@@ -108,27 +104,6 @@ class Side:
     def quantile(self, part: float) -> float:
         """Return that of the middle slice."""
         return statistics.median(self.quantiles(part))
-
-
-class _Queue:
-    """A queue of a server, which may have another schema than this tree."""
-
-    def __init__(self, port: int, project: str, name: str) -> None:
-        self.project = project
-        self.path = f'/v2/queues/{name}'
-        self._port = port
-        self._requests = requests.Requests(self)
-
-    def supply(self, count: int) -> None:
-        """Post until so many messages are free."""
-        connection = load.Connection(self._port)
-        try:
-            stats = connection.exchange(self._requests.stats())
-            free = msgspec.json.decode(stats)['messages']['free']
-            for _ in range(-((free - count) // BATCH)):
-                connection.exchange(self._requests.post(BATCH))
-        finally:
-            connection.close()
 
 
 class Kind(NamedTuple):
@@ -249,7 +224,7 @@ def _measure(
     project = f'bench-{secrets.token_hex(6)}'
     queues = {
         id(side): [
-            _Queue(side.server.port, project, f'q{number}')
+            scripts.Queue(side.server.port, project, f'q{number}')
             for number in range(kind.queues)
         ]
         for side in sides
@@ -258,17 +233,10 @@ def _measure(
     operation = OPERATIONS[kind.operation]
 
     def turn(side: Side, seconds: float) -> None:
-        need = operation.depth
-        if operation.takes:
-            need = int(SUPPLY * seconds) * options.connections // kind.queues
-        for queue in queues[id(side)] if need else ():
-            queue.supply(need)
-        cycle = itertools.cycle(queues[id(side)])
-        scripts = [
-            operation.script(requests.Requests(next(cycle)))
-            for _ in range(options.connections)
-        ]
-        side.turn(scripts, seconds)
+        work = scripts.prepared(
+            operation, queues[id(side)], options.connections, seconds
+        )
+        side.turn(work, seconds)
 
     for side in sides:
         turn(side, ASIDE)
@@ -277,51 +245,6 @@ def _measure(
         for side in sides[:: -1 if number % 2 else 1]:
             turn(side, options.seconds)
     return _row(kind, *sides)
-
-
-class _Operation(NamedTuple):
-    """What clients send again and again.
-
-    :ivar takes: whether it takes messages away
-    :ivar depth: messages that a queue holds, if not
-    """
-
-    script: Callable[[requests.Requests], load.Script]
-    takes: bool = False
-    depth: int = 0
-
-
-def _repeat(
-    step: Callable[[requests.Requests], load.Step], sender: requests.Requests
-) -> load.Script:
-    request = step(sender)
-    while True:
-        yield request
-
-
-def _claims(sender: requests.Requests, *, deletes: bool) -> load.Script:
-    claim = sender.claim()
-    while True:
-        answer = yield claim
-        if deletes:
-            for message in msgspec.json.decode(answer)['messages']:
-                yield sender.delete_href(message['href'])
-
-
-OPERATIONS = {
-    'post 1': _Operation(functools.partial(_repeat, lambda to: to.post(1))),
-    'post 10': _Operation(functools.partial(_repeat, lambda to: to.post(10))),
-    'show': _Operation(functools.partial(_repeat, lambda to: to.show())),
-    'list 10': _Operation(
-        functools.partial(_repeat, lambda to: to.list()), depth=DEPTH
-    ),
-    'claim 5': _Operation(
-        functools.partial(_claims, deletes=False), takes=True
-    ),
-    'claim 5 + delete': _Operation(
-        functools.partial(_claims, deletes=True), takes=True
-    ),
-}
 
 
 def _row(kind: Kind, base: Side, new: Side) -> Sequence[str]:

@@ -59,6 +59,15 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
+def busy() -> float:
+    """Return the processor time that all have used since the start."""
+    line = (_PROC / 'stat').read_text().partition('\n')[0]
+    # user, nice, system, idle, waiting for a disk, interrupts of two kinds
+    user, nice, system, _, _, *interrupts = map(int, line.split()[1:8])
+    ticks = user + nice + system + sum(interrupts)
+    return ticks / os.sysconf('SC_CLK_TCK')
+
+
 def rss(pid: int) -> int:
     """Return the bytes of memory that a process holds, 0 if it is gone."""
     with contextlib.suppress(OSError, IndexError):

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from benchmarks import floor, target
 from benchmarks.load import Step
+from zaqar.api_versions import V2_1
+
+#: The header of a request in version 2.1.
+NEWEST = f'OpenStack-API-Version: {V2_1.header}\r\n'
 
 _HEAD = (
     '{method} {path} HTTP/1.1\r\n'
@@ -86,10 +91,18 @@ class Requests:
         path = f'{self._path}/messages?pop={count}'
         return self._step('DELETE', path, 200)
 
-    def claim(self) -> Step:
+    def claim(self, count: int = floor.CLAIM) -> Step:
         """Return a claim."""
-        path = f'{self._path}/claims?limit={floor.CLAIM}'
+        path = f'{self._path}/claims?limit={count}'
         return Step(request(self._project, 'POST', path, self._terms()), 201)
+
+    def settle(self, messages: Sequence[Mapping[str, str]]) -> Step:
+        """Return a deletion of all messages of an answer to a claim."""
+        claim_id = messages[0]['href'].rpartition('=')[2]
+        body = msgspec.json.encode({'delete': [one['id'] for one in messages]})
+        path = f'{self._path}/claims/{claim_id}/settle'
+        data = request(self._project, 'POST', path, body, headers=NEWEST)
+        return Step(data, 200)
 
     def claimed(self, href: str) -> Step:
         """Return a query of a claim."""
@@ -103,6 +116,12 @@ class Requests:
     def release(self, href: str) -> Step:
         """Return a release of a claim."""
         return self._step('DELETE', href, 204)
+
+    def subscribe(self, subscription: Mapping[str, Any]) -> Step:
+        """Return the creation of a subscription."""
+        body = msgspec.json.encode(subscription)
+        path = f'{self._path}/subscriptions'
+        return Step(request(self._project, 'POST', path, body), 201)
 
     def show(self) -> Step:
         """Return a reading of the metadata."""

@@ -21,9 +21,8 @@ from benchmarks import floor, machine, report, sources
 from benchmarks.depth import Timer
 from benchmarks.load import Connection, Step
 from benchmarks.report import Table
-from benchmarks.requests import Requests, request
+from benchmarks.requests import NEWEST, Requests, request
 from benchmarks.target import Target
-from zaqar.api_versions import V2_1
 from zaqar.models import Act, Settlement
 
 SECTION = 'Settling'
@@ -38,8 +37,6 @@ MOST_RATIO = 0.15
 WARM_UP = 10
 
 WAYS = ('delete', 'release', 'extend')
-
-_VERSION = f'OpenStack-API-Version: {V2_1.header}\r\n'
 
 
 class Rounds:
@@ -128,7 +125,7 @@ class Rounds:
             'POST',
             f'{self._queue.path}/claims/{claim_id}/settle',
             msgspec.json.encode({way: entries}),
-            headers=_VERSION,
+            headers=NEWEST,
         )
         return Step(data, 200)
 

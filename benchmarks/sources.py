@@ -70,26 +70,34 @@ class Own(Source):
         return [first, *children(first)]
 
 
-class OwnRedis(Source):
-    """A Redis of the tests, set so that it waits for the disk."""
+#: Settings of a Redis that waits for the disk. It never writes its log anew
+#: meanwhile.
+DURABLE: Mapping[str, str] = {
+    'appendonly': 'yes',
+    'appendfsync': 'always',
+    'auto-aof-rewrite-percentage': '0',
+}
 
-    #: It never writes its log anew meanwhile.
-    SETTINGS: Mapping[str, str] = {
-        'appendonly': 'yes',
-        'appendfsync': 'always',
-        'auto-aof-rewrite-percentage': '0',
-    }
+
+class OwnRedis(Source):
+    """A Redis of the tests."""
 
     def __init__(self, server: redis.Redis) -> None:
         self._server = server
         self._count = 0
         with server.client() as client:
             version = client.info('server')['redis_version']
-        self.title = f'Redis {version}, appendfsync = always'
+            (sync,) = client.config_get('appendfsync').values()
+            (logs,) = client.config_get('appendonly').values()
+        kept = f'appendfsync = {sync}' if logs == 'yes' else 'in memory only'
+        self.title = f'Redis {version}, {kept}'
 
     def database(self) -> str:
         self._count += 1
         return f'{self._server.url}?dbid={self._count}'
+
+    def processes(self) -> Sequence[int]:
+        return [self._server.process.child.pid]
 
 
 class OwnCluster(Source):
@@ -141,12 +149,14 @@ def own(kind: type[sql.OwnServer]) -> Iterator[Source]:
 
 
 @contextlib.contextmanager
-def own_redis() -> Iterator[Source]:
+def own_redis(
+    settings: Mapping[str, str] = DURABLE,
+) -> Iterator[Source]:
     """Give databases on a Redis that ends afterwards.
 
     :raises BaseException: one of :data:`Missing`: it is not installed
     """
-    server = redis.Redis(OwnRedis.SETTINGS)
+    server = redis.Redis(settings)
     try:
         yield OwnRedis(server)
     finally:
@@ -172,6 +182,7 @@ OWN: Mapping[str, Callable[[], contextlib.AbstractContextManager[Source]]] = {
     'postgresql': functools.partial(own, sql.PostgreSQL),
     'mariadb': functools.partial(own, sql.MariaDB),
     'redis': own_redis,
+    'redis-in-memory': functools.partial(own_redis, {}),
     'galera': own_cluster,
 }
 

@@ -307,7 +307,7 @@ def _pushes(place: Place, count: int, messages: int) -> report.Table:
     for _ in range(messages):
         place.over_http('POST', '/v2/queues/news/messages', body)
     posted = time.perf_counter() - began
-    elapsed, count_arrived = _counted(opened, count * messages, began)
+    elapsed, count_arrived = counted(opened, count * messages, began)
     table = report.Table(
         f'Pushes to {count:,} sockets of {messages} messages posted over HTTP',
         ('what', 'figure'),
@@ -323,7 +323,7 @@ def _pushes(place: Place, count: int, messages: int) -> report.Table:
     return table
 
 
-def _counted(
+def counted(
     opened: Sequence[Socket], wanted: int, began: float
 ) -> tuple[float, int]:
     """Count frames until all have come, or nothing comes any more."""

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m benchmarks.many_queues``: a project of a million queues.
+
+Two projects, one with a thousand queues and one with a million, each in a
+database of its own. Each round creates a queue, lists a page of queues, shows
+a queue, and posts to another one and claims from it, over HTTP in both under
+the same load of the machine. The worker has cached none of them before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import itertools
+import pathlib
+import random
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+import redis
+import sqlalchemy as sa
+
+from benchmarks import bulk, machine, report, sources
+from benchmarks.depth import Timer
+from benchmarks.load import Connection, Step
+from benchmarks.report import Table
+from benchmarks.requests import request
+from benchmarks.scripts import Queue
+from benchmarks.target import Target, is_sql
+from zaqar.models import Kind
+from zaqar.storage.record_encoding import encode
+from zaqar.storage.redis import keys
+from zaqar.storage.sqlalchemy import driver, tables
+
+SECTION = 'Many queues'
+
+STORES = ('sqlite', 'postgresql', 'redis')
+
+FEW = 1000
+
+#: How many times slower a project of many queues may be.
+MOST_RATIO = 1.25
+
+#: Operations, and one that counts the queues on SQL stores.
+EXEMPT = 'list with count'
+OPERATIONS = ('create', 'list', 'show', 'post 1', 'claim 5', EXEMPT)
+
+#: Rounds before the clock runs.
+WARM_UP = 20
+
+#: Records that are written at a time.
+CHUNK = 10_000
+
+#: The prefix of all keys in Redis, unless an operator sets another one.
+_PREFIX = 'zq'
+
+
+class Side:
+    """A project of some queues.
+
+    :ivar each: bytes that the store holds for each of them
+    """
+
+    def __init__(self, target: Target, count: int) -> None:
+        self.timer = Timer()
+        self._target = target
+        self._count = count
+        self._numbers = iter(random.Random(count).sample(range(count), FEW))
+        before = _size(target)
+        _fill(target, count)
+        bulk.settle(target.url)
+        self.each = (_size(target) - before) / count
+
+    def round(self) -> None:
+        """Do everything once."""
+        project = self._target.project
+        new = f'/v2/queues/new-{secrets.token_hex(8)}'
+        self._ask('create', _step(project, 'PUT', new, 201))
+        middle = _name(self._count // 2)
+        page = f'/v2/queues?limit=10&marker={middle}'
+        self._ask('list', _step(project, 'GET', page, 200))
+        self._ask('show', _step(project, 'GET', self._path(), 200))
+        queue = Queue(self._target.port, project, _name(next(self._numbers)))
+        self._ask('post 1', queue.requests.post(1))
+        self._ask('claim 5', queue.requests.claim())
+        self._ask(
+            EXEMPT, _step(project, 'GET', f'{page}&with_count=true', 200)
+        )
+
+    @functools.cached_property
+    def _connection(self) -> Connection:
+        # Not before all is filled: the server closes idle connections.
+        return Connection(self._target.port)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def _path(self) -> str:
+        return f'/v2/queues/{_name(next(self._numbers))}'
+
+    def _ask(self, name: str, step: Step) -> None:
+        self.timer.run(name, self._connection.exchange, step)
+
+
+def _step(project: str, method: str, path: str, status: int) -> Step:
+    return Step(request(project, method, path), status)
+
+
+def _name(number: int) -> str:
+    return f'queue-{number:07}'
+
+
+def _fill(target: Target, count: int) -> None:
+    """Write the records of queues as the service would."""
+    fill = _fill_tables if is_sql(target.url) else _fill_redis
+    for numbers in _chunks(range(count)):
+        fill(target, numbers)
+
+
+def _fill_tables(target: Target, numbers: Sequence[int]) -> None:
+    records, queues = [], []
+    for number in numbers:
+        qid = secrets.token_hex(16)
+        records.append(
+            {
+                'kind': Kind.QUEUE.value,
+                'parent': target.project,
+                'name': _name(number),
+                'data': _data(qid).encode(),
+                'version': 1,
+            }
+        )
+        queues.append({'qid': qid, 'id': number + 1, 'next_seq': _start()})
+    engine = sa.create_engine(driver.parse(target.url), poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.insert(tables.record), records)
+        connection.execute(sa.insert(tables.queue), queues)
+    engine.dispose()
+
+
+def _fill_redis(target: Target, numbers: Sequence[int]) -> None:
+    records, names = keys.of_records(_PREFIX, Kind.QUEUE, target.project)
+    stored = {
+        _name(number): f'1 {_data(secrets.token_hex(16))}'
+        for number in numbers
+    }
+    with _redis(target.url) as client:
+        client.hset(records, mapping=stored)
+        client.zadd(names, dict.fromkeys(stored, 0.0))
+
+
+def _size(target: Target) -> int:
+    """Return the bytes that a store holds, in memory or on disk."""
+    url = driver.parse(target.url) if is_sql(target.url) else None
+    if url is None:
+        with _redis(target.url) as client:
+            return int(client.info('memory')['used_memory'])
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    sql = 'SELECT pg_database_size(current_database())'
+    if url.get_backend_name() == 'sqlite':
+        sql = 'SELECT page_count * page_size FROM pragma_page_count, '
+        sql += 'pragma_page_size'
+    with engine.connect() as connection:
+        return int(connection.scalar(sa.text(sql)) or 0)
+
+
+def _redis(url: str) -> redis.Redis:
+    address, _, database = url.partition('?dbid=')
+    return redis.Redis.from_url(f'{address}/{database or 0}')
+
+
+def _data(qid: str) -> str:
+    return encode({'qid': qid, 'metadata': {}})
+
+
+def _start() -> int:
+    """Return a number as queues begin with."""
+    return time.time_ns() // 1000
+
+
+def _chunks(numbers: Iterable[int]) -> Iterator[Sequence[int]]:
+    rest = iter(numbers)
+    while chunk := tuple(itertools.islice(rest, CHUNK)):
+        yield chunk
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    options = _options(arguments)
+    facts = machine.description()
+    facts = {
+        **facts,
+        'Rounds': f'{options.rounds}',
+        'Load average at the start': machine.load(),
+    }
+    print(report.facts(facts))
+    table = Table(
+        'Median ms',
+        ['store', 'operation', f'{FEW:,}', f'{options.queues:,}', 'ratio', ''],
+    )
+    for _, context in sources.chosen(options.store or STORES):
+        with context as source:
+            table.rows += _measure(source, options)
+    print(table.text())
+    if options.markdown is not None:
+        text = f'{report.facts(facts)}\n{table.markdown()}'
+        report.write_section(options.markdown, SECTION, text)
+    return int(any(row[-1] for row in table.rows))
+
+
+def _measure(
+    source: sources.Source, options: argparse.Namespace
+) -> Sequence[Sequence[str]]:
+    """Return the rows of a store."""
+    with (
+        tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder,
+        contextlib.ExitStack() as stack,
+    ):
+        sides = []
+        for count in (FEW, options.queues):
+            own = pathlib.Path(folder, str(count))
+            own.mkdir()
+            target = Target(source.database(), own)
+            stack.callback(target.close, tidy=False)
+            sides.append(Side(target, count))
+            stack.callback(sides[-1].close)
+        for number in range(-WARM_UP, options.rounds):
+            for side in sides[:: -1 if number % 2 else 1]:
+                if number == 0:
+                    side.timer = Timer()
+                side.round()
+    rows = []
+    for name in OPERATIONS:
+        low, high = (side.timer.median(name) * 1000 for side in sides)
+        ratio = high / low
+        is_slow = ratio > MOST_RATIO and name != EXEMPT
+        rows.append(
+            (
+                source.title,
+                name,
+                f'{low:.2f}',
+                f'{high:.2f}',
+                f'{ratio:.2f}',
+                'SLOW' if is_slow else '',
+            )
+        )
+    few, many = (f'{side.each:,.0f}' for side in sides)
+    rows.append((source.title, 'bytes of a queue', few, many, '', ''))
+    return rows
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        'python -m benchmarks.many_queues', description=__doc__
+    )
+    add = parser.add_argument
+    add(
+        '--store',
+        action='append',
+        choices=STORES,
+        help='may be given again (all)',
+    )
+    add('--queues', type=int, default=1_000_000, help='(%(default)s)')
+    add('--rounds', type=int, default=200, help='(%(default)s)')
+    add('--markdown', type=pathlib.Path, metavar='FILE', help='write there')
+    return parser.parse_args(arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
