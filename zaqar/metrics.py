@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 from oslo_config import cfg
 
 from zaqar.storage import store_call_interceptor
-from zaqar.storage.base import OUTBOX, PENDING
+from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING
 from zaqar.storage.store_call_interceptor import Store
 
 GROUP = 'metrics'
@@ -50,7 +50,7 @@ OPTS = [
 CONFIGURED = ':message_store'
 
 #: Queues of the notifier, whose messages are none of a project's.
-_INTERNAL = (OUTBOX, PENDING)
+_INTERNAL = (OUTBOX, PENDING, GIVEN_UP)
 
 #: Where prometheus_client keeps what several processes count.
 _SHARED = 'PROMETHEUS_MULTIPROC_DIR'

@@ -284,7 +284,9 @@ def _pipeline(
     signer: Signer,
 ) -> Pipeline:
     confirms = settings.require_confirmation
-    pipeline = Pipeline.from_conf(conf, confirms, settings.confirm_mail)
+    pipeline = Pipeline.from_conf(
+        conf, confirms, settings.confirm_mail, settings.attempts_lifetime
+    )
     if confirms and pipeline.notifies and not signer.has_key:
         raise ConfigurationError(
             f'[{notification.GROUP}] require_confirmation needs '

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import message_fields
+from zaqar.controllers.delivery_attempts import OUTCOMES
 from zaqar.controllers.explanations import State
 from zaqar.controllers.redrive_records import Status
 from zaqar.storage.inspection import LAST_SECOND, Order
@@ -298,6 +299,22 @@ DELIVERIES = obj(
         'pending': since(V2_1, {'anyOf': [COUNT, _NULL]}),
         'oldest_pending_at': since(V2_1, {'anyOf': [MOMENT, _NULL]}),
     }
+)
+
+ATTEMPT_PAGE = page(
+    'attempts',
+    obj(
+        {
+            'id': TEXT,
+            'at': MOMENT,
+            'attempt': COUNT,
+            'outcome': {'enum': [*OUTCOMES]},
+            'http_status': {'type': ['integer', 'null']},
+            'duration_ms': COUNT,
+            'error': {'type': ['string', 'null']},
+            'next_attempt_at': {'anyOf': [MOMENT, _NULL]},
+        }
+    ),
 )
 
 SUBSCRIPTION_PAGE = page('subscriptions', SUBSCRIPTION)

@@ -51,7 +51,8 @@ def delay(
     if isinstance(after, msgspec.Raw):
         result = seconds(after, limits.max_message_schedule)
     elif isinstance(at, msgspec.Raw):
-        milliseconds = _moment(at) - clock.now()
+        text: Any = msgspec.json.decode(at)
+        milliseconds = moment(text, 'deliver_at') - clock.now()
         result = max(-(-milliseconds // 1000), 0)
         _check(result, limits.max_message_schedule)
     if 0 < result >= ttl:
@@ -82,16 +83,19 @@ def _check(value: int, most: int) -> None:
         )
 
 
-def _moment(raw: msgspec.Raw) -> int:
-    """Return a moment in milliseconds, rounded up."""
-    text: Any = msgspec.json.decode(raw)
+def moment(text: Any, name: str) -> int:
+    """Return a moment in milliseconds, rounded up.
+
+    :param name: of the member that has it
+    :raises InvalidBody: it is none
+    """
     try:
         if not isinstance(text, str) or not _MOMENT.fullmatch(text):
             raise ValueError(text)
-        moment = url_signatures.moment(text.upper())
+        parsed = url_signatures.moment(text.upper())
     except ValueError:
         raise InvalidBody(
-            'The value of the "deliver_at" field must be a time with an '
-            'offset, as RFC 3339 writes it.'
+            f'The value of the "{name}" field must be a time with an offset, '
+            'as RFC 3339 writes it.'
         ) from None
-    return -((_EPOCH - moment) // _MILLISECOND)
+    return -((_EPOCH - parsed) // _MILLISECOND)

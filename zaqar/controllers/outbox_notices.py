@@ -70,7 +70,43 @@ class ConfirmationRequest(msgspec.Struct, tag='ask', omit_defaults=True):
     kind: str = 'queue'
 
 
-Notice = PostNotice | ConfirmationRequest
+class ResendRequest(msgspec.Struct, tag='resend', omit_defaults=True):
+    """A delivery that was given up is to be attempted again.
+
+    :ivar delivery: the id of its record among those that were given up, in the
+        same store
+    """
+
+    project: str
+    queue: str
+    subscription: str
+    delivery: str
+    kind: str = 'queue'
+
+
+class ReplayRequest(msgspec.Struct, tag='replay', omit_defaults=True):
+    """What a queue still holds is to be sent to a subscriber again.
+
+    It is worked off page by page; each step leaves a request for the rest.
+
+    :ivar until: messages posted later are not sent, in milliseconds by the
+        clock of their store
+    :ivar left: how many may still be sent
+    :ivar marker: place in the queue behind what was dealt with
+    :ivar since: nor are those posted before, in milliseconds
+    """
+
+    project: str
+    queue: str
+    subscription: str
+    until: int
+    left: int
+    marker: str | None = None
+    since: int = 0
+    kind: str = 'queue'
+
+
+Notice = PostNotice | ConfirmationRequest | ResendRequest | ReplayRequest
 
 T = TypeVar('T')
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from oslo_config import cfg
 
+from zaqar.controllers import delivery_attempts
 from zaqar.errors import ConfigurationError
 from zaqar.models import Subscription
 
@@ -47,11 +48,13 @@ class Pipeline:
     :ivar notifies: ``message_pipeline`` has the stage
     :ivar confirms: ``[notification] require_confirmation``
     :ivar confirms_mail: ``[notification] confirm_mail``
+    :ivar attempts_lifetime: ``[notification] attempts_lifetime``
     """
 
     notifies: bool = False
     confirms: bool = False
     confirms_mail: bool = False
+    attempts_lifetime: int = delivery_attempts.LIFETIME
 
     def needs_confirmation(self, subscriber: str) -> bool:
         is_mail = subscriber[:7].lower() == 'mailto:'
@@ -64,7 +67,11 @@ class Pipeline:
 
     @classmethod
     def from_conf(
-        cls, conf: cfg.ConfigOpts, confirms: bool, confirms_mail: bool
+        cls,
+        conf: cfg.ConfigOpts,
+        confirms: bool,
+        confirms_mail: bool,
+        attempts_lifetime: int,
     ) -> Pipeline:
         conf.register_opts(OPTS, GROUP)
         stages_of = {
@@ -78,4 +85,4 @@ class Pipeline:
                     f'[{GROUP}] {option}: there is no stage "{unknown}"'
                 )
         notifies = bool(stages_of['message_pipeline'])
-        return cls(notifies, confirms, confirms_mail)
+        return cls(notifies, confirms, confirms_mail, attempts_lifetime)

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from zaqar.controllers.delivery_attempts import Attempt
 from zaqar.controllers.rate_estimates import Rates
 from zaqar.models import Claim, Kind, Message, Stats, Subscription
 
@@ -128,6 +129,18 @@ class SubscriptionPage(msgspec.Struct, frozen=True):
     subscriptions: Sequence[Subscription]
     again: Mapping[str, Any]
     now: int
+    marker: str | None = None
+
+
+class AttemptPage(msgspec.Struct, frozen=True):
+    """A page of attempts to deliver messages.
+
+    :ivar again: the query of the page, to be repeated with a marker
+    :ivar marker: where the next page begins, None after an empty last one
+    """
+
+    attempts: Sequence[Attempt]
+    again: Mapping[str, Any]
     marker: str | None = None
 
 

@@ -13,20 +13,19 @@ import datetime
 from collections.abc import Callable
 from typing import Any
 
+from zaqar.controllers.delivery_attempts import Key
 from zaqar.controllers.subscription_records import DELIVERIES, parent_of
-from zaqar.models import Data, Record, Scope
+from zaqar.models import Data, Record
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import update
-
-#: The queue or topic and the id of a subscription.
-Key = tuple[Scope, str]
 
 #: What is counted: what 2.0 shows, and what later versions add.
 COUNTS = ('delivered', 'retried', 'given_up')
 FILTERED = 'filtered'
 COUNTED = (*COUNTS, FILTERED)
 
-#: Minimum milliseconds between two requests for confirmation of one kind.
+#: Minimum milliseconds between two requests of one kind: for confirmation, and
+#: for messages to be sent again.
 REQUEST_INTERVAL = 60_000
 
 
@@ -76,7 +75,15 @@ def may_request(
 
     Without a limit, who may subscribe could flood anybody with mail.
     """
-    member = 'asked_at' if wanted else 'unasked_at'
+    return _may(store, key, 'asked_at' if wanted else 'unasked_at', now)
+
+
+def may_replay(store: ManagementStore, key: Key, now: int) -> bool:
+    """Return whether messages may be sent again now, and record it."""
+    return _may(store, key, 'replayed_at', now)
+
+
+def _may(store: ManagementStore, key: Key, member: str, now: int) -> bool:
 
     def edit(data: Data) -> Data | None:
         last = data.get(member)

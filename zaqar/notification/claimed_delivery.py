@@ -15,6 +15,8 @@ class ClaimedDelivery:
 
     :ivar place: index of the next message
     :ivar attempt: number of the next attempt
+    :ivar pool: the name of that of its store
+    :ivar seconds: that its last attempt took
     :ivar replacements: what is to be stored in its place
     """
 
@@ -25,6 +27,8 @@ class ClaimedDelivery:
     store: MessageStore
     place: int = 0
     attempt: int = 1
+    pool: str = ''
+    seconds: float = 0.0
     replacements: list[NewMessage] = field(default_factory=list)
 
     @property

@@ -23,6 +23,7 @@ from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.models import NewMessage, Scope, Subscription
 from zaqar.notification import (
+    attempt_records,
     confirmation_request_content,
     dead_letters,
     notifier_metrics,
@@ -146,9 +147,8 @@ class DeliveryExecutor:
             if refusal is None
             else Outcome(Verdict.REFUSED, refusal)
         )
-        notifier_metrics.record(
-            'attempt', time.monotonic() - began, delivery.scheme
-        )
+        job.seconds = time.monotonic() - began
+        notifier_metrics.record('attempt', job.seconds, delivery.scheme)
         more = self._settle(job, subscription, delivery, outcome)
         if not more:
             job.finish()
@@ -275,7 +275,11 @@ class DeliveryExecutor:
         if outcome.verdict is Verdict.DELIVERED:
             _count(delivery, 'delivered')
             if not delivery.confirmation:
-                self._statistics.delivered(job.pending.key, now)
+                self._statistics.delivered(
+                    job.pending.key,
+                    now,
+                    attempt_records.of(job, delivery, outcome, 'delivered'),
+                )
             if outcome.confirmed:
                 self._confirm(job)
             return _advance(job)
@@ -286,7 +290,13 @@ class DeliveryExecutor:
             )
             if pause is not None:
                 _count(delivery, 'retried')
-                self._statistics.retried(job.pending.key, outcome.reason, now)
+                next_at = now + math.ceil(pause * 1000)
+                made = attempt_records.of(
+                    job, delivery, outcome, 'retried', next_at=next_at
+                )
+                self._statistics.retried(
+                    job.pending.key, outcome.reason, now, made
+                )
                 return self._retry(job, policy, pause)
         self._give_up(job, subscription, delivery, outcome)
         return _advance(job)
@@ -329,7 +339,9 @@ class DeliveryExecutor:
             self._ctx, subscription, delivery, outcome.reason
         )
         _count(delivery, 'given_up')
-        self._statistics.given_up(key, reason, now, gone=gone)
+        kept = attempt_records.keep(self._ctx, job)
+        made = attempt_records.of(job, delivery, outcome, 'given_up', **kept)
+        self._statistics.given_up(key, reason, now, made, gone=gone)
         LOG.warning(
             'Delivery %s of queue %s, project %s, is given up after attempt '
             '%d: %s%s',

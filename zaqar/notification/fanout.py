@@ -8,6 +8,7 @@ store recognizes them.
 """
 
 import hashlib
+import itertools
 import logging
 import math
 import random
@@ -23,17 +24,24 @@ from zaqar.controllers import (
     subscription_records,
 )
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.outbox_notices import ConfirmationRequest, Notice
-from zaqar.controllers.subscription_delivery_status import Key
+from zaqar.controllers.delivery_attempts import Key
+from zaqar.controllers.outbox_notices import (
+    ConfirmationRequest,
+    Notice,
+    PostNotice,
+    ReplayRequest,
+    ResendRequest,
+)
 from zaqar.errors import QueueGone
 from zaqar.models import Message, NewMessage, Scope, Subscription
-from zaqar.notification import notifier_metrics
+from zaqar.notification import delivery_requests, notifier_metrics
+from zaqar.notification.delivery_requests import Step
 from zaqar.notification.pending_delivery import (
     PendingDelivery,
     delivery_id,
     host_of,
 )
-from zaqar.storage.base import OUTBOX, PENDING, MessageStore
+from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches
 
 LOG = logging.getLogger(__name__)
@@ -93,7 +101,14 @@ def fan_out(
         for pending in _deliveries(notice, message, subscribers, excluded)
     )
     ids = [message.id for message in claim.messages]
-    _post(store, PENDING, deliveries, ids)
+    steps = [*_steps(ctx, store, readable, subscribers, excluded)]
+    requested = (
+        _encode(ctx, pending, expected_wait(pending.host, pending.project))
+        for step in steps
+        for pending in step.deliveries
+    )
+    _post(store, PENDING, itertools.chain(deliveries, requested), ids)
+    _end_steps(store, steps, ids)
     if unreadable:
         requeue(store, OUTBOX, unreadable)
     store.delete_many(OUTBOX, ids, now=store.clock.now())
@@ -139,7 +154,7 @@ def _epochs(
     """
     epochs: dict[str, tuple[Scope, int]] = {}
     for notice in readable:
-        if isinstance(notice, ConfirmationRequest) or notice.qid in epochs:
+        if not isinstance(notice, PostNotice) or notice.qid in epochs:
             continue
         try:
             epoch = store.subscribed_epoch(notice.qid, now=store.clock.now())
@@ -159,6 +174,48 @@ def _subscribers(
         notified = [one for one in every if ctx.pipeline.is_notified(one)]
         subscribers[scope] = _Subscribers(every, notified)
     return subscribers
+
+
+def _steps(
+    ctx: Context,
+    store: MessageStore,
+    readable: Sequence[tuple[Message, Notice]],
+    subscribers: Mapping[Scope, _Subscribers],
+    excluded: Counter[Key],
+) -> Iterator[Step]:
+    """Yield the next steps of requests of owners."""
+    size = 0
+    for message, notice in readable:
+        if not isinstance(notice, ResendRequest | ReplayRequest):
+            continue
+        scope = outbox_notices.scope_of(notice)
+        for one in subscribers[scope].notified:
+            if one.id == notice.subscription:
+                if size > delivery_requests.MAX_TOGETHER:
+                    yield Step(rest=(notice, 0))
+                    break
+                condition = _FILTERS.of(one)
+                step = delivery_requests.step(
+                    ctx, store, notice, message, one, condition
+                )
+                size += step.size
+                if step.excluded:
+                    excluded[scope, one.id] += step.excluded
+                yield step
+
+
+def _end_steps(
+    store: MessageStore, steps: Sequence[Step], ids: Sequence[str]
+) -> None:
+    """Store what is left of requests, and delete what was sent again."""
+    rests = [
+        outbox_notices.encode(None, step.rest[0], delay=step.rest[1])
+        for step in steps
+        if step.rest is not None
+    ]
+    _post(store, OUTBOX, rests, [*ids, OUTBOX])
+    if resent := [one for step in steps for one in step.resent]:
+        store.delete_many(GIVEN_UP, resent, now=store.clock.now())
 
 
 def _deliveries(
@@ -195,6 +252,7 @@ def _contents(
         for one in subscribers.every:
             if one.id == notice.subscription:
                 yield one, {'confirmation': notice}
+    if not isinstance(notice, PostNotice):
         return
     bodies = subscription_filters.Bodies(
         [payload.body for payload in notice.messages]

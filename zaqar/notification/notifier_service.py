@@ -15,7 +15,11 @@ from typing import Any
 
 from zaqar.controllers.call_context import Context
 from zaqar.errors import StoreUnavailable
-from zaqar.notification import notifier_metrics, sender_plugins
+from zaqar.notification import (
+    attempt_records,
+    notifier_metrics,
+    sender_plugins,
+)
 from zaqar.notification.claimed_delivery import ClaimedDelivery
 from zaqar.notification.delivery_executor import DeliveryExecutor
 from zaqar.notification.delivery_scheduler import Attempt, Scheduler
@@ -60,7 +64,14 @@ class Notifier:
         self._senders = (
             sender_plugins.senders(settings) if senders is None else senders
         )
-        self._statistics = DeliveryStatistics(ctx.catalogue.management)
+        self._statistics = DeliveryStatistics(
+            ctx.catalogue.management,
+            lambda pool, ids: attempt_records.discard(
+                ctx.catalogue.outboxes(), pool, ids
+            ),
+            settings.max_attempts_recorded,
+            settings.attempts_lifetime,
+        )
         self._executor = DeliveryExecutor(
             ctx,
             self._senders,

@@ -199,6 +199,7 @@ class OutboxReader:
                 self.leases,
                 store,
                 attempt=pending.attempt,
+                pool=self.name,
             )
             for message, pending in readable
         ]

@@ -8,11 +8,11 @@ goes on as a pending delivery of its own.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
-from zaqar.controllers import outbox_notices
+from zaqar.controllers import delivery_attempts, outbox_notices
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_notices import ConfirmationRequest, Payload
 from zaqar.controllers.subscription_validation import SOCKET
@@ -103,11 +103,9 @@ _DECODER = msgspec.json.Decoder(PendingDelivery)
 def delivery_id(scope: Scope, subscription_id: str, notice_id: str) -> str:
     """Return the id of what a notice makes for a subscription.
 
-    Receivers get it, with the index of the message behind it, and it is
-    signed: it names whom the message is for. Before the last three dots is the
-    project, percent-encoded.
+    Receivers get it with the index of the message behind it.
     """
-    return f'{quote(scope.project, "")}.{subscription_id}.{notice_id}'
+    return delivery_attempts.prefix((scope, subscription_id)) + notice_id
 
 
 def host_of(subscriber: str) -> str:

@@ -73,6 +73,7 @@ class Outcome:
         success, without secrets and without facts about the network of the
         service
     :ivar detail: more for the log of the operator
+    :ivar status: that of the HTTP response, 0 without one
     :ivar retry_after: seconds that the receiver asks to wait
     :ivar confirmed: the receiver has confirmed the subscription
     """
@@ -82,6 +83,7 @@ class Outcome:
     retry_after: int | None = None
     confirmed: bool = False
     detail: str = ''
+    status: int = 0
 
 
 class Sender(Protocol):

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from oslo_config import cfg
 
 from zaqar import options_as_dataclass_fields
-from zaqar.controllers import mail_building, webhook_secret_format
+from zaqar.controllers import (
+    delivery_attempts,
+    mail_building,
+    webhook_secret_format,
+)
 from zaqar.options_as_dataclass_fields import Network, networks, option
 from zaqar.storage.base import ManagementStore
 
@@ -77,6 +81,20 @@ class NotificationSettings:
         'it, those that have failed longest are given up; posts are never '
         'refused for it.',
         min=1,
+    )
+    max_attempts_recorded: int = option(
+        delivery_attempts.MOST,
+        'Maximum number of failed attempts that are recorded for a '
+        'subscription and shown to its owner. Messages that were given up are '
+        'kept as long, to be sent again.',
+        min=0,
+        max=1000,
+    )
+    attempts_lifetime: int = option(
+        delivery_attempts.LIFETIME,
+        'Seconds for which attempts are recorded.',
+        min=60,
+        max=30 * 86_400,
     )
     connect_timeout: float = option(
         5, 'Time limit in seconds for connecting to a receiver.', min=0.1

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zaqar.controllers import subscription_delivery_status
-from zaqar.controllers.subscription_delivery_status import COUNTED, Key
+from zaqar.controllers import delivery_attempts, subscription_delivery_status
+from zaqar.controllers.delivery_attempts import LIFETIME, MOST, Attempt, Key
+from zaqar.controllers.subscription_delivery_status import COUNTED
 from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import ManagementStore
 
@@ -21,34 +23,97 @@ GONE_AFTER = 86_400_000
 #: Key of a change after a result other than 410, which no record has.
 _OTHER = 'other'
 
+#: Keys of a change with its attempts, which no record has either.
+_FAILURES, _SUCCESS = 'failures', 'success'
+
+#: Deletes what is kept in a pool to be sent again, by the ids.
+Discard = Callable[[str, Sequence[str]], None]
+
 
 class DeliveryStatistics:
-    """Statistics in memory, added to the record of each subscription."""
+    """Statistics in memory, added to the record of each subscription.
 
-    def __init__(self, store: ManagementStore) -> None:
+    :param discard: called for attempts that are recorded no more
+    :param most: attempts that are recorded for a subscription
+    :param lifetime: seconds for which they are
+    """
+
+    def __init__(
+        self,
+        store: ManagementStore,
+        discard: Discard = lambda pool, ids: None,
+        most: int = MOST,
+        lifetime: int = LIFETIME,
+    ) -> None:
         self._store = store
+        self._discard = discard
+        self._most, self._lifetime = most, lifetime
         self._lock = threading.Lock()
         self._changes: dict[Key, Mapping[str, Any]] = {}
+        self._dropped: list[Attempt] = []
 
-    def delivered(self, key: Key, now: int) -> None:
-        """Count a message that was delivered."""
-        self._add(key, {'delivered': 1, 'last_delivery_at': now, _OTHER: True})
+    def delivered(
+        self, key: Key, now: int, attempt: Attempt | None = None
+    ) -> None:
+        """Count a message that was delivered.
 
-    def retried(self, key: Key, reason: str, now: int) -> None:
+        :param attempt: to be recorded
+        """
+        change: dict[str, Any] = {
+            'delivered': 1,
+            'last_delivery_at': now,
+            _OTHER: True,
+        }
+        if attempt is not None:
+            change[_SUCCESS] = attempt
+        self._add(key, change)
+
+    def retried(
+        self,
+        key: Key,
+        reason: str,
+        now: int,
+        attempt: Attempt | None = None,
+    ) -> None:
         """Count an attempt that failed and will be repeated."""
         failure = {'at': now, 'reason': reason, 'given_up': False}
-        self._add(key, {'retried': 1, 'last_failure': failure, _OTHER: True})
+        failures = [attempt] if attempt is not None else []
+        self._add(
+            key,
+            {
+                'retried': 1,
+                'last_failure': failure,
+                _FAILURES: failures,
+                _OTHER: True,
+            },
+        )
 
     def given_up(
-        self, key: Key, reason: str, now: int, *, gone: bool = False
+        self,
+        key: Key,
+        reason: str,
+        now: int,
+        attempt: Attempt | None = None,
+        *,
+        gone: bool = False,
     ) -> None:
         """Count a message that was given up.
 
+        :param attempt: the last one, None where there was none
         :param gone: the subscriber said that it is gone
         """
         failure = {'at': now, 'reason': reason, 'given_up': True}
+        failures = [attempt] if attempt is not None else []
         result = {'gone_since': now} if gone else {_OTHER: True}
-        self._add(key, {'given_up': 1, 'last_failure': failure, **result})
+        self._add(
+            key,
+            {
+                'given_up': 1,
+                'last_failure': failure,
+                _FAILURES: failures,
+                **result,
+            },
+        )
 
     def filtered(self, key: Key, count: int) -> None:
         """Count messages that the filter has excluded."""
@@ -78,32 +143,72 @@ class DeliveryStatistics:
                 changes[key] = change
                 with self._lock:
                     for late in changes:
-                        self._changes[late] = _merged(
+                        self._changes[late] = self._merged(
                             changes[late], self._changes.get(late, {})
                         )
                 return
+        self._discard_dropped()
 
     def _write(self, key: Key, change: Mapping[str, Any]) -> None:
+        dropped: list[Attempt] = []
+        attempts = [*change.get(_FAILURES, ())]
+        if _SUCCESS in change:
+            attempts.append(change[_SUCCESS])
+        rows = delivery_attempts.rows(key, attempts)
+
         def edit(data: Mapping[str, Any]) -> Mapping[str, Any]:
-            merged = _merged(data, change)
-            merged.pop(_OTHER, None)
+            merged = self._merged(data, change)
+            for name in (_OTHER, _FAILURES, _SUCCESS):
+                merged.pop(name, None)
+            if rows:
+                merged[delivery_attempts.MEMBER], dropped[:] = (
+                    delivery_attempts.merged(
+                        data.get(delivery_attempts.MEMBER, ()),
+                        rows,
+                        self._most,
+                        self._lifetime,
+                    )
+                )
             return merged
 
         subscription_delivery_status.change(self._store, key, edit)
+        self._dropped += dropped
+
+    def _discard_dropped(self) -> None:
+        """Delete what was kept of attempts that are recorded no more."""
+        with self._lock:
+            dropped, self._dropped = self._dropped, []
+        ids: dict[str, list[str]] = defaultdict(list)
+        for attempt in dropped:
+            if attempt.kept_id:
+                ids[attempt.pool].append(attempt.kept_id)
+        for pool, names in ids.items():
+            try:
+                self._discard(pool, names)
+            except StoreUnavailable:
+                LOG.warning('Deliveries that were given up are kept for now')
 
     def _add(self, key: Key, change: Mapping[str, Any]) -> None:
         with self._lock:
-            self._changes[key] = _merged(self._changes.get(key, {}), change)
+            self._changes[key] = self._merged(
+                self._changes.get(key, {}), change
+            )
 
-
-def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record, or an earlier change, with a change added to it."""
-    merged = {**old, **new}
-    for name in COUNTED:
-        if name in merged:
-            merged[name] = old.get(name, 0) + new.get(name, 0)
-    # The first 410 after the last other result.
-    since = None if _OTHER in new else old.get('gone_since')
-    since = since or new.get('gone_since')
-    merged.pop('gone_since', None)
-    return merged if since is None else {**merged, 'gone_since': since}
+    def _merged(
+        self, old: Mapping[str, Any], new: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return a record, or an earlier change, with a change added to it."""
+        merged = {**old, **new}
+        for name in COUNTED:
+            if name in merged:
+                merged[name] = old.get(name, 0) + new.get(name, 0)
+        if _FAILURES in old and _FAILURES in new:
+            failures = [*old[_FAILURES], *new[_FAILURES]]
+            surplus = max(len(failures) - self._most, 0)
+            self._dropped += failures[:surplus]
+            merged[_FAILURES] = failures[surplus:]
+        # The first 410 after the last other result.
+        since = None if _OTHER in new else old.get('gone_since')
+        since = since or new.get('gone_since')
+        merged.pop('gone_since', None)
+        return merged if since is None else {**merged, 'gone_since': since}

@@ -37,6 +37,9 @@ OUTBOX = 'outbox'
 #: The queue of what notifiers make of them: a message for each subscriber.
 PENDING = f'{OUTBOX}.dues'
 
+#: The queue of those that were given up and may be sent again.
+GIVEN_UP = f'{OUTBOX}.given_up'
+
 
 class Store(abc.ABC):
     """What both kinds of stores offer."""

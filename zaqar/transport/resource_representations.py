@@ -9,6 +9,7 @@ import msgspec
 
 from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import message_extras
+from zaqar.controllers.delivery_attempts import Attempt
 from zaqar.controllers.explanations import Explanation
 from zaqar.controllers.flavors import Flavor
 from zaqar.controllers.guarantees import QueueGuarantees
@@ -224,6 +225,21 @@ def subscribed(result: Subscribed, version: Version) -> dict[str, Any]:
     if version >= V2_1 and result.secret is not None:
         document['secret'] = result.secret
     return document
+
+
+def attempt(item: Attempt) -> dict[str, Any]:
+    """Return an attempt to deliver a message."""
+    next_at = item.next_at
+    return {
+        'id': item.id,
+        'at': timestamp(item.at),
+        'attempt': item.attempt,
+        'outcome': item.outcome,
+        'http_status': item.http_status,
+        'duration_ms': item.duration_ms,
+        'error': item.error or None,
+        'next_attempt_at': None if next_at is None else timestamp(next_at),
+    }
 
 
 def key(item: Key) -> dict[str, Any]:

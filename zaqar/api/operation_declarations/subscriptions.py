@@ -84,6 +84,66 @@ OPERATIONS = (
         responses={200: response_schemas.DELIVERIES},
     ),
     Operation(
+        name='subscription_attempts',
+        http=f'GET {_ITEM}/attempts',
+        rule=Rule(
+            'subscription:get_attempts',
+            ANYONE,
+            'List attempts to deliver messages to a subscriber.',
+        ),
+        handler=subscription_deliveries.attempts,
+        summary='List failed attempts to deliver messages, and the last '
+        'success, the newest first.',
+        error_message='Attempts could not be listed',
+        responses={200: response_schemas.ATTEMPT_PAGE},
+        query=(
+            Param('state', 'text', 'Those with this outcome only.'),
+            Param('marker', 'text', 'Those before this.'),
+            Param('limit', 'int', 'Attempts of the page.'),
+        ),
+        since=V2_1,
+    ),
+    Operation(
+        name='subscription_resend',
+        http=f'POST {_ITEM}/attempts/{{attempt_id}}/resend',
+        rule=Rule(
+            'subscription:resend',
+            ANYONE,
+            'Send a message again that was given up.',
+        ),
+        handler=subscription_deliveries.resend,
+        summary='Send a message again that was given up.',
+        error_message='Delivery could not be resent',
+        conflict='It was not given up, or is not kept any more.',
+        responses={202: None},
+        since=V2_1,
+    ),
+    Operation(
+        name='subscription_replay',
+        http=f'POST {_ITEM}/replay',
+        rule=Rule(
+            'subscription:replay',
+            ANYONE,
+            'Send what a queue still holds to a subscriber again.',
+        ),
+        handler=subscription_deliveries.replay,
+        summary='Send what the queue still holds to the subscriber again.',
+        error_message='Messages could not be replayed',
+        conflict='The subscriber has not confirmed, or the last replay was '
+        'requested less than a minute ago.',
+        responses={202: None},
+        body=_body(
+            response_schemas.obj(
+                {
+                    'marker': response_schemas.TEXT,
+                    'since': response_schemas.MOMENT,
+                },
+                optional=['marker', 'since'],
+            )
+        ),
+        since=V2_1,
+    ),
+    Operation(
         name='subscription_secret',
         http=f'GET {_ITEM}/secret',
         rule=Rule(

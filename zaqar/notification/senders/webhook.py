@@ -175,16 +175,16 @@ def service_headers(
 
 def outcome_of(response: HttpResponse, delivery: Delivery) -> Outcome:
     status = response.status
-    reason = f'answered {status}'
     if 200 <= status < 300:
-        return Outcome(
-            Verdict.DELIVERED, confirmed=_confirms(response, delivery)
-        )
+        confirmed = _confirms(response, delivery)
+        return Outcome(Verdict.DELIVERED, confirmed=confirmed, status=status)
+    verdict, retry_after = Verdict.REFUSED, None
     if status == 410:
-        return Outcome(Verdict.GONE, reason)
-    if status < 400 or status >= 500 or status in _LATER:
-        return Outcome(Verdict.RETRY, reason, _retry_after(response))
-    return Outcome(Verdict.REFUSED, reason)
+        verdict = Verdict.GONE
+    elif status < 400 or status >= 500 or status in _LATER:
+        verdict, retry_after = Verdict.RETRY, _retry_after(response)
+    reason = f'answered {status}'
+    return Outcome(verdict, reason, retry_after, status=status)
 
 
 def _confirms(response: HttpResponse, delivery: Delivery) -> bool:

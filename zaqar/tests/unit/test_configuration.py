@@ -195,6 +195,8 @@ _NOTIFICATION = [
         ('connect_timeout', 'f', 5),
         ('max_in_flight_per_host', 'i', 8, 1),
         ('max_outbox_per_project', 'i', 100000),
+        ('max_attempts_recorded', 'i', 100, 0),
+        ('attempts_lifetime', 'i', 604800, 60),
         ('allowed_networks', 'l', []),
         ('allowed_ports', 'l', ['80', '443', '1024-65535']),
         ('trust_targets', 'l', []),

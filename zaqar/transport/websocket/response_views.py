@@ -15,6 +15,7 @@ from zaqar.api.operation import Operation
 from zaqar.api.websocket_frame_arguments import BAD_REQUEST
 from zaqar.api_versions import Version
 from zaqar.controllers.result_types import (
+    AttemptPage,
     Claimed,
     Counted,
     Detailed,
@@ -200,6 +201,15 @@ def _subscription_page(page: SubscriptionPage, request: RequestInfo) -> Reply:
     return _page('subscriptions', items, page.marker)
 
 
+def _attempt_page(page: AttemptPage, request: RequestInfo) -> Reply:
+    items = [*map(resource_representations.attempt, page.attempts)]
+    return _page('attempts', items, page.marker)
+
+
+def _accepted(result: None, request: RequestInfo) -> Reply:
+    return 202, {}
+
+
 def _subscribed(subscribed: Subscribed, request: RequestInfo) -> Reply:
     document = resource_representations.subscribed(subscribed, request.version)
     text = f'Subscription {request.scope.name} created.'
@@ -278,6 +288,9 @@ _VIEWS: Mapping[str, View] = {
         resource_representations.subscription(*result),
     ),
     'subscription_deliveries': _plain,
+    'subscription_attempts': _attempt_page,
+    'subscription_resend': _accepted,
+    'subscription_replay': _accepted,
     'subscription_secret': _shown_by(resource_representations.key),
     'subscription_rotate_secret': _shown_by(resource_representations.key),
     'subscription_update': _sentence(204, 'Subscription', 'updated'),

@@ -11,6 +11,7 @@ from zaqar.api import home_document, microversions, operation_table
 from zaqar.api_versions import Version
 from zaqar.controllers import idempotency
 from zaqar.controllers.result_types import (
+    AttemptPage,
     Claimed,
     Counted,
     DryRun,
@@ -245,6 +246,18 @@ def _subscribed(
     return json_response(document, 201, {'Location': location})
 
 
+def _attempt_page(page: AttemptPage, scope: Scope, path: str) -> Response:
+    links = []
+    if page.marker is not None:
+        links.append(next_page(path, page.again, page.marker))
+    items = [*map(resource_representations.attempt, page.attempts)]
+    return json_response({'attempts': items, 'links': links})
+
+
+def _accepted(result: None, scope: Scope, path: str) -> Response:
+    return Response(202)
+
+
 def _changed(result: None, scope: Scope, path: str) -> Response:
     return Response(204, headers={'Location': path})
 
@@ -284,6 +297,9 @@ _VIEWS: Mapping[str, View] = {
         resource_representations.subscription(*result)
     ),
     'subscription_deliveries': _metadata,
+    'subscription_attempts': _attempt_page,
+    'subscription_resend': _accepted,
+    'subscription_replay': _accepted,
     'subscription_secret': _shown_by(resource_representations.key),
     'subscription_rotate_secret': _shown_by(resource_representations.key),
     'subscription_update': _changed,

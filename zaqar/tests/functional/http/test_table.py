@@ -14,7 +14,15 @@ from zaqar.api import microversions, operation_table
 from zaqar.api.operation_declarations import topics
 from zaqar.api.response_schemas import SINCE
 from zaqar.api_versions import Version
-from zaqar.tests.functional.http.client import PATCH, Api, Response
+from zaqar.controllers import delivery_attempts, subscription_delivery_status
+from zaqar.models import Kind, Scope
+from zaqar.tests.functional.http import test_delivery_attempts
+from zaqar.tests.functional.http.client import (
+    PATCH,
+    Api,
+    OnTopics,
+    Response,
+)
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 
 QUEUE = '/v2/queues/q'
@@ -68,6 +76,21 @@ def _subscription(api: Api) -> str:
     return f'{path}/{answer.json["subscription_id"]}'
 
 
+def _resend(api: Api) -> Response:
+    path = _subscription(api)
+    kind = Kind.TOPIC if isinstance(api, OnTopics) else Kind.QUEUE
+    subscribed = Scope(api.project, 'q', kind), path.rpartition('/')[2]
+    kept = test_delivery_attempts.keep(api)
+    row = test_delivery_attempts.attempt(1, 'given_up', **kept).row()
+    subscription_delivery_status.change(
+        api.service.catalogue.management,
+        subscribed,
+        lambda data: {delivery_attempts.MEMBER: [row]},
+    )
+    name = f'{delivery_attempts.prefix(subscribed)}{row[0]}'
+    return api('POST', f'{path}/attempts/{name}/resend')
+
+
 def _on_all(api: Api, method: str) -> Response:
     return api(method, _subscription(api).rpartition('/')[0])
 
@@ -116,6 +139,13 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
     'subscription_get': lambda api: api('GET', _subscription(api)),
     'subscription_deliveries': lambda api: api(
         'GET', f'{_subscription(api)}/deliveries'
+    ),
+    'subscription_attempts': lambda api: api(
+        'GET', f'{_subscription(api)}/attempts'
+    ),
+    'subscription_resend': _resend,
+    'subscription_replay': lambda api: api(
+        'POST', f'{_subscription(api)}/replay', {'marker': 'x'}
     ),
     'subscription_secret': lambda api: api(
         'GET', f'{_subscription(api)}/secret'

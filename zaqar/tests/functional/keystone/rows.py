@@ -35,6 +35,7 @@ _DOCUMENTS: dict[str, Any] = {
     'subscription_create': {'subscriber': 'http://example.org/forged'},
     'subscription_update': {'ttl': 600},
     'subscription_confirm': {'confirmed': True},
+    'subscription_replay': {'since': '2026-01-01T00:00:00Z'},
     'pool_update': {'weight': 7},
 }
 
@@ -183,6 +184,7 @@ def _fill(owner: Caller, base: str) -> dict[str, str]:
         owner.ask('DELETE', redriven.headers['location'])
     there = {'subscriber': f'http://example.org/{SECRET}'}
     subscription = owner.ask('POST', f'{base}/subscriptions', there).json
+    values['attempt_id'] = 'none'
     return {**values, 'subscription_id': subscription['subscription_id']}
 
 

@@ -37,6 +37,7 @@ VALUES = {
     'claim_id': '5f9f1b0e-0000-4000-8000-000000000002',
     'subscription_id': '5f9f1b0e-0000-4000-8000-000000000003',
     'redrive_id': '5f9f1b0e-0000-4000-8000-000000000004',
+    'attempt_id': 'p.s.n.0',
     'pool_name': 'p',
     'flavor_name': 'f',
 }

@@ -32,6 +32,7 @@ NAMES = (
     'message_id',
     'claim_id',
     'subscription_id',
+    'attempt_id',
     'redrive_id',
     'stream_id',
     'pool_name',

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is recorded of attempts, and what is kept to be sent again.
+
+:source: reference/delivery, "Attempts", "Resend and replay"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.delivery_attempts import Attempt
+from zaqar.controllers.delivery_attempts import Outcome as Result
+from zaqar.controllers.subscription_validation import SOCKET
+from zaqar.notification.claimed_delivery import ClaimedDelivery
+from zaqar.notification.sender_interface import Delivery, Outcome
+from zaqar.storage.base import GIVEN_UP, MessageStore
+
+
+def of(
+    job: ClaimedDelivery,
+    delivery: Delivery,
+    outcome: Outcome,
+    result: Result,
+    **more: Any,
+) -> Attempt:
+    """Return the last attempt of a job as it is recorded.
+
+    :param more: further members
+    """
+    spent = int(job.seconds * 1000)
+    return Attempt(
+        delivery.id,
+        job.store.clock.now() - spent,
+        delivery.attempt,
+        result,
+        outcome.status or None,
+        spent,
+        outcome.reason,
+        **more,
+    )
+
+
+def keep(ctx: Context, job: ClaimedDelivery) -> Mapping[str, str]:
+    """Keep the message of a job that is given up, to be sent again.
+
+    :returns: where it is; empty if it is not kept: a push is for a connection
+        that is gone, and a request for confirmation is made anew
+    :raises StoreUnavailable: it may be kept
+    """
+    pending = job.pending
+    if pending.confirmation is not None or pending.host.startswith(SOCKET):
+        return {}
+    alone = pending.copy(
+        messages=[pending.messages[job.place]],
+        offset=pending.offset + job.place,
+        attempt=1,
+        deferrals=0,
+    )
+    message = alone.to_store(ctx.cipher, ttl=ctx.pipeline.attempts_lifetime)
+    (kept_id,) = job.store.post(
+        GIVEN_UP, [message], now=job.store.clock.now(), token=message.rnd
+    )
+    return {'pool': job.pool, 'kept_id': kept_id}
+
+
+def discard(
+    outboxes: Mapping[str, Callable[[], MessageStore]],
+    pool: str,
+    ids: Sequence[str],
+) -> None:
+    """Delete what was kept of attempts that are recorded no more."""
+    opener = outboxes.get(pool)
+    if opener is not None:
+        store = opener()
+        store.delete_many(GIVEN_UP, ids, now=store.clock.now())

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deliveries that owners of subscriptions request anew.
+
+Requests are notices in the outbox like those of posts, so that they survive
+any process, and are repeated without harm if one dies between two writes.
+
+:source: reference/delivery, "Resend and replay"
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from zaqar.controllers import body_encryption
+from zaqar.controllers.body_filter import Filter
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.outbox_notices import (
+    Payload,
+    ReplayRequest,
+    ResendRequest,
+    Unreadable,
+)
+from zaqar.controllers.reserved_metadata import default_delay
+from zaqar.controllers.subscription_filters import Bodies
+from zaqar.errors import StoreUnavailable
+from zaqar.models import Message, Page, Queue, Subscription
+from zaqar.notification.pending_delivery import (
+    PendingDelivery,
+    delivery_id,
+    host_of,
+)
+from zaqar.storage.base import GIVEN_UP, MessageStore
+
+#: Messages that a step of a replay reads at most, and bytes of a delivery.
+PAGE = 50
+MAX_BYTES = 256 * 1024
+
+#: Bytes of steps that are done together; the rest waits for the next time.
+MAX_TOGETHER = 4 << 20
+
+#: Seconds until a step is repeated whose store does not respond.
+PAUSE = 5
+
+Request = ResendRequest | ReplayRequest
+
+
+@dataclass(slots=True)
+class Step:
+    """What follows from a request.
+
+    :ivar rest: the request for what is left, with the seconds until then
+    :ivar resent: ids of records, to be deleted once their deliveries are
+        stored
+    :ivar excluded: messages that the filter excludes
+    """
+
+    deliveries: list[PendingDelivery] = field(default_factory=list)
+    rest: tuple[Request, int] | None = None
+    resent: list[str] = field(default_factory=list)
+    excluded: int = 0
+
+    @property
+    def size(self) -> int:
+        return sum(
+            len(bytes(payload.body))
+            for pending in self.deliveries
+            for payload in pending.messages
+        )
+
+
+def step(
+    ctx: Context,
+    store: MessageStore,
+    request: Request,
+    notice: Message,
+    subscription: Subscription,
+    condition: Filter | None,
+) -> Step:
+    """Return the next step of a request.
+
+    :param store: that of the request
+    :param notice: that holds the request
+    :param condition: the filter of the subscription
+    """
+    first = PendingDelivery(
+        id=delivery_id(subscription.scope, subscription.id, notice.id),
+        project=subscription.scope.project,
+        queue=subscription.scope.name,
+        kind=str(subscription.scope.kind),
+        subscription=subscription.id,
+        version=subscription.version,
+        host=host_of(subscription.subscriber),
+        first_at=notice.created_at,
+    )
+    if isinstance(request, ResendRequest):
+        return _resend(ctx, store, request, first)
+
+    def read(messages: MessageStore, queue: Queue) -> Step:
+        page = messages.list(
+            queue.qid,
+            now=messages.clock.now(),
+            limit=PAGE,
+            marker=request.marker,
+            include_claimed=True,
+            include_delayed=True,
+        )
+        return _replay(ctx, queue, request, page, first, condition)
+
+    try:
+        return ctx.catalogue.run(subscription.scope, read, Step())
+    except StoreUnavailable:
+        # Another one than that of the request, which must not wait for it.
+        return Step(rest=(request, PAUSE))
+
+
+def _resend(
+    ctx: Context,
+    store: MessageStore,
+    request: ResendRequest,
+    first: PendingDelivery,
+) -> Step:
+    done = Step()
+    ids = [request.delivery]
+    for message in store.get(GIVEN_UP, ids, now=store.clock.now()):
+        with contextlib.suppress(Unreadable):
+            pending = PendingDelivery.read(ctx.cipher, message)
+            if pending.key == first.key:
+                done.resent.append(message.id)
+                done.deliveries.append(
+                    first.copy(
+                        id=pending.id,
+                        messages=pending.messages,
+                        offset=pending.offset,
+                        sealed=pending.sealed,
+                    )
+                )
+    return done
+
+
+def _replay(
+    ctx: Context,
+    queue: Queue,
+    request: ReplayRequest,
+    page: Page,
+    first: PendingDelivery,
+    condition: Filter | None,
+) -> Step:
+    done = Step()
+    readable, _ = ctx.cipher.decrypt_readable(page.messages, queue.scope)
+    messages = [
+        message
+        for message in readable
+        if request.since <= message.created_at <= request.until
+    ]
+    if condition is not None:
+        bodies = Bodies([msgspec.Raw(message.body) for message in messages])
+        places = bodies.matching(condition)
+        done.excluded = len(messages) - len(places)
+        messages = [messages[place] for place in places]
+    messages = messages[: request.left]
+    first.sealed = bool(queue.metadata.get('_enable_encrypt_messages')) or any(
+        body_encryption.is_encrypted(message.body) for message in page.messages
+    )
+    delays = bool(default_delay(queue.metadata, ctx.limits))
+    done.deliveries.extend(
+        _deliveries(first, [_payload(message, delays) for message in messages])
+    )
+    left = request.left - len(messages)
+    is_over = page.messages and page.messages[-1].created_at > request.until
+    if left and page.resume is not None and not is_over:
+        rest = msgspec.structs.replace(request, left=left, marker=page.resume)
+        done.rest = rest, 0
+    return done
+
+
+def _deliveries(
+    first: PendingDelivery, payloads: Sequence[Payload]
+) -> Iterator[PendingDelivery]:
+    """Yield deliveries of a bounded size."""
+    start = size = 0
+    for end, payload in enumerate(payloads):
+        if size and size + len(bytes(payload.body)) > MAX_BYTES:
+            yield first.copy(offset=start, messages=list(payloads[start:end]))
+            start, size = end, 0
+        size += len(bytes(payload.body))
+    if start < len(payloads):
+        yield first.copy(offset=start, messages=list(payloads[start:]))
+
+
+def _payload(message: Message, delays: bool) -> Payload:
+    delay = 0
+    if message.visible_at is not None:
+        delay = -((message.created_at - message.visible_at) // 1000)
+    return Payload(
+        msgspec.Raw(message.body), message.ttl, delay if delays else None
+    )
