@@ -55,12 +55,12 @@ _HEAD = (
 )
 
 
-class _Server(Zaqar):
+class Server(Zaqar):
     """A server of a tree, which need not be this one."""
 
     root = pathlib.Path(__file__).parent.parent
 
-    def start(self) -> _Server:
+    def start(self) -> Server:
         # Without the working directory, which ``-m`` would search first.
         env = {'PYTHONPATH': str(self.root), 'PYTHONSAFEPATH': '1'}
         self.process = process.Process(self.command(), self.log, env=env)
@@ -75,7 +75,7 @@ class Side:
     :ivar cpu: seconds of processor time of each request, database included
     """
 
-    server: _Server
+    server: Server
     source: sources.Source
     slices: list[load.Samples] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
                 for word, root in (
                     ('base', options.base),
-                    ('new', _Server.root),
+                    ('new', Server.root),
                 )
             ]
             rows = []
@@ -204,7 +204,7 @@ def _side(
     url = source.database()
     rest = target.settings(url)
     rest += f'[drivers:transport:wsgi]\nthreads = {options.threads}\n'
-    server = _Server(folder, rest=rest, workers=options.workers)
+    server = Server(folder, rest=rest, workers=options.workers)
     server.root = root
     target.create_tables(server, url)
     server.start()

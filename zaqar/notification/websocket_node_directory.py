@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,15 +27,16 @@ LIFETIME = 30
 CACHE_SECONDS = 5
 MAX_CACHED = 1000
 
-#: Takes a connection and JSON text; returns an HTTP status.
-Deliver = Callable[[str, bytes], int]
+#: Scheme of the addresses of servers; those of earlier releases have another
+#: one, and speak another protocol.
+SCHEME = 'tcp:'
 
 
 @dataclass(frozen=True, slots=True)
 class NodeLease:
     """The internal address of a WebSocket server.
 
-    :ivar uri: ``http://host:port``
+    :ivar uri: ``tcp://host:port``
     :ivar expires: in milliseconds by the clock of the store
     :ivar secret: secret of this server alone, '' where a shared one is set
     """
@@ -96,13 +97,19 @@ class NodeDirectory:
             BoundedCache(MAX_CACHED)
         )
 
-    def find(self, node: str) -> NodeLease | None:
-        """Return the lease of a server, None without a live one."""
+    def cached(self, node: str) -> NodeLease | None:
+        """Return the lease of a server that was read a moment ago, if any."""
         now = self._store.clock.now()
         read_at, lease = self._cached.get(node, (0, None))
         if lease is None or now - read_at > CACHE_SECONDS * 1000:
-            lease = self._read(node)
-            self._cached[node] = (now, lease)
+            return None
+        return lease if lease.expires > now else None
+
+    def read(self, node: str) -> NodeLease | None:
+        """Read the lease of a server, None without a live one."""
+        now = self._store.clock.now()
+        lease = self._read(node)
+        self._cached[node] = (now, lease)
         return lease if lease is not None and lease.expires > now else None
 
     def invalidate(self, node: str) -> None:
@@ -112,7 +119,3 @@ class NodeDirectory:
     def _read(self, node: str) -> NodeLease | None:
         record = self._store.get(KIND, _PARENT, node)
         return NodeLease(**record.data) if record else None
-
-
-#: The servers of this process, which are called directly.
-LOCAL_NODES: dict[str, Deliver] = {}

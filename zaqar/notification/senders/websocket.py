@@ -1,47 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
 """``websocket``: messages are handed to the server that has the connection.
 
-That server has created the URI, ``websocket://<node>/<connection>``. It is
-called directly if it runs in this process, else by a signed request.
+That server has created the URI, ``websocket://<node>/<connection>``. It gets a
+message once for all its connections.
 
 :source: reference/websocket, "Pushes"
 """
 
+import asyncio
 import functools
-import time
-from collections.abc import Mapping
+import threading
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import ConfigurationError, StoreUnavailable
-from zaqar.notification import notifier_request_signatures
-from zaqar.notification.notifier_request_signatures import (
-    NonceSource,
-    RequestAuthenticator,
-)
+from zaqar.notification import push_frames
+from zaqar.notification.push_frames import Key
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
-from zaqar.notification.senders.websocket_server_client import InternalClient
-from zaqar.notification.settings import NotificationSettings
-from zaqar.notification.websocket_node_directory import (
-    LOCAL_NODES,
-    Deliver,
-    NodeDirectory,
+from zaqar.notification.senders.websocket_server_client import (
+    PushClient,
+    TooLong,
 )
+from zaqar.notification.settings import NotificationSettings
+from zaqar.notification.websocket_node_directory import SCHEME, NodeDirectory
 from zaqar.storage.base import ManagementStore
 
 #: Seconds after which a message for a connection that takes none is given up.
 PATIENCE = 60
 
-#: Maximum number of servers with idle connections, and with cached keys.
+#: Maximum number of servers with open connections, and with cached keys.
 _SERVERS = 100
 
-#: Meaning of statuses; any other one is a failure of the server.
-_OUTCOMES = {
-    204: Outcome(Verdict.DELIVERED),
-    410: Outcome(Verdict.GONE, 'the connection is gone'),
-    413: Outcome(Verdict.REFUSED, 'the message is too long'),
-    429: Outcome(Verdict.RETRY, 'the connection takes nothing'),
-}
+_TOO_LONG = Outcome(Verdict.REFUSED, 'the message is too long')
+_UNKNOWN = Outcome(Verdict.RETRY, 'the server gives no reason')
+
+#: Meaning of statuses; see :func:`.notifier_endpoint.status`.
+_OUTCOMES = (
+    Outcome(Verdict.DELIVERED),
+    Outcome(Verdict.GONE, 'the connection is gone'),
+    Outcome(Verdict.RETRY, 'the connection takes nothing'),
+)
+
+
+#: What a server of an earlier release does not take another notifier of such
+#: a release may deliver: so that is retried as long as the policy says.
+_EARLIER = Outcome(Verdict.RETRY, 'the server is of an earlier release')
+
+_UNREACHABLE = Outcome(Verdict.RETRY, 'the server cannot be reached')
+_NO_STORE = Outcome(Verdict.RETRY, 'the management store is not responding')
+_ENDED = Outcome(Verdict.GONE, 'the server is gone')
 
 
 class SocketSender:
@@ -52,87 +60,128 @@ class SocketSender:
 
     schemes: tuple[str, ...] = (SOCKET,)
 
-    def __init__(
-        self,
-        store: ManagementStore,
-        secret: str | None,
-        local: Mapping[str, Deliver] = LOCAL_NODES,
-    ) -> None:
+    def __init__(self, store: ManagementStore, secret: str | None) -> None:
         self._directory = NodeDirectory(store)
-        self._mac = (
-            RequestAuthenticator.from_secret(secret) if secret else None
-        )
-        self._nonces = NonceSource()
-        self._local = local
-        self._clients: dict[str, InternalClient] = {}
+        self._key = Key(secret) if secret else None
+        self._clients: dict[str, PushClient] = {}
+        self._loop = asyncio.new_event_loop()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
 
     def send(self, delivery: Delivery, *, now: int) -> Outcome:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, name='pushes', daemon=True
+                )
+                self._thread.start()
+        sending = self._send(delivery, now)
+        return asyncio.run_coroutine_threadsafe(sending, self._loop).result()
+
+    async def _send(self, delivery: Delivery, now: int) -> Outcome:
         parts = urlsplit(delivery.subscriber)
-        node, connection = parts.netloc, parts.path.lstrip('/')
+        result = await self.push(
+            parts.netloc,
+            [parts.path.lstrip('/')],
+            [delivery.body],
+            first_at=delivery.first_at,
+            now=now,
+        )
+        return result if isinstance(result, Outcome) else result[0][0]
+
+    async def push(
+        self,
+        node: str,
+        connections: Sequence[str],
+        texts: Sequence[bytes],
+        *,
+        first_at: int,
+        now: int,
+    ) -> Outcome | Sequence[Sequence[Outcome]]:
+        """Hand messages, JSON texts, to connections of a server.
+
+        :param connections: at most :data:`.push_frames.MAX_CONNECTIONS`
+        :param first_at: when they were first due, in milliseconds
+        :returns: for each text an outcome for each connection; or one for
+            all, of which the server has none
+        """
+        lease = self._directory.cached(node)
+        if lease is None:
+            try:
+                lease = await asyncio.to_thread(self._directory.read, node)
+            except StoreUnavailable:
+                return _NO_STORE
+        if lease is None:
+            return _ENDED
+        if not lease.uri.startswith(SCHEME):
+            return _EARLIER
+        client = self._client(lease.uri, self._key or _key(lease.secret))
         try:
-            outcome = self._attempt(node, connection, delivery.body)
-        except StoreUnavailable:
-            return Outcome(
-                Verdict.RETRY, 'the management store is not responding'
-            )
-        is_over = now - delivery.first_at >= PATIENCE * 1000
-        if outcome.verdict is Verdict.RETRY and is_over:
-            return Outcome(Verdict.REFUSED, outcome.reason)
-        return outcome
+            results = await _exchange(client, connections, texts)
+        except (OSError, TimeoutError):
+            self._directory.invalidate(node)
+            return _limited(_UNREACHABLE, first_at, now)
+        return [
+            [_limited(outcome, first_at, now) for outcome in outcomes]
+            for outcomes in results
+        ]
 
     def close(self) -> None:
+        if self._thread is not None:
+            self._loop.call_soon_threadsafe(self._close)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
+
+    def _close(self) -> None:
         clients, self._clients = self._clients, {}
         for client in clients.values():
             client.close()
 
-    def _attempt(self, node: str, connection: str, body: bytes) -> Outcome:
-        deliver = self._local.get(node)
-        if deliver is not None:
-            return _outcome(deliver(connection, body))
-        lease = self._directory.find(node)
-        if lease is None:
-            return Outcome(Verdict.GONE, 'the server is gone')
-        moment = str(int(time.time()))
-        nonce = self._nonces.fresh()
-        mac = self._mac or _mac(lease.secret)
-        headers = {
-            notifier_request_signatures.TIME: moment,
-            notifier_request_signatures.NONCE: nonce,
-            notifier_request_signatures.MAC: mac.sign(
-                connection, moment, nonce, body
-            ),
-            'Content-Type': 'application/json',
-        }
-        try:
-            status = self._client(lease.uri).post(connection, headers, body)
-        except OSError:
-            self._directory.invalidate(node)
-            return Outcome(Verdict.RETRY, 'the server cannot be reached')
-        return _outcome(status)
-
-    def _client(self, uri: str) -> InternalClient:
+    def _client(self, uri: str, key: Key) -> PushClient:
         client = self._clients.get(uri)
         if client is None:
             if len(self._clients) >= _SERVERS:
                 # Most of these servers have ended.
-                self.close()
-            client = self._clients.setdefault(uri, InternalClient(uri))
+                self._close()
+            client = self._clients[uri] = PushClient(uri, key)
         return client
 
 
+async def _exchange(
+    client: PushClient, connections: Sequence[str], texts: Sequence[bytes]
+) -> Sequence[Sequence[Outcome]]:
+    """Hand messages over: together if they are not too long."""
+    try:
+        statuses = await client.hand_over(connections, texts)
+    except TooLong:
+        if len(texts) == 1:
+            return [[_TOO_LONG] * len(connections)]
+        return [
+            (await _exchange(client, connections, [text]))[0] for text in texts
+        ]
+    outcomes = [
+        _OUTCOMES[status] if status < len(_OUTCOMES) else _UNKNOWN
+        for status in statuses
+    ]
+    return [outcomes] * len(texts)
+
+
+def _limited(outcome: Outcome, first_at: int, now: int) -> Outcome:
+    """Return an outcome, or a refusal once nothing is retried any more."""
+    is_over = now - first_at >= PATIENCE * 1000
+    if outcome.verdict is Verdict.RETRY and is_over:
+        return Outcome(Verdict.REFUSED, outcome.reason)
+    return outcome
+
+
 @functools.lru_cache(_SERVERS)
-def _mac(secret: str) -> RequestAuthenticator:
-    return RequestAuthenticator.from_secret(secret)
+def _key(secret: str) -> Key:
+    return Key(secret)
 
 
 def create(settings: NotificationSettings) -> SocketSender:
     if settings.conf is None or settings.management is None:
         raise ConfigurationError('WebSocket servers need a management store')
-    secret = notifier_request_signatures.secret_from_conf(settings.conf)
+    secret = push_frames.secret_from_conf(settings.conf)
     return SocketSender(settings.management, secret)
-
-
-def _outcome(status: int) -> Outcome:
-    return _OUTCOMES.get(status) or Outcome(
-        Verdict.RETRY, f'the server answers {status}'
-    )

@@ -1,119 +1,154 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Client for handing messages to WebSocket servers of the service.
+"""Client for handing messages to a WebSocket server of the service.
 
-The other end is ``zaqar.transport.websocket.notifier_endpoint``. A request is
-one write and its response one read: a library for HTTP takes ten times as long
-for headers that are never sent.
+It keeps one connection, on which answers come in the order of hand-overs, so
+that messages keep their order. The other end is
+``zaqar.transport.websocket.notifier_endpoint``.
 
 :source: reference/websocket, "Pushes"
 """
 
-import contextlib
-import re
-import socket
-import threading
-from collections.abc import Mapping
+import asyncio
+import collections
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-#: Seconds for connecting, and for a response.
+from zaqar.notification import push_frames
+from zaqar.notification.push_frames import Channel, Key, Refused
+
+#: Seconds for connecting, and for an answer.
 CONNECT_TIMEOUT = 2.0
-RESPONSE_TIMEOUT = 5.0
+ANSWER_TIMEOUT = 10.0
 
-#: Maximum number of idle connections.
-MAX_IDLE = 16
-
-#: Maximum bytes of the head of a response.
-_MAX_HEAD = 8192
-
-_END = b'\r\n\r\n'
-_STATUS = re.compile(rb'HTTP/1\.1 ([1-5]\d\d)[ \r]')
+#: Maximum bytes of a frame: an answer is a byte for each connection.
+_MAX_ANSWER = push_frames.MAX_CONNECTIONS
 
 
-class InternalClient:
-    """A client of one server, ``http://host:port``, for many threads."""
+class TooLong(Exception):
+    """The server takes no frame of this length."""
 
-    def __init__(self, uri: str) -> None:
+
+class PushClient:
+    """A client of one server, for one event loop.
+
+    :param uri: ``tcp://host:port``
+    """
+
+    def __init__(self, uri: str, key: Key) -> None:
         parts = urlsplit(uri)
-        self._address = parts.hostname or '', parts.port or 80
-        self._host = parts.netloc
-        self._lock = threading.Lock()
-        self._idle: list[socket.socket] = []
+        self._address = parts.hostname or '', parts.port or 0
+        self._key = key
+        self._connecting = asyncio.Lock()
+        self._connection: _Connection | None = None
 
-    def post(self, path: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Send a request; return the status of the response.
+    async def hand_over(
+        self, connections: Sequence[str], texts: Sequence[bytes]
+    ) -> bytes:
+        """Hand messages over; return a status for each connection.
 
-        :raises OSError: it is unknown whether the request has arrived
+        :raises OSError: it is unknown whether they have arrived
+        :raises TooLong: they have not been sent
         """
-        lines = [f'POST /{path} HTTP/1.1', f'Host: {self._host}']
-        lines += [f'{name}: {value}' for name, value in headers.items()]
-        lines += [f'Content-Length: {len(body)}', '', '']
-        connection = self._borrow()
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                # The response may be there already, if the body is refused.
-                connection.sendall('\r\n'.join(lines).encode() + body)
-            status, is_kept = _read_response(connection)
-        except BaseException:
-            connection.close()
-            raise
-        if is_kept:
-            self._return(connection)
-        else:
-            connection.close()
-        return status
+        data = push_frames.encode(connections, texts)
+        connection = await self._connected()
+        if len(data) > connection.channel.most:
+            raise TooLong
+        return await connection.exchange(data, len(connections))
 
     def close(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        if self._connection is not None:
+            self._connection.end(ConnectionError('closed'))
 
-    def _borrow(self) -> socket.socket:
-        while True:
-            with self._lock:
-                connection = self._idle.pop() if self._idle else None
-            if connection is None:
-                return self._connected()
-            if _is_open(connection):
-                return connection
-            connection.close()
-
-    def _connected(self) -> socket.socket:
-        connection = socket.create_connection(self._address, CONNECT_TIMEOUT)
-        connection.settimeout(RESPONSE_TIMEOUT)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
-
-    def _return(self, connection: socket.socket) -> None:
-        with self._lock:
-            if len(self._idle) < MAX_IDLE:
-                self._idle.append(connection)
-                return
-        connection.close()
+    async def _connected(self) -> '_Connection':
+        async with self._connecting:
+            if self._connection is None or self._connection.is_ended:
+                try:
+                    async with asyncio.timeout(CONNECT_TIMEOUT):
+                        self._connection = await _connect(
+                            self._address, self._key
+                        )
+                except asyncio.IncompleteReadError:
+                    raise Refused('the server closes connections') from None
+            return self._connection
 
 
-def _is_open(connection: socket.socket) -> bool:
-    """Return whether the peer has neither closed nor sent anything."""
-    flags = socket.MSG_PEEK | socket.MSG_DONTWAIT
-    with contextlib.suppress(OSError):
-        connection.settimeout(0)
+async def _connect(address: tuple[str, int], key: Key) -> '_Connection':
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        challenge = await reader.readexactly(push_frames.CHALLENGE)
+        reply, channel = key.reply(challenge)
+    except BaseException:
+        writer.close()
+        raise
+    writer.write(reply)
+    return _Connection(reader, writer, channel)
+
+
+class _Connection:
+    """An open connection, and the hand-overs that wait for answers."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        channel: Channel,
+    ) -> None:
+        self.channel = channel
+        self._reader = reader
+        self._writer = writer
+        self._waiting: collections.deque[asyncio.Future[bytes]] = (
+            collections.deque()
+        )
+        self._task = asyncio.ensure_future(self._read())
+
+    @property
+    def is_ended(self) -> bool:
+        return self._writer.is_closing()
+
+    async def exchange(self, data: bytes, size: int) -> bytes:
+        """Send a frame, and return the answer of so many bytes.
+
+        :raises OSError: none has come in time
+        """
+        answer: asyncio.Future[bytes]
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
         try:
-            connection.recv(1, flags)
-        except BlockingIOError:
-            connection.settimeout(RESPONSE_TIMEOUT)
-            return True
-    return False
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                # At once: the order of frames is that of calls.
+                self._writer.write(self.channel.sealed(data))
+                await self._writer.drain()
+                statuses = await answer
+            if len(statuses) != size:
+                raise Refused('the answer is malformed')
+            return statuses
+        except BaseException as error:
+            # Later answers would be taken for this one.
+            self.end(error)
+            raise
 
+    def end(self, error: BaseException) -> None:
+        """Close the connection, and let hand-overs fail that wait."""
+        self._task.cancel()
+        self._writer.close()
+        while self._waiting:
+            answer = self._waiting.popleft()
+            if not answer.done():
+                answer.set_exception(ConnectionError(str(error)))
+                # It may be that of a hand-over that is cancelled.
+                answer.exception()
 
-def _read_response(connection: socket.socket) -> tuple[int, bool]:
-    """Read a status, and whether the connection may be used again."""
-    head = b''
-    while not head.endswith(_END):
-        more = connection.recv(_MAX_HEAD)
-        if not more or len(head) > _MAX_HEAD:
-            raise ConnectionError('the response has no end')
-        head += more
-    status = _STATUS.match(head)
-    if status is None or head.index(_END) + len(_END) < len(head):
-        raise ConnectionError('the response is malformed')
-    return int(status[1]), b'\r\nconnection: close\r\n' not in head.lower()
+    async def _read(self) -> None:
+        try:
+            while True:
+                head = await self._reader.readexactly(push_frames.LENGTH)
+                size = int.from_bytes(head, 'big')
+                if size > _MAX_ANSWER or not self._waiting:
+                    raise Refused('the answer is malformed')
+                frame = await self._reader.readexactly(
+                    size + push_frames.SIGNATURE
+                )
+                answer = self._waiting.popleft()
+                answer.set_result(self.channel.opened(frame))
+        except (OSError, EOFError) as error:
+            self.end(error)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zaqar.transport.large_page_fairness import Job, Turn
-from zaqar.transport.websocket import frame_codecs
 from zaqar.transport.websocket.client_address_behind_proxies import (
     client_address,
 )
@@ -19,7 +18,6 @@ from zaqar.transport.websocket.connection_state_machine import (
     RESTART,
     ClientSocket,
     Connection,
-    Pushed,
 )
 from zaqar.transport.websocket.frame_handler import FrameHandler
 from zaqar.transport.websocket.frame_streams import FrameStreams
@@ -38,6 +36,7 @@ from zaqar.transport.websocket.frames_and_effects import (
     Proceed,
     Reading,
     Send,
+    Write,
 )
 from zaqar.transport.websocket.http_requests import HttpRequests
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
@@ -50,9 +49,6 @@ from zaqar.transport.websocket.worker_threads import Workers
 
 #: Frames of a connection that may wait for messages; more do not wait.
 MOST_POSTPONED = 100
-
-#: Bytes of a message beyond which the loop does not encode it itself.
-_LONG = 64 * 1024
 
 
 class Connections:
@@ -89,6 +85,7 @@ class Connections:
                 one.machine.proceed()
             ),
             Send: lambda one, effect: one.socket.send(effect.frame),
+            Write: lambda one, effect: one.socket.write(effect.data),
             Reading: lambda one, effect: one.socket.read(effect.on),
             Expire: self._schedule_expiry,
             Ping: lambda one, effect: one.socket.ping(),
@@ -199,20 +196,9 @@ class Connections:
         self.perform(connection, connection.machine.closing())
         self._slow.limit_time(connection)
 
-    async def push(self, connection_id: str, text: bytes) -> Pushed:
-        """Send a message, JSON text, to a connection."""
-        connection = self._by_id.get(connection_id)
-        if connection is None:
-            return Pushed.GONE
-        is_binary = connection.machine.pushes_binary
-        data = text
-        if is_binary:
-            pack = functools.partial(frame_codecs.packed, text)
-            is_long = len(text) > _LONG
-            data = await self.workers.run(pack) if is_long else pack()
-        pushed, effects = connection.machine.pushed(Frame(data, is_binary))
-        self.perform(connection, effects)
-        return pushed
+    def get(self, connection_id: str) -> ConnectionRecord | None:
+        """Return an open connection, None if there is none."""
+        return self._by_id.get(connection_id)
 
     def now(self) -> float:
         return self._loop.time()

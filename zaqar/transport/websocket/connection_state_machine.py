@@ -31,6 +31,7 @@ from zaqar.transport.websocket.frames_and_effects import (
     Proceed,
     Reading,
     Send,
+    Write,
 )
 
 #: Frames that may wait behind the one that is handled ...
@@ -192,7 +193,7 @@ class Connection:
         has_room = len(self._waiting) < DEEP and self._weight < HEAVY
         return effects + self._reading(has_room and not self._is_blocked)
 
-    def pushed(self, frame: Frame) -> tuple[Pushed, list[Effect]]:
+    def pushed(self, write: Write) -> tuple[Pushed, list[Effect]]:
         if self.state is not State.OPEN:
             return Pushed.GONE, []
         if not self._subscriptions and not self._works:
@@ -200,7 +201,7 @@ class Connection:
         if self._is_blocked or not self._subscriptions:
             # Perhaps it is about to learn that it has subscribed.
             return Pushed.FULL, []
-        return Pushed.SENT, [Send(frame)]
+        return Pushed.SENT, [write]
 
     def blocked(self) -> list[Effect]:
         """Handle that the client does not read."""

@@ -115,6 +115,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Write:
+    """Write frames that are ready, the same to many connections."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """Resume or pause reading."""
 
@@ -171,6 +178,7 @@ Effect = (
     HandleFrame
     | Proceed
     | Send
+    | Write
     | Reading
     | Expire
     | Ping

@@ -16,11 +16,8 @@ from oslo_config import cfg
 from zaqar import parent_exit_watch
 from zaqar.api.dispatch import Dispatcher
 from zaqar.errors import ConfigurationError
-from zaqar.notification import (
-    notifier_request_signatures,
-    websocket_node_directory,
-)
-from zaqar.notification.notifier_request_signatures import RequestAuthenticator
+from zaqar.notification import push_frames, websocket_node_directory
+from zaqar.notification.push_frames import Key
 from zaqar.storage.base import ManagementStore
 from zaqar.transport import listening_socket
 from zaqar.transport.large_page_fairness import Job
@@ -31,8 +28,9 @@ from zaqar.transport.websocket.event_stream import Streams
 from zaqar.transport.websocket.frame_authentication import Authenticator
 from zaqar.transport.websocket.frame_handler import FrameHandler, Trace
 from zaqar.transport.websocket.http_requests import HttpRequests
+from zaqar.transport.websocket.message_pushes import MessagePushes
 from zaqar.transport.websocket.node_registration import NodeRegistration
-from zaqar.transport.websocket.notifier_endpoint import STATUS, InternalServer
+from zaqar.transport.websocket.notifier_endpoint import NotifierEndpoint
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.transport.wsgi_types import App
@@ -50,9 +48,6 @@ _LOOK = 0.05
 
 #: Seconds between two checks of the parent process.
 _WATCH = 0.5
-
-#: Seconds that a delivery from a thread of this process waits for the loop.
-_HANDED = 5.0
 
 #: How much longer the JSON of a message may be than what was posted, where
 #: that was MessagePack: "\u0000" for one byte.
@@ -81,10 +76,8 @@ class Server:
         limits = dispatcher.limits
         self._store = store
         self._settings = options.from_conf(conf, limits)
-        self._shared = notifier_request_signatures.secret_from_conf(conf)
-        self._own = (
-            '' if self._shared else notifier_request_signatures.new_secret()
-        )
+        self._shared = push_frames.secret_from_conf(conf)
+        self._own = '' if self._shared else push_frames.new_secret()
         mount = self._settings.http_prefix.rstrip('/')
         authenticator = Authenticator.from_conf(
             conf, limits, dispatcher.signer, mount
@@ -173,19 +166,15 @@ class Server:
             streams,
         )
         node = self._node(inner, connections, loop)
-        secret = self._shared or self._own
-        mac = RequestAuthenticator.from_secret(secret)
-        internal_server = InternalServer(connections, mac, self._max_body)
-        await internal_server.start(inner)
+        key = Key(self._shared or self._own)
+        pushes = MessagePushes(connections)
+        notifiers = NotifierEndpoint(pushes, key, self._max_body)
+        await notifiers.start(inner)
         # All objects so far are permanent: exclude them from collections.
         gc.freeze()
         loaded()
         await loop.run_in_executor(None, node.renew)
         node.start()
-        node_id = self._settings.node_id
-        websocket_node_directory.LOCAL_NODES[node_id] = functools.partial(
-            _push, connections, loop
-        )
         server = await loop.create_server(
             Factory(connections, loop), sock=listener, backlog=options.BACKLOG
         )
@@ -195,10 +184,9 @@ class Server:
         streams.close()
         connections.drain()
         await _until_quiet(connections)
-        websocket_node_directory.LOCAL_NODES.pop(node_id, None)
         # Before the port is free for a server of the same name.
         await loop.run_in_executor(None, node.stop)
-        await internal_server.stop()
+        await notifiers.stop()
         await loop.run_in_executor(None, workers.close, GRACE)
 
     def _node(
@@ -215,26 +203,10 @@ class Server:
         return NodeRegistration(
             self._store,
             self._settings.node_id,
-            f'http://{host}:{port}',
+            f'{websocket_node_directory.SCHEME}//{host}:{port}',
             self._own,
             functools.partial(loop.call_soon_threadsafe, connections.renew),
         )
-
-
-def _push(
-    connections: Connections,
-    loop: asyncio.AbstractEventLoop,
-    connection: str,
-    text: bytes,
-) -> int:
-    """Push a message to a connection, from a thread of this process."""
-    pushing = connections.push(connection, text)
-    future = asyncio.run_coroutine_threadsafe(pushing, loop)
-    try:
-        return STATUS[future.result(_HANDED)]
-    except TimeoutError:
-        future.cancel()
-        return 503
 
 
 def _soon(loop: asyncio.AbstractEventLoop, job: Job) -> None:

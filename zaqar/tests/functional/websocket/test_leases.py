@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import pathlib
-import socketserver
-import threading
-from collections.abc import Callable, Iterator
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,12 +16,15 @@ from zaqar import store_clock
 from zaqar.errors import StoreUnavailable
 from zaqar.models import Record
 from zaqar.notification import websocket_node_directory
+from zaqar.notification.push_frames import Key
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders.websocket import PATIENCE, SocketSender
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.sqlalchemy.driver import DRIVER
 from zaqar.tests.servers import process
+from zaqar.transport.websocket.connection_state_machine import Pushed
 from zaqar.transport.websocket.node_registration import NodeRegistration
+from zaqar.transport.websocket.notifier_endpoint import NotifierEndpoint
 
 SECRET = 'a key of enough length'
 
@@ -52,7 +55,7 @@ def store(tmp_path: pathlib.Path, time: Time) -> Iterator[ManagementStore]:
 
 @pytest.fixture
 def sender(store: ManagementStore) -> Iterator[SocketSender]:
-    socket_sender = SocketSender(store, SECRET, {})
+    socket_sender = SocketSender(store, SECRET)
     yield socket_sender
     socket_sender.close()
 
@@ -68,13 +71,13 @@ def _send(sender: SocketSender, now: int, first_at: int = 0) -> Outcome:
 def test_a_lease_lives_for_thirty_seconds(
     store: ManagementStore, time: Time
 ) -> None:
-    websocket_node_directory.renew(store, 'node', 'http://127.0.0.1:1', '')
+    websocket_node_directory.renew(store, 'node', 'tcp://127.0.0.1:1', '')
     time.now += 29_999
     assert (
-        websocket_node_directory.NodeDirectory(store).find('node') is not None
+        websocket_node_directory.NodeDirectory(store).read('node') is not None
     )
     time.now += 1
-    assert websocket_node_directory.NodeDirectory(store).find('node') is None
+    assert websocket_node_directory.NodeDirectory(store).read('node') is None
     assert (
         websocket_node_directory.RENEW_SECONDS * 3
         == websocket_node_directory.LIFETIME
@@ -88,10 +91,10 @@ def test_a_lease_that_is_renewed_elsewhere_is_seen(
     directory = websocket_node_directory.NodeDirectory(store)
     for port in range(1, 5):
         websocket_node_directory.renew(
-            store, 'node', f'http://127.0.0.1:{port}', ''
+            store, 'node', f'tcp://127.0.0.1:{port}', ''
         )
         time.now += websocket_node_directory.RENEW_SECONDS * 1000
-        lease = directory.find('node')
+        lease = directory.read('node')
         assert lease is not None
         assert lease.uri.endswith(f':{port}')
 
@@ -101,7 +104,7 @@ def test_who_was_away_too_long_has_its_clients_come_again(
 ) -> None:
     calls: list[int] = []
     node = NodeRegistration(
-        store, 'node', 'http://127.0.0.1:1', '', lambda: calls.append(1)
+        store, 'node', 'tcp://127.0.0.1:1', '', lambda: calls.append(1)
     )
     assert node.renew()
     time.now += 29_999
@@ -120,11 +123,11 @@ def test_one_that_drains_leaves_the_lease_to_its_successor(
         NodeRegistration(
             store, 'node', uri, '', functools.partial(uris.append, uri)
         )
-        for uri in ('http://127.0.0.1:1', 'http://127.0.0.1:2')
+        for uri in ('tcp://127.0.0.1:1', 'tcp://127.0.0.1:2')
     )
 
     def holder() -> str:
-        lease = websocket_node_directory.NodeDirectory(store).find('node')
+        lease = websocket_node_directory.NodeDirectory(store).read('node')
         return lease.uri if lease else ''
 
     assert old.renew()
@@ -132,20 +135,20 @@ def test_one_that_drains_leaves_the_lease_to_its_successor(
     for _ in range(3):
         time.now += websocket_node_directory.RENEW_SECONDS * 1000
         assert old.renew()
-        assert holder() == 'http://127.0.0.1:2'
+        assert holder() == 'tcp://127.0.0.1:2'
         assert new.renew()
     assert uris == []
     # It serves on where the other one has died.
     time.now += websocket_node_directory.LIFETIME * 1000
     assert old.renew()
-    assert holder() == 'http://127.0.0.1:1'
-    assert uris == ['http://127.0.0.1:1']
+    assert holder() == 'tcp://127.0.0.1:1'
+    assert uris == ['tcp://127.0.0.1:1']
 
 
 def test_one_that_ends_while_another_takes_over_leaves_it_the_lease(
     store: ManagementStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, new = 'http://127.0.0.1:1', 'http://127.0.0.1:2'
+    old, new = 'tcp://127.0.0.1:1', 'tcp://127.0.0.1:2'
     websocket_node_directory.renew(store, 'node', old, '')
     delete = store.delete
 
@@ -155,7 +158,7 @@ def test_one_that_ends_while_another_takes_over_leaves_it_the_lease(
 
     monkeypatch.setattr(store, 'delete', take_over_first)
     websocket_node_directory.release(store, 'node', old)
-    lease = websocket_node_directory.NodeDirectory(store).find('node')
+    lease = websocket_node_directory.NodeDirectory(store).read('node')
     assert lease is not None
     assert lease.uri == new
 
@@ -165,7 +168,7 @@ def test_nobody_is_asked_where_a_server_has_gone(
 ) -> None:
     assert _send(sender, time.now).verdict is Verdict.GONE
     websocket_node_directory.renew(
-        store, 'node', f'http://127.0.0.1:{process.free_port()}', ''
+        store, 'node', f'tcp://127.0.0.1:{process.free_port()}', ''
     )
     time.now += 30_000
     assert _send(sender, time.now).verdict is Verdict.GONE
@@ -175,7 +178,7 @@ def test_one_that_cannot_be_reached_is_tried_for_a_minute(
     store: ManagementStore, sender: SocketSender, time: Time
 ) -> None:
     websocket_node_directory.renew(
-        store, 'node', f'http://127.0.0.1:{process.free_port()}', ''
+        store, 'node', f'tcp://127.0.0.1:{process.free_port()}', ''
     )
     begun = time.now
     late = begun + PATIENCE * 1000
@@ -185,63 +188,65 @@ def test_one_that_cannot_be_reached_is_tried_for_a_minute(
 
 
 @pytest.mark.parametrize(
-    ('status', 'verdict'),
+    ('pushed', 'verdict'),
     [
-        (204, Verdict.DELIVERED),
-        (410, Verdict.GONE),
-        (413, Verdict.REFUSED),
-        (429, Verdict.RETRY),
-        (403, Verdict.RETRY),
-        (503, Verdict.RETRY),
+        (Pushed.SENT, Verdict.DELIVERED),
+        (Pushed.GONE, Verdict.GONE),
+        (Pushed.FULL, Verdict.RETRY),
     ],
 )
 def test_what_a_server_says_decides(
     store: ManagementStore,
     sender: SocketSender,
     time: Time,
-    status: int,
+    pushed: Pushed,
     verdict: Verdict,
 ) -> None:
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            self.connection.recv(65536)
-            head = f'HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n'
-            self.wfile.write(head.encode())
+    pushes: list[Any] = []
 
-    with socketserver.TCPServer(('127.0.0.1', 0), Handler) as server:
-        threading.Thread(target=server.handle_request).start()
-        port = server.server_address[1]
-        websocket_node_directory.renew(
-            store, 'node', f'http://127.0.0.1:{port}', ''
+    class Pushes:
+        async def push(self, *handed: Any) -> list[Pushed]:
+            pushes.append(handed)
+            return [pushed] * len(handed[0])
+
+    async def send(*bodies: bytes) -> Any:
+        listener = socket.create_server(('127.0.0.1', 0))
+        endpoint = NotifierEndpoint(
+            Pushes(),  # type: ignore[arg-type]
+            Key(SECRET),
+            100_000,
         )
-        assert _send(sender, time.now, time.now).verdict is verdict
+        await endpoint.start(listener)
+        uri = f'tcp://127.0.0.1:{listener.getsockname()[1]}'
+        websocket_node_directory.renew(store, 'node', uri, '')
+        results = await sender.push(
+            'node', ['one', 'two'], bodies, first_at=time.now, now=time.now
+        )
+        await endpoint.stop()
+        return results
+
+    outcomes = asyncio.run(send(b'"a"', b'"b"'))
+    # Both in one hand-over.
+    assert pushes == [(['one', 'two'], [b'"a"', b'"b"'])]
+    assert [[one.verdict for one in each] for each in outcomes] == (
+        [[verdict] * 2] * 2
+    )
+    time.now += 30_000
+    # Each alone where they are too long together, and not at all if alone.
+    long, longer = bytes(100_000), bytes(200_000)
+    outcomes = asyncio.run(send(long, long, longer))
+    assert [texts for _, texts in pushes[1:]] == [[long]] * 2
+    assert [each[0].verdict for each in outcomes] == (
+        [verdict, verdict, Verdict.REFUSED]
+    )
 
 
-def _says(status: int) -> Callable[[str, bytes], int]:
-    return lambda connection, text: status
-
-
-def test_a_server_of_this_process_is_told_directly(
-    store: ManagementStore, time: Time
+def test_one_of_an_earlier_release_is_tried_as_long_as_the_policy_says(
+    store: ManagementStore, sender: SocketSender, time: Time
 ) -> None:
-    here: dict[str, websocket_node_directory.Deliver] = {}
-    sender = SocketSender(store, None, here)
-    pushes = []
-
-    def deliver(connection: str, text: bytes) -> int:
-        pushes.append((connection, text))
-        return 204
-
-    here['node'] = deliver
-    assert _send(sender, time.now).verdict is Verdict.DELIVERED
-    assert pushes == [('connection', b'{}')]
-    here['node'] = _says(429)
-    begun = time.now - 59_999
-    assert _send(sender, time.now, begun).verdict is Verdict.RETRY
-    assert _send(sender, time.now + 1, begun).verdict is Verdict.REFUSED
-    del here['node']
-    # Nor has it a lease.
-    assert _send(sender, time.now).verdict is Verdict.GONE
+    websocket_node_directory.renew(store, 'node', 'http://127.0.0.1:1', '')
+    late = time.now + PATIENCE * 1000
+    assert _send(sender, late, time.now).verdict is Verdict.RETRY
 
 
 def test_it_is_tried_again_when_the_store_is_back(
@@ -251,19 +256,19 @@ def test_it_is_tried_again_when_the_store_is_back(
         raise StoreUnavailable
 
     monkeypatch.setattr(store, 'get', silent)
-    sender = SocketSender(store, SECRET, {})
+    sender = SocketSender(store, SECRET)
     assert _send(sender, time.now).verdict is Verdict.RETRY
 
 
 def test_a_lease_is_given_back_by_the_server_that_has_it(
     store: ManagementStore,
 ) -> None:
-    first, second = 'http://127.0.0.1:1', 'http://127.0.0.1:2'
+    first, second = 'tcp://127.0.0.1:1', 'tcp://127.0.0.1:2'
     websocket_node_directory.renew(store, 'node', first, '')
     websocket_node_directory.renew(store, 'node', second, '')
     websocket_node_directory.release(store, 'node', first)
-    lease = websocket_node_directory.NodeDirectory(store).find('node')
+    lease = websocket_node_directory.NodeDirectory(store).read('node')
     assert lease is not None
     assert lease.uri == second
     websocket_node_directory.release(store, 'node', second)
-    assert websocket_node_directory.NodeDirectory(store).find('node') is None
+    assert websocket_node_directory.NodeDirectory(store).read('node') is None

@@ -3,26 +3,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
 
-from zaqar.notification.notifier_request_signatures import (
-    MAC,
-    NONCE,
-    TIME,
-    NonceSource,
-    RequestAuthenticator,
-)
+from zaqar.notification import push_frames
+from zaqar.notification.push_frames import LENGTH, SIGNATURE, Key
+from zaqar.notification.senders.websocket_server_client import PushClient
 from zaqar.tests.functional.websocket.client import Talk
 from zaqar.tests.functional.websocket.conftest import (
     KEY,
@@ -31,6 +30,12 @@ from zaqar.tests.functional.websocket.conftest import (
     MakeServer,
 )
 from zaqar.tests.servers.zaqar import Zaqar
+from zaqar.transport.websocket.connection_state_machine import Pushed
+from zaqar.transport.websocket.notifier_endpoint import STATUS
+
+SENT, GONE, FULL = (
+    STATUS[one] for one in (Pushed.SENT, Pushed.GONE, Pushed.FULL)
+)
 
 
 def _post(server: Zaqar, talk: Talk, *bodies: Any, queue: str = 'q') -> None:
@@ -249,41 +254,44 @@ def _lease(server: Zaqar) -> dict[str, Any]:
     return data
 
 
+def _address(server: Zaqar) -> tuple[str, int]:
+    parts = urlsplit(_lease(server)['uri'])
+    return str(parts.hostname), int(parts.port or 0)
+
+
 def _hand_over(
-    server: Zaqar, connection: str, body: bytes, **changes: Any
-) -> requests.Response:
-    moment = str(int(time.time()))
-    nonce = NonceSource().fresh()
-    mac = RequestAuthenticator.from_secret(KEY)
-    headers = {
-        TIME: moment,
-        NONCE: nonce,
-        MAC: mac.sign(connection, moment, nonce, body),
-        **changes.pop('headers', {}),
-    }
-    method = changes.pop('method', 'POST')
-    return requests.request(
-        method,
-        f'{_lease(server)["uri"]}/{connection}',
-        data=changes.get('data', body),
-        headers=headers,
-        timeout=30,
-    )
+    server: Zaqar, connections: list[str], *texts: bytes, key: str = KEY
+) -> list[int]:
+    """Hand messages over as a notifier does; return the statuses."""
+
+    async def once() -> bytes:
+        client = PushClient(_lease(server)['uri'], Key(key))
+        try:
+            return await client.hand_over(connections, texts)
+        finally:
+            client.close()
+
+    return list(asyncio.run(once()))
 
 
-def _own(talk: Talk) -> str:
+def _own(talk: Talk, queue: str = 'q') -> str:
     """Subscribe, and return the id of the connection."""
-    talk.ask('subscription_create', queue_name='q')
-    (subscription,) = talk.ask('subscription_list', queue_name='q').body[
+    talk.ask('subscription_create', queue_name=queue)
+    (subscription,) = talk.ask('subscription_list', queue_name=queue).body[
         'subscriptions'
     ]
     return str(subscription['subscriber']).rpartition('/')[2]
 
 
-def test_what_is_signed_is_pushed(talk: Talk, server: Zaqar) -> None:
-    connection = _own(talk)
-    assert _hand_over(server, connection, b'{"a":1}').status_code == 204
-    assert talk.pushed() == {'a': 1}
+def test_a_hand_over_is_pushed_in_the_form_of_each(
+    connect: Connect, server: Zaqar
+) -> None:
+    talks = [connect(is_binary=is_binary) for is_binary in (False, True, True)]
+    connections = [_own(talk, f'q{n}') for n, talk in enumerate(talks)]
+    texts = (b'{"a":1}', b'{"b":"\xc3\xa9"}')
+    assert _hand_over(server, connections, *texts) == [SENT] * 3
+    for talk in talks:
+        assert [talk.pushed(), talk.pushed()] == [{'a': 1}, {'b': 'é'}]
 
 
 @pytest.mark.proves('pushed once')
@@ -292,61 +300,66 @@ def test_what_is_sent_again_is_not_pushed_again(
 ) -> None:
     talk = connect()
     connection = _own(talk)
-    first = _hand_over(server, connection, b'{"a":1}')
-    again = _hand_over(
-        server, connection, b'{"a":1}', headers=dict(first.request.headers)
-    )
-    assert (first.status_code, again.status_code) == (204, 403)
-    assert _hand_over(server, connection, b'{"b":2}').status_code == 204
+    data = push_frames.encode([connection], [b'{"a":1}'])
+
+    def opened() -> tuple[socket.socket, bytes]:
+        peer = socket.create_connection(_address(server), 30)
+        return peer, peer.recv(push_frames.CHALLENGE, socket.MSG_WAITALL)
+
+    peer, challenge = opened()
+    reply, channel = Key(KEY).reply(challenge)
+    frame = channel.sealed(data)
+    answer = LENGTH + 1 + SIGNATURE
+    with peer:
+        peer.sendall(reply + frame + frame)
+        assert len(peer.recv(answer, socket.MSG_WAITALL)) == answer
+        # The second one is not the second frame.
+        assert peer.recv(1) == b''
+    again, _ = opened()
+    with again:
+        again.sendall(reply + frame)
+        assert again.recv(1) == b''
+    assert _hand_over(server, [connection], b'{"b":2}') == [SENT]
     assert [talk.pushed(), talk.pushed()] == [{'a': 1}, {'b': 2}]
 
 
 def test_nothing_else_is(connect: Connect, server: Zaqar) -> None:
     talk = connect()
-    connection = _own(talk)
-    old = str(int(time.time()) - 3600)
-    nonce = NonceSource().fresh()
-    stale = RequestAuthenticator.from_secret(KEY).sign(
-        connection, old, nonce, b'{}'
-    )
-    for changes, status in (
-        ({'headers': {MAC: 'x'}}, 403),
-        ({'headers': {MAC: '', TIME: ''}}, 403),
-        ({'headers': {MAC: stale, TIME: old, NONCE: nonce}}, 403),
-        ({'data': b'{"b":2}'}, 403),
-        ({'method': 'GET', 'data': None}, 405),
-        ({'data': iter([b'{}'])}, 400),
-    ):
-        answer = _hand_over(server, connection, b'{}', **changes)
-        assert answer.status_code == status, changes
+    with pytest.raises(OSError):
+        _hand_over(server, [_own(talk)], b'{}', key='another secret')
+    with socket.create_connection(_address(server), 30) as stranger:
+        # As notifiers of earlier releases do.
+        stranger.sendall(b'POST /x HTTP/1.1\r\nHost: x\r\n\r\n' + bytes(99))
+        stranger.recv(push_frames.CHALLENGE, socket.MSG_WAITALL)
+        assert stranger.recv(1) == b''
     assert talk.ask('queue_get', queue_name='q').status == 200
 
 
 def test_nobody_is_under_another_id(connect: Connect, server: Zaqar) -> None:
     unknown = '00000000-0000-0000-0000-000000000000'
-    assert _hand_over(server, unknown, b'{}').status_code == 410
-    talk = connect()
+    talk, other = connect(), connect()
     connection = _own(talk)
+    both = [unknown, _own(other, 'r')]
+    assert _hand_over(server, both, b'{}') == [GONE, SENT]
     talk.cut()
-    assert _until(
-        lambda: _hand_over(server, connection, b'{}').status_code == 410
-    )
+    assert _until(lambda: _hand_over(server, [connection], b'{}') == [GONE])
 
 
 def test_who_takes_nothing_is_told_later(
     connect: Connect, server: Zaqar
 ) -> None:
-    talk = connect()
-    connection = _own(talk)
+    talk, other = connect(), connect()
+    connections = [_own(talk), _own(other, 'r')]
     body = json.dumps('x' * 200_000).encode()
     statuses = set()
 
     def is_full() -> bool:
-        statuses.add(_hand_over(server, connection, body).status_code)
-        return 429 in statuses
+        statuses.add(tuple(_hand_over(server, connections, body)))
+        assert other.pushed() == 'x' * 200_000
+        return (FULL, SENT) in statuses
 
     assert _until(is_full)
-    assert statuses == {204, 429}
+    assert statuses == {(SENT, SENT), (FULL, SENT)}
     assert talk.pushed() == 'x' * 200_000
 
 
@@ -364,7 +377,7 @@ def test_servers_without_a_secret_have_one_of_their_own(
 def test_a_lease_is_given_back_at_the_end(make_server: MakeServer) -> None:
     server = make_server()
     Talk(server.socket_url).close()
-    assert _lease(server)['uri'].startswith('http://127.0.0.1:')
+    assert _lease(server)['uri'].startswith('tcp://127.0.0.1:')
     assert server.stop() == 0
     with _database(server) as database:
         rows = database.execute("SELECT name FROM record WHERE kind = 'node'")

@@ -1,127 +1,165 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to a WebSocket server, and whatever may come back.
+"""Hand-overs to a WebSocket server, and whatever may come back.
 
-The other end is one that says what a real one does not.
+The other end is one that sends what a real one does not.
 """
 
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Iterator, Sequence
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from zaqar.notification.senders.websocket_server_client import InternalClient
-
-PATIENCE = 30.0
-
-KEPT = b'HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n'
-LAST = (
-    b'HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n'
-    b'Content-Length: 0\r\n\r\n'
+from zaqar.notification import push_frames
+from zaqar.notification.push_frames import LENGTH, SIGNATURE, Channel, Key
+from zaqar.notification.senders import websocket_server_client
+from zaqar.notification.senders.websocket_server_client import (
+    PushClient,
+    TooLong,
 )
+
+MOST = 1000
+
+KEY = Key('a secret of enough length')
+
+#: What the other end does with a frame; None ends the connection.
+Answer = Callable[[Channel, bytes], bytes | None]
+
+
+def _right(channel: Channel, data: bytes) -> bytes:
+    count = len(push_frames.decode(data).connections)
+    return channel.sealed(bytes(count))
 
 
 class End:
-    """Says what it is given, for each connection a list of answers."""
+    """A server, for each connection a list of what it does with frames."""
 
-    def __init__(self) -> None:
-        self.heard: list[list[bytes]] = []
-        self.left = threading.Event()
-        self._server = socket.create_server(('127.0.0.1', 0))
-        self._thread: threading.Thread | None = None
-        self.client = InternalClient(
-            f'http://127.0.0.1:{self._server.getsockname()[1]}'
-        )
+    def __init__(self, *connections: Sequence[Answer]) -> None:
+        self.taken: list[list[bytes]] = []
+        self._answers = list(connections)
 
-    def says(self, *connections: Sequence[bytes]) -> None:
-        """Answer from now on."""
-        self._thread = threading.Thread(target=self._live, args=[connections])
-        self._thread.start()
+    async def __aenter__(self) -> PushClient:
+        self._server = await asyncio.start_server(self._serve, '127.0.0.1', 0)
+        port = self._server.sockets[0].getsockname()[1]
+        self.client = PushClient(f'tcp://127.0.0.1:{port}', KEY)
+        return self.client
 
-    def post(self, body: bytes = b'{}') -> int:
-        """Hand something over."""
-        return self.client.post('here', {'X-Time': '1'}, body)
-
-    def stop(self) -> None:
-        """End."""
+    async def __aexit__(self, *error: object) -> None:
         self.client.close()
-        if self._thread is not None:
-            self._thread.join(PATIENCE)
         self._server.close()
 
-    def _live(self, connections: Sequence[Sequence[bytes]]) -> None:
-        for answers in connections:
-            taken, _ = self._server.accept()
-            taken.settimeout(PATIENCE)
-            heard: list[bytes] = []
-            self.heard.append(heard)
-            with taken:
-                for answer in answers:
-                    heard.append(taken.recv(65536))
-                    taken.sendall(answer)
-            self.left.set()
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        taken: list[bytes] = []
+        self.taken.append(taken)
+        challenge = push_frames.challenge(MOST)
+        writer.write(challenge)
+        reply = await reader.readexactly(push_frames.REPLY)
+        channel = KEY.accept(challenge, reply)
+        for answer in self._answers.pop(0):
+            size = int.from_bytes(await reader.readexactly(LENGTH), 'big')
+            data = channel.opened(await reader.readexactly(size + SIGNATURE))
+            taken.append(data)
+            sent = answer(channel, data)
+            if sent is None:
+                break
+            writer.write(sent)
+        writer.close()
 
 
-@pytest.fixture
-def end() -> Iterator[End]:
-    server = End()
-    yield server
-    server.stop()
+def _run(test: Awaitable[None]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await test
+
+    asyncio.run(bounded())
 
 
-def test_a_connection_is_kept(end: End) -> None:
-    end.says([KEPT, KEPT])
-    assert [end.post(b'"a"'), end.post(b'"b"')] == [204, 204]
-    (heard,) = end.heard
-    first, second = heard
-    assert first.startswith(b'POST /here HTTP/1.1\r\nHost: 127.0.0.1:')
-    assert b'\r\nX-Time: 1\r\nContent-Length: 3\r\n\r\n"a"' in first
-    assert second.endswith(b'\r\n\r\n"b"')
+def test_a_connection_is_kept_and_keeps_the_order() -> None:
+    async def test() -> None:
+        end = End([_right] * 3)
+        async with end as client:
+            calls = [
+                client.hand_over(['c'] * count, [b'"a"'])
+                for count in (1, 2, 3)
+            ]
+            answers = await asyncio.gather(*calls)
+        assert answers == [bytes(1), bytes(2), bytes(3)]
+        (taken,) = end.taken
+        decoded = [push_frames.decode(data) for data in taken]
+        assert [len(one.connections) for one in decoded] == [1, 2, 3]
+
+    _run(test())
 
 
-def test_another_is_made_where_the_end_says_so(end: End) -> None:
-    end.says([LAST], [KEPT])
-    assert [end.post(), end.post()] == [413, 204]
-    assert len(end.heard) == 2
+def test_another_is_made_where_the_end_has_left() -> None:
+    async def test() -> None:
+        end = End([_right], [_right])
+        async with end as client:
+            assert await client.hand_over(['c'], [b'"a"']) == bytes(1)
+            answer = b''
+            while not answer:
+                # Perhaps it does not know yet.
+                with contextlib.suppress(OSError):
+                    answer = await client.hand_over(['c'], [b'"a"'])
+        assert len(end.taken) == 2
 
-
-def test_another_is_made_where_the_end_has_left(end: End) -> None:
-    end.says([KEPT], [KEPT])
-    assert end.post() == 204
-    assert end.left.wait(PATIENCE)
-    assert end.post() == 204
-    assert len(end.heard) == 2
-
-
-def test_nothing_is_read_that_belongs_to_no_request(end: End) -> None:
-    # Whatever has been said unasked is not the next one's answer.
-    end.says([KEPT + LAST], [KEPT])
-    with pytest.raises(OSError):
-        end.post()
-    assert end.post() == 204
+    _run(test())
 
 
 @pytest.mark.parametrize(
     'answer',
     [
-        b'',
-        b'HTTP/1.1 204 No Content\r\n',
-        b'\r\n\r\n',
-        b'HTTP/1.1\r\n\r\n',
-        b'HTTP/1.1 many\r\n\r\n',
-        b'SSH-2.0-other 204\r\n\r\n',
-        b'HTTP/1.1 204 ' + b'x' * 40000,
+        lambda channel, data: None,
+        lambda channel, data: b'HTTP/1.1 204 No Content\r\n\r\n',
+        lambda channel, data: channel.sealed(bytes(2)),
+        lambda channel, data: channel.sealed(bytes(1))[:-1] + b'x',
+        lambda channel, data: bytes(LENGTH),
     ],
 )
-def test_what_is_no_answer_is_an_error(end: End, answer: bytes) -> None:
-    end.says([answer])
-    with pytest.raises(OSError):
-        end.post()
+def test_what_is_no_answer_is_an_error(answer: Answer) -> None:
+    async def test() -> None:
+        async with End([answer], [_right]) as client:
+            with pytest.raises(OSError):
+                await client.hand_over(['c'], [b'"a"'])
+            assert await client.hand_over(['c'], [b'"a"']) == bytes(1)
+
+    _run(test())
 
 
-def test_nobody_there_is_an_error(end: End) -> None:
-    end.stop()
-    with pytest.raises(OSError):
-        end.post()
+def test_no_answer_in_time_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(websocket_server_client, 'ANSWER_TIMEOUT', 0.05)
+
+    async def test() -> None:
+        async with End([lambda channel, data: b''], [_right]) as client:
+            with pytest.raises(OSError):
+                await client.hand_over(['c'], [b'"a"'])
+            assert await client.hand_over(['c'], [b'"a"']) == bytes(1)
+
+    _run(test())
+
+
+def test_what_is_too_long_is_not_sent() -> None:
+    async def test() -> None:
+        async with End([_right]) as client:
+            with pytest.raises(TooLong):
+                await client.hand_over(['c'], [bytes(MOST)])
+            assert await client.hand_over(['c'], [b'"a"']) == bytes(1)
+
+    _run(test())
+
+
+def test_nobody_there_is_an_error() -> None:
+    async def test() -> None:
+        end = End()
+        async with end as client:
+            pass
+        with pytest.raises(OSError):
+            await client.hand_over(['c'], [b'"a"'])
+
+    _run(test())

@@ -42,9 +42,12 @@ from zaqar.transport.websocket.frames_and_effects import (
     Ping,
     Reading,
     Send,
+    Write,
 )
 
 OWN = OwnedSubscription('a queue', 'an id')
+
+PUSH = Write(b'frames')
 
 STREAM = OwnedStream('1', StreamStart(None, '', '', None), False)  # type: ignore[arg-type]
 
@@ -212,32 +215,31 @@ def test_no_stream_begins_on_a_connection_that_closes() -> None:
 def test_a_push_is_sent_as_was_subscribed(is_binary: bool) -> None:
     connection = _subscribed(is_binary)
     assert connection.pushes_binary is is_binary
-    frame = Frame(b'news', is_binary)
-    assert connection.pushed(frame) == (Pushed.SENT, [Send(frame)])
+    assert connection.pushed(PUSH) == (Pushed.SENT, [PUSH])
 
 
 def test_a_push_for_who_has_not_subscribed_finds_nobody() -> None:
-    assert Connection().pushed(_frame()) == (Pushed.GONE, [])
+    assert Connection().pushed(PUSH) == (Pushed.GONE, [])
 
 
 def test_a_push_ahead_of_the_answer_has_to_come_again() -> None:
     connection = Connection()
     connection.received(_frame())
-    assert connection.pushed(_frame()) == (Pushed.FULL, [])
+    assert connection.pushed(PUSH) == (Pushed.FULL, [])
 
 
 def test_a_push_for_who_takes_nothing_has_to_come_again() -> None:
     connection = _subscribed()
     connection.blocked()
-    assert connection.pushed(_frame()) == (Pushed.FULL, [])
+    assert connection.pushed(PUSH) == (Pushed.FULL, [])
     connection.unblocked()
-    assert connection.pushed(_frame())[0] is Pushed.SENT
+    assert connection.pushed(PUSH)[0] is Pushed.SENT
 
 
 def test_a_push_after_the_close_finds_nobody() -> None:
     connection = _subscribed()
     connection.closing()
-    assert connection.pushed(_frame()) == (Pushed.GONE, [])
+    assert connection.pushed(PUSH) == (Pushed.GONE, [])
 
 
 def test_pings_go_unanswered_so_often_and_no_more() -> None:
@@ -392,7 +394,7 @@ class Life(RuleBasedStateMachine):
 
     @rule()
     def push(self) -> None:
-        self.do(self.connection.pushed(_frame())[1])
+        self.do(self.connection.pushed(PUSH)[1])
 
     @rule()
     def tick(self) -> None:

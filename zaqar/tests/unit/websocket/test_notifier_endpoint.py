@@ -4,25 +4,19 @@
 from __future__ import annotations
 
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from zaqar.notification.notifier_request_signatures import (
-    MAC,
-    NONCE,
-    TIME,
-    NonceSource,
-    RequestAuthenticator,
-)
+from zaqar.notification import push_frames
+from zaqar.notification.push_frames import LENGTH, SIGNATURE, Channel, Key
 from zaqar.tests.unit.websocket.bare import Loop, turn
 from zaqar.transport.websocket import notifier_endpoint
 from zaqar.transport.websocket.connection_state_machine import Pushed
 from zaqar.transport.websocket.notifier_endpoint import (
     IDLE,
     SLOW,
-    InternalServer,
+    NotifierEndpoint,
 )
 
 #: Bytes of a body.
@@ -31,12 +25,72 @@ MOST = 100_000
 #: Turns of the loop that anything takes that is not waiting.
 ENOUGH = 5000
 
+SENT = bytes([0])
 
-class Hub:
+
+class Pushes:
     """Takes whatever is handed over."""
 
-    async def push(self, connection: str, body: bytes) -> Pushed:
-        return Pushed.SENT
+    def __init__(self) -> None:
+        self.taken: list[tuple[Sequence[str], Sequence[bytes]]] = []
+
+    async def push(
+        self, connections: Sequence[str], texts: Sequence[bytes]
+    ) -> Sequence[Pushed]:
+        self.taken.append((connections, texts))
+        return [Pushed.SENT] * len(connections)
+
+
+class Peer:
+    """A connection to the endpoint."""
+
+    def __init__(self, loop: Loop, address: tuple[str, int]) -> None:
+        self._loop = loop
+        self.socket = socket.create_connection(address, 5)
+        self.socket.setblocking(False)
+        self._received = b''
+
+    def reply(self, secret: str = 'secret') -> Channel:
+        """Answer the challenge."""
+        challenge = self.read(push_frames.CHALLENGE)
+        assert challenge is not None
+        reply, channel = Key(secret).reply(challenge)
+        self.say(reply)
+        return channel
+
+    def say(self, data: bytes) -> None:
+        """Send, and let the other end receive it."""
+        self.socket.sendall(data)
+        for _ in range(20):
+            turn(self._loop)
+
+    def read(self, size: int) -> bytes | None:
+        """Return bytes; b'' for the end, None for neither."""
+        for _ in range(ENOUGH):
+            if len(self._received) >= size:
+                data = self._received[:size]
+                self._received = self._received[size:]
+                return data
+            turn(self._loop)
+            try:
+                data = self.socket.recv(4096)
+            except BlockingIOError:
+                continue
+            except ConnectionResetError:
+                return b''
+            if not data:
+                return b''
+            self._received += data
+        return None
+
+    def answer(self, channel: Channel) -> bytes | None:
+        """Return the next answer, b'' for the end."""
+        head = self.read(LENGTH)
+        if not head:
+            return head
+        frame = self.read(int.from_bytes(head, 'big') + SIGNATURE)
+        assert frame
+        return channel.opened(frame)
 
 
 class Inner:
@@ -44,72 +98,45 @@ class Inner:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self._mac = RequestAuthenticator.from_secret('secret')
-        self._nonces = NonceSource()
         listener = socket.create_server(('127.0.0.1', 0))
         # Of accepted connections, too.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        self._address = listener.getsockname()
         self._listener = listener
-        self.made: list[socket.socket] = []
-        self.server = InternalServer(Hub(), self._mac, MOST)  # type: ignore
+        self.made: list[Peer] = []
+        self.pushes = Pushes()
+        self.server = NotifierEndpoint(
+            self.pushes,  # type: ignore[arg-type]
+            Key('secret'),
+            MOST,
+        )
         loop.run_until_complete(self.server.start(listener))
 
-    def connect(self, sent: bytes = b'') -> socket.socket:
-        """Connect, say something and return when that was heard."""
-        connection = socket.create_connection(self._address, 5)
-        self.made.append(connection)
-        connection.setblocking(False)
+    def connect(self) -> Peer:
+        """Connect, and return when that was noticed."""
+        peer = Peer(self.loop, self._listener.getsockname())
+        self.made.append(peer)
         count = len(self.server.tasks)
         for _ in range(ENOUGH):
             turn(self.loop)
             if len(self.server.tasks) != count:
                 break
-        self.say(connection, sent)
-        return connection
+        return peer
 
-    def say(self, to: socket.socket, data: bytes) -> None:
-        """Send, and let the other end hear it."""
-        to.sendall(data)
-        for _ in range(20):
-            turn(self.loop)
-
-    def head(self, size: int) -> bytes:
-        """Return the head of a request whose signature nobody has seen."""
-        return b'POST /here HTTP/1.1\r\nContent-Length: %d\r\n\r\n' % size
-
-    def signed(self, body: bytes = b'{}') -> bytes:
-        """Return a request as a notifier sends it."""
-        moment, nonce = str(int(time.time())), self._nonces.fresh()
-        lines = (
-            'POST /here HTTP/1.1',
-            f'{TIME}: {moment}',
-            f'{NONCE}: {nonce}',
-            f'{MAC}: {self._mac.sign("here", moment, nonce, body)}',
-            f'Content-Length: {len(body)}',
-            *('', ''),
-        )
-        return '\r\n'.join(lines).encode() + body
-
-    def status(self, of: socket.socket) -> int | None:
-        """Return the status of an answer; 0 for the end, None for neither."""
-        for _ in range(ENOUGH):
-            turn(self.loop)
-            try:
-                data = of.recv(4096)
-            except BlockingIOError:
-                continue
-            except ConnectionResetError:
-                return 0
-            return int(data.split(b' ')[1]) if data else 0
-        return None
+    def notifier(self) -> tuple[Peer, Channel]:
+        """Connect as a notifier."""
+        peer = self.connect()
+        return peer, peer.reply()
 
     def stop(self) -> None:
         """End."""
         for one in self.made:
-            one.close()
+            one.socket.close()
         self.loop.run_until_complete(self.server.stop())
         self._listener.close()
+
+
+def _signed(channel: Channel, text: bytes = b'{}') -> bytes:
+    return channel.sealed(push_frames.encode(['here'], [text]))
 
 
 @pytest.fixture
@@ -121,85 +148,105 @@ def inner() -> Iterator[Inner]:
     loop.close()
 
 
-def test_who_has_signed_may_wait_between_requests(inner: Inner) -> None:
-    peer = inner.connect(inner.signed())
-    assert inner.status(peer) == 204
+def test_a_hand_over_is_answered_for_each_connection(inner: Inner) -> None:
+    peer, channel = inner.notifier()
+    data = push_frames.encode(['here', 'there'], [b'"a"', b'"b"'])
+    # Two at once: answers come in their order.
+    peer.say(channel.sealed(data) + _signed(channel))
+    assert peer.answer(channel) == 2 * SENT
+    assert peer.answer(channel) == SENT
+    assert inner.pushes.taken == [
+        (['here', 'there'], [b'"a"', b'"b"']),
+        (['here'], [b'{}']),
+    ]
+
+
+def test_a_notifier_may_wait_between_hand_overs(inner: Inner) -> None:
+    peer, channel = inner.notifier()
     for _ in range(2):
         inner.loop.wait(IDLE - 1)
-        inner.say(peer, inner.signed())
-        assert inner.status(peer) == 204
+        peer.say(_signed(channel))
+        assert peer.answer(channel) == SENT
     inner.loop.wait(IDLE + 1)
-    assert inner.status(peer) == 0
+    assert peer.read(1) == b''
 
 
-@pytest.mark.parametrize(
-    'sent', [b'', b'POST /here', b'POST /here HTTP/1.1\r\nContent-Length: 9']
-)
-def test_who_has_signed_nothing_may_not(inner: Inner, sent: bytes) -> None:
-    stranger = inner.connect(sent)
+@pytest.mark.parametrize('sent', [b'', b'POST /here', b'zaqar'])
+def test_who_proves_nothing_may_not(inner: Inner, sent: bytes) -> None:
+    stranger = inner.connect()
+    stranger.say(sent)
     inner.loop.wait(SLOW - 1)
     assert len(inner.server.tasks) == 1
     inner.loop.wait(2)
-    assert inner.status(stranger) == 0
+    stranger.read(push_frames.CHALLENGE)
+    assert stranger.read(1) == b''
 
 
-def test_a_body_has_its_time_whoever_sends_it(inner: Inner) -> None:
-    peer = inner.connect(inner.signed())
-    assert inner.status(peer) == 204
-    inner.say(peer, inner.head(10))
+def test_nothing_is_taken_from_strangers(inner: Inner) -> None:
+    stranger = inner.connect()
+    channel = stranger.reply('another secret')
+    stranger.say(_signed(channel))
+    assert stranger.read(1) == b''
+    # Neither is a frame that was changed on its way, nor a long one.
+    peer, channel = inner.notifier()
+    peer.say(_signed(channel)[:-1] + b'x')
+    assert peer.read(1) == b''
+    peer, channel = inner.notifier()
+    peer.say((channel.most + 1).to_bytes(LENGTH, 'big'))
+    assert peer.read(1) == b''
+    assert inner.pushes.taken == []
+
+
+def test_a_frame_has_its_time(inner: Inner) -> None:
+    peer, channel = inner.notifier()
+    peer.say(_signed(channel)[:10])
     inner.loop.wait(SLOW + 1)
-    assert inner.status(peer) == 0
+    assert peer.read(1) == b''
 
 
 def test_strangers_keep_no_notifier_out(
     inner: Inner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifier_endpoint, 'MAX_PEERS', 3)
-    peer = inner.connect(inner.signed())
-    assert inner.status(peer) == 204
+
+    def serves(peer: Peer, channel: Channel) -> bool:
+        peer.say(_signed(channel))
+        return peer.answer(channel) == SENT
+
+    notifiers = [inner.notifier()]
     first, second = inner.connect(), inner.connect()
-    other = inner.connect(inner.signed())
-    assert inner.status(first) == 0
-    assert inner.status(other) == 204
-    third = inner.connect(inner.signed())
-    assert inner.status(second) == 0
-    assert inner.status(third) == 204
-    # All have signed by now.
-    assert inner.status(inner.connect()) == 503
-    for one in (peer, other, third):
-        inner.say(one, inner.signed())
-        assert inner.status(one) == 204
+    for stranger in (first, second):
+        notifiers.append(inner.notifier())
+        assert stranger.read(push_frames.CHALLENGE + 1) == b''
+        assert serves(*notifiers[-1])
+    # All have shown who they are by now.
+    assert inner.connect().read(1) == b''
+    assert all(serves(*one) for one in notifiers)
 
 
-def test_bodies_that_nobody_has_signed_are_bounded_together(
+def test_what_is_read_is_bounded_and_others_wait(
     inner: Inner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifier_endpoint, 'MAX_UNSIGNED', 2 * MOST)
-    monkeypatch.setattr(notifier_endpoint, 'MAX_READING', 4 * MOST)
-    peers = [inner.connect(inner.signed()) for _ in range(4)]
-    for one in peers:
-        assert inner.status(one) == 204
-    strangers = [inner.connect(inner.head(MOST)) for _ in range(2)]
-    assert inner.status(inner.connect(inner.head(1))) == 503
-    for one in peers[:2]:
-        inner.say(one, inner.head(MOST))
-    inner.say(peers[2], inner.head(1))
-    assert inner.status(peers[2]) == 503
-    # What is read makes room.
-    for one in strangers:
-        inner.say(one, bytes(MOST))
-        assert inner.status(one) == 403
-    inner.say(peers[3], inner.signed(bytes(MOST)))
-    assert inner.status(peers[3]) == 204
+    monkeypatch.setattr(notifier_endpoint, 'MAX_READING', MOST)
+    (first, one), (second, other) = inner.notifier(), inner.notifier()
+    long = _signed(one, bytes(MOST - 1000))
+    first.say(long[:-1])
+    second.say(_signed(other, bytes(MOST - 1000)))
+    assert len(inner.pushes.taken) == 0
+    first.say(long[-1:])
+    assert first.answer(one) == SENT
+    assert second.answer(other) == SENT
 
 
 def test_who_reads_no_answers_is_left(inner: Inner) -> None:
-    deaf = inner.connect()
-    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+    deaf, channel = inner.notifier()
+    deaf.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
     left = 0
+    rest = b''
     while left < ENOUGH:
+        rest = rest or _signed(channel)
         try:
-            deaf.send(inner.signed())
+            rest = rest[deaf.socket.send(rest) :]
             left = 0
         except BlockingIOError:
             left += 1

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames between notifiers and WebSocket servers, and who may send them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from oslo_config import cfg
+
+from zaqar.notification import push_frames
+from zaqar.notification.push_frames import (
+    LENGTH,
+    MAGIC,
+    MAX_CONNECTIONS,
+    Channel,
+    Key,
+    Refused,
+)
+
+KEY = Key('a secret that is long enough')
+
+MOST = 100_000
+
+
+def _channels(key: Key = KEY) -> tuple[Channel, Channel]:
+    """Return both ends of a connection, the notifier's first."""
+    challenge = push_frames.challenge(MOST)
+    reply, notifier = key.reply(challenge)
+    return notifier, KEY.accept(challenge, reply)
+
+
+def _frame(channel: Channel, data: bytes) -> bytes:
+    return channel.sealed(data)[LENGTH:]
+
+
+def test_frames_are_received_as_they_were_sent() -> None:
+    notifier, server = _channels()
+    for data in (b'', b'first', b'second'):
+        sent = notifier.sealed(data)
+        assert int.from_bytes(sent[:LENGTH], 'big') == len(data)
+        assert server.opened(sent[LENGTH:]) == data
+        assert notifier.opened(_frame(server, data)) == data
+    assert notifier.most == server.most == MOST
+
+
+def test_another_secret_is_refused() -> None:
+    with pytest.raises(Refused):
+        _channels(Key('another secret altogether'))
+
+
+def test_a_reply_fits_one_challenge() -> None:
+    reply, _ = KEY.reply(push_frames.challenge(MOST))
+    with pytest.raises(Refused):
+        KEY.accept(push_frames.challenge(MOST), reply)
+
+
+@pytest.mark.parametrize(
+    'challenge', [b'', b'HTTP/1.1 400 Bad Request', bytes(len(MAGIC)) * 6]
+)
+def test_nothing_is_proved_to_other_servers(challenge: bytes) -> None:
+    with pytest.raises(Refused):
+        KEY.reply(challenge)
+
+
+@pytest.mark.proves('pushed once')
+def test_no_frame_is_taken_twice_changed_or_elsewhere() -> None:
+    notifier, server = _channels()
+    _, other = _channels()
+    frame = _frame(notifier, b'a message')
+    for wrong in (b'', frame[:-1], b'b' + frame[1:], frame[:-1] + b'x'):
+        with pytest.raises(Refused):
+            server.opened(wrong)
+    with pytest.raises(Refused):
+        other.opened(frame)
+    with pytest.raises(Refused):
+        # As if the server had sent it.
+        notifier.opened(frame)
+    assert server.opened(frame) == b'a message'
+    with pytest.raises(Refused):
+        server.opened(frame)
+    # What was refused has used nothing up.
+    assert server.opened(_frame(notifier, b'next')) == b'next'
+
+
+def test_a_hand_over_is_decoded() -> None:
+    data = push_frames.encode(['one', 'two'], [b'"a"', b'"b"'])
+    hand_over = push_frames.decode(data)
+    assert hand_over.connections == ['one', 'two']
+    assert hand_over.texts == [b'"a"', b'"b"']
+    # There is room for the connections beside the messages.
+    ids = ['00000000-0000-0000-0000-000000000000'] * MAX_CONNECTIONS
+    assert len(push_frames.encode(ids, [b''])) < push_frames.ROOM
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        {},
+        [['c']],
+        [[1], [b'"a"']],
+        [['c'] * (MAX_CONNECTIONS + 1), [b'"a"']],
+    ],
+)
+def test_nothing_else_is(value: object) -> None:
+    with pytest.raises(Refused):
+        push_frames.decode(msgspec.msgpack.encode(value))
+    with pytest.raises(Refused):
+        push_frames.decode(b'\xc1')
+
+
+def test_an_option_of_its_own_comes_first() -> None:
+    conf = cfg.ConfigOpts()
+    conf([], project='zaqar', default_config_files=[])
+    assert push_frames.secret_from_conf(conf) is None
+    conf.set_override('secret_key', 'k' * 16, 'signed_url')
+    assert push_frames.secret_from_conf(conf) == 'k' * 16
+    conf.set_override('socket_secret', 's' * 16, 'notification')
+    assert push_frames.secret_from_conf(conf) == 's' * 16
