@@ -25,7 +25,9 @@ _STATE = re.compile('^state_path = (.*)$', re.MULTILINE)
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        'markers', 'sqlite: what concerns SQLite alone runs there alone'
+        'markers',
+        'sqlite: what concerns SQLite alone, or no database in particular, '
+        'runs there alone',
     )
 
 

@@ -16,6 +16,8 @@ from zaqar.tests.functional.http.client import PATCH, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 from zaqar.tests.functional.http.engines import OWN
 
+pytestmark = pytest.mark.sqlite
+
 QUEUE = '/v2/queues/jobs'
 MESSAGES = f'{QUEUE}/messages'
 SECRET = 'attack at dawn'

@@ -11,6 +11,8 @@ import pytest
 
 from zaqar.tests.functional.http.client import PATCH, Api
 
+pytestmark = pytest.mark.sqlite
+
 MESSAGES = '/v2/queues/q/messages'
 
 #: Every request that reads a body, and whether it needs one.

@@ -9,6 +9,8 @@ from zaqar.errors import StoreUnavailable
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import MakeApi
 
+pytestmark = pytest.mark.sqlite
+
 NOBODY = {'Client-ID': None, 'X-Project-ID': None}
 
 

@@ -22,6 +22,8 @@ from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar
 
+pytestmark = pytest.mark.sqlite
+
 PROGRAM = 'openapi-python-client'
 
 PACKAGE = 'generated_messaging'

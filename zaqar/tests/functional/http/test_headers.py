@@ -12,6 +12,8 @@ import pytest
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import MakeApi
 
+pytestmark = pytest.mark.sqlite
+
 HEX = '0123456789abcdef0123456789abcdef'
 
 PATHS = ('/v2/', '/v2/ping', '/v2/queues', '/v2/queues/q/messages')

@@ -27,6 +27,8 @@ from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 from zaqar.tests.functional.http.test_middleware import ORIGIN
 from zaqar.tests.functional.http.test_table import EXCHANGES
 
+pytestmark = pytest.mark.sqlite
+
 QUEUE = '/v2/queues/q'
 LATEST = {HEADER: 'messaging latest'}
 VARY = 'vary'

@@ -18,6 +18,8 @@ from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.tests.functional.http.client import PATCH, Api
 from zaqar.tests.functional.http.conftest import MakeApi
 
+pytestmark = pytest.mark.sqlite
+
 ORIGIN = 'https://dashboard.example.org'
 PREFLIGHT = {
     'Origin': ORIGIN,

@@ -10,6 +10,8 @@ import pytest
 from zaqar.tests.functional.http.client import Api
 from zaqar.tests.functional.http.conftest import MakeApi
 
+pytestmark = pytest.mark.sqlite
+
 OLD = '/v1.1/queues/jobs/messages'
 NEW = '/v2/queues/jobs/messages'
 

@@ -20,6 +20,8 @@ from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 from zaqar.tests.functional.traces import names, points, profiled
 from zaqar.tests.servers import process
 
+pytestmark = pytest.mark.sqlite
+
 #: Options of the layers, and what a trace calls them.
 LAYERS = {
     'trace_wsgi_transport': 'wsgi',

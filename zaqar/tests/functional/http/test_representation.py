@@ -5,8 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from zaqar.api_versions import V2_0, V2_1
 from zaqar.tests.functional.http.client import Api
+
+pytestmark = pytest.mark.sqlite
 
 QUEUE = '/v2/queues/q'
 NEW = {'created_at', 'claim_count'}

@@ -10,6 +10,8 @@ import pytest
 from zaqar.api import microversions, operation_table
 from zaqar.tests.functional.http.client import Api
 
+pytestmark = pytest.mark.sqlite
+
 METHODS = ('GET', 'PUT', 'POST', 'PATCH', 'DELETE', 'HEAD')
 
 

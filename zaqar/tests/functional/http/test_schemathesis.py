@@ -19,6 +19,8 @@ from zaqar.tests.functional.http.client import CLIENT, PATCH
 from zaqar.tests.functional.http.engines import Engine
 from zaqar.tests.functional.http.test_fuzz import ALL
 
+pytestmark = pytest.mark.sqlite
+
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     schemathesis.checks.response_schema_conformance,

@@ -16,6 +16,8 @@ from zaqar.tests.functional.http.conftest import MakeApi
 from zaqar.transport.wsgi import middleware_stack
 from zaqar.transport.wsgi_types import App
 
+pytestmark = pytest.mark.sqlite
+
 ORIGIN = 'https://dashboard.example.org'
 
 METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'OPTIONS', 'TRACE', 'FOO')

@@ -15,6 +15,8 @@ from zaqar.errors import ConfigurationError
 from zaqar.tests.functional.http.client import PROJECT, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 
+pytestmark = pytest.mark.sqlite
+
 KEY = 'a key of some length'
 SHARE = '/v2/queues/jobs/share'
 MESSAGES = '/v2/queues/jobs/messages'

@@ -25,6 +25,8 @@ from zaqar.tests.functional.http.client import (
 )
 from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 
+pytestmark = pytest.mark.sqlite
+
 QUEUE = '/v2/queues/q'
 
 

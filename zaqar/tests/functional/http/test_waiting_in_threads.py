@@ -12,6 +12,8 @@ import pytest
 from zaqar.tests.functional.http.client import Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
 
+pytestmark = pytest.mark.sqlite
+
 CLAIMS = '/v2/queues/q/claims'
 MESSAGES = '/v2/queues/q/messages'
 
