@@ -67,6 +67,8 @@ class Queue(msgspec.Struct, frozen=True):
 
     :ivar pool: that of its messages; '' without pools
     :ivar former: pools that may still receive late messages
+    :ivar created_at: when it was created, and ``changed_at`` when its metadata
+        changed last, by the clock of the management store; 0 where unknown
     """
 
     scope: Scope
@@ -75,6 +77,8 @@ class Queue(msgspec.Struct, frozen=True):
     version: int
     pool: str = ''
     former: tuple[Former, ...] = ()
+    created_at: int = 0
+    changed_at: int = 0
 
 
 class NewMessage(msgspec.Struct, frozen=True):

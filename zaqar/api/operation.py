@@ -87,6 +87,15 @@ WAIT_PARAM = Param(
 )
 
 
+#: Of operations that otherwise take a missing queue for an empty one.
+EXISTING_PARAM = Param(
+    'existing',
+    'bool',
+    'Refuse the request (404) if the queue does not exist.',
+    since=V2_1,
+)
+
+
 def metadata_size(limits: Limits) -> int:
     """Return the maximum size of metadata and of other small documents."""
     return limits.max_queue_metadata

@@ -112,6 +112,7 @@ _MESSAGE = {
     'visible_at': since(V2_1, MOMENT),
     'group': since(V2_1, VISIBLE_TEXT),
     'attributes': since(V2_1, ATTRIBUTES),
+    'dedup_id': since(V2_1, VISIBLE_TEXT),
     'dead_letter': since(
         V2_1,
         obj(

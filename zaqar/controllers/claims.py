@@ -6,6 +6,9 @@ A claim has no owner: whoever knows its id can use it.
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import msgspec
 
 from zaqar import request_deadline
@@ -13,22 +16,31 @@ from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     claims_of_readable_messages,
     dead_letters,
+    existing_queues,
     reserved_metadata,
 )
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import MIN_TTL, page_size
 from zaqar.controllers.result_types import Claimed
-from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
+from zaqar.errors import (
+    InvalidBody,
+    InvalidRequest,
+    NotFound,
+    StoreUnavailable,
+)
 from zaqar.models import Claim, Queue, Scope
 from zaqar.random_bytes import token_hex
 from zaqar.storage.base import MessageStore
 
+_ID = re.compile(r'[A-Za-z0-9_-]{1,64}')
+
 
 class ClaimOptions(msgspec.Struct):
-    """The document of a claim: seconds."""
+    """The document of a claim: seconds, and an id that the client chose."""
 
     ttl: int | msgspec.UnsetType = msgspec.UNSET
     grace: int | msgspec.UnsetType = msgspec.UNSET
+    id: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 def create(
@@ -37,9 +49,18 @@ def create(
     scope: Scope,
     limit: int | None,
     document: ClaimOptions | None,
+    existing: bool | None = None,
 ) -> Claimed | None:
-    """Claim the oldest free messages; return None if there are none."""
+    """Claim the oldest free messages; return None if there are none.
+
+    With an id in the document, a repeated call returns the messages of the
+    first one as long as the claim lives.
+
+    :param existing: refuse a queue that does not exist
+    :raises NotFound: it has to exist and does not
+    """
     ttl, grace, size = terms(ctx, document, limit)
+    chosen = _chosen_id(document)
 
     def take(store: MessageStore, queue: Queue) -> Claimed | None:
         seconds = _lifetime(ctx, queue, document, ttl)
@@ -51,10 +72,12 @@ def create(
             ctx.cipher.decrypted(page.messages, scope)
 
         def attempt(now: int) -> Claim | None:
+            nonlocal chosen
+            claim_id, chosen = chosen or token_hex(16), ''
             claim = store.claim(
                 queue.qid,
                 now=now,
-                claim_id=token_hex(16),
+                claim_id=claim_id,
                 ttl=seconds,
                 grace=grace,
                 limit=size,
@@ -69,6 +92,8 @@ def create(
             ctx, store, queue, size, attempt
         )
 
+    if existing:
+        return existing_queues.run(ctx, scope, take)
     return ctx.catalogue.run(scope, take, None)
 
 
@@ -148,6 +173,7 @@ def default_wait(
     scope: Scope,
     limit: int | None,
     document: ClaimOptions | None,
+    existing: bool | None = None,
 ) -> int:
     """Return how many seconds a claim waits that does not say it.
 
@@ -171,6 +197,22 @@ def _lifetime(
         metadata = queue.metadata
         ttl = reserved_metadata.default_claim_ttl(metadata, ctx.limits) or ttl
     return ctx.lifetime(ttl)
+
+
+def _chosen_id(document: ClaimOptions | None) -> str:
+    """Return the id that a claim is to have, '' for any.
+
+    :raises InvalidBody: it can be none
+    """
+    if document is None or isinstance(document.id, msgspec.UnsetType):
+        return ''
+    name: Any = msgspec.json.decode(document.id)
+    if isinstance(name, str) and _ID.fullmatch(name):
+        return name
+    raise InvalidBody(
+        'The value of the "id" field must be a text of 1 to 64 letters, '
+        'digits, hyphens and underscores.'
+    )
 
 
 def terms(

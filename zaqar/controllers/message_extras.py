@@ -47,10 +47,13 @@ class Extras(msgspec.Struct, frozen=True, omit_defaults=True):
 
     :ivar attributes: encoded by :func:`encode_attributes`, and encrypted
         where the body is
+    :ivar dedup_id: by which duplicates of a message of a FIFO queue are
+        recognized
     """
 
     attributes: bytes | None = None
     dead_letter: DeadLetter | None = None
+    dedup_id: str | None = None
 
 
 _ENCODER = msgspec.msgpack.Encoder()

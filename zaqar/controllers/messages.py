@@ -7,12 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from zaqar.api_versions import V2_1
-from zaqar.controllers import popping
+from zaqar.controllers import existing_queues, popping
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits, page_size
 from zaqar.controllers.reserved_metadata import default_delay
 from zaqar.controllers.result_types import MessagePage, OneMessage, Popped
-from zaqar.errors import InvalidRequest, KeyMissing, NotFound
+from zaqar.errors import (
+    InvalidDeletion,
+    InvalidRequest,
+    KeyMissing,
+    MessageClaimed,
+    NotFound,
+)
 from zaqar.models import Message, Page, Queue, Scope
 from zaqar.storage.base import SCAN_LIMIT, MessageStore
 
@@ -121,20 +127,50 @@ def get(ctx: Context, *, scope: Scope, message_id: str) -> OneMessage:
 
 
 def delete(
-    ctx: Context, *, scope: Scope, message_id: str, claim_id: str | None
+    ctx: Context,
+    *,
+    scope: Scope,
+    message_id: str,
+    claim_id: str | None,
+    claim_count: int | None = None,
+    existing: bool | None = None,
 ) -> None:
     """Delete one message; a missing one is fine.
 
     :param claim_id: the live claim that holds it, needed if one does
+    :param claim_count: as the claim has returned it: then the message is
+        deleted even if the claim is dead, unless it was handed out since
+    :param existing: refuse a queue that does not exist
     :raises MessageClaimed: it is held by another claim
     :raises InvalidDeletion: the claim is dead, or does not hold it
+    :raises NotFound: the queue has to exist and does not
     """
 
     def remove(store: MessageStore, queue: Queue) -> None:
         now = store.clock.now()
-        store.delete(queue.qid, message_id, now=now, claim_id=claim_id)
+        try:
+            store.delete(queue.qid, message_id, now=now, claim_id=claim_id)
+        except (InvalidDeletion, MessageClaimed):
+            if claim_count is None or not _is_free(
+                store, queue, message_id, claim_count, now
+            ):
+                raise
+            store.delete(queue.qid, message_id, now=now, claim_id=None)
 
-    ctx.catalogue.run(scope, remove, None)
+    if existing:
+        existing_queues.run(ctx, scope, remove)
+    else:
+        ctx.catalogue.run(scope, remove, None)
+
+
+def _is_free(
+    store: MessageStore, queue: Queue, message_id: str, count: int, now: int
+) -> bool:
+    """Tell whether a message is free and was handed out so many times."""
+    return any(
+        message.claim_id is None and message.claim_count == count
+        for message in store.get(queue.qid, [message_id], now=now)
+    )
 
 
 def delete_many(

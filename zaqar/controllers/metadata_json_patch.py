@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The dialect of JSON patch that changes a queue's metadata.
 
-Only ``add``, ``replace`` and ``remove`` of ``/metadata/<key>``. Unlike RFC
+Only ``add``, ``replace`` and ``remove`` of ``/metadata/<key>``, and from 2.1
+on ``test``, for which a key that is not stored is null. Unlike RFC
 6902, a reserved key counts as present although nothing is stored: clients
 replace and remove what they are shown, defaults included.
 
@@ -16,9 +17,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zaqar.api_versions import V2_0, V2_1, Version
 from zaqar.errors import Conflict, InvalidBody
 
 OPS = ('add', 'remove', 'replace')
+
+#: From 2.1 on: as in RFC 6902, for changes that depend on what was read.
+TEST = 'test'
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,12 @@ class Change:
     value: Any = None
 
 
-def parse(document: Any) -> list[Change]:
+def operations(version: Version) -> Sequence[str]:
+    """Return the operations that a version knows."""
+    return OPS if version < V2_1 else (*OPS, TEST)
+
+
+def parse(document: Any, version: Version = V2_0) -> list[Change]:
     """Return the changes of a patch.
 
     :param document: a JSON value
@@ -40,7 +50,8 @@ def parse(document: Any) -> list[Change]:
         raise InvalidBody(
             'Request body must be a JSON array of operation objects.'
         )
-    return [_change(item) for item in document]
+    known = operations(version)
+    return [_change(item, known) for item in document]
 
 
 def apply(
@@ -52,12 +63,16 @@ def apply(
     """Return the metadata after the changes.
 
     :param unset: reserved keys that were shown as null
-    :raises Conflict: a key is replaced or removed that is not there
+    :raises Conflict: a key is replaced or removed that is not there, or does
+        not have the value that it is tested for
     """
     metadata = dict(stored)
     added: set[str] = set()
     for change in changes:
-        if change.op == 'add':
+        if change.op == TEST:
+            if metadata.get(change.key) != change.value:
+                raise Conflict(f'{change.key} has another value.')
+        elif change.op == 'add':
             metadata[change.key] = change.value
             added.add(change.key)
         elif change.op == 'remove' and change.key in added.intersection(unset):
@@ -73,24 +88,24 @@ def apply(
     return metadata
 
 
-def _change(item: Any) -> Change:
+def _change(item: Any, known: Sequence[str]) -> Change:
     if not isinstance(item, dict):
         raise InvalidBody('Operations must be JSON objects.')
-    op = _op(item)
+    op = _op(item, known)
     key = _key(item)
     if op != 'remove' and 'value' not in item:
         raise InvalidBody(f'Operation "{op}" requires a member named "value".')
     return Change(op, key, item.get('value'))
 
 
-def _op(item: Mapping[str, Any]) -> str:
+def _op(item: Mapping[str, Any], known: Sequence[str]) -> str:
     if 'op' not in item:
         raise InvalidBody('Unable to find `op` in JSON Schema change.')
     op = item['op']
-    if not isinstance(op, str) or op not in OPS:
+    if not isinstance(op, str) or op not in known:
         raise InvalidBody(
             f'Invalid operation: `{op}`. It must be one of the following: '
-            f'{", ".join(OPS)}.'
+            f'{", ".join(known)}.'
         )
     return op
 

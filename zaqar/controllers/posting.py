@@ -11,6 +11,8 @@ import msgspec
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     body_checksum,
+    existing_queues,
+    fifo_queues,
     idempotency,
     message_delays,
     message_extras,
@@ -72,6 +74,7 @@ def post(
     is_bounded: bool = True,
     extras: bytes | None = None,
     key: str | None = None,
+    existing: bool | None = None,
 ) -> Posted:
     """Append messages, all or none; create the queue if it is missing.
 
@@ -79,6 +82,8 @@ def post(
     :param is_bounded: False for dead letters, which a full queue takes, too
     :param extras: stored beside all of them
     :param key: by which a repetition of the post is recognized
+    :param existing: refuse a missing queue instead
+    :raises NotFound: it has to exist and does not
     :raises KeyReused: it was that of another post
     """
 
@@ -124,9 +129,12 @@ def post(
         )
 
     try:
-        ids = ctx.catalogue.run_ensured(
-            scope, append, lambda store: _check_groups(store, first.stored)
-        )
+        if existing:
+            ids = existing_queues.run(ctx, scope, append)
+        else:
+            ids = ctx.catalogue.run_ensured(
+                scope, append, lambda store: _check_groups(store, first.stored)
+            )
     except TokenReused:
         raise KeyReused from None
     if key is None or not isinstance(ids, RepeatedIds):
@@ -187,10 +195,13 @@ def _new_messages(
     limits = ctx.limits
     ttl = metadata.get('_default_message_ttl') or limits.default_message_ttl
     delay = default_delay(metadata, limits)
-    return [
+    messages = [
         _new_message(item, ttl, delay, extras, ctx)
         for item in document.messages
     ]
+    if fifo_queues.METADATA in metadata and ctx.version >= V2_1:
+        return fifo_queues.ordered(messages, metadata)
+    return messages
 
 
 def _new_message(

@@ -11,6 +11,8 @@ import msgspec
 
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
+    dead_letter_sources,
+    existing_queues,
     flavors,
     metadata_json_patch,
     reserved_metadata,
@@ -46,6 +48,8 @@ def list_(
     name: str | None,
     filters: Mapping[str, Sequence[str]],
     with_count: bool | None = None,
+    prefix: str | None = None,
+    dead_letter_queue: str | None = None,
     kind: Kind = Kind.QUEUE,
 ) -> QueuePage:
     """List the project's queues or topics by name, byte-wise ascending.
@@ -54,6 +58,8 @@ def list_(
     :param name: only queues whose name contains it, literally
     :param filters: only queues whose metadata holds each key with that
         value, taken as an integer if it reads as one
+    :param prefix: only queues whose name begins with it
+    :param dead_letter_queue: only queues that have this one, by an index
     :returns: a page that may be short, even empty, while it has a marker:
         a request reads a bounded amount of metadata
     """
@@ -62,8 +68,18 @@ def list_(
     lines: list[NamedQueue] = []
     is_filtered = name is not None or bool(values)
     first = min(size, FIRST_BATCH) if is_filtered else size
-    scan = _Scan(ctx, kind, marker, first)
+    scan: _Scan | dead_letter_sources.Scan
+    if dead_letter_queue is None:
+        marker = _later(marker, prefix)
+        scan = _Scan(ctx, kind, marker, first)
+    else:
+        letters = Scope(ctx.identity.project, dead_letter_queue, kind)
+        scan = dead_letter_sources.Scan(ctx, letters, marker)
     for record in scan.records():
+        if prefix is not None and not record.name.startswith(prefix):
+            if record.name > prefix:
+                break
+            continue
         if _matches(record, name, values):
             lines.append(_line(ctx, kind, record, bool(detailed)))
             if len(lines) == size:
@@ -78,6 +94,12 @@ def list_(
             'detailed': detailed,
             'name': name,
             **({} if with_count is None else {'with_count': with_count}),
+            **({} if prefix is None else {'prefix': prefix}),
+            **(
+                {}
+                if dead_letter_queue is None
+                else {'dead_letter_queue': dead_letter_queue}
+            ),
             **{key: texts[0] for key, texts in filters.items()},
         },
         management.count(kind, ctx.identity.project) if with_count else None,
@@ -87,12 +109,18 @@ def list_(
 
 
 def create(
-    ctx: Context, *, scope: Scope, document: Mapping[str, Any] | None
+    ctx: Context,
+    *,
+    scope: Scope,
+    document: Mapping[str, Any] | None,
+    adopt: bool | None = None,
 ) -> bool:
     """Create a queue; an existing one stays as it is.
 
     :param document: its metadata
-    :returns: whether it was created
+    :param adopt: give it to an existing queue that has none, too, as posts
+        create them
+    :returns: whether it was created, or adopted
     """
     fields = document or {}
     fault = reserved_metadata.fault(fields, scope, ctx.limits, ctx.version)
@@ -100,12 +128,33 @@ def create(
         raise InvalidRequest(fault)
     if not flavors.is_known(ctx, scope.project, fields.get('_flavor')):
         raise InvalidRequest(f'Flavor {fields["_flavor"]} does not exist')
-    return ctx.catalogue.create(scope, fields)[1]
+    dead_letter_sources.add(ctx, scope, fields)
+    queue, is_new = ctx.catalogue.create(scope, fields)
+    if is_new or not adopt or not fields:
+        return is_new
+
+    def attempt() -> bool | None:
+        present = ctx.catalogue.read(scope)
+        if present is None:
+            return ctx.catalogue.create(scope, fields)[1]
+        if present.metadata:
+            return False
+        return ctx.catalogue.update(present, fields) or None
+
+    return not queue.metadata and repeat(attempt)
 
 
-def show(ctx: Context, *, scope: Scope) -> dict[str, Any]:
-    """Return a queue's metadata, completed with defaults."""
+def show(
+    ctx: Context, *, scope: Scope, existing: bool | None = None
+) -> dict[str, Any]:
+    """Return a queue's metadata, completed with defaults.
+
+    :param existing: refuse a queue that does not exist
+    :raises NotFound: it has to exist and does not
+    """
     queue = ctx.catalogue.read(scope)
+    if queue is None and existing:
+        raise existing_queues.missing(scope)
     return _shown(ctx, queue.metadata if queue else {}, scope.kind)
 
 
@@ -116,12 +165,12 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
     :returns: the metadata after it, completed with defaults
     :raises NotFound: the queue does not exist; it is not created
     """
-    changes = metadata_json_patch.parse(document)
+    changes = metadata_json_patch.parse(document, ctx.version)
 
     def attempt() -> dict[str, Any] | None:
         queue = ctx.catalogue.read(scope)
         if queue is None:
-            raise missing(scope)
+            raise existing_queues.missing(scope)
         fields = metadata_json_patch.apply(
             changes,
             queue.metadata,
@@ -132,6 +181,7 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
         )
         _check_result(ctx, scope, fields, {change.key for change in changes})
         _check_flavor(ctx, queue, fields)
+        dead_letter_sources.add(ctx, scope, fields, queue.metadata)
         if changes and not ctx.catalogue.update(queue, fields):
             return None
         return _shown(ctx, fields, scope.kind)
@@ -148,16 +198,30 @@ def stats(ctx: Context, *, scope: Scope) -> Counted:
     def count(store: Any, queue: Queue) -> Counted:
         now = store.clock.now()
         counts = store.stats(queue.qid, now=now)
-        return Counted(counts, now, ctx.rates.update(queue.qid, counts, now))
+        return Counted(
+            counts,
+            now,
+            ctx.rates.update(queue.qid, counts, now),
+            created_at=queue.created_at,
+            changed_at=queue.changed_at,
+        )
 
     missing = Counted(Stats(), 0, Rates(), exists=False)
     return ctx.catalogue.run(scope, count, missing)
 
 
-def purge(ctx: Context, *, scope: Scope, document: Any) -> None:
+def purge(
+    ctx: Context,
+    *,
+    scope: Scope,
+    document: Any,
+    existing: bool | None = None,
+) -> None:
     """Delete what a queue holds, but not the queue.
 
     :param document: ``{"resource_types": [...]}``, or None for all
+    :param existing: refuse a queue that does not exist
+    :raises NotFound: it has to exist and does not
     """
     types = _resource_types(document)
     if 'subscriptions' in types:
@@ -168,7 +232,22 @@ def purge(ctx: Context, *, scope: Scope, document: Any) -> None:
     def empty(store: Any, queue: Queue) -> None:
         store.purge(queue.qid, now=store.clock.now())
 
-    ctx.catalogue.run(scope, empty, None)
+    if existing:
+        existing_queues.run(ctx, scope, empty)
+    else:
+        ctx.catalogue.run(scope, empty, None)
+
+
+def _later(marker: str | None, prefix: str | None) -> str | None:
+    """Return a marker after which no name with a prefix is missing.
+
+    :param marker: another one, which may be later
+    """
+    if not prefix or not '!' < prefix[-1] < '~':
+        return marker
+    # Names hold no tilde, which follows all that they hold.
+    before = f'{prefix[:-1]}{chr(ord(prefix[-1]) - 1)}~'
+    return before if marker is None else max(marker, before)
 
 
 def _filter_values(filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -265,14 +344,6 @@ def _shown(
     ctx: Context, fields: Mapping[str, Any], kind: Kind
 ) -> dict[str, Any]:
     return reserved_metadata.shown(fields, kind, ctx.limits, ctx.version)
-
-
-def missing(scope: Scope) -> NotFound:
-    """Return the error for a queue or topic that does not exist."""
-    return NotFound(
-        f'{scope.kind.capitalize()} {scope.name} does not exist for project '
-        f'{scope.project}'
-    )
 
 
 def _check_result(

@@ -11,7 +11,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from zaqar.controllers import queues, redrive_records, redrive_selection
+from zaqar.controllers import (
+    existing_queues,
+    redrive_records,
+    redrive_selection,
+)
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.redrive_selection import Selection
@@ -44,7 +48,7 @@ def create(
         )
     queue = ctx.catalogue.find(scope) or ctx.catalogue.read(scope)
     if queue is None:
-        raise queues.missing(scope)
+        raise existing_queues.missing(scope)
     now = ctx.catalogue.store(queue).clock.now()
     redrive = Redrive(
         id=redrive_records.new_id(ctx.catalogue.management.clock.now()),

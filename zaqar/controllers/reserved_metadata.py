@@ -5,7 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zaqar.api_versions import V2_1, Version
-from zaqar.controllers import retry_policy_validation
+from zaqar.controllers import (
+    dead_letter_permissions,
+    fifo_queues,
+    retry_policy_validation,
+)
 from zaqar.controllers.configured_limits import MIN_TTL, Limits, is_name
 from zaqar.models import Kind, Scope
 
@@ -250,5 +254,11 @@ _CHECKS_2_1: Mapping[str, Check] = {
         0,
         lambda _: MAX_DEDUP_WINDOW,
         f'{DEDUP_WINDOW} can not exceed %d seconds, and must be at least 0.',
+    ),
+    dead_letter_permissions.ALLOW: lambda value, scope, limits: (
+        dead_letter_permissions.fault(value)
+    ),
+    fifo_queues.METADATA: lambda value, scope, limits: fifo_queues.fault(
+        value
     ),
 }

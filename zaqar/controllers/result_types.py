@@ -82,12 +82,18 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """The statistics of a queue, if it exists, as they stood at ``now``."""
+    """The statistics of a queue, if it exists, as they stood at ``now``.
+
+    :ivar created_at: of the queue, as ``changed_at`` of its metadata; 0 where
+        it is not known
+    """
 
     stats: Stats
     now: int
     rates: Rates
     exists: bool = True
+    created_at: int = 0
+    changed_at: int = 0
 
 
 class StartedRedrive(msgspec.Struct, frozen=True):

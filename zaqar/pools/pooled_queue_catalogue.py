@@ -87,7 +87,11 @@ class PooledCatalogue(Catalogue):
         self._check_empty(queue)
         if not self._announce(queue):
             return False
-        changed = structs.replace(queue, metadata=metadata)
+        changed = structs.replace(
+            queue,
+            metadata=metadata,
+            changed_at=self.management.clock.now(),
+        )
         if self._fits_pool(changed):
             return self._write(changed)
         return self._move(queue, changed)

@@ -24,7 +24,8 @@ from msgspec import structs
 
 from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
-from zaqar.models import Former, Queue, Record, Scope
+from zaqar.models import Queue, Record, Scope
+from zaqar.pools import queue_record_data
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
 
@@ -117,7 +118,10 @@ class Catalogue:
                     self._discard(queue)
                     raise
             if self.management.create(
-                scope.kind, scope.project, scope.name, self._data(queue)
+                scope.kind,
+                scope.project,
+                scope.name,
+                queue_record_data.data(queue),
             ):
                 return self._is_created(self._cache_queue(queue)), True
             existing = self.read(scope)
@@ -139,7 +143,11 @@ class Catalogue:
     def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
         """Store other metadata, if nobody changed it since it was read."""
         return self._announce(queue) and self._write(
-            structs.replace(queue, metadata=metadata)
+            structs.replace(
+                queue,
+                metadata=metadata,
+                changed_at=self.management.clock.now(),
+            )
         )
 
     def flavor_exists(self, project: str, name: str) -> bool:
@@ -285,7 +293,7 @@ class Catalogue:
         successor = self._next_incarnation(queue)
         # Recorded first, so that no deletion can miss it.
         key = (SUCCESSOR, queue.qid, successor.qid)
-        self.management.create(*key, self._data(successor))
+        self.management.create(*key, queue_record_data.data(successor))
         if not self._write(successor) and not self._is_recorded(successor):
             self.management.delete(*key)
             self._discard(successor)
@@ -313,7 +321,15 @@ class Catalogue:
 
     def _new(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
         """Return a queue to be recorded."""
-        return Queue(scope, secrets.token_hex(16), metadata, 1)
+        now = self.management.clock.now()
+        return Queue(
+            scope,
+            secrets.token_hex(16),
+            metadata,
+            1,
+            created_at=now,
+            changed_at=now,
+        )
 
     def _is_created(self, queue: Queue) -> Queue:
         if self.created is not None:
@@ -327,28 +343,7 @@ class Catalogue:
         return structs.replace(queue, qid=secrets.token_hex(16))
 
     def _from_record(self, scope: Scope, record: Record) -> Queue:
-        data = record.data
-        former: tuple[Former, ...] = ()
-        if data.get('former'):
-            former = tuple(Former(*place) for place in data['former'])
-        return Queue(
-            scope,
-            data['qid'],
-            data.get('metadata') or {},
-            record.version,
-            data.get('pool') or '',
-            former,
-        )
-
-    def _data(self, queue: Queue) -> dict[str, Any]:
-        data: dict[str, Any] = {'qid': queue.qid, 'metadata': queue.metadata}
-        if queue.pool:
-            data['pool'] = queue.pool
-        if queue.former:
-            data['former'] = [
-                [place.pool, place.qid, place.until] for place in queue.former
-            ]
-        return data
+        return queue_record_data.queue(scope, record)
 
     def _write(self, queue: Queue) -> bool:
         """Record a queue unless its record has changed since it was read."""
@@ -357,7 +352,7 @@ class Catalogue:
             scope.kind,
             scope.project,
             scope.name,
-            self._data(queue),
+            queue_record_data.data(queue),
             version=queue.version,
         )
         self.forget(scope)

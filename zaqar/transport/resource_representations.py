@@ -89,6 +89,8 @@ def beside(data: bytes) -> dict[str, Any]:
         shown['attributes'] = message_extras.read_attributes(extras.attributes)
     if extras.dead_letter is not None:
         shown['dead_letter'] = dead_letter(extras.dead_letter)
+    if extras.dedup_id is not None:
+        shown['dedup_id'] = extras.dedup_id
     return shown
 
 

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on claims."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from zaqar.api import body_decoding, response_schemas
 from zaqar.api.operation import (
     ANYONE,
+    EXISTING_PARAM,
     WAIT_PARAM,
     Body,
     Operation,
@@ -19,16 +22,27 @@ from zaqar.controllers import claims, settling
 #: What the schema, which is that of the newest version, does not say.
 _LEAST = 'In 2.0 at least 60.'
 
+_ID = response_schemas.since(
+    V2_1,
+    {
+        'type': 'string',
+        'pattern': '^[A-Za-z0-9_-]{1,64}$',
+        'description': 'The id that the claim is to have.',
+    },
+)
+
 _DECODER = msgspec.json.Decoder(claims.ClaimOptions)
 
 
-def _options(required: bool) -> Body:
+def _options(
+    required: bool, newer: Mapping[str, response_schemas.Schema]
+) -> Body:
     ttl = {'type': 'integer', 'minimum': 1, 'description': _LEAST}
     grace = {'type': 'integer', 'minimum': 0, 'description': _LEAST}
     return Body(
         decode=lambda raw: body_decoding.struct(raw, _DECODER),
         schema=response_schemas.obj(
-            {'ttl': ttl, 'grace': grace}, optional=['ttl', 'grace']
+            {'ttl': ttl, 'grace': grace, **newer}, optional=['ttl', 'grace']
         ),
         required=required,
     )
@@ -74,6 +88,7 @@ OPERATIONS = (
         query=(
             Param('limit', 'int', 'Messages to claim.', 'claim_limit'),
             WAIT_PARAM,
+            EXISTING_PARAM,
         ),
         waiting=Waiting(
             takes=True,
@@ -85,7 +100,7 @@ OPERATIONS = (
             ),
             default=claims.default_wait,
         ),
-        body=_options(required=False),
+        body=_options(required=False, newer={'id': _ID}),
         rel='rel/post_claim',
     ),
     Operation(
@@ -105,7 +120,7 @@ OPERATIONS = (
         handler=claims.renew,
         summary='Renew a claim, whose ttl starts anew.',
         error_message='Claim could not be updated',
-        body=_options(required=True),
+        body=_options(required=True, newer={}),
         rel='rel/patch_claim',
     ),
     Operation(

@@ -10,6 +10,7 @@ from zaqar.api import (
 )
 from zaqar.api.operation import (
     ANYONE,
+    EXISTING_PARAM,
     WAIT_PARAM,
     Body,
     Operation,
@@ -131,6 +132,7 @@ OPERATIONS = (
         summary='Post messages, all or none; makes the queue if missing.',
         error_message='Messages could not be enqueued',
         responses={201: response_schemas.POSTED},
+        query=(EXISTING_PARAM,),
         body=POST,
         rel='rel/post_messages',
         is_idempotent=True,
@@ -245,7 +247,17 @@ OPERATIONS = (
         handler=messages.delete,
         summary='Delete one message, with its claim if it is claimed.',
         error_message='Message could not be deleted',
-        query=(Param('claim_id', 'text', 'Its claim.', 'claim_id'),),
+        query=(
+            Param('claim_id', 'text', 'Its claim.', 'claim_id'),
+            Param(
+                'claim_count',
+                'int',
+                'As the claim returned it: delete it after the claim, too, '
+                'unless it was claimed again.',
+                since=V2_1,
+            ),
+            EXISTING_PARAM,
+        ),
         rel='rel/message_delete',
     ),
 )

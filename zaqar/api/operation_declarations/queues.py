@@ -9,10 +9,17 @@ from zaqar.api import (
     bounded_json,
     response_schemas,
 )
-from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
+from zaqar.api.operation import (
+    ANYONE,
+    EXISTING_PARAM,
+    Body,
+    Operation,
+    Param,
+    Rule,
+)
 from zaqar.api_versions import V2_1
 from zaqar.controllers import guarantees, queues, signed_urls
-from zaqar.controllers.metadata_json_patch import OPS
+from zaqar.controllers.metadata_json_patch import operations
 from zaqar.errors import InvalidBody
 
 PATCH_TYPE = 'application/openstack-messaging-v2.0-json-patch'
@@ -38,7 +45,7 @@ _PATCH = Body(
     schema=response_schemas.array(
         response_schemas.obj(
             {
-                'op': {'enum': list(OPS)},
+                'op': {'enum': [*operations(V2_1)]},
                 'path': {'type': 'string', 'pattern': '^/metadata/[^/]+$'},
                 'value': {},
             },
@@ -91,6 +98,18 @@ OPERATIONS = (
             Param('detailed', 'bool', 'Add the metadata.', 'detailed'),
             Param('name', 'text', 'Only names that contain this.'),
             Param('with_count', 'bool', 'Add the number of all queues.'),
+            Param(
+                'prefix',
+                'text',
+                'Only names that begin with this.',
+                since=V2_1,
+            ),
+            Param(
+                'dead_letter_queue',
+                'text',
+                'Only queues that have this one for dead letters.',
+                since=V2_1,
+            ),
         ),
         rel='rel/queues',
         keep_unknown=True,
@@ -104,6 +123,14 @@ OPERATIONS = (
         error_message='Queue could not be created',
         responses={201: None, 204: None},
         body=_METADATA,
+        query=(
+            Param(
+                'adopt',
+                'bool',
+                'Give the metadata to an existing queue that has none, too.',
+                since=V2_1,
+            ),
+        ),
         rel='rel/queue',
     ),
     Operation(
@@ -114,6 +141,7 @@ OPERATIONS = (
         summary='Show the metadata of a queue, whether it exists or not.',
         error_message='Queue metadata could not be retrieved',
         responses={200: response_schemas.METADATA},
+        query=(EXISTING_PARAM,),
         rel='rel/queue',
     ),
     Operation(
@@ -170,6 +198,7 @@ OPERATIONS = (
         summary='Remove all messages of a queue and keep the queue.',
         error_message='Queue could not be purged',
         body=_PURGE,
+        query=(EXISTING_PARAM,),
         rel='rel/queue_purge',
     ),
     Operation(

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the record of a queue holds."""
+
+from typing import Any
+
+from zaqar.models import Former, Queue, Record, Scope
+
+
+def queue(scope: Scope, record: Record) -> Queue:
+    """Return the queue of a record."""
+    data = record.data
+    former: tuple[Former, ...] = ()
+    if data.get('former'):
+        former = tuple(Former(*place) for place in data['former'])
+    return Queue(
+        scope,
+        data['qid'],
+        data.get('metadata') or {},
+        record.version,
+        data.get('pool') or '',
+        former,
+        data.get('created_at') or 0,
+        data.get('changed_at') or 0,
+    )
+
+
+def data(queue: Queue) -> dict[str, Any]:
+    """Return what is recorded of a queue; what is not set takes no space."""
+    recorded: dict[str, Any] = {
+        'qid': queue.qid,
+        'metadata': queue.metadata,
+    }
+    for name in ('created_at', 'changed_at', 'pool'):
+        if value := getattr(queue, name):
+            recorded[name] = value
+    if queue.former:
+        recorded['former'] = [
+            [place.pool, place.qid, place.until] for place in queue.former
+        ]
+    return recorded
