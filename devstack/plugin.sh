@@ -222,6 +222,7 @@ function _configure_zaqar_service {
         "$ZAQAR_WEBSOCKET_PORT"
     iniset "$ZAQAR_CONF" drivers:transport:websocket http_prefix \
         /messaging
+    iniset "$ZAQAR_CONF" drivers:transport:sqs enabled True
     iniset "$ZAQAR_CONF" storage message_pipeline zaqar.notification.notifier
     # Subscribers on this machine, and services of this cloud.
     iniset "$ZAQAR_CONF" notification allowed_networks \

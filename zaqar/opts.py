@@ -20,6 +20,7 @@ from zaqar.notification import settings as notification
 from zaqar.pools import expiry_sweeper, pool_selection
 from zaqar.storage import configured_stores, installed_drivers, store_opener
 from zaqar.transport import caller_identity
+from zaqar.transport.sqs import settings as sqs
 from zaqar.transport.websocket import settings as websocket
 from zaqar.transport.wsgi import granian_server as wsgi_server
 from zaqar.transport.wsgi import middleware, v1_1_compat, waiting_in_threads
@@ -58,6 +59,7 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
             [*wsgi_server.OPTS, *v1_1_compat.OPTS, *waiting_in_threads.OPTS],
         ),
         (websocket.GROUP, websocket.OPTS),
+        (sqs.GROUP, sqs.OPTS),
         (url_signatures.GROUP, url_signatures.OPTS),
         (
             pipeline_and_confirmation_settings.GROUP,

@@ -47,7 +47,9 @@ from zaqar.storage import secret_masking, store_opener
 from zaqar.storage.configured_stores import Plane, locations, state_path
 from zaqar.storage.store_opener import Store
 from zaqar.transport import caller_identity, keystone_log_filter
+from zaqar.transport.sqs import settings as sqs
 from zaqar.transport.wsgi import confirm_page, middleware_stack
+from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import App
 from zaqar.waiting import announcing_store
 from zaqar.waiting.waited_queues import WaitedQueues
@@ -122,14 +124,28 @@ class Service:
         )
 
     def application(self) -> App:
-        return middleware_stack.build(
-            self.conf, self.dispatcher, self._profiling.application
+        waiting = WaitingInThreads.from_conf(self.conf)
+        app = middleware_stack.build(
+            self.conf, self.dispatcher, self._profiling.application, waiting
         )
+        if sqs.is_enabled(self.conf):
+            from zaqar.transport.sqs import application
+
+            app = application.with_sqs(
+                app, self.conf, self.dispatcher, waiting
+            )
+        return app
 
     @property
     def longest_body(self) -> int:
         """Bytes of the longest body that a request may have."""
-        return max(confirm_page.MOST, self._longest(lambda _: True))
+        longest = max(confirm_page.MOST, self._longest(lambda _: True))
+        if sqs.is_enabled(self.conf):
+            from zaqar.transport.sqs import application
+
+            limits = self.dispatcher.limits
+            longest = max(longest, application.longest_body(limits))
+        return longest
 
     def _longest(self, offers: Callable[[Operation], bool]) -> int:
         return max(
@@ -149,6 +165,7 @@ class Service:
                 self.conf,
                 self.dispatcher,
                 self._profiling.application,
+                WaitingInThreads.from_conf(self.conf),
                 _can_wait,
             ),
             self._longest(_can_wait),

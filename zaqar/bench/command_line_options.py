@@ -18,6 +18,7 @@ Producers post messages to random queues, consumers claim messages and delete
 them, observers page through queues, claimed messages included.
 Consumers report the time from a post to the receipt of its messages, which
 carry the time of the post: clocks of different machines must agree.
+With --sqs, observers read the numbers of messages instead.
 With --wait, a consumer waits for its share of the queues; it is late where it
 has several.
 Each role has a number of processes, each process a number of workers; a worker
@@ -27,6 +28,9 @@ The clocks start when every worker is connected and warmed up.
 
 EPILOGUE = """\
 environment:
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
+                              sign requests with --sqs; by default the
+                              project of a service without authentication
   OS_AUTH_STRATEGY=keystone   take credentials from OS_* variables or
                               clouds.yaml (OS_CLOUD, else devstack-admin,
                               else devstack); otherwise no authentication
@@ -103,6 +107,11 @@ OPTS: Sequence[cfg.Opt] = [
         max=25,
         help='Seconds that a claim waits at most; no more than [transport] '
         'max_wait of the service.',
+    ),
+    cfg.BoolOpt(
+        'sqs',
+        default=False,
+        help='Use the protocol of Amazon SQS, below /sqs.',
     ),
     cfg.BoolOpt(
         'bulk_delete',

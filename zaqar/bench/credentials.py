@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from zaqar.errors import ConfigurationError
 
@@ -10,6 +11,27 @@ from zaqar.errors import ConfigurationError
 PROJECT = 'zaqar-bench'
 
 _CLOUDS = ('devstack-admin', 'devstack')
+
+
+class SqsKeys(NamedTuple):
+    """An access key and its secret."""
+
+    access: str
+    secret: str
+
+
+def sqs_keys() -> SqsKeys:
+    """Return the keys by which requests to Amazon SQS are signed."""
+    access = os.environ.get('AWS_ACCESS_KEY_ID')
+    secret = os.environ.get('AWS_SECRET_ACCESS_KEY')
+    if access and secret:
+        return SqsKeys(access, secret)
+    if os.environ.get('OS_AUTH_STRATEGY') == 'keystone':
+        raise ConfigurationError(
+            '--sqs needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: see '
+            '"openstack ec2 credentials create"'
+        )
+    return SqsKeys(PROJECT, 'secret')
 
 
 def headers() -> Mapping[str, str]:

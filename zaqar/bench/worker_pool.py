@@ -21,6 +21,8 @@ from zaqar.bench.client import (
     CallFailed,
     HttpBenchClient,
 )
+from zaqar.bench.credentials import SqsKeys
+from zaqar.bench.sqs_client import SqsBenchClient
 from zaqar.bench.websocket_client import WebSocketBenchClient
 from zaqar.bench.worker_roles import (
     ROLES,
@@ -49,6 +51,8 @@ class Plan:
     :ivar processes: role and number of workers of each process
     :ivar seconds: length of the measurement
     :ivar warm_up: seconds of load before it
+    :ivar sqs: by which requests in the protocol of Amazon SQS are signed, None
+        for our own API
     """
 
     url: str
@@ -57,6 +61,7 @@ class Plan:
     workload: Workload
     seconds: float
     warm_up: float
+    sqs: SqsKeys | None = None
 
     @property
     def workers(self) -> int:
@@ -163,7 +168,7 @@ def _worker(
     plan: Plan, role: str, queues: Sequence[str], gate: Any, results: Any
 ) -> None:
     try:
-        client = connect(plan.url, plan.headers)
+        client = connect(plan)
         client.connect()
         worker = ROLES[role](client, plan.workload, queues)
         result = _work(plan, worker, gate)
@@ -176,10 +181,16 @@ def _worker(
     results.put(result)
 
 
-def connect(url: str, headers: Mapping[str, str]) -> BenchClient:
+def connect(plan: Plan) -> BenchClient:
     """Return a client with a ``Client-ID`` of its own, not yet connected."""
-    own = {**headers, 'Client-ID': str(uuid.uuid4())}
+    url, own = plan.url, {**plan.headers, 'Client-ID': str(uuid.uuid4())}
     scheme = urlsplit(url).scheme
+    if plan.sqs is not None:
+        if scheme not in ('http', 'https'):
+            raise ConfigurationError(
+                f'--server_url {url}: must begin with http or https for --sqs'
+            )
+        return SqsBenchClient(url, plan.sqs)
     if scheme in ('http', 'https'):
         return HttpBenchClient(url, own)
     if scheme in ('ws', 'wss'):

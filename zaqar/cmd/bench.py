@@ -56,7 +56,8 @@ def _plan(conf: cfg.ConfigOpts) -> worker_pool.Plan:
     names = [f'{conf.queue_prefix}-{i}' for i in range(conf.num_queues)]
     plan = worker_pool.Plan(
         url=conf.server_url,
-        headers=credentials.headers(),
+        headers={} if conf.sqs else credentials.headers(),
+        sqs=credentials.sqs_keys() if conf.sqs else None,
         processes=[
             (role, conf[f'{role}_workers'])
             for role in _ROLES
@@ -93,7 +94,7 @@ def _params(conf: cfg.ConfigOpts) -> dict[str, dict[str, int]]:
 
 
 def _reset(plan: worker_pool.Plan) -> None:
-    client = worker_pool.connect(plan.url, plan.headers)
+    client = worker_pool.connect(plan)
     try:
         client.connect()
         for queue in plan.workload.queues:

@@ -56,6 +56,16 @@ class User:
     password: str
 
 
+@dataclass(frozen=True)
+class Credential:
+    """An EC2 credential of a user in a project."""
+
+    access: str
+    secret: str
+    user: str
+    project: str
+
+
 class Keystone:
     """A running Keystone.
 
@@ -273,6 +283,23 @@ class Keystone:
         }
         answer = own.post(f'{self.url}/OS-TRUST/trusts', json={'trust': body})
         return str(answer.json()['trust']['id'])
+
+    def ec2_credential(self, user: User, project: str) -> Credential:
+        """Return a new EC2 credential of a user."""
+        own = session.Session(self._auth(user, project_id=project))
+        answer = own.post(
+            f'{self.url}/users/{user.id}/credentials/OS-EC2',
+            json={'tenant_id': project},
+        )
+        made = answer.json()['credential']
+        return Credential(made['access'], made['secret'], user.id, project)
+
+    def delete_ec2_credential(self, credential: Credential) -> None:
+        """Delete it."""
+        self._session.delete(
+            f'{self.url}/users/{credential.user}/credentials/OS-EC2'
+            f'/{credential.access}'
+        )
 
     def revoke(self, token: str) -> None:
         """End a token before its time."""

@@ -173,6 +173,11 @@ _LISTENERS = [
         ('authentication_timeout', 'i', 30, 0),
         ('node_id', 's', None),
     ),
+    *_rows(
+        'drivers:transport:sqs',
+        ('enabled', 'b', False),
+        ('secret_cache_duration', 'i', 60, 0),
+    ),
 ]
 
 _NOTIFICATION = [
@@ -349,7 +354,7 @@ def test_options_are_spelled_with_underscores() -> None:
 @pytest.mark.proves('secret options')
 def test_passwords_and_keys_are_secret() -> None:
     words = ('password', 'secret', 'key', 'keys', 'uri')
-    harmless = {'ssl_keyfile'}
+    harmless = {'ssl_keyfile', 'secret_cache_duration'}
     for name, group in DECLARED.items():
         for option in group.values():
             if set(option.dest.split('_')) & set(words):

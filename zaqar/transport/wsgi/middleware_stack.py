@@ -28,14 +28,16 @@ def build(
     conf: cfg.ConfigOpts,
     dispatcher: Dispatcher,
     traced: Callable[[App], App],
+    waiting: WaitingInThreads,
     offers: Callable[[Operation], bool] = lambda _: True,
 ) -> App:
     """Return the application for a loaded configuration.
 
     :param traced: returns an application that traces requests
+    :param waiting: has requests wait where they hold a thread
     :param offers: tells which operations there are
     """
-    outer, inner = layers(conf, dispatcher, traced, offers)
+    outer, inner = layers(conf, dispatcher, traced, waiting, offers)
     return middleware_shortcut.with_shortcut(
         outer,
         inner,
@@ -51,6 +53,7 @@ def layers(
     conf: cfg.ConfigOpts,
     dispatcher: Dispatcher,
     traced: Callable[[App], App],
+    waiting: WaitingInThreads,
     offers: Callable[[Operation], bool] = lambda _: True,
 ) -> tuple[App, App]:
     """Return the application within all layers, and within the inner ones.
@@ -60,7 +63,6 @@ def layers(
     them.
     """
     keystone = _has_keystone(conf)
-    waiting = WaitingInThreads.from_conf(conf)
     root = RootController(dispatcher, offers, waiting, verified=keystone)
     # Inside out. Only authenticated requests are traced.
     bare = PecanApplication(root)

@@ -14,6 +14,7 @@ import pytest
 from zaqar.tests.functional.http.client import CLIENT, Api
 from zaqar.tests.functional.http.conftest import MakeApi
 from zaqar.transport.wsgi import middleware_stack
+from zaqar.transport.wsgi.waiting_in_threads import WaitingInThreads
 from zaqar.transport.wsgi_types import App
 
 pytestmark = pytest.mark.sqlite
@@ -71,7 +72,10 @@ def test_answers_are_those_of_all_layers(make_api: MakeApi, path: str) -> None:
     service = make_api(f'[cors]\nallowed_origin = {ORIGIN}').service
     app = service.application()
     layers, _ = middleware_stack.layers(
-        service.conf, service.dispatcher, lambda inner: inner
+        service.conf,
+        service.dispatcher,
+        lambda inner: inner,
+        WaitingInThreads(0),
     )
     for method, query, headers in itertools.product(METHODS, QUERIES, HEADERS):
         environ = {

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signatures: what is covered by them, and until when."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import urllib.parse
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zaqar.tests.functional.sqs.clients import REGION, Form, send, signed
+from zaqar.tests.servers.zaqar import Zaqar
+from zaqar.transport.sqs import signatures
+from zaqar.transport.sqs.faults import Fault
+
+NOW = datetime.datetime.now(datetime.UTC)
+
+
+def _environ(request: Any) -> dict[str, Any]:
+    parts = urllib.parse.urlsplit(request.url)
+    headers = {
+        f'HTTP_{name.upper().replace("-", "_")}': value
+        if isinstance(value, str)
+        else value.decode()
+        for name, value in request.headers.items()
+    }
+    for name in ('CONTENT_TYPE', 'CONTENT_LENGTH'):
+        if f'HTTP_{name}' in headers:
+            headers[name] = headers.pop(f'HTTP_{name}')
+    path = urllib.parse.unquote_to_bytes(parts.path).decode('latin-1')
+    return {
+        'REQUEST_METHOD': request.method,
+        'PATH_INFO': path,
+        'QUERY_STRING': parts.query,
+        'HTTP_HOST': parts.netloc,
+        'wsgi.input': io.BytesIO(),
+        **headers,
+    }
+
+
+_TEXT = st.text(
+    st.characters(
+        codec='ascii', min_codepoint=33, exclude_characters='/?#%\\'
+    ),
+    min_size=1,
+)
+
+
+@pytest.mark.proves('signatures of Amazon SQS')
+@settings(max_examples=50, deadline=None)
+@given(
+    name=_TEXT,
+    query=st.dictionaries(st.text(min_size=1), st.text(), max_size=3),
+    body=st.binary(max_size=50),
+    header=st.text('ab ', max_size=9),
+    secret=st.text('abc', min_size=1),
+)
+def test_whatever_botocore_signs_is_proved(
+    name: str, query: dict[str, str], body: bytes, header: str, secret: str
+) -> None:
+    path = urllib.parse.quote(f'/sqs/{name}')
+    quoted = urllib.parse.quote
+    text = urllib.parse.urlencode(
+        query, errors='replace', quote_via=quoted, safe='-_.~'
+    )
+    url = f'http://h:1{path}' + (f'?{text}' if text else '')
+    request = AWSRequest('POST', url, data=body, headers={'x-b': header})
+    SigV4Auth(Credentials('key', secret), 'sqs', REGION).add_auth(request)
+    environ = _environ(request.prepare())
+    signature = signatures.read(environ, body)
+    assert signature is not None
+    assert signature.is_made_with(secret)
+    assert not signature.is_made_with(f'{secret}x')
+    changed = signatures.read(environ, body + b'x')
+    assert changed is not None
+    assert not changed.is_made_with(secret)
+    moved = signatures.read({**environ, 'PATH_INFO': '/sqs/a/b/c'}, body)
+    assert moved is not None
+    assert not moved.is_made_with(secret)
+
+
+def _read(**changes: str | None) -> Any:
+    headers = {'X-Amz-Target': 'AmazonSQS.ListQueues'}
+    environ = {
+        **_environ(signed('http://h:1/sqs', 'key', headers=headers)),
+        **changes,
+    }
+    return signatures.read(
+        {key: value for key, value in environ.items() if value is not None},
+        b'',
+    )
+
+
+@pytest.mark.proves('signatures of Amazon SQS')
+def test_headers_that_say_what_a_request_is_have_to_be_signed() -> None:
+    assert _read().is_made_with('secret')
+    assert not _read(HTTP_X_AMZ_TARGET='AmazonSQS.A').is_made_with('secret')
+    with pytest.raises(Fault, match='x-amz-security-token is not signed'):
+        _read(HTTP_X_AMZ_SECURITY_TOKEN='t')
+    header = _environ(signed('http://h:1/sqs', 'key'))['HTTP_AUTHORIZATION']
+    for wrong in (
+        'Basic YTpi',
+        header.replace('host;', ''),
+        header.replace('SignedHeaders', 'Signed'),
+        header.replace('aws4_request', 'other'),
+        header[:-1],
+    ):
+        with pytest.raises(Fault):
+            _read(HTTP_AUTHORIZATION=wrong)
+    with pytest.raises(Fault, match='hash of the body'):
+        _read(HTTP_X_AMZ_CONTENT_SHA256='UNSIGNED-PAYLOAD')
+
+
+@pytest.mark.proves('signatures of Amazon SQS')
+@pytest.mark.parametrize('minutes', [-15, 15])
+def test_a_signature_is_of_the_present(minutes: int) -> None:
+    signature = _read()
+    made = datetime.datetime.strptime(
+        signature.moment, '%Y%m%dT%H%M%SZ'
+    ).replace(tzinfo=datetime.UTC)
+    edge = made + datetime.timedelta(minutes=minutes)
+    signature.check_time(edge)
+    beyond = edge + datetime.timedelta(seconds=minutes / 15)
+    with pytest.raises(Fault, match='RequestTimeTooSkewed'):
+        signature.check_time(beyond)
+
+
+def test_a_presigned_request_expires() -> None:
+    made = NOW.strftime('%Y%m%dT%H%M%SZ')
+    query = urllib.parse.urlencode(
+        {
+            'X-Amz-Algorithm': 'AWS4-HMAC-SHA256',
+            'X-Amz-Credential': f'key/{made[:8]}/r/sqs/aws4_request',
+            'X-Amz-Date': made,
+            'X-Amz-Expires': '3600',
+            'X-Amz-SignedHeaders': 'host',
+            'X-Amz-Signature': '0' * 64,
+        }
+    )
+    environ = _environ(AWSRequest('GET', f'http://h/sqs?{query}').prepare())
+    signature = signatures.read(environ, b'')
+    assert signature is not None
+    second = datetime.timedelta(seconds=1)
+    hour = NOW.replace(microsecond=0) + 3600 * second
+    signature.check_time(hour)
+    with pytest.raises(Fault, match='RequestExpired'):
+        signature.check_time(hour + second)
+    for name, value in (('X-Amz-Expires', '604801'), ('X-Amz-Date', 'x')):
+        wrong = query.replace(f'{name}=', f'{name}={value}&a=')
+        with pytest.raises(Fault, match='IncompleteSignature'):
+            read = signatures.read({**environ, 'QUERY_STRING': wrong}, b'')
+            assert read is not None
+            read.check_time(NOW)
+
+
+def test_an_unsigned_request_is_refused(zaqar: Zaqar, form: Form) -> None:
+    request = signed(form.endpoint, form.project, body=b'Action=ListQueues')
+    del request.headers['Authorization']
+    answer = send(request)
+    assert answer.status_code == 403
+    assert '<Code>MissingAuthenticationToken</Code>' in answer.text
+    request.headers['X-Amz-Target'] = 'AmazonSQS.ListQueues'
+    answer = send(request)
+    assert answer.headers['x-amzn-query-error'] == (
+        'MissingAuthenticationToken;Sender'
+    )
+    assert answer.json()['__type'] == (
+        'com.amazonaws.sqs#MissingAuthenticationToken'
+    )
+    assert 'Date' in answer.headers
+
+
+def test_the_endpoint_answers_with_and_without_a_slash(
+    zaqar: Zaqar, project: str
+) -> None:
+    headers = {'X-Amz-Target': 'AmazonSQS.ListQueues'}
+    for path in ('/sqs', '/sqs/'):
+        answer = send(
+            signed(zaqar.url + path, project, body=b'{}', headers=headers)
+        )
+        assert answer.status_code == 200
+        assert answer.json() == {}
+        assert answer.headers['Content-Type'] == 'application/x-amz-json-1.0'
+        assert len(answer.headers['x-amzn-RequestId']) == 36

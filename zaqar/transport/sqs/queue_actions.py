@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actions on queues."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from zaqar.controllers.result_types import Counted, QueuePage
+from zaqar.errors import Conflict, InvalidRequest, NotFound
+from zaqar.transport.sqs import faults, names, queue_attributes, requests
+from zaqar.transport.sqs.call import Call
+from zaqar.transport.sqs.faults import Fault
+
+Output = dict[str, Any]
+
+#: Queues of a page, at most.
+MOST_QUEUES = 1000
+
+#: Tries of a change that others get in the way of.
+ATTEMPTS = 10
+
+
+def create_queue(call: Call, request: requests.CreateQueue) -> Output:
+    """Create a queue; one with the same attributes is fine."""
+    name = call.checked(request.queue_name)
+    attributes = request.attributes or {}
+    queue_attributes.check_fifo(name, attributes)
+    fields = queue_attributes.defaults(name, call.limits)
+    fields |= queue_attributes.to_metadata(attributes, call.own, fields)
+    fields = {key: value for key, value in fields.items() if value is not None}
+    if request.tags:
+        fields[queue_attributes.TAGS] = queue_attributes.checked_tags(
+            request.tags
+        )
+    _check_target(call, fields)
+    try:
+        is_new = call.run(
+            'queue_create', name, query={'adopt': 'true'}, document=fields
+        )
+    except InvalidRequest as error:
+        raise faults.of(error, invalid='InvalidAttributeValue') from error
+    if not is_new and not _has(call, name, attributes):
+        raise Fault(
+            'QueueNameExists',
+            'A queue already exists with the same name and a different value '
+            'for an attribute.',
+        )
+    return {'QueueUrl': call.url(name)}
+
+
+def get_queue_url(call: Call, request: requests.GetQueueUrl) -> Output:
+    owner = request.queue_owner_account or call.project
+    name = call.own(names.QueueName(owner, request.queue_name))
+    call.describe(name)
+    return {'QueueUrl': call.url(name)}
+
+
+def list_queues(call: Call, request: requests.ListQueues) -> Output:
+    query = {'prefix': request.queue_name_prefix or None}
+    return _listed(call, request, query, 'QueueUrls')
+
+
+def list_dead_letter_source_queues(
+    call: Call, request: requests.ListDeadLetterSourceQueues
+) -> Output:
+    name = call.queue(request.queue_url)
+    call.describe(name)
+    output = _listed(call, request, {'dead_letter_queue': name}, 'queueUrls')
+    return {'queueUrls': [], **output}
+
+
+def delete_queue(call: Call, request: requests.OnQueue) -> Output:
+    """Delete a queue; a missing one is fine."""
+    call.run('queue_delete', call.queue(request.queue_url))
+    return {}
+
+
+def purge_queue(call: Call, request: requests.OnQueue) -> Output:
+    call.run(
+        'queue_purge',
+        call.queue(request.queue_url),
+        query={'existing': 'true'},
+        document={'resource_types': ['messages']},
+    )
+    return {}
+
+
+def get_queue_attributes(
+    call: Call, request: requests.GetQueueAttributes
+) -> Output:
+    name = call.queue(request.queue_url)
+    wanted = set(request.attribute_names or ())
+    if unknown := wanted - queue_attributes.KNOWN - {queue_attributes.ALL}:
+        raise Fault(
+            'InvalidAttributeName', f'Unknown Attribute {min(unknown)}.'
+        )
+    if queue_attributes.ALL in wanted:
+        wanted = set(queue_attributes.KNOWN)
+    attributes = queue_attributes.shown(call.describe(name), call.arn, name)
+    if wanted & queue_attributes.COUNTS:
+        counted: Counted = call.run('queue_get_stats', name)
+        attributes |= queue_attributes.counts(counted)
+    chosen = {
+        name: value for name, value in attributes.items() if name in wanted
+    }
+    return {'Attributes': chosen} if chosen else {}
+
+
+def set_queue_attributes(
+    call: Call, request: requests.SetQueueAttributes
+) -> Output:
+    name = call.queue(request.queue_url)
+    if 'FifoQueue' in request.attributes:
+        raise Fault(
+            'InvalidAttributeName',
+            'FifoQueue cannot change once the queue is created.',
+        )
+    present = call.describe(name)
+    fields = queue_attributes.to_metadata(
+        request.attributes, call.own, present
+    )
+    _check_target(call, fields)
+    _patch(
+        call,
+        name,
+        [_change('add', key, value) for key, value in fields.items()],
+    )
+    return {}
+
+
+def tag_queue(call: Call, request: requests.TagQueue) -> Output:
+    return _retag(call, request.queue_url, request.tags, ())
+
+
+def untag_queue(call: Call, request: requests.UntagQueue) -> Output:
+    return _retag(call, request.queue_url, {}, request.tag_keys)
+
+
+def list_queue_tags(call: Call, request: requests.OnQueue) -> Output:
+    metadata = call.describe(call.queue(request.queue_url))
+    tags = queue_attributes.tags(metadata)
+    return {'Tags': tags} if tags else {}
+
+
+def _check_target(call: Call, fields: Mapping[str, Any]) -> None:
+    """Check that the dead-letter queue of metadata exists."""
+    target = fields.get('_dead_letter_queue')
+    if target is None:
+        return
+    try:
+        call.run('queue_get', target, query={'existing': 'true'})
+    except NotFound:
+        raise Fault(
+            'InvalidAttributeValue',
+            f'Dead letter target does not exist: {target}.',
+        ) from None
+
+
+def _has(call: Call, name: str, attributes: Mapping[str, str]) -> bool:
+    """Tell whether an existing queue has some attributes."""
+    present = call.describe(name)
+    try:
+        wanted = queue_attributes.to_metadata(attributes, call.own, present)
+    except Fault:
+        return False
+    before = queue_attributes.shown(present, call.arn, name)
+    after = queue_attributes.shown({**present, **wanted}, call.arn, name)
+    if attributes.get('FifoQueue') == 'true' and 'FifoQueue' not in before:
+        return False
+    return before == after
+
+
+def _listed(
+    call: Call,
+    request: requests.ListQueues | requests.ListDeadLetterSourceQueues,
+    query: Mapping[str, object],
+    member: str,
+) -> Output:
+    """Return URLs of queues, and where the next page begins."""
+    wanted = request.max_results
+    if wanted is not None and not 1 <= wanted <= MOST_QUEUES:
+        raise faults.invalid('MaxResults', f'it is 1 to {MOST_QUEUES}.')
+    marker = None
+    if request.next_token is not None:
+        parts = names.of_token(request.next_token, 1)
+        if parts is None:
+            raise faults.invalid('NextToken', 'it is no token of a page.')
+        marker = parts[0]
+    queues: list[str] = []
+    size = wanted or MOST_QUEUES
+    while len(queues) < size:
+        limit = min(size - len(queues), call.limits.max_queues_per_page)
+        page: QueuePage = call.run(
+            'queue_list', query={**query, 'marker': marker, 'limit': limit}
+        )
+        queues += [queue.name for queue in page.queues]
+        marker = page.marker
+        if marker is None:
+            break
+    output: Output = {}
+    if queues:
+        output[member] = [*map(call.url, queues)]
+    if wanted is not None and marker is not None:
+        output['NextToken'] = names.token(marker)
+    return output
+
+
+def _retag(
+    call: Call,
+    queue_url: str | None,
+    added: Mapping[str, str],
+    removed: Collection[str],
+) -> Output:
+    name = call.queue(queue_url)
+    for _ in range(ATTEMPTS):
+        metadata = call.describe(name)
+        tags = {**queue_attributes.tags(metadata), **added}
+        for key in removed:
+            tags.pop(key, None)
+        tags = queue_attributes.checked_tags(tags)
+        key = queue_attributes.TAGS
+        try:
+            _patch(
+                call,
+                name,
+                [
+                    # Others may change the tags at the same moment.
+                    _change('test', key, metadata.get(key)),
+                    _change('add', key, tags),
+                ],
+            )
+        except Conflict:
+            continue
+        return {}
+    raise Fault('ServiceUnavailable', 'Others change the tags of the queue.')
+
+
+def _patch(call: Call, name: str, changes: list[Output]) -> None:
+    try:
+        call.run('queue_update', name, document=changes)
+    except NotFound as error:
+        raise faults.of(error) from error
+    except InvalidRequest as error:
+        raise faults.of(error, invalid='InvalidAttributeValue') from error
+
+
+def _change(op: str, key: str, value: Any) -> Output:
+    return {'op': op, 'path': f'/metadata/{key}', 'value': value}
+
+
+def unsupported(call: Call, request: requests.OnQueue) -> Output:
+    """Refuse what policies of queues would be needed for."""
+    raise Fault(
+        'UnsupportedOperation',
+        'There are no permissions of single queues here. The policy of the '
+        'service applies.',
+    )

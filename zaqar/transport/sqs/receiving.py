@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The action that receives messages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from zaqar.controllers import body_text, message_extras
+from zaqar.controllers.message_extras import Extras
+from zaqar.controllers.result_types import Claimed
+from zaqar.models import Message
+from zaqar.transport.sqs import faults, message_attributes, names, sending
+from zaqar.transport.sqs.batches import Output
+from zaqar.transport.sqs.call import Call
+from zaqar.transport.sqs.faults import Fault
+from zaqar.transport.sqs.requests import ReceiveMessage
+
+_ALL = 'All'
+
+_KNOWN = frozenset(
+    (
+        *(_ALL, 'SenderId', 'SentTimestamp', 'ApproximateReceiveCount'),
+        *('ApproximateFirstReceiveTimestamp', 'SequenceNumber'),
+        *('MessageDeduplicationId', 'MessageGroupId', 'AWSTraceHeader'),
+        'DeadLetterQueueSourceArn',
+    )
+)
+
+
+def receive_message(call: Call, request: ReceiveMessage) -> Output:
+    """Claim messages, each of which is settled by itself from then on."""
+    queue = call.queue(request.queue_url)
+    wanted = {
+        *(request.attribute_names or ()),
+        *(request.message_system_attribute_names or ()),
+    }
+    if unknown := wanted - _KNOWN:
+        raise Fault(
+            'InvalidAttributeName', f'Unknown Attribute {min(unknown)}.'
+        )
+    _check(request)
+    seconds = request.visibility_timeout
+    document: dict[str, Any] = {'grace': 0}
+    if seconds is not None:
+        # No claim lives for 0 seconds; it is released below.
+        document['ttl'] = max(seconds, 1)
+    if attempt := request.receive_request_attempt_id:
+        text = f'{call.project} {attempt}'
+        document['id'] = hashlib.sha256(text.encode()).hexdigest()
+    size = request.max_number_of_messages or 1
+    claimed: Claimed | None = call.run(
+        'claim_create',
+        queue,
+        query={
+            'limit': min(size, call.limits.max_messages_per_claim_or_pop),
+            'wait': _wait(call, request),
+            'existing': 'true',
+        },
+        document=document,
+        may_wait=True,
+    )
+    if claimed is None:
+        return {}
+    if seconds == 0:
+        call.run('claim_delete', queue, claim_id=claimed.claim.id)
+    chosen = request.message_attribute_names or ()
+    return {
+        'Messages': [
+            _received(call, claimed, message, wanted, chosen)
+            for message in claimed.claim.messages
+        ]
+    }
+
+
+def _check(request: ReceiveMessage) -> None:
+    for name, value, most in (
+        ('VisibilityTimeout', request.visibility_timeout, 43_200),
+        ('WaitTimeSeconds', request.wait_time_seconds, 20),
+    ):
+        if value is not None and not 0 <= value <= most:
+            raise faults.invalid(name, f'it is 0 to {most}.')
+    size = request.max_number_of_messages
+    if size is not None and not 1 <= size <= 10:
+        raise faults.invalid('MaxNumberOfMessages', 'it is 1 to 10.')
+
+
+def _wait(call: Call, request: ReceiveMessage) -> int | None:
+    seconds = request.wait_time_seconds
+    return None if seconds is None else min(seconds, call.limits.max_wait)
+
+
+def _received(
+    call: Call,
+    claimed: Claimed,
+    message: Message,
+    wanted: Collection[str],
+    chosen: Collection[str],
+) -> Output:
+    body = body_text.text_of(message.body)
+    receipt = names.Receipt(message.id, message.claim_count, claimed.claim.id)
+    output: Output = {
+        'MessageId': message.id,
+        'ReceiptHandle': receipt.handle,
+        'MD5OfBody': hashlib.md5(
+            body.encode(), usedforsecurity=False
+        ).hexdigest(),
+        'Body': body,
+    }
+    extras = message_extras.read(message.extras)
+    own: Mapping[str, Mapping[str, str]] = {}
+    if extras.attributes is not None and (wanted or chosen):
+        own = message_extras.read_attributes(extras.attributes)
+    if wanted:
+        shown = _system_attributes(call, claimed.now, message, extras, own)
+        if _ALL not in wanted:
+            shown = {
+                name: value for name, value in shown.items() if name in wanted
+            }
+        if shown:
+            output['Attributes'] = shown
+    if attributes := message_attributes.chosen(own, chosen):
+        output['MessageAttributes'] = message_attributes.from_ours(attributes)
+        output['MD5OfMessageAttributes'] = message_attributes.checksum(
+            attributes
+        )
+    return output
+
+
+def _system_attributes(
+    call: Call,
+    now: int,
+    message: Message,
+    extras: Extras,
+    own: Mapping[str, Mapping[str, str]],
+) -> dict[str, str]:
+    # Nobody records when a message was received for the first time.
+    first = now if message.claim_count <= 1 else message.created_at
+    shown: dict[str, str | None] = {
+        'SenderId': message.client,
+        'SentTimestamp': str(message.created_at),
+        'ApproximateReceiveCount': str(message.claim_count),
+        'ApproximateFirstReceiveTimestamp': str(first),
+        'MessageGroupId': message.group,
+        'MessageDeduplicationId': extras.dedup_id,
+    }
+    if message.group is not None:
+        shown['SequenceNumber'] = sending.sequence_number(message.id)
+    for name, key in (
+        ('AWSTraceHeader', message_attributes.TRACE),
+        ('MessageGroupId', message_attributes.FAIR_GROUP),
+    ):
+        if key in own:
+            shown[name] = own[key]['value']
+    if extras.dead_letter is not None:
+        shown['DeadLetterQueueSourceArn'] = call.arn(extras.dead_letter.queue)
+    return {name: value for name, value in shown.items() if value is not None}

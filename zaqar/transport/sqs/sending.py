@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actions that send messages."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from zaqar.controllers.result_types import Posted
+from zaqar.errors import InvalidRequest, QueueFull
+from zaqar.transport.sqs import batches, faults, message_attributes, names
+from zaqar.transport.sqs.batches import Output
+from zaqar.transport.sqs.call import Call
+from zaqar.transport.sqs.faults import Fault
+from zaqar.transport.sqs.message_attributes import Attributes
+from zaqar.transport.sqs.requests import (
+    NewMessage,
+    SendMessage,
+    SendMessageBatch,
+)
+
+#: Bytes of the messages of a request, at most.
+MOST_BYTES = 1_048_576
+
+#: Characters that XML cannot hold.
+_UNSAFE = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
+
+_TRACE = 'AWSTraceHeader'
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A message that is to be posted.
+
+    :ivar document: as the operation takes it
+    :ivar size: bytes that it counts for
+    :ivar output: what is known of the answer
+    """
+
+    document: dict[str, Any]
+    size: int
+    output: Output
+
+
+def send_message(call: Call, request: SendMessage) -> Output:
+    queue = call.queue(request.queue_url)
+    draft = _draft(call, queue, request)
+    return _sent(queue, draft, _post(call, queue, [draft]).ids[0])
+
+
+def send_message_batch(call: Call, request: SendMessageBatch) -> Output:
+    """Send messages, each by itself."""
+    queue = call.queue(request.queue_url)
+    batches.check([entry.id for entry in request.entries])
+    outcome = batches.Outcome()
+    drafts: dict[str, Draft] = {}
+    for entry in request.entries:
+        with outcome.of(entry.id):
+            drafts[entry.id] = _draft(call, queue, entry)
+    most = _most_bytes(call)
+    if sum(draft.size for draft in drafts.values()) > most:
+        raise Fault(
+            'BatchRequestTooLong',
+            f'Batch requests cannot be longer than {most} bytes.',
+        )
+    if not drafts:
+        return outcome.output()
+    try:
+        ids = _post(call, queue, [*drafts.values()]).ids
+    except (InvalidRequest, QueueFull):
+        # One of them may be invalid, or too much.
+        for key, draft in drafts.items():
+            with outcome.of(key):
+                posted = _post(call, queue, [draft])
+                outcome.succeed(key, _sent(queue, draft, posted.ids[0]))
+        return outcome.output()
+    for (key, draft), message_id in zip(drafts.items(), ids, strict=True):
+        outcome.succeed(key, _sent(queue, draft, message_id))
+    return outcome.output()
+
+
+def _post(call: Call, queue: str, drafts: Sequence[Draft]) -> Posted:
+    posted: Posted = call.run(
+        'message_post',
+        queue,
+        query={'existing': 'true'},
+        document={'messages': [draft.document for draft in drafts]},
+        size=sum(draft.size for draft in drafts),
+    )
+    return posted
+
+
+def _draft(call: Call, queue: str, request: NewMessage) -> Draft:
+    body = request.message_body
+    if not body:
+        raise faults.missing('MessageBody')
+    attributes = message_attributes.to_ours(request.message_attributes or {})
+    texts = [body, *(item['value'] for item in attributes.values())]
+    if any(map(_UNSAFE.search, texts)):
+        raise Fault(
+            'InvalidMessageContents',
+            'A message holds a character that XML cannot hold.',
+        )
+    size = len(body.encode()) + message_attributes.size(attributes)
+    most = _most_bytes(call)
+    if size > most:
+        raise faults.invalid(
+            'MessageBody', f'a message must be shorter than {most} bytes.'
+        )
+    output = {
+        'MD5OfMessageBody': hashlib.md5(
+            body.encode(), usedforsecurity=False
+        ).hexdigest()
+    }
+    if attributes:
+        output['MD5OfMessageAttributes'] = message_attributes.checksum(
+            attributes
+        )
+    traces = _traces(request)
+    if traces:
+        output['MD5OfMessageSystemAttributes'] = message_attributes.checksum(
+            traces
+        )
+        attributes[message_attributes.TRACE] = traces[_TRACE]
+    document: dict[str, Any] = {'body': body}
+    group = request.message_group_id
+    if queue.endswith(names.FIFO):
+        if group is None:
+            raise faults.missing('MessageGroupId')
+        document['group'] = group
+    elif group is not None:
+        attributes[message_attributes.FAIR_GROUP] = {
+            'type': 'String',
+            'value': group,
+        }
+    if request.delay_seconds is not None:
+        if not 0 <= request.delay_seconds <= 900:
+            raise faults.invalid('DelaySeconds', 'it is 0 to 900.')
+        # 0 says nothing to a FIFO queue, whose messages have none of their
+        # own.
+        if request.delay_seconds or 'group' not in document:
+            document['delay'] = request.delay_seconds
+    if request.message_deduplication_id is not None:
+        document['dedup_id'] = request.message_deduplication_id
+    if attributes:
+        document['attributes'] = attributes
+    return Draft(document, size, output)
+
+
+def _traces(request: NewMessage) -> Attributes:
+    values = request.message_system_attributes or {}
+    if values.keys() - {_TRACE}:
+        raise faults.invalid(
+            'MessageSystemAttributes', f'the only one is {_TRACE}.'
+        )
+    return message_attributes.to_ours(values)
+
+
+def _sent(queue: str, draft: Draft, message_id: str) -> Output:
+    output = {'MessageId': message_id, **draft.output}
+    if queue.endswith(names.FIFO):
+        output['SequenceNumber'] = sequence_number(message_id)
+    return output
+
+
+def sequence_number(message_id: str) -> str:
+    """Return the number of a message in its queue, as 20 digits."""
+    return f'{int(message_id[:16], 16):020d}'
+
+
+def _most_bytes(call: Call) -> int:
+    return min(MOST_BYTES, call.limits.max_messages_post_size)
