@@ -2,7 +2,10 @@
 """``python -m benchmarks.notify_bench``: the speed of deliveries.
 
 Deliveries a second of one notifier to a receiver that answers in 1 ms; the
-cost of subscribers for a post; and the effect of ten hanging hosts on others.
+time from a post to its webhook while nothing else happens; the cost of
+subscribers for a post; and what ten hanging hosts, and a project with 50,000
+pending deliveries, do to others. With ``--base`` each part is measured with
+the build of another tree as well, which is given beside it.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import requests
 
@@ -24,6 +27,7 @@ from benchmarks.notify_soak import database
 from benchmarks.receiver import Receiver
 from zaqar.tests.servers import process
 from zaqar.tests.servers.receivers import Silent
+from zaqar.tests.servers.redis import Redis
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
 _REST = """{database}
@@ -31,18 +35,59 @@ _REST = """{database}
 transport = wsgi
 [notification]
 allowed_networks = 127.0.0.0/8
-embedded = {embedded}
+embedded = False
 """
 
-#: Messages of one post in the first part.
-BATCH = 10
+_REDIS = """
+[drivers]
+message_store = redis
+management_store = redis
+[drivers:message_store:redis]
+uri = {uri}
+[drivers:management_store:redis]
+uri = {uri}
+"""
 
-#: Posts a second, and how long, in the last part.
+#: Messages of one post in the first part, and subscribers.
+BATCH = 10
+SUBSCRIBERS = 5
+
+#: Posts of the second part, and seconds between them.
+SINGLE_POSTS = 100
+INTERVAL = 0.2
+
+#: Posts a second, and how long, while others hang or have a backlog.
 PACE = 50
 SECONDS = 15
 
+#: Posts of the project with a backlog, and its subscribers.
+BACKLOG = 1000, 50
+
 #: Seconds to wait for what has not come.
 PATIENCE = 300.0
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+class Build(Zaqar):
+    """The service of a tree, without a notifier until that is started."""
+
+    root = ROOT
+
+    def start(self) -> Build:
+        self.process = self._run(self.command(), self.log)
+        self.process.wait_until(self.answers)
+        return self
+
+    def notifier(self) -> process.Process:
+        """Start a notifier."""
+        log = self.folder / 'notifier.log'
+        return self._run(self.command(program='notifier'), log)
+
+    def _run(self, words: list[str], log: pathlib.Path) -> process.Process:
+        # Without the working directory, which ``-m`` would search first.
+        env = {'PYTHONPATH': str(self.root), 'PYTHONSAFEPATH': '1'}
+        return process.Process(words, log, env=env)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,68 +99,90 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--posts', type=int, default=2000)
     parser.add_argument(
         '--store',
-        choices=('sqlite', 'postgresql', 'mariadb'),
+        choices=('sqlite', 'postgresql', 'mariadb', 'redis'),
         default='sqlite',
     )
     parser.add_argument(
-        'parts', nargs='*', default=['rate', 'cost', 'hanging']
+        '--base', type=pathlib.Path, help='another tree, to compare with'
+    )
+    parser.add_argument('--turns', type=int, default=1)
+    parser.add_argument(
+        'parts', nargs='*', choices=(*PARTS, []), default=[*PARTS]
     )
     options = parser.parse_args(arguments)
     for name, value in machine.description().items():
         print(f'{name}: {value}')
     print(f'Store: {options.store}')
-    if 'rate' in options.parts:
-        _rate(options.store, options.deliveries)
-    if 'cost' in options.parts:
-        _cost(options.store, options.posts)
-    if 'hanging' in options.parts:
-        _hanging(options.store)
+    for part in options.parts:
+        for _ in range(options.turns):
+            # Neighbours in time: both meet what else the machine does.
+            for root in filter(None, (options.base, ROOT)):
+                Build.root = root
+                name = 'base' if root is options.base else 'this'
+                print(f'{part}, {name}: {PARTS[part](options)}', flush=True)
     return 0
 
 
-def _rate(store: str, deliveries: int) -> None:
+def _rate(options: argparse.Namespace) -> str:
     receiver = Receiver(0.001)
-    with _running(store, embedded=False) as server:
-        for subscriber in range(5):
+    with _running(options.store) as server:
+        for subscriber in range(SUBSCRIBERS):
             _subscribe(server, f'{receiver.url}/{subscriber}')
-        posts = deliveries // 5 // BATCH
-        with requests.Session() as session:
-            for number in range(posts):
-                _post(server, session, number, BATCH)
-        count = posts * BATCH * 5
-        notifier = process.Process(
-            server.command(program='notifier'), server.folder / 'notifier.log'
-        )
+        posts = options.deliveries // SUBSCRIBERS // BATCH
+        _post_all(server, posts, BATCH)
+        count = posts * BATCH * SUBSCRIBERS
+        notifier = server.notifier()
         first = _wait(receiver, 1)
+        cpu = machine.cpu_seconds(notifier.child.pid)
         last = _wait(receiver, count)
+        cpu = machine.cpu_seconds(notifier.child.pid) - cpu
         notifier.stop()
     receiver.stop()
-    print(
-        f'Deliveries of one notifier, {BATCH} messages a post, 5 subscribers '
-        f'on one host: {count} in {last - first:.2f} s, '
-        f'{count / (last - first):.0f}/s'
+    return (
+        f'{count / (last - first):.0f}/s with {BATCH} messages a post and '
+        f'{SUBSCRIBERS} subscribers on one host: {count} in '
+        f'{last - first:.2f} s, {cpu / count * 1e6:.0f} us of CPU each'
     )
 
 
-def _cost(store: str, posts: int) -> None:
+def _latency(options: argparse.Namespace) -> str:
     receiver = Receiver()
-    with _running(store, embedded=False) as server:
+    with _running(options.store) as server:
+        _subscribe(server, receiver.url)
+        notifier = server.notifier()
+        _post_all(server, 1, 1)
+        _wait(receiver, 1)
+        durations = []
+        with requests.Session() as session:
+            for number in range(SINGLE_POSTS):
+                time.sleep(INTERVAL)
+                began = time.perf_counter()
+                _post(server, session, number, 1)
+                durations.append(time.perf_counter() - began)
+        _wait(receiver, SINGLE_POSTS + 1)
+        notifier.stop()
+    late = sorted(wait for _, _, wait in receiver.got()[1:])
+    receiver.stop()
+    return (
+        f'{_ms(late, 0.5)} (median) and {_ms(late, 0.95)} (95 %) from the '
+        'beginning of a post to its webhook; the post itself takes '
+        f'{statistics.median(durations) * 1000:.1f} ms'
+    )
+
+
+def _cost(options: argparse.Namespace) -> str:
+    receiver = Receiver()
+    times: Mapping[str, list[float]] = {'unsubscribed': [], 'subscribed': []}
+    with _running(options.store) as server:
         # Only posts are measured: nothing is delivered meanwhile. Before that
         # a notifier clears the flag of the queue without subscribers.
         _subscribe(server, receiver.url, 'subscribed')
         with requests.Session() as session:
             _post(server, session, 0, 1, 'unsubscribed')
-            notifier = process.Process(
-                server.command(program='notifier'),
-                server.folder / 'notifier.log',
-            )
+            notifier = server.notifier()
             time.sleep(3)
             notifier.stop()
-            times: dict[str, list[float]] = {
-                'unsubscribed': [],
-                'subscribed': [],
-            }
-            for number in range(posts):
+            for number in range(options.posts):
                 for queue, durations in times.items():
                     began = time.perf_counter()
                     _post(server, session, number, 1, queue)
@@ -125,59 +192,86 @@ def _cost(store: str, posts: int) -> None:
         queue: statistics.median(durations) * 1000
         for queue, durations in times.items()
     }
-    print(
-        f'A post takes {middle["unsubscribed"]:.2f} ms to a queue without '
+    return (
+        f'a post takes {middle["unsubscribed"]:.2f} ms to a queue without '
         f'subscribers, {middle["subscribed"]:.2f} ms to one with a subscriber '
         '(medians)'
     )
 
 
-def _hanging(store: str) -> None:
-    for hosts in (0, 10):
-        receiver = Receiver(0.001)
-        silent = [Silent(f'127.0.1.{number + 1}') for number in range(hosts)]
-        with _running(store, embedded=True) as server:
-            for one in silent:
-                _subscribe(server, one.url)
-            _subscribe(server, receiver.url)
-            rate = _paced(server)
-            count = PACE * SECONDS
-            _wait(receiver, count)
-            late = sorted(wait for _, _, wait in receiver.got())
-        receiver.stop()
+def _alone(options: argparse.Namespace) -> str:
+    with _running(options.store) as server:
+        return _paced(server)
+
+
+def _hanging(options: argparse.Namespace) -> str:
+    silent = [Silent(f'127.0.1.{number + 1}') for number in range(10)]
+    with _running(options.store) as server:
         for one in silent:
-            one.stop()
-        print(
-            f'{hosts} hosts that hang: {rate:.1f} posts/s, deliveries to the '
-            f'healthy one after {late[len(late) // 2] * 1000:.0f} ms '
-            f'(median), {late[int(len(late) * 0.95)] * 1000:.0f} ms (95 %), '
-            f'{late[-1] * 1000:.0f} ms (longest); '
-            f'{sum(one < 1 for one in late) / len(late):.1%} within 1 s'
-        )
+            _subscribe(server, one.url)
+        result = _paced(server)
+    for one in silent:
+        one.stop()
+    return result
 
 
-def _paced(server: Zaqar) -> float:
-    """Post at a pace; return what was reached."""
+def _backlog(options: argparse.Namespace) -> str:
+    posts, subscribers = BACKLOG
+    receiver = Receiver(0.001)
+    with _running(options.store) as server:
+        for number in range(subscribers):
+            _subscribe(server, f'{receiver.url}/{number}', 'b', 'other')
+        _post_all(server, posts, 1, 'b', 'other')
+        result = _paced(server)
+        count = len(receiver.got())
+    receiver.stop()
+    return f'{result}; of the {posts * subscribers} pending, {count} came'
+
+
+def _paced(server: Build) -> str:
+    """Post at a pace while a notifier works; return how that is delivered."""
+    receiver = Receiver(0.001)
+    _subscribe(server, receiver.url)
+    notifier = server.notifier()
+    time.sleep(3)
     began = time.monotonic()
     with requests.Session() as session:
         for number in range(PACE * SECONDS):
             due = began + number / PACE
             time.sleep(max(0.0, due - time.monotonic()))
             _post(server, session, number, 1)
-    return PACE * SECONDS / (time.monotonic() - began)
+    rate = PACE * SECONDS / (time.monotonic() - began)
+    came = len(receiver.got())
+    _wait(receiver, PACE * SECONDS)
+    late = sorted(wait for _, _, wait in receiver.got())
+    notifier.stop()
+    receiver.stop()
+    return (
+        f'of {rate:.1f} posts/s {came / PACE / SECONDS:.1%} are delivered by '
+        f'the end, after {_ms(late, 0.5)} (median), {_ms(late, 0.99)} (99 %), '
+        f'{_ms(late, 1)} (longest)'
+    )
+
+
+PARTS: Mapping[str, Callable[[argparse.Namespace], str]] = {
+    'rate': _rate,
+    'latency': _latency,
+    'cost': _cost,
+    'alone': _alone,
+    'hanging': _hanging,
+    'backlog': _backlog,
+}
 
 
 @contextlib.contextmanager
-def _running(store: str, *, embedded: bool) -> Iterator[Zaqar]:
+def _running(store: str) -> Iterator[Build]:
     with (
-        database(store) as url,
+        _settings(store) as lines,
         tempfile.TemporaryDirectory(prefix='zaqar-notify-') as folder,
     ):
-        rest = _REST.format(
-            database=with_database(url) if url else '', embedded=embedded
-        )
-        server = Zaqar(pathlib.Path(folder), rest=rest)
-        if url:
+        rest = _REST.format(database=lines)
+        server = Build(pathlib.Path(folder), rest=rest)
+        if store in ('postgresql', 'mariadb'):
             server.run('upgrade', 'head', program='manage')
         server.start()
         try:
@@ -186,14 +280,44 @@ def _running(store: str, *, embedded: bool) -> Iterator[Zaqar]:
             server.stop()
 
 
-def _subscribe(server: Zaqar, url: str, queue: str = 'q') -> None:
+@contextlib.contextmanager
+def _settings(store: str) -> Iterator[str]:
+    """Yield the lines of a configuration that name an empty database."""
+    if store == 'redis':
+        settings = {'appendonly': 'yes', 'appendfsync': 'always'}
+        server = Redis(settings)
+        server.start()
+        try:
+            yield _REDIS.format(uri=f'redis://127.0.0.1:{server.port}/0')
+        finally:
+            server.stop()
+        return
+    with database(store) as url:
+        yield with_database(url) if url else ''
+
+
+def _subscribe(
+    server: Zaqar, url: str, queue: str = 'q', project: str = 'bench'
+) -> None:
     answer = requests.post(
         f'{server.url}/v2/queues/{queue}/subscriptions',
         json={'subscriber': url, 'ttl': 86_400},
-        headers=_headers(),
+        headers=_headers(project),
         timeout=10,
     )
     assert answer.status_code == 201, answer.text
+
+
+def _post_all(
+    server: Zaqar,
+    posts: int,
+    count: int,
+    queue: str = 'q',
+    project: str = 'bench',
+) -> None:
+    with requests.Session() as session:
+        for number in range(posts):
+            _post(server, session, number, count, queue, project)
 
 
 def _post(
@@ -202,12 +326,13 @@ def _post(
     number: int,
     count: int,
     queue: str = 'q',
+    project: str = 'bench',
 ) -> None:
     body = {'n': number, 'at': time.time()}
     answer = session.post(
         f'{server.url}/v2/queues/{queue}/messages',
         json={'messages': [{'body': body, 'ttl': 300}] * count},
-        headers=_headers(),
+        headers=_headers(project),
         timeout=30,
     )
     assert answer.status_code == 201, answer.text
@@ -216,14 +341,19 @@ def _post(
 def _wait(receiver: Receiver, count: int) -> float:
     """Return when as many requests had come."""
     end = time.monotonic() + PATIENCE
-    while len(receiver.got()) < count:
-        assert time.monotonic() < end, 'it does not come'
+    while (came := receiver.count()) < count:
+        assert time.monotonic() < end, f'{came} of {count} have come'
         time.sleep(0.02)
     return time.monotonic()
 
 
-def _headers() -> dict[str, str]:
-    return {'Client-ID': _CLIENT, 'X-Project-Id': 'bench'}
+def _ms(values: Sequence[float], part: float) -> str:
+    place = min(int(len(values) * part), len(values) - 1)
+    return f'{values[place] * 1000:.1f} ms'
+
+
+def _headers(project: str) -> dict[str, str]:
+    return {'Client-ID': _CLIENT, 'X-Project-Id': project}
 
 
 _CLIENT = str(uuid.uuid4())

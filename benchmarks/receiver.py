@@ -2,8 +2,9 @@
 """``python -m benchmarks.receiver``: a webhook receiver that reports.
 
 Prints its port. For each line on its standard input it prints a line of JSON:
-for each request so far the path, the number in the message's body, and how
-many seconds after the time named there it came.
+for "count", how many requests have come; for any other, for each of them the
+path, the number in the message's body, and how many seconds after the time
+named there it came.
 """
 
 from __future__ import annotations
@@ -70,8 +71,9 @@ async def _serve(delay: float) -> None:
     await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
-    while await reader.readline():
-        print(json.dumps(got), flush=True)
+    while line := await reader.readline():
+        answer = len(got) if line == b'count\n' else got
+        print(json.dumps(answer), flush=True)
 
 
 class Receiver:
@@ -91,15 +93,22 @@ class Receiver:
 
     def got(self) -> list[tuple[str, int, float]]:
         """Return what has come."""
-        assert self._process.stdin is not None
-        self._process.stdin.write('\n')
-        self._process.stdin.flush()
-        return [tuple(one) for one in json.loads(self._line())]
+        return [tuple(one) for one in self._ask('got')]
+
+    def count(self) -> int:
+        """Return how many requests have come."""
+        return int(self._ask('count'))
 
     def stop(self) -> None:
         """End it."""
         self._process.kill()
         self._process.wait()
+
+    def _ask(self, what: str) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f'{what}\n')
+        self._process.stdin.flush()
+        return json.loads(self._line())
 
     def _line(self) -> str:
         assert self._process.stdout is not None

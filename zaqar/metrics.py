@@ -83,6 +83,12 @@ _ATTEMPTS: Mapping[str, Any] = {
     'buckets': (0.005, 0.02, 0.1, 0.5, 2, 5, 15, 30),
 }
 
+#: From posts to deliveries, which may have been retried for hours.
+_LATENCY: Mapping[str, Any] = {
+    'unit': 'seconds',
+    'buckets': (0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30, 300, 3600),
+}
+
 #: How gauges of several processes make one. All notifiers see the same
 #: store: the last to look is right.
 _SUM: Mapping[str, Any] = {'multiprocess_mode': 'livesum'}
@@ -118,6 +124,12 @@ METRICS: Mapping[str, Metric] = {
     ),
     'notification_attempt': Metric(
         'Histogram', 'How long attempts took.', ('scheme',), _ATTEMPTS
+    ),
+    'notification_latency': Metric(
+        'Histogram',
+        'Time from posts to the delivery of their messages.',
+        ('scheme',),
+        _LATENCY,
     ),
     'notification_notices': Metric(
         'Counter', 'Posts and questions of which deliveries were made.'

@@ -36,8 +36,8 @@ DESCRIPTION
     makes it report its state on standard error.
 
 OPTIONS
-    --workers N         threads, hence deliveries at a time; overrides
-                        [notification] max_notifier_workers
+    --workers N         deliveries at a time; overrides [notification]
+                        max_notifier_workers
 
 {configuration.manual_of_files(PROG)}
 EXIT STATUS
@@ -56,7 +56,7 @@ CLI_OPTS = [
         'workers',
         min=1,
         metavar='N',
-        help='Threads, hence deliveries at a time; overrides [notification] '
+        help='Deliveries at a time; overrides [notification] '
         'max_notifier_workers.',
     ),
 ]

@@ -13,38 +13,33 @@ from zaqar.controllers.call_context import Context
 from zaqar.controllers.delivery_attempts import Attempt
 from zaqar.controllers.delivery_attempts import Outcome as Result
 from zaqar.controllers.subscription_validation import SOCKET
-from zaqar.notification.claimed_delivery import ClaimedDelivery
-from zaqar.notification.sender_interface import Delivery, Outcome
+from zaqar.notification.claimed_delivery import Attempted, ClaimedDelivery
 from zaqar.storage.base import GIVEN_UP, MessageStore
 
 
-def of(
-    job: ClaimedDelivery,
-    delivery: Delivery,
-    outcome: Outcome,
-    result: Result,
-    **more: Any,
-) -> Attempt:
-    """Return the last attempt of a job as it is recorded.
+def of(made: Attempted, now: int, result: Result, **more: Any) -> Attempt:
+    """Return an attempt that has just ended as it is recorded.
 
+    :param now: milliseconds
     :param more: further members
     """
-    spent = int(job.seconds * 1000)
+    spent = int(made.seconds * 1000)
     return Attempt(
-        delivery.id,
-        job.store.clock.now() - spent,
-        delivery.attempt,
+        made.delivery.id,
+        now - spent,
+        made.delivery.attempt,
         result,
-        outcome.status or None,
+        made.outcome.status or None,
         spent,
-        outcome.reason,
+        made.outcome.reason,
         **more,
     )
 
 
-def keep(ctx: Context, job: ClaimedDelivery) -> Mapping[str, str]:
-    """Keep the message of a job that is given up, to be sent again.
+def keep(ctx: Context, job: ClaimedDelivery, place: int) -> Mapping[str, str]:
+    """Keep a message of a job that is given up, to be sent again.
 
+    :param place: its index
     :returns: where it is; empty if it is not kept: a push is for a connection
         that is gone, and a request for confirmation is made anew
     :raises StoreUnavailable: it may be kept
@@ -53,8 +48,8 @@ def keep(ctx: Context, job: ClaimedDelivery) -> Mapping[str, str]:
     if pending.confirmation is not None or pending.host.startswith(SOCKET):
         return {}
     alone = pending.copy(
-        messages=[pending.messages[job.place]],
-        offset=pending.offset + job.place,
+        messages=[pending.messages[place]],
+        offset=pending.offset + place,
         attempt=1,
         deferrals=0,
     )

@@ -1,12 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pending delivery that this process has claimed."""
 
+from __future__ import annotations
+
+from collections import deque
 from dataclasses import dataclass, field
 
-from zaqar.models import NewMessage
-from zaqar.notification.delivery_leases_and_completion import Lease, Leases
+from zaqar.models import NewMessage, Subscription
+from zaqar.notification.decision import DeadLetter, Remove
 from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.notification.sender_interface import Delivery, Outcome
 from zaqar.storage.base import MessageStore
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """A claim, and the messages in it that are not finished.
+
+    :ivar is_lost: it has lapsed; other notifiers may have its messages
+    :ivar left: messages to release
+    """
+
+    claim_id: str
+    renewed_at: int
+    open: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+    is_lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """An attempt that was made.
+
+    :ivar seconds: that it took
+    :ivar is_sent: False if it was refused before anything was sent
+    """
+
+    subscription: Subscription
+    delivery: Delivery
+    outcome: Outcome
+    seconds: float = 0.0
+    is_sent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A message that is given up.
+
+    :ivar place: its index in the pending delivery
+    :ivar at: when that was decided, in milliseconds
+    """
+
+    place: int
+    last: Attempted
+    decision: DeadLetter | Remove
+    at: int
 
 
 @dataclass(slots=True, eq=False)
@@ -16,19 +64,20 @@ class ClaimedDelivery:
     :ivar place: index of the next message
     :ivar attempt: number of the next attempt
     :ivar pool: the name of that of its store
-    :ivar seconds: that its last attempt took
+    :ivar given_up: messages that are given up, by their index
+    :ivar confirms: the subscriber has confirmed its subscription
     :ivar replacements: what is to be stored in its place
     """
 
     pending: PendingDelivery
     message_id: str
     lease: Lease
-    leases: Leases
     store: MessageStore
     place: int = 0
     attempt: int = 1
     pool: str = ''
-    seconds: float = 0.0
+    given_up: deque[GivenUp] = field(default_factory=deque)
+    confirms: bool = False
     replacements: list[NewMessage] = field(default_factory=list)
 
     @property
@@ -41,10 +90,8 @@ class ClaimedDelivery:
         """The project that it counts for."""
         return self.pending.project
 
-    def finish(self) -> None:
-        """Have it deleted, once its replacements are stored."""
-        self.leases.done(self.lease, self.message_id, self.replacements)
-
-    def release(self) -> None:
-        """Leave it to any notifier, as it is stored."""
-        self.leases.leave(self.lease, self.message_id)
+    def advance(self) -> bool:
+        """Go on to the next message; return whether there is one."""
+        self.place += 1
+        self.attempt = 1
+        return self.place < len(self.pending.messages)

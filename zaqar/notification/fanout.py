@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fan-out of notices to pending deliveries, one per subscriber.
 
-Notices are claimed, their deliveries are stored, and then they are deleted. If
-a notifier dies in between, the next one repeats this: its deliveries have the
-same ids and, if nothing else came in between, the same token, so that the
-store recognizes them.
+Notices are claimed, their deliveries are stored and may be sent, and then the
+notices are deleted. If a notifier dies in between, the next one repeats this:
+its deliveries have the same ids and, if nothing else came in between, the same
+token, so that the store recognizes them.
 """
 
+import contextlib
 import hashlib
 import itertools
 import logging
@@ -70,13 +71,45 @@ class _Subscribers:
     notified: Sequence[Subscription]
 
 
-def fan_out(
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """Notices whose deliveries are stored.
+
+    :ivar idle: queues without subscriptions, with the epochs of their flags
+    """
+
+    ids: Sequence[str]
+    idle: Sequence[tuple[str, int]]
+
+    def finish(self, store: MessageStore) -> None:
+        """Delete the notices, and clear the flags of idle queues."""
+        store.delete_many(OUTBOX, self.ids, now=store.clock.now())
+        notifier_metrics.record('notices', len(self.ids))
+        for qid, epoch in self.idle:
+            with contextlib.suppress(QueueGone):
+                store.unmark_subscribed(qid, epoch, now=store.clock.now())
+
+
+def fan_out(ctx: Context, store: MessageStore) -> int:
+    """Fan out waiting notices, and finish; return how many there were."""
+    expansion = expand(ctx, store)
+    if expansion is None:
+        return 0
+    expansion.finish(store)
+    return len(expansion.ids)
+
+
+def expand(
     ctx: Context,
     store: MessageStore,
     expected_wait: ExpectedWait = lambda host, project: None,
     filtered: Filtered = lambda key, count: None,
-) -> int:
-    """Fan out waiting notices; return how many there were."""
+    remember: Callable[[Subscription], None] = lambda subscription: None,
+) -> Expansion | None:
+    """Store the deliveries of waiting notices, None if there are none.
+
+    :param remember: called with the subscriptions, which are needed again soon
+    """
     claim = store.claim(
         OUTBOX,
         now=store.clock.now(),
@@ -86,7 +119,7 @@ def fan_out(
         limit=BATCH,
     )
     if claim is None:
-        return 0
+        return None
     readable, unreadable = outbox_notices.read_all(
         claim.messages,
         lambda message: outbox_notices.read(ctx.cipher, message),
@@ -111,12 +144,17 @@ def fan_out(
     _end_steps(store, steps, ids)
     if unreadable:
         requeue(store, OUTBOX, unreadable)
-    store.delete_many(OUTBOX, ids, now=store.clock.now())
-    notifier_metrics.record('notices', len(ids))
     for key, count in excluded.items():
         filtered(key, count)
-    _unmark(store, epochs, subscribers)
-    return len(ids)
+    for scope in scopes:
+        for subscription in subscribers[scope].notified:
+            remember(subscription)
+    idle = [
+        (qid, epoch)
+        for qid, (scope, epoch) in epochs.items()
+        if epoch and not subscribers[scope].every
+    ]
+    return Expansion(ids, idle)
 
 
 def requeue(
@@ -294,17 +332,3 @@ def _encode(
         pending.deferrals = 1
         delay = math.ceil(wait * (1 + random.random()))
     return pending.to_store(ctx.cipher, ttl=ttl, delay=delay)
-
-
-def _unmark(
-    store: MessageStore,
-    epochs: Mapping[str, tuple[Scope, int]],
-    subscribers: Mapping[Scope, _Subscribers],
-) -> None:
-    """Clear the marks of queues without subscriptions."""
-    for qid, (scope, epoch) in epochs.items():
-        if epoch and not subscribers[scope].every:
-            try:
-                store.unmark_subscribed(qid, epoch, now=store.clock.now())
-            except QueueGone:
-                continue

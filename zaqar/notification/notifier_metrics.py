@@ -11,6 +11,7 @@ def begin(schemes: Iterable[str]) -> None:
     sink = metrics.process()
     for scheme in schemes:
         sink.begin('notification_attempt', scheme)
+        sink.begin('notification_latency', scheme)
         for outcome in ('delivered', 'retried', 'given_up'):
             sink.begin('notification_deliveries', scheme, outcome)
     sink.begin('notification_deliveries', 'any', 'dropped')

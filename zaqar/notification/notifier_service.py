@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The notifier: readers of all outboxes, and a pool of worker threads.
+"""The notifier: readers of all outboxes, and an event loop for attempts.
 
 It also does the work of redrives.
 
@@ -20,9 +20,10 @@ from zaqar.notification import (
     notifier_metrics,
     sender_plugins,
 )
-from zaqar.notification.claimed_delivery import ClaimedDelivery
-from zaqar.notification.delivery_executor import DeliveryExecutor
-from zaqar.notification.delivery_scheduler import Attempt, Scheduler
+from zaqar.notification.decision_writer import DecisionWriter
+from zaqar.notification.delivery_attempt import Attempts
+from zaqar.notification.delivery_loop import DeliveryLoop
+from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
 from zaqar.notification.outbox_reader import OutboxReader
 from zaqar.notification.redrive_worker import RedriveWorker
 from zaqar.notification.sender_interface import Sender
@@ -72,21 +73,24 @@ class Notifier:
             settings.max_attempts_recorded,
             settings.attempts_lifetime,
         )
-        self._executor = DeliveryExecutor(
+        self._subscriptions = NotifiedSubscriptions(ctx)
+        attempts = Attempts(
             ctx,
             self._senders,
+            self._subscriptions,
             self._statistics,
             encrypted_over_http=settings.encrypted_over_http,
             endpoints=endpoints,
         )
-        self._scheduler: Scheduler[ClaimedDelivery] = Scheduler(
+        self._deliveries = DeliveryLoop(
+            attempts,
+            self._subscriptions,
             settings.max_notifier_workers,
             settings.max_in_flight_per_host,
-            self._executor.defer,
         )
+        self._scheduler = self._deliveries.scheduler
         self._redrives = RedriveWorker(ctx)
         self._readers: dict[str, OutboxReader] = {}
-        self._threads: list[threading.Thread] = []
         self._stopped = threading.Event()
         self._maintainer = threading.Thread(
             target=self._maintain, name='notifier', daemon=True
@@ -95,6 +99,8 @@ class Notifier:
     def facts(self) -> Mapping[str, Any]:
         return {
             'held deliveries': self._scheduler.held,
+            'attempts in progress': self._scheduler.in_flight,
+            'attempts at a time': self._settings.max_notifier_workers,
             'redrives': self._redrives.running,
             'hosts with an open circuit': self._scheduler.open_circuits(),
             'stores': {
@@ -108,8 +114,7 @@ class Notifier:
             'Delivering notifications to %s', ', '.join(sorted(self._senders))
         )
         notifier_metrics.begin(self._senders)
-        for _ in range(self._settings.max_notifier_workers):
-            self._add_worker()
+        self._deliveries.start()
         self._open_readers()
         self._maintainer.start()
         self._redrives.start()
@@ -120,33 +125,21 @@ class Notifier:
         readers = list(self._readers.values())
         for reader in readers:
             reader.hold()
-        for job in self._scheduler.close():
-            job.release()
-        end = time.monotonic() + self._settings.request_timeout + 1
-        while self._scheduler.in_flight and time.monotonic() < end:
-            time.sleep(0.02)
+        self._deliveries.stop(self._settings.request_timeout + 1)
         self._stopped.set()
-        self._scheduler.stop_waiting()
         if self._maintainer.is_alive():
             self._maintainer.join()
         for reader in readers:
             reader.stop()
         self._statistics.flush()
-        # One sender may serve many schemes.
-        senders = {id(sender): sender for sender in self._senders.values()}
-        for sender in senders.values():
-            sender.close()
 
     def _maintain(self) -> None:
         """Do periodic work."""
         flush_at = pools_at = time.monotonic()
         while not self._stopped.is_set():
-            self._scheduler.wait_until_slow(
-                min(flush_at, pools_at) - time.monotonic()
-            )
+            next_at = min(flush_at, pools_at)
+            self._stopped.wait(max(0.0, next_at - time.monotonic()))
             try:
-                self._scheduler.mark_slow()
-                self._add_workers()
                 now = time.monotonic()
                 if now >= flush_at:
                     notifier_metrics.record('held', self._scheduler.held)
@@ -177,50 +170,18 @@ class Notifier:
                     name,
                     opener,
                     self._ctx,
-                    self._scheduler,
+                    self._deliveries,
+                    DecisionWriter(
+                        self._ctx, self._subscriptions, self._statistics
+                    ),
+                    self._subscriptions.remember,
                     self._statistics.filtered,
-                    self._executor.drop,
                     self._settings.max_outbox_per_project,
                 )
                 self._readers[name] = reader
                 reader.start()
         for name in set(self._readers) - set(openers):
             self._readers.pop(name).stop()
-
-    def _add_workers(self) -> None:
-        """Start threads for as many attempts as may begin."""
-        wanted = self._settings.max_notifier_workers + self._scheduler.slow
-        while len(self._threads) < wanted:
-            self._add_worker()
-
-    def _add_worker(self) -> None:
-        thread = threading.Thread(
-            target=self._work,
-            name=f'sender {len(self._threads) + 1}',
-            daemon=True,
-        )
-        self._threads.append(thread)
-        thread.start()
-
-    def _work(self) -> None:
-        while True:
-            attempt = self._scheduler.take()
-            if attempt is None:
-                return
-            try:
-                self._attempt(attempt)
-            except Exception:
-                # The thread must go on.
-                LOG.exception('Unexpected error in a delivery; it is retried')
-
-    def _attempt(self, attempt: Attempt[ClaimedDelivery]) -> None:
-        more, success = False, None
-        try:
-            # Another notifier has the jobs of a lost lease.
-            if not attempt.job.lease.is_lost:
-                more, success = self._executor.execute(attempt.job)
-        finally:
-            self._scheduler.end(attempt, success, more=more)
 
 
 def flush_pause(spent: float) -> float:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trimming of an outbox to the limit of deliveries per project."""
+"""Pending deliveries per project: how many there are, and their limit."""
 
+import contextlib
+import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_notices import Unreadable
@@ -16,6 +18,28 @@ LOG = logging.getLogger(__name__)
 
 #: Deliveries read, and deleted, at a time.
 BATCH = 500
+
+#: Maximum number of deliveries that are counted on request.
+MAX_COUNTED = 20_000
+
+
+def count(
+    cipher: Cipher, store: MessageStore
+) -> Mapping[str, tuple[int, int]]:
+    """Count pending deliveries, the first :data:`MAX_COUNTED` of them.
+
+    :returns: for each project their number, and since when the oldest waits
+    """
+    counts: dict[str, tuple[int, int]] = {}
+    for message in itertools.islice(_all(store), MAX_COUNTED):
+        with contextlib.suppress(Unreadable):
+            pending = PendingDelivery.read(cipher, message)
+            number, oldest = counts.get(
+                pending.project, (0, message.created_at)
+            )
+            oldest = min(oldest, pending.first_at)
+            counts[pending.project] = number + 1, oldest
+    return counts
 
 
 def trim(
@@ -69,7 +93,9 @@ def trim(
     return dropped
 
 
-def _all(store: MessageStore, pause: Callable[[], None]) -> Iterator[Message]:
+def _all(
+    store: MessageStore, pause: Callable[[], None] = lambda: None
+) -> Iterator[Message]:
     marker: str | None = None
     while True:
         page = store.list(

@@ -1,36 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The outbox of one store: fan-out, claims, and writing what is finished."""
+"""The thread of one store: it reads the outbox, and writes what is decided."""
 
 import logging
-import secrets
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from zaqar.controllers import outbox_notices
 from zaqar.controllers.call_context import Context
 from zaqar.errors import QueueGone, StoreUnavailable
-from zaqar.models import Message
+from zaqar.models import Subscription
 from zaqar.notification import (
     fanout,
     notifier_metrics,
     outbox_limit_per_project,
 )
-from zaqar.notification.claimed_delivery import ClaimedDelivery
-from zaqar.notification.delivery_leases_and_completion import (
-    LEASE,
-    Lease,
-    Leases,
-)
-from zaqar.notification.delivery_scheduler import Scheduler
-from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.notification.decision_writer import DecisionWriter
+from zaqar.notification.delivery_loop import DeliveryLoop
+from zaqar.notification.delivery_scheduler import MAX_HELD
+from zaqar.notification.fanout import Expansion
+from zaqar.notification.pending_claims import BATCH, PendingClaims
+from zaqar.storage.availability import Watch
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds between two polls for notices, and for pending deliveries that were
-#: deferred or released.
+#: Seconds between two polls for notices, where the store reports them or not,
+#: and for pending deliveries that were deferred or released.
 POLL_NOTICES = 0.1
+POLL_LISTENING = 1.0
 POLL_PENDING = 0.5
 
 #: Seconds between two attempts while the store fails, and between two counts
@@ -38,17 +37,20 @@ POLL_PENDING = 0.5
 PAUSE = 1.0
 COUNT_INTERVAL = 30.0
 
-#: Maximum number of deliveries per claim, and in this process at a time.
-BATCH = 100
-MAX_HELD = 4000
+#: Seconds between two attempts to have notices reported.
+LISTEN_INTERVAL = 30.0
+
+#: Projects with the most pending deliveries that a report names.
+SHOWN_PROJECTS = 20
 
 
 class OutboxReader:
     """A thread that reads the outbox of one store.
 
     :param name: name of the pool
+    :param writer: writes what is decided about its deliveries
+    :param remember: caches subscriptions
     :param filtered: see :data:`zaqar.notification.fanout.Filtered`
-    :param drop: gives up a delivery that there is no room for
     :param max_per_project: maximum number of deliveries
     """
 
@@ -57,23 +59,29 @@ class OutboxReader:
         name: str,
         open_store: Callable[[], MessageStore],
         ctx: Context,
-        scheduler: Scheduler[ClaimedDelivery],
+        deliveries: DeliveryLoop,
+        writer: DecisionWriter,
+        remember: Callable[[Subscription], None],
         filtered: fanout.Filtered,
-        drop: Callable[[PendingDelivery, int], None],
         max_per_project: int,
     ) -> None:
         self.name = name
-        self.leases = Leases()
         self._open = open_store
         self._ctx = ctx
-        self._scheduler = scheduler
+        self._deliveries = deliveries
+        self._writer = writer
+        deliveries.add(name, writer)
+        self._remember = remember
         self._filtered = filtered
-        self._drop = drop
+        self._claims = PendingClaims(name, ctx.cipher)
         self._max_per_project = max_per_project
         self._ended = threading.Event()
         self._stopping = False
         self._claim_at = 0.0
-        self._fan_out_at = 0.0
+        self._expand_at = 0.0
+        self._listen_at = 0.0
+        self._poll = POLL_NOTICES
+        self._watch: Watch | None = None
         self._count_at = 0.0
         self._waiting = 0
         self._oldest = 0
@@ -81,31 +89,41 @@ class OutboxReader:
             target=self._run, name=f'outbox {name}', daemon=True
         )
 
-    def facts(self) -> Mapping[str, int]:
-        """Return what waited in the store at the last count."""
+    def facts(self) -> Mapping[str, Any]:
+        """Return what waited in the store at the last count, and for whom."""
+        store = self._open()
+        counts = outbox_limit_per_project.count(self._ctx.cipher, store)
+        largest = sorted(counts.items(), key=lambda item: -item[1][0])
+        now = store.clock.now()
         return {
             'waiting': self._waiting,
             'oldest (seconds)': self._oldest // 1000,
+            'projects': {
+                project: f'{count} pending, for {(now - oldest) // 1000} s'
+                for project, (count, oldest) in largest[:SHOWN_PROJECTS]
+            },
         }
 
     def start(self) -> None:
         self._thread.start()
 
     def hold(self) -> None:
-        """Claim no more; continue writing what is finished."""
+        """Claim no more; continue writing what is decided."""
         self._stopping = True
 
     def stop(self) -> None:
-        """Write what is finished, release the rest, and end the thread."""
+        """Write what is decided, release the rest, and end the thread."""
         self.hold()
         self._ended.set()
-        self.leases.changed.set()
+        self._writer.changed.set()
         if self._thread.is_alive():
             self._thread.join()
+        if self._watch is not None:
+            self._watch.close()
         try:
             store = self._open()
-            self.leases.flush(store)
-            self.leases.release(store)
+            self._writer.flush(store)
+            self._claims.end_all(store)
         except StoreUnavailable:
             LOG.warning(
                 'Claims on deliveries cannot be released; the deliveries '
@@ -114,7 +132,7 @@ class OutboxReader:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            pause = POLL_NOTICES
+            pause = min(self._poll, POLL_PENDING)
             try:
                 if self._step(self._open()):
                     continue
@@ -128,92 +146,77 @@ class OutboxReader:
                 # The thread must go on.
                 LOG.exception('Reading the outbox failed; retrying')
                 pause = PAUSE
-            if self.leases.changed.wait(pause) and pause == PAUSE:
+            if self._writer.changed.wait(pause) and pause == PAUSE:
                 self._ended.wait(PAUSE)
 
     def _step(self, store: MessageStore) -> bool:
         """Do one round of work; return whether there may be more at once."""
-        self.leases.changed.clear()
-        self.leases.flush(store)
-        self.leases.renew(store)
+        self._writer.changed.clear()
+        self._writer.flush(store)
+        self._claims.end_finished(store)
+        self._claims.renew(store)
+        self._listen(store)
         if self._stopping:
             return False
-        fanned_out = self._fan_out(store) > 0
+        expansion = self._expand(store)
         if time.monotonic() >= self._count_at:
             self._count(store)
             self._count_at = time.monotonic() + COUNT_INTERVAL
-        return self._claim(store, fanned_out) or fanned_out
+        is_more = self._claim(store, expansion is not None)
+        if expansion is not None:
+            # Last, so that deliveries do not wait for it.
+            expansion.finish(store)
+        return is_more or expansion is not None
 
-    def _fan_out(self, store: MessageStore) -> int:
-        if time.monotonic() < self._fan_out_at:
-            return 0
-        count = fanout.fan_out(
-            self._ctx, store, self._scheduler.expected_wait, self._filtered
+    def _expand(self, store: MessageStore) -> Expansion | None:
+        if time.monotonic() < self._expand_at:
+            return None
+        # Before the claim: what is reported after it is looked for again.
+        self._expand_at = time.monotonic() + self._poll
+        expansion = fanout.expand(
+            self._ctx,
+            store,
+            self._deliveries.scheduler.expected_wait,
+            self._filtered,
+            self._remember,
         )
-        if count < fanout.BATCH:
-            self._fan_out_at = time.monotonic() + POLL_NOTICES
-        return count
+        if expansion is not None and len(expansion.ids) == fanout.BATCH:
+            self._expand_at = 0.0
+        return expansion
+
+    def _listen(self, store: MessageStore) -> None:
+        """Have new notices reported, if the store can and does not yet."""
+        if self._watch is not None or time.monotonic() < self._listen_at:
+            return
+        self._listen_at = time.monotonic() + LISTEN_INTERVAL
+        watch = store.watch(self._hear)
+        if watch is None:
+            self._listen_at = math.inf
+        elif not watch.hears_own:
+            # It polls, too.
+            watch.close()
+            self._listen_at = math.inf
+        else:
+            watch.add(OUTBOX)
+            self._watch, self._poll = watch, POLL_LISTENING
+
+    def _hear(self, qid: str | None, count: int) -> None:
+        """Look for notices at once; called by other threads."""
+        self._expand_at = 0.0
+        self._writer.changed.set()
 
     def _claim(self, store: MessageStore, is_due: bool) -> bool:
         """Claim deliveries and schedule them; return whether more may wait."""
-        if self._scheduler.held > MAX_HELD - BATCH:
+        held = max(self._claims.held, self._deliveries.scheduler.held)
+        if held > MAX_HELD - BATCH:
             return False
         if not is_due and time.monotonic() < self._claim_at:
             return False
-        now = store.clock.now()
-        claim_id = secrets.token_hex(16)
-        claim = store.claim(
-            PENDING,
-            now=now,
-            claim_id=claim_id,
-            ttl=LEASE,
-            grace=LEASE,
-            limit=BATCH,
-        )
-        if claim is not None:
-            ids = {message.id for message in claim.messages}
-            lease = Lease(claim_id, now, ids)
-            self.leases.add(lease)
-            for job in self._jobs(store, lease, claim.messages):
-                self._scheduler.offer(job)
-            if len(claim.messages) == BATCH:
-                self._claim_at = 0.0
-                return True
-        self._claim_at = time.monotonic() + POLL_PENDING
-        return False
-
-    def _jobs(
-        self, store: MessageStore, lease: Lease, messages: Sequence[Message]
-    ) -> list[ClaimedDelivery]:
-        cipher = self._ctx.cipher
-        readable, unreadable = outbox_notices.read_all(
-            messages, lambda message: PendingDelivery.read(cipher, message)
-        )
-        if unreadable:
-            self._requeue(store, lease, unreadable)
-        return [
-            ClaimedDelivery(
-                pending,
-                message.id,
-                lease,
-                self.leases,
-                store,
-                attempt=pending.attempt,
-                pool=self.name,
-            )
-            for message, pending in readable
-        ]
-
-    def _requeue(
-        self, store: MessageStore, lease: Lease, unreadable: Sequence[Message]
-    ) -> None:
-        finish: Callable[[Lease, str], None] = self.leases.done
-        try:
-            fanout.requeue(store, PENDING, unreadable)
-        except StoreUnavailable:
-            finish = self.leases.leave
-        for message in unreadable:
-            finish(lease, message.id)
+        jobs, is_full = self._claims.take(store)
+        if jobs:
+            self._deliveries.offer(jobs)
+        self._claim_at = 0.0 if is_full else time.monotonic() + POLL_PENDING
+        return is_full
 
     def _count(self, store: MessageStore) -> None:
         waiting, oldest = 0, 0
@@ -234,6 +237,6 @@ class OutboxReader:
                 self._ctx.cipher,
                 store,
                 self._max_per_project,
-                self._drop,
-                lambda: self.leases.renew(store),
+                self._writer.drop,
+                lambda: self._claims.renew(store),
             )

@@ -4,15 +4,22 @@
 A sender serves some schemes of subscriber URIs. An entry point of the group
 ``zaqar.notification``, named as the scheme, names a function that takes
 :class:`~zaqar.notification.settings.NotificationSettings` and returns the
-sender; one object serves all its schemes. It is called by many threads at
-once, never twice at a time for one delivery. It has no state that matters:
+sender; one object serves all its schemes. It has no state that matters:
 deliveries are repeated after a crash, so a receiver may be notified twice.
+
+``send`` may be a coroutine function: then it runs on the event loop of the
+notifier, which it must never block, many times at once. It may be a plain
+function instead: then it is called in one of :data:`THREADS` threads. Neither
+is called twice at a time for one delivery.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+#: Threads that all plain ``send`` functions of a notifier share.
+THREADS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,9 @@ class Sender(Protocol):
 
     schemes: tuple[str, ...]
 
-    def send(self, delivery: Delivery, *, now: int) -> Outcome:
+    def send(
+        self, delivery: Delivery, *, now: int
+    ) -> Outcome | Awaitable[Outcome]:
         """Make one attempt, within a bounded time.
 
         Failures are outcomes. An exception is a bug and taken for
@@ -101,4 +110,4 @@ class Sender(Protocol):
         """
 
     def close(self) -> None:
-        """Close connections; the sender is not used again."""
+        """Close connections; called on the event loop, after all attempts."""

@@ -64,9 +64,9 @@ class NotificationSettings:
     )
     max_notifier_workers: int = option(
         10,
-        'Threads of each notifier, which is the number of concurrent '
-        'attempts. Attempts that wait for slow receivers do not count: they '
-        'may use up to ten times as many further threads.',
+        'Number of concurrent attempts of each notifier. Attempts that wait '
+        'for slow receivers do not count: there may be up to ten times as '
+        'many of them.',
         min=1,
     )
     max_in_flight_per_host: int = option(

@@ -17,9 +17,6 @@ from zaqar.storage.base import ManagementStore
 
 LOG = logging.getLogger(__name__)
 
-#: Milliseconds of nothing but 410 after which a subscriber is gone.
-GONE_AFTER = 86_400_000
-
 #: Key of a change after a result other than 410, which no record has.
 _OTHER = 'other'
 
@@ -119,14 +116,14 @@ class DeliveryStatistics:
         """Count messages that the filter has excluded."""
         self._add(key, {'filtered': count})
 
-    def is_gone(self, key: Key, now: int) -> bool:
-        """Return whether there has been nothing but 410 for a day."""
+    def gone_since(self, key: Key) -> int | None:
+        """Return when the first 410 came after any other result, if so."""
         with self._lock:
             if _OTHER in self._changes.get(key, {}):
-                return False
+                return None
         data = subscription_delivery_status.read(self._store, key)
-        since = data.get('gone_since')
-        return since is not None and now - since >= GONE_AFTER
+        since: int | None = data.get('gone_since')
+        return since
 
     def flush(self) -> None:
         """Write changes; those that fail are written next time."""

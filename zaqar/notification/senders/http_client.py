@@ -1,45 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP client for receivers that are not trusted with time or memory.
 
-It is urllib3 with connections that check the address they are made to. A
-deadline ends an attempt whatever it waits for, and little of a response is
-read. Redirects are not followed, since their targets are not checked.
+Names are resolved, and their addresses checked, whenever a connection is made.
+A time limit ends an attempt whatever it waits for. Redirects are not followed,
+since their targets are not checked.
 """
 
+from __future__ import annotations
+
+import asyncio
+import base64
 import functools
+import os
 import socket
 import ssl
-import threading
-import time
 import urllib.request
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
 
-from zaqar.notification.senders import attempt_deadlines
-from zaqar.notification.senders.strict_http_response import (
-    FinalResponse,
+from zaqar.notification.senders.http_connection import (
+    Connection,
+    HttpResponse,
     MalformedResponse,
 )
 from zaqar.notification.webhook_address_guard import (
-    AddressRefused,
+    PORTS,
     Guard,
     is_public,
-    port_of,
 )
-
-#: Maximum bytes of a body that are read.
-MAX_READ = 16 * 1024
 
 #: Maximum number of hosts with idle connections.
 MAX_HOSTS = 256
 
+#: Threads that resolve names: a name server may hang, too.
+RESOLVERS = 32
+
 Exempt = Callable[[str, int], bool]
+
+_NO_RESPONSE = 'there was no answer'
 
 
 class NoResponse(Exception):
@@ -56,25 +59,14 @@ class NoResponse(Exception):
         self.detail = detail
 
 
-_NO_RESPONSE = 'there was no answer'
-
-
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
-    """A response, with the beginning of its body."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
 class WebhookClient:
-    """Sends requests to receivers.
+    """Sends requests to receivers, on one event loop.
 
     :param connect: seconds for connecting
     :param total: seconds for a whole request
     :param per_host: maximum number of idle connections per host
-    :param is_exempt: returns whether a host and port need no public address
+    :param is_exempt: returns whether a host and port need no public address;
+        called in a thread
     :param ca_certs: file with trusted certificates, None for the system's
     """
 
@@ -88,24 +80,20 @@ class WebhookClient:
         is_exempt: Exempt = lambda host, port: False,
         ca_certs: str | None = None,
     ) -> None:
-        self._total = total
-        self._timeout = urllib3.Timeout(connect=connect, read=total)
-        self._watch = attempt_deadlines.DeadlineWatch()
-        kinds = _guarded_pool_classes(guard, is_exempt)
-        self._options = {
-            'num_pools': MAX_HOSTS,
-            'maxsize': per_host,
-            'retries': False,
-            # Created once: reading all certificates takes a while.
-            'ssl_context': ssl.create_default_context(cafile=ca_certs),
-        }
-        self._direct = urllib3.PoolManager(**self._options)  # type: ignore[arg-type]
-        self._direct.pool_classes_by_scheme = kinds
         self._guard = guard
-        self._proxies: dict[str, urllib3.ProxyManager] = {}
-        self._lock = threading.Lock()
+        self._connect_timeout = connect
+        self._total = total
+        self._per_host = per_host
+        self._is_exempt = is_exempt
+        # Created once: reading all certificates takes a while.
+        self._tls = ssl.create_default_context(cafile=ca_certs)
+        self._proxies = urllib.request.getproxies()
+        self._idle: OrderedDict[str, deque[Connection]] = OrderedDict()
+        self._resolving = ThreadPoolExecutor(
+            RESOLVERS, thread_name_prefix='resolver'
+        )
 
-    def post(
+    async def post(
         self, url: str, headers: Mapping[str, str], body: bytes
     ) -> HttpResponse:
         """Send a POST.
@@ -113,175 +101,233 @@ class WebhookClient:
         :raises NoResponse: there is no response
         :raises AddressRefused: the address or port is not allowed
         """
-        manager = self._manager(url)
-        if manager is not self._direct:
-            self._guard.check_port(port_of(urlsplit(url)))
-        timed = self._watch.enter(time.monotonic() + self._total)
+        connection: Connection | None = None
         try:
-            response = self._exchange(manager, url, headers, body)
-        except AddressRefused:
+            target = _parsed(url)
+            proxy = self._proxy(target)
+            key = f'{target.scheme}://{target.netloc}'
+            async with asyncio.timeout(self._total):
+                connection = self._borrow(key)
+                if connection is None:
+                    connection = await self._connected(target, proxy)
+                response = await connection.request(
+                    _encoded(target, headers, body, proxy)
+                )
+        except TimeoutError:
+            _give_up(connection)
+            raise NoResponse(
+                _NO_RESPONSE, f'within {self._total:g} s'
+            ) from None
+        except (OSError, MalformedResponse, LocationParseError) as error:
+            _give_up(connection)
+            raise _failed(error) from None
+        except BaseException:
+            _give_up(connection)
             raise
-        except Exception as error:
-            if not timed.is_over:
-                raise _failed(error, to_public=timed.is_public) from None
-        finally:
-            self._watch.leave(timed)
-        if timed.is_over:
-            # What was cut off may look like a short response.
-            raise NoResponse(_NO_RESPONSE, f'within {self._total:g} s')
+        self._return(key, connection)
         return response
 
     def close(self) -> None:
-        self._watch.stop()
-        for manager in (self._direct, *self._proxies.values()):
-            manager.clear()
+        """Close idle connections."""
+        idle, self._idle = self._idle, OrderedDict()
+        for connections in idle.values():
+            for connection in connections:
+                connection.close()
+        self._resolving.shutdown(wait=False, cancel_futures=True)
 
-    def _exchange(
-        self,
-        manager: urllib3.PoolManager,
-        url: str,
-        headers: Mapping[str, str],
-        body: bytes,
-    ) -> HttpResponse:
-        response = manager.urlopen(
-            'POST',
-            url,
-            body=body,
-            headers=headers,
-            redirect=False,
-            retries=False,
-            timeout=self._timeout,
-            preload_content=False,
-        )
-        try:
-            start = response.read(MAX_READ + 1, decode_content=False) or b''
-        except BaseException:
-            response.close()
-            raise
-        if len(start) > MAX_READ:
-            # The rest of a long body is not read.
-            response.close()
+    def _borrow(self, key: str) -> Connection | None:
+        idle = self._idle.get(key)
+        while idle:
+            connection = idle.pop()
+            if connection.is_usable:
+                return connection
+        return None
+
+    def _return(self, key: str, connection: Connection) -> None:
+        if not connection.is_usable:
+            connection.close()
+            return
+        idle = self._idle.get(key)
+        if idle is None:
+            idle = self._idle[key] = deque()
+            if len(self._idle) > MAX_HOSTS:
+                _, oldest = self._idle.popitem(last=False)
+                for one in oldest:
+                    one.close()
         else:
-            response.release_conn()
-        return HttpResponse(
-            response.status, response.headers, start[:MAX_READ]
+            self._idle.move_to_end(key)
+        idle.append(connection)
+        if len(idle) > self._per_host:
+            idle.popleft().close()
+
+    def _proxy(self, target: Url) -> Url | None:
+        """Return the proxy that the environment names for a URL, if any."""
+        proxy = self._proxies.get(target.scheme or '')
+        if not proxy or urllib.request.proxy_bypass(target.netloc or ''):
+            return None
+        return _parsed(proxy if '://' in proxy else f'http://{proxy}')
+
+    async def _connected(self, target: Url, proxy: Url | None) -> Connection:
+        """Connect to a receiver, or to the proxy that leads to it.
+
+        :raises AddressRefused: the address or port is not allowed
+        :raises OSError: it cannot be reached
+        """
+        if proxy is None:
+            host, port = _host(target), _port(target)
+            addresses = await self._resolved(
+                functools.partial(
+                    self._guard.addresses,
+                    host,
+                    port,
+                    exempt=functools.partial(self._is_exempt, host, port),
+                )
+            )
+            return await self._open(addresses, target)
+        self._guard.check_port(_port(target))
+        addresses = await self._resolved(
+            functools.partial(_addresses_of_proxy, _host(proxy), _port(proxy))
         )
+        connection = await self._open(addresses, proxy)
+        if target.scheme == 'https':
+            await self._tunnel(connection, target, proxy)
+        return connection
 
-    def _manager(self, url: str) -> urllib3.PoolManager:
-        """Return the connections for a URL: direct ones, or by a proxy."""
-        parts = urlsplit(url)
-        proxy = urllib.request.getproxies().get(parts.scheme)
-        if not proxy or urllib.request.proxy_bypass(parts.netloc):
-            return self._direct
-        with self._lock:
-            manager = self._proxies.get(proxy)
-            if manager is None:
-                manager = urllib3.ProxyManager(proxy, **self._options)  # type: ignore[arg-type]
-                manager.pool_classes_by_scheme = _pool_classes()
-                self._proxies[proxy] = manager
-        return manager
+    async def _resolved(
+        self, resolve: Callable[[], list[tuple[str, int]]]
+    ) -> list[tuple[str, int]]:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._resolving, resolve)
+        except (socket.gaierror, UnicodeError):
+            raise NoResponse('the name of the host has no address') from None
 
-
-class _Watched:
-    """A connection that is shut down at the deadline."""
-
-    def request(self, *arguments: Any, **options: Any) -> None:
-        connection: Any = self
-        if connection.sock is None:
-            connection.connect()
-        attempt_deadlines.watch(connection)
-        parent: Any = super()
-        parent.request(*arguments, **options)
-
-
-class _Connection(_Watched, HTTPConnection):
-    response_class = FinalResponse
-
-
-class _TlsConnection(_Watched, HTTPSConnection):
-    response_class = FinalResponse
-
-    def connect(self) -> None:
-        super().connect()
-        attempt_deadlines.watch(self)
-
-
-def _pool_classes(
-    http: type[_Connection] = _Connection,
-    https: type[_TlsConnection] = _TlsConnection,
-) -> dict[str, Any]:
-    """Return urllib3's pools with connections of these classes."""
-    return {
-        'http': type('P', (HTTPConnectionPool,), {'ConnectionCls': http}),
-        'https': type('PS', (HTTPSConnectionPool,), {'ConnectionCls': https}),
-    }
-
-
-def _guarded_pool_classes(guard: Guard, is_exempt: Exempt) -> dict[str, Any]:
-    """Return urllib3's pools with connections that check addresses."""
-
-    def new_socket(connection: HTTPConnection) -> socket.socket:
-        host = connection.host.strip('[]')
-        port = int(connection.port)
-        timeout: Any = connection.timeout
-        addresses = guard.addresses(
-            host, port, exempt=functools.partial(is_exempt, host, port)
-        )
-        last: OSError | None = None
-        for address in addresses:
-            # A name with many addresses gets no more time than others.
-            left = attempt_deadlines.time_left()
-            if left <= 0:
-                raise TimeoutError
+    async def _open(
+        self, addresses: list[tuple[str, int]], target: Url
+    ) -> Connection:
+        """Connect to the first address that answers."""
+        loop = asyncio.get_running_loop()
+        is_tls = target.scheme == 'https'
+        last: Exception | None = None
+        for host, port in addresses:
             try:
-                return _connected(address, min(timeout, left))
+                async with asyncio.timeout(self._connect_timeout):
+                    _, connection = await loop.create_connection(
+                        Connection,
+                        host,
+                        port,
+                        ssl=self._tls if is_tls else None,
+                        server_hostname=_host(target) if is_tls else None,
+                    )
+            except ssl.SSLCertVerificationError as error:
+                raise _untrusted(error, host) from None
             except OSError as error:
                 last = error
+                continue
+            return connection
+        if isinstance(last, TimeoutError):
+            detail = f'not connected within {self._connect_timeout:g} s'
+            raise NoResponse(_NO_RESPONSE, detail)
         raise last or OSError
 
-    class Http(_Connection):
-        def _new_conn(self) -> socket.socket:
-            return new_socket(self)
+    async def _tunnel(
+        self, connection: Connection, target: Url, proxy: Url
+    ) -> None:
+        """Have a proxy lead to the receiver, and speak TLS to it."""
+        try:
+            place = f'{target.host}:{_port(target)}'
+            head = [f'CONNECT {place} HTTP/1.1', f'Host: {place}']
+            head += [*_proxy_login(proxy), '', '']
+            response = await connection.request(
+                '\r\n'.join(head).encode('latin-1'), is_tunnel=True
+            )
+            if response.status != 200:
+                raise MalformedResponse(
+                    f'the proxy answered {response.status}'
+                )
+            loop = asyncio.get_running_loop()
+            connection.transport = await loop.start_tls(
+                connection.transport,
+                connection,
+                self._tls,
+                server_hostname=_host(target),
+            )
+        except BaseException:
+            connection.close()
+            raise
 
-    class Https(_TlsConnection):
-        def _new_conn(self) -> socket.socket:
-            return new_socket(self)
 
-    return _pool_classes(Http, Https)
-
-
-def _connected(address: tuple[str, int], timeout: float) -> socket.socket:
-    sock = socket.create_connection(address, timeout=timeout)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    timed = attempt_deadlines.current()
-    if timed is not None:
-        timed.connected(sock, is_public=is_public(address[0]))
-    return sock
+@functools.lru_cache(1000)
+def _parsed(url: str) -> Url:
+    return parse_url(url)
 
 
-def _failed(error: Exception, *, to_public: bool) -> NoResponse:
-    cause: Any = error
-    while isinstance(cause, urllib3.exceptions.HTTPError):
-        inner = getattr(cause, 'reason', None) or cause.__cause__
-        inner = inner or next(
-            (one for one in cause.args if isinstance(one, Exception)), None
-        )
-        if not isinstance(inner, Exception) or inner is cause:
-            break
-        cause = inner
-    if isinstance(cause, AddressRefused):
-        raise cause
-    if isinstance(cause, socket.gaierror):
-        return NoResponse('the name of the host has no address')
-    detail = f'{type(cause).__name__} {_short(cause)}'.rstrip()
-    if isinstance(cause, ssl.SSLCertVerificationError) and to_public:
-        # The owner of a public receiver can find this out anyway.
-        return NoResponse(f'its certificate is not valid: {_short(cause)}')
+def _host(target: Url) -> str:
+    return (target.host or '').strip('[]')
+
+
+def _port(target: Url) -> int:
+    return target.port or PORTS.get(target.scheme or '', 0)
+
+
+def _addresses_of_proxy(host: str, port: int) -> list[tuple[str, int]]:
+    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(str(place[0]), int(place[1])) for *_, place in answers]
+
+
+def _proxy_login(proxy: Url) -> list[str]:
+    if not proxy.auth:
+        return []
+    login = base64.b64encode(unquote(proxy.auth).encode()).decode()
+    return [f'Proxy-Authorization: Basic {login}']
+
+
+def _encoded(
+    target: Url, headers: Mapping[str, str], body: bytes, proxy: Url | None
+) -> bytes:
+    """Return the text of a request."""
+    place = target.request_uri
+    lines = [f'Host: {target.netloc}']
+    if proxy is not None and target.scheme == 'http':
+        place = f'http://{target.netloc}{place}'
+        lines += _proxy_login(proxy)
+    lines += [f'{name}: {value}' for name, value in headers.items()]
+    if not any(name.lower() == 'accept-encoding' for name in headers):
+        lines.append('Accept-Encoding: identity')
+    head = '\r\n'.join(lines)
+    return (
+        f'POST {place} HTTP/1.1\r\n{head}\r\n'
+        f'Content-Length: {len(body)}\r\n\r\n'
+    ).encode('latin-1') + body
+
+
+def _give_up(connection: Connection | None) -> None:
+    if connection is not None:
+        connection.close()
+
+
+def _failed(error: Exception) -> NoResponse:
+    detail = f'{type(error).__name__} {_short(error)}'.rstrip()
     return NoResponse(_NO_RESPONSE, detail)
+
+
+def _untrusted(
+    error: ssl.SSLCertVerificationError, address: str
+) -> NoResponse:
+    if is_public(address):
+        # The owner of a public receiver can find this out anyway.
+        reason = f'its certificate is not valid: {error.verify_message}'
+        return NoResponse(reason[:200])
+    return _failed(error)
 
 
 def _short(error: Exception) -> str:
     """Return the text of an error, without text of receivers or URLs."""
     if isinstance(error, MalformedResponse):
         return str(error)
-    return ' '.join(str(getattr(error, 'strerror', None) or '').split())[:200]
+    if isinstance(error, ssl.SSLError):
+        return str(error.reason or '')
+    number = getattr(error, 'errno', None)
+    return (
+        os.strerror(number) if isinstance(number, int) and number > 0 else ''
+    )

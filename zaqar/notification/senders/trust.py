@@ -10,8 +10,8 @@ hosts of ``trust_targets``.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
-import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -40,7 +40,6 @@ class TrustSender:
     ) -> None:
         self._settings = settings
         self._keystone = keystone
-        self._lock = threading.Lock()
         self._exempt: frozenset[HostPort] = frozenset()
         self._client = WebhookClient(
             # Services of a cloud may listen at any port.
@@ -51,7 +50,7 @@ class TrustSender:
             is_exempt=self._is_exempt,
         )
 
-    def send(self, delivery: Delivery, *, now: int) -> Outcome:
+    async def send(self, delivery: Delivery, *, now: int) -> Outcome:
         """Make one attempt, a second one with another token after a 401."""
         url = delivery.subscriber[len(_PREFIX) :]
         try:
@@ -66,16 +65,17 @@ class TrustSender:
         trust_id = trust_interface.used(delivery.options)
         if self._keystone is None or not trust_id:
             return Outcome(Verdict.REFUSED, 'there is no trust')
-        outcome = self._with_token(delivery, headers, body, url, trust_id)
-        if outcome.reason == 'answered 401':
+        parts = delivery, headers, body, url, trust_id
+        outcome = await self._with_token(*parts)
+        if outcome.status == 401:
             self._keystone.drop(trust_id)
-            outcome = self._with_token(delivery, headers, body, url, trust_id)
+            outcome = await self._with_token(*parts)
         return outcome
 
     def close(self) -> None:
         self._client.close()
 
-    def _with_token(
+    async def _with_token(
         self,
         delivery: Delivery,
         headers: dict[str, str],
@@ -87,7 +87,8 @@ class TrustSender:
 
         assert self._keystone is not None
         try:
-            token = self._keystone.token(trust_id)
+            # Its library blocks.
+            token = await asyncio.to_thread(self._keystone.token, trust_id)
         except (exceptions.NotFound, exceptions.Forbidden):
             return Outcome(Verdict.REFUSED, 'the trust has ended')
         except exceptions.Unauthorized:
@@ -96,17 +97,20 @@ class TrustSender:
             return Outcome(Verdict.RETRY, 'Keystone gives no token')
         except exceptions.ClientException:
             return Outcome(Verdict.RETRY, 'Keystone does not answer')
-        with self._lock:
-            self._exempt = self._exempt | token.exempt
+        self._exempt = self._exempt | token.exempt
         if delivery.confirmation:
             # The token is only for its catalogue: nothing shows yet that the
             # receiver wants it.
-            return webhook.attempt(self._client, delivery, headers, body, url)
+            return await webhook.attempt(
+                self._client, delivery, headers, body, url
+            )
         fault = self._fault(url, token)
         if fault is not None:
             return Outcome(Verdict.REFUSED, fault)
         headers = {'X-Auth-Token': token.text, **headers}
-        return webhook.attempt(self._client, delivery, headers, body, url)
+        return await webhook.attempt(
+            self._client, delivery, headers, body, url
+        )
 
     def _is_exempt(self, host: str, port: int) -> bool:
         host = host.lower()

@@ -7,6 +7,7 @@
 import base64
 import datetime
 import email.utils
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from urllib.parse import unquote, urlsplit
@@ -15,11 +16,8 @@ from zaqar import version
 from zaqar.controllers import subscription_keys, subscription_validation
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
 from zaqar.notification.senders import webhook_signature
-from zaqar.notification.senders.http_client import (
-    HttpResponse,
-    NoResponse,
-    WebhookClient,
-)
+from zaqar.notification.senders.http_client import NoResponse, WebhookClient
+from zaqar.notification.senders.http_connection import HttpResponse
 from zaqar.notification.service_catalog import ServiceCatalog
 from zaqar.notification.settings import NotificationSettings
 from zaqar.notification.webhook_address_guard import AddressRefused, Guard
@@ -53,14 +51,14 @@ class WebhookSender:
         self._secret = signing_secret
         self._max_rendered_size = max_rendered_size
 
-    def send(self, delivery: Delivery, *, now: int) -> Outcome:
+    async def send(self, delivery: Delivery, *, now: int) -> Outcome:
         try:
             headers, body = request(
                 delivery, now, self._secret, self._max_rendered_size
             )
         except TooLarge as error:
             return Outcome(Verdict.REFUSED, str(error))
-        return attempt(self._client, delivery, headers, body)
+        return await attempt(self._client, delivery, headers, body)
 
     def close(self) -> None:
         self._client.close()
@@ -84,7 +82,7 @@ def create(settings: NotificationSettings) -> WebhookSender:
     )
 
 
-def attempt(
+async def attempt(
     client: WebhookClient,
     delivery: Delivery,
     headers: Mapping[str, str],
@@ -97,7 +95,7 @@ def attempt(
     if login is not None and 'authorization' not in names:
         headers = {**headers, 'Authorization': login}
     try:
-        response = client.post(target, headers, body)
+        response = await client.post(target, headers, body)
     except NoResponse as error:
         return Outcome(Verdict.RETRY, str(error), detail=error.detail)
     except AddressRefused as error:
@@ -204,7 +202,7 @@ def _confirms(response: HttpResponse, delivery: Delivery) -> bool:
 
 
 def _retry_after(response: HttpResponse) -> int | None:
-    text = response.headers.get('Retry-After', '').strip()
+    text = response.headers.get('retry-after', '').strip()
     if text.isdecimal() and len(text) < 10:
         return int(text)
     try:
@@ -218,6 +216,7 @@ def _retry_after(response: HttpResponse) -> int | None:
     return max(0, int(wait.total_seconds()))
 
 
+@functools.lru_cache(1000)
 def _login(url: str) -> tuple[str, str | None]:
     """Return a URL without user and password, and a header with them."""
     parts = urlsplit(url)

@@ -10,7 +10,7 @@ import threading
 
 from zaqar.models import NewMessage
 from zaqar.storage.base import OUTBOX
-from zaqar.storage.sqlalchemy import queue_state
+from zaqar.storage.sqlalchemy import post_announcements, queue_state
 from zaqar.storage.sqlalchemy.message_rows import (
     NEW_COLUMNS,
     NEW_VALUES,
@@ -24,6 +24,11 @@ RANDOM_BITS = 20
 _INSERT = (
     f'INSERT INTO message ({NEW_COLUMNS}) SELECT id, {NEW_VALUES} '
     'FROM message_queue WHERE qid = :outbox'
+)
+
+_ANNOUNCE = (
+    f'SELECT {post_announcements.ANNOUNCE.format(row="o")} '
+    'FROM message_queue o WHERE o.qid = :outbox'
 )
 
 
@@ -57,3 +62,7 @@ def add_notice(session: SqlSession, notice: NewMessage, now: int) -> None:
     ):
         # There is no outbox yet, or the number is taken.
         queue_state.lock(session, OUTBOX, now)
+    if session.dialect == 'postgresql':
+        announcement = post_announcements.announcement(OUTBOX, [notice])
+        values = {'outbox': OUTBOX, 'announcement': announcement}
+        session.later(_ANNOUNCE, values)

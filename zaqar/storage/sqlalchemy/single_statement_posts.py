@@ -61,7 +61,8 @@ m AS (
         :now + p.ttl::bigint * 1000, :now, p.ttl, p.client, 0, p.checksum,
         p.public_id, p.body, p.extras
     FROM q, p JOIN t ON t.token = p.token){more}
-SELECT t.token, t.ids, q.subscribed, {announce} FROM q LEFT JOIN t ON true
+SELECT t.token, t.ids, q.subscribed, {announce}
+FROM q LEFT JOIN t ON true
 """
 _NOTICES = """,
 n AS (
@@ -80,12 +81,20 @@ n AS (
     WHERE o.qid = :outbox AND q.subscribed > 0)"""
 
 
+#: Notices are announced, too, where notifiers wait for them.
+_ANNOUNCE_NOTICES = """, CASE WHEN q.subscribed > 0 THEN (
+    SELECT {announce} FROM message_queue o WHERE o.qid = :outbox) END"""
+
+
 def _statement(only: str, more: str = '') -> str:
+    announce = post_announcements.ANNOUNCE.format(row='q')
+    if more:
+        of_outbox = post_announcements.ANNOUNCE.format(row='o').replace(
+            ':announcement', ':n_announcement'
+        )
+        announce += _ANNOUNCE_NOTICES.format(announce=of_outbox)
     return _STATEMENT.format(
-        only=only,
-        more=more,
-        lifetime=TOKEN_LIFETIME,
-        announce=post_announcements.ANNOUNCE.format(row='q'),
+        only=only, more=more, lifetime=TOKEN_LIFETIME, announce=announce
     )
 
 
@@ -139,7 +148,7 @@ def post(
         sql = _WITH_NOTICES
         values |= _notices(notifying, now)
     stored: dict[tuple[str, str], Sequence[str]] = {}
-    for token, ids, epoch, _ in session.all(sql, values):
+    for token, ids, epoch, *_ in session.all(sql, values):
         unsubscribed.update(qid, epoch)
         if token is not None:
             stored[qid, token] = split_ids(ids)
@@ -159,4 +168,5 @@ def _notices(posts: Sequence[PostCall], now: int) -> dict[str, Any]:
         'n_clients': [item.client for item in notices],
         'n_checksums': [item.checksum for item in notices],
         'n_bodies': [item.body for item in notices],
+        'n_announcement': post_announcements.announcement(OUTBOX, notices),
     }

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from zaqar.storage.availability import Watch
-from zaqar.storage.base import MessageStore
+from zaqar.storage.base import OUTBOX, MessageStore
 from zaqar.tests.contract.conftest import settles
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.contract.harnesses import Feature, Harness
-from zaqar.tests.contract.probe import Probe, token
+from zaqar.tests.contract.probe import Probe, message, token
 from zaqar.tests.contract.proxy import Proxy
 
 #: Seconds in which a report must come, also from a busy machine.
@@ -111,6 +111,26 @@ def test_the_first_post_to_a_queue_is_heard(
     listener.add(queue)
     elsewhere(queue, beside).post('a')
     listener.hear_of_posts(queue, 1)
+
+
+@watched
+def test_the_notice_of_a_post_is_heard(
+    queue: Probe, beside: MessageStore, listen: Listen
+) -> None:
+    outbox = Probe(queue.store, queue.hand, OUTBOX)
+    queue.store.mark_subscribed(queue.qid, now=queue.hand.now)
+    listener = listen(queue.store)
+    listener.add(outbox)
+    for _ in range(2):
+        beside.post(
+            queue.qid,
+            [message('a')],
+            now=queue.hand.now,
+            token=token(),
+            notice=lambda _: message('a notice', ttl=86_400),
+        )
+        listener.hear_of_posts(outbox, 1)
+    outbox.store.purge(OUTBOX, now=queue.hand.now)
 
 
 @watched

@@ -328,6 +328,7 @@ if mark ~= '0' and notice == '2' then
     if not stored(outbox, at) then
         append(outbox, at,
             unpack(call('HMGET', outbox.state, 'next', 'posted')))
+        announce_in(outbox.state, call('HGET', outbox.state, 'publish'), 1)
     end
 end
 announce(unheld)

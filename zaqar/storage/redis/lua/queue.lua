@@ -446,13 +446,17 @@ end
 
 -- Notify processes that wait for messages: so many have been posted, or, with
 -- 0, others have become available. The channel has the name of the state.
-local function announce(count)
-    if publish then
+local function announce_in(state, command, count)
+    if command then
         -- Who lacks the permission to publish can post nevertheless.
-        if redis.pcall(publish, own.state, count) == 0 then
-            call('HDEL', own.state, 'publish')
+        if redis.pcall(command, state, count) == 0 then
+            call('HDEL', state, 'publish')
         end
     end
+end
+
+local function announce(count)
+    announce_in(own.state, publish, count)
 end
 
 if gone then

@@ -14,7 +14,7 @@ from zaqar.controllers.outbox_notices import LIFETIME, REQUEUE_SECONDS
 from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.metrics import Metrics
 from zaqar.models import NewMessage, Scope
-from zaqar.notification import fanout
+from zaqar.notification import fanout, outbox_limit_per_project
 from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
@@ -312,6 +312,8 @@ def test_a_project_has_no_more_waiting_than_allowed(
     rig.until(lambda: rig.deliveries(one)['retried'] == 10)
     rig.stop()
     rig.until(lambda: len(rig.waiting()) == 10)
+    counts = outbox_limit_per_project.count(rig.ctx.cipher, rig.store)
+    assert [number for number, _ in counts.values()] == [10]
     text = b''.join(message.body for message in rig.waiting())
     # The oldest are gone, and their owner is told.
     assert b'"body":0,' not in text.replace(b' ', b'')

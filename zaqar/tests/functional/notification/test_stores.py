@@ -18,8 +18,8 @@ from zaqar.controllers import (
 )
 from zaqar.models import Record, Scope
 from zaqar.notification import fanout
-from zaqar.notification.delivery_leases_and_completion import LEASE
 from zaqar.notification.delivery_scheduler import Scheduler
+from zaqar.notification.pending_claims import LEASE
 from zaqar.storage.base import PENDING
 from zaqar.tests.contract import (  # noqa: F401
     harnesses,
@@ -118,14 +118,13 @@ def test_nobody_is_woken_for_nothing(
     rig.post('x')
     rig.rests()
     counted(rig.store, 'claim')
-    counted(Scheduler, 'mark_slow')
-    counted(threading.Condition, 'wait')
+    counted(Scheduler, 'check')
+    counted(Scheduler, 'take')
     rig.until(lambda: calls['outbox: claim'] >= 24)
-    # Notices are looked for ten times a second, dues twice; slow attempts,
-    # of which there are none, when there is something else to do.
-    assert calls['notifier: mark_slow'] < calls['outbox: claim'] / 2
-    # Who was woken would wait again.
-    assert calls['sender: wait'] == 0
+    # The event loop rests while there is nothing to send: it looks once more
+    # after what it has sent.
+    assert calls['deliveries: check'] <= 1
+    assert calls['deliveries: take'] <= 1
 
 
 #: JSON by its grammar that no decoder of proper text takes.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import pathlib
@@ -13,11 +14,8 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from zaqar.notification.senders.http_client import (
-    MAX_READ,
-    NoResponse,
-    WebhookClient,
-)
+from zaqar.notification.senders.http_client import NoResponse, WebhookClient
+from zaqar.notification.senders.http_connection import MAX_READ
 from zaqar.notification.senders.webhook import WebhookSender
 from zaqar.notification.webhook_address_guard import Guard
 from zaqar.tests.functional.notification.conftest import (
@@ -401,7 +399,7 @@ def test_a_name_with_many_dead_addresses_gets_no_more_time() -> None:
         caller = WebhookClient(guard, connect=0.4, total=1)
         began = time.monotonic()
         with pytest.raises(NoResponse, match='no answer'):
-            caller.post('http://many.example/', {}, b'')
+            asyncio.run(caller.post('http://many.example/', {}, b''))
         # Rather than a hundred times what connecting may take.
         assert time.monotonic() - began < 20
         caller.close()

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,11 +11,13 @@ from zaqar.notification.delivery_scheduler import (
     CIRCUIT_FAILURES,
     CIRCUIT_SECONDS,
     DEFER_FAILING,
+    DEFER_LONGEST,
     FAILING_AFTER,
     HANG_SECONDS,
     MAX_FAILING,
-    MAX_HEALTHY,
-    MAX_NEW,
+    MAX_HELD,
+    PACE_SHARE,
+    SLOW_PER_PERMIT,
     SLOW_SECONDS,
     Attempt,
     Scheduler,
@@ -77,68 +77,36 @@ class Bench:
             self.end(self.take(), False)
 
 
-PATIENCE = 30.0
-
-
-def resting(
-    scheduler: Scheduler[Job], seconds: float = 3600.0
-) -> threading.Thread:
-    """Rest in another thread, until that has begun."""
-    thread = threading.Thread(target=scheduler.wait_until_slow, args=[seconds])
-    thread.start()
-    while not scheduler.is_waiting:
-        time.sleep(0.001)
-    return thread
-
-
-@pytest.mark.parametrize('is_slow', [False, True])
-def test_who_rests_looks_when_an_attempt_may_be_slow(is_slow: bool) -> None:
-    scheduler: Scheduler[Job] = Scheduler(4, 3, lambda job, wait: None)
-    thread = resting(scheduler)
-    scheduler.offer(Job('a'))
-    attempt = scheduler.take()
-    assert attempt is not None
-    if not is_slow:
-        # It was over before anybody looked: an hour is an hour.
-        scheduler.end(attempt, None, more=False)
-    thread.join(PATIENCE if is_slow else 4 * SLOW_SECONDS)
-    assert thread.is_alive() is not is_slow
-    assert time.monotonic() - attempt.began >= SLOW_SECONDS
-    scheduler.stop_waiting()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
-
-
-def test_rest_ends_in_time_whatever_goes_on() -> None:
+def test_when_to_look_again_is_known() -> None:
     bench = Bench()
-    bench.offer('a')
-    bench.take()
-    bench.scheduler.wait_until_slow(0)
+    assert bench.scheduler.check_in() is None
+    bench.offer('a', 'a')
+    assert bench.scheduler.check_in() is None
+    attempt = bench.take()
+    assert bench.scheduler.check_in() == pytest.approx(SLOW_SECONDS)
     bench.at += SLOW_SECONDS
-    bench.scheduler.wait_until_slow(-1)
-    bench.scheduler.stop_waiting()
-    bench.scheduler.wait_until_slow(3600)
+    bench.scheduler.check()
+    left = HANG_SECONDS - SLOW_SECONDS
+    assert bench.scheduler.check_in() == pytest.approx(left)
+    bench.at += left
+    bench.scheduler.check()
+    assert bench.scheduler.check_in() is None
+    bench.end(attempt)
+    assert bench.take()
 
 
-def test_looking_wakes_no_more_than_may_begin(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    woken: list[int] = []
-
-    class Condition(threading.Condition):
-        def notify(self, n: int = 1) -> None:
-            woken.append(n)
-
-    monkeypatch.setattr(threading, 'Condition', Condition)
+def test_no_more_attempts_are_slow_than_allowed() -> None:
     bench = Bench(permits=1)
-    bench.offer('a')
-    bench.take()
-    woken.clear()
-    bench.scheduler.mark_slow()
-    bench.at += SLOW_SECONDS
-    bench.scheduler.mark_slow()
-    bench.scheduler.mark_slow()
-    assert woken == [0, 1, 0]
+    hosts = [f'h{number}' for number in range(SLOW_PER_PERMIT + 1)]
+    bench.offer(*hosts, 'late')
+    for _ in hosts:
+        bench.take()
+        bench.at += SLOW_SECONDS
+        bench.scheduler.check()
+    assert bench.scheduler.slow == SLOW_PER_PERMIT
+    assert bench.scheduler.take() is None
+    # It is looked at again and again, for as long as that is so.
+    assert bench.scheduler.check_in() is not None
 
 
 def test_hosts_take_turns() -> None:
@@ -175,7 +143,7 @@ def test_a_slow_attempt_gives_its_permit_to_others() -> None:
     bench.offer('slow', 'quick')
     assert bench.take().job.host == 'slow'
     bench.at += SLOW_SECONDS
-    bench.scheduler.mark_slow()
+    bench.scheduler.check()
     assert bench.scheduler.slow == 1
     assert bench.take().job.host == 'quick'
 
@@ -185,10 +153,10 @@ def test_a_host_that_hangs_keeps_few_waiting() -> None:
     bench.offer(*['a'] * 60)
     bench.take()
     bench.at += SLOW_SECONDS
-    bench.scheduler.mark_slow()
+    bench.scheduler.check()
     assert not bench.deferred
     bench.at += HANG_SECONDS - SLOW_SECONDS
-    bench.scheduler.mark_slow()
+    bench.scheduler.check()
     assert len(bench.deferred) == 59 - MAX_FAILING
     assert {seconds for _, seconds in bench.deferred} == {DEFER_FAILING}
     assert bench.wait('a') == DEFER_FAILING
@@ -197,14 +165,31 @@ def test_a_host_that_hangs_keeps_few_waiting() -> None:
     assert bench.scheduler.held == MAX_FAILING + 1
 
 
-def test_a_host_in_good_order_has_more_room_than_one_unknown() -> None:
+def test_a_host_may_use_half_of_the_room_and_others_the_rest() -> None:
     bench = Bench()
-    bench.offer(*['a'] * MAX_NEW)
-    assert bench.wait('a') == 1
-    bench.end(bench.take())
-    bench.offer(*['a'] * (MAX_HEALTHY - MAX_NEW + 1))
-    assert bench.wait('a') == 1
+    bench.offer(*['a'] * (MAX_HELD // 2))
+    assert bench.wait('a') is not None
     assert bench.scheduler.expected_wait('a', 'p') is None
+    bench.offer(*['b'] * (MAX_HELD // 4))
+    assert bench.wait('b') is not None
+
+
+@pytest.mark.parametrize('pace', [0.001, 0.1])
+def test_jobs_beyond_the_room_return_at_the_pace_of_their_host(
+    pace: float,
+) -> None:
+    bench = Bench()
+    bench.offer(*['a'] * (MAX_HELD // 2))
+    for _ in range(200):
+        attempt = bench.take()
+        bench.at += pace
+        bench.end(attempt)
+        bench.offer('a')
+    waits = [bench.wait('a') or 0.0 for _ in range(2)]
+    until = MAX_HELD // 2 * pace
+    assert waits[0] == pytest.approx(min(until, DEFER_LONGEST), rel=0.01)
+    if until < DEFER_LONGEST:
+        assert waits[1] - waits[0] == pytest.approx(pace * PACE_SHARE)
 
 
 def test_a_failure_or_two_are_bad_luck() -> None:
@@ -291,9 +276,9 @@ def test_a_project_that_fills_a_queue_leaves_others_their_share() -> None:
     room = 0
     while bench.wait('a', 'loud') is None:
         room += 1
-    assert room == MAX_NEW
+    assert room == MAX_HELD // 2
     taken = 0
     while bench.wait('a', 'quiet') is None:
         taken += 1
-    assert taken == room // 2
+    assert taken > room // 4
     assert bench.wait('a', 'loud') is not None

@@ -6,6 +6,7 @@ The other end is one that says what a real one does not.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import pathlib
 import socket
@@ -15,10 +16,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
+import uvloop
 
 from zaqar.notification.senders import http_client
 from zaqar.notification.senders.http_client import NoResponse, WebhookClient
-from zaqar.notification.senders.strict_http_response import MAX_INTERIM
+from zaqar.notification.senders.http_connection import (
+    MAX_HEAD,
+    MAX_INTERIM,
+    HttpResponse,
+)
 from zaqar.notification.webhook_address_guard import Guard
 from zaqar.tests.servers.receivers import certificate
 
@@ -35,7 +41,7 @@ INTERIM = (
     b'HTTP/1.1 100 Continue\r\n\r\n',
     b'HTTP/1.1 102 Processing\r\n\r\n',
     b'HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n',
-    b'HTTP/1.1 199 Whatever\r\nContent-Length: 5\r\n\r\n',
+    b'HTTP/1.1 199 Whatever\r\n\r\n',
 )
 
 
@@ -102,18 +108,39 @@ def end(
     server.stop()
 
 
+class Caller:
+    """Makes requests, each on the same event loop."""
+
+    def __init__(
+        self,
+        *,
+        connect: float = PATIENCE,
+        total: float = PATIENCE,
+        ca_certs: str | None = None,
+    ) -> None:
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self._client = WebhookClient(
+            Guard([ipaddress.ip_network('127.0.0.0/8')]),
+            connect=connect,
+            total=total,
+            ca_certs=ca_certs,
+        )
+
+    def post(self, url: str) -> HttpResponse:
+        return self._runner.run(self._client.post(url, {}, b'body'))
+
+    def close(self) -> None:
+        self._client.close()
+        self._runner.close()
+
+
 @pytest.fixture
 def statuses(end: End, tmp_path: pathlib.Path) -> Iterator[Statuses]:
     """Makes requests, one after the other; returns their statuses."""
-    caller = WebhookClient(
-        Guard([ipaddress.ip_network('127.0.0.0/8')]),
-        connect=PATIENCE,
-        total=PATIENCE,
-        ca_certs=str(tmp_path / 'ca.pem'),
-    )
+    caller = Caller(ca_certs=str(tmp_path / 'ca.pem'))
 
     def ask(count: int) -> list[int]:
-        return [caller.post(end.url, {}, b'body').status for _ in range(count)]
+        return [caller.post(end.url).status for _ in range(count)]
 
     yield ask
     caller.close()
@@ -160,17 +187,15 @@ def test_interim_answers_do_not_move_the_deadline(
             taken, _ = server.accept()
             with taken:
                 while not over.wait(0.2):
-                    taken.sendall(b'HTTP/1.1 102 Processing\r\nX: y\r\n')
+                    taken.sendall(b'HTTP/1.1 102 Processing\r\nX: y\r\n\r\n')
 
         thread = threading.Thread(target=hint)
         thread.start()
-        caller = WebhookClient(
-            Guard([ipaddress.ip_network('127.0.0.0/8')]), connect=5, total=0.7
-        )
+        caller = Caller(connect=5, total=0.7)
         began = time.monotonic()
         url = f'http://127.0.0.1:{server.getsockname()[1]}/'
         with pytest.raises(NoResponse) as failure:
-            caller.post(url, {}, b'body')
+            caller.post(url)
         assert failure.value.detail == 'within 0.7 s'
         assert time.monotonic() - began < 10
         over.set()
@@ -185,7 +210,6 @@ def test_interim_answers_do_not_move_the_deadline(
         OK + b'!',
         NOTHING + FAULT,
         CHUNKED + FAULT,
-        OK + b'\r\n',
         # Of two lengths, which one is it?
         b'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok',
         b'HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok',
@@ -239,12 +263,22 @@ def test_only_a_public_receiver_is_shown_what_its_certificate_lacks(
             http_client, 'is_public', lambda _address, p=public: p
         )
         end.says([])
-        caller = WebhookClient(
-            Guard([ipaddress.ip_network('127.0.0.0/8')]), connect=5, total=5
-        )
+        caller = Caller(connect=5, total=5)
         with pytest.raises(NoResponse) as failure:
-            caller.post(end.url, {}, b'body')
+            caller.post(end.url)
         reasons.append(str(failure.value))
         caller.close()
     assert reasons[0].startswith('its certificate is not valid: ')
     assert reasons[1] == 'there was no answer'
+
+
+def test_no_more_of_a_head_is_read_than_enough(
+    end: End, statuses: Statuses
+) -> None:
+    line = b'X-Filler: ' + b'x' * 1000 + b'\r\n'
+    many = line * (2 * MAX_HEAD // len(line))
+    end.says([b'HTTP/1.1 103 Early Hints\r\n' + many + b'\r\n'], [OK])
+    with pytest.raises(NoResponse) as failure:
+        statuses(1)
+    assert failure.value.detail.endswith('too long')
+    assert statuses(1) == [200]

@@ -18,7 +18,7 @@ from zaqar.notification import confirmation_request_content
 from zaqar.notification.pending_delivery import host_of
 from zaqar.notification.sender_interface import Delivery, Verdict
 from zaqar.notification.senders import webhook, webhook_signature
-from zaqar.notification.senders.http_client import HttpResponse
+from zaqar.notification.senders.http_connection import HttpResponse
 
 BODY = '{"body":"ü"}'.encode()
 
@@ -146,7 +146,7 @@ def test_a_time_to_come_back_is_a_number_or_a_date() -> None:
         (email.utils.format_datetime(later), 3500, 3600),
         ('Thu, 01 Jan 1970 00:00:00 GMT', 0, 0),
     ):
-        answer = HttpResponse(503, {'Retry-After': text}, b'')
+        answer = HttpResponse(503, {'retry-after': text}, b'')
         seconds = webhook.outcome_of(answer, delivery()).retry_after
         assert seconds is not None
         assert least <= seconds <= most
@@ -157,7 +157,7 @@ def test_a_time_to_come_back_is_a_number_or_a_date() -> None:
         f'Thu, 01 Jan {"9" * 30} 00:00:00 GMT',
         'Thu, 31 Feb 1970 99:99:99 -0000',
     ):
-        answer = HttpResponse(503, {'Retry-After': text}, b'')
+        answer = HttpResponse(503, {'retry-after': text}, b'')
         assert webhook.outcome_of(answer, delivery()).retry_after is None
 
 
@@ -171,7 +171,7 @@ def test_a_time_to_come_back_is_a_number_or_a_date() -> None:
     ).map(' '.join)
 )
 def test_no_time_to_come_back_is_an_error(text: str) -> None:
-    answer = HttpResponse(503, {'Retry-After': text}, b'')
+    answer = HttpResponse(503, {'retry-after': text}, b'')
     seconds = webhook.outcome_of(answer, delivery()).retry_after
     assert seconds is None or seconds >= 0
 

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes what was decided about deliveries, in batches.
+
+Decisions are taken on the event loop, where they only change statistics in
+memory; a thread of the store writes them. What takes the place of a delivery
+is stored before it is deleted, so that a crash in between repeats it and loses
+nothing.
+
+:source: reference/delivery, "Outbox and deliveries"
+"""
+
+import logging
+import math
+import threading
+from collections import deque
+
+from zaqar.controllers import subscription_records, subscriptions
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.outbox_notices import LIFETIME
+from zaqar.errors import StoreUnavailable, ZaqarError
+from zaqar.models import Subscription
+from zaqar.notification import (
+    attempt_records,
+    dead_letters,
+    notifier_metrics,
+)
+from zaqar.notification.claimed_delivery import (
+    Attempted,
+    ClaimedDelivery,
+    GivenUp,
+)
+from zaqar.notification.decision import (
+    Acknowledge,
+    DeadLetter,
+    Decision,
+    Defer,
+    Remove,
+    Retry,
+)
+from zaqar.notification.delivery_attempt import delivery_of
+from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
+from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
+from zaqar.notification.subscription_delivery_statistics import (
+    DeliveryStatistics,
+)
+from zaqar.storage.base import PENDING, MessageStore
+from zaqar.storage.splitting_into_posts import batches
+
+LOG = logging.getLogger(__name__)
+
+#: Deliveries of one batch that need calls of their own: dead letters,
+#: confirmations and removals.
+MAX_SINGLE = 50
+
+#: Why pending deliveries are dropped.
+_NO_ROOM = 'too many deliveries of the project are waiting'
+
+
+class DecisionWriter:
+    """Writes decisions about the deliveries of one store.
+
+    :ivar changed: set when there is something to write
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        subscriptions: NotifiedSubscriptions,
+        statistics: DeliveryStatistics,
+    ) -> None:
+        self._ctx = ctx
+        self._subscriptions = subscriptions
+        self._statistics = statistics
+        # Appending to these is safe for threads.
+        self._finished: deque[ClaimedDelivery] = deque()
+        self._left: deque[ClaimedDelivery] = deque()
+        self.changed = threading.Event()
+
+    # On the event loop.
+
+    def take(
+        self,
+        job: ClaimedDelivery,
+        made: Attempted,
+        decision: Decision,
+        now: int,
+    ) -> bool:
+        """Take the decision about the next message of a job.
+
+        :returns: whether the job continues at once
+        """
+        delivery, key = made.delivery, job.pending.key
+        if isinstance(decision, Acknowledge):
+            _count(delivery, 'delivered')
+            notifier_metrics.record(
+                'latency', (now - delivery.first_at) / 1000, delivery.scheme
+            )
+            if not delivery.confirmation:
+                record = attempt_records.of(made, now, 'delivered')
+                self._statistics.delivered(key, now, record)
+            job.confirms |= decision.confirms
+        elif isinstance(decision, Retry):
+            _count(delivery, 'retried')
+            record = attempt_records.of(
+                made, now, 'retried', next_at=decision.at
+            )
+            self._statistics.retried(key, decision.reason, now, record)
+            if decision.at <= now:
+                job.attempt += 1
+                return True
+            self._replace(job, decision, now)
+        else:
+            job.given_up.append(GivenUp(job.place, made, decision, now))
+        if job.advance():
+            return True
+        self.finish(job)
+        return False
+
+    def defer(self, job: ClaimedDelivery, decision: Defer, now: int) -> None:
+        """Have the rest of a job stored for later."""
+        self._replace(job, decision, now)
+        self.finish(job)
+
+    def give_up(
+        self,
+        job: ClaimedDelivery,
+        subscription: Subscription,
+        decision: DeadLetter,
+        now: int,
+    ) -> None:
+        """Give up the rest of a job, without further attempts."""
+        for place in range(job.place, len(job.pending.messages) or 1):
+            delivery = delivery_of(
+                job.pending, place, job.attempt, subscription
+            )
+            outcome = Outcome(Verdict.REFUSED, decision.reason)
+            last = Attempted(subscription, delivery, outcome)
+            job.given_up.append(GivenUp(place, last, decision, now))
+        self.finish(job)
+
+    def finish(self, job: ClaimedDelivery) -> None:
+        """Have a job deleted, once all that follows from it is written."""
+        self._finished.append(job)
+        self.changed.set()
+
+    def leave(self, job: ClaimedDelivery) -> None:
+        """Release a job to any notifier, as it is stored."""
+        self._left.append(job)
+        self.changed.set()
+
+    # In the thread of the store.
+
+    def flush(self, store: MessageStore) -> None:
+        """Write all decisions; those that fail are written next time.
+
+        :raises StoreUnavailable: some may have been written
+        """
+        while self._left:
+            job = self._left.popleft()
+            job.lease.open.discard(job.message_id)
+            job.lease.left.add(job.message_id)
+        jobs = [self._finished.popleft() for _ in range(len(self._finished))]
+        ready, later = self._write_singly(jobs)
+        self._finished.extendleft(reversed(later))
+        try:
+            for batch in batches(
+                one for job in ready for one in job.replacements
+            ):
+                store.post(
+                    PENDING,
+                    batch,
+                    now=store.clock.now(),
+                    token=batch[0].rnd + batch[-1].rnd,
+                )
+            for job in ready:
+                job.replacements.clear()
+            if ready:
+                ids = [job.message_id for job in ready]
+                store.delete_many(PENDING, ids, now=store.clock.now())
+        except StoreUnavailable:
+            self._finished.extendleft(reversed(ready))
+            raise
+        for job in ready:
+            job.lease.open.discard(job.message_id)
+
+    def drop(self, pending: PendingDelivery, now: int) -> None:
+        """Give up a delivery that there is no room for.
+
+        :raises StoreUnavailable: a dead letter cannot be stored
+        """
+        subscription = self._subscriptions.find(pending)
+        if subscription is None:
+            return
+        for place in range(len(pending.messages) or 1):
+            delivery = delivery_of(
+                pending, place, pending.attempt, subscription
+            )
+            reason = dead_letters.dead_letter(
+                self._ctx, subscription, delivery, _NO_ROOM
+            )
+            self._statistics.given_up(pending.key, reason, now)
+
+    def _write_singly(
+        self, jobs: list[ClaimedDelivery]
+    ) -> tuple[list[ClaimedDelivery], list[ClaimedDelivery]]:
+        """Write what needs calls of its own.
+
+        :returns: jobs of which only the end is to be written, and those that
+            must wait for the next time
+        """
+        ready, later = [], []
+        left = MAX_SINGLE
+        for job in jobs:
+            if job.given_up or job.confirms:
+                left -= 1
+                if left < 0 or not self._write_one(job):
+                    left = 0
+                    later.append(job)
+                    continue
+            ready.append(job)
+        return ready, later
+
+    def _write_one(self, job: ClaimedDelivery) -> bool:
+        """Write what a job needs beside its end; return whether it could."""
+        try:
+            if job.confirms:
+                self._confirm(job)
+                job.confirms = False
+            while job.given_up:
+                self._give_up(job, job.given_up[0])
+                job.given_up.popleft()
+        except StoreUnavailable:
+            return False
+        except Exception:
+            # Others must be written.
+            LOG.exception('What follows from a delivery cannot be written')
+            job.given_up.clear()
+        return True
+
+    def _replace(
+        self, job: ClaimedDelivery, decision: Retry | Defer, now: int
+    ) -> None:
+        pending = job.pending
+        end = None
+        changes = {'deferrals': pending.deferrals + 1, 'attempt': job.attempt}
+        if isinstance(decision, Retry):
+            end = job.place + 1
+            changes = {'deferrals': 0, 'attempt': job.attempt + 1}
+        later = pending.copy(
+            messages=pending.messages[job.place : end],
+            offset=pending.offset + job.place,
+            **changes,
+        )
+        # Rounded up: a receiver that asks for a pause gets at least that.
+        delay = math.ceil((decision.at - now) / 1000)
+        job.replacements.append(
+            later.to_store(self._ctx.cipher, ttl=LIFETIME, delay=delay)
+        )
+
+    def _give_up(self, job: ClaimedDelivery, given_up: GivenUp) -> None:
+        decision, last = given_up.decision, given_up.last
+        subscription, delivery = last.subscription, last.delivery
+        # Before it is counted: what is not stored is written again.
+        reason = dead_letters.dead_letter(
+            self._ctx, subscription, delivery, decision.reason
+        )
+        _count(delivery, 'given_up')
+        is_gone = isinstance(decision, Remove) or decision.is_gone
+        kept = attempt_records.keep(self._ctx, job, given_up.place)
+        record = attempt_records.of(last, given_up.at, 'given_up', **kept)
+        self._statistics.given_up(
+            job.pending.key,
+            reason,
+            job.store.clock.now(),
+            record,
+            gone=is_gone,
+        )
+        LOG.warning(
+            'Delivery %s of queue %s, project %s, is given up after attempt '
+            '%d: %s%s',
+            delivery.id,
+            delivery.queue,
+            delivery.project,
+            delivery.attempt,
+            reason,
+            decision.detail and f' ({decision.detail})',
+        )
+        if isinstance(decision, Remove):
+            LOG.warning(
+                'Subscription %s is gone; it is removed', subscription.id
+            )
+            # Unless its owner has given it another address meanwhile.
+            subscription_records.remove(
+                self._ctx,
+                subscription.scope,
+                subscription.id,
+                subscription.version,
+            )
+
+    def _confirm(self, job: ClaimedDelivery) -> None:
+        try:
+            subscriptions.confirm(
+                self._ctx,
+                scope=job.pending.scope,
+                subscription_id=job.pending.subscription,
+                document={'confirmed': True},
+            )
+        except StoreUnavailable:
+            raise
+        except ZaqarError:
+            LOG.info('A subscription ended before it was confirmed')
+
+
+def _count(delivery: Delivery, outcome: str) -> None:
+    notifier_metrics.record('deliveries', 1, delivery.scheme, outcome)

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The event loop of a notifier: it has attempts made, and results decided."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from zaqar.controllers.retry_policy_validation import DEFAULTS
+from zaqar.errors import StoreUnavailable
+from zaqar.notification.claimed_delivery import ClaimedDelivery
+from zaqar.notification.decision import (
+    DeadLetter,
+    Defer,
+    decide,
+    decide_without_room,
+)
+from zaqar.notification.decision_writer import DecisionWriter
+from zaqar.notification.delivery_attempt import Attempts
+from zaqar.notification.delivery_scheduler import (
+    SLOW_SECONDS,
+    Attempt,
+    Scheduler,
+)
+from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
+from zaqar.notification.sender_interface import THREADS, Verdict
+
+LOG = logging.getLogger(__name__)
+
+
+class DeliveryLoop:
+    """A thread with an event loop, on which all attempts are made.
+
+    :param permits: maximum number of attempts at a time that are not slow
+    :param per_host: the same for one host
+    """
+
+    def __init__(
+        self,
+        attempts: Attempts,
+        subscriptions: NotifiedSubscriptions,
+        permits: int,
+        per_host: int,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._attempts = attempts
+        self._subscriptions = subscriptions
+        self._chance = chance
+        self.scheduler: Scheduler[ClaimedDelivery] = Scheduler(
+            permits, per_host, self._defer
+        )
+        self._loop = _new_loop()
+        self._writers: dict[str, DecisionWriter] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._check: asyncio.TimerHandle | None = None
+        self._check_at = math.inf
+        self._thread = threading.Thread(
+            target=self._run, name='deliveries', daemon=True
+        )
+
+    def add(self, pool: str, writer: DecisionWriter) -> None:
+        """Have decisions about the deliveries of a pool written."""
+        self._writers[pool] = writer
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def offer(self, jobs: Iterable[ClaimedDelivery]) -> None:
+        """Schedule jobs; called by other threads."""
+        self._loop.call_soon_threadsafe(self._offer, jobs)
+
+    def stop(self, patience: float) -> None:
+        """Leave what is queued to others; end with the attempts in progress.
+
+        :param patience: seconds for these
+        """
+        if self._thread.is_alive():
+            stopping = asyncio.run_coroutine_threadsafe(
+                self._stop(patience), self._loop
+            )
+            stopping.result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        pool = ThreadPoolExecutor(THREADS, 'sender')
+        self._loop.set_default_executor(pool)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    async def _stop(self, patience: float) -> None:
+        for job in self.scheduler.close():
+            self._writer(job).leave(job)
+        if self._check is not None:
+            self._check.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=patience)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+        self._attempts.close()
+        # Transports close in the next round.
+        await asyncio.sleep(0)
+
+    def _offer(self, jobs: Iterable[ClaimedDelivery]) -> None:
+        for job in jobs:
+            self.scheduler.offer(job)
+        self._begin_attempts()
+
+    def _begin_attempts(self) -> None:
+        while (attempt := self.scheduler.take()) is not None:
+            self._begin(self._work(attempt))
+        now = self._loop.time()
+        if self._check is not None and self._check_at - now <= SLOW_SECONDS:
+            # Nothing that has begun since then is slow earlier.
+            return
+        wait = self.scheduler.check_in()
+        if wait is not None:
+            if self._check is not None:
+                self._check.cancel()
+            self._check_at = now + wait
+            self._check = self._loop.call_later(wait, self._look)
+
+    def _look(self) -> None:
+        self._check = None
+        self.scheduler.check()
+        self._begin_attempts()
+
+    def _begin(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, attempt: Attempt[ClaimedDelivery] | None) -> None:
+        """Make an attempt, and further ones as long as there are any."""
+        while attempt is not None:
+            job, more, success = attempt.job, False, None
+            try:
+                # Another notifier has the jobs of a lost lease.
+                if not job.lease.is_lost:
+                    more, success = await self._deliver(job)
+            except StoreUnavailable:
+                self._writer(job).leave(job)
+            except Exception:
+                # The others must go on.
+                LOG.exception('Unexpected error in a delivery; it is retried')
+                self._writer(job).leave(job)
+            finally:
+                self.scheduler.end(attempt, success, more=more)
+            attempt = self.scheduler.take()
+            self._begin_attempts()
+
+    async def _deliver(self, job: ClaimedDelivery) -> tuple[bool, bool | None]:
+        """Make the next attempt of a job, and decide what follows.
+
+        :returns: whether to continue with the job at once, and whether the
+            host is fine: None if nothing was sent
+        """
+        made = await self._attempts.make(job)
+        if made is None:
+            self._writer(job).finish(job)
+            return False, None
+        outcome = made.outcome
+        gone_since = None
+        if outcome.verdict is Verdict.GONE:
+            gone_since = await self._attempts.gone_since(job, made)
+        policy = await self._attempts.policy(made)
+        now = job.store.clock.now()
+        decision = decide(
+            outcome,
+            policy,
+            job.attempt,
+            now,
+            gone_since=gone_since,
+            chance=self._chance(),
+        )
+        more = self._writer(job).take(job, made, decision, now)
+        is_fine = outcome.verdict is not Verdict.RETRY
+        return more, is_fine if made.is_sent else None
+
+    def _defer(self, job: ClaimedDelivery, seconds: float) -> None:
+        """Have a job stored for later, since its host has no room for it."""
+        # For a while it is deferred whatever the policy is.
+        decision, now = self._without_room(job, seconds, DEFAULTS)
+        if isinstance(decision, Defer):
+            self._writer(job).defer(job, decision, now)
+        else:
+            self._begin(self._defer_again(job, seconds))
+
+    async def _defer_again(self, job: ClaimedDelivery, seconds: float) -> None:
+        """Give a job up if it was deferred for longer than it may be."""
+        try:
+            read = self._attempts.read
+            subscription = await read(self._subscriptions.find, job.pending)
+            if subscription is None:
+                self._writer(job).finish(job)
+                return
+            policy = await read(self._subscriptions.policy, subscription)
+        except StoreUnavailable:
+            self._writer(job).leave(job)
+            return
+        decision, now = self._without_room(job, seconds, policy)
+        if isinstance(decision, Defer):
+            self._writer(job).defer(job, decision, now)
+        else:
+            self._writer(job).give_up(job, subscription, decision, now)
+
+    def _writer(self, job: ClaimedDelivery) -> DecisionWriter:
+        return self._writers[job.pool]
+
+    def _without_room(
+        self, job: ClaimedDelivery, seconds: float, policy: Mapping[str, Any]
+    ) -> tuple[Defer | DeadLetter, int]:
+        now = job.store.clock.now()
+        decision = decide_without_room(
+            policy,
+            now - job.pending.first_at,
+            job.pending.deferrals,
+            seconds,
+            now,
+            chance=self._chance(),
+        )
+        return decision, now
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscriptions of pending deliveries, cached for a moment."""
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from cachetools import TTLCache
+
+from zaqar.controllers import subscription_records
+from zaqar.controllers.call_context import Context
+from zaqar.models import Scope, Subscription
+from zaqar.notification import retry_pauses
+from zaqar.notification.pending_delivery import PendingDelivery
+
+#: Seconds for which subscriptions are cached, and the maximum number of them.
+CACHE_SECONDS = 1.0
+MAX_CACHED = 10_000
+
+
+class NotifiedSubscriptions:
+    """Finds out who is to be notified."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._lock = threading.Lock()
+        self._cache: TTLCache[tuple[Scope, str], Subscription] = TTLCache(
+            MAX_CACHED, CACHE_SECONDS
+        )
+
+    def cached(self, pending: PendingDelivery) -> Subscription | None:
+        """Return the subscription if it is at hand.
+
+        A cached one is good enough only to notify: since then the subscriber
+        may have confirmed, and the subscription may have changed before the
+        message was posted. A request for confirmation goes to the subscriber
+        of now.
+        """
+        if pending.confirmation is not None:
+            return None
+        with self._lock:
+            cached = self._cache.get(pending.key)
+        if (
+            cached is None
+            or cached.version < pending.version
+            or not self._ctx.pipeline.is_notified(cached)
+        ):
+            return None
+        return cached
+
+    def find(self, pending: PendingDelivery) -> Subscription | None:
+        """Return the subscription, None if nobody is to be notified."""
+        cached = self.cached(pending)
+        if cached is not None:
+            return cached
+        management = self._ctx.catalogue.management
+        current = subscription_records.find(
+            management, *pending.key, management.clock.now()
+        )
+        if current is None:
+            return None
+        self.remember(current)
+        is_notified = self._ctx.pipeline.is_notified(current)
+        if pending.confirmation is not None or is_notified:
+            return current
+        return None
+
+    def remember(self, subscription: Subscription) -> None:
+        """Cache a subscription that was read a moment ago."""
+        with self._lock:
+            self._cache[subscription.scope, subscription.id] = subscription
+
+    def policy(self, subscription: Subscription) -> Mapping[str, Any]:
+        """Return the retry policy that applies to a subscription."""
+        queue = self._ctx.catalogue.find(subscription.scope)
+        metadata = queue.metadata if queue else {}
+        return retry_pauses.chosen(metadata, subscription.options)

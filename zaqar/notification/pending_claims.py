@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims on the pending deliveries of one store, held by this process.
+
+All of it belongs to the thread of the store.
+"""
+
+import logging
+import secrets
+from collections.abc import Iterable, Sequence
+
+from zaqar.controllers import outbox_notices
+from zaqar.controllers.body_encryption import Cipher
+from zaqar.errors import StoreUnavailable
+from zaqar.models import Message
+from zaqar.notification import fanout
+from zaqar.notification.claimed_delivery import ClaimedDelivery, Lease
+from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.storage.base import PENDING, MessageStore
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds after which the claims of a dead process lapse, and milliseconds
+#: between two renewals.
+LEASE = 30
+RENEW = 10_000
+
+#: Maximum number of deliveries per claim.
+BATCH = 100
+
+
+class PendingClaims:
+    """Claims pending deliveries; releases what is not finished.
+
+    :param pool: its name
+    """
+
+    def __init__(self, pool: str, cipher: Cipher) -> None:
+        self._pool = pool
+        self._cipher = cipher
+        self._leases: set[Lease] = set()
+
+    @property
+    def held(self) -> int:
+        """Number of deliveries that are not finished."""
+        return sum(len(lease.open) for lease in self._leases)
+
+    def take(self, store: MessageStore) -> tuple[list[ClaimedDelivery], bool]:
+        """Claim deliveries; return them, and whether more may wait."""
+        now = store.clock.now()
+        claim_id = secrets.token_hex(16)
+        claim = store.claim(
+            PENDING,
+            now=now,
+            claim_id=claim_id,
+            ttl=LEASE,
+            grace=LEASE,
+            limit=BATCH,
+        )
+        if claim is None:
+            return [], False
+        lease = Lease(claim_id, now, {one.id for one in claim.messages})
+        self._leases.add(lease)
+        jobs = self._jobs(store, lease, claim.messages)
+        return jobs, len(claim.messages) == BATCH
+
+    def renew(self, store: MessageStore) -> None:
+        """Renew claims that would lapse soon."""
+        now = store.clock.now()
+        for lease in list(self._leases):
+            if now - lease.renewed_at < RENEW:
+                continue
+            if store.renew(
+                PENDING, lease.claim_id, now=now, ttl=LEASE, grace=LEASE
+            ):
+                lease.renewed_at = now
+            else:
+                LOG.warning(
+                    'A claim on deliveries has expired; they may be repeated'
+                )
+                lease.is_lost = True
+                self._leases.discard(lease)
+
+    def end_finished(self, store: MessageStore) -> None:
+        """End the claims that nothing is done for any more."""
+        finished = [lease for lease in self._leases if not lease.open]
+        self._end(store, [lease for lease in finished if lease.left])
+        self._leases.difference_update(finished)
+
+    def end_all(self, store: MessageStore) -> None:
+        """Release all that is claimed."""
+        self._end(store, self._leases)
+        self._leases.clear()
+
+    def _end(self, store: MessageStore, leases: Iterable[Lease]) -> None:
+        for lease in leases:
+            store.release(PENDING, lease.claim_id, now=store.clock.now())
+
+    def _jobs(
+        self, store: MessageStore, lease: Lease, messages: Sequence[Message]
+    ) -> list[ClaimedDelivery]:
+        readable, unreadable = outbox_notices.read_all(
+            messages,
+            lambda message: PendingDelivery.read(self._cipher, message),
+        )
+        if unreadable:
+            self._requeue(store, lease, unreadable)
+        return [
+            ClaimedDelivery(
+                pending,
+                message.id,
+                lease,
+                store,
+                attempt=pending.attempt,
+                pool=self._pool,
+            )
+            for message, pending in readable
+        ]
+
+    def _requeue(
+        self, store: MessageStore, lease: Lease, unreadable: Sequence[Message]
+    ) -> None:
+        ids = [message.id for message in unreadable]
+        try:
+            fanout.requeue(store, PENDING, unreadable)
+            store.delete_many(PENDING, ids, now=store.clock.now())
+        except StoreUnavailable:
+            lease.left.update(ids)
+        lease.open.difference_update(ids)
