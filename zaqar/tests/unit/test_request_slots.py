@@ -122,3 +122,41 @@ def test_what_was_woken_takes_turns_with_the_rest() -> None:
         *('woken 0', 'new 0', 'woken 1', 'new 1'),
         *('woken 2', 'woken 3'),
     ]
+
+
+def test_projects_take_turns() -> None:
+    slots, done = RequestSlots(1), list[str]()
+
+    def bring(name: str) -> None:
+        slots.run(lambda: done.append(name), owner=lambda: name[0])
+
+    def crowd() -> None:
+        for number in range(5):
+            bring(f'a{number}')
+        for name in ('b0', 'c0', 'b1'):
+            bring(name)
+
+    assert slots.run(crowd)
+    assert done == ['a0', 'b0', 'c0', 'a1', 'b1', 'a2', 'a3', 'a4']
+
+
+def test_one_project_does_not_take_the_room_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_slots, 'MAX_WAITING_BYTES', 10)
+    slots, done = RequestSlots(1), list[str]()
+
+    def bring(owner: str, size: int) -> bool:
+        return slots.run(
+            lambda: done.append(owner), lambda: size, owner=lambda: owner
+        )
+
+    def crowd() -> None:
+        assert [bring('a', 5) for _ in range(3)] == [True, True, False]
+        assert [bring('b', 5) for _ in range(2)] == [True, False]
+        assert bring('c', 3)
+        # In all they hold twice as much at most.
+        assert not bring('d', 3)
+
+    assert slots.run(crowd)
+    assert done == ['a', 'b', 'c', 'a']

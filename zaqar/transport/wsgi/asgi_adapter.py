@@ -18,7 +18,11 @@ from typing import Any
 from zaqar import metrics, request_deadline
 from zaqar.errors import StoreUnavailable, ZaqarError
 from zaqar.transport.large_page_fairness import LARGE, TURN, Job, Turn, Turns
-from zaqar.transport.wsgi import microversion_headers, wsgi_environ
+from zaqar.transport.wsgi import (
+    microversion_headers,
+    request_owners,
+    wsgi_environ,
+)
 from zaqar.transport.wsgi.request_buffering import (
     Future,
     Loop,
@@ -62,6 +66,7 @@ class AsgiAdapter:
         self._slots = slots
         self._monotonic = monotonic
         self._longest = longest
+        self._known = request_owners.KnownCallers()
         self._retired_at = math.inf
         self._spread = 0.0
         for status in (400, 408, 503):
@@ -106,7 +111,8 @@ class AsgiAdapter:
                 # To watch every client would cost a twentieth of a request.
                 client = self._watched(watcher, turn)
             turn.size = functools.partial(wsgi_environ.size_of, environ, body)
-            if self._slots.run(answer, turn.size):
+            owner = functools.partial(self._known.project, environ)
+            if self._slots.run(answer, turn.size, owner=owner):
                 return
             body = StoreUnavailable(request_deadline.TOO_MANY)
         # At once: the thread that refuses slow bodies has no time for others.
@@ -132,7 +138,9 @@ class AsgiAdapter:
             begun = self._monotonic() if was_postponed else since
             _do(self._attempt(watcher, environ, body, turn, begun, client))
 
-        self._slots.run(answer, is_woken=was_postponed)
+        self._slots.run(
+            answer, owner=lambda: turn.project, is_woken=was_postponed
+        )
         return ()
 
     def _attempt(
@@ -175,6 +183,8 @@ class AsgiAdapter:
             answer = error
         if client is not None:
             client.ignore()
+        if turn.project and self._slots.waiting:
+            self._known.note(environ, turn.project)
         jobs = self._respond(watcher, answer, turn)
         following = turn.end()
         return jobs if following is None else (*jobs, following)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many requests of a process run at a time; the others wait in order.
+"""How many requests of a process run at a time; the others wait in turn.
 
 granian's threads read headers and bodies, too. If a request waited in its pool
 it would wait twice, and requests that wait for a store that does not respond
 would keep all others from being read, and from being refused in time.
+
+Projects take turns, so that one with many requests does not hold up the
+others.
 """
 
 import collections
@@ -13,13 +16,27 @@ from collections.abc import Callable
 
 LOG = logging.getLogger(__name__)
 
-#: Bytes of all requests that wait, among them those whose clients have gone.
+#: Bytes of all requests that wait, among them those whose clients have gone;
+#: beyond them a project may have its share still.
 MAX_WAITING_BYTES = 64 * 1024 * 1024
+
+#: How much more than that they hold, whoever they are of.
+_MOST = 2
 
 #: Requests that wait before clients may lose patience.
 MANY = 100
 
 Work = Callable[[], None]
+
+
+class _Owned:
+    """What waits for one owner, each with its bytes."""
+
+    __slots__ = ('held', 'items')
+
+    def __init__(self) -> None:
+        self.items: collections.deque[tuple[Work, int]] = collections.deque()
+        self.held = 0
 
 
 class RequestSlots:
@@ -28,6 +45,7 @@ class RequestSlots:
     What was woken takes turns with the rest: a message may wake thousands.
 
     :param count: how much runs at a time
+    :ivar waiting: how much waits
     """
 
     def __init__(self, count: int) -> None:
@@ -36,9 +54,9 @@ class RequestSlots:
         #: and would take all slots for a single thread.
         self._threads: set[int] = set()
         self._lock = threading.Lock()
-        self._waiting: collections.deque[tuple[Work, int]] = (
-            collections.deque()
-        )
+        #: By owners, the one whose turn it is first.
+        self._waiting: dict[str, _Owned] = {}
+        self.waiting = 0
         self._woken: collections.deque[Work] = collections.deque()
         self._was_woken = False
         self._held = 0
@@ -46,13 +64,14 @@ class RequestSlots:
     @property
     def are_crowded(self) -> bool:
         """Tell whether what comes now waits for long."""
-        return len(self._waiting) >= MANY
+        return self.waiting >= MANY
 
     def run(
         self,
         work: Work,
         size: Callable[[], int] = lambda: 0,
         *,
+        owner: Callable[[], str] = lambda: '',
         is_woken: bool = False,
     ) -> bool:
         """Run work, now or in its turn.
@@ -61,6 +80,7 @@ class RequestSlots:
 
         :param size: returns the bytes that it holds meanwhile, 0 for what is
             never refused
+        :param owner: returns whose turn it needs, '' where that is not known
         :param is_woken: whether it has waited for messages before
         :returns: False if nothing was done, since too much waits
         """
@@ -70,13 +90,7 @@ class RequestSlots:
                 if is_woken:
                     self._woken.append(work)
                     return True
-                held = size()
-                is_too_much = self._held + held > MAX_WAITING_BYTES
-                if held and self._waiting and is_too_much:
-                    return False
-                self._waiting.append((work, held))
-                self._held += held
-                return True
+                return self._wait(work, size(), owner())
             self._threads.add(thread)
         following: Work | None = work
         while following is not None:
@@ -98,6 +112,32 @@ class RequestSlots:
             if not self._waiting:
                 self._threads.remove(thread)
                 return None
-            work, size = self._waiting.popleft()
+            owner = next(iter(self._waiting))
+            owned = self._waiting.pop(owner)
+            work, size = owned.items.popleft()
+            if owned.items:
+                # Behind all others.
+                self._waiting[owner] = owned
+            owned.held -= size
             self._held -= size
+            self.waiting -= 1
             return work
+
+    def _wait(self, work: Work, size: int, owner: str) -> bool:
+        """Have work wait for its turn, if there is room for it."""
+        owned = self._waiting.get(owner)
+        if size and self._waiting:
+            total = self._held + size
+            if total > MAX_WAITING_BYTES:
+                others = len(self._waiting) - (owned is not None)
+                share = MAX_WAITING_BYTES // (others + 1)
+                own = size if owned is None else owned.held + size
+                if own > share or total > _MOST * MAX_WAITING_BYTES:
+                    return False
+        if owned is None:
+            owned = self._waiting[owner] = _Owned()
+        owned.items.append((work, size))
+        owned.held += size
+        self._held += size
+        self.waiting += 1
+        return True

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose requests are whose, before their callers are authenticated.
+
+Only an earlier answer to the same caller tells. What a caller has proved its
+project by is remembered as a number, so that it cannot be read from memory.
+"""
+
+from zaqar.bounded_cache import BoundedCache
+from zaqar.transport.wsgi_types import Environ
+
+#: Callers that are remembered.
+MOST = 10_000
+
+
+class KnownCallers(BoundedCache[int, str]):
+    """The projects of callers."""
+
+    def __init__(self) -> None:
+        super().__init__(MOST)
+
+    def project(self, environ: Environ) -> str:
+        """Return the project of a request, '' if that is not known."""
+        return self.get(caller(environ), '')
+
+    def note(self, environ: Environ, project: str) -> None:
+        """Note that a caller has been answered on behalf of a project."""
+        number = caller(environ)
+        if number not in self or self[number] != project:
+            self[number] = project
+
+
+def caller(environ: Environ) -> int:
+    """Return the number of the caller of a request, 0 for nobody."""
+    if 'HTTP_X_AUTH_TOKEN' in environ:
+        return hash(environ['HTTP_X_AUTH_TOKEN'])
+    if 'HTTP_URL_SIGNATURE' in environ:
+        return hash(environ['HTTP_URL_SIGNATURE'])
+    if 'HTTP_X_PROJECT_ID' in environ:
+        return hash(environ['HTTP_X_PROJECT_ID'])
+    return 0
