@@ -231,6 +231,21 @@ function _configure_zaqar_service {
     if is_service_enabled zaqar-notifier; then
         iniset "$ZAQAR_CONF" notification embedded False
     fi
+    _configure_zaqar_limits
+}
+
+# What one project may have, and do per second: enough for Tempest.
+function _configure_zaqar_limits {
+    iniset "$ZAQAR_CONF" quotas queues 1000
+    iniset "$ZAQAR_CONF" quotas topics 1000
+    iniset "$ZAQAR_CONF" quotas subscriptions 1000
+    iniset "$ZAQAR_CONF" quotas subscriptions_per_queue 100
+    iniset "$ZAQAR_CONF" quotas sockets 500
+    iniset "$ZAQAR_CONF" rates requests 500
+    iniset "$ZAQAR_CONF" rates messages 1000
+    iniset "$ZAQAR_CONF" rates message_bytes 10000000
+    iniset "$ZAQAR_CONF" rates deliveries 200
+    iniset "$ZAQAR_CONF" rates mails 2
 }
 
 function _configure_zaqar_identity {

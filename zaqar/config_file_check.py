@@ -22,6 +22,7 @@ OURS = 'zaqar'
 NAMESPACES = (
     'keystonemiddleware.auth_token',
     'oslo.cache',
+    'oslo.limit',
     'oslo.log',
     'oslo.middleware.cors',
     'oslo.middleware.healthcheck',
@@ -31,7 +32,7 @@ NAMESPACES = (
 )
 
 #: Groups that also hold options of whichever plugin ``auth_type`` names.
-OPEN_GROUPS = ('keystone_authtoken', 'trustee')
+OPEN_GROUPS = ('keystone_authtoken', 'oslo_limit', 'trustee')
 
 #: Is in every remark on what has no effect.
 _IGNORED = 'ignored'

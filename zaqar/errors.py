@@ -91,6 +91,20 @@ class QueueFull(ZaqarError, status=403, title='Queue is full'):
         )
 
 
+class QuotaExceeded(ZaqarError, status=403, title='Quota exceeded'):
+    """The project has as much of a resource as it may have."""
+
+    def __init__(
+        self, project: str, resource: str, limit: int, used: int, more: int = 1
+    ) -> None:
+        # As oslo.limit says it for other services.
+        super().__init__(
+            f'Project {project} is over a limit for [Resource {resource} is '
+            f'over limit of {limit} due to current usage {used} and delta '
+            f'{more}]'
+        )
+
+
 class PoolInUse(ZaqarError, status=403, title='Unable to delete'):
     """A pool that is still needed cannot be deleted."""
 
@@ -153,6 +167,10 @@ class KeyReused(ZaqarError, status=422, title='Idempotency key reused'):
 
 class UnsupportedMediaType(ZaqarError, status=415):
     """A PATCH with another media type than the operation needs."""
+
+
+class RateExceeded(ZaqarError, status=429, title='Too many requests'):
+    """The project does more per second than it may."""
 
 
 class StoreUnavailable(ZaqarError):

@@ -3,7 +3,8 @@
 
 For Prometheus they are stored in files that the processes of a machine share,
 and served on an address of their own; to statsd they are sent. Labels never
-name a project or a queue. Off, neither library is imported.
+name a queue, and a project only where it is one of those that do most. Off,
+neither library is imported.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from oslo_config import cfg
 from zaqar.storage import store_call_interceptor
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING
 from zaqar.storage.store_call_interceptor import Store
+from zaqar.top_projects import TopProjects
 
 GROUP = 'metrics'
 
@@ -43,6 +45,15 @@ OPTS = [
     ),
     cfg.PortOpt(
         'statsd_port', default=8125, help='Port of statsd on that host.'
+    ),
+    cfg.IntOpt(
+        'top_projects',
+        default=0,
+        min=0,
+        max=50,
+        help='Projects that each process names once a minute, in the log and '
+        'in metrics, as those with most requests, bytes and rejections. 0 for '
+        'none.',
     ),
 ]
 
@@ -116,6 +127,12 @@ METRICS: Mapping[str, Metric] = {
         'Messages that calls of stores have moved.',
         ('driver', 'pool', 'how'),
     ),
+    'top_projects': Metric(
+        'Gauge',
+        'What the projects that do most did in the last minute.',
+        ('kind', 'project'),
+        _SUM,
+    ),
     'connections': Metric('Gauge', 'Open WebSocket connections.', (), _SUM),
     'notification_deliveries': Metric(
         'Counter',
@@ -177,6 +194,7 @@ class Metrics(Sink):
 
     def __init__(self, sinks: Sequence[Sink] = ()) -> None:
         self._sinks = sinks
+        self.top_projects: TopProjects | None = None
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts, folder: pathlib.Path) -> Metrics:
@@ -193,6 +211,9 @@ class Metrics(Sink):
         if settings.statsd_host:
             sinks.append(_Statsd(settings.statsd_host, settings.statsd_port))
         metrics = cls(sinks)
+        if settings.top_projects:
+            record = metrics.record if sinks else None
+            metrics.top_projects = TopProjects(settings.top_projects, record)
         use(metrics)
         return metrics
 

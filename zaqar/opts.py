@@ -14,6 +14,8 @@ from zaqar.controllers import (
     body_encryption,
     configured_limits,
     pipeline_and_confirmation_settings,
+    quota_settings,
+    rates,
     url_signatures,
 )
 from zaqar.notification import settings as notification
@@ -61,6 +63,8 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
         (websocket.GROUP, websocket.OPTS),
         (sqs.GROUP, sqs.OPTS),
         (url_signatures.GROUP, url_signatures.OPTS),
+        (quota_settings.GROUP, quota_settings.OPTS),
+        (rates.GROUP, rates.OPTS),
         (
             pipeline_and_confirmation_settings.GROUP,
             pipeline_and_confirmation_settings.OPTS,

@@ -27,6 +27,7 @@ from zaqar.api.policy_enforcement import Authorizer
 from zaqar.controllers import (
     health,
     outbox_notices,
+    quotas,
     redrive_records,
     subscription_records,
 )
@@ -34,6 +35,9 @@ from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
+from zaqar.controllers.quota_settings import QuotaSettings
+from zaqar.controllers.quotas import LimitSource, Quotas, RecordedLimits
+from zaqar.controllers.rates import RateSettings, Throttle
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError
@@ -89,6 +93,9 @@ class Service:
         self._notification = notification.NotificationSettings.from_conf(conf)
         pipeline = _pipeline(conf, self._notification, signer)
         trusts = _trusts(conf)
+        throttle = _throttle(conf)
+        quota_settings = QuotaSettings.from_conf(conf)
+        source = _unified_limits(conf, quota_settings)
         self.metrics = metrics.Metrics.from_conf(conf, state_path(conf))
         self.waited = WaitedQueues()
         # Last, so that a fault elsewhere does not leave a new database.
@@ -96,6 +103,12 @@ class Service:
             conf, served, self._profiling, self.metrics, self.waited
         )
         self.waited.use(self.catalogue)
+        management = self.catalogue.management
+        if source is None and quota_settings.project_quotas:
+            source = RecordedLimits(management)
+        self._quotas = Quotas(quota_settings, source)
+        if quota_settings.are_on:
+            self.catalogue.room = quotas.queue_room(self._quotas, management)
         self.internal = Context(
             outbox_notices.service_identity(''),
             self.catalogue,
@@ -106,12 +119,15 @@ class Service:
             served,
             pipeline,
             trusts,
+            quotas=self._quotas,
+            throttle=throttle,
         )
         self.dispatcher = Dispatcher(
             authorizer,
             self.internal,
             self.metrics.request_observer,
             self.waited.waiters,
+            self.metrics.top_projects,
         )
         self._embedded: Notifier | None = None
         self._sweeper = Sweeper(
@@ -201,6 +217,8 @@ class Service:
 
         :param sections: sections of a report besides the usual, by title
         """
+        if self.metrics.top_projects is not None:
+            sections['Projects'] = self.metrics.top_projects.facts
         guru_reports.install(self.conf, {'Pools': self._pools, **sections})
 
     def _pools(self) -> Mapping[str, Any]:
@@ -215,6 +233,7 @@ class Service:
         if self._embedded is not None:
             self._embedded.stop()
         self._sweeper.stop()
+        self._quotas.close()
         self.waited.close()
         self.catalogue.close()
 
@@ -293,6 +312,33 @@ def _trusts(conf: cfg.ConfigOpts) -> Trusts | None:
     from zaqar.notification.keystone_trusts import KeystoneTrusts
 
     return KeystoneTrusts.from_conf(conf)
+
+
+def _unified_limits(
+    conf: cfg.ConfigOpts, settings: QuotaSettings
+) -> LimitSource | None:
+    """Return the limits of Keystone, None without them."""
+    if not settings.use_unified_limits:
+        return None
+    from zaqar.keystone_limits import KeystoneLimits
+
+    return KeystoneLimits(conf)
+
+
+def _throttle(conf: cfg.ConfigOpts) -> Throttle | None:
+    """Return what keeps projects to their rates, None without any."""
+    settings = RateSettings.from_conf(conf)
+    if not settings.are_on:
+        return None
+    if settings.redis_uri is None:
+        return Throttle(settings)
+    try:
+        from zaqar.shared_buckets import SharedBuckets
+    except ImportError:
+        raise ConfigurationError(
+            '[rates] redis_uri needs the extra "redis"'
+        ) from None
+    return Throttle(settings, SharedBuckets(settings.redis_uri))
 
 
 def _pipeline(

@@ -22,6 +22,7 @@ from zaqar.controllers import idempotency, subscriptions
 from zaqar.controllers.call_context import Context
 from zaqar.errors import InvalidBody, NoRoute, StoreUnavailable, ZaqarError
 from zaqar.models import Identity, Scope
+from zaqar.top_projects import TopProjects
 from zaqar.waiting.waiters import Waiters
 
 LOG = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Dispatcher:
 
     :param context: for operations, but for their caller
     :param observe: called after each operation
+    :param top_projects: counts what projects do, None for nothing
     :param waiters: the requests that wait, None if none can
     """
 
@@ -61,12 +63,16 @@ class Dispatcher:
         context: Context,
         observe: Observe | None = None,
         waiters: Waiters | None = None,
+        top_projects: TopProjects | None = None,
     ) -> None:
         self.limits = context.limits
         self.signer = context.signer
+        self.quotas = context.quotas
         self._authorizer = authorizer
+        self._throttle = context.throttle
         self._context = context
         self._observe = observe
+        self._top_projects = top_projects
         self.waiters = waiters
 
     def serves(self, operation: Operation, version: Version) -> bool:
@@ -99,7 +105,10 @@ class Dispatcher:
         :param key: the header that marks it as repeatable, None without one
         :raises ZaqarError: any answer that is no success
         """
-        run = functools.partial(
+        sizes: list[int] = []
+        if self._top_projects is not None:
+            read_body = _noting_sizes(read_body, sizes)
+        run: Callable[[], Any] = functools.partial(
             self._run,
             operation,
             identity,
@@ -111,9 +120,32 @@ class Dispatcher:
             request,
             key,
         )
+        if self._top_projects is not None:
+            run = functools.partial(
+                self._counted, run, identity.project, sizes, request
+            )
         if self._observe is None and not LOG.isEnabledFor(logging.DEBUG):
             return run()
         return self._observed(run, operation, scope, path, values, request)
+
+    def _counted(
+        self,
+        run: Callable[[], Any],
+        project: str,
+        sizes: Sequence[int],
+        request: Postponable | None,
+    ) -> Any:
+        """Run an operation, and count it for its project."""
+        assert self._top_projects is not None
+        status = ''
+        try:
+            return run()
+        except ZaqarError as error:
+            status = str(error.status)
+            raise
+        finally:
+            if request is None or not request.is_missed:
+                self._top_projects.add(project, sum(sizes), status)
 
     def _observed(
         self,
@@ -182,6 +214,11 @@ class Dispatcher:
             or not operation.needs <= self._context.features
         ):
             raise NoRoute
+        # One that was woken has been counted.
+        if self._throttle is not None and (
+            request is None or request.ticket is None
+        ):
+            self._throttle.check_request(identity.project)
         self._authorizer.check(operation.rule, identity, scope, path)
         arguments: dict[str, Any] = dict(path)
         if scope is not None:
@@ -253,6 +290,18 @@ class Dispatcher:
             raise explained(error, operation) from error
         finally:
             request_deadline.end(former)
+
+
+def _noting_sizes(read_body: BodyReader, sizes: list[int]) -> BodyReader:
+    """Return a reader that notes how long bodies are."""
+
+    def read(body: Body, most: int) -> Received | None:
+        received = read_body(body, most)
+        if received is not None:
+            sizes.append(received.size)
+        return received
+
+    return read
 
 
 def _document(body: Body, raw: bytes | None, version: Version) -> Any:

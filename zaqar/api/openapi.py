@@ -21,6 +21,7 @@ from zaqar.api.operation import (
 )
 from zaqar.api_versions import SERVICE, V2_1, Version
 from zaqar.controllers import idempotency
+from zaqar.controllers.configured_limits import MAX_PROJECT
 
 _VARIABLE = re.compile(r'{(\w+)}')
 
@@ -46,9 +47,10 @@ _MEDIA_TYPES: Mapping[str, str] = {'get_home_doc': 'application/json-home'}
 _FAULTS: Mapping[int, str] = {
     400: 'Something in the request is wrong.',
     401: 'No token, or none that is valid.',
-    403: 'The policy, or a claim, forbids it.',
+    403: 'The policy, a claim or a quota forbids it.',
     404: 'The resource does not exist.',
     406: 'The caller does not accept JSON, or the version is not supported.',
+    429: 'The project does too much per second; try again later.',
     503: 'A store does not answer; try again.',
 }
 
@@ -191,6 +193,8 @@ def _path_parameter(name: str) -> dict[str, Any]:
     schema: dict[str, Any] = {'type': 'string'}
     if name in ('queue_name', 'topic_name', 'pool_name', 'flavor_name'):
         schema['pattern'] = '^[A-Za-z0-9_.-]{1,64}$'
+    elif name == 'project_id':
+        schema |= {'minLength': 1, 'maxLength': MAX_PROJECT}
     return {'name': name, 'in': 'path', 'required': True, 'schema': schema}
 
 

@@ -11,6 +11,7 @@ from zaqar.api.operation_declarations import (
     messages,
     pools,
     queues,
+    quotas,
     redrives,
     subscriptions,
     topics,
@@ -26,6 +27,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *topics.OPERATIONS,
     *pools.OPERATIONS,
     *flavors.OPERATIONS,
+    *quotas.OPERATIONS,
 )
 
 BY_ACTION: Mapping[str, Operation] = {

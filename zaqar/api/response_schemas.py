@@ -8,6 +8,7 @@ from zaqar.api_versions import V2_1, Version
 from zaqar.controllers import message_fields
 from zaqar.controllers.delivery_attempts import OUTCOMES
 from zaqar.controllers.explanations import State
+from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED
 from zaqar.controllers.redrive_records import Status
 from zaqar.storage.inspection import LAST_SECOND, Order
 
@@ -328,4 +329,15 @@ GRANT = obj(
         'expires': TEXT,
         'signature': {'type': 'string', 'pattern': '^[0-9a-f]{64}$'},
     }
+)
+
+_QUOTA = obj(
+    {
+        'limit': {'type': 'integer', 'minimum': UNLIMITED},
+        'usage': {'anyOf': [COUNT, _NULL]},
+    }
+)
+
+QUOTAS = obj(
+    {'project_id': TEXT, 'quotas': obj(dict.fromkeys(RESOURCES, _QUOTA))}
 )

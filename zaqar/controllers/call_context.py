@@ -15,7 +15,9 @@ from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.guarantees_cache import GuaranteesCache
 from zaqar.controllers.pending_counts import PendingCounts
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
+from zaqar.controllers.quotas import Quotas
 from zaqar.controllers.rate_estimates import RateEstimates
+from zaqar.controllers.rates import Throttle
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.models import Identity
@@ -31,6 +33,7 @@ class Context(msgspec.Struct, frozen=True):
     :ivar rates: what this process has seen of the statistics of queues
     :ivar guarantees: what it has seen of the settings of their servers
     :ivar pending: what it has seen of the outboxes
+    :ivar throttle: keeps projects to their rates, None without any
     :ivar trusts: None if the service has no user who could be trusted
     """
 
@@ -49,6 +52,8 @@ class Context(msgspec.Struct, frozen=True):
         default_factory=GuaranteesCache
     )
     pending: PendingCounts = msgspec.field(default_factory=PendingCounts)
+    quotas: Quotas = msgspec.field(default_factory=Quotas)
+    throttle: Throttle | None = None
 
     def called_by(
         self, identity: Identity, size: int, version: Version

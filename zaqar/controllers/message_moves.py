@@ -118,7 +118,8 @@ def post(
 
     Of more messages than there is room for the first are posted.
 
-    :param is_bounded: False for dead letters, which a full queue takes, too
+    :param is_bounded: False for dead letters, which a full queue takes, too,
+        and for which there is always room for a queue
     :param token_lifetime: milliseconds, if longer than usual
     :returns: ids, where they come from, of those that this post, or another
         one with the token before, has stored
@@ -148,7 +149,7 @@ def post(
         )
 
     try:
-        ids = ctx.catalogue.run_ensured(target, append)
+        ids = ctx.catalogue.run_ensured(target, append, needs_room=is_bounded)
     except QueueFull as full:
         if not 0 < full.room < len(moves):
             raise

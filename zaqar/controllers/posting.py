@@ -79,7 +79,8 @@ def post(
     """Append messages, all or none; create the queue if it is missing.
 
     :param encrypts: even if the queue is not: dead letters of one that is
-    :param is_bounded: False for dead letters, which a full queue takes, too
+    :param is_bounded: False for dead letters, which a full queue takes, too,
+        and for which there is always room for a queue
     :param extras: stored beside all of them
     :param key: by which a repetition of the post is recognized
     :param existing: refuse a missing queue instead
@@ -96,6 +97,8 @@ def post(
 
     # Before the queue is created: an invalid post changes nothing.
     first = sent = _first_draft(ctx, scope, make_draft)
+    if ctx.throttle is not None and is_bounded:
+        ctx.throttle.check_post(scope.project, len(first.stored), ctx.size)
     call: dict[str, Any] = {'token': token_hex(16)}
     knows_duplicates = ctx.version >= V2_1
     if key is not None:
@@ -133,7 +136,10 @@ def post(
             ids = existing_queues.run(ctx, scope, append)
         else:
             ids = ctx.catalogue.run_ensured(
-                scope, append, lambda store: _check_groups(store, first.stored)
+                scope,
+                append,
+                lambda store: _check_groups(store, first.stored),
+                needs_room=is_bounded,
             )
     except TokenReused:
         raise KeyReused from None

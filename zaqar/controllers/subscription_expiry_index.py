@@ -9,6 +9,7 @@ may be left over, but none is missing.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from zaqar.controllers import project_subscriptions
 from zaqar.models import Kind, Scope
 from zaqar.storage.base import ManagementStore
 
@@ -33,7 +34,11 @@ class Expiry:
 def add(
     store: ManagementStore, scope: Scope, subscription_id: str, at: int
 ) -> None:
-    """Index the expiry of a subscription, in milliseconds."""
+    """Index the expiry of a subscription, in milliseconds.
+
+    With it the subscription is counted, even if an older release has made it.
+    """
+    project_subscriptions.add(store, scope, subscription_id)
     place = {'kind': scope.kind, 'project': scope.project, 'name': scope.name}
     store.create(KIND, PARENT, _name(subscription_id, at), place)
 

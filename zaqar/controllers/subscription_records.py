@@ -20,6 +20,7 @@ from typing import Any
 
 from zaqar.controllers import (
     ended_trusts,
+    project_subscriptions,
     subscription_expiry_index,
     trust_interface,
 )
@@ -262,6 +263,7 @@ def remove(
     store.delete(DELIVERIES, parent, subscription_id)
     if deleted is not None:
         _drop_name(ctx, scope, deleted.data['subscriber'], subscription_id)
+        project_subscriptions.remove(store, scope, subscription_id)
         # Last: the sweeper finishes what was interrupted.
         subscription_expiry_index.remove(
             store, subscription_id, deleted.data['expires_at']
@@ -287,6 +289,7 @@ def sweep(ctx: Context, batch: int) -> int:
             continue
         if record is None:
             store.delete(DELIVERIES, parent_of(scope), subscription_id)
+            project_subscriptions.remove(store, scope, subscription_id)
         store.delete(
             subscription_expiry_index.KIND,
             subscription_expiry_index.PARENT,
@@ -305,6 +308,7 @@ def clear(ctx: Context, scope: Scope) -> None:
                 deleted = store.delete(kind, parent, record.name)
                 if kind == SUBSCRIPTION and deleted is not None:
                     _end_trust(ctx, deleted)
+                    project_subscriptions.remove(store, scope, record.name)
                     ends_at = deleted.data['expires_at']
                     subscription_expiry_index.remove(
                         store, record.name, ends_at

@@ -6,10 +6,17 @@ token is sent: nobody may send the token of another user somewhere else.
 """
 
 import datetime
+import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
-from zaqar.controllers import trust_interface
+from zaqar import request_deadline
+from zaqar.controllers import (
+    ended_trusts,
+    subscription_records,
+    trust_interface,
+)
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.trust_interface import (
     BROUGHT,
@@ -17,8 +24,10 @@ from zaqar.controllers.trust_interface import (
     TrustRefused,
     Trusts,
 )
-from zaqar.errors import InvalidRequest
-from zaqar.models import Subscription
+from zaqar.errors import InvalidRequest, StoreUnavailable
+from zaqar.models import Scope, Subscription
+
+LOG = logging.getLogger(__name__)
 
 
 def attach(ctx: Context, data: dict[str, Any], now: int) -> str | None:
@@ -125,3 +134,31 @@ def _cut(
     if left < data['ttl']:
         data['ttl'] = max(1, left)
         data['expires_at'] = now + data['ttl'] * 1000
+
+
+def end_unused(
+    ctx: Context,
+    scope: Scope,
+    trust_ids: set[str | None],
+    find: Callable[[], str | None],
+) -> None:
+    """End trusts that a subscription does not use after a failed change.
+
+    The store may have recorded it, though the answer was lost.
+
+    :param find: returns the id of the subscription
+    """
+    trust_ids.discard(None)
+    if not trust_ids:
+        return
+    try:
+        with request_deadline.undoing():
+            used = subscription_records.trust_of(ctx, scope, find())
+    except StoreUnavailable:
+        LOG.warning(
+            'A store did not tell whether the trust of a subscription is '
+            'used: it lasts until it expires.'
+        )
+        return
+    for trust_id in trust_ids - {used}:
+        ended_trusts.end(ctx, trust_id)

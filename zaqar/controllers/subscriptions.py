@@ -7,20 +7,19 @@
 from __future__ import annotations
 
 import datetime
-import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import structs
 
-from zaqar import request_deadline
 from zaqar.controllers import (
     ended_trusts,
     outbox_notices,
     subscription_delivery_status,
     subscription_filters,
     subscription_keys,
+    subscription_quotas,
     subscription_trusts,
     trust_interface,
     webhook_secret_format,
@@ -31,12 +30,10 @@ from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import page_size
 from zaqar.controllers.result_types import Subscribed, SubscriptionPage
 from zaqar.controllers.url_signatures import shown
-from zaqar.errors import Conflict, InvalidRequest, StoreUnavailable
+from zaqar.errors import Conflict, InvalidRequest
 from zaqar.models import Queue, Scope, Subscription
 from zaqar.storage.base import OUTBOX, MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
-
-LOG = logging.getLogger(__name__)
 
 #: Options that no response shows.
 _HIDDEN = frozenset(
@@ -82,6 +79,21 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> Subscribed:
     """
     now = _now(ctx)
     fresh = _fresh(ctx, _object(document), now)
+    uri: str = fresh['subscriber']
+    with subscription_quotas.room(ctx, scope, uri, now):
+        subscribed = _enrol(ctx, scope, fresh, now)
+    _mark(ctx, scope)
+    if not fresh['confirmed']:
+        _request_confirmation(
+            ctx, scope, subscribed.id, uri, fresh['ttl'], wanted=True
+        )
+    return subscribed
+
+
+def _enrol(
+    ctx: Context, scope: Scope, fresh: dict[str, Any], now: int
+) -> Subscribed:
+    """Record a subscription, with its trust; see :func:`.records.enrol`."""
     # Before the queue, which a refusal leaves unmade.
     trust_id = subscription_trusts.attach(ctx, fresh, now)
     uri: str = fresh['subscriber']
@@ -95,14 +107,9 @@ def create(ctx: Context, *, scope: Scope, document: Any) -> Subscribed:
         raise
     finally:
         if not is_new:
-            _end_unused(
+            subscription_trusts.end_unused(
                 ctx, scope, {trust_id}, lambda: records.id_of(ctx, scope, uri)
             )
-    _mark(ctx, scope)
-    if not fresh['confirmed']:
-        _request_confirmation(
-            ctx, scope, subscription_id, uri, fresh['ttl'], wanted=True
-        )
     key = subscription_keys.made(fresh['options'], now)
     secret = key.secret if is_new and key is not None else None
     return Subscribed(subscription_id, secret)
@@ -200,36 +207,10 @@ def _update(
             for trust_id in trust_ids - {used_id}:
                 ended_trusts.end(ctx, trust_id)
         else:
-            _end_unused(ctx, scope, trust_ids, lambda: old.id)
+            subscription_trusts.end_unused(
+                ctx, scope, trust_ids, lambda: old.id
+            )
     return done
-
-
-def _end_unused(
-    ctx: Context,
-    scope: Scope,
-    trust_ids: set[str | None],
-    find: Callable[[], str | None],
-) -> None:
-    """End trusts that a subscription does not use after a failed change.
-
-    The store may have recorded it, though the answer was lost.
-
-    :param find: returns the id of the subscription
-    """
-    trust_ids.discard(None)
-    if not trust_ids:
-        return
-    try:
-        with request_deadline.undoing():
-            used = records.trust_of(ctx, scope, find())
-    except StoreUnavailable:
-        LOG.warning(
-            'A store did not tell whether the trust of a subscription is '
-            'used: it lasts until it expires.'
-        )
-        return
-    for trust_id in trust_ids - {used}:
-        ended_trusts.end(ctx, trust_id)
 
 
 def _mark(ctx: Context, scope: Scope) -> None:

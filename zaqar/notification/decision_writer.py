@@ -243,10 +243,12 @@ class DecisionWriter:
     ) -> None:
         pending = job.pending
         end = None
-        changes = {'deferrals': pending.deferrals + 1, 'attempt': job.attempt}
         if isinstance(decision, Retry):
             end = job.place + 1
             changes = {'deferrals': 0, 'attempt': job.attempt + 1}
+        else:
+            deferrals = pending.deferrals + decision.counts
+            changes = {'deferrals': deferrals, 'attempt': job.attempt}
         later = pending.copy(
             messages=pending.messages[job.place : end],
             offset=pending.offset + job.place,

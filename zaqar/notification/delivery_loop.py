@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from zaqar.controllers import rates
+from zaqar.controllers.rates import Throttle
 from zaqar.controllers.retry_policy_validation import DEFAULTS
 from zaqar.errors import StoreUnavailable
 from zaqar.notification.claimed_delivery import ClaimedDelivery
@@ -29,6 +31,7 @@ from zaqar.notification.delivery_scheduler import (
     Scheduler,
 )
 from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
+from zaqar.notification.pending_delivery import MAIL
 from zaqar.notification.sender_interface import THREADS, Verdict
 
 LOG = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ class DeliveryLoop:
 
     :param permits: maximum number of attempts at a time that are not slow
     :param per_host: the same for one host
+    :param throttle: keeps projects to their rates, None without any
     """
 
     def __init__(
@@ -48,7 +52,9 @@ class DeliveryLoop:
         permits: int,
         per_host: int,
         chance: Callable[[], float] = random.random,
+        throttle: Throttle | None = None,
     ) -> None:
+        self._throttle = throttle
         self._attempts = attempts
         self._subscriptions = subscriptions
         self._chance = chance
@@ -166,6 +172,13 @@ class DeliveryLoop:
         :returns: whether to continue with the job at once, and whether the
             host is fine: None if nothing was sent
         """
+        if self._throttle is not None and (
+            pause := await self._pause(self._throttle, job)
+        ):
+            now = job.store.clock.now()
+            later = Defer(now + math.ceil(pause * 1000), counts=False)
+            self._writer(job).defer(job, later, now)
+            return False, None
         made = await self._attempts.make(job)
         if made is None:
             self._writer(job).finish(job)
@@ -187,6 +200,16 @@ class DeliveryLoop:
         more = self._writer(job).take(job, made, decision, now)
         is_fine = outcome.verdict is not Verdict.RETRY
         return more, is_fine if made.is_sent else None
+
+    async def _pause(self, throttle: Throttle, job: ClaimedDelivery) -> float:
+        """Return the seconds until a project may make an attempt."""
+        names = [rates.DELIVERIES]
+        if job.host == MAIL:
+            names.append(rates.MAILS)
+        if throttle.is_shared:
+            read = self._attempts.read
+            return await read(throttle.pause, job.project, names)
+        return throttle.pause(job.project, names)
 
     def _defer(self, job: ClaimedDelivery, seconds: float) -> None:
         """Have a job stored for later, since its host has no room for it."""

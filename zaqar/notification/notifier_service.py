@@ -87,6 +87,7 @@ class Notifier:
             self._subscriptions,
             settings.max_notifier_workers,
             settings.max_in_flight_per_host,
+            throttle=ctx.throttle,
         )
         self._scheduler = self._deliveries.scheduler
         self._redrives = RedriveWorker(ctx)

@@ -99,6 +99,9 @@ class PendingDelivery(
 
 _DECODER = msgspec.json.Decoder(PendingDelivery)
 
+#: The scheme of mails, which is their host, too.
+MAIL = 'mailto'
+
 
 def delivery_id(scope: Scope, subscription_id: str, notice_id: str) -> str:
     """Return the id of what a notice makes for a subscription.
@@ -111,7 +114,7 @@ def delivery_id(scope: Scope, subscription_id: str, notice_id: str) -> str:
 def host_of(subscriber: str) -> str:
     """Return the host, as the scheduler counts them, of a subscriber."""
     scheme = subscriber.partition(':')[0].lower()
-    if scheme == 'mailto':
+    if scheme == MAIL:
         # All mails go by one server.
         return scheme
     if scheme == SOCKET:

@@ -70,12 +70,14 @@ class PooledCatalogue(Catalogue):
         scope: Scope,
         metadata: Mapping[str, Any],
         admit: Admit | None = None,
+        *,
+        needs_room: bool = True,
     ) -> tuple[Queue, bool]:
         # An existing queue needs no pool, and stays where it is.
         queue = self.read(scope)
         if queue is not None:
             return queue, False
-        return super().create(scope, metadata, admit)
+        return super().create(scope, metadata, admit, needs_room=needs_room)
 
     def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
         """Store other metadata; see the base class.

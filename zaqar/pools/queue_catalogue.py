@@ -7,14 +7,13 @@ detects changes by other processes in the call itself: it has a tombstone of
 each deleted queue, and of every other queue the lowest version of the record
 that may be used. That version is raised before a change is recorded. Calls
 that depend on no metadata are not checked, and reads may be up to
-:data:`FRESH` seconds out of date.
+:data:`.cached_queues.FRESH` seconds out of date.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,20 +21,12 @@ from typing import Any, TypeVar
 
 from msgspec import structs
 
-from zaqar.bounded_cache import BoundedCache
 from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import Queue, Record, Scope
 from zaqar.pools import queue_record_data
+from zaqar.pools.cached_queues import CachedQueues
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
-
-#: Seconds for which a record is cached, and the most records; the oldest are
-#: evicted.
-FRESH = 5.0
-CACHED = 10_000
-
-#: Seconds between two looks for records that are not fresh any more.
-FORGETTING = 0.5
 
 #: Seconds between reads while an announced change is awaited; after them it is
 #: taken to have failed.
@@ -56,6 +47,13 @@ Call = Callable[[MessageStore, Queue], T]
 #: Raises what keeps a queue from being created in a store.
 Admit = Callable[[MessageStore], None]
 
+#: Entered while a queue is created; raises what keeps it from being so.
+Room = Callable[[Scope], contextlib.AbstractContextManager[None]]
+
+
+def _any_room(scope: Scope) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
 
 class Catalogue:
     """Finds queues by name, and the stores of their messages.
@@ -64,6 +62,7 @@ class Catalogue:
     :param messages: the store of messages
     :param timer: seconds by a clock that never goes back
     :ivar created: called after this process has created a queue
+    :ivar room: held while this process creates one
     """
 
     created: Callable[[Scope], None] | None = None
@@ -76,12 +75,9 @@ class Catalogue:
     ) -> None:
         self.management = management
         self.messages = messages
+        self.room: Room = _any_room
         self._timer = timer
-        self._next_look = -math.inf
-        #: Queues, each with the time until which it is fresh.
-        self._cache: BoundedCache[Scope, tuple[Queue, float]] = BoundedCache(
-            CACHED
-        )
+        self._cache = CachedQueues(timer)
 
     def find(self, scope: Scope) -> Queue | None:
         """Return the queue, perhaps from the cache, or None."""
@@ -96,17 +92,20 @@ class Catalogue:
         if record is None:
             self.forget(scope)
             return None
-        return self._cache_queue(self._from_record(scope, record))
+        return self._cache.add(self._from_record(scope, record))
 
     def create(
         self,
         scope: Scope,
         metadata: Mapping[str, Any],
         admit: Admit | None = None,
+        *,
+        needs_room: bool = True,
     ) -> tuple[Queue, bool]:
         """Return a queue, created if missing, and whether this call did it.
 
         :param admit: see :meth:`run_ensured`
+        :param needs_room: see :meth:`run_ensured`
         """
 
         def attempt() -> tuple[Queue, bool] | None:
@@ -123,7 +122,7 @@ class Catalogue:
                 scope.name,
                 queue_record_data.data(queue),
             ):
-                return self._is_created(self._cache_queue(queue)), True
+                return self._is_created(self._cache.add(queue)), True
             existing = self.read(scope)
             if existing is not None and existing.qid == queue.qid:
                 # The answer was lost, and then somebody changed the queue.
@@ -131,14 +130,26 @@ class Catalogue:
             self._discard(queue)
             return (existing, False) if existing else None
 
-        return repeat(attempt)
+        room = self.room if needs_room else _any_room
+        with room(scope):
+            return repeat(attempt)
 
-    def ensure(self, scope: Scope, admit: Admit | None = None) -> Queue:
+    def ensure(
+        self,
+        scope: Scope,
+        admit: Admit | None = None,
+        *,
+        needs_room: bool = True,
+    ) -> Queue:
         """Return a queue, created without metadata if it is missing.
 
         :param admit: see :meth:`run_ensured`
+        :param needs_room: see :meth:`run_ensured`
         """
-        return self.find(scope) or self.create(scope, {}, admit)[0]
+        found = self.find(scope)
+        if found is not None:
+            return found
+        return self.create(scope, {}, admit, needs_room=needs_room)[0]
 
     def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
         """Store other metadata, if nobody changed it since it was read."""
@@ -188,14 +199,22 @@ class Catalogue:
         return result
 
     def run_ensured(
-        self, scope: Scope, call: Call[T], admit: Admit | None = None
+        self,
+        scope: Scope,
+        call: Call[T],
+        admit: Admit | None = None,
+        *,
+        needs_room: bool = True,
     ) -> T:
         """Run a call on a queue's messages; create the queue if missing.
 
         :param admit: looks at the store of a queue that is about to be
             created; what it raises prevents that
+        :param needs_room: False to create it whatever :attr:`room` says
         """
-        ensure = functools.partial(self.ensure, admit=admit)
+        ensure = functools.partial(
+            self.ensure, admit=admit, needs_room=needs_room
+        )
         result: T = self._run(scope, ensure, call, None)
         return result
 
@@ -372,20 +391,3 @@ class Catalogue:
     def _drop(self, queue: Queue) -> None:
         store = self.store(queue)
         store.drop(queue.qid, now=store.clock.now())
-
-    def _cache_queue(self, queue: Queue) -> Queue:
-        now = self._timer()
-        # At the end, so that those come first that have been read longest ago.
-        self._cache.pop(queue.scope, None)
-        self._cache[queue.scope] = queue, now + FRESH
-        if now >= self._next_look:
-            self._next_look = now + FORGETTING
-            self._forget_stale(now)
-        return queue
-
-    def _forget_stale(self, now: float) -> None:
-        """Forget queues that are not fresh: their metadata may be large."""
-        # Other threads may add or remove some meanwhile.
-        with contextlib.suppress(KeyError, RuntimeError, StopIteration):
-            while self._cache[scope := next(iter(self._cache))][1] <= now:
-                self.forget(scope)

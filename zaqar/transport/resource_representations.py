@@ -14,6 +14,8 @@ from zaqar.controllers.explanations import Explanation
 from zaqar.controllers.flavors import Flavor
 from zaqar.controllers.guarantees import QueueGuarantees
 from zaqar.controllers.message_extras import DeadLetter
+from zaqar.controllers.project_quotas import ProjectQuotas
+from zaqar.controllers.quota_settings import UNLIMITED
 from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.result_types import (
     Counted,
@@ -295,3 +297,13 @@ def flavor(item: Flavor, detailed: bool) -> dict[str, Any]:
     if detailed:
         shown['capabilities'] = item.capabilities
     return shown
+
+
+def quotas(result: ProjectQuotas) -> dict[str, Any]:
+    return {
+        'project_id': result.project,
+        'quotas': {
+            name: {'limit': result.limits.get(name, UNLIMITED), 'usage': used}
+            for name, used in result.usage.items()
+        },
+    }

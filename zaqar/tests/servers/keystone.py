@@ -184,6 +184,10 @@ class Keystone:
             # Its endpoint goes with it.
             self._session.delete(f'{self.url}/services/{service}')
 
+    def system(self) -> session.Session:
+        """Return the administrator of the system."""
+        return session.Session(self._auth(self.admin, system_scope='all'))
+
     def token(self, user: User, project: str) -> str:
         """Return a token of a user for a project."""
         return self._token(user, project_id=project)

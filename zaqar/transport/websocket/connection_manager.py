@@ -155,6 +155,7 @@ class Connections:
         if self._by_id.pop(connection.id, None) is None:
             return
         self._tell()
+        connection.session.place.close()
         self._slow.remove(connection)
         connection.cancel_timers()
         connection.leave_queues()

@@ -15,6 +15,7 @@ from zaqar.api.dispatch import Dispatcher
 from zaqar.api.operation_declarations import messages
 from zaqar.controllers import idempotency
 from zaqar.controllers.result_types import Posted
+from zaqar.controllers.socket_quotas import Place, Sockets
 from zaqar.errors import InvalidRequest, ZaqarError
 from zaqar.transport.large_page_fairness import Turn, Turns
 from zaqar.transport.websocket import (
@@ -47,6 +48,7 @@ class FrameHandler:
 
     :param node: part of the URI under which messages can be pushed to
         connections; '' if they cannot
+    :param sockets: counts connections, None to count none
     :param max_unread: see :class:`zaqar.transport.large_page_fairness.Turns`
     """
 
@@ -57,19 +59,22 @@ class FrameHandler:
         node: str = '',
         trace: Trace | None = None,
         max_unread: int = 0,
+        sockets: Sockets | None = None,
     ) -> None:
         self.dispatcher = dispatcher
         self.authenticator = authenticator
         self.turns = Turns(max_unread)
         self._trace = trace
         self._node = node
+        self._sockets = sockets
 
     def session(self, connection_id: str) -> Session:
         """Return the session of a new connection, whose id is a UUID."""
         address = ''
         if self._node:
             address = f'websocket://{self._node}/{connection_id}'
-        return Session(self.authenticator, connection_id, address)
+        place = Place(self._sockets)
+        return Session(self.authenticator, connection_id, address, place)
 
     def answer(self, session: Session, frame: Frame) -> FrameAnswer:
         """Return the answer to a frame, whatever it holds."""

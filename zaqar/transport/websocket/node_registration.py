@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from zaqar.controllers.socket_quotas import Sockets
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import websocket_node_directory
 from zaqar.storage.base import ManagementStore
@@ -22,6 +23,7 @@ class NodeRegistration:
     :param secret: see :class:`.websocket_node_directory.NodeLease`
     :param lapsed: called when the lease had ended and was made anew; what
         was told meanwhile is lost
+    :param sockets: the connections, which are recorded with each renewal
     """
 
     def __init__(
@@ -31,7 +33,9 @@ class NodeRegistration:
         uri: str,
         secret: str,
         lapsed: Callable[[], object],
+        sockets: Sockets | None = None,
     ) -> None:
+        self._sockets = sockets
         self._store = store
         self._name = name
         self._uri = uri
@@ -52,6 +56,8 @@ class NodeRegistration:
         self._stop.set()
         self._thread.join(websocket_node_directory.RENEW_SECONDS)
         try:
+            if self._sockets is not None:
+                self._sockets.withdraw()
             websocket_node_directory.release(
                 self._store, self._name, self._uri
             )
@@ -68,6 +74,8 @@ class NodeRegistration:
                 self._secret,
                 yields=self._has_been,
             )
+            if self._sockets is not None:
+                self._sockets.record()
         except StoreUnavailable:
             if not self._is_silent:
                 LOG.warning('The lease of this server cannot be renewed')

@@ -275,6 +275,10 @@ _VIEWS: Mapping[str, View] = {
     'claim_update': _sentence(204, 'Claim', 'updated'),
     'claim_settle': _plain,
     'claim_delete': _sentence(204, 'Claim', 'deleted'),
+    **dict.fromkeys(
+        ('quota_get', 'quota_get_project', 'quota_update'),
+        _shown_by(resource_representations.quotas),
+    ),
     'redrive_create': lambda result, _: resource_representations.new_redrive(
         result
     ),

@@ -15,6 +15,7 @@ from oslo_config import cfg
 
 from zaqar import parent_exit_watch
 from zaqar.api.dispatch import Dispatcher
+from zaqar.controllers.socket_quotas import Sockets
 from zaqar.errors import ConfigurationError
 from zaqar.notification import push_frames, websocket_node_directory
 from zaqar.notification.push_frames import Key
@@ -82,6 +83,9 @@ class Server:
         authenticator = Authenticator.from_conf(
             conf, limits, dispatcher.signer, mount
         )
+        self._sockets = Sockets(
+            dispatcher.quotas, store, self._settings.node_id
+        )
         self._handler = FrameHandler(
             dispatcher,
             authenticator,
@@ -89,6 +93,7 @@ class Server:
             trace,
             # Sooner than connections are closed for it.
             self._settings.max_unsent_per_project // 2,
+            self._sockets,
         )
         self._mount, self._http, self._longest = mount, http, longest
         assert dispatcher.waiters is not None
@@ -206,6 +211,7 @@ class Server:
             f'{websocket_node_directory.SCHEME}//{host}:{port}',
             self._own,
             functools.partial(loop.call_soon_threadsafe, connections.renew),
+            self._sockets,
         )
 
 

@@ -12,6 +12,7 @@ from oslo_context import context
 from zaqar.api import client_project_queue_checks, websocket_frame_arguments
 from zaqar.api.operation import Operation
 from zaqar.api_versions import Version
+from zaqar.controllers.socket_quotas import Place
 from zaqar.controllers.streams import StreamStart
 from zaqar.errors import InvalidRequest, NotFound, ZaqarError
 from zaqar.models import Identity
@@ -50,12 +51,18 @@ class Session:
     :ivar logged: context of log entries
     :ivar streams: of the connection, by their ids; the loop removes those that
         the server ends
+    :ivar place: of the connection among those of its project
     :param address: URI under which messages can be pushed to the connection
     """
 
     def __init__(
-        self, authenticator: Authenticator, connection_id: str, address: str
+        self,
+        authenticator: Authenticator,
+        connection_id: str,
+        address: str,
+        place: Place | None = None,
     ) -> None:
+        self.place = place or Place()
         self.logged = context.RequestContext(overwrite=False)
         self._authenticator = authenticator
         self._address = address
@@ -108,6 +115,7 @@ class Session:
         self._headers = None
         if credentials is None:
             return
+        self.place.take(credentials.project)
         self._credentials = credentials
         # Here, not on the loop: each of them is matched with all rules.
         owned = self._subscriptions
@@ -142,6 +150,9 @@ class Session:
         if row.member and stream is None:
             raise NotFound('The connection has no such stream.')
         self.logged.project_id = identity.project
+        if self.place.project is None:
+            # Without a token its first frame tells whose connection it is.
+            self.place.take(identity.project)
         # A signature is valid without the session.
         session_path = ''
         if not self._authenticator.is_signed(headers.values):

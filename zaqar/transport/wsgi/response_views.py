@@ -285,6 +285,10 @@ _VIEWS: Mapping[str, View] = {
     'claim_update': _nothing,
     'claim_settle': _metadata,
     'claim_delete': _nothing,
+    **dict.fromkeys(
+        ('quota_get', 'quota_get_project', 'quota_update'),
+        _shown_by(resource_representations.quotas),
+    ),
     'redrive_create': _new_redrive,
     'redrive_list': _shown_by(resource_representations.redrives),
     'redrive_get': _shown_by(resource_representations.redrive),

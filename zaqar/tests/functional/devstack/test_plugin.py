@@ -182,6 +182,20 @@ def _general(devstack: Devstack) -> dict[str, dict[str, str]]:
             'allowed_networks': '127.0.0.0/8,127.0.0.1/32',
             'trust_targets': '127.0.0.1',
         },
+        'quotas': {
+            'queues': '1000',
+            'topics': '1000',
+            'subscriptions': '1000',
+            'subscriptions_per_queue': '100',
+            'sockets': '500',
+        },
+        'rates': {
+            'requests': '500',
+            'messages': '1000',
+            'message_bytes': '10000000',
+            'deliveries': '200',
+            'mails': '2',
+        },
         'keystone_authtoken': {'auth_type': 'password'},
         'trustee': {
             'auth_type': 'password',

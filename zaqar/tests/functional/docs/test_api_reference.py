@@ -35,7 +35,7 @@ _LISTED = re.compile(r'^   - (\S+): (\S+)$', re.MULTILINE)
 _DESCRIBED = frozenset(
     (
         *('body', 'dead_letter', 'last_failure', 'links', 'metadata'),
-        *('newest', 'oldest'),
+        *('newest', 'oldest', 'quotas'),
     )
 )
 

@@ -34,7 +34,8 @@ QUEUE = '/v2/queues/q'
 def api(make_api: MakeApi) -> Api:
     """An application in which every operation can succeed."""
     signing = '[signed_url]\nsecret_key = a key of some length\n'
-    return make_api(POOLED + VIRTUAL + signing).as_admin()
+    quotas = '[quotas]\nproject_quotas = true\n'
+    return make_api(POOLED + VIRTUAL + signing + quotas).as_admin()
 
 
 def _message(api: Api) -> str:
@@ -188,6 +189,11 @@ EXCHANGES |= {
     'redrive_list': _redrive_list,
     'redrive_get': lambda api: api('GET', _redrive(api)),
     'redrive_delete': lambda api: api('DELETE', _redrive(api)),
+    'quota_get': lambda api: api('GET', '/v2/quotas'),
+    'quota_get_project': lambda api: api('GET', '/v2/quotas/p'),
+    'quota_update': lambda api: api(
+        'PUT', '/v2/quotas/p', {'quotas': {'queues': 5}}
+    ),
 }
 
 EXCHANGES |= {

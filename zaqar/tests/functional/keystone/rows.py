@@ -37,6 +37,7 @@ _DOCUMENTS: dict[str, Any] = {
     'subscription_confirm': {'confirmed': True},
     'subscription_replay': {'since': '2026-01-01T00:00:00Z'},
     'pool_update': {'weight': 7},
+    'quota_update': {'quotas': {'queues': 7}},
 }
 
 #: What makes a request of a row do something.
@@ -152,6 +153,7 @@ def make(owner: Caller, folder: str) -> Place:
     """Make a place of the owner's, who is an administrator."""
     name = f'{SECRET}-{secrets.token_hex(4)}'
     values = {'queue_name': name, 'topic_name': name}
+    values['project_id'] = owner.project
     for kind, prefix in (('queues', ''), ('topics', 'topic:')):
         filled = _fill(owner, f'/v2/{kind}/{name}')
         values |= {prefix + key: value for key, value in filled.items()}

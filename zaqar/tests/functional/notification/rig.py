@@ -28,6 +28,7 @@ from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
+from zaqar.controllers.rates import Throttle
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
 from zaqar.models import Identity, Message, Scope
@@ -95,6 +96,7 @@ class Rig:
         senders: Mapping[str, Sender] | None = None,
         key: str | None = None,
         trusts: Trusts | None = None,
+        throttle: Throttle | None = None,
         stores: tuple[MessageStore, ManagementStore] | None = None,
         version: Version = V2_0,
         **settings: Any,
@@ -112,6 +114,7 @@ class Rig:
             cipher=Cipher({'': key} if key else None),
             pipeline=Pipeline(True, confirms, confirms_mail),
             trusts=trusts,
+            throttle=throttle,
             version=version,
         )
         inner = structs.replace(

@@ -21,6 +21,8 @@ def run(handler: Any) -> Any:
         limits=None,
         signer=None,
         features=frozenset(),
+        quotas=None,
+        throttle=None,
         called_by=lambda *_: None,
     )
     authorizer: Any = SimpleNamespace(check=lambda *_: None)

@@ -111,6 +111,8 @@ def test_below_its_version_an_operation_does_not_exist() -> None:
         limits=None,
         signer=None,
         features=frozenset(),
+        quotas=None,
+        throttle=None,
         called_by=lambda *_: None,
     )
     authorizer: Any = SimpleNamespace(check=lambda *_: None)

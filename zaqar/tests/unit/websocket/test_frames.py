@@ -37,6 +37,7 @@ NAMES = (
     'stream_id',
     'pool_name',
     'flavor_name',
+    'project_id',
 )
 
 MISFITS = {

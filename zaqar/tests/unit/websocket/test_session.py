@@ -36,6 +36,7 @@ DOCUMENT = {
         'subscription_id': 's',
         'pool_name': 'p',
         'flavor_name': 'f',
+        'project_id': 'p',
         'body': 'private',
     },
 }

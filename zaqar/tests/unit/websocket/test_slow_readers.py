@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import types
 import uuid
 import weakref
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from zaqar.controllers.socket_quotas import Place
 from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
 from zaqar.tests.unit.websocket.test_fast_frame_codec import encoded
 from zaqar.transport.large_page_fairness import Turn, Turns
@@ -80,10 +82,10 @@ class FrameHandler:
         #: Those that connections or the server remember.
         self.projects: weakref.WeakSet[Project] = weakref.WeakSet()
 
-    def session(self, connection_id: str) -> None:
-        return None
+    def session(self, connection_id: str) -> Any:
+        return types.SimpleNamespace(place=Place())
 
-    def answer(self, session: None, frame: Frame) -> FrameAnswer:
+    def answer(self, session: Any, frame: Frame) -> FrameAnswer:
         size, _, project = frame.data.decode().partition(' ')
         turn = frame.turn or Turn(self.turns)
         answer = FrameAnswer(b'', False, project=project, turn=turn)

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import collections
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from zaqar.controllers.socket_quotas import Place
 from zaqar.models import Scope
 from zaqar.tests.unit.websocket.bare import HANDSHAKE, Loop, Transport, turn
 from zaqar.tests.unit.websocket.test_fast_frame_codec import encoded
@@ -57,10 +59,10 @@ class House:
 
     # The handler of frames.
 
-    def session(self, connection_id: str) -> None:
-        return None
+    def session(self, connection_id: str) -> Any:
+        return types.SimpleNamespace(place=Place())
 
-    def answer(self, session: None, frame: Frame) -> FrameAnswer:
+    def answer(self, session: Any, frame: Frame) -> FrameAnswer:
         its = frame.turn or Turn(self.turns, project='p')
         answer = FrameAnswer(frame.data, False, project='p', turn=its)
         if frame.data == b'large':

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Token buckets of all processes, on a Redis server.
+
+A process takes a tenth of a second's tokens at a time, so that few requests
+wait for the server. While that does not respond each process counts for
+itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import msgspec
+import redis
+
+from zaqar.bounded_cache import BoundedCache
+from zaqar.controllers.rates import CACHED, Key, OwnBuckets
+from zaqar.errors import ConfigurationError
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds of a rate that are taken at a time.
+LEASE = 0.1
+
+#: Seconds that a request waits for the server, and after which it is tried
+#: again.
+TIMEOUT = 0.25
+AGAIN = 5.0
+
+#: As :class:`zaqar.controllers.rates.OwnBuckets`, by the server's clock.
+_TAKE = """
+local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
+local cost = tonumber(ARGV[3]) / rate
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local full_at = tonumber(redis.call('GET', KEYS[1]) or 0)
+if full_at < now then
+    full_at = now
+end
+local wait = full_at + math.min(cost, burst) - now - burst
+if wait > 0.000001 then
+    return string.format('%.6f', wait)
+end
+full_at = full_at + cost
+redis.call('SET', KEYS[1], string.format('%.6f', full_at),
+    'PX', math.ceil((full_at - now) * 1000) + 1000)
+return '0'
+"""
+
+
+class _Lease(msgspec.Struct):
+    """Tokens that this process has.
+
+    :ivar refused_until: when to ask the server again
+    """
+
+    left: float = 0.0
+    refused_until: float = 0.0
+
+
+class SharedBuckets:
+    """Buckets on a server.
+
+    :param timer: seconds by a clock that never goes back
+    """
+
+    def __init__(
+        self, uri: str, timer: Callable[[], float] = time.monotonic
+    ) -> None:
+        try:
+            self._client = redis.Redis.from_url(
+                uri, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT
+            )
+        except ValueError as error:
+            raise ConfigurationError(f'[rates] redis_uri: {error}') from None
+        self._script = self._client.register_script(_TAKE)
+        self._timer = timer
+        self._own = OwnBuckets(timer)
+        self._lock = threading.Lock()
+        self._leases: BoundedCache[Key, _Lease] = BoundedCache(CACHED)
+        self._silent_until = 0.0
+
+    def take(
+        self, key: Key, rate: float, burst: float, amount: float
+    ) -> float:
+        with self._lock:
+            lease = self._leases.get(key)
+            if lease is None:
+                lease = self._leases[key] = _Lease()
+            if lease.left >= amount:
+                lease.left -= amount
+                return 0.0
+            now = self._timer()
+            if now < lease.refused_until:
+                return lease.refused_until - now
+            missing = amount - lease.left
+        if now < self._silent_until:
+            return self._own.take(key, rate, burst, amount)
+        try:
+            wait = self._ask_for_some(lease, key, rate, burst, missing)
+        except redis.RedisError as error:
+            self._note_silence(error)
+            return self._own.take(key, rate, burst, amount)
+        with self._lock:
+            if wait:
+                lease.refused_until = self._timer() + min(wait, LEASE)
+            else:
+                lease.left -= amount
+        return wait
+
+    def put(self, key: Key, rate: float, amount: float) -> None:
+        with self._lock:
+            lease = self._leases.get(key)
+            if lease is not None:
+                lease.left += amount
+
+    def _ask_for_some(
+        self,
+        lease: _Lease,
+        key: Key,
+        rate: float,
+        burst: float,
+        missing: float,
+    ) -> float:
+        """Add what is missing to a lease, and some more if there is some.
+
+        :returns: the seconds until there is enough, 0 if there was
+        """
+        more = rate * min(LEASE, burst)
+        wait = 0.0
+        for much in dict.fromkeys((max(missing, more), missing)):
+            wait = self._ask(key, rate, burst, much)
+            if not wait:
+                self._note_response()
+                with self._lock:
+                    lease.left += much
+                break
+        return wait
+
+    def _ask(self, key: Key, rate: float, burst: float, much: float) -> float:
+        name = f'zaqar:rates:{key[0]}:{key[1]}'
+        return float(self._script([name], [rate, burst, much]))
+
+    def _note_response(self) -> None:
+        with self._lock:
+            was_silent, self._silent_until = bool(self._silent_until), 0.0
+        if was_silent:
+            LOG.info('The server of [rates] redis_uri responds again')
+
+    def _note_silence(self, error: Exception) -> None:
+        with self._lock:
+            was_silent = bool(self._silent_until)
+            self._silent_until = self._timer() + AGAIN
+        if not was_silent:
+            LOG.warning(
+                'The server of [rates] redis_uri does not respond, each '
+                'process counts for itself: %s',
+                type(error).__name__,
+            )

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits of projects: cached, and kept while they cannot be read."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from zaqar.controllers.quota_settings import Limits, QuotaSettings
+from zaqar.controllers.quotas import FRESH, LimitsUnavailable, Quotas
+from zaqar.errors import QuotaExceeded, StoreUnavailable
+
+
+class Source:
+    """Limits that tests set; counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.own: Limits | None = {'queues': 5}
+        self.count = 0
+        self.was_asked = threading.Semaphore(0)
+
+    def limits(self, project: str) -> Limits:
+        self.count += 1
+        try:
+            if self.own is None:
+                raise LimitsUnavailable('nobody answers')
+            return self.own
+        finally:
+            self.was_asked.release()
+
+
+class Rig:
+    """Quotas with a source and a time of ours."""
+
+    def __init__(self, **settings: int | bool) -> None:
+        self.now = 0.0
+        self.source = Source()
+        self.quotas = Quotas(
+            QuotaSettings(use_unified_limits=True, **settings),  # type: ignore[arg-type]
+            self.source,
+            lambda: self.now,
+        )
+
+    def reread(self) -> Limits:
+        """Let a minute pass and limits be read again."""
+        while self.source.was_asked.acquire(blocking=False):
+            pass
+        self.now += FRESH
+        stale = self.quotas.limits('p')
+        assert self.source.was_asked.acquire(timeout=10)
+        # Closed when what was begun is done.
+        self.quotas.close()
+        return stale
+
+
+def test_limits_are_asked_for_once_a_minute_behind_the_back() -> None:
+    rig = Rig(queues=3, topics=2)
+    for _ in range(3):
+        assert rig.quotas.limits('p') == {'queues': 5, 'topics': 2}
+    assert rig.source.count == 1
+    rig.source.own = {'queues': 7, 'topics': -1}
+    assert rig.reread() == {'queues': 5, 'topics': 2}
+    assert rig.quotas.limits('p') == {'queues': 7}
+
+
+def test_the_last_known_limits_hold_with_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig(queues=3)
+    assert rig.quotas.limits('p') == {'queues': 5}
+    rig.source.own = None
+    with caplog.at_level(logging.INFO):
+        assert rig.quotas.limits('new') == {'queues': 3}
+        rig.reread()
+        assert rig.quotas.limits('p') == {'queues': 5}
+    (warning,) = caplog.records
+    assert warning.levelname == 'WARNING'
+    assert 'nobody answers' in warning.getMessage()
+
+
+def test_nothing_is_asked_where_nothing_is_limited() -> None:
+    source = Source()
+    quotas = Quotas(QuotaSettings(queues=0, topics=-1), source)
+    assert quotas.limits('p') == {}
+    with quotas.room('p', 'queues', lambda: 1 // 0):
+        pass
+    assert source.count == 0
+
+
+def test_a_failure_to_create_gives_its_room_back() -> None:
+    quotas = Quotas(QuotaSettings(queues=1))
+    with (
+        pytest.raises(StoreUnavailable),
+        quotas.room('p', 'queues', lambda: 0),
+    ):
+        raise StoreUnavailable
+    with quotas.room('p', 'queues', lambda: 0):
+        pass
+    with (
+        pytest.raises(QuotaExceeded),
+        quotas.room('p', 'queues', lambda: 1),
+    ):
+        pass
