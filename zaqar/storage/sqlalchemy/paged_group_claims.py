@@ -14,6 +14,8 @@ from zaqar.models import Claim
 from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
 from zaqar.storage.sqlalchemy.claiming import (
     COUNT,
+    IS_EXHAUSTED,
+    IS_FRESH,
     PROLONG,
     ClaimRequest,
     repeated_claim,
@@ -34,13 +36,11 @@ PAGE = 4
 #: Claims that are made in the other way after one that found too few.
 PAUSE = 20
 
-#: A count that no message reaches.
-_NO_MAX = 1 << 30
-
 #: Of the rows: a, free ones without a group, and b, woken ones; p, the page,
-#: of which no more is read than f needs; f, the first of it, in its order,
-#: whose groups are free, and l, these groups, locked. One that has changed
-#: since is only taken if it is free by then, and from its present head on. A
+#: of which no more is read than r needs; r, the first of it, in its order,
+#: whose groups are free, locked with these. A group that has changed since is
+#: only taken if it is free by then, and from its present head on; an
+#: expression lets it be found by its key. s is whether these are the oldest: a
 #: group may be free though the claim of its first message has just ended, and
 #: that is in no page.
 _STATEMENT = """
@@ -52,40 +52,30 @@ WITH q AS (
 a AS ({free}),
 b AS ({woken}),
 p AS (
-    SELECT m.seq, m.group_key, m.wake_at, {count} AS times FROM message m
+    SELECT m.seq, m.group_key, m.wake_at, m.claim_count FROM message m
     WHERE m.queue_id = (SELECT id FROM q) AND m.state = {in_group}
     AND m.seq >= (SELECT g.head_seq FROM message_group g
         WHERE g.queue_id = (SELECT id FROM q) AND {free_group}
         ORDER BY g.head_seq LIMIT 1)
     AND m.expires_at > :now ORDER BY m.seq LIMIT {page}),
-f AS (
-    SELECT p.* FROM p WHERE (
-        SELECT g.state FROM message_group g
-        WHERE g.queue_id = (SELECT id FROM q)
-        AND g.group_key = p.group_key) = 0
-    LIMIT {limit}),
-l AS (
-    SELECT g.group_key, g.head_seq FROM message_group g
-    WHERE g.queue_id = (SELECT id FROM q)
-    AND g.group_key = ANY (ARRAY(SELECT DISTINCT group_key FROM f))
-    AND {free_group} FOR UPDATE SKIP LOCKED),
 r AS (
-    SELECT f.seq FROM f JOIN l ON l.group_key = f.group_key
-    AND f.seq >= l.head_seq),
+    SELECT p.seq, p.group_key, p.wake_at, p.claim_count
+    FROM p CROSS JOIN LATERAL (
+        SELECT g.head_seq FROM message_group g
+        WHERE g.queue_id = (SELECT id FROM q)
+        AND g.group_key = p.group_key AND g.state + 0 = 0
+        LIMIT 1 FOR UPDATE SKIP LOCKED) l
+    WHERE p.seq >= l.head_seq LIMIT {limit}),
 s AS (
-    SELECT NOT EXISTS (SELECT 1 FROM f
-            WHERE -f.wake_at > :now OR f.times >= :max)
-        AND NOT EXISTS (SELECT 1 FROM a WHERE times >= :max)
-        AND NOT EXISTS (SELECT 1 FROM b WHERE times >= :max)
+    SELECT ((SELECT count(*) FROM r) = {limit}
+            OR (SELECT count(*) FROM p) < {page}
+            AND ((SELECT count(*) FROM r) > 0
+                OR (SELECT count(*) FROM p) = 0))
+        AND NOT EXISTS (SELECT 1 FROM r WHERE -r.wake_at > :now)
+        AND NOT EXISTS (SELECT 1 FROM b WHERE group_key IS NOT NULL)
         AND NOT EXISTS (SELECT 1 FROM message_group g
             WHERE g.queue_id = (SELECT id FROM q) AND {woken_group})
-        AND NOT EXISTS (SELECT 1 FROM message m
-            WHERE m.queue_id = (SELECT id FROM q) AND {woken_message}
-            AND m.group_key IS NOT NULL)
-        AND CASE (SELECT count(*) FROM r) WHEN {limit} THEN true
-            WHEN (SELECT count(*) FROM f)
-            THEN (SELECT count(*) FROM p) < {page}
-            ELSE false END AS is_sure),
+        {exhausted} AS is_sure),
 taken AS (
     SELECT seq FROM (SELECT seq FROM a UNION ALL SELECT seq FROM b
         UNION ALL SELECT seq FROM r) x
@@ -97,7 +87,7 @@ u AS (
     AND m.seq = ANY (ARRAY(SELECT seq FROM taken))
     AND m.seq BETWEEN (SELECT min(seq) FROM taken)
         AND (SELECT max(seq) FROM taken)
-    AND m.wake_at + 0 <= :now AND {count} < :max
+    AND m.wake_at + 0 <= :now{fresh}
     RETURNING {columns}),
 o AS (
     UPDATE message_group g SET state = 1, wake_at = :end,
@@ -111,7 +101,13 @@ c AS (
     WHERE EXISTS (SELECT 1 FROM u))
 SELECT u.*, s.is_sure FROM s LEFT JOIN u ON true ORDER BY u.seq
 """
-_STATEMENTS: dict[int, str] = {}
+#: Exhausted messages are looked for in the other way.
+_EXHAUSTED = f"""
+    AND NOT EXISTS (SELECT 1 FROM r WHERE {IS_EXHAUSTED})
+    AND NOT EXISTS (SELECT 1 FROM a WHERE {IS_EXHAUSTED})
+    AND NOT EXISTS (SELECT 1 FROM b WHERE {IS_EXHAUSTED})
+"""
+_STATEMENTS: dict[tuple[int, bool], str] = {}
 
 #: How many claims are to be made in the other way, by queue.
 _PAUSES: BoundedCache[str, int] = BoundedCache(20_000)
@@ -121,13 +117,12 @@ class ScatteredError(Exception):
     """What can be claimed may be elsewhere; nothing was changed."""
 
 
-def _statement(limit: int) -> str:
+def _statement(limit: int, counting: bool) -> str:
     def free(where: str) -> str:
         return (
-            f'SELECT m.seq, {COUNT} AS times FROM message m '
+            'SELECT m.seq, m.group_key, m.claim_count FROM message m '
             f'WHERE m.queue_id = (SELECT id FROM q) AND {where} '
-            f'AND m.group_key IS NULL ORDER BY {order(where)} LIMIT {limit} '
-            'FOR UPDATE SKIP LOCKED'
+            f'ORDER BY {order(where)} LIMIT {limit} FOR UPDATE SKIP LOCKED'
         )
 
     sql = _STATEMENT.format(
@@ -137,7 +132,8 @@ def _statement(limit: int) -> str:
         in_group=IN_GROUP,
         free_group=FREE_GROUP,
         woken_group=WOKEN_GROUP,
-        woken_message=WOKEN,
+        exhausted=_EXHAUSTED if counting else '',
+        fresh=f' AND {IS_FRESH}' if counting else '',
         prolong=PROLONG,
         columns=COLUMNS,
         limit=limit,
@@ -159,12 +155,9 @@ def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
 
     :raises ScatteredError: it must be done in another way
     """
-    limit = request.limit
-    sql = _STATEMENTS.get(limit) or _STATEMENTS.setdefault(
-        limit, _statement(limit)
-    )
+    key = request.limit, bool(request.max_claims)
+    sql = _STATEMENTS.get(key) or _STATEMENTS.setdefault(key, _statement(*key))
     values = request.values
-    values['max'] = request.max_claims or _NO_MAX
     if request.version is None:
         values['version'] = 2**63 - 1
     rows = session.all(sql, values)

@@ -160,7 +160,7 @@ end
 local function occupy(seqs)
     local last, busy, lined, plain = {}, {}, {}, {}
     for _, seq in ipairs(seqs) do
-        local group = read_before[seq][1]
+        local group = has_beside and read_things[read_before[seq]]
         if group then
             if not last[group] then
                 busy[#busy + 1] = group

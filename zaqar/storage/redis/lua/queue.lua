@@ -324,16 +324,22 @@ local function with_delay(seq, record)
 end
 
 local has_beside
--- By place, what was read together.
-local read_before = {}
+-- What was read together, and by the place of a message where that begins.
+local read_things, read_before = {}, {}
 
 -- Read what is stored beside the bodies of messages that are to be shown.
 local function read_beside(seqs)
     has_beside = call('EXISTS', own.beside) == 1
-    local flat = has_beside and values(own.beside, beside(seqs)) or {}
-    for place, seq in ipairs(seqs) do
-        read_before[seq] = {unpack(flat, place * 3 - 2, place * 3)}
+    if has_beside then
+        read_things = values(own.beside, beside(seqs))
+        for place, seq in ipairs(seqs) do
+            read_before[seq] = place * 3 - 2
+        end
     end
+end
+
+local function size_of(thing)
+    return thing and #thing or -1
 end
 
 -- Return what claims record of a message, and behind it what is stored beside
@@ -345,18 +351,17 @@ local function with_beside(seq, record)
     if not has_beside then
         return record
     end
-    local sizes, stored, is_any = {}, {}, false
-    local things = read_before[seq] or values(own.beside, beside({seq}))
-    for place, value in ipairs(things) do
-        is_any = is_any or value
-        sizes[place] = value and #value or -1
-        stored[place] = value or ''
+    local things, at = read_things, read_before[seq]
+    if not at then
+        things, at = values(own.beside, beside({seq})), 1
     end
-    if not is_any then
+    local group, extras, reason = things[at], things[at + 1], things[at + 2]
+    if not (group or extras or reason) then
         return record
     end
-    return (record or '') .. '\n' .. table.concat(sizes, ' ') .. '\n'
-        .. table.concat(stored)
+    return (record or '') .. '\n' .. size_of(group) .. ' ' .. size_of(extras)
+        .. ' ' .. size_of(reason) .. '\n' .. (group or '') .. (extras or '')
+        .. (reason or '')
 end
 
 -- Add a message to an answer.
