@@ -52,6 +52,9 @@ RECORDS = 'records of queues'
 #: Cores that can work for one of each part.
 CORES = {API: 1, NOTIFIER: 1, SOCKETS: 1}
 
+#: Connections of one WebSocket server, unless ``max_connections`` is raised.
+CONNECTIONS = 10_000
+
 #: The requests of a message's life.
 LIVES: Mapping[str, Sequence[str]] = {
     'one': ('post 1', 'claim 5 + delete'),
@@ -128,7 +131,11 @@ def needs(known: Costs, load: Load, store_cores: float) -> Sequence[Need]:
             rate * known[name].cpu.get(part, 0.0)
             for name, rate in rates.items()
         )
-        found.append(_need(part, cores, each))
+        need = _need(part, cores, each)
+        if part == SOCKETS:
+            least = math.ceil(load.sockets / CONNECTIONS)
+            need.count = max(need.count, least)
+        found.append(need)
     (workers,) = (need.count for need in found if need.part == API)
     reads = record_reads(requests(rates), load.queues, workers)
     # There is one management store, however many there would have to be.

@@ -94,7 +94,7 @@ def measured(
     """Return the costs of all operations on a store, by name."""
     with deployed(folder / 'direct', [source]) as direct:
         cpu = {
-            name: _middle(
+            name: _least(
                 [
                     direct.turn(operation, connections, seconds).cpu
                     for _ in range(rounds + 1)
@@ -268,8 +268,6 @@ def _passed(now: Traffic, before: Traffic) -> Traffic:
     )
 
 
-def _middle(slices: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    return {
-        part: statistics.median(item[part] for item in slices)
-        for part in slices[0]
-    }
+def _least(slices: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """Return what the cheapest slice took: other work only adds to it."""
+    return min(slices, key=lambda item: sum(item.values()))

@@ -129,7 +129,8 @@ class Deployment:
         elapsed = time.monotonic() - began
         total = (machine.busy() - busy) / elapsed
         ours = difference(self.cpu(), spent, 1)
-        each = len(samples.latencies) * elapsed / samples.elapsed
+        # Those that came too late to be counted took time as well.
+        each = max(1.0, samples.rate * elapsed)
         return Slice(
             samples.rate,
             {part: value / each for part, value in ours.items()},

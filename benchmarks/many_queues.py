@@ -12,14 +12,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import itertools
 import pathlib
 import random
 import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import redis
 import sqlalchemy as sa
@@ -32,9 +31,8 @@ from benchmarks.requests import request
 from benchmarks.scripts import Queue
 from benchmarks.target import Target, is_sql
 from zaqar.models import Kind
-from zaqar.storage.record_encoding import encode
 from zaqar.storage.redis import keys
-from zaqar.storage.sqlalchemy import driver, tables
+from zaqar.storage.sqlalchemy import driver
 
 SECTION = 'Many queues'
 
@@ -52,8 +50,37 @@ OPERATIONS = ('create', 'list', 'show', 'post 1', 'claim 5', EXEMPT)
 #: Rounds before the clock runs.
 WARM_UP = 20
 
-#: Records that are written at a time.
+#: Records that are written at a time to Redis.
 CHUNK = 10_000
+
+#: What writes the rows of queues by their numbers ``n``, and the words of each
+#: dialect for that.
+_FILL = (
+    'WITH RECURSIVE {numbers} INSERT INTO record '
+    '(kind, parent, name, data, version) '
+    "SELECT :kind, :parent, 'queue-' || {name}, {data}, 1 FROM numbers",
+    'WITH RECURSIVE {numbers} INSERT INTO message_queue (qid, id, next_seq) '
+    'SELECT {qid}, n + 1, :now FROM numbers',
+)
+_NUMBERS = (
+    'numbers (n) AS (SELECT 0 UNION ALL '
+    'SELECT n + 1 FROM numbers WHERE n + 1 < :count)'
+)
+_WORDS = {
+    'sqlite': {
+        'numbers': _NUMBERS,
+        'name': "printf('%07d', n)",
+        'qid': "printf('%032x', n)",
+        'data': 'CAST(printf(\'{"qid":"%032x","metadata":{}}\', n) AS BLOB)',
+    },
+    'postgresql': {
+        'numbers': _NUMBERS,
+        'name': "lpad(n::text, 7, '0')",
+        'qid': "lpad(to_hex(n), 32, '0')",
+        'data': """convert_to('{"qid":"' || lpad(to_hex(n), 32, '0') """
+        """|| '","metadata":{}}', 'UTF8')""",
+    },
+}
 
 #: The prefix of all keys in Redis, unless an operator sets another one.
 _PREFIX = 'zq'
@@ -117,41 +144,34 @@ def _name(number: int) -> str:
 
 def _fill(target: Target, count: int) -> None:
     """Write the records of queues as the service would."""
-    fill = _fill_tables if is_sql(target.url) else _fill_redis
-    for numbers in _chunks(range(count)):
-        fill(target, numbers)
-
-
-def _fill_tables(target: Target, numbers: Sequence[int]) -> None:
-    records, queues = [], []
-    for number in numbers:
-        qid = secrets.token_hex(16)
-        records.append(
-            {
-                'kind': Kind.QUEUE.value,
-                'parent': target.project,
-                'name': _name(number),
-                'data': _data(qid).encode(),
-                'version': 1,
-            }
-        )
-        queues.append({'qid': qid, 'id': number + 1, 'next_seq': _start()})
-    engine = sa.create_engine(driver.parse(target.url), poolclass=sa.NullPool)
+    if not is_sql(target.url):
+        _fill_redis(target, count)
+        return
+    url = driver.parse(target.url)
+    values = {
+        'kind': Kind.QUEUE.value,
+        'parent': target.project,
+        'count': count,
+        'now': time.time_ns() // 1000,
+    }
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
     with engine.begin() as connection:
-        connection.execute(sa.insert(tables.record), records)
-        connection.execute(sa.insert(tables.queue), queues)
+        for statement in _FILL:
+            sql = statement.format(**_WORDS[url.get_backend_name()])
+            connection.execute(sa.text(sql), values)
     engine.dispose()
 
 
-def _fill_redis(target: Target, numbers: Sequence[int]) -> None:
+def _fill_redis(target: Target, count: int) -> None:
     records, names = keys.of_records(_PREFIX, Kind.QUEUE, target.project)
-    stored = {
-        _name(number): f'1 {_data(secrets.token_hex(16))}'
-        for number in numbers
-    }
     with _redis(target.url) as client:
-        client.hset(records, mapping=stored)
-        client.zadd(names, dict.fromkeys(stored, 0.0))
+        for first in range(0, count, CHUNK):
+            stored = {
+                _name(number): f'1 {{"qid":"{number:032x}","metadata":{{}}}}'
+                for number in range(first, min(first + CHUNK, count))
+            }
+            client.hset(records, mapping=stored)
+            client.zadd(names, dict.fromkeys(stored, 0.0))
 
 
 def _size(target: Target) -> int:
@@ -172,21 +192,6 @@ def _size(target: Target) -> int:
 def _redis(url: str) -> redis.Redis:
     address, _, database = url.partition('?dbid=')
     return redis.Redis.from_url(f'{address}/{database or 0}')
-
-
-def _data(qid: str) -> str:
-    return encode({'qid': qid, 'metadata': {}})
-
-
-def _start() -> int:
-    """Return a number as queues begin with."""
-    return time.time_ns() // 1000
-
-
-def _chunks(numbers: Iterable[int]) -> Iterator[Sequence[int]]:
-    rest = iter(numbers)
-    while chunk := tuple(itertools.islice(rest, CHUNK)):
-        yield chunk
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

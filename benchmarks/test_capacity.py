@@ -53,6 +53,10 @@ def test_the_part_that_saturates_first_comes_first() -> None:
     assert first.count == 6
 
 
+def test_connections_need_servers() -> None:
+    assert _counts(Load(1, sockets=1_000_000))[SOCKETS] == 100
+
+
 def test_records_are_looked_up_once_in_a_while() -> None:
     # 100 queues on 10 workers: each worker each queue every five seconds.
     few = capacity.record_reads(100_000, 100, 10)

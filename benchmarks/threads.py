@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from benchmarks import load, machine, report, scripts, sources, target
 from benchmarks.scripts import OPERATIONS, Queue
@@ -54,14 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             contextlib.ExitStack() as stack,
         ):
             shapes = itertools.product(options.workers, options.threads)
-            ports = {
+            servers = {
                 shape: stack.enter_context(
                     _server(source, pathlib.Path(folder), shape)
                 )
                 for shape in shapes
             }
             for operation in options.operation:
-                table = _measure(source.title, operation, ports, options)
+                table = _measure(source.title, operation, servers, options)
                 print(table.text(), flush=True)
                 parts.append(table.markdown())
     if options.markdown is not None:
@@ -101,8 +102,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 @contextlib.contextmanager
 def _server(
     source: sources.Source, folder: pathlib.Path, shape: Shape
-) -> Iterator[int]:
-    """Give the port of a server."""
+) -> Iterator[Zaqar]:
+    """Give a server."""
     workers, threads = shape
     url = source.database()
     rest = target.settings(url)
@@ -113,40 +114,59 @@ def _server(
     target.create_tables(server, url)
     server.start()
     try:
-        yield server.port
+        yield server
     finally:
         server.stop()
+
+
+@dataclass
+class Slices:
+    """What was measured of a server with some connections.
+
+    :ivar cpu: seconds of processor time of a request in the workers
+    """
+
+    rates: list[float] = field(default_factory=list)
+    tails: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
 
 
 def _measure(
     title: str,
     name: str,
-    ports: Mapping[Shape, int],
+    servers: Mapping[Shape, Zaqar],
     options: argparse.Namespace,
 ) -> report.Table:
     """Measure an operation; return its table."""
     operation = OPERATIONS[name]
     project = f'bench-{name.replace(" ", "-").replace("+", "and")}'
     queues = {
-        shape: [Queue(port, project, f'q{number}') for number in range(QUEUES)]
-        for shape, port in ports.items()
+        shape: [Queue(one.port, project, f'q{n}') for n in range(QUEUES)]
+        for shape, one in servers.items()
     }
+    slices: dict[tuple[Shape, int], Slices] = {}
 
-    def turn(shape: Shape, connections: int, seconds: float) -> load.Samples:
+    def turn(shape: Shape, connections: int, seconds: float) -> None:
         work = scripts.prepared(operation, queues[shape], connections, seconds)
-        return load.run(ports[shape], work, seconds)
+        pids = servers[shape].workers()
+        before = sum(map(machine.cpu_seconds, pids))
+        samples = load.run(servers[shape].port, work, seconds)
+        spent = sum(map(machine.cpu_seconds, pids)) - before
+        into = slices.setdefault((shape, connections), Slices())
+        into.rates.append(samples.rate)
+        into.tails.append(report.quantile(samples.latencies, 0.99))
+        into.cpu.append(spent / len(samples.latencies))
 
-    for shape in ports:
+    for shape in servers:
         turn(shape, max(options.connections), ASIDE)
-    slices: dict[tuple[Shape, int], list[load.Samples]] = {}
+    slices.clear()
     for number in range(options.rounds):
         for connections in options.connections:
-            for shape in [*ports][:: -1 if number % 2 else 1]:
-                samples = turn(shape, connections, options.seconds)
-                slices.setdefault((shape, connections), []).append(samples)
+            for shape in [*servers][:: -1 if number % 2 else 1]:
+                turn(shape, connections, options.seconds)
     head = ['workers', 'connections']
-    head += [f'{count} threads/s' for count in options.threads]
-    head += [f'{count}: p99 ms' for count in options.threads]
+    for what in ('/s', ' p99 ms', ' CPU µs'):
+        head += [f'{count}:{what}' for count in options.threads]
     rows = []
     for workers, connections in itertools.product(
         options.workers, options.connections
@@ -155,25 +175,17 @@ def _measure(
             slices[(workers, threads), connections]
             for threads in options.threads
         ]
+        middle = statistics.median
         rows.append(
             (
                 str(workers),
                 str(connections),
-                *(f'{_rate(some):,.0f}' for some in measured),
-                *(f'{_tail(some) * 1000:.1f}' for some in measured),
+                *(f'{middle(one.rates):,.0f}' for one in measured),
+                *(f'{middle(one.tails) * 1e3:.1f}' for one in measured),
+                *(f'{middle(one.cpu) * 1e6:.0f}' for one in measured),
             )
         )
-    return report.Table(f'{title}: {name}', head, rows)
-
-
-def _rate(slices: Sequence[load.Samples]) -> float:
-    return statistics.median(one.rate for one in slices)
-
-
-def _tail(slices: Sequence[load.Samples]) -> float:
-    return statistics.median(
-        report.quantile(one.latencies, 0.99) for one in slices
-    )
+    return report.Table(f'{title}: {name}, by threads', head, rows)
 
 
 if __name__ == '__main__':
