@@ -251,6 +251,8 @@ function _configure_zaqar_limits {
 function _configure_zaqar_identity {
     iniset "$ZAQAR_CONF" DEFAULT auth_strategy keystone
     configure_keystone_authtoken_middleware "$ZAQAR_CONF" zaqar
+    # Without Keystone, callers have no roles.
+    iniset "$ZAQAR_CONF" oslo_policy enforce_new_defaults True
     iniset "$ZAQAR_CONF" trustee auth_type password
     iniset "$ZAQAR_CONF" trustee auth_url "$KEYSTONE_AUTH_URI"
     iniset "$ZAQAR_CONF" trustee username "$ZAQAR_TRUSTEE_USER"

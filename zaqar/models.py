@@ -302,6 +302,15 @@ class Subscription(msgspec.Struct, frozen=True):
     version: int = 0
 
 
+class SignedAccess(msgspec.Struct, frozen=True):
+    """The access that a signature gives: a pre-signed URL, or a confirmation.
+
+    :ivar ends_at: when it expires
+    """
+
+    ends_at: datetime.datetime
+
+
 class Identity(msgspec.Struct, frozen=True):
     """The caller of a request, as authenticated by the transport.
 
@@ -312,7 +321,7 @@ class Identity(msgspec.Struct, frozen=True):
     :ivar address: URI under which messages can be pushed to the caller's own
         connection, '' without one
     :ivar validated: Keystone's record of the token
-    :ivar ends_at: when its pre-signed URL expires, None without one
+    :ivar signed: what its signature gives, None without one
     """
 
     project: str
@@ -322,7 +331,7 @@ class Identity(msgspec.Struct, frozen=True):
     values: Mapping[str, Any] = msgspec.field(default_factory=dict)
     token: str | None = None
     address: str = ''
-    ends_at: datetime.datetime | None = None
+    signed: SignedAccess | None = None
     validated: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
-import oslo_policy.opts
 from oslo_config import cfg
 
 from zaqar import (
@@ -359,7 +358,6 @@ def _pipeline(
 
 
 def _authorizer(conf: cfg.ConfigOpts) -> Authorizer:
-    oslo_policy.opts.set_defaults(conf)
     with configuration.faults_explained('[oslo_policy] policy_file: '):
         return Authorizer(conf)
 

@@ -242,9 +242,9 @@ class Dispatcher:
             text = received.text if received else None
             arguments['document'] = _document(operation.body, text, version)
         if operation.further is not None and scope is not None:
-            further = operation.further
-            reached = further.scope_of(arguments.get('document'), scope)
-            self._authorizer.check(further.rule, identity, reached, {})
+            self._authorizer.check_further(
+                operation.further, identity, scope, arguments.get('document')
+            )
         if key is not None and operation.is_idempotent and version >= V2_1:
             arguments['key'] = idempotency.checked(key)
         context = self._context.called_by(identity, size, version)

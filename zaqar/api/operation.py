@@ -5,7 +5,7 @@ Route, WebSocket action, policy default, validation, home document and OpenAPI
 entry are all derived from it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,10 +20,13 @@ from zaqar.models import Scope
 #: Path of an action without a route: the messages of a queue.
 _UNROUTED = '/v2/queues/{queue_name}/messages'
 
+#: The method of an action without a route.
+READ = 'GET'
+
 #: The media type of streams over HTTP.
 EVENT_STREAM = 'text/event-stream'
 
-#: A rule that every authenticated caller passes.
+#: A default that every authenticated caller passes.
 ANYONE = ''
 ADMIN = 'role:admin'
 
@@ -42,15 +45,17 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class FurtherRule:
-    """A rule that a request has to pass besides that of its operation.
+class FurtherRules:
+    """Rules that a request has to pass besides that of its operation.
 
-    :ivar scope_of: takes the document and the queue of the path; returns the
-        queue that the rule is about, None for any
+    :ivar of: takes the document, which may be malformed, and the queue of the
+        path; returns rules, each with the queue that it is about, None for any
+    :ivar delegates: whether the rules are for those to whom the request gives
+        access, by a signature: the caller has to pass those that they would
     """
 
-    rule: Rule
-    scope_of: Callable[[Any, Scope], Scope | None]
+    of: Callable[[Any, Scope], Iterable[tuple[Rule, Scope | None]]]
+    delegates: bool = False
 
 
 #: The rule of operations that consult no policy.
@@ -146,7 +151,7 @@ class Operation:
 
     :ivar name: the WebSocket action
     :ivar http: method and path, None for an action without a route
-    :ivar further: a rule about another queue, which the document names
+    :ivar further: rules about what the document names
     :ivar error_message: error text when a store does not respond
     :ivar rel: the relation in the home document
     :ivar responses: JSON Schema by status, None for an empty body
@@ -178,7 +183,7 @@ class Operation:
     body: Body | None = None
     rel: str | None = None
     conflict: str = ''
-    further: FurtherRule | None = None
+    further: FurtherRules | None = None
     keep_unknown: bool = False
     needs: frozenset[Feature] = frozenset()
     since: Version = microversions.MIN

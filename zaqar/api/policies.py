@@ -2,21 +2,25 @@
 """Policies: the defaults of oslo.policy, derived from the operations."""
 
 import argparse
+from typing import Any
 
 from oslo_config import cfg
-from oslo_policy import policy
+from oslo_policy import opts, policy
 
 from zaqar.api import operation_table
-from zaqar.api.operation import ADMIN, PUBLIC, Operation, Rule
+from zaqar.api.operation import ADMIN, ANYONE, PUBLIC, Operation, Rule
+from zaqar.api.policy_defaults import HELPERS
 
-#: Helpers for operators' own rules.
-HELPERS = (
-    Rule('context_is_admin', ADMIN, 'Who counts as an administrator.'),
-    Rule(
-        'admin_or_owner',
-        'is_admin:True or project_id:%(project_id)s',
-        'An administrator, or a member of the project that is addressed.',
-    ),
+#: Our defaults of oslo.policy's options. It has True: whoever replaces another
+#: service, in which roles counted for nothing, would be locked out.
+OPTION_DEFAULTS: dict[str, Any] = {'enforce_new_defaults': False}
+
+#: Data belong to projects, which tokens of domains and of the system lack.
+_SCOPE_TYPES = ['project']
+
+_SINCE = '2.1'
+_REASON = (
+    'Rules know the roles of secure RBAC: a reader looks, a member changes.'
 )
 
 
@@ -45,10 +49,24 @@ def list_rules() -> list[policy.RuleDefault]:
                 for operation in operations
                 if operation.http
             ],
+            deprecated_rule=_former(rule),
+            scope_types=_SCOPE_TYPES,
         )
         for rule, operations in rules().items()
     ]
     return [*helpers, *documented]
+
+
+def _former(rule: Rule) -> policy.DeprecatedRule | None:
+    """Return the default from before roles counted, None if it is the same.
+
+    Every caller with a token could do all but administer the service.
+    """
+    if rule.default in (ANYONE, ADMIN):
+        return None
+    return policy.DeprecatedRule(
+        rule.name, ANYONE, deprecated_reason=_REASON, deprecated_since=_SINCE
+    )
 
 
 def get_enforcer() -> policy.Enforcer:
@@ -71,9 +89,17 @@ def get_enforcer() -> policy.Enforcer:
     return enforcer_of(conf)
 
 
+def set_defaults(conf: cfg.ConfigOpts) -> None:
+    """Register oslo.policy's options with our defaults."""
+    opts.set_defaults(conf, **OPTION_DEFAULTS)
+
+
 def enforcer_of(conf: cfg.ConfigOpts) -> policy.Enforcer:
     """Return the policy of a configuration: defaults and its own rules."""
+    set_defaults(conf)
     enforcer = policy.Enforcer(conf)
+    # zaqar-status says what changes with them, and for whom.
+    enforcer.suppress_default_change_warnings = True
     enforcer.register_defaults(list_rules())
     enforcer.load_rules()
     return enforcer

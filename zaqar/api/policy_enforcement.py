@@ -1,24 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Enforcement of the policy on requests, with cached decisions."""
 
+import datetime
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from oslo_config import cfg
 
 from zaqar.api import policies
-from zaqar.api.operation import PUBLIC, Rule
+from zaqar.api.operation import PUBLIC, FurtherRules, Rule
 from zaqar.errors import Forbidden
-from zaqar.models import Identity, Scope
+from zaqar.models import Identity, Scope, SignedAccess
 
 LOG = logging.getLogger(__name__)
 
 #: Seconds for which decisions are cached, hence the delay until a changed
 #: policy file is effective.
 CACHE_SECONDS = 5.0
+
+#: Words of rules that stand for the same in each decision that is cached.
+_CONSTANT = frozenset(('and', 'or', 'not', '@', '!', 'signed:True'))
+
+#: Stands for the access of whoever holds a signature.
+_HELD = SignedAccess(datetime.datetime.max.replace(tzinfo=datetime.UTC))
 
 #: Maximum of cached decisions: without Keystone, callers invent roles.
 CACHE_SIZE = 10_000
@@ -32,7 +39,7 @@ class Authorizer:
     ) -> None:
         self._enforcer = policies.enforcer_of(conf)
         self._timer = timer
-        self._decisions: dict[tuple[str, Any], bool] = {}
+        self._decisions: dict[tuple[str, tuple[str, ...], bool], bool] = {}
         self._until = 0.0
         self._lock = threading.Lock()
 
@@ -51,14 +58,51 @@ class Authorizer:
             return
         if self._timer() >= self._until:
             self._reload()
-        key = (rule.name, identity.roles)
-        allowed = self._decisions.get(key)
-        if allowed is None:
-            allowed = self._enforce(rule, identity, scope, path)
-            if self._is_cached(rule) and len(self._decisions) < CACHE_SIZE:
-                self._decisions[key] = allowed
+        values = identity.values
+        if values and (values.get('system_scope') or values.get('domain_id')):
+            # Its scope is not one of those that share decisions.
+            allowed: bool | None = self._enforce(rule, identity, scope, path)
+        else:
+            key = (rule.name, identity.roles, identity.signed is None)
+            allowed = self._decisions.get(key)
+            if allowed is None:
+                allowed = self._enforce(rule, identity, scope, path)
+                if (
+                    self._is_cached(rule.name, frozenset())
+                    and len(self._decisions) < CACHE_SIZE
+                ):
+                    self._decisions[key] = allowed
         if not allowed:
             raise Forbidden
+
+    def allows(
+        self, rule: Rule, identity: Identity, scope: Scope | None
+    ) -> bool:
+        """Tell whether a caller passes a rule about a queue."""
+        try:
+            self.check(rule, identity, scope, {})
+        except Forbidden:
+            return False
+        return True
+
+    def check_further(
+        self,
+        further: FurtherRules,
+        identity: Identity,
+        scope: Scope,
+        document: Any,
+    ) -> None:
+        """Enforce the rules about what a document names.
+
+        :raises Forbidden: the caller may not
+        """
+        for rule, reached in further.of(document, scope):
+            if self.allows(rule, identity, reached):
+                continue
+            holder = Identity(identity.project, '', signed=_HELD)
+            # Nobody is given what nobody would get by it.
+            if not further.delegates or self.allows(rule, holder, reached):
+                raise Forbidden
 
     def _reload(self) -> None:
         with self._lock:
@@ -87,18 +131,26 @@ class Authorizer:
             'project_id': identity.project,
             'roles': list(identity.roles),
             'client_id': identity.client,
+            'signed': identity.signed is not None,
         }
         credentials['is_admin'] = bool(
             self._enforcer.enforce('context_is_admin', target, credentials)
         )
         return bool(self._enforcer.enforce(rule.name, target, credentials))
 
-    def _is_cached(self, rule: Rule) -> bool:
-        """Tell whether a rule depends on roles alone."""
-        text = str(self._enforcer.rules.get(rule.name))
+    def _is_cached(self, name: str, within: Set[str]) -> bool:
+        """Tell whether a rule depends on what decisions are cached by.
+
+        :param within: names of the rules that refer to it
+        """
+        text = str(self._enforcer.rules.get(name))
         words = text.replace('(', ' ').replace(')', ' ').split()
-        return all(
-            word in ('and', 'or', 'not', '@', '!')
+        return name not in within and all(
+            word in _CONSTANT
             or (word.startswith('role:') and '%' not in word)
+            or (
+                word.startswith('rule:')
+                and self._is_cached(word[5:], within | {name})
+            )
             for word in words
         )

@@ -19,7 +19,7 @@ import msgspec
 
 from zaqar.api import microversions, operation_table
 from zaqar.api.dispatch import Received
-from zaqar.api.operation import Operation, Param
+from zaqar.api.operation import READ, Operation, Param
 from zaqar.api.waiting_requests import WAIT
 from zaqar.api_versions import Version
 from zaqar.errors import InvalidRequest, NoRoute
@@ -32,9 +32,6 @@ AUTHENTICATE = 'authenticate'
 
 #: Actions by another name than that of their operation.
 _ALIASES = {'check_node_health': 'health'}
-
-#: The method of an action without a route.
-_READ = 'GET'
 
 #: Headers that must be strings.
 _TEXTS = frozenset(
@@ -173,7 +170,7 @@ def document(row: Operation, body: Members, codec: Codec) -> Received | None:
 def target(row: Operation, values: Mapping[str, str]) -> tuple[str, str]:
     """Return method and path of the equivalent HTTP request."""
     quoted = {name: quote(value, '') for name, value in values.items()}
-    return row.method or _READ, row.target.format_map(quoted)
+    return row.method or READ, row.target.format_map(quoted)
 
 
 def collection(row: Operation, values: Mapping[str, str]) -> str:

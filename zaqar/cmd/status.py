@@ -10,12 +10,13 @@ from oslo_upgradecheck import common_checks, upgradecheck
 from oslo_upgradecheck.upgradecheck import Code, Result
 
 from zaqar import config_file_check, configuration
-from zaqar.api import optional_features
+from zaqar.api import optional_features, personas, policies
 from zaqar.cmd import store_upgrade_checks, subscriber_upgrade_checks
 from zaqar.cmd.store_upgrade_checks import Unseen
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.url_signatures import Signer
 from zaqar.errors import ConfigurationError, one_line
+from zaqar.transport import caller_identity
 
 PROG = 'zaqar-status'
 
@@ -36,6 +37,11 @@ DESCRIPTION
 
 CHECKS
     Policy file     is it JSON, which is deprecated? Failure.
+    Roles           with [DEFAULT] auth_strategy = keystone: who can do less
+                    with [oslo_policy] enforce_new_defaults than without it?
+                    No failure: read it before you set the option. Without
+                    Keystone, warning if the option is set: callers need
+                    the header X-Roles then.
     Signing key     is [signed_url] secret_key too short? Failure.
     Encryption      are there queues with encrypted messages and no key, or
                     only the constant that the reference service had by
@@ -79,6 +85,36 @@ EXAMPLES
 
 
 Check = Callable[[cfg.ConfigOpts], Result]
+
+
+def _roles(conf: cfg.ConfigOpts) -> Result:
+    policies.set_defaults(conf)
+    is_enforced = conf[personas.GROUP].enforce_new_defaults
+    if caller_identity.strategy(conf) != caller_identity.KEYSTONE:
+        if not is_enforced:
+            return Result(Code.SUCCESS)
+        return Result(
+            Code.WARNING,
+            '[oslo_policy] enforce_new_defaults is set without [DEFAULT] '
+            'auth_strategy = keystone: callers that send no role in the '
+            'header X-Roles can do next to nothing.',
+        )
+    lost = personas.losses(conf)
+    if not lost:
+        return Result(Code.SUCCESS)
+    rules = policies.list_rules()
+    changed = [rule.name for rule in rules if rule.deprecated_rule]
+    texts = [
+        f'{who}: {", ".join(names) if len(names) < len(changed) else "all"}'
+        for who, names in lost.items()
+    ]
+    state = 'is' if is_enforced else 'is not'
+    return Result(
+        Code.SUCCESS,
+        f'[oslo_policy] enforce_new_defaults {state} set. With it, these '
+        f'callers do not pass the rules that follow; without it, they do. '
+        f'{"; ".join(texts)}',
+    )
 
 
 def _signing_key(conf: cfg.ConfigOpts) -> Result:
@@ -131,6 +167,7 @@ CHECKS: Mapping[str, Check] = {
     'Policy file': functools.partial(
         common_checks.check_policy_json, _COMMANDS
     ),
+    'Roles': _roles,
     'Signing key': _signing_key,
     'Encryption': _encryption,
     'Tables': _tables,

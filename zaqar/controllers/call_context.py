@@ -70,8 +70,8 @@ class Context(msgspec.Struct, frozen=True):
 
         :param seconds: the requested lifetime
         """
-        ends_at = self.identity.ends_at
-        if ends_at is None:
+        signed = self.identity.signed
+        if signed is None:
             return seconds
-        left = ends_at - self.signer.now()
+        left = signed.ends_at - self.signer.now()
         return min(seconds, max(1, math.floor(left.total_seconds())))

@@ -5,7 +5,7 @@
 """
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from zaqar.controllers.call_context import Context
@@ -47,6 +47,20 @@ def share(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
         'expires': grant.expires,
         'signature': ctx.signer.sign(grant),
     }
+
+
+def covered(document: Any) -> tuple[Set[str], Set[str]]:
+    """Return the collections and the methods that a URL would cover.
+
+    None of a malformed document, which is refused later.
+    """
+    try:
+        _check_keys(document)
+        paths = _paths(document.get('paths'))
+        methods = _methods(document.get('methods'))
+    except InvalidRequest:
+        return frozenset(), frozenset()
+    return frozenset(paths), frozenset(methods)
 
 
 def _check_keys(document: Any) -> None:

@@ -118,8 +118,10 @@ def end(ctx: Context, *, scope: Scope, stream_id: str) -> str:
 def _expiry(ctx: Context) -> datetime.datetime | None:
     """Return when a pre-signed URL or a token expires."""
     token = ctx.identity.validated
-    if ctx.identity.ends_at is not None or token is None:
-        return ctx.identity.ends_at
+    if ctx.identity.signed is not None:
+        return ctx.identity.signed.ends_at
+    if token is None:
+        return None
     return datetime.datetime.fromisoformat(token['expires_at'])
 
 

@@ -56,5 +56,5 @@ def rotate(ctx: Context, *, scope: Scope, subscription_id: str) -> Key:
 def _check_caller(ctx: Context) -> None:
     # Such a URL gives access to the subscriptions of a queue, but whoever has
     # a secret can forge what their receivers get.
-    if ctx.identity.ends_at is not None:
+    if ctx.identity.signed is not None:
         raise Forbidden

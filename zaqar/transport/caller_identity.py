@@ -16,7 +16,7 @@ from zaqar.api import client_project_queue_checks
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.url_signatures import Grant, Signer, moment
 from zaqar.errors import ConfigurationError, InvalidRequest
-from zaqar.models import Identity
+from zaqar.models import Identity, SignedAccess
 
 KEYSTONE = 'keystone'
 
@@ -54,8 +54,8 @@ _PROJECT = ('HTTP_X_PROJECT_ID', 'HTTP_X_TENANT_ID', 'HTTP_X_TENANT')
 #: Key of a request's environment: Keystone's record of the token.
 TOKEN_INFO = 'keystone.token_info'
 
-#: Key of a request's environment: when its pre-signed URL expires.
-ENDS_AT = 'zaqar.ends_at'
+#: Key of a request's environment: the access that its pre-signed URL gives.
+SIGNED = 'zaqar.signed'
 
 #: Prefixes of headers that claim an identity ...
 IDENTITY_HEADERS = ('HTTP_X_', 'HTTP_OPENSTACK_')
@@ -131,13 +131,13 @@ class Callers:
         for name, key in _VALUE_ITEMS:
             if key in environ:
                 values = {**values, name: environ[key]}
-        request_id = token = ends_at = validated = None
+        request_id = token = signed = validated = None
         if 'openstack.request_id' in environ:
             request_id = environ['openstack.request_id']
         if self._verified and 'HTTP_X_AUTH_TOKEN' in environ:
             token = environ['HTTP_X_AUTH_TOKEN']
-        if ENDS_AT in environ:
-            ends_at = environ[ENDS_AT]
+        if SIGNED in environ:
+            signed = environ[SIGNED]
         if TOKEN_INFO in environ:
             validated = environ[TOKEN_INFO].get('token')
         return Identity(
@@ -147,7 +147,7 @@ class Callers:
             request_id,
             values,
             token,
-            ends_at=ends_at,
+            signed=signed,
             validated=validated,
         )
 
@@ -200,7 +200,12 @@ def as_signed(environ: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in environ.items()
         if not key.startswith(IDENTITY_HEADERS) or key in _HARMLESS
     }
-    return {**anonymous, ENDS_AT: moment(environ['HTTP_URL_EXPIRES'])}
+    return {**anonymous, SIGNED: access(environ['HTTP_URL_EXPIRES'])}
+
+
+def access(expires: str) -> SignedAccess:
+    """Return the access that a verified signature gives."""
+    return SignedAccess(moment(expires))
 
 
 def _roles(text: str) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ import msgspec
 
 from zaqar.api import body_decoding, response_schemas
 from zaqar.api.operation import (
-    ANYONE,
     EXISTING_PARAM,
     WAIT_PARAM,
     Body,
@@ -15,6 +14,7 @@ from zaqar.api.operation import (
     Param,
     Rule,
 )
+from zaqar.api.policy_defaults import CONSUMER, OBSERVER
 from zaqar.api.waiting_requests import Waiting
 from zaqar.api_versions import V2_1
 from zaqar.controllers import claims, settling
@@ -80,7 +80,7 @@ OPERATIONS = (
     Operation(
         name='claim_create',
         http='POST /v2/queues/{queue_name}/claims',
-        rule=Rule('claims:create', ANYONE, 'Claim messages of a queue.'),
+        rule=Rule('claims:create', CONSUMER, 'Claim messages of a queue.'),
         handler=claims.create,
         summary='Claim the oldest free messages of a queue.',
         error_message='Claim could not be created',
@@ -106,7 +106,7 @@ OPERATIONS = (
     Operation(
         name='claim_get',
         http='GET /v2/queues/{queue_name}/claims/{claim_id}',
-        rule=Rule('claims:get', ANYONE, 'Show a claim.'),
+        rule=Rule('claims:get', OBSERVER, 'Show a claim.'),
         handler=claims.get,
         summary='Show a live claim with its messages.',
         error_message='Claim could not be queried',
@@ -116,7 +116,7 @@ OPERATIONS = (
     Operation(
         name='claim_update',
         http='PATCH /v2/queues/{queue_name}/claims/{claim_id}',
-        rule=Rule('claims:update', ANYONE, 'Renew a claim.'),
+        rule=Rule('claims:update', CONSUMER, 'Renew a claim.'),
         handler=claims.renew,
         summary='Renew a claim, whose ttl starts anew.',
         error_message='Claim could not be updated',
@@ -126,7 +126,7 @@ OPERATIONS = (
     Operation(
         name='claim_settle',
         http='POST /v2/queues/{queue_name}/claims/{claim_id}/settle',
-        rule=Rule('claims:settle', ANYONE, 'Settle messages of a claim.'),
+        rule=Rule('claims:settle', CONSUMER, 'Settle messages of a claim.'),
         handler=settling.settle,
         summary='Delete, release, extend and reject messages of a claim.',
         error_message='Messages could not be settled',
@@ -142,7 +142,7 @@ OPERATIONS = (
     Operation(
         name='claim_delete',
         http='DELETE /v2/queues/{queue_name}/claims/{claim_id}',
-        rule=Rule('claims:delete', ANYONE, 'Release a claim.'),
+        rule=Rule('claims:delete', CONSUMER, 'Release a claim.'),
         handler=claims.release,
         summary='Release a claim; its messages are free at once.',
         error_message='Claim could not be deleted',

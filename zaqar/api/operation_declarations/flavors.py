@@ -2,8 +2,9 @@
 """Operations on flavors."""
 
 from zaqar.api import response_schemas
-from zaqar.api.operation import ADMIN, ANYONE, Param, Rule
+from zaqar.api.operation import ADMIN, Param, Rule
 from zaqar.api.operation_declarations.pools import pooled, required_object
+from zaqar.api.policy_defaults import READER
 from zaqar.controllers import flavors
 
 _NAMES = response_schemas.array(response_schemas.TEXT)
@@ -35,7 +36,7 @@ OPERATIONS = (
     pooled(
         name='flavor_list',
         http='GET /v2/flavors',
-        rule=Rule('flavors:get_all', ANYONE, 'List the flavors.'),
+        rule=Rule('flavors:get_all', READER, 'List the flavors.'),
         handler=flavors.list_,
         summary='List the flavors of the project by name.',
         error_message='Flavors could not be listed',
@@ -50,7 +51,7 @@ OPERATIONS = (
     pooled(
         name='flavor_get',
         http='GET /v2/flavors/{flavor_name}',
-        rule=Rule('flavors:get', ANYONE, 'Show a flavor.'),
+        rule=Rule('flavors:get', READER, 'Show a flavor.'),
         handler=flavors.show,
         summary='Show a flavor.',
         error_message='Flavor could not be retrieved',

@@ -9,7 +9,6 @@ from zaqar.api import (
     response_schemas,
 )
 from zaqar.api.operation import (
-    ANYONE,
     EXISTING_PARAM,
     WAIT_PARAM,
     Body,
@@ -17,6 +16,7 @@ from zaqar.api.operation import (
     Param,
     Rule,
 )
+from zaqar.api.policy_defaults import CONSUMER, OBSERVER
 from zaqar.api.waiting_requests import Waiting
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
@@ -85,9 +85,9 @@ POST = Body(
     too_large=body_size_errors.post_too_large,
 )
 
-_GET_ALL = Rule('messages:get_all', ANYONE, 'List messages of a queue.')
+_GET_ALL = Rule('messages:get_all', OBSERVER, 'List messages of a queue.')
 
-POST_RULE = Rule('messages:create', ANYONE, 'Post messages to a queue.')
+POST_RULE = Rule('messages:create', CONSUMER, 'Post messages to a queue.')
 
 STREAM = Operation(
     name='message_stream',
@@ -185,7 +185,7 @@ OPERATIONS = (
         name='message_delete_many',
         http='DELETE /v2/queues/{queue_name}/messages',
         rule=Rule(
-            'messages:delete_all', ANYONE, 'Delete or pop several messages.'
+            'messages:delete_all', CONSUMER, 'Delete or pop several messages.'
         ),
         handler=messages.delete_many,
         summary='Delete messages by id, or pop the oldest free ones.',
@@ -220,7 +220,7 @@ OPERATIONS = (
     Operation(
         name='message_get',
         http='GET /v2/queues/{queue_name}/messages/{message_id}',
-        rule=Rule('messages:get', ANYONE, 'Show a message.'),
+        rule=Rule('messages:get', OBSERVER, 'Show a message.'),
         handler=messages.get,
         summary='Get one message.',
         error_message='Message could not be retrieved',
@@ -232,7 +232,9 @@ OPERATIONS = (
         name='message_explain',
         http='GET /v2/queues/{queue_name}/messages/{message_id}/explain',
         rule=Rule(
-            'messages:explain', ANYONE, 'Show why a message is not handed out.'
+            'messages:explain',
+            OBSERVER,
+            'Show why a message is not handed out.',
         ),
         handler=explanations.explain,
         summary='Show why a message is handed out and listed, or is not.',
@@ -243,7 +245,7 @@ OPERATIONS = (
     Operation(
         name='message_delete',
         http='DELETE /v2/queues/{queue_name}/messages/{message_id}',
-        rule=Rule('messages:delete', ANYONE, 'Delete a message.'),
+        rule=Rule('messages:delete', CONSUMER, 'Delete a message.'),
         handler=messages.delete,
         summary='Delete one message, with its claim if it is claimed.',
         error_message='Message could not be deleted',

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Operations on queues."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from zaqar.api import (
@@ -10,17 +11,25 @@ from zaqar.api import (
     response_schemas,
 )
 from zaqar.api.operation import (
-    ANYONE,
     EXISTING_PARAM,
+    READ,
     Body,
+    FurtherRules,
     Operation,
     Param,
     Rule,
 )
+from zaqar.api.operation_declarations import (
+    claims,
+    messages,
+    subscriptions,
+)
+from zaqar.api.policy_defaults import MEMBER, READER, STACK_USER, any_of
 from zaqar.api_versions import V2_1
 from zaqar.controllers import guarantees, queues, signed_urls
 from zaqar.controllers.metadata_json_patch import operations
 from zaqar.errors import InvalidBody
+from zaqar.models import Scope
 
 PATCH_TYPE = 'application/openstack-messaging-v2.0-json-patch'
 
@@ -83,11 +92,31 @@ _SHARE = Body(
     required=True,
 )
 
+#: Rules of what a pre-signed URL opens, by collection and method.
+_OPENED: dict[tuple[str, str], set[Rule]] = {}
+for _row in (
+    *messages.OPERATIONS,
+    *claims.OPERATIONS,
+    *subscriptions.OPERATIONS,
+):
+    _place = (_row.target.split('/')[4], _row.method or READ)
+    _OPENED.setdefault(_place, set()).add(_row.rule)
+
+
+def _shared(document: Any, scope: Scope) -> Iterator[tuple[Rule, Scope]]:
+    """Yield the rules of what a pre-signed URL would open."""
+    paths, methods = signed_urls.covered(document)
+    for (path, method), rules in _OPENED.items():
+        if path in paths and method in methods:
+            for rule in rules:
+                yield rule, scope
+
+
 OPERATIONS = (
     Operation(
         name='queue_list',
         http='GET /v2/queues',
-        rule=Rule('queues:get_all', ANYONE, 'List the queues of a project.'),
+        rule=Rule('queues:get_all', READER, 'List the queues of a project.'),
         handler=queues.list_,
         summary='List queues by name.',
         error_message='Queues could not be listed',
@@ -117,7 +146,9 @@ OPERATIONS = (
     Operation(
         name='queue_create',
         http='PUT /v2/queues/{queue_name}',
-        rule=Rule('queues:create', ANYONE, 'Create a queue.'),
+        rule=Rule(
+            'queues:create', any_of(MEMBER, STACK_USER), 'Create a queue.'
+        ),
         handler=queues.create,
         summary='Create a queue; an existing one stays as it is.',
         error_message='Queue could not be created',
@@ -136,7 +167,7 @@ OPERATIONS = (
     Operation(
         name='queue_get',
         http='GET /v2/queues/{queue_name}',
-        rule=Rule('queues:get', ANYONE, 'Show the metadata of a queue.'),
+        rule=Rule('queues:get', READER, 'Show the metadata of a queue.'),
         handler=queues.show,
         summary='Show the metadata of a queue, whether it exists or not.',
         error_message='Queue metadata could not be retrieved',
@@ -147,7 +178,7 @@ OPERATIONS = (
     Operation(
         name='queue_update',
         http='PATCH /v2/queues/{queue_name}',
-        rule=Rule('queues:update', ANYONE, 'Change the metadata of a queue.'),
+        rule=Rule('queues:update', MEMBER, 'Change the metadata of a queue.'),
         handler=queues.update,
         summary='Change the metadata of a queue by a JSON patch.',
         error_message='Queue could not be updated',
@@ -162,7 +193,12 @@ OPERATIONS = (
     Operation(
         name='queue_delete',
         http='DELETE /v2/queues/{queue_name}',
-        rule=Rule('queues:delete', ANYONE, 'Delete a queue.'),
+        rule=Rule(
+            # Heat removes the queues of signals as the user of their stack.
+            'queues:delete',
+            any_of(MEMBER, STACK_USER),
+            'Delete a queue.',
+        ),
         handler=queues.delete,
         summary='Delete a queue with its messages and claims.',
         error_message='Queue could not be deleted',
@@ -171,7 +207,7 @@ OPERATIONS = (
     Operation(
         name='queue_get_stats',
         http='GET /v2/queues/{queue_name}/stats',
-        rule=Rule('queues:stats', ANYONE, 'Count the messages of a queue.'),
+        rule=Rule('queues:stats', READER, 'Count the messages of a queue.'),
         handler=queues.stats,
         summary='Count the messages of a queue.',
         error_message='Queue stats could not be read',
@@ -182,7 +218,7 @@ OPERATIONS = (
         name='queue_get_guarantees',
         http='GET /v2/queues/{queue_name}/guarantees',
         rule=Rule(
-            'queues:guarantees', ANYONE, 'Show what a queue guarantees.'
+            'queues:guarantees', READER, 'Show what a queue guarantees.'
         ),
         handler=guarantees.show,
         summary='Show what a queue guarantees, by the settings of its server.',
@@ -193,7 +229,7 @@ OPERATIONS = (
     Operation(
         name='queue_purge',
         http='POST /v2/queues/{queue_name}/purge',
-        rule=Rule('queues:purge', ANYONE, 'Remove what a queue holds.'),
+        rule=Rule('queues:purge', MEMBER, 'Remove what a queue holds.'),
         handler=queues.purge,
         summary='Remove all messages of a queue and keep the queue.',
         error_message='Queue could not be purged',
@@ -204,7 +240,12 @@ OPERATIONS = (
     Operation(
         name='queue_share',
         http='POST /v2/queues/{queue_name}/share',
-        rule=Rule('queues:share', ANYONE, 'Make a pre-signed URL.'),
+        rule=Rule(
+            'queues:share',
+            any_of(READER, STACK_USER),
+            'Make a pre-signed URL, to what one may do oneself.',
+        ),
+        further=FurtherRules(_shared, delegates=True),
         handler=signed_urls.share,
         summary='Make a pre-signed URL to parts of a queue.',
         error_message='The URL could not be made',

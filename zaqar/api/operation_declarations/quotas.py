@@ -2,7 +2,8 @@
 """Operations on quotas of projects."""
 
 from zaqar.api import body_decoding, response_schemas
-from zaqar.api.operation import ADMIN, ANYONE, Body, Operation, Rule
+from zaqar.api.operation import ADMIN, Body, Operation, Rule
+from zaqar.api.policy_defaults import READER
 from zaqar.api.response_schemas import obj
 from zaqar.api_versions import V2_1
 from zaqar.controllers import project_quotas
@@ -17,7 +18,7 @@ OPERATIONS = (
     Operation(
         name='quota_get',
         http='GET /v2/quotas',
-        rule=Rule('quotas:get', ANYONE, 'Show the quotas of the project.'),
+        rule=Rule('quotas:get', READER, 'Show the quotas of the project.'),
         handler=project_quotas.show,
         summary='Show what the project may have, and what it has.',
         error_message='Quotas could not be retrieved',

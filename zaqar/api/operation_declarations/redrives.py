@@ -2,8 +2,9 @@
 """Operations on redrives."""
 
 from zaqar.api import bounded_json, response_schemas
-from zaqar.api.operation import ANYONE, Body, FurtherRule, Operation, Rule
+from zaqar.api.operation import Body, FurtherRules, Operation, Rule
 from zaqar.api.operation_declarations import messages
+from zaqar.api.policy_defaults import MEMBER, READER
 from zaqar.api.response_schemas import COUNT, TEXT, array, obj
 from zaqar.api_versions import V2_1
 from zaqar.controllers import redrives
@@ -42,9 +43,13 @@ OPERATIONS = (
         name='redrive_create',
         http='POST /v2/queues/{queue_name}/redrive',
         rule=Rule(
-            'redrives:create', ANYONE, 'Move messages of a queue elsewhere.'
+            'redrives:create', MEMBER, 'Move messages of a queue elsewhere.'
         ),
-        further=FurtherRule(messages.POST_RULE, redrives.targets),
+        further=FurtherRules(
+            lambda document, scope: (
+                (messages.POST_RULE, redrives.targets(document, scope)),
+            )
+        ),
         handler=redrives.create,
         summary='Move dead letters back where they came from, or elsewhere.',
         error_message='Redrive could not be created',
@@ -59,7 +64,7 @@ OPERATIONS = (
     Operation(
         name='redrive_list',
         http='GET /v2/queues/{queue_name}/redrives',
-        rule=Rule('redrives:get_all', ANYONE, 'List redrives of a queue.'),
+        rule=Rule('redrives:get_all', READER, 'List redrives of a queue.'),
         handler=redrives.list_,
         summary='List the redrives of a queue, the newest first.',
         error_message='Redrives could not be listed',
@@ -69,7 +74,7 @@ OPERATIONS = (
     Operation(
         name='redrive_get',
         http='GET /v2/queues/{queue_name}/redrives/{redrive_id}',
-        rule=Rule('redrives:get', ANYONE, 'Show a redrive.'),
+        rule=Rule('redrives:get', READER, 'Show a redrive.'),
         handler=redrives.get,
         summary='Show how far a redrive has got.',
         error_message='Redrive could not be retrieved',
@@ -79,7 +84,7 @@ OPERATIONS = (
     Operation(
         name='redrive_delete',
         http='DELETE /v2/queues/{queue_name}/redrives/{redrive_id}',
-        rule=Rule('redrives:delete', ANYONE, 'Cancel a redrive.'),
+        rule=Rule('redrives:delete', MEMBER, 'Cancel a redrive.'),
         handler=redrives.cancel,
         summary='Cancel a redrive; what it has moved stays moved.',
         error_message='Redrive could not be cancelled',

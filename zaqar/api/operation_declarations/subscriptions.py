@@ -2,7 +2,14 @@
 """Operations on subscriptions."""
 
 from zaqar.api import bounded_json, response_schemas
-from zaqar.api.operation import ANYONE, Body, Operation, Param, Rule
+from zaqar.api.operation import Body, Operation, Param, Rule
+from zaqar.api.policy_defaults import (
+    CONSUMER,
+    MEMBER,
+    PRE_SIGNED,
+    READER,
+    any_of,
+)
 from zaqar.api_versions import V2_1
 from zaqar.controllers import (
     subscription_deliveries,
@@ -12,6 +19,9 @@ from zaqar.controllers import (
 
 _ITEM = '/v2/queues/{queue_name}/subscriptions/{subscription_id}'
 _ALL = '/v2/queues/{queue_name}/subscriptions'
+
+_OBSERVER = any_of(READER, PRE_SIGNED)
+_OWNER = any_of(MEMBER, PRE_SIGNED)
 
 _FIELDS: dict[str, response_schemas.Schema] = {
     'subscriber': {'type': 'string', 'format': 'uri'},
@@ -31,7 +41,7 @@ OPERATIONS = (
         name='subscription_list',
         http=f'GET {_ALL}',
         rule=Rule(
-            'subscription:get_all', ANYONE, 'List subscriptions of a queue.'
+            'subscription:get_all', _OBSERVER, 'List subscriptions of a queue.'
         ),
         handler=subscriptions.list_,
         summary='List subscriptions in the order of their creation.',
@@ -51,7 +61,7 @@ OPERATIONS = (
     Operation(
         name='subscription_create',
         http=f'POST {_ALL}',
-        rule=Rule('subscription:create', ANYONE, 'Subscribe to a queue.'),
+        rule=Rule('subscription:create', CONSUMER, 'Subscribe to a queue.'),
         handler=subscriptions.create,
         summary='Subscribe to a queue; makes the queue if it is missing.',
         error_message='Subscription could not be created',
@@ -63,7 +73,7 @@ OPERATIONS = (
     Operation(
         name='subscription_get',
         http=f'GET {_ITEM}',
-        rule=Rule('subscription:get', ANYONE, 'Show a subscription.'),
+        rule=Rule('subscription:get', _OBSERVER, 'Show a subscription.'),
         handler=subscriptions.show,
         summary='Show a subscription.',
         error_message='Subscription could not be retrieved',
@@ -75,7 +85,7 @@ OPERATIONS = (
         http=f'GET {_ITEM}/deliveries',
         rule=Rule(
             'subscription:get_deliveries',
-            ANYONE,
+            _OBSERVER,
             'Show the delivery statistics of a subscription.',
         ),
         handler=subscription_deliveries.show,
@@ -88,7 +98,7 @@ OPERATIONS = (
         http=f'GET {_ITEM}/attempts',
         rule=Rule(
             'subscription:get_attempts',
-            ANYONE,
+            _OBSERVER,
             'List attempts to deliver messages to a subscriber.',
         ),
         handler=subscription_deliveries.attempts,
@@ -108,7 +118,7 @@ OPERATIONS = (
         http=f'POST {_ITEM}/attempts/{{attempt_id}}/resend',
         rule=Rule(
             'subscription:resend',
-            ANYONE,
+            _OWNER,
             'Send a message again that was given up.',
         ),
         handler=subscription_deliveries.resend,
@@ -123,7 +133,7 @@ OPERATIONS = (
         http=f'POST {_ITEM}/replay',
         rule=Rule(
             'subscription:replay',
-            ANYONE,
+            _OWNER,
             'Send what a queue still holds to a subscriber again.',
         ),
         handler=subscription_deliveries.replay,
@@ -147,8 +157,9 @@ OPERATIONS = (
         name='subscription_secret',
         http=f'GET {_ITEM}/secret',
         rule=Rule(
+            # Secrets are not for holders of pre-signed URLs.
             'subscription:get_secret',
-            ANYONE,
+            MEMBER,
             'Show the secret by which receivers verify messages.',
         ),
         handler=subscription_secrets.show,
@@ -162,7 +173,7 @@ OPERATIONS = (
         http=f'POST {_ITEM}/secret',
         rule=Rule(
             'subscription:rotate_secret',
-            ANYONE,
+            MEMBER,
             'Replace the secret by which receivers verify messages.',
         ),
         handler=subscription_secrets.rotate,
@@ -174,7 +185,7 @@ OPERATIONS = (
     Operation(
         name='subscription_update',
         http=f'PATCH {_ITEM}',
-        rule=Rule('subscription:update', ANYONE, 'Change a subscription.'),
+        rule=Rule('subscription:update', _OWNER, 'Change a subscription.'),
         handler=subscriptions.update,
         summary='Change a subscription; what is null stays as it is.',
         error_message='Subscription could not be updated',
@@ -189,7 +200,7 @@ OPERATIONS = (
     Operation(
         name='subscription_delete',
         http=f'DELETE {_ITEM}',
-        rule=Rule('subscription:delete', ANYONE, 'End a subscription.'),
+        rule=Rule('subscription:delete', _OWNER, 'End a subscription.'),
         handler=subscriptions.delete,
         summary='End a subscription.',
         error_message='Subscription could not be deleted',
@@ -198,7 +209,7 @@ OPERATIONS = (
     Operation(
         name='subscription_confirm',
         http=f'PUT {_ITEM}/confirm',
-        rule=Rule('subscription:confirm', ANYONE, 'Confirm a subscription.'),
+        rule=Rule('subscription:confirm', _OWNER, 'Confirm a subscription.'),
         handler=subscriptions.confirm,
         summary='Confirm a subscription, or refuse it.',
         error_message='Subscription could not be confirmed',

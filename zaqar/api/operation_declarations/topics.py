@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from zaqar.api import response_schemas
-from zaqar.api.operation import ANYONE, Operation, Rule
+from zaqar.api.operation import Operation, Rule
 from zaqar.api.operation_declarations import (
     messages,
     queues,
     subscriptions,
 )
+from zaqar.api.policy_defaults import MEMBER, READER
 from zaqar.controllers import queues as behaviour
 from zaqar.models import Kind
 
@@ -27,24 +28,24 @@ _WORD = re.compile(r'\b([Qq])ueue(s?)\b')
 #: Differences from queues, by the name of the queue's operation.
 _QUEUES: Mapping[str, Mapping[str, Any]] = {
     'queue_list': {
-        'rule': Rule('topics:get_all', ANYONE, 'List topics.'),
+        'rule': Rule('topics:get_all', READER, 'List topics.'),
         'handler': functools.partial(behaviour.list_, kind=Kind.TOPIC),
         'responses': {200: response_schemas.TOPIC_PAGE},
     },
-    'queue_create': {'rule': Rule('topics:create', ANYONE, 'Create a topic.')},
+    'queue_create': {'rule': Rule('topics:create', MEMBER, 'Create a topic.')},
     'queue_get': {
-        'rule': Rule('topics:get', ANYONE, 'Show the metadata of a topic.'),
+        'rule': Rule('topics:get', READER, 'Show the metadata of a topic.'),
     },
     'queue_update': {
-        'rule': Rule('topics:update', ANYONE, 'Change metadata of a topic.'),
+        'rule': Rule('topics:update', MEMBER, 'Change metadata of a topic.'),
     },
-    'queue_delete': {'rule': Rule('topics:delete', ANYONE, 'Delete a topic.')},
+    'queue_delete': {'rule': Rule('topics:delete', MEMBER, 'Delete a topic.')},
     'queue_get_stats': {
-        'rule': Rule('topics:stats', ANYONE, 'Count messages of a topic.'),
+        'rule': Rule('topics:stats', READER, 'Count messages of a topic.'),
         'responses': {200: response_schemas.TOPIC_STATS},
     },
     'queue_purge': {
-        'rule': Rule('topics:purge', ANYONE, 'Remove what a topic holds.'),
+        'rule': Rule('topics:purge', MEMBER, 'Remove what a topic holds.'),
     },
 }
 

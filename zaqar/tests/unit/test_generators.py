@@ -54,13 +54,18 @@ def test_the_policy_generator_shows_what_an_operator_has_set(
 def test_the_policy_sample_documents_paths() -> None:
     sample = _run('oslopolicy-sample-generator', '--namespace', 'zaqar')
     assert '# PUT  /v2/queues/{queue_name}' in sample
-    assert '#"queues:create": ""' in sample
+    assert '#"queues:create": "rule:project_member or rule:stack_user"' in (
+        sample
+    )
+    # Beside the former one.
+    assert '"queues:create":""' in sample
 
 
 def test_the_configuration_sample_has_our_groups_and_defaults() -> None:
     sample = _run(
         'oslo-config-generator',
         *('--namespace', 'zaqar', '--namespace', 'oslo.middleware.cors'),
+        *('--namespace', 'oslo.policy'),
     )
     for line in (
         '[drivers:transport:wsgi]',
@@ -68,6 +73,7 @@ def test_the_configuration_sample_has_our_groups_and_defaults() -> None:
         '[transport]',
         '#max_messages_post_size = 262144',
         '#port = 8888',
+        '#enforce_new_defaults = false',
     ):
         assert line in sample
     assert 'X-Project-Id' in sample

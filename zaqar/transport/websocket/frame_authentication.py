@@ -16,7 +16,7 @@ from zaqar.api import websocket_frame_arguments
 from zaqar.api.operation import Operation
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.signed_urls import PATHS
-from zaqar.controllers.url_signatures import Grant, Signer, moment
+from zaqar.controllers.url_signatures import Grant, Signer
 from zaqar.errors import InvalidRequest, NoRoute, ZaqarError
 from zaqar.models import Identity
 from zaqar.transport import caller_identity
@@ -153,7 +153,9 @@ class Authenticator:
             if name in headers
         }
         environ = _environ(signed)
-        environ[caller_identity.ENDS_AT] = moment(headers['url-expires'])
+        environ[caller_identity.SIGNED] = caller_identity.access(
+            headers['url-expires']
+        )
         return self._verified.identity(environ)
 
     def _check_signature(

@@ -21,7 +21,8 @@ from zaqar.api.dispatch import Dispatcher, Received
 from zaqar.controllers import outbox_notices
 from zaqar.controllers.url_signatures import Grant
 from zaqar.errors import NotFound, ZaqarError
-from zaqar.models import Kind, Scope
+from zaqar.models import Identity, Kind, Scope
+from zaqar.transport import caller_identity
 from zaqar.transport.wsgi.responses import Response
 from zaqar.transport.wsgi_types import App, Environ, StartResponse
 
@@ -123,7 +124,11 @@ def _act(link: _Link, wanted: str, dispatcher: Dispatcher) -> Response:
     try:
         dispatcher.run(
             operation_table.BY_ACTION[name],
-            outbox_notices.service_identity(link.scope.project),
+            Identity(
+                link.scope.project,
+                outbox_notices.CLIENT,
+                signed=caller_identity.access(link.values['Expires']),
+            ),
             scope=link.scope,
             path={'subscription_id': link.subscription_id},
             values={},

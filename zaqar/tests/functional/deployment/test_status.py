@@ -87,6 +87,31 @@ def test_the_table_is_for_people(alone: Zaqar) -> None:
     assert '| Check: Policy file' in done.stdout
 
 
+def test_it_says_who_can_do_less_with_the_new_defaults(
+    tmp_path: pathlib.Path,
+) -> None:
+    server = Zaqar(tmp_path, general='auth_strategy = keystone\n')
+    code, checks = _check(server)
+    result, details = checks['Roles']
+    assert (code, result) == (SUCCESS, SUCCESS)
+    assert 'enforce_new_defaults is not set' in details
+    lost = dict(
+        part.split(': ') for part in details.split('they do. ')[1].split('; ')
+    )
+    assert set(lost) == {'reader', 'heat_stack_user', 'any other role'}
+    assert lost['any other role'] == 'all'
+    assert 'messages:create' in lost['reader'].split(', ')
+    assert 'messages:get_all' not in lost['reader'].split(', ')
+    assert 'messages:create' not in lost['heat_stack_user'].split(', ')
+
+
+def test_new_defaults_without_keystone_warn(tmp_path: pathlib.Path) -> None:
+    rest = '[oslo_policy]\nenforce_new_defaults = true'
+    code, checks = _check(Zaqar(tmp_path, rest=rest))
+    assert code == WARNING
+    assert 'X-Roles' in checks['Roles'][1]
+
+
 def test_a_policy_of_json_fails(alone: Zaqar) -> None:
     path = alone.folder / 'policy.json'
     path.write_text('{"queues:get": "role:reader"}')

@@ -197,6 +197,7 @@ def _general(devstack: Devstack) -> dict[str, dict[str, str]]:
             'mails': '2',
         },
         'keystone_authtoken': {'auth_type': 'password'},
+        'oslo_policy': {'enforce_new_defaults': 'True'},
         'trustee': {
             'auth_type': 'password',
             'auth_url': 'http://127.0.0.1/identity',
@@ -406,6 +407,7 @@ def test_without_keystone_no_account_is_made(devstack: Devstack) -> None:
     options = devstack.options()
     assert 'auth_strategy' not in options['DEFAULT']
     assert 'trustee' not in options
+    assert 'oslo_policy' not in options
 
 
 # Heat.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pytest
 
 from zaqar import configuration, service_assembly
-from zaqar.api.operation import PUBLIC, Operation
+from zaqar.api.operation import ADMIN, PUBLIC, Operation
 from zaqar.controllers.url_signatures import Grant, Signer, shown
 from zaqar.tests.functional.http.client import PATCH
 from zaqar.tests.functional.http.conftest import VIRTUAL
@@ -359,7 +359,7 @@ def test_a_member_of_another_project_gets_nothing_by_any_header(
         answer = rows.send(people.owner.api, method, path, document, sent)
         # A service token that is none spoils a good one beside it.
         spoilt = {401} if 'service' in name else set()
-        allowed = {403} if row.rule.default else {404, *_fine(row)}
+        allowed = {403} if row.rule.default == ADMIN else {404, *_fine(row)}
         assert answer.status in allowed | spoilt, (name, answer)
         shown = answer.body
         for value in _told(place, row):
@@ -408,7 +408,7 @@ def test_whom_a_signature_lets_in_is_answered(
 @pytest.mark.proves('signed requests have no user')
 @pytest.mark.parametrize(
     'row',
-    [row for row in PROTECTED if row.rule.default],
+    [row for row in PROTECTED if row.rule.default == ADMIN],
     ids=lambda row: row.name,
 )
 def test_a_signature_makes_no_administrator(

@@ -23,7 +23,7 @@ def run(handler: Any) -> Any:
         features=frozenset(),
         quotas=None,
         throttle=None,
-        called_by=lambda *_: None,
+        called_by=lambda identity, *_: SimpleNamespace(identity=identity),
     )
     authorizer: Any = SimpleNamespace(check=lambda *_: None)
     operation: Any = SimpleNamespace(
@@ -74,4 +74,4 @@ def test_a_request_that_has_waited_for_too_long_is_not_begun() -> None:
         request_deadline.note_waiting(0.0)
     assert not calls
     run(calls.append)
-    assert calls == [None]
+    assert len(calls) == 1

@@ -113,7 +113,7 @@ def test_below_its_version_an_operation_does_not_exist() -> None:
         features=frozenset(),
         quotas=None,
         throttle=None,
-        called_by=lambda *_: None,
+        called_by=lambda identity, *_: SimpleNamespace(identity=identity),
     )
     authorizer: Any = SimpleNamespace(check=lambda *_: None)
     dispatcher = Dispatcher(authorizer, context)

@@ -14,7 +14,15 @@ from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.streams import BEGINNING, StreamStart
 from zaqar.errors import InvalidParameter, StoreUnavailable
-from zaqar.models import Identity, Message, MessageSpan, Page, Scope, Stats
+from zaqar.models import (
+    Identity,
+    Message,
+    MessageSpan,
+    Page,
+    Scope,
+    SignedAccess,
+    Stats,
+)
 
 SCOPE = Scope('p', 'q')
 
@@ -26,6 +34,8 @@ class Store:
 
     Also the catalogue, and the clock.
     """
+
+    only = ''
 
     def __init__(self, *messages: Message, taken: int = 0) -> None:
         self.clock = self
@@ -116,7 +126,7 @@ def test_a_stream_ends_with_the_credentials() -> None:
     later = MOMENT + datetime.timedelta(hours=1)
     assert start(store).ends_at is None
     assert start(store, validated=token).ends_at == MOMENT
-    assert start(store, ends_at=later).ends_at == later
+    assert start(store, signed=SignedAccess(later)).ends_at == later
 
 
 def test_pages_have_what_may_appear_later() -> None:
