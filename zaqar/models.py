@@ -10,6 +10,7 @@ long.
 
 import datetime
 import enum
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -69,6 +70,8 @@ class Queue(msgspec.Struct, frozen=True):
     :ivar former: pools that may still receive late messages
     :ivar created_at: when it was created, and ``changed_at`` when its metadata
         changed last, by the clock of the management store; 0 where unknown
+    :ivar origin: the qid that it was created with, '' for the present one; it
+        gets another one when it moves to another pool
     """
 
     scope: Scope
@@ -79,6 +82,13 @@ class Queue(msgspec.Struct, frozen=True):
     former: tuple[Former, ...] = ()
     created_at: int = 0
     changed_at: int = 0
+    origin: str = ''
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it from any other queue of its name: 16 hex digits."""
+        first = (self.origin or self.qid).encode()
+        return hashlib.sha256(first).hexdigest()[:16]
 
 
 class NewMessage(msgspec.Struct, frozen=True):
@@ -306,9 +316,11 @@ class SignedAccess(msgspec.Struct, frozen=True):
     """The access that a signature gives: a pre-signed URL, or a confirmation.
 
     :ivar ends_at: when it expires
+    :ivar fingerprint: of the only queue that it reaches, '' for any
     """
 
     ends_at: datetime.datetime
+    fingerprint: str = ''
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -327,7 +327,10 @@ GRANT = obj(
         'methods': array(TEXT),
         'project': TEXT,
         'expires': TEXT,
-        'signature': {'type': 'string', 'pattern': '^[0-9a-f]{64}$'},
+        'signature': {
+            'type': 'string',
+            'pattern': r'^[0-9a-f]{64}(\.[0-9a-f]{16})?$',
+        },
     }
 )
 

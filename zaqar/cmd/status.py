@@ -42,7 +42,8 @@ CHECKS
                     No failure: read it before you set the option. Without
                     Keystone, warning if the option is set: callers need
                     the header X-Roles then.
-    Signing key     is [signed_url] secret_key too short? Failure.
+    Signing key     is [signed_url] secret_key or one of verification_keys too
+                    short? Failure.
     Encryption      are there queues with encrypted messages and no key, or
                     only the constant that the reference service had by
                     default? Is a key too short? Failure.

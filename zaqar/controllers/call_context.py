@@ -59,9 +59,13 @@ class Context(msgspec.Struct, frozen=True):
         self, identity: Identity, size: int, version: Version
     ) -> Context:
         """Return the same context for another request."""
-        return structs.replace(
+        context = structs.replace(
             self, identity=identity, size=size, version=version
         )
+        if identity.signed is None or not identity.signed.fingerprint:
+            return context
+        only = self.catalogue.limited(identity.signed.fingerprint)
+        return structs.replace(context, catalogue=only)
 
     def lifetime(self, seconds: int) -> int:
         """Return the lifetime of an object that the caller creates.

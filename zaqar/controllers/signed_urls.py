@@ -8,8 +8,10 @@ import datetime
 from collections.abc import Sequence, Set
 from typing import Any
 
+from zaqar.api_versions import V2_1
+from zaqar.controllers import existing_queues
 from zaqar.controllers.call_context import Context
-from zaqar.controllers.url_signatures import Grant, moment, shown
+from zaqar.controllers.url_signatures import Grant, Signer, moment, shown
 from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.models import Scope
 
@@ -23,14 +25,18 @@ _KEYS = frozenset(('paths', 'methods', 'expires'))
 
 
 def share(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
-    """Make a pre-signed URL to collections of a queue; it need not exist.
+    """Make a pre-signed URL to collections of a queue.
+
+    In 2.0 it counts for any queue of the name, which need not exist; from 2.1
+    on for the present one alone.
 
     :param document: ``paths``, ``methods`` and ``expires``, all optional
     :returns: what a user of the URL has to send
     :raises InvalidRequest: a member is invalid
+    :raises NotFound: from 2.1 on: the queue does not exist
     """
     _check_keys(document)
-    expires = _expires(document.get('expires'), ctx.signer.now())
+    expires = _expires(document.get('expires'), ctx.signer)
     grant = Grant(
         sorted(
             f'/v2/queues/{scope.name}/{path}'
@@ -39,6 +45,7 @@ def share(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
         sorted(_methods(document.get('methods'))),
         scope.project,
         expires,
+        _fingerprint(ctx, scope),
     )
     return {
         'paths': grant.paths,
@@ -47,6 +54,16 @@ def share(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
         'expires': grant.expires,
         'signature': ctx.signer.sign(grant),
     }
+
+
+def _fingerprint(ctx: Context, scope: Scope) -> str:
+    """Return that of the queue, or '' for a version that has none."""
+    if ctx.version < V2_1:
+        return ''
+    queue = ctx.catalogue.read(scope)
+    if queue is None:
+        raise existing_queues.missing(scope)
+    return queue.fingerprint
 
 
 def covered(document: Any) -> tuple[Set[str], Set[str]]:
@@ -97,9 +114,11 @@ def _methods(value: Any) -> Sequence[str]:
     return value
 
 
-def _expires(value: Any, now: datetime.datetime) -> str:
+def _expires(value: Any, signer: Signer) -> str:
+    now, most = signer.now(), signer.max_lifetime
     if value is None:
-        return shown(now + datetime.timedelta(seconds=LIFETIME))
+        seconds = min(LIFETIME, most)
+        return shown(now + datetime.timedelta(seconds=seconds))
     if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
         raise InvalidRequest(
             '`expires` should be date format, for example '
@@ -113,4 +132,8 @@ def _expires(value: Any, now: datetime.datetime) -> str:
         ) from None
     if end <= now:
         raise InvalidRequest('`expires` is lower than the current time')
+    if (end - now).total_seconds() > most:
+        raise InvalidRequest(
+            f'`expires` may be at most {most} seconds from the current time'
+        )
     return shown(end)

@@ -50,15 +50,18 @@ class StreamPage:
 class StreamSource:
     """Where streams get the messages of a queue from.
 
-    Its functions raise :class:`~zaqar.errors.StoreUnavailable`.
+    Its functions raise :class:`~zaqar.errors.StoreUnavailable`, and
+    :class:`~zaqar.errors.NoRoute` if the queue is gone that it is for.
 
     :ivar newest: returns the marker of the newest message
     :ivar read: returns at most so many messages after a marker
+    :ivar fingerprint: of the only queue that it is for, '' for any
     """
 
     scope: Scope
     newest: Callable[[], str]
     read: Callable[[str, int], StreamPage]
+    fingerprint: str = ''
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ def start(
         scope,
         functools.partial(_newest, ctx.catalogue, scope),
         functools.partial(_read, ctx.catalogue, ctx.cipher, scope),
+        ctx.catalogue.only,
     )
     if marker == NOW:
         marker = source.newest()

@@ -98,15 +98,23 @@ class Channel:
 
 
 class Key:
-    """What both ends know each other by."""
+    """What both ends know each other by.
 
-    def __init__(self, secret: str) -> None:
+    :param others: secrets that a server accepts as well, of notifiers whose
+        configuration is older or newer
+    """
+
+    def __init__(self, secret: str, *others: str) -> None:
         # Only who pushes to sockets has a secret.
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-        derived = HKDF(hashes.SHA256(), 32, salt=None, info=_CONTEXT)
-        self._key = derived.derive(secret.encode())
+        def derived(text: str) -> bytes:
+            function = HKDF(hashes.SHA256(), 32, salt=None, info=_CONTEXT)
+            return function.derive(text.encode())
+
+        self._key = derived(secret)
+        self._keys = [self._key, *map(derived, others)]
 
     def reply(self, challenge: bytes) -> tuple[bytes, Channel]:
         """Return a notifier's reply to a challenge, and its channel.
@@ -116,8 +124,8 @@ class Key:
         if not challenge.startswith(MAGIC):
             raise Refused('the server does not speak this protocol')
         nonce = secrets.token_bytes(_NONCE)
-        channel = self._channel(challenge, nonce, is_server=False)
-        return MAGIC + nonce + self._proof(challenge, nonce), channel
+        channel = _channel(self._key, challenge, nonce, is_server=False)
+        return MAGIC + nonce + _proof(self._key, challenge, nonce), channel
 
     def accept(self, challenge: bytes, reply: bytes) -> Channel:
         """Return a server's channel, once it has the reply.
@@ -125,20 +133,23 @@ class Key:
         :raises Refused: the other end does not know the secret
         """
         nonce = reply[len(MAGIC) : -SIGNATURE]
-        proof = MAGIC + nonce + self._proof(challenge, nonce)
-        if not hmac.compare_digest(proof, reply):
-            raise Refused('a notifier has another secret')
-        return self._channel(challenge, nonce, is_server=True)
+        for key in self._keys:
+            proof = MAGIC + nonce + _proof(key, challenge, nonce)
+            if hmac.compare_digest(proof, reply):
+                return _channel(key, challenge, nonce, is_server=True)
+        raise Refused('a notifier has another secret')
 
-    def _proof(self, challenge: bytes, nonce: bytes) -> bytes:
-        return hmac.digest(self._key, b'proof' + challenge + nonce, 'sha256')
 
-    def _channel(
-        self, challenge: bytes, nonce: bytes, *, is_server: bool
-    ) -> Channel:
-        own = hmac.digest(self._key, b'frame' + challenge + nonce, 'sha256')
-        most = int.from_bytes(challenge[len(MAGIC) : -_NONCE], 'big')
-        return Channel(own, most, is_server=is_server)
+def _proof(key: bytes, challenge: bytes, nonce: bytes) -> bytes:
+    return hmac.digest(key, b'proof' + challenge + nonce, 'sha256')
+
+
+def _channel(
+    key: bytes, challenge: bytes, nonce: bytes, *, is_server: bool
+) -> Channel:
+    own = hmac.digest(key, b'frame' + challenge + nonce, 'sha256')
+    most = int.from_bytes(challenge[len(MAGIC) : -_NONCE], 'big')
+    return Channel(own, most, is_server=is_server)
 
 
 def challenge(most: int) -> bytes:
@@ -165,15 +176,17 @@ def decode(data: bytes) -> HandOver:
     return hand_over
 
 
-def secret_from_conf(conf: cfg.ConfigOpts) -> str | None:
-    """Return the configured secret, None without one."""
+def secrets_from_conf(conf: cfg.ConfigOpts) -> Sequence[str]:
+    """Return the configured secrets, of which notifiers use the first."""
     conf.register_opts(settings.OPTS, settings.GROUP)
     conf.register_opts(url_signatures.OPTS, url_signatures.GROUP)
-    secret: str | None = (
-        conf[settings.GROUP].socket_secret
-        or conf[url_signatures.GROUP].secret_key
-    )
-    return secret
+    socket_secret = conf[settings.GROUP].socket_secret
+    if socket_secret:
+        return [socket_secret]
+    keys = conf[url_signatures.GROUP]
+    if keys.secret_key:
+        return [keys.secret_key, *keys.verification_keys]
+    return []
 
 
 def new_secret() -> str:

@@ -272,6 +272,7 @@ class PooledCatalogue(Catalogue):
         fresh = structs.replace(
             super()._next_incarnation(changed),
             former=(*queue.former, left),
+            origin=queue.origin or queue.qid,
         )
         moved = self._placed(fresh, flavor(changed.metadata))
         try:

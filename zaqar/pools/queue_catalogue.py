@@ -13,15 +13,21 @@ that depend on no metadata are not checked, and reads may be up to
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from msgspec import structs
 
-from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
+from zaqar.errors import (
+    NoRoute,
+    QueueGone,
+    StaleMetadata,
+    StoreUnavailable,
+)
 from zaqar.models import Queue, Record, Scope
 from zaqar.pools import queue_record_data
 from zaqar.pools.cached_queues import CachedQueues
@@ -67,6 +73,9 @@ class Catalogue:
 
     created: Callable[[Scope], None] | None = None
 
+    #: Fingerprint of the only queue that there is for a caller, '' for all.
+    only = ''
+
     def __init__(
         self,
         management: ManagementStore,
@@ -79,12 +88,30 @@ class Catalogue:
         self._timer = timer
         self._cache = CachedQueues(timer)
 
+    def limited(self, fingerprint: str) -> Self:
+        """Return the same catalogue for a caller who may reach one queue.
+
+        Any other queue of its name, or none, is a NoRoute.
+        """
+        limited = copy.copy(self)
+        limited.only = fingerprint
+        return limited
+
+    def check(self, scope: Scope) -> None:
+        """Raise NoRoute unless a caller may reach the queue, if it exists."""
+        if self.only:
+            self.find(scope)
+
     def find(self, scope: Scope) -> Queue | None:
         """Return the queue, perhaps from the cache, or None."""
         cached = self._cache.get(scope)
         if cached is not None and self._timer() < cached[1]:
-            return cached[0]
-        return self.read(scope)
+            queue: Queue | None = cached[0]
+        else:
+            queue = self.read(scope)
+        if self.only and (queue is None or queue.fingerprint != self.only):
+            raise NoRoute
+        return queue
 
     def read(self, scope: Scope) -> Queue | None:
         """Return the queue as it is recorded now, or None."""
@@ -246,7 +273,11 @@ class Catalogue:
     ) -> Any:
         for _ in range(ATTEMPTS):
             cached = self._cache.get(scope)
-            if cached is not None and self._timer() < cached[1]:
+            if (
+                cached is not None
+                and self._timer() < cached[1]
+                and not self.only
+            ):
                 queue: Queue | None = cached[0]
             else:
                 queue = find(scope)
@@ -359,7 +390,7 @@ class Catalogue:
         """Undo what was stored for a queue that is not recorded after all."""
 
     def _next_incarnation(self, queue: Queue) -> Queue:
-        return structs.replace(queue, qid=secrets.token_hex(16))
+        return structs.replace(queue, qid=secrets.token_hex(16), origin='')
 
     def _from_record(self, scope: Scope, record: Record) -> Queue:
         return queue_record_data.queue(scope, record)

@@ -21,6 +21,7 @@ def queue(scope: Scope, record: Record) -> Queue:
         former,
         data.get('created_at') or 0,
         data.get('changed_at') or 0,
+        data.get('origin') or '',
     )
 
 
@@ -30,7 +31,7 @@ def data(queue: Queue) -> dict[str, Any]:
         'qid': queue.qid,
         'metadata': queue.metadata,
     }
-    for name in ('created_at', 'changed_at', 'pool'):
+    for name in ('created_at', 'changed_at', 'pool', 'origin'):
         if value := getattr(queue, name):
             recorded[name] = value
     if queue.former:

@@ -14,7 +14,12 @@ from oslo_config import cfg
 
 from zaqar.api import client_project_queue_checks
 from zaqar.controllers.configured_limits import Limits
-from zaqar.controllers.url_signatures import Grant, Signer, moment
+from zaqar.controllers.url_signatures import (
+    Grant,
+    Signer,
+    fingerprint_of,
+    moment,
+)
 from zaqar.errors import ConfigurationError, InvalidRequest
 from zaqar.models import Identity, SignedAccess
 
@@ -200,12 +205,13 @@ def as_signed(environ: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in environ.items()
         if not key.startswith(IDENTITY_HEADERS) or key in _HARMLESS
     }
-    return {**anonymous, SIGNED: access(environ['HTTP_URL_EXPIRES'])}
+    signed = access(environ['HTTP_URL_EXPIRES'], environ['HTTP_URL_SIGNATURE'])
+    return {**anonymous, SIGNED: signed}
 
 
-def access(expires: str) -> SignedAccess:
+def access(expires: str, signature: str) -> SignedAccess:
     """Return the access that a verified signature gives."""
-    return SignedAccess(moment(expires))
+    return SignedAccess(moment(expires), fingerprint_of(signature))
 
 
 def _roles(text: str) -> tuple[str, ...]:

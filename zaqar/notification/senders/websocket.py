@@ -183,5 +183,5 @@ def _key(secret: str) -> Key:
 def create(settings: NotificationSettings) -> SocketSender:
     if settings.conf is None or settings.management is None:
         raise ConfigurationError('WebSocket servers need a management store')
-    secret = push_frames.secret_from_conf(settings.conf)
-    return SocketSender(settings.management, secret)
+    secrets = push_frames.secrets_from_conf(settings.conf)
+    return SocketSender(settings.management, secrets[0] if secrets else None)

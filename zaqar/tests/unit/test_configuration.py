@@ -21,6 +21,7 @@ _TYPES: dict[str, tuple[type[cfg.Opt], ...]] = {
     'f': (cfg.FloatOpt, cfg.IntOpt),
     's': (cfg.StrOpt, cfg.URIOpt),
     'l': (cfg.ListOpt,),
+    'm': (cfg.MultiStrOpt,),
     'd': (cfg.DictOpt,),
     'h': (cfg.HostAddressOpt,),
     'p': (cfg.PortOpt,),
@@ -34,7 +35,8 @@ ANY = object()
 class Row:
     """An option.
 
-    :ivar kind: of the table in the contract: b, i, f, s, l, d, h, p
+    :ivar kind: of the table in the contract: b, i, f, s, l, m, d, h,
+        p
     :ivar least: the smallest value that is taken, None for no bound
     """
 
@@ -78,6 +80,8 @@ _GENERAL = [
     Row('pooling:catalog', 'enable_virtual_pool', 'b', False),
     Row('pooling:catalog', 'sqlite_path', 's', None),
     _secret('signed_url', 'secret_key'),
+    Row('signed_url', 'verification_keys', 'm', [], secret=True),
+    Row('signed_url', 'max_lifetime', 'i', 2_592_000, 1),
     *_rows(
         'quotas',
         ('use_unified_limits', 'b', False),

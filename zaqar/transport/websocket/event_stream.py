@@ -117,7 +117,11 @@ class EventStream:
         self._streams = streams
         self._start = start
         self._follower = Follower(
-            start.marker, start.exclude, EVENTS, self._send_messages
+            start.marker,
+            start.exclude,
+            EVENTS,
+            self._send_messages,
+            self.end,
         )
         self._timer: asyncio.TimerHandle | None = None
 
@@ -135,7 +139,7 @@ class EventStream:
         """Handle that the client reads too slowly, or reads again."""
         # Perhaps before the queue is followed.
         self._follower.is_blocked = on
-        self._streams.feeds.block(self._start.source.scope, self._follower, on)
+        self._streams.feeds.block(self._start.source, self._follower, on)
 
     def beat(self) -> None:
         """Show that the stream is alive."""
@@ -154,7 +158,7 @@ class EventStream:
         if self._timer is not None:
             self._timer.cancel()
         self._streams.remove(self)
-        self._streams.feeds.leave(self._start.source.scope, self._follower)
+        self._streams.feeds.leave(self._start.source, self._follower)
 
     def _send_messages(self, batch: Batch) -> None:
         self._send(batch.data)

@@ -154,7 +154,7 @@ class Authenticator:
         }
         environ = _environ(signed)
         environ[caller_identity.SIGNED] = caller_identity.access(
-            headers['url-expires']
+            headers['url-expires'], headers['url-signature']
         )
         return self._verified.identity(environ)
 

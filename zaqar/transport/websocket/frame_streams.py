@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import functools
 import math
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 
 from zaqar.controllers import streams
-from zaqar.models import Scope
+from zaqar.controllers.streams import StreamSource
 from zaqar.transport.websocket.connection_state_machine import ClientSocket
 from zaqar.transport.websocket.frames_and_effects import OwnedStream
 from zaqar.transport.websocket.queue_feed import Follower
@@ -28,6 +29,7 @@ from zaqar.transport.websocket.stream_formats import FrameFormat
 LOOK = (0.01, 1.0)
 
 _EXPIRED = 'The signature has expired.'
+_GONE = 'The queue that the signature is for has been deleted.'
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class _Stream:
     :ivar timer: ends it when its signature expires
     """
 
-    scope: Scope
+    source: StreamSource
     format: FrameFormat
     follower: Follower
     timer: asyncio.TimerHandle | None
@@ -85,6 +87,7 @@ class FrameStreams:
             start.exclude,
             format_,
             self._send,
+            functools.partial(self.end, {stream.id: _GONE}),
             is_blocked=self._is_blocked or self._is_full,
         )
         timer = None
@@ -93,8 +96,9 @@ class FrameStreams:
             timer = self._loop.call_later(
                 left, self.end, {stream.id: _EXPIRED}
             )
-        scope = start.source.scope
-        self._streams[stream.id] = _Stream(scope, format_, follower, timer)
+        self._streams[stream.id] = _Stream(
+            start.source, format_, follower, timer
+        )
         self._feeds.follow(start.source, follower)
 
     def end(self, reasons: Mapping[str, str]) -> None:
@@ -129,7 +133,7 @@ class FrameStreams:
     def _leave(self, stream: _Stream) -> None:
         if stream.timer is not None:
             stream.timer.cancel()
-        self._feeds.leave(stream.scope, stream.follower)
+        self._feeds.leave(stream.source, stream.follower)
 
     def _send(self, batch: Batch) -> None:
         if not self._socket.unsent():
@@ -165,4 +169,4 @@ class FrameStreams:
         on = self._is_blocked or self._is_full
         for stream in self._streams.values():
             if stream.follower.is_blocked is not on:
-                self._feeds.block(stream.scope, stream.follower, on)
+                self._feeds.block(stream.source, stream.follower, on)

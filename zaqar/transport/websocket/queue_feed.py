@@ -82,6 +82,7 @@ class Follower:
     :ivar marker: after which it gets messages
     :ivar exclude: the client whose messages are left out, '' for none
     :ivar send: writes messages
+    :ivar end: handles that its queue is gone
     :ivar anchor: where it may go on if nothing is behind its marker
     :ivar is_blocked: whether its client takes nothing at present
     :ivar is_reading: whether a page is being read for it
@@ -91,6 +92,7 @@ class Follower:
     exclude: str
     format: Format
     send: Callable[[Batch], None]
+    end: Callable[[], object]
     anchor: str | None = None
     is_blocked: bool = False
     is_reading: bool = False
@@ -171,6 +173,11 @@ class QueueFeed:
         follower.is_blocked = on
         if not on:
             self._go_on(follower)
+
+    def end(self) -> None:
+        """End all streams: their queue is gone."""
+        for follower in list(self._followers):
+            follower.end()
 
     def close(self) -> None:
         """Read no more."""

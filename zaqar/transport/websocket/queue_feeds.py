@@ -10,7 +10,7 @@ from collections.abc import Callable, Set
 from typing import Any
 
 from zaqar.controllers.streams import StreamSource
-from zaqar.errors import StoreUnavailable
+from zaqar.errors import NoRoute, StoreUnavailable
 from zaqar.models import Scope
 from zaqar.transport.websocket.feed_fairness import (
     MOST_READ,
@@ -31,6 +31,17 @@ from zaqar.waiting.waiters import Waiters
 LOG = logging.getLogger(__name__)
 
 
+#: What a feed is for: any queue of a name, or one by its fingerprint.
+_Key = tuple[Scope, str]
+
+#: Result of a read whose queue is gone.
+_GONE = object()
+
+
+def _key(source: StreamSource) -> _Key:
+    return source.scope, source.fingerprint
+
+
 class QueueFeeds:
     """One feed per queue that is followed.
 
@@ -43,7 +54,7 @@ class QueueFeeds:
         self._waiters = waiters
         self._workers = workers
         self._loop = loop
-        self._feeds: dict[Scope, QueueFeed] = {}
+        self._feeds: dict[_Key, QueueFeed] = {}
         self._longest = longest
         self._memory = Memory()
         self._turns = LoopTurns(loop)
@@ -55,38 +66,55 @@ class QueueFeeds:
 
     def follow(self, source: StreamSource, follower: Follower) -> None:
         """Send a stream all that follows its marker."""
-        feed = self._feeds.get(source.scope)
+        key = _key(source)
+        feed = self._feeds.get(key)
         if feed is None:
             ticket = self._waiters.enter(
                 source.scope, takes=False, seconds=math.inf, sees_held=True
             )
             reader = _SourceReader(
-                source, self._workers, self._reads, self._longest
+                source,
+                self._workers,
+                self._reads,
+                self._longest,
+                functools.partial(self._end, key),
             )
             feed = QueueFeed(
                 ticket, reader, self._loop, self._memory, self._turns
             )
-            self._feeds[source.scope] = feed
+            self._feeds[key] = feed
             feed.start()
         feed.follow(follower)
 
-    def block(self, scope: Scope, follower: Follower, on: bool) -> None:
+    def block(
+        self, source: StreamSource, follower: Follower, on: bool
+    ) -> None:
         """Send a stream nothing until its client reads."""
-        if scope in self._feeds:
-            self._feeds[scope].block(follower, on)
+        feed = self._feeds.get(_key(source))
+        if feed is not None:
+            feed.block(follower, on)
 
-    def leave(self, scope: Scope, follower: Follower) -> None:
+    def leave(self, source: StreamSource, follower: Follower) -> None:
         """Send a stream nothing more; harmless if it has left."""
-        feed = self._feeds.get(scope)
+        feed = self._feeds.get(_key(source))
         if feed is not None:
             feed.leave(follower)
             if not len(feed):
-                del self._feeds[scope]
+                del self._feeds[_key(source)]
                 feed.close()
+
+    def _end(self, key: _Key) -> None:
+        """Handle that the queue of a feed is gone."""
+        feed = self._feeds.get(key)
+        if feed is not None:
+            feed.end()
 
 
 class _SourceReader:
-    """Reads a queue on the threads that may wait for a store."""
+    """Reads a queue on the threads that may wait for a store.
+
+    :param end: called when the queue is gone that the source is for
+    """
 
     def __init__(
         self,
@@ -94,7 +122,9 @@ class _SourceReader:
         workers: Workers,
         reads: PageReads,
         longest: int,
+        end: Callable[[], None],
     ) -> None:
+        self._end = end
         self._source = source
         self._workers = workers
         self._reads = reads
@@ -145,6 +175,8 @@ class _SourceReader:
         def attempt() -> Any:
             try:
                 return read()
+            except NoRoute:
+                return _GONE
             except StoreUnavailable:
                 # It is read again in a moment.
                 return None
@@ -152,4 +184,9 @@ class _SourceReader:
                 LOG.exception('A queue could not be read for its streams')
                 return None
 
-        self._workers.submit(attempt, done, self._source.scope.project)
+        def finish(result: Any) -> None:
+            if result is _GONE:
+                self._end()
+            done(None if result is _GONE else result)
+
+        self._workers.submit(attempt, finish, self._source.scope.project)

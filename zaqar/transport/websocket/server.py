@@ -77,7 +77,7 @@ class Server:
         limits = dispatcher.limits
         self._store = store
         self._settings = options.from_conf(conf, limits)
-        self._shared = push_frames.secret_from_conf(conf)
+        self._shared = push_frames.secrets_from_conf(conf)
         self._own = '' if self._shared else push_frames.new_secret()
         mount = self._settings.http_prefix.rstrip('/')
         authenticator = Authenticator.from_conf(
@@ -171,7 +171,7 @@ class Server:
             streams,
         )
         node = self._node(inner, connections, loop)
-        key = Key(self._shared or self._own)
+        key = Key(*(self._shared or [self._own]))
         pushes = MessagePushes(connections)
         notifiers = NotifierEndpoint(pushes, key, self._max_body)
         await notifiers.start(inner)

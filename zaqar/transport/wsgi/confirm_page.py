@@ -127,7 +127,9 @@ def _act(link: _Link, wanted: str, dispatcher: Dispatcher) -> Response:
             Identity(
                 link.scope.project,
                 outbox_notices.CLIENT,
-                signed=caller_identity.access(link.values['Expires']),
+                signed=caller_identity.access(
+                    link.values['Expires'], link.values['Signature']
+                ),
             ),
             scope=link.scope,
             path={'subscription_id': link.subscription_id},

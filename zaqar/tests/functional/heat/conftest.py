@@ -28,6 +28,8 @@ _REST = """
 enable_virtual_pool = true
 [signed_url]
 secret_key = a key that only the tests know
+[oslo_policy]
+enforce_new_defaults = true
 [notification]
 allowed_networks = 127.0.0.0/8
 trust_targets = 127.0.0.1

@@ -11,6 +11,8 @@ from typing import Any
 from keystoneauth1 import session
 from keystoneauth1.identity import v3
 
+from zaqar.api.microversions import HEADER
+from zaqar.api_versions import V2_1
 from zaqar.tests.functional.heat.stacks import TEMPLATES, User, until
 from zaqar.tests.functional.keystone.callers import Caller, queue_name
 
@@ -92,10 +94,11 @@ def test_a_wait_condition_is_signalled_through_a_queue(user: User) -> None:
     for name in ('one', 'two'):
         body = {'status': 'SUCCESS', 'id': name, 'data': name.upper()}
         signal(caller, credentials['queue_id'], body)
+    assert _exists(caller, credentials['queue_id'])
     stack.reaches('CREATE_COMPLETE')
     assert json.loads(stack.output('data')) == {'one': 'ONE', 'two': 'TWO'}
     stack.deleted()
-    assert not caller.owns(credentials['queue_id'])
+    assert not _exists(caller, credentials['queue_id'])
 
 
 def test_a_server_is_told_its_software_through_a_queue(user: User) -> None:
@@ -131,7 +134,15 @@ def test_a_server_is_told_its_software_through_a_queue(user: User) -> None:
     # Heat 27 leaves the queue of the server behind: it looks for a service of
     # the type "zaqar" before it deletes it. That of the signal goes.
     stack.deleted()
-    assert not caller.owns(credentials['queue_id'])
+    assert not _exists(caller, credentials['queue_id'])
+
+
+def _exists(caller: Caller, queue: str) -> bool:
+    """Tell whether there is a queue, by what the user of a stack may do."""
+    path, headers = f'/v2/queues/{queue}/share', {HEADER: V2_1.header}
+    status = caller.ask('POST', path, headers, json={}).status_code
+    assert status in (200, 404)
+    return status == 200
 
 
 def _deployment() -> dict[str, Any]:

@@ -4,27 +4,37 @@
 from __future__ import annotations
 
 import datetime
+import pathlib
 import re
 from typing import Any
 
 import pytest
 
 from zaqar.api import operation_table
+from zaqar.api.microversions import HEADER
+from zaqar.api_versions import V2_1
 from zaqar.controllers.url_signatures import Grant, Signer
 from zaqar.errors import ConfigurationError
-from zaqar.tests.functional.http.client import PROJECT, Api, Response
-from zaqar.tests.functional.http.conftest import MakeApi
+from zaqar.tests.functional.http.client import (
+    ABSENT,
+    PATCH,
+    PROJECT,
+    Api,
+    Response,
+)
+from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
 
 pytestmark = pytest.mark.sqlite
 
 KEY = 'a key of some length'
+LONG = f'[signed_url]\nsecret_key = {KEY}\nmax_lifetime = 300000000000'
 SHARE = '/v2/queues/jobs/share'
 MESSAGES = '/v2/queues/jobs/messages'
 
 
 @pytest.fixture
 def api(make_api: MakeApi) -> Api:
-    return make_api(f'[signed_url]\nsecret_key = {KEY}')
+    return make_api(LONG)
 
 
 def _headers(shared: dict[str, Any], **changes: str | None) -> Any:
@@ -179,6 +189,32 @@ def test_a_short_key_stops_the_start(make_api: MakeApi) -> None:
         make_api('[signed_url]\nsecret_key = fifteen bytes..')
 
 
+def _in(seconds: float) -> str:
+    end = datetime.datetime.now(datetime.UTC)
+    return (end + datetime.timedelta(seconds=seconds)).isoformat()
+
+
+@pytest.mark.parametrize('most', [2_592_000, 3600])
+def test_a_url_may_last_for_so_long(make_api: MakeApi, most: int) -> None:
+    own = f'max_lifetime = {most}\n' if most == 3600 else ''
+    api = make_api(f'[signed_url]\nsecret_key = {KEY}\n{own}')
+    assert _grant(api, expires=_in(most - 5))
+    refused = api('POST', SHARE, {'expires': _in(most + 5)})
+    text = f'`expires` may be at most {most} seconds from'
+    assert refused.is_error(400, 'Invalid API request', text)
+    end = datetime.datetime.fromisoformat(f'{_grant(api)["expires"]}+00:00')
+    left = end - datetime.datetime.now(datetime.UTC)
+    assert abs(left.total_seconds() - min(most, 86_400)) < 60
+
+
+def test_a_url_may_outlast_what_may_be_made_now(
+    make_api: MakeApi, api: Api
+) -> None:
+    headers = _headers(_grant(api, expires=_in(10_000_000)))
+    later = make_api(f'[signed_url]\nsecret_key = {KEY}')
+    assert later('GET', MESSAGES, headers=headers).status == 200
+
+
 # Using one.
 
 
@@ -290,6 +326,40 @@ def test_another_key_does_not_verify(make_api: MakeApi, api: Api) -> None:
     other = make_api('[signed_url]\nsecret_key = another key of length')
     headers = _headers(_grant(api))
     assert _is_refused(other('GET', MESSAGES, headers=headers))
+
+
+OTHER = 'another key, of length'
+
+
+@pytest.mark.proves('signing key rotation')
+def test_a_key_is_replaced_while_urls_are_used(make_api: MakeApi) -> None:
+    def service(first: str, *others: str) -> Api:
+        lines = [f'verification_keys = {key}\n' for key in others]
+        text = f'[signed_url]\nsecret_key = {first}\n'
+        return make_api(text + ''.join(lines))
+
+    def admits(api: Api, by: Api) -> bool:
+        return api('GET', MESSAGES, headers=_headers(_grant(by))).status == 200
+
+    old, prepared = service(KEY), service(KEY, OTHER)
+    swapped, new = service(OTHER, KEY), service(OTHER)
+    for one in (old, prepared, swapped):
+        assert admits(one, by=old) and admits(one, by=prepared)
+    for one in (prepared, swapped, new):
+        assert admits(one, by=swapped) and admits(one, by=new)
+    assert not admits(new, by=old)
+    assert not admits(old, by=swapped)
+
+
+def test_a_key_that_verifies_signs_nothing(make_api: MakeApi) -> None:
+    api = make_api(f'[signed_url]\nverification_keys = {KEY}')
+    answer = api('POST', SHARE, {})
+    assert answer.is_error(400, 'Invalid API request', "The `key` can't be")
+
+
+def test_each_key_is_long(make_api: MakeApi) -> None:
+    with pytest.raises(ConfigurationError, match='verification_keys is too'):
+        make_api('[signed_url]\nverification_keys = fifteen bytes..')
 
 
 @pytest.mark.parametrize('end', ['Z', '+00:00'])
@@ -431,6 +501,152 @@ def test_a_url_may_last_until_the_year_9999(api: Api) -> None:
     )
     path = _subscribe(api, _headers(grant), ttl=10**11)
     assert api('GET', path).json['ttl'] == 10**11
+
+
+# From 2.1 on, one counts for a single queue.
+
+NEW = {HEADER: V2_1.header}
+
+
+def _share_bound(api: Api, *paths: str, queue: str = 'jobs') -> Any:
+    """Return the headers of a URL for the present queue."""
+    document = {
+        'paths': paths or ['messages'],
+        'methods': ['DELETE', 'GET', 'PATCH', 'POST', 'PUT'],
+    }
+    path = f'/v2/queues/{queue}/share'
+    answer = api('POST', path, document, headers=NEW)
+    assert answer.status == 200, answer
+    signature = answer.json['signature']
+    assert re.fullmatch(r'[0-9a-f]{64}\.[0-9a-f]{16}', signature)
+    return _headers(answer.json)
+
+
+def test_from_2_1_on_there_has_to_be_a_queue(api: Api) -> None:
+    missing = api('POST', SHARE, {}, headers=NEW)
+    assert (missing.status, missing.title) == (404, 'Not found')
+    assert api('POST', SHARE, {'methods': 0}, headers=NEW).status == 400
+    assert not api('GET', '/v2/queues').json['queues']
+
+
+@pytest.mark.proves('one queue')
+def test_a_url_for_a_queue_ends_with_it(api: Api) -> None:
+    api('PUT', '/v2/queues/jobs')
+    paths = ('messages', 'claims', 'subscriptions')
+    bound, old = _share_bound(api, *paths), _headers(_grant(api))
+    requests = [
+        ('POST', MESSAGES, {'messages': [{'body': 1}]}),
+        ('GET', f'{MESSAGES}?echo=true', ABSENT),
+        ('POST', '/v2/queues/jobs/claims', ABSENT),
+        ('POST', '/v2/queues/jobs/subscriptions', {'subscriber': HOOK}),
+        ('GET', '/v2/queues/jobs/subscriptions', ABSENT),
+    ]
+    for version in ({}, NEW):
+        for method, path, document in requests:
+            answer = api(method, path, document, headers={**bound, **version})
+            assert answer.status < 300, answer
+    api('DELETE', '/v2/queues/jobs')
+    for is_back in (False, True):
+        for method, path, document in requests:
+            assert _is_refused(api(method, path, document, headers=bound))
+        assert len(api('GET', '/v2/queues').json['queues']) == is_back
+        api('PUT', '/v2/queues/jobs')
+    stats = api('GET', '/v2/queues/jobs/stats').json['messages']
+    assert stats['total'] == 0
+    # It names the queue alone.
+    assert api('GET', MESSAGES, headers=old).status == 200
+
+
+@pytest.mark.proves('one queue')
+@pytest.mark.parametrize('is_back', [False, True])
+def test_another_process_deletes_the_queue(
+    make_api: MakeApi, is_back: bool
+) -> None:
+    here = make_api(LONG)
+    folder = here.service.conf.state_path
+    there = make_api(f'state_path = {folder}\n{LONG}')
+    here('PUT', '/v2/queues/jobs')
+    bound = _share_bound(here)
+    body = {'messages': [{'body': 1}]}
+    assert here('POST', MESSAGES, body, headers=bound).status == 201
+    there('DELETE', '/v2/queues/jobs')
+    if is_back:
+        there('PUT', '/v2/queues/jobs')
+    # What it remembers of the queue is of before.
+    assert _is_refused(here('POST', MESSAGES, body, headers=bound))
+    listed = there('GET', '/v2/queues').json['queues']
+    assert len(listed) == is_back
+    assert not there('GET', f'{MESSAGES}?echo=true').json['messages']
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda text: text[:64],
+        lambda text: text[:65],
+        lambda text: f'{text[:65]}{"0" * 16}',
+        lambda text: f'{text}0',
+        lambda text: f'{text}.{text[65:]}',
+        lambda text: text.upper(),
+    ],
+)
+def test_a_fingerprint_cannot_be_changed(api: Api, change: Any) -> None:
+    api('PUT', '/v2/queues/jobs')
+    bound = _share_bound(api)
+    assert api('GET', MESSAGES, headers=bound).status == 200
+    bound['URL-Signature'] = change(bound['URL-Signature'])
+    assert _is_refused(api('GET', MESSAGES, headers=bound))
+
+
+def test_an_old_signature_takes_no_fingerprint(api: Api) -> None:
+    api('PUT', '/v2/queues/jobs')
+    _, dot, fingerprint = _share_bound(api)['URL-Signature'].partition('.')
+    old = _headers(_grant(api))
+    old['URL-Signature'] += dot + fingerprint
+    assert _is_refused(api('GET', MESSAGES, headers=old))
+
+
+def test_a_url_for_one_queue_opens_no_other(api: Api) -> None:
+    for queue in ('jobs', 'other'):
+        api('PUT', f'/v2/queues/{queue}')
+    bound = _share_bound(api, queue='other')
+    assert _is_refused(api('GET', MESSAGES, headers=bound))
+
+
+def test_the_queue_is_looked_up_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api('PUT', '/v2/queues/jobs')
+    bound = _share_bound(api)
+    management = api.service.catalogue.management
+    body = {'messages': [{'body': 1}]}
+    assert api('POST', MESSAGES, body, headers=bound).status == 201
+    monkeypatch.setattr(management, 'get', None)
+    assert api('POST', MESSAGES, body, headers=bound).status == 201
+
+
+def test_a_url_outlasts_a_move_to_another_pool(
+    make_api: MakeApi, tmp_path: pathlib.Path
+) -> None:
+    place = f'sqlite_path = {tmp_path}\n'
+    api = make_api(f'{POOLED}{VIRTUAL}{place}{LONG}').as_admin()
+    uri = f'sqlite:///{tmp_path}/fast.sqlite'
+    made = api('PUT', '/v2/pools/fast', {'uri': uri, 'weight': 1})
+    assert made.status == 201, made
+    flavor = api('PUT', '/v2/flavors/fast', {'pool_list': ['fast']})
+    assert flavor.status == 201, flavor
+    api('PUT', '/v2/queues/jobs')
+    bound = _share_bound(api)
+    step = {'op': 'add', 'path': '/metadata/_flavor', 'value': 'fast'}
+    moved = api(
+        'PATCH', '/v2/queues/jobs', [step], headers={'Content-Type': PATCH}
+    )
+    assert moved.status == 200, moved
+    body = {'messages': [{'body': 1}]}
+    assert api('POST', MESSAGES, body, headers=bound).status == 201
+    api('DELETE', '/v2/queues/jobs')
+    api('PUT', '/v2/queues/jobs', {'_flavor': 'fast'})
+    assert _is_refused(api('POST', MESSAGES, body, headers=bound))
 
 
 #: Every value that a header could have which does not verify.

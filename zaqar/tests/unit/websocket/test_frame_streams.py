@@ -17,6 +17,7 @@ from zaqar.controllers.streams import (
     StreamSource,
     StreamStart,
 )
+from zaqar.errors import NoRoute
 from zaqar.models import Message, Scope
 from zaqar.tests.unit.websocket.moved_loop import MovedLoop
 from zaqar.transport.websocket.event_stream import EventStream, Streams
@@ -164,11 +165,13 @@ class Client:
         exclude: str = '',
         is_binary: bool = False,
         ends_after: float | None = None,
+        source: StreamSource | None = None,
     ) -> None:
         ends_at = None
         if ends_after is not None:
             ends_at = START + datetime.timedelta(seconds=ends_after)
-        start = StreamStart(self.house.source, marker, exclude, ends_at)
+        source = source or self.house.source
+        start = StreamStart(source, marker, exclude, ends_at)
         path = '/v2/queues/q/messages' if ends_after is None else ''
         stream = OwnedStream(stream_id, start, is_binary, path)
         self.owned[stream_id] = stream
@@ -244,9 +247,12 @@ def test_streams_of_both_transports_cost_one_read(house: House) -> None:
 class Events:
     """The client of a stream over HTTP."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(
+        self, house: House, source: StreamSource | None = None
+    ) -> None:
         self.data = b''
-        start = StreamStart(house.source, BEGINNING, '', None)
+        self.is_over = False
+        start = StreamStart(source or house.source, BEGINNING, '', None)
         streams = Streams(house.feeds, house, 1e9, house.today)  # type: ignore[arg-type]
         EventStream(self, streams, start).begin(200, [])
 
@@ -255,7 +261,37 @@ class Events:
     def send_event(self, data: bytes) -> None:
         self.data += data
 
-    def finish(self) -> None: ...
+    def finish(self) -> None:
+        self.is_over = True
+
+
+@pytest.mark.proves('one queue')
+def test_streams_for_a_queue_that_is_gone_end(house: House) -> None:
+    is_gone = False
+
+    def read(marker: str, limit: int) -> StreamPage:
+        if is_gone:
+            raise NoRoute
+        return house.source.read(marker, limit)
+
+    bound = StreamSource(SCOPE, house.source.newest, read, 'f' * 16)
+    client = Client(house)
+    client.follow('1', source=bound)
+    client.follow('2')
+    events = Events(house, bound)
+    house.wait(0)
+    house.post(1)
+    assert client.socket.markers('1') == client.socket.markers('2')
+    is_gone = True
+    house.post(1)
+    assert client.socket.markers('1') == numbers(1, 1)
+    assert client.socket.markers('2') == numbers(1, 2)
+    assert events.data.count(b'event: message') == 1
+    assert events.is_over
+    assert set(client.owned) == {'2'}
+    (ended,) = client.socket.others
+    assert b'has been deleted' in ended.data
+    assert len(house.feeds) == 1
 
 
 class BlockedEvents(Events):

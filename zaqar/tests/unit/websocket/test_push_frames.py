@@ -48,6 +48,18 @@ def test_another_secret_is_refused() -> None:
         _channels(Key('another secret altogether'))
 
 
+def test_a_server_accepts_former_and_future_secrets() -> None:
+    own, other = 'a secret that is long enough', 'another secret altogether'
+    for first, second in ((own, other), (other, own)):
+        challenge = push_frames.challenge(MOST)
+        reply, notifier = Key(first).reply(challenge)
+        server = Key(second, first).accept(challenge, reply)
+        assert server.opened(_frame(notifier, b'data')) == b'data'
+        assert notifier.opened(_frame(server, b'')) == b''
+        with pytest.raises(Refused):
+            Key(second).accept(challenge, reply)
+
+
 def test_a_reply_fits_one_challenge() -> None:
     reply, _ = KEY.reply(push_frames.challenge(MOST))
     with pytest.raises(Refused):
@@ -111,8 +123,9 @@ def test_nothing_else_is(value: object) -> None:
 def test_an_option_of_its_own_comes_first() -> None:
     conf = cfg.ConfigOpts()
     conf([], project='zaqar', default_config_files=[])
-    assert push_frames.secret_from_conf(conf) is None
+    assert push_frames.secrets_from_conf(conf) == []
     conf.set_override('secret_key', 'k' * 16, 'signed_url')
-    assert push_frames.secret_from_conf(conf) == 'k' * 16
+    conf.set_override('verification_keys', ['o' * 16], 'signed_url')
+    assert push_frames.secrets_from_conf(conf) == ['k' * 16, 'o' * 16]
     conf.set_override('socket_secret', 's' * 16, 'notification')
-    assert push_frames.secret_from_conf(conf) == 's' * 16
+    assert push_frames.secrets_from_conf(conf) == ['s' * 16]

@@ -206,7 +206,9 @@ class Stream:
         """Follow the queue, after what has come so far."""
         self.server = server
         marker = self.got[-1] if self.got else self.start
-        self.follower = Follower(marker, self.exclude, self.format, self.send)
+        self.follower = Follower(
+            marker, self.exclude, self.format, self.send, lambda: None
+        )
         server.feed.follow(self.follower)
 
     def leave(self) -> None:
