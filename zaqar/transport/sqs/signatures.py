@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import hmac
 import re
@@ -110,7 +111,7 @@ class Signature(msgspec.Struct, frozen=True):
         :raises Fault: it is not
         """
         try:
-            made = datetime.datetime.strptime(self.moment, _MOMENT)
+            made = _moment(self.moment)
         except ValueError:
             raise _incomplete('X-Amz-Date is not valid') from None
         if self.moment[:8] != self.scope[0]:
@@ -118,7 +119,7 @@ class Signature(msgspec.Struct, frozen=True):
                 'SignatureDoesNotMatch',
                 'The date of the credential is not that of the request.',
             )
-        age = (now - made.replace(tzinfo=datetime.UTC)).total_seconds()
+        age = (now - made).total_seconds()
         if self.expires is not None and age >= -MAX_SKEW:
             if age > self.expires:
                 raise Fault('RequestExpired', 'The request has expired.')
@@ -128,6 +129,13 @@ class Signature(msgspec.Struct, frozen=True):
                 'The difference between the request time and the current '
                 'time is too large.',
             )
+
+
+# Of the present there are few; what is none is an error, which is not cached.
+@functools.lru_cache(maxsize=64)
+def _moment(text: str) -> datetime.datetime:
+    made = datetime.datetime.strptime(text, _MOMENT)
+    return made.replace(tzinfo=datetime.UTC)
 
 
 def read(environ: Environ, body: bytes) -> Signature | None:
@@ -196,6 +204,7 @@ def _signed_headers(environ: Environ, names: str) -> Pairs:
     ]
 
 
+@functools.lru_cache(maxsize=256)
 def _key(name: str) -> str:
     key = name.upper().replace('-', '_')
     bare = key in ('CONTENT_TYPE', 'CONTENT_LENGTH')
