@@ -76,6 +76,8 @@ METADATA: Schema = {
         '_default_claim_ttl': since(V2_1, {'type': ['integer', 'null']}),
         '_default_wait': since(V2_1, {'type': ['integer', 'null']}),
         '_dedup_window': since(V2_1, {'type': ['integer', 'null']}),
+        'sqs_fifo': since(V2_1, {'type': ['object', 'null']}),
+        'sqs_redrive_allow': since(V2_1, {'type': ['object', 'null']}),
     },
     'additionalProperties': True,
 }

@@ -40,7 +40,9 @@ _DESCRIBED = frozenset(
 )
 
 #: Keys that only some messages have.
-_SOMETIMES = frozenset(('visible_at', 'group', 'attributes', 'dead_letter'))
+_SOMETIMES = frozenset(
+    ('visible_at', 'group', 'attributes', 'dedup_id', 'dead_letter')
+)
 
 
 def _text() -> str:
