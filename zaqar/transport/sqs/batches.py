@@ -78,7 +78,7 @@ class Outcome:
         except ZaqarError as error:
             shown = faults.of(error)
             if not self._successful and (
-                shown.status == 503
+                shown.status in faults.TRY_AGAIN
                 or shown.name in ('QueueDoesNotExist', 'AccessDenied')
             ):
                 raise

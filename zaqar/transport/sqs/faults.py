@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from zaqar.errors import Forbidden, NotFound, QueueFull, ZaqarError
+from zaqar.errors import (
+    Forbidden,
+    NotFound,
+    QueueFull,
+    QuotaExceeded,
+    ZaqarError,
+)
 
 _PREFIX = 'AWS.SimpleQueueService.'
 
@@ -34,6 +40,7 @@ _STATUSES: Mapping[str, int] = {
     'MissingAuthenticationToken': 403,
     'OverLimit': 403,
     'RequestExpired': 403,
+    'RequestThrottled': 429,
     'RequestTimeTooSkewed': 403,
     'ServiceUnavailable': 503,
     'SignatureDoesNotMatch': 403,
@@ -41,6 +48,9 @@ _STATUSES: Mapping[str, int] = {
 
 #: Seconds after which clients are to try again, unless the error says it.
 RETRY_AFTER = 5
+
+#: Statuses of answers after which they may.
+TRY_AGAIN = (429, 503)
 
 
 class Fault(Exception):
@@ -71,7 +81,7 @@ class Fault(Exception):
     @property
     def headers(self) -> dict[str, str]:
         """Headers of a response for clients that may try again."""
-        if self.status != 503:
+        if self.status not in TRY_AGAIN:
             return {}
         seconds = self.retry_after or RETRY_AFTER
         return {
@@ -90,10 +100,15 @@ def of(error: ZaqarError, *, invalid: str = 'InvalidParameterValue') -> Fault:
         return Fault('AccessDenied', message)
     if isinstance(error, NotFound):
         return Fault('QueueDoesNotExist', message)
-    if isinstance(error, QueueFull):
+    if isinstance(error, QueueFull | QuotaExceeded):
         return Fault('OverLimit', message)
-    if error.status == 503:
-        fault = Fault('ServiceUnavailable', message)
+    if error.status in TRY_AGAIN:
+        fault = Fault(
+            'RequestThrottled'
+            if error.status == 429
+            else 'ServiceUnavailable',
+            message,
+        )
         seconds = error.headers.get('Retry-After', '')
         fault.retry_after = int(seconds) if seconds.isdecimal() else None
         return fault
