@@ -108,6 +108,12 @@ class ReplayRequest(msgspec.Struct, tag='replay', omit_defaults=True):
 
 Notice = PostNotice | ConfirmationRequest | ResendRequest | ReplayRequest
 
+#: Reason of notices that were fanned out, and stay for their messages.
+FANNED_OUT = 'fanned out'
+
+#: How pending deliveries begin that earlier releases cannot decode.
+SHARED = b'{"pending":'
+
 T = TypeVar('T')
 
 #: Seconds after which a record that could not be read is retried: its key may
@@ -140,7 +146,7 @@ def encode(
 
 def read(cipher: Cipher, message: Message) -> Notice:
     """Return the notice that a message holds; see :func:`decode`."""
-    return decode(cipher, message, _DECODER)
+    return decode(cipher, message, _DECODER.decode)
 
 
 def read_all(
@@ -157,19 +163,20 @@ def read_all(
 
 
 def decode(
-    cipher: Cipher, message: Message, decoder: msgspec.json.Decoder[T]
+    cipher: Cipher, message: Message, read_text: Callable[[Any], T]
 ) -> T:
     """Return the record that a message of the outbox holds.
 
+    :param read_text: decodes JSON
     :raises Unreadable: it is malformed, or its key is not configured
     """
     try:
         text = cipher.decrypt(message.body, PLACE, message.id)
         try:
-            return decoder.decode(text)
+            return read_text(text)
         except msgspec.DecodeError:
             # Perhaps a body with a lone surrogate.
-            return surrogate_tolerant_json.decode(text, decoder.decode)
+            return surrogate_tolerant_json.decode(text, read_text)
     except (
         msgspec.MsgspecError,
         ValueError,

@@ -120,9 +120,19 @@ class _Delivery(msgspec.Struct, frozen=True):
     first_at: int
     messages: list[msgspec.Raw] = []
     kind: str = 'queue'
+    places: list[int] = []
+    sockets: list[tuple[str, str, int]] = []
+
+
+class _Shared(msgspec.Struct, frozen=True):
+    """One of many subscriptions, or with messages that are elsewhere."""
+
+    pending: _Delivery
+    messages: list[msgspec.Raw] = []
 
 
 _DECODER = msgspec.json.Decoder(_Delivery)
+_SHARED = msgspec.json.Decoder(_Shared)
 
 
 def _records(store: MessageStore, qid: str) -> Iterator[Message]:
@@ -146,11 +156,23 @@ def _of_delivery(
     message: Message, cipher: Cipher
 ) -> Iterator[tuple[Any, Waiting]]:
     with contextlib.suppress(outbox_notices.Unreadable):
-        record = outbox_notices.decode(cipher, message, _DECODER)
+        record, count = outbox_notices.decode(cipher, message, _read)
+        waiting = Waiting(count, record.first_at)
+        scope = outbox_notices.scope_of(record)
         # A request for confirmation has none.
-        if record.messages:
-            key = outbox_notices.scope_of(record), record.subscription
-            yield key, Waiting(len(record.messages), record.first_at)
+        if count and not record.sockets:
+            yield (scope, record.subscription), waiting
+        for _, subscription, _ in record.sockets:
+            yield (scope, subscription), waiting
+
+
+def _read(text: bytes) -> tuple[_Delivery, int]:
+    """Return a pending delivery, and how many messages it has."""
+    if not text.startswith(outbox_notices.SHARED):
+        record = _DECODER.decode(text)
+        return record, len(record.messages)
+    shared = _SHARED.decode(text)
+    return shared.pending, len(shared.messages or shared.pending.places)
 
 
 def _of_notice(
@@ -158,6 +180,7 @@ def _of_notice(
 ) -> Iterator[tuple[Any, Waiting]]:
     with contextlib.suppress(outbox_notices.Unreadable):
         notice = outbox_notices.read(cipher, message)
-        if isinstance(notice, PostNotice):
+        is_fanned_out = message.reason == outbox_notices.FANNED_OUT
+        if isinstance(notice, PostNotice) and not is_fanned_out:
             waiting = Waiting(len(notice.messages), message.created_at)
             yield outbox_notices.scope_of(notice), waiting

@@ -193,8 +193,10 @@ class Throttle:
         """
         self._take(project, ((MESSAGES, messages), (MESSAGE_BYTES, size)))
 
-    def pause(self, project: str, names: Sequence[str]) -> float:
-        """Count an attempt to deliver, or return the seconds to wait.
+    def pause(
+        self, project: str, names: Sequence[str], amount: int = 1
+    ) -> float:
+        """Count attempts to deliver, or return the seconds to wait.
 
         What waits returns in its turn, no faster than the rate.
 
@@ -206,17 +208,19 @@ class Throttle:
             if rate is None:
                 continue
             key = name, project
-            if self._buckets.take(key, rate, self._burst, 1):
+            if self._buckets.take(key, rate, self._burst, amount):
                 for other in taken:
-                    self._buckets.put((other, project), self._rates[other], 1)
-                return self._book(key, rate)
+                    own = self._rates[other]
+                    self._buckets.put((other, project), own, amount)
+                return self._book(key, rate, amount)
             taken.append(name)
         return 0.0
 
-    def _book(self, key: Key, rate: float) -> float:
+    def _book(self, key: Key, rate: float, amount: int) -> float:
         now = self._timer()
         with self._lock:
-            turn = max(self._booked.get(key, now), now) + 1 / rate
+            turn = max(self._booked.get(key, now), now)
+            turn += amount / rate
             self._booked[key] = turn
         return max(turn - now, _LEAST_PAUSE)
 

@@ -47,13 +47,9 @@ def keep(ctx: Context, job: ClaimedDelivery, place: int) -> Mapping[str, str]:
     pending = job.pending
     if pending.confirmation is not None or pending.host.startswith(SOCKET):
         return {}
-    alone = pending.copy(
-        messages=[pending.messages[place]],
-        offset=pending.offset + place,
-        attempt=1,
-        deferrals=0,
-    )
-    message = alone.to_store(ctx.cipher, ttl=ctx.pipeline.attempts_lifetime)
+    kept = pending.part(place, place + 1).alone()
+    kept = kept.copy(attempt=1, deferrals=0)
+    message = kept.to_store(ctx.cipher, ttl=ctx.pipeline.attempts_lifetime)
     (kept_id,) = job.store.post(
         GIVEN_UP, [message], now=job.store.clock.now(), token=message.rnd
     )

@@ -13,6 +13,7 @@ import logging
 import math
 import threading
 from collections import deque
+from itertools import islice
 
 from zaqar.controllers import subscription_records, subscriptions
 from zaqar.controllers.call_context import Context
@@ -41,6 +42,7 @@ from zaqar.notification.delivery_attempt import delivery_of
 from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
+from zaqar.notification.shared_notices import SharedNotices
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
@@ -151,9 +153,10 @@ class DecisionWriter:
 
     # In the thread of the store.
 
-    def flush(self, store: MessageStore) -> None:
+    def flush(self, store: MessageStore, shared: SharedNotices) -> None:
         """Write all decisions; those that fail are written next time.
 
+        :param shared: notices that deliveries refer to
         :raises StoreUnavailable: some may have been written
         """
         while self._left:
@@ -164,20 +167,25 @@ class DecisionWriter:
         ready, later = self._write_singly(jobs)
         self._finished.extendleft(reversed(later))
         try:
+            stored: list[str] = []
             for batch in batches(
                 one for job in ready for one in job.replacements
             ):
-                store.post(
+                stored += store.post(
                     PENDING,
                     batch,
                     now=store.clock.now(),
                     token=batch[0].rnd + batch[-1].rnd,
                 )
+            new = iter(stored)
             for job in ready:
+                count = len(job.replacements)
+                shared.replace(job.message_id, [*islice(new, count)])
                 job.replacements.clear()
             if ready:
                 ids = [job.message_id for job in ready]
                 store.delete_many(PENDING, ids, now=store.clock.now())
+                shared.finish(store, ids)
         except StoreUnavailable:
             self._finished.extendleft(reversed(ready))
             raise
@@ -249,15 +257,13 @@ class DecisionWriter:
         else:
             deferrals = pending.deferrals + decision.counts
             changes = {'deferrals': deferrals, 'attempt': job.attempt}
-        later = pending.copy(
-            messages=pending.messages[job.place : end],
-            offset=pending.offset + job.place,
-            **changes,
-        )
+        later = pending.part(job.place, end).copy(**changes)
         # Rounded up: a receiver that asks for a pause gets at least that.
         delay = math.ceil((decision.at - now) / 1000)
         job.replacements.append(
-            later.to_store(self._ctx.cipher, ttl=LIFETIME, delay=delay)
+            later.to_store(
+                self._ctx.cipher, ttl=LIFETIME, delay=delay, now=now
+            )
         )
 
     def _give_up(self, job: ClaimedDelivery, given_up: GivenUp) -> None:

@@ -33,6 +33,7 @@ from zaqar.notification.delivery_scheduler import (
 from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
 from zaqar.notification.pending_delivery import MAIL
 from zaqar.notification.sender_interface import THREADS, Verdict
+from zaqar.notification.socket_deliveries import SocketDeliveries
 
 LOG = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class DeliveryLoop:
         self,
         attempts: Attempts,
         subscriptions: NotifiedSubscriptions,
+        sockets: SocketDeliveries,
         permits: int,
         per_host: int,
         chance: Callable[[], float] = random.random,
@@ -57,6 +59,7 @@ class DeliveryLoop:
         self._throttle = throttle
         self._attempts = attempts
         self._subscriptions = subscriptions
+        self._sockets = sockets
         self._chance = chance
         self.scheduler: Scheduler[ClaimedDelivery] = Scheduler(
             permits, per_host, self._defer
@@ -179,6 +182,8 @@ class DeliveryLoop:
             later = Defer(now + math.ceil(pause * 1000), counts=False)
             self._writer(job).defer(job, later, now)
             return False, None
+        if job.pending.sockets:
+            return False, await self._sockets.deliver(job, self._writer(job))
         made = await self._attempts.make(job)
         if made is None:
             self._writer(job).finish(job)
@@ -203,13 +208,15 @@ class DeliveryLoop:
 
     async def _pause(self, throttle: Throttle, job: ClaimedDelivery) -> float:
         """Return the seconds until a project may make an attempt."""
+        pending = job.pending
+        amount = len(pending.sockets) * len(pending.messages) or 1
         names = [rates.DELIVERIES]
         if job.host == MAIL:
             names.append(rates.MAILS)
         if throttle.is_shared:
             read = self._attempts.read
-            return await read(throttle.pause, job.project, names)
-        return throttle.pause(job.project, names)
+            return await read(throttle.pause, job.project, names, amount)
+        return throttle.pause(job.project, names, amount)
 
     def _defer(self, job: ClaimedDelivery, seconds: float) -> None:
         """Have a job stored for later, since its host has no room for it."""
@@ -222,6 +229,9 @@ class DeliveryLoop:
 
     async def _defer_again(self, job: ClaimedDelivery, seconds: float) -> None:
         """Give a job up if it was deferred for longer than it may be."""
+        if job.pending.sockets:
+            self._sockets.split(job, self._writer(job))
+            return
         try:
             read = self._attempts.read
             subscription = await read(self._subscriptions.find, job.pending)

@@ -27,21 +27,32 @@ from zaqar.controllers import (
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.delivery_attempts import Key
 from zaqar.controllers.outbox_notices import (
+    FANNED_OUT,
     ConfirmationRequest,
     Notice,
     PostNotice,
     ReplayRequest,
     ResendRequest,
 )
+from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import QueueGone
-from zaqar.models import Message, NewMessage, Scope, Subscription
+from zaqar.models import (
+    Message,
+    NewMessage,
+    Scope,
+    Subscription,
+    random_half,
+)
 from zaqar.notification import delivery_requests, notifier_metrics
 from zaqar.notification.delivery_requests import Step
 from zaqar.notification.pending_delivery import (
     PendingDelivery,
+    Socket,
     delivery_id,
     host_of,
 )
+from zaqar.notification.push_frames import MAX_CONNECTIONS
+from zaqar.notification.shared_notices import SharedNotices, is_long
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches
 
@@ -75,16 +86,26 @@ class _Subscribers:
 class Expansion:
     """Notices whose deliveries are stored.
 
+    :ivar count: the number of all that were claimed
+    :ivar ended: those that nothing refers to
+    :ivar stay: those that pending deliveries refer to
     :ivar idle: queues without subscriptions, with the epochs of their flags
     """
 
-    ids: Sequence[str]
+    count: int
+    claim_id: str
+    ended: Sequence[str]
+    stay: Sequence[str]
     idle: Sequence[tuple[str, int]]
+    shared: SharedNotices
 
     def finish(self, store: MessageStore) -> None:
-        """Delete the notices, and clear the flags of idle queues."""
-        store.delete_many(OUTBOX, self.ids, now=store.clock.now())
-        notifier_metrics.record('notices', len(self.ids))
+        """Delete the notices or delay them; clear the flags of idle queues."""
+        self.shared.delay(store, self.claim_id, self.stay)
+        if self.ended:
+            store.delete_many(OUTBOX, self.ended, now=store.clock.now())
+        new = len(self.ended) + len(self.stay)
+        notifier_metrics.record('notices', new)
         for qid, epoch in self.idle:
             with contextlib.suppress(QueueGone):
                 store.unmark_subscribed(qid, epoch, now=store.clock.now())
@@ -96,7 +117,7 @@ def fan_out(ctx: Context, store: MessageStore) -> int:
     if expansion is None:
         return 0
     expansion.finish(store)
-    return len(expansion.ids)
+    return expansion.count
 
 
 def expand(
@@ -105,11 +126,14 @@ def expand(
     expected_wait: ExpectedWait = lambda host, project: None,
     filtered: Filtered = lambda key, count: None,
     remember: Callable[[Subscription], None] = lambda subscription: None,
+    shared: SharedNotices | None = None,
 ) -> Expansion | None:
     """Store the deliveries of waiting notices, None if there are none.
 
     :param remember: called with the subscriptions, which are needed again soon
+    :param shared: notices that pending deliveries refer to
     """
+    shared = shared or SharedNotices(ctx.cipher)
     claim = store.claim(
         OUTBOX,
         now=store.clock.now(),
@@ -120,27 +144,34 @@ def expand(
     )
     if claim is None:
         return None
+    before = [one.id for one in claim.messages if one.reason == FANNED_OUT]
+    shared.check(store, claim.id, before)
+    new = [one for one in claim.messages if one.reason != FANNED_OUT]
     readable, unreadable = outbox_notices.read_all(
-        claim.messages,
-        lambda message: outbox_notices.read(ctx.cipher, message),
+        new, lambda message: outbox_notices.read(ctx.cipher, message)
     )
     epochs = _epochs(store, [notice for _, notice in readable])
     scopes = {outbox_notices.scope_of(notice) for _, notice in readable}
     subscribers = _subscribers(ctx, scopes)
     excluded: Counter[Key] = Counter()
-    deliveries = (
-        _encode(ctx, pending, expected_wait(pending.host, pending.project))
-        for message, notice in readable
-        for pending in _deliveries(notice, message, subscribers, excluded)
-    )
-    ids = [message.id for message in claim.messages]
     steps = [*_steps(ctx, store, readable, subscribers, excluded)]
-    requested = (
-        _encode(ctx, pending, expected_wait(pending.host, pending.project))
-        for step in steps
-        for pending in step.deliveries
-    )
-    _post(store, PENDING, itertools.chain(deliveries, requested), ids)
+    references: list[tuple[str, str]] = []
+
+    def encoded() -> Iterator[NewMessage]:
+        for pending in itertools.chain(
+            *(
+                _deliveries(notice, message, subscribers, excluded)
+                for message, notice in readable
+            ),
+            *(step.deliveries for step in steps),
+        ):
+            wait = expected_wait(pending.host, pending.project)
+            record = _encode(ctx, pending, wait)
+            references.append((record.rnd, pending.source))
+            yield record
+
+    ids = [message.id for message in new]
+    stored = _post(store, PENDING, encoded(), ids)
     _end_steps(store, steps, ids)
     if unreadable:
         requeue(store, OUTBOX, unreadable)
@@ -154,7 +185,18 @@ def expand(
         for qid, (scope, epoch) in epochs.items()
         if epoch and not subscribers[scope].every
     ]
-    return Expansion(ids, idle)
+    stay = {source: None for _, source in references if source}
+    for message, notice in readable:
+        if message.id in stay and isinstance(notice, PostNotice):
+            shared.cache(message.id, notice.messages)
+    if [random_half(one) for one in stored] == [rnd for rnd, _ in references]:
+        # Else they were stored before, perhaps for other subscribers.
+        for message_id, (_, source) in zip(stored, references, strict=True):
+            shared.add(source, [message_id])
+    ended = [one for one in ids if one not in stay]
+    return Expansion(
+        len(claim.messages), claim.id, ended, list(stay), idle, shared
+    )
 
 
 def requeue(
@@ -263,10 +305,12 @@ def _deliveries(
     excluded: Counter[Key],
 ) -> Iterator[PendingDelivery]:
     scope = outbox_notices.scope_of(notice)
+    source = message.id if is_long(notice) else ''
+    sockets: dict[tuple[Any, ...], list[PendingDelivery]] = {}
     for subscription, content in _contents(
-        notice, subscribers[scope], excluded
+        notice, subscribers[scope], excluded, source
     ):
-        yield PendingDelivery(
+        pending = PendingDelivery(
             id=delivery_id(scope, subscription.id, message.id),
             project=scope.project,
             queue=scope.name,
@@ -277,14 +321,43 @@ def _deliveries(
             first_at=message.created_at,
             **content,
         )
+        if pending.host.startswith(f'{SOCKET}:'):
+            node = pending.host.rpartition('/')[0]
+            key = node, *map(id, pending.messages)
+            sockets.setdefault(key, []).append(pending)
+        else:
+            yield pending
+    for (node, *_), singles in sockets.items():
+        for start in range(0, len(singles), MAX_CONNECTIONS):
+            part = singles[start : start + MAX_CONNECTIONS]
+            yield _together(message.id, node, part)
+
+
+def _together(
+    notice_id: str, node: str, singles: Sequence[PendingDelivery]
+) -> PendingDelivery:
+    """Return a pending delivery to connections of a WebSocket server."""
+    if len(singles) == 1:
+        return singles[0]
+    sockets = [
+        Socket(one.host.rpartition('/')[2], one.subscription, one.version)
+        for one in singles
+    ]
+    return singles[0].copy(
+        id=notice_id, subscription='', version=0, host=node, sockets=sockets
+    )
 
 
 def _contents(
-    notice: Notice, subscribers: _Subscribers, excluded: Counter[Key]
+    notice: Notice,
+    subscribers: _Subscribers,
+    excluded: Counter[Key],
+    source: str,
 ) -> Iterator[tuple[Subscription, Mapping[str, Any]]]:
     """Yield subscriptions, each with what it is to be sent of a notice.
 
     :param excluded: counts what filters have excluded
+    :param source: id of the notice, '' unless deliveries refer to it
     """
     if isinstance(notice, ConfirmationRequest):
         for one in subscribers.every:
@@ -295,15 +368,24 @@ def _contents(
     bodies = subscription_filters.Bodies(
         [payload.body for payload in notice.messages]
     )
+    everything = list(range(len(notice.messages)))
     for one in subscribers.notified:
-        messages = notice.messages
+        messages, places = notice.messages, everything
         if (condition := _FILTERS.of(one)) is not None:
-            places = bodies.matching(condition)
+            places = list(bodies.matching(condition))
             if len(places) < len(messages):
                 excluded[one.scope, one.id] += len(messages) - len(places)
                 messages = [messages[place] for place in places]
         if messages:
-            yield one, {'messages': messages, 'sealed': notice.sealed}
+            yield (
+                one,
+                {
+                    'messages': messages,
+                    'sealed': notice.sealed,
+                    'source': source,
+                    'places': places if source else [],
+                },
+            )
 
 
 def _post(
@@ -311,16 +393,18 @@ def _post(
     qid: str,
     messages: Iterable[NewMessage],
     ids: Sequence[str],
-) -> None:
-    """Store what was made of messages with these ids."""
+) -> Sequence[str]:
+    """Store what was made of messages with these ids; return its ids."""
     token = hashlib.sha256(' '.join(ids).encode()).hexdigest()
+    stored: list[str] = []
     for number, batch in enumerate(batches(messages)):
-        store.post(
+        stored += store.post(
             qid,
             batch,
             now=store.clock.now(),
             token=f'{number:x}.{token}'[:64],
         )
+    return stored
 
 
 def _encode(

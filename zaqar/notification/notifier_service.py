@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zaqar.controllers.call_context import Context
+from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import StoreUnavailable
 from zaqar.notification import (
     attempt_records,
@@ -29,6 +30,7 @@ from zaqar.notification.redrive_worker import RedriveWorker
 from zaqar.notification.sender_interface import Sender
 from zaqar.notification.service_catalog import PublicEndpoints
 from zaqar.notification.settings import NotificationSettings
+from zaqar.notification.socket_deliveries import SocketDeliveries
 from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
@@ -85,6 +87,12 @@ class Notifier:
         self._deliveries = DeliveryLoop(
             attempts,
             self._subscriptions,
+            SocketDeliveries(
+                ctx,
+                self._senders.get(SOCKET),
+                self._statistics,
+                attempts.read,
+            ),
             settings.max_notifier_workers,
             settings.max_in_flight_per_host,
             throttle=ctx.throttle,

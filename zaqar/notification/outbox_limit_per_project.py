@@ -5,18 +5,21 @@ import contextlib
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.outbox_notices import Unreadable
-from zaqar.models import Message
 from zaqar.notification import notifier_metrics
-from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.notification.pending_delivery import (
+    PendingDelivery,
+    stored_messages,
+)
+from zaqar.notification.shared_notices import SharedNotices
 from zaqar.storage.base import PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
 
-#: Deliveries read, and deleted, at a time.
+#: Deliveries deleted at a time.
 BATCH = 500
 
 #: Maximum number of deliveries that are counted on request.
@@ -31,7 +34,7 @@ def count(
     :returns: for each project their number, and since when the oldest waits
     """
     counts: dict[str, tuple[int, int]] = {}
-    for message in itertools.islice(_all(store), MAX_COUNTED):
+    for message in itertools.islice(stored_messages(store), MAX_COUNTED):
         with contextlib.suppress(Unreadable):
             pending = PendingDelivery.read(cipher, message)
             number, oldest = counts.get(
@@ -48,6 +51,7 @@ def trim(
     limit: int,
     drop: Callable[[PendingDelivery, int], None],
     pause: Callable[[], None] = lambda: None,
+    shared: SharedNotices | None = None,
 ) -> int:
     """Give up deliveries of projects that have more than ``limit``.
 
@@ -56,11 +60,12 @@ def trim(
 
     :param drop: records that a delivery is given up, at a moment
     :param pause: called now and then, for work that cannot wait
+    :param shared: has the messages of some
     :returns: how many were given up
     :raises StoreUnavailable: some may have been given up
     """
     by_project: dict[str, list[tuple[bool, int, str]]] = defaultdict(list)
-    for message in _all(store, pause):
+    for message in stored_messages(store, pause):
         try:
             pending = PendingDelivery.read(cipher, message)
         except Unreadable:
@@ -69,16 +74,23 @@ def trim(
         by_project[pending.project].append(
             (is_fresh, pending.first_at, message.id)
         )
+    shared = shared or SharedNotices(cipher)
     dropped = 0
     for project, waiting in by_project.items():
         surplus = sorted(waiting)[: max(0, len(waiting) - limit)]
         ids = [message_id for _, _, message_id in surplus]
         for start in range(0, len(ids), BATCH):
             part, now = ids[start : start + BATCH], store.clock.now()
-            for message in store.get(PENDING, part, now=now):
+            surplus_ones = [
+                (message, PendingDelivery.read(cipher, message))
+                for message in store.get(PENDING, part, now=now)
+            ]
+            for _, pending in shared.load(store, surplus_ones).ready:
                 # Before it is deleted, so that it is repeated after a crash.
-                drop(PendingDelivery.read(cipher, message), now)
+                for single in pending.singles():
+                    drop(single, now)
             store.delete_many(PENDING, part, now=now)
+            shared.finish(store, part)
             pause()
         if ids:
             LOG.error(
@@ -91,23 +103,3 @@ def trim(
             notifier_metrics.record('deliveries', len(ids), 'any', 'dropped')
             dropped += len(ids)
     return dropped
-
-
-def _all(
-    store: MessageStore, pause: Callable[[], None] = lambda: None
-) -> Iterator[Message]:
-    marker: str | None = None
-    while True:
-        page = store.list(
-            PENDING,
-            now=store.clock.now(),
-            limit=BATCH,
-            marker=marker,
-            include_claimed=True,
-            include_delayed=True,
-        )
-        yield from page.messages
-        pause()
-        if page.resume is None:
-            return
-        marker = page.resume

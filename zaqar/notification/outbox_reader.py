@@ -21,6 +21,7 @@ from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.delivery_scheduler import MAX_HELD
 from zaqar.notification.fanout import Expansion
 from zaqar.notification.pending_claims import BATCH, PendingClaims
+from zaqar.notification.shared_notices import SharedNotices
 from zaqar.storage.availability import Watch
 from zaqar.storage.base import OUTBOX, PENDING, MessageStore
 
@@ -73,7 +74,8 @@ class OutboxReader:
         deliveries.add(name, writer)
         self._remember = remember
         self._filtered = filtered
-        self._claims = PendingClaims(name, ctx.cipher)
+        self._shared = SharedNotices(ctx.cipher)
+        self._claims = PendingClaims(name, ctx.cipher, self._shared)
         self._max_per_project = max_per_project
         self._ended = threading.Event()
         self._stopping = False
@@ -122,7 +124,7 @@ class OutboxReader:
             self._watch.close()
         try:
             store = self._open()
-            self._writer.flush(store)
+            self._writer.flush(store, self._shared)
             self._claims.end_all(store)
         except StoreUnavailable:
             LOG.warning(
@@ -152,7 +154,7 @@ class OutboxReader:
     def _step(self, store: MessageStore) -> bool:
         """Do one round of work; return whether there may be more at once."""
         self._writer.changed.clear()
-        self._writer.flush(store)
+        self._writer.flush(store, self._shared)
         self._claims.end_finished(store)
         self._claims.renew(store)
         self._listen(store)
@@ -179,8 +181,9 @@ class OutboxReader:
             self._deliveries.scheduler.expected_wait,
             self._filtered,
             self._remember,
+            self._shared,
         )
-        if expansion is not None and len(expansion.ids) == fanout.BATCH:
+        if expansion is not None and expansion.count == fanout.BATCH:
             self._expand_at = 0.0
         return expansion
 
@@ -226,7 +229,8 @@ class OutboxReader:
                 stats = store.stats(qid, now=now)
             except QueueGone:
                 continue
-            waiting += stats.total
+            # Notices that wait for their deliveries are delayed.
+            waiting += stats.total - (stats.delayed if qid == OUTBOX else 0)
             if stats.oldest is not None:
                 oldest = max(oldest, now - stats.oldest.created_at)
         notifier_metrics.record('waiting', waiting, self.name)
@@ -239,4 +243,5 @@ class OutboxReader:
                 self._max_per_project,
                 self._writer.drop,
                 lambda: self._claims.renew(store),
+                self._shared,
             )

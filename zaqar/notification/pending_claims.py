@@ -15,6 +15,7 @@ from zaqar.models import Message
 from zaqar.notification import fanout
 from zaqar.notification.claimed_delivery import ClaimedDelivery, Lease
 from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.notification.shared_notices import SharedNotices
 from zaqar.storage.base import PENDING, MessageStore
 
 LOG = logging.getLogger(__name__)
@@ -32,11 +33,15 @@ class PendingClaims:
     """Claims pending deliveries; releases what is not finished.
 
     :param pool: its name
+    :param shared: notices that they refer to
     """
 
-    def __init__(self, pool: str, cipher: Cipher) -> None:
+    def __init__(
+        self, pool: str, cipher: Cipher, shared: SharedNotices
+    ) -> None:
         self._pool = pool
         self._cipher = cipher
+        self._shared = shared
         self._leases: set[Lease] = set()
 
     @property
@@ -102,8 +107,15 @@ class PendingClaims:
             messages,
             lambda message: PendingDelivery.read(self._cipher, message),
         )
+        loaded = self._shared.load(store, readable)
+        unreadable += loaded.unreadable
         if unreadable:
             self._requeue(store, lease, unreadable)
+        if loaded.repeated:
+            ids = [message.id for message in loaded.repeated]
+            LOG.warning('%d deliveries have been made before', len(ids))
+            store.delete_many(PENDING, ids, now=store.clock.now())
+            lease.open.difference_update(ids)
         return [
             ClaimedDelivery(
                 pending,
@@ -113,7 +125,7 @@ class PendingClaims:
                 attempt=pending.attempt,
                 pool=self._pool,
             )
-            for message, pending in readable
+            for message, pending in loaded.ready
         ]
 
     def _requeue(

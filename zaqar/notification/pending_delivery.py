@@ -2,11 +2,17 @@
 """Pending deliveries as they are stored, one per post and subscriber.
 
 A subscriber gets the messages of a post one after the other. One that fails
-goes on as a pending delivery of its own.
+goes on as a pending delivery of its own. Connections of one WebSocket server
+share a pending delivery.
+
+Messages of more than a few bytes are not repeated in each of them: those refer
+to the notice of the post, which stays in the outbox meanwhile; see
+:mod:`.shared_notices`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,12 +20,28 @@ import msgspec
 
 from zaqar.controllers import delivery_attempts, outbox_notices
 from zaqar.controllers.body_encryption import Cipher
-from zaqar.controllers.outbox_notices import ConfirmationRequest, Payload
+from zaqar.controllers.outbox_notices import (
+    LIFETIME,
+    ConfirmationRequest,
+    Payload,
+)
 from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.models import Message, NewMessage, Scope
 from zaqar.notification.webhook_address_guard import port_of
+from zaqar.storage.base import PENDING, MessageStore
+
+#: Pending deliveries that are read at a time.
+_PAGE = 500
 
 _ENCODER = msgspec.json.Encoder()
+
+
+class Socket(msgspec.Struct, array_like=True, frozen=True):
+    """A connection of a WebSocket server, and its subscription."""
+
+    connection: str
+    subscription: str
+    version: int
 
 
 class PendingDelivery(
@@ -30,7 +52,8 @@ class PendingDelivery(
 ):
     """Messages, or a request for confirmation, for one subscriber.
 
-    :ivar id: see :func:`delivery_id`
+    :ivar id: see :func:`delivery_id`; that of the notice with ``sockets``
+    :ivar subscription: its id, '' for those of ``sockets``
     :ivar version: that of the subscription at the fan-out; an older copy of
         it is out of date
     :ivar host: where it goes, for fairness only
@@ -38,6 +61,10 @@ class PendingDelivery(
     :ivar attempt: the number of the next attempt
     :ivar first_at: when it was first due, in milliseconds
     :ivar deferrals: how often its host had no room for it
+    :ivar source: id of the notice that has its messages, '' if they are its
+        own
+    :ivar places: their indexes within the source
+    :ivar sockets: connections of one server that get the messages
     """
 
     id: str
@@ -54,6 +81,9 @@ class PendingDelivery(
     version: int = 0
     sealed: bool = False
     confirmation: ConfirmationRequest | None = None
+    source: str = ''
+    places: list[int] = []
+    sockets: list[Socket] = []
 
     @property
     def scope(self) -> Scope:
@@ -65,23 +95,66 @@ class PendingDelivery(
 
     @classmethod
     def read(cls, cipher: Cipher, message: Message) -> PendingDelivery:
-        """Decode a stored one.
+        """Decode a stored one, without the messages of a source.
 
         :raises Unreadable: the message is none, or its key is not configured
         """
-        return outbox_notices.decode(cipher, message, _DECODER)
+        return outbox_notices.decode(cipher, message, _decode)
 
     def to_store(
-        self, cipher: Cipher, *, ttl: int, delay: int = 0
+        self, cipher: Cipher, *, ttl: int, delay: int = 0, now: int = 0
     ) -> NewMessage:
-        """Encode it, delayed by seconds; encrypted if its messages were."""
+        """Encode it, delayed by seconds; encrypted if its messages were.
+
+        :param now: in milliseconds; its source may expire long after that
+        """
+        record: msgspec.Struct = self
+        if now + delay * 1000 > self.first_at + LIFETIME * 500:
+            record = self = self.alone()
+        if self.source or self.sockets:
+            own = [] if self.source else self.messages
+            record = _Shared(self.copy(messages=[]), own)
         return outbox_notices.encode(
-            cipher if self.sealed else None, self, ttl=ttl + delay, delay=delay
+            cipher if self.sealed else None,
+            record,
+            ttl=ttl + delay,
+            delay=delay,
         )
 
     def copy(self, **changes: Any) -> PendingDelivery:
         """Return a copy with other values."""
         return msgspec.structs.replace(self, **changes)
+
+    def part(self, start: int, end: int | None = None) -> PendingDelivery:
+        """Return a copy with some of its messages."""
+        return self.copy(
+            messages=self.messages[start:end],
+            places=self.places[start:end],
+            offset=self.offset + start,
+        )
+
+    def alone(self) -> PendingDelivery:
+        """Return a copy that has its messages itself."""
+        return self.copy(source='', places=[])
+
+    def take(self, messages: list[Payload]) -> None:
+        """Take those that it refers to out of the messages of the source."""
+        self.messages = [messages[place] for place in self.places]
+
+    def singles(self) -> Iterator[PendingDelivery]:
+        """Yield a pending delivery for each subscription."""
+        if not self.sockets:
+            yield self
+        for socket in self.sockets:
+            yield self.copy(
+                id=delivery_id(self.scope, socket.subscription, self.id),
+                subscription=socket.subscription,
+                version=socket.version,
+                host=f'{self.host}/{socket.connection}',
+                attempt=1,
+                deferrals=0,
+                sockets=[],
+            )
 
     def notification(self, place: int) -> bytes:
         """Return a message as JSON text, with exactly these keys."""
@@ -97,7 +170,32 @@ class PendingDelivery(
         return _ENCODER.encode(document)
 
 
+class _Shared(msgspec.Struct, omit_defaults=True):
+    """A pending delivery of a form that earlier releases cannot decode.
+
+    They leave such a record for later, and a notifier of this release takes
+    it.
+
+    :ivar messages: those of ``pending``, unless its source has them
+    """
+
+    pending: PendingDelivery
+    messages: list[Payload] = []
+
+
 _DECODER = msgspec.json.Decoder(PendingDelivery)
+_SHARED = msgspec.json.Decoder(_Shared)
+_UNKNOWN = Payload(msgspec.Raw(b'null'), 0)
+
+
+def _decode(text: bytes) -> PendingDelivery:
+    if not text.startswith(outbox_notices.SHARED):
+        return _DECODER.decode(text)
+    shared = _SHARED.decode(text)
+    pending = shared.pending
+    pending.messages = shared.messages or [_UNKNOWN] * len(pending.places)
+    return pending
+
 
 #: The scheme of mails, which is their host, too.
 MAIL = 'mailto'
@@ -122,3 +220,27 @@ def host_of(subscriber: str) -> str:
         return subscriber
     parts = urlsplit(subscriber.removeprefix('trust+'))
     return f'{parts.hostname or ""}:{port_of(parts)}'.lower()
+
+
+def stored_messages(
+    store: MessageStore, pause: Callable[[], None] = lambda: None
+) -> Iterator[Message]:
+    """Yield all pending deliveries of a store, as messages.
+
+    :param pause: called now and then, for work that cannot wait
+    """
+    marker: str | None = None
+    while True:
+        page = store.list(
+            PENDING,
+            now=store.clock.now(),
+            limit=_PAGE,
+            marker=marker,
+            include_claimed=True,
+            include_delayed=True,
+        )
+        yield from page.messages
+        pause()
+        if page.resume is None:
+            return
+        marker = page.resume

@@ -9,7 +9,6 @@ message once for all its connections.
 
 import asyncio
 import functools
-import threading
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -64,21 +63,8 @@ class SocketSender:
         self._directory = NodeDirectory(store)
         self._key = Key(secret) if secret else None
         self._clients: dict[str, PushClient] = {}
-        self._loop = asyncio.new_event_loop()
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
 
-    def send(self, delivery: Delivery, *, now: int) -> Outcome:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._loop.run_forever, name='pushes', daemon=True
-                )
-                self._thread.start()
-        sending = self._send(delivery, now)
-        return asyncio.run_coroutine_threadsafe(sending, self._loop).result()
-
-    async def _send(self, delivery: Delivery, now: int) -> Outcome:
+    async def send(self, delivery: Delivery, *, now: int) -> Outcome:
         parts = urlsplit(delivery.subscriber)
         result = await self.push(
             parts.netloc,
@@ -127,13 +113,6 @@ class SocketSender:
         ]
 
     def close(self) -> None:
-        if self._thread is not None:
-            self._loop.call_soon_threadsafe(self._close)
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-        self._loop.close()
-
-    def _close(self) -> None:
         clients, self._clients = self._clients, {}
         for client in clients.values():
             client.close()
@@ -143,7 +122,7 @@ class SocketSender:
         if client is None:
             if len(self._clients) >= _SERVERS:
                 # Most of these servers have ended.
-                self._close()
+                self.close()
             client = self._clients[uri] = PushClient(uri, key)
         return client
 

@@ -80,12 +80,14 @@ def test_each_subscriber_gets_each_message(
         rig.subscribe(one.url, ttl=HEATS_TTL, _retry_policy=LATER)
         for one in (*receivers, failing)
     ]
+    # Deliveries of a long one refer to the notice.
+    long = 'c' * 2000
     rig.post('a', 'b')
-    rig.post('c')
+    rig.post(long)
     rig.start()
     for receiver in receivers:
         assert sorted(got.json['body'] for got in receiver.wait(3)) == [
-            *('a', 'b', 'c')
+            *('a', 'b', long)
         ]
     # What has failed once waits for its time.
     failing.wait(3)

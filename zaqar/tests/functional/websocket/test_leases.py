@@ -65,7 +65,7 @@ def _send(sender: SocketSender, now: int, first_at: int = 0) -> Outcome:
     delivery = Delivery(
         'id', 'p', 'q', 's', subscriber, {}, b'{}', first_at=first_at
     )
-    return sender.send(delivery, now=now)
+    return asyncio.run(sender.send(delivery, now=now))
 
 
 def test_a_lease_lives_for_thirty_seconds(
@@ -222,6 +222,7 @@ def test_what_a_server_says_decides(
         results = await sender.push(
             'node', ['one', 'two'], bodies, first_at=time.now, now=time.now
         )
+        sender.close()
         await endpoint.stop()
         return results
 

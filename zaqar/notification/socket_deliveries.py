@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deliveries to many connections of a WebSocket server, in one hand-over.
+
+What a connection does not take becomes a pending delivery of its own, which is
+retried, and given up, as any other one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from cachetools import TTLCache
+
+from zaqar.controllers import subscription_records
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.delivery_attempts import Attempt
+from zaqar.controllers.outbox_notices import LIFETIME
+from zaqar.controllers.subscription_validation import SOCKET
+from zaqar.models import NewMessage, Scope, Subscription
+from zaqar.notification import notifier_metrics
+from zaqar.notification.claimed_delivery import ClaimedDelivery
+from zaqar.notification.decision_writer import DecisionWriter
+from zaqar.notification.notified_subscriptions import CACHE_SECONDS
+from zaqar.notification.pending_delivery import (
+    PendingDelivery,
+    Socket,
+    delivery_id,
+)
+from zaqar.notification.sender_interface import Outcome, Sender, Verdict
+from zaqar.notification.subscription_delivery_statistics import (
+    DeliveryStatistics,
+)
+
+#: Maximum number of queues whose subscriptions are cached.
+_MAX_CACHED = 100
+
+#: Maximum seconds between two attempts to reach a server.
+_MAX_PAUSE = 10
+
+_Live = Mapping[str, Subscription]
+
+
+class SocketDeliveries:
+    """Hands messages to the connections of a server.
+
+    :param sender: that of sockets, None without one
+    :param read: calls a function in a thread
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        sender: Sender | None,
+        statistics: DeliveryStatistics,
+        read: Callable[..., Awaitable[Any]],
+    ) -> None:
+        self._ctx = ctx
+        self._push = getattr(sender, 'push', None)
+        self._statistics = statistics
+        self._read = read
+        self._cache: TTLCache[Scope, _Live] = TTLCache(
+            _MAX_CACHED, CACHE_SECONDS
+        )
+
+    async def deliver(
+        self, job: ClaimedDelivery, writer: DecisionWriter
+    ) -> bool | None:
+        """Make an attempt, and finish the job.
+
+        :returns: whether the server is fine, None if nothing was sent
+        :raises StoreUnavailable: nothing was sent
+        """
+        if self._push is None:
+            self.split(job, writer)
+            return None
+        pending, now = job.pending, job.store.clock.now()
+        sockets = await self._subscribed(job, now)
+        texts = [
+            pending.notification(place)
+            for place in range(len(pending.messages))
+        ]
+        result: Outcome | Sequence[Sequence[Outcome]] = []
+        began = time.monotonic()
+        if sockets:
+            result = await self._push(
+                pending.host.partition('://')[2],
+                [socket.connection for socket in sockets],
+                texts,
+                first_at=pending.first_at,
+                now=now,
+            )
+        if not isinstance(result, Outcome):
+            spent = int((time.monotonic() - began) * 1000)
+            self._note(job, sockets, result, spent)
+            writer.finish(job)
+        elif result.verdict is Verdict.RETRY:
+            self._retry(job, writer)
+            return False
+        else:
+            self.split(job, writer)
+        return True
+
+    def split(self, job: ClaimedDelivery, writer: DecisionWriter) -> None:
+        """Let each connection have a pending delivery of its own."""
+        for single in job.pending.singles():
+            job.replacements.append(self._stored(single, job))
+        writer.finish(job)
+
+    def _note(
+        self,
+        job: ClaimedDelivery,
+        sockets: Sequence[Socket],
+        result: Sequence[Sequence[Outcome]],
+        spent: int,
+    ) -> None:
+        """Count what was delivered, and let the rest be attempted again.
+
+        :param spent: milliseconds that the attempt took
+        """
+        pending, now = job.pending, job.store.clock.now()
+        scope, delivered = pending.scope, 0
+        for place, outcomes in enumerate(result):
+            for socket, outcome in zip(sockets, outcomes, strict=True):
+                if outcome.verdict is Verdict.DELIVERED:
+                    one = socket.subscription
+                    attempt = Attempt(
+                        f'{delivery_id(scope, one, pending.id)}.{place}',
+                        now - spent,
+                        job.attempt,
+                        'delivered',
+                        duration_ms=spent,
+                    )
+                    self._statistics.delivered((scope, one), now, attempt)
+                    delivered += 1
+                    continue
+                (single,) = pending.copy(sockets=[socket]).singles()
+                failed = single.part(place, place + 1)
+                job.replacements.append(self._stored(failed, job))
+        if delivered:
+            notifier_metrics.record(
+                'deliveries', delivered, SOCKET, 'delivered'
+            )
+            notifier_metrics.record('attempt', spent / 1000, SOCKET)
+            notifier_metrics.record(
+                'latency', (now - pending.first_at) / 1000, SOCKET
+            )
+
+    def _retry(self, job: ClaimedDelivery, writer: DecisionWriter) -> None:
+        """Let all of it be attempted again, a little later each time."""
+        later = job.pending.copy(attempt=job.attempt + 1)
+        pause = min(job.attempt, _MAX_PAUSE)
+        job.replacements.append(self._stored(later, job, pause))
+        writer.finish(job)
+
+    def _stored(
+        self, pending: PendingDelivery, job: ClaimedDelivery, pause: int = 0
+    ) -> NewMessage:
+        now = job.store.clock.now()
+        return pending.to_store(
+            self._ctx.cipher, ttl=LIFETIME, delay=pause, now=now
+        )
+
+    async def _subscribed(
+        self, job: ClaimedDelivery, now: int
+    ) -> Sequence[Socket]:
+        """Return those of the connections that are still subscribed."""
+        pending = job.pending
+        if now - pending.first_at < CACHE_SECONDS * 1000:
+            # They were a moment ago.
+            return pending.sockets
+        live = self._cache.get(pending.scope)
+        if live is None:
+            live = await self._read(self._live, pending.scope)
+            self._cache[pending.scope] = live
+        return [
+            socket
+            for socket in pending.sockets
+            if (one := live.get(socket.subscription))
+            and one.subscriber == f'{pending.host}/{socket.connection}'
+        ]
+
+    def _live(self, scope: Scope) -> _Live:
+        now = self._ctx.catalogue.management.clock.now()
+        return {
+            one.id: one
+            for one in subscription_records.live(self._ctx, scope, now)
+        }
