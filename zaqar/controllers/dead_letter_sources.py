@@ -20,7 +20,7 @@ from zaqar.controllers.subscription_records import parent_of
 from zaqar.errors import InvalidBody
 from zaqar.models import Record, Scope
 
-SOURCE = 'dead_letter_source'
+SOURCE = 'letter_source'
 
 _KEY = '_dead_letter_queue'
 
