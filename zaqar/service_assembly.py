@@ -33,6 +33,7 @@ from zaqar.controllers import (
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.message_quotas import StoredBytes
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.quota_settings import QuotaSettings
 from zaqar.controllers.quotas import LimitSource, Quotas, RecordedLimits
@@ -106,8 +107,10 @@ class Service:
         if source is None and quota_settings.project_quotas:
             source = RecordedLimits(management)
         self._quotas = Quotas(quota_settings, source)
+        self._stored: StoredBytes | None = None
         if quota_settings.are_on:
             self.catalogue.room = quotas.queue_room(self._quotas, management)
+            self._stored = StoredBytes(self._quotas, self.catalogue)
         self.internal = Context(
             outbox_notices.service_identity(''),
             self.catalogue,
@@ -119,6 +122,7 @@ class Service:
             pipeline,
             trusts,
             quotas=self._quotas,
+            stored=self._stored,
             throttle=throttle,
         )
         self.dispatcher = Dispatcher(
@@ -233,6 +237,8 @@ class Service:
             self._embedded.stop()
         self._sweeper.stop()
         self._quotas.close()
+        if self._stored is not None:
+            self._stored.close()
         self.waited.close()
         self.catalogue.close()
 

@@ -13,6 +13,7 @@ from zaqar.api_versions import V2_0, Version
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.guarantees_cache import GuaranteesCache
+from zaqar.controllers.message_quotas import StoredBytes
 from zaqar.controllers.pending_counts import PendingCounts
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.quotas import Quotas
@@ -33,6 +34,7 @@ class Context(msgspec.Struct, frozen=True):
     :ivar rates: what this process has seen of the statistics of queues
     :ivar guarantees: what it has seen of the settings of their servers
     :ivar pending: what it has seen of the outboxes
+    :ivar stored: the bytes of messages of projects, None without a quota
     :ivar throttle: keeps projects to their rates, None without any
     :ivar trusts: None if the service has no user who could be trusted
     """
@@ -53,6 +55,7 @@ class Context(msgspec.Struct, frozen=True):
     )
     pending: PendingCounts = msgspec.field(default_factory=PendingCounts)
     quotas: Quotas = msgspec.field(default_factory=Quotas)
+    stored: StoredBytes | None = None
     throttle: Throttle | None = None
 
     def called_by(

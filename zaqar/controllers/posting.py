@@ -97,6 +97,9 @@ def post(
 
     # Before the queue is created: an invalid post changes nothing.
     first = sent = _first_draft(ctx, scope, make_draft)
+    if ctx.stored is not None and is_bounded:
+        size = sum(len(item.body) for item in first.stored)
+        ctx.stored.add(scope.project, size)
     if ctx.throttle is not None and is_bounded:
         ctx.throttle.check_post(scope.project, len(first.stored), ctx.size)
     call: dict[str, Any] = {'token': token_hex(16)}

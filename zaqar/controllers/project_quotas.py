@@ -9,7 +9,12 @@ from typing import Any
 import msgspec
 
 from zaqar import control_character_patterns
-from zaqar.controllers import project_subscriptions, quotas, socket_quotas
+from zaqar.controllers import (
+    message_quotas,
+    project_subscriptions,
+    quotas,
+    socket_quotas,
+)
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import MAX_PROJECT
 from zaqar.controllers.quota_settings import RESOURCES, UNLIMITED, Limits
@@ -121,6 +126,9 @@ def _usage(ctx: Context, project: str) -> Mapping[str, int | None]:
         'queues': store.count(Kind.QUEUE, project),
         'topics': store.count(Kind.TOPIC, project),
         'subscriptions': project_subscriptions.count(store, project),
+        'message_bytes': message_quotas.held(ctx.catalogue, project)
+        if ctx.stored is not None
+        else None,
         'sockets': socket_quotas.recorded(store).get(project, 0),
     }
 

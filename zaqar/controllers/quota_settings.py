@@ -54,6 +54,9 @@ class QuotaSettings:
         'subscriptions to one queue or topic', 100
     )
     sockets: int = _limit('WebSocket connections of a project', 500)
+    message_bytes: int = _limit(
+        'bytes of message bodies that a project has stored, about', 10**9
+    )
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> QuotaSettings:

@@ -83,6 +83,19 @@ class InspectableStore(abc.ABC):
         """
         return None
 
+    def held_bytes(self, qids: Sequence[str], *, now: int) -> int | None:
+        """Return how many bytes of bodies some queues hold, about.
+
+        From the first call about a queue on the store keeps a running count of
+        it: what is posted adds to it, and what is removed subtracts from it,
+        in the same step. It does not have to know how long each removed
+        message was.
+
+        :returns: None if the driver does not count; not all, where the count
+            of many queues is to begin
+        """
+        return None
+
     def guarantees(self, qid: str) -> Guarantees | None:
         """Read what the server that has a queue promises at present.
 

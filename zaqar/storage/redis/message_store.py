@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from zaqar import request_deadline, store_clock
@@ -35,6 +36,9 @@ from zaqar.storage.redis.client import DEADLINE, RedisClient
 from zaqar.storage.redis.queue_watch import WatchOpener
 from zaqar.storage.redis.scripts import Script, Status
 from zaqar.storage.redis.sweeping import QueueSweeper
+
+#: Messages that stand for all when the bytes of a queue are first counted.
+SAMPLE = 100
 
 #: Exhausted messages that one claim skips, at most.
 MAX_SKIPPED = 10_000
@@ -258,6 +262,13 @@ class RedisMessageStore(base.MessageStore):
 
     def guarantees(self, qid: str) -> Guarantees:
         return guarantees.read(self._client, qid)
+
+    def held_bytes(self, qids: Sequence[str], *, now: int) -> int:
+        total = 0
+        for qid in qids:
+            with suppress(QueueGone):
+                total += int(self._run(scripts.BYTES, qid, now, SAMPLE)[0])
+        return total
 
     def availability(
         self, qids: Sequence[str], *, now: int

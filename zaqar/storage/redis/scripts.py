@@ -69,6 +69,7 @@ MARK = _of_queue('mark')
 READ_MARK = replace(MARK, writes=False)
 REQUIRE = _of_queue('require')
 AVAILABILITY = _of_queue('availability', writes=False)
+BYTES = _of_queue('bytes')
 WATCH = _of_queue('watch', writes=False)
 
 RECORD = _script('record')

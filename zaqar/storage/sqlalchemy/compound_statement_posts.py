@@ -30,8 +30,8 @@ IF q IS NOT NULL AND (u <= 0 OR {{ready}}) THEN
 INSERT INTO post_token (queue_id, token, ids, keep_until) VALUES {{tokens}};
 INSERT INTO message ({NEW_COLUMNS})
 VALUES {{messages}};
-UPDATE message_queue SET next_seq = next_seq + :count, live = live + :count
-WHERE qid = :qid;
+UPDATE message_queue SET next_seq = next_seq + :count, live = live + :count,
+bytes = bytes + :size WHERE qid = :qid;
 {{more}}SELECT s, u;
 ELSE SELECT NULL, u;
 END IF;
@@ -96,12 +96,14 @@ def _block(
     """Return a block that stores posts to a queue."""
     tokens: list[str] = []
     messages: list[str] = []
+    size = 0
     for post in posts:
         ids: list[str] = []
         for item in post.messages:
             values = new_row(len(messages), item, now)
             ids.append(_id(session, item, len(messages)))
             messages.append(session.text(_MESSAGE, values))
+            size += len(item.body)
         token = session.text(':token', {'token': post.token})
         expiry = post.token_expiry(now)
         tokens.append(f'(q, {token}, CONCAT({", ".join(ids)}), {expiry})')
@@ -122,6 +124,7 @@ def _block(
         'qid': posts[0].qid,
         'version': posts_by_queue.oldest_version(posts),
         'count': len(messages),
+        'size': size,
     }
     return session.text(_BLOCK, values).format(
         skip=' SKIP LOCKED' if skip else '',

@@ -10,7 +10,12 @@ from typing import Any
 from zaqar.storage import deletion_errors
 from zaqar.storage.group_commit import Sharing
 from zaqar.storage.message_ids import is_claim_id, parse_id
-from zaqar.storage.sqlalchemy import groups, message_queries, queue_state
+from zaqar.storage.sqlalchemy import (
+    groups,
+    held_bytes,
+    message_queries,
+    queue_state,
+)
 from zaqar.storage.sqlalchemy.groups import Group
 from zaqar.storage.sqlalchemy.message_rows import (
     CLAIMED,
@@ -39,12 +44,13 @@ _HELD = 'state = 1 AND wake_at > :now AND claim_id = :claim_id'
 #: The deletion and its count in one statement (PostgreSQL).
 _WITH_COUNT = (
     'WITH d AS ({delete} RETURNING queue_id), '
-    'l AS (UPDATE message_queue q SET live = q.live - 1 FROM d '
+    'l AS (UPDATE message_queue q SET '
+    f'{held_bytes.subtract("1", "q.")} FROM d '
     'WHERE q.id = d.queue_id AND q.live IS NOT NULL) '
     'SELECT count(*) FROM d'
 )
 _SUBTRACT_ONE = (
-    'UPDATE message_queue SET live = live - 1 '
+    f'UPDATE message_queue SET {held_bytes.subtract("1")} '
     'WHERE qid = :qid AND live IS NOT NULL'
 )
 

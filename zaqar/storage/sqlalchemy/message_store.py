@@ -15,13 +15,14 @@ one by one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from msgspec import structs
 
 from zaqar import store_clock
-from zaqar.errors import QueueFull
+from zaqar.errors import QueueFull, QueueGone
 from zaqar.models import (
     Claim,
     Message,
@@ -277,6 +278,21 @@ class SqlMessageStore(base.MessageStore):
 
     def volume(self, *, now: int) -> Stats:
         return self._database.read(message_volume.count_messages, now)
+
+    def held_bytes(self, qids: Sequence[str], *, now: int) -> int:
+        total = 0
+        uncounted: list[str] = []
+        for start in range(0, len(qids), message_volume.CHUNK):
+            chunk = qids[start : start + message_volume.CHUNK]
+            some, more = self._database.read(message_volume.held_bytes, chunk)
+            total += some
+            uncounted += more
+        for qid in uncounted[: message_volume.MOST_BEGUN]:
+            with suppress(QueueGone):
+                total += self._database.write(
+                    message_volume.begin_counting, qid, now
+                )
+        return total
 
     def availability(
         self, qids: Sequence[str], *, now: int

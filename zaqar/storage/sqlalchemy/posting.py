@@ -31,7 +31,7 @@ from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
 _ADVANCE = (
     'UPDATE message_queue SET next_seq = next_seq + :count, '
-    'live = live + :count WHERE qid = :qid'
+    'live = live + :count, bytes = bytes + :size WHERE qid = :qid'
 )
 _ADVANCE_AND_ANNOUNCE = (
     f'{_ADVANCE} RETURNING '
@@ -93,7 +93,8 @@ def post_within(
 def _advance(
     session: SqlSession, qid: str, messages: Sequence[NewMessage]
 ) -> None:
-    values = {'qid': qid, 'count': len(messages)}
+    size = sum(len(item.body) for item in messages)
+    values = {'qid': qid, 'count': len(messages), 'size': size}
     if session.dialect != 'postgresql':
         session.later(_ADVANCE, values)
         return

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from zaqar.errors import QueueFull, QueueGone, StaleMetadata
+from zaqar.storage.sqlalchemy import held_bytes
 from zaqar.storage.sqlalchemy.message_rows import QUEUE, UNGROUPED
 from zaqar.storage.sqlalchemy.statement_execution import (
     SqlSession,
@@ -38,14 +39,15 @@ _SET_SUBSCRIBED = 'UPDATE message_queue SET subscribed = :new WHERE id = :id'
 _ADD_GARBAGE = 'INSERT INTO garbage (queue_id) VALUES (:id)'
 _NEW_ID = (
     'UPDATE message_queue SET id = :new, dropped_at = :dropped_at, '
+    'bytes = CASE WHEN bytes IS NULL THEN NULL ELSE 0 END, '
     'live = CASE WHEN live IS NULL THEN NULL ELSE 0 END WHERE id = :id'
 )
 _SUBTRACT = (
-    'UPDATE message_queue SET live = live - :count '
+    f'UPDATE message_queue SET {held_bytes.subtract(":count")} '
     'WHERE id = :id AND live IS NOT NULL'
 )
 _SUBTRACT_BY_KEY = (
-    'UPDATE message_queue SET live = live - :count '
+    f'UPDATE message_queue SET {held_bytes.subtract(":count")} '
     'WHERE qid = :qid AND id + 0 = :id AND live IS NOT NULL'
 )
 #: The id of a queue, if its messages are counted.
@@ -303,13 +305,13 @@ def check_room(
     :raises QueueFull: they do not
     """
     if row.live is None:
-        _recount(session, row, now)
+        recount(session, row, now)
     if _full(row, count, limit):
         _remove_expired(session, row, now)
     if _full(row, count, limit) and (
         row.counted_at is None or now - row.counted_at >= RECOUNT
     ):
-        _recount(session, row, now)
+        recount(session, row, now)
     if _full(row, count, limit):
         raise QueueFull(row.live or 0, limit)
 
@@ -318,7 +320,7 @@ def _full(row: QueueRow, count: int, limit: int) -> bool:
     return (row.live or 0) + count > limit
 
 
-def _recount(session: SqlSession, row: QueueRow, now: int) -> None:
+def recount(session: SqlSession, row: QueueRow, now: int) -> None:
     """Remove expired messages and count the rest."""
     _remove_expired(session, row, now)
     values = {'id': row.id, 'now': now}

@@ -26,7 +26,7 @@ from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 _STATEMENT = """
 WITH q AS (
     UPDATE message_queue SET next_seq = next_seq + :count,
-        live = live + :count
+        live = live + :count, bytes = bytes + :size
     WHERE qid = :qid AND dropped_at IS NULL AND least_version <= :version
         AND {only} AND NOT EXISTS (
         SELECT 1 FROM unnest(:group_tokens::text[]) AS g (token) WHERE (
@@ -126,6 +126,7 @@ def post(
         'now': now,
         'qid': qid,
         'count': len(items),
+        'size': sum(len(item.body) for item in items),
         'version': oldest_version(group),
         'places': [*range(len(items))],
         'rnds': [item.rnd for item in items],

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from zaqar.models import Act, Settlement
 from zaqar.storage import reason_encoding
 from zaqar.storage.message_ids import parse_id
-from zaqar.storage.sqlalchemy import queue_state
+from zaqar.storage.sqlalchemy import held_bytes, queue_state
 from zaqar.storage.sqlalchemy.claim_changes import UNCOUNTED
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession
 
@@ -62,7 +62,8 @@ c AS (
         FROM h LEFT JOIN s ON s.seq = h.seq), 0)
     WHERE queue_id = (SELECT id FROM q) AND id = :claim_id),
 l AS (
-    UPDATE message_queue q SET live = q.live - (SELECT count(*) FROM d)
+    UPDATE message_queue q SET
+        {held_bytes.subtract('(SELECT count(*) FROM d)', 'q.')}
     WHERE q.qid = :qid AND q.live IS NOT NULL AND EXISTS (SELECT 1 FROM d))
 SELECT s.place FROM h LEFT JOIN s ON s.seq = h.seq
 """

@@ -86,10 +86,12 @@ record = sa.Table(
 
 #: ``id`` names the queue in the other tables. A purge gives the queue another
 #: one and leaves the old one to the sweeper. ``live`` is NULL until a limit
-#: of messages is first checked. ``subscribed`` is the epoch of the flag that
-#: the queue may have subscribers, negative while it is not set, so that epochs
-#: are never reused. ``least_version`` is that of the oldest metadata that may
-#: be used with the queue. ``waited_until`` is only used on PostgreSQL; see
+#: of messages or of bytes is first checked; ``bytes``, of all bodies, until
+#: the latter is: see :mod:`zaqar.storage.sqlalchemy.held_bytes`.
+#: ``subscribed`` is the epoch of the flag that the queue may have subscribers,
+#: negative while it is not set, so that epochs are never reused.
+#: ``least_version`` is that of the oldest metadata that may be used with the
+#: queue. ``waited_until`` is only used on PostgreSQL; see
 #: :mod:`zaqar.storage.sqlalchemy.post_announcements`. ``grouped`` is 1 from
 #: the first message with a group on.
 queue = sa.Table(
@@ -99,6 +101,7 @@ queue = sa.Table(
     sa.Column('id', _BIG, nullable=False),
     sa.Column('next_seq', _BIG, nullable=False),
     sa.Column('live', _BIG),
+    sa.Column('bytes', _BIG),
     sa.Column('counted_at', _BIG),
     sa.Column('dropped_at', _BIG),
     sa.Column('subscribed', _BIG, nullable=False, server_default=sa.text('1')),

@@ -91,6 +91,7 @@ _GENERAL = [
         ('subscriptions', 'i', -1, -1),
         ('subscriptions_per_queue', 'i', -1, -1),
         ('sockets', 'i', -1, -1),
+        ('message_bytes', 'i', -1, -1),
     ),
     *_rows(
         'rates',

@@ -219,6 +219,16 @@ local function unnoticed(q, at)
     return table.concat(numbers, ',')
 end
 
+-- Return the bytes of the messages of a group: those of these numbers, or all.
+local function size_of(at, count, numbers)
+    local size = 0
+    for place = 1, numbers and #numbers or count do
+        local number = numbers and numbers[place] or place
+        size = size + #ARGV[at + GROUP + number * 2]
+    end
+    return size
+end
+
 -- Store the group that begins behind ARGV[at], or its messages of these
 -- numbers, from the place behind the last one. Returns what its token leads to
 -- and how many messages are free.
@@ -232,6 +242,9 @@ local function append(q, at, last, count_before, numbers, same, names)
     local first = math.max(tonumber(last or 0), now * 1000)
     call('HSET', q.state, 'next', text(first + more),
         'posted', text(tonumber(count_before or 0) + more))
+    if q == own and bytes then
+        call('HINCRBY', q.state, 'bytes', size_of(at, count, numbers))
+    end
     local record = text(first) .. ' ' .. halves
     local places = {}
     if numbers then

@@ -6,4 +6,7 @@
 call('UNLINK', own.messages, own.all, own.free, own.claimed, own.delayed,
     own.waiting, own.expiry, own.touched, own.claims, own.lapses, own.letters,
     own.beside, own.lanes, own.lined, own.ready, own.reached)
+if bytes then
+    call('HSET', own.state, 'bytes', '0')
+end
 return {OK}

@@ -229,11 +229,23 @@ local function match_ttl_of_groups(q)
     end
 end
 
+-- Subtract messages that are about to be removed from the bytes of a queue, if
+-- those are counted: as many as the mean of what it holds.
+local function subtract_bytes(q, seqs)
+    local bytes = call('HGET', q.state, 'bytes')
+    if bytes then
+        local held = math.max(call('ZCARD', q.all), #seqs)
+        local left = tonumber(bytes) * (1 - #seqs / held)
+        call('HSET', q.state, 'bytes', text(math.floor(left)))
+    end
+end
+
 -- Remove messages.
 local function remove(q, seqs)
     if #seqs == 0 then
         return
     end
+    subtract_bytes(q, seqs)
     if call('EXISTS', q.letters) == 1 then
         forget_letters(q, seqs)
     end
@@ -440,9 +452,11 @@ end
 -- What scripts need of the state, read at once: whether the queue was dropped;
 -- the command that announces posts, where processes wait for them; the least
 -- version of metadata; the epoch of the flag that there may be subscribers;
--- the next place, and how many messages were posted.
-local gone, publish, least, mark, next_place, posted = unpack(call('HMGET',
-    own.state, 'gone', 'publish', 'least', 'mark', 'next', 'posted'))
+-- the next place, how many messages were posted, and the bytes that the queue
+-- holds, where they are counted.
+local gone, publish, least, mark, next_place, posted, bytes = unpack(
+    call('HMGET', own.state, 'gone', 'publish', 'least', 'mark', 'next',
+        'posted', 'bytes'))
 
 -- Tell whether metadata of a version, '' for any, must not be used any more.
 local function is_stale(version)

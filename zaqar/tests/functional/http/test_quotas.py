@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from zaqar.api_versions import V2_1
+from zaqar.controllers import message_quotas
 from zaqar.tests.contract.crowd import each
 from zaqar.tests.functional.http.client import PROJECT, Api, Response
 from zaqar.tests.functional.http.conftest import MakeApi
@@ -161,6 +163,7 @@ def test_a_project_sees_its_quotas_and_an_administrator_those_of_all(
             'subscriptions': {'limit': 3, 'usage': 1},
             'subscriptions_per_queue': {'limit': 2, 'usage': None},
             'sockets': {'limit': -1, 'usage': 0},
+            'message_bytes': {'limit': -1, 'usage': 0},
         },
     }
     path = f'/v2/quotas/{PROJECT}'
@@ -218,3 +221,28 @@ def test_quotas_are_set_only_where_that_is_switched_on(
         'PUT', f'/v2/quotas/{PROJECT}', {'quotas': {'queues': 9}}
     )
     assert answer.is_error(400, 'Unable to update quotas', 'project_quotas')
+
+
+def test_a_project_stores_no_more_bytes_than_it_may(
+    make_api: MakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = make_api('[quotas]\nmessage_bytes = 1000\n')
+    api.post('a', 'x' * 398)
+    api.post('b', 'x' * 398)
+    post = {'messages': [{'body': 'x' * 398}]}
+    refused = api('POST', '/v2/queues/b/messages', post)
+    assert refused.is_error(
+        403,
+        'Quota exceeded',
+        'message_bytes is over limit of 1000 due to current usage 800 and '
+        'delta 400',
+    )
+    assert len(api.bodies('b')) == 1
+    shown = api.at(V2_1)('GET', '/v2/quotas').json['quotas']
+    assert shown['message_bytes'] == {'limit': 1000, 'usage': 800}
+    api('DELETE', '/v2/queues/a')
+    # It is looked at again in the background, as soon as it is refused.
+    monkeypatch.setattr(message_quotas, 'AGAIN', 0.0)
+    end = time.monotonic() + 30
+    while api('POST', '/v2/queues/b/messages', post).status != 201:
+        assert time.monotonic() < end
