@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from zaqar.controllers import (
+    subscription_deliveries,
     subscription_expiry_index,
     subscription_records,
     subscriptions,
@@ -99,6 +100,34 @@ def test_each_subscriber_gets_each_message(
     for one in subscribers:
         rig.until(lambda one=one: rig.deliveries(one)['delivered'] == 3)
     assert [len(receiver.got) for receiver in receivers] == [3, 3]
+
+
+def test_what_was_given_up_and_what_is_held_is_sent_again(
+    rig: Rig, make_receiver: MakeReceiver
+) -> None:
+    receiver = make_receiver(in_turn(answer(404), answer(200)))
+    one = rig.subscribe(receiver.url, ttl=HEATS_TTL)
+    place = {'scope': SCOPE, 'subscription_id': one}
+    rig.post({'n': 1})
+    rig.start()
+    (given_up,) = rig.until(
+        lambda: (
+            subscription_deliveries.attempts(
+                rig.ctx, **place, state='given_up', marker=None, limit=None
+            ).attempts
+        )
+    )
+    subscription_deliveries.resend(rig.ctx, **place, attempt_id=given_up.id)
+    again = receiver.wait(2)[1]
+    assert again.headers['webhook-id'] == given_up.id
+    rig.post({'n': 2})
+    receiver.wait(3)
+    rig.rests()
+    document = {'since': '2020-01-01T00:00:00Z'}
+    subscription_deliveries.replay(rig.ctx, **place, document=document)
+    bodies = [got.json['body']['n'] for got in receiver.wait(5)]
+    assert bodies == [1, 1, 2, 1, 2]
+    rig.rests()
 
 
 def test_nobody_is_woken_for_nothing(
