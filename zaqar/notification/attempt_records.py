@@ -6,15 +6,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.delivery_attempts import Attempt
 from zaqar.controllers.delivery_attempts import Outcome as Result
 from zaqar.controllers.subscription_validation import SOCKET
-from zaqar.notification.claimed_delivery import Attempted, ClaimedDelivery
+from zaqar.models import NewMessage
+from zaqar.notification.claimed_delivery import (
+    Attempted,
+    ClaimedDelivery,
+    GivenUp,
+)
 from zaqar.storage.base import GIVEN_UP, MessageStore
+from zaqar.storage.splitting_into_posts import batches
 
 
 def of(made: Attempted, now: int, result: Result, **more: Any) -> Attempt:
@@ -36,24 +42,41 @@ def of(made: Attempted, now: int, result: Result, **more: Any) -> Attempt:
     )
 
 
-def keep(ctx: Context, job: ClaimedDelivery, place: int) -> Mapping[str, str]:
-    """Keep a message of a job that is given up, to be sent again.
+def keep(
+    ctx: Context, store: MessageStore, jobs: Iterable[ClaimedDelivery]
+) -> None:
+    """Keep the messages that jobs have given up, to be sent again.
 
-    :param place: its index
-    :returns: where it is; empty if it is not kept: a push is for a connection
-        that is gone, and a request for confirmation is made anew
-    :raises StoreUnavailable: it may be kept
+    Not pushes, which are for a connection that is gone, nor requests for
+    confirmation, which are made anew.
+
+    :raises StoreUnavailable: some may be kept
     """
-    pending = job.pending
-    if pending.confirmation is not None or pending.host.startswith(SOCKET):
-        return {}
-    kept = pending.part(place, place + 1).alone()
-    kept = kept.copy(attempt=1, deferrals=0)
-    message = kept.to_store(ctx.cipher, ttl=ctx.pipeline.attempts_lifetime)
-    (kept_id,) = job.store.post(
-        GIVEN_UP, [message], now=job.store.clock.now(), token=message.rnd
-    )
-    return {'pool': job.pool, 'kept_id': kept_id}
+    given_up = [
+        (job, one)
+        for job in jobs
+        if job.pending.confirmation is None
+        and not job.pending.host.startswith(SOCKET)
+        for one in job.given_up
+        if not one.kept
+    ]
+    places = iter(given_up)
+    for batch in batches(_kept(ctx, job, one) for job, one in given_up):
+        ids = store.post(
+            GIVEN_UP,
+            batch,
+            now=store.clock.now(),
+            token=batch[0].rnd + batch[-1].rnd,
+        )
+        for kept_id in ids:
+            job, one = next(places)
+            one.kept = {'pool': job.pool, 'kept_id': kept_id}
+
+
+def _kept(ctx: Context, job: ClaimedDelivery, one: GivenUp) -> NewMessage:
+    pending = job.pending.part(one.place, one.place + 1).alone()
+    pending = pending.copy(attempt=1, deferrals=0)
+    return pending.to_store(ctx.cipher, ttl=ctx.pipeline.attempts_lifetime)
 
 
 def discard(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zaqar.models import NewMessage, Subscription
@@ -43,18 +44,20 @@ class Attempted:
     is_sent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class GivenUp:
     """A message that is given up.
 
     :ivar place: its index in the pending delivery
     :ivar at: when that was decided, in milliseconds
+    :ivar kept: where it is kept to be sent again
     """
 
     place: int
     last: Attempted
     decision: DeadLetter | Remove
     at: int
+    kept: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)

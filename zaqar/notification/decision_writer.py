@@ -164,7 +164,7 @@ class DecisionWriter:
             job.lease.open.discard(job.message_id)
             job.lease.left.add(job.message_id)
         jobs = [self._finished.popleft() for _ in range(len(self._finished))]
-        ready, later = self._write_singly(jobs)
+        ready, later = self._write_singly(store, jobs)
         self._finished.extendleft(reversed(later))
         try:
             stored: list[str] = []
@@ -210,22 +210,26 @@ class DecisionWriter:
             self._statistics.given_up(pending.key, reason, now)
 
     def _write_singly(
-        self, jobs: list[ClaimedDelivery]
+        self, store: MessageStore, jobs: list[ClaimedDelivery]
     ) -> tuple[list[ClaimedDelivery], list[ClaimedDelivery]]:
         """Write what needs calls of its own.
 
         :returns: jobs of which only the end is to be written, and those that
             must wait for the next time
         """
-        ready, later = [], []
-        left = MAX_SINGLE
-        for job in jobs:
-            if job.given_up or job.confirms:
-                left -= 1
-                if left < 0 or not self._write_one(job):
-                    left = 0
-                    later.append(job)
-                    continue
+        ready = [job for job in jobs if not (job.given_up or job.confirms)]
+        single = [job for job in jobs if job.given_up or job.confirms]
+        single, later = single[:MAX_SINGLE], single[MAX_SINGLE:]
+        try:
+            attempt_records.keep(self._ctx, store, single)
+        except StoreUnavailable:
+            return ready, single + later
+        except Exception:
+            # They end as they would without it.
+            LOG.exception('What was given up cannot be kept')
+        for place, job in enumerate(single):
+            if not self._write_one(job):
+                return ready, single[place:] + later
             ready.append(job)
         return ready, later
 
@@ -275,8 +279,9 @@ class DecisionWriter:
         )
         _count(delivery, 'given_up')
         is_gone = isinstance(decision, Remove) or decision.is_gone
-        kept = attempt_records.keep(self._ctx, job, given_up.place)
-        record = attempt_records.of(last, given_up.at, 'given_up', **kept)
+        record = attempt_records.of(
+            last, given_up.at, 'given_up', **given_up.kept
+        )
         self._statistics.given_up(
             job.pending.key,
             reason,

@@ -105,15 +105,25 @@ def test_what_was_given_up_is_sent_again_under_its_id(
 
 
 def test_only_so_many_are_recorded_and_kept(
-    make_rig: MakeRig, make_receiver: MakeReceiver
+    make_rig: MakeRig,
+    make_receiver: MakeReceiver,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rig = make_rig(version=V2_1, max_attempts_recorded=3)
+    post, posted = rig.store.post, []
+
+    def noted(qid: str, *arguments: Any, **more: Any) -> Any:
+        posted.append(qid)
+        return post(qid, *arguments, **more)
+
+    monkeypatch.setattr(rig.store, 'post', noted)
     refusing = make_receiver(answer(404))
     one = rig.subscribe(refusing.url)
     rig.post(*range(7))
     refusing.wait(7)
     rig.until(lambda: rig.deliveries(one)['given_up'] == 7)
     rig.until(lambda: kept(rig) == 3)
+    assert posted.count(GIVEN_UP) == 1
     assert [each.id[-2:] for each in attempts(rig, one)] == ['.6', '.5', '.4']
 
 
