@@ -20,6 +20,13 @@ POOLED = 'admin_mode = true\npooling = true\n'
 
 VIRTUAL = '[pooling:catalog]\nenable_virtual_pool = true\n'
 
+#: With which every operation can succeed for an administrator.
+EVERYTHING = (
+    f'{POOLED}{VIRTUAL}'
+    '[signed_url]\nsecret_key = a key of some length\n'
+    '[quotas]\nproject_quotas = true\n'
+)
+
 _STATE = re.compile('^state_path = (.*)$', re.MULTILINE)
 
 

@@ -23,7 +23,7 @@ from zaqar.tests.functional.http.client import (
     OnTopics,
     Response,
 )
-from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
+from zaqar.tests.functional.http.conftest import EVERYTHING, MakeApi
 
 pytestmark = pytest.mark.sqlite
 
@@ -33,9 +33,7 @@ QUEUE = '/v2/queues/q'
 @pytest.fixture
 def api(make_api: MakeApi) -> Api:
     """An application in which every operation can succeed."""
-    signing = '[signed_url]\nsecret_key = a key of some length\n'
-    quotas = '[quotas]\nproject_quotas = true\n'
-    return make_api(POOLED + VIRTUAL + signing + quotas).as_admin()
+    return make_api(EVERYTHING).as_admin()
 
 
 def _message(api: Api) -> str:

@@ -11,7 +11,7 @@ from zaqar.api import operation_table
 from zaqar.api.operation import Operation
 from zaqar.tests.functional.http import pools
 from zaqar.tests.functional.http.client import Api
-from zaqar.tests.functional.http.conftest import POOLED, VIRTUAL, MakeApi
+from zaqar.tests.functional.http.conftest import EVERYTHING, POOLED, MakeApi
 from zaqar.tests.functional.http.test_table import EXCHANGES
 
 #: The project that has something, and those that are like it, to whoever
@@ -103,8 +103,7 @@ def test_what_one_project_does_changes_nothing_for_another(
     make_api: MakeApi, name: str
 ) -> None:
     row: Operation = operation_table.BY_ACTION[name]
-    signing = '[signed_url]\nsecret_key = a key of some length\n'
-    api = make_api(POOLED + VIRTUAL + signing).as_admin()
+    api = make_api(EVERYTHING).as_admin()
     owner = api.as_project(PROJECT)
     _fill(owner)
     before = _state(owner)
