@@ -77,6 +77,12 @@ def _subscription(api: Api) -> str:
     return f'{path}/{answer.json["subscription_id"]}'
 
 
+def _share(api: Api) -> Response:
+    # From 2.1 on a URL is for a queue that exists.
+    api('PUT', QUEUE)
+    return api('POST', f'{QUEUE}/share', {})
+
+
 def _resend(api: Api) -> Response:
     path = _subscription(api)
     kind = Kind.TOPIC if isinstance(api, OnTopics) else Kind.QUEUE
@@ -114,7 +120,7 @@ EXCHANGES: dict[str, Callable[[Api], Response]] = {
     'queue_get_stats': _get_stats,
     'queue_get_guarantees': lambda api: _on_queue(api, 'guarantees'),
     'queue_purge': lambda api: api('POST', f'{QUEUE}/purge'),
-    'queue_share': lambda api: api('POST', f'{QUEUE}/share', {}),
+    'queue_share': _share,
     'message_post': lambda api: api(
         'POST', f'{QUEUE}/messages', {'messages': [{'body': 1}]}
     ),
