@@ -12,6 +12,7 @@ to the notice of the post, which stays in the outbox meanwhile; see
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,6 +47,8 @@ class Socket(msgspec.Struct, array_like=True, frozen=True):
 
 class PendingDelivery(
     msgspec.Struct,
+    # For what is computed once.
+    dict=True,
     omit_defaults=True,
     # As stored by all releases.
     rename={'offset': 'first', 'deferrals': 'parks', 'confirmation': 'ask'},
@@ -89,7 +92,7 @@ class PendingDelivery(
     def scope(self) -> Scope:
         return outbox_notices.scope_of(self)
 
-    @property
+    @functools.cached_property
     def key(self) -> tuple[Scope, str]:
         return self.scope, self.subscription
 

@@ -14,12 +14,18 @@ is called twice at a time for one delivery.
 """
 
 import enum
+import functools
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 #: Threads that all plain ``send`` functions of a notifier share.
 THREADS = 16
+
+
+@functools.lru_cache(1000)
+def _scheme(subscriber: str) -> str:
+    return subscriber.partition(':')[0].lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class Delivery:
     @property
     def scheme(self) -> str:
         """The scheme of the subscriber, in lower case."""
-        return self.subscriber.partition(':')[0].lower()
+        return _scheme(self.subscriber)
 
 
 class Verdict(enum.Enum):

@@ -292,8 +292,6 @@ def _encoded(
         place = f'http://{target.netloc}{place}'
         lines += _proxy_login(proxy)
     lines += [f'{name}: {value}' for name, value in headers.items()]
-    if not any(name.lower() == 'accept-encoding' for name in headers):
-        lines.append('Accept-Encoding: identity')
     head = '\r\n'.join(lines)
     return (
         f'POST {place} HTTP/1.1\r\n{head}\r\n'

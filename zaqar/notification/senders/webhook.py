@@ -91,8 +91,7 @@ async def attempt(
 ) -> Outcome:
     """Send a request; return what its response means."""
     target, login = _login(url or delivery.subscriber)
-    names = {name.lower() for name in headers}
-    if login is not None and 'authorization' not in names:
+    if login is not None and 'authorization' not in map(str.lower, headers):
         headers = {**headers, 'Authorization': login}
     try:
         response = await client.post(target, headers, body)
@@ -143,6 +142,7 @@ def user_headers(delivery: Delivery) -> dict[str, str]:
     headers = {
         'Content-Type': 'application/json',
         'Accept': '*/*',
+        'Accept-Encoding': 'identity',
         'User-Agent': USER_AGENT,
     }
     wanted = delivery.options.get('post_headers')

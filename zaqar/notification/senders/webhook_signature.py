@@ -5,12 +5,13 @@
 """
 
 import base64
-import hashlib
+import functools
 import hmac
 
 from zaqar.controllers import webhook_secret_format
 
 
+@functools.lru_cache(1000)
 def key(secret: str) -> bytes:
     """Return the key of a secret.
 
@@ -30,5 +31,5 @@ def signature(secret: str, name: str, seconds: int, body: bytes) -> str:
     :param seconds: the value of ``Webhook-Timestamp``
     """
     text = b'.'.join((name.encode(), str(seconds).encode(), body))
-    digest = hmac.new(key(secret), text, hashlib.sha256).digest()
+    digest = hmac.digest(key(secret), text, 'sha256')
     return f'v1,{base64.b64encode(digest).decode()}'

@@ -85,6 +85,7 @@ def test_headers_of_ours_cannot_be_set_by_what_was_stored_once() -> None:
     assert headers == {
         'Content-Type': 'application/json',
         'Accept': '*/*',
+        'Accept-Encoding': 'identity',
         'User-Agent': f'zaqar/{version.version_string()}',
         'A': 'b',
     }
