@@ -11,6 +11,7 @@ Nothing here waits, or is safe for threads: it belongs to the event loop.
 """
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
@@ -34,6 +35,9 @@ CIRCUIT_SECONDS = 60.0
 #: Maximum number of jobs at a time. The queue of a host may be as long as what
 #: is left of it: the more hosts there are, the less each of them gets.
 MAX_HELD = 4000
+
+#: Jobs of a host that may become due together.
+MAX_EXPECTED = 500
 
 #: Maximum length of the queue of a host that fails or hangs, and of the queues
 #: of all those together.
@@ -129,6 +133,8 @@ class Scheduler(Generic[Job]):
         #: Attempts in the order in which they began.
         self._quick: dict[Attempt[Job], None] = {}
         self._slow: dict[Attempt[Job], None] = {}
+        #: Jobs that will be offered, by host and project.
+        self._expected: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._waiting = 0
         self._is_closed = False
 
@@ -156,6 +162,9 @@ class Scheduler(Generic[Job]):
     def offer(self, job: Job) -> None:
         """Queue a job, or defer it if the queue of its host is full."""
         queue = self._queue(job.host)
+        expected = self._expected[job.host]
+        if expected[job.project]:
+            expected[job.project] -= 1
         wait = self._wait_for_room(queue, job.project)
         if wait is not None:
             if not queue.is_failing:
@@ -167,14 +176,27 @@ class Scheduler(Generic[Job]):
         self._set_turn(queue)
 
     def expected_wait(self, host: str, project: str) -> float | None:
-        """Return the seconds for which a failing host has no room, if any.
+        """Return the seconds for which a host will have no room, if any.
 
-        Other threads ask, too, and may see a state that has just passed.
+        Else the job is expected, so that no more of them become due together
+        than there is room for: they would be in the way of others. Threads of
+        stores call this, and may see a state that has just passed.
         """
         queue = self._queues.get(host)
-        if queue is None or not queue.is_failing:
-            return None
-        return self._wait_for_room(queue, project)
+        if queue is not None and queue.is_failing:
+            return self._wait_for_room(queue, project)
+        expected = self._expected[host]
+        waiting = 0 if queue is None else len(queue.waiting)
+        if expected.total() + waiting >= MAX_EXPECTED:
+            others = len(expected) - (project in expected)
+            if expected[project] >= MAX_EXPECTED // (others + 1):
+                return self._book(self._queue(host), expected.total())
+        expected[project] += 1
+        return None
+
+    def expect_none(self) -> None:
+        """Note that all jobs that are due have been offered."""
+        self._expected = defaultdict(Counter)
 
     def take(self) -> Attempt[Job] | None:
         """Begin the next attempt, None if there is none for now."""
@@ -306,14 +328,15 @@ class Scheduler(Generic[Job]):
             return None
         return DEFER_FAILING if queue.is_failing else DEFER_HEALTHY
 
-    def _book(self, queue: HostQueue[Job]) -> float:
+    def _book(self, queue: HostQueue[Job], expected: int = 0) -> float:
         """Return the seconds until a host can be expected to have room.
 
         A host with a long backlog gets its jobs back at its own pace: each of
         them is stored again once, rather than every second.
         """
         now = self._timer()
-        busy_until = now + len(queue.waiting) * queue.pace
+        jobs = expected + len(queue.waiting)
+        busy_until = now + jobs * queue.pace
         pause = queue.pace * PACE_SHARE
         queue.booked = max(queue.booked, busy_until) + pause
         return min(max(queue.booked - now, DEFER_HEALTHY), DEFER_LONGEST)

@@ -89,6 +89,7 @@ class Expansion:
     :ivar count: the number of all that were claimed
     :ivar ended: those that nothing refers to
     :ivar stay: those that pending deliveries refer to
+    :ivar deliveries: how many
     :ivar idle: queues without subscriptions, with the epochs of their flags
     """
 
@@ -96,6 +97,7 @@ class Expansion:
     claim_id: str
     ended: Sequence[str]
     stay: Sequence[str]
+    deliveries: int
     idle: Sequence[tuple[str, int]]
     shared: SharedNotices
 
@@ -127,6 +129,7 @@ def expand(
     filtered: Filtered = lambda key, count: None,
     remember: Callable[[Subscription], None] = lambda subscription: None,
     shared: SharedNotices | None = None,
+    limit: int = BATCH,
 ) -> Expansion | None:
     """Store the deliveries of waiting notices, None if there are none.
 
@@ -140,7 +143,7 @@ def expand(
         claim_id=secrets.token_hex(16),
         ttl=LEASE,
         grace=LEASE,
-        limit=BATCH,
+        limit=limit,
     )
     if claim is None:
         return None
@@ -195,7 +198,13 @@ def expand(
             shared.add(source, [message_id])
     ended = [one for one in ids if one not in stay]
     return Expansion(
-        len(claim.messages), claim.id, ended, list(stay), idle, shared
+        len(claim.messages),
+        claim.id,
+        ended,
+        list(stay),
+        len(stored),
+        idle,
+        shared,
     )
 
 

@@ -41,6 +41,9 @@ COUNT_INTERVAL = 30.0
 #: Seconds between two attempts to have notices reported.
 LISTEN_INTERVAL = 30.0
 
+#: Deliveries that one fan-out should store.
+DELIVERIES = 1000
+
 #: Projects with the most pending deliveries that a report names.
 SHOWN_PROJECTS = 20
 
@@ -83,6 +86,7 @@ class OutboxReader:
         self._expand_at = 0.0
         self._listen_at = 0.0
         self._poll = POLL_NOTICES
+        self._notices = fanout.BATCH
         self._watch: Watch | None = None
         self._count_at = 0.0
         self._waiting = 0
@@ -182,9 +186,15 @@ class OutboxReader:
             self._filtered,
             self._remember,
             self._shared,
+            self._notices,
         )
-        if expansion is not None and expansion.count == fanout.BATCH:
-            self._expand_at = 0.0
+        if expansion is not None:
+            if expansion.count == self._notices:
+                self._expand_at = 0.0
+            # So many that what is decided meanwhile is written soon.
+            wanted = DELIVERIES * expansion.count
+            wanted //= max(1, expansion.deliveries)
+            self._notices = max(1, min(wanted, fanout.BATCH))
         return expansion
 
     def _listen(self, store: MessageStore) -> None:
@@ -218,6 +228,8 @@ class OutboxReader:
         jobs, is_full = self._claims.take(store)
         if jobs:
             self._deliveries.offer(jobs)
+        if not is_full:
+            self._deliveries.scheduler.expect_none()
         self._claim_at = 0.0 if is_full else time.monotonic() + POLL_PENDING
         return is_full
 

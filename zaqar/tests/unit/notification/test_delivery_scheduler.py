@@ -14,6 +14,7 @@ from zaqar.notification.delivery_scheduler import (
     DEFER_LONGEST,
     FAILING_AFTER,
     HANG_SECONDS,
+    MAX_EXPECTED,
     MAX_FAILING,
     MAX_HELD,
     PACE_SHARE,
@@ -190,6 +191,20 @@ def test_jobs_beyond_the_room_return_at_the_pace_of_their_host(
     assert waits[0] == pytest.approx(min(until, DEFER_LONGEST), rel=0.01)
     if until < DEFER_LONGEST:
         assert waits[1] - waits[0] == pytest.approx(pace * PACE_SHARE)
+
+
+def test_no_more_jobs_are_due_together_than_a_host_has_room_for() -> None:
+    bench = Bench()
+    wait = bench.scheduler.expected_wait
+    assert [wait('a', 'loud') for _ in range(MAX_EXPECTED)] == (
+        [None] * MAX_EXPECTED
+    )
+    assert wait('a', 'loud') == 1
+    # Others that share the host are due at once, and so are other hosts.
+    assert wait('a', 'quiet') is None
+    assert wait('b', 'loud') is None
+    bench.scheduler.expect_none()
+    assert wait('a', 'loud') is None
 
 
 def test_a_failure_or_two_are_bad_luck() -> None:
