@@ -285,9 +285,13 @@ class Dispatcher:
         # After the body, for which the client may take its time.
         former = request_deadline.begin()
         try:
-            if context.identity.signed is not None and 'scope' in arguments:
+            if (
+                context.identity.signed is not None
+                and context.catalogue.only
+                and 'scope' in arguments
+            ):
                 # Records of subscriptions do not tell one queue from another.
-                context.catalogue.check(arguments['scope'])
+                context.catalogue.find(arguments['scope'])
             return handler(context, **arguments)
         except StoreUnavailable as error:
             raise explained(error, operation) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from zaqar.errors import ConfigurationError, StoreUnavailable
@@ -28,6 +28,16 @@ PING_FRESH = 5.0
 
 #: Seconds until a store that was replaced is closed; calls may be under way.
 LINGER = 60.0
+
+
+def ping_each(stores: Iterable[ManagementStore | MessageStore]) -> None:
+    """Raise StoreUnavailable unless the servers of all stores answer."""
+    pinged: list[object] = []
+    for store in stores:
+        # Both kinds of records are often on the same one.
+        if store.server is None or store.server not in pinged:
+            store.ping()
+            pinged.append(store.server)
 
 
 class PoolMissing(StoreUnavailable):

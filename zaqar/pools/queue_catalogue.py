@@ -29,7 +29,7 @@ from zaqar.errors import (
     StoreUnavailable,
 )
 from zaqar.models import Queue, Record, Scope
-from zaqar.pools import queue_record_data
+from zaqar.pools import open_stores_and_pings, queue_record_data
 from zaqar.pools.cached_queues import CachedQueues
 from zaqar.storage.base import ManagementStore, MessageStore
 from zaqar.storage.record_updates_and_listing import repeat
@@ -89,18 +89,10 @@ class Catalogue:
         self._cache = CachedQueues(timer)
 
     def limited(self, fingerprint: str) -> Self:
-        """Return the same catalogue for a caller who may reach one queue.
-
-        Any other queue of its name, or none, is a NoRoute.
-        """
+        """Return one to which any other queue, or none, is a NoRoute."""
         limited = copy.copy(self)
         limited.only = fingerprint
         return limited
-
-    def check(self, scope: Scope) -> None:
-        """Raise NoRoute unless a caller may reach the queue, if it exists."""
-        if self.only:
-            self.find(scope)
 
     def find(self, scope: Scope) -> Queue | None:
         """Return the queue, perhaps from the cache, or None."""
@@ -247,13 +239,7 @@ class Catalogue:
 
     def ping(self) -> None:
         """Raise StoreUnavailable unless all stores answer."""
-        pinged: list[object] = []
-        for store in (self.management, *self._stores()):
-            server = store.server
-            # Both kinds of records are often on the same one.
-            if server is None or server not in pinged:
-                store.ping()
-                pinged.append(server)
+        open_stores_and_pings.ping_each((self.management, *self._stores()))
 
     def sweep(self, batch: int) -> int:
         """Remove dead rows, ``batch`` at most; return how many."""
@@ -273,14 +259,10 @@ class Catalogue:
     ) -> Any:
         for _ in range(ATTEMPTS):
             cached = self._cache.get(scope)
-            if (
-                cached is not None
-                and self._timer() < cached[1]
-                and not self.only
-            ):
-                queue: Queue | None = cached[0]
-            else:
+            if self.only or cached is None or self._timer() >= cached[1]:
                 queue = find(scope)
+            else:
+                queue = cached[0]
             if queue is None:
                 return missing
             try:
@@ -372,14 +354,7 @@ class Catalogue:
     def _new(self, scope: Scope, metadata: Mapping[str, Any]) -> Queue:
         """Return a queue to be recorded."""
         now = self.management.clock.now()
-        return Queue(
-            scope,
-            secrets.token_hex(16),
-            metadata,
-            1,
-            created_at=now,
-            changed_at=now,
-        )
+        return queue_record_data.fresh(scope, metadata, now)
 
     def _is_created(self, queue: Queue) -> Queue:
         if self.created is not None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the record of a queue holds."""
 
+import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from zaqar.models import Former, Queue, Record, Scope
@@ -23,6 +25,12 @@ def queue(scope: Scope, record: Record) -> Queue:
         data.get('changed_at') or 0,
         data.get('origin') or '',
     )
+
+
+def fresh(scope: Scope, metadata: Mapping[str, Any], now: int) -> Queue:
+    """Return a queue that is to be created."""
+    qid = secrets.token_hex(16)
+    return Queue(scope, qid, metadata, 1, created_at=now, changed_at=now)
 
 
 def data(queue: Queue) -> dict[str, Any]:

@@ -98,7 +98,11 @@ def test_it_says_who_can_do_less_with_the_new_defaults(
     lost = dict(
         part.split(': ') for part in details.split('they do. ')[1].split('; ')
     )
-    assert set(lost) == {'reader', 'heat_stack_user', 'any other role'}
+    few = {'reader', 'heat_stack_user', 'pre-signed'}
+    assert set(lost) == {*few, 'any other role'}
+    # Whatever the policy says, these need more than a signature.
+    secrets = 'subscription:get_secret, subscription:rotate_secret'
+    assert lost['pre-signed'] == secrets
     assert lost['any other role'] == 'all'
     assert 'messages:create' in lost['reader'].split(', ')
     assert 'messages:get_all' not in lost['reader'].split(', ')
