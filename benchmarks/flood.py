@@ -75,8 +75,11 @@ def _list(project: str) -> Step:
 
 
 def _repeated(*steps: Step) -> Script:
+    number = 0
     while True:
-        yield from steps
+        # The generator is sent the answers.
+        yield steps[number % len(steps)]
+        number += 1
 
 
 class Client(threading.Thread):
@@ -222,15 +225,12 @@ def _server(more: str) -> Iterator[Zaqar]:
 def _beside(name: str, server: Zaqar, seconds: float) -> Iterator[list[str]]:
     """Have a process of its own flood the service meanwhile.
 
-    It is nice to the other processes: on a cloud it would have a machine of
-    its own, and only what it costs the service counts.
-
     :returns: a list that has its rate afterwards
     """
     ports = ['--as-flood', str(server.port), str(server.socket_port)]
     command = [sys.executable, '-m', 'benchmarks.flood', name, *ports]
     process = subprocess.Popen(
-        ['nice', '-n', '19', *command, '--seconds', str(seconds)],
+        [*command, '--seconds', str(seconds)],
         stdout=subprocess.PIPE,
         text=True,
     )
