@@ -187,7 +187,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         'python -m benchmarks.sqs', description=__doc__
     )
-    parser.add_argument('--clients', type=int, default=2)
+    parser.add_argument('--clients', type=int, default=6)
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--seconds', type=float, default=5.0)
     parser.add_argument(

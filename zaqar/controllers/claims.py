@@ -60,7 +60,9 @@ def create(
     :raises NotFound: it has to exist and does not
     """
     ttl, grace, size = terms(ctx, document, limit)
-    chosen = _chosen_id(document)
+    chosen = ''
+    if document is not None and document.id is not msgspec.UNSET:
+        chosen = _checked_id(document.id)
 
     def take(store: MessageStore, queue: Queue) -> Claimed | None:
         seconds = _lifetime(ctx, queue, document, ttl)
@@ -199,14 +201,12 @@ def _lifetime(
     return ctx.lifetime(ttl)
 
 
-def _chosen_id(document: ClaimOptions | None) -> str:
-    """Return the id that a claim is to have, '' for any.
+def _checked_id(raw: msgspec.Raw) -> str:
+    """Return the id that a claim is to have.
 
     :raises InvalidBody: it can be none
     """
-    if document is None or isinstance(document.id, msgspec.UnsetType):
-        return ''
-    name: Any = msgspec.json.decode(document.id)
+    name: Any = msgspec.json.decode(raw)
     if isinstance(name, str) and _ID.fullmatch(name):
         return name
     raise InvalidBody(

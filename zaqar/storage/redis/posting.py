@@ -3,7 +3,9 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from zaqar.errors import (
     QueueFull,
@@ -30,7 +32,7 @@ _NO_NOTICE, _WITHOUT_NOTICE, _WITH_NOTICE, _NOTICE_LATER = range(4)
 MAX_TRIES = 20
 
 
-class _Answer(NamedTuple):
+class _Answer(msgspec.Struct, frozen=True):
     """What a script answers.
 
     :ivar record: what is stored under the token; nothing if a notice has to

@@ -90,6 +90,8 @@ def test_a_webhook_of_this_machine_is_told(clone: Clone) -> None:
     receiver.wait_until(lambda: process.accepts(port))
     service = clone.run()
     queue = f'{clone.url}/v2/queues/q'
+    unsigned = requests.post(f'{clone.url}/sqs', timeout=30)
+    assert 'MissingAuthenticationToken' in unsigned.text
 
     def ask(path: str, document: object) -> requests.Response:
         answer = requests.post(
@@ -140,6 +142,7 @@ def test_a_configuration_of_its_own_counts(
         f'{clone.url}/v2/queues/q/share', json={}, headers=_HEADERS, timeout=30
     )
     assert answer.status_code >= 400
+    assert requests.post(f'{clone.url}/sqs', timeout=30).status_code == 404
     assert service.stop() == 0
     assert not clone.state.exists()
     assert 'Using your configuration' in clone.log()
