@@ -36,6 +36,7 @@ VALUES = {
     'message_id': '5f9f1b0e-0000-4000-8000-000000000001',
     'claim_id': '5f9f1b0e-0000-4000-8000-000000000002',
     'subscription_id': '5f9f1b0e-0000-4000-8000-000000000003',
+    'project_id': 'p',
     'redrive_id': '5f9f1b0e-0000-4000-8000-000000000004',
     'attempt_id': 'p.s.n.0',
     'pool_name': 'p',
