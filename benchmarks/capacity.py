@@ -33,7 +33,7 @@ from benchmarks.deployment import (
     Slice,
     deployed,
 )
-from zaqar.pools.queue_catalogue import CACHED, FRESH
+from zaqar.pools.cached_queues import CACHED, FRESH
 
 SECTION = 'Capacity'
 
