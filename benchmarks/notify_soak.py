@@ -117,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--rounds', type=int, default=20)
     parser.add_argument('--posts', type=int, default=2000)
     parser.add_argument('--subscribers', type=int, default=5)
+    parser.add_argument('--filler', type=int, default=0, metavar='BYTES')
     parser.add_argument('--seed', type=int, default=None)
     parser.add_argument(
         '--store',
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing = 0
     with (
         database(options.store) as url,
-        Soak(url, options.subscribers) as soak,
+        Soak(url, options.subscribers, options.filler) as soak,
     ):
         for number in range(1, options.rounds + 1):
             result = soak.round(options.posts, chance)
@@ -158,9 +159,11 @@ class Soak:
     """A service, a queue, and subscribers who note what comes.
 
     :param url: of an empty database; '' for SQLite
+    :param filler: bytes that bodies have beside what is needed
     """
 
-    def __init__(self, url: str, subscribers: int) -> None:
+    def __init__(self, url: str, subscribers: int, filler: int = 0) -> None:
+        self._filler = 'x' * filler
         self._folder = tempfile.TemporaryDirectory(prefix='zaqar-notify-')
         rest = _REST.format(database=with_database(url) if url else '')
         self._server = Zaqar(
@@ -236,7 +239,11 @@ class Soak:
         with requests.Session() as session:
             while len(done) < posts:
                 number = next(self._numbers)
-                body = {'n': number, 'at': time.time()}
+                body = {
+                    'n': number,
+                    'at': time.time(),
+                    'filler': self._filler,
+                }
                 try:
                     answer = session.post(
                         f'{self._server.url}/v2/queues/soak/messages',
