@@ -87,27 +87,23 @@ class Expansion:
     """Notices whose deliveries are stored.
 
     :ivar count: the number of all that were claimed
+    :ivar fresh: of those that were not fanned out before
     :ivar ended: those that nothing refers to
-    :ivar stay: those that pending deliveries refer to
     :ivar deliveries: how many
     :ivar idle: queues without subscriptions, with the epochs of their flags
     """
 
     count: int
-    claim_id: str
+    fresh: int
     ended: Sequence[str]
-    stay: Sequence[str]
     deliveries: int
     idle: Sequence[tuple[str, int]]
-    shared: SharedNotices
 
     def finish(self, store: MessageStore) -> None:
-        """Delete the notices or delay them; clear the flags of idle queues."""
-        self.shared.delay(store, self.claim_id, self.stay)
+        """Delete notices, and clear the flags of idle queues."""
         if self.ended:
             store.delete_many(OUTBOX, self.ended, now=store.clock.now())
-        new = len(self.ended) + len(self.stay)
-        notifier_metrics.record('notices', new)
+        notifier_metrics.record('notices', self.fresh)
         for qid, epoch in self.idle:
             with contextlib.suppress(QueueGone):
                 store.unmark_subscribed(qid, epoch, now=store.clock.now())
@@ -189,6 +185,9 @@ def expand(
         if epoch and not subscribers[scope].every
     ]
     stay = {source: None for _, source in references if source}
+    # Before anything is sent: who repeats this later may have others to fan
+    # out as well, and then the store does not recognize these deliveries.
+    shared.delay(store, claim.id, list(stay))
     for message, notice in readable:
         if message.id in stay and isinstance(notice, PostNotice):
             shared.cache(message.id, notice.messages)
@@ -197,15 +196,7 @@ def expand(
         for message_id, (_, source) in zip(stored, references, strict=True):
             shared.add(source, [message_id])
     ended = [one for one in ids if one not in stay]
-    return Expansion(
-        len(claim.messages),
-        claim.id,
-        ended,
-        list(stay),
-        len(stored),
-        idle,
-        shared,
-    )
+    return Expansion(len(claim.messages), len(new), ended, len(stored), idle)
 
 
 def requeue(
