@@ -52,7 +52,7 @@ uri = {url}
 STORES = ('sqlite', 'redis')
 
 #: Seconds in which a notifier clears the flag of a queue.
-_CLEARED = 3.0
+_CLEARED = 12.0
 
 
 class Counting:
