@@ -67,6 +67,11 @@ class Filter(msgspec.Struct, frozen=True):
     conditions: tuple[_Condition, ...] = ()
     either: tuple[Filter, ...] = ()
 
+    @property
+    def names(self) -> int:
+        """How many names it has, in all objects together."""
+        return len(self.conditions) + sum(one.names for one in self.either)
+
     def matches(self, body: Any) -> bool:
         """Tell whether a decoded body matches; takes time linear in it."""
         return all(one.matches(body) for one in self.conditions) and (

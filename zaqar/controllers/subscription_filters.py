@@ -12,7 +12,7 @@ those that are in force.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -82,11 +82,22 @@ class Filters:
 
 
 class Bodies:
-    """Bodies of messages, each decoded once, and only if a filter needs it."""
+    """Bodies of messages, each decoded once, and only if a filter needs it.
 
-    def __init__(self, texts: Sequence[msgspec.Raw]) -> None:
+    :param spend: takes what an evaluation has cost: the bytes of the bodies
+        times the names of the filter, since each name may be looked for
+        everywhere
+    """
+
+    def __init__(
+        self,
+        texts: Sequence[msgspec.Raw],
+        spend: Callable[[int], None] = lambda cost: None,
+    ) -> None:
         self._texts = texts
+        self._spend = spend
         self._documents: Sequence[Any] | None = None
+        self._size = sum(len(memoryview(one)) for one in texts)
 
     def matching(self, condition: Filter) -> Sequence[int]:
         """Return the places of those that match."""
@@ -94,11 +105,13 @@ class Bodies:
             self._documents = [
                 body_filter.decoded(bytes(one)) for one in self._texts
             ]
-        return [
+        places = [
             place
             for place, document in enumerate(self._documents)
             if condition.matches(document)
         ]
+        self._spend(self._size * condition.names)
+        return places
 
 
 def _parsed(subscription: Subscription) -> Filter | None:

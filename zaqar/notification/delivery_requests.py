@@ -10,7 +10,7 @@ any process, and are repeated without harm if one dies between two writes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -79,12 +79,14 @@ def step(
     notice: Message,
     subscription: Subscription,
     condition: Filter | None,
+    spend: Callable[[int], None] = lambda cost: None,
 ) -> Step:
     """Return the next step of a request.
 
     :param store: that of the request
     :param notice: that holds the request
     :param condition: the filter of the subscription
+    :param spend: see :class:`~zaqar.controllers.subscription_filters.Bodies`
     """
     first = PendingDelivery(
         id=delivery_id(subscription.scope, subscription.id, notice.id),
@@ -108,7 +110,7 @@ def step(
             include_claimed=True,
             include_delayed=True,
         )
-        return _replay(ctx, queue, request, page, first, condition)
+        return _replay(ctx, queue, request, page, first, condition, spend)
 
     try:
         return ctx.catalogue.run(subscription.scope, read, Step())
@@ -148,6 +150,7 @@ def _replay(
     page: Page,
     first: PendingDelivery,
     condition: Filter | None,
+    spend: Callable[[int], None],
 ) -> Step:
     done = Step()
     readable, _ = ctx.cipher.decrypt_readable(page.messages, queue.scope)
@@ -157,7 +160,8 @@ def _replay(
         if request.since <= message.created_at <= request.until
     ]
     if condition is not None:
-        bodies = Bodies([msgspec.Raw(message.body) for message in messages])
+        texts = [msgspec.Raw(message.body) for message in messages]
+        bodies = Bodies(texts, spend)
         places = bodies.matching(condition)
         done.excluded = len(messages) - len(places)
         messages = [messages[place] for place in places]

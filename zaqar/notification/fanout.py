@@ -17,24 +17,17 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from zaqar.controllers import (
-    outbox_notices,
-    subscription_filters,
-    subscription_records,
-)
+from zaqar.controllers import outbox_notices
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.delivery_attempts import Key
 from zaqar.controllers.outbox_notices import (
     FANNED_OUT,
-    ConfirmationRequest,
     Notice,
     PostNotice,
     ReplayRequest,
     ResendRequest,
 )
-from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.errors import QueueGone
 from zaqar.models import (
     Message,
@@ -45,14 +38,16 @@ from zaqar.models import (
 )
 from zaqar.notification import delivery_requests, notifier_metrics
 from zaqar.notification.delivery_requests import Step
-from zaqar.notification.pending_delivery import (
-    PendingDelivery,
-    Socket,
-    delivery_id,
-    host_of,
+from zaqar.notification.notice_deliveries import (
+    EVALUATED,
+    FILTERS,
+    Evaluations,
+    Subscribers,
+    deliveries,
+    subscribers_of,
 )
-from zaqar.notification.push_frames import MAX_CONNECTIONS
-from zaqar.notification.shared_notices import SharedNotices, is_long
+from zaqar.notification.pending_delivery import PendingDelivery
+from zaqar.notification.shared_notices import SharedNotices
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING, MessageStore
 from zaqar.storage.splitting_into_posts import batches
 
@@ -68,19 +63,6 @@ Filtered = Callable[[Key, int], None]
 BATCH = 100
 LEASE = 60
 
-_FILTERS = subscription_filters.Filters()
-
-
-@dataclass(frozen=True, slots=True)
-class _Subscribers:
-    """Subscriptions to a queue, read after the notices.
-
-    :ivar notified: those that have confirmed, or need not
-    """
-
-    every: Sequence[Subscription]
-    notified: Sequence[Subscription]
-
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
@@ -91,6 +73,7 @@ class Expansion:
     :ivar ended: those that nothing refers to
     :ivar deliveries: how many
     :ivar idle: queues without subscriptions, with the epochs of their flags
+    :ivar evaluated: what filters have cost, see :class:`Evaluations`
     """
 
     count: int
@@ -98,6 +81,7 @@ class Expansion:
     ended: Sequence[str]
     deliveries: int
     idle: Sequence[tuple[str, int]]
+    evaluated: int
 
     def finish(self, store: MessageStore) -> None:
         """Delete notices, and clear the flags of idle queues."""
@@ -126,11 +110,13 @@ def expand(
     remember: Callable[[Subscription], None] = lambda subscription: None,
     shared: SharedNotices | None = None,
     limit: int = BATCH,
+    pause: Callable[[], None] = lambda: None,
 ) -> Expansion | None:
     """Store the deliveries of waiting notices, None if there are none.
 
     :param remember: called with the subscriptions, which are needed again soon
     :param shared: notices that pending deliveries refer to
+    :param pause: called now and then, for work that cannot wait
     """
     shared = shared or SharedNotices(ctx.cipher)
     claim = store.claim(
@@ -151,15 +137,24 @@ def expand(
     )
     epochs = _epochs(store, [notice for _, notice in readable])
     scopes = {outbox_notices.scope_of(notice) for _, notice in readable}
-    subscribers = _subscribers(ctx, scopes)
+    subscribers = subscribers_of(ctx, scopes)
     excluded: Counter[Key] = Counter()
-    steps = [*_steps(ctx, store, readable, subscribers, excluded)]
+
+    def go_on() -> None:
+        if not store.renew(
+            OUTBOX, claim.id, now=store.clock.now(), ttl=LEASE, grace=LEASE
+        ):
+            LOG.warning('A claim on notices has expired; it may be repeated')
+        pause()
+
+    evaluations = Evaluations(go_on)
+    steps = [*_steps(ctx, store, readable, subscribers, excluded, evaluations)]
     references: list[tuple[str, str]] = []
 
     def encoded() -> Iterator[NewMessage]:
         for pending in itertools.chain(
             *(
-                _deliveries(notice, message, subscribers, excluded)
+                deliveries(notice, message, subscribers, excluded, evaluations)
                 for message, notice in readable
             ),
             *(step.deliveries for step in steps),
@@ -196,7 +191,14 @@ def expand(
         for message_id, (_, source) in zip(stored, references, strict=True):
             shared.add(source, [message_id])
     ended = [one for one in ids if one not in stay]
-    return Expansion(len(claim.messages), len(new), ended, len(stored), idle)
+    return Expansion(
+        len(claim.messages),
+        len(new),
+        ended,
+        len(stored),
+        idle,
+        evaluations.spent,
+    )
 
 
 def requeue(
@@ -244,24 +246,13 @@ def _epochs(
     return epochs
 
 
-def _subscribers(
-    ctx: Context, scopes: Iterable[Scope]
-) -> Mapping[Scope, _Subscribers]:
-    now = ctx.catalogue.management.clock.now()
-    subscribers = {}
-    for scope in scopes:
-        every = list(subscription_records.live(ctx, scope, now))
-        notified = [one for one in every if ctx.pipeline.is_notified(one)]
-        subscribers[scope] = _Subscribers(every, notified)
-    return subscribers
-
-
 def _steps(
     ctx: Context,
     store: MessageStore,
     readable: Sequence[tuple[Message, Notice]],
-    subscribers: Mapping[Scope, _Subscribers],
+    subscribers: Mapping[Scope, Subscribers],
     excluded: Counter[Key],
+    evaluations: Evaluations,
 ) -> Iterator[Step]:
     """Yield the next steps of requests of owners."""
     size = 0
@@ -271,12 +262,21 @@ def _steps(
         scope = outbox_notices.scope_of(notice)
         for one in subscribers[scope].notified:
             if one.id == notice.subscription:
-                if size > delivery_requests.MAX_TOGETHER:
+                if (
+                    size > delivery_requests.MAX_TOGETHER
+                    or evaluations.spent > EVALUATED
+                ):
                     yield Step(rest=(notice, 0))
                     break
-                condition = _FILTERS.of(one)
+                condition = FILTERS.of(one)
                 step = delivery_requests.step(
-                    ctx, store, notice, message, one, condition
+                    ctx,
+                    store,
+                    notice,
+                    message,
+                    one,
+                    condition,
+                    evaluations.spend,
                 )
                 size += step.size
                 if step.excluded:
@@ -296,96 +296,6 @@ def _end_steps(
     _post(store, OUTBOX, rests, [*ids, OUTBOX])
     if resent := [one for step in steps for one in step.resent]:
         store.delete_many(GIVEN_UP, resent, now=store.clock.now())
-
-
-def _deliveries(
-    notice: Notice,
-    message: Message,
-    subscribers: Mapping[Scope, _Subscribers],
-    excluded: Counter[Key],
-) -> Iterator[PendingDelivery]:
-    scope = outbox_notices.scope_of(notice)
-    source = message.id if is_long(notice) else ''
-    sockets: dict[tuple[Any, ...], list[PendingDelivery]] = {}
-    for subscription, content in _contents(
-        notice, subscribers[scope], excluded, source
-    ):
-        pending = PendingDelivery(
-            id=delivery_id(scope, subscription.id, message.id),
-            project=scope.project,
-            queue=scope.name,
-            kind=str(scope.kind),
-            subscription=subscription.id,
-            version=subscription.version,
-            host=host_of(subscription.subscriber),
-            first_at=message.created_at,
-            **content,
-        )
-        if pending.host.startswith(f'{SOCKET}:'):
-            node = pending.host.rpartition('/')[0]
-            key = node, *map(id, pending.messages)
-            sockets.setdefault(key, []).append(pending)
-        else:
-            yield pending
-    for (node, *_), singles in sockets.items():
-        for start in range(0, len(singles), MAX_CONNECTIONS):
-            part = singles[start : start + MAX_CONNECTIONS]
-            yield _together(message.id, node, part)
-
-
-def _together(
-    notice_id: str, node: str, singles: Sequence[PendingDelivery]
-) -> PendingDelivery:
-    """Return a pending delivery to connections of a WebSocket server."""
-    if len(singles) == 1:
-        return singles[0]
-    sockets = [
-        Socket(one.host.rpartition('/')[2], one.subscription, one.version)
-        for one in singles
-    ]
-    return singles[0].copy(
-        id=notice_id, subscription='', version=0, host=node, sockets=sockets
-    )
-
-
-def _contents(
-    notice: Notice,
-    subscribers: _Subscribers,
-    excluded: Counter[Key],
-    source: str,
-) -> Iterator[tuple[Subscription, Mapping[str, Any]]]:
-    """Yield subscriptions, each with what it is to be sent of a notice.
-
-    :param excluded: counts what filters have excluded
-    :param source: id of the notice, '' unless deliveries refer to it
-    """
-    if isinstance(notice, ConfirmationRequest):
-        for one in subscribers.every:
-            if one.id == notice.subscription:
-                yield one, {'confirmation': notice}
-    if not isinstance(notice, PostNotice):
-        return
-    bodies = subscription_filters.Bodies(
-        [payload.body for payload in notice.messages]
-    )
-    everything = list(range(len(notice.messages)))
-    for one in subscribers.notified:
-        messages, places = notice.messages, everything
-        if (condition := _FILTERS.of(one)) is not None:
-            places = list(bodies.matching(condition))
-            if len(places) < len(messages):
-                excluded[one.scope, one.id] += len(messages) - len(places)
-                messages = [messages[place] for place in places]
-        if messages:
-            yield (
-                one,
-                {
-                    'messages': messages,
-                    'sealed': notice.sealed,
-                    'source': source,
-                    'places': places if source else [],
-                },
-            )
 
 
 def _post(

@@ -20,6 +20,7 @@ from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.delivery_scheduler import MAX_HELD
 from zaqar.notification.fanout import Expansion
+from zaqar.notification.notice_deliveries import EVALUATED
 from zaqar.notification.pending_claims import BATCH, PendingClaims
 from zaqar.notification.shared_notices import SharedNotices
 from zaqar.storage.availability import Watch
@@ -187,6 +188,7 @@ class OutboxReader:
             self._remember,
             self._shared,
             self._notices,
+            lambda: self._claims.renew(store),
         )
         if expansion is not None:
             if expansion.count == self._notices:
@@ -194,6 +196,10 @@ class OutboxReader:
             # So many that what is decided meanwhile is written soon.
             wanted = DELIVERIES * expansion.count
             wanted //= max(1, expansion.deliveries)
+            # Nor do others have to wait long for filters.
+            costless = EVALUATED * expansion.count
+            costless //= max(1, expansion.evaluated)
+            wanted = min(wanted, costless)
             self._notices = max(1, min(wanted, fanout.BATCH))
         return expansion
 

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from zaqar.api_versions import V2_1
+from zaqar.notification import fanout, notice_deliveries
+from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import MakeReceiver, MakeRig
 from zaqar.tests.functional.notification.rig import FEW, Rig
 from zaqar.tests.servers.receivers import Receiver, answer
@@ -74,3 +77,37 @@ def test_what_waits_is_counted_whether_a_notifier_has_read_it_or_not(
     failing.wait(2)
     rig.put_off()
     assert waits() == at
+
+
+def test_notices_stay_claimed_while_filters_are_evaluated(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Filters and bodies of tenants may take longer than the lease.
+    rig = make_rig(running=False, version=V2_1)
+    condition = {'a': [1], '$or': [{'b': [2]}, {'c': [3]}]}
+    for path in range(5):
+        rig.subscribe(f'http://localhost/{path}', _filter=condition)
+    rig.post(body := {'a': 1, 'b': 2, 'd': 'x' * 600})
+    cost = len(json.dumps(body)) * 3
+    # Two evaluations each time.
+    monkeypatch.setattr(notice_deliveries, 'EVALUATED', cost * 2 - 100)
+    claims = []
+
+    def pause() -> None:
+        rig.ahead += fanout.LEASE * 0.8
+        claims.append(
+            rig.store.claim(
+                OUTBOX,
+                now=rig.now(),
+                claim_id=f'other{len(claims)}',
+                ttl=60,
+                grace=60,
+                limit=1,
+            )
+        )
+
+    expansion = fanout.expand(rig.ctx, rig.store, pause=pause)
+    assert claims == [None, None]
+    assert expansion is not None
+    assert expansion.deliveries == 5
+    assert cost * 5 - 100 < expansion.evaluated <= cost * 5

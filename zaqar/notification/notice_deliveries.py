@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a notice becomes: pending deliveries, for those that get them.
+
+Filters are evaluated here. A client chooses both filters and bodies, and may
+have very many of the former: what that costs is counted, so that a fan-out can
+do what cannot wait in between.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zaqar.controllers import (
+    outbox_notices,
+    subscription_filters,
+    subscription_records,
+)
+from zaqar.controllers.call_context import Context
+from zaqar.controllers.delivery_attempts import Key
+from zaqar.controllers.outbox_notices import (
+    ConfirmationRequest,
+    Notice,
+    PostNotice,
+)
+from zaqar.controllers.subscription_validation import SOCKET
+from zaqar.models import Message, Scope, Subscription
+from zaqar.notification.pending_delivery import (
+    PendingDelivery,
+    Socket,
+    delivery_id,
+    host_of,
+)
+from zaqar.notification.push_frames import MAX_CONNECTIONS
+from zaqar.notification.shared_notices import is_long
+
+#: What may be evaluated before other work has its turn: about two seconds.
+EVALUATED = 16 << 20
+
+FILTERS = subscription_filters.Filters()
+
+
+class Evaluations:
+    """Counts what filters cost, see :class:`.subscription_filters.Bodies`.
+
+    :param pause: called whenever :data:`EVALUATED` was spent again
+    """
+
+    def __init__(self, pause: Callable[[], None]) -> None:
+        self._pause = pause
+        self._step = 0
+        self.spent = 0
+
+    def spend(self, cost: int) -> None:
+        self.spent += cost
+        self._step += cost
+        if self._step >= EVALUATED:
+            self._step = 0
+            self._pause()
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribers:
+    """Subscriptions to a queue, read after its notices.
+
+    :ivar notified: those that have confirmed, or need not
+    """
+
+    every: Sequence[Subscription]
+    notified: Sequence[Subscription]
+
+
+def subscribers_of(
+    ctx: Context, scopes: Iterable[Scope]
+) -> Mapping[Scope, Subscribers]:
+    """Return the subscriptions to queues."""
+    now = ctx.catalogue.management.clock.now()
+    subscribers = {}
+    for scope in scopes:
+        every = list(subscription_records.live(ctx, scope, now))
+        notified = [one for one in every if ctx.pipeline.is_notified(one)]
+        subscribers[scope] = Subscribers(every, notified)
+    return subscribers
+
+
+def deliveries(
+    notice: Notice,
+    message: Message,
+    subscribers: Mapping[Scope, Subscribers],
+    excluded: Counter[Key],
+    evaluations: Evaluations,
+) -> Iterator[PendingDelivery]:
+    """Yield the deliveries of a notice, one per subscriber."""
+    scope = outbox_notices.scope_of(notice)
+    source = message.id if is_long(notice) else ''
+    sockets: dict[tuple[Any, ...], list[PendingDelivery]] = {}
+    for subscription, content in _contents(
+        notice, subscribers[scope], excluded, source, evaluations
+    ):
+        pending = PendingDelivery(
+            id=delivery_id(scope, subscription.id, message.id),
+            project=scope.project,
+            queue=scope.name,
+            kind=str(scope.kind),
+            subscription=subscription.id,
+            version=subscription.version,
+            host=host_of(subscription.subscriber),
+            first_at=message.created_at,
+            **content,
+        )
+        if pending.host.startswith(f'{SOCKET}:'):
+            node = pending.host.rpartition('/')[0]
+            key = node, *map(id, pending.messages)
+            sockets.setdefault(key, []).append(pending)
+        else:
+            yield pending
+    for (node, *_), singles in sockets.items():
+        for start in range(0, len(singles), MAX_CONNECTIONS):
+            part = singles[start : start + MAX_CONNECTIONS]
+            yield _together(message.id, node, part)
+
+
+def _together(
+    notice_id: str, node: str, singles: Sequence[PendingDelivery]
+) -> PendingDelivery:
+    """Return a pending delivery to connections of a WebSocket server."""
+    if len(singles) == 1:
+        return singles[0]
+    sockets = [
+        Socket(one.host.rpartition('/')[2], one.subscription, one.version)
+        for one in singles
+    ]
+    return singles[0].copy(
+        id=notice_id, subscription='', version=0, host=node, sockets=sockets
+    )
+
+
+def _contents(
+    notice: Notice,
+    subscribers: Subscribers,
+    excluded: Counter[Key],
+    source: str,
+    evaluations: Evaluations,
+) -> Iterator[tuple[Subscription, Mapping[str, Any]]]:
+    """Yield subscriptions, each with what it is to be sent of a notice.
+
+    :param excluded: counts what filters have excluded
+    :param source: id of the notice, '' unless deliveries refer to it
+    """
+    if isinstance(notice, ConfirmationRequest):
+        for one in subscribers.every:
+            if one.id == notice.subscription:
+                yield one, {'confirmation': notice}
+    if not isinstance(notice, PostNotice):
+        return
+    bodies = subscription_filters.Bodies(
+        [payload.body for payload in notice.messages], evaluations.spend
+    )
+    everything = list(range(len(notice.messages)))
+    for one in subscribers.notified:
+        messages, places = notice.messages, everything
+        if (condition := FILTERS.of(one)) is not None:
+            places = list(bodies.matching(condition))
+            if len(places) < len(messages):
+                excluded[one.scope, one.id] += len(messages) - len(places)
+                messages = [messages[place] for place in places]
+        if messages:
+            yield (
+                one,
+                {
+                    'messages': messages,
+                    'sealed': notice.sealed,
+                    'source': source,
+                    'places': places if source else [],
+                },
+            )
