@@ -114,10 +114,10 @@ class StoredBytes:
             # What was posted while the stores were looked at may count twice
             # for a minute.
             since = former.posted - before if former is not None else 0
-            found = _Sum(read or 0, since, now)
+            total = _Sum(read or 0, since, now)
             self._sums.pop(project, None)
-            self._sums[project] = found
-        return found
+            self._sums[project] = total
+        return total
 
 
 def held(catalogue: Catalogue, project: str) -> int | None:

@@ -21,8 +21,8 @@ def room(
     limits = ctx.quotas.limits(project)
 
     def exists() -> bool:
-        found = subscription_records.id_of(ctx, scope, subscriber)
-        return found is not None
+        known = subscription_records.id_of(ctx, scope, subscriber)
+        return known is not None
 
     def count_of_queue() -> int:
         parent = subscription_records.parent_of(scope)

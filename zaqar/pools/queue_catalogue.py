@@ -165,9 +165,9 @@ class Catalogue:
         :param admit: see :meth:`run_ensured`
         :param needs_room: see :meth:`run_ensured`
         """
-        found = self.find(scope)
-        if found is not None:
-            return found
+        queue = self.find(scope)
+        if queue is not None:
+            return queue
         return self.create(scope, {}, admit, needs_room=needs_room)[0]
 
     def update(self, queue: Queue, metadata: Mapping[str, Any]) -> bool:
