@@ -186,7 +186,7 @@ class DecisionWriter:
                 ids = [job.message_id for job in ready]
                 store.delete_many(PENDING, ids, now=store.clock.now())
                 shared.finish(store, ids)
-        except StoreUnavailable:
+        except BaseException:
             self._finished.extendleft(reversed(ready))
             raise
         for job in ready:

@@ -188,8 +188,7 @@ def expand(
             shared.cache(message.id, notice.messages)
     if [random_half(one) for one in stored] == [rnd for rnd, _ in references]:
         # Else they were stored before, perhaps for other subscribers.
-        for message_id, (_, source) in zip(stored, references, strict=True):
-            shared.add(source, [message_id])
+        shared.add_all(stored, [source for _, source in references])
     ended = [one for one in ids if one not in stay]
     return Expansion(
         len(claim.messages),

@@ -65,7 +65,13 @@ class PendingClaims:
             return [], False
         lease = Lease(claim_id, now, {one.id for one in claim.messages})
         self._leases.add(lease)
-        jobs = self._jobs(store, lease, claim.messages)
+        try:
+            jobs = self._jobs(store, lease, claim.messages)
+        except BaseException:
+            # Nobody will finish them; they would be renewed for ever.
+            lease.left.update(lease.open)
+            lease.open.clear()
+            raise
         return jobs, len(claim.messages) == BATCH
 
     def renew(self, store: MessageStore) -> None:

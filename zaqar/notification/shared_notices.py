@@ -83,6 +83,19 @@ class SharedNotices:
         self._sources: dict[str, str] = {}
         self._scan_at = 0.0
 
+    def add_all(self, ids: Iterable[str], sources: Iterable[str]) -> None:
+        """Note pending deliveries, each with the notice it refers to, or ''.
+
+        All that refer to a notice must come in one call.
+        """
+        by_source: dict[str, list[str]] = {}
+        for message_id, source in zip(ids, sources, strict=True):
+            by_source.setdefault(source, []).append(message_id)
+        for source, referring in by_source.items():
+            # At once: if there are too many, all of them are forgotten, since
+            # the last of some would take the notice away from the others.
+            self.add(source, referring)
+
     def add(self, source: str, ids: Iterable[str]) -> None:
         """Note pending deliveries that refer to a notice, if to any."""
         if not source:

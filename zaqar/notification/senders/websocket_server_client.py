@@ -38,8 +38,8 @@ class PushClient:
         parts = urlsplit(uri)
         self._address = parts.hostname or '', parts.port or 0
         self._key = key
-        self._connecting = asyncio.Lock()
         self._connection: _Connection | None = None
+        self._connecting: asyncio.Task[_Connection] | None = None
 
     async def hand_over(
         self, connections: Sequence[str], texts: Sequence[bytes]
@@ -56,20 +56,33 @@ class PushClient:
         return await connection.exchange(data, len(connections))
 
     def close(self) -> None:
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._connection is not None:
             self._connection.end(ConnectionError('closed'))
 
     async def _connected(self) -> '_Connection':
-        async with self._connecting:
-            if self._connection is None or self._connection.is_ended:
-                try:
-                    async with asyncio.timeout(CONNECT_TIMEOUT):
-                        self._connection = await _connect(
-                            self._address, self._key
-                        )
-                except asyncio.IncompleteReadError:
-                    raise Refused('the server closes connections') from None
-            return self._connection
+        """Return the connection, made anew if there is none.
+
+        Who waits for one that is being made fails with it: if each tried in
+        its turn, the last of many would wait for all the others.
+        """
+        if self._connection is None or self._connection.is_ended:
+            if self._connecting is None:
+                self._connecting = asyncio.create_task(self._connect())
+            # Who is cancelled must not cancel it for the others.
+            return await asyncio.shield(self._connecting)
+        return self._connection
+
+    async def _connect(self) -> '_Connection':
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                self._connection = await _connect(self._address, self._key)
+        except asyncio.IncompleteReadError:
+            raise Refused('the server closes connections') from None
+        finally:
+            self._connecting = None
+        return self._connection
 
 
 async def _connect(address: tuple[str, int], key: Key) -> '_Connection':

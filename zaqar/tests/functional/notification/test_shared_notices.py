@@ -13,11 +13,16 @@ from msgspec import structs
 
 from zaqar.controllers import subscription_records, subscriptions
 from zaqar.controllers.outbox_notices import FANNED_OUT
+from zaqar.errors import StoreUnavailable
 from zaqar.models import Message, Scope
 from zaqar.notification import fanout, shared_notices
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
-from zaqar.notification.shared_notices import DELAY, SCAN_INTERVAL
+from zaqar.notification.shared_notices import (
+    DELAY,
+    SCAN_INTERVAL,
+    SharedNotices,
+)
 from zaqar.storage.base import OUTBOX, PENDING
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
@@ -116,6 +121,45 @@ def test_a_notice_stays_while_anything_refers_to_it(
     monkeypatch.setattr(shared_notices.time, 'monotonic', lambda: later)
     fanout.expand(rig.ctx, rig.store, shared=shared)
     assert not rig.waiting()
+
+
+def test_more_deliveries_than_are_remembered_have_their_notice(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_notices, 'MAX_AWAITED', 2)
+    rig = make_rig(running=False)
+    for path in range(4):
+        rig.subscribe(f'http://127.0.0.1:1/{path}')
+    rig.post(LONG)
+    shared = SharedNotices(rig.ctx.cipher)
+    fanout.expand(rig.ctx, rig.store, shared=shared)
+    for one in _stored(rig, PENDING)[1:]:
+        shared.finish(rig.store, [one.id])
+    assert _stored(rig, OUTBOX)
+
+
+def test_deliveries_whose_notice_cannot_be_read_now_are_made_later(
+    make_rig: MakeRig,
+    make_receiver: MakeReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    receiver = make_receiver()
+    rig = make_rig(running=False)
+    rig.subscribe(receiver.url)
+    rig.post(LONG)
+    assert fanout.fan_out(rig.ctx, rig.store) == 1
+    errors, get = [StoreUnavailable()], rig.store.get
+
+    def fail_once(qid: str, *given: Any, **more: Any) -> Sequence[Message]:
+        if qid == OUTBOX and errors:
+            raise errors.pop()
+        return get(qid, *given, **more)
+
+    monkeypatch.setattr(rig.store, 'get', fail_once)
+    rig.start()
+    receiver.wait(1)
+    rig.until(lambda: not _stored(rig, PENDING))
+    assert not errors
 
 
 def test_a_late_retry_has_its_messages(rig: Rig) -> None:

@@ -163,3 +163,29 @@ def test_nobody_there_is_an_error() -> None:
             await client.hand_over(['c'], [b'"a"'])
 
     _run(test())
+
+
+def test_many_that_wait_for_a_silent_end_give_up_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(websocket_server_client, 'CONNECT_TIMEOUT', 0.1)
+    accepted = []
+
+    async def say_nothing(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        accepted.append(writer)
+        await reader.read()
+        writer.close()
+
+    async def test() -> None:
+        server = await asyncio.start_server(say_nothing, '127.0.0.1', 0)
+        port = server.sockets[0].getsockname()[1]
+        client = PushClient(f'tcp://127.0.0.1:{port}', KEY)
+        calls = [client.hand_over(['c'], [b'"a"']) for _ in range(5)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(one, TimeoutError) for one in results)
+        assert len(accepted) == 1
+        server.close()
+
+    _run(test())
