@@ -33,6 +33,7 @@ from zaqar.controllers import (
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.delivery_quotas import DeliveryBacklog
 from zaqar.controllers.message_quotas import StoredBytes
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
 from zaqar.controllers.quota_settings import QuotaSettings
@@ -108,9 +109,11 @@ class Service:
             source = RecordedLimits(management)
         self._quotas = Quotas(quota_settings, source)
         self._stored: StoredBytes | None = None
+        self._backlog: DeliveryBacklog | None = None
         if quota_settings.are_on:
             self.catalogue.room = quotas.queue_room(self._quotas, management)
             self._stored = StoredBytes(self._quotas, self.catalogue)
+            self._backlog = DeliveryBacklog(self._quotas, self.catalogue)
         self.internal = Context(
             outbox_notices.service_identity(''),
             self.catalogue,
@@ -123,6 +126,7 @@ class Service:
             trusts,
             quotas=self._quotas,
             stored=self._stored,
+            backlog=self._backlog,
             throttle=throttle,
         )
         self.dispatcher = Dispatcher(
@@ -237,8 +241,9 @@ class Service:
             self._embedded.stop()
         self._sweeper.stop()
         self._quotas.close()
-        if self._stored is not None:
-            self._stored.close()
+        for one in (self._stored, self._backlog):
+            if one is not None:
+                one.close()
         self.waited.close()
         self.catalogue.close()
 

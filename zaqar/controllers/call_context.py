@@ -12,6 +12,7 @@ from msgspec import structs
 from zaqar.api_versions import V2_0, Version
 from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.configured_limits import Limits
+from zaqar.controllers.delivery_quotas import DeliveryBacklog
 from zaqar.controllers.guarantees_cache import GuaranteesCache
 from zaqar.controllers.message_quotas import StoredBytes
 from zaqar.controllers.pending_counts import PendingCounts
@@ -35,6 +36,7 @@ class Context(msgspec.Struct, frozen=True):
     :ivar guarantees: what it has seen of the settings of their servers
     :ivar pending: what it has seen of the outboxes
     :ivar stored: the bytes of messages of projects, None without a quota
+    :ivar backlog: the bytes of their pending deliveries, the same
     :ivar throttle: keeps projects to their rates, None without any
     :ivar trusts: None if the service has no user who could be trusted
     """
@@ -56,6 +58,7 @@ class Context(msgspec.Struct, frozen=True):
     pending: PendingCounts = msgspec.field(default_factory=PendingCounts)
     quotas: Quotas = msgspec.field(default_factory=Quotas)
     stored: StoredBytes | None = None
+    backlog: DeliveryBacklog | None = None
     throttle: Throttle | None = None
 
     def called_by(

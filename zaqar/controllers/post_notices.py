@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from zaqar.controllers import outbox_notices
+from zaqar.controllers import outbox_notices, subscription_records
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.reserved_metadata import default_delay
-from zaqar.models import NewMessage, Queue
+from zaqar.models import NewMessage, Queue, Scope
 
 
 def of_post(
@@ -49,3 +49,14 @@ def of_post(
         return outbox_notices.encode(ctx.cipher if sealed else None, notice)
 
     return make
+
+
+def are_sent(ctx: Context, scope: Scope) -> bool:
+    """Tell whether a queue or topic has subscribers that get its messages."""
+    if not ctx.pipeline.notifies:
+        return False
+    now = ctx.catalogue.management.clock.now()
+    return any(
+        ctx.pipeline.is_notified(one)
+        for one in subscription_records.live(ctx, scope, now)
+    )

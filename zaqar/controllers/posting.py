@@ -97,6 +97,11 @@ def post(
 
     # Before the queue is created: an invalid post changes nothing.
     first = sent = _first_draft(ctx, scope, make_draft)
+    if ctx.backlog is not None and is_bounded:
+        size = sum(len(item.body) for item in first.clear)
+        ctx.backlog.check(
+            scope, size, lambda: post_notices.are_sent(ctx, scope)
+        )
     if ctx.stored is not None and is_bounded:
         size = sum(len(item.body) for item in first.stored)
         ctx.stored.add(scope.project, size)

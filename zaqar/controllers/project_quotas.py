@@ -10,6 +10,7 @@ import msgspec
 
 from zaqar import control_character_patterns
 from zaqar.controllers import (
+    delivery_quotas,
     message_quotas,
     project_subscriptions,
     quotas,
@@ -128,6 +129,9 @@ def _usage(ctx: Context, project: str) -> Mapping[str, int | None]:
         'subscriptions': project_subscriptions.count(store, project),
         'message_bytes': message_quotas.held(ctx.catalogue, project)
         if ctx.stored is not None
+        else None,
+        'delivery_bytes': delivery_quotas.pending(ctx.catalogue, project)
+        if ctx.backlog is not None
         else None,
         'sockets': socket_quotas.recorded(store).get(project, 0),
     }

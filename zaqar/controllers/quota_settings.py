@@ -57,6 +57,11 @@ class QuotaSettings:
     message_bytes: int = _limit(
         'bytes of message bodies that a project has stored, about', 10**9
     )
+    delivery_bytes: int = _limit(
+        'bytes of message bodies that are to be delivered to the subscribers '
+        'of a project, counted for each of them, about',
+        10**9,
+    )
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> QuotaSettings:

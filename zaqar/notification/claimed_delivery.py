@@ -70,6 +70,7 @@ class ClaimedDelivery:
     :ivar given_up: messages that are given up, by their index
     :ivar confirms: the subscriber has confirmed its subscription
     :ivar replacements: what is to be stored in its place
+    :ivar left: the bytes that these are to deliver
     """
 
     pending: PendingDelivery
@@ -82,6 +83,7 @@ class ClaimedDelivery:
     given_up: deque[GivenUp] = field(default_factory=deque)
     confirms: bool = False
     replacements: list[NewMessage] = field(default_factory=list)
+    left: int = 0
 
     @property
     def host(self) -> str:
@@ -92,6 +94,11 @@ class ClaimedDelivery:
     def project(self) -> str:
         """The project that it counts for."""
         return self.pending.project
+
+    def replace(self, pending: PendingDelivery, record: NewMessage) -> None:
+        """Have something stored in its place, as it is encoded."""
+        self.replacements.append(record)
+        self.left += pending.size
 
     def advance(self) -> bool:
         """Go on to the next message; return whether there is one."""

@@ -39,6 +39,7 @@ from zaqar.notification.decision import (
     Retry,
 )
 from zaqar.notification.delivery_attempt import delivery_of
+from zaqar.notification.delivery_ledger import Count, count_nothing
 from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
 from zaqar.notification.pending_delivery import PendingDelivery
 from zaqar.notification.sender_interface import Delivery, Outcome, Verdict
@@ -62,6 +63,7 @@ _NO_ROOM = 'too many deliveries of the project are waiting'
 class DecisionWriter:
     """Writes decisions about the deliveries of one store.
 
+    :param count: see :mod:`.delivery_ledger`
     :ivar changed: set when there is something to write
     """
 
@@ -70,10 +72,12 @@ class DecisionWriter:
         ctx: Context,
         subscriptions: NotifiedSubscriptions,
         statistics: DeliveryStatistics,
+        count: Count = count_nothing,
     ) -> None:
         self._ctx = ctx
         self._subscriptions = subscriptions
         self._statistics = statistics
+        self._count_bytes = count
         # Appending to these is safe for threads.
         self._finished: deque[ClaimedDelivery] = deque()
         self._left: deque[ClaimedDelivery] = deque()
@@ -190,6 +194,7 @@ class DecisionWriter:
             self._finished.extendleft(reversed(ready))
             raise
         for job in ready:
+            self._count_bytes(job.project, job.left - job.pending.size)
             job.lease.open.discard(job.message_id)
 
     def drop(self, pending: PendingDelivery, now: int) -> None:
@@ -197,6 +202,7 @@ class DecisionWriter:
 
         :raises StoreUnavailable: a dead letter cannot be stored
         """
+        self._count_bytes(pending.project, -pending.size)
         subscription = self._subscriptions.find(pending)
         if subscription is None:
             return
@@ -264,11 +270,10 @@ class DecisionWriter:
         later = pending.part(job.place, end).copy(**changes)
         # Rounded up: a receiver that asks for a pause gets at least that.
         delay = math.ceil((decision.at - now) / 1000)
-        job.replacements.append(
-            later.to_store(
-                self._ctx.cipher, ttl=LIFETIME, delay=delay, now=now
-            )
+        record = later.to_store(
+            self._ctx.cipher, ttl=LIFETIME, delay=delay, now=now
         )
+        job.replace(later, record)
 
     def _give_up(self, job: ClaimedDelivery, given_up: GivenUp) -> None:
         decision, last = given_up.decision, given_up.last

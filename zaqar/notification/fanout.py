@@ -37,6 +37,7 @@ from zaqar.models import (
     random_half,
 )
 from zaqar.notification import delivery_requests, notifier_metrics
+from zaqar.notification.delivery_ledger import Count, count_nothing
 from zaqar.notification.delivery_requests import Step
 from zaqar.notification.notice_deliveries import (
     EVALUATED,
@@ -111,12 +112,14 @@ def expand(
     shared: SharedNotices | None = None,
     limit: int = BATCH,
     pause: Callable[[], None] = lambda: None,
+    count_bytes: Count = count_nothing,
 ) -> Expansion | None:
     """Store the deliveries of waiting notices, None if there are none.
 
     :param remember: called with the subscriptions, which are needed again soon
     :param shared: notices that pending deliveries refer to
     :param pause: called now and then, for work that cannot wait
+    :param count_bytes: see :mod:`.delivery_ledger`
     """
     shared = shared or SharedNotices(ctx.cipher)
     claim = store.claim(
@@ -150,6 +153,7 @@ def expand(
     evaluations = Evaluations(go_on)
     steps = [*_steps(ctx, store, readable, subscribers, excluded, evaluations)]
     references: list[tuple[str, str]] = []
+    sizes: Counter[str] = Counter()
 
     def encoded() -> Iterator[NewMessage]:
         for pending in itertools.chain(
@@ -162,6 +166,7 @@ def expand(
             wait = expected_wait(pending.host, pending.project)
             record = _encode(ctx, pending, wait)
             references.append((record.rnd, pending.source))
+            sizes[pending.project] += pending.size
             yield record
 
     ids = [message.id for message in new]
@@ -189,6 +194,8 @@ def expand(
     if [random_half(one) for one in stored] == [rnd for rnd, _ in references]:
         # Else they were stored before, perhaps for other subscribers.
         shared.add_all(stored, [source for _, source in references])
+        for project, size in sizes.items():
+            count_bytes(project, size)
     ended = [one for one in ids if one not in stay]
     return Expansion(
         len(claim.messages),

@@ -7,6 +7,7 @@ Many may run, in this process and others. What one has claimed the others leave
 alone, until its claims lapse.
 """
 
+import functools
 import logging
 import threading
 import time
@@ -23,6 +24,7 @@ from zaqar.notification import (
 )
 from zaqar.notification.decision_writer import DecisionWriter
 from zaqar.notification.delivery_attempt import Attempts
+from zaqar.notification.delivery_ledger import DeliveryLedger
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.notified_subscriptions import NotifiedSubscriptions
 from zaqar.notification.outbox_reader import OutboxReader
@@ -99,6 +101,7 @@ class Notifier:
         )
         self._scheduler = self._deliveries.scheduler
         self._redrives = RedriveWorker(ctx)
+        self._ledger = DeliveryLedger(ctx)
         self._readers: dict[str, OutboxReader] = {}
         self._stopped = threading.Event()
         self._maintainer = threading.Thread(
@@ -141,6 +144,7 @@ class Notifier:
         for reader in readers:
             reader.stop()
         self._statistics.flush()
+        self._ledger.flush(at_once=True)
 
     def _maintain(self) -> None:
         """Do periodic work."""
@@ -156,6 +160,7 @@ class Notifier:
                         'open_circuits', self._scheduler.open_circuits()
                     )
                     self._statistics.flush()
+                    self._ledger.flush()
                     flush_at = now + flush_pause(time.monotonic() - now)
                 if now >= pools_at:
                     pools_at = now + POOLS_INTERVAL
@@ -181,11 +186,15 @@ class Notifier:
                     self._ctx,
                     self._deliveries,
                     DecisionWriter(
-                        self._ctx, self._subscriptions, self._statistics
+                        self._ctx,
+                        self._subscriptions,
+                        self._statistics,
+                        functools.partial(self._ledger.add, name),
                     ),
                     self._subscriptions.remember,
                     self._statistics.filtered,
                     self._settings.max_outbox_per_project,
+                    self._ledger,
                 )
                 self._readers[name] = reader
                 reader.start()

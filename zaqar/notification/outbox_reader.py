@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The thread of one store: it reads the outbox, and writes what is decided."""
 
+import functools
 import logging
 import math
 import threading
@@ -17,6 +18,7 @@ from zaqar.notification import (
     outbox_limit_per_project,
 )
 from zaqar.notification.decision_writer import DecisionWriter
+from zaqar.notification.delivery_ledger import DeliveryLedger
 from zaqar.notification.delivery_loop import DeliveryLoop
 from zaqar.notification.delivery_scheduler import MAX_HELD
 from zaqar.notification.fanout import Expansion
@@ -57,6 +59,7 @@ class OutboxReader:
     :param remember: caches subscriptions
     :param filtered: see :data:`zaqar.notification.fanout.Filtered`
     :param max_per_project: maximum number of deliveries
+    :param ledger: counts their bytes
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class OutboxReader:
         remember: Callable[[Subscription], None],
         filtered: fanout.Filtered,
         max_per_project: int,
+        ledger: DeliveryLedger,
     ) -> None:
         self.name = name
         self._open = open_store
@@ -81,6 +85,7 @@ class OutboxReader:
         self._shared = SharedNotices(ctx.cipher)
         self._claims = PendingClaims(name, ctx.cipher, self._shared)
         self._max_per_project = max_per_project
+        self._ledger = ledger
         self._ended = threading.Event()
         self._stopping = False
         self._claim_at = 0.0
@@ -189,6 +194,7 @@ class OutboxReader:
             self._shared,
             self._notices,
             lambda: self._claims.renew(store),
+            functools.partial(self._ledger.add, self.name),
         )
         if expansion is not None:
             if expansion.count == self._notices:
@@ -240,13 +246,15 @@ class OutboxReader:
         return is_full
 
     def _count(self, store: MessageStore) -> None:
-        waiting, oldest = 0, 0
+        waiting, oldest, pending = 0, 0, 0
         now = store.clock.now()
         for qid in (OUTBOX, PENDING):
             try:
                 stats = store.stats(qid, now=now)
             except QueueGone:
                 continue
+            if qid == PENDING:
+                pending = stats.total
             # Notices that wait for their deliveries are delayed.
             waiting += stats.total - (stats.delayed if qid == OUTBOX else 0)
             if stats.oldest is not None:
@@ -254,6 +262,8 @@ class OutboxReader:
         notifier_metrics.record('waiting', waiting, self.name)
         notifier_metrics.record('oldest', oldest / 1000, self.name)
         self._waiting, self._oldest = waiting, oldest
+        if not pending:
+            self._ledger.note_empty(self.name)
         if waiting > self._max_per_project:
             outbox_limit_per_project.trim(
                 self._ctx.cipher,

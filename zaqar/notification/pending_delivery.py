@@ -96,6 +96,12 @@ class PendingDelivery(
     def key(self) -> tuple[Scope, str]:
         return self.scope, self.subscription
 
+    @property
+    def size(self) -> int:
+        """The bytes of its messages, for each connection that gets them."""
+        size = sum(len(memoryview(one.body)) for one in self.messages)
+        return size * max(len(self.sockets), 1)
+
     @classmethod
     def read(cls, cipher: Cipher, message: Message) -> PendingDelivery:
         """Decode a stored one, without the messages of a source.

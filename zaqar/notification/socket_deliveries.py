@@ -105,7 +105,7 @@ class SocketDeliveries:
     def split(self, job: ClaimedDelivery, writer: DecisionWriter) -> None:
         """Let each connection have a pending delivery of its own."""
         for single in job.pending.singles():
-            job.replacements.append(self._stored(single, job))
+            job.replace(single, self._stored(single, job))
         writer.finish(job)
 
     def _note(
@@ -137,7 +137,7 @@ class SocketDeliveries:
                     continue
                 (single,) = pending.copy(sockets=[socket]).singles()
                 failed = single.part(place, place + 1)
-                job.replacements.append(self._stored(failed, job))
+                job.replace(failed, self._stored(failed, job))
         if delivered:
             notifier_metrics.record(
                 'deliveries', delivered, SOCKET, 'delivered'
@@ -151,7 +151,7 @@ class SocketDeliveries:
         """Let all of it be attempted again, a little later each time."""
         later = job.pending.copy(attempt=job.attempt + 1)
         pause = min(job.attempt, _MAX_PAUSE)
-        job.replacements.append(self._stored(later, job, pause))
+        job.replace(later, self._stored(later, job, pause))
         writer.finish(job)
 
     def _stored(

@@ -92,6 +92,7 @@ _GENERAL = [
         ('subscriptions_per_queue', 'i', -1, -1),
         ('sockets', 'i', -1, -1),
         ('message_bytes', 'i', -1, -1),
+        ('delivery_bytes', 'i', -1, -1),
     ),
     *_rows(
         'rates',

@@ -164,6 +164,7 @@ def test_a_project_sees_its_quotas_and_an_administrator_those_of_all(
             'subscriptions_per_queue': {'limit': 2, 'usage': None},
             'sockets': {'limit': -1, 'usage': 0},
             'message_bytes': {'limit': -1, 'usage': 0},
+            'delivery_bytes': {'limit': -1, 'usage': 0},
         },
     }
     path = f'/v2/quotas/{PROJECT}'

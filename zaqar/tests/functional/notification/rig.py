@@ -28,6 +28,7 @@ from zaqar.controllers.body_encryption import Cipher
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
+from zaqar.controllers.quotas import Quotas
 from zaqar.controllers.rates import Throttle
 from zaqar.controllers.trust_interface import Trusts
 from zaqar.controllers.url_signatures import Signer
@@ -97,6 +98,7 @@ class Rig:
         key: str | None = None,
         trusts: Trusts | None = None,
         throttle: Throttle | None = None,
+        quotas: Quotas | None = None,
         stores: tuple[MessageStore, ManagementStore] | None = None,
         version: Version = V2_0,
         **settings: Any,
@@ -115,6 +117,7 @@ class Rig:
             pipeline=Pipeline(True, confirms, confirms_mail),
             trusts=trusts,
             throttle=throttle,
+            quotas=quotas or Quotas(),
             version=version,
         )
         inner = structs.replace(

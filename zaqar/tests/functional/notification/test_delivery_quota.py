@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The quota of bytes of pending deliveries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from zaqar.api_versions import V2_1
+from zaqar.controllers import delivery_quotas
+from zaqar.controllers.delivery_quotas import DeliveryBacklog
+from zaqar.controllers.quota_settings import QuotaSettings
+from zaqar.controllers.quotas import Quotas
+from zaqar.errors import QuotaExceeded
+from zaqar.notification import delivery_ledger, fanout
+from zaqar.tests.functional.notification.conftest import (
+    MakeReceiver,
+    MakeRig,
+)
+from zaqar.tests.functional.notification.rig import FEW, Rig
+from zaqar.tests.servers.receivers import answer, in_turn
+
+QUOTAS = Quotas(QuotaSettings(delivery_bytes=3000))
+
+
+def _pending(rig: Rig) -> int:
+    return delivery_quotas.pending(rig.catalogue, 'p')
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Changes of counts that are written."""
+    made: list[Any] = []
+    add = delivery_quotas.add
+
+    def noted(*args: Any) -> None:
+        made.append(args[2:])
+        add(*args)
+
+    monkeypatch.setattr(delivery_quotas, 'add', noted)
+    return made
+
+
+def test_posts_that_would_wait_for_subscribers_are_refused(
+    make_rig: MakeRig, make_receiver: MakeReceiver, calls: list[Any]
+) -> None:
+    fine = make_receiver()
+    failing = make_receiver(in_turn(*[answer(500)] * 2, answer(200)))
+    rig = make_rig(quotas=QUOTAS)
+    rig.subscribe(fine.url)
+    rig.subscribe(failing.url, _retry_policy=FEW)
+    rig.queue('other')
+    rig.post('x' * 998)
+    rig.post('x' * 998)
+    fine.wait(2)
+    failing.wait(2)
+    rig.stop()
+    assert len(rig.waiting()) == 2
+    assert _pending(rig) == 2000
+    # None of them for a single delivery.
+    assert len(calls) <= 2
+    rig.ctx = structs.replace(
+        rig.ctx, backlog=DeliveryBacklog(QUOTAS, rig.catalogue)
+    )
+    with pytest.raises(QuotaExceeded, match=r'delivery_bytes.*3000.*2000'):
+        rig.post('x' * 999)
+    rig.post('x' * 999, queue='other')
+    rig.post('x' * 998)
+    rig.ahead += 2000
+    rig.start()
+    rig.rests()
+    rig.stop()
+    assert _pending(rig) == 0
+
+
+def test_what_a_dead_notifier_has_not_written_is_put_right(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_ledger, 'INTERVAL', 0.0)
+    rig = make_rig(running=False, quotas=QUOTAS)
+    delivery_quotas.add(rig.management, '', 'p', 5000)
+    assert _pending(rig) == 5000
+    rig.start()
+    rig.until(lambda: _pending(rig) == 0)
+
+
+def test_what_filters_exclude_is_not_pending(make_rig: MakeRig) -> None:
+    rig = make_rig(running=False, quotas=QUOTAS, version=V2_1)
+    rig.subscribe('http://localhost/a', _filter={'a': [1]})
+    rig.subscribe('http://localhost/b')
+    rig.post({'a': 1}, {'a': 2})
+    counted: list[Any] = []
+    fanout.expand(
+        rig.ctx, rig.store, count_bytes=lambda *args: counted.append(args)
+    )
+    assert counted == [('p', 3 * len('{"a": 1}'))]
