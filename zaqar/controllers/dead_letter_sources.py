@@ -16,8 +16,9 @@ from typing import Any
 from zaqar.api_versions import V2_1
 from zaqar.controllers import dead_letter_permissions
 from zaqar.controllers.call_context import Context
+from zaqar.controllers.configured_limits import is_name
 from zaqar.controllers.subscription_records import parent_of
-from zaqar.errors import InvalidBody
+from zaqar.errors import InvalidBody, InvalidRequest
 from zaqar.models import Record, Scope
 
 SOURCE = 'letter_source'
@@ -59,6 +60,7 @@ def add(
 class Scan:
     """Reads the records of the sources of a dead-letter queue.
 
+    :raises InvalidRequest: no queue can have its name
     :ivar bytes_decoded: none to speak of
     """
 
@@ -67,6 +69,10 @@ class Scan:
     def __init__(
         self, ctx: Context, letters: Scope, marker: str | None
     ) -> None:
+        if not is_name(letters.name):
+            raise InvalidRequest(
+                'The dead_letter_queue must be the name of a queue.'
+            )
         self._ctx = ctx
         self._letters = letters
         self._marker = marker

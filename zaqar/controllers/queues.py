@@ -60,6 +60,7 @@ def list_(
         value, taken as an integer if it reads as one
     :param prefix: only queues whose name begins with it
     :param dead_letter_queue: only queues that have this one, by an index
+    :raises InvalidRequest: no queue can have that name
     :returns: a page that may be short, even empty, while it has a marker:
         a request reads a bounded amount of metadata
     """
@@ -70,11 +71,10 @@ def list_(
     first = min(size, FIRST_BATCH) if is_filtered else size
     scan: _Scan | dead_letter_sources.Scan
     if dead_letter_queue is None:
-        marker = _later(marker, prefix)
-        scan = _Scan(ctx, kind, marker, first)
+        scan = _Scan(ctx, kind, _cut(_later(marker, prefix)), first)
     else:
         letters = Scope(ctx.identity.project, dead_letter_queue, kind)
-        scan = dead_letter_sources.Scan(ctx, letters, marker)
+        scan = dead_letter_sources.Scan(ctx, letters, _cut(marker))
     for record in scan.records():
         if prefix is not None and not record.name.startswith(prefix):
             if record.name > prefix:
@@ -250,6 +250,15 @@ def _later(marker: str | None, prefix: str | None) -> str | None:
     return before if marker is None else max(marker, before)
 
 
+def _cut(marker: str | None) -> str | None:
+    """Return a marker that has the same names behind it."""
+    if marker is None:
+        return None
+    # Not every store can compare this character, or so long a text. No name
+    # holds it or is as long.
+    return marker.partition('\0')[0][: MAX_NAME + 1]
+
+
 def _filter_values(filters: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     for key, texts in filters.items():
         if len(texts) > 1 or ',' in texts[0]:
@@ -279,11 +288,6 @@ class _Scan:
         self._list = functools.partial(
             ctx.catalogue.management.list, kind, ctx.identity.project
         )
-        if marker is not None:
-            # Not every store can compare this character, or so long a text.
-            # No name holds it or is as long, and so what stands before has
-            # the same names behind it.
-            marker = marker.partition('\0')[0][: MAX_NAME + 1]
         self._marker = marker
         self._batch = first
         self.bytes_decoded = 0

@@ -14,6 +14,7 @@ the first of a list.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -40,6 +41,7 @@ BATCH = 100
 
 _DIGITS = 14
 _LAST = 16**_DIGITS - 1
+_ID = re.compile('[0-9a-f]{1,64}')
 
 Status = Literal['running', 'done', 'cancelled', 'failed']
 
@@ -199,6 +201,9 @@ def find(
     record = job(store, scope)
     if record is not None and record.data['id'] == redrive_id:
         return read(record)
+    if not _ID.fullmatch(redrive_id):
+        # Not every store takes such a key.
+        return None
     # It is here before it is gone from there.
     record = store.get(ENDED, parent_of(scope), redrive_id)
     redrive = None if record is None else read(record)

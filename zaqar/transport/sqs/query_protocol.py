@@ -117,13 +117,17 @@ def _put(tree: dict[str, Any], path: list[str], value: str) -> None:
 
 
 def _members(action: str, tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a structure by the names of its members."""
+    """Return a structure by the names of its members.
+
+    :param action: '' for an entry of a batch
+    """
     maps = {**_MAPS, 'Tag': _TAGS.get(action, _OTHER_TAGS)}
     members: dict[str, Any] = {}
     for key, value in tree.items():
-        if key == f'{action}RequestEntry':
+        if action and key == f'{action}RequestEntry':
             members['Entries'] = [
-                _members(action, _structure(key, item))
+                # Entries have none themselves, however deep the form is.
+                _members('', _structure(key, item))
                 for item in _items(key, value)
             ]
         elif key in _LISTS:

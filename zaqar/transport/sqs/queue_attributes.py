@@ -7,6 +7,7 @@ A value of metadata that is None unsets its key.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -59,6 +60,8 @@ _FIFO = {
 }
 
 _JSON = frozenset(('RedrivePolicy', 'RedriveAllowPolicy'))
+
+_COUNT = re.compile('0*[1-9][0-9]{0,3}')
 
 _ENCRYPTION = frozenset(('SqsManagedSseEnabled', 'KmsMasterKeyId'))
 
@@ -241,7 +244,7 @@ def _redrive_policy(text: str, own: Own) -> Metadata:
         return {'_dead_letter_queue': None, '_max_claim_count': None}
     target = policy.get('deadLetterTargetArn')
     count = str(policy.get('maxReceiveCount'))
-    if not (count.isascii() and count.isdigit() and 1 <= int(count) <= 1000):
+    if not (_COUNT.fullmatch(count) and int(count) <= 1000):
         raise _refused(
             'RedrivePolicy', 'maxReceiveCount is an integer of 1 to 1000'
         )
@@ -284,7 +287,7 @@ def _target(name: str, text: Any, own: Own) -> str:
 
 def _fifo(members: Metadata, present: Mapping[str, Any]) -> Metadata:
     """Return the metadata of a FIFO queue after a change."""
-    before = present.get(fifo_queues.METADATA)
+    before = _read(present.get(fifo_queues.METADATA), Fifo)
     if before is None:
         raise Fault(
             'InvalidAttributeName',
@@ -297,7 +300,7 @@ def _fifo(members: Metadata, present: Mapping[str, Any]) -> Metadata:
                 'ContentBasedDeduplication', 'it is "true" or "false"'
             )
         members['content_based'] = content == 'true'
-    fields = {**before, **members}
+    fields = {**msgspec.to_builtins(before), **members}
     if (fault := fifo_queues.fault(fields)) is not None:
         raise Fault('InvalidAttributeValue', fault)
     return fields
@@ -323,8 +326,9 @@ def _parsed(name: str, text: str) -> Metadata | None:
     if not text:
         return None
     try:
-        policy = json.loads(text)
-    except (ValueError, RecursionError):
+        # Takes no halves of surrogate pairs, which nothing can answer with.
+        policy = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
         policy = None
     if not isinstance(policy, dict):
         raise _refused(name, 'it is a JSON object')

@@ -21,6 +21,7 @@ from zaqar.transport.wsgi_types import Environ
 
 ALGORITHM = 'AWS4-HMAC-SHA256'
 QUERY_SIGNATURE = 'X-Amz-Signature'
+_VERSION = 'SignatureVersion'
 
 #: Seconds by which the clock of a client may be wrong, and for which a
 #: pre-signed request may be valid.
@@ -93,7 +94,10 @@ class Signature(msgspec.Struct, frozen=True):
 
     def is_made_with(self, secret: str) -> bool:
         """Tell whether it is the one that a secret makes."""
-        return hmac.compare_digest(self.made_with(secret), self.value)
+        # As bytes: text with other than ASCII cannot be compared.
+        return hmac.compare_digest(
+            self.made_with(secret).encode(), self.value.encode()
+        )
 
     def made_with(self, secret: str) -> str:
         """Return the one that a secret makes."""
@@ -145,6 +149,10 @@ def read(environ: Environ, body: bytes) -> Signature | None:
     """
     pairs = parse_qsl(environ.get('QUERY_STRING', ''), keep_blank_values=True)
     query = dict(pairs)
+    if query.get(_VERSION, '4') != '4':
+        # Keystone would prove by it, and older ones cover neither the body nor
+        # headers.
+        raise _incomplete(f'{_VERSION} is not 4')
     if 'HTTP_AUTHORIZATION' in environ:
         header: str = environ['HTTP_AUTHORIZATION']
         if not header.startswith('AWS4'):

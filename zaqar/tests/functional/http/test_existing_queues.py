@@ -137,6 +137,11 @@ def test_queues_are_listed_by_their_dead_letter_queue(
     assert _names(new, 'dead_letter_queue=dead&marker=a') == ['b', 'e']
     assert _names(new, 'dead_letter_queue=other') == ['c']
     assert _names(new, 'dead_letter_queue=none') == []
+    assert _names(new, f'dead_letter_queue=dead&marker={"b" * 999}') == ['e']
+    assert _names(new, 'dead_letter_queue=dead&marker=b%00') == ['e']
+    for name in ('%00', 'a/b', 'x' * 999):
+        answer = new('GET', f'/v2/queues?dead_letter_queue={name}')
+        assert answer.status == 400
 
 
 _PATCH = {'Content-Type': PATCH}

@@ -121,7 +121,8 @@ def test_what_does_not_exist_is_404(new: Api) -> None:
     assert new('POST', REDRIVE, {'dry_run': True}).status == 404
     assert new('GET', f'{QUEUE}/redrives').json == {'redrives': []}
     for method in ('GET', 'DELETE'):
-        assert new(method, f'{QUEUE}/redrives/x').status == 404
+        for name in ('x', '%00', 'a' * 999):
+            assert new(method, f'{QUEUE}/redrives/{name}').status == 404
     path = begin_elsewhere(new)
     other = {'X-Project-ID': 'another'}
     for method in ('GET', 'DELETE'):

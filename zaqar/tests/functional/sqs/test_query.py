@@ -13,6 +13,8 @@ from botocore.credentials import Credentials
 
 from zaqar.tests.functional.sqs.clients import REGION, Form, Native, texts
 
+_ENTRY = 'SendMessageBatchRequestEntry.1.'
+
 
 @pytest.fixture
 def queue(form: Form) -> str:
@@ -111,6 +113,10 @@ def test_a_presigned_request_is_a_link(form: Form, queue: str) -> None:
         ({'Action': 'SendMessage', 'MessageBody.1.a': ''}, 'Invalid'),
         ({'Action': 'SendMessage', 'MessageBody': '\x02'}, 'InvalidMessageC'),
         ({'Action': 'SendMessageBatch'}, 'MissingParameter'),
+        (
+            {'Action': 'SendMessageBatch', f'{_ENTRY * 1000}Id': 'x'},
+            'InvalidParameterValue',
+        ),
         ({'Action': ''}, 'InvalidAction'),
     ],
 )

@@ -11,6 +11,9 @@ import pytest
 from zaqar.tests.functional.sqs.clients import Native, sqs
 from zaqar.tests.servers.zaqar import Zaqar
 
+_COUNT = '{"deadLetterTargetArn": "a", "maxReceiveCount": "%s"}'
+_SURROGATE = '{"deadLetterTargetArn": "\\ud800", "maxReceiveCount": 1}'
+
 
 def _attributes(client: Any, url: str) -> dict[str, str]:
     answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=['All'])
@@ -58,6 +61,8 @@ def test_attributes_are_those_of_the_queue(
         ({'RedrivePolicy': '[]'}, 'InvalidAttributeValue'),
         ({'RedrivePolicy': '{"deadLetterTargetArn": 1}'}, 'InvalidAttrib'),
         ({'RedriveAllowPolicy': '{"redrivePermission": 1}'}, 'InvalidAttrib'),
+        ({'RedrivePolicy': _COUNT % ('9' * 5000)}, 'InvalidAttributeValue'),
+        ({'RedrivePolicy': _SURROGATE}, 'InvalidAttributeValue'),
         ({'KmsMasterKeyId': 'mine'}, 'InvalidAttributeValue'),
         ({'SqsManagedSseEnabled': 'true'}, 'InvalidAttributeValue'),
         ({'Policy': '{}'}, 'InvalidAttributeValue'),
@@ -139,6 +144,18 @@ def test_dead_letter_queues_say_who_may_have_them(client: Any) -> None:
         client.set_queue_attributes(
             QueueUrl=urls['b'],
             Attributes=redrive('3', arns['dead'].replace('dead', 'none')),
+        )
+
+
+def test_metadata_that_another_version_stored_spoils_no_change(
+    client: Any, native: Native
+) -> None:
+    old = {'OpenStack-API-Version': 'messaging 2.0'}
+    native('PUT', 'q.fifo', {'sqs_fifo': 'free'}, **old)
+    url = client.get_queue_url(QueueName='q.fifo')['QueueUrl']
+    with pytest.raises(client.exceptions.ClientError, match='Only FIFO'):
+        client.set_queue_attributes(
+            QueueUrl=url, Attributes={'ContentBasedDeduplication': 'true'}
         )
 
 

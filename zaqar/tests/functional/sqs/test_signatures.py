@@ -158,6 +158,14 @@ def test_a_presigned_request_expires() -> None:
             read = signatures.read({**environ, 'QUERY_STRING': wrong}, b'')
             assert read is not None
             read.check_time(NOW)
+    # Keystone would prove it in another way.
+    older = {**environ, 'QUERY_STRING': f'{query}&SignatureVersion=0'}
+    with pytest.raises(Fault, match='IncompleteSignature'):
+        signatures.read(older, b'')
+    odd = query.replace('0' * 64, '%C3%A9')
+    read = signatures.read({**environ, 'QUERY_STRING': odd}, b'')
+    assert read is not None
+    assert not read.is_made_with('secret')
 
 
 def test_an_unsigned_request_is_refused(zaqar: Zaqar, form: Form) -> None:
