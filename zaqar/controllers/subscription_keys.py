@@ -86,10 +86,11 @@ def rotated(options: Options, now: int) -> Options:
 
 def made(options: Options, now: int) -> Key | None:
     """Return the key that the service has made, None if it has made none."""
-    if BESIDE not in options:
+    secret = options.get(OPTION)
+    if BESIDE not in options or not isinstance(secret, str):
         return None
     beside = _beside(options)
-    return Key(options[OPTION], beside.until if beside.is_valid(now) else None)
+    return Key(secret, beside.until if beside.is_valid(now) else None)
 
 
 def valid(options: Options, now: int) -> Sequence[str]:
@@ -107,7 +108,12 @@ def valid(options: Options, now: int) -> Sequence[str]:
 
 
 def _beside(options: Options) -> _Beside:
-    return msgspec.convert(options[BESIDE], _Beside)
+    try:
+        return msgspec.convert(options[BESIDE], _Beside)
+    except msgspec.ValidationError:
+        # A client stored it through a process of an earlier release, to which
+        # the option is a free one.
+        return _Beside()
 
 
 def _made() -> str:
