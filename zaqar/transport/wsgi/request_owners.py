@@ -25,6 +25,10 @@ class KnownCallers(BoundedCache[int, str]):
     def note(self, environ: Environ, project: str) -> None:
         """Note that a caller has been answered on behalf of a project."""
         number = caller(environ)
+        if not number:
+            # Others who show nothing are not of this project: clients of
+            # Amazon SQS are all known by their signatures alone.
+            return
         if number not in self or self[number] != project:
             self[number] = project
 
