@@ -226,6 +226,9 @@ class Dispatcher:
         query = operation.query
         if values:
             arguments |= query_parsing.parse(query, values, version)
+            for name, rule in operation.rules.items():
+                if arguments[name]:
+                    self._authorizer.check(rule, identity, scope, path)
         elif query:
             arguments |= operation.no_query
         if operation.keep_unknown:

@@ -151,6 +151,7 @@ class Operation:
 
     :ivar name: the WebSocket action
     :ivar http: method and path, None for an action without a route
+    :ivar rules: a rule of their own for parameters of the query, by name
     :ivar further: rules about what the document names
     :ivar error_message: error text when a store does not respond
     :ivar rel: the relation in the home document
@@ -183,6 +184,7 @@ class Operation:
     body: Body | None = None
     rel: str | None = None
     conflict: str = ''
+    rules: Mapping[str, Rule] = field(default_factory=dict)
     further: FurtherRules | None = None
     keep_unknown: bool = False
     needs: frozenset[Feature] = frozenset()

@@ -174,9 +174,6 @@ _NAMED = array(
 
 TOPIC_PAGE = obj({'topics': _NAMED, 'links': LINKS})
 
-QUEUE_PAGE = obj(
-    {'queues': _NAMED, 'links': LINKS, 'count': COUNT}, optional=['count']
-)
 _END = obj({'href': TEXT, 'age': COUNT, 'created': TEXT})
 
 
@@ -199,6 +196,35 @@ STATS = obj(
         ),
         'rates': since(V2_1, obj({'posted': _RATE, 'deleted': _RATE})),
     }
+)
+_IN_SHORT: Schema = obj(
+    {
+        'messages': obj(
+            {'claimed': COUNT, 'free': COUNT, 'total': COUNT, 'delayed': COUNT}
+        ),
+        'oldest_free_age': {'type': ['integer', 'null'], 'minimum': 0},
+        'rates': obj({'posted': _RATE, 'deleted': _RATE}),
+    }
+)
+QUEUE_PAGE = obj(
+    {
+        'queues': array(
+            obj(
+                {
+                    'name': TEXT,
+                    'href': TEXT,
+                    'metadata': METADATA,
+                    'stats': since(
+                        V2_1, {'anyOf': [_IN_SHORT, {'type': 'null'}]}
+                    ),
+                },
+                optional=['metadata', 'stats'],
+            )
+        ),
+        'links': LINKS,
+        'count': COUNT,
+    },
+    optional=['count'],
 )
 TOPIC_STATS = obj({'messages': _counts({}, 'claimed', 'free')})
 

@@ -15,15 +15,15 @@ from zaqar.controllers import (
     existing_queues,
     flavors,
     metadata_json_patch,
+    queue_stats,
     reserved_metadata,
     subscription_records,
 )
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.configured_limits import MAX_NAME, page_size
-from zaqar.controllers.rate_estimates import Rates
-from zaqar.controllers.result_types import Counted, NamedQueue, QueuePage
+from zaqar.controllers.result_types import NamedQueue, QueuePage
 from zaqar.errors import InvalidBody, InvalidRequest, NotFound
-from zaqar.models import Kind, Queue, Record, Scope, Stats
+from zaqar.models import Kind, Queue, Record, Scope
 from zaqar.storage.record_updates_and_listing import repeat
 
 #: Records read at a time while a filter is applied, and at first: nobody
@@ -50,6 +50,7 @@ def list_(
     with_count: bool | None = None,
     prefix: str | None = None,
     dead_letter_queue: str | None = None,
+    with_stats: bool | None = None,
     kind: Kind = Kind.QUEUE,
 ) -> QueuePage:
     """List the project's queues or topics by name, byte-wise ascending.
@@ -60,13 +61,14 @@ def list_(
         value, taken as an integer if it reads as one
     :param prefix: only queues whose name begins with it
     :param dead_letter_queue: only queues that have this one, by an index
+    :param with_stats: add the statistics of each in short, by one more call
     :raises InvalidRequest: no queue can have that name
     :returns: a page that may be short, even empty, while it has a marker:
         a request reads a bounded amount of metadata
     """
     size = page_size(limit, ctx.limits.max_queues_per_page, 'no greater than')
     values = _filter_values(filters)
-    lines: list[NamedQueue] = []
+    chosen: list[Record] = []
     is_filtered = name is not None or bool(values)
     first = min(size, FIRST_BATCH) if is_filtered else size
     scan: _Scan | dead_letter_sources.Scan
@@ -81,9 +83,10 @@ def list_(
                 break
             continue
         if _matches(record, name, values):
-            lines.append(_line(ctx, kind, record, bool(detailed)))
-            if len(lines) == size:
+            chosen.append(record)
+            if len(chosen) == size:
                 break
+    lines = [_line(ctx, kind, record, bool(detailed)) for record in chosen]
     management = ctx.catalogue.management
     return QueuePage(
         kind,
@@ -94,6 +97,7 @@ def list_(
             'detailed': detailed,
             'name': name,
             **({} if with_count is None else {'with_count': with_count}),
+            **({} if with_stats is None else {'with_stats': with_stats}),
             **({} if prefix is None else {'prefix': prefix}),
             **(
                 {}
@@ -105,6 +109,7 @@ def list_(
         management.count(kind, ctx.identity.project) if with_count else None,
         marker=scan.resume(lines),
         bytes_decoded=scan.bytes_decoded,
+        counts=queue_stats.of_page(ctx, kind, chosen) if with_stats else None,
     )
 
 
@@ -192,22 +197,6 @@ def update(ctx: Context, *, scope: Scope, document: Any) -> dict[str, Any]:
 def delete(ctx: Context, *, scope: Scope) -> None:
     """Delete a queue with its messages and claims; a missing one is fine."""
     ctx.catalogue.delete(scope)
-
-
-def stats(ctx: Context, *, scope: Scope) -> Counted:
-    def count(store: Any, queue: Queue) -> Counted:
-        now = store.clock.now()
-        counts = store.stats(queue.qid, now=now)
-        return Counted(
-            counts,
-            now,
-            ctx.rates.update(queue.qid, counts, now),
-            created_at=queue.created_at,
-            changed_at=queue.changed_at,
-        )
-
-    missing = Counted(Stats(), 0, Rates(), exists=False)
-    return ctx.catalogue.run(scope, count, missing)
 
 
 def purge(

@@ -27,6 +27,8 @@ class QueuePage(msgspec.Struct, frozen=True):
     :ivar count: all queues of the project, None if not requested
     :ivar marker: where the next page begins, None after an empty last one
     :ivar bytes_decoded: of metadata that was read to select the queues
+    :ivar counts: the statistics of each queue, None where its store does not
+        answer; None if not requested
     """
 
     kind: Kind
@@ -35,6 +37,7 @@ class QueuePage(msgspec.Struct, frozen=True):
     count: int | None = None
     marker: str | None = None
     bytes_decoded: int = 0
+    counts: 'Sequence[Counted | None] | None' = None
 
 
 class MessagePage(msgspec.Struct, frozen=True):

@@ -206,8 +206,8 @@ class PooledCatalogue(Catalogue):
         self._register(fresh)
         return fresh
 
-    def _from_record(self, scope: Scope, record: Recorded) -> Queue:
-        queue = super()._from_record(scope, record)
+    def from_record(self, scope: Scope, record: Recorded) -> Queue:
+        queue = super().from_record(scope, record)
         if queue.pool:
             return queue
         return structs.replace(queue, pool=self._adopted_pool(scope))

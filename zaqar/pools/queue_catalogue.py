@@ -111,7 +111,7 @@ class Catalogue:
         if record is None:
             self.forget(scope)
             return None
-        return self._cache.add(self._from_record(scope, record))
+        return self._cache.add(self.from_record(scope, record))
 
     def create(
         self,
@@ -203,7 +203,7 @@ class Catalogue:
             self._drop_successors(queue)
         elif record.data['qid'] != queue.qid:
             # Somebody repaired the record between the two steps.
-            self._drop(self._from_record(scope, record))
+            self._drop(self.from_record(scope, record))
             self._drop_successors(queue)
 
     def store(self, queue: Queue) -> MessageStore:
@@ -346,7 +346,7 @@ class Catalogue:
         for record in self.management.list(
             SUCCESSOR, parent, after=None, limit=100
         ):
-            successor = self._from_record(queue.scope, record)
+            successor = self.from_record(queue.scope, record)
             self._drop(successor)
             self.management.delete(SUCCESSOR, parent, record.name)
             self._drop_successors(successor)
@@ -367,7 +367,7 @@ class Catalogue:
     def _next_incarnation(self, queue: Queue) -> Queue:
         return structs.replace(queue, qid=secrets.token_hex(16), origin='')
 
-    def _from_record(self, scope: Scope, record: Record) -> Queue:
+    def from_record(self, scope: Scope, record: Record) -> Queue:
         return queue_record_data.queue(scope, record)
 
     def _write(self, queue: Queue) -> bool:

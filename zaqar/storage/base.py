@@ -13,7 +13,6 @@ from zaqar.models import (
     Page,
     Record,
     Settlement,
-    Stats,
 )
 from zaqar.storage.availability import WatchableStore
 from zaqar.storage.inspection import InspectableStore
@@ -315,10 +314,6 @@ class MessageStore(Store, WatchableStore, InspectableStore):
     @abc.abstractmethod
     def release(self, qid: str, claim_id: str, *, now: int) -> None:
         """Free the messages of a claim at once; an unknown one is fine."""
-
-    @abc.abstractmethod
-    def stats(self, qid: str, *, now: int) -> Stats:
-        """Count live messages, exactly, and name both ends."""
 
     @abc.abstractmethod
     def purge(self, qid: str, *, now: int) -> None:

@@ -6,6 +6,7 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from zaqar.errors import QueueGone
 from zaqar.models import Message, Stats
 
 #: What a crash may lose where data reach the disk once a second.
@@ -63,6 +64,25 @@ class InspectableStore(abc.ABC):
         self, qid: str, ids: Sequence[str], *, now: int
     ) -> Sequence[Message]:
         """Return the live ones of ``ids``, each once, in queue order."""
+
+    @abc.abstractmethod
+    def stats(self, qid: str, *, now: int) -> Stats:
+        """Count live messages, exactly, and name both ends."""
+
+    def stats_of(self, qids: Sequence[str], *, now: int) -> Sequence[Stats]:
+        """Count the live messages of many queues, in their order.
+
+        Exactly, as :meth:`stats` does, but without naming ends. A queue that
+        was dropped has none. Drivers need the same few round trips for any
+        page of queues.
+        """
+        counts = []
+        for qid in qids:
+            try:
+                counts.append(self.stats(qid, now=now))
+            except QueueGone:
+                counts.append(Stats())
+        return counts
 
     def inspect(
         self, qid: str, message_id: str, *, now: int

@@ -20,6 +20,7 @@ from zaqar.controllers.redrive_records import Redrive
 from zaqar.controllers.result_types import (
     Counted,
     DryRun,
+    QueuePage,
     StartedRedrive,
     Subscribed,
 )
@@ -142,6 +143,31 @@ def statistics(
             'deleted': counted.rates.deleted,
         }
     return document
+
+
+def short_statistics(counted: Counted | None) -> dict[str, Any] | None:
+    """Return what a list shows of the statistics of a queue."""
+    if counted is None:
+        return None
+    stats = counted.stats
+    start = stats.oldest_free_at
+    return {
+        'messages': {
+            'claimed': stats.claimed,
+            'free': stats.free,
+            'total': stats.total,
+            'delayed': stats.delayed,
+        },
+        'oldest_free_age': None if start is None else age(start, counted.now),
+        'rates': msgspec.structs.asdict(counted.rates),
+    }
+
+
+def with_statistics(items: Sequence[dict[str, Any]], page: QueuePage) -> None:
+    """Add to the queues of a page what it has of their statistics."""
+    if page.counts is not None:
+        for item, counted in zip(items, page.counts, strict=True):
+            item['stats'] = short_statistics(counted)
 
 
 def _counts(

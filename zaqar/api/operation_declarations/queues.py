@@ -26,7 +26,12 @@ from zaqar.api.operation_declarations import (
 )
 from zaqar.api.policy_defaults import MEMBER, READER, STACK_USER, any_of
 from zaqar.api_versions import V2_1
-from zaqar.controllers import guarantees, queues, signed_urls
+from zaqar.controllers import (
+    guarantees,
+    queue_stats,
+    queues,
+    signed_urls,
+)
 from zaqar.controllers.metadata_json_patch import operations
 from zaqar.errors import InvalidBody
 from zaqar.models import Scope
@@ -112,6 +117,8 @@ def _shared(document: Any, scope: Scope) -> Iterator[tuple[Rule, Scope]]:
                 yield rule, scope
 
 
+_STATS = Rule('queues:stats', READER, 'Count the messages of a queue.')
+
 OPERATIONS = (
     Operation(
         name='queue_list',
@@ -139,7 +146,14 @@ OPERATIONS = (
                 'Only queues that have this one for dead letters.',
                 since=V2_1,
             ),
+            Param(
+                'with_stats',
+                'bool',
+                'Add the statistics of each queue, in short.',
+                since=V2_1,
+            ),
         ),
+        rules={'with_stats': _STATS},
         rel='rel/queues',
         keep_unknown=True,
     ),
@@ -207,8 +221,8 @@ OPERATIONS = (
     Operation(
         name='queue_get_stats',
         http='GET /v2/queues/{queue_name}/stats',
-        rule=Rule('queues:stats', READER, 'Count the messages of a queue.'),
-        handler=queues.stats,
+        rule=_STATS,
+        handler=queue_stats.show,
         summary='Count the messages of a queue.',
         error_message='Queue stats could not be read',
         responses={200: response_schemas.STATS},

@@ -82,13 +82,16 @@ def _relation(rel: str) -> str:
     return rel.replace('rel/', f'rel/{_PREFIX}')
 
 
-def _without_count(row: Operation) -> dict[str, Any]:
-    params = tuple(p for p in row.query if p.name != 'with_count')
-    return {'query': params} if len(params) < len(row.query) else {}
+def _without_counts(row: Operation) -> dict[str, Any]:
+    counts = ('with_count', 'with_stats')
+    params = tuple(p for p in row.query if p.name not in counts)
+    if len(params) == len(row.query):
+        return {}
+    return {'query': params, 'rules': {}}
 
 
 _FROM_QUEUES = tuple(
-    _of_topic(row, **_without_count(row), **_QUEUES[row.name])
+    _of_topic(row, **_without_counts(row), **_QUEUES[row.name])
     for row in queues.OPERATIONS
     if row.name in _QUEUES
 )

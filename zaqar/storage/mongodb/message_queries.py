@@ -200,6 +200,12 @@ class Reader:
             self._database, queue, now, has_woken=self._has_woken(queue, now)
         )
 
+    def stats_of(self, qids: Sequence[str], now: int) -> list[Stats]:
+        counts: dict[str, Stats] = {}
+        for queues in self._cache.refresh_all(qids):
+            counts |= message_counts.count_many(self._database, queues, now)
+        return [counts.get(qid, Stats()) for qid in qids]
+
     def _has_woken(self, queue: CachedQueue, now: int) -> bool:
         if not queue.wakes_by(now):
             return False

@@ -193,6 +193,9 @@ class MongoMessageStore(base.MessageStore):
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._reader.stats(qid, now)
 
+    def stats_of(self, qids: Sequence[str], *, now: int) -> Sequence[Stats]:
+        return self._reader.stats_of(qids, now)
+
     def inspect(
         self, qid: str, message_id: str, *, now: int
     ) -> Inspected | None:

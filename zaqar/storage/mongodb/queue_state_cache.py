@@ -8,6 +8,7 @@ meanwhile reach messages that are never shown again.
 """
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from zaqar.bounded_cache import BoundedCache
@@ -104,6 +105,27 @@ class QueueCache:
             self.invalidate(qid)
             return None
         return self.update(qid, document, start)
+
+    def refresh_all(
+        self, qids: Sequence[str]
+    ) -> Iterator[Sequence[CachedQueue]]:
+        """Yield queues as they are now, by partition.
+
+        Without those that were never seen, or are gone.
+        """
+        by_partition: dict[int, set[str]] = {}
+        for qid in qids:
+            partition = self._database.partition(qid)
+            by_partition.setdefault(partition, set()).add(qid)
+        for partition, some in by_partition.items():
+            start = time.monotonic()
+            where: Document = {
+                '_id': {'$in': [*some]},
+                'gone': {'$exists': False},
+            }
+            source = self._database.collection('queue', partition)
+            rows = self._database.find(source, where)
+            yield [self.update(str(row['_id']), row, start) for row in rows]
 
     def read(self, qid: str) -> Document | None:
         partition = self._database.partition(qid)

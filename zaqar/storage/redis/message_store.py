@@ -11,7 +11,6 @@ from zaqar.errors import QueueGone, StaleMetadata, StoreUnavailable
 from zaqar.models import (
     Claim,
     Message,
-    MessageSpan,
     NewMessage,
     Page,
     Settlement,
@@ -31,6 +30,7 @@ from zaqar.storage.redis import (
     posting,
     scripts,
     settling,
+    statistics,
 )
 from zaqar.storage.redis.client import DEADLINE, RedisClient
 from zaqar.storage.redis.queue_watch import WatchOpener
@@ -241,24 +241,12 @@ class RedisMessageStore(base.MessageStore):
         self._run(scripts.RELEASE, qid, now, claim)
 
     def stats(self, qid: str, *, now: int) -> Stats:
-        posted, free, claimed, delayed, start, held, *flat = self._run_to_end(
-            scripts.STATS, qid, now, message_codec.HEAD_SIZE
+        return statistics.decode(
+            self._run_to_end(scripts.STATS, qid, now, message_codec.HEAD_SIZE)
         )
-        number = int(posted) if posted else None
-        if not flat:
-            return Stats(posted=number)
-        oldest = MessageSpan(*message_codec.decode_head(*flat[:2]))
-        newest = MessageSpan(*message_codec.decode_head(*flat[3:5]))
-        return Stats(
-            free,
-            claimed,
-            oldest,
-            newest,
-            delayed=delayed,
-            held_by_groups=held,
-            oldest_free_at=int(start) if start else None,
-            posted=number,
-        )
+
+    def stats_of(self, qids: Sequence[str], *, now: int) -> Sequence[Stats]:
+        return statistics.of_many(self._client, qids, now)
 
     def guarantees(self, qid: str) -> Guarantees:
         return guarantees.read(self._client, qid)

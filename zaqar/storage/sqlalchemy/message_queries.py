@@ -2,8 +2,10 @@
 """Queries for messages."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from msgspec import structs
 
 from zaqar.models import Message, MessageSpan, Page, Stats
 from zaqar.storage.base import SCAN_LIMIT
@@ -58,6 +60,7 @@ _COUNTED = (
     (f'{_HELD} = 2', 'message_waking'),
     (f'{_HELD} = 1', 'message_waking'),
 )
+_OF_QUEUES = 'FROM message_queue q WHERE q.dropped_at IS NULL'
 _END = (
     f'SELECT {COLUMNS} FROM message m WHERE {_LIVE} ORDER BY m.seq %s LIMIT 1'
 )
@@ -298,21 +301,34 @@ def stats(session: SqlSession, qid: str, now: int) -> Stats:
         # There was never a post to it, or it is gone.
         queue_state.check_gone(session, qid)
         return Stats()
-    posted, free, woken, delayed, claimed, *starts = row[:7]
-    in_group, delayed_in_group, held_by_groups, start = row[7:]
-    starts.append(start)
-    free += woken + delayed + (in_group or 0)
-    delayed += delayed_in_group or 0
+    counted = _stats(row)
     oldest = _span(session, values, 'ASC')
     newest = _span(session, values, 'DESC')
     if oldest is None or newest is None:
-        return Stats(posted=posted)
+        return Stats(posted=counted.posted)
+    return structs.replace(counted, oldest=oldest, newest=newest)
+
+
+def stats_of(
+    session: SqlSession, qids: Sequence[str], now: int
+) -> Mapping[str, Stats]:
+    """Return the statistics of queues, without ends, by one query.
+
+    Of those that were seen and are not gone.
+    """
+    sql = _counts(session.dialect, len(qids))
+    values = {'now': now, **placeholder_values('q', qids)}
+    return {row[-1]: _stats(row[:-1]) for row in session.all(sql, values)}
+
+
+def _stats(row: Row) -> Stats:
+    posted, free, woken, delayed, claimed, *starts = row[:7]
+    in_group, delayed_in_group, held_by_groups, start = row[7:]
+    starts.append(start)
     return Stats(
-        free,
+        free + woken + delayed + (in_group or 0),
         claimed,
-        oldest,
-        newest,
-        delayed=delayed,
+        delayed=delayed + (delayed_in_group or 0),
         held_by_groups=held_by_groups or 0,
         oldest_free_at=min(
             (start for start in starts if start is not None), default=None
@@ -321,12 +337,15 @@ def stats(session: SqlSession, qid: str, now: int) -> Stats:
     )
 
 
-@functools.cache
-def _counts(dialect: str) -> str:
+@functools.lru_cache(maxsize=512)
+def _counts(dialect: str, queues: int = 0) -> str:
     """Return the query for how many rows a queue has, and of which kinds.
 
     It begins with the number of the next message; then comes when the oldest
     claimable ones were posted, and what concerns groups.
+
+    :param queues: how many there are, each with its qid behind the others;
+        0 for one queue without
     """
 
     def rows(kind: str) -> str:
@@ -343,11 +362,14 @@ def _counts(dialect: str) -> str:
         # Those of groups are claimable only if their groups are free.
         f'(SELECT min(m.created_at) {rows(_WOKEN)} AND m.group_key IS NULL)',
     ]
-    return (
-        f'SELECT q.next_seq, {", ".join([*counts, *starts])}, '
-        f'{group_statistics.counts(dialect)} '
-        'FROM message_queue q WHERE q.qid = :qid AND q.dropped_at IS NULL'
+    columns = ', '.join(
+        ('q.next_seq', *counts, *starts, group_statistics.counts(dialect))
     )
+    if not queues:
+        return f'SELECT {columns} {_OF_QUEUES} AND q.qid = :qid'
+    names = placeholders('q', queues)
+    columns = f'{columns}, q.qid'.replace(QUEUE, 'q.id')
+    return f'SELECT {columns} {_OF_QUEUES} AND q.qid IN ({names})'
 
 
 def _span(

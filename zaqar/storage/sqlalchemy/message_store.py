@@ -273,6 +273,14 @@ class SqlMessageStore(base.MessageStore):
     def stats(self, qid: str, *, now: int) -> Stats:
         return self._database.read(message_queries.stats, qid, now)
 
+    def stats_of(self, qids: Sequence[str], *, now: int) -> Sequence[Stats]:
+        counts: dict[str, Stats] = {}
+        for start in range(0, len(qids), message_volume.CHUNK):
+            chunk = qids[start : start + message_volume.CHUNK]
+            read = message_queries.stats_of
+            counts |= self._database.read(read, chunk, now)
+        return [counts.get(qid, Stats()) for qid in qids]
+
     def guarantees(self, qid: str) -> Guarantees:
         return self._database.read(guarantees.read)
 

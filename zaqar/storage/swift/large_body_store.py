@@ -128,6 +128,7 @@ class LargeBodyStore(base.MessageStore):
     unmark_subscribed = _of_rows('unmark_subscribed')
     release = _of_rows('release')
     stats = _of_rows('stats')
+    stats_of = _of_rows('stats_of')
     volume = _of_rows('volume')
     availability = _of_rows('availability')
     watch = _of_rows('watch')

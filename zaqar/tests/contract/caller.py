@@ -10,7 +10,14 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from zaqar.controllers import claims, messages, posting, queues, settling
+from zaqar.controllers import (
+    claims,
+    messages,
+    posting,
+    queue_stats,
+    queues,
+    settling,
+)
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.result_types import MessagePage
 from zaqar.models import Claim, Kind, Message, Scope, Stats
@@ -155,7 +162,7 @@ class Caller:
 
     def stats(self) -> Stats:
         """Count."""
-        return queues.stats(self.ctx, scope=self.scope).stats
+        return queue_stats.show(self.ctx, scope=self.scope).stats
 
     def purge(self) -> None:
         """Empty the queue."""

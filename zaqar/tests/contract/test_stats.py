@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from zaqar.models import MessageSpan, Stats
+from zaqar.storage.base import MessageStore
 from zaqar.tests.contract.probe import Hand, Probe
 
 
@@ -237,3 +240,32 @@ def test_the_number_of_posted_messages_rises_with_posts_alone(
     assert posted() == start + 5
     queue.post('c')
     assert posted() == start + 6
+
+
+def test_many_queues_are_counted_as_each_alone(
+    queue: Probe, another: Probe, store: MessageStore, hand: Hand
+) -> None:
+    gone, unseen, emptied, mixed = (Probe(store, hand) for _ in range(4))
+    queue.post(*range(5))
+    queue.take(2, ttl=60)
+    queue.post('later', delay=90)
+    another.post('dead', ttl=60)
+    gone.post('a')
+    gone.drop()
+    emptied.post('a')
+    emptied.pop()
+    mixed.post('a', ttl=600, **({'group': 'g'} if store.has_groups else {}))
+    mixed.post('b', ttl=600, **({'group': 'g'} if store.has_groups else {}))
+    mixed.take(1, ttl=600)
+    probes = [mixed, unseen, another, queue, emptied]
+    for _ in range(2):
+        counts = store.stats_of(
+            [probe.qid for probe in (*probes, gone)], now=hand.now
+        )
+        for probe, count in zip(probes, counts, strict=False):
+            alone = structs.replace(probe.stats(), oldest=None, newest=None)
+            assert count == alone
+        assert counts[-1] == Stats()
+        hand.move(60)
+    assert store.stats_of([], now=hand.now) == []
+    assert [one.total for one in counts] == [2, 0, 0, 6, 0, 0]

@@ -126,6 +126,7 @@ def _queue_page(page: QueuePage, request: RequestInfo) -> Reply:
         if queue.metadata is not None:
             item['metadata'] = queue.metadata
         items.append(item)
+    resource_representations.with_statistics(items, page)
     noun = 'queues' if page.kind is Kind.QUEUE else 'topics'
     status, document = _page(noun, items, page.marker)
     if page.count:

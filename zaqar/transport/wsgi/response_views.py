@@ -81,10 +81,14 @@ def _queue_page(page: QueuePage, scope: None, path: str) -> Response:
     folder = _COLLECTION[page.kind]
     items = []
     for queue in page.queues:
-        item = {'name': queue.name, 'href': f'{folder}/{queue.name}'}
+        item: dict[str, Any] = {
+            'name': queue.name,
+            'href': f'{folder}/{queue.name}',
+        }
         if queue.metadata is not None:
-            item['metadata'] = queue.metadata  # type: ignore[assignment]
+            item['metadata'] = queue.metadata
         items.append(item)
+    resource_representations.with_statistics(items, page)
     links = []
     if page.marker is not None:
         links.append(next_page(folder, page.again, page.marker))

@@ -238,6 +238,19 @@ def test_what_nobody_would_get_hinders_no_sharing(
     assert _share(api, 'member', methods=['GET', 'DELETE']) == 200
 
 
+def test_a_list_with_statistics_needs_the_rule_of_both(
+    make_api: MakeApi, tmp_path: pathlib.Path
+) -> None:
+    policy = tmp_path / 'policy.yaml'
+    policy.write_text('"queues:stats": "role:admin"\n')
+    api = make_api(f'{NEW}policy_file = {policy}\n').with_changes(
+        roles='reader', version='messaging 2.1'
+    )
+    assert api('GET', '/v2/queues').status == 200
+    assert api('GET', '/v2/queues?with_stats=false').status == 200
+    assert api('GET', '/v2/queues?with_stats=true').status == 403
+
+
 # Confirming.
 
 

@@ -288,6 +288,26 @@ def test_with_count_counts_all_queues_unless_there_are_none(
     assert (len(answer['queues']), answer['count']) == (1, 3)
 
 
+def test_a_list_shows_the_statistics_of_queues_in_short(api: Api) -> None:
+    newer = {'OpenStack-API-Version': 'messaging 2.1'}
+    path = '/v2/queues?with_stats=true'
+    api('PUT', '/v2/queues/empty')
+    messages = [{'body': 1, 'ttl': 300}, {'body': 2, 'ttl': 300, 'delay': 90}]
+    api('POST', f'{QUEUE}/messages', {'messages': messages}, headers=newer)
+    answer = api('GET', path, headers=newer).json
+    alone = api('GET', f'{QUEUE}/stats', headers=newer).json
+    shown = {one['name']: one['stats'] for one in answer['queues']}
+    assert shown['empty']['messages']['total'] == 0
+    assert shown['empty']['oldest_free_age'] is None
+    counts = {'free': 2, 'claimed': 0, 'total': 2, 'delayed': 1}
+    assert shown['jobs']['messages'] == counts
+    assert shown['jobs'].keys() == alone.keys()
+    assert 'with_stats=true' in answer['links'][0]['href']
+    assert b'stats' not in api('GET', '/v2/queues', headers=newer).body
+    # To older clients it is a filter, as ever.
+    assert api('GET', path).json['queues'] == []
+
+
 @pytest.mark.proves('name filter is literal')
 @pytest.mark.parametrize(
     ('name', 'expected'),

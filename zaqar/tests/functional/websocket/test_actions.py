@@ -85,6 +85,9 @@ def test_queues_are_listed_page_by_page(talk: Talk) -> None:
     rest = talk.ask('queue_list', marker='b', detailed=True)
     assert [queue['name'] for queue in rest.body['queues']] == ['c']
     assert rest.body['queues'][0]['metadata']['_default_message_ttl'] == 3600
+    newer = {'OpenStack-API-Version': 'messaging 2.1'}
+    counted = talk.ask('queue_list', headers=newer, with_stats=True, limit=1)
+    assert counted.body['queues'][0]['stats']['messages']['total'] == 0
     assert talk.ask('queue_list', limit=0).is_error(400)
     assert talk.ask('queue_list', limit=21).is_error(400)
 
