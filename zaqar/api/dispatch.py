@@ -69,7 +69,7 @@ class Dispatcher:
         self.signer = context.signer
         self.quotas = context.quotas
         self._authorizer = authorizer
-        self._throttle = context.throttle
+        self.throttle = context.throttle
         self._context = context
         self._observe = observe
         self._top_projects = top_projects
@@ -215,10 +215,10 @@ class Dispatcher:
         ):
             raise NoRoute
         # One that was woken has been counted.
-        if self._throttle is not None and (
+        if self.throttle is not None and (
             request is None or request.ticket is None
         ):
-            self._throttle.check_request(identity.project)
+            self.throttle.check_request(identity.project)
         self._authorizer.check(operation.rule, identity, scope, path)
         arguments: dict[str, Any] = dict(path)
         if scope is not None:

@@ -53,7 +53,11 @@ class QuotaSettings:
     subscriptions_per_queue: int = _limit(
         'subscriptions to one queue or topic', 100
     )
-    sockets: int = _limit('WebSocket connections of a project', 500)
+    sockets: int = _limit(
+        'WebSocket connections of a project, and of those with streams over '
+        'HTTP',
+        500,
+    )
     message_bytes: int = _limit(
         'bytes of message bodies that a project has stored, about', 10**9
     )

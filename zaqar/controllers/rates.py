@@ -67,7 +67,9 @@ class RateSettings:
     message_bytes: float = _rate(
         'bytes of bodies of requests that post', 10_000_000
     )
-    deliveries: float = _rate('attempts to notify subscribers', 200)
+    deliveries: float = _rate(
+        'attempts to notify subscribers, and messages of streams,', 200
+    )
     mails: float = _rate('mails to subscribers', 2)
     burst: float = option(
         10.0,
@@ -178,6 +180,10 @@ class Throttle:
         self._lock = threading.Lock()
         #: Until when what was deferred for a project returns, one by one.
         self._booked: BoundedCache[Key, float] = BoundedCache(CACHED)
+
+    def limits(self, name: str) -> bool:
+        """Tell whether there is such a rate."""
+        return name in self._rates
 
     def check_request(self, project: str) -> None:
         """Count a request.

@@ -19,9 +19,9 @@ from zaqar.controllers import streams
 from zaqar.controllers.streams import StreamSource
 from zaqar.transport.websocket.connection_state_machine import ClientSocket
 from zaqar.transport.websocket.frames_and_effects import OwnedStream
-from zaqar.transport.websocket.queue_feed import Follower
 from zaqar.transport.websocket.queue_feeds import QueueFeeds
 from zaqar.transport.websocket.recent_events import MOST_TOGETHER, Batch
+from zaqar.transport.websocket.stream_follower import Follower
 from zaqar.transport.websocket.stream_formats import FrameFormat
 
 #: Seconds between looks whether all frames have been taken, at first and at

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 import h11
 
-from zaqar.errors import ZaqarError
+from zaqar.controllers.socket_quotas import Place, Sockets
+from zaqar.errors import QuotaExceeded, ZaqarError
 from zaqar.transport.large_page_fairness import TURN, Job, Turn, Turns
 from zaqar.transport.websocket.event_stream import EventStream, Streams
 from zaqar.transport.websocket.http_connection import Answer, Left
@@ -82,6 +83,7 @@ class _Exchange:
     """A request that is being answered.
 
     :ivar head: as ASGI has it
+    :ivar place: of its stream among the connections of the project
     """
 
     client: Client
@@ -89,12 +91,14 @@ class _Exchange:
     body: bytes | ZaqarError
     answer: Answer
     turn: Turn
+    place: Place
     handover: Handover = field(default_factory=Handover)
     stream: EventStream | None = None
 
     def leave(self) -> None:
         """Handle that the client has gone."""
         self.turn.give_up()
+        self.place.close()
         if self.stream is not None:
             self.stream.close()
 
@@ -105,6 +109,7 @@ class HttpRequests:
     :param longest: bytes of the longest body that is read
     :param mount: the path that clients see before that of a request
     :param streams: those that are begun
+    :param sockets: counts their connections, None to count none
     """
 
     def __init__(
@@ -116,7 +121,9 @@ class HttpRequests:
         longest: int,
         mount: str,
         streams: Streams,
+        sockets: Sockets | None = None,
     ) -> None:
+        self._sockets = sockets
         self._streams = streams
         self.loop = loop
         self.longest = longest
@@ -135,7 +142,8 @@ class HttpRequests:
         """Have a request answered."""
         head = _head(request, client.peer)
         turn = Turn(self._turns)
-        exchange = _Exchange(client, head, body, answer, turn)
+        place = Place(self._sockets)
+        exchange = _Exchange(client, head, body, answer, turn, place)
         self._submit(exchange)
         return exchange.leave
 
@@ -159,7 +167,14 @@ class HttpRequests:
         environ[TURN] = exchange.turn
         environ[stream_requests.HANDOVER] = exchange.handover
         try:
-            return wsgi_environ.call(self._app, environ)
+            result = wsgi_environ.call(self._app, environ)
+            start = exchange.handover.start
+            if start is not None:
+                exchange.place.take(start.source.scope.project)
+            return result
+        except QuotaExceeded as error:
+            exchange.handover.start = None
+            return _refusal(environ, error)
         except Exception:
             LOG.exception('A request failed')
             return _refusal(environ, ZaqarError(None))

@@ -20,7 +20,6 @@ import functools
 import itertools
 import logging
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
 from typing import Protocol
 
 from zaqar.transport.websocket import feed_fairness
@@ -35,6 +34,7 @@ from zaqar.transport.websocket.recent_events import (
     Rendering,
     batch,
 )
+from zaqar.transport.websocket.stream_follower import Follower
 from zaqar.waiting.waiters import Ticket
 
 LOG = logging.getLogger(__name__)
@@ -75,37 +75,8 @@ class Reader(Protocol):
         """Have messages after a marker read, and rendered."""
 
 
-@dataclass(slots=True, eq=False)
-class Follower:
-    """A stream, as its feed sees it.
-
-    :ivar marker: after which it gets messages
-    :ivar exclude: the client whose messages are left out, '' for none
-    :ivar send: writes messages
-    :ivar end: handles that its queue is gone
-    :ivar anchor: where it may go on if nothing is behind its marker
-    :ivar is_blocked: whether its client takes nothing at present
-    :ivar is_reading: whether a page is being read for it
-    """
-
-    marker: str
-    exclude: str
-    format: Format
-    send: Callable[[Batch], None]
-    end: Callable[[], object]
-    anchor: str | None = None
-    is_blocked: bool = False
-    is_reading: bool = False
-
-    def take(self, batch: Batch) -> int:
-        """Send what leads to another marker; return what that costs."""
-        self.marker = batch.marker
-        self.anchor = None
-        if not batch.count:
-            return 1
-        self.send(batch)
-        size = len(batch.data) // feed_fairness.BYTES
-        return feed_fairness.WRITE + batch.count + size
+def _pay_nothing(count: int, paid: Callable[[], None]) -> bool:
+    return True
 
 
 #: A marker, the anchor, and how messages are rendered.
@@ -118,6 +89,7 @@ class QueueFeed:
     :param ticket: of a reader that waits for the queue
     :param memory: where the messages are counted
     :param turns: serves the streams
+    :param pay: counts messages, see :class:`.stream_rates.StreamRates`
     """
 
     def __init__(
@@ -127,12 +99,14 @@ class QueueFeed:
         loop: Loop,
         memory: Memory,
         turns: LoopTurns,
+        pay: Callable[[int, Callable[[], None]], bool] = _pay_nothing,
     ) -> None:
         self._ticket = ticket
         self._reader = reader
         self._loop = loop
         self._memory = memory
         self._turns = turns
+        self._pay = pay
         self._recent: RecentEvents | None = None
         self._limit = FIRST_PAGE
         self._followers: dict[Follower, None] = {}
@@ -284,7 +258,7 @@ class QueueFeed:
 
     def _advance(self, follower: Follower) -> int:
         """Serve a stream; return what that has cost."""
-        if follower.is_blocked or follower.is_reading:
+        if follower.is_blocked or follower.is_held or follower.is_reading:
             return 1
         recent = self._recent
         if recent is not None:
@@ -349,7 +323,9 @@ class QueueFeed:
                 return cost
             follower = followers[number]
             # A blocked one gets it when it can be sent.
-            if follower in self._followers and not follower.is_blocked:
+            if follower in self._followers and not (
+                follower.is_blocked or follower.is_held
+            ):
                 key = (follower.exclude, follower.format)
                 if key not in batches:
                     batches[key] = batch(page.events, page.marker, *key)
@@ -380,6 +356,12 @@ class QueueFeed:
         # The read under way may have begun before its new marker was posted.
         self._unknown.pop(follower, None)
         self._aligned.pop(follower, None)
+        unpaid = messages.count - follower.paid
+        if unpaid > 0:
+            paid = functools.partial(self._paid, follower, unpaid)
+            if not self._pay(unpaid, paid):
+                follower.is_held = True
+                return 1
         try:
             return follower.take(messages)
         except Exception:
@@ -387,6 +369,13 @@ class QueueFeed:
             LOG.exception('A stream failed')
             self.leave(follower)
             return 1
+
+    def _paid(self, follower: Follower, count: int) -> None:
+        """Go on with a stream whose messages may be sent now."""
+        follower.is_held = False
+        follower.paid += count
+        if follower in self._followers:
+            self._go_on(follower)
 
     def _resume(self, followers: Sequence[Follower]) -> None:
         """Go on with streams for which a page has been read, or not."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Set
 from typing import Any
 
+from zaqar.controllers.rates import Throttle
 from zaqar.controllers.streams import StreamSource
 from zaqar.errors import NoRoute, StoreUnavailable
 from zaqar.models import Scope
@@ -17,7 +18,7 @@ from zaqar.transport.websocket.feed_fairness import (
     LoopTurns,
     PageReads,
 )
-from zaqar.transport.websocket.queue_feed import Follower, Loop, QueueFeed
+from zaqar.transport.websocket.queue_feed import Loop, QueueFeed
 from zaqar.transport.websocket.recent_events import (
     BATCH,
     Event,
@@ -25,6 +26,8 @@ from zaqar.transport.websocket.recent_events import (
     Memory,
     Rendering,
 )
+from zaqar.transport.websocket.stream_follower import Follower
+from zaqar.transport.websocket.stream_rates import StreamRates
 from zaqar.transport.websocket.worker_threads import Workers
 from zaqar.waiting.waiters import Waiters
 
@@ -46,10 +49,16 @@ class QueueFeeds:
     """One feed per queue that is followed.
 
     :param longest: bytes of the longest message
+    :param throttle: keeps projects to their rates, None without any
     """
 
     def __init__(
-        self, waiters: Waiters, workers: Workers, loop: Loop, longest: int
+        self,
+        waiters: Waiters,
+        workers: Workers,
+        loop: Loop,
+        longest: int,
+        throttle: Throttle | None = None,
     ) -> None:
         self._waiters = waiters
         self._workers = workers
@@ -59,6 +68,7 @@ class QueueFeeds:
         self._memory = Memory()
         self._turns = LoopTurns(loop)
         self._reads = PageReads()
+        self._rates = StreamRates(throttle, workers, loop)
 
     def __len__(self) -> int:
         """Return how many streams there are."""
@@ -80,7 +90,12 @@ class QueueFeeds:
                 functools.partial(self._end, key),
             )
             feed = QueueFeed(
-                ticket, reader, self._loop, self._memory, self._turns
+                ticket,
+                reader,
+                self._loop,
+                self._memory,
+                self._turns,
+                functools.partial(self._rates.pay, source.scope.project),
             )
             self._feeds[key] = feed
             feed.start()

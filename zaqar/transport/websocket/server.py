@@ -156,7 +156,13 @@ class Server:
         connections = self._connections = Connections(
             self._handler, self._settings, workers, loop, self._watch
         )
-        feeds = QueueFeeds(self._waiters, workers, loop, self._longest)
+        feeds = QueueFeeds(
+            self._waiters,
+            workers,
+            loop,
+            self._longest,
+            self._handler.dispatcher.throttle,
+        )
         connections.feeds = self._feeds = feeds
         streams = Streams(feeds, loop, self._settings.max_stream_age)
         # Requests are woken by whoever has messages for them.
@@ -169,6 +175,7 @@ class Server:
             self._longest,
             self._mount,
             streams,
+            self._sockets,
         )
         node = self._node(inner, connections, loop)
         key = Key(*(self._shared or [self._own]))

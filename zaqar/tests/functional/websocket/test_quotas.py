@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import time
 
+import requests
+
 from zaqar.api.microversions import HEADER
 from zaqar.api_versions import V2_1
+from zaqar.tests.functional.event_source import PATIENCE, EventSource
 from zaqar.tests.functional.websocket.client import Talk
 from zaqar.tests.functional.websocket.conftest import MakeServer
 
@@ -51,3 +54,29 @@ def test_frames_count_as_requests(make_server: MakeServer) -> None:
         statuses = [talk.ask('queue_list').status for _ in range(11)]
         assert statuses == [200] * 10 + [429]
         assert talk.ask('queue_list').is_error(429, 'Please try again in')
+
+
+def test_a_stream_over_http_counts_as_a_socket(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(rest='[quotas]\nsockets = 2\n')
+    url = server.socket_url.replace('ws:', 'http:') + '/v2/queues/q/messages'
+    caller = {'X-Project-ID': 'p'}
+    streams = [EventSource(url, caller) for _ in range(2)]
+    assert [one.status for one in streams] == [200, 200]
+    refused = EventSource(url, caller)
+    assert refused.status == 403
+    assert 'sockets is over limit of 2' in refused.response.text
+    other = EventSource(url, {'X-Project-ID': 'other'})
+    assert other.status == 200
+    # Whoever keeps no connection needs no place.
+    listed = requests.get(url, headers=caller, timeout=PATIENCE)
+    assert listed.status_code != 403
+    with Talk(server.socket_url, 'p') as talk:
+        assert talk.ask('queue_list').is_error(403, 'over limit of 2')
+        streams[0].close()
+        end = time.monotonic() + 30
+        while talk.ask('queue_list').status != 200:
+            assert time.monotonic() < end
+    for one in (streams[1], refused, other):
+        one.close()

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from zaqar.controllers.rates import OwnBuckets, RateSettings, Throttle
 from zaqar.controllers.streams import (
     BEGINNING,
     StreamPage,
@@ -38,13 +39,13 @@ MOST = 1000
 class House(MovedLoop):
     """A queue, its feed, and who reads at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, throttle: Throttle | None = None) -> None:
         super().__init__()
         self.messages: list[Message] = []
         self.reads = 0
         self.waiters = Waiters(self)
         workers: Any = self
-        self.feeds = QueueFeeds(self.waiters, workers, self, 1000)
+        self.feeds = QueueFeeds(self.waiters, workers, self, 1000, throttle)
         self.source = StreamSource(SCOPE, lambda: self._marker(0), self._read)
 
     # The observer of those who wait, and the threads.
@@ -442,3 +443,36 @@ def test_a_connection_that_is_closed(house: House) -> None:
     house.wait(60)
     assert len(client.socket.frames()) == count
     assert not client.socket.others and not house.timers
+
+
+@pytest.mark.parametrize('is_shared', [False, True])
+def test_messages_of_streams_count_as_deliveries(is_shared: bool) -> None:
+    now = 0.0
+
+    def timer() -> float:
+        return now
+
+    buckets = OwnBuckets(timer) if is_shared else None
+    settings = RateSettings(deliveries=10, burst=2)
+    house = House(Throttle(settings, buckets, timer))
+    client, events = Client(house), Events(house)
+    client.follow()
+
+    def counts() -> tuple[int, int]:
+        return len(client.socket.markers()), events.data.count(
+            b'event: message'
+        )
+
+    house.post(10)
+    house.wait(0)
+    assert counts() == (10, 10)
+    # No more are sent than there is room for, and none is lost.
+    house.post(10)
+    house.post(1)
+    house.wait(0)
+    assert counts() == (10, 10)
+    for _ in range(6):
+        now += 0.5
+        house.wait(0.5)
+    assert sorted(counts()) == [21, 21]
+    assert client.socket.markers() == numbers(1, 21)

@@ -19,7 +19,7 @@ from zaqar.transport.websocket import (
     recent_events,
 )
 from zaqar.transport.websocket.feed_fairness import LoopTurns
-from zaqar.transport.websocket.queue_feed import Follower, QueueFeed
+from zaqar.transport.websocket.queue_feed import QueueFeed
 from zaqar.transport.websocket.recent_events import (
     Batch,
     Event,
@@ -29,6 +29,7 @@ from zaqar.transport.websocket.recent_events import (
     RecentEvents,
     Rendering,
 )
+from zaqar.transport.websocket.stream_follower import Follower
 from zaqar.waiting.waiters import Waiters
 
 SCOPE = Scope('p', 'q')
