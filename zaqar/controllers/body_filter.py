@@ -68,9 +68,10 @@ class Filter(msgspec.Struct, frozen=True):
     either: tuple[Filter, ...] = ()
 
     @property
-    def names(self) -> int:
-        """How many names it has, in all objects together."""
-        return len(self.conditions) + sum(one.names for one in self.either)
+    def tests(self) -> int:
+        """How many tests a value may undergo, in all objects together."""
+        own = sum(len(one.tests) or 1 for one in self.conditions)
+        return own + sum(one.tests for one in self.either)
 
     def matches(self, body: Any) -> bool:
         """Tell whether a decoded body matches; takes time linear in it."""

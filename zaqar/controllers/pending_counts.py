@@ -33,6 +33,9 @@ PAGE = 100
 #: long as it took.
 FRESH, SHARE = 0.1, 5
 
+#: Seconds for which counts are good enough after that, while others look.
+RECENT = 30.0
+
 
 class Waiting(msgspec.Struct, frozen=True):
     """What waits for one subscription, or for all of a queue.
@@ -77,8 +80,19 @@ class PendingCounts:
         self._looks: dict[str, _Look] = {}
 
     def read(self, name: str, store: MessageStore, cipher: Cipher) -> Counts:
-        """Return the counts of a store; ``name`` is that of its pool."""
-        with self._lock:
+        """Return the counts of a store; ``name`` is that of its pool.
+
+        While one request looks, others get what was counted a moment ago.
+        """
+        last, until = self._looks.get(name, (None, 0.0))
+        now = self._timer()
+        if last is not None and now < until:
+            return last
+        is_recent = last is not None and now < until + RECENT
+        if not self._lock.acquire(blocking=not is_recent):
+            assert last is not None
+            return last
+        try:
             start = self._timer()
             counts, until = self._looks.get(name, (None, 0.0))
             if counts is None or start >= until:
@@ -87,6 +101,8 @@ class PendingCounts:
                 fresh = max(FRESH, SHARE * (end - start))
                 self._looks[name] = counts, end + fresh
             return counts
+        finally:
+            self._lock.release()
 
     def _look(self, store: MessageStore, cipher: Cipher, end: float) -> Counts:
         deliveries: dict[Any, Waiting] = {}

@@ -85,8 +85,8 @@ class Bodies:
     """Bodies of messages, each decoded once, and only if a filter needs it.
 
     :param spend: takes what an evaluation has cost: the bytes of the bodies
-        times the names of the filter, since each name may be looked for
-        everywhere
+        times the operators of the filter, since each of them may test every
+        value
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Bodies:
             for place, document in enumerate(self._documents)
             if condition.matches(document)
         ]
-        self._spend(self._size * condition.names)
+        self._spend(self._size * condition.tests)
         return places
 
 

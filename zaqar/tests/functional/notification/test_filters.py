@@ -84,11 +84,11 @@ def test_notices_stay_claimed_while_filters_are_evaluated(
 ) -> None:
     # Filters and bodies of tenants may take longer than the lease.
     rig = make_rig(running=False, version=V2_1)
-    condition = {'a': [1], '$or': [{'b': [2]}, {'c': [3]}]}
+    condition = {'a': [1, {'prefix': 'x'}], '$or': [{'b': [2]}, {'c': [3]}]}
     for path in range(5):
         rig.subscribe(f'http://localhost/{path}', _filter=condition)
     rig.post(body := {'a': 1, 'b': 2, 'd': 'x' * 600})
-    cost = len(json.dumps(body)) * 3
+    cost = len(json.dumps(body)) * 4
     # Two evaluations each time.
     monkeypatch.setattr(notice_deliveries, 'EVALUATED', cost * 2 - 100)
     claims = []

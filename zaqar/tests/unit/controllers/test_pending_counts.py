@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who waits while pending deliveries are counted."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from zaqar.controllers.body_encryption import Cipher
+from zaqar.controllers.pending_counts import PendingCounts
+from zaqar.models import Page
+from zaqar.storage.sqlalchemy.driver import DRIVER
+
+
+def test_one_request_counts_and_others_get_the_last_counts(
+    tmp_path: Any, monkeypatch: Any
+) -> None:
+    now = 0.0
+    counts = PendingCounts(lambda: now)
+    store = DRIVER.open_messages(f'sqlite:///{tmp_path}/zaqar.sqlite', {})
+    cipher = Cipher(None)
+    first = counts.read('pool', store, cipher)
+    now = 20.0
+    looks, ends = threading.Event(), threading.Event()
+
+    def slow(*given: Any, **more: Any) -> Page:
+        looks.set()
+        ends.wait(30)
+        return page(*given, **more)
+
+    page = store.list
+    monkeypatch.setattr(store, 'list', slow)
+    one = threading.Thread(target=counts.read, args=('pool', store, cipher))
+    one.start()
+    assert looks.wait(30)
+    other = threading.Thread(
+        target=lambda: seen.append(counts.read('pool', store, cipher))
+    )
+    seen: list[Any] = []
+    other.start()
+    other.join(5)
+    assert seen == [first]
+    ends.set()
+    one.join()
+    other.join()
