@@ -10,7 +10,7 @@ if call('EXISTS', own.all) == 0 then
 end
 local budget = tonumber(ARGV[2])
 local expired = due(own.expiry, budget)
-remove(own, expired)
+remove(expired)
 if not free_due(own, budget) or #expired == budget then
     return {AGAIN}
 end

@@ -21,9 +21,12 @@ if is_stale(ARGV[10]) then
     return {STALE}
 end
 local budget = tonumber(ARGV[2])
-remove(own, due(own.expiry, budget))
+remove(due(own.expiry, budget))
 close_claims(own, budget)
-if not free_due(own, budget) then
+-- Most queues have no delayed message, no group that is free or becomes free,
+-- and nothing beside bodies.
+local is_plain = call('EXISTS', own.delayed, own.ready, own.beside) == 0
+if not free_due(own, budget, is_plain) then
     return {AGAIN}
 end
 local ttl, grace = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -77,7 +80,7 @@ end
 if ARGV[11] then
     take_named(tonumber(ARGV[11]))
 end
-local following = free_places(math.min(limit, 500))
+local following = free_places(math.min(limit, 500), is_plain)
 while not ARGV[11] and taken < limit and skipped < tonumber(ARGV[9]) do
     local size = math.min(limit - taken, 500)
     local page = following(size)
@@ -93,17 +96,17 @@ while not ARGV[11] and taken < limit and skipped < tonumber(ARGV[9]) do
     if #page < size then
         break
     elseif #dead >= CHUNK then
-        remove(own, dead)
+        remove(dead)
         return {AGAIN}
     end
 end
-remove(own, dead)
+remove(dead)
 if #seqs == 0 then
     return {OK}
 end
 
 local ended, hash = {}, {}
-read_beside(seqs)
+read_beside(seqs, is_plain)
 local answer = {OK, text(ttl), text(ends)}
 for place, seq in ipairs(seqs) do
     ended[#ended + 1] = text(ends)

@@ -6,7 +6,7 @@ local claim, answer = ARGV[2], {OK}
 find(2, 1, function(seq, _, record)
     local by = holder(record)
     if by == claim then
-        remove(own, {seq})
+        remove({seq})
     elseif claim ~= '' and not live_claim(claim) then
         answer = {UNKNOWN}
     elseif by ~= '' then

@@ -19,7 +19,7 @@ end)
 if not is_held then
     return {CLAIMED}
 end
-remove(own, seqs)
+remove(seqs)
 if has_freed_group then
     announce(0)
 end

@@ -102,7 +102,7 @@ local function first_of_groups(ready, size)
 end
 
 -- Return a function for the next free messages, so many at a time, in order.
-local function free_places(size)
+local function free_places(size, has_no_groups)
     local after = '-inf'
     local function ungrouped(count)
         local page = call('ZRANGEBYSCORE', own.free, after, '+inf',
@@ -112,7 +112,8 @@ local function free_places(size)
         end
         return page
     end
-    local ready = call('ZRANGE', own.ready, 0, size - 1, 'WITHSCORES')
+    local ready = has_no_groups and {}
+        or call('ZRANGE', own.ready, 0, size - 1, 'WITHSCORES')
     if #ready == 0 then
         return ungrouped
     end

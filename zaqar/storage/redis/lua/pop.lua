@@ -4,7 +4,7 @@
 
 local limit = tonumber(ARGV[3])
 local budget = tonumber(ARGV[2])
-remove(own, due(own.expiry, budget))
+remove(due(own.expiry, budget))
 close_claims(own, budget)
 if not free_due(own, budget) then
     return {AGAIN}
@@ -27,10 +27,10 @@ while #seqs < limit do
     if #page < size then
         break
     elseif #dead >= CHUNK then
-        remove(own, dead)
+        remove(dead)
         return {AGAIN}
     end
 end
-remove(own, dead)
-remove(own, seqs)
+remove(dead)
+remove(seqs)
 return answer

@@ -309,7 +309,7 @@ if mark ~= '0' and (notice == '1' or notice == '2' and wanted ~= ARGV[5]) then
     return {AGAIN, mark, wanted}
 end
 -- A post removes as many expired messages: an unread queue does not grow.
-remove(own, due(own.expiry, math.min(count + 1, CHUNK)))
+remove(due(own.expiry, math.min(count + 1, CHUNK)))
 if numbers or ARGV[HEAD + 7] ~= '' then
     forget(own, count + 1)
 end

@@ -38,6 +38,15 @@ end
 
 local own = named(0)
 
+-- What scripts need of the state, read at once: whether the queue was dropped;
+-- the command that announces posts, where processes wait for them; the least
+-- version of metadata; the epoch of the flag that there may be subscribers;
+-- the next place, how many messages were posted, and the bytes that the queue
+-- holds, where they are counted.
+local gone, publish, least, mark, next_place, posted, bytes = unpack(
+    call('HMGET', own.state, 'gone', 'publish', 'least', 'mark', 'next',
+        'posted', 'bytes'))
+
 -- The plain form of "tostring" is exact up to 14 digits only.
 local function text(number)
     return string.format('%.0f', number)
@@ -129,23 +138,23 @@ local function holder(record)
 end
 
 -- Remove the ids and tokens of dead letters.
-local function forget_letters(q, seqs)
+local function forget_letters(seqs)
     local back, gone = {}, {}
     for place, seq in ipairs(seqs) do
         back[place] = 'r' .. seq
     end
-    for place, entry in ipairs(values(q.letters, back)) do
+    for place, entry in ipairs(values(own.letters, back)) do
         if entry then
             local id, token = string.match(entry, '^(%S+) (.*)$')
             gone[#gone + 1] = back[place]
             gone[#gone + 1] = 't' .. token
             -- It may have come again meanwhile.
-            if call('HGET', q.letters, 'i' .. id) == seqs[place] then
+            if call('HGET', own.letters, 'i' .. id) == seqs[place] then
                 gone[#gone + 1] = 'i' .. id
             end
         end
     end
-    each('HDEL', q.letters, gone)
+    each('HDEL', own.letters, gone)
 end
 
 -- What is stored beside bodies has a field of its own, by a letter and the
@@ -231,35 +240,35 @@ end
 
 -- Subtract messages that are about to be removed from the bytes of a queue, if
 -- those are counted: as many as the mean of what it holds.
-local function subtract_bytes(q, seqs)
-    local bytes = call('HGET', q.state, 'bytes')
+local function subtract_bytes(seqs)
     if bytes then
-        local held = math.max(call('ZCARD', q.all), #seqs)
-        local left = tonumber(bytes) * (1 - #seqs / held)
-        call('HSET', q.state, 'bytes', text(math.floor(left)))
+        local held = math.max(call('ZCARD', own.all), #seqs)
+        bytes = text(math.floor(tonumber(bytes) * (1 - #seqs / held)))
+        call('HSET', own.state, 'bytes', bytes)
     end
 end
 
 -- Remove messages.
-local function remove(q, seqs)
+local function remove(seqs)
     if #seqs == 0 then
         return
     end
-    subtract_bytes(q, seqs)
-    if call('EXISTS', q.letters) == 1 then
-        forget_letters(q, seqs)
+    subtract_bytes(seqs)
+    local groups
+    if call('EXISTS', own.letters, own.lanes, own.beside) > 0 then
+        forget_letters(seqs)
+        groups = groups_of(own, seqs)
+        each('HDEL', own.beside, beside(seqs))
     end
-    local groups = groups_of(q, seqs)
-    if call('EXISTS', q.beside) == 1 then
-        each('HDEL', q.beside, beside(seqs))
-    end
-    for _, key in ipairs({q.messages, q.touched}) do
-        each('HDEL', key, seqs)
-    end
-    for _, key in ipairs({
-        q.all, q.free, q.claimed, q.delayed, q.waiting, q.expiry
-    }) do
-        each('ZREM', key, seqs)
+    each('HDEL', own.messages, seqs)
+    each('HDEL', own.touched, seqs)
+    each('ZREM', own.all, seqs)
+    each('ZREM', own.expiry, seqs)
+    -- What a claim holds is nowhere else.
+    if each('ZREM', own.claimed, seqs) < #seqs then
+        each('ZREM', own.free, seqs)
+        each('ZREM', own.delayed, seqs)
+        each('ZREM', own.waiting, seqs)
     end
     local gone, touched = {}, {}
     for place, group in ipairs(groups or {}) do
@@ -269,9 +278,9 @@ local function remove(q, seqs)
         end
     end
     if #gone > 0 then
-        each('ZREM', q.lined, seqs)
-        each('ZREM', q.lanes, gone)
-        regroup(q, touched)
+        each('ZREM', own.lined, seqs)
+        each('ZREM', own.lanes, gone)
+        regroup(own, touched)
     end
 end
 
@@ -313,9 +322,9 @@ end
 
 -- Free messages whose claim or delay has ended. Returns whether none is left
 -- to free: a script takes a limited number of steps and is called again.
-local function free_due(q, budget)
+local function free_due(q, budget, has_no_delayed)
     local lapsed = due(q.claimed, budget)
-    local woken = due(q.delayed, budget)
+    local woken = has_no_delayed and {} or due(q.delayed, budget)
     each('ZREM', q.claimed, lapsed)
     each('ZREM', q.delayed, woken)
     each('ZREM', q.waiting, woken)
@@ -340,8 +349,8 @@ local has_beside
 local read_things, read_before = {}, {}
 
 -- Read what is stored beside the bodies of messages that are to be shown.
-local function read_beside(seqs)
-    has_beside = call('EXISTS', own.beside) == 1
+local function read_beside(seqs, has_none)
+    has_beside = not has_none and call('EXISTS', own.beside) == 1
     if has_beside then
         read_things = values(own.beside, beside(seqs))
         for place, seq in ipairs(seqs) do
@@ -391,19 +400,19 @@ local function find(at, count, visit)
         seqs[number] = ARGV[at + number * 3 - 2]
     end
     local blobs = values(own.messages, seqs)
+    local records = values(own.touched, seqs)
     for number = 1, count do
         local blob, seq = blobs[number], seqs[number]
+        local record = records[number]
         if not blob or string.sub(blob, 47, 47) ~= 'n'
             or string.sub(blob, 1, 16) ~= ARGV[at + number * 3 - 1] then
             -- A dead letter has an id of its own.
             seq = call('HGET', own.letters, 'i' .. ARGV[at + number * 3])
             blob = seq and call('HGET', own.messages, seq)
+            record = blob and call('HGET', own.touched, seq)
         end
-        if blob then
-            local record = call('HGET', own.touched, seq)
-            if not is_dead(blob, record) then
-                visit(seq, blob, record, number)
-            end
+        if blob and not is_dead(blob, record) then
+            visit(seq, blob, record, number)
         end
     end
 end
@@ -448,15 +457,6 @@ local function held(claim, seqs)
     end
     return places, records
 end
-
--- What scripts need of the state, read at once: whether the queue was dropped;
--- the command that announces posts, where processes wait for them; the least
--- version of metadata; the epoch of the flag that there may be subscribers;
--- the next place, how many messages were posted, and the bytes that the queue
--- holds, where they are counted.
-local gone, publish, least, mark, next_place, posted, bytes = unpack(
-    call('HMGET', own.state, 'gone', 'publish', 'least', 'mark', 'next',
-        'posted', 'bytes'))
 
 -- Tell whether metadata of a version, '' for any, must not be used any more.
 local function is_stale(version)

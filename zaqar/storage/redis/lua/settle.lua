@@ -85,7 +85,7 @@ find(3, count, function(seq, blob, record, number)
     end
 end)
 
-remove(own, deleted)
+remove(deleted)
 each('HSET', own.touched, hash)
 each('HDEL', own.touched, plain)
 each('HSET', own.beside, reasons)

@@ -15,7 +15,7 @@ end
 -- What has expired may still be delayed, or the first one of its group.
 if expired > 0 and call('EXISTS', own.delayed, own.lanes) > 0 then
     local dead = due(own.expiry, budget)
-    remove(own, dead)
+    remove(dead)
     if #dead == budget then
         return {AGAIN}
     end
@@ -47,7 +47,7 @@ local function visit_end(command, key, visit)
         dead[#dead + 1] = seq
         from = from + 1
     end
-    remove(own, dead)
+    remove(dead)
     return false
 end
 

@@ -4,5 +4,5 @@
 
 local most = tonumber(ARGV[2])
 local dead = due(own.expiry, most)
-remove(own, dead)
+remove(dead)
 return {OK, #dead + close_claims(own, most - #dead)}
