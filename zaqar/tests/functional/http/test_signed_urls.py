@@ -84,8 +84,11 @@ def test_nothing_asked_for_is_reading_messages_for_a_day(api: Api) -> None:
 
 @pytest.mark.parametrize('nothing', [None, [], '', {}])
 def test_whatever_is_empty_means_the_defaults(api: Api, nothing: Any) -> None:
-    grant = _grant(api, paths=nothing, methods=nothing, expires=None)
-    assert (grant['paths'], grant['methods']) == ([MESSAGES], ['GET'])
+    document = {'paths': nothing, 'methods': nothing, 'expires': None}
+    api('PUT', '/v2/queues/jobs')
+    for version in ({}, NEW):
+        grant = api('POST', SHARE, document, headers=version).json
+        assert (grant['paths'], grant['methods']) == ([MESSAGES], ['GET'])
 
 
 def test_lists_are_sorted_and_kept(api: Api) -> None:

@@ -11,6 +11,8 @@ import pytest
 import requests
 
 from zaqar.api import operation_table
+from zaqar.api.microversions import HEADER
+from zaqar.api_versions import V2_1
 from zaqar.tests.functional.websocket.client import (
     OTHER_CLIENT,
     Said,
@@ -384,12 +386,13 @@ def test_a_connection_subscribed_by_a_url_is_pushed_no_longer_than_it_lasts(
 def test_whatever_is_empty_means_the_defaults_of_a_url(
     talk: Talk, nothing: Any
 ) -> None:
-    said = talk.ask(
-        'queue_share', queue_name='q', paths=nothing, methods=nothing
-    )
-    assert said.status == 200
-    assert said.body['paths'] == ['/v2/queues/q/messages']
-    assert said.body['methods'] == ['GET']
+    body = {'queue_name': 'q', 'paths': nothing, 'methods': nothing}
+    talk.ask('queue_create', queue_name='q')
+    for version in ({}, {HEADER: V2_1.header}):
+        said = talk.ask('queue_share', body, version)
+        assert said.status == 200
+        assert said.body['paths'] == ['/v2/queues/q/messages']
+        assert said.body['methods'] == ['GET']
 
 
 def test_pools_and_flavors_are_for_administrators(talk: Talk) -> None:
