@@ -12,13 +12,14 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from oslo_config import cfg
 
+from zaqar.metric_definitions import METRICS
 from zaqar.storage import store_call_interceptor
 from zaqar.storage.base import GIVEN_UP, OUTBOX, PENDING
 from zaqar.storage.store_call_interceptor import Store
@@ -63,120 +64,11 @@ CONFIGURED = ':message_store'
 #: Queues of the notifier, whose messages are none of a project's.
 _INTERNAL = (OUTBOX, PENDING, GIVEN_UP)
 
+#: Seconds between two looks at gauges that nobody sets.
+_SAMPLED = 2.0
+
 #: Where prometheus_client keeps what several processes count.
 _SHARED = 'PROMETHEUS_MULTIPROC_DIR'
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a metric is.
-
-    :ivar labels: their names, in the order of their values
-    :ivar options: of its class in prometheus_client
-    """
-
-    kind: Literal['Counter', 'Gauge', 'Histogram']
-    help: str
-    labels: tuple[str, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-#: Histograms in seconds, of calls and of attempts to deliver.
-_CALLS: Mapping[str, Any] = {
-    'unit': 'seconds',
-    'buckets': (
-        *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-        *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-    ),
-}
-_ATTEMPTS: Mapping[str, Any] = {
-    'unit': 'seconds',
-    'buckets': (0.005, 0.02, 0.1, 0.5, 2, 5, 15, 30),
-}
-
-#: From posts to deliveries, which may have been retried for hours.
-_LATENCY: Mapping[str, Any] = {
-    'unit': 'seconds',
-    'buckets': (0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30, 300, 3600),
-}
-
-#: How gauges of several processes make one. All notifiers see the same
-#: store: the last to look is right.
-_SUM: Mapping[str, Any] = {'multiprocess_mode': 'livesum'}
-_LAST: Mapping[str, Any] = {'multiprocess_mode': 'livemostrecent'}
-
-#: All there are, without the prefix, unit and suffix of Prometheus.
-METRICS: Mapping[str, Metric] = {
-    'request': Metric(
-        'Histogram',
-        'Operations that clients have asked for.',
-        ('operation', 'status'),
-        _CALLS,
-    ),
-    'refused_requests': Metric(
-        'Counter', 'Requests refused before their operation.', ('status',)
-    ),
-    'store_call': Metric(
-        'Histogram',
-        'Calls of stores.',
-        ('plane', 'driver', 'call', 'result'),
-        _CALLS,
-    ),
-    'messages': Metric(
-        'Counter',
-        'Messages that calls of stores have moved.',
-        ('driver', 'pool', 'how'),
-    ),
-    'top_projects': Metric(
-        'Gauge',
-        'What the projects that do most did in the last minute.',
-        ('kind', 'project'),
-        _SUM,
-    ),
-    'connections': Metric('Gauge', 'Open WebSocket connections.', (), _SUM),
-    'notification_deliveries': Metric(
-        'Counter',
-        'Attempts to tell a subscriber, and what came of them.',
-        ('scheme', 'outcome'),
-    ),
-    'notification_attempt': Metric(
-        'Histogram', 'How long attempts took.', ('scheme',), _ATTEMPTS
-    ),
-    'notification_latency': Metric(
-        'Histogram',
-        'Time from posts to the delivery of their messages.',
-        ('scheme',),
-        _LATENCY,
-    ),
-    'notification_notices': Metric(
-        'Counter', 'Posts and questions of which deliveries were made.'
-    ),
-    'notification_dead_letters': Metric(
-        'Counter', 'Deliveries given up, put into a queue or not.', ('stored',)
-    ),
-    'notification_unreadable': Metric(
-        'Counter',
-        'Times that a record of an outbox could not be read and was put back.',
-    ),
-    'notification_waiting': Metric(
-        'Gauge',
-        'Deliveries and notices in a store, whoever works on them.',
-        ('pool',),
-        _LAST,
-    ),
-    'notification_oldest': Metric(
-        'Gauge',
-        'Age of the oldest of them.',
-        ('pool',),
-        {'unit': 'seconds', **_LAST},
-    ),
-    'notification_held': Metric(
-        'Gauge', 'Deliveries that are held, to send them.', (), _SUM
-    ),
-    'notification_open_circuits': Metric(
-        'Gauge', 'Hosts that are tried once a minute.', (), _SUM
-    ),
-}
 
 
 class Sink(Protocol):
@@ -194,6 +86,7 @@ class Metrics(Sink):
 
     def __init__(self, sinks: Sequence[Sink] = ()) -> None:
         self._sinks = sinks
+        self._ended = threading.Event()
         self.top_projects: TopProjects | None = None
 
     @classmethod
@@ -234,6 +127,39 @@ class Metrics(Sink):
     def record(self, name: str, value: float, *labels: str) -> None:
         for sink in self._sinks:
             sink.record(name, value, *labels)
+
+    def rejection_observer(
+        self, resources: Sequence[str]
+    ) -> Callable[[str], None]:
+        """Return a function that counts what quotas reject.
+
+        It takes the resource.
+
+        :param resources: all there are
+        """
+        for resource in resources:
+            self.begin('quota_rejections', resource)
+        return functools.partial(self.record, 'quota_rejections', 1)
+
+    def sample(self, name: str, read: Callable[[], int]) -> None:
+        """Set a gauge every two seconds, until :meth:`close`.
+
+        For a number that changes with each request, which would be slower if
+        it set the gauge. Without metrics there is no thread.
+        """
+        if self._sinks:
+            self.record(name, read())
+            threading.Thread(
+                target=self._sample, args=(name, read), daemon=True
+            ).start()
+
+    def _sample(self, name: str, read: Callable[[], int]) -> None:
+        while not self._ended.wait(_SAMPLED):
+            self.record(name, read())
+
+    def close(self) -> None:
+        """Stop setting gauges."""
+        self._ended.set()
 
     def store(
         self, store: Store, plane: str, driver: str, pool: str = ''

@@ -36,7 +36,7 @@ from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.delivery_quotas import DeliveryBacklog
 from zaqar.controllers.message_quotas import StoredBytes
 from zaqar.controllers.pipeline_and_confirmation_settings import Pipeline
-from zaqar.controllers.quota_settings import QuotaSettings
+from zaqar.controllers.quota_settings import RESOURCES, QuotaSettings
 from zaqar.controllers.quotas import LimitSource, Quotas, RecordedLimits
 from zaqar.controllers.rates import RateSettings, Throttle
 from zaqar.controllers.trust_interface import Trusts
@@ -107,7 +107,8 @@ class Service:
         management = self.catalogue.management
         if source is None and quota_settings.project_quotas:
             source = RecordedLimits(management)
-        self._quotas = Quotas(quota_settings, source)
+        rejected = self.metrics.rejection_observer(RESOURCES)
+        self._quotas = Quotas(quota_settings, source, rejected=rejected)
         self._stored: StoredBytes | None = None
         self._backlog: DeliveryBacklog | None = None
         if quota_settings.are_on:
@@ -218,6 +219,8 @@ class Service:
 
     def start(self) -> None:
         self._sweeper.start()
+        waiters = self.waited.waiters
+        self.metrics.sample('waiting_requests', waiters.__len__)
 
     def report_when_asked(self, **sections: Facts) -> None:
         """Let operators request reports of this process.
@@ -240,6 +243,7 @@ class Service:
         if self._embedded is not None:
             self._embedded.stop()
         self._sweeper.stop()
+        self.metrics.close()
         self._quotas.close()
         for one in (self._stored, self._backlog):
             if one is not None:

@@ -229,6 +229,7 @@ def _talk(words: Sequence[str], listener: socket.socket, ready: Ready) -> None:
     ):
         service.start()
         service.report_when_asked(WebSocket=server.facts)
+        service.metrics.sample('streams', lambda: server.facts()['streams'])
         ready()
         # What is written at a low priority would hold a lock for longer.
         server.serve(listener, startup_priority.restore)

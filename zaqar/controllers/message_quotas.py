@@ -19,7 +19,7 @@ import msgspec
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.background_reads import BackgroundReads
 from zaqar.controllers.quotas import CACHED, Quotas
-from zaqar.errors import QuotaExceeded, StoreUnavailable
+from zaqar.errors import StoreUnavailable
 from zaqar.models import Kind
 from zaqar.pools.all_pools import VIRTUAL
 from zaqar.pools.queue_catalogue import Catalogue
@@ -90,7 +90,7 @@ class StoredBytes:
         if age >= (FRESH if has_room else AGAIN):
             self._reads.later(project)
         if not has_room:
-            raise QuotaExceeded(project, RESOURCE, limit, used, size)
+            raise self._quotas.exceeded(project, RESOURCE, limit, used, size)
 
     def close(self) -> None:
         self._reads.close()

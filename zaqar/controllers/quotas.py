@@ -95,6 +95,7 @@ class Quotas:
 
     :param source: of limits that differ from the settings, None if none do
     :param timer: seconds by a clock that never goes back
+    :param rejected: called with the resource of which a project has too much
     """
 
     def __init__(
@@ -102,7 +103,9 @@ class Quotas:
         settings: QuotaSettings | None = None,
         source: LimitSource | None = None,
         timer: Callable[[], float] = time.monotonic,
+        rejected: Callable[[str], object] = lambda _: None,
     ) -> None:
+        self._rejected = rejected
         self.settings = settings or QuotaSettings()
         self._defaults = self.settings.limits
         self._is_on = self.settings.are_on
@@ -143,7 +146,14 @@ class Quotas:
         """
         limit = self.limits(project).get(resource)
         if limit is not None and used + more > limit:
-            raise QuotaExceeded(project, resource, limit, used, more)
+            raise self.exceeded(project, resource, limit, used, more)
+
+    def exceeded(
+        self, project: str, resource: str, limit: int, used: int, more: int = 1
+    ) -> QuotaExceeded:
+        """Count a rejection, and return the error to be raised."""
+        self._rejected(resource)
+        return QuotaExceeded(project, resource, limit, used, more)
 
     @contextlib.contextmanager
     def room(
@@ -171,7 +181,7 @@ class Quotas:
         try:
             used = count()
             if used >= limit and not exists():
-                raise QuotaExceeded(project, resource, limit, used)
+                raise self.exceeded(project, resource, limit, used)
             yield
         finally:
             lock.release()

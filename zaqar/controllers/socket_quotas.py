@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from zaqar.controllers.quotas import Quotas
-from zaqar.errors import QuotaExceeded, StoreUnavailable
+from zaqar.errors import StoreUnavailable
 from zaqar.storage.base import ManagementStore
 from zaqar.storage.record_updates_and_listing import list_all, update
 
@@ -68,7 +68,7 @@ class Sockets:
         with self._lock:
             used = self._counts[project] + others
             if limit is not None and used >= limit:
-                raise QuotaExceeded(project, RESOURCE, limit, used)
+                raise self._quotas.exceeded(project, RESOURCE, limit, used)
             self._counts[project] += 1
 
     def leave(self, project: str) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import re
@@ -19,93 +18,15 @@ import websocket
 from prometheus_client.parser import text_string_to_metric_families
 
 from zaqar import version
-from zaqar.metrics import METRICS
+from zaqar.api.microversions import HEADER
+from zaqar.api_versions import V2_1
+from zaqar.metric_definitions import METRICS
+from zaqar.tests.functional.watched_service import HEADERS, KEY, Watched
 from zaqar.tests.servers import process
 from zaqar.tests.servers.receivers import Receiver
 from zaqar.tests.servers.zaqar import Zaqar
 
-_HEADERS = {
-    'Client-ID': '3381af92-2b9e-11e3-b191-71861300734c',
-    'X-Project-ID': 'a-project-of-ours',
-}
-
-_KEY = 'a signing key that is nobody elses'
-
-_REST = """
-[drivers:transport:websocket]
-port = {websocket}
-[metrics]
-port = {metrics}
-statsd_host = 127.0.0.1
-statsd_port = {statsd}
-[signed_url]
-secret_key = {key}
-[notification]
-allowed_networks = 127.0.0.0/8
-"""
-
-DASHBOARD = (
-    pathlib.Path(__file__).parents[3] / 'etc/zaqar/grafana-dashboard.json'
-)
-
-MANUAL = DASHBOARD.parents[2] / 'doc/source/admin/monitoring.rst'
-
-
-class Watched:
-    """A service, where its figures are, and who is sent them."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.statsd = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.statsd.bind(('127.0.0.1', 0))
-        self.sent: set[str] = set()
-        self._reader = threading.Thread(target=self._drain, daemon=True)
-        self._reader.start()
-        self.websocket = process.free_port()
-        port = process.free_port()
-        self.figures = f'http://127.0.0.1:{port}/metrics'
-        rest = _REST.format(
-            websocket=self.websocket,
-            metrics=port,
-            statsd=self.statsd.getsockname()[1],
-            key=_KEY,
-        )
-        self.server = Zaqar(folder, rest=rest, workers=2).start()
-
-    def read(self) -> str:
-        """Return what Prometheus is answered."""
-        return requests.get(self.figures, timeout=10).text
-
-    def stop(self) -> None:
-        """End it."""
-        self.server.stop()
-        self.statsd.sendto(b'', self.statsd.getsockname())
-        self._reader.join()
-        self.statsd.close()
-
-    def _drain(self) -> None:
-        """Note the names that statsd is sent, until an empty datagram."""
-        while sent := self.statsd.recv(2000):
-            self.sent.add(sent.decode().partition(':')[0])
-
-    def value(self, name: str, **labels: str) -> float:
-        """Return the sum of the samples with these labels."""
-        total = 0.0
-        for line in self.read().splitlines():
-            key, _, value = line.rpartition(' ')
-            if key.partition('{')[0] == name and all(
-                f'{label}="{wanted}"' in key
-                for label, wanted in labels.items()
-            ):
-                total += float(value)
-        return total
-
-    def ask(self, method: str, path: str, document: object = None) -> int:
-        """Send a request; return the status of the answer."""
-        url = f'{self.server.url}/v2{path}'
-        answer = requests.request(
-            method, url, json=document, headers=_HEADERS, timeout=30
-        )
-        return answer.status_code
+MANUAL = pathlib.Path(__file__).parents[3] / 'doc/source/admin/monitoring.rst'
 
 
 @pytest.fixture(scope='module')
@@ -251,6 +172,12 @@ def test_each_documented_metric_is_exported_to_both(watched: Watched) -> None:
     assert {_stem(name): labels for name, labels in documented.items()} == {
         name: list(metric.labels) for name, metric in METRICS.items()
     }
+    # There with an option alone, which lets metrics name projects.
+    documented = {
+        name: labels
+        for name, labels in documented.items()
+        if name != 'zaqar_top_projects'
+    }
     receiver = Receiver()
     watched.ask('PUT', '/queues/notified')
     watched.ask(
@@ -284,19 +211,61 @@ def test_each_documented_metric_is_exported_to_both(watched: Watched) -> None:
     assert 'zaqar.notification_waiting.-message_store' in watched.sent
 
 
-def test_the_dashboard_asks_for_figures_that_there_are(
-    watched: Watched,
-) -> None:
-    panels = json.loads(DASHBOARD.read_text())['panels']
-    queried = {
-        name
-        for panel in panels
-        for target in panel['targets']
-        for name in re.findall(r'zaqar_[a-z_]+', target['expr'])
-    }
-    documented = _documented()
-    for name in queried:
-        assert re.sub(r'_(bucket|count)$', '', name) in documented
+def test_messages_of_the_notifier_are_not_counted(watched: Watched) -> None:
+    def count(how: str) -> float:
+        return watched.value('zaqar_messages_total', how=how)
+
+    receiver = Receiver()
+    subscription = {'subscriber': receiver.url}
+    watched.ask('POST', '/queues/told/subscriptions', subscription)
+    before = count('post'), count('claim')
+    messages = {'messages': [{'body': 1}, {'body': 2}]}
+    assert watched.ask('POST', '/queues/told/messages', messages) == 201
+    receiver.wait(2)
+    receiver.stop()
+
+    assert (count('post'), count('claim')) == (before[0] + 2, before[1])
+
+
+def test_rejections_by_quotas_are_counted(watched: Watched) -> None:
+    def count() -> float:
+        return watched.value('zaqar_quota_rejections_total', resource='topics')
+
+    assert watched.ask('PUT', '/topics/first') == 201
+    assert count() == 0
+    assert watched.ask('PUT', '/topics/second') == 403
+    assert count() == 1
+
+
+def test_requests_that_wait_and_streams_are_counted(watched: Watched) -> None:
+    def counts() -> tuple[float, float]:
+        return (
+            watched.value('zaqar_waiting_requests'),
+            watched.value('zaqar_streams'),
+        )
+
+    wait = watched.server.process.wait_until
+    wait(lambda: process.accepts(watched.websocket))
+    assert counts() == (0, 0)
+    headers = {**HEADERS, HEADER: V2_1.header}
+    claim = threading.Thread(
+        target=requests.post,
+        args=(f'{watched.server.url}/v2/queues/awaited/claims?wait=30',),
+        kwargs={'headers': headers, 'timeout': 60},
+    )
+    claim.start()
+    with requests.get(
+        f'http://127.0.0.1:{watched.websocket}/v2/queues/awaited/messages',
+        headers={**headers, 'Accept': 'text/event-stream'},
+        stream=True,
+        timeout=60,
+    ):
+        wait(lambda: counts() == (1, 1))
+    watched.ask(
+        'POST', '/queues/awaited/messages', {'messages': [{'body': 1}]}
+    )
+    claim.join()
+    wait(lambda: counts() == (0, 0))
 
 
 def _can_report(pid: int) -> bool:
@@ -313,7 +282,7 @@ def test_every_process_reports_when_the_service_is_asked(
     port = process.free_port()
     rest = (
         f'[drivers:transport:websocket]\nport = {port}\n'
-        f'[signed_url]\nsecret_key = {_KEY}\n'
+        f'[signed_url]\nsecret_key = {KEY}\n'
     )
     server = Zaqar(tmp_path, rest=rest).start()
     try:
@@ -335,7 +304,7 @@ def test_every_process_reports_when_the_service_is_asked(
         ):
             assert re.search(rf'=+ +{title} +=+', text), title
         assert 'secret_key = ***' in text
-        assert _KEY not in text
+        assert KEY not in text
         # It went on.
         assert server.answers()
         assert server.workers() == children

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dashboard and the alerts that we ship, and the manual about them."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Set
+from typing import Any
+
+import pytest
+import yaml
+
+from zaqar.metric_definitions import METRICS
+
+_ROOT = pathlib.Path(__file__).parents[3]
+_ALERTS = _ROOT / 'etc/zaqar/prometheus-alerts.yaml'
+_DASHBOARD = _ROOT / 'etc/zaqar/grafana-dashboard.json'
+_MANUAL = _ROOT / 'doc/source/admin/monitoring.rst'
+
+#: What series of a histogram are called.
+_HISTOGRAM = ('_seconds_bucket', '_seconds_count', '_seconds_sum')
+
+
+def _series() -> Set[str]:
+    """Return the names of all series."""
+    names = {'zaqar_build_info'}
+    for name, metric in METRICS.items():
+        unit = '_seconds' if 'unit' in metric.options else ''
+        match metric.kind:
+            case 'Histogram':
+                names |= {f'zaqar_{name}{end}' for end in _HISTOGRAM}
+            case 'Counter':
+                names.add(f'zaqar_{name}_total')
+            case 'Gauge':
+                names.add(f'zaqar_{name}{unit}')
+    return names
+
+
+def _labels() -> Set[str]:
+    """Return the names of all labels."""
+    own = {label for metric in METRICS.values() for label in metric.labels}
+    return {*own, 'le', 'version', 'python'}
+
+
+def _rules() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load(_ALERTS.read_text())['groups']
+    return list(group['rules'])
+
+
+def _panels() -> list[str]:
+    panels = json.loads(_DASHBOARD.read_text())['panels']
+    return [each['expr'] for panel in panels for each in panel['targets']]
+
+
+def _queried(queries: Iterable[str]) -> Set[str]:
+    return set(re.findall(r'\bzaqar_[a-z_]+', ' '.join(queries)))
+
+
+def test_queries_are_about_series_and_labels_that_there_are() -> None:
+    queries = [*_panels(), *(rule['expr'] for rule in _rules())]
+    assert _queried(queries) <= _series()
+    text = ' '.join(queries)
+    labels = re.findall(r'(\w+)=~?"', text)
+    for grouped in re.findall(r'\bby \(([^)]*)\)', text):
+        labels += grouped.split(', ')
+    assert set(labels) <= _labels()
+    for query in queries:
+        assert query.count('(') == query.count(')')
+
+
+def test_the_dashboard_shows_every_metric() -> None:
+    shown = _queried(_panels())
+    stems = {re.sub(r'_seconds_\w+$', '', name) for name in shown}
+    stems |= {re.sub(r'_(total|seconds)$', '', name) for name in shown}
+    assert {f'zaqar_{name}' for name in METRICS} <= stems
+
+
+def test_each_alert_is_explained() -> None:
+    explained = re.findall(
+        r'^``(Zaqar\w+)``, (\w+)\n((?:    .*\n)+)',
+        _MANUAL.read_text(),
+        re.MULTILINE,
+    )
+    assert [(name, severity) for name, severity, _ in explained] == [
+        (rule['alert'], rule['labels']['severity']) for rule in _rules()
+    ]
+    for name, _, text in explained:
+        assert re.search(r'\*Look\s+at\*', text), name
+        assert '*Do*:' in text, name
+    for rule in _rules():
+        assert rule['annotations']['summary'], rule
+
+
+def test_prometheus_accepts_the_alerts() -> None:
+    program = shutil.which('promtool')
+    if program is None:
+        pytest.skip('promtool is not installed')
+    subprocess.run([program, 'check', 'rules', _ALERTS], check=True)
