@@ -24,8 +24,13 @@ from zaqar.storage import configured_stores, installed_drivers, store_opener
 from zaqar.transport import caller_identity
 from zaqar.transport.sqs import settings as sqs
 from zaqar.transport.websocket import settings as websocket
+from zaqar.transport.wsgi import (
+    console_page,
+    middleware,
+    v1_1_compat,
+    waiting_in_threads,
+)
 from zaqar.transport.wsgi import granian_server as wsgi_server
-from zaqar.transport.wsgi import middleware, v1_1_compat, waiting_in_threads
 
 Group = tuple[str, Sequence[cfg.Opt]]
 
@@ -60,6 +65,7 @@ def list_opts(*, of_plugins: bool = True) -> list[Group]:
             wsgi_server.GROUP,
             [*wsgi_server.OPTS, *v1_1_compat.OPTS, *waiting_in_threads.OPTS],
         ),
+        (console_page.GROUP, console_page.OPTS),
         (websocket.GROUP, websocket.OPTS),
         (sqs.GROUP, sqs.OPTS),
         (url_signatures.GROUP, url_signatures.OPTS),

@@ -199,6 +199,7 @@ _LISTENERS = [
         ('authentication_timeout', 'i', 30, 0),
         ('node_id', 's', None),
     ),
+    *_rows('console', ('enabled', 'b', True), ('identity_url', 's', None)),
     *_rows(
         'drivers:transport:sqs',
         ('enabled', 'b', False),

@@ -10,6 +10,7 @@ from zaqar.api.operation import Operation
 from zaqar.transport import caller_identity
 from zaqar.transport.wsgi import (
     confirm_page,
+    console_page,
     microversion_headers,
     middleware,
     middleware_shortcut,
@@ -83,6 +84,7 @@ def layers(
     # Documents without authentication.
     app = middleware.with_public_documents(app)
     app = confirm_page.with_confirmation(app, dispatcher)
+    app = console_page.with_console(app, conf)
     app = middleware.with_health(app, conf)
     app = middleware.with_short_accept(app)
     # Responses of all middleware so far carry an id.
