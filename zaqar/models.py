@@ -104,6 +104,7 @@ class NewMessage(msgspec.Struct, frozen=True):
         printable ASCII characters at most, without blanks
     :ivar dedup_id: text by which a duplicate is recognized, likewise
     :ivar extras: what controllers keep beside the body, stored byte for byte
+    :ivar elsewhere: bytes that another store has, to which the body refers
     """
 
     body: bytes
@@ -116,6 +117,12 @@ class NewMessage(msgspec.Struct, frozen=True):
     group: str | None = None
     dedup_id: str | None = None
     extras: bytes | None = None
+    elsewhere: int = 0
+
+    @property
+    def size(self) -> int:
+        """The bytes that it counts for, wherever they are."""
+        return len(self.body) + self.elsewhere
 
 
 def random_half(message_id: str) -> str:

@@ -103,7 +103,7 @@ def _block(
             values = new_row(len(messages), item, now)
             ids.append(_id(session, item, len(messages)))
             messages.append(session.text(_MESSAGE, values))
-            size += len(item.body)
+            size += item.size
         token = session.text(':token', {'token': post.token})
         expiry = post.token_expiry(now)
         tokens.append(f'(q, {token}, CONCAT({", ".join(ids)}), {expiry})')

@@ -93,7 +93,7 @@ def post_within(
 def _advance(
     session: SqlSession, qid: str, messages: Sequence[NewMessage]
 ) -> None:
-    size = sum(len(item.body) for item in messages)
+    size = sum(item.size for item in messages)
     values = {'qid': qid, 'count': len(messages), 'size': size}
     if session.dialect != 'postgresql':
         session.later(_ADVANCE, values)

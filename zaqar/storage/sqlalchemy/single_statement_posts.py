@@ -126,7 +126,7 @@ def post(
         'now': now,
         'qid': qid,
         'count': len(items),
-        'size': sum(len(item.body) for item in items),
+        'size': sum(item.size for item in items),
         'version': oldest_version(group),
         'places': [*range(len(items))],
         'rnds': [item.rnd for item in items],

@@ -130,6 +130,9 @@ class LargeBodyStore(base.MessageStore):
     stats = _of_rows('stats')
     stats_of = _of_rows('stats_of')
     volume = _of_rows('volume')
+    # Posts add the bytes in Swift, too. Those of large bodies from before the
+    # count began are not in it.
+    held_bytes = _of_rows('held_bytes')
     availability = _of_rows('availability')
     watch = _of_rows('watch')
     sweep = _of_rows('sweep')
@@ -292,7 +295,8 @@ class LargeBodyStore(base.MessageStore):
             message.body,
             message.ttl + body_references.GRACE,
         )
-        return replace(message, body=reference.pack())
+        size = len(message.body)
+        return replace(message, body=reference.pack(), elsewhere=size)
 
     def _load(self, qid: str, rows: Sequence[Message]) -> Sequence[Message]:
         """Return messages with their bodies, without missing ones."""

@@ -307,3 +307,21 @@ def test_a_notice_is_left_with_a_long_message(
     assert store.subscribed_epoch(queue.qid, now=0) == 0
     store.mark_subscribed(queue.qid, now=queue.hand.now)
     assert store.subscribed_epoch(queue.qid, now=0) > 1
+
+
+def test_large_bodies_count_among_those_that_a_queue_holds(
+    queue: Probe, hand: Hand
+) -> None:
+    def held() -> int:
+        size = queue.store.held_bytes([queue.qid], now=hand.now)
+        assert size is not None
+        return size
+
+    queue.post('first')
+    # From here on it counts.
+    before = held()
+    ids = queue.post('x' * 99_998, 'y' * 99_998)
+    assert 200_000 <= held() - before <= 200_200
+    queue.delete(ids[0])
+    # With the mean of what is there.
+    assert 100_000 <= held() <= 150_000
