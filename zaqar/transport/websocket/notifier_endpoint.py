@@ -87,6 +87,9 @@ class NotifierEndpoint:
             writer.transport.abort()
         except (OSError, EOFError):
             LOG.debug('A notifier has closed its connection')
+        except asyncio.CancelledError:
+            # By stop(). A stream of Python 3.11 would log it as an error.
+            LOG.debug('A connection of a notifier ends with the server')
         finally:
             self.tasks.discard(task)
             self._unauthenticated.pop(writer, None)
