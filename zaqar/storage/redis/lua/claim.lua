@@ -121,7 +121,11 @@ each('ZADD', own.claimed, ended)
 each('HSET', own.touched, hash)
 store_claim(id, text(ttl), ends, seqs)
 local is_longer = extend_ttl(own, raised)
-match_ttl(own, own.claimed, own.touched, own.claims, own.lapses)
+match_ttl(own, own.claimed, own.touched)
+-- These two come, go and live together.
+if match_ttl(own, own.claims) then
+    match_ttl(own, own.lapses)
+end
 if is_longer then
     match_ttl(own, own.letters, own.beside)
     match_ttl_of_groups(own)

@@ -80,29 +80,41 @@ local function values(key, fields)
     return result
 end
 
+-- How long the messages of the queue live, where that has been read.
+local own_life
+
 -- Let keys live as long as the messages, so that an idle queue expires.
+-- Returns whether one lives longer now.
 local function match_ttl(q, ...)
-    local life = call('PTTL', q.messages)
+    local life = q == own and own_life or call('PTTL', q.messages)
+    local is_longer = false
     for _, key in ipairs({...}) do
         local left = call('PTTL', key)
         -- Without a key it is -2.
         if left ~= -2 and left < life - HOUR then
             call('PEXPIRE', key, life)
+            is_longer = true
         end
     end
+    return is_longer
 end
 
 -- Let a queue live until an hour after a message has expired. Returns whether
 -- it lives longer now. The three keys come, go and live together.
 local function extend_ttl(q, death)
     local life = math.max(death - now, 0) + HOUR
-    if call('PTTL', q.messages) >= life then
-        return false
+    local left = call('PTTL', q.messages)
+    local is_longer = left < life
+    if is_longer then
+        left = life + HOUR
+        for _, key in ipairs({q.messages, q.all, q.expiry}) do
+            call('PEXPIRE', key, left)
+        end
     end
-    for _, key in ipairs({q.messages, q.all, q.expiry}) do
-        call('PEXPIRE', key, life + HOUR)
+    if q == own then
+        own_life = left
     end
-    return true
+    return is_longer
 end
 
 -- Parse what claims record of a message: how often it was handed out, its
