@@ -37,6 +37,10 @@ from zaqar.notification.socket_deliveries import SocketDeliveries
 
 LOG = logging.getLogger(__name__)
 
+#: Seconds after which an attempt is repeated if what follows from it could not
+#: be found out.
+UNKNOWN_PAUSE = 30
+
 
 class DeliveryLoop:
     """A thread with an event loop, on which all attempts are made.
@@ -190,9 +194,16 @@ class DeliveryLoop:
             return False, None
         outcome = made.outcome
         gone_since = None
-        if outcome.verdict is Verdict.GONE:
-            gone_since = await self._attempts.gone_since(job, made)
-        policy = await self._attempts.policy(made)
+        try:
+            if outcome.verdict is Verdict.GONE:
+                gone_since = await self._attempts.gone_since(job, made)
+            policy = await self._attempts.policy(made)
+        except StoreUnavailable:
+            # Not left to others, who would repeat it at once, on and on.
+            now = job.store.clock.now()
+            unknown = Defer(now + UNKNOWN_PAUSE * 1000, counts=False)
+            self._writer(job).defer(job, unknown, now)
+            return False, False
         now = job.store.clock.now()
         decision = decide(
             outcome,

@@ -15,7 +15,7 @@ from zaqar.errors import InvalidRequest, NotFound, StoreUnavailable
 from zaqar.metrics import Metrics
 from zaqar.models import NewMessage, Scope
 from zaqar.notification import fanout, outbox_limit_per_project
-from zaqar.storage.base import OUTBOX, PENDING
+from zaqar.storage.base import OUTBOX
 from zaqar.tests.functional.notification.conftest import (
     MakeReceiver,
     MakeRig,
@@ -269,25 +269,6 @@ def test_ten_hosts_that_hang_hold_up_nobody(
         waits.append(time.monotonic() - began)
     # Half, so that a machine that is busy does not count as a failure.
     assert sorted(waits)[10] < 1
-
-
-def test_what_fails_in_an_unknown_way_is_written_later(
-    rig: Rig, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    errors = [RuntimeError('a driver has a bug')]
-    delete = rig.store.delete_many
-
-    def fail_once(qid: str, *given: Any, **more: Any) -> Any:
-        if qid == PENDING and errors:
-            raise errors.pop()
-        return delete(qid, *given, **more)
-
-    monkeypatch.setattr(rig.store, 'delete_many', fail_once)
-    rig.subscribe(receiver.url)
-    rig.post('x')
-    receiver.wait(1)
-    rig.rests()
-    assert not errors
 
 
 def _bodies(rig: Rig) -> list[bytes]:
