@@ -55,7 +55,7 @@ class User:
 
     def visit(self, view: str) -> None:
         """Go to a view of the queue."""
-        self.chrome.get(f'{self._url}#/jobs/{view}')
+        self.visit_unread('jobs', view)
         wait = WebDriverWait(self.chrome, PATIENCE, poll_frequency=0.1)
         wait.until(
             lambda chrome: chrome.execute_script(
@@ -63,6 +63,18 @@ class User:
                 "return part && part.textContent !== 'Reading …'",
                 view,
             )
+        )
+
+    def visit_unread(self, queue: str, view: str) -> None:
+        """Go to a view that may not come."""
+        self.chrome.get(f'{self._url}#/{queue}/{view}')
+
+    def meets(self, answer: str) -> None:
+        """Have the page get this answer once, a promise in JavaScript."""
+        self.chrome.execute_script(
+            'const real = window.fetch;'
+            'window.fetch = () => { window.fetch = real; '
+            f'return {answer}; }};'
         )
 
     def presses(self, text: str, *, agrees: str = '') -> None:
@@ -145,6 +157,7 @@ def _dead_letter(server: Zaqar) -> None:
     _ask(server, 'POST', '/jobs/claims', json={})
 
 
+@pytest.mark.proves('console')
 def test_an_owner_does_everything_once(user: tuple[User, Zaqar]) -> None:
     owner, server = user
     _dead_letter(server)
@@ -198,10 +211,30 @@ def test_an_owner_does_everything_once(user: tuple[User, Zaqar]) -> None:
     owner.presses('Redrive', agrees='where they came from')
     owner.sees('was started', '#done')
     assert chrome.title == 'graves: Dead letters'
+    # Somebody else answers once, then nobody does once.
+    owner.meets("Promise.resolve(new Response('{}', {status: 401}))")
+    owner.visit_unread('jobs', 'messages')
+    owner.sees('has expired', 'dialog')
+    chrome.switch_to.active_element.send_keys(Keys.ENTER)
+    owner.sees('Post a message')
+    message = {'body': 'x' * 100_000, 'ttl': 600}
+    _ask(server, 'POST', '/jobs/messages', json={'messages': [message]})
+    owner.meets("Promise.reject(new TypeError('gone'))")
+    owner.visit_unread('jobs', 'metadata')
+    owner.sees('cannot be reached', '#trouble')
+    owner.sees('Lifetime of messages', 'form')
+    owner.visit('messages')
+    shown = chrome.execute_script(
+        'return Math.max(...[...document.querySelectorAll("article pre")]'
+        '.map((one) => one.textContent.length))'
+    )
+    assert shown == 64 * 1024
+    owner.sees('100002 characters in all', '.hint')
     said = [one['message'] for one in chrome.get_log('browser')]
     assert [one for one in said if 'Security Policy' in one] == []
 
 
+@pytest.mark.proves('console')
 def test_files_are_light_and_strictly_served(api: Api) -> None:
     page = api('GET', '/console')
     assert page.status == 200
