@@ -32,6 +32,8 @@ end
 local ttl, grace = tonumber(ARGV[4]), tonumber(ARGV[5])
 local ends = now + ttl * 1000
 local raised, shown = ends + grace * 1000, text(ttl + grace)
+local end_text = text(ends)
+local by = ' ' .. end_text .. ' ' .. id
 
 local seqs, blobs, records = {}, {}, {}
 local prolonged, dead = {}, {}
@@ -58,8 +60,9 @@ local function take(seq, blob, record)
     end
     seqs[#seqs + 1] = seq
     blobs[#blobs + 1] = blob
-    records[#records + 1] =
-        format(count, life, life_shown, is_exhausted and '1' or '0', ends, id)
+    -- As "format" does it, with what is the same for all.
+    records[#records + 1] = text(count) .. ' ' .. text(life) .. ' '
+        .. life_shown .. (is_exhausted and ' 1' or ' 0') .. by
 end
 
 local function take_named(count)
@@ -107,9 +110,9 @@ end
 
 local ended, hash = {}, {}
 read_beside(seqs, is_plain)
-local answer = {OK, text(ttl), text(ends)}
+local answer = {OK, text(ttl), end_text}
 for place, seq in ipairs(seqs) do
-    ended[#ended + 1] = text(ends)
+    ended[#ended + 1] = end_text
     ended[#ended + 1] = seq
     hash[#hash + 1] = seq
     hash[#hash + 1] = records[place]

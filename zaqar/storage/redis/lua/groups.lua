@@ -159,9 +159,13 @@ end
 
 -- Note that a claim holds messages now, in order, whose groups have been read.
 local function occupy(seqs)
+    if not has_beside then
+        each('ZREM', own.free, seqs)
+        return
+    end
     local last, busy, lined, plain = {}, {}, {}, {}
     for _, seq in ipairs(seqs) do
-        local group = has_beside and read_things[read_before[seq]]
+        local group = read_things[read_before[seq]]
         if group then
             if not last[group] then
                 busy[#busy + 1] = group

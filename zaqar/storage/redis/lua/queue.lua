@@ -136,7 +136,7 @@ local function format(count, raised, ttl, exhausted, ends, claim)
 end
 
 local function is_dead(blob, record)
-    local _, raised = parse(record)
+    local raised = record and tonumber(string.match(record, '^%d+ (%d+)')) or 0
     if raised == 0 then
         raised = tonumber(string.sub(blob, 17, 31))
     end
@@ -145,8 +145,9 @@ end
 
 -- Return the live claim that holds a message, or ''.
 local function holder(record)
-    local _, _, _, _, ends, claim = parse(record)
-    return ends > now and claim or ''
+    local ends, claim =
+        string.match(record or '', '^%d+ %d+ %d+ %d (%d+) (.*)$')
+    return ends and tonumber(ends) > now and claim or ''
 end
 
 -- Remove the ids and tokens of dead letters.
@@ -401,7 +402,8 @@ end
 local function show(answer, seq, blob, record)
     answer[#answer + 1] = seq
     answer[#answer + 1] = blob
-    answer[#answer + 1] = with_beside(seq, record)
+    answer[#answer + 1] = has_beside == false and record
+        or with_beside(seq, record)
 end
 
 -- Find live messages by triples of ARGV: place, random half, whole id. Calls

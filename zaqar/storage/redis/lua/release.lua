@@ -8,12 +8,13 @@ if places then
     local seqs, records = held(id, places)
     local hash, plain = {}, {}
     for place, seq in ipairs(seqs) do
-        local count, life, shown = parse(records[place])
-        if count == 0 and life == 0 then
+        local record = records[place]
+        if string.match(record, '^0 0 ') then
             plain[#plain + 1] = seq
         else
+            -- What "format" makes without a claim.
             hash[#hash + 1] = seq
-            hash[#hash + 1] = format(count, life, shown, '0', 0, '')
+            hash[#hash + 1] = string.match(record, '^%d+ %d+ %d+ ') .. '0 0 '
         end
     end
     each('HSET', own.touched, hash)
