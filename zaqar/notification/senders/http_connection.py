@@ -128,6 +128,9 @@ class Connection(asyncio.Protocol):
         self._is_final = self._status >= 200
         if self._status == 101:
             self._fail(MalformedResponse('protocol switched unasked'))
+        elif not self._is_final and self._announces_body():
+            # The parser would take the next response for its body.
+            self._fail(MalformedResponse('an interim answer has a body'))
         if self._is_final and self._is_tunnel:
             self._complete()
 
@@ -168,6 +171,11 @@ class Connection(asyncio.Protocol):
     def _lasts_until_end(self) -> bool:
         names = self._headers
         return not ('content-length' in names or 'transfer-encoding' in names)
+
+    def _announces_body(self) -> bool:
+        names = self._headers
+        length = names.get('content-length', '0')
+        return 'transfer-encoding' in names or bool(length.strip('0'))
 
     def _complete(self) -> None:
         assert self._answer is not None

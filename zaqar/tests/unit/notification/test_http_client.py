@@ -41,7 +41,7 @@ INTERIM = (
     b'HTTP/1.1 100 Continue\r\n\r\n',
     b'HTTP/1.1 102 Processing\r\n\r\n',
     b'HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n',
-    b'HTTP/1.1 199 Whatever\r\n\r\n',
+    b'HTTP/1.1 199 Whatever\r\nContent-Length: 0\r\n\r\n',
 )
 
 
@@ -171,6 +171,20 @@ def test_no_more_interim_answers_are_read_than_enough(
     hint = INTERIM[2]
     end.says([hint * MAX_INTERIM + OK, hint * (MAX_INTERIM + 1) + OK], [OK])
     assert statuses(1) == [200]
+    with pytest.raises(NoResponse) as failure:
+        statuses(1)
+    assert 'interim' in failure.value.detail
+    assert statuses(1) == [200]
+
+
+@pytest.mark.parametrize(
+    'line', ['Content-Length: 5', 'Transfer-Encoding: chunked']
+)
+def test_no_interim_answer_has_a_body(
+    end: End, statuses: Statuses, line: str
+) -> None:
+    hint = f'HTTP/1.1 103 Early Hints\r\n{line}\r\n\r\n'.encode()
+    end.says([hint + OK], [OK])
     with pytest.raises(NoResponse) as failure:
         statuses(1)
     assert 'interim' in failure.value.detail
