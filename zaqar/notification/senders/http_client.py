@@ -16,8 +16,7 @@ import socket
 import ssl
 import urllib.request
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import unquote
 
 from urllib3.exceptions import LocationParseError
@@ -28,6 +27,7 @@ from zaqar.notification.senders.http_connection import (
     HttpResponse,
     MalformedResponse,
 )
+from zaqar.notification.senders.name_resolution import NameResolution
 from zaqar.notification.webhook_address_guard import (
     PORTS,
     Guard,
@@ -36,9 +36,6 @@ from zaqar.notification.webhook_address_guard import (
 
 #: Maximum number of hosts with idle connections.
 MAX_HOSTS = 256
-
-#: Threads that resolve names: a name server may hang, too.
-RESOLVERS = 32
 
 Exempt = Callable[[str, int], bool]
 
@@ -89,9 +86,7 @@ class WebhookClient:
         self._tls = ssl.create_default_context(cafile=ca_certs)
         self._proxies = urllib.request.getproxies()
         self._idle: OrderedDict[str, deque[Connection]] = OrderedDict()
-        self._resolving = ThreadPoolExecutor(
-            RESOLVERS, thread_name_prefix='resolver'
-        )
+        self._names = NameResolution()
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes
@@ -133,7 +128,7 @@ class WebhookClient:
         for connections in idle.values():
             for connection in connections:
                 connection.close()
-        self._resolving.shutdown(wait=False, cancel_futures=True)
+        self._names.close()
 
     def _borrow(self, key: str) -> Connection | None:
         idle = self._idle.get(key)
@@ -176,17 +171,19 @@ class WebhookClient:
         if proxy is None:
             host, port = _host(target), _port(target)
             addresses = await self._resolved(
+                host,
                 functools.partial(
                     self._guard.addresses,
                     host,
                     port,
                     exempt=functools.partial(self._is_exempt, host, port),
-                )
+                ),
             )
             return await self._open(addresses, target)
         self._guard.check_port(_port(target))
+        host = _host(proxy)
         addresses = await self._resolved(
-            functools.partial(_addresses_of_proxy, _host(proxy), _port(proxy))
+            host, functools.partial(_addresses_of_proxy, host, _port(proxy))
         )
         connection = await self._open(addresses, proxy)
         if target.scheme == 'https':
@@ -194,16 +191,15 @@ class WebhookClient:
         return connection
 
     async def _resolved(
-        self, resolve: Callable[[], list[tuple[str, int]]]
-    ) -> list[tuple[str, int]]:
-        loop = asyncio.get_running_loop()
+        self, host: str, resolve: Callable[[], list[tuple[str, int]]]
+    ) -> Sequence[tuple[str, int]]:
         try:
-            return await loop.run_in_executor(self._resolving, resolve)
+            return await self._names.run(host, resolve)
         except (socket.gaierror, UnicodeError):
             raise NoResponse('the name of the host has no address') from None
 
     async def _open(
-        self, addresses: list[tuple[str, int]], target: Url
+        self, addresses: Sequence[tuple[str, int]], target: Url
     ) -> Connection:
         """Connect to the first address that answers."""
         loop = asyncio.get_running_loop()
