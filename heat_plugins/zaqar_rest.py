@@ -73,11 +73,14 @@ class Service:
         *,
         query: Mapping[str, Any] | None = None,
         content_type: str = 'application/json',
+        version: str = '2.1',
     ) -> requests.Response:
         """Send a request and return the answer, if it succeeded.
 
         :param path: below ``/v2/``
         :param body: a JSON value; None for no body
+        :param version: of the API; by default the oldest one that checks all
+            settings. An older service ignores it
         :raises ZaqarNotFound: the answer was 404
         :raises ZaqarUnavailable: the answer was 502, 503 or 504
         :raises ZaqarRefused: the answer was another error
@@ -90,9 +93,7 @@ class Service:
             headers={
                 'Client-ID': str(uuid.uuid4()),
                 'Content-Type': content_type,
-                # Of the oldest version that checks all settings. An older
-                # service ignores it.
-                'OpenStack-API-Version': 'messaging 2.1',
+                'OpenStack-API-Version': f'messaging {version}',
             },
             raise_exc=False,
             connect_retries=2,

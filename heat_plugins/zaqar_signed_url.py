@@ -41,7 +41,13 @@ class Signing(zaqar_base.ZaqarResource):
             'methods': list(methods or ['GET']),
             'expires': f'{_now() + datetime.timedelta(seconds=ttl):%FT%T}',
         }
-        signed = self.zaqar().ask('POST', f'queues/{queue}/share', body).json()
+        # From 2.1 on a URL is for a queue that exists already, and ends with
+        # it; stacks may make theirs later.
+        signed = (
+            self.zaqar()
+            .ask('POST', f'queues/{queue}/share', body, version='2.0')
+            .json()
+        )
         self.data_set(_DATA, json.dumps({**signed, 'ttl': ttl}), redact=True)
 
     def signed(self) -> dict[str, Any] | None:

@@ -31,26 +31,27 @@ class Posting(Queues):
         dedup_window: int,
         fingerprint: str,
         token_lifetime: int,
-    ) -> tuple[list[str] | None, int, list[int]]:
+    ) -> tuple[list[str] | None, int, list[int], bool]:
         """Return the ids, and the epoch of the queue's subscriber flag.
 
         If the flag is set and the notice is not about the messages that would
         be stored, nothing is stored: the ids are None, and the places of those
-        messages follow.
+        messages follow. The last value is whether the ids are those of an
+        earlier post with the same token.
 
         :param noticed: what the notice is about, None if none is wanted
         """
         queue = self.writable(qid, now)
         ids = queue.ids_of(token, fingerprint, now)
         if ids is not None:
-            return ids, queue.epoch, []
+            return ids, queue.epoch, [], True
         queue.check(version)
         new = msgspec.convert(messages, list[NewMessage])
         # What duplicates are recognized by, None for what cannot have any.
         names = [item.dedup_id if dedup_window else None for item in new]
         places = _without_duplicates(queue, names, now)
         if noticed is not None and queue.epoch > 0 and noticed != places:
-            return None, queue.epoch, places
+            return None, queue.epoch, places, False
         count = sum(1 for _ in queue.live(now)) if limit and places else 0
         if limit and places and count + len(places) > limit:
             raise Refusal(QueueFull, count, limit)
@@ -71,7 +72,7 @@ class Posting(Queues):
         if notice and places and queue.epoch > 0:
             record = msgspec.convert(notice, NewMessage)
             self._append(self.writable(OUTBOX, now), record, now)
-        return ids, queue.epoch, places
+        return ids, queue.epoch, places, False
 
     def require_version(self, qid: str, version: int, now: int) -> None:
         queue = self.writable(qid, now)

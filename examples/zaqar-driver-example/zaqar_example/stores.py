@@ -27,6 +27,7 @@ from zaqar.models import (
 )
 from zaqar.storage import base
 from zaqar.storage.availability import Availability
+from zaqar.storage.duplicates import RepeatedIds
 from zaqar.storage.inspection import Guarantees, Order
 from zaqar_example.client import Client
 
@@ -69,8 +70,8 @@ class MessageStore(base.MessageStore):
             places = ()
         ids: list[str] | None = None
         while ids is None:
-            ids, epoch, wanted = self._ask(
-                tuple[list[str] | None, int, list[int]],
+            ids, epoch, wanted, is_repeated = self._ask(
+                tuple[list[str] | None, int, list[int], bool],
                 'post',
                 qid=qid,
                 messages=messages,
@@ -89,7 +90,7 @@ class MessageStore(base.MessageStore):
                 self._unsubscribed.discard(qid)
             else:
                 self._unsubscribed.add(qid)
-        return ids
+        return RepeatedIds(ids) if is_repeated else ids
 
     def require_version(self, qid: str, version: int, *, now: int) -> None:
         self._ask(Any, 'require_version', qid=qid, version=version, now=now)

@@ -41,6 +41,8 @@ pooling = true
 {VIRTUAL}
 [signed_url]
 secret_key = 0123456789abcdef
+[quotas]
+project_quotas = true
 """
 
 
