@@ -264,7 +264,8 @@ def test_many_queues_are_counted_as_each_alone(
         )
         for probe, count in zip(probes, counts, strict=False):
             alone = structs.replace(probe.stats(), oldest=None, newest=None)
-            assert count == alone
+            # A driver may say which are the oldest and newest here, too.
+            assert structs.replace(count, oldest=None, newest=None) == alone
         assert counts[-1] == Stats()
         hand.move(60)
     assert store.stats_of([], now=hand.now) == []

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import importlib
 import os
+import socket
 import stat
 from typing import Any
 
@@ -35,14 +36,28 @@ def stop_pipe() -> int | None:
     """Return a pipe whose other end is closed when the process is to stop.
 
     uWSGI has no hook for that moment: it calls Python only after it has waited
-    for all requests. But each of its threads watches this pipe.
+    for all requests. But each of its threads watches this pipe, beside the
+    sockets on which it accepts connections. Other event loops of the process
+    have pipes of their own.
     """
-    if uwsgi_module():
-        for _, descriptor in epoll_descriptors.watched():
-            with contextlib.suppress(OSError):
-                if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-                    return descriptor
-    return None
+    if not uwsgi_module():
+        return None
+    listening, pipes = set[int](), dict[int, int]()
+    for epoll, descriptor in epoll_descriptors.watched():
+        with contextlib.suppress(OSError):
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISFIFO(mode):
+                pipes[epoll] = descriptor
+            elif stat.S_ISSOCK(mode) and _is_listening(descriptor):
+                listening.add(epoll)
+    return next((pipes[epoll] for epoll in pipes if epoll in listening), None)
+
+
+def _is_listening(descriptor: int) -> bool:
+    """Tell whether a socket accepts connections."""
+    with socket.socket(fileno=os.dup(descriptor)) as opened:
+        option = socket.SO_ACCEPTCONN
+        return bool(opened.getsockopt(socket.SOL_SOCKET, option))
 
 
 @functools.cache

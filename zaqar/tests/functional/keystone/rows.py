@@ -37,7 +37,7 @@ _DOCUMENTS: dict[str, Any] = {
     'subscription_confirm': {'confirmed': True},
     'subscription_replay': {'since': '2026-01-01T00:00:00Z'},
     'pool_update': {'weight': 7},
-    'quota_update': {'quotas': {'queues': 7}},
+    'quota_update': {'quotas': {'queues': 100000}},
 }
 
 #: What makes a request of a row do something.
