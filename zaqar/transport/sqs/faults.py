@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from zaqar.errors import (
     Forbidden,
@@ -130,3 +130,23 @@ def invalid(name: str, reason: str) -> Fault:
         'InvalidParameterValue',
         f'The value of parameter {name} is invalid. Reason: {reason}',
     )
+
+
+def check_range(name: str, value: int | None, least: int, most: int) -> None:
+    """Check the number that is the value of a parameter, None without one.
+
+    :raises Fault: it is too small or too large
+    """
+    if value is not None and not least <= value <= most:
+        raise invalid(name, f'it is {least} to {most}.')
+
+
+def check_attributes(names: Set[str], known: Set[str]) -> None:
+    """Check that there are attributes of these names.
+
+    :raises Fault: there is none of one
+    """
+    if unknown := names - known:
+        raise Fault(
+            'InvalidAttributeName', f'Unknown Attribute {min(unknown)}.'
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from zaqar.transport.sqs import faults
 from zaqar.transport.sqs.batches import Output
 from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.wsgi_types import Environ
@@ -46,11 +47,7 @@ def misfit(error: msgspec.ValidationError) -> Fault:
     text = str(error)
     _, _, name = text.partition('missing required field `')
     if name and '`$' not in name:
-        return Fault(
-            'MissingParameter',
-            'The request must contain the parameter '
-            f'{name.partition("`")[0]}.',
-        )
+        return faults.missing(name.partition('`')[0])
     return Fault('InvalidParameterValue', f'The input is invalid: {text}.')
 
 

@@ -35,11 +35,8 @@ def start_message_move_task(
         )
         _check_exists(call, document['to'])
     rate = request.max_number_of_messages_per_second
+    faults.check_range('MaxNumberOfMessagesPerSecond', rate, 1, MOST_RATE)
     if rate is not None:
-        if not 1 <= rate <= MOST_RATE:
-            raise faults.invalid(
-                'MaxNumberOfMessagesPerSecond', f'it is 1 to {MOST_RATE}.'
-            )
         document['rate'] = rate
     try:
         started: StartedRedrive = call.run(
@@ -57,8 +54,7 @@ def list_message_move_tasks(
 ) -> Output:
     queue = _queue(call, 'SourceArn', request.source_arn)
     size = request.max_results
-    if size is not None and not 1 <= size <= MOST_RESULTS:
-        raise faults.invalid('MaxResults', f'it is 1 to {MOST_RESULTS}.')
+    faults.check_range('MaxResults', size, 1, MOST_RESULTS)
     _check_exists(call, queue)
     redrives: Sequence[Redrive] = call.run('redrive_list', queue)
     return {'Results': [_shown(call, item) for item in redrives[: size or 1]]}

@@ -9,10 +9,9 @@ from typing import Any
 from zaqar.controllers.result_types import Counted, QueuePage
 from zaqar.errors import Conflict, InvalidRequest, NotFound
 from zaqar.transport.sqs import faults, names, queue_attributes, requests
+from zaqar.transport.sqs.batches import Output
 from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.faults import Fault
-
-Output = dict[str, Any]
 
 #: Queues of a page, at most.
 MOST_QUEUES = 1000
@@ -91,10 +90,8 @@ def get_queue_attributes(
 ) -> Output:
     name = call.queue(request.queue_url)
     wanted = set(request.attribute_names or ())
-    if unknown := wanted - queue_attributes.KNOWN - {queue_attributes.ALL}:
-        raise Fault(
-            'InvalidAttributeName', f'Unknown Attribute {min(unknown)}.'
-        )
+    known = queue_attributes.KNOWN | {queue_attributes.ALL}
+    faults.check_attributes(wanted, known)
     if queue_attributes.ALL in wanted:
         wanted = set(queue_attributes.KNOWN)
     attributes = queue_attributes.shown(call.describe(name), call.arn, name)
@@ -179,8 +176,7 @@ def _listed(
 ) -> Output:
     """Return URLs of queues, and where the next page begins."""
     wanted = request.max_results
-    if wanted is not None and not 1 <= wanted <= MOST_QUEUES:
-        raise faults.invalid('MaxResults', f'it is 1 to {MOST_QUEUES}.')
+    faults.check_range('MaxResults', wanted, 1, MOST_QUEUES)
     marker = None
     if request.next_token is not None:
         parts = names.of_token(request.next_token, 1)

@@ -18,7 +18,7 @@ from zaqar.controllers.configured_limits import Limits
 from zaqar.controllers.dead_letter_permissions import Allowed
 from zaqar.controllers.fifo_queues import Fifo
 from zaqar.controllers.result_types import Counted
-from zaqar.transport.sqs import names
+from zaqar.transport.sqs import faults, names
 from zaqar.transport.sqs.faults import Fault
 
 Metadata = dict[str, Any]
@@ -112,11 +112,7 @@ def to_metadata(
     :param present: that of the queue so far
     :raises Fault: one is unknown, or has a wrong value
     """
-    unknown = attributes.keys() - _SETTABLE
-    if unknown:
-        raise Fault(
-            'InvalidAttributeName', f'Unknown Attribute {min(unknown)}.'
-        )
+    faults.check_attributes(attributes.keys(), _SETTABLE)
     fields: Metadata = {}
     for name, value in attributes.items():
         if name in _NUMBERS:
@@ -145,9 +141,7 @@ def check_fifo(name: str, attributes: Mapping[str, str]) -> None:
     """
     is_fifo = name.endswith(names.FIFO)
     value = attributes.get('FifoQueue', 'false')
-    if value not in ('true', 'false'):
-        raise _refused('FifoQueue', 'it is "true" or "false"')
-    if is_fifo != (value == 'true'):
+    if is_fifo != _flag('FifoQueue', value):
         raise Fault(
             'InvalidParameterValue',
             f'The name of a FIFO queue, and of no other, ends with '
@@ -238,6 +232,12 @@ def _number(name: str, value: str) -> int:
     return int(value)
 
 
+def _flag(name: str, value: str) -> bool:
+    if value not in ('true', 'false'):
+        raise _refused(name, 'it is "true" or "false"')
+    return value == 'true'
+
+
 def _redrive_policy(text: str, own: Own) -> Metadata:
     policy = _parsed('RedrivePolicy', text)
     if policy is None:
@@ -295,11 +295,7 @@ def _fifo(members: Metadata, present: Mapping[str, Any]) -> Metadata:
         )
     content = members.get('content_based')
     if content is not None:
-        if content not in ('true', 'false'):
-            raise _refused(
-                'ContentBasedDeduplication', 'it is "true" or "false"'
-            )
-        members['content_based'] = content == 'true'
+        members['content_based'] = _flag('ContentBasedDeduplication', content)
     fields = {**msgspec.to_builtins(before), **members}
     if (fault := fifo_queues.fault(fields)) is not None:
         raise Fault('InvalidAttributeValue', fault)
@@ -310,9 +306,9 @@ def _encryption(attributes: Mapping[str, str]) -> Metadata:
     fields: Metadata = {}
     managed = attributes.get('SqsManagedSseEnabled')
     if managed is not None:
-        if managed not in ('true', 'false'):
-            raise _refused('SqsManagedSseEnabled', 'it is "true" or "false"')
-        fields['_enable_encrypt_messages'] = managed == 'true'
+        fields['_enable_encrypt_messages'] = _flag(
+            'SqsManagedSseEnabled', managed
+        )
     key = attributes.get('KmsMasterKeyId')
     if key:
         if key != _DEFAULT_KEY:

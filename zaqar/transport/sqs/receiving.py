@@ -14,7 +14,6 @@ from zaqar.models import Message
 from zaqar.transport.sqs import faults, message_attributes, names, sending
 from zaqar.transport.sqs.batches import Output
 from zaqar.transport.sqs.call import Call
-from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.sqs.requests import ReceiveMessage
 
 _ALL = 'All'
@@ -36,10 +35,7 @@ def receive_message(call: Call, request: ReceiveMessage) -> Output:
         *(request.attribute_names or ()),
         *(request.message_system_attribute_names or ()),
     }
-    if unknown := wanted - _KNOWN:
-        raise Fault(
-            'InvalidAttributeName', f'Unknown Attribute {min(unknown)}.'
-        )
+    faults.check_attributes(wanted, _KNOWN)
     _check(request)
     seconds = request.visibility_timeout
     document: dict[str, Any] = {'grace': 0}
@@ -75,15 +71,12 @@ def receive_message(call: Call, request: ReceiveMessage) -> Output:
 
 
 def _check(request: ReceiveMessage) -> None:
-    for name, value, most in (
-        ('VisibilityTimeout', request.visibility_timeout, 43_200),
-        ('WaitTimeSeconds', request.wait_time_seconds, 20),
+    for name, value, least, most in (
+        ('VisibilityTimeout', request.visibility_timeout, 0, 43_200),
+        ('WaitTimeSeconds', request.wait_time_seconds, 0, 20),
+        ('MaxNumberOfMessages', request.max_number_of_messages, 1, 10),
     ):
-        if value is not None and not 0 <= value <= most:
-            raise faults.invalid(name, f'it is 0 to {most}.')
-    size = request.max_number_of_messages
-    if size is not None and not 1 <= size <= 10:
-        raise faults.invalid('MaxNumberOfMessages', 'it is 1 to 10.')
+        faults.check_range(name, value, least, most)
 
 
 def _wait(call: Call, request: ReceiveMessage) -> int | None:

@@ -136,13 +136,11 @@ def _draft(call: Call, queue: str, request: NewMessage) -> Draft:
             'type': 'String',
             'value': group,
         }
-    if request.delay_seconds is not None:
-        if not 0 <= request.delay_seconds <= 900:
-            raise faults.invalid('DelaySeconds', 'it is 0 to 900.')
-        # 0 says nothing to a FIFO queue, whose messages have none of their
-        # own.
-        if request.delay_seconds or 'group' not in document:
-            document['delay'] = request.delay_seconds
+    delay = request.delay_seconds
+    faults.check_range('DelaySeconds', delay, 0, 900)
+    # 0 says nothing to a FIFO queue, whose messages have none of their own.
+    if delay or (delay == 0 and 'group' not in document):
+        document['delay'] = delay
     if request.message_deduplication_id is not None:
         document['dedup_id'] = request.message_deduplication_id
     if attributes:

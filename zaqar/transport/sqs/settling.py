@@ -138,10 +138,7 @@ def _delete(call: Call, queue: str, receipt: Receipt) -> None:
 
 
 def _change(receipt: Receipt, seconds: int) -> Output:
-    if not 0 <= seconds <= MOST_SECONDS:
-        raise faults.invalid(
-            'VisibilityTimeout', f'it is 0 to {MOST_SECONDS}.'
-        )
+    faults.check_range('VisibilityTimeout', seconds, 0, MOST_SECONDS)
     return {'id': receipt.message_id, 'ttl': seconds}
 
 
