@@ -17,7 +17,6 @@ from zaqar.transport.sqs.faults import Fault
 from zaqar.transport.wsgi_types import Environ
 
 CONTENT_TYPE = 'text/xml'
-FORM = 'application/x-www-form-urlencoded'
 
 _NAMESPACE = 'http://queue.amazonaws.com/doc/2012-11-05/'
 
@@ -54,8 +53,8 @@ _SHOWN_MAPS = {
     'Tags': ('Tag', 'Key', 'Value'),
 }
 
-#: What XML cannot hold, of bodies that were posted by others.
-_UNSAFE = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
+#: What XML cannot hold: in answers, of bodies that were posted by others.
+UNSAFE = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 
 #: What parsers would change, beside what escape() replaces.
 _ENTITIES = {'\r': '&#13;', '"': '&quot;'}
@@ -223,4 +222,4 @@ def _element(action: str, name: str, value: Any) -> str:
 
 
 def _escaped(text: str) -> str:
-    return escape(_UNSAFE.sub('\ufffd', text), _ENTITIES)
+    return escape(UNSAFE.sub('\ufffd', text), _ENTITIES)

@@ -96,9 +96,7 @@ def _received(
     output: Output = {
         'MessageId': message.id,
         'ReceiptHandle': receipt.handle,
-        'MD5OfBody': hashlib.md5(
-            body.encode(), usedforsecurity=False
-        ).hexdigest(),
+        'MD5OfBody': sending.body_checksum(body.encode()),
         'Body': body,
     }
     extras = message_extras.read(message.extras)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,13 @@ import msgspec
 
 from zaqar.controllers.result_types import Posted
 from zaqar.errors import InvalidRequest, QueueFull
-from zaqar.transport.sqs import batches, faults, message_attributes, names
+from zaqar.transport.sqs import (
+    batches,
+    faults,
+    message_attributes,
+    names,
+    query_protocol,
+)
 from zaqar.transport.sqs.batches import Output
 from zaqar.transport.sqs.call import Call
 from zaqar.transport.sqs.faults import Fault
@@ -25,9 +30,6 @@ from zaqar.transport.sqs.requests import (
 
 #: Bytes of the messages of a request, at most.
 MOST_BYTES = 1_048_576
-
-#: Characters that XML cannot hold.
-_UNSAFE = re.compile('[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 
 _TRACE = 'AWSTraceHeader'
 
@@ -99,22 +101,19 @@ def _draft(call: Call, queue: str, request: NewMessage) -> Draft:
         raise faults.missing('MessageBody')
     attributes = message_attributes.to_ours(request.message_attributes or {})
     texts = [body, *(item['value'] for item in attributes.values())]
-    if any(map(_UNSAFE.search, texts)):
+    if any(map(query_protocol.UNSAFE.search, texts)):
         raise Fault(
             'InvalidMessageContents',
             'A message holds a character that XML cannot hold.',
         )
-    size = len(body.encode()) + message_attributes.size(attributes)
+    encoded = body.encode()
+    size = len(encoded) + message_attributes.size(attributes)
     most = _most_bytes(call)
     if size > most:
         raise faults.invalid(
             'MessageBody', f'a message must be shorter than {most} bytes.'
         )
-    output = {
-        'MD5OfMessageBody': hashlib.md5(
-            body.encode(), usedforsecurity=False
-        ).hexdigest()
-    }
+    output = {'MD5OfMessageBody': body_checksum(encoded)}
     if attributes:
         output['MD5OfMessageAttributes'] = message_attributes.checksum(
             attributes
@@ -162,6 +161,10 @@ def _sent(queue: str, draft: Draft, message_id: str) -> Output:
     if queue.endswith(names.FIFO):
         output['SequenceNumber'] = sequence_number(message_id)
     return output
+
+
+def body_checksum(encoded: bytes) -> str:
+    return hashlib.md5(encoded, usedforsecurity=False).hexdigest()
 
 
 def sequence_number(message_id: str) -> str:
