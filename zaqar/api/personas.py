@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import csv
-import datetime
 import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -17,14 +16,12 @@ from oslo_config import cfg
 
 from zaqar.api import operation_table, policies
 from zaqar.api.operation import PUBLIC, Operation
-from zaqar.api.policy_enforcement import Authorizer
+from zaqar.api.policy_enforcement import HELD, Authorizer
 from zaqar.controllers.signed_urls import PATHS
-from zaqar.models import Identity, Scope, SignedAccess
+from zaqar.models import Identity, Scope
 
 GROUP = 'oslo_policy'
 OPTION = 'enforce_new_defaults'
-
-_END = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Persona:
 
     def identity(self) -> Identity:
         """Return the caller in some project."""
-        signed = SignedAccess(_END) if self.is_signed else None
+        signed = HELD if self.is_signed else None
         return Identity('p', '', self.roles, signed=signed)
 
 

@@ -25,7 +25,7 @@ CACHE_SECONDS = 5.0
 _CONSTANT = frozenset(('and', 'or', 'not', '@', '!', 'signed:True'))
 
 #: Stands for the access of whoever holds a signature.
-_HELD = SignedAccess(datetime.datetime.max.replace(tzinfo=datetime.UTC))
+HELD = SignedAccess(datetime.datetime.max.replace(tzinfo=datetime.UTC))
 
 #: Maximum of cached decisions: without Keystone, callers invent roles.
 CACHE_SIZE = 10_000
@@ -99,7 +99,7 @@ class Authorizer:
         for rule, reached in further.of(document, scope):
             if self.allows(rule, identity, reached):
                 continue
-            holder = Identity(identity.project, '', signed=_HELD)
+            holder = Identity(identity.project, '', signed=HELD)
             # Nobody is given what nobody would get by it.
             if not further.delegates or self.allows(rule, holder, reached):
                 raise Forbidden

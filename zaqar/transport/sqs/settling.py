@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zaqar.controllers.settling import NOT_HELD
 from zaqar.errors import InvalidDeletion, MessageClaimed, NotFound
 from zaqar.transport.sqs import batches, faults, names
 from zaqar.transport.sqs.batches import Outcome, Output
@@ -21,8 +22,6 @@ from zaqar.transport.sqs.requests import (
 
 #: Seconds for which a message can be held.
 MOST_SECONDS = 43_200
-
-_NOT_HELD = 'not_held'
 
 
 def delete_message(call: Call, request: DeleteMessage) -> Output:
@@ -117,7 +116,7 @@ def _settle(
     except NotFound:
         return {}
     results: Sequence[Mapping[str, str]] = result['results']
-    return {item['id']: item['status'] != _NOT_HELD for item in results}
+    return {item['id']: item['status'] != NOT_HELD for item in results}
 
 
 def _delete(call: Call, queue: str, receipt: Receipt) -> None:
