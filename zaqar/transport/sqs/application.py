@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime
+import email.utils
 import functools
 import logging
 from collections.abc import Callable, Iterable
@@ -139,7 +140,9 @@ class Application:
             headers |= {**more, **fault.headers}
             if status == 403:
                 # Clients set their clocks by it.
-                headers['Date'] = _http_date(self._clock())
+                headers['Date'] = email.utils.format_datetime(
+                    self._clock(), usegmt=True
+                )
         response = Response(status, body, headers, protocol.CONTENT_TYPE)
         return response(environ, start)
 
@@ -228,7 +231,3 @@ def _endpoint(environ: Environ) -> str:
     if not host:
         host = f'{environ["SERVER_NAME"]}:{environ["SERVER_PORT"]}'
     return f'{scheme}://{host}{environ.get("SCRIPT_NAME", "")}{PATH}'
-
-
-def _http_date(now: datetime.datetime) -> str:
-    return now.strftime('%a, %d %b %Y %H:%M:%S GMT')
