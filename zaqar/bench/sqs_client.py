@@ -15,15 +15,13 @@ import urllib3
 from zaqar.bench.client import TIMEOUT, CallFailed, ClaimedMessages
 from zaqar.bench.credentials import SqsKeys
 from zaqar.transport.sqs import json_protocol, signatures
+from zaqar.transport.sqs.batches import MOST_ENTRIES
 from zaqar.transport.sqs.signatures import Signature
 
 _REGION = 'RegionOne'
 
-#: Entries of a request, and seconds of a wait, at most.
-MOST_ENTRIES, MOST_WAIT = 10, 20
-
-#: Headers that are signed, in their order.
-_SIGNED = 'content-type;host;x-amz-date;x-amz-target'
+#: Seconds of a wait, at most.
+MOST_WAIT = 20
 
 
 class SqsBenchClient:
@@ -127,12 +125,13 @@ class SqsBenchClient:
         return msgspec.json.decode(answer.data)
 
     def _headers(self, action: str, body: bytes) -> dict[str, str]:
-        moment = time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())
+        moment = time.strftime(signatures.MOMENT, time.gmtime())
+        # They are signed in this order, that of their names.
         headers = {
             'content-type': json_protocol.CONTENT_TYPE,
             'host': self._host,
             'x-amz-date': moment,
-            'x-amz-target': f'AmazonSQS.{action}',
+            'x-amz-target': f'{json_protocol.PREFIX}{action}',
         }
         signature = Signature(
             access=self._keys.access,
@@ -146,10 +145,11 @@ class SqsBenchClient:
             query=(),
             body_hash=hashlib.sha256(body).hexdigest(),
         )
+        names = ';'.join(headers)
         scope = '/'.join((self._keys.access, *signature.scope))
         headers['authorization'] = (
             f'{signatures.ALGORITHM} Credential={scope}/aws4_request, '
-            f'SignedHeaders={_SIGNED}, '
+            f'SignedHeaders={names}, '
             f'Signature={signature.made_with(self._keys.secret)}'
         )
         return headers

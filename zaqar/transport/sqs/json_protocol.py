@@ -15,7 +15,9 @@ from zaqar.transport.wsgi_types import Environ
 CONTENT_TYPE = 'application/x-amz-json-1.0'
 
 _TARGET = 'HTTP_X_AMZ_TARGET'
-_PREFIX = 'AmazonSQS.'
+
+#: Of the names of actions.
+PREFIX = 'AmazonSQS.'
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -26,7 +28,7 @@ def is_used_by(environ: Environ) -> bool:
 
 def action(environ: Environ) -> str:
     """Return the name of the action that a request is for."""
-    return str(environ[_TARGET]).removeprefix(_PREFIX)
+    return str(environ[_TARGET]).removeprefix(PREFIX)
 
 
 def decode(body: bytes, kind: Any) -> Any:

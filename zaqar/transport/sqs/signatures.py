@@ -42,7 +42,8 @@ _SCOPE = re.compile(
 #: Characters of an access key, at most: without Keystone it is a project.
 MOST_ACCESS = 256
 
-_MOMENT = '%Y%m%dT%H%M%SZ'
+#: The form of moments.
+MOMENT = '%Y%m%dT%H%M%SZ'
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -138,7 +139,7 @@ class Signature(msgspec.Struct, frozen=True):
 # Of the present there are few; what is none is an error, which is not cached.
 @functools.lru_cache(maxsize=64)
 def _moment(text: str) -> datetime.datetime:
-    made = datetime.datetime.strptime(text, _MOMENT)
+    made = datetime.datetime.strptime(text, MOMENT)
     return made.replace(tzinfo=datetime.UTC)
 
 
