@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from benchmarks import (
+    load,
     machine,
     requests,
     scripts,
@@ -209,7 +210,7 @@ def _over_sockets(
     step = Step(sockets.request(project, 'message_post', body), 201)
     for _ in range(2):
         # The first time it is found out that nobody has subscribed.
-        work = [scripts.repeat(step) for _ in range(connections)]
+        work = [load.repeat(step) for _ in range(connections)]
         frames = deployment.run(port, work, seconds, sockets.Socket)
     held = machine.rss(pid)
     opened = [sockets.Socket(port) for _ in range(SUBSCRIBED)]

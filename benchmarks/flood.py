@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from benchmarks import load, machine, report, requests, sockets
-from benchmarks.load import Connection, Script, Step
+from benchmarks.load import Connection, Step
 from benchmarks.receiver import Receiver
 from benchmarks.target import BODY, POSTER, TTL
 from zaqar.tests.servers.zaqar import Zaqar
@@ -74,14 +74,6 @@ def _list(project: str) -> Step:
     return Step(data, 200)
 
 
-def _repeated(*steps: Step) -> Script:
-    number = 0
-    while True:
-        # The generator is sent the answers.
-        yield steps[number % len(steps)]
-        number += 1
-
-
 class Client(threading.Thread):
     """Posts and lists at a pace until stopped.
 
@@ -124,7 +116,7 @@ class Client(threading.Thread):
 def over_http(port: int, _: int, seconds: float) -> float:
     """Post and list on many connections; return requests a second."""
     steps = _post(FLOOD), _list(FLOOD)
-    scripts = [_repeated(*steps) for _ in range(CONNECTIONS)]
+    scripts = [load.repeat(*steps) for _ in range(CONNECTIONS)]
     return load.run(port, scripts, seconds).rate
 
 
@@ -134,7 +126,7 @@ def over_websocket(_: int, port: int, seconds: float) -> float:
     frame = sockets.request(
         FLOOD, 'message_post', {'queue_name': 'q', 'messages': messages}
     )
-    scripts = [_repeated(Step(frame, 201)) for _ in range(CONNECTIONS)]
+    scripts = [load.repeat(Step(frame, 201)) for _ in range(CONNECTIONS)]
     return load.run(port, scripts, seconds, sockets.Socket).rate
 
 
@@ -152,7 +144,7 @@ def deliveries(port: int, _: int, seconds: float) -> float:
         )
         connection.exchange(Step(data, 201))
     connection.close()
-    scripts = [_repeated(_post(FLOOD)) for _ in range(4)]
+    scripts = [load.repeat(_post(FLOOD)) for _ in range(4)]
     return load.run(port, scripts, seconds).rate
 
 

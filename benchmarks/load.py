@@ -8,6 +8,7 @@ thousands of requests a second, more than any server here can serve.
 from __future__ import annotations
 
 import gc
+import itertools
 import select
 import socket
 import time
@@ -32,6 +33,14 @@ class Step(NamedTuple):
 #: What a connection does: yields steps, is sent the bodies of the answers, and
 #: ends when it has nothing more to do.
 Script = Generator[Step, bytes, None]
+
+
+def repeat(*steps: Step) -> Script:
+    """Send some requests over and over, in turns."""
+    turns = itertools.cycle(steps)
+    while True:
+        # Not "yield from": the generator is sent the answers.
+        yield next(turns)
 
 
 class WrongAnswerError(Exception):

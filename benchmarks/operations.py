@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from benchmarks import load
 from benchmarks.load import Script, Step
 from benchmarks.requests import Requests
 from benchmarks.target import Queue, Target
@@ -55,9 +56,7 @@ class _Repeated(Operation):
         """Return the request."""
 
     def script(self) -> Script:
-        step = self.step()
-        while True:
-            yield step
+        return load.repeat(self.step())
 
 
 class PostOne(_Repeated):

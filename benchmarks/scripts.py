@@ -60,12 +60,6 @@ class Operation(NamedTuple):
     depth: int = 0
 
 
-def repeat(step: load.Step) -> load.Script:
-    """Send a request over and over."""
-    while True:
-        yield step
-
-
 def _claims(sender: requests.Requests, *, deletes: bool) -> load.Script:
     claim = sender.claim()
     while True:
@@ -83,10 +77,12 @@ def _settled_claims(sender: requests.Requests) -> load.Script:
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    'post 1': Operation(lambda to: repeat(to.post(1))),
-    'post 10': Operation(lambda to: repeat(to.post(10)), each=0.1),
-    'show': Operation(lambda to: repeat(to.show())),
-    'list 10': Operation(lambda to: repeat(to.list()), each=0.1, depth=DEPTH),
+    'post 1': Operation(lambda to: load.repeat(to.post(1))),
+    'post 10': Operation(lambda to: load.repeat(to.post(10)), each=0.1),
+    'show': Operation(lambda to: load.repeat(to.show())),
+    'list 10': Operation(
+        lambda to: load.repeat(to.list()), each=0.1, depth=DEPTH
+    ),
     'claim 5': Operation(
         functools.partial(_claims, deletes=False), each=0.2, takes=True
     ),

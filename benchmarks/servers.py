@@ -161,14 +161,9 @@ def _fill(asker: Asker, port: int) -> None:
 
 
 def _scripts(asker: Asker) -> Iterator[tuple[str, Callable[[], Script]]]:
-    yield 'post 1', lambda: _forever(asker.post('posts', 1))
-    yield 'list 10', lambda: _forever(asker.list('read'))
+    yield 'post 1', lambda: load.repeat(asker.post('posts', 1))
+    yield 'list 10', lambda: load.repeat(asker.list('read'))
     yield 'post 5, claim 5, delete 5', lambda: _work(asker)
-
-
-def _forever(step: Step) -> Script:
-    while True:
-        yield step
 
 
 def _work(asker: Asker) -> Script:

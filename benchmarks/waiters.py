@@ -29,7 +29,7 @@ from benchmarks import (
     target,
     waiting_claims,
 )
-from benchmarks.load import Connection, Script, Step, WrongAnswerError
+from benchmarks.load import Connection, Step, WrongAnswerError
 from benchmarks.waiting_claims import Server
 
 SECTION = 'Waiting claims and other requests'
@@ -121,7 +121,7 @@ class Process:
     def _run(
         self, step: Step, seconds: float, connect: Connect
     ) -> load.Samples:
-        scripts = [_forever(step) for _ in range(CONNECTIONS)]
+        scripts = [load.repeat(step) for _ in range(CONNECTIONS)]
         return load.run(self.port, scripts, seconds, connect)
 
     def look(self, side: Side) -> None:
@@ -331,11 +331,6 @@ def _facts(
 def _counts(side: Side) -> str:
     counts = [f'{call} {count}' for call, count in sorted(side.calls.items())]
     return ', '.join(counts) or 'none'
-
-
-def _forever(step: Step) -> Script:
-    while True:
-        yield step
 
 
 if __name__ == '__main__':

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import msgspec
 
 from benchmarks import floor, load, machine, report, requests, sockets, target
-from benchmarks.load import Samples, Script, Step
+from benchmarks.load import Samples, Step
 from benchmarks.sockets import Socket
 from zaqar.tests.servers.redis import Redis
 from zaqar.tests.servers.zaqar import Zaqar
@@ -171,11 +171,6 @@ def _fill(place: Place, queue: str, count: int) -> list[str]:
     return ids
 
 
-def _forever(step: Step) -> Script:
-    while True:
-        yield step
-
-
 def _pairs(place: Place) -> Iterator[tuple[str, Step, Step]]:
     """Yield operations as a request and as a frame."""
     ids = _fill(place, 'read', DEPTH)
@@ -274,7 +269,7 @@ def _both(
     spent = [0.0, 0.0]
     for turn in range(TURNS + 1):
         for number, (port, step, connect) in enumerate(sides):
-            scripts = [_forever(step) for _ in range(count)]
+            scripts = [load.repeat(step) for _ in range(count)]
             before = _cpu(place)
             samples = load.run(port, scripts, seconds / TURNS, connect)
             if not turn:
