@@ -24,7 +24,6 @@ from benchmarks import (
     sockets,
     sources,
     target,
-    websocket,
 )
 from benchmarks.deployment import (
     NOTIFIER,
@@ -221,12 +220,12 @@ def _over_sockets(
         one.exchange(Step(subscribe, 201))
     post = Queue(deployment.server.port, project, 'news').requests.post(1)
     deployment.ask(post)
-    websocket.counted(opened, SUBSCRIBED, time.perf_counter())
+    sockets.counted(opened, SUBSCRIBED, time.perf_counter())
     count = SUBSCRIBED * PUSHED
     before, passed = deployment.cpu(), relay.traffic()
     for _ in range(PUSHED):
         deployment.ask(post)
-    _, arrived = websocket.counted(opened, count, time.perf_counter())
+    _, arrived = sockets.counted(opened, count, time.perf_counter())
     assert arrived == count, f'{arrived} of {count} have come'
     cpu = difference(deployment.cpu(), before, count)
     traffic = _passed(relay.traffic(), passed)

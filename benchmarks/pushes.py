@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import pathlib
-import select
 import statistics
 import sys
 import tempfile
@@ -174,13 +173,13 @@ def _measure(side: Side, options: argparse.Namespace) -> None:
         http = load.Connection(server.port)
         for _ in range(WARM):
             http.exchange(post)
-        _counted(opened, WARM * options.sockets, 0.0)
+        sockets.counted(opened, WARM * options.sockets, 0.0)
         before = _cpu(server.workers()), _cpu(others)
         began = time.perf_counter()
         for _ in range(options.messages):
             http.exchange(post)
         wanted = options.messages * options.sockets
-        elapsed, arrived = _counted(opened, wanted, began)
+        elapsed, arrived = sockets.counted(opened, wanted, began)
         side.arrived += arrived
         side.rates.append(arrived / elapsed)
         side.cpu.append((_cpu(server.workers()) - before[0]) / wanted)
@@ -191,24 +190,6 @@ def _measure(side: Side, options: argparse.Namespace) -> None:
 
 def _cpu(pids: Sequence[int]) -> float:
     return sum(map(machine.cpu_seconds, pids))
-
-
-def _counted(
-    opened: Sequence[Socket], wanted: int, began: float
-) -> tuple[float, int]:
-    """Count frames until all have come, or nothing comes any more."""
-    by_number = {one.fileno(): one for one in opened}
-    arrived, last = 0, began
-    with select.epoll() as poll:
-        for number in by_number:
-            poll.register(number, select.EPOLLIN)
-        while arrived < wanted:
-            ready = poll.poll(load.PATIENCE)
-            if not ready:
-                break
-            arrived += sum(by_number[number].pushes() for number, _ in ready)
-            last = time.perf_counter()
-    return last - began, arrived
 
 
 if __name__ == '__main__':

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -108,3 +109,25 @@ class Socket(load.Connection):
         except BlockingIOError:
             return 0
         return sum(1 for _ in self.frames())
+
+
+def counted(
+    opened: Sequence[Socket], wanted: int, began: float
+) -> tuple[float, int]:
+    """Count frames until all have come, or nothing comes any more.
+
+    :param began: when it began, by :func:`time.perf_counter`
+    :returns: the seconds until the last one, and how many have come
+    """
+    by_number = {one.fileno(): one for one in opened}
+    arrived, last = 0, began
+    with select.epoll() as poll:
+        for number in by_number:
+            poll.register(number, select.EPOLLIN)
+        while arrived < wanted:
+            ready = poll.poll(load.PATIENCE)
+            if not ready:
+                break
+            arrived += sum(by_number[number].pushes() for number, _ in ready)
+            last = time.perf_counter()
+    return last - began, arrived

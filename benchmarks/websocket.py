@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import pathlib
 import secrets
-import select
 import sys
 import tempfile
 import time
@@ -302,7 +301,7 @@ def _pushes(place: Place, count: int, messages: int) -> report.Table:
     for _ in range(messages):
         place.over_http('POST', '/v2/queues/news/messages', body)
     posted = time.perf_counter() - began
-    elapsed, count_arrived = counted(opened, count * messages, began)
+    elapsed, count_arrived = sockets.counted(opened, count * messages, began)
     table = report.Table(
         f'Pushes to {count:,} sockets of {messages} messages posted over HTTP',
         ('what', 'figure'),
@@ -316,24 +315,6 @@ def _pushes(place: Place, count: int, messages: int) -> report.Table:
     for connection in opened:
         connection.close()
     return table
-
-
-def counted(
-    opened: Sequence[Socket], wanted: int, began: float
-) -> tuple[float, int]:
-    """Count frames until all have come, or nothing comes any more."""
-    by_number = {one.fileno(): one for one in opened}
-    arrived, last = 0, began
-    with select.epoll() as poll:
-        for number in by_number:
-            poll.register(number, select.EPOLLIN)
-        while arrived < wanted:
-            ready = poll.poll(load.PATIENCE)
-            if not ready:
-                break
-            arrived += sum(by_number[number].pushes() for number, _ in ready)
-            last = time.perf_counter()
-    return last - began, arrived
 
 
 if __name__ == '__main__':
