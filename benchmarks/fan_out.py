@@ -41,14 +41,6 @@ transport = wsgi
 embedded = false
 """
 
-_REDIS = """message_store = redis
-management_store = redis
-[drivers:message_store:redis]
-uri = {url}
-[drivers:management_store:redis]
-uri = {url}
-"""
-
 STORES = ('sqlite', 'redis')
 
 #: Seconds in which a notifier clears the flag of a queue.
@@ -275,7 +267,7 @@ def _running(store: str) -> Iterator[tuple[Zaqar, Sequence[int]]]:
             if store == 'redis':
                 redis = Redis()
                 stack.callback(redis.stop)
-                drivers = _REDIS.format(url=redis.url)
+                drivers = target.stores(redis.url)
                 others.append(redis.process.child.pid)
             server = Zaqar(
                 pathlib.Path(folder), rest=_REST.format(drivers=drivers)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import requests
 
-from benchmarks import machine
+from benchmarks import machine, target
 from benchmarks.notify_soak import database
 from benchmarks.receiver import Receiver
 from zaqar.tests.servers import process
@@ -36,16 +36,6 @@ transport = wsgi
 [notification]
 allowed_networks = 127.0.0.0/8
 embedded = False
-"""
-
-_REDIS = """
-[drivers]
-message_store = redis
-management_store = redis
-[drivers:message_store:redis]
-uri = {uri}
-[drivers:management_store:redis]
-uri = {uri}
 """
 
 #: Messages of one post in the first part, and subscribers.
@@ -288,7 +278,7 @@ def _settings(store: str) -> Iterator[str]:
         server = Redis(settings)
         server.start()
         try:
-            yield _REDIS.format(uri=f'redis://127.0.0.1:{server.port}/0')
+            yield target.stores(f'redis://127.0.0.1:{server.port}/0')
         finally:
             server.stop()
         return

@@ -25,16 +25,6 @@ from zaqar.tests.servers.redis import Redis
 
 SECTION = 'Pushes'
 
-_STORE = """
-[drivers]
-message_store = redis
-management_store = redis
-[drivers:message_store:redis]
-uri = {url}
-[drivers:management_store:redis]
-uri = {url}
-"""
-
 _LIMITS = 'max_connections = 0\n'
 
 #: A post that is not counted, to warm up.
@@ -133,7 +123,7 @@ def _running(side: Side, store: str) -> Iterator[tuple[Server, Sequence[int]]]:
                 redis = Redis()
                 stack.callback(redis.stop)
                 rest, others = (
-                    _STORE.format(url=redis.url),
+                    target.stores(redis.url),
                     [redis.process.child.pid],
                 )
             server = Server(pathlib.Path(folder), rest=rest, socket=_LIMITS)

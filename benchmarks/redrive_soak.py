@@ -25,7 +25,7 @@ from typing import Any
 
 import requests
 
-from benchmarks import machine, report, sources
+from benchmarks import machine, report, sources, target
 from zaqar.tests.servers import process
 from zaqar.tests.servers.zaqar import Zaqar, with_database
 
@@ -64,7 +64,6 @@ _REST = """
 {groups}
 [drivers]
 transport = wsgi
-{drivers}
 [notification]
 embedded = False
 [transport]
@@ -247,15 +246,9 @@ def started(store: str) -> Iterator[Service]:
 
 def settings(store: str, url: str) -> str:
     """Return a configuration with a store."""
-    drivers = ''
-    groups = with_database(url)
-    if store == 'redis':
-        drivers = 'message_store = redis\nmanagement_store = redis'
-        groups = ''.join(
-            f'[drivers:{plane}:redis]\nuri = {url}\n'
-            for plane in ('message_store', 'management_store')
-        )
-    return _REST.format(drivers=drivers, groups=groups)
+    redis = store == 'redis'
+    groups = target.stores(url) if redis else with_database(url)
+    return _REST.format(groups=groups)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -38,15 +38,19 @@ BODY = (
     b'"attempt":1,"progress":0.75,"tags":["bench"]}'
 )
 
-_SETTINGS = """
+_STORES = """
 [drivers]
-{transport}
 message_store = {driver}
 management_store = {driver}
 [drivers:message_store:{driver}]
 uri = {uri}
 [drivers:management_store:{driver}]
 uri = {uri}
+"""
+
+_SETTINGS = """
+[drivers]
+{transport}
 [gc]
 interval = {sweep}
 """
@@ -202,10 +206,21 @@ def configuration(words: Sequence[str]) -> cfg.ConfigOpts:
 
 
 def settings(url: str, *, sweep: int = 0, transport: str = 'wsgi') -> str:
-    """Return the groups of a configuration that name a database.
+    """Return a configuration with a database.
 
     :param sweep: seconds between two rounds of the sweeper, 0 for none
     :param transport: the only one that is served, '' for all
+    :raises LookupError: no driver knows such URLs
+    """
+    rest = _SETTINGS.format(
+        sweep=sweep, transport=transport and f'transport = {transport}'
+    )
+    return stores(url) + rest
+
+
+def stores(url: str) -> str:
+    """Return the groups of a configuration that name a database.
+
     :raises LookupError: no driver knows such URLs
     """
     scheme = url.partition(':')[0].partition('+')[0]
@@ -213,12 +228,7 @@ def settings(url: str, *, sweep: int = 0, transport: str = 'wsgi') -> str:
         if scheme in driver.schemes:
             # oslo.config takes a dollar sign for a reference.
             uri = url.replace('$', '$$')
-            return _SETTINGS.format(
-                driver=name,
-                uri=uri,
-                sweep=sweep,
-                transport=transport and f'transport = {transport}',
-            )
+            return _STORES.format(driver=name, uri=uri)
     raise LookupError(f'no installed driver knows {scheme}: URLs')
 
 

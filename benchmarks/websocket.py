@@ -38,16 +38,6 @@ TURNS = 4
 LEAST = 1.5
 MANY = 50
 
-_STORE = """
-[drivers]
-message_store = redis
-management_store = redis
-[drivers:message_store:redis]
-uri = {url}
-[drivers:management_store:redis]
-uri = {url}
-"""
-
 _LIMITS = 'max_connections = 0\n'
 
 _SIDE = ('/s', ' p50 ms', ' p99 ms', ' CPU \u00b5s')
@@ -143,7 +133,7 @@ def _place(options: argparse.Namespace) -> Iterator[Place]:
         if options.store == 'redis':
             redis = Redis()
             stack.callback(redis.stop)
-            rest = _STORE.format(url=redis.url)
+            rest = target.stores(redis.url)
         lines = _LIMITS
         if options.threads:
             lines += f'worker_threads = {options.threads}\n'
