@@ -9,6 +9,8 @@ too few, in between those of busy groups, it changes nothing.
 
 from __future__ import annotations
 
+import functools
+
 from zaqar.bounded_cache import BoundedCache
 from zaqar.models import Claim
 from zaqar.storage.sqlalchemy.claimable_rows import FREE, WOKEN
@@ -107,7 +109,6 @@ _EXHAUSTED = f"""
     AND NOT EXISTS (SELECT 1 FROM a WHERE {IS_EXHAUSTED})
     AND NOT EXISTS (SELECT 1 FROM b WHERE {IS_EXHAUSTED})
 """
-_STATEMENTS: dict[tuple[int, bool], str] = {}
 
 #: How many claims are to be made in the other way, by queue.
 _PAUSES: BoundedCache[str, int] = BoundedCache(20_000)
@@ -117,6 +118,7 @@ class ScatteredError(Exception):
     """What can be claimed may be elsewhere; nothing was changed."""
 
 
+@functools.cache
 def _statement(limit: int, counting: bool) -> str:
     def free(where: str) -> str:
         return (
@@ -155,8 +157,7 @@ def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
 
     :raises ScatteredError: it must be done in another way
     """
-    key = request.limit, bool(request.max_claims)
-    sql = _STATEMENTS.get(key) or _STATEMENTS.setdefault(key, _statement(*key))
+    sql = _statement(request.limit, bool(request.max_claims))
     values = request.values
     if request.version is None:
         values['version'] = 2**63 - 1

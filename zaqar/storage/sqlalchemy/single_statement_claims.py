@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from zaqar.models import Claim
 from zaqar.storage.base import MAX_EXHAUSTED
 from zaqar.storage.sqlalchemy import paged_group_claims
@@ -31,6 +33,7 @@ from zaqar.storage.sqlalchemy.message_rows import (
 from zaqar.storage.sqlalchemy.statement_execution import SqlSession, compact
 
 
+@functools.cache
 def _statement(limit: int, counting: bool, takes_groups: bool) -> str:
     queue = '(SELECT id FROM q)'
     # Below not NOT EXISTS: a plan that was made while there were few claims,
@@ -174,9 +177,6 @@ def _occupy(takes_groups: bool) -> str:
         WHERE g.queue_id = y.queue_id AND g.group_key = y.group_key),"""
 
 
-_STATEMENTS: dict[tuple[int, bool, bool], str] = {}
-
-
 def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
     """Claim messages; see :func:`zaqar.storage.sqlalchemy.claiming.claim`."""
     if request.takes_groups and paged_group_claims.is_likely(request.qid):
@@ -184,12 +184,9 @@ def claim(session: SqlSession, request: ClaimRequest) -> Claim | None:
             return paged_group_claims.claim(session, request)
         except paged_group_claims.ScatteredError:
             pass
-    key = (
-        request.limit,
-        bool(request.max_claims),
-        request.takes_groups,
+    sql = _statement(
+        request.limit, bool(request.max_claims), request.takes_groups
     )
-    sql = _STATEMENTS.get(key) or _STATEMENTS.setdefault(key, _statement(*key))
     values = request.values
     if request.version is None:
         values['version'] = 2**63 - 1
