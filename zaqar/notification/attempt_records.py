@@ -12,13 +12,13 @@ from typing import Any
 from zaqar.controllers.call_context import Context
 from zaqar.controllers.delivery_attempts import Attempt
 from zaqar.controllers.delivery_attempts import Outcome as Result
-from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.models import NewMessage
 from zaqar.notification.claimed_delivery import (
     Attempted,
     ClaimedDelivery,
     GivenUp,
 )
+from zaqar.notification.pending_delivery import is_socket
 from zaqar.storage.base import GIVEN_UP, MessageStore
 from zaqar.storage.splitting_into_posts import batches
 
@@ -55,8 +55,7 @@ def keep(
     given_up = [
         (job, one)
         for job in jobs
-        if job.pending.confirmation is None
-        and not job.pending.host.startswith(SOCKET)
+        if job.pending.confirmation is None and not is_socket(job.pending.host)
         for one in job.given_up
         if not one.kept
     ]

@@ -23,13 +23,13 @@ from zaqar.controllers.outbox_notices import (
     Notice,
     PostNotice,
 )
-from zaqar.controllers.subscription_validation import SOCKET
 from zaqar.models import Message, Scope, Subscription
 from zaqar.notification.pending_delivery import (
     PendingDelivery,
     Socket,
     delivery_id,
     host_of,
+    is_socket,
 )
 from zaqar.notification.push_frames import MAX_CONNECTIONS
 from zaqar.notification.shared_notices import is_long
@@ -108,7 +108,7 @@ def deliveries(
             first_at=message.created_at,
             **content,
         )
-        if pending.host.startswith(f'{SOCKET}:'):
+        if is_socket(pending.host):
             node = pending.host.rpartition('/')[0]
             key = node, *map(id, pending.messages)
             sockets.setdefault(key, []).append(pending)

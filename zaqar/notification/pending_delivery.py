@@ -231,6 +231,14 @@ def host_of(subscriber: str) -> str:
     return f'{parts.hostname or ""}:{port_of(parts)}'.lower()
 
 
+def is_socket(host: str) -> bool:
+    """Tell whether a host is a WebSocket server, or a connection of one.
+
+    With the slashes: the host of a webhook may begin in the same way.
+    """
+    return host.startswith(f'{SOCKET}://')
+
+
 def stored_messages(
     store: MessageStore, pause: Callable[[], None] = lambda: None
 ) -> Iterator[Message]:

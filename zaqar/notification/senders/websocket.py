@@ -34,7 +34,7 @@ _SERVERS = 100
 _TOO_LONG = Outcome(Verdict.REFUSED, 'the message is too long')
 _UNKNOWN = Outcome(Verdict.RETRY, 'the server gives no reason')
 
-#: Meaning of statuses; see :func:`.notifier_endpoint.status`.
+#: Meaning of statuses; see :data:`.notifier_endpoint.STATUS`.
 _OUTCOMES = (
     Outcome(Verdict.DELIVERED),
     Outcome(Verdict.GONE, 'the connection is gone'),

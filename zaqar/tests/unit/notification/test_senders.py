@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 
 from zaqar import version
 from zaqar.notification import confirmation_request_content
-from zaqar.notification.pending_delivery import host_of
+from zaqar.notification.pending_delivery import host_of, is_socket
 from zaqar.notification.sender_interface import Delivery, Verdict
 from zaqar.notification.senders import webhook, webhook_signature
 from zaqar.notification.senders.http_connection import HttpResponse
@@ -190,6 +190,20 @@ def test_no_time_to_come_back_is_an_error(text: str) -> None:
 )
 def test_what_deliveries_are_told_apart_by(uri: str, host: str) -> None:
     assert host_of(uri) == host
+
+
+@pytest.mark.parametrize(
+    ('uri', 'expected'),
+    [
+        ('websocket://node/connection', True),
+        ('https://websocket.example/', False),
+        ('http://websocket:80/', False),
+    ],
+)
+def test_a_webhook_is_no_socket_whatever_its_name(
+    uri: str, expected: bool
+) -> None:
+    assert is_socket(host_of(uri)) is expected
 
 
 def test_an_endpoint_keeps_its_own_path() -> None:
