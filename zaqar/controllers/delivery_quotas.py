@@ -17,7 +17,7 @@ import msgspec
 from zaqar.bounded_cache import BoundedCache
 from zaqar.controllers.background_reads import BackgroundReads
 from zaqar.controllers.quotas import CACHED, Quotas
-from zaqar.errors import QuotaExceeded, StoreUnavailable
+from zaqar.errors import StoreUnavailable
 from zaqar.models import Data, Record, Scope
 from zaqar.pools.queue_catalogue import Catalogue
 from zaqar.storage.base import ManagementStore
@@ -84,7 +84,8 @@ class DeliveryBacklog:
         if age >= (FRESH if has_room else AGAIN):
             self._reads.later(project)
         if not has_room and is_delivered():
-            raise QuotaExceeded(project, RESOURCE, limit, known.size, size)
+            used = known.size
+            raise self._quotas.exceeded(project, RESOURCE, limit, used, size)
 
     def close(self) -> None:
         self._reads.close()

@@ -61,11 +61,14 @@ def test_posts_that_would_wait_for_subscribers_are_refused(
     assert _pending(rig) == 2000
     # None of them for a single delivery.
     assert len(calls) <= 2
+    rejected: list[str] = []
+    quotas = Quotas(QUOTAS.settings, rejected=rejected.append)
     rig.ctx = structs.replace(
-        rig.ctx, backlog=DeliveryBacklog(QUOTAS, rig.catalogue)
+        rig.ctx, backlog=DeliveryBacklog(quotas, rig.catalogue)
     )
     with pytest.raises(QuotaExceeded, match=r'delivery_bytes.*3000.*2000'):
         rig.post('x' * 999)
+    assert rejected == ['delivery_bytes']
     rig.post('x' * 999, queue='other')
     rig.post('x' * 998)
     rig.ahead += 2000
