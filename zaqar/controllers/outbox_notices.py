@@ -39,6 +39,11 @@ class Payload(msgspec.Struct, omit_defaults=True):
     ttl: int
     delay: int | None = None
 
+    @property
+    def size(self) -> int:
+        """The bytes of its body."""
+        return len(memoryview(self.body))
+
 
 class PostNotice(msgspec.Struct, tag='post', omit_defaults=True):
     """Messages were posted.

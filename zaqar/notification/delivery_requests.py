@@ -65,11 +65,7 @@ class Step:
 
     @property
     def size(self) -> int:
-        return sum(
-            len(bytes(payload.body))
-            for pending in self.deliveries
-            for payload in pending.messages
-        )
+        return sum(pending.size for pending in self.deliveries)
 
 
 def step(
@@ -187,10 +183,10 @@ def _deliveries(
     """Yield deliveries of a bounded size."""
     start = size = 0
     for end, payload in enumerate(payloads):
-        if size and size + len(bytes(payload.body)) > MAX_BYTES:
+        if size and size + payload.size > MAX_BYTES:
             yield first.copy(offset=start, messages=list(payloads[start:end]))
             start, size = end, 0
-        size += len(bytes(payload.body))
+        size += payload.size
     if start < len(payloads):
         yield first.copy(offset=start, messages=list(payloads[start:]))
 

@@ -99,7 +99,7 @@ class PendingDelivery(
     @property
     def size(self) -> int:
         """The bytes of its messages, for each connection that gets them."""
-        size = sum(len(memoryview(one.body)) for one in self.messages)
+        size = sum(one.size for one in self.messages)
         return size * max(len(self.sockets), 1)
 
     @classmethod

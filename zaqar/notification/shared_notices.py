@@ -240,4 +240,4 @@ def _sources(store: MessageStore, cipher: Cipher) -> Iterator[str]:
 
 
 def _size(messages: Iterable[Payload]) -> int:
-    return sum(len(memoryview(one.body)) for one in messages)
+    return sum(one.size for one in messages)
