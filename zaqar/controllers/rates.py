@@ -31,6 +31,7 @@ MESSAGES = 'messages'
 MESSAGE_BYTES = 'message_bytes'
 DELIVERIES = 'deliveries'
 MAILS = 'mails'
+NAMES = (REQUESTS, MESSAGES, MESSAGE_BYTES, DELIVERIES, MAILS)
 
 #: Units of the IETF's draft, where it is not the request.
 _UNITS = {MESSAGE_BYTES: 'content-bytes'}
@@ -92,12 +93,7 @@ class RateSettings:
     @property
     def are_on(self) -> bool:
         """Whether there is any rate."""
-        return any(
-            (
-                *(self.requests, self.messages, self.message_bytes),
-                *(self.deliveries, self.mails),
-            )
-        )
+        return any(getattr(self, name) for name in NAMES)
 
 
 OPTS = options_as_dataclass_fields.options(RateSettings)[GROUP]
@@ -171,10 +167,7 @@ class Throttle:
         self._timer = timer
         self._rates = {
             name: rate
-            for name in (
-                *(REQUESTS, MESSAGES, MESSAGE_BYTES),
-                *(DELIVERIES, MAILS),
-            )
+            for name in NAMES
             if (rate := float(getattr(settings, name)))
         }
         self._lock = threading.Lock()
@@ -190,14 +183,14 @@ class Throttle:
 
         :raises RateExceeded: it is one too many
         """
-        self._take(project, ((REQUESTS, 1),))
+        self._check(project, ((REQUESTS, 1),))
 
     def check_post(self, project: str, messages: int, size: int) -> None:
         """Count messages of a post, with the bytes of its body.
 
         :raises RateExceeded: there are too many
         """
-        self._take(project, ((MESSAGES, messages), (MESSAGE_BYTES, size)))
+        self._check(project, ((MESSAGES, messages), (MESSAGE_BYTES, size)))
 
     def pause(
         self, project: str, names: Sequence[str], amount: int = 1
@@ -208,19 +201,11 @@ class Throttle:
 
         :param names: what it counts as
         """
-        taken: list[str] = []
-        for name in names:
-            rate = self._rates.get(name)
-            if rate is None:
-                continue
-            key = name, project
-            if self._buckets.take(key, rate, self._burst, amount):
-                for other in taken:
-                    own = self._rates[other]
-                    self._buckets.put((other, project), own, amount)
-                return self._book(key, rate, amount)
-            taken.append(name)
-        return 0.0
+        lack = self._take(project, [(name, amount) for name in names])
+        if lack is None:
+            return 0.0
+        name, _ = lack
+        return self._book((name, project), self._rates[name], amount)
 
     def _book(self, key: Key, rate: float, amount: int) -> float:
         now = self._timer()
@@ -230,9 +215,24 @@ class Throttle:
             self._booked[key] = turn
         return max(turn - now, _LEAST_PAUSE)
 
-    def _take(
+    def _check(
         self, project: str, amounts: Sequence[tuple[str, float]]
     ) -> None:
+        lack = self._take(project, amounts)
+        if lack is not None:
+            name, wait = lack
+            raise _exceeded(
+                project, name, self._rates[name], self._burst, wait
+            )
+
+    def _take(
+        self, project: str, amounts: Sequence[tuple[str, float]]
+    ) -> tuple[str, float] | None:
+        """Take from all buckets, or from none.
+
+        :returns: which one has too little, and the seconds until it has
+            enough; None if none has
+        """
         burst = self._burst
         taken: list[tuple[str, float]] = []
         for name, amount in amounts:
@@ -244,8 +244,9 @@ class Throttle:
                 for other, much in taken:
                     key = other, project
                     self._buckets.put(key, self._rates[other], much)
-                raise _exceeded(project, name, rate, burst, wait)
+                return name, wait
             taken.append((name, amount))
+        return None
 
 
 def _exceeded(
