@@ -8,7 +8,7 @@ notice costs a post no more than one further message in the same step.
 :source: reference/delivery, "Outbox and deliveries"
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,7 +17,7 @@ from zaqar.controllers import surrogate_tolerant_json
 from zaqar.controllers.body_encryption import UNREADABLE, Cipher
 from zaqar.models import Identity, Kind, Message, NewMessage, Scope
 from zaqar.random_bytes import token_hex
-from zaqar.storage.base import OUTBOX
+from zaqar.storage.base import OUTBOX, MessageStore
 
 #: Seconds after which notices and pending deliveries expire.
 LIFETIME = 30 * 86_400
@@ -190,6 +190,26 @@ def decode(
         *UNREADABLE,
     ) as error:
         raise Unreadable(str(error)) from error
+
+
+def pages(
+    store: MessageStore, qid: str, limit: int
+) -> Iterator[Sequence[Message]]:
+    """Yield all records of the outbox, or of pending deliveries, by pages."""
+    marker: str | None = None
+    while True:
+        page = store.list(
+            qid,
+            now=store.clock.now(),
+            limit=limit,
+            marker=marker,
+            include_claimed=True,
+            include_delayed=True,
+        )
+        yield page.messages
+        marker = page.resume
+        if marker is None:
+            return
 
 
 def requeued(message: Message, now: int) -> NewMessage | None:

@@ -11,6 +11,7 @@ so that requests cannot keep a process busy with it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -114,7 +115,8 @@ class PendingCounts:
             (OUTBOX, _of_notice, notices),
             (PENDING, _of_delivery, deliveries),
         ):
-            for message in _records(store, qid):
+            pages = outbox_notices.pages(store, qid, PAGE)
+            for message in itertools.chain.from_iterable(pages):
                 if seen >= MOST or size >= MOST_BYTES or self._timer() >= end:
                     return Counts(deliveries, notices, is_complete=False)
                 seen += 1
@@ -149,23 +151,6 @@ class _Shared(msgspec.Struct, frozen=True):
 
 _DECODER = msgspec.json.Decoder(_Delivery)
 _SHARED = msgspec.json.Decoder(_Shared)
-
-
-def _records(store: MessageStore, qid: str) -> Iterator[Message]:
-    marker: str | None = None
-    while True:
-        page = store.list(
-            qid,
-            now=store.clock.now(),
-            limit=PAGE,
-            marker=marker,
-            include_claimed=True,
-            include_delayed=True,
-        )
-        yield from page.messages
-        marker = page.resume
-        if marker is None:
-            return
 
 
 def _of_delivery(

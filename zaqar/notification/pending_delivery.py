@@ -246,18 +246,6 @@ def stored_messages(
 
     :param pause: called now and then, for work that cannot wait
     """
-    marker: str | None = None
-    while True:
-        page = store.list(
-            PENDING,
-            now=store.clock.now(),
-            limit=_PAGE,
-            marker=marker,
-            include_claimed=True,
-            include_delayed=True,
-        )
-        yield from page.messages
+    for page in outbox_notices.pages(store, PENDING, _PAGE):
+        yield from page
         pause()
-        if page.resume is None:
-            return
-        marker = page.resume
