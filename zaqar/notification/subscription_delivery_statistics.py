@@ -74,16 +74,7 @@ class DeliveryStatistics:
     ) -> None:
         """Count an attempt that failed and will be repeated."""
         failure = {'at': now, 'reason': reason, 'given_up': False}
-        failures = [attempt] if attempt is not None else []
-        self._add(
-            key,
-            {
-                'retried': 1,
-                'last_failure': failure,
-                _FAILURES: failures,
-                _OTHER: True,
-            },
-        )
+        self._failed(key, failure, attempt, {'retried': 1, _OTHER: True})
 
     def given_up(
         self,
@@ -100,17 +91,8 @@ class DeliveryStatistics:
         :param gone: the subscriber said that it is gone
         """
         failure = {'at': now, 'reason': reason, 'given_up': True}
-        failures = [attempt] if attempt is not None else []
         result = {'gone_since': now} if gone else {_OTHER: True}
-        self._add(
-            key,
-            {
-                'given_up': 1,
-                'last_failure': failure,
-                _FAILURES: failures,
-                **result,
-            },
-        )
+        self._failed(key, failure, attempt, {'given_up': 1, **result})
 
     def filtered(self, key: Key, count: int) -> None:
         """Count messages that the filter has excluded."""
@@ -184,6 +166,18 @@ class DeliveryStatistics:
                 self._discard(pool, names)
             except StoreUnavailable:
                 LOG.warning('Deliveries that were given up are kept for now')
+
+    def _failed(
+        self,
+        key: Key,
+        failure: Mapping[str, Any],
+        attempt: Attempt | None,
+        change: Mapping[str, Any],
+    ) -> None:
+        failures = [attempt] if attempt is not None else []
+        self._add(
+            key, {**change, 'last_failure': failure, _FAILURES: failures}
+        )
 
     def _add(self, key: Key, change: Mapping[str, Any]) -> None:
         with self._lock:
