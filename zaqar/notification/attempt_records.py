@@ -20,7 +20,7 @@ from zaqar.notification.claimed_delivery import (
 )
 from zaqar.notification.pending_delivery import is_socket
 from zaqar.storage.base import GIVEN_UP, MessageStore
-from zaqar.storage.splitting_into_posts import batches
+from zaqar.storage.splitting_into_posts import batches, token_of
 
 
 def of(made: Attempted, now: int, result: Result, **more: Any) -> Attempt:
@@ -65,7 +65,7 @@ def keep(
             GIVEN_UP,
             batch,
             now=store.clock.now(),
-            token=batch[0].rnd + batch[-1].rnd,
+            token=token_of(batch),
         )
         for kept_id in ids:
             job, one = next(places)

@@ -48,7 +48,7 @@ from zaqar.notification.subscription_delivery_statistics import (
     DeliveryStatistics,
 )
 from zaqar.storage.base import PENDING, MessageStore
-from zaqar.storage.splitting_into_posts import batches
+from zaqar.storage.splitting_into_posts import batches, token_of
 
 LOG = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ class DecisionWriter:
                     PENDING,
                     batch,
                     now=store.clock.now(),
-                    token=batch[0].rnd + batch[-1].rnd,
+                    token=token_of(batch),
                 )
             new = iter(stored)
             for job in ready:

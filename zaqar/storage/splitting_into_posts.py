@@ -24,3 +24,8 @@ def batches(messages: Iterable[NewMessage]) -> Iterator[list[NewMessage]]:
         size += len(message.body)
     if batch:
         yield batch
+
+
+def token_of(batch: list[NewMessage]) -> str:
+    """Return what a store recognizes a batch by that is posted again."""
+    return batch[0].rnd + batch[-1].rnd
