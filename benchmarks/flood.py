@@ -17,14 +17,14 @@ import secrets
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from benchmarks import load, machine, report, requests, sockets
+from benchmarks import load, machine, paced, report, requests, sockets
 from benchmarks.load import Connection, Step
+from benchmarks.paced import Client
 from benchmarks.receiver import Receiver
 from benchmarks.target import BODY, POSTER, TTL
 from zaqar.tests.servers.zaqar import Zaqar
@@ -72,45 +72,6 @@ def _post(project: str) -> Step:
 def _list(project: str) -> Step:
     data = requests.request(project, 'GET', f'{_PATH}?limit=10&echo=true')
     return Step(data, 200)
-
-
-class Client(threading.Thread):
-    """Posts and lists at a pace until stopped.
-
-    :ivar latencies: seconds of each request
-    :ivar failures: requests without the answer they should have had
-    """
-
-    def __init__(self, port: int, steps: Sequence[Step], delay: float) -> None:
-        super().__init__()
-        self.latencies: list[float] = []
-        self.failures = 0
-        self._port = port
-        self._steps = steps
-        self._delay = delay
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        """Ask until stopped."""
-        connection = Connection(self._port)
-        due, number = time.monotonic() + self._delay, 0
-        while not self._stopped.wait(max(0.0, due - time.monotonic())):
-            began = time.perf_counter()
-            try:
-                connection.exchange(self._steps[number % len(self._steps)])
-            except (OSError, load.WrongAnswerError):
-                self.failures += 1
-                connection.close()
-                connection = Connection(self._port)
-            self.latencies.append(time.perf_counter() - began)
-            due = max(due + PACE, time.monotonic())
-            number += 1
-        connection.close()
-
-    def stop(self) -> None:
-        """Return when its last request has been answered."""
-        self._stopped.set()
-        self.join()
 
 
 def over_http(port: int, _: int, seconds: float) -> float:
@@ -178,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             table.rows.append(_row(f'(alone before {name})', quiet))
             with _beside(name, server, options.seconds) as rates:
                 loud = _ask(server, options.seconds)
-            growth = _p99(loud) / _p99(quiet)
+            growth = paced.p99(loud) / paced.p99(quiet)
             bad = growth >= MOST or any(one.failures for one in loud)
             table.rows.append(_row(name, loud, growth, rates[0], bad))
             failed = failed or bad
@@ -241,23 +202,11 @@ def _ask(server: Zaqar, seconds: float) -> list[Client]:
     project = f'bench-{secrets.token_hex(6)}'
     steps = _post(project), _list(project)
     clients = [
-        Client(server.port, steps, delay=number * PACE / CLIENTS)
+        Client(server.port, steps, pace=PACE, delay=number * PACE / CLIENTS)
         for number in range(CLIENTS)
     ]
-    for client in clients:
-        client.start()
-    time.sleep(seconds)
-    for client in clients:
-        client.stop()
+    paced.run(clients, seconds)
     return clients
-
-
-def _latencies(clients: Sequence[Client]) -> list[float]:
-    return sorted(one for client in clients for one in client.latencies)
-
-
-def _p99(clients: Sequence[Client]) -> float:
-    return report.quantile(_latencies(clients), 0.99)
 
 
 def _row(
@@ -267,13 +216,9 @@ def _row(
     rate: str = '',
     bad: bool = False,
 ) -> Sequence[str]:
-    latencies = _latencies(clients)
     return (
         title,
-        str(len(latencies)),
-        str(sum(client.failures for client in clients)),
-        f'{latencies[len(latencies) // 2] * 1e3:.1f}',
-        f'{_p99(clients) * 1e3:.1f}',
+        *paced.cells(clients),
         '' if growth is None else f'{growth:.1f}',
         rate,
         'HIGH' if bad else '',

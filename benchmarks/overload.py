@@ -16,12 +16,19 @@ import secrets
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator, Sequence
 
-from benchmarks import load, machine, misbehaviour, report, requests, sockets
+from benchmarks import (
+    load,
+    machine,
+    misbehaviour,
+    paced,
+    report,
+    requests,
+    sockets,
+)
 from benchmarks.load import Step
+from benchmarks.paced import Client
 from benchmarks.target import BODY, POSTER, TTL
 from zaqar.tests.servers.zaqar import Zaqar
 
@@ -52,53 +59,6 @@ _HEAD = (
 )
 
 
-class Client(threading.Thread):
-    """Posts once a second until stopped.
-
-    :ivar latencies: seconds of each post
-    :ivar failures: posts without the answer they should have had
-    """
-
-    def __init__(
-        self,
-        port: int,
-        connect: type[load.Connection],
-        step: Step,
-        delay: float,
-    ) -> None:
-        super().__init__()
-        self.latencies: list[float] = []
-        self.failures = 0
-        self._port = port
-        self._connect = connect
-        self._step = step
-        self._delay = delay
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        """Post until stopped."""
-        due = time.monotonic() + self._delay
-        connection: load.Connection | None = None
-        while not self._stopped.wait(max(0.0, due - time.monotonic())):
-            began = time.perf_counter()
-            try:
-                if connection is None:
-                    connection = self._connect(self._port)
-                connection.exchange(self._step)
-            except (OSError, load.WrongAnswerError):
-                self.failures += 1
-                connection = None
-            self.latencies.append(time.perf_counter() - began)
-            due = max(due + PACE, time.monotonic())
-        if connection is not None:
-            connection.close()
-
-    def stop(self) -> None:
-        """Return when its last post has been answered."""
-        self._stopped.set()
-        self.join()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _options(arguments)
@@ -117,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             table.rows.append(_row(server, f'(alone before {name})', quiet))
             with _beside(name, server):
                 loud = _posts(server, options.seconds)
-            growth = _p99(loud) / _p99(quiet)
+            growth = paced.p99(loud) / paced.p99(quiet)
             bad = growth > MOST or any(one.failures for one in loud)
             table.rows.append(_row(server, name, loud, growth, bad))
             failed = failed or bad
@@ -183,28 +143,22 @@ def _posts(server: Zaqar, seconds: float) -> list[Client]:
         project, 'message_post', {'queue_name': 'posts', 'messages': messages}
     )
     ways = (
-        (server.port, load.Connection, Step(over_http, 201)),
-        (server.socket_port, sockets.Socket, Step(frame, 201)),
+        (server.port, Step(over_http, 201), load.Connection),
+        (server.socket_port, Step(frame, 201), sockets.Socket),
     )
     clients = [
-        Client(*way, delay=number * PACE / CLIENTS)
+        Client(
+            port,
+            [step],
+            pace=PACE,
+            delay=number * PACE / CLIENTS,
+            connect=connect,
+        )
         for number in range(CLIENTS)
-        for way in ways
+        for port, step, connect in ways
     ]
-    for client in clients:
-        client.start()
-    time.sleep(seconds)
-    for client in clients:
-        client.stop()
+    paced.run(clients, seconds)
     return clients
-
-
-def _latencies(clients: Sequence[Client]) -> list[float]:
-    return sorted(one for client in clients for one in client.latencies)
-
-
-def _p99(clients: Sequence[Client]) -> float:
-    return report.quantile(_latencies(clients), 0.99)
 
 
 def _row(
@@ -214,15 +168,11 @@ def _row(
     growth: float | None = None,
     bad: bool = False,
 ) -> Sequence[str]:
-    latencies = _latencies(clients)
     memory = sum(map(machine.rss, server.workers()))
     return (
         title,
-        str(len(latencies)),
-        str(sum(client.failures for client in clients)),
-        f'{latencies[len(latencies) // 2] * 1e3:.1f}',
-        f'{_p99(clients) * 1e3:.1f}',
-        f'{latencies[-1] * 1e3:.1f}',
+        *paced.cells(clients),
+        f'{paced.latencies(clients)[-1] * 1e3:.1f}',
         '' if growth is None else f'{growth:.1f}',
         f'{memory / 2**20:,.0f}',
         'HIGH' if bad else '',
