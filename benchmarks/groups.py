@@ -10,16 +10,14 @@ free; and each in a group of its own.
 from __future__ import annotations
 
 import argparse
-import os
 import pathlib
 import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from benchmarks import floor, machine, report, sources
+from benchmarks import floor, machine, report, sources, store_rounds
 from benchmarks.depth import Timer
 from benchmarks.load import Connection
 from benchmarks.report import Table
@@ -147,14 +145,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             '',
         ],
     )
-    for name, context in sources.chosen(options.store):
-        try:
-            with context as source:
-                _measure(source, options.messages, options.rounds, table)
-        except sources.Missing as reason:
-            if os.environ.get('CI'):
-                raise
-            print(f'{name} is skipped: {reason}', file=sys.stderr)
+    store_rounds.on_each(
+        options.store,
+        lambda source: _measure(
+            source, options.messages, options.rounds, table
+        ),
+    )
     print(table.text())
     if options.markdown is not None:
         text = f'{report.facts(facts)}\n{table.markdown()}'
@@ -165,21 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(
     source: sources.Source, count: int, rounds: int, table: Table
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder:
-        target = Target(source.database(), pathlib.Path(folder))
-        try:
-            sides = Rounds(target, count)
-            for number in range(-WARM_UP, rounds):
-                if number == 0:
-                    sides.at_store, sides.over_http = Timer(), Timer()
-                sides.round()
-            sides.close()
-        finally:
-            target.close(tidy=not source.is_ours)
-    for level, timer in (
-        ('store', sides.at_store),
-        ('HTTP', sides.over_http),
-    ):
+    times = store_rounds.timed(
+        source,
+        lambda target: Rounds(target, count),
+        warm_up=WARM_UP,
+        rounds=rounds,
+    )
+    for level, timer in times:
         plain, *grouped = map(timer.median, _QUEUES)
         ratios = [seconds / plain for seconds in grouped]
         cells = [f'{seconds * 1000:.3f}' for seconds in (plain, *grouped)]

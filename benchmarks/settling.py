@@ -8,16 +8,14 @@ queue and under the load of the same moment.
 from __future__ import annotations
 
 import argparse
-import os
 import pathlib
 import secrets
 import sys
-import tempfile
 from collections.abc import Sequence
 
 import msgspec
 
-from benchmarks import floor, machine, report, sources
+from benchmarks import floor, machine, report, sources, store_rounds
 from benchmarks.depth import Timer
 from benchmarks.load import Connection, Step
 from benchmarks.report import Table
@@ -140,14 +138,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         'Median ms of ten',
         ['store', 'level', 'one by one', *WAYS, 'ratio of delete', ''],
     )
-    for name, context in sources.chosen(options.store):
-        try:
-            with context as source:
-                _measure(source, options.rounds, table)
-        except sources.Missing as reason:
-            if os.environ.get('CI'):
-                raise
-            print(f'{name} is skipped: {reason}', file=sys.stderr)
+    store_rounds.on_each(
+        options.store,
+        lambda source: _measure(source, options.rounds, table),
+    )
     print(table.text())
     if options.markdown is not None:
         text = f'{report.facts(facts)}\n{table.markdown()}'
@@ -156,21 +150,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(source: sources.Source, rounds: int, table: Table) -> None:
-    with tempfile.TemporaryDirectory(prefix='zaqar-bench-') as folder:
-        target = Target(source.database(), pathlib.Path(folder))
-        try:
-            sides = Rounds(target)
-            for number in range(-WARM_UP, rounds):
-                if number == 0:
-                    sides.at_store, sides.over_http = Timer(), Timer()
-                sides.round()
-            sides.close()
-        finally:
-            target.close(tidy=not source.is_ours)
-    for level, timer in (
-        ('store', sides.at_store),
-        ('HTTP', sides.over_http),
-    ):
+    times = store_rounds.timed(
+        source,
+        Rounds,
+        warm_up=WARM_UP,
+        rounds=rounds,
+    )
+    for level, timer in times:
         single, *ways = (timer.median(name) for name in ('one by one', *WAYS))
         ratio = ways[0] / single
         cells = [f'{seconds * 1000:.2f}' for seconds in (single, *ways)]
