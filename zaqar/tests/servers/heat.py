@@ -176,10 +176,7 @@ class Heat:
             password=keystone.service.password,
             users=DOMAIN,
         )
-        lines = ['[keystone_authtoken]']
-        options = keystone.authtoken().items()
-        lines += [f'{name} = {value}' for name, value in options]
-        self.conf.write_text(text + '\n'.join(lines) + '\n')
+        self.conf.write_text(text + keystone.authtoken_section())
 
     def _options(self) -> list[str]:
         # Without a folder named here, those of the machine are read.

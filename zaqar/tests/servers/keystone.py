@@ -139,6 +139,12 @@ class Keystone:
             'http_request_max_retries': '0',
         }
 
+    def authtoken_section(self) -> str:
+        """Return the same as text of a configuration file."""
+        options = self.authtoken().items()
+        lines = [f'{name} = {value}' for name, value in options]
+        return '\n'.join(['[keystone_authtoken]', *lines, ''])
+
     def project(self, name: str | None = None) -> str:
         """Make a project and return its id.
 

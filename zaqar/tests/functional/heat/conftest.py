@@ -141,11 +141,9 @@ def _service(
     rest = _REST.format(
         url=keystone.url, name=trustee.name, password=trustee.password
     )
-    lines = [rest, '[keystone_authtoken]']
-    lines += [f'{k} = {v}' for k, v in keystone.authtoken().items()]
     return Zaqar(
         folder,
         general=f'auth_strategy = keystone\n{general}',
-        rest='\n'.join(lines),
+        rest=f'{rest}\n{keystone.authtoken_section()}',
         port=port,
     )

@@ -73,6 +73,12 @@ def origin(
 
 
 @pytest.fixture(scope='module')
+def project(keystone: Keystone) -> str:
+    """A project of the tests of one file."""
+    return keystone.project()
+
+
+@pytest.fixture(scope='module')
 def member(keystone: Keystone, origin: str) -> Caller:
     """A member of a project."""
     return join(keystone, origin, keystone.project(), 'member')
@@ -113,10 +119,8 @@ def queue() -> str:
 
 def configuration(keystone: Keystone) -> str:
     """Return a configuration file of a service that trusts a Keystone."""
-    lines = ['[DEFAULT]', 'auth_strategy = keystone', '[keystone_authtoken]']
-    options = keystone.authtoken().items()
-    lines += [f'{name} = {value}' for name, value in options]
-    return '\n'.join(lines)
+    section = keystone.authtoken_section()
+    return f'[DEFAULT]\nauth_strategy = keystone\n{section}'
 
 
 @contextlib.contextmanager

@@ -306,12 +306,10 @@ def server(
     keystone: Keystone, make: Make, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Zaqar]:
     folder: pathlib.Path = tmp_path_factory.mktemp('sockets')
-    token = keystone.authtoken().items()
-    lines = '\n'.join(f'{name} = {value}' for name, value in token)
     zaqar = Zaqar(
         folder,
         general='auth_strategy = keystone\n',
-        rest=f'[keystone_authtoken]\n{lines}\n',
+        rest=keystone.authtoken_section(),
     ).start()
     yield zaqar
     zaqar.stop()

@@ -51,12 +51,6 @@ def origin(
 
 
 @pytest.fixture(scope='module')
-def project(keystone: Keystone) -> str:
-    """A project."""
-    return keystone.project()
-
-
-@pytest.fixture(scope='module')
 def user(keystone: Keystone, origin: str, project: str) -> Shell:
     """A member of the project."""
     return log_in(keystone, origin, project, 'member')

@@ -22,7 +22,6 @@ _REST = """
 secret_key = a key of enough length
 [oslo_policy]
 enforce_new_defaults = true
-[keystone_authtoken]
 {token}
 """
 
@@ -62,9 +61,7 @@ def server(
     keystone: Keystone, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Zaqar]:
     folder: pathlib.Path = tmp_path_factory.mktemp('personas')
-    token = '\n'.join(
-        f'{name} = {value}' for name, value in keystone.authtoken().items()
-    )
+    token = keystone.authtoken_section()
     zaqar = Zaqar(
         folder,
         general='auth_strategy = keystone\n',
@@ -72,11 +69,6 @@ def server(
     ).start()
     yield zaqar
     zaqar.stop()
-
-
-@pytest.fixture(scope='module')
-def project(keystone: Keystone) -> str:
-    return keystone.project()
 
 
 @pytest.fixture(scope='module')

@@ -25,7 +25,6 @@ _REST = """
 secret_key = {secret}
 [oslo_policy]
 policy_file = {policy}
-[keystone_authtoken]
 {token}
 [trustee]
 auth_type = password
@@ -49,9 +48,7 @@ def server(
     folder: pathlib.Path = tmp_path_factory.mktemp('sockets')
     policy = folder / 'policy.yaml'
     policy.write_text(_POLICY)
-    token = '\n'.join(
-        f'{name} = {value}' for name, value in keystone.authtoken().items()
-    )
+    token = keystone.authtoken_section()
     trustee = keystone.user()
     zaqar = Zaqar(
         folder,
@@ -69,11 +66,6 @@ def server(
     ).start()
     yield zaqar
     zaqar.stop()
-
-
-@pytest.fixture(scope='module')
-def project(keystone: Keystone) -> str:
-    return keystone.project()
 
 
 @pytest.fixture(scope='module')
@@ -389,12 +381,10 @@ def hasty(
 ) -> Iterator[Zaqar]:
     """A server behind proxies, where a login has some seconds."""
     folder: pathlib.Path = tmp_path_factory.mktemp('hasty')
-    token = keystone.authtoken().items()
-    lines = '\n'.join(f'{name} = {value}' for name, value in token)
     zaqar = Zaqar(
         folder,
         general='auth_strategy = keystone\n',
-        rest=f'[keystone_authtoken]\n{lines}\n'
+        rest=f'{keystone.authtoken_section()}'
         f'[signed_url]\nsecret_key = {SECRET}\n',
         socket='max_unauthenticated_per_peer = 2\n'
         'trusted_proxies = 127.0.0.0/8\nauthentication_timeout = 8\n',

@@ -72,8 +72,7 @@ def cloud(
 ) -> Iterator[Cloud]:
     """A service on one store, the only one in the catalogue."""
     folder: pathlib.Path = tmp_path_factory.mktemp(f'cloud-{request.param}')
-    token = [f'{key} = {v}' for key, v in keystone.authtoken().items()]
-    rest = '\n'.join(['[keystone_authtoken]', *token])
+    rest = keystone.authtoken_section()
     with contextlib.ExitStack() as stack:
         if request.param == 'redis':
             store = redis.start()
