@@ -90,7 +90,7 @@ class Side:
 
     def _cpu_seconds(self) -> float:
         pids = [*self.server.workers(), *self.source.processes()]
-        return sum(machine.cpu_seconds(pid) for pid in pids)
+        return machine.cpu_seconds(*pids)
 
     @property
     def rate(self) -> float:

@@ -240,13 +240,13 @@ def _compared(
     cpu: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(slices + 1):
         for name, step in steps.items():
-            before = sum(map(machine.cpu_seconds, pids))
+            before = machine.cpu_seconds(*pids)
             durations = []
             for _ in range(posts // slices):
                 began = time.perf_counter()
                 connection.exchange(step)
                 durations.append(time.perf_counter() - began)
-            spent = sum(map(machine.cpu_seconds, pids)) - before
+            spent = machine.cpu_seconds(*pids) - before
             if turn:
                 # The first one was to warm up.
                 times[name] += durations

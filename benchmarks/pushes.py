@@ -164,7 +164,10 @@ def _measure(side: Side, options: argparse.Namespace) -> None:
         for _ in range(WARM):
             http.exchange(post)
         sockets.counted(opened, WARM * options.sockets, 0.0)
-        before = _cpu(server.workers()), _cpu(others)
+        before = (
+            machine.cpu_seconds(*server.workers()),
+            machine.cpu_seconds(*others),
+        )
         began = time.perf_counter()
         for _ in range(options.messages):
             http.exchange(post)
@@ -172,14 +175,12 @@ def _measure(side: Side, options: argparse.Namespace) -> None:
         elapsed, arrived = sockets.counted(opened, wanted, began)
         side.arrived += arrived
         side.rates.append(arrived / elapsed)
-        side.cpu.append((_cpu(server.workers()) - before[0]) / wanted)
-        side.store.append((_cpu(others) - before[1]) / wanted)
+        side.cpu.append(
+            (machine.cpu_seconds(*server.workers()) - before[0]) / wanted
+        )
+        side.store.append((machine.cpu_seconds(*others) - before[1]) / wanted)
         for connection in (*opened, http):
             connection.close()
-
-
-def _cpu(pids: Sequence[int]) -> float:
-    return sum(map(machine.cpu_seconds, pids))
 
 
 if __name__ == '__main__':

@@ -149,9 +149,9 @@ def _measure(
     def turn(shape: Shape, connections: int, seconds: float) -> None:
         work = scripts.prepared(operation, queues[shape], connections, seconds)
         pids = servers[shape].workers()
-        before = sum(map(machine.cpu_seconds, pids))
+        before = machine.cpu_seconds(*pids)
         samples = load.run(servers[shape].port, work, seconds)
-        spent = sum(map(machine.cpu_seconds, pids)) - before
+        spent = machine.cpu_seconds(*pids) - before
         into = slices.setdefault((shape, connections), Slices())
         into.rates.append(samples.rate)
         into.tails.append(report.quantile(samples.latencies, 0.99))
