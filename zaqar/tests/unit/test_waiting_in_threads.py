@@ -134,13 +134,21 @@ def test_the_pipe_that_uwsgi_closes_is_among_those_watched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server_extensions, 'uwsgi_module', lambda: True)
-    reads, writes = os.pipe()
-    with select.epoll() as epoll, socket.socket() as other:
-        epoll.register(other)
+    pipes = reads, _, elsewhere, _ = *os.pipe(), *os.pipe()
+    with (
+        select.epoll() as loop,
+        select.epoll() as epoll,
+        socket.create_server(('127.0.0.1', 0)) as listener,
+        socket.socket() as other,
+    ):
+        # That of another event loop, which accepts nothing.
+        loop.register(elsewhere, select.EPOLLIN)
+        loop.register(other)
+        epoll.register(listener)
         epoll.register(reads, select.EPOLLIN)
         assert server_extensions.stop_pipe.__wrapped__() == reads
-    os.close(reads)
-    os.close(writes)
+    for each in pipes:
+        os.close(each)
 
 
 def test_a_body_is_read_once() -> None:
