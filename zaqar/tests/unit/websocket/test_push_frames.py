@@ -79,7 +79,8 @@ def test_no_frame_is_taken_twice_changed_or_elsewhere() -> None:
     notifier, server = _channels()
     _, other = _channels()
     frame = _frame(notifier, b'a message')
-    for wrong in (b'', frame[:-1], b'b' + frame[1:], frame[:-1] + b'x'):
+    changed = frame[:-1] + bytes([frame[-1] ^ 1])
+    for wrong in (b'', frame[:-1], b'b' + frame[1:], changed):
         with pytest.raises(Refused):
             server.opened(wrong)
     with pytest.raises(Refused):
